@@ -1,0 +1,125 @@
+//! What the data plane effectively does: kube-proxy, Cilium, Terway, Linux and cloud load balancers.
+//!
+//! Everything here is knowledge of products: defaults by version, what zero means, which of two places wins. Each
+//! product has one file, and each constant names the upstream file it was read in. Nothing here knows about tables
+//! of objects or about policies: plain inputs in, [`Val`]s with origin out.
+
+use std::sync::Arc;
+
+use crate::know::{Known, Val};
+
+/// How Services are implemented on a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ProxyMode {
+    /// kube-proxy with iptables.
+    Iptables,
+    /// kube-proxy with IPVS.
+    Ipvs,
+    /// kube-proxy with nftables.
+    Nftables,
+    /// kube-proxy on Windows.
+    Kernelspace,
+    /// Cilium in place of kube-proxy.
+    Cilium,
+    /// Something else, such as OVN.
+    Other,
+}
+
+impl ProxyMode {
+    /// As written in a cluster policy.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Iptables => "Iptables",
+            Self::Ipvs => "Ipvs",
+            Self::Nftables => "Nftables",
+            Self::Kernelspace => "Kernelspace",
+            Self::Cilium => "Cilium",
+            Self::Other => "Other",
+        }
+    }
+}
+
+/// Where Cilium chooses the backend at `connect()` instead of per packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SocketLb {
+    /// For every Pod and the host.
+    On,
+    /// For the host only; Pods use the per-packet table.
+    HostOnly,
+    /// Nowhere.
+    Off,
+}
+
+impl SocketLb {
+    /// As shown to people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::On => "On",
+            Self::HostOnly => "HostOnly",
+            Self::Off => "Off",
+        }
+    }
+}
+
+/// What one class of nodes effectively does with Service traffic. Nodes of equal settings share a profile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Profile {
+    /// `status.nodeInfo.operatingSystem`.
+    pub os: Arc<str>,
+    /// `status.nodeInfo.kernelVersion`.
+    pub kernel: Arc<str>,
+    /// Proxy mode.
+    pub mode: Known<Val<ProxyMode>>,
+    /// IPVS scheduler, as the kernel names it; `None` outside IPVS.
+    pub scheduler: Option<Known<Val<Arc<str>>>>,
+    /// `nf_conntrack_tcp_timeout_established`, seconds.
+    pub tcp_established_seconds: Known<Val<i64>>,
+    /// `nf_conntrack_tcp_timeout_close_wait`, seconds.
+    pub tcp_close_wait_seconds: Known<Val<i64>>,
+    /// IPVS TCP timeout, seconds; `None` outside IPVS.
+    pub ipvs_tcp_seconds: Option<Known<Val<i64>>>,
+    /// Least idle timeout that an established TCP connection from a Pod through a Service meets on the node, seconds.
+    /// `Ok(None)`: no table entry exists on that path (socket load balancing).
+    pub service_idle_seconds: Known<Option<Val<i64>>>,
+    /// The same for UDP, seconds.
+    pub udp_idle_seconds: Known<Option<Val<i64>>>,
+    /// Cilium's settings; `None` where there is no Cilium.
+    pub cilium: Option<Known<Cilium>>,
+    /// Notes for people: flags without effect, a ConfigMap newer than the process.
+    pub notes: Vec<Arc<str>>,
+}
+
+/// Cilium's effective settings on a class of nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cilium {
+    /// Version of the agent, as `1.15.8`.
+    pub version: Known<Val<Arc<str>>>,
+    /// `bpf-ct-timeout-service-tcp`, seconds.
+    pub service_tcp_seconds: Known<Val<i64>>,
+    /// `bpf-ct-timeout-service-tcp-grace`, seconds; an error where that version has no such setting.
+    pub service_tcp_grace_seconds: Option<Known<Val<i64>>>,
+    /// `bpf-ct-timeout-service-any`, seconds.
+    pub service_any_seconds: Known<Val<i64>>,
+    /// `conntrack-gc-interval`, seconds; 0 is adaptive.
+    pub gc_interval_seconds: Known<Val<i64>>,
+    /// `random` or `maglev`.
+    pub algorithm: Known<Val<Arc<str>>>,
+    /// Socket load balancing.
+    pub socket_lb: Known<Val<SocketLb>>,
+    /// Whether Cilium replaces kube-proxy.
+    pub replaces_kube_proxy: Known<Val<bool>>,
+    /// Whether a connection that a client closed and opens again from the same port is kept on its old backend,
+    /// and for how many seconds at most after the close.
+    pub port_pin: Known<Val<PortPin>>,
+}
+
+/// For how long a reused source port keeps its old backend behind Cilium's per-packet table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PortPin {
+    /// No pin: socket load balancing, or a version that always selects anew.
+    None,
+    /// Until this many seconds have passed since the close.
+    Grace(i64),
+    /// As long as the entry lives, in seconds since the last packet.
+    Entry(i64),
+}

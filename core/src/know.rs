@@ -1,0 +1,286 @@
+//! What is known, how well, and when.
+//!
+//! Every number that evenkeel shows to a person carries where it came from. A [`Val`] is a value with its
+//! [`Origin`] and the place it was read; a [`Gap`] is the reason why there is no value. A read of the world gives
+//! a [`Known`], and `?` inside a check turns a gap into the verdict Unknown: nobody has to remember to.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+/// Monotonic time in milliseconds since the process started: gates, ages and timers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Mono(pub u64);
+
+/// Wall-clock time in seconds since the Unix epoch: only for what is stored in objects.
+///
+/// No conversion between [`Mono`] and [`Wall`] exists: a clock that jumps must not age a fact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Wall(pub i64);
+
+/// The present, always an argument: the clock lives outside this crate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Now {
+    /// Monotonic milliseconds.
+    pub mono: Mono,
+    /// Seconds since the Unix epoch.
+    pub wall: Wall,
+}
+
+/// A stream of objects that evenkeel reads. Freshness is kept per source, not per row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[repr(u8)]
+pub enum Source {
+    /// `v1/Service` of all namespaces.
+    Services,
+    /// `discovery.k8s.io/v1/EndpointSlice` of all namespaces.
+    EndpointSlices,
+    /// `v1/Node`.
+    Nodes,
+    /// `v1/Namespace`.
+    Namespaces,
+    /// `v1/Pod`: those of policies, proxies, the CNI and DNS.
+    Pods,
+    /// `apps/v1/DaemonSet` of all namespaces.
+    DaemonSets,
+    /// `apps/v1/Deployment`: CoreDNS.
+    Deployments,
+    /// `v1/ConfigMap`: configuration of kube-proxy, Cilium and Terway.
+    ConfigMaps,
+    /// `cilium.io/CiliumNodeConfig`.
+    CiliumNodeConfigs,
+    /// `admissionregistration.k8s.io/v1` webhook configurations, both kinds.
+    Webhooks,
+    /// `evenkeel.dev/TrafficHealthPolicy`.
+    Policies,
+    /// `evenkeel.dev/ClusterTrafficHealthPolicy`.
+    ClusterPolicy,
+    /// `/configz` documents of kube-proxy, where somebody gave them.
+    Configz,
+}
+
+impl Source {
+    /// Every source, in the order people are shown them.
+    pub const ALL: [Self; 13] = [
+        Self::Services,
+        Self::EndpointSlices,
+        Self::Nodes,
+        Self::Namespaces,
+        Self::Pods,
+        Self::DaemonSets,
+        Self::Deployments,
+        Self::ConfigMaps,
+        Self::CiliumNodeConfigs,
+        Self::Webhooks,
+        Self::Policies,
+        Self::ClusterPolicy,
+        Self::Configz,
+    ];
+
+    /// The resource's name as people type it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Services => "services",
+            Self::EndpointSlices => "endpointslices",
+            Self::Nodes => "nodes",
+            Self::Namespaces => "namespaces",
+            Self::Pods => "pods",
+            Self::DaemonSets => "daemonsets",
+            Self::Deployments => "deployments",
+            Self::ConfigMaps => "configmaps",
+            Self::CiliumNodeConfigs => "ciliumnodeconfigs",
+            Self::Webhooks => "webhookconfigurations",
+            Self::Policies => "traffichealthpolicies",
+            Self::ClusterPolicy => "clustertraffichealthpolicies",
+            Self::Configz => "kube-proxy configz",
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A set of [`Source`]s: what a check needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Reads(u32);
+
+impl Reads {
+    /// Nothing.
+    pub const NONE: Self = Self(0);
+
+    /// The set of the given sources; `const`, so that a check's table line can hold it.
+    pub const fn of(sources: &[Source]) -> Self {
+        let mut bits = 0;
+        let mut at = 0;
+        while at < sources.len() {
+            bits |= 1 << sources[at] as u32;
+            at += 1;
+        }
+        Self(bits)
+    }
+
+    /// Whether the set holds this source.
+    pub const fn has(self, source: Source) -> bool {
+        self.0 & (1 << source as u32) != 0
+    }
+
+    /// Whether the two sets share a source.
+    pub const fn meets(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// Both sets together.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// What this set holds and the other does not.
+    #[must_use]
+    pub const fn minus(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Whether the set is empty.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The sources of the set, in the order of [`Source::ALL`].
+    pub fn iter(self) -> impl Iterator<Item = Source> {
+        Source::ALL.into_iter().filter(move |source| self.has(*source))
+    }
+}
+
+/// How a value came to be known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub enum Origin {
+    /// Somebody measured it on the running thing.
+    Measured,
+    /// It is written in an object.
+    Declared,
+    /// It is the known default of that very version.
+    Default,
+    /// It is the default of an unknown version, platform or client library: never enough for `critical`.
+    Assumed,
+}
+
+/// A value, how it came to be known, and where it was read.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Val<T> {
+    /// The value.
+    pub value: T,
+    /// How it came to be known.
+    pub origin: Origin,
+    /// Where: object, field and, for defaults, the upstream file.
+    pub source: Arc<str>,
+}
+
+impl<T> Val<T> {
+    /// A value written in an object.
+    pub fn declared(value: T, source: impl Into<Arc<str>>) -> Self {
+        Self { value, origin: Origin::Declared, source: source.into() }
+    }
+
+    /// The known default of a known version.
+    pub fn default_of(value: T, source: impl Into<Arc<str>>) -> Self {
+        Self { value, origin: Origin::Default, source: source.into() }
+    }
+
+    /// A default of something whose version, platform or library is not known.
+    pub fn assumed(value: T, source: impl Into<Arc<str>>) -> Self {
+        Self { value, origin: Origin::Assumed, source: source.into() }
+    }
+
+    /// A value read from the running thing.
+    pub fn measured(value: T, source: impl Into<Arc<str>>) -> Self {
+        Self { value, origin: Origin::Measured, source: source.into() }
+    }
+
+    /// Another value of the same provenance.
+    pub fn map<U>(self, to: impl FnOnce(T) -> U) -> Val<U> {
+        Val { value: to(self.value), origin: self.origin, source: self.source }
+    }
+}
+
+/// Why there is no value.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Gap {
+    /// Nobody has read this source: in files, the kind appears nowhere.
+    Missing(Source),
+    /// The source was read, but its last sign of life is too old to build on.
+    Stale(Source),
+    /// The source was refused or failed as a whole.
+    Unreadable(Source, Arc<str>),
+    /// One object or value could not be understood, or exists where this program cannot look.
+    Opaque(Arc<str>),
+    /// The data plane of this node is none that evenkeel knows.
+    UnsupportedDataPlane(Arc<str>),
+}
+
+impl Gap {
+    /// A stable reason for conditions, metrics and JSON.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Missing(_) => "InputMissing",
+            Self::Stale(_) => "InputStale",
+            Self::Unreadable(..) => "InputUnreadable",
+            Self::Opaque(_) => "InputOpaque",
+            Self::UnsupportedDataPlane(_) => "UnsupportedDataPlane",
+        }
+    }
+}
+
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing(source) => write!(f, "{source} were not read"),
+            Self::Stale(source) => write!(f, "{source} are stale"),
+            Self::Unreadable(source, why) => write!(f, "{source} could not be read: {why}"),
+            Self::Opaque(why) => f.write_str(why),
+            Self::UnsupportedDataPlane(why) => write!(f, "unsupported data plane: {why}"),
+        }
+    }
+}
+
+/// A value or the reason why there is none.
+pub type Known<T> = Result<T, Gap>;
+
+/// The unit of a number that is shown to people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+pub enum Unit {
+    /// Seconds.
+    #[serde(rename = "s")]
+    Seconds,
+    /// A plain count.
+    #[serde(rename = "count")]
+    Count,
+    /// Hundredths of a whole.
+    #[serde(rename = "%")]
+    Percent,
+    /// New connections in a second.
+    #[serde(rename = "1/s")]
+    PerSecond,
+    /// Bytes.
+    #[serde(rename = "B")]
+    Bytes,
+    /// Not a number: a name, a version, a mode.
+    #[serde(rename = "")]
+    None,
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Seconds => " s",
+            Self::PerSecond => "/s",
+            Self::Percent => " %",
+            Self::Bytes => " B",
+            Self::Count | Self::None => "",
+        })
+    }
+}
