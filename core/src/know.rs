@@ -183,27 +183,47 @@ pub struct Val<T> {
 impl<T> Val<T> {
     /// A value written in an object.
     pub fn declared(value: T, source: impl Into<Arc<str>>) -> Self {
-        Self { value, origin: Origin::Declared, source: source.into() }
+        Self {
+            value,
+            origin: Origin::Declared,
+            source: source.into(),
+        }
     }
 
     /// The known default of a known version.
     pub fn default_of(value: T, source: impl Into<Arc<str>>) -> Self {
-        Self { value, origin: Origin::Default, source: source.into() }
+        Self {
+            value,
+            origin: Origin::Default,
+            source: source.into(),
+        }
     }
 
     /// A default of something whose version, platform or library is not known.
     pub fn assumed(value: T, source: impl Into<Arc<str>>) -> Self {
-        Self { value, origin: Origin::Assumed, source: source.into() }
+        Self {
+            value,
+            origin: Origin::Assumed,
+            source: source.into(),
+        }
     }
 
     /// A value read from the running thing.
     pub fn measured(value: T, source: impl Into<Arc<str>>) -> Self {
-        Self { value, origin: Origin::Measured, source: source.into() }
+        Self {
+            value,
+            origin: Origin::Measured,
+            source: source.into(),
+        }
     }
 
     /// Another value of the same provenance.
     pub fn map<U>(self, to: impl FnOnce(T) -> U) -> Val<U> {
-        Val { value: to(self.value), origin: self.origin, source: self.source }
+        Val {
+            value: to(self.value),
+            origin: self.origin,
+            source: self.source,
+        }
     }
 }
 
@@ -282,5 +302,81 @@ impl fmt::Display for Unit {
             Self::Bytes => " B",
             Self::Count | Self::None => "",
         })
+    }
+}
+
+impl Wall {
+    /// Reads an RFC 3339 timestamp such as `2026-11-21T13:00:00Z`, with fraction and offset; `None` when it is none.
+    ///
+    /// The day count is that of the proleptic Gregorian calendar (RFC 3339 appendix A gives the same rules).
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes = text.as_bytes();
+        let number = |from: usize, len: usize| -> Option<i64> {
+            let digits = text.get(from..from + len)?;
+            digits
+                .bytes()
+                .all(|byte| byte.is_ascii_digit())
+                .then(|| digits.parse().ok())?
+        };
+        let at = |index: usize, any: &[u8]| bytes.get(index).is_some_and(|byte| any.contains(byte));
+        if !(at(4, b"-") && at(7, b"-") && at(10, b"Tt ") && at(13, b":") && at(16, b":")) {
+            return None;
+        }
+        let (year, month, day) = (number(0, 4)?, number(5, 2)?, number(8, 2)?);
+        let (hour, minute, second) = (number(11, 2)?, number(14, 2)?, number(17, 2)?);
+        let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+        let days = match month {
+            1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
+            4 | 6 | 9 | 11 => 30,
+            2 => 28 + i64::from(leap),
+            _ => return None,
+        };
+        if !(1..=days).contains(&day) || hour > 23 || minute > 59 || second > 60 {
+            return None;
+        }
+        let zone = text
+            .get(19..)?
+            .trim_start_matches(|c: char| c == '.' || c.is_ascii_digit());
+        let offset = match zone.as_bytes() {
+            [b'Z' | b'z'] => 0,
+            [sign @ (b'+' | b'-'), _, _, b':', _, _] => {
+                let start = text.len() - 5;
+                let seconds = number(start, 2)? * 3600 + number(start + 3, 2)? * 60;
+                if *sign == b'+' { seconds } else { -seconds }
+            }
+            _ => return None,
+        };
+        // Days since the epoch, counting years from March so that the leap day comes last.
+        let (y, m) = if month <= 2 {
+            (year - 1, month + 9)
+        } else {
+            (year, month - 3)
+        };
+        let days =
+            365 * y + y.div_euclid(4) - y.div_euclid(100) + y.div_euclid(400) + (m * 153 + 2) / 5 + day
+                - 1
+                - 719_468;
+        Some(Self(days * 86_400 + hour * 3600 + minute * 60 + second - offset))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("1970-01-01T00:00:00Z", Some(0))]
+    #[case("2026-11-21T13:00:00Z", Some(1_795_266_000))]
+    #[case("2026-11-21T13:00:00.123456Z", Some(1_795_266_000))]
+    #[case("2026-11-21T14:00:00+01:00", Some(1_795_266_000))]
+    #[case("2024-02-29T00:00:00Z", Some(1_709_164_800))]
+    #[case("2023-02-29T00:00:00Z", None)]
+    #[case("2026-11-21", None)]
+    #[case("", None)]
+    #[case("2026-11-21T13:00:00", None)]
+    #[case("éééééééééééééé", None)]
+    fn timestamps(#[case] text: &str, #[case] seconds: Option<i64>) {
+        assert_eq!(Wall::parse(text).map(|wall| wall.0), seconds);
     }
 }

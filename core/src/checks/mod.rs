@@ -1,0 +1,16 @@
+//! The checks: one file and one line of [`ALL`] each.
+//!
+//! A check is a pure function of what is known, the policies and now. Its id is part of the API; its page, its metric
+//! label and what `explain` prints come from its file.
+
+pub mod path;
+
+use crate::judge::Check;
+
+/// Every check. The order is that of the documentation; nothing else depends on it.
+pub static ALL: &[Check] = &[path::idle_budget::CHECK];
+
+/// The check of this id.
+pub fn find(id: &str) -> Option<&'static Check> {
+    ALL.iter().find(|check| check.id == id)
+}

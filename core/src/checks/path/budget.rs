@@ -1,0 +1,313 @@
+//! The idle budget of a path: how long it can be silent, and how long each hop remembers it.
+//!
+//! A path is cut into TCP segments: an L7 hop ends one connection and opens another, so keepalives count up to it and
+//! its own after it. Within a segment the wire is silent for at most `G`, the lesser of the first keepalive that every
+//! hop sees and the longest silence of the application. What was not declared is a span, not a default: the best and
+//! the worst case are both kept.
+
+use std::sync::Arc;
+
+use crate::judge::{Look, Path};
+use crate::know::{Gap, Val};
+use crate::policy::{Beat, Door, Layer};
+use crate::sources::selects;
+use crate::sources::service::Transport;
+
+/// First probe of a socket that armed keepalive without a time of its own, seconds: `net.ipv4.tcp_keepalive_time`
+/// (Linux `include/net/tcp.h`, `TCP_KEEPALIVE_TIME`). A Pod does not inherit the node's value.
+pub const KERNEL_KEEPALIVE_SECONDS: i64 = 7200;
+
+/// A time that lies between two ends; `None` is for ever.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Span {
+    /// The least it can be; what an undeclared keepalive may be at best is 1 s.
+    pub best: Option<Val<i64>>,
+    /// The most it can be.
+    pub worst: Option<Val<i64>>,
+}
+
+impl Span {
+    const fn exactly(val: Option<Val<i64>>, again: Option<Val<i64>>) -> Self {
+        Self {
+            best: val,
+            worst: again,
+        }
+    }
+
+    fn known(val: Val<i64>) -> Self {
+        Self::exactly(Some(val.clone()), Some(val))
+    }
+
+    const fn never() -> Self {
+        Self::exactly(None, None)
+    }
+
+    /// Not said: at best every second, at worst never.
+    fn unsaid(what: &str) -> Self {
+        Self {
+            best: Some(Val::assumed(1, format!("{what} is not declared; it may be on"))),
+            worst: None,
+        }
+    }
+
+    fn min(self, other: Self) -> Self {
+        Self {
+            best: least(self.best, other.best),
+            worst: least(self.worst, other.worst),
+        }
+    }
+}
+
+fn least(one: Option<Val<i64>>, other: Option<Val<i64>>) -> Option<Val<i64>> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(if other.value < one.value { other } else { one }),
+        (one, other) => one.or(other),
+    }
+}
+
+/// One stateful L4 hop of a segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    /// What people call it.
+    pub hop: Arc<str>,
+    /// After how long it forgets an idle connection.
+    pub idle: Result<Val<i64>, Gap>,
+}
+
+/// One TCP segment of a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segment {
+    /// From where.
+    pub from: Arc<str>,
+    /// To where.
+    pub to: Arc<str>,
+    /// The first keepalive or ping on it.
+    pub keepalive: Span,
+    /// Longest silence on the wire: the lesser of keepalive and the application's silence.
+    pub silence: Span,
+    /// Its tables, from client to server.
+    pub tables: Vec<Table>,
+}
+
+/// The longest silence of the application: the larger of its longest silence (else its longest request) and the time
+/// an idle pooled connection is kept.
+pub fn application_silence(path: &Path<'_>) -> Span {
+    let connection = path.connection;
+    let at = |field: &str| {
+        format!(
+            "policy {}/{} {}.{field}",
+            path.policy.namespace, path.policy.name, connection.name
+        )
+    };
+    let said = connection
+        .longest_silence_seconds
+        .map(|value| Val::declared(i64::from(value), at("longestSilenceSeconds")))
+        .or_else(|| {
+            let value = connection.longest_request_seconds?;
+            Some(Val::declared(i64::from(value), at("longestRequestSeconds")))
+        });
+    let pooled = path.client.idle_timeout_seconds.map(|value| {
+        Val::declared(
+            i64::from(value),
+            at(&format!("clients[{}].idleTimeoutSeconds", path.client.name)),
+        )
+    });
+    match (said, pooled) {
+        (Some(said), Some(pooled)) => Span::known(if pooled.value > said.value { pooled } else { said }),
+        (Some(said), None) => Span::known(said),
+        (None, pooled) => Span {
+            best: Some(
+                pooled.unwrap_or_else(|| Val::assumed(0, at("longestSilenceSeconds is not declared"))),
+            ),
+            worst: None,
+        },
+    }
+}
+
+/// The first keepalive or ping that one end sends.
+fn beats(
+    look: &Look<'_>,
+    path: &Path<'_>,
+    tcp: Option<Beat>,
+    ping: Option<Beat>,
+    end: &str,
+    client: bool,
+) -> Span {
+    let at = |field: &str| {
+        format!(
+            "policy {}/{} {} {end}.{field}",
+            path.policy.namespace, path.policy.name, path.connection.name
+        )
+    };
+    let tcp = if path.port.transport == Transport::Udp {
+        Span::never()
+    } else {
+        match tcp {
+            Some(Beat::Disabled) => Span::never(),
+            Some(Beat::Enabled(Some(seconds))) => {
+                Span::known(Val::declared(i64::from(seconds), at("tcpKeepalive.idleSeconds")))
+            }
+            Some(Beat::Enabled(None)) => Span::known(socket_default(look, path, client)),
+            None => Span::unsaid(&at("tcpKeepalive")),
+        }
+    };
+    let ping = match ping {
+        Some(Beat::Disabled) => Span::never(),
+        Some(Beat::Enabled(Some(seconds))) => {
+            Span::known(Val::declared(i64::from(seconds), at("ping.intervalSeconds")))
+        }
+        Some(Beat::Enabled(None)) => Span::unsaid(&at("ping.intervalSeconds")),
+        None if path.connection.protocol.has_ping() => Span::unsaid(&at("ping")),
+        None => Span::never(),
+    };
+    tcp.min(ping)
+}
+
+/// `net.ipv4.tcp_keepalive_time` of the client's Pods: the largest that one of them has, else the kernel's.
+fn socket_default(look: &Look<'_>, path: &Path<'_>, client: bool) -> Val<i64> {
+    let kernel = || {
+        Val::default_of(
+            KERNEL_KEEPALIVE_SECONDS,
+            "kernel default net.ipv4.tcp_keepalive_time (include/net/tcp.h)",
+        )
+    };
+    let (true, Some(selector)) = (client, &path.client.pods) else {
+        return kernel();
+    };
+    let Ok(pods) = look.pods() else { return kernel() };
+    let names = look.names();
+    pods.iter()
+        .filter(|(key, pod)| {
+            key.namespace == path.key.namespace
+                && !pod.ended
+                && selects(selector, &pod.template.labels, names)
+        })
+        .map(|(key, pod)| {
+            let own = pod
+                .template
+                .sysctls
+                .text(names, "net.ipv4.tcp_keepalive_time")
+                .and_then(|text| text.parse().ok());
+            own.map_or_else(kernel, |value| {
+                Val::declared(
+                    value,
+                    format!("Pod {} sysctl net.ipv4.tcp_keepalive_time", look.show(key)),
+                )
+            })
+        })
+        .max_by(|a, b| (a.value, &a.source).cmp(&(b.value, &b.source)))
+        .unwrap_or_else(kernel)
+}
+
+/// The tables of the Service itself: the cloud load balancer where the client comes by it, then the nodes'.
+fn service_tables(look: &Look<'_>, path: &Path<'_>) -> Vec<Table> {
+    let udp = path.port.transport == Transport::Udp;
+    let mut tables = Vec::new();
+    if path.client.from == Door::LoadBalancer {
+        tables.push(Table {
+            hop: "cloud load balancer".into(),
+            idle: crate::facts::balancer_idle(look, path.service, path.port.port, udp),
+        });
+    }
+    let fleet = look.fleet();
+    if let Some(gap) = &fleet.gap {
+        tables.push(Table {
+            hop: "node".into(),
+            idle: Err(gap.clone()),
+        });
+    }
+    for class in &fleet.classes {
+        let idle = if udp {
+            &class.profile.udp_idle_seconds
+        } else {
+            &class.profile.service_idle_seconds
+        };
+        let idle = match idle {
+            Ok(None) => continue,
+            Ok(Some(val)) => Ok(val.clone()),
+            Err(gap) => Err(gap.clone()),
+        };
+        let mode = class
+            .profile
+            .mode
+            .as_ref()
+            .map_or("unknown proxy", |mode| mode.value.name());
+        let hop = if class.nodes == 0 {
+            format!("node table ({mode})")
+        } else {
+            format!("{mode} table of {} nodes", class.nodes)
+        };
+        tables.push(Table {
+            hop: hop.into(),
+            idle,
+        });
+    }
+    tables
+}
+
+/// The segments of a path, from client to server.
+pub fn segments(look: &Look<'_>, path: &Path<'_>) -> Vec<Segment> {
+    let client = path.client;
+    let server = &path.connection.server;
+    let silence = application_silence(path);
+    let client_end: Arc<str> = if client.name.is_empty() {
+        "client".into()
+    } else {
+        client.name.clone()
+    };
+    let mut from = client_end.clone();
+    let mut near = beats(
+        look,
+        path,
+        client.tcp_keepalive,
+        client.ping,
+        &format!("clients[{client_end}]"),
+        true,
+    );
+    let mut tables = Vec::new();
+    let mut segments = Vec::new();
+    for hop in &path.connection.hops {
+        let at = format!(
+            "policy {}/{} hop {}",
+            path.policy.namespace, path.policy.name, hop.name
+        );
+        match hop.layer {
+            Layer::L4 => tables.push(Table {
+                hop: hop.name.clone(),
+                idle: hop
+                    .idle_timeout_seconds
+                    .map(|value| Val::declared(i64::from(value), format!("{at}.idleTimeoutSeconds")))
+                    .ok_or_else(|| Gap::Opaque(format!("{at}: idleTimeoutSeconds is not declared").into())),
+            }),
+            Layer::L7 => {
+                // What the proxy itself sends on either side is not declared anywhere.
+                let own = Span::unsaid(&format!("{at}: keepalive"));
+                segments.push(segment(
+                    &from,
+                    &hop.name,
+                    near.min(own.clone()),
+                    &silence,
+                    std::mem::take(&mut tables),
+                ));
+                from = hop.name.clone();
+                near = own;
+            }
+        }
+    }
+    let far = beats(look, path, server.tcp_keepalive, server.ping, "server", false);
+    tables.extend(service_tables(look, path));
+    let to: Arc<str> = look.show(path.key).into();
+    segments.push(segment(&from, &to, near.min(far), &silence, tables));
+    segments
+}
+
+fn segment(from: &Arc<str>, to: &Arc<str>, keepalive: Span, silence: &Span, tables: Vec<Table>) -> Segment {
+    let wire = keepalive.clone().min(silence.clone());
+    Segment {
+        from: from.clone(),
+        to: to.clone(),
+        keepalive,
+        silence: wire,
+        tables,
+    }
+}

@@ -1,0 +1,240 @@
+//! `path-idle-budget`: the wire is never silent longer than a hop remembers the connection.
+
+use std::fmt;
+
+use super::budget::{Segment, Table, segments};
+use crate::engine::has_data_plane;
+use crate::judge::{Case, Check, Datum, Evidence, Judge, Look, Path, Severity, Verdict};
+use crate::know::{Gap, Known, Reads, Source, Unit, Val};
+
+/// The check.
+pub static CHECK: Check = Check {
+    id: "path-idle-budget",
+    severity: |verdict| {
+        if matches!(verdict, Verdict::Violated(_)) {
+            Severity::Critical
+        } else {
+            Severity::Warning
+        }
+    },
+    needs: Reads::of(&[Source::Services, Source::Policies]),
+    uses: Reads::of(&[Source::Pods, Source::Nodes]),
+    profiles: true,
+    baseline: false,
+    judge: Judge::Path(judge),
+    say,
+    advise,
+    doc: DOC,
+};
+
+const DOC: &str = "\
+The wire is never silent longer than a hop remembers the connection.
+
+Every stateful L4 hop forgets an idle connection after a time of its own: an IPVS table after 900 s, an AWS network
+load balancer after 350 s, an Azure one after 4 minutes. A connection that is silent for longer is forgotten without
+notice, and the next byte is answered with a reset or with nothing: the caller waits, often for ever.
+
+## Formula
+
+For every TCP segment of the path, `K` is the first TCP keepalive or ping that either end sends, `R` the longest
+silence of the application, and `G = min(K, R)` the longest silence on the wire. `T` is the least idle timeout of the
+segment's L4 hops.
+
+- `G >= T`: Violated, critical.
+- `G > 0.8 T`: AtRisk.
+- A keepalive that nobody declared may be on or off. When only the worse of the two breaks the rule, the verdict is
+  AtRisk with origin Assumed, and never critical.
+- A hop whose timeout is not known makes the verdict Unknown, unless a known hop already decides it.
+
+Zero in kube-proxy's configuration keeps the kernel's value: `ipvs.tcpTimeout: 0s` is 900 s, not \"no timeout\".
+
+## What to do
+
+1. Let the client send a TCP keepalive or ping at half of `T` or sooner. In Go, libpq and Redis it is on by default;
+   declare it, and the finding clears.
+2. Where the client arms keepalive without a time, set the Pod's own sysctl `net.ipv4.tcp_keepalive_time` (allowed by
+   default since Kubernetes 1.29). The node's sysctl does not reach Pods.
+3. Only then raise the hop's timeout: it is global, its table grows with it, and dead backends linger as long.
+
+## What not to do
+
+Do not restart the server or kube-proxy: it cuts the connections that still work.
+";
+
+fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
+    if !has_data_plane(path.service) {
+        return Ok(Verdict::NotApplicable(
+            "a headless or ExternalName Service has no table of its own",
+        ));
+    }
+    let mut worst = Verdict::Met;
+    let mut any_table = false;
+    for segment in segments(look, path) {
+        any_table |= !segment.tables.is_empty();
+        let verdict = judge_segment(&segment);
+        if weight(&verdict) > weight(&worst) {
+            worst = verdict;
+        }
+    }
+    Ok(if any_table {
+        worst
+    } else {
+        Verdict::NotApplicable("no hop on this path keeps a table")
+    })
+}
+
+const fn weight(verdict: &Verdict) -> u8 {
+    match verdict {
+        Verdict::Violated(_) => 3,
+        Verdict::AtRisk(_) => 2,
+        Verdict::Unknown(_) => 1,
+        Verdict::Met | Verdict::NotApplicable(_) => 0,
+    }
+}
+
+/// Whether a silence reaches a share (in tenths) of a timeout; for ever always does.
+fn reaches(silence: Option<&Val<i64>>, timeout: i64, tenths: i64) -> bool {
+    silence.is_none_or(|silence| silence.value.saturating_mul(10) >= timeout.saturating_mul(tenths))
+}
+
+/// Strictly above 80 % of the timeout.
+fn nears(silence: Option<&Val<i64>>, timeout: i64) -> bool {
+    silence.is_none_or(|silence| silence.value.saturating_mul(10) > timeout.saturating_mul(8))
+}
+
+fn judge_segment(segment: &Segment) -> Verdict {
+    let mut tightest: Option<(&Table, &Val<i64>)> = None;
+    let mut gap: Option<&Gap> = None;
+    for table in &segment.tables {
+        match &table.idle {
+            Ok(idle) if tightest.is_none_or(|held| idle.value < held.1.value) => {
+                tightest = Some((table, idle))
+            }
+            Ok(_) => {}
+            Err(one) => gap = gap.or(Some(one)),
+        }
+    }
+    let silence = &segment.silence;
+    let (best, worst) = (silence.best.as_ref(), silence.worst.as_ref());
+    if let Some((table, idle)) = tightest {
+        if reaches(best, idle.value, 10) {
+            return Verdict::Violated(case("SilenceExceedsTimeout", segment, table, idle, best));
+        }
+        if reaches(worst, idle.value, 10) {
+            return Verdict::AtRisk(case("KeepaliveNotDeclared", segment, table, idle, worst));
+        }
+    }
+    if let Some(gap) = gap {
+        return Verdict::Unknown(gap.clone());
+    }
+    match tightest {
+        Some((table, idle)) if nears(worst, idle.value) => {
+            Verdict::AtRisk(case("NarrowMargin", segment, table, idle, worst))
+        }
+        _ => Verdict::Met,
+    }
+}
+
+fn case(
+    cause: &'static str,
+    segment: &Segment,
+    table: &Table,
+    idle: &Val<i64>,
+    silence: Option<&Val<i64>>,
+) -> Case {
+    let mut evidence = vec![
+        Evidence::number("idleTimeout", Unit::Seconds, idle),
+        Evidence::text(
+            "hop",
+            &Val {
+                value: table.hop.clone(),
+                origin: idle.origin,
+                source: idle.source.clone(),
+            },
+        ),
+        Evidence::text("from", &Val::declared(segment.from.clone(), "policy")),
+        Evidence::text("to", &Val::declared(segment.to.clone(), "policy")),
+    ];
+    match silence {
+        Some(silence) => evidence.push(Evidence::number("silence", Unit::Seconds, silence)),
+        None => evidence.push(Evidence::text(
+            "silence",
+            &Val::assumed("unbounded".into(), "nothing declared ends it"),
+        )),
+    }
+    match if cause == "SilenceExceedsTimeout" {
+        &segment.keepalive.best
+    } else {
+        &segment.keepalive.worst
+    } {
+        Some(keepalive) => evidence.push(Evidence::number("keepalive", Unit::Seconds, keepalive)),
+        None if cause == "KeepaliveNotDeclared" => {
+            evidence.push(Evidence::text(
+                "keepalive",
+                &Val::assumed("not declared".into(), "policy"),
+            ));
+        }
+        None => evidence.push(Evidence::text(
+            "keepalive",
+            &Val::declared("none".into(), "policy"),
+        )),
+    }
+    Case::new(cause, evidence)
+}
+
+fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let silence = match case.find("silence") {
+        Some(Evidence {
+            value: Datum::Number(_),
+            ..
+        }) => format!("silent for up to {}", case.cite("silence")),
+        _ => "silent without any declared end".into(),
+    };
+    write!(
+        f,
+        "connections from {} to {} may be {silence}, and the {} forgets an idle connection after {}",
+        case.show("from"),
+        case.show("to"),
+        case.show("hop"),
+        case.cite("idleTimeout"),
+    )?;
+    match case.cause {
+        "SilenceExceedsTimeout" => match case.find("keepalive") {
+            Some(Evidence {
+                value: Datum::Number(number),
+                source,
+                ..
+            }) => {
+                write!(
+                    f,
+                    "; the first keepalive comes too late, after {number} s ({source})"
+                )
+            }
+            _ => write!(f, "; no keepalive is sent"),
+        },
+        "KeepaliveNotDeclared" => write!(f, "; whether a keepalive keeps it alive is not declared"),
+        _ => write!(f, ": more than 80 % of it"),
+    }
+}
+
+fn advise(case: &Case) -> Vec<String> {
+    let half = case.number("idleTimeout").map_or(60, |idle| (idle / 2).max(1));
+    let mut advice = Vec::new();
+    if case.cause == "KeepaliveNotDeclared" {
+        advice.push(format!(
+            "find out whether the client sends TCP keepalives or pings, and declare it: `tcpKeepalive: {{state: Enabled, idleSeconds: ...}}` (at most {half} s clears this)"
+        ));
+    } else {
+        advice.push(format!(
+            "let the client send TCP keepalives or pings every {half} s or sooner, and declare it"
+        ));
+    }
+    advice.push(format!(
+        "or set the client Pod's sysctl net.ipv4.tcp_keepalive_time to {half} where the client arms keepalive without a time of its own"
+    ));
+    advice.push(format!(
+        "last, raise the idle timeout of the {}: it is global, and dead backends linger as long",
+        case.show("hop")
+    ));
+    advice
+}

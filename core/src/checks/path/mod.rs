@@ -1,0 +1,4 @@
+//! Checks of one path: a client, the hops, the Service, a server.
+
+pub mod budget;
+pub mod idle_budget;

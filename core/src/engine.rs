@@ -1,0 +1,554 @@
+//! Judging what is dirty: which subjects exist, which must be judged again, and what is remembered of them.
+//!
+//! Dirtying is coarse on purpose. A slice or Service dirties its Service; a policy dirties the Services of its
+//! namespace; anything else re-judges every scope that reads it. The property that a test keeps: any order of
+//! inputs, judged step by step, gives the verdicts of judging from nothing.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::checks;
+use crate::facts::Fleet;
+use crate::index::Index;
+use crate::judge::{Check, Judge, Look, Path, ServiceCase, Subject, Verdict};
+use crate::know::{Gap, Now, Reads, Source, Wall};
+use crate::names::{Key, Name};
+use crate::policy::{Client, Door, PortRef};
+use crate::sources::node::ZONE;
+use crate::sources::service::{Service, ServicePort};
+
+/// Sources that the effective data plane is derived from.
+const PROFILE_INPUTS: Reads = Reads::of(&[
+    Source::Nodes,
+    Source::Pods,
+    Source::DaemonSets,
+    Source::ConfigMaps,
+    Source::CiliumNodeConfigs,
+    Source::Configz,
+]);
+
+/// Sources whose changes name the Services they concern.
+const LOCAL: Reads = Reads::of(&[Source::Services, Source::EndpointSlices, Source::Policies]);
+
+/// How many subjects had a verdict that is not kept one by one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// Met.
+    pub met: u32,
+    /// Not applicable.
+    pub not_applicable: u32,
+    /// Unknown to the baseline, where no policy asks.
+    pub unknown: u32,
+}
+
+/// A verdict that people are told about, and since when it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// The verdict: AtRisk, Violated or Unknown.
+    pub verdict: Verdict,
+    /// Since when.
+    pub since: Wall,
+}
+
+/// What has changed since the last round.
+#[derive(Debug, Default)]
+pub(crate) struct Dirt {
+    pub(crate) services: BTreeSet<Key>,
+    pub(crate) sources: Reads,
+    /// Everything: the first round.
+    pub(crate) all: bool,
+}
+
+/// The groups of subjects that are judged together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Scope {
+    Path,
+    Service,
+    Node,
+    Zone,
+    Webhook,
+    Cluster,
+}
+
+const SCOPES: [Scope; 6] = [
+    Scope::Path,
+    Scope::Service,
+    Scope::Node,
+    Scope::Zone,
+    Scope::Webhook,
+    Scope::Cluster,
+];
+
+const fn scope_of(check: &Check) -> Scope {
+    match check.judge {
+        Judge::Path(_) => Scope::Path,
+        Judge::Service(_) => Scope::Service,
+        Judge::Node(_) => Scope::Node,
+        Judge::Zone(_) => Scope::Zone,
+        Judge::Webhook(_) => Scope::Webhook,
+        Judge::Cluster(_) => Scope::Cluster,
+    }
+}
+
+/// Verdicts of all subjects.
+#[derive(Debug, Default)]
+pub(crate) struct Engine {
+    pub(crate) fleet: Fleet,
+    bad: BTreeMap<(Subject, usize), Held>,
+    tallies: HashMap<(Scope, Key), Tally>,
+    again: BTreeMap<(Subject, usize), i64>,
+}
+
+/// What one round of judging goes through.
+struct Pass<'a> {
+    now: Now,
+    index: &'a Index,
+    old: BTreeMap<(Subject, usize), Held>,
+    bad: BTreeMap<(Subject, usize), Held>,
+    again: BTreeMap<(Subject, usize), i64>,
+    tally: Tally,
+}
+
+impl Engine {
+    /// Judges what is dirty or due, and returns the subjects whose verdict changed.
+    pub(crate) fn round(&mut self, now: Now, index: &Index, dirt: Dirt) -> Vec<(usize, Subject)> {
+        let fresh_fleet = dirt.all || dirt.sources.meets(PROFILE_INPUTS);
+        let fleet_changed = fresh_fleet && {
+            let fleet = Fleet::derive(index);
+            let changed = fleet != self.fleet;
+            self.fleet = fleet;
+            changed
+        };
+        let mut changed = Vec::new();
+        for scope in SCOPES {
+            let whole = dirt.all || self.must_judge(scope, &dirt, fleet_changed, now);
+            let keys = self.units(scope, whole, index, &dirt);
+            for key in keys {
+                self.judge_unit(scope, key, now, index, &mut changed);
+            }
+        }
+        changed
+    }
+
+    /// Whether a whole scope must be judged again.
+    fn must_judge(&self, scope: Scope, dirt: &Dirt, fleet_changed: bool, now: Now) -> bool {
+        let local = match scope {
+            Scope::Path | Scope::Service => LOCAL,
+            _ => Reads::NONE,
+        };
+        checks::ALL
+            .iter()
+            .enumerate()
+            .filter(|(_, check)| scope_of(check) == scope)
+            .any(|(at, check)| {
+                check.reads().minus(local).meets(dirt.sources)
+                    || (check.profiles && fleet_changed)
+                    || self
+                        .again
+                        .iter()
+                        .any(|(key, when)| key.1 == at && *when <= now.wall.0)
+            })
+    }
+
+    /// The units of a scope that must be judged: Services by key, everything else as one.
+    fn units(&self, scope: Scope, whole: bool, index: &Index, dirt: &Dirt) -> Vec<Key> {
+        match scope {
+            Scope::Path | Scope::Service if whole => {
+                let mut keys: BTreeSet<Key> = index.services.iter().map(|(key, _)| key).collect();
+                keys.extend(
+                    self.tallies
+                        .keys()
+                        .filter(|unit| unit.0 == scope)
+                        .map(|unit| unit.1),
+                );
+                keys.insert(Key::default());
+                keys.into_iter().collect()
+            }
+            Scope::Path | Scope::Service => dirt.services.iter().copied().collect(),
+            _ if whole => vec![Key::default()],
+            _ => Vec::new(),
+        }
+    }
+
+    /// Judges one unit from nothing and replaces what was held of it.
+    fn judge_unit(
+        &mut self,
+        scope: Scope,
+        key: Key,
+        now: Now,
+        index: &Index,
+        changed: &mut Vec<(usize, Subject)>,
+    ) {
+        let old = self.take(scope, key);
+        let mut pass = Pass {
+            now,
+            index,
+            old,
+            bad: BTreeMap::new(),
+            again: BTreeMap::new(),
+            tally: Tally::default(),
+        };
+        pass.unit(scope, key, &self.fleet);
+        let Pass {
+            old,
+            bad,
+            again,
+            tally,
+            ..
+        } = pass;
+        changed.extend(
+            bad.iter()
+                .filter(|(at, held)| old.get(at).is_none_or(|before| before.verdict != held.verdict))
+                .map(|(at, _)| (at.1, at.0)),
+        );
+        changed.extend(
+            old.keys()
+                .filter(|at| !bad.contains_key(at))
+                .map(|at| (at.1, at.0)),
+        );
+        self.bad.extend(bad);
+        self.again.extend(again);
+        if tally == Tally::default() {
+            self.tallies.remove(&(scope, key));
+        } else {
+            self.tallies.insert((scope, key), tally);
+        }
+    }
+
+    /// Removes what is held of a unit.
+    fn take(&mut self, scope: Scope, key: Key) -> BTreeMap<(Subject, usize), Held> {
+        let (from, to) = bounds(scope, key);
+        let inside = |at: &(Subject, usize)| {
+            checks::ALL
+                .get(at.1)
+                .is_some_and(|check| scope_of(check) == scope)
+        };
+        let keys: Vec<_> = self
+            .bad
+            .range((from, 0)..=(to, usize::MAX))
+            .map(|(at, _)| *at)
+            .filter(inside)
+            .collect();
+        let due: Vec<_> = self
+            .again
+            .range((from, 0)..=(to, usize::MAX))
+            .map(|(at, _)| *at)
+            .filter(inside)
+            .collect();
+        for at in due {
+            self.again.remove(&at);
+        }
+        keys.into_iter()
+            .filter_map(|at| Some((at, self.bad.remove(&at)?)))
+            .collect()
+    }
+
+    /// Every verdict that people are told about.
+    pub(crate) fn bad(&self) -> impl Iterator<Item = (&'static Check, Subject, &Held)> {
+        self.bad
+            .iter()
+            .filter_map(|((subject, at), held)| Some((checks::ALL.get(*at)?, *subject, held)))
+    }
+
+    /// The counted verdicts of everything.
+    pub(crate) fn tally(&self) -> Tally {
+        self.tallies.values().fold(Tally::default(), |sum, one| Tally {
+            met: sum.met + one.met,
+            not_applicable: sum.not_applicable + one.not_applicable,
+            unknown: sum.unknown + one.unknown,
+        })
+    }
+
+    /// The earliest second of wall time at which time alone may change a verdict.
+    pub(crate) fn again(&self) -> Option<i64> {
+        self.again.values().copied().min()
+    }
+}
+
+/// The first and last subject of a unit.
+fn bounds(scope: Scope, key: Key) -> (Subject, Subject) {
+    let last = Name::MAX;
+    let end = Key {
+        namespace: last,
+        name: last,
+    };
+    match scope {
+        // The unit without a key holds what is said when Services were not read: subjects of the cluster.
+        Scope::Path | Scope::Service if key == Key::default() => (Subject::Cluster, Subject::Cluster),
+        Scope::Path => (
+            Subject::Connection {
+                service: key,
+                port: 0,
+                policy: Key::default(),
+                connection: Name::EMPTY,
+                client: Name::EMPTY,
+            },
+            Subject::Connection {
+                service: key,
+                port: u16::MAX,
+                policy: end,
+                connection: last,
+                client: last,
+            },
+        ),
+        Scope::Service => (
+            Subject::Service {
+                service: key,
+                policy: None,
+            },
+            Subject::Service {
+                service: key,
+                policy: Some(end),
+            },
+        ),
+        Scope::Node => (Subject::Node(Name::EMPTY), Subject::Cluster),
+        Scope::Zone => (Subject::Zone(Name::EMPTY), Subject::Cluster),
+        Scope::Webhook => (Subject::Webhook(Key::default()), Subject::Cluster),
+        Scope::Cluster => (Subject::Cluster, Subject::Cluster),
+    }
+}
+
+impl Pass<'_> {
+    fn unit(&mut self, scope: Scope, key: Key, fleet: &Fleet) {
+        let index = self.index;
+        for (at, check) in checks::ALL
+            .iter()
+            .enumerate()
+            .filter(|(_, check)| scope_of(check) == scope)
+        {
+            match check.judge {
+                Judge::Path(judge) => self.paths(at, check, key, fleet, judge),
+                Judge::Service(judge) => self.services(at, check, key, fleet, judge),
+                Judge::Node(judge) => {
+                    if self.listed(at, Source::Nodes) {
+                        for (node, row) in index.nodes.iter() {
+                            self.one(at, check, Subject::Node(node.name), false, fleet, |look| {
+                                judge(look, node.name, row)
+                            });
+                        }
+                    }
+                }
+                Judge::Zone(judge) => {
+                    if self.listed(at, Source::Nodes) {
+                        let zone = index.names.find(ZONE);
+                        let zones: BTreeSet<Name> = index
+                            .nodes
+                            .iter()
+                            .map(|(_, node)| zone.and_then(|key| node.labels.get(key)).unwrap_or(Name::EMPTY))
+                            .collect();
+                        for zone in zones {
+                            self.one(at, check, Subject::Zone(zone), false, fleet, |look| {
+                                judge(look, zone)
+                            });
+                        }
+                    }
+                }
+                Judge::Webhook(judge) => {
+                    if self.listed(at, Source::Webhooks) {
+                        for (hook, _) in index.webhooks.iter() {
+                            self.one(at, check, Subject::Webhook(hook), false, fleet, |look| {
+                                judge(look, hook)
+                            });
+                        }
+                    }
+                }
+                Judge::Cluster(judge) => self.one(at, check, Subject::Cluster, false, fleet, judge),
+            }
+        }
+    }
+
+    /// Whether the objects that a check goes through were read; where not, the cluster's verdict is Unknown.
+    fn listed(&mut self, at: usize, source: Source) -> bool {
+        let Some(gap) = self.index.gap(source) else {
+            return true;
+        };
+        self.note(at, Subject::Cluster, false, Verdict::Unknown(gap));
+        false
+    }
+
+    fn paths(
+        &mut self,
+        at: usize,
+        check: &Check,
+        key: Key,
+        fleet: &Fleet,
+        judge: fn(&Look<'_>, &Path<'_>) -> crate::know::Known<Verdict>,
+    ) {
+        let index = self.index;
+        if key == Key::default() {
+            if !index.policies.is_empty() {
+                self.listed(at, Source::Services);
+            }
+            return;
+        }
+        let Some(service) = index.services.get(key) else {
+            return;
+        };
+        for (policy_key, policy) in index.policies_of(key, service) {
+            for connection in &policy.connections {
+                let unknown = [unknown_client()];
+                let clients = if connection.clients.is_empty() {
+                    &unknown[..]
+                } else {
+                    &connection.clients
+                };
+                for port in service
+                    .ports
+                    .iter()
+                    .filter(|port| wanted(&connection.ports, port, index))
+                {
+                    for client in clients {
+                        let subject = Subject::Connection {
+                            service: key,
+                            port: port.port,
+                            policy: policy_key,
+                            connection: index.names.find(&connection.name).unwrap_or_default(),
+                            client: index.names.find(&client.name).unwrap_or_default(),
+                        };
+                        let path = Path {
+                            key,
+                            service,
+                            port,
+                            policy,
+                            connection,
+                            client,
+                        };
+                        self.one(at, check, subject, false, fleet, |look| judge(look, &path));
+                    }
+                }
+            }
+        }
+    }
+
+    fn services(
+        &mut self,
+        at: usize,
+        check: &Check,
+        key: Key,
+        fleet: &Fleet,
+        judge: fn(&Look<'_>, &ServiceCase<'_>) -> crate::know::Known<Verdict>,
+    ) {
+        let index = self.index;
+        if key == Key::default() {
+            self.listed(at, Source::Services);
+            return;
+        }
+        let Some(service) = index.services.get(key) else {
+            return;
+        };
+        let mut governed = false;
+        for (policy_key, policy) in index.policies_of(key, service) {
+            governed = true;
+            let subject = Subject::Service {
+                service: key,
+                policy: Some(policy_key),
+            };
+            let case = ServiceCase {
+                key,
+                service,
+                policy: Some(policy),
+            };
+            self.one(at, check, subject, false, fleet, |look| judge(look, &case));
+        }
+        if !governed && check.baseline {
+            let subject = Subject::Service {
+                service: key,
+                policy: None,
+            };
+            let case = ServiceCase {
+                key,
+                service,
+                policy: None,
+            };
+            self.one(at, check, subject, true, fleet, |look| judge(look, &case));
+        }
+    }
+
+    /// Judges one subject.
+    fn one(
+        &mut self,
+        at: usize,
+        check: &Check,
+        subject: Subject,
+        quiet: bool,
+        fleet: &Fleet,
+        judge: impl FnOnce(&Look<'_>) -> crate::know::Known<Verdict>,
+    ) {
+        let gap: Option<Gap> = check.needs.iter().find_map(|source| self.index.gap(source));
+        let look = Look::new(self.now, self.index, fleet);
+        let verdict = match gap {
+            Some(gap) => Verdict::Unknown(gap),
+            None => judge(&look).unwrap_or_else(Verdict::Unknown),
+        };
+        let (seen, saw_fleet) = look.seen();
+        debug_assert!(
+            seen.minus(check.reads()).is_empty(),
+            "{} reads more than it declares",
+            check.id
+        );
+        debug_assert!(
+            !saw_fleet || check.profiles,
+            "{} reads the fleet without declaring it",
+            check.id
+        );
+        if let Some(when) = look.again() {
+            self.again.insert((subject, at), when);
+        }
+        self.note(at, subject, quiet, verdict);
+    }
+
+    fn note(&mut self, at: usize, subject: Subject, quiet: bool, verdict: Verdict) {
+        match verdict {
+            Verdict::Met => self.tally.met += 1,
+            Verdict::NotApplicable(_) => self.tally.not_applicable += 1,
+            Verdict::Unknown(_) if quiet => self.tally.unknown += 1,
+            verdict => {
+                let before = self
+                    .old
+                    .get(&(subject, at))
+                    .filter(|held| same_kind(&held.verdict, &verdict));
+                let since = before.map_or(self.now.wall, |held| held.since);
+                self.bad.insert((subject, at), Held { verdict, since });
+            }
+        }
+    }
+}
+
+/// Whether two verdicts are of one kind and cause: then the older one's `since` goes on.
+fn same_kind(one: &Verdict, other: &Verdict) -> bool {
+    match (one, other) {
+        (Verdict::AtRisk(a), Verdict::AtRisk(b)) | (Verdict::Violated(a), Verdict::Violated(b)) => {
+            a.cause == b.cause
+        }
+        (Verdict::Unknown(_), Verdict::Unknown(_)) => true,
+        _ => false,
+    }
+}
+
+/// Whether a connection's list of ports names this one; an empty list names all.
+fn wanted(ports: &[PortRef], port: &ServicePort, index: &Index) -> bool {
+    ports.is_empty()
+        || ports.iter().any(|one| match one {
+            PortRef::Number(number) => *number == port.port,
+            PortRef::Name(name) => !name.is_empty() && index.names.text(port.name) == &**name,
+        })
+}
+
+/// The client of a connection that declares none: nothing is known of it.
+fn unknown_client() -> Client {
+    Client {
+        name: "".into(),
+        from: Door::Cluster,
+        pods: None,
+        tcp_keepalive: None,
+        ping: None,
+        idle_timeout_seconds: None,
+        request_timeout_seconds: None,
+        max_connection_age_seconds: None,
+        new_connections_per_second: None,
+    }
+}
+
+/// Whether a Service has any data plane: neither a DNS alias nor headless.
+pub fn has_data_plane(service: &Service) -> bool {
+    service.kind != crate::sources::service::ServiceType::ExternalName && !service.headless
+}

@@ -1,0 +1,350 @@
+//! Findings: verdicts as told to people, in a stable JSON form.
+
+use std::fmt;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::engine::Held;
+use crate::index::{Fresh, Index};
+use crate::judge::{Case, Check, Datum, Severity, Subject, Verdict};
+use crate::know::{Gap, Origin, Source, Unit, Wall};
+use crate::names::Key;
+
+/// A verdict other than Met or NotApplicable, as told to people.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Finding {
+    /// Stable over runs: a hash of check, subject and policy.
+    pub id: String,
+    /// Id of the check.
+    pub check: &'static str,
+    /// `AtRisk`, `Violated` or `Unknown`.
+    pub verdict: &'static str,
+    /// How bad it is.
+    pub severity: Severity,
+    /// What it is about.
+    pub subject: SubjectView,
+    /// `namespace/name` of the policy that asks for it; absent for the baseline and the platform's policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+    /// Why somebody has accepted it for a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exception: Option<ExceptionView>,
+    /// Which of the check's causes it is.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub cause: &'static str,
+    /// One or two sentences with numbers, units and where they were read.
+    pub message: String,
+    /// What it rests on.
+    pub evidence: Vec<EvidenceView>,
+    /// Next steps for a person, the least invasive first.
+    pub advice: Vec<String>,
+    /// Since when, in seconds since the Unix epoch; absent in one-shot audits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<i64>,
+}
+
+/// What a finding is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SubjectView {
+    /// `Service`, `Node`, `Zone`, `Webhook` or `Cluster`.
+    pub kind: &'static str,
+    /// Namespace of a Service.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub namespace: String,
+    /// Name; absent for the cluster.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// Port of a Service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// Name of the connection in the policy.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub connection: String,
+    /// Name of the client in the connection.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub client: String,
+}
+
+impl fmt::Display for SubjectView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind)?;
+        if !self.name.is_empty() {
+            f.write_char(' ')?;
+            if !self.namespace.is_empty() {
+                write!(f, "{}/", self.namespace)?;
+            }
+            f.write_str(&self.name)?;
+        }
+        if let Some(port) = self.port {
+            write!(f, ":{port}")?;
+        }
+        if !self.connection.is_empty() {
+            write!(f, " {}", self.connection)?;
+        }
+        if !self.client.is_empty() {
+            write!(f, " from {}", self.client)?;
+        }
+        Ok(())
+    }
+}
+
+/// An exception, as shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExceptionView {
+    /// Why.
+    pub reason: Arc<str>,
+    /// Until when, in seconds since the Unix epoch.
+    pub expires_at: i64,
+}
+
+/// One piece of evidence, as shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EvidenceView {
+    /// What it is.
+    pub what: &'static str,
+    /// The value.
+    pub value: Datum,
+    /// Its unit.
+    pub unit: Unit,
+    /// Where it was read.
+    pub source: Arc<str>,
+    /// How it came to be known.
+    pub origin: Origin,
+}
+
+/// A whole source, or one object of it, that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Unreadable {
+    /// The source, or the object within it.
+    pub source: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// How many verdicts of each kind there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    /// Met.
+    pub met: u32,
+    /// At risk.
+    pub at_risk: u32,
+    /// Violated.
+    pub violated: u32,
+    /// Unknown.
+    pub unknown: u32,
+    /// Not applicable.
+    pub not_applicable: u32,
+}
+
+/// Everything an audit found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FindingList {
+    /// Always `evenkeel.dev/v1alpha1`.
+    pub api_version: &'static str,
+    /// Always `FindingList`.
+    pub kind: &'static str,
+    /// The findings, the worst first, then by check and subject.
+    pub findings: Vec<Finding>,
+    /// What could not be read.
+    pub unreadable: Vec<Unreadable>,
+    /// Counts.
+    pub summary: Summary,
+}
+
+/// Tells one verdict.
+pub(crate) fn tell(
+    index: &Index,
+    now: Wall,
+    check: &'static Check,
+    subject: Subject,
+    held: &Held,
+) -> Option<Finding> {
+    let (view, policy) = view(index, subject);
+    let (message, advice, case) = match &held.verdict {
+        Verdict::AtRisk(case) | Verdict::Violated(case) => {
+            (Said(check, case).to_string(), (check.advise)(case), Some(case))
+        }
+        Verdict::Unknown(gap) => (format!("cannot be judged: {gap}"), vec![next_step(gap)], None),
+        Verdict::Met | Verdict::NotApplicable(_) => return None,
+    };
+    let severity = match &held.verdict {
+        Verdict::Unknown(_) => Severity::Unknown,
+        verdict => (check.severity)(verdict).min(if case.is_some_and(Case::assumes) {
+            Severity::Warning
+        } else {
+            Severity::Critical
+        }),
+    };
+    let exception = policy.and_then(|key| {
+        let policy = index.policies.get(key)?;
+        let one = policy
+            .exceptions
+            .iter()
+            .find(|one| &*one.check == check.id && one.expires_at > now)?;
+        Some(ExceptionView {
+            reason: one.reason.clone(),
+            expires_at: one.expires_at.0,
+        })
+    });
+    let policy = policy.map(|key| index.show(key));
+    Some(Finding {
+        id: id(check.id, &view, policy.as_deref()),
+        check: check.id,
+        verdict: held.verdict.name(),
+        severity,
+        subject: view,
+        policy,
+        exception,
+        cause: case.map_or("", |case| case.cause),
+        message,
+        evidence: case.map(evidence).unwrap_or_default(),
+        advice,
+        since: None,
+    })
+}
+
+struct Said<'a>(&'a Check, &'a Case);
+
+impl fmt::Display for Said<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (self.0.say)(self.1, f)
+    }
+}
+
+fn evidence(case: &Case) -> Vec<EvidenceView> {
+    case.evidence
+        .iter()
+        .map(|one| EvidenceView {
+            what: one.what,
+            value: one.value.clone(),
+            unit: one.unit,
+            source: one.source.clone(),
+            origin: one.origin,
+        })
+        .collect()
+}
+
+/// What a person can do about a gap.
+fn next_step(gap: &Gap) -> String {
+    match gap {
+        Gap::Missing(source) => {
+            format!("give evenkeel the {source}: in files, add them to what --from names")
+        }
+        Gap::Stale(source) => format!("see why the watch of {source} is silent"),
+        Gap::Unreadable(source, _) => format!("grant get and list on {source}, or see the reason above"),
+        Gap::Opaque(_) => "correct or provide the value named above".into(),
+        Gap::UnsupportedDataPlane(_) => {
+            "see docs/what-works-where.md for what evenkeel can read there".into()
+        }
+    }
+}
+
+fn view(index: &Index, subject: Subject) -> (SubjectView, Option<Key>) {
+    let text = |name| index.names.text(name).to_owned();
+    let bare = |kind| SubjectView {
+        kind,
+        namespace: String::new(),
+        name: String::new(),
+        port: None,
+        connection: String::new(),
+        client: String::new(),
+    };
+    match subject {
+        Subject::Connection {
+            service,
+            port,
+            policy,
+            connection,
+            client,
+        } => (
+            SubjectView {
+                namespace: text(service.namespace),
+                name: text(service.name),
+                port: Some(port),
+                connection: text(connection),
+                client: text(client),
+                ..bare("Service")
+            },
+            Some(policy),
+        ),
+        Subject::Service { service, policy } => (
+            SubjectView {
+                namespace: text(service.namespace),
+                name: text(service.name),
+                ..bare("Service")
+            },
+            policy,
+        ),
+        Subject::Node(name) => (
+            SubjectView {
+                name: text(name),
+                ..bare("Node")
+            },
+            None,
+        ),
+        Subject::Zone(name) => (
+            SubjectView {
+                name: text(name),
+                ..bare("Zone")
+            },
+            None,
+        ),
+        Subject::Webhook(key) => (
+            SubjectView {
+                name: text(key.name),
+                ..bare("Webhook")
+            },
+            None,
+        ),
+        Subject::Cluster => (bare("Cluster"), None),
+    }
+}
+
+/// A stable id: 64-bit FNV-1a (draft-eastlake-fnv) in hexadecimal.
+fn id(check: &str, subject: &SubjectView, policy: Option<&str>) -> String {
+    let text = format!("{check}\0{subject}\0{}", policy.unwrap_or(""));
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("{hash:016x}")
+}
+
+/// What could not be read, sorted.
+pub(crate) fn unreadable(index: &Index) -> Vec<Unreadable> {
+    let mut all: Vec<Unreadable> = Source::ALL
+        .into_iter()
+        .filter_map(|source| {
+            let reason = match index.fresh(source) {
+                Fresh::Unreadable(why) => why.to_string(),
+                Fresh::Stale => "stale".into(),
+                Fresh::Missing | Fresh::Complete => return None,
+            };
+            Some(Unreadable {
+                source: source.name().into(),
+                reason,
+            })
+        })
+        .chain(index.opaque.iter().map(|(at, opaque)| Unreadable {
+            source: format!("{} {}", at.0, index.show(at.1)),
+            reason: opaque.why.to_string(),
+        }))
+        .collect();
+    all.sort();
+    all
+}
+
+/// Sorts findings: the worst first, accepted ones last, then by check and subject.
+pub(crate) fn sort(findings: &mut [Finding]) {
+    findings.sort_by(|a, b| {
+        let key = |one: &Finding| (one.exception.is_some(), std::cmp::Reverse(one.severity));
+        (key(a), a.check, &a.subject, &a.policy, &a.id).cmp(&(key(b), b.check, &b.subject, &b.policy, &b.id))
+    });
+}

@@ -1,0 +1,326 @@
+//! The one door for facts: parse, store, mark dirty. It never judges.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use crate::Core;
+use crate::index::{Fresh, Opaque, Table};
+use crate::know::{Reads, Source};
+use crate::names::{Key, Names};
+use crate::policy::{ClusterPolicy, Policy};
+use crate::sources::slice::{SERVICE_NAME, Slice};
+use crate::sources::{Meta, Row, Why};
+
+/// Something that a feeder learned.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A list of this source begins: what it does not name until [`Input::Synced`] is gone.
+    Begin(Source),
+    /// One object, as JSON. Policies come compiled.
+    Object(Source, &'a [u8]),
+    /// One object is gone: namespace and name.
+    Gone(Source, &'a str, &'a str),
+    /// The list is complete.
+    Synced(Source),
+    /// The source's last sign of life is too old.
+    Silent(Source),
+    /// The source was refused or failed as a whole.
+    Lost(Source, &'a str),
+    /// A policy of a team.
+    Policy(Arc<Policy>),
+    /// The platform's policy, or that there is none any more.
+    ClusterPolicy(Option<Arc<ClusterPolicy>>),
+    /// What kube-proxy's `/configz` said on a node; the name is empty when nobody said which.
+    Configz(&'a str, &'a str),
+}
+
+impl Core {
+    /// Takes one input. An object that cannot be understood is skipped, listed, and makes its dependents Unknown; the
+    /// returned error is for feeders that can name the file.
+    pub fn handle(&mut self, input: Input<'_>) -> Result<(), Why> {
+        match input {
+            Input::Begin(source) => self.begin(source),
+            Input::Object(source, json) => return self.object(source, json),
+            Input::Gone(source, namespace, name) => self.gone(source, namespace, name),
+            Input::Synced(source) => self.synced(source),
+            Input::Silent(source) => self.fresh(source, Fresh::Stale),
+            Input::Lost(source, why) => self.fresh(source, Fresh::Unreadable(why.into())),
+            Input::Policy(policy) => self.policy(policy),
+            Input::ClusterPolicy(policy) => {
+                self.index.cluster_policy = policy;
+                self.touch(Reads::of(&[Source::ClusterPolicy]));
+            }
+            Input::Configz(node, body) => {
+                let node = self.index.names.intern(node);
+                self.index.configz.insert(node, body.into());
+                self.fresh(Source::Configz, Fresh::Complete);
+                self.touch(Reads::of(&[Source::Configz]));
+            }
+        }
+        Ok(())
+    }
+
+    fn fresh(&mut self, source: Source, fresh: Fresh) {
+        if self.index.set_fresh(source, fresh) {
+            self.touch(Reads::of(&[source]));
+            // Freshness of a source that dirties by name concerns everybody.
+            self.dirt.all = true;
+        }
+    }
+
+    fn policy(&mut self, policy: Arc<Policy>) {
+        let names = &mut self.index.names;
+        let key = Key {
+            namespace: names.intern(&policy.namespace),
+            name: names.intern(&policy.name),
+        };
+        for connection in &policy.connections {
+            names.intern(&connection.name);
+            for client in &connection.clients {
+                names.intern(&client.name);
+            }
+        }
+        if self.index.policies.put(key, policy).is_some() {
+            self.dirty_namespace(key);
+        }
+    }
+
+    fn dirty_namespace(&mut self, policy: Key) {
+        let keys = self
+            .index
+            .services
+            .iter()
+            .map(|(key, _)| key)
+            .filter(|key| key.namespace == policy.namespace);
+        self.dirt.services.extend(keys);
+        // The unit without a key says what is unknown while Services were not read.
+        self.dirt.services.insert(Key::default());
+        self.touch(Reads::of(&[Source::Policies]));
+    }
+
+    fn object(&mut self, source: Source, json: &[u8]) -> Result<(), Why> {
+        let result = match source {
+            Source::Services => self.service(json),
+            Source::EndpointSlices => self.slice(json),
+            Source::Nodes => self.put(json, |index| (&mut index.nodes, &mut index.names)),
+            Source::Namespaces => self.put(json, |index| (&mut index.namespaces, &mut index.names)),
+            Source::Pods => self.put(json, |index| (&mut index.pods, &mut index.names)),
+            Source::DaemonSets => self.put(json, |index| (&mut index.daemon_sets, &mut index.names)),
+            Source::Deployments => self.put(json, |index| (&mut index.deployments, &mut index.names)),
+            Source::ConfigMaps => self.put(json, |index| (&mut index.config_maps, &mut index.names)),
+            Source::CiliumNodeConfigs => self.put(json, |index| (&mut index.node_configs, &mut index.names)),
+            Source::Webhooks => self.put(json, |index| (&mut index.webhooks, &mut index.names)),
+            Source::Policies | Source::ClusterPolicy | Source::Configz => {
+                Err(Why(format!("{source} do not come as plain objects")))
+            }
+        };
+        if let Err(why) = &result {
+            self.opaque(source, json, why);
+        }
+        result
+    }
+
+    /// Stores a row of a kind that needs nothing beyond its table.
+    fn put<R: Row>(
+        &mut self,
+        json: &[u8],
+        at: impl Fn(&mut crate::index::Index) -> (&mut Table<R>, &mut Names),
+    ) -> Result<(), Why> {
+        let (_, names) = at(&mut self.index);
+        let (key, row) = R::parse(json, names)?;
+        let (table, _) = at(&mut self.index);
+        let changed = table.put(key, row).is_some();
+        let healed = self.index.opaque.remove(&(R::SOURCE, key)).is_some();
+        if changed || healed {
+            self.touch(Reads::of(&[R::SOURCE]));
+        }
+        Ok(())
+    }
+
+    fn service(&mut self, json: &[u8]) -> Result<(), Why> {
+        let (key, row) = Row::parse(json, &mut self.index.names)?;
+        let changed = self.index.services.put(key, row).is_some();
+        if self.index.opaque.remove(&(Source::Services, key)).is_some() || changed {
+            self.dirt.services.insert(key);
+            self.touch(Reads::of(&[Source::Services]));
+        }
+        Ok(())
+    }
+
+    fn slice(&mut self, json: &[u8]) -> Result<(), Why> {
+        let (key, row) = Slice::parse(json, &mut self.index.names)?;
+        let service = Key {
+            namespace: key.namespace,
+            name: row.service,
+        };
+        let healed = self.index.opaque.remove(&(Source::EndpointSlices, key));
+        if let Some(opaque) = &healed {
+            self.dirt.services.insert(Key {
+                name: opaque.service,
+                ..key
+            });
+        }
+        match self.index.slices.put(key, row) {
+            None if healed.is_none() => return Ok(()),
+            Some(Some(old)) => self.unlink(key, &old),
+            _ => {}
+        }
+        self.index.slices_of.entry(service).or_default().insert(key);
+        self.dirt.services.insert(service);
+        self.touch(Reads::of(&[Source::EndpointSlices]));
+        Ok(())
+    }
+
+    fn unlink(&mut self, key: Key, row: &Slice) {
+        let service = Key {
+            namespace: key.namespace,
+            name: row.service,
+        };
+        if let Some(keys) = self.index.slices_of.get_mut(&service) {
+            keys.remove(&key);
+            if keys.is_empty() {
+                self.index.slices_of.remove(&service);
+            }
+        }
+        self.dirt.services.insert(service);
+        self.touch(Reads::of(&[Source::EndpointSlices]));
+    }
+
+    fn begin(&mut self, source: Source) {
+        let index = &mut self.index;
+        match source {
+            Source::Services => index.services.begin(),
+            Source::EndpointSlices => index.slices.begin(),
+            Source::Nodes => index.nodes.begin(),
+            Source::Namespaces => index.namespaces.begin(),
+            Source::Pods => index.pods.begin(),
+            Source::DaemonSets => index.daemon_sets.begin(),
+            Source::Deployments => index.deployments.begin(),
+            Source::ConfigMaps => index.config_maps.begin(),
+            Source::CiliumNodeConfigs => index.node_configs.begin(),
+            Source::Webhooks => index.webhooks.begin(),
+            Source::Policies => index.policies.begin(),
+            Source::ClusterPolicy | Source::Configz => {}
+        }
+        index.opaque.retain(|at, _| at.0 != source);
+    }
+
+    fn synced(&mut self, source: Source) {
+        let index = &mut self.index;
+        let swept = match source {
+            Source::Services => {
+                let gone = index.services.sweep();
+                self.dirt.services.extend(gone.iter().map(|one| one.0));
+                !gone.is_empty()
+            }
+            Source::EndpointSlices => {
+                let gone = index.slices.sweep();
+                gone.iter().for_each(|(key, row)| self.unlink(*key, row));
+                !gone.is_empty()
+            }
+            Source::Policies => {
+                let gone = index.policies.sweep();
+                gone.iter().for_each(|(key, _)| self.dirty_namespace(*key));
+                !gone.is_empty()
+            }
+            Source::Nodes => !index.nodes.sweep().is_empty(),
+            Source::Namespaces => !index.namespaces.sweep().is_empty(),
+            Source::Pods => !index.pods.sweep().is_empty(),
+            Source::DaemonSets => !index.daemon_sets.sweep().is_empty(),
+            Source::Deployments => !index.deployments.sweep().is_empty(),
+            Source::ConfigMaps => !index.config_maps.sweep().is_empty(),
+            Source::CiliumNodeConfigs => !index.node_configs.sweep().is_empty(),
+            Source::Webhooks => !index.webhooks.sweep().is_empty(),
+            Source::ClusterPolicy | Source::Configz => false,
+        };
+        if swept {
+            self.touch(Reads::of(&[source]));
+        }
+        self.fresh(source, Fresh::Complete);
+    }
+
+    fn gone(&mut self, source: Source, namespace: &str, name: &str) {
+        let key = Key {
+            namespace: self.index.names.intern(namespace),
+            name: self.index.names.intern(name),
+        };
+        let index = &mut self.index;
+        let opaque = index.opaque.remove(&(source, key));
+        match source {
+            Source::EndpointSlices => {
+                if let Some(row) = index.slices.remove(key) {
+                    self.unlink(key, &row);
+                }
+                if let Some(opaque) = opaque {
+                    self.dirt.services.insert(Key {
+                        name: opaque.service,
+                        ..key
+                    });
+                }
+            }
+            Source::Services => {
+                index.services.remove(key);
+                self.dirt.services.insert(key);
+            }
+            Source::Policies => {
+                if index.policies.remove(key).is_some() {
+                    self.dirty_namespace(key);
+                }
+            }
+            Source::ClusterPolicy => index.cluster_policy = None,
+            Source::Nodes => drop(index.nodes.remove(key)),
+            Source::Namespaces => drop(index.namespaces.remove(key)),
+            Source::Pods => drop(index.pods.remove(key)),
+            Source::DaemonSets => drop(index.daemon_sets.remove(key)),
+            Source::Deployments => drop(index.deployments.remove(key)),
+            Source::ConfigMaps => drop(index.config_maps.remove(key)),
+            Source::CiliumNodeConfigs => drop(index.node_configs.remove(key)),
+            Source::Webhooks => drop(index.webhooks.remove(key)),
+            Source::Configz => drop(index.configz.remove(&key.name)),
+        }
+        self.touch(Reads::of(&[source]));
+    }
+
+    /// Remembers an object that was not understood, as far as its metadata still tells which it is. What was known of
+    /// it before is dropped: an old word is not the present one.
+    fn opaque(&mut self, source: Source, json: &[u8], why: &Why) {
+        #[derive(Deserialize)]
+        struct Bare<'a> {
+            #[serde(borrow)]
+            metadata: Meta<'a>,
+        }
+        let bare: Option<Bare<'_>> = serde_json::from_slice(json).ok();
+        let names = &mut self.index.names;
+        let key = bare
+            .as_ref()
+            .and_then(|bare| bare.metadata.key(names).ok())
+            .unwrap_or_default();
+        let service = bare
+            .as_ref()
+            .and_then(|bare| bare.metadata.labels.get(SERVICE_NAME));
+        let service = service.map(|text| names.intern(text)).unwrap_or_default();
+        let (namespace, name) = (names.shared(key.namespace), names.shared(key.name));
+        self.gone(source, &namespace, &name);
+        self.index.opaque.insert(
+            (source, key),
+            Opaque {
+                why: why.0.as_str().into(),
+                service,
+            },
+        );
+        if source == Source::EndpointSlices {
+            if service.is_empty() {
+                let keys = self
+                    .index
+                    .services
+                    .iter()
+                    .map(|(key, _)| key)
+                    .filter(|one| one.namespace == key.namespace);
+                self.dirt.services.extend(keys);
+            } else {
+                self.dirt.services.insert(Key { name: service, ..key });
+            }
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! The index: one typed table per kind. A row is what one source said; joins are computed when judged, never stored.
+
+mod table;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+pub use table::Table;
+
+use crate::know::{Gap, Known, Source};
+use crate::names::{Key, Name, Names};
+use crate::policy::{ClusterPolicy, Policy};
+use crate::sources::config_map::ConfigMap;
+use crate::sources::node::Node;
+use crate::sources::node_config::CiliumNodeConfig;
+use crate::sources::service::Service;
+use crate::sources::slice::{Endpoint, Slice};
+use crate::sources::webhook::WebhookConfiguration;
+use crate::sources::workload::{DaemonSet, Deployment, Pod};
+
+/// Whether a source can be built on.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Fresh {
+    /// Nobody has read it.
+    #[default]
+    Missing,
+    /// It is complete and current.
+    Complete,
+    /// Its last sign of life is too old.
+    Stale,
+    /// It was refused or failed as a whole.
+    Unreadable(Arc<str>),
+}
+
+/// One object that was seen but not understood.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Opaque {
+    /// Why not.
+    pub why: Arc<str>,
+    /// For an EndpointSlice the Service it belongs to; else empty.
+    pub service: Name,
+}
+
+/// Everything that is known of the cluster.
+#[derive(Debug, Default)]
+pub struct Index {
+    /// Interned names.
+    pub names: Names,
+    /// Services.
+    pub(crate) services: Table<Service>,
+    /// EndpointSlices.
+    pub(crate) slices: Table<Slice>,
+    /// Slices by (namespace, Service).
+    pub(crate) slices_of: HashMap<Key, BTreeSet<Key>>,
+    /// Nodes.
+    pub(crate) nodes: Table<Node>,
+    /// Labels of Namespaces.
+    pub(crate) namespaces: Table<crate::sources::namespace::Namespace>,
+    /// Pods.
+    pub(crate) pods: Table<Pod>,
+    /// DaemonSets.
+    pub(crate) daemon_sets: Table<DaemonSet>,
+    /// Deployments.
+    pub(crate) deployments: Table<Deployment>,
+    /// ConfigMaps.
+    pub(crate) config_maps: Table<ConfigMap>,
+    /// CiliumNodeConfigs.
+    pub(crate) node_configs: Table<CiliumNodeConfig>,
+    /// Webhook configurations.
+    pub(crate) webhooks: Table<WebhookConfiguration>,
+    /// Policies of teams.
+    pub(crate) policies: Table<Arc<Policy>>,
+    /// The policy of the platform.
+    pub(crate) cluster_policy: Option<Arc<ClusterPolicy>>,
+    /// `/configz` bodies by node name; the empty name when the node is not known.
+    pub(crate) configz: BTreeMap<Name, Arc<str>>,
+    /// Objects that were not understood.
+    pub(crate) opaque: BTreeMap<(Source, Key), Opaque>,
+    fresh: HashMap<Source, Fresh>,
+}
+
+impl Index {
+    /// How fresh a source is.
+    pub fn fresh(&self, source: Source) -> &Fresh {
+        static MISSING: Fresh = Fresh::Missing;
+        self.fresh.get(&source).unwrap_or(&MISSING)
+    }
+
+    /// Says how fresh a source is; returns whether that is news.
+    pub(crate) fn set_fresh(&mut self, source: Source, fresh: Fresh) -> bool {
+        self.fresh.insert(source, fresh.clone()) != Some(fresh)
+    }
+
+    /// The gap that a source leaves, if any.
+    pub fn gap(&self, source: Source) -> Option<Gap> {
+        match self.fresh(source) {
+            Fresh::Complete => None,
+            Fresh::Missing => Some(Gap::Missing(source)),
+            Fresh::Stale => Some(Gap::Stale(source)),
+            Fresh::Unreadable(why) => Some(Gap::Unreadable(source, why.clone())),
+        }
+    }
+
+    /// The deduplicated endpoints of a Service, over all its slices and both families.
+    ///
+    /// The same endpoint may stand in two slices for a moment; it counts once per address. A slice of that Service
+    /// that was not understood makes the answer unknown.
+    pub fn endpoints(&self, service: Key) -> Known<Vec<Endpoint>> {
+        if let Some(gap) = self.gap(Source::EndpointSlices) {
+            return Err(gap);
+        }
+        let lost = self
+            .opaque
+            .range((Source::EndpointSlices, Key::default())..)
+            .find(|(at, opaque)| {
+                at.0 == Source::EndpointSlices
+                    && at.1.namespace == service.namespace
+                    && (opaque.service == service.name || opaque.service.is_empty())
+            });
+        if let Some((at, opaque)) = lost {
+            let name = self.names.text(at.1.name);
+            return Err(Gap::Opaque(
+                format!("EndpointSlice {name}: {}", opaque.why).into(),
+            ));
+        }
+        let mut seen = BTreeMap::new();
+        for key in self.slices_of.get(&service).into_iter().flatten() {
+            for endpoint in self.slices.get(*key).iter().flat_map(|slice| &slice.endpoints) {
+                // Two slices may disagree for a moment; the usable word wins, whatever order they came in.
+                let held = seen.entry(endpoint.address).or_insert(*endpoint);
+                if rank(endpoint) > rank(held) {
+                    *held = *endpoint;
+                }
+            }
+        }
+        Ok(seen.into_values().collect())
+    }
+
+    /// The policies that govern a Service, by name.
+    pub fn policies_of<'a>(
+        &'a self,
+        key: Key,
+        service: &'a Service,
+    ) -> impl Iterator<Item = (Key, &'a Arc<Policy>)> {
+        let mut found: Vec<_> = self
+            .policies
+            .iter()
+            .filter(move |(at, policy)| at.namespace == key.namespace && self.governs(policy, key, service))
+            .collect();
+        found.sort_by(|a, b| a.1.name.cmp(&b.1.name));
+        found.into_iter()
+    }
+
+    fn governs(&self, policy: &Policy, key: Key, service: &Service) -> bool {
+        match &policy.services {
+            crate::policy::ServicePick::Names(list) => {
+                let name = self.names.text(key.name);
+                list.iter().any(|one| &**one == name)
+            }
+            crate::policy::ServicePick::Selector(selector) => {
+                crate::sources::selects(selector, &service.labels, &self.names)
+            }
+        }
+    }
+
+    /// `namespace/name`, or the name alone for what has no namespace.
+    pub fn show(&self, key: Key) -> String {
+        let name = self.names.text(key.name);
+        if key.namespace.is_empty() {
+            name.into()
+        } else {
+            format!("{}/{name}", self.names.text(key.namespace))
+        }
+    }
+}
+
+/// How useful an endpoint's word is: ready over serving over neither, with a total order behind it.
+fn rank(endpoint: &Endpoint) -> (bool, bool, bool, Name, Name, Name) {
+    (
+        endpoint.ready,
+        endpoint.serving,
+        !endpoint.terminating,
+        endpoint.node,
+        endpoint.zone,
+        endpoint.hint,
+    )
+}

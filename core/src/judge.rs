@@ -1,0 +1,408 @@
+//! Checks as rows of data, verdicts, and the eyes that checks look with.
+//!
+//! A check declares what it needs and what it may also use. The engine answers Unknown for a gap in what it needs
+//! before calling it, and a test fails when a check reads more than it declares.
+
+use std::cell::Cell;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::facts::Fleet;
+use crate::index::{Index, Table};
+use crate::know::{Gap, Known, Now, Origin, Reads, Source, Unit, Val};
+use crate::names::{Key, Name, Names};
+use crate::policy::{Client, ClusterPolicy, Connection, Policy};
+use crate::sources::node::Node;
+use crate::sources::service::{Service, ServicePort};
+use crate::sources::slice::Endpoint;
+
+/// How bad a finding is. `Unknown` is a level of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Nobody can say.
+    Unknown,
+    /// Worth knowing.
+    Info,
+    /// Somebody should look in working hours.
+    Warning,
+    /// Users are or will be hurt.
+    Critical,
+}
+
+impl Severity {
+    /// As written in JSON and on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// One number or name that a verdict rests on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evidence {
+    /// What it is, in lowerCamelCase; a check's `say` finds it by this word.
+    pub what: &'static str,
+    /// The value.
+    pub value: Datum,
+    /// Its unit.
+    pub unit: Unit,
+    /// How it came to be known.
+    pub origin: Origin,
+    /// Where it was read.
+    pub source: Arc<str>,
+}
+
+/// A number or a name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Datum {
+    /// A number.
+    Number(i64),
+    /// A name, a version, a mode.
+    Text(Arc<str>),
+}
+
+impl fmt::Display for Datum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+impl Evidence {
+    /// A number with its provenance.
+    pub fn number(what: &'static str, unit: Unit, val: &Val<i64>) -> Self {
+        Self {
+            what,
+            value: Datum::Number(val.value),
+            unit,
+            origin: val.origin,
+            source: val.source.clone(),
+        }
+    }
+
+    /// A name with its provenance.
+    pub fn text(what: &'static str, val: &Val<Arc<str>>) -> Self {
+        Self {
+            what,
+            value: Datum::Text(val.value.clone()),
+            unit: Unit::None,
+            origin: val.origin,
+            source: val.source.clone(),
+        }
+    }
+
+    /// A number counted from objects of a source.
+    pub fn count(what: &'static str, value: impl TryInto<i64>, source: impl Into<Arc<str>>) -> Self {
+        Self::number(
+            what,
+            Unit::Count,
+            &Val::declared(value.try_into().unwrap_or(i64::MAX), source),
+        )
+    }
+}
+
+/// Why a verdict is bad. Made for bad news only.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Case {
+    /// A stable UpperCamelCase word, for when one check has several causes; may be empty.
+    pub cause: &'static str,
+    /// What the verdict rests on.
+    pub evidence: Vec<Evidence>,
+}
+
+impl Case {
+    /// A case with a cause.
+    pub const fn new(cause: &'static str, evidence: Vec<Evidence>) -> Self {
+        Self { cause, evidence }
+    }
+
+    /// The evidence of that word.
+    pub fn find(&self, what: &str) -> Option<&Evidence> {
+        self.evidence.iter().find(|one| one.what == what)
+    }
+
+    /// Value and unit of that word, as text: `900 s`; `?` when there is none.
+    pub fn show(&self, what: &str) -> String {
+        self.find(what)
+            .map_or_else(|| "?".into(), |one| format!("{}{}", one.value, one.unit))
+    }
+
+    /// Value, unit and where it was read: `900 s (ConfigMap ...)`.
+    pub fn cite(&self, what: &str) -> String {
+        self.find(what).map_or_else(
+            || "?".into(),
+            |one| format!("{}{} ({})", one.value, one.unit, one.source),
+        )
+    }
+
+    /// The number of that word.
+    pub fn number(&self, what: &str) -> Option<i64> {
+        match self.find(what)?.value {
+            Datum::Number(number) => Some(number),
+            Datum::Text(_) => None,
+        }
+    }
+
+    /// Whether any of it is merely assumed: then it is never critical.
+    pub fn assumes(&self) -> bool {
+        self.evidence.iter().any(|one| one.origin == Origin::Assumed)
+    }
+}
+
+/// What a check has to say of a subject.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// As it should be.
+    Met,
+    /// The check does not apply here, and why.
+    NotApplicable(&'static str),
+    /// Not wrong yet, or wrong only if the worst of what is not known holds.
+    AtRisk(Case),
+    /// Wrong.
+    Violated(Case),
+    /// An input is missing or stale. Neither healthy nor unhealthy.
+    Unknown(Gap),
+}
+
+impl Verdict {
+    /// As written in JSON.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Met => "Met",
+            Self::NotApplicable(_) => "NotApplicable",
+            Self::AtRisk(_) => "AtRisk",
+            Self::Violated(_) => "Violated",
+            Self::Unknown(_) => "Unknown",
+        }
+    }
+}
+
+/// What a verdict is about. Made of names, so that it is stable over any order of arrival.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Subject {
+    /// One kind of connection of one client to one port of a Service, as one policy declares it.
+    Connection {
+        /// The Service.
+        service: Key,
+        /// Its port.
+        port: u16,
+        /// The policy.
+        policy: Key,
+        /// Name of the connection in the policy.
+        connection: Name,
+        /// Name of the client in the connection; empty when none is declared.
+        client: Name,
+    },
+    /// A Service, by one of its policies or by the baseline.
+    Service {
+        /// The Service.
+        service: Key,
+        /// The policy; `None` is the baseline.
+        policy: Option<Key>,
+    },
+    /// A node.
+    Node(Name),
+    /// A zone.
+    Zone(Name),
+    /// A webhook configuration: kind and name.
+    Webhook(Key),
+    /// The cluster.
+    Cluster,
+}
+
+/// One connection under judgement: a client on its way to a port of a Service.
+#[derive(Debug, Clone, Copy)]
+pub struct Path<'a> {
+    /// Key of the Service.
+    pub key: Key,
+    /// The Service.
+    pub service: &'a Service,
+    /// Its port.
+    pub port: &'a ServicePort,
+    /// The policy that declares the connection.
+    pub policy: &'a Policy,
+    /// The connection.
+    pub connection: &'a Connection,
+    /// The client; one of which nothing is known when none is declared.
+    pub client: &'a Client,
+}
+
+/// One Service under judgement.
+#[derive(Debug, Clone, Copy)]
+pub struct ServiceCase<'a> {
+    /// Key of the Service.
+    pub key: Key,
+    /// The Service.
+    pub service: &'a Service,
+    /// The policy; `None` is the baseline.
+    pub policy: Option<&'a Policy>,
+}
+
+/// A check's judgement, by what it judges.
+#[derive(Debug, Clone, Copy)]
+pub enum Judge {
+    /// Each declared connection.
+    Path(fn(&Look<'_>, &Path<'_>) -> Known<Verdict>),
+    /// Each Service.
+    Service(fn(&Look<'_>, &ServiceCase<'_>) -> Known<Verdict>),
+    /// Each node.
+    Node(fn(&Look<'_>, Name, &Node) -> Known<Verdict>),
+    /// Each zone.
+    Zone(fn(&Look<'_>, Name) -> Known<Verdict>),
+    /// Each webhook configuration.
+    Webhook(fn(&Look<'_>, Key) -> Known<Verdict>),
+    /// The cluster as a whole.
+    Cluster(fn(&Look<'_>) -> Known<Verdict>),
+}
+
+/// One check: a line of the table in [`crate::checks`].
+#[derive(Debug, Clone, Copy)]
+pub struct Check {
+    /// Its id: stable, part of the API.
+    pub id: &'static str,
+    /// Severity of a bad verdict.
+    pub severity: fn(&Verdict) -> Severity,
+    /// Without these it cannot say anything.
+    pub needs: Reads,
+    /// These it reads where they are there.
+    pub uses: Reads,
+    /// Whether it reads the effective data plane ([`Look::fleet`]).
+    pub profiles: bool,
+    /// Whether it says something without any policy.
+    pub baseline: bool,
+    /// The judgement.
+    pub judge: Judge,
+    /// The message of a case.
+    pub say: fn(&Case, &mut fmt::Formatter<'_>) -> fmt::Result,
+    /// The next steps for a person, the least invasive first.
+    pub advise: fn(&Case) -> Vec<String>,
+    /// Its page, in Markdown; the first line is the summary.
+    pub doc: &'static str,
+}
+
+impl Check {
+    /// First line of its page.
+    pub fn summary(&self) -> &'static str {
+        self.doc.trim_start().lines().next().unwrap_or("")
+    }
+
+    /// Everything it may read.
+    pub const fn reads(&self) -> Reads {
+        self.needs.with(self.uses)
+    }
+}
+
+/// The eyes of a check: accessors only. What was looked at is remembered, so that a test can compare it with what
+/// the check declares.
+#[derive(Debug)]
+pub struct Look<'a> {
+    /// The present.
+    pub now: Now,
+    index: &'a Index,
+    fleet: &'a Fleet,
+    seen: Cell<Reads>,
+    saw_fleet: Cell<bool>,
+    again: Cell<Option<i64>>,
+}
+
+macro_rules! tables {
+    ($($(#[$doc:meta])* $name:ident: $row:ty, $source:ident;)*) => {$(
+        $(#[$doc])*
+        pub fn $name(&self) -> Known<&'a Table<$row>> {
+            self.read(Source::$source)?;
+            Ok(&self.index.$name)
+        }
+    )*};
+}
+
+impl<'a> Look<'a> {
+    /// New eyes.
+    pub fn new(now: Now, index: &'a Index, fleet: &'a Fleet) -> Self {
+        Self {
+            now,
+            index,
+            fleet,
+            seen: Cell::default(),
+            saw_fleet: Cell::default(),
+            again: Cell::default(),
+        }
+    }
+
+    fn read(&self, source: Source) -> Known<()> {
+        self.seen.set(self.seen.get().with(Reads::of(&[source])));
+        self.index.gap(source).map_or(Ok(()), Err)
+    }
+
+    tables! {
+        /// Services.
+        services: Service, Services;
+        /// Nodes.
+        nodes: Node, Nodes;
+        /// Namespaces.
+        namespaces: crate::sources::namespace::Namespace, Namespaces;
+        /// Pods of policies, proxies, the CNI, DNS and the control plane.
+        pods: crate::sources::workload::Pod, Pods;
+        /// DaemonSets.
+        daemon_sets: crate::sources::workload::DaemonSet, DaemonSets;
+        /// Deployments.
+        deployments: crate::sources::workload::Deployment, Deployments;
+        /// ConfigMaps.
+        config_maps: crate::sources::config_map::ConfigMap, ConfigMaps;
+        /// Webhook configurations.
+        webhooks: crate::sources::webhook::WebhookConfiguration, Webhooks;
+    }
+
+    /// Deduplicated endpoints of a Service.
+    pub fn endpoints(&self, service: Key) -> Known<Vec<Endpoint>> {
+        self.read(Source::EndpointSlices)?;
+        self.index.endpoints(service)
+    }
+
+    /// The platform's policy, if there is one.
+    pub fn cluster_policy(&self) -> Known<Option<&'a ClusterPolicy>> {
+        self.read(Source::ClusterPolicy)?;
+        Ok(self.index.cluster_policy.as_deref())
+    }
+
+    /// What the nodes effectively do with Service traffic.
+    pub fn fleet(&self) -> &'a Fleet {
+        self.saw_fleet.set(true);
+        self.fleet
+    }
+
+    /// Interned names.
+    pub fn names(&self) -> &'a Names {
+        &self.index.names
+    }
+
+    /// `namespace/name` of a key.
+    pub fn show(&self, key: Key) -> String {
+        self.index.show(key)
+    }
+
+    /// Asks for another look at this second of wall time at the latest.
+    pub fn again_at(&self, wall: i64) {
+        self.again
+            .set(Some(self.again.get().map_or(wall, |held| held.min(wall))));
+    }
+
+    /// When another look was asked for.
+    pub fn again(&self) -> Option<i64> {
+        self.again.get()
+    }
+
+    /// What was looked at: sources, and whether the effective data plane was.
+    pub fn seen(&self) -> (Reads, bool) {
+        (self.seen.get(), self.saw_fleet.get())
+    }
+}

@@ -1,0 +1,192 @@
+//! From JSON bytes straight into rows: one file for each kind of object.
+//!
+//! Each parser has a borrowed wire struct with just the fields that checks read; nothing else of an object is kept.
+//! Go writes `null` for an empty list or map, so every optional field accepts it.
+
+pub mod config_map;
+pub mod namespace;
+pub mod node;
+pub mod node_config;
+pub mod service;
+pub mod slice;
+pub mod webhook;
+pub mod workload;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer};
+
+use crate::know::{Source, Wall};
+use crate::names::{Key, Name, Names, Pairs};
+use crate::policy::{Operator, Requirement, Selector};
+
+/// Why an object could not be understood: the key and what was expected there, in the decoder's words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Why(pub String);
+
+impl From<serde_json::Error> for Why {
+    fn from(error: serde_json::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// What one source said about one object, projected and interned.
+pub trait Row: PartialEq + Sized {
+    /// The source that such rows come from.
+    const SOURCE: Source;
+
+    /// Reads one object.
+    fn parse(json: &[u8], names: &mut Names) -> Result<(Key, Self), Why>;
+}
+
+/// A borrowed string where the JSON has no escapes.
+pub(crate) type Text<'a> = Cow<'a, str>;
+
+/// A borrowed map of strings.
+pub(crate) type TextMap<'a> = BTreeMap<Text<'a>, Text<'a>>;
+
+/// The metadata that every parser needs.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Meta<'a> {
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    pub(crate) name: Text<'a>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    pub(crate) namespace: Text<'a>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    pub(crate) labels: TextMap<'a>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    pub(crate) annotations: TextMap<'a>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    pub(crate) owner_references: Vec<Owner<'a>>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    pub(crate) managed_fields: Vec<Managed<'a>>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Owner<'a> {
+    #[serde(borrow, default)]
+    pub(crate) kind: Text<'a>,
+    #[serde(borrow, default)]
+    pub(crate) name: Text<'a>,
+    #[serde(default)]
+    pub(crate) controller: Option<bool>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Managed<'a> {
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    pub(crate) time: Text<'a>,
+}
+
+impl Meta<'_> {
+    /// The object's key; an object without a name is none.
+    pub(crate) fn key(&self, names: &mut Names) -> Result<Key, Why> {
+        if self.name.is_empty() {
+            return Err(Why("metadata.name: missing; every object has a name".into()));
+        }
+        Ok(Key {
+            namespace: names.intern(&self.namespace),
+            name: names.intern(&self.name),
+        })
+    }
+
+    /// All labels, interned.
+    pub(crate) fn labels(&self, names: &mut Names) -> Pairs {
+        pairs(&self.labels, names, |_| true)
+    }
+
+    /// When somebody last wrote the object, as far as its managed fields tell.
+    pub(crate) fn written(&self) -> Option<Wall> {
+        self.managed_fields
+            .iter()
+            .filter_map(|entry| Wall::parse(&entry.time))
+            .max()
+    }
+}
+
+/// Interns the pairs whose key is wanted.
+pub(crate) fn pairs(map: &TextMap<'_>, names: &mut Names, want: impl Fn(&str) -> bool) -> Pairs {
+    Pairs::new(
+        map.iter()
+            .filter(|(key, _)| want(key))
+            .map(|(key, value)| (names.intern(key), names.intern(value)))
+            .collect(),
+    )
+}
+
+/// Reads `null` as the type's default, as Go's decoder does.
+pub(crate) fn or_default<'de, D, T>(from: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::<T>::deserialize(from)?.unwrap_or_default())
+}
+
+/// A label selector on the wire.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SelectorWire<'a> {
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    pub(crate) match_labels: TextMap<'a>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    pub(crate) match_expressions: Vec<RequirementWire<'a>>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct RequirementWire<'a> {
+    #[serde(borrow)]
+    key: Text<'a>,
+    #[serde(borrow)]
+    operator: Text<'a>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    values: Vec<Text<'a>>,
+}
+
+impl SelectorWire<'_> {
+    /// The owned form.
+    pub(crate) fn compile(&self) -> Result<Selector, Why> {
+        let labels = self
+            .match_labels
+            .iter()
+            .map(|(key, value)| ((**key).into(), (**value).into()))
+            .collect();
+        let expressions = self
+            .match_expressions
+            .iter()
+            .map(|line| {
+                let operator = match &*line.operator {
+                    "In" => Operator::In,
+                    "NotIn" => Operator::NotIn,
+                    "Exists" => Operator::Exists,
+                    "DoesNotExist" => Operator::DoesNotExist,
+                    other => {
+                        return Err(Why(format!(
+                            "matchExpressions.operator: `{other}`; expected In, NotIn, Exists or DoesNotExist"
+                        )));
+                    }
+                };
+                let values = line.values.iter().map(|value| (&**value).into()).collect();
+                Ok(Requirement {
+                    key: (*line.key).into(),
+                    operator,
+                    values,
+                })
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Selector { labels, expressions })
+    }
+}
+
+/// Whether a selector matches interned labels.
+pub fn selects(selector: &Selector, labels: &Pairs, names: &Names) -> bool {
+    selector.matches(|key| labels.text(names, key))
+}
+
+/// Interns an optional text; absent is the empty name.
+pub(crate) fn name_of(text: Option<&Text<'_>>, names: &mut Names) -> Name {
+    text.map_or(Name::EMPTY, |text| names.intern(text))
+}

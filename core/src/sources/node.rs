@@ -1,0 +1,134 @@
+//! `v1/Node`: what it is and how it feels, without its heartbeats, so that an equal row is an unchanged node.
+
+use serde::Deserialize;
+
+use super::{Meta, Row, Text, Why, name_of, or_default, pairs};
+use crate::know::Source;
+use crate::names::{Key, Name, Names, Pairs};
+
+/// The zone label (`k8s.io/api/core/v1/well_known_labels.go`).
+pub const ZONE: &str = "topology.kubernetes.io/zone";
+/// The region label; zones of equal name in two regions are two zones.
+pub const REGION: &str = "topology.kubernetes.io/region";
+
+/// The node's `Ready` condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Readiness {
+    /// `True`.
+    Ready,
+    /// `False`: the kubelet says so.
+    NotReady,
+    /// `Unknown`, or no such condition: nobody has heard from it.
+    Unknown,
+}
+
+/// What a Node object says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Its labels.
+    pub labels: Pairs,
+    /// Annotations of k3s, RKE2 and Cilium that carry configuration.
+    pub annotations: Pairs,
+    /// `status.nodeInfo.operatingSystem`; empty when absent.
+    pub os: Name,
+    /// `status.nodeInfo.kernelVersion`.
+    pub kernel: Name,
+    /// `status.nodeInfo.kubeletVersion`.
+    pub kubelet: Name,
+    /// Prefix of `spec.providerID` up to `://`; the whole where there is none.
+    pub provider: Name,
+    /// Readiness.
+    pub ready: Readiness,
+    /// `spec.unschedulable`.
+    pub unschedulable: bool,
+}
+
+impl Node {
+    /// Zone of the node, as text; empty when not labelled.
+    pub fn zone<'n>(&self, names: &'n Names) -> &'n str {
+        self.labels.text(names, ZONE).unwrap_or("")
+    }
+}
+
+#[derive(Deserialize)]
+struct Wire<'a> {
+    #[serde(borrow)]
+    metadata: Meta<'a>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    spec: Spec<'a>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    status: Status<'a>,
+}
+
+#[derive(Deserialize, Default)]
+struct Spec<'a> {
+    #[serde(borrow, rename = "providerID", default)]
+    provider_id: Option<Text<'a>>,
+    #[serde(default, deserialize_with = "or_default")]
+    unschedulable: bool,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+struct Status<'a> {
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    conditions: Vec<Condition<'a>>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    node_info: Info<'a>,
+}
+
+#[derive(Deserialize)]
+struct Condition<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Text<'a>,
+    #[serde(borrow)]
+    status: Text<'a>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+struct Info<'a> {
+    #[serde(borrow, default)]
+    operating_system: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    kernel_version: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    kubelet_version: Option<Text<'a>>,
+}
+
+/// Annotations that carry configuration of the data plane.
+fn configures(key: &str) -> bool {
+    matches!(key, "k3s.io/node-args" | "rke2.io/node-args") || key.starts_with("config.cilium.io/")
+}
+
+impl Row for Node {
+    const SOURCE: Source = Source::Nodes;
+
+    fn parse(json: &[u8], names: &mut Names) -> Result<(Key, Self), Why> {
+        let wire: Wire<'_> = serde_json::from_slice(json)?;
+        let key = wire.metadata.key(names)?;
+        let ready = wire
+            .status
+            .conditions
+            .iter()
+            .find(|condition| condition.kind == "Ready");
+        let provider = wire.spec.provider_id.as_deref().unwrap_or("");
+        let provider = provider.split_once("://").map_or(provider, |(scheme, _)| scheme);
+        let info = &wire.status.node_info;
+        let row = Self {
+            labels: wire.metadata.labels(names),
+            annotations: pairs(&wire.metadata.annotations, names, configures),
+            os: name_of(info.operating_system.as_ref(), names),
+            kernel: name_of(info.kernel_version.as_ref(), names),
+            kubelet: name_of(info.kubelet_version.as_ref(), names),
+            provider: names.intern(provider),
+            ready: match ready.map(|condition| &*condition.status) {
+                Some("True") => Readiness::Ready,
+                Some("False") => Readiness::NotReady,
+                _ => Readiness::Unknown,
+            },
+            unschedulable: wire.spec.unschedulable,
+        };
+        Ok((key, row))
+    }
+}

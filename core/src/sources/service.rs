@@ -1,0 +1,247 @@
+//! `v1/Service`.
+
+use serde::Deserialize;
+
+use super::{Meta, Row, Text, Why, name_of, or_default, pairs};
+use crate::know::Source;
+use crate::names::{Key, Name, Names, Pairs};
+
+/// What kind of Service it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ServiceType {
+    /// A cluster address only, or none when headless.
+    ClusterIp,
+    /// Also a port on every node.
+    NodePort,
+    /// Also a cloud load balancer.
+    LoadBalancer,
+    /// A DNS alias: no data plane at all.
+    ExternalName,
+}
+
+/// Transport protocol of a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// SCTP.
+    Sctp,
+}
+
+impl Transport {
+    /// From the API's spelling; absent is TCP.
+    pub(super) fn parse(text: Option<&str>) -> Result<Self, Why> {
+        match text {
+            None | Some("TCP" | "") => Ok(Self::Tcp),
+            Some("UDP") => Ok(Self::Udp),
+            Some("SCTP") => Ok(Self::Sctp),
+            Some(other) => Err(Why(format!(
+                "ports.protocol: `{other}`; expected TCP, UDP or SCTP"
+            ))),
+        }
+    }
+}
+
+/// One port of a Service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ServicePort {
+    /// Its name; empty when it has none.
+    pub name: Name,
+    /// Its number.
+    pub port: u16,
+    /// Transport protocol.
+    pub transport: Transport,
+    /// `appProtocol`; empty when absent.
+    pub app_protocol: Name,
+}
+
+/// What a Service object says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// Its labels.
+    pub labels: Pairs,
+    /// Annotations that a load balancer or proxy reads.
+    pub annotations: Pairs,
+    /// What kind it is.
+    pub kind: ServiceType,
+    /// `clusterIP: None`.
+    pub headless: bool,
+    /// Whether it selects Pods at all.
+    pub selects: bool,
+    /// Its ports.
+    pub ports: Box<[ServicePort]>,
+    /// `internalTrafficPolicy: Local`.
+    pub internal_local: bool,
+    /// `externalTrafficPolicy: Local`.
+    pub external_local: bool,
+    /// `trafficDistribution`; empty when absent.
+    pub traffic_distribution: Name,
+    /// `sessionAffinity: ClientIP`, with its timeout in seconds.
+    pub affinity_seconds: Option<u32>,
+    /// `loadBalancerClass`; empty when absent.
+    pub load_balancer_class: Name,
+    /// First hostname or address of `status.loadBalancer.ingress`; empty when absent.
+    pub ingress: Name,
+    /// `publishNotReadyAddresses`.
+    pub publishes_not_ready: bool,
+}
+
+/// Prefixes of annotations that change how traffic flows.
+const KEPT_ANNOTATIONS: [&str; 6] = [
+    "service.beta.kubernetes.io/",
+    "service.kubernetes.io/",
+    "service.cilium.io/",
+    "kubernetes.io/elb.",
+    "networking.gke.io/",
+    "cloud.google.com/",
+];
+
+#[derive(Deserialize)]
+struct Wire<'a> {
+    #[serde(borrow)]
+    metadata: Meta<'a>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    spec: Spec<'a>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    status: Status<'a>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+struct Spec<'a> {
+    #[serde(borrow, rename = "type", default)]
+    kind: Option<Text<'a>>,
+    #[serde(borrow, rename = "clusterIP", default)]
+    cluster_ip: Option<Text<'a>>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    selector: super::TextMap<'a>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    ports: Vec<Port<'a>>,
+    #[serde(borrow, default)]
+    internal_traffic_policy: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    external_traffic_policy: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    traffic_distribution: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    session_affinity: Option<Text<'a>>,
+    #[serde(default, deserialize_with = "or_default")]
+    session_affinity_config: AffinityConfig,
+    #[serde(borrow, default)]
+    load_balancer_class: Option<Text<'a>>,
+    #[serde(default, deserialize_with = "or_default")]
+    publish_not_ready_addresses: bool,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+struct AffinityConfig {
+    #[serde(rename = "clientIP", default, deserialize_with = "or_default")]
+    client_ip: ClientIp,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+struct ClientIp {
+    #[serde(default)]
+    timeout_seconds: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Port<'a> {
+    #[serde(borrow, default)]
+    name: Option<Text<'a>>,
+    port: u16,
+    #[serde(borrow, default)]
+    protocol: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    app_protocol: Option<Text<'a>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+struct Status<'a> {
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    load_balancer: Balancer<'a>,
+}
+
+#[derive(Deserialize, Default)]
+struct Balancer<'a> {
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    ingress: Vec<Ingress<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Ingress<'a> {
+    #[serde(borrow, default)]
+    hostname: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    ip: Option<Text<'a>>,
+}
+
+/// Default of `sessionAffinityConfig.clientIP.timeoutSeconds` (`k8s.io/api/core/v1`, `DefaultClientIPServiceAffinitySeconds`).
+const DEFAULT_AFFINITY_SECONDS: u32 = 10_800;
+
+impl Row for Service {
+    const SOURCE: Source = Source::Services;
+
+    fn parse(json: &[u8], names: &mut Names) -> Result<(Key, Self), Why> {
+        let wire: Wire<'_> = serde_json::from_slice(json)?;
+        let key = wire.metadata.key(names)?;
+        let spec = wire.spec;
+        let kind = match spec.kind.as_deref() {
+            None | Some("ClusterIP" | "") => ServiceType::ClusterIp,
+            Some("NodePort") => ServiceType::NodePort,
+            Some("LoadBalancer") => ServiceType::LoadBalancer,
+            Some("ExternalName") => ServiceType::ExternalName,
+            Some(other) => {
+                return Err(Why(format!(
+                    "spec.type: `{other}`; expected ClusterIP, NodePort, LoadBalancer or ExternalName"
+                )));
+            }
+        };
+        let ports = spec
+            .ports
+            .iter()
+            .map(|port| {
+                Ok(ServicePort {
+                    name: name_of(port.name.as_ref(), names),
+                    port: port.port,
+                    transport: Transport::parse(port.protocol.as_deref())?,
+                    app_protocol: name_of(port.app_protocol.as_ref(), names),
+                })
+            })
+            .collect::<Result<_, Why>>()?;
+        let affinity_seconds = (spec.session_affinity.as_deref() == Some("ClientIP")).then(|| {
+            spec.session_affinity_config
+                .client_ip
+                .timeout_seconds
+                .unwrap_or(DEFAULT_AFFINITY_SECONDS)
+        });
+        let ingress = wire.status.load_balancer.ingress.first();
+        let row = Self {
+            labels: wire.metadata.labels(names),
+            annotations: pairs(&wire.metadata.annotations, names, |key| {
+                KEPT_ANNOTATIONS.iter().any(|prefix| key.starts_with(prefix))
+            }),
+            kind,
+            headless: spec.cluster_ip.as_deref() == Some("None"),
+            selects: !spec.selector.is_empty(),
+            ports,
+            internal_local: spec.internal_traffic_policy.as_deref() == Some("Local"),
+            external_local: spec.external_traffic_policy.as_deref() == Some("Local"),
+            traffic_distribution: name_of(spec.traffic_distribution.as_ref(), names),
+            affinity_seconds,
+            load_balancer_class: name_of(spec.load_balancer_class.as_ref(), names),
+            ingress: name_of(
+                ingress.and_then(|one| one.hostname.as_ref().or(one.ip.as_ref())),
+                names,
+            ),
+            publishes_not_ready: spec.publish_not_ready_addresses,
+        };
+        Ok((key, row))
+    }
+}

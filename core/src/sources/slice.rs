@@ -1,0 +1,201 @@
+//! `discovery.k8s.io/v1/EndpointSlice`.
+
+use std::net::IpAddr;
+
+use serde::Deserialize;
+
+use super::service::Transport;
+use super::{Meta, Row, Text, Why, name_of, or_default};
+use crate::know::Source;
+use crate::names::{Key, Name, Names};
+
+/// The label that names a slice's Service.
+pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+/// Address family of a slice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+    /// Names: kube-proxy ignores such slices.
+    Fqdn,
+}
+
+/// One port of a slice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SlicePort {
+    /// Its name; empty when it has none.
+    pub name: Name,
+    /// Its number; `None` means all ports, which only headless use has.
+    pub port: Option<u16>,
+    /// Transport protocol.
+    pub transport: Transport,
+}
+
+/// One endpoint, about 32 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    /// The only address that proxies use: the first.
+    pub address: IpAddr,
+    /// Node; empty when not said.
+    pub node: Name,
+    /// Zone; empty when not said.
+    pub zone: Name,
+    /// Zone that the first hint names; empty when there is no hint.
+    pub hint: Name,
+    /// `conditions.ready`; nil counts as ready.
+    pub ready: bool,
+    /// `conditions.serving`; nil counts as ready does.
+    pub serving: bool,
+    /// `conditions.terminating`; nil counts as not.
+    pub terminating: bool,
+}
+
+/// What an EndpointSlice object says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slice {
+    /// Name of its Service, from the label; empty when it has none.
+    pub service: Name,
+    /// Address family.
+    pub family: Family,
+    /// Ports that every endpoint serves.
+    pub ports: Box<[SlicePort]>,
+    /// Endpoints with an address.
+    pub endpoints: Box<[Endpoint]>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Wire<'a> {
+    #[serde(borrow)]
+    metadata: Meta<'a>,
+    #[serde(borrow, default)]
+    address_type: Text<'a>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    endpoints: Vec<EndpointWire<'a>>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    ports: Vec<PortWire<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct EndpointWire<'a> {
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    addresses: Vec<Text<'a>>,
+    #[serde(default, deserialize_with = "or_default")]
+    conditions: Conditions,
+    #[serde(borrow, default)]
+    node_name: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    zone: Option<Text<'a>>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    hints: Hints<'a>,
+}
+
+#[derive(Deserialize, Default)]
+struct Conditions {
+    #[serde(default)]
+    ready: Option<bool>,
+    #[serde(default)]
+    serving: Option<bool>,
+    #[serde(default)]
+    terminating: Option<bool>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+struct Hints<'a> {
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    for_zones: Vec<Zone<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Zone<'a> {
+    #[serde(borrow)]
+    name: Text<'a>,
+}
+
+#[derive(Deserialize)]
+struct PortWire<'a> {
+    #[serde(borrow, default)]
+    name: Option<Text<'a>>,
+    #[serde(default)]
+    port: Option<u16>,
+    #[serde(borrow, default)]
+    protocol: Option<Text<'a>>,
+}
+
+impl Row for Slice {
+    const SOURCE: Source = Source::EndpointSlices;
+
+    fn parse(json: &[u8], names: &mut Names) -> Result<(Key, Self), Why> {
+        let wire: Wire<'_> = serde_json::from_slice(json)?;
+        let key = wire.metadata.key(names)?;
+        let family = match &*wire.address_type {
+            "IPv4" => Family::V4,
+            "IPv6" => Family::V6,
+            "FQDN" => Family::Fqdn,
+            other => {
+                return Err(Why(format!(
+                    "addressType: `{other}`; expected IPv4, IPv6 or FQDN"
+                )));
+            }
+        };
+        let mut endpoints = Vec::with_capacity(wire.endpoints.len());
+        for (at, endpoint) in wire.endpoints.iter().enumerate() {
+            if let Some(endpoint) = parse_endpoint(endpoint, family, at, names)? {
+                endpoints.push(endpoint);
+            }
+        }
+        let ports = wire
+            .ports
+            .iter()
+            .map(|port| {
+                Ok(SlicePort {
+                    name: name_of(port.name.as_ref(), names),
+                    port: port.port,
+                    transport: Transport::parse(port.protocol.as_deref())?,
+                })
+            })
+            .collect::<Result<_, Why>>()?;
+        let service = name_of(wire.metadata.labels.get(SERVICE_NAME), names);
+        Ok((
+            key,
+            Self {
+                service,
+                family,
+                ports,
+                endpoints: endpoints.into_boxed_slice(),
+            },
+        ))
+    }
+}
+
+/// One endpoint; `None` for names, which no proxy follows, and for endpoints without an address.
+fn parse_endpoint(
+    wire: &EndpointWire<'_>,
+    family: Family,
+    at: usize,
+    names: &mut Names,
+) -> Result<Option<Endpoint>, Why> {
+    let (Family::V4 | Family::V6, Some(address)) = (family, wire.addresses.first()) else {
+        return Ok(None);
+    };
+    let address: IpAddr = address.parse().map_err(|_| {
+        Why(format!(
+            "endpoints[{at}].addresses[0]: `{address}`; expected an IP address"
+        ))
+    })?;
+    let ready = wire.conditions.ready.unwrap_or(true);
+    Ok(Some(Endpoint {
+        address,
+        node: name_of(wire.node_name.as_ref(), names),
+        zone: name_of(wire.zone.as_ref(), names),
+        hint: name_of(wire.hints.for_zones.first().map(|zone| &zone.name), names),
+        ready,
+        serving: wire.conditions.serving.unwrap_or(ready),
+        terminating: wire.conditions.terminating.unwrap_or(false),
+    }))
+}

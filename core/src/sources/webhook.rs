@@ -1,0 +1,176 @@
+//! `admissionregistration.k8s.io/v1` webhook configurations, validating and mutating.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::{Meta, Row, SelectorWire, Text, Why, or_default};
+use crate::know::Source;
+use crate::names::{Key, Name, Names};
+use crate::policy::Selector;
+
+/// One rule: which requests are sent to the webhook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// API groups; `*` is all.
+    pub groups: Box<[Arc<str>]>,
+    /// API versions; `*` is all.
+    pub versions: Box<[Arc<str>]>,
+    /// Resources, with subresources as `nodes/status`; `*` is all without subresources, `*/*` all.
+    pub resources: Box<[Arc<str>]>,
+    /// Operations; `*` is all.
+    pub operations: Box<[Arc<str>]>,
+    /// `Cluster`, `Namespaced` or `*`.
+    pub scope: Arc<str>,
+}
+
+/// One webhook of a configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Webhook {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Whether a webhook that cannot be reached refuses the request (`failurePolicy: Fail`, the default).
+    pub fails: bool,
+    /// Its rules.
+    pub rules: Box<[Rule]>,
+    /// Which namespaces it is for.
+    pub namespaces: Selector,
+    /// Which objects it is for.
+    pub objects: Selector,
+    /// Whether it has match conditions, which this program does not evaluate.
+    pub conditional: bool,
+    /// The Service it is reached by; `None` is a URL, which may be anywhere.
+    pub service: Option<Key>,
+    /// Port of that Service (default 443).
+    pub port: u16,
+    /// How long the API server waits for it, in seconds (default 10).
+    pub timeout_seconds: u32,
+}
+
+/// What a webhook configuration says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebhookConfiguration {
+    /// Its own name; the key's namespace field holds its kind, as two kinds share this table.
+    pub name: Name,
+    /// Its webhooks.
+    pub webhooks: Box<[Webhook]>,
+}
+
+#[derive(Deserialize)]
+struct Wire<'a> {
+    #[serde(borrow, default)]
+    kind: Text<'a>,
+    #[serde(borrow)]
+    metadata: Meta<'a>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    webhooks: Vec<HookWire<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct HookWire<'a> {
+    #[serde(borrow, default)]
+    name: Text<'a>,
+    #[serde(borrow, default)]
+    failure_policy: Option<Text<'a>>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    rules: Vec<RuleWire<'a>>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    namespace_selector: SelectorWire<'a>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    object_selector: SelectorWire<'a>,
+    #[serde(default, deserialize_with = "or_default")]
+    match_conditions: Vec<serde::de::IgnoredAny>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    client_config: ClientConfig<'a>,
+    #[serde(default)]
+    timeout_seconds: Option<u32>,
+}
+
+#[derive(Deserialize, Default)]
+struct ClientConfig<'a> {
+    #[serde(borrow, default)]
+    service: Option<ServiceRef<'a>>,
+}
+
+#[derive(Deserialize)]
+struct ServiceRef<'a> {
+    #[serde(borrow, default)]
+    namespace: Text<'a>,
+    #[serde(borrow, default)]
+    name: Text<'a>,
+    #[serde(default)]
+    port: Option<u16>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RuleWire<'a> {
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    api_groups: Vec<Text<'a>>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    api_versions: Vec<Text<'a>>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    resources: Vec<Text<'a>>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    operations: Vec<Text<'a>>,
+    #[serde(borrow, default)]
+    scope: Option<Text<'a>>,
+}
+
+fn texts(list: &[Text<'_>]) -> Box<[Arc<str>]> {
+    list.iter().map(|text| (**text).into()).collect()
+}
+
+fn webhook(wire: &HookWire<'_>, names: &mut Names) -> Result<Webhook, Why> {
+    let service = wire.client_config.service.as_ref();
+    Ok(Webhook {
+        name: (*wire.name).into(),
+        fails: wire.failure_policy.as_deref() != Some("Ignore"),
+        rules: wire
+            .rules
+            .iter()
+            .map(|rule| Rule {
+                groups: texts(&rule.api_groups),
+                versions: texts(&rule.api_versions),
+                resources: texts(&rule.resources),
+                operations: texts(&rule.operations),
+                scope: rule.scope.as_deref().unwrap_or("*").into(),
+            })
+            .collect(),
+        namespaces: wire.namespace_selector.compile()?,
+        objects: wire.object_selector.compile()?,
+        conditional: !wire.match_conditions.is_empty(),
+        service: service.map(|one| Key {
+            namespace: names.intern(&one.namespace),
+            name: names.intern(&one.name),
+        }),
+        port: service.and_then(|one| one.port).unwrap_or(443),
+        timeout_seconds: wire.timeout_seconds.unwrap_or(10),
+    })
+}
+
+impl Row for WebhookConfiguration {
+    const SOURCE: Source = Source::Webhooks;
+
+    fn parse(json: &[u8], names: &mut Names) -> Result<(Key, Self), Why> {
+        let wire: Wire<'_> = serde_json::from_slice(json)?;
+        let key = wire.metadata.key(names)?;
+        let webhooks = wire
+            .webhooks
+            .iter()
+            .map(|hook| webhook(hook, names))
+            .collect::<Result<_, _>>()?;
+        let kind = names.intern(&wire.kind);
+        Ok((
+            Key {
+                namespace: kind,
+                name: key.name,
+            },
+            Self {
+                name: key.name,
+                webhooks,
+            },
+        ))
+    }
+}
