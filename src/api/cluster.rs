@@ -1,5 +1,6 @@
 //! `ClusterTrafficHealthPolicy`: the platform's own declaration, and the ceiling over every namespaced policy.
 
+#![allow(clippy::duplicated_attributes, reason = "printer columns have equal parts")]
 #![allow(
     unreachable_pub,
     reason = "the derivation of the schema repeats each type inside a function"

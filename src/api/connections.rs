@@ -115,7 +115,7 @@ pub struct Client {
     /// Name of the client, unique in the connection.
     #[schemars(length(min = 1, max = 63), regex(pattern = text::DNS_LABEL))]
     pub name: String,
-    /// By which door the client comes.
+    /// By which door the client comes: the Service's cluster address, or its cloud load balancer.
     #[serde(default)]
     pub from: Door,
     /// The client's Pods, in the policy's own namespace; absent when they are elsewhere or not in the cluster.
@@ -230,7 +230,7 @@ pub struct Hop {
     /// Name of the hop, unique in the connection.
     #[schemars(length(min = 1, max = 63), regex(pattern = text::DNS_LABEL))]
     pub name: String,
-    /// The layer it works at.
+    /// The layer it works at. Keepalives pass through L4; L7 ends the connection and opens its own.
     pub layer: Layer,
     /// After how long it forgets an idle connection, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]

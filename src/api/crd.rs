@@ -64,6 +64,7 @@ pub fn crd_yaml() -> Result<String, serde_saphyr::ser::Error> {
 /// server drops the `null`, so "null" and "absent" are the same. Empty defaults would be written into every object.
 fn tidy(schema: &mut JSONSchemaProps) {
     schema.nullable = None;
+    schema.title = None;
     if schema.default.as_ref().is_some_and(|default| match &default.0 {
         Value::Null => true,
         Value::Array(items) => items.is_empty(),

@@ -33,7 +33,7 @@ fn max_occupancy_percent() -> i32 {
 #[x_kube(validation = Rule::new("self.mode == 'Observe' || has(self.kernel) || has(self.cilium)")
     .message("the modes Suggest and Enforce need kernel, cilium or both"))]
 pub struct Tuning {
-    /// How far evenkeel may go.
+    /// How far evenkeel may go: Observe plans nothing, Suggest asks a person, Enforce acts inside the bounds.
     #[serde(default)]
     pub mode: Mode,
     /// Bounds of kernel settings; they are set live, on one canary node first.
@@ -98,6 +98,7 @@ pub struct TuningBounds {
      self.gcIntervalSeconds.minimum <= self.gcMaxIntervalSeconds.maximum"
 ).message("gcIntervalSeconds must leave room below the maximum of gcMaxIntervalSeconds")
  .field_path(".gcIntervalSeconds"))]
+#[allow(clippy::struct_field_names, reason = "the unit belongs to each name")]
 pub struct CiliumTuning {
     /// Time between two garbage collections of the table (`conntrack-gc-interval`), in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -223,7 +224,7 @@ fn pressure_seconds() -> i32 {
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Cordon {
-    /// How far evenkeel may go.
+    /// How far evenkeel may go: Observe plans nothing, Suggest asks a person, Enforce acts inside the bounds.
     #[serde(default)]
     pub mode: Mode,
     /// Most nodes cordoned at a time, in percent of the cluster, rounded down.

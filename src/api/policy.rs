@@ -1,5 +1,6 @@
 //! `TrafficHealthPolicy`: what a team declares about its own Services.
 
+#![allow(clippy::duplicated_attributes, reason = "printer columns have equal parts")]
 #![allow(
     unreachable_pub,
     reason = "the derivation of the schema repeats each type inside a function"
@@ -103,7 +104,7 @@ pub struct Services {
 ).message("maxPercentPerNode must not exceed maxPercentPerZone: a zone holds all that its nodes hold")
  .field_path(".maxPercentPerNode"))]
 pub struct Balance {
-    /// What is counted on each backend.
+    /// What is counted on each backend: the connections opened in the window, or those open at the moment.
     #[serde(default)]
     pub measure: Measure,
     /// Deviation from the expected share that is still healthy, in percent of that share.
@@ -161,7 +162,7 @@ pub struct Remediation {
 #[x_kube(validation = Rule::new("self.mode == 'Observe' || (has(self.causes) && size(self.causes) > 0)")
     .message("the modes Suggest and Enforce need at least one cause").field_path(".causes"))]
 pub struct RecyclePods {
-    /// How far evenkeel may go.
+    /// How far evenkeel may go: Observe plans nothing, Suggest asks a person, Enforce acts inside the bounds.
     #[serde(default)]
     pub mode: Mode,
     /// Most Pods recycled in an hour for this policy.
@@ -172,7 +173,8 @@ pub struct RecyclePods {
     #[serde(default = "recycle_cooldown_seconds")]
     #[schemars(range(min = 60, max = 86_400))]
     pub cooldown_seconds: i32,
-    /// The causes a Pod may be recycled for.
+    /// The causes a Pod may be recycled for: `PinnedClient` is a client whose node's table keeps it on old backends,
+    /// `HotBackend` the oldest backend that carries too much, `StuckClient` a client that waits for a lost answer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 3))]
     #[x_kube(merge_strategy = ListMerge::Set)]

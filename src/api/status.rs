@@ -248,7 +248,7 @@ pub struct RecentRemediation {
     /// Name of the object it was to be done to.
     #[schemars(length(max = 253))]
     pub target: String,
-    /// Why.
+    /// Why it was to be done, in one stable word.
     #[schemars(length(max = 63))]
     pub cause: String,
     /// What became of it, in one stable word.

@@ -59,17 +59,14 @@ pub fn validate(draft: &Value) -> Result<Draft, Vec<Problem>> {
     if !problems.is_empty() {
         return Err(sorted(problems));
     }
-    let draft = match kind {
-        "TrafficHealthPolicy" => {
-            let policy: TrafficHealthPolicy = read(draft)?;
-            rules::policy(&policy.spec, &mut problems);
-            Draft::Policy(Box::new(policy))
-        }
-        _ => {
-            let policy: ClusterTrafficHealthPolicy = read(draft)?;
-            rules::cluster(policy.metadata.name.as_deref(), &policy.spec, &mut problems);
-            Draft::Cluster(Box::new(policy))
-        }
+    let draft = if kind == "TrafficHealthPolicy" {
+        let policy: TrafficHealthPolicy = read(draft)?;
+        rules::policy(&policy.spec, &mut problems);
+        Draft::Policy(Box::new(policy))
+    } else {
+        let policy: ClusterTrafficHealthPolicy = read(draft)?;
+        rules::cluster(policy.metadata.name.as_deref(), &policy.spec, &mut problems);
+        Draft::Cluster(Box::new(policy))
     };
     if problems.is_empty() {
         Ok(draft)
