@@ -1,0 +1,149 @@
+//! From the kinds that people write to the policies that checks read.
+//!
+//! Compilation tells **all** problems at once, each with its field path. It asks again what the API server asked, as an
+//! object may have been stored under an older schema, and asks what a schema cannot know: whether a check exists,
+//! whether a name of a label is one. A policy with a problem is not used at all: half a policy judges wrongly.
+
+mod cluster;
+mod connection;
+mod reader;
+mod terms;
+
+use std::sync::Arc;
+
+use evenkeel_core::know::Wall;
+use evenkeel_core::policy as core;
+
+use super::{
+    Balance, ClusterTrafficHealthPolicy, Exception, Problem, RecyclePods, Services, TrafficHealthPolicy,
+    rules,
+};
+use reader::Reader;
+
+/// Compiles a namespaced policy. `knows_check` tells whether a check of this id exists.
+///
+/// # Errors
+/// Every problem of the policy, sorted by field.
+pub fn compile(
+    policy: &TrafficHealthPolicy,
+    knows_check: &dyn Fn(&str) -> bool,
+) -> Result<core::Policy, Vec<Problem>> {
+    let mut reader = Reader::default();
+    rules::policy(&policy.spec, reader.problems());
+    let spec = &policy.spec;
+    let namespace = policy.metadata.namespace.as_deref().unwrap_or_default();
+    if namespace.is_empty() {
+        reader.problem("metadata.namespace", "required");
+    }
+    reader.unique(
+        "spec.connections",
+        "name",
+        spec.connections.iter().map(|connection| &*connection.name),
+    );
+    let compiled = core::Policy {
+        namespace: namespace.into(),
+        name: policy.metadata.name.as_deref().unwrap_or_default().into(),
+        services: services(&spec.services, &mut reader),
+        balance: spec.balance.as_ref().map(|spread| balance(spread, &mut reader)),
+        connections: spec
+            .connections
+            .iter()
+            .enumerate()
+            .map(|(index, entry)| {
+                connection::connection(entry, &format!("spec.connections[{index}]"), &mut reader)
+            })
+            .collect(),
+        remediation: core::Remediation {
+            recycle_pods: spec
+                .remediation
+                .as_ref()
+                .and_then(|remediation| remediation.recycle_pods.as_ref())
+                .map(|recycle| recycle_pods(recycle, &mut reader)),
+        },
+        exceptions: exceptions(&spec.exceptions, knows_check, &mut reader),
+    };
+    reader.finish(compiled)
+}
+
+/// Compiles the cluster's policy.
+///
+/// # Errors
+/// Every problem of the policy, sorted by field.
+pub fn compile_cluster(policy: &ClusterTrafficHealthPolicy) -> Result<core::ClusterPolicy, Vec<Problem>> {
+    let mut reader = Reader::default();
+    rules::cluster(policy.metadata.name.as_deref(), &policy.spec, reader.problems());
+    let compiled = cluster::cluster(&policy.spec, &mut reader);
+    reader.finish(compiled)
+}
+
+fn services(services: &Services, reader: &mut Reader) -> core::ServicePick {
+    match &services.selector {
+        Some(selector) => core::ServicePick::Selector(reader.selector("spec.services.selector", selector)),
+        None => core::ServicePick::Names(reader.names("spec.services.names", &services.names)),
+    }
+}
+
+fn balance(balance: &Balance, reader: &mut Reader) -> core::Balance {
+    core::Balance {
+        measure: balance.measure.into(),
+        tolerance_percent: reader.number("spec.balance.tolerancePercent", balance.tolerance_percent),
+        newcomer_grace_seconds: reader.number(
+            "spec.balance.newcomerGraceSeconds",
+            balance.newcomer_grace_seconds,
+        ),
+        minimum_ready_backends: reader.optional(
+            "spec.balance.minimumReadyBackends",
+            balance.minimum_ready_backends,
+        ),
+        max_percent_per_node: reader.optional("spec.balance.maxPercentPerNode", balance.max_percent_per_node),
+        max_percent_per_zone: reader.optional("spec.balance.maxPercentPerZone", balance.max_percent_per_zone),
+    }
+}
+
+fn recycle_pods(recycle: &RecyclePods, reader: &mut Reader) -> core::RecyclePods {
+    let path = "spec.remediation.recyclePods";
+    core::RecyclePods {
+        mode: recycle.mode.into(),
+        max_per_hour: reader.number(&format!("{path}.maxPerHour"), recycle.max_per_hour),
+        cooldown_seconds: reader.number(&format!("{path}.cooldownSeconds"), recycle.cooldown_seconds),
+        causes: recycle.causes.iter().map(|&cause| cause.into()).collect(),
+        as_client: recycle.as_client,
+    }
+}
+
+fn exceptions(
+    exceptions: &[Exception],
+    knows_check: &dyn Fn(&str) -> bool,
+    reader: &mut Reader,
+) -> Vec<core::Exception> {
+    reader.unique(
+        "spec.exceptions",
+        "check",
+        exceptions.iter().map(|exception| &*exception.check),
+    );
+    let mut compiled = Vec::with_capacity(exceptions.len());
+    for (index, exception) in exceptions.iter().enumerate() {
+        let path = format!("spec.exceptions[{index}]");
+        if !knows_check(&exception.check) {
+            reader.problem(
+                format!("{path}.check"),
+                format!("there is no check {}", exception.check),
+            );
+        }
+        if exception.reason.trim().is_empty() {
+            reader.problem(format!("{path}.reason"), "must say why");
+        }
+        match exception.expires_at.parse::<jiff::Timestamp>() {
+            Ok(end) => compiled.push(core::Exception {
+                check: Arc::from(&*exception.check),
+                reason: Arc::from(&*exception.reason),
+                expires_at: Wall(end.as_second()),
+            }),
+            Err(_) => reader.problem(
+                format!("{path}.expiresAt"),
+                "must be a moment that exists, such as 2027-01-31T00:00:00Z",
+            ),
+        }
+    }
+    compiled
+}

@@ -1,0 +1,247 @@
+//! Walks a draft along a structural schema, in the API server's way.
+//!
+//! Nulls count as absent, defaults are filled in, unknown fields are refused, and each value is held against its type
+//! and bounds. Only the keywords that our schemas use are known; a test fails when a schema uses another.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+
+use super::super::{Problem, text};
+
+/// Checks a whole object and gives it with nulls dropped and defaults filled in.
+///
+/// Metadata is judged elsewhere. A status is dropped, as the API server does where it is a subresource of its own;
+/// unknown fields in it are refused before that.
+pub(super) fn object(schema: &Value, draft: &Value, problems: &mut Vec<Problem>) -> Value {
+    let mut draft = draft.clone();
+    let status = draft.as_object_mut().and_then(|fields| fields.remove("status"));
+    if let (Some(mut status), Some(schema)) = (status, schema.pointer("/properties/status")) {
+        let mut found = Vec::new();
+        value(schema, &mut status, "status", &mut found);
+        problems.extend(found.into_iter().filter(|problem| problem.message == UNKNOWN));
+    }
+    let metadata = draft.as_object_mut().and_then(|fields| fields.remove("metadata"));
+    let header = ["apiVersion", "kind"].map(|field| {
+        let value = draft.as_object_mut().and_then(|fields| fields.remove(field));
+        (field, value)
+    });
+    value(schema, &mut draft, "", problems);
+    if let Some(fields) = draft.as_object_mut() {
+        fields.extend(
+            header
+                .into_iter()
+                .filter_map(|(field, value)| Some((field.to_owned(), value?))),
+        );
+        fields.extend(metadata.map(|metadata| ("metadata".to_owned(), metadata)));
+    }
+    draft
+}
+
+const UNKNOWN: &str = "unknown field";
+
+/// Checks one value against its schema.
+fn value(schema: &Value, value: &mut Value, path: &str, problems: &mut Vec<Problem>) {
+    whole_number(value);
+    if !type_fits(schema, value) {
+        problems.push(Problem::new(path, format!("must be {}", type_name(schema))));
+        return;
+    }
+    match value {
+        Value::Object(fields) => map(schema, fields, path, problems),
+        Value::Array(items) => list(schema, items, path, problems),
+        Value::String(text) => string(schema, text, path, problems),
+        Value::Number(number) => {
+            let number = number.as_f64().unwrap_or_default();
+            if schema["minimum"].as_f64().is_some_and(|minimum| number < minimum) {
+                problems.push(Problem::new(
+                    path,
+                    format!("must be at least {}", schema["minimum"]),
+                ));
+            }
+            if schema["maximum"].as_f64().is_some_and(|maximum| number > maximum) {
+                problems.push(Problem::new(
+                    path,
+                    format!("must be at most {}", schema["maximum"]),
+                ));
+            }
+        }
+        Value::Null | Value::Bool(_) => {}
+    }
+}
+
+/// The API server takes `60.0` for a whole number, and stores 60.
+fn whole_number(value: &mut Value) {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
+    if let Some(number) = value.as_f64()
+        && value.is_f64()
+        && number.fract() == 0.0
+        && number.abs() < 9e15
+    {
+        *value = Value::from(number as i64);
+    }
+}
+
+fn type_fits(schema: &Value, value: &Value) -> bool {
+    if schema["x-kubernetes-int-or-string"] == true {
+        return value.is_i64() || value.is_string();
+    }
+    match schema["type"].as_str() {
+        Some("object") => value.is_object(),
+        Some("array") => value.is_array(),
+        Some("string") => value.is_string(),
+        Some("boolean") => value.is_boolean(),
+        Some("integer") => value.is_i64(),
+        _ => false,
+    }
+}
+
+fn type_name(schema: &Value) -> &'static str {
+    if schema["x-kubernetes-int-or-string"] == true {
+        return "a whole number or a text";
+    }
+    match schema["type"].as_str() {
+        Some("object") => "an object",
+        Some("array") => "a list",
+        Some("string") => "a text",
+        Some("boolean") => "true or false",
+        Some("integer") => "a whole number",
+        _ => "of a known type",
+    }
+}
+
+fn map(schema: &Value, fields: &mut Map<String, Value>, path: &str, problems: &mut Vec<Problem>) {
+    let schema_of = |field: &str| {
+        let property = schema["properties"].get(field);
+        property.or_else(|| schema.get("additionalProperties"))
+    };
+    fields.retain(|field, value| !(value.is_null() && schema_of(field).is_some()));
+    for (field, property) in schema["properties"].as_object().into_iter().flatten() {
+        if let (false, Some(default)) = (fields.contains_key(field), property.get("default")) {
+            fields.insert(field.clone(), default.clone());
+        }
+    }
+    for required in schema["required"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+    {
+        if !fields.contains_key(required) {
+            problems.push(Problem::new(join(path, required), "required"));
+        }
+    }
+    if schema["maxProperties"]
+        .as_u64()
+        .is_some_and(|most| fields.len() as u64 > most)
+    {
+        problems.push(Problem::new(
+            path,
+            format!("must have at most {} entries", schema["maxProperties"]),
+        ));
+    }
+    for (field, inner) in fields {
+        let path = join(path, field);
+        match schema_of(field) {
+            Some(schema) => value(schema, inner, &path, problems),
+            None => problems.push(Problem::new(path, UNKNOWN)),
+        }
+    }
+}
+
+fn list(schema: &Value, items: &mut [Value], path: &str, problems: &mut Vec<Problem>) {
+    if schema["maxItems"]
+        .as_u64()
+        .is_some_and(|most| items.len() as u64 > most)
+    {
+        problems.push(Problem::new(
+            path,
+            format!("must have at most {} items", schema["maxItems"]),
+        ));
+    }
+    if schema["minItems"]
+        .as_u64()
+        .is_some_and(|least| (items.len() as u64) < least)
+    {
+        problems.push(Problem::new(
+            path,
+            format!("must have at least {} items", schema["minItems"]),
+        ));
+    }
+    for (index, item) in items.iter_mut().enumerate() {
+        value(&schema["items"], item, &format!("{path}[{index}]"), problems);
+    }
+    unique(schema, items, path, problems);
+}
+
+/// Items of a set, and keys of a map in the form of a list, may occur once only.
+fn unique(schema: &Value, items: &[Value], path: &str, problems: &mut Vec<Problem>) {
+    let keys: Vec<&str> = match schema["x-kubernetes-list-type"].as_str() {
+        Some("set") => Vec::new(),
+        Some("map") => schema["x-kubernetes-list-map-keys"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect(),
+        _ => return,
+    };
+    let mut seen = BTreeSet::new();
+    for (index, item) in items.iter().enumerate() {
+        let identity = match keys.as_slice() {
+            [] => item.to_string(),
+            keys => keys
+                .iter()
+                .map(|key| item[key].to_string())
+                .collect::<Vec<_>>()
+                .join(","),
+        };
+        if !seen.insert(identity) {
+            let suffix = keys.first().map(|key| format!(".{key}")).unwrap_or_default();
+            problems.push(Problem::new(format!("{path}[{index}]{suffix}"), "occurs twice"));
+        }
+    }
+}
+
+fn string(schema: &Value, text: &str, path: &str, problems: &mut Vec<Problem>) {
+    let length = text.chars().count() as u64;
+    if schema["maxLength"].as_u64().is_some_and(|most| length > most) {
+        problems.push(Problem::new(
+            path,
+            format!("must have at most {} characters", schema["maxLength"]),
+        ));
+    }
+    if schema["minLength"].as_u64().is_some_and(|least| length < least) {
+        problems.push(Problem::new(
+            path,
+            format!("must have at least {} characters", schema["minLength"]),
+        ));
+    }
+    if let Some(values) = schema["enum"].as_array()
+        && !values.iter().any(|value| value == text)
+    {
+        let values: Vec<&str> = values.iter().filter_map(Value::as_str).collect();
+        problems.push(Problem::new(
+            path,
+            format!("must be one of {}", values.join(", ")),
+        ));
+    }
+    if let Some(pattern) = schema["pattern"].as_str()
+        && text::has_form(pattern, text) != Some(true)
+    {
+        problems.push(Problem::new(path, format!("must match {pattern}")));
+    } else if schema["format"] == "date-time" && text.parse::<jiff::Timestamp>().is_err() {
+        problems.push(Problem::new(
+            path,
+            "must be a moment that exists, such as 2027-01-31T00:00:00Z",
+        ));
+    }
+}
+
+fn join(path: &str, field: &str) -> String {
+    if path.is_empty() {
+        field.to_owned()
+    } else {
+        format!("{path}.{field}")
+    }
+}

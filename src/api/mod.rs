@@ -1,0 +1,49 @@
+//! The kinds that people write, and how they become the policies that checks read.
+//!
+//! [`TrafficHealthPolicy`] and [`ClusterTrafficHealthPolicy`] are the types; their definitions for the API server come
+//! from [`crds`]. [`local::validate`] gives the API server's verdict on a draft without one. [`compile`] and
+//! [`compile_cluster`] turn a policy into the core's form, or tell everything that is wrong with it.
+
+mod cluster;
+mod compile;
+mod connections;
+mod crd;
+pub mod local;
+mod nodes;
+mod policy;
+mod problem;
+mod rules;
+mod selector;
+mod status;
+mod text;
+
+pub use cluster::{
+    Assumptions, Ceiling, ClusterTrafficHealthPolicy, ClusterTrafficHealthPolicySpec, ControlPlane,
+    DataPlane, Limits, ProxyMode, RecycleCeiling, Storm,
+};
+pub use compile::{compile, compile_cluster};
+pub use connections::{
+    Client, Connection, Door, Hop, Layer, Ping, Port, Protocol, Server, State, TcpKeepalive,
+};
+pub use crd::{crd_files, crd_yaml, crds};
+pub use nodes::{
+    Cascade, CiliumTuning, Conntrack, Cordon, EntriesCeiling, Flap, KernelTuning, Nodes, Pressure, Tuning,
+    TuningBounds,
+};
+pub use policy::{
+    Balance, Exception, Measure, Mode, RecycleCause, RecyclePods, Remediation, Services, TrafficHealthPolicy,
+    TrafficHealthPolicySpec,
+};
+pub use problem::Problem;
+pub use selector::{LabelOperator, LabelRequirement, LabelSelector};
+pub use status::{
+    ClusterTrafficHealthPolicyStatus, Condition, ConditionStatus, FindingSeverity, FindingSubject,
+    FindingVerdict, RecentRemediation, StatusFinding, SubjectKind, TrafficHealthPolicyStatus, VerdictCounts,
+};
+
+/// The group of every kind.
+pub const GROUP: &str = "evenkeel.dev";
+/// The version of every kind.
+pub const VERSION: &str = "v1alpha1";
+/// The only allowed name of a [`ClusterTrafficHealthPolicy`].
+pub const CLUSTER_POLICY_NAME: &str = "cluster";
