@@ -183,27 +183,47 @@ pub struct Val<T> {
 impl<T> Val<T> {
     /// A value written in an object.
     pub fn declared(value: T, source: impl Into<Arc<str>>) -> Self {
-        Self { value, origin: Origin::Declared, source: source.into() }
+        Self {
+            value,
+            origin: Origin::Declared,
+            source: source.into(),
+        }
     }
 
     /// The known default of a known version.
     pub fn default_of(value: T, source: impl Into<Arc<str>>) -> Self {
-        Self { value, origin: Origin::Default, source: source.into() }
+        Self {
+            value,
+            origin: Origin::Default,
+            source: source.into(),
+        }
     }
 
     /// A default of something whose version, platform or library is not known.
     pub fn assumed(value: T, source: impl Into<Arc<str>>) -> Self {
-        Self { value, origin: Origin::Assumed, source: source.into() }
+        Self {
+            value,
+            origin: Origin::Assumed,
+            source: source.into(),
+        }
     }
 
     /// A value read from the running thing.
     pub fn measured(value: T, source: impl Into<Arc<str>>) -> Self {
-        Self { value, origin: Origin::Measured, source: source.into() }
+        Self {
+            value,
+            origin: Origin::Measured,
+            source: source.into(),
+        }
     }
 
     /// Another value of the same provenance.
     pub fn map<U>(self, to: impl FnOnce(T) -> U) -> Val<U> {
-        Val { value: to(self.value), origin: self.origin, source: self.source }
+        Val {
+            value: to(self.value),
+            origin: self.origin,
+            source: self.source,
+        }
     }
 }
 

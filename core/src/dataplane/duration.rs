@@ -46,7 +46,9 @@ pub enum DurationError {
 impl GoDuration {
     /// A duration of whole seconds; saturates.
     pub const fn from_seconds(seconds: i64) -> Self {
-        Self { nanos: seconds.saturating_mul(1_000_000_000) }
+        Self {
+            nanos: seconds.saturating_mul(1_000_000_000),
+        }
     }
 
     /// Reads what `time.ParseDuration` reads.
@@ -62,7 +64,11 @@ impl GoDuration {
             return Ok(Self::default());
         }
         if unsigned.is_empty() {
-            return Err(if text.is_empty() { DurationError::Empty } else { malformed() });
+            return Err(if text.is_empty() {
+                DurationError::Empty
+            } else {
+                malformed()
+            });
         }
         let mut rest = unsigned;
         let mut total: u64 = 0;
@@ -76,18 +82,32 @@ impl GoDuration {
             if whole.is_empty() && fraction.is_empty() {
                 return Err(malformed());
             }
-            let end = after.find(|c: char| c == '.' || c.is_ascii_digit()).unwrap_or(after.len());
+            let end = after
+                .find(|c: char| c == '.' || c.is_ascii_digit())
+                .unwrap_or(after.len());
             let (name, next) = after.split_at(end);
             if name.is_empty() {
                 return Err(DurationError::MissingUnit(shown(text)));
             }
             let unit = unit(name).ok_or_else(|| DurationError::UnknownUnit(shown(text), shown(name)))?;
-            let part = amount.checked_mul(unit).filter(|part| *part <= LIMIT).ok_or_else(range)?;
-            let part = part.checked_add(fraction_of(fraction, unit)).filter(|part| *part <= LIMIT);
-            total = part.and_then(|part| total.checked_add(part)).filter(|sum| *sum <= LIMIT).ok_or_else(range)?;
+            let part = amount
+                .checked_mul(unit)
+                .filter(|part| *part <= LIMIT)
+                .ok_or_else(range)?;
+            let part = part
+                .checked_add(fraction_of(fraction, unit))
+                .filter(|part| *part <= LIMIT);
+            total = part
+                .and_then(|part| total.checked_add(part))
+                .filter(|sum| *sum <= LIMIT)
+                .ok_or_else(range)?;
             rest = next;
         }
-        let nanos = if negative { 0_i64.checked_sub_unsigned(total) } else { i64::try_from(total).ok() };
+        let nanos = if negative {
+            0_i64.checked_sub_unsigned(total)
+        } else {
+            i64::try_from(total).ok()
+        };
         nanos.map(|nanos| Self { nanos }).ok_or_else(range)
     }
 
@@ -147,12 +167,19 @@ fn leading_int(digits: &str) -> Option<u64> {
 
 /// Go's `leadingFraction` and its product with the unit: digits past 63 bits are ignored, and the product is made
 /// in floating point.
-#[expect(clippy::cast_precision_loss, clippy::cast_sign_loss, reason = "Go computes the fraction in float64 as well")]
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "Go computes the fraction in float64 as well"
+)]
 fn fraction_of(digits: &str, unit: u64) -> u64 {
     let mut value: u64 = 0;
     let mut scale = 1.0_f64;
     for digit in digits.bytes() {
-        match value.checked_mul(10).and_then(|v| v.checked_add(u64::from(digit - b'0'))) {
+        match value
+            .checked_mul(10)
+            .and_then(|v| v.checked_add(u64::from(digit - b'0')))
+        {
             Some(next) if next <= LIMIT => {
                 value = next;
                 scale *= 10.0;
@@ -160,7 +187,11 @@ fn fraction_of(digits: &str, unit: u64) -> u64 {
             _ => break,
         }
     }
-    if value == 0 { 0 } else { (value as f64 * (unit as f64 / scale)) as u64 }
+    if value == 0 {
+        0
+    } else {
+        (value as f64 * (unit as f64 / scale)) as u64
+    }
 }
 
 fn unit(name: &str) -> Option<u64> {

@@ -5,7 +5,9 @@
 //! of objects or about policies: plain inputs in, [`Val`]s with origin out.
 
 pub mod duration;
+pub mod kube_proxy;
 pub mod linux;
+mod tree;
 pub mod version;
 
 use std::sync::Arc;

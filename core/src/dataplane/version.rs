@@ -22,7 +22,12 @@ pub struct Version {
 impl Version {
     /// A released version.
     pub const fn new(major: u32, minor: u32, patch: u32) -> Self {
-        Self { major, minor, patch, before_release: false }
+        Self {
+            major,
+            minor,
+            patch,
+            before_release: false,
+        }
     }
 
     /// Reads a version or an image tag; `None` where it does not begin with two numbers.
@@ -37,7 +42,12 @@ impl Version {
         };
         // A digest after the tag is no part of the version.
         let rest = rest.split('@').next().unwrap_or_default();
-        Some(Self { major, minor, patch, before_release: marks_before_release(rest) })
+        Some(Self {
+            major,
+            minor,
+            patch,
+            before_release: marks_before_release(rest),
+        })
     }
 
     /// Reads the tag of a container image: `registry:5000/path/name:v1.15.8@sha256:…`.
@@ -67,10 +77,18 @@ fn number(text: &str) -> Option<(u32, &str)> {
 }
 
 fn marks_before_release(rest: &str) -> bool {
-    rest.split(['-', '.', '+', '_']).filter(|word| !word.is_empty()).take(1).any(|word| {
-        let letters = word.trim_end_matches(|c: char| c.is_ascii_digit()).to_ascii_lowercase();
-        matches!(letters.as_str(), "rc" | "alpha" | "beta" | "pre" | "dev" | "snapshot")
-    })
+    rest.split(['-', '.', '+', '_'])
+        .filter(|word| !word.is_empty())
+        .take(1)
+        .any(|word| {
+            let letters = word
+                .trim_end_matches(|c: char| c.is_ascii_digit())
+                .to_ascii_lowercase();
+            matches!(
+                letters.as_str(),
+                "rc" | "alpha" | "beta" | "pre" | "dev" | "snapshot"
+            )
+        })
 }
 
 impl Ord for Version {
@@ -139,7 +157,15 @@ mod tests {
 
     #[test]
     fn orders() {
-        let order = ["1.9.9", "1.15.7", "1.15.8-rc.1", "1.15.8", "1.16.0-rc.1", "1.16.0", "2.0.0"];
+        let order = [
+            "1.9.9",
+            "1.15.7",
+            "1.15.8-rc.1",
+            "1.15.8",
+            "1.16.0-rc.1",
+            "1.16.0",
+            "2.0.0",
+        ];
         let versions: Vec<_> = order.iter().filter_map(|text| Version::parse(text)).collect();
         assert_eq!(versions.len(), order.len());
         assert!(versions.is_sorted_by(|a, b| a < b));

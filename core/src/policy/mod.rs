@@ -9,8 +9,8 @@ mod labels;
 use std::sync::Arc;
 
 pub use cluster::{
-    Cascade, CiliumTuning, ClusterPolicy, ConntrackPolicy, ControlPlanePolicy, CordonPolicy, DataPlanePolicy, Flap,
-    KernelTuning, NodesPolicy, Pressure, Range, Storm,
+    Cascade, CiliumTuning, ClusterPolicy, ConntrackPolicy, ControlPlanePolicy, CordonPolicy, DataPlanePolicy,
+    Flap, KernelTuning, NodesPolicy, Pressure, Range, Storm,
 };
 pub use labels::{Operator, Requirement, Selector};
 
