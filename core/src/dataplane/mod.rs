@@ -4,6 +4,13 @@
 //! product has one file, and each constant names the upstream file it was read in. Nothing here knows about tables
 //! of objects or about policies: plain inputs in, [`Val`]s with origin out.
 
+pub mod cilium;
+pub mod duration;
+pub mod kube_proxy;
+pub mod linux;
+mod tree;
+pub mod version;
+
 use std::sync::Arc;
 
 use crate::know::{Known, Val};

@@ -1,0 +1,171 @@
+//! Just enough of a shell's grammar to find a command's words in `sh -c` strings.
+//!
+//! Nothing is expanded: a word that needs expansion is marked, and whoever asks for its value learns that it cannot
+//! be read.
+
+/// A word of a shell script.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Word {
+    /// The text without quotes.
+    pub(super) text: String,
+    /// Whether the shell replaces a part of it: a variable, a substitution, a pattern.
+    pub(super) expanded: bool,
+}
+
+/// The simple commands of a script, each as its words; redirections are dropped. `None` where a quote stays open.
+pub(super) fn commands(script: &str) -> Option<Vec<Vec<Word>>> {
+    let mut reader = Reader {
+        chars: script.chars().peekable(),
+        commands: vec![Vec::new()],
+        word: None,
+        skip: false,
+    };
+    reader.read()?;
+    reader.commands.retain(|words| !words.is_empty());
+    Some(reader.commands)
+}
+
+struct Reader<'a> {
+    chars: std::iter::Peekable<std::str::Chars<'a>>,
+    commands: Vec<Vec<Word>>,
+    word: Option<Word>,
+    /// Whether the next word is the target of a redirection.
+    skip: bool,
+}
+
+impl Reader<'_> {
+    fn read(&mut self) -> Option<()> {
+        while let Some(c) = self.chars.next() {
+            match c {
+                '\'' => self.single_quoted()?,
+                '"' => self.double_quoted()?,
+                '\\' => match self.chars.next() {
+                    Some('\n') => {}
+                    Some(escaped) => self.push(escaped),
+                    None => return None,
+                },
+                '#' if self.word.is_none() => while self.chars.next_if(|c| *c != '\n').is_some() {},
+                '&' if self.chars.peek() == Some(&'>') => self.end_word(),
+                ';' | '\n' | '&' | '|' | '(' | ')' => self.end_command(),
+                '<' | '>' => self.redirection(),
+                c if c.is_whitespace() => self.end_word(),
+                '$' | '`' | '*' | '?' => self.expand(c),
+                c => self.push(c),
+            }
+        }
+        self.end_command();
+        Some(())
+    }
+
+    fn word(&mut self) -> &mut Word {
+        self.word.get_or_insert_with(|| Word {
+            text: String::new(),
+            expanded: false,
+        })
+    }
+
+    fn push(&mut self, c: char) {
+        self.word().text.push(c);
+    }
+
+    fn expand(&mut self, c: char) {
+        self.word().expanded = true;
+        self.push(c);
+        if c == '`' {
+            while let Some(inner) = self.chars.next_if(|c| *c != '`') {
+                self.push(inner);
+            }
+            if let Some(close) = self.chars.next() {
+                self.push(close);
+            }
+            return;
+        }
+        let (open, close) = match (c, self.chars.peek()) {
+            ('$', Some('(')) => ('(', ')'),
+            ('$', Some('{')) => ('{', '}'),
+            _ => return,
+        };
+        let mut depth = 0_u32;
+        for inner in self.chars.by_ref() {
+            self.word
+                .get_or_insert_with(|| Word {
+                    text: String::new(),
+                    expanded: true,
+                })
+                .text
+                .push(inner);
+            if inner == open {
+                depth += 1;
+            } else if inner == close {
+                depth = depth.saturating_sub(1);
+                if depth == 0 {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn single_quoted(&mut self) -> Option<()> {
+        self.word();
+        loop {
+            match self.chars.next()? {
+                '\'' => return Some(()),
+                c => self.push(c),
+            }
+        }
+    }
+
+    fn double_quoted(&mut self) -> Option<()> {
+        self.word();
+        loop {
+            match self.chars.next()? {
+                '"' => return Some(()),
+                '\\' => match self.chars.next()? {
+                    '\n' => {}
+                    c @ ('"' | '\\' | '$' | '`') => self.push(c),
+                    c => {
+                        self.push('\\');
+                        self.push(c);
+                    }
+                },
+                c @ ('$' | '`') => self.expand(c),
+                c => self.push(c),
+            }
+        }
+    }
+
+    fn redirection(&mut self) {
+        // `2>file`: the number belongs to the redirection, not to the command.
+        if self
+            .word
+            .as_ref()
+            .is_some_and(|word| word.text.bytes().all(|b| b.is_ascii_digit()))
+        {
+            self.word = None;
+        }
+        self.end_word();
+        while self
+            .chars
+            .next_if(|c| matches!(c, '<' | '>' | '&' | '|'))
+            .is_some()
+        {}
+        self.skip = true;
+    }
+
+    fn end_word(&mut self) {
+        if let Some(word) = self.word.take() {
+            if std::mem::take(&mut self.skip) {
+                return;
+            }
+            if let Some(command) = self.commands.last_mut() {
+                command.push(word);
+            }
+        }
+    }
+
+    fn end_command(&mut self) {
+        self.end_word();
+        self.skip = false;
+        self.commands.push(Vec::new());
+    }
+}
