@@ -42,7 +42,7 @@ pub struct Tally {
 
 /// A verdict that people are told about, and since when it holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
+pub(crate) struct Held {
     /// The verdict: AtRisk, Violated or Unknown.
     pub verdict: Verdict,
     /// Since when.
