@@ -8,6 +8,8 @@ pub mod cilium;
 pub mod duration;
 pub mod kube_proxy;
 pub mod linux;
+pub mod profile;
+pub mod terway;
 mod tree;
 pub mod version;
 
