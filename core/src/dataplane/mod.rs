@@ -8,6 +8,7 @@ pub mod cilium;
 pub mod duration;
 pub mod kube_proxy;
 pub mod linux;
+pub mod load_balancer;
 pub mod profile;
 pub mod terway;
 mod tree;
