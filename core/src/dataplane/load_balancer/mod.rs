@@ -11,7 +11,7 @@ mod tests;
 use std::ops::RangeInclusive;
 
 use crate::dataplane::tree::shorten;
-use crate::know::{Gap, Known, Val};
+use crate::know::{Gap, Known, Origin, Val};
 
 pub use provider::{Device, device};
 
@@ -19,7 +19,7 @@ const AWS: &str = "service.beta.kubernetes.io/aws-load-balancer-";
 const ALIBABA: &str = "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-";
 /// Azure's annotation, in minutes: cloud-provider-azure, `pkg/consts/consts.go`.
 const AZURE_IDLE: &str = "service.beta.kubernetes.io/azure-load-balancer-tcp-idle-timeout";
-/// Huawei's annotation: CCE guide, "Configuring Timeout for a LoadBalancer Service".
+/// Huawei's annotation: CCE guide, "Configuring Timeout for a `LoadBalancer` Service".
 const HUAWEI_IDLE: &str = "kubernetes.io/elb.keepalive_timeout";
 
 /// AWS NLB, TCP and TLS listeners: ELB guide, "Update the TCP idle timeout".
@@ -139,7 +139,7 @@ impl LbService<'_> {
 /// The idle timeout of the load balancer in front of a port, seconds.
 pub fn idle(service: &LbService<'_>, port: u16, udp: bool) -> Known<Val<i64>> {
     let device = device(service)?;
-    let likely = device.origin == crate::know::Origin::Assumed;
+    let likely = device.origin == Origin::Assumed;
     let found = match device.value {
         Device::AwsNlb => aws_nlb(service, port, udp),
         Device::AwsClb if udp => Err(service.gap("a Classic Load Balancer has no UDP listener")),
@@ -168,7 +168,7 @@ pub fn idle(service: &LbService<'_>, port: u16, udp: bool) -> Known<Val<i64>> {
         Device::Huawei => huawei(service, port, udp),
         Device::Tencent => Err(service.gap("the idle timeout of a Tencent CLB depends on the account")),
     }?;
-    Ok(if likely && found.origin == crate::know::Origin::Default {
+    Ok(if likely && found.origin == Origin::Default {
         Val::assumed(found.value, format!("{}; {}", found.source, device.source))
     } else {
         found
@@ -221,8 +221,8 @@ fn aws_nlb(service: &LbService<'_>, port: u16, udp: bool) -> Known<Val<i64>> {
         let Some(list) = service.get(&key).filter(|_| !legacy) else {
             continue;
         };
-        let wanted = list.split(',').filter_map(|item| item.split_once('='));
-        if let Some((_, value)) = wanted.filter(|(name, _)| name.trim() == ATTRIBUTE).last() {
+        let mut wanted = list.split(',').filter_map(|item| item.split_once('='));
+        if let Some((_, value)) = wanted.rfind(|(name, _)| name.trim() == ATTRIBUTE) {
             let what = format!("annotation {key} {ATTRIBUTE}");
             return service.parse(&what, value.trim(), "seconds", &AWS_NLB_TCP.range);
         }

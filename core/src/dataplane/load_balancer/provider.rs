@@ -86,7 +86,7 @@ fn by_hostname(name: &str) -> Option<Device> {
         .or_else(|| name.strip_suffix(".amazonaws.com.cn"));
     if let Some(rest) = aws {
         // A Classic one is `name.region.elb`, a Network one `name.elb.region`.
-        return if rest.ends_with(".elb") {
+        return if rest.rsplit('.').next() == Some("elb") {
             Some(Device::AwsClb)
         } else if rest.contains(".elb.") {
             Some(Device::AwsNlb)

@@ -2,7 +2,6 @@ use proptest::prelude::*;
 use rstest::rstest;
 
 use super::*;
-use crate::know::Origin;
 
 const AWS_ID: &str = "aws:///eu-west-1a/i-0abc";
 const ALIBABA_ID: &str = "cn-hangzhou.i-bp1abc";
