@@ -51,7 +51,7 @@ pub fn profile(inputs: &NodeInputs<'_>) -> Profile {
             |cilium| &cilium.service_any_seconds,
             Settings::service_udp_seconds,
         ),
-        cilium: inputs.cilium.clone().map(Result::cloned),
+        cilium: inputs.cilium.clone().map(Result::<&Cilium, _>::cloned),
         notes: notes(inputs, &mode),
         tcp_established_seconds,
         tcp_close_wait_seconds,

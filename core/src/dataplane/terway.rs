@@ -12,7 +12,7 @@ use super::Cilium;
 use super::cilium::{Build, Rebalance, effective_of};
 use super::tree::{Tree, shorten};
 use super::version::Version;
-use crate::know::{Gap, Known, Val};
+use crate::know::{Gap, Known, Origin, Val};
 
 /// The key of `eni-config` that holds the CNI configuration, plain or as a list of plugins.
 const CNI_KEY: &str = "10-terway.conf";
@@ -22,7 +22,7 @@ const PLUGIN: &str = "terway";
 const DISABLE_PER_PACKET: &str = "disable-per-package-lb";
 /// The release whose policy image brought the backport (`policy/cilium/0009-tcp-rebalance.patch`).
 const BACKPORT: Version = Version::new(1, 2, 4);
-/// Cilium's version by the first Terway release that embeds it (`policy/Dockerfile`, `deploy/images/policy`).
+/// Cilium's version by the first Terway release that embeds it (`Dockerfile.policy`).
 const BASES: [(Version, Version); 3] = [
     (Version::new(1, 0, 0), Version::new(1, 10, 1)),
     (Version::new(1, 4, 0), Version::new(1, 12, 1)),
@@ -163,8 +163,18 @@ fn base(release: Option<Version>, tag: Option<&str>) -> Known<Val<Version>> {
             .find(|(first, _)| release.at_least(first.major, first.minor))
             .map(|(_, base)| *base)
     });
+    // Releases between those that were read, and before the first of them, are likely the same.
+    let read = release.is_some_and(|release| {
+        (BACKPORT..Version::new(1, 5, 0)).contains(&release) || release >= Version::new(1, 5, 7)
+    });
+    let origin = if read { Origin::Default } else { Origin::Assumed };
+    let source = |base| format!("Terway {} embeds Cilium {base}", shorten(tag)).into();
     found
-        .map(|base| Val::default_of(base, format!("Terway {} embeds Cilium {base}", shorten(tag))))
+        .map(|base| Val {
+            value: base,
+            origin,
+            source: source(base),
+        })
         .ok_or_else(|| {
             Gap::Opaque(
                 format!(
@@ -217,6 +227,17 @@ mod tests {
     fn pins_by_tag_and_kernel(#[case] tag: &str, #[case] kernel: &str, #[case] pin: Option<PortPin>) {
         let cilium = terway(V2, tag, kernel).unwrap().cilium.unwrap();
         assert_eq!(cilium.port_pin.ok().map(|pin| pin.value), pin);
+    }
+
+    #[rstest]
+    #[case("v1.2.3", Origin::Assumed)]
+    #[case("v1.2.4", Origin::Default)]
+    #[case("v1.5.2", Origin::Assumed)]
+    #[case("v1.5.7", Origin::Default)]
+    fn tags_that_were_not_read_are_assumed(#[case] tag: &str, #[case] origin: Origin) {
+        let cilium = terway(V2, tag, "5.10.0").unwrap().cilium.unwrap();
+        assert_eq!(cilium.service_tcp_seconds.unwrap().origin, origin);
+        assert_eq!(cilium.port_pin.unwrap().origin, origin);
     }
 
     #[rstest]
