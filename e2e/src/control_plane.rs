@@ -7,15 +7,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
-use kube::api::{ObjectMeta, PostParams};
+use kube::api::{DynamicObject, ObjectMeta, PostParams};
 use kube::{Api, Client};
 use tokio::sync::OnceCell;
 
+use crate::apply;
 use crate::binaries::{Binaries, Program};
 use crate::client::client_of;
 use crate::components;
 use crate::credentials::{self, Credentials, context_name};
 use crate::folder::Folder;
+use crate::options::Options;
 use crate::ports::free_ports;
 use crate::process::Process;
 
@@ -26,62 +28,6 @@ pub const KUBECONFIG_ENV: &str = "EVENKEEL_E2E_KUBECONFIG";
 
 /// How long the programs get to be ready; minutes only on an overloaded machine.
 const READY_WITHIN: Duration = Duration::from_secs(90);
-
-/// What to start.
-#[allow(
-    clippy::struct_excessive_bools,
-    reason = "each is a program that runs or does not"
-)]
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// How many API servers, side by side on one etcd.
-    pub api_servers: usize,
-    /// The built-in controllers: garbage collection, namespaces, node lifecycle.
-    pub controller_manager: bool,
-    /// The scheduler.
-    pub scheduler: bool,
-    /// kwok, for nodes with the annotation `kwok.x-k8s.io/node: fake`.
-    pub kwok: bool,
-    /// Whether each API server writes an audit log, with the bodies of writes.
-    pub audit: bool,
-    /// More arguments for every API server; the last one of a name counts.
-    pub api_server_args: Vec<String>,
-    /// More arguments for the controller manager, such as shorter grace periods.
-    pub controller_manager_args: Vec<String>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            api_servers: 1,
-            controller_manager: true,
-            scheduler: false,
-            kwok: false,
-            audit: false,
-            api_server_args: Vec::new(),
-            controller_manager_args: Vec::new(),
-        }
-    }
-}
-
-impl Options {
-    /// The programs these options need.
-    pub fn programs(&self) -> Vec<Program> {
-        let mut programs = vec![Program::Etcd, Program::ApiServer];
-        let optional = [
-            (self.controller_manager, Program::ControllerManager),
-            (self.scheduler, Program::Scheduler),
-            (self.kwok, Program::Kwok),
-        ];
-        programs.extend(
-            optional
-                .into_iter()
-                .filter(|(wanted, _)| *wanted)
-                .map(|(_, program)| program),
-        );
-        programs
-    }
-}
 
 /// A running control plane. Dropping it ends its processes; its folder stays
 /// until the end of this process, and for good after a panic.
@@ -325,6 +271,16 @@ impl ControlPlane {
     /// The same for one of several API servers.
     pub async fn client_for(&self, api_server: usize) -> Result<Client> {
         client_of(&self.kubeconfig, Some(context_name(api_server))).await
+    }
+
+    /// Applies every document of a YAML text; see [`apply::apply_yaml`].
+    pub async fn apply_yaml(&self, text: &str) -> Result<Vec<DynamicObject>> {
+        apply::apply_yaml(&self.client().await?, text).await
+    }
+
+    /// Installs the CRDs of a folder; see [`apply::install_crds`].
+    pub async fn install_crds(&self, folder: &Path) -> Result<()> {
+        apply::install_crds(&self.client().await?, folder).await
     }
 
     /// The first API server's audit log, one JSON object a line.

@@ -6,6 +6,7 @@
 //! [`ControlPlane::shared`] and a namespace of its own, or starts a
 //! [`ControlPlane`] when it needs one of a certain shape.
 
+pub mod apply;
 pub mod binaries;
 mod client;
 mod components;
@@ -13,10 +14,13 @@ pub mod control_plane;
 mod credentials;
 mod folder;
 mod go_module;
+pub mod load;
+mod options;
 mod ports;
 pub mod process;
 
 pub use client::client_of;
-pub use control_plane::{ControlPlane, Options};
+pub use control_plane::ControlPlane;
 pub use folder::KEEP_ENV;
 pub use go_module::{cilium_crds, kubernetes_version};
+pub use options::Options;

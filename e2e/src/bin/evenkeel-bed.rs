@@ -2,12 +2,15 @@
 //! against, to measure with.
 
 use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use evenkeel_e2e::binaries::{Binaries, Program};
-use evenkeel_e2e::control_plane::{ControlPlane, KUBECONFIG_ENV, Options};
+use evenkeel_e2e::control_plane::{ControlPlane, KUBECONFIG_ENV};
+use evenkeel_e2e::load::{Size, load};
+use evenkeel_e2e::{Options, client_of};
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -24,6 +27,18 @@ enum Action {
     Build,
     /// Start a control plane, print its kubeconfig's path, run until ctrl-c
     Up(Shape),
+    /// Fill a cluster with nodes, Services and endpoints, and print the rates
+    Load {
+        /// The kubeconfig of the cluster; there is no default
+        #[arg(long)]
+        kubeconfig: PathBuf,
+        /// Nodes, such as 500 or 5k; two Services a node, 15 endpoints a Service
+        #[arg(long)]
+        size: Size,
+        /// Make Pods for so many of the endpoints
+        #[arg(long, default_value_t = 0)]
+        pods: u32,
+    },
     /// Run a command against a new control plane and end with its exit code
     Exec {
         #[command(flatten)]
@@ -34,6 +49,7 @@ enum Action {
     },
 }
 
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag")]
 #[derive(Args)]
 struct Shape {
     /// API servers side by side
@@ -71,6 +87,11 @@ async fn main() -> Result<ExitCode> {
     match Cli::parse().action {
         Action::Build => build(),
         Action::Up(shape) => up(shape.into()).await,
+        Action::Load {
+            kubeconfig,
+            size,
+            pods,
+        } => fill(&kubeconfig, Size { pods, ..size }).await,
         Action::Exec { shape, command } => exec(shape.into(), &command).await,
     }
 }
@@ -90,6 +111,21 @@ async fn up(options: Options) -> Result<ExitCode> {
         result = tokio::signal::ctrl_c() => result?,
         _ = terminated.recv() => {}
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn fill(kubeconfig: &Path, size: Size) -> Result<ExitCode> {
+    let client = client_of(kubeconfig, None).await?;
+    load(&client, &size, |stage| {
+        println!(
+            "{} {} in {:.1} s, {:.0}/s",
+            stage.count,
+            stage.kind,
+            stage.took.as_secs_f64(),
+            stage.rate()
+        );
+    })
+    .await?;
     Ok(ExitCode::SUCCESS)
 }
 
