@@ -17,7 +17,10 @@ fn published_definitions_are_current() {
             std::fs::write(&path, &content).unwrap();
         }
         let published = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(published == content, "crds/{name} differs from the types: run with {BLESS}=1 and review the change");
+        assert!(
+            published == content,
+            "crds/{name} differs from the types: run with {BLESS}=1 and review the change"
+        );
     }
 }
 
@@ -32,17 +35,34 @@ struct Node<'a> {
 /// Every node of every schema, parents first.
 fn every_node(visit: &mut dyn FnMut(&Node<'_>)) {
     fn walk(path: &str, schema: &Value, field: bool, visit: &mut dyn FnMut(&Node<'_>)) {
-        visit(&Node { path: path.to_owned(), schema, field });
+        visit(&Node {
+            path: path.to_owned(),
+            schema,
+            field,
+        });
         for (name, inner) in schema["properties"].as_object().into_iter().flatten() {
             walk(&format!("{path}.{name}"), inner, true, visit);
         }
-        for inner in ["items", "additionalProperties"].iter().filter_map(|key| schema.get(key)) {
+        for inner in ["items", "additionalProperties"]
+            .iter()
+            .filter_map(|key| schema.get(key))
+        {
             walk(&format!("{path}[]"), inner, false, visit);
         }
     }
     for crd in crds() {
-        let schema = crd.spec.versions[0].schema.clone().unwrap().open_api_v3_schema.unwrap();
-        walk(&crd.spec.names.kind, &serde_json::to_value(schema).unwrap(), true, visit);
+        let schema = crd.spec.versions[0]
+            .schema
+            .clone()
+            .unwrap()
+            .open_api_v3_schema
+            .unwrap();
+        walk(
+            &crd.spec.names.kind,
+            &serde_json::to_value(schema).unwrap(),
+            true,
+            visit,
+        );
     }
 }
 
@@ -79,7 +99,8 @@ fn every_list_is_bounded_and_typed() {
 fn every_text_and_map_is_bounded() {
     no_node(|node| {
         let schema = node.schema;
-        let bounded = schema["maxLength"].is_u64() || schema["enum"].is_array() || schema["format"] == "date-time";
+        let bounded =
+            schema["maxLength"].is_u64() || schema["enum"].is_array() || schema["format"] == "date-time";
         let text = schema["type"] == "string" || schema["x-kubernetes-int-or-string"] == true;
         let map = schema.get("additionalProperties").is_some();
         ((text && !bounded) || (map && !schema["maxProperties"].is_u64())).then(|| schema.to_string())
@@ -91,8 +112,11 @@ fn every_number_is_signed_and_whole() {
     no_node(|node| {
         let schema = node.schema;
         let number = schema["type"] == "integer" || schema["type"] == "number";
-        let known = ["int32", "int64"].iter().any(|format| schema["format"] == *format);
-        (number && !(known && schema["type"] == "integer" && schema["minimum"].is_number())).then(|| schema.to_string())
+        let known = ["int32", "int64"]
+            .iter()
+            .any(|format| schema["format"] == *format);
+        (number && !(known && schema["type"] == "integer" && schema["minimum"].is_number()))
+            .then(|| schema.to_string())
     });
 }
 
@@ -123,7 +147,10 @@ fn every_enum_is_closed_and_in_upper_camel_case() {
 fn every_rule_explains_itself() {
     no_node(|node| {
         let rules = node.schema["x-kubernetes-validations"].as_array()?;
-        rules.iter().find(|rule| !rule["message"].is_string()).map(ToString::to_string)
+        rules
+            .iter()
+            .find(|rule| !rule["message"].is_string())
+            .map(ToString::to_string)
     });
 }
 
@@ -154,7 +181,12 @@ fn only_keywords_that_the_local_validator_knows() {
         "x-kubernetes-validations",
     ];
     no_node(|node| {
-        let unknown = node.schema.as_object().unwrap().keys().find(|key| !KNOWN.contains(&key.as_str()))?;
+        let unknown = node
+            .schema
+            .as_object()
+            .unwrap()
+            .keys()
+            .find(|key| !KNOWN.contains(&key.as_str()))?;
         Some(format!("keyword {unknown}"))
     });
 }
@@ -167,16 +199,29 @@ fn names_scope_and_columns() {
         assert_eq!(crd.spec.group, "evenkeel.dev");
         let version = &crd.spec.versions[0];
         assert_eq!(version.name, "v1alpha1");
-        assert!(version.subresources.as_ref().is_some_and(|subresources| subresources.status.is_some()));
+        assert!(
+            version
+                .subresources
+                .as_ref()
+                .is_some_and(|subresources| subresources.status.is_some())
+        );
         let columns = version.additional_printer_columns.as_ref().unwrap();
         let shown = columns.iter().filter(|column| column.priority.unwrap_or(0) == 0);
         // A value is at most as wide as "Unknown"; three spaces lie between columns. 25 are left for the name.
-        let width: usize = shown.map(|column| column.name.len().max("Unknown".len()) + 3).sum();
+        let width: usize = shown
+            .map(|column| column.name.len().max("Unknown".len()) + 3)
+            .sum();
         assert!(width <= 55, "{}: {width}", names.kind);
     }
-    let scopes: Vec<_> = crds().into_iter().map(|crd| (crd.spec.names.short_names.unwrap(), crd.spec.scope)).collect();
+    let scopes: Vec<_> = crds()
+        .into_iter()
+        .map(|crd| (crd.spec.names.short_names.unwrap(), crd.spec.scope))
+        .collect();
     assert_eq!(
         scopes,
-        [(vec!["thp".to_owned()], "Namespaced".to_owned()), (vec!["cthp".to_owned()], "Cluster".to_owned())]
+        [
+            (vec!["thp".to_owned()], "Namespaced".to_owned()),
+            (vec!["cthp".to_owned()], "Cluster".to_owned())
+        ]
     );
 }

@@ -37,7 +37,6 @@ pub fn compile(
     }
     reader.unique(
         "spec.connections",
-        "name",
         spec.connections.iter().map(|connection| &*connection.name),
     );
     let compiled = core::Policy {
@@ -118,7 +117,6 @@ fn exceptions(
 ) -> Vec<core::Exception> {
     reader.unique(
         "spec.exceptions",
-        "check",
         exceptions.iter().map(|exception| &*exception.check),
     );
     let mut compiled = Vec::with_capacity(exceptions.len());

@@ -197,8 +197,7 @@ fn unique(schema: &Value, items: &[Value], path: &str, problems: &mut Vec<Proble
                 .join(","),
         };
         if !seen.insert(identity) {
-            let suffix = keys.first().map(|key| format!(".{key}")).unwrap_or_default();
-            problems.push(Problem::new(format!("{path}[{index}]{suffix}"), "occurs twice"));
+            problems.push(Problem::new(format!("{path}[{index}]"), "occurs twice"));
         }
     }
 }
