@@ -5,6 +5,8 @@
 //! file that is not taken names the field that a problem must be about. The local validator must say the same as a
 //! real API server, which is asked by the tests that have one.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -89,7 +91,7 @@ fn examples_and_valid_drafts_are_taken_and_compile() {
         .iter()
         .flat_map(|folder| drafts(folder))
         .collect();
-    assert!(drafts.len() >= 17, "only {} drafts", drafts.len());
+    assert!(drafts.len() >= 20, "only {} drafts", drafts.len());
     for draft in drafts {
         let taken = local::validate(&draft.object).unwrap_or_else(|why| panic!("{}: {why:?}", draft.name));
         compiled(taken).unwrap_or_else(|why| panic!("{}: {why:?}", draft.name));
@@ -154,6 +156,97 @@ fn all_problems_are_told_at_once() {
         "spec.services.names[0]",
     ];
     assert_eq!(fields, expected);
+}
+
+#[test]
+fn nothing_declared_is_lost_in_compilation() {
+    use evenkeel_core::policy::{Beat, Door, Layer, Mode, PortRef, Protocol, ServicePick};
+    let drafts = drafts("tests/policies/valid");
+    let draft = drafts
+        .iter()
+        .find(|draft| draft.name.ends_with("all-of-a-connection.yaml"))
+        .unwrap();
+    let Ok(local::Draft::Policy(policy)) = local::validate(&draft.object) else {
+        panic!("not taken")
+    };
+    let compiled = compile(&policy, &|_| true).unwrap();
+    assert_eq!((&*compiled.namespace, &*compiled.name), ("default", "checkout"));
+    assert!(matches!(&compiled.services, ServicePick::Names(names) if &*names[0] == "checkout"));
+    let connection = &compiled.connections[0];
+    assert_eq!(
+        connection.ports,
+        [PortRef::Name("grpc".into()), PortRef::Number(8080)]
+    );
+    assert_eq!(connection.protocol, Protocol::Grpc);
+    assert_eq!(
+        (
+            connection.longest_silence_seconds,
+            connection.longest_request_seconds
+        ),
+        (Some(1800), Some(1800))
+    );
+    let cart = &connection.clients[0];
+    assert!(
+        cart.pods
+            .as_ref()
+            .unwrap()
+            .matches(|key| (key == "app").then_some("cart"))
+    );
+    assert_eq!(
+        (cart.tcp_keepalive, cart.ping),
+        (Some(Beat::Enabled(Some(300))), Some(Beat::Enabled(Some(60))))
+    );
+    assert_eq!(
+        (cart.idle_timeout_seconds, cart.request_timeout_seconds),
+        (Some(90), Some(2000))
+    );
+    assert_eq!(
+        (cart.max_connection_age_seconds, cart.new_connections_per_second),
+        (Some(3600), Some(20))
+    );
+    let outside = &connection.clients[1];
+    assert_eq!(
+        (outside.from, &outside.pods, outside.tcp_keepalive),
+        (Door::LoadBalancer, &None, None)
+    );
+    let server = &connection.server;
+    assert_eq!(
+        (server.tcp_keepalive, server.ping),
+        (Some(Beat::Disabled), Some(Beat::Disabled))
+    );
+    assert_eq!(
+        (server.idle_timeout_seconds, server.minimum_ping_interval_seconds),
+        (Some(700), Some(30))
+    );
+    assert_eq!(
+        (server.request_timeout_seconds, server.max_connection_age_seconds),
+        (Some(1850), Some(1800))
+    );
+    let hops: Vec<_> = connection
+        .hops
+        .iter()
+        .map(|hop| (hop.layer, hop.idle_timeout_seconds))
+        .collect();
+    assert_eq!(hops, [(Layer::L4, Some(3600)), (Layer::L7, Some(620))]);
+
+    let platform = self::drafts("examples")
+        .into_iter()
+        .find(|draft| draft.name.ends_with("platform.yaml"))
+        .unwrap();
+    let Ok(local::Draft::Cluster(policy)) = local::validate(&platform.object) else {
+        panic!("not taken")
+    };
+    let compiled = compile_cluster(&policy).unwrap();
+    assert_eq!(
+        (compiled.ceiling_mode, compiled.ceiling_recycles_per_hour),
+        (Mode::Suggest, Some(20))
+    );
+    assert_eq!(
+        compiled.conntrack.kernel.max_entries.unwrap().maximum,
+        Some(1_048_576)
+    );
+    assert_eq!(compiled.control_plane.etcd_quota_bytes, Some(2_147_483_648));
+    assert_eq!(compiled.storm.zone_unhealthy_percent, Some(30));
 }
 
 /// The schema of a kind, as published.

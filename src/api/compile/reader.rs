@@ -77,12 +77,18 @@ impl Reader {
         for key in selector
             .match_labels
             .keys()
-            .filter(|key| !text::is_label_key(key))
+            .filter(|key| !text::can_be_label_key(key))
         {
             self.problem(
                 format!("{path}.matchLabels"),
                 format!("{key} cannot be the key of a label"),
             );
+        }
+        for (index, line) in selector.match_expressions.iter().enumerate() {
+            if !text::can_be_label_key(&line.key) {
+                let field = format!("{path}.matchExpressions[{index}].key");
+                self.problem(field, format!("{} cannot be the key of a label", line.key));
+            }
         }
         core::Selector {
             labels: selector
