@@ -1,3 +1,3 @@
-//! evenkeel
+//! Traffic-health policy for Kubernetes: the operator, the node agent and the command line.
 
 pub mod api;
