@@ -5,12 +5,19 @@
 
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod conntrack;
 pub mod path;
 
 use crate::judge::Check;
 
 /// Every check. The order is that of the documentation; nothing else depends on it.
-pub static ALL: &[Check] = &[path::idle_budget::CHECK];
+pub static ALL: &[Check] = &[
+    path::idle_budget::CHECK,
+    conntrack::config_drift::CHECK,
+    conntrack::proxy_bounds::CHECK,
+    conntrack::port_recycle::CHECK,
+    conntrack::ipvs_reuse::CHECK,
+];
 
 /// The check of this id.
 pub fn find(id: &str) -> Option<&'static Check> {
