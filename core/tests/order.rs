@@ -166,7 +166,7 @@ fn daemon_set(name: &str, namespace: &str, variant: u8) -> String {
 }
 
 fn config_map(name: &str, namespace: &str, variant: u8) -> String {
-    let (mode, timeout) = (if variant & 1 == 0 { "ipvs" } else { "iptables" }, variant % 3 * 400);
+    let (mode, timeout) = (if variant & 1 == 0 { "ipvs" } else { "iptables" }, u32::from(variant % 3) * 400);
     let data = if name == "cilium-config" {
         format!(r#""bpf-ct-timeout-service-tcp":"{timeout}s","kube-proxy-replacement":"true""#)
     } else {
@@ -603,9 +603,9 @@ fn mutation() -> impl Strategy<Value = Mutation> {
         "{\"\":null}", "true", "\"é\"", "0.5",
     ];
     prop_oneof![
-        (any::<Index>(), any::<u8>()).prop_map(|(at, byte)| Mutation::Byte(at, byte)),
-        (any::<Index>(), any::<u8>()).prop_map(|(at, len)| Mutation::Cut(at, len)),
-        (any::<Index>(), prop::collection::vec(any::<u8>(), 0..8)).prop_map(|(at, new)| Mutation::Insert(at, new)),
+        1 => (any::<Index>(), any::<u8>()).prop_map(|(at, byte)| Mutation::Byte(at, byte)),
+        1 => (any::<Index>(), any::<u8>()).prop_map(|(at, len)| Mutation::Cut(at, len)),
+        1 => (any::<Index>(), prop::collection::vec(any::<u8>(), 0..8)).prop_map(|(at, new)| Mutation::Insert(at, new)),
         6 => (any::<Index>(), select(values.to_vec())).prop_map(|(at, value)| Mutation::Value(at, value)),
     ]
 }
