@@ -10,7 +10,13 @@ pub mod path;
 use crate::judge::Check;
 
 /// Every check. The order is that of the documentation; nothing else depends on it.
-pub static ALL: &[Check] = &[path::idle_budget::CHECK];
+pub static ALL: &[Check] = &[
+    path::idle_budget::CHECK,
+    path::keepalive_order::CHECK,
+    path::ping_floor::CHECK,
+    path::netns_gap::CHECK,
+    path::deadline_order::CHECK,
+];
 
 /// The check of this id.
 pub fn find(id: &str) -> Option<&'static Check> {
