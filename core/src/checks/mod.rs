@@ -17,6 +17,10 @@ pub static ALL: &[Check] = &[
     conntrack::proxy_bounds::CHECK,
     conntrack::port_recycle::CHECK,
     conntrack::ipvs_reuse::CHECK,
+    path::keepalive_order::CHECK,
+    path::ping_floor::CHECK,
+    path::netns_gap::CHECK,
+    path::deadline_order::CHECK,
 ];
 
 /// The check of this id.
