@@ -4,6 +4,8 @@
 //! label and what `explain` prints come from its file.
 
 pub mod conntrack;
+pub mod control_plane;
+pub mod nodes;
 pub mod path;
 
 use crate::judge::Check;
@@ -15,6 +17,12 @@ pub static ALL: &[Check] = &[
     conntrack::proxy_bounds::CHECK,
     conntrack::port_recycle::CHECK,
     conntrack::ipvs_reuse::CHECK,
+    nodes::cordon_lb::CHECK,
+    nodes::zone_disruption::CHECK,
+    nodes::dns_headroom::CHECK,
+    control_plane::detection::CHECK,
+    control_plane::heartbeat::CHECK,
+    control_plane::instances::CHECK,
 ];
 
 /// The check of this id.
