@@ -380,43 +380,16 @@ impl Pass<'_> {
             }
             return;
         }
-        let Some(service) = index.services.get(key) else {
-            return;
-        };
-        for (policy_key, policy) in index.policies_of(key, service) {
-            for connection in &policy.connections {
-                let unknown = [unknown_client()];
-                let clients = if connection.clients.is_empty() {
-                    &unknown[..]
-                } else {
-                    &connection.clients
-                };
-                for port in service
-                    .ports
-                    .iter()
-                    .filter(|port| wanted(&connection.ports, port, index))
-                {
-                    for client in clients {
-                        let subject = Subject::Connection {
-                            service: key,
-                            port: port.port,
-                            policy: policy_key,
-                            connection: index.names.find(&connection.name).unwrap_or_default(),
-                            client: index.names.find(&client.name).unwrap_or_default(),
-                        };
-                        let path = Path {
-                            key,
-                            service,
-                            port,
-                            policy,
-                            connection,
-                            client,
-                        };
-                        self.one(at, check, subject, false, fleet, |look| judge(look, &path));
-                    }
-                }
-            }
-        }
+        for_paths(index, key, |policy_key, path| {
+            let subject = Subject::Connection {
+                service: key,
+                port: path.port.port,
+                policy: policy_key,
+                connection: index.names.find(&path.connection.name).unwrap_or_default(),
+                client: index.names.find(&path.client.name).unwrap_or_default(),
+            };
+            self.one(at, check, subject, false, fleet, |look| judge(look, path));
+        });
     }
 
     fn services(
@@ -510,6 +483,29 @@ impl Pass<'_> {
                 self.bad.insert((subject, at), Held { verdict, since });
             }
         }
+    }
+}
+
+/// Goes through every declared path to a Service.
+fn for_paths(index: &Index, key: Key, mut each: impl FnMut(Key, &Path<'_>)) {
+    let Some(service) = index.services.get(key) else { return };
+    for (policy_key, policy) in index.policies_of(key, service) {
+        for connection in &policy.connections {
+            let unknown = [unknown_client()];
+            let clients = if connection.clients.is_empty() { &unknown[..] } else { &connection.clients };
+            for port in service.ports.iter().filter(|port| wanted(&connection.ports, port, index)) {
+                for client in clients {
+                    each(policy_key, &Path { key, service, port, policy, connection, client });
+                }
+            }
+        }
+    }
+}
+
+/// Goes through every declared path to a Service, by name.
+pub(crate) fn each_path(index: &Index, namespace: &str, service: &str, mut each: impl FnMut(&Path<'_>)) {
+    if let (Some(namespace), Some(name)) = (index.names.find(namespace), index.names.find(service)) {
+        for_paths(index, Key { namespace, name }, |_, path| each(path));
     }
 }
 

@@ -29,6 +29,8 @@ pub enum Input<'a> {
     Lost(Source, &'a str),
     /// A policy of a team.
     Policy(Arc<Policy>),
+    /// An object of this source (namespace, name) that its reader refused, and why: policies that do not compile.
+    Refused(Source, &'a str, &'a str, &'a str),
     /// The platform's policy, or that there is none any more.
     ClusterPolicy(Option<Arc<ClusterPolicy>>),
     /// What kube-proxy's `/configz` said on a node; the name is empty when nobody said which.
@@ -47,6 +49,19 @@ impl Core {
             Input::Silent(source) => self.fresh(source, Fresh::Stale),
             Input::Lost(source, why) => self.fresh(source, Fresh::Unreadable(why.into())),
             Input::Policy(policy) => self.policy(policy),
+            Input::Refused(source, namespace, name, why) => {
+                self.gone(source, namespace, name);
+                let names = &mut self.index.names;
+                let key = Key {
+                    namespace: names.intern(namespace),
+                    name: names.intern(name),
+                };
+                let opaque = Opaque {
+                    why: why.into(),
+                    service: crate::names::Name::EMPTY,
+                };
+                self.index.opaque.insert((source, key), opaque);
+            }
             Input::ClusterPolicy(policy) => {
                 self.index.cluster_policy = policy;
                 self.touch(Reads::of(&[Source::ClusterPolicy]));
@@ -81,6 +96,7 @@ impl Core {
                 names.intern(&client.name);
             }
         }
+        self.index.opaque.remove(&(Source::Policies, key));
         if self.index.policies.put(key, policy).is_some() {
             self.dirty_namespace(key);
         }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::budget::{Segment, Table, segments};
+use super::budget::{Segment, Table, USES, segments};
 use crate::engine::has_data_plane;
 use crate::judge::{Case, Check, Datum, Evidence, Judge, Look, Path, Severity, Verdict};
 use crate::know::{Gap, Known, Reads, Source, Unit, Val};
@@ -18,7 +18,7 @@ pub static CHECK: Check = Check {
         }
     },
     needs: Reads::of(&[Source::Services, Source::Policies]),
-    uses: Reads::of(&[Source::Pods, Source::Nodes]),
+    uses: USES,
     profiles: true,
     baseline: false,
     judge: Judge::Path(judge),

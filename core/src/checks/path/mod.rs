@@ -2,3 +2,6 @@
 
 pub mod budget;
 pub mod idle_budget;
+
+#[cfg(test)]
+mod tests;
