@@ -6,6 +6,8 @@
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod conntrack;
+pub mod control_plane;
+pub mod nodes;
 pub mod path;
 
 use crate::judge::Check;
@@ -21,6 +23,12 @@ pub static ALL: &[Check] = &[
     path::ping_floor::CHECK,
     path::netns_gap::CHECK,
     path::deadline_order::CHECK,
+    nodes::cordon_lb::CHECK,
+    nodes::zone_disruption::CHECK,
+    nodes::dns_headroom::CHECK,
+    control_plane::detection::CHECK,
+    control_plane::heartbeat::CHECK,
+    control_plane::instances::CHECK,
 ];
 
 /// The check of this id.
