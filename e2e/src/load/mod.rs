@@ -163,9 +163,19 @@ async fn pod(client: &Client, index: u32, size: &Size) -> Result<()> {
     .await
 }
 
+/// Makes an object, unless it is there. A Service that is there already is
+/// refused for its address before its name is looked at; hence the second look.
 async fn post(client: &Client, path: String, object: Value) -> Result<()> {
     let body = serde_json::to_vec(&object)?;
-    send(client, http::Method::POST, &path, "application/json", &body).await
+    let Err(error) = send(client, http::Method::POST, &path, "application/json", &body).await else {
+        return Ok(());
+    };
+    let name = object
+        .pointer("/metadata/name")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let existing = http::Request::get(format!("{path}/{name}")).body(Vec::new())?;
+    client.request_text(existing).await.map(drop).map_err(|_| error)
 }
 
 async fn send(client: &Client, method: http::Method, path: &str, content: &str, body: &[u8]) -> Result<()> {

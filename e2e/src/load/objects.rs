@@ -141,13 +141,21 @@ fn image_of(node: u32, image: u32) -> Value {
     })
 }
 
+/// Asks for an address of its own from the test bed's range: having the server
+/// look for a free one takes several times as long.
 pub(super) fn service(index: u32) -> Object {
     let namespace = namespace_name(index / SERVICES_PER_NAMESPACE);
+    let address = format!(
+        "10.{}.{}.{}",
+        100 + (index >> 16),
+        (index >> 8) & 255,
+        index & 255
+    );
     let object = json!({
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": service_name(index), "labels": {"app.kubernetes.io/name": service_name(index)}},
-        "spec": {"ports": [{"name": "http", "port": 80, "targetPort": 8080, "protocol": "TCP"}]},
+        "spec": {"clusterIP": address, "ports": [{"name": "http", "port": 80, "targetPort": 8080, "protocol": "TCP"}]},
     });
     (format!("/api/v1/namespaces/{namespace}/services"), object)
 }
