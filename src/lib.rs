@@ -1,4 +1,4 @@
-//! evenkeel
+//! Traffic-health policy for Kubernetes: the operator, the node agent and the command line.
 
 pub mod api;
 pub mod cli;
