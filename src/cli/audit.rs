@@ -68,7 +68,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
     let all = list.findings.len();
     list.findings.retain(|one| arguments.asks(one));
     let end = arguments.end(&list);
-    list.findings.retain(|one| arguments.severity.covers(one.severity));
+    list.findings
+        .retain(|one| arguments.severity.covers(one.severity));
     let aside = findings::Aside {
         hidden: all - list.findings.len(),
         notes: &judged.report.notes,

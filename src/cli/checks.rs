@@ -42,7 +42,11 @@ fn view(check: &Check) -> View {
     View {
         id: check.id,
         summary: check.summary().trim_start_matches(['#', ' ']),
-        needs: check.needs.iter().map(evenkeel_core::know::Source::name).collect(),
+        needs: check
+            .needs
+            .iter()
+            .map(evenkeel_core::know::Source::name)
+            .collect(),
         uses: check
             .uses
             .minus(check.needs)
@@ -66,7 +70,11 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
         views.iter().map(|one| {
             vec![
                 one.id.to_owned(),
-                format!("{}/{}", one.severities.violated.name(), one.severities.at_risk.name()),
+                format!(
+                    "{}/{}",
+                    one.severities.violated.name(),
+                    one.severities.at_risk.name()
+                ),
                 if one.needs_policy { "yes" } else { "no" }.to_owned(),
                 if one.needs_agent { "yes" } else { "no" }.to_owned(),
                 one.summary.to_owned(),
@@ -80,7 +88,15 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
         Form::Markdown => render::markdown_table(&heads, rows()),
         Form::Table => render::table(&heads, rows()),
         Form::Wide => {
-            let heads = ["CHECK", "VIOLATED/AT RISK", "POLICY", "AGENT", "SUMMARY", "NEEDS", "USES"];
+            let heads = [
+                "CHECK",
+                "VIOLATED/AT RISK",
+                "POLICY",
+                "AGENT",
+                "SUMMARY",
+                "NEEDS",
+                "USES",
+            ];
             let rows = rows().zip(&views).map(|(mut row, one)| {
                 row.push(one.needs.join(", "));
                 row.push(one.uses.join(", "));

@@ -31,5 +31,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
         Form::Wide => dataplane::wide(&view),
         Form::Markdown => dataplane::markdown(&view),
     })?;
-    Ok(if view.unreadable.is_empty() { End::Good } else { End::Unread })
+    Ok(if view.unreadable.is_empty() {
+        End::Good
+    } else {
+        End::Unread
+    })
 }

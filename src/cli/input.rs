@@ -122,7 +122,9 @@ fn size(text: &str) -> Result<u64, String> {
         "G" | "Gi" => 1 << 30,
         _ => return Err("expected a number of bytes such as 1000000 or 64M".into()),
     };
-    let number: u64 = digits.parse().map_err(|_| "expected a number of bytes such as 64M")?;
+    let number: u64 = digits
+        .parse()
+        .map_err(|_| "expected a number of bytes such as 64M")?;
     number.checked_mul(unit).ok_or_else(|| "too large".into())
 }
 

@@ -13,11 +13,19 @@ pub(super) fn text(bytes: Vec<u8>) -> Result<String, String> {
 fn narrow(bytes: Vec<u8>) -> Result<String, String> {
     let text = String::from_utf8(bytes).map_err(|error| {
         let good = error.utf8_error().valid_up_to();
-        let line = 1 + error.as_bytes().iter().take(good).filter(|byte| **byte == b'\n').count();
+        let line = 1 + error
+            .as_bytes()
+            .iter()
+            .take(good)
+            .filter(|byte| **byte == b'\n')
+            .count();
         format!("line {line}: is not UTF-8 text")
     })?;
     match text.find('\0') {
-        Some(at) => Err(format!("line {}: holds a zero byte, so it is no text", line_of(&text, at))),
+        Some(at) => Err(format!(
+            "line {}: holds a zero byte, so it is no text",
+            line_of(&text, at)
+        )),
         None => Ok(text),
     }
 }

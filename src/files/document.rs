@@ -162,10 +162,13 @@ fn yaml(piece: &str, line: u64) -> Result<serde_json::Value, Fault> {
 /// Whether a text that cannot be parsed speaks of EndpointSlices.
 fn has_slices(text: &str) -> bool {
     text.match_indices("EndpointSlice").any(|(at, _)| {
-        let before = text.get(..at).unwrap_or_default().trim_end_matches([' ', '"', '\'']);
-        before.strip_suffix(':').is_some_and(|key| {
-            key.trim_end_matches([' ', '"', '\'']).ends_with("kind")
-        })
+        let before = text
+            .get(..at)
+            .unwrap_or_default()
+            .trim_end_matches([' ', '"', '\'']);
+        before
+            .strip_suffix(':')
+            .is_some_and(|key| key.trim_end_matches([' ', '"', '\'']).ends_with("kind"))
     })
 }
 
@@ -181,5 +184,6 @@ fn plain(text: &str) -> String {
 
 /// `serde` errors end with ` at line 1 column 2`, counted where nobody looks.
 pub(super) fn without_place(text: &str) -> &str {
-    text.rfind(" at line ").map_or(text, |at| text.get(..at).unwrap_or(text))
+    text.rfind(" at line ")
+        .map_or(text, |at| text.get(..at).unwrap_or(text))
 }

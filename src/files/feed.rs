@@ -171,8 +171,13 @@ impl<'a> Feed<'a> {
         };
         if let (Some(source), Take::Everything) = (typed, self.take) {
             self.see(source);
-            let rest = fields.get("metadata").and_then(|metadata| metadata.get("continue"));
-            if rest.and_then(Value::as_str).is_some_and(|token| !token.is_empty()) {
+            let rest = fields
+                .get("metadata")
+                .and_then(|metadata| metadata.get("continue"));
+            if rest
+                .and_then(Value::as_str)
+                .is_some_and(|token| !token.is_empty())
+            {
                 let why = "is one page of a longer list; get the whole of it";
                 self.torn.push((source, format!("{} {why}", place.text)));
                 self.problem(place.text.clone(), why);
@@ -189,7 +194,10 @@ impl<'a> Feed<'a> {
                 text: format!("{}, items[{index}]", place.text),
             };
             if matches!(&item, Value::Array(_)) {
-                self.problem(place.text, "is no object; expected a mapping with apiVersion and kind");
+                self.problem(
+                    place.text,
+                    "is no object; expected a mapping with apiVersion and kind",
+                );
             } else {
                 self.value(item, &place, usual);
             }
@@ -262,8 +270,13 @@ impl<'a> Feed<'a> {
             return self.problem(place.text.clone(), "is no policy");
         }
         let folder = place.path.parent().and_then(Path::file_name);
-        let node = place.path.file_stem().filter(|_| folder.is_some_and(|name| name == "configz"));
-        let node = node.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let node = place
+            .path
+            .file_stem()
+            .filter(|_| folder.is_some_and(|name| name == "configz"));
+        let node = node
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
         self.report.objects += 1;
         let body = Value::Object(fields).to_string();
         self.tell(Input::Configz(&node, &body));

@@ -21,8 +21,11 @@ pub(super) fn files(path: &Path, problems: &mut Vec<Unreadable>) -> Vec<PathBuf>
     let mut waiting = vec![path.to_path_buf()];
     while let Some(folder) = waiting.pop() {
         match fs::canonicalize(&folder) {
-            Ok(real) if !entered.insert(real) => continue,
-            Ok(_) => {}
+            Ok(real) => {
+                if !entered.insert(real) {
+                    continue;
+                }
+            }
             Err(error) => {
                 problems.push(problem(&folder, &error));
                 continue;

@@ -85,7 +85,11 @@ mod tests {
     use rstest::rstest;
 
     #[rstest]
-    #[case(r#"{"spec":{"ports":[{"port":1},{"port":"x"}]}}"#, r#""x""#, "spec.ports[1].port")]
+    #[case(
+        r#"{"spec":{"ports":[{"port":1},{"port":"x"}]}}"#,
+        r#""x""#,
+        "spec.ports[1].port"
+    )]
     #[case(r#"{"metadata":{"labels":{"a.b/c":7}}}"#, "7", r#"metadata.labels["a.b/c"]"#)]
     #[case(r#"{"a":"{\"b\":[","c":7}"#, "7", "c")]
     #[case(r#"{"metadata":{"x":1},"b":2}"#, r#""x":1}"#, "metadata")]

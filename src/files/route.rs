@@ -57,10 +57,34 @@ const KINDS: [Kind; 11] = [
     kind("", &["v1"], "ConfigMap", Source::ConfigMaps, true),
     kind("apps", &["v1"], "DaemonSet", Source::DaemonSets, true),
     kind("apps", &["v1"], "Deployment", Source::Deployments, true),
-    kind("discovery.k8s.io", &["v1"], "EndpointSlice", Source::EndpointSlices, true),
-    kind("cilium.io", &["v2", "v2alpha1"], "CiliumNodeConfig", Source::CiliumNodeConfigs, true),
-    kind(ADMISSION, &["v1"], "ValidatingWebhookConfiguration", Source::Webhooks, false),
-    kind(ADMISSION, &["v1"], "MutatingWebhookConfiguration", Source::Webhooks, false),
+    kind(
+        "discovery.k8s.io",
+        &["v1"],
+        "EndpointSlice",
+        Source::EndpointSlices,
+        true,
+    ),
+    kind(
+        "cilium.io",
+        &["v2", "v2alpha1"],
+        "CiliumNodeConfig",
+        Source::CiliumNodeConfigs,
+        true,
+    ),
+    kind(
+        ADMISSION,
+        &["v1"],
+        "ValidatingWebhookConfiguration",
+        Source::Webhooks,
+        false,
+    ),
+    kind(
+        ADMISSION,
+        &["v1"],
+        "MutatingWebhookConfiguration",
+        Source::Webhooks,
+        false,
+    ),
 ];
 
 /// Groups in which a known kind's name can only be a slip: those of Kubernetes itself.
@@ -111,7 +135,11 @@ mod tests {
 
     #[rstest]
     #[case("v1", "Service", Route::Object(Source::Services, true))]
-    #[case("cilium.io/v2alpha1", "CiliumNodeConfig", Route::Object(Source::CiliumNodeConfigs, true))]
+    #[case(
+        "cilium.io/v2alpha1",
+        "CiliumNodeConfig",
+        Route::Object(Source::CiliumNodeConfigs, true)
+    )]
     #[case("serving.knative.dev/v1", "Service", Route::Ignored)]
     #[case("v1", "Secret", Route::Ignored)]
     #[case("evenkeel.dev/v1", "TrafficHealthPolicy", Route::Policy)]

@@ -44,7 +44,10 @@ pub(crate) fn table(list: &FindingList, aside: &Aside<'_>) -> String {
                 one.message.clone(),
             ]
         });
-        text = tinted(&plain_table(&["SEVERITY", "CHECK", "SUBJECT", "MESSAGE"], rows), list);
+        text = tinted(
+            &plain_table(&["SEVERITY", "CHECK", "SUBJECT", "MESSAGE"], rows),
+            list,
+        );
         text.push('\n');
     }
     text + &unreadable(list) + &beside(aside) + &summary(list, aside)
@@ -77,7 +80,10 @@ fn level(finding: &Finding) -> String {
 
 /// Everything of each finding, then the summary.
 pub(crate) fn wide(list: &FindingList, aside: &Aside<'_>) -> String {
-    let cards = list.findings.iter().fold(String::new(), |text, one| text + &card(one) + "\n");
+    let cards = list
+        .findings
+        .iter()
+        .fold(String::new(), |text, one| text + &card(one) + "\n");
     cards + &unreadable(list) + &beside(aside) + &summary(list, aside)
 }
 
@@ -88,7 +94,11 @@ pub(crate) fn card(finding: &Finding) -> String {
     // Writing to a string cannot fail.
     let _ = writeln!(text, "{}", wrapped(&finding.message, "  "));
     let cause = if finding.cause.is_empty() { "" } else { ", cause " };
-    let _ = writeln!(text, "  {}{cause}{}, id {}", finding.verdict, finding.cause, finding.id);
+    let _ = writeln!(
+        text,
+        "  {}{cause}{}, id {}",
+        finding.verdict, finding.cause, finding.id
+    );
     if let Some(policy) = &finding.policy {
         let _ = writeln!(text, "  policy {policy}");
     }
@@ -114,7 +124,10 @@ pub(crate) fn card(finding: &Finding) -> String {
 
 fn evidence(one: &EvidenceView) -> String {
     let origin = origin(one.origin);
-    format!("{}: {}{} ({origin}; {})", one.what, one.value, one.unit, one.source)
+    format!(
+        "{}: {}{} ({origin}; {})",
+        one.what, one.value, one.unit, one.source
+    )
 }
 
 const fn origin(origin: Origin) -> &'static str {
@@ -135,7 +148,12 @@ pub(crate) fn markdown(list: &FindingList, aside: &Aside<'_>) -> String {
     let mut text = format!("# evenkeel audit\n\n{}\n", summary(list, aside));
     if !list.findings.is_empty() {
         let rows = list.findings.iter().map(|one| {
-            vec![level(one), one.check.to_owned(), one.subject.to_string(), one.message.clone()]
+            vec![
+                level(one),
+                one.check.to_owned(),
+                one.subject.to_string(),
+                one.message.clone(),
+            ]
         });
         text += &markdown_table(&["Severity", "Check", "Subject", "Message"], rows);
         text.push('\n');

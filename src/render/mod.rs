@@ -3,6 +3,7 @@
 //! On a terminal text is wrapped to its width and severities are coloured. Anywhere else a row is one line without
 //! colour, so that `grep` finds what it looks for. `NO_COLOR` is respected.
 
+pub(crate) mod dataplane;
 pub(crate) mod findings;
 
 use std::io::IsTerminal;
