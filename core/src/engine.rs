@@ -211,7 +211,8 @@ impl Engine {
                 .map(|at| (at.1, at.0)),
         );
         self.bad.extend(bad);
-        self.due.extend(again.iter().map(|(at, when)| (*when, at.0, at.1)));
+        self.due
+            .extend(again.iter().map(|(at, when)| (*when, at.0, at.1)));
         self.again.extend(again);
         if tally == Tally::default() {
             self.tallies.remove(&(scope, key));
@@ -501,14 +502,34 @@ impl Pass<'_> {
 
 /// Goes through every declared path to a Service.
 fn for_paths(index: &Index, key: Key, mut each: impl FnMut(Key, &Path<'_>)) {
-    let Some(service) = index.services.get(key) else { return };
+    let Some(service) = index.services.get(key) else {
+        return;
+    };
     for (policy_key, policy) in index.policies_of(key, service) {
         for connection in &policy.connections {
             let unknown = [unknown_client()];
-            let clients = if connection.clients.is_empty() { &unknown[..] } else { &connection.clients };
-            for port in service.ports.iter().filter(|port| wanted(&connection.ports, port, index)) {
+            let clients = if connection.clients.is_empty() {
+                &unknown[..]
+            } else {
+                &connection.clients
+            };
+            for port in service
+                .ports
+                .iter()
+                .filter(|port| wanted(&connection.ports, port, index))
+            {
                 for client in clients {
-                    each(policy_key, &Path { key, service, port, policy, connection, client });
+                    each(
+                        policy_key,
+                        &Path {
+                            key,
+                            service,
+                            port,
+                            policy,
+                            connection,
+                            client,
+                        },
+                    );
                 }
             }
         }

@@ -3,10 +3,10 @@
 //! A check is a pure function of what is known, the policies and now. Its id is part of the API; its page, its metric
 //! label and what `explain` prints come from its file.
 
-#[cfg(test)]
-pub(crate) mod fixture;
 pub mod conntrack;
 pub mod control_plane;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod nodes;
 pub mod path;
 
