@@ -4,9 +4,11 @@
 //! label and what `explain` prints come from its file.
 
 #[cfg(test)]
-pub(crate) mod fixture;
+mod cluster_fixture;
 pub mod conntrack;
 pub mod control_plane;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod nodes;
 pub mod path;
 
