@@ -57,7 +57,8 @@ impl Core {
                     && one.subject.port == Some(path.port.port)
                     && one.subject.connection == *path.connection.name
                     && one.subject.client == *path.client.name
-                    && one.policy.as_deref() == Some(&format!("{}/{}", path.policy.namespace, path.policy.name))
+                    && one.policy.as_deref()
+                        == Some(&format!("{}/{}", path.policy.namespace, path.policy.name))
             };
             views.push(PathView {
                 policy: format!("{}/{}", path.policy.namespace, path.policy.name),

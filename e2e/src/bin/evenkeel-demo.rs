@@ -12,25 +12,40 @@ async fn main() -> Result<()> {
     let evenkeel = beside("evenkeel")?;
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     step("starting a control plane: etcd and kube-apiserver, on loopback, in a temporary folder");
-    let plane = ControlPlane::start(Options { controller_manager: false, ..Options::default() }).await?;
+    let plane = ControlPlane::start(Options {
+        controller_manager: false,
+        ..Options::default()
+    })
+    .await?;
     plane.install_crds(&here.join("../crds")).await?;
     for file in ["cluster.yaml", "shop.yaml", "policy.yaml"] {
         apply(&plane, here, file).await?;
     }
     let kubeconfig = plane.kubeconfig_path();
 
-    step("auditing it: the client may be silent for 1800 s, and kube-proxy is in mode ipvs with tcpTimeout 0s");
+    step(
+        "auditing it: the client may be silent for 1800 s, and kube-proxy is in mode ipvs with tcpTimeout 0s",
+    );
     let found = run(&evenkeel, kubeconfig, &["audit"])?;
-    ensure!(found == Some(1), "the audit should have found the path critical and exited 1, not {found:?}");
+    ensure!(
+        found == Some(1),
+        "the audit should have found the path critical and exited 1, not {found:?}"
+    );
 
     step("drawing the path");
     let drawn = run(&evenkeel, kubeconfig, &["path", "shop/worker", "shop/reports:80"])?;
-    ensure!(drawn == Some(0), "the path should have been drawn with exit 0, not {drawn:?}");
+    ensure!(
+        drawn == Some(0),
+        "the path should have been drawn with exit 0, not {drawn:?}"
+    );
 
     step("declaring a TCP keepalive of 300 s, and auditing again");
     apply(&plane, here, "policy-keepalive.yaml").await?;
     let cleared = run(&evenkeel, kubeconfig, &["audit"])?;
-    ensure!(cleared == Some(0), "the finding should have cleared and the audit exited 0, not {cleared:?}");
+    ensure!(
+        cleared == Some(0),
+        "the finding should have cleared and the audit exited 0, not {cleared:?}"
+    );
 
     step("done: the finding is gone, and the control plane with it");
     Ok(())
@@ -39,14 +54,21 @@ async fn main() -> Result<()> {
 async fn apply(plane: &ControlPlane, here: &Path, file: &str) -> Result<()> {
     let path = here.join("demo").join(file);
     let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-    plane.apply_yaml(&text).await.with_context(|| format!("applying {}", path.display()))?;
+    plane
+        .apply_yaml(&text)
+        .await
+        .with_context(|| format!("applying {}", path.display()))?;
     Ok(())
 }
 
 /// A binary of the same build.
 fn beside(name: &str) -> Result<PathBuf> {
     let path = std::env::current_exe()?.with_file_name(name);
-    ensure!(path.exists(), "{} does not exist: `make demo` builds it", path.display());
+    ensure!(
+        path.exists(),
+        "{} does not exist: `make demo` builds it",
+        path.display()
+    );
     Ok(path)
 }
 

@@ -92,6 +92,21 @@ pub struct Segment {
     pub tables: Vec<Table>,
 }
 
+impl Segment {
+    /// The table that forgets first, of those that are known: an upper bound of the segment's timeout.
+    pub fn tightest(&self) -> Option<(&Table, &Val<i64>)> {
+        self.tables
+            .iter()
+            .filter_map(|table| Some((table, table.idle.as_ref().ok()?)))
+            .min_by_key(|(_, idle)| idle.value)
+    }
+
+    /// Why one of its tables is not known.
+    pub fn gap(&self) -> Option<&Gap> {
+        self.tables.iter().find_map(|table| table.idle.as_ref().err())
+    }
+}
+
 /// The longest silence of the application: the larger of its longest silence (else its longest request) and the time
 /// an idle pooled connection is kept.
 pub fn application_silence(path: &Path<'_>) -> Span {
