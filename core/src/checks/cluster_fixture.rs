@@ -17,7 +17,7 @@ use crate::{Core, Input};
 pub(crate) struct Cluster {
     objects: BTreeMap<Source, Vec<Value>>,
     policies: Vec<Policy>,
-    cluster_policy: Option<ClusterPolicy>,
+    platform: Option<ClusterPolicy>,
 }
 
 impl Cluster {
@@ -52,7 +52,7 @@ impl Cluster {
 
     /// Sets the platform's policy.
     pub(crate) fn platform(mut self, policy: ClusterPolicy) -> Self {
-        self.cluster_policy = Some(policy);
+        self.platform = Some(policy);
         self
     }
 
@@ -62,7 +62,7 @@ impl Cluster {
         for policy in &self.policies {
             core.handle(Input::Policy(Arc::new(policy.clone()))).unwrap();
         }
-        core.handle(Input::ClusterPolicy(self.cluster_policy.clone().map(Arc::new)))
+        core.handle(Input::ClusterPolicy(self.platform.clone().map(Arc::new)))
             .unwrap();
         for (source, objects) in &self.objects {
             for object in objects {

@@ -86,7 +86,7 @@ fn detection_cites_every_number() {
     );
 }
 
-fn hook(rule: Value, more: Value) -> Value {
+fn hook(rule: Value, more: &Value) -> Value {
     let mut rule = rule;
     for (key, value) in [("apiVersions", json!(["*"])), ("operations", json!(["*"]))] {
         if rule[key].is_null() {
@@ -196,7 +196,7 @@ const BLOCKED: &[&str] = &["Violated Blocked critical"];
     &[]
 )]
 fn webhooks_that_are_away(#[case] rule: Value, #[case] more: Value, #[case] expected: &[&str]) {
-    assert_eq!(guarded(0, hook(rule, more)).says(WEBHOOK), expected);
+    assert_eq!(guarded(0, hook(rule, &more)).says(WEBHOOK), expected);
 }
 
 #[rstest]
@@ -204,22 +204,22 @@ fn webhooks_that_are_away(#[case] rule: Value, #[case] more: Value, #[case] expe
 #[case::one(1, leases(), &["AtRisk InTheWay warning"])]
 #[case::pods_only(1, json!({"apiGroups": [""], "resources": ["pods"]}), &[])]
 fn webhooks_that_answer(#[case] ready: usize, #[case] rule: Value, #[case] expected: &[&str]) {
-    assert_eq!(guarded(ready, hook(rule, json!({}))).says(WEBHOOK), expected);
+    assert_eq!(guarded(ready, hook(rule, &json!({}))).says(WEBHOOK), expected);
 }
 
 #[test]
 fn a_webhook_needs_only_what_decides() {
     let by_label = json!({"namespaceSelector": {"matchLabels": {"team": "shop"}}});
-    let cluster = guarded(0, hook(leases(), by_label)).without(Source::Namespaces);
+    let cluster = guarded(0, hook(leases(), &by_label)).without(Source::Namespaces);
     assert_eq!(cluster.says(WEBHOOK), ["Unknown unknown"]);
     let by_name = json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "shop"}}});
     assert!(
-        guarded(0, hook(leases(), by_name))
+        guarded(0, hook(leases(), &by_name))
             .without(Source::Namespaces)
             .says(WEBHOOK)
             .is_empty()
     );
-    let cluster = guarded(0, hook(leases(), json!({}))).without(Source::EndpointSlices);
+    let cluster = guarded(0, hook(leases(), &json!({}))).without(Source::EndpointSlices);
     assert_eq!(cluster.says(WEBHOOK), ["Unknown unknown"]);
 }
 
@@ -229,7 +229,7 @@ fn an_alias_has_no_endpoints_to_count() {
         "metadata": {"name": "guard", "namespace": "guard"},
         "spec": {"type": "ExternalName", "externalName": "guard.example.com"},
     });
-    let cluster = guarded(0, hook(leases(), json!({}))).with(Source::Services, alias);
+    let cluster = guarded(0, hook(leases(), &json!({}))).with(Source::Services, alias);
     assert_eq!(cluster.says(WEBHOOK), ["Unknown unknown"]);
 }
 

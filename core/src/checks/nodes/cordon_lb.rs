@@ -127,10 +127,9 @@ fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         ),
         _ => write!(
             f,
-            "all ready backends are on node {}, and the traffic policy is Local: without it the load balancer has \
-             {} nodes to send to",
+            "all ready backends are on node {}, and the traffic policy is Local: without that node the load balancer \
+             has none to send to",
             case.show("last"),
-            0,
         ),
     }
 }

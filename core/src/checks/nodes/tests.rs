@@ -1,8 +1,9 @@
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::checks::cluster_fixture::{Cluster, dns, dns_pod, kubeadm, node, slice};
+use crate::checks::cluster_fixture::{Cluster, dns, dns_pod, kubeadm, node, policy, slice};
 use crate::know::Source;
+use crate::policy::{Door, ServicePick};
 
 const ZONE: &str = "node-zone-disruption";
 const CORDON: &str = "cordon-lb-safety";
@@ -123,9 +124,16 @@ fn local_balancers(#[case] endpoints: &[(&str, &str, bool)], #[case] expected: &
 }
 
 #[test]
-fn an_endpoint_without_a_node_is_counted_as_unknown() {
-    let list = edge("LoadBalancer", "Local", &[("10.1.0.1", "", true)]);
-    assert!(list.says(CORDON).is_empty(), "without a policy nobody asked");
+fn an_endpoint_without_a_node_cannot_be_counted() {
+    let cluster = edge(
+        "LoadBalancer",
+        "Local",
+        &[("10.1.0.1", "", true), ("10.1.0.2", "a", true)],
+    );
+    assert!(cluster.says(CORDON).is_empty(), "without a policy nobody asked");
+    let mut asked = policy(Door::LoadBalancer, None);
+    asked.services = ServicePick::Names(vec!["edge".into()]);
+    assert_eq!(cluster.policy(asked).says(CORDON), ["Unknown unknown"]);
 }
 
 #[test]
