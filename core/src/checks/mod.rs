@@ -3,6 +3,8 @@
 //! A check is a pure function of what is known, the policies and now. Its id is part of the API; its page, its metric
 //! label and what `explain` prints come from its file.
 
+#[cfg(test)]
+mod cluster_fixture;
 pub mod conntrack;
 pub mod control_plane;
 #[cfg(test)]

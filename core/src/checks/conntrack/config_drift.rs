@@ -63,7 +63,7 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
                 Ok(None) => drift.flags_only += 1,
                 Ok(Some(found)) => drift.add(&found, names.shared(pod.node)),
                 // Rows have no order: of several gaps the first by text is told.
-                Err(one) => gap = least(gap, one),
+                Err(one) => gap = Some(least(gap, one)),
             }
         }
     }
@@ -82,10 +82,11 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
     })
 }
 
-fn least(held: Option<Gap>, one: Gap) -> Option<Gap> {
+/// The first of two gaps by text.
+fn least(held: Option<Gap>, one: Gap) -> Gap {
     match held {
-        Some(held) if held.to_string() <= one.to_string() => Some(held),
-        _ => Some(one),
+        Some(held) if held.to_string() <= one.to_string() => held,
+        _ => one,
     }
 }
 

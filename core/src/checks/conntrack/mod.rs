@@ -4,3 +4,5 @@ pub mod config_drift;
 pub mod ipvs_reuse;
 pub mod port_recycle;
 pub mod proxy_bounds;
+#[cfg(test)]
+mod tests;

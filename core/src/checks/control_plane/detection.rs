@@ -150,6 +150,7 @@ fn grace(look: &Look<'_>, assume: ControlPlanePolicy) -> Known<Option<Val<i64>>>
 fn from_pods(look: &Look<'_>) -> Known<Option<Val<i64>>> {
     let names = look.names();
     let mut least: Option<Val<i64>> = None;
+    let mut gap: Option<Gap> = None;
     let pods = look.pods()?;
     for (key, pod) in pods.iter().filter(|(_, pod)| !pod.ended) {
         for container in pod
@@ -158,17 +159,25 @@ fn from_pods(look: &Look<'_>) -> Known<Option<Val<i64>>> {
             .iter()
             .filter(|one| is_manager(one, names))
         {
-            let place = format!("Pod {}", look.show(key));
-            let Some(grace) = of_manager(container, &place, names)? else {
-                continue;
-            };
-            let better = |held: &Val<i64>| (grace.value, &grace.source) < (held.value, &held.source);
-            if least.as_ref().is_none_or(better) {
-                least = Some(grace);
+            // Rows have no order: of several values the least is taken, of several gaps the first by text.
+            match of_manager(container, &format!("Pod {}", look.show(key)), names) {
+                Ok(None) => {}
+                Ok(Some(grace)) => {
+                    let better = |held: &Val<i64>| (grace.value, &grace.source) < (held.value, &held.source);
+                    if least.as_ref().is_none_or(better) {
+                        least = Some(grace);
+                    }
+                }
+                Err(one) => {
+                    let first = |held: &Gap| one.to_string() < held.to_string();
+                    if gap.as_ref().is_none_or(first) {
+                        gap = Some(one);
+                    }
+                }
             }
         }
     }
-    Ok(least)
+    gap.map_or(Ok(least), Err)
 }
 
 fn is_manager(container: &Container, names: &Names) -> bool {

@@ -6,7 +6,7 @@ use crate::judge::{Case, Check, Evidence, Judge, Look, Severity, Verdict};
 use crate::know::{Gap, Known, Reads, Source, Unit, Val};
 use crate::names::Key;
 
-/// Provider prefixes of clouds that also sell the control plane as a service.
+/// Schemes of `spec.providerID` in clouds that also sell the control plane as a service.
 const MANAGED: [&str; 9] = [
     "aws",
     "azure",
@@ -14,10 +14,12 @@ const MANAGED: [&str; 9] = [
     "digitalocean",
     "ibm",
     "linode",
-    "oci",
-    "tencentcloud",
-    "alicloud",
+    "qcloud",
+    "scaleway",
+    "vultr",
 ];
+/// How Alibaba Cloud's IDs go on after the region: `cn-hangzhou.i-…`.
+const ALIBABA: &str = ".i-";
 
 /// The check.
 pub static CHECK: Check = Check {
@@ -111,8 +113,12 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
 /// The cloud that may hide its API servers behind one address; `None` where a Pod of one is to be seen.
 fn hidden<'a>(look: &Look<'a>) -> Known<Option<&'a str>> {
     let names = look.names();
-    let mut clouds = look.nodes()?.iter().map(|(_, node)| names.text(node.provider));
-    let Some(cloud) = clouds.find(|provider| MANAGED.contains(provider)) else {
+    let clouds = look
+        .nodes()?
+        .iter()
+        .filter_map(|(_, node)| cloud(names.text(node.provider)));
+    // Rows have no order.
+    let Some(cloud) = clouds.min() else {
         return Ok(None);
     };
     let own = look.pods()?.iter().any(|(_, pod)| {
@@ -122,6 +128,15 @@ fn hidden<'a>(look: &Look<'a>) -> Known<Option<&'a str>> {
             .any(|one| names.text(one.name) == "kube-apiserver")
     });
     Ok((!own).then_some(cloud))
+}
+
+/// The cloud that a provider ID speaks of.
+fn cloud(provider: &str) -> Option<&str> {
+    if provider.ends_with(ALIBABA) {
+        return Some("Alibaba Cloud");
+    }
+    let scheme = provider.strip_suffix("://")?;
+    MANAGED.contains(&scheme).then_some(scheme)
 }
 
 fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,3 +3,5 @@
 pub mod detection;
 pub mod heartbeat;
 pub mod instances;
+#[cfg(test)]
+mod tests;

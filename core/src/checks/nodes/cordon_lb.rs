@@ -84,11 +84,10 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
         return Ok(Verdict::NotApplicable("no backend is ready, so no node matters"));
     }
     let healthy = nodes.iter().filter(|(_, node)| takes_traffic(look, node));
-    let mut left: Vec<_> = healthy
+    let left: Vec<_> = healthy
         .map(|(key, _)| key.name)
         .filter(|name| with.contains(name))
         .collect();
-    left.sort_unstable();
     let evidence = || {
         let last = left.first().map_or("none", |name| look.names().text(*name));
         vec![
@@ -127,10 +126,9 @@ fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         ),
         _ => write!(
             f,
-            "all ready backends are on node {}, and the traffic policy is Local: without it the load balancer has \
-             {} nodes to send to",
+            "all ready backends are on node {}, and the traffic policy is Local: without that node the load balancer \
+             has none to send to",
             case.show("last"),
-            0,
         ),
     }
 }

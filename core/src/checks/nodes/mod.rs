@@ -2,4 +2,6 @@
 
 pub mod cordon_lb;
 pub mod dns_headroom;
+#[cfg(test)]
+mod tests;
 pub mod zone_disruption;

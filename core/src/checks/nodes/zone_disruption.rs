@@ -139,7 +139,7 @@ fn case(cause: &'static str, region: &str, down: usize, nodes: usize) -> Case {
         Evidence::number(
             "threshold",
             Unit::Percent,
-            &Val::assumed(
+            &Val::default_of(
                 i64::try_from(SHARE_PERCENT).unwrap_or(55),
                 "kube-controller-manager --unhealthy-zone-threshold default",
             ),

@@ -1,0 +1,270 @@
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use crate::checks::cluster_fixture::{Cluster, kubeadm, node, policy, proxy_config, proxy_pod, service};
+use crate::dataplane::ProxyMode;
+use crate::know::Source;
+use crate::policy::{ClusterPolicy, DataPlanePolicy, Door, Range};
+
+const DRIFT: &str = "proxy-config-drift";
+const BOUNDS: &str = "proxy-bounds";
+const PIN: &str = "ct-port-recycle-pin";
+const REUSE: &str = "ipvs-reuse-mode-mismatch";
+
+#[rstest]
+#[case::older("2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z", &[])]
+#[case::same_second("2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z", &[])]
+#[case::newer("2026-01-02T00:00:00Z", "2026-01-01T00:00:00Z", &["AtRisk warning"])]
+#[case::no_start("2026-01-02T00:00:00Z", "", &["Unknown unknown"])]
+#[case::no_time("", "2026-01-01T00:00:00Z", &["Unknown unknown"])]
+fn drift(#[case] written: &str, #[case] started: &str, #[case] expected: &[&str]) {
+    let cluster = Cluster::empty()
+        .with(Source::ConfigMaps, proxy_config("mode: ipvs\n", written))
+        .with(Source::Pods, proxy_pod("a", started));
+    assert_eq!(cluster.says(DRIFT), expected);
+}
+
+#[test]
+fn drift_counts_nodes_and_names_the_longest_lag() {
+    let cluster = Cluster::empty()
+        .with(Source::ConfigMaps, proxy_config("", "2026-01-01T01:00:00Z"))
+        .with(Source::Pods, proxy_pod("a", "2026-01-01T00:00:00Z"))
+        .with(Source::Pods, proxy_pod("b", "2026-01-01T00:59:00Z"))
+        .with(Source::Pods, proxy_pod("c", "2026-01-01T02:00:00Z"))
+        .with(Source::Pods, proxy_pod("d", ""));
+    assert_eq!(
+        cluster.message(DRIFT),
+        "kube-proxy on 2 nodes (a, b) started before its configuration was last written, by up to 3600 s \
+         (kube-system/kube-proxy): it runs with what stood there before"
+    );
+}
+
+fn pod(container: Value, volume: &Value) -> Value {
+    let mut container = container;
+    container["name"] = json!("kube-proxy");
+    json!({
+        "metadata": {"name": "p", "namespace": "kube-system"},
+        "spec": {"nodeName": "a", "containers": [container], "volumes": [volume]},
+        "status": {"startTime": "2026-01-01T00:00:00Z"},
+    })
+}
+
+#[rstest]
+#[case::flags(json!({"command": ["kube-proxy", "--proxy-mode=ipvs"]}), &[])]
+#[case::file_of_the_node(json!({"command": ["kube-proxy", "--config=/etc/p.yaml"]}), &["Unknown unknown"])]
+#[case::left_to_a_variable(json!({"command": ["kube-proxy", "--config=$(FILE)"]}), &["Unknown unknown"])]
+#[case::in_a_shell(
+    json!({
+        "command": ["/bin/bash", "-c", "exec kube-proxy --config=/config/config.conf"],
+        "volumeMounts": [{"name": "config", "mountPath": "/config/"}],
+    }),
+    &["AtRisk warning"]
+)]
+#[case::a_sibling_of_the_mount(
+    json!({
+        "command": ["kube-proxy", "--config=/config-of-another/config.conf"],
+        "volumeMounts": [{"name": "config", "mountPath": "/config"}],
+    }),
+    &["Unknown unknown"]
+)]
+fn drift_reads_every_form_of_start(#[case] container: Value, #[case] expected: &[&str]) {
+    let cluster = Cluster::empty()
+        .with(Source::ConfigMaps, proxy_config("", "2026-01-02T00:00:00Z"))
+        .with(
+            Source::Pods,
+            pod(
+                container,
+                &json!({"name": "config", "configMap": {"name": "kube-proxy"}}),
+            ),
+        );
+    assert_eq!(cluster.says(DRIFT), expected);
+}
+
+#[test]
+fn drift_needs_config_maps_only_where_one_is_read() {
+    let cluster = Cluster::empty().without(Source::ConfigMaps);
+    assert!(cluster.says(DRIFT).is_empty());
+    let cluster = cluster.with(Source::Pods, proxy_pod("a", "2026-01-01T00:00:00Z"));
+    assert_eq!(cluster.says(DRIFT), ["Unknown unknown"]);
+    assert_eq!(
+        Cluster::empty().without(Source::Pods).says(DRIFT),
+        ["Unknown unknown"]
+    );
+}
+
+fn bounds(mode: Option<ProxyMode>, range: Option<(Option<i64>, Option<i64>)>) -> ClusterPolicy {
+    ClusterPolicy {
+        data_plane: DataPlanePolicy {
+            proxy_mode: mode,
+            service_idle_timeout_seconds: range.map(|(minimum, maximum)| Range { minimum, maximum }),
+        },
+        ..ClusterPolicy::default()
+    }
+}
+
+#[rstest]
+#[case::nothing_declared(bounds(None, None), &[])]
+#[case::right_mode(bounds(Some(ProxyMode::Ipvs), None), &[])]
+#[case::wrong_mode(bounds(Some(ProxyMode::Nftables), None), &["Violated ProxyMode warning"])]
+#[case::open_bounds(bounds(None, Some((None, None))), &[])]
+#[case::inclusive(bounds(None, Some((Some(900), Some(900)))), &[])]
+#[case::too_short(bounds(None, Some((Some(901), None))), &["Violated IdleTimeoutTooShort warning"])]
+#[case::too_long(bounds(None, Some((Some(0), Some(899)))), &["Violated IdleTimeoutTooLong warning"])]
+fn bounds_of_the_platform(#[case] wanted: ClusterPolicy, #[case] expected: &[&str]) {
+    let cluster = kubeadm(2)
+        .with(
+            Source::ConfigMaps,
+            proxy_config("mode: ipvs\nipvs:\n  tcpTimeout: 0s\n", "2026-01-01T00:00:00Z"),
+        )
+        .platform(wanted);
+    assert_eq!(cluster.says(BOUNDS), expected);
+}
+
+#[test]
+fn bounds_are_unknown_where_nodes_are() {
+    let wanted = || bounds(Some(ProxyMode::Ipvs), None);
+    assert_eq!(
+        Cluster::empty().platform(wanted()).says(BOUNDS),
+        ["Unknown unknown"]
+    );
+    assert_eq!(
+        Cluster::empty()
+            .without(Source::Nodes)
+            .platform(wanted())
+            .says(BOUNDS),
+        ["Unknown unknown"]
+    );
+    assert!(kubeadm(1).says(BOUNDS).is_empty());
+    assert_eq!(
+        kubeadm(1).without(Source::ClusterPolicy).says(BOUNDS),
+        ["Unknown unknown"]
+    );
+}
+
+fn cilium(version: &str, settings: &Value) -> Cluster {
+    let replacement = if version < "v1.14" { "disabled" } else { "false" };
+    let mut data = json!({"bpf-lb-sock": "false", "kube-proxy-replacement": replacement});
+    for (key, value) in settings.as_object().unwrap() {
+        data[key] = value.clone();
+    }
+    let labels = json!({"k8s-app": "cilium"});
+    let spec = json!({"nodeName": "a", "hostNetwork": true, "containers": [{
+        "name": "cilium-agent", "image": format!("quay.io/cilium/cilium:{version}"),
+        "command": ["cilium-agent"], "args": ["--config-dir=/tmp/cilium/config-map"],
+    }]});
+    Cluster::empty()
+        .with(Source::Nodes, node("a", "", "True"))
+        .with(Source::Services, service())
+        .with(
+            Source::ConfigMaps,
+            json!({
+                "metadata": {"name": "cilium-config", "namespace": "kube-system"}, "data": data,
+            }),
+        )
+        .with(
+            Source::DaemonSets,
+            json!({
+                "metadata": {"name": "cilium", "namespace": "kube-system", "labels": labels},
+                "spec": {
+                    "selector": {"matchLabels": labels},
+                    "template": {"metadata": {"labels": labels}, "spec": spec},
+                },
+            }),
+        )
+        .with(
+            Source::Pods,
+            json!({
+                "metadata": {"name": "cilium-a", "namespace": "kube-system", "labels": labels,
+                    "ownerReferences": [{"kind": "DaemonSet", "name": "cilium", "controller": true}]},
+                "spec": spec, "status": {"phase": "Running"},
+            }),
+        )
+}
+
+#[rstest]
+#[case::slow("v1.14.5", Some(470), &[])]
+#[case::fast("v1.14.5", Some(471), &["Violated RateAboveThreshold warning"])]
+#[case::huge("v1.14.5", Some(u32::MAX), &["Violated RateAboveThreshold warning"])]
+#[case::zero("v1.14.5", Some(0), &[])]
+#[case::not_said("v1.14.5", None, &["AtRisk RateNotDeclared info"])]
+#[case::old_slow("v1.11.16", Some(1), &[])]
+#[case::old_fast("v1.11.16", Some(2), &["Violated RateAboveThreshold warning"])]
+#[case::old_not_said("v1.11.16", None, &["AtRisk RateNotDeclared warning"])]
+#[case::fixed("v1.16.0", Some(100_000), &[])]
+fn pinned_ports(#[case] version: &str, #[case] rate: Option<u32>, #[case] expected: &[&str]) {
+    let cluster = cilium(version, &json!({})).policy(policy(Door::Cluster, rate));
+    assert_eq!(cluster.says(PIN), expected);
+}
+
+#[test]
+fn a_pin_names_its_threshold() {
+    let cluster = cilium("v1.11.16", &json!({})).policy(policy(Door::Cluster, None));
+    let message = cluster.message(PIN);
+    assert!(
+        message.contains("1.30/s") && message.contains("21600 s"),
+        "{message}"
+    );
+}
+
+#[rstest]
+#[case::by_the_load_balancer(cilium("v1.14.5", &json!({})).policy(policy(Door::LoadBalancer, Some(9999))))]
+#[case::grace_zero(
+    cilium("v1.14.5", &json!({"bpf-ct-timeout-service-tcp-grace": "0s"})).policy(policy(Door::Cluster, Some(9999)))
+)]
+#[case::no_cilium(kubeadm(2).with(Source::Services, service()).policy(policy(Door::Cluster, Some(9999))))]
+#[case::no_policy(cilium("v1.11.16", &json!({})))]
+fn nothing_is_pinned(#[case] cluster: Cluster) {
+    assert!(cluster.says(PIN).is_empty(), "{:?}", cluster.says(PIN));
+}
+
+fn ipvs(kernel: &str) -> Cluster {
+    let mut old = node("node-0", "", "True");
+    old["status"]["nodeInfo"]["kernelVersion"] = json!(kernel);
+    Cluster::empty()
+        .with(
+            Source::ConfigMaps,
+            proxy_config("mode: ipvs\n", "2026-01-01T00:00:00Z"),
+        )
+        .with(Source::Pods, proxy_pod("node-0", "2026-01-01T00:01:00Z"))
+        .with(Source::Nodes, old)
+}
+
+#[rstest]
+#[case::new("5.9.0", None, &[])]
+#[case::newer("6.1.0-13-amd64", Some(1000), &[])]
+#[case::old("5.4.0-150-generic", None, &["AtRisk OldBackend warning"])]
+#[case::old_slow("4.19.91-26.al7.x86_64", Some(235), &["AtRisk OldBackend warning"])]
+#[case::old_fast("4.19.91-26.al7.x86_64", Some(236), &["Violated OldBackend warning"])]
+#[case::ancient("3.10.0-1160.el7.x86_64", None, &["AtRisk Delay warning"])]
+#[case::no_kernel("", None, &["Unknown unknown"])]
+#[case::nonsense("linux", Some(1000), &["Unknown unknown"])]
+fn reused_ports(#[case] kernel: &str, #[case] rate: Option<u32>, #[case] expected: &[&str]) {
+    assert_eq!(
+        ipvs(kernel).policy(policy(Door::Cluster, rate)).says(REUSE),
+        expected
+    );
+}
+
+#[test]
+fn a_rate_at_the_load_balancer_is_not_one_of_the_cluster() {
+    let cluster = ipvs("4.19.0").policy(policy(Door::LoadBalancer, Some(100_000)));
+    assert_eq!(cluster.says(REUSE), ["AtRisk OldBackend warning"]);
+}
+
+#[test]
+fn without_policies_an_old_kernel_is_still_told() {
+    let cluster = ipvs("4.19.0").without(Source::Policies);
+    assert_eq!(cluster.says(REUSE), ["AtRisk OldBackend warning"]);
+}
+
+#[rstest]
+fn a_clean_cluster_is_quiet(#[values(0, 1, 3)] nodes: usize) {
+    let cluster = kubeadm(nodes);
+    for check in [DRIFT, BOUNDS, PIN, REUSE] {
+        assert!(
+            cluster.says(check).is_empty(),
+            "{check}: {:?}",
+            cluster.says(check)
+        );
+    }
+}

@@ -1,0 +1,293 @@
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use crate::checks::cluster_fixture::{Cluster, kubeadm, manager, node, slice};
+use crate::know::Source;
+use crate::policy::{ClusterPolicy, ControlPlanePolicy};
+
+const DETECTION: &str = "detection-vs-grace";
+const WEBHOOK: &str = "admission-heartbeat-block";
+const INSTANCES: &str = "cp-instances-missing";
+
+fn platform(control_plane: ControlPlanePolicy) -> ClusterPolicy {
+    ClusterPolicy {
+        control_plane,
+        ..ClusterPolicy::default()
+    }
+}
+
+#[rstest]
+#[case::new("v1.32.0", &[], &[])]
+#[case::old("v1.31.9", &[], &["AtRisk DetectionTooSlow info"])]
+#[case::flag("v1.33.0", &["--node-monitor-grace-period=40s"], &["Violated DetectionTooSlow warning"])]
+#[case::flag_apart("v1.33.0", &["--node-monitor-grace-period", "1m"], &[])]
+#[case::last_wins("v1.33.0", &["--node-monitor-grace-period=20s", "--node-monitor-grace-period=46s"], &[])]
+#[case::equal("v1.33.0", &["--node-monitor-grace-period=45s"], &["Violated DetectionTooSlow warning"])]
+#[case::zero("v1.33.0", &["--node-monitor-grace-period=0s"], &["Violated DetectionTooSlow warning"])]
+#[case::nonsense("v1.33.0", &["--node-monitor-grace-period=soon"], &["Unknown unknown"])]
+#[case::other_flag("v1.33.0", &["--node-monitor-grace-period-x=1s"], &[])]
+fn detection(#[case] version: &str, #[case] flags: &[&str], #[case] expected: &[&str]) {
+    let cluster = Cluster::empty()
+        .with(Source::Nodes, node("a", "", "True"))
+        .with(Source::Pods, manager(version, flags));
+    assert_eq!(cluster.says(DETECTION), expected);
+}
+
+fn managed(kubelet: &str) -> Cluster {
+    let mut node = node("a", "", "True");
+    node["status"]["nodeInfo"]["kubeletVersion"] = json!(kubelet);
+    Cluster::empty().with(Source::Nodes, node)
+}
+
+#[rstest]
+#[case::new(managed("v1.33.1-eks-1"), &[])]
+#[case::old(managed("v1.31.4-gke.1"), &["AtRisk DetectionTooSlow info"])]
+#[case::no_version(managed(""), &["Unknown unknown"])]
+#[case::pods_not_read(managed("v1.33.1").without(Source::Pods), &["Unknown unknown"])]
+#[case::declared(
+    managed("").without(Source::Pods).platform(platform(ControlPlanePolicy {
+        node_monitor_grace_seconds: Some(40),
+        ..ControlPlanePolicy::default()
+    })),
+    &["Violated DetectionTooSlow warning"]
+)]
+#[case::declared_clients(
+    managed("v1.31.0").platform(platform(ControlPlanePolicy {
+        http2_read_idle_seconds: Some(10),
+        http2_ping_timeout_seconds: Some(5),
+        ..ControlPlanePolicy::default()
+    })),
+    &[]
+)]
+#[case::no_pings(
+    managed("v1.33.0").platform(platform(ControlPlanePolicy {
+        http2_read_idle_seconds: Some(0),
+        node_monitor_grace_seconds: Some(u32::MAX),
+        ..ControlPlanePolicy::default()
+    })),
+    &["Violated NeverDetected warning"]
+)]
+#[case::empty(Cluster::empty(), &[])]
+fn detection_where_flags_are_hidden(#[case] cluster: Cluster, #[case] expected: &[&str]) {
+    assert_eq!(cluster.says(DETECTION), expected);
+}
+
+#[test]
+fn detection_cites_every_number() {
+    let cluster = Cluster::empty().with(
+        Source::Pods,
+        manager("v1.33.0", &["--node-monitor-grace-period=40s"]),
+    );
+    assert_eq!(
+        cluster.message(DETECTION),
+        "clients of the API server notice a dead connection after 45 s (30 s (default of k8s.io/apimachinery \
+         pkg/util/net/http.go) and 15 s (default of k8s.io/apimachinery pkg/util/net/http.go)); a node is declared \
+         lost after 40 s (Pod kube-system/kube-controller-manager-node-0 --node-monitor-grace-period=40s) of silence"
+    );
+}
+
+fn hook(rule: Value, more: &Value) -> Value {
+    let mut rule = rule;
+    for (key, value) in [("apiVersions", json!(["*"])), ("operations", json!(["*"]))] {
+        if rule[key].is_null() {
+            rule[key] = value;
+        }
+    }
+    let mut hook = json!({
+        "name": "guard.example.com", "failurePolicy": "Fail", "rules": [rule],
+        "clientConfig": {"service": {"namespace": "guard", "name": "guard"}},
+    });
+    for (key, value) in more.as_object().unwrap() {
+        hook[key] = value.clone();
+    }
+    json!({
+        "kind": "ValidatingWebhookConfiguration", "metadata": {"name": "guard"}, "webhooks": [hook],
+    })
+}
+
+fn guarded(ready: usize, hook: Value) -> Cluster {
+    let addresses: Vec<String> = (0..ready).map(|at| format!("10.2.0.{at}")).collect();
+    let endpoints: Vec<_> = addresses.iter().map(|address| (&**address, "a", true)).collect();
+    let namespace = |name: &str, team: &str| json!({"metadata": {"name": name, "labels": {"team": team}}});
+    Cluster::empty()
+        .with(Source::Nodes, node("a", "", "True"))
+        .with(Source::Namespaces, namespace("kube-system", "system"))
+        .with(Source::Namespaces, namespace("kube-node-lease", "system"))
+        .with(Source::EndpointSlices, slice("guard", "guard", &endpoints))
+        .with(Source::Webhooks, hook)
+}
+
+fn leases() -> Value {
+    json!({"apiGroups": ["coordination.k8s.io"], "resources": ["leases"]})
+}
+
+fn everything() -> Value {
+    json!({"apiGroups": ["*"], "resources": ["*"]})
+}
+
+const BLOCKED: &[&str] = &["Violated Blocked critical"];
+
+#[rstest]
+#[case::leases(leases(), json!({}), BLOCKED)]
+#[case::everything(everything(), json!({}), BLOCKED)]
+#[case::every_subresource(json!({"apiGroups": [""], "resources": ["*/*"]}), json!({}), BLOCKED)]
+#[case::node_status(json!({"apiGroups": [""], "resources": ["nodes/status"]}), json!({}), BLOCKED)]
+#[case::every_status(json!({"apiGroups": ["*"], "resources": ["*/status"]}), json!({}), BLOCKED)]
+#[case::new_pods(json!({"apiGroups": [""], "resources": ["pods"]}), json!({}), BLOCKED)]
+#[case::absent_policy_fails(leases(), json!({"failurePolicy": null}), BLOCKED)]
+#[case::ignores(everything(), json!({"failurePolicy": "Ignore"}), &[])]
+#[case::other_group(json!({"apiGroups": ["apps"], "resources": ["*"]}), json!({}), &[])]
+#[case::delete_only(
+    json!({"apiGroups": ["*"], "resources": ["*"], "operations": ["DELETE", "CONNECT"]}), json!({}), &[]
+)]
+#[case::pod_updates(
+    json!({"apiGroups": [""], "resources": ["pods"], "operations": ["UPDATE"]}), json!({}), &[]
+)]
+#[case::cluster_scope(
+    json!({"apiGroups": ["coordination.k8s.io"], "resources": ["*"], "scope": "Cluster"}), json!({}), &[]
+)]
+#[case::namespaced_nodes(json!({"apiGroups": [""], "resources": ["nodes"], "scope": "Namespaced"}), json!({}), &[])]
+#[case::no_rules(json!({"apiGroups": [], "resources": []}), json!({}), &[])]
+#[case::conditions(leases(), json!({"matchConditions": [{}]}), &["AtRisk BlockedIfConditionsMatch warning"])]
+#[case::by_url(leases(), json!({"clientConfig": {"url": "https://guard.example.com"}}), &["Unknown unknown"])]
+#[case::url_elsewhere(
+    json!({"apiGroups": ["apps"], "resources": ["*"]}), json!({"clientConfig": {"url": "https://x"}}), &[]
+)]
+#[case::leaves_the_system_out(
+    leases(),
+    json!({"namespaceSelector": {"matchExpressions": [
+        {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system", "kube-node-lease"]},
+    ]}}),
+    &[]
+)]
+#[case::leaves_kube_system_out_only(
+    leases(),
+    json!({"namespaceSelector": {"matchExpressions": [
+        {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system"]},
+    ]}}),
+    BLOCKED
+)]
+#[case::by_a_label(leases(), json!({"namespaceSelector": {"matchLabels": {"team": "system"}}}), BLOCKED)]
+#[case::by_another_label(leases(), json!({"namespaceSelector": {"matchLabels": {"team": "shop"}}}), &[])]
+#[case::nodes_have_no_namespace(
+    json!({"apiGroups": [""], "resources": ["nodes"]}),
+    json!({"namespaceSelector": {"matchLabels": {"team": "shop"}}}),
+    BLOCKED
+)]
+#[case::leases_have_no_labels(leases(), json!({"objectSelector": {"matchLabels": {"app": "x"}}}), &[])]
+#[case::leases_lack_the_label(
+    leases(), json!({"objectSelector": {"matchExpressions": [{"key": "x", "operator": "DoesNotExist"}]}}), BLOCKED
+)]
+#[case::labelled_nodes(
+    json!({"apiGroups": [""], "resources": ["nodes"]}),
+    json!({"objectSelector": {"matchLabels": {"kubernetes.io/os": "linux"}}}),
+    BLOCKED
+)]
+#[case::other_nodes(
+    json!({"apiGroups": [""], "resources": ["nodes"]}),
+    json!({"objectSelector": {"matchLabels": {"kubernetes.io/os": "windows"}}}),
+    &[]
+)]
+#[case::contradiction(
+    leases(),
+    json!({"namespaceSelector": {"matchLabels": {"team": "system"}, "matchExpressions": [
+        {"key": "team", "operator": "NotIn", "values": ["system"]},
+    ]}}),
+    &[]
+)]
+fn webhooks_that_are_away(#[case] rule: Value, #[case] more: Value, #[case] expected: &[&str]) {
+    assert_eq!(guarded(0, hook(rule, &more)).says(WEBHOOK), expected);
+}
+
+#[rstest]
+#[case::two(2, everything(), &["AtRisk InTheWay info"])]
+#[case::one(1, leases(), &["AtRisk InTheWay warning"])]
+#[case::pods_only(1, json!({"apiGroups": [""], "resources": ["pods"]}), &[])]
+fn webhooks_that_answer(#[case] ready: usize, #[case] rule: Value, #[case] expected: &[&str]) {
+    assert_eq!(guarded(ready, hook(rule, &json!({}))).says(WEBHOOK), expected);
+}
+
+#[test]
+fn a_webhook_needs_only_what_decides() {
+    let by_label = json!({"namespaceSelector": {"matchLabels": {"team": "shop"}}});
+    let cluster = guarded(0, hook(leases(), &by_label)).without(Source::Namespaces);
+    assert_eq!(cluster.says(WEBHOOK), ["Unknown unknown"]);
+    let by_name = json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "shop"}}});
+    assert!(
+        guarded(0, hook(leases(), &by_name))
+            .without(Source::Namespaces)
+            .says(WEBHOOK)
+            .is_empty()
+    );
+    let cluster = guarded(0, hook(leases(), &json!({}))).without(Source::EndpointSlices);
+    assert_eq!(cluster.says(WEBHOOK), ["Unknown unknown"]);
+}
+
+#[test]
+fn an_alias_has_no_endpoints_to_count() {
+    let alias = json!({
+        "metadata": {"name": "guard", "namespace": "guard"},
+        "spec": {"type": "ExternalName", "externalName": "guard.example.com"},
+    });
+    let cluster = guarded(0, hook(leases(), &json!({}))).with(Source::Services, alias);
+    assert_eq!(cluster.says(WEBHOOK), ["Unknown unknown"]);
+}
+
+fn servers(serving: usize, expected: Option<u32>, provider: &str) -> Cluster {
+    let addresses: Vec<String> = (0..serving).map(|at| format!("192.0.2.{at}")).collect();
+    let endpoints: Vec<_> = addresses.iter().map(|address| (&**address, "", true)).collect();
+    let mut node = node("a", "", "True");
+    node["spec"]["providerID"] = json!(provider);
+    Cluster::empty()
+        .with(Source::Nodes, node)
+        .with(Source::EndpointSlices, slice("default", "kubernetes", &endpoints))
+        .platform(platform(ControlPlanePolicy {
+            expected_instances: expected,
+            ..ControlPlanePolicy::default()
+        }))
+}
+
+#[rstest]
+#[case::all(3, Some(3), "", &[])]
+#[case::more(5, Some(3), "", &[])]
+#[case::one_missing(2, Some(3), "", &["Violated warning"])]
+#[case::one_left(1, Some(3), "", &["Violated critical"])]
+#[case::one_of_one(1, Some(1), "", &[])]
+#[case::not_said(1, None, "", &[])]
+#[case::zero_said(1, Some(0), "", &[])]
+#[case::huge(2, Some(u32::MAX), "", &["Violated warning"])]
+#[case::no_endpoint(0, Some(3), "", &["Unknown unknown"])]
+#[case::managed(1, Some(3), "azure:///subscriptions/x", &["Unknown unknown"])]
+#[case::managed_by_alibaba(1, Some(3), "cn-hangzhou.i-bp1", &["Unknown unknown"])]
+#[case::managed_but_two(2, Some(3), "aws:///eu-1a/i-1", &["Violated warning"])]
+#[case::kind(1, Some(3), "kind://docker/kind/a", &["Violated critical"])]
+fn instances(
+    #[case] serving: usize,
+    #[case] expected: Option<u32>,
+    #[case] provider: &str,
+    #[case] says: &[&str],
+) {
+    assert_eq!(servers(serving, expected, provider).says(INSTANCES), says);
+}
+
+#[test]
+fn an_api_server_to_be_seen_is_not_hidden() {
+    let pod = json!({
+        "metadata": {"name": "kube-apiserver-a", "namespace": "kube-system"},
+        "spec": {"containers": [{"name": "kube-apiserver", "command": ["kube-apiserver"]}]},
+    });
+    let cluster = servers(1, Some(3), "aws:///eu-1a/i-1").with(Source::Pods, pod);
+    assert_eq!(cluster.says(INSTANCES), ["Violated critical"]);
+}
+
+#[rstest]
+fn a_clean_cluster_is_quiet(#[values(0, 1, 3)] nodes: usize) {
+    let cluster = kubeadm(nodes);
+    for check in [DETECTION, WEBHOOK, INSTANCES] {
+        assert!(
+            cluster.says(check).is_empty(),
+            "{check}: {:?}",
+            cluster.says(check)
+        );
+    }
+}
