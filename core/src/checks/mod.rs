@@ -3,6 +3,7 @@
 //! A check is a pure function of what is known, the policies and now. Its id is part of the API; its page, its metric
 //! label and what `explain` prints come from its file.
 
+pub mod balance;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod path;
@@ -16,6 +17,10 @@ pub static ALL: &[Check] = &[
     path::ping_floor::CHECK,
     path::netns_gap::CHECK,
     path::deadline_order::CHECK,
+    balance::no_rebalance::CHECK,
+    balance::policy_skew::CHECK,
+    balance::minimum_ready::CHECK,
+    balance::placement_skew::CHECK,
 ];
 
 /// The check of this id.
