@@ -1,2 +1,7 @@
-//! The evenkeel binary.
-fn main() {}
+//! The evenkeel binary: everything is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    evenkeel::cli::main()
+}

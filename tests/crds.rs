@@ -1,5 +1,7 @@
 //! The published definitions are what the types say, and follow the rules of an API that people rely on.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::path::Path;
 
 use evenkeel::api::{crd_files, crds};

@@ -1,1 +1,26 @@
-//! The test bed.
+//! The test bed: a real control plane on this machine, without containers.
+//!
+//! etcd, API servers, the built-in controllers, the scheduler and kwok are built
+//! from published Go modules (see [`binaries`]) and started on free ports of the
+//! loopback address (see [`control_plane`]). A test takes
+//! [`ControlPlane::shared`] and a namespace of its own, or starts a
+//! [`ControlPlane`] when it needs one of a certain shape.
+
+pub mod apply;
+pub mod binaries;
+mod client;
+mod components;
+pub mod control_plane;
+mod credentials;
+mod folder;
+mod go_module;
+pub mod load;
+mod options;
+mod ports;
+pub mod process;
+
+pub use client::client_of;
+pub use control_plane::ControlPlane;
+pub use folder::KEEP_ENV;
+pub use go_module::{cilium_crds, kubernetes_version};
+pub use options::Options;

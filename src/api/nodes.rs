@@ -1,5 +1,6 @@
 //! The parts of a cluster policy about connection tables and nodes.
 
+#![allow(clippy::struct_field_names, reason = "the unit belongs to each name")]
 #![allow(
     unreachable_pub,
     reason = "the derivation of the schema repeats each type inside a function"
@@ -98,7 +99,6 @@ pub struct TuningBounds {
      self.gcIntervalSeconds.minimum <= self.gcMaxIntervalSeconds.maximum"
 ).message("gcIntervalSeconds must leave room below the maximum of gcMaxIntervalSeconds")
  .field_path(".gcIntervalSeconds"))]
-#[allow(clippy::struct_field_names, reason = "the unit belongs to each name")]
 pub struct CiliumTuning {
     /// Time between two garbage collections of the table (`conntrack-gc-interval`), in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]

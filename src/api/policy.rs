@@ -226,6 +226,7 @@ pub struct Exception {
     #[schemars(length(min = 1, max = 256))]
     pub reason: String,
     /// When the exception ends, in UTC, such as `2027-01-31T00:00:00Z`.
-    #[schemars(length(min = 20, max = 20), regex(pattern = text::UTC_SECONDS), extend("format" = "date-time"))]
+    // No `format`: beside one, API servers take a list for a text.
+    #[schemars(length(min = 20, max = 20), regex(pattern = text::UTC_SECONDS))]
     pub expires_at: String,
 }

@@ -39,8 +39,8 @@ fn is_dns_label(text: &str) -> bool {
     )
 }
 
-/// Whether the text is a label's key.
-pub(super) fn is_label_key(text: &str) -> bool {
+/// Whether the text has the form of a label's key.
+fn is_label_key(text: &str) -> bool {
     let lower = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     match text.split_once('/') {
         Some((prefix, name)) => {
@@ -48,6 +48,19 @@ pub(super) fn is_label_key(text: &str) -> bool {
         }
         None => is_bare_name(text),
     }
+}
+
+/// Whether the text can be the key of a label in all that Kubernetes asks: more than a pattern can say.
+pub(super) fn can_be_label_key(text: &str) -> bool {
+    let (prefix, name) = text
+        .split_once('/')
+        .map_or((None, text), |(prefix, name)| (Some(prefix), name));
+    is_bare_name(name) && name.len() <= 63 && prefix.is_none_or(is_dns_subdomain)
+}
+
+/// Whether the text is a DNS subdomain, as most objects are named.
+pub(super) fn is_dns_subdomain(text: &str) -> bool {
+    text.len() <= 253 && text.split('.').all(is_dns_label)
 }
 
 /// Whether the text is a label's value or a key without prefix.

@@ -4,8 +4,11 @@
 //! label and what `explain` prints come from its file.
 
 pub mod balance;
+pub mod conntrack;
+pub mod control_plane;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod nodes;
 pub mod path;
 
 use crate::judge::Check;
@@ -13,6 +16,10 @@ use crate::judge::Check;
 /// Every check. The order is that of the documentation; nothing else depends on it.
 pub static ALL: &[Check] = &[
     path::idle_budget::CHECK,
+    conntrack::config_drift::CHECK,
+    conntrack::proxy_bounds::CHECK,
+    conntrack::port_recycle::CHECK,
+    conntrack::ipvs_reuse::CHECK,
     path::keepalive_order::CHECK,
     path::ping_floor::CHECK,
     path::netns_gap::CHECK,
@@ -21,6 +28,12 @@ pub static ALL: &[Check] = &[
     balance::policy_skew::CHECK,
     balance::minimum_ready::CHECK,
     balance::placement_skew::CHECK,
+    nodes::cordon_lb::CHECK,
+    nodes::zone_disruption::CHECK,
+    nodes::dns_headroom::CHECK,
+    control_plane::detection::CHECK,
+    control_plane::heartbeat::CHECK,
+    control_plane::instances::CHECK,
 ];
 
 /// The check of this id.

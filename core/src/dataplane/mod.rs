@@ -8,6 +8,9 @@ pub mod cilium;
 pub mod duration;
 pub mod kube_proxy;
 pub mod linux;
+pub mod load_balancer;
+pub mod profile;
+pub mod terway;
 mod tree;
 pub mod version;
 
@@ -92,7 +95,7 @@ pub struct Profile {
     pub udp_idle_seconds: Known<Option<Val<i64>>>,
     /// Cilium's settings; `None` where there is no Cilium.
     pub cilium: Option<Known<Cilium>>,
-    /// Notes for people: flags without effect, a ConfigMap newer than the process.
+    /// Notes for people: flags without effect, a `ConfigMap` newer than the process.
     pub notes: Vec<Arc<str>>,
 }
 

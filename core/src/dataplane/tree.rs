@@ -258,7 +258,7 @@ mod tests {
         let mut bomb = String::from("a0: &a0 [x,x,x,x,x,x,x,x,x]\n");
         for i in 1..12 {
             let refs = vec![format!("*a{}", i - 1); 9].join(",");
-            bomb.push_str(&format!("a{i}: &a{i} [{refs}]\n"));
+            bomb = format!("{bomb}a{i}: &a{i} [{refs}]\n");
         }
         assert!(Tree::from_yaml(&bomb).is_err());
         assert!(Tree::from_yaml(&"[".repeat(100_000)).is_err());

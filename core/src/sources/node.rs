@@ -35,7 +35,7 @@ pub struct Node {
     pub kernel: Name,
     /// `status.nodeInfo.kubeletVersion`.
     pub kubelet: Name,
-    /// Prefix of `spec.providerID` up to `://`; the whole where there is none.
+    /// `spec.providerID` without the instance: `aws://`, `cn-hangzhou.i-`; empty when absent.
     pub provider: Name,
     /// Readiness.
     pub ready: Readiness,
@@ -101,6 +101,14 @@ fn configures(key: &str) -> bool {
     matches!(key, "k3s.io/node-args" | "rke2.io/node-args") || key.starts_with("config.cilium.io/")
 }
 
+/// What a provider ID says of the provider, without what it says of the instance.
+fn cut_provider(id: &str) -> &str {
+    ["://", ".i-"]
+        .iter()
+        .find_map(|mark| id.get(..id.find(mark)? + mark.len()))
+        .unwrap_or("")
+}
+
 impl Row for Node {
     const SOURCE: Source = Source::Nodes;
 
@@ -113,7 +121,7 @@ impl Row for Node {
             .iter()
             .find(|condition| condition.kind == "Ready");
         let provider = wire.spec.provider_id.as_deref().unwrap_or("");
-        let provider = provider.split_once("://").map_or(provider, |(scheme, _)| scheme);
+        let provider = cut_provider(provider);
         let info = &wire.status.node_info;
         let row = Self {
             labels: wire.metadata.labels(names),

@@ -40,7 +40,8 @@ pub struct ConfigVolume {
 pub struct Template {
     /// Labels of the Pod.
     pub labels: Pairs,
-    /// Containers whose command or name tells something about the data plane, the control plane or DNS.
+    /// Containers, then init containers, whose command or name tells something about the data plane, the control
+    /// plane or DNS.
     pub containers: Box<[Container]>,
     /// Volumes that show ConfigMaps.
     pub volumes: Box<[ConfigVolume]>,
@@ -163,6 +164,8 @@ struct PodSpec<'a> {
     host_network: bool,
     #[serde(borrow, default, deserialize_with = "or_default")]
     containers: Vec<ContainerWire<'a>>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    init_containers: Vec<ContainerWire<'a>>,
     #[serde(borrow, default, deserialize_with = "or_default")]
     volumes: Vec<VolumeWire<'a>>,
     #[serde(borrow, default, deserialize_with = "or_default")]
@@ -291,6 +294,7 @@ fn template(meta: &Meta<'_>, spec: &PodSpec<'_>, names: &mut Names) -> Template 
         containers: spec
             .containers
             .iter()
+            .chain(&spec.init_containers)
             .filter(|one| kept(one))
             .map(|one| container(one, names))
             .collect(),

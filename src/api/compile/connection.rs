@@ -10,12 +10,10 @@ use super::reader::Reader;
 pub(super) fn connection(connection: &Connection, path: &str, reader: &mut Reader) -> core::Connection {
     reader.unique(
         &format!("{path}.clients"),
-        "name",
         connection.clients.iter().map(|client| &*client.name),
     );
     reader.unique(
         &format!("{path}.hops"),
-        "name",
         connection.hops.iter().map(|hop| &*hop.name),
     );
     core::Connection {

@@ -35,14 +35,17 @@ pub fn compile(
     if namespace.is_empty() {
         reader.problem("metadata.namespace", "required");
     }
+    let name = policy.metadata.name.as_deref().unwrap_or_default();
+    if name.is_empty() {
+        reader.problem("metadata.name", "required");
+    }
     reader.unique(
         "spec.connections",
-        "name",
         spec.connections.iter().map(|connection| &*connection.name),
     );
     let compiled = core::Policy {
         namespace: namespace.into(),
-        name: policy.metadata.name.as_deref().unwrap_or_default().into(),
+        name: name.into(),
         services: services(&spec.services, &mut reader),
         balance: spec.balance.as_ref().map(|spread| balance(spread, &mut reader)),
         connections: spec
@@ -118,7 +121,6 @@ fn exceptions(
 ) -> Vec<core::Exception> {
     reader.unique(
         "spec.exceptions",
-        "check",
         exceptions.iter().map(|exception| &*exception.check),
     );
     let mut compiled = Vec::with_capacity(exceptions.len());

@@ -58,21 +58,16 @@ impl Reader {
 
     /// Names that may occur once each.
     pub(super) fn names(&mut self, path: &str, names: &[String]) -> Vec<Arc<str>> {
-        let mut seen = BTreeSet::new();
-        for (index, name) in names.iter().enumerate() {
-            if !seen.insert(name) {
-                self.problem(format!("{path}[{index}]"), "occurs twice");
-            }
-        }
+        self.unique(path, names.iter().map(String::as_str));
         names.iter().map(|name| Arc::from(&**name)).collect()
     }
 
-    /// Keys of a list's entries, each of which may occur once.
-    pub(super) fn unique<'a>(&mut self, path: &str, key: &str, keys: impl Iterator<Item = &'a str>) {
+    /// The names of a list's entries, each of which may occur once.
+    pub(super) fn unique<'a>(&mut self, path: &str, names: impl Iterator<Item = &'a str>) {
         let mut seen = BTreeSet::new();
-        for (index, name) in keys.enumerate() {
+        for (index, name) in names.enumerate() {
             if !seen.insert(name) {
-                self.problem(format!("{path}[{index}].{key}"), "occurs twice");
+                self.problem(format!("{path}[{index}]"), "occurs twice");
             }
         }
     }
@@ -82,12 +77,18 @@ impl Reader {
         for key in selector
             .match_labels
             .keys()
-            .filter(|key| !text::is_label_key(key))
+            .filter(|key| !text::can_be_label_key(key))
         {
             self.problem(
                 format!("{path}.matchLabels"),
                 format!("{key} cannot be the key of a label"),
             );
+        }
+        for (index, line) in selector.match_expressions.iter().enumerate() {
+            if !text::can_be_label_key(&line.key) {
+                let field = format!("{path}.matchExpressions[{index}].key");
+                self.problem(field, format!("{} cannot be the key of a label", line.key));
+            }
         }
         core::Selector {
             labels: selector

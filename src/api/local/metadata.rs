@@ -33,48 +33,58 @@ pub(super) fn check(metadata: Option<&Value>, problems: &mut Vec<Problem>) {
     for field in metadata.keys().filter(|field| !FIELDS.contains(&field.as_str())) {
         problems.push(Problem::new(format!("metadata.{field}"), "unknown field"));
     }
-    if let Err(error) = serde_json::from_value::<ObjectMeta>(Value::Object(metadata.clone())) {
-        problems.push(Problem::new("metadata", error.to_string()));
-        return;
+    match serde_json::from_value(Value::Object(metadata.clone())) {
+        Ok(metadata) => check_content(&metadata, problems),
+        Err(error) => problems.push(Problem::new("metadata", error.to_string())),
     }
-    match metadata.get("name").and_then(Value::as_str) {
-        None => problems.push(Problem::new("metadata.name", "required")),
-        Some(name) if name.len() > 253 || !name.split('.').all(is_dns_label) => {
+}
+
+/// Makes an empty text of a null among labels or annotations, as the API server does.
+pub(super) fn null_is_empty(draft: &mut Value) {
+    for texts in ["/metadata/labels", "/metadata/annotations"] {
+        let values = draft.pointer_mut(texts).and_then(Value::as_object_mut);
+        let nulls = values
+            .into_iter()
+            .flat_map(Map::values_mut)
+            .filter(|value| value.is_null());
+        nulls.for_each(|value| *value = "".into());
+    }
+}
+
+fn check_content(metadata: &ObjectMeta, problems: &mut Vec<Problem>) {
+    match (&metadata.name, &metadata.generate_name) {
+        (Some(name), _) if !text::is_dns_subdomain(name) => {
             problems.push(Problem::new(
                 "metadata.name",
                 "must be a lower-case DNS name of at most 253 characters",
             ));
         }
-        Some(_) => {}
+        (None, None) => problems.push(Problem::new("metadata.name", "required")),
+        _ => {}
     }
-    if let Some(namespace) = metadata.get("namespace").and_then(Value::as_str)
-        && !(namespace.len() <= 63 && is_dns_label(namespace))
+    if let Some(namespace) = &metadata.namespace
+        && !(namespace.len() <= 63 && text::has_form(text::DNS_LABEL, namespace) == Some(true))
     {
         problems.push(Problem::new(
             "metadata.namespace",
             "must be a DNS label of at most 63 characters",
         ));
     }
-    if let Some(Value::Object(labels)) = metadata.get("labels") {
-        check_labels(labels, problems);
-    }
-}
-
-fn check_labels(labels: &Map<String, Value>, problems: &mut Vec<Problem>) {
-    for (key, value) in labels {
-        let value = value.as_str().unwrap_or_default();
-        if !text::is_label_key(key)
-            || text::has_form(text::LABEL_VALUE, value) != Some(true)
-            || value.len() > 63
-        {
+    for (key, value) in metadata.labels.iter().flatten() {
+        let fits = value.len() <= 63 && text::has_form(text::LABEL_VALUE, value) == Some(true);
+        if !fits || !text::can_be_label_key(key) {
             problems.push(Problem::new(
                 "metadata.labels",
                 format!("{key}: {value} is not a valid label"),
             ));
         }
     }
-}
-
-fn is_dns_label(name: &str) -> bool {
-    text::has_form(text::DNS_LABEL, name) == Some(true)
+    for key in metadata.annotations.iter().flatten().map(|(key, _)| key) {
+        if !text::can_be_label_key(&key.to_lowercase()) {
+            problems.push(Problem::new(
+                "metadata.annotations",
+                format!("{key} cannot be the key of an annotation"),
+            ));
+        }
+    }
 }

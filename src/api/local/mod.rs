@@ -54,8 +54,10 @@ pub fn validate(draft: &Value) -> Result<Draft, Vec<Problem>> {
     if draft.get("apiVersion").and_then(Value::as_str) != Some(&version) {
         problems.push(Problem::new("apiVersion", format!("must be {version}")));
     }
+    let mut draft = draft.clone();
+    metadata::null_is_empty(&mut draft);
     metadata::check(draft.get("metadata"), &mut problems);
-    let draft = walk::object(schema, draft, &mut problems);
+    walk::object(schema, &mut draft, &mut problems);
     if !problems.is_empty() {
         return Err(sorted(problems));
     }

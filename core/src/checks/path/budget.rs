@@ -241,7 +241,7 @@ fn service_tables(look: &Look<'_>, path: &Path<'_>) -> Vec<Table> {
     if path.client.from == Door::LoadBalancer {
         tables.push(Table {
             hop: "cloud load balancer".into(),
-            idle: crate::facts::balancer_idle(look, path.service, path.port.port, udp),
+            idle: crate::facts::balancer_idle(look, path.key, path.service, path.port.port, udp),
         });
     }
     let fleet = look.fleet();

@@ -115,6 +115,7 @@ pub fn effective_of(
     let socket_lb = reader.socket_lb(&replacement);
     let pin = Pin {
         build: build.as_ref().map_err(Clone::clone).copied(),
+        origin: reader.usual((), "port reuse").origin,
         kernel,
         entry: &service_tcp_seconds,
         grace: service_tcp_grace_seconds.as_ref(),
@@ -302,6 +303,8 @@ fn go_bool(text: &str) -> Option<bool> {
 
 struct Pin<'a> {
     build: Known<Build>,
+    /// How well the version is known.
+    origin: Origin,
     kernel: &'a str,
     entry: &'a Known<Val<i64>>,
     grace: Option<&'a Known<Val<i64>>>,
@@ -327,7 +330,11 @@ impl Pin<'_> {
         if build.rebalance == Rebalance::Always {
             let source =
                 "Cilium from 1.16 on selects anew for every SYN on a closing entry (bpf/lib/conntrack.h)";
-            return Ok(Val::default_of(PortPin::None, source));
+            return Ok(Val {
+                value: PortPin::None,
+                origin: self.origin,
+                source: source.into(),
+            });
         }
         socket_lb.clone()?;
         let grace = match build.rebalance {

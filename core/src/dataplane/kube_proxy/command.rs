@@ -1,6 +1,6 @@
 //! Finding kube-proxy's flags in a container's command line.
 //!
-//! Distributions wrap the process: kubeadm names it directly, kOps puts a log writer in front, GKE and OpenShift
+//! Distributions wrap the process: kubeadm names it directly, kOps puts a log writer in front, GKE and `OpenShift`
 //! hide it in a shell string. The flags are those behind the word that *is* kube-proxy, and where that word or a
 //! flag's value is left to the shell, the answer is that it cannot be read, never that it is not set.
 

@@ -28,6 +28,10 @@ const SCHEDULERS: [&str; 13] = [
 /// The newest scheduler, two random choices: `net/netfilter/ipvs/ip_vs_twos.c`.
 const SCHEDULER_TWOS: &str = "twos";
 
+/// The note on mode ipvs, which has an end: `keps/sig-network/5495-deprecate-ipvs`.
+pub const IPVS_DEPRECATED: &str =
+    "mode ipvs is deprecated since kube-proxy 1.35 and planned to end (KEP-5495)";
+
 /// A kernel's default and where it was read.
 type Kernel = (i64, &'static str);
 
@@ -186,9 +190,7 @@ fn validate(raw: &Raw, place: &str, mode: Option<ProxyMode>) -> Known<()> {
 fn mode_note(mode: Option<ProxyMode>, version: Option<Version>) -> Option<Arc<str>> {
     let version = version?;
     match mode? {
-        ProxyMode::Ipvs if version.at_least(1, 35) => {
-            Some("mode ipvs is deprecated since kube-proxy 1.35 and planned to end (KEP-5495)".into())
-        }
+        ProxyMode::Ipvs if version.at_least(1, 35) => Some(IPVS_DEPRECATED.into()),
         ProxyMode::Nftables if !version.at_least(1, 31) => {
             Some("mode nftables is alpha before kube-proxy 1.31 and needs its feature gate".into())
         }
@@ -362,8 +364,7 @@ impl Settings {
         }
     }
 
-    /// The same for UDP: the shorter of the two kernel timeouts counts, since a flow that is answered once and then
-    /// only sends falls back to neither.
+    /// The same for UDP, for a flow that is answered: the kernel's longer timeout, that of streams, applies to it.
     pub fn service_udp_seconds(&self) -> Known<Val<i64>> {
         match self.mode.clone()?.value {
             ProxyMode::Ipvs => least(&self.udp_stream_seconds, self.ipvs_udp_seconds.as_ref()),
@@ -371,7 +372,7 @@ impl Settings {
         }
     }
 
-    /// Whether anything here rests on the document or flags rather than on the running process.
+    /// Whether the mode was read from the running process.
     pub fn is_measured(&self) -> bool {
         self.mode
             .as_ref()

@@ -39,7 +39,7 @@ pub fn runs_kube_proxy(args: &[String]) -> bool {
         match flag(arg) {
             Some(("disable-kube-proxy", None)) => last = Some(true),
             Some(("disable-kube-proxy", Some(value))) => {
-                last = Some(value.eq_ignore_ascii_case("true") || value == "1")
+                last = Some(value.eq_ignore_ascii_case("true") || value == "1");
             }
             _ => {}
         }

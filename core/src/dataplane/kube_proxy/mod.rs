@@ -22,6 +22,7 @@ use crate::dataplane::version::Version;
 use crate::know::{Gap, Known, Origin, Val};
 
 pub use command::{CommandLine, command_line};
+pub use effective::IPVS_DEPRECATED;
 pub use k3s::{node_args, runs_kube_proxy};
 
 /// Where kube-proxy's configuration was found.

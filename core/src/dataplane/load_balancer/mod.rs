@@ -1,0 +1,293 @@
+//! Cloud load balancers in front of a Service: which one it is, and when it forgets an idle connection.
+//!
+//! No provider reports the timeout through the Kubernetes API: only what a Service asks for can be read, and the
+//! rest are the vendors' documented defaults. Where even the device is unclear the answer is a gap; a default of a
+//! device that is only likely is Assumed.
+
+mod provider;
+#[cfg(test)]
+mod tests;
+
+use std::ops::RangeInclusive;
+
+use crate::dataplane::tree::shorten;
+use crate::know::{Gap, Known, Origin, Val};
+
+pub use provider::{Device, device};
+
+const AWS: &str = "service.beta.kubernetes.io/aws-load-balancer-";
+const ALIBABA: &str = "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-";
+/// Azure's annotation, in minutes: cloud-provider-azure, `pkg/consts/consts.go`.
+const AZURE_IDLE: &str = "service.beta.kubernetes.io/azure-load-balancer-tcp-idle-timeout";
+/// Huawei's annotation: CCE guide, "Configuring Timeout for a `LoadBalancer` Service".
+const HUAWEI_IDLE: &str = "kubernetes.io/elb.keepalive_timeout";
+
+/// AWS NLB, TCP and TLS listeners: ELB guide, "Update the TCP idle timeout".
+const AWS_NLB_TCP: Limit = Limit {
+    usual: 350,
+    range: 60..=6000,
+};
+/// AWS NLB, UDP; from general knowledge, so Assumed.
+const AWS_NLB_UDP_SECONDS: i64 = 120;
+/// AWS CLB: cloud-provider-aws, `docs/service_controller.md`.
+const AWS_CLB: Limit = Limit {
+    usual: 60,
+    range: 1..=4000,
+};
+/// Azure LB in minutes: cloud-provider-azure, `pkg/provider/azure_loadbalancer.go`.
+const AZURE_MINUTES: Limit = Limit {
+    usual: 4,
+    range: 4..=100,
+};
+/// GCP internal passthrough load balancer: compute API, `connectionTrackingPolicy.idleTimeoutSec`.
+const GCP_INTERNAL_SECONDS: i64 = 600;
+/// Alibaba CLB, TCP: cloud-provider-alibaba-cloud, `pkg/model/slb/load_balancer.go`. Assumed: one vendor page says 500.
+const ALIBABA_CLB_TCP: Limit = Limit {
+    usual: 900,
+    range: 10..=900,
+};
+/// Alibaba CLB, HTTP: the same file.
+const ALIBABA_CLB_HTTP: Limit = Limit {
+    usual: 15,
+    range: 1..=60,
+};
+/// Alibaba NLB, TCP: cloud-provider-alibaba-cloud, `pkg/model/nlb`.
+const ALIBABA_NLB_TCP: Limit = Limit {
+    usual: 900,
+    range: 1..=900,
+};
+/// Alibaba NLB, UDP: the same.
+const ALIBABA_NLB_UDP: Limit = Limit {
+    usual: 20,
+    range: 10..=20,
+};
+/// Huawei ELB, TCP: CCE guide, annotations of a Service.
+const HUAWEI_TCP: Limit = Limit {
+    usual: 300,
+    range: 10..=4000,
+};
+/// Huawei ELB, HTTP: the same.
+const HUAWEI_HTTP: Limit = Limit {
+    usual: 60,
+    range: 0..=4000,
+};
+
+struct Limit {
+    usual: i64,
+    range: RangeInclusive<i64>,
+}
+
+/// What is known of a Service of type `LoadBalancer`.
+#[derive(Clone, Copy)]
+pub struct LbService<'a> {
+    /// How it is named to people: `Service shop/web`.
+    pub subject: &'a str,
+    /// `spec.loadBalancerClass`.
+    pub class: Option<&'a str>,
+    /// Looks up an annotation.
+    pub annotation: &'a dyn Fn(&str) -> Option<String>,
+    /// `spec.providerID` of the cluster's nodes.
+    pub provider_ids: &'a [&'a str],
+    /// `status.loadBalancer.ingress[].hostname`.
+    pub hostnames: &'a [&'a str],
+}
+
+impl LbService<'_> {
+    fn get(&self, key: &str) -> Option<String> {
+        (self.annotation)(key)
+    }
+
+    fn gap(&self, why: &str) -> Gap {
+        Gap::Opaque(format!("{}: {why}", self.subject).into())
+    }
+
+    /// The value of an annotation, if it is there; refused where it is no whole number in the range.
+    fn number(&self, key: &str, unit: &str, range: &RangeInclusive<i64>) -> Known<Option<Val<i64>>> {
+        let Some(text) = self.get(key) else {
+            return Ok(None);
+        };
+        self.parse(&format!("annotation {key}"), &text, unit, range)
+            .map(Some)
+    }
+
+    fn parse(&self, what: &str, text: &str, unit: &str, range: &RangeInclusive<i64>) -> Known<Val<i64>> {
+        match text.parse::<i64>() {
+            Ok(value) if range.contains(&value) => Ok(Val::declared(
+                value,
+                format!("{} {what}: {value} {unit}", self.subject),
+            )),
+            _ => Err(self.gap(&format!(
+                "{what} is `{}`, expected a whole number of {unit} from {} to {}",
+                shorten(text),
+                range.start(),
+                range.end()
+            ))),
+        }
+    }
+
+    /// Whether a list such as `https:443,http:80` makes a port HTTP.
+    fn is_http(&self, key: &str, port: u16) -> bool {
+        let Some(list) = self.get(key) else { return false };
+        list.split(',')
+            .filter_map(|item| item.split_once(':'))
+            .any(|(protocol, of)| {
+                protocol.trim().to_ascii_lowercase().starts_with("http") && of.trim().parse() == Ok(port)
+            })
+    }
+}
+
+/// The idle timeout of the load balancer in front of a port, seconds.
+pub fn idle(service: &LbService<'_>, port: u16, udp: bool) -> Known<Val<i64>> {
+    let device = device(service)?;
+    let likely = device.origin == Origin::Assumed;
+    let found = match device.value {
+        Device::AwsNlb => aws_nlb(service, port, udp),
+        Device::AwsClb if udp => Err(service.gap("a Classic Load Balancer has no UDP listener")),
+        Device::AwsClb => declared_or(
+            service,
+            &format!("{AWS}connection-idle-timeout"),
+            &AWS_CLB,
+            "AWS CLB",
+        ),
+        Device::Azure => azure(service, udp),
+        Device::GcpInternal => Ok(Val::default_of(
+            GCP_INTERNAL_SECONDS,
+            format!(
+                "{}: GCP internal passthrough load balancer (connectionTrackingPolicy.idleTimeoutSec)",
+                service.subject
+            ),
+        )),
+        Device::GcpExternal => {
+            Err(service.gap("the idle timeout of GCP's external passthrough load balancer is not documented"))
+        }
+        Device::AlibabaClb => alibaba_clb(service, port, udp),
+        Device::AlibabaNlb => {
+            let limit = if udp { &ALIBABA_NLB_UDP } else { &ALIBABA_NLB_TCP };
+            declared_or(service, &format!("{ALIBABA}idle-timeout"), limit, "Alibaba NLB")
+        }
+        Device::Huawei => huawei(service, port, udp),
+        Device::Tencent => Err(service.gap("the idle timeout of a Tencent CLB depends on the account")),
+    }?;
+    Ok(if likely && found.origin == Origin::Default {
+        Val::assumed(found.value, format!("{}; {}", found.source, device.source))
+    } else {
+        found
+    })
+}
+
+fn declared_or(service: &LbService<'_>, key: &str, limit: &Limit, what: &str) -> Known<Val<i64>> {
+    let declared = service.number(key, "seconds", &limit.range)?;
+    Ok(declared.unwrap_or_else(|| {
+        Val::default_of(
+            limit.usual,
+            format!("{}: {what} default, annotation {key} is not set", service.subject),
+        )
+    }))
+}
+
+fn aws_nlb(service: &LbService<'_>, port: u16, udp: bool) -> Known<Val<i64>> {
+    const ATTRIBUTE: &str = "tcp.idle_timeout.seconds";
+    let subject = service.subject;
+    if udp {
+        return Ok(Val::assumed(
+            AWS_NLB_UDP_SECONDS,
+            format!("{subject}: AWS NLB default for UDP"),
+        ));
+    }
+    // People put the Classic annotation here as well, where nothing reads it.
+    let classic = format!("{AWS}connection-idle-timeout");
+    let note = service
+        .get(&classic)
+        .map(|_| format!("; annotation {classic} has no effect on an NLB"))
+        .unwrap_or_default();
+    let tls = service.get(&format!("{AWS}ssl-cert")).is_some() && {
+        let ports = service
+            .get(&format!("{AWS}ssl-ports"))
+            .unwrap_or_else(|| "*".into());
+        ports
+            .split(',')
+            .map(str::trim)
+            .any(|p| p == "*" || p.parse() == Ok(port))
+    };
+    let legacy = service.class.is_none() && service.get(&format!("{AWS}type")).as_deref() == Some("nlb");
+    if tls {
+        return Ok(Val::default_of(
+            AWS_NLB_TCP.usual,
+            format!("{subject}: AWS NLB, fixed for TLS listeners{note}"),
+        ));
+    }
+    for protocol in ["TCP", "TCP_UDP"] {
+        let key = format!("{AWS}listener-attributes.{protocol}-{port}");
+        let Some(list) = service.get(&key).filter(|_| !legacy) else {
+            continue;
+        };
+        let mut wanted = list.split(',').filter_map(|item| item.split_once('='));
+        if let Some((_, value)) = wanted.rfind(|(name, _)| name.trim() == ATTRIBUTE) {
+            let what = format!("annotation {key} {ATTRIBUTE}");
+            return service.parse(&what, value.trim(), "seconds", &AWS_NLB_TCP.range);
+        }
+    }
+    Ok(Val::default_of(
+        AWS_NLB_TCP.usual,
+        format!("{subject}: AWS NLB default for TCP{note}"),
+    ))
+}
+
+fn azure(service: &LbService<'_>, udp: bool) -> Known<Val<i64>> {
+    let minutes = service.number(AZURE_IDLE, "minutes", &AZURE_MINUTES.range)?;
+    let usual = AZURE_MINUTES.usual * 60;
+    if udp {
+        return Ok(Val::assumed(
+            usual,
+            format!("{}: Azure load balancer default, for UDP", service.subject),
+        ));
+    }
+    Ok(match minutes {
+        Some(minutes) => minutes.map(|minutes| minutes * 60),
+        None => Val::default_of(
+            usual,
+            format!(
+                "{}: Azure load balancer default, annotation {AZURE_IDLE} is not set",
+                service.subject
+            ),
+        ),
+    })
+}
+
+fn alibaba_clb(service: &LbService<'_>, port: u16, udp: bool) -> Known<Val<i64>> {
+    if udp {
+        return Err(service.gap("the idle timeout of an Alibaba CLB for UDP is not documented"));
+    }
+    if service.is_http(&format!("{ALIBABA}protocol-port"), port) {
+        return declared_or(
+            service,
+            &format!("{ALIBABA}idle-timeout"),
+            &ALIBABA_CLB_HTTP,
+            "Alibaba CLB, HTTP listener",
+        );
+    }
+    let key = format!("{ALIBABA}established-timeout");
+    let declared = service.number(&key, "seconds", &ALIBABA_CLB_TCP.range)?;
+    Ok(declared.unwrap_or_else(|| {
+        let source = format!(
+            "{}: Alibaba CLB default by most vendor pages, annotation {key} is not set",
+            service.subject
+        );
+        Val::assumed(ALIBABA_CLB_TCP.usual, source)
+    }))
+}
+
+fn huawei(service: &LbService<'_>, port: u16, udp: bool) -> Known<Val<i64>> {
+    if udp {
+        return Err(
+            service.gap("the idle timeout of a Huawei ELB for UDP cannot be set and is not documented")
+        );
+    }
+    let http = service.is_http("kubernetes.io/elb.protocol-port", port);
+    let (limit, what) = if http {
+        (&HUAWEI_HTTP, "Huawei ELB, HTTP listener")
+    } else {
+        (&HUAWEI_TCP, "Huawei ELB")
+    };
+    declared_or(service, HUAWEI_IDLE, limit, what)
+}

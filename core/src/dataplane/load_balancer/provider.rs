@@ -1,0 +1,178 @@
+//! Which load balancer stands in front of a Service.
+
+use super::{ALIBABA, AWS, HUAWEI_IDLE, LbService};
+use crate::dataplane::tree::shorten;
+use crate::know::{Known, Val};
+
+/// A kind of load balancer whose timeouts differ from those of others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Device {
+    /// AWS Network Load Balancer.
+    AwsNlb,
+    /// AWS Classic Load Balancer.
+    AwsClb,
+    /// Azure Load Balancer.
+    Azure,
+    /// GCP internal passthrough.
+    GcpInternal,
+    /// GCP external passthrough.
+    GcpExternal,
+    /// Alibaba Classic Load Balancer.
+    AlibabaClb,
+    /// Alibaba Network Load Balancer.
+    AlibabaNlb,
+    /// Huawei Elastic Load Balance.
+    Huawei,
+    /// Tencent Cloud Load Balancer.
+    Tencent,
+}
+
+/// Recognises the load balancer: by class, then by the address it was given, then by annotations and by the cloud
+/// that the nodes name. Assumed where the cloud is known and the kind only likely; a gap where nothing is.
+pub fn device(service: &LbService<'_>) -> Known<Val<Device>> {
+    if let Some(class) = service.class {
+        return by_class(class)
+            .map(|device| Val::declared(device, format!("{} loadBalancerClass {class}", service.subject)))
+            .ok_or_else(|| {
+                service.gap(&format!(
+                    "the load balancer class {} is not known",
+                    shorten(class)
+                ))
+            });
+    }
+    if let Some((device, name)) = service
+        .hostnames
+        .iter()
+        .find_map(|name| Some((by_hostname(name)?, name)))
+    {
+        return Ok(Val::declared(
+            device,
+            format!("{} hostname {}", service.subject, shorten(name)),
+        ));
+    }
+    if service.get(HUAWEI_IDLE).is_some()
+        || ["class", "id", "autocreate"]
+            .iter()
+            .any(|key| service.get(&format!("kubernetes.io/elb.{key}")).is_some())
+    {
+        return Ok(Val::declared(
+            Device::Huawei,
+            format!("{} annotations kubernetes.io/elb.*", service.subject),
+        ));
+    }
+    by_cloud(service)
+}
+
+/// Classes of aws-load-balancer-controller, EKS Auto Mode, GKE and cloud-provider-alibaba-cloud.
+fn by_class(class: &str) -> Option<Device> {
+    Some(match class {
+        "service.k8s.aws/nlb" | "eks.amazonaws.com/nlb" => Device::AwsNlb,
+        "networking.gke.io/l4-regional-internal" | "networking.gke.io/l4-regional-internal-legacy" => {
+            Device::GcpInternal
+        }
+        "networking.gke.io/l4-regional-external" | "networking.gke.io/l4-regional-external-legacy" => {
+            Device::GcpExternal
+        }
+        "alibabacloud.com/nlb" => Device::AlibabaNlb,
+        "alibabacloud.com/clb" => Device::AlibabaClb,
+        _ => return None,
+    })
+}
+
+fn by_hostname(name: &str) -> Option<Device> {
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    let aws = name
+        .strip_suffix(".amazonaws.com")
+        .or_else(|| name.strip_suffix(".amazonaws.com.cn"));
+    if let Some(rest) = aws {
+        // A Classic one is `name.region.elb`, a Network one `name.elb.region`.
+        return if rest.rsplit('.').next() == Some("elb") {
+            Some(Device::AwsClb)
+        } else if rest.contains(".elb.") {
+            Some(Device::AwsNlb)
+        } else {
+            None
+        };
+    }
+    (name.ends_with(".nlb.aliyuncs.com") || name.ends_with(".nlb.aliyuncsslb.com"))
+        .then_some(Device::AlibabaNlb)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cloud {
+    Aws,
+    Azure,
+    Gcp,
+    Alibaba,
+    Tencent,
+}
+
+fn cloud(provider_id: &str) -> Option<Cloud> {
+    if let Some((scheme, _)) = provider_id.split_once("://") {
+        return Some(match scheme {
+            "aws" => Cloud::Aws,
+            "azure" => Cloud::Azure,
+            "gce" => Cloud::Gcp,
+            "alicloud" => Cloud::Alibaba,
+            "qcloud" => Cloud::Tencent,
+            _ => return None,
+        });
+    }
+    // Alibaba writes `region.instance`: `cn-hangzhou.i-bp1…`.
+    provider_id
+        .split_once('.')
+        .filter(|(region, id)| region.contains('-') && id.starts_with("i-"))
+        .map(|_| Cloud::Alibaba)
+}
+
+fn by_cloud(service: &LbService<'_>) -> Known<Val<Device>> {
+    let mut clouds = service.provider_ids.iter().map(|id| cloud(id));
+    let first = clouds
+        .next()
+        .flatten()
+        .ok_or_else(|| service.gap("the load balancer's provider is not known"))?;
+    if clouds.any(|cloud| cloud != Some(first)) {
+        return Err(service.gap("the nodes are of several providers, so the load balancer's is not known"));
+    }
+    let subject = service.subject;
+    let sure = |device, why: &str| Ok(Val::declared(device, format!("{subject} {why}")));
+    match first {
+        Cloud::Azure => sure(Device::Azure, "nodes on Azure"),
+        Cloud::Tencent => sure(Device::Tencent, "nodes on Tencent Cloud"),
+        Cloud::Alibaba => Ok(Val::assumed(
+            Device::AlibabaClb,
+            format!("{subject} names no class, so Alibaba's usual CLB is assumed ({ALIBABA}*)"),
+        )),
+        Cloud::Gcp => {
+            let internal = [
+                "networking.gke.io/load-balancer-type",
+                "cloud.google.com/load-balancer-type",
+            ];
+            let internal = internal
+                .iter()
+                .find_map(|key| service.get(key))
+                .is_some_and(|kind| kind.eq_ignore_ascii_case("internal"));
+            sure(
+                if internal {
+                    Device::GcpInternal
+                } else {
+                    Device::GcpExternal
+                },
+                "nodes on GCP",
+            )
+        }
+        Cloud::Aws => match service.get(&format!("{AWS}type")).as_deref() {
+            Some("nlb" | "nlb-ip" | "external") => sure(Device::AwsNlb, "annotation aws-load-balancer-type"),
+            Some(other) => Err(service.gap(&format!(
+                "annotation {AWS}type is `{}`, expected nlb, nlb-ip or external",
+                shorten(other)
+            ))),
+            None => Ok(Val::assumed(
+                Device::AwsClb,
+                format!(
+                    "{subject} names no class or type and has no address yet, so a Classic Load Balancer is assumed"
+                ),
+            )),
+        },
+    }
+}

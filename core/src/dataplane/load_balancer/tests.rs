@@ -1,0 +1,151 @@
+use proptest::prelude::*;
+use rstest::rstest;
+
+use super::*;
+
+const AWS_ID: &str = "aws:///eu-west-1a/i-0abc";
+const ALIBABA_ID: &str = "cn-hangzhou.i-bp1abc";
+const IDLE: &str = "service.beta.kubernetes.io/aws-load-balancer-connection-idle-timeout";
+const LISTENER: &str = "service.beta.kubernetes.io/aws-load-balancer-listener-attributes.TCP-443";
+const TYPE: &str = "service.beta.kubernetes.io/aws-load-balancer-type";
+const ESTABLISHED: &str = "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-established-timeout";
+const ALI_IDLE: &str = "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-idle-timeout";
+const ALI_PORTS: &str = "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-protocol-port";
+const NLB: &str = "service.k8s.aws/nlb";
+const CLB_HOST: &str = "internal-a1-12.eu-west-1.elb.amazonaws.com";
+const NLB_HOST: &str = "k8s-a-b.elb.eu-west-1.amazonaws.com";
+
+fn ask(class: &str, notes: &[(&str, &str)], id: &str, host: &str, udp: bool) -> Known<Val<i64>> {
+    let annotation = |key: &str| {
+        notes
+            .iter()
+            .find(|(name, _)| *name == key)
+            .map(|(_, value)| (*value).to_owned())
+    };
+    let (ids, hosts) = ([id], [host]);
+    let service = LbService {
+        subject: "Service shop/web",
+        class: Some(class).filter(|class| !class.is_empty()),
+        annotation: &annotation,
+        provider_ids: if id.is_empty() { &[] } else { &ids },
+        hostnames: if host.is_empty() { &[] } else { &hosts },
+    };
+    idle(&service, 443, udp)
+}
+
+#[rstest]
+#[case(NLB, &[], "", "", 350, Origin::Default)]
+#[case(NLB, &[(LISTENER, "tcp.idle_timeout.seconds=400")], "", "", 400, Origin::Declared)]
+#[case(NLB, &[(LISTENER, "a=b, tcp.idle_timeout.seconds = 6000")], "", "", 6000, Origin::Declared)]
+#[case(NLB, &[(LISTENER, "a=b")], "", "", 350, Origin::Default)]
+#[case(NLB, &[(LISTENER, "tcp.idle_timeout.seconds=400"), ("service.beta.kubernetes.io/aws-load-balancer-ssl-cert", "arn")], "", "", 350, Origin::Default)]
+#[case("", &[], "", NLB_HOST, 350, Origin::Default)]
+#[case("", &[], AWS_ID, CLB_HOST, 60, Origin::Default)]
+#[case("", &[(IDLE, "3600")], AWS_ID, CLB_HOST, 3600, Origin::Declared)]
+#[case("", &[], AWS_ID, "", 60, Origin::Assumed)]
+#[case("", &[(TYPE, "external")], AWS_ID, "", 350, Origin::Default)]
+#[case("", &[(TYPE, "nlb"), (LISTENER, "tcp.idle_timeout.seconds=400")], AWS_ID, "", 350, Origin::Default)]
+#[case("", &[], "azure:///subscriptions/x", "", 240, Origin::Default)]
+#[case("", &[(AZURE_IDLE, "30")], "azure:///subscriptions/x", "", 1800, Origin::Declared)]
+#[case("", &[("networking.gke.io/load-balancer-type", "Internal")], "gce://p/z/n", "", 600, Origin::Default)]
+#[case("", &[], ALIBABA_ID, "", 900, Origin::Assumed)]
+#[case("", &[(ESTABLISHED, "500")], ALIBABA_ID, "", 500, Origin::Declared)]
+#[case("", &[(ALI_PORTS, "https:443,http:80")], ALIBABA_ID, "", 15, Origin::Assumed)]
+#[case("alibabacloud.com/nlb", &[(ALI_IDLE, "800")], ALIBABA_ID, "", 800, Origin::Declared)]
+#[case("", &[("kubernetes.io/elb.class", "union")], "", "", 300, Origin::Default)]
+#[case("", &[(HUAWEI_IDLE, "10")], "", "", 10, Origin::Declared)]
+#[case("", &[(HUAWEI_IDLE, "0"), ("kubernetes.io/elb.protocol-port", "https:443")], "", "", 0, Origin::Declared)]
+fn tcp(
+    #[case] class: &str,
+    #[case] notes: &[(&str, &str)],
+    #[case] id: &str,
+    #[case] host: &str,
+    #[case] seconds: i64,
+    #[case] origin: Origin,
+) {
+    let got = ask(class, notes, id, host, false).unwrap();
+    assert_eq!((got.value, got.origin), (seconds, origin), "{}", got.source);
+}
+
+#[rstest]
+#[case(NLB, "", "", Some((120, Origin::Assumed)))]
+#[case("", AWS_ID, CLB_HOST, None)]
+#[case("", "azure://x", "", Some((240, Origin::Assumed)))]
+#[case("", ALIBABA_ID, "", None)]
+#[case("alibabacloud.com/nlb", "", "", Some((20, Origin::Default)))]
+fn udp(#[case] class: &str, #[case] id: &str, #[case] host: &str, #[case] expected: Option<(i64, Origin)>) {
+    assert_eq!(
+        ask(class, &[], id, host, true)
+            .ok()
+            .map(|val| (val.value, val.origin)),
+        expected
+    );
+}
+
+#[rstest]
+#[case(NLB, LISTENER, "tcp.idle_timeout.seconds=59", "", "from 60 to 6000")]
+#[case(NLB, LISTENER, "tcp.idle_timeout.seconds=", "", "`")]
+#[case("", IDLE, "4001", AWS_ID, "from 1 to 4000")]
+#[case("", IDLE, "1h", AWS_ID, "whole number of seconds")]
+#[case("", IDLE, "-1", AWS_ID, "from 1 to 4000")]
+#[case("", IDLE, "", AWS_ID, "whole number")]
+#[case("", IDLE, "99999999999999999999", AWS_ID, "whole number")]
+#[case("", AZURE_IDLE, "240", "azure://x", "minutes from 4 to 100")]
+#[case("", AZURE_IDLE, "4.5", "azure://x", "whole number of minutes")]
+#[case("", ESTABLISHED, "901", ALIBABA_ID, "from 10 to 900")]
+#[case("", HUAWEI_IDLE, "9", "", "from 10 to 4000")]
+#[case("", TYPE, "alb", AWS_ID, "expected nlb")]
+fn bad_annotations(
+    #[case] class: &str,
+    #[case] key: &str,
+    #[case] value: &str,
+    #[case] id: &str,
+    #[case] expected: &str,
+) {
+    let gap = ask(class, &[(key, value)], id, "", false)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        gap.contains(expected) && gap.contains(key) && gap.contains("Service shop/web"),
+        "{gap}"
+    );
+}
+
+#[test]
+fn the_classic_annotation_on_an_nlb_is_noted() {
+    let got = ask(NLB, &[(IDLE, "3600")], AWS_ID, "", false).unwrap();
+    assert_eq!(got.value, 350);
+    assert!(got.source.contains("has no effect on an NLB"), "{}", got.source);
+}
+
+#[rstest]
+#[case("metallb.io/x", "", "")]
+#[case("", "", "")]
+#[case("", "kind://docker/a/b", "")]
+#[case("", "gce://p/z/n", "")]
+#[case("", "qcloud:///x/ins-1", "")]
+#[case("", "10.0.i-x", "")]
+#[case("", "", "lb.example.com")]
+fn unknown_providers(#[case] class: &str, #[case] id: &str, #[case] host: &str) {
+    assert!(matches!(ask(class, &[], id, host, false), Err(Gap::Opaque(_))));
+}
+
+#[test]
+fn several_clouds_are_no_cloud() {
+    let service = LbService {
+        subject: "Service a/b",
+        class: None,
+        annotation: &|_| None,
+        provider_ids: &[AWS_ID, "azure://x"],
+        hostnames: &[],
+    };
+    assert!(idle(&service, 1, false).is_err());
+}
+
+proptest! {
+    #[test]
+    fn never_panics(class in "\\PC{0,5}", value in "\\PC{0,12}", id in "\\PC{0,12}", host in "\\PC{0,12}", udp: bool) {
+        let _ = ask(&class, &[(IDLE, &value), (LISTENER, &value), (AZURE_IDLE, &value)], &id, &host, udp);
+        let _ = ask("", &[(IDLE, &value), (ALI_PORTS, &value)], AWS_ID, &host, udp);
+    }
+}

@@ -1,0 +1,323 @@
+//! What a node does with Service traffic, from all products that run on it.
+//!
+//! The hop that a Pod's connection to a Service takes decides, not the proxy mode alone: beside Cilium, kube-proxy
+//! may run and still see nothing of it, because Cilium translates per packet before.
+
+use std::sync::Arc;
+
+use super::kube_proxy::Settings;
+use super::version::Version;
+use super::{Cilium, Profile, ProxyMode, SocketLb, linux};
+use crate::know::{Gap, Known, Val};
+
+/// The first kernel on which kube-proxy runs nftables: `pkg/util/kernel/constants.go`.
+const KERNEL_OF_NFTABLES: Version = Version::new(5, 13, 0);
+
+/// What was found on a node.
+#[derive(Debug, Clone)]
+pub struct NodeInputs<'a> {
+    /// `status.nodeInfo.operatingSystem`.
+    pub os: &'a str,
+    /// `status.nodeInfo.kernelVersion`.
+    pub kernel: &'a str,
+    /// `status.nodeInfo.kubeletVersion`.
+    pub kubelet_version: &'a str,
+    /// kube-proxy's settings; `None` where no kube-proxy runs.
+    pub kube_proxy: Option<Known<&'a Settings>>,
+    /// Cilium's settings; `None` where no Cilium runs.
+    pub cilium: Option<Known<&'a Cilium>>,
+    /// Another product that implements Services, such as OVN-Kubernetes.
+    pub other: Option<&'a str>,
+}
+
+/// The profile of a node.
+pub fn profile(inputs: &NodeInputs<'_>) -> Profile {
+    let mode = mode(inputs);
+    let (tcp_established_seconds, tcp_close_wait_seconds) = conntrack(inputs);
+    let proxy = inputs.kube_proxy.as_ref().and_then(|proxy| proxy.as_ref().ok());
+    let ipvs = proxy.filter(|_| mode.as_ref().is_ok_and(|mode| mode.value == ProxyMode::Ipvs));
+    Profile {
+        os: inputs.os.into(),
+        kernel: inputs.kernel.into(),
+        scheduler: ipvs.and_then(|proxy| proxy.scheduler.clone()),
+        ipvs_tcp_seconds: ipvs.and_then(|proxy| proxy.ipvs_tcp_seconds.clone()),
+        service_idle_seconds: idle(
+            inputs,
+            |cilium| &cilium.service_tcp_seconds,
+            Settings::service_tcp_seconds,
+        ),
+        udp_idle_seconds: idle(
+            inputs,
+            |cilium| &cilium.service_any_seconds,
+            Settings::service_udp_seconds,
+        ),
+        cilium: inputs.cilium.clone().map(Result::<&Cilium, _>::cloned),
+        notes: notes(inputs, &mode),
+        tcp_established_seconds,
+        tcp_close_wait_seconds,
+        mode,
+    }
+}
+
+fn is_windows(inputs: &NodeInputs<'_>) -> bool {
+    inputs.os.eq_ignore_ascii_case("windows")
+}
+
+/// Why this program cannot judge the node's data plane at all.
+fn unsupported(inputs: &NodeInputs<'_>) -> Option<Gap> {
+    if let Some(other) = inputs.other {
+        return Some(Gap::UnsupportedDataPlane(other.into()));
+    }
+    is_windows(inputs).then(|| Gap::UnsupportedDataPlane("Windows".into()))
+}
+
+fn nothing_found() -> Gap {
+    Gap::Opaque("neither kube-proxy nor a known replacement was found on this node".into())
+}
+
+fn mode(inputs: &NodeInputs<'_>) -> Known<Val<ProxyMode>> {
+    if let Some(other) = inputs.other {
+        return Ok(Val::declared(ProxyMode::Other, other));
+    }
+    let proxy = match &inputs.kube_proxy {
+        Some(Ok(proxy)) => Some(proxy.mode.clone()),
+        Some(Err(gap)) => Some(Err(gap.clone())),
+        None => None,
+    };
+    match &inputs.cilium {
+        None => proxy.unwrap_or_else(|| Err(nothing_found())),
+        Some(Err(gap)) => Err(gap.clone()),
+        Some(Ok(cilium)) => {
+            let replaces = cilium.replaces_kube_proxy.clone()?;
+            if replaces.value {
+                return Ok(replaces.map(|_| ProxyMode::Cilium));
+            }
+            proxy.unwrap_or_else(|| {
+                Err(Gap::Opaque(
+                    "no kube-proxy was found, and Cilium is not set to replace it on this node".into(),
+                ))
+            })
+        }
+    }
+}
+
+/// Who writes the node's connection-tracking timeouts: kube-proxy, and without one nobody.
+fn conntrack(inputs: &NodeInputs<'_>) -> (Known<Val<i64>>, Known<Val<i64>>) {
+    if let Some(gap) = unsupported(inputs) {
+        return (Err(gap.clone()), Err(gap));
+    }
+    match (&inputs.kube_proxy, &inputs.cilium) {
+        (Some(Ok(proxy)), _) => (
+            proxy.tcp_established_seconds.clone(),
+            proxy.tcp_close_wait_seconds.clone(),
+        ),
+        (Some(Err(gap)), _) => (Err(gap.clone()), Err(gap.clone())),
+        (None, Some(_)) => {
+            let source = format!(
+                "no kube-proxy runs here: kernel default ({})",
+                linux::CONNTRACK_TCP_FILE
+            );
+            let kernel = |seconds| Ok(Val::default_of(seconds, source.as_str()));
+            (
+                kernel(linux::TCP_ESTABLISHED_SECONDS),
+                kernel(linux::TCP_CLOSE_WAIT_SECONDS),
+            )
+        }
+        (None, None) => (Err(nothing_found()), Err(nothing_found())),
+    }
+}
+
+/// The least idle timeout from a Pod through a Service. Where Cilium runs, its per-packet table is that hop, also
+/// beside kube-proxy, unless sockets are translated at `connect()`.
+fn idle(
+    inputs: &NodeInputs<'_>,
+    of_cilium: impl Fn(&Cilium) -> &Known<Val<i64>>,
+    of_proxy: impl Fn(&Settings) -> Known<Val<i64>>,
+) -> Known<Option<Val<i64>>> {
+    if let Some(gap) = unsupported(inputs) {
+        return Err(gap);
+    }
+    if let Some(cilium) = &inputs.cilium {
+        let cilium = cilium.as_ref().map_err(Clone::clone)?;
+        return match cilium.socket_lb.clone()?.value {
+            SocketLb::On => Ok(None),
+            SocketLb::HostOnly | SocketLb::Off => of_cilium(cilium).clone().map(Some),
+        };
+    }
+    match &inputs.kube_proxy {
+        Some(proxy) => of_proxy(proxy.as_ref().map_err(Clone::clone)?).map(Some),
+        None => Err(nothing_found()),
+    }
+}
+
+fn notes(inputs: &NodeInputs<'_>, mode: &Known<Val<ProxyMode>>) -> Vec<Arc<str>> {
+    let mut notes: Vec<Arc<str>> = Vec::new();
+    let proxy = inputs.kube_proxy.as_ref().and_then(|proxy| proxy.as_ref().ok());
+    if let Some(proxy) = proxy {
+        notes.extend(proxy.notes.iter().cloned());
+    }
+    let Ok(mode) = mode else { return notes };
+    match mode.value {
+        ProxyMode::Cilium if inputs.kube_proxy.is_some() => {
+            notes.push("kube-proxy runs beside a Cilium that replaces it; Cilium comes first".into());
+        }
+        ProxyMode::Nftables
+            if Version::parse(inputs.kernel).is_some_and(|kernel| kernel < KERNEL_OF_NFTABLES) =>
+        {
+            notes.push(
+                format!(
+                    "kube-proxy's mode nftables expects kernel 5.13 or later, this is {}",
+                    inputs.kernel
+                )
+                .into(),
+            );
+        }
+        ProxyMode::Ipvs
+            if Version::parse(inputs.kubelet_version).is_some_and(|version| version.at_least(1, 35)) =>
+        {
+            let note = super::kube_proxy::IPVS_DEPRECATED;
+            if !notes.iter().any(|known| &**known == note) {
+                notes.push(note.into());
+            }
+        }
+        _ => {}
+    }
+    notes
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::dataplane::cilium;
+    use crate::dataplane::kube_proxy::{ConfigSource, settings};
+    use crate::know::Origin;
+
+    fn proxy(args: &[&str]) -> Settings {
+        let argv: Vec<_> = std::iter::once("kube-proxy")
+            .chain(args.iter().copied())
+            .map(str::to_owned)
+            .collect();
+        settings(
+            &ConfigSource::Flags {
+                argv: &argv,
+                place: "DaemonSet kube-proxy",
+            },
+            "linux",
+            None,
+        )
+        .unwrap()
+    }
+
+    fn cilium_of(version: Version, keys: &[(&str, &str)]) -> Cilium {
+        let lookup = |key: &str| {
+            let found = keys.iter().find(|(name, _)| *name == key);
+            found.map(|(_, value)| ((*value).to_owned(), Arc::from("ConfigMap cilium-config")))
+        };
+        cilium::effective(&Ok(Val::declared(version, "image")), "5.10.0", &lookup)
+    }
+
+    fn inputs<'a>(proxy: Option<&'a Settings>, cilium: Option<&'a Cilium>) -> NodeInputs<'a> {
+        NodeInputs {
+            os: "linux",
+            kernel: "5.10.0",
+            kubelet_version: "v1.34.1",
+            kube_proxy: proxy.map(Ok),
+            cilium: cilium.map(Ok),
+            other: None,
+        }
+    }
+
+    #[test]
+    fn ipvs_bounds_at_the_kernels_value() {
+        let proxy = proxy(&["--proxy-mode=ipvs"]);
+        let got = profile(&inputs(Some(&proxy), None));
+        let idle = got.service_idle_seconds.unwrap().unwrap();
+        assert_eq!((idle.value, idle.origin), (900, Origin::Default));
+        assert_eq!(got.udp_idle_seconds.unwrap().unwrap().value, 120);
+        assert!(got.scheduler.is_some() && got.ipvs_tcp_seconds.is_some());
+    }
+
+    #[rstest]
+    #[case(&[("kube-proxy-replacement", "false")], Some(8000), ProxyMode::Ipvs)]
+    #[case(&[("kube-proxy-replacement", "true")], None, ProxyMode::Cilium)]
+    #[case(&[("kube-proxy-replacement", "true"), ("bpf-lb-sock-hostns-only", "true")], Some(8000), ProxyMode::Cilium)]
+    fn cilium_comes_first(#[case] keys: &[(&str, &str)], #[case] idle: Option<i64>, #[case] mode: ProxyMode) {
+        let (proxy, cilium) = (
+            proxy(&["--proxy-mode=ipvs"]),
+            cilium_of(Version::new(1, 18, 2), keys),
+        );
+        let got = profile(&inputs(Some(&proxy), Some(&cilium)));
+        assert_eq!(got.service_idle_seconds.unwrap().map(|idle| idle.value), idle);
+        assert_eq!(got.mode.unwrap().value, mode);
+        assert_eq!(got.ipvs_tcp_seconds.is_some(), mode == ProxyMode::Ipvs);
+        assert_eq!(got.notes.len(), usize::from(mode == ProxyMode::Cilium));
+        assert_eq!(got.tcp_established_seconds.unwrap().value, 86_400);
+    }
+
+    #[test]
+    fn without_kube_proxy_nobody_writes_the_timeouts() {
+        let cilium = cilium_of(Version::new(1, 18, 2), &[("kube-proxy-replacement", "true")]);
+        let got = profile(&inputs(None, Some(&cilium)));
+        assert_eq!(got.tcp_established_seconds.unwrap().value, 432_000);
+    }
+
+    #[test]
+    fn gaps_stay_gaps() {
+        let nothing = profile(&inputs(None, None));
+        assert!(matches!(nothing.service_idle_seconds, Err(Gap::Opaque(_))) && nothing.mode.is_err());
+
+        let (ipvs, gap) = (proxy(&["--proxy-mode=ipvs"]), Gap::Opaque("unreadable".into()));
+        let cilium = NodeInputs {
+            cilium: Some(Err(gap.clone())),
+            ..inputs(Some(&ipvs), None)
+        };
+        assert_eq!(profile(&cilium).service_idle_seconds, Err(gap.clone()));
+        let broken = NodeInputs {
+            kube_proxy: Some(Err(gap.clone())),
+            ..inputs(None, None)
+        };
+        assert_eq!(profile(&broken).mode, Err(gap));
+
+        let alone = cilium_of(Version::new(1, 18, 2), &[("kube-proxy-replacement", "false")]);
+        assert!(profile(&inputs(None, Some(&alone))).mode.is_err());
+        let bad = cilium_of(Version::new(1, 18, 2), &[("kube-proxy-replacement", "perhaps")]);
+        assert!(profile(&inputs(None, Some(&bad))).service_idle_seconds.is_err());
+    }
+
+    #[test]
+    fn what_is_not_supported_says_so() {
+        let iptables = proxy(&[]);
+        let ovn = NodeInputs {
+            other: Some("OVN-Kubernetes"),
+            ..inputs(Some(&iptables), None)
+        };
+        let windows = NodeInputs {
+            os: "windows",
+            ..inputs(Some(&iptables), None)
+        };
+        for got in [profile(&ovn), profile(&windows)] {
+            assert!(matches!(
+                got.service_idle_seconds,
+                Err(Gap::UnsupportedDataPlane(_))
+            ));
+            assert!(matches!(
+                got.tcp_established_seconds,
+                Err(Gap::UnsupportedDataPlane(_))
+            ));
+        }
+        assert_eq!(profile(&ovn).mode.unwrap().value, ProxyMode::Other);
+    }
+
+    #[test]
+    fn notes_by_kernel_and_kubelet() {
+        let (nft, ipvs) = (proxy(&["--proxy-mode=nftables"]), proxy(&["--proxy-mode=ipvs"]));
+        assert_eq!(profile(&inputs(Some(&nft), None)).notes.len(), 1);
+        let new = NodeInputs {
+            kubelet_version: "v1.35.0",
+            ..inputs(Some(&ipvs), None)
+        };
+        assert_eq!(profile(&new).notes.len(), 1);
+    }
+}

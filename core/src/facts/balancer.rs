@@ -1,0 +1,39 @@
+//! The cloud load balancer of a Service, as far as objects tell.
+
+use std::collections::BTreeSet;
+
+use crate::dataplane::load_balancer::{LbService, idle};
+use crate::judge::Look;
+use crate::know::{Known, Val};
+use crate::names::Key;
+use crate::sources::service::Service;
+
+/// After how long the load balancer of a Service forgets an idle connection, seconds.
+pub fn balancer_idle(look: &Look<'_>, key: Key, service: &Service, port: u16, udp: bool) -> Known<Val<i64>> {
+    let names = look.names();
+    // Nodes name the provider where the Service does not; without them the Service alone must.
+    let providers: BTreeSet<&str> = look.nodes().map_or_else(
+        |_| BTreeSet::new(),
+        |nodes| {
+            nodes
+                .iter()
+                .map(|(_, node)| names.text(node.provider))
+                .filter(|text| !text.is_empty())
+                .collect()
+        },
+    );
+    let providers: Vec<&str> = providers.into_iter().collect();
+    let class = names.text(service.load_balancer_class);
+    let ingress = names.text(service.ingress);
+    let hostnames: &[&str] = if ingress.is_empty() { &[] } else { &[ingress] };
+    let subject = format!("Service {}", look.show(key));
+    let annotation = |name: &str| service.annotations.text(names, name).map(str::to_owned);
+    let service = LbService {
+        subject: &subject,
+        class: (!class.is_empty()).then_some(class),
+        annotation: &annotation,
+        provider_ids: &providers,
+        hostnames,
+    };
+    idle(&service, port, udp)
+}

@@ -1,0 +1,268 @@
+//! Which Cilium, or Terway with Cilium inside, serves which node, and which settings select it.
+
+use std::collections::BTreeMap;
+
+use crate::dataplane::Cilium;
+use crate::dataplane::cilium::{DEFAULT_SOURCES, Keys, MergeInputs, effective, merge};
+use crate::dataplane::terway;
+use crate::dataplane::version::{Version, image_tag};
+use crate::index::{Fresh, Index};
+use crate::know::{Gap, Known, Source, Val};
+use crate::names::{Key, Name};
+use crate::sources::node::Node;
+use crate::sources::selects;
+use crate::sources::workload::{DaemonSet, Template};
+
+/// What a node's Cilium settings depend on.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Choice {
+    /// CiliumNodeConfigs that select the node.
+    configs: Vec<Key>,
+    /// Labels and annotations that configure, where that source is listed.
+    own: Vec<(Name, Name)>,
+}
+
+/// The Cilium of the cluster.
+pub(super) struct Installations<'a> {
+    agent: Option<(Key, &'a DaemonSet, Product)>,
+    /// `cilium-config` without an agent.
+    config: Option<Key>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Product {
+    Cilium,
+    Terway,
+}
+
+/// Prefix of node labels and annotations that configure an agent (`pkg/annotation`).
+const NODE_PREFIX: &str = "config.cilium.io/";
+
+fn product(index: &Index, key: Key, set: &DaemonSet) -> Option<Product> {
+    let names = &index.names;
+    if names.text(key.name).starts_with("terway") {
+        return Some(Product::Terway);
+    }
+    set.template
+        .containers
+        .iter()
+        .any(|one| names.text(one.name) == "cilium-agent")
+        .then_some(Product::Cilium)
+}
+
+impl<'a> Installations<'a> {
+    /// Looks for it.
+    pub(super) fn find(index: &'a Index) -> Self {
+        let mut agents: Vec<_> = index
+            .daemon_sets
+            .iter()
+            .filter_map(|(key, set)| Some((key, set, product(index, key, set)?)))
+            .collect();
+        agents.sort_by_key(|one| index.show(one.0));
+        let named = |name: &str| {
+            let mut keys: Vec<Key> = index
+                .config_maps
+                .iter()
+                .map(|(key, _)| key)
+                .filter(|key| index.names.text(key.name) == name)
+                .collect();
+            keys.sort_by_key(|key| index.show(*key));
+            keys.first().copied()
+        };
+        Self {
+            agent: agents.first().copied(),
+            config: named("cilium-config"),
+        }
+    }
+
+    /// Whether there is any.
+    pub(super) const fn any(&self) -> bool {
+        self.agent.is_some() || self.config.is_some()
+    }
+
+    fn namespace(&self) -> Option<Name> {
+        self.agent
+            .as_ref()
+            .map(|agent| agent.0.namespace)
+            .or(self.config.map(|key| key.namespace))
+    }
+
+    /// What selects a node; `None` where there is no Cilium.
+    pub(super) fn choose(&self, index: &Index, node: Option<&Node>) -> Option<Choice> {
+        let namespace = self.namespace()?;
+        if node.is_some_and(|node| index.names.text(node.os) == "windows") {
+            return None;
+        }
+        let matches = |selector: &crate::policy::Selector| {
+            node.is_some_and(|node| selects(selector, &node.labels, &index.names))
+        };
+        let mut configs: Vec<Key> = index
+            .node_configs
+            .iter()
+            .filter(|(key, config)| key.namespace == namespace && config.nodes.as_ref().is_some_and(matches))
+            .map(|(key, _)| key)
+            .collect();
+        configs.sort_by_key(|key| index.names.text(key.name));
+        let own =
+            node.filter(|_| self.sources(index).contains("node:") || self.sources(index).ends_with("node"));
+        let own = own.map_or_else(Vec::new, |node| {
+            let pairs = node.labels.iter().chain(node.annotations.iter());
+            pairs
+                .filter(|(key, _)| index.names.text(*key).starts_with(NODE_PREFIX))
+                .collect()
+        });
+        Some(Choice { configs, own })
+    }
+
+    /// The agent's list of configuration sources.
+    fn sources(&self, index: &Index) -> String {
+        self.flag(index, "--source")
+            .unwrap_or_else(|| DEFAULT_SOURCES.into())
+    }
+
+    fn flag(&self, _index: &Index, flag: &str) -> Option<String> {
+        let (_, set, _) = self.agent.as_ref()?;
+        let argv = set
+            .template
+            .containers
+            .iter()
+            .map(|one| &one.argv)
+            .find(|argv| argv.iter().any(|word| word.contains("build-config")))?;
+        let mut words = argv.iter();
+        while let Some(word) = words.next() {
+            if let Some(rest) = word.strip_prefix(flag) {
+                return match rest.strip_prefix('=') {
+                    Some(value) => Some(value.to_owned()),
+                    None if rest.is_empty() => words.next().map(|next| next.to_string()),
+                    None => continue,
+                };
+            }
+        }
+        None
+    }
+
+    /// The effective settings of a class of nodes.
+    pub(super) fn settings(&self, index: &Index, choice: &Choice, kernel: &str) -> Known<Cilium> {
+        if let Some((key, set, Product::Terway)) = &self.agent {
+            return terway_settings(index, *key, &set.template, kernel);
+        }
+        let namespace = self.namespace().unwrap_or_default();
+        let key = self.config.filter(|key| key.namespace == namespace);
+        let Some(map) = key.and_then(|key| index.config_maps.get(key)) else {
+            return Err(index.gap(Source::ConfigMaps).unwrap_or_else(|| {
+                Gap::Opaque(
+                    format!(
+                        "ConfigMap {}/cilium-config was not found",
+                        index.names.text(namespace)
+                    )
+                    .into(),
+                )
+            }));
+        };
+        if let Fresh::Unreadable(why) = index.fresh(Source::CiliumNodeConfigs) {
+            return Err(Gap::Unreadable(Source::CiliumNodeConfigs, why.clone()));
+        }
+        let config: Keys = map
+            .data
+            .iter()
+            .map(|(key, value)| (key.to_string(), value.to_string()))
+            .collect();
+        let node_configs: Vec<(String, Keys)> = choice
+            .configs
+            .iter()
+            .filter_map(|key| {
+                Some((
+                    index.names.text(key.name).to_owned(),
+                    index.node_configs.get(*key)?,
+                ))
+            })
+            .map(|(name, row)| {
+                (
+                    name,
+                    row.defaults
+                        .iter()
+                        .map(|(key, value)| (key.to_string(), value.to_string()))
+                        .collect(),
+                )
+            })
+            .collect();
+        let node_configs: Vec<(&str, &Keys)> = node_configs
+            .iter()
+            .map(|(name, keys)| (name.as_str(), keys))
+            .collect();
+        let own: Keys = own_keys(index, &choice.own);
+        let merged = merge(&MergeInputs {
+            sources: &self.sources(index),
+            config_maps: &[("cilium-config", &config)],
+            node_configs: &node_configs,
+            labels: &Keys::new(),
+            annotations: &own,
+            allow: &self.flag(index, "--allow-config-keys").unwrap_or_default(),
+            deny: &self.flag(index, "--deny-config-keys").unwrap_or_default(),
+        })?;
+        Ok(effective(&self.version(index), kernel, &|key| merged.get(key)))
+    }
+
+    /// The agent's version, by its image.
+    fn version(&self, index: &Index) -> Known<Val<Version>> {
+        let Some((key, set, _)) = &self.agent else {
+            return Err(index
+                .gap(Source::DaemonSets)
+                .unwrap_or_else(|| Gap::Opaque("no Cilium agent was seen".into())));
+        };
+        let place = super::place(index, "DaemonSet", *key);
+        let image = set
+            .template
+            .containers
+            .iter()
+            .find(|one| index.names.text(one.name) == "cilium-agent")
+            .map_or("", |one| index.names.text(one.image));
+        Version::of_image(image)
+            .map(|version| Val::declared(version, format!("{place} image {image}")))
+            .ok_or_else(|| Gap::Opaque(format!("{place}: no version in image `{image}`").into()))
+    }
+}
+
+fn own_keys(index: &Index, own: &[(Name, Name)]) -> Keys {
+    own.iter()
+        .map(|(key, value)| {
+            (
+                index.names.text(*key).to_owned(),
+                index.names.text(*value).to_owned(),
+            )
+        })
+        .collect()
+}
+
+fn terway_settings(index: &Index, key: Key, template: &Template, kernel: &str) -> Known<Cilium> {
+    let map_key = index.names.find("eni-config").map(|name| Key {
+        namespace: key.namespace,
+        name,
+    });
+    let Some(map) = map_key.and_then(|key| index.config_maps.get(key)) else {
+        return Err(index.gap(Source::ConfigMaps).unwrap_or_else(|| {
+            Gap::Opaque(
+                format!(
+                    "ConfigMap {}/eni-config was not found",
+                    index.names.text(key.namespace)
+                )
+                .into(),
+            )
+        }));
+    };
+    let data: BTreeMap<String, String> = map
+        .data
+        .iter()
+        .map(|(key, value)| (key.to_string(), value.to_string()))
+        .collect();
+    let image = template
+        .containers
+        .iter()
+        .map(|one| index.names.text(one.image))
+        .find(|image| image.contains("terway"));
+    let place = format!("ConfigMap {}/eni-config", index.names.text(key.namespace));
+    let terway = terway::read(&data, &place, image.and_then(image_tag), kernel)?;
+    terway
+        .cilium
+        .ok_or_else(|| Gap::UnsupportedDataPlane("Terway without Cilium".into()))
+}

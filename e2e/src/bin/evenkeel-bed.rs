@@ -1,0 +1,155 @@
+//! A control plane from the command line: to look around in, to run a command
+//! against, to measure with.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand};
+use evenkeel_e2e::binaries::{Binaries, Program};
+use evenkeel_e2e::control_plane::{ControlPlane, KUBECONFIG_ENV};
+use evenkeel_e2e::load::{Size, load};
+use evenkeel_e2e::{Options, client_of};
+use tokio::process::Command;
+use tokio::signal::unix::{SignalKind, signal};
+
+#[derive(Parser)]
+#[command(about = "A real control plane on this machine, without containers")]
+struct Cli {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Find or build every program, and print where each one is
+    Build,
+    /// Start a control plane, print its kubeconfig's path, run until ctrl-c
+    Up(Shape),
+    /// Fill a cluster with nodes, Services and endpoints, and print the rates
+    Load {
+        /// The kubeconfig of the cluster; there is no default
+        #[arg(long)]
+        kubeconfig: PathBuf,
+        /// Nodes, such as 500 or 5k; two Services a node, 15 endpoints a Service
+        #[arg(long)]
+        size: Size,
+        /// Make Pods for so many of the endpoints
+        #[arg(long, default_value_t = 0)]
+        pods: u32,
+    },
+    /// Run a command against a new control plane and end with its exit code
+    Exec {
+        #[command(flatten)]
+        shape: Shape,
+        /// The command, which gets `KUBECONFIG` and `EVENKEEL_E2E_KUBECONFIG`
+        #[arg(last = true, required = true)]
+        command: Vec<OsString>,
+    },
+}
+
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag")]
+#[derive(Args)]
+struct Shape {
+    /// API servers side by side
+    #[arg(long, default_value_t = 1)]
+    api_servers: usize,
+    /// Leave out the built-in controllers
+    #[arg(long)]
+    no_controller_manager: bool,
+    /// Start the scheduler
+    #[arg(long)]
+    scheduler: bool,
+    /// Start kwok, for nodes annotated kwok.x-k8s.io/node=fake
+    #[arg(long)]
+    kwok: bool,
+    /// Write audit logs
+    #[arg(long)]
+    audit: bool,
+}
+
+impl From<Shape> for Options {
+    fn from(shape: Shape) -> Self {
+        Self {
+            api_servers: shape.api_servers,
+            controller_manager: !shape.no_controller_manager,
+            scheduler: shape.scheduler,
+            kwok: shape.kwok,
+            audit: shape.audit,
+            ..Self::default()
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<ExitCode> {
+    match Cli::parse().action {
+        Action::Build => build(),
+        Action::Up(shape) => up(shape.into()).await,
+        Action::Load {
+            kubeconfig,
+            size,
+            pods,
+        } => fill(&kubeconfig, Size { pods, ..size }).await,
+        Action::Exec { shape, command } => exec(shape.into(), &command).await,
+    }
+}
+
+fn build() -> Result<ExitCode> {
+    for (program, path) in Binaries::find_or_build(&Program::ALL)?.iter() {
+        println!("{} {}", program.file_name(), path.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn up(options: Options) -> Result<ExitCode> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    let plane = ControlPlane::start(options).await?;
+    println!("{}", plane.kubeconfig_path().display());
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => result?,
+        _ = terminated.recv() => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn fill(kubeconfig: &Path, size: Size) -> Result<ExitCode> {
+    let client = client_of(kubeconfig, None).await?;
+    load(&client, &size, |stage| {
+        println!(
+            "{} {} in {:.1} s, {:.0}/s",
+            stage.count,
+            stage.kind,
+            stage.took.as_secs_f64(),
+            stage.rate()
+        );
+    })
+    .await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn exec(options: Options, command: &[OsString]) -> Result<ExitCode> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    let plane = ControlPlane::start(options).await?;
+    let (program, args) = command.split_first().context("no command")?;
+    let mut child = Command::new(program)
+        .args(args)
+        .env("KUBECONFIG", plane.kubeconfig_path())
+        .env(KUBECONFIG_ENV, plane.kubeconfig_path())
+        .kill_on_drop(true)
+        .spawn()
+        .with_context(|| format!("starting {}", program.display()))?;
+    // A ctrl-c reaches the command too, which decides what it means; we stay for its end.
+    let status = loop {
+        tokio::select! {
+            status = child.wait() => break status?,
+            result = tokio::signal::ctrl_c() => result?,
+            _ = terminated.recv() => return Ok(ExitCode::FAILURE),
+        }
+    };
+    Ok(status
+        .code()
+        .and_then(|code| u8::try_from(code).ok())
+        .map_or(ExitCode::FAILURE, ExitCode::from))
+}

@@ -1,0 +1,127 @@
+//! The command lines of the programs of a control plane.
+
+use std::path::Path;
+
+/// Addresses handed out to Services; wide enough for the largest load.
+const SERVICE_RANGE: &str = "10.96.0.0/12";
+
+fn args(list: &[&str]) -> Vec<String> {
+    list.iter().map(|&arg| arg.to_owned()).collect()
+}
+
+/// etcd, as fast as it gets: what it stores need not survive the machine.
+pub(crate) fn etcd(folder: &Path, client: &str, peer: &str) -> Vec<String> {
+    let mut list = args(&[
+        "--unsafe-no-fsync",
+        "--quota-backend-bytes=8589934592",
+        "--log-level=warn",
+    ]);
+    list.extend([
+        format!("--data-dir={}", folder.join("etcd").display()),
+        format!("--listen-client-urls={client}"),
+        format!("--advertise-client-urls={client}"),
+        format!("--listen-peer-urls={peer}"),
+        format!("--initial-advertise-peer-urls={peer}"),
+        format!("--initial-cluster=default={peer}"),
+    ]);
+    list
+}
+
+/// What tells one API server from another.
+pub(crate) struct ApiServer<'a> {
+    pub(crate) index: usize,
+    pub(crate) port: u16,
+    pub(crate) etcd: &'a str,
+    pub(crate) audit_log: Option<&'a Path>,
+    pub(crate) accounts: bool,
+}
+
+/// An API server on the loopback address.
+///
+/// What it advertises is an address for documentation: a loopback address would
+/// be refused as an endpoint, and the machine's own need not exist.
+pub(crate) fn api_server(folder: &Path, server: &ApiServer<'_>) -> Vec<String> {
+    let mut list = args(&[
+        "--bind-address=127.0.0.1",
+        "--authorization-mode=RBAC",
+        "--service-account-issuer=https://kubernetes.default.svc",
+        "--allow-privileged=true",
+        "--max-requests-inflight=2000",
+        "--max-mutating-requests-inflight=1000",
+    ]);
+    let file = |name: &str| folder.join(name).display().to_string();
+    list.extend([
+        format!("--service-cluster-ip-range={SERVICE_RANGE}"),
+        format!("--advertise-address=192.0.2.{}", server.index + 1),
+        format!("--secure-port={}", server.port),
+        format!("--etcd-servers={}", server.etcd),
+        format!("--cert-dir={}", file("certs")),
+        format!("--tls-cert-file={}", file("serving.crt")),
+        format!("--tls-private-key-file={}", file("serving.key")),
+        format!("--client-ca-file={}", file("ca.crt")),
+        format!("--token-auth-file={}", file("tokens.csv")),
+        format!("--service-account-signing-key-file={}", file("accounts.key")),
+        format!("--service-account-key-file={}", file("accounts.pub")),
+    ]);
+    if !server.accounts {
+        // Nobody makes the default ServiceAccount, which Pods would wait for.
+        list.push("--disable-admission-plugins=ServiceAccount".into());
+    }
+    if let Some(log) = server.audit_log {
+        list.push(format!("--audit-policy-file={}", file("audit-policy.yaml")));
+        list.push(format!("--audit-log-path={}", log.display()));
+    }
+    list
+}
+
+/// Every write with its body, every read without.
+pub(crate) const AUDIT_POLICY: &str = "\
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- level: Request
+  verbs: [create, update, patch, delete, deletecollection]
+- level: Metadata
+";
+
+/// The built-in controllers, each under its own account as in a real cluster.
+pub(crate) fn controller_manager(folder: &Path) -> Vec<String> {
+    let mut list = args(&[
+        "--use-service-account-credentials=true",
+        "--leader-elect=false",
+        "--secure-port=0",
+        "--kube-api-qps=500",
+        "--kube-api-burst=1000",
+    ]);
+    let file = |name: &str| folder.join(name).display().to_string();
+    list.extend([
+        format!("--kubeconfig={}", file("controller-manager.kubeconfig")),
+        format!("--service-account-private-key-file={}", file("accounts.key")),
+        format!("--root-ca-file={}", file("ca.crt")),
+    ]);
+    list
+}
+
+/// The scheduler.
+pub(crate) fn scheduler(folder: &Path) -> Vec<String> {
+    let mut list = args(&["--leader-elect=false", "--secure-port=0"]);
+    list.push(format!(
+        "--kubeconfig={}",
+        folder.join("scheduler.kubeconfig").display()
+    ));
+    list
+}
+
+/// kwok plays the kubelet of every node that carries its annotation, and of no
+/// other: nodes applied with a status of their own keep it.
+pub(crate) fn kwok(kubeconfig: &Path) -> Vec<String> {
+    let mut list = args(&[
+        "--manage-all-nodes=false",
+        "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",
+        "--node-lease-duration-seconds=40",
+        "--cidr=10.244.0.1/16",
+    ]);
+    list.push(format!("--kubeconfig={}", kubeconfig.display()));
+    list
+}

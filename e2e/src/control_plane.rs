@@ -1,0 +1,374 @@
+//! A control plane of one's own, on free ports of the loopback address.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use kube::api::{DynamicObject, ObjectMeta, PostParams};
+use kube::{Api, Client};
+use tokio::sync::OnceCell;
+
+use crate::apply;
+use crate::binaries::{Binaries, Program};
+use crate::client::client_of;
+use crate::components;
+use crate::credentials::{self, Credentials, context_name};
+use crate::folder::Folder;
+use crate::options::Options;
+use crate::ports::free_ports;
+use crate::process::Process;
+
+/// Names the kubeconfig of a cluster for [`ControlPlane::shared`] to use instead
+/// of starting one. The usual `KUBECONFIG` is never looked at, so no test can
+/// reach a cluster that was not meant for it.
+pub const KUBECONFIG_ENV: &str = "EVENKEEL_E2E_KUBECONFIG";
+
+/// How long the programs get to be ready; minutes only on an overloaded machine.
+const READY_WITHIN: Duration = Duration::from_secs(90);
+
+/// A running control plane. Dropping it ends its processes; its folder stays
+/// until the end of this process, and for good after a panic.
+#[derive(Debug)]
+pub struct ControlPlane {
+    // In the order in which they are ended: whoever uses another one first.
+    processes: Vec<Process>,
+    folder: Option<Folder>,
+    kubeconfig: PathBuf,
+    api_servers: usize,
+    controller_manager: bool,
+    audit_logs: Vec<PathBuf>,
+}
+
+impl ControlPlane {
+    /// Starts the programs and waits until every API server is ready.
+    ///
+    /// Missing programs are built first, which takes minutes once.
+    pub async fn start(options: Options) -> Result<Self> {
+        if options.api_servers == 0 {
+            bail!("a control plane needs an API server");
+        }
+        let programs = options.programs();
+        let binaries = tokio::task::spawn_blocking(move || Binaries::find_or_build(&programs)).await??;
+        // Ports are free when chosen, and rarely taken before they are used.
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            match Self::start_once(&options, &binaries).await {
+                Err(error) if attempts < 3 && format!("{error:#}").contains("address already in use") => {}
+                done => return done,
+            }
+        }
+    }
+
+    /// The one control plane of this test binary, with default options, or the
+    /// cluster that [`KUBECONFIG_ENV`] names.
+    pub async fn shared() -> Result<&'static Self> {
+        static SHARED: OnceCell<ControlPlane> = OnceCell::const_new();
+        SHARED
+            .get_or_try_init(|| async {
+                match std::env::var_os(KUBECONFIG_ENV) {
+                    Some(path) => Ok(Self::existing(path.into())),
+                    None => Self::start(Options::default()).await,
+                }
+            })
+            .await
+    }
+
+    fn existing(kubeconfig: PathBuf) -> Self {
+        Self {
+            processes: Vec::new(),
+            folder: None,
+            kubeconfig,
+            api_servers: 1,
+            controller_manager: true,
+            audit_logs: Vec::new(),
+        }
+    }
+
+    async fn start_once(options: &Options, binaries: &Binaries) -> Result<Self> {
+        let folder = Folder::new()?;
+        let dir = folder.path().to_owned();
+        let credentials = Credentials::make(&dir)?;
+        let ports = free_ports(options.api_servers + 2)?;
+        let [etcd_port, peer_port, api_ports @ ..] = ports.as_slice() else {
+            bail!("too few ports");
+        };
+        let servers: Vec<_> = api_ports
+            .iter()
+            .map(|port| format!("https://127.0.0.1:{port}"))
+            .collect();
+        let kubeconfig = dir.join("admin.kubeconfig");
+        for (path, identity) in [
+            (kubeconfig.clone(), credentials::ADMIN),
+            (
+                dir.join("controller-manager.kubeconfig"),
+                credentials::CONTROLLER_MANAGER,
+            ),
+            (dir.join("scheduler.kubeconfig"), credentials::SCHEDULER),
+        ] {
+            fs::write(path, credentials.kubeconfig(&identity, &servers)?).context("writing a kubeconfig")?;
+        }
+        let mut this = Self {
+            processes: Vec::new(),
+            folder: Some(folder),
+            kubeconfig,
+            api_servers: options.api_servers,
+            controller_manager: options.controller_manager,
+            audit_logs: Vec::new(),
+        };
+        let etcd = format!("http://127.0.0.1:{etcd_port}");
+        let peer = format!("http://127.0.0.1:{peer_port}");
+        this.run(
+            "etcd",
+            binaries.path(Program::Etcd)?,
+            &components::etcd(&dir, &etcd, &peer),
+        )?;
+        this.run_api_servers(options, binaries, api_ports, &etcd)?;
+        let deadline = Instant::now() + READY_WITHIN;
+        this.until_served(deadline).await?;
+        this.run_clients(options, binaries)?;
+        this.until_controlled(deadline).await?;
+        Ok(this)
+    }
+
+    fn run(&mut self, name: &str, program: &Path, args: &[String]) -> Result<()> {
+        let process = Process::start(name, program, args, self.folder()?)?;
+        self.processes.insert(0, process);
+        Ok(())
+    }
+
+    fn folder(&self) -> Result<&Path> {
+        self.folder
+            .as_ref()
+            .map(Folder::path)
+            .context("this cluster was not started by the test bed")
+    }
+
+    fn run_api_servers(
+        &mut self,
+        options: &Options,
+        binaries: &Binaries,
+        ports: &[u16],
+        etcd: &str,
+    ) -> Result<()> {
+        let dir = self.folder()?.to_owned();
+        if options.audit {
+            fs::write(dir.join("audit-policy.yaml"), components::AUDIT_POLICY)
+                .context("writing the audit policy")?;
+            self.audit_logs = (0..ports.len())
+                .map(|index| dir.join(format!("audit-{index}.jsonl")))
+                .collect();
+        }
+        for (index, &port) in ports.iter().enumerate() {
+            let server = components::ApiServer {
+                index,
+                port,
+                etcd,
+                audit_log: self.audit_logs.get(index).map(PathBuf::as_path),
+                accounts: options.controller_manager,
+            };
+            let mut args = components::api_server(&dir, &server);
+            args.extend(options.api_server_args.iter().cloned());
+            self.run(
+                &format!("kube-apiserver-{index}"),
+                binaries.path(Program::ApiServer)?,
+                &args,
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Starts the programs that use the API. They come after it is ready, as some
+    /// of them give up when it does not answer soon.
+    fn run_clients(&mut self, options: &Options, binaries: &Binaries) -> Result<()> {
+        let dir = self.folder()?.to_owned();
+        if options.controller_manager {
+            let mut args = components::controller_manager(&dir);
+            args.extend(options.controller_manager_args.iter().cloned());
+            self.run(
+                "kube-controller-manager",
+                binaries.path(Program::ControllerManager)?,
+                &args,
+            )?;
+        }
+        if options.scheduler {
+            self.run(
+                "kube-scheduler",
+                binaries.path(Program::Scheduler)?,
+                &components::scheduler(&dir),
+            )?;
+        }
+        if options.kwok {
+            let args = components::kwok(&self.kubeconfig);
+            self.run("kwok", binaries.path(Program::Kwok)?, &args)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for every API server.
+    async fn until_served(&mut self, deadline: Instant) -> Result<()> {
+        for index in 0..self.api_servers {
+            let client = self.client_for(index).await?;
+            while !is_ready(&client).await {
+                self.all_run()?;
+                pause(
+                    deadline,
+                    &format!("API server {index} is not ready"),
+                    &self.kubeconfig,
+                )
+                .await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the controllers to have made the first `ServiceAccount`, without
+    /// which no Pod could be made.
+    async fn until_controlled(&mut self, deadline: Instant) -> Result<()> {
+        if self.controller_manager {
+            let accounts: Api<ServiceAccount> = Api::namespaced(self.client().await?, "default");
+            while accounts.get_opt("default").await?.is_none() {
+                self.all_run()?;
+                pause(deadline, "the controllers are not ready", &self.kubeconfig).await?;
+            }
+        }
+        self.all_run()
+    }
+
+    fn all_run(&mut self) -> Result<()> {
+        for process in &mut self.processes {
+            if let Some(status) = process.ended()? {
+                bail!(
+                    "{} ended with {status}; its last words:\n{}",
+                    process.name(),
+                    process.last_words()
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// The file with the administrator's kubeconfig: one context for each API
+    /// server (`api-0`, `api-1`, ...), the first one current.
+    pub fn kubeconfig_path(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// The text of the administrator's kubeconfig.
+    pub fn kubeconfig(&self) -> Result<String> {
+        fs::read_to_string(&self.kubeconfig).with_context(|| format!("reading {}", self.kubeconfig.display()))
+    }
+
+    /// A client with all rights, without retries of its own, bound to the runtime
+    /// it is made in.
+    pub async fn client(&self) -> Result<Client> {
+        client_of(&self.kubeconfig, None).await
+    }
+
+    /// The same for one of several API servers.
+    pub async fn client_for(&self, api_server: usize) -> Result<Client> {
+        client_of(&self.kubeconfig, Some(context_name(api_server))).await
+    }
+
+    /// Applies every document of a YAML text; see [`apply::apply_yaml`].
+    pub async fn apply_yaml(&self, text: &str) -> Result<Vec<DynamicObject>> {
+        apply::apply_yaml(&self.client().await?, text).await
+    }
+
+    /// Installs the CRDs of a folder; see [`apply::install_crds`].
+    pub async fn install_crds(&self, folder: &Path) -> Result<()> {
+        apply::install_crds(&self.client().await?, folder).await
+    }
+
+    /// The first API server's audit log, one JSON object a line.
+    pub fn audit_log(&self) -> Option<&Path> {
+        self.audit_logs.first().map(PathBuf::as_path)
+    }
+
+    /// The audit events of all API servers so far.
+    pub fn audit_events(&self) -> Result<Vec<serde_json::Value>> {
+        let mut events = Vec::new();
+        for log in &self.audit_logs {
+            let text = fs::read_to_string(log).with_context(|| format!("reading {}", log.display()))?;
+            // A line that is being written is not an event yet.
+            let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+            for line in whole.lines() {
+                events.push(serde_json::from_str(line).context("reading an audit event")?);
+            }
+        }
+        Ok(events)
+    }
+
+    /// The started programs, for tests that look at or end one of them.
+    pub fn processes(&mut self) -> &mut [Process] {
+        &mut self.processes
+    }
+
+    /// The folder with logs and keys, if this control plane was started here.
+    pub fn logs(&self) -> Option<&Path> {
+        self.folder.as_ref().map(Folder::path)
+    }
+
+    /// A new namespace of its own for a test, ready for Pods.
+    pub async fn namespace(&self) -> Result<String> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let client = self.client().await?;
+        let namespace = Namespace {
+            metadata: ObjectMeta {
+                generate_name: Some(format!("test-{number}-")),
+                ..ObjectMeta::default()
+            },
+            ..Namespace::default()
+        };
+        let made = Api::<Namespace>::all(client.clone())
+            .create(&PostParams::default(), &namespace)
+            .await
+            .context("making a namespace")?;
+        let name = made.metadata.name.context("the new namespace has no name")?;
+        let accounts: Api<ServiceAccount> = Api::namespaced(client, &name);
+        let deadline = Instant::now() + READY_WITHIN;
+        while self.controller_manager && accounts.get_opt("default").await?.is_none() {
+            pause(
+                deadline,
+                "the new namespace has no ServiceAccount",
+                &self.kubeconfig,
+            )
+            .await?;
+        }
+        Ok(name)
+    }
+}
+
+impl Drop for ControlPlane {
+    fn drop(&mut self) {
+        self.processes.clear();
+        if let Some(folder) = &self.folder {
+            // The logs may still be wanted, the stored objects are large.
+            drop(fs::remove_dir_all(folder.path().join("etcd")));
+        }
+    }
+}
+
+async fn is_ready(client: &Client) -> bool {
+    let Ok(request) = http::Request::get("/readyz").body(Vec::new()) else {
+        return false;
+    };
+    client.request_text(request).await.is_ok()
+}
+
+async fn pause(deadline: Instant, complaint: &str, kubeconfig: &Path) -> Result<()> {
+    if Instant::now() > deadline {
+        let folder = kubeconfig.parent().unwrap_or(kubeconfig);
+        bail!(
+            "{complaint} after {} s; logs in {}",
+            READY_WITHIN.as_secs(),
+            folder.display()
+        );
+    }
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    Ok(())
+}

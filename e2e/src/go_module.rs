@@ -1,0 +1,132 @@
+//! The Go modules beside this crate, which pin what the test bed runs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+const CILIUM: &str = "github.com/cilium/cilium";
+const KUBERNETES: &str = "k8s.io/kubernetes";
+
+/// One of the Go modules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum GoModule {
+    /// etcd and the Kubernetes programs.
+    ControlPlane,
+    /// The simulator of kubelets.
+    Kwok,
+    /// Nothing to build, only files to read.
+    Cilium,
+}
+
+impl GoModule {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::ControlPlane => "controlplane",
+            Self::Kwok => "kwok",
+            Self::Cilium => "cilium",
+        }
+    }
+
+    pub(crate) fn dir(self) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(self.name())
+    }
+
+    fn go_mod(self) -> Result<String> {
+        let path = self.dir().join("go.mod");
+        fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
+    }
+
+    /// Everything that pins versions, for telling one build from another.
+    pub(crate) fn pinned(self) -> Result<String> {
+        let sums = self.dir().join("go.sum");
+        let sums = fs::read_to_string(&sums).with_context(|| format!("reading {}", sums.display()))?;
+        Ok(self.go_mod()? + &sums)
+    }
+
+    /// Flags for the linker: no debug tables, and the version that a release has.
+    pub(crate) fn linker_flags(self) -> Result<String> {
+        let mut flags = "-s -w".to_owned();
+        if self == Self::ControlPlane {
+            let version = required_version(&self.go_mod()?, KUBERNETES)?;
+            let mut parts = version.trim_start_matches('v').split('.');
+            let (major, minor) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+            for (name, value) in [
+                ("gitVersion", version.as_str()),
+                ("gitMajor", major),
+                ("gitMinor", minor),
+            ] {
+                flags.push_str(" -X k8s.io/component-base/version.");
+                flags.push_str(name);
+                flags.push('=');
+                flags.push_str(value);
+            }
+        }
+        Ok(flags)
+    }
+}
+
+/// The version of Kubernetes the test bed builds, as the API server reports it.
+pub fn kubernetes_version() -> Result<String> {
+    required_version(&GoModule::ControlPlane.go_mod()?, KUBERNETES)
+}
+
+/// The folder of Cilium's own CRD files, downloaded if need be.
+///
+/// They are installed from Go's module cache and never copied, so what the tests
+/// see is what Cilium ships.
+pub fn cilium_crds() -> Result<PathBuf> {
+    let output = Command::new("go")
+        .args(["mod", "download", "-json", CILIUM])
+        .current_dir(GoModule::Cilium.dir())
+        .env("GOWORK", "off")
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .context("starting the go command, which fetches Cilium's module")?;
+    if !output.status.success() {
+        bail!("go mod download {CILIUM} ended with {}", output.status);
+    }
+    let answer: serde_json::Value =
+        serde_json::from_slice(&output.stdout).context("reading the answer of go mod download")?;
+    let dir = answer
+        .get("Dir")
+        .and_then(|dir| dir.as_str())
+        .context("go mod download names no folder")?;
+    Ok(Path::new(dir).join("pkg/k8s/apis/cilium.io/client/crds/v2"))
+}
+
+/// The version a `go.mod` requires of a module.
+fn required_version(go_mod: &str, module: &str) -> Result<String> {
+    go_mod
+        .lines()
+        .filter_map(|line| line.trim().trim_start_matches("require ").strip_prefix(module))
+        .filter_map(|rest| rest.split_whitespace().next())
+        .find(|version| version.starts_with('v'))
+        .map(str::to_owned)
+        .with_context(|| format!("go.mod requires no version of {module}"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn the_version_comes_from_the_requirement_and_not_from_a_command() {
+        let text =
+            "tool (\n\tk8s.io/kubernetes/cmd/kubectl\n)\nrequire k8s.io/kubernetes v1.2.3 // indirect\n";
+        assert_eq!(required_version(text, KUBERNETES).unwrap(), "v1.2.3");
+        assert!(required_version(text, CILIUM).is_err());
+    }
+
+    #[test]
+    fn the_flags_carry_the_version() {
+        let flags = GoModule::ControlPlane.linker_flags().unwrap();
+        assert!(
+            flags.contains(&format!("gitVersion={}", kubernetes_version().unwrap())),
+            "{flags}"
+        );
+    }
+}

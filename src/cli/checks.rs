@@ -1,0 +1,109 @@
+//! `evenkeel checks`
+
+use clap::Args;
+use evenkeel_core::checks::ALL;
+use evenkeel_core::judge::{Case, Check, Severity, Verdict};
+use serde::Serialize;
+
+use super::{End, answer};
+use crate::render::{self, Form};
+
+/// In which form.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Form of the answer
+    #[arg(long, short, value_enum, default_value_t = Form::Table)]
+    output: Form,
+}
+
+/// One check, as shown.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct View {
+    id: &'static str,
+    summary: &'static str,
+    needs: Vec<&'static str>,
+    uses: Vec<&'static str>,
+    reads_data_plane: bool,
+    severities: Severities,
+    needs_agent: bool,
+    needs_policy: bool,
+}
+
+/// How bad its verdicts are, where everything they rest on is known.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Severities {
+    violated: Severity,
+    at_risk: Severity,
+}
+
+fn view(check: &Check) -> View {
+    View {
+        id: check.id,
+        summary: check.summary().trim_start_matches(['#', ' ']),
+        needs: check
+            .needs
+            .iter()
+            .map(evenkeel_core::know::Source::name)
+            .collect(),
+        uses: check
+            .uses
+            .minus(check.needs)
+            .iter()
+            .map(evenkeel_core::know::Source::name)
+            .collect(),
+        reads_data_plane: check.profiles,
+        severities: Severities {
+            violated: (check.severity)(&Verdict::Violated(Case::default())),
+            at_risk: (check.severity)(&Verdict::AtRisk(Case::default())),
+        },
+        needs_agent: false,
+        needs_policy: !check.baseline,
+    }
+}
+
+/// Prints the list.
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
+    let views: Vec<_> = ALL.iter().map(view).collect();
+    let rows = || {
+        views.iter().map(|one| {
+            vec![
+                one.id.to_owned(),
+                format!(
+                    "{}/{}",
+                    one.severities.violated.name(),
+                    one.severities.at_risk.name()
+                ),
+                if one.needs_policy { "yes" } else { "no" }.to_owned(),
+                if one.needs_agent { "yes" } else { "no" }.to_owned(),
+                one.summary.to_owned(),
+            ]
+        })
+    };
+    let heads = ["CHECK", "VIOLATED/AT RISK", "POLICY", "AGENT", "SUMMARY"];
+    answer(&match arguments.output {
+        Form::Json => render::json(&views)?,
+        Form::Yaml => render::yaml(&views)?,
+        Form::Markdown => render::markdown_table(&heads, rows()),
+        Form::Table => render::table(&heads, rows()),
+        Form::Wide => {
+            let heads = [
+                "CHECK",
+                "VIOLATED/AT RISK",
+                "POLICY",
+                "AGENT",
+                "SUMMARY",
+                "NEEDS",
+                "USES",
+            ];
+            let rows = rows().zip(&views).map(|(mut row, one)| {
+                row.push(one.needs.join(", "));
+                row.push(one.uses.join(", "));
+                row
+            });
+            render::table(&heads, rows)
+        }
+    })?;
+    Ok(End::Good)
+}

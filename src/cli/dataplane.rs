@@ -1,0 +1,39 @@
+//! `evenkeel dataplane`: what the nodes effectively do with Service traffic.
+
+use clap::Args;
+
+use super::input::Input;
+use super::{End, answer};
+use crate::render::{self, Form, dataplane};
+
+/// Of what, and in which form.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    input: Input,
+    /// Form of the answer
+    #[arg(long, short, value_enum, default_value_t = Form::Table)]
+    output: Form,
+}
+
+/// Shows it.
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
+    let judged = arguments.input.judge()?;
+    let mut view = dataplane::view(&judged.core, judged.now, judged.findings().unreadable);
+    let wanted = &arguments.input.namespace;
+    if !wanted.is_empty() {
+        view.load_balancers.retain(|one| wanted.contains(&one.namespace));
+    }
+    answer(&match arguments.output {
+        Form::Json => render::json(&view)?,
+        Form::Yaml => render::yaml(&view)?,
+        Form::Table => dataplane::table(&view),
+        Form::Wide => dataplane::wide(&view),
+        Form::Markdown => dataplane::markdown(&view),
+    })?;
+    Ok(if view.unreadable.is_empty() {
+        End::Good
+    } else {
+        End::Unread
+    })
+}

@@ -1,0 +1,100 @@
+//! The command line: one file for each subcommand.
+//!
+//! Answers go to standard output, everything about the run itself to standard error, so that `-o json` stays JSON
+//! whatever happens. Exit codes: 0 is good, 1 is what the command was asked to fail on, 2 is that it could not look.
+
+mod audit;
+mod checks;
+mod completions;
+mod crd;
+mod dataplane;
+mod explain;
+mod input;
+mod path;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// See what nobody looks at in Kubernetes traffic, and never do harm.
+#[derive(Debug, Parser)]
+#[command(name = "evenkeel", version, max_term_width = 100, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Judge a cluster, or files that describe one
+    Audit(audit::Arguments),
+    /// Show what the nodes effectively do with Service traffic, and where each setting comes from
+    #[command(visible_alias = "dp")]
+    Dataplane(dataplane::Arguments),
+    /// Draw one path hop by hop: idle timeouts, keepalives, and what would fix it
+    Path(path::Arguments),
+    /// Explain a check, or one finding in full
+    Explain(explain::Arguments),
+    /// List the checks: what they read and how bad their findings are
+    Checks(checks::Arguments),
+    /// Print the definitions of evenkeel's kinds, for `kubectl apply`
+    Crd(crd::Arguments),
+    /// Print completions for a shell
+    Completions(completions::Arguments),
+}
+
+/// How a command ended, apart from errors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// Good.
+    Good,
+    /// What the command was asked to fail on is there.
+    Failed,
+    /// Something named could not be read.
+    Unread,
+}
+
+impl From<End> for ExitCode {
+    fn from(end: End) -> Self {
+        match end {
+            End::Good => Self::SUCCESS,
+            End::Failed => Self::from(1),
+            End::Unread => Self::from(2),
+        }
+    }
+}
+
+/// Runs the command that the arguments name.
+pub fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Audit(arguments) => audit::run(&arguments),
+        Command::Dataplane(arguments) => dataplane::run(&arguments),
+        Command::Path(arguments) => path::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
+        Command::Checks(arguments) => checks::run(&arguments),
+        Command::Crd(arguments) => crd::run(&arguments),
+        Command::Completions(arguments) => completions::run::<Arguments>(&arguments),
+    };
+    outcome.map_or_else(
+        |error| {
+            note(&format!("error: {error:#}"));
+            End::Unread.into()
+        },
+        ExitCode::from,
+    )
+}
+
+/// Writes an answer. A reader that has gone away (`| head`) is no error.
+fn answer(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Tells of the run itself; where standard error is closed there is nobody to tell.
+fn note(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}

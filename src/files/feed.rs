@@ -1,0 +1,331 @@
+//! From documents into the core.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use evenkeel_core::findings::Unreadable;
+use evenkeel_core::know::Source;
+use evenkeel_core::{Core, Input, checks};
+use serde_json::{Map, Value};
+
+use super::document::{Document, documents};
+use super::route::{Route, route};
+use super::{Options, Report, decode, find, locate};
+use crate::api::{self, Problem, local};
+
+/// The one key of what kube-proxy's `/configz` answers.
+const CONFIGZ: &str = "kubeproxy.config.k8s.io";
+
+/// What is taken from files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Take {
+    /// Whatever they hold.
+    Everything,
+    /// Policies alone; anything else is a mistake.
+    Policies,
+}
+
+/// A core at the receiving end of files.
+pub(super) struct Feed<'a> {
+    core: &'a mut Core,
+    take: Take,
+    options: &'a Options,
+    report: &'a mut Report,
+    /// Sources that were seen: they are complete at the end.
+    seen: BTreeSet<Source>,
+    /// Sources of which a part was lost.
+    torn: Vec<(Source, String)>,
+    homeless: u32,
+}
+
+/// Where a document stands, for messages.
+struct Place<'a> {
+    path: &'a Path,
+    text: String,
+}
+
+impl<'a> Feed<'a> {
+    pub(super) fn new(core: &'a mut Core, take: Take, options: &'a Options, report: &'a mut Report) -> Self {
+        let mut feed = Self {
+            core,
+            take,
+            options,
+            report,
+            seen: BTreeSet::new(),
+            torn: Vec::new(),
+            homeless: 0,
+        };
+        if take == Take::Everything {
+            feed.see(Source::Policies);
+            feed.see(Source::ClusterPolicy);
+        }
+        feed
+    }
+
+    pub(super) fn paths(&mut self, paths: &[PathBuf]) {
+        for path in paths {
+            for file in find::files(path, &mut self.report.problems) {
+                self.file(&file);
+            }
+        }
+        if self.homeless > 0 {
+            self.report.notes.push(format!(
+                "{} objects name no namespace and are taken to be in `{}`",
+                self.homeless, self.options.namespace
+            ));
+            self.homeless = 0;
+        }
+    }
+
+    /// Says which sources are complete, and which are not although they were seen.
+    pub(super) fn finish(mut self) {
+        for source in std::mem::take(&mut self.seen) {
+            self.tell(Input::Synced(source));
+        }
+        for (source, why) in std::mem::take(&mut self.torn) {
+            self.tell(Input::Lost(source, &why));
+        }
+    }
+
+    fn file(&mut self, path: &Path) {
+        let name = find::name(path);
+        let text = match find::bytes(path, self.options.max_file_size).and_then(decode::text) {
+            Ok(text) => text,
+            Err(why) => return self.problem(name, why),
+        };
+        let mut any = false;
+        documents(&text, &mut |document| {
+            any = true;
+            self.document(path, &name, document);
+        });
+        if !any {
+            self.report.notes.push(format!("{name} holds no document"));
+        }
+    }
+
+    fn document(&mut self, path: &Path, name: &str, document: Document) {
+        let at = format!("{name}, document {}", document.number);
+        match document.value {
+            Ok(value) => {
+                let place = Place {
+                    path,
+                    text: format!("{at}, line {}", document.line),
+                };
+                self.value(value, &place, None);
+            }
+            Err(fault) => {
+                if fault.has_slices && self.take == Take::Everything {
+                    let why = format!("{at} was not read in full");
+                    self.torn.push((Source::EndpointSlices, why));
+                }
+                self.problem(format!("{at}, line {}", fault.line), fault.what);
+            }
+        }
+    }
+
+    /// One document or item of a list; `usual` is what a typed list says of items that say nothing themselves.
+    fn value(&mut self, value: Value, place: &Place<'_>, usual: Option<(&str, &str)>) {
+        let mut fields = match value {
+            Value::Object(fields) => fields,
+            Value::Array(items) => return self.items(items, place, None),
+            _ => {
+                let why = "is no object; expected a mapping with apiVersion and kind";
+                return self.problem(place.text.clone(), why);
+            }
+        };
+        if !fields.contains_key("kind") && fields.contains_key(CONFIGZ) {
+            return self.configz(fields, place);
+        }
+        if let Some((version, kind)) = usual {
+            fields.entry("apiVersion").or_insert_with(|| version.into());
+            fields.entry("kind").or_insert_with(|| kind.into());
+        }
+        let text = |key: &str| match fields.get(key) {
+            None | Some(Value::Null) => Ok(String::new()),
+            Some(Value::String(text)) => Ok(text.clone()),
+            Some(other) => Err(format!("{key}: `{other}` is no text")),
+        };
+        match (text("apiVersion"), text("kind")) {
+            (Err(why), _) | (_, Err(why)) => self.problem(place.text.clone(), why),
+            (Ok(_), Ok(kind)) if kind.is_empty() => {
+                self.problem(place.text.clone(), "kind: missing or empty");
+            }
+            (Ok(version), Ok(kind)) => match kind.strip_suffix("List") {
+                Some(item) if fields.contains_key("items") => self.list(fields, place, &version, item),
+                _ => self.object(fields, place, &version, &kind),
+            },
+        }
+    }
+
+    fn list(&mut self, mut fields: Map<String, Value>, place: &Place<'_>, version: &str, item: &str) {
+        let items = match fields.remove("items") {
+            Some(Value::Array(items)) => items,
+            // Go writes an empty list as null.
+            Some(Value::Null) | None => Vec::new(),
+            Some(_) => return self.problem(place.text.clone(), "items: expected a list"),
+        };
+        let typed = match route(version, item) {
+            Route::Object(source, _) => Some(source),
+            _ => None,
+        };
+        if let (Some(source), Take::Everything) = (typed, self.take) {
+            self.see(source);
+            let rest = fields
+                .get("metadata")
+                .and_then(|metadata| metadata.get("continue"));
+            if rest
+                .and_then(Value::as_str)
+                .is_some_and(|token| !token.is_empty())
+            {
+                let why = "is one page of a longer list; get the whole of it";
+                self.torn.push((source, format!("{} {why}", place.text)));
+                self.problem(place.text.clone(), why);
+            }
+        }
+        let usual = (!item.is_empty()).then_some((version, item));
+        self.items(items, place, usual);
+    }
+
+    fn items(&mut self, items: Vec<Value>, place: &Place<'_>, usual: Option<(&str, &str)>) {
+        for (index, item) in items.into_iter().enumerate() {
+            let place = Place {
+                path: place.path,
+                text: format!("{}, items[{index}]", place.text),
+            };
+            if matches!(&item, Value::Array(_)) {
+                self.problem(
+                    place.text,
+                    "is no object; expected a mapping with apiVersion and kind",
+                );
+            } else {
+                self.value(item, &place, usual);
+            }
+        }
+    }
+
+    fn object(&mut self, mut fields: Map<String, Value>, place: &Place<'_>, version: &str, kind: &str) {
+        let route = route(version, kind);
+        let is_policy = matches!(route, Route::Policy | Route::ClusterPolicy);
+        if self.take == Take::Policies && !is_policy {
+            let why = format!("is a {kind}; --policy takes policies alone, the rest is for --from");
+            return self.problem(place.text.clone(), why);
+        }
+        if matches!(route, Route::Object(_, true) | Route::Policy) {
+            self.home(&mut fields);
+        }
+        let at = format!("{} ({})", place.text, show(kind, &fields));
+        match route {
+            Route::Object(source, _) => {
+                self.see(source);
+                self.report.objects += 1;
+                self.fact(source, &Value::Object(fields), at);
+            }
+            Route::Policy | Route::ClusterPolicy => {
+                self.report.objects += 1;
+                self.policy(&Value::Object(fields), &at);
+            }
+            Route::ProxyConfiguration => self.report.notes.push(format!(
+                "{at} is kube-proxy's configuration by itself, and which nodes use it is not known: give the ConfigMap that holds it"
+            )),
+            Route::Ignored => *self.report.ignored.entry(kind.to_owned()).or_default() += 1,
+            Route::Wrong(why) => self.problem(at, why),
+        }
+    }
+
+    fn fact(&mut self, source: Source, object: &Value, at: String) {
+        let json = match serde_json::to_vec(object) {
+            Ok(json) => json,
+            Err(error) => return self.problem(at, error.to_string()),
+        };
+        if let Err(why) = self.core.handle(Input::Object(source, &json)) {
+            self.problem(at, locate::explain(&json, &why.0));
+            self.report.refused.push(why.0);
+        }
+    }
+
+    fn policy(&mut self, draft: &Value, at: &str) {
+        let knows = |id: &str| checks::find(id).is_some();
+        let outcome = local::validate(draft).and_then(|draft| match draft {
+            local::Draft::Policy(policy) => {
+                api::compile(&policy, &knows).map(|policy| Input::Policy(Arc::new(policy)))
+            }
+            local::Draft::Cluster(policy) => {
+                api::compile_cluster(&policy).map(|policy| Input::ClusterPolicy(Some(Arc::new(policy))))
+            }
+        });
+        match outcome {
+            Ok(input) => self.tell(input),
+            Err(problems) => {
+                for problem in &problems {
+                    self.problem(at.to_owned(), Problem::to_string(problem));
+                }
+            }
+        }
+    }
+
+    /// The node is named by the file where it lies in a folder `configz`, as `collect` writes it.
+    fn configz(&mut self, fields: Map<String, Value>, place: &Place<'_>) {
+        if self.take == Take::Policies {
+            return self.problem(place.text.clone(), "is no policy");
+        }
+        let folder = place.path.parent().and_then(Path::file_name);
+        let node = place
+            .path
+            .file_stem()
+            .filter(|_| folder.is_some_and(|name| name == "configz"));
+        let node = node
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        self.report.objects += 1;
+        let body = Value::Object(fields).to_string();
+        self.tell(Input::Configz(&node, &body));
+    }
+
+    /// Gives an object without a namespace one, as `kubectl apply` would.
+    fn home(&mut self, fields: &mut Map<String, Value>) {
+        let Some(Value::Object(metadata)) = fields.get_mut("metadata") else {
+            return;
+        };
+        if matches!(metadata.get("namespace"), None | Some(Value::Null)) {
+            metadata.insert("namespace".into(), self.options.namespace.as_str().into());
+            self.homeless += 1;
+        }
+    }
+
+    fn see(&mut self, source: Source) {
+        if self.seen.insert(source) {
+            self.tell(Input::Begin(source));
+        }
+    }
+
+    /// Inputs other than objects are never refused.
+    fn tell(&mut self, input: Input<'_>) {
+        if let Err(why) = self.core.handle(input) {
+            self.problem("input".into(), why.0);
+        }
+    }
+
+    fn problem(&mut self, source: String, reason: impl Into<String>) {
+        self.report.problems.push(Unreadable {
+            source,
+            reason: reason.into(),
+        });
+    }
+}
+
+/// `Service shop/checkout`, as far as the object says.
+fn show(kind: &str, fields: &Map<String, Value>) -> String {
+    let text = |key: &str| {
+        fields
+            .get("metadata")
+            .and_then(|metadata| metadata.get(key))
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
+    match (text("namespace"), text("name")) {
+        (_, "") => kind.to_owned(),
+        ("", name) => format!("{kind} {name}"),
+        (namespace, name) => format!("{kind} {namespace}/{name}"),
+    }
+}

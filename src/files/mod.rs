@@ -1,0 +1,80 @@
+//! Feeds a core from files: what `--from` and `--policy` name.
+//!
+//! Files are what people happen to have: a pile from `kubectl get -o yaml`, a folder of manifests, half a download.
+//! So nothing that is wrong with one document keeps the others from being read, and nothing is skipped in silence:
+//! every document that was not understood is listed with its file, its number and the place within it. Kinds that
+//! no check reads are only counted.
+//!
+//! What a file does not hold is not known to be absent. A kind that appears nowhere stays missing; one with an
+//! object, or with an explicit empty list, is complete. Our own kinds are the exception: no policy is no policy.
+//! Where a part of the EndpointSlices could not be read, all of them count as lost, because "no endpoint" judged
+//! from half of them would be a false alarm.
+
+mod decode;
+mod document;
+mod feed;
+mod find;
+mod locate;
+mod route;
+mod strict;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use evenkeel_core::Core;
+use evenkeel_core::findings::{FindingList, Unreadable};
+
+use feed::{Feed, Take};
+
+/// How files are read.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The largest file that is read, in bytes.
+    pub max_file_size: u64,
+    /// The namespace of objects that name none.
+    pub namespace: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            max_file_size: 64 << 20,
+            namespace: "default".into(),
+        }
+    }
+}
+
+/// What reading brought, apart from the facts.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// What could not be read, in the order it was met.
+    pub problems: Vec<Unreadable>,
+    /// What a person may want to know, without being wrong.
+    pub notes: Vec<String>,
+    /// How many objects were left aside, by kind.
+    pub ignored: BTreeMap<String, u32>,
+    /// How many objects were read.
+    pub objects: u32,
+    /// The core's own words for objects that it refused; the problems say the same with the file.
+    refused: Vec<String>,
+}
+
+impl Report {
+    /// Lists the problems with files among what could not be read, in place of the core's own words for them.
+    pub fn tell(&self, list: &mut FindingList) {
+        list.unreadable.retain(|one| !self.refused.contains(&one.reason));
+        list.unreadable.extend(self.problems.iter().cloned());
+    }
+}
+
+/// Reads everything below these paths into a core.
+pub fn read(core: &mut Core, paths: &[PathBuf], options: &Options, report: &mut Report) {
+    let mut feed = Feed::new(core, Take::Everything, options, report);
+    feed.paths(paths);
+    feed.finish();
+}
+
+/// Reads drafts of policies into a core that knows the rest; of equal names the draft replaces the stored one.
+pub fn drafts(core: &mut Core, paths: &[PathBuf], options: &Options, report: &mut Report) {
+    Feed::new(core, Take::Policies, options, report).paths(paths);
+}
