@@ -92,12 +92,11 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
             match several_zones(look, &groups) {
                 Ok(true) => {}
                 Ok(false) => continue,
-                // Without the nodes nobody knows whether there are zones at all; it matters where losing one would.
-                Err(one) if minimum > 0 => {
-                    gap = gap.or(Some(one));
+                // Without the nodes nobody knows whether another zone is left; a minimum of 0 needs none.
+                Err(one) => {
+                    gap = gap.or_else(|| (minimum > 0).then_some(one));
                     continue;
                 }
-                Err(_) => continue,
             }
         }
         let (name, size) = groups.fullest(look).unwrap_or_default();

@@ -59,6 +59,10 @@ Do not recycle the backends that look idle, and do not recycle all the old ones 
 in the same second. Do not scale out further: it adds idle backends.
 ";
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "every judge has the signature of the table"
+)]
 fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
     if !has_data_plane(case.service) {
         return Ok(Verdict::NotApplicable(
