@@ -312,6 +312,7 @@ pub(crate) fn l7(name: &str, idle: Option<u32>, request: Option<u32>) -> Hop {
 }
 
 /// A beat of this period.
+#[expect(clippy::unnecessary_wraps, reason = "a field of policies takes it as it is")]
 pub(crate) const fn every(seconds: u32) -> Option<Beat> {
     Some(Beat::Enabled(Some(seconds)))
 }

@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 mod cluster_fixture;
+pub mod balance;
 pub mod conntrack;
 pub mod control_plane;
 #[cfg(test)]
@@ -25,6 +26,10 @@ pub static ALL: &[Check] = &[
     path::ping_floor::CHECK,
     path::netns_gap::CHECK,
     path::deadline_order::CHECK,
+    balance::no_rebalance::CHECK,
+    balance::policy_skew::CHECK,
+    balance::minimum_ready::CHECK,
+    balance::placement_skew::CHECK,
     nodes::cordon_lb::CHECK,
     nodes::zone_disruption::CHECK,
     nodes::dns_headroom::CHECK,

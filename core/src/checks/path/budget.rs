@@ -170,13 +170,12 @@ fn beats(
         }
     };
     let ping = match ping {
-        Some(Beat::Disabled) => Span::never(),
         Some(Beat::Enabled(Some(seconds))) => {
             Span::known(Val::declared(i64::from(seconds), at("ping.intervalSeconds")))
         }
         Some(Beat::Enabled(None)) => Span::unsaid(&at("ping.intervalSeconds")),
         None if path.connection.protocol.has_ping() => Span::unsaid(&at("ping")),
-        None => Span::never(),
+        Some(Beat::Disabled) | None => Span::never(),
     };
     tcp.min(ping)
 }

@@ -86,6 +86,10 @@ fn deadlines(look: &Look<'_>, path: &Path<'_>) -> Vec<Deadline> {
     all
 }
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "every judge has the signature of the table"
+)]
 fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
     if !has_data_plane(path.service) {
         return Ok(Verdict::NotApplicable(
@@ -108,18 +112,13 @@ fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
         .connection
         .longest_request_seconds
         .map(|value| Val::declared(i64::from(value), field.as_str()));
-    let mut risk = None;
-    if let Some(request) = &request {
-        if let Some(case) = cut(&deadlines, request) {
-            return Ok(Verdict::Violated(case));
-        }
+    if let Some(case) = request.as_ref().and_then(|request| cut(&deadlines, request)) {
+        return Ok(Verdict::Violated(case));
     }
-    match out_of_order(&deadlines) {
-        Some(Verdict::Violated(case)) => return Ok(Verdict::Violated(case)),
-        Some(Verdict::AtRisk(case)) => risk = Some(case),
-        _ => {}
+    if let Some(verdict) = out_of_order(&deadlines) {
+        return Ok(verdict);
     }
-    let risk = risk.or_else(|| undeclared(&deadlines, request.as_ref(), &field));
+    let risk = undeclared(&deadlines, request.as_ref(), &field);
     Ok(match risk {
         Some(case) => Verdict::AtRisk(case),
         None if request.is_none() => Verdict::Unknown(Gap::Opaque(

@@ -61,6 +61,10 @@ Zero in kube-proxy's configuration keeps the kernel's value: `ipvs.tcpTimeout: 0
 Do not restart the server or kube-proxy: it cuts the connections that still work.
 ";
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "every judge has the signature of the table"
+)]
 fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
     if !has_data_plane(path.service) {
         return Ok(Verdict::NotApplicable(

@@ -93,6 +93,10 @@ fn ends(look: &Look<'_>, path: &Path<'_>) -> Vec<End> {
     ends
 }
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "every judge has the signature of the table"
+)]
 fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
     if !has_data_plane(path.service) {
         return Ok(Verdict::NotApplicable(

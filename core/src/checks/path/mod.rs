@@ -29,4 +29,6 @@ fn nobody(name: &Arc<str>) -> Arc<str> {
 }
 
 #[cfg(test)]
+mod adversarial;
+#[cfg(test)]
 mod tests;

@@ -1,0 +1,93 @@
+//! Checks of balance that need no traffic: how many backends there are, where they are, and what policy does to their
+//! shares.
+
+pub mod minimum_ready;
+pub mod no_rebalance;
+pub mod placement_skew;
+pub mod policy_skew;
+
+use std::collections::BTreeMap;
+
+use crate::judge::Look;
+use crate::know::{Gap, Known};
+use crate::names::{Key, Name};
+use crate::sources::slice::Endpoint;
+
+/// The backends of a Service that take new connections: ready, serving and not terminating, each once.
+///
+/// A dual-stack Service has a slice for each family and so two addresses for each Pod; the larger family counts, the
+/// fourth version where they are equal.
+pub fn backends(look: &Look<'_>, service: Key) -> Known<Vec<Endpoint>> {
+    let usable = |one: &Endpoint| one.ready && one.serving && !one.terminating;
+    let (four, six): (Vec<_>, Vec<_>) = look
+        .endpoints(service)?
+        .into_iter()
+        .filter(usable)
+        .partition(|one| one.address.is_ipv4());
+    Ok(if six.len() > four.len() { six } else { four })
+}
+
+/// Backends by node or zone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Groups {
+    /// How many backends are at each place.
+    pub sizes: BTreeMap<Name, u32>,
+    /// A backend of which the place is not said, and how many such there are.
+    pub lost: Option<(Endpoint, u32)>,
+}
+
+impl Groups {
+    /// Groups backends by a place; the empty name is none.
+    pub fn by(backends: &[Endpoint], place: impl Fn(&Endpoint) -> Name) -> Self {
+        let mut groups = Self::default();
+        for one in backends {
+            let at = place(one);
+            if at.is_empty() {
+                let count = groups.lost.map_or(0, |held| held.1);
+                groups.lost = Some((groups.lost.map_or(*one, |held| held.0), count + 1));
+            } else {
+                *groups.sizes.entry(at).or_default() += 1;
+            }
+        }
+        groups
+    }
+
+    /// How many backends have no place.
+    pub fn homeless(&self) -> u32 {
+        self.lost.map_or(0, |held| held.1)
+    }
+
+    /// The fullest place and its size; of equal ones the first by text.
+    pub fn fullest(&self, look: &Look<'_>) -> Option<(Name, u32)> {
+        self.pick(look, u32::MAX)
+    }
+
+    /// The emptiest place that has a backend, and its size; of equal ones the first by text.
+    pub fn emptiest(&self, look: &Look<'_>) -> Option<(Name, u32)> {
+        self.pick(look, 0)
+    }
+
+    /// The place whose size is nearest to an end.
+    fn pick(&self, look: &Look<'_>, end: u32) -> Option<(Name, u32)> {
+        self.sizes
+            .iter()
+            .min_by_key(|(name, size)| (end.abs_diff(**size), look.names().text(**name)))
+            .map(|(name, size)| (*name, *size))
+    }
+
+    /// Why the places are not all known.
+    pub fn gap(&self, look: &Look<'_>, service: Key, field: &str) -> Option<Gap> {
+        let (one, count) = self.lost?;
+        Some(Gap::Opaque(
+            format!(
+                "EndpointSlices of {}: {count} ready endpoints, such as {}, have no {field}",
+                look.show(service),
+                one.address
+            )
+            .into(),
+        ))
+    }
+}
+
+#[cfg(test)]
+mod adversarial;

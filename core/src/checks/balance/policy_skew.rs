@@ -1,0 +1,317 @@
+//! `backend-policy-induced-skew`: the uneven shares that a Service's own settings ask for.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::{Groups, backends};
+use crate::engine::has_data_plane;
+use crate::judge::{Case, Check, Evidence, Judge, Look, ServiceCase, Severity, Verdict};
+use crate::know::{Gap, Known, Origin, Reads, Source, Unit, Val};
+use crate::sources::service::{Service, ServiceType};
+use crate::sources::slice::Endpoint;
+
+/// Largest expected share that is no skew yet, in percent of the mean share.
+const EVEN_PERCENT: u64 = 120;
+
+/// The check.
+pub static CHECK: Check = Check {
+    id: "backend-policy-induced-skew",
+    severity: |_| Severity::Info,
+    needs: Reads::of(&[Source::Services, Source::EndpointSlices]),
+    uses: Reads::NONE,
+    profiles: false,
+    baseline: true,
+    judge: Judge::Service(judge),
+    say,
+    advise,
+    doc: DOC,
+};
+
+const DOC: &str = "\
+What a Service's own settings do to the shares of its backends.
+
+Local traffic policies, topology hints and affinity trade an even spread for a short way or for the client's address.
+The uneven load that follows is what was asked for, not a fault; this check says how large it is to be expected, so that
+nobody recycles a Pod for it.
+
+## Formula
+
+With `n` backends over `m` nodes (or zones), each of which gets the same traffic, a backend on a node with `p` of them
+gets `1/(m p)` of it. The largest expected share, divided by the mean `1/n`, is `n / (m * least p)`.
+
+- Above 1.2: AtRisk, info. Causes `ExternalLocal` and `InternalLocal` (by node), `SameNode` (by node), `ZoneHints` (by
+  zone, only where every ready endpoint has a hint: else hints are ignored).
+- `sessionAffinity: ClientIP` and more than one backend: AtRisk, info, cause `ClientAffinity`; in the worst case all
+  clients come from one address.
+- A backend without node makes the expectation by node Unknown.
+
+That every node or zone gets the same traffic is assumed, and so is every verdict of this check.
+
+## What to do
+
+1. Nothing, where the short way is worth it. Read balance against these shares.
+2. Else spread the Pods evenly over nodes or zones: `topologySpreadConstraints`.
+3. For affinity, see what the clients' addresses look like behind NAT or an ingress.
+
+## What not to do
+
+Do not recycle the backends with the larger share: the next ones at the same place get the same.
+";
+
+fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
+    let service = case.service;
+    if !has_data_plane(service) {
+        return Ok(Verdict::NotApplicable(
+            "a headless or ExternalName Service balances nothing",
+        ));
+    }
+    let all = backends(look, case.key)?;
+    if all.len() < 2 {
+        return Ok(Verdict::NotApplicable(
+            "fewer than two backends share the traffic",
+        ));
+    }
+    let laws = laws(look, service, &all);
+    if laws.is_empty() && service.affinity_seconds.is_none() {
+        return Ok(Verdict::NotApplicable(
+            "every client may reach every backend alike",
+        ));
+    }
+    let shown = look.show(case.key);
+    let total = all.len() as u64;
+    let mut gap: Option<Gap> = None;
+    let mut worst: Option<(u64, Case)> = None;
+    for law in laws {
+        if let Some(one) = law.groups.gap(look, case.key, "nodeName") {
+            gap = gap.or(Some(one));
+            continue;
+        }
+        let Some((name, size)) = law.groups.emptiest(look) else {
+            continue;
+        };
+        let places = law.groups.sizes.len() as u64;
+        let percent = (total * 100).div_euclid((places * u64::from(size)).max(1));
+        if total * 100 > EVEN_PERCENT * places * u64::from(size)
+            && worst.as_ref().is_none_or(|held| percent > held.0)
+        {
+            let place = look.names().shared(name);
+            worst = Some((percent, law.case(&shown, total, percent, &place, size)));
+        }
+    }
+    if let Some((_, case)) = worst {
+        return Ok(Verdict::AtRisk(case));
+    }
+    if let Some(seconds) = service.affinity_seconds {
+        return Ok(Verdict::AtRisk(affinity(&shown, total, seconds)));
+    }
+    gap.map_or(Ok(Verdict::Met), Err)
+}
+
+/// One setting that ties traffic to a place.
+struct Law {
+    cause: &'static str,
+    setting: Arc<str>,
+    groups: Groups,
+}
+
+/// The settings of a Service that tie traffic to places.
+fn laws(look: &Look<'_>, service: &Service, all: &[Endpoint]) -> Vec<Law> {
+    let by_node = || Groups::by(all, |one| one.node);
+    let mut laws = Vec::new();
+    let outside = matches!(service.kind, ServiceType::NodePort | ServiceType::LoadBalancer);
+    if service.external_local && outside {
+        laws.push(Law {
+            cause: "ExternalLocal",
+            setting: "externalTrafficPolicy: Local".into(),
+            groups: by_node(),
+        });
+    }
+    if service.internal_local {
+        laws.push(Law {
+            cause: "InternalLocal",
+            setting: "internalTrafficPolicy: Local".into(),
+            groups: by_node(),
+        });
+        return laws;
+    }
+    if look.names().text(service.traffic_distribution) == "PreferSameNode" {
+        laws.push(Law {
+            cause: "SameNode",
+            setting: "trafficDistribution: PreferSameNode".into(),
+            groups: by_node(),
+        });
+        return laws;
+    }
+    // One endpoint without a hint, and proxies ignore them all.
+    let hints = Groups::by(all, |one| one.hint);
+    if hints.lost.is_none() {
+        laws.push(Law {
+            cause: "ZoneHints",
+            setting: "zone hints of every endpoint".into(),
+            groups: hints,
+        });
+    }
+    laws
+}
+
+impl Law {
+    fn case(&self, service: &str, total: u64, percent: u64, place: &Arc<str>, size: u32) -> Case {
+        let slices = format!("EndpointSlices of {service}");
+        let even = if self.cause == "ZoneHints" {
+            "every zone gets the same traffic"
+        } else {
+            "every node with a backend gets the same traffic"
+        };
+        Case::new(
+            self.cause,
+            vec![
+                expected(percent, even),
+                Evidence::text(
+                    "setting",
+                    &Val::declared(self.setting.clone(), format!("Service {service}")),
+                ),
+                Evidence::count("backends", total, slices.as_str()),
+                Evidence::count("places", self.groups.sizes.len(), slices.as_str()),
+                Evidence::text("place", &Val::declared(place.clone(), slices.as_str())),
+                Evidence::count("backendsThere", size, slices),
+            ],
+        )
+    }
+}
+
+fn affinity(service: &str, total: u64, seconds: u32) -> Case {
+    let setting = Val::declared(
+        i64::from(seconds),
+        format!("Service {service} sessionAffinity: ClientIP"),
+    );
+    Case::new(
+        "ClientAffinity",
+        vec![
+            expected(total.saturating_mul(100), "all clients come from one address"),
+            Evidence::number("affinity", Unit::Seconds, &setting),
+            Evidence::count("backends", total, format!("EndpointSlices of {service}")),
+        ],
+    )
+}
+
+/// The largest expected share in percent of the mean.
+fn expected(percent: u64, assuming: &str) -> Evidence {
+    Evidence {
+        origin: Origin::Assumed,
+        ..Evidence::number(
+            "expectedShareOfMean",
+            Unit::Percent,
+            &Val::assumed(
+                i64::try_from(percent).unwrap_or(i64::MAX),
+                format!("assuming that {assuming}"),
+            ),
+        )
+    }
+}
+
+fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let share = case.cite("expectedShareOfMean");
+    if case.cause == "ClientAffinity" {
+        return write!(
+            f,
+            "shares follow the clients' addresses for {}: of {} backends one may get up to {share} of the mean share; this is what was asked for, not a fault",
+            case.cite("affinity"),
+            case.cite("backends"),
+        );
+    }
+    write!(
+        f,
+        "{} makes shares uneven: of {} backends over {} places, {} at {} get up to {share} of the mean share each; this is what was asked for, not a fault",
+        case.cite("setting"),
+        case.cite("backends"),
+        case.show("places"),
+        case.show("backendsThere"),
+        case.show("place"),
+    )
+}
+
+fn advise(case: &Case) -> Vec<String> {
+    let first = "nothing, if the setting is worth it: read the backends' load against these shares".into();
+    let then = match case.cause {
+        "ClientAffinity" => {
+            "see whether many clients share an address behind NAT or an ingress, and whether affinity is needed at all"
+        }
+        "ZoneHints" => {
+            "or spread the Pods over zones: topologySpreadConstraints with topologyKey topology.kubernetes.io/zone"
+        }
+        _ => {
+            "or spread the Pods over nodes: topologySpreadConstraints with topologyKey kubernetes.io/hostname"
+        }
+    };
+    vec![first, then.into()]
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    use crate::checks::fixture::{World, service, slice};
+    use crate::know::Source;
+
+    const ID: &str = "backend-policy-induced-skew";
+    const UNEVEN: &[(&str, &str)] = &[("n1", "a"), ("n1", "a"), ("n1", "a"), ("n2", "b")];
+    const EVEN: &[(&str, &str)] = &[("n1", "a"), ("n1", "a"), ("n2", "b"), ("n2", "b")];
+
+    fn verdict(spec: Value, slice: &Value) -> String {
+        World::complete()
+            .with(Source::Services, &service("api", spec))
+            .with(Source::EndpointSlices, slice)
+            .verdict(ID)
+    }
+
+    #[rstest]
+    #[case::plain(json!({}), UNEVEN, "NotApplicable")]
+    #[case::external(json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local"}), UNEVEN, "AtRisk info ExternalLocal")]
+    #[case::external_even(json!({"type": "NodePort", "externalTrafficPolicy": "Local"}), EVEN, "Met")]
+    #[case::external_without_a_door(json!({"externalTrafficPolicy": "Local"}), UNEVEN, "NotApplicable")]
+    #[case::internal(json!({"internalTrafficPolicy": "Local"}), UNEVEN, "AtRisk info InternalLocal")]
+    #[case::same_node(json!({"trafficDistribution": "PreferSameNode"}), UNEVEN, "AtRisk info SameNode")]
+    #[case::no_hints(json!({"trafficDistribution": "PreferClose"}), UNEVEN, "NotApplicable")]
+    #[case::affinity(json!({"sessionAffinity": "ClientIP"}), EVEN, "AtRisk info ClientAffinity")]
+    #[case::no_node(json!({"internalTrafficPolicy": "Local"}), &[("", "a"), ("n1", "a")], "Unknown unknown")]
+    #[case::one(json!({"internalTrafficPolicy": "Local"}), &[("n1", "a")], "NotApplicable")]
+    #[case::headless(json!({"clusterIP": "None", "internalTrafficPolicy": "Local"}), UNEVEN, "NotApplicable")]
+    fn settings(#[case] spec: Value, #[case] places: &[(&str, &str)], #[case] expected: &str) {
+        let said = verdict(spec, &slice("api", places));
+        // What the baseline does not know it counts and does not tell.
+        let expected = if expected == "Unknown unknown" {
+            "Unknown"
+        } else {
+            expected
+        };
+        assert_eq!(said, expected);
+    }
+
+    #[test]
+    fn the_expected_share_is_told() {
+        let mut world = World::complete()
+            .with(
+                Source::Services,
+                &service("api", json!({"internalTrafficPolicy": "Local"})),
+            )
+            .with(Source::EndpointSlices, &slice("api", UNEVEN));
+        // n = 4, m = 2, least p = 1: n / (m p) = 2.
+        assert!(world.findings(ID)[0].message.contains("up to 200 % "));
+    }
+
+    #[rstest]
+    #[case::all(&["a", "a", "a", "b"], "AtRisk info ZoneHints")]
+    #[case::even(&["a", "a", "b", "b"], "Met")]
+    #[case::one_without(&["a", "a", "a", ""], "NotApplicable")]
+    fn hints_count_only_together(#[case] hints: &[&str], #[case] expected: &str) {
+        let mut one = slice("api", UNEVEN);
+        for (at, hint) in hints.iter().enumerate().filter(|(_, hint)| !hint.is_empty()) {
+            one["endpoints"][at]["hints"] = json!({"forZones": [{"name": hint}]});
+        }
+        assert_eq!(
+            verdict(json!({"trafficDistribution": "PreferClose"}), &one),
+            expected
+        );
+    }
+}
