@@ -211,7 +211,8 @@ impl Engine {
                 .map(|at| (at.1, at.0)),
         );
         self.bad.extend(bad);
-        self.due.extend(again.iter().map(|(at, when)| (*when, at.0, at.1)));
+        self.due
+            .extend(again.iter().map(|(at, when)| (*when, at.0, at.1)));
         self.again.extend(again);
         if tally == Tally::default() {
             self.tallies.remove(&(scope, key));
