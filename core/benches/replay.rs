@@ -2,6 +2,8 @@
 //!
 //! Prints figures and asserts none: machines differ. `cargo bench -p evenkeel-core`.
 
+#![allow(clippy::cast_precision_loss)] // figures for people
+
 use std::alloc::System;
 use std::fmt::Write as _;
 use std::hint::black_box;
@@ -85,7 +87,7 @@ fn main() {
     let start = Watch::start();
     for (at, json) in events(even, odd) {
         give(&mut core, Input::Object(Source::EndpointSlices, json.as_bytes()));
-        if at % 4096 == 0 {
+        if at.is_multiple_of(4096) {
             black_box(&core);
         }
     }
@@ -176,7 +178,7 @@ fn list(core: &mut Core, source: Source, objects: &[String]) {
 /// Slices in an order that no cache likes; each pass over all of them switches between the two forms.
 fn events<'a>(one: &'a [String], other: &'a [String]) -> impl Iterator<Item = (usize, &'a str)> {
     (0..EVENTS).filter_map(move |at| {
-        let forms = if at / SERVICES % 2 == 0 { other } else { one };
+        let forms = if (at / SERVICES).is_multiple_of(2) { other } else { one };
         // 7,919 is prime to the number of slices: every pass names each once.
         Some((at, forms.get(at * 7_919 % SERVICES)?.as_str()))
     })
@@ -268,7 +270,7 @@ fn policy(at: usize) -> Policy {
             name: "main".into(),
             ports: Vec::new(),
             protocol: Protocol::Tcp,
-            longest_silence_seconds: Some(if at % 8 == 0 { 1_200 } else { 60 }),
+            longest_silence_seconds: Some(if at.is_multiple_of(8) { 1_200 } else { 60 }),
             longest_request_seconds: None,
             clients: vec![Client {
                 name: "web".into(),

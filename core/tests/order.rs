@@ -321,7 +321,7 @@ fn policy(at: u8, name: u8, variant: u8) -> Policy {
             connection("calls", Protocol::Grpc, None),
         ],
         remediation: Remediation::default(),
-        exceptions: (variant % 4 == 0)
+        exceptions: variant.is_multiple_of(4)
             .then(|| Exception {
                 check: "path-idle-budget".into(),
                 reason: "known".into(),
@@ -382,15 +382,14 @@ fn apply(core: &mut Core, world: &mut World, step: &Step) {
         }
         Step::Relist(source, mask, round, ends) => {
             let _ = core.handle(Input::Begin(source));
-            let mut at = 0;
             let mut left_out = Vec::new();
-            for (id, thing) in world.things.iter().filter(|(id, _)| id.0 == source) {
-                if mask >> (at % 16) & 1 == 0 {
+            let listed = world.things.iter().filter(|(id, _)| id.0 == source);
+            for (at, (id, thing)) in listed.enumerate() {
+                if (mask >> (at % 16)) & 1 == 0 {
                     feed(core, id, thing);
                 } else {
                     left_out.push(id.clone());
                 }
-                at += 1;
             }
             if round {
                 core.round(now());
