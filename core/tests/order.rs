@@ -321,7 +321,8 @@ fn policy(at: u8, name: u8, variant: u8) -> Policy {
             connection("calls", Protocol::Grpc, None),
         ],
         remediation: Remediation::default(),
-        exceptions: variant.is_multiple_of(4)
+        exceptions: variant
+            .is_multiple_of(4)
             .then(|| Exception {
                 check: "path-idle-budget".into(),
                 reason: "known".into(),
