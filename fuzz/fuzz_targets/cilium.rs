@@ -22,7 +22,10 @@ fuzz_target!(|input: (u8, &str, &str, &str)| {
     }
     let [config, node, labels, annotations] = &parts;
     let version = if pick & 1 == 0 {
-        Ok(Val::declared(Version::new(1, 11 + u32::from(pick >> 4), 9), "image"))
+        Ok(Val::declared(
+            Version::new(1, 11 + u32::from(pick >> 4), 9),
+            "image",
+        ))
     } else {
         Err(Gap::Opaque("no version".into()))
     };
@@ -39,7 +42,9 @@ fuzz_target!(|input: (u8, &str, &str, &str)| {
     if let Ok(merged) = merged {
         let _ = effective(&version, kernel, &|key| merged.get(key));
     }
-    let _ = effective(&version, kernel, &|key| Some((config.get(key)?.clone(), "a".into())));
+    let _ = effective(&version, kernel, &|key| {
+        Some((config.get(key)?.clone(), "a".into()))
+    });
     let eni = Keys::from([("eni_conf".to_owned(), text.to_owned())]);
     let _ = terway::read(&eni, "a", (pick & 8 == 0).then_some(allow), kernel);
     let _ = terway::read(config, "a", None, kernel);

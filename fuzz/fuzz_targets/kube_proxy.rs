@@ -21,7 +21,11 @@ fuzz_target!(|input: (u8, &str)| {
         0 => {
             let (document, flags) = text.split_once('\0').unwrap_or((text, ""));
             args = flags.split('\n').map(str::to_owned).collect::<Vec<_>>();
-            ConfigSource::Document { text: document, place, argv: &args }
+            ConfigSource::Document {
+                text: document,
+                place,
+                argv: &args,
+            }
         }
         1 => {
             if let Ok(line) = command_line(&words) {
@@ -37,6 +41,10 @@ fuzz_target!(|input: (u8, &str)| {
         _ => ConfigSource::Configz { body: text, place },
     };
     if let Ok(settings) = settings(&source, os, version) {
-        let _ = (settings.service_tcp_seconds(), settings.service_udp_seconds(), settings.is_measured());
+        let _ = (
+            settings.service_tcp_seconds(),
+            settings.service_udp_seconds(),
+            settings.is_measured(),
+        );
     }
 });

@@ -13,5 +13,10 @@ fuzz_target!(|text: &str| {
         let whole = Duration::from_seconds(duration.seconds());
         assert_eq!(whole.seconds(), duration.seconds());
     }
-    let _ = (Version::parse(text), Version::of_image(text), image_tag(text), Wall::parse(text));
+    let _ = (
+        Version::parse(text),
+        Version::of_image(text),
+        image_tag(text),
+        Wall::parse(text),
+    );
 });

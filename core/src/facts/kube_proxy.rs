@@ -130,7 +130,7 @@ impl<'a> Installations<'a> {
         }
         match self.config_map {
             Some(key) => Choice::ConfigMap(key),
-            None => [Source::DaemonSets, Source::ConfigMaps]
+            None => [Source::DaemonSets, Source::Pods, Source::ConfigMaps]
                 .into_iter()
                 .find(|source| index.gap(*source).is_some())
                 .map_or(Choice::Nothing, Choice::Unread),

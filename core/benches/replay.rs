@@ -1,0 +1,295 @@
+//! How fast and how small the core is on a large cluster: 5,000 nodes, 10,000 Services, 150,000 endpoints.
+//!
+//! Prints figures and asserts none: machines differ. `cargo bench -p evenkeel-core`.
+
+#![allow(clippy::cast_precision_loss)] // figures for people
+
+use std::alloc::System;
+use std::fmt::Write as _;
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use evenkeel_core::know::{Mono, Now, Source, Wall};
+use evenkeel_core::policy::{
+    Beat, Client, Connection, Door, Policy, Protocol, Remediation, Selector, Server, ServicePick,
+};
+use evenkeel_core::{Core, Input};
+
+#[global_allocator]
+static HEAP: cap::Cap<System> = cap::Cap::new(System, usize::MAX);
+
+const NODES: usize = 5_000;
+const SERVICES: usize = 10_000;
+const ENDPOINTS: usize = 15;
+const NAMESPACES: usize = 100;
+const EVENTS: usize = 100_000;
+
+fn main() {
+    let nodes: Vec<String> = (0..NODES).map(node).collect();
+    let services: Vec<String> = (0..SERVICES).map(service).collect();
+    let slices: [Vec<String>; 2] = [false, true].map(|odd| (0..SERVICES).map(|at| slice(at, odd)).collect());
+    let [even, odd] = &slices;
+    let bytes: usize = even.iter().map(String::len).sum();
+    println!(
+        "world: {NODES} nodes, {SERVICES} Services, {SERVICES} slices of {ENDPOINTS} endpoints and {} bytes",
+        bytes / SERVICES
+    );
+
+    let now = Now {
+        mono: Mono(1_000),
+        wall: Wall(1_800_000_000),
+    };
+    let before = HEAP.allocated();
+    let mut core = Core::default();
+    let start = Watch::start();
+    list(&mut core, Source::Nodes, &nodes);
+    list(&mut core, Source::ConfigMaps, &[config_map()]);
+    list(&mut core, Source::DaemonSets, &[daemon_set()]);
+    for source in [Source::Pods, Source::CiliumNodeConfigs, Source::Namespaces] {
+        list(&mut core, source, &[]);
+    }
+    for source in [Source::Deployments, Source::Webhooks, Source::ClusterPolicy] {
+        list(&mut core, source, &[]);
+    }
+    list(&mut core, Source::Services, &services);
+    give(&mut core, Input::Begin(Source::Policies));
+    for at in 0..NAMESPACES * 2 {
+        give(&mut core, Input::Policy(Arc::new(policy(at))));
+    }
+    give(&mut core, Input::Synced(Source::Policies));
+    let without = HEAP.allocated();
+    let slices_from = Watch::start();
+    list(&mut core, Source::EndpointSlices, even);
+    let slices_took = slices_from.elapsed();
+    let loaded = HEAP.allocated();
+    let load = start.elapsed();
+    let start = Watch::start();
+    core.round(now);
+    let first = start.elapsed();
+    let judged = HEAP.allocated();
+    let summary = core.findings(now).summary;
+    println!("verdicts: {summary:?}");
+    println!(
+        "load: {load:.0?}, of which slices {slices_took:.0?} ({:.0}/s); first round: {first:.0?}",
+        SERVICES as f64 / slices_took.as_secs_f64()
+    );
+    let all = (SERVICES * ENDPOINTS) as f64;
+    println!(
+        "heap: {:.1} bytes per endpoint for slices alone, {:.1} for everything ({} MiB); peak {} MiB",
+        (loaded - without) as f64 / all,
+        (judged - before) as f64 / all,
+        (judged - before) >> 20,
+        (HEAP.max_allocated() - before) >> 20,
+    );
+
+    // Every event is a slice in which one endpoint changed its readiness.
+    let start = Watch::start();
+    for (at, json) in events(even, odd) {
+        give(&mut core, Input::Object(Source::EndpointSlices, json.as_bytes()));
+        if at.is_multiple_of(4096) {
+            black_box(&core);
+        }
+    }
+    let handled = start.elapsed();
+    core.round(now);
+    let start = Watch::start();
+    for (_, json) in events(odd, even) {
+        give(&mut core, Input::Object(Source::EndpointSlices, json.as_bytes()));
+        black_box(core.round(now));
+    }
+    let judged = start.elapsed();
+    println!(
+        "replay: {:.0} changed slices/s handled, {:.0}/s handled and judged one by one",
+        EVENTS as f64 / handled.as_secs_f64(),
+        EVENTS as f64 / judged.as_secs_f64()
+    );
+
+    let start = Watch::start();
+    for _ in 0..EVENTS {
+        black_box(core.round(now));
+    }
+    println!(
+        "round with nothing dirty: {:.0?}",
+        start.elapsed() / EVENTS as u32
+    );
+
+    let start = Watch::start();
+    for at in 0..100 {
+        let json = node(at).replace("\"True\"", "\"Unknown\"");
+        give(&mut core, Input::Object(Source::Nodes, json.as_bytes()));
+        black_box(core.round(now));
+    }
+    println!(
+        "a node changes, handled and judged: {:.1?}",
+        start.elapsed() / 100
+    );
+    let start = Watch::start();
+    for at in 0..20 {
+        let mut changed = policy(at);
+        changed.connections[0].longest_silence_seconds = Some(1_000);
+        give(&mut core, Input::Policy(Arc::new(changed)));
+        black_box(core.round(now));
+    }
+    println!(
+        "a policy changes, handled and judged: {:.1?}",
+        start.elapsed() / 20
+    );
+    let start = Watch::start();
+    black_box(core.findings(now));
+    println!("findings told: {:.1?}", start.elapsed());
+}
+
+/// Time that this thread has run, where the kernel tells, else wall time: other work on the machine does not count.
+struct Watch(Option<Duration>, Instant);
+
+impl Watch {
+    fn start() -> Self {
+        Self(Self::ran(), Instant::now())
+    }
+
+    fn ran() -> Option<Duration> {
+        let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+        Some(Duration::from_nanos(text.split(' ').next()?.parse().ok()?))
+    }
+
+    fn elapsed(&self) -> Duration {
+        match (self.0, Self::ran()) {
+            (Some(from), Some(to)) if to > from => to - from,
+            _ => self.1.elapsed(),
+        }
+    }
+}
+
+fn give(core: &mut Core, input: Input<'_>) {
+    if let Err(why) = core.handle(input) {
+        println!("not understood: {why}");
+    }
+}
+
+fn list(core: &mut Core, source: Source, objects: &[String]) {
+    give(core, Input::Begin(source));
+    for json in objects {
+        give(core, Input::Object(source, json.as_bytes()));
+    }
+    give(core, Input::Synced(source));
+}
+
+/// Slices in an order that no cache likes; each pass over all of them switches between the two forms.
+fn events<'a>(one: &'a [String], other: &'a [String]) -> impl Iterator<Item = (usize, &'a str)> {
+    (0..EVENTS).filter_map(move |at| {
+        let forms = if (at / SERVICES).is_multiple_of(2) { other } else { one };
+        // 7,919 is prime to the number of slices: every pass names each once.
+        Some((at, forms.get(at * 7_919 % SERVICES)?.as_str()))
+    })
+}
+
+fn node(at: usize) -> String {
+    format!(
+        r#"{{"apiVersion":"v1","kind":"Node","metadata":{{"name":"node-{at}","labels":{{
+        "kubernetes.io/os":"linux","kubernetes.io/arch":"amd64","kubernetes.io/hostname":"node-{at}",
+        "node.kubernetes.io/instance-type":"m5.xlarge","topology.kubernetes.io/region":"r",
+        "topology.kubernetes.io/zone":"r{}"}},"resourceVersion":"{at}"}},
+        "spec":{{"providerID":"aws:///r/i-{at}"}},
+        "status":{{"conditions":[{{"type":"MemoryPressure","status":"False"}},
+        {{"type":"Ready","status":"True","lastHeartbeatTime":"2026-11-21T13:00:00Z"}}],
+        "nodeInfo":{{"operatingSystem":"linux","kernelVersion":"6.6.1","kubeletVersion":"v1.33.1"}}}}}}"#,
+        at % 3
+    )
+}
+
+fn service(at: usize) -> String {
+    format!(
+        r#"{{"apiVersion":"v1","kind":"Service","metadata":{{"name":"service-{at}","namespace":"team-{}",
+        "labels":{{"app.kubernetes.io/name":"app-{}","tier":"t{}"}},"resourceVersion":"{at}"}},
+        "spec":{{"type":"ClusterIP","clusterIP":"10.96.{}.{}","selector":{{"app.kubernetes.io/name":"app-{at}"}},
+        "ports":[{{"name":"http","port":80,"targetPort":8080,"protocol":"TCP"}}]}},"status":{{"loadBalancer":{{}}}}}}"#,
+        at % NAMESPACES,
+        at % 50,
+        at / NAMESPACES % 4,
+        at / 256,
+        at % 256
+    )
+}
+
+fn slice(at: usize, odd: bool) -> String {
+    let namespace = at % NAMESPACES;
+    let mut endpoints = String::new();
+    for one in 0..ENDPOINTS {
+        let (comma, host) = (if one == 0 { "" } else { "," }, (at * ENDPOINTS + one) % NODES);
+        let ready = !(odd && one == at % ENDPOINTS);
+        let id = at * ENDPOINTS + one;
+        let _ = write!(
+            endpoints,
+            r#"{comma}{{"addresses":["10.{}.{}.{}"],"conditions":{{"ready":{ready},"serving":{ready},"terminating":false}},
+            "nodeName":"node-{host}","zone":"r{}","targetRef":{{"kind":"Pod","namespace":"team-{namespace}",
+            "name":"service-{at}-7d4b9c6f5-{one:05}","uid":"00000000-0000-0000-0000-{id:012}"}}}}"#,
+            id >> 16,
+            id >> 8 & 255,
+            id & 255,
+            host % 3
+        );
+    }
+    format!(
+        r#"{{"apiVersion":"discovery.k8s.io/v1","kind":"EndpointSlice","metadata":{{"name":"service-{at}-x7k2p",
+        "generateName":"service-{at}-","namespace":"team-{namespace}","uid":"00000000-0000-0000-0001-{at:012}",
+        "resourceVersion":"{}","generation":3,"creationTimestamp":"2026-11-21T13:00:00Z",
+        "labels":{{"kubernetes.io/service-name":"service-{at}",
+        "endpointslice.kubernetes.io/managed-by":"endpointslice-controller.k8s.io"}},
+        "ownerReferences":[{{"apiVersion":"v1","kind":"Service","name":"service-{at}","controller":true}}]}},
+        "addressType":"IPv4","endpoints":[{endpoints}],"ports":[{{"name":"http","port":8080,"protocol":"TCP"}}]}}"#,
+        at * 2 + usize::from(odd)
+    )
+}
+
+fn config_map() -> String {
+    r#"{"metadata":{"name":"kube-proxy","namespace":"kube-system"},"data":{"config.conf":
+    "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\nmode: ipvs\nipvs:\n  tcpTimeout: 0s\n"}}"#
+        .into()
+}
+
+fn daemon_set() -> String {
+    r#"{"metadata":{"name":"kube-proxy","namespace":"kube-system"},"spec":{"template":{"spec":{
+    "containers":[{"name":"kube-proxy","image":"kube-proxy:v1.33.1","command":["kube-proxy",
+    "--config=/var/lib/kube-proxy/config.conf"],"volumeMounts":[{"name":"c","mountPath":"/var/lib/kube-proxy"}]}],
+    "volumes":[{"name":"c","configMap":{"name":"kube-proxy"}}]}}}}"#
+        .into()
+}
+
+/// Two policies for each namespace, together over half of its Services.
+fn policy(at: usize) -> Policy {
+    Policy {
+        namespace: format!("team-{}", at / 2).into(),
+        name: format!("policy-{}", at % 2).into(),
+        services: ServicePick::Selector(Selector {
+            labels: vec![("tier".into(), format!("t{}", at % 2).into())],
+            expressions: Vec::new(),
+        }),
+        balance: None,
+        connections: vec![Connection {
+            name: "main".into(),
+            ports: Vec::new(),
+            protocol: Protocol::Tcp,
+            longest_silence_seconds: Some(if at.is_multiple_of(8) { 1_200 } else { 60 }),
+            longest_request_seconds: None,
+            clients: vec![Client {
+                name: "web".into(),
+                from: Door::Cluster,
+                pods: None,
+                tcp_keepalive: Some(Beat::Disabled),
+                ping: None,
+                idle_timeout_seconds: None,
+                request_timeout_seconds: None,
+                max_connection_age_seconds: None,
+                new_connections_per_second: None,
+            }],
+            server: Server {
+                tcp_keepalive: Some(Beat::Disabled),
+                ..Server::default()
+            },
+            hops: Vec::new(),
+        }],
+        remediation: Remediation::default(),
+        exceptions: Vec::new(),
+    }
+}
