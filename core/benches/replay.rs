@@ -155,7 +155,7 @@ impl Watch {
 
     fn elapsed(&self) -> Duration {
         match (self.0, Self::ran()) {
-            (Some(from), Some(to)) if to > from => to - from,
+            (Some(from), Some(to)) if to > from => to.checked_sub(from).unwrap(),
             _ => self.1.elapsed(),
         }
     }
@@ -178,7 +178,11 @@ fn list(core: &mut Core, source: Source, objects: &[String]) {
 /// Slices in an order that no cache likes; each pass over all of them switches between the two forms.
 fn events<'a>(one: &'a [String], other: &'a [String]) -> impl Iterator<Item = (usize, &'a str)> {
     (0..EVENTS).filter_map(move |at| {
-        let forms = if (at / SERVICES).is_multiple_of(2) { other } else { one };
+        let forms = if (at / SERVICES).is_multiple_of(2) {
+            other
+        } else {
+            one
+        };
         // 7,919 is prime to the number of slices: every pass names each once.
         Some((at, forms.get(at * 7_919 % SERVICES)?.as_str()))
     })

@@ -43,7 +43,7 @@ pub struct Tally {
 /// A verdict that people are told about, and since when it holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Held {
-    /// The verdict: AtRisk, Violated or Unknown.
+    /// The verdict: `AtRisk`, Violated or Unknown.
     pub verdict: Verdict,
     /// Since when.
     pub since: Wall,

@@ -12,7 +12,7 @@ use crate::judge::{Case, Check, Datum, Severity, Subject, Verdict};
 use crate::know::{Gap, Origin, Source, Unit, Wall};
 use crate::names::Key;
 
-/// A verdict other than Met or NotApplicable, as told to people.
+/// A verdict other than Met or `NotApplicable`, as told to people.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Finding {

@@ -114,7 +114,7 @@ impl Evidence {
 /// Why a verdict is bad. Made for bad news only.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Case {
-    /// A stable UpperCamelCase word, for when one check has several causes; may be empty.
+    /// A stable `UpperCamelCase` word, for when one check has several causes; may be empty.
     pub cause: &'static str,
     /// What the verdict rests on.
     pub evidence: Vec<Evidence>,

@@ -2,7 +2,7 @@
 //!
 //! Lists go in pages of [`PAGE`] straight from the response's bytes into rows, several kinds at a time, so that peak
 //! memory is a few pages and not a cluster. What is refused is listed with the right that is missing; its dependents
-//! are Unknown. Pods and ConfigMaps are never listed as a whole: the core says which ones are worth reading.
+//! are Unknown. Pods and `ConfigMaps` are never listed as a whole: the core says which ones are worth reading.
 
 mod list;
 

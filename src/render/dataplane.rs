@@ -233,7 +233,7 @@ pub(crate) fn view(core: &Core, now: Now, unreadable: Vec<Unreadable>) -> View {
     let mut load_balancers: Vec<_> = look
         .services()
         .into_iter()
-        .flat_map(|table| table.iter())
+        .flat_map(evenkeel_core::index::Table::iter)
         .filter(|(_, service)| service.kind == ServiceType::LoadBalancer)
         .map(|(key, service)| balancer(&look, key, service))
         .collect();

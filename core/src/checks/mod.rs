@@ -3,9 +3,9 @@
 //! A check is a pure function of what is known, the policies and now. Its id is part of the API; its page, its metric
 //! label and what `explain` prints come from its file.
 
+pub mod balance;
 #[cfg(test)]
 mod cluster_fixture;
-pub mod balance;
 pub mod conntrack;
 pub mod control_plane;
 #[cfg(test)]

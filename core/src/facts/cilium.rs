@@ -16,7 +16,7 @@ use crate::sources::workload::{DaemonSet, Template};
 /// What a node's Cilium settings depend on.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Choice {
-    /// CiliumNodeConfigs that select the node.
+    /// `CiliumNodeConfigs` that select the node.
     configs: Vec<Key>,
     /// Labels and annotations that configure, where that source is listed.
     own: Vec<(Name, Name)>,
@@ -133,7 +133,7 @@ impl<'a> Installations<'a> {
             if let Some(rest) = word.strip_prefix(flag) {
                 return match rest.strip_prefix('=') {
                     Some(value) => Some(value.to_owned()),
-                    None if rest.is_empty() => words.next().map(|next| next.to_string()),
+                    None if rest.is_empty() => words.next().map(ToString::to_string),
                     None => continue,
                 };
             }

@@ -251,7 +251,7 @@ fn of_container(
     os: &str,
     kubelet: Option<Version>,
 ) -> Known<Settings> {
-    let argv: Vec<String> = container.argv.iter().map(|word| word.to_string()).collect();
+    let argv: Vec<String> = container.argv.iter().map(ToString::to_string).collect();
     let version = Version::of_image(index.names.text(container.image)).or(kubelet);
     let Some(path) = command_line(&argv)?.config()? else {
         let place = super::place(index, owner.0, owner.1);

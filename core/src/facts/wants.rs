@@ -1,6 +1,6 @@
-//! What is worth reading beyond whole lists: single ConfigMaps, and Pods by selector.
+//! What is worth reading beyond whole lists: single `ConfigMaps`, and Pods by selector.
 //!
-//! A live reader never lists all Pods or all ConfigMaps: it first reads what names them, then asks here.
+//! A live reader never lists all Pods or all `ConfigMaps`: it first reads what names them, then asks here.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::sources::workload::DaemonSet;
 /// What to read next.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Wants {
-    /// ConfigMaps by namespace and name.
+    /// `ConfigMaps` by namespace and name.
     pub config_maps: BTreeSet<(String, String)>,
     /// Pods by namespace (empty for all) and label selector, as the API writes it.
     pub pods: BTreeSet<(String, String)>,

@@ -69,13 +69,13 @@ pub struct Index {
     pub(crate) namespaces: Table<crate::sources::namespace::Namespace>,
     /// Pods.
     pub(crate) pods: Table<Pod>,
-    /// DaemonSets.
+    /// `DaemonSets`.
     pub(crate) daemon_sets: Table<DaemonSet>,
     /// Deployments.
     pub(crate) deployments: Table<Deployment>,
-    /// ConfigMaps.
+    /// `ConfigMaps`.
     pub(crate) config_maps: Table<ConfigMap>,
-    /// CiliumNodeConfigs.
+    /// `CiliumNodeConfigs`.
     pub(crate) node_configs: Table<CiliumNodeConfig>,
     /// Webhook configurations.
     pub(crate) webhooks: Table<WebhookConfiguration>,

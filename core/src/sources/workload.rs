@@ -43,7 +43,7 @@ pub struct Template {
     /// Containers, then init containers, whose command or name tells something about the data plane, the control
     /// plane or DNS.
     pub containers: Box<[Container]>,
-    /// Volumes that show ConfigMaps.
+    /// Volumes that show `ConfigMaps`.
     pub volumes: Box<[ConfigVolume]>,
     /// `hostNetwork`.
     pub host_network: bool,
