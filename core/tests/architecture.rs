@@ -131,9 +131,12 @@ fn files() -> Vec<File> {
     paths.sort();
     let files: Vec<File> = paths
         .iter()
-        .filter(|path| !path.ends_with("tests.rs"))
-        // Fixtures are compiled into tests only, where their parent declares them so.
-        .filter(|path| !path.to_string_lossy().ends_with("fixture.rs"))
+        // Files that are declared `#[cfg(test)]` where they are named.
+        .filter(|path| {
+            !["tests.rs", "adversarial.rs", "fixture.rs"]
+                .iter()
+                .any(|name| path.ends_with(name))
+        })
         .map(|path| file(path))
         .collect();
     assert!(files.len() > 20, "the source of the core was not found");

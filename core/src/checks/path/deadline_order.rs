@@ -28,7 +28,7 @@ pub static CHECK: Check = Check {
 };
 
 const DOC: &str = "\
-Every deadline on a path outlives the longest request, and outer ones outlive the inner ones.
+Every deadline outlives the longest request, and an outer deadline every inner one.
 
 A proxy that ends the connection waits for an answer for a time of its own. TCP keepalives and HTTP/2 pings keep tables
 alive, but they are no answer: they never reset a request timeout. Where an inner hop waits longer than an outer one,

@@ -31,7 +31,7 @@ pub static CHECK: Check = Check {
 };
 
 const DOC: &str = "\
-A keepalive without its own time takes it from the Pod's network namespace, not from the node.
+A keepalive without a time of its own takes the Pod's kernel default, not the node's sysctl.
 
 `net.ipv4.tcp_keepalive_time` belongs to a network namespace. Every Pod starts with the kernel's 7200 s, whatever the
 node has: a sysctl set on nodes mends nothing inside of Pods, although `sysctl` on the node shows the new value. A

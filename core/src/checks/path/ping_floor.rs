@@ -128,8 +128,10 @@ fn too_fast(path: &Path<'_>, floor: &Val<i64>) -> Verdict {
     };
     match path.client.ping {
         Some(Beat::Disabled) => Verdict::Met,
-        Some(Beat::Enabled(Some(seconds))) if i64::from(seconds) >= floor.value => Verdict::Met,
         Some(Beat::Enabled(Some(seconds))) => {
+            if i64::from(seconds) >= floor.value {
+                return Verdict::Met;
+            }
             let interval = Evidence::number(
                 "interval",
                 Unit::Seconds,
