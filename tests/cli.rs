@@ -1,5 +1,7 @@
 //! The command line as people use it: the real binary on real files.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // a test that fails is what they are for
+
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
