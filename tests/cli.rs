@@ -1,6 +1,6 @@
 //! The command line as people use it: the real binary on real files.
 
-#![allow(clippy::unwrap_used, clippy::panic)] // a test that fails is what they are for
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::io::Write;
 use std::path::Path;
