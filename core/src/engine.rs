@@ -96,6 +96,8 @@ pub(crate) struct Engine {
     bad: BTreeMap<(Subject, usize), Held>,
     tallies: HashMap<(Scope, Key), Tally>,
     again: BTreeMap<(Subject, usize), i64>,
+    /// The same by time, so that a round finds what is due without going through all.
+    due: BTreeSet<(i64, Subject, usize)>,
 }
 
 /// What one round of judging goes through.
@@ -143,9 +145,10 @@ impl Engine {
                 check.reads().minus(local).meets(dirt.sources)
                     || (check.profiles && fleet_changed)
                     || self
-                        .again
+                        .due
                         .iter()
-                        .any(|(key, when)| key.1 == at && *when <= now.wall.0)
+                        .take_while(|(when, ..)| *when <= now.wall.0)
+                        .any(|(.., check)| *check == at)
             })
     }
 
@@ -160,6 +163,8 @@ impl Engine {
                         .filter(|unit| unit.0 == scope)
                         .map(|unit| unit.1),
                 );
+                // A Service that is gone may have left nothing but bad verdicts, which no tally names.
+                keys.extend(dirt.services.iter().copied());
                 keys.insert(Key::default());
                 keys.into_iter().collect()
             }
@@ -206,6 +211,8 @@ impl Engine {
                 .map(|at| (at.1, at.0)),
         );
         self.bad.extend(bad);
+        self.due
+            .extend(again.iter().map(|(at, when)| (*when, at.0, at.1)));
         self.again.extend(again);
         if tally == Tally::default() {
             self.tallies.remove(&(scope, key));
@@ -235,7 +242,9 @@ impl Engine {
             .filter(inside)
             .collect();
         for at in due {
-            self.again.remove(&at);
+            if let Some(when) = self.again.remove(&at) {
+                self.due.remove(&(when, at.0, at.1));
+            }
         }
         keys.into_iter()
             .filter_map(|at| Some((at, self.bad.remove(&at)?)))
@@ -260,7 +269,7 @@ impl Engine {
 
     /// The earliest second of wall time at which time alone may change a verdict.
     pub(crate) fn again(&self) -> Option<i64> {
-        self.again.values().copied().min()
+        self.due.first().map(|one| one.0)
     }
 }
 
@@ -380,43 +389,16 @@ impl Pass<'_> {
             }
             return;
         }
-        let Some(service) = index.services.get(key) else {
-            return;
-        };
-        for (policy_key, policy) in index.policies_of(key, service) {
-            for connection in &policy.connections {
-                let unknown = [unknown_client()];
-                let clients = if connection.clients.is_empty() {
-                    &unknown[..]
-                } else {
-                    &connection.clients
-                };
-                for port in service
-                    .ports
-                    .iter()
-                    .filter(|port| wanted(&connection.ports, port, index))
-                {
-                    for client in clients {
-                        let subject = Subject::Connection {
-                            service: key,
-                            port: port.port,
-                            policy: policy_key,
-                            connection: index.names.find(&connection.name).unwrap_or_default(),
-                            client: index.names.find(&client.name).unwrap_or_default(),
-                        };
-                        let path = Path {
-                            key,
-                            service,
-                            port,
-                            policy,
-                            connection,
-                            client,
-                        };
-                        self.one(at, check, subject, false, fleet, |look| judge(look, &path));
-                    }
-                }
-            }
-        }
+        for_paths(index, key, |policy_key, path| {
+            let subject = Subject::Connection {
+                service: key,
+                port: path.port.port,
+                policy: policy_key,
+                connection: index.names.find(&path.connection.name).unwrap_or_default(),
+                client: index.names.find(&path.client.name).unwrap_or_default(),
+            };
+            self.one(at, check, subject, false, fleet, |look| judge(look, path));
+        });
     }
 
     fn services(
@@ -491,7 +473,8 @@ impl Pass<'_> {
             check.id
         );
         if let Some(when) = look.again() {
-            self.again.insert((subject, at), when);
+            let held = self.again.entry((subject, at)).or_insert(when);
+            *held = when.min(*held);
         }
         self.note(at, subject, quiet, verdict);
     }
@@ -507,9 +490,66 @@ impl Pass<'_> {
                     .get(&(subject, at))
                     .filter(|held| same_kind(&held.verdict, &verdict));
                 let since = before.map_or(self.now.wall, |held| held.since);
-                self.bad.insert((subject, at), Held { verdict, since });
+                // One number may be two ports, TCP and UDP: the worse of the two is told.
+                match self.bad.get(&(subject, at)) {
+                    Some(held) if weight(&held.verdict) >= weight(&verdict) => {}
+                    _ => drop(self.bad.insert((subject, at), Held { verdict, since })),
+                }
             }
         }
+    }
+}
+
+/// Goes through every declared path to a Service.
+fn for_paths(index: &Index, key: Key, mut each: impl FnMut(Key, &Path<'_>)) {
+    let Some(service) = index.services.get(key) else {
+        return;
+    };
+    for (policy_key, policy) in index.policies_of(key, service) {
+        for connection in &policy.connections {
+            let unknown = [unknown_client()];
+            let clients = if connection.clients.is_empty() {
+                &unknown[..]
+            } else {
+                &connection.clients
+            };
+            for port in service
+                .ports
+                .iter()
+                .filter(|port| wanted(&connection.ports, port, index))
+            {
+                for client in clients {
+                    each(
+                        policy_key,
+                        &Path {
+                            key,
+                            service,
+                            port,
+                            policy,
+                            connection,
+                            client,
+                        },
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Goes through every declared path to a Service, by name.
+pub(crate) fn each_path(index: &Index, namespace: &str, service: &str, mut each: impl FnMut(&Path<'_>)) {
+    if let (Some(namespace), Some(name)) = (index.names.find(namespace), index.names.find(service)) {
+        for_paths(index, Key { namespace, name }, |_, path| each(path));
+    }
+}
+
+/// Which of two verdicts on one subject matters more.
+const fn weight(verdict: &Verdict) -> u8 {
+    match verdict {
+        Verdict::Violated(_) => 3,
+        Verdict::AtRisk(_) => 2,
+        Verdict::Unknown(_) => 1,
+        Verdict::Met | Verdict::NotApplicable(_) => 0,
     }
 }
 

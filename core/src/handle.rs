@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde_json::Value;
 
 use crate::Core;
 use crate::index::{Fresh, Opaque, Table};
@@ -10,7 +10,7 @@ use crate::know::{Reads, Source};
 use crate::names::{Key, Names};
 use crate::policy::{ClusterPolicy, Policy};
 use crate::sources::slice::{SERVICE_NAME, Slice};
-use crate::sources::{Meta, Row, Why};
+use crate::sources::{Row, Why};
 
 /// Something that a feeder learned.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub enum Input<'a> {
     Lost(Source, &'a str),
     /// A policy of a team.
     Policy(Arc<Policy>),
+    /// An object of this source (namespace, name) that its reader refused, and why: policies that do not compile.
+    Refused(Source, &'a str, &'a str, &'a str),
     /// The platform's policy, or that there is none any more.
     ClusterPolicy(Option<Arc<ClusterPolicy>>),
     /// What kube-proxy's `/configz` said on a node; the name is empty when nobody said which.
@@ -47,6 +49,20 @@ impl Core {
             Input::Silent(source) => self.fresh(source, Fresh::Stale),
             Input::Lost(source, why) => self.fresh(source, Fresh::Unreadable(why.into())),
             Input::Policy(policy) => self.policy(policy),
+            Input::Refused(source, namespace, name, why) => {
+                self.gone(source, namespace, name);
+                let names = &mut self.index.names;
+                let key = Key {
+                    namespace: names.intern(namespace),
+                    name: names.intern(name),
+                };
+                let opaque = Opaque {
+                    why: why.into(),
+                    service: crate::names::Name::EMPTY,
+                    unnamed: false,
+                };
+                self.index.opaque.insert((source, key), opaque);
+            }
             Input::ClusterPolicy(policy) => {
                 self.index.cluster_policy = policy;
                 self.touch(Reads::of(&[Source::ClusterPolicy]));
@@ -81,6 +97,7 @@ impl Core {
                 names.intern(&client.name);
             }
         }
+        self.index.opaque.remove(&(Source::Policies, key));
         if self.index.policies.put(key, policy).is_some() {
             self.dirty_namespace(key);
         }
@@ -156,10 +173,7 @@ impl Core {
         };
         let healed = self.index.opaque.remove(&(Source::EndpointSlices, key));
         if let Some(opaque) = &healed {
-            self.dirt.services.insert(Key {
-                name: opaque.service,
-                ..key
-            });
+            self.dirty_opaque(Source::EndpointSlices, key, opaque);
         }
         match self.index.slices.put(key, row) {
             None if healed.is_none() => return Ok(()),
@@ -203,7 +217,10 @@ impl Core {
             Source::Policies => index.policies.begin(),
             Source::ClusterPolicy | Source::Configz => {}
         }
-        index.opaque.retain(|at, _| at.0 != source);
+        // What was not understood stays until the list has ended without naming it.
+        for (_, opaque) in index.opaque.iter_mut().filter(|(at, _)| at.0 == source) {
+            opaque.unnamed = true;
+        }
     }
 
     fn synced(&mut self, source: Source) {
@@ -234,10 +251,36 @@ impl Core {
             Source::Webhooks => !index.webhooks.sweep().is_empty(),
             Source::ClusterPolicy | Source::Configz => false,
         };
-        if swept {
+        if swept | self.sweep_opaque(source) {
             self.touch(Reads::of(&[source]));
         }
         self.fresh(source, Fresh::Complete);
+    }
+
+    /// Forgets what was not understood and is no longer listed; returns whether there was any.
+    fn sweep_opaque(&mut self, source: Source) -> bool {
+        let gone: Vec<Key> = self
+            .index
+            .opaque
+            .iter()
+            .filter(|(at, opaque)| at.0 == source && opaque.unnamed)
+            .map(|(at, _)| at.1)
+            .collect();
+        for key in &gone {
+            if let Some(opaque) = self.index.opaque.remove(&(source, *key)) {
+                self.dirty_opaque(source, *key, &opaque);
+            }
+        }
+        !gone.is_empty()
+    }
+
+    /// Dirties the Services that an object which was not understood may concern.
+    fn dirty_opaque(&mut self, source: Source, key: Key, opaque: &Opaque) {
+        if source == Source::EndpointSlices {
+            let keys = self.index.services.iter().map(|(service, _)| service);
+            let keys = keys.filter(|service| opaque.may_belong(key, *service));
+            self.dirt.services.extend(keys);
+        }
     }
 
     fn gone(&mut self, source: Source, namespace: &str, name: &str) {
@@ -247,16 +290,14 @@ impl Core {
         };
         let index = &mut self.index;
         let opaque = index.opaque.remove(&(source, key));
+        if let Some(opaque) = opaque {
+            self.dirty_opaque(source, key, &opaque);
+        }
+        let index = &mut self.index;
         match source {
             Source::EndpointSlices => {
                 if let Some(row) = index.slices.remove(key) {
                     self.unlink(key, &row);
-                }
-                if let Some(opaque) = opaque {
-                    self.dirt.services.insert(Key {
-                        name: opaque.service,
-                        ..key
-                    });
                 }
             }
             Source::Services => {
@@ -285,42 +326,34 @@ impl Core {
     /// Remembers an object that was not understood, as far as its metadata still tells which it is. What was known of
     /// it before is dropped: an old word is not the present one.
     fn opaque(&mut self, source: Source, json: &[u8], why: &Why) {
-        #[derive(Deserialize)]
-        struct Bare<'a> {
-            #[serde(borrow)]
-            metadata: Meta<'a>,
-        }
-        let bare: Option<Bare<'_>> = serde_json::from_slice(json).ok();
+        // Field by field: what is wrong with one must not hide which object it is.
+        let bare: Value = serde_json::from_slice(json).unwrap_or_default();
+        let text = |at: &str| bare.pointer(at).and_then(Value::as_str).unwrap_or_default();
         let names = &mut self.index.names;
-        let key = bare
-            .as_ref()
-            .and_then(|bare| bare.metadata.key(names).ok())
-            .unwrap_or_default();
+        let key = match text("/metadata/name") {
+            "" => Key::default(),
+            name => Key {
+                // Two kinds of webhook configurations share a table, told apart by their kind.
+                namespace: names.intern(text(if source == Source::Webhooks {
+                    "/kind"
+                } else {
+                    "/metadata/namespace"
+                })),
+                name: names.intern(name),
+            },
+        };
         let service = bare
-            .as_ref()
-            .and_then(|bare| bare.metadata.labels.get(SERVICE_NAME));
-        let service = service.map(|text| names.intern(text)).unwrap_or_default();
+            .pointer("/metadata/labels")
+            .and_then(|labels| labels.get(SERVICE_NAME)?.as_str());
+        let service = names.intern(service.unwrap_or_default());
         let (namespace, name) = (names.shared(key.namespace), names.shared(key.name));
         self.gone(source, &namespace, &name);
-        self.index.opaque.insert(
-            (source, key),
-            Opaque {
-                why: why.0.as_str().into(),
-                service,
-            },
-        );
-        if source == Source::EndpointSlices {
-            if service.is_empty() {
-                let keys = self
-                    .index
-                    .services
-                    .iter()
-                    .map(|(key, _)| key)
-                    .filter(|one| one.namespace == key.namespace);
-                self.dirt.services.extend(keys);
-            } else {
-                self.dirt.services.insert(Key { name: service, ..key });
-            }
-        }
+        let opaque = Opaque {
+            why: why.0.as_str().into(),
+            service,
+            unnamed: false,
+        };
+        self.dirty_opaque(source, key, &opaque);
+        self.index.opaque.insert((source, key), opaque);
     }
 }

@@ -360,6 +360,8 @@ impl<'a> Look<'a> {
         config_maps: crate::sources::config_map::ConfigMap, ConfigMaps;
         /// Webhook configurations.
         webhooks: crate::sources::webhook::WebhookConfiguration, Webhooks;
+        /// Policies of teams.
+        policies: Arc<Policy>, Policies;
     }
 
     /// Deduplicated endpoints of a Service.

@@ -14,6 +14,7 @@ pub mod index;
 pub mod judge;
 pub mod know;
 pub mod names;
+pub mod paths;
 pub mod policy;
 pub mod sources;
 

@@ -8,6 +8,7 @@ mod cluster;
 mod compile;
 mod connections;
 mod crd;
+mod feed;
 pub mod local;
 mod nodes;
 mod policy;
@@ -26,6 +27,7 @@ pub use connections::{
     Client, Connection, Door, Hop, Layer, Ping, Port, Protocol, Server, State, TcpKeepalive,
 };
 pub use crd::{crd_files, crd_yaml, crds};
+pub use feed::{draft, feed};
 pub use nodes::{
     Cascade, CiliumTuning, Conntrack, Cordon, EntriesCeiling, Flap, KernelTuning, Nodes, Pressure, Tuning,
     TuningBounds,

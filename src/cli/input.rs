@@ -1,6 +1,7 @@
 //! Where a command's facts come from: files, or a cluster.
 
 use std::borrow::Cow;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -127,7 +128,7 @@ impl Input {
             context: self.cluster.context.clone(),
             cluster: self.cluster.cluster.clone(),
             user: self.cluster.user.clone(),
-            namespaces: self.namespace.clone(),
+            progress: std::io::stderr().is_terminal(),
         };
         tokio::runtime::Builder::new_current_thread()
             .enable_all()

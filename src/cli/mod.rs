@@ -10,6 +10,7 @@ mod crd;
 mod dataplane;
 mod explain;
 mod input;
+mod path;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -31,6 +32,8 @@ enum Command {
     /// Show what the nodes effectively do with Service traffic, and where each setting comes from
     #[command(visible_alias = "dp")]
     Dataplane(dataplane::Arguments),
+    /// Draw one path hop by hop: idle timeouts, keepalives, and what would fix it
+    Path(path::Arguments),
     /// Explain a check, or one finding in full
     Explain(explain::Arguments),
     /// List the checks: what they read and how bad their findings are
@@ -67,6 +70,7 @@ pub fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Dataplane(arguments) => dataplane::run(&arguments),
+        Command::Path(arguments) => path::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Checks(arguments) => checks::run(&arguments),
         Command::Crd(arguments) => crd::run(&arguments),

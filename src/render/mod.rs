@@ -5,6 +5,7 @@
 
 pub(crate) mod dataplane;
 pub(crate) mod findings;
+pub(crate) mod path;
 
 use std::io::IsTerminal;
 

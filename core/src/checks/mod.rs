@@ -3,12 +3,33 @@
 //! A check is a pure function of what is known, the policies and now. Its id is part of the API; its page, its metric
 //! label and what `explain` prints come from its file.
 
+pub mod conntrack;
+pub mod control_plane;
+#[cfg(test)]
+pub(crate) mod fixture;
+pub mod nodes;
 pub mod path;
 
 use crate::judge::Check;
 
 /// Every check. The order is that of the documentation; nothing else depends on it.
-pub static ALL: &[Check] = &[path::idle_budget::CHECK];
+pub static ALL: &[Check] = &[
+    path::idle_budget::CHECK,
+    conntrack::config_drift::CHECK,
+    conntrack::proxy_bounds::CHECK,
+    conntrack::port_recycle::CHECK,
+    conntrack::ipvs_reuse::CHECK,
+    path::keepalive_order::CHECK,
+    path::ping_floor::CHECK,
+    path::netns_gap::CHECK,
+    path::deadline_order::CHECK,
+    nodes::cordon_lb::CHECK,
+    nodes::zone_disruption::CHECK,
+    nodes::dns_headroom::CHECK,
+    control_plane::detection::CHECK,
+    control_plane::heartbeat::CHECK,
+    control_plane::instances::CHECK,
+];
 
 /// The check of this id.
 pub fn find(id: &str) -> Option<&'static Check> {

@@ -7,11 +7,13 @@
 mod balancer;
 mod cilium;
 mod kube_proxy;
+mod wants;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 pub use balancer::balancer_idle;
+pub use wants::Wants;
 
 use crate::dataplane::Profile;
 use crate::dataplane::profile::{NodeInputs, profile};

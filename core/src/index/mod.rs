@@ -39,6 +39,17 @@ pub struct Opaque {
     pub why: Arc<str>,
     /// For an EndpointSlice the Service it belongs to; else empty.
     pub service: Name,
+    /// Whether a list that has begun since may leave it out.
+    pub(crate) unnamed: bool,
+}
+
+impl Opaque {
+    /// Whether this, an EndpointSlice of that key, may hold endpoints of a Service: where it does not say which
+    /// Service or namespace it is of, it may be of any.
+    pub(crate) fn may_belong(&self, at: Key, service: Key) -> bool {
+        (at.namespace == service.namespace || at.name.is_empty())
+            && (self.service == service.name || self.service.is_empty())
+    }
 }
 
 /// Everything that is known of the cluster.
@@ -112,11 +123,9 @@ impl Index {
         let lost = self
             .opaque
             .range((Source::EndpointSlices, Key::default())..)
-            .find(|(at, opaque)| {
-                at.0 == Source::EndpointSlices
-                    && at.1.namespace == service.namespace
-                    && (opaque.service == service.name || opaque.service.is_empty())
-            });
+            .take_while(|(at, _)| at.0 == Source::EndpointSlices)
+            .filter(|(at, opaque)| opaque.may_belong(at.1, service))
+            .min_by_key(|(at, _)| self.names.text(at.1.name));
         if let Some((at, opaque)) = lost {
             let name = self.names.text(at.1.name);
             return Err(Gap::Opaque(
@@ -128,12 +137,24 @@ impl Index {
             for endpoint in self.slices.get(*key).iter().flat_map(|slice| &slice.endpoints) {
                 // Two slices may disagree for a moment; the usable word wins, whatever order they came in.
                 let held = seen.entry(endpoint.address).or_insert(*endpoint);
-                if rank(endpoint) > rank(held) {
+                if self.rank(endpoint) > self.rank(held) {
                     *held = *endpoint;
                 }
             }
         }
         Ok(seen.into_values().collect())
+    }
+
+    /// How useful an endpoint's word is: ready over serving over neither, with an order of texts behind it that does
+    /// not depend on who came first.
+    fn rank(&self, endpoint: &Endpoint) -> (bool, bool, bool, [&str; 3]) {
+        let text = |name| self.names.text(name);
+        (
+            endpoint.ready,
+            endpoint.serving,
+            !endpoint.terminating,
+            [text(endpoint.node), text(endpoint.zone), text(endpoint.hint)],
+        )
     }
 
     /// The policies that govern a Service, by name.
@@ -172,16 +193,4 @@ impl Index {
             format!("{}/{name}", self.names.text(key.namespace))
         }
     }
-}
-
-/// How useful an endpoint's word is: ready over serving over neither, with a total order behind it.
-fn rank(endpoint: &Endpoint) -> (bool, bool, bool, Name, Name, Name) {
-    (
-        endpoint.ready,
-        endpoint.serving,
-        !endpoint.terminating,
-        endpoint.node,
-        endpoint.zone,
-        endpoint.hint,
-    )
 }

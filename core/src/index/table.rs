@@ -9,8 +9,8 @@ use crate::names::Key;
 /// A relist needs no second copy: [`Table::begin`] opens an epoch, and [`Table::sweep`] removes what it did not name.
 #[derive(Debug)]
 pub struct Table<R> {
-    rows: HashMap<Key, (R, u8)>,
-    epoch: u8,
+    rows: HashMap<Key, (R, u32)>,
+    epoch: u32,
 }
 
 impl<R> Default for Table<R> {

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use crate::judge::{Look, Path};
-use crate::know::{Gap, Val};
+use crate::know::{Gap, Reads, Source, Val};
 use crate::policy::{Beat, Door, Layer};
 use crate::sources::selects;
 use crate::sources::service::Transport;
@@ -16,6 +16,9 @@ use crate::sources::service::Transport;
 /// First probe of a socket that armed keepalive without a time of its own, seconds: `net.ipv4.tcp_keepalive_time`
 /// (Linux `include/net/tcp.h`, `TCP_KEEPALIVE_TIME`). A Pod does not inherit the node's value.
 pub const KERNEL_KEEPALIVE_SECONDS: i64 = 7200;
+
+/// What [`segments`] may read.
+pub const USES: Reads = Reads::of(&[Source::Pods, Source::Nodes]);
 
 /// A time that lies between two ends; `None` is for ever.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +92,21 @@ pub struct Segment {
     pub tables: Vec<Table>,
 }
 
+impl Segment {
+    /// The table that forgets first, of those that are known: an upper bound of the segment's timeout.
+    pub fn tightest(&self) -> Option<(&Table, &Val<i64>)> {
+        self.tables
+            .iter()
+            .filter_map(|table| Some((table, table.idle.as_ref().ok()?)))
+            .min_by_key(|(_, idle)| idle.value)
+    }
+
+    /// Why one of its tables is not known.
+    pub fn gap(&self) -> Option<&Gap> {
+        self.tables.iter().find_map(|table| table.idle.as_ref().err())
+    }
+}
+
 /// The longest silence of the application: the larger of its longest silence (else its longest request) and the time
 /// an idle pooled connection is kept.
 pub fn application_silence(path: &Path<'_>) -> Span {
@@ -147,7 +165,7 @@ fn beats(
             Some(Beat::Enabled(Some(seconds))) => {
                 Span::known(Val::declared(i64::from(seconds), at("tcpKeepalive.idleSeconds")))
             }
-            Some(Beat::Enabled(None)) => Span::known(socket_default(look, path, client)),
+            Some(Beat::Enabled(None)) => socket_default(look, path, client),
             None => Span::unsaid(&at("tcpKeepalive")),
         }
     };
@@ -164,7 +182,9 @@ fn beats(
 }
 
 /// `net.ipv4.tcp_keepalive_time` of the client's Pods: the largest that one of them has, else the kernel's.
-fn socket_default(look: &Look<'_>, path: &Path<'_>, client: bool) -> Val<i64> {
+///
+/// Pods that could not be read may have any value: the kernel's is then only the worst of them.
+fn socket_default(look: &Look<'_>, path: &Path<'_>, client: bool) -> Span {
     let kernel = || {
         Val::default_of(
             KERNEL_KEEPALIVE_SECONDS,
@@ -172,11 +192,26 @@ fn socket_default(look: &Look<'_>, path: &Path<'_>, client: bool) -> Val<i64> {
         )
     };
     let (true, Some(selector)) = (client, &path.client.pods) else {
-        return kernel();
+        return Span::known(kernel());
     };
-    let Ok(pods) = look.pods() else { return kernel() };
+    let pods = match look.pods() {
+        Ok(pods) => pods,
+        Err(gap) => {
+            return Span {
+                best: Some(Val::assumed(
+                    1,
+                    format!("{gap}; they may set net.ipv4.tcp_keepalive_time"),
+                )),
+                worst: Some(Val::assumed(
+                    KERNEL_KEEPALIVE_SECONDS,
+                    format!("kernel default net.ipv4.tcp_keepalive_time; {gap}"),
+                )),
+            };
+        }
+    };
     let names = look.names();
-    pods.iter()
+    let largest = pods
+        .iter()
         .filter(|(key, pod)| {
             key.namespace == path.key.namespace
                 && !pod.ended
@@ -195,8 +230,8 @@ fn socket_default(look: &Look<'_>, path: &Path<'_>, client: bool) -> Val<i64> {
                 )
             })
         })
-        .max_by(|a, b| (a.value, &a.source).cmp(&(b.value, &b.source)))
-        .unwrap_or_else(kernel)
+        .max_by(|a, b| (a.value, &a.source).cmp(&(b.value, &b.source)));
+    Span::known(largest.unwrap_or_else(kernel))
 }
 
 /// The tables of the Service itself: the cloud load balancer where the client comes by it, then the nodes'.

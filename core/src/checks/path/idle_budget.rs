@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use super::budget::{Segment, Table, segments};
+use super::budget::{Segment, Table, USES, segments};
 use crate::engine::has_data_plane;
 use crate::judge::{Case, Check, Datum, Evidence, Judge, Look, Path, Severity, Verdict};
-use crate::know::{Gap, Known, Reads, Source, Unit, Val};
+use crate::know::{Known, Reads, Source, Unit, Val};
 
 /// The check.
 pub static CHECK: Check = Check {
@@ -18,7 +18,7 @@ pub static CHECK: Check = Check {
         }
     },
     needs: Reads::of(&[Source::Services, Source::Policies]),
-    uses: Reads::of(&[Source::Pods, Source::Nodes]),
+    uses: USES,
     profiles: true,
     baseline: false,
     judge: Judge::Path(judge),
@@ -103,17 +103,7 @@ fn nears(silence: Option<&Val<i64>>, timeout: i64) -> bool {
 }
 
 fn judge_segment(segment: &Segment) -> Verdict {
-    let mut tightest: Option<(&Table, &Val<i64>)> = None;
-    let mut gap: Option<&Gap> = None;
-    for table in &segment.tables {
-        match &table.idle {
-            Ok(idle) if tightest.is_none_or(|held| idle.value < held.1.value) => {
-                tightest = Some((table, idle))
-            }
-            Ok(_) => {}
-            Err(one) => gap = gap.or(Some(one)),
-        }
-    }
+    let tightest = segment.tightest();
     let silence = &segment.silence;
     let (best, worst) = (silence.best.as_ref(), silence.worst.as_ref());
     if let Some((table, idle)) = tightest {
@@ -124,7 +114,7 @@ fn judge_segment(segment: &Segment) -> Verdict {
             return Verdict::AtRisk(case("KeepaliveNotDeclared", segment, table, idle, worst));
         }
     }
-    if let Some(gap) = gap {
+    if let Some(gap) = segment.gap() {
         return Verdict::Unknown(gap.clone());
     }
     match tightest {

@@ -1,4 +1,32 @@
 //! Checks of one path: a client, the hops, the Service, a server.
 
 pub mod budget;
+pub mod deadline_order;
 pub mod idle_budget;
+pub mod keepalive_order;
+pub mod netns_gap;
+pub mod ping_floor;
+
+use std::sync::Arc;
+
+use crate::judge::Path;
+
+/// Where a field of the connection under judgement is declared.
+fn declared(path: &Path<'_>, field: &str) -> String {
+    format!(
+        "policy {}/{} {}.{field}",
+        path.policy.namespace, path.policy.name, path.connection.name
+    )
+}
+
+/// What a client is called that has no name.
+fn nobody(name: &Arc<str>) -> Arc<str> {
+    if name.is_empty() {
+        "client".into()
+    } else {
+        name.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,43 @@
+# The steps of development. `make demo` and `make test` are all that a fresh machine needs; both install nothing but
+# Go modules and crates. `make setup` names the system packages where a tool is missing.
+CARGO ?= cargo
+.PHONY: demo test setup bed lint unit e2e fuzz bench bless
+
+demo: setup bed
+	$(CARGO) build --locked -p evenkeel -p evenkeel-e2e
+	$(CARGO) run --locked -q -p evenkeel-e2e --bin evenkeel-demo
+
+test: setup lint bed
+	$(CARGO) test --locked --workspace
+
+# What cannot be built from crates or Go modules.
+setup:
+	@for tool in cargo go setpriv; do command -v $$tool >/dev/null || { echo "missing: $$tool (Debian: rustup, golang, util-linux)"; exit 1; }; done
+
+# The control plane's binaries, from Go modules, once.
+bed:
+	$(CARGO) run --locked -q -p evenkeel-e2e --bin evenkeel-bed -- build
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --locked --workspace --no-deps
+
+unit:
+	$(CARGO) test --locked -p evenkeel-core -p evenkeel
+
+e2e: bed
+	$(CARGO) test --locked -p evenkeel-e2e
+
+# Generated files: CRDs, docs of checks.
+bless:
+	EVENKEEL_BLESS=1 $(CARGO) test --locked -p evenkeel --test crds
+	EVENKEEL_BLESS=1 $(CARGO) test --locked -p evenkeel-core --test check_docs
+
+# Needs a nightly toolchain; installs cargo-fuzz.
+fuzz:
+	command -v cargo-fuzz >/dev/null || $(CARGO) install --locked cargo-fuzz
+	cd fuzz && for target in $$(cargo +nightly fuzz list); do cargo +nightly fuzz run $$target -- -max_total_time=60 || exit 1; done
+
+bench:
+	$(CARGO) bench --locked -p evenkeel-core

@@ -1,0 +1,238 @@
+//! `proxy-config-drift`: every kube-proxy runs with the configuration that is written down.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::dataplane::kube_proxy::command_line;
+use crate::judge::{Case, Check, Evidence, Judge, Look, Severity, Verdict};
+use crate::know::{Gap, Known, Reads, Source, Unit, Val};
+use crate::names::{Key, Names};
+use crate::sources::workload::{Container, Pod};
+
+/// The check.
+pub static CHECK: Check = Check {
+    id: "proxy-config-drift",
+    severity: |_| Severity::Warning,
+    needs: Reads::of(&[Source::Pods]),
+    uses: Reads::of(&[Source::ConfigMaps]),
+    profiles: false,
+    baseline: true,
+    judge: Judge::Cluster(judge),
+    say,
+    advise,
+    doc: DOC,
+};
+
+const DOC: &str = "\
+Every kube-proxy runs with the configuration that is written down.
+
+kube-proxy reads the file named by `--config` once, when it starts. Who edits its ConfigMap changes what the next
+kube-proxy does, not what the running ones do: nodes that restart later behave differently from their neighbours, and
+what one reads in the ConfigMap is true of none or of some.
+
+## Formula
+
+For every kube-proxy Pod whose `--config` lies in a ConfigMap volume: `written` is the latest time in the ConfigMap's
+`metadata.managedFields`, `started` the Pod's `status.startTime`.
+
+- `written > started`: AtRisk, with the number of such nodes. It is not Violated because neither a restart of the
+  container within its Pod nor an edit that changed no setting can be told from these times.
+- A Pod or ConfigMap without such a time, or a file that lies on the node itself: Unknown, unless another Pod decides.
+- kube-proxy with flags only is not judged: a change of flags makes new Pods.
+
+`kubectl get -o yaml` leaves managed fields out; add `--show-managed-fields` when you save objects for an audit.
+
+## What to do
+
+1. Compare the running configuration (`/configz` on the node) with the ConfigMap.
+2. Restart the kube-proxy of one node, look at its traffic, then roll the DaemonSet out slowly.
+
+## What not to do
+
+Do not restart every kube-proxy at once: each of them rewrites all rules when it starts.
+";
+
+fn judge(look: &Look<'_>) -> Known<Verdict> {
+    let names = look.names();
+    let mut drift = Drift::default();
+    let mut gap = None;
+    for (key, pod) in look.pods()?.iter().filter(|(_, pod)| !pod.ended) {
+        for container in pod.template.containers.iter().filter(|one| runs(one, names)) {
+            match lag(look, key, pod, container) {
+                Ok(None) => drift.flags_only += 1,
+                Ok(Some(found)) => drift.add(&found, names.shared(pod.node)),
+                // Rows have no order: of several gaps the first by text is told.
+                Err(one) => gap = least(gap, one),
+            }
+        }
+    }
+    if let Some(worst) = &drift.worst {
+        return Ok(Verdict::AtRisk(drift.case(worst)));
+    }
+    if let Some(gap) = gap {
+        return Err(gap);
+    }
+    Ok(if drift.judged > 0 {
+        Verdict::Met
+    } else if drift.flags_only > 0 {
+        Verdict::NotApplicable("kube-proxy takes its settings from flags")
+    } else {
+        Verdict::NotApplicable("no kube-proxy Pod was found")
+    })
+}
+
+fn least(held: Option<Gap>, one: Gap) -> Option<Gap> {
+    match held {
+        Some(held) if held.to_string() <= one.to_string() => Some(held),
+        _ => Some(one),
+    }
+}
+
+/// How much younger a ConfigMap is than the Pod that reads it, in seconds; negative when it is older.
+struct Lag {
+    seconds: i64,
+    config_map: Arc<str>,
+}
+
+#[derive(Default)]
+struct Drift {
+    judged: usize,
+    flags_only: usize,
+    pods: usize,
+    nodes: BTreeSet<Arc<str>>,
+    worst: Option<Lag>,
+}
+
+impl Drift {
+    fn add(&mut self, found: &Lag, node: Arc<str>) {
+        self.judged += 1;
+        if found.seconds <= 0 {
+            return;
+        }
+        self.pods += 1;
+        self.nodes.insert(node);
+        let longer = self
+            .worst
+            .as_ref()
+            .is_none_or(|held| (held.seconds, &held.config_map) < (found.seconds, &found.config_map));
+        if longer {
+            self.worst = Some(Lag {
+                seconds: found.seconds,
+                config_map: found.config_map.clone(),
+            });
+        }
+    }
+
+    fn case(&self, worst: &Lag) -> Case {
+        let sample: Vec<&str> = self.nodes.iter().take(3).map(|name| &**name).collect();
+        let pods = "Pods of kube-proxy, status.startTime";
+        Case::new(
+            "",
+            vec![
+                Evidence::count("staleNodes", self.nodes.len(), pods),
+                Evidence::count("judgedPods", self.judged, pods),
+                Evidence::text("nodes", &Val::declared(sample.join(", ").into(), pods)),
+                Evidence::text(
+                    "configMap",
+                    &Val::declared(worst.config_map.clone(), "volume of the Pod"),
+                ),
+                Evidence::number(
+                    "writtenAfterStart",
+                    Unit::Seconds,
+                    &Val::declared(
+                        worst.seconds,
+                        format!("ConfigMap {} metadata.managedFields", worst.config_map),
+                    ),
+                ),
+            ],
+        )
+    }
+}
+
+/// Whether a container is kube-proxy, whatever stands before it on its command line.
+fn runs(container: &Container, names: &Names) -> bool {
+    let base = |word: &str| {
+        word.rsplit(['/', '\\'])
+            .next()
+            .is_some_and(|last| last.starts_with("kube-proxy"))
+    };
+    let arguments_only = container.argv.first().is_none_or(|first| first.starts_with('-'));
+    let image = names.text(container.image);
+    let named = names.text(container.name) == "kube-proxy" || image.contains("/kube-proxy");
+    let replaced = |word: &str| word.contains("kube-proxy-replacement");
+    container.argv.iter().any(|word| {
+        !replaced(word)
+            && if word.contains(char::is_whitespace) {
+                word.split_whitespace().any(base)
+            } else {
+                base(word)
+            }
+    }) || (arguments_only && named)
+}
+
+/// How much younger its ConfigMap is than a Pod; `None` when it takes its settings from flags.
+fn lag(look: &Look<'_>, key: Key, pod: &Pod, container: &Container) -> Known<Option<Lag>> {
+    let argv: Vec<String> = container.argv.iter().map(ToString::to_string).collect();
+    let Some(path) = command_line(&argv)?.config()? else {
+        return Ok(None);
+    };
+    let place = || format!("Pod {}", look.show(key));
+    let volume = container
+        .mounts
+        .iter()
+        .filter(|(at, _)| under(&path, at))
+        .max_by_key(|(at, _)| at.len())
+        .and_then(|(_, name)| pod.template.volumes.iter().find(|volume| volume.name == *name))
+        .ok_or_else(|| Gap::Opaque(format!("{}: --config {path} lies in no ConfigMap", place()).into()))?;
+    let config_map = Key {
+        namespace: key.namespace,
+        name: volume.config_map,
+    };
+    let shown = look.show(config_map);
+    let row = look.config_maps()?.get(config_map).ok_or_else(|| {
+        Gap::Opaque(format!("ConfigMap {shown}, which {} reads, is not there", place()).into())
+    })?;
+    let written = row.written.ok_or_else(|| {
+        Gap::Opaque(
+            format!("ConfigMap {shown} does not tell when it was written (metadata.managedFields)").into(),
+        )
+    })?;
+    let started = pod.started.ok_or_else(|| {
+        Gap::Opaque(format!("{} does not tell when it started (status.startTime)", place()).into())
+    })?;
+    Ok(Some(Lag {
+        seconds: written.0.saturating_sub(started.0),
+        config_map: shown.into(),
+    }))
+}
+
+/// Whether a path lies at or below a mount.
+fn under(path: &str, mount: &str) -> bool {
+    path.strip_prefix(mount.trim_end_matches('/'))
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(
+        f,
+        "kube-proxy on {} nodes ({}) started before its configuration was last written, by up to {} ({}): it runs \
+         with what stood there before",
+        case.show("staleNodes"),
+        case.show("nodes"),
+        case.show("writtenAfterStart"),
+        case.show("configMap"),
+    )
+}
+
+fn advise(case: &Case) -> Vec<String> {
+    vec![
+        format!(
+            "compare what runs with what is written: /configz of kube-proxy on one of {}, and ConfigMap {}",
+            case.show("nodes"),
+            case.show("configMap"),
+        ),
+        "if they differ, restart kube-proxy on one node, watch its traffic, then roll the others out slowly"
+            .into(),
+    ]
+}

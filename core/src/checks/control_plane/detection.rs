@@ -1,0 +1,273 @@
+//! `detection-vs-grace`: a client notices a dead connection before its node is declared lost.
+
+use std::fmt;
+
+use crate::dataplane::duration::GoDuration;
+use crate::dataplane::version::Version;
+use crate::judge::{Case, Check, Evidence, Judge, Look, Severity, Verdict};
+use crate::know::{Gap, Known, Origin, Reads, Source, Unit, Val};
+use crate::names::Names;
+use crate::policy::ControlPlanePolicy;
+use crate::sources::workload::Container;
+
+/// Silence after which a client of the API server sends a ping, seconds: `HTTP2_READ_IDLE_TIMEOUT_SECONDS` in
+/// k8s.io/apimachinery `pkg/util/net/http.go`.
+const READ_IDLE_SECONDS: i64 = 30;
+/// How long it waits for the answer, seconds: `HTTP2_PING_TIMEOUT_SECONDS`, in the same file.
+const PING_TIMEOUT_SECONDS: i64 = 15;
+/// The flag of kube-controller-manager that says how long a node may be silent.
+const FLAG: &str = "node-monitor-grace-period";
+
+/// The check.
+pub static CHECK: Check = Check {
+    id: "detection-vs-grace",
+    severity: |verdict| {
+        if matches!(verdict, Verdict::Violated(_)) {
+            Severity::Warning
+        } else {
+            Severity::Info
+        }
+    },
+    needs: Reads::of(&[Source::ClusterPolicy]),
+    uses: Reads::of(&[Source::Pods, Source::Nodes]),
+    profiles: false,
+    baseline: true,
+    judge: Judge::Cluster(judge),
+    say,
+    advise,
+    doc: DOC,
+};
+
+const DOC: &str = "\
+A client notices a dead connection before its node is declared lost.
+
+When the connection between kubelets and the API server dies without a word (a load balancer that went away, a table
+that was cleared), a kubelet notices by an HTTP/2 ping that nobody answers. If the control plane loses patience first,
+healthy nodes become NotReady together, and their Pods leave the endpoints.
+
+## Formula
+
+`detection = read idle + ping timeout`, 30 s + 15 s by the default of Kubernetes' client library; `grace` is
+`--node-monitor-grace-period` of kube-controller-manager, by default 50 s since 1.32 and 40 s before.
+
+- `detection >= grace` and the grace is written in the flag or declared: Violated;
+- the same with a default or an assumed value: AtRisk;
+- a read idle time of 0 switches the ping off: it is never noticed.
+
+`controlPlane.assume` of the ClusterTrafficHealthPolicy is used where a value cannot be read: always for the clients'
+times, and for the grace where no kube-controller-manager Pod is to be seen. Without it the default of the newest
+kubelet's version is assumed.
+
+## What to do
+
+1. Raise `--node-monitor-grace-period` above the detection time, or upgrade to 1.32 or later.
+2. On a managed control plane declare what the provider runs in `controlPlane.assume`.
+
+## What not to do
+
+Do not lower the grace period to fail over faster: it makes every hiccup of the control plane a loss of nodes.
+";
+
+fn judge(look: &Look<'_>) -> Known<Verdict> {
+    let assume = look
+        .cluster_policy()?
+        .map(|policy| policy.control_plane)
+        .unwrap_or_default();
+    let read_idle = client(
+        assume.http2_read_idle_seconds,
+        READ_IDLE_SECONDS,
+        "http2ReadIdleSeconds",
+    );
+    let ping = client(
+        assume.http2_ping_timeout_seconds,
+        PING_TIMEOUT_SECONDS,
+        "http2PingTimeoutSeconds",
+    );
+    let Some(grace) = grace(look, assume)? else {
+        return Ok(Verdict::NotApplicable("the cluster has no node"));
+    };
+    let detection = read_idle.value.saturating_add(ping.value);
+    let never = read_idle.value == 0;
+    if !never && detection < grace.value {
+        return Ok(Verdict::Met);
+    }
+    let mut evidence = vec![
+        Evidence::number("grace", Unit::Seconds, &grace),
+        Evidence::number("readIdle", Unit::Seconds, &read_idle),
+        Evidence::number("pingTimeout", Unit::Seconds, &ping),
+    ];
+    if !never {
+        let origin = read_idle.origin.max(ping.origin);
+        let detection = Val {
+            value: detection,
+            origin,
+            source: "readIdle + pingTimeout".into(),
+        };
+        evidence.push(Evidence::number("detection", Unit::Seconds, &detection));
+    }
+    let sure = grace.origin <= Origin::Declared && read_idle.origin.max(ping.origin) < Origin::Assumed;
+    let case = Case::new(
+        if never {
+            "NeverDetected"
+        } else {
+            "DetectionTooSlow"
+        },
+        evidence,
+    );
+    Ok(if sure {
+        Verdict::Violated(case)
+    } else {
+        Verdict::AtRisk(case)
+    })
+}
+
+/// A time of the clients: what the platform says, else the default of the library.
+fn client(said: Option<u32>, default: i64, field: &str) -> Val<i64> {
+    match said {
+        Some(seconds) => Val::declared(i64::from(seconds), assumed_at(field)),
+        None => Val::default_of(default, "default of k8s.io/apimachinery pkg/util/net/http.go"),
+    }
+}
+
+fn assumed_at(field: &str) -> String {
+    format!("ClusterTrafficHealthPolicy spec.controlPlane.assume.{field}")
+}
+
+/// How long a node may be silent, seconds; `None` without any node.
+fn grace(look: &Look<'_>, assume: ControlPlanePolicy) -> Known<Option<Val<i64>>> {
+    let declared = assume
+        .node_monitor_grace_seconds
+        .map(|seconds| Val::declared(i64::from(seconds), assumed_at("nodeMonitorGraceSeconds")));
+    match (from_pods(look), declared) {
+        (Ok(Some(grace)), _) => Ok(Some(grace)),
+        (_, Some(declared)) => Ok(Some(declared)),
+        (Err(gap), None) => Err(gap),
+        (Ok(None), None) => from_kubelets(look),
+    }
+}
+
+/// The least grace of the kube-controller-managers that are to be seen.
+fn from_pods(look: &Look<'_>) -> Known<Option<Val<i64>>> {
+    let names = look.names();
+    let mut least: Option<Val<i64>> = None;
+    let pods = look.pods()?;
+    for (key, pod) in pods.iter().filter(|(_, pod)| !pod.ended) {
+        for container in pod
+            .template
+            .containers
+            .iter()
+            .filter(|one| is_manager(one, names))
+        {
+            let place = format!("Pod {}", look.show(key));
+            let Some(grace) = of_manager(container, &place, names)? else {
+                continue;
+            };
+            let better = |held: &Val<i64>| (grace.value, &grace.source) < (held.value, &held.source);
+            if least.as_ref().is_none_or(better) {
+                least = Some(grace);
+            }
+        }
+    }
+    Ok(least)
+}
+
+fn is_manager(container: &Container, names: &Names) -> bool {
+    let base = |word: &str| word.rsplit('/').next() == Some("kube-controller-manager");
+    names.text(container.name) == "kube-controller-manager" || container.argv.iter().any(|word| base(word))
+}
+
+/// The flag, else the default of the image's version; `None` where neither tells.
+fn of_manager(container: &Container, place: &str, names: &Names) -> Known<Option<Val<i64>>> {
+    if let Some(text) = flag(container) {
+        let seconds = GoDuration::parse(text)
+            .map_err(|error| Gap::Opaque(format!("{place} --{FLAG}: {error}").into()))?
+            .seconds();
+        return Ok(Some(Val::declared(seconds, format!("{place} --{FLAG}={text}"))));
+    }
+    let image = names.text(container.image);
+    Ok(Version::of_image(image).map(|version| {
+        Val::default_of(
+            default_grace(version),
+            format!("{place}: default of --{FLAG} in {version} (pkg/controller/nodelifecycle/config)"),
+        )
+    }))
+}
+
+/// The last value of the flag, as Go's flag parser takes it.
+fn flag(container: &Container) -> Option<&str> {
+    let argv = &container.argv;
+    argv.iter().enumerate().rev().find_map(|(at, word)| {
+        let rest = word.trim_start_matches('-').strip_prefix(FLAG)?;
+        if rest.is_empty() {
+            argv.get(at + 1).map(|text| &**text)
+        } else {
+            rest.strip_prefix('=')
+        }
+    })
+}
+
+/// 50 s since 1.32, 40 s before.
+const fn default_grace(version: Version) -> i64 {
+    if version.at_least(1, 32) { 50 } else { 40 }
+}
+
+/// The default that the newest kubelet lets one assume: the control plane is never older than it.
+fn from_kubelets(look: &Look<'_>) -> Known<Option<Val<i64>>> {
+    let names = look.names();
+    let nodes = look.nodes()?;
+    if nodes.is_empty() {
+        return Ok(None);
+    }
+    let newest = nodes
+        .iter()
+        .filter_map(|(_, node)| Version::parse(names.text(node.kubelet)))
+        .max();
+    let newest = newest.ok_or_else(|| Gap::Opaque("no node tells the version of its kubelet".into()))?;
+    Ok(Some(Val::assumed(
+        default_grace(newest),
+        format!(
+            "default of --{FLAG} in {newest}, the newest kubelet's version; no kube-controller-manager is to be seen"
+        ),
+    )))
+}
+
+fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if case.cause == "NeverDetected" {
+        write!(
+            f,
+            "clients of the API server send no ping ({}), so a dead connection is never noticed",
+            case.cite("readIdle"),
+        )?;
+    } else {
+        write!(
+            f,
+            "clients of the API server notice a dead connection after {} ({} and {})",
+            case.show("detection"),
+            case.cite("readIdle"),
+            case.cite("pingTimeout"),
+        )?;
+    }
+    write!(
+        f,
+        "; a node is declared lost after {} of silence",
+        case.cite("grace")
+    )
+}
+
+fn advise(case: &Case) -> Vec<String> {
+    let mut advice = Vec::new();
+    if case.assumes() {
+        advice.push(
+            "declare what the provider runs in spec.controlPlane.assume.nodeMonitorGraceSeconds of the cluster policy"
+                .into(),
+        );
+    }
+    if let Some(detection) = case.number("detection") {
+        advice.push(format!(
+            "set --{FLAG} of kube-controller-manager above {detection} s, or upgrade to 1.32 or later (50 s)",
+        ));
+    } else {
+        advice.push("let clients send HTTP/2 pings: unset HTTP2_READ_IDLE_TIMEOUT_SECONDS".into());
+    }
+    advice
+}

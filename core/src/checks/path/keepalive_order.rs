@@ -1,0 +1,276 @@
+//! `keepalive-order`: who reuses a connection gives it up before the other side closes it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::{declared, nobody};
+use crate::engine::has_data_plane;
+use crate::judge::{Case, Check, Evidence, Judge, Look, Path, Severity, Verdict};
+use crate::know::{Gap, Known, Reads, Source, Unit, Val};
+use crate::policy::Layer;
+use crate::sources::service::Transport;
+
+/// The check.
+pub static CHECK: Check = Check {
+    id: "keepalive-order",
+    severity: |verdict| {
+        if matches!(verdict, Verdict::Violated(_)) {
+            Severity::Warning
+        } else {
+            Severity::Info
+        }
+    },
+    needs: Reads::of(&[Source::Services, Source::Policies]),
+    uses: Reads::NONE,
+    profiles: false,
+    baseline: false,
+    judge: Judge::Path(judge),
+    say,
+    advise,
+    doc: DOC,
+};
+
+const DOC: &str = "\
+Who keeps idle connections for reuse gives them up before the other side closes them.
+
+A client or proxy with a pool sends its next request on an idle connection. When the server closes that connection at
+the same moment, the request meets a closed socket: the caller sees a reset, a proxy answers 502, and a request that
+must not be repeated is lost. It happens a few times in a million, under no load at all, and is hard to reproduce.
+
+## Formula
+
+The path is cut at its L7 hops: client, first L7 hop, ..., server. On each reuse hop `near` is how long the side that
+opened the connection keeps it idle, and `far` is after how long the side that accepted it closes it.
+
+- `far <= near + max(1 s, 10 % of near)`: Violated, warning. Cause `ServerClosesFirst` where `far <= near`, else
+  `NarrowMargin`.
+- Only one of the two is declared: AtRisk with origin Assumed, info; the other may be on either side of it.
+- Neither is declared: Unknown.
+
+An L7 hop's `idleTimeoutSeconds` counts on both of its sides.
+
+## What to do
+
+1. Lower the idle time of the client's or proxy's pool to 80 % of the server's idle timeout. Nothing else changes.
+2. Or raise the server's idle timeout above it by a good second and 10 %.
+3. Let the caller retry requests that may be repeated when a reused connection was closed before any answer.
+
+## What not to do
+
+Do not turn reuse off: every request would then open a connection of its own, and with it a handshake and a table
+entry.
+";
+
+/// One end of a reuse hop and for how long it keeps an idle connection.
+struct End {
+    name: Arc<str>,
+    idle: Option<Val<i64>>,
+    field: String,
+}
+
+fn ends(look: &Look<'_>, path: &Path<'_>) -> Vec<End> {
+    let mut ends = Vec::new();
+    let mut end = |name: Arc<str>, seconds: Option<u32>, field: String| {
+        ends.push(End {
+            name,
+            idle: seconds.map(|value| Val::declared(i64::from(value), field.as_str())),
+            field,
+        });
+    };
+    let client = path.client;
+    let name = nobody(&client.name);
+    let field = declared(path, &format!("clients[{name}].idleTimeoutSeconds"));
+    end(name, client.idle_timeout_seconds, field);
+    for hop in path.connection.hops.iter().filter(|hop| hop.layer == Layer::L7) {
+        let field = declared(path, &format!("hops[{}].idleTimeoutSeconds", hop.name));
+        end(hop.name.clone(), hop.idle_timeout_seconds, field);
+    }
+    end(
+        look.show(path.key).into(),
+        path.connection.server.idle_timeout_seconds,
+        declared(path, "server.idleTimeoutSeconds"),
+    );
+    ends
+}
+
+fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
+    if !has_data_plane(path.service) {
+        return Ok(Verdict::NotApplicable(
+            "a headless or ExternalName Service is not on the path",
+        ));
+    }
+    if path.port.transport == Transport::Udp {
+        return Ok(Verdict::NotApplicable("UDP has no connection to reuse"));
+    }
+    let (mut risk, mut gap) = (None, None);
+    for pair in ends(look, path).windows(2) {
+        let [near, far] = pair else { continue };
+        match judge_pair(near, far) {
+            Verdict::Violated(case) => return Ok(Verdict::Violated(case)),
+            Verdict::AtRisk(case) => risk = risk.or(Some(case)),
+            Verdict::Unknown(one) => gap = gap.or(Some(one)),
+            Verdict::Met | Verdict::NotApplicable(_) => {}
+        }
+    }
+    Ok(match (risk, gap) {
+        (Some(case), _) => Verdict::AtRisk(case),
+        (None, Some(gap)) => Verdict::Unknown(gap),
+        (None, None) => Verdict::Met,
+    })
+}
+
+/// The larger of 1 s and 10 %, rounded up.
+fn margin(near: i64) -> i64 {
+    near.saturating_add(9).div_euclid(10).max(1)
+}
+
+fn judge_pair(near: &End, far: &End) -> Verdict {
+    let cause = match (&near.idle, &far.idle) {
+        // A pool that keeps nothing reuses nothing.
+        (Some(own), _) if own.value <= 0 => return Verdict::Met,
+        (Some(own), Some(other)) if other.value <= own.value => "ServerClosesFirst",
+        (Some(own), Some(other)) if other.value <= own.value.saturating_add(margin(own.value)) => {
+            "NarrowMargin"
+        }
+        (Some(_), Some(_)) => return Verdict::Met,
+        (None, None) => {
+            return Verdict::Unknown(Gap::Opaque(
+                format!("neither {} nor {} is declared", near.field, far.field).into(),
+            ));
+        }
+        (None, Some(_)) => "PoolNotDeclared",
+        (Some(_), None) => "ServerNotDeclared",
+    };
+    let idle = |what: &'static str, end: &End| {
+        end.idle.as_ref().map_or_else(
+            || Evidence::text(what, &Val::assumed("not declared".into(), end.field.as_str())),
+            |idle| Evidence::number(what, Unit::Seconds, idle),
+        )
+    };
+    let name = |what: &'static str, end: &End| {
+        Evidence::text(what, &Val::declared(end.name.clone(), end.field.as_str()))
+    };
+    let case = Case::new(
+        cause,
+        vec![
+            idle("poolIdleTimeout", near),
+            idle("serverIdleTimeout", far),
+            name("from", near),
+            name("to", far),
+        ],
+    );
+    if matches!(cause, "PoolNotDeclared" | "ServerNotDeclared") {
+        Verdict::AtRisk(case)
+    } else {
+        Verdict::Violated(case)
+    }
+}
+
+fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let (from, to) = (case.show("from"), case.show("to"));
+    let (pool, server) = (case.cite("poolIdleTimeout"), case.cite("serverIdleTimeout"));
+    match case.cause {
+        "ServerClosesFirst" => write!(
+            f,
+            "{to} closes idle connections after {server}, while {from} still reuses them for up to {pool}: a request may meet a closed connection"
+        ),
+        "NarrowMargin" => write!(
+            f,
+            "{to} closes idle connections after {server}, less than 1 s and 10 % later than {from} stops reusing them at {pool}"
+        ),
+        "PoolNotDeclared" => write!(
+            f,
+            "{to} closes idle connections after {server}; whether {from} stops reusing them earlier is {pool}"
+        ),
+        _ => write!(
+            f,
+            "{from} reuses idle connections for up to {pool}; whether {to} keeps them longer is {server}"
+        ),
+    }
+}
+
+fn advise(case: &Case) -> Vec<String> {
+    let (from, to) = (case.show("from"), case.show("to"));
+    match (case.number("poolIdleTimeout"), case.number("serverIdleTimeout")) {
+        (None, Some(server)) => vec![format!(
+            "find out how long {from} keeps idle connections and declare it; at most {} s clears this",
+            below(server)
+        )],
+        (Some(pool), None) => vec![format!(
+            "find out after how long {to} closes idle connections and declare it; more than {} s clears this",
+            pool.saturating_add(margin(pool))
+        )],
+        (Some(pool), Some(server)) => vec![
+            format!("let {from} drop idle connections after {} s", below(server)),
+            format!(
+                "or let {to} keep idle connections longer than {} s",
+                pool.saturating_add(margin(pool))
+            ),
+            "let the caller repeat requests that may be repeated when a reused connection was closed".into(),
+        ],
+        (None, None) => Vec::new(),
+    }
+}
+
+/// A pool time that is safely below a server's.
+fn below(server: i64) -> i64 {
+    (server.saturating_mul(8) / 10).min(server - 2).max(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::json;
+
+    use crate::checks::fixture::{World, client, connection, l4, l7, policy, service};
+    use crate::know::Source;
+    use crate::policy::{Client, Connection, Hop, Protocol, Server};
+
+    fn verdict(pool: Option<u32>, hops: Vec<Hop>, server: Option<u32>) -> String {
+        let client = Client {
+            idle_timeout_seconds: pool,
+            ..client("web")
+        };
+        let connection = Connection {
+            hops,
+            server: Server {
+                idle_timeout_seconds: server,
+                ..Server::default()
+            },
+            ..connection(Protocol::Http1, client)
+        };
+        World::complete()
+            .with(Source::Services, &service("api", json!({})))
+            .policy(policy(vec![connection]))
+            .verdict("keepalive-order")
+    }
+
+    #[rstest]
+    #[case(Some(90), Some(620), "Met")]
+    #[case(Some(60), Some(60), "Violated warning ServerClosesFirst")]
+    #[case(Some(90), Some(5), "Violated warning ServerClosesFirst")]
+    #[case(Some(60), Some(66), "Violated warning NarrowMargin")]
+    #[case(Some(60), Some(67), "Met")]
+    #[case(Some(4), Some(5), "Violated warning NarrowMargin")]
+    #[case(Some(4), Some(6), "Met")]
+    #[case(Some(60), None, "AtRisk info ServerNotDeclared")]
+    #[case(None, Some(60), "AtRisk info PoolNotDeclared")]
+    #[case(None, None, "Unknown unknown")]
+    #[case(Some(0), None, "Met")]
+    #[case(Some(u32::MAX), Some(u32::MAX), "Violated warning ServerClosesFirst")]
+    #[case(Some(1), Some(0), "Violated warning ServerClosesFirst")]
+    fn a_direct_client(#[case] pool: Option<u32>, #[case] server: Option<u32>, #[case] expected: &str) {
+        assert_eq!(verdict(pool, Vec::new(), server), expected);
+    }
+
+    #[rstest]
+    #[case::ordered(vec![l7("edge", Some(120), None)], "Met")]
+    #[case::edge_closes_on_the_client(vec![l7("edge", Some(60), None)], "Violated warning ServerClosesFirst")]
+    #[case::server_closes_on_the_edge(vec![l7("edge", Some(700), None)], "Violated warning ServerClosesFirst")]
+    #[case::undeclared(vec![l7("edge", None, None)], "AtRisk info ServerNotDeclared")]
+    #[case::a_known_pair_decides(vec![l7("one", None, None), l7("two", Some(700), None)], "Violated warning ServerClosesFirst")]
+    #[case::l4_reuses_nothing(vec![l4("firewall", Some(1))], "Met")]
+    fn proxies_stand_between(#[case] hops: Vec<Hop>, #[case] expected: &str) {
+        assert_eq!(verdict(Some(90), hops, Some(620)), expected);
+    }
+}

@@ -1,0 +1,138 @@
+//! `path-idle-budget` on the ways in which a silent connection lives or dies.
+
+use rstest::rstest;
+
+use crate::checks::fixture::{NEVER, World, app, client, connection, every, l4, l7, policy, service};
+use crate::know::Source;
+use crate::policy::{Beat, Client, Connection, Hop, Protocol, Server};
+
+const ID: &str = "path-idle-budget";
+
+fn world(connection: Connection) -> World {
+    World::complete()
+        .with(Source::Services, &service("api", serde_json::json!({})))
+        .policy(policy(vec![connection]))
+}
+
+fn path(client_keepalive: Option<Beat>, server_keepalive: Option<Beat>, silence: Option<u32>) -> Connection {
+    Connection {
+        longest_silence_seconds: silence,
+        server: Server {
+            tcp_keepalive: server_keepalive,
+            ..Server::default()
+        },
+        hops: vec![l4("ipvs", Some(900))],
+        ..connection(
+            Protocol::Tcp,
+            Client {
+                tcp_keepalive: client_keepalive,
+                ..client("job")
+            },
+        )
+    }
+}
+
+#[rstest]
+#[case::founding(NEVER, NEVER, Some(1800), "Violated critical SilenceExceedsTimeout")]
+#[case::client_keepalive(every(300), NEVER, Some(1800), "Met")]
+#[case::server_keepalive(NEVER, every(300), Some(1800), "Met")]
+#[case::undeclared(None, NEVER, Some(1800), "AtRisk warning KeepaliveNotDeclared")]
+#[case::undeclared_both(None, None, Some(1800), "AtRisk warning KeepaliveNotDeclared")]
+#[case::short_silence(NEVER, NEVER, Some(600), "Met")]
+#[case::narrow(NEVER, NEVER, Some(730), "AtRisk warning NarrowMargin")]
+#[case::eighty_percent(NEVER, NEVER, Some(720), "Met")]
+#[case::exactly(NEVER, NEVER, Some(900), "Violated critical SilenceExceedsTimeout")]
+#[case::one_below(NEVER, NEVER, Some(899), "AtRisk warning NarrowMargin")]
+#[case::nothing_said(NEVER, NEVER, None, "AtRisk warning KeepaliveNotDeclared")]
+#[case::kernel_default(
+    Some(Beat::Enabled(None)),
+    NEVER,
+    Some(8000),
+    "Violated critical SilenceExceedsTimeout"
+)]
+#[case::late(every(1200), NEVER, Some(1800), "Violated critical SilenceExceedsTimeout")]
+fn keepalive_and_silence_against_900_s(
+    #[case] client: Option<Beat>,
+    #[case] server: Option<Beat>,
+    #[case] silence: Option<u32>,
+    #[case] expected: &str,
+) {
+    assert_eq!(world(path(client, server, silence)).verdict(ID), expected);
+}
+
+#[rstest]
+#[case::unknown_only(vec![l4("firewall", None)], "Unknown unknown")]
+#[case::a_known_hop_decides(vec![l4("firewall", None), l4("ipvs", Some(900))], "Violated critical SilenceExceedsTimeout")]
+#[case::a_wide_hop_does_not(vec![l4("firewall", None), l4("other", Some(7200))], "Unknown unknown")]
+#[case::no_table(Vec::new(), "NotApplicable")]
+#[case::least_of_two(vec![l4("wide", Some(7200)), l4("narrow", Some(350))], "Violated critical SilenceExceedsTimeout")]
+fn the_least_known_hop(#[case] hops: Vec<Hop>, #[case] expected: &str) {
+    let connection = Connection {
+        hops,
+        ..path(NEVER, NEVER, Some(1800))
+    };
+    assert_eq!(world(connection).verdict(ID), expected);
+}
+
+#[test]
+fn a_keepalive_ends_at_the_first_l7_hop() {
+    let connection = Connection {
+        hops: vec![l7("edge", Some(600), None), l4("ipvs", Some(900))],
+        ..path(every(60), NEVER, Some(1800))
+    };
+    // What the proxy sends on its own side is not known.
+    assert_eq!(
+        world(connection).verdict(ID),
+        "AtRisk warning KeepaliveNotDeclared"
+    );
+}
+
+#[test]
+fn the_message_names_numbers_units_and_sources() {
+    let mut world = world(path(NEVER, NEVER, Some(1800)));
+    let finding = &world.findings(ID)[0];
+    assert!(
+        finding
+            .message
+            .contains("1800 s (policy shop/p main.longestSilenceSeconds)")
+    );
+    assert!(
+        finding
+            .message
+            .contains("900 s (policy shop/p hop ipvs.idleTimeoutSeconds)")
+    );
+}
+
+#[test]
+fn blindness_is_not_health() {
+    let mut world = World::without(&[Source::Services]).policy(policy(vec![path(NEVER, NEVER, Some(1))]));
+    assert_eq!(world.verdict(ID), "Unknown unknown");
+}
+
+#[test]
+fn pods_that_nobody_read_may_have_a_shorter_keepalive() {
+    let client = Client {
+        pods: Some(app("job")),
+        ..client("job")
+    };
+    let connection = Connection {
+        clients: vec![Client {
+            tcp_keepalive: Some(Beat::Enabled(None)),
+            ..client
+        }],
+        ..path(None, NEVER, Some(8000))
+    };
+    let mut world = World::without(&[Source::Pods])
+        .with(Source::Services, &service("api", serde_json::json!({})))
+        .policy(policy(vec![connection]));
+    assert_eq!(world.verdict(ID), "AtRisk warning KeepaliveNotDeclared");
+}
+
+#[test]
+fn a_headless_service_keeps_no_table() {
+    let headless = service("api", serde_json::json!({"clusterIP": "None"}));
+    let mut world = World::complete()
+        .with(Source::Services, &headless)
+        .policy(policy(vec![path(NEVER, NEVER, Some(1800))]));
+    assert_eq!(world.verdict(ID), "NotApplicable");
+}

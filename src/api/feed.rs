@@ -1,0 +1,58 @@
+//! From a policy object to the core: validated, compiled, or refused with all its problems.
+
+use std::sync::Arc;
+
+use evenkeel_core::know::Source;
+use evenkeel_core::{Core, Input, checks};
+use serde_json::Value;
+
+use super::local::{Draft, validate};
+use super::{Problem, compile, compile_cluster};
+
+/// Feeds one policy object, as JSON text, to the core. What does not compile is listed there as refused.
+pub fn feed(core: &mut Core, source: Source, json: &str) {
+    let value: Value = serde_json::from_str(json).unwrap_or_default();
+    let text = |field: &str| {
+        value
+            .pointer(field)
+            .and_then(Value::as_str)
+            .unwrap_or("")
+            .to_owned()
+    };
+    let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
+    if let Err(problems) = draft(core, &value) {
+        let why = problems
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("; ");
+        let _ = core.handle(Input::Refused(source, &namespace, &name, &why));
+    }
+}
+
+/// Feeds one policy object; returns all its problems where it is refused.
+pub fn draft(core: &mut Core, value: &Value) -> Result<(), Vec<Problem>> {
+    let mut value = value.clone();
+    if let Some(object) = value.as_object_mut() {
+        // Items of a list do not name their kind; the source did.
+        let cluster = object
+            .get("spec")
+            .is_some_and(|spec| spec.get("services").is_none());
+        let kind = if cluster {
+            "ClusterTrafficHealthPolicy"
+        } else {
+            "TrafficHealthPolicy"
+        };
+        object.entry("kind").or_insert_with(|| kind.into());
+        object
+            .entry("apiVersion")
+            .or_insert_with(|| format!("{}/{}", super::GROUP, super::VERSION).into());
+    }
+    let known = |id: &str| checks::find(id).is_some();
+    let input = match validate(&value)? {
+        Draft::Policy(policy) => Input::Policy(Arc::new(compile(&policy, &known)?)),
+        Draft::Cluster(policy) => Input::ClusterPolicy(Some(Arc::new(compile_cluster(&policy)?))),
+    };
+    let _ = core.handle(input);
+    Ok(())
+}

@@ -1,0 +1,113 @@
+//! Reads a live cluster once, with read rights only.
+//!
+//! Lists go in pages of [`PAGE`] straight from the response's bytes into rows, several kinds at a time, so that peak
+//! memory is a few pages and not a cluster. What is refused is listed with the right that is missing; its dependents
+//! are Unknown. Pods and ConfigMaps are never listed as a whole: the core says which ones are worth reading.
+
+mod list;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use evenkeel_core::Core;
+use evenkeel_core::facts::Wants;
+use futures::StreamExt;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use tokio::sync::mpsc;
+
+pub use list::PAGE;
+
+/// Which cluster, as the usual kubeconfig flags say it.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// `--kubeconfig`; else `KUBECONFIG`, `~/.kube/config`, or the Pod's own account.
+    pub kubeconfig: Option<PathBuf>,
+    /// `--context`.
+    pub context: Option<String>,
+    /// `--cluster`.
+    pub cluster: Option<String>,
+    /// `--user`.
+    pub user: Option<String>,
+    /// Whether to show progress on stderr.
+    pub progress: bool,
+}
+
+/// Pages on their way to the core: enough that reading and parsing overlap, few enough that memory stays small.
+const IN_FLIGHT: usize = 2;
+
+/// Lists read at the same time.
+const PARALLEL: usize = 4;
+
+/// A client for the cluster that the options name.
+pub async fn client(options: &Options) -> Result<Client> {
+    let named = KubeConfigOptions {
+        context: options.context.clone(),
+        cluster: options.cluster.clone(),
+        user: options.user.clone(),
+    };
+    let chosen = named.context.is_some() || named.cluster.is_some() || named.user.is_some();
+    let mut config = match &options.kubeconfig {
+        Some(path) => {
+            let file = Kubeconfig::read_from(path)
+                .with_context(|| format!("cannot read the kubeconfig {}", path.display()))?;
+            Config::from_custom_kubeconfig(file, &named)
+                .await
+                .context("the kubeconfig names no usable cluster")?
+        }
+        None if chosen => Config::from_kubeconfig(&named)
+            .await
+            .context("no kubeconfig names a usable cluster; see --kubeconfig")?,
+        None => Config::infer()
+            .await
+            .context("no kubeconfig was found; see --kubeconfig, or --from for files")?,
+    };
+    // Retries are ours: kube's own repeat a request 15 times without a word.
+    config.default_retry = false;
+    config.read_timeout = Some(list::READ_TIMEOUT);
+    Client::try_from(config).context("cannot build a client from the kubeconfig")
+}
+
+/// Reads the cluster into a core. An error means that it could not be reached at all.
+pub async fn read(options: &Options) -> Result<Core> {
+    let client = client(options).await?;
+    let version = client
+        .apiserver_version()
+        .await
+        .context("the API server cannot be reached")?;
+    tracing::debug!(version = version.git_version, "connected");
+    let mut core = Core::default();
+    let whole = list::whole();
+    feed(&client, &mut core, whole, options.progress).await;
+    let wants = Wants::of(core.index());
+    feed(&client, &mut core, list::wanted(&wants), options.progress).await;
+    Ok(core)
+}
+
+/// Reads a set of lists and feeds the core as pages come.
+async fn feed(client: &Client, core: &mut Core, lists: Vec<list::List>, progress: bool) {
+    let (page_tx, mut page_rx) = mpsc::channel::<list::Page>(IN_FLIGHT);
+    let reading = async move {
+        // The sender lives in the closure: when the last list is read it is dropped, and the receiver ends.
+        let read = |list: list::List| {
+            let page_tx = page_tx.clone();
+            async move { list.read(client, &page_tx).await }
+        };
+        futures::stream::iter(lists)
+            .for_each_concurrent(PARALLEL, read)
+            .await;
+    };
+    let storing = async {
+        let mut seen = 0_usize;
+        while let Some(page) = page_rx.recv().await {
+            seen += page.feed(core);
+            if progress {
+                eprint!("\rread {seen} objects");
+            }
+        }
+        if progress {
+            eprint!("\r\x1b[K");
+        }
+    };
+    futures::join!(reading, storing);
+}
