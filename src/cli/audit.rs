@@ -74,7 +74,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
         hidden: all - list.findings.len(),
         notes: &judged.report.notes,
         ignored: &judged.report.ignored,
-        files: !arguments.input.from.is_empty(),
+        again: arguments.input.again(),
     };
     answer(&match arguments.output {
         Form::Json => render::json(&list)?,

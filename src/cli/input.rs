@@ -1,5 +1,6 @@
 //! Where a command's facts come from: files, or a cluster.
 
+use std::borrow::Cow;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
@@ -17,7 +18,7 @@ use crate::live;
 pub(super) struct Input {
     /// Read files and folders (.yaml, .yml, .json; `-` is standard input) instead of a cluster
     #[arg(long, short = 'f', value_name = "PATH")]
-    pub(super) from: Vec<PathBuf>,
+    from: Vec<PathBuf>,
     /// Judge drafts of policies as if they were installed
     #[arg(long, value_name = "FILE")]
     policy: Vec<PathBuf>,
@@ -37,6 +38,7 @@ pub(super) struct Input {
 /// Which cluster.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Cluster")]
+#[allow(clippy::struct_field_names)] // the names are those of kubectl's flags
 struct Cluster {
     /// Path of the kubeconfig
     #[arg(long, value_name = "PATH", conflicts_with = "from")]
@@ -97,6 +99,29 @@ impl Input {
         Ok(Judged { core, now, report })
     }
 
+    /// The arguments that read the same again, to be pasted into a shell.
+    pub(super) fn again(&self) -> String {
+        let cluster = &self.cluster;
+        let named = [
+            ("--context", &cluster.context),
+            ("--cluster", &cluster.cluster),
+            ("--user", &cluster.user),
+        ];
+        let named = named
+            .iter()
+            .filter_map(|(flag, name)| Some((*flag, Cow::Borrowed(name.as_deref()?))));
+        let path = |flag| move |path: &'_ PathBuf| (flag, Cow::Owned(path.display().to_string()));
+        self.from
+            .iter()
+            .map(path("--from"))
+            .chain(self.policy.iter().map(path("--policy")))
+            .chain(cluster.kubeconfig.iter().map(path("--kubeconfig")))
+            .chain(named)
+            .fold(String::new(), |text, (flag, value)| {
+                format!("{text} {flag} {}", quoted(&value))
+            })
+    }
+
     fn live(&self) -> anyhow::Result<Core> {
         let options = live::Options {
             kubeconfig: self.cluster.kubeconfig.clone(),
@@ -110,6 +135,16 @@ impl Input {
             .build()
             .context("cannot start")?
             .block_on(live::read(&options))
+    }
+}
+
+/// A word as a shell reads it.
+fn quoted(word: &str) -> Cow<'_, str> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=@+,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        Cow::Borrowed(word)
+    } else {
+        Cow::Owned(format!("'{}'", word.replace('\'', r"'\''")))
     }
 }
 

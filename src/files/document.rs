@@ -172,14 +172,20 @@ fn has_slices(text: &str) -> bool {
     })
 }
 
-/// An error on one line and without its place, which is told apart.
+/// A parser's words on one line, without its place, which is told apart, and without its advice to programmers.
 fn plain(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let line = match line.strip_prefix("error: ").unwrap_or(&line).split_once(": ") {
-        Some((place, rest)) if place.starts_with("line ") => rest.to_owned(),
+    let line = line.strip_prefix("error: ").unwrap_or(&line);
+    let line = match line.split_once(": ") {
+        Some((place, rest)) if place.starts_with("line ") => rest,
         _ => line,
     };
-    without_place(&line).chars().take(240).collect()
+    let line = line.split(" at line ").next().unwrap_or(line);
+    let line = line.split(", set DuplicateKeyPolicy").next().unwrap_or(line);
+    if line.contains("alias") && line.contains("limit") {
+        return format!("its aliases make it grow beyond what is read ({line})");
+    }
+    line.chars().take(240).collect()
 }
 
 /// `serde` errors end with ` at line 1 column 2`, counted where nobody looks.

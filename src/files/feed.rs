@@ -85,6 +85,8 @@ impl<'a> Feed<'a> {
         }
         for (source, why) in std::mem::take(&mut self.torn) {
             self.tell(Input::Lost(source, &why));
+            // The problem that tore it is listed already.
+            self.report.refused.push(why);
         }
     }
 

@@ -53,7 +53,7 @@ pub(super) fn files(path: &Path, problems: &mut Vec<Unreadable>) -> Vec<PathBuf>
     found
 }
 
-/// Hidden entries are left out: mounted `ConfigMaps` keep a second copy of everything in `..data`.
+/// Hidden entries are left out: mounted configuration keeps a second copy of everything in `..data`.
 fn sort_in(path: PathBuf, waiting: &mut Vec<PathBuf>, found: &mut Vec<PathBuf>) {
     let hidden = path
         .file_name()

@@ -11,14 +11,35 @@ enum Step {
 
 /// The core's words with the field they are about, in place of a column.
 pub(super) fn explain(json: &[u8], why: &str) -> String {
-    let what = super::document::without_place(why);
+    let what = in_words(super::document::without_place(why));
     let column = why
         .rsplit_once(" column ")
         .and_then(|(_, digits)| digits.parse().ok());
     match column.map(|column| path(json, column)) {
         Some(path) if !path.is_empty() && !what.starts_with(&path) => format!("{path}: {what}"),
-        _ => what.to_owned(),
+        _ => what,
     }
+}
+
+/// The decoder names Rust's types; a person knows ranges.
+fn in_words(what: &str) -> String {
+    let Some((found, kind)) = what.rsplit_once(", expected ") else {
+        return what.to_owned();
+    };
+    let range = match kind {
+        "u8" => "from 0 to 255",
+        "u16" => "from 0 to 65535",
+        "u32" => "from 0 to 4294967295",
+        "u64" | "usize" => "from 0",
+        "i32" | "i64" => "that fits",
+        _ => return what.to_owned(),
+    };
+    let quoted = found
+        .strip_prefix("invalid type: string \"")
+        .and_then(|text| text.strip_suffix('"'))
+        .is_some_and(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()));
+    let quotes = if quoted { ", without quotes" } else { "" };
+    format!("{found}, expected a whole number {range}{quotes}")
 }
 
 /// The path of the field that holds this byte of a JSON text.

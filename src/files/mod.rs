@@ -55,7 +55,7 @@ pub struct Report {
     pub ignored: BTreeMap<String, u32>,
     /// How many objects were read.
     pub objects: u32,
-    /// The core's own words for objects that it refused; the problems say the same with the file.
+    /// The core's own words for what it could not use; the problems say the same with the file.
     refused: Vec<String>,
 }
 

@@ -7,6 +7,7 @@ use evenkeel_core::Core;
 use evenkeel_core::dataplane::{Cilium, Profile};
 use evenkeel_core::facts::{Class, balancer_idle};
 use evenkeel_core::findings::Unreadable;
+use evenkeel_core::index::Table;
 use evenkeel_core::judge::Look;
 use evenkeel_core::know::{Known, Now, Origin, Val};
 use evenkeel_core::names::Key;
@@ -233,7 +234,7 @@ pub(crate) fn view(core: &Core, now: Now, unreadable: Vec<Unreadable>) -> View {
     let mut load_balancers: Vec<_> = look
         .services()
         .into_iter()
-        .flat_map(evenkeel_core::index::Table::iter)
+        .flat_map(Table::iter)
         .filter(|(_, service)| service.kind == ServiceType::LoadBalancer)
         .map(|(key, service)| balancer(&look, key, service))
         .collect();

@@ -19,8 +19,8 @@ pub(crate) struct Aside<'a> {
     pub(crate) notes: &'a [String],
     /// Objects that no check reads, by kind.
     pub(crate) ignored: &'a BTreeMap<String, u32>,
-    /// Whether files were judged, rather than a cluster.
-    pub(crate) files: bool,
+    /// The arguments that read the same again; empty for the current cluster.
+    pub(crate) again: String,
 }
 
 const fn colour(severity: Severity) -> Option<AnsiColor> {
@@ -270,7 +270,7 @@ fn summary(list: &FindingList, aside: &Aside<'_>) -> String {
 }
 
 fn next(list: &FindingList, aside: &Aside<'_>) -> String {
-    let from = if aside.files { " --from ..." } else { "" };
+    let from = &aside.again;
     let shown = list.findings.iter().find(|one| one.severity != Severity::Unknown);
     match (shown, list.findings.first()) {
         (Some(worst), _) => format!("Next: evenkeel explain {}{from}\n", worst.id),
