@@ -112,7 +112,7 @@ struct Pass<'a> {
 
 impl Engine {
     /// Judges what is dirty or due, and returns the subjects whose verdict changed.
-    pub(crate) fn round(&mut self, now: Now, index: &Index, dirt: Dirt) -> Vec<(usize, Subject)> {
+    pub(crate) fn round(&mut self, now: Now, index: &Index, dirt: &Dirt) -> Vec<(usize, Subject)> {
         let fresh_fleet = dirt.all || dirt.sources.meets(PROFILE_INPUTS);
         let fleet_changed = fresh_fleet && {
             let fleet = Fleet::derive(index);
@@ -122,8 +122,8 @@ impl Engine {
         };
         let mut changed = Vec::new();
         for scope in SCOPES {
-            let whole = dirt.all || self.must_judge(scope, &dirt, fleet_changed, now);
-            let keys = self.units(scope, whole, index, &dirt);
+            let whole = dirt.all || self.must_judge(scope, dirt, fleet_changed, now);
+            let keys = self.units(scope, whole, index, dirt);
             for key in keys {
                 self.judge_unit(scope, key, now, index, &mut changed);
             }

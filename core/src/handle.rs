@@ -233,12 +233,16 @@ impl Core {
             }
             Source::EndpointSlices => {
                 let gone = index.slices.sweep();
-                gone.iter().for_each(|(key, row)| self.unlink(*key, row));
+                for (key, row) in &gone {
+                    self.unlink(*key, row);
+                }
                 !gone.is_empty()
             }
             Source::Policies => {
                 let gone = index.policies.sweep();
-                gone.iter().for_each(|(key, _)| self.dirty_namespace(*key));
+                for (key, _) in &gone {
+                    self.dirty_namespace(*key);
+                }
                 !gone.is_empty()
             }
             Source::Nodes => !index.nodes.sweep().is_empty(),

@@ -352,11 +352,11 @@ impl<'a> Look<'a> {
         namespaces: crate::sources::namespace::Namespace, Namespaces;
         /// Pods of policies, proxies, the CNI, DNS and the control plane.
         pods: crate::sources::workload::Pod, Pods;
-        /// DaemonSets.
+        /// `DaemonSet`s.
         daemon_sets: crate::sources::workload::DaemonSet, DaemonSets;
         /// Deployments.
         deployments: crate::sources::workload::Deployment, Deployments;
-        /// ConfigMaps.
+        /// `ConfigMap`s.
         config_maps: crate::sources::config_map::ConfigMap, ConfigMaps;
         /// Webhook configurations.
         webhooks: crate::sources::webhook::WebhookConfiguration, Webhooks;

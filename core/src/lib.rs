@@ -60,7 +60,7 @@ impl Core {
     pub fn round(&mut self, now: Now) -> Round {
         let dirt = std::mem::take(&mut self.dirt);
         Round {
-            transitions: self.engine.round(now, &self.index, dirt),
+            transitions: self.engine.round(now, &self.index, &dirt),
         }
     }
 

@@ -1,5 +1,7 @@
 //! The founding incident, from configuration alone: IPVS forgets after 900 s what a client leaves silent for 1800 s.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
 use std::sync::Arc;
 
 use evenkeel_core::findings::{Finding, FindingList};

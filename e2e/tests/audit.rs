@@ -67,7 +67,16 @@ fn evenkeel() -> &'static Path {
         let folder = exe.parent().and_then(Path::parent).unwrap();
         let mut cargo = Command::new(env!("CARGO"));
         // Both packages, so that their dependencies have the features they were tested with.
-        cargo.args(["build", "--quiet", "-p", "evenkeel", "-p", "evenkeel-e2e", "--bin", "evenkeel"]);
+        cargo.args([
+            "build",
+            "--quiet",
+            "-p",
+            "evenkeel",
+            "-p",
+            "evenkeel-e2e",
+            "--bin",
+            "evenkeel",
+        ]);
         if folder.file_name().is_some_and(|name| name == "release") {
             cargo.arg("--release");
         }
@@ -167,7 +176,10 @@ async fn asked(plane: &ControlPlane, kubeconfig: &Path, namespace: &str) -> Vec<
             events.remove(at);
             return events;
         }
-        assert!(Instant::now() < deadline, "the last request is not in the audit log");
+        assert!(
+            Instant::now() < deadline,
+            "the last request is not in the audit log"
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -182,17 +194,31 @@ async fn silence_that_ipvs_does_not_remember_is_critical_until_a_keepalive_is_de
     assert_eq!(finding["severity"], "critical");
     assert_eq!(finding["subject"]["namespace"], *namespace);
     let message = finding["message"].as_str().unwrap();
-    for part in ["900 s", "1800 s", "ConfigMap kube-system/kube-proxy", "tcpTimeout: 0s"] {
+    for part in [
+        "900 s",
+        "1800 s",
+        "ConfigMap kube-system/kube-proxy",
+        "tcpTimeout: 0s",
+    ] {
         assert!(message.contains(part), "{part} is not in {message}");
     }
     let evidence = finding["evidence"].as_array().unwrap();
     let remembered = evidence.iter().find(|one| one["value"] == 900).unwrap();
     assert_eq!(remembered["unit"], "s");
     assert_ne!(remembered["origin"], "Assumed");
-    assert!(remembered["source"].as_str().unwrap().contains("kube-system/kube-proxy"), "{remembered}");
+    assert!(
+        remembered["source"]
+            .as_str()
+            .unwrap()
+            .contains("kube-system/kube-proxy"),
+        "{remembered}"
+    );
     assert_eq!(code, 1);
 
-    plane.apply_yaml(&demo_in("policy-keepalive.yaml", &namespace)).await.unwrap();
+    plane
+        .apply_yaml(&demo_in("policy-keepalive.yaml", &namespace))
+        .await
+        .unwrap();
     let (list, code) = audit(plane.kubeconfig_path(), &namespace);
     assert_eq!(path_finding(&list), None);
     assert_ne!(code, 1);
@@ -210,13 +236,22 @@ async fn an_account_that_may_only_read_is_enough_and_nothing_is_written() {
     assert!(!text.contains("missing right"), "{text}");
 
     let events = asked(plane, account.path(), &namespace).await;
-    let verbs: BTreeSet<_> = events.iter().map(|event| event["verb"].as_str().unwrap()).collect();
+    let verbs: BTreeSet<_> = events
+        .iter()
+        .map(|event| event["verb"].as_str().unwrap())
+        .collect();
     assert_eq!(verbs, BTreeSet::from(["get", "list"]));
     let resources: BTreeSet<_> = events
         .iter()
         .filter_map(|event| event["objectRef"]["resource"].as_str())
         .collect();
-    for resource in ["services", "endpointslices", "nodes", "traffichealthpolicies", "configmaps"] {
+    for resource in [
+        "services",
+        "endpointslices",
+        "nodes",
+        "traffichealthpolicies",
+        "configmaps",
+    ] {
         assert!(resources.contains(resource), "{resource} is not in {resources:?}");
     }
     for secret in ["secrets", "serviceaccounts"] {
@@ -241,7 +276,12 @@ async fn a_missing_right_is_named_and_what_needs_it_is_unknown() {
     assert!(reason.contains(&user(&namespace)), "{reason}");
     let finding = path_finding(&list).unwrap_or_else(|| panic!("no finding in {list:#}"));
     assert_eq!(finding["verdict"], "Unknown");
-    assert!(finding["message"].as_str().unwrap().contains("missing right: list nodes"));
+    assert!(
+        finding["message"]
+            .as_str()
+            .unwrap()
+            .contains("missing right: list nodes")
+    );
     assert_eq!(code, 2);
 }
 
@@ -301,6 +341,10 @@ async fn more_than_a_page_is_read_to_its_end() {
             .collect();
         assert!(pages.len() >= 2, "{pages:?}");
         assert!(pages.iter().all(|page| page.contains("limit=500")), "{pages:?}");
-        assert_eq!(pages.iter().filter(|page| !page.contains("continue=")).count(), 1, "{pages:?}");
+        assert_eq!(
+            pages.iter().filter(|page| !page.contains("continue=")).count(),
+            1,
+            "{pages:?}"
+        );
     }
 }

@@ -245,15 +245,16 @@ impl List {
 
 /// Percent-encodes a query value: everything but what RFC 3986 calls unreserved.
 fn escape(text: &str) -> String {
-    text.bytes()
-        .fold(String::with_capacity(text.len()), |mut out, byte| {
-            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-                out.push(char::from(byte));
-            } else {
-                out.push_str(&format!("%{byte:02X}"));
-            }
-            out
-        })
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push('%');
+            out.extend([byte >> 4, byte & 15].map(|half| char::from(b"0123456789ABCDEF"[usize::from(half)])));
+        }
+    }
+    out
 }
 
 /// The token of the next page; empty at the end.
@@ -303,9 +304,9 @@ impl Page {
                     }
                 };
                 let items = wire.items.unwrap_or_default();
-                items
-                    .iter()
-                    .for_each(|item| object(core, source, kind, item.get()));
+                for item in &items {
+                    object(core, source, kind, item.get());
+                }
                 return items.len();
             }
         }

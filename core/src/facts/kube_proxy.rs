@@ -190,10 +190,12 @@ impl<'a> Installations<'a> {
             }
         }
     }
+}
 
+impl Choice {
     /// What people should know of how it was found.
-    pub(super) fn notes(&self, choice: &Choice) -> Option<Arc<str>> {
-        matches!(choice, Choice::ConfigMap(_))
+    pub(super) fn note(&self) -> Option<Arc<str>> {
+        matches!(self, Self::ConfigMap(_))
             .then(|| "no kube-proxy process was seen: its ConfigMap is taken at its word".into())
     }
 }

@@ -152,7 +152,7 @@ fn class(
             .map(|known: &Known<_>| known.as_ref().map_err(Clone::clone)),
         other: other(index).filter(|_| settings.is_none() && cilium.is_none()),
     });
-    profile.notes.extend(proxies.notes(&traits.proxy));
+    profile.notes.extend(traits.proxy.note());
     let mut sample: Vec<Arc<str>> = nodes.iter().map(|name| names.shared(*name)).collect();
     sample.sort();
     sample.truncate(SAMPLE);

@@ -59,6 +59,10 @@ pub struct ServicePort {
 
 /// What a Service object says.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "they are independent fields of the object"
+)]
 pub struct Service {
     /// Its labels.
     pub labels: Pairs,
@@ -151,6 +155,7 @@ struct ClientIp {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[allow(clippy::struct_field_names, reason = "the names are those of the object")]
 struct Port<'a> {
     #[serde(borrow, default)]
     name: Option<Text<'a>>,
