@@ -196,7 +196,7 @@ pub(crate) fn tell(
     });
     let policy = policy.map(|key| index.show(key));
     Some(Finding {
-        id: id(check.id, &view, policy.as_deref()),
+        id: id(check.id, &identity(index, subject, &view), policy.as_deref()),
         check: check.id,
         verdict: held.verdict.name(),
         severity,
@@ -308,8 +308,16 @@ fn view(index: &Index, subject: Subject) -> (SubjectView, Option<Key>) {
     }
 }
 
+/// What tells a subject from every other: the two kinds of webhook configurations may share a name.
+fn identity(index: &Index, subject: Subject, view: &SubjectView) -> String {
+    match subject {
+        Subject::Webhook(key) => format!("{view} {}", index.names.text(key.namespace)),
+        _ => view.to_string(),
+    }
+}
+
 /// A stable id: 64-bit FNV-1a (draft-eastlake-fnv) in hexadecimal.
-fn id(check: &str, subject: &SubjectView, policy: Option<&str>) -> String {
+fn id(check: &str, subject: &str, policy: Option<&str>) -> String {
     let text = format!("{check}\0{subject}\0{}", policy.unwrap_or(""));
     let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
