@@ -8,6 +8,8 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use evenkeel::live;
+use evenkeel_core::know::{Mono, Now, Wall};
+use evenkeel_core::names::Key;
 use evenkeel_e2e::load::{Size, load};
 use evenkeel_e2e::{ControlPlane, Options};
 use serde_json::{Value, json};
@@ -67,7 +69,16 @@ fn evenkeel() -> &'static Path {
         let folder = exe.parent().and_then(Path::parent).unwrap();
         let mut cargo = Command::new(env!("CARGO"));
         // Both packages, so that their dependencies have the features they were tested with.
-        cargo.args(["build", "--quiet", "-p", "evenkeel", "-p", "evenkeel-e2e", "--bin", "evenkeel"]);
+        cargo.args([
+            "build",
+            "--quiet",
+            "-p",
+            "evenkeel",
+            "-p",
+            "evenkeel-e2e",
+            "--bin",
+            "evenkeel",
+        ]);
         if folder.file_name().is_some_and(|name| name == "release") {
             cargo.arg("--release");
         }
@@ -167,7 +178,10 @@ async fn asked(plane: &ControlPlane, kubeconfig: &Path, namespace: &str) -> Vec<
             events.remove(at);
             return events;
         }
-        assert!(Instant::now() < deadline, "the last request is not in the audit log");
+        assert!(
+            Instant::now() < deadline,
+            "the last request is not in the audit log"
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -182,17 +196,31 @@ async fn silence_that_ipvs_does_not_remember_is_critical_until_a_keepalive_is_de
     assert_eq!(finding["severity"], "critical");
     assert_eq!(finding["subject"]["namespace"], *namespace);
     let message = finding["message"].as_str().unwrap();
-    for part in ["900 s", "1800 s", "ConfigMap kube-system/kube-proxy", "tcpTimeout: 0s"] {
+    for part in [
+        "900 s",
+        "1800 s",
+        "ConfigMap kube-system/kube-proxy",
+        "tcpTimeout: 0s",
+    ] {
         assert!(message.contains(part), "{part} is not in {message}");
     }
     let evidence = finding["evidence"].as_array().unwrap();
     let remembered = evidence.iter().find(|one| one["value"] == 900).unwrap();
     assert_eq!(remembered["unit"], "s");
     assert_ne!(remembered["origin"], "Assumed");
-    assert!(remembered["source"].as_str().unwrap().contains("kube-system/kube-proxy"), "{remembered}");
+    assert!(
+        remembered["source"]
+            .as_str()
+            .unwrap()
+            .contains("kube-system/kube-proxy"),
+        "{remembered}"
+    );
     assert_eq!(code, 1);
 
-    plane.apply_yaml(&demo_in("policy-keepalive.yaml", &namespace)).await.unwrap();
+    plane
+        .apply_yaml(&demo_in("policy-keepalive.yaml", &namespace))
+        .await
+        .unwrap();
     let (list, code) = audit(plane.kubeconfig_path(), &namespace);
     assert_eq!(path_finding(&list), None);
     assert_ne!(code, 1);
@@ -210,13 +238,22 @@ async fn an_account_that_may_only_read_is_enough_and_nothing_is_written() {
     assert!(!text.contains("missing right"), "{text}");
 
     let events = asked(plane, account.path(), &namespace).await;
-    let verbs: BTreeSet<_> = events.iter().map(|event| event["verb"].as_str().unwrap()).collect();
+    let verbs: BTreeSet<_> = events
+        .iter()
+        .map(|event| event["verb"].as_str().unwrap())
+        .collect();
     assert_eq!(verbs, BTreeSet::from(["get", "list"]));
     let resources: BTreeSet<_> = events
         .iter()
         .filter_map(|event| event["objectRef"]["resource"].as_str())
         .collect();
-    for resource in ["services", "endpointslices", "nodes", "traffichealthpolicies", "configmaps"] {
+    for resource in [
+        "services",
+        "endpointslices",
+        "nodes",
+        "traffichealthpolicies",
+        "configmaps",
+    ] {
         assert!(resources.contains(resource), "{resource} is not in {resources:?}");
     }
     for secret in ["secrets", "serviceaccounts"] {
@@ -241,7 +278,12 @@ async fn a_missing_right_is_named_and_what_needs_it_is_unknown() {
     assert!(reason.contains(&user(&namespace)), "{reason}");
     let finding = path_finding(&list).unwrap_or_else(|| panic!("no finding in {list:#}"));
     assert_eq!(finding["verdict"], "Unknown");
-    assert!(finding["message"].as_str().unwrap().contains("missing right: list nodes"));
+    assert!(
+        finding["message"]
+            .as_str()
+            .unwrap()
+            .contains("missing right: list nodes")
+    );
     assert_eq!(code, 2);
 }
 
@@ -275,22 +317,38 @@ async fn more_than_a_page_is_read_to_its_end() {
         pods: 0,
     };
     load(&plane.client().await.unwrap(), &size, |_| {}).await.unwrap();
+    // A policy that asks about each of them, so that each one is heard of.
+    let loaded = ["load-000", "load-001", "load-002"].map(str::to_owned);
+    for namespace in &loaded {
+        let policy = demo_in("policy.yaml", namespace).replace("{names: [reports]}", "{selector: {}}");
+        plane.apply_yaml(&policy).await.unwrap();
+    }
     let namespace = plane.namespace().await.unwrap();
     let account = reader(plane, &namespace, &[]).await;
     let options = live::Options {
         kubeconfig: Some(account.path().to_owned()),
         ..live::Options::default()
     };
-    let core = live::read(&options).await.unwrap();
+    let mut core = live::read(&options).await.unwrap();
+    let now = Now {
+        mono: Mono(0),
+        wall: Wall(1_795_266_000),
+    };
+    core.round(now);
     let index = core.index();
-    let loaded = index
-        .services
-        .iter()
-        .filter(|(key, _)| index.names.text(key.namespace).starts_with("load-"))
-        .map(|(key, _)| key);
-    let endpoints: Vec<_> = loaded.map(|key| index.endpoints(key).unwrap().len()).collect();
-    assert_eq!(endpoints.len(), 600);
-    assert!(endpoints.iter().all(|&count| count == 1), "{endpoints:?}");
+    let mut paths = BTreeSet::new();
+    for finding in core.findings(now).findings {
+        let subject = finding.subject;
+        if finding.check == "path-idle-budget" && loaded.contains(&subject.namespace) {
+            let key = Key {
+                namespace: index.names.find(&subject.namespace).unwrap(),
+                name: index.names.find(&subject.name).unwrap(),
+            };
+            assert_eq!(index.endpoints(key).unwrap().len(), 1, "{subject}");
+            paths.insert(subject);
+        }
+    }
+    assert_eq!(paths.len(), 600);
 
     let events = asked(plane, account.path(), &namespace).await;
     for resource in ["services", "endpointslices"] {
@@ -301,6 +359,10 @@ async fn more_than_a_page_is_read_to_its_end() {
             .collect();
         assert!(pages.len() >= 2, "{pages:?}");
         assert!(pages.iter().all(|page| page.contains("limit=500")), "{pages:?}");
-        assert_eq!(pages.iter().filter(|page| !page.contains("continue=")).count(), 1, "{pages:?}");
+        assert_eq!(
+            pages.iter().filter(|page| !page.contains("continue=")).count(),
+            1,
+            "{pages:?}"
+        );
     }
 }

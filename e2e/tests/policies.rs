@@ -63,7 +63,9 @@ async fn ask(client: &Client, namespace: &str, draft: &Value) -> Result<Value, S
     match client.request::<Value>(request).await {
         Ok(made) => Ok(made),
         // A refusal of the draft, not of the request: 400 for unknown fields, 404 for an unknown version.
-        Err(kube::Error::Api(status)) if matches!(status.code, 400 | 404 | 422) => Err(status.message.clone()),
+        Err(kube::Error::Api(status)) if matches!(status.code, 400 | 404 | 422) => {
+            Err(status.message.clone())
+        }
         Err(error) => panic!("the server gave no verdict: {error}"),
     }
 }
@@ -89,7 +91,11 @@ async fn verdicts(folders: &[&str], taken: bool) {
 
 #[tokio::test]
 async fn the_server_takes_what_the_local_validator_takes() {
-    verdicts(&["examples", "tests/policies/valid", "tests/policies/refused"], true).await;
+    verdicts(
+        &["examples", "tests/policies/valid", "tests/policies/refused"],
+        true,
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -107,7 +113,8 @@ async fn defaults_are_the_same_on_both_sides() {
     {
         let stored = ask(&client, &namespace, &draft).await.unwrap();
         // What the server filled in must change nothing for us, and we must have filled in all of it.
-        let mut bare = json!({"apiVersion": draft["apiVersion"], "kind": draft["kind"], "metadata": draft["metadata"]});
+        let mut bare =
+            json!({"apiVersion": draft["apiVersion"], "kind": draft["kind"], "metadata": draft["metadata"]});
         bare["spec"] = stored["spec"].clone();
         let (from_server, from_draft) = (local::validate(&bare).unwrap(), local::validate(&draft).unwrap());
         let spec = |draft: local::Draft| match draft {
@@ -149,7 +156,8 @@ async fn rules_would_be_cheap_enough_at_twice_every_bound() {
         let mut copy = serde_json::to_value(crd).unwrap();
         // A copy under a group of its own, so that nothing else sees it.
         let group = format!("doubled.{GROUP}");
-        copy["metadata"]["name"] = format!("{}.{group}", copy["spec"]["names"]["plural"].as_str().unwrap()).into();
+        copy["metadata"]["name"] =
+            format!("{}.{group}", copy["spec"]["names"]["plural"].as_str().unwrap()).into();
         copy["spec"]["group"] = group.into();
         doubled += double(&mut copy["spec"]["versions"]);
         let request = http::Request::post(
@@ -159,7 +167,12 @@ async fn rules_would_be_cheap_enough_at_twice_every_bound() {
         .body(serde_json::to_vec(&copy).unwrap())
         .unwrap();
         let made: Result<Value, _> = client.request(request).await;
-        assert!(made.is_ok(), "{}: {}", copy["metadata"]["name"], made.unwrap_err());
+        assert!(
+            made.is_ok(),
+            "{}: {}",
+            copy["metadata"]["name"],
+            made.unwrap_err()
+        );
     }
     assert!(doubled > 20, "only {doubled} bounds were doubled");
 }

@@ -88,10 +88,20 @@ fn measure(kubeconfig: &Path, runs: usize) -> Result<()> {
     ensure!(runs > 0, "nothing can be said of no run");
     let this = std::env::current_exe()?;
     let evenkeel = this.with_file_name("evenkeel");
-    let bare = || run(Command::new(&this).arg("--bare").arg("--kubeconfig").arg(kubeconfig), &[0]);
+    let bare = || {
+        run(
+            Command::new(&this)
+                .arg("--bare")
+                .arg("--kubeconfig")
+                .arg(kubeconfig),
+            &[0],
+        )
+    };
     let audit = || {
         let mut command = Command::new(&evenkeel);
-        command.args(["audit", "-o", "json", "--kubeconfig"]).arg(kubeconfig);
+        command
+            .args(["audit", "-o", "json", "--kubeconfig"])
+            .arg(kubeconfig);
         // 1 is a finding and 2 a source that could not be read: both have read what there is.
         run(&mut command, &[0, 1, 2])
     };
@@ -105,7 +115,11 @@ fn measure(kubeconfig: &Path, runs: usize) -> Result<()> {
     let (bare, audit) = (median(&mut bares)?, median(&mut audits)?);
     println!("{:<16} {:>10} {:>10}", "", "wall s", "peak MiB");
     for (name, cost) in [("bare client", bare), ("evenkeel audit", audit)] {
-        println!("{name:<16} {:>10.2} {:>10}", cost.took.as_secs_f64(), cost.peak_kib.div_ceil(1024));
+        println!(
+            "{name:<16} {:>10.2} {:>10}",
+            cost.took.as_secs_f64(),
+            cost.peak_kib.div_ceil(1024)
+        );
     }
     Ok(())
 }
