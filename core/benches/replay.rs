@@ -3,6 +3,11 @@
 //! Prints figures and asserts none: machines differ. `cargo bench -p evenkeel-core`.
 
 #![allow(clippy::cast_precision_loss)] // figures for people
+#![allow(
+    clippy::unwrap_used,
+    clippy::too_many_lines,
+    reason = "a bench that cannot go on should stop, and reads top to bottom"
+)]
 
 use std::alloc::System;
 use std::fmt::Write as _;

@@ -38,7 +38,6 @@ pub(super) struct Input {
 /// Which cluster.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Cluster")]
-#[allow(clippy::struct_field_names)] // the names are those of kubectl's flags
 #[allow(clippy::struct_field_names, reason = "the flags are those of kubectl")]
 struct Cluster {
     /// Path of the kubeconfig

@@ -65,6 +65,7 @@ Do not shorten the client's interval while the server still has its old floor.
     clippy::unnecessary_wraps,
     reason = "every judge has the signature of the table"
 )]
+#[allow(clippy::match_same_arms, reason = "the order of the arms is their weight")]
 fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
     if !has_data_plane(path.service) {
         return Ok(Verdict::NotApplicable(
