@@ -105,6 +105,11 @@ fn main() {
         EVENTS as f64 / judged.as_secs_f64()
     );
 
+    rest(&mut core, now);
+}
+
+/// What happens less often than a slice.
+fn rest(core: &mut Core, now: Now) {
     let start = Watch::start();
     for _ in 0..EVENTS {
         black_box(core.round(now));
@@ -117,7 +122,7 @@ fn main() {
     let start = Watch::start();
     for at in 0..100 {
         let json = node(at).replace("\"True\"", "\"Unknown\"");
-        give(&mut core, Input::Object(Source::Nodes, json.as_bytes()));
+        give(core, Input::Object(Source::Nodes, json.as_bytes()));
         black_box(core.round(now));
     }
     println!(
@@ -128,7 +133,7 @@ fn main() {
     for at in 0..20 {
         let mut changed = policy(at);
         changed.connections[0].longest_silence_seconds = Some(1_000);
-        give(&mut core, Input::Policy(Arc::new(changed)));
+        give(core, Input::Policy(Arc::new(changed)));
         black_box(core.round(now));
     }
     println!(
@@ -155,7 +160,7 @@ impl Watch {
 
     fn elapsed(&self) -> Duration {
         match (self.0, Self::ran()) {
-            (Some(from), Some(to)) if to > from => to - from,
+            (Some(from), Some(to)) => to.saturating_sub(from),
             _ => self.1.elapsed(),
         }
     }
@@ -178,7 +183,11 @@ fn list(core: &mut Core, source: Source, objects: &[String]) {
 /// Slices in an order that no cache likes; each pass over all of them switches between the two forms.
 fn events<'a>(one: &'a [String], other: &'a [String]) -> impl Iterator<Item = (usize, &'a str)> {
     (0..EVENTS).filter_map(move |at| {
-        let forms = if (at / SERVICES).is_multiple_of(2) { other } else { one };
+        let forms = if (at / SERVICES).is_multiple_of(2) {
+            other
+        } else {
+            one
+        };
         // 7,919 is prime to the number of slices: every pass names each once.
         Some((at, forms.get(at * 7_919 % SERVICES)?.as_str()))
     })

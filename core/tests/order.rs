@@ -398,7 +398,9 @@ fn apply(core: &mut Core, world: &mut World, step: &Step) {
             if ends {
                 let _ = core.handle(Input::Synced(source));
                 world.health.insert(source, Health::Complete);
-                left_out.iter().for_each(|id| drop(world.things.remove(id)));
+                for id in &left_out {
+                    world.things.remove(id);
+                }
             } else {
                 let _ = core.handle(Input::Lost(source, "cut off"));
                 world.health.insert(source, Health::Lost);
@@ -702,7 +704,9 @@ proptest! {
         }
         for (source, at, name, variant, mutations) in &objects {
             let mut bytes = object(*source, *at, *name, *variant).1.into_bytes();
-            mutations.iter().for_each(|one| mutate(&mut bytes, one));
+            for one in mutations {
+                mutate(&mut bytes, one);
+            }
             let _ = core.handle(Input::Object(*source, &bytes));
             // And as an object of every other kind.
             for other in Source::ALL {
