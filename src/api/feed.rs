@@ -20,7 +20,7 @@ pub fn feed(core: &mut Core, source: Source, json: &str) {
             .to_owned()
     };
     let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
-    if let Err(problems) = draft(core, &value) {
+    if let Err(problems) = draft(core, source, &value) {
         let why = problems
             .iter()
             .map(ToString::to_string)
@@ -31,14 +31,11 @@ pub fn feed(core: &mut Core, source: Source, json: &str) {
 }
 
 /// Feeds one policy object; returns all its problems where it is refused.
-pub fn draft(core: &mut Core, value: &Value) -> Result<(), Vec<Problem>> {
+fn draft(core: &mut Core, source: Source, value: &Value) -> Result<(), Vec<Problem>> {
     let mut value = value.clone();
     if let Some(object) = value.as_object_mut() {
-        // Items of a list do not name their kind; the source did.
-        let cluster = object
-            .get("spec")
-            .is_some_and(|spec| spec.get("services").is_none());
-        let kind = if cluster {
+        // Items of a list do not name their kind; the source does.
+        let kind = if source == Source::ClusterPolicy {
             "ClusterTrafficHealthPolicy"
         } else {
             "TrafficHealthPolicy"

@@ -133,11 +133,16 @@ pub(super) fn wanted(wants: &Wants) -> Vec<List> {
 }
 
 #[derive(Deserialize)]
-struct Wire<'a> {
-    #[serde(default)]
-    metadata: Meta,
+struct Items<'a> {
     #[serde(borrow, default)]
     items: Option<Vec<&'a RawValue>>,
+}
+
+/// What says whether a page is the last, without its items.
+#[derive(Deserialize)]
+struct End {
+    #[serde(default)]
+    metadata: Meta,
 }
 
 #[derive(Deserialize, Default)]
@@ -259,9 +264,9 @@ fn escape(text: &str) -> String {
 
 /// The token of the next page; empty at the end.
 fn token(body: &str) -> String {
-    serde_json::from_str::<Wire<'_>>(body)
+    serde_json::from_str::<End>(body)
         .ok()
-        .and_then(|wire| wire.metadata.next)
+        .and_then(|end| end.metadata.next)
         .unwrap_or_default()
 }
 
@@ -296,14 +301,14 @@ impl Page {
                 single: false,
                 body,
             } => {
-                let wire = match serde_json::from_str::<Wire<'_>>(&body) {
-                    Ok(wire) => wire,
+                let page = match serde_json::from_str::<Items<'_>>(&body) {
+                    Ok(page) => page,
                     Err(error) => {
                         let _ = core.handle(Input::Lost(source, &format!("not a list: {error}")));
                         return 0;
                     }
                 };
-                let items = wire.items.unwrap_or_default();
+                let items = page.items.unwrap_or_default();
                 for item in &items {
                     object(core, source, kind, item.get());
                 }
