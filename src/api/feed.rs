@@ -45,11 +45,15 @@ fn draft(core: &mut Core, source: Source, value: &Value) -> Result<(), Vec<Probl
             .entry("apiVersion")
             .or_insert_with(|| format!("{}/{}", super::GROUP, super::VERSION).into());
     }
+    let _ = core.handle(input(&value)?);
+    Ok(())
+}
+
+/// What a policy object is to the core, or everything that is wrong with it.
+pub fn input(value: &Value) -> Result<Input<'static>, Vec<Problem>> {
     let known = |id: &str| checks::find(id).is_some();
-    let input = match validate(&value)? {
+    Ok(match validate(value)? {
         Draft::Policy(policy) => Input::Policy(Arc::new(compile(&policy, &known)?)),
         Draft::Cluster(policy) => Input::ClusterPolicy(Some(Arc::new(compile_cluster(&policy)?))),
-    };
-    let _ = core.handle(input);
-    Ok(())
+    })
 }

@@ -2,17 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use evenkeel_core::findings::Unreadable;
 use evenkeel_core::know::Source;
-use evenkeel_core::{Core, Input, checks};
+use evenkeel_core::{Core, Input};
 use serde_json::{Map, Value};
 
 use super::document::{Document, documents};
 use super::route::{Route, route};
 use super::{Options, Report, decode, find, locate};
-use crate::api::{self, Problem, local};
+use crate::api::{self, Problem};
 
 /// The one key of what kube-proxy's `/configz` answers.
 const CONFIGZ: &str = "kubeproxy.config.k8s.io";
@@ -247,16 +246,7 @@ impl<'a> Feed<'a> {
     }
 
     fn policy(&mut self, draft: &Value, at: &str) {
-        let knows = |id: &str| checks::find(id).is_some();
-        let outcome = local::validate(draft).and_then(|draft| match draft {
-            local::Draft::Policy(policy) => {
-                api::compile(&policy, &knows).map(|policy| Input::Policy(Arc::new(policy)))
-            }
-            local::Draft::Cluster(policy) => {
-                api::compile_cluster(&policy).map(|policy| Input::ClusterPolicy(Some(Arc::new(policy))))
-            }
-        });
-        match outcome {
+        match api::input(draft) {
             Ok(input) => self.tell(input),
             Err(problems) => {
                 for problem in &problems {
