@@ -62,6 +62,9 @@ impl Core {
                     unnamed: false,
                 };
                 self.index.opaque.insert((source, key), opaque);
+                if source == Source::Policies {
+                    self.dirt.policies.insert(key);
+                }
             }
             Input::ClusterPolicy(policy) => {
                 self.index.cluster_policy = policy;
@@ -97,13 +100,16 @@ impl Core {
                 names.intern(&client.name);
             }
         }
-        self.index.opaque.remove(&(Source::Policies, key));
+        if self.index.opaque.remove(&(Source::Policies, key)).is_some() {
+            self.dirt.policies.insert(key);
+        }
         if self.index.policies.put(key, policy).is_some() {
             self.dirty_namespace(key);
         }
     }
 
     fn dirty_namespace(&mut self, policy: Key) {
+        self.dirt.policies.insert(policy);
         let keys = self
             .index
             .services

@@ -17,21 +17,27 @@ pub mod names;
 pub mod paths;
 pub mod policy;
 pub mod sources;
+pub mod standing;
 
 pub use engine::{Tally, has_data_plane};
 pub use handle::Input;
+
+use std::collections::BTreeSet;
 
 use engine::{Dirt, Engine};
 use findings::{FindingList, Summary};
 use index::Index;
 use judge::Subject;
-use know::{Mono, Now, Reads};
+use know::{Mono, Now, Reads, Source};
+use names::Key;
+use standing::Standings;
 
 /// The whole program without IO.
 #[derive(Debug)]
 pub struct Core {
     index: Index,
     engine: Engine,
+    standings: Standings,
     dirt: Dirt,
 }
 
@@ -40,6 +46,7 @@ impl Default for Core {
         Self {
             index: Index::default(),
             engine: Engine::default(),
+            standings: Standings::default(),
             dirt: Dirt {
                 all: true,
                 ..Dirt::default()
@@ -53,14 +60,30 @@ impl Default for Core {
 pub struct Round {
     /// Checks and subjects whose verdict changed.
     pub transitions: Vec<(usize, Subject)>,
+    /// Teams' policies whose [`standing`] may have changed, by namespace and name; the empty key is the platform's.
+    /// Names are those of [`Core::index`].
+    pub standings: BTreeSet<Key>,
 }
 
 impl Core {
     /// Judges what is dirty or due.
     pub fn round(&mut self, now: Now) -> Round {
         let dirt = std::mem::take(&mut self.dirt);
+        let transitions = self.engine.round(now, &self.index, &dirt);
+        let mut standings = self.standings.follow(&self.engine, &transitions);
+        standings.extend(self.engine.take_recounted());
+        standings.extend(dirt.policies);
+        // What a policy needs to be observed at all may have become fresh or stale without any verdict changing.
+        if dirt.all {
+            standings.extend(self.index.policies.iter().map(|(key, _)| key));
+            standings.insert(Key::default());
+        }
+        if dirt.sources.meets(Reads::of(&[Source::ClusterPolicy])) {
+            standings.insert(Key::default());
+        }
         Round {
-            transitions: self.engine.round(now, &self.index, &dirt),
+            transitions,
+            standings,
         }
     }
 
@@ -90,7 +113,7 @@ impl Core {
             .filter_map(|(check, subject, held)| findings::tell(&self.index, now.wall, check, subject, held))
             .collect();
         findings::sort(&mut findings);
-        let tally = self.engine.tally();
+        let tally = self.engine.ledger().total();
         let count = |verdict| findings.iter().filter(|one| one.verdict == verdict).count() as u32;
         let summary = Summary {
             met: tally.met,
