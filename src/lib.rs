@@ -3,5 +3,7 @@
 pub mod api;
 pub mod cli;
 pub mod files;
+pub mod lease;
 pub mod live;
 mod render;
+pub mod write;
