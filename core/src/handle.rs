@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::Core;
 use crate::index::{Fresh, Opaque, Table};
-use crate::know::{Reads, Source};
+use crate::know::{Now, Reads, Source};
 use crate::names::{Key, Names};
 use crate::policy::{ClusterPolicy, Policy};
 use crate::sources::slice::{SERVICE_NAME, Slice};
@@ -38,9 +38,9 @@ pub enum Input<'a> {
 }
 
 impl Core {
-    /// Takes one input. An object that cannot be understood is skipped, listed, and makes its dependents Unknown; the
+    /// Takes one input at a time that never goes back. An object that cannot be understood is skipped, listed, and makes its dependents Unknown; the
     /// returned error is for feeders that can name the file.
-    pub fn handle(&mut self, input: Input<'_>) -> Result<(), Why> {
+    pub fn handle(&mut self, _now: Now, input: Input<'_>) -> Result<(), Why> {
         match input {
             Input::Begin(source) => self.begin(source),
             Input::Object(source, json) => return self.object(source, json),

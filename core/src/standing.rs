@@ -166,7 +166,11 @@ impl Core {
             return Some(refused(&opaque.why));
         }
         let policy = self.index.cluster_policy.as_ref()?;
-        let cordon = policy.nodes.cordon.as_ref().map_or(Mode::Observe, |cordon| cordon.mode);
+        let cordon = policy
+            .nodes
+            .cordon
+            .as_ref()
+            .map_or(Mode::Observe, |cordon| cordon.mode);
         let declared = policy.conntrack.tuning_mode.max(cordon);
         Some(self.stand(now, Key::default(), declared))
     }
@@ -233,7 +237,11 @@ impl Core {
             .chain(gaps.iter().cloned())
             .collect();
         if missing.is_empty() {
-            return Condition::new(Holds::True, "AllInputsFresh", "every needed input is present and fresh");
+            return Condition::new(
+                Holds::True,
+                "AllInputsFresh",
+                "every needed input is present and fresh",
+            );
         }
         let stale = essential
             .iter()
@@ -251,7 +259,11 @@ impl Core {
     fn nothing_governed(&self, key: Key) -> Condition {
         let namespace = self.index.names.text(key.namespace);
         match self.index.gap(Source::Services) {
-            Some(gap) => Condition::new(Holds::Unknown, "InputsMissing", format!("cannot be judged: {gap}")),
+            Some(gap) => Condition::new(
+                Holds::Unknown,
+                "InputsMissing",
+                format!("cannot be judged: {gap}"),
+            ),
             None => Condition::new(
                 Holds::Unknown,
                 "NoServices",

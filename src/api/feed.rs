@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use evenkeel_core::know::Source;
+use evenkeel_core::know::{Now, Source};
 use evenkeel_core::{Core, Input, checks};
 use serde_json::Value;
 
@@ -10,7 +10,7 @@ use super::local::{Draft, validate};
 use super::{Problem, compile, compile_cluster};
 
 /// Feeds one policy object, as JSON text, to the core. What does not compile is listed there as refused.
-pub fn feed(core: &mut Core, source: Source, json: &str) {
+pub fn feed(core: &mut Core, now: Now, source: Source, json: &str) {
     let value: Value = serde_json::from_str(json).unwrap_or_default();
     let text = |field: &str| {
         value
@@ -20,18 +20,18 @@ pub fn feed(core: &mut Core, source: Source, json: &str) {
             .to_owned()
     };
     let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
-    if let Err(problems) = draft(core, source, &value) {
+    if let Err(problems) = draft(core, now, source, &value) {
         let why = problems
             .iter()
             .map(ToString::to_string)
             .collect::<Vec<_>>()
             .join("; ");
-        let _ = core.handle(Input::Refused(source, &namespace, &name, &why));
+        let _ = core.handle(now, Input::Refused(source, &namespace, &name, &why));
     }
 }
 
 /// Feeds one policy object; returns all its problems where it is refused.
-fn draft(core: &mut Core, source: Source, value: &Value) -> Result<(), Vec<Problem>> {
+fn draft(core: &mut Core, now: Now, source: Source, value: &Value) -> Result<(), Vec<Problem>> {
     let mut value = value.clone();
     if let Some(object) = value.as_object_mut() {
         // Items of a list do not name their kind; the source does.
@@ -45,7 +45,7 @@ fn draft(core: &mut Core, source: Source, value: &Value) -> Result<(), Vec<Probl
             .entry("apiVersion")
             .or_insert_with(|| format!("{}/{}", super::GROUP, super::VERSION).into());
     }
-    let _ = core.handle(input(&value)?);
+    let _ = core.handle(now, input(&value)?);
     Ok(())
 }
 

@@ -60,8 +60,12 @@ impl Ledger {
             count.unknown += tally.unknown;
             count.services += u32::from(tally.governs);
         }
-        self.changed
-            .extend(before.keys().chain(after.keys()).filter(|key| before.get(key) != after.get(key)));
+        self.changed.extend(
+            before
+                .keys()
+                .chain(after.keys())
+                .filter(|key| before.get(key) != after.get(key)),
+        );
     }
 
     /// What is summed of one policy; the empty key is no policy.
