@@ -22,12 +22,12 @@ pub mod standing;
 pub use engine::{Tally, has_data_plane};
 pub use handle::Input;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use engine::{Dirt, Engine};
 use findings::{FindingList, Summary};
 use index::Index;
-use judge::Subject;
+use judge::{Severity, Subject};
 use know::{Mono, Now, Reads, Source};
 use names::Key;
 use standing::Standings;
@@ -107,11 +107,21 @@ impl Core {
 
     /// Everything there is to tell, as of the last round.
     pub fn findings(&self, now: Now) -> FindingList {
-        let mut findings: Vec<_> = self
-            .engine
-            .bad()
-            .filter_map(|(check, subject, held)| findings::tell(&self.index, now.wall, check, subject, held))
-            .collect();
+        self.list(now, false)
+    }
+
+    /// The same with since when each verdict holds: for a core that has judged for a while.
+    pub fn findings_since(&self, now: Now) -> FindingList {
+        self.list(now, true)
+    }
+
+    fn list(&self, now: Now, since: bool) -> FindingList {
+        let tell = |(check, subject, held): (_, _, &engine::Held)| {
+            let mut finding = findings::tell(&self.index, now.wall, check, subject, held)?;
+            finding.since = since.then_some(held.since.0);
+            Some(finding)
+        };
+        let mut findings: Vec<_> = self.engine.bad().filter_map(tell).collect();
         findings::sort(&mut findings);
         let tally = self.engine.ledger().total();
         let count = |verdict| findings.iter().filter(|one| one.verdict == verdict).count() as u32;
@@ -129,6 +139,22 @@ impl Core {
             unreadable: findings::unreadable(&self.index),
             summary,
         }
+    }
+
+    /// How many findings there are, without their texts: by check, verdict, severity and whether somebody has
+    /// accepted them.
+    pub fn census(&self, now: Now) -> BTreeMap<(&'static str, &'static str, Severity, bool), u32> {
+        let mut census = BTreeMap::new();
+        for (check, subject, held) in self.engine.bad() {
+            let excepted = subject
+                .policy()
+                .is_some_and(|key| findings::exception(&self.index, now.wall, check, key).is_some());
+            let severity = findings::severity(check, &held.verdict);
+            *census
+                .entry((check.id, held.verdict.name(), severity, excepted))
+                .or_default() += 1;
+        }
+        census
     }
 
     /// What is known of the cluster.

@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use super::outbox::Order;
 use super::status::{Status, Times};
+use crate::api::ConditionStatus;
 
 /// A policy object: namespace (empty for the cluster's) and name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -47,6 +48,8 @@ struct Held {
     times: Times,
     /// What an order that is not yet answered will make its status say.
     ordered: Option<u64>,
+    /// Whether the list that is being read has not named it (yet).
+    unnamed: bool,
 }
 
 /// Every policy object.
@@ -79,14 +82,14 @@ struct Metadata {
 impl Desk {
     /// Takes a policy object as the API server sent it; returns which it is. A status that cannot be read is one that
     /// must be written again.
-    pub fn saw(&mut self, json: &str) -> Option<Target> {
-        let object: Object = serde_json::from_str(json)
+    pub fn saw(&mut self, json: &[u8]) -> Option<Target> {
+        let object: Object = serde_json::from_slice(json)
             .or_else(|_| {
                 #[derive(Deserialize)]
                 struct Bare {
                     metadata: Metadata,
                 }
-                serde_json::from_str(json).map(|bare: Bare| Object {
+                serde_json::from_slice(json).map(|bare: Bare| Object {
                     metadata: bare.metadata,
                     status: None,
                 })
@@ -101,6 +104,11 @@ impl Desk {
             name: metadata.name.into(),
         };
         let held = self.held.entry(target.clone()).or_default();
+        if *held.uid != *metadata.uid {
+            // Another policy of the same name: what was ordered for the old one is void.
+            *held = Held::default();
+        }
+        held.unnamed = false;
         held.uid = metadata.uid.into();
         held.generation = metadata.generation;
         held.fingerprint = object.status.as_ref().map_or(0, Status::fingerprint);
@@ -111,6 +119,26 @@ impl Desk {
     /// A policy object is gone.
     pub fn gone(&mut self, target: &Target) {
         self.held.remove(target);
+    }
+
+    /// A list begins: of the cluster's policy, or of the teams'.
+    pub fn begin(&mut self, cluster: bool) {
+        for (target, held) in &mut self.held {
+            held.unnamed |= target.is_cluster() == cluster;
+        }
+    }
+
+    /// A list is complete: what it has not named is gone.
+    pub fn synced(&mut self, cluster: bool) {
+        self.held
+            .retain(|target, held| target.is_cluster() != cluster || !held.unnamed);
+    }
+
+    /// What each condition says, as last told, for metrics: how many policies there are of each.
+    pub fn conditions(&self) -> impl Iterator<Item = (&Target, &str, ConditionStatus)> {
+        self.held
+            .iter()
+            .flat_map(|(target, held)| held.times.conditions().map(move |(kind, status)| (target, kind, status)))
     }
 
     /// Every policy object that is known.

@@ -53,6 +53,11 @@ impl Times {
         }
     }
 
+    /// Each condition: its type and whether it held.
+    pub fn conditions(&self) -> impl Iterator<Item = (&str, ConditionStatus)> {
+        self.conditions.iter().map(|one| (&*one.0, one.1))
+    }
+
     /// Whether a condition held, as last told.
     pub fn condition(&self, kind: &str) -> Option<ConditionStatus> {
         self.conditions.iter().find(|one| &*one.0 == kind).map(|one| one.1)

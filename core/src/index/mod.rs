@@ -1,5 +1,6 @@
 //! The index: one typed table per kind. A row is what one source said; joins are computed when judged, never stored.
 
+mod sockets;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -182,6 +183,30 @@ impl Index {
                 crate::sources::selects(selector, &service.labels, &self.names)
             }
         }
+    }
+
+    /// How many rows a source has filled.
+    pub fn rows(&self, source: Source) -> usize {
+        match source {
+            Source::Services => self.services.len(),
+            Source::EndpointSlices => self.slices.len(),
+            Source::Nodes => self.nodes.len(),
+            Source::Namespaces => self.namespaces.len(),
+            Source::Pods => self.pods.len(),
+            Source::DaemonSets => self.daemon_sets.len(),
+            Source::Deployments => self.deployments.len(),
+            Source::ConfigMaps => self.config_maps.len(),
+            Source::CiliumNodeConfigs => self.node_configs.len(),
+            Source::Webhooks => self.webhooks.len(),
+            Source::Policies => self.policies.len(),
+            Source::ClusterPolicy => usize::from(self.cluster_policy.is_some()),
+            Source::Configz => self.configz.len(),
+        }
+    }
+
+    /// Objects that were seen but not understood.
+    pub fn opaque_objects(&self) -> impl Iterator<Item = (Source, Key, &Opaque)> {
+        self.opaque.iter().map(|(at, opaque)| (at.0, at.1, opaque))
     }
 
     /// `namespace/name`, or the name alone for what has no namespace.
