@@ -5,3 +5,6 @@ pub mod cli;
 pub mod files;
 pub mod live;
 mod render;
+pub mod resources;
+pub mod rights;
+pub mod watch;
