@@ -32,7 +32,10 @@ impl Alert {
             ("kind", subject.kind.to_owned()),
             ("namespace", subject.namespace.clone()),
             ("name", subject.name.clone()),
-            ("port", subject.port.map(|port| port.to_string()).unwrap_or_default()),
+            (
+                "port",
+                subject.port.map(|port| port.to_string()).unwrap_or_default(),
+            ),
             ("connection", subject.connection.clone()),
             ("client", subject.client.clone()),
             ("policy", finding.policy.clone().unwrap_or_default()),

@@ -114,6 +114,8 @@ impl Client {
             let text = body.map(|body| String::from_utf8_lossy(&body.to_bytes()).into_owned());
             Err(Failure::Refused(status, text.unwrap_or_default()))
         };
-        tokio::time::timeout(TIMEOUT, exchange).await.unwrap_or(Err(Failure::Late))
+        tokio::time::timeout(TIMEOUT, exchange)
+            .await
+            .unwrap_or(Err(Failure::Late))
     }
 }

@@ -58,11 +58,14 @@ impl std::str::FromStr for Options {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let expected = || format!("`{text}`: expected namespace/service:port, for example monitoring/alertmanager:9093");
+        let expected =
+            || format!("`{text}`: expected namespace/service:port, for example monitoring/alertmanager:9093");
         let (namespace, rest) = text.split_once('/').ok_or_else(expected)?;
         let (service, port) = rest.split_once(':').ok_or_else(expected)?;
         let label = |text: &str| {
-            !text.is_empty() && text.len() <= 63 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            !text.is_empty()
+                && text.len() <= 63
+                && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
         };
         if ![namespace, service, port].into_iter().all(label) {
             return Err(expected());
@@ -93,7 +96,12 @@ pub struct Push {
 
 impl Push {
     /// A push to the Alertmanager that the options name. `turns` tells when verdicts have changed.
-    pub fn new(options: Options, line: Line, turns: watch::Receiver<u64>, metrics: Arc<Metrics>) -> Result<Self> {
+    pub fn new(
+        options: Options,
+        line: Line,
+        turns: watch::Receiver<u64>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self> {
         let client = Client::new(&options).context("--alertmanager")?;
         Ok(Self {
             options,
@@ -136,7 +144,10 @@ impl Push {
             return;
         };
         let now = Timestamp::now();
-        self.turn(alerts.findings.iter().take(MOST).map(|one| Alert::of(one, now)), now);
+        self.turn(
+            alerts.findings.iter().take(MOST).map(|one| Alert::of(one, now)),
+            now,
+        );
         if self.firing.is_empty() && self.ended.is_empty() {
             return;
         }
@@ -149,7 +160,11 @@ impl Push {
             self.metrics.pushed("unreachable");
             return;
         }
-        let told: Vec<&Alert> = self.firing.values().chain(self.ended.values().map(|one| &one.0)).collect();
+        let told: Vec<&Alert> = self
+            .firing
+            .values()
+            .chain(self.ended.values().map(|one| &one.0))
+            .collect();
         let body = serde_json::to_vec(&told).unwrap_or_default();
         let mut all = true;
         for endpoint in &alerts.endpoints {

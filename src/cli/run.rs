@@ -14,7 +14,12 @@ use crate::{alert, live, run};
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Namespace of the operator, where its Lease lives
-    #[arg(long, env = "POD_NAMESPACE", value_name = "NAME", default_value = "evenkeel-system")]
+    #[arg(
+        long,
+        env = "POD_NAMESPACE",
+        value_name = "NAME",
+        default_value = "evenkeel-system"
+    )]
     namespace: String,
     /// Name of the Lease; operators of one Lease take turns
     #[arg(long, value_name = "NAME", default_value = "evenkeel")]

@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub use candidate::{Candidate, Seen, Step};
-pub use task::{Options, hold};
+pub use task::{Options, STATE, hold};
 
 /// How long a claim lasts without renewal. 15 s, as Kubernetes' own components take
 /// (`k8s.io/component-base/config/v1alpha1/defaults.go`, `LeaseDuration`).

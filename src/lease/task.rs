@@ -201,9 +201,16 @@ impl Task {
             // Empty is what client-go writes on release, and what every elector reads as free.
             spec.holder_identity = Some(String::new());
         }
-        match within(self.api.replace(&self.options.name, &PostParams::default(), &lease)).await {
+        match within(
+            self.api
+                .replace(&self.options.name, &PostParams::default(), &lease),
+        )
+        .await
+        {
             Ok(_) => tracing::info!(lease = self.options.name, "gave the Lease back"),
-            Err(error) => tracing::warn!(%error, "cannot give the Lease back: another replica waits for it to expire"),
+            Err(error) => {
+                tracing::warn!(%error, "cannot give the Lease back: another replica waits for it to expire")
+            }
         }
     }
 }
@@ -228,7 +235,9 @@ async fn within<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Res
 
 fn seen(lease: &Lease) -> Seen {
     let spec = lease.spec.clone().unwrap_or_default();
-    let seconds = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+    let seconds = spec
+        .lease_duration_seconds
+        .and_then(|seconds| u64::try_from(seconds).ok());
     Seen {
         version: lease.metadata.resource_version.clone().unwrap_or_default(),
         holder: spec.holder_identity.unwrap_or_default(),

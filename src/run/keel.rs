@@ -53,7 +53,10 @@ pub(super) struct Keel {
 }
 
 impl Keel {
-    #[allow(clippy::too_many_arguments, reason = "each is one end of a channel, named where it is made")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "each is one end of a channel, named where it is made"
+    )]
     pub(super) fn new(
         watches: Watches,
         events: mpsc::Receiver<Event>,
@@ -126,7 +129,10 @@ impl Keel {
 
     /// When to look next although nothing comes in.
     fn next_look(&self) -> Option<Instant> {
-        let due = self.core.deadline(self.clock.now()).map(|at| self.clock.instant(at));
+        let due = self
+            .core
+            .deadline(self.clock.now())
+            .map(|at| self.clock.instant(at));
         let due = if self.warm_by.is_some() { None } else { due };
         due.into_iter().chain(self.warm_by).min()
     }
@@ -164,7 +170,9 @@ impl Keel {
             return;
         }
         let (core, now) = (&mut self.core, self.clock.now());
-        let change = self.intake.want(&wants, &mut |input| drop(core.handle(now, input)));
+        let change = self
+            .intake
+            .want(&wants, &mut |input| drop(core.handle(now, input)));
         self.watches.apply(change);
         self.wants = Some(wants);
     }
@@ -178,7 +186,10 @@ impl Keel {
             self.want();
         }
         if self.intake.is_settled() || by <= Instant::now() {
-            tracing::info!(settled = self.intake.is_settled(), "the first picture is complete");
+            tracing::info!(
+                settled = self.intake.is_settled(),
+                "the first picture is complete"
+            );
             self.warm_by = None;
             self.look_at.extend(self.desk.targets().cloned());
             return true;
@@ -311,7 +322,10 @@ impl Keel {
         Alerts {
             leader: true,
             findings,
-            endpoints: self.core.index().ready_sockets(&service.0, &service.1, &service.2),
+            endpoints: self
+                .core
+                .index()
+                .ready_sockets(&service.0, &service.1, &service.2),
         }
     }
 }

@@ -55,7 +55,10 @@ impl Scene<'_> {
                 ConditionStatus::False => "False",
                 ConditionStatus::Unknown => "Unknown",
             };
-            *picture.policies.entry((kind.to_owned(), status_name)).or_default() += 1;
+            *picture
+                .policies
+                .entry((kind.to_owned(), status_name))
+                .or_default() += 1;
             if kind == "Healthy" && status == ConditionStatus::False {
                 picture
                     .unhealthy

@@ -48,7 +48,11 @@ impl Listeners {
                 "--debug-listen {debug}: only a loopback address such as 127.0.0.1:8081 is taken"
             );
         }
-        let bind = async |at: SocketAddr| TcpListener::bind(at).await.with_context(|| format!("cannot listen on {at}"));
+        let bind = async |at: SocketAddr| {
+            TcpListener::bind(at)
+                .await
+                .with_context(|| format!("cannot listen on {at}"))
+        };
         Ok(Self {
             public: bind(public).await?,
             debug: match debug {
@@ -64,7 +68,12 @@ impl Listeners {
     }
 
     /// Serves until `stop` becomes true.
-    pub async fn serve(self, line: Line, metrics: Arc<Metrics>, stop: watch::Receiver<bool>) -> std::io::Result<()> {
+    pub async fn serve(
+        self,
+        line: Line,
+        metrics: Arc<Metrics>,
+        stop: watch::Receiver<bool>,
+    ) -> std::io::Result<()> {
         let shared = Shared { line, metrics };
         let public = Router::new()
             .route("/metrics", get(scrape))
@@ -72,10 +81,22 @@ impl Listeners {
             .route("/readyz", get(readyz))
             .with_state(shared.clone());
         let debug = Router::new()
-            .route("/debug/watches", get(async |State(shared): State<Shared>| told(shared.ask(Ask::Watches).await)))
-            .route("/debug/index", get(async |State(shared): State<Shared>| told(shared.ask(Ask::Index).await)))
-            .route("/debug/verdicts", get(async |State(shared): State<Shared>| told(shared.ask(Ask::Verdicts).await)))
-            .route("/debug/agenda", get(async |State(shared): State<Shared>| told(shared.ask(Ask::Agenda).await)))
+            .route(
+                "/debug/watches",
+                get(async |State(shared): State<Shared>| told(shared.ask(Ask::Watches).await)),
+            )
+            .route(
+                "/debug/index",
+                get(async |State(shared): State<Shared>| told(shared.ask(Ask::Index).await)),
+            )
+            .route(
+                "/debug/verdicts",
+                get(async |State(shared): State<Shared>| told(shared.ask(Ask::Verdicts).await)),
+            )
+            .route(
+                "/debug/agenda",
+                get(async |State(shared): State<Shared>| told(shared.ask(Ask::Agenda).await)),
+            )
             .with_state(shared);
         let until = |mut stop: watch::Receiver<bool>| async move {
             // A sender that has gone away is a stop too.

@@ -136,9 +136,11 @@ impl Desk {
 
     /// What each condition says, as last told, for metrics: how many policies there are of each.
     pub fn conditions(&self) -> impl Iterator<Item = (&Target, &str, ConditionStatus)> {
-        self.held
-            .iter()
-            .flat_map(|(target, held)| held.times.conditions().map(move |(kind, status)| (target, kind, status)))
+        self.held.iter().flat_map(|(target, held)| {
+            held.times
+                .conditions()
+                .map(move |(kind, status)| (target, kind, status))
+        })
     }
 
     /// Every policy object that is known.

@@ -73,8 +73,16 @@ impl Writer {
             let open = pause.is_none_or(|until| until <= now);
             while open && underway.len() < PARALLEL {
                 let Some(permit) = self.permit(now) else { break };
-                let Some((target, letter)) = self.outbox.take() else { break };
-                underway.push(send(self.client.clone(), self.instance.clone(), target, letter, permit));
+                let Some((target, letter)) = self.outbox.take() else {
+                    break;
+                };
+                underway.push(send(
+                    self.client.clone(),
+                    self.instance.clone(),
+                    target,
+                    letter,
+                    permit,
+                ));
             }
             tokio::select! {
                 Some(sent) = underway.next(), if !underway.is_empty() => {
@@ -187,9 +195,15 @@ async fn attempt(client: &Client, target: &Target, order: &Order, status: &Statu
 /// Server-side apply of a status: the uid makes it fail for another policy of the same name.
 fn request(target: &Target, order: &Order, status: &Status) -> Result<Request<Body>, String> {
     let (plural, kind) = if target.is_cluster() {
-        ("clustertraffichealthpolicies".to_owned(), "ClusterTrafficHealthPolicy")
+        (
+            "clustertraffichealthpolicies".to_owned(),
+            "ClusterTrafficHealthPolicy",
+        )
     } else {
-        (format!("namespaces/{}/traffichealthpolicies", target.namespace), "TrafficHealthPolicy")
+        (
+            format!("namespaces/{}/traffichealthpolicies", target.namespace),
+            "TrafficHealthPolicy",
+        )
     };
     let status = if target.is_cluster() {
         serde_json::to_value(status.clone().cluster())

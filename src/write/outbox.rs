@@ -73,7 +73,10 @@ impl Outbox {
     /// The next order whose policy has no request underway. The caller must give it back by [`Outbox::done`].
     pub fn take(&self) -> Option<(Target, Letter)> {
         let mut inside = self.lock();
-        let at = inside.line.iter().position(|one| !inside.underway.contains(one))?;
+        let at = inside
+            .line
+            .iter()
+            .position(|one| !inside.underway.contains(one))?;
         let target = inside.line.remove(at)?;
         let letter = inside.waiting.remove(&target)?;
         inside.underway.insert(target.clone());
@@ -118,7 +121,9 @@ impl Outbox {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inside> {
         // Nothing in here panics half-way: what a poisoned lock holds is whole.
-        self.inside.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.inside
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 

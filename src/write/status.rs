@@ -60,7 +60,10 @@ impl Times {
 
     /// Whether a condition held, as last told.
     pub fn condition(&self, kind: &str) -> Option<ConditionStatus> {
-        self.conditions.iter().find(|one| &*one.0 == kind).map(|one| one.1)
+        self.conditions
+            .iter()
+            .find(|one| &*one.0 == kind)
+            .map(|one| one.1)
     }
 }
 
@@ -131,19 +134,40 @@ impl Status {
         let mut hash = DefaultHasher::new();
         status.observed_generation.hash(&mut hash);
         for one in &status.conditions {
-            (&one.r#type, one.status as u8, &one.reason, one.observed_generation).hash(&mut hash);
+            (
+                &one.r#type,
+                one.status as u8,
+                &one.reason,
+                one.observed_generation,
+            )
+                .hash(&mut hash);
             if matches!(&*one.r#type, "Accepted" | "Observed") {
                 one.message.hash(&mut hash);
             }
         }
         if let Some(counts) = &status.counts {
-            (counts.met, counts.at_risk, counts.violated, counts.unknown, counts.excepted).hash(&mut hash);
+            (
+                counts.met,
+                counts.at_risk,
+                counts.violated,
+                counts.unknown,
+                counts.excepted,
+            )
+                .hash(&mut hash);
         }
-        (status.governed_services, &status.mode_limited_by, status.findings_total).hash(&mut hash);
+        (
+            status.governed_services,
+            &status.mode_limited_by,
+            status.findings_total,
+        )
+            .hash(&mut hash);
         status.effective_mode.map(|mode| mode as u8).hash(&mut hash);
         for one in &status.findings {
             (&one.id, one.verdict as u8, one.severity as u8, &one.cause).hash(&mut hash);
-            one.excepted_until.as_ref().map(|time| time.0.as_second()).hash(&mut hash);
+            one.excepted_until
+                .as_ref()
+                .map(|time| time.0.as_second())
+                .hash(&mut hash);
         }
         hash.finish()
     }

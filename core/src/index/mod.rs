@@ -84,6 +84,8 @@ pub struct Index {
     pub(crate) policies: Table<Arc<Policy>>,
     /// The policy of the platform.
     pub(crate) cluster_policy: Option<Arc<ClusterPolicy>>,
+    /// Whether a list that has begun since may leave it out.
+    pub(crate) cluster_policy_unnamed: bool,
     /// `/configz` bodies by node name; the empty name when the node is not known.
     pub(crate) configz: BTreeMap<Name, Arc<str>>,
     /// Objects that were not understood.
@@ -101,6 +103,11 @@ impl Index {
     /// Says how fresh a source is; returns whether that is news.
     pub(crate) fn set_fresh(&mut self, source: Source, fresh: Fresh) -> bool {
         self.fresh.insert(source, fresh.clone()) != Some(fresh)
+    }
+
+    /// The platform's policy, if there is one.
+    pub fn cluster_policy(&self) -> Option<&ClusterPolicy> {
+        self.cluster_policy.as_deref()
     }
 
     /// The gap that a source leaves, if any.

@@ -29,7 +29,9 @@ impl Index {
         };
         let mut sockets = BTreeSet::new();
         for slice in self.slices_of.get(&key).into_iter().flatten() {
-            let Some(slice) = self.slices.get(*slice) else { continue };
+            let Some(slice) = self.slices.get(*slice) else {
+                continue;
+            };
             let ports = slice.ports.iter().filter(|one| one.name == named);
             for port in ports.filter_map(|one| one.port) {
                 let ready = slice.endpoints.iter().filter(|one| one.ready && !one.terminating);
