@@ -16,6 +16,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::rights::{Place, Right};
+
 pub use candidate::{Candidate, Seen, Step};
 pub use task::{Options, STATE, hold};
 
@@ -28,6 +30,18 @@ pub const RENEW_EVERY: Duration = Duration::from_secs(5);
 
 /// How long one writing request may take, from its permit to its answer.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The namespace that the operator is installed in by our manifests.
+pub const NAMESPACE: &str = "evenkeel-system";
+
+/// What taking turns needs.
+pub const RIGHTS: &[Right] = &[Right {
+    group: "coordination.k8s.io",
+    resource: "leases",
+    verbs: &["create", "get", "update", "watch"],
+    place: Place::Namespace(NAMESPACE),
+    why: "one replica writes at a time",
+}];
 
 /// The right to write, and until when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

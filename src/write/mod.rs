@@ -22,6 +22,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::api;
 use crate::lease::{Claim, Permit};
+use crate::rights::{Place, Right};
 use answer::{Answer, Failed};
 
 pub use desk::{Desk, Target};
@@ -31,6 +32,31 @@ pub use status::{Status, Times};
 
 /// The field manager of everything that evenkeel applies.
 pub const FIELD_MANAGER: &str = "evenkeel";
+
+/// What writing needs: our own words, nothing else.
+pub const RIGHTS: &[Right] = &[
+    Right {
+        group: api::GROUP,
+        resource: "traffichealthpolicies/status",
+        verbs: &["patch"],
+        place: Place::Cluster,
+        why: "tells teams how their policies stand",
+    },
+    Right {
+        group: api::GROUP,
+        resource: "clustertraffichealthpolicies/status",
+        verbs: &["patch"],
+        place: Place::Cluster,
+        why: "tells the platform how its policy stands",
+    },
+    Right {
+        group: "",
+        resource: "events",
+        verbs: &["create"],
+        place: Place::Cluster,
+        why: "tells what has turned, beside the policy it is about",
+    },
+];
 
 /// Requests under way at a time: enough to hide a round trip, few enough to be no load.
 const PARALLEL: usize = 8;
