@@ -406,7 +406,8 @@ async fn kinds_that_appear_later_are_seen() {
     for file in ["cluster.yaml", "shop.yaml"] {
         plane.apply_yaml(&demo(file)).await.unwrap();
     }
-    let mut operator = Operator::new(link(&plane, "admin", None));
+    grant(&plane, "early", "").await;
+    let mut operator = Operator::new(link(&plane, "early", None));
     // A kind that is not served is one without objects, not an unknown one.
     operator
         .until("no policies are known", |this| {
