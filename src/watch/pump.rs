@@ -67,7 +67,8 @@ pub(super) struct Pump<S: Server> {
     failed_lists: u32,
     presence: Presence,
     garbled: bool,
-    listed_at: Option<Instant>,
+    /// When the last two lists were begun.
+    listed_at: [Option<Instant>; 2],
     watches: u64,
 }
 
@@ -85,7 +86,7 @@ impl<S: Server> Pump<S> {
             failed_lists: 0,
             presence: Presence::Unknown,
             garbled: false,
-            listed_at: None,
+            listed_at: [None; 2],
             watches: 0,
         }
     }
@@ -116,7 +117,11 @@ impl<S: Server> Pump<S> {
     async fn start(&mut self) -> Step<S> {
         let now = Instant::now();
         self.version.clear();
-        if let Some(soonest) = self.listed_at.map(|at| at + LISTS_APART).filter(|at| *at > now) {
+        // Read anew at once when history has expired, but not over and over.
+        if let Some(soonest) = self.listed_at[0]
+            .map(|at| at + 2 * LISTS_APART)
+            .filter(|at| *at > now)
+        {
             return Ok(State::Waiting(soonest, Box::new(State::Start)));
         }
         // A server that began streams and did not end them is asked for pages, then for a stream again.
@@ -142,7 +147,7 @@ impl<S: Server> Pump<S> {
     }
 
     async fn begin(&mut self, state: State<S::Lines>) -> Step<S> {
-        self.listed_at = Some(Instant::now());
+        self.listed_at = [self.listed_at[1], Some(Instant::now())];
         self.garbled = false;
         self.claim.begin().await?;
         Ok(state)
@@ -279,7 +284,7 @@ impl<S: Server> Pump<S> {
             }
             Some(Ok(None)) => {
                 self.proof().await?;
-                let old = self.listed_at.is_none_or(|at| at.elapsed() >= GARBLED_APART);
+                let old = self.listed_at[1].is_none_or(|at| at.elapsed() >= GARBLED_APART);
                 return Ok(if self.garbled && old {
                     State::Start
                 } else {
@@ -401,7 +406,7 @@ impl<S: Server> Pump<S> {
         let is_news = self.presence != Presence::Absent;
         self.presence = Presence::Absent;
         // When it appears, it is read at once.
-        self.listed_at = None;
+        self.listed_at = [None; 2];
         self.streams = true;
         self.pace.reset();
         self.claim.absent(is_news).await?;

@@ -1,6 +1,7 @@
 //! A server that follows a script, and what a pump tells while it does.
 
 mod intake;
+mod link;
 mod pump;
 
 use std::collections::VecDeque;
