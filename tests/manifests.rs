@@ -19,7 +19,9 @@ fn objects() -> Vec<(String, Value)> {
     let mut objects = Vec::new();
     for entry in std::fs::read_dir(root()).unwrap() {
         let path = entry.unwrap().path();
-        if path.extension().is_none_or(|extension| extension != "yaml") || path.ends_with("kustomization.yaml") {
+        if path.extension().is_none_or(|extension| extension != "yaml")
+            || path.ends_with("kustomization.yaml")
+        {
             continue;
         }
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
@@ -76,7 +78,10 @@ fn granted() -> BTreeSet<Grain> {
                 for resource in texts("resources") {
                     for verb in texts("verbs") {
                         let grain = (group.clone(), resource.clone(), verb, namespace.to_owned());
-                        assert!(!format!("{grain:?}").contains('*'), "a wildcard grants too much: {grain:?}");
+                        assert!(
+                            !format!("{grain:?}").contains('*'),
+                            "a wildcard grants too much: {grain:?}"
+                        );
                         grains.insert(grain);
                     }
                 }
@@ -89,16 +94,30 @@ fn granted() -> BTreeSet<Grain> {
 #[test]
 fn what_is_granted_is_what_the_code_declares() {
     let (declared, granted) = (declared(), granted());
-    let missing: Vec<_> = declared.iter().filter(|(grain, _)| !granted.contains(*grain)).collect();
-    let extra: Vec<_> = granted.iter().filter(|grain| !declared.contains_key(*grain)).collect();
+    let missing: Vec<_> = declared
+        .iter()
+        .filter(|(grain, _)| !granted.contains(*grain))
+        .collect();
+    let extra: Vec<_> = granted
+        .iter()
+        .filter(|grain| !declared.contains_key(*grain))
+        .collect();
     assert!(missing.is_empty(), "the manifests do not grant {missing:#?}");
-    assert!(extra.is_empty(), "the manifests grant what no code declares: {extra:#?}");
+    assert!(
+        extra.is_empty(),
+        "the manifests grant what no code declares: {extra:#?}"
+    );
 }
 
 /// What would make the operator more than an observer.
 #[test]
 fn nothing_but_our_own_words_can_be_written() {
-    let ours = ["traffichealthpolicies/status", "clustertraffichealthpolicies/status", "events", "leases"];
+    let ours = [
+        "traffichealthpolicies/status",
+        "clustertraffichealthpolicies/status",
+        "events",
+        "leases",
+    ];
     for (group, resource, verb, _) in granted() {
         let reads = ["get", "list", "watch"].contains(&verb.as_str());
         assert!(
@@ -115,12 +134,19 @@ fn every_role_is_bound_to_our_account_alone() {
         let (roles, bindings) = (of_kind(role), of_kind(binding));
         assert_eq!(roles.len(), bindings.len());
         for binding in bindings {
-            assert!(roles.iter().any(|one| one["metadata"]["name"] == binding["roleRef"]["name"]
-                && one["metadata"]["namespace"] == binding["metadata"]["namespace"]));
+            assert!(
+                roles
+                    .iter()
+                    .any(|one| one["metadata"]["name"] == binding["roleRef"]["name"]
+                        && one["metadata"]["namespace"] == binding["metadata"]["namespace"])
+            );
             let subjects = binding["subjects"].as_array().unwrap();
             assert_eq!(subjects.len(), 1);
             assert_eq!(subjects[0]["namespace"], lease::NAMESPACE);
-            assert_eq!(subjects[0]["name"], of_kind("ServiceAccount")[0]["metadata"]["name"]);
+            assert_eq!(
+                subjects[0]["name"],
+                of_kind("ServiceAccount")[0]["metadata"]["name"]
+            );
         }
     }
 }
@@ -137,7 +163,10 @@ fn every_file_is_applied() {
         .collect();
     let there: BTreeSet<String> = objects().into_iter().map(|one| one.0).collect();
     for file in &there {
-        assert!(listed.contains(file.as_str()), "{file} is not in kustomization.yaml");
+        assert!(
+            listed.contains(file.as_str()),
+            "{file} is not in kustomization.yaml"
+        );
     }
     for file in listed.iter().filter(|file| **file != "../crds") {
         assert!(there.contains(*file), "{file} does not exist");
@@ -170,11 +199,19 @@ fn the_pod_is_restricted() {
 fn the_arguments_exist() {
     let deployment = of_kind("Deployment").remove(0);
     let container = &deployment["spec"]["template"]["spec"]["containers"][0];
-    let arguments = container["args"].as_array().unwrap().iter().map(|one| one.as_str().unwrap());
+    let arguments = container["args"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one.as_str().unwrap());
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_evenkeel"))
         .args(arguments)
         .arg("--help")
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }

@@ -20,7 +20,10 @@ fn the_page_is_current() {
         std::fs::write(&path, page()).unwrap();
     }
     let published = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(published == page(), "docs/metrics.md differs from the code: run with {BLESS}=1");
+    assert!(
+        published == page(),
+        "docs/metrics.md differs from the code: run with {BLESS}=1"
+    );
 }
 
 /// A picture in which every series exists.
@@ -40,7 +43,9 @@ fn full() -> Picture {
         findings: BTreeMap::from([(("path-idle-budget", "Violated", Severity::Critical), 2)]),
         excepted: BTreeMap::from([("keepalive-order", 1)]),
         policies: BTreeMap::from([(("Healthy".to_owned(), "True"), 3)]),
-        unhealthy: (0..POLICIES + 50).map(|at| ("shop".to_owned(), format!("p{at:04}"))).collect(),
+        unhealthy: (0..POLICIES + 50)
+            .map(|at| ("shop".to_owned(), format!("p{at:04}")))
+            .collect(),
         queue: 0,
     }
 }
@@ -50,11 +55,19 @@ fn samples(text: &str) -> BTreeMap<String, BTreeSet<String>> {
     let mut samples: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let (name, rest) = line.split_once(['{', ' ']).unwrap();
-        let bare = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
+        let bare = ["_bucket", "_sum", "_count"]
+            .iter()
+            .find_map(|end| name.strip_suffix(end));
         let labels = rest.split_once('}').map_or("", |one| one.0);
-        let labels = labels.split(',').filter_map(|pair| pair.split_once('=')).map(|pair| pair.0);
+        let labels = labels
+            .split(',')
+            .filter_map(|pair| pair.split_once('='))
+            .map(|pair| pair.0);
         let labels = labels.filter(|label| *label != "le").map(str::to_owned);
-        samples.entry(bare.unwrap_or(name).to_owned()).or_default().extend(labels);
+        samples
+            .entry(bare.unwrap_or(name).to_owned())
+            .or_default()
+            .extend(labels);
     }
     samples
 }
@@ -74,13 +87,21 @@ fn what_is_served_is_what_is_documented() {
         })
         .collect();
     assert_eq!(served, documented);
-    assert!(TABLE.iter().all(|one| (one.kind == Kind::Counter) == one.name.ends_with("_total")));
+    assert!(
+        TABLE
+            .iter()
+            .all(|one| (one.kind == Kind::Counter) == one.name.ends_with("_total"))
+    );
 }
 
 #[test]
 fn series_of_policies_are_bounded_and_old_ones_vanish() {
     let metrics = Metrics::default();
-    let count = |text: &str| text.lines().filter(|line| line.starts_with("evenkeel_policy_unhealthy{")).count();
+    let count = |text: &str| {
+        text.lines()
+            .filter(|line| line.starts_with("evenkeel_policy_unhealthy{"))
+            .count()
+    };
     assert_eq!(count(&metrics.text(&full())), POLICIES);
     assert_eq!(count(&metrics.text(&Picture::default())), 0);
 }

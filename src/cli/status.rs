@@ -247,7 +247,10 @@ fn text(told: &Answer) -> String {
              corrects it.\nSee: kubectl -n {} get pods\n",
             lease::NAMESPACE
         ),
-        "GivenBack" => "Operator: NOT RUNNING. The last one has given its Lease back; nobody corrects what follows.\n".into(),
+        "GivenBack" => {
+            "Operator: NOT RUNNING. The last one has given its Lease back; nobody corrects what follows.\n"
+                .into()
+        }
         _ => "Operator: NOT FOUND. Nobody judges these policies; evenkeel audit judges them once.\n".into(),
     };
     if let Some(tells) = &operator.tells {
@@ -255,14 +258,24 @@ fn text(told: &Answer) -> String {
             text.push_str("Sources:  all complete and current\n");
         }
         for (source, why) in &tells.not_fresh {
-            text.push_str(&format!("Source {source}: NOT CURRENT, {why}: what rests on it is Unknown\n"));
+            text.push_str(&format!(
+                "Source {source}: NOT CURRENT, {why}: what rests on it is Unknown\n"
+            ));
         }
     }
     if told.policies.is_empty() {
         return text + "\nThere is no policy. Examples: the folder examples/ of evenkeel.\n";
     }
     text.push('\n');
-    let heads = ["NAMESPACE", "POLICY", "HEALTHY", "REASON", "OBSERVED", "FINDINGS", "WORST"];
+    let heads = [
+        "NAMESPACE",
+        "POLICY",
+        "HEALTHY",
+        "REASON",
+        "OBSERVED",
+        "FINDINGS",
+        "WORST",
+    ];
     let rows = told.policies.iter().map(|one| {
         let worst = one.findings.first();
         vec![

@@ -136,7 +136,12 @@ async fn items(client: &Client, arguments: &Arguments) -> anyhow::Result<Vec<Ite
         items.extend(definitions(client).await?);
     }
     let spaces: Api<Namespace> = Api::all(client.clone());
-    if spaces.get_opt(own).await.context("cannot read namespaces")?.is_some() {
+    if spaces
+        .get_opt(own)
+        .await
+        .context("cannot read namespaces")?
+        .is_some()
+    {
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("", "v1", "Namespace"));
         items.push(Item {
             shown: format!("namespace {own} and everything in it"),
@@ -155,12 +160,19 @@ async fn definitions(client: &Client) -> anyhow::Result<Vec<Item>> {
     let mut items = Vec::new();
     for crd in api::crds() {
         let name = crd.metadata.name.unwrap_or_default();
-        if all.get_opt(&name).await.context("cannot read CustomResourceDefinitions")?.is_none() {
+        if all
+            .get_opt(&name)
+            .await
+            .context("cannot read CustomResourceDefinitions")?
+            .is_none()
+        {
             continue;
         }
         let gvk = GroupVersionKind::gvk(api::GROUP, api::VERSION, &crd.spec.names.kind);
-        let objects: Api<DynamicObject> =
-            Api::all_with(client.clone(), &ApiResource::from_gvk_with_plural(&gvk, &crd.spec.names.plural));
+        let objects: Api<DynamicObject> = Api::all_with(
+            client.clone(),
+            &ApiResource::from_gvk_with_plural(&gvk, &crd.spec.names.plural),
+        );
         let count = objects.list_metadata(&ListParams::default()).await;
         let count = count.map(|list| list.items.len()).unwrap_or(0);
         items.push(Item {
