@@ -39,5 +39,7 @@ fuzz:
 	command -v cargo-fuzz >/dev/null || $(CARGO) install --locked cargo-fuzz
 	cd fuzz && for target in $$(cargo +nightly fuzz list); do cargo +nightly fuzz run $$target -- -max_total_time=60 || exit 1; done
 
+# Installs valgrind where it is missing.
 bench:
 	$(CARGO) bench --locked -p evenkeel-core
+	core/benches/instructions.sh

@@ -98,8 +98,18 @@ impl fmt::Display for SubjectView {
 pub struct ExceptionView {
     /// Why.
     pub reason: Arc<str>,
-    /// Until when, in seconds since the Unix epoch.
+    /// Until when by its own word, in seconds since the Unix epoch.
     pub expires_at: i64,
+    /// Until when it counts, where the platform's `maxExceptionDays` ends it earlier, in seconds since the Unix epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capped_at: Option<i64>,
+}
+
+impl ExceptionView {
+    /// Until when it counts, in seconds since the Unix epoch.
+    pub fn until(&self) -> i64 {
+        self.capped_at.unwrap_or(self.expires_at)
+    }
 }
 
 /// One piece of evidence, as shown.
@@ -168,7 +178,7 @@ pub(crate) fn tell(
     held: &Held,
 ) -> Option<Finding> {
     let (view, policy) = view(index, subject);
-    let (message, advice, case) = match &held.verdict {
+    let (message, mut advice, case) = match &held.verdict {
         Verdict::AtRisk(case) | Verdict::Violated(case) => {
             (Said(check, case).to_string(), (check.advise)(case), Some(case))
         }
@@ -183,17 +193,8 @@ pub(crate) fn tell(
             Severity::Critical
         }),
     };
-    let exception = policy.and_then(|key| {
-        let policy = index.policies.get(key)?;
-        let one = policy
-            .exceptions
-            .iter()
-            .find(|one| &*one.check == check.id && one.expires_at > now)?;
-        Some(ExceptionView {
-            reason: one.reason.clone(),
-            expires_at: one.expires_at.0,
-        })
-    });
+    let (exception, refused) = accepted(index, now, check, policy);
+    advice.splice(0..0, refused);
     let policy = policy.map(|key| index.show(key));
     Some(Finding {
         id: id(check.id, &identity(index, subject, &view), policy.as_deref()),
@@ -209,6 +210,38 @@ pub(crate) fn tell(
         advice,
         since: None,
     })
+}
+
+/// The exception that counts now, and a word on one that only the platform's ceiling has ended.
+fn accepted(
+    index: &Index,
+    now: Wall,
+    check: &Check,
+    policy: Option<Key>,
+) -> (Option<ExceptionView>, Option<String>) {
+    let policy = policy.and_then(|key| index.policies.get(key));
+    let mut exceptions = policy.into_iter().flat_map(|policy| &policy.exceptions);
+    let Some(one) = exceptions.find(|one| &*one.check == check.id && one.expires_at > now) else {
+        return (None, None);
+    };
+    let days = index.max_exception_days();
+    let end = one.ends_at(days, now);
+    if end <= now {
+        let days = days.unwrap_or_default();
+        let word = format!(
+            "this was accepted until {} ({}), but counts again since {end}: exceptions last {days} days at most \
+             (ClusterTrafficHealthPolicy spec.ceiling.maxExceptionDays) from the last time their policy was written; \
+             repair it, or write the exception anew",
+            one.expires_at, one.reason
+        );
+        return (None, Some(word));
+    }
+    let view = ExceptionView {
+        reason: one.reason.clone(),
+        expires_at: one.expires_at.0,
+        capped_at: (end < one.expires_at).then_some(end.0),
+    };
+    (Some(view), None)
 }
 
 struct Said<'a>(&'a Check, &'a Case);

@@ -25,7 +25,7 @@ use engine::{Dirt, Engine};
 use findings::{FindingList, Summary};
 use index::Index;
 use judge::Subject;
-use know::{Mono, Now, Reads};
+use know::{Mono, Now};
 
 /// The whole program without IO.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ pub struct Core {
     index: Index,
     engine: Engine,
     dirt: Dirt,
+    /// When exceptions end, in seconds of wall time, sorted, as of the last round.
+    ends: Vec<i64>,
 }
 
 impl Default for Core {
@@ -44,6 +46,7 @@ impl Default for Core {
                 all: true,
                 ..Dirt::default()
             },
+            ends: Vec::new(),
         }
     }
 }
@@ -59,23 +62,27 @@ impl Core {
     /// Judges what is dirty or due.
     pub fn round(&mut self, now: Now) -> Round {
         let dirt = std::mem::take(&mut self.dirt);
+        if dirt.moves_exceptions() {
+            let days = self.index.max_exception_days();
+            let policies = self.index.policies.iter();
+            let exceptions = policies.flat_map(|(_, policy)| &policy.exceptions);
+            self.ends = exceptions.map(|one| one.ends_at(days, now.wall).0).collect();
+            self.ends.sort_unstable();
+        }
         Round {
-            transitions: self.engine.round(now, &self.index, &dirt),
+            transitions: self.engine.round(now, &self.index, dirt),
         }
     }
 
-    /// When time alone may change a verdict, in monotonic time; `None` when only an input can.
+    /// When time alone may change what there is to tell, in monotonic time, as of the last round; `None` when only an
+    /// input can.
     pub fn deadline(&self, now: Now) -> Option<Mono> {
-        let ends = self
-            .index
-            .policies
-            .iter()
-            .flat_map(|(_, policy)| policy.exceptions.iter().map(|one| one.expires_at.0));
+        let ended = self.ends.partition_point(|end| *end <= now.wall.0);
         let next = self
             .engine
             .again()
             .into_iter()
-            .chain(ends.filter(|end| *end > now.wall.0))
+            .chain(self.ends.get(ended).copied())
             .min()?;
         Some(Mono(
             now.mono.0 + u64::try_from(next - now.wall.0).unwrap_or(0) * 1000,
@@ -116,10 +123,5 @@ impl Core {
     /// What the nodes effectively do, as of the last round.
     pub const fn fleet(&self) -> &facts::Fleet {
         &self.engine.fleet
-    }
-
-    /// Marks everything that reads one of these sources for judging.
-    fn touch(&mut self, sources: Reads) {
-        self.dirt.sources = self.dirt.sources.with(sources);
     }
 }

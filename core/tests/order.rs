@@ -327,6 +327,7 @@ fn policy(at: u8, name: u8, variant: u8) -> Policy {
                 check: "path-idle-budget".into(),
                 reason: "known".into(),
                 expires_at: Wall(now().wall.0 + i64::from(variant) - 4),
+                since: (variant == 8).then(|| Wall(now().wall.0 - 86_399)),
             })
             .into_iter()
             .collect(),

@@ -34,7 +34,7 @@ pub struct SlicePort {
     pub transport: Transport,
 }
 
-/// One endpoint, about 32 bytes.
+/// One endpoint, 36 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     /// The only address that proxies use: the first.
@@ -45,6 +45,8 @@ pub struct Endpoint {
     pub zone: Name,
     /// Zone that the first hint names; empty when there is no hint.
     pub hint: Name,
+    /// Node that the first hint names, where traffic prefers its own node; empty when there is no such hint.
+    pub node_hint: Name,
     /// `conditions.ready`; nil counts as ready.
     pub ready: bool,
     /// `conditions.serving`; nil counts as ready does.
@@ -62,7 +64,7 @@ pub struct Slice {
     pub family: Family,
     /// Ports that every endpoint serves.
     pub ports: Box<[SlicePort]>,
-    /// Endpoints with an address.
+    /// Endpoints with an address, sorted by it.
     pub endpoints: Box<[Endpoint]>,
 }
 
@@ -108,11 +110,13 @@ struct Conditions {
 #[serde(rename_all = "camelCase")]
 struct Hints<'a> {
     #[serde(borrow, default, deserialize_with = "or_default")]
-    for_zones: Vec<Zone<'a>>,
+    for_zones: Vec<Place<'a>>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    for_nodes: Vec<Place<'a>>,
 }
 
 #[derive(Deserialize)]
-struct Zone<'a> {
+struct Place<'a> {
     #[serde(borrow)]
     name: Text<'a>,
 }
@@ -149,6 +153,8 @@ impl Row for Slice {
                 endpoints.push(endpoint);
             }
         }
+        // Of one address twice the order stays: what is useful of it is decided when slices are joined.
+        endpoints.sort_by_key(|one| one.address);
         let ports = wire
             .ports
             .iter()
@@ -194,6 +200,7 @@ fn parse_endpoint(
         node: name_of(wire.node_name.as_ref(), names),
         zone: name_of(wire.zone.as_ref(), names),
         hint: name_of(wire.hints.for_zones.first().map(|zone| &zone.name), names),
+        node_hint: name_of(wire.hints.for_nodes.first().map(|node| &node.name), names),
         ready,
         serving: wire.conditions.serving.unwrap_or(ready),
         terminating: wire.conditions.terminating.unwrap_or(false),

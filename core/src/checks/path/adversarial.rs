@@ -219,6 +219,7 @@ fn an_accepted_finding_stays_visible() {
     one.exceptions = vec![Exception {
         check: "keepalive-order".into(),
         reason: "calls are repeated".into(),
+        since: None,
         expires_at: crate::know::Wall(i64::MAX),
     }];
     let mut world = World::complete()
