@@ -66,7 +66,10 @@ impl Core {
             let days = self.index.max_exception_days();
             let policies = self.index.policies.iter();
             let exceptions = policies.flat_map(|(_, policy)| &policy.exceptions);
-            self.ends = exceptions.map(|one| one.ends_at(days, now.wall).0).collect();
+            // One that is counted from now moves on with time: it ends by its own word.
+            self.ends = exceptions
+                .map(|one| one.ends_at(days, one.expires_at).0)
+                .collect();
             self.ends.sort_unstable();
         }
         Round {

@@ -124,7 +124,8 @@ pub(crate) struct Engine {
 impl Engine {
     /// Judges what is dirty or due, and returns the subjects whose verdict changed.
     pub(crate) fn round(&mut self, now: Now, index: &Index, mut dirt: Dirt) -> Vec<(usize, Subject)> {
-        if self.fleet.update(index, &dirt) {
+        let whole = dirt.all || dirt.parts.meets(Parts::one(Part::FleetInputs));
+        if self.fleet.update(index, whole, &dirt.nodes) {
             dirt.parts = dirt.parts.with(Parts::one(Part::Fleet));
         }
         let mut dirty = BTreeSet::new();
@@ -361,6 +362,9 @@ fn bounds(scope: Scope, key: Key) -> (Subject, Subject) {
         Scope::Cluster => (Subject::Cluster, Subject::Cluster),
     }
 }
+
+#[cfg(test)]
+mod tests;
 
 /// Whether a Service has any data plane: neither a DNS alias nor headless.
 pub fn has_data_plane(service: &Service) -> bool {

@@ -19,8 +19,7 @@ pub use wants::Wants;
 
 use crate::dataplane::Profile;
 use crate::dataplane::profile::{NodeInputs, profile};
-use crate::engine::Dirt;
-use crate::index::{Index, Part, Parts};
+use crate::index::Index;
 use crate::know::{Gap, Known, Source};
 use crate::names::{Key, Name};
 use crate::sources::node::Node;
@@ -82,9 +81,8 @@ impl Fleet {
     /// Takes up what has changed; returns whether that changed the fleet.
     ///
     /// A Node that changed is looked at alone, and most changes of Nodes leave their traits alone; only a change of
-    /// what is installed looks at all of them.
-    pub(crate) fn update(&mut self, index: &Index, dirt: &Dirt) -> bool {
-        let whole = dirt.all || dirt.parts.meets(Parts::one(Part::FleetInputs));
+    /// what is installed looks at the whole fleet.
+    pub(crate) fn update(&mut self, index: &Index, whole: bool, nodes: &BTreeSet<Name>) -> bool {
         if whole {
             let new = Self::derive(index);
             let changed = new.classes != self.classes || new.gap != self.gap;
@@ -95,7 +93,7 @@ impl Fleet {
             return false;
         }
         let mut touched = BTreeSet::new();
-        for name in &dirt.nodes {
+        for name in nodes {
             let row = index.nodes.get(Key {
                 namespace: Name::EMPTY,
                 name: *name,
@@ -299,3 +297,6 @@ fn other(index: &Index) -> Option<&'static str> {
 fn place(index: &Index, kind: &str, key: Key) -> String {
     format!("{kind} {}", index.show(key))
 }
+
+#[cfg(test)]
+mod tests;
