@@ -185,14 +185,7 @@ pub(crate) fn tell(
         Verdict::Unknown(gap) => (format!("cannot be judged: {gap}"), vec![next_step(gap)], None),
         Verdict::Met | Verdict::NotApplicable(_) => return None,
     };
-    let severity = match &held.verdict {
-        Verdict::Unknown(_) => Severity::Unknown,
-        verdict => (check.severity)(verdict).min(if case.is_some_and(Case::assumes) {
-            Severity::Warning
-        } else {
-            Severity::Critical
-        }),
-    };
+    let severity = severity(check, &held.verdict);
     let (exception, refused) = accepted(index, now, check, policy);
     advice.splice(0..0, refused);
     let policy = policy.map(|key| index.show(key));
@@ -242,6 +235,28 @@ fn accepted(
         capped_at: (end < one.expires_at).then_some(end.0),
     };
     (Some(view), None)
+}
+
+/// How bad a verdict is. What rests on an assumption is never critical.
+pub(crate) fn severity(check: &Check, verdict: &Verdict) -> Severity {
+    let most = match verdict {
+        Verdict::Unknown(_) => return Severity::Unknown,
+        Verdict::AtRisk(case) | Verdict::Violated(case) if case.assumes() => Severity::Warning,
+        _ => Severity::Critical,
+    };
+    (check.severity)(verdict).min(most)
+}
+
+/// The exception of a policy that covers a check now: by its own word, and within what the platform allows.
+pub(crate) fn exception<'a>(
+    index: &'a Index,
+    now: Wall,
+    check: &Check,
+    policy: Key,
+) -> Option<&'a crate::policy::Exception> {
+    let days = index.max_exception_days();
+    let covers = |one: &&crate::policy::Exception| &*one.check == check.id && one.ends_at(days, now) > now;
+    index.policies.get(policy)?.exceptions.iter().find(covers)
 }
 
 struct Said<'a>(&'a Check, &'a Case);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use evenkeel_core::facts::Wants;
-use evenkeel_core::know::Source;
+use evenkeel_core::know::{Now, Source};
 use evenkeel_core::{Core, Input};
 use http::Request;
 use kube::Client;
@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
 use crate::api;
+use crate::resources::{RESOURCES, Resource, escape};
 
 /// Objects in a page, as `kubectl` asks for them (`k8s.io/cli-runtime`, chunk size 500).
 pub const PAGE: usize = 500;
@@ -51,83 +52,41 @@ pub(super) enum Page {
     Lost(Source, String),
 }
 
-fn list(source: Source, paths: &[&str], kind: &'static str) -> List {
-    let paths = paths.iter().map(|path| (*path).to_owned()).collect();
+fn list(resource: &Resource, namespace: &str) -> List {
+    // Two lists share a source where kinds do; neither alone makes it complete.
+    let whole = resource.whole && resource.kind.is_empty();
     List {
-        source,
-        paths,
+        source: resource.source,
+        paths: resource.paths(namespace),
         selector: String::new(),
-        whole: true,
-        kind,
+        whole,
+        kind: resource.kind,
         single: false,
     }
 }
 
 /// Lists that are read whole.
 pub(super) fn whole() -> Vec<List> {
-    let hooks = "/apis/admissionregistration.k8s.io/v1";
-    let validating = format!("{hooks}/validatingwebhookconfigurations");
-    let mutating = format!("{hooks}/mutatingwebhookconfigurations");
-    let own = format!("/apis/{}/{}", api::GROUP, api::VERSION);
-    vec![
-        list(
-            Source::EndpointSlices,
-            &["/apis/discovery.k8s.io/v1/endpointslices"],
-            "",
-        ),
-        list(Source::Nodes, &["/api/v1/nodes"], ""),
-        list(Source::Services, &["/api/v1/services"], ""),
-        list(Source::Policies, &[&format!("{own}/traffichealthpolicies")], ""),
-        list(
-            Source::ClusterPolicy,
-            &[&format!("{own}/clustertraffichealthpolicies")],
-            "",
-        ),
-        list(Source::DaemonSets, &["/apis/apps/v1/daemonsets"], ""),
-        list(
-            Source::Deployments,
-            &["/apis/apps/v1/namespaces/kube-system/deployments"],
-            "",
-        ),
-        list(Source::Namespaces, &["/api/v1/namespaces"], ""),
-        list(
-            Source::CiliumNodeConfigs,
-            &[
-                "/apis/cilium.io/v2/ciliumnodeconfigs",
-                "/apis/cilium.io/v2alpha1/ciliumnodeconfigs",
-            ],
-            "",
-        ),
-        List {
-            whole: false,
-            ..list(Source::Webhooks, &[&validating], "ValidatingWebhookConfiguration")
-        },
-        List {
-            whole: false,
-            ..list(Source::Webhooks, &[&mutating], "MutatingWebhookConfiguration")
-        },
-    ]
+    let lines = RESOURCES.iter().filter(|resource| resource.whole);
+    lines.map(|resource| list(resource, "")).collect()
 }
 
 /// Lists and objects that the core asks for.
 pub(super) fn wanted(wants: &Wants) -> Vec<List> {
-    let maps = wants.config_maps.iter().map(|(namespace, name)| List {
-        single: true,
-        whole: false,
-        ..list(
-            Source::ConfigMaps,
-            &[&format!("/api/v1/namespaces/{namespace}/configmaps/{name}")],
-            "",
-        )
+    let of = |source, namespace: &str| Resource::wanted(source).map(|resource| list(resource, namespace));
+    let maps = wants.config_maps.iter().filter_map(|(namespace, name)| {
+        let mut list = of(Source::ConfigMaps, namespace)?;
+        for path in &mut list.paths {
+            path.push('/');
+            path.push_str(name);
+        }
+        Some(List { single: true, ..list })
     });
-    let pods = wants.pods.iter().map(|(namespace, selector)| List {
-        selector: selector.clone(),
-        whole: false,
-        ..list(
-            Source::Pods,
-            &[&format!("/api/v1/namespaces/{namespace}/pods")],
-            "",
-        )
+    let pods = wants.pods.iter().filter_map(|(namespace, selector)| {
+        Some(List {
+            selector: selector.clone(),
+            ..of(Source::Pods, namespace)?
+        })
     });
     maps.chain(pods).collect()
 }
@@ -248,20 +207,6 @@ impl List {
     }
 }
 
-/// Percent-encodes a query value: everything but what RFC 3986 calls unreserved.
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push('%');
-            out.extend([byte >> 4, byte & 15].map(|half| char::from(b"0123456789ABCDEF"[usize::from(half)])));
-        }
-    }
-    out
-}
-
 /// The token of the next page; empty at the end.
 fn token(body: &str) -> String {
     serde_json::from_str::<End>(body)
@@ -275,24 +220,24 @@ impl Page {
     pub(super) fn feed(self, core: &mut Core) -> usize {
         // What the core refuses it also lists as unreadable.
         match self {
-            Self::Begin(source) => drop(core.handle(Input::Begin(source))),
+            Self::Begin(source) => drop(core.handle(Now::ONCE, Input::Begin(source))),
             Self::Synced(source) => {
                 let lost = matches!(
                     core.index().fresh(source),
                     evenkeel_core::index::Fresh::Unreadable(_)
                 );
                 if !lost {
-                    let _ = core.handle(Input::Synced(source));
+                    let _ = core.handle(Now::ONCE, Input::Synced(source));
                 }
             }
-            Self::Lost(source, why) => drop(core.handle(Input::Lost(source, &why))),
+            Self::Lost(source, why) => drop(core.handle(Now::ONCE, Input::Lost(source, &why))),
             Self::Items {
                 source,
                 kind: _,
                 single: true,
                 body,
             } => {
-                let _ = core.handle(Input::Object(source, body.as_bytes()));
+                let _ = core.handle(Now::ONCE, Input::Object(source, body.as_bytes()));
                 return 1;
             }
             Self::Items {
@@ -304,7 +249,7 @@ impl Page {
                 let page = match serde_json::from_str::<Items<'_>>(&body) {
                     Ok(page) => page,
                     Err(error) => {
-                        let _ = core.handle(Input::Lost(source, &format!("not a list: {error}")));
+                        let _ = core.handle(Now::ONCE, Input::Lost(source, &format!("not a list: {error}")));
                         return 0;
                     }
                 };
@@ -322,12 +267,12 @@ impl Page {
 /// Feeds one item of a list.
 fn object(core: &mut Core, source: Source, kind: &str, item: &str) {
     match source {
-        Source::Policies | Source::ClusterPolicy => api::feed(core, source, item),
-        _ if kind.is_empty() => drop(core.handle(Input::Object(source, item.as_bytes()))),
+        Source::Policies | Source::ClusterPolicy => api::feed(core, Now::ONCE, source, item),
+        _ if kind.is_empty() => drop(core.handle(Now::ONCE, Input::Object(source, item.as_bytes()))),
         _ => {
             // Items of a list do not name their kind, and two kinds share this source.
             let item = item.replacen('{', &format!("{{\"kind\":\"{kind}\","), 1);
-            let _ = core.handle(Input::Object(source, item.as_bytes()));
+            let _ = core.handle(Now::ONCE, Input::Object(source, item.as_bytes()));
         }
     }
 }

@@ -19,8 +19,10 @@ pub(crate) struct Dirt {
     pub(crate) slices: BTreeSet<Key>,
     /// Whether a slice that was not understood came or went: it may be of any Service.
     pub(crate) opaque_slices: bool,
-    /// Policies that came, changed (before and after) or went, with their namespace.
-    pub(crate) policies: Vec<(Name, Arc<Policy>)>,
+    /// Teams' policies that came, changed, went or were refused.
+    pub(crate) policies: BTreeSet<Key>,
+    /// What those that are or were understood say (before and after), with their namespace.
+    pub(crate) governing: Vec<(Name, Arc<Policy>)>,
     /// Namespaces of which Pods changed.
     pub(crate) pods_in: BTreeSet<Name>,
     /// Nodes that changed.
@@ -42,15 +44,19 @@ impl Dirt {
 
     /// Whether exceptions may end at other times than before.
     pub(crate) fn moves_exceptions(&self) -> bool {
-        let platform = Parts::of(Reads::of(&[Source::ClusterPolicy]));
-        self.all || !self.policies.is_empty() || self.parts.meets(platform)
+        self.all || !self.governing.is_empty() || self.platform()
+    }
+
+    /// Whether the platform's policy is another than before.
+    pub(crate) fn platform(&self) -> bool {
+        self.parts.meets(Parts::of(Reads::of(&[Source::ClusterPolicy])))
     }
 
     /// Services that changed, or that are governed by other policies than before.
     pub(super) fn named(&self, index: &Index) -> BTreeSet<Key> {
         let mut keys = self.services.clone();
         let mut spaces: BTreeMap<Name, Vec<&Policy>> = BTreeMap::new();
-        for (space, policy) in &self.policies {
+        for (space, policy) in &self.governing {
             spaces.entry(*space).or_default().push(policy);
         }
         for (space, policies) in &spaces {

@@ -6,11 +6,14 @@
 //! from nothing.
 
 mod dirt;
+mod ledger;
 mod pass;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub(crate) use dirt::Dirt;
+pub use ledger::Tally;
+pub(crate) use ledger::{Ledger, Tallies};
 use pass::Pass;
 pub(crate) use pass::each_path;
 
@@ -21,17 +24,6 @@ use crate::judge::{Check, Judge, Rests, Subject, Verdict};
 use crate::know::{Now, Wall};
 use crate::names::{Key, Name};
 use crate::sources::service::Service;
-
-/// How many subjects had a verdict that is not kept one by one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Tally {
-    /// Met.
-    pub met: u32,
-    /// Not applicable.
-    pub not_applicable: u32,
-    /// Unknown to the baseline, where no policy asks.
-    pub unknown: u32,
-}
 
 /// A verdict that people are told about, and since when it holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,7 +90,8 @@ impl Scope {
 /// What is remembered of a unit, its bad verdicts aside.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Unit {
-    tally: Tally,
+    /// The counted verdicts, by policy; the empty key is no policy.
+    tallies: Tallies,
     /// How many bad verdicts and wishes for another look are held of it.
     held: u32,
     parts: Parts,
@@ -112,6 +105,8 @@ pub(crate) struct Engine {
     pub(crate) fleet: Fleet,
     bad: BTreeMap<(Subject, usize), Held>,
     units: HashMap<(Scope, Key), Unit>,
+    /// The counted verdicts of all units, summed by policy.
+    ledger: Ledger,
     /// Units that rest on Services or Pods beyond their own.
     beyond: BTreeSet<(Scope, Key)>,
     /// What units of Services rest on, all of them together: most changes concern none.
@@ -210,7 +205,7 @@ impl Engine {
             old,
             bad: BTreeMap::new(),
             again: BTreeMap::new(),
-            tally: Tally::default(),
+            tallies: Tallies::new(),
             rests: Rests::default(),
         };
         pass.unit(scope);
@@ -218,7 +213,7 @@ impl Engine {
             old,
             bad,
             again,
-            tally,
+            tallies,
             rests,
             ..
         } = pass;
@@ -234,7 +229,7 @@ impl Engine {
         );
         let parts = rests.parts;
         let unit = Unit {
-            tally,
+            tallies,
             held: u32::try_from(bad.len() + again.len()).unwrap_or(u32::MAX),
             parts,
             beyond: (!rests.services.is_empty() || !rests.pods_in.is_empty()).then(|| Box::new(rests)),
@@ -255,9 +250,9 @@ impl Engine {
         if key != Key::default() {
             self.rests = self.rests.with(unit.parts);
         }
-        if unit == Unit::default() {
-            self.units.remove(&(scope, key));
-        } else {
+        let before = self.units.remove(&(scope, key)).unwrap_or_default();
+        self.ledger.replace(&before.tallies, &unit.tallies);
+        if unit != Unit::default() {
             self.units.insert((scope, key), unit);
         }
     }
@@ -302,16 +297,19 @@ impl Engine {
             .filter_map(|((subject, at), held)| Some((checks::ALL.get(*at)?, *subject, held)))
     }
 
-    /// The counted verdicts of everything.
-    pub(crate) fn tally(&self) -> Tally {
-        self.units
-            .values()
-            .map(|unit| unit.tally)
-            .fold(Tally::default(), |sum, one| Tally {
-                met: sum.met + one.met,
-                not_applicable: sum.not_applicable + one.not_applicable,
-                unknown: sum.unknown + one.unknown,
-            })
+    /// What is held of one subject and check.
+    pub(crate) fn held(&self, at: (Subject, usize)) -> Option<&Held> {
+        self.bad.get(&at)
+    }
+
+    /// The counted verdicts, by policy.
+    pub(crate) const fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Takes the policies whose counts have changed since this was last asked.
+    pub(crate) fn take_recounted(&mut self) -> BTreeSet<Key> {
+        self.ledger.take_changed()
     }
 
     /// The earliest second of wall time at which time alone may change a verdict.

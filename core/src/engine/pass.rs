@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Held, Scope, Tally, scope_of};
+use super::{Held, Scope, Tallies, scope_of};
 use crate::checks;
 use crate::facts::Fleet;
 use crate::index::{Index, Part, Parts};
@@ -21,7 +21,7 @@ pub(super) struct Pass<'a> {
     pub(super) old: BTreeMap<(Subject, usize), Held>,
     pub(super) bad: BTreeMap<(Subject, usize), Held>,
     pub(super) again: BTreeMap<(Subject, usize), i64>,
-    pub(super) tally: Tally,
+    pub(super) tallies: Tallies,
     pub(super) rests: Rests,
 }
 
@@ -134,6 +134,9 @@ impl Pass<'_> {
             return;
         };
         let policies = index.policies_of(key, service);
+        for (policy, _) in &policies {
+            self.tallies.entry(*policy).or_default().governs = true;
+        }
         for (at, check) in checks_of(Scope::Service) {
             let Judge::Service(judge) = check.judge else {
                 continue;
@@ -191,10 +194,11 @@ impl Pass<'_> {
     }
 
     fn note(&mut self, at: usize, subject: Subject, quiet: bool, verdict: Verdict) {
+        let tally = || subject.policy().unwrap_or_default();
         match verdict {
-            Verdict::Met => self.tally.met += 1,
-            Verdict::NotApplicable(_) => self.tally.not_applicable += 1,
-            Verdict::Unknown(_) if quiet => self.tally.unknown += 1,
+            Verdict::Met => self.tallies.entry(tally()).or_default().met += 1,
+            Verdict::NotApplicable(_) => self.tallies.entry(tally()).or_default().not_applicable += 1,
+            Verdict::Unknown(_) if quiet => self.tallies.entry(tally()).or_default().unknown += 1,
             verdict => {
                 let before = self
                     .old

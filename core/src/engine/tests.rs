@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::Input;
 use crate::checks::fixture::{World, app, balanced, client, connection, node, pod, policy, service, slice};
-use crate::know::Source;
+use crate::know::{Now, Source};
 use crate::policy::{Beat, Client, ClusterPolicy, Connection, ControlPlanePolicy, Protocol, Server};
 
 /// Services `api` (with a policy whose client's Pods count), `guard` (asked by a webhook), `front` (a load balancer
@@ -57,7 +57,7 @@ fn world() -> World {
     };
     world
         .core
-        .handle(Input::ClusterPolicy(Some(Arc::new(platform))))
+        .handle(Now::ONCE, Input::ClusterPolicy(Some(Arc::new(platform))))
         .unwrap();
     world.core.round(world.now);
     world

@@ -7,7 +7,7 @@ use crate::Input;
 use crate::checks::fixture::{World, node};
 use crate::dataplane::Profile;
 use crate::facts::Class;
-use crate::know::{Gap, Source};
+use crate::know::{Gap, Now, Source};
 
 /// A static kube-proxy Pod on a node.
 fn own(name: &str, on: &str, mode: &str) -> Value {
@@ -88,7 +88,10 @@ fn a_class_cites_the_first_of_its_nodes() {
         .with(Source::Pods, &own("p2", "n2", "ipvs"));
     let cited = |world: &mut World| class(world, "n2").unwrap().profile.mode.clone().unwrap().source;
     assert!(cited(&mut world).contains("kube-system/p1"));
-    world.core.handle(Input::Gone(Source::Nodes, "", "n1")).unwrap();
+    world
+        .core
+        .handle(Now::ONCE, Input::Gone(Source::Nodes, "", "n1"))
+        .unwrap();
     assert!(cited(&mut world).contains("kube-system/p2"));
 }
 
@@ -145,7 +148,7 @@ fn node_configs_that_nobody_read_leave_a_note() {
 #[case::stale(Input::Silent(Source::CiliumNodeConfigs))]
 fn node_configs_that_cannot_be_read_may_say_anything(#[case] input: Input<'_>) {
     let mut world = cilium(&[]);
-    world.core.handle(input).unwrap();
+    world.core.handle(Now::ONCE, input).unwrap();
     let settings = of_cilium(&mut world).cilium.unwrap();
     assert!(matches!(
         settings,

@@ -40,28 +40,33 @@ impl Core {
         match source {
             Source::Services => {
                 let gone = index.services.take(which);
-                gone.iter()
-                    .for_each(|(key, row)| self.service_changed(*key, Some(row)));
+                for (key, row) in &gone {
+                    self.service_changed(*key, Some(row));
+                }
             }
             Source::EndpointSlices => {
                 let gone = index.slices.take(which);
-                gone.iter()
-                    .for_each(|(key, row)| self.slice_changed(*key, Some(row)));
+                for (key, row) in &gone {
+                    self.slice_changed(*key, Some(row));
+                }
             }
             Source::Nodes => {
                 let gone = index.nodes.take(which);
-                gone.iter()
-                    .for_each(|(key, row)| self.node_changed(*key, Some(row)));
+                for (key, row) in &gone {
+                    self.node_changed(*key, Some(row));
+                }
             }
             Source::Pods => {
                 let gone = index.pods.take(which);
-                gone.iter()
-                    .for_each(|(key, row)| self.pod_changed(*key, Some(row)));
+                for (key, row) in &gone {
+                    self.pod_changed(*key, Some(row));
+                }
             }
             Source::Policies => {
                 let gone = index.policies.take(which);
-                gone.iter()
-                    .for_each(|(key, row)| self.policy_changed(*key, Some(row)));
+                for (key, row) in &gone {
+                    self.policy_changed(*key, Some(row));
+                }
             }
             _ => {
                 if plain(index, source, which) {
@@ -149,12 +154,13 @@ impl Core {
         } = &mut self.index;
         if let Some(old) = old {
             picks.remove(key, old, names);
-            self.dirt.policies.push((key.namespace, old.clone()));
+            self.dirt.governing.push((key.namespace, old.clone()));
         }
         if let Some(new) = policies.get(key) {
             picks.insert(key, new, names);
-            self.dirt.policies.push((key.namespace, new.clone()));
+            self.dirt.governing.push((key.namespace, new.clone()));
         }
+        self.dirt.policies.insert(key);
         self.touch(Source::Policies);
     }
 
@@ -179,10 +185,10 @@ fn plain(index: &mut Index, source: Source, which: Which) -> bool {
         Source::ConfigMaps => !index.config_maps.take(which).is_empty(),
         Source::CiliumNodeConfigs => !index.node_configs.take(which).is_empty(),
         Source::Webhooks => !index.webhooks.take(which).is_empty(),
-        Source::ClusterPolicy => match which {
-            Which::One(_) => index.cluster_policy.take().is_some(),
-            Which::Unnamed => false,
-        },
+        Source::ClusterPolicy => {
+            let unnamed = std::mem::take(&mut index.cluster_policy_unnamed);
+            (unnamed || matches!(which, Which::One(_))) && index.cluster_policy.take().is_some()
+        }
         Source::Configz => match which {
             Which::One(key) => index.configz.remove(&key.name).is_some(),
             Which::Unnamed => false,

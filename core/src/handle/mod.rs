@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::Core;
 use crate::index::{Fresh, Index, Opaque, Table, Which};
-use crate::know::Source;
+use crate::know::{Now, Source};
 use crate::names::{Key, Name, Names};
 use crate::policy::{ClusterPolicy, Policy};
 use crate::sources::slice::SERVICE_NAME;
@@ -27,6 +27,9 @@ pub enum Input<'a> {
     Synced(Source),
     /// The source's last sign of life is too old.
     Silent(Source),
+    /// A silent source is heard of again, and nothing was missed: complete without a list. Of a source that was
+    /// never read, or was lost, it says nothing.
+    Alive(Source),
     /// The source was refused or failed as a whole.
     Lost(Source, &'a str),
     /// A policy of a team.
@@ -40,15 +43,20 @@ pub enum Input<'a> {
 }
 
 impl Core {
-    /// Takes one input. An object that cannot be understood is skipped, listed, and makes its dependents Unknown; the
-    /// returned error is for feeders that can name the file.
-    pub fn handle(&mut self, input: Input<'_>) -> Result<(), Why> {
+    /// Takes one input, at a time that never goes back. An object that cannot be understood is skipped, listed, and
+    /// makes its dependents Unknown; the returned error is for feeders that can name the file.
+    pub fn handle(&mut self, _now: Now, input: Input<'_>) -> Result<(), Why> {
         match input {
             Input::Begin(source) => self.begin(source),
             Input::Object(source, json) => return self.object(source, json),
             Input::Gone(source, namespace, name) => self.gone(source, namespace, name),
             Input::Synced(source) => self.synced(source),
             Input::Silent(source) => self.fresh(source, Fresh::Stale),
+            Input::Alive(source) => {
+                if *self.index.fresh(source) == Fresh::Stale {
+                    self.fresh(source, Fresh::Complete);
+                }
+            }
             Input::Lost(source, why) => self.fresh(source, Fresh::Unreadable(why.into())),
             Input::Policy(policy) => self.policy(policy),
             Input::Refused(source, namespace, name, why) => {
@@ -64,8 +72,16 @@ impl Core {
                     unnamed: false,
                 };
                 self.index.opaque.insert((source, key), opaque);
+                if source == Source::Policies {
+                    self.dirt.policies.insert(key);
+                }
             }
             Input::ClusterPolicy(policy) => {
+                self.index.cluster_policy_unnamed = false;
+                // There is only one: its word replaces whatever was refused before.
+                self.index
+                    .opaque
+                    .retain(|(at, _), _| *at != Source::ClusterPolicy);
                 if self.index.cluster_policy != policy {
                     self.index.cluster_policy = policy;
                     self.touch(Source::ClusterPolicy);
@@ -102,7 +118,9 @@ impl Core {
                 names.intern(&client.name);
             }
         }
-        self.index.opaque.remove(&(Source::Policies, key));
+        if self.index.opaque.remove(&(Source::Policies, key)).is_some() {
+            self.dirt.policies.insert(key);
+        }
         if let Some(old) = self.index.policies.put(key, policy) {
             self.policy_changed(key, old.as_ref());
         }
@@ -191,7 +209,8 @@ impl Core {
             Source::CiliumNodeConfigs => index.node_configs.begin(),
             Source::Webhooks => index.webhooks.begin(),
             Source::Policies => index.policies.begin(),
-            Source::ClusterPolicy | Source::Configz => {}
+            Source::ClusterPolicy => index.cluster_policy_unnamed = true,
+            Source::Configz => {}
         }
         // What was not understood stays until the list has ended without naming it.
         for (_, opaque) in index.opaque.iter_mut().filter(|(at, _)| at.0 == source) {

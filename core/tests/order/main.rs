@@ -50,7 +50,7 @@ proptest! {
         // Also when everything is judged again and nothing has changed.
         for source in Source::ALL {
             for (id, thing) in world.things.iter().filter(|(id, _)| id.0 == source) {
-                feed(&mut core, id, thing);
+                feed(&mut core, world.now(), id, thing);
             }
         }
         prop_assert!(core.round(world.now()).transitions.is_empty());
@@ -65,7 +65,7 @@ proptest! {
         }
         core.round(world.now());
         let before = core.findings(world.now());
-        let _ = core.handle(Input::Lost(lost, "cut off"));
+        let _ = core.handle(world.now(), Input::Lost(lost, "cut off"));
         core.round(world.now());
         let after = core.findings(world.now());
         let needing = || checks::ALL.iter().filter(|check| check.needs.has(lost));

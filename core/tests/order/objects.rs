@@ -81,7 +81,7 @@ fn node(name: &str, variant: u8) -> String {
         },
         100 + u32::from(variant),
         if variant & 1 == 0 { "aws:///z/i-1" } else { "" },
-        variant % 5 == 0,
+        variant.is_multiple_of(5),
         if variant & 2 == 0 { "True" } else { "Unknown" },
         if variant & 4 == 0 { "6.6.1" } else { "5.4.0" },
         variant % 4,

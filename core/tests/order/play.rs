@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use evenkeel_core::findings::FindingList;
-use evenkeel_core::know::Source;
+use evenkeel_core::know::{Now, Source};
 use evenkeel_core::names::Key;
 use evenkeel_core::{Core, Input};
 
@@ -12,11 +12,11 @@ use crate::objects::object;
 use crate::policies::{cluster_policy, configz, policy};
 use crate::world::{Health, Id, Step, Thing, World};
 
-pub(crate) fn feed(core: &mut Core, id: &Id, thing: &Thing) {
+pub(crate) fn feed(core: &mut Core, now: Now, id: &Id, thing: &Thing) {
     // An object that cannot be understood is an input as good as any.
     let _ = match thing {
-        Thing::Json(json) => core.handle(Input::Object(id.0, json.as_bytes())),
-        Thing::Policy(policy) => core.handle(Input::Policy(policy.clone())),
+        Thing::Json(json) => core.handle(now, Input::Object(id.0, json.as_bytes())),
+        Thing::Policy(policy) => core.handle(now, Input::Policy(policy.clone())),
     };
 }
 
@@ -31,7 +31,7 @@ pub(crate) fn apply(core: &mut Core, world: &mut World, step: &Step) {
                 let (id, json) = object(source, at, name, variant);
                 (id, Thing::Json(json))
             };
-            feed(core, &id, &thing);
+            feed(core, world.now(), &id, &thing);
             world.things.insert(id, thing);
         }
         Step::Delete(source, at, name) => {
@@ -41,16 +41,16 @@ pub(crate) fn apply(core: &mut Core, world: &mut World, step: &Step) {
             } else {
                 object(source, at, name, 0).0
             };
-            let _ = core.handle(Input::Gone(source, &id.1, &id.2));
+            let _ = core.handle(world.now(), Input::Gone(source, &id.1, &id.2));
             world.things.remove(&id);
         }
         Step::Relist(source, mask, round, ends) => {
-            let _ = core.handle(Input::Begin(source));
+            let _ = core.handle(world.now(), Input::Begin(source));
             let mut left_out = Vec::new();
             let listed = world.things.iter().filter(|(id, _)| id.0 == source);
             for (at, (id, thing)) in listed.enumerate() {
                 if (mask >> (at % 16)) & 1 == 0 {
-                    feed(core, id, thing);
+                    feed(core, world.now(), id, thing);
                 } else {
                     left_out.push(id.clone());
                 }
@@ -59,27 +59,27 @@ pub(crate) fn apply(core: &mut Core, world: &mut World, step: &Step) {
                 core.round(world.now());
             }
             if ends {
-                let _ = core.handle(Input::Synced(source));
+                let _ = core.handle(world.now(), Input::Synced(source));
                 world.health.insert(source, Health::Complete);
                 for id in &left_out {
                     world.things.remove(id);
                 }
             } else {
-                let _ = core.handle(Input::Lost(source, "cut off"));
+                let _ = core.handle(world.now(), Input::Lost(source, "cut off"));
                 world.health.insert(source, Health::Lost);
             }
         }
         Step::Health(source, health) => {
             let _ = match health {
                 Health::Complete => return apply(core, world, &Step::Relist(source, 0, false, true)),
-                Health::Silent => core.handle(Input::Silent(source)),
-                Health::Lost => core.handle(Input::Lost(source, "cut off")),
+                Health::Silent => core.handle(world.now(), Input::Silent(source)),
+                Health::Lost => core.handle(world.now(), Input::Lost(source, "cut off")),
             };
             world.health.insert(source, health);
         }
         Step::Cluster(variant) => {
             world.cluster = variant.map(cluster_policy);
-            let _ = core.handle(Input::ClusterPolicy(world.cluster.clone()));
+            let _ = core.handle(world.now(), Input::ClusterPolicy(world.cluster.clone()));
         }
         Step::Configz(node, variant) => {
             let node = if node == 0 {
@@ -89,11 +89,11 @@ pub(crate) fn apply(core: &mut Core, world: &mut World, step: &Step) {
             };
             if let Some(variant) = variant {
                 let body = configz(variant);
-                let _ = core.handle(Input::Configz(&node, &body));
+                let _ = core.handle(world.now(), Input::Configz(&node, &body));
                 world.configz.insert(node, body);
                 world.health.insert(Source::Configz, Health::Complete);
             } else {
-                let _ = core.handle(Input::Gone(Source::Configz, "", &node));
+                let _ = core.handle(world.now(), Input::Gone(Source::Configz, "", &node));
                 world.configz.remove(&node);
             }
         }
@@ -121,17 +121,17 @@ pub(crate) fn from_nothing(world: &World, mut order: u64) -> Core {
         things.swap(at, (order >> 33) as usize % (at + 1));
     }
     for (id, thing) in things {
-        feed(&mut core, id, thing);
+        feed(&mut core, world.now(), id, thing);
     }
     for (node, body) in &world.configz {
-        let _ = core.handle(Input::Configz(node, body));
+        let _ = core.handle(world.now(), Input::Configz(node, body));
     }
-    let _ = core.handle(Input::ClusterPolicy(world.cluster.clone()));
+    let _ = core.handle(world.now(), Input::ClusterPolicy(world.cluster.clone()));
     for (source, health) in &world.health {
         let _ = match health {
-            Health::Complete => core.handle(Input::Synced(*source)),
-            Health::Silent => core.handle(Input::Silent(*source)),
-            Health::Lost => core.handle(Input::Lost(*source, "cut off")),
+            Health::Complete => core.handle(world.now(), Input::Synced(*source)),
+            Health::Silent => core.handle(world.now(), Input::Silent(*source)),
+            Health::Lost => core.handle(world.now(), Input::Lost(*source, "cut off")),
         };
     }
     core.round(world.now());

@@ -110,7 +110,7 @@ pub(crate) fn policy(at: u8, name: u8, variant: u8) -> Policy {
                 check: "path-idle-budget".into(),
                 reason: "known".into(),
                 expires_at: Wall(BEGINNING.0 + i64::from(variant) * 20_000 - 80_000),
-                since: (variant == 8).then(|| Wall(BEGINNING.0 - 80_000)),
+                since: (variant == 8).then_some(Wall(BEGINNING.0 - 80_000)),
             })
             .into_iter()
             .collect(),

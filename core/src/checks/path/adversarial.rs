@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::Input;
 use crate::checks::fixture::{World, app, client, connection, every, l4, l7, node, pod, policy, service};
-use crate::know::{Mono, Source, Wall};
+use crate::know::{Mono, Now, Source, Wall};
 use crate::policy::{
     Beat, Client, ClusterPolicy, Connection, Door, Exception, Operator, Protocol, Requirement, Selector,
     Server,
@@ -262,7 +262,7 @@ fn the_platform_ends_what_was_accepted(
     };
     world
         .core
-        .handle(Input::ClusterPolicy(Some(Arc::new(platform))))
+        .handle(Now::ONCE, Input::ClusterPolicy(Some(Arc::new(platform))))
         .unwrap();
     let found = world.findings("keepalive-order").remove(0);
     // The verdict is told either way.

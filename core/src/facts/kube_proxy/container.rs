@@ -22,7 +22,7 @@ pub fn is_kube_proxy(names: &Names, container: &Container) -> bool {
         return is_image(names.text(container.image));
     }
     let mut words = argv.iter().flat_map(|word| word.split_ascii_whitespace());
-    !words.next().is_some_and(|first| program(first) == "kubectl")
+    words.next().is_none_or(|first| program(first) != "kubectl")
         && argv
             .iter()
             .flat_map(|word| word.split_ascii_whitespace())

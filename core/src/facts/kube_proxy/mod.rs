@@ -21,7 +21,7 @@ use crate::index::Index;
 use crate::know::{Gap, Known, Source};
 use crate::names::{Key, Name, Names};
 use crate::sources::node::Node;
-use crate::sources::workload::{Container, Pod, Template};
+use crate::sources::workload::{ConfigVolume, Container, Pod, Template};
 
 /// Which installation serves a node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,7 +65,7 @@ struct Orders<'a> {
     image: Name,
     argv: Vec<&'a str>,
     mounts: &'a [(Arc<str>, Name)],
-    volumes: Vec<(Name, Name, &'a [(Arc<str>, Arc<str>)])>,
+    volumes: &'a [ConfigVolume],
 }
 
 impl<'a> Orders<'a> {
@@ -82,11 +82,7 @@ impl<'a> Orders<'a> {
             image: container.image,
             argv: argv.collect(),
             mounts: &container.mounts,
-            volumes: template
-                .volumes
-                .iter()
-                .map(|one| (one.name, one.config_map, &*one.items))
-                .collect(),
+            volumes: &template.volumes,
         }
     }
 }
