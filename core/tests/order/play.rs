@@ -71,6 +71,10 @@ pub(crate) fn apply(core: &mut Core, world: &mut World, step: &Step) {
         }
         Step::Health(source, health) => {
             let _ = match health {
+                // What was silent may be heard of again instead of being listed anew.
+                Health::Complete if world.health.get(&source) == Some(&Health::Silent) => {
+                    core.handle(world.now(), Input::Alive(source))
+                }
                 Health::Complete => return apply(core, world, &Step::Relist(source, 0, false, true)),
                 Health::Silent => core.handle(world.now(), Input::Silent(source)),
                 Health::Lost => core.handle(world.now(), Input::Lost(source, "cut off")),
