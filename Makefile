@@ -46,5 +46,7 @@ fuzz:
 			-max_total_time=$(FUZZ_SECONDS) -timeout=5 -dict=words.dict || exit 1; \
 	done
 
+# Installs valgrind where it is missing.
 bench:
 	$(CARGO) bench --locked -p evenkeel-core
+	core/benches/instructions.sh

@@ -11,6 +11,9 @@ pub const ZONE: &str = "topology.kubernetes.io/zone";
 /// The region label; zones of equal name in two regions are two zones.
 pub const REGION: &str = "topology.kubernetes.io/region";
 
+/// Label of nodes that ordinary Pods are kept from (`cmd/kubeadm/app/constants`).
+const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
+
 /// The node's `Ready` condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Readiness {
@@ -47,6 +50,13 @@ impl Node {
     /// Zone of the node, as text; empty when not labelled.
     pub fn zone<'n>(&self, names: &'n Names) -> &'n str {
         self.labels.text(names, ZONE).unwrap_or("")
+    }
+
+    /// Whether it takes ordinary Pods: ready, schedulable and not of the control plane.
+    pub fn hosts_pods(&self, names: &Names) -> bool {
+        self.ready == Readiness::Ready
+            && !self.unschedulable
+            && self.labels.text(names, CONTROL_PLANE).is_none()
     }
 }
 

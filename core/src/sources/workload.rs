@@ -25,7 +25,7 @@ pub struct Container {
 }
 
 /// A volume that shows a ConfigMap.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ConfigVolume {
     /// Its name.
     pub name: Name,

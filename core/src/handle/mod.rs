@@ -1,15 +1,17 @@
 //! The one door for facts: parse, store, mark dirty. It never judges.
 
+mod changed;
+
 use std::sync::Arc;
 
 use serde_json::Value;
 
 use crate::Core;
-use crate::index::{Fresh, Opaque, Table};
-use crate::know::{Now, Reads, Source};
-use crate::names::{Key, Names};
+use crate::index::{Fresh, Index, Opaque, Table, Which};
+use crate::know::{Now, Source};
+use crate::names::{Key, Name, Names};
 use crate::policy::{ClusterPolicy, Policy};
-use crate::sources::slice::{SERVICE_NAME, Slice};
+use crate::sources::slice::SERVICE_NAME;
 use crate::sources::{Row, Why};
 
 /// Something that a feeder learned.
@@ -44,8 +46,8 @@ pub enum Input<'a> {
 }
 
 impl Core {
-    /// Takes one input at a time that never goes back. An object that cannot be understood is skipped, listed, and makes its dependents Unknown; the
-    /// returned error is for feeders that can name the file.
+    /// Takes one input, at a time that never goes back. An object that cannot be understood is skipped, listed, and
+    /// makes its dependents Unknown; the returned error is for feeders that can name the file.
     pub fn handle(&mut self, _now: Now, input: Input<'_>) -> Result<(), Why> {
         match input {
             Input::Begin(source) => self.begin(source),
@@ -69,7 +71,7 @@ impl Core {
                 };
                 let opaque = Opaque {
                     why: why.into(),
-                    service: crate::names::Name::EMPTY,
+                    service: Name::EMPTY,
                     unnamed: false,
                 };
                 self.index.opaque.insert((source, key), opaque);
@@ -78,23 +80,27 @@ impl Core {
                 }
             }
             Input::ClusterPolicy(policy) => {
-                self.index.cluster_policy = policy;
                 self.index.cluster_policy_unnamed = false;
                 // There is only one: its word replaces whatever was refused before.
                 self.index
                     .opaque
                     .retain(|(at, _), _| *at != Source::ClusterPolicy);
-                self.touch(Reads::of(&[Source::ClusterPolicy]));
+                if self.index.cluster_policy != policy {
+                    self.index.cluster_policy = policy;
+                    self.touch(Source::ClusterPolicy);
+                }
             }
             Input::Configz(node, body) => {
                 let node = self.index.names.intern(node);
-                self.index.configz.insert(node, body.into());
+                let held = self.index.configz.insert(node, body.into());
                 self.fresh(Source::Configz, Fresh::Complete);
-                self.touch(Reads::of(&[Source::Configz]));
+                if held.as_deref() != Some(body) {
+                    self.touch(Source::Configz);
+                }
             }
             Input::ProxyDocument(place, text) => {
                 self.index.proxy_documents.insert(place.into(), text.into());
-                self.touch(Reads::of(&[Source::ConfigMaps]));
+                self.touch(Source::ConfigMaps);
             }
         }
         Ok(())
@@ -102,8 +108,7 @@ impl Core {
 
     fn fresh(&mut self, source: Source, fresh: Fresh) {
         if self.index.set_fresh(source, fresh) {
-            self.touch(Reads::of(&[source]));
-            // Freshness of a source that dirties by name concerns everybody.
+            // A check that met the gap has looked at nothing else, so nothing tells whom it concerns.
             self.dirt.all = true;
         }
     }
@@ -123,37 +128,41 @@ impl Core {
         if self.index.opaque.remove(&(Source::Policies, key)).is_some() {
             self.dirt.policies.insert(key);
         }
-        if self.index.policies.put(key, policy).is_some() {
-            self.dirty_namespace(key);
+        if let Some(old) = self.index.policies.put(key, policy) {
+            self.policy_changed(key, old.as_ref());
         }
-    }
-
-    fn dirty_namespace(&mut self, policy: Key) {
-        self.dirt.policies.insert(policy);
-        let keys = self
-            .index
-            .services
-            .iter()
-            .map(|(key, _)| key)
-            .filter(|key| key.namespace == policy.namespace);
-        self.dirt.services.extend(keys);
-        // The unit without a key says what is unknown while Services were not read.
-        self.dirt.services.insert(Key::default());
-        self.touch(Reads::of(&[Source::Policies]));
     }
 
     fn object(&mut self, source: Source, json: &[u8]) -> Result<(), Why> {
         let result = match source {
-            Source::Services => self.service(json),
-            Source::EndpointSlices => self.slice(json),
-            Source::Nodes => self.put(json, |index| (&mut index.nodes, &mut index.names)),
-            Source::Namespaces => self.put(json, |index| (&mut index.namespaces, &mut index.names)),
-            Source::Pods => self.put(json, |index| (&mut index.pods, &mut index.names)),
-            Source::DaemonSets => self.put(json, |index| (&mut index.daemon_sets, &mut index.names)),
-            Source::Deployments => self.put(json, |index| (&mut index.deployments, &mut index.names)),
-            Source::ConfigMaps => self.put(json, |index| (&mut index.config_maps, &mut index.names)),
-            Source::CiliumNodeConfigs => self.put(json, |index| (&mut index.node_configs, &mut index.names)),
-            Source::Webhooks => self.put(json, |index| (&mut index.webhooks, &mut index.names)),
+            Source::Services => self.put(
+                json,
+                |index| (&mut index.services, &mut index.names),
+                Self::service_changed,
+            ),
+            Source::EndpointSlices => self.put(
+                json,
+                |index| (&mut index.slices, &mut index.names),
+                Self::slice_changed,
+            ),
+            Source::Nodes => self.put(
+                json,
+                |index| (&mut index.nodes, &mut index.names),
+                Self::node_changed,
+            ),
+            Source::Pods => self.put(
+                json,
+                |index| (&mut index.pods, &mut index.names),
+                Self::pod_changed,
+            ),
+            Source::Namespaces => self.plain(json, |index| (&mut index.namespaces, &mut index.names)),
+            Source::DaemonSets => self.plain(json, |index| (&mut index.daemon_sets, &mut index.names)),
+            Source::Deployments => self.plain(json, |index| (&mut index.deployments, &mut index.names)),
+            Source::ConfigMaps => self.plain(json, |index| (&mut index.config_maps, &mut index.names)),
+            Source::CiliumNodeConfigs => {
+                self.plain(json, |index| (&mut index.node_configs, &mut index.names))
+            }
+            Source::Webhooks => self.plain(json, |index| (&mut index.webhooks, &mut index.names)),
             Source::Policies | Source::ClusterPolicy | Source::Configz => {
                 Err(Why(format!("{source} do not come as plain objects")))
             }
@@ -164,67 +173,33 @@ impl Core {
         result
     }
 
-    /// Stores a row of a kind that needs nothing beyond its table.
+    /// Stores a row, and says when it is another than before.
     fn put<R: Row>(
         &mut self,
         json: &[u8],
-        at: impl Fn(&mut crate::index::Index) -> (&mut Table<R>, &mut Names),
+        at: impl Fn(&mut Index) -> (&mut Table<R>, &mut Names),
+        changed: impl FnOnce(&mut Self, Key, Option<&R>),
     ) -> Result<(), Why> {
-        let (_, names) = at(&mut self.index);
+        let (table, names) = at(&mut self.index);
         let (key, row) = R::parse(json, names)?;
-        let (table, _) = at(&mut self.index);
-        let changed = table.put(key, row).is_some();
-        let healed = self.index.opaque.remove(&(R::SOURCE, key)).is_some();
-        if changed || healed {
-            self.touch(Reads::of(&[R::SOURCE]));
+        let old = table.put(key, row);
+        // What could not be understood had no row, so the first that can is always another.
+        if let Some(opaque) = self.index.opaque.remove(&(R::SOURCE, key)) {
+            self.dirty_opaque(R::SOURCE, key, &opaque);
+        }
+        if let Some(old) = old {
+            changed(self, key, old.as_ref());
         }
         Ok(())
     }
 
-    fn service(&mut self, json: &[u8]) -> Result<(), Why> {
-        let (key, row) = Row::parse(json, &mut self.index.names)?;
-        let changed = self.index.services.put(key, row).is_some();
-        if self.index.opaque.remove(&(Source::Services, key)).is_some() || changed {
-            self.dirt.services.insert(key);
-            self.touch(Reads::of(&[Source::Services]));
-        }
-        Ok(())
-    }
-
-    fn slice(&mut self, json: &[u8]) -> Result<(), Why> {
-        let (key, row) = Slice::parse(json, &mut self.index.names)?;
-        let service = Key {
-            namespace: key.namespace,
-            name: row.service,
-        };
-        let healed = self.index.opaque.remove(&(Source::EndpointSlices, key));
-        if let Some(opaque) = &healed {
-            self.dirty_opaque(Source::EndpointSlices, key, opaque);
-        }
-        match self.index.slices.put(key, row) {
-            None if healed.is_none() => return Ok(()),
-            Some(Some(old)) => self.unlink(key, &old),
-            _ => {}
-        }
-        self.index.slices_of.entry(service).or_default().insert(key);
-        self.dirt.services.insert(service);
-        self.touch(Reads::of(&[Source::EndpointSlices]));
-        Ok(())
-    }
-
-    fn unlink(&mut self, key: Key, row: &Slice) {
-        let service = Key {
-            namespace: key.namespace,
-            name: row.service,
-        };
-        if let Some(keys) = self.index.slices_of.get_mut(&service) {
-            keys.remove(&key);
-            if keys.is_empty() {
-                self.index.slices_of.remove(&service);
-            }
-        }
-        self.dirt.services.insert(service);
-        self.touch(Reads::of(&[Source::EndpointSlices]));
+    /// Stores a row of a kind whose changes concern whoever looked at the kind.
+    fn plain<R: Row>(
+        &mut self,
+        json: &[u8],
+        at: impl Fn(&mut Index) -> (&mut Table<R>, &mut Names),
+    ) -> Result<(), Why> {
+        self.put(json, at, |core, _, _| core.touch(R::SOURCE))
     }
 
     fn begin(&mut self, source: Source) {
@@ -251,48 +226,13 @@ impl Core {
     }
 
     fn synced(&mut self, source: Source) {
-        let index = &mut self.index;
-        let swept = match source {
-            Source::Services => {
-                let gone = index.services.sweep();
-                self.dirt.services.extend(gone.iter().map(|one| one.0));
-                !gone.is_empty()
-            }
-            Source::EndpointSlices => {
-                let gone = index.slices.sweep();
-                for (key, row) in &gone {
-                    self.unlink(*key, row);
-                }
-                !gone.is_empty()
-            }
-            Source::Policies => {
-                let gone = index.policies.sweep();
-                for (key, _) in &gone {
-                    self.dirty_namespace(*key);
-                }
-                !gone.is_empty()
-            }
-            Source::Nodes => !index.nodes.sweep().is_empty(),
-            Source::Namespaces => !index.namespaces.sweep().is_empty(),
-            Source::Pods => !index.pods.sweep().is_empty(),
-            Source::DaemonSets => !index.daemon_sets.sweep().is_empty(),
-            Source::Deployments => !index.deployments.sweep().is_empty(),
-            Source::ConfigMaps => !index.config_maps.sweep().is_empty(),
-            Source::CiliumNodeConfigs => !index.node_configs.sweep().is_empty(),
-            Source::Webhooks => !index.webhooks.sweep().is_empty(),
-            Source::ClusterPolicy => {
-                std::mem::take(&mut index.cluster_policy_unnamed) && index.cluster_policy.take().is_some()
-            }
-            Source::Configz => false,
-        };
-        if swept | self.sweep_opaque(source) {
-            self.touch(Reads::of(&[source]));
-        }
+        self.remove(source, Which::Unnamed);
+        self.sweep_opaque(source);
         self.fresh(source, Fresh::Complete);
     }
 
-    /// Forgets what was not understood and is no longer listed; returns whether there was any.
-    fn sweep_opaque(&mut self, source: Source) -> bool {
+    /// Forgets what was not understood and is no longer listed.
+    fn sweep_opaque(&mut self, source: Source) {
         let gone: Vec<Key> = self
             .index
             .opaque
@@ -305,16 +245,6 @@ impl Core {
                 self.dirty_opaque(source, *key, &opaque);
             }
         }
-        !gone.is_empty()
-    }
-
-    /// Dirties the Services that an object which was not understood may concern.
-    fn dirty_opaque(&mut self, source: Source, key: Key, opaque: &Opaque) {
-        if source == Source::EndpointSlices {
-            let keys = self.index.services.iter().map(|(service, _)| service);
-            let keys = keys.filter(|service| opaque.may_belong(key, *service));
-            self.dirt.services.extend(keys);
-        }
     }
 
     fn gone(&mut self, source: Source, namespace: &str, name: &str) {
@@ -322,39 +252,10 @@ impl Core {
             namespace: self.index.names.intern(namespace),
             name: self.index.names.intern(name),
         };
-        let index = &mut self.index;
-        let opaque = index.opaque.remove(&(source, key));
-        if let Some(opaque) = opaque {
+        if let Some(opaque) = self.index.opaque.remove(&(source, key)) {
             self.dirty_opaque(source, key, &opaque);
         }
-        let index = &mut self.index;
-        match source {
-            Source::EndpointSlices => {
-                if let Some(row) = index.slices.remove(key) {
-                    self.unlink(key, &row);
-                }
-            }
-            Source::Services => {
-                index.services.remove(key);
-                self.dirt.services.insert(key);
-            }
-            Source::Policies => {
-                if index.policies.remove(key).is_some() {
-                    self.dirty_namespace(key);
-                }
-            }
-            Source::ClusterPolicy => index.cluster_policy = None,
-            Source::Nodes => drop(index.nodes.remove(key)),
-            Source::Namespaces => drop(index.namespaces.remove(key)),
-            Source::Pods => drop(index.pods.remove(key)),
-            Source::DaemonSets => drop(index.daemon_sets.remove(key)),
-            Source::Deployments => drop(index.deployments.remove(key)),
-            Source::ConfigMaps => drop(index.config_maps.remove(key)),
-            Source::CiliumNodeConfigs => drop(index.node_configs.remove(key)),
-            Source::Webhooks => drop(index.webhooks.remove(key)),
-            Source::Configz => drop(index.configz.remove(&key.name)),
-        }
-        self.touch(Reads::of(&[source]));
+        self.remove(source, Which::One(key));
     }
 
     /// Remembers an object that was not understood, as far as its metadata still tells which it is. What was known of

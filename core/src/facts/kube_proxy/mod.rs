@@ -4,8 +4,14 @@
 //! names: look for the container whose command is kube-proxy, follow `--config` through its volumes to a ConfigMap,
 //! use the flags only where there is no `--config`, else the node's own annotations.
 
-use std::collections::BTreeMap;
+mod container;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+
+use container::container_of;
+pub use container::{config_map_of, is_kube_proxy};
 
 use crate::dataplane::kube_proxy::{
     ConfigSource, Settings, command_line, node_args, runs_kube_proxy, settings,
@@ -13,9 +19,9 @@ use crate::dataplane::kube_proxy::{
 use crate::dataplane::version::Version;
 use crate::index::Index;
 use crate::know::{Gap, Known, Source};
-use crate::names::{Key, Name};
+use crate::names::{Key, Name, Names};
 use crate::sources::node::Node;
-use crate::sources::workload::{Container, DaemonSet, Pod, Template};
+use crate::sources::workload::{ConfigVolume, Container, Pod, Template};
 
 /// Which installation serves a node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,8 +32,8 @@ pub(super) enum Choice {
     Pod(Key),
     /// A DaemonSet.
     DaemonSet(Key),
-    /// The arguments of k3s or RKE2: the annotation's value.
-    K3s(Name),
+    /// The arguments of k3s or RKE2: the annotation and its value.
+    K3s(Name, Name),
     /// A ConfigMap alone: no process was seen.
     ConfigMap(Key),
     /// A configuration file alone: neither a process nor a ConfigMap was seen.
@@ -39,49 +45,107 @@ pub(super) enum Choice {
 }
 
 /// Every kube-proxy that the index shows.
-pub(super) struct Installations<'a> {
-    daemon_sets: Vec<(Key, &'a DaemonSet, &'a Container)>,
-    pods: BTreeMap<Name, (Key, &'a Pod, &'a Container)>,
+#[derive(Debug, Default)]
+pub(super) struct Installations {
+    daemon_sets: Vec<Key>,
+    /// The Pod of its own that serves a node, and the first of those that are told the same.
+    pods: BTreeMap<Name, (Key, Key)>,
+    /// The first of the nodes whose `/configz` says the same.
+    configz: BTreeMap<Name, Name>,
     config_map: Option<Key>,
     /// Whether a configuration file was given by itself.
     document: bool,
 }
 
-/// Whether this container is kube-proxy: by its image, its name, or a word of its command.
-pub(crate) fn is_kube_proxy(index: &Index, container: &Container) -> bool {
-    let image = index.names.text(container.image);
-    let image = image.rsplit('/').next().unwrap_or("");
-    index.names.text(container.name) == "kube-proxy"
-        || image.starts_with("kube-proxy")
-        || container.argv.iter().any(|word| {
-            word.split_ascii_whitespace()
-                .any(|word| word.rsplit('/').next() == Some("kube-proxy"))
-        })
+/// Whether this Pod is a kube-proxy that no DaemonSet made, such as a static one.
+pub(crate) fn is_own_proxy(names: &Names, pod: &Pod) -> bool {
+    !pod.ended && names.text(pod.owner_kind) != "DaemonSet" && container_of(names, &pod.template).is_some()
 }
 
-fn container_of<'a>(index: &Index, template: &'a Template) -> Option<&'a Container> {
-    template
-        .containers
+/// What a kube-proxy of its own is told: Pods of equal orders behave alike, so nodes need not be told apart by them.
+#[derive(PartialEq, Eq, Hash)]
+struct Orders<'a> {
+    namespace: Name,
+    image: Name,
+    argv: Vec<&'a str>,
+    mounts: &'a [(Arc<str>, Name)],
+    volumes: &'a [ConfigVolume],
+}
+
+impl<'a> Orders<'a> {
+    fn of(namespace: Name, template: &'a Template, container: &'a Container) -> Self {
+        // The node's own name is no setting.
+        let mut after = false;
+        let argv = container.argv.iter().map(|word| &**word).filter(|word| {
+            let own = after || word.starts_with("--hostname-override=");
+            after = *word == "--hostname-override";
+            !own
+        });
+        Self {
+            namespace,
+            image: container.image,
+            argv: argv.collect(),
+            mounts: &container.mounts,
+            volumes: &template.volumes,
+        }
+    }
+}
+
+/// The Pods of their own by node.
+///
+/// Of two on one node (an old one that nobody has removed, or a mirror that outlived its manifest) the ready one
+/// counts, of two such the one that started later, of two such the first by name.
+fn own_pods(index: &Index) -> BTreeMap<Name, (Key, Key)> {
+    let names = &index.names;
+    let mut best: BTreeMap<Name, (Key, &Pod)> = BTreeMap::new();
+    let own = index
+        .components
         .iter()
-        .find(|container| is_kube_proxy(index, container))
+        .filter_map(|key| Some((*key, index.pods.get(*key)?)))
+        .filter(|(_, pod)| !pod.node.is_empty() && is_own_proxy(names, pod));
+    for (key, pod) in own {
+        let rank = |key: Key, pod: &Pod| (pod.ready, pod.started, Reverse(index.show(key)));
+        let held = best.entry(pod.node).or_insert((key, pod));
+        if rank(key, pod) > rank(held.0, held.1) {
+            *held = (key, pod);
+        }
+    }
+    let mut first: HashMap<Orders<'_>, Key> = HashMap::new();
+    let mut sorted: Vec<_> = best.iter().collect();
+    sorted.sort_by_cached_key(|(_, (key, _))| index.show(*key));
+    let mut pods = BTreeMap::new();
+    for (node, (key, pod)) in sorted {
+        if let Some(container) = container_of(names, &pod.template) {
+            let orders = Orders::of(key.namespace, &pod.template, container);
+            let first = *first.entry(orders).or_insert(*key);
+            pods.insert(*node, (*key, first));
+        }
+    }
+    pods
 }
 
-impl<'a> Installations<'a> {
+/// Which nodes' `/configz` say the same.
+fn configz(index: &Index) -> BTreeMap<Name, Name> {
+    let mut nodes: Vec<_> = index.configz.iter().collect();
+    nodes.sort_by_key(|(node, _)| index.names.text(**node));
+    let mut first: HashMap<&str, Name> = HashMap::new();
+    nodes
+        .into_iter()
+        .map(|(node, body)| (*node, *first.entry(body).or_insert(*node)))
+        .collect()
+}
+
+impl Installations {
     /// Looks for them.
-    pub(super) fn find(index: &'a Index) -> Self {
-        let mut daemon_sets: Vec<_> = index
+    pub(super) fn find(index: &Index) -> Self {
+        let names = &index.names;
+        let mut daemon_sets: Vec<Key> = index
             .daemon_sets
             .iter()
-            .filter_map(|(key, set)| Some((key, set, container_of(index, &set.template)?)))
+            .filter(|(_, set)| container_of(names, &set.template).is_some())
+            .map(|(key, _)| key)
             .collect();
-        daemon_sets.sort_by_key(|(key, ..)| index.show(*key));
-        let mut pods = BTreeMap::new();
-        for (key, pod) in index.pods.iter() {
-            let owned = index.names.text(pod.owner_kind) == "DaemonSet";
-            if let (false, false, Some(container)) = (owned, pod.ended, container_of(index, &pod.template)) {
-                pods.insert(pod.node, (key, pod, container));
-            }
-        }
+        daemon_sets.sort_by_cached_key(|key| index.show(*key));
         let mut maps: Vec<Key> = index
             .config_maps
             .iter()
@@ -89,14 +153,15 @@ impl<'a> Installations<'a> {
             .map(|(key, _)| key)
             .collect();
         // Others may quote a configuration: a bootstrap's input, a page of documentation. The usual places come first.
-        maps.sort_by_key(|key| {
-            let (namespace, name) = (index.names.text(key.namespace), index.names.text(key.name));
+        maps.sort_by_cached_key(|key| {
+            let (namespace, name) = (names.text(key.namespace), names.text(key.name));
             let usual = namespace == "kube-system" || namespace.contains("kube-proxy");
             (!name.contains("kube-proxy"), !usual, index.show(*key))
         });
         Self {
             daemon_sets,
-            pods,
+            pods: own_pods(index),
+            configz: configz(index),
             config_map: maps.first().copied(),
             document: !index.proxy_documents.is_empty(),
         }
@@ -107,18 +172,35 @@ impl<'a> Installations<'a> {
         !self.daemon_sets.is_empty() || !self.pods.is_empty() || self.config_map.is_some() || self.document
     }
 
+    /// Nodes that are known by a Pod of their own, whether or not Nodes were read.
+    pub(super) fn named(&self) -> impl Iterator<Item = Name> + '_ {
+        self.pods.keys().copied()
+    }
+
+    /// What stands for a node's installation among those that are told the same.
+    pub(super) fn alike(&self, node: Name, choice: Choice) -> Choice {
+        match choice {
+            Choice::Pod(key) => Choice::Pod(self.pods.get(&node).map_or(key, |held| held.1)),
+            Choice::Configz(node) => Choice::Configz(self.configz.get(&node).copied().unwrap_or(node)),
+            other => other,
+        }
+    }
+
     /// The installation of a node; without a node, of any.
     pub(super) fn choose(&self, index: &Index, name: Name, node: Option<&Node>) -> Choice {
         let configz = [name, Name::EMPTY]
             .into_iter()
-            .find(|name| index.configz.contains_key(name));
+            .find(|name| self.configz.contains_key(name));
         if let Some(name) = configz {
             return Choice::Configz(name);
         }
-        if let Some((key, ..)) = self.pods.get(&name) {
+        if let Some((key, _)) = self.pods.get(&name) {
             return Choice::Pod(*key);
         }
-        let selects = |set: &DaemonSet| {
+        let selects = |key: &&Key| {
+            let Some(set) = index.daemon_sets.get(**key) else {
+                return false;
+            };
             let Some(node) = node else {
                 // A fleet that was not read is taken for Linux, and Windows has a DaemonSet of its own.
                 return !set.template.node_selector.iter().any(|(key, value)| {
@@ -126,24 +208,23 @@ impl<'a> Installations<'a> {
                         && index.names.text(value) == "windows"
                 });
             };
-            {
-                set.template.node_selector.iter().all(|(key, value)| {
-                    // The operating system is a label of every node; a dump may have lost it.
-                    node.labels.get(key).is_none_or(|held| held == value)
-                        && (node.labels.get(key).is_some() || index.names.text(key) == "kubernetes.io/os")
-                })
-            }
+            set.template.node_selector.iter().all(|(key, value)| {
+                // The operating system is a label of every node; a dump may have lost it.
+                node.labels.get(key).is_none_or(|held| held == value)
+                    && (node.labels.get(key).is_some() || index.names.text(key) == "kubernetes.io/os")
+            })
         };
-        if let Some((key, ..)) = self.daemon_sets.iter().find(|(_, set, _)| selects(set)) {
+        if let Some(key) = self.daemon_sets.iter().find(selects) {
             return Choice::DaemonSet(*key);
         }
         let args = node.and_then(|node| {
-            ["k3s.io/node-args", "rke2.io/node-args"]
-                .iter()
-                .find_map(|key| node.annotations.get(index.names.find(key)?))
+            ["k3s.io/node-args", "rke2.io/node-args"].iter().find_map(|key| {
+                let key = index.names.find(key)?;
+                Some((key, node.annotations.get(key)?))
+            })
         });
-        if let Some(args) = args {
-            return Choice::K3s(args);
+        if let Some((annotation, args)) = args {
+            return Choice::K3s(annotation, args);
         }
         match self.config_map {
             Some(key) => Choice::ConfigMap(key),
@@ -157,7 +238,6 @@ impl<'a> Installations<'a> {
 
     /// What an installation effectively does; `None` where none runs.
     pub(super) fn settings(
-        &self,
         index: &Index,
         choice: &Choice,
         os: &str,
@@ -182,30 +262,16 @@ impl<'a> Installations<'a> {
                     version,
                 ))
             }
-            Choice::K3s(args) => k3s(index, *args, os, version),
+            Choice::K3s(annotation, args) => k3s(index, *annotation, *args, os, version),
             Choice::ConfigMap(key) => Some(alone(index, *key, os, version)),
             Choice::Document => Some(by_itself(index, os, version)),
             Choice::DaemonSet(key) => {
-                let (_, set, container) = self.daemon_sets.iter().find(|one| one.0 == *key)?;
-                Some(of_container(
-                    index,
-                    ("DaemonSet", *key),
-                    &set.template,
-                    container,
-                    os,
-                    version,
-                ))
+                let template = &index.daemon_sets.get(*key)?.template;
+                Some(of_container(index, ("DaemonSet", *key), template, os, version))
             }
             Choice::Pod(key) => {
-                let (_, pod, container) = self.pods.values().find(|one| one.0 == *key)?;
-                Some(of_container(
-                    index,
-                    ("Pod", *key),
-                    &pod.template,
-                    container,
-                    os,
-                    version,
-                ))
+                let template = &index.pods.get(*key)?.template;
+                Some(of_container(index, ("Pod", *key), template, os, version))
             }
         }
     }
@@ -272,7 +338,13 @@ fn by_itself(index: &Index, os: &str, version: Option<Version>) -> Known<Setting
     )
 }
 
-fn k3s(index: &Index, args: Name, os: &str, version: Option<Version>) -> Option<Known<Settings>> {
+fn k3s(
+    index: &Index,
+    annotation: Name,
+    args: Name,
+    os: &str,
+    version: Option<Version>,
+) -> Option<Known<Settings>> {
     let args = match node_args(index.names.text(args)) {
         Ok(args) => args,
         Err(gap) => return Some(Err(gap)),
@@ -281,7 +353,7 @@ fn k3s(index: &Index, args: Name, os: &str, version: Option<Version>) -> Option<
         settings(
             &ConfigSource::K3s {
                 args: &args,
-                place: "Node annotation k3s.io/node-args",
+                place: &format!("Node annotation {}", index.names.text(annotation)),
             },
             os,
             version,
@@ -294,10 +366,12 @@ fn of_container(
     index: &Index,
     owner: (&str, Key),
     template: &Template,
-    container: &Container,
     os: &str,
     kubelet: Option<Version>,
 ) -> Known<Settings> {
+    let container = container_of(&index.names, template).ok_or_else(|| {
+        Gap::Opaque(format!("{} {} runs no kube-proxy", owner.0, index.show(owner.1)).into())
+    })?;
     let argv: Vec<String> = container.argv.iter().map(ToString::to_string).collect();
     let version = Version::of_image(index.names.text(container.image)).or(kubelet);
     let Some(path) = command_line(&argv)?.config()? else {
@@ -311,7 +385,7 @@ fn of_container(
             version,
         );
     };
-    let (map, key) = config_map_of(index, owner, template, container, &path)?;
+    let (map, key) = config_map_of(&index.names, owner, template, container, &path)?;
     if let Some(gap) = index.gap(Source::ConfigMaps) {
         return Err(gap);
     }
@@ -339,45 +413,4 @@ fn of_container(
         os,
         version,
     )
-}
-
-/// The ConfigMap and key behind a path in a container.
-pub(crate) fn config_map_of(
-    index: &Index,
-    owner: (&str, Key),
-    template: &Template,
-    container: &Container,
-    path: &str,
-) -> Known<(Key, Arc<str>)> {
-    let opaque =
-        |why: &str| Gap::Opaque(format!("{} {}: --config {path} {why}", owner.0, index.show(owner.1)).into());
-    let under = |mount: &str| {
-        path.strip_prefix(mount.trim_end_matches('/'))?
-            .strip_prefix('/')
-            .map(str::to_owned)
-    };
-    let (volume, file) = container
-        .mounts
-        .iter()
-        .filter_map(|(mount, volume)| Some((mount.len(), *volume, under(mount)?)))
-        .max_by_key(|found| found.0)
-        .map(|(_, volume, file)| (volume, file))
-        .ok_or_else(|| opaque("lies in no volume: it is a file of the node"))?;
-    let volume = template
-        .volumes
-        .iter()
-        .find(|one| one.name == volume)
-        .ok_or_else(|| opaque("lies in a volume that is no ConfigMap"))?;
-    let key = volume
-        .items
-        .iter()
-        .find(|(_, path)| **path == *file)
-        .map_or_else(|| file.as_str().into(), |item| item.0.clone());
-    Ok((
-        Key {
-            namespace: owner.1.namespace,
-            name: volume.config_map,
-        },
-        key,
-    ))
 }
