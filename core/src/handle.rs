@@ -27,6 +27,8 @@ pub enum Input<'a> {
     Silent(Source),
     /// The source was refused or failed as a whole.
     Lost(Source, &'a str),
+    /// The list is complete in these namespaces; elsewhere the source was refused, and why.
+    Within(Source, &'a [&'a str], &'a str),
     /// A policy of a team.
     Policy(Arc<Policy>),
     /// An object of this source (namespace, name) that its reader refused, and why: policies that do not compile.
@@ -45,9 +47,13 @@ impl Core {
             Input::Begin(source) => self.begin(source),
             Input::Object(source, json) => return self.object(source, json),
             Input::Gone(source, namespace, name) => self.gone(source, namespace, name),
-            Input::Synced(source) => self.synced(source),
+            Input::Synced(source) => self.synced(source, Fresh::Complete),
             Input::Silent(source) => self.fresh(source, Fresh::Stale),
             Input::Lost(source, why) => self.fresh(source, Fresh::Unreadable(why.into())),
+            Input::Within(source, namespaces, why) => {
+                let read = namespaces.iter().map(|name| Arc::from(*name)).collect();
+                self.synced(source, Fresh::Within(Arc::new(read), why.into()));
+            }
             Input::Policy(policy) => self.policy(policy),
             Input::Refused(source, namespace, name, why) => {
                 self.gone(source, namespace, name);
@@ -223,7 +229,7 @@ impl Core {
         }
     }
 
-    fn synced(&mut self, source: Source) {
+    fn synced(&mut self, source: Source, fresh: Fresh) {
         let index = &mut self.index;
         let swept = match source {
             Source::Services => {
@@ -258,7 +264,7 @@ impl Core {
         if swept | self.sweep_opaque(source) {
             self.touch(Reads::of(&[source]));
         }
-        self.fresh(source, Fresh::Complete);
+        self.fresh(source, fresh);
     }
 
     /// Forgets what was not understood and is no longer listed; returns whether there was any.

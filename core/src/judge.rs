@@ -220,6 +220,16 @@ pub enum Subject {
     Cluster,
 }
 
+impl Subject {
+    /// The namespace that it lives in with everything of its own: endpoints, policies, client Pods.
+    pub const fn home(self) -> Option<Name> {
+        match self {
+            Self::Connection { service, .. } | Self::Service { service, .. } => Some(service.namespace),
+            Self::Node(_) | Self::Zone(_) | Self::Webhook(_) | Self::Cluster => None,
+        }
+    }
+}
+
 /// One connection under judgement: a client on its way to a port of a Service.
 #[derive(Debug, Clone, Copy)]
 pub struct Path<'a> {
@@ -296,6 +306,11 @@ impl Check {
         self.doc.trim_start().lines().next().unwrap_or("")
     }
 
+    /// Whether it can say nothing without an agent on the nodes.
+    pub const fn needs_agent(&self) -> bool {
+        self.needs.meets(Reads::OF_AGENT)
+    }
+
     /// Everything it may read.
     pub const fn reads(&self) -> Reads {
         self.needs.with(self.uses)
@@ -338,8 +353,12 @@ impl<'a> Look<'a> {
         }
     }
 
-    fn read(&self, source: Source) -> Known<()> {
+    fn saw(&self, source: Source) {
         self.seen.set(self.seen.get().with(Reads::of(&[source])));
+    }
+
+    fn read(&self, source: Source) -> Known<()> {
+        self.saw(source);
         self.index.gap(source).map_or(Ok(()), Err)
     }
 
@@ -364,9 +383,17 @@ impl<'a> Look<'a> {
         policies: Arc<Policy>, Policies;
     }
 
+    /// Pods for a check that asks about one namespace alone: those of other namespaces may be missing.
+    pub fn pods_in(&self, namespace: Name) -> Known<&'a Table<crate::sources::workload::Pod>> {
+        self.saw(Source::Pods);
+        self.index
+            .gap_in(Source::Pods, namespace)
+            .map_or(Ok(&self.index.pods), Err)
+    }
+
     /// Deduplicated endpoints of a Service.
     pub fn endpoints(&self, service: Key) -> Known<Vec<Endpoint>> {
-        self.read(Source::EndpointSlices)?;
+        self.saw(Source::EndpointSlices);
         self.index.endpoints(service)
     }
 

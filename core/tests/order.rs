@@ -49,6 +49,8 @@ enum Health {
     Complete,
     Silent,
     Lost,
+    /// Read in the first namespace alone.
+    Within,
 }
 
 /// What a history has left behind.
@@ -357,6 +359,16 @@ fn feed(core: &mut Core, id: &Id, thing: &Thing) {
     };
 }
 
+/// Says how a source stands.
+fn tell(core: &mut Core, source: Source, health: Health) {
+    let _ = match health {
+        Health::Complete => core.handle(Input::Synced(source)),
+        Health::Silent => core.handle(Input::Silent(source)),
+        Health::Lost => core.handle(Input::Lost(source, "cut off")),
+        Health::Within => core.handle(Input::Within(source, &NAMESPACES[..1], "cut off")),
+    };
+}
+
 fn apply(core: &mut Core, world: &mut World, step: &Step) {
     match *step {
         Step::Put(source, at, name, variant) => {
@@ -407,11 +419,19 @@ fn apply(core: &mut Core, world: &mut World, step: &Step) {
             }
         }
         Step::Health(source, health) => {
-            let _ = match health {
-                Health::Complete => return apply(core, world, &Step::Relist(source, 0, false, true)),
-                Health::Silent => core.handle(Input::Silent(source)),
-                Health::Lost => core.handle(Input::Lost(source, "cut off")),
-            };
+            if health == Health::Complete {
+                return apply(core, world, &Step::Relist(source, 0, false, true));
+            }
+            if health == Health::Within {
+                let _ = core.handle(Input::Begin(source));
+                world
+                    .things
+                    .retain(|id, _| id.0 != source || id.1 == NAMESPACES[0]);
+                for (id, thing) in world.things.iter().filter(|(id, _)| id.0 == source) {
+                    feed(core, id, thing);
+                }
+            }
+            tell(core, source, health);
             world.health.insert(source, health);
         }
         Step::Cluster(variant) => {
@@ -457,11 +477,7 @@ fn from_nothing(world: &World, mut order: u64) -> Core {
     }
     let _ = core.handle(Input::ClusterPolicy(world.cluster.clone()));
     for (source, health) in &world.health {
-        let _ = match health {
-            Health::Complete => core.handle(Input::Synced(*source)),
-            Health::Silent => core.handle(Input::Silent(*source)),
-            Health::Lost => core.handle(Input::Lost(*source, "cut off")),
-        };
+        tell(&mut core, *source, *health);
     }
     core.round(now());
     core
@@ -506,7 +522,7 @@ fn source() -> impl Strategy<Value = Source> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let health = prop_oneof![2 => Just(Health::Complete), 1 => Just(Health::Silent), 1 => Just(Health::Lost)];
+    let health = prop_oneof![2 => Just(Health::Complete), 1 => Just(Health::Silent), 1 => Just(Health::Lost), 1 => Just(Health::Within)];
     prop_oneof![
         12 => (source(), 0..2_u8, 0..4_u8, 0..15_u8).prop_map(|(s, at, name, v)| Step::Put(s, at, name, v)),
         3 => (source(), 0..2_u8, 0..4_u8).prop_map(|(s, at, name)| Step::Delete(s, at, name)),

@@ -6,7 +6,7 @@ use crate::dataplane::Cilium;
 use crate::dataplane::cilium::{DEFAULT_SOURCES, Keys, MergeInputs, effective, merge};
 use crate::dataplane::terway;
 use crate::dataplane::version::{Version, image_tag};
-use crate::index::{Fresh, Index};
+use crate::index::Index;
 use crate::know::{Gap, Known, Source, Val};
 use crate::names::{Key, Name};
 use crate::sources::node::Node;
@@ -159,8 +159,8 @@ impl<'a> Installations<'a> {
                 )
             }));
         };
-        if let Fresh::Unreadable(why) = index.fresh(Source::CiliumNodeConfigs) {
-            return Err(Gap::Unreadable(Source::CiliumNodeConfigs, why.clone()));
+        if let Some(gap @ Gap::Unreadable(..)) = index.gap(Source::CiliumNodeConfigs) {
+            return Err(gap);
         }
         let config: Keys = map
             .data

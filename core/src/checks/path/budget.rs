@@ -193,7 +193,7 @@ fn socket_default(look: &Look<'_>, path: &Path<'_>, client: bool) -> Span {
     let (true, Some(selector)) = (client, &path.client.pods) else {
         return Span::known(kernel());
     };
-    let pods = match look.pods() {
+    let pods = match look.pods_in(path.key.namespace) {
         Ok(pods) => pods,
         Err(gap) => {
             return Span {

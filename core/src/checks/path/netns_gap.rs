@@ -107,7 +107,7 @@ fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
         ));
         return Ok(Verdict::AtRisk(Case::new("PodsNotDeclared", evidence)));
     };
-    let pods = look.pods()?;
+    let pods = look.pods_in(path.key.namespace)?;
     let names = look.names();
     let mine: Vec<(Key, &Pod)> = pods
         .iter()
