@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod cli;
+mod collect;
 pub mod files;
 pub mod live;
 mod render;
