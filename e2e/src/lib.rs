@@ -6,18 +6,21 @@
 //! [`ControlPlane::shared`] and a namespace of its own, or starts a
 //! [`ControlPlane`] when it needs one of a certain shape.
 
+pub mod account;
 pub mod apply;
 pub mod binaries;
 mod client;
 mod components;
 pub mod control_plane;
 mod credentials;
+pub mod demo;
 mod folder;
 mod go_module;
 pub mod load;
 mod options;
 mod ports;
 pub mod process;
+pub mod under_test;
 
 pub use client::client_of;
 pub use control_plane::ControlPlane;

@@ -15,6 +15,8 @@ use crate::live::page::Page;
 
 /// From where to where.
 #[derive(Debug, Args)]
+#[command(mut_arg("namespace", |arg| arg.help(NAMESPACE).long_help(NAMESPACE)))]
+#[command(mut_arg("all_namespaces", |arg| arg.hide(true)))]
 pub(super) struct Arguments {
     /// The folder to write; it must not exist, or be empty [default: evenkeel-TIME]
     #[arg(long, short, value_name = "DIR")]
@@ -25,6 +27,10 @@ pub(super) struct Arguments {
     #[command(flatten)]
     place: Place,
 }
+
+/// Here it narrows nothing: a folder of half a cluster would be judged as a whole one.
+const NAMESPACE: &str = "Where you may not list the whole cluster, read this namespace by itself; repeatable. \
+    What you may list is written whole";
 
 /// Writes what comes, beside the drafts.
 struct Writing<'a> {

@@ -26,8 +26,8 @@ impl Keep {
     pub(super) fn of(&self, value: Value) -> Value {
         match (self, value) {
             (_, Value::Null) => Value::Null,
-            (Self::Whole, value) => value,
-            (Self::Plain, value @ (Value::String(_) | Value::Number(_) | Value::Bool(_))) => value,
+            (Self::Whole, value)
+            | (Self::Plain, value @ (Value::String(_) | Value::Number(_) | Value::Bool(_))) => value,
             (Self::Plains, Value::Object(fields)) => plain(fields, |_| true),
             (Self::Plains, Value::Array(items)) => {
                 items.into_iter().map(|item| Self::Plain.of(item)).collect()

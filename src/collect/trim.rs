@@ -1,5 +1,5 @@
 //! What is taken out of the fields that are kept, where people put more into them than checks read: command lines,
-//! volumes, data of ConfigMaps, arguments in annotations.
+//! volumes, data of `ConfigMaps`, arguments in annotations.
 
 use evenkeel_core::dataplane::{cilium, terway};
 use evenkeel_core::know::Source;
@@ -12,8 +12,8 @@ use serde_json::{Map, Value};
 pub(super) fn trim(source: Source, object: &mut Value) {
     match source {
         Source::Nodes => node(object),
-        Source::Pods => pod_spec(object.pointer_mut("/spec")),
-        Source::DaemonSets | Source::Deployments => pod_spec(object.pointer_mut("/spec/template/spec")),
+        Source::Pods => pod_spec(object, "/spec"),
+        Source::DaemonSets | Source::Deployments => pod_spec(object, "/spec/template/spec"),
         Source::ConfigMaps => config_map(object),
         Source::CiliumNodeConfigs => {
             if let Some(Value::Object(defaults)) = object.pointer_mut("/spec/defaults") {
@@ -62,8 +62,8 @@ fn node_args(text: &str) -> String {
     Value::from(kept).to_string()
 }
 
-fn pod_spec(spec: Option<&mut Value>) {
-    let Some(Value::Object(spec)) = spec else {
+fn pod_spec(object: &mut Value, at: &str) {
+    let Some(Value::Object(spec)) = object.pointer_mut(at) else {
         return;
     };
     for list in ["containers", "initContainers"] {
