@@ -338,7 +338,7 @@ fn what_whoever_made_the_files_could_not_read_is_repeated() {
     assert_eq!(code, 2);
     assert_eq!(
         found["unreadable"],
-        serde_json::json!([{"source": "services", "reason": "only here"}, {"source": "nodes", "reason": "missing right: list nodes"}]),
+        serde_json::json!([{"source": "nodes", "reason": "missing right: list nodes"}, {"source": "services", "reason": "only here"}]),
     );
     let of = |check: &str| -> Vec<&Value> {
         let all = found["findings"].as_array().unwrap().iter();
