@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::Core;
 use crate::index::{Fresh, Opaque, Table};
-use crate::know::{Reads, Source};
+use crate::know::{Now, Reads, Source};
 use crate::names::{Key, Names};
 use crate::policy::{ClusterPolicy, Policy};
 use crate::sources::slice::{SERVICE_NAME, Slice};
@@ -25,6 +25,9 @@ pub enum Input<'a> {
     Synced(Source),
     /// The source's last sign of life is too old.
     Silent(Source),
+    /// A silent source is heard of again, and nothing was missed: complete without a list. Of a source that was
+    /// never read, or was lost, it says nothing.
+    Alive(Source),
     /// The source was refused or failed as a whole.
     Lost(Source, &'a str),
     /// The list is complete in these namespaces; elsewhere the source was refused, and why.
@@ -40,15 +43,20 @@ pub enum Input<'a> {
 }
 
 impl Core {
-    /// Takes one input. An object that cannot be understood is skipped, listed, and makes its dependents Unknown; the
+    /// Takes one input at a time that never goes back. An object that cannot be understood is skipped, listed, and makes its dependents Unknown; the
     /// returned error is for feeders that can name the file.
-    pub fn handle(&mut self, input: Input<'_>) -> Result<(), Why> {
+    pub fn handle(&mut self, _now: Now, input: Input<'_>) -> Result<(), Why> {
         match input {
             Input::Begin(source) => self.begin(source),
             Input::Object(source, json) => return self.object(source, json),
             Input::Gone(source, namespace, name) => self.gone(source, namespace, name),
             Input::Synced(source) => self.synced(source, Fresh::Complete),
             Input::Silent(source) => self.fresh(source, Fresh::Stale),
+            Input::Alive(source) => {
+                if *self.index.fresh(source) == Fresh::Stale {
+                    self.fresh(source, Fresh::Complete);
+                }
+            }
             Input::Lost(source, why) => self.fresh(source, Fresh::Unreadable(why.into())),
             Input::Within(source, namespaces, why) => {
                 let read = namespaces.iter().map(|name| Arc::from(*name)).collect();
@@ -68,9 +76,17 @@ impl Core {
                     unnamed: false,
                 };
                 self.index.opaque.insert((source, key), opaque);
+                if source == Source::Policies {
+                    self.dirt.policies.insert(key);
+                }
             }
             Input::ClusterPolicy(policy) => {
                 self.index.cluster_policy = policy;
+                self.index.cluster_policy_unnamed = false;
+                // There is only one: its word replaces whatever was refused before.
+                self.index
+                    .opaque
+                    .retain(|(at, _), _| *at != Source::ClusterPolicy);
                 self.touch(Reads::of(&[Source::ClusterPolicy]));
             }
             Input::Configz(node, body) => {
@@ -103,13 +119,16 @@ impl Core {
                 names.intern(&client.name);
             }
         }
-        self.index.opaque.remove(&(Source::Policies, key));
+        if self.index.opaque.remove(&(Source::Policies, key)).is_some() {
+            self.dirt.policies.insert(key);
+        }
         if self.index.policies.put(key, policy).is_some() {
             self.dirty_namespace(key);
         }
     }
 
     fn dirty_namespace(&mut self, policy: Key) {
+        self.dirt.policies.insert(policy);
         let keys = self
             .index
             .services
@@ -221,7 +240,8 @@ impl Core {
             Source::CiliumNodeConfigs => index.node_configs.begin(),
             Source::Webhooks => index.webhooks.begin(),
             Source::Policies => index.policies.begin(),
-            Source::ClusterPolicy | Source::Configz => {}
+            Source::ClusterPolicy => index.cluster_policy_unnamed = true,
+            Source::Configz => {}
         }
         // What was not understood stays until the list has ended without naming it.
         for (_, opaque) in index.opaque.iter_mut().filter(|(at, _)| at.0 == source) {
@@ -259,7 +279,10 @@ impl Core {
             Source::ConfigMaps => !index.config_maps.sweep().is_empty(),
             Source::CiliumNodeConfigs => !index.node_configs.sweep().is_empty(),
             Source::Webhooks => !index.webhooks.sweep().is_empty(),
-            Source::ClusterPolicy | Source::Configz => false,
+            Source::ClusterPolicy => {
+                std::mem::take(&mut index.cluster_policy_unnamed) && index.cluster_policy.take().is_some()
+            }
+            Source::Configz => false,
         };
         if swept | self.sweep_opaque(source) {
             self.touch(Reads::of(&[source]));

@@ -20,6 +20,7 @@ pub mod load;
 mod options;
 mod ports;
 pub mod process;
+mod proxy;
 pub mod under_test;
 
 pub use client::client_of;
@@ -27,3 +28,4 @@ pub use control_plane::ControlPlane;
 pub use folder::KEEP_ENV;
 pub use go_module::{cilium_crds, kubernetes_version};
 pub use options::Options;
+pub use proxy::Proxy;

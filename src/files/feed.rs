@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use evenkeel_core::findings::Unreadable;
-use evenkeel_core::know::Source;
+use evenkeel_core::know::{Now, Source};
 use evenkeel_core::{Core, Input};
 use serde_json::{Map, Value};
 
@@ -264,7 +264,7 @@ impl<'a> Feed<'a> {
             Ok(json) => json,
             Err(error) => return self.problem(at, error.to_string()),
         };
-        if let Err(why) = self.core.handle(Input::Object(source, &json)) {
+        if let Err(why) = self.core.handle(Now::ONCE, Input::Object(source, &json)) {
             self.problem(at, locate::explain(&json, &why.0));
             self.report.refused.push(why.0);
         }
@@ -318,7 +318,7 @@ impl<'a> Feed<'a> {
 
     /// Inputs other than objects are never refused.
     fn tell(&mut self, input: Input<'_>) {
-        if let Err(why) = self.core.handle(input) {
+        if let Err(why) = self.core.handle(Now::ONCE, input) {
             self.problem("input".into(), why.0);
         }
     }

@@ -1,14 +1,14 @@
-//! The kinds of objects that are read, and where the API serves them.
+//! The kinds of objects in [`RESOURCES`], as a list of them is written.
 
 use evenkeel_core::know::Source;
+
+use crate::resources::{RESOURCES, Resource};
 
 /// A kind of object that is read.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Kind {
     /// The source it belongs to.
     pub(crate) source: Source,
-    /// Its `apiVersion`; later ones are tried where the server does not serve the earlier.
-    versions: &'static [&'static str],
     /// Its name, as in `kind`.
     pub(crate) name: &'static str,
     /// Its resource, as in an address.
@@ -18,15 +18,9 @@ pub(crate) struct Kind {
     pub(super) by_namespace: bool,
 }
 
-const fn kind(
-    source: Source,
-    version: &'static [&'static str],
-    name: &'static str,
-    plural: &'static str,
-) -> Kind {
+const fn kind(source: Source, name: &'static str, plural: &'static str) -> Kind {
     Kind {
         source,
-        versions: version,
         name,
         plural,
         by_namespace: matches!(
@@ -36,62 +30,49 @@ const fn kind(
     }
 }
 
-const APPS: &[&str] = &["apps/v1"];
-const CORE: &[&str] = &["v1"];
-const HOOKS: &[&str] = &["admissionregistration.k8s.io/v1"];
-const OWN: &[&str] = &["evenkeel.dev/v1alpha1"];
-
-/// Every kind that is read. The long ones come first, so that the short ones are read beside them.
-pub(crate) static ALL: [Kind; 13] = [
-    kind(
-        Source::EndpointSlices,
-        &["discovery.k8s.io/v1"],
-        "EndpointSlice",
-        "endpointslices",
-    ),
-    kind(Source::Nodes, CORE, "Node", "nodes"),
-    kind(Source::Services, CORE, "Service", "services"),
-    kind(
-        Source::Policies,
-        OWN,
-        "TrafficHealthPolicy",
-        "traffichealthpolicies",
-    ),
+/// Every kind that is read, in the order of [`RESOURCES`].
+pub(crate) static ALL: [Kind; RESOURCES.len()] = [
+    kind(Source::EndpointSlices, "EndpointSlice", "endpointslices"),
+    kind(Source::Nodes, "Node", "nodes"),
+    kind(Source::Services, "Service", "services"),
+    kind(Source::Policies, "TrafficHealthPolicy", "traffichealthpolicies"),
     kind(
         Source::ClusterPolicy,
-        OWN,
         "ClusterTrafficHealthPolicy",
         "clustertraffichealthpolicies",
     ),
-    kind(Source::DaemonSets, APPS, "DaemonSet", "daemonsets"),
-    kind(Source::Deployments, APPS, "Deployment", "deployments"),
-    kind(Source::Namespaces, CORE, "Namespace", "namespaces"),
-    kind(
-        Source::CiliumNodeConfigs,
-        &["cilium.io/v2", "cilium.io/v2alpha1"],
-        "CiliumNodeConfig",
-        "ciliumnodeconfigs",
-    ),
+    kind(Source::DaemonSets, "DaemonSet", "daemonsets"),
+    kind(Source::Deployments, "Deployment", "deployments"),
+    kind(Source::Namespaces, "Namespace", "namespaces"),
+    kind(Source::CiliumNodeConfigs, "CiliumNodeConfig", "ciliumnodeconfigs"),
     kind(
         Source::Webhooks,
-        HOOKS,
         "ValidatingWebhookConfiguration",
         "validatingwebhookconfigurations",
     ),
     kind(
         Source::Webhooks,
-        HOOKS,
         "MutatingWebhookConfiguration",
         "mutatingwebhookconfigurations",
     ),
-    kind(Source::ConfigMaps, CORE, "ConfigMap", "configmaps"),
-    kind(Source::Pods, CORE, "Pod", "pods"),
+    kind(Source::ConfigMaps, "ConfigMap", "configmaps"),
+    kind(Source::Pods, "Pod", "pods"),
 ];
 
 impl Kind {
+    fn resource(&self) -> Option<&'static Resource> {
+        RESOURCES.iter().find(|one| one.right.resource == self.plural)
+    }
+
     /// The `apiVersion` that is written for it.
-    pub(crate) fn version(&self) -> &'static str {
-        self.versions.first().copied().unwrap_or_default()
+    pub(crate) fn version(&self) -> String {
+        self.resource().map_or_else(String::new, |one| {
+            let version = one.versions.first().copied().unwrap_or_default();
+            match one.right.group {
+                "" => version.to_owned(),
+                group => format!("{group}/{version}"),
+            }
+        })
     }
 
     /// Whether items of a list must be told their kind: two kinds share the source.
@@ -99,40 +80,37 @@ impl Kind {
         self.source == Source::Webhooks
     }
 
-    /// The addresses of its list, of the whole cluster or of one namespace.
-    pub(super) fn paths(&self, namespace: Option<&str>) -> Vec<String> {
-        let place = namespace.map_or_else(String::new, |name| format!("namespaces/{name}/"));
-        let path = |version: &&str| {
-            let root = if version.contains('/') { "apis" } else { "api" };
-            format!("/{root}/{version}/{place}{}", self.plural)
-        };
-        self.versions.iter().map(path).collect()
+    /// The addresses of its list; an empty namespace is the whole of what is read.
+    pub(super) fn paths(&self, namespace: &str) -> Vec<String> {
+        self.resource()
+            .map_or_else(Vec::new, |resource| resource.paths(namespace))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api;
 
     #[test]
-    fn our_own_kinds_have_their_group_and_version() {
-        assert_eq!(OWN, [format!("{}/{}", api::GROUP, api::VERSION)]);
-    }
-
-    #[test]
-    fn addresses() {
-        let paths = |plural: &str, namespace| {
-            let kind = ALL.iter().find(|kind| kind.plural == plural).unwrap();
-            kind.paths(namespace)
-        };
-        assert_eq!(paths("pods", Some("shop")), ["/api/v1/namespaces/shop/pods"]);
+    fn every_resource_has_its_kind() {
+        for (kind, resource) in ALL.iter().zip(&RESOURCES) {
+            assert_eq!(
+                (kind.source, kind.plural),
+                (resource.source, resource.right.resource)
+            );
+            assert!(
+                resource.kind.is_empty() || resource.kind == kind.name,
+                "{}",
+                kind.name
+            );
+            assert_eq!(kind.paths("shop"), resource.paths("shop"));
+        }
+        let version = |name: &str| ALL.iter().find(|kind| kind.name == name).map(Kind::version);
+        assert_eq!(version("Pod").as_deref(), Some("v1"));
+        assert_eq!(version("CiliumNodeConfig").as_deref(), Some("cilium.io/v2"));
         assert_eq!(
-            paths("ciliumnodeconfigs", None),
-            [
-                "/apis/cilium.io/v2/ciliumnodeconfigs",
-                "/apis/cilium.io/v2alpha1/ciliumnodeconfigs"
-            ]
+            version("TrafficHealthPolicy").as_deref(),
+            Some("evenkeel.dev/v1alpha1")
         );
     }
 }

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use super::kind::{ALL, Kind};
 use super::page::Page;
+use crate::resources::escape;
 
 /// Objects in a page, as `kubectl` asks for them (`k8s.io/cli-runtime`, chunk size 500).
 pub const PAGE: usize = 500;
@@ -51,8 +52,7 @@ pub(super) fn whole() -> Vec<List> {
         .filter(|kind| !wanted_later(kind))
         .map(|kind| List {
             kind,
-            // Of Deployments only that of DNS is asked for.
-            namespace: (kind.source == Source::Deployments).then(|| "kube-system".to_owned()),
+            namespace: None,
             name: None,
             selector: String::new(),
             whole: kind.source != Source::Webhooks,
@@ -111,7 +111,7 @@ impl List {
 
     /// Reads it and sends its pages. A receiver that has gone away ends it.
     pub(super) async fn read(&self, client: &Client, page_tx: &mpsc::Sender<Page>) -> Result<(), Refusal> {
-        for path in self.kind.paths(self.namespace.as_deref()) {
+        for path in self.kind.paths(self.namespace.as_deref().unwrap_or_default()) {
             match self.pages(client, &path, page_tx).await {
                 // Not served, or not there.
                 Err(kube::Error::Api(status)) if status.code == 404 => {}
@@ -193,20 +193,6 @@ impl List {
         };
         Refusal { why, forbidden }
     }
-}
-
-/// Percent-encodes a query value: everything but what RFC 3986 calls unreserved.
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push('%');
-            out.extend([byte >> 4, byte & 15].map(|half| char::from(b"0123456789ABCDEF"[usize::from(half)])));
-        }
-    }
-    out
 }
 
 /// The token of the next page; empty at the end.

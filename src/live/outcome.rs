@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_core::index::Fresh;
-use evenkeel_core::know::Source;
+use evenkeel_core::know::{Now, Source};
 use evenkeel_core::{Core, Input};
 
 use super::list::{List, Refusal};
@@ -48,19 +48,19 @@ pub(super) fn conclude(core: &mut Core, mut outcomes: Vec<Outcome>) {
         }
         let whole: Vec<&str> = state.read.difference(&state.torn).map(String::as_str).collect();
         let _ = match &state.why {
-            None => core.handle(Input::Synced(source)),
+            None => core.handle(Now::ONCE, Input::Synced(source)),
             Some(why) if whole.is_empty() => {
                 let next = if state.hint {
                     "; with -n NAME it is read in that namespace alone"
                 } else {
                     ""
                 };
-                core.handle(Input::Lost(source, &format!("{why}{next}")))
+                core.handle(Now::ONCE, Input::Lost(source, &format!("{why}{next}")))
             }
             Some(why) => {
                 let plural = if whole.len() == 1 { "" } else { "s" };
                 let why = format!("{why}; read in namespace{plural} {} alone", whole.join(", "));
-                core.handle(Input::Within(source, &whole, &why))
+                core.handle(Now::ONCE, Input::Within(source, &whole, &why))
             }
         };
     }

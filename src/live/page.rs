@@ -1,6 +1,6 @@
 //! What a list brings, on its way to the core.
 
-use evenkeel_core::know::Source;
+use evenkeel_core::know::{Now, Source};
 use evenkeel_core::{Core, Input};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -49,7 +49,7 @@ impl Page {
     pub(super) fn feed(&self, core: &mut Core) -> usize {
         match self {
             Self::Begin(kind) => {
-                let _ = core.handle(Input::Begin(kind.source));
+                let _ = core.handle(Now::ONCE, Input::Begin(kind.source));
                 0
             }
             Self::Items { kind, single, body } => match items(body, *single) {
@@ -60,7 +60,10 @@ impl Page {
                     items.len()
                 }
                 Err(error) => {
-                    let _ = core.handle(Input::Lost(kind.source, &format!("not a list: {error}")));
+                    let _ = core.handle(
+                        Now::ONCE,
+                        Input::Lost(kind.source, &format!("not a list: {error}")),
+                    );
                     0
                 }
             },
@@ -71,11 +74,11 @@ impl Page {
 /// Feeds one item of a list.
 fn object(core: &mut Core, kind: &Kind, item: &str) {
     match kind.source {
-        Source::Policies | Source::ClusterPolicy => api::feed(core, kind.source, item),
+        Source::Policies | Source::ClusterPolicy => api::feed(core, Now::ONCE, kind.source, item),
         source if kind.is_named() => {
             let item = item.replacen('{', &format!("{{\"kind\":\"{}\",", kind.name), 1);
-            let _ = core.handle(Input::Object(source, item.as_bytes()));
+            let _ = core.handle(Now::ONCE, Input::Object(source, item.as_bytes()));
         }
-        source => drop(core.handle(Input::Object(source, item.as_bytes()))),
+        source => drop(core.handle(Now::ONCE, Input::Object(source, item.as_bytes()))),
     }
 }
