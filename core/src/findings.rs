@@ -379,7 +379,7 @@ pub(crate) fn unreadable(index: &Index) -> Vec<Unreadable> {
         .into_iter()
         .filter_map(|source| {
             let reason = match index.fresh(source) {
-                Fresh::Unreadable(why) => why.to_string(),
+                Fresh::Unreadable(why) | Fresh::Within(_, why) => why.to_string(),
                 Fresh::Stale => "stale".into(),
                 Fresh::Missing | Fresh::Complete => return None,
             };

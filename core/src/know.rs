@@ -136,6 +136,10 @@ impl Reads {
         self.0
     }
 
+    /// Sources that only an agent on the node can tell. There is none yet; a check that needs one says so wherever
+    /// checks are listed.
+    pub const OF_AGENT: Self = Self::NONE;
+
     /// Whether the set holds this source.
     pub const fn has(self, source: Source) -> bool {
         self.0 & (1 << source as u32) != 0

@@ -9,6 +9,7 @@ use evenkeel_core::{Core, Input};
 use serde_json::{Map, Value};
 
 use super::document::{Document, documents};
+use super::refused::{Refused, refused};
 use super::route::{Route, route};
 use super::{Options, Report, decode, find, locate};
 use crate::api::{self, Problem};
@@ -35,6 +36,8 @@ pub(super) struct Feed<'a> {
     seen: BTreeSet<Source>,
     /// Sources of which a part was lost.
     torn: Vec<(Source, String)>,
+    /// Sources that whoever made the files could not read.
+    refused: Vec<Refused>,
     homeless: u32,
 }
 
@@ -53,6 +56,7 @@ impl<'a> Feed<'a> {
             report,
             seen: BTreeSet::new(),
             torn: Vec::new(),
+            refused: Vec::new(),
             homeless: 0,
         };
         if take == Take::Everything {
@@ -86,6 +90,14 @@ impl<'a> Feed<'a> {
             self.tell(Input::Lost(source, &why));
             // The problem that tore it is listed already.
             self.report.refused.push(why);
+        }
+        for entry in std::mem::take(&mut self.refused) {
+            let read: Vec<&str> = entry.read_in.iter().map(String::as_str).collect();
+            self.tell(if read.is_empty() {
+                Input::Lost(entry.source, &entry.reason)
+            } else {
+                Input::Within(entry.source, &read, &entry.reason)
+            });
         }
     }
 
@@ -174,6 +186,15 @@ impl<'a> Feed<'a> {
             Some(Value::Null) | None => Vec::new(),
             Some(_) => return self.problem(place.text.clone(), "items: expected a list"),
         };
+        if let (Route::Refused, Take::Everything) = (route(version, item), self.take) {
+            for (index, item) in items.into_iter().enumerate() {
+                match refused(item) {
+                    Ok(entry) => self.refused.push(entry),
+                    Err(why) => self.problem(format!("{}, items[{index}]", place.text), why),
+                }
+            }
+            return;
+        }
         let typed = match route(version, item) {
             Route::Object(source, _) => Some(source),
             _ => None,
@@ -244,6 +265,10 @@ impl<'a> Feed<'a> {
                 ));
                 let text = Value::Object(fields).to_string();
                 self.tell(Input::ProxyDocument(&place.text, &text));
+            }
+            Route::Refused => {
+                let why = "stands by itself; expected a list of kind UnreadableList";
+                self.problem(at, why);
             }
             Route::Ignored => *self.report.ignored.entry(kind.to_owned()).or_default() += 1,
             Route::Wrong(why) => self.problem(at, why),

@@ -168,7 +168,11 @@ impl Pass<'_> {
         quiet: bool,
         judge: impl FnOnce(&Look<'_>) -> Known<Verdict>,
     ) {
-        let gap: Option<Gap> = check.needs.iter().find_map(|source| self.index.gap(source));
+        // What is judged in a namespace needs no more of a source than that namespace.
+        let gap: Option<Gap> = check.needs.iter().find_map(|source| match subject.home() {
+            Some(home) => self.index.gap_in(source, home),
+            None => self.index.gap(source),
+        });
         let look = Look::new(self.now, self.index, self.fleet).at(self.own);
         let verdict = match gap {
             Some(gap) => Verdict::Unknown(gap),

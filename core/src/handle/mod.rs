@@ -32,6 +32,8 @@ pub enum Input<'a> {
     Alive(Source),
     /// The source was refused or failed as a whole.
     Lost(Source, &'a str),
+    /// The list is complete in these namespaces; elsewhere the source was refused, and why.
+    Within(Source, &'a [&'a str], &'a str),
     /// A policy of a team.
     Policy(Arc<Policy>),
     /// An object of this source (namespace, name) that its reader refused, and why: policies that do not compile.
@@ -53,7 +55,7 @@ impl Core {
             Input::Begin(source) => self.begin(source),
             Input::Object(source, json) => return self.object(source, json),
             Input::Gone(source, namespace, name) => self.gone(source, namespace, name),
-            Input::Synced(source) => self.synced(source),
+            Input::Synced(source) => self.synced(source, Fresh::Complete),
             Input::Silent(source) => self.fresh(source, Fresh::Stale),
             Input::Alive(source) => {
                 if *self.index.fresh(source) == Fresh::Stale {
@@ -61,6 +63,10 @@ impl Core {
                 }
             }
             Input::Lost(source, why) => self.fresh(source, Fresh::Unreadable(why.into())),
+            Input::Within(source, namespaces, why) => {
+                let read = namespaces.iter().map(|name| Arc::from(*name)).collect();
+                self.synced(source, Fresh::Within(Arc::new(read), why.into()));
+            }
             Input::Policy(policy) => self.policy(policy),
             Input::Refused(source, namespace, name, why) => {
                 self.gone(source, namespace, name);
@@ -225,10 +231,10 @@ impl Core {
         }
     }
 
-    fn synced(&mut self, source: Source) {
+    fn synced(&mut self, source: Source, fresh: Fresh) {
         self.remove(source, Which::Unnamed);
         self.sweep_opaque(source);
-        self.fresh(source, Fresh::Complete);
+        self.fresh(source, fresh);
     }
 
     /// Forgets what was not understood and is no longer listed.

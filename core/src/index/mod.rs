@@ -41,6 +41,8 @@ pub enum Fresh {
     Stale,
     /// It was refused or failed as a whole.
     Unreadable(Arc<str>),
+    /// It is complete in these namespaces, and was refused elsewhere.
+    Within(Arc<BTreeSet<Arc<str>>>, Arc<str>),
 }
 
 /// One object that was seen but not understood.
@@ -132,13 +134,23 @@ impl Index {
         self.cluster_policy.as_deref()
     }
 
-    /// The gap that a source leaves, if any.
+    /// The gap that a source leaves in the cluster as a whole, if any.
     pub fn gap(&self, source: Source) -> Option<Gap> {
         match self.fresh(source) {
             Fresh::Complete => None,
             Fresh::Missing => Some(Gap::Missing(source)),
             Fresh::Stale => Some(Gap::Stale(source)),
-            Fresh::Unreadable(why) => Some(Gap::Unreadable(source, why.clone())),
+            Fresh::Unreadable(why) | Fresh::Within(_, why) => Some(Gap::Unreadable(source, why.clone())),
+        }
+    }
+
+    /// The gap that a source leaves for somebody who asks about one namespace alone.
+    ///
+    /// Kinds without a namespace are never read in part, so for them this is [`Index::gap`].
+    pub fn gap_in(&self, source: Source, namespace: Name) -> Option<Gap> {
+        match self.fresh(source) {
+            Fresh::Within(read, _) if read.contains(self.names.text(namespace)) => None,
+            _ => self.gap(source),
         }
     }
 
@@ -147,7 +159,7 @@ impl Index {
     /// The same endpoint may stand in two slices for a moment; it counts once per address. A slice of that Service
     /// that was not understood makes the answer unknown.
     pub fn endpoints(&self, service: Key) -> Known<Cow<'_, [Endpoint]>> {
-        if let Some(gap) = self.gap(Source::EndpointSlices) {
+        if let Some(gap) = self.gap_in(Source::EndpointSlices, service.namespace) {
             return Err(gap);
         }
         let lost = self

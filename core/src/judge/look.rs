@@ -91,6 +91,12 @@ impl<'a> Look<'a> {
         self.index.gap(source).map_or(Ok(()), Err)
     }
 
+    /// The same for who asks about one namespace alone: others may be missing.
+    fn read_in(&self, source: Source, namespace: Name) -> Known<()> {
+        self.seen.set(self.seen.get().with(Reads::of(&[source])));
+        self.index.gap_in(source, namespace).map_or(Ok(()), Err)
+    }
+
     fn rest_on(&self, parts: Parts) {
         self.parts.set(self.parts.get().with(parts));
     }
@@ -147,7 +153,7 @@ impl<'a> Look<'a> {
         } else {
             self.others.borrow_mut().pods_in.insert(namespace);
         }
-        self.read(Source::Pods)?;
+        self.read_in(Source::Pods, namespace)?;
         let index = self.index;
         let keys = index.pods_in.of(namespace);
         Ok(keys.filter_map(|key| Some((key, index.pods.get(key)?))))
@@ -165,14 +171,14 @@ impl<'a> Look<'a> {
     /// One Service.
     pub fn service(&self, service: Key) -> Known<Option<&'a Service>> {
         self.rest_on_service(service, Source::Services);
-        self.read(Source::Services)?;
+        self.read_in(Source::Services, service.namespace)?;
         Ok(self.index.services.get(service))
     }
 
     /// Deduplicated endpoints of a Service, by address.
     pub fn endpoints(&self, service: Key) -> Known<Cow<'a, [Endpoint]>> {
         self.rest_on_service(service, Source::EndpointSlices);
-        self.read(Source::EndpointSlices)?;
+        self.read_in(Source::EndpointSlices, service.namespace)?;
         self.index.endpoints(service)
     }
 

@@ -221,6 +221,14 @@ pub enum Subject {
 }
 
 impl Subject {
+    /// The namespace that it lives in with everything of its own: endpoints, policies, client Pods.
+    pub const fn home(self) -> Option<Name> {
+        match self {
+            Self::Connection { service, .. } | Self::Service { service, .. } => Some(service.namespace),
+            Self::Node(_) | Self::Zone(_) | Self::Webhook(_) | Self::Cluster => None,
+        }
+    }
+
     /// The policy that asks for the verdict; `None` for the baseline and for what the platform's policy speaks of.
     pub const fn policy(self) -> Option<Key> {
         match self {
@@ -305,6 +313,11 @@ impl Check {
     /// First line of its page.
     pub fn summary(&self) -> &'static str {
         self.doc.trim_start().lines().next().unwrap_or("")
+    }
+
+    /// Whether it can say nothing without an agent on the nodes.
+    pub const fn needs_agent(&self) -> bool {
+        self.needs.meets(Reads::OF_AGENT)
     }
 
     /// Everything it may read.

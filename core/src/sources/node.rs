@@ -106,13 +106,13 @@ struct Info<'a> {
     kubelet_version: Option<Text<'a>>,
 }
 
-/// Annotations that carry configuration of the data plane.
-fn configures(key: &str) -> bool {
+/// Whether a Node's annotation of this name carries configuration of the data plane, so that it is kept.
+pub fn keeps_annotation(key: &str) -> bool {
     matches!(key, "k3s.io/node-args" | "rke2.io/node-args") || key.starts_with("config.cilium.io/")
 }
 
-/// What a provider ID says of the provider, without what it says of the instance.
-fn cut_provider(id: &str) -> &str {
+/// What a provider ID says of the provider, without what it says of the instance. Cutting twice changes nothing.
+pub fn cut_provider(id: &str) -> &str {
     ["://", ".i-"]
         .iter()
         .find_map(|mark| id.get(..id.find(mark)? + mark.len()))
@@ -135,7 +135,7 @@ impl Row for Node {
         let info = &wire.status.node_info;
         let row = Self {
             labels: wire.metadata.labels(names),
-            annotations: pairs(&wire.metadata.annotations, names, configures),
+            annotations: pairs(&wire.metadata.annotations, names, keeps_annotation),
             os: name_of(info.operating_system.as_ref(), names),
             kernel: name_of(info.kernel_version.as_ref(), names),
             kubelet: name_of(info.kubelet_version.as_ref(), names),

@@ -10,7 +10,7 @@ use evenkeel_core::{Core, Input};
 
 use crate::objects::object;
 use crate::policies::{cluster_policy, configz, policy};
-use crate::world::{Health, Id, Step, Thing, World};
+use crate::world::{Health, Id, NAMESPACES, Step, Thing, World};
 
 pub(crate) fn feed(core: &mut Core, now: Now, id: &Id, thing: &Thing) {
     // An object that cannot be understood is an input as good as any.
@@ -70,15 +70,26 @@ pub(crate) fn apply(core: &mut Core, world: &mut World, step: &Step) {
             }
         }
         Step::Health(source, health) => {
-            let _ = match health {
-                // What was silent may be heard of again instead of being listed anew.
-                Health::Complete if world.health.get(&source) == Some(&Health::Silent) => {
-                    core.handle(world.now(), Input::Alive(source))
+            // What was silent may be heard of again instead of being listed anew.
+            if health == Health::Complete && world.health.get(&source) == Some(&Health::Silent) {
+                let _ = core.handle(world.now(), Input::Alive(source));
+                world.health.insert(source, health);
+                return;
+            }
+            if health == Health::Complete {
+                return apply(core, world, &Step::Relist(source, 0, false, true));
+            }
+            if health == Health::Within {
+                let now = world.now();
+                let _ = core.handle(now, Input::Begin(source));
+                world
+                    .things
+                    .retain(|id, _| id.0 != source || id.1 == NAMESPACES[0]);
+                for (id, thing) in world.things.iter().filter(|(id, _)| id.0 == source) {
+                    feed(core, now, id, thing);
                 }
-                Health::Complete => return apply(core, world, &Step::Relist(source, 0, false, true)),
-                Health::Silent => core.handle(world.now(), Input::Silent(source)),
-                Health::Lost => core.handle(world.now(), Input::Lost(source, "cut off")),
-            };
+            }
+            tell(core, world.now(), source, health);
             world.health.insert(source, health);
         }
         Step::Cluster(variant) => {
@@ -113,6 +124,16 @@ pub(crate) fn apply(core: &mut Core, world: &mut World, step: &Step) {
     }
 }
 
+/// Says how a source stands.
+fn tell(core: &mut Core, now: Now, source: Source, health: Health) {
+    let _ = match health {
+        Health::Complete => core.handle(now, Input::Synced(source)),
+        Health::Silent => core.handle(now, Input::Silent(source)),
+        Health::Lost => core.handle(now, Input::Lost(source, "cut off")),
+        Health::Within => core.handle(now, Input::Within(source, &NAMESPACES[..1], "cut off")),
+    };
+}
+
 /// A core that is told only what is left, in an order of its own.
 pub(crate) fn from_nothing(world: &World, mut order: u64) -> Core {
     let mut core = Core::default();
@@ -132,11 +153,7 @@ pub(crate) fn from_nothing(world: &World, mut order: u64) -> Core {
     }
     let _ = core.handle(world.now(), Input::ClusterPolicy(world.cluster.clone()));
     for (source, health) in &world.health {
-        let _ = match health {
-            Health::Complete => core.handle(world.now(), Input::Synced(*source)),
-            Health::Silent => core.handle(world.now(), Input::Silent(*source)),
-            Health::Lost => core.handle(world.now(), Input::Lost(*source, "cut off")),
-        };
+        tell(&mut core, world.now(), *source, *health);
     }
     core.round(world.now());
     core

@@ -39,6 +39,8 @@ pub(crate) enum Health {
     Complete,
     Silent,
     Lost,
+    /// Read in the first namespace alone.
+    Within,
 }
 
 /// What a history has left behind.
