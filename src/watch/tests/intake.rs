@@ -243,13 +243,11 @@ fn webhooks_of_two_kinds_are_told_apart() {
     let mut kinds = Vec::new();
     let hook = br#"{"metadata":{"name":"w"},"webhooks":[]}"#.to_vec();
     let named = br#"{"kind":"ValidatingWebhookConfiguration","metadata":{"name":"v"}}"#.to_vec();
-    let (hook_at, named_at) = (vec![0..hook.len()], vec![0..named.len()]);
-    for what in [
-        What::Begin,
-        What::Page(hook, hook_at),
-        What::Page(named, named_at),
-        What::Synced,
-    ] {
+    let page = |body: Vec<u8>| {
+        let all = 0..body.len();
+        What::Page(body, Vec::from([all]))
+    };
+    for what in [What::Begin, page(hook), page(named), What::Synced] {
         desk.intake.take(Event::of(validating, what), &mut |input| {
             if let Input::Object(_, json) = input {
                 let json: serde_json::Value = serde_json::from_slice(json).unwrap();
