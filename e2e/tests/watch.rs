@@ -440,7 +440,7 @@ async fn a_server_without_streams_is_read_in_pages_once() {
     .await
     .unwrap();
     let size = Size {
-        nodes: 1,
+        nodes: 3,
         services: 600,
         endpoints_per_service: 1,
         pods: 0,
@@ -488,7 +488,11 @@ async fn a_killed_server_and_compacted_history_are_survived() {
             this.endpoints(&namespace, "web") == Some(2)
         })
         .await;
-    eprintln!("a change was seen {seen:?} after a restarted server took it");
+    let refused = asked(&plane, "survivor")
+        .iter()
+        .filter(|one| one.2 == 403)
+        .count();
+    eprintln!("a change was seen {seen:?} after a restarted server took it; {refused} requests were refused");
     operator.settled().await;
 
     // The store, too. Its API server goes on serving what it knows, and takes writes when the store is back.
