@@ -167,7 +167,7 @@ impl Watch {
 }
 
 fn give(core: &mut Core, input: Input<'_>) {
-    if let Err(why) = core.handle(input) {
+    if let Err(why) = core.handle(Now::ONCE, input) {
         println!("not understood: {why}");
     }
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::Core;
 use crate::index::{Fresh, Opaque, Table};
-use crate::know::{Reads, Source};
+use crate::know::{Now, Reads, Source};
 use crate::names::{Key, Names};
 use crate::policy::{ClusterPolicy, Policy};
 use crate::sources::slice::{SERVICE_NAME, Slice};
@@ -38,12 +38,15 @@ pub enum Input<'a> {
     ClusterPolicy(Option<Arc<ClusterPolicy>>),
     /// What kube-proxy's `/configz` said on a node; the name is empty when nobody said which.
     Configz(&'a str, &'a str),
+    /// A `KubeProxyConfiguration` outside of any object, as `kubeadm` and installers take it: where it was read, and
+    /// its YAML or JSON text. It counts where no process and no `ConfigMap` tells more.
+    ProxyDocument(&'a str, &'a str),
 }
 
 impl Core {
-    /// Takes one input. An object that cannot be understood is skipped, listed, and makes its dependents Unknown; the
+    /// Takes one input at a time that never goes back. An object that cannot be understood is skipped, listed, and makes its dependents Unknown; the
     /// returned error is for feeders that can name the file.
-    pub fn handle(&mut self, input: Input<'_>) -> Result<(), Why> {
+    pub fn handle(&mut self, _now: Now, input: Input<'_>) -> Result<(), Why> {
         match input {
             Input::Begin(source) => self.begin(source),
             Input::Object(source, json) => return self.object(source, json),
@@ -70,6 +73,9 @@ impl Core {
                     unnamed: false,
                 };
                 self.index.opaque.insert((source, key), opaque);
+                if source == Source::Policies {
+                    self.dirt.policies.insert(key);
+                }
             }
             Input::ClusterPolicy(policy) => {
                 self.index.cluster_policy = policy;
@@ -85,6 +91,10 @@ impl Core {
                 self.index.configz.insert(node, body.into());
                 self.fresh(Source::Configz, Fresh::Complete);
                 self.touch(Reads::of(&[Source::Configz]));
+            }
+            Input::ProxyDocument(place, text) => {
+                self.index.proxy_documents.insert(place.into(), text.into());
+                self.touch(Reads::of(&[Source::ConfigMaps]));
             }
         }
         Ok(())
@@ -110,13 +120,16 @@ impl Core {
                 names.intern(&client.name);
             }
         }
-        self.index.opaque.remove(&(Source::Policies, key));
+        if self.index.opaque.remove(&(Source::Policies, key)).is_some() {
+            self.dirt.policies.insert(key);
+        }
         if self.index.policies.put(key, policy).is_some() {
             self.dirty_namespace(key);
         }
     }
 
     fn dirty_namespace(&mut self, policy: Key) {
+        self.dirt.policies.insert(policy);
         let keys = self
             .index
             .services

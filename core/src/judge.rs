@@ -220,6 +220,17 @@ pub enum Subject {
     Cluster,
 }
 
+impl Subject {
+    /// The policy that asks for the verdict; `None` for the baseline and for what the platform's policy speaks of.
+    pub const fn policy(self) -> Option<Key> {
+        match self {
+            Self::Connection { policy, .. } => Some(policy),
+            Self::Service { policy, .. } => policy,
+            Self::Node(_) | Self::Zone(_) | Self::Webhook(_) | Self::Cluster => None,
+        }
+    }
+}
+
 /// One connection under judgement: a client on its way to a port of a Service.
 #[derive(Debug, Clone, Copy)]
 pub struct Path<'a> {

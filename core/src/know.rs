@@ -28,6 +28,14 @@ pub struct Now {
     pub wall: Wall,
 }
 
+impl Now {
+    /// The time at which a core that judges only once is fed: no time passes in it, so its history stays empty.
+    pub const ONCE: Self = Self {
+        mono: Mono(0),
+        wall: Wall(0),
+    };
+}
+
 /// A stream of objects that evenkeel reads. Freshness is kept per source, not per row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[repr(u8)]

@@ -17,21 +17,27 @@ pub mod names;
 pub mod paths;
 pub mod policy;
 pub mod sources;
+pub mod standing;
 
 pub use engine::{Tally, has_data_plane};
 pub use handle::Input;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use engine::{Dirt, Engine};
 use findings::{FindingList, Summary};
 use index::Index;
-use judge::Subject;
-use know::{Mono, Now, Reads};
+use judge::{Severity, Subject};
+use know::{Mono, Now, Reads, Source};
+use names::Key;
+use standing::Standings;
 
 /// The whole program without IO.
 #[derive(Debug)]
 pub struct Core {
     index: Index,
     engine: Engine,
+    standings: Standings,
     dirt: Dirt,
 }
 
@@ -40,6 +46,7 @@ impl Default for Core {
         Self {
             index: Index::default(),
             engine: Engine::default(),
+            standings: Standings::default(),
             dirt: Dirt {
                 all: true,
                 ..Dirt::default()
@@ -53,14 +60,30 @@ impl Default for Core {
 pub struct Round {
     /// Checks and subjects whose verdict changed.
     pub transitions: Vec<(usize, Subject)>,
+    /// Teams' policies whose [`standing`] may have changed, by namespace and name; the empty key is the platform's.
+    /// Names are those of [`Core::index`].
+    pub standings: BTreeSet<Key>,
 }
 
 impl Core {
     /// Judges what is dirty or due.
     pub fn round(&mut self, now: Now) -> Round {
         let dirt = std::mem::take(&mut self.dirt);
+        let transitions = self.engine.round(now, &self.index, &dirt);
+        let mut standings = self.standings.follow(&self.engine, &transitions);
+        standings.extend(self.engine.take_recounted());
+        standings.extend(dirt.policies);
+        // What a policy needs to be observed at all may have become fresh or stale without any verdict changing.
+        if dirt.all {
+            standings.extend(self.index.policies.iter().map(|(key, _)| key));
+            standings.insert(Key::default());
+        }
+        if dirt.sources.meets(Reads::of(&[Source::ClusterPolicy])) {
+            standings.insert(Key::default());
+        }
         Round {
-            transitions: self.engine.round(now, &self.index, &dirt),
+            transitions,
+            standings,
         }
     }
 
@@ -84,13 +107,23 @@ impl Core {
 
     /// Everything there is to tell, as of the last round.
     pub fn findings(&self, now: Now) -> FindingList {
-        let mut findings: Vec<_> = self
-            .engine
-            .bad()
-            .filter_map(|(check, subject, held)| findings::tell(&self.index, now.wall, check, subject, held))
-            .collect();
+        self.list(now, false)
+    }
+
+    /// The same with since when each verdict holds: for a core that has judged for a while.
+    pub fn findings_since(&self, now: Now) -> FindingList {
+        self.list(now, true)
+    }
+
+    fn list(&self, now: Now, since: bool) -> FindingList {
+        let tell = |(check, subject, held): (_, _, &engine::Held)| {
+            let mut finding = findings::tell(&self.index, now.wall, check, subject, held)?;
+            finding.since = since.then_some(held.since.0);
+            Some(finding)
+        };
+        let mut findings: Vec<_> = self.engine.bad().filter_map(tell).collect();
         findings::sort(&mut findings);
-        let tally = self.engine.tally();
+        let tally = self.engine.ledger().total();
         let count = |verdict| findings.iter().filter(|one| one.verdict == verdict).count() as u32;
         let summary = Summary {
             met: tally.met,
@@ -106,6 +139,22 @@ impl Core {
             unreadable: findings::unreadable(&self.index),
             summary,
         }
+    }
+
+    /// How many findings there are, without their texts: by check, verdict, severity and whether somebody has
+    /// accepted them.
+    pub fn census(&self, now: Now) -> BTreeMap<(&'static str, &'static str, Severity, bool), u32> {
+        let mut census = BTreeMap::new();
+        for (check, subject, held) in self.engine.bad() {
+            let excepted = subject
+                .policy()
+                .is_some_and(|key| findings::exception(&self.index, now.wall, check, key).is_some());
+            let severity = findings::severity(check, &held.verdict);
+            *census
+                .entry((check.id, held.verdict.name(), severity, excepted))
+                .or_default() += 1;
+        }
+        census
     }
 
     /// What is known of the cluster.

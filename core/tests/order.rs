@@ -352,8 +352,8 @@ fn configz(variant: u8) -> String {
 fn feed(core: &mut Core, id: &Id, thing: &Thing) {
     // An object that cannot be understood is an input as good as any.
     let _ = match thing {
-        Thing::Json(json) => core.handle(Input::Object(id.0, json.as_bytes())),
-        Thing::Policy(policy) => core.handle(Input::Policy(policy.clone())),
+        Thing::Json(json) => core.handle(now(), Input::Object(id.0, json.as_bytes())),
+        Thing::Policy(policy) => core.handle(now(), Input::Policy(policy.clone())),
     };
 }
 
@@ -378,11 +378,11 @@ fn apply(core: &mut Core, world: &mut World, step: &Step) {
             } else {
                 object(source, at, name, 0).0
             };
-            let _ = core.handle(Input::Gone(source, &id.1, &id.2));
+            let _ = core.handle(now(), Input::Gone(source, &id.1, &id.2));
             world.things.remove(&id);
         }
         Step::Relist(source, mask, round, ends) => {
-            let _ = core.handle(Input::Begin(source));
+            let _ = core.handle(now(), Input::Begin(source));
             let mut left_out = Vec::new();
             let listed = world.things.iter().filter(|(id, _)| id.0 == source);
             for (at, (id, thing)) in listed.enumerate() {
@@ -396,13 +396,13 @@ fn apply(core: &mut Core, world: &mut World, step: &Step) {
                 core.round(now());
             }
             if ends {
-                let _ = core.handle(Input::Synced(source));
+                let _ = core.handle(now(), Input::Synced(source));
                 world.health.insert(source, Health::Complete);
                 for id in &left_out {
                     world.things.remove(id);
                 }
             } else {
-                let _ = core.handle(Input::Lost(source, "cut off"));
+                let _ = core.handle(now(), Input::Lost(source, "cut off"));
                 world.health.insert(source, Health::Lost);
             }
         }
@@ -413,14 +413,14 @@ fn apply(core: &mut Core, world: &mut World, step: &Step) {
                     core.handle(Input::Alive(source))
                 }
                 Health::Complete => return apply(core, world, &Step::Relist(source, 0, false, true)),
-                Health::Silent => core.handle(Input::Silent(source)),
-                Health::Lost => core.handle(Input::Lost(source, "cut off")),
+                Health::Silent => core.handle(now(), Input::Silent(source)),
+                Health::Lost => core.handle(now(), Input::Lost(source, "cut off")),
             };
             world.health.insert(source, health);
         }
         Step::Cluster(variant) => {
             world.cluster = variant.map(cluster_policy);
-            let _ = core.handle(Input::ClusterPolicy(world.cluster.clone()));
+            let _ = core.handle(now(), Input::ClusterPolicy(world.cluster.clone()));
         }
         Step::Configz(node, variant) => {
             let node = if node == 0 {
@@ -430,11 +430,11 @@ fn apply(core: &mut Core, world: &mut World, step: &Step) {
             };
             if let Some(variant) = variant {
                 let body = configz(variant);
-                let _ = core.handle(Input::Configz(&node, &body));
+                let _ = core.handle(now(), Input::Configz(&node, &body));
                 world.configz.insert(node, body);
                 world.health.insert(Source::Configz, Health::Complete);
             } else {
-                let _ = core.handle(Input::Gone(Source::Configz, "", &node));
+                let _ = core.handle(now(), Input::Gone(Source::Configz, "", &node));
                 world.configz.remove(&node);
             }
         }
@@ -457,14 +457,14 @@ fn from_nothing(world: &World, mut order: u64) -> Core {
         feed(&mut core, id, thing);
     }
     for (node, body) in &world.configz {
-        let _ = core.handle(Input::Configz(node, body));
+        let _ = core.handle(now(), Input::Configz(node, body));
     }
-    let _ = core.handle(Input::ClusterPolicy(world.cluster.clone()));
+    let _ = core.handle(now(), Input::ClusterPolicy(world.cluster.clone()));
     for (source, health) in &world.health {
         let _ = match health {
-            Health::Complete => core.handle(Input::Synced(*source)),
-            Health::Silent => core.handle(Input::Silent(*source)),
-            Health::Lost => core.handle(Input::Lost(*source, "cut off")),
+            Health::Complete => core.handle(now(), Input::Synced(*source)),
+            Health::Silent => core.handle(now(), Input::Silent(*source)),
+            Health::Lost => core.handle(now(), Input::Lost(*source, "cut off")),
         };
     }
     core.round(now());
@@ -587,7 +587,7 @@ proptest! {
         }
         core.round(now());
         let before = core.findings(now());
-        let _ = core.handle(Input::Lost(lost, "cut off"));
+        let _ = core.handle(now(), Input::Lost(lost, "cut off"));
         core.round(now());
         let after = core.findings(now());
         let needing = || checks::ALL.iter().filter(|check| check.needs.has(lost));
@@ -706,26 +706,26 @@ proptest! {
     ) {
         let mut core = Core::default();
         for source in Source::ALL {
-            let _ = core.handle(Input::Begin(source));
-            let _ = core.handle(Input::Object(source, &garbage));
+            let _ = core.handle(now(), Input::Begin(source));
+            let _ = core.handle(now(), Input::Object(source, &garbage));
         }
         for (at, name, variant) in policies {
-            let _ = core.handle(Input::Policy(Arc::new(policy(at, name, variant))));
+            let _ = core.handle(now(), Input::Policy(Arc::new(policy(at, name, variant))));
         }
         for (source, at, name, variant, mutations) in &objects {
             let mut bytes = object(*source, *at, *name, *variant).1.into_bytes();
             for one in mutations {
                 mutate(&mut bytes, one);
             }
-            let _ = core.handle(Input::Object(*source, &bytes));
+            let _ = core.handle(now(), Input::Object(*source, &bytes));
             // And as an object of every other kind.
             for other in Source::ALL {
-                let _ = core.handle(Input::Object(other, &bytes));
+                let _ = core.handle(now(), Input::Object(other, &bytes));
             }
         }
-        let _ = core.handle(Input::Configz("o1", &body));
+        let _ = core.handle(now(), Input::Configz("o1", &body));
         for source in Source::ALL {
-            let _ = core.handle(Input::Synced(source));
+            let _ = core.handle(now(), Input::Synced(source));
         }
         core.round(now());
         let list = core.findings(now());

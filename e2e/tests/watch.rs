@@ -131,10 +131,19 @@ impl Operator {
 
     fn want(&mut self) {
         let wants = Wants::of(self.core.index());
+        let now = self.now();
         let change = self
             .intake
-            .want(&wants, &mut |input| drop(self.core.handle(input)));
+            .want(&wants, &mut |input| drop(self.core.handle(now, input)));
         self.watches.apply(change);
+    }
+
+    fn now(&self) -> Now {
+        let millis = u64::try_from(self.start.elapsed().as_millis()).unwrap();
+        Now {
+            mono: Mono(millis),
+            wall: Wall(1_795_266_000),
+        }
     }
 
     /// Takes events in until something holds, and says how long that took.
@@ -156,7 +165,8 @@ impl Operator {
         let end = tokio::time::Instant::now() + time;
         while let Ok(event) = timeout_at(end, self.events.recv()).await {
             let event = event.unwrap();
-            let sink = &mut |input: Input<'_>| drop(self.core.handle(input));
+            let now = self.now();
+            let sink = &mut |input: Input<'_>| drop(self.core.handle(now, input));
             if self.intake.take(event, sink) {
                 self.want();
             }
@@ -209,11 +219,7 @@ impl Operator {
 
     /// Checks that told a finding in a namespace.
     fn findings(&mut self, namespace: &str) -> Vec<String> {
-        let millis = u64::try_from(self.start.elapsed().as_millis()).unwrap();
-        let now = Now {
-            mono: Mono(millis),
-            wall: Wall(1_795_266_000),
-        };
+        let now = self.now();
         self.core.round(now);
         let list = self.core.findings(now);
         let here = list

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use evenkeel_core::know::Source;
+use evenkeel_core::know::{Now, Source};
 use evenkeel_core::{Core, Input, checks};
 use serde_json::Value;
 
@@ -10,9 +10,11 @@ use super::local::{Draft, validate};
 use super::{Problem, compile, compile_cluster};
 
 /// Feeds one policy object, as JSON text, to the core. What does not compile is listed there as refused.
-pub fn feed(core: &mut Core, source: Source, json: &str) {
+pub fn feed(core: &mut Core, now: Now, source: Source, json: &str) {
     // What the core refuses it also lists.
-    offer(source, json.as_bytes(), &mut |input| drop(core.handle(input)));
+    offer(source, json.as_bytes(), &mut |input| {
+        drop(core.handle(now, input))
+    });
 }
 
 /// Gives the sink what one policy object, as JSON, is to the core: a policy, or why it is refused.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use evenkeel_core::facts::Wants;
-use evenkeel_core::know::Source;
+use evenkeel_core::know::{Now, Source};
 use evenkeel_core::{Core, Input};
 use http::Request;
 use kube::Client;
@@ -220,24 +220,24 @@ impl Page {
     pub(super) fn feed(self, core: &mut Core) -> usize {
         // What the core refuses it also lists as unreadable.
         match self {
-            Self::Begin(source) => drop(core.handle(Input::Begin(source))),
+            Self::Begin(source) => drop(core.handle(Now::ONCE, Input::Begin(source))),
             Self::Synced(source) => {
                 let lost = matches!(
                     core.index().fresh(source),
                     evenkeel_core::index::Fresh::Unreadable(_)
                 );
                 if !lost {
-                    let _ = core.handle(Input::Synced(source));
+                    let _ = core.handle(Now::ONCE, Input::Synced(source));
                 }
             }
-            Self::Lost(source, why) => drop(core.handle(Input::Lost(source, &why))),
+            Self::Lost(source, why) => drop(core.handle(Now::ONCE, Input::Lost(source, &why))),
             Self::Items {
                 source,
                 kind: _,
                 single: true,
                 body,
             } => {
-                let _ = core.handle(Input::Object(source, body.as_bytes()));
+                let _ = core.handle(Now::ONCE, Input::Object(source, body.as_bytes()));
                 return 1;
             }
             Self::Items {
@@ -249,7 +249,7 @@ impl Page {
                 let page = match serde_json::from_str::<Items<'_>>(&body) {
                     Ok(page) => page,
                     Err(error) => {
-                        let _ = core.handle(Input::Lost(source, &format!("not a list: {error}")));
+                        let _ = core.handle(Now::ONCE, Input::Lost(source, &format!("not a list: {error}")));
                         return 0;
                     }
                 };
@@ -267,12 +267,12 @@ impl Page {
 /// Feeds one item of a list.
 fn object(core: &mut Core, source: Source, kind: &str, item: &str) {
     match source {
-        Source::Policies | Source::ClusterPolicy => api::feed(core, source, item),
-        _ if kind.is_empty() => drop(core.handle(Input::Object(source, item.as_bytes()))),
+        Source::Policies | Source::ClusterPolicy => api::feed(core, Now::ONCE, source, item),
+        _ if kind.is_empty() => drop(core.handle(Now::ONCE, Input::Object(source, item.as_bytes()))),
         _ => {
             // Items of a list do not name their kind, and two kinds share this source.
             let item = item.replacen('{', &format!("{{\"kind\":\"{kind}\","), 1);
-            let _ = core.handle(Input::Object(source, item.as_bytes()));
+            let _ = core.handle(Now::ONCE, Input::Object(source, item.as_bytes()));
         }
     }
 }

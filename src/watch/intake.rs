@@ -42,6 +42,8 @@ pub struct Intake {
     told: HashMap<Source, Told>,
     /// Why some Pods are not watched at all.
     excess: Option<String>,
+    /// Policy objects as they came, for who writes their statuses.
+    policies: Vec<Vec<u8>>,
 }
 
 #[derive(Debug)]
@@ -149,6 +151,12 @@ impl Intake {
         matches!(source, Source::Policies | Source::DaemonSets)
     }
 
+    /// The policy objects that came since this was last asked, as they came: the core keeps what they ask for, their
+    /// writer has to know their uid, generation and status.
+    pub fn take_policies(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.policies)
+    }
+
     /// Whether a target is being read for the first time: verdicts are about to change for reasons that are not the
     /// cluster's, so a round may wait a moment.
     pub fn is_filling(&self) -> bool {
@@ -189,7 +197,10 @@ impl Intake {
             }
         }
         match source {
-            Source::Policies | Source::ClusterPolicy => api::offer(source, object, sink),
+            Source::Policies | Source::ClusterPolicy => {
+                self.policies.push(object.to_vec());
+                api::offer(source, object, sink);
+            }
             _ if kind.is_empty() || names_kind(object) => sink(Input::Object(source, object)),
             _ => {
                 // Items of a list do not name their kind, and two kinds share this source.

@@ -30,7 +30,7 @@ impl World {
         let mut core = Core::default();
         for source in Source::ALL {
             if !missing.contains(&source) {
-                core.handle(Input::Synced(source)).unwrap();
+                core.handle(Now::ONCE, Input::Synced(source)).unwrap();
             }
         }
         let now = Now {
@@ -44,7 +44,9 @@ impl World {
     #[must_use]
     pub(crate) fn with(mut self, source: Source, object: &Value) -> Self {
         let text = object.to_string();
-        self.core.handle(Input::Object(source, text.as_bytes())).unwrap();
+        self.core
+            .handle(Now::ONCE, Input::Object(source, text.as_bytes()))
+            .unwrap();
         self
     }
 
@@ -57,7 +59,9 @@ impl World {
     /// Adds a policy.
     #[must_use]
     pub(crate) fn policy(mut self, policy: Policy) -> Self {
-        self.core.handle(Input::Policy(Arc::new(policy))).unwrap();
+        self.core
+            .handle(Now::ONCE, Input::Policy(Arc::new(policy)))
+            .unwrap();
         self
     }
 

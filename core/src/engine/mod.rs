@@ -4,10 +4,13 @@
 //! namespace; anything else re-judges every scope that reads it. The property that a test keeps: any order of
 //! inputs, judged step by step, gives the verdicts of judging from nothing.
 
+mod ledger;
 mod pass;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+pub use ledger::Tally;
+pub(crate) use ledger::{Ledger, Tallies};
 use pass::Pass;
 pub(crate) use pass::each_path;
 
@@ -32,17 +35,6 @@ const PROFILE_INPUTS: Reads = Reads::of(&[
 /// Sources whose changes name the Services they concern.
 const LOCAL: Reads = Reads::of(&[Source::Services, Source::EndpointSlices, Source::Policies]);
 
-/// How many subjects had a verdict that is not kept one by one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Tally {
-    /// Met.
-    pub met: u32,
-    /// Not applicable.
-    pub not_applicable: u32,
-    /// Unknown to the baseline, where no policy asks.
-    pub unknown: u32,
-}
-
 /// A verdict that people are told about, and since when it holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Held {
@@ -57,6 +49,8 @@ pub(crate) struct Held {
 pub(crate) struct Dirt {
     pub(crate) services: BTreeSet<Key>,
     pub(crate) sources: Reads,
+    /// Teams' policies that came, went or were refused.
+    pub(crate) policies: BTreeSet<Key>,
     /// Everything: the first round.
     pub(crate) all: bool,
 }
@@ -97,7 +91,10 @@ const fn scope_of(check: &Check) -> Scope {
 pub(crate) struct Engine {
     pub(crate) fleet: Fleet,
     bad: BTreeMap<(Subject, usize), Held>,
-    tallies: HashMap<(Scope, Key), Tally>,
+    /// The counted verdicts of a unit, by policy; the empty key is no policy.
+    tallies: HashMap<(Scope, Key), Tallies>,
+    /// The same summed by policy.
+    ledger: Ledger,
     again: BTreeMap<(Subject, usize), i64>,
     /// The same by time, so that a round finds what is due without going through all.
     due: BTreeSet<(i64, Subject, usize)>,
@@ -183,14 +180,14 @@ impl Engine {
             old,
             bad: BTreeMap::new(),
             again: BTreeMap::new(),
-            tally: Tally::default(),
+            tallies: Tallies::new(),
         };
         pass.unit(scope, key, &self.fleet);
         let Pass {
             old,
             bad,
             again,
-            tally,
+            tallies,
             ..
         } = pass;
         changed.extend(
@@ -207,11 +204,12 @@ impl Engine {
         self.due
             .extend(again.iter().map(|(at, when)| (*when, at.0, at.1)));
         self.again.extend(again);
-        if tally == Tally::default() {
-            self.tallies.remove(&(scope, key));
+        let before = if tallies.is_empty() {
+            self.tallies.remove(&(scope, key))
         } else {
-            self.tallies.insert((scope, key), tally);
-        }
+            self.tallies.insert((scope, key), tallies.clone())
+        };
+        self.ledger.replace(&before.unwrap_or_default(), &tallies);
     }
 
     /// Removes what is held of a unit.
@@ -251,13 +249,19 @@ impl Engine {
             .filter_map(|((subject, at), held)| Some((checks::ALL.get(*at)?, *subject, held)))
     }
 
-    /// The counted verdicts of everything.
-    pub(crate) fn tally(&self) -> Tally {
-        self.tallies.values().fold(Tally::default(), |sum, one| Tally {
-            met: sum.met + one.met,
-            not_applicable: sum.not_applicable + one.not_applicable,
-            unknown: sum.unknown + one.unknown,
-        })
+    /// What is held of one subject and check.
+    pub(crate) fn held(&self, at: (Subject, usize)) -> Option<&Held> {
+        self.bad.get(&at)
+    }
+
+    /// The counted verdicts, by policy.
+    pub(crate) const fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Takes the policies whose counts have changed since this was last asked.
+    pub(crate) fn take_recounted(&mut self) -> BTreeSet<Key> {
+        self.ledger.take_changed()
     }
 
     /// The earliest second of wall time at which time alone may change a verdict.

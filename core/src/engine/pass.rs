@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Held, Scope, Tally, scope_of};
+use super::{Held, Scope, Tallies, scope_of};
 use crate::checks;
 use crate::facts::Fleet;
 use crate::index::Index;
@@ -20,7 +20,7 @@ pub(super) struct Pass<'a> {
     pub(super) old: BTreeMap<(Subject, usize), Held>,
     pub(super) bad: BTreeMap<(Subject, usize), Held>,
     pub(super) again: BTreeMap<(Subject, usize), i64>,
-    pub(super) tally: Tally,
+    pub(super) tallies: Tallies,
 }
 
 impl Pass<'_> {
@@ -128,6 +128,7 @@ impl Pass<'_> {
         let mut governed = false;
         for (policy_key, policy) in index.policies_of(key, service) {
             governed = true;
+            self.tallies.entry(policy_key).or_default().governs = true;
             let subject = Subject::Service {
                 service: key,
                 policy: Some(policy_key),
@@ -188,10 +189,11 @@ impl Pass<'_> {
     }
 
     fn note(&mut self, at: usize, subject: Subject, quiet: bool, verdict: Verdict) {
+        let tally = || subject.policy().unwrap_or_default();
         match verdict {
-            Verdict::Met => self.tally.met += 1,
-            Verdict::NotApplicable(_) => self.tally.not_applicable += 1,
-            Verdict::Unknown(_) if quiet => self.tally.unknown += 1,
+            Verdict::Met => self.tallies.entry(tally()).or_default().met += 1,
+            Verdict::NotApplicable(_) => self.tallies.entry(tally()).or_default().not_applicable += 1,
+            Verdict::Unknown(_) if quiet => self.tallies.entry(tally()).or_default().unknown += 1,
             verdict => {
                 let before = self
                     .old
