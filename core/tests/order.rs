@@ -410,7 +410,7 @@ fn apply(core: &mut Core, world: &mut World, step: &Step) {
             let _ = match health {
                 // What was silent may be heard of again instead of being listed anew.
                 Health::Complete if world.health.get(&source) == Some(&Health::Silent) => {
-                    core.handle(Input::Alive(source))
+                    core.handle(now(), Input::Alive(source))
                 }
                 Health::Complete => return apply(core, world, &Step::Relist(source, 0, false, true)),
                 Health::Silent => core.handle(now(), Input::Silent(source)),
