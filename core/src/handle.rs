@@ -40,10 +40,11 @@ pub enum Input<'a> {
 impl Core {
     /// Takes one input at a time that never goes back. An object that cannot be understood is skipped, listed, and makes its dependents Unknown; the
     /// returned error is for feeders that can name the file.
-    pub fn handle(&mut self, _now: Now, input: Input<'_>) -> Result<(), Why> {
+    pub fn handle(&mut self, now: Now, input: Input<'_>) -> Result<(), Why> {
+        self.history.now = self.history.now.max(now.mono);
         match input {
             Input::Begin(source) => self.begin(source),
-            Input::Object(source, json) => return self.object(source, json),
+            Input::Object(source, json) => return self.object(now, source, json),
             Input::Gone(source, namespace, name) => self.gone(source, namespace, name),
             Input::Synced(source) => self.synced(source),
             Input::Silent(source) => self.fresh(source, Fresh::Stale),
@@ -68,6 +69,7 @@ impl Core {
             }
             Input::ClusterPolicy(policy) => {
                 self.index.cluster_policy = policy;
+                self.fold_cluster_policy();
                 self.touch(Reads::of(&[Source::ClusterPolicy]));
             }
             Input::Configz(node, body) => {
@@ -82,6 +84,7 @@ impl Core {
 
     fn fresh(&mut self, source: Source, fresh: Fresh) {
         if self.index.set_fresh(source, fresh) {
+            self.fold_freshness(source);
             self.touch(Reads::of(&[source]));
             // Freshness of a source that dirties by name concerns everybody.
             self.dirt.all = true;
@@ -122,11 +125,13 @@ impl Core {
         self.touch(Reads::of(&[Source::Policies]));
     }
 
-    fn object(&mut self, source: Source, json: &[u8]) -> Result<(), Why> {
+    fn object(&mut self, now: Now, source: Source, json: &[u8]) -> Result<(), Why> {
         let result = match source {
+            // There may be more of them than of anything else: one that is not understood is not remembered either.
+            Source::Events => return self.fold_event(now, json),
             Source::Services => self.service(json),
             Source::EndpointSlices => self.slice(json),
-            Source::Nodes => self.put(json, |index| (&mut index.nodes, &mut index.names)),
+            Source::Nodes => self.node(json),
             Source::Namespaces => self.put(json, |index| (&mut index.namespaces, &mut index.names)),
             Source::Pods => self.put(json, |index| (&mut index.pods, &mut index.names)),
             Source::DaemonSets => self.put(json, |index| (&mut index.daemon_sets, &mut index.names)),
@@ -181,14 +186,33 @@ impl Core {
         if let Some(opaque) = &healed {
             self.dirty_opaque(Source::EndpointSlices, key, opaque);
         }
-        match self.index.slices.put(key, row) {
-            None if healed.is_none() => return Ok(()),
-            Some(Some(old)) => self.unlink(key, &old),
-            _ => {}
+        let put = self.index.slices.put(key, row);
+        if put.is_none() && healed.is_none() {
+            return Ok(());
+        }
+        let changed = put.is_some();
+        let old = put.flatten();
+        if let Some(old) = &old {
+            self.unlink(key, old);
         }
         self.index.slices_of.entry(service).or_default().insert(key);
+        if changed {
+            self.fold_slice(key, old.as_ref());
+        }
         self.dirt.services.insert(service);
         self.touch(Reads::of(&[Source::EndpointSlices]));
+        Ok(())
+    }
+
+    fn node(&mut self, json: &[u8]) -> Result<(), Why> {
+        let (key, row) = Row::parse(json, &mut self.index.names)?;
+        let changed = self.index.nodes.put(key, row);
+        if let Some(old) = &changed {
+            self.fold_node(key, old.as_ref());
+        }
+        if self.index.opaque.remove(&(Source::Nodes, key)).is_some() || changed.is_some() {
+            self.touch(Reads::of(&[Source::Nodes]));
+        }
         Ok(())
     }
 
@@ -221,7 +245,7 @@ impl Core {
             Source::CiliumNodeConfigs => index.node_configs.begin(),
             Source::Webhooks => index.webhooks.begin(),
             Source::Policies => index.policies.begin(),
-            Source::ClusterPolicy | Source::Configz => {}
+            Source::ClusterPolicy | Source::Configz | Source::Events => {}
         }
         // What was not understood stays until the list has ended without naming it.
         for (_, opaque) in index.opaque.iter_mut().filter(|(at, _)| at.0 == source) {
@@ -241,6 +265,7 @@ impl Core {
                 let gone = index.slices.sweep();
                 for (key, row) in &gone {
                     self.unlink(*key, row);
+                    self.fold_slice(*key, Some(row));
                 }
                 !gone.is_empty()
             }
@@ -251,7 +276,14 @@ impl Core {
                 }
                 !gone.is_empty()
             }
-            Source::Nodes => !index.nodes.sweep().is_empty(),
+            Source::Nodes => {
+                let gone = index.nodes.sweep();
+                for (key, row) in &gone {
+                    self.fold_node(*key, Some(row));
+                }
+                self.fold_nodes_listed();
+                !gone.is_empty()
+            }
             Source::Namespaces => !index.namespaces.sweep().is_empty(),
             Source::Pods => !index.pods.sweep().is_empty(),
             Source::DaemonSets => !index.daemon_sets.sweep().is_empty(),
@@ -259,7 +291,7 @@ impl Core {
             Source::ConfigMaps => !index.config_maps.sweep().is_empty(),
             Source::CiliumNodeConfigs => !index.node_configs.sweep().is_empty(),
             Source::Webhooks => !index.webhooks.sweep().is_empty(),
-            Source::ClusterPolicy | Source::Configz => false,
+            Source::ClusterPolicy | Source::Configz | Source::Events => false,
         };
         if swept | self.sweep_opaque(source) {
             self.touch(Reads::of(&[source]));
@@ -294,6 +326,10 @@ impl Core {
     }
 
     fn gone(&mut self, source: Source, namespace: &str, name: &str) {
+        // An event that went says nothing, and its name is worth no memory.
+        if source == Source::Events {
+            return;
+        }
         let key = Key {
             namespace: self.index.names.intern(namespace),
             name: self.index.names.intern(name),
@@ -308,6 +344,7 @@ impl Core {
             Source::EndpointSlices => {
                 if let Some(row) = index.slices.remove(key) {
                     self.unlink(key, &row);
+                    self.fold_slice(key, Some(&row));
                 }
             }
             Source::Services => {
@@ -319,8 +356,15 @@ impl Core {
                     self.dirty_namespace(key);
                 }
             }
-            Source::ClusterPolicy => index.cluster_policy = None,
-            Source::Nodes => drop(index.nodes.remove(key)),
+            Source::ClusterPolicy => {
+                index.cluster_policy = None;
+                self.fold_cluster_policy();
+            }
+            Source::Nodes => {
+                if let Some(row) = index.nodes.remove(key) {
+                    self.fold_node(key, Some(&row));
+                }
+            }
             Source::Namespaces => drop(index.namespaces.remove(key)),
             Source::Pods => drop(index.pods.remove(key)),
             Source::DaemonSets => drop(index.daemon_sets.remove(key)),
@@ -329,6 +373,7 @@ impl Core {
             Source::CiliumNodeConfigs => drop(index.node_configs.remove(key)),
             Source::Webhooks => drop(index.webhooks.remove(key)),
             Source::Configz => drop(index.configz.remove(&key.name)),
+            Source::Events => {}
         }
         self.touch(Reads::of(&[source]));
     }

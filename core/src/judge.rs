@@ -10,8 +10,9 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::facts::Fleet;
+use crate::history::History;
 use crate::index::{Index, Table};
-use crate::know::{Gap, Known, Now, Origin, Reads, Source, Unit, Val};
+use crate::know::{Gap, Known, Mono, Now, Origin, Reads, Source, Unit, Val};
 use crate::names::{Key, Name, Names};
 use crate::policy::{Client, ClusterPolicy, Connection, Policy};
 use crate::sources::node::Node;
@@ -99,6 +100,17 @@ impl Evidence {
             origin: val.origin,
             source: val.source.clone(),
         }
+    }
+
+    /// A number that was watched.
+    pub fn watched(
+        what: &'static str,
+        unit: Unit,
+        value: impl TryInto<i64>,
+        source: impl Into<Arc<str>>,
+    ) -> Self {
+        let value = value.try_into().unwrap_or(i64::MAX);
+        Self::number(what, unit, &Val::measured(value, source))
     }
 
     /// A number counted from objects of a source.
@@ -276,6 +288,24 @@ pub enum Judge {
     Cluster(fn(&Look<'_>) -> Known<Verdict>),
 }
 
+/// Whether a check reads what was seen to change: the operator has that, an audit has not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Memory {
+    /// It judges how things are.
+    Unused,
+    /// It says more where there is a history, and something where there is none.
+    Used,
+    /// Without a history it does not speak at all.
+    Needed,
+}
+
+impl Memory {
+    /// Whether it is read where it is there.
+    pub const fn is_used(self) -> bool {
+        !matches!(self, Self::Unused)
+    }
+}
+
 /// One check: a line of the table in [`crate::checks`].
 #[derive(Debug, Clone, Copy)]
 pub struct Check {
@@ -289,6 +319,8 @@ pub struct Check {
     pub uses: Reads,
     /// Whether it reads the effective data plane ([`Look::fleet`]).
     pub profiles: bool,
+    /// Whether it reads what was seen to change ([`Look::history`]).
+    pub history: Memory,
     /// Whether it says something without any policy.
     pub baseline: bool,
     /// The judgement.
@@ -324,6 +356,9 @@ pub struct Look<'a> {
     seen: Cell<Reads>,
     saw_fleet: Cell<bool>,
     again: Cell<Option<i64>>,
+    history: &'a History,
+    saw_history: Cell<bool>,
+    wake: Cell<Option<Mono>>,
 }
 
 macro_rules! tables {
@@ -338,7 +373,7 @@ macro_rules! tables {
 
 impl<'a> Look<'a> {
     /// New eyes.
-    pub fn new(now: Now, index: &'a Index, fleet: &'a Fleet) -> Self {
+    pub fn new(now: Now, index: &'a Index, fleet: &'a Fleet, history: &'a History) -> Self {
         Self {
             now,
             index,
@@ -346,6 +381,9 @@ impl<'a> Look<'a> {
             seen: Cell::default(),
             saw_fleet: Cell::default(),
             again: Cell::default(),
+            history,
+            saw_history: Cell::default(),
+            wake: Cell::default(),
         }
     }
 
@@ -407,6 +445,28 @@ impl<'a> Look<'a> {
     pub fn again_at(&self, wall: i64) {
         self.again
             .set(Some(self.again.get().map_or(wall, |held| held.min(wall))));
+    }
+
+    /// What was seen to change.
+    pub fn history(&self) -> &'a History {
+        self.saw_history.set(true);
+        self.history
+    }
+
+    /// Whether that was looked at.
+    pub fn saw_history(&self) -> bool {
+        self.saw_history.get()
+    }
+
+    /// Asks for another look when a window ends, at this moment at the latest.
+    pub fn wake_at(&self, when: Mono) {
+        self.wake
+            .set(Some(self.wake.get().map_or(when, |held| held.min(when))));
+    }
+
+    /// When a window ends.
+    pub fn wake(&self) -> Option<Mono> {
+        self.wake.get()
     }
 
     /// When another look was asked for.

@@ -9,7 +9,9 @@ pub mod dataplane;
 mod engine;
 pub mod facts;
 pub mod findings;
+mod fold;
 mod handle;
+pub mod history;
 pub mod index;
 pub mod judge;
 pub mod know;
@@ -26,6 +28,7 @@ use std::collections::BTreeSet;
 
 use engine::{Dirt, Engine};
 use findings::{FindingList, Summary};
+use history::History;
 use index::Index;
 use judge::Subject;
 use know::{Mono, Now, Reads, Source};
@@ -36,6 +39,7 @@ use standing::Standings;
 #[derive(Debug)]
 pub struct Core {
     index: Index,
+    history: History,
     engine: Engine,
     standings: Standings,
     dirt: Dirt,
@@ -45,6 +49,7 @@ impl Default for Core {
     fn default() -> Self {
         Self {
             index: Index::default(),
+            history: History::default(),
             engine: Engine::default(),
             standings: Standings::default(),
             dirt: Dirt {
@@ -68,8 +73,10 @@ pub struct Round {
 impl Core {
     /// Judges what is dirty or due.
     pub fn round(&mut self, now: Now) -> Round {
+        // What was too short to be judged by is long enough now, for whoever rests on it.
+        self.dirt.all |= self.history.tick(now.mono);
         let dirt = std::mem::take(&mut self.dirt);
-        let transitions = self.engine.round(now, &self.index, &dirt);
+        let transitions = self.engine.round(now, &self.index, &self.history, &dirt);
         let mut standings = self.standings.follow(&self.engine, &transitions);
         standings.extend(self.engine.take_recounted());
         standings.extend(dirt.policies);
@@ -99,10 +106,15 @@ impl Core {
             .again()
             .into_iter()
             .chain(ends.filter(|end| *end > now.wall.0))
-            .min()?;
-        Some(Mono(
-            now.mono.0 + u64::try_from(next - now.wall.0).unwrap_or(0) * 1000,
-        ))
+            .min();
+        let next = next.map(|next| {
+            let seconds = u64::try_from(next - now.wall.0).unwrap_or(0);
+            now.mono.plus(seconds.saturating_mul(1000))
+        });
+        [next, self.engine.woken(), self.history.next_span()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Everything there is to tell, as of the last round.

@@ -10,6 +10,8 @@ pub mod conntrack;
 pub mod control_plane;
 #[cfg(test)]
 pub(crate) mod fixture;
+#[cfg(test)]
+pub(crate) mod live_fixture;
 pub mod nodes;
 pub mod path;
 

@@ -6,6 +6,7 @@
 
 mod ledger;
 mod pass;
+mod wakes;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -13,12 +14,14 @@ pub use ledger::Tally;
 pub(crate) use ledger::{Ledger, Tallies};
 use pass::Pass;
 pub(crate) use pass::each_path;
+use wakes::Wakes;
 
 use crate::checks;
 use crate::facts::Fleet;
+use crate::history::History;
 use crate::index::Index;
 use crate::judge::{Check, Judge, Subject, Verdict};
-use crate::know::{Now, Reads, Source, Wall};
+use crate::know::{Mono, Now, Reads, Source, Wall};
 use crate::names::{Key, Name};
 use crate::sources::service::Service;
 
@@ -51,6 +54,8 @@ pub(crate) struct Dirt {
     pub(crate) sources: Reads,
     /// Teams' policies that came, went or were refused.
     pub(crate) policies: BTreeSet<Key>,
+    /// What was seen to change, as far as it concerns more than one Service.
+    pub(crate) history: bool,
     /// Everything: the first round.
     pub(crate) all: bool,
 }
@@ -98,11 +103,18 @@ pub(crate) struct Engine {
     again: BTreeMap<(Subject, usize), i64>,
     /// The same by time, so that a round finds what is due without going through all.
     due: BTreeSet<(i64, Subject, usize)>,
+    wakes: Wakes,
 }
 
 impl Engine {
     /// Judges what is dirty or due, and returns the subjects whose verdict changed.
-    pub(crate) fn round(&mut self, now: Now, index: &Index, dirt: &Dirt) -> Vec<(usize, Subject)> {
+    pub(crate) fn round(
+        &mut self,
+        now: Now,
+        index: &Index,
+        history: &History,
+        dirt: &Dirt,
+    ) -> Vec<(usize, Subject)> {
         let fresh_fleet = dirt.all || dirt.sources.meets(PROFILE_INPUTS);
         let fleet_changed = fresh_fleet && {
             let fleet = Fleet::derive(index);
@@ -113,9 +125,15 @@ impl Engine {
         let mut changed = Vec::new();
         for scope in SCOPES {
             let whole = dirt.all || self.must_judge(scope, dirt, fleet_changed, now);
-            let keys = self.units(scope, whole, index, dirt);
+            let mut keys = self.units(scope, whole, index, dirt);
+            if matches!(scope, Scope::Path | Scope::Service) && !whole {
+                keys.extend(
+                    self.woken_services(now.mono)
+                        .filter(|key| !dirt.services.contains(key)),
+                );
+            }
             for key in keys {
-                self.judge_unit(scope, key, now, index, &mut changed);
+                self.judge_unit(scope, key, now, (index, history), &mut changed);
             }
         }
         changed
@@ -134,6 +152,8 @@ impl Engine {
             .any(|(at, check)| {
                 check.reads().minus(local).meets(dirt.sources)
                     || (check.profiles && fleet_changed)
+                    || (local.is_empty() && check.history.is_used() && dirt.history)
+                    || (local.is_empty() && self.wakes.due(now.mono).any(|(_, check)| check == at))
                     || self
                         .due
                         .iter()
@@ -170,16 +190,18 @@ impl Engine {
         scope: Scope,
         key: Key,
         now: Now,
-        index: &Index,
+        (index, history): (&Index, &History),
         changed: &mut Vec<(usize, Subject)>,
     ) {
         let old = self.take(scope, key);
         let mut pass = Pass {
             now,
             index,
+            history,
             old,
             bad: BTreeMap::new(),
             again: BTreeMap::new(),
+            wakes: BTreeMap::new(),
             tallies: Tallies::new(),
         };
         pass.unit(scope, key, &self.fleet);
@@ -187,6 +209,7 @@ impl Engine {
             old,
             bad,
             again,
+            wakes,
             tallies,
             ..
         } = pass;
@@ -204,6 +227,7 @@ impl Engine {
         self.due
             .extend(again.iter().map(|(at, when)| (*when, at.0, at.1)));
         self.again.extend(again);
+        self.wakes.extend(wakes);
         let before = if tallies.is_empty() {
             self.tallies.remove(&(scope, key))
         } else {
@@ -237,6 +261,7 @@ impl Engine {
                 self.due.remove(&(when, at.0, at.1));
             }
         }
+        self.wakes.forget(from, to, inside);
         keys.into_iter()
             .filter_map(|at| Some((at, self.bad.remove(&at)?)))
             .collect()
@@ -262,6 +287,24 @@ impl Engine {
     /// Takes the policies whose counts have changed since this was last asked.
     pub(crate) fn take_recounted(&mut self) -> BTreeSet<Key> {
         self.ledger.take_changed()
+    }
+
+    /// Services of which some window has ended.
+    fn woken_services(&self, now: Mono) -> impl Iterator<Item = Key> {
+        let services: BTreeSet<Key> = self
+            .wakes
+            .due(now)
+            .filter_map(|(subject, _)| match subject {
+                Subject::Connection { service, .. } | Subject::Service { service, .. } => Some(service),
+                _ => None,
+            })
+            .collect();
+        services.into_iter()
+    }
+
+    /// The earliest moment at which some window ends.
+    pub(crate) fn woken(&self) -> Option<Mono> {
+        self.wakes.first()
     }
 
     /// The earliest second of wall time at which time alone may change a verdict.

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Held, Scope, Tallies, scope_of};
 use crate::checks;
 use crate::facts::Fleet;
+use crate::history::History;
 use crate::index::Index;
-use crate::judge::{Check, Judge, Look, Path, ServiceCase, Subject, Verdict};
-use crate::know::{Gap, Known, Now, Source};
+use crate::judge::{Check, Judge, Look, Memory, Path, ServiceCase, Subject, Verdict};
+use crate::know::{Gap, Known, Mono, Now, Source};
 use crate::names::{Key, Name};
 use crate::policy::{Client, Door, PortRef};
 use crate::sources::node::ZONE;
@@ -17,20 +18,23 @@ use crate::sources::service::ServicePort;
 pub(super) struct Pass<'a> {
     pub(super) now: Now,
     pub(super) index: &'a Index,
+    pub(super) history: &'a History,
     pub(super) old: BTreeMap<(Subject, usize), Held>,
     pub(super) bad: BTreeMap<(Subject, usize), Held>,
     pub(super) again: BTreeMap<(Subject, usize), i64>,
+    pub(super) wakes: BTreeMap<(Subject, usize), Mono>,
     pub(super) tallies: Tallies,
 }
 
 impl Pass<'_> {
     /// Judges one unit of a scope from nothing.
     pub(super) fn unit(&mut self, scope: Scope, key: Key, fleet: &Fleet) {
-        let index = self.index;
+        let (index, live) = (self.index, self.history.is_live());
         for (at, check) in checks::ALL
             .iter()
             .enumerate()
             .filter(|(_, check)| scope_of(check) == scope)
+            .filter(|(_, check)| check.history != Memory::Needed || live)
         {
             match check.judge {
                 Judge::Path(judge) => self.paths(at, check, key, fleet, judge),
@@ -165,7 +169,7 @@ impl Pass<'_> {
         judge: impl FnOnce(&Look<'_>) -> Known<Verdict>,
     ) {
         let gap: Option<Gap> = check.needs.iter().find_map(|source| self.index.gap(source));
-        let look = Look::new(self.now, self.index, fleet);
+        let look = Look::new(self.now, self.index, fleet, self.history);
         let verdict = match gap {
             Some(gap) => Verdict::Unknown(gap),
             None => judge(&look).unwrap_or_else(Verdict::Unknown),
@@ -181,6 +185,15 @@ impl Pass<'_> {
             "{} reads the fleet without declaring it",
             check.id
         );
+        debug_assert!(
+            !look.saw_history() || check.history.is_used(),
+            "{} reads history without declaring it",
+            check.id
+        );
+        if let Some(when) = look.wake() {
+            let held = self.wakes.entry((subject, at)).or_insert(when);
+            *held = when.min(*held);
+        }
         if let Some(when) = look.again() {
             let held = self.again.entry((subject, at)).or_insert(when);
             *held = when.min(*held);
@@ -193,6 +206,9 @@ impl Pass<'_> {
         match verdict {
             Verdict::Met => self.tallies.entry(tally()).or_default().met += 1,
             Verdict::NotApplicable(_) => self.tallies.entry(tally()).or_default().not_applicable += 1,
+            Verdict::Unknown(Gap::WarmingUp(..)) => {
+                self.tallies.entry(tally()).or_default().unknown += 1;
+            }
             Verdict::Unknown(_) if quiet => self.tallies.entry(tally()).or_default().unknown += 1,
             verdict => {
                 let before = self

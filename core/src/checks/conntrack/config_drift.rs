@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::dataplane::kube_proxy::command_line;
-use crate::judge::{Case, Check, Evidence, Judge, Look, Severity, Verdict};
+use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severity, Verdict};
 use crate::know::{Gap, Known, Reads, Source, Unit, Val};
 use crate::names::{Key, Names};
 use crate::sources::workload::{Container, Pod};
@@ -17,6 +17,7 @@ pub static CHECK: Check = Check {
     needs: Reads::of(&[Source::Pods]),
     uses: Reads::of(&[Source::ConfigMaps]),
     profiles: false,
+    history: Memory::Unused,
     baseline: true,
     judge: Judge::Cluster(judge),
     say,
