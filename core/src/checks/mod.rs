@@ -38,6 +38,7 @@ pub static ALL: &[Check] = &[
     control_plane::detection::CHECK,
     control_plane::heartbeat::CHECK,
     control_plane::instances::CHECK,
+    balance::flap::CHECK,
 ];
 
 /// The check of this id.
