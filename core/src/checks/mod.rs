@@ -39,6 +39,7 @@ pub static ALL: &[Check] = &[
     control_plane::heartbeat::CHECK,
     control_plane::instances::CHECK,
     balance::flap::CHECK,
+    nodes::churn_storm::CHECK,
 ];
 
 /// The check of this id.
