@@ -40,6 +40,7 @@ pub static ALL: &[Check] = &[
     control_plane::instances::CHECK,
     balance::flap::CHECK,
     nodes::churn_storm::CHECK,
+    nodes::cascade::CHECK,
 ];
 
 /// The check of this id.

@@ -1,5 +1,6 @@
 //! Checks of nodes, zones and what every node depends on.
 
+pub mod cascade;
 pub mod churn_storm;
 pub mod cordon_lb;
 pub mod dns_headroom;
