@@ -41,6 +41,7 @@ pub static ALL: &[Check] = &[
     balance::flap::CHECK,
     nodes::churn_storm::CHECK,
     nodes::cascade::CHECK,
+    nodes::fleet_change::CHECK,
 ];
 
 /// The check of this id.
