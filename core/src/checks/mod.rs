@@ -42,6 +42,7 @@ pub static ALL: &[Check] = &[
     nodes::churn_storm::CHECK,
     nodes::cascade::CHECK,
     nodes::fleet_change::CHECK,
+    nodes::evict_loop::CHECK,
 ];
 
 /// The check of this id.

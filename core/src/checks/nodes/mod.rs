@@ -4,6 +4,7 @@ pub mod cascade;
 pub mod churn_storm;
 pub mod cordon_lb;
 pub mod dns_headroom;
+pub mod evict_loop;
 pub mod fleet_change;
 #[cfg(test)]
 mod tests;
