@@ -43,6 +43,7 @@ pub static ALL: &[Check] = &[
     nodes::cascade::CHECK,
     nodes::fleet_change::CHECK,
     nodes::evict_loop::CHECK,
+    nodes::preemption::CHECK,
 ];
 
 /// The check of this id.
