@@ -44,6 +44,7 @@ pub static ALL: &[Check] = &[
     nodes::fleet_change::CHECK,
     nodes::evict_loop::CHECK,
     nodes::preemption::CHECK,
+    control_plane::stale_watch::CHECK,
 ];
 
 /// The check of this id.
