@@ -31,7 +31,7 @@ e2e: bed
 
 # Generated files: CRDs, docs of checks.
 bless:
-	EVENKEEL_BLESS=1 $(CARGO) test --locked -p evenkeel --test crds
+	EVENKEEL_BLESS=1 $(CARGO) test --locked -p evenkeel --test crds --test metrics
 	EVENKEEL_BLESS=1 $(CARGO) test --locked -p evenkeel-core --test check_docs
 
 # Needs a nightly toolchain; installs cargo-fuzz.

@@ -175,25 +175,13 @@ pub(crate) fn tell(
         Verdict::Unknown(gap) => (format!("cannot be judged: {gap}"), vec![next_step(gap)], None),
         Verdict::Met | Verdict::NotApplicable(_) => return None,
     };
-    let severity = match &held.verdict {
-        Verdict::Unknown(_) => Severity::Unknown,
-        verdict => (check.severity)(verdict).min(if case.is_some_and(Case::assumes) {
-            Severity::Warning
-        } else {
-            Severity::Critical
-        }),
-    };
-    let exception = policy.and_then(|key| {
-        let policy = index.policies.get(key)?;
-        let one = policy
-            .exceptions
-            .iter()
-            .find(|one| &*one.check == check.id && one.expires_at > now)?;
-        Some(ExceptionView {
+    let severity = severity(check, &held.verdict);
+    let exception = policy
+        .and_then(|key| exception(index, now, check, key))
+        .map(|one| ExceptionView {
             reason: one.reason.clone(),
             expires_at: one.expires_at.0,
-        })
-    });
+        });
     let policy = policy.map(|key| index.show(key));
     Some(Finding {
         id: id(check.id, &identity(index, subject, &view), policy.as_deref()),
@@ -209,6 +197,30 @@ pub(crate) fn tell(
         advice,
         since: None,
     })
+}
+
+/// How bad a verdict is. What rests on an assumption is never critical.
+pub(crate) fn severity(check: &Check, verdict: &Verdict) -> Severity {
+    let most = match verdict {
+        Verdict::Unknown(_) => return Severity::Unknown,
+        Verdict::AtRisk(case) | Verdict::Violated(case) if case.assumes() => Severity::Warning,
+        _ => Severity::Critical,
+    };
+    (check.severity)(verdict).min(most)
+}
+
+/// The exception of a policy that covers a check now.
+pub(crate) fn exception<'a>(
+    index: &'a Index,
+    now: Wall,
+    check: &Check,
+    policy: Key,
+) -> Option<&'a crate::policy::Exception> {
+    let policy = index.policies.get(policy)?;
+    policy
+        .exceptions
+        .iter()
+        .find(|one| &*one.check == check.id && one.expires_at > now)
 }
 
 struct Said<'a>(&'a Check, &'a Case);

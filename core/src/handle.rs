@@ -25,6 +25,9 @@ pub enum Input<'a> {
     Synced(Source),
     /// The source's last sign of life is too old.
     Silent(Source),
+    /// A silent source is heard of again, and nothing was missed: complete without a list. Of a source that was
+    /// never read, or was lost, it says nothing.
+    Alive(Source),
     /// The source was refused or failed as a whole.
     Lost(Source, &'a str),
     /// A policy of a team.
@@ -48,6 +51,11 @@ impl Core {
             Input::Gone(source, namespace, name) => self.gone(source, namespace, name),
             Input::Synced(source) => self.synced(source),
             Input::Silent(source) => self.fresh(source, Fresh::Stale),
+            Input::Alive(source) => {
+                if *self.index.fresh(source) == Fresh::Stale {
+                    self.fresh(source, Fresh::Complete);
+                }
+            }
             Input::Lost(source, why) => self.fresh(source, Fresh::Unreadable(why.into())),
             Input::Policy(policy) => self.policy(policy),
             Input::Refused(source, namespace, name, why) => {
@@ -70,6 +78,11 @@ impl Core {
             Input::ClusterPolicy(policy) => {
                 self.index.cluster_policy = policy;
                 self.fold_cluster_policy();
+                self.index.cluster_policy_unnamed = false;
+                // There is only one: its word replaces whatever was refused before.
+                self.index
+                    .opaque
+                    .retain(|(at, _), _| *at != Source::ClusterPolicy);
                 self.touch(Reads::of(&[Source::ClusterPolicy]));
             }
             Input::Configz(node, body) => {
@@ -245,7 +258,8 @@ impl Core {
             Source::CiliumNodeConfigs => index.node_configs.begin(),
             Source::Webhooks => index.webhooks.begin(),
             Source::Policies => index.policies.begin(),
-            Source::ClusterPolicy | Source::Configz | Source::Events => {}
+            Source::ClusterPolicy => index.cluster_policy_unnamed = true,
+            Source::Configz | Source::Events => {}
         }
         // What was not understood stays until the list has ended without naming it.
         for (_, opaque) in index.opaque.iter_mut().filter(|(at, _)| at.0 == source) {
@@ -291,7 +305,13 @@ impl Core {
             Source::ConfigMaps => !index.config_maps.sweep().is_empty(),
             Source::CiliumNodeConfigs => !index.node_configs.sweep().is_empty(),
             Source::Webhooks => !index.webhooks.sweep().is_empty(),
-            Source::ClusterPolicy | Source::Configz | Source::Events => false,
+            Source::ClusterPolicy => {
+                let gone = std::mem::take(&mut index.cluster_policy_unnamed)
+                    && index.cluster_policy.take().is_some();
+                self.fold_cluster_policy();
+                gone
+            }
+            Source::Configz | Source::Events => false,
         };
         if swept | self.sweep_opaque(source) {
             self.touch(Reads::of(&[source]));

@@ -24,13 +24,13 @@ pub mod standing;
 pub use engine::{Tally, has_data_plane};
 pub use handle::Input;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use engine::{Dirt, Engine};
 use findings::{FindingList, Summary};
 use history::History;
 use index::Index;
-use judge::Subject;
+use judge::{Severity, Subject};
 use know::{Mono, Now, Reads, Source};
 use names::Key;
 use standing::Standings;
@@ -74,7 +74,9 @@ impl Core {
     /// Judges what is dirty or due.
     pub fn round(&mut self, now: Now) -> Round {
         // What was too short to be judged by is long enough now, for whoever rests on it.
-        self.dirt.all |= self.history.tick(now.mono);
+        let (reached, news) = self.history.tick(now.mono);
+        self.dirt.all |= reached;
+        self.dirt.history |= news;
         let dirt = std::mem::take(&mut self.dirt);
         let transitions = self.engine.round(now, &self.index, &self.history, &dirt);
         let mut standings = self.standings.follow(&self.engine, &transitions);
@@ -111,7 +113,7 @@ impl Core {
             let seconds = u64::try_from(next - now.wall.0).unwrap_or(0);
             now.mono.plus(seconds.saturating_mul(1000))
         });
-        [next, self.engine.woken(), self.history.next_span()]
+        [next, self.engine.woken(), self.history.due()]
             .into_iter()
             .flatten()
             .min()
@@ -119,11 +121,21 @@ impl Core {
 
     /// Everything there is to tell, as of the last round.
     pub fn findings(&self, now: Now) -> FindingList {
-        let mut findings: Vec<_> = self
-            .engine
-            .bad()
-            .filter_map(|(check, subject, held)| findings::tell(&self.index, now.wall, check, subject, held))
-            .collect();
+        self.list(now, false)
+    }
+
+    /// The same with since when each verdict holds: for a core that has judged for a while.
+    pub fn findings_since(&self, now: Now) -> FindingList {
+        self.list(now, true)
+    }
+
+    fn list(&self, now: Now, since: bool) -> FindingList {
+        let tell = |(check, subject, held): (_, _, &engine::Held)| {
+            let mut finding = findings::tell(&self.index, now.wall, check, subject, held)?;
+            finding.since = since.then_some(held.since.0);
+            Some(finding)
+        };
+        let mut findings: Vec<_> = self.engine.bad().filter_map(tell).collect();
         findings::sort(&mut findings);
         let tally = self.engine.ledger().total();
         let count = |verdict| findings.iter().filter(|one| one.verdict == verdict).count() as u32;
@@ -141,6 +153,22 @@ impl Core {
             unreadable: findings::unreadable(&self.index),
             summary,
         }
+    }
+
+    /// How many findings there are, without their texts: by check, verdict, severity and whether somebody has
+    /// accepted them.
+    pub fn census(&self, now: Now) -> BTreeMap<(&'static str, &'static str, Severity, bool), u32> {
+        let mut census = BTreeMap::new();
+        for (check, subject, held) in self.engine.bad() {
+            let excepted = subject
+                .policy()
+                .is_some_and(|key| findings::exception(&self.index, now.wall, check, key).is_some());
+            let severity = findings::severity(check, &held.verdict);
+            *census
+                .entry((check.id, held.verdict.name(), severity, excepted))
+                .or_default() += 1;
+        }
+        census
     }
 
     /// What is known of the cluster.

@@ -11,6 +11,7 @@ mod dataplane;
 mod explain;
 mod input;
 mod path;
+mod run;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -38,6 +39,8 @@ enum Command {
     Explain(explain::Arguments),
     /// List the checks: what they read and how bad their findings are
     Checks(checks::Arguments),
+    /// Run the operator: watch, judge on change, tell
+    Run(run::Arguments),
     /// Print the definitions of evenkeel's kinds, for `kubectl apply`
     Crd(crd::Arguments),
     /// Print completions for a shell
@@ -73,6 +76,7 @@ pub fn main() -> ExitCode {
         Command::Path(arguments) => path::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Checks(arguments) => checks::run(&arguments),
+        Command::Run(arguments) => run::run(&arguments),
         Command::Crd(arguments) => crd::run(&arguments),
         Command::Completions(arguments) => completions::run::<Arguments>(&arguments),
     };

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
 use crate::api;
+use crate::resources::{RESOURCES, Resource, escape};
 
 /// Objects in a page, as `kubectl` asks for them (`k8s.io/cli-runtime`, chunk size 500).
 pub const PAGE: usize = 500;
@@ -51,83 +52,41 @@ pub(super) enum Page {
     Lost(Source, String),
 }
 
-fn list(source: Source, paths: &[&str], kind: &'static str) -> List {
-    let paths = paths.iter().map(|path| (*path).to_owned()).collect();
+fn list(resource: &Resource, namespace: &str) -> List {
+    // Two lists share a source where kinds do; neither alone makes it complete.
+    let whole = resource.whole && resource.kind.is_empty();
     List {
-        source,
-        paths,
+        source: resource.source,
+        paths: resource.paths(namespace),
         selector: String::new(),
-        whole: true,
-        kind,
+        whole,
+        kind: resource.kind,
         single: false,
     }
 }
 
 /// Lists that are read whole.
 pub(super) fn whole() -> Vec<List> {
-    let hooks = "/apis/admissionregistration.k8s.io/v1";
-    let validating = format!("{hooks}/validatingwebhookconfigurations");
-    let mutating = format!("{hooks}/mutatingwebhookconfigurations");
-    let own = format!("/apis/{}/{}", api::GROUP, api::VERSION);
-    vec![
-        list(
-            Source::EndpointSlices,
-            &["/apis/discovery.k8s.io/v1/endpointslices"],
-            "",
-        ),
-        list(Source::Nodes, &["/api/v1/nodes"], ""),
-        list(Source::Services, &["/api/v1/services"], ""),
-        list(Source::Policies, &[&format!("{own}/traffichealthpolicies")], ""),
-        list(
-            Source::ClusterPolicy,
-            &[&format!("{own}/clustertraffichealthpolicies")],
-            "",
-        ),
-        list(Source::DaemonSets, &["/apis/apps/v1/daemonsets"], ""),
-        list(
-            Source::Deployments,
-            &["/apis/apps/v1/namespaces/kube-system/deployments"],
-            "",
-        ),
-        list(Source::Namespaces, &["/api/v1/namespaces"], ""),
-        list(
-            Source::CiliumNodeConfigs,
-            &[
-                "/apis/cilium.io/v2/ciliumnodeconfigs",
-                "/apis/cilium.io/v2alpha1/ciliumnodeconfigs",
-            ],
-            "",
-        ),
-        List {
-            whole: false,
-            ..list(Source::Webhooks, &[&validating], "ValidatingWebhookConfiguration")
-        },
-        List {
-            whole: false,
-            ..list(Source::Webhooks, &[&mutating], "MutatingWebhookConfiguration")
-        },
-    ]
+    let lines = RESOURCES.iter().filter(|resource| resource.whole);
+    lines.map(|resource| list(resource, "")).collect()
 }
 
 /// Lists and objects that the core asks for.
 pub(super) fn wanted(wants: &Wants) -> Vec<List> {
-    let maps = wants.config_maps.iter().map(|(namespace, name)| List {
-        single: true,
-        whole: false,
-        ..list(
-            Source::ConfigMaps,
-            &[&format!("/api/v1/namespaces/{namespace}/configmaps/{name}")],
-            "",
-        )
+    let of = |source, namespace: &str| Resource::wanted(source).map(|resource| list(resource, namespace));
+    let maps = wants.config_maps.iter().filter_map(|(namespace, name)| {
+        let mut list = of(Source::ConfigMaps, namespace)?;
+        for path in &mut list.paths {
+            path.push('/');
+            path.push_str(name);
+        }
+        Some(List { single: true, ..list })
     });
-    let pods = wants.pods.iter().map(|(namespace, selector)| List {
-        selector: selector.clone(),
-        whole: false,
-        ..list(
-            Source::Pods,
-            &[&format!("/api/v1/namespaces/{namespace}/pods")],
-            "",
-        )
+    let pods = wants.pods.iter().filter_map(|(namespace, selector)| {
+        Some(List {
+            selector: selector.clone(),
+            ..of(Source::Pods, namespace)?
+        })
     });
     maps.chain(pods).collect()
 }
@@ -246,20 +205,6 @@ impl List {
             error => format!("{verb} {}: {error}", self.source),
         }
     }
-}
-
-/// Percent-encodes a query value: everything but what RFC 3986 calls unreserved.
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push('%');
-            out.extend([byte >> 4, byte & 15].map(|half| char::from(b"0123456789ABCDEF"[usize::from(half)])));
-        }
-    }
-    out
 }
 
 /// The token of the next page; empty at the end.

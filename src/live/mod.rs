@@ -41,6 +41,21 @@ const PARALLEL: usize = 4;
 
 /// A client for the cluster that the options name.
 pub async fn client(options: &Options) -> Result<Client> {
+    let mut config = config(options).await?;
+    config.read_timeout = Some(list::READ_TIMEOUT);
+    build(config)
+}
+
+/// A client for watches: how long a response may be silent is for its reader to say.
+pub(crate) async fn watching_client(options: &Options) -> Result<Client> {
+    build(config(options).await?)
+}
+
+fn build(config: Config) -> Result<Client> {
+    Client::try_from(config).context("cannot build a client from the kubeconfig")
+}
+
+async fn config(options: &Options) -> Result<Config> {
     let named = KubeConfigOptions {
         context: options.context.clone(),
         cluster: options.cluster.clone(),
@@ -64,8 +79,7 @@ pub async fn client(options: &Options) -> Result<Client> {
     };
     // Retries are ours: kube's own repeat a request 15 times without a word.
     config.default_retry = false;
-    config.read_timeout = Some(list::READ_TIMEOUT);
-    Client::try_from(config).context("cannot build a client from the kubeconfig")
+    Ok(config)
 }
 
 /// Reads the cluster into a core. An error means that it could not be reached at all.

@@ -151,7 +151,8 @@ impl Backends {
         let full = self.flipping >= FLIPPING;
         let flips = self.flips.entry(service).or_default();
         if let Some(held) = flips.get_mut(&new.address) {
-            if held.ready != new.ready {
+            // What no window holds any more is forgotten, whether or not somebody has cleaned up.
+            if held.ready != new.ready || held.times.count(now, FLAP_WINDOW) == 0 {
                 held.ready = new.ready;
                 held.times.push(now);
             }

@@ -51,7 +51,7 @@ pub struct Storm {
     pub short: u32,
     /// All other ends of lives.
     pub long: u32,
-    /// The Service with the most young endpoints, and how many.
+    /// The Service that more than half of the young endpoints are of, and how many.
     pub top: Option<(Key, u32)>,
     /// Minutes of the baseline.
     pub minutes: usize,
@@ -82,6 +82,8 @@ pub struct Churn {
     /// The 95th percentile of the baseline.
     usual: u32,
     storm: Option<Storm>,
+    /// A moment that is to be looked at when it has passed.
+    open: Option<Mono>,
 }
 
 impl Churn {
@@ -104,7 +106,7 @@ impl Churn {
         } else {
             self.overflow = Some(now);
         }
-        self.look(now);
+        self.note(now);
     }
 
     /// An endpoint went.
@@ -120,11 +122,14 @@ impl Churn {
                 bucket.long = bucket.long.saturating_add(1);
             }
         }
-        self.look(now);
+        self.note(now);
     }
 
     /// Lets time pass: whoever is no longer young is forgotten, and minutes that ended join the baseline.
     pub(crate) fn tick(&mut self, now: Mono) {
+        if let Some(open) = self.open.take_if(|open| *open < now) {
+            self.look(open);
+        }
         while let Some((born, service, address)) = self.queue.front().copied()
             && now.since(born) >= SHORT
         {
@@ -177,16 +182,31 @@ impl Churn {
         self.usual = sorted.get(rank).copied().unwrap_or(0);
     }
 
-    /// Looks whether this is a storm.
+    /// Endpoints that came within the last minute.
+    fn minute_born(&self) -> u32 {
+        let minute = self.buckets.iter().rev().take(MINUTE_BUCKETS);
+        minute.map(|one| one.born).sum()
+    }
+
+    /// Remembers to look at this moment once it has passed: what comes first in it must not matter.
+    fn note(&mut self, now: Mono) {
+        let born = self.minute_born();
+        if born >= FLOOR && born > self.usual.saturating_mul(STORM_FACTOR) {
+            self.open = Some(now);
+        }
+    }
+
+    /// When there is something to look at.
+    pub(crate) fn due(&self) -> Option<Mono> {
+        self.open.map(|at| at.plus(1))
+    }
+
+    /// Looks whether there was a storm at a moment that has passed.
     fn look(&mut self, now: Mono) {
         if self.storm.is_some_and(|storm| now >= storm.until()) {
             self.storm = None;
         }
-        let minute = self.buckets.iter().rev().take(MINUTE_BUCKETS);
-        let born: u32 = minute.map(|one| one.born).sum();
-        if born < FLOOR || born <= self.usual.saturating_mul(STORM_FACTOR) {
-            return;
-        }
+        let born = self.minute_born();
         let sum = |of: fn(&Bucket) -> u32| self.buckets.iter().map(of).sum::<u32>();
         let (short, long) = (sum(|one| one.short), sum(|one| one.long));
         // More than half of the lives were short: so is the median.
@@ -210,7 +230,7 @@ impl Churn {
         }
     }
 
-    /// The Service with the most young endpoints.
+    /// The Service that more than half of the young endpoints are of: there is one at most.
     fn top(&self) -> Option<(Key, u32)> {
         let mut counts: HashMap<Key, u32> = HashMap::new();
         for (_, service, _) in &self.queue {
@@ -218,7 +238,7 @@ impl Churn {
         }
         counts
             .into_iter()
-            .max_by_key(|(service, count)| (*count, std::cmp::Reverse(*service)))
+            .find(|(_, count)| *count as usize * 2 > self.queue.len())
     }
 
     /// The storm that there is or was a moment ago.

@@ -91,18 +91,17 @@ impl Events {
             at: now,
         };
         if let Some(seen) = self.seen.get_mut(&event.id) {
-            let before = std::mem::replace(seen, told);
-            if before.uid != event.uid {
-                return event.total;
+            if seen.uid != event.uid || now.since(seen.at) > SEEN_FOR {
+                *seen = told;
+                return 1;
             }
-            seen.total = seen.total.max(before.total);
-            let news = event.total.saturating_sub(before.total);
+            let news = event.total.saturating_sub(seen.total);
+            if news == 0 {
+                return 0;
+            }
+            let before = std::mem::replace(seen, told).at;
             // A sum over a long time tells nothing of the window but that it happened now.
-            return if now.since(before.at) > EVICT_WINDOW {
-                news.min(1)
-            } else {
-                news
-            };
+            return if now.since(before) > EVICT_WINDOW { 1 } else { news };
         }
         if self.order.len() >= SEEN {
             self.forget(now);
@@ -113,7 +112,7 @@ impl Events {
         1
     }
 
-    /// Forgets the event that was told least recently, or nearly so.
+    /// Forgets the event that has not changed for longest, or nearly so.
     fn forget(&mut self, now: Mono) {
         if let Some((_, id)) = self.order.pop_front() {
             match self.seen.get(&id) {

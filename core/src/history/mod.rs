@@ -135,22 +135,33 @@ impl History {
         }
     }
 
-    /// Lets time pass: forgets what no window holds any more, and says whether some span of history was reached.
-    pub(crate) fn tick(&mut self, now: Mono) -> bool {
+    /// Lets time pass: forgets what no window holds any more, and says whether some span of history was reached and
+    /// whether there is something to tell.
+    pub(crate) fn tick(&mut self, now: Mono) -> (bool, bool) {
         if !self.live {
-            return false;
+            return (false, false);
         }
+        let storm = |history: &Self| history.backends.churn.storm(now).map(|storm| storm.minutes);
+        let before = storm(self);
         self.now = self.now.max(now);
         self.backends.tick(now);
         self.nodes.tick(now);
         self.events.tick(now);
-        let reached = self.next_span().is_some_and(|at| at <= now);
+        let reached = self.reached().is_some_and(|at| at <= now);
         self.judged = self.judged.max(now);
-        reached
+        (reached, storm(self) != before)
+    }
+
+    /// When time alone may bring something to tell.
+    pub(crate) fn due(&self) -> Option<Mono> {
+        [self.reached(), self.backends.churn.due()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// When the next span of history is reached.
-    pub(crate) fn next_span(&self) -> Option<Mono> {
+    fn reached(&self) -> Option<Mono> {
         KEPT.into_iter()
             .filter_map(|source| self.watch(source)?.complete)
             .flat_map(|since| SPANS.map(|span| since.plus(span)))

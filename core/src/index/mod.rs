@@ -1,5 +1,6 @@
 //! The index: one typed table per kind. A row is what one source said; joins are computed when judged, never stored.
 
+mod sockets;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -83,6 +84,8 @@ pub struct Index {
     pub(crate) policies: Table<Arc<Policy>>,
     /// The policy of the platform.
     pub(crate) cluster_policy: Option<Arc<ClusterPolicy>>,
+    /// Whether a list that has begun since may leave it out.
+    pub(crate) cluster_policy_unnamed: bool,
     /// `/configz` bodies by node name; the empty name when the node is not known.
     pub(crate) configz: BTreeMap<Name, Arc<str>>,
     /// Objects that were not understood.
@@ -100,6 +103,11 @@ impl Index {
     /// Says how fresh a source is; returns whether that is news.
     pub(crate) fn set_fresh(&mut self, source: Source, fresh: Fresh) -> bool {
         self.fresh.insert(source, fresh.clone()) != Some(fresh)
+    }
+
+    /// The platform's policy, if there is one.
+    pub fn cluster_policy(&self) -> Option<&ClusterPolicy> {
+        self.cluster_policy.as_deref()
     }
 
     /// The gap that a source leaves, if any.
@@ -182,6 +190,32 @@ impl Index {
                 crate::sources::selects(selector, &service.labels, &self.names)
             }
         }
+    }
+
+    /// How many rows a source has filled.
+    pub fn rows(&self, source: Source) -> usize {
+        match source {
+            Source::Services => self.services.len(),
+            Source::EndpointSlices => self.slices.len(),
+            Source::Nodes => self.nodes.len(),
+            Source::Namespaces => self.namespaces.len(),
+            Source::Pods => self.pods.len(),
+            Source::DaemonSets => self.daemon_sets.len(),
+            Source::Deployments => self.deployments.len(),
+            Source::ConfigMaps => self.config_maps.len(),
+            Source::CiliumNodeConfigs => self.node_configs.len(),
+            Source::Webhooks => self.webhooks.len(),
+            Source::Policies => self.policies.len(),
+            Source::ClusterPolicy => usize::from(self.cluster_policy.is_some()),
+            Source::Configz => self.configz.len(),
+            // Counted, and not kept.
+            Source::Events => 0,
+        }
+    }
+
+    /// Objects that were seen but not understood.
+    pub fn opaque_objects(&self) -> impl Iterator<Item = (Source, Key, &Opaque)> {
+        self.opaque.iter().map(|(at, opaque)| (at.0, at.1, opaque))
     }
 
     /// `namespace/name`, or the name alone for what has no namespace.

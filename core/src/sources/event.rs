@@ -166,8 +166,8 @@ fn show(pod: &Reference<'_>) -> String {
 
 /// At most so many bytes of a text.
 fn cut(text: &str, most: usize) -> &str {
-    let ends = (0..=most.min(text.len())).rev();
-    ends.filter_map(|end| text.get(..end)).next().unwrap_or_default()
+    let mut ends = (0..=most.min(text.len())).rev();
+    ends.find_map(|end| text.get(..end)).unwrap_or_default()
 }
 
 /// The workload's name in a Pod's name: without the five letters of `generateName`, the hash of a `ReplicaSet` and the
