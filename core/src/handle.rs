@@ -38,6 +38,9 @@ pub enum Input<'a> {
     ClusterPolicy(Option<Arc<ClusterPolicy>>),
     /// What kube-proxy's `/configz` said on a node; the name is empty when nobody said which.
     Configz(&'a str, &'a str),
+    /// A `KubeProxyConfiguration` outside of any object, as `kubeadm` and installers take it: where it was read, and
+    /// its YAML or JSON text. It counts where no process and no `ConfigMap` tells more.
+    ProxyDocument(&'a str, &'a str),
 }
 
 impl Core {
@@ -90,6 +93,10 @@ impl Core {
                 self.index.configz.insert(node, body.into());
                 self.fresh(Source::Configz, Fresh::Complete);
                 self.touch(Reads::of(&[Source::Configz]));
+            }
+            Input::ProxyDocument(place, text) => {
+                self.index.proxy_documents.insert(place.into(), text.into());
+                self.touch(Reads::of(&[Source::ConfigMaps]));
             }
         }
         Ok(())

@@ -408,6 +408,10 @@ fn apply(core: &mut Core, world: &mut World, step: &Step) {
         }
         Step::Health(source, health) => {
             let _ = match health {
+                // What was silent may be heard of again instead of being listed anew.
+                Health::Complete if world.health.get(&source) == Some(&Health::Silent) => {
+                    core.handle(now(), Input::Alive(source))
+                }
                 Health::Complete => return apply(core, world, &Step::Relist(source, 0, false, true)),
                 Health::Silent => core.handle(now(), Input::Silent(source)),
                 Health::Lost => core.handle(now(), Input::Lost(source, "cut off")),

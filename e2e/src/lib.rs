@@ -18,9 +18,11 @@ pub mod load;
 mod options;
 mod ports;
 pub mod process;
+mod proxy;
 
 pub use client::client_of;
 pub use control_plane::ControlPlane;
 pub use folder::KEEP_ENV;
 pub use go_module::{cilium_crds, kubernetes_version};
 pub use options::Options;
+pub use proxy::Proxy;

@@ -12,6 +12,8 @@ mod explain;
 mod input;
 mod path;
 mod run;
+mod status;
+mod uninstall;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -41,6 +43,10 @@ enum Command {
     Checks(checks::Arguments),
     /// Run the operator: watch, judge on change, tell
     Run(run::Arguments),
+    /// Show how policies stand, and whether the operator that says so is alive
+    Status(status::Arguments),
+    /// Take everything of evenkeel out of a cluster
+    Uninstall(uninstall::Arguments),
     /// Print the definitions of evenkeel's kinds, for `kubectl apply`
     Crd(crd::Arguments),
     /// Print completions for a shell
@@ -77,6 +83,8 @@ pub fn main() -> ExitCode {
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Checks(arguments) => checks::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
+        Command::Uninstall(arguments) => uninstall::run(&arguments),
         Command::Crd(arguments) => crd::run(&arguments),
         Command::Completions(arguments) => completions::run::<Arguments>(&arguments),
     };

@@ -91,12 +91,12 @@ impl<'a> Feed<'a> {
 
     fn file(&mut self, path: &Path) {
         let name = find::name(path);
-        let text = match find::bytes(path, self.options.max_file_size).and_then(decode::text) {
-            Ok(text) => text,
+        let bytes = match find::bytes(path, self.options.max_file_size).and_then(decode::utf8) {
+            Ok(bytes) => bytes,
             Err(why) => return self.problem(name, why),
         };
         let mut any = false;
-        documents(&text, &mut |document| {
+        documents(&bytes, &mut |document| {
             any = true;
             self.document(path, &name, document);
         });
@@ -151,6 +151,14 @@ impl<'a> Feed<'a> {
             (Err(why), _) | (_, Err(why)) => self.problem(place.text.clone(), why),
             (Ok(_), Ok(kind)) if kind.is_empty() => {
                 self.problem(place.text.clone(), "kind: missing or empty");
+            }
+            (Ok(_), Ok(kind)) if kind == "Status" && fields.get("status") == Some(&"Failure".into()) => {
+                let said = fields
+                    .get("message")
+                    .and_then(Value::as_str)
+                    .unwrap_or("no reason");
+                let why = format!("is no object but an error of the API server: {said}");
+                self.problem(place.text.clone(), why);
             }
             (Ok(version), Ok(kind)) => match kind.strip_suffix("List") {
                 Some(item) if fields.contains_key("items") => self.list(fields, place, &version, item),
@@ -216,6 +224,9 @@ impl<'a> Feed<'a> {
             self.home(&mut fields);
         }
         let at = format!("{} ({})", place.text, show(kind, &fields));
+        if let Some(why) = unrendered(&fields).filter(|_| route != Route::Ignored) {
+            return self.problem(at, why);
+        }
         match route {
             Route::Object(source, _) => {
                 self.see(source);
@@ -226,9 +237,14 @@ impl<'a> Feed<'a> {
                 self.report.objects += 1;
                 self.policy(&Value::Object(fields), &at);
             }
-            Route::ProxyConfiguration => self.report.notes.push(format!(
-                "{at} is kube-proxy's configuration by itself, and which nodes use it is not known: give the ConfigMap that holds it"
-            )),
+            Route::ProxyConfiguration => {
+                self.report.objects += 1;
+                self.report.notes.push(format!(
+                    "{at} is kube-proxy's configuration by itself, and which nodes use it is not known: it counts where no process and no ConfigMap of kube-proxy is given"
+                ));
+                let text = Value::Object(fields).to_string();
+                self.tell(Input::ProxyDocument(&place.text, &text));
+            }
             Route::Ignored => *self.report.ignored.entry(kind.to_owned()).or_default() += 1,
             Route::Wrong(why) => self.problem(at, why),
         }
@@ -304,6 +320,19 @@ impl<'a> Feed<'a> {
             reason: reason.into(),
         });
     }
+}
+
+/// Why an object cannot be meant as it stands: no name holds braces but that of a template.
+fn unrendered(fields: &Map<String, Value>) -> Option<String> {
+    let metadata = fields.get("metadata")?;
+    ["name", "namespace"].iter().find_map(|key| {
+        let text = metadata.get(key)?.as_str()?;
+        text.contains("{{").then(|| {
+            format!(
+                "metadata.{key}: `{text}` is left of a template; render it first, as with `helm template`"
+            )
+        })
+    })
 }
 
 /// `Service shop/checkout`, as far as the object says.

@@ -47,8 +47,8 @@ pub(super) struct Keel {
     warm_by: Option<Instant>,
     /// Policies whose status must be compared with their standing.
     look_at: BTreeSet<Target>,
-    /// What the core wanted to be read when it was last asked.
-    wants: Option<Wants>,
+    /// Whether what the core wants to be read may have changed since it was last asked.
+    asks_again: bool,
     leading: bool,
 }
 
@@ -85,7 +85,7 @@ impl Keel {
             metrics,
             warm_by: Some(Instant::now() + WARM_UP),
             look_at: BTreeSet::new(),
-            wants: None,
+            asks_again: true,
             leading: false,
         }
     }
@@ -142,7 +142,7 @@ impl Keel {
     fn take(&mut self, event: Event) {
         let now = self.clock.now();
         let (core, desk, look_at) = (&mut self.core, &mut self.desk, &mut self.look_at);
-        self.intake.take(event, &mut |input| {
+        self.asks_again |= self.intake.take(event, &mut |input| {
             follow(desk, look_at, &input);
             // What the core refuses it also lists.
             let _ = core.handle(now, input);
@@ -166,16 +166,15 @@ impl Keel {
 
     /// Asks the core what it wants to be read, and starts and stops watches.
     fn want(&mut self) {
-        let wants = Wants::of(self.core.index());
-        if self.wants.as_ref() == Some(&wants) {
+        if !std::mem::take(&mut self.asks_again) {
             return;
         }
+        let wants = Wants::of(self.core.index());
         let (core, now) = (&mut self.core, self.clock.now());
         let change = self
             .intake
             .want(&wants, &mut |input| drop(core.handle(now, input)));
         self.watches.apply(change);
-        self.wants = Some(wants);
     }
 
     /// Whether everything has been read once. Until then nothing is judged and nobody is told anything: verdicts on

@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Serialize;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::metrics::Metrics;
 use crate::run::{Ask, Line};
@@ -114,7 +114,7 @@ impl Listeners {
 }
 
 impl Shared {
-    async fn ask<T>(&self, question: impl FnOnce(tokio::sync::oneshot::Sender<T>) -> Ask) -> Option<T> {
+    async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Option<T> {
         tokio::time::timeout(PATIENCE, self.line.ask(question))
             .await
             .ok()

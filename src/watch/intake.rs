@@ -19,6 +19,9 @@ use crate::api;
 /// Where inputs go: `Core::handle`, or a test's list.
 pub(super) type Sink<'a> = dyn FnMut(Input<'_>) + 'a;
 
+/// Source, namespace and name of an object, as the core names it.
+type Key = (Source, Box<str>, Box<str>);
+
 /// Which pumps to start and which to stop.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Change {
@@ -31,10 +34,11 @@ pub struct Change {
 /// What the loop knows of the pumps.
 #[derive(Debug, Default)]
 pub struct Intake {
+    wants: Option<Wants>,
     last: u32,
     targets: BTreeMap<Id, Held>,
     /// Which targets hold an object of a source that comes in parts, and since which of their lists.
-    holders: HashMap<(Source, Box<str>, Box<str>), Vec<(Id, u32)>>,
+    holders: HashMap<Key, Vec<(Id, u32)>>,
     told: HashMap<Source, Told>,
     /// Why some Pods are not watched at all.
     excess: Option<String>,
@@ -68,6 +72,10 @@ enum Told {
 impl Intake {
     /// Takes in what the core wants to know now; the sink is told what nobody watches any more.
     pub fn want(&mut self, wants: &Wants, sink: &mut Sink<'_>) -> Change {
+        if self.wants.as_ref() == Some(wants) {
+            return Change::default();
+        }
+        self.wants = Some(wants.clone());
         let mut wanted = Target::all(wants);
         self.excess = target::excess(&wanted);
         target::trim(&mut wanted);
@@ -107,12 +115,13 @@ impl Intake {
         Change { start, stop }
     }
 
-    /// Takes in a pump's word.
-    pub fn take(&mut self, event: Event, sink: &mut Sink<'_>) {
+    /// Takes in a pump's word. Returns whether what the core wants to know may have changed: then ask it, at the
+    /// latest before the next round, and call [`Self::want`].
+    pub fn take(&mut self, event: Event, sink: &mut Sink<'_>) -> bool {
         let id = event.target;
         let Some(held) = self.targets.get_mut(&id) else {
             // The last words of a pump that was stopped.
-            return;
+            return false;
         };
         let source = held.target.source;
         let shares = held.target.shares();
@@ -138,6 +147,8 @@ impl Intake {
             What::Alive => self.stand(id, Standing::Current, sink),
             What::Lost(why) => self.stand(id, Standing::Lost(why), sink),
         }
+        // What `Wants::of` looks at.
+        matches!(source, Source::Policies | Source::DaemonSets)
     }
 
     /// The policy objects that came since this was last asked, as they came: the core keeps what they ask for, their
@@ -201,7 +212,7 @@ impl Intake {
     }
 
     /// How the core names an object of a source that comes in parts.
-    fn key(&self, id: Id, source: Source, namespace: String, name: String) -> (Source, Box<str>, Box<str>) {
+    fn key(&self, id: Id, source: Source, namespace: String, name: String) -> Key {
         let kind = self.targets.get(&id).map_or("", |held| held.target.kind);
         // Two kinds of webhook configurations share a table, told apart by their kind in the namespace's place.
         let place = if kind.is_empty() || name.is_empty() {

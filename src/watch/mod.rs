@@ -5,28 +5,35 @@
 //!
 //! ```no_run
 //! # use evenkeel::watch::{Intake, Link, Watches};
-//! # use evenkeel_core::{Core, facts::Wants};
-//! # async fn run(link: Link) {
-//! let mut core = Core::default();
+//! # use evenkeel_core::{Core, facts::Wants, know::Now};
+//! # async fn run(link: Link, now: Now) {
+//! let mut core = Core::live(now);
 //! let (mut watches, mut events) = Watches::new(link);
 //! let mut intake = Intake::default();
 //! let change = intake.want(&Wants::of(core.index()), &mut |input| drop(core.handle(now, input)));
 //! watches.apply(change);
 //! while let Some(event) = events.recv().await {
-//!     intake.take(event, &mut |input| drop(core.handle(now, input)));
-//!     // After a chunk of events: a round, and `want` again.
+//!     if intake.take(event, &mut |input| drop(core.handle(now, input))) {
+//!         let change = intake.want(&Wants::of(core.index()), &mut |input| drop(core.handle(now, input)));
+//!         watches.apply(change);
+//!     }
+//!     // After a chunk of events: a round.
 //! }
 //! # }
 //! ```
 
+mod claim;
 mod intake;
 mod line;
 mod link;
 mod outlet;
+mod pace;
 mod pump;
 mod seen;
 mod server;
 mod target;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -43,6 +50,7 @@ pub use target::{Id, Target};
 
 pub use crate::resources::RIGHTS;
 
+use claim::Claim;
 use outlet::Outlet;
 use pump::Pump;
 use seen::Seen;
@@ -83,14 +91,8 @@ impl Watches {
         }
         for (id, target) in change.start {
             let seen = Seen::new(id, target.source, target.show());
-            let pump = Pump::new(
-                id,
-                target,
-                self.link.clone(),
-                self.outlet.clone(),
-                self.pages.clone(),
-                seen.clone(),
-            );
+            let claim = Claim::new(id, self.outlet.clone(), seen.clone());
+            let pump = Pump::new(target, self.link.clone(), self.pages.clone(), claim);
             let handle = self.tasks.spawn(pump.run());
             self.pumps.insert(id, (handle, seen));
         }

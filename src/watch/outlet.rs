@@ -25,6 +25,19 @@ pub struct Event {
     _room: Option<OwnedSemaphorePermit>,
 }
 
+#[cfg(test)]
+impl Event {
+    /// A pump's word that came through no channel.
+    pub(super) fn of(target: Id, what: What) -> Self {
+        Self {
+            target,
+            received: Instant::now(),
+            what,
+            _room: None,
+        }
+    }
+}
+
 /// What a pump learned.
 #[derive(Debug)]
 pub(super) enum What {

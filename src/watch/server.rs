@@ -41,6 +41,19 @@ pub(super) enum Fault {
     Broken(String),
 }
 
+impl Fault {
+    /// Whether a server refuses to stream a list: 422 where the feature is off, 400 where it is not known.
+    pub(super) const fn refuses_streams(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused {
+                code: 400 | 405 | 406 | 415 | 422,
+                ..
+            }
+        )
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -85,7 +85,7 @@ impl Target {
         let mut query = String::new();
         for (name, value) in [("labelSelector", &self.labels), ("fieldSelector", &self.fields)] {
             if !value.is_empty() {
-                query.push_str(&format!("&{name}={}", escape(value)));
+                query.extend(["&", name, "=", &escape(value)]);
             }
         }
         query

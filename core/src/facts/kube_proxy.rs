@@ -30,6 +30,8 @@ pub(super) enum Choice {
     K3s(Name),
     /// A ConfigMap alone: no process was seen.
     ConfigMap(Key),
+    /// A configuration file alone: neither a process nor a ConfigMap was seen.
+    Document,
     /// None runs there.
     Nothing,
     /// What would tell was not read.
@@ -41,6 +43,8 @@ pub(super) struct Installations<'a> {
     daemon_sets: Vec<(Key, &'a DaemonSet, &'a Container)>,
     pods: BTreeMap<Name, (Key, &'a Pod, &'a Container)>,
     config_map: Option<Key>,
+    /// Whether a configuration file was given by itself.
+    document: bool,
 }
 
 /// Whether this container is kube-proxy: by its image, its name, or a word of its command.
@@ -84,17 +88,23 @@ impl<'a> Installations<'a> {
             .filter(|(_, map)| document(map).is_some())
             .map(|(key, _)| key)
             .collect();
-        maps.sort_by_key(|key| index.show(*key));
+        // Others may quote a configuration: a bootstrap's input, a page of documentation. The usual places come first.
+        maps.sort_by_key(|key| {
+            let (namespace, name) = (index.names.text(key.namespace), index.names.text(key.name));
+            let usual = namespace == "kube-system" || namespace.contains("kube-proxy");
+            (!name.contains("kube-proxy"), !usual, index.show(*key))
+        });
         Self {
             daemon_sets,
             pods,
             config_map: maps.first().copied(),
+            document: !index.proxy_documents.is_empty(),
         }
     }
 
     /// Whether there is anything at all.
     pub(super) fn any(&self) -> bool {
-        !self.daemon_sets.is_empty() || !self.pods.is_empty() || self.config_map.is_some()
+        !self.daemon_sets.is_empty() || !self.pods.is_empty() || self.config_map.is_some() || self.document
     }
 
     /// The installation of a node; without a node, of any.
@@ -109,13 +119,20 @@ impl<'a> Installations<'a> {
             return Choice::Pod(*key);
         }
         let selects = |set: &DaemonSet| {
-            node.is_none_or(|node| {
+            let Some(node) = node else {
+                // A fleet that was not read is taken for Linux, and Windows has a DaemonSet of its own.
+                return !set.template.node_selector.iter().any(|(key, value)| {
+                    index.names.text(key).ends_with("kubernetes.io/os")
+                        && index.names.text(value) == "windows"
+                });
+            };
+            {
                 set.template.node_selector.iter().all(|(key, value)| {
                     // The operating system is a label of every node; a dump may have lost it.
                     node.labels.get(key).is_none_or(|held| held == value)
                         && (node.labels.get(key).is_some() || index.names.text(key) == "kubernetes.io/os")
                 })
-            })
+            }
         };
         if let Some((key, ..)) = self.daemon_sets.iter().find(|(_, set, _)| selects(set)) {
             return Choice::DaemonSet(*key);
@@ -130,6 +147,7 @@ impl<'a> Installations<'a> {
         }
         match self.config_map {
             Some(key) => Choice::ConfigMap(key),
+            None if self.document => Choice::Document,
             None => [Source::DaemonSets, Source::Pods, Source::ConfigMaps]
                 .into_iter()
                 .find(|source| index.gap(*source).is_some())
@@ -166,6 +184,7 @@ impl<'a> Installations<'a> {
             }
             Choice::K3s(args) => k3s(index, *args, os, version),
             Choice::ConfigMap(key) => Some(alone(index, *key, os, version)),
+            Choice::Document => Some(by_itself(index, os, version)),
             Choice::DaemonSet(key) => {
                 let (_, set, container) = self.daemon_sets.iter().find(|one| one.0 == *key)?;
                 Some(of_container(
@@ -195,8 +214,12 @@ impl<'a> Installations<'a> {
 impl Choice {
     /// What people should know of how it was found.
     pub(super) fn note(&self) -> Option<Arc<str>> {
-        matches!(self, Self::ConfigMap(_))
-            .then(|| "no kube-proxy process was seen: its ConfigMap is taken at its word".into())
+        let what = match self {
+            Self::ConfigMap(_) => "its ConfigMap is",
+            Self::Document => "a configuration file that some nodes may not use is",
+            _ => return None,
+        };
+        Some(format!("no kube-proxy process was seen: {what} taken at its word").into())
     }
 }
 
@@ -220,6 +243,28 @@ fn alone(index: &Index, key: Key, os: &str, version: Option<Version>) -> Known<S
         &ConfigSource::Document {
             text: &text,
             place: &place,
+            argv: &[],
+        },
+        os,
+        version,
+    )
+}
+
+/// The settings of a configuration file that lies in no object.
+fn by_itself(index: &Index, os: &str, version: Option<Version>) -> Known<Settings> {
+    let mut documents = index.proxy_documents.iter();
+    let Some((place, text)) = documents.next() else {
+        return Err(Gap::Opaque("no configuration of kube-proxy was given".into()));
+    };
+    if let Some((other, _)) = documents.find(|(_, other)| *other != text) {
+        return Err(Gap::Opaque(
+            format!("{place} and {other} configure kube-proxy differently, and which of them the nodes use is not known").into(),
+        ));
+    }
+    settings(
+        &ConfigSource::Document {
+            text,
+            place,
             argv: &[],
         },
         os,

@@ -88,6 +88,8 @@ pub struct Index {
     pub(crate) cluster_policy_unnamed: bool,
     /// `/configz` bodies by node name; the empty name when the node is not known.
     pub(crate) configz: BTreeMap<Name, Arc<str>>,
+    /// `KubeProxyConfiguration` documents outside of any object, by where they were read.
+    pub(crate) proxy_documents: BTreeMap<Arc<str>, Arc<str>>,
     /// Objects that were not understood.
     pub(crate) opaque: BTreeMap<(Source, Key), Opaque>,
     fresh: HashMap<Source, Fresh>,
