@@ -222,11 +222,7 @@ async fn reactions(operator: &Operator, client: &Client) -> Result<()> {
         after.buckets("evenkeel_reaction_seconds"),
     );
     ways.sort();
-    let at = |percent: usize| {
-        ways.get(ways.len() * percent / 100)
-            .copied()
-            .unwrap_or_default()
-    };
+    let at = |percent: usize| ways.get(ways.len() * percent / 100).copied().unwrap_or_default();
     println!(
         "reactions with {CHANGES} other changes a second: our own part P50 at most {:.2} ms, P99 at most {:.2} ms; \
          patch to status, as a client sees it, P50 {:.1} ms, P99 {:.1} ms",
