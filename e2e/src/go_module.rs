@@ -16,6 +16,12 @@ pub(crate) enum GoModule {
     ControlPlane,
     /// The simulator of kubelets.
     Kwok,
+    /// The kubelet and kubeadm.
+    Node,
+    /// Clusters in containers.
+    Kind,
+    /// The cluster's DNS.
+    CoreDns,
     /// Nothing to build, only files to read.
     Cilium,
 }
@@ -25,6 +31,9 @@ impl GoModule {
         match self {
             Self::ControlPlane => "controlplane",
             Self::Kwok => "kwok",
+            Self::Node => "node",
+            Self::Kind => "kind",
+            Self::CoreDns => "coredns",
             Self::Cilium => "cilium",
         }
     }
@@ -48,7 +57,7 @@ impl GoModule {
     /// Flags for the linker: no debug tables, and the version that a release has.
     pub(crate) fn linker_flags(self) -> Result<String> {
         let mut flags = "-s -w".to_owned();
-        if self == Self::ControlPlane {
+        if matches!(self, Self::ControlPlane | Self::Node) {
             let version = required_version(&self.go_mod()?, KUBERNETES)?;
             let mut parts = version.trim_start_matches('v').split('.');
             let (major, minor) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
@@ -119,6 +128,12 @@ mod tests {
             "tool (\n\tk8s.io/kubernetes/cmd/kubectl\n)\nrequire k8s.io/kubernetes v1.2.3 // indirect\n";
         assert_eq!(required_version(text, KUBERNETES).unwrap(), "v1.2.3");
         assert!(required_version(text, CILIUM).is_err());
+    }
+
+    #[test]
+    fn nodes_are_of_the_version_of_their_control_plane() {
+        let node = required_version(&GoModule::Node.go_mod().unwrap(), KUBERNETES);
+        assert_eq!(node.unwrap(), kubernetes_version().unwrap());
     }
 
     #[test]
