@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 const CILIUM: &str = "github.com/cilium/cilium";
+const KIND: &str = "sigs.k8s.io/kind";
 const KUBERNETES: &str = "k8s.io/kubernetes";
 
 /// One of the Go modules.
@@ -81,29 +82,39 @@ pub fn kubernetes_version() -> Result<String> {
     required_version(&GoModule::ControlPlane.go_mod()?, KUBERNETES)
 }
 
+/// The folder of kind's own node image, downloaded if need be.
+pub(crate) fn kind_base() -> Result<PathBuf> {
+    Ok(downloaded(GoModule::Kind, KIND)?.join("images/base"))
+}
+
 /// The folder of Cilium's own CRD files, downloaded if need be.
 ///
 /// They are installed from Go's module cache and never copied, so what the tests
 /// see is what Cilium ships.
 pub fn cilium_crds() -> Result<PathBuf> {
+    Ok(downloaded(GoModule::Cilium, CILIUM)?.join("pkg/k8s/apis/cilium.io/client/crds/v2"))
+}
+
+/// Where Go keeps the files of a required module, downloaded if need be.
+fn downloaded(by: GoModule, module: &str) -> Result<PathBuf> {
     let output = Command::new("go")
-        .args(["mod", "download", "-json", CILIUM])
-        .current_dir(GoModule::Cilium.dir())
+        .args(["mod", "download", "-json", module])
+        .current_dir(by.dir())
         .env("GOWORK", "off")
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
-        .context("starting the go command, which fetches Cilium's module")?;
+        .with_context(|| format!("starting the go command, which fetches {module}"))?;
     if !output.status.success() {
-        bail!("go mod download {CILIUM} ended with {}", output.status);
+        bail!("go mod download {module} ended with {}", output.status);
     }
     let answer: serde_json::Value =
         serde_json::from_slice(&output.stdout).context("reading the answer of go mod download")?;
-    let dir = answer
+    answer
         .get("Dir")
         .and_then(|dir| dir.as_str())
-        .context("go mod download names no folder")?;
-    Ok(Path::new(dir).join("pkg/k8s/apis/cilium.io/client/crds/v2"))
+        .map(PathBuf::from)
+        .context("go mod download names no folder")
 }
 
 /// The version a `go.mod` requires of a module.

@@ -16,6 +16,7 @@ mod credentials;
 mod folder;
 mod go_module;
 pub mod image;
+pub mod kind_bed;
 pub mod load;
 pub mod node_bed;
 mod options;

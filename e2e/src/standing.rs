@@ -1,5 +1,5 @@
-//! The one bed of this checkout that stands for people, so that it can be ended
-//! from another terminal.
+//! The beds of this checkout that stand for people, at most one of each sort, so
+//! that they can be ended from another terminal.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,14 +18,14 @@ const ENDED_WITHIN: Duration = Duration::from_secs(30);
 pub struct Mark(PathBuf);
 
 impl Mark {
-    /// Marks this process as the one that stands.
-    pub fn set() -> Result<Self> {
-        if let Some(pid) = standing()? {
+    /// Marks this process as the one of its sort (`nodes`, `kind`) that stands.
+    pub fn set(what: &str) -> Result<Self> {
+        if let Some(pid) = standing(what)? {
             bail!(
-                "nodes of this checkout run already (process {pid}); end them with: evenkeel-bed nodes down"
+                "{what} of this checkout runs already (process {pid}); end it with: evenkeel-bed {what} down"
             );
         }
-        let path = mark();
+        let path = mark(what);
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
         }
@@ -42,10 +42,10 @@ impl Drop for Mark {
     }
 }
 
-/// Asks the process that stands to end, and waits until it did.
-pub fn end() -> Result<()> {
-    let Some(pid) = standing()? else {
-        eprintln!("no nodes of this checkout run");
+/// Asks the process of a sort that stands to end, and waits until it did.
+pub fn end(what: &str) -> Result<()> {
+    let Some(pid) = standing(what)? else {
+        eprintln!("no {what} of this checkout runs");
         return Ok(());
     };
     let process = Pid::from_raw(pid).context("no process has this number")?;
@@ -63,12 +63,12 @@ pub fn end() -> Result<()> {
     Ok(())
 }
 
-fn mark() -> PathBuf {
-    target_dir().join("e2e").join("nodes.pid")
+fn mark(what: &str) -> PathBuf {
+    target_dir().join("e2e").join(format!("{what}.pid"))
 }
 
-fn standing() -> Result<Option<i32>> {
-    let path = mark();
+fn standing(what: &str) -> Result<Option<i32>> {
+    let path = mark(what);
     let text = match fs::read_to_string(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         text => text.with_context(|| format!("reading {}", path.display()))?,

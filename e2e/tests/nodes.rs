@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use evenkeel_e2e::binaries::{Binaries, Program};
-use evenkeel_e2e::image::Image;
+use evenkeel_e2e::image::{Image, OPERATOR, operator_archive};
 use evenkeel_e2e::node_bed::{Component, Detection, NodeBed, NodeOptions, POD_IMAGE, ProxyMode};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
@@ -266,6 +266,65 @@ async fn a_kustomization_installs_and_its_pod_uses_the_api_under_its_own_name() 
         }
     })
     .await;
+}
+
+/// Name resolution aside, everything that the static program needs of an image: TLS
+/// against a real server, its account's files, and nothing else.
+const AUDIT: &str = "
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: audit}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: audit}
+rules:
+- {apiGroups: ['*'], resources: ['*'], verbs: [get, list]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: audit}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: audit}
+subjects: [{kind: ServiceAccount, name: audit, namespace: default}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: audit}
+spec:
+  serviceAccountName: audit
+  restartPolicy: Never
+  containers:
+  - name: audit
+    image: IMAGE
+    imagePullPolicy: Never
+    args: [audit, --output=json]
+    securityContext:
+      runAsNonRoot: true
+      readOnlyRootFilesystem: true
+      allowPrivilegeEscalation: false
+      capabilities: {drop: [ALL]}
+      seccompProfile: {type: RuntimeDefault}
+";
+
+#[tokio::test]
+async fn the_operators_image_reads_the_cluster_from_a_pod() {
+    let archive = operator_archive().unwrap();
+    let mut bed = NodeBed::start(1).await.unwrap();
+    bed.import_image(&archive).unwrap();
+    bed.apply_yaml(&AUDIT.replace("IMAGE", OPERATOR)).await.unwrap();
+    let pods: Api<Pod> = Api::default_namespaced(bed.client().await.unwrap());
+    until("the audit ended", || async {
+        let status = pods.get("audit").await.map_err(|error| error.to_string())?.status;
+        match status.and_then(|status| status.phase).as_deref() {
+            Some("Succeeded" | "Failed") => Ok(()),
+            phase => Err(format!("{phase:?}")),
+        }
+    })
+    .await;
+    let log = bed.pod_log("default", "audit").await.unwrap();
+    let report: serde_json::Value =
+        serde_json::from_str(&log).unwrap_or_else(|error| panic!("{error}: {log}"));
+    assert!(report.is_object(), "{log}");
 }
 
 /// How many processes name the folder.

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
 use evenkeel_e2e::image::program::{Kind, Program};
-use evenkeel_e2e::image::{Image, sha256};
+use evenkeel_e2e::image::{Image, OPERATOR, sha256};
 
 /// An image larger than this is refused, in bytes: whoever installs during an
 /// incident waits for it.
@@ -47,7 +47,7 @@ struct Place {
     #[arg(long, default_value = "target/image")]
     out: PathBuf,
     /// Repository and tag of the image
-    #[arg(long, default_value = concat!("localhost/evenkeel:", env!("CARGO_PKG_VERSION")))]
+    #[arg(long, default_value = OPERATOR)]
     name: String,
 }
 

@@ -12,7 +12,7 @@ pub mod program;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -81,7 +81,7 @@ impl Image {
             let bytes = fs::read(source).with_context(|| format!("reading {}", source.display()))?;
             layer.program(target.trim_start_matches('/'), &bytes)?;
         }
-        let (text, digest) = self.archive(&layer.finish()?, epoch)?;
+        let (text, digest) = self.archive(layer.finish()?, epoch)?;
         if let Some(folder) = out.parent() {
             fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
         }
@@ -94,35 +94,37 @@ impl Image {
     }
 
     /// The whole archive around one layer, and the digest of its manifest.
-    fn archive(&self, layer: &[u8], epoch: u64) -> Result<(Vec<u8>, String)> {
-        let config = serde_json::to_vec(&self.config(&sha256(layer), epoch)?)?;
-        let manifest = serde_json::to_vec(&json!({
+    fn archive(&self, layer: Vec<u8>, epoch: u64) -> Result<(Vec<u8>, String)> {
+        let layer = Blob::new(layer);
+        let config = Blob::new(serde_json::to_vec(&self.config(&layer.hash, epoch)?)?);
+        let manifest = Blob::new(serde_json::to_vec(&json!({
             "schemaVersion": 2,
             "mediaType": MANIFEST,
-            "config": descriptor(CONFIG, &config),
-            "layers": [descriptor(LAYER, layer)],
-        }))?;
-        let mut listed = descriptor(MANIFEST, &manifest);
+            "config": config.descriptor(CONFIG),
+            "layers": [layer.descriptor(LAYER)],
+        }))?);
+        let mut listed = manifest.descriptor(MANIFEST);
         listed["annotations"] = json!({
             "io.containerd.image.name": self.name,
             "org.opencontainers.image.ref.name": self.name.rsplit(':').next(),
         });
         let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [listed]});
         let docker = json!([{
-            "Config": blob(&config),
+            "Config": config.path(),
             "RepoTags": [self.name],
-            "Layers": [blob(layer)],
+            "Layers": [layer.path()],
         }]);
+        let digest = format!("sha256:{}", manifest.hash);
         let mut archive = Archive::new(epoch);
-        let mut blobs = [config.as_slice(), layer, manifest.as_slice()];
-        blobs.sort_by_key(|bytes| sha256(bytes));
-        for bytes in blobs {
-            archive.file(&blob(bytes), bytes)?;
+        let mut blobs = [config, layer, manifest];
+        blobs.sort_by(|a, b| a.hash.cmp(&b.hash));
+        for blob in &blobs {
+            archive.file(&blob.path(), &blob.bytes)?;
         }
         archive.file("index.json", &serde_json::to_vec(&index)?)?;
         archive.file("manifest.json", &serde_json::to_vec(&docker)?)?;
         archive.file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
-        Ok((archive.finish()?, format!("sha256:{}", sha256(&manifest))))
+        Ok((archive.finish()?, digest))
     }
 
     fn config(&self, layer: &str, epoch: u64) -> Result<Value> {
@@ -138,6 +140,18 @@ impl Image {
     }
 }
 
+/// The image of the operator, by its default name.
+pub const OPERATOR: &str = concat!("localhost/evenkeel:", env!("CARGO_PKG_VERSION"));
+
+/// The file that `make image` writes.
+pub fn operator_archive() -> Result<PathBuf> {
+    let archive = crate::binaries::target_dir().join("image/evenkeel.tar");
+    if !archive.is_file() {
+        bail!("{} is not there; build it with: make image", archive.display());
+    }
+    Ok(archive)
+}
+
 /// SHA-256 in hexadecimal.
 pub fn sha256(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
@@ -150,12 +164,25 @@ pub fn sha256(bytes: &[u8]) -> String {
         })
 }
 
-fn descriptor(media_type: &str, bytes: &[u8]) -> Value {
-    json!({"mediaType": media_type, "digest": format!("sha256:{}", sha256(bytes)), "size": bytes.len()})
+/// Bytes that are known by their hash.
+struct Blob {
+    bytes: Vec<u8>,
+    hash: String,
 }
 
-fn blob(bytes: &[u8]) -> String {
-    format!("blobs/sha256/{}", sha256(bytes))
+impl Blob {
+    fn new(bytes: Vec<u8>) -> Self {
+        let hash = sha256(&bytes);
+        Self { bytes, hash }
+    }
+
+    fn path(&self) -> String {
+        format!("blobs/sha256/{}", self.hash)
+    }
+
+    fn descriptor(&self, media_type: &str) -> Value {
+        json!({"mediaType": media_type, "digest": format!("sha256:{}", self.hash), "size": self.bytes.len()})
+    }
 }
 
 /// The machine's architecture in Go's words, which image configurations use.
@@ -229,7 +256,7 @@ mod tests {
         );
         let entries = entries(&bytes);
         for (path, bytes) in entries.iter().filter(|(path, _)| path.starts_with("blobs/")) {
-            assert_eq!(*path, blob(bytes));
+            assert_eq!(*path, format!("blobs/sha256/{}", sha256(bytes)));
         }
         let parse = |path: &str| serde_json::from_slice::<Value>(&entries[path]).unwrap();
         let digest = |value: &Value| value.as_str().unwrap().replacen("sha256:", "blobs/sha256/", 1);

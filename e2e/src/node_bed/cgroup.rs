@@ -16,14 +16,14 @@ const EMPTY_WITHIN: Duration = Duration::from_secs(5);
 
 /// A group at the top of every hierarchy. Dropping it removes it with all below.
 #[derive(Debug)]
-pub(super) struct Cgroup {
+pub(crate) struct Cgroup {
     name: String,
 }
 
 impl Cgroup {
     /// Makes one for a node. Groups of processes that are gone are removed first:
     /// whoever is killed cannot clean up.
-    pub(super) fn new(node: &str) -> Result<Self> {
+    pub(crate) fn new(node: &str) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let hierarchies = hierarchies()?;
         sweep(&hierarchies);
@@ -40,7 +40,7 @@ impl Cgroup {
     }
 
     /// As kubelets name it: from the root of the hierarchies.
-    pub(super) fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         format!("/{}", self.name)
     }
 }

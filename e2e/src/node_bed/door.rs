@@ -19,7 +19,7 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
 /// An open door. Dropping it closes it to new connections.
 #[derive(Debug)]
-pub(super) struct Door {
+pub(crate) struct Door {
     port: u16,
     closed: Arc<AtomicBool>,
     keeper: Option<JoinHandle<()>>,
@@ -27,7 +27,7 @@ pub(super) struct Door {
 
 impl Door {
     /// Opens one on a free port of the loopback address.
-    pub(super) fn open(network: File, to: SocketAddr) -> Result<Self> {
+    pub(crate) fn open(network: File, to: SocketAddr) -> Result<Self> {
         // A socket stays in the network it was made in: this one outside, those of the keeper
         // inside.
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("listening on a free port")?;
@@ -49,7 +49,7 @@ impl Door {
     }
 
     /// The port on the loopback address.
-    pub(super) fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.port
     }
 }

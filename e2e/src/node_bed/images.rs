@@ -9,7 +9,7 @@ use crate::image::program::{Kind, Program};
 use crate::image::{Image, NON_ROOT};
 
 /// Holds the namespaces of a Pod.
-pub(super) const PAUSE_IMAGE: &str = "localhost/evenkeel-pause:e2e";
+pub(crate) const PAUSE_IMAGE: &str = "localhost/evenkeel-pause:e2e";
 
 /// An HTTP server whose readiness can be turned off; see the package `evenkeel-e2e-pod`.
 pub const POD_IMAGE: &str = "localhost/evenkeel-pod:e2e";

@@ -8,16 +8,16 @@
 //! lose its power. Pods find the API at its Service's address; this process finds
 //! it on the loopback address.
 
-mod cgroup;
-mod door;
+pub(crate) mod cgroup;
+pub(crate) mod door;
 mod hub;
 pub(crate) mod images;
 mod network;
 mod node;
 mod options;
 pub(crate) mod packages;
-mod settings;
-mod space;
+pub(crate) mod settings;
+pub(crate) mod space;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -308,7 +308,7 @@ impl NodeBed {
 }
 
 /// The `Ready` condition of a node: `True`, `False`, `Unknown`, or none yet.
-fn condition(node: &NodeObject) -> Option<&str> {
+pub(crate) fn condition(node: &NodeObject) -> Option<&str> {
     let conditions = node.status.as_ref()?.conditions.as_ref()?;
     let ready = conditions.iter().find(|condition| condition.type_ == "Ready")?;
     Some(ready.status.as_str())

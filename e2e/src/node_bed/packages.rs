@@ -28,7 +28,7 @@ const PLUGIN_PACKAGE: &str = "containernetworking-plugins";
 
 /// Makes sure that everything is there, installing it where that is possible, and
 /// returns the folder of the network plugins.
-pub(super) fn ensure() -> Result<PathBuf> {
+pub(crate) fn ensure() -> Result<PathBuf> {
     if !rustix::process::geteuid().is_root() {
         bail!(
             "real nodes need root: they are namespaces, mounts and control groups of this machine; \
@@ -40,6 +40,15 @@ pub(super) fn ensure() -> Result<PathBuf> {
         install(&missing)?;
     }
     plugins().context("the network plugins are still not there after installing them")
+}
+
+/// Makes sure of more programs, each with its package.
+pub(crate) fn ensure_programs(programs: &[(&str, &'static str)]) -> Result<()> {
+    let missing = absent(programs);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    install(&missing)
 }
 
 fn missing() -> Vec<&'static str> {

@@ -8,13 +8,13 @@ use super::network::{DNS_SERVICE, POD_RANGE};
 use super::options::{Detection, ProxyMode};
 
 /// Where containerd listens, inside the node.
-pub(super) const RUNTIME_SOCKET: &str = "/run/containerd/containerd.sock";
+pub(crate) const RUNTIME_SOCKET: &str = "/run/containerd/containerd.sock";
 
 /// containerd, in the second version of its format, which 1.6 to 2.x read.
 ///
 /// `restrict_oom_score_adj`: without the capability to lower a score (a container,
 /// a small virtual machine) every Pod would fail to start.
-pub(super) fn containerd(root: &Path, plugins: &Path, networks: &Path, pause_image: &str) -> String {
+pub(crate) fn containerd(root: &Path, plugins: &Path, networks: &Path, pause_image: &str) -> String {
     format!(
         r#"version = 2
 root = "{root}"
@@ -46,7 +46,7 @@ SystemdCgroup = false
 
 /// The network of Pods: a bridge, addresses from the node's range, no masquerade,
 /// as every node and the control plane have routes.
-pub(super) fn pod_network(pod_range: &str) -> Value {
+pub(crate) fn pod_network(pod_range: &str) -> Value {
     json!({
         "cniVersion": "0.4.0",
         "name": "pods",
@@ -65,17 +65,17 @@ pub(super) fn pod_network(pod_range: &str) -> Value {
 }
 
 /// What tells one kubelet from another.
-pub(super) struct Kubelet<'a> {
-    pub(super) address: String,
-    pub(super) cgroup: String,
-    pub(super) authority: &'a Path,
-    pub(super) resolv_conf: &'a Path,
-    pub(super) detection: Detection,
+pub(crate) struct Kubelet<'a> {
+    pub(crate) address: String,
+    pub(crate) cgroup: String,
+    pub(crate) authority: &'a Path,
+    pub(crate) resolv_conf: &'a Path,
+    pub(crate) detection: Detection,
 }
 
 /// A `KubeletConfiguration`. Limits that depend on the machine's disk are off: a
 /// full disk of a developer is no reason to evict.
-pub(super) fn kubelet(kubelet: &Kubelet<'_>) -> Value {
+pub(crate) fn kubelet(kubelet: &Kubelet<'_>) -> Value {
     json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -112,7 +112,7 @@ pub(super) fn kubelet(kubelet: &Kubelet<'_>) -> Value {
 
 /// A `KubeProxyConfiguration`. Bounds of connection tracking stay the kernel's:
 /// they are the machine's, and no network of ours may change them.
-pub(super) fn proxy(node: &str, kubeconfig: &Path, mode: ProxyMode, more: &Value) -> Value {
+pub(crate) fn proxy(node: &str, kubeconfig: &Path, mode: ProxyMode, more: &Value) -> Value {
     let mut config = json!({
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",

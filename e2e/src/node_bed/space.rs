@@ -16,7 +16,7 @@ const CHANGED_WITHIN: Duration = Duration::from_secs(10);
 
 /// What a space has of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Extent {
+pub(crate) enum Extent {
     /// Only a network: for programs that may see the machine's files and processes.
     Network,
     /// Everything a machine has, so that ending the first process ends it all, as
@@ -26,7 +26,7 @@ pub(super) enum Extent {
 
 /// A running set of namespaces. Dropping it ends every process inside.
 #[derive(Debug)]
-pub(super) struct Space {
+pub(crate) struct Space {
     extent: Extent,
     pid: u32,
     holder: Process,
@@ -34,7 +34,7 @@ pub(super) struct Space {
 
 impl Space {
     /// Makes one, held by the program `pod`, with its log in the folder.
-    pub(super) fn new(name: &str, extent: Extent, pod: &Path, folder: &Path) -> Result<Self> {
+    pub(crate) fn new(name: &str, extent: Extent, pod: &Path, folder: &Path) -> Result<Self> {
         let mut args: Vec<String> = match extent {
             Extent::Network => vec!["--net".into()],
             // Mounts must not reach the machine: where its root is shared, `private` cuts that
@@ -90,7 +90,7 @@ impl Space {
     }
 
     /// The first process, by the machine's own count.
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.pid
     }
 
@@ -104,7 +104,7 @@ impl Space {
     }
 
     /// A command that will run inside.
-    pub(super) fn command(&self, program: &str) -> Command {
+    pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
         command
             .args(self.entrance())
@@ -115,7 +115,7 @@ impl Space {
     }
 
     /// Runs a command inside to its end and returns what it printed.
-    pub(super) fn run(&self, program: &str, args: &[&str]) -> Result<String> {
+    pub(crate) fn run(&self, program: &str, args: &[&str]) -> Result<String> {
         let what = || format!("{program} {}", args.join(" "));
         let output = self
             .command(program)
@@ -134,7 +134,7 @@ impl Space {
     }
 
     /// Starts a program inside that ends with us, and when the process is killed.
-    pub(super) fn start(
+    pub(crate) fn start(
         &self,
         name: &str,
         program: &Path,
@@ -154,7 +154,7 @@ impl Space {
 
     /// Calls a function on a thread that is in this network, and returns what it
     /// returns. Sockets made there stay in this network.
-    pub(super) fn in_network<T, F>(&self, work: F) -> Result<T>
+    pub(crate) fn in_network<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static,
@@ -169,19 +169,19 @@ impl Space {
     }
 
     /// The network's own file, which keeps it alive as long as it is open.
-    pub(super) fn network(&self) -> Result<fs::File> {
+    pub(crate) fn network(&self) -> Result<fs::File> {
         let path = format!("/proc/{}/ns/net", self.pid);
         fs::File::open(&path).with_context(|| format!("opening {path}"))
     }
 
     /// Connects from inside.
-    pub(super) fn connect(&self, to: SocketAddr, within: Duration) -> Result<TcpStream> {
+    pub(crate) fn connect(&self, to: SocketAddr, within: Duration) -> Result<TcpStream> {
         self.in_network(move || TcpStream::connect_timeout(&to, within))?
             .with_context(|| format!("connecting to {to}"))
     }
 
     /// Ends every process inside, at once, and waits until the first one is gone.
-    pub(super) fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         self.holder.kill();
         let deadline = Instant::now() + CHANGED_WITHIN;
         let gone = |pid: u32| {
@@ -200,7 +200,7 @@ impl Drop for Space {
 }
 
 /// Moves the calling thread into a network.
-pub(super) fn enter(network: &fs::File) -> Result<()> {
+pub(crate) fn enter(network: &fs::File) -> Result<()> {
     use std::os::fd::AsFd as _;
     move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network))
         .context("entering a network namespace (needs root)")
