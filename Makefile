@@ -2,7 +2,7 @@
 # Go modules and crates. `make setup` names the system packages where a tool is missing. `make e2e` installs Debian's
 # container runtime where it is missing.
 CARGO ?= cargo
-.PHONY: demo test setup bed lint unit control-plane e2e image reproducible fuzz bench bless
+.PHONY: demo test setup bed lint unit control-plane e2e e2e-kind image reproducible fuzz bench bless
 
 demo: setup bed
 	$(CARGO) build --locked -p evenkeel -p evenkeel-e2e
@@ -35,6 +35,10 @@ e2e: image
 	@[ "$$(id -u)" = 0 ] || { echo "cannot run: real nodes are namespaces, mounts and control groups of this machine, which need root"; exit 1; }
 	$(CARGO) run --locked -q -p evenkeel-e2e --bin evenkeel-bed -- nodes build
 	$(CARGO) test --locked -p evenkeel-e2e --test nodes
+
+# On kind: with the container engine that answers, or else, as root, with Docker in namespaces of its own.
+e2e-kind:
+	$(CARGO) test --locked -p evenkeel-e2e --test kind
 
 # The static program and its image, as target/image/evenkeel and target/image/evenkeel.tar, without a container engine.
 image:

@@ -140,6 +140,11 @@ impl KindBed {
         run(self.engine.aim(&mut command), &format!("kind {}", args.join(" "))).map(drop)
     }
 
+    /// Its name in kind; nodes are called after it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The file with the administrator's kubeconfig, for processes of this machine.
     pub fn kubeconfig_path(&self) -> &Path {
         &self.kubeconfig

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::binaries::target_dir;
 use crate::image::program::{Kind, Program};
-use crate::image::{Image, NON_ROOT};
+use crate::image::{Image, NON_ROOT, Written};
 
 /// Holds the namespaces of a Pod.
 pub(crate) const PAUSE_IMAGE: &str = "localhost/evenkeel-pause:e2e";
@@ -30,19 +30,27 @@ pub(crate) fn pod_program() -> Result<PathBuf> {
 
 /// Writes the image files into a folder.
 pub(crate) fn write(pod: &Path, folder: &Path) -> Result<Vec<PathBuf>> {
-    let inside = format!("/{PROGRAM}");
     [(PAUSE_IMAGE, "pause"), (POD_IMAGE, "serve")]
         .into_iter()
         .map(|(name, action)| {
             let out = folder.join(format!("{action}.tar"));
-            Image {
-                name: name.to_owned(),
-                entrypoint: vec![inside.clone(), action.to_owned()],
-                user: NON_ROOT.to_owned(),
-                files: vec![(pod.to_owned(), inside.clone())],
-            }
-            .write(&out)?;
+            image(pod, name, action).write(&out)?;
             Ok(out)
         })
         .collect()
+}
+
+/// Writes the image [`POD_IMAGE`], for clusters that do not have it from the start.
+pub fn write_pod_image(out: &Path) -> Result<Written> {
+    image(&pod_program()?, POD_IMAGE, "serve").write(out)
+}
+
+fn image(pod: &Path, name: &str, action: &str) -> Image {
+    let inside = format!("/{PROGRAM}");
+    Image {
+        name: name.to_owned(),
+        entrypoint: vec![inside.clone(), action.to_owned()],
+        user: NON_ROOT.to_owned(),
+        files: vec![(pod.to_owned(), inside)],
+    }
 }

@@ -42,7 +42,7 @@ use crate::process::Process;
 use door::Door;
 pub use hub::Component;
 use hub::Hub;
-pub use images::POD_IMAGE;
+pub use images::{POD_IMAGE, write_pod_image};
 pub use node::Node;
 use node::Supplies;
 pub use options::{Detection, NodeOptions, ProxyMode};
