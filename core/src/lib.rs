@@ -17,22 +17,32 @@ pub mod names;
 pub mod paths;
 pub mod policy;
 pub mod sources;
+pub mod standing;
 
 pub use engine::{Tally, has_data_plane};
 pub use handle::Input;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use engine::{Dirt, Engine};
 use findings::{FindingList, Summary};
 use index::Index;
-use judge::Subject;
-use know::{Mono, Now, Reads};
+use judge::{Severity, Subject};
+use know::{Mono, Now};
+use names::Key;
+use standing::Standings;
 
 /// The whole program without IO.
 #[derive(Debug)]
 pub struct Core {
     index: Index,
     engine: Engine,
+    standings: Standings,
     dirt: Dirt,
+    /// When exceptions end, in seconds of wall time, sorted, and of which policy, as of the last round.
+    ends: Vec<(i64, Key)>,
+    /// The second of wall time of the last round.
+    judged: i64,
 }
 
 impl Default for Core {
@@ -40,10 +50,13 @@ impl Default for Core {
         Self {
             index: Index::default(),
             engine: Engine::default(),
+            standings: Standings::default(),
             dirt: Dirt {
                 all: true,
                 ..Dirt::default()
             },
+            ends: Vec::new(),
+            judged: i64::MIN,
         }
     }
 }
@@ -53,29 +66,71 @@ impl Default for Core {
 pub struct Round {
     /// Checks and subjects whose verdict changed.
     pub transitions: Vec<(usize, Subject)>,
+    /// Teams' policies whose [`standing`] may have changed, by namespace and name; the empty key is the platform's.
+    /// Names are those of [`Core::index`].
+    pub standings: BTreeSet<Key>,
 }
 
 impl Core {
     /// Judges what is dirty or due.
     pub fn round(&mut self, now: Now) -> Round {
         let dirt = std::mem::take(&mut self.dirt);
+        let mut standings = self.exceptions(now, &dirt);
+        standings.extend(dirt.policies.iter().copied());
+        // What a policy needs to be observed at all may have become fresh or stale without any verdict changing.
+        if dirt.all {
+            standings.extend(self.index.policies.iter().map(|(key, _)| key));
+            standings.insert(Key::default());
+        }
+        if dirt.platform() {
+            standings.insert(Key::default());
+        }
+        let transitions = self.engine.round(now, &self.index, dirt);
+        standings.extend(self.standings.follow(&self.engine, &transitions));
+        standings.extend(self.engine.take_recounted());
         Round {
-            transitions: self.engine.round(now, &self.index, &dirt),
+            transitions,
+            standings,
         }
     }
 
-    /// When time alone may change a verdict, in monotonic time; `None` when only an input can.
-    pub fn deadline(&self, now: Now) -> Option<Mono> {
-        let ends = self
-            .index
-            .policies
+    /// Brings the ends of exceptions up to date; returns the policies that stand otherwise for it.
+    fn exceptions(&mut self, now: Now, dirt: &Dirt) -> BTreeSet<Key> {
+        let since = self.judged;
+        self.judged = now.wall.0;
+        let ended = |end: i64| since < end && end <= now.wall.0;
+        let mut standings: BTreeSet<Key> = self
+            .ends
             .iter()
-            .flat_map(|(_, policy)| policy.exceptions.iter().map(|one| one.expires_at.0));
+            .filter(|(end, _)| ended(*end))
+            .map(|(_, key)| *key)
+            .collect();
+        if dirt.moves_exceptions() {
+            let days = self.index.max_exception_days();
+            let policies = self.index.policies.iter();
+            // One that is counted from now moves on with time: it ends by its own word.
+            let ends = policies.flat_map(|(key, policy)| {
+                let exceptions = policy.exceptions.iter();
+                exceptions.map(move |one| (one.ends_at(days, one.expires_at).0, key))
+            });
+            self.ends = ends.collect();
+            self.ends.sort_unstable();
+            if dirt.platform() {
+                standings.extend(self.ends.iter().map(|(_, key)| *key));
+            }
+        }
+        standings
+    }
+
+    /// When time alone may change what there is to tell, in monotonic time, as of the last round; `None` when only an
+    /// input can.
+    pub fn deadline(&self, now: Now) -> Option<Mono> {
+        let ended = self.ends.partition_point(|(end, _)| *end <= now.wall.0);
         let next = self
             .engine
             .again()
             .into_iter()
-            .chain(ends.filter(|end| *end > now.wall.0))
+            .chain(self.ends.get(ended).map(|(end, _)| *end))
             .min()?;
         Some(Mono(
             now.mono.0 + u64::try_from(next - now.wall.0).unwrap_or(0) * 1000,
@@ -84,13 +139,23 @@ impl Core {
 
     /// Everything there is to tell, as of the last round.
     pub fn findings(&self, now: Now) -> FindingList {
-        let mut findings: Vec<_> = self
-            .engine
-            .bad()
-            .filter_map(|(check, subject, held)| findings::tell(&self.index, now.wall, check, subject, held))
-            .collect();
+        self.list(now, false)
+    }
+
+    /// The same with since when each verdict holds: for a core that has judged for a while.
+    pub fn findings_since(&self, now: Now) -> FindingList {
+        self.list(now, true)
+    }
+
+    fn list(&self, now: Now, since: bool) -> FindingList {
+        let tell = |(check, subject, held): (_, _, &engine::Held)| {
+            let mut finding = findings::tell(&self.index, now.wall, check, subject, held)?;
+            finding.since = since.then_some(held.since.0);
+            Some(finding)
+        };
+        let mut findings: Vec<_> = self.engine.bad().filter_map(tell).collect();
         findings::sort(&mut findings);
-        let tally = self.engine.tally();
+        let tally = self.engine.ledger().total();
         let count = |verdict| findings.iter().filter(|one| one.verdict == verdict).count() as u32;
         let summary = Summary {
             met: tally.met,
@@ -108,6 +173,22 @@ impl Core {
         }
     }
 
+    /// How many findings there are, without their texts: by check, verdict, severity and whether somebody has
+    /// accepted them.
+    pub fn census(&self, now: Now) -> BTreeMap<(&'static str, &'static str, Severity, bool), u32> {
+        let mut census = BTreeMap::new();
+        for (check, subject, held) in self.engine.bad() {
+            let excepted = subject
+                .policy()
+                .is_some_and(|key| findings::exception(&self.index, now.wall, check, key).is_some());
+            let severity = findings::severity(check, &held.verdict);
+            *census
+                .entry((check.id, held.verdict.name(), severity, excepted))
+                .or_default() += 1;
+        }
+        census
+    }
+
     /// What is known of the cluster.
     pub const fn index(&self) -> &Index {
         &self.index
@@ -116,10 +197,5 @@ impl Core {
     /// What the nodes effectively do, as of the last round.
     pub const fn fleet(&self) -> &facts::Fleet {
         &self.engine.fleet
-    }
-
-    /// Marks everything that reads one of these sources for judging.
-    fn touch(&mut self, sources: Reads) {
-        self.dirt.sources = self.dirt.sources.with(sources);
     }
 }

@@ -59,10 +59,10 @@ fn policy(keepalive: Option<Beat>) -> Policy {
 /// The cluster of the incident, as kubeadm would have set it up.
 fn cluster(core: &mut Core, config: &str) {
     let mut put = |source, object: serde_json::Value| {
-        core.handle(Input::Begin(source)).unwrap();
-        core.handle(Input::Object(source, object.to_string().as_bytes()))
+        core.handle(NOW, Input::Begin(source)).unwrap();
+        core.handle(NOW, Input::Object(source, object.to_string().as_bytes()))
             .unwrap();
-        core.handle(Input::Synced(source)).unwrap();
+        core.handle(NOW, Input::Synced(source)).unwrap();
     };
     put(
         Source::Services,
@@ -96,9 +96,10 @@ const IPVS: &str = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProx
 
 fn audit(keepalive: Option<Beat>, prepare: impl FnOnce(&mut Core)) -> FindingList {
     let mut core = Core::default();
-    core.handle(Input::Synced(Source::Policies)).unwrap();
+    core.handle(NOW, Input::Synced(Source::Policies)).unwrap();
     cluster(&mut core, IPVS);
-    core.handle(Input::Policy(Arc::new(policy(keepalive)))).unwrap();
+    core.handle(NOW, Input::Policy(Arc::new(policy(keepalive))))
+        .unwrap();
     prepare(&mut core);
     core.round(NOW);
     core.findings(NOW)
@@ -149,7 +150,8 @@ fn an_undeclared_keepalive_is_a_risk_and_never_critical() {
 #[test]
 fn an_unreadable_config_map_is_unknown() {
     let list = audit(Some(Beat::Disabled), |core| {
-        core.handle(Input::Lost(Source::ConfigMaps, "forbidden")).unwrap();
+        core.handle(NOW, Input::Lost(Source::ConfigMaps, "forbidden"))
+            .unwrap();
     });
     let finding = path(&list).unwrap();
     assert_eq!(
@@ -162,15 +164,65 @@ fn an_unreadable_config_map_is_unknown() {
 #[test]
 fn the_finding_clears_when_the_keepalive_is_declared() {
     let mut core = Core::default();
-    core.handle(Input::Synced(Source::Policies)).unwrap();
+    core.handle(NOW, Input::Synced(Source::Policies)).unwrap();
     cluster(&mut core, IPVS);
-    core.handle(Input::Policy(Arc::new(policy(Some(Beat::Disabled)))))
+    core.handle(NOW, Input::Policy(Arc::new(policy(Some(Beat::Disabled)))))
         .unwrap();
     core.round(NOW);
     assert!(path(&core.findings(NOW)).is_some());
-    core.handle(Input::Policy(Arc::new(policy(Some(Beat::Enabled(Some(300)))))))
-        .unwrap();
+    core.handle(
+        NOW,
+        Input::Policy(Arc::new(policy(Some(Beat::Enabled(Some(300)))))),
+    )
+    .unwrap();
     let round = core.round(NOW);
     assert_eq!(round.transitions.len(), 1);
     assert_eq!(path(&core.findings(NOW)), None);
+}
+
+#[test]
+fn what_was_read_in_its_namespace_is_judged_and_the_rest_is_unknown() {
+    let list = audit(Some(Beat::Disabled), |core| {
+        for source in [Source::Services, Source::Policies] {
+            core.handle(NOW, Input::Within(source, &["shop"], "forbidden"))
+                .unwrap();
+        }
+    });
+    let paths: Vec<_> = list
+        .findings
+        .iter()
+        .filter(|one| one.check == "path-idle-budget")
+        .map(|one| {
+            (
+                one.verdict,
+                &*one.subject.namespace,
+                one.message.contains("forbidden"),
+            )
+        })
+        .collect();
+    assert_eq!(paths, [("Violated", "shop", false), ("Unknown", "", true)]);
+    let unreadable: Vec<_> = list
+        .unreadable
+        .iter()
+        .map(|one| (&*one.source, &*one.reason))
+        .collect();
+    assert_eq!(
+        unreadable,
+        [("services", "forbidden"), ("traffichealthpolicies", "forbidden")]
+    );
+}
+
+#[test]
+fn a_source_that_was_read_in_other_namespaces_alone_leaves_a_gap_in_this_one() {
+    let list = audit(Some(Beat::Disabled), |core| {
+        core.handle(NOW, Input::Within(Source::Policies, &["pay"], "forbidden"))
+            .unwrap();
+        core.handle(NOW, Input::Policy(Arc::new(policy(Some(Beat::Disabled)))))
+            .unwrap();
+    });
+    let finding = path(&list).unwrap();
+    assert_eq!(
+        (finding.verdict, &*finding.subject.namespace),
+        ("Unknown", "shop")
+    );
 }

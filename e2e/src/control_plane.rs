@@ -305,6 +305,11 @@ impl ControlPlane {
         &mut self.processes
     }
 
+    /// Waits until every API server answers, as after one was started again.
+    pub async fn ready(&mut self) -> Result<()> {
+        self.until_served(Instant::now() + READY_WITHIN).await
+    }
+
     /// The folder with logs and keys, if this control plane was started here.
     pub fn logs(&self) -> Option<&Path> {
         self.folder.as_ref().map(Folder::path)

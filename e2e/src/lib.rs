@@ -7,12 +7,14 @@
 //! [`ControlPlane`] when it needs one of a certain shape. What needs real kubelets
 //! starts a [`NodeBed`]; what needs an image of its own packs one with [`image`].
 
+pub mod account;
 pub mod apply;
 pub mod binaries;
 mod client;
 mod components;
 pub mod control_plane;
 mod credentials;
+pub mod demo;
 mod folder;
 mod go_module;
 pub mod image;
@@ -22,7 +24,9 @@ pub mod node_bed;
 mod options;
 mod ports;
 pub mod process;
+mod proxy;
 pub mod standing;
+pub mod under_test;
 
 pub use client::client_of;
 pub use control_plane::ControlPlane;
@@ -30,3 +34,4 @@ pub use folder::KEEP_ENV;
 pub use go_module::{cilium_crds, kubernetes_version};
 pub use node_bed::{NodeBed, NodeOptions};
 pub use options::Options;
+pub use proxy::Proxy;

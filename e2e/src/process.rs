@@ -20,34 +20,37 @@ pub struct Process {
     name: String,
     child: Child,
     log: PathBuf,
+    program: PathBuf,
+    args: Vec<String>,
+    folder: PathBuf,
 }
 
 impl Process {
     /// Starts `program`; both its outputs go to `<name>.log` in the folder.
     pub fn start(name: &str, program: &Path, args: &[String], folder: &Path) -> Result<Self> {
         let log = folder.join(format!("{name}.log"));
-        let output: File = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&log)
-            .with_context(|| format!("opening {}", log.display()))?;
-        let mut command = tied_to_us(program);
-        command
-            .args(args)
-            .current_dir(folder)
-            .stdin(Stdio::null())
-            .stderr(output.try_clone().context("sharing the log file")?)
-            .stdout(output)
-            // Programs must not follow the cluster of whoever runs the tests.
-            .env_remove("KUBECONFIG")
-            // A ctrl-c at the terminal is for us; we end the children in order.
-            .process_group(0);
-        let child = fork(command).with_context(|| format!("starting {name} ({})", program.display()))?;
         Ok(Self {
+            child: child(name, program, args, folder, &log)?,
             name: name.to_owned(),
-            child,
             log,
+            program: program.to_owned(),
+            args: args.to_vec(),
+            folder: folder.to_owned(),
         })
+    }
+
+    /// Ends it and starts it again as before.
+    pub fn restart(&mut self) -> Result<()> {
+        self.kill();
+        self.child = child(&self.name, &self.program, &self.args, &self.folder, &self.log)?;
+        Ok(())
+    }
+
+    /// What it was told to do: the value of an argument `--name=value`.
+    pub fn argument(&self, name: &str) -> Option<&str> {
+        self.args
+            .iter()
+            .find_map(|arg| arg.strip_prefix("--")?.strip_prefix(name)?.strip_prefix('='))
     }
 
     /// The name it was started under.
@@ -94,6 +97,26 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+fn child(name: &str, program: &Path, args: &[String], folder: &Path, log: &Path) -> Result<Child> {
+    let output: File = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(log)
+        .with_context(|| format!("opening {}", log.display()))?;
+    let mut command = tied_to_us(program);
+    command
+        .args(args)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stderr(output.try_clone().context("sharing the log file")?)
+        .stdout(output)
+        // Programs must not follow the cluster of whoever runs the tests.
+        .env_remove("KUBECONFIG")
+        // A ctrl-c at the terminal is for us; we end the children in order.
+        .process_group(0);
+    fork(command).with_context(|| format!("starting {name} ({})", program.display()))
 }
 
 /// A command that dies with the thread that starts it, where the system has the

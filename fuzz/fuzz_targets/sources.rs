@@ -36,17 +36,17 @@ static POLICY: LazyLock<Arc<Policy>> = LazyLock::new(|| {
 fuzz_target!(|data: &[u8]| {
     let mut core = Core::default();
     for source in Source::ALL {
-        let _ = core.handle(Input::Begin(source));
+        let _ = core.handle(Now::ONCE, Input::Begin(source));
     }
-    let _ = core.handle(Input::Policy(POLICY.clone()));
+    let _ = core.handle(Now::ONCE, Input::Policy(POLICY.clone()));
     for line in data.split(|byte| *byte == b'\n') {
         if let [first, json @ ..] = line {
             let source = Source::ALL[usize::from(*first) % Source::ALL.len()];
-            let _ = core.handle(Input::Object(source, json));
+            let _ = core.handle(Now::ONCE, Input::Object(source, json));
         }
     }
     for source in Source::ALL {
-        let _ = core.handle(Input::Synced(source));
+        let _ = core.handle(Now::ONCE, Input::Synced(source));
     }
     core.round(Now::default());
     assert!(serde_json::to_string(&core.findings(Now::default())).is_ok());

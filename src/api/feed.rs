@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use evenkeel_core::know::Source;
+use evenkeel_core::know::{Now, Source};
 use evenkeel_core::{Core, Input, checks};
 use serde_json::Value;
 
@@ -10,29 +10,16 @@ use super::local::{Draft, validate};
 use super::{Problem, compile, compile_cluster};
 
 /// Feeds one policy object, as JSON text, to the core. What does not compile is listed there as refused.
-pub fn feed(core: &mut Core, source: Source, json: &str) {
-    let value: Value = serde_json::from_str(json).unwrap_or_default();
-    let text = |field: &str| {
-        value
-            .pointer(field)
-            .and_then(Value::as_str)
-            .unwrap_or("")
-            .to_owned()
-    };
-    let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
-    if let Err(problems) = draft(core, source, &value) {
-        let why = problems
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join("; ");
-        let _ = core.handle(Input::Refused(source, &namespace, &name, &why));
-    }
+pub fn feed(core: &mut Core, now: Now, source: Source, json: &str) {
+    // What the core refuses it also lists.
+    offer(source, json.as_bytes(), &mut |input| {
+        drop(core.handle(now, input));
+    });
 }
 
-/// Feeds one policy object; returns all its problems where it is refused.
-fn draft(core: &mut Core, source: Source, value: &Value) -> Result<(), Vec<Problem>> {
-    let mut value = value.clone();
+/// Gives the sink what one policy object, as JSON, is to the core: a policy, or why it is refused.
+pub fn offer(source: Source, json: &[u8], sink: &mut dyn FnMut(Input<'_>)) {
+    let mut value: Value = serde_json::from_slice(json).unwrap_or_default();
     if let Some(object) = value.as_object_mut() {
         // Items of a list do not name their kind; the source does.
         let kind = if source == Source::ClusterPolicy {
@@ -45,8 +32,19 @@ fn draft(core: &mut Core, source: Source, value: &Value) -> Result<(), Vec<Probl
             .entry("apiVersion")
             .or_insert_with(|| format!("{}/{}", super::GROUP, super::VERSION).into());
     }
-    let _ = core.handle(input(&value)?);
-    Ok(())
+    match input(&value) {
+        Ok(input) => sink(input),
+        Err(problems) => {
+            let text = |field: &str| value.pointer(field).and_then(Value::as_str).unwrap_or("");
+            let told: Vec<_> = problems.iter().map(ToString::to_string).collect();
+            sink(Input::Refused(
+                source,
+                text("/metadata/namespace"),
+                text("/metadata/name"),
+                &told.join("; "),
+            ));
+        }
+    }
 }
 
 /// What a policy object is to the core, or everything that is wrong with it.

@@ -27,7 +27,7 @@ pub use connections::{
     Client, Connection, Door, Hop, Layer, Ping, Port, Protocol, Server, State, TcpKeepalive,
 };
 pub use crd::{crd_files, crd_yaml, crds};
-pub use feed::{feed, input};
+pub use feed::{feed, input, offer};
 pub use nodes::{
     Cascade, CiliumTuning, Conntrack, Cordon, EntriesCeiling, Flap, KernelTuning, Nodes, Pressure, Tuning,
     TuningBounds,

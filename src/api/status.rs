@@ -185,6 +185,8 @@ pub enum FindingVerdict {
 /// How much a finding matters.
 #[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FindingSeverity {
+    /// It cannot be told.
+    Unknown,
     /// Good to know.
     Info,
     /// To be looked at in working hours.

@@ -60,16 +60,20 @@ impl Cluster {
     pub(crate) fn findings(&self) -> Vec<Finding> {
         let mut core = Core::default();
         for policy in &self.policies {
-            core.handle(Input::Policy(Arc::new(policy.clone()))).unwrap();
+            core.handle(Now::ONCE, Input::Policy(Arc::new(policy.clone())))
+                .unwrap();
         }
-        core.handle(Input::ClusterPolicy(self.platform.clone().map(Arc::new)))
-            .unwrap();
+        core.handle(
+            Now::ONCE,
+            Input::ClusterPolicy(self.platform.clone().map(Arc::new)),
+        )
+        .unwrap();
         for (source, objects) in &self.objects {
             for object in objects {
                 let json = serde_json::to_vec(object).unwrap();
-                core.handle(Input::Object(*source, &json)).unwrap();
+                core.handle(Now::ONCE, Input::Object(*source, &json)).unwrap();
             }
-            core.handle(Input::Synced(*source)).unwrap();
+            core.handle(Now::ONCE, Input::Synced(*source)).unwrap();
         }
         let now = Now {
             mono: Mono(0),

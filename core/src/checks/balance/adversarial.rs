@@ -4,7 +4,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::checks::fixture::{World, balanced, node, service, slice, slice_of};
-use crate::know::Source;
+use crate::know::{Now, Source};
 use crate::{Core, Input};
 
 const IDS: [&str; 4] = [
@@ -114,7 +114,7 @@ fn a_slice_that_is_not_understood_is_not_an_empty_one() {
     let odd = slice_of("api", "a", "IPv9", &json!([])).to_string();
     world
         .core
-        .handle(Input::Object(Source::EndpointSlices, odd.as_bytes()))
+        .handle(Now::ONCE, Input::Object(Source::EndpointSlices, odd.as_bytes()))
         .unwrap_err();
     assert_eq!(world.verdict("backend-minimum-ready"), "Unknown unknown");
     assert_eq!(world.verdict("backend-placement-skew"), "Unknown unknown");
@@ -174,9 +174,9 @@ fn extreme_limits_do_not_overflow(#[case] value: u32) {
 #[test]
 fn nothing_was_read_at_all() {
     let mut core = Core::default();
-    core.round(crate::know::Now::default());
+    core.round(Now::default());
     assert!(
-        core.findings(crate::know::Now::default())
+        core.findings(Now::default())
             .findings
             .iter()
             .all(|one| one.verdict == "Unknown")

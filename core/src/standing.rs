@@ -1,0 +1,348 @@
+//! How each policy stands: what its status tells, without the times and generations that only its writer knows.
+//!
+//! A standing is computed when asked for and never stored. What is kept is only which verdicts belong to which
+//! policy, so that a standing costs its own findings and not those of the cluster.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use crate::Core;
+use crate::engine::Engine;
+use crate::findings::{self, Finding, Summary};
+use crate::index::Fresh;
+use crate::judge::{Severity, Subject, Verdict};
+use crate::know::{Now, Source};
+use crate::names::Key;
+use crate::policy::Mode;
+
+/// Most findings that a standing lists; it counts them all. The bound of `status.findings` in the kinds.
+pub const LISTED: usize = 20;
+
+/// Most gaps that a message names.
+const NAMED: usize = 5;
+
+/// Sources without which no policy can be judged.
+const ESSENTIAL: [Source; 2] = [Source::Services, Source::EndpointSlices];
+
+/// Whether a condition holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Holds {
+    /// It holds.
+    True,
+    /// It does not hold.
+    False,
+    /// It cannot be told.
+    Unknown,
+}
+
+impl Holds {
+    /// As written in a condition.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::True => "True",
+            Self::False => "False",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
+/// A condition without its time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condition {
+    /// Whether it holds.
+    pub holds: Holds,
+    /// Why, in one stable word.
+    pub reason: &'static str,
+    /// Why, for people.
+    pub message: String,
+}
+
+impl Condition {
+    fn new(holds: Holds, reason: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            holds,
+            reason,
+            message: message.into(),
+        }
+    }
+}
+
+/// How a policy stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Standing {
+    /// Whether the policy was understood.
+    pub accepted: Condition,
+    /// Whether every input that it needs is present and fresh.
+    pub observed: Condition,
+    /// Whether what it declares is so.
+    pub healthy: Condition,
+    /// Whether something is being done about it.
+    pub remediating: Condition,
+    /// How many verdicts of each kind there are, excepted ones not counted.
+    pub counts: Summary,
+    /// Findings under an exception.
+    pub excepted: u32,
+    /// Services that the policy governs; 0 for the platform's.
+    pub governed: u32,
+    /// How far evenkeel may go.
+    pub mode: Mode,
+    /// What keeps the mode below the declared one.
+    pub limited_by: Option<&'static str>,
+    /// The worst findings, at most [`LISTED`], in a stable order.
+    pub findings: Vec<Finding>,
+    /// All findings, excepted ones not counted.
+    pub total: u32,
+}
+
+/// Which verdicts belong to which policy; the empty key is the platform's.
+#[derive(Debug, Default)]
+pub(crate) struct Standings {
+    held: BTreeMap<Key, BTreeSet<(Subject, usize)>>,
+}
+
+impl Standings {
+    /// Follows the verdicts that a round has changed; returns the policies concerned.
+    pub(crate) fn follow(&mut self, engine: &Engine, transitions: &[(usize, Subject)]) -> BTreeSet<Key> {
+        let mut concerned = BTreeSet::new();
+        for &(check, subject) in transitions {
+            let Some(policy) = owner(subject) else {
+                continue;
+            };
+            concerned.insert(policy);
+            let at = (subject, check);
+            if engine.held(at).is_some() {
+                self.held.entry(policy).or_default().insert(at);
+            } else if let Some(held) = self.held.get_mut(&policy) {
+                held.remove(&at);
+                if held.is_empty() {
+                    self.held.remove(&policy);
+                }
+            }
+        }
+        concerned
+    }
+
+    fn of(&self, policy: Key) -> impl Iterator<Item = (Subject, usize)> + '_ {
+        self.held.get(&policy).into_iter().flatten().copied()
+    }
+}
+
+/// The policy that tells a subject's findings: a team's own; the platform's (the empty key) for nodes, zones, webhooks
+/// and the cluster; none for Services that no policy governs.
+fn owner(subject: Subject) -> Option<Key> {
+    match subject {
+        Subject::Connection { .. } | Subject::Service { .. } => subject.policy(),
+        Subject::Node(_) | Subject::Zone(_) | Subject::Webhook(_) | Subject::Cluster => Some(Key::default()),
+    }
+}
+
+impl Core {
+    /// How a team's policy stands, as of the last round; `None` when the core has never heard of it.
+    pub fn standing(&self, now: Now, namespace: &str, name: &str) -> Option<Standing> {
+        let names = &self.index.names;
+        let key = Key {
+            namespace: names.find(namespace)?,
+            name: names.find(name)?,
+        };
+        if let Some(opaque) = self.index.opaque.get(&(Source::Policies, key)) {
+            return Some(refused(&opaque.why));
+        }
+        let policy = self.index.policies.get(key)?;
+        let declared = policy
+            .remediation
+            .recycle_pods
+            .as_ref()
+            .map_or(Mode::Observe, |recycle| recycle.mode);
+        Some(self.stand(now, key, declared))
+    }
+
+    /// How the platform's policy stands, as of the last round; `None` when there is none.
+    pub fn cluster_standing(&self, now: Now, name: &str) -> Option<Standing> {
+        let names = &self.index.names;
+        let key = Key {
+            namespace: names.find("").unwrap_or_default(),
+            name: names.find(name).unwrap_or_default(),
+        };
+        if let Some(opaque) = self.index.opaque.get(&(Source::ClusterPolicy, key)) {
+            return Some(refused(&opaque.why));
+        }
+        let policy = self.index.cluster_policy.as_ref()?;
+        let cordon = policy
+            .nodes
+            .cordon
+            .as_ref()
+            .map_or(Mode::Observe, |cordon| cordon.mode);
+        let declared = policy.conntrack.tuning_mode.max(cordon);
+        Some(self.stand(now, Key::default(), declared))
+    }
+
+    fn stand(&self, now: Now, key: Key, declared: Mode) -> Standing {
+        let mut found = Vec::new();
+        let mut gaps = BTreeSet::new();
+        for at in self.standings.of(key) {
+            let (Some(check), Some(held)) = (crate::checks::ALL.get(at.1), self.engine.held(at)) else {
+                continue;
+            };
+            if let Verdict::Unknown(gap) = &held.verdict {
+                gaps.insert(gap.to_string());
+            }
+            if let Some(mut finding) = findings::tell(&self.index, now.wall, check, at.0, held) {
+                finding.since = Some(held.since.0);
+                found.push(finding);
+            }
+        }
+        findings::sort(&mut found);
+        let count = self.engine.ledger().of(key);
+        let open = found.iter().filter(|one| one.exception.is_none());
+        let of = |verdict| open.clone().filter(|one| one.verdict == verdict).count() as u32;
+        let counts = Summary {
+            met: count.met,
+            at_risk: of("AtRisk"),
+            violated: of("Violated"),
+            unknown: of("Unknown"),
+            not_applicable: count.not_applicable,
+        };
+        let total = open.clone().count() as u32;
+        let cluster = key == Key::default();
+        let observed = self.observed(cluster, &gaps);
+        let healthy = if !cluster && count.services == 0 {
+            self.nothing_governed(key)
+        } else {
+            healthy(&found, counts)
+        };
+        let excepted = found.len() as u32 - total;
+        found.truncate(LISTED);
+        let (remediating, limited_by) = remediating(declared);
+        Standing {
+            accepted: Condition::new(Holds::True, "Accepted", "the policy is in force"),
+            observed,
+            healthy,
+            remediating,
+            counts,
+            excepted,
+            governed: if cluster { 0 } else { count.services },
+            mode: Mode::Observe,
+            limited_by,
+            findings: found,
+            total,
+        }
+    }
+
+    /// Whether every needed input is there, and which are not.
+    fn observed(&self, cluster: bool, gaps: &BTreeSet<String>) -> Condition {
+        let essential: &[Source] = if cluster { &[] } else { &ESSENTIAL };
+        let missing: BTreeSet<String> = essential
+            .iter()
+            .filter_map(|source| self.index.gap(*source))
+            .map(|gap| gap.to_string())
+            .chain(gaps.iter().cloned())
+            .collect();
+        if missing.is_empty() {
+            return Condition::new(
+                Holds::True,
+                "AllInputsFresh",
+                "every needed input is present and fresh",
+            );
+        }
+        let stale = essential
+            .iter()
+            .any(|source| *self.index.fresh(*source) == Fresh::Stale);
+        let reason = if stale { "InputsStale" } else { "InputsMissing" };
+        let more = missing.len().saturating_sub(NAMED);
+        let mut message = missing.into_iter().take(NAMED).collect::<Vec<_>>().join("; ");
+        if more > 0 {
+            let _ = write!(message, "; and {more} more");
+        }
+        Condition::new(Holds::False, reason, message)
+    }
+
+    /// A policy that governs nothing is neither healthy nor unhealthy.
+    fn nothing_governed(&self, key: Key) -> Condition {
+        let namespace = self.index.names.text(key.namespace);
+        match self.index.gap(Source::Services) {
+            Some(gap) => Condition::new(
+                Holds::Unknown,
+                "InputsMissing",
+                format!("cannot be judged: {gap}"),
+            ),
+            None => Condition::new(
+                Holds::Unknown,
+                "NoServices",
+                format!(
+                    "spec.services names no Service that exists in namespace {namespace}: nothing is judged; \
+                     compare it with kubectl get services -n {namespace} --show-labels"
+                ),
+            ),
+        }
+    }
+}
+
+/// The standing of a policy that was not understood.
+fn refused(why: &str) -> Standing {
+    let unknown = |message: &str| Condition::new(Holds::Unknown, "NotAccepted", message);
+    Standing {
+        accepted: Condition::new(Holds::False, "Invalid", why),
+        observed: unknown("the policy is not in force"),
+        healthy: unknown("nothing is judged by a policy that is not understood"),
+        remediating: Condition::new(Holds::False, "NotAccepted", "the policy is not in force"),
+        counts: Summary::default(),
+        excepted: 0,
+        governed: 0,
+        mode: Mode::Observe,
+        limited_by: None,
+        findings: Vec::new(),
+        total: 0,
+    }
+}
+
+/// The summary: False when something that nobody has accepted is Violated at warning or above; else Unknown when a
+/// needed verdict is; else True.
+fn healthy(found: &[Finding], counts: Summary) -> Condition {
+    let open = || found.iter().filter(|one| one.exception.is_none());
+    let worst = open().find(|one| one.verdict == "Violated" && one.severity >= Severity::Warning);
+    if let Some(worst) = worst {
+        let more = counts.violated.saturating_sub(1);
+        let mut message = format!("{}: {}: {}", worst.check, worst.subject, worst.message);
+        if more > 0 {
+            let _ = write!(message, " (and {more} more)");
+        }
+        return Condition::new(Holds::False, "Violated", message);
+    }
+    if let Some(unknown) = open().find(|one| one.verdict == "Unknown") {
+        let message = format!(
+            "{} of {} verdicts cannot be told: {}: {}",
+            counts.unknown,
+            counts.unknown + counts.met + counts.at_risk + counts.violated,
+            unknown.check,
+            unknown.message
+        );
+        return Condition::new(Holds::Unknown, "InputsMissing", message);
+    }
+    if let Some(risk) = open().find(|one| one.verdict == "AtRisk") {
+        let message = format!("{} at risk: {}: {}", counts.at_risk, risk.check, risk.message);
+        return Condition::new(Holds::True, "AtRisk", message);
+    }
+    let violated = counts.violated;
+    if violated > 0 {
+        let message = format!("{violated} minor findings, none at warning or above");
+        return Condition::new(Holds::True, "MinorFindings", message);
+    }
+    Condition::new(Holds::True, "AllMet", format!("{} verdicts are met", counts.met))
+}
+
+/// Why nothing is being done, and what limits the mode.
+fn remediating(declared: Mode) -> (Condition, Option<&'static str>) {
+    if declared == Mode::Observe {
+        let message = "the policy asks for observation only";
+        return (Condition::new(Holds::False, "ModeObserve", message), None);
+    }
+    let limit = "this version of evenkeel observes only: it carries no remedy";
+    (
+        Condition::new(
+            Holds::False,
+            "ModeObserve",
+            format!("{limit}; the declared mode is accepted and has no effect yet"),
+        ),
+        Some(limit),
+    )
+}

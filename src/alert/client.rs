@@ -1,0 +1,121 @@
+//! One request to one Alertmanager.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use http::{Request, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client as HyperClient;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+
+use super::Options;
+
+/// How long one push may take.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Most bytes of a refusal that are read.
+const REFUSAL: usize = 4 << 10;
+
+/// Why a push failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error("no answer within {} s", TIMEOUT.as_secs())]
+    Late,
+    #[error("{0}")]
+    Unreachable(String),
+    #[error("cannot read the token {0}: {1}")]
+    Token(String, std::io::Error),
+    #[error("refused with {0}: {1}")]
+    Refused(StatusCode, String),
+}
+
+impl Failure {
+    /// As counted.
+    pub(super) const fn outcome(&self) -> &'static str {
+        match self {
+            Self::Late | Self::Unreachable(_) => "unreachable",
+            Self::Token(..) | Self::Refused(..) => "refused",
+        }
+    }
+}
+
+/// A client for every endpoint of one Service.
+#[derive(Debug)]
+pub(super) struct Client {
+    inside: HyperClient<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    scheme: &'static str,
+    token: Option<PathBuf>,
+}
+
+impl Client {
+    pub(super) fn new(options: &Options) -> Result<Self> {
+        let mut roots = RootCertStore::empty();
+        if let Some(path) = &options.ca {
+            let certificates = CertificateDer::pem_file_iter(path)
+                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+                .with_context(|| format!("cannot read the CA certificates {}", path.display()))?;
+            let (added, _) = roots.add_parsable_certificates(certificates);
+            ensure!(added > 0, "{} holds no CA certificate", path.display());
+        }
+        let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .context("TLS")?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        // Endpoints are addresses; their certificate is the Service's.
+        let name = format!("{}.{}.svc", options.service, options.namespace);
+        let name = ServerName::try_from(name).context("the Service's name")?;
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .with_server_name_resolver(FixedServerNameResolver::new(name))
+            .enable_http1()
+            .build();
+        Ok(Self {
+            inside: HyperClient::builder(TokioExecutor::new()).build(connector),
+            scheme: if options.ca.is_some() { "https" } else { "http" },
+            token: options.token.clone(),
+        })
+    }
+
+    /// Posts a body of alerts.
+    pub(super) async fn post(&self, to: SocketAddr, body: Vec<u8>) -> Result<(), Failure> {
+        let mut request = Request::post(format!("{}://{to}/api/v2/alerts", self.scheme))
+            .header(header::CONTENT_TYPE, "application/json");
+        if let Some(path) = &self.token {
+            let token = tokio::fs::read_to_string(path)
+                .await
+                .map_err(|error| Failure::Token(path.display().to_string(), error))?;
+            request = request.header(header::AUTHORIZATION, format!("Bearer {}", token.trim()));
+        }
+        let request = request
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|error| Failure::Unreachable(error.to_string()))?;
+        let exchange = async {
+            let unreachable = |error: hyper_util::client::legacy::Error| {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                Failure::Unreachable(cause.unwrap_or_else(|| error.to_string()))
+            };
+            let response = self.inside.request(request).await.map_err(unreachable)?;
+            let status = response.status();
+            let body = Limited::new(response.into_body(), REFUSAL).collect().await;
+            if status.is_success() {
+                return Ok(());
+            }
+            let text = body.map(|body| String::from_utf8_lossy(&body.to_bytes()).into_owned());
+            Err(Failure::Refused(status, text.unwrap_or_default()))
+        };
+        tokio::time::timeout(TIMEOUT, exchange)
+            .await
+            .unwrap_or(Err(Failure::Late))
+    }
+}

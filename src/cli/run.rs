@@ -1,0 +1,112 @@
+//! `evenkeel run`: the operator.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+use super::End;
+use crate::{alert, live, run};
+
+/// How the operator runs.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Namespace of the operator, where its Lease lives
+    #[arg(
+        long,
+        env = "POD_NAMESPACE",
+        value_name = "NAME",
+        default_value = "evenkeel-system"
+    )]
+    namespace: String,
+    /// Name of the Lease; operators of one Lease take turns
+    #[arg(long, value_name = "NAME", default_value = "evenkeel")]
+    lease: String,
+    /// Name of this instance
+    #[arg(long, env = "POD_NAME", value_name = "NAME", default_value = "evenkeel")]
+    instance: String,
+    /// Where to serve /metrics, /livez and /readyz
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
+    listen: SocketAddr,
+    /// Where to serve /debug, on loopback only
+    #[arg(long, value_name = "ADDRESS")]
+    debug_listen: Option<SocketAddr>,
+    /// Push alerts to every ready endpoint of this Service
+    #[arg(long, value_name = "NAMESPACE/SERVICE:PORT")]
+    alertmanager: Option<alert::Options>,
+    /// CA certificates (PEM) of the Alertmanager; makes it HTTPS
+    #[arg(long, value_name = "FILE", requires = "alertmanager")]
+    alertmanager_ca_file: Option<PathBuf>,
+    /// Bearer token for the Alertmanager, read before each push
+    #[arg(long, value_name = "FILE", requires = "alertmanager")]
+    alertmanager_token_file: Option<PathBuf>,
+    /// What to log: a level, or levels by module, such as info,evenkeel::watch=debug
+    #[arg(long, env = "EVENKEEL_LOG", value_name = "FILTER", default_value = "info")]
+    log: String,
+    /// Form of the log
+    #[arg(long, value_enum, value_name = "FORM", default_value_t = LogFormat::Json)]
+    log_format: LogFormat,
+    /// Path of the kubeconfig; in a Pod its own account is used
+    #[arg(long, value_name = "PATH")]
+    kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+}
+
+/// Forms of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    Json,
+    Text,
+}
+
+/// Threads of the runtime: one for the loop, one for everything that waits for the network.
+const THREADS: usize = 2;
+
+/// Runs the operator until it is asked to end.
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
+    arguments.log()?;
+    let alertmanager = arguments.alertmanager.clone().map(|options| alert::Options {
+        ca: arguments.alertmanager_ca_file.clone(),
+        token: arguments.alertmanager_token_file.clone(),
+        ..options
+    });
+    let options = run::Options {
+        cluster: live::Options {
+            kubeconfig: arguments.kubeconfig.clone(),
+            context: arguments.context.clone(),
+            ..live::Options::default()
+        },
+        namespace: arguments.namespace.clone(),
+        lease: arguments.lease.clone(),
+        instance: arguments.instance.clone(),
+        listen: arguments.listen,
+        debug_listen: arguments.debug_listen,
+        alertmanager,
+    };
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .enable_all()
+        .build()
+        .context("cannot start")?
+        .block_on(run::run(options))?;
+    Ok(End::Good)
+}
+
+impl Arguments {
+    fn log(&self) -> anyhow::Result<()> {
+        let filter = EnvFilter::try_new(&self.log).with_context(|| format!("--log {}", self.log))?;
+        let log = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr);
+        // Nobody else has set a subscriber: this is the process's beginning.
+        let set = match self.log_format {
+            LogFormat::Json => log.json().flatten_event(true).try_init(),
+            LogFormat::Text => log.try_init(),
+        };
+        set.map_err(|error| anyhow::anyhow!("cannot log: {error}"))
+    }
+}

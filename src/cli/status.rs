@@ -1,0 +1,296 @@
+//! `evenkeel status`: how policies stand, who says so, and whether that somebody is still alive.
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::api::ListParams;
+use kube::{Api, Client};
+use serde::Serialize;
+
+use super::{End, answer};
+use crate::api::{
+    ClusterTrafficHealthPolicy, Condition, ConditionStatus, StatusFinding, TrafficHealthPolicy,
+};
+use crate::run::State;
+use crate::{lease, live, render};
+
+/// What to show, and of which cluster.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Only policies of this namespace
+    #[arg(long, short, value_name = "NAME")]
+    namespace: Option<String>,
+    /// Namespace of the operator
+    #[arg(long, value_name = "NAME", default_value = lease::NAMESPACE)]
+    operator_namespace: String,
+    /// Name of the operator's Lease
+    #[arg(long, value_name = "NAME", default_value = "evenkeel")]
+    lease: String,
+    /// Form of the answer
+    #[arg(long, short, value_enum, default_value_t = Form::Table)]
+    output: Form,
+    /// Path of the kubeconfig
+    #[arg(long, value_name = "PATH")]
+    kubeconfig: Option<std::path::PathBuf>,
+    /// Context of the kubeconfig
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+}
+
+/// Forms of this answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+    /// For programs that people read.
+    Yaml,
+}
+
+/// Policies in a page.
+const PAGE: u32 = 500;
+
+/// How the operator is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Operator {
+    /// `Alive`, `Silent` (nobody renews the Lease), `GivenBack` or `NotFound`.
+    state: &'static str,
+    /// Identity of the holder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    holder: Option<String>,
+    /// Seconds since the Lease was renewed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    renewed_seconds_ago: Option<i64>,
+    /// What the holder tells of itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tells: Option<State>,
+}
+
+/// How one policy stands.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Row {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<String>,
+    name: String,
+    accepted: String,
+    observed: String,
+    healthy: String,
+    reason: String,
+    /// Whether the status speaks of the present generation.
+    current: bool,
+    findings_total: i32,
+    findings: Vec<StatusFinding>,
+}
+
+/// Everything.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct Answer {
+    operator: Operator,
+    policies: Vec<Row>,
+}
+
+/// Shows it. Exits with 1 when a policy is not healthy, with 2 when nobody renews what is shown.
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
+    let told = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start")?
+        .block_on(ask(arguments))?;
+    answer(&match arguments.output {
+        Form::Json => render::json(&told)?,
+        Form::Yaml => render::yaml(&told)?,
+        Form::Table => text(&told),
+    })?;
+    Ok(if told.operator.state != "Alive" {
+        End::Unread
+    } else if told.policies.iter().any(|one| one.healthy == "False") {
+        End::Failed
+    } else {
+        End::Good
+    })
+}
+
+async fn ask(arguments: &Arguments) -> anyhow::Result<Answer> {
+    let client = live::client(&live::Options {
+        kubeconfig: arguments.kubeconfig.clone(),
+        context: arguments.context.clone(),
+        ..live::Options::default()
+    })
+    .await?;
+    let operator = operator(client.clone(), &arguments.operator_namespace, &arguments.lease).await?;
+    let mut policies = Vec::new();
+    let api: Api<TrafficHealthPolicy> = match &arguments.namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    };
+    let mut page = ListParams::default().limit(PAGE);
+    loop {
+        let list = api
+            .list(&page)
+            .await
+            .context("cannot list traffichealthpolicies: are evenkeel's CRDs installed?")?;
+        policies.extend(list.items.into_iter().map(team));
+        match list.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page = page.continue_token(&token),
+            None => break,
+        }
+    }
+    if arguments.namespace.is_none() {
+        let api: Api<ClusterTrafficHealthPolicy> = Api::all(client);
+        let list = api.list(&ListParams::default()).await;
+        let list = list.context("cannot list clustertraffichealthpolicies")?;
+        policies.extend(list.items.into_iter().map(platform));
+    }
+    Ok(Answer { operator, policies })
+}
+
+async fn operator(client: Client, namespace: &str, name: &str) -> anyhow::Result<Operator> {
+    let api: Api<Lease> = Api::namespaced(client, namespace);
+    let lease = api
+        .get_opt(name)
+        .await
+        .with_context(|| format!("cannot read the Lease {namespace}/{name}"))?;
+    let Some(lease) = lease else {
+        return Ok(Operator {
+            state: "NotFound",
+            holder: None,
+            renewed_seconds_ago: None,
+            tells: None,
+        });
+    };
+    let spec = lease.spec.unwrap_or_default();
+    let holder = spec.holder_identity.filter(|holder| !holder.is_empty());
+    let age = spec
+        .renew_time
+        .map(|time| Timestamp::now().as_second() - time.0.as_second());
+    let lasts = spec.lease_duration_seconds.map_or(15, i64::from);
+    let state = match (&holder, age) {
+        (None, _) => "GivenBack",
+        (Some(_), Some(age)) if age <= lasts => "Alive",
+        (Some(_), _) => "Silent",
+    };
+    let annotations = lease.metadata.annotations.unwrap_or_default();
+    Ok(Operator {
+        state,
+        holder,
+        renewed_seconds_ago: age,
+        // A holder of another version may tell something else: then it is not shown.
+        tells: annotations
+            .get(lease::STATE)
+            .and_then(|text| serde_json::from_str(text).ok()),
+    })
+}
+
+fn team(policy: TrafficHealthPolicy) -> Row {
+    let status = policy.status.unwrap_or_default();
+    row(
+        policy.metadata,
+        &status.conditions,
+        status.observed_generation,
+        status.findings_total,
+        status.findings,
+    )
+}
+
+fn platform(policy: ClusterTrafficHealthPolicy) -> Row {
+    let status = policy.status.unwrap_or_default();
+    row(
+        policy.metadata,
+        &status.conditions,
+        status.observed_generation,
+        status.findings_total,
+        status.findings,
+    )
+}
+
+fn row(
+    metadata: kube::api::ObjectMeta,
+    conditions: &[Condition],
+    observed: Option<i64>,
+    total: Option<i32>,
+    findings: Vec<StatusFinding>,
+) -> Row {
+    let find = |kind: &str| conditions.iter().find(|one| one.r#type == kind);
+    let word = |kind: &str| {
+        find(kind).map_or("-", |one| match one.status {
+            ConditionStatus::True => "True",
+            ConditionStatus::False => "False",
+            ConditionStatus::Unknown => "Unknown",
+        })
+    };
+    Row {
+        namespace: metadata.namespace,
+        name: metadata.name.unwrap_or_default(),
+        accepted: word("Accepted").into(),
+        observed: word("Observed").into(),
+        healthy: word("Healthy").into(),
+        reason: find("Healthy").map_or_else(|| "NotJudgedYet".into(), |one| one.reason.clone()),
+        current: observed.is_some() && observed == metadata.generation,
+        findings_total: total.unwrap_or(0),
+        findings,
+    }
+}
+
+/// For people: the operator first, as everything below is its word.
+fn text(told: &Answer) -> String {
+    let operator = &told.operator;
+    let age = operator.renewed_seconds_ago.unwrap_or(0);
+    let holder = operator.holder.as_deref().unwrap_or("nobody");
+    let mut text = match operator.state {
+        "Alive" => format!("Operator: alive, {holder}, renewed {age} s ago\n"),
+        "Silent" => format!(
+            "Operator: SILENT. {holder} renewed its Lease {age} s ago; what follows is as old as that, and nobody \
+             corrects it.\nSee: kubectl -n {} get pods\n",
+            lease::NAMESPACE
+        ),
+        "GivenBack" => {
+            "Operator: NOT RUNNING. The last one has given its Lease back; nobody corrects what follows.\n"
+                .into()
+        }
+        _ => "Operator: NOT FOUND. Nobody judges these policies; evenkeel audit judges them once.\n".into(),
+    };
+    if let Some(tells) = &operator.tells {
+        if tells.not_fresh.is_empty() {
+            text.push_str("Sources:  all complete and current\n");
+        }
+        for (source, why) in &tells.not_fresh {
+            text.push_str(&format!(
+                "Source {source}: NOT CURRENT, {why}: what rests on it is Unknown\n"
+            ));
+        }
+    }
+    if told.policies.is_empty() {
+        return text + "\nThere is no policy. Examples: the folder examples/ of evenkeel.\n";
+    }
+    text.push('\n');
+    let heads = [
+        "NAMESPACE",
+        "POLICY",
+        "HEALTHY",
+        "REASON",
+        "OBSERVED",
+        "FINDINGS",
+        "WORST",
+    ];
+    let rows = told.policies.iter().map(|one| {
+        let worst = one.findings.first();
+        vec![
+            one.namespace.clone().unwrap_or_else(|| "(cluster)".into()),
+            one.name.clone(),
+            one.healthy.clone(),
+            if one.current {
+                one.reason.clone()
+            } else {
+                format!("{} (of an older generation)", one.reason)
+            },
+            one.observed.clone(),
+            one.findings_total.to_string(),
+            worst.map_or_else(String::new, |worst| format!("{}: {}", worst.check, worst.message)),
+        ]
+    });
+    text + &render::table(&heads, rows)
+}

@@ -1,0 +1,201 @@
+//! `evenkeel uninstall`: takes everything of evenkeel out of a cluster, in an order that leaves nothing half done.
+
+use anyhow::{Context, bail};
+use clap::Args;
+use k8s_openapi::api::core::v1::{Event, Namespace};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams};
+use kube::{Api, Client};
+
+use super::{End, answer, note};
+use crate::{api, lease, live};
+
+/// What to delete, and of which cluster.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Do it; without this only what would be deleted is shown
+    #[arg(long)]
+    yes: bool,
+    /// Keep the definitions of evenkeel's kinds, and with them every policy
+    #[arg(long)]
+    keep_policies: bool,
+    /// Namespace of the operator; it is deleted
+    #[arg(long, value_name = "NAME", default_value = lease::NAMESPACE)]
+    operator_namespace: String,
+    /// Path of the kubeconfig
+    #[arg(long, value_name = "PATH")]
+    kubeconfig: Option<std::path::PathBuf>,
+    /// Context of the kubeconfig
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+}
+
+/// The label that everything we install carries.
+const OURS: &str = "app.kubernetes.io/name=evenkeel";
+
+/// Namespace where the operator has a Role beside its own.
+const SYSTEM: &str = "kube-system";
+
+/// One thing to delete.
+struct Item {
+    /// As shown: `clusterrole evenkeel`.
+    shown: String,
+    api: Api<DynamicObject>,
+    name: String,
+}
+
+/// Deletes, or shows what would be.
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start")?
+        .block_on(uninstall(arguments))
+}
+
+async fn uninstall(arguments: &Arguments) -> anyhow::Result<End> {
+    let client = live::client(&live::Options {
+        kubeconfig: arguments.kubeconfig.clone(),
+        context: arguments.context.clone(),
+        ..live::Options::default()
+    })
+    .await?;
+    let items = items(&client, arguments).await?;
+    let namespaces = told_in(&client).await?;
+    if items.is_empty() && namespaces.is_empty() {
+        answer("Nothing of evenkeel is in this cluster.\n")?;
+        return Ok(End::Good);
+    }
+    let mut text = String::new();
+    let verb = if arguments.yes { "deleting" } else { "would delete" };
+    for item in &items {
+        text.push_str(&format!("{verb} {}\n", item.shown));
+    }
+    for (namespace, events) in &namespaces {
+        text.push_str(&format!("{verb} {events} Events of evenkeel in {namespace}\n"));
+    }
+    if !arguments.yes {
+        text.push_str("\nNothing was changed. To do it: evenkeel uninstall --yes");
+        text.push_str(" (add --keep-policies to keep the policies and their definitions)\n");
+        answer(&text)?;
+        return Ok(End::Good);
+    }
+    answer(&text)?;
+    let mut failed = 0;
+    for item in &items {
+        match item.api.delete(&item.name, &DeleteParams::foreground()).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(error) => {
+                failed += 1;
+                note(&format!("cannot delete {}: {error}", item.shown));
+            }
+        }
+    }
+    for (namespace, _) in &namespaces {
+        let api: Api<Event> = Api::namespaced(client.clone(), namespace);
+        if let Err(error) = api.delete_collection(&DeleteParams::default(), &events()).await {
+            failed += 1;
+            note(&format!("cannot delete Events in {namespace}: {error}"));
+        }
+    }
+    if failed > 0 {
+        bail!("{failed} deletions failed; what is left is shown by evenkeel uninstall");
+    }
+    Ok(End::Good)
+}
+
+/// Everything to delete, in order: first who writes, then what lets it, then what it writes to.
+async fn items(client: &Client, arguments: &Arguments) -> anyhow::Result<Vec<Item>> {
+    let own = arguments.operator_namespace.as_str();
+    let kinds = [
+        ("apps", "Deployment", Some(own)),
+        ("rbac.authorization.k8s.io", "ClusterRoleBinding", None),
+        ("rbac.authorization.k8s.io", "ClusterRole", None),
+        ("rbac.authorization.k8s.io", "RoleBinding", Some(SYSTEM)),
+        ("rbac.authorization.k8s.io", "Role", Some(SYSTEM)),
+    ];
+    let mut items = Vec::new();
+    for (group, kind, namespace) in kinds {
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, "v1", kind));
+        let api: Api<DynamicObject> = match namespace {
+            Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+            None => Api::all_with(client.clone(), &resource),
+        };
+        let list = api.list(&ListParams::default().labels(OURS)).await;
+        for object in list.with_context(|| format!("cannot list {}", resource.plural))? {
+            let name = object.metadata.name.unwrap_or_default();
+            let place = namespace.map_or(String::new(), |namespace| format!("{namespace}/"));
+            items.push(Item {
+                shown: format!("{} {place}{name}", kind.to_lowercase()),
+                api: api.clone(),
+                name,
+            });
+        }
+    }
+    if !arguments.keep_policies {
+        items.extend(definitions(client).await?);
+    }
+    let spaces: Api<Namespace> = Api::all(client.clone());
+    if spaces
+        .get_opt(own)
+        .await
+        .context("cannot read namespaces")?
+        .is_some()
+    {
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("", "v1", "Namespace"));
+        items.push(Item {
+            shown: format!("namespace {own} and everything in it"),
+            api: Api::all_with(client.clone(), &resource),
+            name: own.to_owned(),
+        });
+    }
+    Ok(items)
+}
+
+/// The definitions of our kinds that exist, with how many objects go with each.
+async fn definitions(client: &Client) -> anyhow::Result<Vec<Item>> {
+    let kind = GroupVersionKind::gvk("apiextensions.k8s.io", "v1", "CustomResourceDefinition");
+    let resource = ApiResource::from_gvk(&kind);
+    let all: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
+    let mut items = Vec::new();
+    for crd in api::crds() {
+        let name = crd.metadata.name.unwrap_or_default();
+        if all
+            .get_opt(&name)
+            .await
+            .context("cannot read CustomResourceDefinitions")?
+            .is_none()
+        {
+            continue;
+        }
+        let gvk = GroupVersionKind::gvk(api::GROUP, api::VERSION, &crd.spec.names.kind);
+        let objects: Api<DynamicObject> = Api::all_with(
+            client.clone(),
+            &ApiResource::from_gvk_with_plural(&gvk, &crd.spec.names.plural),
+        );
+        let count = objects.list_metadata(&ListParams::default()).await;
+        let count = count.map(|list| list.items.len()).unwrap_or(0);
+        items.push(Item {
+            shown: format!("customresourcedefinition {name} and {count} objects of it"),
+            api: all.clone(),
+            name,
+        });
+    }
+    Ok(items)
+}
+
+/// Our Events: they would vanish by themselves after an hour, the API server's default.
+fn events() -> ListParams {
+    ListParams::default().fields("reportingComponent=evenkeel.dev/operator")
+}
+
+/// Namespaces that hold Events of ours, and how many.
+async fn told_in(client: &Client) -> anyhow::Result<std::collections::BTreeMap<String, usize>> {
+    let all: Api<Event> = Api::all(client.clone());
+    let mut namespaces = std::collections::BTreeMap::new();
+    for event in all.list_metadata(&events()).await.context("cannot list Events")? {
+        let namespace = event.metadata.namespace.unwrap_or_default();
+        *namespaces.entry(namespace).or_default() += 1;
+    }
+    Ok(namespaces)
+}

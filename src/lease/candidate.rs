@@ -1,0 +1,265 @@
+//! The decision of one replica about the Lease, as a state machine without IO.
+//!
+//! Another's claim is judged as client-go judges it (`k8s.io/client-go/tools/leaderelection`): by how long *we* have
+//! seen the Lease unchanged, never by comparing its times with our clock.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Claim, DURATION, RENEW_EVERY};
+
+/// What a Lease said when it was last seen.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Seen {
+    /// `metadata.resourceVersion`.
+    pub version: String,
+    /// `spec.holderIdentity`; empty when it was given back.
+    pub holder: String,
+    /// `spec.leaseDurationSeconds`.
+    pub duration: Duration,
+    /// `spec.leaseTransitions`.
+    pub transitions: i32,
+    /// `spec.acquireTime`, microseconds since the epoch: kept on renewals.
+    pub acquired: Option<i64>,
+}
+
+/// What to do next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Read the Lease: nothing is known of it, or what was known is in doubt.
+    Read,
+    /// Make the Lease: there is none.
+    Create,
+    /// Take it over from whoever held it, if it is still of this version.
+    Take(Seen),
+    /// Renew our own, if it is still of this version.
+    Renew(Seen),
+    /// Nothing before this instant, unless the Lease changes.
+    Wait(Instant),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Known {
+    Nothing,
+    Absent,
+    Lease { seen: Seen, since: Instant },
+}
+
+/// One replica that would hold the Lease.
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    me: String,
+    known: Known,
+    term: Option<u64>,
+    until: Option<Instant>,
+    renew_at: Instant,
+}
+
+impl Candidate {
+    /// A candidate of this identity, which no other process may ever have used.
+    pub fn new(me: String, now: Instant) -> Self {
+        Self {
+            me,
+            known: Known::Nothing,
+            term: None,
+            until: None,
+            renew_at: now,
+        }
+    }
+
+    /// The identity.
+    pub fn identity(&self) -> &str {
+        &self.me
+    }
+
+    /// The identity that holds the Lease, as last seen; empty when nobody does.
+    pub fn holder(&self) -> &str {
+        self.seen().map_or("", |seen| &seen.holder)
+    }
+
+    /// The Lease, as last seen.
+    pub fn seen(&self) -> Option<&Seen> {
+        match &self.known {
+            Known::Lease { seen, .. } => Some(seen),
+            Known::Nothing | Known::Absent => None,
+        }
+    }
+
+    /// The resourceVersion last seen; empty when there is none.
+    pub fn version(&self) -> &str {
+        self.seen().map_or("", |seen| &seen.version)
+    }
+
+    /// The claim, while there is one.
+    pub fn claim(&self, now: Instant) -> Option<Claim> {
+        let (term, until) = (self.term?, self.until?);
+        (now < until).then_some(Claim { term, until })
+    }
+
+    /// The Lease as it was just read or watched; `None` when it does not exist.
+    pub fn see(&mut self, now: Instant, lease: Option<Seen>) {
+        let Some(seen) = lease else {
+            self.known = Known::Absent;
+            self.drop_claim();
+            return;
+        };
+        if seen.holder != self.me {
+            self.drop_claim();
+        }
+        match &self.known {
+            // Unchanged: its age goes on.
+            Known::Lease { seen: before, .. } if before.version == seen.version => {}
+            _ => self.known = Known::Lease { seen, since: now },
+        }
+    }
+
+    /// A write of ours was answered: the Lease is ours as of `sent`, when the request had not left yet.
+    pub fn wrote(&mut self, sent: Instant, now: Instant, seen: Seen) {
+        let version = seen.version.parse().unwrap_or(0);
+        self.term = self.term.or(Some(version));
+        self.until = Some(sent + DURATION);
+        self.renew_at = sent + RENEW_EVERY;
+        self.known = Known::Lease { seen, since: now };
+    }
+
+    /// A write of ours was refused because the Lease is not what we thought, or its answer was lost.
+    pub fn doubt(&mut self) {
+        self.known = Known::Nothing;
+    }
+
+    fn drop_claim(&mut self) {
+        self.term = None;
+        self.until = None;
+    }
+
+    /// What to do now.
+    pub fn step(&mut self, now: Instant) -> Step {
+        if self.until.is_some_and(|until| until <= now) {
+            // Expired: whoever holds it now, a later claim of ours is a new term.
+            self.drop_claim();
+        }
+        match &self.known {
+            Known::Nothing => Step::Read,
+            Known::Absent => Step::Create,
+            Known::Lease { seen, .. } if seen.holder == self.me && self.term.is_some() => {
+                if self.renew_at <= now {
+                    Step::Renew(seen.clone())
+                } else {
+                    Step::Wait(self.renew_at)
+                }
+            }
+            Known::Lease { seen, since } => {
+                let free = seen.holder.is_empty() || seen.holder == self.me;
+                let expires = *since + seen.duration;
+                if free || expires <= now {
+                    Step::Take(seen.clone())
+                } else {
+                    Step::Wait(expires)
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn lease(version: u64, holder: &str) -> Seen {
+        Seen {
+            version: version.to_string(),
+            holder: holder.into(),
+            duration: DURATION,
+            ..Seen::default()
+        }
+    }
+
+    fn start() -> (Candidate, Instant) {
+        let now = Instant::now();
+        (Candidate::new("me".into(), now), now)
+    }
+
+    #[test]
+    fn reads_before_it_writes_and_makes_what_is_absent() {
+        let (mut candidate, now) = start();
+        assert_eq!(candidate.step(now), Step::Read);
+        candidate.see(now, None);
+        assert_eq!(candidate.step(now), Step::Create);
+        candidate.wrote(now, now + SECOND, lease(5, "me"));
+        let claim = candidate.claim(now + SECOND).expect("a claim");
+        assert_eq!((claim.term, claim.until), (5, now + DURATION));
+        assert_eq!(candidate.step(now + SECOND), Step::Wait(now + RENEW_EVERY));
+    }
+
+    #[test]
+    fn a_renewal_keeps_the_term_and_moves_the_end() {
+        let (mut candidate, now) = start();
+        candidate.wrote(now, now, lease(5, "me"));
+        let then = now + RENEW_EVERY;
+        assert_eq!(candidate.step(then), Step::Renew(lease(5, "me")));
+        candidate.wrote(then, then, lease(9, "me"));
+        let claim = candidate.claim(then).expect("a claim");
+        assert_eq!((claim.term, claim.until), (5, then + DURATION));
+    }
+
+    #[test]
+    fn anothers_claim_is_waited_for_from_when_it_was_seen_to_change() {
+        let (mut candidate, now) = start();
+        candidate.see(now, Some(lease(5, "other")));
+        assert_eq!(candidate.step(now), Step::Wait(now + DURATION));
+        // Seen again unchanged: its age goes on.
+        candidate.see(now + 9 * SECOND, Some(lease(5, "other")));
+        assert_eq!(candidate.step(now + 9 * SECOND), Step::Wait(now + DURATION));
+        // Renewed: it starts anew.
+        candidate.see(now + 10 * SECOND, Some(lease(6, "other")));
+        assert_eq!(
+            candidate.step(now + DURATION),
+            Step::Wait(now + 10 * SECOND + DURATION)
+        );
+        let end = now + 10 * SECOND + DURATION;
+        assert_eq!(candidate.step(end), Step::Take(lease(6, "other")));
+    }
+
+    #[test]
+    fn what_is_given_back_is_taken_at_once() {
+        let (mut candidate, now) = start();
+        candidate.see(now, Some(lease(5, "")));
+        assert_eq!(candidate.step(now), Step::Take(lease(5, "")));
+    }
+
+    #[test]
+    fn a_claim_that_expired_is_a_new_term_even_when_nobody_took_it() {
+        let (mut candidate, now) = start();
+        candidate.wrote(now, now, lease(5, "me"));
+        let late = now + 60 * SECOND;
+        assert_eq!(candidate.claim(late), None);
+        assert_eq!(candidate.step(late), Step::Take(lease(5, "me")));
+        candidate.wrote(late, late, lease(8, "me"));
+        assert_eq!(candidate.claim(late).map(|claim| claim.term), Some(8));
+    }
+
+    #[test]
+    fn a_lost_race_is_read_again_and_drops_the_claim() {
+        let (mut candidate, now) = start();
+        candidate.wrote(now, now, lease(5, "me"));
+        candidate.doubt();
+        assert_eq!(candidate.step(now), Step::Read);
+        // The claim lives on until the Lease is seen to be another's.
+        assert!(candidate.claim(now).is_some());
+        candidate.see(now, Some(lease(6, "other")));
+        assert_eq!(candidate.claim(now), None);
+        assert_eq!(candidate.holder(), "other");
+    }
+
+    #[test]
+    fn a_deleted_lease_ends_the_claim() {
+        let (mut candidate, now) = start();
+        candidate.wrote(now, now, lease(5, "me"));
+        candidate.see(now, None);
+        assert_eq!(candidate.claim(now), None);
+        assert_eq!(candidate.step(now), Step::Create);
+    }
+}

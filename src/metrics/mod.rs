@@ -1,0 +1,218 @@
+//! What the operator tells Prometheus.
+//!
+//! Counters and distributions are counted where things happen. Everything that the core knows is read from it at the
+//! moment of a scrape ([`Picture`]), so that nothing is kept twice and nothing goes stale.
+
+mod process;
+mod table;
+
+use std::collections::BTreeMap;
+
+use evenkeel_core::judge::Severity;
+use evenkeel_core::know::Source;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Metric, Registry};
+use std::sync::atomic::AtomicU64;
+
+pub use table::{Kind, TABLE, find, page};
+
+/// The Kubernetes versions that are supported: those that k8s-openapi's types span, tested on the newest built here.
+pub const KUBERNETES: &str = "1.33-1.37";
+
+/// Most policies that have a series of their own.
+pub const POLICIES: usize = 200;
+
+type Labels = Vec<(&'static str, String)>;
+
+/// What a scrape shows of the core and its surroundings.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Picture {
+    /// Whether this replica writes.
+    pub leader: bool,
+    /// Whether the first picture of the cluster is complete.
+    pub ready: bool,
+    /// Each source.
+    pub sources: Vec<SourcePicture>,
+    /// Findings that nobody has accepted, by check, verdict and severity.
+    pub findings: BTreeMap<(&'static str, &'static str, Severity), u32>,
+    /// Findings under an exception, by check.
+    pub excepted: BTreeMap<&'static str, u32>,
+    /// Policies by condition and status.
+    pub policies: BTreeMap<(String, &'static str), u32>,
+    /// Namespace and name of policies that are not healthy, at most [`POLICIES`].
+    pub unhealthy: Vec<(String, String)>,
+    /// Statuses that wait.
+    pub queue: usize,
+}
+
+/// What a scrape shows of one source.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SourcePicture {
+    /// The source.
+    pub source: Source,
+    /// Whether it is complete and current.
+    pub fresh: bool,
+    /// Seconds since the last sign of life of its watches, the oldest of them; `None` without watches.
+    pub age_seconds: Option<f64>,
+    /// Watches opened again.
+    pub restarts: u64,
+    /// Lists read.
+    pub lists: u64,
+    /// Lines received.
+    pub lines: u64,
+    /// Objects that were not understood.
+    pub opaque: u32,
+}
+
+/// Every metric.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    gauges: BTreeMap<&'static str, Family<Labels, Gauge<f64, AtomicU64>>>,
+    /// Statuses written, by outcome.
+    status_writes: Family<Labels, Counter>,
+    alerts: Family<Labels, Counter>,
+    rounds: Counter,
+    round_seconds: Histogram,
+    reaction_seconds: Histogram,
+    cpu: Counter<f64, AtomicU64>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::default();
+        let mut gauges = BTreeMap::new();
+        for one in TABLE.iter().filter(|one| one.kind == Kind::Gauge) {
+            let family: Family<Labels, Gauge<f64, AtomicU64>> = Family::default();
+            registry.register(one.name, one.help, family.clone());
+            gauges.insert(one.name, family);
+        }
+        // 10 µs to about 0.3 s.
+        let buckets = || Histogram::new(exponential_buckets(1e-5, 2.0, 15));
+        let mut metrics = Self {
+            registry,
+            gauges,
+            status_writes: Family::default(),
+            alerts: Family::default(),
+            rounds: Counter::default(),
+            round_seconds: buckets(),
+            reaction_seconds: buckets(),
+            cpu: Counter::default(),
+        };
+        metrics.register("evenkeel_status_writes_total", metrics.status_writes.clone());
+        metrics.register("evenkeel_alerts_total", metrics.alerts.clone());
+        metrics.register("evenkeel_rounds_total", metrics.rounds.clone());
+        metrics.register("evenkeel_round_seconds", metrics.round_seconds.clone());
+        metrics.register("evenkeel_reaction_seconds", metrics.reaction_seconds.clone());
+        metrics.register("evenkeel_process_cpu_seconds_total", metrics.cpu.clone());
+        metrics
+    }
+}
+
+impl Metrics {
+    fn register(&mut self, name: &'static str, metric: impl Metric) {
+        let help = find(name).map_or("", |one| one.help);
+        // The encoder itself appends what OpenMetrics demands of a counter's name.
+        self.registry
+            .register(name.strip_suffix("_total").unwrap_or(name), help, metric);
+    }
+
+    /// Counts what became of a status.
+    pub fn wrote(&self, outcome: &'static str, reaction: Option<std::time::Duration>) {
+        self.status_writes
+            .get_or_create(&vec![("outcome", outcome.to_owned())])
+            .inc();
+        if let Some(reaction) = reaction {
+            self.reaction_seconds.observe(reaction.as_secs_f64());
+        }
+    }
+
+    /// Counts a push of alerts.
+    pub fn pushed(&self, outcome: &'static str) {
+        self.alerts
+            .get_or_create(&vec![("outcome", outcome.to_owned())])
+            .inc();
+    }
+
+    /// Counts a round.
+    pub fn round(&self, took: std::time::Duration) {
+        self.rounds.inc();
+        self.round_seconds.observe(took.as_secs_f64());
+    }
+
+    fn set(&self, name: &'static str, labels: Labels, value: f64) {
+        if let Some(family) = self.gauges.get(name) {
+            family.get_or_create(&labels).set(value);
+        }
+    }
+
+    /// The text of a scrape.
+    pub fn text(&self, picture: &Picture) -> String {
+        for family in self.gauges.values() {
+            family.clear();
+        }
+        self.paint(picture);
+        if let Some(process) = process::read() {
+            self.set("evenkeel_process_resident_bytes", vec![], process.resident_bytes);
+            self.set("evenkeel_process_start_seconds", vec![], process.start_seconds);
+            let before = self.cpu.get();
+            if process.cpu_seconds > before {
+                self.cpu.inc_by(process.cpu_seconds - before);
+            }
+        }
+        let mut text = String::new();
+        // Writing into a String cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+
+    fn paint(&self, picture: &Picture) {
+        let truth = |holds: bool| f64::from(u8::from(holds));
+        self.set(
+            "evenkeel_build_info",
+            vec![
+                ("version", env!("CARGO_PKG_VERSION").into()),
+                ("kubernetes", KUBERNETES.into()),
+            ],
+            1.0,
+        );
+        self.set("evenkeel_leader", vec![], truth(picture.leader));
+        self.set("evenkeel_ready", vec![], truth(picture.ready));
+        for one in &picture.sources {
+            let labels = || vec![("source", one.source.name().to_owned())];
+            self.set("evenkeel_source_fresh", labels(), truth(one.fresh));
+            if let Some(age) = one.age_seconds {
+                self.set("evenkeel_source_age_seconds", labels(), age);
+            }
+            self.set("evenkeel_watch_restarts", labels(), one.restarts as f64);
+            self.set("evenkeel_watch_lists", labels(), one.lists as f64);
+            self.set("evenkeel_watch_lines", labels(), one.lines as f64);
+            self.set("evenkeel_unreadable", labels(), f64::from(one.opaque));
+        }
+        for ((check, verdict, severity), count) in &picture.findings {
+            let labels = vec![
+                ("check", (*check).to_owned()),
+                ("verdict", (*verdict).to_owned()),
+                ("severity", severity.name().to_owned()),
+            ];
+            self.set("evenkeel_findings", labels, f64::from(*count));
+        }
+        for (check, count) in &picture.excepted {
+            let labels = vec![("check", (*check).to_owned())];
+            self.set("evenkeel_findings_excepted", labels, f64::from(*count));
+        }
+        for ((condition, status), count) in &picture.policies {
+            let labels = vec![("condition", condition.clone()), ("status", (*status).to_owned())];
+            self.set("evenkeel_policies", labels, f64::from(*count));
+        }
+        for (namespace, policy) in picture.unhealthy.iter().take(POLICIES) {
+            let labels = vec![("namespace", namespace.clone()), ("policy", policy.clone())];
+            self.set("evenkeel_policy_unhealthy", labels, 1.0);
+        }
+        self.set("evenkeel_status_queue", vec![], picture.queue as f64);
+    }
+}

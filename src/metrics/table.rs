@@ -1,0 +1,239 @@
+//! Every metric as data: what the documentation, the registry and the tests are made of.
+
+/// The type of a metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Goes up and down.
+    Gauge,
+    /// Only goes up, until the process starts anew.
+    Counter,
+    /// A distribution, in buckets.
+    Histogram,
+}
+
+impl Kind {
+    /// As in the exposition format.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Gauge => "gauge",
+            Self::Counter => "counter",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// One metric.
+#[derive(Debug, Clone, Copy)]
+pub struct Metric {
+    /// Its name, as scraped.
+    pub name: &'static str,
+    /// Its type.
+    pub kind: Kind,
+    /// Its labels; each has a bounded set of values.
+    pub labels: &'static [&'static str],
+    /// What it says, with the unit.
+    pub help: &'static str,
+    /// How many series it can have at most, and why.
+    pub bound: &'static str,
+}
+
+const fn metric(
+    name: &'static str,
+    kind: Kind,
+    labels: &'static [&'static str],
+    help: &'static str,
+    bound: &'static str,
+) -> Metric {
+    Metric {
+        name,
+        kind,
+        labels,
+        help,
+        bound,
+    }
+}
+
+use Kind::{Counter, Gauge, Histogram};
+
+/// Every metric, in the order of the documentation.
+pub const TABLE: &[Metric] = &[
+    metric(
+        "evenkeel_build_info",
+        Gauge,
+        &["version", "kubernetes"],
+        "Always 1: the version of evenkeel and the Kubernetes versions it supports",
+        "1",
+    ),
+    metric(
+        "evenkeel_leader",
+        Gauge,
+        &[],
+        "Whether this replica holds the Lease and writes: 1 or 0",
+        "1",
+    ),
+    metric(
+        "evenkeel_ready",
+        Gauge,
+        &[],
+        "Whether the first picture of the cluster is complete: 1 or 0",
+        "1",
+    ),
+    metric(
+        "evenkeel_source_fresh",
+        Gauge,
+        &["source"],
+        "Whether a source is complete and current: 1; 0 when it is stale, unreadable or missing, and what rests on it is Unknown",
+        "one for each source",
+    ),
+    metric(
+        "evenkeel_source_age_seconds",
+        Gauge,
+        &["source"],
+        "Seconds since the last sign of life of a source's watches, the oldest of them",
+        "one for each source",
+    ),
+    metric(
+        "evenkeel_watch_restarts",
+        Gauge,
+        &["source"],
+        "Watches that were opened again since the process began",
+        "one for each source",
+    ),
+    metric(
+        "evenkeel_watch_lists",
+        Gauge,
+        &["source"],
+        "Lists that were read since the process began: one is the start, more are expired versions",
+        "one for each source",
+    ),
+    metric(
+        "evenkeel_watch_lines",
+        Gauge,
+        &["source"],
+        "Lines received since the process began",
+        "one for each source",
+    ),
+    metric(
+        "evenkeel_unreadable",
+        Gauge,
+        &["source"],
+        "Objects of a source that could not be understood",
+        "one for each source",
+    ),
+    metric(
+        "evenkeel_findings",
+        Gauge,
+        &["check", "verdict", "severity"],
+        "Findings that nobody has accepted",
+        "one for each check, verdict and severity",
+    ),
+    metric(
+        "evenkeel_findings_excepted",
+        Gauge,
+        &["check"],
+        "Findings under an exception",
+        "one for each check",
+    ),
+    metric(
+        "evenkeel_policies",
+        Gauge,
+        &["condition", "status"],
+        "Policies by what the conditions in their status say",
+        "15",
+    ),
+    metric(
+        "evenkeel_policy_unhealthy",
+        Gauge,
+        &["namespace", "policy"],
+        "1 for each policy whose status says Healthy=False; the first 200 by name",
+        "200",
+    ),
+    metric(
+        "evenkeel_status_queue",
+        Gauge,
+        &[],
+        "Statuses that wait to be written",
+        "1",
+    ),
+    metric(
+        "evenkeel_status_writes_total",
+        Counter,
+        &["outcome"],
+        "Statuses written or not: written, gone, replaced, busy, timeout, unreachable, forbidden, unauthorized, server-error, refused",
+        "10",
+    ),
+    metric("evenkeel_rounds_total", Counter, &[], "Rounds of judging", "1"),
+    metric(
+        "evenkeel_round_seconds",
+        Histogram,
+        &[],
+        "How long a round took, in seconds",
+        "15 buckets",
+    ),
+    metric(
+        "evenkeel_reaction_seconds",
+        Histogram,
+        &[],
+        "Our own part of a reaction, in seconds: from the line that was received to the request that leaves",
+        "15 buckets",
+    ),
+    metric(
+        "evenkeel_alerts_total",
+        Counter,
+        &["outcome"],
+        "Pushes of alerts to an Alertmanager: accepted, refused, unreachable",
+        "3",
+    ),
+    metric(
+        "evenkeel_process_cpu_seconds_total",
+        Counter,
+        &[],
+        "CPU time of the process, in seconds",
+        "1",
+    ),
+    metric(
+        "evenkeel_process_resident_bytes",
+        Gauge,
+        &[],
+        "Resident memory of the process, in bytes",
+        "1",
+    ),
+    metric(
+        "evenkeel_process_start_seconds",
+        Gauge,
+        &[],
+        "When the process began, in seconds since the Unix epoch",
+        "1",
+    ),
+];
+
+/// The documentation of all metrics, as `docs/metrics.md` has it.
+pub fn page() -> String {
+    let mut page = String::from(
+        "# Metrics\n\n\
+         Served on `/metrics` of the operator, in the OpenMetrics text format. Every label has a bounded set of values; no\n\
+         series is named after a Pod, a node or a Service. Made from the code: `make bless` writes this page.\n\n\
+         | metric | type | labels | what it says | series |\n|---|---|---|---|---|\n",
+    );
+    for one in TABLE {
+        let labels = one
+            .labels
+            .iter()
+            .map(|label| format!("`{label}`"))
+            .collect::<Vec<_>>();
+        page.push_str(&format!(
+            "| `{}` | {} | {} | {} | {} |\n",
+            one.name,
+            one.kind.name(),
+            labels.join(", "),
+            one.help,
+            one.bound
+        ));
+    }
+    page
+}
+
+/// A metric of the table by name.
+pub fn find(name: &str) -> Option<&'static Metric> {
+    TABLE.iter().find(|one| one.name == name)
+}

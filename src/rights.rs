@@ -1,0 +1,28 @@
+//! What evenkeel may do in a cluster, as data beside the code that needs it.
+//!
+//! Each module that talks to the API server declares its rights with this type, so that what an installation grants can
+//! be compared with what the code uses, both ways.
+
+/// One thing that evenkeel asks of the API server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Right {
+    /// API group; empty for the core group.
+    pub group: &'static str,
+    /// Plural of the resource, with its subresource: `services`, `nodes/status`.
+    pub resource: &'static str,
+    /// Verbs, in the order of the alphabet.
+    pub verbs: &'static [&'static str],
+    /// Where it is needed.
+    pub place: Place,
+    /// What for, as told to who grants it.
+    pub why: &'static str,
+}
+
+/// Where a right is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// Everywhere, or for kinds without a namespace: a `ClusterRole` with a `ClusterRoleBinding`.
+    Cluster,
+    /// In one namespace: a Role there.
+    Namespace(&'static str),
+}

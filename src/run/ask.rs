@@ -1,0 +1,92 @@
+//! What others may ask of the loop. The loop owns the core; nobody else sees it, everybody asks.
+
+use std::collections::BTreeMap;
+
+use evenkeel_core::findings::{Finding, FindingList};
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::metrics::Picture;
+use crate::watch::Snapshot;
+
+/// A question to the loop, with where the answer goes.
+#[derive(Debug)]
+pub enum Ask {
+    /// What a scrape shows.
+    Picture(oneshot::Sender<Picture>),
+    /// Whether the operator is ready, and why not.
+    Readiness(oneshot::Sender<Readiness>),
+    /// What each watch is doing.
+    Watches(oneshot::Sender<Vec<Snapshot>>),
+    /// How much the index holds.
+    Index(oneshot::Sender<IndexView>),
+    /// Every finding.
+    Verdicts(oneshot::Sender<FindingList>),
+    /// When time alone will change something.
+    Agenda(oneshot::Sender<Agenda>),
+    /// What to push to an Alertmanager, and the addresses of the Service's ready endpoints.
+    Alerts {
+        /// Namespace, name and port (by name or number) of the Service.
+        service: (String, String, String),
+        /// The answer.
+        answer: oneshot::Sender<Alerts>,
+    },
+}
+
+/// Whether the operator is ready.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Readiness {
+    /// Whether the first picture of the cluster is complete.
+    pub ready: bool,
+    /// Sources that are not complete and current, and why.
+    pub not_fresh: BTreeMap<&'static str, String>,
+    /// Whether this replica writes.
+    pub leader: bool,
+}
+
+/// How much the index holds.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IndexView {
+    /// Rows by source.
+    pub rows: BTreeMap<&'static str, usize>,
+    /// Objects that were not understood, at most 100.
+    pub opaque: Vec<(String, String)>,
+    /// Interned names.
+    pub names: usize,
+}
+
+/// When time alone will change something.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Agenda {
+    /// Milliseconds until the next look; absent when only an input brings one.
+    pub next_look_ms: Option<u64>,
+    /// Statuses that wait to be written.
+    pub queue: usize,
+}
+
+/// What to push.
+#[derive(Debug, Clone, Default)]
+pub struct Alerts {
+    /// Whether this replica is the one to push.
+    pub leader: bool,
+    /// Findings that are worth an alert: Violated at warning or above, accepted by nobody.
+    pub findings: Vec<Finding>,
+    /// `address:port` of every ready endpoint of the Service.
+    pub endpoints: Vec<std::net::SocketAddr>,
+}
+
+/// The way to ask.
+#[derive(Debug, Clone)]
+pub struct Line(pub(super) mpsc::Sender<Ask>);
+
+impl Line {
+    /// Asks; `None` when the loop has ended or does not answer.
+    pub async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Option<T> {
+        let (answer_tx, answer_rx) = oneshot::channel();
+        self.0.send(question(answer_tx)).await.ok()?;
+        answer_rx.await.ok()
+    }
+}

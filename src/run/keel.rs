@@ -1,0 +1,348 @@
+//! The loop: the one task that owns the core.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use evenkeel_core::facts::Wants;
+use evenkeel_core::judge::Severity;
+use evenkeel_core::know::{Now, Source};
+use evenkeel_core::{Core, Input};
+use jiff::Timestamp;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+
+use super::ask::{Agenda, Alerts, Ask, IndexView, Readiness};
+use super::view;
+use crate::clock::Clock;
+use crate::lease::Claim;
+use crate::metrics::Metrics;
+use crate::watch::{Event, Intake, Watches};
+use crate::write::{Desk, Outbox, Reply, Target};
+
+/// Events taken in before a round: bounds how long a burst can hold the loop.
+const CHUNK: usize = 512;
+
+/// How long the first picture may take before judging begins without the rest: what is missing is Unknown then.
+const WARM_UP: Duration = Duration::from_secs(60);
+
+/// Everything that the loop owns.
+pub(super) struct Keel {
+    core: Core,
+    clock: Clock,
+    intake: Intake,
+    desk: Desk,
+    watches: Watches,
+    events: mpsc::Receiver<Event>,
+    asks: mpsc::Receiver<Ask>,
+    replies: mpsc::Receiver<Reply>,
+    claim: watch::Receiver<Option<Claim>>,
+    state: watch::Sender<String>,
+    /// Counts rounds that changed a verdict.
+    turns: watch::Sender<u64>,
+    outbox: Arc<Outbox>,
+    metrics: Arc<Metrics>,
+    /// When warming up ends at the latest; `None` when it has ended.
+    warm_by: Option<Instant>,
+    /// Policies whose status must be compared with their standing.
+    look_at: BTreeSet<Target>,
+    /// Whether what the core wants to be read may have changed since it was last asked.
+    asks_again: bool,
+    leading: bool,
+}
+
+impl Keel {
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "each is one end of a channel, named where it is made"
+    )]
+    pub(super) fn new(
+        watches: Watches,
+        events: mpsc::Receiver<Event>,
+        asks: mpsc::Receiver<Ask>,
+        replies: mpsc::Receiver<Reply>,
+        claim: watch::Receiver<Option<Claim>>,
+        state: watch::Sender<String>,
+        turns: watch::Sender<u64>,
+        outbox: Arc<Outbox>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            core: Core::default(),
+            clock: Clock::default(),
+            intake: Intake::default(),
+            desk: Desk::default(),
+            watches,
+            events,
+            asks,
+            replies,
+            claim,
+            state,
+            turns,
+            outbox,
+            metrics,
+            warm_by: Some(Instant::now() + WARM_UP),
+            look_at: BTreeSet::new(),
+            asks_again: true,
+            leading: false,
+        }
+    }
+
+    /// Runs until `stop` becomes true; an error is a part that has broken.
+    pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<()> {
+        self.want();
+        while !*stop.borrow() {
+            let look = self.next_look();
+            let mut received = Instant::now();
+            tokio::select! {
+                event = self.events.recv() => {
+                    let Some(event) = event else { bail!("the watches have ended") };
+                    received = event.received;
+                    self.take(event);
+                    self.drain();
+                }
+                Some(ask) = self.asks.recv() => {
+                    self.answer(ask);
+                    continue;
+                }
+                Some(reply) = self.replies.recv() => {
+                    self.replied(&reply);
+                    if self.look_at.is_empty() {
+                        continue;
+                    }
+                }
+                changed = self.claim.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                }
+                () = sleep_until(look.unwrap_or(received)), if look.is_some() => {}
+                broken = self.watches.broken() => bail!(broken),
+                _ = stop.changed() => break,
+            }
+            self.lead();
+            self.round(received);
+        }
+        Ok(())
+    }
+
+    /// When to look next although nothing comes in.
+    fn next_look(&self) -> Option<Instant> {
+        let due = self
+            .core
+            .deadline(self.clock.now())
+            .map(|at| self.clock.instant(at));
+        let due = if self.warm_by.is_some() { None } else { due };
+        due.into_iter().chain(self.warm_by).min()
+    }
+
+    /// Takes in one event: the core its inputs, the desk the policy objects.
+    fn take(&mut self, event: Event) {
+        let now = self.clock.now();
+        let (core, desk, look_at) = (&mut self.core, &mut self.desk, &mut self.look_at);
+        self.asks_again |= self.intake.take(event, &mut |input| {
+            follow(desk, look_at, &input);
+            // What the core refuses it also lists.
+            let _ = core.handle(now, input);
+        });
+        for object in self.intake.take_policies() {
+            if let Some(target) = self.desk.saw(&object) {
+                self.look_at.insert(target);
+            }
+        }
+    }
+
+    /// Takes in what has come meanwhile, up to a chunk.
+    fn drain(&mut self) {
+        for _ in 0..CHUNK {
+            match self.events.try_recv() {
+                Ok(event) => self.take(event),
+                Err(_) => break,
+            }
+        }
+    }
+
+    /// Asks the core what it wants to be read, and starts and stops watches.
+    fn want(&mut self) {
+        if !std::mem::take(&mut self.asks_again) {
+            return;
+        }
+        let wants = Wants::of(self.core.index());
+        let (core, now) = (&mut self.core, self.clock.now());
+        let change = self
+            .intake
+            .want(&wants, &mut |input| drop(core.handle(now, input)));
+        self.watches.apply(change);
+    }
+
+    /// Whether everything has been read once. Until then nothing is judged and nobody is told anything: verdicts on
+    /// half a picture would turn a moment later.
+    fn is_warm(&mut self) -> bool {
+        let Some(by) = self.warm_by else { return true };
+        if self.intake.is_settled() {
+            // What was read may name more to be read.
+            self.want();
+        }
+        if self.intake.is_settled() || by <= Instant::now() {
+            tracing::info!(
+                settled = self.intake.is_settled(),
+                "the first picture is complete"
+            );
+            self.warm_by = None;
+            self.look_at.extend(self.desk.targets().cloned());
+            return true;
+        }
+        false
+    }
+
+    /// Judges, and hands on what must be told.
+    fn round(&mut self, received: Instant) {
+        if !self.is_warm() {
+            return;
+        }
+        let began = Instant::now();
+        let now = self.clock.now();
+        let round = self.core.round(now);
+        let names = &self.core.index().names;
+        for key in &round.standings {
+            self.look_at.insert(Target {
+                namespace: names.shared(key.namespace),
+                name: if key.namespace.is_empty() {
+                    crate::api::CLUSTER_POLICY_NAME.into()
+                } else {
+                    names.shared(key.name)
+                },
+            });
+        }
+        if !round.transitions.is_empty() {
+            self.turns.send_modify(|turns| *turns += 1);
+        }
+        self.want();
+        self.tell(now, received);
+        self.metrics.round(began.elapsed());
+        self.declare();
+    }
+
+    /// Puts into the outbox what statuses do not say yet. A standby tells nothing, but remembers to look.
+    fn tell(&mut self, now: Now, received: Instant) {
+        if !self.leading {
+            return;
+        }
+        let time = Timestamp::from_second(now.wall.0).unwrap_or_default();
+        for target in std::mem::take(&mut self.look_at) {
+            let standing = if target.is_cluster() {
+                self.core.cluster_standing(now, &target.name)
+            } else {
+                self.core.standing(now, &target.namespace, &target.name)
+            };
+            let Some(standing) = standing else {
+                self.outbox.withdraw(&target);
+                continue;
+            };
+            if let Some(order) = self.desk.order(&target, &standing, time) {
+                self.outbox.put(target, order, received);
+            }
+        }
+    }
+
+    /// Follows the claim: a new holder looks at every policy, an old one forgets what it wanted to say.
+    fn lead(&mut self) {
+        let leads = self.claim.borrow_and_update().is_some();
+        if leads == self.leading {
+            return;
+        }
+        tracing::info!(leads, "leadership has changed");
+        self.leading = leads;
+        self.outbox.clear();
+        self.desk.forget_orders();
+        self.look_at.extend(self.desk.targets().cloned());
+    }
+
+    fn replied(&mut self, reply: &Reply) {
+        self.metrics.wrote(reply.outcome, reply.reaction);
+        self.desk.answered(&reply.target, reply.told.as_ref());
+    }
+
+    /// What the holder writes beside the Lease, so that a dead operator can be told from a silent one.
+    fn declare(&mut self) {
+        let state = view::state(&self.core, self.warm_by.is_none());
+        self.state.send_if_modified(|before| {
+            let news = *before != state;
+            if news {
+                *before = state;
+            }
+            news
+        });
+    }
+
+    fn answer(&self, ask: Ask) {
+        let now = self.clock.now();
+        // Who has asked may have gone away.
+        match ask {
+            Ask::Picture(answer) => {
+                let picture = view::Scene {
+                    core: &self.core,
+                    desk: &self.desk,
+                    watches: &self.watches.snapshot(),
+                    leader: self.leading,
+                    ready: self.warm_by.is_none(),
+                    queue: self.outbox.len(),
+                };
+                drop(answer.send(picture.paint(now)));
+            }
+            Ask::Readiness(answer) => drop(answer.send(Readiness {
+                ready: self.warm_by.is_none(),
+                not_fresh: view::not_fresh(&self.core),
+                leader: self.leading,
+            })),
+            Ask::Watches(answer) => drop(answer.send(self.watches.snapshot())),
+            Ask::Index(answer) => drop(answer.send(IndexView::of(&self.core))),
+            Ask::Verdicts(answer) => drop(answer.send(self.core.findings_since(now))),
+            Ask::Agenda(answer) => drop(answer.send(Agenda {
+                next_look_ms: self.next_look().map(|at| {
+                    let wait = at.saturating_duration_since(Instant::now()).as_millis();
+                    u64::try_from(wait).unwrap_or(u64::MAX)
+                }),
+                queue: self.outbox.len(),
+            })),
+            Ask::Alerts { service, answer } => drop(answer.send(self.alerts(now, &service))),
+        }
+    }
+
+    fn alerts(&self, now: Now, service: &(String, String, String)) -> Alerts {
+        if !self.leading || self.warm_by.is_some() {
+            return Alerts::default();
+        }
+        let mut findings = self.core.findings_since(now).findings;
+        findings.retain(|one| {
+            one.exception.is_none() && one.verdict == "Violated" && one.severity >= Severity::Warning
+        });
+        Alerts {
+            leader: true,
+            findings,
+            endpoints: self
+                .core
+                .index()
+                .ready_sockets(&service.0, &service.1, &service.2),
+        }
+    }
+}
+
+/// Keeps the desk in step with lists and deletions of policies.
+fn follow(desk: &mut Desk, look_at: &mut BTreeSet<Target>, input: &Input<'_>) {
+    let is_policy = |source: Source| matches!(source, Source::Policies | Source::ClusterPolicy);
+    match input {
+        Input::Begin(source) if is_policy(*source) => desk.begin(*source == Source::ClusterPolicy),
+        Input::Synced(source) if is_policy(*source) => desk.synced(*source == Source::ClusterPolicy),
+        Input::Gone(source, namespace, name) if is_policy(*source) => {
+            let target = Target {
+                namespace: (*namespace).into(),
+                name: (*name).into(),
+            };
+            desk.gone(&target);
+            look_at.insert(target);
+        }
+        _ => {}
+    }
+}

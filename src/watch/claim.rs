@@ -1,0 +1,190 @@
+//! What a pump claims about its target, and until when it may.
+//!
+//! A claim rests on *proof*, not on the absence of errors. A bookmark, or a watch that ended in order, says that
+//! everything up to then has come. As long as nothing can have been missed every line says so too; after a break it
+//! does not, because what was missed may still be on its way. Without proof for long enough the claim is withdrawn.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::outlet::{Closed, Outlet, What};
+use super::pace::{BOOKMARKS, LONG, NO_BOOKMARKS, PATIENCE};
+use super::seen::Seen;
+use super::target::Id;
+
+/// What the loop has been told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    New,
+    Current,
+    Silent,
+    Lost,
+}
+
+/// One pump's claim, and the way to the loop.
+#[derive(Debug)]
+pub(super) struct Claim {
+    id: Id,
+    outlet: Outlet,
+    pub(super) seen: Seen,
+    standing: Standing,
+    /// Whether nothing can have been missed since the last proof.
+    proven: bool,
+    /// When to fall silent.
+    quiet_at: Instant,
+    /// Whether the server has ever sent a bookmark.
+    bookmarks: bool,
+}
+
+impl Claim {
+    pub(super) fn new(id: Id, outlet: Outlet, seen: Seen) -> Self {
+        Self {
+            id,
+            outlet,
+            seen,
+            standing: Standing::New,
+            proven: false,
+            quiet_at: Instant::now() + PATIENCE,
+            bookmarks: false,
+        }
+    }
+
+    pub(super) const fn is_proven(&self) -> bool {
+        self.proven
+    }
+
+    /// How long a watch with this server time limit may be silent.
+    pub(super) fn patience(&self, limit: Duration) -> Duration {
+        if limit < LONG {
+            PATIENCE
+        } else if self.bookmarks {
+            BOOKMARKS
+        } else {
+            NO_BOOKMARKS
+        }
+    }
+
+    /// A line has come.
+    pub(super) fn line(&mut self, limit: Duration) {
+        let now = Instant::now();
+        self.seen.line(now);
+        if self.proven {
+            self.quiet_at = now + self.patience(limit);
+        }
+    }
+
+    /// A bookmark has come.
+    pub(super) const fn bookmark(&mut self) {
+        self.bookmarks = true;
+    }
+
+    /// A list begins.
+    pub(super) async fn begin(&mut self) -> Result<(), Closed> {
+        self.seen.note(|seen| {
+            seen.lists += 1;
+            seen.state = "Filling";
+        });
+        self.send(What::Begin).await
+    }
+
+    /// The list is complete; the next proof is due within the patience of a watch with this limit.
+    pub(super) async fn synced(&mut self, version: &str, limit: Duration) -> Result<(), Closed> {
+        self.send(What::Synced).await?;
+        self.standing = Standing::Current;
+        self.seen.note(|seen| seen.last_error = None);
+        self.proof(version, limit).await
+    }
+
+    /// Nothing has been missed up to this version.
+    pub(super) async fn proof(&mut self, version: &str, limit: Duration) -> Result<(), Closed> {
+        self.proven = true;
+        self.quiet_at = Instant::now() + self.patience(limit);
+        self.seen.note(|seen| {
+            version.clone_into(&mut seen.resource_version);
+            seen.state = "Watching";
+        });
+        if matches!(self.standing, Standing::Silent | Standing::Lost) {
+            self.standing = Standing::Current;
+            self.seen.note(|seen| seen.last_error = None);
+            self.send(What::Alive).await?;
+        }
+        Ok(())
+    }
+
+    /// The kind is not served, which is as good as a complete list of nothing.
+    pub(super) async fn absent(&mut self, is_news: bool) -> Result<(), Closed> {
+        if is_news {
+            self.send(What::Begin).await?;
+            self.synced("", Duration::ZERO).await?;
+        } else {
+            self.proof("", Duration::ZERO).await?;
+        }
+        self.seen.note(|seen| seen.state = "Absent");
+        Ok(())
+    }
+
+    /// Something broke: from here on something may be missed.
+    pub(super) fn doubt(&mut self, why: String) {
+        self.proven = false;
+        self.quiet_at = self.quiet_at.min(Instant::now() + PATIENCE);
+        let connecting = matches!(self.standing, Standing::New | Standing::Current);
+        self.seen.note(|seen| {
+            seen.last_error = Some(why);
+            if connecting {
+                seen.state = "Connecting";
+            }
+        });
+    }
+
+    /// The server refuses.
+    pub(super) async fn lost(&mut self, why: String) -> Result<(), Closed> {
+        if self.standing == Standing::Lost {
+            return Ok(());
+        }
+        self.standing = Standing::Lost;
+        self.seen.note(|seen| seen.state = "Lost");
+        self.send(What::Lost(why)).await
+    }
+
+    /// Does some work until a limit, and withdraws the claim meanwhile when it is time to.
+    pub(super) async fn attend<T>(
+        &mut self,
+        limit: Instant,
+        work: impl Future<Output = T>,
+    ) -> Result<Option<T>, Closed> {
+        let mut work = pin!(work);
+        loop {
+            let claims = self.standing == Standing::Current;
+            let wake = if claims { limit.min(self.quiet_at) } else { limit };
+            if let Ok(done) = timeout_at(wake, &mut work).await {
+                return Ok(Some(done));
+            }
+            if claims && Instant::now() >= self.quiet_at {
+                self.silent().await?;
+            }
+            if Instant::now() >= limit {
+                return Ok(None);
+            }
+        }
+    }
+
+    async fn silent(&mut self) -> Result<(), Closed> {
+        self.standing = Standing::Silent;
+        self.proven = false;
+        self.seen.note(|seen| {
+            seen.state = "Silent";
+            seen.silences += 1;
+        });
+        self.send(What::Silent).await
+    }
+
+    /// Tells the loop. Time spent waiting for it is not the server's silence.
+    pub(super) async fn send(&mut self, what: What) -> Result<(), Closed> {
+        let before = Instant::now();
+        self.outlet.send(self.id, before, what).await?;
+        self.quiet_at += before.elapsed();
+        Ok(())
+    }
+}

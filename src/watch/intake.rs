@@ -1,0 +1,302 @@
+//! From the pumps' words to the core's inputs. Pure: no IO, no clock.
+//!
+//! The core keeps freshness for each source and sweeps it as a whole. Some sources come in parts, though: Pods by
+//! several selectors, `ConfigMaps` one by one, two kinds of webhook configurations. For those the intake remembers which
+//! target holds which name, so that an object leaves the core when no target holds it any more, and a source is
+//! complete when all its targets are.
+
+use std::collections::{BTreeMap, HashMap};
+
+use evenkeel_core::Input;
+use evenkeel_core::facts::Wants;
+use evenkeel_core::know::Source;
+
+use super::line;
+use super::outlet::{Event, What};
+use super::target::{self, Id, Target};
+use crate::api;
+
+/// Where inputs go: `Core::handle`, or a test's list.
+pub(super) type Sink<'a> = dyn FnMut(Input<'_>) + 'a;
+
+/// Source, namespace and name of an object, as the core names it.
+type Key = (Source, Box<str>, Box<str>);
+
+/// Which pumps to start and which to stop.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// New targets.
+    pub start: Vec<(Id, Target)>,
+    /// Targets that nobody wants any more.
+    pub stop: Vec<Id>,
+}
+
+/// What the loop knows of the pumps.
+#[derive(Debug, Default)]
+pub struct Intake {
+    wants: Option<Wants>,
+    last: u32,
+    targets: BTreeMap<Id, Held>,
+    /// Which targets hold an object of a source that comes in parts, and since which of their lists.
+    holders: HashMap<Key, Vec<(Id, u32)>>,
+    told: HashMap<Source, Told>,
+    /// Why some Pods are not watched at all.
+    excess: Option<String>,
+    /// Policy objects as they came, for who writes their statuses.
+    policies: Vec<Vec<u8>>,
+}
+
+#[derive(Debug)]
+struct Held {
+    target: Target,
+    standing: Standing,
+    list: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Standing {
+    Filling,
+    Current,
+    Silent,
+    Lost(String),
+}
+
+/// What the core has been told of a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Told {
+    Complete,
+    Silent,
+    Lost(String),
+}
+
+impl Intake {
+    /// Takes in what the core wants to know now; the sink is told what nobody watches any more.
+    pub fn want(&mut self, wants: &Wants, sink: &mut Sink<'_>) -> Change {
+        if self.wants.as_ref() == Some(wants) {
+            return Change::default();
+        }
+        self.wants = Some(wants.clone());
+        let mut wanted = Target::all(wants);
+        self.excess = target::excess(&wanted);
+        target::trim(&mut wanted);
+        let gone = self
+            .targets
+            .iter()
+            .filter(|(_, held)| !wanted.contains(&held.target));
+        let stop: Vec<Id> = gone.map(|(id, _)| *id).collect();
+        for held in self.targets.values() {
+            wanted.remove(&held.target);
+        }
+        let mut touched = Vec::new();
+        for id in &stop {
+            if let Some(held) = self.targets.remove(id) {
+                touched.push(held.target.source);
+                self.release(*id, held.target.source, u32::MAX, sink);
+            }
+        }
+        let mut start = Vec::new();
+        for target in wanted {
+            self.last += 1;
+            let id = Id(self.last);
+            touched.push(target.source);
+            start.push((id, target.clone()));
+            let held = Held {
+                target,
+                standing: Standing::Filling,
+                list: 0,
+            };
+            self.targets.insert(id, held);
+        }
+        touched.sort_unstable();
+        touched.dedup();
+        for source in touched {
+            self.tell(source, false, sink);
+        }
+        Change { start, stop }
+    }
+
+    /// Takes in a pump's word. Returns whether what the core wants to know may have changed: then ask it, at the
+    /// latest before the next round, and call [`Self::want`].
+    pub fn take(&mut self, event: Event, sink: &mut Sink<'_>) -> bool {
+        let id = event.target;
+        let Some(held) = self.targets.get_mut(&id) else {
+            // The last words of a pump that was stopped.
+            return false;
+        };
+        let source = held.target.source;
+        let shares = held.target.shares();
+        match event.what {
+            What::Begin if shares => held.list += 1,
+            What::Begin => sink(Input::Begin(source)),
+            What::Object(bytes, at) => self.object(id, bytes.get(at).unwrap_or_default(), sink),
+            What::Page(bytes, items) => {
+                for at in items {
+                    self.object(id, bytes.get(at).unwrap_or_default(), sink);
+                }
+            }
+            What::Gone(namespace, name) => self.gone(id, namespace, name, sink),
+            What::Synced => {
+                held.standing = Standing::Current;
+                let list = held.list;
+                if shares {
+                    self.release(id, source, list, sink);
+                }
+                self.tell(source, !shares, sink);
+            }
+            What::Silent => self.stand(id, Standing::Silent, sink),
+            What::Alive => self.stand(id, Standing::Current, sink),
+            What::Lost(why) => self.stand(id, Standing::Lost(why), sink),
+        }
+        // What `Wants::of` looks at.
+        matches!(source, Source::Policies | Source::DaemonSets)
+    }
+
+    /// The policy objects that came since this was last asked, as they came: the core keeps what they ask for, their
+    /// writer has to know their uid, generation and status.
+    pub fn take_policies(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.policies)
+    }
+
+    /// Whether a target is being read for the first time: verdicts are about to change for reasons that are not the
+    /// cluster's, so a round may wait a moment.
+    pub fn is_filling(&self) -> bool {
+        self.targets
+            .values()
+            .any(|held| held.standing == Standing::Filling)
+    }
+
+    /// Whether everything has been read at least once, or was refused.
+    pub fn is_settled(&self) -> bool {
+        !self.targets.is_empty() && !self.is_filling()
+    }
+
+    /// What is watched.
+    pub fn targets(&self) -> impl Iterator<Item = (Id, &Target)> {
+        self.targets.iter().map(|(id, held)| (*id, &held.target))
+    }
+
+    fn stand(&mut self, id: Id, standing: Standing, sink: &mut Sink<'_>) {
+        if let Some(held) = self.targets.get_mut(&id) {
+            held.standing = standing;
+            let source = held.target.source;
+            self.tell(source, false, sink);
+        }
+    }
+
+    fn object(&mut self, id: Id, object: &[u8], sink: &mut Sink<'_>) {
+        let Some(held) = self.targets.get(&id) else { return };
+        let Target { source, kind, .. } = held.target;
+        if held.target.shares() {
+            let (namespace, name) = line::key(object);
+            let list = held.list;
+            let key = self.key(id, source, namespace, name);
+            let holders = self.holders.entry(key).or_default();
+            match holders.iter_mut().find(|holder| holder.0 == id) {
+                Some(holder) => holder.1 = list,
+                None => holders.push((id, list)),
+            }
+        }
+        match source {
+            Source::Policies | Source::ClusterPolicy => {
+                self.policies.push(object.to_vec());
+                api::offer(source, object, sink);
+            }
+            _ if kind.is_empty() || names_kind(object) => sink(Input::Object(source, object)),
+            _ => {
+                // Items of a list do not name their kind, and two kinds share this source.
+                let rest = object.strip_prefix(b"{").unwrap_or(object);
+                let named = [format!("{{\"kind\":\"{kind}\",").as_bytes(), rest].concat();
+                sink(Input::Object(source, &named));
+            }
+        }
+    }
+
+    /// How the core names an object of a source that comes in parts.
+    fn key(&self, id: Id, source: Source, namespace: String, name: String) -> Key {
+        let kind = self.targets.get(&id).map_or("", |held| held.target.kind);
+        // Two kinds of webhook configurations share a table, told apart by their kind in the namespace's place.
+        let place = if kind.is_empty() || name.is_empty() {
+            namespace
+        } else {
+            kind.to_owned()
+        };
+        (source, place.into(), name.into())
+    }
+
+    fn gone(&mut self, id: Id, namespace: String, name: String, sink: &mut Sink<'_>) {
+        let Some(held) = self.targets.get(&id) else { return };
+        let source = held.target.source;
+        if !held.target.shares() {
+            sink(Input::Gone(source, &namespace, &name));
+            return;
+        }
+        let key = self.key(id, source, namespace, name);
+        if let Some(holders) = self.holders.get_mut(&key) {
+            holders.retain(|holder| holder.0 != id);
+            if holders.is_empty() {
+                self.holders.remove(&key);
+                sink(Input::Gone(source, &key.1, &key.2));
+            }
+        }
+    }
+
+    /// Lets a target release what it held before its list of that number.
+    fn release(&mut self, id: Id, source: Source, before: u32, sink: &mut Sink<'_>) {
+        self.holders.retain(|key, holders| {
+            if key.0 != source {
+                return true;
+            }
+            holders.retain(|holder| holder.0 != id || holder.1 >= before);
+            if holders.is_empty() {
+                sink(Input::Gone(source, &key.1, &key.2));
+            }
+            !holders.is_empty()
+        });
+    }
+
+    /// Tells the core how a source stands, if that is news or a list of it is complete.
+    fn tell(&mut self, source: Source, listed: bool, sink: &mut Sink<'_>) {
+        let parts: Vec<&Standing> = self
+            .targets
+            .values()
+            .filter(|held| held.target.source == source)
+            .map(|held| &held.standing)
+            .collect();
+        let lost = parts.iter().find_map(|standing| match standing {
+            Standing::Lost(why) => Some(why),
+            _ => None,
+        });
+        let lost = lost.or(self.excess.as_ref().filter(|_| source == Source::Pods));
+        let told = self.told.get(&source);
+        let now = if let Some(why) = lost {
+            Told::Lost(why.clone())
+        } else if parts.iter().all(|standing| **standing == Standing::Current) {
+            Told::Complete
+        } else if told.is_some() {
+            Told::Silent
+        } else {
+            // Never complete yet: the core knows that it is missing.
+            return;
+        };
+        if told == Some(&now) && !listed {
+            return;
+        }
+        match &now {
+            Told::Complete if !listed && told == Some(&Told::Silent) => sink(Input::Alive(source)),
+            Told::Complete => sink(Input::Synced(source)),
+            Told::Silent => sink(Input::Silent(source)),
+            Told::Lost(why) => sink(Input::Lost(source, why)),
+        }
+        self.told.insert(source, now);
+    }
+}
+
+/// Whether an object says its kind, as events of a watch do.
+fn names_kind(object: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Kind<'a> {
+        #[serde(default, borrow)]
+        kind: Option<std::borrow::Cow<'a, str>>,
+    }
+    serde_json::from_slice::<Kind<'_>>(object).is_ok_and(|object| object.kind.is_some())
+}

@@ -1,0 +1,265 @@
+//! Lines of a watch and pages of a list, decoded as far as a pump needs: objects stay bytes.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// The annotation of the bookmark that ends the initial events (`k8s.io/apimachinery`, `meta/v1`).
+const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
+
+/// What a line says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Line {
+    /// An object is there or has changed; where in the line it stands, and its version.
+    Object(Range<usize>, Option<String>),
+    /// An object is gone.
+    Gone {
+        /// Empty for kinds without a namespace.
+        namespace: String,
+        name: String,
+        version: Option<String>,
+    },
+    /// Everything up to this version has been sent; whether that ends the initial events.
+    Bookmark(String, bool),
+    /// The server reports an error.
+    Error {
+        code: u16,
+        message: String,
+        after: Option<Duration>,
+    },
+    /// Not understood.
+    Garbled(String),
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    r#type: &'a str,
+    #[serde(borrow)]
+    object: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct Bare {
+    metadata: Meta,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Meta {
+    #[serde(default)]
+    namespace: Option<String>,
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    resource_version: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Mark {
+    metadata: MarkMeta,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct MarkMeta {
+    resource_version: String,
+    #[serde(default)]
+    annotations: Option<std::collections::BTreeMap<String, String>>,
+}
+
+/// The part of a `metav1.Status` that says what to do.
+#[derive(Deserialize, Default)]
+pub(super) struct Status {
+    #[serde(default)]
+    pub(super) code: Option<u16>,
+    #[serde(default)]
+    pub(super) message: Option<String>,
+    #[serde(default)]
+    details: Option<Details>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Details {
+    #[serde(default)]
+    retry_after_seconds: Option<u32>,
+}
+
+impl Status {
+    /// How long the server asks to be left alone.
+    pub(super) fn after(&self) -> Option<Duration> {
+        let seconds = self.details.as_ref()?.retry_after_seconds?;
+        (seconds > 0).then(|| Duration::from_secs(seconds.into()))
+    }
+}
+
+/// Namespace and name of an object; empty where it does not say.
+pub(super) fn key(object: &[u8]) -> (String, String) {
+    serde_json::from_slice::<Bare>(object).map_or_else(
+        |_| (String::new(), String::new()),
+        |bare| {
+            let Meta { namespace, name, .. } = bare.metadata;
+            (namespace.unwrap_or_default(), name.unwrap_or_default())
+        },
+    )
+}
+
+/// Decodes a line.
+pub(super) fn read(line: &[u8]) -> Line {
+    let envelope: Envelope<'_> = match serde_json::from_slice(line) {
+        Ok(envelope) => envelope,
+        Err(error) => return Line::Garbled(error.to_string()),
+    };
+    let object = envelope.object.get();
+    let bare = || serde_json::from_str::<Bare>(object).map(|bare| bare.metadata);
+    match envelope.r#type {
+        "ADDED" | "MODIFIED" => {
+            // An object whose metadata cannot be read is still an object: the core says what is wrong with it.
+            let version = bare().ok().and_then(|meta| meta.resource_version);
+            Line::Object(within(line, object), version)
+        }
+        "DELETED" => match bare() {
+            Ok(Meta {
+                namespace,
+                name: Some(name),
+                resource_version,
+            }) => Line::Gone {
+                namespace: namespace.unwrap_or_default(),
+                name,
+                version: resource_version,
+            },
+            Ok(_) => Line::Garbled("a deleted object without a name".into()),
+            Err(error) => Line::Garbled(format!("a deleted object: {error}")),
+        },
+        "BOOKMARK" => match serde_json::from_str::<Mark>(object) {
+            Ok(Mark { metadata }) => {
+                let end = metadata
+                    .annotations
+                    .is_some_and(|notes| notes.get(INITIAL_EVENTS_END).is_some_and(|value| value == "true"));
+                Line::Bookmark(metadata.resource_version, end)
+            }
+            Err(error) => Line::Garbled(format!("a bookmark: {error}")),
+        },
+        "ERROR" => {
+            let status: Status = serde_json::from_str(object).unwrap_or_default();
+            Line::Error {
+                after: status.after(),
+                code: status.code.unwrap_or(500),
+                message: status.message.unwrap_or_else(|| object.to_owned()),
+            }
+        }
+        other => Line::Garbled(format!("an event of type {other:?}")),
+    }
+}
+
+/// Where a part that was borrowed from a text stands in it.
+fn within(whole: &[u8], part: &str) -> Range<usize> {
+    let start = (part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize);
+    start..start + part.len()
+}
+
+#[derive(Deserialize)]
+struct List<'a> {
+    #[serde(default)]
+    metadata: ListMeta,
+    #[serde(borrow, default)]
+    items: Option<Vec<&'a RawValue>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+struct ListMeta {
+    #[serde(default)]
+    resource_version: Option<String>,
+    #[serde(default, rename = "continue")]
+    next: Option<String>,
+}
+
+/// A page of a list.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Page {
+    /// Where in the body its items stand.
+    pub(super) items: Vec<Range<usize>>,
+    /// The version of the whole list.
+    pub(super) version: String,
+    /// The token of the next page; empty at the end.
+    pub(super) next: String,
+}
+
+/// Decodes a page.
+pub(super) fn page(body: &[u8]) -> Result<Page, String> {
+    let list: List<'_> = serde_json::from_slice(body).map_err(|error| format!("not a list: {error}"))?;
+    let items = list.items.unwrap_or_default();
+    Ok(Page {
+        items: items.iter().map(|item| within(body, item.get())).collect(),
+        version: list
+            .metadata
+            .resource_version
+            .ok_or("a list without a resourceVersion")?,
+        next: list.metadata.next.unwrap_or_default(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[test]
+    fn objects_stay_bytes() {
+        let line = br#"{"type":"ADDED","object":{"metadata":{"name":"a","resourceVersion":"7"},"spec":{}}}"#;
+        let Line::Object(at, version) = read(line) else {
+            unreachable!()
+        };
+        assert_eq!(
+            line.get(at),
+            Some(br#"{"metadata":{"name":"a","resourceVersion":"7"},"spec":{}}"#.as_slice())
+        );
+        assert_eq!(version.as_deref(), Some("7"));
+    }
+
+    #[rstest]
+    #[case::deleted(
+        r#"{"type":"DELETED","object":{"metadata":{"name":"a","namespace":"n","resourceVersion":"8"}}}"#,
+        Line::Gone { namespace: "n".into(), name: "a".into(), version: Some("8".into()) }
+    )]
+    #[case::bookmark(
+        r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"9"}}}"#,
+        Line::Bookmark("9".into(), false)
+    )]
+    #[case::end(
+        r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"9","annotations":{"k8s.io/initial-events-end":"true"}}}}"#,
+        Line::Bookmark("9".into(), true)
+    )]
+    #[case::error(
+        r#"{"type":"ERROR","object":{"code":429,"message":"busy","details":{"retryAfterSeconds":3}}}"#,
+        Line::Error { code: 429, message: "busy".into(), after: Some(Duration::from_secs(3)) }
+    )]
+    #[case::broken_metadata(r#"{"type":"MODIFIED","object":{"metadata":7}}"#, Line::Object(28..42, None))]
+    fn lines_are_told_apart(#[case] line: &str, #[case] said: Line) {
+        assert_eq!(read(line.as_bytes()), said);
+    }
+
+    #[rstest]
+    #[case::no_json("{\"type\":\"ADDED\",\"obj")]
+    #[case::not_utf8("{\"type\":\"ADDED\",\"object\":{\"a\":\"\u{0}\"}}")]
+    #[case::new_type(r#"{"type":"MOVED","object":{}}"#)]
+    #[case::nameless(r#"{"type":"DELETED","object":{"metadata":{}}}"#)]
+    fn what_is_not_understood_is_said(#[case] line: &str) {
+        assert!(matches!(read(line.as_bytes()), Line::Garbled(_)), "{line}");
+    }
+
+    #[test]
+    fn pages_say_where_their_items_are() {
+        let body = br#"{"metadata":{"resourceVersion":"5","continue":"c"},"items":[{"a":1},{"b":2}]}"#;
+        let page = page(body).unwrap();
+        let items: Vec<_> = page.items.iter().map(|at| &body[at.clone()]).collect();
+        assert_eq!(items, [br#"{"a":1}"#, br#"{"b":2}"#]);
+        assert_eq!((page.version.as_str(), page.next.as_str()), ("5", "c"));
+        assert!(super::page(b"{").is_err());
+        assert!(super::page(b"{}").is_err());
+    }
+}

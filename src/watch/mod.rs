@@ -1,0 +1,120 @@
+//! Keeps the index true while the operator runs: one pump for each thing that is watched.
+//!
+//! [`Intake`] decides, purely, what to watch and what the pumps' events are to the core; [`Watches`] runs the pumps.
+//! The loop owns both:
+//!
+//! ```no_run
+//! # use evenkeel::watch::{Intake, Link, Watches};
+//! # use evenkeel_core::{Core, facts::Wants, know::Now};
+//! # async fn run(link: Link, now: Now) {
+//! let mut core = Core::default();
+//! let (mut watches, mut events) = Watches::new(link);
+//! let mut intake = Intake::default();
+//! let change = intake.want(&Wants::of(core.index()), &mut |input| drop(core.handle(now, input)));
+//! watches.apply(change);
+//! while let Some(event) = events.recv().await {
+//!     if intake.take(event, &mut |input| drop(core.handle(now, input))) {
+//!         let change = intake.want(&Wants::of(core.index()), &mut |input| drop(core.handle(now, input)));
+//!         watches.apply(change);
+//!     }
+//!     // After a chunk of events: a round.
+//! }
+//! # }
+//! ```
+
+mod claim;
+mod intake;
+mod line;
+mod link;
+mod outlet;
+mod pace;
+mod pump;
+mod seen;
+mod server;
+mod target;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
+
+pub use intake::{Change, Intake};
+pub use link::Link;
+pub use outlet::Event;
+pub use seen::Snapshot;
+pub use target::{Id, Target};
+
+pub use crate::resources::RIGHTS;
+
+use claim::Claim;
+use outlet::Outlet;
+use pump::Pump;
+use seen::Seen;
+
+/// Pages read at the same time, of all targets: each may be some megabytes.
+const PAGES: usize = 2;
+
+/// The running pumps. Dropping it ends them.
+#[derive(Debug)]
+pub struct Watches {
+    link: Arc<Link>,
+    outlet: Outlet,
+    pages: Arc<Semaphore>,
+    tasks: JoinSet<()>,
+    pumps: BTreeMap<Id, (AbortHandle, Seen)>,
+}
+
+impl Watches {
+    /// No pumps yet, and where their events will come out.
+    pub fn new(link: Link) -> (Self, mpsc::Receiver<Event>) {
+        let (outlet, event_rx) = outlet::channel();
+        let watches = Self {
+            link: Arc::new(link),
+            outlet,
+            pages: Arc::new(Semaphore::new(PAGES)),
+            tasks: JoinSet::new(),
+            pumps: BTreeMap::new(),
+        };
+        (watches, event_rx)
+    }
+
+    /// Starts and stops pumps as [`Intake::want`] says.
+    pub fn apply(&mut self, change: Change) {
+        for id in change.stop {
+            if let Some((handle, _)) = self.pumps.remove(&id) {
+                handle.abort();
+            }
+        }
+        for (id, target) in change.start {
+            let seen = Seen::new(id, target.source, target.show());
+            let claim = Claim::new(id, self.outlet.clone(), seen.clone());
+            let pump = Pump::new(target, self.link.clone(), self.pages.clone(), claim);
+            let handle = self.tasks.spawn(pump.run());
+            self.pumps.insert(id, (handle, seen));
+        }
+    }
+
+    /// What every pump is doing, for `/debug/watches` and metrics.
+    pub fn snapshot(&self) -> Vec<Snapshot> {
+        let now = Instant::now();
+        self.pumps.values().map(|(_, seen)| seen.snapshot(now)).collect()
+    }
+
+    /// Waits until a pump has ended although nobody stopped it: a defect, after which the process must not pretend to
+    /// be watching. Never returns otherwise. Safe to cancel.
+    pub async fn broken(&mut self) -> String {
+        loop {
+            match self.tasks.join_next().await {
+                Some(Err(error)) if error.is_cancelled() => {}
+                Some(Err(error)) => return format!("a watch pump has failed: {error}"),
+                Some(Ok(())) => return "a watch pump has ended".into(),
+                // Without pumps there is nothing that could end; the caller's other branches go on.
+                None => std::future::pending().await,
+            }
+        }
+    }
+}

@@ -1,0 +1,433 @@
+//! One pump: keeps one target known.
+//!
+//! It lists once (as a stream where the server can, else in pages), then watches on from the version it has, over and
+//! over: at rest it never lists. How well it knows its target is its [`Claim`]. After a break the first watch is short,
+//! because the server sends a bookmark two seconds before a watch ends, and only that proves that nothing is missing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep_until};
+
+use super::claim::Claim;
+use super::line::{self, Line};
+use super::outlet::{Closed, What};
+use super::pace::{
+    GARBLED_APART, HEADERS, LISTING, LISTS_APART, LONG, PROBE, Pace, SECOND_LOOK, SHORT, SLOWLY, TOO_SHORT,
+};
+use super::server::{Fault, Lines, Server};
+use super::target::Target;
+use crate::live::PAGE;
+use crate::resources::escape;
+
+/// What comes next.
+#[derive(Debug)]
+pub(super) enum State<L> {
+    /// Read everything.
+    Start,
+    /// A list comes as a stream.
+    Filling(L),
+    /// A list comes in pages: the token of the next.
+    Paging(String),
+    /// Everything is known up to a version: watch on.
+    Known,
+    /// A watch is open, since when and with which limit.
+    Watching(L, Instant, Duration),
+    /// Wait, then go on.
+    Waiting(Instant, Box<Self>),
+}
+
+/// Whether the server serves the kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Presence {
+    Unknown,
+    Served,
+    /// It was served, and has been answered by a 404 once.
+    Doubtful,
+    Absent,
+}
+
+type Step<S> = Result<State<<S as Server>::Lines>, Closed>;
+
+/// Keeps one target known.
+pub(super) struct Pump<S: Server> {
+    target: Target,
+    server: Arc<S>,
+    /// Shared by all pumps: how many pages are read at a time.
+    pages: Arc<Semaphore>,
+    claim: Claim,
+    pace: Pace,
+    /// Up to which everything is known; empty before the first list, and after one that no longer counts.
+    version: String,
+    /// Which of the target's paths is tried.
+    path: usize,
+    /// Whether the server streams lists, as far as known.
+    streams: bool,
+    failed_lists: u32,
+    /// Whether the last answer was that a right is missing.
+    refused: bool,
+    presence: Presence,
+    garbled: bool,
+    /// When the last two lists were begun.
+    listed_at: [Option<Instant>; 2],
+    watches: u64,
+}
+
+impl<S: Server> Pump<S> {
+    pub(super) fn new(target: Target, server: Arc<S>, pages: Arc<Semaphore>, claim: Claim) -> Self {
+        Self {
+            target,
+            server,
+            pages,
+            claim,
+            pace: Pace::default(),
+            version: String::new(),
+            path: 0,
+            streams: true,
+            failed_lists: 0,
+            refused: false,
+            presence: Presence::Unknown,
+            garbled: false,
+            listed_at: [None; 2],
+            watches: 0,
+        }
+    }
+
+    /// Works until nobody listens.
+    pub(super) async fn run(mut self) {
+        let mut state = State::Start;
+        while let Ok(next) = self.step(state).await {
+            state = next;
+        }
+    }
+
+    /// One step: a request, a line, or a wait.
+    async fn step(&mut self, state: State<S::Lines>) -> Step<S> {
+        match state {
+            State::Start => self.start().await,
+            State::Filling(lines) => self.fill(lines).await,
+            State::Paging(token) => self.page(token).await,
+            State::Known => self.watch().await,
+            State::Watching(lines, since, limit) => self.follow(lines, since, limit).await,
+            State::Waiting(until, then) => {
+                self.claim.attend(until, sleep_until(until)).await?;
+                Ok(*then)
+            }
+        }
+    }
+
+    async fn start(&mut self) -> Step<S> {
+        let now = Instant::now();
+        self.version.clear();
+        // Read anew at once when history has expired, but not over and over.
+        if let Some(soonest) = self.listed_at[0]
+            .map(|at| at + 2 * LISTS_APART)
+            .filter(|at| *at > now)
+        {
+            return Ok(State::Waiting(soonest, Box::new(State::Start)));
+        }
+        // A server that began streams and did not end them is asked for pages, then for a stream again.
+        if !self.streams || self.failed_lists % 4 >= 2 {
+            return self.begin(State::Paging(String::new())).await;
+        }
+        let uri = self.uri(&format!(
+            "watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true\
+             &timeoutSeconds={}",
+            LONG.as_secs()
+        ));
+        let server = self.server.clone();
+        match self.claim.attend(now + HEADERS, server.watch(uri)).await? {
+            Some(Ok(lines)) => self.begin(State::Filling(lines)).await,
+            Some(Err(fault)) if fault.refuses_streams() => {
+                tracing::debug!(target = self.target.show(), %fault, "lists come in pages");
+                self.streams = false;
+                Ok(State::Start)
+            }
+            Some(Err(fault)) => self.fail(fault, State::Start).await,
+            None => self.fail(late("headers", HEADERS), State::Start).await,
+        }
+    }
+
+    async fn begin(&mut self, state: State<S::Lines>) -> Step<S> {
+        self.listed_at = [self.listed_at[1], Some(Instant::now())];
+        self.garbled = false;
+        self.claim.begin().await?;
+        Ok(state)
+    }
+
+    async fn fill(&mut self, mut lines: S::Lines) -> Step<S> {
+        let fault = match self.claim.attend(Instant::now() + LISTING, lines.next()).await? {
+            Some(Ok(Some(bytes))) => {
+                self.claim.seen.line(Instant::now());
+                match line::read(&bytes) {
+                    Line::Bookmark(version, true) => {
+                        self.claim.bookmark();
+                        self.synced(version).await?;
+                        // A long watch goes on in the same stream; a short one needs its own time limit.
+                        return Ok(if self.target.evidence {
+                            State::Known
+                        } else {
+                            State::Watching(lines, Instant::now(), LONG)
+                        });
+                    }
+                    // The objects of a first list come in the order of their names: their versions say nothing.
+                    said => match self.take(bytes, said).await? {
+                        Ok(_) => return Ok(State::Filling(lines)),
+                        Err(fault) => fault,
+                    },
+                }
+            }
+            Some(Ok(None)) => Fault::Broken("the first list ended before it was complete".into()),
+            Some(Err(fault)) => fault,
+            None => late("a line of the first list", LISTING),
+        };
+        self.failed_lists += 1;
+        self.fail(fault, State::Start).await
+    }
+
+    async fn page(&mut self, token: String) -> Step<S> {
+        let mut query = format!("limit={PAGE}");
+        if !token.is_empty() {
+            query.push_str("&continue=");
+            query.push_str(&escape(&token));
+        }
+        let uri = self.uri(&query);
+        let (server, pages) = (self.server.clone(), self.pages.clone());
+        let limit = Instant::now() + LISTING;
+        let fault = {
+            // Pages are large: few at a time, whoever reads them.
+            let Some(Ok(_turn)) = self.claim.attend(limit, pages.acquire()).await? else {
+                return Ok(State::Paging(token));
+            };
+            let limit = Instant::now() + LISTING;
+            match self.claim.attend(limit, server.page(uri)).await? {
+                Some(Ok(body)) => match line::page(&body) {
+                    Ok(page) => {
+                        self.claim.seen.line(Instant::now());
+                        self.claim.send(What::Page(body, page.items)).await?;
+                        if !page.next.is_empty() {
+                            return Ok(State::Paging(page.next));
+                        }
+                        self.synced(page.version).await?;
+                        return Ok(State::Known);
+                    }
+                    Err(why) => Fault::Broken(why),
+                },
+                Some(Err(fault)) => fault,
+                None => late("a page", LISTING),
+            }
+        };
+        self.failed_lists += 1;
+        self.fail(fault, State::Start).await
+    }
+
+    async fn synced(&mut self, version: String) -> Result<(), Closed> {
+        self.failed_lists = 0;
+        self.refused = false;
+        self.presence = Presence::Served;
+        self.pace.reset();
+        self.version = version;
+        self.claim.synced(&self.version, self.limit()).await
+    }
+
+    /// The server time limit of a watch in good times.
+    fn limit(&self) -> Duration {
+        if self.target.evidence { SHORT } else { LONG }
+    }
+
+    async fn watch(&mut self) -> Step<S> {
+        let limit = if self.claim.is_proven() {
+            self.limit()
+        } else {
+            PROBE
+        };
+        let uri = self.uri(&format!(
+            "watch=true&allowWatchBookmarks=true&timeoutSeconds={}&resourceVersion={}",
+            limit.as_secs(),
+            self.version
+        ));
+        let restarts = self.watches;
+        self.claim.seen.note(|seen| seen.restarts = restarts);
+        self.watches += 1;
+        let server = self.server.clone();
+        match self
+            .claim
+            .attend(Instant::now() + HEADERS, server.watch(uri))
+            .await?
+        {
+            Some(Ok(lines)) => Ok(State::Watching(lines, Instant::now(), limit)),
+            Some(Err(fault)) => self.fail(fault, State::Known).await,
+            None => self.fail(late("headers", HEADERS), State::Known).await,
+        }
+    }
+
+    async fn follow(&mut self, mut lines: S::Lines, since: Instant, limit: Duration) -> Step<S> {
+        let silence = self.claim.patience(limit);
+        let fault = match self.claim.attend(Instant::now() + silence, lines.next()).await? {
+            Some(Ok(Some(bytes))) => {
+                self.claim.line(limit);
+                let said = line::read(&bytes);
+                let proves = matches!(said, Line::Bookmark(..));
+                match self
+                    .take(bytes, said)
+                    .await?
+                    .and_then(|version| self.advance(version))
+                {
+                    Ok(()) => {
+                        if proves {
+                            self.proof().await?;
+                        }
+                        return Ok(State::Watching(lines, since, limit));
+                    }
+                    Err(fault) => fault,
+                }
+            }
+            Some(Ok(None)) if since.elapsed() < TOO_SHORT => {
+                Fault::Broken(format!("a watch ended after {} ms", since.elapsed().as_millis()))
+            }
+            Some(Ok(None)) => {
+                self.proof().await?;
+                let old = self.listed_at[1].is_none_or(|at| at.elapsed() >= GARBLED_APART);
+                return Ok(if self.garbled && old {
+                    State::Start
+                } else {
+                    State::Known
+                });
+            }
+            Some(Err(fault)) => fault,
+            None => late("a line", silence),
+        };
+        self.fail(fault, State::Known).await
+    }
+
+    /// Takes a line in; returns the version that it says, or why the stream cannot go on.
+    async fn take(&mut self, bytes: Vec<u8>, said: Line) -> Result<Result<Option<String>, Fault>, Closed> {
+        Ok(match said {
+            Line::Object(at, version) => {
+                self.claim.send(What::Object(bytes, at)).await?;
+                Ok(version)
+            }
+            Line::Gone {
+                namespace,
+                name,
+                version,
+            } => {
+                self.claim.send(What::Gone(namespace, name)).await?;
+                Ok(version)
+            }
+            Line::Bookmark(version, _) => {
+                self.claim.bookmark();
+                Ok(Some(version))
+            }
+            Line::Error { code, message, after } => Err(Fault::Refused { code, message, after }),
+            Line::Garbled(why) => {
+                // The core lists it as an object that it does not understand, and doubts what may depend on it.
+                self.garbled = true;
+                let told = format!("a line was not understood: {why}");
+                self.claim.seen.note(|seen| seen.last_error = Some(told));
+                let all = 0..bytes.len();
+                self.claim.send(What::Object(bytes, all)).await?;
+                Ok(None)
+            }
+        })
+    }
+
+    /// Goes on to a version. One that is older than what is known comes from a store that was restored from a backup,
+    /// or from a server that lags behind: what is known is not its continuation.
+    fn advance(&mut self, version: Option<String>) -> Result<(), Fault> {
+        let Some(version) = version else { return Ok(()) };
+        if let (Ok(new), Ok(old)) = (version.parse::<u64>(), self.version.parse::<u64>())
+            && new < old
+        {
+            return Err(Fault::Refused {
+                code: 410,
+                message: format!("resourceVersion went back from {old} to {new}"),
+                after: None,
+            });
+        }
+        self.version = version;
+        Ok(())
+    }
+
+    async fn proof(&mut self) -> Result<(), Closed> {
+        self.refused = false;
+        self.pace.reset();
+        self.claim.proof(&self.version, self.limit()).await
+    }
+
+    /// What a failure means, and what to do next.
+    async fn fail(&mut self, fault: Fault, back: State<S::Lines>) -> Step<S> {
+        tracing::debug!(target = self.target.show(), %fault, "watch");
+        let (code, after) = match &fault {
+            Fault::Refused { code, after, .. } => (*code, *after),
+            Fault::Broken(_) => (0, None),
+        };
+        if code == 404 {
+            return self.missing().await;
+        }
+        self.claim.doubt(fault.to_string());
+        match code {
+            403 => return self.refused(fault, back).await,
+            // What is known is no longer continued: read again.
+            410 if self.failed_lists == 0 => return Ok(State::Start),
+            // Whoever answers with another error is alive: the same connection will do.
+            0 | 401 => self.server.renew(),
+            _ => {}
+        }
+        let until = Instant::now() + self.pace.wait(after);
+        Ok(State::Waiting(until, Box::new(back)))
+    }
+
+    /// The right is missing.
+    async fn refused(&mut self, fault: Fault, back: State<S::Lines>) -> Step<S> {
+        let lists = matches!(back, State::Start) && !self.streams;
+        let verb = if lists { "list" } else { "watch" };
+        let why = match fault {
+            Fault::Refused { message, .. } => {
+                format!("missing right: {verb} {} ({message})", self.target.resource)
+            }
+            Fault::Broken(why) => why,
+        };
+        if !std::mem::replace(&mut self.refused, true) {
+            // A server that is starting refuses before it has read who may do what: one refusal says nothing.
+            return Ok(State::Waiting(Instant::now() + SECOND_LOOK, Box::new(back)));
+        }
+        self.claim.lost(why).await?;
+        Ok(State::Waiting(Instant::now() + SLOWLY, Box::new(back)))
+    }
+
+    /// The kind is not served: nothing of it can exist.
+    async fn missing(&mut self) -> Step<S> {
+        let again = |after| Ok(State::Waiting(Instant::now() + after, Box::new(State::Start)));
+        if self.presence == Presence::Served {
+            // A server that is starting may not know its kinds yet: one 404 does not undo what was known.
+            self.presence = Presence::Doubtful;
+            self.path = 0;
+            self.claim.doubt("404: not served any more".into());
+            return again(SLOWLY);
+        }
+        self.path += 1;
+        if self.path < self.target.paths.len() {
+            return Ok(State::Start);
+        }
+        self.path = 0;
+        let is_news = self.presence != Presence::Absent;
+        self.presence = Presence::Absent;
+        // When it appears, it is read at once.
+        self.listed_at = [None; 2];
+        self.streams = true;
+        self.pace.reset();
+        self.claim.absent(is_news).await?;
+        again(SLOWLY)
+    }
+
+    fn uri(&self, query: &str) -> String {
+        let path = self.target.paths.get(self.path).map_or("", String::as_str);
+        format!("{path}?{query}{}", self.target.selection())
+    }
+}
+
+fn late(what: &str, limit: Duration) -> Fault {
+    Fault::Broken(format!("no answer: {what} took more than {} s", limit.as_secs()))
+}

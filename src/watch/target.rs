@@ -1,0 +1,143 @@
+//! What is watched.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use evenkeel_core::facts::Wants;
+use evenkeel_core::know::Source;
+
+use crate::resources::{RESOURCES, Resource, escape};
+
+/// Label selectors watched one by one in a namespace; more are one watch of the namespace's Pods, so that thousands of
+/// policies do not become thousands of connections.
+const SELECTORS: usize = 4;
+
+/// Watches of Pods in all. A connection each costs about 64 KiB here and more on the server.
+const POD_TARGETS: usize = 256;
+
+/// One collection, or a part of one, that is watched by a pump of its own.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Target {
+    /// The source that its objects belong to.
+    pub source: Source,
+    /// The kind, where kinds share the source; else empty.
+    pub kind: &'static str,
+    /// The resource and its group, as an administrator knows it: `endpointslices.discovery.k8s.io`.
+    pub resource: String,
+    /// Paths of the collection, in the order in which to try them.
+    pub paths: Vec<String>,
+    /// Label selector; empty for all.
+    pub labels: String,
+    /// Field selector; empty for all.
+    pub fields: String,
+    /// Whether its silence has to be noticed within seconds.
+    pub evidence: bool,
+}
+
+/// A target's number: never used twice, so that a late word of a stopped pump is known as such.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Id(pub u32);
+
+impl Target {
+    fn of(resource: &Resource, namespace: &str) -> Self {
+        Self {
+            source: resource.source,
+            kind: resource.kind,
+            resource: resource.name(),
+            paths: resource.paths(namespace),
+            labels: String::new(),
+            fields: String::new(),
+            evidence: resource.evidence,
+        }
+    }
+
+    /// Everything there is to watch while the core wants this.
+    pub fn all(wants: &Wants) -> BTreeSet<Self> {
+        let mut all: BTreeSet<_> = RESOURCES
+            .iter()
+            .filter(|resource| resource.whole)
+            .map(|resource| Self::of(resource, ""))
+            .collect();
+        if let Some(resource) = Resource::wanted(Source::ConfigMaps) {
+            all.extend(wants.config_maps.iter().map(|(namespace, name)| Self {
+                fields: format!("metadata.name={name}"),
+                ..Self::of(resource, namespace)
+            }));
+        }
+        if let Some(resource) = Resource::wanted(Source::Pods) {
+            all.extend(pods(resource, wants));
+        }
+        all
+    }
+
+    /// Whether other targets fill the same source.
+    pub(super) fn shares(&self) -> bool {
+        !self.kind.is_empty() || matches!(self.source, Source::ConfigMaps | Source::Pods)
+    }
+
+    /// The part of a query that says which objects.
+    pub(super) fn selection(&self) -> String {
+        let mut query = String::new();
+        for (name, value) in [("labelSelector", &self.labels), ("fieldSelector", &self.fields)] {
+            if !value.is_empty() {
+                query.extend(["&", name, "=", &escape(value)]);
+            }
+        }
+        query
+    }
+
+    /// The first path with what is selected, for people.
+    pub(super) fn show(&self) -> String {
+        let path = self.paths.first().map_or("", String::as_str);
+        let selected = [&self.labels, &self.fields].map(String::as_str).concat();
+        if selected.is_empty() {
+            path.to_owned()
+        } else {
+            format!("{path}?{selected}")
+        }
+    }
+}
+
+/// The Pods that are wanted, by namespace and selector: never all of a cluster.
+fn pods(resource: &Resource, wants: &Wants) -> Vec<Target> {
+    let mut by_namespace: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (namespace, selector) in &wants.pods {
+        // No namespace would be all namespaces.
+        if !namespace.is_empty() {
+            by_namespace.entry(namespace).or_default().insert(selector);
+        }
+    }
+    let targets = by_namespace.into_iter().flat_map(|(namespace, selectors)| {
+        // An empty selector selects whatever the others do.
+        let merged = selectors.len() > SELECTORS || selectors.contains("");
+        let selectors = if merged { BTreeSet::from([""]) } else { selectors };
+        selectors.into_iter().map(move |selector| Target {
+            labels: selector.to_owned(),
+            ..Target::of(resource, namespace)
+        })
+    });
+    targets.collect()
+}
+
+/// Why some of the wanted Pods are not watched, if so.
+pub(super) fn excess(targets: &BTreeSet<Target>) -> Option<String> {
+    let pods = targets
+        .iter()
+        .filter(|target| target.source == Source::Pods)
+        .count();
+    (pods > POD_TARGETS).then(|| {
+        format!("policies select Pods in {pods} ways over all namespaces; at most {POD_TARGETS} are watched")
+    })
+}
+
+/// Drops the Pods beyond the limit.
+pub(super) fn trim(targets: &mut BTreeSet<Target>) {
+    let mut left = POD_TARGETS;
+    targets.retain(|target| {
+        if target.source != Source::Pods {
+            return true;
+        }
+        let kept = left > 0;
+        left = left.saturating_sub(1);
+        kept
+    });
+}

@@ -1,0 +1,362 @@
+//! What pumps' words are to the core: most of all for sources that come in parts.
+
+use evenkeel_core::Input;
+use evenkeel_core::facts::Wants;
+use evenkeel_core::index::Fresh;
+use evenkeel_core::know::{Now, Source};
+use rstest::rstest;
+
+use super::super::intake::{Change, Intake};
+use super::super::line;
+use super::*;
+
+/// An intake, and what it has told the core.
+#[derive(Default)]
+struct Desk {
+    intake: Intake,
+    told: Vec<String>,
+}
+
+impl Desk {
+    fn want(&mut self, pods: &[(&str, &str)]) -> Change {
+        let pods = pods
+            .iter()
+            .map(|(namespace, selector)| ((*namespace).into(), (*selector).into()));
+        let wants = Wants {
+            pods: pods.collect(),
+            ..Wants::default()
+        };
+        let told = &mut self.told;
+        self.intake.want(&wants, &mut |input| told.push(say(&input)))
+    }
+
+    fn id(&self, source: Source, part: &str) -> Id {
+        let named = |target: &Target| target.source == source && target.show().contains(part);
+        self.intake.targets().find(|(_, target)| named(target)).unwrap().0
+    }
+
+    /// Takes words in, and returns what the core was told.
+    fn take(&mut self, id: Id, words: Vec<What>) -> Vec<String> {
+        self.told.clear();
+        for what in words {
+            let told = &mut self.told;
+            self.intake
+                .take(Event::of(id, what), &mut |input| told.push(say(&input)));
+        }
+        std::mem::take(&mut self.told)
+    }
+}
+
+fn say(input: &Input<'_>) -> String {
+    match input {
+        Input::Begin(source) => format!("begin {source}"),
+        Input::Object(source, json) => {
+            let (namespace, name) = line::key(json);
+            format!("{source} {namespace}/{name}")
+        }
+        Input::Gone(source, namespace, name) => format!("gone {source} {namespace}/{name}"),
+        Input::Synced(source) => format!("synced {source}"),
+        Input::Alive(source) => format!("alive {source}"),
+        Input::Silent(source) => format!("silent {source}"),
+        Input::Lost(source, why) => format!("lost {source}: {why}"),
+        Input::Policy(policy) => format!("policy {}/{}", policy.namespace, policy.name),
+        Input::Refused(source, namespace, name, _) => format!("refused {source} {namespace}/{name}"),
+        other => format!("{other:?}"),
+    }
+}
+
+fn pod(name: &str) -> What {
+    text(format!(
+        r#"{{"metadata":{{"namespace":"shop","name":"{name}"}}}}"#
+    ))
+}
+
+fn text(json: impl Into<String>) -> What {
+    let json: String = json.into();
+    let all = 0..json.len();
+    What::Object(json.into(), all)
+}
+
+fn gone(name: &str) -> What {
+    What::Gone("shop".into(), name.into())
+}
+
+/// Pods by two selectors, both read: `a` by the first, `b` by both.
+fn two_parts() -> (Desk, Id, Id) {
+    let mut desk = Desk::default();
+    desk.want(&[("shop", "x=1"), ("shop", "y=2")]);
+    let (first, second) = (desk.id(Source::Pods, "x=1"), desk.id(Source::Pods, "y=2"));
+    let told = desk.take(first, vec![What::Begin, pod("a"), pod("b"), What::Synced]);
+    // Complete only when all parts are.
+    assert_eq!(told, ["pods shop/a", "pods shop/b"]);
+    let told = desk.take(second, vec![What::Begin, pod("b"), What::Synced]);
+    assert_eq!(told, ["pods shop/b", "synced pods"]);
+    (desk, first, second)
+}
+
+#[test]
+fn a_source_of_one_part_is_passed_on() {
+    let mut desk = Desk::default();
+    desk.want(&[]);
+    let id = desk.id(Source::Nodes, "");
+    let told = desk.take(
+        id,
+        vec![
+            What::Begin,
+            pod("a"),
+            What::Synced,
+            gone("a"),
+            What::Begin,
+            What::Synced,
+        ],
+    );
+    assert_eq!(
+        told,
+        [
+            "begin nodes",
+            "nodes shop/a",
+            "synced nodes",
+            "gone nodes shop/a",
+            "begin nodes",
+            "synced nodes"
+        ]
+    );
+    let told = desk.take(
+        id,
+        vec![What::Silent, What::Alive, What::Lost("no".into()), What::Alive],
+    );
+    // After a refusal the core takes only a complete list for an answer, and nothing has been missed.
+    assert_eq!(
+        told,
+        ["silent nodes", "alive nodes", "lost nodes: no", "synced nodes"]
+    );
+}
+
+#[test]
+fn only_what_wants_rest_on_asks_for_new_ones() {
+    let mut desk = Desk::default();
+    desk.want(&[]);
+    assert_eq!(desk.want(&[]), Change::default());
+    for (source, asks) in [
+        (Source::Policies, true),
+        (Source::DaemonSets, true),
+        (Source::EndpointSlices, false),
+        (Source::Nodes, false),
+    ] {
+        let id = desk.id(source, "");
+        assert_eq!(
+            desk.intake.take(Event::of(id, What::Begin), &mut |_| {}),
+            asks,
+            "{source}"
+        );
+    }
+}
+
+#[test]
+fn an_object_leaves_when_no_part_holds_it() {
+    let (mut desk, first, second) = two_parts();
+    assert_eq!(desk.take(first, vec![gone("b")]), [""; 0]);
+    assert_eq!(desk.take(second, vec![gone("b")]), ["gone pods shop/b"]);
+    assert_eq!(desk.take(first, vec![gone("a"), gone("a")]), ["gone pods shop/a"]);
+}
+
+#[test]
+fn a_new_list_of_a_part_sweeps_what_it_alone_held() {
+    let (mut desk, first, _) = two_parts();
+    // It names neither: `b` is still held by the other part.
+    let told = desk.take(first, vec![What::Begin, pod("c"), What::Synced]);
+    assert_eq!(told, ["pods shop/c", "gone pods shop/a"]);
+}
+
+#[rstest]
+#[case::silent(What::Silent, "silent pods", "alive pods")]
+#[case::lost(What::Lost("missing right".into()), "lost pods: missing right", "synced pods")]
+fn a_source_is_as_good_as_its_worst_part(#[case] bad: What, #[case] told: &str, #[case] healed: &str) {
+    let (mut desk, first, second) = two_parts();
+    assert_eq!(desk.take(first, vec![bad]), [told]);
+    assert_eq!(desk.take(second, vec![What::Silent]), [""; 0]);
+    let first_back = desk.take(first, vec![What::Alive]);
+    // The other part is silent still.
+    assert_eq!(
+        first_back,
+        if told.starts_with("lost") {
+            vec!["silent pods"]
+        } else {
+            vec![]
+        }
+    );
+    let back = desk.take(second, vec![What::Alive]);
+    assert_eq!(
+        back,
+        if told.starts_with("lost") {
+            ["alive pods"]
+        } else {
+            [healed]
+        }
+    );
+}
+
+#[test]
+fn a_new_part_is_a_gap_until_it_is_read() {
+    let (mut desk, ..) = two_parts();
+    desk.told.clear();
+    let change = desk.want(&[("shop", "x=1"), ("shop", "y=2"), ("pay", "z=3")]);
+    assert_eq!((change.start.len(), change.stop.len()), (1, 0));
+    assert_eq!(desk.told, ["silent pods"]);
+    let third = desk.id(Source::Pods, "z=3");
+    assert_eq!(desk.take(third, vec![What::Begin, What::Synced]), ["alive pods"]);
+}
+
+#[test]
+fn what_nobody_wants_any_more_leaves_and_late_words_are_ignored() {
+    let (mut desk, first, second) = two_parts();
+    desk.told.clear();
+    let change = desk.want(&[("shop", "y=2")]);
+    assert_eq!(
+        change,
+        Change {
+            start: vec![],
+            stop: vec![first]
+        }
+    );
+    assert_eq!(desk.told, ["gone pods shop/a"]);
+    assert_eq!(
+        desk.take(first, vec![pod("z"), What::Silent, What::Lost("no".into())]),
+        [""; 0]
+    );
+    assert_eq!(desk.take(second, vec![gone("b")]), ["gone pods shop/b"]);
+}
+
+#[test]
+fn a_nameless_object_goes_with_the_list_that_held_it() {
+    let (mut desk, first, _) = two_parts();
+    assert_eq!(desk.take(first, vec![text("not json")]), ["pods /"]);
+    let told = desk.take(first, vec![What::Begin, pod("a"), pod("b"), What::Synced]);
+    assert_eq!(told, ["pods shop/a", "pods shop/b", "gone pods /"]);
+}
+
+#[test]
+fn webhooks_of_two_kinds_are_told_apart() {
+    let mut desk = Desk::default();
+    desk.want(&[]);
+    let validating = desk.id(Source::Webhooks, "validating");
+    let mut kinds = Vec::new();
+    let hook = br#"{"metadata":{"name":"w"},"webhooks":[]}"#.to_vec();
+    let named = br#"{"kind":"ValidatingWebhookConfiguration","metadata":{"name":"v"}}"#.to_vec();
+    let (hook_at, named_at) = (vec![0..hook.len()], vec![0..named.len()]);
+    for what in [
+        What::Begin,
+        What::Page(hook, hook_at),
+        What::Page(named, named_at),
+        What::Synced,
+    ] {
+        desk.intake.take(Event::of(validating, what), &mut |input| {
+            if let Input::Object(_, json) = input {
+                let json: serde_json::Value = serde_json::from_slice(json).unwrap();
+                kinds.push(json["kind"].as_str().unwrap().to_owned());
+            }
+        });
+    }
+    assert_eq!(kinds, ["ValidatingWebhookConfiguration"; 2]);
+    let told = desk.take(validating, vec![What::Gone(String::new(), "w".into())]);
+    assert_eq!(
+        told,
+        ["gone webhookconfigurations ValidatingWebhookConfiguration/w"]
+    );
+}
+
+#[test]
+fn policies_come_compiled_or_refused() {
+    let mut desk = Desk::default();
+    desk.want(&[]);
+    let id = desk.id(Source::Policies, "");
+    let good = r#"{"metadata":{"namespace":"shop","name":"p"},"spec":{"services":{"names":["web"]}}}"#;
+    let bad = r#"{"metadata":{"namespace":"shop","name":"q"},"spec":{"services":{}}}"#;
+    let told = desk.take(id, vec![text(good), text(bad), text("{")]);
+    assert_eq!(
+        told,
+        [
+            "policy shop/p",
+            "refused traffichealthpolicies shop/q",
+            "refused traffichealthpolicies /"
+        ]
+    );
+}
+
+#[test]
+fn many_selectors_are_one_watch_and_no_namespace_is_never_all() {
+    let mut desk = Desk::default();
+    let selectors: Vec<_> = (0..1_000).map(|at| format!("app=a{at}")).collect();
+    let mut pods: Vec<_> = selectors.iter().map(|one| ("shop", one.as_str())).collect();
+    pods.extend([
+        ("pay", "app=a"),
+        ("pay", ""),
+        ("", "app=b"),
+        ("few", "app=a"),
+        ("few", "app=b"),
+    ]);
+    desk.want(&pods);
+    let watched: Vec<_> = desk
+        .intake
+        .targets()
+        .filter(|(_, target)| target.source == Source::Pods)
+        .map(|(_, target)| target.show())
+        .collect();
+    assert_eq!(
+        watched,
+        [
+            "/api/v1/namespaces/few/pods?app=a",
+            "/api/v1/namespaces/few/pods?app=b",
+            "/api/v1/namespaces/pay/pods",
+            "/api/v1/namespaces/shop/pods",
+        ]
+    );
+}
+
+#[test]
+fn too_many_namespaces_are_said_and_not_watched() {
+    let mut desk = Desk::default();
+    let namespaces: Vec<_> = (0..300).map(|at| format!("n{at}")).collect();
+    let pods: Vec<_> = namespaces.iter().map(|one| (one.as_str(), "app=a")).collect();
+    let change = desk.want(&pods);
+    let watched = change
+        .start
+        .iter()
+        .filter(|(_, target)| target.source == Source::Pods)
+        .count();
+    assert_eq!(watched, 256);
+    assert_eq!(
+        desk.told,
+        ["lost pods: policies select Pods in 300 ways over all namespaces; at most 256 are watched"]
+    );
+}
+
+#[test]
+fn the_core_keeps_what_any_part_holds() {
+    let mut core = evenkeel_core::Core::default();
+    let mut intake = Intake::default();
+    let wants = Wants {
+        pods: [("shop".into(), "x=1".into()), ("shop".into(), "y=2".into())].into(),
+        ..Wants::default()
+    };
+    let change = intake.want(&wants, &mut |input| drop(core.handle(Now::ONCE, input)));
+    for (id, target) in change
+        .start
+        .iter()
+        .filter(|(_, target)| target.source == Source::Pods)
+    {
+        assert_eq!(
+            *core.index().fresh(Source::Pods),
+            Fresh::Missing,
+            "{}",
+            target.show()
+        );
+        for what in [What::Begin, pod("a"), What::Synced] {
+            intake.take(Event::of(*id, what), &mut |input| {
+                drop(core.handle(Now::ONCE, input))
+            });
+        }
+    }
+    assert_eq!(*core.index().fresh(Source::Pods), Fresh::Complete);
+    assert!(intake.is_filling(), "the other sources have not been read");
+}

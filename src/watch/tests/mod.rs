@@ -1,0 +1,249 @@
+//! A server that follows a script, and what a pump tells while it does.
+
+mod intake;
+mod link;
+mod pump;
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::claim::Claim;
+use super::outlet::{self, Event, What};
+use super::pump::Pump;
+use super::seen::{Seen, Snapshot};
+use super::server::{Fault, Lines, Server};
+use super::target::{Id, Target};
+
+/// How the server answers a request; when the script is at its end, not at all.
+#[derive(Debug, Clone)]
+enum Answer {
+    Watch(Vec<Act>),
+    Page(String),
+    Refuse(u16, Option<u64>),
+    Break,
+    Hang,
+}
+
+/// What happens on an open watch; after the last act nothing does.
+#[derive(Debug, Clone)]
+enum Act {
+    Line(String),
+    Pause(u64),
+    End,
+    Break,
+}
+
+/// A request, and when it came.
+#[derive(Debug, Clone)]
+struct Call {
+    at: Duration,
+    uri: String,
+}
+
+#[derive(Debug)]
+struct Script {
+    start: Instant,
+    answers: Mutex<VecDeque<Answer>>,
+    calls: Mutex<Vec<Call>>,
+    renewals: Mutex<Vec<Duration>>,
+}
+
+impl Script {
+    async fn answer(&self, uri: String) -> Result<Answer, Fault> {
+        let at = self.start.elapsed();
+        self.calls.lock().unwrap().push(Call { at, uri });
+        let answer = self.answers.lock().unwrap().pop_front();
+        match answer.unwrap_or(Answer::Hang) {
+            Answer::Hang => std::future::pending().await,
+            Answer::Break => Err(Fault::Broken("connection refused".into())),
+            Answer::Refuse(code, after) => Err(Fault::Refused {
+                code,
+                message: "no".into(),
+                after: after.map(Duration::from_secs),
+            }),
+            answer => Ok(answer),
+        }
+    }
+}
+
+impl Server for Script {
+    type Lines = Acts;
+
+    async fn watch(&self, uri: String) -> Result<Acts, Fault> {
+        match self.answer(uri).await? {
+            Answer::Watch(acts) => Ok(Acts(acts.into())),
+            other => panic!("a watch was asked for, the script says {other:?}"),
+        }
+    }
+
+    async fn page(&self, uri: String) -> Result<Vec<u8>, Fault> {
+        match self.answer(uri).await? {
+            Answer::Page(body) => Ok(body.into()),
+            other => panic!("a page was asked for, the script says {other:?}"),
+        }
+    }
+
+    fn renew(&self) {
+        self.renewals.lock().unwrap().push(self.start.elapsed());
+    }
+}
+
+struct Acts(VecDeque<Act>);
+
+impl Lines for Acts {
+    async fn next(&mut self) -> Result<Option<Vec<u8>>, Fault> {
+        loop {
+            match self.0.pop_front() {
+                Some(Act::Line(line)) => return Ok(Some(line.into())),
+                Some(Act::Pause(millis)) => sleep(Duration::from_millis(millis)).await,
+                Some(Act::End) => return Ok(None),
+                Some(Act::Break) => return Err(Fault::Broken("connection reset".into())),
+                None => std::future::pending().await,
+            }
+        }
+    }
+}
+
+/// A pump at work on a script.
+struct Bench {
+    script: Arc<Script>,
+    events: mpsc::Receiver<Event>,
+    seen: Seen,
+}
+
+impl Bench {
+    fn new(target: Target, answers: &[Answer]) -> Self {
+        let script = Arc::new(Script {
+            start: Instant::now(),
+            answers: Mutex::new(answers.to_vec().into()),
+            calls: Mutex::default(),
+            renewals: Mutex::default(),
+        });
+        let (outlet, events) = outlet::channel();
+        let seen = Seen::new(Id(1), target.source, target.show());
+        let claim = Claim::new(Id(1), outlet, seen.clone());
+        let pump = Pump::new(target, script.clone(), Arc::new(Semaphore::new(1)), claim);
+        tokio::spawn(pump.run());
+        Self { script, events, seen }
+    }
+
+    /// What the pump tells until then, with the second at which it does.
+    async fn until(&mut self, seconds: u64) -> Vec<(u64, String)> {
+        let end = self.script.start + Duration::from_secs(seconds);
+        let mut told = Vec::new();
+        while let Ok(Some(event)) = timeout_at(end, self.events.recv()).await {
+            told.push((self.script.start.elapsed().as_secs(), say(&event.what)));
+        }
+        told
+    }
+
+    /// The same without the time.
+    async fn words(&mut self, seconds: u64) -> Vec<String> {
+        self.until(seconds).await.into_iter().map(|told| told.1).collect()
+    }
+
+    /// The queries so far.
+    fn calls(&self) -> Vec<Call> {
+        self.script.calls.lock().unwrap().clone()
+    }
+
+    /// How many lists were asked for, as a stream or its first page.
+    fn lists(&self) -> usize {
+        let is_list = |call: &&Call| {
+            call.uri.contains("sendInitialEvents")
+                || call.uri.contains("limit=") && !call.uri.contains("continue=")
+        };
+        self.calls().iter().filter(is_list).count()
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        self.seen.snapshot(Instant::now())
+    }
+}
+
+fn say(what: &What) -> String {
+    match what {
+        What::Begin => "begin".into(),
+        What::Object(bytes, at) => format!("object {}", super::line::key(&bytes[at.clone()]).1),
+        What::Page(_, items) => format!("page of {}", items.len()),
+        What::Gone(namespace, name) => format!("gone {namespace}/{name}"),
+        What::Synced => "synced".into(),
+        What::Silent => "silent".into(),
+        What::Alive => "alive".into(),
+        What::Lost(why) => format!("lost: {why}"),
+    }
+}
+
+fn line(text: impl Into<String>) -> Act {
+    Act::Line(text.into())
+}
+
+fn object(kind: &str, name: &str, version: u64) -> Act {
+    line(format!(
+        r#"{{"type":"{kind}","object":{{"metadata":{{"name":"{name}","resourceVersion":"{version}"}}}}}}"#
+    ))
+}
+
+fn added(name: &str, version: u64) -> Act {
+    object("ADDED", name, version)
+}
+
+fn bookmark(version: u64) -> Act {
+    line(format!(
+        r#"{{"type":"BOOKMARK","object":{{"metadata":{{"resourceVersion":"{version}"}}}}}}"#
+    ))
+}
+
+/// The bookmark that ends a list.
+fn end(version: u64) -> Act {
+    line(format!(
+        r#"{{"type":"BOOKMARK","object":{{"metadata":{{"resourceVersion":"{version}",
+        "annotations":{{"k8s.io/initial-events-end":"true"}}}}}}}}"#
+    ))
+}
+
+fn error(code: u16) -> Act {
+    line(format!(
+        r#"{{"type":"ERROR","object":{{"kind":"Status","code":{code},"message":"no"}}}}"#
+    ))
+}
+
+/// A first list of one object, up to version 10.
+fn filled() -> Answer {
+    Answer::Watch(vec![added("a", 3), end(10)])
+}
+
+/// A short watch of a cluster at rest: a bookmark after 8 s, the end after 10 s.
+fn quiet(version: u64) -> Answer {
+    Answer::Watch(vec![
+        Act::Pause(8_000),
+        bookmark(version),
+        Act::Pause(2_000),
+        Act::End,
+    ])
+}
+
+/// The watch after a break: a bookmark after 1 s, the end after 3 s.
+fn probe(version: u64) -> Answer {
+    Answer::Watch(vec![
+        Act::Pause(1_000),
+        bookmark(version),
+        Act::Pause(2_000),
+        Act::End,
+    ])
+}
+
+fn page(version: u64, next: &str, names: &[&str]) -> Answer {
+    let items: Vec<_> = names
+        .iter()
+        .map(|name| format!(r#"{{"metadata":{{"name":"{name}"}}}}"#))
+        .collect();
+    Answer::Page(format!(
+        r#"{{"metadata":{{"resourceVersion":"{version}","continue":"{next}"}},"items":[{}]}}"#,
+        items.join(",")
+    ))
+}

@@ -1,0 +1,459 @@
+//! Every way in which a watch goes wrong, and what the pump makes of it. Time is paused: seconds are exact.
+
+use evenkeel_core::know::Source;
+use rstest::rstest;
+
+use super::*;
+use crate::resources::RESOURCES;
+
+fn target(source: Source) -> Target {
+    let all = Target::all(&evenkeel_core::facts::Wants::default());
+    all.into_iter().find(|target| target.source == source).unwrap()
+}
+
+/// A target that evidence rests on.
+fn nodes() -> Target {
+    target(Source::Nodes)
+}
+
+fn watch(acts: &[Act]) -> Answer {
+    Answer::Watch(acts.to_vec())
+}
+
+/// Answers, then a cluster at rest for a minute.
+fn then_quiet(answers: &[Answer], version: u64) -> Vec<Answer> {
+    let mut all = answers.to_vec();
+    all.extend(vec![quiet(version); 6]);
+    all
+}
+
+#[tokio::test(start_paused = true)]
+async fn lists_once_as_a_stream_then_watches_on_from_the_last_version() {
+    let mut bench = Bench::new(nodes(), &[filled(), quiet(12), quiet(15), quiet(15), quiet(15)]);
+    assert_eq!(bench.words(35).await, ["begin", "object a", "synced"]);
+    let uris: Vec<_> = bench.calls().into_iter().map(|call| call.uri).collect();
+    assert_eq!(
+        uris[0],
+        "/api/v1/nodes?watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true&timeoutSeconds=290"
+    );
+    let on = |version| {
+        format!(
+            "/api/v1/nodes?watch=true&allowWatchBookmarks=true&timeoutSeconds=10&resourceVersion={version}"
+        )
+    };
+    assert_eq!(uris[1..], [on(10), on(12), on(15), on(15)]);
+    let seen = bench.snapshot();
+    assert_eq!(
+        (seen.state, seen.resource_version.as_str(), seen.lists),
+        ("Watching", "15", 1)
+    );
+    assert_eq!((seen.restarts, seen.silences, seen.lines), (3, 0, 5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn changes_are_told_in_order_and_move_the_version() {
+    let acts = [
+        added("b", 11),
+        object("MODIFIED", "a", 12),
+        object("DELETED", "b", 13),
+        Act::Pause(9_000),
+        Act::End,
+    ];
+    let mut bench = Bench::new(nodes(), &[filled(), watch(&acts), quiet(13)]);
+    let told = bench.words(15).await;
+    assert_eq!(told[3..], ["object b", "object a", "gone /b"]);
+    assert!(bench.calls()[2].uri.ends_with("resourceVersion=13"));
+}
+
+#[rstest]
+#[case::feature_off(422)]
+#[case::parameter_unknown(400)]
+#[tokio::test(start_paused = true)]
+async fn a_server_without_streams_is_read_in_pages(#[case] code: u16) {
+    let answers = [
+        Answer::Refuse(code, None),
+        page(20, "more", &["a", "b"]),
+        page(20, "", &["c"]),
+        quiet(20),
+    ];
+    let mut bench = Bench::new(nodes(), &answers);
+    assert_eq!(
+        bench.words(5).await,
+        ["begin", "page of 2", "page of 1", "synced"]
+    );
+    let uris: Vec<_> = bench.calls().into_iter().map(|call| call.uri).collect();
+    assert_eq!(uris[1], "/api/v1/nodes?limit=500");
+    assert_eq!(uris[2], "/api/v1/nodes?limit=500&continue=more");
+    assert!(uris[3].ends_with("resourceVersion=20"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expired_page_token_begins_the_list_again() {
+    let answers = [
+        Answer::Refuse(422, None),
+        page(20, "more", &["a"]),
+        Answer::Refuse(410, None),
+        page(30, "", &["b"]),
+        quiet(30),
+    ];
+    let mut bench = Bench::new(nodes(), &answers);
+    let told = bench.words(20).await;
+    assert_eq!(told, ["begin", "page of 1", "begin", "page of 1", "synced"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_never_ends_its_list_is_given_up_for_pages() {
+    let endless = watch(&[added("a", 3)]);
+    let answers = [endless.clone(), endless, page(9, "", &["a"]), quiet(9), quiet(9)];
+    let mut bench = Bench::new(nodes(), &answers);
+    let told = bench.words(80).await;
+    assert_eq!(
+        told,
+        [
+            "begin",
+            "object a",
+            "begin",
+            "object a",
+            "begin",
+            "page of 1",
+            "synced"
+        ]
+    );
+}
+
+#[rstest]
+#[case::on_the_stream(watch(&[error(410)]))]
+#[case::as_status(Answer::Refuse(410, None))]
+#[case::going_back(watch(&[bookmark(4)]))]
+#[case::an_object_going_back(watch(&[added("b", 4)]))]
+#[tokio::test(start_paused = true)]
+async fn what_is_no_longer_continued_is_listed_anew(#[case] answer: Answer) {
+    let answers = then_quiet(&[filled(), quiet(10), answer, filled()], 10);
+    let mut bench = Bench::new(nodes(), &answers);
+    let told = bench.words(30).await;
+    let told: Vec<_> = told.iter().filter(|word| *word != "object b").collect();
+    assert_eq!(
+        told,
+        ["begin", "object a", "synced", "begin", "object a", "synced"]
+    );
+    assert_eq!(bench.lists(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn expired_versions_in_a_row_do_not_become_a_storm_of_lists() {
+    let answers: Vec<_> = (0..100).flat_map(|_| [filled(), watch(&[error(410)])]).collect();
+    let mut bench = Bench::new(nodes(), &answers);
+    bench.until(100).await;
+    assert!(bench.lists() <= 12, "{} lists in 100 s", bench.lists());
+}
+
+#[rstest]
+#[case::too_many_requests(429)]
+#[case::unavailable(503)]
+#[tokio::test(start_paused = true)]
+async fn a_busy_server_is_left_alone_for_as_long_as_it_asks(#[case] code: u16) {
+    let answers = then_quiet(&[filled(), Answer::Refuse(code, Some(7)), probe(10)], 10);
+    let mut bench = Bench::new(nodes(), &answers);
+    assert_eq!(bench.words(40).await, ["begin", "object a", "synced"]);
+    let waited = bench.calls()[2].at.saturating_sub(bench.calls()[1].at);
+    assert!((7_000..8_000).contains(&waited.as_millis()), "{waited:?}");
+    assert_eq!(bench.lists(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn delays_grow_while_a_server_is_away_and_it_is_silent_after_13_seconds() {
+    let mut answers = vec![filled()];
+    answers.extend(vec![Answer::Break; 30]);
+    let mut bench = Bench::new(nodes(), &answers);
+    let told = bench.until(60).await;
+    assert_eq!(told.last(), Some(&(13, "silent".to_owned())));
+    assert_eq!(told.iter().filter(|word| word.1 == "silent").count(), 1);
+    let calls = bench.calls();
+    let gaps: Vec<_> = calls
+        .windows(2)
+        .skip(1)
+        .map(|pair| pair[1].at.saturating_sub(pair[0].at))
+        .collect();
+    assert!(gaps.first() < Some(&Duration::from_millis(501)));
+    assert!(gaps.last() >= Some(&Duration::from_secs(5)));
+    assert!(gaps.last() <= Some(&Duration::from_secs(10)));
+    assert!(bench.script.renewals.lock().unwrap().len() > 5);
+    assert_eq!(bench.snapshot().state, "Silent");
+    assert!(
+        bench
+            .snapshot()
+            .last_error
+            .unwrap()
+            .contains("connection refused")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_half_open_watch_is_silent_after_13_seconds_and_comes_back_without_a_list() {
+    let frozen = watch(&[Act::Pause(8_000), bookmark(12)]);
+    let answers = then_quiet(&[filled(), frozen, Answer::Hang, Answer::Hang, probe(14)], 14);
+    let mut bench = Bench::new(nodes(), &answers);
+    let told = bench.until(60).await;
+    // The last word came after 8 s.
+    assert_eq!(told[3], (21, "silent".to_owned()));
+    assert_eq!(told[4].1, "alive");
+    assert_eq!(told.len(), 5);
+    assert!(
+        !bench.script.renewals.lock().unwrap().is_empty(),
+        "fresh connections are asked for"
+    );
+    let probing = &bench.calls()[4].uri;
+    assert!(
+        probing.contains("timeoutSeconds=3&resourceVersion=12"),
+        "{probing}"
+    );
+    assert_eq!(bench.lists(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_missed_proves_nothing_until_a_bookmark_has_come() {
+    let late = watch(&[
+        added("b", 11),
+        Act::Pause(1_500),
+        added("c", 12),
+        Act::Pause(500),
+        bookmark(12),
+        Act::Pause(1_000),
+        Act::End,
+    ]);
+    let answers = then_quiet(&[filled(), watch(&[]), late], 12);
+    let mut bench = Bench::new(nodes(), &answers);
+    let told = bench.words(40).await;
+    assert_eq!(told[3..], ["silent", "object b", "object c", "alive"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_short_break_is_not_told() {
+    let answers = then_quiet(
+        &[filled(), watch(&[Act::Pause(3_000), Act::Break]), probe(10)],
+        10,
+    );
+    let mut bench = Bench::new(nodes(), &answers);
+    assert_eq!(bench.words(40).await, ["begin", "object a", "synced"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_cut_within_a_line_goes_on_from_the_last_version() {
+    let answers = then_quiet(&[filled(), watch(&[added("b", 11), Act::Break]), probe(12)], 12);
+    let mut bench = Bench::new(nodes(), &answers);
+    assert_eq!(bench.words(30).await[3..], ["object b"]);
+    assert!(
+        bench.calls()[2]
+            .uri
+            .ends_with("timeoutSeconds=3&resourceVersion=11")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn watches_that_end_at_once_are_not_repeated_at_once() {
+    let mut answers = vec![filled()];
+    answers.extend(vec![watch(&[Act::End]); 1_000]);
+    let mut bench = Bench::new(nodes(), &answers);
+    bench.until(30).await;
+    assert!(
+        bench.calls().len() < 20,
+        "{} requests in 30 s",
+        bench.calls().len()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_that_is_not_understood_is_told_and_the_watch_goes_on_until_a_new_list() {
+    let acts = [
+        line(r#"{"type":"MODIFIED","object":{"metadata":"#),
+        added("b", 11),
+        Act::Pause(9_000),
+        Act::End,
+    ];
+    let mut answers = vec![filled(), watch(&acts)];
+    answers.extend(vec![quiet(11); 6]);
+    answers.push(filled());
+    let mut bench = Bench::new(nodes(), &answers);
+    let told = bench.until(80).await;
+    let words: Vec<_> = told.iter().map(|told| told.1.as_str()).collect();
+    assert_eq!(words[3..], ["object ", "object b", "begin", "object a", "synced"]);
+    // Not at once, as a list may not mend it.
+    assert!((60..75).contains(&told[5].0), "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_right_is_named_and_its_return_needs_no_list() {
+    let mut answers = vec![filled(), quiet(10)];
+    answers.extend(vec![Answer::Refuse(403, None); 4]);
+    answers.push(probe(12));
+    let mut bench = Bench::new(nodes(), &then_quiet(&answers, 12));
+    let told = bench.until(60).await;
+    assert_eq!(told[3], (12, "lost: missing right: watch nodes (no)".to_owned()));
+    assert_eq!(told[4].1, "alive");
+    // Told at the second refusal, asked again every five seconds, then a bookmark after one second.
+    assert_eq!(told[4].0, 28);
+    assert_eq!((told.len(), bench.lists()), (5, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_right_that_was_never_there_is_asked_for_until_it_is() {
+    let answers = then_quiet(
+        &[Answer::Refuse(403, None), Answer::Refuse(403, None), filled()],
+        10,
+    );
+    let mut bench = Bench::new(nodes(), &answers);
+    let told = bench.words(30).await;
+    assert_eq!(
+        told,
+        [
+            "lost: missing right: watch nodes (no)",
+            "begin",
+            "object a",
+            "synced"
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_refusal_by_a_server_that_is_starting_is_not_told() {
+    let answers = then_quiet(&[filled(), Answer::Refuse(403, None), probe(10)], 10);
+    let mut bench = Bench::new(nodes(), &answers);
+    assert_eq!(bench.words(30).await, ["begin", "object a", "synced"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_right_to_list_is_named_where_pages_are_refused() {
+    let refused = Answer::Refuse(403, None);
+    let mut bench = Bench::new(nodes(), &[Answer::Refuse(422, None), refused.clone(), refused]);
+    assert_eq!(
+        bench.words(5).await,
+        ["begin", "begin", "lost: missing right: list nodes (no)"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kind_that_is_not_served_is_an_empty_one_until_it_is() {
+    let mut answers = vec![Answer::Refuse(404, None); 4];
+    answers.push(filled());
+    let mut bench = Bench::new(target(Source::Policies), &then_quiet(&answers, 10));
+    let told = bench.until(25).await;
+    assert_eq!(told[..2], [(0, "begin".to_owned()), (0, "synced".to_owned())]);
+    assert_eq!(
+        told[2..],
+        [
+            (20, "begin".to_owned()),
+            (20, "object a".to_owned()),
+            (20, "synced".to_owned())
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_version_that_is_served_is_found() {
+    let answers = then_quiet(&[Answer::Refuse(404, None), filled()], 10);
+    let mut bench = Bench::new(target(Source::CiliumNodeConfigs), &answers);
+    assert_eq!(bench.words(5).await, ["begin", "object a", "synced"]);
+    assert!(bench.calls()[1].uri.starts_with("/apis/cilium.io/v2alpha1/"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_404_does_not_undo_what_was_served() {
+    let gone = Answer::Refuse(404, None);
+    let mut bench = Bench::new(
+        nodes(),
+        &then_quiet(&[filled(), quiet(10), gone.clone(), filled()], 10),
+    );
+    let told = bench.words(40).await;
+    assert_eq!(
+        told,
+        ["begin", "object a", "synced", "begin", "object a", "synced"]
+    );
+    // Two do: the kind has been removed.
+    let mut bench = Bench::new(nodes(), &[filled(), quiet(10), gone.clone(), gone]);
+    let told = bench.until(16).await;
+    assert_eq!(told[3..], [(15, "begin".to_owned()), (15, "synced".to_owned())]);
+    assert_eq!(bench.snapshot().state, "Absent");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expired_token_is_renewed() {
+    let answers = then_quiet(&[filled(), Answer::Refuse(401, None), probe(10)], 10);
+    let mut bench = Bench::new(nodes(), &answers);
+    assert_eq!(bench.words(30).await, ["begin", "object a", "synced"]);
+    assert_eq!(bench.script.renewals.lock().unwrap().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_watch_lives_on_bookmarks() {
+    let minute = [Act::Pause(60_000), bookmark(11), Act::Pause(60_000), bookmark(12)];
+    let list = watch(&[&[added("a", 3), end(10)], minute.as_slice()].concat());
+    let mut bench = Bench::new(target(Source::DaemonSets), &[list]);
+    let told = bench.until(600).await;
+    assert_eq!(bench.calls()[0].uri.matches("timeoutSeconds=290").count(), 1);
+    // 90 s after the second bookmark.
+    assert_eq!(told[3..], [(210, "silent".to_owned())]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_watch_without_bookmarks_is_believed_until_its_end() {
+    let answers = [
+        Answer::Refuse(422, None),
+        page(5, "", &[]),
+        watch(&[Act::Pause(290_000), Act::End]),
+        watch(&[]),
+    ];
+    let mut bench = Bench::new(target(Source::DaemonSets), &answers);
+    let told = bench.until(900).await;
+    assert_eq!(told.last(), Some(&(590, "silent".to_owned())));
+    assert!(bench.calls()[2].uri.contains("timeoutSeconds=290"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loop_that_is_slow_is_not_a_server_that_is_silent() {
+    let acts: Vec<_> = (0..3_000).map(|at| added("b", 11 + at)).collect();
+    let acts = [acts.as_slice(), &[Act::Pause(9_000), Act::End]].concat();
+    let mut bench = Bench::new(nodes(), &then_quiet(&[filled(), watch(&acts)], 4_000));
+    // More events than the channel holds, and nobody takes them for a minute.
+    sleep(Duration::from_secs(60)).await;
+    let told = bench.words(90).await;
+    assert_eq!(told.len(), 3_003);
+    assert!(!told.iter().any(|word| word == "silent"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_on_their_way_are_bounded() {
+    // 40 MB in one list.
+    let large = |at: u64| {
+        line(format!(
+            r#"{{"type":"ADDED","object":{{"metadata":{{"name":"n{at}","resourceVersion":"1"}},"x":"{}"}}}}"#,
+            "x".repeat(1 << 20)
+        ))
+    };
+    let acts: Vec<_> = (0..40).map(large).chain([end(10)]).collect();
+    let mut bench = Bench::new(nodes(), &then_quiet(&[watch(&acts)], 10));
+    sleep(Duration::from_secs(5)).await;
+    assert!(
+        bench.events.len() <= 13,
+        "{} events of 1 MiB wait",
+        bench.events.len()
+    );
+    assert_eq!(bench.words(30).await.len(), 42);
+}
+
+#[test]
+fn sources_that_evidence_rests_on_are_watched_closely() {
+    let close: Vec<_> = RESOURCES
+        .iter()
+        .filter(|one| one.evidence)
+        .map(|one| one.source)
+        .collect();
+    for source in [
+        Source::Services,
+        Source::EndpointSlices,
+        Source::Nodes,
+        Source::Policies,
+        Source::ClusterPolicy,
+    ] {
+        assert!(close.contains(&source), "{source}");
+    }
+}

@@ -1,0 +1,263 @@
+//! The only hands of the operator: it writes statuses of policies, and Events about their transitions.
+//!
+//! The loop judges and puts orders into the [`Outbox`]; the [`Writer`] sends them, a few at a time, one per policy, and
+//! only with a permit of the current claim. What a failure means is decided in one place ([`answer`]); nothing else
+//! repeats a request.
+
+pub mod answer;
+mod desk;
+mod event;
+mod outbox;
+mod status;
+
+use std::sync::Arc;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use http::{Method, Request};
+use kube::Client;
+use kube::client::Body;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+
+use crate::api;
+use crate::lease::{Claim, Permit};
+use crate::rights::{Place, Right};
+use answer::{Answer, Failed};
+
+pub use desk::{Desk, Target};
+pub use event::events;
+pub use outbox::{Letter, Order, Outbox};
+pub use status::{Status, Times};
+
+/// The field manager of everything that evenkeel applies.
+pub const FIELD_MANAGER: &str = "evenkeel";
+
+/// What writing needs: our own words, nothing else.
+pub const RIGHTS: &[Right] = &[
+    Right {
+        group: api::GROUP,
+        resource: "traffichealthpolicies/status",
+        verbs: &["patch"],
+        place: Place::Cluster,
+        why: "tells teams how their policies stand",
+    },
+    Right {
+        group: api::GROUP,
+        resource: "clustertraffichealthpolicies/status",
+        verbs: &["patch"],
+        place: Place::Cluster,
+        why: "tells the platform how its policy stands",
+    },
+    Right {
+        group: "",
+        resource: "events",
+        verbs: &["create"],
+        place: Place::Cluster,
+        why: "tells what has turned, beside the policy it is about",
+    },
+];
+
+/// Requests under way at a time: enough to hide a round trip, few enough to be no load.
+const PARALLEL: usize = 8;
+
+/// What became of an order.
+#[derive(Debug)]
+pub struct Reply {
+    /// The policy.
+    pub target: Target,
+    /// The status that is in force now; `None` when nothing was written.
+    pub told: Option<Status>,
+    /// What to count it as.
+    pub outcome: &'static str,
+    /// From the line that caused it to the request's leaving, where a request left.
+    pub reaction: Option<std::time::Duration>,
+}
+
+/// Sends what the outbox holds.
+#[allow(missing_debug_implementations, reason = "a client has none")]
+pub struct Writer {
+    /// The client; its own retry is off.
+    pub client: Client,
+    /// What to send.
+    pub outbox: Arc<Outbox>,
+    /// Leave to send.
+    pub claim: watch::Receiver<Option<Claim>>,
+    /// Where answers go.
+    pub replies: mpsc::Sender<Reply>,
+    /// Where Events say they come from: the Pod's name.
+    pub instance: String,
+}
+
+impl Writer {
+    /// Writes until `stop` becomes true.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let mut underway = FuturesUnordered::new();
+        let mut pause: Option<Instant> = None;
+        while !*stop.borrow() {
+            let now = Instant::now();
+            let open = pause.is_none_or(|until| until <= now);
+            while open && underway.len() < PARALLEL {
+                let Some(permit) = self.permit(now) else { break };
+                let Some((target, letter)) = self.outbox.take() else {
+                    break;
+                };
+                underway.push(send(
+                    self.client.clone(),
+                    self.instance.clone(),
+                    target,
+                    letter,
+                    permit,
+                ));
+            }
+            tokio::select! {
+                Some(sent) = underway.next(), if !underway.is_empty() => {
+                    if let Some(until) = self.settle(sent).await {
+                        pause = Some(until);
+                    }
+                }
+                () = self.outbox.news() => {}
+                () = sleep_until(pause.unwrap_or(now)), if !open => {}
+                changed = self.claim.changed() => if changed.is_err() { break },
+                _ = stop.changed() => break,
+            }
+        }
+    }
+
+    fn permit(&self, now: Instant) -> Option<Permit> {
+        self.claim.borrow().and_then(|claim| claim.permit(now))
+    }
+
+    /// Takes an answer in; returns until when to send nothing.
+    async fn settle(&mut self, sent: Sent) -> Option<Instant> {
+        let Sent {
+            target,
+            letter,
+            answer,
+            reaction,
+        } = sent;
+        let mut until = None;
+        let (again, told, outcome) = match answer {
+            Answer::Written(status) => (None, Some(status), "written"),
+            Answer::Gone => (None, None, "gone"),
+            Answer::Replaced => (None, None, "replaced"),
+            Answer::Failed(Failed { why, pause, outcome }) => {
+                tracing::warn!(policy = %target, error = why, outcome, "cannot write a status");
+                until = Some(Instant::now() + pause);
+                (Some(letter), None, outcome)
+            }
+            Answer::Refused(why) => {
+                tracing::error!(policy = %target, error = why, "the API server refuses a status");
+                (None, None, "refused")
+            }
+        };
+        let kept = again.is_some();
+        self.outbox.done(&target, again);
+        // An order that goes back into the outbox is not answered yet.
+        if !kept || told.is_some() {
+            let reply = Reply {
+                target,
+                told,
+                outcome,
+                reaction,
+            };
+            let _ = self.replies.send(reply).await;
+        }
+        until
+    }
+}
+
+/// A request that has ended.
+struct Sent {
+    target: Target,
+    letter: Letter,
+    answer: Answer,
+    reaction: Option<std::time::Duration>,
+}
+
+/// Writes one status and, when it stands, the Events of its transitions.
+async fn send(client: Client, instance: String, target: Target, letter: Letter, permit: Permit) -> Sent {
+    let reaction = Some(Instant::now().saturating_duration_since(letter.received));
+    let order = &letter.order;
+    let mut answer = attempt(&client, &target, order, &order.status, permit).await;
+    if let Answer::Refused(why) = &answer
+        && answer::is_schema(why)
+    {
+        // An older definition does not know all our fields: say at least that.
+        let status = Status::too_old(why, order.generation, jiff::Timestamp::now(), &order.before);
+        answer = attempt(&client, &target, order, &status, permit).await;
+    }
+    if let Answer::Written(status) = &answer {
+        for event in events(&target, order, status, &instance) {
+            let made = answer::within(permit, client.send(event)).await;
+            if let Err(Failed { why, .. }) = made {
+                // The status tells the same: an Event is a courtesy.
+                tracing::debug!(policy = %target, error = why, "cannot write an Event");
+            }
+        }
+    }
+    Sent {
+        target,
+        letter,
+        answer,
+        reaction,
+    }
+}
+
+/// Applies one status.
+async fn attempt(client: &Client, target: &Target, order: &Order, status: &Status, permit: Permit) -> Answer {
+    match request(target, order, status) {
+        Ok(request) => {
+            let answer = match answer::within(permit, client.send(request)).await {
+                Ok(response) => Ok(answer::read(response).await),
+                Err(failed) => Err(failed),
+            };
+            answer::of(answer, status)
+        }
+        Err(error) => Answer::Refused(error),
+    }
+}
+
+/// Server-side apply of a status: the uid makes it fail for another policy of the same name.
+fn request(target: &Target, order: &Order, status: &Status) -> Result<Request<Body>, String> {
+    let (plural, kind) = if target.is_cluster() {
+        (
+            "clustertraffichealthpolicies".to_owned(),
+            "ClusterTrafficHealthPolicy",
+        )
+    } else {
+        (
+            format!("namespaces/{}/traffichealthpolicies", target.namespace),
+            "TrafficHealthPolicy",
+        )
+    };
+    let status = if target.is_cluster() {
+        serde_json::to_value(status.clone().cluster())
+    } else {
+        serde_json::to_value(status)
+    }
+    .map_err(|error| error.to_string())?;
+    let mut metadata = serde_json::json!({ "name": &*target.name, "uid": &*order.uid });
+    if !target.is_cluster() {
+        metadata["namespace"] = (&*target.namespace).into();
+    }
+    let body = serde_json::json!({
+        "apiVersion": format!("{}/{}", api::GROUP, api::VERSION),
+        "kind": kind,
+        "metadata": metadata,
+        "status": status,
+    });
+    let path = format!(
+        "/apis/{}/{}/{plural}/{}/status?fieldManager={FIELD_MANAGER}&force=true",
+        api::GROUP,
+        api::VERSION,
+        target.name
+    );
+    Request::builder()
+        .method(Method::PATCH)
+        .uri(path)
+        .header(http::header::CONTENT_TYPE, "application/apply-patch+yaml")
+        .header(http::header::ACCEPT, "application/json")
+        .body(Body::from(body.to_string().into_bytes()))
+        .map_err(|error| error.to_string())
+}

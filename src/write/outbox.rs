@@ -1,0 +1,188 @@
+//! What is waiting to be written: the latest status of each policy, never two of one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::desk::Target;
+use super::status::{Status, Times};
+
+/// One status to be written.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// uid of the policy that it speaks of: a policy of the same name made later is another one.
+    pub uid: Arc<str>,
+    /// Generation of the policy that it speaks of.
+    pub generation: i64,
+    /// The status.
+    pub status: Status,
+    /// What the status told before.
+    pub before: Times,
+}
+
+/// An order on its way, and since when its cause is known.
+#[derive(Debug, Clone)]
+pub struct Letter {
+    /// What to write.
+    pub order: Order,
+    /// When the line that caused it was received; the time from here to sending is our own part of a reaction.
+    pub received: Instant,
+}
+
+/// The latest order of each policy. Orders replace each other, so it is bounded by the number of policies.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    inside: std::sync::Mutex<Inside>,
+    news: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Inside {
+    waiting: BTreeMap<Target, Letter>,
+    /// In order of arrival, so that one busy policy does not overtake the others.
+    line: std::collections::VecDeque<Target>,
+    underway: BTreeSet<Target>,
+}
+
+impl Outbox {
+    /// Puts an order in, in place of an older one of the same policy.
+    pub fn put(&self, target: Target, order: Order, received: Instant) {
+        let mut inside = self.lock();
+        match inside.waiting.get_mut(&target) {
+            // The older cause has waited longer: its time counts.
+            Some(letter) => letter.order = order,
+            None => {
+                inside.waiting.insert(target.clone(), Letter { order, received });
+                inside.line.push_back(target);
+            }
+        }
+        drop(inside);
+        self.news.notify_one();
+    }
+
+    /// Takes back what is waiting for a policy: it already says so, or it is gone.
+    pub fn withdraw(&self, target: &Target) {
+        let mut inside = self.lock();
+        if inside.waiting.remove(target).is_some() {
+            inside.line.retain(|one| one != target);
+        }
+    }
+
+    /// The next order whose policy has no request underway. The caller must give it back by [`Outbox::done`].
+    pub fn take(&self) -> Option<(Target, Letter)> {
+        let mut inside = self.lock();
+        let at = inside
+            .line
+            .iter()
+            .position(|one| !inside.underway.contains(one))?;
+        let target = inside.line.remove(at)?;
+        let letter = inside.waiting.remove(&target)?;
+        inside.underway.insert(target.clone());
+        Some((target, letter))
+    }
+
+    /// A request has ended. What failed for a passing reason goes back, unless a newer order has come meanwhile.
+    pub fn done(&self, target: &Target, again: Option<Letter>) {
+        let mut inside = self.lock();
+        inside.underway.remove(target);
+        if let Some(letter) = again
+            && !inside.waiting.contains_key(target)
+        {
+            inside.waiting.insert(target.clone(), letter);
+            inside.line.push_back(target.clone());
+        }
+        drop(inside);
+        self.news.notify_one();
+    }
+
+    /// Forgets everything: orders of a standby are void, its successor judges anew.
+    pub fn clear(&self) {
+        let mut inside = self.lock();
+        inside.waiting.clear();
+        inside.line.clear();
+    }
+
+    /// How many orders wait.
+    pub fn len(&self) -> usize {
+        self.lock().waiting.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Waits for an order to come or a request to end.
+    pub async fn news(&self) {
+        self.news.notified().await;
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inside> {
+        // Nothing in here panics half-way: what a poisoned lock holds is whole.
+        self.inside
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn target(name: &str) -> Target {
+        Target {
+            namespace: "shop".into(),
+            name: name.into(),
+        }
+    }
+
+    fn order(generation: i64) -> Order {
+        Order {
+            uid: "1".into(),
+            generation,
+            status: Status::default(),
+            before: Times::default(),
+        }
+    }
+
+    #[test]
+    fn the_latest_order_of_a_policy_replaces_the_older_and_keeps_its_time() {
+        let (outbox, now) = (Outbox::default(), Instant::now());
+        outbox.put(target("a"), order(1), now);
+        outbox.put(target("b"), order(1), now);
+        outbox.put(target("a"), order(2), now + Duration::from_secs(1));
+        assert_eq!(outbox.len(), 2);
+        let (first, letter) = outbox.take().expect("an order");
+        assert_eq!((first, letter.order.generation), (target("a"), 2));
+        assert_eq!(letter.received, now);
+    }
+
+    #[test]
+    fn a_policy_has_one_request_underway() {
+        let (outbox, now) = (Outbox::default(), Instant::now());
+        outbox.put(target("a"), order(1), now);
+        let (a, _) = outbox.take().expect("an order");
+        outbox.put(target("a"), order(2), now);
+        assert!(outbox.take().is_none());
+        outbox.done(&a, None);
+        assert_eq!(outbox.take().map(|(_, letter)| letter.order.generation), Some(2));
+    }
+
+    #[test]
+    fn what_failed_goes_back_unless_something_newer_waits() {
+        let (outbox, now) = (Outbox::default(), Instant::now());
+        outbox.put(target("a"), order(1), now);
+        let (a, old) = outbox.take().expect("an order");
+        outbox.put(target("a"), order(2), now);
+        outbox.done(&a, Some(old));
+        let (_, letter) = outbox.take().expect("an order");
+        assert_eq!(letter.order.generation, 2);
+        outbox.done(&a, Some(letter));
+        assert_eq!(outbox.len(), 1);
+        outbox.withdraw(&a);
+        assert!(outbox.is_empty() && outbox.take().is_none());
+    }
+}

@@ -1,0 +1,280 @@
+//! From a standing to the status that people read, and when two statuses say the same.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use evenkeel_core::findings::Finding;
+use evenkeel_core::judge::Severity;
+use evenkeel_core::policy::Mode as CoreMode;
+use evenkeel_core::standing::{self, Holds, Standing};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde::{Deserialize, Serialize};
+
+use crate::api::{
+    ClusterTrafficHealthPolicyStatus, Condition, ConditionStatus, FindingSeverity, FindingSubject,
+    FindingVerdict, Mode, StatusFinding, SubjectKind, TrafficHealthPolicyStatus, VerdictCounts,
+};
+
+/// Bounds of the schema (`src/api/status.rs`), in characters.
+const CONDITION_MESSAGE: usize = 4096;
+const FINDING_MESSAGE: usize = 1024;
+const LIMITED_BY: usize = 256;
+
+/// The status of either kind. The cluster's is the same without what only a team's policy has.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+#[serde(transparent)]
+pub struct Status(pub TrafficHealthPolicyStatus);
+
+/// Times that an earlier status has told, and that go on.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Times {
+    /// Type, whether it held, and since when.
+    conditions: Vec<(Box<str>, ConditionStatus, Timestamp)>,
+    /// Id of a finding and its verdict, and since when.
+    findings: Vec<(Box<str>, FindingVerdict, Timestamp)>,
+}
+
+impl Times {
+    /// What a status tells.
+    pub fn of(status: &Status) -> Self {
+        Self {
+            conditions: status
+                .0
+                .conditions
+                .iter()
+                .map(|one| (one.r#type.as_str().into(), one.status, one.last_transition_time.0))
+                .collect(),
+            findings: status
+                .0
+                .findings
+                .iter()
+                .filter_map(|one| Some((one.id.as_str().into(), one.verdict, one.since.as_ref()?.0)))
+                .collect(),
+        }
+    }
+
+    /// Each condition: its type and whether it held.
+    pub fn conditions(&self) -> impl Iterator<Item = (&str, ConditionStatus)> {
+        self.conditions.iter().map(|one| (&*one.0, one.1))
+    }
+
+    /// Whether a condition held, as last told.
+    pub fn condition(&self, kind: &str) -> Option<ConditionStatus> {
+        self.conditions
+            .iter()
+            .find(|one| &*one.0 == kind)
+            .map(|one| one.1)
+    }
+}
+
+impl Status {
+    /// What is to be told of a policy of this generation.
+    pub fn of(standing: &Standing, generation: i64, cluster: bool, now: Timestamp, times: &Times) -> Self {
+        let ready = standing::Condition {
+            message: format!("as Healthy: {}", standing.healthy.message),
+            ..standing.healthy.clone()
+        };
+        let conditions = [
+            ("Accepted", &standing.accepted),
+            ("Observed", &standing.observed),
+            ("Healthy", &standing.healthy),
+            ("Ready", &ready),
+            ("Remediating", &standing.remediating),
+        ]
+        .map(|(kind, one)| condition(kind, one, generation, now, times));
+        Self(TrafficHealthPolicyStatus {
+            observed_generation: Some(generation),
+            conditions: conditions.into(),
+            counts: Some(VerdictCounts {
+                met: int(standing.counts.met),
+                at_risk: int(standing.counts.at_risk),
+                violated: int(standing.counts.violated),
+                unknown: int(standing.counts.unknown),
+                excepted: int(standing.excepted),
+            }),
+            governed_services: (!cluster).then(|| int(standing.governed)),
+            effective_mode: (!cluster).then_some(match standing.mode {
+                CoreMode::Observe => Mode::Observe,
+                CoreMode::Suggest => Mode::Suggest,
+                CoreMode::Enforce => Mode::Enforce,
+            }),
+            mode_limited_by: standing
+                .limited_by
+                .filter(|_| !cluster)
+                .map(|why| cut(why, LIMITED_BY)),
+            findings_total: Some(int(standing.total)),
+            findings: standing.findings.iter().map(|one| finding(one, times)).collect(),
+            recent_remediations: Vec::new(),
+        })
+    }
+
+    /// The status of a policy whose definition in the cluster is older than this program.
+    pub fn too_old(error: &str, generation: i64, now: Timestamp, times: &Times) -> Self {
+        let one = standing::Condition {
+            holds: Holds::Unknown,
+            reason: "CRDTooOld",
+            message: format!(
+                "the CustomResourceDefinition in this cluster is older than evenkeel {}: apply its crds/ again ({error})",
+                env!("CARGO_PKG_VERSION")
+            ),
+        };
+        Self(TrafficHealthPolicyStatus {
+            observed_generation: Some(generation),
+            conditions: vec![condition("Accepted", &one, generation, now, times)],
+            ..TrafficHealthPolicyStatus::default()
+        })
+    }
+
+    /// What it says, whatever the times and the numbers in its messages: equal fingerprints need no write.
+    ///
+    /// Messages are those of the transition: a number that moves within a verdict rewrites nothing. Only messages that
+    /// carry no measured number (why a policy is refused, which inputs are missing) count.
+    pub fn fingerprint(&self) -> u64 {
+        let status = &self.0;
+        let mut hash = DefaultHasher::new();
+        status.observed_generation.hash(&mut hash);
+        for one in &status.conditions {
+            (
+                &one.r#type,
+                one.status as u8,
+                &one.reason,
+                one.observed_generation,
+            )
+                .hash(&mut hash);
+            if matches!(&*one.r#type, "Accepted" | "Observed") {
+                one.message.hash(&mut hash);
+            }
+        }
+        if let Some(counts) = &status.counts {
+            (
+                counts.met,
+                counts.at_risk,
+                counts.violated,
+                counts.unknown,
+                counts.excepted,
+            )
+                .hash(&mut hash);
+        }
+        (
+            status.governed_services,
+            &status.mode_limited_by,
+            status.findings_total,
+        )
+            .hash(&mut hash);
+        status.effective_mode.map(|mode| mode as u8).hash(&mut hash);
+        for one in &status.findings {
+            (&one.id, one.verdict as u8, one.severity as u8, &one.cause).hash(&mut hash);
+            one.excepted_until
+                .as_ref()
+                .map(|time| time.0.as_second())
+                .hash(&mut hash);
+        }
+        hash.finish()
+    }
+
+    /// The same for the cluster's policy, which has no fields of a team's.
+    pub fn cluster(self) -> ClusterTrafficHealthPolicyStatus {
+        let status = self.0;
+        ClusterTrafficHealthPolicyStatus {
+            observed_generation: status.observed_generation,
+            conditions: status.conditions,
+            counts: status.counts,
+            findings_total: status.findings_total,
+            findings: status.findings,
+        }
+    }
+
+    /// A condition by its type.
+    pub fn condition(&self, kind: &str) -> Option<&Condition> {
+        self.0.conditions.iter().find(|one| one.r#type == kind)
+    }
+}
+
+fn condition(
+    kind: &str,
+    one: &standing::Condition,
+    generation: i64,
+    now: Timestamp,
+    times: &Times,
+) -> Condition {
+    let status = match one.holds {
+        Holds::True => ConditionStatus::True,
+        Holds::False => ConditionStatus::False,
+        Holds::Unknown => ConditionStatus::Unknown,
+    };
+    let since = times
+        .conditions
+        .iter()
+        .find(|before| &*before.0 == kind && before.1 == status)
+        .map_or(now, |before| before.2);
+    Condition {
+        r#type: kind.into(),
+        status,
+        observed_generation: Some(generation),
+        last_transition_time: Time(since),
+        reason: one.reason.into(),
+        message: cut(&one.message, CONDITION_MESSAGE),
+    }
+}
+
+fn finding(one: &Finding, times: &Times) -> StatusFinding {
+    let verdict = match one.verdict {
+        "Violated" => FindingVerdict::Violated,
+        "AtRisk" => FindingVerdict::AtRisk,
+        _ => FindingVerdict::Unknown,
+    };
+    let told = times
+        .findings
+        .iter()
+        .find(|before| *before.0 == *one.id && before.1 == verdict)
+        .map(|before| before.2);
+    let judged = one.since.and_then(|since| Timestamp::from_second(since).ok());
+    let text = |text: &String| (!text.is_empty()).then(|| text.clone());
+    StatusFinding {
+        id: one.id.clone(),
+        check: one.check.into(),
+        verdict,
+        severity: match one.severity {
+            Severity::Unknown => FindingSeverity::Unknown,
+            Severity::Info => FindingSeverity::Info,
+            Severity::Warning => FindingSeverity::Warning,
+            Severity::Critical => FindingSeverity::Critical,
+        },
+        subject: FindingSubject {
+            kind: match one.subject.kind {
+                "Service" => SubjectKind::Service,
+                "Node" => SubjectKind::Node,
+                "Zone" => SubjectKind::Zone,
+                "Webhook" => SubjectKind::Webhook,
+                _ => SubjectKind::Cluster,
+            },
+            namespace: text(&one.subject.namespace),
+            name: one.subject.name.clone(),
+            port: one.subject.port.map(|port| port.to_string()),
+            connection: text(&one.subject.connection),
+            client: text(&one.subject.client),
+        },
+        cause: (!one.cause.is_empty()).then(|| one.cause.into()),
+        message: cut(&one.message, FINDING_MESSAGE),
+        // What another replica has told goes on: a restart is no transition.
+        since: told.or(judged).map(Time),
+        excepted_until: one
+            .exception
+            .as_ref()
+            .and_then(|one| Timestamp::from_second(one.until()).ok())
+            .map(Time),
+    }
+}
+
+/// A count as the schema has it.
+fn int(count: u32) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
+}
+
+/// At most so many characters, as `maxLength` counts them; a cut text says so by its last.
+fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        None => text.to_owned(),
+        Some(_) => text.chars().take(most - 1).chain(['…']).collect(),
+    }
+}
