@@ -35,10 +35,12 @@ e2e: image
 	@[ "$$(id -u)" = 0 ] || { echo "cannot run: real nodes are namespaces, mounts and control groups of this machine, which need root"; exit 1; }
 	$(CARGO) run --locked -q -p evenkeel-e2e --bin evenkeel-bed -- nodes build
 	$(CARGO) test --locked -p evenkeel-e2e --test nodes
+	$(CARGO) test --locked -p evenkeel-e2e --test cluster -- on_nodes --nocapture
 
 # On kind: with the container engine that answers, or else, as root, with Docker in namespaces of its own.
-e2e-kind:
+e2e-kind: image
 	$(CARGO) test --locked -p evenkeel-e2e --test kind
+	$(CARGO) test --locked -p evenkeel-e2e --test cluster -- on_kind --nocapture
 
 # The static program and its image, as target/image/evenkeel and target/image/evenkeel.tar, without a container engine.
 image:

@@ -11,6 +11,7 @@ pub mod account;
 pub mod apply;
 pub mod binaries;
 mod client;
+pub mod cluster;
 mod components;
 pub mod control_plane;
 mod credentials;

@@ -1,6 +1,8 @@
 //! `evenkeel uninstall`: takes everything of evenkeel out of a cluster, in an order that leaves nothing half done.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -37,12 +39,33 @@ const OURS: &str = "app.kubernetes.io/name=evenkeel";
 /// Namespace where the operator has a Role beside its own.
 const SYSTEM: &str = "kube-system";
 
+/// How long Pods of the operator and its namespace may take to end: three times the kubelet's default grace of 30 s,
+/// as a Pod on a node without power never does.
+const GONE_WITHIN: Duration = Duration::from_secs(90);
+
+/// How often something that ends is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
 /// One thing to delete.
 struct Item {
     /// As shown: `clusterrole evenkeel`.
     shown: String,
     api: Api<DynamicObject>,
     name: String,
+    /// Whether it is the operator itself.
+    writes: bool,
+}
+
+impl Item {
+    /// Waits until it is gone. One that cannot be read is not.
+    async fn gone(&self) -> bool {
+        let gone = async {
+            while !matches!(self.api.get_metadata_opt(&self.name).await, Ok(None)) {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        tokio::time::timeout(GONE_WITHIN, gone).await.is_ok()
+    }
 }
 
 /// Deletes, or shows what would be.
@@ -83,19 +106,42 @@ async fn uninstall(arguments: &Arguments) -> anyhow::Result<End> {
         return Ok(End::Good);
     }
     answer(&text)?;
+    delete(&client, &items, namespaces.into_keys().collect()).await?;
+    answer("Nothing of it is left.\n")?;
+    Ok(End::Good)
+}
+
+/// Deletes in order, and waits for what takes time to end: whoever runs this in a script goes on with the next step.
+async fn delete(client: &Client, items: &[Item], mut namespaces: BTreeSet<String>) -> anyhow::Result<()> {
     let mut failed = 0;
-    for item in &items {
-        match item.api.delete(&item.name, &DeleteParams::foreground()).await {
-            Ok(_) => {}
-            Err(kube::Error::Api(status)) if status.code == 404 => {}
-            Err(error) => {
+    // The operator keeps its rights until it has ended: it would tell of sources that it cannot read.
+    let (writers, rest): (Vec<_>, Vec<_>) = items.iter().partition(|item| item.writes);
+    for (items, needs) in [
+        (writers, "its Pods have not ended"),
+        (rest, "it is still being deleted"),
+    ] {
+        for item in &items {
+            match item.api.delete(&item.name, &DeleteParams::foreground()).await {
+                Ok(_) => {}
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                Err(error) => {
+                    failed += 1;
+                    note(&format!("cannot delete {}: {error}", item.shown));
+                }
+            }
+        }
+        for item in items {
+            if !item.gone().await {
                 failed += 1;
-                note(&format!("cannot delete {}: {error}", item.shown));
+                let seconds = GONE_WITHIN.as_secs();
+                note(&format!("{}: {needs} after {seconds} s", item.shown));
             }
         }
     }
-    for namespace in namespaces.keys() {
-        let api: Api<Event> = Api::namespaced(client.clone(), namespace);
+    // Those that it told until its end.
+    namespaces.extend(told_in(client).await?.into_keys());
+    for namespace in namespaces {
+        let api: Api<Event> = Api::namespaced(client.clone(), &namespace);
         if let Err(error) = api.delete_collection(&DeleteParams::default(), &events()).await {
             failed += 1;
             note(&format!("cannot delete Events in {namespace}: {error}"));
@@ -104,7 +150,7 @@ async fn uninstall(arguments: &Arguments) -> anyhow::Result<End> {
     if failed > 0 {
         bail!("{failed} deletions failed; what is left is shown by evenkeel uninstall");
     }
-    Ok(End::Good)
+    Ok(())
 }
 
 /// Everything to delete, in order: first who writes, then what lets it, then what it writes to.
@@ -132,6 +178,7 @@ async fn items(client: &Client, arguments: &Arguments) -> anyhow::Result<Vec<Ite
                 shown: format!("{} {place}{name}", kind.to_lowercase()),
                 api: api.clone(),
                 name,
+                writes: kind == "Deployment",
             });
         }
     }
@@ -150,6 +197,7 @@ async fn items(client: &Client, arguments: &Arguments) -> anyhow::Result<Vec<Ite
             shown: format!("namespace {own} and everything in it"),
             api: Api::all_with(client.clone(), &resource),
             name: own.to_owned(),
+            writes: false,
         });
     }
     Ok(items)
@@ -182,6 +230,7 @@ async fn definitions(client: &Client) -> anyhow::Result<Vec<Item>> {
             shown: format!("customresourcedefinition {name} and {count} objects of it"),
             api: all.clone(),
             name,
+            writes: false,
         });
     }
     Ok(items)
@@ -193,9 +242,9 @@ fn events() -> ListParams {
 }
 
 /// Namespaces that hold Events of ours, and how many.
-async fn told_in(client: &Client) -> anyhow::Result<std::collections::BTreeMap<String, usize>> {
+async fn told_in(client: &Client) -> anyhow::Result<BTreeMap<String, usize>> {
     let all: Api<Event> = Api::all(client.clone());
-    let mut namespaces = std::collections::BTreeMap::new();
+    let mut namespaces = BTreeMap::new();
     for event in all.list_metadata(&events()).await.context("cannot list Events")? {
         let namespace = event.metadata.namespace.unwrap_or_default();
         *namespaces.entry(namespace).or_default() += 1;

@@ -298,6 +298,20 @@ impl NodeBed {
         apply::apply_yaml(&self.client().await?, text).await
     }
 
+    /// Writes what kube-proxy is told on every node where kubeadm keeps it, for those who look for it through the API:
+    /// here it is a program of the nodes that no Pod shows.
+    pub async fn publish_proxy_config(&self) -> Result<()> {
+        let node = self.nodes.first().context("no nodes")?;
+        let config = node.proxy_config()?;
+        let map = json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "kube-proxy", "namespace": "kube-system", "labels": {"app": "kube-proxy"}},
+            "data": {"config.conf": config},
+        });
+        self.apply_yaml(&map.to_string()).await.map(drop)
+    }
+
     /// What a Pod with one container has printed so far, through API server and kubelet.
     pub async fn pod_log(&self, namespace: &str, pod: &str) -> Result<String> {
         Api::<Pod>::namespaced(self.client().await?, namespace)

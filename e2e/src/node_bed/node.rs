@@ -247,6 +247,12 @@ impl Node {
         self.join()
     }
 
+    /// What its kube-proxy is told.
+    pub(super) fn proxy_config(&self) -> Result<String> {
+        let path = self.folder.join("kube-proxy.yaml");
+        fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
+    }
+
     /// Its programs, such as `kubelet`, for tests that end or stop one of them. A
     /// number they give is that of the way in; see [`Node::run`] for what is inside.
     pub fn processes(&mut self) -> &mut [Process] {
