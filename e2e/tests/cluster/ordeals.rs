@@ -1,5 +1,6 @@
 //! What nobody wishes for: killed, cut off, replaced, without power.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use evenkeel::api::FindingVerdict;
@@ -7,6 +8,7 @@ use evenkeel_e2e::cluster::{ACCOUNT, Claims, Cluster, Overlay, WITHIN, condition
 use evenkeel_e2e::image::OPERATOR;
 use evenkeel_e2e::node_bed::{Component, NodeBed};
 use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use serde_json::Value;
 
@@ -51,11 +53,14 @@ pub(super) async fn leader_is_killed(bed: &NodeBed, cluster: &Cluster) {
     );
 }
 
-/// The API server is killed and comes back.
-pub(super) async fn server_is_restarted(bed: &mut NodeBed, cluster: &Cluster) {
+/// The API server is killed and comes back. Returns from when to when it did not call itself ready.
+pub(super) async fn server_is_restarted(bed: &mut NodeBed, cluster: &Cluster) -> Range<Timestamp> {
     let before = cluster.restarts().await.unwrap();
-    let start = Instant::now();
+    let told = cluster.status("shop", "reports").await.unwrap();
+    let written = statuses(bed);
+    let (start, from) = (Instant::now(), Timestamp::now());
     bed.restart(Component::ApiServer).await.unwrap();
+    let to = Timestamp::now();
     tell("without an API server", start.elapsed());
     until("all sources are fresh again", WITHIN, async || {
         fresh(cluster).await
@@ -63,8 +68,15 @@ pub(super) async fn server_is_restarted(bed: &mut NodeBed, cluster: &Cluster) {
     .await
     .unwrap();
     tell("until the leader's sources were fresh again", start.elapsed());
+    assert_eq!(cluster.status("shop", "reports").await.unwrap(), told);
+    assert_eq!(
+        statuses(bed),
+        written,
+        "a status was written although nothing has changed"
+    );
     still_written(cluster).await;
     assert_eq!(cluster.restarts().await.unwrap(), before);
+    from..to
 }
 
 /// Whether the leader has every source that it has rights for.
@@ -173,7 +185,7 @@ pub(super) async fn node_is_lost(bed: &mut NodeBed, cluster: &Cluster) {
 }
 
 /// What the operator has asked for, as the API server has noted it.
-pub(super) fn asked(bed: &NodeBed) -> Vec<Value> {
+fn asked(bed: &NodeBed) -> Vec<Value> {
     let log = std::fs::read_to_string(bed.audit_log().unwrap()).unwrap();
     // Only whole lines.
     let whole = log.rfind('\n').map_or("", |end| &log[..end]);
@@ -183,6 +195,34 @@ pub(super) fn asked(bed: &NodeBed) -> Vec<Value> {
     events
         .filter(|event| event["user"]["username"] == ACCOUNT && event["stage"] == "ResponseComplete")
         .collect()
+}
+
+/// Nothing was refused from the first request to the last, but by a server that was starting: before it knows any
+/// role, it refuses everybody.
+pub(super) fn nothing_was_refused(bed: &NodeBed, starting: &Range<Timestamp>) {
+    let asked = asked(bed);
+    let refused: Vec<_> = asked
+        .iter()
+        .filter(|one| one["responseStatus"]["code"] == 403)
+        .collect();
+    let (early, rest): (Vec<_>, Vec<_>) = refused.into_iter().partition(|one| {
+        let at = one["requestReceivedTimestamp"].as_str().unwrap();
+        starting.contains(&at.parse().unwrap())
+    });
+    let rest: Vec<_> = rest
+        .iter()
+        .map(|one| (&one["verb"], &one["requestURI"], &one["requestReceivedTimestamp"]))
+        .collect();
+    assert!(rest.is_empty(), "{rest:#?}");
+    let writes = asked
+        .iter()
+        .any(|one| one["verb"] == "patch" && one["responseStatus"]["code"] == 200);
+    assert!(writes, "the log has {} requests of the operator", asked.len());
+    eprintln!(
+        "{} requests, {} of them refused, all by the server that was starting",
+        asked.len(),
+        early.len()
+    );
 }
 
 /// How many statuses were written.

@@ -214,6 +214,8 @@ pub(super) async fn left(cluster: &Cluster) -> String {
             "get",
             "roles,rolebindings,leases,configmaps",
             "--all-namespaces",
+            // Nodes of kind may be called after us.
+            "--field-selector=metadata.namespace!=kube-node-lease",
             "--output=name",
         ],
         vec![
