@@ -101,10 +101,6 @@ impl Client {
             .body(Full::new(Bytes::from(body)))
             .map_err(|error| Failure::Unreachable(error.to_string()))?;
         let exchange = async {
-            let unreachable = |error: hyper_util::client::legacy::Error| {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                Failure::Unreachable(cause.unwrap_or_else(|| error.to_string()))
-            };
             let response = self.inside.request(request).await.map_err(unreachable)?;
             let status = response.status();
             let body = Limited::new(response.into_body(), REFUSAL).collect().await;
@@ -118,4 +114,16 @@ impl Client {
             .await
             .unwrap_or(Err(Failure::Late))
     }
+}
+
+/// Why nobody was reached: every cause, as the first alone says no more than that it did not work.
+fn unreachable(error: hyper_util::client::legacy::Error) -> Failure {
+    let first: &(dyn std::error::Error + 'static) = &error;
+    let causes = std::iter::successors(first.source(), |cause| cause.source());
+    let causes: Vec<_> = causes.map(ToString::to_string).collect();
+    Failure::Unreachable(if causes.is_empty() {
+        error.to_string()
+    } else {
+        causes.join(": ")
+    })
 }
