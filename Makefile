@@ -34,10 +34,19 @@ bless:
 	EVENKEEL_BLESS=1 $(CARGO) test --locked -p evenkeel --test crds --test metrics
 	EVENKEEL_BLESS=1 $(CARGO) test --locked -p evenkeel-core --test check_docs
 
-# Needs a nightly toolchain; installs cargo-fuzz.
+# A minute for each target, from the seeds and from what earlier runs found. Needs rustup and a C++ compiler; installs
+# the nightly toolchain and cargo-fuzz. An input that needs more than five seconds is a finding.
+FUZZ_SECONDS ?= 60
 fuzz:
+	rustup toolchain list | grep -q '^nightly' || rustup toolchain install nightly --profile minimal
 	command -v cargo-fuzz >/dev/null || $(CARGO) install --locked cargo-fuzz
-	cd fuzz && for target in $$(cargo +nightly fuzz list); do cargo +nightly fuzz run $$target -- -max_total_time=60 || exit 1; done
+	cd fuzz && for target in $$(cargo +nightly fuzz list); do \
+		mkdir -p corpus/$$target; \
+		cargo +nightly fuzz run $$target corpus/$$target seeds/$$target -- \
+			-max_total_time=$(FUZZ_SECONDS) -timeout=5 -dict=words.dict || exit 1; \
+	done
 
+# Installs valgrind where it is missing.
 bench:
 	$(CARGO) bench --locked -p evenkeel-core
+	core/benches/instructions.sh

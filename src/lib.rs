@@ -4,6 +4,7 @@ pub mod alert;
 pub mod api;
 pub mod cli;
 pub mod clock;
+mod collect;
 pub mod files;
 pub mod lease;
 pub mod live;

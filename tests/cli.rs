@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod files;
+
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -314,4 +316,70 @@ fn definitions_and_completions() {
     let output = evenkeel(&["completions", "bash"]);
     assert_eq!(code(&output), 0);
     assert!(out(&output).contains("_evenkeel"));
+}
+
+#[test]
+fn what_whoever_made_the_files_could_not_read_is_repeated() {
+    let list = |items: &str| {
+        format!(r#"{{"apiVersion":"evenkeel.dev/v1alpha1","kind":"UnreadableList","items":[{items}]}}"#)
+    };
+    let policies = b"apiVersion: evenkeel.dev/v1alpha1\nkind: TrafficHealthPolicyList\nitems: []\n";
+    let entries = list(
+        r#"{"source":"nodes","reason":"missing right: list nodes"},{"source":"services","reason":"only here","readIn":["shop"]}"#,
+    );
+    let dump = folder(&[
+        ("services.yaml", SERVICE),
+        ("policies.yaml", policies),
+        (
+            "nodes.json",
+            br#"{"apiVersion":"v1","kind":"NodeList","items":[]}"#,
+        ),
+        ("unreadable.json", entries.as_bytes()),
+    ]);
+    let (code, found) = audit(dump.path());
+    assert_eq!(code, 2);
+    assert_eq!(
+        found["unreadable"],
+        serde_json::json!([{"source": "nodes", "reason": "missing right: list nodes"}, {"source": "services", "reason": "only here"}]),
+    );
+    let of = |check: &str| -> Vec<&Value> {
+        let all = found["findings"].as_array().unwrap().iter();
+        all.filter(|one| one["check"] == check).collect()
+    };
+    // An empty list of nodes beside it does not say that there are none.
+    let zones = of("node-zone-disruption");
+    assert_eq!(zones.len(), 1, "{zones:?}");
+    assert_eq!(zones[0]["verdict"], "Unknown");
+    // The rest of the cluster is unknown, and not free of Services.
+    let elsewhere = of("cordon-lb-safety");
+    assert!(
+        elsewhere.iter().any(|one| one["subject"]["kind"] == "Cluster"
+            && one["message"].as_str().unwrap().contains("only here")),
+        "{elsewhere:?}"
+    );
+
+    for (entry, expected) in [
+        (
+            r#"{"source":"secrets","reason":"x"}"#,
+            "source: `secrets`; expected one of",
+        ),
+        (r#"{"reason":"x"}"#, "missing field `source`"),
+        ("7", "expected struct"),
+    ] {
+        let dump = folder(&[("unreadable.json", list(entry).as_bytes())]);
+        let (code, found) = audit(dump.path());
+        assert_eq!(code, 2);
+        let reason = found["unreadable"][0]["reason"].as_str().unwrap();
+        assert!(reason.contains(expected), "{reason}");
+    }
+}
+
+#[test]
+fn no_check_needs_an_agent_that_does_not_exist() {
+    let (_, list) = json(&["checks", "-o", "json"]);
+    let all = list.as_array().unwrap();
+    assert!(!all.is_empty());
+    for one in all {
+        assert_eq!(one["needsAgent"], false, "{one}");
+    }
 }

@@ -1,6 +1,7 @@
 //! How fast and how small the core is on a large cluster: 5,000 nodes, 10,000 Services, 150,000 endpoints.
 //!
-//! Prints figures and asserts none: machines differ. `cargo bench -p evenkeel-core`.
+//! Prints figures and asserts none: machines differ. `cargo bench -p evenkeel-core`. With the argument `small` it
+//! judges a small world once, for `instructions.sh`, which counts the instructions of each check.
 
 #![allow(clippy::cast_precision_loss)] // figures for people
 
@@ -12,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use evenkeel_core::know::{Mono, Now, Source, Wall};
 use evenkeel_core::policy::{
-    Beat, Client, Connection, Door, Policy, Protocol, Remediation, Selector, Server, ServicePick,
+    Beat, Client, ClusterPolicy, Connection, ControlPlanePolicy, Door, Policy, Protocol, Remediation,
+    Selector, Server, ServicePick,
 };
 use evenkeel_core::{Core, Input};
 
@@ -24,8 +26,27 @@ const SERVICES: usize = 10_000;
 const ENDPOINTS: usize = 15;
 const NAMESPACES: usize = 100;
 const EVENTS: usize = 100_000;
+/// How many changes a reader hands over at once when it lags behind.
+const CHUNK: usize = 64;
 
 fn main() {
+    let now = Now {
+        mono: Mono(1_000),
+        wall: Wall(1_800_000_000),
+    };
+    if std::env::args().any(|arg| arg == "small") {
+        let part = NAMESPACES * 4;
+        let slices: Vec<String> = (0..part).map(|at| slice(at, false)).collect();
+        let mut core = Core::default();
+        surroundings(
+            &mut core,
+            &(0..100).map(node).collect::<Vec<_>>(),
+            &(0..part).map(service).collect::<Vec<_>>(),
+        );
+        list(&mut core, Source::EndpointSlices, &slices);
+        black_box(core.round(now));
+        return;
+    }
     let nodes: Vec<String> = (0..NODES).map(node).collect();
     let services: Vec<String> = (0..SERVICES).map(service).collect();
     let slices: [Vec<String>; 2] = [false, true].map(|odd| (0..SERVICES).map(|at| slice(at, odd)).collect());
@@ -36,28 +57,10 @@ fn main() {
         bytes / SERVICES
     );
 
-    let now = Now {
-        mono: Mono(1_000),
-        wall: Wall(1_800_000_000),
-    };
     let before = HEAP.allocated();
     let mut core = Core::default();
     let start = Watch::start();
-    list(&mut core, Source::Nodes, &nodes);
-    list(&mut core, Source::ConfigMaps, &[config_map()]);
-    list(&mut core, Source::DaemonSets, &[daemon_set()]);
-    for source in [Source::Pods, Source::CiliumNodeConfigs, Source::Namespaces] {
-        list(&mut core, source, &[]);
-    }
-    for source in [Source::Deployments, Source::Webhooks, Source::ClusterPolicy] {
-        list(&mut core, source, &[]);
-    }
-    list(&mut core, Source::Services, &services);
-    give(&mut core, Input::Begin(Source::Policies));
-    for at in 0..NAMESPACES * 2 {
-        give(&mut core, Input::Policy(Arc::new(policy(at))));
-    }
-    give(&mut core, Input::Synced(Source::Policies));
+    surroundings(&mut core, &nodes, &services);
     let without = HEAP.allocated();
     let slices_from = Watch::start();
     list(&mut core, Source::EndpointSlices, even);
@@ -99,13 +102,44 @@ fn main() {
         black_box(core.round(now));
     }
     let judged = start.elapsed();
+    let start = Watch::start();
+    for (at, json) in events(odd, even) {
+        give(&mut core, Input::Object(Source::EndpointSlices, json.as_bytes()));
+        if at % CHUNK == CHUNK - 1 {
+            black_box(core.round(now));
+        }
+    }
+    let drained = start.elapsed();
+    let rate = |took: Duration| EVENTS as f64 / took.as_secs_f64();
     println!(
-        "replay: {:.0} changed slices/s handled, {:.0}/s handled and judged one by one",
-        EVENTS as f64 / handled.as_secs_f64(),
-        EVENTS as f64 / judged.as_secs_f64()
+        "replay: {:.0} changed slices/s handled; handled and judged: {:.0}/s one by one, {:.0}/s in chunks of {CHUNK}",
+        rate(handled),
+        rate(judged),
+        rate(drained),
     );
 
     rest(&mut core, now);
+    crowd(&mut core, now, odd, even);
+}
+
+/// Everything but the slices.
+fn surroundings(core: &mut Core, nodes: &[String], services: &[String]) {
+    list(core, Source::Nodes, nodes);
+    list(core, Source::ConfigMaps, &[config_map()]);
+    list(core, Source::DaemonSets, &[daemon_set()]);
+    list(core, Source::Deployments, &[dns()]);
+    list(core, Source::Pods, &[]);
+    list(core, Source::CiliumNodeConfigs, &[]);
+    list(core, Source::Namespaces, &[]);
+    list(core, Source::Webhooks, &[webhook()]);
+    list(core, Source::ClusterPolicy, &[]);
+    give(core, Input::ClusterPolicy(Some(Arc::new(platform()))));
+    list(core, Source::Services, services);
+    give(core, Input::Begin(Source::Policies));
+    for at in 0..NAMESPACES * 2 {
+        give(core, Input::Policy(Arc::new(policy(at))));
+    }
+    give(core, Input::Synced(Source::Policies));
 }
 
 /// What happens less often than a slice.
@@ -126,8 +160,28 @@ fn rest(core: &mut Core, now: Now) {
         black_box(core.round(now));
     }
     println!(
-        "a node changes, handled and judged: {:.1?}",
+        "a node turns Unknown, handled and judged: {:.1?}",
         start.elapsed() / 100
+    );
+    let start = Watch::start();
+    for at in 0..1_000 {
+        let json = node(at + 1_000).replace("13:00:00", "13:00:10");
+        give(core, Input::Object(Source::Nodes, json.as_bytes()));
+        black_box(core.round(now));
+    }
+    println!(
+        "a node's heartbeat, handled and judged: {:.1?}",
+        start.elapsed() / 1_000
+    );
+    let start = Watch::start();
+    for at in 0..20 {
+        let json = node(at + 2_000).replace("6.6.1", "6.6.2");
+        give(core, Input::Object(Source::Nodes, json.as_bytes()));
+        black_box(core.round(now));
+    }
+    println!(
+        "a node gets another kernel, handled and judged (every path counts the nodes of a class): {:.1?}",
+        start.elapsed() / 20
     );
     let start = Watch::start();
     for at in 0..20 {
@@ -143,6 +197,43 @@ fn rest(core: &mut Core, now: Now) {
     let start = Watch::start();
     black_box(core.findings(now));
     println!("findings told: {:.1?}", start.elapsed());
+}
+
+/// Five thousand policies in one namespace: what a slice of that namespace costs then, and one elsewhere.
+fn crowd(core: &mut Core, now: Now, odd: &[String], even: &[String]) {
+    let before = HEAP.allocated();
+    let start = Watch::start();
+    for at in 0..5_000 {
+        give(core, Input::Policy(Arc::new(crowded(at))));
+    }
+    black_box(core.round(now));
+    println!(
+        "5,000 policies in one namespace: taken and judged in {:.1?}, {} KiB",
+        start.elapsed(),
+        (HEAP.allocated().saturating_sub(before)) >> 10,
+    );
+    for (place, first) in [("there", 0), ("elsewhere", 1)] {
+        let start = Watch::start();
+        for round in 0..10 {
+            let forms = if round % 2 == 0 { odd } else { even };
+            for json in forms.iter().skip(first).step_by(NAMESPACES) {
+                give(core, Input::Object(Source::EndpointSlices, json.as_bytes()));
+                black_box(core.round(now));
+            }
+        }
+        println!(
+            "a slice {place}, handled and judged: {:.1?}",
+            start.elapsed() / (10 * SERVICES / NAMESPACES) as u32
+        );
+    }
+    let start = Watch::start();
+    for at in 0..100 {
+        let mut changed = crowded(at);
+        changed.connections[0].longest_silence_seconds = Some(1_000);
+        give(core, Input::Policy(Arc::new(changed)));
+        black_box(core.round(now));
+    }
+    println!("one of them changes: {:.1?}", start.elapsed() / 100);
 }
 
 /// Time that this thread has run, where the kernel tells, else wall time: other work on the machine does not count.
@@ -301,4 +392,43 @@ fn policy(at: usize) -> Policy {
         remediation: Remediation::default(),
         exceptions: Vec::new(),
     }
+}
+
+/// One of very many policies of one namespace: each selects by a label of its own.
+fn crowded(at: usize) -> Policy {
+    Policy {
+        namespace: "team-0".into(),
+        name: format!("crowd-{at}").into(),
+        services: ServicePick::Selector(Selector {
+            labels: vec![("app.kubernetes.io/name".into(), format!("app-{at}").into())],
+            expressions: Vec::new(),
+        }),
+        ..policy(0)
+    }
+}
+
+/// The platform asks for three API servers and bounds the proxies.
+fn platform() -> ClusterPolicy {
+    ClusterPolicy {
+        control_plane: ControlPlanePolicy {
+            expected_instances: Some(3),
+            ..ControlPlanePolicy::default()
+        },
+        ..ClusterPolicy::default()
+    }
+}
+
+/// A webhook in the way of node heartbeats, served by a Service of the world.
+fn webhook() -> String {
+    r#"{"kind":"ValidatingWebhookConfiguration","metadata":{"name":"w"},"webhooks":[{"name":"w.example",
+    "failurePolicy":"Fail","rules":[{"apiGroups":["*"],"apiVersions":["*"],"resources":["*"],
+    "operations":["*"]}],"clientConfig":{"service":{"namespace":"team-1","name":"service-1"}}}]}"#
+        .into()
+}
+
+fn dns() -> String {
+    r#"{"metadata":{"name":"coredns","namespace":"kube-system"},"spec":{"replicas":2,"template":{
+    "metadata":{"labels":{"k8s-app":"kube-dns"}},"spec":{"containers":[{"name":"coredns"}]}}},
+    "status":{"readyReplicas":2}}"#
+        .into()
 }

@@ -98,8 +98,18 @@ impl fmt::Display for SubjectView {
 pub struct ExceptionView {
     /// Why.
     pub reason: Arc<str>,
-    /// Until when, in seconds since the Unix epoch.
+    /// Until when by its own word, in seconds since the Unix epoch.
     pub expires_at: i64,
+    /// Until when it counts, where the platform's `maxExceptionDays` ends it earlier, in seconds since the Unix epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capped_at: Option<i64>,
+}
+
+impl ExceptionView {
+    /// Until when it counts, in seconds since the Unix epoch.
+    pub fn until(&self) -> i64 {
+        self.capped_at.unwrap_or(self.expires_at)
+    }
 }
 
 /// One piece of evidence, as shown.
@@ -168,7 +178,7 @@ pub(crate) fn tell(
     held: &Held,
 ) -> Option<Finding> {
     let (view, policy) = view(index, subject);
-    let (message, advice, case) = match &held.verdict {
+    let (message, mut advice, case) = match &held.verdict {
         Verdict::AtRisk(case) | Verdict::Violated(case) => {
             (Said(check, case).to_string(), (check.advise)(case), Some(case))
         }
@@ -176,12 +186,8 @@ pub(crate) fn tell(
         Verdict::Met | Verdict::NotApplicable(_) => return None,
     };
     let severity = severity(check, &held.verdict);
-    let exception = policy
-        .and_then(|key| exception(index, now, check, key))
-        .map(|one| ExceptionView {
-            reason: one.reason.clone(),
-            expires_at: one.expires_at.0,
-        });
+    let (exception, refused) = accepted(index, now, check, policy);
+    advice.splice(0..0, refused);
     let policy = policy.map(|key| index.show(key));
     Some(Finding {
         id: id(check.id, &identity(index, subject, &view), policy.as_deref()),
@@ -199,6 +205,38 @@ pub(crate) fn tell(
     })
 }
 
+/// The exception that counts now, and a word on one that only the platform's ceiling has ended.
+fn accepted(
+    index: &Index,
+    now: Wall,
+    check: &Check,
+    policy: Option<Key>,
+) -> (Option<ExceptionView>, Option<String>) {
+    let policy = policy.and_then(|key| index.policies.get(key));
+    let mut exceptions = policy.into_iter().flat_map(|policy| &policy.exceptions);
+    let Some(one) = exceptions.find(|one| &*one.check == check.id && one.expires_at > now) else {
+        return (None, None);
+    };
+    let days = index.max_exception_days();
+    let end = one.ends_at(days, now);
+    if end <= now {
+        let days = days.unwrap_or_default();
+        let word = format!(
+            "this was accepted until {} ({}), but counts again since {end}: exceptions last {days} days at most \
+             (ClusterTrafficHealthPolicy spec.ceiling.maxExceptionDays) from the last time their policy was written; \
+             repair it, or write the exception anew",
+            one.expires_at, one.reason
+        );
+        return (None, Some(word));
+    }
+    let view = ExceptionView {
+        reason: one.reason.clone(),
+        expires_at: one.expires_at.0,
+        capped_at: (end < one.expires_at).then_some(end.0),
+    };
+    (Some(view), None)
+}
+
 /// How bad a verdict is. What rests on an assumption is never critical.
 pub(crate) fn severity(check: &Check, verdict: &Verdict) -> Severity {
     let most = match verdict {
@@ -209,18 +247,16 @@ pub(crate) fn severity(check: &Check, verdict: &Verdict) -> Severity {
     (check.severity)(verdict).min(most)
 }
 
-/// The exception of a policy that covers a check now.
+/// The exception of a policy that covers a check now: by its own word, and within what the platform allows.
 pub(crate) fn exception<'a>(
     index: &'a Index,
     now: Wall,
     check: &Check,
     policy: Key,
 ) -> Option<&'a crate::policy::Exception> {
-    let policy = index.policies.get(policy)?;
-    policy
-        .exceptions
-        .iter()
-        .find(|one| &*one.check == check.id && one.expires_at > now)
+    let days = index.max_exception_days();
+    let covers = |one: &&crate::policy::Exception| &*one.check == check.id && one.ends_at(days, now) > now;
+    index.policies.get(policy)?.exceptions.iter().find(covers)
 }
 
 struct Said<'a>(&'a Check, &'a Case);
@@ -343,7 +379,7 @@ pub(crate) fn unreadable(index: &Index) -> Vec<Unreadable> {
         .into_iter()
         .filter_map(|source| {
             let reason = match index.fresh(source) {
-                Fresh::Unreadable(why) => why.to_string(),
+                Fresh::Unreadable(why) | Fresh::Within(_, why) => why.to_string(),
                 Fresh::Stale => "stale".into(),
                 Fresh::Missing | Fresh::Complete => return None,
             };

@@ -131,6 +131,15 @@ impl Reads {
         Self(bits)
     }
 
+    /// The set as bits, one for each source.
+    pub(crate) const fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// Sources that only an agent on the node can tell. There is none yet; a check that needs one says so wherever
+    /// checks are listed.
+    pub const OF_AGENT: Self = Self::NONE;
+
     /// Whether the set holds this source.
     pub const fn has(self, source: Source) -> bool {
         self.0 & (1 << source as u32) != 0
@@ -313,6 +322,26 @@ impl fmt::Display for Unit {
     }
 }
 
+impl fmt::Display for Wall {
+    /// As RFC 3339 writes it in UTC: `2026-11-21T13:00:00Z`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (days, second) = (self.0.div_euclid(86_400), self.0.rem_euclid(86_400));
+        // Counted from the first of March of the year 0, so that the leap day comes last, in eras of 400 years.
+        let days = days + 719_468;
+        let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+        let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+        let day = day - (365 * year + year / 4 - year / 100);
+        let month = (5 * day + 2) / 153;
+        let (day, month) = (day - (153 * month + 2) / 5 + 1, (month + 2) % 12 + 1);
+        let year = year + era * 400 + i64::from(month <= 2);
+        let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+        write!(
+            f,
+            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"
+        )
+    }
+}
+
 impl Wall {
     /// Reads an RFC 3339 timestamp such as `2026-11-21T13:00:00Z`, with fraction and offset; `None` when it is none.
     ///
@@ -386,5 +415,14 @@ mod tests {
     #[case("éééééééééééééé", None)]
     fn timestamps(#[case] text: &str, #[case] seconds: Option<i64>) {
         assert_eq!(Wall::parse(text).map(|wall| wall.0), seconds);
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for day in -1_000_i64..60_000 {
+            let wall = Wall(day * 86_400 + day.rem_euclid(86_400));
+            assert_eq!(Wall::parse(&wall.to_string()), Some(wall));
+        }
+        assert_eq!(Wall(1_795_266_000).to_string(), "2026-11-21T13:00:00Z");
     }
 }

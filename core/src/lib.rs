@@ -28,7 +28,7 @@ use engine::{Dirt, Engine};
 use findings::{FindingList, Summary};
 use index::Index;
 use judge::{Severity, Subject};
-use know::{Mono, Now, Reads, Source};
+use know::{Mono, Now};
 use names::Key;
 use standing::Standings;
 
@@ -39,6 +39,10 @@ pub struct Core {
     engine: Engine,
     standings: Standings,
     dirt: Dirt,
+    /// When exceptions end, in seconds of wall time, sorted, and of which policy, as of the last round.
+    ends: Vec<(i64, Key)>,
+    /// The second of wall time of the last round.
+    judged: i64,
 }
 
 impl Default for Core {
@@ -51,6 +55,8 @@ impl Default for Core {
                 all: true,
                 ..Dirt::default()
             },
+            ends: Vec::new(),
+            judged: i64::MIN,
         }
     }
 }
@@ -69,36 +75,62 @@ impl Core {
     /// Judges what is dirty or due.
     pub fn round(&mut self, now: Now) -> Round {
         let dirt = std::mem::take(&mut self.dirt);
-        let transitions = self.engine.round(now, &self.index, &dirt);
-        let mut standings = self.standings.follow(&self.engine, &transitions);
-        standings.extend(self.engine.take_recounted());
-        standings.extend(dirt.policies);
+        let mut standings = self.exceptions(now, &dirt);
+        standings.extend(dirt.policies.iter().copied());
         // What a policy needs to be observed at all may have become fresh or stale without any verdict changing.
         if dirt.all {
             standings.extend(self.index.policies.iter().map(|(key, _)| key));
             standings.insert(Key::default());
         }
-        if dirt.sources.meets(Reads::of(&[Source::ClusterPolicy])) {
+        if dirt.platform() {
             standings.insert(Key::default());
         }
+        let transitions = self.engine.round(now, &self.index, dirt);
+        standings.extend(self.standings.follow(&self.engine, &transitions));
+        standings.extend(self.engine.take_recounted());
         Round {
             transitions,
             standings,
         }
     }
 
-    /// When time alone may change a verdict, in monotonic time; `None` when only an input can.
-    pub fn deadline(&self, now: Now) -> Option<Mono> {
-        let ends = self
-            .index
-            .policies
+    /// Brings the ends of exceptions up to date; returns the policies that stand otherwise for it.
+    fn exceptions(&mut self, now: Now, dirt: &Dirt) -> BTreeSet<Key> {
+        let since = self.judged;
+        self.judged = now.wall.0;
+        let ended = |end: i64| since < end && end <= now.wall.0;
+        let mut standings: BTreeSet<Key> = self
+            .ends
             .iter()
-            .flat_map(|(_, policy)| policy.exceptions.iter().map(|one| one.expires_at.0));
+            .filter(|(end, _)| ended(*end))
+            .map(|(_, key)| *key)
+            .collect();
+        if dirt.moves_exceptions() {
+            let days = self.index.max_exception_days();
+            let policies = self.index.policies.iter();
+            // One that is counted from now moves on with time: it ends by its own word.
+            let ends = policies.flat_map(|(key, policy)| {
+                let exceptions = policy.exceptions.iter();
+                exceptions.map(move |one| (one.ends_at(days, one.expires_at).0, key))
+            });
+            self.ends = ends.collect();
+            self.ends.sort_unstable();
+            if dirt.platform() {
+                standings.extend(self.ends.iter().map(|(_, key)| *key));
+            }
+        }
+        standings
+    }
+
+    /// When time alone may change what there is to tell, in monotonic time, as of the last round; `None` when only an
+    /// input can.
+    pub fn deadline(&self, now: Now) -> Option<Mono> {
+        let ended = self.ends.partition_point(|(end, _)| *end <= now.wall.0);
         let next = self
             .engine
             .again()
             .into_iter()
-            .chain(ends.filter(|end| *end > now.wall.0))
+            .chain(self.ends.get(ended).map(|(end, _)| *end))
             .min()?;
         Some(Mono(
             now.mono.0 + u64::try_from(next - now.wall.0).unwrap_or(0) * 1000,
@@ -165,10 +197,5 @@ impl Core {
     /// What the nodes effectively do, as of the last round.
     pub const fn fleet(&self) -> &facts::Fleet {
         &self.engine.fleet
-    }
-
-    /// Marks everything that reads one of these sources for judging.
-    fn touch(&mut self, sources: Reads) {
-        self.dirt.sources = self.dirt.sources.with(sources);
     }
 }

@@ -4,6 +4,7 @@
 //! policy, so that a standing costs its own findings and not those of the cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use crate::Core;
 use crate::engine::Engine;
@@ -250,7 +251,7 @@ impl Core {
         let more = missing.len().saturating_sub(NAMED);
         let mut message = missing.into_iter().take(NAMED).collect::<Vec<_>>().join("; ");
         if more > 0 {
-            message.push_str(&format!("; and {more} more"));
+            let _ = write!(message, "; and {more} more");
         }
         Condition::new(Holds::False, reason, message)
     }
@@ -303,7 +304,7 @@ fn healthy(found: &[Finding], counts: Summary) -> Condition {
         let more = counts.violated.saturating_sub(1);
         let mut message = format!("{}: {}: {}", worst.check, worst.subject, worst.message);
         if more > 0 {
-            message.push_str(&format!(" (and {more} more)"));
+            let _ = write!(message, " (and {more} more)");
         }
         return Condition::new(Holds::False, "Violated", message);
     }

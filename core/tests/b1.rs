@@ -179,3 +179,50 @@ fn the_finding_clears_when_the_keepalive_is_declared() {
     assert_eq!(round.transitions.len(), 1);
     assert_eq!(path(&core.findings(NOW)), None);
 }
+
+#[test]
+fn what_was_read_in_its_namespace_is_judged_and_the_rest_is_unknown() {
+    let list = audit(Some(Beat::Disabled), |core| {
+        for source in [Source::Services, Source::Policies] {
+            core.handle(NOW, Input::Within(source, &["shop"], "forbidden"))
+                .unwrap();
+        }
+    });
+    let paths: Vec<_> = list
+        .findings
+        .iter()
+        .filter(|one| one.check == "path-idle-budget")
+        .map(|one| {
+            (
+                one.verdict,
+                &*one.subject.namespace,
+                one.message.contains("forbidden"),
+            )
+        })
+        .collect();
+    assert_eq!(paths, [("Violated", "shop", false), ("Unknown", "", true)]);
+    let unreadable: Vec<_> = list
+        .unreadable
+        .iter()
+        .map(|one| (&*one.source, &*one.reason))
+        .collect();
+    assert_eq!(
+        unreadable,
+        [("services", "forbidden"), ("traffichealthpolicies", "forbidden")]
+    );
+}
+
+#[test]
+fn a_source_that_was_read_in_other_namespaces_alone_leaves_a_gap_in_this_one() {
+    let list = audit(Some(Beat::Disabled), |core| {
+        core.handle(NOW, Input::Within(Source::Policies, &["pay"], "forbidden"))
+            .unwrap();
+        core.handle(NOW, Input::Policy(Arc::new(policy(Some(Beat::Disabled)))))
+            .unwrap();
+    });
+    let finding = path(&list).unwrap();
+    assert_eq!(
+        (finding.verdict, &*finding.subject.namespace),
+        ("Unknown", "shop")
+    );
+}

@@ -24,9 +24,9 @@ fn cluster() -> Input<'static> {
 fn a_sign_of_life_mends_silence_and_nothing_else(#[case] before: &[Input<'_>], #[case] after: Fresh) {
     let mut core = Core::default();
     for input in before {
-        core.handle(copy(input)).unwrap();
+        core.handle(Now::ONCE, copy(input)).unwrap();
     }
-    core.handle(Input::Alive(SOURCE)).unwrap();
+    core.handle(Now::ONCE, Input::Alive(SOURCE)).unwrap();
     assert_eq!(*core.index().fresh(SOURCE), after);
 }
 
@@ -48,17 +48,23 @@ fn held(core: &Core) -> bool {
 #[test]
 fn a_list_that_leaves_out_the_platforms_policy_removes_it() {
     let mut core = Core::default();
-    core.handle(Input::Begin(Source::ClusterPolicy)).unwrap();
-    core.handle(cluster()).unwrap();
-    core.handle(Input::Synced(Source::ClusterPolicy)).unwrap();
+    core.handle(Now::ONCE, Input::Begin(Source::ClusterPolicy))
+        .unwrap();
+    core.handle(Now::ONCE, cluster()).unwrap();
+    core.handle(Now::ONCE, Input::Synced(Source::ClusterPolicy))
+        .unwrap();
     assert!(held(&core));
-    core.handle(Input::Begin(Source::ClusterPolicy)).unwrap();
-    core.handle(cluster()).unwrap();
-    core.handle(Input::Synced(Source::ClusterPolicy)).unwrap();
+    core.handle(Now::ONCE, Input::Begin(Source::ClusterPolicy))
+        .unwrap();
+    core.handle(Now::ONCE, cluster()).unwrap();
+    core.handle(Now::ONCE, Input::Synced(Source::ClusterPolicy))
+        .unwrap();
     assert!(held(&core));
-    core.handle(Input::Begin(Source::ClusterPolicy)).unwrap();
+    core.handle(Now::ONCE, Input::Begin(Source::ClusterPolicy))
+        .unwrap();
     assert!(held(&core));
-    core.handle(Input::Synced(Source::ClusterPolicy)).unwrap();
+    core.handle(Now::ONCE, Input::Synced(Source::ClusterPolicy))
+        .unwrap();
     assert!(!held(&core));
 }
 
@@ -72,8 +78,8 @@ fn a_good_platform_policy_takes_the_place_of_a_refused_one() {
     };
     let mut core = Core::default();
     let refused = Input::Refused(Source::ClusterPolicy, "", "cluster", "no such field");
-    core.handle(refused).unwrap();
+    core.handle(Now::ONCE, refused).unwrap();
     assert!(told(&core));
-    core.handle(cluster()).unwrap();
+    core.handle(Now::ONCE, cluster()).unwrap();
     assert!(!told(&core));
 }

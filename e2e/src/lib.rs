@@ -6,12 +6,14 @@
 //! [`ControlPlane::shared`] and a namespace of its own, or starts a
 //! [`ControlPlane`] when it needs one of a certain shape.
 
+pub mod account;
 pub mod apply;
 pub mod binaries;
 mod client;
 mod components;
 pub mod control_plane;
 mod credentials;
+pub mod demo;
 mod folder;
 mod go_module;
 pub mod load;
@@ -19,6 +21,7 @@ mod options;
 mod ports;
 pub mod process;
 mod proxy;
+pub mod under_test;
 
 pub use client::client_of;
 pub use control_plane::ControlPlane;

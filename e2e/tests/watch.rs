@@ -11,6 +11,8 @@ use evenkeel_core::index::Fresh;
 use evenkeel_core::know::{Mono, Now, Source, Wall};
 use evenkeel_core::names::Key;
 use evenkeel_core::{Core, Input};
+use evenkeel_e2e::load::{Size, load};
+use evenkeel_e2e::process::Process;
 use evenkeel_e2e::{ControlPlane, Options, Proxy};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
@@ -23,6 +25,13 @@ const WITHIN: Duration = Duration::from_secs(60);
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// What pumps read.
+fn sources() -> impl Iterator<Item = Source> {
+    Source::ALL
+        .into_iter()
+        .filter(|source| *source != Source::Configz)
 }
 
 fn options() -> Options {
@@ -177,15 +186,9 @@ impl Operator {
 
     async fn settled(&mut self) {
         self.until("everything is complete", |this| {
-            this.intake.is_settled() && this.all().all(|source| this.fresh(source) == Fresh::Complete)
+            this.intake.is_settled() && sources().all(|source| this.fresh(source) == Fresh::Complete)
         })
         .await;
-    }
-
-    fn all(&self) -> impl Iterator<Item = Source> + use<> {
-        Source::ALL
-            .into_iter()
-            .filter(|source| *source != Source::Configz)
     }
 
     fn fresh(&self, source: Source) -> Fresh {
@@ -285,7 +288,7 @@ async fn under_its_declared_rights_it_sees_changes_stays_alive_on_bookmarks_and_
 
     let (lists, before) = (operator.lists(), operator.seen(Source::EndpointSlices));
     operator.rest(Duration::from_secs(25)).await;
-    for source in operator.all() {
+    for source in sources() {
         assert_eq!(operator.fresh(source), Fresh::Complete, "{source}");
     }
     let after = operator.seen(Source::EndpointSlices);
@@ -321,7 +324,7 @@ async fn a_network_that_lets_nothing_through_is_told_and_new_connections_heal_it
     grant(plane, "frozen", "").await;
     let namespace = plane.namespace().await.unwrap();
     slice(plane, &namespace, 1).await;
-    let proxy = Proxy::start(port(plane.kubeconfig().unwrap())).await.unwrap();
+    let proxy = Proxy::start(port(&plane.kubeconfig().unwrap())).await.unwrap();
     let mut operator = Operator::new(link(plane, "frozen", Some(proxy.port())));
     operator.settled().await;
     operator.rest(Duration::from_secs(3)).await;
@@ -435,19 +438,55 @@ async fn kinds_that_appear_later_are_seen() {
 }
 
 #[tokio::test]
+async fn a_server_without_streams_is_read_in_pages_once() {
+    let plane = ControlPlane::start(Options {
+        api_server_args: vec!["--feature-gates=WatchList=false".into()],
+        ..options()
+    })
+    .await
+    .unwrap();
+    let size = Size {
+        nodes: 3,
+        services: 600,
+        endpoints_per_service: 1,
+        pods: 0,
+    };
+    load(&plane.client().await.unwrap(), &size, |_| {}).await.unwrap();
+    grant(&plane, "paging", "").await;
+    let mut operator = Operator::new(link(&plane, "paging", None));
+    operator.settled().await;
+    let lists = |plane: &ControlPlane| -> Vec<String> {
+        let all = asked(plane, "paging").into_iter();
+        all.filter(|one| one.0 == "list").map(|one| one.1).collect()
+    };
+    let count = |lists: &[String], of: &str| lists.iter().filter(|one| *one == of).count();
+    operator.rest(Duration::from_secs(1)).await;
+    let first = lists(&plane);
+    // 600 of them, and the one of the API server itself.
+    assert_eq!(
+        (count(&first, "services"), count(&first, "nodes")),
+        (2, 1),
+        "{first:?}"
+    );
+    operator.rest(Duration::from_secs(15)).await;
+    assert_eq!(lists(&plane), first);
+    assert_eq!(operator.seen(Source::Services).silences, 0);
+}
+
+#[tokio::test]
 async fn a_killed_server_and_compacted_history_are_survived() {
     let mut plane = ControlPlane::start(options()).await.unwrap();
     plane.install_crds(&root().join("crds")).await.unwrap();
     let namespace = plane.namespace().await.unwrap();
     slice(&plane, &namespace, 1).await;
-    let api = port(plane.kubeconfig().unwrap());
+    let api = port(&plane.kubeconfig().unwrap());
     let proxy = Proxy::start(api).await.unwrap();
     grant(&plane, "survivor", "").await;
     let mut operator = Operator::new(link(&plane, "survivor", Some(proxy.port())));
     operator.settled().await;
 
     // Killed and started again, with nothing else going on.
-    api_server(&mut plane).restart().unwrap();
+    process(&mut plane, "kube-apiserver-0").restart().unwrap();
     plane.ready().await.unwrap();
     slice(&plane, &namespace, 2).await;
     let seen = operator
@@ -455,16 +494,31 @@ async fn a_killed_server_and_compacted_history_are_survived() {
             this.endpoints(&namespace, "web") == Some(2)
         })
         .await;
-    eprintln!("a change was seen {seen:?} after a restarted server took it");
+    let refused = asked(&plane, "survivor")
+        .iter()
+        .filter(|one| one.2 == 403)
+        .count();
+    eprintln!("a change was seen {seen:?} after a restarted server took it; {refused} requests were refused");
+    operator.settled().await;
+
+    // The store, too. Its API server goes on serving what it knows, and takes writes when the store is back.
+    process(&mut plane, "etcd").restart().unwrap();
+    plane.ready().await.unwrap();
+    slice(&plane, &namespace, 3).await;
+    operator
+        .until("a change after the store's restart is seen", |this| {
+            this.endpoints(&namespace, "web") == Some(3)
+        })
+        .await;
     operator.settled().await;
 
     // Away while history moves on and is compacted: what it knew is no longer continued.
     proxy.cut();
-    for endpoints in 3..9 {
+    for endpoints in 4..9 {
         slice(&plane, &namespace, endpoints).await;
     }
     compact(&mut plane).await;
-    api_server(&mut plane).restart().unwrap();
+    process(&mut plane, "kube-apiserver-0").restart().unwrap();
     plane.ready().await.unwrap();
     let lists = operator.seen(Source::EndpointSlices).lists;
     proxy.heal();
@@ -481,26 +535,21 @@ async fn a_killed_server_and_compacted_history_are_survived() {
     operator.settled().await;
 }
 
-fn api_server(plane: &mut ControlPlane) -> &mut evenkeel_e2e::process::Process {
+fn process<'a>(plane: &'a mut ControlPlane, name: &str) -> &'a mut Process {
     let mut all = plane.processes().iter_mut();
-    all.find(|process| process.name().starts_with("kube-apiserver"))
-        .unwrap()
+    all.find(|process| process.name() == name).unwrap()
 }
 
 /// The port of the current API server.
-fn port(kubeconfig: String) -> u16 {
-    let config: Value = serde_saphyr::from_str(&kubeconfig).unwrap();
+fn port(kubeconfig: &str) -> u16 {
+    let config: Value = serde_saphyr::from_str(kubeconfig).unwrap();
     let server = config["clusters"][0]["cluster"]["server"].as_str().unwrap();
     server.rsplit(':').next().unwrap().parse().unwrap()
 }
 
 /// Compacts etcd's history up to now, through its gateway for JSON.
 async fn compact(plane: &mut ControlPlane) {
-    let etcd = plane
-        .processes()
-        .iter()
-        .find(|process| process.name() == "etcd")
-        .unwrap();
+    let etcd = process(plane, "etcd");
     let url = etcd.argument("listen-client-urls").unwrap().to_owned();
     let status = post(&url, "/v3/maintenance/status", "{}").await;
     let revision = status["header"]["revision"].as_str().unwrap().to_owned();

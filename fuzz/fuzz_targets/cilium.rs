@@ -45,7 +45,7 @@ fuzz_target!(|input: (u8, &str, &str, &str)| {
     let _ = effective(&version, kernel, &|key| {
         Some((config.get(key)?.clone(), "a".into()))
     });
-    let eni = Keys::from([("eni_conf".to_owned(), text.to_owned())]);
+    let eni = Keys::from([("10-terway.conf".to_owned(), text.to_owned())]);
     let _ = terway::read(&eni, "a", (pick & 8 == 0).then_some(allow), kernel);
     let _ = terway::read(config, "a", None, kernel);
 });

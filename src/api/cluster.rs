@@ -103,7 +103,9 @@ pub struct Ceiling {
     /// The ceiling of the recycling of Pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recycle_pods: Option<RecycleCeiling>,
-    /// Longest time that an exception may last from now, in days.
+    /// Longest time that an exception may last, in days, from the last time its policy was written (its managed
+    /// fields, status aside, else its creation; a draft counts from now). Beyond it the finding counts again, whatever
+    /// `expiresAt` says, and its advice tells so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 3650))]
     pub max_exception_days: Option<i32>,

@@ -13,7 +13,7 @@ use super::{Problem, compile, compile_cluster};
 pub fn feed(core: &mut Core, now: Now, source: Source, json: &str) {
     // What the core refuses it also lists.
     offer(source, json.as_bytes(), &mut |input| {
-        drop(core.handle(now, input))
+        drop(core.handle(now, input));
     });
 }
 

@@ -225,7 +225,8 @@ pub struct Exception {
     /// Why they are accepted, for those who read the status.
     #[schemars(length(min = 1, max = 256))]
     pub reason: String,
-    /// When the exception ends, in UTC, such as `2027-01-31T00:00:00Z`.
+    /// When the exception ends, in UTC, such as `2027-01-31T00:00:00Z`. It ends earlier where the platform allows
+    /// exceptions fewer days (`ceiling.maxExceptionDays`) from the last time this policy was written.
     // No `format`: beside one, API servers take a list for a text.
     #[schemars(length(min = 20, max = 20), regex(pattern = text::UTC_SECONDS))]
     pub expires_at: String,

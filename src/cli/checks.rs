@@ -58,7 +58,7 @@ fn view(check: &Check) -> View {
             violated: (check.severity)(&Verdict::Violated(Case::default())),
             at_risk: (check.severity)(&Verdict::AtRisk(Case::default())),
         },
-        needs_agent: false,
+        needs_agent: check.needs_agent(),
         needs_policy: !check.baseline,
     }
 }

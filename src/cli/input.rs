@@ -4,20 +4,21 @@ use std::borrow::Cow;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 use evenkeel_core::Core;
 use evenkeel_core::findings::FindingList;
 use evenkeel_core::know::{Mono, Now, Wall};
 
 use crate::files::{self, Report};
-use crate::live;
+use crate::live::page::Page;
+use crate::live::{self, Beside};
 
 /// Files, or a cluster.
 #[derive(Debug, Args)]
 pub(super) struct Input {
     /// Read files and folders (.yaml, .yml, .json; `-` is standard input) instead of a cluster
-    #[arg(long, short = 'f', value_name = "PATH")]
+    #[arg(long, short = 'f', value_name = "PATH", conflicts_with_all = ["kubeconfig", "context", "cluster", "user"])]
     from: Vec<PathBuf>,
     /// Judge drafts of policies as if they were installed
     #[arg(long, value_name = "FILE")]
@@ -25,7 +26,15 @@ pub(super) struct Input {
     /// The largest file to read, in bytes; K, M and G are understood
     #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = size)]
     max_file_size: u64,
-    /// Only what concerns this namespace; repeatable
+    #[command(flatten)]
+    pub(super) place: Place,
+}
+
+/// Which part of which cluster.
+#[derive(Debug, Args)]
+pub(super) struct Place {
+    /// Only what concerns this namespace; repeatable. Where you may not list the whole cluster, what lives in this
+    /// namespace is read by itself
     #[arg(long, short, value_name = "NAME")]
     pub(super) namespace: Vec<String>,
     /// All namespaces, which is the default
@@ -41,16 +50,16 @@ pub(super) struct Input {
 #[allow(clippy::struct_field_names, reason = "the flags are those of kubectl")]
 struct Cluster {
     /// Path of the kubeconfig
-    #[arg(long, value_name = "PATH", conflicts_with = "from")]
+    #[arg(long, value_name = "PATH")]
     kubeconfig: Option<PathBuf>,
     /// Context of the kubeconfig
-    #[arg(long, value_name = "NAME", conflicts_with = "from")]
+    #[arg(long, value_name = "NAME")]
     context: Option<String>,
     /// Cluster of the kubeconfig
-    #[arg(long, value_name = "NAME", conflicts_with = "from")]
+    #[arg(long, value_name = "NAME")]
     cluster: Option<String>,
     /// User of the kubeconfig
-    #[arg(long, value_name = "NAME", conflicts_with = "from")]
+    #[arg(long, value_name = "NAME")]
     user: Option<String>,
 }
 
@@ -73,23 +82,57 @@ impl Judged {
     }
 }
 
+/// Drafts of policies, which are known before the cluster is asked what its Pods are.
+pub(super) struct Drafts<'a> {
+    paths: &'a [PathBuf],
+    options: &'a files::Options,
+    report: &'a mut Report,
+}
+
+impl<'a> Drafts<'a> {
+    /// Drafts in these files.
+    pub(super) fn new(paths: &'a [PathBuf], options: &'a files::Options, report: &'a mut Report) -> Self {
+        Self {
+            paths,
+            options,
+            report,
+        }
+    }
+
+    /// Gives them to a core.
+    pub(super) fn give(&mut self, core: &mut Core) {
+        if !self.paths.is_empty() {
+            files::drafts(core, self.paths, self.options, self.report);
+        }
+    }
+}
+
+impl Beside for Drafts<'_> {
+    fn known(&mut self, core: &mut Core) {
+        self.give(core);
+    }
+
+    fn page(&mut self, _: &Page) -> anyhow::Result<()> {
+        Ok(())
+    }
+}
+
 impl Input {
     /// Reads and judges.
     pub(super) fn judge(&self) -> anyhow::Result<Judged> {
         let options = files::Options {
             max_file_size: self.max_file_size,
-            namespace: self.namespace.first().map_or("default", String::as_str).into(),
+            namespace: self.place.home().into(),
         };
         let mut report = Report::default();
-        let mut core = if self.from.is_empty() {
-            self.live()?
+        let mut core = Core::default();
+        if self.from.is_empty() {
+            core = self
+                .place
+                .read(&mut Drafts::new(&self.policy, &options, &mut report))?;
         } else {
-            let mut core = Core::default();
             files::read(&mut core, &self.from, &options, &mut report);
-            core
-        };
-        if !self.policy.is_empty() {
-            files::drafts(&mut core, &self.policy, &options, &mut report);
+            Drafts::new(&self.policy, &options, &mut report).give(&mut core);
         }
         let now = Now {
             mono: Mono(0),
@@ -101,45 +144,62 @@ impl Input {
 
     /// The arguments that read the same again, to be pasted into a shell.
     pub(super) fn again(&self) -> String {
-        let cluster = &self.cluster;
-        let named = [
-            ("--context", &cluster.context),
-            ("--cluster", &cluster.cluster),
-            ("--user", &cluster.user),
-        ];
-        let named = named
-            .iter()
-            .filter_map(|(flag, name)| Some((*flag, Cow::Borrowed(name.as_deref()?))));
-        let path = |flag| move |path: &'_ PathBuf| (flag, Cow::Owned(path.display().to_string()));
-        self.from
-            .iter()
-            .map(path("--from"))
-            .chain(self.policy.iter().map(path("--policy")))
-            .chain(cluster.kubeconfig.iter().map(path("--kubeconfig")))
-            .chain(named)
-            .fold(String::new(), |text, (flag, value)| {
-                format!("{text} {flag} {}", quoted(&value))
-            })
+        let path = |flag| move |path: &PathBuf| format!(" {flag} {}", quoted(&path.display().to_string()));
+        let from = self.from.iter().map(path("--from"));
+        let policy = self.policy.iter().map(path("--policy"));
+        from.chain(policy).collect::<String>() + &self.place.again()
+    }
+}
+
+impl Place {
+    /// The namespace of what names none.
+    pub(super) fn home(&self) -> &str {
+        self.namespace.first().map_or("default", String::as_str)
     }
 
-    fn live(&self) -> anyhow::Result<Core> {
+    /// Reads the cluster.
+    pub(super) fn read(&self, beside: &mut dyn Beside) -> anyhow::Result<Core> {
         let options = live::Options {
             kubeconfig: self.cluster.kubeconfig.clone(),
             context: self.cluster.context.clone(),
             cluster: self.cluster.cluster.clone(),
             user: self.cluster.user.clone(),
+            namespaces: self.namespace.clone(),
             progress: std::io::stderr().is_terminal(),
         };
+        let reading = live::read_beside(&options, beside);
         tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .context("cannot start")?
-            .block_on(live::read(&options))
+            .block_on(async {
+                tokio::select! {
+                    core = reading => core,
+                    // An end by error, so that what was begun is tidied up on the way out.
+                    _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+                }
+            })
+    }
+
+    /// The arguments that name the same place again.
+    fn again(&self) -> String {
+        let cluster = &self.cluster;
+        let path = cluster.kubeconfig.as_ref().map(|path| path.display().to_string());
+        let namespaces = self.namespace.iter().map(|name| ("-n", Some(name)));
+        namespaces
+            .chain([
+                ("--kubeconfig", path.as_ref()),
+                ("--context", cluster.context.as_ref()),
+                ("--cluster", cluster.cluster.as_ref()),
+                ("--user", cluster.user.as_ref()),
+            ])
+            .filter_map(|(flag, value)| Some(format!(" {flag} {}", quoted(value?))))
+            .collect()
     }
 }
 
 /// A word as a shell reads it.
-fn quoted(word: &str) -> Cow<'_, str> {
+pub(super) fn quoted(word: &str) -> Cow<'_, str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=@+,".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         Cow::Borrowed(word)

@@ -5,6 +5,7 @@
 
 mod audit;
 mod checks;
+mod collect;
 mod completions;
 mod crd;
 mod dataplane;
@@ -32,6 +33,19 @@ struct Arguments {
 enum Command {
     /// Judge a cluster, or files that describe one
     Audit(audit::Arguments),
+    /// Write a folder with everything that `audit --from` needs from a cluster, and no secret
+    ///
+    /// It reads what an audit reads, with get and list alone, and writes one List for each kind. Of each object only
+    /// the fields that checks use are written, by a list of what is allowed: no Secret, no environment variable, no
+    /// managed fields (but the times in those of a ConfigMap), no annotation but those of load balancers and data
+    /// planes, no certificate or URL of a webhook, of a ConfigMap only the keys that configure kube-proxy, Cilium or
+    /// Terway. Command lines are written for kube-proxy, and single flags for Cilium's build-config and
+    /// kube-controller-manager; nobody else's are. Names, labels, addresses and policies are in it.
+    ///
+    /// What could not be read is written to unreadable.json, so that an audit of the folder says what an audit of the
+    /// cluster said. The folder appears when it is complete; README.txt in it says how to add what kube-proxy answers
+    /// on /configz, which the API does not serve. Exits with 2 when something could not be read, else with 0.
+    Collect(collect::Arguments),
     /// Show what the nodes effectively do with Service traffic, and where each setting comes from
     #[command(visible_alias = "dp")]
     Dataplane(dataplane::Arguments),
@@ -78,6 +92,7 @@ impl From<End> for ExitCode {
 pub fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Audit(arguments) => audit::run(&arguments),
+        Command::Collect(arguments) => collect::run(&arguments),
         Command::Dataplane(arguments) => dataplane::run(&arguments),
         Command::Path(arguments) => path::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),

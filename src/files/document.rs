@@ -6,7 +6,7 @@
 
 use serde_saphyr::options::DuplicateKeyPolicy;
 
-use super::decode::line_of;
+use super::decode::{self, line_of};
 use super::strict::Strict;
 
 /// One document of a file.
@@ -30,9 +30,25 @@ pub(super) struct Fault {
 }
 
 /// Calls `each` with every document of a text.
-pub(super) fn documents(text: &str, each: &mut dyn FnMut(Document)) {
+pub(super) fn documents(bytes: &[u8], each: &mut dyn FnMut(Document)) {
     let mut number = 0;
-    for (line, piece) in pieces(text) {
+    for (line, piece) in pieces(bytes) {
+        let piece = match decode::text(piece) {
+            Ok(piece) => piece,
+            Err((within, what)) => {
+                number += 1;
+                each(Document {
+                    number,
+                    line,
+                    value: Err(Fault {
+                        line: line + within - 1,
+                        what: what.into(),
+                        has_slices: has_slices(&String::from_utf8_lossy(piece)),
+                    }),
+                });
+                continue;
+            }
+        };
         let body = piece.trim_start();
         if is_json(body) {
             json(piece, line, &mut number, each);
@@ -53,21 +69,21 @@ pub(super) fn documents(text: &str, each: &mut dyn FnMut(Document)) {
     }
 }
 
-/// The text between `---` lines, each with the line it begins in.
-fn pieces(text: &str) -> Vec<(u64, &str)> {
+/// What lies between `---` lines, each with the line it begins in.
+fn pieces(bytes: &[u8]) -> Vec<(u64, &[u8])> {
     let mut pieces = Vec::new();
     let (mut start, mut start_line, mut at) = (0, 1, 0);
-    for (line, content) in (1..).zip(text.split_inclusive('\n')) {
-        if let Some(rest) = content.strip_prefix("---")
-            && rest.chars().next().is_none_or(char::is_whitespace)
+    for (line, content) in (1..).zip(bytes.split_inclusive(|byte| *byte == b'\n')) {
+        if let Some(rest) = content.strip_prefix(b"---")
+            && rest.first().is_none_or(u8::is_ascii_whitespace)
         {
-            pieces.push((start_line, text.get(start..at).unwrap_or_default()));
+            pieces.push((start_line, bytes.get(start..at).unwrap_or_default()));
             // What follows on the same line (a comment, a value, a tag) belongs to the new document.
             (start, start_line) = (at + 3, line);
         }
         at += content.len();
     }
-    pieces.push((start_line, text.get(start..).unwrap_or_default()));
+    pieces.push((start_line, bytes.get(start..).unwrap_or_default()));
     pieces
 }
 
@@ -97,7 +113,7 @@ fn json(piece: &str, line: u64, number: &mut u32, each: &mut dyn FnMut(Document)
             return;
         };
         *number += 1;
-        let first = line + line_of(piece, start + skipped) - 1;
+        let first = line + line_of(piece.as_bytes(), start + skipped) - 1;
         let failed = next.is_err();
         each(Document {
             number: *number,
@@ -107,7 +123,7 @@ fn json(piece: &str, line: u64, number: &mut u32, each: &mut dyn FnMut(Document)
                 what: if error.is_eof() {
                     "the JSON ends in the middle; was the file cut off?".into()
                 } else {
-                    format!("no readable JSON: {}", without_place(&error.to_string()))
+                    format!("no readable JSON: {}", plain(without_place(&error.to_string())))
                 },
                 has_slices: has_slices(rest),
             }),
@@ -148,6 +164,9 @@ fn yaml(piece: &str, line: u64) -> Result<serde_json::Value, Fault> {
                 .is_some_and(|text| text.starts_with('\t') || text.trim_start_matches(' ').starts_with('\t'));
             let what = if tab {
                 "a tab indents the line; YAML is indented with spaces".into()
+            } else if piece.contains("{{") && piece.contains("}}") {
+                "no readable YAML but, by its {{ }}, a template; render it first, as with `helm template`"
+                    .into()
             } else {
                 format!("no readable YAML: {}", plain(&error.to_string()))
             };
@@ -185,8 +204,28 @@ fn plain(text: &str) -> String {
     if line.contains("alias") && line.contains("limit") {
         return format!("its aliases make it grow beyond what is read ({line})");
     }
+    for (theirs, ours) in WORDS {
+        if line.contains(theirs) {
+            return ours.into();
+        }
+    }
     line.chars().take(240).collect()
 }
+
+/// What the parser says of its own types and bounds, and what a person can act on.
+const WORDS: [(&str, &str); 5] = [
+    ("recursion limit exceeded", "it is nested too deeply"),
+    ("budget breached: Depth", "it is nested more than 100 levels deep"),
+    ("budget breached: Anchors", "it has more than 10000 anchors"),
+    (
+        "cannot deserialize null into string",
+        "a key is null; keys are texts",
+    ),
+    (
+        "expected string scalar",
+        "a key is a list or a mapping; keys are texts",
+    ),
+];
 
 /// `serde` errors end with ` at line 1 column 2`, counted where nobody looks.
 pub(super) fn without_place(text: &str) -> &str {

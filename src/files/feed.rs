@@ -9,6 +9,7 @@ use evenkeel_core::{Core, Input};
 use serde_json::{Map, Value};
 
 use super::document::{Document, documents};
+use super::refused::{Refused, refused};
 use super::route::{Route, route};
 use super::{Options, Report, decode, find, locate};
 use crate::api::{self, Problem};
@@ -35,6 +36,8 @@ pub(super) struct Feed<'a> {
     seen: BTreeSet<Source>,
     /// Sources of which a part was lost.
     torn: Vec<(Source, String)>,
+    /// Sources that whoever made the files could not read.
+    refused: Vec<Refused>,
     homeless: u32,
 }
 
@@ -53,6 +56,7 @@ impl<'a> Feed<'a> {
             report,
             seen: BTreeSet::new(),
             torn: Vec::new(),
+            refused: Vec::new(),
             homeless: 0,
         };
         if take == Take::Everything {
@@ -87,16 +91,24 @@ impl<'a> Feed<'a> {
             // The problem that tore it is listed already.
             self.report.refused.push(why);
         }
+        for entry in std::mem::take(&mut self.refused) {
+            let read: Vec<&str> = entry.read_in.iter().map(String::as_str).collect();
+            self.tell(if read.is_empty() {
+                Input::Lost(entry.source, &entry.reason)
+            } else {
+                Input::Within(entry.source, &read, &entry.reason)
+            });
+        }
     }
 
     fn file(&mut self, path: &Path) {
         let name = find::name(path);
-        let text = match find::bytes(path, self.options.max_file_size).and_then(decode::text) {
-            Ok(text) => text,
+        let bytes = match find::bytes(path, self.options.max_file_size).and_then(decode::utf8) {
+            Ok(bytes) => bytes,
             Err(why) => return self.problem(name, why),
         };
         let mut any = false;
-        documents(&text, &mut |document| {
+        documents(&bytes, &mut |document| {
             any = true;
             self.document(path, &name, document);
         });
@@ -152,6 +164,14 @@ impl<'a> Feed<'a> {
             (Ok(_), Ok(kind)) if kind.is_empty() => {
                 self.problem(place.text.clone(), "kind: missing or empty");
             }
+            (Ok(_), Ok(kind)) if kind == "Status" && fields.get("status") == Some(&"Failure".into()) => {
+                let said = fields
+                    .get("message")
+                    .and_then(Value::as_str)
+                    .unwrap_or("no reason");
+                let why = format!("is no object but an error of the API server: {said}");
+                self.problem(place.text.clone(), why);
+            }
             (Ok(version), Ok(kind)) => match kind.strip_suffix("List") {
                 Some(item) if fields.contains_key("items") => self.list(fields, place, &version, item),
                 _ => self.object(fields, place, &version, &kind),
@@ -166,6 +186,15 @@ impl<'a> Feed<'a> {
             Some(Value::Null) | None => Vec::new(),
             Some(_) => return self.problem(place.text.clone(), "items: expected a list"),
         };
+        if let (Route::Refused, Take::Everything) = (route(version, item), self.take) {
+            for (index, item) in items.into_iter().enumerate() {
+                match refused(item) {
+                    Ok(entry) => self.refused.push(entry),
+                    Err(why) => self.problem(format!("{}, items[{index}]", place.text), why),
+                }
+            }
+            return;
+        }
         let typed = match route(version, item) {
             Route::Object(source, _) => Some(source),
             _ => None,
@@ -216,6 +245,9 @@ impl<'a> Feed<'a> {
             self.home(&mut fields);
         }
         let at = format!("{} ({})", place.text, show(kind, &fields));
+        if let Some(why) = unrendered(&fields).filter(|_| route != Route::Ignored) {
+            return self.problem(at, why);
+        }
         match route {
             Route::Object(source, _) => {
                 self.see(source);
@@ -226,9 +258,18 @@ impl<'a> Feed<'a> {
                 self.report.objects += 1;
                 self.policy(&Value::Object(fields), &at);
             }
-            Route::ProxyConfiguration => self.report.notes.push(format!(
-                "{at} is kube-proxy's configuration by itself, and which nodes use it is not known: give the ConfigMap that holds it"
-            )),
+            Route::ProxyConfiguration => {
+                self.report.objects += 1;
+                self.report.notes.push(format!(
+                    "{at} is kube-proxy's configuration by itself, and which nodes use it is not known: it counts where no process and no ConfigMap of kube-proxy is given"
+                ));
+                let text = Value::Object(fields).to_string();
+                self.tell(Input::ProxyDocument(&place.text, &text));
+            }
+            Route::Refused => {
+                let why = "stands by itself; expected a list of kind UnreadableList";
+                self.problem(at, why);
+            }
             Route::Ignored => *self.report.ignored.entry(kind.to_owned()).or_default() += 1,
             Route::Wrong(why) => self.problem(at, why),
         }
@@ -304,6 +345,19 @@ impl<'a> Feed<'a> {
             reason: reason.into(),
         });
     }
+}
+
+/// Why an object cannot be meant as it stands: no name holds braces but that of a template.
+fn unrendered(fields: &Map<String, Value>) -> Option<String> {
+    let metadata = fields.get("metadata")?;
+    ["name", "namespace"].iter().find_map(|key| {
+        let text = metadata.get(key)?.as_str()?;
+        text.contains("{{").then(|| {
+            format!(
+                "metadata.{key}: `{text}` is left of a template; render it first, as with `helm template`"
+            )
+        })
+    })
 }
 
 /// `Service shop/checkout`, as far as the object says.

@@ -35,7 +35,7 @@ pub(super) fn files(path: &Path, problems: &mut Vec<Unreadable>) -> Vec<PathBuf>
             Ok(entries) => {
                 for entry in entries {
                     match entry {
-                        Ok(entry) => sort_in(entry.path(), &mut waiting, &mut found),
+                        Ok(entry) => sort_in(entry.path(), &mut waiting, &mut found, problems),
                         Err(error) => problems.push(problem(&folder, &error)),
                     }
                 }
@@ -54,7 +54,12 @@ pub(super) fn files(path: &Path, problems: &mut Vec<Unreadable>) -> Vec<PathBuf>
 }
 
 /// Hidden entries are left out: mounted configuration keeps a second copy of everything in `..data`.
-fn sort_in(path: PathBuf, waiting: &mut Vec<PathBuf>, found: &mut Vec<PathBuf>) {
+fn sort_in(
+    path: PathBuf,
+    waiting: &mut Vec<PathBuf>,
+    found: &mut Vec<PathBuf>,
+    problems: &mut Vec<Unreadable>,
+) {
     let hidden = path
         .file_name()
         .is_some_and(|name| name.as_encoded_bytes().first() == Some(&b'.'));
@@ -67,17 +72,36 @@ fn sort_in(path: PathBuf, waiting: &mut Vec<PathBuf>, found: &mut Vec<PathBuf>) 
         .extension()
         .is_some_and(|ending| ENDINGS.iter().any(|one| ending.eq_ignore_ascii_case(one)))
     {
-        // A pipe in a folder would wait for ever. A link to nowhere is kept, so that reading it tells.
+        // A pipe would wait for ever. A link to nowhere is kept, so that reading it tells.
         if path.is_file() || !path.exists() {
             found.push(path);
+        } else {
+            problems.push(Unreadable {
+                source: path.display().to_string(),
+                reason: "is a pipe, socket or device and not a file, and was not read".into(),
+            });
         }
     }
+}
+
+#[cfg(unix)]
+fn is_pipe(file: fs::FileType) -> bool {
+    std::os::unix::fs::FileTypeExt::is_fifo(&file)
+}
+
+#[cfg(not(unix))]
+fn is_pipe(_: fs::FileType) -> bool {
+    false
 }
 
 /// The bytes of a file or of standard input, at most so many.
 pub(super) fn bytes(path: &Path, most: u64) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     let limit = most.saturating_add(1);
+    // A shell's `<(command)` is a link to a pipe and ends; a pipe with a name waits for somebody to write.
+    if fs::symlink_metadata(path).is_ok_and(|one| is_pipe(one.file_type())) {
+        return Err("is a named pipe, which may never end; pipe into `--from -` instead".into());
+    }
     let done = if path == Path::new("-") {
         std::io::stdin().lock().take(limit).read_to_end(&mut bytes)
     } else {

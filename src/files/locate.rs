@@ -32,6 +32,7 @@ fn in_words(what: &str) -> String {
         "u32" => "from 0 to 4294967295",
         "u64" | "usize" => "from 0",
         "i32" | "i64" => "that fits",
+        _ if kind.starts_with("struct ") => return format!("{found}, expected a mapping"),
         _ => return what.to_owned(),
     };
     let quoted = found

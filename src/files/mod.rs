@@ -15,6 +15,7 @@ mod document;
 mod feed;
 mod find;
 mod locate;
+mod refused;
 mod route;
 mod strict;
 

@@ -15,6 +15,8 @@ pub(super) enum Route {
     ClusterPolicy,
     /// kube-proxy's configuration file by itself.
     ProxyConfiguration,
+    /// What whoever made the files could not read.
+    Refused,
     /// Nothing that a check reads.
     Ignored,
     /// A kind that is read, in a group or version that is not, and why not.
@@ -98,6 +100,7 @@ pub(super) fn route(api_version: &str, name: &str) -> Route {
     match (group, name) {
         (api::GROUP, "TrafficHealthPolicy") => return Route::Policy,
         (api::GROUP, "ClusterTrafficHealthPolicy") => return Route::ClusterPolicy,
+        (api::GROUP, "Unreadable") => return Route::Refused,
         ("kubeproxy.config.k8s.io", "KubeProxyConfiguration") => return Route::ProxyConfiguration,
         _ => {}
     }

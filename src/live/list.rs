@@ -3,16 +3,15 @@
 use std::time::Duration;
 
 use evenkeel_core::facts::Wants;
-use evenkeel_core::know::{Now, Source};
-use evenkeel_core::{Core, Input};
+use evenkeel_core::know::Source;
 use http::Request;
 use kube::Client;
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
-use crate::api;
-use crate::resources::{RESOURCES, Resource, escape};
+use super::kind::{ALL, Kind};
+use super::page::Page;
+use crate::resources::escape;
 
 /// Objects in a page, as `kubectl` asks for them (`k8s.io/cli-runtime`, chunk size 500).
 pub const PAGE: usize = 500;
@@ -23,78 +22,66 @@ pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a list is begun again after an expired page token or a busy server.
 const TRIES: u32 = 4;
 
-/// One list, or one object where `single` is set.
+/// One list, or one object where `name` is set.
 #[derive(Debug)]
 pub(super) struct List {
-    source: Source,
-    /// Paths to try in order: later ones where the server does not serve the earlier.
-    paths: Vec<String>,
+    pub(super) kind: &'static Kind,
+    /// Its namespace; `None` for the whole cluster.
+    pub(super) namespace: Option<String>,
+    /// The only object that is wanted.
+    name: Option<String>,
     /// Label selector; empty for all.
     selector: String,
     /// Whether this list alone makes its source complete.
     whole: bool,
-    /// The kind that items of a list do not name.
-    kind: &'static str,
-    single: bool,
 }
 
-/// Something for the core.
+/// Why a list could not be read.
 #[derive(Debug)]
-pub(super) enum Page {
-    Begin(Source),
-    Items {
-        source: Source,
-        kind: &'static str,
-        single: bool,
-        body: String,
-    },
-    Synced(Source),
-    Lost(Source, String),
-}
-
-fn list(resource: &Resource, namespace: &str) -> List {
-    // Two lists share a source where kinds do; neither alone makes it complete.
-    let whole = resource.whole && resource.kind.is_empty();
-    List {
-        source: resource.source,
-        paths: resource.paths(namespace),
-        selector: String::new(),
-        whole,
-        kind: resource.kind,
-        single: false,
-    }
+pub(super) struct Refusal {
+    /// In words that name the right to grant.
+    pub(super) why: String,
+    /// Whether a right is missing.
+    pub(super) forbidden: bool,
 }
 
 /// Lists that are read whole.
 pub(super) fn whole() -> Vec<List> {
-    let lines = RESOURCES.iter().filter(|resource| resource.whole);
-    lines.map(|resource| list(resource, "")).collect()
+    let wanted_later = |kind: &&Kind| matches!(kind.source, Source::Pods | Source::ConfigMaps);
+    ALL.iter()
+        .filter(|kind| !wanted_later(kind))
+        .map(|kind| List {
+            kind,
+            namespace: None,
+            name: None,
+            selector: String::new(),
+            whole: kind.source != Source::Webhooks,
+        })
+        .collect()
 }
 
 /// Lists and objects that the core asks for.
 pub(super) fn wanted(wants: &Wants) -> Vec<List> {
-    let of = |source, namespace: &str| Resource::wanted(source).map(|resource| list(resource, namespace));
-    let maps = wants.config_maps.iter().filter_map(|(namespace, name)| {
-        let mut list = of(Source::ConfigMaps, namespace)?;
-        for path in &mut list.paths {
-            path.push('/');
-            path.push_str(name);
-        }
-        Some(List { single: true, ..list })
+    let of = |source| ALL.iter().filter(move |kind| kind.source == source);
+    let maps = of(Source::ConfigMaps).flat_map(|kind| {
+        wants.config_maps.iter().map(move |(namespace, name)| List {
+            kind,
+            namespace: Some(namespace.clone()),
+            name: Some(name.clone()),
+            selector: String::new(),
+            whole: false,
+        })
     });
-    let pods = wants.pods.iter().filter_map(|(namespace, selector)| {
-        Some(List {
+    let pods = of(Source::Pods).flat_map(|kind| {
+        wants.pods.iter().map(move |(namespace, selector)| List {
+            kind,
+            namespace: Some(namespace.clone()),
+            name: None,
             selector: selector.clone(),
-            ..of(Source::Pods, namespace)?
+            whole: false,
         })
     });
     maps.chain(pods).collect()
-}
-
-#[derive(Deserialize)]
-struct Items<'a> {
-    #[serde(borrow, default)]
-    items: Option<Vec<&'a RawValue>>,
 }
 
 /// What says whether a page is the last, without its items.
@@ -111,26 +98,28 @@ struct Meta {
 }
 
 impl List {
+    /// The same list of one namespace, where that is of use.
+    pub(super) fn within(&self, namespace: &str) -> Option<Self> {
+        (self.kind.by_namespace && self.namespace.is_none()).then(|| Self {
+            kind: self.kind,
+            namespace: Some(namespace.to_owned()),
+            name: None,
+            selector: self.selector.clone(),
+            whole: false,
+        })
+    }
+
     /// Reads it and sends its pages. A receiver that has gone away ends it.
-    pub(super) async fn read(self, client: &Client, page_tx: &mpsc::Sender<Page>) {
-        let mut paths = self.paths.iter();
-        let mut path = paths.next();
-        let outcome = loop {
-            let Some(at) = path else {
-                // Not served: nothing of that kind can exist.
-                break Ok(());
-            };
-            match self.pages(client, at, page_tx).await {
-                Err(kube::Error::Api(status)) if status.code == 404 => path = paths.next(),
-                Err(error) => break Err(error),
-                Ok(()) => break Ok(()),
+    pub(super) async fn read(&self, client: &Client, page_tx: &mpsc::Sender<Page>) -> Result<(), Refusal> {
+        for path in self.kind.paths(self.namespace.as_deref().unwrap_or_default()) {
+            match self.pages(client, &path, page_tx).await {
+                // Not served, or not there.
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                Err(error) => return Err(self.explain(&error)),
+                Ok(()) => return Ok(()),
             }
-        };
-        let last = match outcome {
-            Ok(()) => Page::Synced(self.source),
-            Err(error) => Page::Lost(self.source, self.explain(&error)),
-        };
-        let _ = page_tx.send(last).await;
+        }
+        Ok(())
     }
 
     async fn pages(
@@ -142,7 +131,7 @@ impl List {
         let mut tries = 0;
         'again: loop {
             tries += 1;
-            if self.whole && page_tx.send(Page::Begin(self.source)).await.is_err() {
+            if self.whole && page_tx.send(Page::Begin(self.kind)).await.is_err() {
                 return Ok(());
             }
             let mut next = String::new();
@@ -159,11 +148,11 @@ impl List {
                     }
                     Err(error) => return Err(error),
                 };
-                next = if self.single { String::new() } else { token(&body) };
+                let single = self.name.is_some();
+                next = if single { String::new() } else { token(&body) };
                 let page = Page::Items {
-                    source: self.source,
                     kind: self.kind,
-                    single: self.single,
+                    single,
                     body,
                 };
                 if page_tx.send(page).await.is_err() || next.is_empty() {
@@ -174,36 +163,35 @@ impl List {
     }
 
     fn request(&self, path: &str, next: &str) -> Result<Request<Vec<u8>>, kube::Error> {
-        let mut query = Vec::new();
-        if !self.single {
-            query.push(format!("limit={PAGE}"));
-        }
-        if !self.selector.is_empty() {
-            query.push(format!("labelSelector={}", escape(&self.selector)));
-        }
-        if !next.is_empty() {
-            query.push(format!("continue={}", escape(next)));
-        }
-        let query = if query.is_empty() {
-            String::new()
+        let address = if let Some(name) = &self.name {
+            format!("{path}/{name}")
         } else {
-            format!("?{}", query.join("&"))
+            let mut query = format!("{path}?limit={PAGE}");
+            if !self.selector.is_empty() {
+                query = query + "&labelSelector=" + &escape(&self.selector);
+            }
+            if !next.is_empty() {
+                query = query + "&continue=" + &escape(next);
+            }
+            query
         };
-        Request::get(format!("{path}{query}"))
+        Request::get(address)
             .body(Vec::new())
             .map_err(kube::Error::HttpError)
     }
 
-    /// A failure in words that name the right to grant.
-    fn explain(&self, error: &kube::Error) -> String {
-        let verb = if self.single { "get" } else { "list" };
-        match error {
-            kube::Error::Api(status) if status.code == 403 => {
-                format!("missing right: {verb} {} ({})", self.source, status.message)
+    fn explain(&self, error: &kube::Error) -> Refusal {
+        let verb = if self.name.is_some() { "get" } else { "list" };
+        let source = self.kind.source;
+        let forbidden = matches!(error, kube::Error::Api(status) if status.code == 403);
+        let why = match error {
+            kube::Error::Api(status) if forbidden => {
+                format!("missing right: {verb} {source} ({})", status.message)
             }
             kube::Error::Api(status) if status.code == 401 => format!("not logged in: {}", status.message),
-            error => format!("{verb} {}: {error}", self.source),
-        }
+            error => format!("{verb} {source}: {error}"),
+        };
+        Refusal { why, forbidden }
     }
 }
 
@@ -213,66 +201,4 @@ fn token(body: &str) -> String {
         .ok()
         .and_then(|end| end.metadata.next)
         .unwrap_or_default()
-}
-
-impl Page {
-    /// Feeds the core and returns how many objects it held.
-    pub(super) fn feed(self, core: &mut Core) -> usize {
-        // What the core refuses it also lists as unreadable.
-        match self {
-            Self::Begin(source) => drop(core.handle(Now::ONCE, Input::Begin(source))),
-            Self::Synced(source) => {
-                let lost = matches!(
-                    core.index().fresh(source),
-                    evenkeel_core::index::Fresh::Unreadable(_)
-                );
-                if !lost {
-                    let _ = core.handle(Now::ONCE, Input::Synced(source));
-                }
-            }
-            Self::Lost(source, why) => drop(core.handle(Now::ONCE, Input::Lost(source, &why))),
-            Self::Items {
-                source,
-                kind: _,
-                single: true,
-                body,
-            } => {
-                let _ = core.handle(Now::ONCE, Input::Object(source, body.as_bytes()));
-                return 1;
-            }
-            Self::Items {
-                source,
-                kind,
-                single: false,
-                body,
-            } => {
-                let page = match serde_json::from_str::<Items<'_>>(&body) {
-                    Ok(page) => page,
-                    Err(error) => {
-                        let _ = core.handle(Now::ONCE, Input::Lost(source, &format!("not a list: {error}")));
-                        return 0;
-                    }
-                };
-                let items = page.items.unwrap_or_default();
-                for item in &items {
-                    object(core, source, kind, item.get());
-                }
-                return items.len();
-            }
-        }
-        0
-    }
-}
-
-/// Feeds one item of a list.
-fn object(core: &mut Core, source: Source, kind: &str, item: &str) {
-    match source {
-        Source::Policies | Source::ClusterPolicy => api::feed(core, Now::ONCE, source, item),
-        _ if kind.is_empty() => drop(core.handle(Now::ONCE, Input::Object(source, item.as_bytes()))),
-        _ => {
-            // Items of a list do not name their kind, and two kinds share this source.
-            let item = item.replacen('{', &format!("{{\"kind\":\"{kind}\","), 1);
-            let _ = core.handle(Now::ONCE, Input::Object(source, item.as_bytes()));
-        }
-    }
 }

@@ -4,7 +4,10 @@
 //! memory is a few pages and not a cluster. What is refused is listed with the right that is missing; its dependents
 //! are Unknown. Pods and `ConfigMaps` are never listed as a whole: the core says which ones are worth reading.
 
+pub(crate) mod kind;
 mod list;
+mod outcome;
+pub(crate) mod page;
 
 use std::path::PathBuf;
 
@@ -15,6 +18,10 @@ use futures::StreamExt;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use tokio::sync::mpsc;
+
+use list::{List, Refusal};
+use outcome::Outcome;
+use page::Page;
 
 pub use list::PAGE;
 
@@ -29,8 +36,30 @@ pub struct Options {
     pub cluster: Option<String>,
     /// `--user`.
     pub user: Option<String>,
+    /// Namespaces that are read by themselves where a list of the whole cluster is refused.
+    pub namespaces: Vec<String>,
     /// Whether to show progress on stderr.
     pub progress: bool,
+}
+
+/// What else is done while a cluster is read.
+pub(crate) trait Beside {
+    /// Adds to the core what is known besides the cluster, before the core is asked what else is worth reading.
+    fn known(&mut self, core: &mut Core);
+
+    /// Looks at a page before the core does. An error ends the reading.
+    fn page(&mut self, page: &Page) -> Result<()>;
+}
+
+/// Nothing.
+struct Nothing;
+
+impl Beside for Nothing {
+    fn known(&mut self, _: &mut Core) {}
+
+    fn page(&mut self, _: &Page) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Pages on their way to the core: enough that reading and parsing overlap, few enough that memory stays small.
@@ -84,6 +113,11 @@ async fn config(options: &Options) -> Result<Config> {
 
 /// Reads the cluster into a core. An error means that it could not be reached at all.
 pub async fn read(options: &Options) -> Result<Core> {
+    read_beside(options, &mut Nothing).await
+}
+
+/// The same, with something done beside it.
+pub(crate) async fn read_beside(options: &Options, beside: &mut dyn Beside) -> Result<Core> {
     let client = client(options).await?;
     let version = client
         .apiserver_version()
@@ -91,37 +125,82 @@ pub async fn read(options: &Options) -> Result<Core> {
         .context("the API server cannot be reached")?;
     tracing::debug!(version = version.git_version, "connected");
     let mut core = Core::default();
-    let whole = list::whole();
-    feed(&client, &mut core, whole, options.progress).await;
+    feed(&client, &mut core, list::whole(), options, beside).await?;
+    beside.known(&mut core);
     let wants = Wants::of(core.index());
-    feed(&client, &mut core, list::wanted(&wants), options.progress).await;
+    feed(&client, &mut core, list::wanted(&wants), options, beside).await?;
     Ok(core)
 }
 
 /// Reads a set of lists and feeds the core as pages come.
-async fn feed(client: &Client, core: &mut Core, lists: Vec<list::List>, progress: bool) {
-    let (page_tx, mut page_rx) = mpsc::channel::<list::Page>(IN_FLIGHT);
+async fn feed(
+    client: &Client,
+    core: &mut Core,
+    lists: Vec<List>,
+    options: &Options,
+    beside: &mut dyn Beside,
+) -> Result<()> {
+    let (page_tx, page_rx) = mpsc::channel::<Page>(IN_FLIGHT);
     let reading = async move {
         // The sender lives in the closure: when the last list is read it is dropped, and the receiver ends.
-        let read = |list: list::List| {
+        let read = |(at, list): (usize, List)| {
             let page_tx = page_tx.clone();
-            async move { list.read(client, &page_tx).await }
+            async move {
+                let end = list.read(client, &page_tx).await;
+                let instead = match &end {
+                    Err(refusal) if refusal.forbidden => {
+                        within(client, &list, &options.namespaces, &page_tx).await
+                    }
+                    _ => Vec::new(),
+                };
+                Outcome {
+                    at,
+                    list,
+                    end,
+                    instead,
+                }
+            }
         };
-        futures::stream::iter(lists)
-            .for_each_concurrent(PARALLEL, read)
-            .await;
+        futures::stream::iter(lists.into_iter().enumerate())
+            .map(read)
+            .buffer_unordered(PARALLEL)
+            .collect::<Vec<_>>()
+            .await
     };
     let storing = async {
         let mut seen = 0_usize;
-        while let Some(page) = page_rx.recv().await {
+        // Owned here, so that an error closes it and the reading ends.
+        let mut pages = page_rx;
+        while let Some(page) = pages.recv().await {
+            beside.page(&page)?;
             seen += page.feed(core);
-            if progress {
+            if options.progress {
                 eprint!("\rread {seen} objects");
             }
         }
-        if progress {
+        if options.progress {
             eprint!("\r\x1b[K");
         }
+        anyhow::Ok(())
     };
-    futures::join!(reading, storing);
+    let (outcomes, stored) = futures::join!(reading, storing);
+    stored?;
+    outcome::conclude(core, outcomes);
+    Ok(())
+}
+
+/// Reads a list that was refused in single namespaces.
+async fn within(
+    client: &Client,
+    list: &List,
+    namespaces: &[String],
+    page_tx: &mpsc::Sender<Page>,
+) -> Vec<(String, Result<(), Refusal>)> {
+    let mut ends = Vec::new();
+    for namespace in namespaces {
+        if let Some(list) = list.within(namespace) {
+            ends.push((namespace.clone(), list.read(client, page_tx).await));
+        }
+    }
+    ends
 }

@@ -103,7 +103,7 @@ pub(crate) fn card(finding: &Finding) -> String {
         let _ = writeln!(text, "  policy {policy}");
     }
     if let Some(exception) = &finding.exception {
-        let until = moment(exception.expires_at);
+        let until = moment(exception.until());
         let line = format!("accepted until {until}: {}", exception.reason);
         let _ = writeln!(text, "{}", wrapped(&line, "  "));
     }
@@ -191,7 +191,7 @@ pub(crate) fn card_markdown(finding: &Finding) -> String {
         let _ = writeln!(text, "- policy: `{policy}`");
     }
     if let Some(exception) = &finding.exception {
-        let until = moment(exception.expires_at);
+        let until = moment(exception.until());
         let _ = writeln!(text, "- accepted until {until}: {}", in_cell(&exception.reason));
     }
     if !finding.evidence.is_empty() {

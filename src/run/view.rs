@@ -101,7 +101,7 @@ pub(super) fn not_fresh(core: &Core) -> BTreeMap<&'static str, String> {
                 Fresh::Complete => return None,
                 Fresh::Missing => "not read yet".to_owned(),
                 Fresh::Stale => "silent for too long".to_owned(),
-                Fresh::Unreadable(why) => why.to_string(),
+                Fresh::Unreadable(why) | Fresh::Within(_, why) => why.to_string(),
             };
             Some((source.name(), why))
         })

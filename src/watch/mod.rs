@@ -5,16 +5,16 @@
 //!
 //! ```no_run
 //! # use evenkeel::watch::{Intake, Link, Watches};
-//! # use evenkeel_core::{Core, facts::Wants};
-//! # async fn run(link: Link) {
+//! # use evenkeel_core::{Core, facts::Wants, know::Now};
+//! # async fn run(link: Link, now: Now) {
 //! let mut core = Core::default();
 //! let (mut watches, mut events) = Watches::new(link);
 //! let mut intake = Intake::default();
-//! let change = intake.want(&Wants::of(core.index()), &mut |input| drop(core.handle(input)));
+//! let change = intake.want(&Wants::of(core.index()), &mut |input| drop(core.handle(now, input)));
 //! watches.apply(change);
 //! while let Some(event) = events.recv().await {
-//!     if intake.take(event, &mut |input| drop(core.handle(input))) {
-//!         let change = intake.want(&Wants::of(core.index()), &mut |input| drop(core.handle(input)));
+//!     if intake.take(event, &mut |input| drop(core.handle(now, input))) {
+//!         let change = intake.want(&Wants::of(core.index()), &mut |input| drop(core.handle(now, input)));
 //!         watches.apply(change);
 //!     }
 //!     // After a chunk of events: a round.

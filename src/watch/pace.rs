@@ -24,6 +24,8 @@ pub(super) const BOOKMARKS: Duration = Duration::from_secs(90);
 pub(super) const NO_BOOKMARKS: Duration = Duration::from_secs(300);
 /// How soon a kind that is not served, or a right that is missing, is asked for again.
 pub(super) const SLOWLY: Duration = Duration::from_secs(5);
+/// How soon a first refusal is looked at again before it is told.
+pub(super) const SECOND_LOOK: Duration = Duration::from_secs(2);
 /// On average lists follow each other no faster than this, whatever the server says: two in twice this time.
 pub(super) const LISTS_APART: Duration = Duration::from_secs(10);
 /// The same where lines could not be understood, which a list may not mend.

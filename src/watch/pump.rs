@@ -14,7 +14,7 @@ use super::claim::Claim;
 use super::line::{self, Line};
 use super::outlet::{Closed, What};
 use super::pace::{
-    GARBLED_APART, HEADERS, LISTING, LISTS_APART, LONG, PROBE, Pace, SHORT, SLOWLY, TOO_SHORT,
+    GARBLED_APART, HEADERS, LISTING, LISTS_APART, LONG, PROBE, Pace, SECOND_LOOK, SHORT, SLOWLY, TOO_SHORT,
 };
 use super::server::{Fault, Lines, Server};
 use super::target::Target;
@@ -65,6 +65,8 @@ pub(super) struct Pump<S: Server> {
     /// Whether the server streams lists, as far as known.
     streams: bool,
     failed_lists: u32,
+    /// Whether the last answer was that a right is missing.
+    refused: bool,
     presence: Presence,
     garbled: bool,
     /// When the last two lists were begun.
@@ -84,6 +86,7 @@ impl<S: Server> Pump<S> {
             path: 0,
             streams: true,
             failed_lists: 0,
+            refused: false,
             presence: Presence::Unknown,
             garbled: false,
             listed_at: [None; 2],
@@ -221,6 +224,7 @@ impl<S: Server> Pump<S> {
 
     async fn synced(&mut self, version: String) -> Result<(), Closed> {
         self.failed_lists = 0;
+        self.refused = false;
         self.presence = Presence::Served;
         self.pace.reset();
         self.version = version;
@@ -347,6 +351,7 @@ impl<S: Server> Pump<S> {
     }
 
     async fn proof(&mut self) -> Result<(), Closed> {
+        self.refused = false;
         self.pace.reset();
         self.claim.proof(&self.version, self.limit()).await
     }
@@ -384,6 +389,10 @@ impl<S: Server> Pump<S> {
             }
             Fault::Broken(why) => why,
         };
+        if !std::mem::replace(&mut self.refused, true) {
+            // A server that is starting refuses before it has read who may do what: one refusal says nothing.
+            return Ok(State::Waiting(Instant::now() + SECOND_LOOK, Box::new(back)));
+        }
         self.claim.lost(why).await?;
         Ok(State::Waiting(Instant::now() + SLOWLY, Box::new(back)))
     }

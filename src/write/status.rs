@@ -261,7 +261,7 @@ fn finding(one: &Finding, times: &Times) -> StatusFinding {
         excepted_until: one
             .exception
             .as_ref()
-            .and_then(|one| Timestamp::from_second(one.expires_at).ok())
+            .and_then(|one| Timestamp::from_second(one.until()).ok())
             .map(Time),
     }
 }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::engine::each_path;
 use crate::findings::Finding;
-use crate::judge::{Check, Judge, Look, Path, ServiceCase, Verdict};
+use crate::judge::{Check, Judge, Look, ServiceCase, Verdict};
 use crate::know::{Known, Mono, Now, Source, Wall};
 use crate::policy::{
     Balance, Beat, Client, Connection, Door, Hop, Layer, Measure, Policy, Protocol, Remediation, Selector,
@@ -113,7 +114,7 @@ impl World {
             all.push(judge(&look()));
         }
         for (key, service) in index.services.iter() {
-            let policies: Vec<_> = index.policies_of(key, service).collect();
+            let policies = index.policies_of(key, service);
             if let Judge::Service(judge) = check.judge {
                 let case = |policy| ServiceCase { key, service, policy };
                 if policies.is_empty() && check.baseline {
@@ -125,30 +126,9 @@ impl World {
                         .map(|(_, policy)| judge(&look(), &case(Some(policy)))),
                 );
             }
-            let Judge::Path(judge) = check.judge else { continue };
-            for (_, policy) in &policies {
-                for connection in &policy.connections {
-                    for port in &service.ports {
-                        let unknown = client("");
-                        let clients = match &connection.clients[..] {
-                            [] => std::slice::from_ref(&unknown),
-                            some => some,
-                        };
-                        all.extend(clients.iter().map(|client| {
-                            judge(
-                                &look(),
-                                &Path {
-                                    key,
-                                    service,
-                                    port,
-                                    policy,
-                                    connection,
-                                    client,
-                                },
-                            )
-                        }));
-                    }
-                }
+            let (namespace, name) = (index.names.text(key.namespace), index.names.text(key.name));
+            if let Judge::Path(judge) = check.judge {
+                each_path(index, namespace, name, |path| all.push(judge(&look(), path)));
             }
         }
         all

@@ -75,6 +75,10 @@ fn nothing_found() -> Gap {
     Gap::Opaque("neither kube-proxy nor a known replacement was found on this node".into())
 }
 
+fn no_kube_proxy() -> Gap {
+    Gap::Opaque("no kube-proxy was found, and Cilium is not set to replace it on this node".into())
+}
+
 fn mode(inputs: &NodeInputs<'_>) -> Known<Val<ProxyMode>> {
     if let Some(other) = inputs.other {
         return Ok(Val::declared(ProxyMode::Other, other));
@@ -92,11 +96,7 @@ fn mode(inputs: &NodeInputs<'_>) -> Known<Val<ProxyMode>> {
             if replaces.value {
                 return Ok(replaces.map(|_| ProxyMode::Cilium));
             }
-            proxy.unwrap_or_else(|| {
-                Err(Gap::Opaque(
-                    "no kube-proxy was found, and Cilium is not set to replace it on this node".into(),
-                ))
-            })
+            proxy.unwrap_or_else(|| Err(no_kube_proxy()))
         }
     }
 }
@@ -112,6 +112,10 @@ fn conntrack(inputs: &NodeInputs<'_>) -> (Known<Val<i64>>, Known<Val<i64>>) {
             proxy.tcp_close_wait_seconds.clone(),
         ),
         (Some(Err(gap)), _) => (Err(gap.clone()), Err(gap.clone())),
+        // Beside a Cilium that leaves Services to it, a kube-proxy runs somewhere that was not read.
+        (None, Some(Ok(cilium))) if cilium.replaces_kube_proxy.as_ref().is_ok_and(|val| !val.value) => {
+            (Err(no_kube_proxy()), Err(no_kube_proxy()))
+        }
         (None, Some(_)) => {
             let source = format!(
                 "no kube-proxy runs here: kernel default ({})",
@@ -281,7 +285,9 @@ mod tests {
         assert_eq!(profile(&broken).mode, Err(gap));
 
         let alone = cilium_of(Version::new(1, 18, 2), &[("kube-proxy-replacement", "false")]);
-        assert!(profile(&inputs(None, Some(&alone))).mode.is_err());
+        let got = profile(&inputs(None, Some(&alone)));
+        assert!(got.mode.is_err() && got.tcp_established_seconds.is_err());
+        assert_eq!(got.service_idle_seconds.unwrap().unwrap().value, 8000);
         let bad = cilium_of(Version::new(1, 18, 2), &[("kube-proxy-replacement", "perhaps")]);
         assert!(profile(&inputs(None, Some(&bad))).service_idle_seconds.is_err());
     }

@@ -15,7 +15,7 @@ use super::version::Version;
 use crate::know::{Gap, Known, Origin, Val};
 
 /// The key of `eni-config` that holds the CNI configuration, plain or as a list of plugins.
-const CNI_KEY: &str = "10-terway.conf";
+pub const CNI_KEY: &str = "10-terway.conf";
 /// The plugin's type in a list: `cmd/terway-cli/policy.go`.
 const PLUGIN: &str = "terway";
 /// A switch that takes effect only where the node has used it before (`mutateCiliumArgs`, `cmd/terway-cli/policy.go`).

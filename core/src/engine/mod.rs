@@ -1,14 +1,17 @@
 //! Judging what is dirty: which subjects exist, which must be judged again, and what is remembered of them.
 //!
-//! Dirtying is coarse on purpose. A slice or Service dirties its Service; a policy dirties the Services of its
-//! namespace; anything else re-judges every scope that reads it. The property that a test keeps: any order of
-//! inputs, judged step by step, gives the verdicts of judging from nothing.
+//! Of every unit it is remembered what its verdicts rest on, as the checks looked at it; a change re-judges the units
+//! that looked at what has changed. A unit is small (a Service, or everything of the cluster's own) and always judged
+//! as a whole. The property that a test keeps: any order of inputs, judged step by step, gives the verdicts of judging
+//! from nothing.
 
+mod dirt;
 mod ledger;
 mod pass;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+pub(crate) use dirt::Dirt;
 pub use ledger::Tally;
 pub(crate) use ledger::{Ledger, Tallies};
 use pass::Pass;
@@ -16,24 +19,11 @@ pub(crate) use pass::each_path;
 
 use crate::checks;
 use crate::facts::Fleet;
-use crate::index::Index;
-use crate::judge::{Check, Judge, Subject, Verdict};
-use crate::know::{Now, Reads, Source, Wall};
+use crate::index::{Index, Part, Parts};
+use crate::judge::{Check, Judge, Rests, Subject, Verdict};
+use crate::know::{Now, Wall};
 use crate::names::{Key, Name};
 use crate::sources::service::Service;
-
-/// Sources that the effective data plane is derived from.
-const PROFILE_INPUTS: Reads = Reads::of(&[
-    Source::Nodes,
-    Source::Pods,
-    Source::DaemonSets,
-    Source::ConfigMaps,
-    Source::CiliumNodeConfigs,
-    Source::Configz,
-]);
-
-/// Sources whose changes name the Services they concern.
-const LOCAL: Reads = Reads::of(&[Source::Services, Source::EndpointSlices, Source::Policies]);
 
 /// A verdict that people are told about, and since when it holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,19 +34,8 @@ pub(crate) struct Held {
     pub since: Wall,
 }
 
-/// What has changed since the last round.
-#[derive(Debug, Default)]
-pub(crate) struct Dirt {
-    pub(crate) services: BTreeSet<Key>,
-    pub(crate) sources: Reads,
-    /// Teams' policies that came, went or were refused.
-    pub(crate) policies: BTreeSet<Key>,
-    /// Everything: the first round.
-    pub(crate) all: bool,
-}
-
 /// The groups of subjects that are judged together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Scope {
     Path,
     Service,
@@ -86,15 +65,52 @@ const fn scope_of(check: &Check) -> Scope {
     }
 }
 
+impl Scope {
+    /// Whether its units are Services.
+    const fn is_of_services(self) -> bool {
+        matches!(self, Self::Path | Self::Service)
+    }
+
+    /// The unit that a subject belongs to.
+    const fn unit_of(self, subject: Subject) -> Key {
+        match subject {
+            Subject::Connection { service, .. } | Subject::Service { service, .. }
+                if self.is_of_services() =>
+            {
+                service
+            }
+            _ => Key {
+                namespace: Name::EMPTY,
+                name: Name::EMPTY,
+            },
+        }
+    }
+}
+
+/// What is remembered of a unit, its bad verdicts aside.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Unit {
+    /// The counted verdicts, by policy; the empty key is no policy.
+    tallies: Tallies,
+    /// How many bad verdicts and wishes for another look are held of it.
+    held: u32,
+    parts: Parts,
+    /// What it rests on beyond itself and its own namespace; few do.
+    beyond: Option<Box<Rests>>,
+}
+
 /// Verdicts of all subjects.
 #[derive(Debug, Default)]
 pub(crate) struct Engine {
     pub(crate) fleet: Fleet,
     bad: BTreeMap<(Subject, usize), Held>,
-    /// The counted verdicts of a unit, by policy; the empty key is no policy.
-    tallies: HashMap<(Scope, Key), Tallies>,
-    /// The same summed by policy.
+    units: HashMap<(Scope, Key), Unit>,
+    /// The counted verdicts of all units, summed by policy.
     ledger: Ledger,
+    /// Units that rest on Services or Pods beyond their own.
+    beyond: BTreeSet<(Scope, Key)>,
+    /// What units of Services rest on, all of them together: most changes concern none.
+    rests: Parts,
     again: BTreeMap<(Subject, usize), i64>,
     /// The same by time, so that a round finds what is due without going through all.
     due: BTreeSet<(i64, Subject, usize)>,
@@ -102,66 +118,73 @@ pub(crate) struct Engine {
 
 impl Engine {
     /// Judges what is dirty or due, and returns the subjects whose verdict changed.
-    pub(crate) fn round(&mut self, now: Now, index: &Index, dirt: &Dirt) -> Vec<(usize, Subject)> {
-        let fresh_fleet = dirt.all || dirt.sources.meets(PROFILE_INPUTS);
-        let fleet_changed = fresh_fleet && {
-            let fleet = Fleet::derive(index);
-            let changed = fleet != self.fleet;
-            self.fleet = fleet;
-            changed
-        };
+    pub(crate) fn round(&mut self, now: Now, index: &Index, mut dirt: Dirt) -> Vec<(usize, Subject)> {
+        let whole = dirt.all || dirt.parts.meets(Parts::one(Part::FleetInputs));
+        if self.fleet.update(index, whole, &dirt.nodes) {
+            dirt.parts = dirt.parts.with(Parts::one(Part::Fleet));
+        }
+        let mut dirty = BTreeSet::new();
+        if dirt.all {
+            self.everything(index, &dirt, &mut dirty);
+        } else {
+            self.concerned(index, &dirt, &mut dirty);
+            let due = self.due.iter().take_while(|(when, ..)| *when <= now.wall.0);
+            dirty.extend(due.filter_map(|(_, subject, at)| {
+                let scope = scope_of(checks::ALL.get(*at)?);
+                Some((scope, scope.unit_of(*subject)))
+            }));
+        }
         let mut changed = Vec::new();
-        for scope in SCOPES {
-            let whole = dirt.all || self.must_judge(scope, dirt, fleet_changed, now);
-            let keys = self.units(scope, whole, index, dirt);
-            for key in keys {
-                self.judge_unit(scope, key, now, index, &mut changed);
-            }
+        for (scope, key) in dirty {
+            self.judge_unit(scope, key, now, index, &mut changed);
         }
         changed
     }
 
-    /// Whether a whole scope must be judged again.
-    fn must_judge(&self, scope: Scope, dirt: &Dirt, fleet_changed: bool, now: Now) -> bool {
-        let local = match scope {
-            Scope::Path | Scope::Service => LOCAL,
-            _ => Reads::NONE,
-        };
-        checks::ALL
-            .iter()
-            .enumerate()
-            .filter(|(_, check)| scope_of(check) == scope)
-            .any(|(at, check)| {
-                check.reads().minus(local).meets(dirt.sources)
-                    || (check.profiles && fleet_changed)
-                    || self
-                        .due
-                        .iter()
-                        .take_while(|(when, ..)| *when <= now.wall.0)
-                        .any(|(.., check)| *check == at)
-            })
+    /// All units there are, and those that are no more.
+    fn everything(&mut self, index: &Index, dirt: &Dirt, dirty: &mut BTreeSet<(Scope, Key)>) {
+        self.rests = Parts::NONE;
+        dirty.extend(self.units.keys().copied());
+        dirty.extend(SCOPES.map(|scope| (scope, Key::default())));
+        let services = index.services.iter().map(|(key, _)| key);
+        for key in services.chain(dirt.services.iter().copied()) {
+            dirty.extend([(Scope::Path, key), (Scope::Service, key)]);
+        }
     }
 
-    /// The units of a scope that must be judged: Services by key, everything else as one.
-    fn units(&self, scope: Scope, whole: bool, index: &Index, dirt: &Dirt) -> Vec<Key> {
-        match scope {
-            Scope::Path | Scope::Service if whole => {
-                let mut keys: BTreeSet<Key> = index.services.iter().map(|(key, _)| key).collect();
-                keys.extend(
-                    self.tallies
-                        .keys()
-                        .filter(|unit| unit.0 == scope)
-                        .map(|unit| unit.1),
-                );
-                // A Service that is gone may have left nothing but bad verdicts, which no tally names.
-                keys.extend(dirt.services.iter().copied());
-                keys.insert(Key::default());
-                keys.into_iter().collect()
-            }
-            Scope::Path | Scope::Service => dirt.services.iter().copied().collect(),
-            _ if whole => vec![Key::default()],
-            _ => Vec::new(),
+    /// The units that looked at what has changed.
+    fn concerned(&self, index: &Index, dirt: &Dirt, dirty: &mut BTreeSet<(Scope, Key)>) {
+        for key in dirt.named(index) {
+            dirty.extend([(Scope::Path, key), (Scope::Service, key)]);
         }
+        let rests =
+            |unit: &(Scope, Key), on: Parts| self.units.get(unit).is_some_and(|held| held.parts.meets(on));
+        let of_services = |key: Key| [(Scope::Path, key), (Scope::Service, key)];
+        let slices = dirt.slices.iter().flat_map(|key| of_services(*key));
+        dirty.extend(slices.filter(|unit| rests(unit, Dirt::SLICES)));
+        if self.rests.meets(Dirt::OWN_PODS) {
+            let services = dirt.pods_in.iter().flat_map(|space| index.services_in.of(*space));
+            dirty.extend(
+                services
+                    .flat_map(of_services)
+                    .filter(|unit| rests(unit, Dirt::OWN_PODS)),
+            );
+        }
+        let whole = |unit: &(Scope, Key)| rests(unit, dirt.parts);
+        dirty.extend(
+            SCOPES
+                .map(|scope| (scope, Key::default()))
+                .into_iter()
+                .filter(whole),
+        );
+        if self.rests.meets(dirt.parts) {
+            dirty.extend(self.units.keys().copied().filter(whole));
+        }
+        let beyond = self.beyond.iter().copied().filter(|unit| {
+            let held = self.units.get(unit).and_then(|unit| unit.beyond.as_deref());
+            held.is_some_and(|rests| dirt.touches(rests))
+        });
+        dirty.extend(beyond);
     }
 
     /// Judges one unit from nothing and replaces what was held of it.
@@ -177,17 +200,21 @@ impl Engine {
         let mut pass = Pass {
             now,
             index,
+            fleet: &self.fleet,
+            own: key,
             old,
             bad: BTreeMap::new(),
             again: BTreeMap::new(),
             tallies: Tallies::new(),
+            rests: Rests::default(),
         };
-        pass.unit(scope, key, &self.fleet);
+        pass.unit(scope);
         let Pass {
             old,
             bad,
             again,
             tallies,
+            rests,
             ..
         } = pass;
         changed.extend(
@@ -200,20 +227,41 @@ impl Engine {
                 .filter(|at| !bad.contains_key(at))
                 .map(|at| (at.1, at.0)),
         );
+        let parts = rests.parts;
+        let unit = Unit {
+            tallies,
+            held: u32::try_from(bad.len() + again.len()).unwrap_or(u32::MAX),
+            parts,
+            beyond: (!rests.services.is_empty() || !rests.pods_in.is_empty()).then(|| Box::new(rests)),
+        };
         self.bad.extend(bad);
         self.due
             .extend(again.iter().map(|(at, when)| (*when, at.0, at.1)));
         self.again.extend(again);
-        let before = if tallies.is_empty() {
-            self.tallies.remove(&(scope, key))
+        self.remember(scope, key, unit);
+    }
+
+    fn remember(&mut self, scope: Scope, key: Key, unit: Unit) {
+        if unit.beyond.is_some() {
+            self.beyond.insert((scope, key));
         } else {
-            self.tallies.insert((scope, key), tallies.clone())
-        };
-        self.ledger.replace(&before.unwrap_or_default(), &tallies);
+            self.beyond.remove(&(scope, key));
+        }
+        if key != Key::default() {
+            self.rests = self.rests.with(unit.parts);
+        }
+        let before = self.units.remove(&(scope, key)).unwrap_or_default();
+        self.ledger.replace(&before.tallies, &unit.tallies);
+        if unit != Unit::default() {
+            self.units.insert((scope, key), unit);
+        }
     }
 
     /// Removes what is held of a unit.
     fn take(&mut self, scope: Scope, key: Key) -> BTreeMap<(Subject, usize), Held> {
+        if self.units.get(&(scope, key)).is_none_or(|unit| unit.held == 0) {
+            return BTreeMap::new();
+        }
         let (from, to) = bounds(scope, key);
         let inside = |at: &(Subject, usize)| {
             checks::ALL
@@ -312,6 +360,9 @@ fn bounds(scope: Scope, key: Key) -> (Subject, Subject) {
         Scope::Cluster => (Subject::Cluster, Subject::Cluster),
     }
 }
+
+#[cfg(test)]
+mod tests;
 
 /// Whether a Service has any data plane: neither a DNS alias nor headless.
 pub fn has_data_plane(service: &Service) -> bool {

@@ -5,72 +5,86 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Held, Scope, Tallies, scope_of};
 use crate::checks;
 use crate::facts::Fleet;
-use crate::index::Index;
-use crate::judge::{Check, Judge, Look, Path, ServiceCase, Subject, Verdict};
-use crate::know::{Gap, Known, Now, Source};
-use crate::names::{Key, Name};
-use crate::policy::{Client, Door, PortRef};
-use crate::sources::node::ZONE;
-use crate::sources::service::ServicePort;
+use crate::index::{Index, Part, Parts};
+use crate::judge::{Check, Judge, Look, Path, Rests, ServiceCase, Subject, Verdict, declares};
+use crate::know::{Gap, Known, Now, Reads, Source};
+use crate::names::Key;
+use crate::policy::{Client, Door};
 
-/// What one round of judging goes through.
+/// What the judging of one unit goes through.
 pub(super) struct Pass<'a> {
     pub(super) now: Now,
     pub(super) index: &'a Index,
+    pub(super) fleet: &'a Fleet,
+    /// The unit.
+    pub(super) own: Key,
     pub(super) old: BTreeMap<(Subject, usize), Held>,
     pub(super) bad: BTreeMap<(Subject, usize), Held>,
     pub(super) again: BTreeMap<(Subject, usize), i64>,
     pub(super) tallies: Tallies,
+    pub(super) rests: Rests,
+}
+
+/// The checks of a scope, with their places in the table.
+fn checks_of(scope: Scope) -> impl Iterator<Item = (usize, &'static Check)> {
+    checks::ALL
+        .iter()
+        .enumerate()
+        .filter(move |(_, check)| scope_of(check) == scope)
 }
 
 impl Pass<'_> {
-    /// Judges one unit of a scope from nothing.
-    pub(super) fn unit(&mut self, scope: Scope, key: Key, fleet: &Fleet) {
-        let index = self.index;
-        for (at, check) in checks::ALL
-            .iter()
-            .enumerate()
-            .filter(|(_, check)| scope_of(check) == scope)
-        {
-            match check.judge {
-                Judge::Path(judge) => self.paths(at, check, key, fleet, judge),
-                Judge::Service(judge) => self.services(at, check, key, fleet, judge),
-                Judge::Node(judge) => {
-                    if self.listed(at, Source::Nodes) {
-                        for (node, row) in index.nodes.iter() {
-                            self.one(at, check, Subject::Node(node.name), false, fleet, |look| {
-                                judge(look, node.name, row)
-                            });
-                        }
-                    }
+    /// Judges a unit of this scope from nothing.
+    pub(super) fn unit(&mut self, scope: Scope) {
+        match scope {
+            Scope::Path => self.paths(),
+            Scope::Service => self.services(),
+            Scope::Node | Scope::Zone | Scope::Webhook | Scope::Cluster => {
+                for (at, check) in checks_of(scope) {
+                    self.whole(at, check);
                 }
-                Judge::Zone(judge) => {
-                    if self.listed(at, Source::Nodes) {
-                        let zone = index.names.find(ZONE);
-                        let zones: BTreeSet<Name> = index
-                            .nodes
-                            .iter()
-                            .map(|(_, node)| zone.and_then(|key| node.labels.get(key)).unwrap_or(Name::EMPTY))
-                            .collect();
-                        for zone in zones {
-                            self.one(at, check, Subject::Zone(zone), false, fleet, |look| {
-                                judge(look, zone)
-                            });
-                        }
-                    }
-                }
-                Judge::Webhook(judge) => {
-                    if self.listed(at, Source::Webhooks) {
-                        for (hook, _) in index.webhooks.iter() {
-                            self.one(at, check, Subject::Webhook(hook), false, fleet, |look| {
-                                judge(look, hook)
-                            });
-                        }
-                    }
-                }
-                Judge::Cluster(judge) => self.one(at, check, Subject::Cluster, false, fleet, judge),
             }
         }
+    }
+
+    /// Judges all that a check has to judge where the unit is no Service.
+    fn whole(&mut self, at: usize, check: &Check) {
+        let index = self.index;
+        match check.judge {
+            Judge::Node(judge) => {
+                self.rest_on(Parts::of(Reads::of(&[Source::Nodes])));
+                if self.listed(at, Source::Nodes) {
+                    for (node, row) in index.nodes.iter() {
+                        self.one(at, check, Subject::Node(node.name), false, |look| {
+                            judge(look, node.name, row)
+                        });
+                    }
+                }
+            }
+            Judge::Zone(judge) => {
+                self.rest_on(Parts::one(Part::NodeZones));
+                if self.listed(at, Source::Nodes) {
+                    let zones: BTreeSet<_> = index.sums.zones().collect();
+                    for zone in zones {
+                        self.one(at, check, Subject::Zone(zone), false, |look| judge(look, zone));
+                    }
+                }
+            }
+            Judge::Webhook(judge) => {
+                self.rest_on(Parts::of(Reads::of(&[Source::Webhooks])));
+                if self.listed(at, Source::Webhooks) {
+                    for (hook, _) in index.webhooks.iter() {
+                        self.one(at, check, Subject::Webhook(hook), false, |look| judge(look, hook));
+                    }
+                }
+            }
+            Judge::Cluster(judge) => self.one(at, check, Subject::Cluster, false, judge),
+            Judge::Path(_) | Judge::Service(_) => {}
+        }
+    }
+
+    fn rest_on(&mut self, parts: Parts) {
+        self.rests.parts = self.rests.parts.with(parts);
     }
 
     /// Whether the objects that a check goes through were read; where not, the cluster's verdict is Unknown.
@@ -82,75 +96,66 @@ impl Pass<'_> {
         false
     }
 
-    fn paths(
-        &mut self,
-        at: usize,
-        check: &Check,
-        key: Key,
-        fleet: &Fleet,
-        judge: fn(&Look<'_>, &Path<'_>) -> Known<Verdict>,
-    ) {
-        let index = self.index;
+    fn paths(&mut self) {
+        let (index, key) = (self.index, self.own);
         if key == Key::default() {
             if !index.policies.is_empty() {
-                self.listed(at, Source::Services);
+                for (at, _) in checks_of(Scope::Path) {
+                    self.listed(at, Source::Services);
+                }
             }
             return;
         }
-        for_paths(index, key, |policy_key, path| {
+        for_paths(index, key, |policy, path| {
             let subject = Subject::Connection {
                 service: key,
                 port: path.port.port,
-                policy: policy_key,
+                policy,
                 connection: index.names.find(&path.connection.name).unwrap_or_default(),
                 client: index.names.find(&path.client.name).unwrap_or_default(),
             };
-            self.one(at, check, subject, false, fleet, |look| judge(look, path));
+            for (at, check) in checks_of(Scope::Path) {
+                if let Judge::Path(judge) = check.judge {
+                    self.one(at, check, subject, false, |look| judge(look, path));
+                }
+            }
         });
     }
 
-    fn services(
-        &mut self,
-        at: usize,
-        check: &Check,
-        key: Key,
-        fleet: &Fleet,
-        judge: fn(&Look<'_>, &ServiceCase<'_>) -> Known<Verdict>,
-    ) {
-        let index = self.index;
+    fn services(&mut self) {
+        let (index, key) = (self.index, self.own);
         if key == Key::default() {
-            self.listed(at, Source::Services);
+            for (at, _) in checks_of(Scope::Service) {
+                self.listed(at, Source::Services);
+            }
             return;
         }
         let Some(service) = index.services.get(key) else {
             return;
         };
-        let mut governed = false;
-        for (policy_key, policy) in index.policies_of(key, service) {
-            governed = true;
-            self.tallies.entry(policy_key).or_default().governs = true;
-            let subject = Subject::Service {
-                service: key,
-                policy: Some(policy_key),
-            };
-            let case = ServiceCase {
-                key,
-                service,
-                policy: Some(policy),
-            };
-            self.one(at, check, subject, false, fleet, |look| judge(look, &case));
+        let policies = index.policies_of(key, service);
+        for (policy, _) in &policies {
+            self.tallies.entry(*policy).or_default().governs = true;
         }
-        if !governed && check.baseline {
-            let subject = Subject::Service {
-                service: key,
-                policy: None,
+        for (at, check) in checks_of(Scope::Service) {
+            let Judge::Service(judge) = check.judge else {
+                continue;
             };
-            let case = ServiceCase {
-                key,
-                service,
-                policy: None,
+            let mut case = |policy: Option<Key>, row, quiet| {
+                let subject = Subject::Service { service: key, policy };
+                let case = ServiceCase {
+                    key,
+                    service,
+                    policy: row,
+                };
+                self.one(at, check, subject, quiet, |look| judge(look, &case));
             };
-            self.one(at, check, subject, true, fleet, |look| judge(look, &case));
+            for (policy, row) in &policies {
+                case(Some(*policy), Some(&**row), false);
+            }
+            if policies.is_empty() && check.baseline {
+                case(None, None, true);
+            }
         }
     }
 
@@ -161,11 +166,14 @@ impl Pass<'_> {
         check: &Check,
         subject: Subject,
         quiet: bool,
-        fleet: &Fleet,
         judge: impl FnOnce(&Look<'_>) -> Known<Verdict>,
     ) {
-        let gap: Option<Gap> = check.needs.iter().find_map(|source| self.index.gap(source));
-        let look = Look::new(self.now, self.index, fleet);
+        // What is judged in a namespace needs no more of a source than that namespace.
+        let gap: Option<Gap> = check.needs.iter().find_map(|source| match subject.home() {
+            Some(home) => self.index.gap_in(source, home),
+            None => self.index.gap(source),
+        });
+        let look = Look::new(self.now, self.index, self.fleet).at(self.own);
         let verdict = match gap {
             Some(gap) => Verdict::Unknown(gap),
             None => judge(&look).unwrap_or_else(Verdict::Unknown),
@@ -185,6 +193,7 @@ impl Pass<'_> {
             let held = self.again.entry((subject, at)).or_insert(when);
             *held = when.min(*held);
         }
+        self.rests.add(look.rests());
         self.note(at, subject, quiet, verdict);
     }
 
@@ -226,7 +235,7 @@ fn for_paths(index: &Index, key: Key, mut each: impl FnMut(Key, &Path<'_>)) {
             for port in service
                 .ports
                 .iter()
-                .filter(|port| wanted(&connection.ports, port, index))
+                .filter(|port| declares(connection, port, &index.names))
             {
                 for client in clients {
                     each(
@@ -272,15 +281,6 @@ fn same_kind(one: &Verdict, other: &Verdict) -> bool {
         (Verdict::Unknown(_), Verdict::Unknown(_)) => true,
         _ => false,
     }
-}
-
-/// Whether a connection's list of ports names this one; an empty list names all.
-fn wanted(ports: &[PortRef], port: &ServicePort, index: &Index) -> bool {
-    ports.is_empty()
-        || ports.iter().any(|one| match one {
-            PortRef::Number(number) => *number == port.port,
-            PortRef::Name(name) => !name.is_empty() && index.names.text(port.name) == &**name,
-        })
 }
 
 /// The client of a connection that declares none: nothing is known of it.

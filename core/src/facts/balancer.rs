@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::dataplane::load_balancer::{LbService, idle};
+use crate::index::{NodeSums, Part};
 use crate::judge::Look;
 use crate::know::{Known, Val};
 use crate::names::Key;
@@ -12,16 +13,13 @@ use crate::sources::service::Service;
 pub fn balancer_idle(look: &Look<'_>, key: Key, service: &Service, port: u16, udp: bool) -> Known<Val<i64>> {
     let names = look.names();
     // Nodes name the provider where the Service does not; without them the Service alone must.
-    let providers: BTreeSet<&str> = look.nodes().map_or_else(
-        |_| BTreeSet::new(),
-        |nodes| {
-            nodes
-                .iter()
-                .map(|(_, node)| names.text(node.provider))
-                .filter(|text| !text.is_empty())
-                .collect()
-        },
-    );
+    let providers: BTreeSet<&str> = look
+        .node_sums(Part::NodeProviders)
+        .into_iter()
+        .flat_map(NodeSums::providers)
+        .map(|provider| names.text(provider))
+        .filter(|text| !text.is_empty())
+        .collect();
     let providers: Vec<&str> = providers.into_iter().collect();
     let class = names.text(service.load_balancer_class);
     let ingress = names.text(service.ingress);

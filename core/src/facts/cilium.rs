@@ -1,6 +1,7 @@
 //! Which Cilium, or Terway with Cilium inside, serves which node, and which settings select it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::dataplane::Cilium;
 use crate::dataplane::cilium::{DEFAULT_SOURCES, Keys, MergeInputs, effective, merge};
@@ -23,10 +24,13 @@ pub(super) struct Choice {
 }
 
 /// The Cilium of the cluster.
-pub(super) struct Installations<'a> {
-    agent: Option<(Key, &'a DaemonSet, Product)>,
+#[derive(Debug, Default)]
+pub(super) struct Installations {
+    agent: Option<(Key, Product)>,
     /// `cilium-config` without an agent.
     config: Option<Key>,
+    /// Whether node labels and annotations are among the agent's sources.
+    lists_nodes: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,15 +54,15 @@ fn product(index: &Index, key: Key, set: &DaemonSet) -> Option<Product> {
         .then_some(Product::Cilium)
 }
 
-impl<'a> Installations<'a> {
+impl Installations {
     /// Looks for it.
-    pub(super) fn find(index: &'a Index) -> Self {
+    pub(super) fn find(index: &Index) -> Self {
         let mut agents: Vec<_> = index
             .daemon_sets
             .iter()
-            .filter_map(|(key, set)| Some((key, set, product(index, key, set)?)))
+            .filter_map(|(key, set)| Some((key, product(index, key, set)?)))
             .collect();
-        agents.sort_by_key(|one| index.show(one.0));
+        agents.sort_by_cached_key(|one| index.show(one.0));
         let named = |name: &str| {
             let mut keys: Vec<Key> = index
                 .config_maps
@@ -69,10 +73,14 @@ impl<'a> Installations<'a> {
             keys.sort_by_key(|key| index.show(*key));
             keys.first().copied()
         };
-        Self {
+        let mut found = Self {
             agent: agents.first().copied(),
             config: named("cilium-config"),
-        }
+            lists_nodes: false,
+        };
+        let sources = found.sources(index);
+        found.lists_nodes = sources.contains("node:") || sources.ends_with("node");
+        found
     }
 
     /// Whether there is any.
@@ -103,9 +111,7 @@ impl<'a> Installations<'a> {
             .map(|(key, _)| key)
             .collect();
         configs.sort_by_key(|key| index.names.text(key.name));
-        let own =
-            node.filter(|_| self.sources(index).contains("node:") || self.sources(index).ends_with("node"));
-        let own = own.map_or_else(Vec::new, |node| {
+        let own = node.filter(|_| self.lists_nodes).map_or_else(Vec::new, |node| {
             let pairs = node.labels.iter().chain(node.annotations.iter());
             pairs
                 .filter(|(key, _)| index.names.text(*key).starts_with(NODE_PREFIX))
@@ -114,15 +120,35 @@ impl<'a> Installations<'a> {
         Some(Choice { configs, own })
     }
 
+    /// Whether the agent merges `CiliumNodeConfigs` at all.
+    fn lists_configs(&self, index: &Index) -> bool {
+        self.sources(index).contains("cilium-node-config")
+    }
+
+    /// What people should know of how the settings were found.
+    pub(super) fn note(&self, index: &Index) -> Option<Arc<str>> {
+        let terway = matches!(self.agent, Some((_, Product::Terway)));
+        let unread = *index.fresh(Source::CiliumNodeConfigs) == Fresh::Missing;
+        (self.any() && !terway && unread && self.lists_configs(index)).then(|| {
+            "CiliumNodeConfigs were not read: one may give some nodes other settings than ConfigMap cilium-config"
+                .into()
+        })
+    }
+
     /// The agent's list of configuration sources.
     fn sources(&self, index: &Index) -> String {
         self.flag(index, "--source")
             .unwrap_or_else(|| DEFAULT_SOURCES.into())
     }
 
-    fn flag(&self, _index: &Index, flag: &str) -> Option<String> {
-        let (_, set, _) = self.agent.as_ref()?;
-        let argv = set
+    /// The DaemonSet of the agent.
+    fn agent_set<'a>(&self, index: &'a Index) -> Option<&'a DaemonSet> {
+        index.daemon_sets.get(self.agent.as_ref()?.0)
+    }
+
+    fn flag(&self, index: &Index, flag: &str) -> Option<String> {
+        let argv = self
+            .agent_set(index)?
             .template
             .containers
             .iter()
@@ -143,8 +169,8 @@ impl<'a> Installations<'a> {
 
     /// The effective settings of a class of nodes.
     pub(super) fn settings(&self, index: &Index, choice: &Choice, kernel: &str) -> Known<Cilium> {
-        if let Some((key, set, Product::Terway)) = &self.agent {
-            return terway_settings(index, *key, &set.template, kernel);
+        if let (Some((key, Product::Terway)), Some(set)) = (self.agent, self.agent_set(index)) {
+            return terway_settings(index, key, &set.template, kernel);
         }
         let namespace = self.namespace().unwrap_or_default();
         let key = self.config.filter(|key| key.namespace == namespace);
@@ -159,8 +185,14 @@ impl<'a> Installations<'a> {
                 )
             }));
         };
-        if let Fresh::Unreadable(why) = index.fresh(Source::CiliumNodeConfigs) {
-            return Err(Gap::Unreadable(Source::CiliumNodeConfigs, why.clone()));
+        // Which of them select a node is not known, so any key may be another than the ConfigMap says. Where nobody
+        // has even tried to read them, as in most dumps, the ConfigMap is taken at its word, and a note says so.
+        match index
+            .gap(Source::CiliumNodeConfigs)
+            .filter(|_| self.lists_configs(index))
+        {
+            None | Some(Gap::Missing(_)) => {}
+            Some(gap) => return Err(gap),
         }
         let config: Keys = map
             .data
@@ -205,7 +237,7 @@ impl<'a> Installations<'a> {
 
     /// The agent's version, by its image.
     fn version(&self, index: &Index) -> Known<Val<Version>> {
-        let Some((key, set, _)) = &self.agent else {
+        let (Some((key, _)), Some(set)) = (&self.agent, self.agent_set(index)) else {
             return Err(index
                 .gap(Source::DaemonSets)
                 .unwrap_or_else(|| Gap::Opaque("no Cilium agent was seen".into())));

@@ -9,10 +9,12 @@ mod cilium;
 mod kube_proxy;
 mod wants;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 pub use balancer::balancer_idle;
+pub(crate) use kube_proxy::is_own_proxy;
+pub use kube_proxy::{config_map_of, is_kube_proxy};
 pub use wants::Wants;
 
 use crate::dataplane::Profile;
@@ -34,14 +36,32 @@ pub struct Class {
 }
 
 /// The fleet.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Default)]
 pub struct Fleet {
     /// Classes of nodes, the most numerous first.
     pub classes: Vec<Class>,
     /// Why nothing is known, where that is so.
     pub gap: Option<Gap>,
-    /// Class of each node.
-    pub class_of: HashMap<Name, u32>,
+    installed: Installed,
+    /// What each node's profile depends on.
+    traits: HashMap<Name, Arc<Traits>>,
+    groups: BTreeMap<Arc<Traits>, Group>,
+}
+
+/// What runs in the cluster.
+#[derive(Debug, Default)]
+struct Installed {
+    proxies: kube_proxy::Installations,
+    ciliums: cilium::Installations,
+}
+
+/// Nodes of equal traits.
+#[derive(Debug, Default)]
+struct Group {
+    /// Their names, sorted by text, which is what people are shown.
+    names: BTreeSet<Arc<str>>,
+    /// What they do; none before the group is settled.
+    class: Option<Class>,
 }
 
 /// How many node names a class shows.
@@ -58,74 +78,173 @@ struct Traits {
 }
 
 impl Fleet {
-    /// Derives the fleet.
-    pub(crate) fn derive(index: &Index) -> Self {
-        let proxies = kube_proxy::Installations::find(index);
-        let ciliums = cilium::Installations::find(index);
-        let mut members: BTreeMap<Traits, Vec<Name>> = BTreeMap::new();
-        match index.gap(Source::Nodes) {
-            None => {
-                for (key, node) in index.nodes.iter() {
-                    let traits = traits(index, key.name, Some(node), &proxies, &ciliums);
-                    members.entry(traits).or_default().push(key.name);
+    /// Takes up what has changed; returns whether that changed the fleet.
+    ///
+    /// A Node that changed is looked at alone, and most changes of Nodes leave their traits alone; only a change of
+    /// what is installed looks at the whole fleet.
+    pub(crate) fn update(&mut self, index: &Index, whole: bool, nodes: &BTreeSet<Name>) -> bool {
+        if whole {
+            let new = Self::derive(index);
+            let changed = new.classes != self.classes || new.gap != self.gap;
+            *self = new;
+            return changed;
+        }
+        if index.gap(Source::Nodes).is_some() {
+            return false;
+        }
+        let mut touched = BTreeSet::new();
+        for name in nodes {
+            let row = index.nodes.get(Key {
+                namespace: Name::EMPTY,
+                name: *name,
+            });
+            let new = row.map(|row| traits(index, *name, Some(row), &self.installed));
+            let old = self.traits.get(name);
+            if old.map(AsRef::as_ref) == new.as_ref() {
+                continue;
+            }
+            if let Some(old) = self.traits.remove(name) {
+                if let Some(group) = self.groups.get_mut(&old) {
+                    group.names.remove(index.names.text(*name));
                 }
+                touched.insert(old);
             }
-            Some(gap) if !proxies.any() && !ciliums.any() => {
-                return Self {
-                    gap: Some(gap),
-                    ..Self::default()
-                };
-            }
-            Some(_) => {
-                members.insert(traits(index, Name::EMPTY, None, &proxies, &ciliums), Vec::new());
+            if let Some(new) = new {
+                touched.insert(self.join(index, *name, new));
             }
         }
-        let mut classes: Vec<(Class, Vec<Name>)> = members
-            .into_iter()
-            .map(|(traits, nodes)| (class(index, &traits, &nodes, &proxies, &ciliums), nodes))
-            .collect();
-        classes.sort_by(|a, b| (b.0.nodes, &a.0.sample).cmp(&(a.0.nodes, &b.0.sample)));
-        let mut fleet = Self::default();
-        for (at, (class, nodes)) in classes.into_iter().enumerate() {
-            fleet
-                .class_of
-                .extend(nodes.into_iter().map(|node| (node, at as u32)));
-            fleet.classes.push(class);
+        if touched.is_empty() {
+            return false;
         }
+        for traits in touched {
+            self.settle(index, &traits);
+        }
+        self.list();
+        true
+    }
+
+    /// Derives the fleet from nothing.
+    fn derive(index: &Index) -> Self {
+        let mut fleet = Self {
+            installed: Installed {
+                proxies: kube_proxy::Installations::find(index),
+                ciliums: cilium::Installations::find(index),
+            },
+            ..Self::default()
+        };
+        let installed = &fleet.installed;
+        let members: Vec<(Name, Traits)> = match index.gap(Source::Nodes) {
+            None => index
+                .nodes
+                .iter()
+                .map(|(key, node)| (key.name, traits(index, key.name, Some(node), installed)))
+                .collect(),
+            Some(gap) if !installed.proxies.any() && !installed.ciliums.any() => {
+                fleet.gap = Some(gap);
+                return fleet;
+            }
+            Some(_) => unread(index, installed),
+        };
+        for (name, traits) in members {
+            fleet.join(index, name, traits);
+        }
+        let all: Vec<_> = fleet.groups.keys().cloned().collect();
+        for traits in all {
+            fleet.settle(index, &traits);
+        }
+        fleet.list();
         fleet
+    }
+
+    /// Puts a node to those of equal traits; without a name, it is none.
+    fn join(&mut self, index: &Index, name: Name, traits: Traits) -> Arc<Traits> {
+        let traits = match self.groups.get_key_value(&traits) {
+            Some((held, _)) => held.clone(),
+            None => Arc::new(traits),
+        };
+        let group = self.groups.entry(traits.clone()).or_default();
+        if !name.is_empty() {
+            group.names.insert(index.names.shared(name));
+            self.traits.insert(name, traits.clone());
+        }
+        traits
+    }
+
+    /// Brings the class of a group up to date with who is in it.
+    fn settle(&mut self, index: &Index, traits: &Arc<Traits>) {
+        let Some(group) = self.groups.get_mut(traits) else {
+            return;
+        };
+        // The one without a name stands alone, as long as Nodes are not read.
+        if group.names.is_empty() && index.gap(Source::Nodes).is_none() {
+            self.groups.remove(traits);
+            return;
+        }
+        let sample: Vec<Arc<str>> = group.names.iter().take(SAMPLE).cloned().collect();
+        let nodes = u32::try_from(group.names.len()).unwrap_or(u32::MAX);
+        // What is cited is read where the first of them has it.
+        match &mut group.class {
+            Some(class) if class.sample.first() == sample.first() => {
+                class.nodes = nodes;
+                class.sample = sample;
+            }
+            class => {
+                let first = sample.first().and_then(|text| index.names.find(text));
+                *class = Some(Class {
+                    profile: derive_profile(index, traits, first.unwrap_or_default(), &self.installed),
+                    nodes,
+                    sample,
+                });
+            }
+        }
+    }
+
+    /// Lists the classes of all groups.
+    fn list(&mut self) {
+        self.classes = self
+            .groups
+            .values()
+            .filter_map(|group| group.class.clone())
+            .collect();
+        self.classes
+            .sort_by(|a, b| (b.nodes, &a.sample).cmp(&(a.nodes, &b.sample)));
     }
 
     /// The class of a node; `None` for a node that is not in the index.
     pub fn class(&self, node: Name) -> Option<&Class> {
-        self.class_of
-            .get(&node)
-            .and_then(|at| self.classes.get(*at as usize))
+        let traits = self.traits.get(&node)?;
+        self.groups.get(traits)?.class.as_ref()
     }
 }
 
-fn traits(
-    index: &Index,
-    name: Name,
-    node: Option<&Node>,
-    proxies: &kube_proxy::Installations<'_>,
-    ciliums: &cilium::Installations<'_>,
-) -> Traits {
+/// What is known where Nodes were not read: nodes with a kube-proxy Pod of their own by that Pod's word, and all others
+/// as one without a name, unless such Pods are all that was found.
+fn unread(index: &Index, installed: &Installed) -> Vec<(Name, Traits)> {
+    let proxies = &installed.proxies;
+    let mut members: Vec<_> = proxies
+        .named()
+        .map(|name| (name, traits(index, name, None, installed)))
+        .collect();
+    let rest = traits(index, Name::EMPTY, None, installed);
+    if members.is_empty() || rest.proxy != kube_proxy::Choice::Nothing {
+        members.push((Name::EMPTY, rest));
+    }
+    members
+}
+
+fn traits(index: &Index, name: Name, node: Option<&Node>, installed: &Installed) -> Traits {
+    let proxies = &installed.proxies;
     Traits {
         os: node.map_or(Name::EMPTY, |node| node.os),
         kernel: node.map_or(Name::EMPTY, |node| node.kernel),
         kubelet: node.map_or(Name::EMPTY, |node| node.kubelet),
-        proxy: proxies.choose(index, name, node),
-        cilium: ciliums.choose(index, node),
+        proxy: proxies.alike(name, proxies.choose(index, name, node)),
+        cilium: installed.ciliums.choose(index, node),
     }
 }
 
-fn class(
-    index: &Index,
-    traits: &Traits,
-    nodes: &[Name],
-    proxies: &kube_proxy::Installations<'_>,
-    ciliums: &cilium::Installations<'_>,
-) -> Class {
+/// What nodes of these traits do; `first` is the one whose own objects are cited, the empty name where there is none.
+fn derive_profile(index: &Index, traits: &Traits, first: Name, installed: &Installed) -> Profile {
     let names = &index.names;
     // Nodes that were not read are taken for Linux: the kube-proxy configuration of Windows is another document.
     let os = if traits.os.is_empty() {
@@ -135,11 +254,17 @@ fn class(
     };
     let kernel = names.text(traits.kernel);
     let kubelet = names.text(traits.kubelet);
-    let settings = proxies.settings(index, &traits.proxy, os, kubelet);
+    let own = match traits.proxy {
+        kube_proxy::Choice::Pod(_) | kube_proxy::Choice::Configz(_) => {
+            installed.proxies.choose(index, first, None)
+        }
+        ref shared => shared.clone(),
+    };
+    let settings = kube_proxy::Installations::settings(index, &own, os, kubelet);
     let cilium = traits
         .cilium
         .as_ref()
-        .map(|choice| ciliums.settings(index, choice, kernel));
+        .map(|choice| installed.ciliums.settings(index, choice, kernel));
     let mut profile = profile(&NodeInputs {
         os,
         kernel,
@@ -153,14 +278,10 @@ fn class(
         other: other(index).filter(|_| settings.is_none() && cilium.is_none()),
     });
     profile.notes.extend(traits.proxy.note());
-    let mut sample: Vec<Arc<str>> = nodes.iter().map(|name| names.shared(*name)).collect();
-    sample.sort();
-    sample.truncate(SAMPLE);
-    Class {
-        profile,
-        nodes: nodes.len() as u32,
-        sample,
+    if cilium.is_some() {
+        profile.notes.extend(installed.ciliums.note(index));
     }
+    profile
 }
 
 /// Another product that implements Services: OVN-Kubernetes, by its DaemonSet.
@@ -176,3 +297,6 @@ fn other(index: &Index) -> Option<&'static str> {
 fn place(index: &Index, kind: &str, key: Key) -> String {
     format!("{kind} {}", index.show(key))
 }
+
+#[cfg(test)]
+mod tests;

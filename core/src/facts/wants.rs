@@ -45,7 +45,7 @@ impl Wants {
                 .template
                 .containers
                 .iter()
-                .any(|one| is_kube_proxy(index, one));
+                .any(|one| is_kube_proxy(&index.names, one));
             if proxy || is_network(index, set) {
                 let maps = set
                     .template

@@ -1,12 +1,22 @@
 //! The index: one typed table per kind. A row is what one source said; joins are computed when judged, never stored.
 
+mod parts;
+mod picks;
 mod sockets;
+mod spaces;
+mod sums;
 mod table;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+pub use parts::{Part, Parts};
+pub use picks::Picks;
+pub use spaces::Spaces;
+pub use sums::NodeSums;
 pub use table::Table;
+pub(crate) use table::Which;
 
 use crate::know::{Gap, Known, Source};
 use crate::names::{Key, Name, Names};
@@ -31,6 +41,8 @@ pub enum Fresh {
     Stale,
     /// It was refused or failed as a whole.
     Unreadable(Arc<str>),
+    /// It is complete in these namespaces, and was refused elsewhere.
+    Within(Arc<BTreeSet<Arc<str>>>, Arc<str>),
 }
 
 /// One object that was seen but not understood.
@@ -88,6 +100,18 @@ pub struct Index {
     pub(crate) cluster_policy_unnamed: bool,
     /// `/configz` bodies by node name; the empty name when the node is not known.
     pub(crate) configz: BTreeMap<Name, Arc<str>>,
+    /// `KubeProxyConfiguration` documents outside of any object, by where they were read.
+    pub(crate) proxy_documents: BTreeMap<Arc<str>, Arc<str>>,
+    /// Services by namespace.
+    pub(crate) services_in: Spaces,
+    /// Pods by namespace.
+    pub(crate) pods_in: Spaces,
+    /// Pods of which a container was kept.
+    pub(crate) components: BTreeSet<Key>,
+    /// Sums over all Nodes.
+    pub(crate) sums: NodeSums,
+    /// Policies by what they may govern.
+    pub(crate) picks: Picks,
     /// Objects that were not understood.
     pub(crate) opaque: BTreeMap<(Source, Key), Opaque>,
     fresh: HashMap<Source, Fresh>,
@@ -110,22 +134,32 @@ impl Index {
         self.cluster_policy.as_deref()
     }
 
-    /// The gap that a source leaves, if any.
+    /// The gap that a source leaves in the cluster as a whole, if any.
     pub fn gap(&self, source: Source) -> Option<Gap> {
         match self.fresh(source) {
             Fresh::Complete => None,
             Fresh::Missing => Some(Gap::Missing(source)),
             Fresh::Stale => Some(Gap::Stale(source)),
-            Fresh::Unreadable(why) => Some(Gap::Unreadable(source, why.clone())),
+            Fresh::Unreadable(why) | Fresh::Within(_, why) => Some(Gap::Unreadable(source, why.clone())),
         }
     }
 
-    /// The deduplicated endpoints of a Service, over all its slices and both families.
+    /// The gap that a source leaves for somebody who asks about one namespace alone.
+    ///
+    /// Kinds without a namespace are never read in part, so for them this is [`Index::gap`].
+    pub fn gap_in(&self, source: Source, namespace: Name) -> Option<Gap> {
+        match self.fresh(source) {
+            Fresh::Within(read, _) if read.contains(self.names.text(namespace)) => None,
+            _ => self.gap(source),
+        }
+    }
+
+    /// The deduplicated endpoints of a Service, over all its slices and both families, by address.
     ///
     /// The same endpoint may stand in two slices for a moment; it counts once per address. A slice of that Service
     /// that was not understood makes the answer unknown.
-    pub fn endpoints(&self, service: Key) -> Known<Vec<Endpoint>> {
-        if let Some(gap) = self.gap(Source::EndpointSlices) {
+    pub fn endpoints(&self, service: Key) -> Known<Cow<'_, [Endpoint]>> {
+        if let Some(gap) = self.gap_in(Source::EndpointSlices, service.namespace) {
             return Err(gap);
         }
         let lost = self
@@ -140,47 +174,76 @@ impl Index {
                 format!("EndpointSlice {name}: {}", opaque.why).into(),
             ));
         }
+        let mut slices = self
+            .slices_of
+            .get(&service)
+            .into_iter()
+            .flatten()
+            .filter_map(|key| self.slices.get(*key));
+        let (Some(first), second) = (slices.next(), slices.next()) else {
+            return Ok(Cow::Borrowed(&[]));
+        };
+        // Rows are sorted by address: the usual Service, of one slice, needs no work at all.
+        let each_once = |slice: &Slice| slice.endpoints.is_sorted_by(|a, b| a.address < b.address);
+        let Some(second) = second else {
+            return Ok(if each_once(first) {
+                Cow::Borrowed(&first.endpoints)
+            } else {
+                Cow::Owned(self.merge([first].into_iter()))
+            });
+        };
+        Ok(Cow::Owned(self.merge([first, second].into_iter().chain(slices))))
+    }
+
+    fn merge<'a>(&self, slices: impl Iterator<Item = &'a Slice>) -> Vec<Endpoint> {
         let mut seen = BTreeMap::new();
-        for key in self.slices_of.get(&service).into_iter().flatten() {
-            for endpoint in self.slices.get(*key).iter().flat_map(|slice| &slice.endpoints) {
-                // Two slices may disagree for a moment; the usable word wins, whatever order they came in.
-                let held = seen.entry(endpoint.address).or_insert(*endpoint);
-                if self.rank(endpoint) > self.rank(held) {
-                    *held = *endpoint;
-                }
+        for endpoint in slices.flat_map(|slice| &slice.endpoints) {
+            // Two slices may disagree for a moment; the usable word wins, whatever order they came in.
+            let held = seen.entry(endpoint.address).or_insert(*endpoint);
+            if self.rank(endpoint) > self.rank(held) {
+                *held = *endpoint;
             }
         }
-        Ok(seen.into_values().collect())
+        seen.into_values().collect()
     }
 
     /// How useful an endpoint's word is: ready over serving over neither, with an order of texts behind it that does
     /// not depend on who came first.
-    fn rank(&self, endpoint: &Endpoint) -> (bool, bool, bool, [&str; 3]) {
+    fn rank(&self, endpoint: &Endpoint) -> (bool, bool, bool, [&str; 4]) {
         let text = |name| self.names.text(name);
         (
             endpoint.ready,
             endpoint.serving,
             !endpoint.terminating,
-            [text(endpoint.node), text(endpoint.zone), text(endpoint.hint)],
+            [
+                text(endpoint.node),
+                text(endpoint.zone),
+                text(endpoint.hint),
+                text(endpoint.node_hint),
+            ],
         )
     }
 
     /// The policies that govern a Service, by name.
-    pub fn policies_of<'a>(
-        &'a self,
-        key: Key,
-        service: &'a Service,
-    ) -> impl Iterator<Item = (Key, &'a Arc<Policy>)> {
+    pub fn policies_of(&self, key: Key, service: &Service) -> Vec<(Key, &Arc<Policy>)> {
         let mut found: Vec<_> = self
-            .policies
-            .iter()
-            .filter(move |(at, policy)| at.namespace == key.namespace && self.governs(policy, key, service))
+            .picks
+            .candidates(key, service)
+            .into_iter()
+            .filter_map(|at| Some((at, self.policies.get(at)?)))
+            .filter(|(_, policy)| self.governs(policy, key, service))
             .collect();
         found.sort_by(|a, b| a.1.name.cmp(&b.1.name));
-        found.into_iter()
+        found
     }
 
-    fn governs(&self, policy: &Policy, key: Key, service: &Service) -> bool {
+    /// Longest time that an exception may last, in days, where the platform says so.
+    pub fn max_exception_days(&self) -> Option<u32> {
+        self.cluster_policy.as_ref()?.max_exception_days
+    }
+
+    /// Whether a policy of the Service's namespace governs it.
+    pub(crate) fn governs(&self, policy: &Policy, key: Key, service: &Service) -> bool {
         match &policy.services {
             crate::policy::ServicePick::Names(list) => {
                 let name = self.names.text(key.name);

@@ -65,6 +65,25 @@ impl<R: PartialEq> Table<R> {
     }
 }
 
+/// Which rows are to be removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// That of a key.
+    One(Key),
+    /// Those that the present epoch has not named.
+    Unnamed,
+}
+
+impl<R: PartialEq> Table<R> {
+    /// Removes and returns rows.
+    pub(crate) fn take(&mut self, which: Which) -> Vec<(Key, R)> {
+        match which {
+            Which::One(key) => self.remove(key).map(|row| (key, row)).into_iter().collect(),
+            Which::Unnamed => self.sweep(),
+        }
+    }
+}
+
 impl<R> Table<R> {
     /// The row of a key.
     pub fn get(&self, key: Key) -> Option<&R> {

@@ -14,7 +14,7 @@ pub struct ClusterPolicy {
     pub ceiling_mode: Mode,
     /// Most recycles in an hour, all namespaces together.
     pub ceiling_recycles_per_hour: Option<u32>,
-    /// Longest time an exception may last, in days.
+    /// Longest time an exception may last from the last time its policy was written, in days.
     pub max_exception_days: Option<u32>,
     /// Namespaces that nothing is ever done in.
     pub protected_namespaces: Vec<Arc<str>>,

@@ -267,6 +267,23 @@ pub struct Exception {
     pub check: Arc<str>,
     /// Why it is accepted.
     pub reason: Arc<str>,
-    /// When it ends.
+    /// When it ends by its own word.
     pub expires_at: Wall,
+    /// When the policy that holds it was last written; `None` where nobody knows, as for a draft.
+    pub since: Option<Wall>,
+}
+
+impl Exception {
+    /// When it stops counting: at its own end, or earlier where the platform allows an exception fewer days.
+    ///
+    /// The days are counted from the last time the policy was written, so that to accept a finding for longer somebody
+    /// has to say so again. Where that is not known they are counted from now: a draft is judged as if it were applied
+    /// now.
+    pub fn ends_at(&self, max_days: Option<u32>, now: Wall) -> Wall {
+        let latest = max_days.map(|days| {
+            let from = self.since.unwrap_or(now);
+            Wall(from.0.saturating_add(i64::from(days) * 86_400))
+        });
+        latest.map_or(self.expires_at, |latest| latest.min(self.expires_at))
+    }
 }

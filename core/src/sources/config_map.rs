@@ -33,13 +33,16 @@ struct Wire<'a> {
     data: TextMap<'a>,
 }
 
-/// Whether this key of this ConfigMap configures a data plane.
+/// Whether this key of a ConfigMap of this name configures a data plane, so that it is kept.
 ///
-/// Cilium's and Terway's maps have fixed names; kube-proxy's do not, but its document names its own API group.
-fn kept(name: &str, text: &str) -> bool {
-    matches!(name, "cilium-config" | "eni-config")
-        || text.contains("kubeproxy.config.k8s.io")
-        || text.contains("KubeProxyConfiguration")
+/// Cilium's and Terway's maps have fixed names; kube-proxy's do not, but its document names its own API group. Its own
+/// map is kept whole: a document that names no kind is still what it reads.
+pub fn keeps_key(name: &str, key: &str, text: &str) -> bool {
+    !key.contains("kubeconfig")
+        && (matches!(name, "cilium-config" | "eni-config" | "proxy-config")
+            || name.starts_with("kube-proxy")
+            || text.contains("kubeproxy.config.k8s.io")
+            || text.contains("KubeProxyConfiguration"))
 }
 
 impl Row for ConfigMap {
@@ -48,13 +51,10 @@ impl Row for ConfigMap {
     fn parse(json: &[u8], names: &mut Names) -> Result<(Key, Self), Why> {
         let wire: Wire<'_> = serde_json::from_slice(json)?;
         let key = wire.metadata.key(names)?;
-        // kube-proxy's own map is kept whole: a document that names no kind is still what it reads.
-        let whole = wire.metadata.name.starts_with("kube-proxy") || wire.metadata.name == "proxy-config";
         let data = wire
             .data
             .iter()
-            .filter(|(_, text)| whole || kept(&wire.metadata.name, text))
-            .filter(|(key, _)| !key.contains("kubeconfig"))
+            .filter(|(key, text)| keeps_key(&wire.metadata.name, key, text))
             .map(|(key, text)| ((**key).into(), (**text).into()))
             .collect();
         Ok((

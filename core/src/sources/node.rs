@@ -11,6 +11,9 @@ pub const ZONE: &str = "topology.kubernetes.io/zone";
 /// The region label; zones of equal name in two regions are two zones.
 pub const REGION: &str = "topology.kubernetes.io/region";
 
+/// Label of nodes that ordinary Pods are kept from (`cmd/kubeadm/app/constants`).
+const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
+
 /// The node's `Ready` condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Readiness {
@@ -47,6 +50,13 @@ impl Node {
     /// Zone of the node, as text; empty when not labelled.
     pub fn zone<'n>(&self, names: &'n Names) -> &'n str {
         self.labels.text(names, ZONE).unwrap_or("")
+    }
+
+    /// Whether it takes ordinary Pods: ready, schedulable and not of the control plane.
+    pub fn hosts_pods(&self, names: &Names) -> bool {
+        self.ready == Readiness::Ready
+            && !self.unschedulable
+            && self.labels.text(names, CONTROL_PLANE).is_none()
     }
 }
 
@@ -96,13 +106,13 @@ struct Info<'a> {
     kubelet_version: Option<Text<'a>>,
 }
 
-/// Annotations that carry configuration of the data plane.
-fn configures(key: &str) -> bool {
+/// Whether a Node's annotation of this name carries configuration of the data plane, so that it is kept.
+pub fn keeps_annotation(key: &str) -> bool {
     matches!(key, "k3s.io/node-args" | "rke2.io/node-args") || key.starts_with("config.cilium.io/")
 }
 
-/// What a provider ID says of the provider, without what it says of the instance.
-fn cut_provider(id: &str) -> &str {
+/// What a provider ID says of the provider, without what it says of the instance. Cutting twice changes nothing.
+pub fn cut_provider(id: &str) -> &str {
     ["://", ".i-"]
         .iter()
         .find_map(|mark| id.get(..id.find(mark)? + mark.len()))
@@ -125,7 +135,7 @@ impl Row for Node {
         let info = &wire.status.node_info;
         let row = Self {
             labels: wire.metadata.labels(names),
-            annotations: pairs(&wire.metadata.annotations, names, configures),
+            annotations: pairs(&wire.metadata.annotations, names, keeps_annotation),
             os: name_of(info.operating_system.as_ref(), names),
             kernel: name_of(info.kernel_version.as_ref(), names),
             kubelet: name_of(info.kubelet_version.as_ref(), names),

@@ -102,6 +102,11 @@ const KEPT_ANNOTATIONS: [&str; 6] = [
     "cloud.google.com/",
 ];
 
+/// Whether a Service's annotation of this name changes how traffic flows, so that it is kept.
+pub fn keeps_annotation(name: &str) -> bool {
+    KEPT_ANNOTATIONS.iter().any(|prefix| name.starts_with(prefix))
+}
+
 #[derive(Deserialize)]
 struct Wire<'a> {
     #[serde(borrow)]
@@ -229,9 +234,7 @@ impl Row for Service {
         let ingress = wire.status.load_balancer.ingress.first();
         let row = Self {
             labels: wire.metadata.labels(names),
-            annotations: pairs(&wire.metadata.annotations, names, |key| {
-                KEPT_ANNOTATIONS.iter().any(|prefix| key.starts_with(prefix))
-            }),
+            annotations: pairs(&wire.metadata.annotations, names, keeps_annotation),
             kind,
             headless: spec.cluster_ip.as_deref() == Some("None"),
             selects: !spec.selector.is_empty(),

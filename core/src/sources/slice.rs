@@ -1,8 +1,11 @@
 //! `discovery.k8s.io/v1/EndpointSlice`.
 
+use std::fmt;
+use std::marker::PhantomData;
 use std::net::IpAddr;
 
-use serde::Deserialize;
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::service::Transport;
 use super::{Meta, Row, Text, Why, name_of, or_default};
@@ -34,7 +37,7 @@ pub struct SlicePort {
     pub transport: Transport,
 }
 
-/// One endpoint, about 32 bytes.
+/// One endpoint, 36 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     /// The only address that proxies use: the first.
@@ -45,6 +48,8 @@ pub struct Endpoint {
     pub zone: Name,
     /// Zone that the first hint names; empty when there is no hint.
     pub hint: Name,
+    /// Node that the first hint names, where traffic prefers its own node; empty when there is no such hint.
+    pub node_hint: Name,
     /// `conditions.ready`; nil counts as ready.
     pub ready: bool,
     /// `conditions.serving`; nil counts as ready does.
@@ -62,7 +67,7 @@ pub struct Slice {
     pub family: Family,
     /// Ports that every endpoint serves.
     pub ports: Box<[SlicePort]>,
-    /// Endpoints with an address.
+    /// Endpoints with an address, sorted by it.
     pub endpoints: Box<[Endpoint]>,
 }
 
@@ -82,8 +87,8 @@ struct Wire<'a> {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct EndpointWire<'a> {
-    #[serde(borrow, default, deserialize_with = "or_default")]
-    addresses: Vec<Text<'a>>,
+    #[serde(borrow, default, deserialize_with = "first")]
+    addresses: Option<Text<'a>>,
     #[serde(default, deserialize_with = "or_default")]
     conditions: Conditions,
     #[serde(borrow, default)]
@@ -107,12 +112,14 @@ struct Conditions {
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
 struct Hints<'a> {
-    #[serde(borrow, default, deserialize_with = "or_default")]
-    for_zones: Vec<Zone<'a>>,
+    #[serde(borrow, default, deserialize_with = "first")]
+    for_zones: Option<Place<'a>>,
+    #[serde(borrow, default, deserialize_with = "first")]
+    for_nodes: Option<Place<'a>>,
 }
 
 #[derive(Deserialize)]
-struct Zone<'a> {
+struct Place<'a> {
     #[serde(borrow)]
     name: Text<'a>,
 }
@@ -149,6 +156,8 @@ impl Row for Slice {
                 endpoints.push(endpoint);
             }
         }
+        // Of one address twice the order stays: what is useful of it is decided when slices are joined.
+        endpoints.sort_by_key(|one| one.address);
         let ports = wire
             .ports
             .iter()
@@ -173,6 +182,36 @@ impl Row for Slice {
     }
 }
 
+/// The first of a list, without a place for the others: an endpoint has a list for each of its address and hints, and
+/// nothing reads beyond the first.
+fn first<'de, D, T>(from: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    struct First<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for First<T> {
+        type Value = Option<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list")
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+            let first = items.next_element()?;
+            while items.next_element::<IgnoredAny>()?.is_some() {}
+            Ok(first)
+        }
+    }
+
+    from.deserialize_any(First(PhantomData))
+}
+
 /// One endpoint; `None` for names, which no proxy follows, and for endpoints without an address.
 fn parse_endpoint(
     wire: &EndpointWire<'_>,
@@ -180,7 +219,7 @@ fn parse_endpoint(
     at: usize,
     names: &mut Names,
 ) -> Result<Option<Endpoint>, Why> {
-    let (Family::V4 | Family::V6, Some(address)) = (family, wire.addresses.first()) else {
+    let (Family::V4 | Family::V6, Some(address)) = (family, &wire.addresses) else {
         return Ok(None);
     };
     let address: IpAddr = address.parse().map_err(|_| {
@@ -193,7 +232,8 @@ fn parse_endpoint(
         address,
         node: name_of(wire.node_name.as_ref(), names),
         zone: name_of(wire.zone.as_ref(), names),
-        hint: name_of(wire.hints.for_zones.first().map(|zone| &zone.name), names),
+        hint: name_of(wire.hints.for_zones.as_ref().map(|zone| &zone.name), names),
+        node_hint: name_of(wire.hints.for_nodes.as_ref().map(|node| &node.name), names),
         ready,
         serving: wire.conditions.serving.unwrap_or(ready),
         terminating: wire.conditions.terminating.unwrap_or(false),

@@ -25,7 +25,7 @@ pub struct Container {
 }
 
 /// A volume that shows a ConfigMap.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ConfigVolume {
     /// Its name.
     pub name: Name,
@@ -251,18 +251,19 @@ struct Item<'a> {
     path: Text<'a>,
 }
 
-/// Whether a container tells something that a check may read.
+/// Whether a container of this name, image and command line tells something that a check may read, so that it is kept.
+pub fn keeps_container<'t>(name: &str, image: &str, argv: impl IntoIterator<Item = &'t str>) -> bool {
+    let tells = |text: &str| KEPT_CONTAINERS.iter().any(|word| text.contains(word));
+    tells(name) || tells(image) || argv.into_iter().any(tells)
+}
+
 fn kept(container: &ContainerWire<'_>) -> bool {
-    let image = container.image.as_deref().unwrap_or("");
-    KEPT_CONTAINERS.iter().any(|word| {
-        container.name.contains(word)
-            || image.contains(word)
-            || container
-                .command
-                .iter()
-                .chain(&container.args)
-                .any(|text| text.contains(word))
-    })
+    let argv = container.command.iter().chain(&container.args);
+    keeps_container(
+        &container.name,
+        container.image.as_deref().unwrap_or(""),
+        argv.map(|text| &**text),
+    )
 }
 
 fn container(wire: &ContainerWire<'_>, names: &mut Names) -> Container {

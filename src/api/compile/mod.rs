@@ -63,7 +63,7 @@ pub fn compile(
                 .and_then(|remediation| remediation.recycle_pods.as_ref())
                 .map(|recycle| recycle_pods(recycle, &mut reader)),
         },
-        exceptions: exceptions(&spec.exceptions, knows_check, &mut reader),
+        exceptions: exceptions(&spec.exceptions, written(policy), knows_check, &mut reader),
     };
     reader.finish(compiled)
 }
@@ -114,8 +114,20 @@ fn recycle_pods(recycle: &RecyclePods, reader: &mut Reader) -> core::RecyclePods
     }
 }
 
+/// When somebody last wrote the policy, status aside; the creation where its managed fields do not tell.
+fn written(policy: &TrafficHealthPolicy) -> Option<Wall> {
+    let entries = policy.metadata.managed_fields.iter().flatten();
+    entries
+        .filter(|entry| entry.subresource.as_deref().is_none_or(str::is_empty))
+        .filter_map(|entry| entry.time.as_ref())
+        .chain(&policy.metadata.creation_timestamp)
+        .map(|time| Wall(time.0.as_second()))
+        .max()
+}
+
 fn exceptions(
     exceptions: &[Exception],
+    since: Option<Wall>,
     knows_check: &dyn Fn(&str) -> bool,
     reader: &mut Reader,
 ) -> Vec<core::Exception> {
@@ -140,6 +152,7 @@ fn exceptions(
                 check: Arc::from(&*exception.check),
                 reason: Arc::from(&*exception.reason),
                 expires_at: Wall(end.as_second()),
+                since,
             }),
             Err(_) => reader.problem(
                 format!("{path}.expiresAt"),

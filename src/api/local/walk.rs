@@ -80,18 +80,25 @@ fn value(schema: &Value, value: &mut Value, path: &str, problems: &mut Vec<Probl
             if schema["minimum"].as_f64().is_some_and(|minimum| number < minimum) {
                 problems.push(Problem::new(
                     path,
-                    format!("must be at least {}", schema["minimum"]),
+                    format!("must be at least {}", bound(&schema["minimum"])),
                 ));
             }
             if schema["maximum"].as_f64().is_some_and(|maximum| number > maximum) {
                 problems.push(Problem::new(
                     path,
-                    format!("must be at most {}", schema["maximum"]),
+                    format!("must be at most {}", bound(&schema["maximum"])),
                 ));
             }
         }
         Value::Null | Value::Bool(_) => {}
     }
+}
+
+/// A bound as an API server prints it: schemas hold numbers with a fraction, and 1.0 is 1.
+fn bound(schema: &Value) -> String {
+    schema
+        .as_f64()
+        .map_or_else(|| schema.to_string(), |bound| bound.to_string())
 }
 
 fn type_fits(schema: &Value, value: &Value) -> bool {
@@ -245,5 +252,24 @@ fn join(path: &str, field: &str) -> String {
         field.to_owned()
     } else {
         format!("{path}.{field}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+
+    #[rstest]
+    #[case(json!({"type": "integer", "minimum": 1.0}), json!(0), "must be at least 1")]
+    #[case(json!({"type": "integer", "maximum": 432_000}), json!(432_001), "must be at most 432000")]
+    #[case(json!({"type": "integer", "minimum": -1.0, "maximum": 1e6}), json!(2_000_000), "must be at most 1000000")]
+    fn bounds_are_whole_numbers(#[case] schema: Value, #[case] mut number: Value, #[case] expected: &str) {
+        let mut problems = Vec::new();
+        value(&schema, &mut number, "spec.a", &mut problems);
+        let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        assert_eq!(told, [format!("spec.a: {expected}")]);
     }
 }

@@ -3,7 +3,7 @@
 use evenkeel_core::Input;
 use evenkeel_core::facts::Wants;
 use evenkeel_core::index::Fresh;
-use evenkeel_core::know::Source;
+use evenkeel_core::know::{Now, Source};
 use rstest::rstest;
 
 use super::super::intake::{Change, Intake};
@@ -339,7 +339,7 @@ fn the_core_keeps_what_any_part_holds() {
         pods: [("shop".into(), "x=1".into()), ("shop".into(), "y=2".into())].into(),
         ..Wants::default()
     };
-    let change = intake.want(&wants, &mut |input| drop(core.handle(input)));
+    let change = intake.want(&wants, &mut |input| drop(core.handle(Now::ONCE, input)));
     for (id, target) in change
         .start
         .iter()
@@ -352,7 +352,9 @@ fn the_core_keeps_what_any_part_holds() {
             target.show()
         );
         for what in [What::Begin, pod("a"), What::Synced] {
-            intake.take(Event::of(*id, what), &mut |input| drop(core.handle(input)));
+            intake.take(Event::of(*id, what), &mut |input| {
+                drop(core.handle(Now::ONCE, input))
+            });
         }
     }
     assert_eq!(*core.index().fresh(Source::Pods), Fresh::Complete);

@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::{Groups, backends};
 use crate::engine::has_data_plane;
+use crate::index::Part;
 use crate::judge::{Case, Check, Evidence, Judge, Look, ServiceCase, Severity, Verdict};
 use crate::know::{Known, Reads, Source, Unit, Val};
 use crate::policy::Policy;
@@ -124,9 +125,9 @@ fn several_zones(look: &Look<'_>, groups: &Groups) -> Known<bool> {
     }
     let names = look.names();
     let zones: BTreeSet<&str> = look
-        .nodes()?
-        .iter()
-        .map(|(_, node)| node.zone(names))
+        .node_sums(Part::NodeZones)?
+        .zones()
+        .map(|zone| names.text(zone))
         .filter(|zone| !zone.is_empty())
         .collect();
     let own = groups.sizes.keys().next().map(|name| names.text(*name));

@@ -21,7 +21,8 @@ pub fn backends(look: &Look<'_>, service: Key) -> Known<Vec<Endpoint>> {
     let usable = |one: &Endpoint| one.ready && one.serving && !one.terminating;
     let (four, six): (Vec<_>, Vec<_>) = look
         .endpoints(service)?
-        .into_iter()
+        .iter()
+        .copied()
         .filter(usable)
         .partition(|one| one.address.is_ipv4());
     Ok(if six.len() > four.len() { six } else { four })

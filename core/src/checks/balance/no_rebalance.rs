@@ -4,10 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::engine::has_data_plane;
-use crate::judge::{Case, Check, Evidence, Judge, Look, ServiceCase, Severity, Verdict};
+use crate::judge::{Case, Check, Evidence, Judge, Look, ServiceCase, Severity, Verdict, declares};
 use crate::know::{Known, Reads, Source, Val};
 use crate::names::Names;
-use crate::policy::{Connection, Policy, PortRef, Protocol};
+use crate::policy::{Connection, Policy, Protocol};
 use crate::sources::service::{ServicePort, Transport};
 
 /// The check.
@@ -125,13 +125,7 @@ fn connections<'a>(
     policy
         .into_iter()
         .flat_map(|policy| &policy.connections)
-        .filter(|connection| {
-            connection.ports.is_empty()
-                || connection.ports.iter().any(|one| match one {
-                    PortRef::Number(number) => *number == port.port,
-                    PortRef::Name(name) => !name.is_empty() && names.text(port.name) == &**name,
-                })
-        })
+        .filter(|connection| declares(connection, port, names))
 }
 
 /// Whether a declared connection ends some time: by the server, or by every client.

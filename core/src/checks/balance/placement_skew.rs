@@ -5,15 +5,12 @@ use std::fmt;
 
 use super::{Groups, backends};
 use crate::engine::has_data_plane;
+use crate::index::Part;
 use crate::judge::{Case, Check, Evidence, Judge, Look, ServiceCase, Severity, Verdict};
 use crate::know::{Gap, Known, Reads, Source, Unit, Val};
 use crate::names::{Key, Name};
 use crate::policy::Policy;
-use crate::sources::node::{Node, Readiness, ZONE};
 use crate::sources::slice::Endpoint;
-
-/// Label of nodes that ordinary Pods are kept from.
-const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
 
 /// The check.
 pub static CHECK: Check = Check {
@@ -197,24 +194,17 @@ fn judge_place(
 
 /// How many nodes or zones could hold a backend, counting those that do.
 fn room(look: &Look<'_>, groups: &Groups, place: Place) -> Known<u32> {
-    let names = look.names();
-    let usable = |node: &Node| {
-        node.ready == Readiness::Ready
-            && !node.unschedulable
-            && node.labels.text(names, CONTROL_PLANE).is_none()
-    };
-    let zone = names.find(ZONE);
-    let mut places: BTreeSet<Name> = groups.sizes.keys().copied().collect();
-    for (key, node) in look.nodes()?.iter().filter(|(_, node)| usable(node)) {
-        match place {
-            Place::Node => places.insert(key.name),
-            Place::Zone => zone
-                .and_then(|zone| node.labels.get(zone))
-                .filter(|zone| !zone.is_empty())
-                .is_some_and(|zone| places.insert(zone)),
-        };
+    let nodes = look.node_sums(Part::NodeRoom)?;
+    if place == Place::Zone {
+        let zones = nodes.host_zones().filter(|zone| !zone.is_empty());
+        let zones: BTreeSet<Name> = zones.chain(groups.sizes.keys().copied()).collect();
+        return Ok(u32::try_from(zones.len()).unwrap_or(u32::MAX));
     }
-    Ok(u32::try_from(places.len()).unwrap_or(u32::MAX))
+    let mut room = nodes.hosts();
+    for node in groups.sizes.keys() {
+        room = room.saturating_add(u32::from(!look.hosts_pods(*node)?));
+    }
+    Ok(room)
 }
 
 fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -39,8 +39,9 @@ nobody recycles a Pod for it.
 With `n` backends over `m` nodes (or zones), each of which gets the same traffic, a backend on a node with `p` of them
 gets `1/(m p)` of it. The largest expected share, divided by the mean `1/n`, is `n / (m * least p)`.
 
-- Above 1.2: AtRisk, info. Causes `ExternalLocal` and `InternalLocal` (by node), `SameNode` (by node), `ZoneHints` (by
-  zone, only where every ready endpoint has a hint: else hints are ignored).
+- Above 1.2: AtRisk, info. Causes `ExternalLocal` and `InternalLocal` (by node), `SameNode` (by hinted node),
+  `ZoneHints` (by hinted zone). Hints of a kind count only where every ready endpoint has one, those of nodes before
+  those of zones (`pkg/proxy/topology.go`); a `trafficDistribution` that no hints follow has no effect.
 - `sessionAffinity: ClientIP` and more than one backend: AtRisk, info, cause `ClientAffinity`; in the worst case all
   clients come from one address.
 - A backend without node makes the expectation by node Unknown.
@@ -134,21 +135,27 @@ fn laws(look: &Look<'_>, service: &Service, all: &[Endpoint]) -> Vec<Law> {
         });
         return laws;
     }
-    if look.names().text(service.traffic_distribution) == "PreferSameNode" {
+    // One endpoint without a hint, and proxies ignore them all. Which setting made them does not matter.
+    let distribution = look.names().text(service.traffic_distribution);
+    let by = |kind: &str| match distribution {
+        "" => format!("{kind} hints of every endpoint"),
+        text => format!("trafficDistribution: {text}, {kind} hints of every endpoint"),
+    };
+    let (nodes, zones) = (
+        Groups::by(all, |one| one.node_hint),
+        Groups::by(all, |one| one.hint),
+    );
+    if nodes.lost.is_none() {
         laws.push(Law {
             cause: "SameNode",
-            setting: "trafficDistribution: PreferSameNode".into(),
-            groups: by_node(),
+            setting: by("node").into(),
+            groups: nodes,
         });
-        return laws;
-    }
-    // One endpoint without a hint, and proxies ignore them all.
-    let hints = Groups::by(all, |one| one.hint);
-    if hints.lost.is_none() {
+    } else if zones.lost.is_none() {
         laws.push(Law {
             cause: "ZoneHints",
-            setting: "zone hints of every endpoint".into(),
-            groups: hints,
+            setting: by("zone").into(),
+            groups: zones,
         });
     }
     laws
@@ -271,7 +278,7 @@ mod tests {
     #[case::external_even(json!({"type": "NodePort", "externalTrafficPolicy": "Local"}), EVEN, "Met")]
     #[case::external_without_a_door(json!({"externalTrafficPolicy": "Local"}), UNEVEN, "NotApplicable")]
     #[case::internal(json!({"internalTrafficPolicy": "Local"}), UNEVEN, "AtRisk info InternalLocal")]
-    #[case::same_node(json!({"trafficDistribution": "PreferSameNode"}), UNEVEN, "AtRisk info SameNode")]
+    #[case::same_node_without_hints(json!({"trafficDistribution": "PreferSameNode"}), UNEVEN, "NotApplicable")]
     #[case::no_hints(json!({"trafficDistribution": "PreferClose"}), UNEVEN, "NotApplicable")]
     #[case::affinity(json!({"sessionAffinity": "ClientIP"}), EVEN, "AtRisk info ClientAffinity")]
     #[case::no_node(json!({"internalTrafficPolicy": "Local"}), &[("", "a"), ("n1", "a")], "Unknown unknown")]
@@ -298,6 +305,24 @@ mod tests {
             .with(Source::EndpointSlices, &slice("api", UNEVEN));
         // n = 4, m = 2, least p = 1: n / (m p) = 2.
         assert!(world.findings(ID)[0].message.contains("up to 200 % "));
+    }
+
+    #[rstest]
+    #[case::nodes(&["n1", "n1", "n1", "n2"], "PreferSameNode", "AtRisk info SameNode")]
+    #[case::whatever_made_them(&["n1", "n1", "n1", "n2"], "", "AtRisk info SameNode")]
+    #[case::even_nodes_before_uneven_zones(&["n1", "n1", "n2", "n2"], "PreferSameNode", "Met")]
+    #[case::one_node_without(&["n1", "n1", "n2", ""], "PreferSameNode", "AtRisk info ZoneHints")]
+    fn hints_of_nodes_come_first(#[case] hints: &[&str], #[case] setting: &str, #[case] expected: &str) {
+        let mut one = slice("api", UNEVEN);
+        for (at, hint) in hints.iter().enumerate() {
+            // The controller hints at the endpoint's zone as well.
+            let zone = UNEVEN[at].1;
+            one["endpoints"][at]["hints"] = json!({"forZones": [{"name": zone}]});
+            if !hint.is_empty() {
+                one["endpoints"][at]["hints"]["forNodes"] = json!([{"name": hint}]);
+            }
+        }
+        assert_eq!(verdict(json!({"trafficDistribution": setting}), &one), expected);
     }
 
     #[rstest]

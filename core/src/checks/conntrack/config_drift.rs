@@ -5,9 +5,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::dataplane::kube_proxy::command_line;
+use crate::facts::{config_map_of, is_kube_proxy};
 use crate::judge::{Case, Check, Evidence, Judge, Look, Severity, Verdict};
 use crate::know::{Gap, Known, Reads, Source, Unit, Val};
-use crate::names::{Key, Names};
+use crate::names::Key;
 use crate::sources::workload::{Container, Pod};
 
 /// The check.
@@ -57,8 +58,13 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
     let names = look.names();
     let mut drift = Drift::default();
     let mut gap = None;
-    for (key, pod) in look.pods()?.iter().filter(|(_, pod)| !pod.ended) {
-        for container in pod.template.containers.iter().filter(|one| runs(one, names)) {
+    for (key, pod) in look.components()?.filter(|(_, pod)| !pod.ended) {
+        for container in pod
+            .template
+            .containers
+            .iter()
+            .filter(|one| is_kube_proxy(names, one))
+        {
             match lag(look, key, pod, container) {
                 Ok(None) => drift.flags_only += 1,
                 Ok(Some(found)) => drift.add(&found, names.shared(pod.node)),
@@ -151,27 +157,6 @@ impl Drift {
     }
 }
 
-/// Whether a container is kube-proxy, whatever stands before it on its command line.
-fn runs(container: &Container, names: &Names) -> bool {
-    let base = |word: &str| {
-        word.rsplit(['/', '\\'])
-            .next()
-            .is_some_and(|last| last.starts_with("kube-proxy"))
-    };
-    let arguments_only = container.argv.first().is_none_or(|first| first.starts_with('-'));
-    let image = names.text(container.image);
-    let named = names.text(container.name) == "kube-proxy" || image.contains("/kube-proxy");
-    let replaced = |word: &str| word.contains("kube-proxy-replacement");
-    container.argv.iter().any(|word| {
-        !replaced(word)
-            && if word.contains(char::is_whitespace) {
-                word.split_whitespace().any(base)
-            } else {
-                base(word)
-            }
-    }) || (arguments_only && named)
-}
-
 /// How much younger its ConfigMap is than a Pod; `None` when it takes its settings from flags.
 fn lag(look: &Look<'_>, key: Key, pod: &Pod, container: &Container) -> Known<Option<Lag>> {
     let argv: Vec<String> = container.argv.iter().map(ToString::to_string).collect();
@@ -179,17 +164,7 @@ fn lag(look: &Look<'_>, key: Key, pod: &Pod, container: &Container) -> Known<Opt
         return Ok(None);
     };
     let place = || format!("Pod {}", look.show(key));
-    let volume = container
-        .mounts
-        .iter()
-        .filter(|(at, _)| under(&path, at))
-        .max_by_key(|(at, _)| at.len())
-        .and_then(|(_, name)| pod.template.volumes.iter().find(|volume| volume.name == *name))
-        .ok_or_else(|| Gap::Opaque(format!("{}: --config {path} lies in no ConfigMap", place()).into()))?;
-    let config_map = Key {
-        namespace: key.namespace,
-        name: volume.config_map,
-    };
+    let (config_map, _) = config_map_of(look.names(), ("Pod", key), &pod.template, container, &path)?;
     let shown = look.show(config_map);
     let row = look.config_maps()?.get(config_map).ok_or_else(|| {
         Gap::Opaque(format!("ConfigMap {shown}, which {} reads, is not there", place()).into())
@@ -206,12 +181,6 @@ fn lag(look: &Look<'_>, key: Key, pod: &Pod, container: &Container) -> Known<Opt
         seconds: written.0.saturating_sub(started.0),
         config_map: shown.into(),
     }))
-}
-
-/// Whether a path lies at or below a mount.
-fn under(path: &str, mount: &str) -> bool {
-    path.strip_prefix(mount.trim_end_matches('/'))
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::dataplane::duration::GoDuration;
 use crate::dataplane::version::Version;
+use crate::index::Part;
 use crate::judge::{Case, Check, Evidence, Judge, Look, Severity, Verdict};
 use crate::know::{Gap, Known, Origin, Reads, Source, Unit, Val};
 use crate::names::Names;
@@ -151,8 +152,7 @@ fn from_pods(look: &Look<'_>) -> Known<Option<Val<i64>>> {
     let names = look.names();
     let mut least: Option<Val<i64>> = None;
     let mut gap: Option<Gap> = None;
-    let pods = look.pods()?;
-    for (key, pod) in pods.iter().filter(|(_, pod)| !pod.ended) {
+    for (key, pod) in look.components()?.filter(|(_, pod)| !pod.ended) {
         for container in pod
             .template
             .containers
@@ -223,13 +223,13 @@ const fn default_grace(version: Version) -> i64 {
 /// The default that the newest kubelet lets one assume: the control plane is never older than it.
 fn from_kubelets(look: &Look<'_>) -> Known<Option<Val<i64>>> {
     let names = look.names();
-    let nodes = look.nodes()?;
-    if nodes.is_empty() {
+    let nodes = look.node_sums(Part::NodeKubelets)?;
+    if nodes.count() == 0 {
         return Ok(None);
     }
     let newest = nodes
-        .iter()
-        .filter_map(|(_, node)| Version::parse(names.text(node.kubelet)))
+        .kubelets()
+        .filter_map(|kubelet| Version::parse(names.text(kubelet)))
         .max();
     let newest = newest.ok_or_else(|| Gap::Opaque("no node tells the version of its kubelet".into()))?;
     Ok(Some(Val::assumed(

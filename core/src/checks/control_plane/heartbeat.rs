@@ -216,7 +216,7 @@ fn judge_hook(look: &Look<'_>, hook: &Webhook) -> Known<Verdict> {
 
 /// Whether the Service is a DNS alias, which has no endpoints to count.
 fn alias(look: &Look<'_>, service: Key) -> Known<bool> {
-    let row = look.services()?.get(service);
+    let row = look.service(service)?;
     Ok(row.is_some_and(|row| row.kind == ServiceType::ExternalName))
 }
 
@@ -292,9 +292,9 @@ fn any_object(look: &Look<'_>, selector: &Selector, target: Target) -> Known<boo
             .nodes()?
             .iter()
             .any(|(_, node)| selects(selector, &node.labels, names)),
-        "pods" => look.pods()?.iter().any(|(key, pod)| {
-            names.text(key.namespace) == target.namespace && selects(selector, &pod.template.labels, names)
-        }),
+        "pods" => look
+            .pods_in(names.find(target.namespace).unwrap_or_default())?
+            .any(|(_, pod)| selects(selector, &pod.template.labels, names)),
         _ => selector.matches(|_| None),
     })
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::index::Part;
 use crate::judge::{Case, Check, Evidence, Judge, Look, Severity, Verdict};
 use crate::know::{Gap, Known, Reads, Source, Unit, Val};
 use crate::names::Key;
@@ -114,14 +115,14 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
 fn hidden<'a>(look: &Look<'a>) -> Known<Option<&'a str>> {
     let names = look.names();
     let clouds = look
-        .nodes()?
-        .iter()
-        .filter_map(|(_, node)| cloud(names.text(node.provider)));
+        .node_sums(Part::NodeProviders)?
+        .providers()
+        .filter_map(|provider| cloud(names.text(provider)));
     // Rows have no order.
     let Some(cloud) = clouds.min() else {
         return Ok(None);
     };
-    let own = look.pods()?.iter().any(|(_, pod)| {
+    let own = look.components()?.any(|(_, pod)| {
         pod.template
             .containers
             .iter()

@@ -5,6 +5,7 @@ use std::fmt;
 
 use crate::judge::{Case, Check, Evidence, Judge, Look, ServiceCase, Severity, Verdict};
 use crate::know::{Gap, Known, Reads, Source, Val};
+use crate::names::{Key, Name};
 use crate::sources::node::{Node, Readiness};
 use crate::sources::service::ServiceType;
 
@@ -83,13 +84,16 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
     if with.is_empty() {
         return Ok(Verdict::NotApplicable("no backend is ready, so no node matters"));
     }
-    let healthy = nodes.iter().filter(|(_, node)| takes_traffic(look, node));
-    let left: Vec<_> = healthy
-        .map(|(key, _)| key.name)
-        .filter(|name| with.contains(name))
-        .collect();
+    let healthy = |name: &&Name| {
+        let key = Key {
+            namespace: Name::EMPTY,
+            name: **name,
+        };
+        nodes.get(key).is_some_and(|node| takes_traffic(look, node))
+    };
+    let left: Vec<&Name> = with.iter().filter(healthy).collect();
     let evidence = || {
-        let last = left.first().map_or("none", |name| look.names().text(*name));
+        let last = left.first().map_or("none", |name| look.names().text(**name));
         vec![
             Evidence::count("nodesLeft", left.len(), "Nodes: Ready, schedulable, not excluded"),
             Evidence::count("nodesWithEndpoint", with.len(), "EndpointSlices: ready endpoints"),

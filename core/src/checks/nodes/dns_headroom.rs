@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use crate::index::Part;
 use crate::judge::{Case, Check, Evidence, Judge, Look, Severity, Verdict};
 use crate::know::{Known, Reads, Source, Val};
 use crate::names::{Key, Name, Names, Pairs};
@@ -68,10 +69,7 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
     let told: u64 = sets.iter().map(|(_, set)| u64::from(set.ready_replicas)).sum();
     // A status without readyReplicas is zero, or a manifest that never had one: the Pods decide.
     let ready = if told == 0 {
-        look.pods()?
-            .iter()
-            .filter(|(key, pod)| serves(&sets, *key, pod))
-            .count() as u64
+        pods(look, &sets)?.len() as u64
     } else {
         told
     };
@@ -85,7 +83,7 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
             None,
         )));
     }
-    let alone = look.nodes()?.len() < 2;
+    let alone = look.node_sums(Part::NodeCount)?.count() < 2;
     if replicas < 2 && !alone {
         return Ok(Verdict::AtRisk(case(
             "OneReplica",
@@ -109,8 +107,7 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
     if alone {
         return Ok(Verdict::NotApplicable("the cluster has no second node"));
     }
-    let pods = look.pods()?.iter().filter(|(key, pod)| serves(&sets, *key, pod));
-    let nodes: BTreeSet<Name> = pods.map(|(_, pod)| pod.node).collect();
+    let nodes: BTreeSet<Name> = pods(look, &sets)?.iter().map(|pod| pod.node).collect();
     Ok(match nodes.first() {
         Some(node) if nodes.len() == 1 => {
             Verdict::AtRisk(case("OneNode", &sets, look, replicas, ready, Some(*node)))
@@ -122,6 +119,19 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
 fn is_dns(key: Key, set: &Deployment, names: &Names) -> bool {
     set.template.labels.text(names, "k8s-app") == Some("kube-dns")
         || (names.text(key.name) == "coredns" && names.text(key.namespace) == "kube-system")
+}
+
+/// The ready Pods of these Deployments.
+fn pods<'a>(look: &Look<'a>, sets: &[(Key, &Deployment)]) -> Known<Vec<&'a Pod>> {
+    let namespaces: BTreeSet<Name> = sets.iter().map(|(key, _)| key.namespace).collect();
+    let mut found = Vec::new();
+    for namespace in namespaces {
+        let pods = look
+            .pods_in(namespace)?
+            .filter(|(key, pod)| serves(sets, *key, pod));
+        found.extend(pods.map(|(_, pod)| pod));
+    }
+    Ok(found)
 }
 
 /// Whether a Pod is a ready one of these Deployments: it carries the labels of a template.

@@ -6,7 +6,7 @@ use std::fmt;
 use crate::judge::{Case, Check, Evidence, Judge, Look, Severity, Verdict};
 use crate::know::{Known, Reads, Source, Unit, Val};
 use crate::names::Name;
-use crate::sources::node::{Node, REGION, Readiness};
+use crate::sources::node::{Node, REGION, Readiness, ZONE};
 
 /// Share of a zone at which it counts as disrupted: `--unhealthy-zone-threshold` of kube-controller-manager.
 const SHARE_PERCENT: usize = 55;
@@ -65,10 +65,11 @@ Do not drain, reboot or replace the nodes: if they still serve, this is what end
 
 fn judge(look: &Look<'_>, zone: Name) -> Known<Verdict> {
     let names = look.names();
-    let text = names.text(zone);
+    let label = names.find(ZONE);
+    let inside = |node: &Node| label.and_then(|key| node.labels.get(key)).unwrap_or_default() == zone;
     // Zones of equal name in two regions are two zones.
     let mut regions: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
-    for (_, node) in look.nodes()?.iter().filter(|(_, node)| node.zone(names) == text) {
+    for (_, node) in look.nodes()?.iter().filter(|(_, node)| inside(node)) {
         let count = regions
             .entry(node.labels.text(names, REGION).unwrap_or(""))
             .or_default();

@@ -1,12 +1,16 @@
 //! Odd paths: empty clusters, zero and huge times, labels that select too much or nothing.
 
+use std::sync::Arc;
+
 use rstest::rstest;
 use serde_json::{Value, json};
 
+use crate::Input;
 use crate::checks::fixture::{World, app, client, connection, every, l4, l7, node, pod, policy, service};
-use crate::know::Source;
+use crate::know::{Mono, Now, Source, Wall};
 use crate::policy::{
-    Beat, Client, Connection, Door, Exception, Operator, Protocol, Requirement, Selector, Server,
+    Beat, Client, ClusterPolicy, Connection, Door, Exception, Operator, Protocol, Requirement, Selector,
+    Server,
 };
 
 const IDS: [&str; 5] = [
@@ -219,11 +223,62 @@ fn an_accepted_finding_stays_visible() {
     one.exceptions = vec![Exception {
         check: "keepalive-order".into(),
         reason: "calls are repeated".into(),
-        expires_at: crate::know::Wall(i64::MAX),
+        since: None,
+        expires_at: Wall(i64::MAX),
     }];
     let mut world = World::complete()
         .with(Source::Services, &service("api", json!({})))
         .policy(one);
     let found = world.findings("keepalive-order");
     assert!(found[0].exception.is_some() && found[0].verdict == "Violated");
+}
+
+/// An exception until long after the ceiling of 10 days, by when its policy was written.
+#[rstest]
+#[case::no_ceiling(None, Some(0), true)]
+#[case::written_lately(Some(10), Some(9), true)]
+#[case::written_long_ago(Some(10), Some(10), false)]
+#[case::a_draft(Some(10), None, true)]
+fn the_platform_ends_what_was_accepted(
+    #[case] ceiling: Option<u32>,
+    #[case] days_ago: Option<i64>,
+    #[case] accepted: bool,
+) {
+    const DAY: i64 = 86_400;
+    let mut one = policy(vec![full(Protocol::Http1, 60)]);
+    let mut world = World::complete().with(Source::Services, &service("api", json!({})));
+    let (now, wall) = (world.now, world.now.wall);
+    let since = days_ago.map(|days| Wall(wall.0 - days * DAY));
+    one.exceptions = vec![Exception {
+        check: "keepalive-order".into(),
+        reason: "calls are repeated".into(),
+        since,
+        expires_at: Wall(wall.0 + 300 * DAY),
+    }];
+    world = world.policy(one);
+    let platform = ClusterPolicy {
+        max_exception_days: ceiling,
+        ..ClusterPolicy::default()
+    };
+    world
+        .core
+        .handle(Now::ONCE, Input::ClusterPolicy(Some(Arc::new(platform))))
+        .unwrap();
+    let found = world.findings("keepalive-order").remove(0);
+    // The verdict is told either way.
+    assert_eq!((found.verdict, found.exception.is_some()), ("Violated", accepted));
+    let limit = ceiling.map(|days| since.unwrap_or(wall).0 + i64::from(days) * DAY);
+    if let Some(view) = found.exception {
+        assert_eq!(view.capped_at, limit);
+        // One that is counted from now moves on with time, and ends by its own word.
+        let end = limit.filter(|_| since.is_some()).unwrap_or(view.expires_at);
+        let seconds = u64::try_from(end - wall.0).unwrap();
+        assert_eq!(world.core.deadline(now), Some(Mono(now.mono.0 + seconds * 1_000)));
+    } else {
+        assert!(
+            found.advice[0].contains("exceptions last 10 days at most"),
+            "{:?}",
+            found.advice
+        );
+    }
 }

@@ -193,7 +193,7 @@ fn socket_default(look: &Look<'_>, path: &Path<'_>, client: bool) -> Span {
     let (true, Some(selector)) = (client, &path.client.pods) else {
         return Span::known(kernel());
     };
-    let pods = match look.pods() {
+    let pods = match look.pods_in(path.key.namespace) {
         Ok(pods) => pods,
         Err(gap) => {
             return Span {
@@ -210,12 +210,7 @@ fn socket_default(look: &Look<'_>, path: &Path<'_>, client: bool) -> Span {
     };
     let names = look.names();
     let largest = pods
-        .iter()
-        .filter(|(key, pod)| {
-            key.namespace == path.key.namespace
-                && !pod.ended
-                && selects(selector, &pod.template.labels, names)
-        })
+        .filter(|(_, pod)| !pod.ended && selects(selector, &pod.template.labels, names))
         .map(|(key, pod)| {
             let own = pod
                 .template

@@ -45,7 +45,8 @@ opened the connection keeps it idle, and `far` is after how long the side that a
 - `far <= near + max(1 s, 10 % of near)`: Violated, warning. Cause `ServerClosesFirst` where `far <= near`, else
   `NarrowMargin`.
 - Only one of the two is declared: AtRisk with origin Assumed, info; the other may be on either side of it.
-- Neither is declared: Unknown.
+- Neither is declared: Unknown where the path declares another idle time, else NotApplicable: there is nothing to
+  compare.
 
 An L7 hop's `idleTimeoutSeconds` counts on both of its sides.
 
@@ -106,8 +107,12 @@ fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
     if path.port.transport == Transport::Udp {
         return Ok(Verdict::NotApplicable("UDP has no connection to reuse"));
     }
+    let ends = ends(look, path);
+    if ends.iter().all(|end| end.idle.is_none()) {
+        return Ok(Verdict::NotApplicable("nobody declares an idle time"));
+    }
     let (mut risk, mut gap) = (None, None);
-    for pair in ends(look, path).windows(2) {
+    for pair in ends.windows(2) {
         let [near, far] = pair else { continue };
         match judge_pair(near, far) {
             Verdict::Violated(case) => return Ok(Verdict::Violated(case)),
@@ -259,7 +264,7 @@ mod tests {
     #[case(Some(4), Some(6), "Met")]
     #[case(Some(60), None, "AtRisk info ServerNotDeclared")]
     #[case(None, Some(60), "AtRisk info PoolNotDeclared")]
-    #[case(None, None, "Unknown unknown")]
+    #[case(None, None, "NotApplicable")]
     #[case(Some(0), None, "Met")]
     #[case(Some(u32::MAX), Some(u32::MAX), "Violated warning ServerClosesFirst")]
     #[case(Some(1), Some(0), "Violated warning ServerClosesFirst")]
@@ -271,10 +276,18 @@ mod tests {
     #[case::ordered(vec![l7("edge", Some(120), None)], "Met")]
     #[case::edge_closes_on_the_client(vec![l7("edge", Some(60), None)], "Violated warning ServerClosesFirst")]
     #[case::server_closes_on_the_edge(vec![l7("edge", Some(700), None)], "Violated warning ServerClosesFirst")]
+    #[case::half_known(vec![l7("one", Some(120), None), l7("two", Some(500), None)], "Met")]
     #[case::undeclared(vec![l7("edge", None, None)], "AtRisk info ServerNotDeclared")]
     #[case::a_known_pair_decides(vec![l7("one", None, None), l7("two", Some(700), None)], "Violated warning ServerClosesFirst")]
     #[case::l4_reuses_nothing(vec![l4("firewall", Some(1))], "Met")]
     fn proxies_stand_between(#[case] hops: Vec<Hop>, #[case] expected: &str) {
         assert_eq!(verdict(Some(90), hops, Some(620)), expected);
+    }
+
+    #[rstest]
+    #[case::nothing_to_compare(None, "NotApplicable")]
+    #[case::a_pool_that_keeps_nothing(Some(0), "Unknown unknown")]
+    fn an_undeclared_rest(#[case] pool: Option<u32>, #[case] expected: &str) {
+        assert_eq!(verdict(pool, vec![l7("edge", None, None)], None), expected);
     }
 }

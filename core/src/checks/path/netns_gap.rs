@@ -107,15 +107,10 @@ fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
         ));
         return Ok(Verdict::AtRisk(Case::new("PodsNotDeclared", evidence)));
     };
-    let pods = look.pods()?;
     let names = look.names();
-    let mine: Vec<(Key, &Pod)> = pods
-        .iter()
-        .filter(|(key, pod)| {
-            key.namespace == path.key.namespace
-                && !pod.ended
-                && selects(selector, &pod.template.labels, names)
-        })
+    let mine: Vec<(Key, &Pod)> = look
+        .pods_in(path.key.namespace)?
+        .filter(|(_, pod)| !pod.ended && selects(selector, &pod.template.labels, names))
         .collect();
     let own: Vec<_> = mine
         .iter()

@@ -21,6 +21,20 @@ pub use merge::{DEFAULT_SOURCES, Keys, MergeInputs, Merged, merge};
 /// Looks up a merged key: its value and the place it was read in.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<(String, Arc<str>)>;
 
+/// Every key that is looked up: nothing else of Cilium's configuration is read.
+pub const KEYS: [&str; 11] = [
+    "bpf-ct-timeout-regular-tcp-fin",
+    "bpf-ct-timeout-service-any",
+    "bpf-ct-timeout-service-tcp",
+    "bpf-ct-timeout-service-tcp-grace",
+    "bpf-lb-algorithm",
+    "bpf-lb-sock",
+    "bpf-lb-sock-hostns-only",
+    "conntrack-gc-interval",
+    "enable-host-reachable-services",
+    "kube-proxy-replacement",
+    "node-port-algorithm",
+];
 /// Where the defaults were read.
 const FLAGS_FILE: &str = "daemon/cmd/daemon_main.go";
 /// `bpf-ct-timeout-service-tcp` up to 1.14: `daemon/cmd/daemon_main.go`.

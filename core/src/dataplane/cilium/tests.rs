@@ -214,3 +214,30 @@ proptest! {
         let _ = cilium(&version, &kernel, &pairs);
     }
 }
+
+#[rstest]
+fn no_key_is_looked_up_that_is_not_listed(
+    #[values("1.11.0", "1.13.0", "1.15.0", "1.18.0", "none")] version: &str,
+    #[values("false", "true", "partial", "disabled")] replacement: &str,
+    #[values("false", "true")] sock: &str,
+) {
+    let version = Version::parse(version)
+        .map(|version| Val::declared(version, "image"))
+        .ok_or_else(|| Gap::Opaque("no version".into()));
+    let asked = std::cell::RefCell::new(std::collections::BTreeSet::new());
+    let lookup = |key: &str| {
+        asked.borrow_mut().insert(key.to_owned());
+        let value = match key {
+            "kube-proxy-replacement" => replacement,
+            "bpf-lb-sock" | "enable-host-reachable-services" => sock,
+            _ => return None,
+        };
+        Some((value.to_owned(), Arc::from("ConfigMap cilium-config")))
+    };
+    effective(&version, "5.10.0", &lookup);
+    let asked = asked.into_inner();
+    assert!(asked.len() > 5, "{asked:?}");
+    for key in asked {
+        assert!(KEYS.contains(&key.as_str()), "{key}");
+    }
+}

@@ -125,19 +125,78 @@ fn cloud(provider_id: &str) -> Option<Cloud> {
         .map(|_| Cloud::Alibaba)
 }
 
+/// Annotations that only one cloud's controller reads. They tell the cloud where no node does.
+const OF_ONE_CLOUD: [(&str, Cloud); 14] = [
+    ("service.beta.kubernetes.io/aws-load-balancer-type", Cloud::Aws),
+    (
+        "service.beta.kubernetes.io/aws-load-balancer-connection-idle-timeout",
+        Cloud::Aws,
+    ),
+    (
+        "service.beta.kubernetes.io/aws-load-balancer-backend-protocol",
+        Cloud::Aws,
+    ),
+    (
+        "service.beta.kubernetes.io/aws-load-balancer-internal",
+        Cloud::Aws,
+    ),
+    (
+        "service.beta.kubernetes.io/aws-load-balancer-ssl-cert",
+        Cloud::Aws,
+    ),
+    (
+        "service.beta.kubernetes.io/azure-load-balancer-tcp-idle-timeout",
+        Cloud::Azure,
+    ),
+    (
+        "service.beta.kubernetes.io/azure-load-balancer-internal",
+        Cloud::Azure,
+    ),
+    (
+        "service.beta.kubernetes.io/azure-load-balancer-resource-group",
+        Cloud::Azure,
+    ),
+    ("networking.gke.io/load-balancer-type", Cloud::Gcp),
+    ("cloud.google.com/load-balancer-type", Cloud::Gcp),
+    (
+        "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-established-timeout",
+        Cloud::Alibaba,
+    ),
+    (
+        "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-address-type",
+        Cloud::Alibaba,
+    ),
+    (
+        "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-protocol-port",
+        Cloud::Alibaba,
+    ),
+    (
+        "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-id",
+        Cloud::Alibaba,
+    ),
+];
+
+fn by_annotation(service: &LbService<'_>) -> Option<Cloud> {
+    let found = OF_ONE_CLOUD.iter().filter(|(key, _)| service.get(key).is_some());
+    let mut clouds = found.map(|(_, cloud)| *cloud);
+    let first = clouds.next()?;
+    clouds.all(|cloud| cloud == first).then_some(first)
+}
+
 fn by_cloud(service: &LbService<'_>) -> Known<Val<Device>> {
     let mut clouds = service.provider_ids.iter().map(|id| cloud(id));
-    let first = clouds
-        .next()
-        .flatten()
-        .ok_or_else(|| service.gap("the load balancer's provider is not known"))?;
+    let first = match clouds.next() {
+        Some(first) => first,
+        None => by_annotation(service),
+    }
+    .ok_or_else(|| service.gap("the load balancer's provider is not known"))?;
     if clouds.any(|cloud| cloud != Some(first)) {
         return Err(service.gap("the nodes are of several providers, so the load balancer's is not known"));
     }
     let subject = service.subject;
     let sure = |device, why: &str| Ok(Val::declared(device, format!("{subject} {why}")));
     match first {
-        Cloud::Azure => sure(Device::Azure, "nodes on Azure"),
+        Cloud::Azure => sure(Device::Azure, "nodes or annotations of Azure"),
         Cloud::Tencent => sure(Device::Tencent, "nodes on Tencent Cloud"),
         Cloud::Alibaba => Ok(Val::assumed(
             Device::AlibabaClb,
@@ -158,7 +217,7 @@ fn by_cloud(service: &LbService<'_>) -> Known<Val<Device>> {
                 } else {
                     Device::GcpExternal
                 },
-                "nodes on GCP",
+                "nodes or annotations of GCP",
             )
         }
         Cloud::Aws => match service.get(&format!("{AWS}type")).as_deref() {

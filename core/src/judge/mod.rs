@@ -3,20 +3,20 @@
 //! A check declares what it needs and what it may also use. The engine answers Unknown for a gap in what it needs
 //! before calling it, and a test fails when a check reads more than it declares.
 
-use std::cell::Cell;
+mod look;
+
 use std::fmt;
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::facts::Fleet;
-use crate::index::{Index, Table};
-use crate::know::{Gap, Known, Now, Origin, Reads, Source, Unit, Val};
+pub use look::{Look, Rests};
+
+use crate::know::{Gap, Known, Origin, Reads, Unit, Val};
 use crate::names::{Key, Name, Names};
-use crate::policy::{Client, ClusterPolicy, Connection, Policy};
+use crate::policy::{Client, Connection, Policy, PortRef, Protocol};
 use crate::sources::node::Node;
-use crate::sources::service::{Service, ServicePort};
-use crate::sources::slice::Endpoint;
+use crate::sources::service::{Service, ServicePort, Transport};
 
 /// How bad a finding is. `Unknown` is a level of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -221,6 +221,14 @@ pub enum Subject {
 }
 
 impl Subject {
+    /// The namespace that it lives in with everything of its own: endpoints, policies, client Pods.
+    pub const fn home(self) -> Option<Name> {
+        match self {
+            Self::Connection { service, .. } | Self::Service { service, .. } => Some(service.namespace),
+            Self::Node(_) | Self::Zone(_) | Self::Webhook(_) | Self::Cluster => None,
+        }
+    }
+
     /// The policy that asks for the verdict; `None` for the baseline and for what the platform's policy speaks of.
     pub const fn policy(self) -> Option<Key> {
         match self {
@@ -307,115 +315,28 @@ impl Check {
         self.doc.trim_start().lines().next().unwrap_or("")
     }
 
+    /// Whether it can say nothing without an agent on the nodes.
+    pub const fn needs_agent(&self) -> bool {
+        self.needs.meets(Reads::OF_AGENT)
+    }
+
     /// Everything it may read.
     pub const fn reads(&self) -> Reads {
         self.needs.with(self.uses)
     }
 }
 
-/// The eyes of a check: accessors only. What was looked at is remembered, so that a test can compare it with what
-/// the check declares.
-#[derive(Debug)]
-pub struct Look<'a> {
-    /// The present.
-    pub now: Now,
-    index: &'a Index,
-    fleet: &'a Fleet,
-    seen: Cell<Reads>,
-    saw_fleet: Cell<bool>,
-    again: Cell<Option<i64>>,
-}
-
-macro_rules! tables {
-    ($($(#[$doc:meta])* $name:ident: $row:ty, $source:ident;)*) => {$(
-        $(#[$doc])*
-        pub fn $name(&self) -> Known<&'a Table<$row>> {
-            self.read(Source::$source)?;
-            Ok(&self.index.$name)
-        }
-    )*};
-}
-
-impl<'a> Look<'a> {
-    /// New eyes.
-    pub fn new(now: Now, index: &'a Index, fleet: &'a Fleet) -> Self {
-        Self {
-            now,
-            index,
-            fleet,
-            seen: Cell::default(),
-            saw_fleet: Cell::default(),
-            again: Cell::default(),
-        }
-    }
-
-    fn read(&self, source: Source) -> Known<()> {
-        self.seen.set(self.seen.get().with(Reads::of(&[source])));
-        self.index.gap(source).map_or(Ok(()), Err)
-    }
-
-    tables! {
-        /// Services.
-        services: Service, Services;
-        /// Nodes.
-        nodes: Node, Nodes;
-        /// Namespaces.
-        namespaces: crate::sources::namespace::Namespace, Namespaces;
-        /// Pods of policies, proxies, the CNI, DNS and the control plane.
-        pods: crate::sources::workload::Pod, Pods;
-        /// `DaemonSet`s.
-        daemon_sets: crate::sources::workload::DaemonSet, DaemonSets;
-        /// Deployments.
-        deployments: crate::sources::workload::Deployment, Deployments;
-        /// `ConfigMap`s.
-        config_maps: crate::sources::config_map::ConfigMap, ConfigMaps;
-        /// Webhook configurations.
-        webhooks: crate::sources::webhook::WebhookConfiguration, Webhooks;
-        /// Policies of teams.
-        policies: Arc<Policy>, Policies;
-    }
-
-    /// Deduplicated endpoints of a Service.
-    pub fn endpoints(&self, service: Key) -> Known<Vec<Endpoint>> {
-        self.read(Source::EndpointSlices)?;
-        self.index.endpoints(service)
-    }
-
-    /// The platform's policy, if there is one.
-    pub fn cluster_policy(&self) -> Known<Option<&'a ClusterPolicy>> {
-        self.read(Source::ClusterPolicy)?;
-        Ok(self.index.cluster_policy.as_deref())
-    }
-
-    /// What the nodes effectively do with Service traffic.
-    pub fn fleet(&self) -> &'a Fleet {
-        self.saw_fleet.set(true);
-        self.fleet
-    }
-
-    /// Interned names.
-    pub fn names(&self) -> &'a Names {
-        &self.index.names
-    }
-
-    /// `namespace/name` of a key.
-    pub fn show(&self, key: Key) -> String {
-        self.index.show(key)
-    }
-
-    /// Asks for another look at this second of wall time at the latest.
-    pub fn again_at(&self, wall: i64) {
-        self.again
-            .set(Some(self.again.get().map_or(wall, |held| held.min(wall))));
-    }
-
-    /// When another look was asked for.
-    pub fn again(&self) -> Option<i64> {
-        self.again.get()
-    }
-
-    /// What was looked at: sources, and whether the effective data plane was.
-    pub fn seen(&self) -> (Reads, bool) {
-        (self.seen.get(), self.saw_fleet.get())
-    }
+/// Whether a declared connection is one to this port: by name or number where it says so, and always by transport, as
+/// UDP and TCP may share a number.
+pub fn declares(connection: &Connection, port: &ServicePort, names: &Names) -> bool {
+    let transport = match connection.protocol {
+        Protocol::Udp => Transport::Udp,
+        Protocol::Tcp | Protocol::Http1 | Protocol::Http2 | Protocol::Grpc => Transport::Tcp,
+    };
+    port.transport == transport
+        && (connection.ports.is_empty()
+            || connection.ports.iter().any(|one| match one {
+                PortRef::Number(number) => *number == port.port,
+                PortRef::Name(name) => !name.is_empty() && names.text(port.name) == &**name,
+            }))
 }

@@ -1,0 +1,86 @@
+//! What has changed since the last round.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::index::{Index, Part, Parts};
+use crate::judge::Rests;
+use crate::know::{Reads, Source};
+use crate::names::{Key, Name};
+use crate::policy::Policy;
+
+/// What has changed since the last round. Inputs are noted as they come and looked at once, when judging begins: a
+/// namespace may gain a thousand policies in between.
+#[derive(Debug, Default)]
+pub(crate) struct Dirt {
+    /// Services that came, changed or went.
+    pub(crate) services: BTreeSet<Key>,
+    /// Services of which the endpoints changed.
+    pub(crate) slices: BTreeSet<Key>,
+    /// Whether a slice that was not understood came or went: it may be of any Service.
+    pub(crate) opaque_slices: bool,
+    /// Teams' policies that came, changed, went or were refused.
+    pub(crate) policies: BTreeSet<Key>,
+    /// What those that are or were understood say (before and after), with their namespace.
+    pub(crate) governing: Vec<(Name, Arc<Policy>)>,
+    /// Namespaces of which Pods changed.
+    pub(crate) pods_in: BTreeSet<Name>,
+    /// Nodes that changed.
+    pub(crate) nodes: BTreeSet<Name>,
+    /// Whole sources and parts.
+    pub(crate) parts: Parts,
+    /// Everything: the first round, and whenever a source is lost or found.
+    pub(crate) all: bool,
+}
+
+/// How many changed policies of a namespace are matched with its Services one by one; with more, all are judged.
+const MATCHED: usize = 32;
+
+impl Dirt {
+    /// The endpoints of the Service itself.
+    pub(super) const SLICES: Parts = Parts::of(Reads::of(&[Source::EndpointSlices]));
+    /// Pods of the Service's own namespace.
+    pub(super) const OWN_PODS: Parts = Parts::one(Part::OwnPods);
+
+    /// Whether exceptions may end at other times than before.
+    pub(crate) fn moves_exceptions(&self) -> bool {
+        self.all || !self.governing.is_empty() || self.platform()
+    }
+
+    /// Whether the platform's policy is another than before.
+    pub(crate) fn platform(&self) -> bool {
+        self.parts.meets(Parts::of(Reads::of(&[Source::ClusterPolicy])))
+    }
+
+    /// Services that changed, or that are governed by other policies than before.
+    pub(super) fn named(&self, index: &Index) -> BTreeSet<Key> {
+        let mut keys = self.services.clone();
+        let mut spaces: BTreeMap<Name, Vec<&Policy>> = BTreeMap::new();
+        for (space, policy) in &self.governing {
+            spaces.entry(*space).or_default().push(policy);
+        }
+        for (space, policies) in &spaces {
+            let services = index
+                .services_in
+                .of(*space)
+                .filter_map(|key| Some((key, index.services.get(key)?)));
+            let governed = services.filter(|(key, row)| {
+                policies.len() > MATCHED || policies.iter().any(|one| index.governs(one, *key, row))
+            });
+            keys.extend(governed.map(|(key, _)| key));
+        }
+        if !spaces.is_empty() {
+            // The unit without a key says what is unknown while Services were not read.
+            keys.insert(Key::default());
+        }
+        keys
+    }
+
+    /// Whether what a verdict rests on beyond its own unit has changed.
+    pub(super) fn touches(&self, rests: &Rests) -> bool {
+        let changed = |key: &Key| self.services.contains(key) || self.slices.contains(key);
+        rests.services.iter().any(changed)
+            || rests.pods_in.iter().any(|space| self.pods_in.contains(space))
+            || (self.opaque_slices && !rests.services.is_empty())
+    }
+}

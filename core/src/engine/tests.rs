@@ -1,0 +1,131 @@
+//! Who is judged again: those who looked at what has changed, and nobody else.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use crate::Input;
+use crate::checks::fixture::{World, app, balanced, client, connection, node, pod, policy, service, slice};
+use crate::know::{Now, Source};
+use crate::policy::{Beat, Client, ClusterPolicy, Connection, ControlPlanePolicy, Protocol, Server};
+
+/// Services `api` (with a policy whose client's Pods count), `guard` (asked by a webhook), `front` (a load balancer
+/// with traffic policy Local) and `other`; two nodes; API servers that are counted.
+fn world() -> World {
+    let worker = Client {
+        pods: Some(app("worker")),
+        tcp_keepalive: Some(Beat::Enabled(None)),
+        ..client("worker")
+    };
+    let mut declared = policy(vec![Connection {
+        server: Server {
+            tcp_keepalive: Some(Beat::Disabled),
+            ..Server::default()
+        },
+        ..connection(Protocol::Tcp, worker)
+    }]);
+    declared.balance = balanced(Some(1), None, None).balance;
+    let hook = json!({
+        "kind": "ValidatingWebhookConfiguration", "metadata": {"name": "guard"},
+        "webhooks": [{
+            "name": "guard.example", "failurePolicy": "Fail",
+            "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "resources": ["nodes"], "operations": ["UPDATE"]}],
+            "clientConfig": {"service": {"namespace": "shop", "name": "guard"}},
+        }],
+    });
+    let local = json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local"});
+    let mut world = World::complete()
+        .all(Source::Nodes, &[node("n1", "a"), node("n2", "b")])
+        .with(Source::Webhooks, &hook)
+        .with(Source::Services, &service("front", local))
+        .policy(declared);
+    for name in ["api", "guard", "other"] {
+        world = world.with(Source::Services, &service(name, json!({})));
+    }
+    for name in ["api", "guard", "other", "front"] {
+        world = world.with(Source::EndpointSlices, &slice(name, &[("n1", "a")]));
+    }
+    world = world.with(Source::EndpointSlices, &api_servers(3));
+    let platform = ClusterPolicy {
+        control_plane: ControlPlanePolicy {
+            expected_instances: Some(3),
+            ..ControlPlanePolicy::default()
+        },
+        ..ClusterPolicy::default()
+    };
+    world
+        .core
+        .handle(Now::ONCE, Input::ClusterPolicy(Some(Arc::new(platform))))
+        .unwrap();
+    world.core.round(world.now);
+    world
+}
+
+fn api_servers(count: usize) -> Value {
+    let mut own = slice("kubernetes", &[("", ""), ("", ""), ("", "")][..count]);
+    own["metadata"]["namespace"] = json!("default");
+    own
+}
+
+fn sick(name: &str, zone: &str) -> Value {
+    let mut row = node(name, zone);
+    row["status"]["conditions"] = json!([{"type": "Ready", "status": "False"}]);
+    row
+}
+
+fn beating(name: &str, zone: &str) -> Value {
+    let mut row = node(name, zone);
+    row["status"]["conditions"][0]["lastHeartbeatTime"] = json!("2026-11-21T13:00:10Z");
+    row
+}
+
+/// The units that would be judged now.
+fn concerned(world: &World) -> Vec<String> {
+    let mut units = BTreeSet::new();
+    let core = &world.core;
+    core.engine.concerned(&core.index, &core.dirt, &mut units);
+    let name = |key| core.index.show(key);
+    units
+        .into_iter()
+        .map(|(scope, key)| format!("{scope:?} {}", name(key)).trim_end().to_owned())
+        .collect()
+}
+
+#[rstest]
+#[case::of_nobody(Source::EndpointSlices, slice("other", &[]), &["Service shop/other"])]
+#[case::of_a_policy(Source::EndpointSlices, slice("api", &[]), &["Service shop/api"])]
+#[case::of_a_webhook(Source::EndpointSlices, slice("guard", &[]), &["Service shop/guard", "Webhook"])]
+#[case::of_api_servers(Source::EndpointSlices, api_servers(2), &["Cluster"])]
+#[case::a_heartbeat(Source::Nodes, beating("n1", "a"), &[])]
+#[case::a_sick_node(Source::Nodes, sick("n1", "a"), &["Service shop/front", "Zone"])]
+#[case::a_pod_of_a_client(Source::Pods, pod("worker-1", "worker", &[]), &["Path shop/api"])]
+#[case::a_service(
+    Source::Services,
+    service("other", json!({"ports": null})),
+    &["Path shop/other", "Service shop/other"]
+)]
+fn a_change_concerns_those_who_looked(
+    #[case] source: Source,
+    #[case] object: Value,
+    #[case] expected: &[&str],
+) {
+    assert_eq!(concerned(&world().with(source, &object)), expected);
+}
+
+#[test]
+fn a_pod_elsewhere_concerns_nobody() {
+    let mut elsewhere = pod("worker-1", "worker", &[]);
+    elsewhere["metadata"]["namespace"] = json!("pay");
+    assert_eq!(concerned(&world().with(Source::Pods, &elsewhere)), [""; 0]);
+}
+
+#[test]
+fn a_policy_concerns_the_services_it_governs() {
+    let mut changed = policy(Vec::new());
+    changed.name = "another".into();
+    // The unit without a key says what is unknown while Services were not read.
+    let expected = ["Path", "Path shop/api", "Service", "Service shop/api"];
+    assert_eq!(concerned(&world().policy(changed)), expected);
+}

@@ -1,0 +1,157 @@
+//! What is believed of the fleet: which kube-proxy counts where there are several, and what is known without Nodes.
+
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use crate::Input;
+use crate::checks::fixture::{World, node};
+use crate::dataplane::Profile;
+use crate::facts::Class;
+use crate::know::{Gap, Now, Source};
+
+/// A static kube-proxy Pod on a node.
+fn own(name: &str, on: &str, mode: &str) -> Value {
+    json!({
+        "metadata": {"name": name, "namespace": "kube-system", "ownerReferences": [
+            {"kind": "Node", "name": on, "controller": true},
+        ]},
+        "spec": {"nodeName": on, "containers": [{
+            "name": "kube-proxy", "image": "kube-proxy:v1.33.1",
+            "command": ["kube-proxy", format!("--proxy-mode={mode}"), format!("--hostname-override={on}")],
+        }]},
+        "status": {"phase": "Running"},
+    })
+}
+
+fn ready(mut pod: Value, since: &str) -> Value {
+    pod["status"]["conditions"] = json!([{"type": "Ready", "status": "True"}]);
+    pod["status"]["startTime"] = json!(since);
+    pod
+}
+
+fn class<'a>(world: &'a mut World, node: &str) -> Option<&'a Class> {
+    world.core.round(world.now);
+    let name = world.core.index().names.find(node)?;
+    world.core.fleet().class(name)
+}
+
+fn mode(world: &mut World, node: &str) -> String {
+    let mode = class(world, node).map(|class| class.profile.mode.clone());
+    mode.map_or("none".into(), |mode| {
+        mode.map_or("unknown".into(), |mode| mode.value.name().into())
+    })
+}
+
+const EARLY: &str = "2026-11-21T12:00:00Z";
+const LATE: &str = "2026-11-21T13:00:00Z";
+
+#[rstest]
+#[case::ready_before_not(ready(own("a", "n1", "ipvs"), EARLY), own("b", "n1", "nftables"), "Ipvs")]
+#[case::the_later(
+    ready(own("a", "n1", "ipvs"), EARLY),
+    ready(own("b", "n1", "nftables"), LATE),
+    "Nftables"
+)]
+#[case::the_first_by_name(
+    ready(own("a", "n1", "ipvs"), LATE),
+    ready(own("b", "n1", "nftables"), LATE),
+    "Ipvs"
+)]
+fn of_two_on_one_node_one_counts(#[case] one: Value, #[case] other: Value, #[case] expected: &str) {
+    for pods in [[&one, &other], [&other, &one]] {
+        let mut world = World::complete().with(Source::Nodes, &node("n1", "a"));
+        for pod in pods {
+            world = world.with(Source::Pods, pod);
+        }
+        assert_eq!(mode(&mut world, "n1").to_lowercase(), expected.to_lowercase());
+    }
+}
+
+#[test]
+fn a_static_pod_tells_of_its_node_where_nodes_were_not_read() {
+    let mut world = World::without(&[Source::Nodes])
+        .with(Source::Pods, &own("a", "n1", "ipvs"))
+        .with(Source::Pods, &own("b", "n2", "ipvs"))
+        .with(Source::Pods, &own("c", "n3", "nftables"));
+    assert_eq!(mode(&mut world, "n1").to_lowercase(), "ipvs");
+    let fleet = world.core.fleet();
+    let counts: Vec<_> = fleet.classes.iter().map(|class| class.nodes).collect();
+    // Nodes that are told the same are one class, whatever they are called.
+    assert_eq!(counts, [2, 1]);
+}
+
+#[test]
+fn a_class_cites_the_first_of_its_nodes() {
+    let mut world = World::complete()
+        .all(Source::Nodes, &[node("n1", "a"), node("n2", "a")])
+        .with(Source::Pods, &own("p1", "n1", "ipvs"))
+        .with(Source::Pods, &own("p2", "n2", "ipvs"));
+    let cited = |world: &mut World| class(world, "n2").unwrap().profile.mode.clone().unwrap().source;
+    assert!(cited(&mut world).contains("kube-system/p1"));
+    world
+        .core
+        .handle(Now::ONCE, Input::Gone(Source::Nodes, "", "n1"))
+        .unwrap();
+    assert!(cited(&mut world).contains("kube-system/p2"));
+}
+
+#[rstest]
+#[case("k3s.io/node-args")]
+#[case("rke2.io/node-args")]
+fn arguments_are_cited_where_they_stand(#[case] annotation: &str) {
+    let mut row = node("n1", "a");
+    row["metadata"]["annotations"] =
+        json!({annotation: r#"["server","--kube-proxy-arg","proxy-mode=ipvs"]"#});
+    let mut world = World::complete().with(Source::Nodes, &row);
+    let mode = class(&mut world, "n1").unwrap().profile.mode.clone().unwrap();
+    assert!(mode.source.contains(annotation), "{}", mode.source);
+}
+
+fn cilium(missing: &[Source]) -> World {
+    World::without(missing)
+        .with(Source::Nodes, &node("n1", "a"))
+        .with(
+            Source::DaemonSets,
+            &json!({"metadata": {"name": "cilium", "namespace": "kube-system"}, "spec": {"template": {"spec": {
+                "containers": [{"name": "cilium-agent", "image": "cilium:v1.16.2", "command": ["cilium-agent"]}],
+            }}}}),
+        )
+        .with(
+            Source::ConfigMaps,
+            &json!({"metadata": {"name": "cilium-config", "namespace": "kube-system"},
+                "data": {"kube-proxy-replacement": "true", "bpf-ct-timeout-service-tcp": "1h"}}),
+        )
+}
+
+fn of_cilium(world: &mut World) -> Profile {
+    class(world, "n1").unwrap().profile.clone()
+}
+
+#[test]
+fn node_configs_that_nobody_read_leave_a_note() {
+    let told = |profile: &Profile| {
+        profile
+            .notes
+            .iter()
+            .any(|note| note.contains("CiliumNodeConfigs"))
+    };
+    let read = of_cilium(&mut cilium(&[]));
+    assert!(!told(&read));
+    let unread = of_cilium(&mut cilium(&[Source::CiliumNodeConfigs]));
+    assert!(told(&unread));
+    let seconds = |profile: Profile| profile.cilium.unwrap().unwrap().service_tcp_seconds.unwrap();
+    assert_eq!(seconds(read), seconds(unread));
+}
+
+#[rstest]
+#[case::refused(Input::Lost(Source::CiliumNodeConfigs, "forbidden"))]
+#[case::stale(Input::Silent(Source::CiliumNodeConfigs))]
+fn node_configs_that_cannot_be_read_may_say_anything(#[case] input: Input<'_>) {
+    let mut world = cilium(&[]);
+    world.core.handle(Now::ONCE, input).unwrap();
+    let settings = of_cilium(&mut world).cilium.unwrap();
+    assert!(matches!(
+        settings,
+        Err(Gap::Unreadable(Source::CiliumNodeConfigs, _) | Gap::Stale(Source::CiliumNodeConfigs))
+    ));
+}

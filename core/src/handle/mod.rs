@@ -1,0 +1,300 @@
+//! The one door for facts: parse, store, mark dirty. It never judges.
+
+mod changed;
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::Core;
+use crate::index::{Fresh, Index, Opaque, Table, Which};
+use crate::know::{Now, Source};
+use crate::names::{Key, Name, Names};
+use crate::policy::{ClusterPolicy, Policy};
+use crate::sources::slice::SERVICE_NAME;
+use crate::sources::{Row, Why};
+
+/// Something that a feeder learned.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A list of this source begins: what it does not name until [`Input::Synced`] is gone.
+    Begin(Source),
+    /// One object, as JSON. Policies come compiled.
+    Object(Source, &'a [u8]),
+    /// One object is gone: namespace and name.
+    Gone(Source, &'a str, &'a str),
+    /// The list is complete.
+    Synced(Source),
+    /// The source's last sign of life is too old.
+    Silent(Source),
+    /// A silent source is heard of again, and nothing was missed: complete without a list. Of a source that was
+    /// never read, or was lost, it says nothing.
+    Alive(Source),
+    /// The source was refused or failed as a whole.
+    Lost(Source, &'a str),
+    /// The list is complete in these namespaces; elsewhere the source was refused, and why.
+    Within(Source, &'a [&'a str], &'a str),
+    /// A policy of a team.
+    Policy(Arc<Policy>),
+    /// An object of this source (namespace, name) that its reader refused, and why: policies that do not compile.
+    Refused(Source, &'a str, &'a str, &'a str),
+    /// The platform's policy, or that there is none any more.
+    ClusterPolicy(Option<Arc<ClusterPolicy>>),
+    /// What kube-proxy's `/configz` said on a node; the name is empty when nobody said which.
+    Configz(&'a str, &'a str),
+    /// A `KubeProxyConfiguration` outside of any object, as `kubeadm` and installers take it: where it was read, and
+    /// its YAML or JSON text. It counts where no process and no `ConfigMap` tells more.
+    ProxyDocument(&'a str, &'a str),
+}
+
+impl Core {
+    /// Takes one input, at a time that never goes back. An object that cannot be understood is skipped, listed, and
+    /// makes its dependents Unknown; the returned error is for feeders that can name the file.
+    pub fn handle(&mut self, _now: Now, input: Input<'_>) -> Result<(), Why> {
+        match input {
+            Input::Begin(source) => self.begin(source),
+            Input::Object(source, json) => return self.object(source, json),
+            Input::Gone(source, namespace, name) => self.gone(source, namespace, name),
+            Input::Synced(source) => self.synced(source, Fresh::Complete),
+            Input::Silent(source) => self.fresh(source, Fresh::Stale),
+            Input::Alive(source) => {
+                if *self.index.fresh(source) == Fresh::Stale {
+                    self.fresh(source, Fresh::Complete);
+                }
+            }
+            Input::Lost(source, why) => self.fresh(source, Fresh::Unreadable(why.into())),
+            Input::Within(source, namespaces, why) => {
+                let read = namespaces.iter().map(|name| Arc::from(*name)).collect();
+                self.synced(source, Fresh::Within(Arc::new(read), why.into()));
+            }
+            Input::Policy(policy) => self.policy(policy),
+            Input::Refused(source, namespace, name, why) => {
+                self.gone(source, namespace, name);
+                let names = &mut self.index.names;
+                let key = Key {
+                    namespace: names.intern(namespace),
+                    name: names.intern(name),
+                };
+                let opaque = Opaque {
+                    why: why.into(),
+                    service: Name::EMPTY,
+                    unnamed: false,
+                };
+                self.index.opaque.insert((source, key), opaque);
+                if source == Source::Policies {
+                    self.dirt.policies.insert(key);
+                }
+            }
+            Input::ClusterPolicy(policy) => {
+                self.index.cluster_policy_unnamed = false;
+                // There is only one: its word replaces whatever was refused before.
+                self.index
+                    .opaque
+                    .retain(|(at, _), _| *at != Source::ClusterPolicy);
+                if self.index.cluster_policy != policy {
+                    self.index.cluster_policy = policy;
+                    self.touch(Source::ClusterPolicy);
+                }
+            }
+            Input::Configz(node, body) => {
+                let node = self.index.names.intern(node);
+                let held = self.index.configz.insert(node, body.into());
+                self.fresh(Source::Configz, Fresh::Complete);
+                if held.as_deref() != Some(body) {
+                    self.touch(Source::Configz);
+                }
+            }
+            Input::ProxyDocument(place, text) => {
+                self.index.proxy_documents.insert(place.into(), text.into());
+                self.touch(Source::ConfigMaps);
+            }
+        }
+        Ok(())
+    }
+
+    fn fresh(&mut self, source: Source, fresh: Fresh) {
+        if self.index.set_fresh(source, fresh) {
+            // A check that met the gap has looked at nothing else, so nothing tells whom it concerns.
+            self.dirt.all = true;
+        }
+    }
+
+    fn policy(&mut self, policy: Arc<Policy>) {
+        let names = &mut self.index.names;
+        let key = Key {
+            namespace: names.intern(&policy.namespace),
+            name: names.intern(&policy.name),
+        };
+        for connection in &policy.connections {
+            names.intern(&connection.name);
+            for client in &connection.clients {
+                names.intern(&client.name);
+            }
+        }
+        if self.index.opaque.remove(&(Source::Policies, key)).is_some() {
+            self.dirt.policies.insert(key);
+        }
+        if let Some(old) = self.index.policies.put(key, policy) {
+            self.policy_changed(key, old.as_ref());
+        }
+    }
+
+    fn object(&mut self, source: Source, json: &[u8]) -> Result<(), Why> {
+        let result = match source {
+            Source::Services => self.put(
+                json,
+                |index| (&mut index.services, &mut index.names),
+                Self::service_changed,
+            ),
+            Source::EndpointSlices => self.put(
+                json,
+                |index| (&mut index.slices, &mut index.names),
+                Self::slice_changed,
+            ),
+            Source::Nodes => self.put(
+                json,
+                |index| (&mut index.nodes, &mut index.names),
+                Self::node_changed,
+            ),
+            Source::Pods => self.put(
+                json,
+                |index| (&mut index.pods, &mut index.names),
+                Self::pod_changed,
+            ),
+            Source::Namespaces => self.plain(json, |index| (&mut index.namespaces, &mut index.names)),
+            Source::DaemonSets => self.plain(json, |index| (&mut index.daemon_sets, &mut index.names)),
+            Source::Deployments => self.plain(json, |index| (&mut index.deployments, &mut index.names)),
+            Source::ConfigMaps => self.plain(json, |index| (&mut index.config_maps, &mut index.names)),
+            Source::CiliumNodeConfigs => {
+                self.plain(json, |index| (&mut index.node_configs, &mut index.names))
+            }
+            Source::Webhooks => self.plain(json, |index| (&mut index.webhooks, &mut index.names)),
+            Source::Policies | Source::ClusterPolicy | Source::Configz => {
+                Err(Why(format!("{source} do not come as plain objects")))
+            }
+        };
+        if let Err(why) = &result {
+            self.opaque(source, json, why);
+        }
+        result
+    }
+
+    /// Stores a row, and says when it is another than before.
+    fn put<R: Row>(
+        &mut self,
+        json: &[u8],
+        at: impl Fn(&mut Index) -> (&mut Table<R>, &mut Names),
+        changed: impl FnOnce(&mut Self, Key, Option<&R>),
+    ) -> Result<(), Why> {
+        let (table, names) = at(&mut self.index);
+        let (key, row) = R::parse(json, names)?;
+        let old = table.put(key, row);
+        // What could not be understood had no row, so the first that can is always another.
+        if let Some(opaque) = self.index.opaque.remove(&(R::SOURCE, key)) {
+            self.dirty_opaque(R::SOURCE, key, &opaque);
+        }
+        if let Some(old) = old {
+            changed(self, key, old.as_ref());
+        }
+        Ok(())
+    }
+
+    /// Stores a row of a kind whose changes concern whoever looked at the kind.
+    fn plain<R: Row>(
+        &mut self,
+        json: &[u8],
+        at: impl Fn(&mut Index) -> (&mut Table<R>, &mut Names),
+    ) -> Result<(), Why> {
+        self.put(json, at, |core, _, _| core.touch(R::SOURCE))
+    }
+
+    fn begin(&mut self, source: Source) {
+        let index = &mut self.index;
+        match source {
+            Source::Services => index.services.begin(),
+            Source::EndpointSlices => index.slices.begin(),
+            Source::Nodes => index.nodes.begin(),
+            Source::Namespaces => index.namespaces.begin(),
+            Source::Pods => index.pods.begin(),
+            Source::DaemonSets => index.daemon_sets.begin(),
+            Source::Deployments => index.deployments.begin(),
+            Source::ConfigMaps => index.config_maps.begin(),
+            Source::CiliumNodeConfigs => index.node_configs.begin(),
+            Source::Webhooks => index.webhooks.begin(),
+            Source::Policies => index.policies.begin(),
+            Source::ClusterPolicy => index.cluster_policy_unnamed = true,
+            Source::Configz => {}
+        }
+        // What was not understood stays until the list has ended without naming it.
+        for (_, opaque) in index.opaque.iter_mut().filter(|(at, _)| at.0 == source) {
+            opaque.unnamed = true;
+        }
+    }
+
+    fn synced(&mut self, source: Source, fresh: Fresh) {
+        self.remove(source, Which::Unnamed);
+        self.sweep_opaque(source);
+        self.fresh(source, fresh);
+    }
+
+    /// Forgets what was not understood and is no longer listed.
+    fn sweep_opaque(&mut self, source: Source) {
+        let gone: Vec<Key> = self
+            .index
+            .opaque
+            .iter()
+            .filter(|(at, opaque)| at.0 == source && opaque.unnamed)
+            .map(|(at, _)| at.1)
+            .collect();
+        for key in &gone {
+            if let Some(opaque) = self.index.opaque.remove(&(source, *key)) {
+                self.dirty_opaque(source, *key, &opaque);
+            }
+        }
+    }
+
+    fn gone(&mut self, source: Source, namespace: &str, name: &str) {
+        let key = Key {
+            namespace: self.index.names.intern(namespace),
+            name: self.index.names.intern(name),
+        };
+        if let Some(opaque) = self.index.opaque.remove(&(source, key)) {
+            self.dirty_opaque(source, key, &opaque);
+        }
+        self.remove(source, Which::One(key));
+    }
+
+    /// Remembers an object that was not understood, as far as its metadata still tells which it is. What was known of
+    /// it before is dropped: an old word is not the present one.
+    fn opaque(&mut self, source: Source, json: &[u8], why: &Why) {
+        // Field by field: what is wrong with one must not hide which object it is.
+        let bare: Value = serde_json::from_slice(json).unwrap_or_default();
+        let text = |at: &str| bare.pointer(at).and_then(Value::as_str).unwrap_or_default();
+        let names = &mut self.index.names;
+        let key = match text("/metadata/name") {
+            "" => Key::default(),
+            name => Key {
+                // Two kinds of webhook configurations share a table, told apart by their kind.
+                namespace: names.intern(text(if source == Source::Webhooks {
+                    "/kind"
+                } else {
+                    "/metadata/namespace"
+                })),
+                name: names.intern(name),
+            },
+        };
+        let service = bare
+            .pointer("/metadata/labels")
+            .and_then(|labels| labels.get(SERVICE_NAME)?.as_str());
+        let service = names.intern(service.unwrap_or_default());
+        let (namespace, name) = (names.shared(key.namespace), names.shared(key.name));
+        self.gone(source, &namespace, &name);
+        let opaque = Opaque {
+            why: why.0.as_str().into(),
+            service,
+            unnamed: false,
+        };
+        self.dirty_opaque(source, key, &opaque);
+        self.index.opaque.insert((source, key), opaque);
+    }
+}

@@ -1,0 +1,184 @@
+//! Sums over all Nodes, kept up to date row by row: a check that asks how many zones there are must not go through five
+//! thousand Nodes, nor be judged again because one of them was cordoned.
+
+use std::collections::BTreeMap;
+
+use super::parts::{Part, Parts};
+use crate::names::{Name, Names};
+use crate::sources::node::{Node, ZONE};
+
+/// Sums over all Nodes.
+#[derive(Debug, Default)]
+pub struct NodeSums {
+    count: u32,
+    zones: Counts,
+    providers: Counts,
+    kubelets: Counts,
+    hosts: u32,
+    host_zones: Counts,
+}
+
+/// How often each name occurs; none occurs zero times.
+#[derive(Debug, Default)]
+struct Counts(BTreeMap<Name, u32>);
+
+impl Counts {
+    /// Returns whether the name is new.
+    fn add(&mut self, name: Name) -> bool {
+        let count = self.0.entry(name).or_default();
+        *count += 1;
+        *count == 1
+    }
+
+    /// Returns whether it was the last of that name.
+    fn sub(&mut self, name: Name) -> bool {
+        match self.0.get_mut(&name) {
+            Some(count) if *count > 1 => {
+                *count -= 1;
+                false
+            }
+            Some(_) => self.0.remove(&name).is_some(),
+            None => false,
+        }
+    }
+
+    /// Moves one from a name to another; returns whether the names that occur are others than before.
+    fn shift(&mut self, from: Option<Name>, to: Option<Name>) -> bool {
+        if from == to {
+            return false;
+        }
+        let new = to.is_some_and(|name| self.add(name));
+        let gone = from.is_some_and(|name| self.sub(name));
+        new || gone
+    }
+}
+
+/// What of a Node is summed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Share {
+    zone: Name,
+    provider: Name,
+    kubelet: Name,
+    host: bool,
+}
+
+impl NodeSums {
+    /// Takes one row in exchange for another, and says which sums are others than before.
+    pub(crate) fn exchange(&mut self, names: &Names, old: Option<&Node>, new: Option<&Node>) -> Parts {
+        let zone = names.find(ZONE);
+        let share = |node: &Node| Share {
+            zone: zone.and_then(|key| node.labels.get(key)).unwrap_or_default(),
+            provider: node.provider,
+            kubelet: node.kubelet,
+            host: node.hosts_pods(names),
+        };
+        let (old, new) = (old.map(share), new.map(share));
+        if old == new {
+            return Parts::NONE;
+        }
+        let mut parts = Parts::NONE;
+        let mut mark = |changed: bool, part| {
+            if changed {
+                parts = parts.with(Parts::one(part));
+            }
+        };
+        let zone = |share: Share| share.zone;
+        let host = |share: &Share| share.host;
+        mark(old.is_none() != new.is_none(), Part::NodeCount);
+        mark(self.zones.shift(old.map(zone), new.map(zone)), Part::NodeZones);
+        mark(
+            self.providers
+                .shift(old.map(|one| one.provider), new.map(|one| one.provider)),
+            Part::NodeProviders,
+        );
+        mark(
+            self.kubelets
+                .shift(old.map(|one| one.kubelet), new.map(|one| one.kubelet)),
+            Part::NodeKubelets,
+        );
+        let (was, is) = (old.filter(host).map(zone), new.filter(host).map(zone));
+        self.host_zones.shift(was, is);
+        // Which Nodes these are counts as well: one may have taken the place of another.
+        mark(was != is, Part::NodeRoom);
+        self.count = (self.count + u32::from(new.is_some())).saturating_sub(u32::from(old.is_some()));
+        self.hosts = (self.hosts + u32::from(is.is_some())).saturating_sub(u32::from(was.is_some()));
+        parts
+    }
+
+    /// How many Nodes there are.
+    pub const fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Zones of all Nodes; the empty name where some Node has none.
+    pub fn zones(&self) -> impl Iterator<Item = Name> + '_ {
+        self.zones.0.keys().copied()
+    }
+
+    /// What their provider IDs say of the provider; the empty name where some Node has none.
+    pub fn providers(&self) -> impl Iterator<Item = Name> + '_ {
+        self.providers.0.keys().copied()
+    }
+
+    /// Versions of their kubelets; the empty name where some Node has none.
+    pub fn kubelets(&self) -> impl Iterator<Item = Name> + '_ {
+        self.kubelets.0.keys().copied()
+    }
+
+    /// How many Nodes take ordinary Pods.
+    pub const fn hosts(&self) -> u32 {
+        self.hosts
+    }
+
+    /// Zones of those Nodes; the empty name where one has none.
+    pub fn host_zones(&self) -> impl Iterator<Item = Name> + '_ {
+        self.host_zones.0.keys().copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sources::Row;
+
+    fn node(names: &mut Names, zone: &str, kubelet: &str, ready: bool) -> Node {
+        let json = format!(
+            r#"{{"metadata":{{"name":"n","labels":{{"{ZONE}":"{zone}"}}}},"spec":{{"providerID":"aws:///x"}},
+            "status":{{"conditions":[{{"type":"Ready","status":"{}"}}],"nodeInfo":{{"kubeletVersion":"{kubelet}"}}}}}}"#,
+            if ready { "True" } else { "False" }
+        );
+        Node::parse(json.as_bytes(), names).unwrap().1
+    }
+
+    #[test]
+    fn only_the_sums_that_change_are_named() {
+        let mut names = Names::default();
+        let a = node(&mut names, "a", "v1", true);
+        let sick = node(&mut names, "a", "v1", false);
+        let b = node(&mut names, "b", "v1", true);
+        let mut sums = NodeSums::default();
+        let has = |parts: Parts, part| parts.meets(Parts::one(part));
+
+        let first = sums.exchange(&names, None, Some(&a));
+        assert!(has(first, Part::NodeCount) && has(first, Part::NodeZones) && has(first, Part::NodeRoom));
+        let second = sums.exchange(&names, None, Some(&a));
+        assert!(has(second, Part::NodeCount) && !has(second, Part::NodeZones) && has(second, Part::NodeRoom));
+        assert!(sums.exchange(&names, Some(&a), Some(&a)).is_empty());
+        assert_eq!(
+            sums.exchange(&names, Some(&a), Some(&sick)),
+            Parts::one(Part::NodeRoom)
+        );
+        assert_eq!((sums.count(), sums.hosts()), (2, 1));
+        let moved = sums.exchange(&names, Some(&a), Some(&b));
+        assert!(has(moved, Part::NodeZones) && !has(moved, Part::NodeKubelets));
+        assert_eq!(sums.zones().count(), 2);
+        assert_eq!(
+            sums.host_zones().map(|zone| names.text(zone)).collect::<Vec<_>>(),
+            ["b"]
+        );
+        for gone in [&sick, &b] {
+            sums.exchange(&names, Some(gone), None);
+        }
+        assert_eq!((sums.count(), sums.hosts(), sums.zones().count()), (0, 0, 0));
+    }
+}

@@ -1,0 +1,231 @@
+//! The eyes of a check.
+
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::facts::Fleet;
+use crate::index::{Index, NodeSums, Part, Parts, Table};
+use crate::know::{Known, Now, Reads, Source};
+use crate::names::{Key, Name, Names};
+use crate::policy::{ClusterPolicy, Policy};
+use crate::sources::node::Node;
+use crate::sources::service::Service;
+use crate::sources::slice::Endpoint;
+use crate::sources::workload::Pod;
+
+/// What a verdict rests on: only when some of it changes can the verdict change.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rests {
+    /// Whole sources and parts.
+    pub parts: Parts,
+    /// Services other than the one under judgement that were looked at, they or their endpoints.
+    pub services: BTreeSet<Key>,
+    /// Namespaces other than that of the Service under judgement of which Pods were looked at.
+    pub pods_in: BTreeSet<Name>,
+}
+
+impl Rests {
+    /// Adds what another verdict rests on.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.parts = self.parts.with(other.parts);
+        self.services.extend(other.services);
+        self.pods_in.extend(other.pods_in);
+    }
+}
+
+/// The eyes of a check: accessors only.
+///
+/// What was looked at is remembered twice: as sources, so that a test can compare it with what the check declares, and
+/// as what the verdict rests on, so that a change re-judges those who looked and nobody else. An accessor is therefore
+/// the narrowest that does: who asks for all Nodes is judged again whenever one of them is cordoned.
+#[derive(Debug)]
+pub struct Look<'a> {
+    /// The present.
+    pub now: Now,
+    index: &'a Index,
+    fleet: &'a Fleet,
+    own: Key,
+    seen: Cell<Reads>,
+    parts: Cell<Parts>,
+    others: RefCell<Rests>,
+    again: Cell<Option<i64>>,
+}
+
+macro_rules! tables {
+    ($($(#[$doc:meta])* $name:ident: $row:ty, $source:ident;)*) => {$(
+        $(#[$doc])*
+        pub fn $name(&self) -> Known<&'a Table<$row>> {
+            self.rest_on(Parts::of(Reads::of(&[Source::$source])));
+            self.read(Source::$source)?;
+            Ok(&self.index.$name)
+        }
+    )*};
+}
+
+impl<'a> Look<'a> {
+    /// New eyes.
+    pub fn new(now: Now, index: &'a Index, fleet: &'a Fleet) -> Self {
+        Self {
+            now,
+            index,
+            fleet,
+            own: Key::default(),
+            seen: Cell::default(),
+            parts: Cell::default(),
+            others: RefCell::default(),
+            again: Cell::default(),
+        }
+    }
+
+    /// The same eyes, for the judgement of a Service.
+    #[must_use]
+    pub const fn at(mut self, service: Key) -> Self {
+        self.own = service;
+        self
+    }
+
+    fn read(&self, source: Source) -> Known<()> {
+        self.seen.set(self.seen.get().with(Reads::of(&[source])));
+        self.index.gap(source).map_or(Ok(()), Err)
+    }
+
+    /// The same for who asks about one namespace alone: others may be missing.
+    fn read_in(&self, source: Source, namespace: Name) -> Known<()> {
+        self.seen.set(self.seen.get().with(Reads::of(&[source])));
+        self.index.gap_in(source, namespace).map_or(Ok(()), Err)
+    }
+
+    fn rest_on(&self, parts: Parts) {
+        self.parts.set(self.parts.get().with(parts));
+    }
+
+    /// Remembers a look at a Service or its endpoints.
+    fn rest_on_service(&self, service: Key, source: Source) {
+        if service == self.own {
+            self.rest_on(Parts::of(Reads::of(&[source])));
+        } else {
+            self.others.borrow_mut().services.insert(service);
+        }
+    }
+
+    tables! {
+        /// All Services.
+        services: Service, Services;
+        /// All Nodes; [`Look::node_sums`] tells what does not depend on each of them.
+        nodes: Node, Nodes;
+        /// Namespaces.
+        namespaces: crate::sources::namespace::Namespace, Namespaces;
+        /// `DaemonSet`s.
+        daemon_sets: crate::sources::workload::DaemonSet, DaemonSets;
+        /// Deployments.
+        deployments: crate::sources::workload::Deployment, Deployments;
+        /// `ConfigMap`s.
+        config_maps: crate::sources::config_map::ConfigMap, ConfigMaps;
+        /// Webhook configurations.
+        webhooks: crate::sources::webhook::WebhookConfiguration, Webhooks;
+        /// Policies of teams.
+        policies: Arc<Policy>, Policies;
+    }
+
+    /// Sums over all Nodes, of which only the given part is looked at.
+    pub fn node_sums(&self, part: Part) -> Known<&'a NodeSums> {
+        self.rest_on(Parts::one(part));
+        self.read(Source::Nodes)?;
+        Ok(&self.index.sums)
+    }
+
+    /// Whether a Node of this name takes ordinary Pods.
+    pub fn hosts_pods(&self, node: Name) -> Known<bool> {
+        self.node_sums(Part::NodeRoom)?;
+        let row = self.index.nodes.get(Key {
+            namespace: Name::EMPTY,
+            name: node,
+        });
+        Ok(row.is_some_and(|row| row.hosts_pods(&self.index.names)))
+    }
+
+    /// The Pods of a namespace, in no order.
+    pub fn pods_in(&self, namespace: Name) -> Known<impl Iterator<Item = (Key, &'a Pod)> + use<'a>> {
+        if namespace == self.own.namespace {
+            self.rest_on(Parts::one(Part::OwnPods));
+        } else {
+            self.others.borrow_mut().pods_in.insert(namespace);
+        }
+        self.read_in(Source::Pods, namespace)?;
+        let index = self.index;
+        let keys = index.pods_in.of(namespace);
+        Ok(keys.filter_map(|key| Some((key, index.pods.get(key)?))))
+    }
+
+    /// Pods of which a container was kept: proxies, the CNI, DNS, the control plane; in no order.
+    pub fn components(&self) -> Known<impl Iterator<Item = (Key, &'a Pod)> + use<'a>> {
+        self.rest_on(Parts::one(Part::Components));
+        self.read(Source::Pods)?;
+        let index = self.index;
+        let keys = index.components.iter().copied();
+        Ok(keys.filter_map(|key| Some((key, index.pods.get(key)?))))
+    }
+
+    /// One Service.
+    pub fn service(&self, service: Key) -> Known<Option<&'a Service>> {
+        self.rest_on_service(service, Source::Services);
+        self.read_in(Source::Services, service.namespace)?;
+        Ok(self.index.services.get(service))
+    }
+
+    /// Deduplicated endpoints of a Service, by address.
+    pub fn endpoints(&self, service: Key) -> Known<Cow<'a, [Endpoint]>> {
+        self.rest_on_service(service, Source::EndpointSlices);
+        self.read_in(Source::EndpointSlices, service.namespace)?;
+        self.index.endpoints(service)
+    }
+
+    /// The platform's policy, if there is one.
+    pub fn cluster_policy(&self) -> Known<Option<&'a ClusterPolicy>> {
+        self.rest_on(Parts::of(Reads::of(&[Source::ClusterPolicy])));
+        self.read(Source::ClusterPolicy)?;
+        Ok(self.index.cluster_policy.as_deref())
+    }
+
+    /// What the nodes effectively do with Service traffic.
+    pub fn fleet(&self) -> &'a Fleet {
+        self.rest_on(Parts::one(Part::Fleet));
+        self.fleet
+    }
+
+    /// Interned names.
+    pub fn names(&self) -> &'a Names {
+        &self.index.names
+    }
+
+    /// `namespace/name` of a key.
+    pub fn show(&self, key: Key) -> String {
+        self.index.show(key)
+    }
+
+    /// Asks for another look at this second of wall time at the latest.
+    pub fn again_at(&self, wall: i64) {
+        self.again
+            .set(Some(self.again.get().map_or(wall, |held| held.min(wall))));
+    }
+
+    /// When another look was asked for.
+    pub fn again(&self) -> Option<i64> {
+        self.again.get()
+    }
+
+    /// What was looked at: sources, and whether the effective data plane was.
+    pub fn seen(&self) -> (Reads, bool) {
+        let fleet = self.parts.get().meets(Parts::one(Part::Fleet));
+        (self.seen.get(), fleet)
+    }
+
+    /// What the verdict rests on.
+    pub fn rests(self) -> Rests {
+        let mut rests = self.others.into_inner();
+        rests.parts = rests.parts.with(self.parts.get());
+        rests
+    }
+}

@@ -1,0 +1,96 @@
+//! Accounts with few rights, to see what evenkeel does without the others.
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use tempfile::NamedTempFile;
+
+use crate::ControlPlane;
+
+/// What evenkeel reads, by API group.
+const READ: [(&str, &[&str]); 6] = [
+    ("", &["services", "nodes", "namespaces", "pods", "configmaps"]),
+    ("discovery.k8s.io", &["endpointslices"]),
+    ("apps", &["daemonsets", "deployments"]),
+    ("cilium.io", &["ciliumnodeconfigs"]),
+    (
+        "admissionregistration.k8s.io",
+        &["validatingwebhookconfigurations", "mutatingwebhookconfigurations"],
+    ),
+    (
+        "evenkeel.dev",
+        &["traffichealthpolicies", "clustertraffichealthpolicies"],
+    ),
+];
+
+/// The name of the account of a namespace, as the API server writes it.
+pub fn user_of(namespace: &str) -> String {
+    format!("system:serviceaccount:{namespace}:reader")
+}
+
+fn rules(granted: impl Fn(&str) -> bool) -> Vec<Value> {
+    let rule = |(group, resources): &(&str, &[&str])| {
+        let resources: Vec<_> = resources.iter().filter(|one| granted(one)).collect();
+        (!resources.is_empty())
+            .then(|| json!({"apiGroups": [group], "resources": resources, "verbs": ["get", "list"]}))
+    };
+    READ.iter().filter_map(rule).collect()
+}
+
+const RBAC: &str = "rbac.authorization.k8s.io";
+
+impl ControlPlane {
+    /// A kubeconfig of an account that may read everything evenkeel reads, but for some resources.
+    pub async fn reader(&self, namespace: &str, without: &[&str]) -> Result<NamedTempFile> {
+        let name = format!("reader-of-{namespace}");
+        let rules = rules(|resource| !without.contains(&resource));
+        self.apply_json(&[
+            json!({"apiVersion": format!("{RBAC}/v1"), "kind": "ClusterRole", "metadata": {"name": name}, "rules": rules}),
+            json!({"apiVersion": format!("{RBAC}/v1"), "kind": "ClusterRoleBinding", "metadata": {"name": name},
+                "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": name},
+                "subjects": [{"kind": "ServiceAccount", "name": "reader", "namespace": namespace}]}),
+        ])
+        .await?;
+        self.kubeconfig_of(namespace).await
+    }
+
+    /// A kubeconfig of an account that may read some resources of its own namespace, and nothing else.
+    pub async fn tenant(&self, namespace: &str, resources: &[&str]) -> Result<NamedTempFile> {
+        let rules = rules(|resource| resources.contains(&resource));
+        self.apply_json(&[
+            json!({"apiVersion": format!("{RBAC}/v1"), "kind": "Role", "metadata": {"name": "reader", "namespace": namespace}, "rules": rules}),
+            json!({"apiVersion": format!("{RBAC}/v1"), "kind": "RoleBinding", "metadata": {"name": "reader", "namespace": namespace},
+                "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": "reader"},
+                "subjects": [{"kind": "ServiceAccount", "name": "reader", "namespace": namespace}]}),
+        ])
+        .await?;
+        self.kubeconfig_of(namespace).await
+    }
+
+    async fn apply_json(&self, objects: &[Value]) -> Result<()> {
+        for object in objects {
+            self.apply_yaml(&object.to_string()).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes the account and asks for a token of it.
+    async fn kubeconfig_of(&self, namespace: &str) -> Result<NamedTempFile> {
+        let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "reader", "namespace": namespace}});
+        self.apply_json(&[account]).await?;
+        let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/reader/token");
+        let request = http::Request::post(path)
+            .header(http::header::CONTENT_TYPE, "application/json")
+            .body(br#"{"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest","spec":{}}"#.to_vec())?;
+        let made: Value = self
+            .client()
+            .await?
+            .request(request)
+            .await
+            .context("asking for a token")?;
+        let mut config: Value = serde_saphyr::from_str(&self.kubeconfig()?)?;
+        config["users"][0]["user"] = json!({"token": made["status"]["token"]});
+        let file = NamedTempFile::new()?;
+        std::fs::write(file.path(), config.to_string())?;
+        Ok(file)
+    }
+}

@@ -1,0 +1,39 @@
+//! The shop of the demo, in a namespace of a test's own.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::ControlPlane;
+
+/// The root of the repository.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The text of a file of the demo.
+pub fn demo(file: &str) -> Result<String> {
+    let path = root().join("e2e/demo").join(file);
+    std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
+}
+
+/// The same, with everything of the shop in another namespace.
+pub fn demo_in(file: &str, namespace: &str) -> Result<String> {
+    let text = demo(file)?;
+    let moved = text
+        .replace("namespace: shop", &format!("namespace: {namespace}"))
+        .replace("{name: shop}", &format!("{{name: {namespace}}}"));
+    ensure!(text != moved, "{file} does not name the shop");
+    Ok(moved)
+}
+
+impl ControlPlane {
+    /// A namespace with the shop of the demo and its policy.
+    pub async fn shop(&self) -> Result<String> {
+        let namespace = self.namespace().await?;
+        for file in ["shop.yaml", "policy.yaml"] {
+            self.apply_yaml(&demo_in(file, &namespace)?).await?;
+        }
+        Ok(namespace)
+    }
+}

@@ -1,0 +1,79 @@
+//! The `evenkeel` binary of this very build, run as people run it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+/// What a run left behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+    /// Exit code; -1 when it was ended by a signal.
+    pub code: i32,
+}
+
+/// Runs it.
+pub fn evenkeel(arguments: &[&str]) -> Result<Said> {
+    let output = Command::new(binary()?)
+        .args(arguments)
+        .env_remove("KUBECONFIG")
+        .output()
+        .context("running evenkeel")?;
+    Ok(Said {
+        out: String::from_utf8(output.stdout).context("the output is no text")?,
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        code: output.status.code().unwrap_or(-1),
+    })
+}
+
+/// Runs it where it answers in JSON: the answer and the exit code.
+pub fn evenkeel_json(arguments: &[&str]) -> Result<(Value, i32)> {
+    let said = evenkeel(arguments)?;
+    let answer =
+        serde_json::from_str(&said.out).with_context(|| format!("no JSON; it said: {}", said.err))?;
+    Ok((answer, said.code))
+}
+
+/// The binary beside the running test, brought up to date first.
+fn binary() -> Result<&'static Path> {
+    static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let built = BINARY.get_or_init(|| build().map_err(|error| format!("{error:#}")));
+    match built {
+        Ok(path) => Ok(path),
+        Err(why) => anyhow::bail!("building evenkeel: {why}"),
+    }
+}
+
+fn build() -> Result<PathBuf> {
+    let exe = std::env::current_exe()?;
+    let folder = exe
+        .parent()
+        .and_then(Path::parent)
+        .context("tests lie in a folder of the build")?;
+    let target = folder.parent().context("the build lies in a target folder")?;
+    let mut cargo = Command::new(env!("CARGO"));
+    // Both packages, so that their dependencies have the features they were tested with.
+    cargo.args([
+        "build",
+        "--quiet",
+        "-p",
+        "evenkeel",
+        "-p",
+        "evenkeel-e2e",
+        "--bin",
+        "evenkeel",
+    ]);
+    if folder.file_name().is_some_and(|name| name == "release") {
+        cargo.arg("--release");
+    }
+    cargo.arg("--target-dir").arg(target);
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    ensure!(cargo.current_dir(here).status()?.success(), "cargo build failed");
+    Ok(folder.join("evenkeel"))
+}

@@ -1,0 +1,161 @@
+//! Writes a folder with what an audit of files needs, and no secret.
+//!
+//! What a live audit reads goes into one `List` for each kind, page by page, so that memory stays that of the audit. Of
+//! each object only the fields that the core reads are written: a list of what is allowed, because a list of what is
+//! forbidden is never complete. What was refused is recorded too, so that the folder is judged as the cluster was.
+//!
+//! Everything is written under another name first. A folder of the wanted name is therefore a whole one.
+
+mod folder;
+mod keep;
+mod shape;
+mod trim;
+
+use std::collections::{BTreeMap, HashSet};
+
+use anyhow::{Context, Result};
+use evenkeel_core::Core;
+use evenkeel_core::index::Fresh;
+use evenkeel_core::know::Source;
+use serde_json::{Value, json};
+
+pub(crate) use folder::Folder;
+use folder::Parts;
+
+use crate::api;
+use crate::live::kind::{ALL, Kind};
+use crate::live::page::{Page, items};
+
+/// A collection that is being written.
+#[derive(Debug)]
+pub(crate) struct Collection {
+    folder: Folder,
+    lists: BTreeMap<&'static str, List>,
+}
+
+/// One kind of it.
+#[derive(Debug)]
+struct List {
+    parts: Parts,
+    /// What came already: two selectors may name the same Pod.
+    seen: HashSet<String>,
+}
+
+/// What a finished collection holds.
+#[derive(Debug)]
+pub(crate) struct Contents {
+    /// Objects by kind, as in an address.
+    pub(crate) objects: Vec<(&'static str, u64)>,
+}
+
+/// What is written of an object.
+fn kept(kind: &Kind, object: Value) -> Value {
+    let mut object = shape::shape(kind.source).of(object);
+    trim::trim(kind.source, &mut object);
+    object
+}
+
+impl Collection {
+    /// Begins a collection in a folder.
+    pub(crate) const fn new(folder: Folder) -> Self {
+        Self {
+            folder,
+            lists: BTreeMap::new(),
+        }
+    }
+
+    /// Writes a page.
+    pub(crate) fn page(&mut self, page: &Page) -> Result<()> {
+        match page {
+            Page::Begin(kind) => {
+                self.lists.remove(kind.plural);
+                self.list(kind)?;
+            }
+            // A body that is no list is told by the core, as for an audit.
+            Page::Items { kind, single, body } => {
+                for item in items(body, *single).unwrap_or_default() {
+                    self.item(kind, item)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn item(&mut self, kind: &'static Kind, item: &str) -> Result<()> {
+        let object = serde_json::from_str(item).with_context(|| format!("one of the {}", kind.plural))?;
+        let object = kept(kind, object);
+        let list = self.list(kind)?;
+        // Lists that are read whole name an object once.
+        let again = matches!(
+            kind.source,
+            Source::Pods | Source::ConfigMaps | Source::Services | Source::Policies
+        );
+        if again {
+            let text = |at: &str| object.pointer(at).and_then(Value::as_str).unwrap_or_default();
+            let key = format!("{}/{}", text("/metadata/namespace"), text("/metadata/name"));
+            if !list.seen.insert(key) {
+                return Ok(());
+            }
+        }
+        list.parts.write(&object)
+    }
+
+    fn list(&mut self, kind: &'static Kind) -> Result<&mut List> {
+        if !self.lists.contains_key(kind.plural) {
+            let parts = Parts::begin(&self.folder, kind)?;
+            let seen = HashSet::new();
+            self.lists.insert(kind.plural, List { parts, seen });
+        }
+        self.lists
+            .get_mut(kind.plural)
+            .context("a list that was begun is gone")
+    }
+
+    /// Writes the rest, gives the folder its name and says what is in it.
+    pub(crate) fn finish(mut self, core: &Core) -> Result<Contents> {
+        let mut objects = Vec::new();
+        for kind in &ALL {
+            // A kind that was read and has no object is an explicit empty list; one that was refused has no file.
+            let refused = matches!(core.index().fresh(kind.source), Fresh::Unreadable(_));
+            if !refused {
+                self.list(kind)?;
+            }
+            if let Some(list) = self.lists.remove(kind.plural) {
+                let count = list.parts.finish(refused)?;
+                if count > 0 || !refused {
+                    objects.push((kind.plural, count));
+                }
+            }
+        }
+        self.folder.write("unreadable.json", &unreadable(core))?;
+        self.folder.write("README.txt", &readme())?;
+        self.folder.finish()?;
+        Ok(Contents { objects })
+    }
+}
+
+/// What was refused, in the form that the reader of files takes.
+fn unreadable(core: &Core) -> String {
+    let entries: Vec<Value> = Source::ALL
+        .into_iter()
+        .filter_map(|source| match core.index().fresh(source) {
+            Fresh::Unreadable(why) => Some(json!({"source": source.name(), "reason": why})),
+            Fresh::Within(read, why) => {
+                Some(json!({"source": source.name(), "reason": why, "readIn": read.as_ref()}))
+            }
+            _ => None,
+        })
+        .collect();
+    let version = format!("{}/{}", api::GROUP, api::VERSION);
+    format!(
+        "{:#}\n",
+        json!({"apiVersion": version, "kind": "UnreadableList", "items": entries})
+    )
+}
+
+fn readme() -> String {
+    include_str!("readme.txt").replace("{version}", env!("CARGO_PKG_VERSION"))
+}
+
+#[cfg(test)]
+mod tests;

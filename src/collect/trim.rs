@@ -1,0 +1,199 @@
+//! What is taken out of the fields that are kept, where people put more into them than checks read: command lines,
+//! volumes, data of `ConfigMaps`, arguments in annotations.
+
+use evenkeel_core::dataplane::{cilium, terway};
+use evenkeel_core::know::Source;
+use evenkeel_core::sources::config_map::keeps_key;
+use evenkeel_core::sources::node::cut_provider;
+use evenkeel_core::sources::workload::keeps_container;
+use serde_json::{Map, Value};
+
+/// Trims an object of this source.
+pub(super) fn trim(source: Source, object: &mut Value) {
+    match source {
+        Source::Nodes => node(object),
+        Source::Pods => pod_spec(object, "/spec"),
+        Source::DaemonSets | Source::Deployments => pod_spec(object, "/spec/template/spec"),
+        Source::ConfigMaps => config_map(object),
+        Source::CiliumNodeConfigs => {
+            if let Some(Value::Object(defaults)) = object.pointer_mut("/spec/defaults") {
+                defaults.retain(|key, _| cilium::KEYS.contains(&key.as_str()));
+            }
+        }
+        _ => {}
+    }
+}
+
+fn node(object: &mut Value) {
+    if let Some(Value::String(id)) = object.pointer_mut("/spec/providerID") {
+        *id = cut_provider(id).to_owned();
+    }
+    if let Some(Value::Object(annotations)) = object.pointer_mut("/metadata/annotations") {
+        annotations.retain(|key, _| {
+            key.strip_prefix("config.cilium.io/")
+                .is_none_or(|key| cilium::KEYS.contains(&key))
+        });
+        for (key, value) in annotations {
+            if let (true, Value::String(text)) = (key.ends_with("/node-args"), value) {
+                *text = node_args(text);
+            }
+        }
+    }
+}
+
+/// Of the arguments of k3s or RKE2 those that concern kube-proxy: others are tokens and data stores. What is no list of
+/// texts becomes nothing, which is none either.
+fn node_args(text: &str) -> String {
+    let Ok(args) = serde_json::from_str::<Vec<String>>(text) else {
+        return String::new();
+    };
+    let mut kept = Vec::new();
+    let mut args = args.into_iter();
+    while let Some(arg) = args.next() {
+        let flag = arg.trim_start_matches('-');
+        let name = flag.split_once('=').map_or(flag, |(name, _)| name);
+        if !arg.starts_with('-') || !matches!(name, "kube-proxy-arg" | "disable-kube-proxy") {
+            continue;
+        }
+        let has_value = name == "kube-proxy-arg" && name == flag;
+        kept.push(arg);
+        kept.extend(has_value.then(|| args.next()).flatten());
+    }
+    Value::from(kept).to_string()
+}
+
+fn pod_spec(object: &mut Value, at: &str) {
+    let Some(Value::Object(spec)) = object.pointer_mut(at) else {
+        return;
+    };
+    for list in ["containers", "initContainers"] {
+        if let Some(Value::Array(containers)) = spec.get_mut(list) {
+            containers.retain_mut(container);
+        }
+    }
+    if let Some(Value::Array(volumes)) = spec.get_mut("volumes") {
+        volumes.retain(|volume| volume.get("configMap").is_some());
+    }
+}
+
+/// Trims a container; returns whether it tells anything at all.
+fn container(container: &mut Value) -> bool {
+    let Value::Object(fields) = container else {
+        return true;
+    };
+    let text = |fields: &Map<String, Value>, key: &str| {
+        let text = fields.get(key).and_then(Value::as_str);
+        text.unwrap_or_default().to_owned()
+    };
+    let (name, image) = (text(fields, "name"), text(fields, "image"));
+    let parts = [fields.remove("command"), fields.remove("args")];
+    let argv: Vec<String> = parts
+        .into_iter()
+        .flatten()
+        .filter_map(|part| match part {
+            Value::Array(words) => Some(words),
+            _ => None,
+        })
+        .flatten()
+        .filter_map(|word| word.as_str().map(str::to_owned))
+        .collect();
+    if !keeps_container(&name, &image, argv.iter().map(String::as_str)) {
+        return false;
+    }
+    let command = command(&name, &image, argv);
+    if !command.is_empty() {
+        fields.insert("command".into(), command.into());
+    }
+    true
+}
+
+/// The part of a command line that checks read: all of kube-proxy's but what looks like a secret, single flags of the
+/// controller manager and of Cilium's `build-config`, nothing of anybody else's.
+fn command(name: &str, image: &str, argv: Vec<String>) -> Vec<String> {
+    let base = |word: &str, program: &str| word.rsplit('/').next() == Some(program);
+    let runs = |program: &str| {
+        let named = |word: &String| word.split_ascii_whitespace().any(|word| base(word, program));
+        name == program || argv.iter().any(named)
+    };
+    let image = image.rsplit('/').next().unwrap_or_default();
+    if image.starts_with("kube-proxy") || runs("kube-proxy") {
+        argv.iter().map(|word| masked(word)).collect()
+    } else if runs("kube-controller-manager") {
+        let program = vec!["kube-controller-manager".to_owned()];
+        flags(program, argv, &["node-monitor-grace-period"])
+    } else if argv.iter().any(|word| word.contains("build-config")) {
+        let program = vec!["cilium".to_owned(), "build-config".to_owned()];
+        flags(
+            program,
+            argv,
+            &["source", "allow-config-keys", "deny-config-keys"],
+        )
+    } else {
+        Vec::new()
+    }
+}
+
+/// A program with those of its flags that are wanted, each with its value.
+fn flags(mut program: Vec<String>, argv: Vec<String>, wanted: &[&str]) -> Vec<String> {
+    let mut words = argv.into_iter();
+    while let Some(word) = words.next() {
+        let flag = word.trim_start_matches('-');
+        let name = flag.split_once('=').map_or(flag, |(name, _)| name);
+        if !word.starts_with('-') || !wanted.contains(&name) {
+            continue;
+        }
+        let has_value = name == flag;
+        program.push(word);
+        program.extend(has_value.then(|| words.next()).flatten());
+    }
+    program
+}
+
+/// Words in a name whose value nobody should see.
+const SECRETS: [&str; 5] = ["token", "passw", "secret", "credential", "apikey"];
+
+/// A word, or a line for a shell, without the values of what sounds like a secret.
+fn masked(line: &str) -> String {
+    let word = |word: &str| match word.split_once('=') {
+        Some((name, _)) if SECRETS.iter().any(|one| name.to_ascii_lowercase().contains(one)) => {
+            format!("{name}=removed")
+        }
+        _ => word.to_owned(),
+    };
+    line.split(' ').map(word).collect::<Vec<_>>().join(" ")
+}
+
+/// Words of which a kube-proxy configuration has at least one, even where it names no kind.
+const PROXY_WORDS: [&str; 7] = [
+    "kubeproxy.config.k8s.io",
+    "KubeProxyConfiguration",
+    "clientConnection",
+    "conntrack",
+    "ipvs",
+    "iptables",
+    "nftables",
+];
+
+/// Words of files that hold keys and tokens.
+const KEY_WORDS: [&str; 3] = ["current-context", "client-key-data", "PRIVATE KEY"];
+
+fn config_map(object: &mut Value) {
+    let name = object.pointer("/metadata/name").and_then(Value::as_str);
+    let name = name.unwrap_or_default().to_owned();
+    let Some(Value::Object(data)) = object.pointer_mut("/data") else {
+        return;
+    };
+    data.retain(|key, text| {
+        let text = text.as_str().unwrap_or_default();
+        match name.as_str() {
+            "cilium-config" => cilium::KEYS.contains(&key.as_str()),
+            // Its neighbours hold the keys of the cloud's account.
+            "eni-config" => key == terway::CNI_KEY,
+            name => {
+                keeps_key(name, key, text)
+                    && PROXY_WORDS.iter().any(|word| text.contains(word))
+                    && !KEY_WORDS.iter().any(|word| text.contains(word))
+            }
+        }
+    });
+}

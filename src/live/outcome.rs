@@ -1,0 +1,90 @@
+//! How the reading of each source ended, told to the core when all lists of it are done.
+//!
+//! Told at the end and in the order of the lists, not in the order of their answers: which of several refusals a person
+//! reads must not depend on which came first.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use evenkeel_core::index::Fresh;
+use evenkeel_core::know::{Now, Source};
+use evenkeel_core::{Core, Input};
+
+use super::list::{List, Refusal};
+
+/// How one list ended.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    /// Its place among the lists.
+    pub(super) at: usize,
+    /// The list.
+    pub(super) list: List,
+    /// The end.
+    pub(super) end: Result<(), Refusal>,
+    /// The namespaces that were read in its place, each with its end.
+    pub(super) instead: Vec<(String, Result<(), Refusal>)>,
+}
+
+/// What is known of a source after its lists.
+#[derive(Debug, Default)]
+struct State {
+    read: BTreeSet<String>,
+    torn: BTreeSet<String>,
+    why: Option<String>,
+    /// Whether `-n` could help.
+    hint: bool,
+}
+
+/// Tells the core how each source ended.
+pub(super) fn conclude(core: &mut Core, mut outcomes: Vec<Outcome>) {
+    outcomes.sort_by_key(|one| one.at);
+    let mut states: BTreeMap<Source, State> = BTreeMap::new();
+    for outcome in outcomes {
+        states.entry(outcome.list.kind.source).or_default().add(outcome);
+    }
+    for (source, state) in states {
+        // A page that was no list has been told already.
+        if matches!(core.index().fresh(source), Fresh::Unreadable(_)) {
+            continue;
+        }
+        let whole: Vec<&str> = state.read.difference(&state.torn).map(String::as_str).collect();
+        let _ = match &state.why {
+            None => core.handle(Now::ONCE, Input::Synced(source)),
+            Some(why) if whole.is_empty() => {
+                let next = if state.hint {
+                    "; with -n NAME it is read in that namespace alone"
+                } else {
+                    ""
+                };
+                core.handle(Now::ONCE, Input::Lost(source, &format!("{why}{next}")))
+            }
+            Some(why) => {
+                let plural = if whole.len() == 1 { "" } else { "s" };
+                let why = format!("{why}; read in namespace{plural} {} alone", whole.join(", "));
+                core.handle(Now::ONCE, Input::Within(source, &whole, &why))
+            }
+        };
+    }
+}
+
+impl State {
+    fn add(&mut self, outcome: Outcome) {
+        let Outcome {
+            list, end, instead, ..
+        } = outcome;
+        let by_namespace = list.kind.by_namespace;
+        self.hint |= by_namespace && list.namespace.is_none() && instead.is_empty();
+        if let Err(refusal) = &end {
+            self.hint &= refusal.forbidden;
+            self.why.get_or_insert_with(|| refusal.why.clone());
+        }
+        let own = list.namespace.filter(|_| by_namespace).map(|name| (name, end));
+        for (namespace, end) in own.into_iter().chain(instead) {
+            let names = if end.is_ok() {
+                &mut self.read
+            } else {
+                &mut self.torn
+            };
+            names.insert(namespace);
+        }
+    }
+}

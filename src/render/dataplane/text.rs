@@ -1,0 +1,187 @@
+//! The answer as people read it: tables, and Markdown.
+
+use std::fmt::{self, Write as _};
+
+use evenkeel_core::know::Origin;
+
+use super::super::{markdown_table, table as plain_table, wrapped};
+use super::{ProfileView, Setting, Value, View};
+
+impl Setting {
+    /// Its value, short.
+    fn short(&self) -> String {
+        match self {
+            Self::Known {
+                value, unit, origin, ..
+            } => {
+                let mark = if *origin == Origin::Assumed { " ?" } else { "" };
+                let unit = unit.map_or(String::new(), |unit| format!(" {unit}"));
+                format!("{value}{unit}{mark}")
+            }
+            Self::Unknown { .. } => "unknown".into(),
+        }
+    }
+
+    /// Origin, and where it was read, or why there is none.
+    fn provenance(&self) -> (String, String) {
+        match self {
+            Self::Known { origin, source, .. } => (format!("{origin:?}").to_lowercase(), source.to_string()),
+            Self::Unknown { unknown } => ("unknown".into(), unknown.clone()),
+        }
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+fn short(setting: Option<&Setting>) -> String {
+    setting.map_or_else(|| "-".into(), Setting::short)
+}
+
+const PROFILE_HEADS: [&str; 8] = [
+    "NODES",
+    "MODE",
+    "KERNEL",
+    "SERVICE IDLE",
+    "UDP IDLE",
+    "ESTABLISHED",
+    "CILIUM",
+    "SAMPLE",
+];
+
+fn profile_rows(view: &View) -> impl Iterator<Item = Vec<String>> {
+    view.profiles.iter().map(|one| {
+        vec![
+            one.nodes.to_string(),
+            one.proxy_mode.short(),
+            one.kernel.to_string(),
+            short(one.service_idle_seconds.as_ref()),
+            short(one.udp_idle_seconds.as_ref()),
+            one.tcp_established_seconds.short(),
+            short(one.cilium.as_ref().map(|cilium| &cilium.version)),
+            one.sample.join(", "),
+        ]
+    })
+}
+
+const BALANCER_HEADS: [&str; 4] = ["LOAD BALANCER", "PORT", "IDLE", "SOURCE"];
+
+fn balancer_rows(view: &View) -> impl Iterator<Item = Vec<String>> {
+    view.load_balancers.iter().flat_map(|one| {
+        one.ports.iter().map(move |port| {
+            vec![
+                format!("{}/{}", one.namespace, one.service),
+                format!("{}/{}", port.port, port.protocol),
+                port.idle_seconds.short(),
+                port.idle_seconds.provenance().1,
+            ]
+        })
+    })
+}
+
+/// One row for each profile and each port of a load balancer.
+pub(crate) fn table(view: &View) -> String {
+    let mut text = String::new();
+    if !view.profiles.is_empty() {
+        text += &plain_table(&PROFILE_HEADS, profile_rows(view));
+        text.push('\n');
+    }
+    text + &balancers(view) + &rest(view) + "Next: -o wide shows where each setting was read.\n"
+}
+
+fn balancers(view: &View) -> String {
+    if view.load_balancers.is_empty() {
+        return String::new();
+    }
+    plain_table(&BALANCER_HEADS, balancer_rows(view)) + "\n"
+}
+
+fn rest(view: &View) -> String {
+    let mut text = String::new();
+    if view.profiles.is_empty() {
+        text += "Nothing is known of the nodes.\n";
+    }
+    for note in &view.notes {
+        text = text + &wrapped(&format!("note: {note}"), "") + "\n";
+    }
+    for one in &view.unreadable {
+        text = text + &wrapped(&format!("could not be read: {}: {}", one.source, one.reason), "") + "\n";
+    }
+    text
+}
+
+/// The settings of a profile by the names they have in JSON.
+fn settings(one: &ProfileView) -> Vec<(&'static str, &Setting)> {
+    let mut all = vec![
+        ("proxyMode", Some(&one.proxy_mode)),
+        ("scheduler", one.scheduler.as_ref()),
+    ];
+    all.extend([
+        ("serviceIdleSeconds", one.service_idle_seconds.as_ref()),
+        ("udpIdleSeconds", one.udp_idle_seconds.as_ref()),
+        ("ipvsTcpSeconds", one.ipvs_tcp_seconds.as_ref()),
+        ("tcpEstablishedSeconds", Some(&one.tcp_established_seconds)),
+        ("tcpCloseWaitSeconds", Some(&one.tcp_close_wait_seconds)),
+    ]);
+    if let Some(cilium) = &one.cilium {
+        all.extend([
+            ("cilium.version", Some(&cilium.version)),
+            ("cilium.serviceTcpSeconds", Some(&cilium.service_tcp_seconds)),
+            (
+                "cilium.serviceTcpGraceSeconds",
+                cilium.service_tcp_grace_seconds.as_ref(),
+            ),
+            ("cilium.gcIntervalSeconds", Some(&cilium.gc_interval_seconds)),
+            ("cilium.algorithm", Some(&cilium.algorithm)),
+            ("cilium.socketLB", Some(&cilium.socket_lb)),
+        ]);
+    }
+    all.into_iter()
+        .filter_map(|(name, setting)| Some((name, setting?)))
+        .collect()
+}
+
+const SETTING_HEADS: [&str; 4] = ["SETTING", "VALUE", "ORIGIN", "SOURCE"];
+
+fn setting_rows(one: &ProfileView) -> impl Iterator<Item = Vec<String>> {
+    settings(one).into_iter().map(|(name, setting)| {
+        let (origin, source) = setting.provenance();
+        vec![name.to_owned(), setting.short(), origin, source]
+    })
+}
+
+fn title(one: &ProfileView) -> String {
+    let mut text = format!("{} nodes, {} {}", one.nodes, one.os, one.kernel);
+    if !one.sample.is_empty() {
+        // Writing to a string cannot fail.
+        let _ = write!(text, ": {}", one.sample.join(", "));
+    }
+    text
+}
+
+/// Every setting with its provenance.
+pub(crate) fn wide(view: &View) -> String {
+    let profiles = view.profiles.iter().fold(String::new(), |text, one| {
+        text + &title(one) + "\n" + &plain_table(&SETTING_HEADS, setting_rows(one)) + "\n"
+    });
+    profiles + &balancers(view) + &rest(view)
+}
+
+/// The same in Markdown.
+pub(crate) fn markdown(view: &View) -> String {
+    let mut text = "# Effective data plane\n\n".to_owned();
+    for one in &view.profiles {
+        text = text + "## " + &title(one) + "\n\n";
+        text = text + &markdown_table(&SETTING_HEADS, setting_rows(one)) + "\n";
+    }
+    if !view.load_balancers.is_empty() {
+        text = text + "## Load balancers\n\n" + &markdown_table(&BALANCER_HEADS, balancer_rows(view)) + "\n";
+    }
+    text + &rest(view)
+}

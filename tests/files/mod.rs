@@ -1,0 +1,256 @@
+//! Files as people have them: half broken, not meant to be read alone, or no files at all.
+
+use std::process::Command;
+
+use rstest::rstest;
+
+use serde_json::Value;
+
+use super::{folder, json};
+
+/// A Service that shows among the load balancers once it is read.
+const SERVICE: &[u8] = b"apiVersion: v1
+kind: Service
+metadata: {name: rest, namespace: shop}
+spec: {type: LoadBalancer, ports: [{port: 80}]}
+";
+
+fn dataplane(path: &std::path::Path) -> (i32, Value) {
+    json(&["dataplane", "--from", path.to_str().unwrap(), "-o", "json"])
+}
+
+/// Fails where the rest was not read.
+fn rest_is_read(view: &Value) {
+    assert_eq!(view["loadBalancers"][0]["service"], "rest", "{view:#}");
+}
+
+/// What is wrong with one document, file or name, and what is said of it; the rest is judged.
+#[rstest]
+#[case(
+    "a.yaml",
+    b"kind: Service\nmetadata:\n  name: {{ .Release.Name }}\n",
+    "document 1, line 3",
+    "a template; render it first"
+)]
+#[case(
+    "a.yaml",
+    b"apiVersion: v1\nkind: Service\nmetadata: {name: \"{{ x }}\"}\n",
+    "(Service default/{{ x }})",
+    "metadata.name: `{{ x }}` is left of a template"
+)]
+#[case("a.yaml", b"a: \xff\n", "document 1, line 1", "is not UTF-8 text")]
+#[case("a.yaml", b"a: \0\n", "document 1, line 1", "holds a zero byte")]
+#[case(
+    "a.yaml",
+    b"? [a, b]\n: c\n",
+    "document 1, line 1",
+    "a key is a list or a mapping"
+)]
+#[case(
+    "a.yaml",
+    b"kind: ConfigMap\ndata: {null: z}\n",
+    "document 1, line 2",
+    "a key is null"
+)]
+#[case(
+    "a.json",
+    br#"{"kind":"Status","status":"Failure","message":"services is forbidden"}"#,
+    "document 1, line 1",
+    "an error of the API server: services is forbidden"
+)]
+#[case(
+    "a.yaml",
+    b"apiVersion: v1\nkind: Service\nmetadata: {name: b, namespace: c}\nspec: {ports: [null]}\n",
+    "(Service c/b)",
+    "spec.ports[0]: invalid type: null, expected a mapping"
+)]
+#[case(
+    "a.yaml",
+    b"apiVersion: v1\nkind: List\nitems: [null]\n",
+    "items[0]",
+    "is no object"
+)]
+#[case(
+    "a.yaml",
+    b"apiVersion: v1\nkind: ServiceList\nitems: {a: b}\n",
+    "document 1, line 1",
+    "items: expected a list"
+)]
+#[case("a.yaml", b"a: &a [*a]\n", "document 1, line 1", "no readable YAML")]
+fn one_document_is_lost(
+    #[case] name: &str,
+    #[case] content: &[u8],
+    #[case] source: &str,
+    #[case] reason: &str,
+) {
+    let first = [content, b"\n---\n", SERVICE].concat();
+    let last = [SERVICE, b"---\n", content].concat();
+    for (bytes, shift) in [(&first, 0), (&last, 1)] {
+        let folder = folder(&[(name, bytes)]);
+        let (code, view) = dataplane(folder.path());
+        assert_eq!(code, 2);
+        let told = &view["unreadable"][0];
+        assert_eq!(view["unreadable"].as_array().unwrap().len(), 1, "{view:#}");
+        assert!(told["reason"].as_str().unwrap().contains(reason), "{told}");
+        let at = told["source"].as_str().unwrap();
+        assert!(at.contains(name), "{at}");
+        if shift == 0 {
+            assert!(at.contains(source), "{at}");
+        } else {
+            assert!(at.contains("document 2, line "), "{at}");
+        }
+        rest_is_read(&view);
+    }
+}
+
+/// A file that is no text as a whole.
+#[rstest]
+#[case(b"\x1f\x8b\x08\0\0", "is packed with gzip")]
+#[case(b"\xff\xfe\0\0a\0\0\0", "is UTF-32")]
+#[case(b"\x80\x81\x82", "is not UTF-8 text")]
+fn no_text(#[case] bytes: &[u8], #[case] expected: &str) {
+    let folder = folder(&[("a.yaml", bytes), ("b.yaml", SERVICE)]);
+    let (code, view) = dataplane(folder.path());
+    assert_eq!(code, 2);
+    assert_eq!(view["unreadable"].as_array().unwrap().len(), 1);
+    assert!(view["unreadable"][0].to_string().contains(expected), "{view:#}");
+    rest_is_read(&view);
+}
+
+/// Depth and growth are bounded: each of these would need minutes or the whole stack otherwise.
+#[rstest]
+#[case("[".repeat(200_000), "nested too deeply")]
+#[case(r#"{"a":"#.repeat(100_000), "nested too deeply")]
+#[case(format!("a: {}", "{a: ".repeat(50_000)), "100 levels deep")]
+#[case("- ".repeat(50_000), "100 levels deep")]
+#[case((0..10_001).map(|at| format!("a{at}: &a{at} x\n")).collect::<Vec<_>>().concat(), "more than 10000 anchors")]
+#[case(format!("a: &a {{x: 1}}\n{}", ["ab", "bc", "cd", "de", "ef", "fg", "gh"].map(|pair| {
+    let (old, new) = pair.split_at(1);
+    format!("{new}: &{new} {{<<: [{}]}}\n", [format!("*{old}").as_str(); 9].join(","))
+}).concat()), "its aliases make it grow")]
+fn bounds(#[case] content: String, #[case] expected: &str) {
+    let folder = folder(&[("a.yaml", content.as_bytes()), ("b.yaml", SERVICE)]);
+    let (code, view) = dataplane(folder.path());
+    assert_eq!(code, 2);
+    assert!(view["unreadable"].to_string().contains(expected), "{view:#}");
+    rest_is_read(&view);
+}
+
+#[cfg(unix)]
+#[test]
+fn pipes_and_devices_are_told() {
+    let folder = folder(&[("b.yaml", SERVICE)]);
+    let path = folder.path();
+    let done = Command::new("mkfifo").arg(path.join("a.yaml")).status().unwrap();
+    assert!(done.success());
+    std::os::unix::fs::symlink("/dev/zero", path.join("zero.yaml")).unwrap();
+    std::os::unix::fs::symlink("itself.yaml", path.join("itself.yaml")).unwrap();
+    let (code, view) = dataplane(path);
+    assert_eq!(code, 2);
+    let told = view["unreadable"].to_string();
+    assert_eq!(view["unreadable"].as_array().unwrap().len(), 3, "{told}");
+    for name in ["/a.yaml", "/zero.yaml", "/itself.yaml"] {
+        assert!(told.contains(name), "{told}");
+    }
+    rest_is_read(&view);
+
+    let (code, view) = dataplane(&path.join("a.yaml"));
+    assert_eq!(code, 2);
+    assert!(
+        view["unreadable"].to_string().contains("is a named pipe"),
+        "{view:#}"
+    );
+    let (code, view) = json(&[
+        "audit",
+        "--from",
+        "/dev/zero",
+        "--max-file-size",
+        "1M",
+        "-o",
+        "json",
+    ]);
+    assert_eq!(code, 2);
+    assert!(
+        view["unreadable"]
+            .to_string()
+            .contains("is larger than 1048576 bytes"),
+        "{view:#}"
+    );
+}
+
+#[rstest]
+#[case("mode: ipvs\nipvs: {tcpTimeout: 0s}\n", "Ipvs", 900, "Default")]
+#[case("conntrack: {tcpEstablishedTimeout: 0s}\n", "Iptables", 432_000, "Default")]
+#[case("conntrack: {tcpEstablishedTimeout: 2h}\n", "Iptables", 7200, "Declared")]
+fn a_configuration_file_of_kube_proxy_alone(
+    #[case] settings: &str,
+    #[case] mode: &str,
+    #[case] idle: i64,
+    #[case] origin: &str,
+) {
+    let kubeadm = format!(
+        "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\n---\napiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n{settings}"
+    );
+    let one = folder(&[("kubeadm.yaml", kubeadm.as_bytes())]);
+    let path = one.path().to_str().unwrap();
+    let (code, view) = json(&["dataplane", "--from", path, "-o", "json"]);
+    assert_eq!(code, 0);
+    let profile = &view["profiles"][0];
+    assert_eq!(profile["proxyMode"]["value"], mode);
+    assert_eq!(profile["serviceIdleSeconds"]["value"], idle);
+    assert_eq!(profile["serviceIdleSeconds"]["origin"], origin);
+    let source = profile["serviceIdleSeconds"]["source"].to_string();
+    assert!(source.contains("kubeadm.yaml, document 2"), "{source}");
+    // What the cluster holds comes first, and two files that differ leave it open.
+    let (_, view) = json(&["dataplane", "--from", path, "--from", "b1", "-o", "json"]);
+    let source = view["profiles"][0]["serviceIdleSeconds"]["source"].to_string();
+    assert!(source.contains("ConfigMap kube-system/kube-proxy"), "{source}");
+    let other = kubeadm.replace(settings, "mode: nftables\n");
+    let two = folder(&[("a.yaml", kubeadm.as_bytes()), ("b.yaml", other.as_bytes())]);
+    let (_, view) = json(&["dataplane", "--from", two.path().to_str().unwrap(), "-o", "json"]);
+    let unknown = view["profiles"][0]["proxyMode"]["unknown"].to_string();
+    assert!(unknown.contains("configure kube-proxy differently"), "{view:#}");
+}
+
+const CONFIG: &str = "apiVersion: v1
+kind: ConfigMap
+metadata: {name: NAME, namespace: NAMESPACE}
+data:
+  config.conf: |
+    apiVersion: kubeproxy.config.k8s.io/v1alpha1
+    kind: KubeProxyConfiguration
+    mode: MODE
+---
+";
+
+fn config(namespace: &str, name: &str, mode: &str) -> String {
+    CONFIG
+        .replace("NAMESPACE", namespace)
+        .replace("NAME", name)
+        .replace("MODE", mode)
+}
+
+fn proxies(name: &str, os: &str, mode: &str) -> String {
+    format!(
+        "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {{name: {name}, namespace: kube-system}}\nspec:\n  template:\n    spec:\n      nodeSelector: {{kubernetes.io/os: {os}}}\n      containers:\n      - name: kube-proxy\n        command: [kube-proxy, --proxy-mode={mode}]\n---\n"
+    )
+}
+
+/// Without nodes, the place where a cluster keeps kube-proxy's configuration comes before those that only quote one.
+#[rstest]
+#[case(config("docs", "example", "ipvs") + &config("kube-system", "kube-proxy", "nftables"), Some("Nftables"))]
+#[case(config("capi", "a-bootstrap", "ipvs") + &config("openshift-kube-proxy", "proxy-config", "iptables"), Some("Iptables"))]
+#[case(config("kube-system", "a", "ipvs") + &config("kube-system", "kube-proxy-config-0a1b", "nftables"), Some("Nftables"))]
+#[case(proxies("kube-proxy-a-windows", "windows", "kernelspace") + &proxies("kube-proxy-pool", "linux", "ipvs"), Some("Ipvs"))]
+#[case(proxies("kube-proxy-windows", "windows", "kernelspace") + &config("kube-system", "kube-proxy", "nftables"), Some("Nftables"))]
+#[case(proxies("kube-proxy-windows", "windows", "kernelspace"), None)]
+fn which_proxy_counts(#[case] files: String, #[case] mode: Option<&str>) {
+    let folder = folder(&[("dump.yaml", files.as_bytes())]);
+    let (code, view) = dataplane(folder.path());
+    assert_eq!(code, 0, "{view:#}");
+    assert_eq!(
+        view["profiles"][0]["proxyMode"]["value"].as_str(),
+        mode,
+        "{view:#}"
+    );
+}
