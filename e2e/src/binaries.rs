@@ -190,7 +190,7 @@ fn install(module: GoModule, dir: &Path, flags: &str) -> Result<()> {
 
 /// Cargo's target folder, found from the running program, as cargo tells it to
 /// nobody at run time.
-fn target_dir() -> PathBuf {
+pub(crate) fn target_dir() -> PathBuf {
     std::env::current_exe()
         .ok()
         .and_then(|exe| {

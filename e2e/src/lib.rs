@@ -17,6 +17,8 @@ pub mod demo;
 mod folder;
 mod go_module;
 pub mod load;
+pub mod monitoring;
+pub mod operator;
 mod options;
 mod ports;
 pub mod process;

@@ -41,7 +41,7 @@ pub fn evenkeel_json(arguments: &[&str]) -> Result<(Value, i32)> {
 }
 
 /// The binary beside the running test, brought up to date first.
-fn binary() -> Result<&'static Path> {
+pub fn binary() -> Result<&'static Path> {
     static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let built = BINARY.get_or_init(|| build().map_err(|error| format!("{error:#}")));
     match built {
