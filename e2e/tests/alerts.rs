@@ -316,7 +316,7 @@ async fn a_certificate_of_another_ca_is_refused_and_said_so() {
     let unreachable = "evenkeel_alerts_total{outcome=\"unreachable\"}";
     wrong.until_metric(unreachable, WITHIN).await.unwrap();
     let log = wrong.log().unwrap();
-    assert!(log.contains("invalid peer certificate: UnknownIssuer"), "{log}");
+    assert!(log.contains("invalid peer certificate"), "{log}");
     let accepted = "evenkeel_alerts_total{outcome=\"accepted\"}";
     assert_eq!(wrong.metric(accepted).await.unwrap(), None);
     wrong.end().unwrap();

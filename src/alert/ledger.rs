@@ -39,7 +39,8 @@ impl Ledger {
             }
         }
         for (labels, mut alert) in std::mem::take(&mut self.firing) {
-            if firing.contains_key(&labels) || beyond.contains(&labels) {
+            // What nobody has repeated in time, as somebody else held the Lease, has ended by itself.
+            if firing.contains_key(&labels) || beyond.contains(&labels) || alert.ends_at <= now {
                 continue;
             }
             if unknown.contains(alert.finding()) {
@@ -68,11 +69,6 @@ impl Ledger {
             one.left -= 1;
             one.left > 0
         });
-    }
-
-    /// Forgets everything: somebody else tells now, and what ends meanwhile ends by itself.
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
     }
 }
 
@@ -186,6 +182,19 @@ mod tests {
         expect(&ledger, &[("a", "critical", 360)]);
         turn(&mut ledger, 130, &[], &[]);
         expect(&ledger, &[("a", "critical", 130)]);
+    }
+
+    /// The Lease was lost and came back: the same as after a pause between two turns.
+    #[test]
+    fn what_ended_while_nobody_asked_us_is_told_unless_it_has_ended_by_itself() {
+        let mut ledger = Ledger::default();
+        turn(&mut ledger, 0, &[finding("a", Severity::Critical)], &[]);
+        turn(&mut ledger, 200, &[], &[]);
+        expect(&ledger, &[("a", "critical", 200)]);
+        let mut ledger = Ledger::default();
+        turn(&mut ledger, 0, &[finding("a", Severity::Critical)], &[]);
+        turn(&mut ledger, 240, &[], &["a"]);
+        expect(&ledger, &[]);
     }
 
     #[test]

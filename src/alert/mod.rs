@@ -139,8 +139,7 @@ impl Push {
         );
         let answer = self.line.ask(|answer| Ask::Alerts { service, answer }).await;
         let Some(alerts) = answer.filter(|alerts| alerts.leader) else {
-            // The new holder tells the same.
-            self.ledger.clear();
+            // Another holder tells the same. What was told is kept: should the Lease come back, what has ended is told.
             return true;
         };
         let now = Timestamp::now();

@@ -124,7 +124,8 @@ impl Alertmanager {
             "--cluster.listen-address=".to_owned(),
         ];
         arguments.extend_from_slice(more);
-        Process::start(name, &programs.alertmanager, &arguments, folder)
+        let (program, arguments) = programs.alertmanager(&arguments);
+        Process::start(name, &program, &arguments, folder)
     }
 
     /// Where it listens.

@@ -21,8 +21,9 @@ pub struct Programs {
     pub prometheus: PathBuf,
     /// Its tool for rules.
     pub promtool: PathBuf,
-    /// The Alertmanager.
-    pub alertmanager: PathBuf,
+    alertmanager: PathBuf,
+    /// What an Alertmanager that is unpacked, and not installed, must see as `/usr/share`.
+    share: Option<PathBuf>,
 }
 
 impl Programs {
@@ -37,8 +38,31 @@ impl Programs {
             "prometheus, promtool and alertmanager are not in the PATH, and Debian's packages could not be fetched: \
              put them into the PATH",
         )?;
-        Self::within(std::slice::from_ref(&folder))
-            .with_context(|| format!("not everything is in {}", folder.display()))
+        let found = Self::within(std::slice::from_ref(&folder.join("bin")))
+            .with_context(|| format!("not everything is in {}", folder.display()))?;
+        Ok(Self {
+            share: Some(folder.join("share")),
+            ..found
+        })
+    }
+
+    /// The program to start for an Alertmanager, and its arguments.
+    ///
+    /// Debian's reads a template at a fixed path below `/usr/share`. Where it is not installed, it runs in a mount
+    /// namespace of its own in which the unpacked folder is there; nobody else sees it.
+    pub(super) fn alertmanager(&self, arguments: &[String]) -> (PathBuf, Vec<String>) {
+        let Some(share) = &self.share else {
+            return (self.alertmanager.clone(), arguments.to_vec());
+        };
+        let mut command = vec!["--mount".to_owned()];
+        if !is_root() {
+            command.extend(["--user", "--map-root-user"].map(str::to_owned));
+        }
+        let script = "mount --bind \"$0\" /usr/share && exec \"$@\"";
+        command.extend(["--", "sh", "-c", script].map(str::to_owned));
+        command.extend([share, &self.alertmanager].map(|path| path.display().to_string()));
+        command.extend_from_slice(arguments);
+        ("unshare".into(), command)
     }
 
     /// All of them, if each is in one of the folders. Debian gives Alertmanager a longer name.
@@ -51,15 +75,21 @@ impl Programs {
             prometheus: find("prometheus")?,
             promtool: find("promtool")?,
             alertmanager: find("prometheus-alertmanager").or_else(|| find("alertmanager"))?,
+            share: None,
         })
     }
 }
 
-/// The folder with the programs of the unpacked packages.
+/// Whether this process may mount without a user namespace of its own: it owns what root owns.
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
+}
+
+/// The folder `usr` of the unpacked packages.
 fn fetched() -> Result<PathBuf> {
     let root = target_dir().join("e2e").join("debian");
     fs::create_dir_all(&root).with_context(|| format!("making {}", root.display()))?;
-    let programs = root.join("usr/bin");
     let done = root.join(".complete");
     let lock = File::create(root.join(".lock")).context("making the lock file")?;
     lock.lock().context("waiting for another fetch")?;
@@ -67,7 +97,7 @@ fn fetched() -> Result<PathBuf> {
         fetch(&root)?;
         File::create(&done).context("marking the packages as whole")?;
     }
-    Ok(programs)
+    Ok(root.join("usr"))
 }
 
 fn fetch(root: &Path) -> Result<()> {
