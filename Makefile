@@ -1,5 +1,5 @@
 # The steps of development. `make demo` and `make test` are all that a fresh machine needs; both install nothing but
-# Go modules and crates. `make setup` names the system packages where a tool is missing.
+# Go modules and crates, and unpack Debian's Prometheus and Alertmanager below target/ where they are not in the PATH. `make setup` names the system packages where a tool is missing.
 CARGO ?= cargo
 .PHONY: demo test setup bed lint unit e2e fuzz bench bless
 
@@ -12,7 +12,7 @@ test: setup lint bed
 
 # What cannot be built from crates or Go modules.
 setup:
-	@for tool in cargo go setpriv; do command -v $$tool >/dev/null || { echo "missing: $$tool (Debian: rustup, golang, util-linux)"; exit 1; }; done
+	@for tool in cargo go setpriv ip; do command -v $$tool >/dev/null || { echo "missing: $$tool (Debian: rustup, golang, util-linux, iproute2)"; exit 1; }; done
 
 # The control plane's binaries, from Go modules, once.
 bed:
@@ -29,10 +29,10 @@ unit:
 e2e: bed
 	$(CARGO) test --locked -p evenkeel-e2e
 
-# Generated files: CRDs, docs of checks.
+# Generated files: CRDs, docs of checks, metrics and reasons.
 bless:
 	EVENKEEL_BLESS=1 $(CARGO) test --locked -p evenkeel --test crds --test metrics
-	EVENKEEL_BLESS=1 $(CARGO) test --locked -p evenkeel-core --test check_docs
+	EVENKEEL_BLESS=1 $(CARGO) test --locked -p evenkeel-core --test check_docs --test reasons
 
 # A minute for each target, from the seeds and from what earlier runs found. Needs rustup and a C++ compiler; installs
 # the nightly toolchain and cargo-fuzz. An input that needs more than five seconds is a finding.

@@ -13,6 +13,7 @@ use evenkeel_e2e::monitoring::{
     rules, test_rules,
 };
 use evenkeel_e2e::operator::Operator;
+use evenkeel_e2e::process::Process;
 use evenkeel_e2e::{ControlPlane, Options, under_test};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::Value;
@@ -64,6 +65,11 @@ impl Bed {
         Operator::start(&self.plane, binary, name, more, self.path())
             .await
             .unwrap()
+    }
+
+    fn server(&mut self) -> &mut Process {
+        let mut all = self.plane.processes().iter_mut();
+        all.find(|one| one.name().starts_with("kube-apiserver")).unwrap()
     }
 
     async fn declare_keepalive(&self) {
@@ -243,15 +249,7 @@ async fn pushes_reach_every_alertmanager_that_lives_and_end_when_the_finding_doe
     while seen.recv().await.unwrap().as_deref() != Some("Bearer second") {}
 
     // Not to see is no all-clear.
-    let server = |bed: &mut Bed| {
-        let all = bed.plane.processes();
-        let at = all
-            .iter()
-            .position(|one| one.name().starts_with("kube-apiserver"));
-        at.unwrap()
-    };
-    let server = server(&mut bed);
-    bed.plane.processes()[server].kill();
+    bed.server().kill();
     let blind = "evenkeel_source_fresh{source=\"endpointslices\"} 0";
     operator.until_metric(blind, WITHIN).await.unwrap();
     operator
@@ -261,7 +259,7 @@ async fn pushes_reach_every_alertmanager_that_lives_and_end_when_the_finding_doe
     for told in [&a, &b] {
         assert!(told.alert("EvenkeelFinding", &labels).await.unwrap().is_some());
     }
-    bed.plane.processes()[server].restart().unwrap();
+    bed.server().restart().unwrap();
     bed.plane.ready().await.unwrap();
     operator
         .until_metric("evenkeel_leader{} 1", WITHIN)
