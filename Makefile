@@ -1,7 +1,9 @@
 # The steps of development. `make demo` and `make test` are all that a fresh machine needs; both install nothing but
-# Go modules and crates, and unpack Debian's Prometheus and Alertmanager below target/ where they are not in the PATH. `make setup` names the system packages where a tool is missing.
+# Go modules and crates, and unpack Debian's Prometheus and Alertmanager below target/ where they are not in the PATH.
+# `make setup` names the system packages where a tool is missing. `make e2e` installs Debian's container runtime where it
+# is missing.
 CARGO ?= cargo
-.PHONY: demo test setup bed lint unit e2e fuzz bench bless
+.PHONY: demo test setup bed lint unit control-plane e2e e2e-kind image reproducible fuzz bench bless
 
 demo: setup bed
 	$(CARGO) build --locked -p evenkeel -p evenkeel-e2e
@@ -26,8 +28,26 @@ lint:
 unit:
 	$(CARGO) test --locked -p evenkeel-core -p evenkeel
 
-e2e: bed
+control-plane: bed
 	$(CARGO) test --locked -p evenkeel-e2e
+
+# On real kubelets, in namespaces of this machine: root, and no container engine.
+e2e: image
+	@[ "$$(id -u)" = 0 ] || { echo "cannot run: real nodes are namespaces, mounts and control groups of this machine, which need root"; exit 1; }
+	$(CARGO) run --locked -q -p evenkeel-e2e --bin evenkeel-bed -- nodes build
+	$(CARGO) test --locked -p evenkeel-e2e --test nodes
+
+# On kind: with the container engine that answers, or else, as root, with Docker in namespaces of its own.
+e2e-kind:
+	$(CARGO) test --locked -p evenkeel-e2e --test kind
+
+# The static program and its image, as target/image/evenkeel and target/image/evenkeel.tar, without a container engine.
+image:
+	$(CARGO) run --locked -q -p evenkeel-e2e --bin evenkeel-image -- build
+
+# Builds the image, then the program once more in another folder, and compares.
+reproducible:
+	$(CARGO) run --locked -q -p evenkeel-e2e --bin evenkeel-image -- reproducible
 
 # Generated files: CRDs, docs of checks, metrics and reasons.
 bless:

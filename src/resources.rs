@@ -59,7 +59,7 @@ const fn evidence(
 }
 
 /// Every resource that is read, the largest first: reads that start early end early.
-pub const RESOURCES: [Resource; 13] = [
+pub const RESOURCES: [Resource; 14] = [
     evidence(
         Source::EndpointSlices,
         "discovery.k8s.io",
@@ -165,6 +165,16 @@ pub const RESOURCES: [Resource; 13] = [
             "",
             "pods",
             "Pods of proxies, network plugins and DNS, and those that policies select; never all of a cluster",
+        )
+    },
+    Resource {
+        // An audit has no use for them: they are counted over time.
+        whole: false,
+        ..whole(
+            Source::Events,
+            "",
+            "events",
+            "evictions and preemptions of Pods, counted and not kept",
         )
     },
 ];

@@ -292,6 +292,7 @@ fn next_step(gap: &Gap) -> String {
         Gap::UnsupportedDataPlane(_) => {
             "see docs/what-works-where.md for what evenkeel can read there".into()
         }
+        Gap::WarmingUp(_, seconds) => format!("wait until evenkeel has run for {seconds} s"),
     }
 }
 

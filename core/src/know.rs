@@ -28,6 +28,19 @@ pub struct Now {
     pub wall: Wall,
 }
 
+impl Mono {
+    /// So many milliseconds later.
+    #[must_use]
+    pub const fn plus(self, milliseconds: u64) -> Self {
+        Self(self.0.saturating_add(milliseconds))
+    }
+
+    /// Milliseconds since an earlier moment; none since a later one.
+    pub const fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
 impl Now {
     /// The time at which a core that judges only once is fed: no time passes in it, so its history stays empty.
     pub const ONCE: Self = Self {
@@ -66,11 +79,13 @@ pub enum Source {
     ClusterPolicy,
     /// `/configz` documents of kube-proxy, where somebody gave them.
     Configz,
+    /// Events of Pods that were evicted or preempted. Folded into counters, never stored.
+    Events,
 }
 
 impl Source {
     /// Every source, in the order people are shown them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Services,
         Self::EndpointSlices,
         Self::Nodes,
@@ -84,6 +99,7 @@ impl Source {
         Self::Policies,
         Self::ClusterPolicy,
         Self::Configz,
+        Self::Events,
     ];
 
     /// The resource's name as people type it.
@@ -102,6 +118,7 @@ impl Source {
             Self::Policies => "traffichealthpolicies",
             Self::ClusterPolicy => "clustertraffichealthpolicies",
             Self::Configz => "kube-proxy configz",
+            Self::Events => "events",
         }
     }
 }
@@ -257,6 +274,8 @@ pub enum Gap {
     Opaque(Arc<str>),
     /// The data plane of this node is none that evenkeel knows.
     UnsupportedDataPlane(Arc<str>),
+    /// The source has not been watched for so many seconds yet.
+    WarmingUp(Source, u32),
 }
 
 impl Gap {
@@ -268,6 +287,7 @@ impl Gap {
             Self::Unreadable(..) => "InputUnreadable",
             Self::Opaque(_) => "InputOpaque",
             Self::UnsupportedDataPlane(_) => "UnsupportedDataPlane",
+            Self::WarmingUp(..) => "WarmingUp",
         }
     }
 }
@@ -280,6 +300,9 @@ impl fmt::Display for Gap {
             Self::Unreadable(source, why) => write!(f, "{source} could not be read: {why}"),
             Self::Opaque(why) => f.write_str(why),
             Self::UnsupportedDataPlane(why) => write!(f, "unsupported data plane: {why}"),
+            Self::WarmingUp(source, seconds) => {
+                write!(f, "{source} have not been watched for {seconds} s yet")
+            }
         }
     }
 }

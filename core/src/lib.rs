@@ -9,7 +9,9 @@ pub mod dataplane;
 mod engine;
 pub mod facts;
 pub mod findings;
+mod fold;
 mod handle;
+pub mod history;
 pub mod index;
 pub mod judge;
 pub mod know;
@@ -26,6 +28,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use engine::{Dirt, Engine};
 use findings::{FindingList, Summary};
+use history::History;
 use index::Index;
 use judge::{Severity, Subject};
 use know::{Mono, Now};
@@ -36,6 +39,7 @@ use standing::Standings;
 #[derive(Debug)]
 pub struct Core {
     index: Index,
+    history: History,
     engine: Engine,
     standings: Standings,
     dirt: Dirt,
@@ -49,6 +53,7 @@ impl Default for Core {
     fn default() -> Self {
         Self {
             index: Index::default(),
+            history: History::default(),
             engine: Engine::default(),
             standings: Standings::default(),
             dirt: Dirt {
@@ -74,6 +79,10 @@ pub struct Round {
 impl Core {
     /// Judges what is dirty or due.
     pub fn round(&mut self, now: Now) -> Round {
+        // What was too short to be judged by is long enough now, for whoever rests on it.
+        let (reached, news) = self.history.tick(now.mono);
+        self.dirt.all |= reached;
+        self.dirt.history |= news;
         let dirt = std::mem::take(&mut self.dirt);
         let mut standings = self.exceptions(now, &dirt);
         standings.extend(dirt.policies.iter().copied());
@@ -85,7 +94,7 @@ impl Core {
         if dirt.platform() {
             standings.insert(Key::default());
         }
-        let transitions = self.engine.round(now, &self.index, dirt);
+        let transitions = self.engine.round(now, &self.index, &self.history, dirt);
         standings.extend(self.standings.follow(&self.engine, &transitions));
         standings.extend(self.engine.take_recounted());
         Round {
@@ -111,10 +120,14 @@ impl Core {
             // One that is counted from now moves on with time: it ends by its own word.
             let ends = policies.flat_map(|(key, policy)| {
                 let exceptions = policy.exceptions.iter();
-                exceptions.map(move |one| (one.ends_at(days, one.expires_at).0, key))
+                // One that ended early is told to have done so until its own end, when it is history.
+                exceptions.flat_map(move |one| {
+                    [one.ends_at(days, one.expires_at), one.expires_at].map(|end| (end.0, key))
+                })
             });
             self.ends = ends.collect();
             self.ends.sort_unstable();
+            self.ends.dedup();
             if dirt.platform() {
                 standings.extend(self.ends.iter().map(|(_, key)| *key));
             }
@@ -131,10 +144,15 @@ impl Core {
             .again()
             .into_iter()
             .chain(self.ends.get(ended).map(|(end, _)| *end))
-            .min()?;
-        Some(Mono(
-            now.mono.0 + u64::try_from(next - now.wall.0).unwrap_or(0) * 1000,
-        ))
+            .min();
+        let next = next.map(|next| {
+            let seconds = u64::try_from(next - now.wall.0).unwrap_or(0);
+            now.mono.plus(seconds.saturating_mul(1000))
+        });
+        [next, self.engine.woken(), self.history.due()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Everything there is to tell, as of the last round.

@@ -43,7 +43,7 @@ impl Core {
         client: Option<&str>,
     ) -> Vec<PathView> {
         let all = self.findings(now).findings;
-        let look = Look::new(now, &self.index, &self.engine.fleet);
+        let look = Look::new(now, &self.index, &self.engine.fleet, &self.history);
         let mut views = Vec::new();
         engine::each_path(&self.index, namespace, service, |path: &Path<'_>| {
             let narrowed = port.is_some_and(|port| port != path.port.port)

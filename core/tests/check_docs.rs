@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use evenkeel_core::checks;
-use evenkeel_core::judge::{Case, Check, Judge, Verdict};
+use evenkeel_core::judge::{Case, Check, Judge, Memory, Verdict};
 use evenkeel_core::know::Reads;
 
 /// Set to `1` to write the pages instead of comparing them.
@@ -52,12 +52,21 @@ const fn yes(one: bool) -> &'static str {
     if one { "yes" } else { "no" }
 }
 
+/// A line for the checks that read history: the others judge how things are.
+const fn remembers(check: &Check) -> &'static str {
+    match check.history {
+        Memory::Unused => "",
+        Memory::Used => "| history | used by the operator; an audit judges without it |\n",
+        Memory::Needed => "| history | needed: only the operator has it; an audit does not judge this |\n",
+    }
+}
+
 fn page(check: &Check) -> String {
     let body = check.doc.trim();
     let rest = body.split_once('\n').map_or("", |found| found.1).trim();
     format!(
         "{MADE_BY}\n# {}\n\n{}\n\n| | |\n|---|---|\n| judges | {} |\n| severity | {} |\n| needs | {} |\n| uses, where it \
-         is there | {} |\n| reads the effective data plane | {} |\n| works without a policy | {} |\n\n{rest}\n",
+         is there | {} |\n| reads the effective data plane | {} |\n| works without a policy | {} |\n{}\n{rest}\n",
         check.id,
         check.summary(),
         judged(check),
@@ -66,6 +75,7 @@ fn page(check: &Check) -> String {
         list(check.uses.minus(check.needs)),
         yes(check.profiles),
         yes(check.baseline),
+        remembers(check),
     )
 }
 

@@ -36,11 +36,19 @@ pub enum Program {
     Kubectl,
     /// The simulator of kubelets.
     Kwok,
+    /// The real agent of a node.
+    Kubelet,
+    /// What kind sets its clusters up with.
+    Kubeadm,
+    /// Clusters in containers.
+    Kind,
+    /// The cluster's DNS.
+    CoreDns,
 }
 
 impl Program {
-    /// Every program, in the order they are built.
-    pub const ALL: [Self; 7] = [
+    /// What a control plane without real nodes needs.
+    pub const CONTROL_PLANE: [Self; 7] = [
         Self::Etcd,
         Self::ApiServer,
         Self::ControllerManager,
@@ -48,6 +56,17 @@ impl Program {
         Self::Proxy,
         Self::Kubectl,
         Self::Kwok,
+    ];
+
+    /// What real nodes and their control plane need.
+    pub const NODES: [Self; 7] = [
+        Self::Etcd,
+        Self::ApiServer,
+        Self::ControllerManager,
+        Self::Scheduler,
+        Self::Proxy,
+        Self::Kubectl,
+        Self::Kubelet,
     ];
 
     /// The file name, as in released archives.
@@ -60,12 +79,19 @@ impl Program {
             Self::Proxy => "kube-proxy",
             Self::Kubectl => "kubectl",
             Self::Kwok => "kwok",
+            Self::Kubelet => "kubelet",
+            Self::Kubeadm => "kubeadm",
+            Self::Kind => "kind",
+            Self::CoreDns => "coredns",
         }
     }
 
     fn module(self) -> GoModule {
         match self {
             Self::Kwok => GoModule::Kwok,
+            Self::Kubelet | Self::Kubeadm => GoModule::Node,
+            Self::Kind => GoModule::Kind,
+            Self::CoreDns => GoModule::CoreDns,
             _ => GoModule::ControlPlane,
         }
     }

@@ -1,5 +1,6 @@
 //! The command lines of the programs of a control plane.
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 /// Addresses handed out to Services; wide enough for the largest load.
@@ -34,16 +35,25 @@ pub(crate) struct ApiServer<'a> {
     pub(crate) etcd: &'a str,
     pub(crate) audit_log: Option<&'a Path>,
     pub(crate) accounts: bool,
+    pub(crate) place: Place,
 }
 
-/// An API server on the loopback address.
+/// Where an API server is reached.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place {
+    /// On the loopback address only, with no kubelets.
+    Loopback,
+    /// On an address that nodes and Pods reach, from where kubelets are reached.
+    Network(Ipv4Addr),
+}
+
+/// An API server.
 ///
-/// What it advertises is an address for documentation: a loopback address would
-/// be refused as an endpoint, and the machine's own need not exist.
+/// What one on the loopback address advertises is an address for documentation: a
+/// loopback address would be refused as an endpoint, and the machine's own need
+/// not exist.
 pub(crate) fn api_server(folder: &Path, server: &ApiServer<'_>) -> Vec<String> {
     let mut list = args(&[
-        "--bind-address=127.0.0.1",
-        "--authorization-mode=RBAC",
         "--service-account-issuer=https://kubernetes.default.svc",
         "--allow-privileged=true",
         "--max-requests-inflight=2000",
@@ -52,7 +62,6 @@ pub(crate) fn api_server(folder: &Path, server: &ApiServer<'_>) -> Vec<String> {
     let file = |name: &str| folder.join(name).display().to_string();
     list.extend([
         format!("--service-cluster-ip-range={SERVICE_RANGE}"),
-        format!("--advertise-address=192.0.2.{}", server.index + 1),
         format!("--secure-port={}", server.port),
         format!("--etcd-servers={}", server.etcd),
         format!("--cert-dir={}", file("certs")),
@@ -63,6 +72,24 @@ pub(crate) fn api_server(folder: &Path, server: &ApiServer<'_>) -> Vec<String> {
         format!("--service-account-signing-key-file={}", file("accounts.key")),
         format!("--service-account-key-file={}", file("accounts.pub")),
     ]);
+    match server.place {
+        Place::Loopback => list.extend([
+            "--bind-address=127.0.0.1".into(),
+            "--authorization-mode=RBAC".into(),
+            format!("--advertise-address=192.0.2.{}", server.index + 1),
+        ]),
+        Place::Network(address) => list.extend([
+            "--bind-address=0.0.0.0".into(),
+            "--authorization-mode=Node,RBAC".into(),
+            "--enable-admission-plugins=NodeRestriction".into(),
+            format!("--advertise-address={address}"),
+            format!("--kubelet-client-certificate={}", file("kubelet-client.crt")),
+            format!("--kubelet-client-key={}", file("kubelet-client.key")),
+            "--kubelet-preferred-address-types=InternalIP".into(),
+            // Webhooks are called at their Pods: no proxy translates Service addresses there.
+            "--enable-aggregator-routing=true".into(),
+        ]),
+    }
     if !server.accounts {
         // Nobody makes the default ServiceAccount, which Pods would wait for.
         list.push("--disable-admission-plugins=ServiceAccount".into());

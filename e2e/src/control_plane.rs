@@ -15,7 +15,7 @@ use crate::apply;
 use crate::binaries::{Binaries, Program};
 use crate::client::client_of;
 use crate::components;
-use crate::credentials::{self, Credentials, context_name};
+use crate::credentials::{self, Access, Credentials, context_name};
 use crate::folder::Folder;
 use crate::options::Options;
 use crate::ports::free_ports;
@@ -91,7 +91,7 @@ impl ControlPlane {
     async fn start_once(options: &Options, binaries: &Binaries) -> Result<Self> {
         let folder = Folder::new()?;
         let dir = folder.path().to_owned();
-        let credentials = Credentials::make(&dir)?;
+        let credentials = Credentials::make(&dir, &Access::default())?;
         let ports = free_ports(options.api_servers + 2)?;
         let [etcd_port, peer_port, api_ports @ ..] = ports.as_slice() else {
             bail!("too few ports");
@@ -169,6 +169,7 @@ impl ControlPlane {
                 etcd,
                 audit_log: self.audit_logs.get(index).map(PathBuf::as_path),
                 accounts: options.controller_manager,
+                place: components::Place::Loopback,
             };
             let mut args = components::api_server(&dir, &server);
             args.extend(options.api_server_args.iter().cloned());
@@ -229,11 +230,8 @@ impl ControlPlane {
     /// which no Pod could be made.
     async fn until_controlled(&mut self, deadline: Instant) -> Result<()> {
         if self.controller_manager {
-            let accounts: Api<ServiceAccount> = Api::namespaced(self.client().await?, "default");
-            while accounts.get_opt("default").await?.is_none() {
-                self.all_run()?;
-                pause(deadline, "the controllers are not ready", &self.kubeconfig).await?;
-            }
+            let (client, kubeconfig) = (self.client().await?, self.kubeconfig.clone());
+            until_account(&client, "default", deadline, &kubeconfig, || self.all_run()).await?;
         }
         self.all_run()
     }
@@ -334,15 +332,9 @@ impl ControlPlane {
             .await
             .context("making a namespace")?;
         let name = made.metadata.name.context("the new namespace has no name")?;
-        let accounts: Api<ServiceAccount> = Api::namespaced(client, &name);
-        let deadline = Instant::now() + READY_WITHIN;
-        while self.controller_manager && accounts.get_opt("default").await?.is_none() {
-            pause(
-                deadline,
-                "the new namespace has no ServiceAccount",
-                &self.kubeconfig,
-            )
-            .await?;
+        if self.controller_manager {
+            let deadline = Instant::now() + READY_WITHIN;
+            until_account(&client, &name, deadline, &self.kubeconfig, || Ok(())).await?;
         }
         Ok(name)
     }
@@ -358,7 +350,25 @@ impl Drop for ControlPlane {
     }
 }
 
-async fn is_ready(client: &Client) -> bool {
+/// Waits for the controllers to have made a namespace's `ServiceAccount`.
+pub(crate) async fn until_account(
+    client: &Client,
+    namespace: &str,
+    deadline: Instant,
+    kubeconfig: &Path,
+    mut all_run: impl FnMut() -> Result<()>,
+) -> Result<()> {
+    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
+    while accounts.get_opt("default").await?.is_none() {
+        all_run()?;
+        let complaint = format!("the namespace {namespace} has no ServiceAccount");
+        pause(deadline, &complaint, kubeconfig).await?;
+    }
+    Ok(())
+}
+
+/// Whether the API server says so.
+pub(crate) async fn is_ready(client: &Client) -> bool {
     let Ok(request) = http::Request::get("/readyz").body(Vec::new()) else {
         return false;
     };

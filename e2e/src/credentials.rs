@@ -1,47 +1,75 @@
 //! Keys, certificates and tokens of one control plane.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
 
 /// Who a token stands for.
+#[derive(Clone, Debug)]
 pub(crate) struct Identity {
-    pub(crate) user: &'static str,
+    pub(crate) user: Cow<'static, str>,
     pub(crate) group: &'static str,
+}
+
+/// Whom the API server knows beside the programs of every control plane, and by
+/// what names it is known beside those of the loopback address.
+#[derive(Debug, Default)]
+pub(crate) struct Access {
+    pub(crate) names: Vec<String>,
+    pub(crate) identities: Vec<Identity>,
 }
 
 /// May do everything.
 pub(crate) const ADMIN: Identity = Identity {
-    user: "admin",
+    user: Cow::Borrowed("admin"),
     group: "system:masters",
 };
 /// The built-in controllers; their rights come with the API server.
 pub(crate) const CONTROLLER_MANAGER: Identity = Identity {
-    user: "system:kube-controller-manager",
+    user: Cow::Borrowed("system:kube-controller-manager"),
     group: "system:authenticated",
 };
 /// The scheduler; its rights come with the API server.
 pub(crate) const SCHEDULER: Identity = Identity {
-    user: "system:kube-scheduler",
+    user: Cow::Borrowed("system:kube-scheduler"),
     group: "system:authenticated",
 };
+
+/// The data plane of Services; its rights come with the API server.
+pub(crate) const PROXY: Identity = Identity {
+    user: Cow::Borrowed("system:kube-proxy"),
+    group: "system:authenticated",
+};
+
+/// The kubelet of a node, which may touch what belongs to that node only.
+pub(crate) fn kubelet(node: &str) -> Identity {
+    Identity {
+        user: Cow::Owned(format!("system:node:{node}")),
+        group: "system:nodes",
+    }
+}
 
 /// Everything secret about one control plane, as files in its folder.
 #[derive(Debug)]
 pub(crate) struct Credentials {
     folder: PathBuf,
     authority: String,
-    tokens: Vec<(&'static str, String)>,
+    tokens: Vec<(Cow<'static, str>, String)>,
 }
 
 impl Credentials {
-    /// Makes an authority, a serving certificate for the loopback address, the
-    /// key that signs service-account tokens, and a token for each identity.
-    pub(crate) fn make(folder: &Path) -> Result<Self> {
+    /// Makes an authority, a serving certificate, the certificate with which the
+    /// API server reads from kubelets, the key that signs service-account tokens,
+    /// and a token for each identity.
+    pub(crate) fn make(folder: &Path, access: &Access) -> Result<Self> {
         let key = KeyPair::generate().context("making the authority's key")?;
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -50,21 +78,13 @@ impl Credentials {
         let authority = params.self_signed(&key).context("signing the authority")?.pem();
         let issuer = Issuer::new(params, key);
 
-        let serving_key = KeyPair::generate().context("making the serving key")?;
-        let names = ["127.0.0.1", "localhost", "kubernetes.default.svc"].map(str::to_owned);
-        let mut serving = CertificateParams::new(names).context("naming the API server")?;
-        serving
-            .distinguished_name
-            .push(DnType::CommonName, "kube-apiserver");
-        serving.use_authority_key_identifier_extension = true;
-        let serving = serving
-            .signed_by(&serving_key, &issuer)
-            .context("signing for the API server")?;
-
+        let (serving, serving_key) = serving_certificate(&issuer, &access.names)?;
+        let (kubelet_client, kubelet_client_key) = kubelet_client_certificate(&issuer)?;
         let account_key = KeyPair::generate().context("making the service-account key")?;
         let tokens = [ADMIN, CONTROLLER_MANAGER, SCHEDULER]
-            .into_iter()
-            .map(|identity| Ok((identity.user, random_token()?, identity.group)))
+            .iter()
+            .chain(&access.identities)
+            .map(|identity| Ok((identity.user.clone(), random_token()?, identity.group)))
             .collect::<Result<Vec<_>>>()?;
         let mut token_file = String::new();
         for (user, token, group) in &tokens {
@@ -76,8 +96,10 @@ impl Credentials {
             tokens: tokens.into_iter().map(|(user, token, _)| (user, token)).collect(),
         };
         credentials.write("ca.crt", &credentials.authority)?;
-        credentials.write("serving.crt", &serving.pem())?;
-        credentials.write("serving.key", &serving_key.serialize_pem())?;
+        credentials.write("serving.crt", &serving)?;
+        credentials.write("serving.key", &serving_key)?;
+        credentials.write("kubelet-client.crt", &kubelet_client)?;
+        credentials.write("kubelet-client.key", &kubelet_client_key)?;
         credentials.write("accounts.key", &account_key.serialize_pem())?;
         credentials.write("accounts.pub", &account_key.public_key_pem())?;
         credentials.write("tokens.csv", &token_file)?;
@@ -111,7 +133,7 @@ impl Credentials {
         let contexts: Vec<_> = named
             .iter()
             .map(|(name, _)| {
-                serde_json::json!({"name": name, "context": {"cluster": name, "user": identity.user}})
+                serde_json::json!({"name": name, "context": {"cluster": name, "user": &identity.user}})
             })
             .collect();
         let config = serde_json::json!({
@@ -119,11 +141,45 @@ impl Credentials {
             "kind": "Config",
             "clusters": clusters,
             "contexts": contexts,
-            "users": [{"name": identity.user, "user": {"token": token}}],
+            "users": [{"name": &identity.user, "user": {"token": token}}],
             "current-context": context_name(0),
         });
         serde_saphyr::to_string(&config).context("writing a kubeconfig")
     }
+}
+
+/// The API server's own certificate and key.
+fn serving_certificate(issuer: &Issuer<'_, KeyPair>, more_names: &[String]) -> Result<(String, String)> {
+    let key = KeyPair::generate().context("making the serving key")?;
+    let names = ["127.0.0.1", "localhost", "kubernetes.default.svc"].map(str::to_owned);
+    let names: Vec<_> = names.into_iter().chain(more_names.iter().cloned()).collect();
+    let mut params = CertificateParams::new(names).context("naming the API server")?;
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "kube-apiserver");
+    params.use_authority_key_identifier_extension = true;
+    let certificate = params
+        .signed_by(&key, issuer)
+        .context("signing for the API server")?;
+    Ok((certificate.pem(), key.serialize_pem()))
+}
+
+/// What the API server shows to kubelets when it fetches logs or numbers. Its
+/// group may do everything, so that no binding has to exist first.
+fn kubelet_client_certificate(issuer: &Issuer<'_, KeyPair>) -> Result<(String, String)> {
+    let key = KeyPair::generate().context("making the key for kubelets")?;
+    let mut params = CertificateParams::default();
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "kube-apiserver-kubelet-client");
+    params
+        .distinguished_name
+        .push(DnType::OrganizationName, "system:masters");
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    let certificate = params
+        .signed_by(&key, issuer)
+        .context("signing for the API server's way to kubelets")?;
+    Ok((certificate.pem(), key.serialize_pem()))
 }
 
 /// The kubeconfig context of the API server with this index.

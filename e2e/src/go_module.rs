@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 const CILIUM: &str = "github.com/cilium/cilium";
+const KIND: &str = "sigs.k8s.io/kind";
 const KUBERNETES: &str = "k8s.io/kubernetes";
 
 /// One of the Go modules.
@@ -16,6 +17,12 @@ pub(crate) enum GoModule {
     ControlPlane,
     /// The simulator of kubelets.
     Kwok,
+    /// The kubelet and kubeadm.
+    Node,
+    /// Clusters in containers.
+    Kind,
+    /// The cluster's DNS.
+    CoreDns,
     /// Nothing to build, only files to read.
     Cilium,
 }
@@ -25,6 +32,9 @@ impl GoModule {
         match self {
             Self::ControlPlane => "controlplane",
             Self::Kwok => "kwok",
+            Self::Node => "node",
+            Self::Kind => "kind",
+            Self::CoreDns => "coredns",
             Self::Cilium => "cilium",
         }
     }
@@ -48,7 +58,7 @@ impl GoModule {
     /// Flags for the linker: no debug tables, and the version that a release has.
     pub(crate) fn linker_flags(self) -> Result<String> {
         let mut flags = "-s -w".to_owned();
-        if self == Self::ControlPlane {
+        if matches!(self, Self::ControlPlane | Self::Node) {
             let version = required_version(&self.go_mod()?, KUBERNETES)?;
             let mut parts = version.trim_start_matches('v').split('.');
             let (major, minor) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
@@ -72,29 +82,39 @@ pub fn kubernetes_version() -> Result<String> {
     required_version(&GoModule::ControlPlane.go_mod()?, KUBERNETES)
 }
 
+/// The folder of kind's own node image, downloaded if need be.
+pub(crate) fn kind_base() -> Result<PathBuf> {
+    Ok(downloaded(GoModule::Kind, KIND)?.join("images/base"))
+}
+
 /// The folder of Cilium's own CRD files, downloaded if need be.
 ///
 /// They are installed from Go's module cache and never copied, so what the tests
 /// see is what Cilium ships.
 pub fn cilium_crds() -> Result<PathBuf> {
+    Ok(downloaded(GoModule::Cilium, CILIUM)?.join("pkg/k8s/apis/cilium.io/client/crds/v2"))
+}
+
+/// Where Go keeps the files of a required module, downloaded if need be.
+fn downloaded(by: GoModule, module: &str) -> Result<PathBuf> {
     let output = Command::new("go")
-        .args(["mod", "download", "-json", CILIUM])
-        .current_dir(GoModule::Cilium.dir())
+        .args(["mod", "download", "-json", module])
+        .current_dir(by.dir())
         .env("GOWORK", "off")
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
-        .context("starting the go command, which fetches Cilium's module")?;
+        .with_context(|| format!("starting the go command, which fetches {module}"))?;
     if !output.status.success() {
-        bail!("go mod download {CILIUM} ended with {}", output.status);
+        bail!("go mod download {module} ended with {}", output.status);
     }
     let answer: serde_json::Value =
         serde_json::from_slice(&output.stdout).context("reading the answer of go mod download")?;
-    let dir = answer
+    answer
         .get("Dir")
         .and_then(|dir| dir.as_str())
-        .context("go mod download names no folder")?;
-    Ok(Path::new(dir).join("pkg/k8s/apis/cilium.io/client/crds/v2"))
+        .map(PathBuf::from)
+        .context("go mod download names no folder")
 }
 
 /// The version a `go.mod` requires of a module.
@@ -119,6 +139,12 @@ mod tests {
             "tool (\n\tk8s.io/kubernetes/cmd/kubectl\n)\nrequire k8s.io/kubernetes v1.2.3 // indirect\n";
         assert_eq!(required_version(text, KUBERNETES).unwrap(), "v1.2.3");
         assert!(required_version(text, CILIUM).is_err());
+    }
+
+    #[test]
+    fn nodes_are_of_the_version_of_their_control_plane() {
+        let node = required_version(&GoModule::Node.go_mod().unwrap(), KUBERNETES);
+        assert_eq!(node.unwrap(), kubernetes_version().unwrap());
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! from published Go modules (see [`binaries`]) and started on free ports of the
 //! loopback address (see [`control_plane`]). A test takes
 //! [`ControlPlane::shared`] and a namespace of its own, or starts a
-//! [`ControlPlane`] when it needs one of a certain shape.
+//! [`ControlPlane`] when it needs one of a certain shape. What needs real kubelets
+//! starts a [`NodeBed`]; what needs an image of its own packs one with [`image`].
 
 pub mod account;
 pub mod apply;
@@ -16,18 +17,23 @@ mod credentials;
 pub mod demo;
 mod folder;
 mod go_module;
+pub mod image;
+pub mod kind_bed;
 pub mod load;
 pub mod monitoring;
+pub mod node_bed;
 pub mod operator;
 mod options;
 mod ports;
 pub mod process;
 mod proxy;
+pub mod standing;
 pub mod under_test;
 
 pub use client::client_of;
 pub use control_plane::ControlPlane;
 pub use folder::KEEP_ENV;
 pub use go_module::{cilium_crds, kubernetes_version};
+pub use node_bed::{NodeBed, NodeOptions};
 pub use options::Options;
 pub use proxy::Proxy;

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use evenkeel_core::checks::ALL;
-use evenkeel_core::judge::{Case, Check, Severity, Verdict};
+use evenkeel_core::judge::{Case, Check, Memory, Severity, Verdict};
 use serde::Serialize;
 
 use super::{End, answer};
@@ -27,6 +27,7 @@ struct View {
     reads_data_plane: bool,
     severities: Severities,
     needs_agent: bool,
+    needs_operator: bool,
     needs_policy: bool,
 }
 
@@ -59,6 +60,7 @@ fn view(check: &Check) -> View {
             at_risk: (check.severity)(&Verdict::AtRisk(Case::default())),
         },
         needs_agent: check.needs_agent(),
+        needs_operator: check.history == Memory::Needed,
         needs_policy: !check.baseline,
     }
 }
@@ -77,11 +79,19 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
                 ),
                 if one.needs_policy { "yes" } else { "no" }.to_owned(),
                 if one.needs_agent { "yes" } else { "no" }.to_owned(),
+                if one.needs_operator { "yes" } else { "no" }.to_owned(),
                 one.summary.to_owned(),
             ]
         })
     };
-    let heads = ["CHECK", "VIOLATED/AT RISK", "POLICY", "AGENT", "SUMMARY"];
+    let heads = [
+        "CHECK",
+        "VIOLATED/AT RISK",
+        "POLICY",
+        "AGENT",
+        "OPERATOR",
+        "SUMMARY",
+    ];
     answer(&match arguments.output {
         Form::Json => render::json(&views)?,
         Form::Yaml => render::yaml(&views)?,
@@ -93,6 +103,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
                 "VIOLATED/AT RISK",
                 "POLICY",
                 "AGENT",
+                "OPERATOR",
                 "SUMMARY",
                 "NEEDS",
                 "USES",

@@ -42,7 +42,7 @@ pub(super) struct Arguments {
     /// Bearer token for the Alertmanager, read before each push
     #[arg(long, value_name = "FILE", requires = "alertmanager")]
     alertmanager_token_file: Option<PathBuf>,
-    /// What to log: a level, or levels by module, such as info,evenkeel::watch=debug
+    /// What to log: a level, or levels by module, such as `info,evenkeel::watch=debug`
     #[arg(long, env = "EVENKEEL_LOG", value_name = "FILTER", default_value = "info")]
     log: String,
     /// Form of the log

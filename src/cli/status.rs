@@ -1,5 +1,7 @@
 //! `evenkeel status`: how policies stand, who says so, and whether that somebody is still alive.
 
+use std::fmt::Write as _;
+
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
@@ -259,9 +261,11 @@ fn text(told: &Answer) -> String {
             text.push_str("Sources:  all complete and current\n");
         }
         for (source, why) in &tells.not_fresh {
-            text.push_str(&format!(
-                "Source {source}: NOT CURRENT, {why}: what rests on it is Unknown\n"
-            ));
+            // Writing into a String cannot fail.
+            let _ = writeln!(
+                text,
+                "Source {source}: NOT CURRENT, {why}: what rests on it is Unknown"
+            );
         }
     }
     if told.policies.is_empty() {

@@ -1,5 +1,7 @@
 //! `evenkeel uninstall`: takes everything of evenkeel out of a cluster, in an order that leaves nothing half done.
 
+use std::fmt::Write as _;
+
 use anyhow::{Context, bail};
 use clap::Args;
 use k8s_openapi::api::core::v1::{Event, Namespace};
@@ -68,10 +70,11 @@ async fn uninstall(arguments: &Arguments) -> anyhow::Result<End> {
     let mut text = String::new();
     let verb = if arguments.yes { "deleting" } else { "would delete" };
     for item in &items {
-        text.push_str(&format!("{verb} {}\n", item.shown));
+        // Writing into a String cannot fail.
+        let _ = writeln!(text, "{verb} {}", item.shown);
     }
     for (namespace, events) in &namespaces {
-        text.push_str(&format!("{verb} {events} Events of evenkeel in {namespace}\n"));
+        let _ = writeln!(text, "{verb} {events} Events of evenkeel in {namespace}");
     }
     if !arguments.yes {
         text.push_str("\nNothing was changed. To do it: evenkeel uninstall --yes");
@@ -91,7 +94,7 @@ async fn uninstall(arguments: &Arguments) -> anyhow::Result<End> {
             }
         }
     }
-    for (namespace, _) in &namespaces {
+    for namespace in namespaces.keys() {
         let api: Api<Event> = Api::namespaced(client.clone(), namespace);
         if let Err(error) = api.delete_collection(&DeleteParams::default(), &events()).await {
             failed += 1;
@@ -174,7 +177,7 @@ async fn definitions(client: &Client) -> anyhow::Result<Vec<Item>> {
             &ApiResource::from_gvk_with_plural(&gvk, &crd.spec.names.plural),
         );
         let count = objects.list_metadata(&ListParams::default()).await;
-        let count = count.map(|list| list.items.len()).unwrap_or(0);
+        let count = count.map_or(0, |list| list.items.len());
         items.push(Item {
             shown: format!("customresourcedefinition {name} and {count} objects of it"),
             api: all.clone(),

@@ -270,6 +270,6 @@ pub(super) const fn shape(source: Source) -> &'static Keep {
         Source::Webhooks => &WEBHOOKS,
         Source::Policies | Source::ClusterPolicy => &POLICY,
         // No list of them exists.
-        Source::Configz => &Fields(&[]),
+        Source::Configz | Source::Events => &Fields(&[]),
     }
 }

@@ -209,7 +209,7 @@ impl Task {
         {
             Ok(_) => tracing::info!(lease = self.options.name, "gave the Lease back"),
             Err(error) => {
-                tracing::warn!(%error, "cannot give the Lease back: another replica waits for it to expire")
+                tracing::warn!(%error, "cannot give the Lease back: another replica waits for it to expire");
             }
         }
     }

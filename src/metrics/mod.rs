@@ -3,6 +3,8 @@
 //! Counters and distributions are counted where things happen. Everything that the core knows is read from it at the
 //! moment of a scrape ([`Picture`]), so that nothing is kept twice and nothing goes stale.
 
+#![allow(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
+
 mod process;
 mod table;
 
@@ -144,6 +146,7 @@ impl Metrics {
         self.round_seconds.observe(took.as_secs_f64());
     }
 
+    #[allow(clippy::needless_pass_by_value, reason = "labels are made for this call")]
     fn set(&self, name: &'static str, labels: Labels, value: f64) {
         if let Some(family) = self.gauges.get(name) {
             family.get_or_create(&labels).set(value);

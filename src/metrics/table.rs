@@ -1,5 +1,7 @@
 //! Every metric as data: what the documentation, the registry and the tests are made of.
 
+use std::fmt::Write as _;
+
 /// The type of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -221,14 +223,16 @@ pub fn page() -> String {
             .iter()
             .map(|label| format!("`{label}`"))
             .collect::<Vec<_>>();
-        page.push_str(&format!(
-            "| `{}` | {} | {} | {} | {} |\n",
+        // Writing into a String cannot fail.
+        let _ = writeln!(
+            page,
+            "| `{}` | {} | {} | {} | {} |",
             one.name,
             one.kind.name(),
             labels.join(", "),
             one.help,
             one.bound
-        ));
+        );
     }
     page
 }

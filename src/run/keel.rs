@@ -68,9 +68,10 @@ impl Keel {
         outbox: Arc<Outbox>,
         metrics: Arc<Metrics>,
     ) -> Self {
+        let clock = Clock::default();
         Self {
-            core: Core::default(),
-            clock: Clock::default(),
+            core: Core::live(clock.now()),
+            clock,
             intake: Intake::default(),
             desk: Desk::default(),
             watches,

@@ -81,7 +81,7 @@ impl Scene<'_> {
         Some(SourcePicture {
             source,
             fresh: *index.fresh(source) == Fresh::Complete,
-            age_seconds: oldest.map(|millis| millis as f64 / 1000.0),
+            age_seconds: oldest.map(|millis| std::time::Duration::from_millis(millis).as_secs_f64()),
             restarts: parts.iter().map(|one| one.restarts).sum(),
             lists: parts.iter().map(|one| one.lists).sum(),
             lines: parts.iter().map(|one| one.lines).sum(),

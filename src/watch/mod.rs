@@ -7,7 +7,7 @@
 //! # use evenkeel::watch::{Intake, Link, Watches};
 //! # use evenkeel_core::{Core, facts::Wants, know::Now};
 //! # async fn run(link: Link, now: Now) {
-//! let mut core = Core::default();
+//! let mut core = Core::live(now);
 //! let (mut watches, mut events) = Watches::new(link);
 //! let mut intake = Intake::default();
 //! let change = intake.want(&Wants::of(core.index()), &mut |input| drop(core.handle(now, input)));

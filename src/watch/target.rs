@@ -63,6 +63,12 @@ impl Target {
                 ..Self::of(resource, namespace)
             }));
         }
+        if let Some(resource) = Resource::wanted(Source::Events) {
+            all.insert(Self {
+                fields: about_evictions(),
+                ..Self::of(resource, "")
+            });
+        }
         if let Some(resource) = Resource::wanted(Source::Pods) {
             all.extend(pods(resource, wants));
         }
@@ -95,6 +101,33 @@ impl Target {
             format!("{path}?{selected}")
         }
     }
+}
+
+/// Reasons of Events that every start and every probe of a Pod brings: nearly all there are. A field selector has no
+/// "or", so the few that are wanted are reached by leaving these out; the core takes no others.
+const USUAL: [&str; 12] = [
+    "Scheduled",
+    "Pulling",
+    "Pulled",
+    "Created",
+    "Started",
+    "Killing",
+    "BackOff",
+    "Unhealthy",
+    "Failed",
+    "FailedScheduling",
+    "FailedMount",
+    "FailedCreatePodSandBox",
+];
+
+/// The Events of Pods without the usual ones. What can be selected by: `ToSelectableFields` of
+/// `pkg/registry/core/event/strategy.go`.
+fn about_evictions() -> String {
+    USUAL
+        .iter()
+        .fold("involvedObject.kind=Pod".to_owned(), |fields, reason| {
+            fields + ",reason!=" + reason
+        })
 }
 
 /// The Pods that are wanted, by namespace and selector: never all of a cluster.

@@ -50,13 +50,12 @@ impl Outbox {
     /// Puts an order in, in place of an older one of the same policy.
     pub fn put(&self, target: Target, order: Order, received: Instant) {
         let mut inside = self.lock();
-        match inside.waiting.get_mut(&target) {
+        if let Some(letter) = inside.waiting.get_mut(&target) {
             // The older cause has waited longer: its time counts.
-            Some(letter) => letter.order = order,
-            None => {
-                inside.waiting.insert(target.clone(), Letter { order, received });
-                inside.line.push_back(target);
-            }
+            letter.order = order;
+        } else {
+            inside.waiting.insert(target.clone(), Letter { order, received });
+            inside.line.push_back(target);
         }
         drop(inside);
         self.news.notify_one();

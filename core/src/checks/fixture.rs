@@ -108,7 +108,7 @@ impl World {
     /// The bare judgements of one check on connections, Services and the cluster.
     fn judge(&self, check: &Check) -> Vec<Known<Verdict>> {
         let index = self.core.index();
-        let look = || Look::new(self.now, index, self.core.fleet());
+        let look = || Look::new(self.now, index, self.core.fleet(), self.core.history());
         let mut all = Vec::new();
         if let Judge::Cluster(judge) = check.judge {
             all.push(judge(&look()));

@@ -10,6 +10,8 @@ pub mod conntrack;
 pub mod control_plane;
 #[cfg(test)]
 pub(crate) mod fixture;
+#[cfg(test)]
+pub(crate) mod live_fixture;
 pub mod nodes;
 pub mod path;
 
@@ -36,6 +38,13 @@ pub static ALL: &[Check] = &[
     control_plane::detection::CHECK,
     control_plane::heartbeat::CHECK,
     control_plane::instances::CHECK,
+    balance::flap::CHECK,
+    nodes::churn_storm::CHECK,
+    nodes::cascade::CHECK,
+    nodes::fleet_change::CHECK,
+    nodes::evict_loop::CHECK,
+    nodes::preemption::CHECK,
+    control_plane::stale_watch::CHECK,
 ];
 
 /// The check of this id.

@@ -23,6 +23,8 @@ pub(crate) struct Dirt {
     pub(crate) policies: BTreeSet<Key>,
     /// What those that are or were understood say (before and after), with their namespace.
     pub(crate) governing: Vec<(Name, Arc<Policy>)>,
+    /// What was seen to change, as far as it concerns more than one Service.
+    pub(crate) history: bool,
     /// Namespaces of which Pods changed.
     pub(crate) pods_in: BTreeSet<Name>,
     /// Nodes that changed.
@@ -39,6 +41,8 @@ const MATCHED: usize = 32;
 impl Dirt {
     /// The endpoints of the Service itself.
     pub(super) const SLICES: Parts = Parts::of(Reads::of(&[Source::EndpointSlices]));
+    /// What was seen to change.
+    pub(super) const HISTORY: Parts = Parts::one(Part::History);
     /// Pods of the Service's own namespace.
     pub(super) const OWN_PODS: Parts = Parts::one(Part::OwnPods);
 

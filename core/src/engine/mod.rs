@@ -8,6 +8,7 @@
 mod dirt;
 mod ledger;
 mod pass;
+mod wakes;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -16,12 +17,14 @@ pub use ledger::Tally;
 pub(crate) use ledger::{Ledger, Tallies};
 use pass::Pass;
 pub(crate) use pass::each_path;
+use wakes::Wakes;
 
 use crate::checks;
 use crate::facts::Fleet;
+use crate::history::History;
 use crate::index::{Index, Part, Parts};
 use crate::judge::{Check, Judge, Rests, Subject, Verdict};
-use crate::know::{Now, Wall};
+use crate::know::{Mono, Now, Wall};
 use crate::names::{Key, Name};
 use crate::sources::service::Service;
 
@@ -114,11 +117,18 @@ pub(crate) struct Engine {
     again: BTreeMap<(Subject, usize), i64>,
     /// The same by time, so that a round finds what is due without going through all.
     due: BTreeSet<(i64, Subject, usize)>,
+    wakes: Wakes,
 }
 
 impl Engine {
     /// Judges what is dirty or due, and returns the subjects whose verdict changed.
-    pub(crate) fn round(&mut self, now: Now, index: &Index, mut dirt: Dirt) -> Vec<(usize, Subject)> {
+    pub(crate) fn round(
+        &mut self,
+        now: Now,
+        index: &Index,
+        history: &History,
+        mut dirt: Dirt,
+    ) -> Vec<(usize, Subject)> {
         let whole = dirt.all || dirt.parts.meets(Parts::one(Part::FleetInputs));
         if self.fleet.update(index, whole, &dirt.nodes) {
             dirt.parts = dirt.parts.with(Parts::one(Part::Fleet));
@@ -129,14 +139,15 @@ impl Engine {
         } else {
             self.concerned(index, &dirt, &mut dirty);
             let due = self.due.iter().take_while(|(when, ..)| *when <= now.wall.0);
-            dirty.extend(due.filter_map(|(_, subject, at)| {
-                let scope = scope_of(checks::ALL.get(*at)?);
-                Some((scope, scope.unit_of(*subject)))
+            let due = due.map(|(_, subject, at)| (*subject, *at));
+            dirty.extend(due.chain(self.wakes.due(now.mono)).filter_map(|(subject, at)| {
+                let scope = scope_of(checks::ALL.get(at)?);
+                Some((scope, scope.unit_of(subject)))
             }));
         }
         let mut changed = Vec::new();
         for (scope, key) in dirty {
-            self.judge_unit(scope, key, now, index, &mut changed);
+            self.judge_unit(scope, key, now, (index, history), &mut changed);
         }
         changed
     }
@@ -161,7 +172,7 @@ impl Engine {
             |unit: &(Scope, Key), on: Parts| self.units.get(unit).is_some_and(|held| held.parts.meets(on));
         let of_services = |key: Key| [(Scope::Path, key), (Scope::Service, key)];
         let slices = dirt.slices.iter().flat_map(|key| of_services(*key));
-        dirty.extend(slices.filter(|unit| rests(unit, Dirt::SLICES)));
+        dirty.extend(slices.filter(|unit| rests(unit, Dirt::SLICES.with(Dirt::HISTORY))));
         if self.rests.meets(Dirt::OWN_PODS) {
             let services = dirt.pods_in.iter().flat_map(|space| index.services_in.of(*space));
             dirty.extend(
@@ -170,12 +181,17 @@ impl Engine {
                     .filter(|unit| rests(unit, Dirt::OWN_PODS)),
             );
         }
+        let cluster = if dirt.history {
+            dirt.parts.with(Dirt::HISTORY)
+        } else {
+            dirt.parts
+        };
         let whole = |unit: &(Scope, Key)| rests(unit, dirt.parts);
         dirty.extend(
             SCOPES
                 .map(|scope| (scope, Key::default()))
                 .into_iter()
-                .filter(whole),
+                .filter(|unit| rests(unit, cluster)),
         );
         if self.rests.meets(dirt.parts) {
             dirty.extend(self.units.keys().copied().filter(whole));
@@ -193,18 +209,20 @@ impl Engine {
         scope: Scope,
         key: Key,
         now: Now,
-        index: &Index,
+        (index, history): (&Index, &History),
         changed: &mut Vec<(usize, Subject)>,
     ) {
         let old = self.take(scope, key);
         let mut pass = Pass {
             now,
             index,
+            history,
             fleet: &self.fleet,
             own: key,
             old,
             bad: BTreeMap::new(),
             again: BTreeMap::new(),
+            wakes: BTreeMap::new(),
             tallies: Tallies::new(),
             rests: Rests::default(),
         };
@@ -213,6 +231,7 @@ impl Engine {
             old,
             bad,
             again,
+            wakes,
             tallies,
             rests,
             ..
@@ -230,7 +249,7 @@ impl Engine {
         let parts = rests.parts;
         let unit = Unit {
             tallies,
-            held: u32::try_from(bad.len() + again.len()).unwrap_or(u32::MAX),
+            held: u32::try_from(bad.len() + again.len() + wakes.len()).unwrap_or(u32::MAX),
             parts,
             beyond: (!rests.services.is_empty() || !rests.pods_in.is_empty()).then(|| Box::new(rests)),
         };
@@ -238,6 +257,7 @@ impl Engine {
         self.due
             .extend(again.iter().map(|(at, when)| (*when, at.0, at.1)));
         self.again.extend(again);
+        self.wakes.extend(wakes);
         self.remember(scope, key, unit);
     }
 
@@ -285,6 +305,7 @@ impl Engine {
                 self.due.remove(&(when, at.0, at.1));
             }
         }
+        self.wakes.forget(from, to, inside);
         keys.into_iter()
             .filter_map(|at| Some((at, self.bad.remove(&at)?)))
             .collect()
@@ -310,6 +331,11 @@ impl Engine {
     /// Takes the policies whose counts have changed since this was last asked.
     pub(crate) fn take_recounted(&mut self) -> BTreeSet<Key> {
         self.ledger.take_changed()
+    }
+
+    /// The earliest moment at which some window ends.
+    pub(crate) fn woken(&self) -> Option<Mono> {
+        self.wakes.first()
     }
 
     /// The earliest second of wall time at which time alone may change a verdict.

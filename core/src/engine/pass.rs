@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Held, Scope, Tallies, scope_of};
 use crate::checks;
 use crate::facts::Fleet;
+use crate::history::History;
 use crate::index::{Index, Part, Parts};
-use crate::judge::{Check, Judge, Look, Path, Rests, ServiceCase, Subject, Verdict, declares};
-use crate::know::{Gap, Known, Now, Reads, Source};
+use crate::judge::{Check, Judge, Look, Memory, Path, Rests, ServiceCase, Subject, Verdict, declares};
+use crate::know::{Gap, Known, Mono, Now, Reads, Source};
 use crate::names::Key;
 use crate::policy::{Client, Door};
 
@@ -15,22 +16,25 @@ use crate::policy::{Client, Door};
 pub(super) struct Pass<'a> {
     pub(super) now: Now,
     pub(super) index: &'a Index,
+    pub(super) history: &'a History,
     pub(super) fleet: &'a Fleet,
     /// The unit.
     pub(super) own: Key,
     pub(super) old: BTreeMap<(Subject, usize), Held>,
     pub(super) bad: BTreeMap<(Subject, usize), Held>,
     pub(super) again: BTreeMap<(Subject, usize), i64>,
+    pub(super) wakes: BTreeMap<(Subject, usize), Mono>,
     pub(super) tallies: Tallies,
     pub(super) rests: Rests,
 }
 
-/// The checks of a scope, with their places in the table.
-fn checks_of(scope: Scope) -> impl Iterator<Item = (usize, &'static Check)> {
+/// The checks of a scope, with their places in the table; without a history only those that can do without.
+fn checks_of(scope: Scope, live: bool) -> impl Iterator<Item = (usize, &'static Check)> {
     checks::ALL
         .iter()
         .enumerate()
         .filter(move |(_, check)| scope_of(check) == scope)
+        .filter(move |(_, check)| live || check.history != Memory::Needed)
 }
 
 impl Pass<'_> {
@@ -40,7 +44,7 @@ impl Pass<'_> {
             Scope::Path => self.paths(),
             Scope::Service => self.services(),
             Scope::Node | Scope::Zone | Scope::Webhook | Scope::Cluster => {
-                for (at, check) in checks_of(scope) {
+                for (at, check) in checks_of(scope, self.history.is_live()) {
                     self.whole(at, check);
                 }
             }
@@ -100,7 +104,7 @@ impl Pass<'_> {
         let (index, key) = (self.index, self.own);
         if key == Key::default() {
             if !index.policies.is_empty() {
-                for (at, _) in checks_of(Scope::Path) {
+                for (at, _) in checks_of(Scope::Path, self.history.is_live()) {
                     self.listed(at, Source::Services);
                 }
             }
@@ -114,7 +118,7 @@ impl Pass<'_> {
                 connection: index.names.find(&path.connection.name).unwrap_or_default(),
                 client: index.names.find(&path.client.name).unwrap_or_default(),
             };
-            for (at, check) in checks_of(Scope::Path) {
+            for (at, check) in checks_of(Scope::Path, self.history.is_live()) {
                 if let Judge::Path(judge) = check.judge {
                     self.one(at, check, subject, false, |look| judge(look, path));
                 }
@@ -125,7 +129,7 @@ impl Pass<'_> {
     fn services(&mut self) {
         let (index, key) = (self.index, self.own);
         if key == Key::default() {
-            for (at, _) in checks_of(Scope::Service) {
+            for (at, _) in checks_of(Scope::Service, self.history.is_live()) {
                 self.listed(at, Source::Services);
             }
             return;
@@ -137,7 +141,7 @@ impl Pass<'_> {
         for (policy, _) in &policies {
             self.tallies.entry(*policy).or_default().governs = true;
         }
-        for (at, check) in checks_of(Scope::Service) {
+        for (at, check) in checks_of(Scope::Service, self.history.is_live()) {
             let Judge::Service(judge) = check.judge else {
                 continue;
             };
@@ -173,7 +177,7 @@ impl Pass<'_> {
             Some(home) => self.index.gap_in(source, home),
             None => self.index.gap(source),
         });
-        let look = Look::new(self.now, self.index, self.fleet).at(self.own);
+        let look = Look::new(self.now, self.index, self.fleet, self.history).at(self.own);
         let verdict = match gap {
             Some(gap) => Verdict::Unknown(gap),
             None => judge(&look).unwrap_or_else(Verdict::Unknown),
@@ -189,6 +193,15 @@ impl Pass<'_> {
             "{} reads the fleet without declaring it",
             check.id
         );
+        debug_assert!(
+            !look.saw_history() || check.history.is_used(),
+            "{} reads history without declaring it",
+            check.id
+        );
+        if let Some(when) = look.wake() {
+            let held = self.wakes.entry((subject, at)).or_insert(when);
+            *held = when.min(*held);
+        }
         if let Some(when) = look.again() {
             let held = self.again.entry((subject, at)).or_insert(when);
             *held = when.min(*held);
@@ -202,6 +215,9 @@ impl Pass<'_> {
         match verdict {
             Verdict::Met => self.tallies.entry(tally()).or_default().met += 1,
             Verdict::NotApplicable(_) => self.tallies.entry(tally()).or_default().not_applicable += 1,
+            Verdict::Unknown(Gap::WarmingUp(..)) => {
+                self.tallies.entry(tally()).or_default().unknown += 1;
+            }
             Verdict::Unknown(_) if quiet => self.tallies.entry(tally()).or_default().unknown += 1,
             verdict => {
                 let before = self

@@ -70,6 +70,9 @@ impl Core {
             }
             _ => {
                 if plain(index, source, which) {
+                    if source == Source::ClusterPolicy {
+                        self.fold_cluster_policy();
+                    }
                     self.touch(source);
                 }
             }
@@ -105,6 +108,7 @@ impl Core {
             index.slices_of.entry(service).or_default().insert(key);
             self.dirt.slices.insert(service);
         }
+        self.fold_slice(key, old);
     }
 
     pub(super) fn node_changed(&mut self, key: Key, old: Option<&Node>) {
@@ -115,6 +119,7 @@ impl Core {
         self.mark(sums);
         self.touch(Source::Nodes);
         self.dirt.nodes.insert(key.name);
+        self.fold_node(key, old);
     }
 
     pub(super) fn pod_changed(&mut self, key: Key, old: Option<&Pod>) {
@@ -193,6 +198,11 @@ fn plain(index: &mut Index, source: Source, which: Which) -> bool {
             Which::One(key) => index.configz.remove(&key.name).is_some(),
             Which::Unnamed => false,
         },
-        Source::Services | Source::EndpointSlices | Source::Nodes | Source::Pods | Source::Policies => false,
+        Source::Services
+        | Source::EndpointSlices
+        | Source::Nodes
+        | Source::Pods
+        | Source::Policies
+        | Source::Events => false,
     }
 }

@@ -50,10 +50,11 @@ pub enum Input<'a> {
 impl Core {
     /// Takes one input, at a time that never goes back. An object that cannot be understood is skipped, listed, and
     /// makes its dependents Unknown; the returned error is for feeders that can name the file.
-    pub fn handle(&mut self, _now: Now, input: Input<'_>) -> Result<(), Why> {
+    pub fn handle(&mut self, now: Now, input: Input<'_>) -> Result<(), Why> {
+        self.history.now = self.history.now.max(now.mono);
         match input {
             Input::Begin(source) => self.begin(source),
-            Input::Object(source, json) => return self.object(source, json),
+            Input::Object(source, json) => return self.object(now, source, json),
             Input::Gone(source, namespace, name) => self.gone(source, namespace, name),
             Input::Synced(source) => self.synced(source, Fresh::Complete),
             Input::Silent(source) => self.fresh(source, Fresh::Stale),
@@ -93,6 +94,7 @@ impl Core {
                     .retain(|(at, _), _| *at != Source::ClusterPolicy);
                 if self.index.cluster_policy != policy {
                     self.index.cluster_policy = policy;
+                    self.fold_cluster_policy();
                     self.touch(Source::ClusterPolicy);
                 }
             }
@@ -114,6 +116,7 @@ impl Core {
 
     fn fresh(&mut self, source: Source, fresh: Fresh) {
         if self.index.set_fresh(source, fresh) {
+            self.fold_freshness(source);
             // A check that met the gap has looked at nothing else, so nothing tells whom it concerns.
             self.dirt.all = true;
         }
@@ -139,8 +142,10 @@ impl Core {
         }
     }
 
-    fn object(&mut self, source: Source, json: &[u8]) -> Result<(), Why> {
+    fn object(&mut self, now: Now, source: Source, json: &[u8]) -> Result<(), Why> {
         let result = match source {
+            // There may be more of them than of anything else: one that is not understood is not remembered either.
+            Source::Events => return self.fold_event(now, json),
             Source::Services => self.put(
                 json,
                 |index| (&mut index.services, &mut index.names),
@@ -223,7 +228,7 @@ impl Core {
             Source::Webhooks => index.webhooks.begin(),
             Source::Policies => index.policies.begin(),
             Source::ClusterPolicy => index.cluster_policy_unnamed = true,
-            Source::Configz => {}
+            Source::Configz | Source::Events => {}
         }
         // What was not understood stays until the list has ended without naming it.
         for (_, opaque) in index.opaque.iter_mut().filter(|(at, _)| at.0 == source) {
@@ -233,6 +238,9 @@ impl Core {
 
     fn synced(&mut self, source: Source, fresh: Fresh) {
         self.remove(source, Which::Unnamed);
+        if source == Source::Nodes {
+            self.fold_nodes_listed();
+        }
         self.sweep_opaque(source);
         self.fresh(source, fresh);
     }
@@ -254,6 +262,10 @@ impl Core {
     }
 
     fn gone(&mut self, source: Source, namespace: &str, name: &str) {
+        // An event that went says nothing, and its name is worth no memory.
+        if source == Source::Events {
+            return;
+        }
         let key = Key {
             namespace: self.index.names.intern(namespace),
             name: self.index.names.intern(name),

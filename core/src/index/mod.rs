@@ -271,6 +271,8 @@ impl Index {
             Source::Policies => self.policies.len(),
             Source::ClusterPolicy => usize::from(self.cluster_policy.is_some()),
             Source::Configz => self.configz.len(),
+            // Counted, and not kept.
+            Source::Events => 0,
         }
     }
 

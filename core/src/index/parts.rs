@@ -24,6 +24,8 @@ pub enum Part {
     Components,
     /// Pods of the namespace of the Service under judgement.
     OwnPods,
+    /// What was seen to change.
+    History,
 }
 
 /// A set of whole sources and [`Part`]s.

@@ -6,8 +6,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::facts::Fleet;
+use crate::history::History;
 use crate::index::{Index, NodeSums, Part, Parts, Table};
-use crate::know::{Known, Now, Reads, Source};
+use crate::know::{Known, Mono, Now, Reads, Source};
 use crate::names::{Key, Name, Names};
 use crate::policy::{ClusterPolicy, Policy};
 use crate::sources::node::Node;
@@ -51,6 +52,8 @@ pub struct Look<'a> {
     parts: Cell<Parts>,
     others: RefCell<Rests>,
     again: Cell<Option<i64>>,
+    history: &'a History,
+    wake: Cell<Option<Mono>>,
 }
 
 macro_rules! tables {
@@ -66,7 +69,7 @@ macro_rules! tables {
 
 impl<'a> Look<'a> {
     /// New eyes.
-    pub fn new(now: Now, index: &'a Index, fleet: &'a Fleet) -> Self {
+    pub fn new(now: Now, index: &'a Index, fleet: &'a Fleet, history: &'a History) -> Self {
         Self {
             now,
             index,
@@ -76,6 +79,8 @@ impl<'a> Look<'a> {
             parts: Cell::default(),
             others: RefCell::default(),
             again: Cell::default(),
+            history,
+            wake: Cell::default(),
         }
     }
 
@@ -209,6 +214,28 @@ impl<'a> Look<'a> {
     pub fn again_at(&self, wall: i64) {
         self.again
             .set(Some(self.again.get().map_or(wall, |held| held.min(wall))));
+    }
+
+    /// What was seen to change.
+    pub fn history(&self) -> &'a History {
+        self.rest_on(Parts::one(Part::History));
+        self.history
+    }
+
+    /// Whether that was looked at.
+    pub fn saw_history(&self) -> bool {
+        self.parts.get().meets(Parts::one(Part::History))
+    }
+
+    /// Asks for another look when a window ends, at this moment at the latest.
+    pub fn wake_at(&self, when: Mono) {
+        self.wake
+            .set(Some(self.wake.get().map_or(when, |held| held.min(when))));
+    }
+
+    /// When a window ends.
+    pub fn wake(&self) -> Option<Mono> {
+        self.wake.get()
     }
 
     /// When another look was asked for.

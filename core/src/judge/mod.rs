@@ -101,6 +101,17 @@ impl Evidence {
         }
     }
 
+    /// A number that was watched.
+    pub fn watched(
+        what: &'static str,
+        unit: Unit,
+        value: impl TryInto<i64>,
+        source: impl Into<Arc<str>>,
+    ) -> Self {
+        let value = value.try_into().unwrap_or(i64::MAX);
+        Self::number(what, unit, &Val::measured(value, source))
+    }
+
     /// A number counted from objects of a source.
     pub fn count(what: &'static str, value: impl TryInto<i64>, source: impl Into<Arc<str>>) -> Self {
         Self::number(
@@ -284,6 +295,24 @@ pub enum Judge {
     Cluster(fn(&Look<'_>) -> Known<Verdict>),
 }
 
+/// Whether a check reads what was seen to change: the operator has that, an audit has not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Memory {
+    /// It judges how things are.
+    Unused,
+    /// It says more where there is a history, and something where there is none.
+    Used,
+    /// Without a history it does not speak at all.
+    Needed,
+}
+
+impl Memory {
+    /// Whether it is read where it is there.
+    pub const fn is_used(self) -> bool {
+        !matches!(self, Self::Unused)
+    }
+}
+
 /// One check: a line of the table in [`crate::checks`].
 #[derive(Debug, Clone, Copy)]
 pub struct Check {
@@ -297,6 +326,8 @@ pub struct Check {
     pub uses: Reads,
     /// Whether it reads the effective data plane ([`Look::fleet`]).
     pub profiles: bool,
+    /// Whether it reads what was seen to change ([`Look::history`]).
+    pub history: Memory,
     /// Whether it says something without any policy.
     pub baseline: bool,
     /// The judgement.

@@ -4,6 +4,7 @@
 //! Go writes `null` for an empty list or map, so every optional field accepts it.
 
 pub mod config_map;
+pub mod event;
 pub mod namespace;
 pub mod node;
 pub mod node_config;

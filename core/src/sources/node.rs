@@ -38,6 +38,10 @@ pub struct Node {
     pub kernel: Name,
     /// `status.nodeInfo.kubeletVersion`.
     pub kubelet: Name,
+    /// `status.nodeInfo.osImage`.
+    pub image: Name,
+    /// `status.nodeInfo.containerRuntimeVersion`.
+    pub runtime: Name,
     /// `spec.providerID` without the instance: `aws://`, `cn-hangzhou.i-`; empty when absent.
     pub provider: Name,
     /// Readiness.
@@ -104,6 +108,10 @@ struct Info<'a> {
     kernel_version: Option<Text<'a>>,
     #[serde(borrow, default)]
     kubelet_version: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    os_image: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    container_runtime_version: Option<Text<'a>>,
 }
 
 /// Whether a Node's annotation of this name carries configuration of the data plane, so that it is kept.
@@ -139,6 +147,8 @@ impl Row for Node {
             os: name_of(info.operating_system.as_ref(), names),
             kernel: name_of(info.kernel_version.as_ref(), names),
             kubelet: name_of(info.kubelet_version.as_ref(), names),
+            image: name_of(info.os_image.as_ref(), names),
+            runtime: name_of(info.container_runtime_version.as_ref(), names),
             provider: names.intern(provider),
             ready: match ready.map(|condition| &*condition.status) {
                 Some("True") => Readiness::Ready,

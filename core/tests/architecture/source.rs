@@ -44,9 +44,15 @@ pub(crate) fn files() -> Vec<File> {
         .iter()
         // Files that are declared `#[cfg(test)]` where they are named.
         .filter(|path| {
-            !["tests.rs", "adversarial.rs", "fixture.rs", "cluster_fixture.rs"]
-                .iter()
-                .any(|name| path.ends_with(name))
+            ![
+                "tests.rs",
+                "adversarial.rs",
+                "fixture.rs",
+                "cluster_fixture.rs",
+                "live_fixture.rs",
+            ]
+            .iter()
+            .any(|name| path.ends_with(name))
         })
         .map(|path| file(path))
         .collect();

@@ -4,13 +4,16 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use evenkeel_e2e::binaries::{Binaries, Program};
 use evenkeel_e2e::control_plane::{ControlPlane, KUBECONFIG_ENV};
+use evenkeel_e2e::kind_bed::{KindBed, KindOptions};
 use evenkeel_e2e::load::{Size, load};
-use evenkeel_e2e::{Options, client_of};
+use evenkeel_e2e::node_bed::{Detection, NodeBed, NodeOptions, POD_IMAGE, ProxyMode};
+use evenkeel_e2e::{Options, client_of, standing};
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -39,6 +42,16 @@ enum Action {
         #[arg(long, default_value_t = 0)]
         pods: u32,
     },
+    /// Real nodes with kubelets, as namespaces of this machine; needs root
+    Nodes {
+        #[command(subcommand)]
+        action: Nodes,
+    },
+    /// A cluster of kind, on the container engine that answers or on one started for it
+    Kind {
+        #[command(subcommand)]
+        action: Kind,
+    },
     /// Run a command against a new control plane and end with its exit code
     Exec {
         #[command(flatten)]
@@ -47,6 +60,47 @@ enum Action {
         #[arg(last = true, required = true)]
         command: Vec<OsString>,
     },
+}
+
+#[derive(Subcommand)]
+enum Nodes {
+    /// Find or build every program of nodes, and print where each one is
+    Build,
+    /// Start nodes, print the kubeconfig's path, run until ctrl-c or `nodes down`
+    Up {
+        /// How many
+        #[arg(default_value_t = 1)]
+        nodes: u8,
+        /// How Service addresses are translated
+        #[arg(long, value_enum, default_value_t)]
+        proxy_mode: ProxyMode,
+        /// Notice a silent node after 20 s instead of 50 s
+        #[arg(long)]
+        quick: bool,
+        /// Image files for every node, such as that of `make image`
+        #[arg(long)]
+        image: Vec<PathBuf>,
+    },
+    /// End what `nodes up` started from this checkout
+    Down,
+}
+
+#[derive(Subcommand)]
+enum Kind {
+    /// Make a cluster, print the kubeconfig's path, run until ctrl-c or `kind down`
+    Up {
+        /// Workers beside the control plane
+        #[arg(default_value_t = 0)]
+        workers: u8,
+        /// The node image, instead of kind's own or one built here
+        #[arg(long)]
+        node_image: Option<String>,
+        /// Image files to load, such as that of `make image`
+        #[arg(long)]
+        image: Vec<PathBuf>,
+    },
+    /// End what `kind up` started from this checkout
+    Down,
 }
 
 #[allow(clippy::struct_excessive_bools, reason = "each is a flag")]
@@ -85,19 +139,59 @@ impl From<Shape> for Options {
 #[tokio::main]
 async fn main() -> Result<ExitCode> {
     match Cli::parse().action {
-        Action::Build => build(),
+        Action::Build => build(&Program::CONTROL_PLANE),
         Action::Up(shape) => up(shape.into()).await,
         Action::Load {
             kubeconfig,
             size,
             pods,
         } => fill(&kubeconfig, Size { pods, ..size }).await,
+        Action::Nodes { action: Nodes::Build } => build(&Program::NODES),
+        Action::Nodes { action: Nodes::Down } => {
+            standing::end("nodes")?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Action::Nodes {
+            action:
+                Nodes::Up {
+                    nodes,
+                    proxy_mode,
+                    quick,
+                    image,
+                },
+        } => {
+            let detection = if quick { Detection::Quick } else { Detection::Stock };
+            let options = NodeOptions {
+                proxy_mode,
+                detection,
+                ..NodeOptions::nodes(nodes)
+            };
+            nodes_up(options, &image).await
+        }
+        Action::Kind { action: Kind::Down } => {
+            standing::end("kind")?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Action::Kind {
+            action:
+                Kind::Up {
+                    workers,
+                    node_image,
+                    image,
+                },
+        } => {
+            let options = KindOptions {
+                workers,
+                image: node_image,
+            };
+            kind_up(options, &image).await
+        }
         Action::Exec { shape, command } => exec(shape.into(), &command).await,
     }
 }
 
-fn build() -> Result<ExitCode> {
-    for (program, path) in Binaries::find_or_build(&Program::ALL)?.iter() {
+fn build(programs: &[Program]) -> Result<ExitCode> {
+    for (program, path) in Binaries::find_or_build(programs)?.iter() {
         println!("{} {}", program.file_name(), path.display());
     }
     Ok(ExitCode::SUCCESS)
@@ -107,6 +201,59 @@ async fn up(options: Options) -> Result<ExitCode> {
     let mut terminated = signal(SignalKind::terminate())?;
     let plane = ControlPlane::start(options).await?;
     println!("{}", plane.kubeconfig_path().display());
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => result?,
+        _ = terminated.recv() => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn nodes_up(options: NodeOptions, images: &[PathBuf]) -> Result<ExitCode> {
+    let _mark = standing::Mark::set("nodes")?;
+    let mut terminated = signal(SignalKind::terminate())?;
+    let started = Instant::now();
+    let mut bed = tokio::select! {
+        bed = NodeBed::start_with(options) => bed?,
+        _ = terminated.recv() => give_up(),
+    };
+    for image in images {
+        bed.import_image(image)?;
+    }
+    eprintln!(
+        "{} nodes are Ready after {:.1} s; images must be local (imagePullPolicy: Never): {POD_IMAGE}",
+        bed.nodes().len(),
+        started.elapsed().as_secs_f64()
+    );
+    println!("{}", bed.kubeconfig_path().display());
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => result?,
+        _ = terminated.recv() => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Ends in the middle of a start, without waiting for builds and downloads; the
+/// kernel ends what was started.
+fn give_up() -> ! {
+    std::process::exit(1)
+}
+
+async fn kind_up(options: KindOptions, images: &[PathBuf]) -> Result<ExitCode> {
+    let _mark = standing::Mark::set("kind")?;
+    let mut terminated = signal(SignalKind::terminate())?;
+    let started = Instant::now();
+    let bed = tokio::select! {
+        bed = KindBed::start(options) => bed?,
+        _ = terminated.recv() => give_up(),
+    };
+    for image in images {
+        bed.load_image(image)?;
+    }
+    eprintln!("kind is Ready after {:.1} s", started.elapsed().as_secs_f64());
+    for (name, value) in bed.engine_variables() {
+        eprintln!("its engine: {name}={value}");
+    }
+    println!("{}", bed.kubeconfig_path().display());
     tokio::select! {
         result = tokio::signal::ctrl_c() => result?,
         _ = terminated.recv() => {}

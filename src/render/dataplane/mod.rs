@@ -218,7 +218,7 @@ fn balancer(look: &Look<'_>, key: Key, service: &Service) -> BalancerView {
 /// What a core believes after its round.
 pub(crate) fn view(core: &Core, now: Now, unreadable: Vec<Unreadable>) -> View {
     let fleet = core.fleet();
-    let look = Look::new(now, core.index(), fleet);
+    let look = Look::new(now, core.index(), fleet, core.history());
     let mut notes: Vec<String> = fleet
         .classes
         .iter()

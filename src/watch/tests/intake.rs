@@ -243,7 +243,8 @@ fn webhooks_of_two_kinds_are_told_apart() {
     let mut kinds = Vec::new();
     let hook = br#"{"metadata":{"name":"w"},"webhooks":[]}"#.to_vec();
     let named = br#"{"kind":"ValidatingWebhookConfiguration","metadata":{"name":"v"}}"#.to_vec();
-    let (hook_at, named_at) = (vec![0..hook.len()], vec![0..named.len()]);
+    let whole = |bytes: &Vec<u8>| std::iter::once(0..bytes.len()).collect::<Vec<_>>();
+    let (hook_at, named_at) = (whole(&hook), whole(&named));
     for what in [
         What::Begin,
         What::Page(hook, hook_at),
@@ -353,7 +354,7 @@ fn the_core_keeps_what_any_part_holds() {
         );
         for what in [What::Begin, pod("a"), What::Synced] {
             intake.take(Event::of(*id, what), &mut |input| {
-                drop(core.handle(Now::ONCE, input))
+                drop(core.handle(Now::ONCE, input));
             });
         }
     }

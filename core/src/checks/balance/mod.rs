@@ -1,6 +1,7 @@
 //! Checks of balance that need no traffic: how many backends there are, where they are, and what policy does to their
 //! shares.
 
+pub mod flap;
 pub mod minimum_ready;
 pub mod no_rebalance;
 pub mod placement_skew;

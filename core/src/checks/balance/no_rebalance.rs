@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::engine::has_data_plane;
-use crate::judge::{Case, Check, Evidence, Judge, Look, ServiceCase, Severity, Verdict, declares};
+use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, ServiceCase, Severity, Verdict, declares};
 use crate::know::{Known, Reads, Source, Val};
 use crate::names::Names;
 use crate::policy::{Connection, Policy, Protocol};
@@ -23,6 +23,7 @@ pub static CHECK: Check = Check {
     needs: Reads::of(&[Source::Services]),
     uses: Reads::NONE,
     profiles: false,
+    history: Memory::Unused,
     baseline: true,
     judge: Judge::Service(judge),
     say,

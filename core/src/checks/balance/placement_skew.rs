@@ -6,7 +6,7 @@ use std::fmt;
 use super::{Groups, backends};
 use crate::engine::has_data_plane;
 use crate::index::Part;
-use crate::judge::{Case, Check, Evidence, Judge, Look, ServiceCase, Severity, Verdict};
+use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, ServiceCase, Severity, Verdict};
 use crate::know::{Gap, Known, Reads, Source, Unit, Val};
 use crate::names::{Key, Name};
 use crate::policy::Policy;
@@ -19,6 +19,7 @@ pub static CHECK: Check = Check {
     needs: Reads::of(&[Source::Services, Source::Policies, Source::EndpointSlices]),
     uses: Reads::of(&[Source::Nodes]),
     profiles: false,
+    history: Memory::Unused,
     baseline: false,
     judge: Judge::Service(judge),
     say,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Groups, backends};
 use crate::engine::has_data_plane;
-use crate::judge::{Case, Check, Evidence, Judge, Look, ServiceCase, Severity, Verdict};
+use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, ServiceCase, Severity, Verdict};
 use crate::know::{Gap, Known, Origin, Reads, Source, Unit, Val};
 use crate::sources::service::{Service, ServiceType};
 use crate::sources::slice::Endpoint;
@@ -20,6 +20,7 @@ pub static CHECK: Check = Check {
     needs: Reads::of(&[Source::Services, Source::EndpointSlices]),
     uses: Reads::NONE,
     profiles: false,
+    history: Memory::Unused,
     baseline: true,
     judge: Judge::Service(judge),
     say,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::dataplane::kube_proxy::command_line;
 use crate::facts::{config_map_of, is_kube_proxy};
-use crate::judge::{Case, Check, Evidence, Judge, Look, Severity, Verdict};
+use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severity, Verdict};
 use crate::know::{Gap, Known, Reads, Source, Unit, Val};
 use crate::names::Key;
 use crate::sources::workload::{Container, Pod};
@@ -18,6 +18,7 @@ pub static CHECK: Check = Check {
     needs: Reads::of(&[Source::Pods]),
     uses: Reads::of(&[Source::ConfigMaps]),
     profiles: false,
+    history: Memory::Unused,
     baseline: true,
     judge: Judge::Cluster(judge),
     say,

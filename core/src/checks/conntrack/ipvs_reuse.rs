@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::dataplane::ProxyMode;
 use crate::dataplane::version::Version;
 use crate::facts::Class;
-use crate::judge::{Case, Check, Evidence, Judge, Look, Severity, Verdict};
+use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severity, Verdict};
 use crate::know::{Gap, Known, Origin, Reads, Source, Unit, Val};
 use crate::policy::Door;
 
@@ -21,6 +21,7 @@ pub static CHECK: Check = Check {
     needs: Reads::NONE,
     uses: Reads::of(&[Source::Policies]),
     profiles: true,
+    history: Memory::Unused,
     baseline: true,
     judge: Judge::Cluster(judge),
     say,

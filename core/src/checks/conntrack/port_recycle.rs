@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::dataplane::PortPin;
 use crate::engine::has_data_plane;
 use crate::facts::Class;
-use crate::judge::{Case, Check, Datum, Evidence, Judge, Look, Path, Severity, Verdict};
+use crate::judge::{Case, Check, Datum, Evidence, Judge, Look, Memory, Path, Severity, Verdict};
 use crate::know::{Gap, Known, Origin, Reads, Source, Unit, Val};
 use crate::policy::Door;
 use crate::sources::service::Transport;
@@ -34,6 +34,7 @@ pub static CHECK: Check = Check {
     needs: Reads::of(&[Source::Services, Source::Policies]),
     uses: Reads::NONE,
     profiles: true,
+    history: Memory::Unused,
     baseline: false,
     judge: Judge::Path(judge),
     say,

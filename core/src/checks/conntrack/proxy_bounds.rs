@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::dataplane::ProxyMode;
 use crate::facts::Class;
-use crate::judge::{Case, Check, Evidence, Judge, Look, Severity, Verdict};
+use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severity, Verdict};
 use crate::know::{Gap, Known, Origin, Reads, Source, Unit, Val};
 use crate::policy::Range;
 
@@ -16,6 +16,7 @@ pub static CHECK: Check = Check {
     needs: Reads::of(&[Source::ClusterPolicy]),
     uses: Reads::NONE,
     profiles: true,
+    history: Memory::Unused,
     baseline: false,
     judge: Judge::Cluster(judge),
     say,

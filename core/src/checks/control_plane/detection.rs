@@ -5,7 +5,7 @@ use std::fmt;
 use crate::dataplane::duration::GoDuration;
 use crate::dataplane::version::Version;
 use crate::index::Part;
-use crate::judge::{Case, Check, Evidence, Judge, Look, Severity, Verdict};
+use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severity, Verdict};
 use crate::know::{Gap, Known, Origin, Reads, Source, Unit, Val};
 use crate::names::Names;
 use crate::policy::ControlPlanePolicy;
@@ -32,6 +32,7 @@ pub static CHECK: Check = Check {
     needs: Reads::of(&[Source::ClusterPolicy]),
     uses: Reads::of(&[Source::Pods, Source::Nodes]),
     profiles: false,
+    history: Memory::Unused,
     baseline: true,
     judge: Judge::Cluster(judge),
     say,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::judge::{Case, Check, Evidence, Judge, Look, Severity, Verdict};
+use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severity, Verdict};
 use crate::know::{Gap, Known, Reads, Source, Val};
 use crate::names::Key;
 use crate::policy::Selector;
@@ -32,6 +32,7 @@ pub static CHECK: Check = Check {
         Source::EndpointSlices,
     ]),
     profiles: false,
+    history: Memory::Unused,
     baseline: true,
     judge: Judge::Webhook(judge),
     say,

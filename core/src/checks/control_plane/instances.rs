@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::index::Part;
-use crate::judge::{Case, Check, Evidence, Judge, Look, Severity, Verdict};
+use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severity, Verdict};
 use crate::know::{Gap, Known, Reads, Source, Unit, Val};
 use crate::names::Key;
 
@@ -32,6 +32,7 @@ pub static CHECK: Check = Check {
     needs: Reads::of(&[Source::EndpointSlices, Source::ClusterPolicy]),
     uses: Reads::of(&[Source::Nodes, Source::Pods]),
     profiles: false,
+    history: Memory::Unused,
     baseline: false,
     judge: Judge::Cluster(judge),
     say,

@@ -3,5 +3,6 @@
 pub mod detection;
 pub mod heartbeat;
 pub mod instances;
+pub mod stale_watch;
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::judge::{Case, Check, Evidence, Judge, Look, ServiceCase, Severity, Verdict};
+use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, ServiceCase, Severity, Verdict};
 use crate::know::{Gap, Known, Reads, Source, Val};
 use crate::names::{Key, Name};
 use crate::sources::node::{Node, Readiness};
@@ -22,6 +22,7 @@ pub static CHECK: Check = Check {
     needs: Reads::of(&[Source::Services, Source::EndpointSlices, Source::Nodes]),
     uses: Reads::NONE,
     profiles: false,
+    history: Memory::Unused,
     baseline: true,
     judge: Judge::Service(judge),
     say,

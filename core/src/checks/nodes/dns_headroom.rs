@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::index::Part;
-use crate::judge::{Case, Check, Evidence, Judge, Look, Severity, Verdict};
+use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severity, Verdict};
 use crate::know::{Known, Reads, Source, Val};
 use crate::names::{Key, Name, Names, Pairs};
 use crate::sources::workload::{Deployment, Pod};
@@ -20,6 +20,7 @@ pub static CHECK: Check = Check {
     needs: Reads::of(&[Source::Deployments]),
     uses: Reads::of(&[Source::Pods, Source::Nodes]),
     profiles: false,
+    history: Memory::Unused,
     baseline: true,
     judge: Judge::Cluster(judge),
     say,

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::judge::{Case, Check, Evidence, Judge, Look, Severity, Verdict};
+use crate::history::{self, SHARE_PERCENT};
+use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severity, Verdict};
 use crate::know::{Known, Reads, Source, Unit, Val};
 use crate::names::Name;
 use crate::sources::node::{Node, REGION, Readiness, ZONE};
 
-/// Share of a zone at which it counts as disrupted: `--unhealthy-zone-threshold` of kube-controller-manager.
-const SHARE_PERCENT: usize = 55;
-/// Fewest nodes that are down for that: `pkg/controller/nodelifecycle/node_lifecycle_controller.go`, `notReadyNodes > 2`.
-const NODES: usize = 3;
+/// For how long a disruption is told after it ended where no policy says, in seconds: the default of
+/// `storm.cooldownSeconds`.
+const LATCH_SECONDS: u32 = 600;
 /// Zones of so many nodes say little by their share.
 const TINY: usize = 2;
 
@@ -26,8 +26,9 @@ pub static CHECK: Check = Check {
         }
     },
     needs: Reads::of(&[Source::Nodes]),
-    uses: Reads::NONE,
+    uses: Reads::of(&[Source::ClusterPolicy]),
     profiles: false,
+    history: Memory::Used,
     baseline: true,
     judge: Judge::Zone(judge),
     say,
@@ -50,6 +51,9 @@ Of the nodes of a zone (and region), `down` are those whose condition Ready is F
 - `down >= 3` and `down / nodes >= 0.55`, as kube-controller-manager counts: Violated, `PartialDisruption`;
 - one more node down would make it so: AtRisk, `OneNodeShort`;
 - any node down in a zone of 1 or 2 nodes: AtRisk, `TinyZone`.
+
+The operator remembers: for `storm.cooldownSeconds` of the platform's policy (600 s without one) after the first two
+have ended, the zone stays Violated, `JustDisrupted`. What has just come back together may go again together.
 
 Nodes without a zone label are one zone without a name.
 
@@ -80,6 +84,13 @@ fn judge(look: &Look<'_>, zone: Name) -> Known<Verdict> {
         .into_iter()
         .filter_map(|(region, (down, nodes))| Some((cause(down, nodes)?, region, down, nodes)))
         .max_by_key(|(cause, _, down, nodes)| (rank(cause), down * 100 / nodes));
+    if worst.is_none_or(|(cause, ..)| rank(cause) < 2)
+        && let Some((region, zone)) = latched(look, zone)?
+    {
+        let (down, nodes) = zone.worst;
+        let case = case("JustDisrupted", names.text(region), down as usize, nodes as usize);
+        return Ok(Verdict::Violated(case));
+    }
     Ok(match worst {
         None => Verdict::Met,
         Some((cause, region, down, nodes)) => {
@@ -97,8 +108,24 @@ fn down(node: &Node) -> bool {
     node.ready != Readiness::Ready
 }
 
-const fn disrupts(down: usize, nodes: usize) -> bool {
-    down >= NODES && down * 100 >= nodes * SHARE_PERCENT
+/// The zone of this name of which a disruption has ended a moment ago, and its region.
+fn latched<'a>(look: &Look<'a>, name: Name) -> Known<Option<(Name, &'a history::Zone)>> {
+    let zones = look.history().zones().named(name);
+    let Some((region, zone, ended)) = zones
+        .filter_map(|(region, zone)| Some((region, zone, zone.ended?)))
+        .max_by_key(|one| one.2)
+    else {
+        return Ok(None);
+    };
+    let cooldown = look
+        .cluster_policy()?
+        .and_then(|policy| policy.storm.cooldown_seconds);
+    let until = ended.plus(u64::from(cooldown.unwrap_or(LATCH_SECONDS)) * 1000);
+    if look.now.mono >= until {
+        return Ok(None);
+    }
+    look.wake_at(until);
+    Ok(Some((region, zone)))
 }
 
 /// What is wrong with a zone of so many nodes, if anything.
@@ -109,9 +136,9 @@ const fn cause(down: usize, nodes: usize) -> Option<&'static str> {
         Some("TinyZone")
     } else if down == nodes {
         Some("FullDisruption")
-    } else if disrupts(down, nodes) {
+    } else if history::disrupted(down, nodes) {
         Some("PartialDisruption")
-    } else if disrupts(down + 1, nodes) {
+    } else if history::disrupted(down + 1, nodes) {
         Some("OneNodeShort")
     } else {
         None
@@ -121,7 +148,7 @@ const fn cause(down: usize, nodes: usize) -> Option<&'static str> {
 fn rank(cause: &str) -> u8 {
     match cause {
         "FullDisruption" => 3,
-        "PartialDisruption" => 2,
+        "PartialDisruption" | "JustDisrupted" => 2,
         "OneNodeShort" => 1,
         _ => 0,
     }
@@ -153,6 +180,15 @@ fn case(cause: &'static str, region: &str, down: usize, nodes: usize) -> Case {
 }
 
 fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if case.cause == "JustDisrupted" {
+        return write!(
+            f,
+            "{} of {} nodes were not ready a moment ago ({}); that has ended, and may come back the way it went",
+            case.show("down"),
+            case.show("nodes"),
+            case.cite("share")
+        );
+    }
     write!(
         f,
         "{} of {} nodes are not ready ({})",
@@ -189,4 +225,89 @@ fn advise(case: &Case) -> Vec<String> {
         );
     }
     advice
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Input;
+    use crate::checks::cluster_fixture::node;
+    use crate::checks::live_fixture::Live;
+
+    const ID: &str = "node-zone-disruption";
+
+    fn start() -> Live {
+        let nodes: Vec<_> = (0..5)
+            .map(|at| (Source::Nodes, node(&format!("n{at}"), "z", "True")))
+            .collect();
+        Live::with(&nodes)
+    }
+
+    fn set(live: &mut Live, nodes: std::ops::Range<u32>, ready: &str) {
+        for at in nodes {
+            live.put(Source::Nodes, &node(&format!("n{at}"), "z", ready));
+        }
+    }
+
+    #[test]
+    fn a_disruption_is_told_for_a_while_after_it_has_ended() {
+        let mut live = start();
+        set(&mut live, 0..3, "Unknown");
+        assert_eq!(live.says(ID), "Violated critical PartialDisruption");
+        live.wait(5000);
+        set(&mut live, 1..3, "True");
+        assert_eq!(live.says(ID), "Violated critical JustDisrupted");
+        let message = live.message(ID);
+        assert!(
+            message.starts_with("3 of 5 nodes were not ready a moment ago (60 %"),
+            "{message}"
+        );
+        live.wait(599);
+        assert_eq!(live.says(ID), "Violated critical JustDisrupted");
+        live.wait(1);
+        assert_eq!(live.says(ID), "");
+    }
+
+    #[test]
+    fn one_that_comes_between_two_rounds_is_told_too() {
+        let mut live = start();
+        for ready in ["Unknown", "True"] {
+            for at in 0..4 {
+                let json = node(&format!("n{at}"), "z", ready).to_string();
+                live.input(Input::Object(Source::Nodes, json.as_bytes()));
+            }
+        }
+        assert_eq!(live.says(ID), "Violated critical JustDisrupted");
+    }
+
+    #[test]
+    fn half_a_list_is_no_disruption() {
+        let down: Vec<_> = (0..3).map(|at| node(&format!("a{at}"), "z", "Unknown")).collect();
+        let up: Vec<_> = (0..9).map(|at| node(&format!("b{at}"), "z", "True")).collect();
+        let all: Vec<_> = down
+            .iter()
+            .chain(&up)
+            .map(|one| (Source::Nodes, one.clone()))
+            .collect();
+        let mut live = Live::with(&all);
+        assert_eq!(live.says(ID), "");
+        live.list(Source::Nodes, &down.iter().chain(&up).collect::<Vec<_>>());
+        assert_eq!(live.says(ID), "");
+        // Nodes that were removed while nobody watched leave no disruption behind that was never there.
+        live.input(Input::Silent(Source::Nodes));
+        live.list(Source::Nodes, &up.iter().collect::<Vec<_>>());
+        assert_eq!(live.says(ID), "");
+    }
+
+    #[test]
+    fn a_jump_of_the_wall_clock_ends_nothing() {
+        let mut live = start();
+        set(&mut live, 0..5, "False");
+        set(&mut live, 0..5, "True");
+        live.now.wall.0 += 1_000_000;
+        assert_eq!(live.says(ID), "Violated critical JustDisrupted");
+        live.now.wall.0 -= 5_000_000;
+        live.wait(601);
+        assert_eq!(live.says(ID), "");
+    }
 }

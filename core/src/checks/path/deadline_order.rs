@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{declared, nobody};
 use crate::engine::has_data_plane;
-use crate::judge::{Case, Check, Evidence, Judge, Look, Path, Severity, Verdict};
+use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Path, Severity, Verdict};
 use crate::know::{Gap, Known, Reads, Source, Unit, Val};
 use crate::policy::Layer;
 use crate::sources::service::Transport;
@@ -20,6 +20,7 @@ pub static CHECK: Check = Check {
     needs: Reads::of(&[Source::Services, Source::Policies]),
     uses: Reads::NONE,
     profiles: false,
+    history: Memory::Unused,
     baseline: false,
     judge: Judge::Path(judge),
     say,

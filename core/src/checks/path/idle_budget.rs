@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::budget::{Segment, Table, USES, segments};
 use crate::engine::has_data_plane;
-use crate::judge::{Case, Check, Datum, Evidence, Judge, Look, Path, Severity, Verdict};
+use crate::judge::{Case, Check, Datum, Evidence, Judge, Look, Memory, Path, Severity, Verdict};
 use crate::know::{Known, Reads, Source, Unit, Val};
 
 /// The check.
@@ -20,6 +20,7 @@ pub static CHECK: Check = Check {
     needs: Reads::of(&[Source::Services, Source::Policies]),
     uses: USES,
     profiles: true,
+    history: Memory::Unused,
     baseline: false,
     judge: Judge::Path(judge),
     say,

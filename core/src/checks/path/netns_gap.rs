@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::budget::{KERNEL_KEEPALIVE_SECONDS, Segment, USES, segments};
 use super::nobody;
 use crate::engine::has_data_plane;
-use crate::judge::{Case, Check, Evidence, Judge, Look, Path, Severity, Verdict};
+use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Path, Severity, Verdict};
 use crate::know::{Known, Origin, Reads, Source, Unit, Val};
 use crate::names::Key;
 use crate::policy::Beat;
@@ -23,6 +23,7 @@ pub static CHECK: Check = Check {
     needs: Reads::of(&[Source::Services, Source::Policies]),
     uses: USES,
     profiles: true,
+    history: Memory::Unused,
     baseline: false,
     judge: Judge::Path(judge),
     say,

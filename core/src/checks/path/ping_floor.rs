@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::budget::{Segment, Table, USES, segments};
 use super::{declared, nobody};
 use crate::engine::has_data_plane;
-use crate::judge::{Case, Check, Evidence, Judge, Look, Path, Severity, Verdict};
+use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Path, Severity, Verdict};
 use crate::know::{Gap, Known, Origin, Reads, Source, Unit, Val};
 use crate::policy::{Beat, Client, Layer, Protocol};
 
@@ -24,6 +24,7 @@ pub static CHECK: Check = Check {
     needs: Reads::of(&[Source::Services, Source::Policies]),
     uses: USES,
     profiles: true,
+    history: Memory::Unused,
     baseline: false,
     judge: Judge::Path(judge),
     say,

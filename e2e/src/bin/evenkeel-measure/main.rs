@@ -2,6 +2,8 @@
 //!
 //! Both run as processes of their own, one after the other. Build with `--release`; a debug build measures nothing.
 
+mod operator;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -48,6 +50,12 @@ struct Cli {
     /// Runs of each; the median counts
     #[arg(long, default_value_t = 3)]
     runs: usize,
+    /// Measure the operator instead
+    #[arg(long)]
+    operator: bool,
+    /// With --operator: how long to look at it at rest
+    #[arg(long, default_value_t = 60)]
+    rest_seconds: u64,
     /// Be the bare client
     #[arg(long, hide = true, requires = "kubeconfig")]
     bare: bool,
@@ -58,6 +66,9 @@ async fn main() -> Result<()> {
     let cli = Cli::parse();
     match &cli.kubeconfig {
         Some(path) if cli.bare => read_all(path).await,
+        Some(path) if cli.operator => {
+            operator::measure(path.clone(), Duration::from_secs(cli.rest_seconds)).await
+        }
         Some(path) => measure(path, cli.runs),
         None => {
             let options = Options {
@@ -72,6 +83,10 @@ async fn main() -> Result<()> {
                 eprintln!("loaded {} {}", stage.count, stage.kind);
             })
             .await?;
+            if cli.operator {
+                let kubeconfig = plane.kubeconfig_path().to_owned();
+                return operator::measure(kubeconfig, Duration::from_secs(cli.rest_seconds)).await;
+            }
             measure(plane.kubeconfig_path(), cli.runs)
         }
     }

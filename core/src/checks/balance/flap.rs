@@ -1,0 +1,263 @@
+//! `endpoint-flap`: no more than a tenth of a Service's endpoints come and go.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use crate::history::{FLAP_FLIPS, FLAP_WINDOW};
+use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, ServiceCase, Severity, Verdict};
+use crate::know::{Gap, Known, Reads, Source, Unit};
+use crate::sources::service::ServiceType;
+
+/// Share of endpoints that may flap, in percent.
+const SHARE_PERCENT: usize = 10;
+
+/// The check.
+pub static CHECK: Check = Check {
+    id: "endpoint-flap",
+    severity: |verdict| {
+        if matches!(verdict, Verdict::Violated(_)) {
+            Severity::Warning
+        } else {
+            Severity::Info
+        }
+    },
+    needs: Reads::of(&[Source::Services, Source::EndpointSlices]),
+    uses: Reads::NONE,
+    profiles: false,
+    history: Memory::Needed,
+    baseline: true,
+    judge: Judge::Service(judge),
+    say,
+    advise,
+    doc: DOC,
+};
+
+const DOC: &str = "\
+No more than a tenth of a Service's endpoints keep changing between ready and not ready.
+
+An endpoint that comes and goes takes every proxy of the cluster with it: each change is programmed on each node, and
+each time the connections are spread anew. One such Pod is its own trouble; many are a probe that is too strict, a
+dependency that all of them probe, or a node that is out of breath.
+
+## Formula
+
+A flip is a change of `conditions.ready` of one address within its EndpointSlice, in either direction. An endpoint
+that comes, goes or terminates does not flip, so a rollout does not either. An endpoint with more than 3 flips within
+600 s flaps.
+
+- more than 10 % of the Service's endpoints flap: Violated;
+- fewer: AtRisk.
+
+Flips are counted by the operator while it watches; an audit has seen none and does not judge this. After a start, or
+after its watch was interrupted, the operator says Unknown for 600 s unless it has already seen enough.
+
+## What to do
+
+1. Compare the readiness probe's timeout and threshold with how long an answer takes under load.
+2. See whether the probe asks a dependency: then one slow dependency takes every Pod away at once.
+3. See whether the endpoints that flap are on one node.
+
+## What not to do
+
+Do not restart the Pods: the load of those that are away goes to the rest, and they are next.
+";
+
+fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
+    if case.service.kind == ServiceType::ExternalName {
+        return Ok(Verdict::NotApplicable("a DNS alias has no endpoints"));
+    }
+    let now = look.now.mono;
+    let addresses: BTreeSet<_> = look
+        .endpoints(case.key)?
+        .into_iter()
+        .filter(|one| !one.terminating)
+        .map(|one| one.address)
+        .collect();
+    let history = look.history();
+    let backends = history.backends();
+    let flapping = backends.flapping(now, case.key, addresses.iter().copied());
+    if let Some(until) = flapping.until {
+        look.wake_at(until);
+    }
+    if flapping.count == 0 {
+        history.covers(now, Source::EndpointSlices, FLAP_WINDOW)?;
+        if backends.is_full() {
+            return Err(Gap::Opaque(
+                "more endpoints of the cluster flip than evenkeel remembers".into(),
+            ));
+        }
+        return Ok(Verdict::Met);
+    }
+    let place = "EndpointSlice conditions.ready, as watched";
+    let number = |what, unit, value: usize| Evidence::watched(what, unit, value, place);
+    let found = Case::new(
+        "",
+        vec![
+            number("flapping", Unit::Count, flapping.count),
+            number("endpoints", Unit::Count, addresses.len()),
+            number("flips", Unit::Count, FLAP_FLIPS),
+            number("window", Unit::Seconds, (FLAP_WINDOW / 1000) as usize),
+        ],
+    );
+    Ok(if flapping.count * 100 > addresses.len() * SHARE_PERCENT {
+        Verdict::Violated(found)
+    } else {
+        Verdict::AtRisk(found)
+    })
+}
+
+fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(
+        f,
+        "{} of {} endpoints changed between ready and not ready at least {} times within {}",
+        case.show("flapping"),
+        case.show("endpoints"),
+        case.show("flips"),
+        case.cite("window")
+    )
+}
+
+fn advise(_: &Case) -> Vec<String> {
+    vec![
+        "compare timeoutSeconds and failureThreshold of the readiness probe with how long its answer takes under load"
+            .into(),
+        "see whether the probe asks a dependency, or whether these endpoints share a node".into(),
+        "leave the Pods running until that is known: the rest would carry their load".into(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checks::live_fixture::{Live, service, slice};
+    use crate::know::Mono;
+    use rstest::rstest;
+
+    const ID: &str = "endpoint-flap";
+
+    /// Ten endpoints of which some are not ready.
+    fn web(away: u32) -> serde_json::Value {
+        let endpoints: Vec<_> = (0..10).map(|at| (at, "n1", at >= away)).collect();
+        slice("web", 1, &endpoints)
+    }
+
+    fn start() -> Live {
+        Live::with(&[
+            (Source::Services, service("web")),
+            (Source::EndpointSlices, web(0)),
+        ])
+    }
+
+    #[rstest]
+    #[case::three_flips(2, 3, "")]
+    #[case::four_flips_of_a_tenth(1, 4, "AtRisk info")]
+    #[case::four_flips_of_two_tenths(2, 4, "Violated warning")]
+    #[case::all(10, 8, "Violated warning")]
+    fn verdicts(#[case] away: u32, #[case] flips: u32, #[case] expected: &str) {
+        let mut live = start();
+        for at in 0..flips {
+            live.wait(60);
+            live.put(Source::EndpointSlices, &web(if at % 2 == 0 { away } else { 0 }));
+        }
+        assert_eq!(live.says(ID), expected);
+    }
+
+    #[test]
+    fn it_ends_with_the_window_by_itself() {
+        let mut live = start();
+        for at in 0..4 {
+            live.put(Source::EndpointSlices, &web(if at % 2 == 0 { 5 } else { 0 }));
+            live.wait(10);
+        }
+        assert_eq!(live.says(ID), "Violated warning");
+        assert!(live.message(ID).starts_with(
+            "5 of 10 endpoints changed between ready and not ready at least 4 times within 600 s"
+        ));
+        live.wait(560);
+        assert_eq!(live.says(ID), "Violated warning");
+        live.wait(1);
+        assert_eq!(live.says(ID), "");
+    }
+
+    #[test]
+    fn four_flips_in_more_than_the_window_are_none() {
+        let mut live = start();
+        for at in 0..20 {
+            live.put(Source::EndpointSlices, &web(if at % 2 == 0 { 5 } else { 0 }));
+            live.wait(201);
+        }
+        assert_eq!(live.says(ID), "");
+    }
+
+    #[test]
+    fn a_rollout_is_no_flap() {
+        let mut live = start();
+        for round in 1..20_u32 {
+            // Every endpoint comes not ready, becomes ready, and goes by terminating.
+            let of = |ready| -> Vec<_> { (0..10).map(|at| (round * 100 + at, "n1", ready)).collect() };
+            live.put(Source::EndpointSlices, &slice("web", 1, &of(false)));
+            live.put(Source::EndpointSlices, &slice("web", 1, &of(true)));
+            let mut ending = slice("web", 1, &of(false));
+            for one in ending["endpoints"].as_array_mut().unwrap() {
+                one["conditions"]["terminating"] = true.into();
+            }
+            live.put(Source::EndpointSlices, &ending);
+            live.wait(10);
+            assert_eq!(live.says(ID), "");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_in_two_slices_flips_once() {
+        let mut live = start();
+        let copy = |ready| slice("web", 2, &[(0, "n1", ready), (1, "n1", ready)]);
+        live.put(Source::EndpointSlices, &copy(true));
+        for at in 0..3 {
+            live.put(Source::EndpointSlices, &web(if at % 2 == 0 { 2 } else { 0 }));
+            live.put(Source::EndpointSlices, &copy(at % 2 == 1));
+        }
+        assert_eq!(live.says(ID), "");
+    }
+
+    #[test]
+    fn what_a_gap_hides_is_not_counted_and_not_called_healthy() {
+        let mut live = start();
+        live.wait(700);
+        let met = live.core.findings(live.now).summary.met;
+        for at in 0..8 {
+            live.input(Input::Silent(Source::EndpointSlices));
+            live.list(Source::EndpointSlices, &[&web(if at % 2 == 0 { 9 } else { 0 })]);
+        }
+        assert_eq!(live.says(ID), "");
+        // This check and pod-churn-storm wait for history; cp-stale-watch tells of the interruptions.
+        assert_eq!(live.core.findings(live.now).summary.met, met - 3);
+        live.wait(600);
+        assert_eq!(live.core.findings(live.now).summary.met, met - 1);
+    }
+
+    #[test]
+    fn an_audit_does_not_speak_of_it() {
+        let world = crate::checks::cluster_fixture::Cluster::empty()
+            .with(Source::Services, service("web"))
+            .with(Source::EndpointSlices, web(9));
+        assert_eq!(world.says(ID), Vec::<String>::new());
+    }
+
+    #[test]
+    fn odd_times_and_sizes() {
+        let mut live = Live::with(&[(Source::Services, service("web"))]);
+        live.now.mono = Mono(u64::MAX - 1);
+        let many: Vec<_> = (0..3000).map(|at| (at, "", true)).collect();
+        for at in 0..9_u32 {
+            let some: Vec<_> = many.iter().map(|one| (one.0, one.1, at % 2 == 0)).collect();
+            live.put(Source::EndpointSlices, &slice("web", 1, &some));
+            // A clock that goes back is taken as one that stands still.
+            live.now.mono.0 -= 1;
+        }
+        assert_eq!(live.says(ID), "Violated warning");
+        live.put(Source::EndpointSlices, &slice("web", 1, &[]));
+        assert_eq!(live.says(ID), "");
+    }
+
+    use crate::Input;
+}

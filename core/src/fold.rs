@@ -1,0 +1,116 @@
+//! What changed, into [`crate::history`]: called where a row has changed, after the index has it.
+
+use crate::Core;
+use crate::history::{Failure, History, Traits};
+use crate::index::Fresh;
+use crate::know::{Now, Source};
+use crate::names::Key;
+use crate::sources::Why;
+use crate::sources::event::Event;
+use crate::sources::node::{Node, Readiness};
+use crate::sources::slice::Slice;
+
+/// Window of arrivals where the platform's policy sets none, in seconds: the default of `nodes.cascade.windowSeconds`.
+const CASCADE_SECONDS: u32 = 600;
+
+impl Core {
+    /// A core that is fed all day: it keeps a [`crate::history`], and the checks that rest on it judge.
+    pub fn live(now: Now) -> Self {
+        let mut core = Self {
+            history: History::live(now.mono),
+            ..Self::default()
+        };
+        core.fold_cluster_policy();
+        core
+    }
+
+    /// What was seen to change.
+    pub const fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// Whether a change of this source is seen to happen now. While a first list runs, or after the source was not
+    /// there for a time, it only tells how things are.
+    fn happens(&self, source: Source) -> bool {
+        *self.index.fresh(source) == Fresh::Complete && self.history.is_current(source)
+    }
+
+    /// Folds a slice that came, changed or went.
+    pub(crate) fn fold_slice(&mut self, key: Key, old: Option<&Slice>) {
+        if !self.history.is_live() {
+            return;
+        }
+        let (now, happens) = (self.history.now, self.happens(Source::EndpointSlices));
+        let before = self.history.backends.churn.storm(now).map(|storm| storm.minutes);
+        self.history.backends.fold(now, happens, &self.index, key, old);
+        if self.history.backends.churn.storm(now).map(|storm| storm.minutes) != before {
+            self.dirt.history = true;
+        }
+    }
+
+    /// Folds a node that came, changed or went.
+    pub(crate) fn fold_node(&mut self, key: Key, old: Option<&Node>) {
+        if !self.history.is_live() {
+            return;
+        }
+        let (now, happens) = (self.history.now, self.happens(Source::Nodes));
+        let new = self.index.nodes.get(key);
+        let ready = |node: Option<&Node>| node.is_some_and(|node| node.ready == Readiness::Ready);
+        self.dirt.history |= self.history.zones.fold(now, happens, &self.index.names, old, new);
+        let Some(new) = new.filter(|_| happens && ready(old) && !ready(new)) else {
+            return;
+        };
+        let window = self.history.backends.window();
+        let (before, grown) = self.history.backends.grown(now, key.name);
+        self.history.nodes.failed(Failure {
+            at: now,
+            node: key.name,
+            before,
+            grown,
+            seen: self.history.covers(now, Source::EndpointSlices, window).is_ok(),
+            traits: Traits::of(new),
+        });
+        self.dirt.history = true;
+    }
+
+    /// The list of nodes is complete.
+    pub(crate) fn fold_nodes_listed(&mut self) {
+        if self.history.is_live() {
+            let now = self.history.now;
+            self.history.zones.look(now);
+            self.dirt.history = true;
+        }
+    }
+
+    /// Folds an event. Without a history it is not even read.
+    pub(crate) fn fold_event(&mut self, now: Now, json: &[u8]) -> Result<(), Why> {
+        if !self.history.is_live() {
+            return Ok(());
+        }
+        if let Some(event) = Event::parse(json)? {
+            // A name that nothing else has brought is that of no node.
+            let node = self.index.names.find(&event.node).filter(|name| !name.is_empty());
+            let happens = self.happens(Source::Events);
+            self.dirt.history |= self.history.events.fold(now, happens, &event, node);
+        }
+        Ok(())
+    }
+
+    /// Takes note of how fresh a source has become.
+    pub(crate) fn fold_freshness(&mut self, source: Source) {
+        self.history.freshness(source, self.index.fresh(source));
+        self.dirt.history = true;
+    }
+
+    /// Takes the windows that the platform's policy sets.
+    pub(crate) fn fold_cluster_policy(&mut self) {
+        let cascade = self
+            .index
+            .cluster_policy
+            .as_ref()
+            .and_then(|policy| policy.nodes.cascade);
+        let seconds = cascade.map_or(CASCADE_SECONDS, |one| one.window_seconds);
+        self.history.backends.set_window(u64::from(seconds) * 1000);
+        self.dirt.history = true;
+    }
+}
