@@ -2,16 +2,12 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use serde_json::Value;
 
 use crate::ControlPlane;
 use crate::monitoring::{Address, Alertmanager, Programs, SERVICE, free_port};
-
-/// How long an alert may take to come or to go.
-const WITHIN: Duration = Duration::from_secs(60);
 
 /// An Alertmanager that an operator can be told of.
 #[derive(Debug)]
@@ -48,28 +44,13 @@ impl Alerting {
 
     /// Waits for the operator's alert.
     pub async fn fires(&self) -> Result<Value> {
-        let start = Instant::now();
-        loop {
-            if let Some(alert) = self.told.alert("EvenkeelFinding", &[]).await? {
-                return Ok(alert);
-            }
-            if start.elapsed() > WITHIN {
-                bail!("no alert has come within {} s", WITHIN.as_secs());
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        self.told.until_fires("EvenkeelFinding", &[]).await
     }
 
     /// Waits until a finding's alert fires no more.
     pub async fn resolves(&self, finding: &str) -> Result<()> {
-        let start = Instant::now();
-        let labels = [("finding", finding)];
-        while self.told.alert("EvenkeelFinding", &labels).await?.is_some() {
-            if start.elapsed() > WITHIN {
-                bail!("the alert still fires after {} s", WITHIN.as_secs());
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        Ok(())
+        self.told
+            .until_resolved("EvenkeelFinding", &[("finding", finding)])
+            .await
     }
 }

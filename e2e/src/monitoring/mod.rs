@@ -1,6 +1,7 @@
 //! A real Prometheus and a real Alertmanager, run by hand on free ports, with everything in a folder of the caller's.
 
 mod address;
+mod bed;
 mod packages;
 mod rules;
 mod service;
@@ -18,9 +19,13 @@ use crate::ports::free_ports;
 use crate::process::Process;
 
 pub use address::Address;
+pub use bed::AlertBed;
 pub use packages::Programs;
 pub use rules::{check_rules, impatient, rules, test_rules};
 pub use service::{SERVER_NAME, SERVICE};
+
+/// How long an alert may take to come or go: far above what it takes, on a machine that is busy with other tests.
+pub const WITHIN: Duration = Duration::from_secs(180);
 
 /// Far above what a start takes, on a machine that is busy with other tests.
 const START: Duration = Duration::from_secs(60);
@@ -146,6 +151,29 @@ impl Alertmanager {
             let has = |label: &str, value: &str| one["labels"][label] == value;
             has("alertname", name) && labels.iter().all(|(label, value)| has(label, value))
         }))
+    }
+
+    /// Waits for such an alert.
+    pub async fn until_fires(&self, name: &str, labels: &[(&str, &str)]) -> Result<Value> {
+        let start = Instant::now();
+        loop {
+            if let Some(alert) = self.alert(name, labels).await? {
+                return Ok(alert);
+            }
+            let all = self.alerts().await?;
+            ensure!(start.elapsed() < WITHIN, "no {name} {labels:?} in {all:#?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until no such alert fires.
+    pub async fn until_resolved(&self, name: &str, labels: &[(&str, &str)]) -> Result<()> {
+        let start = Instant::now();
+        while let Some(alert) = self.alert(name, labels).await? {
+            ensure!(start.elapsed() < WITHIN, "{name} still fires: {alert:#}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
     }
 
     /// Its process.
