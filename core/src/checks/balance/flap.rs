@@ -69,7 +69,7 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
     let now = look.now.mono;
     let addresses: BTreeSet<_> = look
         .endpoints(case.key)?
-        .into_iter()
+        .iter()
         .filter(|one| !one.terminating)
         .map(|one| one.address)
         .collect();
