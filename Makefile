@@ -1,8 +1,9 @@
 # The steps of development. `make demo` and `make test` are all that a fresh machine needs; both install nothing but
-# Go modules and crates. `make setup` names the system packages where a tool is missing. `make e2e` installs Debian's
-# container runtime where it is missing.
+# Go modules and crates, and unpack Debian's Prometheus and Alertmanager below target/ where they are not in the PATH.
+# `make setup` names the system packages where a tool is missing. `make e2e` installs Debian's container runtime where it
+# is missing.
 CARGO ?= cargo
-.PHONY: demo test setup bed lint unit control-plane e2e e2e-kind image reproducible fuzz bench bless
+.PHONY: demo test setup bed lint unit control-plane pushes e2e e2e-kind image reproducible fuzz bench bless
 
 demo: setup bed
 	$(CARGO) build --locked -p evenkeel -p evenkeel-e2e
@@ -13,7 +14,7 @@ test: setup lint bed
 
 # What cannot be built from crates or Go modules.
 setup:
-	@for tool in cargo go setpriv; do command -v $$tool >/dev/null || { echo "missing: $$tool (Debian: rustup, golang, util-linux)"; exit 1; }; done
+	@for tool in cargo go setpriv ip; do command -v $$tool >/dev/null || { echo "missing: $$tool (Debian: rustup, golang, util-linux, iproute2)"; exit 1; }; done
 
 # The control plane's binaries, from Go modules, once.
 bed:
@@ -29,6 +30,11 @@ unit:
 
 control-plane: bed
 	$(CARGO) test --locked -p evenkeel-e2e
+
+# Alerts that the operator pushes to real Alertmanagers: root, for an address that they can have.
+pushes: bed
+	@[ "$$(id -u)" = 0 ] || { echo "cannot run: an EndpointSlice may name no loopback address, and adding another needs root"; exit 1; }
+	$(CARGO) test --locked -p evenkeel-e2e --test pushes
 
 # On real kubelets, in namespaces of this machine: root, and no container engine.
 e2e: image
@@ -50,10 +56,10 @@ image:
 reproducible:
 	$(CARGO) run --locked -q -p evenkeel-e2e --bin evenkeel-image -- reproducible
 
-# Generated files: CRDs, docs of checks.
+# Generated files: CRDs, docs of checks, metrics and reasons.
 bless:
 	EVENKEEL_BLESS=1 $(CARGO) test --locked -p evenkeel --test crds --test metrics
-	EVENKEEL_BLESS=1 $(CARGO) test --locked -p evenkeel-core --test check_docs
+	EVENKEEL_BLESS=1 $(CARGO) test --locked -p evenkeel-core --test check_docs --test reasons
 
 # A minute for each target, from the seeds and from what earlier runs found. Needs rustup and a C++ compiler; installs
 # the nightly toolchain and cargo-fuzz. An input that needs more than five seconds is a finding.

@@ -3,6 +3,8 @@
 //! A standing is computed when asked for and never stored. What is kept is only which verdicts belong to which
 //! policy, so that a standing costs its own findings and not those of the cluster.
 
+mod reason;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
@@ -14,6 +16,8 @@ use crate::judge::{Severity, Subject, Verdict};
 use crate::know::{Now, Source};
 use crate::names::Key;
 use crate::policy::Mode;
+
+pub use reason::{Place, Reason};
 
 /// Most findings that a standing lists; it counts them all. The bound of `status.findings` in the kinds.
 pub const LISTED: usize = 20;
@@ -51,14 +55,14 @@ impl Holds {
 pub struct Condition {
     /// Whether it holds.
     pub holds: Holds,
-    /// Why, in one stable word.
-    pub reason: &'static str,
+    /// Why.
+    pub reason: Reason,
     /// Why, for people.
     pub message: String,
 }
 
 impl Condition {
-    fn new(holds: Holds, reason: &'static str, message: impl Into<String>) -> Self {
+    fn new(holds: Holds, reason: Reason, message: impl Into<String>) -> Self {
         Self {
             holds,
             reason,
@@ -92,6 +96,27 @@ pub struct Standing {
     pub findings: Vec<Finding>,
     /// All findings, excepted ones not counted.
     pub total: u32,
+}
+
+impl Standing {
+    /// Itself; in debug builds, and so in every test, each of its conditions must be one that is documented.
+    fn documented(self) -> Self {
+        let conditions = [
+            ("Accepted", &self.accepted),
+            ("Observed", &self.observed),
+            ("Healthy", &self.healthy),
+            ("Remediating", &self.remediating),
+        ];
+        for (kind, one) in conditions {
+            debug_assert!(
+                Reason::ALL.contains(&one.reason) && one.reason.places().contains(&(kind, one.holds)),
+                "{kind}={} with reason {} is not documented",
+                one.holds.name(),
+                one.reason.name()
+            );
+        }
+        self
+    }
 }
 
 /// Which verdicts belong to which policy; the empty key is the platform's.
@@ -214,7 +239,7 @@ impl Core {
         found.truncate(LISTED);
         let (remediating, limited_by) = remediating(declared);
         Standing {
-            accepted: Condition::new(Holds::True, "Accepted", "the policy is in force"),
+            accepted: Condition::new(Holds::True, Reason::Accepted, "the policy is in force"),
             observed,
             healthy,
             remediating,
@@ -226,6 +251,7 @@ impl Core {
             findings: found,
             total,
         }
+        .documented()
     }
 
     /// Whether every needed input is there, and which are not.
@@ -240,14 +266,18 @@ impl Core {
         if missing.is_empty() {
             return Condition::new(
                 Holds::True,
-                "AllInputsFresh",
+                Reason::AllInputsFresh,
                 "every needed input is present and fresh",
             );
         }
         let stale = essential
             .iter()
             .any(|source| *self.index.fresh(*source) == Fresh::Stale);
-        let reason = if stale { "InputsStale" } else { "InputsMissing" };
+        let reason = if stale {
+            Reason::InputsStale
+        } else {
+            Reason::InputsMissing
+        };
         let more = missing.len().saturating_sub(NAMED);
         let mut message = missing.into_iter().take(NAMED).collect::<Vec<_>>().join("; ");
         if more > 0 {
@@ -262,12 +292,12 @@ impl Core {
         match self.index.gap(Source::Services) {
             Some(gap) => Condition::new(
                 Holds::Unknown,
-                "InputsMissing",
+                Reason::InputsMissing,
                 format!("cannot be judged: {gap}"),
             ),
             None => Condition::new(
                 Holds::Unknown,
-                "NoServices",
+                Reason::NoServices,
                 format!(
                     "spec.services names no Service that exists in namespace {namespace}: nothing is judged; \
                      compare it with kubectl get services -n {namespace} --show-labels"
@@ -279,12 +309,12 @@ impl Core {
 
 /// The standing of a policy that was not understood.
 fn refused(why: &str) -> Standing {
-    let unknown = |message: &str| Condition::new(Holds::Unknown, "NotAccepted", message);
+    let unknown = |message: &str| Condition::new(Holds::Unknown, Reason::NotAccepted, message);
     Standing {
-        accepted: Condition::new(Holds::False, "Invalid", why),
+        accepted: Condition::new(Holds::False, Reason::Invalid, why),
         observed: unknown("the policy is not in force"),
         healthy: unknown("nothing is judged by a policy that is not understood"),
-        remediating: Condition::new(Holds::False, "NotAccepted", "the policy is not in force"),
+        remediating: Condition::new(Holds::False, Reason::NotAccepted, "the policy is not in force"),
         counts: Summary::default(),
         excepted: 0,
         governed: 0,
@@ -293,6 +323,7 @@ fn refused(why: &str) -> Standing {
         findings: Vec::new(),
         total: 0,
     }
+    .documented()
 }
 
 /// The summary: False when something that nobody has accepted is Violated at warning or above; else Unknown when a
@@ -306,7 +337,7 @@ fn healthy(found: &[Finding], counts: Summary) -> Condition {
         if more > 0 {
             let _ = write!(message, " (and {more} more)");
         }
-        return Condition::new(Holds::False, "Violated", message);
+        return Condition::new(Holds::False, Reason::Violated, message);
     }
     if let Some(unknown) = open().find(|one| one.verdict == "Unknown") {
         let message = format!(
@@ -316,31 +347,35 @@ fn healthy(found: &[Finding], counts: Summary) -> Condition {
             unknown.check,
             unknown.message
         );
-        return Condition::new(Holds::Unknown, "InputsMissing", message);
+        return Condition::new(Holds::Unknown, Reason::InputsMissing, message);
     }
     if let Some(risk) = open().find(|one| one.verdict == "AtRisk") {
         let message = format!("{} at risk: {}: {}", counts.at_risk, risk.check, risk.message);
-        return Condition::new(Holds::True, "AtRisk", message);
+        return Condition::new(Holds::True, Reason::AtRisk, message);
     }
     let violated = counts.violated;
     if violated > 0 {
         let message = format!("{violated} minor findings, none at warning or above");
-        return Condition::new(Holds::True, "MinorFindings", message);
+        return Condition::new(Holds::True, Reason::MinorFindings, message);
     }
-    Condition::new(Holds::True, "AllMet", format!("{} verdicts are met", counts.met))
+    Condition::new(
+        Holds::True,
+        Reason::AllMet,
+        format!("{} verdicts are met", counts.met),
+    )
 }
 
 /// Why nothing is being done, and what limits the mode.
 fn remediating(declared: Mode) -> (Condition, Option<&'static str>) {
     if declared == Mode::Observe {
         let message = "the policy asks for observation only";
-        return (Condition::new(Holds::False, "ModeObserve", message), None);
+        return (Condition::new(Holds::False, Reason::ModeObserve, message), None);
     }
     let limit = "this version of evenkeel observes only: it carries no remedy";
     (
         Condition::new(
             Holds::False,
-            "ModeObserve",
+            Reason::ModeObserve,
             format!("{limit}; the declared mode is accepted and has no effect yet"),
         ),
         Some(limit),

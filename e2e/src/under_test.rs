@@ -41,7 +41,7 @@ pub fn evenkeel_json(arguments: &[&str]) -> Result<(Value, i32)> {
 }
 
 /// The binary beside the running test, brought up to date first.
-fn binary() -> Result<&'static Path> {
+pub fn binary() -> Result<&'static Path> {
     static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let built = BINARY.get_or_init(|| build().map_err(|error| format!("{error:#}")));
     match built {
@@ -73,6 +73,14 @@ fn build() -> Result<PathBuf> {
         cargo.arg("--release");
     }
     cargo.arg("--target-dir").arg(target);
+    // Whoever runs a test through cargo has these of the test's package. Build scripts look at them, and half of the
+    // dependencies would be built anew on each change between that cargo and this one.
+    for (name, _) in std::env::vars_os() {
+        let of_a_package = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+        if name.to_str().is_some_and(of_a_package) {
+            cargo.env_remove(name);
+        }
+    }
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     ensure!(cargo.current_dir(here).status()?.success(), "cargo build failed");
     Ok(folder.join("evenkeel"))

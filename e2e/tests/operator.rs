@@ -4,12 +4,11 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use evenkeel::api::TrafficHealthPolicy;
 use evenkeel_e2e::process::Process;
-use evenkeel_e2e::{ControlPlane, Options, Proxy};
+use evenkeel_e2e::{ControlPlane, Options, Proxy, under_test};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use serde_json::{Value, json};
@@ -28,33 +27,6 @@ fn root() -> PathBuf {
 
 fn text(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap()
-}
-
-/// The binary of this very build, brought up to date first.
-fn evenkeel() -> &'static Path {
-    static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
-        let exe = std::env::current_exe().unwrap();
-        let folder = exe.parent().and_then(Path::parent).unwrap();
-        let mut cargo = Command::new(env!("CARGO"));
-        // Both packages, so that their dependencies have the features they were tested with.
-        cargo.args([
-            "build",
-            "--quiet",
-            "-p",
-            "evenkeel",
-            "-p",
-            "evenkeel-e2e",
-            "--bin",
-            "evenkeel",
-        ]);
-        if folder.file_name().is_some_and(|name| name == "release") {
-            cargo.arg("--release");
-        }
-        cargo.arg("--target-dir").arg(folder.parent().unwrap());
-        assert!(cargo.current_dir(root()).status().unwrap().success());
-        folder.join("evenkeel")
-    })
 }
 
 /// A control plane with our kinds, our rights and the demo's nodes and data plane.
@@ -211,7 +183,7 @@ impl Operator {
             format!("--instance={name}"),
             format!("--listen=127.0.0.1:{port}"),
         ];
-        let process = Process::start(name, evenkeel(), &arguments, folder).unwrap();
+        let process = Process::start(name, under_test::binary().unwrap(), &arguments, folder).unwrap();
         Self { process, port }
     }
 

@@ -8,11 +8,17 @@ use serde::Serialize;
 
 use super::LASTS;
 
+/// What an alert is known by.
+pub(super) type Labels = BTreeMap<&'static str, String>;
+
+/// The label with the finding's id.
+const FINDING: &str = "finding";
+
 /// One alert. Labels are what it is known by: they hold no number that moves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Alert {
-    labels: BTreeMap<&'static str, String>,
+    labels: Labels,
     annotations: BTreeMap<&'static str, String>,
     starts_at: Timestamp,
     /// When it ends unless it is told again.
@@ -20,15 +26,15 @@ pub(super) struct Alert {
 }
 
 impl Alert {
-    /// The alert of a finding, and the finding's id.
-    pub(super) fn of(finding: &Finding, now: Timestamp) -> (String, Self) {
+    /// The alert of a finding.
+    pub(super) fn of(finding: &Finding, now: Timestamp) -> Self {
         let subject = &finding.subject;
         let labels = [
             ("alertname", "EvenkeelFinding".to_owned()),
             ("check", finding.check.to_owned()),
             ("severity", finding.severity.name().to_owned()),
             ("cause", finding.cause.to_owned()),
-            ("finding", finding.id.clone()),
+            (FINDING, finding.id.clone()),
             ("kind", subject.kind.to_owned()),
             ("namespace", subject.namespace.clone()),
             ("name", subject.name.clone()),
@@ -44,16 +50,39 @@ impl Alert {
             ("summary", format!("{}: {subject}", finding.check)),
             ("description", finding.message.clone()),
             ("advice", finding.advice.join("\n")),
-            ("runbook", format!("docs/checks/{}.md", finding.check)),
+            ("runbook_url", format!("docs/checks/{}.md", finding.check)),
         ];
         let since = finding.since.and_then(|since| Timestamp::from_second(since).ok());
-        let alert = Self {
+        Self {
             labels: kept(labels),
             annotations: kept(annotations),
-            starts_at: since.unwrap_or(now),
+            // A beginning after the end would be refused: clocks may have been set back.
+            starts_at: since.unwrap_or(now).min(now),
             ends_at: now + LASTS,
-        };
-        (finding.id.clone(), alert)
+        }
+    }
+
+    /// What it is known by.
+    pub(super) fn labels(&self) -> &Labels {
+        &self.labels
+    }
+
+    /// The id of its finding.
+    pub(super) fn finding(&self) -> &str {
+        self.labels.get(FINDING).map_or("", String::as_str)
+    }
+
+    /// Goes on as it was last seen, and says that it is not seen now.
+    pub(super) fn hold(&mut self, now: Timestamp) {
+        let note =
+            "cannot be judged at present, as something needed cannot be read: this is what was last seen";
+        self.annotations.insert("note", note.into());
+        self.ends_at = now + LASTS;
+    }
+
+    /// Ends now.
+    pub(super) fn end(&mut self, now: Timestamp) {
+        self.ends_at = now.max(self.starts_at);
     }
 }
 

@@ -101,11 +101,11 @@ impl Client {
             .body(Full::new(Bytes::from(body)))
             .map_err(|error| Failure::Unreachable(error.to_string()))?;
         let exchange = async {
-            let unreachable = |error: hyper_util::client::legacy::Error| {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                Failure::Unreachable(cause.unwrap_or_else(|| error.to_string()))
-            };
-            let response = self.inside.request(request).await.map_err(unreachable)?;
+            let response = self
+                .inside
+                .request(request)
+                .await
+                .map_err(|error| unreachable(&error))?;
             let status = response.status();
             let body = Limited::new(response.into_body(), REFUSAL).collect().await;
             if status.is_success() {
@@ -118,4 +118,15 @@ impl Client {
             .await
             .unwrap_or(Err(Failure::Late))
     }
+}
+
+/// Why nobody was reached: every cause, as the first alone says no more than that it did not work.
+fn unreachable(error: &(dyn std::error::Error + 'static)) -> Failure {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    let causes: Vec<_> = causes.map(ToString::to_string).collect();
+    Failure::Unreachable(if causes.is_empty() {
+        error.to_string()
+    } else {
+        causes.join(": ")
+    })
 }

@@ -7,13 +7,14 @@
 
 mod body;
 mod client;
+mod ledger;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use futures::future::join_all;
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -22,6 +23,7 @@ use crate::metrics::Metrics;
 use crate::run::{Ask, Line};
 use body::Alert;
 use client::Client;
+use ledger::Ledger;
 
 /// How often a firing alert is repeated.
 const REPEAT: Duration = Duration::from_secs(60);
@@ -29,6 +31,9 @@ const REPEAT: Duration = Duration::from_secs(60);
 /// When an alert that nobody repeats ends: four repeats may be lost, as Prometheus allows for its own alerts
 /// (`rules/manager.go`, `sendAlerts`: four times the resend delay).
 const LASTS: Duration = Duration::from_secs(4 * 60);
+
+/// How soon a push that an endpoint did not take is tried again.
+const RETRY: Duration = Duration::from_secs(15);
 
 /// How soon after one push the next may follow: a burst of verdicts is one push.
 const APART: Duration = Duration::from_secs(1);
@@ -88,10 +93,7 @@ pub struct Push {
     line: Line,
     turns: watch::Receiver<u64>,
     metrics: Arc<Metrics>,
-    /// What is firing, by id of the finding.
-    firing: BTreeMap<String, Alert>,
-    /// What has ended, and how often that is still to be told.
-    ended: BTreeMap<String, (Alert, u8)>,
+    ledger: Ledger,
 }
 
 impl Push {
@@ -109,8 +111,7 @@ impl Push {
             line,
             turns,
             metrics,
-            firing: BTreeMap::new(),
-            ended: BTreeMap::new(),
+            ledger: Ledger::default(),
         })
     }
 
@@ -118,8 +119,8 @@ impl Push {
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         while !*stop.borrow() {
             let earliest = Instant::now() + APART;
-            self.push().await;
-            let repeat = Instant::now() + REPEAT;
+            let wait = if self.push().await { REPEAT } else { RETRY };
+            let repeat = Instant::now() + wait;
             tokio::select! {
                 changed = self.turns.changed() => if changed.is_err() { break },
                 () = sleep_until(repeat) => {}
@@ -129,8 +130,8 @@ impl Push {
         }
     }
 
-    /// Tells every endpoint what fires and what has ended.
-    async fn push(&mut self) {
+    /// Tells every endpoint what fires and what has ended; returns whether all that there was to tell was taken.
+    async fn push(&mut self) -> bool {
         let service = (
             self.options.namespace.clone(),
             self.options.service.clone(),
@@ -138,18 +139,15 @@ impl Push {
         );
         let answer = self.line.ask(|answer| Ask::Alerts { service, answer }).await;
         let Some(alerts) = answer.filter(|alerts| alerts.leader) else {
-            // The new holder tells the same; what ends meanwhile ends by itself.
-            self.firing.clear();
-            self.ended.clear();
-            return;
+            // Another holder tells the same. What was told is kept: should the Lease come back, what has ended is told.
+            return true;
         };
         let now = Timestamp::now();
-        self.turn(
-            alerts.findings.iter().take(MOST).map(|one| Alert::of(one, now)),
-            now,
-        );
-        if self.firing.is_empty() && self.ended.is_empty() {
-            return;
+        let violated = alerts.findings.iter().map(|one| Alert::of(one, now)).collect();
+        self.ledger.turn(violated, &alerts.unknown, now);
+        let letter = self.ledger.letter();
+        if letter.is_empty() {
+            return true;
         }
         if alerts.endpoints.is_empty() {
             tracing::warn!(
@@ -158,17 +156,18 @@ impl Push {
                 "the Alertmanager's Service has no ready endpoint"
             );
             self.metrics.pushed("unreachable");
-            return;
+            return false;
         }
-        let told: Vec<&Alert> = self
-            .firing
-            .values()
-            .chain(self.ended.values().map(|one| &one.0))
-            .collect();
-        let body = serde_json::to_vec(&told).unwrap_or_default();
+        // Our own maps of text can be written as JSON.
+        let body = serde_json::to_vec(&letter).unwrap_or_default();
+        // All at once: one that is dead must not make the others wait.
+        let posts = alerts.endpoints.iter().map(|endpoint| {
+            let post = self.client.post(*endpoint, body.clone());
+            async move { (endpoint, post.await) }
+        });
         let mut all = true;
-        for endpoint in &alerts.endpoints {
-            match self.client.post(*endpoint, body.clone()).await {
+        for (endpoint, outcome) in join_all(posts).await {
+            match outcome {
                 Ok(()) => self.metrics.pushed("accepted"),
                 Err(failure) => {
                     all = false;
@@ -178,25 +177,8 @@ impl Push {
             }
         }
         if all {
-            self.ended.retain(|_, (_, left)| {
-                *left -= 1;
-                *left > 0
-            });
+            self.ledger.delivered();
         }
-    }
-
-    /// Takes in what fires now; what fired before and does not any more has ended.
-    fn turn(&mut self, now_firing: impl Iterator<Item = (String, Alert)>, now: Timestamp) {
-        let mut firing = BTreeMap::new();
-        for (id, alert) in now_firing {
-            self.ended.remove(&id);
-            firing.insert(id, alert);
-        }
-        for (id, mut alert) in std::mem::replace(&mut self.firing, firing) {
-            if !self.firing.contains_key(&id) {
-                alert.ends_at = now;
-                self.ended.insert(id, (alert, FAREWELLS));
-            }
-        }
+        all
     }
 }

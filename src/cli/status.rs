@@ -255,7 +255,8 @@ fn text(told: &Answer) -> String {
         }
         _ => "Operator: NOT FOUND. Nobody judges these policies; evenkeel audit judges them once.\n".into(),
     };
-    if let Some(tells) = &operator.tells {
+    // What a holder that is gone told of its sources says nothing about now.
+    if let Some(tells) = operator.tells.as_ref().filter(|_| operator.state == "Alive") {
         if tells.not_fresh.is_empty() {
             text.push_str("Sources:  all complete and current\n");
         }

@@ -1,6 +1,6 @@
 //! What others may ask of the loop. The loop owns the core; nobody else sees it, everybody asks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_core::findings::{Finding, FindingList};
 use serde::Serialize;
@@ -74,6 +74,8 @@ pub struct Alerts {
     pub leader: bool,
     /// Findings that are worth an alert: Violated at warning or above, accepted by nobody.
     pub findings: Vec<Finding>,
+    /// Ids of findings that cannot be told now: what fired for them before has not ended.
+    pub unknown: BTreeSet<String>,
     /// `address:port` of every ready endpoint of the Service.
     pub endpoints: Vec<std::net::SocketAddr>,
 }

@@ -39,7 +39,7 @@ pub(super) struct Keel {
     replies: mpsc::Receiver<Reply>,
     claim: watch::Receiver<Option<Claim>>,
     state: watch::Sender<String>,
-    /// Counts rounds that changed a verdict.
+    /// Counts rounds that changed a verdict, and turns of leadership.
     turns: watch::Sender<u64>,
     outbox: Arc<Outbox>,
     metrics: Arc<Metrics>,
@@ -258,6 +258,8 @@ impl Keel {
         self.outbox.clear();
         self.desk.forget_orders();
         self.look_at.extend(self.desk.targets().cloned());
+        // Whoever tells by other ways than statuses begins, or stops, now.
+        self.turns.send_modify(|turns| *turns += 1);
     }
 
     fn replied(&mut self, reply: &Reply) {
@@ -316,12 +318,15 @@ impl Keel {
             return Alerts::default();
         }
         let mut findings = self.core.findings_since(now).findings;
+        let unknown = findings.iter().filter(|one| one.verdict == "Unknown");
+        let unknown = unknown.map(|one| one.id.clone()).collect();
         findings.retain(|one| {
             one.exception.is_none() && one.verdict == "Violated" && one.severity >= Severity::Warning
         });
         Alerts {
             leader: true,
             findings,
+            unknown,
             endpoints: self
                 .core
                 .index()

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use evenkeel_core::findings::Finding;
 use evenkeel_core::judge::Severity;
 use evenkeel_core::policy::Mode as CoreMode;
-use evenkeel_core::standing::{self, Holds, Standing};
+use evenkeel_core::standing::{self, Holds, Reason, Standing};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::{Deserialize, Serialize};
@@ -112,7 +112,7 @@ impl Status {
     pub fn too_old(error: &str, generation: i64, now: Timestamp, times: &Times) -> Self {
         let one = standing::Condition {
             holds: Holds::Unknown,
-            reason: "CRDTooOld",
+            reason: Reason::CrdTooOld,
             message: format!(
                 "the CustomResourceDefinition in this cluster is older than evenkeel {}: apply its crds/ again ({error})",
                 env!("CARGO_PKG_VERSION")
@@ -212,7 +212,7 @@ fn condition(
         status,
         observed_generation: Some(generation),
         last_transition_time: Time(since),
-        reason: one.reason.into(),
+        reason: one.reason.name().into(),
         message: cut(&one.message, CONDITION_MESSAGE),
     }
 }

@@ -1,63 +1,137 @@
 //! The main job, on a real control plane of this machine: a path that is silent for longer than IPVS remembers it is
-//! found from configuration alone, drawn, and cleared by declaring a keepalive.
+//! found from configuration alone, drawn, told by the operator in every way it has, and cleared by declaring a keepalive.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use evenkeel_e2e::demo::{Alerting, demo, event, healthy};
+use evenkeel_e2e::operator::Operator;
 use evenkeel_e2e::{ControlPlane, Options};
+
+/// How long a metric may take.
+const WITHIN: Duration = Duration::from_secs(60);
+
+/// The series that says that the demo's policy is not healthy.
+const UNHEALTHY: &str = "evenkeel_policy_unhealthy{namespace=\"shop\",policy=\"reports\"} 1";
 
 #[tokio::main]
 async fn main() -> Result<()> {
+    let start = Instant::now();
     let evenkeel = beside("evenkeel")?;
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     step("starting a control plane: etcd and kube-apiserver, on loopback, in a temporary folder");
     let plane = ControlPlane::start(Options {
         controller_manager: false,
         ..Options::default()
     })
     .await?;
-    plane.install_crds(&here.join("../crds")).await?;
+    plane.install_operator().await?;
     for file in ["cluster.yaml", "shop.yaml", "policy.yaml"] {
-        apply(&plane, here, file).await?;
+        apply(&plane, file).await?;
     }
     let kubeconfig = plane.kubeconfig_path();
 
     step(
         "auditing it: the client may be silent for 1800 s, and kube-proxy is in mode ipvs with tcpTimeout 0s",
     );
-    let found = run(&evenkeel, kubeconfig, &["audit"])?;
-    ensure!(
-        found == Some(1),
-        "the audit should have found the path critical and exited 1, not {found:?}"
-    );
-
+    expect(&evenkeel, kubeconfig, &["audit"], 1)?;
     step("drawing the path");
-    let drawn = run(&evenkeel, kubeconfig, &["path", "shop/worker", "shop/reports:80"])?;
-    ensure!(
-        drawn == Some(0),
-        "the path should have been drawn with exit 0, not {drawn:?}"
-    );
+    expect(
+        &evenkeel,
+        kubeconfig,
+        &["path", "shop/worker", "shop/reports:80"],
+        0,
+    )?;
+
+    step("running the operator beside it, under its own account and the rights of manifests/");
+    let folder = tempfile::tempdir().context("making a folder")?;
+    let alerting = Alerting::start(&plane, folder.path()).await;
+    let more: Vec<String> = alerting.iter().map(|_| Alerting::argument()).collect();
+    println!("$ evenkeel run {}", more.join(" "));
+    let operator = Operator::start(&plane, &evenkeel, "operator", &more, folder.path()).await?;
+    let finding = show_broken(&plane, &operator, &alerting).await?;
+    println!();
+    expect(&evenkeel, kubeconfig, &["status"], 1)?;
 
     step("declaring a TCP keepalive of 300 s, and auditing again");
-    apply(&plane, here, "policy-keepalive.yaml").await?;
-    let cleared = run(&evenkeel, kubeconfig, &["audit"])?;
-    ensure!(
-        cleared == Some(0),
-        "the finding should have cleared and the audit exited 0, not {cleared:?}"
-    );
+    apply(&plane, "policy-keepalive.yaml").await?;
+    expect(&evenkeel, kubeconfig, &["audit"], 0)?;
+    step("what the operator says of it now");
+    show_cleared(&plane, &operator, &alerting, &finding).await?;
+    operator.end()?;
 
-    step("done: the finding is gone, and the control plane with it");
+    step(&format!(
+        "done in {} s: the finding is gone, and with it the operator and the control plane",
+        start.elapsed().as_secs()
+    ));
     Ok(())
 }
 
-async fn apply(plane: &ControlPlane, here: &Path, file: &str) -> Result<()> {
-    let path = here.join("demo").join(file);
-    let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+/// Shows the condition, the Event, the metric and the alert; returns the finding's id as the alert has it.
+async fn show_broken(
+    plane: &ControlPlane,
+    operator: &Operator,
+    alerting: &Result<Alerting>,
+) -> Result<String> {
+    let told = healthy(plane, |one| one.status == "False").await?;
+    println!("condition  Healthy={}, reason {}", told.status, told.reason);
+    println!("           {}", told.message);
+    let event = event(plane, "NotHealthy").await?;
+    println!(
+        "Event      {} NotHealthy, from {}",
+        event.type_.unwrap_or_default(),
+        event.reporting_component.unwrap_or_default()
+    );
+    println!("metric     {}", operator.until_metric(UNHEALTHY, WITHIN).await?);
+    match alerting {
+        Ok(alerting) => {
+            let alert = alerting.fires().await?;
+            let label = |name: &str| alert["labels"][name].as_str().unwrap_or_default().to_owned();
+            println!(
+                "alert      {} of {}, severity {}, in the Alertmanager on {}",
+                label("alertname"),
+                label("check"),
+                label("severity"),
+                alerting.address()
+            );
+            Ok(label("finding"))
+        }
+        Err(why) => {
+            println!("alert      left out, as there is no Alertmanager to push to: {why:#}");
+            Ok(String::new())
+        }
+    }
+}
+
+/// Shows that all of it has turned.
+async fn show_cleared(
+    plane: &ControlPlane,
+    operator: &Operator,
+    alerting: &Result<Alerting>,
+    finding: &str,
+) -> Result<()> {
+    let told = healthy(plane, |one| one.status != "False").await?;
+    println!("condition  Healthy={}, reason {}", told.status, told.reason);
+    println!("           {}", told.message);
+    let start = Instant::now();
+    while operator.metric(UNHEALTHY).await?.is_some() {
+        ensure!(start.elapsed() < WITHIN, "the metric stays");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    println!("metric     evenkeel_policy_unhealthy has no series");
+    if let Ok(alerting) = alerting {
+        alerting.resolves(finding).await?;
+        println!("alert      resolved");
+    }
+    Ok(())
+}
+
+async fn apply(plane: &ControlPlane, file: &str) -> Result<()> {
     plane
-        .apply_yaml(&text)
+        .apply_yaml(&demo(file)?)
         .await
-        .with_context(|| format!("applying {}", path.display()))?;
+        .with_context(|| format!("applying {file}"))?;
     Ok(())
 }
 
@@ -76,7 +150,8 @@ fn step(text: &str) {
     println!("\n## {text}\n");
 }
 
-fn run(evenkeel: &Path, kubeconfig: &Path, args: &[&str]) -> Result<Option<i32>> {
+/// Runs it as people do; the demo has failed when it does not exit as it should.
+fn expect(evenkeel: &Path, kubeconfig: &Path, args: &[&str], code: i32) -> Result<()> {
     println!("$ evenkeel {}", args.join(" "));
     let status = Command::new(evenkeel)
         .args(args)
@@ -84,5 +159,10 @@ fn run(evenkeel: &Path, kubeconfig: &Path, args: &[&str]) -> Result<Option<i32>>
         .arg(kubeconfig)
         .status()
         .with_context(|| format!("running {}", evenkeel.display()))?;
-    Ok(status.code())
+    ensure!(
+        status.code() == Some(code),
+        "evenkeel {} should have exited with {code}: {status}",
+        args.join(" ")
+    );
+    Ok(())
 }

@@ -1,10 +1,16 @@
-//! The shop of the demo, in a namespace of a test's own.
+//! The demo: its shop, which tests use in namespaces of their own, and what it shows of a running operator.
+
+mod alerting;
+mod shown;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
 use crate::ControlPlane;
+
+pub use alerting::Alerting;
+pub use shown::{Healthy, event, healthy};
 
 /// The root of the repository.
 pub fn root() -> PathBuf {

@@ -1,0 +1,151 @@
+//! Every reason that a condition can have, as data: what the documentation and the code are both made of.
+
+use super::Holds;
+
+/// Why a condition is as it is, in one stable word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// The policy is in force.
+    Accepted,
+    /// The policy was not understood.
+    Invalid,
+    /// The policy's definition in the cluster is older than the program.
+    CrdTooOld,
+    /// Nothing is said by a policy that is not in force.
+    NotAccepted,
+    /// Every needed input is there.
+    AllInputsFresh,
+    /// A needed input has been silent for too long.
+    InputsStale,
+    /// A needed input cannot be read, or does not say enough.
+    InputsMissing,
+    /// The policy governs nothing.
+    NoServices,
+    /// Something declared is not so.
+    Violated,
+    /// Something declared hangs on what is not known or not bounded.
+    AtRisk,
+    /// Something declared is not so, and none of it matters much.
+    MinorFindings,
+    /// Everything declared is so.
+    AllMet,
+    /// Nothing is done, only watched.
+    ModeObserve,
+}
+
+/// A condition and what it says with a reason.
+pub type Place = (&'static str, Holds);
+
+impl Reason {
+    /// Every reason, in the order of the documentation.
+    pub const ALL: [Self; 13] = [
+        Self::Accepted,
+        Self::Invalid,
+        Self::CrdTooOld,
+        Self::NotAccepted,
+        Self::AllInputsFresh,
+        Self::InputsStale,
+        Self::InputsMissing,
+        Self::NoServices,
+        Self::Violated,
+        Self::AtRisk,
+        Self::MinorFindings,
+        Self::AllMet,
+        Self::ModeObserve,
+    ];
+
+    /// As written in a condition.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "Accepted",
+            Self::Invalid => "Invalid",
+            Self::CrdTooOld => "CRDTooOld",
+            Self::NotAccepted => "NotAccepted",
+            Self::AllInputsFresh => "AllInputsFresh",
+            Self::InputsStale => "InputsStale",
+            Self::InputsMissing => "InputsMissing",
+            Self::NoServices => "NoServices",
+            Self::Violated => "Violated",
+            Self::AtRisk => "AtRisk",
+            Self::MinorFindings => "MinorFindings",
+            Self::AllMet => "AllMet",
+            Self::ModeObserve => "ModeObserve",
+        }
+    }
+
+    /// Where it is used. Ready is not among them: it says what Healthy says.
+    pub const fn places(self) -> &'static [Place] {
+        use Holds::{False, True, Unknown};
+        match self {
+            Self::Accepted => &[("Accepted", True)],
+            Self::Invalid => &[("Accepted", False)],
+            Self::CrdTooOld => &[("Accepted", Unknown)],
+            Self::NotAccepted => &[
+                ("Observed", Unknown),
+                ("Healthy", Unknown),
+                ("Remediating", False),
+            ],
+            Self::AllInputsFresh => &[("Observed", True)],
+            Self::InputsStale => &[("Observed", False)],
+            Self::InputsMissing => &[("Observed", False), ("Healthy", Unknown)],
+            Self::NoServices => &[("Healthy", Unknown)],
+            Self::Violated => &[("Healthy", False)],
+            Self::AtRisk | Self::MinorFindings | Self::AllMet => &[("Healthy", True)],
+            Self::ModeObserve => &[("Remediating", False)],
+        }
+    }
+
+    /// What it means.
+    pub const fn means(self) -> &'static str {
+        match self {
+            Self::Accepted => "the policy was understood and is in force",
+            Self::Invalid => {
+                "the policy was not understood: the message names each field that is wrong; nothing is judged by it"
+            }
+            Self::CrdTooOld => {
+                "the CustomResourceDefinition in the cluster lacks fields that this version writes: only this condition is told"
+            }
+            Self::NotAccepted => "the policy is not in force, so there is nothing to tell",
+            Self::AllInputsFresh => "every input that its checks need is present and current",
+            Self::InputsStale => "a watch that everything rests on has been silent for too long",
+            Self::InputsMissing => {
+                "something needed cannot be read or does not say enough: the message names source and reason; what rests \
+                 on it is neither healthy nor unhealthy"
+            }
+            Self::NoServices => "spec.services names no Service that exists in the policy's namespace",
+            Self::Violated => {
+                "at least one finding of severity warning or above that nobody has accepted: the message is the worst one"
+            }
+            Self::AtRisk => "nothing is violated, but something hangs on what nobody has declared or bounded",
+            Self::MinorFindings => "what is violated is informational only",
+            Self::AllMet => "every verdict is met",
+            Self::ModeObserve => {
+                "nothing is being changed: this version observes, whatever the declared mode"
+            }
+        }
+    }
+
+    /// What to do next.
+    pub const fn next(self) -> &'static str {
+        match self {
+            Self::Accepted | Self::AllInputsFresh | Self::AllMet | Self::ModeObserve => "nothing",
+            Self::Invalid => {
+                "correct the fields that the message names; `evenkeel audit --policy FILE` tells before you apply"
+            }
+            Self::CrdTooOld => {
+                "apply the crds/ of the running version, then wait for the next change of the policy"
+            }
+            Self::NotAccepted => "see the condition Accepted",
+            Self::InputsStale => {
+                "`evenkeel status` names the source; see docs/runbooks/EvenkeelSourceStale.md and wait, it heals without a restart"
+            }
+            Self::InputsMissing => {
+                "give the right that the message names, or declare in the policy what cannot be read; see docs/what-works-where.md"
+            }
+            Self::NoServices => "compare spec.services with `kubectl get services --show-labels`",
+            Self::Violated | Self::AtRisk | Self::MinorFindings => {
+                "`evenkeel explain` with the finding's id, and the page of its check in docs/checks"
+            }
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! An address that stands for a Pod's.
+//!
+//! The API server refuses loopback addresses in an `EndpointSlice`, so a server that an `EndpointSlice` names needs
+//! another one: an address of TEST-NET-1 (RFC 5737), which no real network has, on the loopback device.
+
+use std::hash::{BuildHasher, RandomState};
+use std::net::Ipv4Addr;
+use std::process::{Command, Output};
+
+use anyhow::{Context, Result, bail};
+
+/// Seconds after which the kernel takes the address away, should this process be killed before it does.
+const LASTS: &str = "900";
+
+/// An address of our own; dropping it takes it away.
+#[derive(Debug)]
+pub struct Address(Ipv4Addr);
+
+impl Address {
+    /// Adds one that nobody here has. Needs the right to configure the network: the error says so.
+    pub fn add() -> Result<Self> {
+        let random = RandomState::new();
+        for attempt in 0..100u32 {
+            let last = u8::try_from(1 + random.hash_one(attempt) % 254)?;
+            let address = Ipv4Addr::new(192, 0, 2, last);
+            let output = ip("add", address, &["valid_lft", LASTS, "preferred_lft", LASTS])?;
+            if output.status.success() {
+                return Ok(Self(address));
+            }
+            let why = String::from_utf8_lossy(&output.stderr);
+            // Another test has taken it.
+            if !why.contains("File exists") {
+                bail!(
+                    "cannot add {address} to the loopback device (root can): {}",
+                    why.trim()
+                );
+            }
+        }
+        bail!("every address of 192.0.2.0/24 is taken")
+    }
+
+    /// The address.
+    pub fn ip(&self) -> Ipv4Addr {
+        self.0
+    }
+}
+
+impl Drop for Address {
+    fn drop(&mut self) {
+        // If this fails, the kernel takes it away later.
+        drop(ip("delete", self.0, &[]));
+    }
+}
+
+fn ip(verb: &str, address: Ipv4Addr, more: &[&str]) -> Result<Output> {
+    Command::new("ip")
+        .args(["address", verb, &format!("{address}/32"), "dev", "lo"])
+        .args(more)
+        .output()
+        .context("running ip (iproute2)")
+}

@@ -1,0 +1,247 @@
+//! A real Prometheus and a real Alertmanager, run by hand on free ports, with everything in a folder of the caller's.
+
+mod address;
+mod bed;
+mod packages;
+mod rules;
+mod service;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::ports::free_ports;
+use crate::process::Process;
+
+pub use address::Address;
+pub use bed::AlertBed;
+pub use packages::Programs;
+pub use rules::{check_rules, impatient, rules, test_rules};
+pub use service::{SERVER_NAME, SERVICE};
+
+/// How long an alert may take to come or go: far above what it takes, on a machine that is busy with other tests.
+pub const WITHIN: Duration = Duration::from_secs(180);
+
+/// Far above what a start takes, on a machine that is busy with other tests.
+const START: Duration = Duration::from_secs(60);
+
+/// The answer to a GET: code and body.
+pub async fn get(to: SocketAddr, path: &str) -> Result<(u16, String)> {
+    let mut stream = TcpStream::connect(to)
+        .await
+        .with_context(|| format!("connecting to {to}"))?;
+    // 1.0: the answer ends with the connection, and comes in one piece.
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {to}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await?;
+    let code = text.split(' ').nth(1).and_then(|code| code.parse().ok());
+    let body = text.split_once("\r\n\r\n").map(|parts| parts.1.to_owned());
+    code.zip(body)
+        .with_context(|| format!("{to} has not answered in HTTP"))
+}
+
+/// A free port of the loopback address, and of every other.
+pub fn free_port() -> Result<u16> {
+    free_ports(1)?.first().copied().context("no free port")
+}
+
+async fn until_ready(process: &mut Process, at: SocketAddr) -> Result<()> {
+    let start = Instant::now();
+    while !matches!(get(at, "/-/ready").await, Ok((200, _))) {
+        let words = process.last_words();
+        ensure!(
+            process.ended()?.is_none(),
+            "{} has ended:\n{words}",
+            process.name()
+        );
+        ensure!(
+            start.elapsed() < START,
+            "{} is not ready:\n{words}",
+            process.name()
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}
+
+/// A running Alertmanager that tells nobody and can be asked.
+#[derive(Debug)]
+pub struct Alertmanager {
+    process: Process,
+    address: SocketAddr,
+}
+
+impl Alertmanager {
+    /// Starts it and waits until it is ready.
+    pub async fn start(programs: &Programs, name: &str, folder: &Path, address: SocketAddr) -> Result<Self> {
+        let mut process = Self::process(programs, name, folder, address, &[])?;
+        until_ready(&mut process, address).await?;
+        Ok(Self { process, address })
+    }
+
+    /// Starts one that serves HTTPS, with its certificate and key in PEM; it is ready when it accepts connections.
+    pub async fn start_tls(
+        programs: &Programs,
+        name: &str,
+        folder: &Path,
+        address: SocketAddr,
+        (certificate, key): (&str, &str),
+    ) -> Result<Process> {
+        let (certificate_file, key_file) = (folder.join("web.crt"), folder.join("web.key"));
+        std::fs::write(&certificate_file, certificate)?;
+        std::fs::write(&key_file, key)?;
+        let web = json!({"tls_server_config": {"cert_file": certificate_file, "key_file": key_file}});
+        let file = folder.join(format!("{name}.web.yml"));
+        std::fs::write(&file, web.to_string())?;
+        let argument = format!("--web.config.file={}", file.display());
+        let mut process = Self::process(programs, name, folder, address, &[argument])?;
+        let start = Instant::now();
+        while TcpStream::connect(address).await.is_err() {
+            let words = process.last_words();
+            ensure!(process.ended()?.is_none(), "{name} has ended:\n{words}");
+            ensure!(start.elapsed() < START, "{name} is not ready:\n{words}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(process)
+    }
+
+    fn process(
+        programs: &Programs,
+        name: &str,
+        folder: &Path,
+        address: SocketAddr,
+        more: &[String],
+    ) -> Result<Process> {
+        let file = folder.join(format!("{name}.yml"));
+        let config = json!({"route": {"receiver": "nobody"}, "receivers": [{"name": "nobody"}]});
+        std::fs::write(&file, config.to_string())?;
+        let mut arguments = vec![
+            format!("--config.file={}", file.display()),
+            format!("--storage.path={}", folder.join(format!("{name}.data")).display()),
+            format!("--web.listen-address={address}"),
+            // Alone: members of a cluster would tell each other, and hide who was told by us.
+            "--cluster.listen-address=".to_owned(),
+        ];
+        arguments.extend_from_slice(more);
+        let (program, arguments) = programs.alertmanager(&arguments);
+        Process::start(name, &program, &arguments, folder)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The alerts that fire, by API v2.
+    pub async fn alerts(&self) -> Result<Vec<Value>> {
+        let (code, body) = get(self.address, "/api/v2/alerts").await?;
+        ensure!(code == 200, "{} answers {code}: {body}", self.process.name());
+        serde_json::from_str(&body).context("the answer is no list of alerts")
+    }
+
+    /// The first firing alert of this name and these labels.
+    pub async fn alert(&self, name: &str, labels: &[(&str, &str)]) -> Result<Option<Value>> {
+        Ok(self.alerts().await?.into_iter().find(|one| {
+            let has = |label: &str, value: &str| one["labels"][label] == value;
+            has("alertname", name) && labels.iter().all(|(label, value)| has(label, value))
+        }))
+    }
+
+    /// Waits for such an alert.
+    pub async fn until_fires(&self, name: &str, labels: &[(&str, &str)]) -> Result<Value> {
+        let start = Instant::now();
+        loop {
+            if let Some(alert) = self.alert(name, labels).await? {
+                return Ok(alert);
+            }
+            let all = self.alerts().await?;
+            ensure!(start.elapsed() < WITHIN, "no {name} {labels:?} in {all:#?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until no such alert fires.
+    pub async fn until_resolved(&self, name: &str, labels: &[(&str, &str)]) -> Result<()> {
+        let start = Instant::now();
+        while let Some(alert) = self.alert(name, labels).await? {
+            ensure!(start.elapsed() < WITHIN, "{name} still fires: {alert:#}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
+
+    /// Its process.
+    pub fn process_mut(&mut self) -> &mut Process {
+        &mut self.process
+    }
+}
+
+/// A running Prometheus.
+#[derive(Debug)]
+pub struct Prometheus {
+    process: Process,
+    address: SocketAddr,
+}
+
+impl Prometheus {
+    /// Starts one that scrapes these ports of the loopback address every second, evaluates the rules as often, and tells
+    /// the Alertmanager.
+    pub async fn start(
+        programs: &Programs,
+        folder: &Path,
+        rules: &Value,
+        scrape: &[u16],
+        alertmanager: SocketAddr,
+    ) -> Result<Self> {
+        let rules_file = folder.join("rules.yml");
+        std::fs::write(&rules_file, rules.to_string())?;
+        let targets: Vec<_> = scrape.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+        let config = json!({
+            "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+            "rule_files": [rules_file],
+            "scrape_configs": [{"job_name": "evenkeel", "static_configs": [{"targets": targets}]}],
+            "alerting": {"alertmanagers": [{"static_configs": [{"targets": [alertmanager.to_string()]}]}]},
+        });
+        let file: PathBuf = folder.join("prometheus.yml");
+        std::fs::write(&file, config.to_string())?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
+        let arguments = [
+            format!("--config.file={}", file.display()),
+            format!("--storage.tsdb.path={}", folder.join("prometheus.data").display()),
+            format!("--web.listen-address={address}"),
+        ];
+        let mut process = Process::start("prometheus", &programs.prometheus, &arguments, folder)?;
+        until_ready(&mut process, address).await?;
+        Ok(Self { process, address })
+    }
+
+    /// The value of the first sample of a query without characters that a URL must escape; `None` without a sample.
+    pub async fn value(&self, query: &str) -> Result<Option<String>> {
+        let (code, body) = get(self.address, &format!("/api/v1/query?query={query}")).await?;
+        if code != 200 {
+            bail!("{query}: {code} {body}\n{}", self.process.last_words());
+        }
+        let answer: Value = serde_json::from_str(&body)?;
+        Ok(answer["data"]["result"][0]["value"][1]
+            .as_str()
+            .map(str::to_owned))
+    }
+
+    /// The names of rules whose alerts are pending or firing.
+    pub async fn active(&self) -> Result<Vec<(String, String)>> {
+        let (_, body) = get(self.address, "/api/v1/alerts").await?;
+        let answer: Value = serde_json::from_str(&body)?;
+        let alerts = answer["data"]["alerts"].as_array().cloned().unwrap_or_default();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        Ok(alerts
+            .iter()
+            .map(|one| (text(&one["labels"]["alertname"]), text(&one["state"])))
+            .collect())
+    }
+}
