@@ -44,7 +44,12 @@ pub(super) struct Arguments {
     alertmanager_token_file: Option<PathBuf>,
     /// What to log: a level, or levels by module, such as `info,evenkeel::watch=debug`. What the client logs of its own is
     /// told by us already
-    #[arg(long, env = "EVENKEEL_LOG", value_name = "FILTER", default_value = "info,kube_client=off")]
+    #[arg(
+        long,
+        env = "EVENKEEL_LOG",
+        value_name = "FILTER",
+        default_value = "info,kube_client=off"
+    )]
     log: String,
     /// Form of the log
     #[arg(long, value_enum, value_name = "FORM", default_value_t = LogFormat::Json)]

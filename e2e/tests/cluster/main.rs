@@ -78,14 +78,21 @@ async fn on_kind_a_user_installs_sees_an_alert_and_uninstalls() {
     // What kubeadm writes: nothing, which is 24 hours.
     let overlay = install(&cluster).await;
     alert(&cluster, 86400).await;
-    // As README.md has it, without a binary of ours.
+    // As docs/install.md has it, without a binary of ours.
     let folder = overlay.folder().display().to_string();
-    cluster.kubectl(&["delete", "-k", &folder]).await.unwrap();
-    let ours = "--field-selector=reportingComponent=evenkeel.dev/operator";
-    cluster
-        .kubectl(&["delete", "events", "--all-namespaces", ours])
-        .await
-        .unwrap();
+    for arguments in [
+        &["-n", "evenkeel-system", "delete", "deployment", "evenkeel"][..],
+        &["delete", "--ignore-not-found", "-k", &folder],
+        &[
+            "delete",
+            "events",
+            "-A",
+            "--field-selector",
+            "reportingComponent=evenkeel.dev/operator",
+        ],
+    ] {
+        cluster.kubectl(arguments).await.unwrap();
+    }
     assert_eq!(left(&cluster).await, "");
 
     install(&cluster).await;
