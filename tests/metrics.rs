@@ -75,7 +75,7 @@ fn samples(text: &str) -> BTreeMap<String, BTreeSet<String>> {
 #[test]
 fn what_is_served_is_what_is_documented() {
     let metrics = Metrics::default();
-    metrics.wrote("written", Some(Duration::from_millis(1)));
+    metrics.wrote("written", Duration::from_millis(1));
     metrics.pushed("accepted");
     metrics.round(Duration::from_micros(50));
     let served = samples(&metrics.text(&full()));

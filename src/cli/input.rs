@@ -4,12 +4,13 @@ use std::borrow::Cow;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Args;
 use evenkeel_core::Core;
 use evenkeel_core::findings::FindingList;
 use evenkeel_core::know::{Mono, Now, Wall};
 
+use super::cluster::{Cluster, wait};
 use crate::files::{self, Report};
 use crate::live::page::Page;
 use crate::live::{self, Beside};
@@ -42,25 +43,6 @@ pub(super) struct Place {
     all_namespaces: bool,
     #[command(flatten)]
     cluster: Cluster,
-}
-
-/// Which cluster.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Cluster")]
-#[allow(clippy::struct_field_names, reason = "the flags are those of kubectl")]
-struct Cluster {
-    /// Path of the kubeconfig
-    #[arg(long, value_name = "PATH")]
-    kubeconfig: Option<PathBuf>,
-    /// Context of the kubeconfig
-    #[arg(long, value_name = "NAME")]
-    context: Option<String>,
-    /// Cluster of the kubeconfig
-    #[arg(long, value_name = "NAME")]
-    cluster: Option<String>,
-    /// User of the kubeconfig
-    #[arg(long, value_name = "NAME")]
-    user: Option<String>,
 }
 
 /// Everything that was read, judged once.
@@ -160,40 +142,26 @@ impl Place {
     /// Reads the cluster.
     pub(super) fn read(&self, beside: &mut dyn Beside) -> anyhow::Result<Core> {
         let options = live::Options {
-            kubeconfig: self.cluster.kubeconfig.clone(),
-            context: self.cluster.context.clone(),
-            cluster: self.cluster.cluster.clone(),
-            user: self.cluster.user.clone(),
             namespaces: self.namespace.clone(),
             progress: std::io::stderr().is_terminal(),
+            ..self.cluster.options()
         };
         let reading = live::read_beside(&options, beside);
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("cannot start")?
-            .block_on(async {
-                tokio::select! {
-                    core = reading => core,
-                    // An end by error, so that what was begun is tidied up on the way out.
-                    _ = tokio::signal::ctrl_c() => bail!("interrupted"),
-                }
-            })
+        wait(async {
+            tokio::select! {
+                core = reading => core,
+                // An end by error, so that what was begun is tidied up on the way out.
+                _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+            }
+        })
     }
 
     /// The arguments that name the same place again.
     fn again(&self) -> String {
-        let cluster = &self.cluster;
-        let path = cluster.kubeconfig.as_ref().map(|path| path.display().to_string());
-        let namespaces = self.namespace.iter().map(|name| ("-n", Some(name)));
+        let namespaces = self.namespace.iter().map(|name| ("-n", name.clone()));
         namespaces
-            .chain([
-                ("--kubeconfig", path.as_ref()),
-                ("--context", cluster.context.as_ref()),
-                ("--cluster", cluster.cluster.as_ref()),
-                ("--user", cluster.user.as_ref()),
-            ])
-            .filter_map(|(flag, value)| Some(format!(" {flag} {}", quoted(value?))))
+            .chain(self.cluster.again())
+            .map(|(flag, value)| format!(" {flag} {}", quoted(&value)))
             .collect()
     }
 }

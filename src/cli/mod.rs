@@ -5,6 +5,7 @@
 
 mod audit;
 mod checks;
+mod cluster;
 mod collect;
 mod completions;
 mod crd;

@@ -8,7 +8,8 @@ use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
 use super::End;
-use crate::{alert, live, run};
+use super::cluster::Cluster;
+use crate::{alert, run};
 
 /// How the operator runs.
 #[derive(Debug, Args)]
@@ -54,12 +55,8 @@ pub(super) struct Arguments {
     /// Form of the log
     #[arg(long, value_enum, value_name = "FORM", default_value_t = LogFormat::Json)]
     log_format: LogFormat,
-    /// Path of the kubeconfig; in a Pod its own account is used
-    #[arg(long, value_name = "PATH")]
-    kubeconfig: Option<PathBuf>,
-    /// Context of the kubeconfig
-    #[arg(long, value_name = "NAME")]
-    context: Option<String>,
+    #[command(flatten)]
+    cluster: Cluster,
 }
 
 /// Forms of the log.
@@ -81,11 +78,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
         ..options
     });
     let options = run::Options {
-        cluster: live::Options {
-            kubeconfig: arguments.kubeconfig.clone(),
-            context: arguments.context.clone(),
-            ..live::Options::default()
-        },
+        cluster: arguments.cluster.options(),
         namespace: arguments.namespace.clone(),
         lease: arguments.lease.clone(),
         instance: arguments.instance.clone(),

@@ -10,6 +10,7 @@ use kube::api::ListParams;
 use kube::{Api, Client};
 use serde::Serialize;
 
+use super::cluster::{Cluster, wait};
 use super::{End, answer};
 use crate::api::{
     ClusterTrafficHealthPolicy, Condition, ConditionStatus, StatusFinding, TrafficHealthPolicy,
@@ -32,12 +33,8 @@ pub(super) struct Arguments {
     /// Form of the answer
     #[arg(long, short, value_enum, default_value_t = Form::Table)]
     output: Form,
-    /// Path of the kubeconfig
-    #[arg(long, value_name = "PATH")]
-    kubeconfig: Option<std::path::PathBuf>,
-    /// Context of the kubeconfig
-    #[arg(long, value_name = "NAME")]
-    context: Option<String>,
+    #[command(flatten)]
+    cluster: Cluster,
 }
 
 /// Forms of this answer.
@@ -97,11 +94,7 @@ struct Answer {
 
 /// Shows it. Exits with 1 when a policy is not healthy, with 2 when nobody renews what is shown.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
-    let told = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start")?
-        .block_on(ask(arguments))?;
+    let told = wait(ask(arguments))?;
     answer(&match arguments.output {
         Form::Json => render::json(&told)?,
         Form::Yaml => render::yaml(&told)?,
@@ -117,12 +110,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
 }
 
 async fn ask(arguments: &Arguments) -> anyhow::Result<Answer> {
-    let client = live::client(&live::Options {
-        kubeconfig: arguments.kubeconfig.clone(),
-        context: arguments.context.clone(),
-        ..live::Options::default()
-    })
-    .await?;
+    let client = live::client(&arguments.cluster.options()).await?;
     let operator = operator(client.clone(), &arguments.operator_namespace, &arguments.lease).await?;
     let mut policies = Vec::new();
     let api: Api<TrafficHealthPolicy> = match &arguments.namespace {

@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{Event, Namespace};
 use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams};
 use kube::{Api, Client};
 
+use super::cluster::{Cluster, wait};
 use super::{End, answer, note};
 use crate::{api, lease, live};
 
@@ -25,12 +26,8 @@ pub(super) struct Arguments {
     /// Namespace of the operator; it is deleted
     #[arg(long, value_name = "NAME", default_value = lease::NAMESPACE)]
     operator_namespace: String,
-    /// Path of the kubeconfig
-    #[arg(long, value_name = "PATH")]
-    kubeconfig: Option<std::path::PathBuf>,
-    /// Context of the kubeconfig
-    #[arg(long, value_name = "NAME")]
-    context: Option<String>,
+    #[command(flatten)]
+    cluster: Cluster,
 }
 
 /// The label that everything we install carries.
@@ -70,20 +67,11 @@ impl Item {
 
 /// Deletes, or shows what would be.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start")?
-        .block_on(uninstall(arguments))
+    wait(uninstall(arguments))
 }
 
 async fn uninstall(arguments: &Arguments) -> anyhow::Result<End> {
-    let client = live::client(&live::Options {
-        kubeconfig: arguments.kubeconfig.clone(),
-        context: arguments.context.clone(),
-        ..live::Options::default()
-    })
-    .await?;
+    let client = live::client(&arguments.cluster.options()).await?;
     let items = items(&client, arguments).await?;
     let namespaces = told_in(&client).await?;
     if items.is_empty() && namespaces.is_empty() {

@@ -73,11 +73,6 @@ impl Candidate {
         &self.me
     }
 
-    /// The identity that holds the Lease, as last seen; empty when nobody does.
-    pub fn holder(&self) -> &str {
-        self.seen().map_or("", |seen| &seen.holder)
-    }
-
     /// The Lease, as last seen.
     pub fn seen(&self) -> Option<&Seen> {
         match &self.known {
@@ -251,7 +246,7 @@ mod tests {
         assert!(candidate.claim(now).is_some());
         candidate.see(now, Some(lease(6, "other")));
         assert_eq!(candidate.claim(now), None);
-        assert_eq!(candidate.holder(), "other");
+        assert_eq!(candidate.seen().map(|seen| &*seen.holder), Some("other"));
     }
 
     #[test]

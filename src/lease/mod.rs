@@ -56,23 +56,17 @@ impl Claim {
     /// Leave to send one request now: only while the request cannot outlive the claim.
     pub fn permit(&self, now: Instant) -> Option<Permit> {
         let by = now + REQUEST_TIMEOUT;
-        (by < self.until).then_some(Permit { term: self.term, by })
+        (by < self.until).then_some(Permit { by })
     }
 }
 
 /// Leave to send one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Permit {
-    term: u64,
     by: Instant,
 }
 
 impl Permit {
-    /// The term under which the request is sent.
-    pub const fn term(&self) -> u64 {
-        self.term
-    }
-
     /// When the request must have been answered; it is dropped then.
     pub const fn deadline(&self) -> Instant {
         self.by
@@ -90,7 +84,10 @@ mod tests {
             term: 7,
             until: now + DURATION,
         };
-        assert_eq!(claim.permit(now).map(|permit| permit.term()), Some(7));
+        assert_eq!(
+            claim.permit(now).map(|permit| permit.deadline()),
+            Some(now + REQUEST_TIMEOUT)
+        );
         let last = claim.until - REQUEST_TIMEOUT - Duration::from_millis(1);
         assert!(claim.permit(last).is_some());
         assert!(claim.permit(claim.until - REQUEST_TIMEOUT).is_none());

@@ -41,7 +41,6 @@ pub async fn hold(
     client: Client,
     options: Options,
     claim: watch::Sender<Option<Claim>>,
-    holder: watch::Sender<String>,
     state: watch::Receiver<String>,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -59,14 +58,6 @@ pub async fn hold(
         let now = Instant::now();
         let held = task.candidate.claim(now);
         claim.send_if_modified(|before| std::mem::replace(before, held) != held);
-        let name = task.candidate.holder();
-        holder.send_if_modified(|before| {
-            let news = before != name;
-            if news {
-                name.clone_into(before);
-            }
-            news
-        });
     }
     claim.send_replace(None);
     task.release().await;

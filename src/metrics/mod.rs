@@ -9,6 +9,8 @@ mod process;
 mod table;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use evenkeel_core::judge::Severity;
 use evenkeel_core::know::Source;
@@ -18,7 +20,6 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Metric, Registry};
-use std::sync::atomic::AtomicU64;
 
 pub use table::{Kind, TABLE, find, page};
 
@@ -123,14 +124,12 @@ impl Metrics {
             .register(name.strip_suffix("_total").unwrap_or(name), help, metric);
     }
 
-    /// Counts what became of a status.
-    pub fn wrote(&self, outcome: &'static str, reaction: Option<std::time::Duration>) {
+    /// Counts what became of a request for a status, and how long our own part took until it left.
+    pub fn wrote(&self, outcome: &'static str, reaction: Duration) {
         self.status_writes
             .get_or_create(&vec![("outcome", outcome.to_owned())])
             .inc();
-        if let Some(reaction) = reaction {
-            self.reaction_seconds.observe(reaction.as_secs_f64());
-        }
+        self.reaction_seconds.observe(reaction.as_secs_f64());
     }
 
     /// Counts a push of alerts.
@@ -141,7 +140,7 @@ impl Metrics {
     }
 
     /// Counts a round.
-    pub fn round(&self, took: std::time::Duration) {
+    pub fn round(&self, took: Duration) {
         self.rounds.inc();
         self.round_seconds.observe(took.as_secs_f64());
     }

@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::lease::Claim;
 use crate::metrics::Metrics;
 use crate::watch::{Event, Intake, Watches};
-use crate::write::{Desk, Outbox, Reply, Target};
+use crate::write::{Desk, Fate, Outbox, Reply, Target};
 
 /// Events taken in before a round: bounds how long a burst can hold the loop.
 const CHUNK: usize = 512;
@@ -249,11 +249,16 @@ impl Keel {
 
     /// Follows the claim: a new holder looks at every policy, an old one forgets what it wanted to say.
     fn lead(&mut self) {
-        let leads = self.claim.borrow_and_update().is_some();
+        let claim = *self.claim.borrow_and_update();
+        let leads = claim.is_some();
         if leads == self.leading {
             return;
         }
-        tracing::info!(leads, "leadership has changed");
+        tracing::info!(
+            leads,
+            term = claim.map(|claim| claim.term),
+            "leadership has changed"
+        );
         self.leading = leads;
         self.outbox.clear();
         self.desk.forget_orders();
@@ -264,7 +269,12 @@ impl Keel {
 
     fn replied(&mut self, reply: &Reply) {
         self.metrics.wrote(reply.outcome, reply.reaction);
-        self.desk.answered(&reply.target, reply.told.as_ref());
+        match &reply.fate {
+            Fate::Told(status) => self.desk.answered(&reply.target, Some(status)),
+            Fate::Dropped => self.desk.answered(&reply.target, None),
+            // It still waits to be answered.
+            Fate::Kept => {}
+        }
     }
 
     /// What the holder writes beside the Lease, so that a dead operator can be told from a silent one.

@@ -29,7 +29,7 @@ pub use ask::{Agenda, Alerts, Ask, IndexView, Line, Readiness};
 use keel::Keel;
 pub use view::State;
 
-/// How long everything may take to end once it was asked to: less than half of Kubernetes' grace period of 30 s.
+/// How long everything may take to end once it was asked to: half of the grace period that our Deployment gives.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// How the operator runs.
@@ -57,7 +57,6 @@ pub async fn run(options: Options) -> Result<()> {
     let listeners = Listeners::bind(options.listen, options.debug_listen).await?;
     let (stop_tx, stop) = watch::channel(false);
     let (claim_tx, claim) = watch::channel::<Option<Claim>>(None);
-    let (holder_tx, _holder) = watch::channel(String::new());
     let (state_tx, state) = watch::channel(String::new());
     let (turns_tx, turns) = watch::channel(0);
     let (ask_tx, ask) = mpsc::channel(16);
@@ -109,7 +108,7 @@ pub async fn run(options: Options) -> Result<()> {
     });
     let until = stop.clone();
     parts.spawn(async move {
-        lease::hold(client, elector, claim_tx, holder_tx, state, until).await;
+        lease::hold(client, elector, claim_tx, state, until).await;
         ("the Lease", Ok(()))
     });
     let (until, asked, counted) = (stop.clone(), line.clone(), metrics.clone());

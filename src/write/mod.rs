@@ -11,6 +11,7 @@ mod outbox;
 mod status;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -66,12 +67,23 @@ const PARALLEL: usize = 8;
 pub struct Reply {
     /// The policy.
     pub target: Target,
-    /// The status that is in force now; `None` when nothing was written.
-    pub told: Option<Status>,
+    /// How it ended, or that it did not yet.
+    pub fate: Fate,
     /// What to count it as.
     pub outcome: &'static str,
-    /// From the line that caused it to the request's leaving, where a request left.
-    pub reaction: Option<std::time::Duration>,
+    /// From the line that caused it to the request's leaving.
+    pub reaction: Duration,
+}
+
+/// How an order ended.
+#[derive(Debug)]
+pub enum Fate {
+    /// The status is in force.
+    Told(Status),
+    /// Nothing was written, and the next look decides anew.
+    Dropped,
+    /// A passing failure: it stays in the outbox, unless a newer one has come.
+    Kept,
 }
 
 /// Sends what the outbox holds.
@@ -137,32 +149,36 @@ impl Writer {
             reaction,
         } = sent;
         let mut until = None;
-        let (again, told, outcome) = match answer {
-            Answer::Written(status) => (None, Some(status), "written"),
-            Answer::Gone => (None, None, "gone"),
-            Answer::Replaced => (None, None, "replaced"),
+        let mut again = None;
+        let (fate, outcome) = match answer {
+            Answer::Written(status) => (Fate::Told(status), "written"),
+            Answer::Gone => (Fate::Dropped, "gone"),
+            Answer::Replaced => (Fate::Dropped, "replaced"),
             Answer::Failed(Failed { why, pause, outcome }) => {
                 tracing::warn!(policy = %target, error = why, outcome, "cannot write a status");
                 until = Some(Instant::now() + pause);
-                (Some(letter), None, outcome)
+                // A standby's orders are void: kept, they would be the first to leave when it leads again.
+                if self.claim.borrow().is_some() {
+                    again = Some(letter);
+                    (Fate::Kept, outcome)
+                } else {
+                    (Fate::Dropped, outcome)
+                }
             }
             Answer::Refused(why) => {
                 tracing::error!(policy = %target, error = why, "the API server refuses a status");
-                (None, None, "refused")
+                (Fate::Dropped, "refused")
             }
         };
-        let kept = again.is_some();
         self.outbox.done(&target, again);
-        // An order that goes back into the outbox is not answered yet.
-        if !kept || told.is_some() {
-            let reply = Reply {
-                target,
-                told,
-                outcome,
-                reaction,
-            };
-            let _ = self.replies.send(reply).await;
-        }
+        let reply = Reply {
+            target,
+            fate,
+            outcome,
+            reaction,
+        };
+        // A loop that has ended counts nothing any more.
+        let _ = self.replies.send(reply).await;
         until
     }
 }
@@ -172,12 +188,12 @@ struct Sent {
     target: Target,
     letter: Letter,
     answer: Answer,
-    reaction: Option<std::time::Duration>,
+    reaction: Duration,
 }
 
 /// Writes one status and, when it stands, the Events of its transitions.
 async fn send(client: Client, instance: String, target: Target, letter: Letter, permit: Permit) -> Sent {
-    let reaction = Some(Instant::now().saturating_duration_since(letter.received));
+    let reaction = Instant::now().saturating_duration_since(letter.received);
     let order = &letter.order;
     let mut answer = attempt(&client, &target, order, &order.status, permit).await;
     if let Answer::Refused(why) = &answer
