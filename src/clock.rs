@@ -1,4 +1,4 @@
-//! The only clock: from the machine's two times to the ones that the core is given.
+//! The operator's clock: from the machine's two times to the ones that the core is given.
 
 use std::time::Duration;
 

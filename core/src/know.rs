@@ -278,20 +278,6 @@ pub enum Gap {
     WarmingUp(Source, u32),
 }
 
-impl Gap {
-    /// A stable reason for conditions, metrics and JSON.
-    pub const fn reason(&self) -> &'static str {
-        match self {
-            Self::Missing(_) => "InputMissing",
-            Self::Stale(_) => "InputStale",
-            Self::Unreadable(..) => "InputUnreadable",
-            Self::Opaque(_) => "InputOpaque",
-            Self::UnsupportedDataPlane(_) => "UnsupportedDataPlane",
-            Self::WarmingUp(..) => "WarmingUp",
-        }
-    }
-}
-
 impl fmt::Display for Gap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

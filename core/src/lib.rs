@@ -21,7 +21,6 @@ pub mod policy;
 pub mod sources;
 pub mod standing;
 
-pub use engine::{Tally, has_data_plane};
 pub use handle::Input;
 
 use std::collections::{BTreeMap, BTreeSet};

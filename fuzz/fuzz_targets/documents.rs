@@ -5,7 +5,7 @@
 
 #![no_main]
 
-use evenkeel_core::know::Source;
+use evenkeel_core::know::{Now, Source};
 use evenkeel_core::{Core, Input};
 use libfuzzer_sys::fuzz_target;
 
@@ -29,7 +29,7 @@ fuzz_target!(|data: &[u8]| {
             Ok(value) => {
                 let json = value.to_string();
                 for source in [Source::Services, Source::ConfigMaps, Source::DaemonSets] {
-                    let _ = core.handle(Input::Object(source, json.as_bytes()));
+                    let _ = core.handle(Now::ONCE, Input::Object(source, json.as_bytes()));
                 }
             }
             Err(fault) => {

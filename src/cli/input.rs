@@ -159,10 +159,11 @@ impl Place {
     /// The arguments that name the same place again.
     fn again(&self) -> String {
         let namespaces = self.namespace.iter().map(|name| ("-n", name.clone()));
-        namespaces
-            .chain(self.cluster.again())
-            .map(|(flag, value)| format!(" {flag} {}", quoted(&value)))
-            .collect()
+        let mut words = String::new();
+        for (flag, value) in namespaces.chain(self.cluster.again()) {
+            words.extend([" ", flag, " ", &*quoted(&value)]);
+        }
+        words
     }
 }
 

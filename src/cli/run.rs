@@ -9,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::End;
 use super::cluster::Cluster;
-use crate::{alert, run};
+use crate::{alert, lease, run};
 
 /// How the operator runs.
 #[derive(Debug, Args)]
@@ -19,7 +19,7 @@ pub(super) struct Arguments {
         long,
         env = "POD_NAMESPACE",
         value_name = "NAME",
-        default_value = "evenkeel-system"
+        default_value = lease::NAMESPACE
     )]
     namespace: String,
     /// Name of the Lease; operators of one Lease take turns

@@ -98,7 +98,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
     answer(&match arguments.output {
         Form::Json => render::json(&told)?,
         Form::Yaml => render::yaml(&told)?,
-        Form::Table => text(&told),
+        Form::Table => text(&told, &arguments.operator_namespace),
     })?;
     Ok(if told.operator.state != "Alive" {
         End::Unread
@@ -226,7 +226,7 @@ fn row(
 }
 
 /// For people: the operator first, as everything below is its word.
-fn text(told: &Answer) -> String {
+fn text(told: &Answer, home: &str) -> String {
     let operator = &told.operator;
     let age = operator.renewed_seconds_ago.unwrap_or(0);
     let holder = operator.holder.as_deref().unwrap_or("nobody");
@@ -234,8 +234,7 @@ fn text(told: &Answer) -> String {
         "Alive" => format!("Operator: alive, {holder}, renewed {age} s ago\n"),
         "Silent" => format!(
             "Operator: SILENT. {holder} renewed its Lease {age} s ago; what follows is as old as that, and nobody \
-             corrects it.\nSee: kubectl -n {} get pods\n",
-            lease::NAMESPACE
+             corrects it.\nSee: kubectl -n {home} get pods\n"
         ),
         "GivenBack" => {
             "Operator: NOT RUNNING. The last one has given its Lease back; nobody corrects what follows.\n"

@@ -33,9 +33,6 @@ pub(super) struct Arguments {
 /// The label that everything we install carries.
 const OURS: &str = "app.kubernetes.io/name=evenkeel";
 
-/// Namespace where the operator has a Role beside its own.
-const SYSTEM: &str = "kube-system";
-
 /// How long Pods of the operator and its namespace may take to end: three times the kubelet's default grace of 30 s,
 /// as a Pod on a node without power never does.
 const GONE_WITHIN: Duration = Duration::from_secs(90);
@@ -108,9 +105,10 @@ async fn delete(client: &Client, items: &[Item], mut namespaces: BTreeSet<String
         (writers, "its Pods have not ended"),
         (rest, "it is still being deleted"),
     ] {
-        for item in &items {
+        let mut ending = Vec::new();
+        for item in items {
             match item.api.delete(&item.name, &DeleteParams::foreground()).await {
-                Ok(_) => {}
+                Ok(_) => ending.push(item),
                 Err(kube::Error::Api(status)) if status.code == 404 => {}
                 Err(error) => {
                     failed += 1;
@@ -118,7 +116,7 @@ async fn delete(client: &Client, items: &[Item], mut namespaces: BTreeSet<String
                 }
             }
         }
-        for item in items {
+        for item in ending {
             if !item.gone().await {
                 failed += 1;
                 let seconds = GONE_WITHIN.as_secs();
@@ -148,8 +146,8 @@ async fn items(client: &Client, arguments: &Arguments) -> anyhow::Result<Vec<Ite
         ("apps", "Deployment", Some(own)),
         ("rbac.authorization.k8s.io", "ClusterRoleBinding", None),
         ("rbac.authorization.k8s.io", "ClusterRole", None),
-        ("rbac.authorization.k8s.io", "RoleBinding", Some(SYSTEM)),
-        ("rbac.authorization.k8s.io", "Role", Some(SYSTEM)),
+        ("rbac.authorization.k8s.io", "RoleBinding", None),
+        ("rbac.authorization.k8s.io", "Role", None),
     ];
     let mut items = Vec::new();
     for (group, kind, namespace) in kinds {
@@ -161,10 +159,18 @@ async fn items(client: &Client, arguments: &Arguments) -> anyhow::Result<Vec<Ite
         let list = api.list(&ListParams::default().labels(OURS)).await;
         for object in list.with_context(|| format!("cannot list {}", resource.plural))? {
             let name = object.metadata.name.unwrap_or_default();
-            let place = namespace.map_or(String::new(), |namespace| format!("{namespace}/"));
+            let home = object.metadata.namespace;
+            if namespace.is_none() && home.as_deref() == Some(own) {
+                // It goes with its namespace.
+                continue;
+            }
+            let place = home.as_ref().map_or(String::new(), |home| format!("{home}/"));
             items.push(Item {
                 shown: format!("{} {place}{name}", kind.to_lowercase()),
-                api: api.clone(),
+                api: match &home {
+                    Some(home) => Api::namespaced_with(client.clone(), home, &resource),
+                    None => api.clone(),
+                },
                 name,
                 writes: kind == "Deployment",
             });

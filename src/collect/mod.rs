@@ -85,12 +85,8 @@ impl Collection {
         let object = serde_json::from_str(item).with_context(|| format!("one of the {}", kind.plural))?;
         let object = kept(kind, object);
         let list = self.list(kind)?;
-        // Lists that are read whole name an object once.
-        let again = matches!(
-            kind.source,
-            Source::Pods | Source::ConfigMaps | Source::Services | Source::Policies
-        );
-        if again {
+        // Lists that are read whole name an object once; parts of one may overlap.
+        if kind.by_namespace || kind.source == Source::ConfigMaps {
             let text = |at: &str| object.pointer(at).and_then(Value::as_str).unwrap_or_default();
             let key = format!("{}/{}", text("/metadata/namespace"), text("/metadata/name"));
             if !list.seen.insert(key) {

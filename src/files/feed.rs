@@ -251,15 +251,12 @@ impl<'a> Feed<'a> {
         match route {
             Route::Object(source, _) => {
                 self.see(source);
-                self.report.objects += 1;
                 self.fact(source, &Value::Object(fields), at);
             }
             Route::Policy | Route::ClusterPolicy => {
-                self.report.objects += 1;
                 self.policy(&Value::Object(fields), &at);
             }
             Route::ProxyConfiguration => {
-                self.report.objects += 1;
                 self.report.notes.push(format!(
                     "{at} is kube-proxy's configuration by itself, and which nodes use it is not known: it counts where no process and no ConfigMap of kube-proxy is given"
                 ));
@@ -310,7 +307,6 @@ impl<'a> Feed<'a> {
         let node = node
             .map(|name| name.to_string_lossy().into_owned())
             .unwrap_or_default();
-        self.report.objects += 1;
         let body = Value::Object(fields).to_string();
         self.tell(Input::Configz(&node, &body));
     }

@@ -54,8 +54,6 @@ pub struct Report {
     pub notes: Vec<String>,
     /// How many objects were left aside, by kind.
     pub ignored: BTreeMap<String, u32>,
-    /// How many objects were read.
-    pub objects: u32,
     /// The core's own words for what it could not use; the problems say the same with the file.
     refused: Vec<String>,
 }

@@ -15,7 +15,7 @@ pub(crate) struct Kind {
     pub(crate) plural: &'static str,
     /// Whether one namespace of it is of use by itself: teams own such objects, and what is judged of them in a
     /// namespace rests on that namespace alone.
-    pub(super) by_namespace: bool,
+    pub(crate) by_namespace: bool,
 }
 
 const fn kind(source: Source, name: &'static str, plural: &'static str) -> Kind {

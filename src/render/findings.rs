@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use clap::builder::styling::AnsiColor;
 use evenkeel_core::findings::{EvidenceView, Finding, FindingList};
 use evenkeel_core::judge::Severity;
-use evenkeel_core::know::{Origin, Wall};
+use evenkeel_core::know::Origin;
 
 use super::{coloured, in_cell, markdown_table, table as plain_table, wrapped};
 
@@ -140,7 +140,7 @@ const fn origin(origin: Origin) -> &'static str {
 }
 
 fn moment(seconds: i64) -> String {
-    jiff::Timestamp::from_second(seconds).map_or_else(|_| Wall(seconds).0.to_string(), |at| at.to_string())
+    jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |at| at.to_string())
 }
 
 /// A report for a ticket.
@@ -169,8 +169,9 @@ pub(crate) fn markdown(list: &FindingList, aside: &Aside<'_>) -> String {
             .iter()
             .map(|one| vec![one.source.clone(), one.reason.clone()]);
         text += &markdown_table(&["Source", "Reason"], rows);
+        text.push('\n');
     }
-    text
+    text + &beside(aside)
 }
 
 /// Everything of one finding, in Markdown.

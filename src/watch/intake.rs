@@ -77,7 +77,13 @@ impl Intake {
         }
         self.wants = Some(wants.clone());
         let mut wanted = Target::all(wants);
-        self.excess = target::excess(&wanted);
+        let mut touched = Vec::new();
+        let excess = target::excess(&wanted);
+        if excess != self.excess {
+            // Also where nothing starts or stops for it.
+            touched.push(Source::Pods);
+            self.excess = excess;
+        }
         target::trim(&mut wanted);
         let gone = self
             .targets
@@ -87,7 +93,6 @@ impl Intake {
         for held in self.targets.values() {
             wanted.remove(&held.target);
         }
-        let mut touched = Vec::new();
         for id in &stop {
             if let Some(held) = self.targets.remove(id) {
                 touched.push(held.target.source);

@@ -244,12 +244,13 @@ mod tests {
     }
 
     #[rstest]
-    #[case::no_json("{\"type\":\"ADDED\",\"obj")]
-    #[case::not_utf8("{\"type\":\"ADDED\",\"object\":{\"a\":\"\u{0}\"}}")]
-    #[case::new_type(r#"{"type":"MOVED","object":{}}"#)]
-    #[case::nameless(r#"{"type":"DELETED","object":{"metadata":{}}}"#)]
-    fn what_is_not_understood_is_said(#[case] line: &str) {
-        assert!(matches!(read(line.as_bytes()), Line::Garbled(_)), "{line}");
+    #[case::no_json(b"{\"type\":\"ADDED\",\"obj")]
+    #[case::control(b"{\"type\":\"ADDED\",\"object\":{\"a\":\"\0\"}}")]
+    #[case::not_utf8(b"{\"type\":\"DELETED\",\"object\":{\"metadata\":{\"name\":\"\xff\"}}}")]
+    #[case::new_type(br#"{"type":"MOVED","object":{}}"#)]
+    #[case::nameless(br#"{"type":"DELETED","object":{"metadata":{}}}"#)]
+    fn what_is_not_understood_is_said(#[case] line: &[u8]) {
+        assert!(matches!(read(line), Line::Garbled(_)), "{}", line.escape_ascii());
     }
 
     #[test]

@@ -90,7 +90,7 @@ impl Watches {
             }
         }
         for (id, target) in change.start {
-            let seen = Seen::new(id, target.source, target.show());
+            let seen = Seen::new(target.source, target.show());
             let claim = Claim::new(id, self.outlet.clone(), seen.clone());
             let pump = Pump::new(target, self.link.clone(), self.pages.clone(), claim);
             let handle = self.tasks.spawn(pump.run());

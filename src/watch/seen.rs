@@ -7,15 +7,10 @@ use evenkeel_core::know::Source;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::target::Id;
-
 /// What one pump is doing, and what it has seen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Snapshot {
-    /// The target's number.
-    #[serde(skip)]
-    pub id: Id,
     /// The source it fills, or a part of it.
     pub source: Source,
     /// What it watches: path and selector.
@@ -49,9 +44,8 @@ struct Notes {
 }
 
 impl Seen {
-    pub(super) fn new(id: Id, source: Source, watches: String) -> Self {
+    pub(super) fn new(source: Source, watches: String) -> Self {
         let snapshot = Snapshot {
-            id,
             source,
             watches,
             state: "Connecting",

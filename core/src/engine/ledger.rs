@@ -6,7 +6,7 @@ use crate::names::Key;
 
 /// How many subjects had a verdict that is not kept one by one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Tally {
+pub(crate) struct Tally {
     /// Met.
     pub met: u32,
     /// Not applicable.

@@ -13,7 +13,6 @@ mod wakes;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub(crate) use dirt::Dirt;
-pub use ledger::Tally;
 pub(crate) use ledger::{Ledger, Tallies};
 use pass::Pass;
 pub(crate) use pass::each_path;
@@ -26,7 +25,6 @@ use crate::index::{Index, Part, Parts};
 use crate::judge::{Check, Judge, Rests, Subject, Verdict};
 use crate::know::{Mono, Now, Wall};
 use crate::names::{Key, Name};
-use crate::sources::service::Service;
 
 /// A verdict that people are told about, and since when it holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -389,8 +387,3 @@ fn bounds(scope: Scope, key: Key) -> (Subject, Subject) {
 
 #[cfg(test)]
 mod tests;
-
-/// Whether a Service has any data plane: neither a DNS alias nor headless.
-pub fn has_data_plane(service: &Service) -> bool {
-    service.kind != crate::sources::service::ServiceType::ExternalName && !service.headless
-}

@@ -63,19 +63,18 @@ impl Installations {
             .filter_map(|(key, set)| Some((key, product(index, key, set)?)))
             .collect();
         agents.sort_by_cached_key(|one| index.show(one.0));
-        let named = |name: &str| {
-            let mut keys: Vec<Key> = index
-                .config_maps
-                .iter()
-                .map(|(key, _)| key)
-                .filter(|key| index.names.text(key.name) == name)
-                .collect();
-            keys.sort_by_key(|key| index.show(*key));
-            keys.first().copied()
-        };
+        let agent = agents.first().copied();
+        // An agent reads the one of its own namespace; without an agent, as in a dump, the first counts.
+        let config = index
+            .config_maps
+            .iter()
+            .map(|(key, _)| key)
+            .filter(|key| index.names.text(key.name) == "cilium-config")
+            .filter(|key| agent.is_none_or(|(agent, _)| agent.namespace == key.namespace))
+            .min_by_key(|key| index.show(*key));
         let mut found = Self {
-            agent: agents.first().copied(),
-            config: named("cilium-config"),
+            agent,
+            config,
             lists_nodes: false,
         };
         let sources = found.sources(index);

@@ -252,6 +252,12 @@ impl Backends {
             !flips.is_empty()
         });
         self.flipping = self.flips.values().map(HashMap::len).sum();
+        let slot = self.slot(now);
+        // Nodes that are gone had their last endpoints leave.
+        self.loads.retain(|_, load| {
+            load.roll(slot);
+            load.count > 0 || load.grown != [0; SLOTS]
+        });
     }
 }
 

@@ -59,7 +59,6 @@ pub struct Events {
     order: VecDeque<(Mono, u64)>,
     evicted: Vec<Evicted>,
     preempted: Vec<Preempted>,
-    tainted: Times<MOMENTS>,
 }
 
 impl Events {
@@ -78,7 +77,6 @@ impl Events {
             (Reason::Evicted, Some(node)) => self.evict(now.mono, node, &event.workload, times),
             (Reason::Evicted, None) => return false,
             (Reason::Preempted, _) => self.preempt(now.mono, event, times),
-            (Reason::TaintManagerEviction, _) => (0..times).for_each(|_| self.tainted.push(now.mono)),
         }
         true
     }
@@ -175,11 +173,6 @@ impl Events {
     /// Preemptions, by workload.
     pub fn preempted(&self) -> impl Iterator<Item = &Preempted> {
         self.preempted.iter()
-    }
-
-    /// Pods that had to leave nodes that failed, or were tainted otherwise.
-    pub const fn tainted(&self) -> &Times<MOMENTS> {
-        &self.tainted
     }
 
     /// Lets time pass.

@@ -21,8 +21,6 @@ pub enum Reason {
     /// The scheduler made room for another Pod
     /// (`pkg/scheduler/framework/preemption`: regarding the victim, related to who takes its place).
     Preempted,
-    /// The node got a taint that it does not tolerate, as a failing node does (`pkg/controller/tainteviction`).
-    TaintManagerEviction,
 }
 
 /// What such an event says.
@@ -118,7 +116,6 @@ impl Event {
         let reason = match &*wire.reason {
             "Evicted" => Reason::Evicted,
             "Preempted" => Reason::Preempted,
-            "TaintManagerEviction" => Reason::TaintManagerEviction,
             _ => return Ok(None),
         };
         let pod = &wire.involved_object;
@@ -128,7 +125,7 @@ impl Event {
         let node = match reason {
             Reason::Evicted if wire.source.host.is_empty() => &*wire.reporting_instance,
             Reason::Evicted => &*wire.source.host,
-            _ => "",
+            Reason::Preempted => "",
         };
         let winner = match reason {
             Reason::Preempted if wire.related.kind == "Pod" => show(&wire.related),

@@ -92,6 +92,13 @@ pub struct Service {
     pub publishes_not_ready: bool,
 }
 
+impl Service {
+    /// Whether it has any data plane: it is neither a DNS alias nor headless.
+    pub fn has_data_plane(&self) -> bool {
+        self.kind != ServiceType::ExternalName && !self.headless
+    }
+}
+
 /// Prefixes of annotations that change how traffic flows.
 const KEPT_ANNOTATIONS: [&str; 6] = [
     "service.beta.kubernetes.io/",

@@ -193,8 +193,7 @@ fn leaves_of_one_kind_stand_alone() {
                 (["checks", family, ..], ["checks", other, ..]) => {
                     family != other && checks_families().contains(*other)
                 }
-                (["checks", _, ..], ["checks"]) => true,
-                (["checks", ..], ["engine", name, ..]) => *name != "has_data_plane",
+                (["checks", _, ..], ["checks"]) | (["checks", ..], ["engine", ..]) => true,
                 (["checks", ..], ["sources", rest @ ..]) => rest.iter().any(|word| PARSING.contains(word)),
                 _ => false,
             };

@@ -333,6 +333,20 @@ fn too_many_namespaces_are_said_and_not_watched() {
 }
 
 #[test]
+fn one_way_too_many_is_said_although_nothing_starts_or_stops_for_it() {
+    let mut desk = Desk::default();
+    let namespaces: Vec<_> = (0..257).map(|at| format!("n{at:03}")).collect();
+    let pods: Vec<_> = namespaces.iter().map(|one| (one.as_str(), "app=a")).collect();
+    desk.want(&pods[..256]);
+    let change = desk.want(&pods);
+    assert!(change.start.is_empty() && change.stop.is_empty(), "{change:?}");
+    assert_eq!(
+        desk.told,
+        ["lost pods: policies select Pods in 257 ways over all namespaces; at most 256 are watched"]
+    );
+}
+
+#[test]
 fn the_core_keeps_what_any_part_holds() {
     let mut core = evenkeel_core::Core::default();
     let mut intake = Intake::default();

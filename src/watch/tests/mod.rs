@@ -124,7 +124,7 @@ impl Bench {
             renewals: Mutex::default(),
         });
         let (outlet, events) = outlet::channel();
-        let seen = Seen::new(Id(1), target.source, target.show());
+        let seen = Seen::new(target.source, target.show());
         let claim = Claim::new(Id(1), outlet, seen.clone());
         let pump = Pump::new(target, script.clone(), Arc::new(Semaphore::new(1)), claim);
         tokio::spawn(pump.run());

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::{Groups, backends};
-use crate::engine::has_data_plane;
 use crate::index::Part;
 use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, ServiceCase, Severity, Verdict};
 use crate::know::{Known, Reads, Source, Unit, Val};
@@ -59,7 +58,7 @@ Do not set `publishNotReadyAddresses` to fill the list: clients would meet backe
 ";
 
 fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
-    if !has_data_plane(case.service) {
+    if !case.service.has_data_plane() {
         return Ok(Verdict::NotApplicable(
             "a headless or ExternalName Service balances nothing",
         ));

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::engine::has_data_plane;
 use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, ServiceCase, Severity, Verdict, declares};
 use crate::know::{Known, Reads, Source, Val};
 use crate::names::Names;
@@ -65,7 +64,7 @@ in the same second. Do not scale out further: it adds idle backends.
     reason = "every judge has the signature of the table"
 )]
 fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
-    if !has_data_plane(case.service) {
+    if !case.service.has_data_plane() {
         return Ok(Verdict::NotApplicable(
             "a headless or ExternalName Service balances nothing",
         ));

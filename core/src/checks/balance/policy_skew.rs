@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{Groups, backends};
-use crate::engine::has_data_plane;
 use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, ServiceCase, Severity, Verdict};
 use crate::know::{Gap, Known, Origin, Reads, Source, Unit, Val};
 use crate::sources::service::{Service, ServiceType};
@@ -62,7 +61,7 @@ Do not recycle the backends with the larger share: the next ones at the same pla
 
 fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
     let service = case.service;
-    if !has_data_plane(service) {
+    if !service.has_data_plane() {
         return Ok(Verdict::NotApplicable(
             "a headless or ExternalName Service balances nothing",
         ));

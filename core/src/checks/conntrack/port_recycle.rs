@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::dataplane::PortPin;
-use crate::engine::has_data_plane;
 use crate::facts::Class;
 use crate::judge::{Case, Check, Datum, Evidence, Judge, Look, Memory, Path, Severity, Verdict};
 use crate::know::{Gap, Known, Origin, Reads, Source, Unit, Val};
@@ -80,7 +79,7 @@ every Service connection of the node.
 ";
 
 fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
-    if !has_data_plane(path.service) {
+    if !path.service.has_data_plane() {
         return Ok(Verdict::NotApplicable(
             "a headless or ExternalName Service has no table of its own",
         ));

@@ -95,6 +95,9 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
             None,
         )));
     }
+    if alone {
+        return Ok(Verdict::NotApplicable("the cluster has no second node"));
+    }
     if ready < replicas {
         return Ok(Verdict::AtRisk(case(
             "NotAllReady",
@@ -104,9 +107,6 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
             ready,
             None,
         )));
-    }
-    if alone {
-        return Ok(Verdict::NotApplicable("the cluster has no second node"));
     }
     let nodes: BTreeSet<Name> = pods(look, &sets)?.iter().map(|pod| pod.node).collect();
     Ok(match nodes.first() {

@@ -163,6 +163,7 @@ fn resolver(nodes: usize, replicas: u32, ready: u32, on: &[&str]) -> Cluster {
 #[case::one_node(resolver(3, 2, 2, &["n0", "n0"]), &["AtRisk OneNode info"])]
 #[case::one_replica(resolver(3, 1, 1, &["n0"]), &["AtRisk OneReplica warning"])]
 #[case::one_replica_on_one_node(resolver(1, 1, 1, &["n0"]), &[])]
+#[case::not_all_on_one_node(resolver(1, 2, 1, &["n0"]), &[])]
 #[case::two_on_one_node(resolver(1, 2, 2, &["n0", "n0"]), &[])]
 #[case::not_all(resolver(3, 3, 2, &["n0", "n1"]), &["AtRisk NotAllReady warning"])]
 #[case::none(resolver(3, 2, 0, &[]), &["Violated NoneReady critical"])]

@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{declared, nobody};
-use crate::engine::has_data_plane;
 use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Path, Severity, Verdict};
 use crate::know::{Gap, Known, Reads, Source, Unit, Val};
 use crate::policy::Layer;
@@ -92,7 +91,7 @@ fn deadlines(look: &Look<'_>, path: &Path<'_>) -> Vec<Deadline> {
     reason = "every judge has the signature of the table"
 )]
 fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
-    if !has_data_plane(path.service) {
+    if !path.service.has_data_plane() {
         return Ok(Verdict::NotApplicable(
             "a headless or ExternalName Service is not on the path",
         ));

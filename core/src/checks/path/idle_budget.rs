@@ -3,7 +3,6 @@
 use std::fmt;
 
 use super::budget::{Segment, Table, USES, segments};
-use crate::engine::has_data_plane;
 use crate::judge::{Case, Check, Datum, Evidence, Judge, Look, Memory, Path, Severity, Verdict};
 use crate::know::{Known, Reads, Source, Unit, Val};
 
@@ -67,7 +66,7 @@ Do not restart the server or kube-proxy: it cuts the connections that still work
     reason = "every judge has the signature of the table"
 )]
 fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
-    if !has_data_plane(path.service) {
+    if !path.service.has_data_plane() {
         return Ok(Verdict::NotApplicable(
             "a headless or ExternalName Service has no table of its own",
         ));

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::budget::{KERNEL_KEEPALIVE_SECONDS, Segment, USES, segments};
 use super::nobody;
-use crate::engine::has_data_plane;
 use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Path, Severity, Verdict};
 use crate::know::{Known, Origin, Reads, Source, Unit, Val};
 use crate::names::Key;
@@ -62,7 +61,7 @@ Do not raise or lower the node's sysctl for this: it does not reach Pods.
 ";
 
 fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
-    if !has_data_plane(path.service) {
+    if !path.service.has_data_plane() {
         return Ok(Verdict::NotApplicable(
             "a headless or ExternalName Service has no table of its own",
         ));

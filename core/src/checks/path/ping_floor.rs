@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::budget::{Segment, Table, USES, segments};
 use super::{declared, nobody};
-use crate::engine::has_data_plane;
 use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Path, Severity, Verdict};
 use crate::know::{Gap, Known, Origin, Reads, Source, Unit, Val};
 use crate::policy::{Beat, Client, Layer, Protocol};
@@ -68,7 +67,7 @@ Do not shorten the client's interval while the server still has its old floor.
 )]
 #[allow(clippy::match_same_arms, reason = "the order of the arms is their weight")]
 fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
-    if !has_data_plane(path.service) {
+    if !path.service.has_data_plane() {
         return Ok(Verdict::NotApplicable(
             "a headless or ExternalName Service is not on the path",
         ));
