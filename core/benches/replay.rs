@@ -121,6 +121,7 @@ fn main() {
     rest(&mut core, now);
     crowd(&mut core, now, odd, even);
     history(&nodes, even, odd);
+    flapping(&nodes, &services, even);
 }
 
 /// Everything but the slices.
@@ -172,6 +173,37 @@ fn history(nodes: &[String], even: &[String], odd: &[String]) {
     };
     cost(Core::default(), "without history");
     cost(Core::live(Now::ONCE), "with history");
+}
+
+/// Nodes that turn Unknown and come back, 17 a second, watched by a core that remembers.
+fn flapping(nodes: &[String], services: &[String], slices: &[String]) {
+    let mut now = Now {
+        mono: Mono(1_000),
+        wall: Wall(1_800_000_000),
+    };
+    let mut core = Core::live(now);
+    surroundings(&mut core, nodes, services);
+    list(&mut core, Source::EndpointSlices, slices);
+    list(&mut core, Source::Events, &[]);
+    core.round(now);
+    let start = Watch::start();
+    for at in 0..1_000 {
+        now.mono.0 += 60;
+        let healthy = node(at % 500);
+        let json = if at < 500 {
+            healthy.replace("\"True\"", "\"Unknown\"")
+        } else {
+            healthy
+        };
+        if let Err(why) = core.handle(now, Input::Object(Source::Nodes, json.as_bytes())) {
+            println!("not understood: {why}");
+        }
+        black_box(core.round(now));
+    }
+    println!(
+        "a node fails or comes back, watched, handled and judged: {:.1?}",
+        start.elapsed() / 1_000
+    );
 }
 
 /// What happens less often than a slice.

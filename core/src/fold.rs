@@ -2,7 +2,7 @@
 
 use crate::Core;
 use crate::history::{Failure, History, Traits};
-use crate::index::Fresh;
+use crate::index::{Fresh, place};
 use crate::know::{Now, Source};
 use crate::names::Key;
 use crate::sources::Why;
@@ -56,7 +56,12 @@ impl Core {
         let (now, happens) = (self.history.now, self.happens(Source::Nodes));
         let new = self.index.nodes.get(key);
         let ready = |node: Option<&Node>| node.is_some_and(|node| node.ready == Readiness::Ready);
-        self.dirt.history |= self.history.zones.fold(now, happens, &self.index.names, old, new);
+        // While the list of nodes is not complete, counts say nothing.
+        for node in [old, new].into_iter().flatten().filter(|_| happens) {
+            let place = place(&self.index.names, node);
+            let sum = self.index.sums.place(place);
+            self.dirt.history |= self.history.zones.fold(now, place, sum);
+        }
         let Some(new) = new.filter(|_| happens && ready(old) && !ready(new)) else {
             return;
         };
@@ -77,7 +82,7 @@ impl Core {
     pub(crate) fn fold_nodes_listed(&mut self) {
         if self.history.is_live() {
             let now = self.history.now;
-            self.history.zones.look(now);
+            self.history.zones.look(now, &self.index.sums);
             self.dirt.history = true;
         }
     }

@@ -56,11 +56,11 @@ impl Pass<'_> {
         let index = self.index;
         match check.judge {
             Judge::Node(judge) => {
-                self.rest_on(Parts::of(Reads::of(&[Source::Nodes])));
+                self.rest_on(Parts::one(Part::NodeCount));
                 if self.listed(at, Source::Nodes) {
-                    for (node, row) in index.nodes.iter() {
+                    for (node, _) in index.nodes.iter() {
                         self.one(at, check, Subject::Node(node.name), false, |look| {
-                            judge(look, node.name, row)
+                            judge(look, node.name)
                         });
                     }
                 }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::index::{NodeSums, Place, ZoneSum};
 use crate::know::Mono;
-use crate::names::{Name, Names};
-use crate::sources::node::{Node, REGION, Readiness, ZONE};
+use crate::names::Name;
 
 /// Share of a zone at which it counts as disrupted: `--unhealthy-zone-threshold` of kube-controller-manager.
 pub const SHARE_PERCENT: usize = 55;
@@ -16,13 +16,9 @@ pub const fn disrupted(down: usize, nodes: usize) -> bool {
     down >= DOWN && down * 100 >= nodes * SHARE_PERCENT
 }
 
-/// The nodes of a zone, and whether it was disrupted.
+/// Whether a zone is or was disrupted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Zone {
-    /// Its nodes.
-    pub nodes: u32,
-    /// Those that are not ready.
-    pub down: u32,
     /// Whether it is disrupted.
     pub disrupted: bool,
     /// The most nodes that were down in its last disruption, and of how many.
@@ -32,12 +28,12 @@ pub struct Zone {
 }
 
 impl Zone {
-    fn look(&mut self, now: Mono) -> bool {
+    fn look(&mut self, now: Mono, sum: ZoneSum) -> bool {
         let was = self.disrupted;
-        self.disrupted = disrupted(self.down as usize, self.nodes as usize);
+        self.disrupted = disrupted(sum.down as usize, sum.nodes as usize);
         if self.disrupted {
-            if !was || self.down > self.worst.0 {
-                self.worst = (self.down, self.nodes);
+            if !was || sum.down > self.worst.0 {
+                self.worst = (sum.down, sum.nodes);
             }
             self.ended = None;
         } else if was {
@@ -47,54 +43,29 @@ impl Zone {
     }
 }
 
-/// Zones by name and region; zones of equal name in two regions are two.
+/// Zones that are or were disrupted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Zones(BTreeMap<(Name, Name), Zone>);
+pub struct Zones(BTreeMap<Place, Zone>);
 
 impl Zones {
-    /// Folds the change of one node. While the list of nodes is not complete, counts are not looked at.
-    pub(crate) fn fold(
-        &mut self,
-        now: Mono,
-        complete: bool,
-        names: &Names,
-        old: Option<&Node>,
-        new: Option<&Node>,
-    ) -> bool {
-        let at = |node: &Node| {
-            let label = |key| names.find(key).and_then(|key| node.labels.get(key));
-            (label(ZONE).unwrap_or_default(), label(REGION).unwrap_or_default())
-        };
-        let down = |node: &Node| u32::from(node.ready != Readiness::Ready);
-        if let Some(old) = old {
-            let zone = self.0.entry(at(old)).or_default();
-            zone.nodes = zone.nodes.saturating_sub(1);
-            zone.down = zone.down.saturating_sub(down(old));
-        }
-        if let Some(new) = new {
-            let zone = self.0.entry(at(new)).or_default();
-            zone.nodes += 1;
-            zone.down += down(new);
-        }
-        let mut news = false;
-        for node in [old, new].into_iter().flatten().filter(|_| complete) {
-            news |= self.0.get_mut(&at(node)).is_some_and(|zone| zone.look(now));
+    /// Looks at a zone of which a node came, changed or went; says whether a disruption has begun or ended.
+    pub(crate) fn fold(&mut self, now: Mono, place: Place, sum: ZoneSum) -> bool {
+        let mut zone = self.0.get(&place).copied().unwrap_or_default();
+        let news = zone.look(now, sum);
+        if zone != Zone::default() {
+            self.0.insert(place, zone);
         }
         news
     }
 
     /// The list of nodes is complete: whatever it brought is looked at as one.
-    pub(crate) fn look(&mut self, now: Mono) {
-        for zone in self.0.values_mut() {
-            zone.look(now);
+    pub(crate) fn look(&mut self, now: Mono, sums: &NodeSums) {
+        for (place, zone) in &mut self.0 {
+            zone.look(now, sums.place(*place));
         }
-        self.0
-            .retain(|_, zone| zone.nodes > 0 || zone.disrupted || zone.ended.is_some());
-    }
-
-    /// A zone of a region.
-    pub fn get(&self, zone: Name, region: Name) -> Option<&Zone> {
-        self.0.get(&(zone, region))
+        for (place, sum) in sums.places() {
+            self.fold(now, place, sum);
+        }
     }
 
     /// The regions that have a zone of this name, with that zone.

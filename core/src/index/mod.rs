@@ -14,7 +14,8 @@ use std::sync::Arc;
 pub use parts::{Part, Parts};
 pub use picks::Picks;
 pub use spaces::Spaces;
-pub use sums::NodeSums;
+pub(crate) use sums::place;
+pub use sums::{NodeSums, Place, ZoneSum};
 pub use table::Table;
 pub(crate) use table::Which;
 

@@ -10,10 +10,14 @@ pub enum Part {
     Fleet = 32,
     /// What that is derived from, Nodes aside.
     FleetInputs,
-    /// How many Nodes there are.
+    /// How many Nodes there are, and their names.
     NodeCount,
     /// In which zones Nodes are.
     NodeZones,
+    /// How many Nodes each zone has, and how many of them are not ready.
+    NodesDown,
+    /// Which Nodes a load balancer may send to.
+    NodesInService,
     /// Which providers their IDs name.
     NodeProviders,
     /// Which versions their kubelets have.

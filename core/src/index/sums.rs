@@ -5,17 +5,30 @@ use std::collections::BTreeMap;
 
 use super::parts::{Part, Parts};
 use crate::names::{Name, Names};
-use crate::sources::node::{Node, ZONE};
+use crate::sources::node::{Node, REGION, Readiness, ZONE};
 
 /// Sums over all Nodes.
 #[derive(Debug, Default)]
 pub struct NodeSums {
     count: u32,
     zones: Counts,
+    places: BTreeMap<Place, ZoneSum>,
     providers: Counts,
     kubelets: Counts,
     hosts: u32,
     host_zones: Counts,
+}
+
+/// A zone and its region: zones of equal name in two regions are two zones. Empty where a Node has no such label.
+pub type Place = (Name, Name);
+
+/// The Nodes of one zone of one region.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ZoneSum {
+    /// How many there are.
+    pub nodes: u32,
+    /// Those that are not ready.
+    pub down: u32,
 }
 
 /// How often each name occurs; none occurs zero times.
@@ -56,21 +69,30 @@ impl Counts {
 /// What of a Node is summed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Share {
-    zone: Name,
+    place: Place,
+    down: bool,
     provider: Name,
     kubelet: Name,
     host: bool,
+    in_service: bool,
+}
+
+/// The zone and region that a Node says it is in.
+pub(crate) fn place(names: &Names, node: &Node) -> Place {
+    let label = |key| names.find(key).and_then(|key| node.labels.get(key));
+    (label(ZONE).unwrap_or_default(), label(REGION).unwrap_or_default())
 }
 
 impl NodeSums {
     /// Takes one row in exchange for another, and says which sums are others than before.
     pub(crate) fn exchange(&mut self, names: &Names, old: Option<&Node>, new: Option<&Node>) -> Parts {
-        let zone = names.find(ZONE);
         let share = |node: &Node| Share {
-            zone: zone.and_then(|key| node.labels.get(key)).unwrap_or_default(),
+            place: place(names, node),
+            down: node.ready != Readiness::Ready,
             provider: node.provider,
             kubelet: node.kubelet,
             host: node.hosts_pods(names),
+            in_service: node.takes_traffic(names),
         };
         let (old, new) = (old.map(share), new.map(share));
         if old == new {
@@ -82,10 +104,17 @@ impl NodeSums {
                 parts = parts.with(Parts::one(part));
             }
         };
-        let zone = |share: Share| share.zone;
+        let zone = |share: Share| share.place.0;
         let host = |share: &Share| share.host;
         mark(old.is_none() != new.is_none(), Part::NodeCount);
         mark(self.zones.shift(old.map(zone), new.map(zone)), Part::NodeZones);
+        let (was, is) = [old, new]
+            .map(|one| one.map(|share| (share.place, share.down)))
+            .into();
+        mark(was != is, Part::NodesDown);
+        self.move_place(was, is);
+        let in_service = |share: Share| share.in_service;
+        mark(old.map(in_service) != new.map(in_service), Part::NodesInService);
         mark(
             self.providers
                 .shift(old.map(|one| one.provider), new.map(|one| one.provider)),
@@ -103,6 +132,40 @@ impl NodeSums {
         self.count = (self.count + u32::from(new.is_some())).saturating_sub(u32::from(old.is_some()));
         self.hosts = (self.hosts + u32::from(is.is_some())).saturating_sub(u32::from(was.is_some()));
         parts
+    }
+
+    fn move_place(&mut self, from: Option<(Place, bool)>, to: Option<(Place, bool)>) {
+        if let Some((place, down)) = to {
+            let sum = self.places.entry(place).or_default();
+            sum.nodes += 1;
+            sum.down += u32::from(down);
+        }
+        if let Some((place, down)) = from
+            && let Some(sum) = self.places.get_mut(&place)
+        {
+            sum.nodes = sum.nodes.saturating_sub(1);
+            sum.down = sum.down.saturating_sub(u32::from(down));
+            if sum.nodes == 0 {
+                self.places.remove(&place);
+            }
+        }
+    }
+
+    /// The Nodes of each zone, by zone and region.
+    pub fn places(&self) -> impl Iterator<Item = (Place, ZoneSum)> + '_ {
+        self.places.iter().map(|(place, sum)| (*place, *sum))
+    }
+
+    /// The Nodes of one zone of one region.
+    pub fn place(&self, place: Place) -> ZoneSum {
+        self.places.get(&place).copied().unwrap_or_default()
+    }
+
+    /// The regions that have a zone of this name, with the Nodes of each.
+    pub fn regions_of(&self, zone: Name) -> impl Iterator<Item = (Name, ZoneSum)> + '_ {
+        self.places
+            .range((zone, Name::EMPTY)..=(zone, Name::MAX))
+            .map(|(place, sum)| (place.1, *sum))
     }
 
     /// How many Nodes there are.
@@ -167,6 +230,12 @@ mod tests {
         assert_eq!(
             sums.exchange(&names, Some(&a), Some(&sick)),
             Parts::one(Part::NodeRoom)
+                .with(Parts::one(Part::NodesDown))
+                .with(Parts::one(Part::NodesInService))
+        );
+        assert_eq!(
+            sums.places().map(|one| one.1).collect::<Vec<_>>(),
+            [ZoneSum { nodes: 2, down: 1 }]
         );
         assert_eq!((sums.count(), sums.hosts()), (2, 1));
         let moved = sums.exchange(&names, Some(&a), Some(&b));
@@ -180,5 +249,6 @@ mod tests {
             sums.exchange(&names, Some(gone), None);
         }
         assert_eq!((sums.count(), sums.hosts(), sums.zones().count()), (0, 0, 0));
+        assert_eq!(sums.places().count(), 0);
     }
 }

@@ -144,11 +144,30 @@ impl<'a> Look<'a> {
     /// Whether a Node of this name takes ordinary Pods.
     pub fn hosts_pods(&self, node: Name) -> Known<bool> {
         self.node_sums(Part::NodeRoom)?;
-        let row = self.index.nodes.get(Key {
+        Ok(self
+            .node(node)
+            .is_some_and(|row| row.hosts_pods(&self.index.names)))
+    }
+
+    /// Whether a load balancer may send to a Node of this name.
+    pub fn takes_traffic(&self, node: Name) -> Known<bool> {
+        self.node_sums(Part::NodesInService)?;
+        Ok(self
+            .node(node)
+            .is_some_and(|row| row.takes_traffic(&self.index.names)))
+    }
+
+    /// Whether there is a Node of this name.
+    pub fn has_node(&self, node: Name) -> Known<bool> {
+        self.node_sums(Part::NodeCount)?;
+        Ok(self.node(node).is_some())
+    }
+
+    fn node(&self, name: Name) -> Option<&'a Node> {
+        self.index.nodes.get(Key {
             namespace: Name::EMPTY,
-            name: node,
-        });
-        Ok(row.is_some_and(|row| row.hosts_pods(&self.index.names)))
+            name,
+        })
     }
 
     /// The Pods of a namespace, in no order.

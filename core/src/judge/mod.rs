@@ -15,7 +15,6 @@ pub use look::{Look, Rests};
 use crate::know::{Gap, Known, Origin, Reads, Unit, Val};
 use crate::names::{Key, Name, Names};
 use crate::policy::{Client, Connection, Policy, PortRef, Protocol};
-use crate::sources::node::Node;
 use crate::sources::service::{Service, ServicePort, Transport};
 
 /// How bad a finding is. `Unknown` is a level of its own.
@@ -286,7 +285,7 @@ pub enum Judge {
     /// Each Service.
     Service(fn(&Look<'_>, &ServiceCase<'_>) -> Known<Verdict>),
     /// Each node.
-    Node(fn(&Look<'_>, Name, &Node) -> Known<Verdict>),
+    Node(fn(&Look<'_>, Name) -> Known<Verdict>),
     /// Each zone.
     Zone(fn(&Look<'_>, Name) -> Known<Verdict>),
     /// Each webhook configuration.

@@ -11,6 +11,9 @@ pub const ZONE: &str = "topology.kubernetes.io/zone";
 /// The region label; zones of equal name in two regions are two zones.
 pub const REGION: &str = "topology.kubernetes.io/region";
 
+/// Label of nodes that cloud load balancers leave out (`k8s.io/api/core/v1/well_known_labels.go`).
+const NO_BALANCERS: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+
 /// Label of nodes that ordinary Pods are kept from (`cmd/kubeadm/app/constants`).
 const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
 
@@ -61,6 +64,13 @@ impl Node {
         self.ready == Readiness::Ready
             && !self.unschedulable
             && self.labels.text(names, CONTROL_PLANE).is_none()
+    }
+
+    /// Whether a load balancer may send to it: ready, schedulable and not left out by label.
+    pub fn takes_traffic(&self, names: &Names) -> bool {
+        self.ready == Readiness::Ready
+            && !self.unschedulable
+            && self.labels.text(names, NO_BALANCERS).is_none()
     }
 }
 

@@ -78,7 +78,6 @@ Do not drain the nodes that fail, and do not cordon many: the same Pods then lan
 
 fn judge(look: &Look<'_>) -> Known<Verdict> {
     let now = look.now.mono;
-    look.nodes()?;
     let policy = look.cluster_policy()?.and_then(|policy| policy.nodes.cascade);
     let rule = policy.unwrap_or(DEFAULT);
     let window = u64::from(rule.window_seconds) * 1000;

@@ -3,14 +3,10 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use crate::index::Part;
 use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, ServiceCase, Severity, Verdict};
 use crate::know::{Gap, Known, Reads, Source, Val};
-use crate::names::{Key, Name};
-use crate::sources::node::{Node, Readiness};
 use crate::sources::service::ServiceType;
-
-/// Nodes with this label get no traffic from cloud load balancers (`k8s.io/api/core/v1/well_known_labels.go`).
-const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 
 /// The check.
 pub static CHECK: Check = Check {
@@ -64,8 +60,7 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
             "no load balancer with externalTrafficPolicy Local",
         ));
     }
-    let nodes = look.nodes()?;
-    if nodes.len() < 2 {
+    if look.node_sums(Part::NodeCount)?.count() < 2 {
         return Ok(Verdict::NotApplicable("the cluster has no second node"));
     }
     let mut with = BTreeSet::new();
@@ -85,16 +80,14 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
     if with.is_empty() {
         return Ok(Verdict::NotApplicable("no backend is ready, so no node matters"));
     }
-    let healthy = |name: &&Name| {
-        let key = Key {
-            namespace: Name::EMPTY,
-            name: **name,
-        };
-        nodes.get(key).is_some_and(|node| takes_traffic(look, node))
-    };
-    let left: Vec<&Name> = with.iter().filter(healthy).collect();
+    let mut left = Vec::new();
+    for name in &with {
+        if look.takes_traffic(*name)? {
+            left.push(*name);
+        }
+    }
     let evidence = || {
-        let last = left.first().map_or("none", |name| look.names().text(**name));
+        let last = left.first().map_or("none", |name| look.names().text(*name));
         vec![
             Evidence::count("nodesLeft", left.len(), "Nodes: Ready, schedulable, not excluded"),
             Evidence::count("nodesWithEndpoint", with.len(), "EndpointSlices: ready endpoints"),
@@ -107,12 +100,6 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
         (1, _) => Verdict::AtRisk(Case::new("OneLeft", evidence())),
         _ => Verdict::Met,
     })
-}
-
-fn takes_traffic(look: &Look<'_>, node: &Node) -> bool {
-    node.ready == Readiness::Ready
-        && !node.unschedulable
-        && node.labels.text(look.names(), EXCLUDED).is_none()
 }
 
 fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -6,7 +6,6 @@ use crate::history::EVICT_WINDOW;
 use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severity, Verdict};
 use crate::know::{Known, Reads, Source, Unit, Val};
 use crate::names::Name;
-use crate::sources::node::Node;
 
 use super::at_least;
 
@@ -57,7 +56,7 @@ Only the operator counts events; an audit does not judge this. Events that a fir
 Do not evict more Pods from the node: each that comes back pulls images and fills the disk.
 ";
 
-fn judge(look: &Look<'_>, name: Name, _: &Node) -> Known<Verdict> {
+fn judge(look: &Look<'_>, name: Name) -> Known<Verdict> {
     let now = look.now.mono;
     let history = look.history();
     let worst = history

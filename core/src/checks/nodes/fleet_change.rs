@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::history::Traits;
+use crate::index::Part;
 use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severity, Verdict};
 use crate::know::{Known, Reads, Source, Unit, Val};
 use crate::names::Name;
@@ -85,23 +86,22 @@ Do not let failed nodes be replaced one after the other: switch automatic repair
 
 fn judge(look: &Look<'_>) -> Known<Verdict> {
     let now = look.now.mono;
-    let nodes = look.nodes()?;
     let history = look.history();
     let failures = history.nodes().failures(now, WINDOW);
     let failed: BTreeMap<Name, Traits> = failures.clone().map(|one| (one.node, one.traits)).collect();
     if let Some(first) = failures.clone().next() {
         look.wake_at(first.at.plus(WINDOW + 1));
     }
-    let gone = failed
-        .keys()
-        .filter(|name| nodes.get(key(**name)).is_none())
-        .count();
-    let all = nodes.len() + gone;
+    let mut all = look.node_sums(Part::NodeCount)?.count() as usize;
+    for name in failed.keys() {
+        all += usize::from(!look.has_node(*name)?);
+    }
     if failed.len() < NODES || failed.len() * 100 < all * SHARE_PERCENT {
         history.covers(now, Source::Nodes, WINDOW)?;
         return Ok(Verdict::Met);
     }
-    let healthy: Vec<Traits> = nodes
+    let healthy: Vec<Traits> = look
+        .nodes()?
         .iter()
         .filter(|(at, node)| node.ready == Readiness::Ready && !failed.contains_key(&at.name))
         .map(|(_, node)| Traits::of(node))
@@ -132,13 +132,6 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
     } else {
         Verdict::AtRisk(Case::new("MostlyTheFailed", evidence))
     })
-}
-
-const fn key(name: Name) -> crate::names::Key {
-    crate::names::Key {
-        namespace: Name::EMPTY,
-        name,
-    }
 }
 
 /// Something that the failed nodes run and the healthy ones do not.

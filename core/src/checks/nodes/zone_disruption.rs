@@ -1,13 +1,13 @@
 //! `node-zone-disruption`: no zone has so many nodes down that Kubernetes itself stops evicting.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::history::{self, SHARE_PERCENT};
+use crate::index::Part;
 use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severity, Verdict};
 use crate::know::{Known, Reads, Source, Unit, Val};
 use crate::names::Name;
-use crate::sources::node::{Node, REGION, Readiness, ZONE};
+use crate::sources::node::REGION;
 
 /// For how long a disruption is told after it ended where no policy says, in seconds: the default of
 /// `storm.cooldownSeconds`.
@@ -69,20 +69,15 @@ Do not drain, reboot or replace the nodes: if they still serve, this is what end
 
 fn judge(look: &Look<'_>, zone: Name) -> Known<Verdict> {
     let names = look.names();
-    let label = names.find(ZONE);
-    let inside = |node: &Node| label.and_then(|key| node.labels.get(key)).unwrap_or_default() == zone;
-    // Zones of equal name in two regions are two zones.
-    let mut regions: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
-    for (_, node) in look.nodes()?.iter().filter(|(_, node)| inside(node)) {
-        let count = regions
-            .entry(node.labels.text(names, REGION).unwrap_or(""))
-            .or_default();
-        count.0 += usize::from(down(node));
-        count.1 += 1;
-    }
+    let mut regions: Vec<_> = look
+        .node_sums(Part::NodesDown)?
+        .regions_of(zone)
+        .map(|(region, sum)| (names.text(region), sum.down as usize, sum.nodes as usize))
+        .collect();
+    regions.sort_unstable();
     let worst = regions
         .into_iter()
-        .filter_map(|(region, (down, nodes))| Some((cause(down, nodes)?, region, down, nodes)))
+        .filter_map(|(region, down, nodes)| Some((cause(down, nodes)?, region, down, nodes)))
         .max_by_key(|(cause, _, down, nodes)| (rank(cause), down * 100 / nodes));
     if worst.is_none_or(|(cause, ..)| rank(cause) < 2)
         && let Some((region, zone)) = latched(look, zone)?
@@ -102,10 +97,6 @@ fn judge(look: &Look<'_>, zone: Name) -> Known<Verdict> {
             }
         }
     })
-}
-
-fn down(node: &Node) -> bool {
-    node.ready != Readiness::Ready
 }
 
 /// The zone of this name of which a disruption has ended a moment ago, and its region.
