@@ -1,8 +1,9 @@
 //! What changed, into [`crate::history`]: called where a row has changed, after the index has it.
 
 use crate::Core;
+use crate::engine::Dirt;
 use crate::history::{Failure, History, Traits};
-use crate::index::{Fresh, place};
+use crate::index::{Fresh, Parts, place};
 use crate::know::{Now, Source};
 use crate::names::Key;
 use crate::sources::Why;
@@ -44,7 +45,7 @@ impl Core {
         let before = self.history.backends.churn.storm(now).map(|storm| storm.minutes);
         self.history.backends.fold(now, happens, &self.index, key, old);
         if self.history.backends.churn.storm(now).map(|storm| storm.minutes) != before {
-            self.dirt.history = true;
+            self.news(Dirt::HISTORY);
         }
     }
 
@@ -56,11 +57,14 @@ impl Core {
         let (now, happens) = (self.history.now, self.happens(Source::Nodes));
         let new = self.index.nodes.get(key);
         let ready = |node: Option<&Node>| node.is_some_and(|node| node.ready == Readiness::Ready);
+        let mut turned = false;
         // While the list of nodes is not complete, counts say nothing.
         for node in [old, new].into_iter().flatten().filter(|_| happens) {
             let place = place(&self.index.names, node);
-            let sum = self.index.sums.place(place);
-            self.dirt.history |= self.history.zones.fold(now, place, sum);
+            turned |= self.history.zones.fold(now, place, self.index.sums.place(place));
+        }
+        if turned {
+            self.dirt.history = self.dirt.history.with(Dirt::HISTORY);
         }
         let Some(new) = new.filter(|_| happens && ready(old) && !ready(new)) else {
             return;
@@ -75,7 +79,7 @@ impl Core {
             seen: self.history.covers(now, Source::EndpointSlices, window).is_ok(),
             traits: Traits::of(new),
         });
-        self.dirt.history = true;
+        self.news(Dirt::HISTORY);
     }
 
     /// The list of nodes is complete.
@@ -83,7 +87,7 @@ impl Core {
         if self.history.is_live() {
             let now = self.history.now;
             self.history.zones.look(now, &self.index.sums);
-            self.dirt.history = true;
+            self.news(Dirt::HISTORY);
         }
     }
 
@@ -96,15 +100,21 @@ impl Core {
             // A name that nothing else has brought is that of no node.
             let node = self.index.names.find(&event.node).filter(|name| !name.is_empty());
             let happens = self.happens(Source::Events);
-            self.dirt.history |= self.history.events.fold(now, happens, &event, node);
+            if self.history.events.fold(now, happens, &event, node) {
+                self.news(Dirt::PAST_EVENTS);
+            }
         }
         Ok(())
+    }
+
+    fn news(&mut self, parts: Parts) {
+        self.dirt.history = self.dirt.history.with(parts);
     }
 
     /// Takes note of how fresh a source has become.
     pub(crate) fn fold_freshness(&mut self, source: Source) {
         self.history.freshness(source, self.index.fresh(source));
-        self.dirt.history = true;
+        self.news(Dirt::HISTORY);
     }
 
     /// Takes the windows that the platform's policy sets.
@@ -116,6 +126,6 @@ impl Core {
             .and_then(|policy| policy.nodes.cascade);
         let seconds = cascade.map_or(CASCADE_SECONDS, |one| one.window_seconds);
         self.history.backends.set_window(u64::from(seconds) * 1000);
-        self.dirt.history = true;
+        self.news(Dirt::HISTORY);
     }
 }

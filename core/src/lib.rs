@@ -81,7 +81,9 @@ impl Core {
         // What was too short to be judged by is long enough now, for whoever rests on it.
         let (reached, news) = self.history.tick(now.mono);
         self.dirt.all |= reached;
-        self.dirt.history |= news;
+        if news {
+            self.dirt.history = self.dirt.history.with(Dirt::HISTORY);
+        }
         let dirt = std::mem::take(&mut self.dirt);
         let mut standings = self.exceptions(now, &dirt);
         standings.extend(dirt.policies.iter().copied());

@@ -24,7 +24,7 @@ pub(crate) struct Dirt {
     /// What those that are or were understood say (before and after), with their namespace.
     pub(crate) governing: Vec<(Name, Arc<Policy>)>,
     /// What was seen to change, as far as it concerns more than one Service.
-    pub(crate) history: bool,
+    pub(crate) history: Parts,
     /// Namespaces of which Pods changed.
     pub(crate) pods_in: BTreeSet<Name>,
     /// Nodes that changed.
@@ -42,7 +42,9 @@ impl Dirt {
     /// The endpoints of the Service itself.
     pub(super) const SLICES: Parts = Parts::of(Reads::of(&[Source::EndpointSlices]));
     /// What was seen to change.
-    pub(super) const HISTORY: Parts = Parts::one(Part::History);
+    pub(crate) const HISTORY: Parts = Parts::one(Part::History);
+    /// Evictions and preemptions that were seen.
+    pub(crate) const PAST_EVENTS: Parts = Parts::one(Part::PastEvents);
     /// Pods of the Service's own namespace.
     pub(super) const OWN_PODS: Parts = Parts::one(Part::OwnPods);
 

@@ -179,11 +179,7 @@ impl Engine {
                     .filter(|unit| rests(unit, Dirt::OWN_PODS)),
             );
         }
-        let cluster = if dirt.history {
-            dirt.parts.with(Dirt::HISTORY)
-        } else {
-            dirt.parts
-        };
+        let cluster = dirt.parts.with(dirt.history);
         let whole = |unit: &(Scope, Key)| rests(unit, dirt.parts);
         dirty.extend(
             SCOPES

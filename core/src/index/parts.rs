@@ -28,8 +28,10 @@ pub enum Part {
     Components,
     /// Pods of the namespace of the Service under judgement.
     OwnPods,
-    /// What was seen to change.
+    /// What was seen to change, Events aside.
     History,
+    /// Evictions and preemptions that were seen.
+    PastEvents,
 }
 
 /// A set of whole sources and [`Part`]s.

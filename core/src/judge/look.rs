@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::facts::Fleet;
-use crate::history::History;
+use crate::history::{Events, History};
 use crate::index::{Index, NodeSums, Part, Parts, Table};
 use crate::know::{Known, Mono, Now, Reads, Source};
 use crate::names::{Key, Name, Names};
@@ -235,7 +235,18 @@ impl<'a> Look<'a> {
             .set(Some(self.again.get().map_or(wall, |held| held.min(wall))));
     }
 
-    /// What was seen to change.
+    /// Evictions and preemptions that were seen.
+    pub fn events(&self) -> &'a Events {
+        self.rest_on(Parts::one(Part::PastEvents));
+        self.history.events()
+    }
+
+    /// Whether a source was complete for the last so many milliseconds ([`History::covers`]).
+    pub fn covers(&self, source: Source, window: u64) -> Known<()> {
+        self.history.covers(self.now.mono, source, window)
+    }
+
+    /// What was seen to change, Events aside.
     pub fn history(&self) -> &'a History {
         self.rest_on(Parts::one(Part::History));
         self.history
@@ -243,7 +254,9 @@ impl<'a> Look<'a> {
 
     /// Whether that was looked at.
     pub fn saw_history(&self) -> bool {
-        self.parts.get().meets(Parts::one(Part::History))
+        self.parts
+            .get()
+            .meets(Parts::one(Part::History).with(Parts::one(Part::PastEvents)))
     }
 
     /// Asks for another look when a window ends, at this moment at the latest.

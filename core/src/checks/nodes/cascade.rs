@@ -84,13 +84,13 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
     let history = look.history();
     let failures = history.nodes().failures(now, window);
     let Some(origin) = failures.clone().next().map(|one| one.at) else {
-        history.covers(now, Source::Nodes, window)?;
+        look.covers(Source::Nodes, window)?;
         return Ok(Verdict::Met);
     };
     look.wake_at(origin.plus(window + 1));
     let wave = Wave::of(failures, origin, &rule);
     if wave.failed < rule.minimum_nodes as usize || wave.filled == 0 {
-        history.covers(now, Source::Nodes, window)?;
+        look.covers(Source::Nodes, window)?;
         return Ok(Verdict::Met);
     }
     let cause = if !wave.seen {

@@ -58,15 +58,14 @@ Do not evict more Pods from the node: each that comes back pulls images and fill
 
 fn judge(look: &Look<'_>, name: Name) -> Known<Verdict> {
     let now = look.now.mono;
-    let history = look.history();
-    let worst = history
+    let worst = look
         .events()
         .evicted(name)
         .map(|one| (one.times.count(now, EVICT_WINDOW), one))
         .filter(|one| one.0 >= EVICTIONS)
         .max_by(|a, b| (a.0, &b.1.workload).cmp(&(b.0, &a.1.workload)));
     let Some((count, worst)) = worst else {
-        history.covers(now, Source::Events, EVICT_WINDOW)?;
+        look.covers(Source::Events, EVICT_WINDOW)?;
         return Ok(Verdict::Met);
     };
     if let Some(until) = worst.times.below(EVICTIONS, now, EVICT_WINDOW) {

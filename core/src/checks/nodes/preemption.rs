@@ -63,21 +63,20 @@ Do not evict Pods to rebalance while this goes on: each eviction on a full clust
 
 fn judge(look: &Look<'_>) -> Known<Verdict> {
     let now = look.now.mono;
-    let history = look.history();
     let count = |one: &Preempted| {
         (
             one.own.count(now, PREEMPT_WINDOW),
             one.times.count(now, PREEMPT_WINDOW),
         )
     };
-    let worst = history
+    let worst = look
         .events()
         .preempted()
         .map(|one| (count(one), one))
         .filter(|((own, all), _)| *own > 0 || *all >= PREEMPTIONS)
         .max_by(|a, b| (a.0, &b.1.workload).cmp(&(b.0, &a.1.workload)));
     let Some(((own, all), worst)) = worst else {
-        history.covers(now, Source::Events, PREEMPT_WINDOW)?;
+        look.covers(Source::Events, PREEMPT_WINDOW)?;
         return Ok(Verdict::Met);
     };
     let ends = [
