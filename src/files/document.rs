@@ -157,10 +157,10 @@ fn yaml(piece: &str, line: u64) -> Result<serde_json::Value, Fault> {
     serde_saphyr::from_str_with_options::<Strict>(piece, options)
         .map(|strict| strict.0)
         .map_err(|error| {
-            // YAML ends a line at a lone carriage return; editors, and all other line numbers here, do not.
+            // Counted anew: YAML ends a line at a lone carriage return, editors and all other numbers here do not.
             let within = error.location().map_or(1, |place| {
-                let at = place.span().byte_offset().and_then(|at| usize::try_from(at).ok());
-                at.map_or(place.line().max(1), |at| line_of(piece.as_bytes(), at))
+                let before = piece.chars().zip(0..place.span().offset());
+                1 + before.filter(|one| one.0 == '\n').count() as u64
             });
             let tab = piece
                 .lines()
