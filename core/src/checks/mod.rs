@@ -5,7 +5,7 @@
 
 pub mod balance;
 #[cfg(test)]
-mod cluster_fixture;
+pub(crate) mod cluster_fixture;
 pub mod conntrack;
 pub mod control_plane;
 #[cfg(test)]

@@ -128,9 +128,7 @@ impl Engine {
         mut dirt: Dirt,
     ) -> Vec<(usize, Subject)> {
         let whole = dirt.all || dirt.parts.meets(Parts::one(Part::FleetInputs));
-        if self.fleet.update(index, whole, &dirt.nodes) {
-            dirt.parts = dirt.parts.with(Parts::one(Part::Fleet));
-        }
+        dirt.parts = dirt.parts.with(self.fleet.update(index, whole, &dirt.nodes));
         let mut dirty = BTreeSet::new();
         if dirt.all {
             self.everything(index, &dirt, &mut dirty);

@@ -207,6 +207,9 @@ impl Pass<'_> {
             *held = when.min(*held);
         }
         self.rests.add(look.rests());
+        if saw_fleet && !matches!(verdict, Verdict::Met | Verdict::NotApplicable(_)) {
+            self.rest_on(Parts::one(Part::FleetCounts));
+        }
         self.note(at, subject, quiet, verdict);
     }
 

@@ -7,9 +7,13 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::Input;
+use crate::checks::cluster_fixture::proxy_config;
 use crate::checks::fixture::{World, app, balanced, client, connection, node, pod, policy, service, slice};
+use crate::index::{Part, Parts};
 use crate::know::{Now, Source};
-use crate::policy::{Beat, Client, ClusterPolicy, Connection, ControlPlanePolicy, Protocol, Server};
+use crate::policy::{
+    Beat, Client, ClusterPolicy, Connection, ControlPlanePolicy, Protocol, Server, ServicePick,
+};
 
 /// Services `api` (with a policy whose client's Pods count), `guard` (asked by a webhook), `front` (a load balancer
 /// with traffic policy Local) and `other`; two nodes; API servers that are counted.
@@ -128,4 +132,51 @@ fn a_policy_concerns_the_services_it_governs() {
     // The unit without a key says what is unknown while Services were not read.
     let expected = ["Path", "Path shop/api", "Service", "Service shop/api"];
     assert_eq!(concerned(&world().policy(changed)), expected);
+}
+
+/// Services `api`, whose finding cites how many nodes have the table, and `calm`, which keeps within it.
+fn cited() -> World {
+    let quiet = |name: &str, service: &str, keepalive: Beat| {
+        let silent = Connection {
+            longest_silence_seconds: Some(1_800),
+            server: Server {
+                tcp_keepalive: Some(keepalive),
+                ..Server::default()
+            },
+            ..connection(
+                Protocol::Tcp,
+                Client {
+                    tcp_keepalive: Some(keepalive),
+                    ..client("web")
+                },
+            )
+        };
+        let mut declared = policy(vec![silent]);
+        declared.name = name.into();
+        declared.services = ServicePick::Names(vec![service.into()]);
+        declared
+    };
+    World::complete()
+        .all(Source::Nodes, &[node("n1", "a"), node("n2", "a")])
+        .with(
+            Source::ConfigMaps,
+            &proxy_config("mode: ipvs\nipvs: {tcpTimeout: 0s}\n", ""),
+        )
+        .all(
+            Source::Services,
+            &[service("api", json!({})), service("calm", json!({}))],
+        )
+        .policy(quiet("p", "api", Beat::Disabled))
+        .policy(quiet("q", "calm", Beat::Enabled(Some(60))))
+}
+
+#[test]
+fn a_node_more_of_a_known_kind_concerns_findings_alone() {
+    let mut world = cited();
+    let cites = |world: &mut World| world.findings("path-idle-budget")[0].message.clone();
+    assert!(cites(&mut world).contains("2 nodes"), "{}", cites(&mut world));
+    world.core.dirt.parts = Parts::one(Part::FleetCounts);
+    assert_eq!(concerned(&world), ["Path shop/api"]);
+    let mut world = world.with(Source::Nodes, &node("n3", "a"));
+    assert!(cites(&mut world).contains("3 nodes"), "{}", cites(&mut world));
 }

@@ -19,7 +19,7 @@ pub use wants::Wants;
 
 use crate::dataplane::Profile;
 use crate::dataplane::profile::{NodeInputs, profile};
-use crate::index::Index;
+use crate::index::{Index, Part, Parts};
 use crate::know::{Gap, Known, Source};
 use crate::names::{Key, Name};
 use crate::sources::node::Node;
@@ -64,6 +64,9 @@ struct Group {
     class: Option<Class>,
 }
 
+/// All that can change of a fleet.
+const ALL: Parts = Parts::one(Part::Fleet).with(Parts::one(Part::FleetCounts));
+
 /// How many node names a class shows.
 const SAMPLE: usize = 3;
 
@@ -78,19 +81,19 @@ struct Traits {
 }
 
 impl Fleet {
-    /// Takes up what has changed; returns whether that changed the fleet.
+    /// Takes up what has changed; returns what of the fleet that changed.
     ///
     /// A Node that changed is looked at alone, and most changes of Nodes leave their traits alone; only a change of
     /// what is installed looks at the whole fleet.
-    pub(crate) fn update(&mut self, index: &Index, whole: bool, nodes: &BTreeSet<Name>) -> bool {
+    pub(crate) fn update(&mut self, index: &Index, whole: bool, nodes: &BTreeSet<Name>) -> Parts {
         if whole {
             let new = Self::derive(index);
             let changed = new.classes != self.classes || new.gap != self.gap;
             *self = new;
-            return changed;
+            return if changed { ALL } else { Parts::NONE };
         }
         if index.gap(Source::Nodes).is_some() {
-            return false;
+            return Parts::NONE;
         }
         let mut touched = BTreeSet::new();
         for name in nodes {
@@ -114,13 +117,16 @@ impl Fleet {
             }
         }
         if touched.is_empty() {
-            return false;
+            return Parts::NONE;
         }
+        let mut changed = Parts::one(Part::FleetCounts);
         for traits in touched {
-            self.settle(index, &traits);
+            if self.settle(index, &traits) {
+                changed = ALL;
+            }
         }
         self.list();
-        true
+        changed
     }
 
     /// Derives the fleet from nothing.
@@ -170,15 +176,15 @@ impl Fleet {
         traits
     }
 
-    /// Brings the class of a group up to date with who is in it.
-    fn settle(&mut self, index: &Index, traits: &Arc<Traits>) {
+    /// Brings the class of a group up to date with who is in it; says whether more changed than who that is.
+    fn settle(&mut self, index: &Index, traits: &Arc<Traits>) -> bool {
         let Some(group) = self.groups.get_mut(traits) else {
-            return;
+            return false;
         };
         // The one without a name stands alone, as long as Nodes are not read.
         if group.names.is_empty() && index.gap(Source::Nodes).is_none() {
             self.groups.remove(traits);
-            return;
+            return true;
         }
         let sample: Vec<Arc<str>> = group.names.iter().take(SAMPLE).cloned().collect();
         let nodes = u32::try_from(group.names.len()).unwrap_or(u32::MAX);
@@ -187,14 +193,18 @@ impl Fleet {
             Some(class) if class.sample.first() == sample.first() => {
                 class.nodes = nodes;
                 class.sample = sample;
+                false
             }
             class => {
                 let first = sample.first().and_then(|text| index.names.find(text));
+                let profile = derive_profile(index, traits, first.unwrap_or_default(), &self.installed);
+                let changed = class.as_ref().is_none_or(|class| class.profile != profile);
                 *class = Some(Class {
-                    profile: derive_profile(index, traits, first.unwrap_or_default(), &self.installed),
+                    profile,
                     nodes,
                     sample,
                 });
+                changed
             }
         }
     }

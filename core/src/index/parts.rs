@@ -8,6 +8,8 @@ use crate::know::Reads;
 pub enum Part {
     /// What the nodes effectively do with Service traffic.
     Fleet = 32,
+    /// How many nodes do the same, and which: findings say so, while verdicts do not depend on it.
+    FleetCounts,
     /// What that is derived from, Nodes aside.
     FleetInputs,
     /// How many Nodes there are, and their names.
