@@ -14,7 +14,7 @@ test: setup lint bed
 
 # What cannot be built from crates or Go modules.
 setup:
-	@for tool in cargo go setpriv ip; do command -v $$tool >/dev/null || { echo "missing: $$tool (Debian: rustup, golang, util-linux, iproute2)"; exit 1; }; done
+	@for tool in cargo go cc setpriv ip; do command -v $$tool >/dev/null || { echo "missing: $$tool (Debian: rustup, golang, gcc, util-linux, iproute2)"; exit 1; }; done
 
 # The control plane's binaries, from Go modules, once.
 bed:
