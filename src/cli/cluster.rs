@@ -53,9 +53,10 @@ impl Cluster {
     }
 }
 
-/// Does something that waits for a cluster, on this thread.
+/// Does something that waits for a cluster, on this thread; what it spawns runs on a second one.
 pub(super) fn wait<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_current_thread()
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
         .enable_all()
         .build()
         .context("cannot start")?

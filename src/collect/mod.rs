@@ -24,7 +24,7 @@ use folder::Parts;
 
 use crate::api;
 use crate::live::kind::{ALL, Kind};
-use crate::live::page::{Page, items};
+use crate::live::page::Page;
 
 /// A collection that is being written.
 #[derive(Debug)]
@@ -72,9 +72,9 @@ impl Collection {
                 self.list(kind)?;
             }
             // A body that is no list is told by the core, as for an audit.
-            Page::Items { kind, single, body } => {
-                for item in items(body, *single).unwrap_or_default() {
-                    self.item(kind, item)?;
+            Page::Items(items) => {
+                for item in items.objects() {
+                    self.item(items.kind, item)?;
                 }
             }
         }

@@ -14,6 +14,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::live::page::Items;
 
 fn kind(name: &str) -> &'static Kind {
     ALL.iter().find(|kind| kind.name == name).unwrap()
@@ -244,10 +245,9 @@ fn arguments_of_k3s(#[case] text: &str, #[case] expected: &str) {
 fn a_list_that_begins_again_begins_from_nothing_and_a_folder_is_whole_or_not_there() {
     let outside = tempfile::tempdir().unwrap();
     let target = outside.path().join("out");
-    let items = |name: &str| Page::Items {
-        kind: kind("Service"),
-        single: false,
-        body: json!({"items": [{"metadata": {"name": name, "namespace": "shop"}}]}).to_string(),
+    let items = |name: &str| {
+        let body = json!({"items": [{"metadata": {"name": name, "namespace": "shop"}}]});
+        Page::Items(Items::list(kind("Service"), body.to_string()).0)
     };
     let mut collection = Collection::new(Folder::begin(&target).unwrap());
     collection.page(&Page::Begin(kind("Service"))).unwrap();

@@ -6,11 +6,10 @@ use evenkeel_core::facts::Wants;
 use evenkeel_core::know::Source;
 use http::Request;
 use kube::Client;
-use serde::Deserialize;
 use tokio::sync::mpsc;
 
 use super::kind::{ALL, Kind};
-use super::page::Page;
+use super::page::{Items, Page};
 use crate::resources::escape;
 
 /// Objects in a page, as `kubectl` asks for them (`k8s.io/cli-runtime`, chunk size 500).
@@ -84,19 +83,6 @@ pub(super) fn wanted(wants: &Wants) -> Vec<List> {
     maps.chain(pods).collect()
 }
 
-/// What says whether a page is the last, without its items.
-#[derive(Deserialize)]
-struct End {
-    #[serde(default)]
-    metadata: Meta,
-}
-
-#[derive(Deserialize, Default)]
-struct Meta {
-    #[serde(default, rename = "continue")]
-    next: Option<String>,
-}
-
 impl List {
     /// The same list of one namespace, where that is of use.
     pub(super) fn within(&self, namespace: &str) -> Option<Self> {
@@ -148,14 +134,13 @@ impl List {
                     }
                     Err(error) => return Err(error),
                 };
-                let single = self.name.is_some();
-                next = if single { String::new() } else { token(&body) };
-                let page = Page::Items {
-                    kind: self.kind,
-                    single,
-                    body,
+                let items;
+                (items, next) = if self.name.is_some() {
+                    (Items::single(self.kind, body), String::new())
+                } else {
+                    Items::list(self.kind, body)
                 };
-                if page_tx.send(page).await.is_err() || next.is_empty() {
+                if page_tx.send(Page::Items(items)).await.is_err() || next.is_empty() {
                     return Ok(());
                 }
             }
@@ -193,12 +178,4 @@ impl List {
         };
         Refusal { why, forbidden }
     }
-}
-
-/// The token of the next page; empty at the end.
-fn token(body: &str) -> String {
-    serde_json::from_str::<End>(body)
-        .ok()
-        .and_then(|end| end.metadata.next)
-        .unwrap_or_default()
 }

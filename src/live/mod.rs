@@ -132,7 +132,8 @@ pub(crate) async fn read_beside(options: &Options, beside: &mut dyn Beside) -> R
     Ok(core)
 }
 
-/// Reads a set of lists and feeds the core as pages come.
+/// Reads a set of lists and feeds the core as pages come. They are read by a task of their own: where the runtime has a
+/// thread more, the next page is received while the last one is stored.
 async fn feed(
     client: &Client,
     core: &mut Core,
@@ -140,53 +141,56 @@ async fn feed(
     options: &Options,
     beside: &mut dyn Beside,
 ) -> Result<()> {
-    let (page_tx, page_rx) = mpsc::channel::<Page>(IN_FLIGHT);
-    let reading = async move {
-        // The sender lives in the closure: when the last list is read it is dropped, and the receiver ends.
-        let read = |(at, list): (usize, List)| {
-            let page_tx = page_tx.clone();
-            async move {
-                let end = list.read(client, &page_tx).await;
-                let instead = match &end {
-                    Err(refusal) if refusal.forbidden => {
-                        within(client, &list, &options.namespaces, &page_tx).await
-                    }
-                    _ => Vec::new(),
-                };
-                Outcome {
-                    at,
-                    list,
-                    end,
-                    instead,
-                }
-            }
-        };
-        futures::stream::iter(lists.into_iter().enumerate())
-            .map(read)
-            .buffer_unordered(PARALLEL)
-            .collect::<Vec<_>>()
-            .await
-    };
-    let storing = async {
-        let mut seen = 0_usize;
-        // Owned here, so that an error closes it and the reading ends.
-        let mut pages = page_rx;
-        while let Some(page) = pages.recv().await {
-            beside.page(&page)?;
-            seen += page.feed(core);
-            if options.progress {
-                eprint!("\rread {seen} objects");
-            }
-        }
+    let (page_tx, mut page_rx) = mpsc::channel::<Page>(IN_FLIGHT);
+    let reading = tokio::spawn(read_lists(
+        client.clone(),
+        lists,
+        options.namespaces.clone(),
+        page_tx,
+    ));
+    let mut seen = 0_usize;
+    // An error here drops the receiver, which ends the reading.
+    while let Some(page) = page_rx.recv().await {
+        beside.page(&page)?;
+        seen += page.feed(core);
         if options.progress {
-            eprint!("\r\x1b[K");
+            eprint!("\rread {seen} objects");
         }
-        anyhow::Ok(())
-    };
-    let (outcomes, stored) = futures::join!(reading, storing);
-    stored?;
+    }
+    if options.progress {
+        eprint!("\r\x1b[K");
+    }
+    let outcomes = reading.await.context("the reading broke off")?;
     outcome::conclude(core, outcomes);
     Ok(())
+}
+
+/// Reads lists, several at a time, and says how each ended.
+async fn read_lists(
+    client: Client,
+    lists: Vec<List>,
+    namespaces: Vec<String>,
+    page_tx: mpsc::Sender<Page>,
+) -> Vec<Outcome> {
+    let (client, namespaces, page_tx) = (&client, &namespaces[..], &page_tx);
+    let read = |(at, list): (usize, List)| async move {
+        let end = list.read(client, page_tx).await;
+        let instead = match &end {
+            Err(refusal) if refusal.forbidden => within(client, &list, namespaces, page_tx).await,
+            _ => Vec::new(),
+        };
+        Outcome {
+            at,
+            list,
+            end,
+            instead,
+        }
+    };
+    futures::stream::iter(lists.into_iter().enumerate())
+        .map(read)
+        .buffer_unordered(PARALLEL)
+        .collect()
+        .await
 }
 
 /// Reads a list that was refused in single namespaces.

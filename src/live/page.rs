@@ -1,5 +1,7 @@
 //! What a list brings, on its way to the core.
 
+use std::ops::Range;
+
 use evenkeel_core::know::{Now, Source};
 use evenkeel_core::{Core, Input};
 use serde::Deserialize;
@@ -14,60 +16,87 @@ pub(crate) enum Page {
     /// The list begins, perhaps once more: what came of it before does not count.
     Begin(&'static Kind),
     /// Some of its objects, or the only one that was asked for.
-    Items {
-        /// Of this kind.
-        kind: &'static Kind,
-        /// Whether the body is the object itself.
-        single: bool,
-        /// What the server said.
-        body: String,
-    },
+    Items(Items),
+}
+
+/// Objects of one kind, in the body that brought them. The body is looked through once, where it is read.
+#[derive(Debug)]
+pub(crate) struct Items {
+    /// Of this kind.
+    pub(crate) kind: &'static Kind,
+    body: String,
+    /// Where in the body each of them stands, or why it is no list.
+    places: serde_json::Result<Vec<Range<usize>>>,
 }
 
 #[derive(Deserialize)]
-struct Items<'a> {
+struct Wire<'a> {
     #[serde(borrow, default)]
     items: Option<Vec<&'a RawValue>>,
+    #[serde(default)]
+    metadata: Meta,
 }
 
-/// The objects in a body, as text.
-pub(crate) fn items(body: &str, single: bool) -> serde_json::Result<Vec<&str>> {
-    if single {
-        return Ok(vec![body]);
+#[derive(Deserialize, Default)]
+struct Meta {
+    #[serde(default, rename = "continue")]
+    next: Option<String>,
+}
+
+impl Items {
+    /// A body that is the object itself.
+    pub(super) fn single(kind: &'static Kind, body: String) -> Self {
+        let whole = 0..body.len();
+        Self {
+            kind,
+            body,
+            places: Ok(vec![whole]),
+        }
     }
-    let page = serde_json::from_str::<Items<'_>>(body)?;
-    Ok(page
-        .items
-        .unwrap_or_default()
-        .into_iter()
-        .map(RawValue::get)
-        .collect())
+
+    /// A page of a list, and the token of the next one; empty at the end.
+    pub(crate) fn list(kind: &'static Kind, body: String) -> (Self, String) {
+        let place = |item: &&RawValue| {
+            let start = item.get().as_ptr().addr() - body.as_ptr().addr();
+            start..start + item.get().len()
+        };
+        let (places, next) = match serde_json::from_str::<Wire<'_>>(&body) {
+            Ok(wire) => (
+                Ok(wire.items.iter().flatten().map(place).collect()),
+                wire.metadata.next.unwrap_or_default(),
+            ),
+            Err(error) => (Err(error), String::new()),
+        };
+        (Self { kind, body, places }, next)
+    }
+
+    /// The objects, as text; none of a body that is no list.
+    pub(crate) fn objects(&self) -> impl Iterator<Item = &str> {
+        let places = self.places.iter().flatten();
+        places.filter_map(|place| self.body.get(place.clone()))
+    }
 }
 
 impl Page {
     /// Feeds the core and returns how many objects it held. What the core refuses it also lists as unreadable.
     pub(super) fn feed(&self, core: &mut Core) -> usize {
-        match self {
+        let items = match self {
             Self::Begin(kind) => {
                 let _ = core.handle(Now::ONCE, Input::Begin(kind.source));
-                0
+                return 0;
             }
-            Self::Items { kind, single, body } => match items(body, *single) {
-                Ok(items) => {
-                    for item in &items {
-                        object(core, kind, item);
-                    }
-                    items.len()
-                }
-                Err(error) => {
-                    let _ = core.handle(
-                        Now::ONCE,
-                        Input::Lost(kind.source, &format!("not a list: {error}")),
-                    );
-                    0
-                }
-            },
+            Self::Items(items) => items,
+        };
+        if let Err(error) = &items.places {
+            let why = format!("not a list: {error}");
+            let _ = core.handle(Now::ONCE, Input::Lost(items.kind.source, &why));
         }
+        let mut count = 0;
+        for item in items.objects() {
+            object(core, items.kind, item);
+            count += 1;
+        }
+        count
     }
 }
 
