@@ -12,7 +12,7 @@ pub struct Resource {
     pub source: Source,
     /// Versions of its group, the preferred one first: later ones are for servers that do not serve the earlier.
     pub versions: &'static [&'static str],
-    /// The kind, for resources that share a source and whose items in a list do not name it; else empty.
+    /// The kind of its objects.
     pub kind: &'static str,
     /// Whether it is read as a whole, or only what the core asks for.
     pub whole: bool,
@@ -29,11 +29,17 @@ const V1: &[&str] = &["v1"];
 const OWN: &[&str] = &[api::VERSION];
 const HOOKS: &str = "admissionregistration.k8s.io";
 
-const fn whole(source: Source, group: &'static str, resource: &'static str, why: &'static str) -> Resource {
+const fn whole(
+    source: Source,
+    group: &'static str,
+    kind: &'static str,
+    resource: &'static str,
+    why: &'static str,
+) -> Resource {
     Resource {
         source,
         versions: V1,
-        kind: "",
+        kind,
         whole: true,
         evidence: false,
         right: Right {
@@ -49,12 +55,36 @@ const fn whole(source: Source, group: &'static str, resource: &'static str, why:
 const fn evidence(
     source: Source,
     group: &'static str,
+    kind: &'static str,
     resource: &'static str,
     why: &'static str,
 ) -> Resource {
     Resource {
         evidence: true,
-        ..whole(source, group, resource, why)
+        ..whole(source, group, kind, resource, why)
+    }
+}
+
+impl Resource {
+    const fn served_as(mut self, versions: &'static [&'static str]) -> Self {
+        self.versions = versions;
+        self
+    }
+
+    const fn of_system(mut self) -> Self {
+        self.right.place = Place::Namespace(SYSTEM);
+        self
+    }
+
+    /// Read only as far as the core asks for it.
+    const fn as_wanted(mut self) -> Self {
+        self.whole = false;
+        self
+    }
+
+    const fn with_verbs(mut self, verbs: &'static [&'static str]) -> Self {
+        self.right.verbs = verbs;
+        self
     }
 }
 
@@ -63,120 +93,111 @@ pub const RESOURCES: [Resource; 14] = [
     evidence(
         Source::EndpointSlices,
         "discovery.k8s.io",
+        "EndpointSlice",
         "endpointslices",
         "which backends every Service has, and where",
     ),
     evidence(
         Source::Nodes,
         "",
+        "Node",
         "nodes",
         "zones, readiness and versions of nodes",
     ),
-    evidence(Source::Services, "", "services", "what traffic is sent to"),
-    Resource {
-        versions: OWN,
-        ..evidence(
-            Source::Policies,
-            api::GROUP,
-            "traffichealthpolicies",
-            "what teams declare",
-        )
-    },
-    Resource {
-        versions: OWN,
-        ..evidence(
-            Source::ClusterPolicy,
-            api::GROUP,
-            "clustertraffichealthpolicies",
-            "what the platform declares",
-        )
-    },
+    evidence(
+        Source::Services,
+        "",
+        "Service",
+        "services",
+        "what traffic is sent to",
+    ),
+    evidence(
+        Source::Policies,
+        api::GROUP,
+        "TrafficHealthPolicy",
+        "traffichealthpolicies",
+        "what teams declare",
+    )
+    .served_as(OWN),
+    evidence(
+        Source::ClusterPolicy,
+        api::GROUP,
+        "ClusterTrafficHealthPolicy",
+        "clustertraffichealthpolicies",
+        "what the platform declares",
+    )
+    .served_as(OWN),
     whole(
         Source::DaemonSets,
         "apps",
+        "DaemonSet",
         "daemonsets",
         "which proxy and which network plugin nodes run, and with what configuration",
     ),
-    Resource {
-        right: Right {
-            place: Place::Namespace(SYSTEM),
-            ..whole(
-                Source::Deployments,
-                "apps",
-                "deployments",
-                "how many CoreDNS replicas are wanted",
-            )
-            .right
-        },
-        ..whole(Source::Deployments, "apps", "deployments", "")
-    },
+    whole(
+        Source::Deployments,
+        "apps",
+        "Deployment",
+        "deployments",
+        "how many CoreDNS replicas are wanted",
+    )
+    .of_system(),
     whole(
         Source::Namespaces,
         "",
+        "Namespace",
         "namespaces",
         "labels that webhooks select namespaces by",
     ),
-    Resource {
-        versions: &["v2", "v2alpha1"],
-        ..whole(
-            Source::CiliumNodeConfigs,
-            "cilium.io",
-            "ciliumnodeconfigs",
-            "settings of Cilium that differ between nodes",
-        )
-    },
-    Resource {
-        kind: "ValidatingWebhookConfiguration",
-        ..whole(
-            Source::Webhooks,
-            HOOKS,
-            "validatingwebhookconfigurations",
-            "webhooks that can block the heartbeats of nodes",
-        )
-    },
-    Resource {
-        kind: "MutatingWebhookConfiguration",
-        ..whole(
-            Source::Webhooks,
-            HOOKS,
-            "mutatingwebhookconfigurations",
-            "webhooks that can block the heartbeats of nodes",
-        )
-    },
-    Resource {
-        whole: false,
-        right: Right {
-            verbs: &["get", "list", "watch"],
-            place: Place::Namespace(SYSTEM),
-            ..whole(
-                Source::ConfigMaps,
-                "",
-                "configmaps",
-                "configuration of kube-proxy, Cilium and Terway, each by its name",
-            )
-            .right
-        },
-        ..whole(Source::ConfigMaps, "", "configmaps", "")
-    },
-    Resource {
-        whole: false,
-        ..whole(
-            Source::Pods,
-            "",
-            "pods",
-            "Pods of proxies, network plugins and DNS, and those that policies select; never all of a cluster",
-        )
-    },
-    Resource {
-        // An audit has no use for them: they are counted over time.
-        whole: false,
-        ..whole(
-            Source::Events,
-            "",
-            "events",
-            "evictions and preemptions of Pods, counted and not kept",
-        )
-    },
+    whole(
+        Source::CiliumNodeConfigs,
+        "cilium.io",
+        "CiliumNodeConfig",
+        "ciliumnodeconfigs",
+        "settings of Cilium that differ between nodes",
+    )
+    .served_as(&["v2", "v2alpha1"]),
+    whole(
+        Source::Webhooks,
+        HOOKS,
+        "ValidatingWebhookConfiguration",
+        "validatingwebhookconfigurations",
+        "webhooks that can block the heartbeats of nodes",
+    ),
+    whole(
+        Source::Webhooks,
+        HOOKS,
+        "MutatingWebhookConfiguration",
+        "mutatingwebhookconfigurations",
+        "webhooks that can block the heartbeats of nodes",
+    ),
+    whole(
+        Source::ConfigMaps,
+        "",
+        "ConfigMap",
+        "configmaps",
+        "configuration of kube-proxy, Cilium and Terway, each by its name",
+    )
+    .of_system()
+    .as_wanted()
+    .with_verbs(&["get", "list", "watch"]),
+    whole(
+        Source::Pods,
+        "",
+        "Pod",
+        "pods",
+        "Pods of proxies, network plugins and DNS, and those that policies select; never all of a cluster",
+    )
+    .as_wanted(),
+    // An audit has no use for them: they are counted over time.
+    whole(
+        Source::Events,
+        "",
+        "Event",
+        "events",
+        "evictions and preemptions of Pods, counted and not kept",
+    )
+    .as_wanted(),
 ];
 
 /// The rights that reading needs, one for each line of [`RESOURCES`].
@@ -215,6 +236,39 @@ impl Resource {
         };
         let path = |version| format!("{root}/{version}/{place}{resource}");
         self.versions.iter().map(path).collect()
+    }
+
+    /// Its plural, as in an address.
+    pub(crate) const fn plural(&self) -> &'static str {
+        self.right.resource
+    }
+
+    /// The `apiVersion` that is written for its objects.
+    pub(crate) fn version(&self) -> String {
+        let version = self.versions.first().copied().unwrap_or_default();
+        match self.right.group {
+            "" => version.to_owned(),
+            group => format!("{group}/{version}"),
+        }
+    }
+
+    /// Whether items of a list must be told their kind, which they do not name: two kinds share the source.
+    pub(crate) const fn shares_source(&self) -> bool {
+        matches!(self.source, Source::Webhooks)
+    }
+
+    /// Whether one namespace of it is of use by itself: teams own such objects, and what is judged of them in a
+    /// namespace rests on that namespace alone.
+    pub(crate) const fn by_namespace(&self) -> bool {
+        matches!(
+            self.source,
+            Source::Services | Source::EndpointSlices | Source::Policies | Source::Pods
+        )
+    }
+
+    /// Every resource that is read once: all but Events, which only a watch counts.
+    pub(crate) fn read_once() -> impl Iterator<Item = &'static Self> {
+        RESOURCES.iter().filter(|one| one.source != Source::Events)
     }
 
     /// Its name for people: `endpointslices.discovery.k8s.io`.
@@ -262,8 +316,17 @@ mod tests {
         assert_eq!(resource.paths(namespace), paths);
     }
 
+    #[rstest]
+    #[case("Pod", "v1")]
+    #[case("CiliumNodeConfig", "cilium.io/v2")]
+    #[case("TrafficHealthPolicy", "evenkeel.dev/v1alpha1")]
+    fn versions_follow_from_the_table(#[case] kind: &str, #[case] version: &str) {
+        let resource = RESOURCES.iter().find(|one| one.kind == kind).unwrap();
+        assert_eq!(resource.version(), version);
+    }
+
     #[test]
-    fn every_source_of_the_api_has_its_lines_and_kinds_only_where_shared() {
+    fn every_source_of_the_api_has_its_lines() {
         for source in Source::ALL {
             let lines: Vec<_> = RESOURCES.iter().filter(|one| one.source == source).collect();
             let expected = match source {
@@ -273,7 +336,7 @@ mod tests {
             };
             assert_eq!(lines.len(), expected, "{source}");
             assert!(
-                lines.iter().all(|one| one.kind.is_empty() == (lines.len() == 1)),
+                lines.iter().all(|one| one.shares_source() == (lines.len() > 1)),
                 "{source}"
             );
         }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::live::kind::Kind;
+use crate::resources::Resource;
 
 /// Where a list goes on in another file, in bytes: well below what a reader takes (64 MiB), and little enough that
 /// reading one needs little memory.
@@ -89,7 +89,7 @@ impl Drop for Folder {
 #[derive(Debug)]
 pub(super) struct Parts {
     folder: PathBuf,
-    kind: &'static Kind,
+    resource: &'static Resource,
     file: BufWriter<File>,
     /// Number of the file that is being written, from one.
     part: u32,
@@ -100,8 +100,8 @@ pub(super) struct Parts {
     first: bool,
 }
 
-fn path(folder: &Path, kind: &Kind, part: u32) -> PathBuf {
-    let plural = kind.plural;
+fn path(folder: &Path, resource: &Resource, part: u32) -> PathBuf {
+    let plural = resource.plural();
     folder.join(if part == 1 {
         format!("{plural}.json")
     } else {
@@ -109,11 +109,11 @@ fn path(folder: &Path, kind: &Kind, part: u32) -> PathBuf {
     })
 }
 
-fn open(folder: &Path, kind: &Kind, part: u32) -> Result<BufWriter<File>> {
-    let path = path(folder, kind, part);
+fn open(folder: &Path, resource: &Resource, part: u32) -> Result<BufWriter<File>> {
+    let path = path(folder, resource, part);
     let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
     let mut file = BufWriter::new(file);
-    let (version, name) = (kind.version(), kind.name);
+    let (version, name) = (resource.version(), resource.kind);
     write!(
         file,
         "{{\"apiVersion\":\"{version}\",\"kind\":\"{name}List\",\"metadata\":{{}},\"items\":["
@@ -123,16 +123,16 @@ fn open(folder: &Path, kind: &Kind, part: u32) -> Result<BufWriter<File>> {
 
 impl Parts {
     /// Begins the list of a kind; what was written of it before is gone.
-    pub(super) fn begin(folder: &Folder, kind: &'static Kind) -> Result<Self> {
+    pub(super) fn begin(folder: &Folder, resource: &'static Resource) -> Result<Self> {
         let folder = folder.hidden.clone();
         let mut old = 1;
-        while fs::remove_file(path(&folder, kind, old)).is_ok() {
+        while fs::remove_file(path(&folder, resource, old)).is_ok() {
             old += 1;
         }
-        let file = open(&folder, kind, 1)?;
+        let file = open(&folder, resource, 1)?;
         Ok(Self {
             folder,
-            kind,
+            resource,
             file,
             part: 1,
             bytes: 0,
@@ -147,21 +147,21 @@ impl Parts {
         if self.bytes > 0 && self.bytes + text.len() as u64 > PART {
             self.close()?;
             self.part += 1;
-            self.file = open(&self.folder, self.kind, self.part)?;
+            self.file = open(&self.folder, self.resource, self.part)?;
             (self.bytes, self.first) = (0, true);
         }
         let comma = if self.first { "\n" } else { ",\n" };
         self.first = false;
         self.bytes += text.len() as u64;
         self.objects += 1;
-        write!(self.file, "{comma}{text}").with_context(|| format!("cannot write {}", self.kind.plural))
+        write!(self.file, "{comma}{text}").with_context(|| format!("cannot write {}", self.resource.plural()))
     }
 
     fn close(&mut self) -> Result<()> {
         self.file
             .write_all(b"\n]}\n")
             .and_then(|()| self.file.flush())
-            .with_context(|| format!("cannot write {}", self.kind.plural))
+            .with_context(|| format!("cannot write {}", self.resource.plural()))
     }
 
     /// Ends the list and returns how many objects it holds. Where the kind was refused and there are none, there is no
@@ -169,8 +169,8 @@ impl Parts {
     pub(super) fn finish(mut self, refused: bool) -> Result<u64> {
         self.close()?;
         if refused && self.objects == 0 {
-            fs::remove_file(path(&self.folder, self.kind, 1))
-                .with_context(|| format!("cannot remove {}", self.kind.plural))?;
+            fs::remove_file(path(&self.folder, self.resource, 1))
+                .with_context(|| format!("cannot remove {}", self.resource.plural()))?;
         }
         Ok(self.objects)
     }

@@ -23,8 +23,8 @@ pub(crate) use folder::Folder;
 use folder::Parts;
 
 use crate::api;
-use crate::live::kind::{ALL, Kind};
 use crate::live::page::Page;
+use crate::resources::Resource;
 
 /// A collection that is being written.
 #[derive(Debug)]
@@ -49,9 +49,9 @@ pub(crate) struct Contents {
 }
 
 /// What is written of an object.
-fn kept(kind: &Kind, object: Value) -> Value {
-    let mut object = shape::shape(kind.source).of(object);
-    trim::trim(kind.source, &mut object);
+fn kept(resource: &Resource, object: Value) -> Value {
+    let mut object = shape::shape(resource.source).of(object);
+    trim::trim(resource.source, &mut object);
     object
 }
 
@@ -67,26 +67,27 @@ impl Collection {
     /// Writes a page.
     pub(crate) fn page(&mut self, page: &Page) -> Result<()> {
         match page {
-            Page::Begin(kind) => {
-                self.lists.remove(kind.plural);
-                self.list(kind)?;
+            Page::Begin(resource) => {
+                self.lists.remove(resource.plural());
+                self.list(resource)?;
             }
             // A body that is no list is told by the core, as for an audit.
             Page::Items(items) => {
                 for item in items.objects() {
-                    self.item(items.kind, item)?;
+                    self.item(items.resource, item)?;
                 }
             }
         }
         Ok(())
     }
 
-    fn item(&mut self, kind: &'static Kind, item: &str) -> Result<()> {
-        let object = serde_json::from_str(item).with_context(|| format!("one of the {}", kind.plural))?;
-        let object = kept(kind, object);
-        let list = self.list(kind)?;
+    fn item(&mut self, resource: &'static Resource, item: &str) -> Result<()> {
+        let object =
+            serde_json::from_str(item).with_context(|| format!("one of the {}", resource.plural()))?;
+        let object = kept(resource, object);
+        let list = self.list(resource)?;
         // Lists that are read whole name an object once; parts of one may overlap.
-        if kind.by_namespace || kind.source == Source::ConfigMaps {
+        if resource.by_namespace() || resource.source == Source::ConfigMaps {
             let text = |at: &str| object.pointer(at).and_then(Value::as_str).unwrap_or_default();
             let key = format!("{}/{}", text("/metadata/namespace"), text("/metadata/name"));
             if !list.seen.insert(key) {
@@ -96,30 +97,30 @@ impl Collection {
         list.parts.write(&object)
     }
 
-    fn list(&mut self, kind: &'static Kind) -> Result<&mut List> {
-        if !self.lists.contains_key(kind.plural) {
-            let parts = Parts::begin(&self.folder, kind)?;
+    fn list(&mut self, resource: &'static Resource) -> Result<&mut List> {
+        if !self.lists.contains_key(resource.plural()) {
+            let parts = Parts::begin(&self.folder, resource)?;
             let seen = HashSet::new();
-            self.lists.insert(kind.plural, List { parts, seen });
+            self.lists.insert(resource.plural(), List { parts, seen });
         }
         self.lists
-            .get_mut(kind.plural)
+            .get_mut(resource.plural())
             .context("a list that was begun is gone")
     }
 
     /// Writes the rest, gives the folder its name and says what is in it.
     pub(crate) fn finish(mut self, core: &Core) -> Result<Contents> {
         let mut objects = Vec::new();
-        for kind in &ALL {
+        for resource in Resource::read_once() {
             // A kind that was read and has no object is an explicit empty list; one that was refused has no file.
-            let refused = matches!(core.index().fresh(kind.source), Fresh::Unreadable(_));
+            let refused = matches!(core.index().fresh(resource.source), Fresh::Unreadable(_));
             if !refused {
-                self.list(kind)?;
+                self.list(resource)?;
             }
-            if let Some(list) = self.lists.remove(kind.plural) {
+            if let Some(list) = self.lists.remove(resource.plural()) {
                 let count = list.parts.finish(refused)?;
                 if count > 0 || !refused {
-                    objects.push((kind.plural, count));
+                    objects.push((resource.plural(), count));
                 }
             }
         }

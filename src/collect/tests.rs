@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::live::page::Items;
 
-fn kind(name: &str) -> &'static Kind {
-    ALL.iter().find(|kind| kind.name == name).unwrap()
+fn kind(name: &str) -> &'static Resource {
+    Resource::read_once().find(|kind| kind.kind == name).unwrap()
 }
 
 /// Metadata as servers send it, with secrets where people have left them.

@@ -8,9 +8,8 @@ use http::Request;
 use kube::Client;
 use tokio::sync::mpsc;
 
-use super::kind::{ALL, Kind};
 use super::page::{Items, Page};
-use crate::resources::escape;
+use crate::resources::{Resource, escape};
 
 /// Objects in a page, as `kubectl` asks for them (`k8s.io/cli-runtime`, chunk size 500).
 pub const PAGE: usize = 500;
@@ -24,7 +23,7 @@ const TRIES: u32 = 4;
 /// One list, or one object where `name` is set.
 #[derive(Debug)]
 pub(super) struct List {
-    pub(super) kind: &'static Kind,
+    pub(super) resource: &'static Resource,
     /// Its namespace; `None` for the whole cluster.
     pub(super) namespace: Option<String>,
     /// The only object that is wanted.
@@ -46,34 +45,34 @@ pub(super) struct Refusal {
 
 /// Lists that are read whole.
 pub(super) fn whole() -> Vec<List> {
-    let wanted_later = |kind: &&Kind| matches!(kind.source, Source::Pods | Source::ConfigMaps);
-    ALL.iter()
-        .filter(|kind| !wanted_later(kind))
-        .map(|kind| List {
-            kind,
+    let wanted_later = |resource: &&Resource| matches!(resource.source, Source::Pods | Source::ConfigMaps);
+    Resource::read_once()
+        .filter(|resource| !wanted_later(resource))
+        .map(|resource| List {
+            resource,
             namespace: None,
             name: None,
             selector: String::new(),
-            whole: kind.source != Source::Webhooks,
+            whole: resource.source != Source::Webhooks,
         })
         .collect()
 }
 
 /// Lists and objects that the core asks for.
 pub(super) fn wanted(wants: &Wants) -> Vec<List> {
-    let of = |source| ALL.iter().filter(move |kind| kind.source == source);
-    let maps = of(Source::ConfigMaps).flat_map(|kind| {
+    let of = |source| Resource::read_once().filter(move |resource| resource.source == source);
+    let maps = of(Source::ConfigMaps).flat_map(|resource| {
         wants.config_maps.iter().map(move |(namespace, name)| List {
-            kind,
+            resource,
             namespace: Some(namespace.clone()),
             name: Some(name.clone()),
             selector: String::new(),
             whole: false,
         })
     });
-    let pods = of(Source::Pods).flat_map(|kind| {
+    let pods = of(Source::Pods).flat_map(|resource| {
         wants.pods.iter().map(move |(namespace, selector)| List {
-            kind,
+            resource,
             namespace: Some(namespace.clone()),
             name: None,
             selector: selector.clone(),
@@ -86,8 +85,8 @@ pub(super) fn wanted(wants: &Wants) -> Vec<List> {
 impl List {
     /// The same list of one namespace, where that is of use.
     pub(super) fn within(&self, namespace: &str) -> Option<Self> {
-        (self.kind.by_namespace && self.namespace.is_none()).then(|| Self {
-            kind: self.kind,
+        (self.resource.by_namespace() && self.namespace.is_none()).then(|| Self {
+            resource: self.resource,
             namespace: Some(namespace.to_owned()),
             name: None,
             selector: self.selector.clone(),
@@ -97,7 +96,7 @@ impl List {
 
     /// Reads it and sends its pages. A receiver that has gone away ends it.
     pub(super) async fn read(&self, client: &Client, page_tx: &mpsc::Sender<Page>) -> Result<(), Refusal> {
-        for path in self.kind.paths(self.namespace.as_deref().unwrap_or_default()) {
+        for path in self.resource.paths(self.namespace.as_deref().unwrap_or_default()) {
             match self.pages(client, &path, page_tx).await {
                 // Not served, or not there.
                 Err(kube::Error::Api(status)) if status.code == 404 => {}
@@ -117,7 +116,7 @@ impl List {
         let mut tries = 0;
         'again: loop {
             tries += 1;
-            if self.whole && page_tx.send(Page::Begin(self.kind)).await.is_err() {
+            if self.whole && page_tx.send(Page::Begin(self.resource)).await.is_err() {
                 return Ok(());
             }
             let mut next = String::new();
@@ -136,9 +135,9 @@ impl List {
                 };
                 let items;
                 (items, next) = if self.name.is_some() {
-                    (Items::single(self.kind, body), String::new())
+                    (Items::single(self.resource, body), String::new())
                 } else {
-                    Items::list(self.kind, body)
+                    Items::list(self.resource, body)
                 };
                 if page_tx.send(Page::Items(items)).await.is_err() || next.is_empty() {
                     return Ok(());
@@ -167,7 +166,7 @@ impl List {
 
     fn explain(&self, error: &kube::Error) -> Refusal {
         let verb = if self.name.is_some() { "get" } else { "list" };
-        let source = self.kind.source;
+        let source = self.resource.source;
         let forbidden = matches!(error, kube::Error::Api(status) if status.code == 403);
         let why = match error {
             kube::Error::Api(status) if forbidden => {

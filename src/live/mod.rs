@@ -4,7 +4,6 @@
 //! memory is a few pages and not a cluster. What is refused is listed with the right that is missing; its dependents
 //! are Unknown. Pods and `ConfigMaps` are never listed as a whole: the core says which ones are worth reading.
 
-pub(crate) mod kind;
 mod list;
 mod outcome;
 pub(crate) mod page;

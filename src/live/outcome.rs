@@ -39,7 +39,10 @@ pub(super) fn conclude(core: &mut Core, mut outcomes: Vec<Outcome>) {
     outcomes.sort_by_key(|one| one.at);
     let mut states: BTreeMap<Source, State> = BTreeMap::new();
     for outcome in outcomes {
-        states.entry(outcome.list.kind.source).or_default().add(outcome);
+        states
+            .entry(outcome.list.resource.source)
+            .or_default()
+            .add(outcome);
     }
     for (source, state) in states {
         // A page that was no list has been told already.
@@ -71,7 +74,7 @@ impl State {
         let Outcome {
             list, end, instead, ..
         } = outcome;
-        let by_namespace = list.kind.by_namespace;
+        let by_namespace = list.resource.by_namespace();
         self.hint |= by_namespace && list.namespace.is_none() && instead.is_empty();
         if let Err(refusal) = &end {
             self.hint &= refusal.forbidden;

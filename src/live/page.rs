@@ -7,14 +7,14 @@ use evenkeel_core::{Core, Input};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::kind::Kind;
 use crate::api;
+use crate::resources::Resource;
 
 /// A piece of a list.
 #[derive(Debug)]
 pub(crate) enum Page {
     /// The list begins, perhaps once more: what came of it before does not count.
-    Begin(&'static Kind),
+    Begin(&'static Resource),
     /// Some of its objects, or the only one that was asked for.
     Items(Items),
 }
@@ -23,7 +23,7 @@ pub(crate) enum Page {
 #[derive(Debug)]
 pub(crate) struct Items {
     /// Of this kind.
-    pub(crate) kind: &'static Kind,
+    pub(crate) resource: &'static Resource,
     body: String,
     /// Where in the body each of them stands, or why it is no list.
     places: serde_json::Result<Vec<Range<usize>>>,
@@ -45,17 +45,17 @@ struct Meta {
 
 impl Items {
     /// A body that is the object itself.
-    pub(super) fn single(kind: &'static Kind, body: String) -> Self {
+    pub(super) fn single(resource: &'static Resource, body: String) -> Self {
         let whole = 0..body.len();
         Self {
-            kind,
+            resource,
             body,
             places: Ok(vec![whole]),
         }
     }
 
     /// A page of a list, and the token of the next one; empty at the end.
-    pub(crate) fn list(kind: &'static Kind, body: String) -> (Self, String) {
+    pub(crate) fn list(resource: &'static Resource, body: String) -> (Self, String) {
         let place = |item: &&RawValue| {
             let start = item.get().as_ptr().addr() - body.as_ptr().addr();
             start..start + item.get().len()
@@ -67,7 +67,14 @@ impl Items {
             ),
             Err(error) => (Err(error), String::new()),
         };
-        (Self { kind, body, places }, next)
+        (
+            Self {
+                resource,
+                body,
+                places,
+            },
+            next,
+        )
     }
 
     /// The objects, as text; none of a body that is no list.
@@ -81,19 +88,19 @@ impl Page {
     /// Feeds the core and returns how many objects it held. What the core refuses it also lists as unreadable.
     pub(super) fn feed(&self, core: &mut Core) -> usize {
         let items = match self {
-            Self::Begin(kind) => {
-                let _ = core.handle(Now::ONCE, Input::Begin(kind.source));
+            Self::Begin(resource) => {
+                let _ = core.handle(Now::ONCE, Input::Begin(resource.source));
                 return 0;
             }
             Self::Items(items) => items,
         };
         if let Err(error) = &items.places {
             let why = format!("not a list: {error}");
-            let _ = core.handle(Now::ONCE, Input::Lost(items.kind.source, &why));
+            let _ = core.handle(Now::ONCE, Input::Lost(items.resource.source, &why));
         }
         let mut count = 0;
         for item in items.objects() {
-            object(core, items.kind, item);
+            object(core, items.resource, item);
             count += 1;
         }
         count
@@ -101,11 +108,11 @@ impl Page {
 }
 
 /// Feeds one item of a list.
-fn object(core: &mut Core, kind: &Kind, item: &str) {
-    match kind.source {
-        Source::Policies | Source::ClusterPolicy => api::feed(core, Now::ONCE, kind.source, item),
-        source if kind.is_named() => {
-            let item = item.replacen('{', &format!("{{\"kind\":\"{}\",", kind.name), 1);
+fn object(core: &mut Core, resource: &Resource, item: &str) {
+    match resource.source {
+        Source::Policies | Source::ClusterPolicy => api::feed(core, Now::ONCE, resource.source, item),
+        source if resource.shares_source() => {
+            let item = item.replacen('{', &format!("{{\"kind\":\"{}\",", resource.kind), 1);
             let _ = core.handle(Now::ONCE, Input::Object(source, item.as_bytes()));
         }
         source => drop(core.handle(Now::ONCE, Input::Object(source, item.as_bytes()))),

@@ -41,7 +41,11 @@ impl Target {
     fn of(resource: &Resource, namespace: &str) -> Self {
         Self {
             source: resource.source,
-            kind: resource.kind,
+            kind: if resource.shares_source() {
+                resource.kind
+            } else {
+                ""
+            },
             resource: resource.name(),
             paths: resource.paths(namespace),
             labels: String::new(),
