@@ -129,3 +129,14 @@ fn a_policy_concerns_the_services_it_governs() {
     let expected = ["Path", "Path shop/api", "Service", "Service shop/api"];
     assert_eq!(concerned(&world().policy(changed)), expected);
 }
+
+#[rstest]
+#[case::of_a_policy("backend-minimum-ready", "nothing")]
+#[case::of_a_connection("path-idle-budget", "nothing")]
+#[case::of_the_baseline("cordon-lb-safety", "Unknown unknown")]
+fn without_a_policy_only_the_baseline_misses_services(#[case] id: &str, #[case] expected: &str) {
+    let mut world = World::without(&[Source::Services]);
+    assert_eq!(world.verdict(id), expected);
+    let mut world = World::without(&[Source::Services]).policy(policy(Vec::new()));
+    assert_eq!(world.verdict(id), "Unknown unknown");
+}
