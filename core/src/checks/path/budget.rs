@@ -7,9 +7,10 @@
 
 use std::sync::Arc;
 
+use super::tables;
 use crate::judge::{Look, Path};
 use crate::know::{Gap, Reads, Source, Val};
-use crate::policy::{Beat, Door, Layer};
+use crate::policy::{Beat, Layer};
 use crate::sources::selects;
 use crate::sources::service::Transport;
 
@@ -284,56 +285,6 @@ fn socket_default(look: &Look<'_>, path: &Path<'_>, client: bool) -> Span {
     }
 }
 
-/// The tables of the Service itself: the cloud load balancer where the client comes by it, then the nodes'. One
-/// without an address of its own has none: its clients connect to a backend.
-fn service_tables(look: &Look<'_>, path: &Path<'_>) -> Vec<Table> {
-    if !path.service.has_data_plane() {
-        return Vec::new();
-    }
-    let udp = path.port.transport == Transport::Udp;
-    let mut tables = Vec::new();
-    if path.client.from == Door::LoadBalancer {
-        tables.push(Table {
-            hop: "cloud load balancer".into(),
-            idle: crate::facts::balancer_idle(look, path.key, path.service, path.port),
-        });
-    }
-    let fleet = look.fleet();
-    if let Some(gap) = &fleet.gap {
-        tables.push(Table {
-            hop: "node".into(),
-            idle: Err(gap.clone()),
-        });
-    }
-    for class in &fleet.classes {
-        let idle = if udp {
-            &class.profile.udp_idle_seconds
-        } else {
-            &class.profile.service_idle_seconds
-        };
-        let idle = match idle {
-            Ok(None) => continue,
-            Ok(Some(val)) => Ok(val.clone()),
-            Err(gap) => Err(gap.clone()),
-        };
-        let mode = class
-            .profile
-            .mode
-            .as_ref()
-            .map_or("unknown proxy", |mode| mode.value.name());
-        let hop = if class.nodes == 0 {
-            format!("node table ({mode})")
-        } else {
-            format!("{mode} table of {} nodes", class.nodes)
-        };
-        tables.push(Table {
-            hop: hop.into(),
-            idle,
-        });
-    }
-    tables
-}
-
 /// The segments of a path, from client to server.
 pub fn segments(look: &Look<'_>, path: &Path<'_>) -> Vec<Segment> {
     let client = path.client;
@@ -384,7 +335,7 @@ pub fn segments(look: &Look<'_>, path: &Path<'_>) -> Vec<Segment> {
         }
     }
     let far = beats(look, path, server.tcp_keepalive, server.ping, "server", false);
-    tables.extend(service_tables(look, path));
+    tables.extend(tables::of_service(look, path));
     let to: Arc<str> = look.show(path.key).into();
     segments.push(segment(&from, &to, near.min(far), &silence, tables));
     segments

@@ -4,7 +4,7 @@ use rstest::rstest;
 
 use crate::checks::fixture::{NEVER, World, app, client, connection, every, l4, l7, policy, service};
 use crate::know::Source;
-use crate::policy::{Beat, Client, Connection, Hop, Protocol, Selector, Server};
+use crate::policy::{Beat, Client, Connection, Door, Hop, Protocol, Selector, Server};
 
 const ID: &str = "path-idle-budget";
 
@@ -175,4 +175,28 @@ fn pods_that_nobody_named_may_set_their_own_time() {
         world(connection).verdict(ID),
         "AtRisk warning KeepaliveNotDeclared"
     );
+}
+
+#[rstest]
+#[case::its_own("LoadBalancer", Vec::new(), "Violated critical SilenceExceedsTimeout")]
+#[case::of_somebody_else("ClusterIP", Vec::new(), "Unknown unknown")]
+#[case::on_the_nodes("NodePort", Vec::new(), "Unknown unknown")]
+#[case::declared("ClusterIP", vec![l4("edge", Some(7200))], "Met")]
+fn only_a_load_balancer_has_one(#[case] kind: &str, #[case] hops: Vec<Hop>, #[case] expected: &str) {
+    let azure = serde_json::json!({"metadata": {"name": "n1"}, "spec": {"providerID": "azure://x"}});
+    let mut connection = path(NEVER, NEVER, Some(300));
+    connection.hops = hops;
+    connection.clients[0].from = Door::LoadBalancer;
+    let mut proxy = serde_json::json!({"metadata": {"name": "kube-proxy", "namespace": "kube-system"}});
+    proxy["spec"]["template"]["spec"]["containers"] =
+        serde_json::json!([{"name": "kube-proxy", "image": "kube-proxy:v1.33.0", "command": ["kube-proxy"]}]);
+    let mut world = World::complete()
+        .with(
+            Source::Services,
+            &service("api", serde_json::json!({"type": kind})),
+        )
+        .with(Source::Nodes, &azure)
+        .with(Source::DaemonSets, &proxy)
+        .policy(policy(vec![connection]));
+    assert_eq!(world.verdict(ID), expected);
 }
