@@ -20,6 +20,7 @@ pub mod paths;
 pub mod policy;
 pub mod sources;
 pub mod standing;
+mod unmatched;
 
 pub use handle::Input;
 

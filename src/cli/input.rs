@@ -121,6 +121,7 @@ impl Input {
             wall: Wall(jiff::Timestamp::now().as_second()),
         };
         core.round(now);
+        report.notes.extend(core.unmatched());
         Ok(Judged { core, now, report })
     }
 

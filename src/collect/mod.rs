@@ -8,6 +8,7 @@
 
 mod folder;
 mod keep;
+mod mask;
 mod shape;
 mod trim;
 

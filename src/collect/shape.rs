@@ -197,7 +197,10 @@ const OWNER: Keep = Fields(&[
             ),
         ]),
     ),
-    ("status", Fields(&[("readyReplicas", Plain)])),
+    (
+        "status",
+        Fields(&[("readyReplicas", Plain), ("observedGeneration", Plain)]),
+    ),
 ]);
 
 const CONFIG_MAP: Keep = Fields(&[

@@ -188,7 +188,10 @@ fn a_policy_is_kept_as_it_is_written() {
 
 #[rstest]
 #[case::shell(&["/bin/sh", "-c", "API_TOKEN=x kube-proxy --cluster-cidr=10.0.0.0/8"], &["/bin/sh", "-c", "API_TOKEN=removed kube-proxy --cluster-cidr=10.0.0.0/8"])]
-#[case::manager(&["kube-controller-manager", "--root-secret=x", "--node-monitor-grace-period", "40s"], &["kube-controller-manager", "--node-monitor-grace-period", "40s"])]
+#[case::manager(&["kube-controller-manager", "--root-secret=x", "--node-monitor-grace-period", "40s"], &["kube-controller-manager", "--node-monitor-grace-period=40s"])]
+#[case::manager_in_a_shell(&["/bin/sh", "-c", "exec /kube-controller-manager --root-secret=x --node-monitor-grace-period=16s > /log"], &["kube-controller-manager", "--node-monitor-grace-period=16s"])]
+#[case::manager_filled_in(&["/bin/sh", "-c", "kube-controller-manager ${FLAGS}"], &["kube-controller-manager", "--node-monitor-grace-period=$(REMOVED)"])]
+#[case::token_apart(&["kube-proxy", "--token", "x", "--v=2"], &["kube-proxy", "--token", "removed", "--v=2"])]
 #[case::manager_equals(&["/usr/bin/kube-controller-manager", "--node-monitor-grace-period=40s", "--token=x"], &["kube-controller-manager", "--node-monitor-grace-period=40s"])]
 #[case::cilium(&["cilium-dbg", "build-config", "--source=node:n1", "--token=x"], &["cilium", "build-config", "--source=node:n1"])]
 #[case::agent(&["cilium-agent", "--kvstore-opt=x"], &[])]
@@ -231,6 +234,10 @@ fn keys_of_config_maps(#[case] map: &str, #[case] key: &str, #[case] text: &str,
 #[case(
     r#"["agent","--kube-proxy-arg=conntrack-min=1","--disable-kube-proxy=false"]"#,
     r#"["--kube-proxy-arg=conntrack-min=1","--disable-kube-proxy=false"]"#
+)]
+#[case(
+    r#"["server","--kube-controller-manager-arg","node-monitor-grace-period=30s","--kube-controller-manager-arg","root-ca-file=x","--kube-controller-manager-arg=node-monitor-grace-period=5m","--token=x"]"#,
+    r#"["--kube-controller-manager-arg","node-monitor-grace-period=30s","--kube-controller-manager-arg=node-monitor-grace-period=5m"]"#
 )]
 #[case("token x", "")]
 fn arguments_of_k3s(#[case] text: &str, #[case] expected: &str) {

@@ -1,12 +1,18 @@
 //! What is taken out of the fields that are kept, where people put more into them than checks read: command lines,
 //! volumes, data of `ConfigMaps`, arguments in annotations.
 
+use evenkeel_core::dataplane::controller_manager::{flag, is_handed_on};
 use evenkeel_core::dataplane::{cilium, terway};
 use evenkeel_core::know::Source;
 use evenkeel_core::sources::config_map::keeps_key;
 use evenkeel_core::sources::node::cut_provider;
 use evenkeel_core::sources::workload::keeps_container;
 use serde_json::{Map, Value};
+
+use super::mask::masked;
+
+/// The flag of the controller manager that says how long a node may be silent.
+const GRACE: &str = "node-monitor-grace-period";
 
 /// Trims an object of this source.
 pub(super) fn trim(source: Source, object: &mut Value) {
@@ -41,8 +47,8 @@ fn node(object: &mut Value) {
     }
 }
 
-/// Of the arguments of k3s or RKE2 those that concern kube-proxy: others are tokens and data stores. What is no list of
-/// texts becomes nothing, which is none either.
+/// Of the arguments of k3s or RKE2 those that concern kube-proxy, and how long a node may be silent: others are tokens
+/// and data stores. What is no list of texts becomes nothing, which is none either.
 fn node_args(text: &str) -> String {
     let Ok(args) = serde_json::from_str::<Vec<String>>(text) else {
         return String::new();
@@ -50,14 +56,26 @@ fn node_args(text: &str) -> String {
     let mut kept = Vec::new();
     let mut args = args.into_iter();
     while let Some(arg) = args.next() {
-        let flag = arg.trim_start_matches('-');
-        let name = flag.split_once('=').map_or(flag, |(name, _)| name);
-        if !arg.starts_with('-') || !matches!(name, "kube-proxy-arg" | "disable-kube-proxy") {
+        let flag = arg.trim_start_matches('-').to_owned();
+        let (name, entry) = flag
+            .split_once('=')
+            .map_or((&*flag, None), |(name, entry)| (name, Some(entry)));
+        let (of_proxy, of_manager) = (name == "kube-proxy-arg", is_handed_on(name));
+        if !arg.starts_with('-') || !(of_proxy || of_manager || name == "disable-kube-proxy") {
             continue;
         }
-        let has_value = name == "kube-proxy-arg" && name == flag;
+        let apart = if entry.is_none() && (of_proxy || of_manager) {
+            args.next()
+        } else {
+            None
+        };
+        // The manager has flags that name files of keys, and one that matters here.
+        let told = entry.or(apart.as_deref()).unwrap_or_default();
+        if of_manager && !told.trim_start_matches('-').starts_with(GRACE) {
+            continue;
+        }
         kept.push(arg);
-        kept.extend(has_value.then(|| args.next()).flatten());
+        kept.extend(apart);
     }
     Value::from(kept).to_string()
 }
@@ -117,10 +135,9 @@ fn command(name: &str, image: &str, argv: Vec<String>) -> Vec<String> {
     };
     let image = image.rsplit('/').next().unwrap_or_default();
     if image.starts_with("kube-proxy") || runs("kube-proxy") {
-        argv.iter().map(|word| masked(word)).collect()
+        masked(&argv)
     } else if runs("kube-controller-manager") {
-        let program = vec!["kube-controller-manager".to_owned()];
-        flags(program, argv, &["node-monitor-grace-period"])
+        manager(&argv)
     } else if argv.iter().any(|word| word.contains("build-config")) {
         let program = vec!["cilium".to_owned(), "build-config".to_owned()];
         flags(
@@ -130,6 +147,16 @@ fn command(name: &str, image: &str, argv: Vec<String>) -> Vec<String> {
         )
     } else {
         Vec::new()
+    }
+}
+
+/// The controller manager with the one flag that matters. What only the node can tell stays that way.
+fn manager(argv: &[String]) -> Vec<String> {
+    let program = "kube-controller-manager".to_owned();
+    match flag(argv, GRACE) {
+        Ok(None) => vec![program],
+        Ok(Some(value)) => vec![program, format!("--{GRACE}={value}")],
+        Err(_) => vec![program, format!("--{GRACE}=$(REMOVED)")],
     }
 }
 
@@ -147,20 +174,6 @@ fn flags(mut program: Vec<String>, argv: Vec<String>, wanted: &[&str]) -> Vec<St
         program.extend(has_value.then(|| words.next()).flatten());
     }
     program
-}
-
-/// Words in a name whose value nobody should see.
-const SECRETS: [&str; 5] = ["token", "passw", "secret", "credential", "apikey"];
-
-/// A word, or a line for a shell, without the values of what sounds like a secret.
-fn masked(line: &str) -> String {
-    let word = |word: &str| match word.split_once('=') {
-        Some((name, _)) if SECRETS.iter().any(|one| name.to_ascii_lowercase().contains(one)) => {
-            format!("{name}=removed")
-        }
-        _ => word.to_owned(),
-    };
-    line.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
 
 /// Words of which a kube-proxy configuration has at least one, even where it names no kind.

@@ -39,12 +39,18 @@ pub(super) struct Feed<'a> {
     /// Sources that whoever made the files could not read.
     refused: Vec<Refused>,
     homeless: u32,
+    /// Whether the file was found in a folder, and not named.
+    found: bool,
+    /// Documents of found files that are no objects of Kubernetes at all: how many, and where the first one stands.
+    strange: Option<(u32, String)>,
 }
 
 /// Where a document stands, for messages.
 struct Place<'a> {
     path: &'a Path,
     text: String,
+    /// Whether it is an item of a `List`, which holds nothing but objects.
+    listed: bool,
 }
 
 impl<'a> Feed<'a> {
@@ -58,6 +64,8 @@ impl<'a> Feed<'a> {
             torn: Vec::new(),
             refused: Vec::new(),
             homeless: 0,
+            found: false,
+            strange: None,
         };
         if take == Take::Everything {
             feed.see(Source::Policies);
@@ -68,6 +76,7 @@ impl<'a> Feed<'a> {
 
     pub(super) fn paths(&mut self, paths: &[PathBuf]) {
         for path in paths {
+            self.found = path.is_dir();
             for file in find::files(path, &mut self.report.problems) {
                 self.file(&file);
             }
@@ -78,6 +87,22 @@ impl<'a> Feed<'a> {
                 self.homeless, self.options.namespace
             ));
             self.homeless = 0;
+        }
+        if let Some((count, first)) = self.strange.take() {
+            self.report.notes.push(format!(
+                "{count} documents without kind and metadata are no objects of Kubernetes and were left aside, such as {first}"
+            ));
+        }
+    }
+
+    /// Leaves a document aside that is no object: a chart's values, a pipeline. Where its file was named, somebody
+    /// meant it, and it is a problem.
+    fn no_object(&mut self, place: &Place<'_>, why: &str) {
+        if self.found && !place.listed {
+            let (count, _) = self.strange.get_or_insert_with(|| (0, place.text.clone()));
+            *count += 1;
+        } else {
+            self.problem(place.text.clone(), why);
         }
     }
 
@@ -124,6 +149,7 @@ impl<'a> Feed<'a> {
                 let place = Place {
                     path,
                     text: format!("{at}, line {}", document.line),
+                    listed: false,
                 };
                 self.value(value, &place, None);
             }
@@ -141,11 +167,8 @@ impl<'a> Feed<'a> {
     fn value(&mut self, value: Value, place: &Place<'_>, usual: Option<(&str, &str)>) {
         let mut fields = match value {
             Value::Object(fields) => fields,
-            Value::Array(items) => return self.items(items, place, None),
-            _ => {
-                let why = "is no object; expected a mapping with apiVersion and kind";
-                return self.problem(place.text.clone(), why);
-            }
+            Value::Array(items) => return self.items(items, place, None, place.listed),
+            _ => return self.no_object(place, "is no object; expected a mapping with apiVersion and kind"),
         };
         if !fields.contains_key("kind") && fields.contains_key(CONFIGZ) {
             return self.configz(fields, place);
@@ -161,6 +184,9 @@ impl<'a> Feed<'a> {
         };
         match (text("apiVersion"), text("kind")) {
             (Err(why), _) | (_, Err(why)) => self.problem(place.text.clone(), why),
+            (Ok(_), Ok(kind)) if kind.is_empty() && !fields.contains_key("metadata") => {
+                self.no_object(place, "kind: missing or empty");
+            }
             (Ok(_), Ok(kind)) if kind.is_empty() => {
                 self.problem(place.text.clone(), "kind: missing or empty");
             }
@@ -214,14 +240,15 @@ impl<'a> Feed<'a> {
             }
         }
         let usual = (!item.is_empty()).then_some((version, item));
-        self.items(items, place, usual);
+        self.items(items, place, usual, true);
     }
 
-    fn items(&mut self, items: Vec<Value>, place: &Place<'_>, usual: Option<(&str, &str)>) {
+    fn items(&mut self, items: Vec<Value>, place: &Place<'_>, usual: Option<(&str, &str)>, listed: bool) {
         for (index, item) in items.into_iter().enumerate() {
             let place = Place {
                 path: place.path,
                 text: format!("{}, items[{index}]", place.text),
+                listed,
             };
             if matches!(&item, Value::Array(_)) {
                 self.problem(

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use evenkeel_core::checks::path::budget::Segment;
+use evenkeel_core::checks::path::budget::{Budget, Segment};
 use evenkeel_core::know::Val;
 use evenkeel_core::paths::PathView;
 use serde_json::{Value, json};
@@ -99,27 +99,27 @@ fn draw_segment(out: &mut String, segment: &Segment) {
         "    |  silence on wire   G = {}",
         seconds(segment.silence.worst.as_ref(), "unbounded")
     );
-    let mut least: Option<i64> = None;
     for table in &segment.tables {
         let idle = match &table.idle {
-            Ok(val) => {
-                least = Some(least.map_or(val.value, |held| held.min(val.value)));
-                format!(
-                    "forgets after {} s  [{:?}: {}]",
-                    val.value, val.origin, val.source
-                )
-            }
+            Ok(val) => format!(
+                "forgets after {} s  [{:?}: {}]",
+                val.value, val.origin, val.source
+            ),
             Err(gap) => format!("forgets after ? s  [{gap}]"),
         };
         let _ = writeln!(out, "    +- {}: {idle}", table.hop);
     }
-    let worst = segment.silence.worst.as_ref().map(|val| val.value);
+    let least = segment.tightest().map(|(_, idle)| idle.value);
+    // The same judgement as the check's, so that both say the same.
+    let how = match segment.budget() {
+        Budget::Kept => "G <= 0.8 T: kept alive",
+        Budget::Narrow => "G > 0.8 T: narrow",
+        Budget::Undeclared => "G >= T at worst: what is not declared decides",
+        Budget::Forgotten => "G >= T: forgotten while it is still in use",
+        Budget::Unknown(_) => "a hop is not known: T may be less",
+        Budget::NoTable => "",
+    };
     if let Some(least) = least {
-        let how = match worst {
-            Some(silence) if silence * 10 <= least * 8 => "G <= 0.8 T: kept alive",
-            Some(silence) if silence < least => "G > 0.8 T: narrow",
-            _ => "G >= T: forgotten while it is still in use",
-        };
         let _ = writeln!(out, "    |  least timeout     T = {least} s   {how}");
     }
     let _ = writeln!(out, "    v\n  [{}]\n", segment.to);
@@ -130,4 +130,53 @@ fn seconds(val: Option<&Val<i64>>, none: &str) -> String {
         || none.to_owned(),
         |val| format!("{} s  [{:?}: {}]", val.value, val.origin, val.source),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_core::checks::path::budget::{Span, Table};
+    use evenkeel_core::know::Gap;
+    use rstest::rstest;
+
+    use super::*;
+
+    fn silence(best: Option<i64>, worst: Option<i64>) -> Span {
+        let val = |seconds: Option<i64>| seconds.map(|seconds| Val::declared(seconds, "policy"));
+        Span {
+            best: val(best),
+            worst: val(worst),
+        }
+    }
+
+    #[rstest]
+    #[case::kept(silence(Some(720), Some(720)), true, "G <= 0.8 T: kept alive")]
+    #[case::narrow(silence(Some(1), Some(899)), true, "G > 0.8 T: narrow")]
+    #[case::forgotten(silence(Some(900), None), true, "G >= T: forgotten while it is still in use")]
+    #[case::undeclared(silence(Some(1), None), true, "G >= T at worst: what is not declared decides")]
+    #[case::a_hop_unknown(silence(Some(1), Some(1)), false, "a hop is not known: T may be less")]
+    #[case::decided_all_the_same(silence(None, None), false, "G >= T: forgotten while it is still in use")]
+    fn a_segment_says_what_the_check_says(
+        #[case] silence: Span,
+        #[case] known: bool,
+        #[case] expected: &str,
+    ) {
+        let table = |hop: &str, idle| Table {
+            hop: hop.into(),
+            idle,
+        };
+        let mut tables = vec![table("ipvs", Ok(Val::declared(900, "file")))];
+        if !known {
+            tables.push(table("firewall", Err(Gap::Opaque("not declared".into()))));
+        }
+        let segment = Segment {
+            from: "job".into(),
+            to: "shop/api".into(),
+            keepalive: silence.clone(),
+            silence,
+            tables,
+        };
+        let mut out = String::new();
+        draw_segment(&mut out, &segment);
+        assert!(out.contains(&format!("T = 900 s   {expected}\n")), "{out}");
+    }
 }

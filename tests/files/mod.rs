@@ -6,7 +6,7 @@ use rstest::rstest;
 
 use serde_json::Value;
 
-use super::{folder, json};
+use super::{code, evenkeel, folder, json, out};
 
 /// A Service that shows among the load balancers once it is read.
 const SERVICE: &[u8] = b"apiVersion: v1
@@ -253,4 +253,35 @@ fn which_proxy_counts(#[case] files: String, #[case] mode: Option<&str>) {
         mode,
         "{view:#}"
     );
+}
+
+#[test]
+fn what_lies_beside_manifests_in_a_folder_is_no_problem() {
+    let files: [(&str, &[u8]); 5] = [
+        ("Chart.yaml", b"apiVersion: v2\nname: web\nversion: 1.0.0\n"),
+        ("values.yaml", b"replicas: 3\n"),
+        ("play.yml", b"- hosts: all\n  tasks: []\n"),
+        ("lost.yaml", b"apiVersion: v1\nmetadata: {name: a}\n"),
+        (
+            "good.yaml",
+            b"apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n",
+        ),
+    ];
+    let folder = folder(&files);
+    let at = folder.path().to_str().unwrap();
+    let output = evenkeel(&["audit", "--from", at]);
+    // An object that lost its kind is one all the same, and a named file was meant.
+    assert_eq!(code(&output), 2);
+    let told = out(&output).replace('\n', " ");
+    assert!(
+        told.contains("lost.yaml, document 1, line 1: kind: missing or empty"),
+        "{told}"
+    );
+    assert!(!told.contains("values.yaml"), "{told}");
+    assert!(
+        told.contains("note: 3 documents without kind and metadata"),
+        "{told}"
+    );
+    let named = evenkeel(&["audit", "--from", &format!("{at}/values.yaml")]);
+    assert_eq!(code(&named), 2, "{}", out(&named));
 }

@@ -279,7 +279,7 @@ pub(crate) fn dns(replicas: u32, ready: u32) -> Value {
             "replicas": replicas, "selector": {"matchLabels": {"k8s-app": "kube-dns"}},
             "template": {"metadata": {"labels": {"k8s-app": "kube-dns"}}, "spec": {"containers": []}},
         },
-        "status": {"readyReplicas": ready},
+        "status": {"observedGeneration": 1, "readyReplicas": ready},
     })
 }
 

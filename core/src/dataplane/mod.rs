@@ -5,11 +5,13 @@
 //! of objects or about policies: plain inputs in, [`Val`]s with origin out.
 
 pub mod cilium;
+pub mod controller_manager;
 pub mod duration;
 pub mod kube_proxy;
 pub mod linux;
 pub mod load_balancer;
 pub mod profile;
+mod shell;
 pub mod terway;
 mod tree;
 pub mod version;
@@ -114,6 +116,8 @@ pub struct Cilium {
     pub gc_interval_seconds: Known<Val<i64>>,
     /// `random` or `maglev`.
     pub algorithm: Known<Val<Arc<str>>>,
+    /// `enable-service-topology`: whether hints of `EndpointSlices` count.
+    pub follows_hints: Known<Val<bool>>,
     /// Socket load balancing.
     pub socket_lb: Known<Val<SocketLb>>,
     /// Whether Cilium replaces kube-proxy.

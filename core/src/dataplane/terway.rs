@@ -18,6 +18,8 @@ use crate::know::{Gap, Known, Origin, Val};
 pub const CNI_KEY: &str = "10-terway.conf";
 /// The plugin's type in a list: `cmd/terway-cli/policy.go`.
 const PLUGIN: &str = "terway";
+/// Whether hints of `EndpointSlices` count.
+const TOPOLOGY: &str = "enable-service-topology";
 /// A switch that takes effect only where the node has used it before (`mutateCiliumArgs`, `cmd/terway-cli/policy.go`).
 const DISABLE_PER_PACKET: &str = "disable-per-package-lb";
 /// The release whose policy image brought the backport (`policy/cilium/0009-tcp-rebalance.patch`).
@@ -105,6 +107,10 @@ fn embedded(args: &[(String, String)], place: &str, tag: Option<&str>, kernel: &
         found.map(|(_, value)| (value.clone(), place.clone()))
     };
     let mut cilium = effective_of(&version, &build, kernel, &lookup);
+    if lookup(TOPOLOGY).is_none() {
+        // Some releases pass it by themselves.
+        cilium.follows_hints = Err(Gap::Opaque(format!("{place}: {TOPOLOGY} is not set").into()));
+    }
     if args.iter().any(|(name, _)| name == DISABLE_PER_PACKET) {
         let gap = Gap::Opaque(
             format!("{place}: whether {DISABLE_PER_PACKET} takes effect depends on a file of the node")

@@ -129,8 +129,11 @@ impl Pass<'_> {
     fn services(&mut self) {
         let (index, key) = (self.index, self.own);
         if key == Key::default() {
-            for (at, _) in checks_of(Scope::Service, self.history.is_live()) {
-                self.listed(at, Source::Services);
+            // A check that says nothing without a policy has nothing to miss where there is none.
+            for (at, check) in checks_of(Scope::Service, self.history.is_live()) {
+                if check.baseline || !index.policies.is_empty() {
+                    self.listed(at, Source::Services);
+                }
             }
             return;
         }

@@ -180,3 +180,14 @@ fn a_node_more_of_a_known_kind_concerns_findings_alone() {
     let mut world = world.with(Source::Nodes, &node("n3", "a"));
     assert!(cites(&mut world).contains("3 nodes"), "{}", cites(&mut world));
 }
+
+#[rstest]
+#[case::of_a_policy("backend-minimum-ready", "nothing")]
+#[case::of_a_connection("path-idle-budget", "nothing")]
+#[case::of_the_baseline("cordon-lb-safety", "Unknown unknown")]
+fn without_a_policy_only_the_baseline_misses_services(#[case] id: &str, #[case] expected: &str) {
+    let mut world = World::without(&[Source::Services]);
+    assert_eq!(world.verdict(id), expected);
+    let mut world = World::without(&[Source::Services]).policy(policy(Vec::new()));
+    assert_eq!(world.verdict(id), "Unknown unknown");
+}

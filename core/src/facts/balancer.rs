@@ -2,15 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use crate::dataplane::load_balancer::{LbService, idle};
+use crate::dataplane::load_balancer::{LbPort, LbService, idle};
 use crate::index::{NodeSums, Part};
 use crate::judge::Look;
 use crate::know::{Known, Val};
 use crate::names::Key;
-use crate::sources::service::Service;
+use crate::sources::service::{Service, ServicePort, Transport};
 
 /// After how long the load balancer of a Service forgets an idle connection, seconds.
-pub fn balancer_idle(look: &Look<'_>, key: Key, service: &Service, port: u16, udp: bool) -> Known<Val<i64>> {
+pub fn balancer_idle(look: &Look<'_>, key: Key, service: &Service, port: &ServicePort) -> Known<Val<i64>> {
     let names = look.names();
     // Nodes name the provider where the Service does not; without them the Service alone must.
     let providers: BTreeSet<&str> = look
@@ -26,12 +26,23 @@ pub fn balancer_idle(look: &Look<'_>, key: Key, service: &Service, port: u16, ud
     let hostnames: &[&str] = if ingress.is_empty() { &[] } else { &[ingress] };
     let subject = format!("Service {}", look.show(key));
     let annotation = |name: &str| service.annotations.text(names, name).map(str::to_owned);
+    let keys: Vec<&str> = service
+        .annotations
+        .iter()
+        .map(|(key, _)| names.text(key))
+        .collect();
     let service = LbService {
         subject: &subject,
         class: (!class.is_empty()).then_some(class),
+        keys: &keys,
         annotation: &annotation,
         provider_ids: &providers,
         hostnames,
     };
-    idle(&service, port, udp)
+    let port = LbPort {
+        number: port.port,
+        name: names.text(port.name),
+        udp: port.transport == Transport::Udp,
+    };
+    idle(&service, port)
 }

@@ -166,8 +166,9 @@ impl Installations {
         None
     }
 
-    /// The effective settings of a class of nodes.
-    pub(super) fn settings(&self, index: &Index, choice: &Choice, kernel: &str) -> Known<Cilium> {
+    /// The effective settings of a class of nodes; `None` where Terway runs without Cilium, and Services are
+    /// kube-proxy's.
+    pub(super) fn settings(&self, index: &Index, choice: &Choice, kernel: &str) -> Known<Option<Cilium>> {
         if let (Some((key, Product::Terway)), Some(set)) = (self.agent, self.agent_set(index)) {
             return terway_settings(index, key, &set.template, kernel);
         }
@@ -231,7 +232,8 @@ impl Installations {
             allow: &self.flag(index, "--allow-config-keys").unwrap_or_default(),
             deny: &self.flag(index, "--deny-config-keys").unwrap_or_default(),
         })?;
-        Ok(effective(&self.version(index), kernel, &|key| merged.get(key)))
+        let settings = effective(&self.version(index), kernel, &|key| merged.get(key));
+        Ok(Some(settings))
     }
 
     /// The agent's version, by its image.
@@ -265,7 +267,7 @@ fn own_keys(index: &Index, own: &[(Name, Name)]) -> Keys {
         .collect()
 }
 
-fn terway_settings(index: &Index, key: Key, template: &Template, kernel: &str) -> Known<Cilium> {
+fn terway_settings(index: &Index, key: Key, template: &Template, kernel: &str) -> Known<Option<Cilium>> {
     let map_key = index.names.find("eni-config").map(|name| Key {
         namespace: key.namespace,
         name,
@@ -292,8 +294,5 @@ fn terway_settings(index: &Index, key: Key, template: &Template, kernel: &str) -
         .map(|one| index.names.text(one.image))
         .find(|image| image.contains("terway"));
     let place = format!("ConfigMap {}/eni-config", index.names.text(key.namespace));
-    let terway = terway::read(&data, &place, image.and_then(image_tag), kernel)?;
-    terway
-        .cilium
-        .ok_or_else(|| Gap::UnsupportedDataPlane("Terway without Cilium".into()))
+    Ok(terway::read(&data, &place, image.and_then(image_tag), kernel)?.cilium)
 }

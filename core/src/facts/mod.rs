@@ -274,7 +274,7 @@ fn derive_profile(index: &Index, traits: &Traits, first: Name, installed: &Insta
     let cilium = traits
         .cilium
         .as_ref()
-        .map(|choice| installed.ciliums.settings(index, choice, kernel));
+        .and_then(|choice| installed.ciliums.settings(index, choice, kernel).transpose());
     let mut profile = profile(&NodeInputs {
         os,
         kernel,

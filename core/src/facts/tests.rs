@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::Input;
 use crate::checks::fixture::{World, node};
-use crate::dataplane::Profile;
+use crate::dataplane::{Profile, ProxyMode};
 use crate::facts::Class;
 use crate::know::{Gap, Now, Source};
 
@@ -125,6 +125,55 @@ fn cilium(missing: &[Source]) -> World {
 
 fn of_cilium(world: &mut World) -> Profile {
     class(world, "n1").unwrap().profile.clone()
+}
+
+#[rstest]
+#[case::veth(r#"{"type":"terway"}"#, Some(ProxyMode::Ipvs), Some(900))]
+#[case::said_so(
+    r#"{"type":"terway","eniip_virtual_type":"veth"}"#,
+    Some(ProxyMode::Ipvs),
+    Some(900)
+)]
+#[case::with_cilium(
+    r#"{"type":"terway","eniip_virtual_type":"datapathv2"}"#,
+    Some(ProxyMode::Ipvs),
+    Some(21600)
+)]
+#[case::nonsense("terway", None, None)]
+fn services_of_terway_without_cilium_are_kube_proxys(
+    #[case] config: &str,
+    #[case] mode: Option<ProxyMode>,
+    #[case] idle: Option<i64>,
+) {
+    let image = "acs/terway:v1.9.1";
+    let set = |name: &str, container: Value| {
+        json!({
+            "metadata": {"name": name, "namespace": "kube-system"},
+            "spec": {"template": {"spec": {"containers": [container]}}},
+        })
+    };
+    let mut world = World::complete()
+        .with(Source::Nodes, &node("n1", "a"))
+        .with(
+            Source::DaemonSets,
+            &set("terway-eniip", json!({"name": "policy", "image": image, "command": ["/bin/policyinit.sh"]})),
+        )
+        .with(
+            Source::DaemonSets,
+            &set("kube-proxy", json!({"name": "kube-proxy", "image": "kube-proxy:v1.33.0", "command": ["kube-proxy", "--proxy-mode=ipvs"]})),
+        )
+        .with(
+            Source::ConfigMaps,
+            &json!({"metadata": {"name": "eni-config", "namespace": "kube-system"}, "data": {"10-terway.conf": config}}),
+        );
+    let profile = class(&mut world, "n1").unwrap().profile.clone();
+    assert_eq!(profile.mode.ok().map(|mode| mode.value), mode);
+    let seconds = profile
+        .service_idle_seconds
+        .ok()
+        .flatten()
+        .map(|seconds| seconds.value);
+    assert_eq!(seconds, idle);
 }
 
 #[test]

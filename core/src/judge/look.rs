@@ -206,6 +206,12 @@ impl<'a> Look<'a> {
         self.index.endpoints(service)
     }
 
+    /// Whether the policies of a namespace were read; which of them govern a Service, its case tells.
+    pub fn policies_in(&self, namespace: Name) -> Known<()> {
+        self.rest_on(Parts::of(Reads::of(&[Source::Policies])));
+        self.read_in(Source::Policies, namespace)
+    }
+
     /// The platform's policy, if there is one.
     pub fn cluster_policy(&self) -> Known<Option<&'a ClusterPolicy>> {
         self.rest_on(Parts::of(Reads::of(&[Source::ClusterPolicy])));
@@ -241,11 +247,6 @@ impl<'a> Look<'a> {
         self.history.events()
     }
 
-    /// Whether a source was complete for the last so many milliseconds ([`History::covers`]).
-    pub fn covers(&self, source: Source, window: u64) -> Known<()> {
-        self.history.covers(self.now.mono, source, window)
-    }
-
     /// What was seen to change, Events aside.
     pub fn history(&self) -> &'a History {
         self.rest_on(Parts::one(Part::History));
@@ -263,6 +264,17 @@ impl<'a> Look<'a> {
     pub fn wake_at(&self, when: Mono) {
         self.wake
             .set(Some(self.wake.get().map_or(when, |held| held.min(when))));
+    }
+
+    /// Whether a source was complete for the last so many milliseconds. Where it was not for long enough, another look
+    /// is asked for when it will have been: no input need come by then.
+    pub fn covered(&self, source: Source, window: u64) -> Known<()> {
+        let answer = self.history.covers(self.now.mono, source, window);
+        let since = self.history.watch(source).and_then(|watch| watch.complete);
+        if let (Err(_), Some(since)) = (&answer, since) {
+            self.wake_at(since.plus(window));
+        }
+        answer
     }
 
     /// When a window ends.

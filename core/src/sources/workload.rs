@@ -90,6 +90,8 @@ pub struct Deployment {
     pub replicas: u32,
     /// `status.readyReplicas`.
     pub ready_replicas: u32,
+    /// Whether there is a status at all: a manifest that was never applied has none.
+    pub observed: bool,
 }
 
 /// Words whose presence in a container's name, command or image makes it worth keeping.
@@ -127,6 +129,8 @@ struct Status<'a> {
     conditions: Vec<Condition<'a>>,
     #[serde(default, deserialize_with = "or_default")]
     ready_replicas: u32,
+    #[serde(default)]
+    observed_generation: Option<i64>,
 }
 
 #[derive(Deserialize)]
@@ -379,6 +383,7 @@ impl Row for Deployment {
             template: template(&made.metadata, &made.spec, names),
             replicas: wire.spec.replicas.unwrap_or(1),
             ready_replicas: wire.status.ready_replicas,
+            observed: wire.status.observed_generation.is_some() || wire.status.ready_replicas > 0,
         };
         Ok((key, row))
     }

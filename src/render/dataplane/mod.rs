@@ -200,13 +200,7 @@ fn balancer(look: &Look<'_>, key: Key, service: &Service) -> BalancerView {
             Transport::Udp => "UDP",
             Transport::Sctp => "SCTP",
         },
-        idle_seconds: seconds(&balancer_idle(
-            look,
-            key,
-            service,
-            port.port,
-            port.transport == Transport::Udp,
-        )),
+        idle_seconds: seconds(&balancer_idle(look, key, service, port)),
     });
     BalancerView {
         namespace: look.names().text(key.namespace).into(),

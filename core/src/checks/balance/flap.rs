@@ -80,7 +80,7 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
         look.wake_at(until);
     }
     if flapping.count == 0 {
-        look.covers(Source::EndpointSlices, FLAP_WINDOW)?;
+        history.covers(now, Source::EndpointSlices, FLAP_WINDOW)?;
         if backends.is_full() {
             return Err(Gap::Opaque(
                 "more endpoints of the cluster flip than evenkeel remembers".into(),

@@ -20,7 +20,7 @@ pub static CHECK: Check = Check {
         }
     },
     needs: Reads::of(&[Source::Services]),
-    uses: Reads::NONE,
+    uses: Reads::of(&[Source::Policies]),
     profiles: false,
     history: Memory::Unused,
     baseline: true,
@@ -59,10 +59,6 @@ Do not recycle the backends that look idle, and do not recycle all the old ones 
 in the same second. Do not scale out further: it adds idle backends.
 ";
 
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "every judge has the signature of the table"
-)]
 fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
     if !case.service.has_data_plane() {
         return Ok(Verdict::NotApplicable(
@@ -106,6 +102,8 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
             continue;
         };
         found = true;
+        // Whether one speaks of it is known only where policies were read.
+        look.policies_in(case.key.namespace)?;
         let age = Val::assumed("not declared".into(), "no policy speaks of this port");
         risk = risk.or_else(|| Some(make("AgeNotDeclared", port, &service, &protocol, Some(&age))));
     }
@@ -147,12 +145,14 @@ fn speaks(port: &ServicePort, names: &Names, service: &str) -> Option<Val<Arc<st
         (app, "appProtocol")
     };
     let word = text.strip_prefix("kubernetes.io/").unwrap_or(text);
-    let word = if app.is_empty() {
-        word.split('-').next().unwrap_or(word)
+    let is_one = |word: &str| ["grpc", "http2", "h2c"].contains(&word);
+    // Names are `grpc-orders` by convention and `otlp-grpc` by habit; gRPC-Web is HTTP as browsers speak it.
+    let says = if app.is_empty() {
+        !word.contains("grpc-web") && word.split('-').any(is_one)
     } else {
-        word
+        is_one(word)
     };
-    ["grpc", "http2", "h2c"].contains(&word).then(|| {
+    says.then(|| {
         Val::declared(
             text.into(),
             format!("Service {service} ports[{}].{field}", port.port),
@@ -227,6 +227,8 @@ mod tests {
     #[rstest]
     #[case::name(port("grpc", None), "AtRisk info AgeNotDeclared")]
     #[case::prefix(port("grpc-orders", None), "AtRisk info AgeNotDeclared")]
+    #[case::suffix(port("otlp-grpc", None), "AtRisk info AgeNotDeclared")]
+    #[case::for_browsers(port("grpc-web", None), "NotApplicable")]
     #[case::app_protocol(port("main", Some("kubernetes.io/h2c")), "AtRisk info AgeNotDeclared")]
     #[case::http2(port("main", Some("http2")), "AtRisk info AgeNotDeclared")]
     #[case::app_protocol_wins(port("grpc", Some("http")), "NotApplicable")]
@@ -278,6 +280,14 @@ mod tests {
             .with(Source::Services, &service("api", json!({})))
             .policy(policy(vec![one]));
         assert_eq!(world.verdict(ID), "Violated warning NoConnectionAge");
+    }
+
+    #[test]
+    fn policies_that_nobody_read_may_speak_of_it() {
+        let mut world =
+            World::without(&[Source::Policies]).with(Source::Services, &service("api", port("grpc", None)));
+        // What the baseline does not know it counts and does not tell.
+        assert_eq!(world.verdict(ID), "Unknown");
     }
 
     #[test]

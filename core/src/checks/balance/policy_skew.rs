@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{Groups, backends};
+use crate::facts::{Class, Fleet};
 use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, ServiceCase, Severity, Verdict};
 use crate::know::{Gap, Known, Origin, Reads, Source, Unit, Val};
 use crate::sources::service::{Service, ServiceType};
@@ -18,7 +19,7 @@ pub static CHECK: Check = Check {
     severity: |_| Severity::Info,
     needs: Reads::of(&[Source::Services, Source::EndpointSlices]),
     uses: Reads::NONE,
-    profiles: false,
+    profiles: true,
     history: Memory::Unused,
     baseline: true,
     judge: Judge::Service(judge),
@@ -41,7 +42,8 @@ gets `1/(m p)` of it. The largest expected share, divided by the mean `1/n`, is 
 
 - Above 1.2: AtRisk, info. Causes `ExternalLocal` and `InternalLocal` (by node), `SameNode` (by hinted node),
   `ZoneHints` (by hinted zone). Hints of a kind count only where every ready endpoint has one, those of nodes before
-  those of zones (`pkg/proxy/topology.go`); a `trafficDistribution` that no hints follow has no effect.
+  those of zones (`pkg/proxy/topology.go`); a `trafficDistribution` that no hints follow has no effect. Where every
+  node's Services go through Cilium, hints count only with its `enable-service-topology: true`.
 - `sessionAffinity: ClientIP` and more than one backend: AtRisk, info, cause `ClientAffinity`; in the worst case all
   clients come from one address.
 - A backend without node makes the expectation by node Unknown.
@@ -135,6 +137,9 @@ fn laws(look: &Look<'_>, service: &Service, all: &[Endpoint]) -> Vec<Law> {
         });
         return laws;
     }
+    if !follows_hints(look.fleet()) {
+        return laws;
+    }
     // One endpoint without a hint, and proxies ignore them all. Which setting made them does not matter.
     let distribution = look.names().text(service.traffic_distribution);
     let by = |kind: &str| match distribution {
@@ -159,6 +164,20 @@ fn laws(look: &Look<'_>, service: &Service, all: &[Endpoint]) -> Vec<Law> {
         });
     }
     laws
+}
+
+/// Whether hints count on any class of nodes: where Cilium carries a Pod's connections they do only when it was told
+/// so, beside kube-proxy as well as in its place. What is not known may count.
+fn follows_hints(fleet: &Fleet) -> bool {
+    let ignores = |class: &Class| {
+        let cilium = class
+            .profile
+            .cilium
+            .as_ref()
+            .and_then(|cilium| cilium.as_ref().ok());
+        cilium.is_some_and(|cilium| cilium.follows_hints.as_ref().is_ok_and(|said| !said.value))
+    };
+    fleet.gap.is_some() || fleet.classes.is_empty() || !fleet.classes.iter().all(ignores)
 }
 
 impl Law {
@@ -258,7 +277,7 @@ mod tests {
     use rstest::rstest;
     use serde_json::{Value, json};
 
-    use crate::checks::fixture::{World, service, slice};
+    use crate::checks::fixture::{World, node, service, slice};
     use crate::know::Source;
 
     const ID: &str = "backend-policy-induced-skew";
@@ -338,5 +357,42 @@ mod tests {
             verdict(json!({"trafficDistribution": "PreferClose"}), &one),
             expected
         );
+    }
+
+    #[rstest]
+    #[case::kube_proxy(None, "AtRisk info ZoneHints")]
+    #[case::cilium(Some(json!({"kube-proxy-replacement": "true"})), "NotApplicable")]
+    #[case::beside_kube_proxy(Some(json!({"kube-proxy-replacement": "false"})), "NotApplicable")]
+    #[case::told_so(Some(json!({"kube-proxy-replacement": "true", "enable-service-topology": "true"})), "AtRisk info ZoneHints")]
+    #[case::nonsense(Some(json!({"enable-service-topology": "perhaps"})), "AtRisk info ZoneHints")]
+    fn cilium_ignores_hints_unless_told(#[case] keys: Option<Value>, #[case] expected: &str) {
+        let mut one = slice("api", UNEVEN);
+        for (at, hint) in ["a", "a", "a", "b"].iter().enumerate() {
+            one["endpoints"][at]["hints"] = json!({"forZones": [{"name": hint}]});
+        }
+        let mut world = World::complete()
+            .with(
+                Source::Services,
+                &service("api", json!({"trafficDistribution": "PreferClose"})),
+            )
+            .with(Source::Nodes, &node("n1", ""))
+            .with(Source::EndpointSlices, &one);
+        if let Some(keys) = keys {
+            let agent =
+                json!({"name": "cilium-agent", "image": "cilium:v1.16.2", "command": ["cilium-agent"]});
+            world = world
+                .with(
+                    Source::DaemonSets,
+                    &json!({
+                        "metadata": {"name": "cilium", "namespace": "kube-system"},
+                        "spec": {"template": {"spec": {"containers": [agent]}}},
+                    }),
+                )
+                .with(
+                    Source::ConfigMaps,
+                    &json!({"metadata": {"name": "cilium-config", "namespace": "kube-system"}, "data": keys}),
+                );
+        }
+        assert_eq!(world.verdict(ID), expected);
     }
 }

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
+use crate::dataplane::controller_manager;
 use crate::dataplane::duration::GoDuration;
+use crate::dataplane::kube_proxy::node_args;
 use crate::dataplane::version::Version;
 use crate::index::Part;
 use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severity, Verdict};
@@ -16,6 +18,8 @@ use crate::sources::workload::Container;
 const READ_IDLE_SECONDS: i64 = 30;
 /// How long it waits for the answer, seconds: `HTTP2_PING_TIMEOUT_SECONDS`, in the same file.
 const PING_TIMEOUT_SECONDS: i64 = 15;
+/// The annotation in which k3s tells a node's arguments.
+const NODE_ARGS: &str = "k3s.io/node-args";
 /// The flag of kube-controller-manager that says how long a node may be silent.
 const FLAG: &str = "node-monitor-grace-period";
 
@@ -52,7 +56,7 @@ healthy nodes become NotReady together, and their Pods leave the endpoints.
 `detection = read idle + ping timeout`, 30 s + 15 s by the default of Kubernetes' client library; `grace` is
 `--node-monitor-grace-period` of kube-controller-manager, by default 50 s since 1.32 and 40 s before.
 
-- `detection >= grace` and the grace is written in the flag or declared: Violated;
+- `detection >= grace` and the grace is written in the flag, handed on by k3s, or declared: Violated;
 - the same with a default or an assumed value: AtRisk;
 - a read idle time of 0 switches the ping off: it is never noticed.
 
@@ -144,8 +148,46 @@ fn grace(look: &Look<'_>, assume: ControlPlanePolicy) -> Known<Option<Val<i64>>>
         (Ok(Some(grace)), _) => Ok(Some(grace)),
         (_, Some(declared)) => Ok(Some(declared)),
         (Err(gap), None) => Err(gap),
-        (Ok(None), None) => from_kubelets(look),
+        (Ok(None), None) => match from_k3s(look)? {
+            Some(grace) => Ok(Some(grace)),
+            None => from_kubelets(look),
+        },
     }
+}
+
+/// The least grace that a server of k3s hands on: its kube-controller-manager has no Pod, but its node tells the
+/// arguments.
+fn from_k3s(look: &Look<'_>) -> Known<Option<Val<i64>>> {
+    let names = look.names();
+    let is_k3s = |kubelet| names.text(kubelet).contains("+k3s");
+    // Only there each node is looked at.
+    if !look.node_sums(Part::NodeKubelets)?.kubelets().any(is_k3s) {
+        return Ok(None);
+    }
+    let mut least: Option<Val<i64>> = None;
+    for (key, node) in look.nodes()?.iter() {
+        let place = format!("Node {} annotation {NODE_ARGS}", names.text(key.name));
+        let args = node.annotations.text(names, NODE_ARGS);
+        // What is no list of texts says nothing about the data plane either, which is told there.
+        let args = args.and_then(|text| node_args(text).ok()).unwrap_or_default();
+        let Some(text) = controller_manager::handed_on(&args, FLAG) else {
+            continue;
+        };
+        let grace = parse(&text, &place)?;
+        let better = |held: &Val<i64>| (grace.value, &grace.source) < (held.value, &held.source);
+        if least.as_ref().is_none_or(better) {
+            least = Some(grace);
+        }
+    }
+    Ok(least)
+}
+
+/// The grace that is written somewhere.
+fn parse(text: &str, place: &str) -> Known<Val<i64>> {
+    let seconds = GoDuration::parse(text)
+        .map_err(|error| Gap::Opaque(format!("{place} --{FLAG}: {error}").into()))?
+        .seconds();
+    Ok(Val::declared(seconds, format!("{place} --{FLAG}={text}")))
 }
 
 /// The least grace of the kube-controller-managers that are to be seen.
@@ -182,17 +224,19 @@ fn from_pods(look: &Look<'_>) -> Known<Option<Val<i64>>> {
 }
 
 fn is_manager(container: &Container, names: &Names) -> bool {
-    let base = |word: &str| word.rsplit('/').next() == Some("kube-controller-manager");
-    names.text(container.name) == "kube-controller-manager" || container.argv.iter().any(|word| base(word))
+    names.text(container.name) == "kube-controller-manager"
+        || container
+            .argv
+            .iter()
+            .any(|word| controller_manager::names_it(word))
 }
 
 /// The flag, else the default of the image's version; `None` where neither tells.
 fn of_manager(container: &Container, place: &str, names: &Names) -> Known<Option<Val<i64>>> {
-    if let Some(text) = flag(container) {
-        let seconds = GoDuration::parse(text)
-            .map_err(|error| Gap::Opaque(format!("{place} --{FLAG}: {error}").into()))?
-            .seconds();
-        return Ok(Some(Val::declared(seconds, format!("{place} --{FLAG}={text}"))));
+    let text = controller_manager::flag(&container.argv, FLAG)
+        .map_err(|gap| Gap::Opaque(format!("{place}: {gap}").into()))?;
+    if let Some(text) = text {
+        return parse(&text, place).map(Some);
     }
     let image = names.text(container.image);
     Ok(Version::of_image(image).map(|version| {
@@ -201,19 +245,6 @@ fn of_manager(container: &Container, place: &str, names: &Names) -> Known<Option
             format!("{place}: default of --{FLAG} in {version} (pkg/controller/nodelifecycle/config)"),
         )
     }))
-}
-
-/// The last value of the flag, as Go's flag parser takes it.
-fn flag(container: &Container) -> Option<&str> {
-    let argv = &container.argv;
-    argv.iter().enumerate().rev().find_map(|(at, word)| {
-        let rest = word.trim_start_matches('-').strip_prefix(FLAG)?;
-        if rest.is_empty() {
-            argv.get(at + 1).map(|text| &**text)
-        } else {
-            rest.strip_prefix('=')
-        }
-    })
 }
 
 /// 50 s since 1.32, 40 s before.

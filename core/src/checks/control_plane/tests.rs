@@ -33,6 +33,36 @@ fn detection(#[case] version: &str, #[case] flags: &[&str], #[case] expected: &[
     assert_eq!(cluster.says(DETECTION), expected);
 }
 
+#[rstest]
+#[case::in_a_shell("exec /usr/local/bin/kube-controller-manager --v=2 --node-monitor-grace-period=16s > /p 2>&1", &["Violated DetectionTooSlow warning"])]
+#[case::long_enough("exec kube-controller-manager --node-monitor-grace-period=1m", &[])]
+#[case::without_the_flag("exec kube-controller-manager --v=2", &[])]
+#[case::left_to_the_shell("exec kube-controller-manager $FLAGS", &["Unknown unknown"])]
+fn detection_behind_a_shell(#[case] script: &str, #[case] expected: &[&str]) {
+    let mut pod = manager("v1.33.0", &[]);
+    pod["spec"]["containers"][0]["command"] = json!(["/bin/sh", "-c", script]);
+    let cluster = Cluster::empty()
+        .with(Source::Nodes, node("a", "", "True"))
+        .with(Source::Pods, pod);
+    assert_eq!(cluster.says(DETECTION), expected);
+}
+
+#[rstest]
+#[case::handed_on("v1.33.1+k3s1", r#"["server","--kube-controller-manager-arg","node-monitor-grace-period=30s"]"#, &["Violated DetectionTooSlow warning"])]
+#[case::long_enough("v1.31.1+k3s1", r#"["server","--kube-controller-manager-arg=node-monitor-grace-period=5m"]"#, &[])]
+#[case::nothing_handed_on("v1.31.1+k3s1", r#"["server"]"#, &["AtRisk DetectionTooSlow info"])]
+#[case::no_list("v1.33.1+k3s1", "server", &[])]
+#[case::nonsense("v1.33.1+k3s1", r#"["server","--kube-controller-manager-arg=node-monitor-grace-period=soon"]"#, &["Unknown unknown"])]
+fn detection_in_k3s(#[case] kubelet: &str, #[case] args: &str, #[case] expected: &[&str]) {
+    let mut node = node("a", "", "True");
+    node["status"]["nodeInfo"]["kubeletVersion"] = json!(kubelet);
+    node["metadata"]["annotations"] = json!({"k3s.io/node-args": args});
+    assert_eq!(
+        Cluster::empty().with(Source::Nodes, node).says(DETECTION),
+        expected
+    );
+}
+
 fn managed(kubelet: &str) -> Cluster {
     let mut node = node("a", "", "True");
     node["status"]["nodeInfo"]["kubeletVersion"] = json!(kubelet);
@@ -290,4 +320,15 @@ fn a_clean_cluster_is_quiet(#[values(0, 1, 3)] nodes: usize) {
             cluster.says(check)
         );
     }
+}
+
+#[test]
+fn slices_that_nobody_read_are_missed_only_where_a_number_is_declared() {
+    let unread = || Cluster::empty().without(Source::EndpointSlices);
+    assert!(unread().says(INSTANCES).is_empty());
+    let expected = platform(ControlPlanePolicy {
+        expected_instances: Some(3),
+        ..ControlPlanePolicy::default()
+    });
+    assert_eq!(unread().platform(expected).says(INSTANCES), ["Unknown unknown"]);
 }

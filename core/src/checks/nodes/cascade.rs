@@ -84,13 +84,13 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
     let history = look.history();
     let failures = history.nodes().failures(now, window);
     let Some(origin) = failures.clone().next().map(|one| one.at) else {
-        look.covers(Source::Nodes, window)?;
+        look.covered(Source::Nodes, window)?;
         return Ok(Verdict::Met);
     };
     look.wake_at(origin.plus(window + 1));
     let wave = Wave::of(failures, origin, &rule);
     if wave.failed < rule.minimum_nodes as usize || wave.filled == 0 {
-        look.covers(Source::Nodes, window)?;
+        look.covered(Source::Nodes, window)?;
         return Ok(Verdict::Met);
     }
     let cause = if !wave.seen {
@@ -354,5 +354,27 @@ mod tests {
         assert_eq!(live.says(ID), "");
         let world = crate::checks::cluster_fixture::Cluster::empty();
         assert_eq!(world.says(ID), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_long_window_is_judged_when_it_has_passed() {
+        let mut live = Live::with(&[]);
+        let policy = ClusterPolicy {
+            nodes: NodesPolicy {
+                cascade: Some(Cascade {
+                    window_seconds: 7200,
+                    ..DEFAULT
+                }),
+                ..NodesPolicy::default()
+            },
+            ..ClusterPolicy::default()
+        };
+        live.input(Input::ClusterPolicy(Some(Arc::new(policy))));
+        live.wait(2000);
+        let unknown = |live: &Live| live.core.findings(live.now).summary.unknown;
+        let before = unknown(&live);
+        live.wait(5300);
+        // Nothing came by: time alone made it known.
+        assert_eq!(unknown(&live) + 1, before);
     }
 }

@@ -67,7 +67,7 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
     let now = look.now.mono;
     let history = look.history();
     let Some(storm) = history.backends().churn().storm(now) else {
-        look.covers(Source::EndpointSlices, CALM)?;
+        look.covered(Source::EndpointSlices, CALM)?;
         return Ok(Verdict::Met);
     };
     look.wake_at(storm.until());

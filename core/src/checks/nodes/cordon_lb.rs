@@ -39,7 +39,7 @@ of nodes with a ready endpoint that are Ready, schedulable and not excluded from
 
 - `left = 0`: Violated;
 - `left = 1` while other nodes with an endpoint are cordoned, not ready or excluded: AtRisk, `OneLeft`;
-- `left = 1` because all endpoints are on one node: AtRisk, `OneNode`.
+- `left = 1` because all endpoints are on one node: AtRisk, info, `OneNode`.
 
 It does not apply to a cluster of one node, nor to a Service without a ready endpoint, where no node matters. An
 endpoint that does not name its node makes it Unknown.

@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::index::Part;
 use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severity, Verdict};
-use crate::know::{Known, Reads, Source, Val};
+use crate::know::{Gap, Known, Reads, Source, Val};
 use crate::names::{Key, Name, Names, Pairs};
 use crate::sources::workload::{Deployment, Pod};
 
@@ -38,10 +38,10 @@ by one Pod: the survivors get the load of the lost one, and retries on top.
 
 Over the Deployments of cluster DNS (label `k8s-app: kube-dns` on their Pods, or `coredns` in kube-system):
 
-- no Pod is ready: Violated;
+- no Pod is ready: Violated; but Unknown of a Deployment that shows neither a status nor a Pod, as a manifest does;
 - fewer than two replicas: AtRisk, `OneReplica`;
 - fewer Pods ready than replicas: AtRisk, `NotAllReady`;
-- all ready Pods on one node: AtRisk, `OneNode`; kubeadm and kind start out like this.
+- all ready Pods on one node: AtRisk, info, `OneNode`; kubeadm and kind start out like this.
 
 A cluster of one node cannot do better: the last two do not speak there, nor does `OneReplica`. Where DNS runs in no
 such Deployment the check does not apply.
@@ -68,12 +68,21 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
     }
     let replicas: u64 = sets.iter().map(|(_, set)| u64::from(set.replicas)).sum();
     let told: u64 = sets.iter().map(|(_, set)| u64::from(set.ready_replicas)).sum();
-    // A status without readyReplicas is zero, or a manifest that never had one: the Pods decide.
+    // A status without readyReplicas is zero; where even that is missing, the Pods decide.
     let ready = if told == 0 {
         pods(look, &sets)?.len() as u64
     } else {
         told
     };
+    if ready == 0 && !sets.iter().any(|(_, set)| set.observed) && !exists(look, &sets)? {
+        return Err(Gap::Opaque(
+            format!(
+                "Deployment {} has no status, and no Pod of it is to be seen: it may be a manifest",
+                shown(&sets, look)
+            )
+            .into(),
+        ));
+    }
     if ready == 0 {
         return Ok(Verdict::Violated(case(
             "NoneReady",
@@ -124,30 +133,47 @@ fn is_dns(key: Key, set: &Deployment, names: &Names) -> bool {
 
 /// The ready Pods of these Deployments.
 fn pods<'a>(look: &Look<'a>, sets: &[(Key, &Deployment)]) -> Known<Vec<&'a Pod>> {
+    let mut all = all_pods(look, sets)?;
+    all.retain(|pod| pod.ready);
+    Ok(all)
+}
+
+/// Whether any of their Pods is there, ready or not.
+fn exists(look: &Look<'_>, sets: &[(Key, &Deployment)]) -> Known<bool> {
+    Ok(!all_pods(look, sets)?.is_empty())
+}
+
+fn all_pods<'a>(look: &Look<'a>, sets: &[(Key, &Deployment)]) -> Known<Vec<&'a Pod>> {
     let namespaces: BTreeSet<Name> = sets.iter().map(|(key, _)| key.namespace).collect();
     let mut found = Vec::new();
     for namespace in namespaces {
         let pods = look
             .pods_in(namespace)?
-            .filter(|(key, pod)| serves(sets, *key, pod));
+            .filter(|(key, pod)| belongs(sets, *key, pod));
         found.extend(pods.map(|(_, pod)| pod));
     }
     Ok(found)
 }
 
-/// Whether a Pod is a ready one of these Deployments: it carries the labels of a template.
-fn serves(sets: &[(Key, &Deployment)], key: Key, pod: &Pod) -> bool {
+/// Whether a Pod that has not ended is one of these Deployments: it carries the labels of a template.
+fn belongs(sets: &[(Key, &Deployment)], key: Key, pod: &Pod) -> bool {
     let carries = |labels: &Pairs| {
         !labels.is_empty()
             && labels
                 .iter()
                 .all(|(name, value)| pod.template.labels.get(name) == Some(value))
     };
-    pod.ready
-        && !pod.ended
+    !pod.ended
         && sets
             .iter()
             .any(|(set, row)| set.namespace == key.namespace && carries(&row.template.labels))
+}
+
+/// The Deployments, as told to people.
+fn shown(sets: &[(Key, &Deployment)], look: &Look<'_>) -> String {
+    let mut shown: Vec<String> = sets.iter().map(|(key, _)| look.show(*key)).collect();
+    shown.sort();
+    shown.join(", ")
 }
 
 fn case(
@@ -158,9 +184,7 @@ fn case(
     ready: u64,
     node: Option<Name>,
 ) -> Case {
-    let mut shown: Vec<String> = sets.iter().map(|(key, _)| look.show(*key)).collect();
-    shown.sort();
-    let shown = shown.join(", ");
+    let shown = shown(sets, look);
     let place = |field: &str| format!("Deployment {shown} {field}");
     let mut evidence = vec![
         Evidence::count("replicas", replicas, place("spec.replicas")),

@@ -65,7 +65,7 @@ fn judge(look: &Look<'_>, name: Name) -> Known<Verdict> {
         .filter(|one| one.0 >= EVICTIONS)
         .max_by(|a, b| (a.0, &b.1.workload).cmp(&(b.0, &a.1.workload)));
     let Some((count, worst)) = worst else {
-        look.covers(Source::Events, EVICT_WINDOW)?;
+        look.covered(Source::Events, EVICT_WINDOW)?;
         return Ok(Verdict::Met);
     };
     if let Some(until) = worst.times.below(EVICTIONS, now, EVICT_WINDOW) {

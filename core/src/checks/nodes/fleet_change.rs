@@ -97,7 +97,7 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
         all += usize::from(!look.has_node(*name)?);
     }
     if failed.len() < NODES || failed.len() * 100 < all * SHARE_PERCENT {
-        look.covers(Source::Nodes, WINDOW)?;
+        look.covered(Source::Nodes, WINDOW)?;
         return Ok(Verdict::Met);
     }
     let healthy: Vec<Traits> = look

@@ -76,7 +76,7 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
         .filter(|((own, all), _)| *own > 0 || *all >= PREEMPTIONS)
         .max_by(|a, b| (a.0, &b.1.workload).cmp(&(b.0, &a.1.workload)));
     let Some(((own, all), worst)) = worst else {
-        look.covers(Source::Events, PREEMPT_WINDOW)?;
+        look.covered(Source::Events, PREEMPT_WINDOW)?;
         return Ok(Verdict::Met);
     };
     let ends = [

@@ -158,6 +158,19 @@ fn resolver(nodes: usize, replicas: u32, ready: u32, on: &[&str]) -> Cluster {
     cluster
 }
 
+/// CoreDNS as it is written before it is applied, and Pods of it on one node.
+fn manifest(ready: &[&str]) -> Cluster {
+    let mut set = dns(2, 0);
+    set.as_object_mut().unwrap().remove("status");
+    let mut cluster = resolver(3, 2, 0, &[]).with(Source::Deployments, set);
+    for (at, ready) in ready.iter().enumerate() {
+        let mut pod = dns_pod(&format!("coredns-{at}"), "n0");
+        pod["status"]["conditions"][0]["status"] = json!(ready);
+        cluster = cluster.with(Source::Pods, pod);
+    }
+    cluster
+}
+
 #[rstest]
 #[case::spread(resolver(3, 2, 2, &["n0", "n1"]), &[])]
 #[case::one_node(resolver(3, 2, 2, &["n0", "n0"]), &["AtRisk OneNode info"])]
@@ -168,6 +181,9 @@ fn resolver(nodes: usize, replicas: u32, ready: u32, on: &[&str]) -> Cluster {
 #[case::not_all(resolver(3, 3, 2, &["n0", "n1"]), &["AtRisk NotAllReady warning"])]
 #[case::none(resolver(3, 2, 0, &[]), &["Violated NoneReady critical"])]
 #[case::scaled_to_zero(resolver(3, 0, 0, &[]), &["Violated NoneReady critical"])]
+#[case::a_manifest_beside_other_pods(manifest(&[]), &["Unknown unknown"])]
+#[case::a_manifest_and_its_pods(manifest(&["False"]), &["Violated NoneReady critical"])]
+#[case::a_manifest_and_ready_pods(manifest(&["True", "True"]), &["AtRisk OneNode info"])]
 #[case::status_is_late(resolver(3, 2, 0, &["n0", "n1"]), &[])]
 #[case::more_ready_than_asked(resolver(3, 2, u32::MAX, &["n0", "n1"]), &[])]
 #[case::huge(resolver(3, u32::MAX, 1, &["n0"]), &["AtRisk NotAllReady warning"])]

@@ -7,15 +7,19 @@
 
 use std::sync::Arc;
 
+use super::tables;
 use crate::judge::{Look, Path};
 use crate::know::{Gap, Reads, Source, Val};
-use crate::policy::{Beat, Door, Layer};
+use crate::policy::{Beat, Layer};
 use crate::sources::selects;
 use crate::sources::service::Transport;
 
 /// First probe of a socket that armed keepalive without a time of its own, seconds: `net.ipv4.tcp_keepalive_time`
 /// (Linux `include/net/tcp.h`, `TCP_KEEPALIVE_TIME`). A Pod does not inherit the node's value.
 pub const KERNEL_KEEPALIVE_SECONDS: i64 = 7200;
+
+/// The setting of a network namespace that sockets without a time of their own take.
+const SYSCTL: &str = "net.ipv4.tcp_keepalive_time";
 
 /// What [`segments`] may read.
 pub const USES: Reads = Reads::of(&[Source::Pods, Source::Nodes]);
@@ -53,6 +57,17 @@ impl Span {
         }
     }
 
+    /// Said to be on, at a time that nobody told: at best every second, at worst after the kernel's own time.
+    fn untold(why: &str) -> Self {
+        Self {
+            best: Some(Val::assumed(1, format!("{why}; it may set {SYSCTL}"))),
+            worst: Some(Val::assumed(
+                KERNEL_KEEPALIVE_SECONDS,
+                format!("kernel default {SYSCTL}; {why}"),
+            )),
+        }
+    }
+
     fn min(self, other: Self) -> Self {
         Self {
             best: least(self.best, other.best),
@@ -75,6 +90,23 @@ pub struct Table {
     pub hop: Arc<str>,
     /// After how long it forgets an idle connection.
     pub idle: Result<Val<i64>, Gap>,
+}
+
+/// How the silence on a segment stands to its tables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Budget {
+    /// It is longer than a table remembers, whatever was not declared.
+    Forgotten,
+    /// It is longer at worst: a keepalive that was not declared may be on or off.
+    Undeclared,
+    /// It comes near.
+    Narrow,
+    /// It is well below.
+    Kept,
+    /// A table is not known, and none that is known decides it.
+    Unknown(Gap),
+    /// There is no table.
+    NoTable,
 }
 
 /// One TCP segment of a path.
@@ -101,10 +133,38 @@ impl Segment {
             .min_by_key(|(_, idle)| idle.value)
     }
 
+    /// How its silence stands to its tables.
+    pub fn budget(&self) -> Budget {
+        let tightest = self.tightest().map(|(_, idle)| idle.value);
+        let (best, worst) = (self.silence.best.as_ref(), self.silence.worst.as_ref());
+        if tightest.is_some_and(|idle| reaches(best, idle)) {
+            return Budget::Forgotten;
+        }
+        if tightest.is_some_and(|idle| reaches(worst, idle)) {
+            return Budget::Undeclared;
+        }
+        match (self.gap(), tightest) {
+            (Some(gap), _) => Budget::Unknown(gap.clone()),
+            (None, None) => Budget::NoTable,
+            (None, Some(idle)) if nears(worst, idle) => Budget::Narrow,
+            (None, Some(_)) => Budget::Kept,
+        }
+    }
+
     /// Why one of its tables is not known.
     pub fn gap(&self) -> Option<&Gap> {
         self.tables.iter().find_map(|table| table.idle.as_ref().err())
     }
+}
+
+/// Whether a silence reaches a timeout; for ever always does.
+fn reaches(silence: Option<&Val<i64>>, timeout: i64) -> bool {
+    silence.is_none_or(|silence| silence.value >= timeout)
+}
+
+/// Strictly above 80 % of the timeout.
+fn nears(silence: Option<&Val<i64>>, timeout: i64) -> bool {
+    silence.is_none_or(|silence| silence.value.saturating_mul(10) > timeout.saturating_mul(8))
 }
 
 /// The longest silence of the application: the larger of its longest silence (else its longest request) and the time
@@ -182,96 +242,47 @@ fn beats(
 
 /// `net.ipv4.tcp_keepalive_time` of the client's Pods: the largest that one of them has, else the kernel's.
 ///
-/// Pods that could not be read may have any value: the kernel's is then only the worst of them.
+/// Pods that are not named, were not read, or use the node's network may have any value: the kernel's is then only the
+/// worst of them. The server's Pods are not looked at.
 fn socket_default(look: &Look<'_>, path: &Path<'_>, client: bool) -> Span {
-    let kernel = || {
-        Val::default_of(
-            KERNEL_KEEPALIVE_SECONDS,
-            "kernel default net.ipv4.tcp_keepalive_time (include/net/tcp.h)",
-        )
-    };
-    let (true, Some(selector)) = (client, &path.client.pods) else {
-        return Span::known(kernel());
+    if !client {
+        return Span::untold("the server's idleSeconds is not declared");
+    }
+    let Some(selector) = &path.client.pods else {
+        return Span::untold("the client's podSelector and idleSeconds are not declared");
     };
     let pods = match look.pods_in(path.key.namespace) {
         Ok(pods) => pods,
-        Err(gap) => {
-            return Span {
-                best: Some(Val::assumed(
-                    1,
-                    format!("{gap}; they may set net.ipv4.tcp_keepalive_time"),
-                )),
-                worst: Some(Val::assumed(
-                    KERNEL_KEEPALIVE_SECONDS,
-                    format!("kernel default net.ipv4.tcp_keepalive_time; {gap}"),
-                )),
-            };
-        }
+        Err(gap) => return Span::untold(&gap.to_string()),
     };
     let names = look.names();
-    let largest = pods
+    let (shared, own): (Vec<_>, Vec<_>) = pods
         .filter(|(_, pod)| !pod.ended && selects(selector, &pod.template.labels, names))
+        .partition(|(_, pod)| pod.template.host_network);
+    let kernel = || {
+        Val::default_of(
+            KERNEL_KEEPALIVE_SECONDS,
+            format!("kernel default {SYSCTL} (include/net/tcp.h)"),
+        )
+    };
+    let largest = own
+        .iter()
         .map(|(key, pod)| {
-            let own = pod
-                .template
-                .sysctls
-                .text(names, "net.ipv4.tcp_keepalive_time")
-                .and_then(|text| text.parse().ok());
-            own.map_or_else(kernel, |value| {
-                Val::declared(
-                    value,
-                    format!("Pod {} sysctl net.ipv4.tcp_keepalive_time", look.show(key)),
-                )
+            let told = pod.template.sysctls.text(names, SYSCTL);
+            let told = told.and_then(|text| text.parse().ok());
+            told.map_or_else(kernel, |value| {
+                Val::declared(value, format!("Pod {} sysctl {SYSCTL}", look.show(*key)))
             })
         })
         .max_by(|a, b| (a.value, &a.source).cmp(&(b.value, &b.source)));
-    Span::known(largest.unwrap_or_else(kernel))
-}
-
-/// The tables of the Service itself: the cloud load balancer where the client comes by it, then the nodes'.
-fn service_tables(look: &Look<'_>, path: &Path<'_>) -> Vec<Table> {
-    let udp = path.port.transport == Transport::Udp;
-    let mut tables = Vec::new();
-    if path.client.from == Door::LoadBalancer {
-        tables.push(Table {
-            hop: "cloud load balancer".into(),
-            idle: crate::facts::balancer_idle(look, path.key, path.service, path.port.port, udp),
-        });
+    if shared.is_empty() {
+        return Span::known(largest.unwrap_or_else(kernel));
     }
-    let fleet = look.fleet();
-    if let Some(gap) = &fleet.gap {
-        tables.push(Table {
-            hop: "node".into(),
-            idle: Err(gap.clone()),
-        });
+    let of_the_node = Span::untold("the client's Pods use the node's network");
+    Span {
+        best: largest.or(of_the_node.best),
+        worst: of_the_node.worst,
     }
-    for class in &fleet.classes {
-        let idle = if udp {
-            &class.profile.udp_idle_seconds
-        } else {
-            &class.profile.service_idle_seconds
-        };
-        let idle = match idle {
-            Ok(None) => continue,
-            Ok(Some(val)) => Ok(val.clone()),
-            Err(gap) => Err(gap.clone()),
-        };
-        let mode = class
-            .profile
-            .mode
-            .as_ref()
-            .map_or("unknown proxy", |mode| mode.value.name());
-        let hop = if class.nodes == 0 {
-            format!("node table ({mode})")
-        } else {
-            format!("{mode} table of {} nodes", class.nodes)
-        };
-        tables.push(Table {
-            hop: hop.into(),
-            idle,
-        });
-    }
-    tables
 }
 
 /// The segments of a path, from client to server.
@@ -324,7 +335,7 @@ pub fn segments(look: &Look<'_>, path: &Path<'_>) -> Vec<Segment> {
         }
     }
     let far = beats(look, path, server.tcp_keepalive, server.ping, "server", false);
-    tables.extend(service_tables(look, path));
+    tables.extend(tables::of_service(look, path));
     let to: Arc<str> = look.show(path.key).into();
     segments.push(segment(&from, &to, near.min(far), &silence, tables));
     segments

@@ -91,11 +91,6 @@ fn deadlines(look: &Look<'_>, path: &Path<'_>) -> Vec<Deadline> {
     reason = "every judge has the signature of the table"
 )]
 fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
-    if !path.service.has_data_plane() {
-        return Ok(Verdict::NotApplicable(
-            "a headless or ExternalName Service is not on the path",
-        ));
-    }
     if path.port.transport == Transport::Udp {
         return Ok(Verdict::NotApplicable("UDP has no request deadline on the path"));
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::budget::{Segment, Table, USES, segments};
+use super::budget::{Budget, Segment, Table, USES, segments};
 use crate::judge::{Case, Check, Datum, Evidence, Judge, Look, Memory, Path, Severity, Verdict};
 use crate::know::{Known, Reads, Source, Unit, Val};
 
@@ -45,6 +45,7 @@ segment's L4 hops.
 - A keepalive that nobody declared may be on or off. When only the worse of the two breaks the rule, the verdict is
   AtRisk with origin Assumed, and never critical.
 - A hop whose timeout is not known makes the verdict Unknown, unless a known hop already decides it.
+- A headless or ExternalName Service has no table on the nodes; hops that the policy declares count all the same.
 
 Zero in kube-proxy's configuration keeps the kernel's value: `ipvs.tcpTimeout: 0s` is 900 s, not \"no timeout\".
 
@@ -66,11 +67,6 @@ Do not restart the server or kube-proxy: it cuts the connections that still work
     reason = "every judge has the signature of the table"
 )]
 fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
-    if !path.service.has_data_plane() {
-        return Ok(Verdict::NotApplicable(
-            "a headless or ExternalName Service has no table of its own",
-        ));
-    }
     let mut worst = Verdict::Met;
     let mut any_table = false;
     for segment in segments(look, path) {
@@ -96,36 +92,20 @@ const fn weight(verdict: &Verdict) -> u8 {
     }
 }
 
-/// Whether a silence reaches a share (in tenths) of a timeout; for ever always does.
-fn reaches(silence: Option<&Val<i64>>, timeout: i64, tenths: i64) -> bool {
-    silence.is_none_or(|silence| silence.value.saturating_mul(10) >= timeout.saturating_mul(tenths))
-}
-
-/// Strictly above 80 % of the timeout.
-fn nears(silence: Option<&Val<i64>>, timeout: i64) -> bool {
-    silence.is_none_or(|silence| silence.value.saturating_mul(10) > timeout.saturating_mul(8))
-}
-
 fn judge_segment(segment: &Segment) -> Verdict {
-    let tightest = segment.tightest();
-    let silence = &segment.silence;
-    let (best, worst) = (silence.best.as_ref(), silence.worst.as_ref());
-    if let Some((table, idle)) = tightest {
-        if reaches(best, idle.value, 10) {
-            return Verdict::Violated(case("SilenceExceedsTimeout", segment, table, idle, best));
-        }
-        if reaches(worst, idle.value, 10) {
-            return Verdict::AtRisk(case("KeepaliveNotDeclared", segment, table, idle, worst));
-        }
+    let budget = segment.budget();
+    if let Budget::Unknown(gap) = budget {
+        return Verdict::Unknown(gap);
     }
-    if let Some(gap) = segment.gap() {
-        return Verdict::Unknown(gap.clone());
-    }
-    match tightest {
-        Some((table, idle)) if nears(worst, idle.value) => {
-            Verdict::AtRisk(case("NarrowMargin", segment, table, idle, worst))
-        }
-        _ => Verdict::Met,
+    let Some((table, idle)) = segment.tightest() else {
+        return Verdict::Met;
+    };
+    let (best, worst) = (segment.silence.best.as_ref(), segment.silence.worst.as_ref());
+    match budget {
+        Budget::Forgotten => Verdict::Violated(case("SilenceExceedsTimeout", segment, table, idle, best)),
+        Budget::Undeclared => Verdict::AtRisk(case("KeepaliveNotDeclared", segment, table, idle, worst)),
+        Budget::Narrow => Verdict::AtRisk(case("NarrowMargin", segment, table, idle, worst)),
+        Budget::Kept | Budget::Unknown(_) | Budget::NoTable => Verdict::Met,
     }
 }
 

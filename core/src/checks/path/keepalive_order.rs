@@ -99,11 +99,6 @@ fn ends(look: &Look<'_>, path: &Path<'_>) -> Vec<End> {
     reason = "every judge has the signature of the table"
 )]
 fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
-    if !path.service.has_data_plane() {
-        return Ok(Verdict::NotApplicable(
-            "a headless or ExternalName Service is not on the path",
-        ));
-    }
     if path.port.transport == Transport::Udp {
         return Ok(Verdict::NotApplicable("UDP has no connection to reuse"));
     }

@@ -6,6 +6,7 @@ pub mod idle_budget;
 pub mod keepalive_order;
 pub mod netns_gap;
 pub mod ping_floor;
+mod tables;
 
 use std::sync::Arc;
 

@@ -61,11 +61,6 @@ Do not raise or lower the node's sysctl for this: it does not reach Pods.
 ";
 
 fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
-    if !path.service.has_data_plane() {
-        return Ok(Verdict::NotApplicable(
-            "a headless or ExternalName Service has no table of its own",
-        ));
-    }
     if path.port.transport == Transport::Udp || path.client.tcp_keepalive != Some(Beat::Enabled(None)) {
         return Ok(Verdict::NotApplicable(
             "the client does not arm TCP keepalive without a time of its own",

@@ -67,11 +67,6 @@ Do not shorten the client's interval while the server still has its old floor.
 )]
 #[allow(clippy::match_same_arms, reason = "the order of the arms is their weight")]
 fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
-    if !path.service.has_data_plane() {
-        return Ok(Verdict::NotApplicable(
-            "a headless or ExternalName Service is not on the path",
-        ));
-    }
     if path.connection.hops.iter().any(|hop| hop.layer == Layer::L7) {
         return Ok(Verdict::NotApplicable(
             "an L7 hop ends the client's pings before the server",

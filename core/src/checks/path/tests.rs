@@ -4,7 +4,7 @@ use rstest::rstest;
 
 use crate::checks::fixture::{NEVER, World, app, client, connection, every, l4, l7, policy, service};
 use crate::know::Source;
-use crate::policy::{Beat, Client, Connection, Hop, Protocol, Server};
+use crate::policy::{Beat, Client, Connection, Door, Hop, Protocol, Selector, Server};
 
 const ID: &str = "path-idle-budget";
 
@@ -48,7 +48,7 @@ fn path(client_keepalive: Option<Beat>, server_keepalive: Option<Beat>, silence:
     Some(Beat::Enabled(None)),
     NEVER,
     Some(8000),
-    "Violated critical SilenceExceedsTimeout"
+    "AtRisk warning KeepaliveNotDeclared"
 )]
 #[case::late(every(1200), NEVER, Some(1800), "Violated critical SilenceExceedsTimeout")]
 fn keepalive_and_silence_against_900_s(
@@ -128,11 +128,75 @@ fn pods_that_nobody_read_may_have_a_shorter_keepalive() {
     assert_eq!(world.verdict(ID), "AtRisk warning KeepaliveNotDeclared");
 }
 
-#[test]
-fn a_headless_service_keeps_no_table() {
+#[rstest]
+#[case::declared_hop(vec![l4("firewall", Some(900))], "Violated critical SilenceExceedsTimeout")]
+#[case::no_hop(Vec::new(), "NotApplicable")]
+fn hops_on_the_way_to_a_headless_service_count(#[case] hops: Vec<Hop>, #[case] expected: &str) {
     let headless = service("api", serde_json::json!({"clusterIP": "None"}));
+    let connection = Connection {
+        hops,
+        ..path(NEVER, NEVER, Some(1800))
+    };
     let mut world = World::complete()
         .with(Source::Services, &headless)
-        .policy(policy(vec![path(NEVER, NEVER, Some(1800))]));
-    assert_eq!(world.verdict(ID), "NotApplicable");
+        .policy(policy(vec![connection]));
+    assert_eq!(world.verdict(ID), expected);
+}
+
+/// A client that arms keepalive without a time, on a path with a table of 900 s; one Pod of it is there.
+fn armed(pods: Option<Selector>, pod: &serde_json::Value) -> String {
+    let mut connection = path(Some(Beat::Enabled(None)), NEVER, Some(5000));
+    connection.clients[0].pods = pods;
+    let pod = serde_json::json!({
+        "metadata": {"name": "job-1", "namespace": "shop", "labels": {"app": "job"}}, "spec": pod,
+    });
+    let mut world = world(connection).with(Source::Pods, &pod);
+    world.verdict(ID)
+}
+
+#[rstest]
+#[case::kernel(serde_json::json!({}), "Violated critical SilenceExceedsTimeout")]
+#[case::own(serde_json::json!({"securityContext": {"sysctls": [{"name": "net.ipv4.tcp_keepalive_time", "value": "300"}]}}), "Met")]
+#[case::own_too_long(serde_json::json!({"securityContext": {"sysctls": [{"name": "net.ipv4.tcp_keepalive_time", "value": "900"}]}}), "Violated critical SilenceExceedsTimeout")]
+#[case::of_the_node(serde_json::json!({"hostNetwork": true}), "AtRisk warning KeepaliveNotDeclared")]
+fn a_keepalive_without_a_time_takes_the_pods(#[case] pod: serde_json::Value, #[case] expected: &str) {
+    assert_eq!(armed(Some(app("job")), &pod), expected);
+}
+
+#[test]
+fn pods_that_nobody_named_may_set_their_own_time() {
+    assert_eq!(
+        armed(None, &serde_json::json!({})),
+        "AtRisk warning KeepaliveNotDeclared"
+    );
+    // Nor are the server's Pods looked at.
+    let connection = path(NEVER, Some(Beat::Enabled(None)), Some(5000));
+    assert_eq!(
+        world(connection).verdict(ID),
+        "AtRisk warning KeepaliveNotDeclared"
+    );
+}
+
+#[rstest]
+#[case::its_own("LoadBalancer", Vec::new(), "Violated critical SilenceExceedsTimeout")]
+#[case::of_somebody_else("ClusterIP", Vec::new(), "Unknown unknown")]
+#[case::on_the_nodes("NodePort", Vec::new(), "Unknown unknown")]
+#[case::declared("ClusterIP", vec![l4("edge", Some(7200))], "Met")]
+fn only_a_load_balancer_has_one(#[case] kind: &str, #[case] hops: Vec<Hop>, #[case] expected: &str) {
+    let azure = serde_json::json!({"metadata": {"name": "n1"}, "spec": {"providerID": "azure://x"}});
+    let mut connection = path(NEVER, NEVER, Some(300));
+    connection.hops = hops;
+    connection.clients[0].from = Door::LoadBalancer;
+    let mut proxy = serde_json::json!({"metadata": {"name": "kube-proxy", "namespace": "kube-system"}});
+    proxy["spec"]["template"]["spec"]["containers"] =
+        serde_json::json!([{"name": "kube-proxy", "image": "kube-proxy:v1.33.0", "command": ["kube-proxy"]}]);
+    let mut world = World::complete()
+        .with(
+            Source::Services,
+            &service("api", serde_json::json!({"type": kind})),
+        )
+        .with(Source::Nodes, &azure)
+        .with(Source::DaemonSets, &proxy)
+        .policy(policy(vec![connection]));
+    assert_eq!(world.verdict(ID), expected);
 }

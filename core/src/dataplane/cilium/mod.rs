@@ -22,7 +22,7 @@ pub use merge::{DEFAULT_SOURCES, Keys, MergeInputs, Merged, merge};
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<(String, Arc<str>)>;
 
 /// Every key that is looked up: nothing else of Cilium's configuration is read.
-pub const KEYS: [&str; 11] = [
+pub const KEYS: [&str; 12] = [
     "bpf-ct-timeout-regular-tcp-fin",
     "bpf-ct-timeout-service-any",
     "bpf-ct-timeout-service-tcp",
@@ -32,6 +32,7 @@ pub const KEYS: [&str; 11] = [
     "bpf-lb-sock-hostns-only",
     "conntrack-gc-interval",
     "enable-host-reachable-services",
+    "enable-service-topology",
     "kube-proxy-replacement",
     "node-port-algorithm",
 ];
@@ -143,6 +144,9 @@ pub fn effective_of(
         port_pin: pin.judge(&socket_lb),
         gc_interval_seconds: reader.seconds("conntrack-gc-interval", 0),
         algorithm: reader.algorithm(),
+        follows_hints: reader
+            .boolean("enable-service-topology")
+            .map(|said| said.unwrap_or_else(|| reader.usual(false, "enable-service-topology"))),
         replaces_kube_proxy: replacement.map(|val| val.map(|mode| mode == Replacement::Full)),
         service_tcp_seconds,
         service_tcp_grace_seconds,

@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
-use super::shell::{self, Word};
 use super::{NAMES, Names};
+use crate::dataplane::shell::{self, Word};
 use crate::dataplane::tree::shorten;
 use crate::know::{Gap, Known};
 

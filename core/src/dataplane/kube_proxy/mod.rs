@@ -10,7 +10,6 @@ mod document;
 mod effective;
 mod flags;
 mod k3s;
-mod shell;
 #[cfg(test)]
 mod tests;
 

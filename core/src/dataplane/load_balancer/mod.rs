@@ -77,6 +77,17 @@ struct Limit {
     range: RangeInclusive<i64>,
 }
 
+/// The port of a Service that a listener is made for.
+#[derive(Debug, Clone, Copy)]
+pub struct LbPort<'a> {
+    /// Its number.
+    pub number: u16,
+    /// Its name; empty when it has none.
+    pub name: &'a str,
+    /// Whether it speaks UDP.
+    pub udp: bool,
+}
+
 /// What is known of a Service of type `LoadBalancer`.
 #[derive(Clone, Copy)]
 pub struct LbService<'a> {
@@ -84,6 +95,8 @@ pub struct LbService<'a> {
     pub subject: &'a str,
     /// `spec.loadBalancerClass`.
     pub class: Option<&'a str>,
+    /// Names of its annotations.
+    pub keys: &'a [&'a str],
     /// Looks up an annotation.
     pub annotation: &'a dyn Fn(&str) -> Option<String>,
     /// `spec.providerID` of the cluster's nodes.
@@ -137,11 +150,14 @@ impl LbService<'_> {
 }
 
 /// The idle timeout of the load balancer in front of a port, seconds.
-pub fn idle(service: &LbService<'_>, port: u16, udp: bool) -> Known<Val<i64>> {
+pub fn idle(service: &LbService<'_>, listener: LbPort<'_>) -> Known<Val<i64>> {
+    let LbPort {
+        number: port, udp, ..
+    } = listener;
     let device = device(service)?;
     let likely = device.origin == Origin::Assumed;
     let found = match device.value {
-        Device::AwsNlb => aws_nlb(service, port, udp),
+        Device::AwsNlb => aws_nlb(service, listener),
         Device::AwsClb if udp => Err(service.gap("a Classic Load Balancer has no UDP listener")),
         Device::AwsClb => declared_or(
             service,
@@ -185,8 +201,13 @@ fn declared_or(service: &LbService<'_>, key: &str, limit: &Limit, what: &str) ->
     }))
 }
 
-fn aws_nlb(service: &LbService<'_>, port: u16, udp: bool) -> Known<Val<i64>> {
+fn aws_nlb(service: &LbService<'_>, listener: LbPort<'_>) -> Known<Val<i64>> {
     const ATTRIBUTE: &str = "tcp.idle_timeout.seconds";
+    let LbPort {
+        number: port,
+        name,
+        udp,
+    } = listener;
     let subject = service.subject;
     if udp {
         return Ok(Val::assumed(
@@ -207,7 +228,8 @@ fn aws_nlb(service: &LbService<'_>, port: u16, udp: bool) -> Known<Val<i64>> {
         ports
             .split(',')
             .map(str::trim)
-            .any(|p| p == "*" || p.parse() == Ok(port))
+            // By number or by name: aws-load-balancer-controller, `pkg/service/model_build_listener.go`.
+            .any(|p| p == "*" || p.parse() == Ok(port) || (!p.is_empty() && p == name))
     };
     let legacy = service.class.is_none() && service.get(&format!("{AWS}type")).as_deref() == Some("nlb");
     if tls {

@@ -125,60 +125,27 @@ fn cloud(provider_id: &str) -> Option<Cloud> {
         .map(|_| Cloud::Alibaba)
 }
 
-/// Annotations that only one cloud's controller reads. They tell the cloud where no node does.
-const OF_ONE_CLOUD: [(&str, Cloud); 14] = [
-    ("service.beta.kubernetes.io/aws-load-balancer-type", Cloud::Aws),
+/// Beginnings of annotations that only one cloud's controller reads. They tell the cloud where no node does.
+const OF_ONE_CLOUD: [(&str, Cloud); 6] = [
+    (AWS, Cloud::Aws),
+    ("service.beta.kubernetes.io/azure-", Cloud::Azure),
+    ("networking.gke.io/", Cloud::Gcp),
+    ("cloud.google.com/", Cloud::Gcp),
+    (ALIBABA, Cloud::Alibaba),
     (
-        "service.beta.kubernetes.io/aws-load-balancer-connection-idle-timeout",
-        Cloud::Aws,
-    ),
-    (
-        "service.beta.kubernetes.io/aws-load-balancer-backend-protocol",
-        Cloud::Aws,
-    ),
-    (
-        "service.beta.kubernetes.io/aws-load-balancer-internal",
-        Cloud::Aws,
-    ),
-    (
-        "service.beta.kubernetes.io/aws-load-balancer-ssl-cert",
-        Cloud::Aws,
-    ),
-    (
-        "service.beta.kubernetes.io/azure-load-balancer-tcp-idle-timeout",
-        Cloud::Azure,
-    ),
-    (
-        "service.beta.kubernetes.io/azure-load-balancer-internal",
-        Cloud::Azure,
-    ),
-    (
-        "service.beta.kubernetes.io/azure-load-balancer-resource-group",
-        Cloud::Azure,
-    ),
-    ("networking.gke.io/load-balancer-type", Cloud::Gcp),
-    ("cloud.google.com/load-balancer-type", Cloud::Gcp),
-    (
-        "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-established-timeout",
-        Cloud::Alibaba,
-    ),
-    (
-        "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-address-type",
-        Cloud::Alibaba,
-    ),
-    (
-        "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-protocol-port",
-        Cloud::Alibaba,
-    ),
-    (
-        "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-id",
+        "service.beta.kubernetes.io/alicloud-loadbalancer-",
         Cloud::Alibaba,
     ),
 ];
 
 fn by_annotation(service: &LbService<'_>) -> Option<Cloud> {
-    let found = OF_ONE_CLOUD.iter().filter(|(key, _)| service.get(key).is_some());
-    let mut clouds = found.map(|(_, cloud)| *cloud);
+    let of = |key: &&str| {
+        let found = OF_ONE_CLOUD
+            .iter()
+            .find(|(beginning, _)| key.starts_with(beginning));
+        found.map(|(_, cloud)| *cloud)
+    };
+    let mut clouds = service.keys.iter().filter_map(of);
     let first = clouds.next()?;
     clouds.all(|cloud| cloud == first).then_some(first)
 }

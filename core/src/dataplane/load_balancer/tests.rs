@@ -11,6 +11,8 @@ const TYPE: &str = "service.beta.kubernetes.io/aws-load-balancer-type";
 const ESTABLISHED: &str = "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-established-timeout";
 const ALI_IDLE: &str = "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-idle-timeout";
 const ALI_PORTS: &str = "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-protocol-port";
+const CERT: &str = "service.beta.kubernetes.io/aws-load-balancer-ssl-cert";
+const SSL_PORTS: &str = "service.beta.kubernetes.io/aws-load-balancer-ssl-ports";
 const NLB: &str = "service.k8s.aws/nlb";
 const CLB_HOST: &str = "internal-a1-12.eu-west-1.elb.amazonaws.com";
 const NLB_HOST: &str = "k8s-a-b.elb.eu-west-1.amazonaws.com";
@@ -23,14 +25,21 @@ fn ask(class: &str, notes: &[(&str, &str)], id: &str, host: &str, udp: bool) -> 
             .map(|(_, value)| (*value).to_owned())
     };
     let (ids, hosts) = ([id], [host]);
+    let keys: Vec<&str> = notes.iter().map(|(name, _)| *name).collect();
     let service = LbService {
         subject: "Service shop/web",
         class: Some(class).filter(|class| !class.is_empty()),
+        keys: &keys,
         annotation: &annotation,
         provider_ids: if id.is_empty() { &[] } else { &ids },
         hostnames: if host.is_empty() { &[] } else { &hosts },
     };
-    idle(&service, 443, udp)
+    let port = LbPort {
+        number: 443,
+        name: "https",
+        udp,
+    };
+    idle(&service, port)
 }
 
 #[rstest]
@@ -39,6 +48,11 @@ fn ask(class: &str, notes: &[(&str, &str)], id: &str, host: &str, udp: bool) -> 
 #[case(NLB, &[(LISTENER, "a=b, tcp.idle_timeout.seconds = 6000")], "", "", 6000, Origin::Declared)]
 #[case(NLB, &[(LISTENER, "a=b")], "", "", 350, Origin::Default)]
 #[case(NLB, &[(LISTENER, "tcp.idle_timeout.seconds=400"), ("service.beta.kubernetes.io/aws-load-balancer-ssl-cert", "arn")], "", "", 350, Origin::Default)]
+#[case(NLB, &[(LISTENER, "tcp.idle_timeout.seconds=400"), (CERT, "arn"), (SSL_PORTS, "https")], "", "", 350, Origin::Default)]
+#[case(NLB, &[(LISTENER, "tcp.idle_timeout.seconds=400"), (CERT, "arn"), (SSL_PORTS, "8443, mail")], "", "", 400, Origin::Declared)]
+#[case("", &[("service.beta.kubernetes.io/aws-load-balancer-proxy-protocol", "*")], "", "", 60, Origin::Assumed)]
+#[case("", &[("service.beta.kubernetes.io/azure-dns-label-name", "x")], "", "", 240, Origin::Default)]
+#[case("", &[("service.beta.kubernetes.io/alicloud-loadbalancer-id", "x")], "", "", 900, Origin::Assumed)]
 #[case("", &[], "", NLB_HOST, 350, Origin::Default)]
 #[case("", &[], AWS_ID, CLB_HOST, 60, Origin::Default)]
 #[case("", &[(IDLE, "3600")], AWS_ID, CLB_HOST, 3600, Origin::Declared)]
@@ -142,11 +156,17 @@ fn several_clouds_are_no_cloud() {
     let service = LbService {
         subject: "Service a/b",
         class: None,
+        keys: &[],
         annotation: &|_| None,
         provider_ids: &[AWS_ID, "azure://x"],
         hostnames: &[],
     };
-    assert!(idle(&service, 1, false).is_err());
+    let port = LbPort {
+        number: 1,
+        name: "",
+        udp: false,
+    };
+    assert!(idle(&service, port).is_err());
 }
 
 proptest! {

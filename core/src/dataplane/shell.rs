@@ -5,15 +5,15 @@
 
 /// A word of a shell script.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Word {
+pub(in crate::dataplane) struct Word {
     /// The text without quotes.
-    pub(super) text: String,
+    pub(in crate::dataplane) text: String,
     /// Whether the shell replaces a part of it: a variable, a substitution, a pattern.
-    pub(super) expanded: bool,
+    pub(in crate::dataplane) expanded: bool,
 }
 
 /// The simple commands of a script, each as its words; redirections are dropped. `None` where a quote stays open.
-pub(super) fn commands(script: &str) -> Option<Vec<Vec<Word>>> {
+pub(in crate::dataplane) fn commands(script: &str) -> Option<Vec<Vec<Word>>> {
     let mut reader = Reader {
         chars: script.chars().peekable(),
         commands: vec![Vec::new()],
