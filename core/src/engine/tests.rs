@@ -191,3 +191,21 @@ fn without_a_policy_only_the_baseline_misses_services(#[case] id: &str, #[case] 
     let mut world = World::without(&[Source::Services]).policy(policy(Vec::new()));
     assert_eq!(world.verdict(id), "Unknown unknown");
 }
+
+#[test]
+fn what_comes_first_of_its_namespace_is_not_overlooked() {
+    let hook = json!({
+        "kind": "ValidatingWebhookConfiguration", "metadata": {"name": "guard"}, "webhooks": [{
+            "name": "guard.example.com", "failurePolicy": "Fail",
+            "objectSelector": {"matchLabels": {"app": "dns"}},
+            "rules": [{"apiGroups": [""], "apiVersions": ["*"], "operations": ["*"], "resources": ["pods"]}],
+            "clientConfig": {"service": {"namespace": "guard", "name": "guard"}},
+        }],
+    });
+    let mut pod = pod("dns-1", "dns", &[]);
+    pod["metadata"]["namespace"] = json!("kube-system");
+    let mut world = World::complete().with(Source::Webhooks, &hook);
+    assert!(world.findings("admission-heartbeat-block").is_empty());
+    let mut world = world.with(Source::Pods, &pod);
+    assert_eq!(world.findings("admission-heartbeat-block").len(), 1);
+}

@@ -35,8 +35,18 @@ pub(super) fn check(metadata: Option<&Value>, problems: &mut Vec<Problem>) {
     }
     match serde_json::from_value(Value::Object(metadata.clone())) {
         Ok(metadata) => check_content(&metadata, problems),
-        Err(error) => problems.push(Problem::new("metadata", error.to_string())),
+        Err(error) => problems
+            .push(wrong_field(metadata).unwrap_or_else(|| Problem::new("metadata", error.to_string()))),
     }
+}
+
+/// The field that is wrong by itself: YAML takes `name: yes` for a boolean, and whoever wrote it does not see why.
+fn wrong_field(metadata: &Map<String, Value>) -> Option<Problem> {
+    metadata.iter().find_map(|(key, value)| {
+        let alone = Map::from_iter([(key.clone(), value.clone())]);
+        let error = serde_json::from_value::<ObjectMeta>(Value::Object(alone)).err()?;
+        Some(Problem::new(format!("metadata.{key}"), error.to_string()))
+    })
 }
 
 /// Makes an empty text of a null among labels or annotations, as the API server does.
@@ -86,5 +96,26 @@ fn check_content(metadata: &ObjectMeta, problems: &mut Vec<Problem>) {
                 format!("{key} cannot be the key of an annotation"),
             ));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    use super::check;
+
+    #[rstest]
+    #[case::a_boolean(json!({"name": true}), "metadata.name: invalid type: boolean `true`")]
+    #[case::a_number(json!({"name": "a", "labels": {"a": 1}}), "metadata.labels: invalid type: integer `1`")]
+    #[case::nothing(json!(null), "metadata: must be an object")]
+    #[case::unknown(json!({"name": "a", "nam": "b"}), "metadata.nam: unknown field")]
+    fn the_field_is_named(#[case] metadata: Value, #[case] expected: &str) {
+        let mut problems = Vec::new();
+        check(Some(&metadata), &mut problems);
+        assert_eq!(problems.len(), 1);
+        let told = problems[0].to_string();
+        assert!(told.starts_with(expected), "{told}");
     }
 }

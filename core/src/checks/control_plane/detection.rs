@@ -164,22 +164,39 @@ fn from_k3s(look: &Look<'_>) -> Known<Option<Val<i64>>> {
     if !look.node_sums(Part::NodeKubelets)?.kubelets().any(is_k3s) {
         return Ok(None);
     }
-    let mut least: Option<Val<i64>> = None;
-    for (key, node) in look.nodes()?.iter() {
+    let told = look.nodes()?.iter().filter_map(|(key, node)| {
         let place = format!("Node {} annotation {NODE_ARGS}", names.text(key.name));
         let args = node.annotations.text(names, NODE_ARGS);
         // What is no list of texts says nothing about the data plane either, which is told there.
-        let args = args.and_then(|text| node_args(text).ok()).unwrap_or_default();
-        let Some(text) = controller_manager::handed_on(&args, FLAG) else {
-            continue;
-        };
-        let grace = parse(&text, &place)?;
-        let better = |held: &Val<i64>| (grace.value, &grace.source) < (held.value, &held.source);
-        if least.as_ref().is_none_or(better) {
-            least = Some(grace);
+        let args = args.and_then(|text| node_args(text).ok())?;
+        let text = controller_manager::handed_on(&args, FLAG)?;
+        Some(parse(&text, &place))
+    });
+    least(told)
+}
+
+/// The least of what was told. Rows have no order: of several values the least is taken, of several gaps the first by
+/// text.
+fn least(told: impl Iterator<Item = Known<Val<i64>>>) -> Known<Option<Val<i64>>> {
+    let mut least: Option<Val<i64>> = None;
+    let mut gap: Option<Gap> = None;
+    for one in told {
+        match one {
+            Ok(grace) => {
+                let better = |held: &Val<i64>| (grace.value, &grace.source) < (held.value, &held.source);
+                if least.as_ref().is_none_or(better) {
+                    least = Some(grace);
+                }
+            }
+            Err(one) => {
+                let first = |held: &Gap| one.to_string() < held.to_string();
+                if gap.as_ref().is_none_or(first) {
+                    gap = Some(one);
+                }
+            }
         }
     }
-    Ok(least)
+    gap.map_or(Ok(least), Err)
 }
 
 /// The grace that is written somewhere.
@@ -193,34 +210,19 @@ fn parse(text: &str, place: &str) -> Known<Val<i64>> {
 /// The least grace of the kube-controller-managers that are to be seen.
 fn from_pods(look: &Look<'_>) -> Known<Option<Val<i64>>> {
     let names = look.names();
-    let mut least: Option<Val<i64>> = None;
-    let mut gap: Option<Gap> = None;
-    for (key, pod) in look.components()?.filter(|(_, pod)| !pod.ended) {
-        for container in pod
-            .template
-            .containers
-            .iter()
-            .filter(|one| is_manager(one, names))
-        {
-            // Rows have no order: of several values the least is taken, of several gaps the first by text.
-            match of_manager(container, &format!("Pod {}", look.show(key)), names) {
-                Ok(None) => {}
-                Ok(Some(grace)) => {
-                    let better = |held: &Val<i64>| (grace.value, &grace.source) < (held.value, &held.source);
-                    if least.as_ref().is_none_or(better) {
-                        least = Some(grace);
-                    }
-                }
-                Err(one) => {
-                    let first = |held: &Gap| one.to_string() < held.to_string();
-                    if gap.as_ref().is_none_or(first) {
-                        gap = Some(one);
-                    }
-                }
-            }
-        }
-    }
-    gap.map_or(Ok(least), Err)
+    let told = look
+        .components()?
+        .filter(|(_, pod)| !pod.ended)
+        .flat_map(|(key, pod)| {
+            let managers = pod
+                .template
+                .containers
+                .iter()
+                .filter(|one| is_manager(one, names));
+            let place = format!("Pod {}", look.show(key));
+            managers.filter_map(move |container| of_manager(container, &place, names).transpose())
+        });
+    least(told)
 }
 
 fn is_manager(container: &Container, names: &Names) -> bool {
