@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use evenkeel::link::Link;
 use evenkeel::rights::Place;
-use evenkeel::watch::{Event, Intake, Link, RIGHTS, Snapshot, Watches};
+use evenkeel::watch::{Event, Intake, RIGHTS, Snapshot, Watches};
 use evenkeel_core::facts::Wants;
 use evenkeel_core::index::Fresh;
 use evenkeel_core::know::{Mono, Now, Source, Wall};
@@ -117,7 +119,7 @@ struct Operator {
 
 impl Operator {
     fn new(link: Link) -> Self {
-        let (watches, events) = Watches::new(link);
+        let (watches, events) = Watches::new(Arc::new(link));
         let mut this = Self {
             core: Core::default(),
             intake: Intake::default(),
