@@ -33,6 +33,7 @@ mod pace;
 mod pump;
 mod seen;
 mod server;
+mod setback;
 mod target;
 #[cfg(test)]
 mod tests;
