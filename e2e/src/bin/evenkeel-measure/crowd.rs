@@ -89,17 +89,21 @@ impl Crowd {
     }
 }
 
-/// Every list of a policy's connections full: 16 connections of 16 clients, 8 hops each.
+/// Every list of a policy's connections full: 16 connections of 16 clients, 8 hops each; with selectors that bring it
+/// near the 1.5 MiB that etcd stores (`etcd --max-request-bytes`).
 fn largest_connections() -> Value {
     let name = |kind: &str, at: usize| format!("{kind}-{at:02}-{}", "x".repeat(54 - kind.len()));
     let labels: serde_json::Map<String, Value> = (0..15)
         .map(|at| (format!("label-{at}"), json!("x".repeat(63))))
         .collect();
+    let values: Vec<String> = (0..32).map(|at| format!("{at:02}-{}", "x".repeat(60))).collect();
+    let selector = json!({"matchLabels": labels,
+        "matchExpressions": [{"key": "one-of", "operator": "In", "values": values}]});
     (0..16)
         .map(|at| {
             let clients: Vec<Value> = (0..16)
                 .map(|client| {
-                    json!({"name": name("client", client), "podSelector": {"matchLabels": labels},
+                    json!({"name": name("client", client), "podSelector": selector,
                         "tcpKeepalive": {"state": "Enabled", "idleSeconds": 300},
                         "idleTimeoutSeconds": 90, "requestTimeoutSeconds": 2000,
                         "maxConnectionAgeSeconds": 3600, "newConnectionsPerSecond": 20})
