@@ -7,6 +7,7 @@ pub mod clock;
 mod collect;
 pub mod files;
 pub mod lease;
+pub mod link;
 pub mod live;
 pub mod metrics;
 mod render;

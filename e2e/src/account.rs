@@ -77,20 +77,37 @@ impl ControlPlane {
     async fn kubeconfig_of(&self, namespace: &str) -> Result<NamedTempFile> {
         let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "reader", "namespace": namespace}});
         self.apply_json(&[account]).await?;
-        let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/reader/token");
-        let request = http::Request::post(path)
-            .header(http::header::CONTENT_TYPE, "application/json")
-            .body(br#"{"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest","spec":{}}"#.to_vec())?;
-        let made: Value = self
-            .client()
-            .await?
-            .request(request)
-            .await
-            .context("asking for a token")?;
+        let token = self.token(namespace, "reader").await?;
         let mut config: Value = serde_saphyr::from_str(&self.kubeconfig()?)?;
-        config["users"][0]["user"] = json!({"token": made["status"]["token"]});
+        config["users"][0]["user"] = json!({"token": token});
         let file = NamedTempFile::new()?;
         std::fs::write(file.path(), config.to_string())?;
         Ok(file)
+    }
+
+    /// A new token of an account.
+    pub async fn token(&self, namespace: &str, account: &str) -> Result<String> {
+        self.token_bound(namespace, account, &json!({})).await
+    }
+
+    /// A new token of an account that is worth nothing any more once the Secret of this name is deleted.
+    pub async fn token_bound_to(&self, namespace: &str, account: &str, secret: &str) -> Result<String> {
+        let name = json!({"name": secret, "namespace": namespace});
+        self.apply_json(&[json!({"apiVersion": "v1", "kind": "Secret", "metadata": name})])
+            .await?;
+        let bound = json!({"boundObjectRef": {"apiVersion": "v1", "kind": "Secret", "name": secret}});
+        self.token_bound(namespace, account, &bound).await
+    }
+
+    async fn token_bound(&self, namespace: &str, account: &str, spec: &Value) -> Result<String> {
+        let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token");
+        let body = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec});
+        let request = http::Request::post(path)
+            .header(http::header::CONTENT_TYPE, "application/json")
+            .body(body.to_string().into_bytes())?;
+        let client = self.client().await?;
+        let made: Value = client.request(request).await.context("asking for a token")?;
+        let token = made["status"]["token"].as_str();
+        Ok(token.context("no token was made")?.to_owned())
     }
 }

@@ -12,6 +12,7 @@ use kube::{Api, Client};
 use tokio::sync::OnceCell;
 
 use crate::apply;
+use crate::audit;
 use crate::binaries::{Binaries, Program};
 use crate::client::client_of;
 use crate::components;
@@ -281,23 +282,13 @@ impl ControlPlane {
         apply::install_crds(&self.client().await?, folder).await
     }
 
-    /// The first API server's audit log, one JSON object a line.
-    pub fn audit_log(&self) -> Option<&Path> {
-        self.audit_logs.first().map(PathBuf::as_path)
-    }
-
     /// The audit events of all API servers so far.
     pub fn audit_events(&self) -> Result<Vec<serde_json::Value>> {
-        let mut events = Vec::new();
+        let mut all = Vec::new();
         for log in &self.audit_logs {
-            let text = fs::read_to_string(log).with_context(|| format!("reading {}", log.display()))?;
-            // A line that is being written is not an event yet.
-            let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-            for line in whole.lines() {
-                events.push(serde_json::from_str(line).context("reading an audit event")?);
-            }
+            all.extend(audit::events(log)?);
         }
-        Ok(events)
+        Ok(all)
     }
 
     /// The started programs, for tests that look at or end one of them.
@@ -310,9 +301,28 @@ impl ControlPlane {
         self.until_served(Instant::now() + READY_WITHIN).await
     }
 
-    /// The folder with logs and keys, if this control plane was started here.
-    pub fn logs(&self) -> Option<&Path> {
-        self.folder.as_ref().map(Folder::path)
+    /// The first started program whose name begins so, for tests that end or freeze it.
+    pub fn process(&mut self, begins: &str) -> Result<&mut Process> {
+        let mut all = self.processes.iter_mut();
+        all.find(|process| process.name().starts_with(begins))
+            .with_context(|| format!("no program {begins}"))
+    }
+
+    /// The certificate of the authority that signed for the API servers, in PEM.
+    pub fn authority(&self) -> Result<String> {
+        credentials::authority(self.folder()?)
+    }
+
+    /// Makes a new authority, which signs new certificates, and starts every API server again with them. The
+    /// administrator's kubeconfig names the new one; nobody trusts the old one any more.
+    pub async fn replace_authority(&mut self) -> Result<()> {
+        credentials::certify(self.folder()?, &[])?;
+        for process in &mut self.processes {
+            if process.name().starts_with("kube-apiserver") {
+                process.restart()?;
+            }
+        }
+        self.ready().await
     }
 
     /// A new namespace of its own for a test, ready for Pods.

@@ -12,6 +12,9 @@ use rcgen::{
     KeyUsagePurpose,
 };
 
+/// The file with the authority's certificate.
+const AUTHORITY: &str = "ca.crt";
+
 /// Who a token stands for.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
@@ -61,7 +64,6 @@ pub(crate) fn kubelet(node: &str) -> Identity {
 #[derive(Debug)]
 pub(crate) struct Credentials {
     folder: PathBuf,
-    authority: String,
     tokens: Vec<(Cow<'static, str>, String)>,
 }
 
@@ -70,16 +72,7 @@ impl Credentials {
     /// API server reads from kubelets, the key that signs service-account tokens,
     /// and a token for each identity.
     pub(crate) fn make(folder: &Path, access: &Access) -> Result<Self> {
-        let key = KeyPair::generate().context("making the authority's key")?;
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        params.distinguished_name.push(DnType::CommonName, "evenkeel-bed");
-        let authority = params.self_signed(&key).context("signing the authority")?.pem();
-        let issuer = Issuer::new(params, key);
-
-        let (serving, serving_key) = serving_certificate(&issuer, &access.names)?;
-        let (kubelet_client, kubelet_client_key) = kubelet_client_certificate(&issuer)?;
+        certify(folder, &access.names)?;
         let account_key = KeyPair::generate().context("making the service-account key")?;
         let tokens = [ADMIN, CONTROLLER_MANAGER, SCHEDULER]
             .iter()
@@ -92,22 +85,12 @@ impl Credentials {
         }
         let credentials = Self {
             folder: folder.to_owned(),
-            authority,
             tokens: tokens.into_iter().map(|(user, token, _)| (user, token)).collect(),
         };
-        credentials.write("ca.crt", &credentials.authority)?;
-        credentials.write("serving.crt", &serving)?;
-        credentials.write("serving.key", &serving_key)?;
-        credentials.write("kubelet-client.crt", &kubelet_client)?;
-        credentials.write("kubelet-client.key", &kubelet_client_key)?;
-        credentials.write("accounts.key", &account_key.serialize_pem())?;
-        credentials.write("accounts.pub", &account_key.public_key_pem())?;
-        credentials.write("tokens.csv", &token_file)?;
+        write(folder, "accounts.key", &account_key.serialize_pem())?;
+        write(folder, "accounts.pub", &account_key.public_key_pem())?;
+        write(folder, "tokens.csv", &token_file)?;
         Ok(credentials)
-    }
-
-    fn write(&self, name: &str, text: &str) -> Result<()> {
-        fs::write(self.folder.join(name), text).with_context(|| format!("writing {name}"))
     }
 
     /// A kubeconfig with one context for each server, the first one current.
@@ -126,7 +109,7 @@ impl Credentials {
         let clusters: Vec<_> = named
             .iter()
             .map(|(name, url)| {
-                let authority = self.folder.join("ca.crt");
+                let authority = self.folder.join(AUTHORITY);
                 serde_json::json!({"name": name, "cluster": {"server": url, "certificate-authority": authority}})
             })
             .collect();
@@ -146,6 +129,34 @@ impl Credentials {
         });
         serde_saphyr::to_string(&config).context("writing a kubeconfig")
     }
+}
+
+/// Makes an authority, and what it signs: the serving certificate, for these names beside those of the loopback
+/// address, and the certificate with which the API server reads from kubelets. What was there is replaced.
+pub(crate) fn certify(folder: &Path, names: &[String]) -> Result<()> {
+    let key = KeyPair::generate().context("making the authority's key")?;
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.distinguished_name.push(DnType::CommonName, "evenkeel-bed");
+    let authority = params.self_signed(&key).context("signing the authority")?.pem();
+    let issuer = Issuer::new(params, key);
+    let (serving, serving_key) = serving_certificate(&issuer, names)?;
+    let (kubelet_client, kubelet_client_key) = kubelet_client_certificate(&issuer)?;
+    write(folder, AUTHORITY, &authority)?;
+    write(folder, "serving.crt", &serving)?;
+    write(folder, "serving.key", &serving_key)?;
+    write(folder, "kubelet-client.crt", &kubelet_client)?;
+    write(folder, "kubelet-client.key", &kubelet_client_key)
+}
+
+/// The authority's certificate, in PEM.
+pub(crate) fn authority(folder: &Path) -> Result<String> {
+    fs::read_to_string(folder.join(AUTHORITY)).context("reading the authority's certificate")
+}
+
+fn write(folder: &Path, name: &str, text: &str) -> Result<()> {
+    fs::write(folder.join(name), text).with_context(|| format!("writing {name}"))
 }
 
 /// The API server's own certificate and key.

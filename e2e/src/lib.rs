@@ -9,6 +9,7 @@
 
 pub mod account;
 pub mod apply;
+pub mod audit;
 pub mod binaries;
 mod client;
 pub mod cluster;

@@ -9,12 +9,16 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::ControlPlane;
+use crate::cluster::NAMESPACE;
 use crate::demo::root;
 use crate::monitoring::{free_port, get};
 use crate::process::Process;
 
 /// What of the manifests a control plane without kubelets needs.
 const MANIFESTS: [&str; 4] = ["namespace", "service-account", "rbac", "rbac-kube-system"];
+
+/// Far above what a start takes, on a machine that is busy with other tests.
+const READY_WITHIN: Duration = Duration::from_secs(90);
 
 impl ControlPlane {
     /// Installs the kinds, the operator's account and its rights.
@@ -28,24 +32,56 @@ impl ControlPlane {
         }
         Ok(())
     }
+}
 
-    /// Writes a kubeconfig of the operator's account, with a token of its own.
-    async fn operator_kubeconfig(&self, name: &str, folder: &Path) -> Result<PathBuf> {
-        let path = "/api/v1/namespaces/evenkeel-system/serviceaccounts/evenkeel/token";
-        let request = http::Request::post(path)
-            .header(http::header::CONTENT_TYPE, "application/json")
-            .body(br#"{"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest","spec":{}}"#.to_vec())?;
-        let made: Value = self
-            .client()
-            .await?
-            .request(request)
-            .await
-            .context("asking for a token")?;
-        let mut config: Value = serde_saphyr::from_str(&self.kubeconfig()?)?;
-        config["users"][0]["user"] = json!({"token": made["status"]["token"]});
-        let path = folder.join(format!("{name}.kubeconfig"));
-        std::fs::write(&path, config.to_string())?;
-        Ok(path)
+/// How an operator reaches its cluster: the two files that a kubelet gives to a Pod and keeps up to date, `ca.crt` and
+/// `token`, and a kubeconfig that names them.
+#[derive(Debug)]
+pub struct Access {
+    folder: PathBuf,
+}
+
+impl Access {
+    /// Makes the folder of an operator of this name, with a token of its own; `port` is where it finds the API server
+    /// instead, such as a proxy's.
+    pub async fn make(plane: &ControlPlane, name: &str, folder: &Path, port: Option<u16>) -> Result<Self> {
+        let this = Self {
+            folder: folder.join(format!("{name}.access")),
+        };
+        std::fs::create_dir_all(&this.folder).context("making the folder of an account")?;
+        this.put("ca.crt", &plane.authority()?)?;
+        this.put("token", &plane.token(NAMESPACE, "evenkeel").await?)?;
+        let mut config: Value = serde_saphyr::from_str(&plane.kubeconfig()?)?;
+        config["users"][0]["user"] = json!({"tokenFile": this.folder.join("token")});
+        let cluster = &mut config["clusters"][0]["cluster"];
+        cluster["certificate-authority"] = json!(this.folder.join("ca.crt"));
+        if let Some(port) = port {
+            cluster["server"] = format!("https://127.0.0.1:{port}").into();
+        }
+        this.put("kubeconfig", &config.to_string())?;
+        Ok(this)
+    }
+
+    /// The kubeconfig.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.folder.join("kubeconfig")
+    }
+
+    /// Replaces the authority's certificate.
+    pub fn put_authority(&self, pem: &str) -> Result<()> {
+        self.put("ca.crt", pem)
+    }
+
+    /// Replaces the token.
+    pub fn put_token(&self, token: &str) -> Result<()> {
+        self.put("token", token)
+    }
+
+    /// At once, as a kubelet does it: nobody reads half a file.
+    fn put(&self, name: &str, text: &str) -> Result<()> {
+        let (new, path) = (self.folder.join(format!("{name}.new")), self.folder.join(name));
+        std::fs::write(&new, text).with_context(|| format!("writing {}", new.display()))?;
+        std::fs::rename(&new, &path).with_context(|| format!("replacing {}", path.display()))
     }
 }
 
@@ -65,7 +101,18 @@ impl Operator {
         more: &[String],
         folder: &Path,
     ) -> Result<Self> {
-        let kubeconfig = plane.operator_kubeconfig(name, folder).await?;
+        let access = Access::make(plane, name, folder, None).await?;
+        Self::start_with(&access.kubeconfig(), binary, name, more, folder)
+    }
+
+    /// The same with a kubeconfig of the caller's.
+    pub fn start_with(
+        kubeconfig: &Path,
+        binary: &Path,
+        name: &str,
+        more: &[String],
+        folder: &Path,
+    ) -> Result<Self> {
         let port = free_port()?;
         let mut arguments = vec![
             "run".to_owned(),
@@ -88,17 +135,35 @@ impl Operator {
         &mut self.process
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Everything that it has logged.
     pub fn log(&self) -> Result<String> {
         std::fs::read_to_string(self.process.log()).context("reading the operator's log")
     }
 
-    /// Asks it to end and waits until it has, in good order.
-    pub fn end(mut self) -> Result<()> {
+    /// Sends it a signal, as kill(1) names it: `-STOP`.
+    pub fn signal(&self, signal: &str) -> Result<()> {
         let status = Command::new("kill")
-            .args(["-TERM", &self.process.id().to_string()])
+            .args([signal, &self.process.id().to_string()])
             .status()?;
         ensure!(status.success(), "the operator cannot be signalled");
+        Ok(())
+    }
+
+    /// It must still be the process that was started.
+    pub fn lives(&mut self) -> Result<()> {
+        let ended = self.process.ended()?;
+        ensure!(ended.is_none(), "{ended:?}: {}", self.process.last_words());
+        Ok(())
+    }
+
+    /// Asks it to end and waits until it has, in good order.
+    pub fn end(mut self) -> Result<()> {
+        self.signal("-TERM")?;
         let start = Instant::now();
         loop {
             if let Some(ended) = self.process.ended()? {
@@ -113,11 +178,29 @@ impl Operator {
         }
     }
 
+    /// Code and body of a GET.
+    pub async fn get(&self, path: &str) -> Result<(u16, String)> {
+        get(SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)), path).await
+    }
+
+    /// Waits until it is ready, and tells how long that took.
+    pub async fn until_ready(&self) -> Result<Duration> {
+        let start = Instant::now();
+        while !matches!(self.get("/readyz").await, Ok((200, _))) {
+            ensure!(
+                start.elapsed() < READY_WITHIN,
+                "not ready:\n{}",
+                self.process.last_words()
+            );
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Ok(start.elapsed())
+    }
+
     /// The first line of its metrics that begins so.
     pub async fn metric(&self, begins: &str) -> Result<Option<String>> {
-        let at = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
         // Not listening yet is no line yet.
-        let Ok((_, text)) = get(at, "/metrics").await else {
+        let Ok((_, text)) = self.get("/metrics").await else {
             return Ok(None);
         };
         Ok(text

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use evenkeel_e2e::account::user_of;
 use evenkeel_e2e::demo::{demo, demo_in, root};
+use evenkeel_e2e::monitoring::free_port;
 use evenkeel_e2e::under_test::{evenkeel, evenkeel_json};
 use evenkeel_e2e::{ControlPlane, Options};
 use serde_json::{Value, json};
@@ -226,10 +227,10 @@ async fn a_folder_that_holds_something_is_left_alone() {
     assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 1);
 
     // A cluster that cannot be reached leaves nothing behind either.
-    let nobody = std::fs::read_to_string(kubeconfig)
-        .unwrap()
-        .replace("https://127.0.0.1:", "https://127.0.0.1:1");
-    std::fs::write(outside.path().join("mine"), nobody).unwrap();
+    let nobody = format!("https://127.0.0.1:{}", free_port().unwrap());
+    let mut config: Value = serde_saphyr::from_str(&plane.kubeconfig().unwrap()).unwrap();
+    config["clusters"][0]["cluster"]["server"] = nobody.into();
+    std::fs::write(outside.path().join("mine"), config.to_string()).unwrap();
     let (file, target) = (outside.path().join("mine"), outside.path().join("dump"));
     let said = evenkeel(&[
         "collect",
@@ -240,6 +241,7 @@ async fn a_folder_that_holds_something_is_left_alone() {
     ])
     .unwrap();
     assert_eq!(said.code, 2, "{said:?}");
+    assert!(said.err.contains("cannot be reached"), "{said:?}");
     assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 1);
 }
 

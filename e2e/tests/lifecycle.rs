@@ -72,7 +72,11 @@ async fn two_api_servers_share_one_store_and_end_with_their_owner() {
     for client in [&first, &second] {
         let version = client.apiserver_version().await.unwrap();
         assert_eq!(version.git_version, kubernetes_version().unwrap());
-        assert_eq!((version.major.as_str(), version.minor.as_str()), ("1", "36"));
+        assert!(
+            version
+                .git_version
+                .starts_with(&format!("v{}.{}.", version.major, version.minor))
+        );
     }
     let map = ConfigMap {
         metadata: ObjectMeta {

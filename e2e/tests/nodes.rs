@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use evenkeel_e2e::binaries::{Binaries, Program};
@@ -336,14 +337,24 @@ fn commands_with(folder: &str) -> usize {
         .count()
 }
 
-/// How many control groups of a second node of this process there are.
+/// How many control groups of a second node of this process there are: at the root of each hierarchy of version 1, or of
+/// the only one of version 2.
 fn cgroups() -> usize {
     let own = format!("evenkeel-bed-{}-", std::process::id());
     let is_own = |name: &str| name.starts_with(&own) && name.ends_with("-n2");
-    std::fs::read_dir("/sys/fs/cgroup")
-        .unwrap()
-        .filter_map(|hierarchy| std::fs::read_dir(hierarchy.unwrap().path()).ok())
-        .flatten()
-        .filter(|group| is_own(&group.as_ref().unwrap().file_name().to_string_lossy()))
+    let root = Path::new("/sys/fs/cgroup");
+    let within = |folder: &Path| -> Vec<_> {
+        let entries = std::fs::read_dir(folder).into_iter().flatten();
+        entries.map(|entry| entry.unwrap().path()).collect()
+    };
+    let top = within(root);
+    let below = top.iter().flat_map(|hierarchy| within(hierarchy));
+    let groups = top.iter().cloned().chain(below);
+    groups
+        .filter(|group| {
+            group
+                .file_name()
+                .is_some_and(|name| is_own(&name.to_string_lossy()))
+        })
         .count()
 }

@@ -2,10 +2,11 @@
 //! local validator must come to the same verdict, file by file.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use evenkeel::api::local;
 use evenkeel_e2e::ControlPlane;
+use evenkeel_e2e::demo::root;
 use kube::Client;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -20,10 +21,6 @@ async fn plane() -> &'static ControlPlane {
         .get_or_init(|| async { plane.install_crds(&root().join("crds")).await.unwrap() })
         .await;
     plane
-}
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 /// The drafts of a folder, by file name.

@@ -231,7 +231,11 @@ fn text(told: &Answer, home: &str) -> String {
     let age = operator.renewed_seconds_ago.unwrap_or(0);
     let holder = operator.holder.as_deref().unwrap_or("nobody");
     let mut text = match operator.state {
-        "Alive" => format!("Operator: alive, {holder}, renewed {age} s ago\n"),
+        "Alive" => {
+            let tells = operator.tells.as_ref();
+            let version = tells.map_or_else(String::new, |tells| format!(", version {}", tells.version));
+            format!("Operator: alive, {holder}{version}, renewed {age} s ago\n")
+        }
         "Silent" => format!(
             "Operator: SILENT. {holder} renewed its Lease {age} s ago; what follows is as old as that, and nobody \
              corrects it.\nSee: kubectl -n {home} get pods\n"

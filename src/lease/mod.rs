@@ -10,6 +10,8 @@
 //! so that another replica need not wait for it to expire.
 
 mod candidate;
+#[cfg(test)]
+mod requests;
 mod task;
 
 use std::time::Duration;

@@ -1,17 +1,19 @@
 //! The state machine of the Lease, on a real API server.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::Api;
 use kube::api::{PostParams, WatchEvent, WatchParams};
-use kube::{Api, Client};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::{Candidate, Claim, DURATION, REQUEST_TIMEOUT, Seen, Step};
+use crate::link::{Link, is_doubtful};
 
 /// How long after a failed request the next one is sent.
 const RETRY: Duration = Duration::from_secs(1);
@@ -38,116 +40,158 @@ pub struct Options {
 /// `state` is what the holder writes beside each renewal. The claim goes out through `claim`: its receivers must ask
 /// for a permit before each request, as the claim may have run out since.
 pub async fn hold(
-    client: Client,
+    link: Arc<Link>,
     options: Options,
     claim: watch::Sender<Option<Claim>>,
     state: watch::Receiver<String>,
     mut stop: watch::Receiver<bool>,
 ) {
     let mut task = Task {
-        api: Api::namespaced(client, &options.namespace),
+        link,
         candidate: Candidate::new(options.identity.clone(), Instant::now()),
         options,
         state,
     };
     while !*stop.borrow() {
-        tokio::select! {
-            () = task.once() => {}
-            _ = stop.changed() => break,
-        }
+        let done = match task.candidate.step(Instant::now()) {
+            // A write is never left alone: whether it was committed decides how the Lease can be given back.
+            Step::Create => task.write(None).await,
+            Step::Take(seen) | Step::Renew(seen) => task.write(Some(seen)).await,
+            Step::Read => tokio::select! {
+                done = task.read() => done,
+                _ = stop.changed() => break,
+            },
+            Step::Wait(until) => tokio::select! {
+                done = task.wait(until) => done,
+                _ = stop.changed() => break,
+            },
+        };
         let now = Instant::now();
         let held = task.candidate.claim(now);
         claim.send_if_modified(|before| std::mem::replace(before, held) != held);
+        if done.is_none() {
+            tokio::select! {
+                () = sleep_until(now + RETRY) => {}
+                _ = stop.changed() => break,
+            }
+        }
     }
     claim.send_replace(None);
     task.release().await;
 }
 
 struct Task {
-    api: Api<Lease>,
+    link: Arc<Link>,
     options: Options,
     candidate: Candidate,
     state: watch::Receiver<String>,
 }
 
+/// What a step did; `None` after a failure, after which the next one has to wait.
+type Done = Option<()>;
+
 impl Task {
-    /// One step.
-    async fn once(&mut self) {
-        match self.candidate.step(Instant::now()) {
-            Step::Read => self.read().await,
-            Step::Create => {
-                let lease = self.lease(None);
-                let api = self.api.clone();
-                self.write(async move { api.create(&PostParams::default(), &lease).await })
-                    .await;
-            }
-            Step::Take(seen) | Step::Renew(seen) => {
-                let lease = self.lease(Some(&seen));
-                let (api, name) = (self.api.clone(), self.options.name.clone());
-                self.write(async move { api.replace(&name, &PostParams::default(), &lease).await })
-                    .await;
-            }
-            Step::Wait(until) => self.wait(until).await,
-        }
+    /// The Lease's part of the API, by the current client.
+    async fn api(&self) -> Result<Api<Lease>, Failure> {
+        let client = self.link.client().await.map_err(Failure::Link)?;
+        Ok(Api::namespaced(client, &self.options.namespace))
     }
 
-    async fn read(&mut self) {
-        match within(self.api.get_opt(&self.options.name)).await {
-            Ok(lease) => self.candidate.see(Instant::now(), lease.as_ref().map(seen)),
+    /// One request within its time. The clock is asked first: a process that was stopped must not send what it had in
+    /// mind. After a failure that may be the connection's the next request gets a new client.
+    async fn ask<T, F>(&self, request: impl FnOnce(Api<Lease>) -> F) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, kube::Error>>,
+    {
+        let answer = tokio::select! {
+            biased;
+            () = tokio::time::sleep(REQUEST_TIMEOUT) => Err(Failure::Late),
+            answer = async { request(self.api().await?).await.map_err(Failure::Api) } => answer,
+        };
+        if answer.as_ref().is_err_and(Failure::is_doubtful) {
+            self.link.doubt();
+        }
+        answer
+    }
+
+    async fn read(&mut self) -> Done {
+        let name = &self.options.name;
+        match self.ask(async |api| api.get_opt(name).await).await {
+            Ok(lease) => {
+                self.candidate.see(Instant::now(), lease.as_ref().map(seen));
+                Some(())
+            }
             Err(error) => {
-                tracing::warn!(%error, lease = self.options.name, "cannot read the Lease");
-                tokio::time::sleep(RETRY).await;
+                tracing::warn!(error = told(error), lease = name, "cannot read the Lease");
+                None
             }
         }
     }
 
-    async fn write(&mut self, request: impl Future<Output = Result<Lease, kube::Error>>) {
+    /// Makes the Lease ours: makes it where there is none, else over what was seen.
+    async fn write(&mut self, over: Option<Seen>) -> Done {
+        let (name, lease) = (&self.options.name, self.lease(over.as_ref()));
         let sent = Instant::now();
-        match within(request).await {
-            Ok(lease) => self.candidate.wrote(sent, Instant::now(), seen(&lease)),
+        let parameters = PostParams::default();
+        let answer = self
+            .ask(async |api| match over {
+                None => api.create(&parameters, &lease).await,
+                Some(_) => api.replace(name, &parameters, &lease).await,
+            })
+            .await;
+        match answer {
+            Ok(lease) => {
+                self.candidate.wrote(sent, Instant::now(), seen(&lease));
+                Some(())
+            }
             Err(Failure::Api(kube::Error::Api(status))) if status.code == 409 || status.code == 404 => {
                 self.candidate.doubt();
+                Some(())
             }
             Err(error) => {
-                tracing::warn!(%error, lease = self.options.name, "cannot write the Lease");
+                tracing::warn!(error = told(error), lease = name, "cannot write the Lease");
                 // The write may have been committed although its answer was lost.
                 self.candidate.doubt();
-                tokio::time::sleep(RETRY).await;
+                None
             }
         }
     }
 
     /// Follows the Lease until it changes or the instant comes.
-    async fn wait(&mut self, until: Instant) {
+    async fn wait(&mut self, until: Instant) -> Done {
         let parameters = WatchParams::default()
             .fields(&format!("metadata.name={}", self.options.name))
             .timeout(WATCH_SECONDS);
         let version = self.candidate.version().to_owned();
-        let api = self.api.clone();
         let follow = async {
-            let mut events = api.watch(&parameters, &version).await?.boxed();
-            events.try_next().await
+            let api = self.api().await?;
+            let events = api.watch(&parameters, &version).await;
+            let mut events = events.map_err(Failure::Api)?.boxed();
+            events.try_next().await.map_err(Failure::Api)
         };
-        tokio::select! {
-            () = sleep_until(until) => {}
-            event = follow => match event {
-                Ok(Some(WatchEvent::Added(lease) | WatchEvent::Modified(lease))) => {
-                    self.candidate.see(Instant::now(), Some(seen(&lease)));
-                }
-                Ok(Some(WatchEvent::Deleted(_))) => self.candidate.see(Instant::now(), None),
-                Ok(Some(WatchEvent::Bookmark(_)) | None) => {}
-                Ok(Some(WatchEvent::Error(_))) => {
-                    // Expired: the version is older than what the server still holds.
-                    sleep_until(until.min(Instant::now() + RETRY)).await;
-                    self.read().await;
-                }
-                Err(error) => {
+        let event = tokio::select! {
+            () = sleep_until(until) => return Some(()),
+            event = follow => event,
+        };
+        match event {
+            Ok(Some(WatchEvent::Added(lease) | WatchEvent::Modified(lease))) => {
+                self.candidate.see(Instant::now(), Some(seen(&lease)));
+            }
+            Ok(Some(WatchEvent::Deleted(_))) => self.candidate.see(Instant::now(), None),
+            Ok(Some(WatchEvent::Bookmark(_)) | None) => {}
+            failed => {
+                // An error event says that the version is older than what the server still holds.
+                if let Err(error) = failed {
                     tracing::debug!(%error, "the watch of the Lease failed");
-                    sleep_until(until.min(Instant::now() + RETRY)).await;
-                    self.read().await;
+                    if error.is_doubtful() {
+                        self.link.doubt();
+                    }
                 }
+                sleep_until(until.min(Instant::now() + RETRY)).await;
+                return self.read().await;
             }
         }
+        Some(())
     }
 
     /// The Lease as we would write it over what was seen.
@@ -184,7 +228,12 @@ impl Task {
         if self.candidate.claim(Instant::now()).is_none() {
             return;
         }
-        let Some(seen) = self.candidate.seen().cloned() else {
+        if self.candidate.seen().is_none() {
+            // The last write was in doubt: it may have been committed.
+            self.read().await;
+        }
+        let ours = |seen: &&Seen| seen.holder == self.options.identity;
+        let Some(seen) = self.candidate.seen().filter(ours).cloned() else {
             return;
         };
         let mut lease = self.lease(Some(&seen));
@@ -192,15 +241,15 @@ impl Task {
             // Empty is what client-go writes on release, and what every elector reads as free.
             spec.holder_identity = Some(String::new());
         }
-        match within(
-            self.api
-                .replace(&self.options.name, &PostParams::default(), &lease),
-        )
-        .await
-        {
-            Ok(_) => tracing::info!(lease = self.options.name, "gave the Lease back"),
+        let (name, parameters) = (&self.options.name, PostParams::default());
+        let answer = self.ask(async |api| api.replace(name, &parameters, &lease).await);
+        match answer.await {
+            Ok(_) => tracing::info!(lease = name, "gave the Lease back"),
             Err(error) => {
-                tracing::warn!(%error, "cannot give the Lease back: another replica waits for it to expire");
+                tracing::warn!(
+                    error = told(error),
+                    "cannot give the Lease back: another replica waits for it to expire"
+                );
             }
         }
     }
@@ -211,17 +260,27 @@ impl Task {
 enum Failure {
     #[error("no answer within {} s", REQUEST_TIMEOUT.as_secs())]
     Late,
+    #[error("no client: {0:#}")]
+    Link(anyhow::Error),
     #[error(transparent)]
     Api(kube::Error),
 }
 
-/// One request within its time. The clock is asked first: a process that was stopped must not send what it had in mind.
-async fn within<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Failure> {
-    tokio::select! {
-        biased;
-        () = tokio::time::sleep(REQUEST_TIMEOUT) => Err(Failure::Late),
-        answer = request => answer.map_err(Failure::Api),
+impl Failure {
+    /// Whether the way to the server is in doubt.
+    fn is_doubtful(&self) -> bool {
+        match self {
+            Self::Late => true,
+            // A link that has no client tries again by itself.
+            Self::Link(_) => false,
+            Self::Api(error) => is_doubtful(error),
+        }
     }
+}
+
+/// With its causes, as only they say what happened to a connection.
+fn told(failure: Failure) -> String {
+    format!("{:#}", anyhow::Error::new(failure))
 }
 
 fn seen(lease: &Lease) -> Seen {

@@ -19,10 +19,11 @@ use tokio::task::JoinSet;
 
 use crate::alert;
 use crate::lease::{self, Claim};
+use crate::link::Link;
 use crate::live;
 use crate::metrics::Metrics;
 use crate::serve::Listeners;
-use crate::watch::{Link, Watches};
+use crate::watch::Watches;
 use crate::write::{Outbox, Writer};
 
 pub use ask::{Agenda, Alerts, Ask, IndexView, Line, Readiness};
@@ -53,7 +54,9 @@ pub struct Options {
 
 /// Runs until a signal asks it to end, or until a part of it fails.
 pub async fn run(options: Options) -> Result<()> {
-    let client = live::client(&options.cluster).await?;
+    let link = Arc::new(Link::to(options.cluster.clone()));
+    // A cluster that nothing names will not be named later.
+    link.client().await?;
     let listeners = Listeners::bind(options.listen, options.debug_listen).await?;
     let (stop_tx, stop) = watch::channel(false);
     let (claim_tx, claim) = watch::channel::<Option<Claim>>(None);
@@ -73,7 +76,7 @@ pub async fn run(options: Options) -> Result<()> {
         "starting"
     );
 
-    let (watches, events) = Watches::new(Link::to(options.cluster.clone()));
+    let (watches, events) = Watches::new(link.clone());
     let keel = Keel::new(
         watches,
         events,
@@ -86,7 +89,7 @@ pub async fn run(options: Options) -> Result<()> {
         metrics.clone(),
     );
     let writer = Writer {
-        client: client.clone(),
+        link: link.clone(),
         outbox,
         claim,
         replies: reply_tx,
@@ -108,7 +111,7 @@ pub async fn run(options: Options) -> Result<()> {
     });
     let until = stop.clone();
     parts.spawn(async move {
-        lease::hold(client, elector, claim_tx, state, until).await;
+        lease::hold(link, elector, claim_tx, state, until).await;
         ("the Lease", Ok(()))
     });
     let (until, asked, counted) = (stop.clone(), line.clone(), metrics.clone());

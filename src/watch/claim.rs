@@ -113,14 +113,15 @@ impl Claim {
         Ok(())
     }
 
-    /// The kind is not served, which is as good as a complete list of nothing.
-    pub(super) async fn absent(&mut self, is_news: bool) -> Result<(), Closed> {
+    /// The kind is not served, which is as good as a complete list of nothing until it is asked for again, after this.
+    pub(super) async fn absent(&mut self, is_news: bool, after: Duration) -> Result<(), Closed> {
         if is_news {
             self.send(What::Begin).await?;
             self.synced("", Duration::ZERO).await?;
         } else {
             self.proof("", Duration::ZERO).await?;
         }
+        self.quiet_at = Instant::now() + after + PATIENCE;
         self.seen.note(|seen| seen.state = "Absent");
         Ok(())
     }

@@ -1,13 +1,8 @@
-//! The real API server, through kube's client.
+//! Lists and watches of the real API server, over the operator's [`Link`].
 //!
 //! kube's client speaks HTTP/1.1 only, so every open watch has a connection of its own, and dropping a watch closes it.
-//! What a half-open network can still hold back are idle connections in the client's pool. So when a pump doubts a
-//! connection, the next request gets a new client: an empty pool, names resolved anew, certificates and tokens read
-//! again. Watches that are still open keep their own connections.
+//! When a pump doubts a connection the next request gets a new client; watches that are still open keep theirs.
 
-use std::fmt;
-use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -15,91 +10,37 @@ use http::header::{ACCEPT_ENCODING, HeaderValue, RETRY_AFTER};
 use http::{Request, Response};
 use http_body_util::{BodyDataStream, BodyExt, Limited};
 use hyper::body::Bytes;
-use kube::Client;
 use kube::client::Body;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::line::Status;
 use super::server::{Fault, Lines, Server};
-use crate::live;
+use crate::link::Link;
 
-/// How soon a client may be made anew; several pumps doubt at the same time.
-const RENEW_APART: Duration = Duration::from_secs(2);
 /// The longest line: far above the 1.5 MiB that etcd stores.
 const LONGEST_LINE: usize = 32 << 20;
 /// The longest error body that is read, and how long that may take.
 const ERROR_BODY: (usize, Duration) = (64 << 10, Duration::from_secs(5));
 
-type Made = Pin<Box<dyn Future<Output = anyhow::Result<Client>> + Send>>;
-
-/// A connection to an API server that can be made anew.
-pub struct Link {
-    make: Box<dyn Fn() -> Made + Send + Sync>,
-    held: tokio::sync::Mutex<Option<(Client, Instant)>>,
-    doubted_at: Mutex<Option<Instant>>,
-}
-
-impl fmt::Debug for Link {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link").finish_non_exhaustive()
+/// Sends a GET; a success is a response whose body has not been read yet.
+async fn get(link: &Link, uri: &str, streamed: bool) -> Result<Response<Body>, Fault> {
+    let mut request = Request::get(uri)
+        .body(Body::empty())
+        .map_err(|error| Fault::Broken(error.to_string()))?;
+    if streamed {
+        // Servers from 1.37 compress watches event by event, of which the client would decode the first only.
+        let identity = HeaderValue::from_static("identity");
+        request.headers_mut().insert(ACCEPT_ENCODING, identity);
     }
-}
-
-impl Link {
-    /// A link whose clients this makes. It is called again whenever a connection or a credential is in doubt, so it
-    /// should read files anew. Its clients must not retry by themselves, nor limit how long a response may be silent.
-    pub fn new<F, T>(make: F) -> Self
-    where
-        F: Fn() -> T + Send + Sync + 'static,
-        T: Future<Output = anyhow::Result<Client>> + Send + 'static,
-    {
-        Self {
-            make: Box::new(move || Box::pin(make())),
-            held: tokio::sync::Mutex::new(None),
-            doubted_at: Mutex::new(None),
-        }
+    let client = link
+        .client()
+        .await
+        .map_err(|error| Fault::Broken(format!("{error:#}")))?;
+    let response = client.send(request).await.map_err(broken)?;
+    if response.status().is_success() {
+        return Ok(response);
     }
-
-    /// A link to the cluster that the options name.
-    pub fn to(options: live::Options) -> Self {
-        Self::new(move || {
-            let options = options.clone();
-            async move { live::watching_client(&options).await }
-        })
-    }
-
-    async fn client(&self) -> Result<Client, Fault> {
-        let mut held = self.held.lock().await;
-        let doubted = *self.doubted_at.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((client, made)) = &*held {
-            let stale = doubted.is_some_and(|at| at >= *made) && made.elapsed() >= RENEW_APART;
-            if !stale {
-                return Ok(client.clone());
-            }
-        }
-        let made = (self.make)()
-            .await
-            .map_err(|error| Fault::Broken(format!("{error:#}")))?;
-        *held = Some((made.clone(), Instant::now()));
-        Ok(made)
-    }
-
-    async fn get(&self, uri: &str, streamed: bool) -> Result<Response<Body>, Fault> {
-        let mut request = Request::get(uri)
-            .body(Body::empty())
-            .map_err(|error| Fault::Broken(error.to_string()))?;
-        if streamed {
-            // Servers from 1.37 compress watches event by event, of which the client would decode the first only.
-            let identity = HeaderValue::from_static("identity");
-            request.headers_mut().insert(ACCEPT_ENCODING, identity);
-        }
-        let client = self.client().await?;
-        let response = client.send(request).await.map_err(broken)?;
-        if response.status().is_success() {
-            return Ok(response);
-        }
-        Err(refusal(response).await)
-    }
+    Err(refusal(response).await)
 }
 
 /// An error with its causes, as only they say what happened to a connection.
@@ -131,7 +72,7 @@ impl Server for Link {
     type Lines = Stream;
 
     async fn watch(&self, uri: String) -> Result<Stream, Fault> {
-        let response = self.get(&uri, true).await?;
+        let response = get(self, &uri, true).await?;
         Ok(Stream {
             body: response.into_body().into_data_stream(),
             rest: Bytes::new(),
@@ -140,7 +81,7 @@ impl Server for Link {
     }
 
     async fn page(&self, uri: String) -> Result<Vec<u8>, Fault> {
-        let response = self.get(&uri, false).await?;
+        let response = get(self, &uri, false).await?;
         let mut body = response.into_body().into_data_stream();
         let mut page = Vec::new();
         while let Some(bytes) = body.next().await {
@@ -150,7 +91,7 @@ impl Server for Link {
     }
 
     fn renew(&self) {
-        *self.doubted_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        self.doubt();
     }
 }
 

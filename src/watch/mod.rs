@@ -4,9 +4,11 @@
 //! The loop owns both:
 //!
 //! ```no_run
-//! # use evenkeel::watch::{Intake, Link, Watches};
+//! # use std::sync::Arc;
+//! # use evenkeel::link::Link;
+//! # use evenkeel::watch::{Intake, Watches};
 //! # use evenkeel_core::{Core, facts::Wants, know::Now};
-//! # async fn run(link: Link, now: Now) {
+//! # async fn run(link: Arc<Link>, now: Now) {
 //! let mut core = Core::live(now);
 //! let (mut watches, mut events) = Watches::new(link);
 //! let mut intake = Intake::default();
@@ -31,6 +33,7 @@ mod pace;
 mod pump;
 mod seen;
 mod server;
+mod setback;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -43,13 +46,13 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 pub use intake::{Change, Intake};
-pub use link::Link;
 pub use outlet::Event;
 pub use seen::Snapshot;
 pub use target::{Id, Target};
 
 pub use crate::resources::RIGHTS;
 
+use crate::link::Link;
 use claim::Claim;
 use outlet::Outlet;
 use pump::Pump;
@@ -70,10 +73,10 @@ pub struct Watches {
 
 impl Watches {
     /// No pumps yet, and where their events will come out.
-    pub fn new(link: Link) -> (Self, mpsc::Receiver<Event>) {
+    pub fn new(link: Arc<Link>) -> (Self, mpsc::Receiver<Event>) {
         let (outlet, event_rx) = outlet::channel();
         let watches = Self {
-            link: Arc::new(link),
+            link,
             outlet,
             pages: Arc::new(Semaphore::new(PAGES)),
             tasks: JoinSet::new(),

@@ -14,7 +14,7 @@ use super::claim::Claim;
 use super::line::{self, Line};
 use super::outlet::{Closed, What};
 use super::pace::{
-    GARBLED_APART, HEADERS, LISTING, LISTS_APART, LONG, PROBE, Pace, SECOND_LOOK, SHORT, SLOWLY, TOO_SHORT,
+    GARBLED_APART, HEADERS, LISTING, LISTS_APART, LONG, PROBE, Pace, SHORT, SLOWLY, TOO_SHORT,
 };
 use super::server::{Fault, Lines, Server};
 use super::target::Target;
@@ -40,7 +40,7 @@ pub(super) enum State<L> {
 
 /// Whether the server serves the kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Presence {
+pub(super) enum Presence {
     Unknown,
     Served,
     /// It was served, and has been answered by a 404 once.
@@ -48,29 +48,31 @@ enum Presence {
     Absent,
 }
 
-type Step<S> = Result<State<<S as Server>::Lines>, Closed>;
+pub(super) type Step<S> = Result<State<<S as Server>::Lines>, Closed>;
 
 /// Keeps one target known.
 pub(super) struct Pump<S: Server> {
-    target: Target,
-    server: Arc<S>,
+    pub(super) target: Target,
+    pub(super) server: Arc<S>,
     /// Shared by all pumps: how many pages are read at a time.
     pages: Arc<Semaphore>,
-    claim: Claim,
-    pace: Pace,
+    pub(super) claim: Claim,
+    pub(super) pace: Pace,
     /// Up to which everything is known; empty before the first list, and after one that no longer counts.
     version: String,
     /// Which of the target's paths is tried.
-    path: usize,
+    pub(super) path: usize,
     /// Whether the server streams lists, as far as known.
-    streams: bool,
-    failed_lists: u32,
+    pub(super) streams: bool,
+    pub(super) failed_lists: u32,
     /// Whether the last answer was that a right is missing.
-    refused: bool,
-    presence: Presence,
+    pub(super) refused: bool,
+    pub(super) presence: Presence,
+    /// How long to leave a kind alone that is not served.
+    pub(super) absent_for: Duration,
     garbled: bool,
     /// When the last two lists were begun.
-    listed_at: [Option<Instant>; 2],
+    pub(super) listed_at: [Option<Instant>; 2],
     watches: u64,
 }
 
@@ -88,6 +90,7 @@ impl<S: Server> Pump<S> {
             failed_lists: 0,
             refused: false,
             presence: Presence::Unknown,
+            absent_for: SLOWLY,
             garbled: false,
             listed_at: [None; 2],
             watches: 0,
@@ -226,6 +229,7 @@ impl<S: Server> Pump<S> {
         self.failed_lists = 0;
         self.refused = false;
         self.presence = Presence::Served;
+        self.absent_for = SLOWLY;
         self.pace.reset();
         self.version = version;
         self.claim.synced(&self.version, self.limit()).await
@@ -354,72 +358,6 @@ impl<S: Server> Pump<S> {
         self.refused = false;
         self.pace.reset();
         self.claim.proof(&self.version, self.limit()).await
-    }
-
-    /// What a failure means, and what to do next.
-    async fn fail(&mut self, fault: Fault, back: State<S::Lines>) -> Step<S> {
-        tracing::debug!(target = self.target.show(), %fault, "watch");
-        let (code, after) = match &fault {
-            Fault::Refused { code, after, .. } => (*code, *after),
-            Fault::Broken(_) => (0, None),
-        };
-        if code == 404 {
-            return self.missing().await;
-        }
-        self.claim.doubt(fault.to_string());
-        match code {
-            403 => return self.refused(fault, back).await,
-            // What is known is no longer continued: read again.
-            410 if self.failed_lists == 0 => return Ok(State::Start),
-            // Whoever answers with another error is alive: the same connection will do.
-            0 | 401 => self.server.renew(),
-            _ => {}
-        }
-        let until = Instant::now() + self.pace.wait(after);
-        Ok(State::Waiting(until, Box::new(back)))
-    }
-
-    /// The right is missing.
-    async fn refused(&mut self, fault: Fault, back: State<S::Lines>) -> Step<S> {
-        let lists = matches!(back, State::Start) && !self.streams;
-        let verb = if lists { "list" } else { "watch" };
-        let why = match fault {
-            Fault::Refused { message, .. } => {
-                format!("missing right: {verb} {} ({message})", self.target.resource)
-            }
-            Fault::Broken(why) => why,
-        };
-        if !std::mem::replace(&mut self.refused, true) {
-            // A server that is starting refuses before it has read who may do what: one refusal says nothing.
-            return Ok(State::Waiting(Instant::now() + SECOND_LOOK, Box::new(back)));
-        }
-        self.claim.lost(why).await?;
-        Ok(State::Waiting(Instant::now() + SLOWLY, Box::new(back)))
-    }
-
-    /// The kind is not served: nothing of it can exist.
-    async fn missing(&mut self) -> Step<S> {
-        let again = |after| Ok(State::Waiting(Instant::now() + after, Box::new(State::Start)));
-        if self.presence == Presence::Served {
-            // A server that is starting may not know its kinds yet: one 404 does not undo what was known.
-            self.presence = Presence::Doubtful;
-            self.path = 0;
-            self.claim.doubt("404: not served any more".into());
-            return again(SLOWLY);
-        }
-        self.path += 1;
-        if self.path < self.target.paths.len() {
-            return Ok(State::Start);
-        }
-        self.path = 0;
-        let is_news = self.presence != Presence::Absent;
-        self.presence = Presence::Absent;
-        // When it appears, it is read at once.
-        self.listed_at = [None; 2];
-        self.streams = true;
-        self.pace.reset();
-        self.claim.absent(is_news).await?;
-        again(SLOWLY)
     }
 
     fn uri(&self, query: &str) -> String {

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use http::{Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use kube::client::Body;
 use tokio::time::sleep_until;
 
 use super::status::Status;
 use crate::lease::{Permit, REQUEST_TIMEOUT};
+use crate::link::Link;
 
 /// How long to wait after a failure that names no time.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -49,26 +50,33 @@ pub struct Failed {
 }
 
 /// Sends within the permit. The clock is asked first, so that a process that was stopped after taking the permit sends
-/// nothing when it goes on.
-pub async fn within(
-    permit: Permit,
-    request: impl Future<Output = Result<Response<Body>, kube::Error>>,
-) -> Result<Response<Body>, Failed> {
+/// nothing when it goes on. After a failure that may be the connection's the next request gets a new client.
+pub async fn within(permit: Permit, link: &Link, request: Request<Body>) -> Result<Response<Body>, Failed> {
+    let send = async {
+        let client = link.client().await.map_err(|error| format!("{error:#}"))?;
+        // The causes are what says what happened to a connection.
+        let broken = |error| format!("{:#}", anyhow::Error::new(error));
+        client.send(request).await.map_err(broken)
+    };
     let answer = tokio::select! {
         biased;
         () = sleep_until(permit.deadline()) => {
+            link.doubt();
             return Err(Failed {
                 why: format!("no answer within {} s", REQUEST_TIMEOUT.as_secs()),
                 pause: PAUSE,
                 outcome: "timeout",
             });
         }
-        answer = request => answer,
+        answer = send => answer,
     };
-    let response = answer.map_err(|error| Failed {
-        why: error.to_string(),
-        pause: PAUSE,
-        outcome: "unreachable",
+    let response = answer.map_err(|why| {
+        link.doubt();
+        Failed {
+            why,
+            pause: PAUSE,
+            outcome: "unreachable",
+        }
     })?;
     match response.status() {
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Err(Failed {
@@ -76,16 +84,18 @@ pub async fn within(
             why: format!("the API server is busy ({})", response.status()),
             outcome: "busy",
         }),
-        StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => {
-            let outcome = if response.status() == StatusCode::FORBIDDEN {
-                "forbidden"
-            } else {
-                "unauthorized"
-            };
+        StatusCode::FORBIDDEN => Err(Failed {
+            why: body(response).await,
+            pause: PAUSE_FORBIDDEN,
+            outcome: "forbidden",
+        }),
+        StatusCode::UNAUTHORIZED => {
+            // A token that was replaced meanwhile: the next client reads it.
+            link.doubt();
             Err(Failed {
                 why: body(response).await,
-                pause: PAUSE_FORBIDDEN,
-                outcome,
+                pause: PAUSE,
+                outcome: "unauthorized",
             })
         }
         _ => Ok(response),

@@ -16,13 +16,13 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use http::{Method, Request};
-use kube::Client;
 use kube::client::Body;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::api;
 use crate::lease::{Claim, Permit};
+use crate::link::Link;
 use crate::rights::{Place, Right};
 use answer::{Answer, Failed};
 
@@ -87,10 +87,10 @@ pub enum Fate {
 }
 
 /// Sends what the outbox holds.
-#[allow(missing_debug_implementations, reason = "a client has none")]
+#[derive(Debug)]
 pub struct Writer {
-    /// The client; its own retry is off.
-    pub client: Client,
+    /// The way to the API server.
+    pub link: Arc<Link>,
     /// What to send.
     pub outbox: Arc<Outbox>,
     /// Leave to send.
@@ -115,7 +115,7 @@ impl Writer {
                     break;
                 };
                 underway.push(send(
-                    self.client.clone(),
+                    self.link.clone(),
                     self.instance.clone(),
                     target,
                     letter,
@@ -192,20 +192,20 @@ struct Sent {
 }
 
 /// Writes one status and, when it stands, the Events of its transitions.
-async fn send(client: Client, instance: String, target: Target, letter: Letter, permit: Permit) -> Sent {
+async fn send(link: Arc<Link>, instance: String, target: Target, letter: Letter, permit: Permit) -> Sent {
     let reaction = Instant::now().saturating_duration_since(letter.received);
     let order = &letter.order;
-    let mut answer = attempt(&client, &target, order, &order.status, permit).await;
+    let mut answer = attempt(&link, &target, order, &order.status, permit).await;
     if let Answer::Refused(why) = &answer
         && answer::is_schema(why)
     {
         // An older definition does not know all our fields: say at least that.
         let status = Status::too_old(why, order.generation, jiff::Timestamp::now(), &order.before);
-        answer = attempt(&client, &target, order, &status, permit).await;
+        answer = attempt(&link, &target, order, &status, permit).await;
     }
     if let Answer::Written(status) = &answer {
         for event in events(&target, order, status, &instance) {
-            let made = answer::within(permit, client.send(event)).await;
+            let made = answer::within(permit, &link, event).await;
             if let Err(Failed { why, .. }) = made {
                 // The status tells the same: an Event is a courtesy.
                 tracing::debug!(policy = %target, error = why, "cannot write an Event");
@@ -221,10 +221,10 @@ async fn send(client: Client, instance: String, target: Target, letter: Letter, 
 }
 
 /// Applies one status.
-async fn attempt(client: &Client, target: &Target, order: &Order, status: &Status, permit: Permit) -> Answer {
+async fn attempt(link: &Link, target: &Target, order: &Order, status: &Status, permit: Permit) -> Answer {
     match request(target, order, status) {
         Ok(request) => {
-            let answer = match answer::within(permit, client.send(request)).await {
+            let answer = match answer::within(permit, link, request).await {
                 Ok(response) => Ok(answer::read(response).await),
                 Err(failed) => Err(failed),
             };

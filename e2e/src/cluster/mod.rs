@@ -27,9 +27,6 @@ pub use overlay::Overlay;
 /// The operator's namespace, by the manifests.
 pub const NAMESPACE: &str = "evenkeel-system";
 
-/// The name of its account, as audit logs have it.
-pub const ACCOUNT: &str = "system:serviceaccount:evenkeel-system:evenkeel";
-
 /// Selects its Pods.
 const SELECTOR: &str = "app.kubernetes.io/name=evenkeel";
 

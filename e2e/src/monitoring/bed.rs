@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -75,8 +75,6 @@ impl AlertBed {
 
     /// The API server's process.
     pub fn server(&mut self) -> Result<&mut Process> {
-        let mut all = self.plane.processes().iter_mut();
-        all.find(|one| one.name().starts_with("kube-apiserver"))
-            .context("no API server")
+        self.plane.process("kube-apiserver")
     }
 }

@@ -10,7 +10,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -175,11 +175,6 @@ impl Alertmanager {
         }
         Ok(())
     }
-
-    /// Its process.
-    pub fn process_mut(&mut self) -> &mut Process {
-        &mut self.process
-    }
 }
 
 /// A running Prometheus.
@@ -221,21 +216,14 @@ impl Prometheus {
         Ok(Self { process, address })
     }
 
-    /// The value of the first sample of a query without characters that a URL must escape; `None` without a sample.
-    pub async fn value(&self, query: &str) -> Result<Option<String>> {
-        let (code, body) = get(self.address, &format!("/api/v1/query?query={query}")).await?;
-        if code != 200 {
-            bail!("{query}: {code} {body}\n{}", self.process.last_words());
-        }
-        let answer: Value = serde_json::from_str(&body)?;
-        Ok(answer["data"]["result"][0]["value"][1]
-            .as_str()
-            .map(str::to_owned))
-    }
-
     /// The names of rules whose alerts are pending or firing.
     pub async fn active(&self) -> Result<Vec<(String, String)>> {
-        let (_, body) = get(self.address, "/api/v1/alerts").await?;
+        let (code, body) = get(self.address, "/api/v1/alerts").await?;
+        ensure!(
+            code == 200,
+            "Prometheus answers {code}: {body}\n{}",
+            self.process.last_words()
+        );
         let answer: Value = serde_json::from_str(&body)?;
         let alerts = answer["data"]["alerts"].as_array().cloned().unwrap_or_default();
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();

@@ -137,12 +137,6 @@ impl Hub {
             .with_context(|| format!("{component:?} was never started"))
     }
 
-    /// The running program.
-    pub(super) fn process(&mut self, component: Component) -> Result<&mut Process> {
-        let position = self.position(component)?;
-        Ok(&mut self.parts[position].process)
-    }
-
     /// Kills a program, if it still runs, and starts it anew.
     pub(super) fn restart(&mut self, component: Component) -> Result<()> {
         let position = self.position(component)?;

@@ -37,7 +37,6 @@ use crate::client::client_of;
 use crate::control_plane::{is_ready, until_account};
 use crate::credentials::{self, Access, Credentials};
 use crate::folder::Folder;
-use crate::process::Process;
 
 use door::Door;
 pub use hub::Component;
@@ -240,11 +239,6 @@ impl NodeBed {
         let node = self.nodes.get_mut(index).context("no such node")?;
         node.power_on(space)?;
         self.until_ready(Instant::now() + READY_WITHIN).await
-    }
-
-    /// A program of the control plane, for tests that stop or end it.
-    pub fn component(&mut self, component: Component) -> Result<&mut Process> {
-        self.hub.process(component)
     }
 
     /// Kills a program of the control plane, starts it anew, and waits until the

@@ -221,11 +221,6 @@ impl Node {
         network::pod_range(self.number)
     }
 
-    /// The folder with its files, logs and state.
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
-
     /// Whether it has power.
     pub fn is_on(&self) -> bool {
         self.space.is_some()
@@ -251,12 +246,6 @@ impl Node {
     pub(super) fn proxy_config(&self) -> Result<String> {
         let path = self.folder.join("kube-proxy.yaml");
         fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
-    }
-
-    /// Its programs, such as `kubelet`, for tests that end or stop one of them. A
-    /// number they give is that of the way in; see [`Node::run`] for what is inside.
-    pub fn processes(&mut self) -> &mut [Process] {
-        &mut self.processes
     }
 
     /// Runs a command on the node and returns what it printed.

@@ -4,7 +4,8 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use evenkeel::api::FindingVerdict;
-use evenkeel_e2e::cluster::{ACCOUNT, Claims, Cluster, Overlay, WITHIN, condition, until};
+use evenkeel_e2e::audit::{self, ACCOUNT};
+use evenkeel_e2e::cluster::{Claims, Cluster, Overlay, WITHIN, condition, until};
 use evenkeel_e2e::image::OPERATOR;
 use evenkeel_e2e::node_bed::{Component, NodeBed};
 use k8s_openapi::api::core::v1::Node;
@@ -186,15 +187,7 @@ pub(super) async fn node_is_lost(bed: &mut NodeBed, cluster: &Cluster) {
 
 /// What the operator has asked for, as the API server has noted it.
 fn asked(bed: &NodeBed) -> Vec<Value> {
-    let log = std::fs::read_to_string(bed.audit_log().unwrap()).unwrap();
-    // Only whole lines.
-    let whole = log.rfind('\n').map_or("", |end| &log[..end]);
-    let events = whole
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap());
-    events
-        .filter(|event| event["user"]["username"] == ACCOUNT && event["stage"] == "ResponseComplete")
-        .collect()
+    audit::asked_by(audit::events(&bed.audit_log().unwrap()).unwrap(), ACCOUNT)
 }
 
 /// Nothing was refused from the first request to the last, but by a server that was starting: before it knows any
@@ -227,8 +220,5 @@ pub(super) fn nothing_was_refused(bed: &NodeBed, starting: &Range<Timestamp>) {
 
 /// How many statuses were written.
 fn statuses(bed: &NodeBed) -> usize {
-    let writes = asked(bed)
-        .into_iter()
-        .filter(|one| one["verb"] == "patch" && one["objectRef"]["subresource"] == "status");
-    writes.count()
+    asked(bed).iter().filter(|one| audit::is_status(one)).count()
 }

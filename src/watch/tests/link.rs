@@ -7,8 +7,8 @@ use rstest::rstest;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use super::super::link::Link;
 use super::*;
+use crate::link::Link;
 
 /// A server that gives every request the same answer, byte by byte as written here.
 struct Wire {

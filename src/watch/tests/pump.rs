@@ -349,6 +349,23 @@ async fn a_kind_that_is_not_served_is_an_empty_one_until_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_kind_of_others_that_is_not_served_is_asked_for_ever_more_rarely() {
+    let mut bench = Bench::new(
+        target(Source::CiliumNodeConfigs),
+        &vec![Answer::Refuse(404, None); 100],
+    );
+    let hour = bench.until(3_600).await;
+    assert_eq!(
+        hour,
+        [(0, "begin".to_owned()), (0, "synced".to_owned())],
+        "it stays known to be absent"
+    );
+    // After 0, 5, 15, 35, 75, 155 and 315 s, and every 300 s from then on; two versions each time.
+    assert_eq!(bench.calls().len(), 2 * 17);
+    assert_eq!(bench.snapshot().state, "Absent");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_version_that_is_served_is_found() {
     let answers = then_quiet(&[Answer::Refuse(404, None), filled()], 10);
     let mut bench = Bench::new(target(Source::CiliumNodeConfigs), &answers);

@@ -2,7 +2,12 @@
 //!
 //! Both run as processes of their own, one after the other. Build with `--release`; a debug build measures nothing.
 
+mod bare;
+mod crowd;
 mod operator;
+mod reaction;
+mod rest;
+mod scrape;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,29 +16,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use evenkeel_e2e::load::{Size, load};
-use evenkeel_e2e::{ControlPlane, Options, client_of};
-use futures::{TryStreamExt, stream};
-use kube::Client;
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use evenkeel_e2e::{ControlPlane, Options};
 
-/// What an audit lists as a whole, in its order.
-const LISTS: [&str; 11] = [
-    "/apis/discovery.k8s.io/v1/endpointslices",
-    "/api/v1/nodes",
-    "/api/v1/services",
-    "/apis/evenkeel.dev/v1alpha1/traffichealthpolicies",
-    "/apis/evenkeel.dev/v1alpha1/clustertraffichealthpolicies",
-    "/apis/apps/v1/daemonsets",
-    "/apis/apps/v1/namespaces/kube-system/deployments",
-    "/api/v1/namespaces",
-    "/apis/cilium.io/v2/ciliumnodeconfigs",
-    "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
-    "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations",
-];
-
-/// Lists read at the same time, as the audit does.
-const PARALLEL: usize = 4;
+use crowd::Crowd;
+use operator::{Bench, Measured};
 
 /// How often a process is asked how much memory it has had at most.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
@@ -56,6 +42,13 @@ struct Cli {
     /// With --operator: how long to look at it at rest
     #[arg(long, default_value_t = 60)]
     rest_seconds: u64,
+    /// With --operator, and instead of rest: what policies of one namespace cost the others, of which there are so many,
+    /// such as 5000
+    #[arg(long, requires = "operator")]
+    crowd: Option<u32>,
+    /// With --crowd: how many policies of the largest size to measure in a third run
+    #[arg(long, default_value_t = 20, requires = "crowd")]
+    largest: u32,
     /// Be the bare client
     #[arg(long, hide = true, requires = "kubeconfig")]
     bare: bool,
@@ -65,31 +58,46 @@ struct Cli {
 async fn main() -> Result<()> {
     let cli = Cli::parse();
     match &cli.kubeconfig {
-        Some(path) if cli.bare => read_all(path).await,
-        Some(path) if cli.operator => {
-            operator::measure(path.clone(), Duration::from_secs(cli.rest_seconds)).await
-        }
+        Some(path) if cli.bare => bare::read_all(path).await,
+        Some(path) if cli.operator => operator(&Bench::of(path.clone(), cli.size).await?, &cli).await,
         Some(path) => measure(path, cli.runs),
         None => {
             let options = Options {
                 controller_manager: false,
+                audit: cli.operator,
                 ..Options::default()
             };
             let plane = ControlPlane::start(options).await?;
-            plane
-                .install_crds(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds"))
-                .await?;
+            plane.install_operator().await?;
             load(&plane.client().await?, &cli.size, |stage| {
                 eprintln!("loaded {} {}", stage.count, stage.kind);
             })
             .await?;
             if cli.operator {
-                let kubeconfig = plane.kubeconfig_path().to_owned();
-                return operator::measure(kubeconfig, Duration::from_secs(cli.rest_seconds)).await;
+                return operator(&Bench::on(plane, cli.size).await?, &cli).await;
             }
             measure(plane.kubeconfig_path(), cli.runs)
         }
     }
+}
+
+/// Measures the operator: at rest and reacting, or with a crowd of policies in another namespace.
+async fn operator(bench: &Bench, cli: &Cli) -> Result<()> {
+    let Some(count) = cli.crowd else {
+        let measured = Measured::start(bench).await?;
+        measured.tell();
+        rest::at_rest(bench, &measured, Duration::from_secs(cli.rest_seconds)).await?;
+        let reactions = reaction::reactions(bench, &measured, None).await?;
+        reactions.tell();
+        println!(
+            "memory: {} MiB, peak {} MiB",
+            measured.resident_mib(),
+            measured.peak_mib()
+        );
+        return Ok(());
+    };
+    let crowds = [None, Some(Crowd::small(count)), Some(Crowd::largest(cli.largest))];
+    crowd::side_by_side(bench, crowds).await
 }
 
 /// One run of a process.
@@ -177,49 +185,4 @@ fn high_water(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.split_whitespace().next()?.parse().ok()
-}
-
-/// Reads every list in pages of the audit's size and drops what comes.
-async fn read_all(kubeconfig: &Path) -> Result<()> {
-    let client = &client_of(kubeconfig, None).await?;
-    stream::iter(LISTS.map(Ok))
-        .try_for_each_concurrent(PARALLEL, |list| read(client, list))
-        .await
-}
-
-/// A page's token and nothing else of it.
-#[derive(Deserialize)]
-struct Page<'a> {
-    #[serde(default)]
-    metadata: Metadata,
-    #[serde(borrow, rename = "items")]
-    _items: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize, Default)]
-struct Metadata {
-    #[serde(default, rename = "continue")]
-    next: String,
-}
-
-async fn read(client: &Client, list: &str) -> Result<()> {
-    let mut next = String::new();
-    loop {
-        let mut path = format!("{list}?limit={}", evenkeel::live::PAGE);
-        if !next.is_empty() {
-            path += "&continue=";
-            // The token is base64url, of which only the padding means something in a query.
-            path += &next.replace('=', "%3D");
-        }
-        let request = http::Request::get(path).body(Vec::new())?;
-        let body = match client.request_text(request).await {
-            Ok(body) => body,
-            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
-            Err(error) => return Err(error).with_context(|| format!("reading {list}")),
-        };
-        next = serde_json::from_str::<Page<'_>>(&body)?.metadata.next;
-        if next.is_empty() {
-            return Ok(());
-        }
-    }
 }

@@ -1,0 +1,217 @@
+//! What policies of one namespace cost the policies of others.
+//!
+//! All of the crowd's policies govern one Service, which loses and regains a backend: all of their verdicts turn at the
+//! same moment, which is the worst that one namespace can do to the others' reactions.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use futures::{StreamExt, TryStreamExt, stream};
+use serde_json::{Value, json};
+
+use super::operator::{Bench, Measured};
+use super::reaction::{Reactions, reactions};
+
+/// Requests under way at a time.
+const CONCURRENCY: usize = 32;
+
+/// How long the crowd's first statuses may take.
+const WITHIN: Duration = Duration::from_secs(600);
+
+/// How often the crowd's verdicts turn: seldom enough that the API server takes the statuses in between.
+pub(super) const TURNS_EVERY: Duration = Duration::from_secs(10);
+
+/// Services of a namespace of the load: the crowd's is the second namespace.
+const SERVICES: u32 = 200;
+
+/// Policies of one namespace.
+#[derive(Clone, Copy)]
+pub(super) struct Crowd {
+    count: u32,
+    /// Whether each is as large as its schema lets it be.
+    large: bool,
+}
+
+impl Crowd {
+    /// Many that say little.
+    pub(super) fn small(count: u32) -> Self {
+        Self { count, large: false }
+    }
+
+    /// Some that say as much as the schema takes.
+    pub(super) fn largest(count: u32) -> Self {
+        Self { count, large: true }
+    }
+
+    /// Where it lives.
+    pub(super) fn namespace() -> String {
+        "load-001".into()
+    }
+
+    /// The number of one of its Services within the load, by its place.
+    pub(super) fn service(place: u32) -> u32 {
+        SERVICES + place % SERVICES
+    }
+
+    fn name(self) -> String {
+        let size = if self.large { "largest" } else { "small" };
+        format!("{} {size}", self.count)
+    }
+
+    fn policy(self, place: u32) -> Value {
+        let services: Vec<String> = if self.large {
+            (0..64)
+                .map(|at| format!("service-{:05}", Self::service(at)))
+                .collect()
+        } else {
+            // The one that all of them share, and another.
+            [0, 1 + place % (SERVICES - 1)]
+                .map(|at| format!("service-{:05}", Self::service(at)))
+                .into()
+        };
+        let mut spec = json!({
+            "services": {"names": services},
+            "balance": {"minimumReadyBackends": 15, "maxPercentPerNode": 50, "maxPercentPerZone": 60},
+            "connections": [{"name": "http", "protocol": "HTTP1", "longestSilenceSeconds": 60, "clients": [{"name": "a"}]}],
+        });
+        if self.large {
+            spec["connections"] = largest_connections();
+            spec["exceptions"] = (0..32)
+                .map(|at| json!({"check": format!("check-{at}"), "reason": "x".repeat(256), "expiresAt": "2099-01-01T00:00:00Z"}))
+                .collect();
+        }
+        json!({
+            "apiVersion": "evenkeel.dev/v1alpha1",
+            "kind": "TrafficHealthPolicy",
+            "metadata": {"name": format!("crowd-{place:05}"), "namespace": Self::namespace()},
+            "spec": spec,
+        })
+    }
+}
+
+/// Every list of a policy's connections full: 16 connections of 16 clients, 8 hops each; with selectors that bring it
+/// near the 1.5 MiB that etcd stores (`etcd --max-request-bytes`).
+fn largest_connections() -> Value {
+    let name = |kind: &str, at: usize| format!("{kind}-{at:02}-{}", "x".repeat(54 - kind.len()));
+    let labels: serde_json::Map<String, Value> = (0..15)
+        .map(|at| (format!("label-{at}"), json!("x".repeat(63))))
+        .collect();
+    let values: Vec<String> = (0..32).map(|at| format!("{at:02}-{}", "x".repeat(60))).collect();
+    let selector = json!({"matchLabels": labels,
+        "matchExpressions": [{"key": "one-of", "operator": "In", "values": values}]});
+    (0..16)
+        .map(|at| {
+            let clients: Vec<Value> = (0..16)
+                .map(|client| {
+                    json!({"name": name("client", client), "podSelector": selector,
+                        "tcpKeepalive": {"state": "Enabled", "idleSeconds": 300},
+                        "idleTimeoutSeconds": 90, "requestTimeoutSeconds": 2000,
+                        "maxConnectionAgeSeconds": 3600, "newConnectionsPerSecond": 20})
+                })
+                .collect();
+            let hops: Vec<Value> = (0..8)
+                .map(|hop| json!({"name": name("hop", hop), "layer": "L4", "idleTimeoutSeconds": 3600}))
+                .collect();
+            json!({"name": name("connection", at), "protocol": "TCP", "longestSilenceSeconds": 1800, "clients": clients,
+                "hops": hops})
+        })
+        .collect()
+}
+
+/// Measures each crowd with an operator of its own, and prints them side by side.
+pub(super) async fn side_by_side(bench: &Bench, crowds: [Option<Crowd>; 3]) -> Result<()> {
+    ensure!(
+        bench.size.services >= 2 * SERVICES,
+        "the crowd needs a namespace of its own: take --size 200 or more"
+    );
+    println!(
+        "{:<16} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}",
+        "policies of", "start", "all told", "own P50", "own P99", "way P50", "way P99", "peak", "memory"
+    );
+    println!(
+        "{:<16} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}",
+        "another space", "s", "s", "ms", "ms", "ms", "ms", "MiB", "MiB"
+    );
+    for crowd in crowds {
+        if let Some(crowd) = crowd {
+            make(bench, crowd).await?;
+        }
+        let start = Instant::now();
+        let measured = Measured::start(bench).await?;
+        if let Some(crowd) = crowd {
+            until_told(bench, crowd, start).await?;
+        }
+        let told = start.elapsed();
+        let reacted = reactions(bench, &measured, crowd).await?;
+        line(crowd, &measured, told, &reacted);
+        measured.end()?;
+        if crowd.is_some() {
+            remove(bench).await?;
+        }
+    }
+    Ok(())
+}
+
+fn line(crowd: Option<Crowd>, measured: &Measured, told: Duration, reacted: &Reactions) {
+    println!(
+        "{:<16} {:>8.2} {:>8.2} {:>8.2} {:>8.2} {:>8.1} {:>8.1} {:>8} {:>8}",
+        crowd.map_or_else(|| "none".into(), Crowd::name),
+        measured.ready().as_secs_f64(),
+        told.as_secs_f64(),
+        reacted.own[0] * 1e3,
+        reacted.own[1] * 1e3,
+        reacted.way(50),
+        reacted.way(99),
+        measured.peak_mib(),
+        measured.resident_mib(),
+    );
+}
+
+fn collection() -> String {
+    format!(
+        "/apis/evenkeel.dev/v1alpha1/namespaces/{}/traffichealthpolicies",
+        Crowd::namespace()
+    )
+}
+
+async fn make(bench: &Bench, crowd: Crowd) -> Result<()> {
+    let one = |place| async move {
+        let body = serde_json::to_vec(&crowd.policy(place))?;
+        let request = http::Request::post(collection())
+            .header(http::header::CONTENT_TYPE, "application/json")
+            .body(body)?;
+        let answer = bench.client.request_text(request).await;
+        answer.context("making a policy of the crowd").map(drop)
+    };
+    stream::iter(0..crowd.count)
+        .map(one)
+        .buffer_unordered(CONCURRENCY)
+        .try_collect::<()>()
+        .await
+}
+
+async fn remove(bench: &Bench) -> Result<()> {
+    let request = http::Request::delete(collection()).body(Vec::new())?;
+    let answer = bench.client.request_text(request).await;
+    answer.context("removing the crowd").map(drop)
+}
+
+/// Waits until every policy of the crowd has a status.
+async fn until_told(bench: &Bench, crowd: Crowd, start: Instant) -> Result<()> {
+    loop {
+        let request = http::Request::get(collection()).body(Vec::new())?;
+        let list: Value = bench.client.request(request).await?;
+        let items = list["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let told = items
+            .iter()
+            .filter(|one| one["status"]["conditions"].is_array())
+            .count();
+        if told == crowd.count as usize {
+            return Ok(());
+        }
+        if start.elapsed() > WITHIN {
+            bail!("{told} of {} policies have a status", crowd.count);
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}

@@ -1,0 +1,112 @@
+//! A cluster at rest: nothing but heartbeats of nodes, and what the operator does all the same.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use evenkeel_e2e::ControlPlane;
+use evenkeel_e2e::audit::{self, ACCOUNT};
+use serde_json::{Value, json};
+
+use super::operator::{Bench, Measured};
+
+/// Node heartbeats a second: 5,000 nodes report every 300 s when nothing changes (`nodeStatusReportFrequency`, 5 min).
+const HEARTBEATS: u32 = 17;
+
+/// Looks at it for a while and prints what it did.
+pub(super) async fn at_rest(bench: &Bench, measured: &Measured, rest: Duration) -> Result<()> {
+    // What was asked for before does not count.
+    let asked_before = asked(bench)?.len();
+    let before = measured.scrape().await?;
+    let start = Instant::now();
+    let mut beat = tokio::time::interval(Duration::from_secs(1) / HEARTBEATS);
+    let mut beats = 0_u32;
+    let mut largest = 0;
+    while start.elapsed() < rest {
+        beat.tick().await;
+        heartbeat(bench, beats).await?;
+        if beats.is_multiple_of(HEARTBEATS) {
+            largest = largest.max(measured.resident_mib());
+        }
+        beats += 1;
+    }
+    let took = start.elapsed().as_secs_f64();
+    let after = measured.scrape().await?;
+    let delta = |name: &str| after.sum(name) - before.sum(name);
+    println!(
+        "at rest for {took:.0} s with {beats} heartbeats of {} nodes: {:.3} % of a core, memory {} MiB, at most {largest} MiB",
+        bench.size.nodes,
+        delta("evenkeel_process_cpu_seconds_total") / took * 100.0,
+        measured.resident_mib(),
+    );
+    println!(
+        "as it says: {} lists, {} statuses written",
+        delta("evenkeel_watch_lists"),
+        delta("evenkeel_status_writes_total"),
+    );
+    if bench.plane.is_some() {
+        tell(&asked(bench)?.split_off(asked_before));
+    } else {
+        println!("no audit log of this cluster can be read: what the API server says was not counted");
+    }
+    Ok(())
+}
+
+/// What the operator has asked for so far, in the order of the audit log; nothing where there is none.
+fn asked(bench: &Bench) -> Result<Vec<Value>> {
+    let events = bench.plane.as_ref().map(ControlPlane::audit_events);
+    Ok(audit::asked_by(events.transpose()?.unwrap_or_default(), ACCOUNT))
+}
+
+/// Prints the requests by kind, as the API server has noted them.
+fn tell(asked: &[Value]) {
+    let is = |verbs: &'static [&str]| {
+        move |one: &&Value| one["verb"].as_str().is_some_and(|verb| verbs.contains(&verb))
+    };
+    let lease = |one: &&Value| one["objectRef"]["resource"] == "leases";
+    let writes = is(&["create", "update", "patch", "delete", "deletecollection"]);
+    println!(
+        "by the audit log: {} LIST, {} GET, {} WATCH, {} renewals of the Lease, {} other writes",
+        asked.iter().filter(is(&["list"])).count(),
+        asked.iter().filter(is(&["get"])).count(),
+        asked.iter().filter(is(&["watch"])).count(),
+        asked.iter().filter(|one| writes(one) && lease(one)).count(),
+        asked.iter().filter(|one| writes(one) && !lease(one)).count(),
+    );
+    let mut kinds: BTreeMap<(String, String, String, u64), usize> = BTreeMap::new();
+    for one in asked {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let reference = &one["objectRef"];
+        let kind = (
+            text(&one["verb"]),
+            text(&reference["resource"]),
+            text(&reference["subresource"]),
+            one["responseStatus"]["code"].as_u64().unwrap_or(0),
+        );
+        *kinds.entry(kind).or_default() += 1;
+    }
+    for ((verb, resource, part, code), count) in kinds {
+        let part = if part.is_empty() { part } else { format!("/{part}") };
+        println!("  {count:>6} {verb} {resource}{part} {code}");
+    }
+}
+
+/// One node says that nothing has changed.
+async fn heartbeat(bench: &Bench, count: u32) -> Result<()> {
+    let path = format!("/api/v1/nodes/node-{:05}/status", count % bench.size.nodes);
+    let body = json!({"status": {"conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady",
+        "lastHeartbeatTime": minute(count), "lastTransitionTime": "2026-01-01T00:00:00Z"}]}});
+    bench
+        .patch(&path, "application/strategic-merge-patch+json", &body)
+        .await
+}
+
+/// A time that differs from call to call: a heartbeat that says the same as the last one would change nothing.
+fn minute(count: u32) -> String {
+    format!(
+        "2026-06-{:02}T{:02}:{:02}:00Z",
+        count / 1440 % 28 + 1,
+        count / 60 % 24,
+        count % 60
+    )
+}

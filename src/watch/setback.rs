@@ -1,0 +1,82 @@
+//! What a pump does when a request fails: what each failure means, and when to ask again.
+
+use tokio::time::Instant;
+
+use super::pace::{ABSENT_MAX, SECOND_LOOK, SLOWLY};
+use super::pump::{Presence, Pump, State, Step};
+use super::server::{Fault, Server};
+
+impl<S: Server> Pump<S> {
+    /// What a failure means, and what to do next.
+    pub(super) async fn fail(&mut self, fault: Fault, back: State<S::Lines>) -> Step<S> {
+        tracing::debug!(target = self.target.show(), %fault, "watch");
+        let (code, after) = match &fault {
+            Fault::Refused { code, after, .. } => (*code, *after),
+            Fault::Broken(_) => (0, None),
+        };
+        if code == 404 {
+            return self.missing().await;
+        }
+        self.claim.doubt(fault.to_string());
+        match code {
+            403 => return self.refused(fault, back).await,
+            // What is known is no longer continued: read again.
+            410 if self.failed_lists == 0 => return Ok(State::Start),
+            // Whoever answers with another error is alive: the same connection will do.
+            0 | 401 => self.server.renew(),
+            _ => {}
+        }
+        let until = Instant::now() + self.pace.wait(after);
+        Ok(State::Waiting(until, Box::new(back)))
+    }
+
+    /// The right is missing.
+    async fn refused(&mut self, fault: Fault, back: State<S::Lines>) -> Step<S> {
+        let lists = matches!(back, State::Start) && !self.streams;
+        let verb = if lists { "list" } else { "watch" };
+        let why = match fault {
+            Fault::Refused { message, .. } => {
+                format!("missing right: {verb} {} ({message})", self.target.resource)
+            }
+            Fault::Broken(why) => why,
+        };
+        if !std::mem::replace(&mut self.refused, true) {
+            // A server that is starting refuses before it has read who may do what: one refusal says nothing.
+            return Ok(State::Waiting(Instant::now() + SECOND_LOOK, Box::new(back)));
+        }
+        self.claim.lost(why).await?;
+        Ok(State::Waiting(Instant::now() + SLOWLY, Box::new(back)))
+    }
+
+    /// The kind is not served: nothing of it can exist.
+    async fn missing(&mut self) -> Step<S> {
+        let again = |after| Ok(State::Waiting(Instant::now() + after, Box::new(State::Start)));
+        if self.presence == Presence::Served {
+            // A server that is starting may not know its kinds yet: one 404 does not undo what was known.
+            self.presence = Presence::Doubtful;
+            self.path = 0;
+            self.claim.doubt("404: not served any more".into());
+            return again(SLOWLY);
+        }
+        self.path += 1;
+        if self.path < self.target.paths.len() {
+            return Ok(State::Start);
+        }
+        self.path = 0;
+        let is_news = self.presence != Presence::Absent;
+        self.presence = Presence::Absent;
+        // When it appears, it is read at once.
+        self.listed_at = [None; 2];
+        self.streams = true;
+        self.pace.reset();
+        // Our own kinds may come any moment, and people wait for the answer. Others may never come.
+        let after = if self.target.evidence {
+            SLOWLY
+        } else {
+            let longer = (self.absent_for * 2).min(ABSENT_MAX);
+            std::mem::replace(&mut self.absent_for, longer)
+        };
+        self.claim.absent(is_news, after).await?;
+        again(after)
+    }
+}
