@@ -68,7 +68,8 @@ fn judge(look: &Look<'_>, name: Name) -> Known<Verdict> {
         look.covered(Source::Events, EVICT_WINDOW)?;
         return Ok(Verdict::Met);
     };
-    if let Some(until) = worst.times.below(EVICTIONS, now, EVICT_WINDOW) {
+    // The next to be forgotten may change the number that is told, or which workload is the worst.
+    if let Some(until) = worst.times.below(count, now, EVICT_WINDOW) {
         look.wake_at(until);
     }
     let place = "Events, reason Evicted";
@@ -155,6 +156,19 @@ mod tests {
         );
         live.wait(301);
         assert_eq!(live.says(ID), "");
+    }
+
+    #[test]
+    fn the_number_that_is_told_falls_with_time() {
+        let mut live = start();
+        live.put(Source::Events, &evicted(0, "agent", "n1", 1));
+        live.wait(10);
+        for at in 1..10 {
+            live.put(Source::Events, &evicted(at, "agent", "n1", 1));
+        }
+        assert!(live.message(ID).contains("at least 10 times"));
+        live.wait(291);
+        assert!(live.message(ID).contains("at least 5 times"));
     }
 
     #[test]

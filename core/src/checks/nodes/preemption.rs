@@ -79,9 +79,10 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
         look.covered(Source::Events, PREEMPT_WINDOW)?;
         return Ok(Verdict::Met);
     };
+    // The next to be forgotten may change the number that is told, or which workload is the worst.
     let ends = [
-        worst.own.below(1, now, PREEMPT_WINDOW),
-        worst.times.below(PREEMPTIONS, now, PREEMPT_WINDOW),
+        worst.own.below(own, now, PREEMPT_WINDOW),
+        worst.times.below(all, now, PREEMPT_WINDOW),
     ];
     if let Some(end) = ends.into_iter().flatten().min() {
         look.wake_at(end);
