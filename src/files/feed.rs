@@ -45,6 +45,9 @@ pub(super) struct Feed<'a> {
     strange: Option<(u32, String)>,
 }
 
+/// What is said of a text or a number where an object should be.
+const NO_OBJECT: &str = "is no object; expected a mapping with apiVersion and kind";
+
 /// Where a document stands, for messages.
 struct Place<'a> {
     path: &'a Path,
@@ -95,8 +98,7 @@ impl<'a> Feed<'a> {
         }
     }
 
-    /// Leaves a document aside that is no object: a chart's values, a pipeline. Where its file was named, somebody
-    /// meant it, and it is a problem.
+    /// Leaves a mapping aside that is no object, as a chart's values. Where its file was named, it is a problem.
     fn no_object(&mut self, place: &Place<'_>, why: &str) {
         if self.found && !place.listed {
             let (count, _) = self.strange.get_or_insert_with(|| (0, place.text.clone()));
@@ -168,7 +170,9 @@ impl<'a> Feed<'a> {
         let mut fields = match value {
             Value::Object(fields) => fields,
             Value::Array(items) => return self.items(items, place, None, place.listed),
-            _ => return self.no_object(place, "is no object; expected a mapping with apiVersion and kind"),
+            _ => {
+                return self.problem(place.text.clone(), NO_OBJECT);
+            }
         };
         if !fields.contains_key("kind") && fields.contains_key(CONFIGZ) {
             return self.configz(fields, place);
@@ -251,10 +255,7 @@ impl<'a> Feed<'a> {
                 listed,
             };
             if matches!(&item, Value::Array(_)) {
-                self.problem(
-                    place.text,
-                    "is no object; expected a mapping with apiVersion and kind",
-                );
+                self.problem(place.text, NO_OBJECT);
             } else {
                 self.value(item, &place, usual);
             }
