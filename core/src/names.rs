@@ -1,7 +1,8 @@
 //! Interned text: a row holds a four-byte [`Name`] where an object holds a string.
 //!
-//! Names are never freed. What is interned is bounded by what a cluster has in kinds of things (namespaces, nodes,
-//! zones, Services, label keys), never by what it makes over time (Pod names, timestamps).
+//! Names are never freed. Most of what is interned is bounded by what a cluster has (namespaces, nodes, zones, Services,
+//! label keys). What grows over time are the names of EndpointSlices, of the Pods of proxies, network plugins and DNS,
+//! and of those that policies select; never the addresses or names of other Pods, and never timestamps.
 
 use std::collections::HashMap;
 use std::sync::Arc;
