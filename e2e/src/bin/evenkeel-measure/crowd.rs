@@ -169,8 +169,11 @@ pub(super) async fn side_by_side(bench: &Bench, crowds: [Option<Crowd>; 3]) -> R
 }
 
 fn heads([first, rest @ ..]: [&str; 10]) {
-    let rest: String = rest.iter().map(|one| format!(" {one:>9}")).collect();
-    println!("{first:<16}{rest}");
+    print!("{first:<16}");
+    for one in rest {
+        print!(" {one:>9}");
+    }
+    println!();
 }
 
 fn line(crowd: Option<Crowd>, measured: &Measured, told: Duration, reacted: &Reactions) {
