@@ -154,7 +154,7 @@ pub const TABLE: &[Metric] = &[
         "evenkeel_status_queue",
         Gauge,
         &[],
-        "Statuses that wait to be written",
+        "Policies that wait to be told how they stand",
         "1",
     ),
     metric(

@@ -63,7 +63,7 @@ pub struct IndexView {
 pub struct Agenda {
     /// Milliseconds until the next look; absent when only an input brings one.
     pub next_look_ms: Option<u64>,
-    /// Statuses that wait to be written.
+    /// Policies that wait to be told how they stand.
     pub queue: usize,
 }
 

@@ -1,28 +1,36 @@
 //! The loop: the one task that owns the core.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use evenkeel_core::Core;
 use evenkeel_core::facts::Wants;
 use evenkeel_core::judge::Severity;
-use evenkeel_core::know::{Now, Source};
-use evenkeel_core::{Core, Input};
+use evenkeel_core::know::Now;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::ask::{Agenda, Alerts, Ask, IndexView, Readiness};
+use super::follow::{follow, look};
 use super::view;
 use crate::clock::Clock;
 use crate::lease::Claim;
 use crate::metrics::Metrics;
 use crate::watch::{Event, Intake, Watches};
-use crate::write::{Desk, Fate, Outbox, Reply, Target};
+use crate::write::{Desk, Fate, Outbox, Reply, Target, Turns};
 
 /// Events taken in before a round: bounds how long a burst can hold the loop.
 const CHUNK: usize = 512;
+
+/// Policies that are asked how they stand before the next line is taken in: bounds how long the policies of one namespace
+/// can hold up the others.
+const LOOKS: usize = 32;
+
+/// Statuses that wait for the writer, at most: enough that it never waits for the loop. Each holds its findings with their
+/// texts, so what thousands of policies must be told is written as it leaves, not kept.
+const WAITING: usize = 64;
 
 /// How long the first picture may take before judging begins without the rest: what is missing is Unknown then.
 const WARM_UP: Duration = Duration::from_secs(60);
@@ -45,8 +53,8 @@ pub(super) struct Keel {
     metrics: Arc<Metrics>,
     /// When warming up ends at the latest; `None` when it has ended.
     warm_by: Option<Instant>,
-    /// Policies whose status must be compared with their standing.
-    look_at: BTreeSet<Target>,
+    /// Policies whose status must be compared with their standing, and since when the cause is known.
+    look_at: Turns<Instant>,
     /// Whether what the core wants to be read may have changed since it was last asked.
     asks_again: bool,
     leading: bool,
@@ -84,7 +92,7 @@ impl Keel {
             outbox,
             metrics,
             warm_by: Some(Instant::now() + WARM_UP),
-            look_at: BTreeSet::new(),
+            look_at: Turns::default(),
             asks_again: true,
             leading: false,
         }
@@ -95,6 +103,7 @@ impl Keel {
         self.want();
         while !*stop.borrow() {
             let look = self.next_look();
+            let more = self.warm_by.is_none() && self.may_tell();
             let mut received = Instant::now();
             tokio::select! {
                 event = self.events.recv() => {
@@ -109,9 +118,11 @@ impl Keel {
                 }
                 Some(reply) = self.replies.recv() => {
                     self.replied(&reply);
-                    if self.look_at.is_empty() {
-                        continue;
-                    }
+                    continue;
+                }
+                () = std::future::ready(()), if more => {
+                    self.tell(self.clock.now());
+                    continue;
                 }
                 changed = self.claim.changed() => {
                     if changed.is_err() {
@@ -140,16 +151,16 @@ impl Keel {
 
     /// Takes in one event: the core its inputs, the desk the policy objects.
     fn take(&mut self, event: Event) {
-        let now = self.clock.now();
+        let (now, received) = (self.clock.now(), event.received);
         let (core, desk, look_at) = (&mut self.core, &mut self.desk, &mut self.look_at);
         self.asks_again |= self.intake.take(event, &mut |input| {
-            follow(desk, look_at, &input);
+            follow(desk, |target| look(look_at, target, received), &input);
             // What the core refuses it also lists.
             let _ = core.handle(now, input);
         });
         for object in self.intake.take_policies() {
             if let Some(target) = self.desk.saw(&object) {
-                self.look_at.insert(target);
+                look(&mut self.look_at, target, received);
             }
         }
     }
@@ -191,7 +202,7 @@ impl Keel {
                 "the first picture is complete"
             );
             self.warm_by = None;
-            self.look_at.extend(self.desk.targets().cloned());
+            self.look_at_all();
             return true;
         }
         false
@@ -207,31 +218,54 @@ impl Keel {
         let round = self.core.round(now);
         let names = &self.core.index().names;
         for key in &round.standings {
-            self.look_at.insert(Target {
+            let target = Target {
                 namespace: names.shared(key.namespace),
                 name: if key.namespace.is_empty() {
                     crate::api::CLUSTER_POLICY_NAME.into()
                 } else {
                     names.shared(key.name)
                 },
-            });
+            };
+            look(&mut self.look_at, target, received);
         }
         if !round.transitions.is_empty() {
             self.turns.send_modify(|turns| *turns += 1);
         }
         self.want();
-        self.tell(now, received);
+        self.tell(now);
         self.metrics.round(began.elapsed());
         self.declare();
     }
 
-    /// Puts into the outbox what statuses do not say yet. A standby tells nothing, but remembers to look.
-    fn tell(&mut self, now: Now, received: Instant) {
-        if !self.leading {
-            return;
+    fn look_at_all(&mut self) {
+        let now = Instant::now();
+        for target in self.desk.targets() {
+            look(&mut self.look_at, target.clone(), now);
         }
+    }
+
+    /// Whether there is something to look at, and a place for what must be told.
+    fn may_tell(&self) -> bool {
+        self.leading && !self.look_at.is_empty() && self.outbox.len() < WAITING
+    }
+
+    /// How many policies wait to be told, as far as is known: a standby tells nobody.
+    fn queue(&self) -> usize {
+        let looks = if self.leading { self.look_at.len() } else { 0 };
+        self.outbox.len() + looks
+    }
+
+    /// Puts into the outbox what statuses do not say yet, of some policies at a time. A standby tells nothing, but
+    /// remembers to look.
+    fn tell(&mut self, now: Now) {
         let time = Timestamp::from_second(now.wall.0).unwrap_or_default();
-        for target in std::mem::take(&mut self.look_at) {
+        for _ in 0..LOOKS {
+            if !self.may_tell() {
+                break;
+            }
+            let Some((target, received)) = self.look_at.take(|_| true) else {
+                break;
+            };
             let standing = if target.is_cluster() {
                 self.core.cluster_standing(now, &target.name)
             } else {
@@ -262,7 +296,7 @@ impl Keel {
         self.leading = leads;
         self.outbox.clear();
         self.desk.forget_orders();
-        self.look_at.extend(self.desk.targets().cloned());
+        self.look_at_all();
         // Whoever tells by other ways than statuses begins, or stops, now.
         self.turns.send_modify(|turns| *turns += 1);
     }
@@ -300,7 +334,7 @@ impl Keel {
                     watches: &self.watches.snapshot(),
                     leader: self.leading,
                     ready: self.warm_by.is_none(),
-                    queue: self.outbox.len(),
+                    queue: self.queue(),
                 };
                 drop(answer.send(picture.paint(now)));
             }
@@ -317,7 +351,7 @@ impl Keel {
                     let wait = at.saturating_duration_since(Instant::now()).as_millis();
                     u64::try_from(wait).unwrap_or(u64::MAX)
                 }),
-                queue: self.outbox.len(),
+                queue: self.queue(),
             })),
             Ask::Alerts { service, answer } => drop(answer.send(self.alerts(now, &service))),
         }
@@ -342,23 +376,5 @@ impl Keel {
                 .index()
                 .ready_sockets(&service.0, &service.1, &service.2),
         }
-    }
-}
-
-/// Keeps the desk in step with lists and deletions of policies.
-fn follow(desk: &mut Desk, look_at: &mut BTreeSet<Target>, input: &Input<'_>) {
-    let is_policy = |source: Source| matches!(source, Source::Policies | Source::ClusterPolicy);
-    match input {
-        Input::Begin(source) if is_policy(*source) => desk.begin(*source == Source::ClusterPolicy),
-        Input::Synced(source) if is_policy(*source) => desk.synced(*source == Source::ClusterPolicy),
-        Input::Gone(source, namespace, name) if is_policy(*source) => {
-            let target = Target {
-                namespace: (*namespace).into(),
-                name: (*name).into(),
-            };
-            desk.gone(&target);
-            look_at.insert(target);
-        }
-        _ => {}
     }
 }

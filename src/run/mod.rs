@@ -6,6 +6,7 @@
 //! operator that is half alive misleads.
 
 mod ask;
+mod follow;
 mod keel;
 mod view;
 

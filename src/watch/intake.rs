@@ -11,6 +11,7 @@ use evenkeel_core::Input;
 use evenkeel_core::facts::Wants;
 use evenkeel_core::know::Source;
 
+use super::echo::Echoes;
 use super::line;
 use super::outlet::{Event, What};
 use super::target::{self, Id, Target};
@@ -44,6 +45,7 @@ pub struct Intake {
     excess: Option<String>,
     /// Policy objects as they came, for who writes their statuses.
     policies: Vec<Vec<u8>>,
+    echoes: Echoes,
 }
 
 #[derive(Debug)]
@@ -130,10 +132,14 @@ impl Intake {
         };
         let source = held.target.source;
         let shares = held.target.shares();
+        let mut news = true;
         match event.what {
             What::Begin if shares => held.list += 1,
-            What::Begin => sink(Input::Begin(source)),
-            What::Object(bytes, at) => self.object(id, bytes.get(at).unwrap_or_default(), sink),
+            What::Begin => {
+                self.echoes.begin(source);
+                sink(Input::Begin(source));
+            }
+            What::Object(bytes, at) => news = self.object(id, bytes.get(at).unwrap_or_default(), sink),
             What::Page(bytes, items) => {
                 for at in items {
                     self.object(id, bytes.get(at).unwrap_or_default(), sink);
@@ -153,7 +159,7 @@ impl Intake {
             What::Lost(why) => self.stand(id, Standing::Lost(why), sink),
         }
         // What `Wants::of` looks at.
-        matches!(source, Source::Policies | Source::DaemonSets)
+        news && matches!(source, Source::Policies | Source::DaemonSets)
     }
 
     /// The policy objects that came since this was last asked, as they came: the core keeps what they ask for, their
@@ -188,8 +194,11 @@ impl Intake {
         }
     }
 
-    fn object(&mut self, id: Id, object: &[u8], sink: &mut Sink<'_>) {
-        let Some(held) = self.targets.get(&id) else { return };
+    /// Passes an object on; returns whether it says anything new to the core.
+    fn object(&mut self, id: Id, object: &[u8], sink: &mut Sink<'_>) -> bool {
+        let Some(held) = self.targets.get(&id) else {
+            return false;
+        };
         let Target { source, kind, .. } = held.target;
         if held.target.shares() {
             let (namespace, name) = line::key(object);
@@ -204,6 +213,9 @@ impl Intake {
         match source {
             Source::Policies | Source::ClusterPolicy => {
                 self.policies.push(object.to_vec());
+                if self.echoes.is_echo(source, object) {
+                    return false;
+                }
                 api::offer(source, object, sink);
             }
             _ if kind.is_empty() || names_kind(object) => sink(Input::Object(source, object)),
@@ -214,6 +226,7 @@ impl Intake {
                 sink(Input::Object(source, &named));
             }
         }
+        true
     }
 
     /// How the core names an object of a source that comes in parts.
@@ -232,6 +245,7 @@ impl Intake {
         let Some(held) = self.targets.get(&id) else { return };
         let source = held.target.source;
         if !held.target.shares() {
+            self.echoes.gone(source, &namespace, &name);
             sink(Input::Gone(source, &namespace, &name));
             return;
         }

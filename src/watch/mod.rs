@@ -25,6 +25,7 @@
 //! ```
 
 mod claim;
+mod echo;
 mod intake;
 mod line;
 mod link;

@@ -9,6 +9,7 @@ mod desk;
 mod event;
 mod outbox;
 mod status;
+mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,7 @@ pub use desk::{Desk, Target};
 pub use event::events;
 pub use outbox::{Letter, Order, Outbox};
 pub use status::{Status, Times};
+pub use turns::Turns;
 
 /// The field manager of everything that evenkeel applies.
 pub const FIELD_MANAGER: &str = "evenkeel";

@@ -1,6 +1,6 @@
 //! What is waiting to be written: the latest status of each policy, never two of one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::sync::Notify;
@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::desk::Target;
 use super::status::{Status, Times};
+use super::turns::Turns;
 
 /// One status to be written.
 #[derive(Debug, Clone)]
@@ -31,7 +32,8 @@ pub struct Letter {
     pub received: Instant,
 }
 
-/// The latest order of each policy. Orders replace each other, so it is bounded by the number of policies.
+/// The latest order of each policy. Orders replace each other, so it is bounded by the number of policies; namespaces
+/// take turns, so that a busy one does not hold up the others.
 #[derive(Debug, Default)]
 pub struct Outbox {
     inside: std::sync::Mutex<Inside>,
@@ -40,9 +42,7 @@ pub struct Outbox {
 
 #[derive(Debug, Default)]
 struct Inside {
-    waiting: BTreeMap<Target, Letter>,
-    /// In order of arrival, so that one busy policy does not overtake the others.
-    line: std::collections::VecDeque<Target>,
+    waiting: Turns<Letter>,
     underway: BTreeSet<Target>,
 }
 
@@ -54,8 +54,7 @@ impl Outbox {
             // The older cause has waited longer: its time counts.
             letter.order = order;
         } else {
-            inside.waiting.insert(target.clone(), Letter { order, received });
-            inside.line.push_back(target);
+            inside.waiting.put(target, Letter { order, received });
         }
         drop(inside);
         self.news.notify_one();
@@ -63,22 +62,15 @@ impl Outbox {
 
     /// Takes back what is waiting for a policy: it already says so, or it is gone.
     pub fn withdraw(&self, target: &Target) {
-        let mut inside = self.lock();
-        if inside.waiting.remove(target).is_some() {
-            inside.line.retain(|one| one != target);
-        }
+        self.lock().waiting.remove(target);
     }
 
     /// The next order whose policy has no request underway. The caller must give it back by [`Outbox::done`].
     pub fn take(&self) -> Option<(Target, Letter)> {
         let mut inside = self.lock();
-        let at = inside
-            .line
-            .iter()
-            .position(|one| !inside.underway.contains(one))?;
-        let target = inside.line.remove(at)?;
-        let letter = inside.waiting.remove(&target)?;
-        inside.underway.insert(target.clone());
+        let Inside { waiting, underway } = &mut *inside;
+        let (target, letter) = waiting.take(|one| !underway.contains(one))?;
+        underway.insert(target.clone());
         Some((target, letter))
     }
 
@@ -87,10 +79,9 @@ impl Outbox {
         let mut inside = self.lock();
         inside.underway.remove(target);
         if let Some(letter) = again
-            && !inside.waiting.contains_key(target)
+            && !inside.waiting.contains(target)
         {
-            inside.waiting.insert(target.clone(), letter);
-            inside.line.push_back(target.clone());
+            inside.waiting.put(target.clone(), letter);
         }
         drop(inside);
         self.news.notify_one();
@@ -98,9 +89,7 @@ impl Outbox {
 
     /// Forgets everything: orders of a standby are void, its successor judges anew.
     pub fn clear(&self) {
-        let mut inside = self.lock();
-        inside.waiting.clear();
-        inside.line.clear();
+        self.lock().waiting.clear();
     }
 
     /// How many orders wait.

@@ -124,14 +124,30 @@ pub(super) async fn side_by_side(bench: &Bench, crowds: [Option<Crowd>; 3]) -> R
         bench.size.services >= 2 * SERVICES,
         "the crowd needs a namespace of its own: take --size 200 or more"
     );
-    println!(
-        "{:<16} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}",
-        "policies of", "start", "all told", "own P50", "own P99", "way P50", "way P99", "peak", "memory"
-    );
-    println!(
-        "{:<16} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}",
-        "another space", "s", "s", "ms", "ms", "ms", "ms", "MiB", "MiB"
-    );
+    heads([
+        "policies of",
+        "start",
+        "all told",
+        "reactions",
+        "own P50",
+        "own P99",
+        "way P50",
+        "way P99",
+        "peak",
+        "memory",
+    ]);
+    heads([
+        "another space",
+        "s",
+        "s",
+        "",
+        "ms",
+        "ms",
+        "ms",
+        "ms",
+        "MiB",
+        "MiB",
+    ]);
     for crowd in crowds {
         if let Some(crowd) = crowd {
             make(bench, crowd).await?;
@@ -152,12 +168,21 @@ pub(super) async fn side_by_side(bench: &Bench, crowds: [Option<Crowd>; 3]) -> R
     Ok(())
 }
 
+fn heads([first, rest @ ..]: [&str; 10]) {
+    print!("{first:<16}");
+    for one in rest {
+        print!(" {one:>9}");
+    }
+    println!();
+}
+
 fn line(crowd: Option<Crowd>, measured: &Measured, told: Duration, reacted: &Reactions) {
     println!(
-        "{:<16} {:>8.2} {:>8.2} {:>8.2} {:>8.2} {:>8.1} {:>8.1} {:>8} {:>8}",
+        "{:<16} {:>9.2} {:>9.2} {:>9} {:>9.2} {:>9.2} {:>9.1} {:>9.1} {:>9} {:>9}",
         crowd.map_or_else(|| "none".into(), Crowd::name),
         measured.ready().as_secs_f64(),
         told.as_secs_f64(),
+        reacted.ways.len(),
         reacted.own[0] * 1e3,
         reacted.own[1] * 1e3,
         reacted.way(50),
