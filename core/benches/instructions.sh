@@ -1,6 +1,6 @@
 #!/bin/sh
 # Prints how many instructions one judgement of each check takes, counted by valgrind: unlike times, the same on every
-# machine and under every load. Judges the small world of replay.rs once.
+# machine and under every load. Judges the small world of the replay once.
 set -eu
 command -v valgrind >/dev/null || apt-get install -y -q valgrind >/dev/null
 cd "$(dirname "$0")/../.."

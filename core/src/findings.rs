@@ -178,7 +178,7 @@ pub(crate) fn tell(
     held: &Held,
 ) -> Option<Finding> {
     let (view, policy) = view(index, subject);
-    let (message, mut advice, case) = match &held.verdict {
+    let (message, mut advice, case) = match &*held.verdict {
         Verdict::AtRisk(case) | Verdict::Violated(case) => {
             (Said(check, case).to_string(), (check.advise)(case), Some(case))
         }
@@ -206,7 +206,7 @@ pub(crate) fn tell(
 }
 
 /// The exception that counts now, and a word on one that only the platform's ceiling has ended.
-fn accepted(
+pub(crate) fn accepted(
     index: &Index,
     now: Wall,
     check: &Check,
@@ -296,7 +296,7 @@ fn next_step(gap: &Gap) -> String {
     }
 }
 
-fn view(index: &Index, subject: Subject) -> (SubjectView, Option<Key>) {
+pub(crate) fn view(index: &Index, subject: Subject) -> (SubjectView, Option<Key>) {
     let text = |name| index.names.text(name).to_owned();
     let bare = |kind| SubjectView {
         kind,

@@ -4,20 +4,22 @@
 //! policy, so that a standing costs its own findings and not those of the cluster.
 
 mod reason;
+mod worst;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::Write as _;
 
 use crate::Core;
 use crate::engine::Engine;
-use crate::findings::{self, Finding, Summary};
+use crate::findings::{Finding, Summary};
 use crate::index::Fresh;
-use crate::judge::{Severity, Subject, Verdict};
+use crate::judge::{Subject, Verdict};
 use crate::know::{Now, Source};
 use crate::names::Key;
 use crate::policy::Mode;
 
 pub use reason::{Place, Reason};
+use worst::Worst;
 
 /// Most findings that a standing lists; it counts them all. The bound of `status.findings` in the kinds.
 pub const LISTED: usize = 20;
@@ -202,41 +204,31 @@ impl Core {
     }
 
     fn stand(&self, now: Now, key: Key, declared: Mode) -> Standing {
-        let mut found = Vec::new();
-        let mut gaps = BTreeSet::new();
+        let mut worst = Worst::new(&self.index, now.wall);
+        let mut gaps = HashSet::new();
         for at in self.standings.of(key) {
             let (Some(check), Some(held)) = (crate::checks::ALL.get(at.1), self.engine.held(at)) else {
                 continue;
             };
-            if let Verdict::Unknown(gap) = &held.verdict {
-                gaps.insert(gap.to_string());
+            if let Verdict::Unknown(gap) = &*held.verdict {
+                gaps.insert(gap);
             }
-            if let Some(mut finding) = findings::tell(&self.index, now.wall, check, at.0, held) {
-                finding.since = Some(held.since.0);
-                found.push(finding);
-            }
+            worst.see(check, at.0, held);
         }
-        findings::sort(&mut found);
+        let gaps = gaps.into_iter().map(ToString::to_string).collect();
         let count = self.engine.ledger().of(key);
-        let open = found.iter().filter(|one| one.exception.is_none());
-        let of = |verdict| open.clone().filter(|one| one.verdict == verdict).count() as u32;
         let counts = Summary {
             met: count.met,
-            at_risk: of("AtRisk"),
-            violated: of("Violated"),
-            unknown: of("Unknown"),
             not_applicable: count.not_applicable,
+            ..worst.counts
         };
-        let total = open.clone().count() as u32;
         let cluster = key == Key::default();
         let observed = self.observed(cluster, &gaps);
         let healthy = if !cluster && count.services == 0 {
             self.nothing_governed(key)
         } else {
-            healthy(&found, counts)
+            healthy(&worst, counts)
         };
-        let excepted = found.len() as u32 - total;
-        found.truncate(LISTED);
         let (remediating, limited_by) = remediating(declared);
         Standing {
             accepted: Condition::new(Holds::True, Reason::Accepted, "the policy is in force"),
@@ -244,12 +236,12 @@ impl Core {
             healthy,
             remediating,
             counts,
-            excepted,
+            excepted: worst.excepted,
             governed: if cluster { 0 } else { count.services },
             mode: Mode::Observe,
             limited_by,
-            findings: found,
-            total,
+            findings: worst.findings(),
+            total: counts.at_risk + counts.violated + counts.unknown,
         }
         .documented()
     }
@@ -328,10 +320,8 @@ fn refused(why: &str) -> Standing {
 
 /// The summary: False when something that nobody has accepted is Violated at warning or above; else Unknown when a
 /// needed verdict is; else True.
-fn healthy(found: &[Finding], counts: Summary) -> Condition {
-    let open = || found.iter().filter(|one| one.exception.is_none());
-    let worst = open().find(|one| one.verdict == "Violated" && one.severity >= Severity::Warning);
-    if let Some(worst) = worst {
+fn healthy(worst: &Worst<'_>, counts: Summary) -> Condition {
+    if let Some(worst) = worst.violated() {
         let more = counts.violated.saturating_sub(1);
         let mut message = format!("{}: {}: {}", worst.check, worst.subject, worst.message);
         if more > 0 {
@@ -339,7 +329,7 @@ fn healthy(found: &[Finding], counts: Summary) -> Condition {
         }
         return Condition::new(Holds::False, Reason::Violated, message);
     }
-    if let Some(unknown) = open().find(|one| one.verdict == "Unknown") {
+    if let Some(unknown) = worst.unknown() {
         let message = format!(
             "{} of {} verdicts cannot be told: {}: {}",
             counts.unknown,
@@ -349,7 +339,7 @@ fn healthy(found: &[Finding], counts: Summary) -> Condition {
         );
         return Condition::new(Holds::Unknown, Reason::InputsMissing, message);
     }
-    if let Some(risk) = open().find(|one| one.verdict == "AtRisk") {
+    if let Some(risk) = worst.at_risk() {
         let message = format!("{} at risk: {}: {}", counts.at_risk, risk.check, risk.message);
         return Condition::new(Holds::True, Reason::AtRisk, message);
     }

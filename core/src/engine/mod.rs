@@ -8,14 +8,17 @@
 mod dirt;
 mod ledger;
 mod pass;
+mod shared;
 mod wakes;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 pub(crate) use dirt::Dirt;
 pub(crate) use ledger::{Ledger, Tallies};
 use pass::Pass;
 pub(crate) use pass::each_path;
+use shared::Shared;
 use wakes::Wakes;
 
 use crate::checks;
@@ -30,7 +33,7 @@ use crate::names::{Key, Name};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Held {
     /// The verdict: `AtRisk`, Violated or Unknown.
-    pub verdict: Verdict,
+    pub verdict: Arc<Verdict>,
     /// Since when.
     pub since: Wall,
 }
@@ -105,6 +108,7 @@ struct Unit {
 pub(crate) struct Engine {
     pub(crate) fleet: Fleet,
     bad: BTreeMap<(Subject, usize), Held>,
+    shared: Shared,
     units: HashMap<(Scope, Key), Unit>,
     /// The counted verdicts of all units, summed by policy.
     ledger: Ledger,
@@ -245,7 +249,10 @@ impl Engine {
             parts,
             beyond: (!rests.services.is_empty() || !rests.pods_in.is_empty()).then(|| Box::new(rests)),
         };
-        self.bad.extend(bad);
+        self.bad.extend(bad.into_iter().map(|(at, mut held)| {
+            held.verdict = self.shared.one(held.verdict);
+            (at, held)
+        }));
         self.due
             .extend(again.iter().map(|(at, when)| (*when, at.0, at.1)));
         self.again.extend(again);

@@ -1,6 +1,7 @@
 //! One pass over one unit: which subjects it has, and what each check says of them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::{Held, Scope, Tallies, scope_of};
 use crate::checks;
@@ -234,7 +235,10 @@ impl Pass<'_> {
                 // One number may be two ports, TCP and UDP: the worse of the two is told.
                 match self.bad.get(&(subject, at)) {
                     Some(held) if weight(&held.verdict) >= weight(&verdict) => {}
-                    _ => drop(self.bad.insert((subject, at), Held { verdict, since })),
+                    _ => {
+                        let verdict = Arc::new(verdict);
+                        self.bad.insert((subject, at), Held { verdict, since });
+                    }
                 }
             }
         }

@@ -44,7 +44,7 @@ impl Severity {
 }
 
 /// One number or name that a verdict rests on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Evidence {
     /// What it is, in lowerCamelCase; a check's `say` finds it by this word.
     pub what: &'static str,
@@ -59,7 +59,7 @@ pub struct Evidence {
 }
 
 /// A number or a name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(untagged)]
 pub enum Datum {
     /// A number.
@@ -122,7 +122,7 @@ impl Evidence {
 }
 
 /// Why a verdict is bad. Made for bad news only.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Case {
     /// A stable `UpperCamelCase` word, for when one check has several causes; may be empty.
     pub cause: &'static str,
@@ -170,7 +170,7 @@ impl Case {
 }
 
 /// What a check has to say of a subject.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Verdict {
     /// As it should be.
     Met,

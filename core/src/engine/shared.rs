@@ -1,0 +1,57 @@
+//! What is said of many subjects is held once: a policy over a thousand Services finds the same in each of them.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::judge::Verdict;
+
+/// So few verdicts are never swept.
+const FEW: usize = 64;
+
+/// The verdicts that are held.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    verdicts: HashSet<Arc<Verdict>>,
+    /// How many there may be before those that nobody holds any more are dropped.
+    sweep_at: usize,
+}
+
+impl Shared {
+    /// The one form of a verdict.
+    pub(super) fn one(&mut self, verdict: Arc<Verdict>) -> Arc<Verdict> {
+        if let Some(held) = self.verdicts.get(&verdict) {
+            return held.clone();
+        }
+        if self.verdicts.len() >= self.sweep_at.max(FEW) {
+            self.verdicts.retain(|one| Arc::strong_count(one) > 1);
+            // Twice what is left: what a sweep costs is spread over as many verdicts.
+            self.sweep_at = self.verdicts.len() * 2;
+        }
+        self.verdicts.insert(verdict.clone());
+        verdict
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::judge::Case;
+
+    fn verdict(at: usize) -> Arc<Verdict> {
+        let evidence = vec![crate::judge::Evidence::count("nodes", at, "Nodes")];
+        Arc::new(Verdict::Violated(Case::new("Some", evidence)))
+    }
+
+    #[test]
+    fn equal_verdicts_are_one_and_what_nobody_holds_is_dropped() {
+        let mut shared = Shared::default();
+        let first = shared.one(verdict(0));
+        assert!(Arc::ptr_eq(&first, &shared.one(verdict(0))));
+        assert!(!Arc::ptr_eq(&first, &shared.one(verdict(1))));
+        for at in 2..10_000 {
+            shared.one(verdict(at));
+        }
+        assert!(shared.verdicts.len() <= 2 * FEW, "{}", shared.verdicts.len());
+        assert!(Arc::ptr_eq(&first, &shared.one(verdict(0))));
+    }
+}
