@@ -52,20 +52,12 @@ const fn whole(
     }
 }
 
-const fn evidence(
-    source: Source,
-    group: &'static str,
-    kind: &'static str,
-    resource: &'static str,
-    why: &'static str,
-) -> Resource {
-    Resource {
-        evidence: true,
-        ..whole(source, group, kind, resource, why)
-    }
-}
-
 impl Resource {
+    const fn as_evidence(mut self) -> Self {
+        self.evidence = true;
+        self
+    }
+
     const fn served_as(mut self, versions: &'static [&'static str]) -> Self {
         self.versions = versions;
         self
@@ -90,42 +82,47 @@ impl Resource {
 
 /// Every resource that is read, the largest first: reads that start early end early.
 pub const RESOURCES: [Resource; 14] = [
-    evidence(
+    whole(
         Source::EndpointSlices,
         "discovery.k8s.io",
         "EndpointSlice",
         "endpointslices",
         "which backends every Service has, and where",
-    ),
-    evidence(
+    )
+    .as_evidence(),
+    whole(
         Source::Nodes,
         "",
         "Node",
         "nodes",
         "zones, readiness and versions of nodes",
-    ),
-    evidence(
+    )
+    .as_evidence(),
+    whole(
         Source::Services,
         "",
         "Service",
         "services",
         "what traffic is sent to",
-    ),
-    evidence(
+    )
+    .as_evidence(),
+    whole(
         Source::Policies,
         api::GROUP,
         "TrafficHealthPolicy",
         "traffichealthpolicies",
         "what teams declare",
     )
+    .as_evidence()
     .served_as(OWN),
-    evidence(
+    whole(
         Source::ClusterPolicy,
         api::GROUP,
         "ClusterTrafficHealthPolicy",
         "clustertraffichealthpolicies",
         "what the platform declares",
     )
+    .as_evidence()
     .served_as(OWN),
     whole(
         Source::DaemonSets,

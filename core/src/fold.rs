@@ -57,6 +57,9 @@ impl Core {
         let (now, happens) = (self.history.now, self.happens(Source::Nodes));
         let new = self.index.nodes.get(key);
         let ready = |node: Option<&Node>| node.is_some_and(|node| node.ready == Readiness::Ready);
+        let failed = new
+            .filter(|_| happens && ready(old) && !ready(new))
+            .map(Traits::of);
         let mut turned = false;
         // While the list of nodes is not complete, counts say nothing.
         for node in [old, new].into_iter().flatten().filter(|_| happens) {
@@ -64,9 +67,9 @@ impl Core {
             turned |= self.history.zones.fold(now, place, self.index.sums.place(place));
         }
         if turned {
-            self.dirt.history = self.dirt.history.with(Dirt::HISTORY);
+            self.news(Dirt::HISTORY);
         }
-        let Some(new) = new.filter(|_| happens && ready(old) && !ready(new)) else {
+        let Some(traits) = failed else {
             return;
         };
         let window = self.history.backends.window();
@@ -77,7 +80,7 @@ impl Core {
             before,
             grown,
             seen: self.history.covers(now, Source::EndpointSlices, window).is_ok(),
-            traits: Traits::of(new),
+            traits,
         });
         self.news(Dirt::HISTORY);
     }
@@ -107,7 +110,8 @@ impl Core {
         Ok(())
     }
 
-    fn news(&mut self, parts: Parts) {
+    /// Something was seen that those who rest on it must judge by.
+    pub(crate) fn news(&mut self, parts: Parts) {
         self.dirt.history = self.dirt.history.with(parts);
     }
 

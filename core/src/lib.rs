@@ -83,7 +83,7 @@ impl Core {
         let (reached, news) = self.history.tick(now.mono);
         self.dirt.all |= reached;
         if news {
-            self.dirt.history = self.dirt.history.with(Dirt::HISTORY);
+            self.news(Dirt::HISTORY);
         }
         let dirt = std::mem::take(&mut self.dirt);
         let mut standings = self.exceptions(now, &dirt);

@@ -2,7 +2,7 @@
 //!
 //! Names are never freed. Most of what is interned is bounded by what a cluster has (namespaces, nodes, zones, Services,
 //! label keys). What grows over time are the names of EndpointSlices, of the Pods of proxies, network plugins and DNS,
-//! and of those that policies select; never the addresses or names of other Pods, and never timestamps.
+//! and of those that policies select, with the values of their labels; never the addresses or names of other Pods.
 
 use std::collections::HashMap;
 use std::sync::Arc;

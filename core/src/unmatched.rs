@@ -49,10 +49,8 @@ impl Core {
         }
         for connection in &policy.connections {
             let spoken = |service: &&Service| {
-                let ports = service.ports.iter();
-                ports
-                    .into_iter()
-                    .any(|port| declares(connection, port, &index.names))
+                let mut ports = service.ports.iter();
+                ports.any(|port| declares(connection, port, &index.names))
             };
             if !governed.iter().any(spoken) {
                 told.push(format!(

@@ -20,15 +20,8 @@ const NOW: Now = Now {
 
 fn client(keepalive: Option<Beat>) -> Client {
     Client {
-        name: "worker".into(),
-        from: Door::Cluster,
-        pods: None,
         tcp_keepalive: keepalive,
-        ping: None,
-        idle_timeout_seconds: None,
-        request_timeout_seconds: None,
-        max_connection_age_seconds: None,
-        new_connections_per_second: None,
+        ..Client::undeclared("worker".into(), Door::Cluster)
     }
 }
 

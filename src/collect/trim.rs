@@ -1,7 +1,7 @@
 //! What is taken out of the fields that are kept, where people put more into them than checks read: command lines,
 //! volumes, data of `ConfigMaps`, arguments in annotations.
 
-use evenkeel_core::dataplane::controller_manager::{flag, is_handed_on};
+use evenkeel_core::dataplane::controller_manager::{GRACE_FLAG as GRACE, flag, is_handed_on};
 use evenkeel_core::dataplane::{cilium, terway};
 use evenkeel_core::know::Source;
 use evenkeel_core::sources::config_map::keeps_key;
@@ -10,9 +10,6 @@ use evenkeel_core::sources::workload::keeps_container;
 use serde_json::{Map, Value};
 
 use super::mask::masked;
-
-/// The flag of the controller manager that says how long a node may be silent.
-const GRACE: &str = "node-monitor-grace-period";
 
 /// Trims an object of this source.
 pub(super) fn trim(source: Source, object: &mut Value) {

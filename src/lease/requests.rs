@@ -102,6 +102,13 @@ impl Bench {
         assert_eq!(asked.method, method, "{}", asked.body);
         asked
     }
+
+    /// The request that takes the Lease, once it was seen to be free.
+    async fn taking(&mut self) -> Asked {
+        let reading = self.next("get").await;
+        reading.answer.send((200, lease("4", ""))).unwrap();
+        self.next("put").await
+    }
 }
 
 /// A Lease as the server has it.
@@ -118,13 +125,7 @@ fn refusal(code: u16) -> Value {
 #[tokio::test]
 async fn a_write_under_way_at_the_end_is_waited_for_and_given_back() {
     let mut bench = Bench::start().await;
-    bench
-        .next("get")
-        .await
-        .answer
-        .send((200, lease("4", "")))
-        .unwrap();
-    let taking = bench.next("put").await;
+    let taking = bench.taking().await;
     bench.stop.send_replace(true);
     // The server commits it although we are ending: whoever looks now sees us holding the Lease.
     taking.answer.send((200, lease("5", "me"))).unwrap();
@@ -139,13 +140,7 @@ async fn a_write_under_way_at_the_end_is_waited_for_and_given_back() {
 #[tokio::test]
 async fn a_lost_race_gives_back_nothing() {
     let mut bench = Bench::start().await;
-    bench
-        .next("get")
-        .await
-        .answer
-        .send((200, lease("4", "")))
-        .unwrap();
-    let taking = bench.next("put").await;
+    let taking = bench.taking().await;
     bench.stop.send_replace(true);
     taking.answer.send((409, refusal(409))).unwrap();
     bench.held.await.unwrap();
@@ -162,13 +157,7 @@ async fn credentials_that_are_refused_are_read_anew() {
         refused += 1;
         assert!(refused < 60, "the same client is used for ever");
     }
-    bench
-        .next("get")
-        .await
-        .answer
-        .send((200, lease("4", "")))
-        .unwrap();
-    let taking = bench.next("put").await;
+    let taking = bench.taking().await;
     taking.answer.send((200, lease("5", "me"))).unwrap();
     assert!(bench.claim.wait_for(Option::is_some).await.is_ok());
 }

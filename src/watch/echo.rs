@@ -1,7 +1,7 @@
 //! Policy objects that come back only because a status was written, most often by ourselves.
 //!
-//! To validate and compile a policy takes a hundred times as long as to see that nobody has written it. With thousands
-//! of policies whose verdicts turn at once, every status comes back as an object.
+//! To validate and compile a policy is work, and its result would be the same. With thousands of policies whose verdicts
+//! turn at once, every status comes back as an object.
 
 use std::collections::HashMap;
 

@@ -247,7 +247,7 @@ fn rest(core: &mut Core, now: Now) {
         black_box(core.round(now));
     }
     println!(
-        "a node gets another kernel, handled and judged (every path counts the nodes of a class): {:.1?}",
+        "a node gets another kernel, handled and judged (the first makes a class of its own): {:.1?}",
         start.elapsed() / 20
     );
     let start = Watch::start();

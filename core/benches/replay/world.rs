@@ -98,15 +98,8 @@ pub(crate) fn policy(at: usize) -> Policy {
             longest_silence_seconds: Some(if at.is_multiple_of(8) { 1_200 } else { 60 }),
             longest_request_seconds: None,
             clients: vec![Client {
-                name: "web".into(),
-                from: Door::Cluster,
-                pods: None,
                 tcp_keepalive: Some(Beat::Disabled),
-                ping: None,
-                idle_timeout_seconds: None,
-                request_timeout_seconds: None,
-                max_connection_age_seconds: None,
-                new_connections_per_second: None,
+                ..Client::undeclared("web".into(), Door::Cluster)
             }],
             server: Server {
                 tcp_keepalive: Some(Beat::Disabled),

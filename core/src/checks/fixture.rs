@@ -255,17 +255,7 @@ pub(crate) fn connection(protocol: Protocol, client: Client) -> Connection {
 
 /// A client of which nothing but the name is declared.
 pub(crate) fn client(name: &str) -> Client {
-    Client {
-        name: name.into(),
-        from: Door::Cluster,
-        pods: None,
-        tcp_keepalive: None,
-        ping: None,
-        idle_timeout_seconds: None,
-        request_timeout_seconds: None,
-        max_connection_age_seconds: None,
-        new_connections_per_second: None,
-    }
+    Client::undeclared(name.into(), Door::Cluster)
 }
 
 /// Selects the Pods of an app.

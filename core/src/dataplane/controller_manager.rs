@@ -6,6 +6,8 @@ use crate::know::{Gap, Known};
 
 /// Its program.
 const PROGRAM: &str = "kube-controller-manager";
+/// The flag that says how long a node may be silent (`cmd/kube-controller-manager/app/options`).
+pub const GRACE_FLAG: &str = "node-monitor-grace-period";
 /// The arguments by which k3s and RKE2 hand flags on (`pkg/cli/cmds/server.go`); the second is the older name.
 const HANDED_ON: [&str; 2] = ["kube-controller-manager-arg", "kube-controller-arg"];
 
@@ -104,8 +106,6 @@ mod tests {
 
     use super::*;
 
-    const FLAG: &str = "node-monitor-grace-period";
-
     #[rstest]
     #[case::plain(&["kube-controller-manager", "--node-monitor-grace-period=20s"], Ok(Some("20s")))]
     #[case::apart(&["/kcm/kube-controller-manager", "--node-monitor-grace-period", "20s", "--v=2"], Ok(Some("20s")))]
@@ -123,7 +123,7 @@ mod tests {
     #[case::by_the_kubelet(&["kube-controller-manager", "--node-monitor-grace-period=$(GRACE)"], Err(()))]
     #[case::an_open_quote(&["sh", "-c", "kube-controller-manager 'x"], Err(()))]
     fn a_flag(#[case] argv: &[&str], #[case] expected: Result<Option<&str>, ()>) {
-        let got = flag(argv, FLAG);
+        let got = flag(argv, GRACE_FLAG);
         assert_eq!(got.as_ref().map(Option::as_deref).map_err(|_| ()), expected);
     }
 
@@ -137,6 +137,6 @@ mod tests {
     #[case(&["server", "--kube-controller-manager-arg", "node-monitor-grace-period=30s", "--kube-controller-manager-arg=node-monitor-grace-period=60s"], Some("60s"))]
     fn by_k3s(#[case] args: &[&str], #[case] expected: Option<&str>) {
         let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
-        assert_eq!(handed_on(&args, FLAG).as_deref(), expected);
+        assert_eq!(handed_on(&args, GRACE_FLAG).as_deref(), expected);
     }
 }

@@ -234,7 +234,7 @@ impl Pass<'_> {
                 let since = before.map_or(self.now.wall, |held| held.since);
                 // One number may be two ports, TCP and UDP: the worse of the two is told.
                 match self.bad.get(&(subject, at)) {
-                    Some(held) if weight(&held.verdict) >= weight(&verdict) => {}
+                    Some(held) if held.verdict.weight() >= verdict.weight() => {}
                     _ => {
                         let verdict = Arc::new(verdict);
                         self.bad.insert((subject, at), Held { verdict, since });
@@ -252,7 +252,8 @@ fn for_paths(index: &Index, key: Key, mut each: impl FnMut(Key, &Path<'_>)) {
     };
     for (policy_key, policy) in index.policies_of(key, service) {
         for connection in &policy.connections {
-            let unknown = [unknown_client()];
+            // Of the client of a connection that declares none nothing is known.
+            let unknown = [Client::undeclared("".into(), Door::Cluster)];
             let clients = if connection.clients.is_empty() {
                 &unknown[..]
             } else {
@@ -288,16 +289,6 @@ pub(crate) fn each_path(index: &Index, namespace: &str, service: &str, mut each:
     }
 }
 
-/// Which of two verdicts on one subject matters more.
-const fn weight(verdict: &Verdict) -> u8 {
-    match verdict {
-        Verdict::Violated(_) => 3,
-        Verdict::AtRisk(_) => 2,
-        Verdict::Unknown(_) => 1,
-        Verdict::Met | Verdict::NotApplicable(_) => 0,
-    }
-}
-
 /// Whether two verdicts are of one kind and cause: then the older one's `since` goes on.
 fn same_kind(one: &Verdict, other: &Verdict) -> bool {
     match (one, other) {
@@ -306,20 +297,5 @@ fn same_kind(one: &Verdict, other: &Verdict) -> bool {
         }
         (Verdict::Unknown(_), Verdict::Unknown(_)) => true,
         _ => false,
-    }
-}
-
-/// The client of a connection that declares none: nothing is known of it.
-fn unknown_client() -> Client {
-    Client {
-        name: "".into(),
-        from: Door::Cluster,
-        pods: None,
-        tcp_keepalive: None,
-        ping: None,
-        idle_timeout_seconds: None,
-        request_timeout_seconds: None,
-        max_connection_age_seconds: None,
-        new_connections_per_second: None,
     }
 }

@@ -39,15 +39,9 @@ pub use zones::{DOWN, SHARE_PERCENT, Zone, Zones, disrupted};
 use crate::index::Fresh;
 use crate::know::{Gap, Known, Mono, Source};
 
-/// Spans of history that some check waits for, in milliseconds. When one is reached everything is judged again.
-const SPANS: [u64; 3] = [300_000, 600_000, 1_800_000];
-
 /// How long after an interruption what arrives is still taken for what was missed, in milliseconds: a watch that is
 /// resumed delivers its backlog at once.
 const BACKLOG: u64 = 10_000;
-
-/// Sources whose history is kept.
-const KEPT: [Source; 3] = [Source::EndpointSlices, Source::Nodes, Source::Events];
 
 /// How a source was there over time.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -73,7 +67,7 @@ pub struct History {
     pub(crate) nodes: Nodes,
     pub(crate) zones: Zones,
     pub(crate) events: Events,
-    /// Up to when spans that were reached have been judged.
+    /// Up to when it has been judged by.
     judged: Mono,
 }
 
@@ -135,8 +129,8 @@ impl History {
         }
     }
 
-    /// Lets time pass: forgets what no window holds any more, and says whether some span of history was reached and
-    /// whether there is something to tell.
+    /// Lets time pass: forgets what no window holds any more, and says whether history has become long enough for
+    /// everybody and whether there is something to tell.
     pub(crate) fn tick(&mut self, now: Mono) -> (bool, bool) {
         if !self.live {
             return (false, false);
@@ -160,13 +154,11 @@ impl History {
             .min()
     }
 
-    /// When the next span of history is reached.
+    /// When slices have been seen for as long as it takes to say that endpoints do not flap: that is waited for by every
+    /// Service, so that everything is judged then. Other checks ask to be woken, each for its own window.
     fn reached(&self) -> Option<Mono> {
-        KEPT.into_iter()
-            .filter_map(|source| self.watch(source)?.complete)
-            .flat_map(|since| SPANS.map(|span| since.plus(span)))
-            .filter(|at| *at > self.judged)
-            .min()
+        let since = self.watch(Source::EndpointSlices)?.complete?;
+        Some(since.plus(FLAP_WINDOW)).filter(|at| *at > self.judged)
     }
 
     /// How often readiness of a Service's endpoints changed.

@@ -11,7 +11,6 @@ use crate::sources::node::{Node, REGION, Readiness, ZONE};
 #[derive(Debug, Default)]
 pub struct NodeSums {
     count: u32,
-    zones: Counts,
     places: BTreeMap<Place, ZoneSum>,
     providers: Counts,
     kubelets: Counts,
@@ -104,15 +103,13 @@ impl NodeSums {
                 parts = parts.with(Parts::one(part));
             }
         };
-        let zone = |share: Share| share.place.0;
         let host = |share: &Share| share.host;
         mark(old.is_none() != new.is_none(), Part::NodeCount);
-        mark(self.zones.shift(old.map(zone), new.map(zone)), Part::NodeZones);
         let (was, is) = [old, new]
             .map(|one| one.map(|share| (share.place, share.down)))
             .into();
         mark(was != is, Part::NodesDown);
-        self.move_place(was, is);
+        mark(self.move_place(was, is), Part::NodeZones);
         let in_service = |share: Share| share.in_service;
         mark(old.map(in_service) != new.map(in_service), Part::NodesInService);
         mark(
@@ -125,6 +122,7 @@ impl NodeSums {
                 .shift(old.map(|one| one.kubelet), new.map(|one| one.kubelet)),
             Part::NodeKubelets,
         );
+        let zone = |share: Share| share.place.0;
         let (was, is) = (old.filter(host).map(zone), new.filter(host).map(zone));
         self.host_zones.shift(was, is);
         // Which Nodes these are counts as well: one may have taken the place of another.
@@ -134,8 +132,11 @@ impl NodeSums {
         parts
     }
 
-    fn move_place(&mut self, from: Option<(Place, bool)>, to: Option<(Place, bool)>) {
+    /// Moves one from a place to another; returns whether the zones that there are are others than before.
+    fn move_place(&mut self, from: Option<(Place, bool)>, to: Option<(Place, bool)>) -> bool {
+        let mut other = false;
         if let Some((place, down)) = to {
+            other |= self.regions_of(place.0).next().is_none();
             let sum = self.places.entry(place).or_default();
             sum.nodes += 1;
             sum.down += u32::from(down);
@@ -147,8 +148,10 @@ impl NodeSums {
             sum.down = sum.down.saturating_sub(u32::from(down));
             if sum.nodes == 0 {
                 self.places.remove(&place);
+                other |= self.regions_of(place.0).next().is_none();
             }
         }
+        other
     }
 
     /// The Nodes of each zone, by zone and region.
@@ -175,7 +178,10 @@ impl NodeSums {
 
     /// Zones of all Nodes; the empty name where some Node has none.
     pub fn zones(&self) -> impl Iterator<Item = Name> + '_ {
-        self.zones.0.keys().copied()
+        // In order: those of equal name in several regions stand beside each other.
+        let mut last = None;
+        let names = self.places.keys().map(|place| place.0);
+        names.filter(move |zone| last.replace(*zone) != Some(*zone))
     }
 
     /// What their provider IDs say of the provider; the empty name where some Node has none.

@@ -185,6 +185,16 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Which of two verdicts matters more: the one with the larger weight.
+    pub const fn weight(&self) -> u8 {
+        match self {
+            Self::Violated(_) => 3,
+            Self::AtRisk(_) => 2,
+            Self::Unknown(_) => 1,
+            Self::Met | Self::NotApplicable(_) => 0,
+        }
+    }
+
     /// As written in JSON.
     pub const fn name(&self) -> &'static str {
         match self {

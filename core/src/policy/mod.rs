@@ -176,6 +176,23 @@ pub struct Client {
     pub new_connections_per_second: Option<u32>,
 }
 
+impl Client {
+    /// One of which nothing is declared but its name and its door.
+    pub const fn undeclared(name: Arc<str>, from: Door) -> Self {
+        Self {
+            name,
+            from,
+            pods: None,
+            tcp_keepalive: None,
+            ping: None,
+            idle_timeout_seconds: None,
+            request_timeout_seconds: None,
+            max_connection_age_seconds: None,
+            new_connections_per_second: None,
+        }
+    }
+}
+
 /// Who accepts the connections.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Server {

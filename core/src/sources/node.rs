@@ -11,6 +11,11 @@ pub const ZONE: &str = "topology.kubernetes.io/zone";
 /// The region label; zones of equal name in two regions are two zones.
 pub const REGION: &str = "topology.kubernetes.io/region";
 
+/// The annotation in which k3s tells a node's arguments (`pkg/nodeconfig`).
+pub const K3S_ARGS: &str = "k3s.io/node-args";
+/// The same of RKE2.
+pub const RKE2_ARGS: &str = "rke2.io/node-args";
+
 /// Label of nodes that cloud load balancers leave out (`k8s.io/api/core/v1/well_known_labels.go`).
 const NO_BALANCERS: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 
@@ -126,7 +131,7 @@ struct Info<'a> {
 
 /// Whether a Node's annotation of this name carries configuration of the data plane, so that it is kept.
 pub fn keeps_annotation(key: &str) -> bool {
-    matches!(key, "k3s.io/node-args" | "rke2.io/node-args") || key.starts_with("config.cilium.io/")
+    matches!(key, K3S_ARGS | RKE2_ARGS) || key.starts_with("config.cilium.io/")
 }
 
 /// What a provider ID says of the provider, without what it says of the instance. Cutting twice changes nothing.

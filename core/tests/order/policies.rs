@@ -45,23 +45,18 @@ pub(crate) fn policy(at: u8, name: u8, variant: u8) -> Policy {
         clients: if variant & 1 == 0 {
             Vec::new()
         } else {
+            let from = if variant & 2 == 0 {
+                Door::Cluster
+            } else {
+                Door::LoadBalancer
+            };
             vec![Client {
-                name: "worker".into(),
-                from: if variant & 2 == 0 {
-                    Door::Cluster
-                } else {
-                    Door::LoadBalancer
-                },
                 pods: Some(Selector {
                     labels: vec![("app".into(), "a1".into())],
                     expressions: Vec::new(),
                 }),
                 tcp_keepalive: Some(Beat::Enabled(None)),
-                ping: None,
-                idle_timeout_seconds: None,
-                request_timeout_seconds: None,
-                max_connection_age_seconds: None,
-                new_connections_per_second: None,
+                ..Client::undeclared("worker".into(), from)
             }]
         },
         server: Server {

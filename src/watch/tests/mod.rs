@@ -3,11 +3,13 @@
 mod intake;
 mod link;
 mod pump;
+mod setback;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use evenkeel_core::know::Source;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -246,4 +248,21 @@ fn page(version: u64, next: &str, names: &[&str]) -> Answer {
         r#"{{"metadata":{{"resourceVersion":"{version}","continue":"{next}"}},"items":[{}]}}"#,
         items.join(",")
     ))
+}
+
+fn target(source: Source) -> Target {
+    let all = Target::all(&evenkeel_core::facts::Wants::default());
+    all.into_iter().find(|target| target.source == source).unwrap()
+}
+
+/// A target that evidence rests on.
+fn nodes() -> Target {
+    target(Source::Nodes)
+}
+
+/// Answers, then a cluster at rest for a minute.
+fn then_quiet(answers: &[Answer], version: u64) -> Vec<Answer> {
+    let mut all = answers.to_vec();
+    all.extend(vec![quiet(version); 6]);
+    all
 }

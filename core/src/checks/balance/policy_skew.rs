@@ -137,9 +137,6 @@ fn laws(look: &Look<'_>, service: &Service, all: &[Endpoint]) -> Vec<Law> {
         });
         return laws;
     }
-    if !follows_hints(look.fleet()) {
-        return laws;
-    }
     // One endpoint without a hint, and proxies ignore them all. Which setting made them does not matter.
     let distribution = look.names().text(service.traffic_distribution);
     let by = |kind: &str| match distribution {
@@ -150,17 +147,19 @@ fn laws(look: &Look<'_>, service: &Service, all: &[Endpoint]) -> Vec<Law> {
         Groups::by(all, |one| one.node_hint),
         Groups::by(all, |one| one.hint),
     );
-    if nodes.lost.is_none() {
-        laws.push(Law {
-            cause: "SameNode",
-            setting: by("node").into(),
-            groups: nodes,
-        });
+    let (cause, kind, groups) = if nodes.lost.is_none() {
+        ("SameNode", "node", nodes)
     } else if zones.lost.is_none() {
+        ("ZoneHints", "zone", zones)
+    } else {
+        return laws;
+    };
+    // Few Services have hints: the others need not be judged again when the fleet changes.
+    if follows_hints(look.fleet()) {
         laws.push(Law {
-            cause: "ZoneHints",
-            setting: by("zone").into(),
-            groups: zones,
+            cause,
+            setting: by(kind).into(),
+            groups,
         });
     }
     laws

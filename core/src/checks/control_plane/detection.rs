@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::dataplane::controller_manager;
+use crate::dataplane::controller_manager::{self, GRACE_FLAG as FLAG};
 use crate::dataplane::duration::GoDuration;
 use crate::dataplane::kube_proxy::node_args;
 use crate::dataplane::version::Version;
@@ -11,6 +11,7 @@ use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severity, Verdict
 use crate::know::{Gap, Known, Origin, Reads, Source, Unit, Val};
 use crate::names::Names;
 use crate::policy::ControlPlanePolicy;
+use crate::sources::node::K3S_ARGS;
 use crate::sources::workload::Container;
 
 /// Silence after which a client of the API server sends a ping, seconds: `HTTP2_READ_IDLE_TIMEOUT_SECONDS` in
@@ -18,10 +19,6 @@ use crate::sources::workload::Container;
 const READ_IDLE_SECONDS: i64 = 30;
 /// How long it waits for the answer, seconds: `HTTP2_PING_TIMEOUT_SECONDS`, in the same file.
 const PING_TIMEOUT_SECONDS: i64 = 15;
-/// The annotation in which k3s tells a node's arguments.
-const NODE_ARGS: &str = "k3s.io/node-args";
-/// The flag of kube-controller-manager that says how long a node may be silent.
-const FLAG: &str = "node-monitor-grace-period";
 
 /// The check.
 pub static CHECK: Check = Check {
@@ -165,8 +162,8 @@ fn from_k3s(look: &Look<'_>) -> Known<Option<Val<i64>>> {
         return Ok(None);
     }
     let told = look.nodes()?.iter().filter_map(|(key, node)| {
-        let place = format!("Node {} annotation {NODE_ARGS}", names.text(key.name));
-        let args = node.annotations.text(names, NODE_ARGS);
+        let place = format!("Node {} annotation {K3S_ARGS}", names.text(key.name));
+        let args = node.annotations.text(names, K3S_ARGS);
         // What is no list of texts says nothing about the data plane either, which is told there.
         let args = args.and_then(|text| node_args(text).ok())?;
         let text = controller_manager::handed_on(&args, FLAG)?;

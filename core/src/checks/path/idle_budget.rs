@@ -72,7 +72,7 @@ fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
     for segment in segments(look, path) {
         any_table |= !segment.tables.is_empty();
         let verdict = judge_segment(&segment);
-        if weight(&verdict) > weight(&worst) {
+        if verdict.weight() > worst.weight() {
             worst = verdict;
         }
     }
@@ -81,15 +81,6 @@ fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
     } else {
         Verdict::NotApplicable("no hop on this path keeps a table")
     })
-}
-
-const fn weight(verdict: &Verdict) -> u8 {
-    match verdict {
-        Verdict::Violated(_) => 3,
-        Verdict::AtRisk(_) => 2,
-        Verdict::Unknown(_) => 1,
-        Verdict::Met | Verdict::NotApplicable(_) => 0,
-    }
 }
 
 fn judge_segment(segment: &Segment) -> Verdict {

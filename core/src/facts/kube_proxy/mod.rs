@@ -20,7 +20,7 @@ use crate::dataplane::version::Version;
 use crate::index::Index;
 use crate::know::{Gap, Known, Source};
 use crate::names::{Key, Name, Names};
-use crate::sources::node::Node;
+use crate::sources::node::{K3S_ARGS, Node, RKE2_ARGS};
 use crate::sources::workload::{ConfigVolume, Container, Pod, Template};
 
 /// Which installation serves a node.
@@ -218,7 +218,7 @@ impl Installations {
             return Choice::DaemonSet(*key);
         }
         let args = node.and_then(|node| {
-            ["k3s.io/node-args", "rke2.io/node-args"].iter().find_map(|key| {
+            [K3S_ARGS, RKE2_ARGS].iter().find_map(|key| {
                 let key = index.names.find(key)?;
                 Some((key, node.annotations.get(key)?))
             })
