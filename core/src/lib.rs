@@ -33,7 +33,6 @@ use index::Index;
 use judge::{Severity, Subject};
 use know::{Mono, Now};
 use names::Key;
-use standing::Standings;
 
 /// The whole program without IO.
 #[derive(Debug)]
@@ -41,7 +40,6 @@ pub struct Core {
     index: Index,
     history: History,
     engine: Engine,
-    standings: Standings,
     dirt: Dirt,
     /// When exceptions end, in seconds of wall time, sorted, and of which policy, as of the last round.
     ends: Vec<(i64, Key)>,
@@ -55,7 +53,6 @@ impl Default for Core {
             index: Index::default(),
             history: History::default(),
             engine: Engine::default(),
-            standings: Standings::default(),
             dirt: Dirt {
                 all: true,
                 ..Dirt::default()
@@ -74,11 +71,20 @@ pub struct Round {
     /// Teams' policies whose [`standing`] may have changed, by namespace and name; the empty key is the platform's.
     /// Names are those of [`Core::index`].
     pub standings: BTreeSet<Key>,
+    /// Whether more waits to be judged: only after a [`Core::step`].
+    pub more: bool,
 }
 
 impl Core {
     /// Judges what is dirty or due.
     pub fn round(&mut self, now: Now) -> Round {
+        self.step(now, usize::MAX)
+    }
+
+    /// The same for who listens to others in between: of a Service that hundreds of policies govern it judges no more
+    /// than brings all together to about so many units (a Service by one policy), and the rest in the next steps. Until
+    /// then verdicts on that Service are older than the last input.
+    pub fn step(&mut self, now: Now, most: usize) -> Round {
         // What was too short to be judged by is long enough now, for whoever rests on it.
         let (reached, news) = self.history.tick(now.mono);
         self.dirt.all |= reached;
@@ -96,12 +102,13 @@ impl Core {
         if dirt.platform() {
             standings.insert(Key::default());
         }
-        let transitions = self.engine.round(now, &self.index, &self.history, dirt);
-        standings.extend(self.standings.follow(&self.engine, &transitions));
+        let judged = self.engine.round(now, &self.index, &self.history, dirt, most);
+        standings.extend(judged.owners);
         standings.extend(self.engine.take_recounted());
         Round {
-            transitions,
+            transitions: judged.transitions,
             standings,
+            more: self.engine.is_behind(),
         }
     }
 
@@ -135,6 +142,16 @@ impl Core {
             }
         }
         standings
+    }
+
+    /// Whether a round would find nothing to judge: what came since the last one has said nothing new, as most heartbeats
+    /// of Nodes do, and no time has come.
+    pub fn is_settled(&self, now: Now) -> bool {
+        let ended = |by: i64| self.ends.partition_point(|(end, _)| *end <= by);
+        self.dirt.is_empty()
+            && !self.engine.is_behind()
+            && ended(self.judged) == ended(now.wall.0)
+            && self.deadline(now).is_none_or(|at| now.mono < at)
     }
 
     /// When time alone may change what there is to tell, in monotonic time, as of the last round; `None` when only an

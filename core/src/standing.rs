@@ -1,19 +1,17 @@
 //! How each policy stands: what its status tells, without the times and generations that only its writer knows.
 //!
-//! A standing is computed when asked for and never stored. What is kept is only which verdicts belong to which
-//! policy, so that a standing costs its own findings and not those of the cluster.
+//! A standing is computed when asked for and never stored; it costs its own findings and not those of the cluster.
 
 mod reason;
 mod worst;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write as _;
 
 use crate::Core;
-use crate::engine::Engine;
 use crate::findings::{Finding, Summary};
 use crate::index::Fresh;
-use crate::judge::{Subject, Verdict};
+use crate::judge::Verdict;
 use crate::know::{Now, Source};
 use crate::names::Key;
 use crate::policy::Mode;
@@ -121,48 +119,6 @@ impl Standing {
     }
 }
 
-/// Which verdicts belong to which policy; the empty key is the platform's.
-#[derive(Debug, Default)]
-pub(crate) struct Standings {
-    held: BTreeMap<Key, BTreeSet<(Subject, usize)>>,
-}
-
-impl Standings {
-    /// Follows the verdicts that a round has changed; returns the policies concerned.
-    pub(crate) fn follow(&mut self, engine: &Engine, transitions: &[(usize, Subject)]) -> BTreeSet<Key> {
-        let mut concerned = BTreeSet::new();
-        for &(check, subject) in transitions {
-            let Some(policy) = owner(subject) else {
-                continue;
-            };
-            concerned.insert(policy);
-            let at = (subject, check);
-            if engine.held(at).is_some() {
-                self.held.entry(policy).or_default().insert(at);
-            } else if let Some(held) = self.held.get_mut(&policy) {
-                held.remove(&at);
-                if held.is_empty() {
-                    self.held.remove(&policy);
-                }
-            }
-        }
-        concerned
-    }
-
-    fn of(&self, policy: Key) -> impl Iterator<Item = (Subject, usize)> + '_ {
-        self.held.get(&policy).into_iter().flatten().copied()
-    }
-}
-
-/// The policy that tells a subject's findings: a team's own; the platform's (the empty key) for nodes, zones, webhooks
-/// and the cluster; none for Services that no policy governs.
-fn owner(subject: Subject) -> Option<Key> {
-    match subject {
-        Subject::Connection { .. } | Subject::Service { .. } => subject.policy(),
-        Subject::Node(_) | Subject::Zone(_) | Subject::Webhook(_) | Subject::Cluster => Some(Key::default()),
-    }
-}
-
 impl Core {
     /// How a team's policy stands, as of the last round; `None` when the core has never heard of it.
     pub fn standing(&self, now: Now, namespace: &str, name: &str) -> Option<Standing> {
@@ -206,14 +162,11 @@ impl Core {
     fn stand(&self, now: Now, key: Key, declared: Mode) -> Standing {
         let mut worst = Worst::new(&self.index, now.wall);
         let mut gaps = HashSet::new();
-        for at in self.standings.of(key) {
-            let (Some(check), Some(held)) = (crate::checks::ALL.get(at.1), self.engine.held(at)) else {
-                continue;
-            };
+        for (check, subject, held) in self.engine.told_by(key) {
             if let Verdict::Unknown(gap) = &*held.verdict {
                 gaps.insert(gap);
             }
-            worst.see(check, at.0, held);
+            worst.see(check, subject, held);
         }
         let gaps = gaps.into_iter().map(ToString::to_string).collect();
         let count = self.engine.ledger().of(key);

@@ -122,7 +122,7 @@ pub enum ConditionStatus {
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct VerdictCounts {
-    /// Verdicts Met.
+    /// Verdicts Met, as of the last time that something else was to be told.
     #[schemars(range(min = 0))]
     pub met: i32,
     /// Verdicts `AtRisk`.

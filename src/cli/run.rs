@@ -66,9 +66,6 @@ enum LogFormat {
     Text,
 }
 
-/// Threads of the runtime: one for the loop, one for everything that waits for the network.
-const THREADS: usize = 2;
-
 /// Runs the operator until it is asked to end.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
     arguments.log()?;
@@ -86,8 +83,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
         debug_listen: arguments.debug_listen,
         alertmanager,
     };
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(THREADS)
+    // One thread: the loop is the only one that works for long, and it gives way. With two, each line would wake both.
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start")?

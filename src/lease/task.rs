@@ -159,9 +159,17 @@ impl Task {
 
     /// Follows the Lease until it changes or the instant comes.
     async fn wait(&mut self, until: Instant) -> Done {
+        // A watch that the server ends leaves its connection to the next request; one that is dropped takes it along, and
+        // a holder's ends every time that it renews.
+        let left = until.saturating_duration_since(Instant::now()).as_millis();
+        let seconds = (left.div_ceil(1000) as u32).saturating_sub(1);
+        if seconds == 0 {
+            sleep_until(until).await;
+            return Some(());
+        }
         let parameters = WatchParams::default()
             .fields(&format!("metadata.name={}", self.options.name))
-            .timeout(WATCH_SECONDS);
+            .timeout(seconds.min(WATCH_SECONDS));
         let version = self.candidate.version().to_owned();
         let follow = async {
             let api = self.api().await?;

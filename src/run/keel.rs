@@ -18,19 +18,19 @@ use super::view;
 use crate::clock::Clock;
 use crate::lease::Claim;
 use crate::metrics::Metrics;
-use crate::watch::{Event, Intake, Watches};
+use crate::watch::{Event, Events, Intake, Watches};
 use crate::write::{Desk, Fate, Outbox, Reply, Target, Turns};
 
 /// Events taken in before a round: bounds how long a burst can hold the loop.
 const CHUNK: usize = 512;
 
-/// Policies that are asked how they stand before the next line is taken in: bounds how long the policies of one namespace
-/// can hold up the others.
+/// Policies that are taken in, or asked how they stand, before the cluster is listened to again: bounds how long the
+/// policies of one namespace can hold up the others.
 const LOOKS: usize = 32;
 
-/// Statuses that wait for the writer, at most: enough that it never waits for the loop. Each holds its findings with their
-/// texts, so what thousands of policies must be told is written as it leaves, not kept.
-const WAITING: usize = 64;
+/// Units that are judged before the cluster is listened to again, where thousands of policies govern one Service: about a
+/// millisecond's work.
+const UNITS: usize = 128;
 
 /// How long the first picture may take before judging begins without the rest: what is missing is Unknown then.
 const WARM_UP: Duration = Duration::from_secs(60);
@@ -42,7 +42,7 @@ pub(super) struct Keel {
     intake: Intake,
     desk: Desk,
     watches: Watches,
-    events: mpsc::Receiver<Event>,
+    events: Events,
     asks: mpsc::Receiver<Ask>,
     replies: mpsc::Receiver<Reply>,
     claim: watch::Receiver<Option<Claim>>,
@@ -55,6 +55,8 @@ pub(super) struct Keel {
     warm_by: Option<Instant>,
     /// Policies whose status must be compared with their standing, and since when the cause is known.
     look_at: Turns<Instant>,
+    /// Since when the cause is known of what the core has not judged yet, if there is such.
+    behind: Option<Instant>,
     /// Whether what the core wants to be read may have changed since it was last asked.
     asks_again: bool,
     leading: bool,
@@ -67,7 +69,7 @@ impl Keel {
     )]
     pub(super) fn new(
         watches: Watches,
-        events: mpsc::Receiver<Event>,
+        events: Events,
         asks: mpsc::Receiver<Ask>,
         replies: mpsc::Receiver<Reply>,
         claim: watch::Receiver<Option<Claim>>,
@@ -93,6 +95,7 @@ impl Keel {
             metrics,
             warm_by: Some(Instant::now() + WARM_UP),
             look_at: Turns::default(),
+            behind: None,
             asks_again: true,
             leading: false,
         }
@@ -103,7 +106,7 @@ impl Keel {
         self.want();
         while !*stop.borrow() {
             let look = self.next_look();
-            let more = self.warm_by.is_none() && self.may_tell();
+            let more = self.behind.is_some() || self.warm_by.is_none() && self.may_tell();
             let mut received = Instant::now();
             tokio::select! {
                 event = self.events.recv() => {
@@ -120,9 +123,12 @@ impl Keel {
                     self.replied(&reply);
                     continue;
                 }
-                () = std::future::ready(()), if more => {
-                    self.tell(self.clock.now());
-                    continue;
+                // Whatever else waits for this thread comes first.
+                () = tokio::task::yield_now(), if more => {
+                    if self.behind.is_none() {
+                        self.tell(self.clock.now());
+                        continue;
+                    }
                 }
                 changed = self.claim.changed() => {
                     if changed.is_err() {
@@ -165,13 +171,20 @@ impl Keel {
         }
     }
 
-    /// Takes in what has come meanwhile, up to a chunk.
+    /// Takes in what has come meanwhile, up to a chunk of the cluster's and a few policies: they come by the thousand,
+    /// and each is more work.
     fn drain(&mut self) {
         for _ in 0..CHUNK {
-            match self.events.try_recv() {
-                Ok(event) => self.take(event),
-                Err(_) => break,
-            }
+            let Some(event) = self.events.try_cluster() else {
+                break;
+            };
+            self.take(event);
+        }
+        for _ in 0..LOOKS {
+            let Some(event) = self.events.try_policies() else {
+                break;
+            };
+            self.take(event);
         }
     }
 
@@ -213,9 +226,20 @@ impl Keel {
         if !self.is_warm() {
             return;
         }
-        let began = Instant::now();
         let now = self.clock.now();
-        let round = self.core.round(now);
+        if !self.core.is_settled(now) {
+            self.judge(now, received);
+        }
+        self.want();
+        self.tell(now);
+    }
+
+    fn judge(&mut self, now: Now, received: Instant) {
+        let began = Instant::now();
+        let round = self.core.step(now, UNITS);
+        // What waits has the older cause.
+        let received = self.behind.unwrap_or(received);
+        self.behind = round.more.then_some(received);
         let names = &self.core.index().names;
         for key in &round.standings {
             let target = Target {
@@ -231,8 +255,6 @@ impl Keel {
         if !round.transitions.is_empty() {
             self.turns.send_modify(|turns| *turns += 1);
         }
-        self.want();
-        self.tell(now);
         self.metrics.round(began.elapsed());
         self.declare();
     }
@@ -246,7 +268,7 @@ impl Keel {
 
     /// Whether there is something to look at, and a place for what must be told.
     fn may_tell(&self) -> bool {
-        self.leading && !self.look_at.is_empty() && self.outbox.len() < WAITING
+        self.leading && self.look_at.any(|space| self.outbox.has_room(space))
     }
 
     /// How many policies wait to be told, as far as is known: a standby tells nobody.
@@ -260,10 +282,11 @@ impl Keel {
     fn tell(&mut self, now: Now) {
         let time = Timestamp::from_second(now.wall.0).unwrap_or_default();
         for _ in 0..LOOKS {
-            if !self.may_tell() {
+            if !self.leading {
                 break;
             }
-            let Some((target, received)) = self.look_at.take(|_| true) else {
+            let room = |space: &str| self.outbox.has_room(space);
+            let Some((target, received)) = self.look_at.take(room, |_| true) else {
                 break;
             };
             let standing = if target.is_cluster() {

@@ -42,12 +42,12 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 pub use intake::{Change, Intake};
-pub use outlet::Event;
+pub use outlet::{Event, Events};
 pub use seen::Snapshot;
 pub use target::{Id, Target};
 
@@ -55,7 +55,7 @@ pub use crate::resources::RIGHTS;
 
 use crate::link::Link;
 use claim::Claim;
-use outlet::Outlet;
+use outlet::Outlets;
 use pump::Pump;
 use seen::Seen;
 
@@ -66,7 +66,7 @@ const PAGES: usize = 2;
 #[derive(Debug)]
 pub struct Watches {
     link: Arc<Link>,
-    outlet: Outlet,
+    outlets: Outlets,
     pages: Arc<Semaphore>,
     tasks: JoinSet<()>,
     pumps: BTreeMap<Id, (AbortHandle, Seen)>,
@@ -74,16 +74,16 @@ pub struct Watches {
 
 impl Watches {
     /// No pumps yet, and where their events will come out.
-    pub fn new(link: Arc<Link>) -> (Self, mpsc::Receiver<Event>) {
-        let (outlet, event_rx) = outlet::channel();
+    pub fn new(link: Arc<Link>) -> (Self, Events) {
+        let (outlets, events) = outlet::channels();
         let watches = Self {
             link,
-            outlet,
+            outlets,
             pages: Arc::new(Semaphore::new(PAGES)),
             tasks: JoinSet::new(),
             pumps: BTreeMap::new(),
         };
-        (watches, event_rx)
+        (watches, events)
     }
 
     /// Starts and stops pumps as [`Intake::want`] says.
@@ -95,7 +95,7 @@ impl Watches {
         }
         for (id, target) in change.start {
             let seen = Seen::new(target.source, target.show());
-            let claim = Claim::new(id, self.outlet.clone(), seen.clone());
+            let claim = Claim::new(id, self.outlets.of(target.source), seen.clone());
             let pump = Pump::new(target, self.link.clone(), self.pages.clone(), claim);
             let handle = self.tasks.spawn(pump.run());
             self.pumps.insert(id, (handle, seen));

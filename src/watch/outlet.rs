@@ -1,15 +1,22 @@
-//! From pumps to the loop: a channel bounded by the bytes in it, so that a large first list does not pile up.
+//! From pumps to the loop: channels bounded by the bytes in them, so that a large first list does not pile up.
+//!
+//! What policies say has a channel of its own. Every status that is written comes back as a policy, and thousands of them
+//! must not hold up what happens in the cluster.
 
 use std::ops::Range;
 use std::sync::Arc;
 
+use evenkeel_core::know::Source;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 
 use super::target::Id;
 
-/// Bytes on their way to the loop, in KiB: two of the largest usual pages (500 nodes of 12 kB), or some thousand lines.
-const IN_FLIGHT_KIB: u32 = 12 * 1024;
+/// Bytes of the cluster's objects on their way to the loop, in KiB: one of the largest usual pages (500 nodes of 12 kB)
+/// with the next behind it, or some thousand lines.
+pub(super) const CLUSTER_KIB: u32 = 8 * 1024;
+/// The same of policies: two of the largest (etcd stores 1.5 MiB), or some hundreds of the usual.
+const POLICIES_KIB: u32 = 4 * 1024;
 
 /// Events on their way to the loop, whatever their size.
 const EVENTS: usize = 1024;
@@ -68,13 +75,76 @@ pub(super) struct Closed;
 pub(super) struct Outlet {
     event_tx: mpsc::Sender<Event>,
     room: Arc<Semaphore>,
+    kib: u32,
 }
 
-/// A channel for pumps.
-pub(super) fn channel() -> (Outlet, mpsc::Receiver<Event>) {
+/// A channel for pumps, with room for so many KiB.
+pub(super) fn channel(kib: u32) -> (Outlet, mpsc::Receiver<Event>) {
     let (event_tx, event_rx) = mpsc::channel(EVENTS);
-    let room = Arc::new(Semaphore::new(IN_FLIGHT_KIB as usize));
-    (Outlet { event_tx, room }, event_rx)
+    let room = Arc::new(Semaphore::new(kib as usize));
+    (Outlet { event_tx, room, kib }, event_rx)
+}
+
+/// The pumps' ends of both channels.
+#[derive(Debug)]
+pub(super) struct Outlets {
+    cluster: Outlet,
+    policies: Outlet,
+}
+
+impl Outlets {
+    /// The one for what this source says.
+    pub(super) fn of(&self, source: Source) -> Outlet {
+        match source {
+            Source::Policies | Source::ClusterPolicy => self.policies.clone(),
+            _ => self.cluster.clone(),
+        }
+    }
+}
+
+/// The loop's ends of both channels.
+#[derive(Debug)]
+pub struct Events {
+    cluster: mpsc::Receiver<Event>,
+    policies: mpsc::Receiver<Event>,
+}
+
+/// Both channels.
+pub(super) fn channels() -> (Outlets, Events) {
+    let (to_cluster, cluster) = channel(CLUSTER_KIB);
+    let (to_policies, policies) = channel(POLICIES_KIB);
+    let outlets = Outlets {
+        cluster: to_cluster,
+        policies: to_policies,
+    };
+    (outlets, Events { cluster, policies })
+}
+
+impl Events {
+    /// The next event, the cluster's before those of policies; `None` when nobody sends any more. Safe to cancel.
+    pub async fn recv(&mut self) -> Option<Event> {
+        tokio::select! {
+            biased;
+            Some(event) = self.cluster.recv() => Some(event),
+            Some(event) = self.policies.recv() => Some(event),
+            else => None,
+        }
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.cluster.is_empty() && self.policies.is_empty()
+    }
+
+    /// What the cluster has said meanwhile.
+    pub fn try_cluster(&mut self) -> Option<Event> {
+        self.cluster.try_recv().ok()
+    }
+
+    /// What policies have said meanwhile.
+    pub fn try_policies(&mut self) -> Option<Event> {
+        self.policies.try_recv().ok()
+    }
 }
 
 impl Outlet {
@@ -88,7 +158,7 @@ impl Outlet {
             None
         } else {
             // One event larger than all the room still passes, alone.
-            let kib = u32::try_from(bytes / 1024 + 1).map_or(IN_FLIGHT_KIB, |kib| kib.min(IN_FLIGHT_KIB));
+            let kib = u32::try_from(bytes / 1024 + 1).map_or(self.kib, |kib| kib.min(self.kib));
             let permit = self.room.clone().acquire_many_owned(kib).await;
             Some(permit.map_err(|_| Closed)?)
         };

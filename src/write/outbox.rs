@@ -32,8 +32,19 @@ pub struct Letter {
     pub received: Instant,
 }
 
-/// The latest order of each policy. Orders replace each other, so it is bounded by the number of policies; namespaces
-/// take turns, so that a busy one does not hold up the others.
+/// Orders that wait, at most: enough that the writer never waits for the loop. Each holds its findings with their texts,
+/// so what thousands of policies must be told is written as it leaves, not kept.
+const ROOM: usize = 64;
+
+/// The same of one namespace: what is more waits without its text, and leaves room for the others.
+const ROOM_EACH: usize = 8;
+
+/// Requests of one namespace under way at a time, of the writer's few: thousands of its policies whose verdicts turn at
+/// once are told by and by, and neither the writer nor the API server is theirs alone meanwhile.
+const UNDERWAY_EACH: usize = 2;
+
+/// The latest order of each policy. Namespaces take turns, and none may have it all, so that a busy one does not hold up
+/// the others.
 #[derive(Debug, Default)]
 pub struct Outbox {
     inside: std::sync::Mutex<Inside>,
@@ -60,16 +71,25 @@ impl Outbox {
         self.news.notify_one();
     }
 
+    /// Whether there is room for an order of this namespace. One that replaces another needs none.
+    pub fn has_room(&self, namespace: &str) -> bool {
+        let inside = self.lock();
+        inside.waiting.len() < ROOM && inside.waiting.waiting_in(namespace) < ROOM_EACH
+    }
+
     /// Takes back what is waiting for a policy: it already says so, or it is gone.
     pub fn withdraw(&self, target: &Target) {
         self.lock().waiting.remove(target);
     }
 
-    /// The next order whose policy has no request underway. The caller must give it back by [`Outbox::done`].
+    /// The next order whose policy has no request underway and whose namespace has not too many. The caller must give it
+    /// back by [`Outbox::done`].
     pub fn take(&self) -> Option<(Target, Letter)> {
         let mut inside = self.lock();
         let Inside { waiting, underway } = &mut *inside;
-        let (target, letter) = waiting.take(|one| !underway.contains(one))?;
+        let busy = |space: &str| underway.iter().filter(|one| &*one.namespace == space).count();
+        let open = |space: &str| busy(space) < UNDERWAY_EACH;
+        let (target, letter) = waiting.take(open, |one| !underway.contains(one))?;
         underway.insert(target.clone());
         Some((target, letter))
     }
@@ -157,6 +177,26 @@ mod tests {
         assert!(outbox.take().is_none());
         outbox.done(&a, None);
         assert_eq!(outbox.take().map(|(_, letter)| letter.order.generation), Some(2));
+    }
+
+    #[test]
+    fn one_namespace_has_neither_all_the_room_nor_all_the_requests() {
+        let (outbox, now) = (Outbox::default(), Instant::now());
+        for count in 0..ROOM_EACH {
+            assert!(outbox.has_room("shop"), "{count}");
+            outbox.put(target(&count.to_string()), order(1), now);
+        }
+        assert!(!outbox.has_room("shop") && outbox.has_room("other"));
+        let underway: Vec<_> = std::iter::from_fn(|| outbox.take()).collect();
+        assert_eq!(underway.len(), UNDERWAY_EACH);
+        let other = Target {
+            namespace: "other".into(),
+            name: "b".into(),
+        };
+        outbox.put(other.clone(), order(1), now);
+        assert_eq!(outbox.take().map(|(target, _)| target), Some(other));
+        outbox.done(&underway[0].0, None);
+        assert!(outbox.take().is_some() && outbox.take().is_none());
     }
 
     #[test]

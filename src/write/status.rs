@@ -25,13 +25,16 @@ const LIMITED_BY: usize = 256;
 #[serde(transparent)]
 pub struct Status(pub TrafficHealthPolicyStatus);
 
-/// Times that an earlier status has told, and that go on.
+/// The conditions that a status tells.
+const KINDS: [&str; 5] = ["Accepted", "Observed", "Healthy", "Ready", "Remediating"];
+
+/// Times that an earlier status has told, and that go on. Kept of every policy, so it holds no text.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Times {
     /// Type, whether it held, and since when.
-    conditions: Vec<(Box<str>, ConditionStatus, Timestamp)>,
+    conditions: Box<[(&'static str, ConditionStatus, Timestamp)]>,
     /// Id of a finding and its verdict, and since when.
-    findings: Vec<(Box<str>, FindingVerdict, Timestamp)>,
+    findings: Box<[(u64, FindingVerdict, Timestamp)]>,
 }
 
 impl Times {
@@ -42,28 +45,28 @@ impl Times {
                 .0
                 .conditions
                 .iter()
-                .map(|one| (one.r#type.as_str().into(), one.status, one.last_transition_time.0))
+                .filter_map(|one| {
+                    let kind = KINDS.into_iter().find(|kind| *kind == one.r#type)?;
+                    Some((kind, one.status, one.last_transition_time.0))
+                })
                 .collect(),
             findings: status
                 .0
                 .findings
                 .iter()
-                .filter_map(|one| Some((one.id.as_str().into(), one.verdict, one.since.as_ref()?.0)))
+                .filter_map(|one| Some((number(&one.id)?, one.verdict, one.since.as_ref()?.0)))
                 .collect(),
         }
     }
 
     /// Each condition: its type and whether it held.
     pub fn conditions(&self) -> impl Iterator<Item = (&str, ConditionStatus)> {
-        self.conditions.iter().map(|one| (&*one.0, one.1))
+        self.conditions.iter().map(|one| (one.0, one.1))
     }
 
     /// Whether a condition held, as last told.
     pub fn condition(&self, kind: &str) -> Option<ConditionStatus> {
-        self.conditions
-            .iter()
-            .find(|one| &*one.0 == kind)
-            .map(|one| one.1)
+        self.conditions.iter().find(|one| one.0 == kind).map(|one| one.1)
     }
 }
 
@@ -74,17 +77,19 @@ impl Status {
             message: format!("as Healthy: {}", standing.healthy.message),
             ..standing.healthy.clone()
         };
-        let conditions = [
-            ("Accepted", &standing.accepted),
-            ("Observed", &standing.observed),
-            ("Healthy", &standing.healthy),
-            ("Ready", &ready),
-            ("Remediating", &standing.remediating),
-        ]
-        .map(|(kind, one)| condition(kind, one, generation, now, times));
+        let Standing {
+            accepted,
+            observed,
+            healthy,
+            remediating,
+            ..
+        } = standing;
+        let told = [accepted, observed, healthy, &ready, remediating];
+        let conditions = KINDS.into_iter().zip(told);
+        let conditions = conditions.map(|(kind, one)| condition(kind, one, generation, now, times));
         Self(TrafficHealthPolicyStatus {
             observed_generation: Some(generation),
-            conditions: conditions.into(),
+            conditions: conditions.collect(),
             counts: Some(VerdictCounts {
                 met: int(standing.counts.met),
                 at_risk: int(standing.counts.at_risk),
@@ -128,7 +133,9 @@ impl Status {
     /// What it says, whatever the times and the numbers in its messages: equal fingerprints need no write.
     ///
     /// Messages are those of the transition: a number that moves within a verdict rewrites nothing. Only messages that
-    /// carry no measured number (why a policy is refused, which inputs are missing) count.
+    /// carry no measured number (why a policy is refused, which inputs are missing) count. Nor does it count how many
+    /// verdicts are Met: that grows while the history of a new process warms up, and every status would be written
+    /// again after every start.
     pub fn fingerprint(&self) -> u64 {
         let status = &self.0;
         let mut hash = DefaultHasher::new();
@@ -146,14 +153,7 @@ impl Status {
             }
         }
         if let Some(counts) = &status.counts {
-            (
-                counts.met,
-                counts.at_risk,
-                counts.violated,
-                counts.unknown,
-                counts.excepted,
-            )
-                .hash(&mut hash);
+            (counts.at_risk, counts.violated, counts.unknown, counts.excepted).hash(&mut hash);
         }
         (
             status.governed_services,
@@ -205,7 +205,7 @@ fn condition(
     let since = times
         .conditions
         .iter()
-        .find(|before| &*before.0 == kind && before.1 == status)
+        .find(|before| before.0 == kind && before.1 == status)
         .map_or(now, |before| before.2);
     Condition {
         r#type: kind.into(),
@@ -226,7 +226,7 @@ fn finding(one: &Finding, times: &Times) -> StatusFinding {
     let told = times
         .findings
         .iter()
-        .find(|before| *before.0 == *one.id && before.1 == verdict)
+        .find(|before| Some(before.0) == number(&one.id) && before.1 == verdict)
         .map(|before| before.2);
     let judged = one.since.and_then(|since| Timestamp::from_second(since).ok());
     let text = |text: &String| (!text.is_empty()).then(|| text.clone());
@@ -266,6 +266,11 @@ fn finding(one: &Finding, times: &Times) -> StatusFinding {
     }
 }
 
+/// The id of a finding as a number, as which it is written in hexadecimal; `None` for one that is not of ours.
+fn number(id: &str) -> Option<u64> {
+    u64::from_str_radix(id, 16).ok()
+}
+
 /// A count as the schema has it.
 fn int(count: u32) -> i32 {
     i32::try_from(count).unwrap_or(i32::MAX)
@@ -276,5 +281,62 @@ fn cut(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         None => text.to_owned(),
         Some(_) => text.chars().take(most - 1).chain(['…']).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use evenkeel_core::findings::Summary;
+    use rstest::rstest;
+
+    use super::*;
+
+    fn told(healthy: Holds, message: &str, counts: Summary) -> u64 {
+        let condition = |holds, reason, message: &str| standing::Condition {
+            holds,
+            reason,
+            message: message.into(),
+        };
+        let reason = if healthy == Holds::True {
+            Reason::AllMet
+        } else {
+            Reason::Violated
+        };
+        let standing = Standing {
+            accepted: condition(Holds::True, Reason::Accepted, ""),
+            observed: condition(Holds::True, Reason::AllInputsFresh, ""),
+            healthy: condition(healthy, reason, message),
+            remediating: condition(Holds::False, Reason::ModeObserve, ""),
+            counts,
+            excepted: 0,
+            governed: 1,
+            mode: CoreMode::Observe,
+            limited_by: None,
+            findings: Vec::new(),
+            total: 0,
+        };
+        Status::of(&standing, 1, false, Timestamp::UNIX_EPOCH, &Times::default()).fingerprint()
+    }
+
+    #[rstest]
+    #[case::a_number_in_a_message(Holds::True, "9 verdicts are met", Summary::default(), true)]
+    #[case::history_that_warms_up(Holds::True, "", Summary { met: 9, ..Summary::default() }, true)]
+    #[case::one_more_at_risk(Holds::True, "", Summary { at_risk: 1, ..Summary::default() }, false)]
+    #[case::one_more_unknown(Holds::True, "", Summary { unknown: 1, ..Summary::default() }, false)]
+    #[case::another_condition(Holds::False, "", Summary::default(), false)]
+    fn only_what_has_turned_is_written_again(
+        #[case] healthy: Holds,
+        #[case] message: &str,
+        #[case] counts: Summary,
+        #[case] same: bool,
+    ) {
+        let before = told(Holds::True, "", Summary::default());
+        assert_eq!(told(healthy, message, counts) == before, same);
+    }
+
+    #[test]
+    fn an_id_that_is_not_ours_keeps_no_time() {
+        assert_eq!(number("00000000000000ff"), Some(255));
+        assert_eq!(number("a finding"), None);
     }
 }

@@ -52,14 +52,23 @@ impl<T> Turns<T> {
         line.push_back(target);
     }
 
-    /// Takes what is next among those that `may` go.
-    pub fn take(&mut self, may: impl Fn(&Target) -> bool) -> Option<(Target, T)> {
+    /// Takes what is next: of the namespaces that are `open`, the first in line that `may` go.
+    pub fn take(
+        &mut self,
+        open: impl Fn(&str) -> bool,
+        may: impl Fn(&Target) -> bool,
+    ) -> Option<(Target, T)> {
         for _ in 0..self.next.len() {
             let space = self.next.pop_front()?;
             let Some(line) = self.lines.get_mut(&space) else {
                 continue;
             };
-            let at = line.iter().position(&may);
+            // Whoever is not served is not looked at: a line may be thousands long.
+            let at = if open(&space) {
+                line.iter().position(&may)
+            } else {
+                None
+            };
             let target = at.and_then(|at| line.remove(at));
             if line.is_empty() {
                 self.lines.remove(&space);
@@ -72,6 +81,16 @@ impl<T> Turns<T> {
             }
         }
         None
+    }
+
+    /// Whether somebody waits in a namespace that is `open`.
+    pub fn any(&self, open: impl Fn(&str) -> bool) -> bool {
+        self.next.iter().any(|space| open(space))
+    }
+
+    /// How many wait in a namespace.
+    pub fn waiting_in(&self, namespace: &str) -> usize {
+        self.lines.get(namespace).map_or(0, VecDeque::len)
     }
 
     /// Takes back what waits for a policy.
@@ -115,7 +134,11 @@ mod tests {
     }
 
     fn all(turns: &mut Turns<u32>) -> Vec<String> {
-        let next = || turns.take(|_| true).map(|(target, _)| target.to_string());
+        let next = || {
+            turns
+                .take(|_| true, |_| true)
+                .map(|(target, _)| target.to_string())
+        };
         std::iter::from_fn(next).collect()
     }
 
@@ -141,11 +164,26 @@ mod tests {
         }
         turns.put(target("other", "c"), 4);
         let a = target("shop", "a");
-        assert_eq!(turns.take(|one| *one != a).map(|one| one.1), Some(2));
-        assert_eq!(turns.take(|one| *one != a).map(|one| one.1), Some(4));
-        assert!(turns.take(|one| *one != a).is_none());
-        assert_eq!(turns.take(|_| true), Some((a, 3)));
+        assert_eq!(turns.take(|_| true, |one| *one != a).map(|one| one.1), Some(2));
+        assert_eq!(turns.take(|_| true, |one| *one != a).map(|one| one.1), Some(4));
+        assert!(turns.take(|_| true, |one| *one != a).is_none());
+        assert_eq!(turns.take(|_| true, |_| true), Some((a, 3)));
         assert!(turns.is_empty());
+    }
+
+    #[test]
+    fn a_namespace_that_is_closed_keeps_its_line() {
+        let mut turns = Turns::default();
+        for name in ["a", "b"] {
+            turns.put(target("crowd", name), 0);
+        }
+        turns.put(target("shop", "x"), 0);
+        let open = |space: &str| space != "crowd";
+        assert!(turns.any(open) && turns.waiting_in("crowd") == 2);
+        let next = turns.take(open, |_| true);
+        assert_eq!(next.map(|one| one.0), Some(target("shop", "x")));
+        assert!(!turns.any(open) && turns.take(open, |_| true).is_none());
+        assert_eq!(all(&mut turns), ["crowd/a", "crowd/b"]);
     }
 
     #[test]

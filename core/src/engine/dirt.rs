@@ -48,6 +48,29 @@ impl Dirt {
     /// Pods of the Service's own namespace.
     pub(super) const OWN_PODS: Parts = Parts::one(Part::OwnPods);
 
+    /// Whether nothing has changed.
+    pub(crate) fn is_empty(&self) -> bool {
+        let Self {
+            services,
+            slices,
+            opaque_slices,
+            policies,
+            governing,
+            history,
+            pods_in,
+            nodes,
+            parts,
+            all,
+        } = self;
+        let none = services.is_empty() && slices.is_empty() && policies.is_empty() && governing.is_empty();
+        none && pods_in.is_empty()
+            && nodes.is_empty()
+            && *history == Parts::NONE
+            && *parts == Parts::NONE
+            && !opaque_slices
+            && !all
+    }
+
     /// Whether exceptions may end at other times than before.
     pub(crate) fn moves_exceptions(&self) -> bool {
         self.all || !self.governing.is_empty() || self.platform()

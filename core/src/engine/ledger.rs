@@ -17,9 +17,6 @@ pub(crate) struct Tally {
     pub(crate) governs: bool,
 }
 
-/// The tallies of one unit, by policy; the empty key is no policy.
-pub(crate) type Tallies = BTreeMap<Key, Tally>;
-
 /// What is summed of one policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Count {
@@ -38,34 +35,20 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// Replaces what one unit contributes.
-    pub(super) fn replace(&mut self, before: &Tallies, after: &Tallies) {
+    /// Replaces what one unit contributes to the count of its policy; the empty key is no policy.
+    pub(super) fn replace(&mut self, policy: Key, before: Tally, after: Tally) {
         if before == after {
             return;
         }
-        for (key, tally) in before {
-            let count = self.counts.entry(*key).or_default();
-            count.met -= tally.met;
-            count.not_applicable -= tally.not_applicable;
-            count.unknown -= tally.unknown;
-            count.services -= u32::from(tally.governs);
-            if *count == Count::default() {
-                self.counts.remove(key);
-            }
+        let count = self.counts.entry(policy).or_default();
+        count.met = count.met - before.met + after.met;
+        count.not_applicable = count.not_applicable - before.not_applicable + after.not_applicable;
+        count.unknown = count.unknown - before.unknown + after.unknown;
+        count.services = count.services - u32::from(before.governs) + u32::from(after.governs);
+        if *count == Count::default() {
+            self.counts.remove(&policy);
         }
-        for (key, tally) in after {
-            let count = self.counts.entry(*key).or_default();
-            count.met += tally.met;
-            count.not_applicable += tally.not_applicable;
-            count.unknown += tally.unknown;
-            count.services += u32::from(tally.governs);
-        }
-        self.changed.extend(
-            before
-                .keys()
-                .chain(after.keys())
-                .filter(|key| before.get(key) != after.get(key)),
-        );
+        self.changed.insert(policy);
     }
 
     /// What is summed of one policy; the empty key is no policy.

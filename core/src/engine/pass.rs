@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Held, Scope, Tallies, scope_of};
+use super::ledger::Tally;
+use super::unit::{At, Held, Scope, Site, Unit};
 use crate::checks;
 use crate::facts::Fleet;
 use crate::history::History;
@@ -11,22 +12,23 @@ use crate::index::{Index, Part, Parts};
 use crate::judge::{Check, Judge, Look, Memory, Path, Rests, ServiceCase, Subject, Verdict, declares};
 use crate::know::{Gap, Known, Mono, Now, Reads, Source};
 use crate::names::Key;
-use crate::policy::{Client, Door};
+use crate::policy::{Client, Door, Policy};
+use crate::sources::service::Service;
 
 /// What the judging of one unit goes through.
 pub(super) struct Pass<'a> {
-    pub(super) now: Now,
-    pub(super) index: &'a Index,
-    pub(super) history: &'a History,
-    pub(super) fleet: &'a Fleet,
-    /// The unit.
-    pub(super) own: Key,
-    pub(super) old: BTreeMap<(Subject, usize), Held>,
-    pub(super) bad: BTreeMap<(Subject, usize), Held>,
-    pub(super) again: BTreeMap<(Subject, usize), i64>,
-    pub(super) wakes: BTreeMap<(Subject, usize), Mono>,
-    pub(super) tallies: Tallies,
-    pub(super) rests: Rests,
+    now: Now,
+    index: &'a Index,
+    history: &'a History,
+    fleet: &'a Fleet,
+    site: Site,
+    /// What was held of it.
+    before: &'a Unit,
+    bad: BTreeMap<At, Held>,
+    tally: Tally,
+    rests: Rests,
+    again: Option<i64>,
+    wake: Option<Mono>,
 }
 
 /// The checks of a scope, with their places in the table; without a history only those that can do without.
@@ -34,22 +36,60 @@ fn checks_of(scope: Scope, live: bool) -> impl Iterator<Item = (usize, &'static 
     checks::ALL
         .iter()
         .enumerate()
-        .filter(move |(_, check)| scope_of(check) == scope)
+        .filter(move |(_, check)| Scope::of(check) == scope)
         .filter(move |(_, check)| live || check.history != Memory::Needed)
 }
 
-impl Pass<'_> {
-    /// Judges a unit of this scope from nothing.
-    pub(super) fn unit(&mut self, scope: Scope) {
-        match scope {
+impl<'a> Pass<'a> {
+    /// A pass over a unit, of which this was held before.
+    pub(super) fn new(
+        now: Now,
+        index: &'a Index,
+        history: &'a History,
+        fleet: &'a Fleet,
+        site: Site,
+        before: &'a Unit,
+    ) -> Self {
+        Self {
+            now,
+            index,
+            history,
+            fleet,
+            site,
+            before,
+            bad: BTreeMap::new(),
+            tally: Tally::default(),
+            rests: Rests::default(),
+            again: None,
+            wake: None,
+        }
+    }
+
+    /// Judges it from nothing.
+    pub(super) fn judged(mut self) -> Unit {
+        match self.site.scope {
             Scope::Path => self.paths(),
             Scope::Service => self.services(),
             Scope::Node | Scope::Zone | Scope::Webhook | Scope::Cluster => {
-                for (at, check) in checks_of(scope, self.history.is_live()) {
+                for (at, check) in self.checks() {
                     self.whole(at, check);
                 }
             }
         }
+        let rests = self.rests;
+        let parts = rests.parts;
+        Unit {
+            tally: self.tally,
+            bad: self.bad.into_iter().collect(),
+            parts,
+            beyond: (!rests.services.is_empty() || !rests.pods_in.is_empty()).then(|| Box::new(rests)),
+            again: self.again,
+            wake: self.wake,
+        }
+    }
+
+    fn checks(&self) -> impl Iterator<Item = (usize, &'static Check)> + use<> {
+        checks_of(self.site.scope, self.history.is_live())
     }
 
     /// Judges all that a check has to judge where the unit is no Service.
@@ -101,17 +141,34 @@ impl Pass<'_> {
         false
     }
 
+    /// The Service and the policy of the unit, if that governs it.
+    fn governed(&self) -> Option<(&'a Service, &'a Policy)> {
+        let (index, key) = (self.index, self.site.service);
+        let service = index.services.get(key)?;
+        let policy = index.policies.get(self.site.policy)?;
+        let governs = key.namespace == self.site.policy.namespace && index.governs(policy, key, service);
+        governs.then_some((service, &**policy))
+    }
+
     fn paths(&mut self) {
-        let (index, key) = (self.index, self.own);
+        let (
+            index,
+            Site {
+                service: key, policy, ..
+            },
+        ) = (self.index, self.site);
         if key == Key::default() {
             if !index.policies.is_empty() {
-                for (at, _) in checks_of(Scope::Path, self.history.is_live()) {
+                for (at, _) in self.checks() {
                     self.listed(at, Source::Services);
                 }
             }
             return;
         }
-        for_paths(index, key, |policy, path| {
+        let Some((service, row)) = self.governed() else {
+            return;
+        };
+        for_paths(index, (key, service), row, |path| {
             let subject = Subject::Connection {
                 service: key,
                 port: path.port.port,
@@ -119,7 +176,7 @@ impl Pass<'_> {
                 connection: index.names.find(&path.connection.name).unwrap_or_default(),
                 client: index.names.find(&path.client.name).unwrap_or_default(),
             };
-            for (at, check) in checks_of(Scope::Path, self.history.is_live()) {
+            for (at, check) in self.checks() {
                 if let Judge::Path(judge) = check.judge {
                     self.one(at, check, subject, false, |look| judge(look, path));
                 }
@@ -128,41 +185,43 @@ impl Pass<'_> {
     }
 
     fn services(&mut self) {
-        let (index, key) = (self.index, self.own);
+        let (index, key) = (self.index, self.site.service);
         if key == Key::default() {
             // A check that says nothing without a policy has nothing to miss where there is none.
-            for (at, check) in checks_of(Scope::Service, self.history.is_live()) {
+            for (at, check) in self.checks() {
                 if check.baseline || !index.policies.is_empty() {
                     self.listed(at, Source::Services);
                 }
             }
             return;
         }
-        let Some(service) = index.services.get(key) else {
-            return;
-        };
-        let policies = index.policies_of(key, service);
-        for (policy, _) in &policies {
-            self.tallies.entry(*policy).or_default().governs = true;
+        if let Some((service, policy)) = self.governed() {
+            self.tally.governs = true;
+            self.service(service, Some(policy));
+        } else if self.site.policy == Key::default()
+            && let Some(service) = index.services.get(key)
+            && index.policies_of(key, service).is_empty()
+        {
+            self.service(service, None);
         }
-        for (at, check) in checks_of(Scope::Service, self.history.is_live()) {
-            let Judge::Service(judge) = check.judge else {
-                continue;
-            };
-            let mut case = |policy: Option<Key>, row, quiet| {
-                let subject = Subject::Service { service: key, policy };
-                let case = ServiceCase {
-                    key,
-                    service,
-                    policy: row,
-                };
-                self.one(at, check, subject, quiet, |look| judge(look, &case));
-            };
-            for (policy, row) in &policies {
-                case(Some(*policy), Some(&**row), false);
-            }
-            if policies.is_empty() && check.baseline {
-                case(None, None, true);
+    }
+
+    /// Judges a Service by its policy, or by the baseline.
+    fn service(&mut self, service: &'a Service, policy: Option<&'a Policy>) {
+        let case = ServiceCase {
+            key: self.site.service,
+            service,
+            policy,
+        };
+        let subject = Subject::Service {
+            service: self.site.service,
+            policy: policy.map(|_| self.site.policy),
+        };
+        for (at, check) in self.checks() {
+            if let Judge::Service(judge) = check.judge
+                && (check.baseline || policy.is_some())
+            {
+                self.one(at, check, subject, policy.is_none(), |look| judge(look, &case));
             }
         }
     }
@@ -181,7 +240,7 @@ impl Pass<'_> {
             Some(home) => self.index.gap_in(source, home),
             None => self.index.gap(source),
         });
-        let look = Look::new(self.now, self.index, self.fleet, self.history).at(self.own);
+        let look = Look::new(self.now, self.index, self.fleet, self.history).at(self.site.service);
         let verdict = match gap {
             Some(gap) => Verdict::Unknown(gap),
             None => judge(&look).unwrap_or_else(Verdict::Unknown),
@@ -202,14 +261,8 @@ impl Pass<'_> {
             "{} reads history without declaring it",
             check.id
         );
-        if let Some(when) = look.wake() {
-            let held = self.wakes.entry((subject, at)).or_insert(when);
-            *held = when.min(*held);
-        }
-        if let Some(when) = look.again() {
-            let held = self.again.entry((subject, at)).or_insert(when);
-            *held = when.min(*held);
-        }
+        self.wake = self.wake.into_iter().chain(look.wake()).min();
+        self.again = self.again.into_iter().chain(look.again()).min();
         self.rests.add(look.rests());
         if saw_fleet && !matches!(verdict, Verdict::Met | Verdict::NotApplicable(_)) {
             self.rest_on(Parts::one(Part::FleetCounts));
@@ -218,18 +271,15 @@ impl Pass<'_> {
     }
 
     fn note(&mut self, at: usize, subject: Subject, quiet: bool, verdict: Verdict) {
-        let tally = || subject.policy().unwrap_or_default();
         match verdict {
-            Verdict::Met => self.tallies.entry(tally()).or_default().met += 1,
-            Verdict::NotApplicable(_) => self.tallies.entry(tally()).or_default().not_applicable += 1,
-            Verdict::Unknown(Gap::WarmingUp(..)) => {
-                self.tallies.entry(tally()).or_default().unknown += 1;
-            }
-            Verdict::Unknown(_) if quiet => self.tallies.entry(tally()).or_default().unknown += 1,
+            Verdict::Met => self.tally.met += 1,
+            Verdict::NotApplicable(_) => self.tally.not_applicable += 1,
+            Verdict::Unknown(Gap::WarmingUp(..)) => self.tally.unknown += 1,
+            Verdict::Unknown(_) if quiet => self.tally.unknown += 1,
             verdict => {
                 let before = self
-                    .old
-                    .get(&(subject, at))
+                    .before
+                    .held(&(subject, at))
                     .filter(|held| same_kind(&held.verdict, &verdict));
                 let since = before.map_or(self.now.wall, |held| held.since);
                 // One number may be two ports, TCP and UDP: the worse of the two is told.
@@ -245,38 +295,32 @@ impl Pass<'_> {
     }
 }
 
-/// Goes through every declared path to a Service.
-fn for_paths(index: &Index, key: Key, mut each: impl FnMut(Key, &Path<'_>)) {
-    let Some(service) = index.services.get(key) else {
-        return;
-    };
-    for (policy_key, policy) in index.policies_of(key, service) {
-        for connection in &policy.connections {
-            // Of the client of a connection that declares none nothing is known.
-            let unknown = [Client::undeclared("".into(), Door::Cluster)];
-            let clients = if connection.clients.is_empty() {
-                &unknown[..]
-            } else {
-                &connection.clients
-            };
-            for port in service
-                .ports
-                .iter()
-                .filter(|port| declares(connection, port, &index.names))
-            {
-                for client in clients {
-                    each(
-                        policy_key,
-                        &Path {
-                            key,
-                            service,
-                            port,
-                            policy,
-                            connection,
-                            client,
-                        },
-                    );
-                }
+/// Goes through every path to a Service that a policy declares.
+fn for_paths(
+    index: &Index,
+    (key, service): (Key, &Service),
+    policy: &Policy,
+    mut each: impl FnMut(&Path<'_>),
+) {
+    for connection in &policy.connections {
+        // Of the client of a connection that declares none nothing is known.
+        let unknown = [Client::undeclared("".into(), Door::Cluster)];
+        let clients = if connection.clients.is_empty() {
+            &unknown[..]
+        } else {
+            &connection.clients
+        };
+        let ports = service.ports.iter();
+        for port in ports.filter(|port| declares(connection, port, &index.names)) {
+            for client in clients {
+                each(&Path {
+                    key,
+                    service,
+                    port,
+                    policy,
+                    connection,
+                    client,
+                });
             }
         }
     }
@@ -284,8 +328,14 @@ fn for_paths(index: &Index, key: Key, mut each: impl FnMut(Key, &Path<'_>)) {
 
 /// Goes through every declared path to a Service, by name.
 pub(crate) fn each_path(index: &Index, namespace: &str, service: &str, mut each: impl FnMut(&Path<'_>)) {
-    if let (Some(namespace), Some(name)) = (index.names.find(namespace), index.names.find(service)) {
-        for_paths(index, Key { namespace, name }, |_, path| each(path));
+    let (Some(namespace), Some(name)) = (index.names.find(namespace), index.names.find(service)) else {
+        return;
+    };
+    let key = Key { namespace, name };
+    if let Some(row) = index.services.get(key) {
+        for (_, policy) in index.policies_of(key, row) {
+            for_paths(index, (key, row), policy, &mut each);
+        }
     }
 }
 

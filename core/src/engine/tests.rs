@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::Input;
 use crate::checks::cluster_fixture::proxy_config;
 use crate::checks::fixture::{World, app, balanced, client, connection, node, pod, policy, service, slice};
+use crate::engine::unit::Site;
 use crate::index::{Part, Parts};
 use crate::know::{Now, Source};
 use crate::policy::{
@@ -90,25 +91,28 @@ fn concerned(world: &World) -> Vec<String> {
     let mut units = BTreeSet::new();
     let core = &world.core;
     core.engine.concerned(&core.index, &core.dirt, &mut units);
-    let name = |key| core.index.show(key);
-    units
-        .into_iter()
-        .map(|(scope, key)| format!("{scope:?} {}", name(key)).trim_end().to_owned())
-        .collect()
+    let name = |site: Site| {
+        let name = format!("{:?} {}", site.scope, core.index.show(site.service));
+        match core.index.names.text(site.policy.name) {
+            "" => name.trim_end().to_owned(),
+            policy => format!("{name} by {policy}"),
+        }
+    };
+    units.into_iter().map(name).collect()
 }
 
 #[rstest]
 #[case::of_nobody(Source::EndpointSlices, slice("other", &[]), &["Service shop/other"])]
-#[case::of_a_policy(Source::EndpointSlices, slice("api", &[]), &["Service shop/api"])]
+#[case::of_a_policy(Source::EndpointSlices, slice("api", &[]), &["Service shop/api by p"])]
 #[case::of_a_webhook(Source::EndpointSlices, slice("guard", &[]), &["Service shop/guard", "Webhook"])]
 #[case::of_api_servers(Source::EndpointSlices, api_servers(2), &["Cluster"])]
 #[case::a_heartbeat(Source::Nodes, beating("n1", "a"), &[])]
 #[case::a_sick_node(Source::Nodes, sick("n1", "a"), &["Service shop/front", "Zone"])]
-#[case::a_pod_of_a_client(Source::Pods, pod("worker-1", "worker", &[]), &["Path shop/api"])]
+#[case::a_pod_of_a_client(Source::Pods, pod("worker-1", "worker", &[]), &["Path shop/api by p"])]
 #[case::a_service(
     Source::Services,
     service("other", json!({"ports": null})),
-    &["Path shop/other", "Service shop/other"]
+    &["Service shop/other"]
 )]
 fn a_change_concerns_those_who_looked(
     #[case] source: Source,
@@ -130,8 +134,17 @@ fn a_policy_concerns_the_services_it_governs() {
     let mut changed = policy(Vec::new());
     changed.name = "another".into();
     // The unit without a key says what is unknown while Services were not read.
-    let expected = ["Path", "Path shop/api", "Service", "Service shop/api"];
-    assert_eq!(concerned(&world().policy(changed)), expected);
+    let expected = [
+        "Path",
+        "Path shop/api by another",
+        "Path shop/api by p",
+        "Service",
+        "Service shop/api by another",
+        "Service shop/api by p",
+    ];
+    let mut told = concerned(&world().policy(changed));
+    told.sort();
+    assert_eq!(told, expected);
 }
 
 /// Services `api`, whose finding cites how many nodes have the table, and `calm`, which keeps within it.
@@ -176,7 +189,7 @@ fn a_node_more_of_a_known_kind_concerns_findings_alone() {
     let cites = |world: &mut World| world.findings("path-idle-budget")[0].message.clone();
     assert!(cites(&mut world).contains("2 nodes"), "{}", cites(&mut world));
     world.core.dirt.parts = Parts::one(Part::FleetCounts);
-    assert_eq!(concerned(&world), ["Path shop/api"]);
+    assert_eq!(concerned(&world), ["Path shop/api by p"]);
     let mut world = world.with(Source::Nodes, &node("n3", "a"));
     assert!(cites(&mut world).contains("3 nodes"), "{}", cites(&mut world));
 }
@@ -208,4 +221,55 @@ fn what_comes_first_of_its_namespace_is_not_overlooked() {
     assert!(world.findings("admission-heartbeat-block").is_empty());
     let mut world = world.with(Source::Pods, &pod);
     assert_eq!(world.findings("admission-heartbeat-block").len(), 1);
+}
+
+/// A hundred policies govern `api`, one governs `other`; both Services have as many backends.
+fn crowd(backends: &[(&str, &str)]) -> World {
+    let wants = |name: &str, service: &str| {
+        let mut wanted = balanced(Some(2), None, None);
+        wanted.name = name.into();
+        wanted.services = ServicePick::Names(vec![service.into()]);
+        wanted
+    };
+    let services = [service("api", json!({})), service("other", json!({}))];
+    let world = World::complete()
+        .all(Source::Nodes, &[node("n1", "a"), node("n2", "b")])
+        .all(Source::Services, &services)
+        .policy(wants("q", "other"));
+    let world = (0..100).fold(world, |world, at| world.policy(wants(&format!("p{at}"), "api")));
+    ["api", "other"].into_iter().fold(world, |world, name| {
+        world.with(Source::EndpointSlices, &slice(name, backends))
+    })
+}
+
+#[test]
+fn who_judges_in_steps_ends_where_others_do_and_keeps_nobody_waiting() {
+    let (two, one) = ([("n1", "a"), ("n2", "b")], [("n1", "a")]);
+    let mut world = crowd(&two);
+    world.core.round(world.now);
+    let owner = |world: &World, round: &crate::Round| -> BTreeSet<String> {
+        let names = round.standings.iter();
+        names
+            .map(|key| world.core.index.names.text(key.name).to_owned())
+            .collect()
+    };
+    // The crowd's Service turns, then the other.
+    let mut world = world.with(Source::EndpointSlices, &slice("api", &one));
+    let first = world.core.step(world.now, 10);
+    assert!(first.more && first.standings.len() == 10, "{first:?}");
+    let mut world = world.with(Source::EndpointSlices, &slice("other", &one));
+    let second = world.core.step(world.now, 10);
+    assert!(owner(&world, &second).contains("q"), "{second:?}");
+    // It turns back before all have been judged, and again.
+    let mut world = world.with(Source::EndpointSlices, &slice("api", &two));
+    world.core.step(world.now, 10);
+    let mut world = world.with(Source::EndpointSlices, &slice("api", &one));
+    let mut steps = 0;
+    while world.core.step(world.now, 10).more {
+        steps += 1;
+        assert!(steps < 20, "it never ends");
+    }
+    let mut fresh = crowd(&one);
+    fresh.core.round(fresh.now);
+    assert_eq!(world.core.findings(world.now), fresh.core.findings(fresh.now));
 }

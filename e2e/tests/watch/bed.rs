@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use evenkeel::link::Link;
 use evenkeel::rights::Place;
-use evenkeel::watch::{Event, Intake, RIGHTS, Snapshot, Watches};
+use evenkeel::watch::{Events, Intake, RIGHTS, Snapshot, Watches};
 use evenkeel_core::facts::Wants;
 use evenkeel_core::index::Fresh;
 use evenkeel_core::know::{Mono, Now, Source, Wall};
@@ -16,7 +16,7 @@ use evenkeel_e2e::{ControlPlane, Options, audit};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde_json::{Value, json};
-use tokio::sync::{OnceCell, mpsc};
+use tokio::sync::OnceCell;
 use tokio::time::timeout_at;
 
 /// Far above what anything here takes, on a machine that is busy with other tests.
@@ -106,7 +106,7 @@ pub(super) struct Operator {
     pub(super) core: Core,
     pub(super) intake: Intake,
     pub(super) watches: Watches,
-    pub(super) events: mpsc::Receiver<Event>,
+    pub(super) events: Events,
     pub(super) start: Instant,
 }
 

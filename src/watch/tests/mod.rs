@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::claim::Claim;
-use super::outlet::{self, Event, What};
+use super::outlet::{self, CLUSTER_KIB, Event, What};
 use super::pump::Pump;
 use super::seen::{Seen, Snapshot};
 use super::server::{Fault, Lines, Server};
@@ -125,7 +125,7 @@ impl Bench {
             calls: Mutex::default(),
             renewals: Mutex::default(),
         });
-        let (outlet, events) = outlet::channel();
+        let (outlet, events) = outlet::channel(CLUSTER_KIB);
         let seen = Seen::new(target.source, target.show());
         let claim = Claim::new(Id(1), outlet, seen.clone());
         let pump = Pump::new(target, script.clone(), Arc::new(Semaphore::new(1)), claim);

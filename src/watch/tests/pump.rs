@@ -314,7 +314,7 @@ async fn bytes_on_their_way_are_bounded() {
     let mut bench = Bench::new(nodes(), &then_quiet(&[watch(&acts)], 10));
     sleep(Duration::from_secs(5)).await;
     assert!(
-        bench.events.len() <= 13,
+        bench.events.len() <= 9,
         "{} events of 1 MiB wait",
         bench.events.len()
     );

@@ -1,7 +1,7 @@
 //! What policies of one namespace cost the policies of others.
 //!
-//! All of the crowd's policies govern one Service, which loses and regains a backend: all of their verdicts turn at the
-//! same moment, which is the worst that one namespace can do to the others' reactions.
+//! All of the crowd's policies govern one Service. It stands still, or it loses and regains a backend: then all of their
+//! verdicts turn at the same moment, which is the worst that one namespace can do to the others' reactions.
 
 use std::time::{Duration, Instant};
 
@@ -30,17 +30,27 @@ pub(super) struct Crowd {
     count: u32,
     /// Whether each is as large as its schema lets it be.
     large: bool,
+    /// Whether their verdicts turn.
+    pub(super) turns: bool,
 }
 
 impl Crowd {
-    /// Many that say little.
-    pub(super) fn small(count: u32) -> Self {
-        Self { count, large: false }
+    /// Many that say little, and whose verdicts may turn.
+    pub(super) fn small(count: u32, turns: bool) -> Self {
+        Self {
+            count,
+            large: false,
+            turns,
+        }
     }
 
     /// Some that say as much as the schema takes.
     pub(super) fn largest(count: u32) -> Self {
-        Self { count, large: true }
+        Self {
+            count,
+            large: true,
+            turns: true,
+        }
     }
 
     /// Where it lives.
@@ -54,8 +64,12 @@ impl Crowd {
     }
 
     fn name(self) -> String {
-        let size = if self.large { "largest" } else { "small" };
-        format!("{} {size}", self.count)
+        let kind = match (self.large, self.turns) {
+            (true, _) => "largest",
+            (false, true) => "turning",
+            (false, false) => "at rest",
+        };
+        format!("{} {kind}", self.count)
     }
 
     fn policy(self, place: u32) -> Value {
@@ -119,7 +133,7 @@ fn largest_connections() -> Value {
 }
 
 /// Measures each crowd with an operator of its own, and prints them side by side.
-pub(super) async fn side_by_side(bench: &Bench, crowds: [Option<Crowd>; 3]) -> Result<()> {
+pub(super) async fn side_by_side(bench: &Bench, crowds: [Option<Crowd>; 4]) -> Result<()> {
     ensure!(
         bench.size.services >= 2 * SERVICES,
         "the crowd needs a namespace of its own: take --size 200 or more"

@@ -96,7 +96,12 @@ async fn operator(bench: &Bench, cli: &Cli) -> Result<()> {
         );
         return Ok(());
     };
-    let crowds = [None, Some(Crowd::small(count)), Some(Crowd::largest(cli.largest))];
+    let crowds = [
+        None,
+        Some(Crowd::small(count, false)),
+        Some(Crowd::small(count, true)),
+        Some(Crowd::largest(cli.largest)),
+    ];
     crowd::side_by_side(bench, crowds).await
 }
 

@@ -103,7 +103,7 @@ async fn background(bench: &Bench) -> Result<()> {
 /// The Service that all of the crowd's policies govern loses a backend and gets it back, for ever: all of their verdicts
 /// turn at once.
 async fn move_crowd(bench: &Bench, crowd: Option<Crowd>) -> Result<()> {
-    if crowd.is_none() {
+    if !crowd.is_some_and(|crowd| crowd.turns) {
         return std::future::pending().await;
     }
     let mut beat = tokio::time::interval(TURNS_EVERY);
