@@ -11,9 +11,9 @@ use crate::checks::cluster_fixture::proxy_config;
 use crate::checks::fixture::{World, app, balanced, client, connection, node, pod, policy, service, slice};
 use crate::engine::unit::Site;
 use crate::index::{Part, Parts};
-use crate::know::{Now, Source};
+use crate::know::{Now, Source, Wall};
 use crate::policy::{
-    Beat, Client, ClusterPolicy, Connection, ControlPlanePolicy, Protocol, Server, ServicePick,
+    Beat, Client, ClusterPolicy, Connection, ControlPlanePolicy, Exception, Protocol, Server, ServicePick,
 };
 
 /// Services `api` (with a policy whose client's Pods count), `guard` (asked by a webhook), `front` (a load balancer
@@ -272,4 +272,32 @@ fn who_judges_in_steps_ends_where_others_do_and_keeps_nobody_waiting() {
     let mut fresh = crowd(&one);
     fresh.core.round(fresh.now);
     assert_eq!(world.core.findings(world.now), fresh.core.findings(fresh.now));
+}
+
+#[test]
+fn what_says_nothing_new_leaves_nothing_to_judge() {
+    let mut declared = balanced(Some(1), None, None);
+    declared.exceptions = vec![Exception {
+        check: "backend-minimum-ready".into(),
+        reason: "known".into(),
+        expires_at: Wall(1_000),
+        since: None,
+    }];
+    let at = |wall: i64| Now {
+        wall: Wall(wall),
+        ..Now::ONCE
+    };
+    let mut world = world().policy(declared);
+    assert!(!world.core.is_settled(at(900)));
+    world.core.round(at(900));
+    assert!(world.core.is_settled(at(900)));
+    let world = world.with(Source::Nodes, &beating("n1", "a"));
+    assert!(world.core.is_settled(at(900)));
+    // An exception ends, a node falls ill, a Service loses its endpoints.
+    assert!(!world.core.is_settled(at(1_000)));
+    let mut world = world.with(Source::Nodes, &sick("n1", "a"));
+    assert!(!world.core.is_settled(at(900)));
+    world.core.round(at(900));
+    let world = world.with(Source::EndpointSlices, &slice("api", &[]));
+    assert!(!world.core.is_settled(at(900)));
 }
