@@ -81,9 +81,9 @@ impl Core {
         self.step(now, usize::MAX)
     }
 
-    /// The same for who listens to others in between: of a Service that hundreds of policies govern it judges no more
-    /// than brings all together to about so many units (a Service by one policy), and the rest in the next steps. Until
-    /// then verdicts on that Service are older than the last input.
+    /// The same for who listens to others in between. A unit is a Service by one of its policies; where a Service has
+    /// hundreds of them, only so many are judged that it makes about `most` in all, and the others in the next steps.
+    /// Until then verdicts on that Service are older than the last input.
     pub fn step(&mut self, now: Now, most: usize) -> Round {
         // What was too short to be judged by is long enough now, for whoever rests on it.
         let (reached, news) = self.history.tick(now.mono);
@@ -147,17 +147,13 @@ impl Core {
     /// Whether a round would find nothing to judge: what came since the last one has said nothing new, as most heartbeats
     /// of Nodes do, and no time has come.
     pub fn is_settled(&self, now: Now) -> bool {
-        let ended = |by: i64| self.ends.partition_point(|(end, _)| *end <= by);
-        self.dirt.is_empty()
-            && !self.engine.is_behind()
-            && ended(self.judged) == ended(now.wall.0)
-            && self.deadline(now).is_none_or(|at| now.mono < at)
+        self.dirt.is_empty() && !self.engine.is_behind() && self.deadline(now).is_none_or(|at| now.mono < at)
     }
 
     /// When time alone may change what there is to tell, in monotonic time, as of the last round; `None` when only an
     /// input can.
     pub fn deadline(&self, now: Now) -> Option<Mono> {
-        let ended = self.ends.partition_point(|(end, _)| *end <= now.wall.0);
+        let ended = self.ends.partition_point(|(end, _)| *end <= self.judged);
         let next = self
             .engine
             .again()

@@ -28,8 +28,7 @@ const CHUNK: usize = 512;
 /// policies of one namespace can hold up the others.
 const LOOKS: usize = 32;
 
-/// Units that are judged before the cluster is listened to again, where thousands of policies govern one Service: about a
-/// millisecond's work.
+/// Units that are judged before the cluster is listened to again, where thousands of policies govern one Service.
 const UNITS: usize = 128;
 
 /// How long the first picture may take before judging begins without the rest: what is missing is Unknown then.
@@ -221,7 +220,7 @@ impl Keel {
         false
     }
 
-    /// Judges, and hands on what must be told.
+    /// Judges what has come or is due, and hands on what must be told.
     fn round(&mut self, received: Instant) {
         if !self.is_warm() {
             return;
@@ -234,6 +233,7 @@ impl Keel {
         self.tell(now);
     }
 
+    /// Judges, and notes which policies may stand otherwise now.
     fn judge(&mut self, now: Now, received: Instant) {
         let began = Instant::now();
         let round = self.core.step(now, UNITS);

@@ -12,13 +12,13 @@ use tokio::time::Instant;
 
 use super::target::Id;
 
-/// Bytes of the cluster's objects on their way to the loop, in KiB: one of the largest usual pages (500 nodes of 12 kB)
-/// with the next behind it, or some thousand lines.
+/// Bytes of the cluster's objects on their way to the loop, in KiB: one of the largest usual pages (500 nodes of 12 kB),
+/// or some thousand lines.
 pub(super) const CLUSTER_KIB: u32 = 8 * 1024;
 /// The same of policies: two of the largest (etcd stores 1.5 MiB), or some hundreds of the usual.
 const POLICIES_KIB: u32 = 4 * 1024;
 
-/// Events on their way to the loop, whatever their size.
+/// Events in one channel, whatever their size.
 const EVENTS: usize = 1024;
 
 /// Something that a pump learned. Drop it when it has been taken in: that lets the next one come.

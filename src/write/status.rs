@@ -223,10 +223,11 @@ fn finding(one: &Finding, times: &Times) -> StatusFinding {
         "AtRisk" => FindingVerdict::AtRisk,
         _ => FindingVerdict::Unknown,
     };
+    let id = number(&one.id);
     let told = times
         .findings
         .iter()
-        .find(|before| Some(before.0) == number(&one.id) && before.1 == verdict)
+        .find(|before| Some(before.0) == id && before.1 == verdict)
         .map(|before| before.2);
     let judged = one.since.and_then(|since| Timestamp::from_second(since).ok());
     let text = |text: &String| (!text.is_empty()).then(|| text.clone());

@@ -151,15 +151,8 @@ pub(crate) fn slice(namespace: &str, service: &str, endpoints: &[(&str, &str, bo
 /// A policy over Service `shop/web` with one client from a door at a declared rate.
 pub(crate) fn policy(from: Door, rate: Option<u32>) -> Policy {
     let client = Client {
-        name: "front".into(),
-        from,
-        pods: None,
-        tcp_keepalive: None,
-        ping: None,
-        idle_timeout_seconds: None,
-        request_timeout_seconds: None,
-        max_connection_age_seconds: None,
         new_connections_per_second: rate,
+        ..Client::undeclared("front".into(), from)
     };
     Policy {
         namespace: "shop".into(),

@@ -11,7 +11,7 @@ use crate::policy::Policy;
 
 /// What has changed since the last round. Inputs are noted as they come and looked at once, when judging begins: a
 /// namespace may gain a thousand policies in between.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct Dirt {
     /// Services that came, changed or went.
     pub(crate) services: BTreeSet<Key>,
@@ -50,25 +50,7 @@ impl Dirt {
 
     /// Whether nothing has changed.
     pub(crate) fn is_empty(&self) -> bool {
-        let Self {
-            services,
-            slices,
-            opaque_slices,
-            policies,
-            governing,
-            history,
-            pods_in,
-            nodes,
-            parts,
-            all,
-        } = self;
-        let none = services.is_empty() && slices.is_empty() && policies.is_empty() && governing.is_empty();
-        none && pods_in.is_empty()
-            && nodes.is_empty()
-            && *history == Parts::NONE
-            && *parts == Parts::NONE
-            && !opaque_slices
-            && !all
+        *self == Self::default()
     }
 
     /// Whether exceptions may end at other times than before.

@@ -104,23 +104,23 @@ impl Engine {
 
     /// The units of a Service: by those who govern it or did.
     fn of_service(&self, index: &Index, key: Key, dirty: &mut BTreeSet<Site>) {
+        let service = index.services.get(key);
+        let policies = service.map_or_else(Vec::new, |row| index.policies_of(key, row));
+        // Without a policy the baseline judges a Service; what has no key says what is unknown.
+        let alone = match service {
+            Some(_) if policies.is_empty() => &[Scope::Service][..],
+            None if key == Key::default() => &Scope::OF_SERVICES[..],
+            _ => &[],
+        };
         for scope in Scope::OF_SERVICES {
             let all = Site::all_of(scope, key);
-            let alone = *all.start();
-            dirty.extend(self.units.range(all).map(|one| *one.0));
-            let Some(service) = index.services.get(key) else {
-                // The one without a key says what is unknown.
-                dirty.extend((key == Key::default()).then_some(alone));
-                continue;
-            };
-            let policies = index.policies_of(key, service);
-            if policies.is_empty() && scope == Scope::Service {
-                dirty.insert(alone);
-            }
+            let first = *all.start();
+            dirty.extend(alone.contains(&scope).then_some(first));
             dirty.extend(policies.iter().map(|(policy, _)| Site {
                 policy: *policy,
-                ..alone
+                ..first
             }));
+            dirty.extend(self.units.range(all).map(|one| *one.0));
         }
     }
 

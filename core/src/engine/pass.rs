@@ -31,15 +31,6 @@ pub(super) struct Pass<'a> {
     wake: Option<Mono>,
 }
 
-/// The checks of a scope, with their places in the table; without a history only those that can do without.
-fn checks_of(scope: Scope, live: bool) -> impl Iterator<Item = (usize, &'static Check)> {
-    checks::ALL
-        .iter()
-        .enumerate()
-        .filter(move |(_, check)| Scope::of(check) == scope)
-        .filter(move |(_, check)| live || check.history != Memory::Needed)
-}
-
 impl<'a> Pass<'a> {
     /// A pass over a unit, of which this was held before.
     pub(super) fn new(
@@ -88,8 +79,14 @@ impl<'a> Pass<'a> {
         }
     }
 
+    /// The checks of its scope, with their places in the table; without a history only those that can do without.
     fn checks(&self) -> impl Iterator<Item = (usize, &'static Check)> + use<> {
-        checks_of(self.site.scope, self.history.is_live())
+        let (scope, live) = (self.site.scope, self.history.is_live());
+        checks::ALL
+            .iter()
+            .enumerate()
+            .filter(move |(_, check)| Scope::of(check) == scope)
+            .filter(move |(_, check)| live || check.history != Memory::Needed)
     }
 
     /// Judges all that a check has to judge where the unit is no Service.
@@ -151,12 +148,7 @@ impl<'a> Pass<'a> {
     }
 
     fn paths(&mut self) {
-        let (
-            index,
-            Site {
-                service: key, policy, ..
-            },
-        ) = (self.index, self.site);
+        let (index, key) = (self.index, self.site.service);
         if key == Key::default() {
             if !index.policies.is_empty() {
                 for (at, _) in self.checks() {
@@ -165,14 +157,14 @@ impl<'a> Pass<'a> {
             }
             return;
         }
-        let Some((service, row)) = self.governed() else {
+        let Some((service, policy)) = self.governed() else {
             return;
         };
-        for_paths(index, (key, service), row, |path| {
+        for_paths(index, (key, service), policy, |path| {
             let subject = Subject::Connection {
                 service: key,
                 port: path.port.port,
-                policy,
+                policy: self.site.policy,
                 connection: index.names.find(&path.connection.name).unwrap_or_default(),
                 client: index.names.find(&path.client.name).unwrap_or_default(),
             };

@@ -20,13 +20,9 @@ pub(super) struct Queue {
 
 impl Queue {
     /// What to judge now of these and of those that wait: about so many.
-    pub(super) fn next(&mut self, mut dirty: BTreeSet<Site>, most: usize) -> BTreeSet<Site> {
-        if most == usize::MAX {
-            dirty.append(&mut self.waiting);
-            return dirty;
-        }
+    pub(super) fn next(&mut self, dirty: BTreeSet<Site>, most: usize) -> Vec<Site> {
         let dirty: Vec<Site> = dirty.into_iter().collect();
-        let mut next = BTreeSet::new();
+        let mut next = Vec::new();
         for units in dirty.chunk_by(|a, b| (a.scope, a.service) == (b.scope, b.service)) {
             if units.len() > AT_ONCE {
                 self.waiting.extend(units);
@@ -40,7 +36,7 @@ impl Queue {
         while next.len() < most
             && let Some(site) = self.pop()
         {
-            next.insert(site);
+            next.push(site);
         }
         next
     }
@@ -66,6 +62,13 @@ mod tests {
     use crate::engine::unit::Scope;
     use crate::names::{Key, Names};
 
+    fn next(queue: &mut Queue, dirty: BTreeSet<Site>, most: usize) -> BTreeSet<Site> {
+        let next = queue.next(dirty, most);
+        let all: BTreeSet<Site> = next.iter().copied().collect();
+        assert_eq!(all.len(), next.len(), "one is judged twice");
+        all
+    }
+
     fn sites(names: &mut Names, service: &str, policies: usize) -> BTreeSet<Site> {
         let mut key = |name: &str| Key {
             namespace: names.intern("shop"),
@@ -85,11 +88,11 @@ mod tests {
     fn a_crowd_waits_and_a_few_do_not() {
         let (mut names, mut queue) = (Names::default(), Queue::default());
         let (crowd, few) = (sites(&mut names, "crowd", 300), sites(&mut names, "few", 3));
-        let first = queue.next(crowd.union(&few).copied().collect(), 100);
+        let first = next(&mut queue, crowd.union(&few).copied().collect(), 100);
         assert!(first.len() == 100 && few.is_subset(&first));
-        let second = queue.next(few.clone(), 100);
+        let second = next(&mut queue, few.clone(), 100);
         assert!(second.len() == 100 && few.is_subset(&second));
-        let third = queue.next(BTreeSet::new(), 200);
+        let third = next(&mut queue, BTreeSet::new(), 200);
         assert_eq!(third.len(), 300 - 2 * 97);
         assert!(queue.is_empty());
         let all: BTreeSet<Site> = [first, second, third].into_iter().flatten().collect();
@@ -100,10 +103,10 @@ mod tests {
     fn who_turns_all_the_time_does_not_hold_up_those_behind() {
         let (mut names, mut queue) = (Names::default(), Queue::default());
         let (busy, other) = (sites(&mut names, "a", 300), sites(&mut names, "b", 100));
-        queue.next(other.clone(), 0);
+        next(&mut queue, other.clone(), 0);
         let mut judged = BTreeSet::new();
         for _ in 0..5 {
-            judged.extend(queue.next(busy.clone(), 100));
+            judged.extend(next(&mut queue, busy.clone(), 100));
         }
         assert!(other.is_subset(&judged));
     }
@@ -112,8 +115,8 @@ mod tests {
     fn who_does_not_listen_in_between_gets_all() {
         let (mut names, mut queue) = (Names::default(), Queue::default());
         let crowd = sites(&mut names, "crowd", 300);
-        queue.next(crowd.clone(), 10);
-        assert_eq!(queue.next(BTreeSet::new(), usize::MAX).len(), 290);
+        next(&mut queue, crowd.clone(), 10);
+        assert_eq!(next(&mut queue, BTreeSet::new(), usize::MAX).len(), 290);
         assert!(queue.is_empty());
     }
 }

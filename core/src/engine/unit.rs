@@ -10,7 +10,7 @@ use crate::know::{Mono, Wall};
 use crate::names::{Key, Name};
 
 /// A subject and the place in the table of the check that judges it.
-pub(crate) type At = (Subject, usize);
+pub(super) type At = (Subject, usize);
 
 /// A verdict that people are told about, and since when it holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub(crate) struct Held {
 }
 
 /// The groups of subjects that are judged together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Scope {
     Path,
     Service,
@@ -59,7 +59,7 @@ impl Scope {
 
 /// Which unit. Those of Services are told apart by policy, too: thousands of policies may govern one Service, and each
 /// is judged by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Site {
     pub(super) scope: Scope,
     /// The Service; empty for what is no Service's, and for what is said while Services were not read.
