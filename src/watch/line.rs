@@ -14,6 +14,8 @@ const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 pub(super) enum Line {
     /// An object is there or has changed; where in the line it stands, and its version.
     Object(Range<usize>, Option<String>),
+    /// An object says what it has said before; its version.
+    Repeat(String),
     /// An object is gone.
     Gone {
         /// Empty for kinds without a namespace.
@@ -111,14 +113,18 @@ pub(super) fn read(line: &[u8]) -> Line {
     usual(line).unwrap_or_else(|| unusual(line))
 }
 
-/// An object that is there or has changed, written as API servers write it: found without reading it twice. A heartbeat
-/// of every node comes this way.
-fn usual(line: &[u8]) -> Option<Line> {
+/// An object that is there or has changed, cut out of a line as API servers write it. Whether it is one is not looked at.
+pub(super) fn cut(line: &[u8]) -> Option<&[u8]> {
     let rest = line.strip_prefix(b"{\"type\":\"")?;
     let rest = rest
         .strip_prefix(b"MODIFIED")
         .or_else(|| rest.strip_prefix(b"ADDED"))?;
-    let object = rest.strip_prefix(b"\",\"object\":")?.strip_suffix(b"}")?;
+    rest.strip_prefix(b"\",\"object\":")?.strip_suffix(b"}")
+}
+
+/// A line as API servers write it: its object is found without reading it twice.
+fn usual(line: &[u8]) -> Option<Line> {
+    let object = cut(line)?;
     // Nothing may follow the object, else this is no such line.
     let bare: Bare = serde_json::from_slice(object).ok()?;
     let end = line.len() - 1;

@@ -32,6 +32,7 @@ mod link;
 mod outlet;
 mod pace;
 mod pump;
+mod repeat;
 mod seen;
 mod server;
 mod setback;

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use evenkeel_core::know::Source;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 
@@ -16,6 +17,7 @@ use super::outlet::{Closed, What};
 use super::pace::{
     GARBLED_APART, HEADERS, LISTING, LISTS_APART, LONG, PROBE, Pace, SHORT, SLOWLY, TOO_SHORT,
 };
+use super::repeat::Repeats;
 use super::server::{Fault, Lines, Server};
 use super::target::Target;
 use crate::live::PAGE;
@@ -58,6 +60,8 @@ pub(super) struct Pump<S: Server> {
     pages: Arc<Semaphore>,
     pub(super) claim: Claim,
     pub(super) pace: Pace,
+    /// What its objects said last, where they say the same over and over.
+    repeats: Option<Repeats>,
     /// Up to which everything is known; empty before the first list, and after one that no longer counts.
     version: String,
     /// Which of the target's paths is tried.
@@ -79,6 +83,7 @@ pub(super) struct Pump<S: Server> {
 impl<S: Server> Pump<S> {
     pub(super) fn new(target: Target, server: Arc<S>, pages: Arc<Semaphore>, claim: Claim) -> Self {
         Self {
+            repeats: (target.source == Source::Nodes).then(Repeats::default),
             target,
             server,
             pages,
@@ -155,6 +160,7 @@ impl<S: Server> Pump<S> {
     async fn begin(&mut self, state: State<S::Lines>) -> Step<S> {
         self.listed_at = [self.listed_at[1], Some(Instant::now())];
         self.garbled = false;
+        self.forget();
         self.claim.begin().await?;
         Ok(state)
     }
@@ -163,7 +169,7 @@ impl<S: Server> Pump<S> {
         let fault = match self.claim.attend(Instant::now() + LISTING, lines.next()).await? {
             Some(Ok(Some(bytes))) => {
                 self.claim.seen.line(Instant::now());
-                match line::read(&bytes) {
+                match self.read(&bytes) {
                     Line::Bookmark(version, true) => {
                         self.claim.bookmark();
                         self.synced(version).await?;
@@ -271,7 +277,7 @@ impl<S: Server> Pump<S> {
         let fault = match self.claim.attend(Instant::now() + silence, lines.next()).await? {
             Some(Ok(Some(bytes))) => {
                 self.claim.line(limit);
-                let said = line::read(&bytes);
+                let said = self.read(&bytes);
                 let proves = matches!(said, Line::Bookmark(..));
                 match self
                     .take(bytes, said)
@@ -305,10 +311,29 @@ impl<S: Server> Pump<S> {
         self.fail(fault, State::Known).await
     }
 
+    /// What a line says. Most of what nodes say is no news.
+    fn read(&self, line: &[u8]) -> Line {
+        self.repeats
+            .as_ref()
+            .and_then(|repeats| repeats.version(line::cut(line)?))
+            .map_or_else(|| line::read(line), Line::Repeat)
+    }
+
+    /// Whatever objects say next is news.
+    fn forget(&mut self) {
+        if let Some(repeats) = &mut self.repeats {
+            repeats.forget();
+        }
+    }
+
     /// Takes a line in; returns the version that it says, or why the stream cannot go on.
     async fn take(&mut self, bytes: Vec<u8>, said: Line) -> Result<Result<Option<String>, Fault>, Closed> {
         Ok(match said {
+            Line::Repeat(version) => Ok(Some(version)),
             Line::Object(at, version) => {
+                if let Some(repeats) = &mut self.repeats {
+                    repeats.note(bytes.get(at.clone()).unwrap_or_default());
+                }
                 self.claim.send(What::Object(bytes, at)).await?;
                 Ok(version)
             }
@@ -317,6 +342,9 @@ impl<S: Server> Pump<S> {
                 name,
                 version,
             } => {
+                if let Some(repeats) = &mut self.repeats {
+                    repeats.gone(&name);
+                }
                 self.claim.send(What::Gone(namespace, name)).await?;
                 Ok(version)
             }
@@ -328,6 +356,7 @@ impl<S: Server> Pump<S> {
             Line::Garbled(why) => {
                 // The core lists it as an object that it does not understand, and doubts what may depend on it.
                 self.garbled = true;
+                self.forget();
                 let told = format!("a line was not understood: {why}");
                 self.claim.seen.note(|seen| seen.last_error = Some(told));
                 let all = 0..bytes.len();

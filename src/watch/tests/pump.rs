@@ -48,6 +48,44 @@ async fn changes_are_told_in_order_and_move_the_version() {
     assert!(bench.calls()[2].uri.ends_with("resourceVersion=13"));
 }
 
+#[tokio::test(start_paused = true)]
+async fn heartbeats_of_nodes_move_the_version_and_are_not_passed_on() {
+    let acts = [
+        beat("ADDED", 11, "False"),
+        beat("MODIFIED", 12, "False"),
+        beat("MODIFIED", 13, "True"),
+        beat("MODIFIED", 14, "False"),
+        beat("MODIFIED", 15, "False"),
+        Act::Pause(9_000),
+        Act::End,
+    ];
+    let relisted = [
+        beat("ADDED", 20, "False"),
+        end(20),
+        beat("MODIFIED", 21, "False"),
+        Act::End,
+    ];
+    let answers = [
+        filled(),
+        watch(&acts),
+        Answer::Refuse(410, None),
+        watch(&relisted),
+        quiet(21),
+    ];
+    let mut bench = Bench::new(nodes(), &answers);
+    let told = bench.words(25).await;
+    assert_eq!(told[3..6], ["object n", "object n", "object n"]);
+    assert_eq!(told[6..], ["begin", "object n", "synced"]);
+    assert!(bench.calls()[2].uri.ends_with("resourceVersion=15"));
+}
+
+/// A node as an API server writes it, with a heartbeat at its version.
+fn beat(event: &str, version: u32, ready: &str) -> Act {
+    Act::Line(format!(
+        r#"{{"type":"{event}","object":{{"kind":"Node","apiVersion":"v1","metadata":{{"name":"n","uid":"u","resourceVersion":"{version}","managedFields":[]}},"spec":{{}},"status":{{"conditions":[{{"type":"Ready","status":"{ready}","lastHeartbeatTime":"{version}"}}]}}}}}}"#
+    ))
+}
+
 #[rstest]
 #[case::feature_off(422)]
 #[case::parameter_unknown(400)]
