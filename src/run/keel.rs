@@ -28,8 +28,9 @@ const CHUNK: usize = 512;
 /// policies of one namespace can hold up the others.
 const LOOKS: usize = 32;
 
-/// Units that are judged before the cluster is listened to again, where thousands of policies govern one Service.
-const UNITS: usize = 128;
+/// Units that are judged before the cluster is listened to again, where thousands of policies govern one Service. Few: what
+/// another Service is told passes several tasks of this thread, and each may have to wait for so many.
+const UNITS: usize = 16;
 
 /// How long the first picture may take before judging begins without the rest: what is missing is Unknown then.
 const WARM_UP: Duration = Duration::from_secs(60);

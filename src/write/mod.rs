@@ -4,6 +4,7 @@
 //! only with a permit of the current claim. What a failure means is decided in one place ([`answer`]); nothing else
 //! repeats a request.
 
+mod allowance;
 pub mod answer;
 mod desk;
 mod event;
@@ -113,7 +114,7 @@ impl Writer {
             let open = pause.is_none_or(|until| until <= now);
             while open && underway.len() < PARALLEL {
                 let Some(permit) = self.permit(now) else { break };
-                let Some((target, letter)) = self.outbox.take() else {
+                let Some((target, letter)) = self.outbox.take(now) else {
                     break;
                 };
                 underway.push(send(
@@ -124,6 +125,7 @@ impl Writer {
                     permit,
                 ));
             }
+            let wake = if open { self.outbox.opens_at(now) } else { pause };
             tokio::select! {
                 Some(sent) = underway.next(), if !underway.is_empty() => {
                     if let Some(until) = self.settle(sent).await {
@@ -131,7 +133,7 @@ impl Writer {
                     }
                 }
                 () = self.outbox.news() => {}
-                () = sleep_until(pause.unwrap_or(now)), if !open => {}
+                () = sleep_until(wake.unwrap_or(now)), if wake.is_some() => {}
                 changed = self.claim.changed() => if changed.is_err() { break },
                 _ = stop.changed() => break,
             }

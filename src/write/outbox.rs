@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::allowance::Allowances;
 use super::desk::Target;
 use super::status::{Status, Times};
 use super::turns::Turns;
@@ -55,6 +56,7 @@ pub struct Outbox {
 struct Inside {
     waiting: Turns<Letter>,
     underway: BTreeSet<Target>,
+    allowances: Allowances,
 }
 
 impl Outbox {
@@ -82,16 +84,31 @@ impl Outbox {
         self.lock().waiting.remove(target);
     }
 
-    /// The next order whose policy has no request underway and whose namespace has not too many. The caller must give it
-    /// back by [`Outbox::done`].
-    pub fn take(&self) -> Option<(Target, Letter)> {
+    /// The next order whose policy has no request underway, and whose namespace has neither too many nor had too many of
+    /// late. The caller must give it back by [`Outbox::done`].
+    pub fn take(&self, now: Instant) -> Option<(Target, Letter)> {
         let mut inside = self.lock();
-        let Inside { waiting, underway } = &mut *inside;
+        let Inside {
+            waiting,
+            underway,
+            allowances,
+        } = &mut *inside;
         let busy = |space: &str| underway.iter().filter(|one| &*one.namespace == space).count();
-        let open = |space: &str| busy(space) < UNDERWAY_EACH;
+        let open = |space: &str| busy(space) < UNDERWAY_EACH && allowances.opens_at(space, now) <= now;
         let (target, letter) = waiting.take(open, |one| !underway.contains(one))?;
+        allowances.spend(&target.namespace, now);
         underway.insert(target.clone());
         Some((target, letter))
+    }
+
+    /// When the next namespace may be written to that waits only because it was written to so often.
+    pub fn opens_at(&self, now: Instant) -> Option<Instant> {
+        let inside = self.lock();
+        let spaces = inside.waiting.namespaces();
+        spaces
+            .map(|space| inside.allowances.opens_at(space, now))
+            .filter(|at| *at > now)
+            .min()
     }
 
     /// A request has ended. What failed for a passing reason goes back, unless a newer order has come meanwhile.
@@ -138,6 +155,7 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::write::allowance::{APART, BURST};
     use std::time::Duration;
 
     fn target(name: &str) -> Target {
@@ -163,7 +181,7 @@ mod tests {
         outbox.put(target("b"), order(1), now);
         outbox.put(target("a"), order(2), now + Duration::from_secs(1));
         assert_eq!(outbox.len(), 2);
-        let (first, letter) = outbox.take().expect("an order");
+        let (first, letter) = outbox.take(now).expect("an order");
         assert_eq!((first, letter.order.generation), (target("a"), 2));
         assert_eq!(letter.received, now);
     }
@@ -172,11 +190,14 @@ mod tests {
     fn a_policy_has_one_request_underway() {
         let (outbox, now) = (Outbox::default(), Instant::now());
         outbox.put(target("a"), order(1), now);
-        let (a, _) = outbox.take().expect("an order");
+        let (a, _) = outbox.take(now).expect("an order");
         outbox.put(target("a"), order(2), now);
-        assert!(outbox.take().is_none());
+        assert!(outbox.take(now).is_none());
         outbox.done(&a, None);
-        assert_eq!(outbox.take().map(|(_, letter)| letter.order.generation), Some(2));
+        assert_eq!(
+            outbox.take(now).map(|(_, letter)| letter.order.generation),
+            Some(2)
+        );
     }
 
     #[test]
@@ -187,30 +208,44 @@ mod tests {
             outbox.put(target(&count.to_string()), order(1), now);
         }
         assert!(!outbox.has_room("shop") && outbox.has_room("other"));
-        let underway: Vec<_> = std::iter::from_fn(|| outbox.take()).collect();
+        let underway: Vec<_> = std::iter::from_fn(|| outbox.take(now)).collect();
         assert_eq!(underway.len(), UNDERWAY_EACH);
         let other = Target {
             namespace: "other".into(),
             name: "b".into(),
         };
         outbox.put(other.clone(), order(1), now);
-        assert_eq!(outbox.take().map(|(target, _)| target), Some(other));
+        assert_eq!(outbox.take(now).map(|(target, _)| target), Some(other));
         outbox.done(&underway[0].0, None);
-        assert!(outbox.take().is_some() && outbox.take().is_none());
+        assert!(outbox.take(now).is_some() && outbox.take(now).is_none());
+    }
+
+    #[test]
+    fn a_namespace_that_was_written_to_without_end_goes_on_steadily() {
+        let (outbox, now) = (Outbox::default(), Instant::now());
+        for count in 0..=BURST {
+            assert_eq!(outbox.opens_at(now), None);
+            outbox.put(target(&count.to_string()), order(1), now);
+            if let Some((target, _)) = outbox.take(now) {
+                outbox.done(&target, None);
+            }
+        }
+        assert_eq!((outbox.len(), outbox.opens_at(now)), (1, Some(now + APART)));
+        assert!(outbox.take(now).is_none() && outbox.take(now + APART).is_some());
     }
 
     #[test]
     fn what_failed_goes_back_unless_something_newer_waits() {
         let (outbox, now) = (Outbox::default(), Instant::now());
         outbox.put(target("a"), order(1), now);
-        let (a, old) = outbox.take().expect("an order");
+        let (a, old) = outbox.take(now).expect("an order");
         outbox.put(target("a"), order(2), now);
         outbox.done(&a, Some(old));
-        let (_, letter) = outbox.take().expect("an order");
+        let (_, letter) = outbox.take(now).expect("an order");
         assert_eq!(letter.order.generation, 2);
         outbox.done(&a, Some(letter));
         assert_eq!(outbox.len(), 1);
         outbox.withdraw(&a);
-        assert!(outbox.is_empty() && outbox.take().is_none());
+        assert!(outbox.is_empty() && outbox.take(now).is_none());
     }
 }

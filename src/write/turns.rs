@@ -85,7 +85,12 @@ impl<T> Turns<T> {
 
     /// Whether somebody waits in a namespace that is `open`.
     pub fn any(&self, open: impl Fn(&str) -> bool) -> bool {
-        self.next.iter().any(|space| open(space))
+        self.namespaces().any(open)
+    }
+
+    /// The namespaces in which somebody waits.
+    pub fn namespaces(&self) -> impl Iterator<Item = &str> {
+        self.next.iter().map(|space| &**space)
     }
 
     /// How many wait in a namespace.
