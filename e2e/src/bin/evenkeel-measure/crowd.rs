@@ -10,7 +10,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 
 use super::operator::{Bench, Measured};
-use super::reaction::{Reactions, reactions};
+use super::reaction::{CHANGES, Reactions, reactions};
 
 /// Requests under way at a time.
 const CONCURRENCY: usize = 32;
@@ -172,7 +172,7 @@ pub(super) async fn side_by_side(bench: &Bench, crowds: [Option<Crowd>; 4]) -> R
             until_told(bench, crowd, start).await?;
         }
         let told = start.elapsed();
-        let reacted = reactions(bench, &measured, crowd).await?;
+        let reacted = reactions(bench, &measured, CHANGES, crowd).await?;
         line(crowd, &measured, told, &reacted);
         measured.end()?;
         if crowd.is_some() {

@@ -20,6 +20,7 @@ use evenkeel_e2e::{ControlPlane, Options};
 
 use crowd::Crowd;
 use operator::{Bench, Measured};
+use reaction::CHANGES;
 
 /// How often a process is asked how much memory it has had at most.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
@@ -87,8 +88,9 @@ async fn operator(bench: &Bench, cli: &Cli) -> Result<()> {
         let measured = Measured::start(bench).await?;
         measured.tell();
         rest::at_rest(bench, &measured, Duration::from_secs(cli.rest_seconds)).await?;
-        let reactions = reaction::reactions(bench, &measured, None).await?;
-        reactions.tell();
+        for changes in [0, CHANGES] {
+            reaction::reactions(bench, &measured, changes, None).await?.tell();
+        }
         println!(
             "memory: {} MiB, peak {} MiB",
             measured.resident_mib(),

@@ -3,11 +3,14 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use evenkeel_e2e::load::Size;
 use evenkeel_e2e::operator::{Access, Operator};
 use evenkeel_e2e::{ControlPlane, client_of};
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use kube::Client;
+use kube::api::WatchEvent;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -77,24 +80,19 @@ impl Bench {
         })
     }
 
-    /// Waits until a policy's condition Healthy has this status, and tells how long that took since `start`.
-    pub(super) async fn until_healthy(&self, status: &str, start: Instant) -> Result<Duration> {
-        let path =
-            format!("/apis/evenkeel.dev/v1alpha1/namespaces/{NAMESPACE}/traffichealthpolicies/measured");
-        loop {
-            let request = http::Request::get(&path).body(Vec::new())?;
-            let policy: Value = self.client.request(request).await?;
-            let conditions = policy["status"]["conditions"].as_array();
-            let mut conditions = conditions.into_iter().flatten();
-            let healthy = conditions.find(|one| one["type"] == "Healthy");
-            if healthy.is_some_and(|one| one["status"] == status) {
-                return Ok(start.elapsed());
-            }
-            if start.elapsed() > WITHIN {
-                bail!("not {status} within {} s: {healthy:?}", WITHIN.as_secs());
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+    /// Follows the measured policy, from how it stands.
+    pub(super) async fn follow(&self) -> Result<Statuses> {
+        let uri = format!(
+            "/apis/evenkeel.dev/v1alpha1/namespaces/{NAMESPACE}/traffichealthpolicies\
+             ?watch=true&fieldSelector=metadata.name=measured"
+        );
+        let request = http::Request::get(uri).body(Vec::new())?;
+        Ok(Statuses(self.client.request_events(request).await?.boxed()))
+    }
+
+    /// What the API server has noted so far; nothing where its log cannot be read.
+    pub(super) fn noted(&self) -> Result<Option<Vec<Value>>> {
+        self.plane.as_ref().map(ControlPlane::audit_events).transpose()
     }
 
     /// Changes an object.
@@ -104,6 +102,32 @@ impl Bench {
             .body(serde_json::to_vec(body)?)?;
         let answer = self.client.request_text(request).await;
         answer.with_context(|| format!("patching {path}")).map(drop)
+    }
+}
+
+/// The measured policy, each time that it changes: whoever asked for it over and over would be a load of its own.
+pub(super) struct Statuses(BoxStream<'static, kube::Result<WatchEvent<Value>>>);
+
+impl Statuses {
+    /// Waits until its condition Healthy has this status, and tells how long that took since `start`.
+    pub(super) async fn until_healthy(&mut self, status: &str, start: Instant) -> Result<Duration> {
+        let until = tokio::time::Instant::from_std(start + WITHIN);
+        loop {
+            let event = tokio::time::timeout_at(until, self.0.try_next());
+            let event = event
+                .await
+                .with_context(|| format!("not {status} within {} s", WITHIN.as_secs()))?;
+            let (WatchEvent::Added(policy) | WatchEvent::Modified(policy)) =
+                event?.context("the watch has ended")?
+            else {
+                continue;
+            };
+            let mut conditions = policy["status"]["conditions"].as_array().into_iter().flatten();
+            let healthy = conditions.find(|one| one["type"] == "Healthy");
+            if healthy.is_some_and(|one| one["status"] == status) {
+                return Ok(start.elapsed());
+            }
+        }
     }
 }
 
@@ -124,7 +148,7 @@ impl Measured {
             Operator::start_with(&bench.kubeconfig, &binary, "measured", &more, bench.folder.path())?;
         let ready = operator.until_ready().await?;
         operator.until_metric("evenkeel_leader{} 1.0", WITHIN).await?;
-        bench.until_healthy("True", start).await?;
+        bench.follow().await?.until_healthy("True", start).await?;
         let mut this = Self {
             operator,
             ready,

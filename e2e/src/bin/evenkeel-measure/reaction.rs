@@ -2,22 +2,23 @@
 //!
 //! The measured policy's Service loses a ready backend and gets it back, while other slices change in the background.
 //! The operator's own part comes from its histogram, the whole way from this process's patch to the status that it
-//! reads back.
+//! sees on a watch.
 
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::crowd::{Crowd, TURNS_EVERY};
 use super::operator::{Bench, Measured, NAMESPACE};
 use super::scrape::quantile;
 
-/// Slices that change in the background, a second.
-const CHANGES: u32 = 20;
+/// Slices that change in the background of a busy cluster, a second.
+pub(super) const CHANGES: u32 = 20;
 
 /// Reactions that are measured, unless they take longer than this in all: whoever waits for minutes has been answered.
-const FLIPS: u32 = 100;
+const FLIPS: u32 = 200;
 const AT_MOST: Duration = Duration::from_secs(90);
 
 /// Between two reactions: not a multiple of anything that the crowd does.
@@ -28,34 +29,111 @@ pub(super) struct Reactions {
     /// From the line that caused a status to its request's leaving, median and 99th percentile, at most: upper bounds of
     /// a histogram's buckets, in seconds. Every status counts, the crowd's as well.
     pub(super) own: [f64; 2],
-    /// From the patch to the measured policy's status, sorted.
+    /// From the patch to the measured policy's status as a client sees it, sorted.
     pub(super) ways: Vec<Duration>,
+    /// The same as the API server has noted it, where its log can be read.
+    noted: Option<Noted>,
+    changes: u32,
+}
+
+/// What an audit log says of reactions: times since the change was asked for, sorted.
+struct Noted {
+    /// Until the operator's request came.
+    asked: Vec<Duration>,
+    /// Until it was answered.
+    told: Vec<Duration>,
 }
 
 impl Reactions {
     /// A percentile of the whole way, in milliseconds.
     pub(super) fn way(&self, percent: usize) -> f64 {
-        let at = (self.ways.len() * percent / 100).min(self.ways.len().saturating_sub(1));
-        self.ways.get(at).copied().unwrap_or_default().as_secs_f64() * 1e3
+        percentile(&self.ways, percent)
     }
 
     /// Prints them.
     pub(super) fn tell(&self) {
         println!(
-            "{} reactions with {CHANGES} other changes a second: our own part P50 at most {:.2} ms, P99 at most {:.2} ms; \
+            "{} reactions with {} other changes a second: our own part P50 at most {:.2} ms, P99 at most {:.2} ms; \
              patch to status, as a client sees it, P50 {:.1} ms, P99 {:.1} ms",
             self.ways.len(),
+            self.changes,
             self.own[0] * 1e3,
             self.own[1] * 1e3,
             self.way(50),
             self.way(99),
         );
+        let Some(Noted { asked, told }) = &self.noted else {
+            return;
+        };
+        println!(
+            "  {} by the audit log: patch received to our request received P50 {:.1} ms, P99 {:.1} ms; \
+             to our request answered P50 {:.1} ms, P99 {:.1} ms",
+            told.len(),
+            percentile(asked, 50),
+            percentile(asked, 99),
+            percentile(told, 50),
+            percentile(told, 99),
+        );
     }
 }
 
-/// Makes the measured verdict turn, while others change.
-pub(super) async fn reactions(bench: &Bench, measured: &Measured, crowd: Option<Crowd>) -> Result<Reactions> {
+/// Of sorted times, in milliseconds.
+fn percentile(times: &[Duration], percent: usize) -> f64 {
+    let at = (times.len() * percent / 100).min(times.len().saturating_sub(1));
+    times.get(at).copied().unwrap_or_default().as_secs_f64() * 1e3
+}
+
+impl Noted {
+    /// Pairs each change of the measured Service's slice with the status that followed it.
+    fn of(events: &[Value]) -> Self {
+        let of = |event: &&Value, resource: &str, name: &str| {
+            let object = &event["objectRef"];
+            event["verb"] == "patch" && object["resource"] == resource && object["name"] == name
+        };
+        let changes = events
+            .iter()
+            .filter(|event| of(event, "endpointslices", "service-00000-00000"));
+        let changes: Vec<Timestamp> = changes.filter_map(|event| at(event, RECEIVED)).collect();
+        let statuses = events
+            .iter()
+            .filter(|event| of(event, "traffichealthpolicies", "measured"));
+        let statuses: Vec<(Timestamp, Timestamp)> = statuses
+            .filter_map(|event| Some((at(event, RECEIVED)?, at(event, ANSWERED)?)))
+            .collect();
+        let (mut asked, mut told) = (Vec::new(), Vec::new());
+        for change in changes {
+            let Some((received, answered)) = statuses.iter().find(|status| status.0 >= change) else {
+                continue;
+            };
+            let since =
+                |time: &Timestamp| Duration::try_from(time.duration_since(change)).unwrap_or_default();
+            asked.push(since(received));
+            told.push(since(answered));
+        }
+        asked.sort();
+        told.sort();
+        Self { asked, told }
+    }
+}
+
+/// The times of an audit event.
+const RECEIVED: &str = "requestReceivedTimestamp";
+const ANSWERED: &str = "stageTimestamp";
+
+fn at(event: &Value, key: &str) -> Option<Timestamp> {
+    event[key].as_str()?.parse().ok()
+}
+
+/// Makes the measured verdict turn, while others change, so many a second.
+pub(super) async fn reactions(
+    bench: &Bench,
+    measured: &Measured,
+    changes: u32,
+    crowd: Option<Crowd>,
+) -> Result<Reactions> {
+    let noted_before = bench.noted()?.map(|events| events.len());
     let before = measured.scrape().await?;
+    let mut statuses = bench.follow().await?;
     let work = async {
         let mut ways = Vec::new();
         let begin = Instant::now();
@@ -68,12 +146,12 @@ pub(super) async fn reactions(bench: &Bench, measured: &Measured, crowd: Option<
             let start = Instant::now();
             set_ready(bench, NAMESPACE, 0, ready).await?;
             let told = if ready { "True" } else { "False" };
-            ways.push(bench.until_healthy(told, start).await?);
+            ways.push(statuses.until_healthy(told, start).await?);
             tokio::time::sleep(PAUSE).await;
         }
         anyhow::Ok(ways)
     };
-    let noise = async { tokio::try_join!(background(bench), move_crowd(bench, crowd)).map(drop) };
+    let noise = async { tokio::try_join!(background(bench, changes), move_crowd(bench, crowd)).map(drop) };
     let mut ways = tokio::select! {
         ways = work => ways?,
         // Ends only by an error.
@@ -86,13 +164,22 @@ pub(super) async fn reactions(bench: &Bench, measured: &Measured, crowd: Option<
     let name = "evenkeel_reaction_seconds";
     let own = [0.5, 0.99].map(|share| quantile(&before.buckets(name), &after.buckets(name), share));
     ways.sort();
-    Ok(Reactions { own, ways })
+    let noted = bench.noted()?.zip(noted_before);
+    Ok(Reactions {
+        own,
+        ways,
+        noted: noted.map(|(mut events, before)| Noted::of(&events.split_off(before))),
+        changes,
+    })
 }
 
 /// Slices of other Services that change and change back, for ever.
-async fn background(bench: &Bench) -> Result<()> {
+async fn background(bench: &Bench, changes: u32) -> Result<()> {
+    if changes == 0 {
+        return std::future::pending().await;
+    }
     let others = 100.min(bench.size.services.saturating_sub(1)).max(1);
-    let mut beat = tokio::time::interval(Duration::from_secs(1) / CHANGES);
+    let mut beat = tokio::time::interval(Duration::from_secs(1) / changes);
     for count in 0_u32.. {
         beat.tick().await;
         set_ready(bench, NAMESPACE, 1 + count % others, count / others % 2 == 1).await?;

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use evenkeel_e2e::ControlPlane;
 use evenkeel_e2e::audit::{self, ACCOUNT};
 use serde_json::{Value, json};
 
@@ -54,8 +53,7 @@ pub(super) async fn at_rest(bench: &Bench, measured: &Measured, rest: Duration) 
 
 /// What the operator has asked for so far, in the order of the audit log; nothing where there is none.
 fn asked(bench: &Bench) -> Result<Vec<Value>> {
-    let events = bench.plane.as_ref().map(ControlPlane::audit_events);
-    Ok(audit::asked_by(events.transpose()?.unwrap_or_default(), ACCOUNT))
+    Ok(audit::asked_by(bench.noted()?.unwrap_or_default(), ACCOUNT))
 }
 
 /// Prints the requests by kind, as the API server has noted them.
@@ -91,13 +89,15 @@ fn tell(asked: &[Value]) {
     }
 }
 
-/// One node says that nothing has changed.
+/// One node says that nothing has changed, as its kubelet does: it patches the times of its conditions
+/// (`kubernetes/pkg/kubelet/nodestatus`, `PatchNodeStatus`).
 async fn heartbeat(bench: &Bench, count: u32) -> Result<()> {
     let path = format!("/api/v1/nodes/node-{:05}/status", count % bench.size.nodes);
     // One that says the same as the last would change nothing, also where an earlier measurement has said it.
     let now = k8s_openapi::jiff::Timestamp::now().strftime("%FT%TZ").to_string();
-    let body = json!({"status": {"conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady",
-        "lastHeartbeatTime": now, "lastTransitionTime": "2026-01-01T00:00:00Z"}]}});
+    let conditions = ["MemoryPressure", "DiskPressure", "PIDPressure", "Ready"]
+        .map(|kind| json!({"type": kind, "lastHeartbeatTime": now}));
+    let body = json!({"status": {"conditions": conditions}});
     bench
         .patch(&path, "application/strategic-merge-patch+json", &body)
         .await
