@@ -11,6 +11,7 @@ use crate::index::{Fresh, Index};
 use crate::judge::{Case, Check, Datum, Severity, Subject, Verdict};
 use crate::know::{Gap, Origin, Source, Unit, Wall};
 use crate::names::Key;
+use crate::policy::Exception;
 
 /// A verdict other than Met or `NotApplicable`, as told to people.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -212,29 +213,34 @@ pub(crate) fn accepted(
     check: &Check,
     policy: Option<Key>,
 ) -> (Option<ExceptionView>, Option<String>) {
-    let policy = policy.and_then(|key| index.policies.get(key));
-    let mut exceptions = policy.into_iter().flat_map(|policy| &policy.exceptions);
-    let Some(one) = exceptions.find(|one| &*one.check == check.id && one.expires_at > now) else {
+    let Some(policy) = policy else {
         return (None, None);
     };
     let days = index.max_exception_days();
-    let end = one.ends_at(days, now);
-    if end <= now {
-        let days = days.unwrap_or_default();
-        let word = format!(
+    if let Some(one) = exception(index, now, check, policy) {
+        let end = one.ends_at(days, now);
+        let view = ExceptionView {
+            reason: one.reason.clone(),
+            expires_at: one.expires_at.0,
+            capped_at: (end < one.expires_at).then_some(end.0),
+        };
+        return (Some(view), None);
+    }
+    let exceptions = index
+        .policies
+        .get(policy)
+        .map_or(&[][..], |policy| &policy.exceptions);
+    let by_its_own_word = |one: &&Exception| &*one.check == check.id && one.expires_at > now;
+    let word = exceptions.iter().find(by_its_own_word).map(|one| {
+        let (days, end) = (days.unwrap_or_default(), one.ends_at(days, now));
+        format!(
             "this was accepted until {} ({}), but counts again since {end}: exceptions last {days} days at most \
              (ClusterTrafficHealthPolicy spec.ceiling.maxExceptionDays) from the last time their policy was written; \
              repair it, or write the exception anew",
             one.expires_at, one.reason
-        );
-        return (None, Some(word));
-    }
-    let view = ExceptionView {
-        reason: one.reason.clone(),
-        expires_at: one.expires_at.0,
-        capped_at: (end < one.expires_at).then_some(end.0),
-    };
-    (Some(view), None)
+        )
+    });
+    (None, word)
 }
 
 /// How bad a verdict is. What rests on an assumption is never critical.
@@ -253,9 +259,9 @@ pub(crate) fn exception<'a>(
     now: Wall,
     check: &Check,
     policy: Key,
-) -> Option<&'a crate::policy::Exception> {
+) -> Option<&'a Exception> {
     let days = index.max_exception_days();
-    let covers = |one: &&crate::policy::Exception| &*one.check == check.id && one.ends_at(days, now) > now;
+    let covers = |one: &&Exception| &*one.check == check.id && one.ends_at(days, now) > now;
     index.policies.get(policy)?.exceptions.iter().find(covers)
 }
 

@@ -288,3 +288,29 @@ fn the_platform_ends_what_was_accepted(
         );
     }
 }
+
+#[test]
+fn an_exception_that_the_platform_ended_does_not_hide_one_that_counts() {
+    const DAY: i64 = 86_400;
+    let mut one = policy(vec![full(Protocol::Http1, 60)]);
+    let mut world = World::complete().with(Source::Services, &service("api", json!({})));
+    let wall = world.now.wall;
+    let exception = |reason: &str, days_ago: i64| Exception {
+        check: "keepalive-order".into(),
+        reason: reason.into(),
+        since: Some(Wall(wall.0 - days_ago * DAY)),
+        expires_at: Wall(wall.0 + 300 * DAY),
+    };
+    one.exceptions = vec![exception("long ago", 10), exception("lately", 9)];
+    world = world.policy(one);
+    let platform = ClusterPolicy {
+        max_exception_days: Some(10),
+        ..ClusterPolicy::default()
+    };
+    world
+        .core
+        .handle(Now::ONCE, Input::ClusterPolicy(Some(Arc::new(platform))))
+        .unwrap();
+    let found = world.findings("keepalive-order").remove(0);
+    assert_eq!(found.exception.as_ref().map(|view| &*view.reason), Some("lately"));
+}
