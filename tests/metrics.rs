@@ -37,6 +37,7 @@ fn full() -> Picture {
             age_seconds: Some(1.5),
             restarts: 1,
             lists: 1,
+            silences: 0,
             lines: 7,
             opaque: 0,
         }],

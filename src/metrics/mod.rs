@@ -65,6 +65,8 @@ pub struct SourcePicture {
     pub restarts: u64,
     /// Lists read.
     pub lists: u64,
+    /// Times that its watches fell silent.
+    pub silences: u64,
     /// Lines received.
     pub lines: u64,
     /// Objects that were not understood.
@@ -192,6 +194,7 @@ impl Metrics {
             }
             self.set("evenkeel_watch_restarts", labels(), one.restarts as f64);
             self.set("evenkeel_watch_lists", labels(), one.lists as f64);
+            self.set("evenkeel_watch_silences", labels(), one.silences as f64);
             self.set("evenkeel_watch_lines", labels(), one.lines as f64);
             self.set("evenkeel_unreadable", labels(), f64::from(one.opaque));
         }

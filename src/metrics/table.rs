@@ -109,6 +109,13 @@ pub const TABLE: &[Metric] = &[
         "one for each source",
     ),
     metric(
+        "evenkeel_watch_silences",
+        Gauge,
+        &["source"],
+        "Times since the process began that a watch went without a sign of life for too long, so that its source was stale",
+        "one for each source",
+    ),
+    metric(
         "evenkeel_watch_lines",
         Gauge,
         &["source"],

@@ -84,6 +84,7 @@ impl Scene<'_> {
             age_seconds: oldest.map(|millis| std::time::Duration::from_millis(millis).as_secs_f64()),
             restarts: parts.iter().map(|one| one.restarts).sum(),
             lists: parts.iter().map(|one| one.lists).sum(),
+            silences: parts.iter().map(|one| one.silences).sum(),
             lines: parts.iter().map(|one| one.lines).sum(),
             opaque: index.opaque_objects().filter(|one| one.0 == source).count() as u32,
         })

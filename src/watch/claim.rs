@@ -75,7 +75,7 @@ impl Claim {
         }
     }
 
-    /// A bookmark has come.
+    /// A bookmark has come that was not asked for by a list.
     pub(super) const fn bookmark(&mut self) {
         self.bookmarks = true;
     }
@@ -169,6 +169,14 @@ impl Claim {
                 return Ok(None);
             }
         }
+    }
+
+    /// The next watch begins with what comes: what may have come since a break is missed for good.
+    pub(super) async fn skip(&mut self) -> Result<(), Closed> {
+        if !self.proven && self.standing == Standing::Current {
+            self.silent().await?;
+        }
+        Ok(())
     }
 
     async fn silent(&mut self) -> Result<(), Closed> {

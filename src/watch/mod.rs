@@ -36,6 +36,7 @@ mod repeat;
 mod seen;
 mod server;
 mod setback;
+mod take;
 mod target;
 #[cfg(test)]
 mod tests;

@@ -18,8 +18,9 @@ pub(super) const LISTING: Duration = Duration::from_secs(30);
 /// How long a source stays believed without proof where silence has to be noticed within seconds, or where there is no
 /// connection: [`SHORT`] and three seconds for a slow answer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(13);
-/// The same for a long watch whose server sends bookmarks, about one a minute.
-pub(super) const BOOKMARKS: Duration = Duration::from_secs(90);
+/// The same for a long watch whose server sends bookmarks: about one a minute (`k8s.io/apiserver`,
+/// `storage/cacher/cacher.go`), of which one may be missed.
+pub(super) const BOOKMARKS: Duration = Duration::from_secs(150);
 /// The same for a long watch without bookmarks: only its end proves anything.
 pub(super) const NO_BOOKMARKS: Duration = Duration::from_secs(300);
 /// How soon a kind that is not served, or a right that is missing, is asked for again.

@@ -61,9 +61,11 @@ pub(super) struct Pump<S: Server> {
     pub(super) claim: Claim,
     pub(super) pace: Pace,
     /// What its objects said last, where they say the same over and over.
-    repeats: Option<Repeats>,
+    pub(super) repeats: Option<Repeats>,
     /// Up to which everything is known; empty before the first list, and after one that no longer counts.
-    version: String,
+    pub(super) version: String,
+    /// When that was said.
+    pub(super) said_at: Instant,
     /// Which of the target's paths is tried.
     pub(super) path: usize,
     /// Whether the server streams lists, as far as known.
@@ -74,7 +76,7 @@ pub(super) struct Pump<S: Server> {
     pub(super) presence: Presence,
     /// How long to leave a kind alone that is not served.
     pub(super) absent_for: Duration,
-    garbled: bool,
+    pub(super) garbled: bool,
     /// When the last two lists were begun.
     pub(super) listed_at: [Option<Instant>; 2],
     watches: u64,
@@ -90,6 +92,7 @@ impl<S: Server> Pump<S> {
             claim,
             pace: Pace::default(),
             version: String::new(),
+            said_at: Instant::now(),
             path: 0,
             streams: true,
             failed_lists: 0,
@@ -139,13 +142,20 @@ impl<S: Server> Pump<S> {
         if !self.streams || self.failed_lists % 4 >= 2 {
             return self.begin(State::Paging(String::new())).await;
         }
+        let passing = self.target.passing();
         let uri = self.uri(&format!(
-            "watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true\
-             &timeoutSeconds={}",
+            "watch=true&{}&allowWatchBookmarks=true&timeoutSeconds={}",
+            from(!passing),
             LONG.as_secs()
         ));
         let server = self.server.clone();
         match self.claim.attend(now + HEADERS, server.watch(uri)).await? {
+            Some(Ok(lines)) if passing => {
+                self.claim.skip().await?;
+                let state = self.begin(State::Watching(lines, Instant::now(), LONG)).await?;
+                self.synced(String::new()).await?;
+                Ok(state)
+            }
             Some(Ok(lines)) => self.begin(State::Filling(lines)).await,
             Some(Err(fault)) if fault.refuses_streams() => {
                 tracing::debug!(target = self.target.show(), %fault, "lists come in pages");
@@ -171,7 +181,6 @@ impl<S: Server> Pump<S> {
                 self.claim.seen.line(Instant::now());
                 match self.read(&bytes) {
                     Line::Bookmark(version, true) => {
-                        self.claim.bookmark();
                         self.synced(version).await?;
                         // A long watch goes on in the same stream; a short one needs its own time limit.
                         return Ok(if self.target.evidence {
@@ -196,12 +205,15 @@ impl<S: Server> Pump<S> {
     }
 
     async fn page(&mut self, token: String) -> Step<S> {
-        let mut query = format!("limit={PAGE}");
-        if !token.is_empty() {
-            query.push_str("&continue=");
-            query.push_str(&escape(&token));
-        }
-        let uri = self.uri(&query);
+        let passing = self.target.passing();
+        let uri = if passing {
+            // One object, whichever, comes with the version of the whole list.
+            self.path().to_owned() + "?limit=1"
+        } else if token.is_empty() {
+            self.uri(&format!("limit={PAGE}"))
+        } else {
+            self.uri(&format!("limit={PAGE}&continue={}", escape(&token)))
+        };
         let (server, pages) = (self.server.clone(), self.pages.clone());
         let limit = Instant::now() + LISTING;
         let fault = {
@@ -215,7 +227,7 @@ impl<S: Server> Pump<S> {
                     Ok(page) => {
                         self.claim.seen.line(Instant::now());
                         self.claim.send(What::Page(body, page.items)).await?;
-                        if !page.next.is_empty() {
+                        if !page.next.is_empty() && !passing {
                             return Ok(State::Paging(page.next));
                         }
                         self.synced(page.version).await?;
@@ -237,7 +249,7 @@ impl<S: Server> Pump<S> {
         self.presence = Presence::Served;
         self.absent_for = SLOWLY;
         self.pace.reset();
-        self.version = version;
+        self.say(version);
         self.claim.synced(&self.version, self.limit()).await
     }
 
@@ -252,10 +264,23 @@ impl<S: Server> Pump<S> {
         } else {
             PROBE
         };
+        // Of what passes nobody says how far it has come: without news a version is soon older than what the server holds.
+        let old = self.version.is_empty() || self.said_at.elapsed() >= LONG;
+        let anew = self.target.passing() && old;
+        if anew {
+            self.claim.skip().await?;
+            if !self.streams {
+                return Ok(State::Start);
+            }
+        }
+        let since = if anew {
+            from(false)
+        } else {
+            format!("resourceVersion={}", self.version)
+        };
         let uri = self.uri(&format!(
-            "watch=true&allowWatchBookmarks=true&timeoutSeconds={}&resourceVersion={}",
-            limit.as_secs(),
-            self.version
+            "watch=true&allowWatchBookmarks=true&timeoutSeconds={}&{since}",
+            limit.as_secs()
         ));
         let restarts = self.watches;
         self.claim.seen.note(|seen| seen.restarts = restarts);
@@ -267,6 +292,10 @@ impl<S: Server> Pump<S> {
             .await?
         {
             Some(Ok(lines)) => Ok(State::Watching(lines, Instant::now(), limit)),
+            Some(Err(fault)) if anew && fault.refuses_streams() => {
+                self.streams = false;
+                Ok(State::Start)
+            }
             Some(Err(fault)) => self.fail(fault, State::Known).await,
             None => self.fail(late("headers", HEADERS), State::Known).await,
         }
@@ -311,88 +340,24 @@ impl<S: Server> Pump<S> {
         self.fail(fault, State::Known).await
     }
 
-    /// What a line says. Most of what nodes say is no news.
-    fn read(&self, line: &[u8]) -> Line {
-        self.repeats
-            .as_ref()
-            .and_then(|repeats| repeats.version(line::cut(line)?))
-            .map_or_else(|| line::read(line), Line::Repeat)
-    }
-
-    /// Whatever objects say next is news.
-    fn forget(&mut self) {
-        if let Some(repeats) = &mut self.repeats {
-            repeats.forget();
-        }
-    }
-
-    /// Takes a line in; returns the version that it says, or why the stream cannot go on.
-    async fn take(&mut self, bytes: Vec<u8>, said: Line) -> Result<Result<Option<String>, Fault>, Closed> {
-        Ok(match said {
-            Line::Repeat(version) => Ok(Some(version)),
-            Line::Object(at, version) => {
-                if let Some(repeats) = &mut self.repeats {
-                    repeats.note(bytes.get(at.clone()).unwrap_or_default());
-                }
-                self.claim.send(What::Object(bytes, at)).await?;
-                Ok(version)
-            }
-            Line::Gone {
-                namespace,
-                name,
-                version,
-            } => {
-                if let Some(repeats) = &mut self.repeats {
-                    repeats.gone(&name);
-                }
-                self.claim.send(What::Gone(namespace, name)).await?;
-                Ok(version)
-            }
-            Line::Bookmark(version, _) => {
-                self.claim.bookmark();
-                Ok(Some(version))
-            }
-            Line::Error { code, message, after } => Err(Fault::Refused { code, message, after }),
-            Line::Garbled(why) => {
-                // The core lists it as an object that it does not understand, and doubts what may depend on it.
-                self.garbled = true;
-                self.forget();
-                let told = format!("a line was not understood: {why}");
-                self.claim.seen.note(|seen| seen.last_error = Some(told));
-                let all = 0..bytes.len();
-                self.claim.send(What::Object(bytes, all)).await?;
-                Ok(None)
-            }
-        })
-    }
-
-    /// Goes on to a version. One that is older than what is known comes from a store that was restored from a backup,
-    /// or from a server that lags behind: what is known is not its continuation.
-    fn advance(&mut self, version: Option<String>) -> Result<(), Fault> {
-        let Some(version) = version else { return Ok(()) };
-        if let (Ok(new), Ok(old)) = (version.parse::<u64>(), self.version.parse::<u64>())
-            && new < old
-        {
-            return Err(Fault::Refused {
-                code: 410,
-                message: format!("resourceVersion went back from {old} to {new}"),
-                after: None,
-            });
-        }
-        self.version = version;
-        Ok(())
-    }
-
     async fn proof(&mut self) -> Result<(), Closed> {
         self.refused = false;
         self.pace.reset();
         self.claim.proof(&self.version, self.limit()).await
     }
 
-    fn uri(&self, query: &str) -> String {
-        let path = self.target.paths.get(self.path).map_or("", String::as_str);
-        format!("{path}?{query}{}", self.target.selection())
+    fn path(&self) -> &str {
+        self.target.paths.get(self.path).map_or("", String::as_str)
     }
+
+    fn uri(&self, query: &str) -> String {
+        format!("{}?{query}{}", self.path(), self.target.selection())
+    }
+}
+
+/// Where a stream begins that needs no version: with everything there is, or only with what comes.
+fn from(everything: bool) -> String {
+    format!("sendInitialEvents={everything}&resourceVersionMatch=NotOlderThan")
 }
 
 fn late(what: &str, limit: Duration) -> Fault {

@@ -84,6 +84,12 @@ impl Target {
         !self.kind.is_empty() || matches!(self.source, Source::ConfigMaps | Source::Pods)
     }
 
+    /// Whether its objects tell of a moment, so that only new ones count: it needs no list, and servers keep no cache of
+    /// it that could send bookmarks (`k8s.io/kubernetes`, `pkg/registry/core/event/storage`).
+    pub(super) fn passing(&self) -> bool {
+        self.source == Source::Events
+    }
+
     /// The part of a query that says which objects.
     pub(super) fn selection(&self) -> String {
         let mut query = String::new();

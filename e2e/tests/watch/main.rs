@@ -35,7 +35,8 @@ async fn under_its_declared_rights_it_sees_changes_stays_alive_on_bookmarks_and_
     eprintln!("a change was seen {seen:?} after it was applied");
 
     let (lists, before) = (operator.lists(), operator.seen(Source::EndpointSlices));
-    operator.rest(Duration::from_secs(25)).await;
+    // Long enough for the longest that a server leaves a long watch without a bookmark, two minutes.
+    operator.rest(Duration::from_secs(130)).await;
     for source in sources() {
         assert_eq!(operator.fresh(source), Fresh::Complete, "{source}");
     }

@@ -38,6 +38,8 @@ pub(super) struct Reactions {
 
 /// What an audit log says of reactions: times since the change was asked for, sorted.
 struct Noted {
+    /// Until the server answered the change itself: what it takes for one write.
+    changed: Vec<Duration>,
     /// Until the operator's request came.
     asked: Vec<Duration>,
     /// Until it was answered.
@@ -62,13 +64,15 @@ impl Reactions {
             self.way(50),
             self.way(99),
         );
-        let Some(Noted { asked, told }) = &self.noted else {
+        let Some(Noted { changed, asked, told }) = &self.noted else {
             return;
         };
         println!(
-            "  {} by the audit log: patch received to our request received P50 {:.1} ms, P99 {:.1} ms; \
-             to our request answered P50 {:.1} ms, P99 {:.1} ms",
+            "  {} by the audit log: patch received to patch answered P50 {:.1} ms, P99 {:.1} ms; \
+             to our request received P50 {:.1} ms, P99 {:.1} ms; to our request answered P50 {:.1} ms, P99 {:.1} ms",
             told.len(),
+            percentile(changed, 50),
+            percentile(changed, 99),
             percentile(asked, 50),
             percentile(asked, 99),
             percentile(told, 50),
@@ -93,35 +97,32 @@ impl Noted {
         let changes = events
             .iter()
             .filter(|event| of(event, "endpointslices", "service-00000-00000"));
-        let changes: Vec<Timestamp> = changes.filter_map(|event| at(event, RECEIVED)).collect();
         let statuses = events
             .iter()
             .filter(|event| of(event, "traffichealthpolicies", "measured"));
-        let statuses: Vec<(Timestamp, Timestamp)> = statuses
-            .filter_map(|event| Some((at(event, RECEIVED)?, at(event, ANSWERED)?)))
-            .collect();
-        let (mut asked, mut told) = (Vec::new(), Vec::new());
-        for change in changes {
+        let statuses: Vec<_> = statuses.filter_map(times).collect();
+        let (mut changed, mut asked, mut told) = (Vec::new(), Vec::new(), Vec::new());
+        for (change, done) in changes.filter_map(times) {
             let Some((received, answered)) = statuses.iter().find(|status| status.0 >= change) else {
                 continue;
             };
             let since =
                 |time: &Timestamp| Duration::try_from(time.duration_since(change)).unwrap_or_default();
+            changed.push(since(&done));
             asked.push(since(received));
             told.push(since(answered));
         }
-        asked.sort();
-        told.sort();
-        Self { asked, told }
+        for times in [&mut changed, &mut asked, &mut told] {
+            times.sort();
+        }
+        Self { changed, asked, told }
     }
 }
 
-/// The times of an audit event.
-const RECEIVED: &str = "requestReceivedTimestamp";
-const ANSWERED: &str = "stageTimestamp";
-
-fn at(event: &Value, key: &str) -> Option<Timestamp> {
-    event[key].as_str()?.parse().ok()
+/// When a request was received, and when it was answered.
+fn times(event: &Value) -> Option<(Timestamp, Timestamp)> {
+    let at = |key: &str| event[key].as_str()?.parse().ok();
+    Some((at("requestReceivedTimestamp")?, at("stageTimestamp")?))
 }
 
 /// Makes the measured verdict turn, while others change, so many a second.

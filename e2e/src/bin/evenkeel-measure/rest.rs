@@ -39,8 +39,9 @@ pub(super) async fn at_rest(bench: &Bench, measured: &Measured, rest: Duration) 
         measured.resident_mib(),
     );
     println!(
-        "as it says: {} lists, {} statuses written",
+        "as it says: {} lists, {} watches that fell silent, {} statuses written",
         delta("evenkeel_watch_lists"),
+        delta("evenkeel_watch_silences"),
         delta("evenkeel_status_writes_total"),
     );
     if bench.plane.is_some() {

@@ -1,0 +1,91 @@
+//! What a pump takes from a line, and how far it then knows its target.
+
+use tokio::time::Instant;
+
+use super::line::{self, Line};
+use super::outlet::{Closed, What};
+use super::pump::Pump;
+use super::server::{Fault, Server};
+
+impl<S: Server> Pump<S> {
+    /// What a line says. Most of what nodes say is no news.
+    pub(super) fn read(&self, line: &[u8]) -> Line {
+        self.repeats
+            .as_ref()
+            .and_then(|repeats| repeats.version(line::cut(line)?))
+            .map_or_else(|| line::read(line), Line::Repeat)
+    }
+
+    /// Whatever objects say next is news.
+    pub(super) fn forget(&mut self) {
+        if let Some(repeats) = &mut self.repeats {
+            repeats.forget();
+        }
+    }
+
+    /// Takes a line in; returns the version that it says, or why the stream cannot go on.
+    pub(super) async fn take(
+        &mut self,
+        bytes: Vec<u8>,
+        said: Line,
+    ) -> Result<Result<Option<String>, Fault>, Closed> {
+        Ok(match said {
+            Line::Repeat(version) => Ok(Some(version)),
+            Line::Object(at, version) => {
+                if let Some(repeats) = &mut self.repeats {
+                    repeats.note(bytes.get(at.clone()).unwrap_or_default());
+                }
+                self.claim.send(What::Object(bytes, at)).await?;
+                Ok(version)
+            }
+            Line::Gone {
+                namespace,
+                name,
+                version,
+            } => {
+                if let Some(repeats) = &mut self.repeats {
+                    repeats.gone(&name);
+                }
+                self.claim.send(What::Gone(namespace, name)).await?;
+                Ok(version)
+            }
+            Line::Bookmark(version, _) => {
+                self.claim.bookmark();
+                Ok(Some(version))
+            }
+            Line::Error { code, message, after } => Err(Fault::Refused { code, message, after }),
+            Line::Garbled(why) => {
+                // The core lists it as an object that it does not understand, and doubts what may depend on it.
+                self.garbled = true;
+                self.forget();
+                let told = format!("a line was not understood: {why}");
+                self.claim.seen.note(|seen| seen.last_error = Some(told));
+                let all = 0..bytes.len();
+                self.claim.send(What::Object(bytes, all)).await?;
+                Ok(None)
+            }
+        })
+    }
+
+    /// Goes on to a version. One that is older than what is known comes from a store that was restored from a backup,
+    /// or from a server that lags behind: what is known is not its continuation.
+    pub(super) fn advance(&mut self, version: Option<String>) -> Result<(), Fault> {
+        let Some(version) = version else { return Ok(()) };
+        if let (Ok(new), Ok(old)) = (version.parse::<u64>(), self.version.parse::<u64>())
+            && new < old
+        {
+            return Err(Fault::Refused {
+                code: 410,
+                message: format!("resourceVersion went back from {old} to {new}"),
+                after: None,
+            });
+        }
+        self.say(version);
+        Ok(())
+    }
+
+    pub(super) fn say(&mut self, version: String) {
+        self.version = version;
+        self.said_at = Instant::now();
+    }
+}
