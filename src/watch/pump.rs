@@ -267,13 +267,11 @@ impl<S: Server> Pump<S> {
         // Of what passes nobody says how far it has come: without news a version is soon older than what the server holds.
         let old = self.version.is_empty() || self.said_at.elapsed() >= LONG;
         let anew = self.target.passing() && old;
-        if anew {
+        let since = if anew {
             self.claim.skip().await?;
             if !self.streams {
                 return Ok(State::Start);
             }
-        }
-        let since = if anew {
             from(false)
         } else {
             format!("resourceVersion={}", self.version)

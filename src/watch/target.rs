@@ -85,7 +85,7 @@ impl Target {
     }
 
     /// Whether its objects tell of a moment, so that only new ones count: it needs no list, and servers keep no cache of
-    /// it that could send bookmarks (`k8s.io/kubernetes`, `pkg/registry/core/event/storage`).
+    /// it that could send bookmarks (`k8s.io/kubernetes`, `pkg/kubeapiserver/default_storage_factory_builder.go`).
     pub(super) fn passing(&self) -> bool {
         self.source == Source::Events
     }

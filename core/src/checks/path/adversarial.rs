@@ -239,6 +239,16 @@ fn an_accepted_finding_stays_visible() {
     assert!(found[0].exception.is_some() && found[0].verdict == "Violated");
 }
 
+/// Lets the platform say how many days an exception lasts at most.
+fn limit_exceptions(world: &mut World, days: Option<u32>) {
+    let platform = ClusterPolicy {
+        max_exception_days: days,
+        ..ClusterPolicy::default()
+    };
+    let platform = Input::ClusterPolicy(Some(Arc::new(platform)));
+    world.core.handle(Now::ONCE, platform).unwrap();
+}
+
 /// An exception until long after the ceiling of 10 days, by when its policy was written.
 #[rstest]
 #[case::no_ceiling(None, Some(0), true)]
@@ -262,14 +272,7 @@ fn the_platform_ends_what_was_accepted(
         expires_at: Wall(wall.0 + 300 * DAY),
     }];
     world = world.policy(one);
-    let platform = ClusterPolicy {
-        max_exception_days: ceiling,
-        ..ClusterPolicy::default()
-    };
-    world
-        .core
-        .handle(Now::ONCE, Input::ClusterPolicy(Some(Arc::new(platform))))
-        .unwrap();
+    limit_exceptions(&mut world, ceiling);
     let found = world.findings("keepalive-order").remove(0);
     // The verdict is told either way.
     assert_eq!((found.verdict, found.exception.is_some()), ("Violated", accepted));
@@ -303,14 +306,7 @@ fn an_exception_that_the_platform_ended_does_not_hide_one_that_counts() {
     };
     one.exceptions = vec![exception("long ago", 10), exception("lately", 9)];
     world = world.policy(one);
-    let platform = ClusterPolicy {
-        max_exception_days: Some(10),
-        ..ClusterPolicy::default()
-    };
-    world
-        .core
-        .handle(Now::ONCE, Input::ClusterPolicy(Some(Arc::new(platform))))
-        .unwrap();
+    limit_exceptions(&mut world, Some(10));
     let found = world.findings("keepalive-order").remove(0);
     assert_eq!(found.exception.as_ref().map(|view| &*view.reason), Some("lately"));
 }

@@ -91,7 +91,7 @@ fn tell(asked: &[Value]) {
 }
 
 /// One node says that nothing has changed, as its kubelet does: it patches the times of its conditions
-/// (`kubernetes/pkg/kubelet/nodestatus`, `PatchNodeStatus`).
+/// (`k8s.io/component-helpers`, `node/util/status.go`).
 async fn heartbeat(bench: &Bench, count: u32) -> Result<()> {
     let path = format!("/api/v1/nodes/node-{:05}/status", count % bench.size.nodes);
     // One that says the same as the last would change nothing, also where an earlier measurement has said it.
