@@ -1,4 +1,4 @@
-//! Traffic-health policy for Kubernetes: the operator, the node agent and the command line.
+//! Traffic-health policy for Kubernetes: the operator and the command line.
 
 pub mod alert;
 pub mod api;
@@ -10,10 +10,12 @@ pub mod lease;
 pub mod link;
 pub mod live;
 pub mod metrics;
+pub mod query;
 mod render;
 pub mod resources;
 pub mod rights;
 pub mod run;
+pub mod send;
 pub mod serve;
+pub mod status;
 pub mod watch;
-pub mod write;

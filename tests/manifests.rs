@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use evenkeel::rights::{Place, Right};
-use evenkeel::{lease, watch, write};
+use evenkeel::{lease, send, watch};
 use serde_json::Value;
 
 fn root() -> PathBuf {
@@ -41,7 +41,7 @@ fn of_kind(kind: &str) -> Vec<Value> {
 type Grain = (String, String, String, String);
 
 fn declared() -> BTreeMap<Grain, &'static str> {
-    let all = [watch::RIGHTS, write::RIGHTS, lease::RIGHTS].concat();
+    let all = [watch::RIGHTS, send::RIGHTS, lease::RIGHTS].concat();
     let mut grains = BTreeMap::new();
     for right in all {
         let Right {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use evenkeel::metrics::{Kind, Metrics, POLICIES, Picture, SourcePicture, TABLE, page};
+use evenkeel::metrics::{Kind, Metrics, POLICIES, Snapshot, SourceSnapshot, TABLE, page};
 use evenkeel_core::judge::Severity;
 use evenkeel_core::know::Source;
 
@@ -27,11 +27,11 @@ fn the_page_is_current() {
 }
 
 /// A picture in which every series exists.
-fn full() -> Picture {
-    Picture {
+fn full() -> Snapshot {
+    Snapshot {
         leader: true,
         ready: true,
-        sources: vec![SourcePicture {
+        sources: vec![SourceSnapshot {
             source: Source::Nodes,
             fresh: true,
             age_seconds: Some(1.5),
@@ -104,5 +104,5 @@ fn series_of_policies_are_bounded_and_old_ones_vanish() {
             .count()
     };
     assert_eq!(count(&metrics.text(&full())), POLICIES);
-    assert_eq!(count(&metrics.text(&Picture::default())), 0);
+    assert_eq!(count(&metrics.text(&Snapshot::default())), 0);
 }

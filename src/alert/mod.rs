@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use crate::metrics::Metrics;
-use crate::run::{Ask, Line};
+use crate::query::{Handle, Query};
 use body::Alert;
 use client::Client;
 use ledger::Ledger;
@@ -90,7 +90,7 @@ impl std::str::FromStr for Options {
 pub struct Push {
     options: Options,
     client: Client,
-    line: Line,
+    line: Handle,
     turns: watch::Receiver<u64>,
     metrics: Arc<Metrics>,
     ledger: Ledger,
@@ -100,7 +100,7 @@ impl Push {
     /// A push to the Alertmanager that the options name. `turns` tells when verdicts have changed.
     pub fn new(
         options: Options,
-        line: Line,
+        line: Handle,
         turns: watch::Receiver<u64>,
         metrics: Arc<Metrics>,
     ) -> Result<Self> {
@@ -137,7 +137,7 @@ impl Push {
             self.options.service.clone(),
             self.options.port.clone(),
         );
-        let answer = self.line.ask(|answer| Ask::Alerts { service, answer }).await;
+        let answer = self.line.ask(|answer| Query::Alerts { service, answer }).await;
         let Some(alerts) = answer.filter(|alerts| alerts.leader) else {
             // Another holder tells the same. What was told is kept: should the Lease come back, what has ended is told.
             return true;

@@ -13,6 +13,7 @@ pub mod local;
 mod nodes;
 mod policy;
 mod problem;
+mod reference;
 mod rules;
 mod selector;
 mod status;
@@ -37,6 +38,7 @@ pub use policy::{
     TrafficHealthPolicySpec,
 };
 pub use problem::Problem;
+pub use reference::PolicyRef;
 pub use selector::{LabelOperator, LabelRequirement, LabelSelector};
 pub use status::{
     ClusterTrafficHealthPolicyStatus, Condition, ConditionStatus, FindingSeverity, FindingSubject,

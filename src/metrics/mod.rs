@@ -1,7 +1,7 @@
 //! What the operator tells Prometheus.
 //!
 //! Counters and distributions are counted where things happen. Everything that the core knows is read from it at the
-//! moment of a scrape ([`Picture`]), so that nothing is kept twice and nothing goes stale.
+//! moment of a scrape ([`Snapshot`]), so that nothing is kept twice and nothing goes stale.
 
 #![allow(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
 
@@ -33,13 +33,13 @@ type Labels = Vec<(&'static str, String)>;
 
 /// What a scrape shows of the core and its surroundings.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Picture {
+pub struct Snapshot {
     /// Whether this replica writes.
     pub leader: bool,
-    /// Whether the first picture of the cluster is complete.
+    /// Whether the first read of the cluster is complete.
     pub ready: bool,
     /// Each source.
-    pub sources: Vec<SourcePicture>,
+    pub sources: Vec<SourceSnapshot>,
     /// Findings that nobody has accepted, by check, verdict and severity.
     pub findings: BTreeMap<(&'static str, &'static str, Severity), u32>,
     /// Findings under an exception, by check.
@@ -54,7 +54,7 @@ pub struct Picture {
 
 /// What a scrape shows of one source.
 #[derive(Debug, Clone, PartialEq)]
-pub struct SourcePicture {
+pub struct SourceSnapshot {
     /// The source.
     pub source: Source,
     /// Whether it is complete and current.
@@ -155,11 +155,11 @@ impl Metrics {
     }
 
     /// The text of a scrape.
-    pub fn text(&self, picture: &Picture) -> String {
+    pub fn text(&self, snapshot: &Snapshot) -> String {
         for family in self.gauges.values() {
             family.clear();
         }
-        self.paint(picture);
+        self.paint(snapshot);
         if let Some(process) = process::read() {
             self.set("evenkeel_process_resident_bytes", vec![], process.resident_bytes);
             self.set("evenkeel_process_start_seconds", vec![], process.start_seconds);
@@ -174,7 +174,7 @@ impl Metrics {
         text
     }
 
-    fn paint(&self, picture: &Picture) {
+    fn paint(&self, snapshot: &Snapshot) {
         let truth = |holds: bool| f64::from(u8::from(holds));
         self.set(
             "evenkeel_build_info",
@@ -184,9 +184,9 @@ impl Metrics {
             ],
             1.0,
         );
-        self.set("evenkeel_leader", vec![], truth(picture.leader));
-        self.set("evenkeel_ready", vec![], truth(picture.ready));
-        for one in &picture.sources {
+        self.set("evenkeel_leader", vec![], truth(snapshot.leader));
+        self.set("evenkeel_ready", vec![], truth(snapshot.ready));
+        for one in &snapshot.sources {
             let labels = || vec![("source", one.source.name().to_owned())];
             self.set("evenkeel_source_fresh", labels(), truth(one.fresh));
             if let Some(age) = one.age_seconds {
@@ -198,7 +198,7 @@ impl Metrics {
             self.set("evenkeel_watch_lines", labels(), one.lines as f64);
             self.set("evenkeel_unreadable", labels(), f64::from(one.opaque));
         }
-        for ((check, verdict, severity), count) in &picture.findings {
+        for ((check, verdict, severity), count) in &snapshot.findings {
             let labels = vec![
                 ("check", (*check).to_owned()),
                 ("verdict", (*verdict).to_owned()),
@@ -206,18 +206,18 @@ impl Metrics {
             ];
             self.set("evenkeel_findings", labels, f64::from(*count));
         }
-        for (check, count) in &picture.excepted {
+        for (check, count) in &snapshot.excepted {
             let labels = vec![("check", (*check).to_owned())];
             self.set("evenkeel_findings_excepted", labels, f64::from(*count));
         }
-        for ((condition, status), count) in &picture.policies {
+        for ((condition, status), count) in &snapshot.policies {
             let labels = vec![("condition", condition.clone()), ("status", (*status).to_owned())];
             self.set("evenkeel_policies", labels, f64::from(*count));
         }
-        for (namespace, policy) in picture.unhealthy.iter().take(POLICIES) {
+        for (namespace, policy) in snapshot.unhealthy.iter().take(POLICIES) {
             let labels = vec![("namespace", namespace.clone()), ("policy", policy.clone())];
             self.set("evenkeel_policy_unhealthy", labels, 1.0);
         }
-        self.set("evenkeel_status_queue", vec![], picture.queue as f64);
+        self.set("evenkeel_status_queue", vec![], snapshot.queue as f64);
     }
 }

@@ -12,14 +12,16 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
-use super::ask::{Agenda, Alerts, Ask, IndexView, Readiness};
 use super::follow::{follow, look};
 use super::view;
+use crate::api::PolicyRef;
 use crate::clock::Clock;
 use crate::lease::Claim;
 use crate::metrics::Metrics;
+use crate::query::{Agenda, Alerts, IndexView, Query, Readiness};
+use crate::send::{FairQueue, Fate, Outbox, Reply};
+use crate::status::Statuses;
 use crate::watch::{Event, Events, Intake, Watches};
-use crate::write::{Desk, Fate, Outbox, Reply, Target, Turns};
 
 /// Events taken in before a round: bounds how long a burst can hold the loop.
 const CHUNK: usize = 512;
@@ -40,10 +42,10 @@ pub(super) struct Keel {
     core: Core,
     clock: Clock,
     intake: Intake,
-    desk: Desk,
+    desk: Statuses,
     watches: Watches,
     events: Events,
-    asks: mpsc::Receiver<Ask>,
+    asks: mpsc::Receiver<Query>,
     replies: mpsc::Receiver<Reply>,
     claim: watch::Receiver<Option<Claim>>,
     state: watch::Sender<String>,
@@ -54,7 +56,7 @@ pub(super) struct Keel {
     /// When warming up ends at the latest; `None` when it has ended.
     warm_by: Option<Instant>,
     /// Policies whose status must be compared with their standing, and since when the cause is known.
-    look_at: Turns<Instant>,
+    look_at: FairQueue<Instant>,
     /// Since when the cause is known of what the core has not judged yet, if there is such.
     behind: Option<Instant>,
     /// Whether what the core wants to be read may have changed since it was last asked.
@@ -70,7 +72,7 @@ impl Keel {
     pub(super) fn new(
         watches: Watches,
         events: Events,
-        asks: mpsc::Receiver<Ask>,
+        asks: mpsc::Receiver<Query>,
         replies: mpsc::Receiver<Reply>,
         claim: watch::Receiver<Option<Claim>>,
         state: watch::Sender<String>,
@@ -83,7 +85,7 @@ impl Keel {
             core: Core::live(clock.now()),
             clock,
             intake: Intake::default(),
-            desk: Desk::default(),
+            desk: Statuses::default(),
             watches,
             events,
             asks,
@@ -94,7 +96,7 @@ impl Keel {
             outbox,
             metrics,
             warm_by: Some(Instant::now() + WARM_UP),
-            look_at: Turns::default(),
+            look_at: FairQueue::default(),
             behind: None,
             asks_again: true,
             leading: false,
@@ -243,7 +245,7 @@ impl Keel {
         self.behind = round.more.then_some(received);
         let names = &self.core.index().names;
         for key in &round.standings {
-            let target = Target {
+            let target = PolicyRef {
                 namespace: names.shared(key.namespace),
                 name: if key.namespace.is_empty() {
                     crate::api::CLUSTER_POLICY_NAME.into()
@@ -347,11 +349,11 @@ impl Keel {
         });
     }
 
-    fn answer(&self, ask: Ask) {
+    fn answer(&self, ask: Query) {
         let now = self.clock.now();
         // Who has asked may have gone away.
         match ask {
-            Ask::Picture(answer) => {
+            Query::Snapshot(answer) => {
                 let picture = view::Scene {
                     core: &self.core,
                     desk: &self.desk,
@@ -362,22 +364,22 @@ impl Keel {
                 };
                 drop(answer.send(picture.paint(now)));
             }
-            Ask::Readiness(answer) => drop(answer.send(Readiness {
+            Query::Readiness(answer) => drop(answer.send(Readiness {
                 ready: self.warm_by.is_none(),
                 not_fresh: view::not_fresh(&self.core),
                 leader: self.leading,
             })),
-            Ask::Watches(answer) => drop(answer.send(self.watches.snapshot())),
-            Ask::Index(answer) => drop(answer.send(IndexView::of(&self.core))),
-            Ask::Verdicts(answer) => drop(answer.send(self.core.findings_since(now))),
-            Ask::Agenda(answer) => drop(answer.send(Agenda {
+            Query::Watches(answer) => drop(answer.send(self.watches.snapshot())),
+            Query::Index(answer) => drop(answer.send(IndexView::of(&self.core))),
+            Query::Verdicts(answer) => drop(answer.send(self.core.findings_since(now))),
+            Query::Agenda(answer) => drop(answer.send(Agenda {
                 next_look_ms: self.next_look().map(|at| {
                     let wait = at.saturating_duration_since(Instant::now()).as_millis();
                     u64::try_from(wait).unwrap_or(u64::MAX)
                 }),
                 queue: self.queue(),
             })),
-            Ask::Alerts { service, answer } => drop(answer.send(self.alerts(now, &service))),
+            Query::Alerts { service, answer } => drop(answer.send(self.alerts(now, &service))),
         }
     }
 

@@ -5,7 +5,6 @@
 //! runs beside it and reaches it by channels; if one of them ends before it was asked to, the process ends, because an
 //! operator that is half alive misleads.
 
-mod ask;
 mod follow;
 mod keel;
 mod view;
@@ -23,11 +22,11 @@ use crate::lease::{self, Claim};
 use crate::link::Link;
 use crate::live;
 use crate::metrics::Metrics;
+use crate::query::Handle;
+use crate::send::{Outbox, Sender};
 use crate::serve::Listeners;
 use crate::watch::Watches;
-use crate::write::{Outbox, Writer};
 
-pub use ask::{Agenda, Alerts, Ask, IndexView, Line, Readiness};
 use keel::Keel;
 pub use view::State;
 
@@ -67,7 +66,7 @@ pub async fn run(options: Options) -> Result<()> {
     let (reply_tx, replies) = mpsc::channel(64);
     let metrics = Arc::new(Metrics::default());
     let outbox = Arc::new(Outbox::default());
-    let line = Line(ask_tx);
+    let line = Handle(ask_tx);
     let identity = identity(&options.instance);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -89,7 +88,7 @@ pub async fn run(options: Options) -> Result<()> {
         outbox.clone(),
         metrics.clone(),
     );
-    let writer = Writer {
+    let writer = Sender {
         link: link.clone(),
         outbox,
         claim,

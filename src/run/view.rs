@@ -7,11 +7,11 @@ use evenkeel_core::index::Fresh;
 use evenkeel_core::know::{Now, Source};
 use serde::Serialize;
 
-use super::ask::IndexView;
 use crate::api::ConditionStatus;
-use crate::metrics::{POLICIES, Picture, SourcePicture};
-use crate::watch::Snapshot;
-use crate::write::Desk;
+use crate::metrics::{POLICIES, Snapshot, SourceSnapshot};
+use crate::query::IndexView;
+use crate::status::Statuses;
+use crate::watch::WatchStatus;
 
 /// Objects that were not understood, as shown at most.
 const OPAQUE: usize = 100;
@@ -22,8 +22,8 @@ const STATE: usize = 8 << 10;
 /// Everything that a scrape looks at.
 pub(super) struct Scene<'a> {
     pub(super) core: &'a Core,
-    pub(super) desk: &'a Desk,
-    pub(super) watches: &'a [Snapshot],
+    pub(super) desk: &'a Statuses,
+    pub(super) watches: &'a [WatchStatus],
     pub(super) leader: bool,
     pub(super) ready: bool,
     pub(super) queue: usize,
@@ -31,8 +31,8 @@ pub(super) struct Scene<'a> {
 
 impl Scene<'_> {
     /// What a scrape shows.
-    pub(super) fn paint(&self, now: Now) -> Picture {
-        let mut picture = Picture {
+    pub(super) fn paint(&self, now: Now) -> Snapshot {
+        let mut snapshot = Snapshot {
             leader: self.leader,
             ready: self.ready,
             queue: self.queue,
@@ -40,13 +40,13 @@ impl Scene<'_> {
                 .into_iter()
                 .filter_map(|source| self.source(source))
                 .collect(),
-            ..Picture::default()
+            ..Snapshot::default()
         };
         for ((check, verdict, severity, excepted), count) in self.core.census(now) {
             if excepted {
-                *picture.excepted.entry(check).or_default() += count;
+                *snapshot.excepted.entry(check).or_default() += count;
             } else {
-                *picture.findings.entry((check, verdict, severity)).or_default() += count;
+                *snapshot.findings.entry((check, verdict, severity)).or_default() += count;
             }
         }
         for (target, kind, status) in self.desk.conditions() {
@@ -55,30 +55,30 @@ impl Scene<'_> {
                 ConditionStatus::False => "False",
                 ConditionStatus::Unknown => "Unknown",
             };
-            *picture
+            *snapshot
                 .policies
                 .entry((kind.to_owned(), status_name))
                 .or_default() += 1;
             if kind == "Healthy" && status == ConditionStatus::False {
-                picture
+                snapshot
                     .unhealthy
                     .push((target.namespace.to_string(), target.name.to_string()));
             }
         }
-        picture.unhealthy.sort();
-        picture.unhealthy.truncate(POLICIES);
-        picture
+        snapshot.unhealthy.sort();
+        snapshot.unhealthy.truncate(POLICIES);
+        snapshot
     }
 
     /// A source that is watched; the others would be series that never move.
-    fn source(&self, source: Source) -> Option<SourcePicture> {
-        let parts: Vec<&Snapshot> = self.watches.iter().filter(|one| one.source == source).collect();
+    fn source(&self, source: Source) -> Option<SourceSnapshot> {
+        let parts: Vec<&WatchStatus> = self.watches.iter().filter(|one| one.source == source).collect();
         if parts.is_empty() {
             return None;
         }
         let oldest = parts.iter().filter_map(|one| one.last_line_age_ms).max();
         let index = self.core.index();
-        Some(SourcePicture {
+        Some(SourceSnapshot {
             source,
             fresh: *index.fresh(source) == Fresh::Complete,
             age_seconds: oldest.map(|millis| std::time::Duration::from_millis(millis).as_secs_f64()),
@@ -115,7 +115,7 @@ pub(super) fn not_fresh(core: &Core) -> BTreeMap<&'static str, String> {
 pub struct State {
     /// Version of the holder.
     pub version: String,
-    /// Whether its first picture of the cluster is complete.
+    /// Whether its first read of the cluster is complete.
     pub ready: bool,
     /// Sources that are not complete and current, and why.
     pub not_fresh: BTreeMap<String, String>,

@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 
 use crate::metrics::Metrics;
-use crate::run::{Ask, Line};
+use crate::query::{Handle, Query};
 
 /// How long the loop may take to answer: far beyond any round, far below a probe's patience.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// What the handlers share.
 #[derive(Debug, Clone)]
 pub struct Shared {
-    line: Line,
+    line: Handle,
     metrics: Arc<Metrics>,
 }
 
@@ -70,7 +70,7 @@ impl Listeners {
     /// Serves until `stop` becomes true.
     pub async fn serve(
         self,
-        line: Line,
+        line: Handle,
         metrics: Arc<Metrics>,
         stop: watch::Receiver<bool>,
     ) -> std::io::Result<()> {
@@ -83,19 +83,19 @@ impl Listeners {
         let debug = Router::new()
             .route(
                 "/debug/watches",
-                get(async |State(shared): State<Shared>| told(shared.ask(Ask::Watches).await)),
+                get(async |State(shared): State<Shared>| told(shared.ask(Query::Watches).await)),
             )
             .route(
                 "/debug/index",
-                get(async |State(shared): State<Shared>| told(shared.ask(Ask::Index).await)),
+                get(async |State(shared): State<Shared>| told(shared.ask(Query::Index).await)),
             )
             .route(
                 "/debug/verdicts",
-                get(async |State(shared): State<Shared>| told(shared.ask(Ask::Verdicts).await)),
+                get(async |State(shared): State<Shared>| told(shared.ask(Query::Verdicts).await)),
             )
             .route(
                 "/debug/agenda",
-                get(async |State(shared): State<Shared>| told(shared.ask(Ask::Agenda).await)),
+                get(async |State(shared): State<Shared>| told(shared.ask(Query::Agenda).await)),
             )
             .with_state(shared);
         let until = |mut stop: watch::Receiver<bool>| async move {
@@ -114,7 +114,7 @@ impl Listeners {
 }
 
 impl Shared {
-    async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Option<T> {
+    async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Query) -> Option<T> {
         tokio::time::timeout(PATIENCE, self.line.ask(question))
             .await
             .ok()
@@ -123,9 +123,9 @@ impl Shared {
 }
 
 async fn scrape(State(shared): State<Shared>) -> Response {
-    match shared.ask(Ask::Picture).await {
-        Some(picture) => {
-            let text = shared.metrics.text(&picture);
+    match shared.ask(Query::Snapshot).await {
+        Some(snapshot) => {
+            let text = shared.metrics.text(&snapshot);
             ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response()
         }
         None => silent(),
@@ -134,14 +134,14 @@ async fn scrape(State(shared): State<Shared>) -> Response {
 
 async fn livez(State(shared): State<Shared>) -> Response {
     // A loop that answers is alive, whatever it thinks of the cluster: a restart would heal nothing else.
-    match shared.ask(Ask::Readiness).await {
+    match shared.ask(Query::Readiness).await {
         Some(_) => "ok\n".into_response(),
         None => silent(),
     }
 }
 
 async fn readyz(State(shared): State<Shared>) -> Response {
-    match shared.ask(Ask::Readiness).await {
+    match shared.ask(Query::Readiness).await {
         Some(state) => {
             let code = if state.ready {
                 StatusCode::OK

@@ -50,7 +50,7 @@ use tokio::time::Instant;
 
 pub use intake::{Change, Intake};
 pub use outlet::{Event, Events};
-pub use seen::Snapshot;
+pub use seen::WatchStatus;
 pub use target::{Id, Target};
 
 pub use crate::resources::RIGHTS;
@@ -105,7 +105,7 @@ impl Watches {
     }
 
     /// What every pump is doing, for `/debug/watches` and metrics.
-    pub fn snapshot(&self) -> Vec<Snapshot> {
+    pub fn snapshot(&self) -> Vec<WatchStatus> {
         let now = Instant::now();
         self.pumps.values().map(|(_, seen)| seen.snapshot(now)).collect()
     }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 /// What one pump is doing, and what it has seen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Snapshot {
+pub struct WatchStatus {
     /// The source it fills, or a part of it.
     pub source: Source,
     /// What it watches: path and selector.
@@ -39,13 +39,13 @@ pub(super) struct Seen(Arc<Mutex<Notes>>);
 
 #[derive(Debug)]
 struct Notes {
-    snapshot: Snapshot,
+    snapshot: WatchStatus,
     last_line: Option<Instant>,
 }
 
 impl Seen {
     pub(super) fn new(source: Source, watches: String) -> Self {
-        let snapshot = Snapshot {
+        let snapshot = WatchStatus {
             source,
             watches,
             state: "Connecting",
@@ -64,7 +64,7 @@ impl Seen {
     }
 
     /// Changes the notes.
-    pub(super) fn note(&self, change: impl FnOnce(&mut Snapshot)) {
+    pub(super) fn note(&self, change: impl FnOnce(&mut WatchStatus)) {
         // Notes are whole at any moment: a panic elsewhere does not spoil them.
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner).snapshot);
     }
@@ -77,11 +77,11 @@ impl Seen {
     }
 
     /// What there is to tell now.
-    pub(super) fn snapshot(&self, now: Instant) -> Snapshot {
+    pub(super) fn snapshot(&self, now: Instant) -> WatchStatus {
         let notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let age = |at: Instant| now.saturating_duration_since(at);
         let millis = |age: Duration| u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-        Snapshot {
+        WatchStatus {
             last_line_age_ms: notes.last_line.map(|at| millis(age(at))),
             ..notes.snapshot.clone()
         }

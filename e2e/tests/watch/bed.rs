@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use evenkeel::link::Link;
 use evenkeel::rights::Place;
-use evenkeel::watch::{Events, Intake, RIGHTS, Snapshot, Watches};
+use evenkeel::watch::{Events, Intake, RIGHTS, WatchStatus, Watches};
 use evenkeel_core::facts::Wants;
 use evenkeel_core::index::Fresh;
 use evenkeel_core::know::{Mono, Now, Source, Wall};
@@ -190,7 +190,7 @@ impl Operator {
         self.core.index().fresh(source).clone()
     }
 
-    pub(super) fn seen(&self, source: Source) -> Snapshot {
+    pub(super) fn seen(&self, source: Source) -> WatchStatus {
         self.watches
             .snapshot()
             .into_iter()

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::claim::Claim;
 use super::outlet::{self, CLUSTER_KIB, Event, What};
 use super::pump::Pump;
-use super::seen::{Seen, Snapshot};
+use super::seen::{Seen, WatchStatus};
 use super::server::{Fault, Lines, Server};
 use super::target::{Id, Target};
 
@@ -162,7 +162,7 @@ impl Bench {
         self.calls().iter().filter(is_list).count()
     }
 
-    fn snapshot(&self) -> Snapshot {
+    fn snapshot(&self) -> WatchStatus {
         self.seen.snapshot(Instant::now())
     }
 }

@@ -10,33 +10,20 @@ use evenkeel_core::standing::Standing;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::outbox::Order;
-use super::status::{Status, Times};
-use crate::api::ConditionStatus;
+use super::{Status, Times};
+use crate::api::{ConditionStatus, PolicyRef};
 
-/// A policy object: namespace (empty for the cluster's) and name.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Target {
-    /// Namespace; empty for the cluster's policy.
-    pub namespace: Arc<str>,
-    /// Name.
-    pub name: Arc<str>,
-}
-
-impl Target {
-    /// Whether it is the cluster's policy.
-    pub fn is_cluster(&self) -> bool {
-        self.namespace.is_empty()
-    }
-}
-
-impl std::fmt::Display for Target {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if !self.namespace.is_empty() {
-            write!(f, "{}/", self.namespace)?;
-        }
-        f.write_str(&self.name)
-    }
+/// One status to be written.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// uid of the policy that it speaks of: a policy of the same name made later is another one.
+    pub uid: Arc<str>,
+    /// Generation of the policy that it speaks of.
+    pub generation: i64,
+    /// The status.
+    pub status: Status,
+    /// What the status told before.
+    pub before: Times,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -54,8 +41,8 @@ struct Held {
 
 /// Every policy object.
 #[derive(Debug, Default)]
-pub struct Desk {
-    held: HashMap<Target, Held>,
+pub struct Statuses {
+    held: HashMap<PolicyRef, Held>,
 }
 
 /// The part of a policy object that the desk reads.
@@ -79,10 +66,10 @@ struct Metadata {
     generation: i64,
 }
 
-impl Desk {
+impl Statuses {
     /// Takes a policy object as the API server sent it; returns which it is. A status that cannot be read is one that
     /// must be written again.
-    pub fn saw(&mut self, json: &[u8]) -> Option<Target> {
+    pub fn saw(&mut self, json: &[u8]) -> Option<PolicyRef> {
         let object: Object = serde_json::from_slice(json)
             .or_else(|_| {
                 #[derive(Deserialize)]
@@ -99,7 +86,7 @@ impl Desk {
         if metadata.name.is_empty() {
             return None;
         }
-        let target = Target {
+        let target = PolicyRef {
             namespace: metadata.namespace.into(),
             name: metadata.name.into(),
         };
@@ -117,7 +104,7 @@ impl Desk {
     }
 
     /// A policy object is gone.
-    pub fn gone(&mut self, target: &Target) {
+    pub fn gone(&mut self, target: &PolicyRef) {
         self.held.remove(target);
     }
 
@@ -135,7 +122,7 @@ impl Desk {
     }
 
     /// What each condition says, as last told, for metrics: how many policies there are of each.
-    pub fn conditions(&self) -> impl Iterator<Item = (&Target, &str, ConditionStatus)> {
+    pub fn conditions(&self) -> impl Iterator<Item = (&PolicyRef, &str, ConditionStatus)> {
         self.held.iter().flat_map(|(target, held)| {
             held.times
                 .conditions()
@@ -144,13 +131,13 @@ impl Desk {
     }
 
     /// Every policy object that is known.
-    pub fn targets(&self) -> impl Iterator<Item = &Target> {
+    pub fn targets(&self) -> impl Iterator<Item = &PolicyRef> {
         self.held.keys()
     }
 
     /// What to write so that the status says how the policy stands; `None` when it already does, or when the policy is
     /// not known (yet, or any more).
-    pub fn order(&mut self, target: &Target, standing: &Standing, now: Timestamp) -> Option<Order> {
+    pub fn order(&mut self, target: &PolicyRef, standing: &Standing, now: Timestamp) -> Option<Order> {
         let held = self.held.get_mut(target)?;
         let status = Status::of(standing, held.generation, target.is_cluster(), now, &held.times);
         let fingerprint = status.fingerprint();
@@ -168,7 +155,7 @@ impl Desk {
 
     /// An order was answered. `told` is the status that is now in force; `None` when nothing was written and the next
     /// look decides anew.
-    pub fn answered(&mut self, target: &Target, told: Option<&Status>) {
+    pub fn answered(&mut self, target: &PolicyRef, told: Option<&Status>) {
         let Some(held) = self.held.get_mut(target) else {
             return;
         };

@@ -6,18 +6,18 @@ use evenkeel_core::findings::{Finding, FindingList};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::metrics::Picture;
-use crate::watch::Snapshot;
+use crate::metrics::Snapshot;
+use crate::watch::WatchStatus;
 
 /// A question to the loop, with where the answer goes.
 #[derive(Debug)]
-pub enum Ask {
+pub enum Query {
     /// What a scrape shows.
-    Picture(oneshot::Sender<Picture>),
+    Snapshot(oneshot::Sender<Snapshot>),
     /// Whether the operator is ready, and why not.
     Readiness(oneshot::Sender<Readiness>),
     /// What each watch is doing.
-    Watches(oneshot::Sender<Vec<Snapshot>>),
+    Watches(oneshot::Sender<Vec<WatchStatus>>),
     /// How much the index holds.
     Index(oneshot::Sender<IndexView>),
     /// Every finding.
@@ -37,7 +37,7 @@ pub enum Ask {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Readiness {
-    /// Whether the first picture of the cluster is complete.
+    /// Whether the first read of the cluster is complete.
     pub ready: bool,
     /// Sources that are not complete and current, and why.
     pub not_fresh: BTreeMap<&'static str, String>,
@@ -82,11 +82,11 @@ pub struct Alerts {
 
 /// The way to ask.
 #[derive(Debug, Clone)]
-pub struct Line(pub(super) mpsc::Sender<Ask>);
+pub struct Handle(pub mpsc::Sender<Query>);
 
-impl Line {
+impl Handle {
     /// Asks; `None` when the loop has ended or does not answer.
-    pub async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Option<T> {
+    pub async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Query) -> Option<T> {
         let (answer_tx, answer_rx) = oneshot::channel();
         self.0.send(question(answer_tx)).await.ok()?;
         answer_rx.await.ok()

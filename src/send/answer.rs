@@ -7,9 +7,9 @@ use http_body_util::BodyExt;
 use kube::client::Body;
 use tokio::time::sleep_until;
 
-use super::status::Status;
 use crate::lease::{Permit, REQUEST_TIMEOUT};
 use crate::link::Link;
+use crate::status::Status;
 
 /// How long to wait after a failure that names no time.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -17,7 +17,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// How long to wait after a refusal of rights: they come back by a person's hand.
 const PAUSE_FORBIDDEN: Duration = Duration::from_secs(30);
 
-/// The longest `Retry-After` that is followed to the letter.
+/// The longest `Retry-After` that is followed to the queued.
 const PAUSE_MAX: Duration = Duration::from_secs(120);
 
 /// Most bytes of an error body that are read.

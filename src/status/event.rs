@@ -5,10 +5,8 @@ use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::client::Body;
 
-use super::desk::Target;
-use super::outbox::Order;
-use super::status::Status;
-use crate::api::{self, ConditionStatus};
+use super::{Order, Status};
+use crate::api::{self, ConditionStatus, PolicyRef};
 
 /// Conditions whose turning is worth an Event. Ready mirrors Healthy, and Remediating has its own records.
 const TOLD: [&str; 3] = ["Accepted", "Observed", "Healthy"];
@@ -18,7 +16,7 @@ const MESSAGE: usize = 1024;
 
 /// The requests that tell what has turned between the status before and the one that now stands. A policy that is
 /// healthy when first judged is no news.
-pub fn events(target: &Target, order: &Order, status: &Status, instance: &str) -> Vec<Request<Body>> {
+pub fn events(target: &PolicyRef, order: &Order, status: &Status, instance: &str) -> Vec<Request<Body>> {
     TOLD.iter()
         .filter_map(|kind| {
             let now = status.condition(kind)?;
@@ -33,7 +31,7 @@ pub fn events(target: &Target, order: &Order, status: &Status, instance: &str) -
         .collect()
 }
 
-fn event(target: &Target, order: &Order, condition: &api::Condition, instance: &str) -> Event {
+fn event(target: &PolicyRef, order: &Order, condition: &api::Condition, instance: &str) -> Event {
     let namespace = home(target);
     let time = condition.last_transition_time.clone();
     let good = condition.status == ConditionStatus::True;
@@ -86,7 +84,7 @@ fn event(target: &Target, order: &Order, condition: &api::Condition, instance: &
 }
 
 /// Where an Event about the target lives: cluster-scoped objects have theirs in `default`, as Kubernetes' own do.
-fn home(target: &Target) -> &str {
+fn home(target: &PolicyRef) -> &str {
     if target.is_cluster() {
         "default"
     } else {
@@ -94,7 +92,7 @@ fn home(target: &Target) -> &str {
     }
 }
 
-fn request(target: &Target, event: &Event) -> Option<Request<Body>> {
+fn request(target: &PolicyRef, event: &Event) -> Option<Request<Body>> {
     Request::builder()
         .method(Method::POST)
         .uri(format!("/api/v1/namespaces/{}/events", home(target)))

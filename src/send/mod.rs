@@ -1,16 +1,13 @@
 //! The only hands of the operator: it writes statuses of policies, and Events about their transitions.
 //!
-//! The loop judges and puts orders into the [`Outbox`]; the [`Writer`] sends them, a few at a time, one per policy, and
+//! The loop judges and puts orders into the [`Outbox`]; the [`Sender`] sends them, a few at a time, one per policy, and
 //! only with a permit of the current claim. What a failure means is decided in one place ([`answer`]); nothing else
 //! repeats a request.
 
-mod allowance;
 pub mod answer;
-mod desk;
-mod event;
+mod fair_queue;
 mod outbox;
-mod status;
-mod turns;
+mod rate_limiter;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,17 +19,15 @@ use kube::client::Body;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
-use crate::api;
+use crate::api::{self, PolicyRef};
 use crate::lease::{Claim, Permit};
 use crate::link::Link;
 use crate::rights::{Place, Right};
+use crate::status::{Order, Status, events};
 use answer::{Answer, Failed};
 
-pub use desk::{Desk, Target};
-pub use event::events;
-pub use outbox::{Letter, Order, Outbox};
-pub use status::{Status, Times};
-pub use turns::Turns;
+pub use fair_queue::FairQueue;
+pub use outbox::{Outbox, Queued};
 
 /// The field manager of everything that evenkeel applies.
 pub const FIELD_MANAGER: &str = "evenkeel";
@@ -69,7 +64,7 @@ const PARALLEL: usize = 8;
 #[derive(Debug)]
 pub struct Reply {
     /// The policy.
-    pub target: Target,
+    pub target: PolicyRef,
     /// How it ended, or that it did not yet.
     pub fate: Fate,
     /// What to count it as.
@@ -91,7 +86,7 @@ pub enum Fate {
 
 /// Sends what the outbox holds.
 #[derive(Debug)]
-pub struct Writer {
+pub struct Sender {
     /// The way to the API server.
     pub link: Arc<Link>,
     /// What to send.
@@ -104,7 +99,7 @@ pub struct Writer {
     pub instance: String,
 }
 
-impl Writer {
+impl Sender {
     /// Writes until `stop` becomes true.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let mut underway = FuturesUnordered::new();
@@ -114,14 +109,14 @@ impl Writer {
             let open = pause.is_none_or(|until| until <= now);
             while open && underway.len() < PARALLEL {
                 let Some(permit) = self.permit(now) else { break };
-                let Some((target, letter)) = self.outbox.take(now) else {
+                let Some((target, queued)) = self.outbox.take(now) else {
                     break;
                 };
                 underway.push(send(
                     self.link.clone(),
                     self.instance.clone(),
                     target,
-                    letter,
+                    queued,
                     permit,
                 ));
             }
@@ -148,7 +143,7 @@ impl Writer {
     async fn settle(&mut self, sent: Sent) -> Option<Instant> {
         let Sent {
             target,
-            letter,
+            queued,
             answer,
             reaction,
         } = sent;
@@ -163,7 +158,7 @@ impl Writer {
                 until = Some(Instant::now() + pause);
                 // A standby's orders are void: kept, they would be the first to leave when it leads again.
                 if self.claim.borrow().is_some() {
-                    again = Some(letter);
+                    again = Some(queued);
                     (Fate::Kept, outcome)
                 } else {
                     (Fate::Dropped, outcome)
@@ -189,16 +184,16 @@ impl Writer {
 
 /// A request that has ended.
 struct Sent {
-    target: Target,
-    letter: Letter,
+    target: PolicyRef,
+    queued: Queued,
     answer: Answer,
     reaction: Duration,
 }
 
 /// Writes one status and, when it stands, the Events of its transitions.
-async fn send(link: Arc<Link>, instance: String, target: Target, letter: Letter, permit: Permit) -> Sent {
-    let reaction = Instant::now().saturating_duration_since(letter.received);
-    let order = &letter.order;
+async fn send(link: Arc<Link>, instance: String, target: PolicyRef, queued: Queued, permit: Permit) -> Sent {
+    let reaction = Instant::now().saturating_duration_since(queued.received);
+    let order = &queued.order;
     let mut answer = attempt(&link, &target, order, &order.status, permit).await;
     if let Answer::Refused(why) = &answer
         && answer::is_schema(why)
@@ -218,14 +213,14 @@ async fn send(link: Arc<Link>, instance: String, target: Target, letter: Letter,
     }
     Sent {
         target,
-        letter,
+        queued,
         answer,
         reaction,
     }
 }
 
 /// Applies one status.
-async fn attempt(link: &Link, target: &Target, order: &Order, status: &Status, permit: Permit) -> Answer {
+async fn attempt(link: &Link, target: &PolicyRef, order: &Order, status: &Status, permit: Permit) -> Answer {
     match request(target, order, status) {
         Ok(request) => {
             let answer = match answer::within(permit, link, request).await {
@@ -239,7 +234,7 @@ async fn attempt(link: &Link, target: &Target, order: &Order, status: &Status, p
 }
 
 /// Server-side apply of a status: the uid makes it fail for another policy of the same name.
-fn request(target: &Target, order: &Order, status: &Status) -> Result<Request<Body>, String> {
+fn request(target: &PolicyRef, order: &Order, status: &Status) -> Result<Request<Body>, String> {
     let (plural, kind) = if target.is_cluster() {
         (
             "clustertraffichealthpolicies".to_owned(),

@@ -6,19 +6,19 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::desk::Target;
+use crate::api::PolicyRef;
 
 /// What waits, at most one thing for each policy.
 #[derive(Debug)]
-pub struct Turns<T> {
-    waiting: BTreeMap<Target, T>,
+pub struct FairQueue<T> {
+    waiting: BTreeMap<PolicyRef, T>,
     /// Of each namespace, who waits, in order of arrival.
-    lines: HashMap<Arc<str>, VecDeque<Target>>,
+    lines: HashMap<Arc<str>, VecDeque<PolicyRef>>,
     /// The namespaces that have a line, the next one first.
     next: VecDeque<Arc<str>>,
 }
 
-impl<T> Default for Turns<T> {
+impl<T> Default for FairQueue<T> {
     fn default() -> Self {
         Self {
             waiting: BTreeMap::new(),
@@ -28,19 +28,19 @@ impl<T> Default for Turns<T> {
     }
 }
 
-impl<T> Turns<T> {
+impl<T> FairQueue<T> {
     /// What waits for a policy.
-    pub fn get_mut(&mut self, target: &Target) -> Option<&mut T> {
+    pub fn get_mut(&mut self, target: &PolicyRef) -> Option<&mut T> {
         self.waiting.get_mut(target)
     }
 
     /// Whether something waits for a policy.
-    pub fn contains(&self, target: &Target) -> bool {
+    pub fn contains(&self, target: &PolicyRef) -> bool {
         self.waiting.contains_key(target)
     }
 
     /// Puts something at the end of its namespace's line. What waits already keeps its place, and this takes it over.
-    pub fn put(&mut self, target: Target, what: T) {
+    pub fn put(&mut self, target: PolicyRef, what: T) {
         if self.waiting.insert(target.clone(), what).is_some() {
             return;
         }
@@ -56,8 +56,8 @@ impl<T> Turns<T> {
     pub fn take(
         &mut self,
         open: impl Fn(&str) -> bool,
-        may: impl Fn(&Target) -> bool,
-    ) -> Option<(Target, T)> {
+        may: impl Fn(&PolicyRef) -> bool,
+    ) -> Option<(PolicyRef, T)> {
         for _ in 0..self.next.len() {
             let space = self.next.pop_front()?;
             let Some(line) = self.lines.get_mut(&space) else {
@@ -99,7 +99,7 @@ impl<T> Turns<T> {
     }
 
     /// Takes back what waits for a policy.
-    pub fn remove(&mut self, target: &Target) -> Option<T> {
+    pub fn remove(&mut self, target: &PolicyRef) -> Option<T> {
         let what = self.waiting.remove(target)?;
         if let Some(line) = self.lines.get_mut(&target.namespace) {
             line.retain(|one| one != target);
@@ -131,14 +131,14 @@ impl<T> Turns<T> {
 mod tests {
     use super::*;
 
-    fn target(namespace: &str, name: &str) -> Target {
-        Target {
+    fn target(namespace: &str, name: &str) -> PolicyRef {
+        PolicyRef {
             namespace: namespace.into(),
             name: name.into(),
         }
     }
 
-    fn all(turns: &mut Turns<u32>) -> Vec<String> {
+    fn all(turns: &mut FairQueue<u32>) -> Vec<String> {
         let next = || {
             turns
                 .take(|_| true, |_| true)
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn one_of_another_namespace_waits_for_one_and_not_for_all() {
-        let mut turns = Turns::default();
+        let mut turns = FairQueue::default();
         for name in ["a", "b", "c"] {
             turns.put(target("crowd", name), 0);
         }
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn who_waits_keeps_its_place_and_who_may_not_go_lets_others_pass() {
-        let mut turns = Turns::default();
+        let mut turns = FairQueue::default();
         for (name, what) in [("a", 1), ("b", 2), ("a", 3)] {
             turns.put(target("shop", name), what);
         }
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_namespace_that_is_closed_keeps_its_line() {
-        let mut turns = Turns::default();
+        let mut turns = FairQueue::default();
         for name in ["a", "b"] {
             turns.put(target("crowd", name), 0);
         }
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn what_is_taken_back_leaves_no_turn_behind() {
-        let mut turns = Turns::default();
+        let mut turns = FairQueue::default();
         turns.put(target("shop", "a"), 1);
         assert_eq!(turns.remove(&target("shop", "a")), Some(1));
         assert_eq!(turns.remove(&target("shop", "a")), None);

@@ -1,32 +1,18 @@
 //! What is waiting to be written: the latest status of each policy, never two of one.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::allowance::Allowances;
-use super::desk::Target;
-use super::status::{Status, Times};
-use super::turns::Turns;
-
-/// One status to be written.
-#[derive(Debug, Clone)]
-pub struct Order {
-    /// uid of the policy that it speaks of: a policy of the same name made later is another one.
-    pub uid: Arc<str>,
-    /// Generation of the policy that it speaks of.
-    pub generation: i64,
-    /// The status.
-    pub status: Status,
-    /// What the status told before.
-    pub before: Times,
-}
+use super::fair_queue::FairQueue;
+use super::rate_limiter::RateLimiter;
+use crate::api::PolicyRef;
+use crate::status::Order;
 
 /// An order on its way, and since when its cause is known.
 #[derive(Debug, Clone)]
-pub struct Letter {
+pub struct Queued {
     /// What to write.
     pub order: Order,
     /// When the line that caused it was received; the time from here to sending is our own part of a reaction.
@@ -54,20 +40,20 @@ pub struct Outbox {
 
 #[derive(Debug, Default)]
 struct Inside {
-    waiting: Turns<Letter>,
-    underway: BTreeSet<Target>,
-    allowances: Allowances,
+    waiting: FairQueue<Queued>,
+    underway: BTreeSet<PolicyRef>,
+    allowances: RateLimiter,
 }
 
 impl Outbox {
     /// Puts an order in, in place of an older one of the same policy.
-    pub fn put(&self, target: Target, order: Order, received: Instant) {
+    pub fn put(&self, target: PolicyRef, order: Order, received: Instant) {
         let mut inside = self.lock();
-        if let Some(letter) = inside.waiting.get_mut(&target) {
+        if let Some(queued) = inside.waiting.get_mut(&target) {
             // The older cause has waited longer: its time counts.
-            letter.order = order;
+            queued.order = order;
         } else {
-            inside.waiting.put(target, Letter { order, received });
+            inside.waiting.put(target, Queued { order, received });
         }
         drop(inside);
         self.news.notify_one();
@@ -80,13 +66,13 @@ impl Outbox {
     }
 
     /// Takes back what is waiting for a policy: it already says so, or it is gone.
-    pub fn withdraw(&self, target: &Target) {
+    pub fn withdraw(&self, target: &PolicyRef) {
         self.lock().waiting.remove(target);
     }
 
     /// The next order whose policy has no request underway, and whose namespace has neither too many nor had too many of
     /// late. The caller must give it back by [`Outbox::done`].
-    pub fn take(&self, now: Instant) -> Option<(Target, Letter)> {
+    pub fn take(&self, now: Instant) -> Option<(PolicyRef, Queued)> {
         let mut inside = self.lock();
         let Inside {
             waiting,
@@ -95,10 +81,10 @@ impl Outbox {
         } = &mut *inside;
         let busy = |space: &str| underway.iter().filter(|one| &*one.namespace == space).count();
         let open = |space: &str| busy(space) < UNDERWAY_EACH && allowances.opens_at(space, now) <= now;
-        let (target, letter) = waiting.take(open, |one| !underway.contains(one))?;
+        let (target, queued) = waiting.take(open, |one| !underway.contains(one))?;
         allowances.spend(&target.namespace, now);
         underway.insert(target.clone());
-        Some((target, letter))
+        Some((target, queued))
     }
 
     /// When the next namespace may be written to that waits only because it was written to so often.
@@ -112,13 +98,13 @@ impl Outbox {
     }
 
     /// A request has ended. What failed for a passing reason goes back, unless a newer order has come meanwhile.
-    pub fn done(&self, target: &Target, again: Option<Letter>) {
+    pub fn done(&self, target: &PolicyRef, again: Option<Queued>) {
         let mut inside = self.lock();
         inside.underway.remove(target);
-        if let Some(letter) = again
+        if let Some(queued) = again
             && !inside.waiting.contains(target)
         {
-            inside.waiting.put(target.clone(), letter);
+            inside.waiting.put(target.clone(), queued);
         }
         drop(inside);
         self.news.notify_one();
@@ -155,11 +141,12 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::write::allowance::{APART, BURST};
+    use crate::send::rate_limiter::{APART, BURST};
+    use crate::status::{Status, Times};
     use std::time::Duration;
 
-    fn target(name: &str) -> Target {
-        Target {
+    fn target(name: &str) -> PolicyRef {
+        PolicyRef {
             namespace: "shop".into(),
             name: name.into(),
         }
@@ -181,9 +168,9 @@ mod tests {
         outbox.put(target("b"), order(1), now);
         outbox.put(target("a"), order(2), now + Duration::from_secs(1));
         assert_eq!(outbox.len(), 2);
-        let (first, letter) = outbox.take(now).expect("an order");
-        assert_eq!((first, letter.order.generation), (target("a"), 2));
-        assert_eq!(letter.received, now);
+        let (first, queued) = outbox.take(now).expect("an order");
+        assert_eq!((first, queued.order.generation), (target("a"), 2));
+        assert_eq!(queued.received, now);
     }
 
     #[test]
@@ -195,7 +182,7 @@ mod tests {
         assert!(outbox.take(now).is_none());
         outbox.done(&a, None);
         assert_eq!(
-            outbox.take(now).map(|(_, letter)| letter.order.generation),
+            outbox.take(now).map(|(_, queued)| queued.order.generation),
             Some(2)
         );
     }
@@ -210,7 +197,7 @@ mod tests {
         assert!(!outbox.has_room("shop") && outbox.has_room("other"));
         let underway: Vec<_> = std::iter::from_fn(|| outbox.take(now)).collect();
         assert_eq!(underway.len(), UNDERWAY_EACH);
-        let other = Target {
+        let other = PolicyRef {
             namespace: "other".into(),
             name: "b".into(),
         };
@@ -241,9 +228,9 @@ mod tests {
         let (a, old) = outbox.take(now).expect("an order");
         outbox.put(target("a"), order(2), now);
         outbox.done(&a, Some(old));
-        let (_, letter) = outbox.take(now).expect("an order");
-        assert_eq!(letter.order.generation, 2);
-        outbox.done(&a, Some(letter));
+        let (_, queued) = outbox.take(now).expect("an order");
+        assert_eq!(queued.order.generation, 2);
+        outbox.done(&a, Some(queued));
         assert_eq!(outbox.len(), 1);
         outbox.withdraw(&a);
         assert!(outbox.is_empty() && outbox.take(now).is_none());

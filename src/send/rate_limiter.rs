@@ -19,12 +19,12 @@ pub(super) const APART: Duration = Duration::from_millis(20);
 
 /// What namespaces have spent of their bursts.
 #[derive(Debug, Default)]
-pub(super) struct Allowances {
+pub(super) struct RateLimiter {
     /// When a namespace will have its whole burst again; absent when it has.
     whole_at: HashMap<Arc<str>, Instant>,
 }
 
-impl Allowances {
+impl RateLimiter {
     /// From when on a namespace may be written to.
     pub(super) fn opens_at(&self, namespace: &str, now: Instant) -> Instant {
         let whole_at = self.whole_at.get(namespace).copied().unwrap_or(now);
@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn after_its_burst_a_namespace_goes_on_steadily_and_others_are_not_held_up() {
-        let (mut allowances, start) = (Allowances::default(), Instant::now());
+        let (mut allowances, start) = (RateLimiter::default(), Instant::now());
         let (crowd, shop): (Arc<str>, Arc<str>) = ("crowd".into(), "shop".into());
         for _ in 0..BURST {
             assert_eq!(allowances.opens_at(&crowd, start), start);
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn a_burst_comes_back_and_is_never_more_than_one() {
-        let (mut allowances, start) = (Allowances::default(), Instant::now());
+        let (mut allowances, start) = (RateLimiter::default(), Instant::now());
         let (crowd, shop): (Arc<str>, Arc<str>) = ("crowd".into(), "shop".into());
         allowances.spend(&crowd, start);
         let later = start + APART * BURST * 3;

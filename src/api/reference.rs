@@ -1,0 +1,28 @@
+//! Which policy object is meant.
+
+use std::sync::Arc;
+
+/// A policy object: namespace (empty for the cluster's) and name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PolicyRef {
+    /// Namespace; empty for the cluster's policy.
+    pub namespace: Arc<str>,
+    /// Name.
+    pub name: Arc<str>,
+}
+
+impl PolicyRef {
+    /// Whether it is the cluster's policy.
+    pub fn is_cluster(&self) -> bool {
+        self.namespace.is_empty()
+    }
+}
+
+impl std::fmt::Display for PolicyRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if !self.namespace.is_empty() {
+            write!(f, "{}/", self.namespace)?;
+        }
+        f.write_str(&self.name)
+    }
+}
