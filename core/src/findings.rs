@@ -21,8 +21,8 @@ pub struct Finding {
     pub id: String,
     /// Id of the check.
     pub check: &'static str,
-    /// `AtRisk`, `Violated` or `Unknown`.
-    pub verdict: &'static str,
+    /// What the check says.
+    pub verdict: FindingVerdict,
     /// How bad it is.
     pub severity: Severity,
     /// What it is about.
@@ -47,12 +47,79 @@ pub struct Finding {
     pub since: Option<i64>,
 }
 
+/// What a check says when not all is well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub enum FindingVerdict {
+    /// Not wrong yet, or wrong only if the worst of what is not known holds.
+    AtRisk,
+    /// Wrong.
+    Violated,
+    /// An input is missing or stale.
+    Unknown,
+}
+
+impl FindingVerdict {
+    /// That of a verdict; `None` where there is nothing to report.
+    pub const fn of(verdict: &Verdict) -> Option<Self> {
+        match verdict {
+            Verdict::AtRisk(_) => Some(Self::AtRisk),
+            Verdict::Violated(_) => Some(Self::Violated),
+            Verdict::Unknown(_) => Some(Self::Unknown),
+            Verdict::Met | Verdict::NotApplicable(_) => None,
+        }
+    }
+
+    /// As written in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AtRisk => "AtRisk",
+            Self::Violated => "Violated",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
+impl fmt::Display for FindingVerdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// Kinds of subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub enum SubjectKind {
+    // In the order of the alphabet, which findings are sorted by.
+    /// The cluster as a whole.
+    Cluster,
+    /// A node.
+    Node,
+    /// A Service, or one connection to it.
+    Service,
+    /// An admission webhook configuration.
+    Webhook,
+    /// A zone.
+    Zone,
+}
+
+impl SubjectKind {
+    /// As written in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cluster => "Cluster",
+            Self::Node => "Node",
+            Self::Service => "Service",
+            Self::Webhook => "Webhook",
+            Self::Zone => "Zone",
+        }
+    }
+}
+
 /// What a finding is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SubjectView {
-    /// `Service`, `Node`, `Zone`, `Webhook` or `Cluster`.
-    pub kind: &'static str,
+    /// What kind of thing it is.
+    pub kind: SubjectKind,
     /// Namespace of a Service.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub namespace: String,
@@ -72,7 +139,7 @@ pub struct SubjectView {
 
 impl fmt::Display for SubjectView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.kind)?;
+        f.write_str(self.kind.name())?;
         if !self.name.is_empty() {
             f.write_char(' ')?;
             if !self.namespace.is_empty() {
@@ -181,7 +248,8 @@ pub(crate) fn tell(
     let (view, policy) = view(index, subject);
     let (message, mut advice, case) = match &*held.verdict {
         Verdict::AtRisk(case) | Verdict::Violated(case) => {
-            (Said(check, case).to_string(), (check.advise)(case), Some(case))
+            let advice = case.advice().into_iter().map(|one| one.text).collect();
+            (case.to_string(), advice, Some(case))
         }
         Verdict::Unknown(gap) => (format!("cannot be judged: {gap}"), vec![next_step(gap)], None),
         Verdict::Met | Verdict::NotApplicable(_) => return None,
@@ -193,12 +261,12 @@ pub(crate) fn tell(
     Some(Finding {
         id: id(check.id, &identity(index, subject, &view), policy.as_deref()),
         check: check.id,
-        verdict: held.verdict.name(),
+        verdict: FindingVerdict::of(&held.verdict)?,
         severity,
         subject: view,
         policy,
         exception,
-        cause: case.map_or("", |case| case.cause),
+        cause: case.map_or("", Case::cause),
         message,
         evidence: case.map(evidence).unwrap_or_default(),
         advice,
@@ -245,12 +313,17 @@ pub(crate) fn accepted(
 
 /// How bad a verdict is. What rests on an assumption is never critical.
 pub(crate) fn severity(check: &Check, verdict: &Verdict) -> Severity {
-    let most = match verdict {
-        Verdict::Unknown(_) => return Severity::Unknown,
-        Verdict::AtRisk(case) | Verdict::Violated(case) if case.assumes() => Severity::Warning,
-        _ => Severity::Critical,
+    let (usual, case) = match verdict {
+        Verdict::Violated(case) => (check.severity.violated, case),
+        Verdict::AtRisk(case) => (check.severity.at_risk, case),
+        Verdict::Unknown(_) | Verdict::Met | Verdict::NotApplicable(_) => return Severity::Unknown,
     };
-    (check.severity)(verdict).min(most)
+    let most = if case.assumes() {
+        Severity::Warning
+    } else {
+        Severity::Critical
+    };
+    usual.min(case.at_most()).min(most)
 }
 
 /// The exception of a policy that covers a check now: by its own word, and within what the platform allows.
@@ -265,22 +338,14 @@ pub(crate) fn exception<'a>(
     index.policies.get(policy)?.exceptions.iter().find(covers)
 }
 
-struct Said<'a>(&'a Check, &'a Case);
-
-impl fmt::Display for Said<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (self.0.say)(self.1, f)
-    }
-}
-
 fn evidence(case: &Case) -> Vec<EvidenceView> {
-    case.evidence
-        .iter()
+    case.evidence()
+        .into_iter()
         .map(|one| EvidenceView {
             what: one.what,
-            value: one.value.clone(),
+            value: one.value,
             unit: one.unit,
-            source: one.source.clone(),
+            source: one.source,
             origin: one.origin,
         })
         .collect()
@@ -326,7 +391,7 @@ pub(crate) fn view(index: &Index, subject: Subject) -> (SubjectView, Option<Key>
                 port: Some(port),
                 connection: text(connection),
                 client: text(client),
-                ..bare("Service")
+                ..bare(SubjectKind::Service)
             },
             Some(policy),
         ),
@@ -334,32 +399,32 @@ pub(crate) fn view(index: &Index, subject: Subject) -> (SubjectView, Option<Key>
             SubjectView {
                 namespace: text(service.namespace),
                 name: text(service.name),
-                ..bare("Service")
+                ..bare(SubjectKind::Service)
             },
             policy,
         ),
         Subject::Node(name) => (
             SubjectView {
                 name: text(name),
-                ..bare("Node")
+                ..bare(SubjectKind::Node)
             },
             None,
         ),
         Subject::Zone(name) => (
             SubjectView {
                 name: text(name),
-                ..bare("Zone")
+                ..bare(SubjectKind::Zone)
             },
             None,
         ),
         Subject::Webhook(key) => (
             SubjectView {
                 name: text(key.name),
-                ..bare("Webhook")
+                ..bare(SubjectKind::Webhook)
             },
             None,
         ),
-        Subject::Cluster => (bare("Cluster"), None),
+        Subject::Cluster => (bare(SubjectKind::Cluster), None),
     }
 }
 

@@ -27,7 +27,7 @@ pub use handle::Input;
 use std::collections::{BTreeMap, BTreeSet};
 
 use engine::{Dirt, Engine};
-use findings::{FindingList, Summary};
+use findings::{FindingList, FindingVerdict, Summary};
 use history::History;
 use index::Index;
 use judge::{Severity, Subject};
@@ -192,9 +192,9 @@ impl Core {
         let count = |verdict| findings.iter().filter(|one| one.verdict == verdict).count() as u32;
         let summary = Summary {
             met: tally.met,
-            at_risk: count("AtRisk"),
-            violated: count("Violated"),
-            unknown: tally.unknown + count("Unknown"),
+            at_risk: count(FindingVerdict::AtRisk),
+            violated: count(FindingVerdict::Violated),
+            unknown: tally.unknown + count(FindingVerdict::Unknown),
             not_applicable: tally.not_applicable,
         };
         FindingList {
@@ -208,16 +208,17 @@ impl Core {
 
     /// How many findings there are, without their texts: by check, verdict, severity and whether somebody has
     /// accepted them.
-    pub fn census(&self, now: Now) -> BTreeMap<(&'static str, &'static str, Severity, bool), u32> {
+    pub fn census(&self, now: Now) -> BTreeMap<(&'static str, FindingVerdict, Severity, bool), u32> {
         let mut census = BTreeMap::new();
         for (check, subject, held) in self.engine.bad() {
             let excepted = subject
                 .policy()
                 .is_some_and(|key| findings::exception(&self.index, now.wall, check, key).is_some());
+            let Some(verdict) = FindingVerdict::of(&held.verdict) else {
+                continue;
+            };
             let severity = findings::severity(check, &held.verdict);
-            *census
-                .entry((check.id, held.verdict.name(), severity, excepted))
-                .or_default() += 1;
+            *census.entry((check.id, verdict, severity, excepted)).or_default() += 1;
         }
         census
     }

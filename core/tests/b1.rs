@@ -107,7 +107,7 @@ fn silence_beyond_the_table_is_violated_with_the_kernels_900_seconds() {
     let list = audit(Some(Beat::Disabled), |_| {});
     let finding = path(&list).unwrap();
     assert_eq!(
-        (finding.verdict, finding.severity),
+        (finding.verdict.name(), finding.severity),
         ("Violated", Severity::Critical)
     );
     assert!(finding.message.contains("900 s"), "{}", finding.message);
@@ -131,7 +131,10 @@ fn a_keepalive_of_300_seconds_meets_it() {
 fn an_undeclared_keepalive_is_a_risk_and_never_critical() {
     let list = audit(None, |_| {});
     let finding = path(&list).unwrap();
-    assert_eq!((finding.verdict, finding.severity), ("AtRisk", Severity::Warning));
+    assert_eq!(
+        (finding.verdict.name(), finding.severity),
+        ("AtRisk", Severity::Warning)
+    );
     assert!(
         finding
             .evidence
@@ -148,7 +151,7 @@ fn an_unreadable_config_map_is_unknown() {
     });
     let finding = path(&list).unwrap();
     assert_eq!(
-        (finding.verdict, finding.severity),
+        (finding.verdict.name(), finding.severity),
         ("Unknown", Severity::Unknown)
     );
     assert!(finding.message.contains("forbidden"), "{}", finding.message);
@@ -187,7 +190,7 @@ fn what_was_read_in_its_namespace_is_judged_and_the_rest_is_unknown() {
         .filter(|one| one.check == "path-idle-budget")
         .map(|one| {
             (
-                one.verdict,
+                one.verdict.name(),
                 &*one.subject.namespace,
                 one.message.contains("forbidden"),
             )
@@ -215,7 +218,7 @@ fn a_source_that_was_read_in_other_namespaces_alone_leaves_a_gap_in_this_one() {
     });
     let finding = path(&list).unwrap();
     assert_eq!(
-        (finding.verdict, &*finding.subject.namespace),
+        (finding.verdict.name(), &*finding.subject.namespace),
         ("Unknown", "shop")
     );
 }

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use evenkeel_core::checks;
-use evenkeel_core::judge::{Case, Check, Judge, Memory, Verdict};
+use evenkeel_core::judge::{Check, Judge, Memory};
 use evenkeel_core::know::Reads;
 
 /// Set to `1` to write the pages instead of comparing them.
@@ -32,11 +32,11 @@ const fn judged(check: &Check) -> &'static str {
 }
 
 fn severities(check: &Check) -> String {
-    let of = |verdict: &Verdict| (check.severity)(verdict).name();
+    let severity = check.severity;
     format!(
         "Violated {}, AtRisk {}",
-        of(&Verdict::Violated(Case::default())),
-        of(&Verdict::AtRisk(Case::default()))
+        severity.violated.name(),
+        severity.at_risk.name()
     )
 }
 

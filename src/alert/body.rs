@@ -35,7 +35,7 @@ impl Alert {
             ("severity", finding.severity.name().to_owned()),
             ("cause", finding.cause.to_owned()),
             (FINDING, finding.id.clone()),
-            ("kind", subject.kind.to_owned()),
+            ("kind", subject.kind.name().to_owned()),
             ("namespace", subject.namespace.clone()),
             ("name", subject.name.clone()),
             (

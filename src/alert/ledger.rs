@@ -76,7 +76,7 @@ impl Ledger {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-    use evenkeel_core::findings::{Finding, SubjectView};
+    use evenkeel_core::findings::{Finding, FindingVerdict, SubjectKind, SubjectView};
     use evenkeel_core::judge::Severity;
 
     use super::*;
@@ -89,10 +89,10 @@ mod tests {
         Finding {
             id: id.into(),
             check: "path-idle-budget",
-            verdict: "Violated",
+            verdict: FindingVerdict::Violated,
             severity,
             subject: SubjectView {
-                kind: "Service",
+                kind: SubjectKind::Service,
                 namespace: "shop".into(),
                 name: "reports".into(),
                 port: Some(80),

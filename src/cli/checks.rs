@@ -2,7 +2,7 @@
 
 use clap::Args;
 use evenkeel_core::checks::ALL;
-use evenkeel_core::judge::{Case, Check, Memory, Severity, Verdict};
+use evenkeel_core::judge::{Check, Memory, Severities};
 use serde::Serialize;
 
 use super::{End, answer};
@@ -32,14 +32,6 @@ struct View {
     needs_policy: bool,
 }
 
-/// How bad its verdicts are, where everything they rest on is known.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Severities {
-    violated: Severity,
-    at_risk: Severity,
-}
-
 fn view(check: &Check) -> View {
     View {
         id: check.id,
@@ -56,10 +48,7 @@ fn view(check: &Check) -> View {
             .map(evenkeel_core::know::Source::name)
             .collect(),
         reads_data_plane: check.profiles,
-        severities: Severities {
-            violated: (check.severity)(&Verdict::Violated(Case::default())),
-            at_risk: (check.severity)(&Verdict::AtRisk(Case::default())),
-        },
+        severities: check.severity,
         needs_agent: check.needs_agent(),
         needs_operator: check.history == Memory::Needed,
         needs_policy: !check.baseline,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use evenkeel_core::Core;
 use evenkeel_core::facts::Wants;
+use evenkeel_core::findings::FindingVerdict;
 use evenkeel_core::judge::Severity;
 use evenkeel_core::know::Now;
 use jiff::Timestamp;
@@ -388,10 +389,14 @@ impl Keel {
             return Alerts::default();
         }
         let mut findings = self.core.findings_since(now).findings;
-        let unknown = findings.iter().filter(|one| one.verdict == "Unknown");
+        let unknown = findings
+            .iter()
+            .filter(|one| one.verdict == FindingVerdict::Unknown);
         let unknown = unknown.map(|one| one.id.clone()).collect();
         findings.retain(|one| {
-            one.exception.is_none() && one.verdict == "Violated" && one.severity >= Severity::Warning
+            one.exception.is_none()
+                && one.verdict == FindingVerdict::Violated
+                && one.severity >= Severity::Warning
         });
         Alerts {
             leader: true,

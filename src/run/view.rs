@@ -46,7 +46,8 @@ impl Scene<'_> {
             if excepted {
                 *snapshot.excepted.entry(check).or_default() += count;
             } else {
-                *snapshot.findings.entry((check, verdict, severity)).or_default() += count;
+                let key = (check, verdict.name(), severity);
+                *snapshot.findings.entry(key).or_default() += count;
             }
         }
         for (target, kind, status) in self.desk.conditions() {

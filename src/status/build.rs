@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use evenkeel_core::findings::Finding;
+use evenkeel_core::findings::{self, Finding};
 use evenkeel_core::judge::Severity;
 use evenkeel_core::policy::Mode as CoreMode;
 use evenkeel_core::standing::{self, Holds, Reason, Standing};
@@ -219,9 +219,9 @@ fn condition(
 
 fn finding(one: &Finding, times: &Times) -> StatusFinding {
     let verdict = match one.verdict {
-        "Violated" => FindingVerdict::Violated,
-        "AtRisk" => FindingVerdict::AtRisk,
-        _ => FindingVerdict::Unknown,
+        findings::FindingVerdict::Violated => FindingVerdict::Violated,
+        findings::FindingVerdict::AtRisk => FindingVerdict::AtRisk,
+        findings::FindingVerdict::Unknown => FindingVerdict::Unknown,
     };
     let id = number(&one.id);
     let told = times
@@ -243,11 +243,11 @@ fn finding(one: &Finding, times: &Times) -> StatusFinding {
         },
         subject: FindingSubject {
             kind: match one.subject.kind {
-                "Service" => SubjectKind::Service,
-                "Node" => SubjectKind::Node,
-                "Zone" => SubjectKind::Zone,
-                "Webhook" => SubjectKind::Webhook,
-                _ => SubjectKind::Cluster,
+                findings::SubjectKind::Service => SubjectKind::Service,
+                findings::SubjectKind::Node => SubjectKind::Node,
+                findings::SubjectKind::Zone => SubjectKind::Zone,
+                findings::SubjectKind::Webhook => SubjectKind::Webhook,
+                findings::SubjectKind::Cluster => SubjectKind::Cluster,
             },
             namespace: text(&one.subject.namespace),
             name: one.subject.name.clone(),

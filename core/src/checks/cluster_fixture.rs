@@ -96,7 +96,7 @@ impl Cluster {
                     "a word without evidence: {}",
                     one.message
                 );
-                let words = [one.verdict, one.cause, one.severity.name()];
+                let words = [one.verdict.name(), one.cause, one.severity.name()];
                 words
                     .into_iter()
                     .filter(|word| !word.is_empty())

@@ -335,7 +335,7 @@ pub(crate) fn each_path(index: &Index, namespace: &str, service: &str, mut each:
 fn same_kind(one: &Verdict, other: &Verdict) -> bool {
     match (one, other) {
         (Verdict::AtRisk(a), Verdict::AtRisk(b)) | (Verdict::Violated(a), Verdict::Violated(b)) => {
-            a.cause == b.cause
+            a.cause() == b.cause()
         }
         (Verdict::Unknown(_), Verdict::Unknown(_)) => true,
         _ => false,

@@ -35,11 +35,27 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::judge::Case;
+    use crate::judge::{Advice, Evidence, Explain};
+
+    #[derive(Debug, PartialEq, Eq, Hash)]
+    struct Nodes(usize);
+
+    impl Explain for Nodes {
+        fn message(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "{} nodes", self.0)
+        }
+
+        fn evidence(&self) -> Vec<Evidence> {
+            vec![Evidence::count("nodes", self.0, "Nodes")]
+        }
+
+        fn advice(&self) -> Vec<Advice> {
+            Vec::new()
+        }
+    }
 
     fn verdict(at: usize) -> Arc<Verdict> {
-        let evidence = vec![crate::judge::Evidence::count("nodes", at, "Nodes")];
-        Arc::new(Verdict::Violated(Case::new("Some", evidence)))
+        Arc::new(Verdict::violated(Nodes(at)))
     }
 
     #[test]

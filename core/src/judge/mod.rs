@@ -3,171 +3,22 @@
 //! A check declares what it needs and what it may also use. The engine answers Unknown for a gap in what it needs
 //! before calling it, and a test fails when a check reads more than it declares.
 
+mod advice;
+mod case;
 mod look;
+mod severity;
+mod untyped;
 
-use std::fmt;
-use std::sync::Arc;
-
-use serde::Serialize;
-
+pub use advice::{Advice, Change, End, Setting};
+pub use case::{Case, Compare, Datum, Evidence, Explain, MESSAGE};
 pub use look::{Look, Rests};
+pub use severity::{Severities, Severity};
+pub use untyped::UntypedCase;
 
-use crate::know::{Gap, Known, Origin, Reads, Unit, Val};
+use crate::know::{Gap, Known, Reads};
 use crate::names::{Key, Name, Names};
 use crate::policy::{Client, Connection, Policy, PortRef, Protocol};
 use crate::sources::service::{Service, ServicePort, Transport};
-
-/// How bad a finding is. `Unknown` is a level of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    /// Nobody can say.
-    Unknown,
-    /// Worth knowing.
-    Info,
-    /// Somebody should look in working hours.
-    Warning,
-    /// Users are or will be hurt.
-    Critical,
-}
-
-impl Severity {
-    /// As written in JSON and on the command line.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Unknown => "unknown",
-            Self::Info => "info",
-            Self::Warning => "warning",
-            Self::Critical => "critical",
-        }
-    }
-}
-
-/// One number or name that a verdict rests on.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Evidence {
-    /// What it is, in lowerCamelCase; a check's `say` finds it by this word.
-    pub what: &'static str,
-    /// The value.
-    pub value: Datum,
-    /// Its unit.
-    pub unit: Unit,
-    /// How it came to be known.
-    pub origin: Origin,
-    /// Where it was read.
-    pub source: Arc<str>,
-}
-
-/// A number or a name.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
-#[serde(untagged)]
-pub enum Datum {
-    /// A number.
-    Number(i64),
-    /// A name, a version, a mode.
-    Text(Arc<str>),
-}
-
-impl fmt::Display for Datum {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Number(number) => number.fmt(f),
-            Self::Text(text) => f.write_str(text),
-        }
-    }
-}
-
-impl Evidence {
-    /// A number with its provenance.
-    pub fn number(what: &'static str, unit: Unit, val: &Val<i64>) -> Self {
-        Self {
-            what,
-            value: Datum::Number(val.value),
-            unit,
-            origin: val.origin,
-            source: val.source.clone(),
-        }
-    }
-
-    /// A name with its provenance.
-    pub fn text(what: &'static str, val: &Val<Arc<str>>) -> Self {
-        Self {
-            what,
-            value: Datum::Text(val.value.clone()),
-            unit: Unit::None,
-            origin: val.origin,
-            source: val.source.clone(),
-        }
-    }
-
-    /// A number that was watched.
-    pub fn watched(
-        what: &'static str,
-        unit: Unit,
-        value: impl TryInto<i64>,
-        source: impl Into<Arc<str>>,
-    ) -> Self {
-        let value = value.try_into().unwrap_or(i64::MAX);
-        Self::number(what, unit, &Val::measured(value, source))
-    }
-
-    /// A number counted from objects of a source.
-    pub fn count(what: &'static str, value: impl TryInto<i64>, source: impl Into<Arc<str>>) -> Self {
-        Self::number(
-            what,
-            Unit::Count,
-            &Val::declared(value.try_into().unwrap_or(i64::MAX), source),
-        )
-    }
-}
-
-/// Why a verdict is bad. Made for bad news only.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-pub struct Case {
-    /// A stable `UpperCamelCase` word, for when one check has several causes; may be empty.
-    pub cause: &'static str,
-    /// What the verdict rests on.
-    pub evidence: Vec<Evidence>,
-}
-
-impl Case {
-    /// A case with a cause.
-    pub const fn new(cause: &'static str, evidence: Vec<Evidence>) -> Self {
-        Self { cause, evidence }
-    }
-
-    /// The evidence of that word.
-    pub fn find(&self, what: &str) -> Option<&Evidence> {
-        self.evidence.iter().find(|one| one.what == what)
-    }
-
-    /// Value and unit of that word, as text: `900 s`; `?` when there is none.
-    pub fn show(&self, what: &str) -> String {
-        self.find(what)
-            .map_or_else(|| "?".into(), |one| format!("{}{}", one.value, one.unit))
-    }
-
-    /// Value, unit and where it was read: `900 s (ConfigMap ...)`.
-    pub fn cite(&self, what: &str) -> String {
-        self.find(what).map_or_else(
-            || "?".into(),
-            |one| format!("{}{} ({})", one.value, one.unit, one.source),
-        )
-    }
-
-    /// The number of that word.
-    pub fn number(&self, what: &str) -> Option<i64> {
-        match self.find(what)?.value {
-            Datum::Number(number) => Some(number),
-            Datum::Text(_) => None,
-        }
-    }
-
-    /// Whether any of it is merely assumed: then it is never critical.
-    pub fn assumes(&self) -> bool {
-        self.evidence.iter().any(|one| one.origin == Origin::Assumed)
-    }
-}
 
 /// What a check has to say of a subject.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -185,6 +36,16 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// [`Verdict::AtRisk`] with the check's own case.
+    pub fn at_risk(case: impl Explain) -> Self {
+        Self::AtRisk(Case::new(case))
+    }
+
+    /// [`Verdict::Violated`] with the check's own case.
+    pub fn violated(case: impl Explain) -> Self {
+        Self::Violated(Case::new(case))
+    }
+
     /// Which of two verdicts matters more: the one with the larger weight.
     pub const fn weight(&self) -> u8 {
         match self {
@@ -327,8 +188,8 @@ impl Memory {
 pub struct Check {
     /// Its id: stable, part of the API.
     pub id: &'static str,
-    /// Severity of a bad verdict.
-    pub severity: fn(&Verdict) -> Severity,
+    /// Severities of its bad verdicts.
+    pub severity: Severities,
     /// Without these it cannot say anything.
     pub needs: Reads,
     /// These it reads where they are there.
@@ -341,10 +202,6 @@ pub struct Check {
     pub baseline: bool,
     /// The judgement.
     pub judge: Judge,
-    /// The message of a case.
-    pub say: fn(&Case, &mut fmt::Formatter<'_>) -> fmt::Result,
-    /// The next steps for a person, the least invasive first.
-    pub advise: fn(&Case) -> Vec<String>,
     /// Its page, in Markdown; the first line is the summary.
     pub doc: &'static str,
 }

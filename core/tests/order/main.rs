@@ -72,15 +72,15 @@ proptest! {
         let needing = || checks::ALL.iter().filter(|check| check.needs.has(lost));
         for check in needing() {
             let mut told = after.findings.iter().filter(|one| one.check == check.id);
-            prop_assert!(told.all(|one| one.verdict == "Unknown"));
+            prop_assert!(told.all(|one| one.verdict.name() == "Unknown"));
             // Of a Service that no policy governs what is unknown is counted, not told.
-            let asked = |one: &&Finding| one.subject.kind != "Service" || one.policy.is_some();
+            let asked = |one: &&Finding| one.subject.kind.name() != "Service" || one.policy.is_some();
             let held = before.findings.iter().filter(|one| one.check == check.id);
             for finding in held.filter(asked) {
                 // Where the objects themselves are lost, one word on the cluster stands for all of them.
                 let stands = |one: &&_| -> bool {
                     let one: &Finding = one;
-                    one.id == finding.id || one.subject.kind == "Cluster"
+                    one.id == finding.id || one.subject.kind.name() == "Cluster"
                 };
                 let told = after.findings.iter().filter(|one| one.check == check.id);
                 prop_assert!(told.filter(stands).count() > 0);

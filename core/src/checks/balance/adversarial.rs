@@ -179,6 +179,6 @@ fn nothing_was_read_at_all() {
         core.findings(Now::default())
             .findings
             .iter()
-            .all(|one| one.verdict == "Unknown")
+            .all(|one| one.verdict.name() == "Unknown")
     );
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::history::{FLAP_FLIPS, FLAP_WINDOW};
-use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, ServiceCase, Severity, Verdict};
+use crate::judge::{
+    Case, Check, Evidence, Judge, Look, Memory, ServiceCase, Severities, UntypedCase, Verdict,
+};
 use crate::know::{Gap, Known, Reads, Source, Unit};
 use crate::sources::service::ServiceType;
 
@@ -14,21 +16,13 @@ const SHARE_PERCENT: usize = 10;
 /// The check.
 pub static CHECK: Check = Check {
     id: "endpoint-flap",
-    severity: |verdict| {
-        if matches!(verdict, Verdict::Violated(_)) {
-            Severity::Warning
-        } else {
-            Severity::Info
-        }
-    },
+    severity: Severities::WARNING,
     needs: Reads::of(&[Source::Services, Source::EndpointSlices]),
     uses: Reads::NONE,
     profiles: false,
     history: Memory::Needed,
     baseline: true,
     judge: Judge::Service(judge),
-    say,
-    advise,
     doc: DOC,
 };
 
@@ -90,7 +84,7 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
     }
     let place = "EndpointSlice conditions.ready, as watched";
     let number = |what, unit, value: usize| Evidence::watched(what, unit, value, place);
-    let found = Case::new(
+    let found = untyped(
         "",
         vec![
             number("flapping", Unit::Count, flapping.count),
@@ -106,7 +100,11 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
     })
 }
 
-fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
+    UntypedCase::case(cause, evidence, say, advise)
+}
+
+fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(
         f,
         "{} of {} endpoints changed between ready and not ready at least {} times within {}",
@@ -117,7 +115,7 @@ fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     )
 }
 
-fn advise(_: &Case) -> Vec<String> {
+fn advise(_: &UntypedCase) -> Vec<String> {
     vec![
         "compare timeoutSeconds and failureThreshold of the readiness probe with how long its answer takes under load"
             .into(),

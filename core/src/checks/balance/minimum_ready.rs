@@ -5,28 +5,22 @@ use std::fmt;
 
 use super::{Groups, backends};
 use crate::index::Part;
-use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, ServiceCase, Severity, Verdict};
+use crate::judge::{
+    Case, Check, Evidence, Judge, Look, Memory, ServiceCase, Severities, UntypedCase, Verdict,
+};
 use crate::know::{Known, Reads, Source, Unit, Val};
 use crate::policy::Policy;
 
 /// The check.
 pub static CHECK: Check = Check {
     id: "backend-minimum-ready",
-    severity: |verdict| {
-        if matches!(verdict, Verdict::Violated(_)) {
-            Severity::Critical
-        } else {
-            Severity::Warning
-        }
-    },
+    severity: Severities::CRITICAL,
     needs: Reads::of(&[Source::Services, Source::Policies, Source::EndpointSlices]),
     uses: Reads::of(&[Source::Nodes]),
     profiles: false,
     history: Memory::Unused,
     baseline: false,
     judge: Judge::Service(judge),
-    say,
-    advise,
     doc: DOC,
 };
 
@@ -168,11 +162,15 @@ impl Count<'_> {
                 self.source.as_str(),
             ));
         }
-        Case::new(cause, evidence)
+        untyped(cause, evidence)
     }
 }
 
-fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
+    UntypedCase::case(cause, evidence, say, advise)
+}
+
+fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let (ready, minimum) = (case.cite("readyBackends"), case.cite("minimumReadyBackends"));
     let kind = match case.cause {
         "TooFewReady" => {
@@ -190,7 +188,7 @@ fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     )
 }
 
-fn advise(case: &Case) -> Vec<String> {
+fn advise(case: &UntypedCase) -> Vec<String> {
     match case.cause {
         "TooFewReady" => vec![
             "see which Pods of the Service are not ready, and why, before anything is recycled".into(),

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, ServiceCase, Severity, Verdict, declares};
+use crate::judge::{
+    Case, Check, Evidence, Judge, Look, Memory, ServiceCase, Severities, UntypedCase, Verdict, declares,
+};
 use crate::know::{Known, Reads, Source, Val};
 use crate::names::Names;
 use crate::policy::{Connection, Policy, Protocol};
@@ -12,21 +14,13 @@ use crate::sources::service::{ServicePort, Transport};
 /// The check.
 pub static CHECK: Check = Check {
     id: "backend-no-rebalance-path",
-    severity: |verdict| {
-        if matches!(verdict, Verdict::Violated(_)) {
-            Severity::Warning
-        } else {
-            Severity::Info
-        }
-    },
+    severity: Severities::WARNING,
     needs: Reads::of(&[Source::Services]),
     uses: Reads::of(&[Source::Policies]),
     profiles: false,
     history: Memory::Unused,
     baseline: true,
     judge: Judge::Service(judge),
-    say,
-    advise,
     doc: DOC,
 };
 
@@ -172,10 +166,14 @@ fn make(
         Evidence::text("protocol", protocol),
     ];
     evidence.extend(age.map(|age| Evidence::text("maxConnectionAge", age)));
-    Case::new(cause, evidence)
+    untyped(cause, evidence)
 }
 
-fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
+    UntypedCase::case(cause, evidence, say, advise)
+}
+
+fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let (port, protocol) = (case.show("port"), case.cite("protocol"));
     if case.cause == "NoConnectionAge" {
         write!(
@@ -191,7 +189,7 @@ fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
 }
 
-fn advise(case: &Case) -> Vec<String> {
+fn advise(case: &UntypedCase) -> Vec<String> {
     let mut advice = Vec::new();
     if case.cause == "AgeNotDeclared" {
         advice.push(

@@ -5,7 +5,9 @@ use std::fmt;
 
 use super::{Groups, backends};
 use crate::index::Part;
-use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, ServiceCase, Severity, Verdict};
+use crate::judge::{
+    Case, Check, Evidence, Judge, Look, Memory, ServiceCase, Severities, UntypedCase, Verdict,
+};
 use crate::know::{Gap, Known, Reads, Source, Unit, Val};
 use crate::names::{Key, Name};
 use crate::policy::Policy;
@@ -14,15 +16,13 @@ use crate::sources::slice::Endpoint;
 /// The check.
 pub static CHECK: Check = Check {
     id: "backend-placement-skew",
-    severity: |_| Severity::Warning,
+    severity: Severities::ALWAYS_WARNING,
     needs: Reads::of(&[Source::Services, Source::Policies, Source::EndpointSlices]),
     uses: Reads::of(&[Source::Nodes]),
     profiles: false,
     history: Memory::Unused,
     baseline: false,
     judge: Judge::Service(judge),
-    say,
-    advise,
     doc: DOC,
 };
 
@@ -171,7 +171,7 @@ fn judge_place(
         policy.name,
         place.limit()
     );
-    Ok(Some(Case::new(
+    Ok(Some(untyped(
         place.cause(),
         vec![
             Evidence::text(
@@ -207,7 +207,11 @@ fn room(look: &Look<'_>, groups: &Groups, place: Place) -> Known<u32> {
     Ok(room)
 }
 
-fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
+    UntypedCase::case(cause, evidence, say, advise)
+}
+
+fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let kind = if case.cause == "NodeTooFull" {
         "node"
     } else {
@@ -226,7 +230,7 @@ fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     )
 }
 
-fn advise(case: &Case) -> Vec<String> {
+fn advise(case: &UntypedCase) -> Vec<String> {
     let key = if case.cause == "NodeTooFull" {
         "kubernetes.io/hostname"
     } else {

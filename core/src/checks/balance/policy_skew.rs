@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::{Groups, backends};
 use crate::facts::{Class, Fleet};
-use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, ServiceCase, Severity, Verdict};
+use crate::judge::{
+    Case, Check, Evidence, Judge, Look, Memory, ServiceCase, Severities, UntypedCase, Verdict,
+};
 use crate::know::{Gap, Known, Origin, Reads, Source, Unit, Val};
 use crate::sources::service::{Service, ServiceType};
 use crate::sources::slice::Endpoint;
@@ -16,15 +18,13 @@ const EVEN_PERCENT: u64 = 120;
 /// The check.
 pub static CHECK: Check = Check {
     id: "backend-policy-induced-skew",
-    severity: |_| Severity::Info,
+    severity: Severities::ALWAYS_INFO,
     needs: Reads::of(&[Source::Services, Source::EndpointSlices]),
     uses: Reads::NONE,
     profiles: true,
     history: Memory::Unused,
     baseline: true,
     judge: Judge::Service(judge),
-    say,
-    advise,
     doc: DOC,
 };
 
@@ -187,7 +187,7 @@ impl Law {
         } else {
             "every node with a backend gets the same traffic"
         };
-        Case::new(
+        untyped(
             self.cause,
             vec![
                 expected(percent, even),
@@ -209,7 +209,7 @@ fn affinity(service: &str, total: u64, seconds: u32) -> Case {
         i64::from(seconds),
         format!("Service {service} sessionAffinity: ClientIP"),
     );
-    Case::new(
+    untyped(
         "ClientAffinity",
         vec![
             expected(total.saturating_mul(100), "all clients come from one address"),
@@ -234,7 +234,11 @@ fn expected(percent: u64, assuming: &str) -> Evidence {
     }
 }
 
-fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
+    UntypedCase::case(cause, evidence, say, advise)
+}
+
+fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let share = case.cite("expectedShareOfMean");
     if case.cause == "ClientAffinity" {
         return write!(
@@ -255,7 +259,7 @@ fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     )
 }
 
-fn advise(case: &Case) -> Vec<String> {
+fn advise(case: &UntypedCase) -> Vec<String> {
     let first = "nothing, if the setting is worth it: read the backends' load against these shares".into();
     let then = match case.cause {
         "ClientAffinity" => {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::dataplane::kube_proxy::command_line;
 use crate::facts::{config_map_of, is_kube_proxy};
-use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severity, Verdict};
+use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severities, UntypedCase, Verdict};
 use crate::know::{Gap, Known, Reads, Source, Unit, Val};
 use crate::names::Key;
 use crate::sources::workload::{Container, Pod};
@@ -14,15 +14,13 @@ use crate::sources::workload::{Container, Pod};
 /// The check.
 pub static CHECK: Check = Check {
     id: "proxy-config-drift",
-    severity: |_| Severity::Warning,
+    severity: Severities::ALWAYS_WARNING,
     needs: Reads::of(&[Source::Pods]),
     uses: Reads::of(&[Source::ConfigMaps]),
     profiles: false,
     history: Memory::Unused,
     baseline: true,
     judge: Judge::Cluster(judge),
-    say,
-    advise,
     doc: DOC,
 };
 
@@ -135,7 +133,7 @@ impl Drift {
     fn case(&self, worst: &Lag) -> Case {
         let sample: Vec<&str> = self.nodes.iter().take(3).map(|name| &**name).collect();
         let pods = "Pods of kube-proxy, status.startTime";
-        Case::new(
+        untyped(
             "",
             vec![
                 Evidence::count("staleNodes", self.nodes.len(), pods),
@@ -184,7 +182,11 @@ fn lag(look: &Look<'_>, key: Key, pod: &Pod, container: &Container) -> Known<Opt
     }))
 }
 
-fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
+    UntypedCase::case(cause, evidence, say, advise)
+}
+
+fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(
         f,
         "kube-proxy on {} nodes ({}) started before its configuration was last written, by up to {} ({}): it runs \
@@ -196,7 +198,7 @@ fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     )
 }
 
-fn advise(case: &Case) -> Vec<String> {
+fn advise(case: &UntypedCase) -> Vec<String> {
     vec![
         format!(
             "compare what runs with what is written: /configz of kube-proxy on one of {}, and ConfigMap {}",

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::dataplane::ProxyMode;
 use crate::dataplane::version::Version;
 use crate::facts::Class;
-use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severity, Verdict};
+use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severities, UntypedCase, Verdict};
 use crate::know::{Gap, Known, Origin, Reads, Source, Unit, Val};
 use crate::policy::Door;
 
@@ -17,15 +17,13 @@ const RATE: i64 = 28_232 / 120;
 /// The check.
 pub static CHECK: Check = Check {
     id: "ipvs-reuse-mode-mismatch",
-    severity: |_| Severity::Warning,
+    severity: Severities::ALWAYS_WARNING,
     needs: Reads::NONE,
     uses: Reads::of(&[Source::Policies]),
     profiles: true,
     history: Memory::Unused,
     baseline: true,
     judge: Judge::Cluster(judge),
-    say,
-    advise,
     doc: DOC,
 };
 
@@ -168,10 +166,14 @@ fn case(class: &Class, kernel: Version, mode: &Val<ProxyMode>, nodes: u32, rate:
     if let Some(rate) = rate {
         evidence.push(Evidence::number("rate", Unit::PerSecond, &rate));
     }
-    Case::new(cause, evidence)
+    untyped(cause, evidence)
 }
 
-fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
+    UntypedCase::case(cause, evidence, say, advise)
+}
+
+fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(
         f,
         "{} nodes run IPVS on a kernel before 5.9, such as {}, where a reused source port {}",
@@ -194,7 +196,7 @@ fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
 }
 
-fn advise(_: &Case) -> Vec<String> {
+fn advise(_: &UntypedCase) -> Vec<String> {
     vec![
         "let clients pool their connections, so that source ports do not come round".into(),
         "let terminating Pods serve for at least 120 s, as long as a closed connection is remembered".into(),

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use crate::dataplane::PortPin;
 use crate::facts::Class;
-use crate::judge::{Case, Check, Datum, Evidence, Judge, Look, Memory, Path, Severity, Verdict};
+use crate::judge::{
+    Case, Check, Datum, Evidence, Judge, Look, Memory, Path, Severities, Severity, UntypedCase, Verdict,
+};
 use crate::know::{Gap, Known, Origin, Reads, Source, Unit, Val};
 use crate::policy::Door;
 use crate::sources::service::Transport;
@@ -19,25 +21,13 @@ const LONG_SECONDS: i64 = PORTS / 10;
 /// The check.
 pub static CHECK: Check = Check {
     id: "ct-port-recycle-pin",
-    severity: |verdict| match verdict {
-        Verdict::AtRisk(case)
-            if case.cause == "RateNotDeclared"
-                && case
-                    .number("lifetime")
-                    .is_some_and(|lifetime| lifetime <= LONG_SECONDS) =>
-        {
-            Severity::Info
-        }
-        _ => Severity::Warning,
-    },
+    severity: Severities::ALWAYS_WARNING,
     needs: Reads::of(&[Source::Services, Source::Policies]),
     uses: Reads::NONE,
     profiles: true,
     history: Memory::Unused,
     baseline: false,
     judge: Judge::Path(judge),
-    say,
-    advise,
     doc: DOC,
 };
 
@@ -178,10 +168,22 @@ fn case(cause: &'static str, path: &Path<'_>, seconds: i64, class: &Class, val: 
         let rate = Val::declared(i64::from(rate), place);
         evidence.push(Evidence::number("rate", Unit::PerSecond, &rate));
     }
-    Case::new(cause, evidence)
+    untyped(cause, evidence)
 }
 
-fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
+    let short = evidence.iter().any(|one| {
+        one.what == "lifetime" && matches!(one.value, Datum::Number(lifetime) if lifetime <= LONG_SECONDS)
+    });
+    let at_most = if short && cause == "RateNotDeclared" {
+        Severity::Info
+    } else {
+        Severity::Critical
+    };
+    UntypedCase::at_most(at_most, cause, evidence, say, advise)
+}
+
+fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if case.cause == "RateAboveThreshold" {
         write!(
             f,
@@ -204,7 +206,7 @@ fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     )
 }
 
-fn advise(case: &Case) -> Vec<String> {
+fn advise(case: &UntypedCase) -> Vec<String> {
     let mut advice = Vec::new();
     if case.cause == "RateNotDeclared" {
         advice.push(format!(

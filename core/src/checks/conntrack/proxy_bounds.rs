@@ -5,22 +5,20 @@ use std::sync::Arc;
 
 use crate::dataplane::ProxyMode;
 use crate::facts::Class;
-use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severity, Verdict};
+use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severities, UntypedCase, Verdict};
 use crate::know::{Gap, Known, Origin, Reads, Source, Unit, Val};
 use crate::policy::Range;
 
 /// The check.
 pub static CHECK: Check = Check {
     id: "proxy-bounds",
-    severity: |_| Severity::Warning,
+    severity: Severities::ALWAYS_WARNING,
     needs: Reads::of(&[Source::ClusterPolicy]),
     uses: Reads::NONE,
     profiles: true,
     history: Memory::Unused,
     baseline: false,
     judge: Judge::Cluster(judge),
-    say,
-    advise,
     doc: DOC,
 };
 
@@ -108,7 +106,7 @@ fn judge_mode(class: &Class, wanted: ProxyMode) -> Known<Option<Case>> {
         ),
     ];
     evidence.extend(nodes_of(class, runs.origin));
-    Ok(Some(Case::new("ProxyMode", evidence)))
+    Ok(Some(untyped("ProxyMode", evidence)))
 }
 
 fn judge_idle(class: &Class, range: Range) -> Known<Option<Case>> {
@@ -126,7 +124,7 @@ fn judge_idle(class: &Class, range: Range) -> Known<Option<Case>> {
         Evidence::number("bound", Unit::Seconds, &Val::declared(bound, place)),
     ];
     evidence.extend(nodes_of(class, idle.origin));
-    Ok(Some(Case::new(cause, evidence)))
+    Ok(Some(untyped(cause, evidence)))
 }
 
 fn declared(field: &str) -> String {
@@ -150,7 +148,11 @@ fn nodes_of(class: &Class, origin: Origin) -> [Evidence; 2] {
     ]
 }
 
-fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
+    UntypedCase::case(cause, evidence, say, advise)
+}
+
+fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match case.cause {
         "ProxyMode" => write!(
             f,
@@ -173,7 +175,7 @@ fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(f, ", on {} nodes ({})", case.show("nodes"), case.show("sample"))
 }
 
-fn advise(case: &Case) -> Vec<String> {
+fn advise(case: &UntypedCase) -> Vec<String> {
     let mut advice = Vec::new();
     if case.assumes() {
         advice.push("find out what these nodes really run: the value is assumed, not read".into());

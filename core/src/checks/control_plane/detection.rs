@@ -7,7 +7,7 @@ use crate::dataplane::duration::GoDuration;
 use crate::dataplane::kube_proxy::node_args;
 use crate::dataplane::version::Version;
 use crate::index::Part;
-use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severity, Verdict};
+use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severities, UntypedCase, Verdict};
 use crate::know::{Gap, Known, Origin, Reads, Source, Unit, Val};
 use crate::names::Names;
 use crate::policy::ControlPlanePolicy;
@@ -23,21 +23,13 @@ const PING_TIMEOUT_SECONDS: i64 = 15;
 /// The check.
 pub static CHECK: Check = Check {
     id: "detection-vs-grace",
-    severity: |verdict| {
-        if matches!(verdict, Verdict::Violated(_)) {
-            Severity::Warning
-        } else {
-            Severity::Info
-        }
-    },
+    severity: Severities::WARNING,
     needs: Reads::of(&[Source::ClusterPolicy]),
     uses: Reads::of(&[Source::Pods, Source::Nodes]),
     profiles: false,
     history: Memory::Unused,
     baseline: true,
     judge: Judge::Cluster(judge),
-    say,
-    advise,
     doc: DOC,
 };
 
@@ -109,7 +101,7 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
         evidence.push(Evidence::number("detection", Unit::Seconds, &detection));
     }
     let sure = grace.origin <= Origin::Declared && read_idle.origin.max(ping.origin) < Origin::Assumed;
-    let case = Case::new(
+    let case = untyped(
         if never {
             "NeverDetected"
         } else {
@@ -271,7 +263,11 @@ fn from_kubelets(look: &Look<'_>) -> Known<Option<Val<i64>>> {
     )))
 }
 
-fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
+    UntypedCase::case(cause, evidence, say, advise)
+}
+
+fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if case.cause == "NeverDetected" {
         write!(
             f,
@@ -294,7 +290,7 @@ fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     )
 }
 
-fn advise(case: &Case) -> Vec<String> {
+fn advise(case: &UntypedCase) -> Vec<String> {
     let mut advice = Vec::new();
     if case.assumes() {
         advice.push(

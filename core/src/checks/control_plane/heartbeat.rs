@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severity, Verdict};
+use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severities, Severity, UntypedCase, Verdict};
 use crate::know::{Gap, Known, Reads, Source, Val};
 use crate::names::Key;
 use crate::policy::Selector;
@@ -16,13 +16,7 @@ const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 /// The check.
 pub static CHECK: Check = Check {
     id: "admission-heartbeat-block",
-    severity: |verdict| match verdict {
-        Verdict::Violated(_) => Severity::Critical,
-        Verdict::AtRisk(case) if case.number("readyEndpoints").is_some_and(|ready| ready > 1) => {
-            Severity::Info
-        }
-        _ => Severity::Warning,
-    },
+    severity: Severities::CRITICAL,
     needs: Reads::of(&[Source::Webhooks]),
     uses: Reads::of(&[
         Source::Namespaces,
@@ -35,8 +29,6 @@ pub static CHECK: Check = Check {
     history: Memory::Unused,
     baseline: true,
     judge: Judge::Webhook(judge),
-    say,
-    advise,
     doc: DOC,
 };
 
@@ -146,7 +138,7 @@ fn judge(look: &Look<'_>, key: Key) -> Known<Verdict> {
 fn weight(verdict: &Verdict) -> u8 {
     match verdict {
         Verdict::Violated(_) => 4,
-        Verdict::AtRisk(_) if (CHECK.severity)(verdict) > Severity::Info => 3,
+        Verdict::AtRisk(case) if case.at_most() > Severity::Info => 3,
         Verdict::Unknown(_) => 2,
         Verdict::AtRisk(_) => 1,
         Verdict::Met | Verdict::NotApplicable(_) => 0,
@@ -208,9 +200,9 @@ fn judge_hook(look: &Look<'_>, hook: &Webhook) -> Known<Verdict> {
         ),
     ];
     Ok(match (ready, hook.conditional) {
-        (0, false) => Verdict::Violated(Case::new("Blocked", evidence)),
-        (0, true) => Verdict::AtRisk(Case::new("BlockedIfConditionsMatch", evidence)),
-        _ if target.heartbeat => Verdict::AtRisk(Case::new("InTheWay", evidence)),
+        (0, false) => Verdict::Violated(untyped("Blocked", evidence)),
+        (0, true) => Verdict::AtRisk(untyped("BlockedIfConditionsMatch", evidence)),
+        _ if target.heartbeat => Verdict::AtRisk(untyped("InTheWay", evidence)),
         _ => Verdict::Met,
     })
 }
@@ -300,7 +292,17 @@ fn any_object(look: &Look<'_>, selector: &Selector, target: Target) -> Known<boo
     })
 }
 
-fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
+    let mild = cause == "InTheWay"
+        && evidence.iter().any(|one| {
+            one.what == "readyEndpoints"
+                && matches!(one.value, crate::judge::Datum::Number(ready) if ready > 1)
+        });
+    let at_most = if mild { Severity::Info } else { Severity::Critical };
+    UntypedCase::at_most(at_most, cause, evidence, say, advise)
+}
+
+fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(
         f,
         "webhook {} refuses {} ",
@@ -327,7 +329,7 @@ fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
 }
 
-fn advise(case: &Case) -> Vec<String> {
+fn advise(case: &UntypedCase) -> Vec<String> {
     let mut advice = vec![format!(
         "leave kube-system and kube-node-lease out by the namespaceSelector of {}, and name resources instead of `*`",
         case.show("webhook"),

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::index::Part;
-use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severity, Verdict};
+use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severities, Severity, UntypedCase, Verdict};
 use crate::know::{Gap, Known, Reads, Source, Unit, Val};
 use crate::names::Key;
 
@@ -25,10 +25,7 @@ const ALIBABA: &str = ".i-";
 /// The check.
 pub static CHECK: Check = Check {
     id: "cp-instances-missing",
-    severity: |verdict| match verdict {
-        Verdict::Violated(case) if case.number("serving").is_some_and(|left| left <= 1) => Severity::Critical,
-        _ => Severity::Warning,
-    },
+    severity: Severities::CRITICAL,
     needs: Reads::of(&[Source::ClusterPolicy]),
     // Not needed: where no number is declared, slices that nobody read are not missed.
     uses: Reads::of(&[Source::EndpointSlices, Source::Nodes, Source::Pods]),
@@ -36,8 +33,6 @@ pub static CHECK: Check = Check {
     history: Memory::Unused,
     baseline: false,
     judge: Judge::Cluster(judge),
-    say,
-    advise,
     doc: DOC,
 };
 
@@ -97,7 +92,7 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
             .into(),
         ));
     }
-    Ok(Verdict::Violated(Case::new(
+    Ok(Verdict::Violated(untyped(
         "",
         vec![
             Evidence::count("serving", serving, "EndpointSlices of default/kubernetes"),
@@ -142,7 +137,19 @@ fn cloud(provider: &str) -> Option<&str> {
     MANAGED.contains(&scheme).then_some(scheme)
 }
 
-fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
+    let last = evidence.iter().any(|one| {
+        one.what == "serving" && matches!(one.value, crate::judge::Datum::Number(left) if left <= 1)
+    });
+    let at_most = if last {
+        Severity::Critical
+    } else {
+        Severity::Warning
+    };
+    UntypedCase::at_most(at_most, cause, evidence, say, advise)
+}
+
+fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(
         f,
         "{} API servers serve, {} are expected",
@@ -151,7 +158,7 @@ fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     )
 }
 
-fn advise(_: &Case) -> Vec<String> {
+fn advise(_: &UntypedCase) -> Vec<String> {
     vec![
         "see which API server is missing and why: its Pod, its node, its certificate, its etcd".into(),
         "until it is back, do not restart or drain those that serve".into(),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severity, Verdict};
+use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severities, UntypedCase, Verdict};
 use crate::know::{Known, Mono, Reads, Source, Unit, Val};
 
 /// How long a watch may be without a sign of life, in milliseconds: three minutes.
@@ -15,21 +15,13 @@ const OFTEN_WINDOW: u64 = 1_800_000;
 /// The check.
 pub static CHECK: Check = Check {
     id: "cp-stale-watch",
-    severity: |verdict| {
-        if matches!(verdict, Verdict::Violated(_)) {
-            Severity::Critical
-        } else {
-            Severity::Warning
-        }
-    },
+    severity: Severities::CRITICAL,
     needs: Reads::NONE,
     uses: Reads::NONE,
     profiles: false,
     history: Memory::Needed,
     baseline: true,
     judge: Judge::Cluster(judge),
-    say,
-    advise,
     doc: DOC,
 };
 
@@ -115,10 +107,14 @@ fn case(cause: &'static str, sources: &[Source]) -> Case {
         }
         _ => {}
     }
-    Case::new(cause, evidence)
+    untyped(cause, evidence)
 }
 
-fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
+    UntypedCase::case(cause, evidence, say, advise)
+}
+
+fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match case.cause {
         "Deaf" => write!(
             f,
@@ -141,7 +137,7 @@ fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
 }
 
-fn advise(_: &Case) -> Vec<String> {
+fn advise(_: &UntypedCase) -> Vec<String> {
     vec![
         "see what between evenkeel and the API server forgets idle connections: load balancer, NAT, firewall"
             .into(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::history::Failure;
-use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severity, Verdict};
+use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severities, UntypedCase, Verdict};
 use crate::know::{Known, Mono, Reads, Source, Unit};
 use crate::names::Name;
 use crate::policy::Cascade;
@@ -23,21 +23,13 @@ const DEFAULT: Cascade = Cascade {
 /// The check.
 pub static CHECK: Check = Check {
     id: "node-cascade-wave",
-    severity: |verdict| {
-        if matches!(verdict, Verdict::Violated(_)) {
-            Severity::Critical
-        } else {
-            Severity::Warning
-        }
-    },
+    severity: Severities::CRITICAL,
     needs: Reads::of(&[Source::Nodes, Source::EndpointSlices]),
     uses: Reads::of(&[Source::ClusterPolicy]),
     profiles: false,
     history: Memory::Needed,
     baseline: true,
     judge: Judge::Cluster(judge),
-    say,
-    advise,
     doc: DOC,
 };
 
@@ -146,7 +138,7 @@ impl Wave {
     fn case(&self, cause: &'static str, rule: &Cascade) -> Case {
         let ready = "Node status.conditions[Ready], as watched";
         let slices = "EndpointSlices, as watched";
-        Case::new(
+        untyped(
             cause,
             vec![
                 Evidence::watched("failed", Unit::Count, self.failed, ready),
@@ -164,7 +156,11 @@ fn growth(failure: &Failure) -> u32 {
     failure.grown.saturating_mul(100) / failure.before.max(1)
 }
 
-fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
+    UntypedCase::case(cause, evidence, say, advise)
+}
+
+fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(
         f,
         "{} nodes stopped being ready within {}; {} of the {} that failed after the first had received {} more \
@@ -182,7 +178,7 @@ fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
 }
 
-fn advise(_: &Case) -> Vec<String> {
+fn advise(_: &UntypedCase) -> Vec<String> {
     vec![
         "pause rollouts and autoscalers of the largest workloads, so that nothing more moves".into(),
         "compare the headroom of the nodes that are left with what the failed ones carried; add nodes or take load away"

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::history::{STORM_FACTOR, WARM_MINUTES};
-use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severity, Verdict};
+use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severities, UntypedCase, Verdict};
 use crate::know::{Known, Reads, Source, Unit, Val};
 
 /// How long slices must have been watched before silence means calm, in milliseconds.
@@ -12,21 +12,13 @@ const CALM: u64 = 300_000;
 /// The check.
 pub static CHECK: Check = Check {
     id: "pod-churn-storm",
-    severity: |verdict| {
-        if matches!(verdict, Verdict::Violated(_)) {
-            Severity::Critical
-        } else {
-            Severity::Warning
-        }
-    },
+    severity: Severities::CRITICAL,
     needs: Reads::of(&[Source::EndpointSlices]),
     uses: Reads::NONE,
     profiles: false,
     history: Memory::Needed,
     baseline: true,
     judge: Judge::Cluster(judge),
-    say,
-    advise,
     doc: DOC,
 };
 
@@ -87,13 +79,17 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
         evidence.push(number("topCount", Unit::Count, count));
     }
     Ok(if storm.minutes < WARM_MINUTES {
-        Verdict::AtRisk(Case::new("ShortBaseline", evidence))
+        Verdict::AtRisk(untyped("ShortBaseline", evidence))
     } else {
-        Verdict::Violated(Case::new("Storm", evidence))
+        Verdict::Violated(untyped("Storm", evidence))
     })
 }
 
-fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
+    UntypedCase::case(cause, evidence, say, advise)
+}
+
+fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(
         f,
         "{} endpoints came within 60 s ({} is usual: the 95th percentile of {} minutes), and {} of the {} that went \
@@ -110,7 +106,7 @@ fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     Ok(())
 }
 
-fn advise(case: &Case) -> Vec<String> {
+fn advise(case: &UntypedCase) -> Vec<String> {
     let mut advice = vec![];
     if case.find("top").is_some() {
         advice.push(format!(

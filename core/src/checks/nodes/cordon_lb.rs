@@ -4,25 +4,22 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::index::Part;
-use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, ServiceCase, Severity, Verdict};
+use crate::judge::{
+    Case, Check, Evidence, Judge, Look, Memory, ServiceCase, Severities, Severity, UntypedCase, Verdict,
+};
 use crate::know::{Gap, Known, Reads, Source, Val};
 use crate::sources::service::ServiceType;
 
 /// The check.
 pub static CHECK: Check = Check {
     id: "cordon-lb-safety",
-    severity: |verdict| match verdict {
-        Verdict::AtRisk(case) if case.cause == "OneNode" => Severity::Info,
-        _ => Severity::Warning,
-    },
+    severity: Severities::ALWAYS_WARNING,
     needs: Reads::of(&[Source::Services, Source::EndpointSlices, Source::Nodes]),
     uses: Reads::NONE,
     profiles: false,
     history: Memory::Unused,
     baseline: true,
     judge: Judge::Service(judge),
-    say,
-    advise,
     doc: DOC,
 };
 
@@ -95,14 +92,23 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
         ]
     };
     Ok(match (left.len(), with.len()) {
-        (0, _) => Verdict::Violated(Case::new("NoneLeft", evidence())),
-        (1, 1) => Verdict::AtRisk(Case::new("OneNode", evidence())),
-        (1, _) => Verdict::AtRisk(Case::new("OneLeft", evidence())),
+        (0, _) => Verdict::Violated(untyped("NoneLeft", evidence())),
+        (1, 1) => Verdict::AtRisk(untyped("OneNode", evidence())),
+        (1, _) => Verdict::AtRisk(untyped("OneLeft", evidence())),
         _ => Verdict::Met,
     })
 }
 
-fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
+    let at_most = if cause == "OneNode" {
+        Severity::Info
+    } else {
+        Severity::Critical
+    };
+    UntypedCase::at_most(at_most, cause, evidence, say, advise)
+}
+
+fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match case.cause {
         "NoneLeft" => write!(
             f,
@@ -125,7 +131,7 @@ fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
 }
 
-fn advise(case: &Case) -> Vec<String> {
+fn advise(case: &UntypedCase) -> Vec<String> {
     let mut advice = Vec::new();
     if case.cause != "OneNode" {
         advice.push(

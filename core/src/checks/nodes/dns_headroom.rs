@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::index::Part;
-use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severity, Verdict};
+use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severities, Severity, UntypedCase, Verdict};
 use crate::know::{Gap, Known, Reads, Source, Val};
 use crate::names::{Key, Name, Names, Pairs};
 use crate::sources::workload::{Deployment, Pod};
@@ -12,19 +12,13 @@ use crate::sources::workload::{Deployment, Pod};
 /// The check.
 pub static CHECK: Check = Check {
     id: "dns-n1-headroom",
-    severity: |verdict| match verdict {
-        Verdict::Violated(_) => Severity::Critical,
-        Verdict::AtRisk(case) if case.cause == "OneNode" => Severity::Info,
-        _ => Severity::Warning,
-    },
+    severity: Severities::CRITICAL,
     needs: Reads::of(&[Source::Deployments]),
     uses: Reads::of(&[Source::Pods, Source::Nodes]),
     profiles: false,
     history: Memory::Unused,
     baseline: true,
     judge: Judge::Cluster(judge),
-    say,
-    advise,
     doc: DOC,
 };
 
@@ -198,10 +192,19 @@ fn case(
         let node = Val::declared(look.names().shared(node), "Pods of DNS, spec.nodeName");
         evidence.push(Evidence::text("node", &node));
     }
-    Case::new(cause, evidence)
+    untyped(cause, evidence)
 }
 
-fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
+    let at_most = if cause == "OneNode" {
+        Severity::Info
+    } else {
+        Severity::Critical
+    };
+    UntypedCase::at_most(at_most, cause, evidence, say, advise)
+}
+
+fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match case.cause {
         "NoneReady" => write!(f, "no Pod of cluster DNS is ready, of {}", case.cite("replicas")),
         "OneReplica" => write!(
@@ -224,7 +227,7 @@ fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
 }
 
-fn advise(case: &Case) -> Vec<String> {
+fn advise(case: &UntypedCase) -> Vec<String> {
     match case.cause {
         "NoneReady" | "NotAllReady" => vec![
             format!(

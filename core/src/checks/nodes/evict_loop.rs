@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::history::EVICT_WINDOW;
-use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severity, Verdict};
+use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severities, UntypedCase, Verdict};
 use crate::know::{Known, Reads, Source, Unit, Val};
 use crate::names::Name;
 
@@ -15,15 +15,13 @@ const EVICTIONS: usize = 5;
 /// The check.
 pub static CHECK: Check = Check {
     id: "node-pressure-evict-loop",
-    severity: |_| Severity::Warning,
+    severity: Severities::ALWAYS_WARNING,
     needs: Reads::of(&[Source::Nodes, Source::Events]),
     uses: Reads::NONE,
     profiles: false,
     history: Memory::Needed,
     baseline: true,
     judge: Judge::Node(judge),
-    say,
-    advise,
     doc: DOC,
 };
 
@@ -74,7 +72,7 @@ fn judge(look: &Look<'_>, name: Name) -> Known<Verdict> {
     }
     let place = "Events, reason Evicted";
     let number = |what, unit, value: usize| Evidence::watched(what, unit, value, place);
-    Ok(Verdict::Violated(Case::new(
+    Ok(Verdict::Violated(untyped(
         "",
         vec![
             Evidence::text("workload", &Val::measured((*worst.workload).into(), place)),
@@ -84,7 +82,11 @@ fn judge(look: &Look<'_>, name: Name) -> Known<Verdict> {
     )))
 }
 
-fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
+    UntypedCase::case(cause, evidence, say, advise)
+}
+
+fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(
         f,
         "Pods of {} were evicted from this node at least {} times within {}",
@@ -94,7 +96,7 @@ fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     )
 }
 
-fn advise(case: &Case) -> Vec<String> {
+fn advise(case: &UntypedCase) -> Vec<String> {
     vec![
         "see what the node is short of: kubectl describe node, its conditions and the Event's message".into(),
         format!(

@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::history::Traits;
 use crate::index::Part;
-use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severity, Verdict};
+use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severities, UntypedCase, Verdict};
 use crate::know::{Known, Reads, Source, Unit, Val};
 use crate::names::Name;
 use crate::sources::node::Readiness;
@@ -35,21 +35,13 @@ const ATTRIBUTES: [Attribute; 4] = [
 /// The check.
 pub static CHECK: Check = Check {
     id: "fleet-change-sync",
-    severity: |verdict| {
-        if matches!(verdict, Verdict::Violated(_)) {
-            Severity::Critical
-        } else {
-            Severity::Warning
-        }
-    },
+    severity: Severities::CRITICAL,
     needs: Reads::of(&[Source::Nodes]),
     uses: Reads::NONE,
     profiles: false,
     history: Memory::Needed,
     baseline: true,
     judge: Judge::Cluster(judge),
-    say,
-    advise,
     doc: DOC,
 };
 
@@ -128,9 +120,9 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
         Evidence::watched("window", Unit::Seconds, WINDOW / 1000, ready),
     ];
     Ok(if only {
-        Verdict::Violated(Case::new("OnlyTheFailed", evidence))
+        Verdict::Violated(untyped("OnlyTheFailed", evidence))
     } else {
-        Verdict::AtRisk(Case::new("MostlyTheFailed", evidence))
+        Verdict::AtRisk(untyped("MostlyTheFailed", evidence))
     })
 }
 
@@ -168,7 +160,11 @@ impl Shared {
     }
 }
 
-fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
+    UntypedCase::case(cause, evidence, say, advise)
+}
+
+fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let (who, others) = if case.cause == "OnlyTheFailed" {
         ("all of them run", "none")
     } else {
@@ -186,7 +182,7 @@ fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     )
 }
 
-fn advise(case: &Case) -> Vec<String> {
+fn advise(case: &UntypedCase) -> Vec<String> {
     vec![
         format!(
             "stop what brings {}: unattended upgrades, the rollout of a node image or pool",

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::history::{PREEMPT_WINDOW, Preempted};
-use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severity, Verdict};
+use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severities, UntypedCase, Verdict};
 use crate::know::{Known, Reads, Source, Unit, Val};
 
 use super::at_least;
@@ -14,21 +14,13 @@ const PREEMPTIONS: usize = 2;
 /// The check.
 pub static CHECK: Check = Check {
     id: "preemption-cascade",
-    severity: |verdict| {
-        if matches!(verdict, Verdict::Violated(_)) {
-            Severity::Critical
-        } else {
-            Severity::Warning
-        }
-    },
+    severity: Severities::CRITICAL,
     needs: Reads::of(&[Source::Events]),
     uses: Reads::NONE,
     profiles: false,
     history: Memory::Needed,
     baseline: true,
     judge: Judge::Cluster(judge),
-    say,
-    advise,
     doc: DOC,
 };
 
@@ -101,10 +93,14 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
         ));
     }
     let cause = if own > 0 { "OwnSiblings" } else { "Repeated" };
-    Ok(Verdict::Violated(Case::new(cause, evidence)))
+    Ok(Verdict::Violated(untyped(cause, evidence)))
 }
 
-fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
+    UntypedCase::case(cause, evidence, say, advise)
+}
+
+fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(
         f,
         "Pods of {} had to make room at least {} times within {}",
@@ -121,7 +117,7 @@ fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
 }
 
-fn advise(case: &Case) -> Vec<String> {
+fn advise(case: &UntypedCase) -> Vec<String> {
     vec![
         format!(
             "compare the PriorityClass of {} with that of what takes its place",

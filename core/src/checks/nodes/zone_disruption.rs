@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::history::{self, SHARE_PERCENT};
 use crate::index::Part;
-use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severity, Verdict};
+use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severities, UntypedCase, Verdict};
 use crate::know::{Known, Reads, Source, Unit, Val};
 use crate::names::Name;
 use crate::sources::node::REGION;
@@ -18,21 +18,13 @@ const TINY: usize = 2;
 /// The check.
 pub static CHECK: Check = Check {
     id: "node-zone-disruption",
-    severity: |verdict| {
-        if matches!(verdict, Verdict::Violated(_)) {
-            Severity::Critical
-        } else {
-            Severity::Warning
-        }
-    },
+    severity: Severities::CRITICAL,
     needs: Reads::of(&[Source::Nodes]),
     uses: Reads::of(&[Source::ClusterPolicy]),
     profiles: false,
     history: Memory::Used,
     baseline: true,
     judge: Judge::Zone(judge),
-    say,
-    advise,
     doc: DOC,
 };
 
@@ -167,10 +159,14 @@ fn case(cause: &'static str, region: &str, down: usize, nodes: usize) -> Case {
     if !region.is_empty() {
         evidence.push(Evidence::text("region", &Val::declared(region.into(), REGION)));
     }
-    Case::new(cause, evidence)
+    untyped(cause, evidence)
 }
 
-fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
+    UntypedCase::case(cause, evidence, say, advise)
+}
+
+fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if case.cause == "JustDisrupted" {
         return write!(
             f,
@@ -204,7 +200,7 @@ fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
 }
 
-fn advise(case: &Case) -> Vec<String> {
+fn advise(case: &UntypedCase) -> Vec<String> {
     let mut advice = vec![
         "find out whether these nodes still serve traffic; if so, only their word is missing".into(),
         "look for what they share: zone network, way to the API server, load balancer, the last change"

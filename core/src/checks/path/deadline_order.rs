@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{declared, nobody};
-use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Path, Severity, Verdict};
+use crate::judge::{
+    Case, Check, Evidence, Judge, Look, Memory, Path, Severities, Severity, UntypedCase, Verdict,
+};
 use crate::know::{Gap, Known, Reads, Source, Unit, Val};
 use crate::policy::Layer;
 use crate::sources::service::Transport;
@@ -12,18 +14,13 @@ use crate::sources::service::Transport;
 /// The check.
 pub static CHECK: Check = Check {
     id: "l7-deadline-order",
-    severity: |verdict| match verdict {
-        Verdict::AtRisk(case) if case.assumes() => Severity::Info,
-        _ => Severity::Warning,
-    },
+    severity: Severities::ALWAYS_WARNING,
     needs: Reads::of(&[Source::Services, Source::Policies]),
     uses: Reads::NONE,
     profiles: false,
     history: Memory::Unused,
     baseline: false,
     judge: Judge::Path(judge),
-    say,
-    advise,
     doc: DOC,
 };
 
@@ -130,7 +127,7 @@ fn cut(deadlines: &[Deadline], request: &Val<i64>) -> Option<Case> {
         .filter_map(|one| Some((one, one.value.as_ref()?)))
         .filter(|(_, value)| value.value <= request.value)
         .min_by_key(|(_, value)| value.value)?;
-    Some(Case::new(
+    Some(untyped(
         "DeadlineCutsRequest",
         vec![
             Evidence::number("requestTimeout", Unit::Seconds, value),
@@ -147,7 +144,7 @@ fn out_of_order(deadlines: &[Deadline]) -> Option<Verdict> {
         .filter_map(|one| Some((one, one.value.as_ref()?)))
         .collect();
     let case = |cause, outer: (&Deadline, &Val<i64>), inner: (&Deadline, &Val<i64>)| {
-        Case::new(
+        untyped(
             cause,
             vec![
                 Evidence::number("outerTimeout", Unit::Seconds, outer.1),
@@ -190,7 +187,7 @@ fn undeclared(deadlines: &[Deadline], request: Option<&Val<i64>>, field: &str) -
             .find(|(at, one)| one.value.is_none() && *at != 0 && at + 1 != deadlines.len())
             .map(|(_, one)| one);
         let one = proxy.or_else(|| deadlines.iter().find(|one| one.value.is_none()))?;
-        return Some(Case::new(
+        return Some(untyped(
             "DeadlineNotDeclared",
             vec![
                 Evidence::number("longestRequest", Unit::Seconds, request),
@@ -203,7 +200,7 @@ fn undeclared(deadlines: &[Deadline], request: Option<&Val<i64>>, field: &str) -
         .iter()
         .filter_map(|one| Some((one, one.value.as_ref()?)))
         .min_by_key(|(_, value)| value.value)?;
-    Some(Case::new(
+    Some(untyped(
         "RequestNotDeclared",
         vec![
             Evidence::number("requestTimeout", Unit::Seconds, value),
@@ -213,7 +210,16 @@ fn undeclared(deadlines: &[Deadline], request: Option<&Val<i64>>, field: &str) -
     ))
 }
 
-fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
+    let at_most = if matches!(cause, "DeadlineNotDeclared" | "RequestNotDeclared") {
+        Severity::Info
+    } else {
+        Severity::Critical
+    };
+    UntypedCase::at_most(at_most, cause, evidence, say, advise)
+}
+
+fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let at = case.show("at");
     let (timeout, request) = (case.cite("requestTimeout"), case.cite("longestRequest"));
     match case.cause {
@@ -248,7 +254,7 @@ fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
 }
 
-fn advise(case: &Case) -> Vec<String> {
+fn advise(case: &UntypedCase) -> Vec<String> {
     let at = case.show("at");
     match case.cause {
         "DeadlineCutsRequest" => vec![

@@ -3,27 +3,21 @@
 use std::fmt;
 
 use super::budget::{Budget, Segment, Table, USES, segments};
-use crate::judge::{Case, Check, Datum, Evidence, Judge, Look, Memory, Path, Severity, Verdict};
+use crate::judge::{
+    Case, Check, Datum, Evidence, Judge, Look, Memory, Path, Severities, UntypedCase, Verdict,
+};
 use crate::know::{Known, Reads, Source, Unit, Val};
 
 /// The check.
 pub static CHECK: Check = Check {
     id: "path-idle-budget",
-    severity: |verdict| {
-        if matches!(verdict, Verdict::Violated(_)) {
-            Severity::Critical
-        } else {
-            Severity::Warning
-        }
-    },
+    severity: Severities::CRITICAL,
     needs: Reads::of(&[Source::Services, Source::Policies]),
     uses: USES,
     profiles: true,
     history: Memory::Unused,
     baseline: false,
     judge: Judge::Path(judge),
-    say,
-    advise,
     doc: DOC,
 };
 
@@ -144,10 +138,14 @@ fn case(
             &Val::declared("none".into(), "policy"),
         )),
     }
-    Case::new(cause, evidence)
+    untyped(cause, evidence)
 }
 
-fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
+    UntypedCase::case(cause, evidence, say, advise)
+}
+
+fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let silence = match case.find("silence") {
         Some(Evidence {
             value: Datum::Number(_),
@@ -182,7 +180,7 @@ fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
 }
 
-fn advise(case: &Case) -> Vec<String> {
+fn advise(case: &UntypedCase) -> Vec<String> {
     let half = case.number("idleTimeout").map_or(60, |idle| (idle / 2).max(1));
     let mut advice = Vec::new();
     if case.cause == "KeepaliveNotDeclared" {

@@ -4,29 +4,23 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{declared, nobody};
-use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Path, Severity, Verdict};
-use crate::know::{Gap, Known, Reads, Source, Unit, Val};
+use crate::judge::{
+    Advice, Change, Check, End, Evidence, Explain, Judge, Look, Memory, Path, Setting, Severities, Verdict,
+};
+use crate::know::{Gap, Known, Reads, Source, Val};
 use crate::policy::Layer;
 use crate::sources::service::Transport;
 
 /// The check.
 pub static CHECK: Check = Check {
     id: "keepalive-order",
-    severity: |verdict| {
-        if matches!(verdict, Verdict::Violated(_)) {
-            Severity::Warning
-        } else {
-            Severity::Info
-        }
-    },
+    severity: Severities::WARNING,
     needs: Reads::of(&[Source::Services, Source::Policies]),
     uses: Reads::NONE,
     profiles: false,
     history: Memory::Unused,
     baseline: false,
     judge: Judge::Path(judge),
-    say,
-    advise,
     doc: DOC,
 };
 
@@ -63,35 +57,63 @@ entry.
 ";
 
 /// One end of a reuse hop and for how long it keeps an idle connection.
-struct End {
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Side {
     name: Arc<str>,
     idle: Option<Val<i64>>,
     field: String,
+    end: End,
 }
 
-fn ends(look: &Look<'_>, path: &Path<'_>) -> Vec<End> {
-    let mut ends = Vec::new();
-    let mut end = |name: Arc<str>, seconds: Option<u32>, field: String| {
-        ends.push(End {
+impl Side {
+    fn evidence(&self, what: &'static str) -> Evidence {
+        self.idle.as_ref().map_or_else(
+            || Evidence::undeclared(what, self.field.as_str()),
+            |idle| Evidence::seconds(what, idle),
+        )
+    }
+}
+
+/// A pool, and the side that accepts its connections and may close them first.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Order {
+    pool: Side,
+    server: Side,
+    cause: Cause,
+}
+
+/// What is known of the two idle times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Cause {
+    ServerClosesFirst { pool: i64, server: i64 },
+    NarrowMargin { pool: i64, server: i64 },
+    PoolNotDeclared { server: i64 },
+    ServerNotDeclared { pool: i64 },
+}
+
+fn sides(look: &Look<'_>, path: &Path<'_>) -> Vec<Side> {
+    let mut sides = Vec::new();
+    let mut side = |name: Arc<str>, seconds: Option<u32>, field: String, end: End| {
+        sides.push(Side {
             name,
             idle: seconds.map(|value| Val::declared(i64::from(value), field.as_str())),
             field,
+            end,
         });
     };
     let client = path.client;
     let name = nobody(&client.name);
     let field = declared(path, &format!("clients[{name}].idleTimeoutSeconds"));
-    end(name, client.idle_timeout_seconds, field);
+    side(name, client.idle_timeout_seconds, field, End::Client);
     for hop in path.connection.hops.iter().filter(|hop| hop.layer == Layer::L7) {
         let field = declared(path, &format!("hops[{}].idleTimeoutSeconds", hop.name));
-        end(hop.name.clone(), hop.idle_timeout_seconds, field);
+        let end = End::Hop(hop.name.clone());
+        side(hop.name.clone(), hop.idle_timeout_seconds, field, end);
     }
-    end(
-        look.show(path.key).into(),
-        path.connection.server.idle_timeout_seconds,
-        declared(path, "server.idleTimeoutSeconds"),
-    );
-    ends
+    let server = path.connection.server.idle_timeout_seconds;
+    let field = declared(path, "server.idleTimeoutSeconds");
+    side(look.show(path.key).into(), server, field, End::Server);
+    sides
 }
 
 #[expect(
@@ -102,12 +124,12 @@ fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
     if path.port.transport == Transport::Udp {
         return Ok(Verdict::NotApplicable("UDP has no connection to reuse"));
     }
-    let ends = ends(look, path);
-    if ends.iter().all(|end| end.idle.is_none()) {
+    let sides = sides(look, path);
+    if sides.iter().all(|side| side.idle.is_none()) {
         return Ok(Verdict::NotApplicable("nobody declares an idle time"));
     }
     let (mut risk, mut gap) = (None, None);
-    for pair in ends.windows(2) {
+    for pair in sides.windows(2) {
         let [near, far] = pair else { continue };
         match judge_pair(near, far) {
             Verdict::Violated(case) => return Ok(Verdict::Violated(case)),
@@ -128,92 +150,127 @@ fn margin(near: i64) -> i64 {
     near.saturating_add(9).div_euclid(10).max(1)
 }
 
-fn judge_pair(near: &End, far: &End) -> Verdict {
+fn judge_pair(near: &Side, far: &Side) -> Verdict {
     let cause = match (&near.idle, &far.idle) {
         // A pool that keeps nothing reuses nothing.
-        (Some(own), _) if own.value <= 0 => return Verdict::Met,
-        (Some(own), Some(other)) if other.value <= own.value => "ServerClosesFirst",
-        (Some(own), Some(other)) if other.value <= own.value.saturating_add(margin(own.value)) => {
-            "NarrowMargin"
+        (Some(pool), _) if pool.value <= 0 => return Verdict::Met,
+        (Some(pool), Some(server)) => {
+            let (pool, server) = (pool.value, server.value);
+            if server <= pool {
+                Cause::ServerClosesFirst { pool, server }
+            } else if server <= pool.saturating_add(margin(pool)) {
+                Cause::NarrowMargin { pool, server }
+            } else {
+                return Verdict::Met;
+            }
         }
-        (Some(_), Some(_)) => return Verdict::Met,
+        (None, Some(server)) => Cause::PoolNotDeclared { server: server.value },
+        (Some(pool), None) => Cause::ServerNotDeclared { pool: pool.value },
         (None, None) => {
             return Verdict::Unknown(Gap::Opaque(
                 format!("neither {} nor {} is declared", near.field, far.field).into(),
             ));
         }
-        (None, Some(_)) => "PoolNotDeclared",
-        (Some(_), None) => "ServerNotDeclared",
     };
-    let idle = |what: &'static str, end: &End| {
-        end.idle.as_ref().map_or_else(
-            || Evidence::text(what, &Val::assumed("not declared".into(), end.field.as_str())),
-            |idle| Evidence::number(what, Unit::Seconds, idle),
-        )
-    };
-    let name = |what: &'static str, end: &End| {
-        Evidence::text(what, &Val::declared(end.name.clone(), end.field.as_str()))
-    };
-    let case = Case::new(
+    let order = Order {
+        pool: near.clone(),
+        server: far.clone(),
         cause,
-        vec![
-            idle("poolIdleTimeout", near),
-            idle("serverIdleTimeout", far),
-            name("from", near),
-            name("to", far),
-        ],
-    );
-    if matches!(cause, "PoolNotDeclared" | "ServerNotDeclared") {
-        Verdict::AtRisk(case)
-    } else {
-        Verdict::Violated(case)
+    };
+    match cause {
+        Cause::ServerClosesFirst { .. } | Cause::NarrowMargin { .. } => Verdict::violated(order),
+        Cause::PoolNotDeclared { .. } | Cause::ServerNotDeclared { .. } => Verdict::at_risk(order),
     }
 }
 
-fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let (from, to) = (case.show("from"), case.show("to"));
-    let (pool, server) = (case.cite("poolIdleTimeout"), case.cite("serverIdleTimeout"));
-    match case.cause {
-        "ServerClosesFirst" => write!(
-            f,
-            "{to} closes idle connections after {server}, while {from} still reuses them for up to {pool}: a request may meet a closed connection"
-        ),
-        "NarrowMargin" => write!(
-            f,
-            "{to} closes idle connections after {server}, less than 1 s and 10 % later than {from} stops reusing them at {pool}"
-        ),
-        "PoolNotDeclared" => write!(
-            f,
-            "{to} closes idle connections after {server}; whether {from} stops reusing them earlier is {pool}"
-        ),
-        _ => write!(
-            f,
-            "{from} reuses idle connections for up to {pool}; whether {to} keeps them longer is {server}"
-        ),
+impl Explain for Order {
+    fn cause(&self) -> &'static str {
+        match self.cause {
+            Cause::ServerClosesFirst { .. } => "ServerClosesFirst",
+            Cause::NarrowMargin { .. } => "NarrowMargin",
+            Cause::PoolNotDeclared { .. } => "PoolNotDeclared",
+            Cause::ServerNotDeclared { .. } => "ServerNotDeclared",
+        }
     }
-}
 
-fn advise(case: &Case) -> Vec<String> {
-    let (from, to) = (case.show("from"), case.show("to"));
-    match (case.number("poolIdleTimeout"), case.number("serverIdleTimeout")) {
-        (None, Some(server)) => vec![format!(
-            "find out how long {from} keeps idle connections and declare it; at most {} s clears this",
-            below(server)
-        )],
-        (Some(pool), None) => vec![format!(
-            "find out after how long {to} closes idle connections and declare it; more than {} s clears this",
-            pool.saturating_add(margin(pool))
-        )],
-        (Some(pool), Some(server)) => vec![
-            format!("let {from} drop idle connections after {} s", below(server)),
-            format!(
-                "or let {to} keep idle connections longer than {} s",
-                pool.saturating_add(margin(pool))
+    fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (from, to) = (&self.pool.name, &self.server.name);
+        match self.cause {
+            Cause::ServerClosesFirst { pool, server } => write!(
+                f,
+                "requests of {from} may meet a closed connection: {to} closes idle ones after {server} s, {from} reuses \
+                 them for {pool} s"
             ),
-            "let the caller repeat requests that may be repeated when a reused connection was closed".into(),
-        ],
-        (None, None) => Vec::new(),
+            Cause::NarrowMargin { pool, server } => write!(
+                f,
+                "requests of {from} may meet a closed connection: {to} closes idle ones at {server} s, hardly after \
+                 {from} drops them at {pool} s"
+            ),
+            Cause::PoolNotDeclared { server } => write!(
+                f,
+                "{to} closes idle connections after {server} s; how long {from} reuses them is not declared"
+            ),
+            Cause::ServerNotDeclared { pool } => write!(
+                f,
+                "{from} reuses idle connections for {pool} s; after how long {to} closes them is not declared"
+            ),
+        }
     }
+
+    fn evidence(&self) -> Vec<Evidence> {
+        vec![
+            self.pool.evidence("poolIdleTimeout"),
+            self.server.evidence("serverIdleTimeout"),
+            Evidence::name("from", &self.pool.name, self.pool.field.as_str()),
+            Evidence::name("to", &self.server.name, self.server.field.as_str()),
+        ]
+    }
+
+    fn advice(&self) -> Vec<Advice> {
+        let (from, to) = (&self.pool.name, &self.server.name);
+        let idle = |side: &Side, seconds: i64| {
+            u32::try_from(seconds).ok().map(|seconds| Change {
+                at: side.end.clone(),
+                set: Setting::IdleTimeout(seconds),
+            })
+        };
+        match self.cause {
+            Cause::PoolNotDeclared { server } => vec![Advice::with(
+                format!(
+                    "find out how long {from} keeps idle connections and declare it; at most {} s clears this",
+                    below(server)
+                ),
+                idle(&self.pool, below(server)),
+            )],
+            Cause::ServerNotDeclared { pool } => vec![Advice::with(
+                format!(
+                    "find out after how long {to} closes idle connections and declare it; more than {} s clears this",
+                    above(pool) - 1
+                ),
+                idle(&self.server, above(pool)),
+            )],
+            Cause::ServerClosesFirst { pool, server } | Cause::NarrowMargin { pool, server } => vec![
+                Advice::with(
+                    format!("let {from} drop idle connections after {} s", below(server)),
+                    idle(&self.pool, below(server)),
+                ),
+                Advice::with(
+                    format!(
+                        "or let {to} keep idle connections for {} s or longer",
+                        above(pool)
+                    ),
+                    idle(&self.server, above(pool)),
+                ),
+                "let the caller repeat requests that may be repeated when a reused connection was closed"
+                    .into(),
+            ],
+        }
+    }
+}
+
+/// A server's time that is safely above a pool's.
+fn above(pool: i64) -> i64 {
+    pool.saturating_add(margin(pool)).saturating_add(1)
 }
 
 /// A pool time that is safely below a server's.

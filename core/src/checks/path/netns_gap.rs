@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::budget::{KERNEL_KEEPALIVE_SECONDS, Segment, USES, segments};
 use super::nobody;
-use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Path, Severity, Verdict};
+use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Path, Severities, UntypedCase, Verdict};
 use crate::know::{Known, Origin, Reads, Source, Unit, Val};
 use crate::names::Key;
 use crate::policy::Beat;
@@ -18,15 +18,13 @@ const SYSCTL: &str = "net.ipv4.tcp_keepalive_time";
 /// The check.
 pub static CHECK: Check = Check {
     id: "keepalive-netns-gap",
-    severity: |_| Severity::Warning,
+    severity: Severities::ALWAYS_WARNING,
     needs: Reads::of(&[Source::Services, Source::Policies]),
     uses: USES,
     profiles: true,
     history: Memory::Unused,
     baseline: false,
     judge: Judge::Path(judge),
-    say,
-    advise,
     doc: DOC,
 };
 
@@ -100,7 +98,7 @@ fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
             "pods",
             &Val::assumed("not declared".into(), "clients[].podSelector"),
         ));
-        return Ok(Verdict::AtRisk(Case::new("PodsNotDeclared", evidence)));
+        return Ok(Verdict::AtRisk(untyped("PodsNotDeclared", evidence)));
     };
     let names = look.names();
     let mine: Vec<(Key, &Pod)> = look
@@ -131,7 +129,7 @@ fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
             format!("Pod {first} securityContext.sysctls"),
         ),
     ));
-    let case = Case::new("PodWithoutSysctl", evidence);
+    let case = untyped("PodWithoutSysctl", evidence);
     Ok(if best {
         Verdict::Violated(case)
     } else {
@@ -180,7 +178,11 @@ fn none_of_its_own(shared: usize) -> Known<Verdict> {
     ))
 }
 
-fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
+    UntypedCase::case(cause, evidence, say, advise)
+}
+
+fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let client = case.show("client");
     if case.cause == "PodsNotDeclared" {
         write!(
@@ -206,7 +208,7 @@ fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     )
 }
 
-fn advise(case: &Case) -> Vec<String> {
+fn advise(case: &UntypedCase) -> Vec<String> {
     let half = case.number("idleTimeout").map_or(60, |idle| (idle / 2).max(1));
     let client = case.show("client");
     let mut advice = Vec::new();

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::budget::{Segment, Table, USES, segments};
 use super::{declared, nobody};
-use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Path, Severity, Verdict};
+use crate::judge::{
+    Case, Check, Evidence, Judge, Look, Memory, Path, Severities, Severity, UntypedCase, Verdict,
+};
 use crate::know::{Gap, Known, Origin, Reads, Source, Unit, Val};
 use crate::policy::{Beat, Client, Layer, Protocol};
 
@@ -16,18 +18,13 @@ const GRPC_FLOOR_SECONDS: i64 = 300;
 /// The check.
 pub static CHECK: Check = Check {
     id: "keepalive-ping-floor",
-    severity: |verdict| match verdict {
-        Verdict::AtRisk(case) if case.cause == "PingNotDeclared" => Severity::Info,
-        _ => Severity::Warning,
-    },
+    severity: Severities::ALWAYS_WARNING,
     needs: Reads::of(&[Source::Services, Source::Policies]),
     uses: USES,
     profiles: true,
     history: Memory::Unused,
     baseline: false,
     judge: Judge::Path(judge),
-    say,
-    advise,
     doc: DOC,
 };
 
@@ -93,7 +90,7 @@ fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
         (verdict @ Verdict::Violated(_), _) | (_, verdict @ Verdict::Violated(_)) => verdict,
         (verdict @ Verdict::AtRisk(_), Verdict::AtRisk(other)) => {
             // What somebody declared weighs more than what nobody said.
-            if matches!(&verdict, Verdict::AtRisk(case) if case.cause == "PingNotDeclared") {
+            if matches!(&verdict, Verdict::AtRisk(case) if case.cause() == "PingNotDeclared") {
                 Verdict::AtRisk(other)
             } else {
                 verdict
@@ -113,7 +110,7 @@ fn too_fast(path: &Path<'_>, floor: &Val<i64>) -> Verdict {
     let client = nobody(&path.client.name);
     let field = declared(path, &format!("clients[{client}].ping.intervalSeconds"));
     let end = |interval: Evidence, cause| {
-        Case::new(
+        untyped(
             cause,
             vec![
                 interval,
@@ -184,7 +181,7 @@ fn no_legal_interval(look: &Look<'_>, path: &Path<'_>, floor: &Val<i64>) -> Verd
         .best
         .as_ref()
         .is_none_or(|best| best.value >= idle.value);
-    let case = Case::new(
+    let case = untyped(
         "NoLegalInterval",
         range_evidence(segment, table, idle, floor, certain),
     );
@@ -235,7 +232,16 @@ fn range_evidence(
     evidence
 }
 
-fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
+    let at_most = if cause == "PingNotDeclared" {
+        Severity::Info
+    } else {
+        Severity::Critical
+    };
+    UntypedCase::at_most(at_most, cause, evidence, say, advise)
+}
+
+fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match case.cause {
         "NoLegalInterval" => write!(
             f,
@@ -262,7 +268,7 @@ fn say(case: &Case, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
 }
 
-fn advise(case: &Case) -> Vec<String> {
+fn advise(case: &UntypedCase) -> Vec<String> {
     let client = case.show("client");
     let floor = case.number("floor").unwrap_or(GRPC_FLOOR_SECONDS);
     match case.cause {

@@ -1,0 +1,228 @@
+//! What a check found wrong: one type per check, from which all that people and machines read of it is made.
+//!
+//! A check's case holds what the judgement rests on as typed fields. Its message, its advice and its list of evidence
+//! are functions of these fields, so a missing piece is a compile error and nothing is looked up by a string.
+
+use std::any::Any;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::{Advice, Severity};
+use crate::know::{Origin, Unit, Val};
+
+/// What one check found wrong with one subject.
+///
+/// Implement it for the check's own struct or enum, which derives `Debug`, `PartialEq`, `Eq` and `Hash`: two cases are
+/// equal when their values are, and a change of value is seen as news.
+pub trait Explain: Compare + fmt::Debug + Send + Sync + 'static {
+    /// A stable `UpperCamelCase` word, for when one check has several causes; may be empty. Part of the API.
+    fn cause(&self) -> &'static str {
+        ""
+    }
+
+    /// The message: one sentence of at most [`MESSAGE`] characters. What happens to whom, the two numbers that collide,
+    /// and where the tighter one comes from. No file names and no fields: they are evidence.
+    ///
+    /// # Errors
+    /// Those of the formatter.
+    fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result;
+
+    /// Every number and name that the verdict rests on, each with unit, origin and source: what `explain`, the wide
+    /// table and JSON show.
+    fn evidence(&self) -> Vec<Evidence>;
+
+    /// The next steps for a person, the least invasive first; at least one.
+    fn advice(&self) -> Vec<Advice>;
+
+    /// The worst severity that this case may have, where its cause is milder than the check's other ones.
+    fn at_most(&self) -> Severity {
+        Severity::Critical
+    }
+}
+
+/// Most characters of a message: two lines of a terminal.
+pub const MESSAGE: usize = 160;
+
+/// Comparison of cases whose types are not known; implemented for every type that can be one.
+pub trait Compare: Any {
+    /// Whether the other one has this type and value.
+    fn same(&self, other: &dyn Any) -> bool;
+    /// Feeds the value to a hasher.
+    fn digest(&self, state: &mut dyn Hasher);
+}
+
+impl<T: Eq + Hash + Any> Compare for T {
+    fn same(&self, other: &dyn Any) -> bool {
+        other.downcast_ref::<T>().is_some_and(|other| self == other)
+    }
+
+    fn digest(&self, mut state: &mut dyn Hasher) {
+        self.hash(&mut state);
+    }
+}
+
+/// Why a verdict is bad: the check's own case, shared. Made for bad news only.
+#[derive(Debug, Clone)]
+pub struct Case {
+    explain: Arc<dyn Explain>,
+    assumes: bool,
+}
+
+impl Case {
+    /// The case of a check.
+    pub fn new(explain: impl Explain) -> Self {
+        let assumes = explain.evidence().iter().any(|one| one.origin == Origin::Assumed);
+        Self {
+            explain: Arc::new(explain),
+            assumes,
+        }
+    }
+
+    /// The case as the check's own type; `None` when it is another check's.
+    pub fn of<T: Explain>(&self) -> Option<&T> {
+        let any: &dyn Any = &*self.explain;
+        any.downcast_ref()
+    }
+
+    /// Its stable cause; may be empty.
+    pub fn cause(&self) -> &'static str {
+        self.explain.cause()
+    }
+
+    /// What it rests on.
+    pub fn evidence(&self) -> Vec<Evidence> {
+        self.explain.evidence()
+    }
+
+    /// What a person can do.
+    pub fn advice(&self) -> Vec<Advice> {
+        self.explain.advice()
+    }
+
+    /// The worst severity that it may have.
+    pub fn at_most(&self) -> Severity {
+        self.explain.at_most()
+    }
+
+    /// Whether any of its evidence is merely assumed: then it is never critical.
+    pub const fn assumes(&self) -> bool {
+        self.assumes
+    }
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.explain.message(f)
+    }
+}
+
+impl PartialEq for Case {
+    fn eq(&self, other: &Self) -> bool {
+        let other: &dyn Any = &*other.explain;
+        self.explain.same(other)
+    }
+}
+
+impl Eq for Case {}
+
+impl Hash for Case {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.explain.digest(state);
+    }
+}
+
+/// One number or name that a verdict rests on.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Evidence {
+    /// What it is, in lowerCamelCase.
+    pub what: &'static str,
+    /// The value.
+    pub value: Datum,
+    /// Its unit.
+    pub unit: Unit,
+    /// How it came to be known.
+    pub origin: Origin,
+    /// Where it was read.
+    pub source: Arc<str>,
+}
+
+/// A number or a name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[serde(untagged)]
+pub enum Datum {
+    /// A number.
+    Number(i64),
+    /// A name, a version, a mode.
+    Text(Arc<str>),
+}
+
+impl fmt::Display for Datum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+impl Evidence {
+    /// A number with its provenance.
+    pub fn number(what: &'static str, unit: Unit, val: &Val<i64>) -> Self {
+        Self {
+            what,
+            value: Datum::Number(val.value),
+            unit,
+            origin: val.origin,
+            source: val.source.clone(),
+        }
+    }
+
+    /// A number of seconds with its provenance.
+    pub fn seconds(what: &'static str, val: &Val<i64>) -> Self {
+        Self::number(what, Unit::Seconds, val)
+    }
+
+    /// A name with its provenance.
+    pub fn text(what: &'static str, val: &Val<Arc<str>>) -> Self {
+        Self {
+            what,
+            value: Datum::Text(val.value.clone()),
+            unit: Unit::None,
+            origin: val.origin,
+            source: val.source.clone(),
+        }
+    }
+
+    /// A name as it is written in an object.
+    pub fn name(what: &'static str, name: &Arc<str>, source: impl Into<Arc<str>>) -> Self {
+        Self::text(what, &Val::declared(name.clone(), source))
+    }
+
+    /// A field that nobody declared, and where it would stand: it may be better or worse than assumed.
+    pub fn undeclared(what: &'static str, field: impl Into<Arc<str>>) -> Self {
+        Self::text(what, &Val::assumed("not declared".into(), field))
+    }
+
+    /// A number that was watched.
+    pub fn watched(
+        what: &'static str,
+        unit: Unit,
+        value: impl TryInto<i64>,
+        source: impl Into<Arc<str>>,
+    ) -> Self {
+        let value = value.try_into().unwrap_or(i64::MAX);
+        Self::number(what, unit, &Val::measured(value, source))
+    }
+
+    /// A number counted from objects of a source.
+    pub fn count(what: &'static str, value: impl TryInto<i64>, source: impl Into<Arc<str>>) -> Self {
+        Self::number(
+            what,
+            Unit::Count,
+            &Val::declared(value.try_into().unwrap_or(i64::MAX), source),
+        )
+    }
+}
