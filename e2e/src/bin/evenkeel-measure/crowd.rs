@@ -172,7 +172,7 @@ pub(super) async fn side_by_side(bench: &Bench, crowds: [Option<Crowd>; 4]) -> R
             until_told(bench, crowd, start).await?;
         }
         let told = start.elapsed();
-        let reacted = reactions(bench, &measured, CHANGES, crowd).await?;
+        let reacted = reactions(bench, Some(&measured), CHANGES, crowd).await?;
         line(crowd, &measured, told, &reacted);
         measured.end()?;
         if crowd.is_some() {
@@ -191,14 +191,15 @@ fn heads([first, rest @ ..]: [&str; 10]) {
 }
 
 fn line(crowd: Option<Crowd>, measured: &Measured, told: Duration, reacted: &Reactions) {
+    let own = reacted.own.unwrap_or_default();
     println!(
         "{:<16} {:>9.2} {:>9.2} {:>9} {:>9.2} {:>9.2} {:>9.1} {:>9.1} {:>9} {:>9}",
         crowd.map_or_else(|| "none".into(), Crowd::name),
         measured.ready().as_secs_f64(),
         told.as_secs_f64(),
         reacted.ways.len(),
-        reacted.own[0] * 1e3,
-        reacted.own[1] * 1e3,
+        own[0] * 1e3,
+        own[1] * 1e3,
         reacted.way(50),
         reacted.way(99),
         measured.peak_mib(),

@@ -3,6 +3,7 @@
 //! Both run as processes of their own, one after the other. Build with `--release`; a debug build measures nothing.
 
 mod bare;
+mod bare_reaction;
 mod crowd;
 mod operator;
 mod reaction;
@@ -53,6 +54,9 @@ struct Cli {
     /// Be the bare client
     #[arg(long, hide = true, requires = "kubeconfig")]
     bare: bool,
+    /// Be the bare client of reactions
+    #[arg(long, hide = true, requires = "kubeconfig")]
+    bare_reaction: bool,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -60,6 +64,7 @@ async fn main() -> Result<()> {
     let cli = Cli::parse();
     match &cli.kubeconfig {
         Some(path) if cli.bare => bare::read_all(path).await,
+        Some(path) if cli.bare_reaction => bare_reaction::react(path).await,
         Some(path) if cli.operator => operator(&Bench::of(path.clone(), cli.size).await?, &cli).await,
         Some(path) => measure(path, cli.runs),
         None => {
@@ -89,14 +94,17 @@ async fn operator(bench: &Bench, cli: &Cli) -> Result<()> {
         measured.tell();
         rest::at_rest(bench, &measured, Duration::from_secs(cli.rest_seconds)).await?;
         for changes in [0, CHANGES] {
-            reaction::reactions(bench, &measured, changes, None).await?.tell();
+            reaction::reactions(bench, Some(&measured), changes, None)
+                .await?
+                .tell();
         }
         println!(
             "memory: {} MiB, peak {} MiB",
             measured.resident_mib(),
             measured.peak_mib()
         );
-        return Ok(());
+        measured.end()?;
+        return beside_bare(bench).await;
     };
     let crowds = [
         None,
@@ -105,6 +113,27 @@ async fn operator(bench: &Bench, cli: &Cli) -> Result<()> {
         Some(Crowd::largest(cli.largest)),
     ];
     crowd::side_by_side(bench, crowds).await
+}
+
+/// The same reactions by the bare client.
+async fn beside_bare(bench: &Bench) -> Result<()> {
+    let mut bare = Command::new(std::env::current_exe()?)
+        .arg("--bare-reaction")
+        .arg("--kubeconfig")
+        .arg(bench.kubeconfig())
+        .stdin(Stdio::null())
+        .spawn()
+        .context("starting the bare client")?;
+    let measured = async {
+        for changes in [0, CHANGES] {
+            reaction::reactions(bench, None, changes, None).await?.tell();
+        }
+        anyhow::Ok(())
+    };
+    let measured = measured.await;
+    bare.kill()?;
+    bare.wait()?;
+    measured
 }
 
 /// One run of a process.

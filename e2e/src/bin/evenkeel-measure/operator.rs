@@ -1,6 +1,6 @@
 //! The operator that is measured, and the cluster that it watches.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -22,6 +22,9 @@ const WITHIN: Duration = Duration::from_secs(120);
 
 /// Where the measured policy lives.
 pub(super) const NAMESPACE: &str = "load-000";
+
+/// Its name.
+pub(super) const POLICY_NAME: &str = "measured";
 
 /// Wants 15 ready backends of a Service whose slice will lose one.
 const POLICY: &str = "
@@ -80,11 +83,16 @@ impl Bench {
         })
     }
 
+    /// What the operator reaches the cluster by.
+    pub(super) fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
     /// Follows the measured policy, from how it stands.
     pub(super) async fn follow(&self) -> Result<Statuses> {
         let uri = format!(
             "/apis/evenkeel.dev/v1alpha1/namespaces/{NAMESPACE}/traffichealthpolicies\
-             ?watch=true&fieldSelector=metadata.name=measured"
+             ?watch=true&fieldSelector=metadata.name={POLICY_NAME}"
         );
         let request = http::Request::get(uri).body(Vec::new())?;
         Ok(Statuses(self.client.request_events(request).await?.boxed()))

@@ -11,8 +11,8 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::crowd::{Crowd, TURNS_EVERY};
-use super::operator::{Bench, Measured, NAMESPACE};
-use super::scrape::quantile;
+use super::operator::{Bench, Measured, NAMESPACE, POLICY_NAME};
+use super::scrape::{Scrape, quantile};
 
 /// Slices that change in the background of a busy cluster, a second.
 pub(super) const CHANGES: u32 = 20;
@@ -21,14 +21,18 @@ pub(super) const CHANGES: u32 = 20;
 const FLIPS: u32 = 200;
 const AT_MOST: Duration = Duration::from_secs(90);
 
+/// The slice of the measured policy's Service, and where slices are read.
+pub(super) const MEASURED_SLICE: &str = "service-00000-00000";
+pub(super) const SLICES: &str = "/apis/discovery.k8s.io/v1/endpointslices";
+
 /// Between two reactions: not a multiple of anything that the crowd does.
 const PAUSE: Duration = Duration::from_millis(230);
 
 /// What was measured.
 pub(super) struct Reactions {
     /// From the line that caused a status to its request's leaving, median and 99th percentile, at most: upper bounds of
-    /// a histogram's buckets, in seconds. Every status counts, the crowd's as well.
-    pub(super) own: [f64; 2],
+    /// a histogram's buckets, in seconds. Every status counts, the crowd's as well. The bare client keeps none.
+    pub(super) own: Option<[f64; 2]>,
     /// From the patch to the measured policy's status as a client sees it, sorted.
     pub(super) ways: Vec<Duration>,
     /// The same as the API server has noted it, where its log can be read.
@@ -54,13 +58,18 @@ impl Reactions {
 
     /// Prints them.
     pub(super) fn tell(&self) {
+        let who = self.own.map_or("the bare client".to_owned(), |own| {
+            format!(
+                "our own part P50 at most {:.2} ms, P99 at most {:.2} ms",
+                own[0] * 1e3,
+                own[1] * 1e3
+            )
+        });
         println!(
-            "{} reactions with {} other changes a second: our own part P50 at most {:.2} ms, P99 at most {:.2} ms; \
+            "{} reactions with {} other changes a second: {who}; \
              patch to status, as a client sees it, P50 {:.1} ms, P99 {:.1} ms",
             self.ways.len(),
             self.changes,
-            self.own[0] * 1e3,
-            self.own[1] * 1e3,
             self.way(50),
             self.way(99),
         );
@@ -69,7 +78,7 @@ impl Reactions {
         };
         println!(
             "  {} by the audit log: patch received to patch answered P50 {:.1} ms, P99 {:.1} ms; \
-             to our request received P50 {:.1} ms, P99 {:.1} ms; to our request answered P50 {:.1} ms, P99 {:.1} ms",
+             to the status request received P50 {:.1} ms, P99 {:.1} ms; to it answered P50 {:.1} ms, P99 {:.1} ms",
             told.len(),
             percentile(changed, 50),
             percentile(changed, 99),
@@ -96,10 +105,10 @@ impl Noted {
         };
         let changes = events
             .iter()
-            .filter(|event| of(event, "endpointslices", "service-00000-00000"));
+            .filter(|event| of(event, "endpointslices", MEASURED_SLICE));
         let statuses = events
             .iter()
-            .filter(|event| of(event, "traffichealthpolicies", "measured"));
+            .filter(|event| of(event, "traffichealthpolicies", POLICY_NAME));
         let statuses: Vec<_> = statuses.filter_map(times).collect();
         let (mut changed, mut asked, mut told) = (Vec::new(), Vec::new(), Vec::new());
         for (change, done) in changes.filter_map(times) {
@@ -125,15 +134,15 @@ fn times(event: &Value) -> Option<(Timestamp, Timestamp)> {
     Some((at("requestReceivedTimestamp")?, at("stageTimestamp")?))
 }
 
-/// Makes the measured verdict turn, while others change, so many a second.
+/// Makes the measured verdict turn, by the operator or else by the bare client, while others change, so many a second.
 pub(super) async fn reactions(
     bench: &Bench,
-    measured: &Measured,
+    measured: Option<&Measured>,
     changes: u32,
     crowd: Option<Crowd>,
 ) -> Result<Reactions> {
     let noted_before = bench.noted()?.map(|events| events.len());
-    let before = measured.scrape().await?;
+    let before = scrape(measured).await?;
     let mut statuses = bench.follow().await?;
     let work = async {
         let mut ways = Vec::new();
@@ -161,9 +170,10 @@ pub(super) async fn reactions(
             Vec::new()
         }
     };
-    let after = measured.scrape().await?;
     let name = "evenkeel_reaction_seconds";
-    let own = [0.5, 0.99].map(|share| quantile(&before.buckets(name), &after.buckets(name), share));
+    let own = before.zip(scrape(measured).await?).map(|(before, after)| {
+        [0.5, 0.99].map(|share| quantile(&before.buckets(name), &after.buckets(name), share))
+    });
     ways.sort();
     let noted = bench.noted()?.zip(noted_before);
     Ok(Reactions {
@@ -172,6 +182,14 @@ pub(super) async fn reactions(
         noted: noted.map(|(mut events, before)| Noted::of(&events.split_off(before))),
         changes,
     })
+}
+
+/// The operator's metrics, where it is the operator that is measured.
+async fn scrape(measured: Option<&Measured>) -> Result<Option<Scrape>> {
+    match measured {
+        Some(measured) => measured.scrape().await.map(Some),
+        None => Ok(None),
+    }
 }
 
 /// Slices of other Services that change and change back, for ever.
