@@ -1,7 +1,7 @@
 # The steps of development. `make demo` and `make test` are all that a fresh machine needs; both install nothing but
 # Go modules and crates, and unpack Debian's Prometheus and Alertmanager below target/ where they are not in the PATH.
-# `make setup` names the system packages where a tool is missing. `make e2e` installs Debian's container runtime where it
-# is missing.
+# `make setup` names the system packages where a tool is missing. `make e2e` and `make e2e-kind` install Debian's
+# container runtime where it is missing, before their tests start.
 CARGO ?= cargo
 .PHONY: demo test setup bed lint unit control-plane pushes e2e e2e-kind e2e-kind-install image reproducible fuzz bench bless
 
@@ -16,7 +16,7 @@ test: setup lint bed
 setup:
 	@for tool in cargo go cc setpriv ip; do command -v $$tool >/dev/null || { echo "missing: $$tool (Debian: rustup, golang, gcc, util-linux, iproute2)"; exit 1; }; done
 
-# The control plane's binaries, from Go modules, once.
+# The control plane's binaries, from Go modules, and Debian's Prometheus and Alertmanager, once.
 bed:
 	$(CARGO) run --locked -q -p evenkeel-e2e --bin evenkeel-bed -- build
 
@@ -49,6 +49,7 @@ e2e-kind: e2e-kind-install
 
 # The one pass of it that CI makes, from the installation to an alert.
 e2e-kind-install: image
+	$(CARGO) run --locked -q -p evenkeel-e2e --bin evenkeel-bed -- kind build
 	$(CARGO) test --locked -p evenkeel-e2e --test cluster -- on_kind --nocapture
 
 # The static program and its image, as target/image/evenkeel and target/image/evenkeel.tar, without a container engine.

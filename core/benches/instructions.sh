@@ -2,7 +2,7 @@
 # Prints how many instructions one judgement of each check takes, counted by valgrind: unlike times, the same on every
 # machine and under every load. Judges the small world of the replay once.
 set -eu
-command -v valgrind >/dev/null || apt-get install -y -q valgrind >/dev/null
+command -v valgrind >/dev/null || apt-get -q -y -o DPkg::Lock::Timeout=600 install valgrind >/dev/null
 cd "$(dirname "$0")/../.."
 binary=$(${CARGO:-cargo} bench --locked -p evenkeel-core --bench replay --no-run 2>&1 |
     sed -n 's/.*Executable.*(\(.*\)).*/\1/p')

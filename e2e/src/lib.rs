@@ -16,6 +16,7 @@ pub mod cluster;
 mod components;
 pub mod control_plane;
 mod credentials;
+mod debian;
 pub mod demo;
 mod folder;
 mod go_module;

@@ -10,9 +10,10 @@ use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use evenkeel_e2e::binaries::{Binaries, Program};
 use evenkeel_e2e::control_plane::{ControlPlane, KUBECONFIG_ENV};
-use evenkeel_e2e::kind_bed::{KindBed, KindOptions};
+use evenkeel_e2e::kind_bed::{self, KindBed, KindOptions};
 use evenkeel_e2e::load::{Size, load};
-use evenkeel_e2e::node_bed::{Detection, NodeBed, NodeOptions, POD_IMAGE, ProxyMode};
+use evenkeel_e2e::monitoring::Programs;
+use evenkeel_e2e::node_bed::{self, Detection, NodeBed, NodeOptions, POD_IMAGE, ProxyMode};
 use evenkeel_e2e::{Options, client_of, standing};
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
@@ -26,7 +27,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Action {
-    /// Find or build every program, and print where each one is
+    /// Find, build or fetch every program, and print where each one is
     Build,
     /// Start a control plane, print its kubeconfig's path, run until ctrl-c
     Up(Shape),
@@ -64,7 +65,7 @@ enum Action {
 
 #[derive(Subcommand)]
 enum Nodes {
-    /// Find or build every program of nodes, and print where each one is
+    /// Install, find or build all that nodes need, and print where each program is
     Build,
     /// Start nodes, print the kubeconfig's path, run until ctrl-c or `nodes down`
     Up {
@@ -87,6 +88,8 @@ enum Nodes {
 
 #[derive(Subcommand)]
 enum Kind {
+    /// Install, find or build all that a cluster needs, and print where each program is
+    Build,
     /// Make a cluster, print the kubeconfig's path, run until ctrl-c or `kind down`
     Up {
         /// Workers beside the control plane
@@ -139,14 +142,20 @@ impl From<Shape> for Options {
 #[tokio::main]
 async fn main() -> Result<ExitCode> {
     match Cli::parse().action {
-        Action::Build => build(&Program::CONTROL_PLANE),
+        Action::Build => {
+            // The demo goes on without, and a test that needs them says so.
+            if let Err(why) = Programs::find_or_fetch() {
+                eprintln!("no Prometheus and no Alertmanager: {why:#}");
+            }
+            Ok(print(&Binaries::find_or_build(&Program::CONTROL_PLANE)?))
+        }
         Action::Up(shape) => up(shape.into()).await,
         Action::Load {
             kubeconfig,
             size,
             pods,
         } => fill(&kubeconfig, Size { pods, ..size }).await,
-        Action::Nodes { action: Nodes::Build } => build(&Program::NODES),
+        Action::Nodes { action: Nodes::Build } => Ok(print(&node_bed::prepare()?)),
         Action::Nodes { action: Nodes::Down } => {
             standing::end("nodes")?;
             Ok(ExitCode::SUCCESS)
@@ -168,6 +177,7 @@ async fn main() -> Result<ExitCode> {
             };
             nodes_up(options, &image).await
         }
+        Action::Kind { action: Kind::Build } => Ok(print(&kind_bed::prepare()?)),
         Action::Kind { action: Kind::Down } => {
             standing::end("kind")?;
             Ok(ExitCode::SUCCESS)
@@ -190,11 +200,11 @@ async fn main() -> Result<ExitCode> {
     }
 }
 
-fn build(programs: &[Program]) -> Result<ExitCode> {
-    for (program, path) in Binaries::find_or_build(programs)?.iter() {
+fn print(binaries: &Binaries) -> ExitCode {
+    for (program, path) in binaries.iter() {
         println!("{} {}", program.file_name(), path.display());
     }
-    Ok(ExitCode::SUCCESS)
+    ExitCode::SUCCESS
 }
 
 async fn up(options: Options) -> Result<ExitCode> {

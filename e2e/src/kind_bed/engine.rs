@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use super::run;
 use crate::binaries::target_dir;
+use crate::debian::Needed;
 use crate::image::program::{Kind, Program};
 use crate::node_bed::cgroup::Cgroup;
 use crate::node_bed::space::{Extent, Space};
@@ -19,7 +20,7 @@ use crate::process::Process;
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
 /// What Docker needs of the distribution, and building a node image.
-const PACKAGES: [(&str, &str); 4] = [
+const PACKAGES: [Needed; 4] = [
     ("dockerd", "docker.io"),
     ("docker", "docker.io"),
     ("debootstrap", "debootstrap"),
@@ -62,14 +63,7 @@ pub(super) struct Own {
 
 impl Engine {
     pub(super) fn find_or_start(folder: &Path) -> Result<Self> {
-        let found = Command::new("docker")
-            .arg("info")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success());
-        if found {
+        if answers() {
             return Ok(Self::Found);
         }
         Ok(Self::Own(Box::new(Own::start(folder)?)))
@@ -108,18 +102,33 @@ impl Engine {
     }
 }
 
+/// Whether the machine's `docker` reaches an engine.
+pub(super) fn answers() -> bool {
+    Command::new("docker")
+        .arg("info")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+/// What an engine of our own needs: installed packages, and the programs of the bed's images and of Docker's orders.
+pub(super) fn supplies() -> Result<(PathBuf, PathBuf)> {
+    packages::ensure(&PACKAGES)?;
+    Ok((images::pod_program()?, oci_program()?))
+}
+
 impl Own {
     fn start(folder: &Path) -> Result<Self> {
         eprintln!("no container engine answers; starting Docker in namespaces of its own");
-        packages::ensure()?;
-        packages::ensure_programs(&PACKAGES)?;
+        let (pod, runtime) = supplies()?;
         let cgroup = Cgroup::new("kind")?;
-        let space = Space::new("docker-space", Extent::Machine, &images::pod_program()?, folder)?;
+        let space = Space::new("docker-space", Extent::Machine, &pod, folder)?;
         space
             .run("sh", &["-c", MOUNTS])
             .context("setting up a place for Docker")?;
         let socket = folder.join("docker.sock");
-        let runtime = oci_program()?;
         let args = [
             format!("--data-root={}", folder.join("docker").display()),
             format!("--host=unix://{}", socket.display()),

@@ -53,6 +53,16 @@ pub struct KindBed {
     folder: Folder,
 }
 
+/// Installs and builds what a cluster of kind needs here: all of it is there before the first test starts.
+pub fn prepare() -> Result<Binaries> {
+    let binaries = Binaries::find_or_build(&[Program::Kind, Program::Kubectl])?;
+    if !engine::answers() {
+        engine::supplies()?;
+        node_image::build()?;
+    }
+    Ok(binaries)
+}
+
 impl KindBed {
     /// Makes a cluster and waits until its nodes are `Ready`.
     ///

@@ -1,6 +1,6 @@
 //! A node image built here, for machines that can pull none.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -55,7 +55,7 @@ const IPTABLES: [&str; 6] = [
 pub(super) fn load(engine: &Engine) -> Result<String> {
     let version = kubernetes_version()?;
     let name = format!("localhost/evenkeel-kind-node:{version}");
-    let archive = archive(&version)?.display().to_string();
+    let archive = build()?.display().to_string();
     engine.docker(&[
         "import",
         "--change",
@@ -68,13 +68,24 @@ pub(super) fn load(engine: &Engine) -> Result<String> {
     Ok(name)
 }
 
-/// The root of a node as an archive, kept from one time to the next.
-fn archive(version: &str) -> Result<PathBuf> {
+/// The root of a node as an archive, kept from one time to the next. Two that build at once wait for each other.
+pub(super) fn build() -> Result<PathBuf> {
+    let version = kubernetes_version()?;
     let folder = target_dir().join("e2e").join("kind");
     let archive = folder.join(format!("node-{version}.tar"));
     if archive.is_file() {
         return Ok(archive);
     }
+    fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+    let lock = File::create(folder.join(".lock")).context("making the lock file of the node image")?;
+    lock.lock().context("waiting for another node image")?;
+    if !archive.is_file() {
+        build_into(&folder, &archive, &version)?;
+    }
+    Ok(archive)
+}
+
+fn build_into(folder: &Path, archive: &Path, version: &str) -> Result<()> {
     eprintln!("building a node image for kind; the first time takes minutes");
     let base = folder.join("base");
     if !base.join(".complete").is_file() {
@@ -126,9 +137,8 @@ fn archive(version: &str) -> Result<PathBuf> {
             .arg("."),
         "tar of the node's root",
     )?;
-    fs::rename(&unfinished, &archive).context("naming the node's archive")?;
-    fs::remove_dir_all(&root).context("removing the node's root")?;
-    Ok(archive)
+    fs::rename(&unfinished, archive).context("naming the node's archive")?;
+    fs::remove_dir_all(&root).context("removing the node's root")
 }
 
 fn debootstrap(base: &Path) -> Result<()> {

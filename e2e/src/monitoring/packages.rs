@@ -10,6 +10,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::binaries::target_dir;
+use crate::debian::Turn;
 
 /// Debian's packages.
 const PACKAGES: [&str; 2] = ["prometheus", "prometheus-alertmanager"];
@@ -102,18 +103,20 @@ fn fetched() -> Result<PathBuf> {
 
 fn fetch(root: &Path) -> Result<()> {
     eprintln!("fetching Debian's packages {}", PACKAGES.join(" and "));
-    if let Err(first) = download(root) {
+    let turn = Turn::wait()?;
+    if let Err(first) = download(&turn, root) {
         // The lists of packages may be missing or old; only root can renew them.
-        run(root, "apt-get", &["update", "-qq"])
+        turn.apt(root, &["update", "-qq"])
             .with_context(|| format!("renewing the lists of packages, after: {first:#}"))?;
-        download(root)?;
+        download(&turn, root)?;
     }
+    drop(turn);
     let mut unpacked = 0;
     for entry in fs::read_dir(root).context("looking for the packages")? {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "deb") {
             let path = path.to_str().context("the target folder's path is not UTF-8")?;
-            run(root, "dpkg-deb", &["--extract", path, "."])?;
+            extract(root, path)?;
             unpacked += 1;
         }
     }
@@ -125,30 +128,24 @@ fn fetch(root: &Path) -> Result<()> {
     Ok(())
 }
 
-fn download(root: &Path) -> Result<()> {
+fn download(turn: &Turn, root: &Path) -> Result<()> {
     let arguments = [
         &["download", "-qq", "-o", "APT::Sandbox::User="],
         PACKAGES.as_slice(),
     ]
     .concat();
-    run(root, "apt-get", &arguments)
+    turn.apt(root, &arguments)
 }
 
-fn run(folder: &Path, program: &str, arguments: &[&str]) -> Result<()> {
-    let output = Command::new(program)
-        .args(arguments)
-        .current_dir(folder)
-        .env("DEBIAN_FRONTEND", "noninteractive")
+fn extract(root: &Path, package: &str) -> Result<()> {
+    let output = Command::new("dpkg-deb")
+        .args(["--extract", package, "."])
+        .current_dir(root)
         .output()
-        .with_context(|| format!("running {program}"))?;
+        .context("running dpkg-deb")?;
     if !output.status.success() {
         let why = String::from_utf8_lossy(&output.stderr);
-        bail!(
-            "{program} {} ended with {}: {}",
-            arguments.join(" "),
-            output.status,
-            why.trim()
-        );
+        bail!("unpacking {package} ended with {}: {}", output.status, why.trim());
     }
     Ok(())
 }

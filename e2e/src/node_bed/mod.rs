@@ -62,6 +62,19 @@ pub struct NodeBed {
     folder: Folder,
 }
 
+/// Installs, builds and finds what real nodes need, and returns the programs. Tests find it there, and wait for each
+/// other's installations and builds if not.
+pub fn prepare() -> Result<Binaries> {
+    supplies().map(|(_, binaries, _)| binaries)
+}
+
+/// The folder of the network plugins, the programs of nodes, and the program of the bed's images.
+fn supplies() -> Result<(PathBuf, Binaries, PathBuf)> {
+    let plugins = packages::ensure(&[])?;
+    let binaries = Binaries::find_or_build(&Program::NODES)?;
+    Ok((plugins, binaries, images::pod_program()?))
+}
+
 impl NodeBed {
     /// Starts so many nodes, otherwise as usual, and waits until they are `Ready`.
     ///
@@ -98,9 +111,7 @@ impl NodeBed {
 
     /// Everything up to programs that use the API.
     fn boot(options: NodeOptions) -> Result<Self> {
-        let plugins = packages::ensure()?;
-        let binaries = Binaries::find_or_build(&Program::NODES)?;
-        let pod = images::pod_program()?;
+        let (plugins, binaries, pod) = supplies()?;
         let folder = Folder::new()?;
         let supplies = Supplies {
             binaries,
