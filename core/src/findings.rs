@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::engine::Held;
+use crate::engine::Reported;
 use crate::index::{Fresh, Index};
 use crate::judge::{Case, Check, Datum, Severity, Subject, Verdict};
 use crate::know::{Gap, Origin, Source, Unit, Wall};
@@ -243,7 +243,7 @@ pub(crate) fn tell(
     now: Wall,
     check: &'static Check,
     subject: Subject,
-    held: &Held,
+    held: &Reported,
 ) -> Option<Finding> {
     let (view, policy) = view(index, subject);
     let (message, mut advice, case) = match &*held.verdict {

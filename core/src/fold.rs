@@ -3,7 +3,7 @@
 use crate::Core;
 use crate::engine::Dirt;
 use crate::history::{Failure, History, Traits};
-use crate::index::{Fresh, Parts, place};
+use crate::index::{Deps, Fresh, place};
 use crate::know::{Now, Source};
 use crate::names::Key;
 use crate::sources::Why;
@@ -60,14 +60,12 @@ impl Core {
         let failed = new
             .filter(|_| happens && ready(old) && !ready(new))
             .map(Traits::of);
-        let mut turned = false;
         // While the list of nodes is not complete, counts say nothing.
         for node in [old, new].into_iter().flatten().filter(|_| happens) {
             let place = place(&self.index.names, node);
-            turned |= self.history.zones.fold(now, place, self.index.sums.place(place));
-        }
-        if turned {
-            self.news(Dirt::HISTORY);
+            if self.history.zones.fold(now, place, self.index.sums.place(place)) {
+                self.dirt.zones.insert(place.0);
+            }
         }
         let Some(traits) = failed else {
             return;
@@ -90,6 +88,7 @@ impl Core {
         if self.history.is_live() {
             let now = self.history.now;
             self.history.zones.look(now, &self.index.sums);
+            self.dirt.zones.extend(self.history.zones.names());
             self.news(Dirt::HISTORY);
         }
     }
@@ -105,14 +104,15 @@ impl Core {
             let happens = self.happens(Source::Events);
             if self.history.events.fold(now, happens, &event, node) {
                 self.news(Dirt::PAST_EVENTS);
+                self.dirt.evicted_from.extend(node);
             }
         }
         Ok(())
     }
 
     /// Something was seen that those who rest on it must judge by.
-    pub(crate) fn news(&mut self, parts: Parts) {
-        self.dirt.history = self.dirt.history.with(parts);
+    pub(crate) fn news(&mut self, deps: Deps) {
+        self.dirt.history = self.dirt.history.with(deps);
     }
 
     /// Takes note of how fresh a source has become.

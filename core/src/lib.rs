@@ -181,14 +181,14 @@ impl Core {
     }
 
     fn list(&self, now: Now, since: bool) -> FindingList {
-        let tell = |(check, subject, held): (_, _, &engine::Held)| {
+        let tell = |(check, subject, held): (_, _, &engine::Reported)| {
             let mut finding = findings::tell(&self.index, now.wall, check, subject, held)?;
             finding.since = since.then_some(held.since.0);
             Some(finding)
         };
         let mut findings: Vec<_> = self.engine.bad().filter_map(tell).collect();
         findings::sort(&mut findings);
-        let tally = self.engine.ledger().total();
+        let tally = self.engine.tallies().total();
         let count = |verdict| findings.iter().filter(|one| one.verdict == verdict).count() as u32;
         let summary = Summary {
             met: tally.met,

@@ -162,14 +162,14 @@ impl Core {
     fn stand(&self, now: Now, key: Key, declared: Mode) -> Standing {
         let mut worst = Worst::new(&self.index, now.wall);
         let mut gaps = HashSet::new();
-        for (check, subject, held) in self.engine.told_by(key) {
+        for (check, subject, held) in self.engine.owned_by(key) {
             if let Verdict::Unknown(gap) = &*held.verdict {
                 gaps.insert(gap);
             }
             worst.see(check, subject, held);
         }
         let gaps = gaps.into_iter().map(ToString::to_string).collect();
-        let count = self.engine.ledger().of(key);
+        let count = self.engine.tallies().of(key);
         let counts = Summary {
             met: count.met,
             not_applicable: count.not_applicable,

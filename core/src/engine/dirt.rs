@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::index::{Index, Part, Parts};
-use crate::judge::Rests;
+use crate::index::{Dep, Deps, Index};
+use crate::judge::Dependencies;
 use crate::know::{Reads, Source};
 use crate::names::{Key, Name};
 use crate::policy::Policy;
@@ -24,13 +24,19 @@ pub(crate) struct Dirt {
     /// What those that are or were understood say (before and after), with their namespace.
     pub(crate) governing: Vec<(Name, Arc<Policy>)>,
     /// What was seen to change, as far as it concerns more than one Service.
-    pub(crate) history: Parts,
+    pub(crate) history: Deps,
     /// Namespaces of which Pods changed.
     pub(crate) pods_in: BTreeSet<Name>,
-    /// Nodes that changed.
+    /// Nodes that came, changed or went.
     pub(crate) nodes: BTreeSet<Name>,
-    /// Whole sources and parts.
-    pub(crate) parts: Parts,
+    /// Nodes that Pods were evicted from.
+    pub(crate) evicted_from: BTreeSet<Name>,
+    /// Zones of which Nodes came, went, fell ill or recovered.
+    pub(crate) zones: BTreeSet<Name>,
+    /// Webhook configurations that came, changed or went.
+    pub(crate) webhooks: BTreeSet<Key>,
+    /// Whole sources, and what is derived from many rows.
+    pub(crate) deps: Deps,
     /// Everything: the first round, and whenever a source is lost or found.
     pub(crate) all: bool,
 }
@@ -40,13 +46,17 @@ const MATCHED: usize = 32;
 
 impl Dirt {
     /// The endpoints of the Service itself.
-    pub(super) const SLICES: Parts = Parts::of(Reads::of(&[Source::EndpointSlices]));
+    pub(super) const SLICES: Deps = Deps::of(Reads::of(&[Source::EndpointSlices]));
     /// What was seen to change.
-    pub(crate) const HISTORY: Parts = Parts::one(Part::History);
+    pub(crate) const HISTORY: Deps = Deps::one(Dep::History);
     /// Evictions and preemptions that were seen.
-    pub(crate) const PAST_EVENTS: Parts = Parts::one(Part::PastEvents);
+    pub(crate) const PAST_EVENTS: Deps = Deps::one(Dep::PastEvents);
     /// Pods of the Service's own namespace.
-    pub(super) const OWN_PODS: Parts = Parts::one(Part::OwnPods);
+    pub(super) const OWN_PODS: Deps = Deps::one(Dep::OwnPods);
+    /// The Node, zone or webhook configuration itself.
+    pub(super) const OWN: Deps = Deps::one(Dep::Own);
+    /// What was seen of the Node or zone itself.
+    pub(super) const OWN_HISTORY: Deps = Deps::one(Dep::OwnHistory);
 
     /// Whether nothing has changed.
     pub(crate) fn is_empty(&self) -> bool {
@@ -60,7 +70,7 @@ impl Dirt {
 
     /// Whether the platform's policy is another than before.
     pub(crate) fn platform(&self) -> bool {
-        self.parts.meets(Parts::of(Reads::of(&[Source::ClusterPolicy])))
+        self.deps.meets(Deps::of(Reads::of(&[Source::ClusterPolicy])))
     }
 
     /// Services that changed, or that are governed by other policies than before.
@@ -80,18 +90,14 @@ impl Dirt {
             });
             keys.extend(governed.map(|(key, _)| key));
         }
-        if !spaces.is_empty() {
-            // The unit without a key says what is unknown while Services were not read.
-            keys.insert(Key::default());
-        }
         keys
     }
 
-    /// Whether what a verdict rests on beyond its own unit has changed.
-    pub(super) fn touches(&self, rests: &Rests) -> bool {
+    /// Whether what a verdict depends on beyond its own unit has changed.
+    pub(super) fn touches(&self, deps: &Dependencies) -> bool {
         let changed = |key: &Key| self.services.contains(key) || self.slices.contains(key);
-        rests.services.iter().any(changed)
-            || rests.pods_in.iter().any(|space| self.pods_in.contains(space))
-            || (self.opaque_slices && !rests.services.is_empty())
+        deps.services.iter().any(changed)
+            || deps.pods_in.iter().any(|space| self.pods_in.contains(space))
+            || (self.opaque_slices && !deps.services.is_empty())
     }
 }

@@ -1,62 +1,64 @@
 //! Judging what is dirty: which subjects exist, which must be judged again, and what is remembered of them.
 //!
-//! Of every unit it is remembered what its verdicts rest on, as the checks looked at it; a change re-judges the units
-//! that looked at what has changed. A unit is small (a Service by one of its policies, or everything of the cluster's
-//! own) and always judged as a whole. The property that a test keeps: any order of inputs, judged step by step, gives
-//! the verdicts of judging from nothing.
+//! A unit is one subject (a Service by one of its policies, a Node, a zone, a webhook configuration, or the cluster by
+//! one check) and always judged as a whole. Of every unit it is remembered what its verdicts depend on, as the checks
+//! read it; a change judges the units again that depend on what has changed, and no others. The property that a test
+//! keeps: any order of inputs, judged step by step, gives the verdicts of judging from nothing.
 
 mod dirt;
-mod ledger;
+mod interner;
 mod pass;
 mod queue;
-mod shared;
+mod tally;
 mod unit;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) use dirt::Dirt;
-pub(crate) use ledger::Ledger;
+use interner::Interner;
 use pass::Pass;
 pub(crate) use pass::each_path;
 use queue::Queue;
-use shared::Shared;
-pub(crate) use unit::Held;
-use unit::{Scope, Site, Unit};
+pub(crate) use tally::Tallies;
+pub(crate) use unit::Reported;
+use unit::{About, Judgement, Scope, Unit};
 
 use crate::checks;
 use crate::facts::Fleet;
 use crate::history::History;
-use crate::index::{Index, Part, Parts};
-use crate::judge::{Check, Subject};
+use crate::index::{Dep, DepCounts, Deps, Index};
+use crate::judge::{Check, Judge, Subject};
 use crate::know::{Mono, Now};
-use crate::names::Key;
+use crate::names::{Key, Name};
 
 /// What judging brought.
 #[derive(Debug, Default)]
 pub(crate) struct Judged {
     /// Checks and subjects whose verdict changed.
     pub(crate) transitions: Vec<(usize, Subject)>,
-    /// The policies that tell them; the empty key is the platform's.
+    /// The policies whose statuses show them; the empty key is the platform's.
     pub(crate) owners: BTreeSet<Key>,
+    /// How many units were judged.
+    pub(crate) units: usize,
 }
 
 /// Verdicts of all subjects.
 #[derive(Debug, Default)]
 pub(crate) struct Engine {
     pub(crate) fleet: Fleet,
-    units: BTreeMap<Site, Unit>,
-    shared: Shared,
+    units: BTreeMap<Unit, Judgement>,
+    interner: Interner,
     /// The counted verdicts of all units, summed by policy.
-    ledger: Ledger,
-    /// Units that hold something to be told, by the policy that tells it.
-    told_by: BTreeSet<(Key, Site)>,
-    /// Units that rest on Services or Pods beyond their own.
-    beyond: BTreeSet<Site>,
-    /// What units of Services rest on, all of them together: most changes concern none.
-    rests: Parts,
+    tallies: Tallies,
+    /// Units with something to report, by the policy that owns them.
+    owned: BTreeSet<(Key, Unit)>,
+    /// Units that depend on Services or Pods beyond their own.
+    beyond: BTreeSet<Unit>,
+    /// How many units of each scope depend on what: most changes concern none.
+    deps: [DepCounts; Scope::ALL.len()],
     /// When time alone may change a verdict: by wall time, and by monotonic time.
-    again: BTreeSet<(i64, Site)>,
-    wakes: BTreeSet<(Mono, Site)>,
+    again: BTreeSet<(i64, Unit)>,
+    wakes: BTreeSet<(Mono, Unit)>,
     queue: Queue,
 }
 
@@ -70,8 +72,8 @@ impl Engine {
         mut dirt: Dirt,
         most: usize,
     ) -> Judged {
-        let whole = dirt.all || dirt.parts.meets(Parts::one(Part::FleetInputs));
-        dirt.parts = dirt.parts.with(self.fleet.update(index, whole, &dirt.nodes));
+        let whole = dirt.all || dirt.deps.meets(Deps::one(Dep::FleetInputs));
+        dirt.deps = dirt.deps.with(self.fleet.update(index, whole, &dirt.nodes));
         let mut dirty = BTreeSet::new();
         if dirt.all {
             self.everything(index, &mut dirty);
@@ -81,8 +83,9 @@ impl Engine {
         }
         let most = if dirt.all { usize::MAX } else { most };
         let mut judged = Judged::default();
-        for site in self.queue.next(dirty, most) {
-            self.judge(site, now, (index, history), &mut judged);
+        for unit in self.queue.next(dirty, most) {
+            self.judge(unit, now, (index, history), &mut judged);
+            judged.units += 1;
         }
         judged
     }
@@ -93,30 +96,36 @@ impl Engine {
     }
 
     /// All units there are, may be, or are no more.
-    fn everything(&mut self, index: &Index, dirty: &mut BTreeSet<Site>) {
-        self.rests = Parts::NONE;
+    fn everything(&self, index: &Index, dirty: &mut BTreeSet<Unit>) {
         dirty.extend(self.units.keys());
-        dirty.extend(Scope::ALL.map(Site::whole));
+        dirty.extend(Unit::lists());
         for (key, _) in index.services.iter() {
             self.of_service(index, key, dirty);
+        }
+        let nodes = index.nodes.iter().map(|(key, _)| About::Node(key.name));
+        dirty.extend(nodes.map(|about| Unit::of(Scope::Node, about)));
+        let zones = index.sums.zones().map(About::Zone);
+        dirty.extend(zones.map(|about| Unit::of(Scope::Zone, about)));
+        let webhooks = index.webhooks.iter().map(|(key, _)| About::Webhook(key));
+        dirty.extend(webhooks.map(|about| Unit::of(Scope::Webhook, about)));
+        for (at, check) in checks::ALL.iter().enumerate() {
+            if let (Judge::Cluster(_), Ok(at)) = (check.judge, u8::try_from(at)) {
+                dirty.insert(Unit::of(Scope::Cluster, About::Check(at)));
+            }
         }
     }
 
     /// The units of a Service: by those who govern it or did.
-    fn of_service(&self, index: &Index, key: Key, dirty: &mut BTreeSet<Site>) {
+    fn of_service(&self, index: &Index, key: Key, dirty: &mut BTreeSet<Unit>) {
         let service = index.services.get(key);
         let policies = service.map_or_else(Vec::new, |row| index.policies_of(key, row));
-        // Without a policy the baseline judges a Service; what has no key says what is unknown.
-        let alone = match service {
-            Some(_) if policies.is_empty() => &[Scope::Service][..],
-            None if key == Key::default() => &Scope::OF_SERVICES[..],
-            _ => &[],
-        };
         for scope in Scope::OF_SERVICES {
-            let all = Site::all_of(scope, key);
+            let all = Unit::all_of(scope, key);
             let first = *all.start();
-            dirty.extend(alone.contains(&scope).then_some(first));
-            dirty.extend(policies.iter().map(|(policy, _)| Site {
+            // Without a policy the baseline judges a Service.
+            let baseline = scope == Scope::Service && service.is_some() && policies.is_empty();
+            dirty.extend(baseline.then_some(first));
+            dirty.extend(policies.iter().map(|(policy, _)| Unit {
                 policy: *policy,
                 ..first
             }));
@@ -124,43 +133,96 @@ impl Engine {
         }
     }
 
-    /// The units of a Service that rest on one of these.
-    fn resting(&self, key: Key, on: Parts) -> impl Iterator<Item = Site> {
+    /// The units of a Service that depend on one of these.
+    fn depending(&self, key: Key, on: Deps) -> impl Iterator<Item = Unit> {
         Scope::OF_SERVICES
             .into_iter()
-            .flat_map(move |scope| self.units.range(Site::all_of(scope, key)))
-            .filter(move |(_, unit)| unit.parts.meets(on))
-            .map(|(site, _)| *site)
+            .flat_map(move |scope| self.units.range(Unit::all_of(scope, key)))
+            .filter(move |(_, held)| held.deps.meets(on))
+            .map(|(unit, _)| *unit)
     }
 
-    /// The units that looked at what has changed.
-    fn concerned(&self, index: &Index, dirt: &Dirt, dirty: &mut BTreeSet<Site>) {
+    /// The units that depend on what has changed.
+    fn concerned(&self, index: &Index, dirt: &Dirt, dirty: &mut BTreeSet<Unit>) {
         for key in dirt.named(index) {
             self.of_service(index, key, dirty);
         }
+        if !dirt.governing.is_empty() {
+            // Whether anybody misses Services that were not read depends on whether there are policies.
+            dirty.extend(Scope::OF_SERVICES.map(|scope| Unit::of(scope, About::List)));
+        }
         for key in &dirt.slices {
-            dirty.extend(self.resting(*key, Dirt::SLICES.with(Dirt::HISTORY)));
+            dirty.extend(self.depending(*key, Dirt::SLICES.with(Dirt::HISTORY)));
         }
-        if self.rests.meets(Dirt::OWN_PODS) {
+        if self.any(&Scope::OF_SERVICES, Dirt::OWN_PODS) {
             let services = dirt.pods_in.iter().flat_map(|space| index.services_in.of(*space));
-            dirty.extend(services.flat_map(|key| self.resting(key, Dirt::OWN_PODS)));
+            dirty.extend(services.flat_map(|key| self.depending(key, Dirt::OWN_PODS)));
         }
-        let cluster = dirt.parts.with(dirt.history);
-        let rests = |site: &Site| self.units.get(site).is_some_and(|unit| unit.parts.meets(cluster));
-        dirty.extend(Scope::ALL.map(Site::whole).iter().filter(|site| rests(site)));
-        if self.rests.meets(dirt.parts) {
-            let whole = self.units.iter().filter(|one| one.1.parts.meets(dirt.parts));
-            dirty.extend(whole.map(|one| *one.0));
+        self.subjects(index, dirt, dirty);
+        for scope in Scope::ALL {
+            let is_service = Scope::OF_SERVICES.contains(&scope);
+            let on = if is_service {
+                dirt.deps
+            } else {
+                dirt.deps.with(dirt.history)
+            };
+            if self.any(&[scope], on) {
+                let all = self.units.range(Unit::all(scope));
+                dirty.extend(all.filter(|one| one.1.deps.meets(on)).map(|one| *one.0));
+            }
         }
-        let beyond = self.beyond.iter().filter(|site| {
-            let held = self.units.get(site).and_then(|unit| unit.beyond.as_deref());
-            held.is_some_and(|rests| dirt.touches(rests))
+        let beyond = self.beyond.iter().filter(|unit| {
+            let held = self.units.get(unit).and_then(|held| held.beyond.as_deref());
+            held.is_some_and(|deps| dirt.touches(deps))
         });
         dirty.extend(beyond);
     }
 
+    /// Whether any unit of these scopes depends on one of these.
+    fn any(&self, scopes: &[Scope], on: Deps) -> bool {
+        let counts = scopes.iter().filter_map(|scope| self.deps.get(*scope as usize));
+        counts.into_iter().any(|counts| counts.meets(on))
+    }
+
+    /// Units of Nodes, zones and webhooks that came, went, or read their own subject that has changed.
+    fn subjects(&self, index: &Index, dirt: &Dirt, dirty: &mut BTreeSet<Unit>) {
+        let node = |name: Name| Key {
+            namespace: Name::EMPTY,
+            name,
+        };
+        let has_node = |name: &Name| index.nodes.get(node(*name)).is_some();
+        // A unit without anything to remember is not held: what came or went is told by the sums.
+        let (count, zones) = [Dep::NodeCount, Dep::NodeZones]
+            .map(|dep| dirt.deps.meets(Deps::one(dep)))
+            .into();
+        let nodes = dirt.nodes.iter().map(|name| {
+            let unit = Unit::of(Scope::Node, About::Node(*name));
+            (unit, count.then(|| has_node(name)), Dirt::OWN)
+        });
+        let evicted = dirt.evicted_from.iter().map(|name| {
+            let unit = Unit::of(Scope::Node, About::Node(*name));
+            (unit, None, Dirt::OWN_HISTORY)
+        });
+        let zones = dirt.zones.iter().map(|name| {
+            let unit = Unit::of(Scope::Zone, About::Zone(*name));
+            let exists = zones.then(|| index.sums.regions_of(*name).next().is_some());
+            (unit, exists, Dirt::OWN.with(Dirt::OWN_HISTORY))
+        });
+        let webhooks = dirt.webhooks.iter().map(|key| {
+            let unit = Unit::of(Scope::Webhook, About::Webhook(*key));
+            (unit, Some(index.webhooks.get(*key).is_some()), Dirt::OWN)
+        });
+        for (unit, exists, on) in nodes.chain(evicted).chain(zones).chain(webhooks) {
+            let held = self.units.get(&unit);
+            let came_or_went = exists.is_some_and(|exists| held.is_some() != exists);
+            if came_or_went || held.is_some_and(|held| held.deps.meets(on)) {
+                dirty.insert(unit);
+            }
+        }
+    }
+
     /// Takes the units whose time has come: each is judged now, or waits to be.
-    fn due(&mut self, now: Now, dirty: &mut BTreeSet<Site>) {
+    fn due(&mut self, now: Now, dirty: &mut BTreeSet<Unit>) {
         while let Some(one) = self.again.first().copied().filter(|one| one.0 <= now.wall.0) {
             self.again.remove(&one);
             dirty.insert(one.1);
@@ -172,76 +234,79 @@ impl Engine {
     }
 
     /// Judges one unit from nothing and replaces what was held of it.
-    fn judge(&mut self, site: Site, now: Now, (index, history): (&Index, &History), judged: &mut Judged) {
-        let before = self.units.remove(&site).unwrap_or_default();
-        let mut after = Pass::new(now, index, history, &self.fleet, site, &before).judged();
-        for (_, held) in &mut after.bad {
-            held.verdict = self.shared.one(held.verdict.clone());
+    fn judge(&mut self, unit: Unit, now: Now, (index, history): (&Index, &History), judged: &mut Judged) {
+        let before = self.units.remove(&unit).unwrap_or_default();
+        let mut after = Pass::new(now, index, history, &self.fleet, unit, &before).judged();
+        for (_, reported) in &mut after.bad {
+            reported.verdict = self.interner.intern(reported.verdict.clone());
         }
         let transitions = judged.transitions.len();
         judged
             .transitions
-            .extend(after.turned(&before).map(|(subject, at)| (at, subject)));
+            .extend(after.changed(&before).map(|(subject, at)| (at, subject)));
         if judged.transitions.len() > transitions {
-            judged.owners.extend(site.owner());
+            judged.owners.extend(unit.owner());
         }
-        self.forget(site, &before);
-        self.remember(site, &after);
-        self.ledger.replace(site.policy, before.tally, after.tally);
-        if after != Unit::default() {
-            self.units.insert(site, after);
-        }
-    }
-
-    fn forget(&mut self, site: Site, unit: &Unit) {
-        if let Some(when) = unit.again {
-            self.again.remove(&(when, site));
-        }
-        if let Some(when) = unit.wake {
-            self.wakes.remove(&(when, site));
-        }
-        if let Some(owner) = site.owner().filter(|_| !unit.bad.is_empty()) {
-            self.told_by.remove(&(owner, site));
-        }
-        if unit.beyond.is_some() {
-            self.beyond.remove(&site);
+        self.forget(unit, &before);
+        self.remember(unit, &after);
+        self.tallies.replace(unit.policy, before.tally, after.tally);
+        if after != Judgement::default() {
+            self.units.insert(unit, after);
         }
     }
 
-    fn remember(&mut self, site: Site, unit: &Unit) {
-        self.again.extend(unit.again.map(|when| (when, site)));
-        self.wakes.extend(unit.wake.map(|when| (when, site)));
-        let owner = site.owner().filter(|_| !unit.bad.is_empty());
-        self.told_by.extend(owner.map(|owner| (owner, site)));
-        if unit.beyond.is_some() {
-            self.beyond.insert(site);
+    fn forget(&mut self, unit: Unit, held: &Judgement) {
+        if let Some(when) = held.again {
+            self.again.remove(&(when, unit));
         }
-        if site.service != Key::default() {
-            self.rests = self.rests.with(unit.parts);
+        if let Some(when) = held.wake {
+            self.wakes.remove(&(when, unit));
+        }
+        if let Some(owner) = unit.owner().filter(|_| !held.bad.is_empty()) {
+            self.owned.remove(&(owner, unit));
+        }
+        if held.beyond.is_some() {
+            self.beyond.remove(&unit);
+        }
+        if let Some(counts) = self.deps.get_mut(unit.scope as usize) {
+            counts.remove(held.deps);
         }
     }
 
-    /// Every verdict that people are told about, in no order.
-    pub(crate) fn bad(&self) -> impl Iterator<Item = (&'static Check, Subject, &Held)> {
-        self.units.values().flat_map(told)
+    fn remember(&mut self, unit: Unit, held: &Judgement) {
+        self.again.extend(held.again.map(|when| (when, unit)));
+        self.wakes.extend(held.wake.map(|when| (when, unit)));
+        let owner = unit.owner().filter(|_| !held.bad.is_empty());
+        self.owned.extend(owner.map(|owner| (owner, unit)));
+        if held.beyond.is_some() {
+            self.beyond.insert(unit);
+        }
+        if let Some(counts) = self.deps.get_mut(unit.scope as usize) {
+            counts.add(held.deps);
+        }
     }
 
-    /// Those that a policy tells; the empty key is the platform's.
-    pub(crate) fn told_by(&self, policy: Key) -> impl Iterator<Item = (&'static Check, Subject, &Held)> {
-        self.told_by
-            .range((policy, Site::FIRST)..=(policy, Site::LAST))
+    /// Every verdict that people see, in no order.
+    pub(crate) fn bad(&self) -> impl Iterator<Item = (&'static Check, Subject, &Reported)> {
+        self.units.values().flat_map(reported)
+    }
+
+    /// Those that the status of a policy shows; the empty key is the platform's.
+    pub(crate) fn owned_by(&self, policy: Key) -> impl Iterator<Item = (&'static Check, Subject, &Reported)> {
+        self.owned
+            .range((policy, Unit::FIRST)..=(policy, Unit::LAST))
             .filter_map(|one| self.units.get(&one.1))
-            .flat_map(told)
+            .flat_map(reported)
     }
 
     /// The counted verdicts, by policy.
-    pub(crate) const fn ledger(&self) -> &Ledger {
-        &self.ledger
+    pub(crate) const fn tallies(&self) -> &Tallies {
+        &self.tallies
     }
 
     /// Takes the policies whose counts have changed since this was last asked.
     pub(crate) fn take_recounted(&mut self) -> BTreeSet<Key> {
-        self.ledger.take_changed()
+        self.tallies.take_changed()
     }
 
     /// The earliest moment at which some window ends.
@@ -255,11 +320,11 @@ impl Engine {
     }
 }
 
-/// What is told of a unit.
-fn told(unit: &Unit) -> impl Iterator<Item = (&'static Check, Subject, &Held)> {
-    unit.bad
+/// What people see of a unit.
+fn reported(held: &Judgement) -> impl Iterator<Item = (&'static Check, Subject, &Reported)> {
+    held.bad
         .iter()
-        .filter_map(|((subject, at), held)| Some((checks::ALL.get(*at)?, *subject, held)))
+        .filter_map(|((subject, at), reported)| Some((checks::ALL.get(*at)?, *subject, reported)))
 }
 
 #[cfg(test)]

@@ -1,17 +1,17 @@
 //! One pass over one unit: which subjects it has, and what each check says of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::ledger::Tally;
-use super::unit::{At, Held, Scope, Site, Unit};
+use super::tally::Tally;
+use super::unit::{About, At, Judgement, Reported, Scope, Unit};
 use crate::checks;
 use crate::facts::Fleet;
 use crate::history::History;
-use crate::index::{Index, Part, Parts};
-use crate::judge::{Check, Judge, Look, Memory, Path, Rests, ServiceCase, Subject, Verdict, declares};
-use crate::know::{Gap, Known, Mono, Now, Reads, Source};
-use crate::names::Key;
+use crate::index::{Dep, Deps, Index};
+use crate::judge::{Check, Dependencies, Judge, Look, Memory, Path, ServiceCase, Subject, Verdict, declares};
+use crate::know::{Gap, Known, Mono, Now, Source};
+use crate::names::{Key, Name};
 use crate::policy::{Client, Door, Policy};
 use crate::sources::service::Service;
 
@@ -21,12 +21,12 @@ pub(super) struct Pass<'a> {
     index: &'a Index,
     history: &'a History,
     fleet: &'a Fleet,
-    site: Site,
+    unit: Unit,
     /// What was held of it.
-    before: &'a Unit,
-    bad: BTreeMap<At, Held>,
+    before: &'a Judgement,
+    bad: BTreeMap<At, Reported>,
     tally: Tally,
-    rests: Rests,
+    deps: Dependencies,
     again: Option<i64>,
     wake: Option<Mono>,
 }
@@ -38,42 +38,40 @@ impl<'a> Pass<'a> {
         index: &'a Index,
         history: &'a History,
         fleet: &'a Fleet,
-        site: Site,
-        before: &'a Unit,
+        unit: Unit,
+        before: &'a Judgement,
     ) -> Self {
         Self {
             now,
             index,
             history,
             fleet,
-            site,
+            unit,
             before,
             bad: BTreeMap::new(),
             tally: Tally::default(),
-            rests: Rests::default(),
+            deps: Dependencies::default(),
             again: None,
             wake: None,
         }
     }
 
     /// Judges it from nothing.
-    pub(super) fn judged(mut self) -> Unit {
-        match self.site.scope {
-            Scope::Path => self.paths(),
-            Scope::Service => self.services(),
-            Scope::Node | Scope::Zone | Scope::Webhook | Scope::Cluster => {
-                for (at, check) in self.checks() {
-                    self.whole(at, check);
-                }
-            }
+    pub(super) fn judged(mut self) -> Judgement {
+        match self.unit.about {
+            About::List => self.list(),
+            About::Service(key) => self.service(key),
+            About::Node(name) => self.node(name),
+            About::Zone(name) => self.zone(name),
+            About::Webhook(key) => self.webhook(key),
+            About::Check(at) => self.cluster(usize::from(at)),
         }
-        let rests = self.rests;
-        let parts = rests.parts;
-        Unit {
+        let deps = self.deps;
+        Judgement {
             tally: self.tally,
             bad: self.bad.into_iter().collect(),
-            parts,
-            beyond: (!rests.services.is_empty() || !rests.pods_in.is_empty()).then(|| Box::new(rests)),
+            deps: deps.deps,
+            beyond: (!deps.services.is_empty() || !deps.pods_in.is_empty()).then(|| Box::new(deps)),
             again: self.again,
             wake: self.wake,
         }
@@ -81,7 +79,7 @@ impl<'a> Pass<'a> {
 
     /// The checks of its scope, with their places in the table; without a history only those that can do without.
     fn checks(&self) -> impl Iterator<Item = (usize, &'static Check)> + use<> {
-        let (scope, live) = (self.site.scope, self.history.is_live());
+        let (scope, live) = (self.unit.scope, self.history.is_live());
         checks::ALL
             .iter()
             .enumerate()
@@ -89,82 +87,125 @@ impl<'a> Pass<'a> {
             .filter(move |(_, check)| live || check.history != Memory::Needed)
     }
 
-    /// Judges all that a check has to judge where the unit is no Service.
-    fn whole(&mut self, at: usize, check: &Check) {
+    fn depend_on(&mut self, deps: Deps) {
+        self.deps.deps = self.deps.deps.with(deps);
+    }
+
+    /// The source that lists the subjects of its scope.
+    const fn lists(&self) -> Option<Source> {
+        match self.unit.scope {
+            Scope::Path | Scope::Service => Some(Source::Services),
+            Scope::Node | Scope::Zone => Some(Source::Nodes),
+            Scope::Webhook => Some(Source::Webhooks),
+            Scope::Cluster => None,
+        }
+    }
+
+    /// What is unknown of all subjects together, because nobody has read which there are.
+    fn list(&mut self) {
+        let Some(gap) = self.lists().and_then(|source| self.index.gap(source)) else {
+            return;
+        };
+        let policies = !self.index.policies.is_empty();
+        for (at, check) in self.checks() {
+            // A check that says nothing without a policy has nothing to miss where there is none.
+            let speaks = match self.unit.scope {
+                Scope::Path => policies,
+                Scope::Service => check.baseline || policies,
+                Scope::Node | Scope::Zone | Scope::Webhook | Scope::Cluster => true,
+            };
+            if speaks {
+                self.note(at, Subject::Cluster, false, Verdict::Unknown(gap.clone()));
+            }
+        }
+    }
+
+    /// Whether the list that the subject comes from was read; where not, [`Self::list`] says so for all of them.
+    fn listed(&self) -> bool {
+        self.lists().is_none_or(|source| self.index.gap(source).is_none())
+    }
+
+    fn node(&mut self, name: Name) {
+        let key = Key {
+            namespace: Name::EMPTY,
+            name,
+        };
+        if self.index.nodes.get(key).is_none() || !self.listed() {
+            return;
+        }
+        for (at, check) in self.checks() {
+            if let Judge::Node(judge) = check.judge {
+                self.one(at, check, Subject::Node(name), false, |look| judge(look, name));
+            }
+        }
+    }
+
+    fn zone(&mut self, name: Name) {
+        if self.index.sums.regions_of(name).next().is_none() || !self.listed() {
+            return;
+        }
+        for (at, check) in self.checks() {
+            if let Judge::Zone(judge) = check.judge {
+                self.one(at, check, Subject::Zone(name), false, |look| judge(look, name));
+            }
+        }
+    }
+
+    fn webhook(&mut self, key: Key) {
+        if self.index.webhooks.get(key).is_none() || !self.listed() {
+            return;
+        }
+        for (at, check) in self.checks() {
+            if let Judge::Webhook(judge) = check.judge {
+                self.one(at, check, Subject::Webhook(key), false, |look| judge(look, key));
+            }
+        }
+    }
+
+    fn cluster(&mut self, place: usize) {
+        if let Some((at, check)) = self.checks().find(|one| one.0 == place)
+            && let Judge::Cluster(judge) = check.judge
+        {
+            self.one(at, check, Subject::Cluster, false, judge);
+        }
+    }
+
+    /// The policy of the unit, if it governs the Service.
+    fn governing(&self, key: Key, service: &Service) -> Option<&'a Policy> {
         let index = self.index;
-        match check.judge {
-            Judge::Node(judge) => {
-                self.rest_on(Parts::one(Part::NodeCount));
-                if self.listed(at, Source::Nodes) {
-                    for (node, _) in index.nodes.iter() {
-                        self.one(at, check, Subject::Node(node.name), false, |look| {
-                            judge(look, node.name)
-                        });
-                    }
-                }
+        let policy = index.policies.get(self.unit.policy)?;
+        let governs = key.namespace == self.unit.policy.namespace && index.governs(policy, key, service);
+        governs.then_some(&**policy)
+    }
+
+    fn service(&mut self, key: Key) {
+        let index = self.index;
+        let Some(service) = index.services.get(key) else {
+            return;
+        };
+        let policy = self.governing(key, service);
+        match (self.unit.scope, policy) {
+            (Scope::Path, Some(policy)) => self.paths(key, service, policy),
+            (Scope::Service, Some(policy)) => {
+                self.tally.governs = true;
+                self.whole_service(key, service, Some(policy));
             }
-            Judge::Zone(judge) => {
-                self.rest_on(Parts::one(Part::NodeZones));
-                if self.listed(at, Source::Nodes) {
-                    let zones: BTreeSet<_> = index.sums.zones().collect();
-                    for zone in zones {
-                        self.one(at, check, Subject::Zone(zone), false, |look| judge(look, zone));
-                    }
-                }
+            (Scope::Service, None)
+                if self.unit.policy == Key::default() && index.policies_of(key, service).is_empty() =>
+            {
+                self.whole_service(key, service, None);
             }
-            Judge::Webhook(judge) => {
-                self.rest_on(Parts::of(Reads::of(&[Source::Webhooks])));
-                if self.listed(at, Source::Webhooks) {
-                    for (hook, _) in index.webhooks.iter() {
-                        self.one(at, check, Subject::Webhook(hook), false, |look| judge(look, hook));
-                    }
-                }
-            }
-            Judge::Cluster(judge) => self.one(at, check, Subject::Cluster, false, judge),
-            Judge::Path(_) | Judge::Service(_) => {}
+            _ => {}
         }
     }
 
-    fn rest_on(&mut self, parts: Parts) {
-        self.rests.parts = self.rests.parts.with(parts);
-    }
-
-    /// Whether the objects that a check goes through were read; where not, the cluster's verdict is Unknown.
-    fn listed(&mut self, at: usize, source: Source) -> bool {
-        let Some(gap) = self.index.gap(source) else {
-            return true;
-        };
-        self.note(at, Subject::Cluster, false, Verdict::Unknown(gap));
-        false
-    }
-
-    /// The Service and the policy of the unit, if that governs it.
-    fn governed(&self) -> Option<(&'a Service, &'a Policy)> {
-        let (index, key) = (self.index, self.site.service);
-        let service = index.services.get(key)?;
-        let policy = index.policies.get(self.site.policy)?;
-        let governs = key.namespace == self.site.policy.namespace && index.governs(policy, key, service);
-        governs.then_some((service, &**policy))
-    }
-
-    fn paths(&mut self) {
-        let (index, key) = (self.index, self.site.service);
-        if key == Key::default() {
-            if !index.policies.is_empty() {
-                for (at, _) in self.checks() {
-                    self.listed(at, Source::Services);
-                }
-            }
-            return;
-        }
-        let Some((service, policy)) = self.governed() else {
-            return;
-        };
+    fn paths(&mut self, key: Key, service: &'a Service, policy: &'a Policy) {
+        let index = self.index;
         for_paths(index, (key, service), policy, |path| {
             let subject = Subject::Connection {
                 service: key,
                 port: path.port.port,
-                policy: self.site.policy,
+                policy: self.unit.policy,
                 connection: index.names.find(&path.connection.name).unwrap_or_default(),
                 client: index.names.find(&path.client.name).unwrap_or_default(),
             };
@@ -176,38 +217,12 @@ impl<'a> Pass<'a> {
         });
     }
 
-    fn services(&mut self) {
-        let (index, key) = (self.index, self.site.service);
-        if key == Key::default() {
-            // A check that says nothing without a policy has nothing to miss where there is none.
-            for (at, check) in self.checks() {
-                if check.baseline || !index.policies.is_empty() {
-                    self.listed(at, Source::Services);
-                }
-            }
-            return;
-        }
-        if let Some((service, policy)) = self.governed() {
-            self.tally.governs = true;
-            self.service(service, Some(policy));
-        } else if self.site.policy == Key::default()
-            && let Some(service) = index.services.get(key)
-            && index.policies_of(key, service).is_empty()
-        {
-            self.service(service, None);
-        }
-    }
-
     /// Judges a Service by its policy, or by the baseline.
-    fn service(&mut self, service: &'a Service, policy: Option<&'a Policy>) {
-        let case = ServiceCase {
-            key: self.site.service,
-            service,
-            policy,
-        };
+    fn whole_service(&mut self, key: Key, service: &'a Service, policy: Option<&'a Policy>) {
+        let case = ServiceCase { key, service, policy };
         let subject = Subject::Service {
-            service: self.site.service,
-            policy: policy.map(|_| self.site.policy),
+            service: key,
+            policy: policy.map(|_| self.unit.policy),
         };
         for (at, check) in self.checks() {
             if let Judge::Service(judge) = check.judge
@@ -232,7 +247,7 @@ impl<'a> Pass<'a> {
             Some(home) => self.index.gap_in(source, home),
             None => self.index.gap(source),
         });
-        let look = Look::new(self.now, self.index, self.fleet, self.history).at(self.site.service);
+        let look = Look::new(self.now, self.index, self.fleet, self.history).at(subject);
         let verdict = match gap {
             Some(gap) => Verdict::Unknown(gap),
             None => judge(&look).unwrap_or_else(Verdict::Unknown),
@@ -255,9 +270,9 @@ impl<'a> Pass<'a> {
         );
         self.wake = self.wake.into_iter().chain(look.wake()).min();
         self.again = self.again.into_iter().chain(look.again()).min();
-        self.rests.add(look.rests());
+        self.deps.add(look.dependencies());
         if saw_fleet && !matches!(verdict, Verdict::Met | Verdict::NotApplicable(_)) {
-            self.rest_on(Parts::one(Part::FleetCounts));
+            self.depend_on(Deps::one(Dep::FleetCounts));
         }
         self.note(at, subject, quiet, verdict);
     }
@@ -271,15 +286,15 @@ impl<'a> Pass<'a> {
             verdict => {
                 let before = self
                     .before
-                    .held(&(subject, at))
-                    .filter(|held| same_kind(&held.verdict, &verdict));
-                let since = before.map_or(self.now.wall, |held| held.since);
+                    .reported(&(subject, at))
+                    .filter(|old| same_kind(&old.verdict, &verdict));
+                let since = before.map_or(self.now.wall, |old| old.since);
                 // One number may be two ports, TCP and UDP: the worse of the two is told.
                 match self.bad.get(&(subject, at)) {
                     Some(held) if held.verdict.weight() >= verdict.weight() => {}
                     _ => {
                         let verdict = Arc::new(verdict);
-                        self.bad.insert((subject, at), Held { verdict, since });
+                        self.bad.insert((subject, at), Reported { verdict, since });
                     }
                 }
             }

@@ -1,4 +1,4 @@
-//! Who is judged again: those who looked at what has changed, and nobody else.
+//! What is judged again: the units that depend on what has changed, and no others.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -6,15 +6,17 @@ use std::sync::Arc;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::Input;
+use crate::checks;
 use crate::checks::cluster_fixture::proxy_config;
 use crate::checks::fixture::{World, app, balanced, client, connection, node, pod, policy, service, slice};
-use crate::engine::unit::Site;
-use crate::index::{Part, Parts};
+use crate::checks::live_fixture::Live;
+use crate::engine::unit::{About, Unit};
+use crate::index::{Dep, Deps};
 use crate::know::{Now, Source, Wall};
 use crate::policy::{
     Beat, Client, ClusterPolicy, Connection, ControlPlanePolicy, Exception, Protocol, Server, ServicePick,
 };
+use crate::{Core, Input};
 
 /// Services `api` (with a policy whose client's Pods count), `guard` (asked by a webhook), `front` (a load balancer
 /// with traffic policy Local) and `other`; two nodes; API servers that are counted.
@@ -88,13 +90,23 @@ fn beating(name: &str, zone: &str) -> Value {
 
 /// The units that would be judged now.
 fn concerned(world: &World) -> Vec<String> {
+    named(&world.core)
+}
+
+fn named(core: &Core) -> Vec<String> {
     let mut units = BTreeSet::new();
-    let core = &world.core;
     core.engine.concerned(&core.index, &core.dirt, &mut units);
-    let name = |site: Site| {
-        let name = format!("{:?} {}", site.scope, core.index.show(site.service));
-        match core.index.names.text(site.policy.name) {
-            "" => name.trim_end().to_owned(),
+    let name = |unit: Unit| {
+        let about = match unit.about {
+            About::List => "list".to_owned(),
+            About::Service(key) => core.index.show(key),
+            About::Node(name) | About::Zone(name) => core.index.names.text(name).to_owned(),
+            About::Webhook(key) => core.index.names.text(key.name).to_owned(),
+            About::Check(at) => checks::ALL[usize::from(at)].id.to_owned(),
+        };
+        let name = format!("{:?} {about}", unit.scope);
+        match core.index.names.text(unit.policy.name) {
+            "" => name,
             policy => format!("{name} by {policy}"),
         }
     };
@@ -104,10 +116,10 @@ fn concerned(world: &World) -> Vec<String> {
 #[rstest]
 #[case::of_nobody(Source::EndpointSlices, slice("other", &[]), &["Service shop/other"])]
 #[case::of_a_policy(Source::EndpointSlices, slice("api", &[]), &["Service shop/api by p"])]
-#[case::of_a_webhook(Source::EndpointSlices, slice("guard", &[]), &["Service shop/guard", "Webhook"])]
-#[case::of_api_servers(Source::EndpointSlices, api_servers(2), &["Cluster"])]
+#[case::of_a_webhook(Source::EndpointSlices, slice("guard", &[]), &["Service shop/guard", "Webhook guard"])]
+#[case::of_api_servers(Source::EndpointSlices, api_servers(2), &["Cluster cp-instances-missing"])]
 #[case::a_heartbeat(Source::Nodes, beating("n1", "a"), &[])]
-#[case::a_sick_node(Source::Nodes, sick("n1", "a"), &["Service shop/front", "Zone"])]
+#[case::a_sick_node(Source::Nodes, sick("n1", "a"), &["Service shop/front", "Zone a"])]
 #[case::a_pod_of_a_client(Source::Pods, pod("worker-1", "worker", &[]), &["Path shop/api by p"])]
 #[case::a_service(
     Source::Services,
@@ -120,6 +132,53 @@ fn a_change_concerns_those_who_looked(
     #[case] expected: &[&str],
 ) {
     assert_eq!(concerned(&world().with(source, &object)), expected);
+}
+
+/// Three Nodes in two zones and one webhook, watched.
+fn watched() -> Live {
+    let hook = |name: &str| json!({"kind": "ValidatingWebhookConfiguration", "metadata": {"name": name}});
+    Live::with(&[
+        (Source::Nodes, node("n1", "a")),
+        (Source::Nodes, node("n2", "a")),
+        (Source::Nodes, node("n3", "b")),
+        (Source::Webhooks, hook("guard")),
+        (Source::Webhooks, hook("other")),
+    ])
+}
+
+fn evicted(node: &str, at: i64) -> Value {
+    json!({
+        "metadata": {"name": format!("api-1.{at}"), "namespace": "shop", "uid": format!("u{at}")},
+        "involvedObject": {"kind": "Pod", "namespace": "shop", "name": "api-7c9d5b6f4-abcde"},
+        "reason": "Evicted", "type": "Warning", "message": "The node was low on resource: memory.",
+        "source": {"component": "kubelet", "host": node},
+        "lastTimestamp": Wall(at).to_string(), "count": 1,
+    })
+}
+
+#[rstest]
+#[case::a_heartbeat(Source::Nodes, beating("n1", "a"), &[])]
+#[case::a_new_one(Source::Nodes, node("n4", "a"), &["Node n4", "Zone a"])]
+#[case::a_new_zone(Source::Nodes, node("n4", "c"), &["Node n4", "Zone c"])]
+#[case::a_sick_one(Source::Nodes, sick("n3", "b"), &["Zone b"])]
+#[case::an_eviction(Source::Events, evicted("n2", 1_800_000_000), &["Node n2"])]
+#[case::a_webhook(
+    Source::Webhooks,
+    json!({"kind": "ValidatingWebhookConfiguration", "metadata": {"name": "guard", "labels": {"a": "b"}},
+        "webhooks": [{"name": "w.example"}]}),
+    &["Webhook guard"]
+)]
+fn one_subject_of_many_is_judged_alone(
+    #[case] source: Source,
+    #[case] object: Value,
+    #[case] expected: &[&str],
+) {
+    let mut live = watched();
+    live.put(source, &object);
+    let mut units = named(&live.core);
+    // What sums over all of them is judged by check.
+    units.retain(|unit| !unit.starts_with("Cluster"));
+    assert_eq!(units, expected);
 }
 
 #[test]
@@ -135,10 +194,10 @@ fn a_policy_concerns_the_services_it_governs() {
     changed.name = "another".into();
     // The unit without a key says what is unknown while Services were not read.
     let expected = [
-        "Path",
+        "Path list",
         "Path shop/api by another",
         "Path shop/api by p",
-        "Service",
+        "Service list",
         "Service shop/api by another",
         "Service shop/api by p",
     ];
@@ -188,7 +247,7 @@ fn a_node_more_of_a_known_kind_concerns_findings_alone() {
     let mut world = cited();
     let cites = |world: &mut World| world.findings("path-idle-budget")[0].message.clone();
     assert!(cites(&mut world).contains("2 nodes"), "{}", cites(&mut world));
-    world.core.dirt.parts = Parts::one(Part::FleetCounts);
+    world.core.dirt.deps = Deps::one(Dep::FleetCounts);
     assert_eq!(concerned(&world), ["Path shop/api by p"]);
     let mut world = world.with(Source::Nodes, &node("n3", "a"));
     assert!(cites(&mut world).contains("3 nodes"), "{}", cites(&mut world));

@@ -3,26 +3,27 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use super::ledger::Tally;
-use crate::index::Parts;
-use crate::judge::{Check, Judge, Rests, Subject, Verdict};
+use super::tally::Tally;
+use crate::index::Deps;
+use crate::judge::{Check, Dependencies, Judge, Subject, Verdict};
 use crate::know::{Mono, Wall};
 use crate::names::{Key, Name};
 
 /// A subject and the place in the table of the check that judges it.
 pub(super) type At = (Subject, usize);
 
-/// A verdict that people are told about, and since when it holds.
+/// A verdict that people see, and since when it holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Held {
+pub(crate) struct Reported {
     /// The verdict: `AtRisk`, Violated or Unknown.
     pub verdict: Arc<Verdict>,
     /// Since when.
     pub since: Wall,
 }
 
-/// The groups of subjects that are judged together.
+/// The groups of checks that judge the same kind of subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
 pub(super) enum Scope {
     Path,
     Service,
@@ -45,6 +46,9 @@ impl Scope {
     /// Those whose units are Services.
     pub(super) const OF_SERVICES: [Self; 2] = [Self::Path, Self::Service];
 
+    /// Those of which the subjects come from a list that may not have been read.
+    const LISTED: [Self; 5] = [Self::Path, Self::Service, Self::Node, Self::Zone, Self::Webhook];
+
     pub(super) const fn of(check: &Check) -> Self {
         match check.judge {
             Judge::Path(_) => Self::Path,
@@ -57,95 +61,131 @@ impl Scope {
     }
 }
 
-/// Which unit. Those of Services are told apart by policy, too: thousands of policies may govern one Service, and each
-/// is judged by itself.
+/// What a unit is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Site {
+pub(super) enum About {
+    /// The list of the scope's subjects: while it was not read, this unit alone says so.
+    List,
+    /// A Service.
+    Service(Key),
+    /// A Node.
+    Node(Name),
+    /// A zone.
+    Zone(Name),
+    /// A webhook configuration: kind and name.
+    Webhook(Key),
+    /// The cluster, by the check at this place in the table.
+    Check(u8),
+}
+
+/// Which unit: the smallest thing that is judged again when something changes. Units of Services are told apart by
+/// policy, too: thousands of policies may govern one Service, and each is judged by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Unit {
     pub(super) scope: Scope,
-    /// The Service; empty for what is no Service's, and for what is said while Services were not read.
-    pub(super) service: Key,
-    /// The policy; empty for the baseline.
+    pub(super) about: About,
+    /// The policy; empty for the baseline and for whatever is no Service's.
     pub(super) policy: Key,
 }
 
-const LAST: Key = Key {
+const NO_KEY: Key = Key {
+    namespace: Name::EMPTY,
+    name: Name::EMPTY,
+};
+
+const LAST_KEY: Key = Key {
     namespace: Name::MAX,
     name: Name::MAX,
 };
 
-impl Site {
-    pub(super) const FIRST: Self = Self::whole(Scope::Path);
+impl Unit {
+    pub(super) const FIRST: Self = Self::of(Scope::Path, About::List);
     pub(super) const LAST: Self = Self {
         scope: Scope::Cluster,
-        service: LAST,
-        policy: LAST,
+        about: About::Check(u8::MAX),
+        policy: LAST_KEY,
     };
 
-    /// The unit of a scope that is no Service's.
-    pub(super) const fn whole(scope: Scope) -> Self {
-        let none = Key {
-            namespace: Name::EMPTY,
-            name: Name::EMPTY,
-        };
+    /// The unit of a subject that no policy of a team governs.
+    pub(super) const fn of(scope: Scope, about: About) -> Self {
         Self {
             scope,
-            service: none,
-            policy: none,
+            about,
+            policy: NO_KEY,
         }
+    }
+
+    /// The units that say which lists were not read.
+    pub(super) fn lists() -> impl Iterator<Item = Self> {
+        Scope::LISTED
+            .into_iter()
+            .map(|scope| Self::of(scope, About::List))
+    }
+
+    /// All units of a scope.
+    pub(super) const fn all(scope: Scope) -> RangeInclusive<Self> {
+        let last = Self {
+            scope,
+            about: About::Check(u8::MAX),
+            policy: LAST_KEY,
+        };
+        Self::of(scope, About::List)..=last
     }
 
     /// All units of a Service in a scope.
     pub(super) const fn all_of(scope: Scope, service: Key) -> RangeInclusive<Self> {
-        let first = Self {
-            service,
-            ..Self::whole(scope)
-        };
+        let first = Self::of(scope, About::Service(service));
         let last = Self {
-            policy: LAST,
+            policy: LAST_KEY,
             ..first
         };
         first..=last
     }
 
-    /// The policy that tells its findings: a team's own; the platform's (the empty key) for nodes, zones, webhooks and
-    /// the cluster; none for Services that no policy governs.
+    /// The policy whose status shows its findings: a Service has that of the unit, and none where no policy governs it;
+    /// everything else is the platform's (the empty key).
     pub(super) fn owner(self) -> Option<Key> {
-        let is_told = self.service == Key::default() || self.policy != Key::default();
-        is_told.then_some(self.policy)
+        match self.about {
+            About::Service(_) => (self.policy != NO_KEY).then_some(self.policy),
+            About::List | About::Node(_) | About::Zone(_) | About::Webhook(_) | About::Check(_) => {
+                Some(NO_KEY)
+            }
+        }
     }
 }
 
 /// What is remembered of a unit.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Unit {
+pub(super) struct Judgement {
     /// The counted verdicts.
     pub(super) tally: Tally,
     /// The others, sorted.
-    pub(super) bad: Box<[(At, Held)]>,
-    /// What it rests on.
-    pub(super) parts: Parts,
-    /// What it rests on beyond itself and its own namespace; few do.
-    pub(super) beyond: Option<Box<Rests>>,
+    pub(super) bad: Box<[(At, Reported)]>,
+    /// What it depends on.
+    pub(super) deps: Deps,
+    /// What it depends on beyond itself and its own namespace; few do.
+    pub(super) beyond: Option<Box<Dependencies>>,
     /// The earliest second of wall time at which time alone may change a verdict.
     pub(super) again: Option<i64>,
-    /// The same in monotonic time, for what rests on a window: no clock change moves it.
+    /// The same in monotonic time, for what depends on a window: no clock change moves it.
     pub(super) wake: Option<Mono>,
 }
 
-impl Unit {
-    /// What was held of a subject by a check.
-    pub(super) fn held(&self, at: &At) -> Option<&Held> {
+impl Judgement {
+    /// What was reported of a subject by a check.
+    pub(super) fn reported(&self, at: &At) -> Option<&Reported> {
         let place = self.bad.binary_search_by(|one| one.0.cmp(at)).ok()?;
         self.bad.get(place).map(|one| &one.1)
     }
 
     /// Verdicts that are others than in this one, which came before.
-    pub(super) fn turned<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = At> + 'a {
-        let new = self
-            .bad
-            .iter()
-            .filter(|(at, held)| before.held(at).is_none_or(|old| old.verdict != held.verdict));
-        let gone = before.bad.iter().filter(|(at, _)| self.held(at).is_none());
+    pub(super) fn changed<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = At> + 'a {
+        let new = self.bad.iter().filter(|(at, reported)| {
+            before
+                .reported(at)
+                .is_none_or(|old| old.verdict != reported.verdict)
+        });
+        let gone = before.bad.iter().filter(|(at, _)| self.reported(at).is_none());
         new.chain(gone).map(|one| one.0)
     }
 }

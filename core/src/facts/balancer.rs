@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::dataplane::load_balancer::{LbPort, LbService, idle};
-use crate::index::{NodeSums, Part};
+use crate::index::{Dep, NodeSums};
 use crate::judge::Look;
 use crate::know::{Known, Val};
 use crate::names::Key;
@@ -14,7 +14,7 @@ pub fn balancer_idle(look: &Look<'_>, key: Key, service: &Service, port: &Servic
     let names = look.names();
     // Nodes name the provider where the Service does not; without them the Service alone must.
     let providers: BTreeSet<&str> = look
-        .node_sums(Part::NodeProviders)
+        .node_sums(Dep::NodeProviders)
         .into_iter()
         .flat_map(NodeSums::providers)
         .map(|provider| names.text(provider))

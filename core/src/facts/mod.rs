@@ -19,7 +19,7 @@ pub use wants::Wants;
 
 use crate::dataplane::Profile;
 use crate::dataplane::profile::{NodeInputs, profile};
-use crate::index::{Index, Part, Parts};
+use crate::index::{Dep, Deps, Index};
 use crate::know::{Gap, Known, Source};
 use crate::names::{Key, Name};
 use crate::sources::node::Node;
@@ -65,7 +65,7 @@ struct Group {
 }
 
 /// All that can change of a fleet.
-const ALL: Parts = Parts::one(Part::Fleet).with(Parts::one(Part::FleetCounts));
+const ALL: Deps = Deps::one(Dep::Fleet).with(Deps::one(Dep::FleetCounts));
 
 /// How many node names a class shows.
 const SAMPLE: usize = 3;
@@ -85,15 +85,15 @@ impl Fleet {
     ///
     /// A Node that changed is looked at alone, and most changes of Nodes leave their traits alone; only a change of
     /// what is installed looks at the whole fleet.
-    pub(crate) fn update(&mut self, index: &Index, whole: bool, nodes: &BTreeSet<Name>) -> Parts {
+    pub(crate) fn update(&mut self, index: &Index, whole: bool, nodes: &BTreeSet<Name>) -> Deps {
         if whole {
             let new = Self::derive(index);
             let changed = new.classes != self.classes || new.gap != self.gap;
             *self = new;
-            return if changed { ALL } else { Parts::NONE };
+            return if changed { ALL } else { Deps::NONE };
         }
         if index.gap(Source::Nodes).is_some() {
-            return Parts::NONE;
+            return Deps::NONE;
         }
         let mut touched = BTreeSet::new();
         for name in nodes {
@@ -117,9 +117,9 @@ impl Fleet {
             }
         }
         if touched.is_empty() {
-            return Parts::NONE;
+            return Deps::NONE;
         }
-        let mut changed = Parts::one(Part::FleetCounts);
+        let mut changed = Deps::one(Dep::FleetCounts);
         for traits in touched {
             if self.settle(index, &traits) {
                 changed = ALL;

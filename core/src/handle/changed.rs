@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::Core;
 use crate::facts;
-use crate::index::{Index, Opaque, Part, Parts, Which};
+use crate::index::{Dep, Deps, Index, Opaque, Which, place};
 use crate::know::{Reads, Source};
 use crate::names::Key;
 use crate::policy::Policy;
@@ -24,14 +24,14 @@ const FLEET_INPUTS: Reads = Reads::of(&[
 impl Core {
     /// Marks everything that looked at a whole source.
     pub(super) fn touch(&mut self, source: Source) {
-        self.mark(Parts::of(Reads::of(&[source])));
+        self.mark(Deps::of(Reads::of(&[source])));
         if FLEET_INPUTS.has(source) {
-            self.mark(Parts::one(Part::FleetInputs));
+            self.mark(Deps::one(Dep::FleetInputs));
         }
     }
 
-    fn mark(&mut self, parts: Parts) {
-        self.dirt.parts = self.dirt.parts.with(parts);
+    fn mark(&mut self, deps: Deps) {
+        self.dirt.deps = self.dirt.deps.with(deps);
     }
 
     /// Removes rows of a source.
@@ -60,6 +60,12 @@ impl Core {
                 let gone = index.pods.take(which);
                 for (key, row) in &gone {
                     self.pod_changed(*key, Some(row));
+                }
+            }
+            Source::Webhooks => {
+                let gone = index.webhooks.take(which);
+                for (key, _) in &gone {
+                    self.webhook_changed(*key);
                 }
             }
             Source::Policies => {
@@ -115,11 +121,21 @@ impl Core {
         let Index {
             nodes, names, sums, ..
         } = &mut self.index;
-        let sums = sums.exchange(names, old, nodes.get(key));
-        self.mark(sums);
+        let new = nodes.get(key);
+        let changed = sums.exchange(names, old, new);
+        if changed.meets(Deps::one(Dep::NodesDown)) {
+            let zones = [old, new].into_iter().flatten();
+            self.dirt.zones.extend(zones.map(|node| place(names, node).0));
+        }
+        self.mark(changed);
         self.touch(Source::Nodes);
         self.dirt.nodes.insert(key.name);
         self.fold_node(key, old);
+    }
+
+    pub(super) fn webhook_changed(&mut self, key: Key) {
+        self.dirt.webhooks.insert(key);
+        self.touch(Source::Webhooks);
     }
 
     pub(super) fn pod_changed(&mut self, key: Key, old: Option<&Pod>) {
@@ -142,10 +158,10 @@ impl Core {
             either(&|pod| facts::is_own_proxy(&index.names, pod)),
         );
         if component {
-            self.mark(Parts::one(Part::Components));
+            self.mark(Deps::one(Dep::Components));
         }
         if proxy {
-            self.mark(Parts::one(Part::FleetInputs));
+            self.mark(Deps::one(Dep::FleetInputs));
         }
         self.dirt.pods_in.insert(key.namespace);
     }
@@ -189,7 +205,6 @@ fn plain(index: &mut Index, source: Source, which: Which) -> bool {
         Source::Deployments => !index.deployments.take(which).is_empty(),
         Source::ConfigMaps => !index.config_maps.take(which).is_empty(),
         Source::CiliumNodeConfigs => !index.node_configs.take(which).is_empty(),
-        Source::Webhooks => !index.webhooks.take(which).is_empty(),
         Source::ClusterPolicy => {
             let unnamed = std::mem::take(&mut index.cluster_policy_unnamed);
             (unnamed || matches!(which, Which::One(_))) && index.cluster_policy.take().is_some()
@@ -202,6 +217,7 @@ fn plain(index: &mut Index, source: Source, which: Which) -> bool {
         | Source::EndpointSlices
         | Source::Nodes
         | Source::Pods
+        | Source::Webhooks
         | Source::Policies
         | Source::Events => false,
     }

@@ -173,7 +173,11 @@ impl Core {
             Source::CiliumNodeConfigs => {
                 self.plain(json, |index| (&mut index.node_configs, &mut index.names))
             }
-            Source::Webhooks => self.plain(json, |index| (&mut index.webhooks, &mut index.names)),
+            Source::Webhooks => self.put(
+                json,
+                |index| (&mut index.webhooks, &mut index.names),
+                |core, key, _| core.webhook_changed(key),
+            ),
             Source::Policies | Source::ClusterPolicy | Source::Configz => {
                 Err(Why(format!("{source} do not come as plain objects")))
             }

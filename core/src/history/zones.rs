@@ -68,6 +68,11 @@ impl Zones {
         }
     }
 
+    /// The zones of which anything is remembered.
+    pub(crate) fn names(&self) -> impl Iterator<Item = Name> {
+        self.0.keys().map(|place| place.0)
+    }
+
     /// The regions that have a zone of this name, with that zone.
     pub fn named(&self, zone: Name) -> impl Iterator<Item = (Name, &Zone)> {
         self.0

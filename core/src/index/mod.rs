@@ -1,6 +1,6 @@
 //! The index: one typed table per kind. A row is what one source said; joins are computed when judged, never stored.
 
-mod parts;
+mod deps;
 mod picks;
 mod sockets;
 mod spaces;
@@ -11,7 +11,8 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-pub use parts::{Part, Parts};
+pub(crate) use deps::DepCounts;
+pub use deps::{Dep, Deps};
 pub use picks::Picks;
 pub use spaces::Spaces;
 pub(crate) use sums::place;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::parts::{Part, Parts};
+use super::deps::{Dep, Deps};
 use crate::names::{Name, Names};
 use crate::sources::node::{Node, REGION, Readiness, ZONE};
 
@@ -84,7 +84,7 @@ pub(crate) fn place(names: &Names, node: &Node) -> Place {
 
 impl NodeSums {
     /// Takes one row in exchange for another, and says which sums are others than before.
-    pub(crate) fn exchange(&mut self, names: &Names, old: Option<&Node>, new: Option<&Node>) -> Parts {
+    pub(crate) fn exchange(&mut self, names: &Names, old: Option<&Node>, new: Option<&Node>) -> Deps {
         let share = |node: &Node| Share {
             place: place(names, node),
             down: node.ready != Readiness::Ready,
@@ -95,38 +95,38 @@ impl NodeSums {
         };
         let (old, new) = (old.map(share), new.map(share));
         if old == new {
-            return Parts::NONE;
+            return Deps::NONE;
         }
-        let mut parts = Parts::NONE;
+        let mut parts = Deps::NONE;
         let mut mark = |changed: bool, part| {
             if changed {
-                parts = parts.with(Parts::one(part));
+                parts = parts.with(Deps::one(part));
             }
         };
         let host = |share: &Share| share.host;
-        mark(old.is_none() != new.is_none(), Part::NodeCount);
+        mark(old.is_none() != new.is_none(), Dep::NodeCount);
         let (was, is) = [old, new]
             .map(|one| one.map(|share| (share.place, share.down)))
             .into();
-        mark(was != is, Part::NodesDown);
-        mark(self.move_place(was, is), Part::NodeZones);
+        mark(was != is, Dep::NodesDown);
+        mark(self.move_place(was, is), Dep::NodeZones);
         let in_service = |share: Share| share.in_service;
-        mark(old.map(in_service) != new.map(in_service), Part::NodesInService);
+        mark(old.map(in_service) != new.map(in_service), Dep::NodesInService);
         mark(
             self.providers
                 .shift(old.map(|one| one.provider), new.map(|one| one.provider)),
-            Part::NodeProviders,
+            Dep::NodeProviders,
         );
         mark(
             self.kubelets
                 .shift(old.map(|one| one.kubelet), new.map(|one| one.kubelet)),
-            Part::NodeKubelets,
+            Dep::NodeKubelets,
         );
         let zone = |share: Share| share.place.0;
         let (was, is) = (old.filter(host).map(zone), new.filter(host).map(zone));
         self.host_zones.shift(was, is);
         // Which Nodes these are counts as well: one may have taken the place of another.
-        mark(was != is, Part::NodeRoom);
+        mark(was != is, Dep::NodeRoom);
         self.count = (self.count + u32::from(new.is_some())).saturating_sub(u32::from(old.is_some()));
         self.hosts = (self.hosts + u32::from(is.is_some())).saturating_sub(u32::from(was.is_some()));
         parts
@@ -226,18 +226,18 @@ mod tests {
         let sick = node(&mut names, "a", "v1", false);
         let b = node(&mut names, "b", "v1", true);
         let mut sums = NodeSums::default();
-        let has = |parts: Parts, part| parts.meets(Parts::one(part));
+        let has = |parts: Deps, part| parts.meets(Deps::one(part));
 
         let first = sums.exchange(&names, None, Some(&a));
-        assert!(has(first, Part::NodeCount) && has(first, Part::NodeZones) && has(first, Part::NodeRoom));
+        assert!(has(first, Dep::NodeCount) && has(first, Dep::NodeZones) && has(first, Dep::NodeRoom));
         let second = sums.exchange(&names, None, Some(&a));
-        assert!(has(second, Part::NodeCount) && !has(second, Part::NodeZones) && has(second, Part::NodeRoom));
+        assert!(has(second, Dep::NodeCount) && !has(second, Dep::NodeZones) && has(second, Dep::NodeRoom));
         assert!(sums.exchange(&names, Some(&a), Some(&a)).is_empty());
         assert_eq!(
             sums.exchange(&names, Some(&a), Some(&sick)),
-            Parts::one(Part::NodeRoom)
-                .with(Parts::one(Part::NodesDown))
-                .with(Parts::one(Part::NodesInService))
+            Deps::one(Dep::NodeRoom)
+                .with(Deps::one(Dep::NodesDown))
+                .with(Deps::one(Dep::NodesInService))
         );
         assert_eq!(
             sums.places().map(|one| one.1).collect::<Vec<_>>(),
@@ -245,7 +245,7 @@ mod tests {
         );
         assert_eq!((sums.count(), sums.hosts()), (2, 1));
         let moved = sums.exchange(&names, Some(&a), Some(&b));
-        assert!(has(moved, Part::NodeZones) && !has(moved, Part::NodeKubelets));
+        assert!(has(moved, Dep::NodeZones) && !has(moved, Dep::NodeKubelets));
         assert_eq!(sums.zones().count(), 2);
         assert_eq!(
             sums.host_zones().map(|zone| names.text(zone)).collect::<Vec<_>>(),

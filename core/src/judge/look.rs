@@ -6,31 +6,33 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::facts::Fleet;
-use crate::history::{Events, History};
-use crate::index::{Index, NodeSums, Part, Parts, Table};
+use crate::history::{self, Events, Evicted, History};
+use crate::index::{Dep, Deps, Index, NodeSums, Table, ZoneSum};
+use crate::judge::Subject;
 use crate::know::{Known, Mono, Now, Reads, Source};
 use crate::names::{Key, Name, Names};
 use crate::policy::{ClusterPolicy, Policy};
 use crate::sources::node::Node;
 use crate::sources::service::Service;
 use crate::sources::slice::Endpoint;
+use crate::sources::webhook::WebhookConfiguration;
 use crate::sources::workload::Pod;
 
-/// What a verdict rests on: only when some of it changes can the verdict change.
+/// What a verdict depends on: only when some of it changes can the verdict change.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Rests {
-    /// Whole sources and parts.
-    pub parts: Parts,
+pub struct Dependencies {
+    /// Whole sources, what is derived from many rows, and the subject's own.
+    pub deps: Deps,
     /// Services other than the one under judgement that were looked at, they or their endpoints.
     pub services: BTreeSet<Key>,
     /// Namespaces other than that of the Service under judgement of which Pods were looked at.
     pub pods_in: BTreeSet<Name>,
 }
 
-impl Rests {
-    /// Adds what another verdict rests on.
+impl Dependencies {
+    /// Adds what another verdict depends on.
     pub(crate) fn add(&mut self, other: Self) {
-        self.parts = self.parts.with(other.parts);
+        self.deps = self.deps.with(other.deps);
         self.services.extend(other.services);
         self.pods_in.extend(other.pods_in);
     }
@@ -38,19 +40,19 @@ impl Rests {
 
 /// The eyes of a check: accessors only.
 ///
-/// What was looked at is remembered twice: as sources, so that a test can compare it with what the check declares, and
-/// as what the verdict rests on, so that a change re-judges those who looked and nobody else. An accessor is therefore
-/// the narrowest that does: who asks for all Nodes is judged again whenever one of them is cordoned.
+/// What was read is remembered twice: as sources, so that a test can compare it with what the check declares, and as
+/// what the verdict depends on, so that a change judges again what read it and nothing else. So use the narrowest
+/// accessor that does: a check that asks for all Nodes is judged again whenever one of them is cordoned.
 #[derive(Debug)]
 pub struct Look<'a> {
     /// The present.
     pub now: Now,
     index: &'a Index,
     fleet: &'a Fleet,
-    own: Key,
+    own: Subject,
     seen: Cell<Reads>,
-    parts: Cell<Parts>,
-    others: RefCell<Rests>,
+    deps: Cell<Deps>,
+    others: RefCell<Dependencies>,
     again: Cell<Option<i64>>,
     history: &'a History,
     wake: Cell<Option<Mono>>,
@@ -60,7 +62,7 @@ macro_rules! tables {
     ($($(#[$doc:meta])* $name:ident: $row:ty, $source:ident;)*) => {$(
         $(#[$doc])*
         pub fn $name(&self) -> Known<&'a Table<$row>> {
-            self.rest_on(Parts::of(Reads::of(&[Source::$source])));
+            self.depend_on(Deps::of(Reads::of(&[Source::$source])));
             self.read(Source::$source)?;
             Ok(&self.index.$name)
         }
@@ -74,9 +76,9 @@ impl<'a> Look<'a> {
             now,
             index,
             fleet,
-            own: Key::default(),
+            own: Subject::Cluster,
             seen: Cell::default(),
-            parts: Cell::default(),
+            deps: Cell::default(),
             others: RefCell::default(),
             again: Cell::default(),
             history,
@@ -84,10 +86,10 @@ impl<'a> Look<'a> {
         }
     }
 
-    /// The same eyes, for the judgement of a Service.
+    /// The same eyes, for the judgement of a subject.
     #[must_use]
-    pub const fn at(mut self, service: Key) -> Self {
-        self.own = service;
+    pub const fn at(mut self, subject: Subject) -> Self {
+        self.own = subject;
         self
     }
 
@@ -102,14 +104,14 @@ impl<'a> Look<'a> {
         self.index.gap_in(source, namespace).map_or(Ok(()), Err)
     }
 
-    fn rest_on(&self, parts: Parts) {
-        self.parts.set(self.parts.get().with(parts));
+    fn depend_on(&self, deps: Deps) {
+        self.deps.set(self.deps.get().with(deps));
     }
 
     /// Remembers a look at a Service or its endpoints.
-    fn rest_on_service(&self, service: Key, source: Source) {
-        if service == self.own {
-            self.rest_on(Parts::of(Reads::of(&[source])));
+    fn depend_on_service(&self, service: Key, source: Source) {
+        if Some(service) == self.own.service() {
+            self.depend_on(Deps::of(Reads::of(&[source])));
         } else {
             self.others.borrow_mut().services.insert(service);
         }
@@ -129,51 +131,81 @@ impl<'a> Look<'a> {
         /// `ConfigMap`s.
         config_maps: crate::sources::config_map::ConfigMap, ConfigMaps;
         /// Webhook configurations.
-        webhooks: crate::sources::webhook::WebhookConfiguration, Webhooks;
+        webhooks: WebhookConfiguration, Webhooks;
         /// Policies of teams.
         policies: Arc<Policy>, Policies;
     }
 
-    /// Sums over all Nodes, of which only the given part is looked at.
-    pub fn node_sums(&self, part: Part) -> Known<&'a NodeSums> {
-        self.rest_on(Parts::one(part));
+    /// Sums over all Nodes, of which only the given one is read.
+    pub fn node_sums(&self, dep: Dep) -> Known<&'a NodeSums> {
+        self.depend_on(Deps::one(dep));
         self.read(Source::Nodes)?;
         Ok(&self.index.sums)
     }
 
     /// Whether a Node of this name takes ordinary Pods.
     pub fn hosts_pods(&self, node: Name) -> Known<bool> {
-        self.node_sums(Part::NodeRoom)?;
+        self.node_sums(Dep::NodeRoom)?;
         Ok(self
-            .node(node)
+            .row(node)
             .is_some_and(|row| row.hosts_pods(&self.index.names)))
     }
 
     /// Whether a load balancer may send to a Node of this name.
     pub fn takes_traffic(&self, node: Name) -> Known<bool> {
-        self.node_sums(Part::NodesInService)?;
+        self.node_sums(Dep::NodesInService)?;
         Ok(self
-            .node(node)
+            .row(node)
             .is_some_and(|row| row.takes_traffic(&self.index.names)))
     }
 
     /// Whether there is a Node of this name.
     pub fn has_node(&self, node: Name) -> Known<bool> {
-        self.node_sums(Part::NodeCount)?;
-        Ok(self.node(node).is_some())
+        self.node_sums(Dep::NodeCount)?;
+        Ok(self.row(node).is_some())
     }
 
-    fn node(&self, name: Name) -> Option<&'a Node> {
+    /// The Nodes of the zones of this name, by region.
+    pub fn zone(&self, zone: Name) -> Known<impl Iterator<Item = (Name, ZoneSum)> + use<'a>> {
+        let own = self.own == Subject::Zone(zone);
+        self.depend_on(Deps::one(if own { Dep::Own } else { Dep::NodesDown }));
+        self.read(Source::Nodes)?;
+        Ok(self.index.sums.regions_of(zone))
+    }
+
+    /// One Node, if there is one of this name.
+    pub fn node(&self, name: Name) -> Known<Option<&'a Node>> {
+        if self.own == Subject::Node(name) {
+            self.depend_on(Deps::one(Dep::Own));
+        } else {
+            self.depend_on(Deps::of(Reads::of(&[Source::Nodes])));
+        }
+        self.read(Source::Nodes)?;
+        Ok(self.row(name))
+    }
+
+    /// One webhook configuration, if there is one of this kind and name.
+    pub fn webhook(&self, key: Key) -> Known<Option<&'a WebhookConfiguration>> {
+        if self.own == Subject::Webhook(key) {
+            self.depend_on(Deps::one(Dep::Own));
+        } else {
+            self.depend_on(Deps::of(Reads::of(&[Source::Webhooks])));
+        }
+        self.read(Source::Webhooks)?;
+        Ok(self.index.webhooks.get(key))
+    }
+
+    fn row(&self, node: Name) -> Option<&'a Node> {
         self.index.nodes.get(Key {
             namespace: Name::EMPTY,
-            name,
+            name: node,
         })
     }
 
     /// The Pods of a namespace, in no order.
     pub fn pods_in(&self, namespace: Name) -> Known<impl Iterator<Item = (Key, &'a Pod)> + use<'a>> {
-        if namespace == self.own.namespace {
-            self.rest_on(Parts::one(Part::OwnPods));
+        if Some(namespace) == self.own.home() {
+            self.depend_on(Deps::one(Dep::OwnPods));
         } else {
             self.others.borrow_mut().pods_in.insert(namespace);
         }
@@ -185,7 +217,7 @@ impl<'a> Look<'a> {
 
     /// Pods of which a container was kept: proxies, the CNI, DNS, the control plane; in no order.
     pub fn components(&self) -> Known<impl Iterator<Item = (Key, &'a Pod)> + use<'a>> {
-        self.rest_on(Parts::one(Part::Components));
+        self.depend_on(Deps::one(Dep::Components));
         self.read(Source::Pods)?;
         let index = self.index;
         let keys = index.components.iter().copied();
@@ -194,34 +226,34 @@ impl<'a> Look<'a> {
 
     /// One Service.
     pub fn service(&self, service: Key) -> Known<Option<&'a Service>> {
-        self.rest_on_service(service, Source::Services);
+        self.depend_on_service(service, Source::Services);
         self.read_in(Source::Services, service.namespace)?;
         Ok(self.index.services.get(service))
     }
 
     /// Deduplicated endpoints of a Service, by address.
     pub fn endpoints(&self, service: Key) -> Known<Cow<'a, [Endpoint]>> {
-        self.rest_on_service(service, Source::EndpointSlices);
+        self.depend_on_service(service, Source::EndpointSlices);
         self.read_in(Source::EndpointSlices, service.namespace)?;
         self.index.endpoints(service)
     }
 
     /// Whether the policies of a namespace were read; which of them govern a Service, its case tells.
     pub fn policies_in(&self, namespace: Name) -> Known<()> {
-        self.rest_on(Parts::of(Reads::of(&[Source::Policies])));
+        self.depend_on(Deps::of(Reads::of(&[Source::Policies])));
         self.read_in(Source::Policies, namespace)
     }
 
     /// The platform's policy, if there is one.
     pub fn cluster_policy(&self) -> Known<Option<&'a ClusterPolicy>> {
-        self.rest_on(Parts::of(Reads::of(&[Source::ClusterPolicy])));
+        self.depend_on(Deps::of(Reads::of(&[Source::ClusterPolicy])));
         self.read(Source::ClusterPolicy)?;
         Ok(self.index.cluster_policy.as_deref())
     }
 
     /// What the nodes effectively do with Service traffic.
     pub fn fleet(&self) -> &'a Fleet {
-        self.rest_on(Parts::one(Part::Fleet));
+        self.depend_on(Deps::one(Dep::Fleet));
         self.fleet
     }
 
@@ -243,21 +275,34 @@ impl<'a> Look<'a> {
 
     /// Evictions and preemptions that were seen.
     pub fn events(&self) -> &'a Events {
-        self.rest_on(Parts::one(Part::PastEvents));
+        self.depend_on(Deps::one(Dep::PastEvents));
         self.history.events()
+    }
+
+    /// Evictions that were seen from a Node.
+    pub fn evicted_from(&self, node: Name) -> impl Iterator<Item = &'a Evicted> + use<'a> {
+        let own = self.own == Subject::Node(node);
+        self.depend_on(Deps::one(if own { Dep::OwnHistory } else { Dep::PastEvents }));
+        self.history.events().evicted(node)
+    }
+
+    /// Disruptions that were seen of the zones of this name, by region.
+    pub fn disruptions(&self, zone: Name) -> impl Iterator<Item = (Name, &'a history::Zone)> + use<'a> {
+        let own = self.own == Subject::Zone(zone);
+        self.depend_on(Deps::one(if own { Dep::OwnHistory } else { Dep::History }));
+        self.history.zones().named(zone)
     }
 
     /// What was seen to change, Events aside.
     pub fn history(&self) -> &'a History {
-        self.rest_on(Parts::one(Part::History));
+        self.depend_on(Deps::one(Dep::History));
         self.history
     }
 
     /// Whether that was looked at.
     pub fn saw_history(&self) -> bool {
-        self.parts
-            .get()
-            .meets(Parts::one(Part::History).with(Parts::one(Part::PastEvents)))
+        let history = [Dep::History, Dep::PastEvents, Dep::OwnHistory].map(Deps::one);
+        history.into_iter().any(|dep| self.deps.get().meets(dep))
     }
 
     /// Asks for another look when a window ends, at this moment at the latest.
@@ -289,14 +334,14 @@ impl<'a> Look<'a> {
 
     /// What was looked at: sources, and whether the effective data plane was.
     pub fn seen(&self) -> (Reads, bool) {
-        let fleet = self.parts.get().meets(Parts::one(Part::Fleet));
+        let fleet = self.deps.get().meets(Deps::one(Dep::Fleet));
         (self.seen.get(), fleet)
     }
 
-    /// What the verdict rests on.
-    pub fn rests(self) -> Rests {
-        let mut rests = self.others.into_inner();
-        rests.parts = rests.parts.with(self.parts.get());
-        rests
+    /// What the verdict depends on.
+    pub fn dependencies(self) -> Dependencies {
+        let mut all = self.others.into_inner();
+        all.deps = all.deps.with(self.deps.get());
+        all
     }
 }

@@ -11,7 +11,7 @@ mod untyped;
 
 pub use advice::{Advice, Change, End, Setting};
 pub use case::{Case, Compare, Datum, Evidence, Explain, MESSAGE};
-pub use look::{Look, Rests};
+pub use look::{Dependencies, Look};
 pub use severity::{Severities, Severity};
 pub use untyped::UntypedCase;
 
@@ -106,6 +106,14 @@ impl Subject {
     pub const fn home(self) -> Option<Name> {
         match self {
             Self::Connection { service, .. } | Self::Service { service, .. } => Some(service.namespace),
+            Self::Node(_) | Self::Zone(_) | Self::Webhook(_) | Self::Cluster => None,
+        }
+    }
+
+    /// The Service, if it is about one.
+    pub const fn service(self) -> Option<Key> {
+        match self {
+            Self::Connection { service, .. } | Self::Service { service, .. } => Some(service),
             Self::Node(_) | Self::Zone(_) | Self::Webhook(_) | Self::Cluster => None,
         }
     }

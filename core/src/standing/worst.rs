@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::LISTED;
-use crate::engine::Held;
+use crate::engine::Reported;
 use crate::findings::{self, Finding, SubjectView, Summary};
 use crate::index::Index;
 use crate::judge::{Check, Severity, Subject, Verdict};
@@ -19,7 +19,7 @@ type Rank = (bool, Reverse<Severity>, &'static str, SubjectView);
 struct Row<'a> {
     check: &'static Check,
     subject: Subject,
-    held: &'a Held,
+    held: &'a Reported,
 }
 
 /// The worst of the verdicts that were seen, and how many of each kind there were.
@@ -54,7 +54,7 @@ impl<'a> Worst<'a> {
     }
 
     /// Sees one more.
-    pub(super) fn see(&mut self, check: &'static Check, subject: Subject, held: &'a Held) {
+    pub(super) fn see(&mut self, check: &'static Check, subject: Subject, held: &'a Reported) {
         let severity = findings::severity(check, &held.verdict);
         let excepted = findings::accepted(self.index, self.now, check, subject.policy())
             .0

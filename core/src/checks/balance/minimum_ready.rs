@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::{Groups, backends};
-use crate::index::Part;
+use crate::index::Dep;
 use crate::judge::{
     Case, Check, Evidence, Judge, Look, Memory, ServiceCase, Severities, UntypedCase, Verdict,
 };
@@ -119,7 +119,7 @@ fn several_zones(look: &Look<'_>, groups: &Groups) -> Known<bool> {
     }
     let names = look.names();
     let zones: BTreeSet<&str> = look
-        .node_sums(Part::NodeZones)?
+        .node_sums(Dep::NodeZones)?
         .zones()
         .map(|zone| names.text(zone))
         .filter(|zone| !zone.is_empty())

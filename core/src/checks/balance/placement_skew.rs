@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::{Groups, backends};
-use crate::index::Part;
+use crate::index::Dep;
 use crate::judge::{
     Case, Check, Evidence, Judge, Look, Memory, ServiceCase, Severities, UntypedCase, Verdict,
 };
@@ -194,7 +194,7 @@ fn judge_place(
 
 /// How many nodes or zones could hold a backend, counting those that do.
 fn room(look: &Look<'_>, groups: &Groups, place: Place) -> Known<u32> {
-    let nodes = look.node_sums(Part::NodeRoom)?;
+    let nodes = look.node_sums(Dep::NodeRoom)?;
     if place == Place::Zone {
         let zones = nodes.host_zones().filter(|zone| !zone.is_empty());
         let zones: BTreeSet<Name> = zones.chain(groups.sizes.keys().copied()).collect();

@@ -6,7 +6,7 @@ use crate::dataplane::controller_manager::{self, GRACE_FLAG as FLAG};
 use crate::dataplane::duration::GoDuration;
 use crate::dataplane::kube_proxy::node_args;
 use crate::dataplane::version::Version;
-use crate::index::Part;
+use crate::index::Dep;
 use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severities, UntypedCase, Verdict};
 use crate::know::{Gap, Known, Origin, Reads, Source, Unit, Val};
 use crate::names::Names;
@@ -150,7 +150,7 @@ fn from_k3s(look: &Look<'_>) -> Known<Option<Val<i64>>> {
     let names = look.names();
     let is_k3s = |kubelet| names.text(kubelet).contains("+k3s");
     // Only there each node is looked at.
-    if !look.node_sums(Part::NodeKubelets)?.kubelets().any(is_k3s) {
+    if !look.node_sums(Dep::NodeKubelets)?.kubelets().any(is_k3s) {
         return Ok(None);
     }
     let told = look.nodes()?.iter().filter_map(|(key, node)| {
@@ -246,7 +246,7 @@ const fn default_grace(version: Version) -> i64 {
 /// The default that the newest kubelet lets one assume: the control plane is never older than it.
 fn from_kubelets(look: &Look<'_>) -> Known<Option<Val<i64>>> {
     let names = look.names();
-    let nodes = look.node_sums(Part::NodeKubelets)?;
+    let nodes = look.node_sums(Dep::NodeKubelets)?;
     if nodes.count() == 0 {
         return Ok(None);
     }

@@ -122,7 +122,7 @@ const TARGETS: [Target; 5] = [
 ];
 
 fn judge(look: &Look<'_>, key: Key) -> Known<Verdict> {
-    let Some(row) = look.webhooks()?.get(key) else {
+    let Some(row) = look.webhook(key)? else {
         return Ok(Verdict::NotApplicable("the configuration is gone"));
     };
     let mut worst = Verdict::Met;

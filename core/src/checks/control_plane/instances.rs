@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::index::Part;
+use crate::index::Dep;
 use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severities, Severity, UntypedCase, Verdict};
 use crate::know::{Gap, Known, Reads, Source, Unit, Val};
 use crate::names::Key;
@@ -112,7 +112,7 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
 fn hidden<'a>(look: &Look<'a>) -> Known<Option<&'a str>> {
     let names = look.names();
     let clouds = look
-        .node_sums(Part::NodeProviders)?
+        .node_sums(Dep::NodeProviders)?
         .providers()
         .filter_map(|provider| cloud(names.text(provider)));
     // Rows have no order.

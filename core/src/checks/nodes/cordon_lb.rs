@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::index::Part;
+use crate::index::Dep;
 use crate::judge::{
     Case, Check, Evidence, Judge, Look, Memory, ServiceCase, Severities, Severity, UntypedCase, Verdict,
 };
@@ -57,7 +57,7 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
             "no load balancer with externalTrafficPolicy Local",
         ));
     }
-    if look.node_sums(Part::NodeCount)?.count() < 2 {
+    if look.node_sums(Dep::NodeCount)?.count() < 2 {
         return Ok(Verdict::NotApplicable("the cluster has no second node"));
     }
     let mut with = BTreeSet::new();

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::index::Part;
+use crate::index::Dep;
 use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severities, Severity, UntypedCase, Verdict};
 use crate::know::{Gap, Known, Reads, Source, Val};
 use crate::names::{Key, Name, Names, Pairs};
@@ -87,7 +87,7 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
             None,
         )));
     }
-    let alone = look.node_sums(Part::NodeCount)?.count() < 2;
+    let alone = look.node_sums(Dep::NodeCount)?.count() < 2;
     if replicas < 2 && !alone {
         return Ok(Verdict::AtRisk(case(
             "OneReplica",

@@ -57,8 +57,7 @@ Do not evict more Pods from the node: each that comes back pulls images and fill
 fn judge(look: &Look<'_>, name: Name) -> Known<Verdict> {
     let now = look.now.mono;
     let worst = look
-        .events()
-        .evicted(name)
+        .evicted_from(name)
         .map(|one| (one.times.count(now, EVICT_WINDOW), one))
         .filter(|one| one.0 >= EVICTIONS)
         .max_by(|a, b| (a.0, &b.1.workload).cmp(&(b.0, &a.1.workload)));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::history::Traits;
-use crate::index::Part;
+use crate::index::Dep;
 use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severities, UntypedCase, Verdict};
 use crate::know::{Known, Reads, Source, Unit, Val};
 use crate::names::Name;
@@ -84,7 +84,7 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
     if let Some(first) = failures.clone().next() {
         look.wake_at(first.at.plus(WINDOW + 1));
     }
-    let mut all = look.node_sums(Part::NodeCount)?.count() as usize;
+    let mut all = look.node_sums(Dep::NodeCount)?.count() as usize;
     for name in failed.keys() {
         all += usize::from(!look.has_node(*name)?);
     }

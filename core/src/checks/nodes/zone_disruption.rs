@@ -3,7 +3,6 @@
 use std::fmt;
 
 use crate::history::{self, SHARE_PERCENT};
-use crate::index::Part;
 use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severities, UntypedCase, Verdict};
 use crate::know::{Known, Reads, Source, Unit, Val};
 use crate::names::Name;
@@ -62,8 +61,7 @@ Do not drain, reboot or replace the nodes: if they still serve, this is what end
 fn judge(look: &Look<'_>, zone: Name) -> Known<Verdict> {
     let names = look.names();
     let mut regions: Vec<_> = look
-        .node_sums(Part::NodesDown)?
-        .regions_of(zone)
+        .zone(zone)?
         .map(|(region, sum)| (names.text(region), sum.down as usize, sum.nodes as usize))
         .collect();
     regions.sort_unstable();
@@ -93,7 +91,7 @@ fn judge(look: &Look<'_>, zone: Name) -> Known<Verdict> {
 
 /// The zone of this name of which a disruption has ended a moment ago, and its region.
 fn latched<'a>(look: &Look<'a>, name: Name) -> Known<Option<(Name, &'a history::Zone)>> {
-    let zones = look.history().zones().named(name);
+    let zones = look.disruptions(name);
     let Some((region, zone, ended)) = zones
         .filter_map(|(region, zone)| Some((region, zone, zone.ended?)))
         .max_by_key(|one| one.2)

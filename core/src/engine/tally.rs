@@ -29,12 +29,12 @@ pub(crate) struct Count {
 
 /// The sums, and which of them have changed.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger {
+pub(crate) struct Tallies {
     counts: BTreeMap<Key, Count>,
     changed: BTreeSet<Key>,
 }
 
-impl Ledger {
+impl Tallies {
     /// Replaces what one unit contributes to the count of its policy; the empty key is no policy.
     pub(super) fn replace(&mut self, policy: Key, before: Tally, after: Tally) {
         if before == after {

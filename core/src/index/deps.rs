@@ -1,11 +1,12 @@
-//! What a verdict can rest on, finer than a whole source: so that a change re-judges those who looked, and nobody else.
+//! What a verdict can depend on, finer than a whole source: so that a change judges again what depends on it, and nothing
+//! else.
 
 use crate::know::Reads;
 
-/// A part of what is known that a check may look at alone.
+/// Something that a check may read alone, out of what is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Part {
+pub enum Dep {
     /// What the nodes effectively do with Service traffic.
     Fleet = 32,
     /// How many nodes do the same, and which: findings say so, while verdicts do not depend on it.
@@ -34,13 +35,17 @@ pub enum Part {
     History,
     /// Evictions and preemptions that were seen.
     PastEvents,
+    /// The Node, zone or webhook configuration under judgement.
+    Own,
+    /// What was seen to happen to the Node or zone under judgement.
+    OwnHistory,
 }
 
-/// A set of whole sources and [`Part`]s.
+/// A set of whole sources and [`Dep`]s.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Parts(u64);
+pub struct Deps(u64);
 
-impl Parts {
+impl Deps {
     /// Nothing.
     pub const NONE: Self = Self(0);
 
@@ -49,8 +54,8 @@ impl Parts {
         Self(sources.bits() as u64)
     }
 
-    /// One part.
-    pub const fn one(part: Part) -> Self {
+    /// One of them.
+    pub const fn one(part: Dep) -> Self {
         Self(1 << part as u8)
     }
 
@@ -68,5 +73,43 @@ impl Parts {
     /// Whether the set is empty.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
+    }
+}
+
+/// How often something is depended on: kept as units come and go, so that a change that concerns none costs nothing.
+#[derive(Debug)]
+pub(crate) struct DepCounts([u32; 64]);
+
+impl Default for DepCounts {
+    fn default() -> Self {
+        Self([0; 64])
+    }
+}
+
+impl DepCounts {
+    /// Adds what one more depends on.
+    pub(crate) fn add(&mut self, deps: Deps) {
+        self.each(deps, |count| count.saturating_add(1));
+    }
+
+    /// Removes what one depended on.
+    pub(crate) fn remove(&mut self, deps: Deps) {
+        self.each(deps, |count| count.saturating_sub(1));
+    }
+
+    /// Whether any depends on one of these.
+    pub(crate) fn meets(&self, deps: Deps) -> bool {
+        let mut counts = self.0.iter().enumerate();
+        counts.any(|(bit, count)| *count > 0 && deps.0 & (1 << bit) != 0)
+    }
+
+    fn each(&mut self, deps: Deps, change: impl Fn(u32) -> u32) {
+        let mut bits = deps.0;
+        while bits != 0 {
+            if let Some(count) = self.0.get_mut(bits.trailing_zeros() as usize) {
+                *count = change(*count);
+            }
+            bits &= bits - 1;
+        }
     }
 }

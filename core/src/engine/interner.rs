@@ -10,15 +10,15 @@ const FEW: usize = 64;
 
 /// The verdicts that are held.
 #[derive(Debug, Default)]
-pub(super) struct Shared {
+pub(super) struct Interner {
     verdicts: HashSet<Arc<Verdict>>,
     /// How many there may be before those that nobody holds any more are dropped.
     sweep_at: usize,
 }
 
-impl Shared {
+impl Interner {
     /// The one form of a verdict.
-    pub(super) fn one(&mut self, verdict: Arc<Verdict>) -> Arc<Verdict> {
+    pub(super) fn intern(&mut self, verdict: Arc<Verdict>) -> Arc<Verdict> {
         if let Some(held) = self.verdicts.get(&verdict) {
             return held.clone();
         }
@@ -60,14 +60,14 @@ mod tests {
 
     #[test]
     fn equal_verdicts_are_one_and_what_nobody_holds_is_dropped() {
-        let mut shared = Shared::default();
-        let first = shared.one(verdict(0));
-        assert!(Arc::ptr_eq(&first, &shared.one(verdict(0))));
-        assert!(!Arc::ptr_eq(&first, &shared.one(verdict(1))));
+        let mut interner = Interner::default();
+        let first = interner.intern(verdict(0));
+        assert!(Arc::ptr_eq(&first, &interner.intern(verdict(0))));
+        assert!(!Arc::ptr_eq(&first, &interner.intern(verdict(1))));
         for at in 2..10_000 {
-            shared.one(verdict(at));
+            interner.intern(verdict(at));
         }
-        assert!(shared.verdicts.len() <= 2 * FEW, "{}", shared.verdicts.len());
-        assert!(Arc::ptr_eq(&first, &shared.one(verdict(0))));
+        assert!(interner.verdicts.len() <= 2 * FEW, "{}", interner.verdicts.len());
+        assert!(Arc::ptr_eq(&first, &interner.intern(verdict(0))));
     }
 }
