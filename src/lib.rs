@@ -3,13 +3,14 @@
 pub mod alert;
 pub mod api;
 pub mod cli;
+pub mod client;
 pub mod clock;
 mod collect;
 pub mod files;
 pub mod lease;
-pub mod link;
 pub mod live;
 pub mod metrics;
+pub mod operator;
 pub mod query;
 mod render;
 pub mod resources;

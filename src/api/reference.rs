@@ -16,6 +16,15 @@ impl PolicyRef {
     pub fn is_cluster(&self) -> bool {
         self.namespace.is_empty()
     }
+
+    /// Its kind.
+    pub fn kind(&self) -> &'static str {
+        if self.is_cluster() {
+            "ClusterTrafficHealthPolicy"
+        } else {
+            "TrafficHealthPolicy"
+        }
+    }
 }
 
 impl std::fmt::Display for PolicyRef {

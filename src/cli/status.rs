@@ -15,7 +15,7 @@ use super::{End, answer};
 use crate::api::{
     ClusterTrafficHealthPolicy, Condition, ConditionStatus, StatusFinding, TrafficHealthPolicy,
 };
-use crate::run::State;
+use crate::operator::State;
 use crate::{lease, live, render};
 
 /// What to show, and of which cluster.

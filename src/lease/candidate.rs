@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use evenkeel_core::know::Mono;
 
-use super::{Claim, DURATION, RENEW_EVERY};
+use super::{Claim, DURATION, RENEW_EVERY, later};
 
 /// What a Lease said when it was last seen.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -35,15 +35,15 @@ pub enum Step {
     Take(Seen),
     /// Renew our own, if it is still of this version.
     Renew(Seen),
-    /// Nothing before this instant, unless the Lease changes.
-    Wait(Instant),
+    /// Nothing before this moment, unless the Lease changes.
+    Wait(Mono),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Known {
     Nothing,
     Absent,
-    Lease { seen: Seen, since: Instant },
+    Lease { seen: Seen, since: Mono },
 }
 
 /// One replica that would hold the Lease.
@@ -52,13 +52,13 @@ pub struct Candidate {
     me: String,
     known: Known,
     term: Option<u64>,
-    until: Option<Instant>,
-    renew_at: Instant,
+    until: Option<Mono>,
+    renew_at: Mono,
 }
 
 impl Candidate {
     /// A candidate of this identity, which no other process may ever have used.
-    pub fn new(me: String, now: Instant) -> Self {
+    pub fn new(me: String, now: Mono) -> Self {
         Self {
             me,
             known: Known::Nothing,
@@ -87,13 +87,13 @@ impl Candidate {
     }
 
     /// The claim, while there is one.
-    pub fn claim(&self, now: Instant) -> Option<Claim> {
+    pub fn claim(&self, now: Mono) -> Option<Claim> {
         let (term, until) = (self.term?, self.until?);
         (now < until).then_some(Claim { term, until })
     }
 
     /// The Lease as it was just read or watched; `None` when it does not exist.
-    pub fn see(&mut self, now: Instant, lease: Option<Seen>) {
+    pub fn see(&mut self, now: Mono, lease: Option<Seen>) {
         let Some(seen) = lease else {
             self.known = Known::Absent;
             self.drop_claim();
@@ -110,11 +110,11 @@ impl Candidate {
     }
 
     /// A write of ours was answered: the Lease is ours as of `sent`, when the request had not left yet.
-    pub fn wrote(&mut self, sent: Instant, now: Instant, seen: Seen) {
+    pub fn wrote(&mut self, sent: Mono, now: Mono, seen: Seen) {
         let version = seen.version.parse().unwrap_or(0);
         self.term = self.term.or(Some(version));
-        self.until = Some(sent + DURATION);
-        self.renew_at = sent + RENEW_EVERY;
+        self.until = Some(later(sent, DURATION));
+        self.renew_at = later(sent, RENEW_EVERY);
         self.known = Known::Lease { seen, since: now };
     }
 
@@ -129,7 +129,7 @@ impl Candidate {
     }
 
     /// What to do now.
-    pub fn step(&mut self, now: Instant) -> Step {
+    pub fn step(&mut self, now: Mono) -> Step {
         if self.until.is_some_and(|until| until <= now) {
             // Expired: whoever holds it now, a later claim of ours is a new term.
             self.drop_claim();
@@ -146,7 +146,7 @@ impl Candidate {
             }
             Known::Lease { seen, since } => {
                 let free = seen.holder.is_empty() || seen.holder == self.me;
-                let expires = *since + seen.duration;
+                let expires = later(*since, seen.duration);
                 if free || expires <= now {
                     Step::Take(seen.clone())
                 } else {
@@ -161,7 +161,12 @@ impl Candidate {
 mod tests {
     use super::*;
 
-    const SECOND: Duration = Duration::from_secs(1);
+    const NOW: Mono = Mono(1_000_000);
+
+    /// So many seconds after the beginning.
+    fn at(seconds: u64) -> Mono {
+        NOW.plus(seconds * 1000)
+    }
 
     fn lease(version: u64, holder: &str) -> Seen {
         Seen {
@@ -172,9 +177,8 @@ mod tests {
         }
     }
 
-    fn start() -> (Candidate, Instant) {
-        let now = Instant::now();
-        (Candidate::new("me".into(), now), now)
+    fn start() -> (Candidate, Mono) {
+        (Candidate::new("me".into(), NOW), NOW)
     }
 
     #[test]
@@ -183,38 +187,38 @@ mod tests {
         assert_eq!(candidate.step(now), Step::Read);
         candidate.see(now, None);
         assert_eq!(candidate.step(now), Step::Create);
-        candidate.wrote(now, now + SECOND, lease(5, "me"));
-        let claim = candidate.claim(now + SECOND).expect("a claim");
-        assert_eq!((claim.term, claim.until), (5, now + DURATION));
-        assert_eq!(candidate.step(now + SECOND), Step::Wait(now + RENEW_EVERY));
+        candidate.wrote(now, at(1), lease(5, "me"));
+        let claim = candidate.claim(at(1)).expect("a claim");
+        assert_eq!((claim.term, claim.until), (5, later(now, DURATION)));
+        assert_eq!(candidate.step(at(1)), Step::Wait(later(now, RENEW_EVERY)));
     }
 
     #[test]
     fn a_renewal_keeps_the_term_and_moves_the_end() {
         let (mut candidate, now) = start();
         candidate.wrote(now, now, lease(5, "me"));
-        let then = now + RENEW_EVERY;
+        let then = later(now, RENEW_EVERY);
         assert_eq!(candidate.step(then), Step::Renew(lease(5, "me")));
         candidate.wrote(then, then, lease(9, "me"));
         let claim = candidate.claim(then).expect("a claim");
-        assert_eq!((claim.term, claim.until), (5, then + DURATION));
+        assert_eq!((claim.term, claim.until), (5, later(then, DURATION)));
     }
 
     #[test]
     fn anothers_claim_is_waited_for_from_when_it_was_seen_to_change() {
         let (mut candidate, now) = start();
         candidate.see(now, Some(lease(5, "other")));
-        assert_eq!(candidate.step(now), Step::Wait(now + DURATION));
+        assert_eq!(candidate.step(now), Step::Wait(later(now, DURATION)));
         // Seen again unchanged: its age goes on.
-        candidate.see(now + 9 * SECOND, Some(lease(5, "other")));
-        assert_eq!(candidate.step(now + 9 * SECOND), Step::Wait(now + DURATION));
+        candidate.see(at(9), Some(lease(5, "other")));
+        assert_eq!(candidate.step(at(9)), Step::Wait(later(now, DURATION)));
         // Renewed: it starts anew.
-        candidate.see(now + 10 * SECOND, Some(lease(6, "other")));
+        candidate.see(at(10), Some(lease(6, "other")));
         assert_eq!(
-            candidate.step(now + DURATION),
-            Step::Wait(now + 10 * SECOND + DURATION)
+            candidate.step(later(now, DURATION)),
+            Step::Wait(later(at(10), DURATION))
         );
-        let end = now + 10 * SECOND + DURATION;
+        let end = later(at(10), DURATION);
         assert_eq!(candidate.step(end), Step::Take(lease(6, "other")));
     }
 
@@ -229,7 +233,7 @@ mod tests {
     fn a_claim_that_expired_is_a_new_term_even_when_nobody_took_it() {
         let (mut candidate, now) = start();
         candidate.wrote(now, now, lease(5, "me"));
-        let late = now + 60 * SECOND;
+        let late = at(60);
         assert_eq!(candidate.claim(late), None);
         assert_eq!(candidate.step(late), Step::Take(lease(5, "me")));
         candidate.wrote(late, late, lease(8, "me"));

@@ -1,13 +1,15 @@
 //! Who may write: one replica at a time, for a term, until an instant.
 //!
-//! Every replica watches and judges; only the holder of the Lease writes. Two facts make that safe without trusting
-//! any clock but our own monotonic one. The **term** is the resourceVersion of the write that acquired the Lease: it
-//! only grows, whoever writes it. The **expiry** counts from *before* a renewal was sent, so it can only be too early,
-//! and a [`Permit`] is given only when a whole request fits before it: a replica that was stopped for a minute wakes
-//! up with an expired claim and writes nothing.
+//! Every replica watches and judges; only the holder of the Lease writes. Three facts make that safe without trusting the
+//! clock of any other machine. The **term** is the resourceVersion of the write that acquired the Lease: it only grows,
+//! whoever writes it. The **expiry** counts from *before* a renewal was sent, so it can only be too early, and a [`Permit`]
+//! is given only when a whole exchange fits before it; time spent in suspension counts ([`crate::clock::Clock`]), so a replica that was
+//! stopped or suspended for a minute goes on with an expired claim and writes nothing. A virtual machine that is paused sees
+//! no clock move: therefore every request has a **precondition** too (`send::Precondition`), and one that leaves late changes
+//! nothing that somebody else has written since.
 //!
-//! A holder that cannot renew becomes a standby again; what it has learned stays. On shutdown the Lease is given back,
-//! so that another replica need not wait for it to expire.
+//! A holder that cannot renew becomes a standby again; what it has learned stays. On shutdown the Lease is given back after
+//! the last request has ended, so that another replica need not wait for it to expire.
 
 mod candidate;
 #[cfg(test)]
@@ -16,7 +18,7 @@ mod task;
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use evenkeel_core::know::Mono;
 
 use crate::rights::{Place, Right};
 
@@ -50,49 +52,63 @@ pub const RIGHTS: &[Right] = &[Right {
 pub struct Claim {
     /// resourceVersion of the write that acquired the Lease.
     pub term: u64,
-    /// When it ends unless it is renewed, on our own monotonic clock.
-    pub until: Instant,
+    /// When it ends unless it is renewed.
+    pub until: Mono,
 }
 
 impl Claim {
-    /// Leave to send one request now: only while the request cannot outlive the claim.
-    pub fn permit(&self, now: Instant) -> Option<Permit> {
-        let by = now + REQUEST_TIMEOUT;
-        (by < self.until).then_some(Permit { by })
+    /// Whether it has not ended.
+    pub fn is_live(&self, now: Mono) -> bool {
+        now < self.until
+    }
+
+    /// Leave to send one request now: only while its exchange cannot outlive the claim.
+    pub fn permit(&self, now: Mono) -> Option<Permit> {
+        let by = later(now, REQUEST_TIMEOUT);
+        (by < self.until).then_some(Permit { term: self.term, by })
     }
 }
 
-/// Leave to send one request.
+/// Leave to send one request, in one term.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Permit {
-    by: Instant,
+    term: u64,
+    by: Mono,
 }
 
 impl Permit {
-    /// When the request must have been answered; it is dropped then.
-    pub const fn deadline(&self) -> Instant {
+    /// The term that it was given in.
+    pub const fn term(&self) -> u64 {
+        self.term
+    }
+
+    /// When the whole exchange must have ended, the body of the answer included.
+    pub const fn by(&self) -> Mono {
         self.by
     }
+}
+
+/// A moment so much later.
+fn later(at: Mono, by: Duration) -> Mono {
+    at.plus(u64::try_from(by.as_millis()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn a_permit_never_outlives_the_claim() {
-        let now = Instant::now();
+    #[test]
+    fn a_permit_never_outlives_the_claim_and_carries_its_term() {
+        let now = Mono(1_000_000);
         let claim = Claim {
             term: 7,
-            until: now + DURATION,
+            until: later(now, DURATION),
         };
-        assert_eq!(
-            claim.permit(now).map(|permit| permit.deadline()),
-            Some(now + REQUEST_TIMEOUT)
-        );
-        let last = claim.until - REQUEST_TIMEOUT - Duration::from_millis(1);
+        let permit = claim.permit(now).expect("a permit");
+        assert_eq!((permit.term(), permit.by()), (7, later(now, REQUEST_TIMEOUT)));
+        let last = Mono(claim.until.0 - 5001);
         assert!(claim.permit(last).is_some());
-        assert!(claim.permit(claim.until - REQUEST_TIMEOUT).is_none());
-        assert!(claim.permit(claim.until + Duration::from_secs(60)).is_none());
+        assert!(claim.permit(last.plus(1)).is_none() && claim.is_live(last.plus(1)));
+        assert!(claim.permit(later(claim.until, DURATION)).is_none() && !claim.is_live(claim.until));
     }
 }

@@ -11,7 +11,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::link::Link;
+use crate::client::Link;
+use crate::clock::Clock;
 
 /// A request, and where its answer goes: code and body.
 struct Asked {
@@ -86,7 +87,14 @@ impl Bench {
         let (claim_tx, claim) = watch::channel(None);
         let (stop, stopped) = watch::channel(false);
         let (_, state) = watch::channel(String::new());
-        let held = tokio::spawn(hold(Arc::new(link), options, claim_tx, state, stopped));
+        let held = tokio::spawn(hold(
+            Arc::new(link),
+            Clock::default(),
+            options,
+            claim_tx,
+            state,
+            stopped,
+        ));
         Self {
             asked,
             clients,

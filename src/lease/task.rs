@@ -4,16 +4,18 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use evenkeel_core::know::Mono;
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::Api;
 use kube::api::{PostParams, WatchEvent, WatchParams};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{sleep, sleep_until};
 
 use super::{Candidate, Claim, DURATION, REQUEST_TIMEOUT, Seen, Step};
-use crate::link::{Link, is_doubtful};
+use crate::client::{Link, RequestError};
+use crate::clock::Clock;
 
 /// How long after a failed request the next one is sent.
 const RETRY: Duration = Duration::from_secs(1);
@@ -41,6 +43,7 @@ pub struct Options {
 /// for a permit before each request, as the claim may have run out since.
 pub async fn hold(
     link: Arc<Link>,
+    clock: Clock,
     options: Options,
     claim: watch::Sender<Option<Claim>>,
     state: watch::Receiver<String>,
@@ -48,12 +51,13 @@ pub async fn hold(
 ) {
     let mut task = Task {
         link,
-        candidate: Candidate::new(options.identity.clone(), Instant::now()),
+        candidate: Candidate::new(options.identity.clone(), clock.now().mono),
+        clock,
         options,
         state,
     };
     while !*stop.borrow() {
-        let done = match task.candidate.step(Instant::now()) {
+        let done = match task.candidate.step(task.now()) {
             // A write is never left alone: whether it was committed decides how the Lease can be given back.
             Step::Create => task.write(None).await,
             Step::Take(seen) | Step::Renew(seen) => task.write(Some(seen)).await,
@@ -66,12 +70,11 @@ pub async fn hold(
                 _ = stop.changed() => break,
             },
         };
-        let now = Instant::now();
-        let held = task.candidate.claim(now);
+        let held = task.candidate.claim(task.now());
         claim.send_if_modified(|before| std::mem::replace(before, held) != held);
         if done.is_none() {
             tokio::select! {
-                () = sleep_until(now + RETRY) => {}
+                () = sleep(RETRY) => {}
                 _ = stop.changed() => break,
             }
         }
@@ -82,6 +85,7 @@ pub async fn hold(
 
 struct Task {
     link: Arc<Link>,
+    clock: Clock,
     options: Options,
     candidate: Candidate,
     state: watch::Receiver<String>,
@@ -91,24 +95,29 @@ struct Task {
 type Done = Option<()>;
 
 impl Task {
+    fn now(&self) -> Mono {
+        self.clock.now().mono
+    }
+
     /// The Lease's part of the API, by the current client.
-    async fn api(&self) -> Result<Api<Lease>, Failure> {
-        let client = self.link.client().await.map_err(Failure::Link)?;
+    async fn api(&self) -> Result<Api<Lease>, RequestError> {
+        let client = self.link.client().await;
+        let client = client.map_err(|error| RequestError::Broken(format!("no client: {error:#}")))?;
         Ok(Api::namespaced(client, &self.options.namespace))
     }
 
     /// One request within its time. The clock is asked first: a process that was stopped must not send what it had in
     /// mind. After a failure that may be the connection's the next request gets a new client.
-    async fn ask<T, F>(&self, request: impl FnOnce(Api<Lease>) -> F) -> Result<T, Failure>
+    async fn ask<T, F>(&self, request: impl FnOnce(Api<Lease>) -> F) -> Result<T, RequestError>
     where
         F: Future<Output = Result<T, kube::Error>>,
     {
         let answer = tokio::select! {
             biased;
-            () = tokio::time::sleep(REQUEST_TIMEOUT) => Err(Failure::Late),
-            answer = async { request(self.api().await?).await.map_err(Failure::Api) } => answer,
+            () = sleep(REQUEST_TIMEOUT) => Err(RequestError::Late(REQUEST_TIMEOUT)),
+            answer = async { Ok(request(self.api().await?).await?) } => answer,
         };
-        if answer.as_ref().is_err_and(Failure::is_doubtful) {
+        if answer.as_ref().is_err_and(RequestError::is_doubtful) {
             self.link.doubt();
         }
         answer
@@ -118,11 +127,11 @@ impl Task {
         let name = &self.options.name;
         match self.ask(async |api| api.get_opt(name).await).await {
             Ok(lease) => {
-                self.candidate.see(Instant::now(), lease.as_ref().map(seen));
+                self.candidate.see(self.now(), lease.as_ref().map(seen));
                 Some(())
             }
             Err(error) => {
-                tracing::warn!(error = told(error), lease = name, "cannot read the Lease");
+                tracing::warn!(%error, lease = name, "cannot read the Lease");
                 None
             }
         }
@@ -131,7 +140,7 @@ impl Task {
     /// Makes the Lease ours: makes it where there is none, else over what was seen.
     async fn write(&mut self, over: Option<Seen>) -> Done {
         let (name, lease) = (&self.options.name, self.lease(over.as_ref()));
-        let sent = Instant::now();
+        let sent = self.now();
         let parameters = PostParams::default();
         let answer = self
             .ask(async |api| match over {
@@ -141,15 +150,15 @@ impl Task {
             .await;
         match answer {
             Ok(lease) => {
-                self.candidate.wrote(sent, Instant::now(), seen(&lease));
+                self.candidate.wrote(sent, self.now(), seen(&lease));
                 Some(())
             }
-            Err(Failure::Api(kube::Error::Api(status))) if status.code == 409 || status.code == 404 => {
+            Err(RequestError::Refused(refusal)) if matches!(refusal.code, 404 | 409) => {
                 self.candidate.doubt();
                 Some(())
             }
             Err(error) => {
-                tracing::warn!(error = told(error), lease = name, "cannot write the Lease");
+                tracing::warn!(%error, lease = name, "cannot write the Lease");
                 // The write may have been committed although its answer was lost.
                 self.candidate.doubt();
                 None
@@ -158,10 +167,11 @@ impl Task {
     }
 
     /// Follows the Lease until it changes or the instant comes.
-    async fn wait(&mut self, until: Instant) -> Done {
+    async fn wait(&mut self, until: Mono) -> Done {
         // A watch that the server ends leaves its connection to the next request; one that is dropped takes it along, and
         // a holder's ends every time that it renews.
-        let left = until.saturating_duration_since(Instant::now()).as_millis();
+        let left = until.since(self.now());
+        let until = self.clock.instant(until);
         let seconds = (left.div_ceil(1000) as u32).saturating_sub(1);
         if seconds == 0 {
             sleep_until(until).await;
@@ -173,9 +183,8 @@ impl Task {
         let version = self.candidate.version().to_owned();
         let follow = async {
             let api = self.api().await?;
-            let events = api.watch(&parameters, &version).await;
-            let mut events = events.map_err(Failure::Api)?.boxed();
-            events.try_next().await.map_err(Failure::Api)
+            let mut events = api.watch(&parameters, &version).await?.boxed();
+            Ok::<_, RequestError>(events.try_next().await?)
         };
         let event = tokio::select! {
             () = sleep_until(until) => return Some(()),
@@ -183,9 +192,9 @@ impl Task {
         };
         match event {
             Ok(Some(WatchEvent::Added(lease) | WatchEvent::Modified(lease))) => {
-                self.candidate.see(Instant::now(), Some(seen(&lease)));
+                self.candidate.see(self.now(), Some(seen(&lease)));
             }
-            Ok(Some(WatchEvent::Deleted(_))) => self.candidate.see(Instant::now(), None),
+            Ok(Some(WatchEvent::Deleted(_))) => self.candidate.see(self.now(), None),
             Ok(Some(WatchEvent::Bookmark(_)) | None) => {}
             failed => {
                 // An error event says that the version is older than what the server still holds.
@@ -195,7 +204,7 @@ impl Task {
                         self.link.doubt();
                     }
                 }
-                sleep_until(until.min(Instant::now() + RETRY)).await;
+                sleep_until(until.min(tokio::time::Instant::now() + RETRY)).await;
                 return self.read().await;
             }
         }
@@ -233,7 +242,7 @@ impl Task {
 
     /// Gives the Lease back, so that another need not wait.
     async fn release(&mut self) {
-        if self.candidate.claim(Instant::now()).is_none() {
+        if self.candidate.claim(self.now()).is_none() {
             return;
         }
         if self.candidate.seen().is_none() {
@@ -255,40 +264,12 @@ impl Task {
             Ok(_) => tracing::info!(lease = name, "gave the Lease back"),
             Err(error) => {
                 tracing::warn!(
-                    error = told(error),
+                    %error,
                     "cannot give the Lease back: another replica waits for it to expire"
                 );
             }
         }
     }
-}
-
-/// Why a request failed.
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    #[error("no answer within {} s", REQUEST_TIMEOUT.as_secs())]
-    Late,
-    #[error("no client: {0:#}")]
-    Link(anyhow::Error),
-    #[error(transparent)]
-    Api(kube::Error),
-}
-
-impl Failure {
-    /// Whether the way to the server is in doubt.
-    fn is_doubtful(&self) -> bool {
-        match self {
-            Self::Late => true,
-            // A link that has no client tries again by itself.
-            Self::Link(_) => false,
-            Self::Api(error) => is_doubtful(error),
-        }
-    }
-}
-
-/// With its causes, as only they say what happened to a connection.
-fn told(failure: Failure) -> String {
-    format!("{:#}", anyhow::Error::new(failure))
 }
 
 fn seen(lease: &Lease) -> Seen {

@@ -82,7 +82,16 @@ pub struct Alerts {
 
 /// The way to ask.
 #[derive(Debug, Clone)]
-pub struct Handle(pub mpsc::Sender<Query>);
+pub struct Handle(mpsc::Sender<Query>);
+
+/// Queries that may wait.
+const WAITING: usize = 16;
+
+/// A handle, and where its queries arrive.
+pub fn channel() -> (Handle, mpsc::Receiver<Query>) {
+    let (query_tx, query_rx) = mpsc::channel(WAITING);
+    (Handle(query_tx), query_rx)
+}
 
 impl Handle {
     /// Asks; `None` when the loop has ended or does not answer.

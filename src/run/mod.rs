@@ -1,37 +1,37 @@
-//! The operator: watch, judge, tell.
+//! The operator's process: one task drives the [`Operator`], and others do the IO around it.
 //!
-//! One task owns the core. It takes in what the pumps bring, a chunk at a time, judges once per chunk, and puts what
-//! policies must be told into the outbox. Everything else (the pumps, the Lease, the writer, HTTP, the push of alerts)
-//! runs beside it and reaches it by channels; if one of them ends before it was asked to, the process ends, because an
-//! operator that is half alive misleads.
+//! The pumps, the Lease, requests, HTTP and the push of alerts run beside it and reach it by channels. If one of them ends
+//! before it was asked to, the process ends, because an operator that is half alive misleads.
 
-mod follow;
-mod keel;
-mod view;
+mod drive;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::alert;
+use crate::client::Link;
+use crate::clock::Clock;
 use crate::lease::{self, Claim};
-use crate::link::Link;
 use crate::live;
 use crate::metrics::Metrics;
-use crate::query::Handle;
-use crate::send::{Outbox, Sender};
+use crate::operator::Operator;
+use crate::query;
+use crate::send::Sender;
 use crate::serve::Listeners;
 use crate::watch::Watches;
 
-use keel::Keel;
-pub use view::State;
+use drive::Drive;
 
-/// How long everything may take to end once it was asked to: half of the grace period that our Deployment gives.
-const GRACE: Duration = Duration::from_secs(5);
+/// How long requests under way may take to end after a stop: a permit's time, and a little.
+const REQUESTS_END: Duration = lease::REQUEST_TIMEOUT.saturating_add(Duration::from_millis(500));
+
+/// How long everything else may take after that, first of all to give the Lease back. Our Deployment grants 15 s in all.
+const GRACE: Duration = Duration::from_secs(6);
 
 /// How the operator runs.
 #[derive(Debug, Clone)]
@@ -52,21 +52,14 @@ pub struct Options {
     pub alertmanager: Option<alert::Options>,
 }
 
+type Parts = JoinSet<(&'static str, Result<()>)>;
+
 /// Runs until a signal asks it to end, or until a part of it fails.
 pub async fn run(options: Options) -> Result<()> {
     let link = Arc::new(Link::to(options.cluster.clone()));
     // A cluster that nothing names will not be named later.
     link.client().await?;
     let listeners = Listeners::bind(options.listen, options.debug_listen).await?;
-    let (stop_tx, stop) = watch::channel(false);
-    let (claim_tx, claim) = watch::channel::<Option<Claim>>(None);
-    let (state_tx, state) = watch::channel(String::new());
-    let (turns_tx, turns) = watch::channel(0);
-    let (ask_tx, ask) = mpsc::channel(16);
-    let (reply_tx, replies) = mpsc::channel(64);
-    let metrics = Arc::new(Metrics::default());
-    let outbox = Arc::new(Outbox::default());
-    let line = Handle(ask_tx);
     let identity = identity(&options.instance);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -75,58 +68,11 @@ pub async fn run(options: Options) -> Result<()> {
         listen = %listeners.address().unwrap_or(options.listen),
         "starting"
     );
-
-    let (watches, events) = Watches::new(link.clone());
-    let keel = Keel::new(
-        watches,
-        events,
-        ask,
-        replies,
-        claim.clone(),
-        state_tx,
-        turns_tx,
-        outbox.clone(),
-        metrics.clone(),
-    );
-    let writer = Sender {
-        link: link.clone(),
-        outbox,
-        claim,
-        replies: reply_tx,
-        instance: options.instance.clone(),
-    };
-    let elector = lease::Options {
-        namespace: options.namespace.clone(),
-        name: options.lease.clone(),
-        identity,
-    };
-
-    let mut parts: JoinSet<(&'static str, Result<()>)> = JoinSet::new();
-    let until = stop.clone();
-    parts.spawn(async move { ("the loop", keel.run(until).await) });
-    let until = stop.clone();
-    parts.spawn(async move {
-        writer.run(until).await;
-        ("the writer", Ok(()))
-    });
-    let until = stop.clone();
-    parts.spawn(async move {
-        lease::hold(link, elector, claim_tx, state, until).await;
-        ("the Lease", Ok(()))
-    });
-    let (until, asked, counted) = (stop.clone(), line.clone(), metrics.clone());
-    parts.spawn(async move {
-        let served = listeners.serve(asked, counted, until).await;
-        ("HTTP", served.context("cannot serve HTTP"))
-    });
-    if let Some(alertmanager) = options.alertmanager {
-        let until = stop.clone();
-        let push = alert::Push::new(alertmanager, line, turns, metrics)?;
-        parts.spawn(async move {
-            push.run(until).await;
-            ("the push of alerts", Ok(()))
-        });
-    }
+    let (stop_tx, stop) = watch::channel(false);
+    let (release_tx, released) = watch::channel(false);
+    let mut parts = Parts::new();
+    let release = Arc::new(release_tx);
+    start(&mut parts, link, options, listeners, identity, stop, &release)?;
 
     let outcome = tokio::select! {
         signal = signalled() => {
@@ -136,16 +82,89 @@ pub async fn run(options: Options) -> Result<()> {
         ended = parts.join_next() => Err(ended),
     };
     stop_tx.send_replace(true);
-    let rest = tokio::time::timeout(GRACE, async { while parts.join_next().await.is_some() {} }).await;
-    if rest.is_err() {
-        tracing::warn!(seconds = GRACE.as_secs(), "not everything has ended in time");
-    }
+    end(parts, released).await;
     match outcome {
         Ok(()) => Ok(()),
         Err(Some(Ok((part, Err(error))))) => Err(error).with_context(|| format!("{part} has failed")),
         Err(Some(Ok((part, Ok(()))))) => bail!("{part} has ended although nobody asked it to"),
         Err(Some(Err(error))) => bail!("a part has failed: {error}"),
         Err(None) => bail!("nothing runs"),
+    }
+}
+
+/// Starts every part. `release` becomes true when the last request has ended after a stop.
+fn start(
+    parts: &mut Parts,
+    link: Arc<Link>,
+    options: Options,
+    listeners: Listeners,
+    identity: String,
+    stop: watch::Receiver<bool>,
+    release: &Arc<watch::Sender<bool>>,
+) -> Result<()> {
+    let clock = Clock::default();
+    let (claim_tx, claim) = watch::channel::<Option<Claim>>(None);
+    let (state_tx, state) = watch::channel(String::new());
+    let (turns_tx, turns) = watch::channel(0);
+    let (handle, queries) = query::channel();
+    let metrics = Arc::new(Metrics::default());
+    let (watches, events) = Watches::new(link.clone());
+    let drive = Drive {
+        operator: Operator::new(clock.now(), options.instance),
+        clock,
+        watches,
+        events,
+        queries,
+        claim,
+        sender: Sender::new(link.clone(), clock),
+        requests: JoinSet::new(),
+        state: state_tx,
+        turns: turns_tx,
+        metrics: metrics.clone(),
+    };
+    if let Some(alertmanager) = options.alertmanager {
+        let push = alert::Push::new(alertmanager, handle.clone(), turns, metrics.clone())?;
+        let until = stop.clone();
+        parts.spawn(async move {
+            push.run(until).await;
+            ("the push of alerts", Ok(()))
+        });
+    }
+    let elector = lease::Options {
+        namespace: options.namespace,
+        name: options.lease,
+        identity,
+    };
+    let until = release.subscribe();
+    parts.spawn(async move {
+        lease::hold(link, clock, elector, claim_tx, state, until).await;
+        ("the Lease", Ok(()))
+    });
+    let until = stop.clone();
+    parts.spawn(async move {
+        let served = listeners.serve(handle, metrics, until).await;
+        ("HTTP", served.context("cannot serve HTTP"))
+    });
+    let release = release.clone();
+    parts.spawn(async move {
+        let driven = drive.run(stop).await;
+        release.send_replace(true);
+        ("the loop", driven)
+    });
+    Ok(())
+}
+
+/// Waits for everything to end. The Lease is given back when the last request under way has ended (`released`), and kept
+/// until it expires if one has not: its next holder must not meet a request of ours that is still on its way.
+async fn end(mut parts: Parts, mut released: watch::Receiver<bool>) {
+    let requests = tokio::time::timeout(REQUESTS_END, released.wait_for(|released| *released));
+    if requests.await.is_err() {
+        tracing::warn!("requests may be under way: the Lease is left to expire");
+        return;
+    }
+    let rest = tokio::time::timeout(GRACE, async { while parts.join_next().await.is_some() {} }).await;
+    if rest.is_err() {
+        tracing::warn!(seconds = GRACE.as_secs(), "not everything has ended in time");
     }
 }
 

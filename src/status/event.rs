@@ -1,12 +1,11 @@
-//! Events: what has turned in a policy's conditions, told where people look first (`kubectl describe`).
+//! Events: what has turned in a policy's conditions, where people look first (`kubectl describe`).
 
-use http::{Method, Request};
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
-use kube::client::Body;
 
-use super::{Order, Status};
+use super::{Patch, Status, Times};
 use crate::api::{self, ConditionStatus, PolicyRef};
+use crate::send::Request;
 
 /// Conditions whose turning is worth an Event. Ready mirrors Healthy, and Remediating has its own records.
 const TOLD: [&str; 3] = ["Accepted", "Observed", "Healthy"];
@@ -14,25 +13,35 @@ const TOLD: [&str; 3] = ["Accepted", "Observed", "Healthy"];
 /// The API server's bound of an Event's message, in bytes (`pkg/apis/core/validation/events.go`, `NoteLengthLimit`).
 const MESSAGE: usize = 1024;
 
-/// The requests that tell what has turned between the status before and the one that now stands. A policy that is
+/// The Events of what has turned between the status before a patch and the patch, now that it is in force. A policy that is
 /// healthy when first judged is no news.
-pub fn events(target: &PolicyRef, order: &Order, status: &Status, instance: &str) -> Vec<Request<Body>> {
-    TOLD.iter()
-        .filter_map(|kind| {
-            let now = status.condition(kind)?;
-            let before = order.before.condition(kind);
-            let news = match before {
-                Some(before) => before != now.status,
-                None => now.status == ConditionStatus::False,
-            };
-            news.then(|| event(target, order, now, instance))
+pub fn events(policy: &PolicyRef, patch: &Patch, instance: &str) -> Vec<Request> {
+    turned(&patch.before, &patch.status)
+        .map(|condition| event(policy, patch.uid(), condition, instance))
+        .filter_map(|event| {
+            Some(Request::Event {
+                policy: policy.clone(),
+                namespace: home(policy).to_owned(),
+                event: serde_json::to_value(event).ok()?,
+            })
         })
-        .filter_map(|event| request(target, &event))
         .collect()
 }
 
-fn event(target: &PolicyRef, order: &Order, condition: &api::Condition, instance: &str) -> Event {
-    let namespace = home(target);
+/// The conditions that have turned.
+fn turned<'a>(before: &'a Times, status: &'a Status) -> impl Iterator<Item = &'a api::Condition> {
+    TOLD.iter().filter_map(|kind| {
+        let now = status.condition(kind)?;
+        let news = match before.condition(kind) {
+            Some(before) => before != now.status,
+            None => now.status == ConditionStatus::False,
+        };
+        news.then_some(now)
+    })
+}
+
+fn event(policy: &PolicyRef, uid: &str, condition: &api::Condition, instance: &str) -> Event {
+    let namespace = home(policy);
     let time = condition.last_transition_time.clone();
     let good = condition.status == ConditionStatus::True;
     let reason = match condition.status {
@@ -42,10 +51,10 @@ fn event(target: &PolicyRef, order: &Order, condition: &api::Condition, instance
     };
     Event {
         metadata: ObjectMeta {
-            // One transition has one name: whoever tells it again, after a lost answer, tells nothing new.
+            // One transition has one name: a repetition after a lost answer creates nothing.
             name: Some(format!(
                 "{}.{:x}.{}",
-                target.name,
+                policy.name,
                 time.0.as_second(),
                 reason.to_lowercase()
             )),
@@ -54,17 +63,10 @@ fn event(target: &PolicyRef, order: &Order, condition: &api::Condition, instance
         },
         involved_object: ObjectReference {
             api_version: Some(format!("{}/{}", api::GROUP, api::VERSION)),
-            kind: Some(
-                if target.is_cluster() {
-                    "ClusterTrafficHealthPolicy"
-                } else {
-                    "TrafficHealthPolicy"
-                }
-                .into(),
-            ),
-            name: Some(target.name.to_string()),
-            namespace: (!target.is_cluster()).then(|| target.namespace.to_string()),
-            uid: Some(order.uid.to_string()),
+            kind: Some(policy.kind().into()),
+            name: Some(policy.name.to_string()),
+            namespace: (!policy.is_cluster()).then(|| policy.namespace.to_string()),
+            uid: Some(uid.to_owned()),
             ..ObjectReference::default()
         },
         reason: Some(reason),
@@ -83,22 +85,13 @@ fn event(target: &PolicyRef, order: &Order, condition: &api::Condition, instance
     }
 }
 
-/// Where an Event about the target lives: cluster-scoped objects have theirs in `default`, as Kubernetes' own do.
-fn home(target: &PolicyRef) -> &str {
-    if target.is_cluster() {
+/// Where an Event about the policy lives: cluster-scoped objects have theirs in `default`, as Kubernetes' own do.
+fn home(policy: &PolicyRef) -> &str {
+    if policy.is_cluster() {
         "default"
     } else {
-        &target.namespace
+        &policy.namespace
     }
-}
-
-fn request(target: &PolicyRef, event: &Event) -> Option<Request<Body>> {
-    Request::builder()
-        .method(Method::POST)
-        .uri(format!("/api/v1/namespaces/{}/events", home(target)))
-        .header(http::header::CONTENT_TYPE, "application/json")
-        .body(Body::from(serde_json::to_vec(event).ok()?))
-        .ok()
 }
 
 /// At most [`MESSAGE`] bytes, cut between characters.
@@ -111,4 +104,52 @@ fn cut(text: &str) -> String {
         end -= 1;
     }
     format!("{}…", text.get(..end).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use rstest::rstest;
+
+    use super::*;
+    use crate::api::{Condition, TrafficHealthPolicyStatus};
+
+    fn status(kind: &str, status: Option<ConditionStatus>) -> Status {
+        let conditions = status.map(|status| Condition {
+            r#type: kind.into(),
+            status,
+            observed_generation: Some(1),
+            last_transition_time: Time(jiff::Timestamp::UNIX_EPOCH),
+            reason: "X".into(),
+            message: "x".into(),
+        });
+        Status(TrafficHealthPolicyStatus {
+            conditions: conditions.into_iter().collect(),
+            ..TrafficHealthPolicyStatus::default()
+        })
+    }
+
+    #[rstest]
+    #[case::first_healthy("Healthy", None, ConditionStatus::True, false)]
+    #[case::first_unknown("Healthy", None, ConditionStatus::Unknown, false)]
+    #[case::first_unhealthy("Healthy", None, ConditionStatus::False, true)]
+    #[case::same("Healthy", Some(ConditionStatus::False), ConditionStatus::False, false)]
+    #[case::turned("Observed", Some(ConditionStatus::False), ConditionStatus::True, true)]
+    #[case::no_news("Ready", Some(ConditionStatus::False), ConditionStatus::True, false)]
+    fn only_what_has_turned_is_an_event(
+        #[case] kind: &str,
+        #[case] before: Option<ConditionStatus>,
+        #[case] now: ConditionStatus,
+        #[case] expected: bool,
+    ) {
+        let before = Times::of(&status(kind, before));
+        assert_eq!(turned(&before, &status(kind, Some(now))).count() == 1, expected);
+    }
+
+    #[test]
+    fn a_long_message_is_cut_between_characters() {
+        let text = cut(&"ä".repeat(MESSAGE));
+        assert!(text.len() <= MESSAGE && text.ends_with("ä…"));
+        assert_eq!(cut("short"), "short");
+    }
 }

@@ -1,7 +1,7 @@
-//! What is known of each policy object beyond its spec, and what its status should say.
+//! What is known of each policy object beyond its spec, and which statuses must be written again.
 //!
-//! The desk holds little of each policy: identity, generation, what its status says as a number, and the times that
-//! must go on. A status is built when it differs, and only then.
+//! Little is kept of each policy: identity, version, what its status says as a number, and the times that go on. A status
+//! is built when it is compared, and kept by nobody.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,32 +9,65 @@ use std::sync::Arc;
 use evenkeel_core::standing::Standing;
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{Status, Times};
 use crate::api::{ConditionStatus, PolicyRef};
+use crate::send::{Precondition, Request};
 
-/// One status to be written.
-#[derive(Debug, Clone)]
-pub struct Order {
-    /// uid of the policy that it speaks of: a policy of the same name made later is another one.
-    pub uid: Arc<str>,
-    /// Generation of the policy that it speaks of.
-    pub generation: i64,
+/// A status that differs from what its policy says now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Patch {
+    policy: PolicyRef,
+    /// Which writing of the policy it is for.
+    precondition: Precondition,
+    generation: i64,
     /// The status.
     pub status: Status,
-    /// What the status told before.
+    /// What the status said before.
     pub before: Times,
 }
 
+impl Patch {
+    /// uid of the policy.
+    pub fn uid(&self) -> &Arc<str> {
+        &self.precondition.uid
+    }
+
+    /// As a request.
+    pub fn request(&self) -> Request {
+        let status = if self.policy.is_cluster() {
+            serde_json::to_value(self.status.clone().cluster())
+        } else {
+            serde_json::to_value(&self.status)
+        };
+        Request::Status {
+            policy: self.policy.clone(),
+            precondition: self.precondition.clone(),
+            // Structures of texts and numbers can be written as JSON.
+            status: status.unwrap_or(Value::Null),
+        }
+    }
+
+    /// What is written instead where the definition in the cluster does not know all fields: that it is too old.
+    #[must_use]
+    pub fn too_old(&self, why: &str, now: Timestamp) -> Self {
+        Self {
+            status: Status::too_old(why, self.generation, now, &self.before),
+            ..self.clone()
+        }
+    }
+}
+
 #[derive(Debug, Clone, Default)]
-struct Held {
+struct Known {
     uid: Arc<str>,
     generation: i64,
-    /// What its status says, as last seen or last handed to the writer.
+    /// The newest resourceVersion that was seen, by the watch or in a reply.
+    version: Arc<str>,
+    /// What its status says, as last seen or written.
     fingerprint: u64,
     times: Times,
-    /// What an order that is not yet answered will make its status say.
-    ordered: Option<u64>,
     /// Whether the list that is being read has not named it (yet).
     unnamed: bool,
 }
@@ -42,10 +75,10 @@ struct Held {
 /// Every policy object.
 #[derive(Debug, Default)]
 pub struct Statuses {
-    held: HashMap<PolicyRef, Held>,
+    known: HashMap<PolicyRef, Known>,
 }
 
-/// The part of a policy object that the desk reads.
+/// The part of a policy object that is read here.
 #[derive(Deserialize, Default)]
 struct Object {
     #[serde(default)]
@@ -55,6 +88,7 @@ struct Object {
 }
 
 #[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
 struct Metadata {
     #[serde(default)]
     namespace: String,
@@ -64,6 +98,8 @@ struct Metadata {
     uid: String,
     #[serde(default)]
     generation: i64,
+    #[serde(default)]
+    resource_version: String,
 }
 
 impl Statuses {
@@ -86,93 +122,197 @@ impl Statuses {
         if metadata.name.is_empty() {
             return None;
         }
-        let target = PolicyRef {
+        let policy = PolicyRef {
             namespace: metadata.namespace.into(),
             name: metadata.name.into(),
         };
-        let held = self.held.entry(target.clone()).or_default();
-        if *held.uid != *metadata.uid {
-            // Another policy of the same name: what was ordered for the old one is void.
-            *held = Held::default();
+        let known = self.known.entry(policy.clone()).or_default();
+        let listed = std::mem::take(&mut known.unnamed);
+        let same = *known.uid == *metadata.uid;
+        if same && !listed && is_older(&metadata.resource_version, &known.version) {
+            // On its way since before the reply to our own write, which has told more.
+            return Some(policy);
         }
-        held.unnamed = false;
-        held.uid = metadata.uid.into();
-        held.generation = metadata.generation;
-        held.fingerprint = object.status.as_ref().map_or(0, Status::fingerprint);
-        held.times = object.status.as_ref().map(Times::of).unwrap_or_default();
-        Some(target)
+        *known = Known {
+            uid: metadata.uid.into(),
+            generation: metadata.generation,
+            version: metadata.resource_version.into(),
+            fingerprint: object.status.as_ref().map_or(0, Status::fingerprint),
+            times: object.status.as_ref().map(Times::of).unwrap_or_default(),
+            unnamed: false,
+        };
+        Some(policy)
     }
 
     /// A policy object is gone.
-    pub fn gone(&mut self, target: &PolicyRef) {
-        self.held.remove(target);
+    pub fn gone(&mut self, policy: &PolicyRef) {
+        self.known.remove(policy);
     }
 
     /// A list begins: of the cluster's policy, or of the teams'.
     pub fn begin(&mut self, cluster: bool) {
-        for (target, held) in &mut self.held {
-            held.unnamed |= target.is_cluster() == cluster;
+        for (policy, known) in &mut self.known {
+            known.unnamed |= policy.is_cluster() == cluster;
         }
     }
 
     /// A list is complete: what it has not named is gone.
     pub fn synced(&mut self, cluster: bool) {
-        self.held
-            .retain(|target, held| target.is_cluster() != cluster || !held.unnamed);
+        self.known
+            .retain(|policy, known| policy.is_cluster() != cluster || !known.unnamed);
     }
 
-    /// What each condition says, as last told, for metrics: how many policies there are of each.
+    /// What each condition says, as last seen or written, for metrics.
     pub fn conditions(&self) -> impl Iterator<Item = (&PolicyRef, &str, ConditionStatus)> {
-        self.held.iter().flat_map(|(target, held)| {
-            held.times
+        self.known.iter().flat_map(|(policy, known)| {
+            known
+                .times
                 .conditions()
-                .map(move |(kind, status)| (target, kind, status))
+                .map(move |(kind, status)| (policy, kind, status))
         })
     }
 
     /// Every policy object that is known.
-    pub fn targets(&self) -> impl Iterator<Item = &PolicyRef> {
-        self.held.keys()
+    pub fn policies(&self) -> impl Iterator<Item = &PolicyRef> {
+        self.known.keys()
     }
 
     /// What to write so that the status says how the policy stands; `None` when it already does, or when the policy is
     /// not known (yet, or any more).
-    pub fn order(&mut self, target: &PolicyRef, standing: &Standing, now: Timestamp) -> Option<Order> {
-        let held = self.held.get_mut(target)?;
-        let status = Status::of(standing, held.generation, target.is_cluster(), now, &held.times);
-        let fingerprint = status.fingerprint();
-        if fingerprint == held.ordered.unwrap_or(held.fingerprint) {
-            return None;
-        }
-        held.ordered = Some(fingerprint);
-        Some(Order {
-            uid: held.uid.clone(),
-            generation: held.generation,
+    pub fn patch(&self, policy: &PolicyRef, standing: &Standing, now: Timestamp) -> Option<Patch> {
+        let known = self.known.get(policy)?;
+        let status = Status::of(standing, known.generation, policy.is_cluster(), now, &known.times);
+        (status.fingerprint() != known.fingerprint).then(|| Patch {
+            policy: policy.clone(),
+            precondition: Precondition {
+                uid: known.uid.clone(),
+                version: known.version.clone(),
+            },
+            generation: known.generation,
             status,
-            before: held.times.clone(),
+            before: known.times.clone(),
         })
     }
 
-    /// An order was answered. `told` is the status that is now in force; `None` when nothing was written and the next
-    /// look decides anew.
-    pub fn answered(&mut self, target: &PolicyRef, told: Option<&Status>) {
-        let Some(held) = self.held.get_mut(target) else {
-            return;
+    /// A patch is in force; `version` is that of the object now. Returns whether the policy is still the one that it was for.
+    pub fn wrote(&mut self, patch: &Patch, version: &str) -> bool {
+        let known = self.known.get_mut(&patch.policy);
+        let Some(known) = known.filter(|known| known.uid == *patch.uid()) else {
+            return false;
         };
-        if let Some(status) = told {
-            held.fingerprint = status.fingerprint();
-            held.times = Times::of(status);
+        // The watch may have brought a newer writing before the reply came.
+        if known.version == patch.precondition.version || is_older(&known.version, version) {
+            known.fingerprint = patch.status.fingerprint();
+            known.times = Times::of(&patch.status);
+            known.version = version.into();
         }
-        // A newer order may be waiting: then what was told is not what was ordered last.
-        if held.ordered == Some(held.fingerprint) || told.is_none() {
-            held.ordered = None;
+        true
+    }
+
+    /// A patch was refused because the policy is no longer what it was for. Returns whether what is known now differs from
+    /// then: if not, its watch has yet to bring it, and there is nothing to do before.
+    pub fn has_moved_on(&self, patch: &Patch) -> bool {
+        let known = self.known.get(&patch.policy);
+        known.is_some_and(|known| known.uid != *patch.uid() || known.version != patch.precondition.version)
+    }
+}
+
+/// Whether a resourceVersion is older than another. They are decimal numbers that only grow (KEP-5504); what is no number is
+/// never older.
+fn is_older(version: &str, than: &str) -> bool {
+    match (version.parse::<u64>(), than.parse::<u64>()) {
+        (Ok(version), Ok(than)) => version < than,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(uid: &str, version: &str, status: bool) -> Vec<u8> {
+        let status = if status {
+            r#","status":{"observedGeneration":1}"#
+        } else {
+            ""
+        };
+        format!(
+            r#"{{"metadata":{{"namespace":"shop","name":"a","uid":"{uid}","generation":1,"resourceVersion":"{version}"}}{status}}}"#
+        )
+        .into_bytes()
+    }
+
+    fn policy() -> PolicyRef {
+        PolicyRef {
+            namespace: "shop".into(),
+            name: "a".into(),
         }
     }
 
-    /// Forgets every order: they were void, somebody else writes now.
-    pub fn forget_orders(&mut self) {
-        for held in self.held.values_mut() {
-            held.ordered = None;
+    fn patch(uid: &str, version: &str) -> Patch {
+        Patch {
+            policy: policy(),
+            precondition: Precondition {
+                uid: uid.into(),
+                version: version.into(),
+            },
+            generation: 1,
+            status: Status::default(),
+            before: Times::default(),
         }
+    }
+
+    fn version(statuses: &Statuses) -> &str {
+        statuses.known.get(&policy()).map_or("", |known| &known.version)
+    }
+
+    #[test]
+    fn what_the_watch_brings_late_does_not_undo_what_the_reply_has_told() {
+        let mut statuses = Statuses::default();
+        statuses.saw(&object("1", "7", false));
+        assert!(statuses.wrote(&patch("1", "7"), "9"));
+        assert_eq!(statuses.saw(&object("1", "8", false)), Some(policy()));
+        assert_eq!(version(&statuses), "9");
+        statuses.saw(&object("1", "10", true));
+        assert_eq!(version(&statuses), "10");
+    }
+
+    #[test]
+    fn a_reply_that_comes_late_does_not_undo_what_the_watch_has_brought() {
+        let mut statuses = Statuses::default();
+        statuses.saw(&object("1", "7", false));
+        statuses.saw(&object("1", "12", true));
+        let before = statuses.known[&policy()].fingerprint;
+        assert!(statuses.wrote(&patch("1", "7"), "9"));
+        assert_eq!(
+            (version(&statuses), statuses.known[&policy()].fingerprint),
+            ("12", before)
+        );
+        assert!(statuses.has_moved_on(&patch("1", "7")) && !statuses.has_moved_on(&patch("1", "12")));
+    }
+
+    #[test]
+    fn another_policy_of_the_same_name_is_another_policy() {
+        let mut statuses = Statuses::default();
+        statuses.saw(&object("1", "7", true));
+        statuses.gone(&policy());
+        assert!(!statuses.wrote(&patch("1", "7"), "8"));
+        statuses.saw(&object("2", "9", false));
+        assert!(!statuses.wrote(&patch("1", "7"), "8"));
+        assert!(statuses.has_moved_on(&patch("1", "7")));
+    }
+
+    #[test]
+    fn a_server_that_was_restored_from_a_backup_counts_anew() {
+        let mut statuses = Statuses::default();
+        statuses.saw(&object("1", "700", false));
+        statuses.begin(false);
+        statuses.saw(&object("1", "30", false));
+        assert_eq!(version(&statuses), "30");
+        statuses.begin(false);
+        statuses.synced(true);
+        assert_eq!(statuses.policies().count(), 1);
+        statuses.synced(false);
+        assert_eq!(statuses.policies().count(), 0);
     }
 }

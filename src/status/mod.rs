@@ -9,4 +9,4 @@ mod known;
 
 pub use build::{Status, Times};
 pub use event::events;
-pub use known::{Order, Statuses};
+pub use known::{Patch, Statuses};

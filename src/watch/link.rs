@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use super::line::Status;
 use super::server::{Fault, Lines, Server};
-use crate::link::Link;
+use crate::client::Link;
 
 /// The longest line: far above the 1.5 MiB that etcd stores.
 const LONGEST_LINE: usize = 32 << 20;

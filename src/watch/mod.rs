@@ -5,7 +5,7 @@
 //!
 //! ```no_run
 //! # use std::sync::Arc;
-//! # use evenkeel::link::Link;
+//! # use evenkeel::client::Link;
 //! # use evenkeel::watch::{Intake, Watches};
 //! # use evenkeel_core::{Core, facts::Wants, know::Now};
 //! # async fn run(link: Arc<Link>, now: Now) {
@@ -55,7 +55,7 @@ pub use target::{Id, Target};
 
 pub use crate::resources::RIGHTS;
 
-use crate::link::Link;
+use crate::client::Link;
 use claim::Claim;
 use outlet::Outlets;
 use pump::Pump;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
-/// Answers requests. The real one is [`crate::link::Link`].
+/// Answers requests. The real one is [`crate::client::Link`].
 pub(super) trait Server: Send + Sync + 'static {
     /// The body of a watch.
     type Lines: Lines;

@@ -8,10 +8,8 @@ pub mod event;
 pub mod namespace;
 pub mod node;
 pub mod node_config;
-pub mod placement;
 pub mod service;
 pub mod slice;
-pub mod sysctl;
 pub mod webhook;
 pub mod workload;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use evenkeel::link::Link;
+use evenkeel::client::Link;
 use evenkeel::rights::Place;
 use evenkeel::watch::{Events, Intake, RIGHTS, WatchStatus, Watches};
 use evenkeel_core::facts::Wants;

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::link::Link;
+use crate::client::Link;
 
 /// A server that gives every request the same answer, byte by byte as written here.
 struct Wire {

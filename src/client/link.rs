@@ -86,9 +86,3 @@ impl Link {
         *self.doubted_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 }
-
-/// Whether an error of a client says that the way to the server is in doubt. A server that answers, with whatever but
-/// 401, is reached and knows us.
-pub(crate) fn is_doubtful(error: &kube::Error) -> bool {
-    !matches!(error, kube::Error::Api(status) if status.code != 401)
-}

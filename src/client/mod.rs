@@ -1,0 +1,9 @@
+//! Requests to the API server: the current client, and what became of a request.
+
+mod error;
+mod exchange;
+mod link;
+
+pub use error::{Refusal, RequestError};
+pub use exchange::exchange;
+pub use link::Link;

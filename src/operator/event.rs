@@ -1,0 +1,96 @@
+//! What the operator is told, and what it wants to be done.
+
+use std::time::Duration;
+
+use evenkeel_core::know::{Mono, Now};
+
+use crate::lease::{Claim, Permit};
+use crate::send::{Reply, Request};
+use crate::watch::{self, Change};
+
+/// When the cause of something was received, as time since the process began: from here to the request is our own part of a
+/// reaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cause(pub Duration);
+
+impl Cause {
+    /// The present moment.
+    pub(super) const fn of(now: Now) -> Self {
+        Self(Duration::from_millis(now.mono.0))
+    }
+}
+
+/// Something that a watch has brought.
+#[derive(Debug)]
+pub struct Heard {
+    /// When it was received.
+    pub cause: Cause,
+    /// What it is.
+    pub event: watch::Event,
+}
+
+/// Something that has happened.
+#[derive(Debug)]
+pub enum Event {
+    /// Watches have brought this, in this order.
+    Heard(Vec<Heard>),
+    /// The claim to the Lease has changed.
+    Claim(Option<Claim>),
+    /// A request has ended.
+    Reply {
+        /// As in [`Outgoing::id`].
+        id: u64,
+        /// What became of it.
+        reply: Reply,
+        /// From its cause to its leaving.
+        reaction: Duration,
+    },
+    /// Nothing: the moment that [`Effects::next`] named has come.
+    Tick,
+    /// No more requests: the process ends when the replies of those under way have come.
+    Stop,
+}
+
+/// A request that must be sent now.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// The number under which its reply must come back.
+    pub id: u64,
+    /// Leave to send it.
+    pub permit: Permit,
+    /// The request.
+    pub request: Request,
+    /// Its cause.
+    pub cause: Cause,
+}
+
+/// When to step next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Next {
+    /// When something happens.
+    #[default]
+    Never,
+    /// At this moment, unless something happens before.
+    At(Mono),
+    /// At once, after others had their turn: there is more to do.
+    Now,
+}
+
+/// What to do after a step.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Requests to send.
+    pub send: Vec<Outgoing>,
+    /// Watches to start and to stop.
+    pub watches: Change,
+    /// What to declare beside the Lease, where that has changed.
+    pub state: Option<String>,
+    /// Whether verdicts or leadership have changed: what alerts rest on.
+    pub turned: bool,
+    /// Whether anything was judged.
+    pub judged: bool,
+    /// What became of a status: how it is counted, and our own part of the reaction.
+    pub written: Option<(&'static str, Duration)>,
+    /// When to step next.
+    pub next: Next,
+}

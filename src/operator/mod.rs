@@ -1,0 +1,308 @@
+//! The operator without IO: [`Operator::step`] takes what has happened, and says what to do.
+//!
+//! It owns the core, what is watched, what statuses say, who is next and whether this replica leads. It holds no task,
+//! channel, clock or socket: `run` brings the events and carries out the effects, tests and simulations do the same in
+//! virtual time.
+//!
+//! A status is computed when there is a place for its request, and not before: what waits is the name of a policy, so that
+//! the newest verdicts are what is written, and thousands of policies that wait cost little.
+
+mod event;
+mod under_way;
+mod view;
+
+use std::collections::BTreeMap;
+
+use evenkeel_core::facts::Wants;
+use evenkeel_core::know::{Mono, Now, Source};
+use evenkeel_core::standing::Standing;
+use evenkeel_core::{Core, Input};
+use jiff::Timestamp;
+
+use crate::api::{CLUSTER_POLICY_NAME, PolicyRef};
+use crate::lease::{Claim, Permit};
+use crate::send::{FairQueue, Gate};
+use crate::status::Statuses;
+use crate::watch::Intake;
+
+pub use event::{Cause, Effects, Event, Heard, Next, Outgoing};
+use under_way::UnderWay;
+pub use view::State;
+
+/// Policies that are compared with their status in one step: bounds how long those of one namespace can hold up the others.
+const LOOKS: usize = 32;
+
+/// Units that are judged in one step, where thousands of policies govern one Service. Few: what is written about another
+/// Service passes several tasks of one thread, and each may have to wait for so many.
+const UNITS: usize = 16;
+
+/// How long the first read of the cluster may take, in milliseconds, before judging begins without the rest: what is missing
+/// is Unknown then.
+const WARM_UP: u64 = 60_000;
+
+/// Everything that is decided while the operator runs.
+#[derive(Debug)]
+pub struct Operator {
+    /// Where Events say they come from: the Pod's name.
+    instance: String,
+    core: Core,
+    intake: Intake,
+    statuses: Statuses,
+    /// Policies whose status must be compared with how they stand.
+    look_at: FairQueue<Cause>,
+    gate: Gate,
+    under_way: BTreeMap<u64, UnderWay>,
+    last_request: u64,
+    claim: Option<Claim>,
+    /// Whether the claim was live in the last step.
+    led: bool,
+    /// When warming up ends at the latest; `None` when it has ended.
+    warm_by: Option<Mono>,
+    /// The cause of what the core has not judged yet, if there is such.
+    behind: Option<Cause>,
+    /// Whether what the core wants to be read may have changed since it was last asked.
+    wants_changed: bool,
+    stopping: bool,
+    /// What was last declared beside the Lease.
+    declared: String,
+}
+
+impl Operator {
+    /// An operator that knows nothing yet. The first step may be a [`Event::Tick`].
+    pub fn new(now: Now, instance: String) -> Self {
+        Self {
+            instance,
+            core: Core::live(now),
+            intake: Intake::default(),
+            statuses: Statuses::default(),
+            look_at: FairQueue::default(),
+            gate: Gate::default(),
+            under_way: BTreeMap::new(),
+            last_request: 0,
+            claim: None,
+            led: false,
+            warm_by: Some(now.mono.plus(WARM_UP)),
+            behind: None,
+            wants_changed: true,
+            stopping: false,
+            declared: String::new(),
+        }
+    }
+
+    /// Takes in what has happened. Times never go back.
+    pub fn step(&mut self, now: Now, event: Event) -> Effects {
+        let mut effects = Effects::default();
+        let mut cause = Cause::of(now);
+        match event {
+            Event::Heard(heard) => {
+                cause = heard.first().map_or(cause, |one| one.cause);
+                for one in heard {
+                    self.hear(now, one);
+                }
+            }
+            Event::Claim(claim) => self.claim = claim,
+            Event::Reply { id, reply, reaction } => self.replied(now, id, &reply, reaction, &mut effects),
+            Event::Tick => {}
+            Event::Stop => self.stopping = true,
+        }
+        if !self.stopping {
+            self.lead(now, &mut effects);
+            if self.is_warm(now, &mut effects) {
+                self.judge(now, cause, &mut effects);
+                self.want(now, &mut effects);
+                self.compare(now, &mut effects);
+            }
+        }
+        effects.next = self.next(now);
+        effects
+    }
+
+    /// Takes in one event of a watch.
+    fn hear(&mut self, now: Now, heard: Heard) {
+        let Heard { cause, event } = heard;
+        let (core, statuses, look_at) = (&mut self.core, &mut self.statuses, &mut self.look_at);
+        self.wants_changed |= self.intake.take(event, &mut |input| {
+            if let Some(gone) = follow(statuses, &input) {
+                look_at.put(gone, cause);
+            }
+            // What the core refuses it also lists.
+            let _ = core.handle(now, input);
+        });
+        for object in self.intake.take_policies() {
+            if let Some(policy) = self.statuses.saw(&object) {
+                self.look_at.put(policy, cause);
+            }
+        }
+    }
+
+    /// Asks the core what it wants to be read, and says which watches that starts and stops.
+    fn want(&mut self, now: Now, effects: &mut Effects) {
+        if !std::mem::take(&mut self.wants_changed) {
+            return;
+        }
+        let wants = Wants::of(self.core.index());
+        let core = &mut self.core;
+        let change = self
+            .intake
+            .want(&wants, &mut |input| drop(core.handle(now, input)));
+        effects.watches.start.extend(change.start);
+        effects.watches.stop.extend(change.stop);
+    }
+
+    /// Whether everything has been read once. Until then nothing is judged and nothing is written: verdicts on half of what
+    /// there is would turn a moment later.
+    fn is_warm(&mut self, now: Now, effects: &mut Effects) -> bool {
+        let Some(by) = self.warm_by else { return true };
+        if !self.intake.is_filling() {
+            // What was read may name more to be read.
+            self.want(now, effects);
+        }
+        let settled = self.intake.is_settled();
+        if settled || by <= now.mono {
+            tracing::info!(settled, "the cluster has been read");
+            self.warm_by = None;
+            self.look_at_all(now);
+        }
+        self.warm_by.is_none()
+    }
+
+    /// Judges some of what has come or is due, and notes which policies may stand otherwise now.
+    fn judge(&mut self, now: Now, cause: Cause, effects: &mut Effects) {
+        if self.core.is_settled(now) {
+            return;
+        }
+        let round = self.core.step(now, UNITS);
+        // What has waited has the older cause.
+        let cause = self.behind.unwrap_or(cause);
+        self.behind = round.more.then_some(cause);
+        let names = &self.core.index().names;
+        for key in &round.standings {
+            let policy = PolicyRef {
+                namespace: names.shared(key.namespace),
+                name: if key.namespace.is_empty() {
+                    CLUSTER_POLICY_NAME.into()
+                } else {
+                    names.shared(key.name)
+                },
+            };
+            self.look_at.put(policy, cause);
+        }
+        effects.judged = true;
+        effects.turned |= !round.transitions.is_empty();
+        let state = view::state(&self.core, true);
+        if state != self.declared {
+            self.declared.clone_from(&state);
+            effects.state = Some(state);
+        }
+    }
+
+    fn look_at_all(&mut self, now: Now) {
+        for policy in self.statuses.policies() {
+            self.look_at.put(policy.clone(), Cause::of(now));
+        }
+    }
+
+    /// Follows the claim: a new holder compares every policy.
+    fn lead(&mut self, now: Now, effects: &mut Effects) {
+        let leads = self.leads(now);
+        if leads == self.led {
+            return;
+        }
+        let term = self.claim.map(|claim| claim.term);
+        tracing::info!(leads, term, "leadership has changed");
+        self.led = leads;
+        self.look_at_all(now);
+        effects.turned = true;
+    }
+
+    /// Whether this replica holds the Lease.
+    fn leads(&self, now: Now) -> bool {
+        self.claim.is_some_and(|claim| claim.is_live(now.mono))
+    }
+
+    /// Leave to send one request.
+    fn permit(&self, now: Now) -> Option<Permit> {
+        let claim = self.claim.filter(|_| !self.stopping)?;
+        claim.permit(now.mono)
+    }
+
+    /// Compares statuses with how their policies stand, some at a time, and sends those that differ. A standby sends nothing,
+    /// but remembers which to compare.
+    fn compare(&mut self, now: Now, effects: &mut Effects) {
+        for _ in 0..LOOKS {
+            let Some(permit) = self.permit(now).filter(|_| self.gate.is_open(now.mono)) else {
+                break;
+            };
+            let gate = &self.gate;
+            let next = self.look_at.take(
+                |namespace| gate.admits(namespace, now.mono),
+                |policy| !gate.is_under_way(policy),
+            );
+            let Some((policy, cause)) = next else { break };
+            let Some(standing) = self.standing(now, &policy) else {
+                continue;
+            };
+            if let Some(patch) = self.statuses.patch(&policy, &standing, time(now)) {
+                self.gate.enter(&policy, now.mono);
+                self.send(permit, UnderWay::status(policy, cause, patch), effects);
+            }
+        }
+    }
+
+    fn standing(&self, now: Now, policy: &PolicyRef) -> Option<Standing> {
+        if policy.is_cluster() {
+            self.core.cluster_standing(now, &policy.name)
+        } else {
+            self.core.standing(now, &policy.namespace, &policy.name)
+        }
+    }
+
+    /// When to step next although nothing happens.
+    fn next(&self, now: Now) -> Next {
+        if self.stopping {
+            return Next::Never;
+        }
+        if let Some(by) = self.warm_by {
+            return Next::At(by);
+        }
+        let gate = &self.gate;
+        let may_send = self.permit(now).is_some();
+        let ready = may_send
+            && gate.is_open(now.mono)
+            && self.look_at.any(
+                |namespace| gate.admits(namespace, now.mono),
+                |policy| !gate.is_under_way(policy),
+            );
+        if ready || self.behind.is_some() {
+            return Next::Now;
+        }
+        let opens = may_send.then(|| gate.opens_at(self.look_at.namespaces(), now.mono));
+        let due = self.core.deadline(now);
+        let at = due.into_iter().chain(opens.flatten()).min();
+        at.map_or(Next::Never, Next::At)
+    }
+}
+
+/// Keeps the statuses in step with lists and deletions of policies; returns the policy that is gone.
+fn follow(statuses: &mut Statuses, input: &Input<'_>) -> Option<PolicyRef> {
+    let is_policy = |source: Source| matches!(source, Source::Policies | Source::ClusterPolicy);
+    match input {
+        Input::Begin(source) if is_policy(*source) => statuses.begin(*source == Source::ClusterPolicy),
+        Input::Synced(source) if is_policy(*source) => statuses.synced(*source == Source::ClusterPolicy),
+        Input::Gone(source, namespace, name) if is_policy(*source) => {
+            let policy = PolicyRef {
+                namespace: (*namespace).into(),
+                name: (*name).into(),
+            };
+            statuses.gone(&policy);
+            return Some(policy);
+        }
+        _ => {}
+    }
+    None
+}
+
+/// The time that is written into objects.
+fn time(now: Now) -> Timestamp {
+    Timestamp::from_second(now.wall.0).unwrap_or_default()
+}

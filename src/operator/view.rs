@@ -1,0 +1,209 @@
+//! What the operator shows: answers to queries, and the state beside the Lease.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use evenkeel_core::Core;
+use evenkeel_core::findings::{FindingList, FindingVerdict};
+use evenkeel_core::index::Fresh;
+use evenkeel_core::judge::Severity;
+use evenkeel_core::know::{Now, Source};
+use serde::Serialize;
+
+use super::{Next, Operator};
+use crate::api::ConditionStatus;
+use crate::metrics::{POLICIES, Snapshot, SourceSnapshot};
+use crate::query::{Agenda, Alerts, IndexView, Readiness};
+use crate::watch::WatchStatus;
+
+/// Objects that were not understood, as shown at most.
+const OPAQUE: usize = 100;
+
+/// Most bytes of the state beside the Lease.
+const STATE: usize = 8 << 10;
+
+impl Operator {
+    /// What a scrape shows; `watches` are the states of the watches.
+    pub fn snapshot(&self, now: Now, watches: &[WatchStatus]) -> Snapshot {
+        let mut snapshot = Snapshot {
+            leader: self.leads(now),
+            ready: self.warm_by.is_none(),
+            queue: self.queue(now),
+            sources: Source::ALL
+                .into_iter()
+                .filter_map(|one| source(&self.core, one, watches))
+                .collect(),
+            ..Snapshot::default()
+        };
+        for ((check, verdict, severity, excepted), count) in self.core.census(now) {
+            if excepted {
+                *snapshot.excepted.entry(check).or_default() += count;
+            } else {
+                let key = (check, verdict.name(), severity);
+                *snapshot.findings.entry(key).or_default() += count;
+            }
+        }
+        for (policy, kind, status) in self.statuses.conditions() {
+            let status_name = match status {
+                ConditionStatus::True => "True",
+                ConditionStatus::False => "False",
+                ConditionStatus::Unknown => "Unknown",
+            };
+            *snapshot
+                .policies
+                .entry((kind.to_owned(), status_name))
+                .or_default() += 1;
+            if kind == "Healthy" && status == ConditionStatus::False {
+                snapshot
+                    .unhealthy
+                    .push((policy.namespace.to_string(), policy.name.to_string()));
+            }
+        }
+        snapshot.unhealthy.sort();
+        snapshot.unhealthy.truncate(POLICIES);
+        snapshot
+    }
+
+    /// Whether the operator is ready, and why not.
+    pub fn readiness(&self, now: Now) -> Readiness {
+        Readiness {
+            ready: self.warm_by.is_none(),
+            not_fresh: not_fresh(&self.core),
+            leader: self.leads(now),
+        }
+    }
+
+    /// How much the core holds.
+    pub fn index(&self) -> IndexView {
+        let index = self.core.index();
+        IndexView {
+            rows: Source::ALL
+                .into_iter()
+                .map(|source| (source.name(), index.rows(source)))
+                .filter(|one| one.1 > 0)
+                .collect(),
+            opaque: index
+                .opaque_objects()
+                .take(OPAQUE)
+                .map(|(source, key, opaque)| {
+                    (format!("{source} {}", index.show(key)), opaque.why.to_string())
+                })
+                .collect(),
+            names: index.names.len(),
+        }
+    }
+
+    /// Every finding.
+    pub fn findings(&self, now: Now) -> FindingList {
+        self.core.findings_since(now)
+    }
+
+    /// When time alone will change something.
+    pub fn agenda(&self, now: Now) -> Agenda {
+        Agenda {
+            next_look_ms: match self.next(now) {
+                Next::Never => None,
+                Next::Now => Some(0),
+                Next::At(at) => Some(at.since(now.mono)),
+            },
+            queue: self.queue(now),
+        }
+    }
+
+    /// What to push to the Alertmanager that this Service is (namespace, name, and port by name or number).
+    pub fn alerts(&self, now: Now, service: &(String, String, String)) -> Alerts {
+        if !self.leads(now) || self.warm_by.is_some() {
+            return Alerts::default();
+        }
+        let mut findings = self.core.findings_since(now).findings;
+        let unknown = findings
+            .iter()
+            .filter(|one| one.verdict == FindingVerdict::Unknown);
+        let unknown = unknown.map(|one| one.id.clone()).collect();
+        findings.retain(|one| {
+            one.exception.is_none()
+                && one.verdict == FindingVerdict::Violated
+                && one.severity >= Severity::Warning
+        });
+        Alerts {
+            leader: true,
+            findings,
+            unknown,
+            endpoints: self
+                .core
+                .index()
+                .ready_sockets(&service.0, &service.1, &service.2),
+        }
+    }
+
+    /// How many policies wait to be compared with their status, as far as is known: a standby writes none.
+    fn queue(&self, now: Now) -> usize {
+        if self.leads(now) { self.look_at.len() } else { 0 }
+    }
+}
+
+/// A source that is watched; the others would be series that never move.
+fn source(core: &Core, source: Source, watches: &[WatchStatus]) -> Option<SourceSnapshot> {
+    let parts: Vec<&WatchStatus> = watches.iter().filter(|one| one.source == source).collect();
+    if parts.is_empty() {
+        return None;
+    }
+    let oldest = parts.iter().filter_map(|one| one.last_line_age_ms).max();
+    let index = core.index();
+    Some(SourceSnapshot {
+        source,
+        fresh: *index.fresh(source) == Fresh::Complete,
+        age_seconds: oldest.map(|millis| Duration::from_millis(millis).as_secs_f64()),
+        restarts: parts.iter().map(|one| one.restarts).sum(),
+        lists: parts.iter().map(|one| one.lists).sum(),
+        silences: parts.iter().map(|one| one.silences).sum(),
+        lines: parts.iter().map(|one| one.lines).sum(),
+        opaque: index.opaque_objects().filter(|one| one.0 == source).count() as u32,
+    })
+}
+
+/// Sources that are not complete and current, and why.
+pub(super) fn not_fresh(core: &Core) -> BTreeMap<&'static str, String> {
+    Source::ALL
+        .into_iter()
+        // Nobody serves these to an operator.
+        .filter(|source| *source != Source::Configz)
+        .filter_map(|source| {
+            let why = match core.index().fresh(source) {
+                Fresh::Complete => return None,
+                Fresh::Missing => "not read yet".to_owned(),
+                Fresh::Stale => "silent for too long".to_owned(),
+                Fresh::Unreadable(why) | Fresh::Within(_, why) => why.to_string(),
+            };
+            Some((source.name(), why))
+        })
+        .collect()
+}
+
+/// What the holder declares beside the Lease.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct State {
+    /// Version of the holder.
+    pub version: String,
+    /// Whether its first read of the cluster is complete.
+    pub ready: bool,
+    /// Sources that are not complete and current, and why.
+    pub not_fresh: BTreeMap<String, String>,
+}
+
+/// The state as JSON, bounded: reasons are cut before a source is left out.
+pub(super) fn state(core: &Core, ready: bool) -> String {
+    let not_fresh = not_fresh(core)
+        .into_iter()
+        .map(|(source, why)| (source.to_owned(), why.chars().take(200).collect()))
+        .collect();
+    let state = State {
+        version: env!("CARGO_PKG_VERSION").into(),
+        ready,
+        not_fresh,
+    };
+    // Our own maps of text can be written as JSON.
+    let text = serde_json::to_string(&state).unwrap_or_default();
+    if text.len() <= STATE { text } else { String::new() }
+}

@@ -1,0 +1,171 @@
+//! The task that drives the [`Operator`]: it turns what arrives into events, and effects into tasks and messages.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, sleep_until};
+
+use crate::clock::Clock;
+use crate::lease::Claim;
+use crate::metrics::Metrics;
+use crate::operator::{Cause, Effects, Event, Heard, Next, Operator, Outgoing};
+use crate::query::Query;
+use crate::send::{Reply, Sender};
+use crate::watch::{self as cluster, Events, Watches};
+
+/// Events of the cluster's objects that are taken in before a step: bounds how long a burst can hold up everything else.
+const CHUNK: usize = 512;
+
+/// The same of policies, which come by the thousand when their statuses are written, and each is more work.
+const CHUNK_OF_POLICIES: usize = 32;
+
+/// A request that has ended: its number, what became of it, and our own part of the reaction.
+type Ended = (u64, Reply, Duration);
+
+/// Everything around the operator.
+pub(super) struct Drive {
+    pub(super) operator: Operator,
+    pub(super) clock: Clock,
+    pub(super) watches: Watches,
+    pub(super) events: Events,
+    pub(super) queries: mpsc::Receiver<Query>,
+    pub(super) claim: watch::Receiver<Option<Claim>>,
+    pub(super) sender: Sender,
+    pub(super) requests: JoinSet<Ended>,
+    /// What is declared beside the Lease.
+    pub(super) state: watch::Sender<String>,
+    /// Counts changes of verdicts and of leadership.
+    pub(super) turns: watch::Sender<u64>,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+impl Drive {
+    /// Runs until `stop` becomes true, and until every request has ended. An error is a part that has broken.
+    pub(super) async fn run(mut self, stop: watch::Receiver<bool>) -> Result<()> {
+        let outcome = self.until(stop).await;
+        self.step(Event::Stop);
+        while let Some(ended) = self.requests.join_next().await {
+            self.ended(ended)?;
+        }
+        outcome
+    }
+
+    async fn until(&mut self, mut stop: watch::Receiver<bool>) -> Result<()> {
+        let mut next = self.step(Event::Tick);
+        while !*stop.borrow() {
+            let at = match next {
+                Next::At(at) => Some(self.clock.instant(at)),
+                Next::Never | Next::Now => None,
+            };
+            next = tokio::select! {
+                event = self.events.recv() => {
+                    let Some(event) = event else { bail!("the watches have ended") };
+                    let heard = self.hear(event);
+                    self.step(Event::Heard(heard))
+                }
+                Some(query) = self.queries.recv() => {
+                    self.answer(query);
+                    continue;
+                }
+                Some(ended) = self.requests.join_next() => self.ended(ended)?,
+                // Everything else that waits for this thread comes first.
+                () = tokio::task::yield_now(), if next == Next::Now => self.step(Event::Tick),
+                changed = self.claim.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                    let claim = *self.claim.borrow_and_update();
+                    self.step(Event::Claim(claim))
+                }
+                () = sleep_until(at.unwrap_or_else(Instant::now)), if at.is_some() => self.step(Event::Tick),
+                broken = self.watches.broken() => bail!(broken),
+                _ = stop.changed() => break,
+            };
+        }
+        Ok(())
+    }
+
+    /// An event and what has come with it.
+    fn hear(&mut self, first: cluster::Event) -> Vec<Heard> {
+        let heard = |event: cluster::Event| Heard {
+            cause: Cause(self.clock.at(event.received)),
+            event,
+        };
+        let mut all = vec![heard(first)];
+        let cluster = std::iter::from_fn(|| self.events.try_cluster());
+        all.extend(cluster.take(CHUNK).map(heard));
+        let policies = std::iter::from_fn(|| self.events.try_policies());
+        all.extend(policies.take(CHUNK_OF_POLICIES).map(heard));
+        all
+    }
+
+    fn ended(&mut self, ended: Result<Ended, JoinError>) -> Result<Next> {
+        match ended {
+            Ok((id, reply, reaction)) => Ok(self.step(Event::Reply { id, reply, reaction })),
+            Err(error) => bail!("a request has failed: {error}"),
+        }
+    }
+
+    /// Steps and carries out the effects.
+    fn step(&mut self, event: Event) -> Next {
+        let began = Instant::now();
+        let effects = self.operator.step(self.clock.now(), event);
+        if effects.judged {
+            self.metrics.round(began.elapsed());
+        }
+        let Effects {
+            send,
+            watches,
+            state,
+            turned,
+            judged: _,
+            written,
+            next,
+        } = effects;
+        for outgoing in send {
+            self.send(outgoing);
+        }
+        self.watches.apply(watches);
+        if let Some(state) = state {
+            self.state.send_replace(state);
+        }
+        if turned {
+            self.turns.send_modify(|turns| *turns += 1);
+        }
+        if let Some((outcome, reaction)) = written {
+            self.metrics.wrote(outcome, reaction);
+        }
+        next
+    }
+
+    fn send(&mut self, outgoing: Outgoing) {
+        let Outgoing {
+            id,
+            permit,
+            request,
+            cause,
+        } = outgoing;
+        let (sender, clock) = (self.sender.clone(), self.clock);
+        self.requests.spawn(async move {
+            let reaction = clock.elapsed().saturating_sub(cause.0);
+            (id, sender.send(permit, &request).await, reaction)
+        });
+    }
+
+    fn answer(&self, query: Query) {
+        let (now, operator) = (self.clock.now(), &self.operator);
+        // Nobody may be waiting for the answer any more.
+        match query {
+            Query::Snapshot(answer) => drop(answer.send(operator.snapshot(now, &self.watches.snapshot()))),
+            Query::Readiness(answer) => drop(answer.send(operator.readiness(now))),
+            Query::Watches(answer) => drop(answer.send(self.watches.snapshot())),
+            Query::Index(answer) => drop(answer.send(operator.index())),
+            Query::Verdicts(answer) => drop(answer.send(operator.findings(now))),
+            Query::Agenda(answer) => drop(answer.send(operator.agenda(now))),
+            Query::Alerts { service, answer } => drop(answer.send(operator.alerts(now, &service))),
+        }
+    }
+}
