@@ -105,7 +105,17 @@ const NODE: Keep = Fields(&[
             ("annotations", Named(node::keeps_annotation)),
         ]),
     ),
-    ("spec", Fields(&[("providerID", Plain), ("unschedulable", Plain)])),
+    (
+        "spec",
+        Fields(&[
+            ("providerID", Plain),
+            ("unschedulable", Plain),
+            (
+                "taints",
+                Each(&Fields(&[("key", Plain), ("value", Plain), ("effect", Plain)])),
+            ),
+        ]),
+    ),
     (
         "status",
         Fields(&[
@@ -132,7 +142,41 @@ const CONTAINERS: Keep = Each(&Fields(&[
         Each(&Fields(&[("name", Plain), ("mountPath", Plain)])),
     ),
     ("resources", Fields(&[("limits", Fields(&[("memory", Plain)]))])),
+    (
+        "env",
+        // Where a value comes from is of no interest; that it comes from elsewhere is.
+        Each(&Fields(&[
+            ("name", Plain),
+            ("value", Plain),
+            ("valueFrom", Fields(&[])),
+        ])),
+    ),
+    (
+        "lifecycle",
+        Fields(&[("postStart", Fields(&[("exec", Fields(&[("command", Plains)]))]))]),
+    ),
 ]));
+
+const REQUIREMENTS: Keep = Each(&Fields(&[
+    ("key", Plain),
+    ("operator", Plain),
+    ("values", Plains),
+]));
+
+/// Which nodes a Pod may run on, apart from `nodeSelector`.
+const AFFINITY: Keep = Fields(&[(
+    "nodeAffinity",
+    Fields(&[(
+        "requiredDuringSchedulingIgnoredDuringExecution",
+        Fields(&[(
+            "nodeSelectorTerms",
+            Each(&Fields(&[
+                ("matchExpressions", REQUIREMENTS),
+                ("matchFields", REQUIREMENTS),
+            ])),
+        )]),
+    )]),
+)]);
 
 const POD_SPEC: Keep = Fields(&[
     ("nodeName", Plain),
@@ -153,6 +197,17 @@ const POD_SPEC: Keep = Fields(&[
         ])),
     ),
     ("nodeSelector", Plains),
+    ("affinity", AFFINITY),
+    (
+        "tolerations",
+        Each(&Fields(&[
+            ("key", Plain),
+            ("operator", Plain),
+            ("value", Plain),
+            ("effect", Plain),
+        ])),
+    ),
+    ("os", Fields(&[("name", Plain)])),
     (
         "securityContext",
         Fields(&[("sysctls", Each(&Fields(&[("name", Plain), ("value", Plain)])))]),
@@ -179,7 +234,18 @@ const POD: Keep = Fields(&[
     ("spec", POD_SPEC),
     (
         "status",
-        Fields(&[("phase", Plain), ("startTime", Plain), ("conditions", CONDITIONS)]),
+        Fields(&[
+            ("phase", Plain),
+            ("startTime", Plain),
+            ("conditions", CONDITIONS),
+            (
+                "containerStatuses",
+                Each(&Fields(&[
+                    ("name", Plain),
+                    ("state", Fields(&[("running", Fields(&[("startedAt", Plain)]))])),
+                ])),
+            ),
+        ]),
     ),
 ]);
 

@@ -41,18 +41,30 @@ fn pod_spec() -> Value {
         "containers": [
             {"name": "kube-proxy", "image": "registry.example/kube-proxy:v1.31.2",
                 "command": ["/usr/local/bin/kube-proxy"], "args": ["--config=/etc/config.conf"],
-                "env": [{"name": "TOKEN", "value": "MARKER"}], "envFrom": [{"secretRef": {"name": "MARKER"}}],
+                "env": [{"name": "TOKEN", "value": "MARKER"}, {"name": "FELIX_BPFENABLED", "value": "true"}], "envFrom": [{"secretRef": {"name": "MARKER"}}],
                 "volumeMounts": [{"name": "config", "mountPath": "/etc", "subPath": "MARKER"}],
                 "resources": {"limits": {"memory": "1Gi"}, "requests": {"memory": "MARKER"}},
                 "livenessProbe": {"httpGet": {"httpHeaders": [{"name": "Authorization", "value": "MARKER"}]}}},
             {"name": "shipper", "image": "MARKER", "args": ["--token=MARKER"]},
         ],
-        "initContainers": [{"name": "wait", "image": "busybox", "command": ["curl", "MARKER"]}],
+        "initContainers": [
+            {"name": "wait", "image": "busybox", "command": ["curl", "MARKER"]},
+            {"name": "tune", "image": "MARKER", "command": ["sh", "-c", "sysctl -w net.ipv4.tcp_keepalive_time=60; MARKER"],
+                "env": [{"name": "TOKEN", "value": "MARKER"}]},
+        ],
         "volumes": [
             {"name": "config", "configMap": {"name": "kube-proxy", "items": [{"key": "a", "path": "b", "mode": 1}]}},
             {"name": "MARKER", "secret": {"secretName": "MARKER"}},
         ],
         "nodeSelector": {"kubernetes.io/os": "linux"},
+        "affinity": {"podAffinity": {"MARKER": {}}, "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
+                {"matchExpressions": [{"key": "a", "operator": "In", "values": ["b"]}],
+                    "matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n1"]}]},
+            ]},
+        }},
+        "tolerations": [{"key": "a", "operator": "Equal", "value": "b", "effect": "NoSchedule", "tolerationSeconds": 1}],
+        "os": {"name": "linux"},
         "securityContext": {"sysctls": [{"name": "net.ipv4.tcp_keepalive_time", "value": "300"}], "runAsUser": 0},
         "imagePullSecrets": [{"name": "MARKER"}],
     })
@@ -98,7 +110,7 @@ fn node() -> Value {
     json!({
         "metadata": metadata(json!({"name": "n1", "labels": {"topology.kubernetes.io/zone": "z1"},
             "annotations": {"config.cilium.io/bpf-lb-sock": "true"}})),
-        "spec": {"providerID": "aws://", "unschedulable": true, "taints": [{"key": "MARKER"}]},
+        "spec": {"providerID": "aws://", "unschedulable": true, "taints": [{"key": "a", "value": "b", "effect": "NoSchedule", "timeAdded": "MARKER"}]},
         "status": {"conditions": [{"type": "Ready", "status": "True", "message": "MARKER"}],
             "nodeInfo": {"operatingSystem": "linux", "kernelVersion": "5.15.0", "kubeletVersion": "v1.31.2",
                 "machineID": "MARKER"},
@@ -112,6 +124,8 @@ fn pod() -> Value {
             "ownerReferences": [{"kind": "Node", "name": "n1", "controller": true, "uid": "MARKER"}]})),
         "spec": pod_spec(),
         "status": {"phase": "Running", "startTime": "2026-01-01T00:00:00Z", "podIP": "MARKER",
+            "containerStatuses": [{"name": "kube-proxy", "imageID": "MARKER",
+                "state": {"running": {"startedAt": "2026-02-01T00:00:00Z"}}}],
             "conditions": [{"type": "Ready", "status": "True", "message": "MARKER"}]},
     })
 }

@@ -6,7 +6,8 @@ use evenkeel_core::dataplane::{cilium, terway};
 use evenkeel_core::know::Source;
 use evenkeel_core::sources::config_map::keeps_key;
 use evenkeel_core::sources::node::cut_provider;
-use evenkeel_core::sources::workload::keeps_container;
+use evenkeel_core::sources::sysctl;
+use evenkeel_core::sources::workload::{keeps_container, keeps_variable};
 use serde_json::{Map, Value};
 
 use super::mask::masked;
@@ -112,12 +113,66 @@ fn container(container: &mut Value) -> bool {
         .flatten()
         .filter_map(|word| word.as_str().map(str::to_owned))
         .collect();
+    let started = fields.remove("lifecycle");
     if !keeps_container(&name, &image, argv.iter().map(String::as_str)) {
-        return false;
+        return only_sysctls(fields, &name, &image, argv, started.as_ref());
+    }
+    if let Some(Value::Array(env)) = fields.get_mut("env") {
+        env.retain_mut(|one| variable(one, &argv));
     }
     let command = command(&name, &image, argv);
     if !command.is_empty() {
         fields.insert("command".into(), command.into());
+    }
+    true
+}
+
+/// Leaves of a container nothing but the sysctls that it sets; returns whether there are any.
+fn only_sysctls(
+    fields: &mut Map<String, Value>,
+    name: &str,
+    image: &str,
+    mut argv: Vec<String>,
+    started: Option<&Value>,
+) -> bool {
+    let started = started.and_then(|value| value.pointer("/postStart/exec/command")?.as_array());
+    argv.extend(
+        started
+            .into_iter()
+            .flatten()
+            .filter_map(|word| word.as_str().map(str::to_owned)),
+    );
+    let set = sysctl::set_by(name, image, argv.iter().map(String::as_str));
+    if set.is_empty() {
+        return false;
+    }
+    fields.retain(|key, _| key == "name");
+    let settings = set.into_iter().filter(|(name, _)| name != sysctl::ANY);
+    let settings = settings.map(|(name, value)| format!("{name}={value}"));
+    let command: Vec<String> = std::iter::once("sysctl".to_owned()).chain(settings).collect();
+    fields.insert("command".into(), command.into());
+    true
+}
+
+/// Trims a variable; returns whether it tells anything. The value of one that sounds like a secret is taken out.
+fn variable(variable: &mut Value, argv: &[String]) -> bool {
+    let text = |field: &str| {
+        variable
+            .get(field)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let (name, value) = (text("name"), text("value"));
+    if !keeps_variable(&name, argv.iter().map(String::as_str)) {
+        return false;
+    }
+    let flag = [format!("--{name}={value}")];
+    if masked(&flag) != flag
+        && let Value::Object(fields) = variable
+    {
+        fields.insert("valueFrom".into(), Map::new().into());
+        fields.remove("value");
     }
     true
 }

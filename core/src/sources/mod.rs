@@ -8,8 +8,10 @@ pub mod event;
 pub mod namespace;
 pub mod node;
 pub mod node_config;
+pub mod placement;
 pub mod service;
 pub mod slice;
+pub mod sysctl;
 pub mod webhook;
 pub mod workload;
 

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::placement::is_passing;
 use super::{Meta, Row, Text, Why, name_of, or_default, pairs};
 use crate::know::Source;
 use crate::names::{Key, Name, Names, Pairs};
@@ -56,6 +57,20 @@ pub struct Node {
     pub ready: Readiness,
     /// `spec.unschedulable`.
     pub unschedulable: bool,
+    /// Taints of effect `NoSchedule` or `NoExecute` that last: those by which the node controller tells how a node
+    /// feels are left out.
+    pub taints: Box<[Taint]>,
+}
+
+/// A taint that keeps Pods away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Taint {
+    /// Its key.
+    pub key: Name,
+    /// Its value; empty when absent.
+    pub value: Name,
+    /// `NoSchedule` or `NoExecute`.
+    pub effect: Name,
 }
 
 impl Node {
@@ -95,6 +110,18 @@ struct Spec<'a> {
     provider_id: Option<Text<'a>>,
     #[serde(default, deserialize_with = "or_default")]
     unschedulable: bool,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    taints: Vec<TaintWire<'a>>,
+}
+
+#[derive(Deserialize)]
+struct TaintWire<'a> {
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    key: Text<'a>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    value: Text<'a>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    effect: Text<'a>,
 }
 
 #[derive(Deserialize, Default)]
@@ -134,6 +161,11 @@ pub fn keeps_annotation(key: &str) -> bool {
     matches!(key, K3S_ARGS | RKE2_ARGS) || key.starts_with("config.cilium.io/")
 }
 
+/// Whether a taint of this effect keeps Pods from a node; `PreferNoSchedule` is a wish.
+fn keeps_away(effect: &str) -> bool {
+    matches!(effect, "NoSchedule" | "NoExecute")
+}
+
 /// What a provider ID says of the provider, without what it says of the instance. Cutting twice changes nothing.
 pub fn cut_provider(id: &str) -> &str {
     ["://", ".i-"]
@@ -171,6 +203,17 @@ impl Row for Node {
                 _ => Readiness::Unknown,
             },
             unschedulable: wire.spec.unschedulable,
+            taints: wire
+                .spec
+                .taints
+                .iter()
+                .filter(|taint| keeps_away(&taint.effect) && !is_passing(&taint.key))
+                .map(|taint| Taint {
+                    key: names.intern(&taint.key),
+                    value: names.intern(&taint.value),
+                    effect: names.intern(&taint.effect),
+                })
+                .collect(),
         };
         Ok((key, row))
     }

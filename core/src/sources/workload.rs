@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::{Meta, Row, SelectorWire, Text, Why, name_of, or_default};
+use super::placement::{Affinity, Os, Placement, TolerationWire};
+use super::{Meta, Row, SelectorWire, Text, Why, name_of, or_default, sysctl};
 use crate::know::{Source, Wall};
 use crate::names::{Key, Name, Names, Pairs};
 use crate::policy::Selector;
@@ -22,6 +23,56 @@ pub struct Container {
     pub mounts: Box<[(Arc<str>, Name)]>,
     /// `resources.limits.memory` as written; empty when absent.
     pub memory_limit: Name,
+    /// Variables that its command line names, and those that configure a data plane; no value where it comes from
+    /// elsewhere than the object.
+    pub env: Box<[(Name, Option<Arc<str>>)]>,
+}
+
+impl Container {
+    /// The value that the object gives a variable; `Some(None)` where it comes from elsewhere.
+    pub fn variable(&self, names: &Names, name: &str) -> Option<Option<&str>> {
+        let name = names.find(name)?;
+        // Of two of the same name the last counts, as in a process.
+        let found = self.env.iter().rev().find(|one| one.0 == name)?;
+        Some(found.1.as_deref())
+    }
+
+    /// The command line with the variables that the object itself gives, as the kubelet puts them in
+    /// (`third_party/forked/golang/expansion`): what comes from elsewhere stays `$(NAME)`.
+    pub fn command(&self, names: &Names) -> Vec<String> {
+        self.argv
+            .iter()
+            .map(|word| expand(word, |name| self.variable(names, name).flatten()))
+            .collect()
+    }
+}
+
+/// A word with `$(NAME)` replaced where the name is known; `$$` stays for who reads it next.
+fn expand<'v>(word: &str, value: impl Fn(&str) -> Option<&'v str>) -> String {
+    let mut out = String::new();
+    let mut rest = word;
+    while let Some((before, after)) = rest.split_once('$') {
+        out.push_str(before);
+        let inner = after.strip_prefix('(').and_then(|inner| inner.split_once(')'));
+        match (
+            inner.and_then(|(name, end)| Some((value(name)?, end))),
+            after.strip_prefix('$'),
+        ) {
+            (Some((value, end)), _) => {
+                out.push_str(value);
+                rest = end;
+            }
+            (None, Some(end)) => {
+                out.push_str("$$");
+                rest = end;
+            }
+            (None, None) => {
+                out.push('$');
+                rest = after;
+            }
+        }
+    }
+    out + rest
 }
 
 /// A volume that shows a ConfigMap.
@@ -47,10 +98,12 @@ pub struct Template {
     pub volumes: Box<[ConfigVolume]>,
     /// `hostNetwork`.
     pub host_network: bool,
-    /// `nodeSelector`.
-    pub node_selector: Pairs,
-    /// `securityContext.sysctls`.
+    /// Which nodes it may run on.
+    pub placement: Placement,
+    /// `securityContext.sysctls`, their names with dots.
     pub sysctls: Pairs,
+    /// Sysctls that a command of the Pod itself seems to set, with the value where it can be told, else empty.
+    pub set_by_command: Pairs,
 }
 
 /// A Pod.
@@ -68,7 +121,8 @@ pub struct Pod {
     pub ended: bool,
     /// `Ready` condition.
     pub ready: bool,
-    /// `status.startTime`.
+    /// When its containers of the data plane last started: the latest `startedAt` of those that are kept, else the
+    /// Pod's `status.startTime`.
     pub started: Option<Wall>,
 }
 
@@ -127,6 +181,8 @@ struct Status<'a> {
     start_time: Option<Text<'a>>,
     #[serde(borrow, default, deserialize_with = "or_default")]
     conditions: Vec<Condition<'a>>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    container_statuses: Vec<ContainerStatus<'a>>,
     #[serde(default, deserialize_with = "or_default")]
     ready_replicas: u32,
     #[serde(default)]
@@ -139,6 +195,27 @@ struct Condition<'a> {
     kind: Text<'a>,
     #[serde(borrow, default)]
     status: Text<'a>,
+}
+
+#[derive(Deserialize)]
+struct ContainerStatus<'a> {
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    name: Text<'a>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    state: State<'a>,
+}
+
+#[derive(Deserialize, Default)]
+struct State<'a> {
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    running: Running<'a>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+struct Running<'a> {
+    #[serde(borrow, default)]
+    started_at: Option<Text<'a>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -175,6 +252,12 @@ struct PodSpec<'a> {
     #[serde(borrow, default, deserialize_with = "or_default")]
     node_selector: super::TextMap<'a>,
     #[serde(borrow, default, deserialize_with = "or_default")]
+    affinity: Affinity<'a>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    tolerations: Vec<TolerationWire<'a>>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    os: Os<'a>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
     security_context: Security<'a>,
 }
 
@@ -207,6 +290,41 @@ struct ContainerWire<'a> {
     volume_mounts: Vec<Mount<'a>>,
     #[serde(borrow, default, deserialize_with = "or_default")]
     resources: Resources<'a>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    env: Vec<Variable<'a>>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    lifecycle: Lifecycle<'a>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Variable<'a> {
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    name: Text<'a>,
+    #[serde(borrow, default)]
+    value: Option<Text<'a>>,
+    /// Set where the value comes from elsewhere.
+    #[serde(default)]
+    value_from: Option<serde::de::IgnoredAny>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+struct Lifecycle<'a> {
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    post_start: Handler<'a>,
+}
+
+#[derive(Deserialize, Default)]
+struct Handler<'a> {
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    exec: Exec<'a>,
+}
+
+#[derive(Deserialize, Default)]
+struct Exec<'a> {
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    command: Vec<Text<'a>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -261,6 +379,23 @@ pub fn keeps_container<'t>(name: &str, image: &str, argv: impl IntoIterator<Item
     tells(name) || tells(image) || argv.into_iter().any(tells)
 }
 
+/// Whether a variable of a container is kept: one that configures a data plane, or that the command line names.
+pub fn keeps_variable<'t>(name: &str, argv: impl IntoIterator<Item = &'t str>) -> bool {
+    const PREFIX: &str = "FELIX_BPF";
+    let configures = name
+        .get(..PREFIX.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(PREFIX));
+    let named = |word: &str| {
+        word.match_indices("$(").any(|(at, mark)| {
+            let inner = word
+                .get(at + mark.len()..)
+                .and_then(|rest| rest.strip_prefix(name));
+            inner.is_some_and(|rest| rest.starts_with(')'))
+        })
+    };
+    configures || (!name.is_empty() && argv.into_iter().any(named))
+}
+
 fn kept(container: &ContainerWire<'_>) -> bool {
     let argv = container.command.iter().chain(&container.args);
     keeps_container(
@@ -286,6 +421,21 @@ fn container(wire: &ContainerWire<'_>, names: &mut Names) -> Container {
             .map(|mount| ((*mount.mount_path).into(), names.intern(&mount.name)))
             .collect(),
         memory_limit: name_of(wire.resources.limits.memory.as_ref(), names),
+        env: wire
+            .env
+            .iter()
+            .filter(|one| {
+                let argv = wire.command.iter().chain(&wire.args);
+                keeps_variable(&one.name, argv.map(|text| &**text))
+            })
+            .map(|one| {
+                let literal = one
+                    .value_from
+                    .is_none()
+                    .then(|| one.value.as_deref().unwrap_or("").into());
+                (names.intern(&one.name), literal)
+            })
+            .collect(),
     }
 }
 
@@ -315,15 +465,61 @@ fn template(meta: &Meta<'_>, spec: &PodSpec<'_>, names: &mut Names) -> Template 
             })
             .collect(),
         host_network: spec.host_network,
-        node_selector: super::pairs(&spec.node_selector, names, |_| true),
+        placement: Placement::of(
+            &spec.node_selector,
+            &spec.affinity,
+            &spec.tolerations,
+            &spec.os,
+            names,
+        ),
         sysctls: Pairs::new(
             spec.security_context
                 .sysctls
                 .iter()
-                .map(|sysctl| (names.intern(&sysctl.name), names.intern(&sysctl.value)))
+                .map(|sysctl| {
+                    (
+                        names.intern(&sysctl::dotted(&sysctl.name)),
+                        names.intern(&sysctl.value),
+                    )
+                })
                 .collect(),
         ),
+        set_by_command: set_by_command(spec, names),
     }
+}
+
+/// Sysctls that the Pod's own commands seem to set: those of its containers and init containers, and what runs when
+/// one has started.
+fn set_by_command(spec: &PodSpec<'_>, names: &mut Names) -> Pairs {
+    let mut found = Vec::new();
+    for one in spec.init_containers.iter().chain(&spec.containers) {
+        let started = &one.lifecycle.post_start.exec.command;
+        let argv = one
+            .command
+            .iter()
+            .chain(&one.args)
+            .chain(started)
+            .map(|text| &**text);
+        let image = one.image.as_deref().unwrap_or("");
+        found.extend(sysctl::set_by(&one.name, image, argv));
+    }
+    Pairs::new(
+        found
+            .iter()
+            .map(|(name, value)| (names.intern(name), names.intern(value)))
+            .collect(),
+    )
+}
+
+/// When the containers that are kept last started. A container that starts again in its Pod, as after a reboot of the
+/// node, reads its files anew, while `status.startTime` stays.
+fn started(status: &Status<'_>, kept: &[Container], names: &Names) -> Option<Wall> {
+    let of_kept = |one: &&ContainerStatus<'_>| kept.iter().any(|held| names.text(held.name) == &*one.name);
+    let statuses = status.container_statuses.iter().filter(of_kept);
+    statuses
+        .filter_map(|one| Wall::parse(one.state.running.started_at.as_deref()?))
+        .max()
+        .or_else(|| Wall::parse(status.start_time.as_deref()?))
 }
 
 impl Row for Pod {
@@ -337,8 +533,8 @@ impl Row for Pod {
             .owner_references
             .iter()
             .find(|owner| owner.controller == Some(true));
+        let template = template(&wire.metadata, &wire.spec, names);
         let row = Self {
-            template: template(&wire.metadata, &wire.spec, names),
             node: name_of(wire.spec.node_name.as_ref(), names),
             owner_kind: name_of(owner.map(|owner| &owner.kind), names),
             owner: name_of(owner.map(|owner| &owner.name), names),
@@ -348,7 +544,8 @@ impl Row for Pod {
                 .conditions
                 .iter()
                 .any(|one| one.kind == "Ready" && one.status == "True"),
-            started: wire.status.start_time.as_deref().and_then(Wall::parse),
+            started: started(&wire.status, &template.containers, names),
+            template,
         };
         Ok((key, row))
     }

@@ -113,6 +113,7 @@ mod tests {
             argv: argv.iter().map(|word| (*word).into()).collect(),
             mounts: Box::default(),
             memory_limit: Name::EMPTY,
+            env: Box::default(),
         }
     }
 

@@ -203,12 +203,12 @@ impl Installations {
             };
             let Some(node) = node else {
                 // A fleet that was not read is taken for Linux, and Windows has a DaemonSet of its own.
-                return !set.template.node_selector.iter().any(|(key, value)| {
+                return !set.template.placement.selector.iter().any(|(key, value)| {
                     index.names.text(key).ends_with("kubernetes.io/os")
                         && index.names.text(value) == "windows"
                 });
             };
-            set.template.node_selector.iter().all(|(key, value)| {
+            set.template.placement.selector.iter().all(|(key, value)| {
                 // The operating system is a label of every node; a dump may have lost it.
                 node.labels.get(key).is_none_or(|held| held == value)
                     && (node.labels.get(key).is_some() || index.names.text(key) == "kubernetes.io/os")
