@@ -1,8 +1,8 @@
-//! Which resource of the API each source is read from: the one table that lists, watches and rights share.
+//! Which resources of the API are listed and watched, and with which rights: made from the core's table of sources.
 
 use evenkeel_core::know::Source;
+use evenkeel_core::sources::kind::{Extent, Kind};
 
-use crate::api;
 use crate::rights::{Place, Right};
 
 /// One resource of the API that is read.
@@ -10,192 +10,66 @@ use crate::rights::{Place, Right};
 pub struct Resource {
     /// The source that its objects belong to.
     pub source: Source,
-    /// Versions of its group, the preferred one first: later ones are for servers that do not serve the earlier.
-    pub versions: &'static [&'static str],
     /// The kind of its objects.
-    pub kind: &'static str,
-    /// Whether it is read as a whole, or only what the core asks for.
-    pub whole: bool,
-    /// Whether actions may rest on it, so that its silence has to be noticed within seconds.
-    pub evidence: bool,
+    pub kind: &'static Kind,
     /// What reading it needs.
     pub right: Right,
 }
 
-/// Where clusters run their data plane; what is read of one namespace only is read here.
+/// Where clusters run their data plane; objects that are read by name are read here, and where the core knows more.
 const SYSTEM: &str = "kube-system";
 
-const V1: &[&str] = &["v1"];
-const OWN: &[&str] = &[api::VERSION];
-const HOOKS: &str = "admissionregistration.k8s.io";
-
-const fn whole(
-    source: Source,
-    group: &'static str,
-    kind: &'static str,
-    resource: &'static str,
-    why: &'static str,
-) -> Resource {
-    Resource {
-        source,
-        versions: V1,
-        kind,
-        whole: true,
-        evidence: false,
-        right: Right {
-            group,
-            resource,
-            verbs: &["list", "watch"],
-            place: Place::Cluster,
-            why,
-        },
-    }
-}
-
 impl Resource {
-    const fn as_evidence(mut self) -> Self {
-        self.evidence = true;
-        self
-    }
-
-    const fn served_as(mut self, versions: &'static [&'static str]) -> Self {
-        self.versions = versions;
-        self
-    }
-
-    const fn of_system(mut self) -> Self {
-        self.right.place = Place::Namespace(SYSTEM);
-        self
-    }
-
-    /// Read only as far as the core asks for it.
-    const fn as_wanted(mut self) -> Self {
-        self.whole = false;
-        self
-    }
-
-    const fn with_verbs(mut self, verbs: &'static [&'static str]) -> Self {
-        self.right.verbs = verbs;
-        self
+    const fn of(source: Source, kind: &'static Kind) -> Self {
+        let named = matches!(kind.extent, Extent::Named);
+        Self {
+            source,
+            kind,
+            right: Right {
+                group: kind.group,
+                resource: kind.plural,
+                verbs: if named {
+                    &["get", "list", "watch"]
+                } else {
+                    &["list", "watch"]
+                },
+                place: if named {
+                    Place::Namespace(SYSTEM)
+                } else {
+                    Place::Cluster
+                },
+                why: kind.why,
+            },
+        }
     }
 }
 
-/// Every resource that is read, the largest first: reads that start early end early.
-pub const RESOURCES: [Resource; 14] = [
-    whole(
-        Source::EndpointSlices,
-        "discovery.k8s.io",
-        "EndpointSlice",
-        "endpointslices",
-        "which backends every Service has, and where",
-    )
-    .as_evidence(),
-    whole(
-        Source::Nodes,
-        "",
-        "Node",
-        "nodes",
-        "zones, readiness and versions of nodes",
-    )
-    .as_evidence(),
-    whole(
-        Source::Services,
-        "",
-        "Service",
-        "services",
-        "what traffic is sent to",
-    )
-    .as_evidence(),
-    whole(
-        Source::Policies,
-        api::GROUP,
-        "TrafficHealthPolicy",
-        "traffichealthpolicies",
-        "what teams declare",
-    )
-    .as_evidence()
-    .served_as(OWN),
-    whole(
-        Source::ClusterPolicy,
-        api::GROUP,
-        "ClusterTrafficHealthPolicy",
-        "clustertraffichealthpolicies",
-        "what the platform declares",
-    )
-    .as_evidence()
-    .served_as(OWN),
-    whole(
-        Source::DaemonSets,
-        "apps",
-        "DaemonSet",
-        "daemonsets",
-        "which proxy and which network plugin nodes run, and with what configuration",
-    ),
-    whole(
-        Source::Deployments,
-        "apps",
-        "Deployment",
-        "deployments",
-        "how many CoreDNS replicas are wanted",
-    )
-    .of_system(),
-    whole(
-        Source::Namespaces,
-        "",
-        "Namespace",
-        "namespaces",
-        "labels that webhooks select namespaces by",
-    ),
-    whole(
-        Source::CiliumNodeConfigs,
-        "cilium.io",
-        "CiliumNodeConfig",
-        "ciliumnodeconfigs",
-        "settings of Cilium that differ between nodes",
-    )
-    .served_as(&["v2", "v2alpha1"]),
-    whole(
-        Source::Webhooks,
-        HOOKS,
-        "ValidatingWebhookConfiguration",
-        "validatingwebhookconfigurations",
-        "webhooks that can block the heartbeats of nodes",
-    ),
-    whole(
-        Source::Webhooks,
-        HOOKS,
-        "MutatingWebhookConfiguration",
-        "mutatingwebhookconfigurations",
-        "webhooks that can block the heartbeats of nodes",
-    ),
-    whole(
-        Source::ConfigMaps,
-        "",
-        "ConfigMap",
-        "configmaps",
-        "configuration of kube-proxy, Cilium and Terway, each by its name",
-    )
-    .of_system()
-    .as_wanted()
-    .with_verbs(&["get", "list", "watch"]),
-    whole(
-        Source::Pods,
-        "",
-        "Pod",
-        "pods",
-        "Pods of proxies, network plugins and DNS, and those that policies select; never all of a cluster",
-    )
-    .as_wanted(),
-    // An audit has no use for them: they are counted over time.
-    whole(
-        Source::Events,
-        "",
-        "Event",
-        "events",
-        "evictions and preemptions of Pods, counted and not kept",
-    )
-    .as_wanted(),
-];
+const COUNT: usize = {
+    let (mut count, mut at) = (0, 0);
+    while at < Source::ALL.len() {
+        count += Source::ALL[at].kinds().len();
+        at += 1;
+    }
+    count
+};
+
+/// Every resource that is read, in the order of [`Source::ALL`].
+pub const RESOURCES: [Resource; COUNT] = {
+    let first = Source::ALL[0];
+    let mut all = [Resource::of(first, &first.kinds()[0]); COUNT];
+    let (mut next, mut at) = (0, 0);
+    while at < Source::ALL.len() {
+        let source = Source::ALL[at];
+        let mut of_source = 0;
+        while of_source < source.kinds().len() {
+            all[next] = Resource::of(source, &source.kinds()[of_source]);
+            next += 1;
+            of_source += 1;
+        }
+        at += 1;
+    }
+    all
+};
 
 /// The rights that reading needs, one for each line of [`RESOURCES`].
 pub const RIGHTS: &[Right] = &{
@@ -211,7 +85,9 @@ pub const RIGHTS: &[Right] = &{
 impl Resource {
     /// The resource that a source which is not read whole comes from.
     pub(crate) fn wanted(source: Source) -> Option<&'static Self> {
-        RESOURCES.iter().find(|one| one.source == source && !one.whole)
+        RESOURCES
+            .iter()
+            .find(|one| one.source == source && !one.is_whole())
     }
 
     /// The paths of its collection, in the order in which to try them; `namespace` narrows what the table does not.
@@ -232,7 +108,12 @@ impl Resource {
             format!("/apis/{group}")
         };
         let path = |version| format!("{root}/{version}/{place}{resource}");
-        self.versions.iter().map(path).collect()
+        self.kind.versions.iter().map(path).collect()
+    }
+
+    /// Whether every object is read, and not only those that the core asks for.
+    pub(crate) const fn is_whole(&self) -> bool {
+        matches!(self.kind.extent, Extent::Whole)
     }
 
     /// Its plural, as in an address.
@@ -242,7 +123,7 @@ impl Resource {
 
     /// The `apiVersion` that is written for its objects.
     pub(crate) fn version(&self) -> String {
-        let version = self.versions.first().copied().unwrap_or_default();
+        let version = self.kind.versions.first().copied().unwrap_or_default();
         match self.right.group {
             "" => version.to_owned(),
             group => format!("{group}/{version}"),
@@ -251,7 +132,7 @@ impl Resource {
 
     /// Whether items of a list must be told their kind, which they do not name: two kinds share the source.
     pub(crate) const fn shares_source(&self) -> bool {
-        matches!(self.source, Source::Webhooks)
+        self.source.kinds().len() > 1
     }
 
     /// Whether one namespace of it is of use by itself: teams own such objects, and what is judged of them in a
@@ -296,6 +177,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::api;
 
     #[rstest]
     #[case::core(Source::Nodes, "", &["/api/v1/nodes"])]
@@ -305,7 +187,7 @@ mod tests {
         "",
         &["/apis/cilium.io/v2/ciliumnodeconfigs", "/apis/cilium.io/v2alpha1/ciliumnodeconfigs"]
     )]
-    #[case::one_namespace(Source::Deployments, "", &["/apis/apps/v1/namespaces/kube-system/deployments"])]
+    #[case::one_namespace(Source::ConfigMaps, "", &["/api/v1/namespaces/kube-system/configmaps"])]
     #[case::wanted(Source::Pods, "shop", &["/api/v1/namespaces/shop/pods"])]
     #[case::wanted_elsewhere(Source::ConfigMaps, "cilium", &["/api/v1/namespaces/cilium/configmaps"])]
     fn paths_follow_from_the_table(#[case] source: Source, #[case] namespace: &str, #[case] paths: &[&str]) {
@@ -318,26 +200,27 @@ mod tests {
     #[case("CiliumNodeConfig", "cilium.io/v2")]
     #[case("TrafficHealthPolicy", "evenkeel.dev/v1alpha1")]
     fn versions_follow_from_the_table(#[case] kind: &str, #[case] version: &str) {
-        let resource = RESOURCES.iter().find(|one| one.kind == kind).unwrap();
+        let resource = RESOURCES.iter().find(|one| one.kind.name == kind).unwrap();
         assert_eq!(resource.version(), version);
     }
 
     #[test]
-    fn every_source_of_the_api_has_its_lines() {
+    fn every_source_but_configz_is_a_resource() {
         for source in Source::ALL {
-            let lines: Vec<_> = RESOURCES.iter().filter(|one| one.source == source).collect();
-            let expected = match source {
-                Source::Configz => 0,
-                Source::Webhooks => 2,
-                _ => 1,
-            };
-            assert_eq!(lines.len(), expected, "{source}");
-            assert!(
-                lines.iter().all(|one| one.shares_source() == (lines.len() > 1)),
-                "{source}"
-            );
+            let found = RESOURCES.iter().any(|one| one.source == source);
+            assert_eq!(found, source != Source::Configz, "{source}");
         }
         assert!(RIGHTS.iter().all(|right| !right.why.is_empty()));
+        let policies = Source::Policies
+            .kinds()
+            .iter()
+            .chain(Source::ClusterPolicy.kinds());
+        for kind in policies {
+            assert_eq!(
+                (kind.group, kind.versions),
+                (api::GROUP, [api::VERSION].as_slice())
+            );
+        }
     }
 
     #[test]

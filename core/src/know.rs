@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+pub use crate::source::Source;
+
 /// Monotonic time in milliseconds since the process started: gates, ages and timers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Mono(pub u64);
@@ -47,86 +49,6 @@ impl Now {
         mono: Mono(0),
         wall: Wall(0),
     };
-}
-
-/// A stream of objects that evenkeel reads. Freshness is kept per source, not per row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[repr(u8)]
-pub enum Source {
-    /// `v1/Service` of all namespaces.
-    Services,
-    /// `discovery.k8s.io/v1/EndpointSlice` of all namespaces.
-    EndpointSlices,
-    /// `v1/Node`.
-    Nodes,
-    /// `v1/Namespace`.
-    Namespaces,
-    /// `v1/Pod`: those of policies, proxies, the CNI and DNS.
-    Pods,
-    /// `apps/v1/DaemonSet` of all namespaces.
-    DaemonSets,
-    /// `apps/v1/Deployment`: CoreDNS.
-    Deployments,
-    /// `v1/ConfigMap`: configuration of kube-proxy, Cilium and Terway.
-    ConfigMaps,
-    /// `cilium.io/CiliumNodeConfig`.
-    CiliumNodeConfigs,
-    /// `admissionregistration.k8s.io/v1` webhook configurations, both kinds.
-    Webhooks,
-    /// `evenkeel.dev/TrafficHealthPolicy`.
-    Policies,
-    /// `evenkeel.dev/ClusterTrafficHealthPolicy`.
-    ClusterPolicy,
-    /// `/configz` documents of kube-proxy, where somebody gave them.
-    Configz,
-    /// Events of Pods that were evicted or preempted. Folded into counters, never stored.
-    Events,
-}
-
-impl Source {
-    /// Every source, in the order people are shown them.
-    pub const ALL: [Self; 14] = [
-        Self::Services,
-        Self::EndpointSlices,
-        Self::Nodes,
-        Self::Namespaces,
-        Self::Pods,
-        Self::DaemonSets,
-        Self::Deployments,
-        Self::ConfigMaps,
-        Self::CiliumNodeConfigs,
-        Self::Webhooks,
-        Self::Policies,
-        Self::ClusterPolicy,
-        Self::Configz,
-        Self::Events,
-    ];
-
-    /// The resource's name as people type it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Services => "services",
-            Self::EndpointSlices => "endpointslices",
-            Self::Nodes => "nodes",
-            Self::Namespaces => "namespaces",
-            Self::Pods => "pods",
-            Self::DaemonSets => "daemonsets",
-            Self::Deployments => "deployments",
-            Self::ConfigMaps => "configmaps",
-            Self::CiliumNodeConfigs => "ciliumnodeconfigs",
-            Self::Webhooks => "webhookconfigurations",
-            Self::Policies => "traffichealthpolicies",
-            Self::ClusterPolicy => "clustertraffichealthpolicies",
-            Self::Configz => "kube-proxy configz",
-            Self::Events => "events",
-        }
-    }
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
 }
 
 /// A set of [`Source`]s: what a check needs.

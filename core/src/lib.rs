@@ -18,6 +18,7 @@ pub mod know;
 pub mod names;
 pub mod paths;
 pub mod policy;
+mod source;
 pub mod sources;
 pub mod standing;
 mod unmatched;

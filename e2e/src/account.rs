@@ -1,26 +1,11 @@
 //! Accounts with few rights, to see what evenkeel does without the others.
 
 use anyhow::{Context, Result};
+use evenkeel::watch::RIGHTS;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
 use crate::ControlPlane;
-
-/// What evenkeel reads, by API group.
-const READ: [(&str, &[&str]); 6] = [
-    ("", &["services", "nodes", "namespaces", "pods", "configmaps"]),
-    ("discovery.k8s.io", &["endpointslices"]),
-    ("apps", &["daemonsets", "deployments"]),
-    ("cilium.io", &["ciliumnodeconfigs"]),
-    (
-        "admissionregistration.k8s.io",
-        &["validatingwebhookconfigurations", "mutatingwebhookconfigurations"],
-    ),
-    (
-        "evenkeel.dev",
-        &["traffichealthpolicies", "clustertraffichealthpolicies"],
-    ),
-];
 
 /// The name of the account of a namespace, as the API server writes it.
 pub fn user_of(namespace: &str) -> String {
@@ -28,12 +13,13 @@ pub fn user_of(namespace: &str) -> String {
 }
 
 fn rules(granted: impl Fn(&str) -> bool) -> Vec<Value> {
-    let rule = |(group, resources): &(&str, &[&str])| {
-        let resources: Vec<_> = resources.iter().filter(|one| granted(one)).collect();
-        (!resources.is_empty())
-            .then(|| json!({"apiGroups": [group], "resources": resources, "verbs": ["get", "list"]}))
-    };
-    READ.iter().filter_map(rule).collect()
+    let read = RIGHTS
+        .iter()
+        .filter(|right| right.resource != "events" && granted(right.resource));
+    read.map(
+        |right| json!({"apiGroups": [right.group], "resources": [right.resource], "verbs": ["get", "list"]}),
+    )
+    .collect()
 }
 
 const RBAC: &str = "rbac.authorization.k8s.io";

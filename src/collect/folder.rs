@@ -113,7 +113,7 @@ fn open(folder: &Path, resource: &Resource, part: u32) -> Result<BufWriter<File>
     let path = path(folder, resource, part);
     let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
     let mut file = BufWriter::new(file);
-    let (version, name) = (resource.version(), resource.kind);
+    let (version, name) = (resource.version(), resource.kind.name);
     write!(
         file,
         "{{\"apiVersion\":\"{version}\",\"kind\":\"{name}List\",\"metadata\":{{}},\"items\":["

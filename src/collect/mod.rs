@@ -9,7 +9,6 @@
 mod folder;
 mod keep;
 mod mask;
-mod shape;
 mod trim;
 
 use std::collections::{BTreeMap, HashSet};
@@ -18,7 +17,8 @@ use anyhow::{Context, Result};
 use evenkeel_core::Core;
 use evenkeel_core::index::Fresh;
 use evenkeel_core::know::Source;
-use serde_json::{Value, json};
+use evenkeel_core::sources::fields::Fields;
+use serde_json::{Map, Value, json};
 
 pub(crate) use folder::Folder;
 use folder::Parts;
@@ -38,6 +38,8 @@ pub(crate) struct Collection {
 #[derive(Debug)]
 struct List {
     parts: Parts,
+    /// The fields that are kept; `None` for policies.
+    fields: Option<Fields>,
     /// What came already: two selectors may name the same Pod.
     seen: HashSet<String>,
 }
@@ -50,10 +52,25 @@ pub(crate) struct Contents {
 }
 
 /// What is written of an object.
-fn kept(resource: &Resource, object: Value) -> Value {
-    let mut object = shape::shape(resource.source).of(object);
-    trim::trim(resource.source, &mut object);
+fn kept(source: Source, fields: Option<&Fields>, object: Value) -> Value {
+    let Some(fields) = fields else {
+        return policy(object);
+    };
+    let mut object = keep::keep(fields, object);
+    trim::trim(source, &mut object);
     object
+}
+
+/// A policy as it is written: its name and the whole of its spec.
+fn policy(mut object: Value) -> Value {
+    let mut take = |at: &str| object.pointer_mut(at).map(Value::take).unwrap_or_default();
+    let mut metadata = Map::new();
+    for name in ["name", "namespace"] {
+        if let text @ Value::String(_) = take(&format!("/metadata/{name}")) {
+            metadata.insert(name.to_owned(), text);
+        }
+    }
+    json!({"metadata": metadata, "spec": take("/spec")})
 }
 
 impl Collection {
@@ -85,8 +102,8 @@ impl Collection {
     fn item(&mut self, resource: &'static Resource, item: &str) -> Result<()> {
         let object =
             serde_json::from_str(item).with_context(|| format!("one of the {}", resource.plural()))?;
-        let object = kept(resource, object);
         let list = self.list(resource)?;
+        let object = kept(resource.source, list.fields.as_ref(), object);
         // Lists that are read whole name an object once; parts of one may overlap.
         if resource.by_namespace() || resource.source == Source::ConfigMaps {
             let text = |at: &str| object.pointer(at).and_then(Value::as_str).unwrap_or_default();
@@ -101,8 +118,13 @@ impl Collection {
     fn list(&mut self, resource: &'static Resource) -> Result<&mut List> {
         if !self.lists.contains_key(resource.plural()) {
             let parts = Parts::begin(&self.folder, resource)?;
-            let seen = HashSet::new();
-            self.lists.insert(resource.plural(), List { parts, seen });
+            let fields = resource.source.fields().transpose();
+            let list = List {
+                parts,
+                fields: fields.with_context(|| format!("which fields of {} are read", resource.plural()))?,
+                seen: HashSet::new(),
+            };
+            self.lists.insert(resource.plural(), list);
         }
         self.lists
             .get_mut(resource.plural())

@@ -3,9 +3,14 @@
 use evenkeel_core::names::Names;
 use evenkeel_core::sources::Row;
 use evenkeel_core::sources::config_map::ConfigMap;
+use evenkeel_core::sources::felix_configuration::FelixConfiguration;
+use evenkeel_core::sources::fields::Keep;
+use evenkeel_core::sources::installation::Installation;
+use evenkeel_core::sources::l2_advertisement::L2Advertisement;
 use evenkeel_core::sources::namespace::Namespace;
 use evenkeel_core::sources::node::Node;
 use evenkeel_core::sources::node_config::CiliumNodeConfig;
+use evenkeel_core::sources::priority_class::PriorityClass;
 use evenkeel_core::sources::service::Service;
 use evenkeel_core::sources::slice::Slice;
 use evenkeel_core::sources::webhook::WebhookConfiguration;
@@ -17,7 +22,13 @@ use super::*;
 use crate::live::page::Items;
 
 fn kind(name: &str) -> &'static Resource {
-    Resource::read_once().find(|kind| kind.kind == name).unwrap()
+    Resource::read_once().find(|kind| kind.kind.name == name).unwrap()
+}
+
+/// What is kept of an object of this kind.
+fn kept_of(resource: &Resource, object: Value) -> Value {
+    let fields = resource.source.fields().transpose().unwrap();
+    kept(resource.source, fields.as_ref(), object)
 }
 
 /// Metadata as servers send it, with secrets where people have left them.
@@ -76,7 +87,7 @@ fn owner(name: &str) -> Value {
         "spec": {"replicas": 3,
             "selector": {"matchLabels": {"a": "b"}, "matchExpressions": [{"key": "c", "operator": "In", "values": ["d"]}]},
             "template": {"metadata": metadata(json!({"labels": {"a": "b", "c": "d"}})), "spec": pod_spec()}},
-        "status": {"readyReplicas": 2, "conditions": [{"message": "MARKER"}]},
+        "status": {"readyReplicas": 2, "observedGeneration": 4, "conditions": [{"message": "MARKER"}]},
     })
 }
 
@@ -97,10 +108,11 @@ fn service() -> Value {
 
 fn slice() -> Value {
     json!({
-        "metadata": metadata(json!({"name": "a-1", "namespace": "shop", "labels": {"kubernetes.io/service-name": "a"}})),
+        "metadata": metadata(json!({"name": "a-1", "namespace": "shop",
+            "labels": {"kubernetes.io/service-name": "a", "x": "MARKER"}})),
         "addressType": "IPv4",
         "endpoints": [{"addresses": ["10.0.0.2"], "conditions": {"ready": false, "serving": true, "terminating": true},
-            "nodeName": "n1", "zone": "z1", "hints": {"forZones": [{"name": "z2"}]},
+            "nodeName": "n1", "zone": "z1", "hints": {"forZones": [{"name": "z2"}], "forNodes": [{"name": "n1"}]},
             "hostname": "MARKER", "targetRef": {"name": "MARKER"}}],
         "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
     })
@@ -113,6 +125,7 @@ fn node() -> Value {
         "spec": {"providerID": "aws://", "unschedulable": true, "taints": [{"key": "a", "value": "b", "effect": "NoSchedule", "timeAdded": "MARKER"}]},
         "status": {"conditions": [{"type": "Ready", "status": "True", "message": "MARKER"}],
             "nodeInfo": {"operatingSystem": "linux", "kernelVersion": "5.15.0", "kubeletVersion": "v1.31.2",
+                "osImage": "Linux 1", "containerRuntimeVersion": "containerd://2.0",
                 "machineID": "MARKER"},
             "addresses": [{"address": "MARKER"}], "images": [{"names": ["MARKER"]}]},
     })
@@ -161,7 +174,7 @@ fn node_config() -> Value {
 /// That the core reads the same from what is kept, and that it holds no marker.
 fn same<R: Row + std::fmt::Debug>(name: &str, object: &Value) {
     let mut names = Names::default();
-    let mut less = kept(kind(name), object.clone());
+    let mut less = kept_of(kind(name), object.clone());
     let text = less.to_string();
     assert!(!text.contains("MARKER"), "{text}");
     // A list of this kind names it for its items.
@@ -185,6 +198,40 @@ fn the_core_reads_the_same_from_what_is_kept() {
     same::<ConfigMap>("ConfigMap", &config_map());
     same::<CiliumNodeConfig>("CiliumNodeConfig", &node_config());
     same::<WebhookConfiguration>("ValidatingWebhookConfiguration", &webhooks());
+    same::<FelixConfiguration>(
+        "FelixConfiguration",
+        &json!({"metadata": metadata(json!({"name": "default"})), "spec": {"bpfEnabled": true, "x": "MARKER"}}),
+    );
+    same::<Installation>(
+        "Installation",
+        &json!({"metadata": metadata(json!({"name": "default"})),
+            "spec": {"calicoNetwork": {"linuxDataplane": "BPF", "x": "MARKER"}, "registry": "MARKER"}}),
+    );
+    same::<L2Advertisement>(
+        "L2Advertisement",
+        &json!({"metadata": metadata(json!({"name": "a", "namespace": "metallb-system"})), "spec": {"interfaces": ["MARKER"]}}),
+    );
+    same::<PriorityClass>(
+        "PriorityClass",
+        &json!({"metadata": metadata(json!({"name": "low"})), "value": -10, "globalDefault": true, "description": "MARKER"}),
+    );
+}
+
+/// Other annotations may hold secrets. That a source tells its fields at all is asked here, too.
+#[test]
+fn annotations_are_kept_by_name_only() {
+    for source in Source::ALL {
+        let Some(fields) = source.fields() else { continue };
+        let Ok(Fields::Struct(fields)) = fields else {
+            panic!("{source}: {fields:?}");
+        };
+        let Some(Fields::Struct(metadata)) = fields.get("metadata") else {
+            panic!("{source} is read without its metadata");
+        };
+        if let Some(annotations) = metadata.get("annotations") {
+            assert!(matches!(annotations, Fields::Map(Keep::Where(_), _)), "{source}");
+        }
+    }
 }
 
 #[test]
@@ -194,7 +241,7 @@ fn a_policy_is_kept_as_it_is_written() {
         "spec": {"services": {"names": ["a"]}, "exceptions": [{"reason": "why not"}]},
         "status": {"message": "MARKER"},
     });
-    let less = kept(kind("TrafficHealthPolicy"), policy.clone());
+    let less = kept_of(kind("TrafficHealthPolicy"), policy.clone());
     assert_eq!(less["spec"], policy["spec"]);
     assert_eq!(less["metadata"], json!({"name": "a", "namespace": "shop"}));
     assert_eq!(less.get("status"), None);
@@ -212,7 +259,7 @@ fn a_policy_is_kept_as_it_is_written() {
 #[case::foreign(&["shipper", "--cni=cilium", "--policy=x", "--token=x"], &[])]
 fn command_lines(#[case] argv: &[&str], #[case] expected: &[&str]) {
     let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "x", "image": "y", "command": argv}]}});
-    let less = kept(kind("Pod"), pod);
+    let less = kept_of(kind("Pod"), pod);
     let container = &less["spec"]["containers"][0];
     let expected = if expected.is_empty() {
         Value::Null
@@ -233,7 +280,7 @@ fn command_lines(#[case] argv: &[&str], #[case] expected: &[&str]) {
 #[case("any", "x", "kind: KubeProxyConfiguration\n---\ncurrent-context: a", false)]
 #[case("any", "x", "ipvs", false)]
 fn keys_of_config_maps(#[case] map: &str, #[case] key: &str, #[case] text: &str, #[case] expected: bool) {
-    let less = kept(
+    let less = kept_of(
         kind("ConfigMap"),
         json!({"metadata": {"name": map}, "data": {key: text}}),
     );
@@ -255,7 +302,7 @@ fn keys_of_config_maps(#[case] map: &str, #[case] key: &str, #[case] text: &str,
 )]
 #[case("token x", "")]
 fn arguments_of_k3s(#[case] text: &str, #[case] expected: &str) {
-    let less = kept(
+    let less = kept_of(
         kind("Node"),
         json!({"metadata": {"name": "n", "annotations": {"k3s.io/node-args": text}}}),
     );

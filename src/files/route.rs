@@ -1,6 +1,7 @@
 //! Which objects are read, by group, version and kind.
 
 use evenkeel_core::know::Source;
+use evenkeel_core::sources::kind::Kind;
 
 use crate::api;
 
@@ -23,71 +24,15 @@ pub(super) enum Route {
     Wrong(String),
 }
 
-/// One kind that is read.
-struct Kind {
-    group: &'static str,
-    versions: &'static [&'static str],
-    name: &'static str,
-    source: Source,
-    namespaced: bool,
+/// The kind of this name that is read as it is, and its source.
+fn known(name: &str) -> Option<(Source, &'static Kind)> {
+    let plain =
+        |source: &Source| !matches!(source, Source::Policies | Source::ClusterPolicy | Source::Events);
+    Source::ALL.into_iter().filter(plain).find_map(|source| {
+        let kind = source.kinds().iter().find(|kind| kind.name == name)?;
+        Some((source, kind))
+    })
 }
-
-const fn kind(
-    group: &'static str,
-    versions: &'static [&'static str],
-    name: &'static str,
-    source: Source,
-    namespaced: bool,
-) -> Kind {
-    Kind {
-        group,
-        versions,
-        name,
-        source,
-        namespaced,
-    }
-}
-
-const ADMISSION: &str = "admissionregistration.k8s.io";
-
-/// The kinds that are read as they are.
-const KINDS: [Kind; 11] = [
-    kind("", &["v1"], "Service", Source::Services, true),
-    kind("", &["v1"], "Node", Source::Nodes, false),
-    kind("", &["v1"], "Namespace", Source::Namespaces, false),
-    kind("", &["v1"], "Pod", Source::Pods, true),
-    kind("", &["v1"], "ConfigMap", Source::ConfigMaps, true),
-    kind("apps", &["v1"], "DaemonSet", Source::DaemonSets, true),
-    kind("apps", &["v1"], "Deployment", Source::Deployments, true),
-    kind(
-        "discovery.k8s.io",
-        &["v1"],
-        "EndpointSlice",
-        Source::EndpointSlices,
-        true,
-    ),
-    kind(
-        "cilium.io",
-        &["v2", "v2alpha1"],
-        "CiliumNodeConfig",
-        Source::CiliumNodeConfigs,
-        true,
-    ),
-    kind(
-        ADMISSION,
-        &["v1"],
-        "ValidatingWebhookConfiguration",
-        Source::Webhooks,
-        false,
-    ),
-    kind(
-        ADMISSION,
-        &["v1"],
-        "MutatingWebhookConfiguration",
-        Source::Webhooks,
-        false,
-    ),
-];
 
 /// Groups in which a known kind's name can only be a slip: those of Kubernetes itself.
 fn is_builtin(group: &str) -> bool {
@@ -104,11 +49,11 @@ pub(super) fn route(api_version: &str, name: &str) -> Route {
         ("kubeproxy.config.k8s.io", "KubeProxyConfiguration") => return Route::ProxyConfiguration,
         _ => {}
     }
-    let Some(known) = KINDS.iter().find(|kind| kind.name == name) else {
+    let Some((source, known)) = known(name) else {
         return Route::Ignored;
     };
     if known.group == group && known.versions.contains(&version) {
-        return Route::Object(known.source, known.namespaced);
+        return Route::Object(source, known.namespaced);
     }
     if known.group != group && !is_builtin(group) {
         return Route::Ignored;
@@ -122,7 +67,7 @@ pub(super) fn route(api_version: &str, name: &str) -> Route {
         })
         .collect();
     let expected = expected.join(" or ");
-    Route::Wrong(match (known.source, version) {
+    Route::Wrong(match (source, version) {
         (Source::EndpointSlices, "v1beta1") if known.group == group => format!(
             "apiVersion {api_version} is not read: Kubernetes 1.25 removed it; get {expected} with `kubectl get endpointslices.v1.discovery.k8s.io -A -o yaml`"
         ),

@@ -112,7 +112,7 @@ fn object(core: &mut Core, resource: &Resource, item: &str) {
     match resource.source {
         Source::Policies | Source::ClusterPolicy => api::feed(core, Now::ONCE, resource.source, item),
         source if resource.shares_source() => {
-            let item = item.replacen('{', &format!("{{\"kind\":\"{}\",", resource.kind), 1);
+            let item = item.replacen('{', &format!("{{\"kind\":\"{}\",", resource.kind.name), 1);
             let _ = core.handle(Now::ONCE, Input::Object(source, item.as_bytes()));
         }
         source => drop(core.handle(Now::ONCE, Input::Object(source, item.as_bytes()))),

@@ -42,7 +42,7 @@ impl Target {
         Self {
             source: resource.source,
             kind: if resource.shares_source() {
-                resource.kind
+                resource.kind.name
             } else {
                 ""
             },
@@ -50,7 +50,7 @@ impl Target {
             paths: resource.paths(namespace),
             labels: String::new(),
             fields: String::new(),
-            evidence: resource.evidence,
+            evidence: resource.kind.evidence,
         }
     }
 
@@ -58,7 +58,7 @@ impl Target {
     pub fn all(wants: &Wants) -> BTreeSet<Self> {
         let mut all: BTreeSet<_> = RESOURCES
             .iter()
-            .filter(|resource| resource.whole)
+            .filter(|resource| resource.is_whole())
             .map(|resource| Self::of(resource, ""))
             .collect();
         if let Some(resource) = Resource::wanted(Source::ConfigMaps) {

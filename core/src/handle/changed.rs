@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use crate::Core;
 use crate::facts;
-use crate::index::{Dep, Deps, Index, Opaque, Which, place};
+use crate::index::{Dep, Deps, InTable, Index, Opaque, Which, place};
 use crate::know::{Reads, Source};
 use crate::names::Key;
 use crate::policy::Policy;
 use crate::sources::node::Node;
 use crate::sources::service::Service;
 use crate::sources::slice::Slice;
+use crate::sources::webhook::WebhookConfiguration;
 use crate::sources::workload::Pod;
 
 /// Sources that the effective data plane is derived from, apart from Nodes and Pods, whose rows tell for themselves.
@@ -18,6 +19,8 @@ const FLEET_INPUTS: Reads = Reads::of(&[
     Source::DaemonSets,
     Source::ConfigMaps,
     Source::CiliumNodeConfigs,
+    Source::FelixConfigurations,
+    Source::Installations,
     Source::Configz,
 ]);
 
@@ -34,54 +37,24 @@ impl Core {
         self.dirt.deps = self.dirt.deps.with(deps);
     }
 
-    /// Removes rows of a source.
-    pub(super) fn remove(&mut self, source: Source, which: Which) {
-        let index = &mut self.index;
-        match source {
-            Source::Services => {
-                let gone = index.services.take(which);
-                for (key, row) in &gone {
-                    self.service_changed(*key, Some(row));
-                }
-            }
-            Source::EndpointSlices => {
-                let gone = index.slices.take(which);
-                for (key, row) in &gone {
-                    self.slice_changed(*key, Some(row));
-                }
-            }
-            Source::Nodes => {
-                let gone = index.nodes.take(which);
-                for (key, row) in &gone {
-                    self.node_changed(*key, Some(row));
-                }
-            }
-            Source::Pods => {
-                let gone = index.pods.take(which);
-                for (key, row) in &gone {
-                    self.pod_changed(*key, Some(row));
-                }
-            }
-            Source::Webhooks => {
-                let gone = index.webhooks.take(which);
-                for (key, _) in &gone {
-                    self.webhook_changed(*key);
-                }
-            }
-            Source::Policies => {
-                let gone = index.policies.take(which);
-                for (key, row) in &gone {
-                    self.policy_changed(*key, Some(row));
-                }
-            }
-            _ => {
-                if plain(index, source, which) {
-                    if source == Source::ClusterPolicy {
-                        self.fold_cluster_policy();
-                    }
-                    self.touch(source);
-                }
-            }
+    /// A row changed of which nothing else is kept: it concerns whoever looked at its source.
+    pub(super) fn plain_changed<R: InTable>(&mut self, _: Key, _: Option<&R>) {
+        self.touch(R::SOURCE);
+    }
+
+    pub(super) fn remove_cluster_policy(&mut self, which: Which) {
+        let unnamed = std::mem::take(&mut self.index.cluster_policy_unnamed);
+        if (unnamed || matches!(which, Which::One(_))) && self.index.cluster_policy.take().is_some() {
+            self.fold_cluster_policy();
+            self.touch(Source::ClusterPolicy);
+        }
+    }
+
+    pub(super) fn remove_configz(&mut self, which: Which) {
+        if let Which::One(key) = which
+            && self.index.configz.remove(&key.name).is_some()
+        {
+            self.touch(Source::Configz);
         }
     }
 
@@ -133,7 +106,7 @@ impl Core {
         self.fold_node(key, old);
     }
 
-    pub(super) fn webhook_changed(&mut self, key: Key) {
+    pub(super) fn webhook_changed(&mut self, key: Key, _: Option<&WebhookConfiguration>) {
         self.dirt.webhooks.insert(key);
         self.touch(Source::Webhooks);
     }
@@ -194,31 +167,5 @@ impl Core {
             // A Service that others name may not exist, and may have had endpoints all the same.
             self.dirt.opaque_slices = true;
         }
-    }
-}
-
-/// Removes rows of a source of which nothing else is kept; returns whether there were any.
-fn plain(index: &mut Index, source: Source, which: Which) -> bool {
-    match source {
-        Source::Namespaces => !index.namespaces.take(which).is_empty(),
-        Source::DaemonSets => !index.daemon_sets.take(which).is_empty(),
-        Source::Deployments => !index.deployments.take(which).is_empty(),
-        Source::ConfigMaps => !index.config_maps.take(which).is_empty(),
-        Source::CiliumNodeConfigs => !index.node_configs.take(which).is_empty(),
-        Source::ClusterPolicy => {
-            let unnamed = std::mem::take(&mut index.cluster_policy_unnamed);
-            (unnamed || matches!(which, Which::One(_))) && index.cluster_policy.take().is_some()
-        }
-        Source::Configz => match which {
-            Which::One(key) => index.configz.remove(&key.name).is_some(),
-            Which::Unnamed => false,
-        },
-        Source::Services
-        | Source::EndpointSlices
-        | Source::Nodes
-        | Source::Pods
-        | Source::Webhooks
-        | Source::Policies
-        | Source::Events => false,
     }
 }

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::Core;
-use crate::index::{Fresh, Index, Opaque, Table, Which};
+use crate::index::{Fresh, InTable, Opaque, Which};
 use crate::know::{Now, Source};
-use crate::names::{Key, Name, Names};
+use crate::names::{Key, Name};
 use crate::policy::{ClusterPolicy, Policy};
 use crate::sources::slice::SERVICE_NAME;
 use crate::sources::{Row, Why};
@@ -143,45 +143,11 @@ impl Core {
     }
 
     fn object(&mut self, now: Now, source: Source, json: &[u8]) -> Result<(), Why> {
-        let result = match source {
-            // There may be more of them than of anything else: one that is not understood is not remembered either.
-            Source::Events => return self.fold_event(now, json),
-            Source::Services => self.put(
-                json,
-                |index| (&mut index.services, &mut index.names),
-                Self::service_changed,
-            ),
-            Source::EndpointSlices => self.put(
-                json,
-                |index| (&mut index.slices, &mut index.names),
-                Self::slice_changed,
-            ),
-            Source::Nodes => self.put(
-                json,
-                |index| (&mut index.nodes, &mut index.names),
-                Self::node_changed,
-            ),
-            Source::Pods => self.put(
-                json,
-                |index| (&mut index.pods, &mut index.names),
-                Self::pod_changed,
-            ),
-            Source::Namespaces => self.plain(json, |index| (&mut index.namespaces, &mut index.names)),
-            Source::DaemonSets => self.plain(json, |index| (&mut index.daemon_sets, &mut index.names)),
-            Source::Deployments => self.plain(json, |index| (&mut index.deployments, &mut index.names)),
-            Source::ConfigMaps => self.plain(json, |index| (&mut index.config_maps, &mut index.names)),
-            Source::CiliumNodeConfigs => {
-                self.plain(json, |index| (&mut index.node_configs, &mut index.names))
-            }
-            Source::Webhooks => self.put(
-                json,
-                |index| (&mut index.webhooks, &mut index.names),
-                |core, key, _| core.webhook_changed(key),
-            ),
-            Source::Policies | Source::ClusterPolicy | Source::Configz => {
-                Err(Why(format!("{source} do not come as plain objects")))
-            }
-        };
+        // There may be more of them than of anything else: one that is not understood is not remembered either.
+        if source == Source::Events {
+            return self.fold_event(now, json);
+        }
+        let result = self.row(source, json);
         if let Err(why) = &result {
             self.opaque(source, json, why);
         }
@@ -189,15 +155,13 @@ impl Core {
     }
 
     /// Stores a row, and says when it is another than before.
-    fn put<R: Row>(
+    fn put<R: Row + InTable>(
         &mut self,
         json: &[u8],
-        at: impl Fn(&mut Index) -> (&mut Table<R>, &mut Names),
         changed: impl FnOnce(&mut Self, Key, Option<&R>),
     ) -> Result<(), Why> {
-        let (table, names) = at(&mut self.index);
-        let (key, row) = R::parse(json, names)?;
-        let old = table.put(key, row);
+        let (key, row) = R::parse(json, &mut self.index.names)?;
+        let old = R::table(&mut self.index).put(key, row);
         // What could not be understood had no row, so the first that can is always another.
         if let Some(opaque) = self.index.opaque.remove(&(R::SOURCE, key)) {
             self.dirty_opaque(R::SOURCE, key, &opaque);
@@ -208,34 +172,18 @@ impl Core {
         Ok(())
     }
 
-    /// Stores a row of a kind whose changes concern whoever looked at the kind.
-    fn plain<R: Row>(
-        &mut self,
-        json: &[u8],
-        at: impl Fn(&mut Index) -> (&mut Table<R>, &mut Names),
-    ) -> Result<(), Why> {
-        self.put(json, at, |core, _, _| core.touch(R::SOURCE))
+    /// Removes rows, and says so for each.
+    fn take<R: InTable>(&mut self, which: Which, mut changed: impl FnMut(&mut Self, Key, Option<&R>)) {
+        for (key, row) in R::table(&mut self.index).take(which) {
+            changed(self, key, Some(&row));
+        }
     }
 
     fn begin(&mut self, source: Source) {
-        let index = &mut self.index;
-        match source {
-            Source::Services => index.services.begin(),
-            Source::EndpointSlices => index.slices.begin(),
-            Source::Nodes => index.nodes.begin(),
-            Source::Namespaces => index.namespaces.begin(),
-            Source::Pods => index.pods.begin(),
-            Source::DaemonSets => index.daemon_sets.begin(),
-            Source::Deployments => index.deployments.begin(),
-            Source::ConfigMaps => index.config_maps.begin(),
-            Source::CiliumNodeConfigs => index.node_configs.begin(),
-            Source::Webhooks => index.webhooks.begin(),
-            Source::Policies => index.policies.begin(),
-            Source::ClusterPolicy => index.cluster_policy_unnamed = true,
-            Source::Configz | Source::Events => {}
-        }
+        self.begin_table(source);
         // What was not understood stays until the list has ended without naming it.
-        for (_, opaque) in index.opaque.iter_mut().filter(|(at, _)| at.0 == source) {
+        let opaque = self.index.opaque.iter_mut();
+        for (_, opaque) in opaque.filter(|(at, _)| at.0 == source) {
             opaque.unnamed = true;
         }
     }
@@ -314,3 +262,50 @@ impl Core {
         self.index.opaque.insert((source, key), opaque);
     }
 }
+
+macro_rules! by_source {
+    ($(
+        $(#[$doc:meta])*
+        $source:ident $text:literal
+        $(row $row:ty => $table:ident, $changed:ident)?
+        $(compiled $compiled:ty => $compiled_table:ident, $compiled_changed:ident)?
+        $(of $kinds:expr)?;
+    )*) => {
+        impl Core {
+            /// Reads an object into its row.
+            fn row(&mut self, source: Source, json: &[u8]) -> Result<(), Why> {
+                match source {
+                    $($(Source::$source => self.put::<$row>(json, Self::$changed),)?)*
+                    Source::Policies | Source::ClusterPolicy | Source::Configz | Source::Events => {
+                        Err(Why(format!("{source} do not come as plain objects")))
+                    }
+                }
+            }
+
+            fn begin_table(&mut self, source: Source) {
+                match source {
+                    $(
+                        $(Source::$source => <$row>::table(&mut self.index).begin(),)?
+                        $(Source::$source => <$compiled>::table(&mut self.index).begin(),)?
+                    )*
+                    Source::ClusterPolicy => self.index.cluster_policy_unnamed = true,
+                    Source::Configz | Source::Events => {}
+                }
+            }
+
+            /// Removes rows of a source.
+            fn remove(&mut self, source: Source, which: Which) {
+                match source {
+                    $(
+                        $(Source::$source => self.take::<$row>(which, Self::$changed),)?
+                        $(Source::$source => self.take::<$compiled>(which, Self::$compiled_changed),)?
+                    )*
+                    Source::ClusterPolicy => self.remove_cluster_policy(which),
+                    Source::Configz => self.remove_configz(which),
+                    Source::Events => {}
+                }
+            }
+        }
+    };
+}
+crate::source::sources!(by_source);

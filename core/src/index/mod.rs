@@ -23,13 +23,8 @@ pub(crate) use table::Which;
 use crate::know::{Gap, Known, Source};
 use crate::names::{Key, Name, Names};
 use crate::policy::{ClusterPolicy, Policy};
-use crate::sources::config_map::ConfigMap;
-use crate::sources::node::Node;
-use crate::sources::node_config::CiliumNodeConfig;
 use crate::sources::service::Service;
 use crate::sources::slice::{Endpoint, Slice};
-use crate::sources::webhook::WebhookConfiguration;
-use crate::sources::workload::{DaemonSet, Deployment, Pod};
 
 /// Whether a source can be built on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -67,56 +62,97 @@ impl Opaque {
     }
 }
 
-/// Everything that is known of the cluster.
-#[derive(Debug, Default)]
-pub struct Index {
-    /// Interned names.
-    pub names: Names,
-    /// Services.
-    pub(crate) services: Table<Service>,
-    /// EndpointSlices.
-    pub(crate) slices: Table<Slice>,
-    /// Slices by (namespace, Service).
-    pub(crate) slices_of: HashMap<Key, BTreeSet<Key>>,
-    /// Nodes.
-    pub(crate) nodes: Table<Node>,
-    /// Labels of Namespaces.
-    pub(crate) namespaces: Table<crate::sources::namespace::Namespace>,
-    /// Pods.
-    pub(crate) pods: Table<Pod>,
-    /// `DaemonSets`.
-    pub(crate) daemon_sets: Table<DaemonSet>,
-    /// Deployments.
-    pub(crate) deployments: Table<Deployment>,
-    /// `ConfigMaps`.
-    pub(crate) config_maps: Table<ConfigMap>,
-    /// `CiliumNodeConfigs`.
-    pub(crate) node_configs: Table<CiliumNodeConfig>,
-    /// Webhook configurations.
-    pub(crate) webhooks: Table<WebhookConfiguration>,
-    /// Policies of teams.
-    pub(crate) policies: Table<Arc<Policy>>,
-    /// The policy of the platform.
-    pub(crate) cluster_policy: Option<Arc<ClusterPolicy>>,
-    /// Whether a list that has begun since may leave it out.
-    pub(crate) cluster_policy_unnamed: bool,
-    /// `/configz` bodies by node name; the empty name when the node is not known.
-    pub(crate) configz: BTreeMap<Name, Arc<str>>,
-    /// `KubeProxyConfiguration` documents outside of any object, by where they were read.
-    pub(crate) proxy_documents: BTreeMap<Arc<str>, Arc<str>>,
-    /// Services by namespace.
-    pub(crate) services_in: Spaces,
-    /// Pods by namespace.
-    pub(crate) pods_in: Spaces,
-    /// Pods of which a container was kept.
-    pub(crate) components: BTreeSet<Key>,
-    /// Sums over all Nodes.
-    pub(crate) sums: NodeSums,
-    /// Policies by what they may govern.
-    pub(crate) picks: Picks,
-    /// Objects that were not understood.
-    pub(crate) opaque: BTreeMap<(Source, Key), Opaque>,
-    fresh: HashMap<Source, Fresh>,
+macro_rules! index {
+    ($(
+        $(#[$doc:meta])*
+        $source:ident $text:literal
+        $(row $row:ty => $table:ident, $changed:ident)?
+        $(compiled $compiled:ty => $compiled_table:ident, $compiled_changed:ident)?
+        $(of $kinds:expr)?;
+    )*) => {
+        /// Everything that is known of the cluster.
+        #[derive(Debug, Default)]
+        pub struct Index {
+            /// Interned names.
+            pub names: Names,
+            $(
+                $(pub(crate) $table: Table<$row>,)?
+                $(pub(crate) $compiled_table: Table<$compiled>,)?
+            )*
+            /// The policy of the platform.
+            pub(crate) cluster_policy: Option<Arc<ClusterPolicy>>,
+            /// Whether a list that has begun since may leave it out.
+            pub(crate) cluster_policy_unnamed: bool,
+            /// `/configz` bodies by node name; the empty name when the node is not known.
+            pub(crate) configz: BTreeMap<Name, Arc<str>>,
+            /// `KubeProxyConfiguration` documents outside of any object, by where they were read.
+            pub(crate) proxy_documents: BTreeMap<Arc<str>, Arc<str>>,
+            /// Slices by (namespace, Service).
+            pub(crate) slices_of: HashMap<Key, BTreeSet<Key>>,
+            /// Services by namespace.
+            pub(crate) services_in: Spaces,
+            /// Pods by namespace.
+            pub(crate) pods_in: Spaces,
+            /// Pods of which a container was kept.
+            pub(crate) components: BTreeSet<Key>,
+            /// Sums over all Nodes.
+            pub(crate) sums: NodeSums,
+            /// Policies by what they may govern.
+            pub(crate) picks: Picks,
+            /// Objects that were not understood.
+            pub(crate) opaque: BTreeMap<(Source, Key), Opaque>,
+            fresh: HashMap<Source, Fresh>,
+        }
+
+        impl Index {
+            /// How many rows a source has filled.
+            pub fn rows(&self, source: Source) -> usize {
+                match source {
+                    Source::ClusterPolicy => usize::from(self.cluster_policy.is_some()),
+                    Source::Configz => self.configz.len(),
+                    // Counted, and not kept.
+                    Source::Events => 0,
+                    $(
+                        $(Source::$source => {
+                            let table: &Table<$row> = &self.$table;
+                            table.len()
+                        })?
+                        $(Source::$source => {
+                            let table: &Table<$compiled> = &self.$compiled_table;
+                            table.len()
+                        })?
+                    )*
+                }
+            }
+        }
+
+        $(
+            $(impl InTable for $row {
+                const SOURCE: Source = Source::$source;
+
+                fn table(index: &mut Index) -> &mut Table<Self> {
+                    &mut index.$table
+                }
+            })?
+            $(impl InTable for $compiled {
+                const SOURCE: Source = Source::$source;
+
+                fn table(index: &mut Index) -> &mut Table<Self> {
+                    &mut index.$compiled_table
+                }
+            })?
+        )*
+    };
+}
+crate::source::sources!(index);
+
+/// What stands in a table of the index.
+pub(crate) trait InTable: PartialEq + Sized {
+    /// The source that such rows come from.
+    const SOURCE: Source;
+
+    /// The table.
+    fn table(index: &mut Index) -> &mut Table<Self>;
 }
 
 impl Index {
@@ -254,27 +290,6 @@ impl Index {
             crate::policy::ServicePick::Selector(selector) => {
                 crate::sources::selects(selector, &service.labels, &self.names)
             }
-        }
-    }
-
-    /// How many rows a source has filled.
-    pub fn rows(&self, source: Source) -> usize {
-        match source {
-            Source::Services => self.services.len(),
-            Source::EndpointSlices => self.slices.len(),
-            Source::Nodes => self.nodes.len(),
-            Source::Namespaces => self.namespaces.len(),
-            Source::Pods => self.pods.len(),
-            Source::DaemonSets => self.daemon_sets.len(),
-            Source::Deployments => self.deployments.len(),
-            Source::ConfigMaps => self.config_maps.len(),
-            Source::CiliumNodeConfigs => self.node_configs.len(),
-            Source::Webhooks => self.webhooks.len(),
-            Source::Policies => self.policies.len(),
-            Source::ClusterPolicy => usize::from(self.cluster_policy.is_some()),
-            Source::Configz => self.configz.len(),
-            // Counted, and not kept.
-            Source::Events => 0,
         }
     }
 

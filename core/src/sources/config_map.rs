@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::{Meta, Row, TextMap, Why, or_default};
-use crate::know::{Source, Wall};
+use super::kind::{Extent, Kind};
+use super::{Row, Text, TextMap, Why, key, or_default};
+use crate::know::Wall;
 use crate::names::{Key, Names};
 
 /// What a ConfigMap says about a data plane.
@@ -24,13 +25,39 @@ impl ConfigMap {
     }
 }
 
+/// What is read of the object.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Wire<'a> {
+pub struct Wire<'a> {
     #[serde(borrow)]
     metadata: Meta<'a>,
     #[serde(borrow, default, deserialize_with = "or_default")]
     data: TextMap<'a>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Meta<'a> {
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    name: Text<'a>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    namespace: Text<'a>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    managed_fields: Vec<Managed<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Managed<'a> {
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    time: Text<'a>,
+}
+
+impl Meta<'_> {
+    /// When somebody last wrote the object, as far as its managed fields tell.
+    fn written(&self) -> Option<Wall> {
+        let times = self.managed_fields.iter();
+        times.filter_map(|entry| Wall::parse(&entry.time)).max()
+    }
 }
 
 /// Whether this key of a ConfigMap of this name configures a data plane, so that it is kept.
@@ -46,11 +73,19 @@ pub fn keeps_key(name: &str, key: &str, text: &str) -> bool {
 }
 
 impl Row for ConfigMap {
-    const SOURCE: Source = Source::ConfigMaps;
+    const KINDS: &'static [Kind] = &[Kind {
+        extent: Extent::Named,
+        ..Kind::v1(
+            "ConfigMap",
+            "configmaps",
+            "configuration of kube-proxy, Cilium and Terway, each by its name",
+        )
+    }];
 
-    fn parse(json: &[u8], names: &mut Names) -> Result<(Key, Self), Why> {
-        let wire: Wire<'_> = serde_json::from_slice(json)?;
-        let key = wire.metadata.key(names)?;
+    type Wire<'a> = Wire<'a>;
+
+    fn of(wire: Wire<'_>, names: &mut Names) -> Result<(Key, Self), Why> {
+        let key = key(&wire.metadata.namespace, &wire.metadata.name, names)?;
         let data = wire
             .data
             .iter()

@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde::Deserialize;
 
+use super::kind::{Extent, Kind};
 use super::{Text, Why, or_default};
 use crate::know::Wall;
 
@@ -12,6 +13,16 @@ use crate::know::Wall;
 const NAME: usize = 253;
 /// Letters and digits that Kubernetes makes suffixes of (`k8s.io/apimachinery/pkg/util/rand`).
 const ALPHABET: &str = "bcdfghjklmnpqrstvwxz2456789";
+
+/// What is watched of them. An audit has no use for them: they are counted over time.
+pub const KINDS: [Kind; 1] = [Kind {
+    extent: Extent::Selected,
+    ..Kind::v1(
+        "Event",
+        "events",
+        "evictions and preemptions of Pods, counted and not kept",
+    )
+}];
 
 /// Why a Pod was made to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

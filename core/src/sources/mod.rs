@@ -1,14 +1,24 @@
 //! From JSON bytes straight into rows: one file for each kind of object.
 //!
-//! Each parser has a borrowed wire struct with just the fields that checks read; nothing else of an object is kept.
+//! Each file has a wire type, whose fields borrow from the JSON and are just those that checks read: nothing else of an
+//! object is kept, and a collected folder holds the same fields ([`fields`]). Which sources there are is one table, in
+//! `source.rs`.
+//!
 //! Go writes `null` for an empty list or map, so every optional field accepts it.
 
 pub mod config_map;
 pub mod event;
+pub mod felix_configuration;
+pub mod fields;
+pub mod installation;
+pub mod kind;
+pub mod l2_advertisement;
 pub mod namespace;
 pub mod node;
 pub mod node_config;
 pub mod placement;
+pub mod policy;
+pub mod priority_class;
 pub mod service;
 pub mod slice;
 pub mod sysctl;
@@ -23,7 +33,10 @@ use std::ops::Deref;
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer};
 
-use crate::know::{Source, Wall};
+use fields::{Fields, Refused};
+use kind::Kind;
+
+use crate::know::Source;
 use crate::names::{Key, Name, Names, Pairs};
 use crate::policy::{Operator, Requirement, Selector};
 
@@ -38,14 +51,75 @@ impl From<serde_json::Error> for Why {
     }
 }
 
+/// A map of which only some keys are read: its path, and which keys.
+pub type KeptKeys = (&'static str, fn(&str) -> bool);
+
 /// What one source said about one object, projected and interned.
 pub trait Row: PartialEq + Sized {
-    /// The source that such rows come from.
-    const SOURCE: Source;
+    /// The kinds that such rows are read from; more than one where they share a table.
+    const KINDS: &'static [Kind];
+
+    /// Maps of which only some keys are kept, by the path of the map. The row keeps no others, and a collected folder
+    /// must not: an annotation may hold a secret.
+    const KEPT_KEYS: &'static [KeptKeys] = &[];
+
+    /// The fields that are read.
+    type Wire<'a>: Deserialize<'a>;
+
+    /// Makes a row of what was read.
+    fn of(wire: Self::Wire<'_>, names: &mut Names) -> Result<(Key, Self), Why>;
 
     /// Reads one object.
-    fn parse(json: &[u8], names: &mut Names) -> Result<(Key, Self), Why>;
+    fn parse(json: &[u8], names: &mut Names) -> Result<(Key, Self), Why> {
+        Self::of(serde_json::from_slice(json)?, names)
+    }
+
+    /// The fields that are read, told by the type that reads them.
+    ///
+    /// # Errors
+    /// Where the type cannot tell; see [`Refused`].
+    fn fields() -> Result<Fields, Refused> {
+        let mut fields = fields::of::<Self::Wire<'static>>()?;
+        for (path, keeps) in Self::KEPT_KEYS {
+            fields.restrict(path, *keeps);
+        }
+        Ok(fields)
+    }
 }
+
+macro_rules! by_source {
+    ($(
+        $(#[$doc:meta])*
+        $source:ident $text:literal
+        $(row $row:ty => $table:ident, $changed:ident)?
+        $(compiled $compiled:ty => $compiled_table:ident, $compiled_changed:ident)?
+        $(of $kinds:expr)?;
+    )*) => {
+        impl Source {
+            /// The kinds of the API that the source is read from; none where it is no kind.
+            pub const fn kinds(self) -> &'static [Kind] {
+                match self {
+                    $(
+                        $(Self::$source => <$row as Row>::KINDS,)?
+                        $(Self::$source => $kinds,)?
+                    )*
+                }
+            }
+
+            /// The fields that are read of its objects; `None` where they do not come as plain objects.
+            ///
+            /// # Errors
+            /// Where the type that reads them cannot tell; see [`Refused`].
+            pub fn fields(self) -> Option<Result<Fields, Refused>> {
+                match self {
+                    $($(Self::$source => Some(<$row as Row>::fields()),)?)*
+                    Self::Policies | Self::ClusterPolicy | Self::Configz | Self::Events => None,
+                }
+            }
+        }
+    };
+}
+crate::source::sources!(by_source);
 
 /// A borrowed string where the JSON has no escapes.
 ///
@@ -113,64 +187,36 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
 /// A borrowed map of strings.
 pub(crate) type TextMap<'a> = BTreeMap<Text<'a>, Text<'a>>;
 
-/// The metadata that every parser needs.
+/// The metadata of an object of which no more is read than which it is.
 #[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Meta<'a> {
+pub(crate) struct Named<'a> {
     #[serde(borrow, default, deserialize_with = "or_default")]
-    pub(crate) name: Text<'a>,
+    name: Text<'a>,
     #[serde(borrow, default, deserialize_with = "or_default")]
-    pub(crate) namespace: Text<'a>,
-    #[serde(borrow, default, deserialize_with = "or_default")]
-    pub(crate) labels: TextMap<'a>,
-    #[serde(borrow, default, deserialize_with = "or_default")]
-    pub(crate) annotations: TextMap<'a>,
-    #[serde(borrow, default, deserialize_with = "or_default")]
-    pub(crate) owner_references: Vec<Owner<'a>>,
-    #[serde(borrow, default, deserialize_with = "or_default")]
-    pub(crate) managed_fields: Vec<Managed<'a>>,
+    namespace: Text<'a>,
 }
 
-#[derive(Deserialize)]
-pub(crate) struct Owner<'a> {
-    #[serde(borrow, default)]
-    pub(crate) kind: Text<'a>,
-    #[serde(borrow, default)]
-    pub(crate) name: Text<'a>,
-    #[serde(default)]
-    pub(crate) controller: Option<bool>,
-}
-
-#[derive(Deserialize)]
-pub(crate) struct Managed<'a> {
-    #[serde(borrow, default, deserialize_with = "or_default")]
-    pub(crate) time: Text<'a>,
-}
-
-impl Meta<'_> {
-    /// The object's key; an object without a name is none.
+impl Named<'_> {
+    /// The object's key.
     pub(crate) fn key(&self, names: &mut Names) -> Result<Key, Why> {
-        if self.name.is_empty() {
-            return Err(Why("metadata.name: missing; every object has a name".into()));
-        }
-        Ok(Key {
-            namespace: names.intern(&self.namespace),
-            name: names.intern(&self.name),
-        })
+        key(&self.namespace, &self.name, names)
     }
+}
 
-    /// All labels, interned.
-    pub(crate) fn labels(&self, names: &mut Names) -> Pairs {
-        pairs(&self.labels, names, |_| true)
+/// An object's key; an object without a name is none.
+pub(crate) fn key(namespace: &str, name: &str, names: &mut Names) -> Result<Key, Why> {
+    if name.is_empty() {
+        return Err(Why("metadata.name: missing; every object has a name".into()));
     }
+    Ok(Key {
+        namespace: names.intern(namespace),
+        name: names.intern(name),
+    })
+}
 
-    /// When somebody last wrote the object, as far as its managed fields tell.
-    pub(crate) fn written(&self) -> Option<Wall> {
-        self.managed_fields
-            .iter()
-            .filter_map(|entry| Wall::parse(&entry.time))
-            .max()
-    }
+/// Interns every pair.
+pub(crate) fn all_pairs(map: &TextMap<'_>, names: &mut Names) -> Pairs {
+    pairs(map, names, |_| true)
 }
 
 /// Interns the pairs whose key is wanted.

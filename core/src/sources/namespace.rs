@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 
-use super::{Meta, Row, Why};
-use crate::know::Source;
+use super::kind::Kind;
+use super::{Row, Text, TextMap, Why, all_pairs, key, or_default};
 use crate::names::{Key, Names, Pairs};
 
 /// What a Namespace object says.
@@ -13,22 +13,39 @@ pub struct Namespace {
     pub labels: Pairs,
 }
 
+/// What is read of the object.
 #[derive(Deserialize)]
-struct Wire<'a> {
+pub struct Wire<'a> {
     #[serde(borrow)]
     metadata: Meta<'a>,
 }
 
-impl Row for Namespace {
-    const SOURCE: Source = Source::Namespaces;
+#[derive(Deserialize)]
+struct Meta<'a> {
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    name: Text<'a>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    labels: TextMap<'a>,
+}
 
-    fn parse(json: &[u8], names: &mut Names) -> Result<(Key, Self), Why> {
-        let wire: Wire<'_> = serde_json::from_slice(json)?;
-        let key = wire.metadata.key(names)?;
+impl Row for Namespace {
+    const KINDS: &'static [Kind] = &[Kind {
+        namespaced: false,
+        ..Kind::v1(
+            "Namespace",
+            "namespaces",
+            "labels that webhooks select namespaces by",
+        )
+    }];
+
+    type Wire<'a> = Wire<'a>;
+
+    fn of(wire: Wire<'_>, names: &mut Names) -> Result<(Key, Self), Why> {
+        let key = key("", &wire.metadata.name, names)?;
         Ok((
             key,
             Self {
-                labels: wire.metadata.labels(names),
+                labels: all_pairs(&wire.metadata.labels, names),
             },
         ))
     }

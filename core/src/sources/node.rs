@@ -2,9 +2,9 @@
 
 use serde::Deserialize;
 
+use super::kind::Kind;
 use super::placement::is_passing;
-use super::{Meta, Row, Text, Why, name_of, or_default, pairs};
-use crate::know::Source;
+use super::{KeptKeys, Row, Text, TextMap, Why, all_pairs, key, name_of, or_default, pairs};
 use crate::names::{Key, Name, Names, Pairs};
 
 /// The zone label (`k8s.io/api/core/v1/well_known_labels.go`).
@@ -94,14 +94,25 @@ impl Node {
     }
 }
 
+/// What is read of the object.
 #[derive(Deserialize)]
-struct Wire<'a> {
+pub struct Wire<'a> {
     #[serde(borrow)]
     metadata: Meta<'a>,
     #[serde(borrow, default, deserialize_with = "or_default")]
     spec: Spec<'a>,
     #[serde(borrow, default, deserialize_with = "or_default")]
     status: Status<'a>,
+}
+
+#[derive(Deserialize)]
+struct Meta<'a> {
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    name: Text<'a>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    labels: TextMap<'a>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    annotations: TextMap<'a>,
 }
 
 #[derive(Deserialize, Default)]
@@ -175,11 +186,18 @@ pub fn cut_provider(id: &str) -> &str {
 }
 
 impl Row for Node {
-    const SOURCE: Source = Source::Nodes;
+    const KINDS: &'static [Kind] = &[Kind {
+        namespaced: false,
+        evidence: true,
+        ..Kind::v1("Node", "nodes", "zones, readiness and versions of nodes")
+    }];
 
-    fn parse(json: &[u8], names: &mut Names) -> Result<(Key, Self), Why> {
-        let wire: Wire<'_> = serde_json::from_slice(json)?;
-        let key = wire.metadata.key(names)?;
+    const KEPT_KEYS: &'static [KeptKeys] = &[("metadata.annotations", keeps_annotation)];
+
+    type Wire<'a> = Wire<'a>;
+
+    fn of(wire: Wire<'_>, names: &mut Names) -> Result<(Key, Self), Why> {
+        let key = key("", &wire.metadata.name, names)?;
         let ready = wire
             .status
             .conditions
@@ -189,7 +207,7 @@ impl Row for Node {
         let provider = cut_provider(provider);
         let info = &wire.status.node_info;
         let row = Self {
-            labels: wire.metadata.labels(names),
+            labels: all_pairs(&wire.metadata.labels, names),
             annotations: pairs(&wire.metadata.annotations, names, keeps_annotation),
             os: name_of(info.operating_system.as_ref(), names),
             kernel: name_of(info.kernel_version.as_ref(), names),

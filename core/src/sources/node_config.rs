@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::{Meta, Row, SelectorWire, TextMap, Why, or_default};
-use crate::know::Source;
+use super::kind::Kind;
+use super::{Named, Row, SelectorWire, TextMap, Why, or_default};
 use crate::names::{Key, Names};
 use crate::policy::Selector;
 
@@ -18,10 +18,11 @@ pub struct CiliumNodeConfig {
     pub defaults: Box<[(Arc<str>, Arc<str>)]>,
 }
 
+/// What is read of the object.
 #[derive(Deserialize)]
-struct Wire<'a> {
+pub struct Wire<'a> {
     #[serde(borrow)]
-    metadata: Meta<'a>,
+    metadata: Named<'a>,
     #[serde(borrow, default, deserialize_with = "or_default")]
     spec: Spec<'a>,
 }
@@ -36,10 +37,19 @@ struct Spec<'a> {
 }
 
 impl Row for CiliumNodeConfig {
-    const SOURCE: Source = Source::CiliumNodeConfigs;
+    const KINDS: &'static [Kind] = &[Kind {
+        group: "cilium.io",
+        versions: &["v2", "v2alpha1"],
+        ..Kind::v1(
+            "CiliumNodeConfig",
+            "ciliumnodeconfigs",
+            "settings of Cilium that differ between nodes",
+        )
+    }];
 
-    fn parse(json: &[u8], names: &mut Names) -> Result<(Key, Self), Why> {
-        let wire: Wire<'_> = serde_json::from_slice(json)?;
+    type Wire<'a> = Wire<'a>;
+
+    fn of(wire: Wire<'_>, names: &mut Names) -> Result<(Key, Self), Why> {
         let key = wire.metadata.key(names)?;
         let nodes = wire
             .spec

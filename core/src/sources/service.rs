@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 
-use super::{Meta, Row, Text, Why, name_of, or_default, pairs};
-use crate::know::Source;
+use super::kind::Kind;
+use super::{KeptKeys, Row, Text, TextMap, Why, all_pairs, key, name_of, or_default, pairs};
 use crate::names::{Key, Name, Names, Pairs};
 
 /// What kind of Service it is.
@@ -114,14 +114,27 @@ pub fn keeps_annotation(name: &str) -> bool {
     KEPT_ANNOTATIONS.iter().any(|prefix| name.starts_with(prefix))
 }
 
+/// What is read of the object.
 #[derive(Deserialize)]
-struct Wire<'a> {
+pub struct Wire<'a> {
     #[serde(borrow)]
     metadata: Meta<'a>,
     #[serde(borrow, default, deserialize_with = "or_default")]
     spec: Spec<'a>,
     #[serde(borrow, default, deserialize_with = "or_default")]
     status: Status<'a>,
+}
+
+#[derive(Deserialize)]
+struct Meta<'a> {
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    name: Text<'a>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    namespace: Text<'a>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    labels: TextMap<'a>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    annotations: TextMap<'a>,
 }
 
 #[derive(Deserialize, Default)]
@@ -132,7 +145,7 @@ struct Spec<'a> {
     #[serde(borrow, rename = "clusterIP", default)]
     cluster_ip: Option<Text<'a>>,
     #[serde(borrow, default, deserialize_with = "or_default")]
-    selector: super::TextMap<'a>,
+    selector: TextMap<'a>,
     #[serde(borrow, default, deserialize_with = "or_default")]
     ports: Vec<Port<'a>>,
     #[serde(borrow, default)]
@@ -203,11 +216,17 @@ struct Ingress<'a> {
 const DEFAULT_AFFINITY_SECONDS: u32 = 10_800;
 
 impl Row for Service {
-    const SOURCE: Source = Source::Services;
+    const KINDS: &'static [Kind] = &[Kind {
+        evidence: true,
+        ..Kind::v1("Service", "services", "what traffic is sent to")
+    }];
 
-    fn parse(json: &[u8], names: &mut Names) -> Result<(Key, Self), Why> {
-        let wire: Wire<'_> = serde_json::from_slice(json)?;
-        let key = wire.metadata.key(names)?;
+    const KEPT_KEYS: &'static [KeptKeys] = &[("metadata.annotations", keeps_annotation)];
+
+    type Wire<'a> = Wire<'a>;
+
+    fn of(wire: Wire<'_>, names: &mut Names) -> Result<(Key, Self), Why> {
+        let key = key(&wire.metadata.namespace, &wire.metadata.name, names)?;
         let spec = wire.spec;
         let kind = match spec.kind.as_deref() {
             None | Some("ClusterIP" | "") => ServiceType::ClusterIp,
@@ -240,7 +259,7 @@ impl Row for Service {
         });
         let ingress = wire.status.load_balancer.ingress.first();
         let row = Self {
-            labels: wire.metadata.labels(names),
+            labels: all_pairs(&wire.metadata.labels, names),
             annotations: pairs(&wire.metadata.annotations, names, keeps_annotation),
             kind,
             headless: spec.cluster_ip.as_deref() == Some("None"),

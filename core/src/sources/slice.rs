@@ -7,9 +7,9 @@ use std::net::IpAddr;
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::kind::Kind;
 use super::service::Transport;
-use super::{Meta, Row, Text, Why, name_of, or_default};
-use crate::know::Source;
+use super::{Row, Text, Why, key, name_of, or_default};
 use crate::names::{Key, Name, Names};
 
 /// The label that names a slice's Service.
@@ -71,9 +71,10 @@ pub struct Slice {
     pub endpoints: Box<[Endpoint]>,
 }
 
+/// What is read of the object.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Wire<'a> {
+pub struct Wire<'a> {
     #[serde(borrow)]
     metadata: Meta<'a>,
     #[serde(borrow, default)]
@@ -82,6 +83,23 @@ struct Wire<'a> {
     endpoints: Vec<EndpointWire<'a>>,
     #[serde(borrow, default, deserialize_with = "or_default")]
     ports: Vec<PortWire<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Meta<'a> {
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    name: Text<'a>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    namespace: Text<'a>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    labels: Labels<'a>,
+}
+
+#[derive(Deserialize, Default)]
+struct Labels<'a> {
+    // The same as SERVICE_NAME.
+    #[serde(borrow, default, rename = "kubernetes.io/service-name")]
+    service: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -135,11 +153,20 @@ struct PortWire<'a> {
 }
 
 impl Row for Slice {
-    const SOURCE: Source = Source::EndpointSlices;
+    const KINDS: &'static [Kind] = &[Kind {
+        group: "discovery.k8s.io",
+        evidence: true,
+        ..Kind::v1(
+            "EndpointSlice",
+            "endpointslices",
+            "which backends every Service has, and where",
+        )
+    }];
 
-    fn parse(json: &[u8], names: &mut Names) -> Result<(Key, Self), Why> {
-        let wire: Wire<'_> = serde_json::from_slice(json)?;
-        let key = wire.metadata.key(names)?;
+    type Wire<'a> = Wire<'a>;
+
+    fn of(wire: Wire<'_>, names: &mut Names) -> Result<(Key, Self), Why> {
+        let key = key(&wire.metadata.namespace, &wire.metadata.name, names)?;
         let family = match &*wire.address_type {
             "IPv4" => Family::V4,
             "IPv6" => Family::V6,
@@ -169,7 +196,7 @@ impl Row for Slice {
                 })
             })
             .collect::<Result<_, Why>>()?;
-        let service = name_of(wire.metadata.labels.get(SERVICE_NAME), names);
+        let service = name_of(wire.metadata.labels.service.as_ref(), names);
         Ok((
             key,
             Self {
@@ -198,8 +225,12 @@ where
             f.write_str("a list")
         }
 
-        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        fn visit_none<E>(self) -> Result<Self::Value, E> {
             Ok(None)
+        }
+
+        fn visit_some<D: Deserializer<'de>>(self, list: D) -> Result<Self::Value, D::Error> {
+            list.deserialize_seq(self)
         }
 
         fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
@@ -209,7 +240,7 @@ where
         }
     }
 
-    from.deserialize_any(First(PhantomData))
+    from.deserialize_option(First(PhantomData))
 }
 
 /// One endpoint; `None` for names, which no proxy follows, and for endpoints without an address.

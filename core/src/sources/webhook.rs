@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::{Meta, Row, SelectorWire, Text, Why, or_default};
-use crate::know::Source;
+use super::kind::Kind;
+use super::{Named, Row, SelectorWire, Text, Why, or_default};
 use crate::names::{Key, Name, Names};
 use crate::policy::Selector;
 
@@ -56,12 +56,13 @@ pub struct WebhookConfiguration {
     pub webhooks: Box<[Webhook]>,
 }
 
+/// What is read of the object.
 #[derive(Deserialize)]
-struct Wire<'a> {
+pub struct Wire<'a> {
     #[serde(borrow, default)]
     kind: Text<'a>,
     #[serde(borrow)]
-    metadata: Meta<'a>,
+    metadata: Named<'a>,
     #[serde(borrow, default, deserialize_with = "or_default")]
     webhooks: Vec<HookWire<'a>>,
 }
@@ -150,11 +151,34 @@ fn webhook(wire: &HookWire<'_>, names: &mut Names) -> Result<Webhook, Why> {
     })
 }
 
-impl Row for WebhookConfiguration {
-    const SOURCE: Source = Source::Webhooks;
+const GROUP: &str = "admissionregistration.k8s.io";
+const WHY: &str = "webhooks that can block the heartbeats of nodes";
 
-    fn parse(json: &[u8], names: &mut Names) -> Result<(Key, Self), Why> {
-        let wire: Wire<'_> = serde_json::from_slice(json)?;
+impl Row for WebhookConfiguration {
+    const KINDS: &'static [Kind] = &[
+        Kind {
+            group: GROUP,
+            namespaced: false,
+            ..Kind::v1(
+                "ValidatingWebhookConfiguration",
+                "validatingwebhookconfigurations",
+                WHY,
+            )
+        },
+        Kind {
+            group: GROUP,
+            namespaced: false,
+            ..Kind::v1(
+                "MutatingWebhookConfiguration",
+                "mutatingwebhookconfigurations",
+                WHY,
+            )
+        },
+    ];
+
+    type Wire<'a> = Wire<'a>;
+
+    fn of(wire: Wire<'_>, names: &mut Names) -> Result<(Key, Self), Why> {
         let key = wire.metadata.key(names)?;
         let webhooks = wire
             .webhooks

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use super::kind::{Extent, Kind};
 use super::placement::{Affinity, Os, Placement, TolerationWire};
-use super::{Meta, Row, SelectorWire, Text, Why, name_of, or_default, sysctl};
-use crate::know::{Source, Wall};
+use super::{Named, Row, SelectorWire, Text, TextMap, Why, all_pairs, key, name_of, or_default, sysctl};
+use crate::know::Wall;
 use crate::names::{Key, Name, Names, Pairs};
 use crate::policy::Selector;
 
@@ -161,20 +162,43 @@ const KEPT_CONTAINERS: [&str; 9] = [
     "policy",
 ];
 
+/// What is read of a Pod.
 #[derive(Deserialize)]
-#[serde(bound(deserialize = "S: Deserialize<'de> + Default, 'de: 'a"))]
-struct Wire<'a, S> {
+pub struct PodWire<'a> {
     #[serde(borrow)]
-    metadata: Meta<'a>,
-    #[serde(default, deserialize_with = "or_default")]
-    spec: S,
+    metadata: PodMeta<'a>,
     #[serde(borrow, default, deserialize_with = "or_default")]
-    status: Status<'a>,
+    spec: PodSpec<'a>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    status: PodStatus<'a>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PodMeta<'a> {
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    name: Text<'a>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    namespace: Text<'a>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    labels: TextMap<'a>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    owner_references: Vec<Owner<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Owner<'a> {
+    #[serde(borrow, default)]
+    kind: Text<'a>,
+    #[serde(borrow, default)]
+    name: Text<'a>,
+    #[serde(default)]
+    controller: Option<bool>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
-struct Status<'a> {
+struct PodStatus<'a> {
     #[serde(borrow, default)]
     phase: Option<Text<'a>>,
     #[serde(borrow, default)]
@@ -183,6 +207,22 @@ struct Status<'a> {
     conditions: Vec<Condition<'a>>,
     #[serde(borrow, default, deserialize_with = "or_default")]
     container_statuses: Vec<ContainerStatus<'a>>,
+}
+
+/// What is read of a DaemonSet or a Deployment.
+#[derive(Deserialize)]
+pub struct OwnerWire<'a> {
+    #[serde(borrow)]
+    metadata: Named<'a>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    spec: OwnerSpec<'a>,
+    #[serde(default, deserialize_with = "or_default")]
+    status: OwnerStatus,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+struct OwnerStatus {
     #[serde(default, deserialize_with = "or_default")]
     ready_replicas: u32,
     #[serde(default)]
@@ -231,9 +271,15 @@ struct OwnerSpec<'a> {
 #[derive(Deserialize, Default)]
 struct TemplateWire<'a> {
     #[serde(borrow, default, deserialize_with = "or_default")]
-    metadata: Meta<'a>,
+    metadata: Labels<'a>,
     #[serde(borrow, default, deserialize_with = "or_default")]
     spec: PodSpec<'a>,
+}
+
+#[derive(Deserialize, Default)]
+struct Labels<'a> {
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    labels: TextMap<'a>,
 }
 
 #[derive(Deserialize, Default)]
@@ -250,7 +296,7 @@ struct PodSpec<'a> {
     #[serde(borrow, default, deserialize_with = "or_default")]
     volumes: Vec<VolumeWire<'a>>,
     #[serde(borrow, default, deserialize_with = "or_default")]
-    node_selector: super::TextMap<'a>,
+    node_selector: TextMap<'a>,
     #[serde(borrow, default, deserialize_with = "or_default")]
     affinity: Affinity<'a>,
     #[serde(borrow, default, deserialize_with = "or_default")]
@@ -439,13 +485,13 @@ fn container(wire: &ContainerWire<'_>, names: &mut Names) -> Container {
     }
 }
 
-fn template(meta: &Meta<'_>, spec: &PodSpec<'_>, names: &mut Names) -> Template {
+fn template(labels: &TextMap<'_>, spec: &PodSpec<'_>, names: &mut Names) -> Template {
     let volumes = spec
         .volumes
         .iter()
         .filter_map(|volume| Some((volume, volume.config_map.as_ref()?)));
     Template {
-        labels: meta.labels(names),
+        labels: all_pairs(labels, names),
         containers: spec
             .containers
             .iter()
@@ -513,7 +559,7 @@ fn set_by_command(spec: &PodSpec<'_>, names: &mut Names) -> Pairs {
 
 /// When the containers that are kept last started. A container that starts again in its Pod, as after a reboot of the
 /// node, reads its files anew, while `status.startTime` stays.
-fn started(status: &Status<'_>, kept: &[Container], names: &Names) -> Option<Wall> {
+fn started(status: &PodStatus<'_>, kept: &[Container], names: &Names) -> Option<Wall> {
     let of_kept = |one: &&ContainerStatus<'_>| kept.iter().any(|held| names.text(held.name) == &*one.name);
     let statuses = status.container_statuses.iter().filter(of_kept);
     statuses
@@ -523,17 +569,25 @@ fn started(status: &Status<'_>, kept: &[Container], names: &Names) -> Option<Wal
 }
 
 impl Row for Pod {
-    const SOURCE: Source = Source::Pods;
+    const KINDS: &'static [Kind] = &[Kind {
+        extent: Extent::Selected,
+        ..Kind::v1(
+            "Pod",
+            "pods",
+            "Pods of proxies, network plugins and DNS, and those that policies select; never all of a cluster",
+        )
+    }];
 
-    fn parse(json: &[u8], names: &mut Names) -> Result<(Key, Self), Why> {
-        let wire: Wire<'_, PodSpec<'_>> = serde_json::from_slice(json)?;
-        let key = wire.metadata.key(names)?;
+    type Wire<'a> = PodWire<'a>;
+
+    fn of(wire: PodWire<'_>, names: &mut Names) -> Result<(Key, Self), Why> {
+        let key = key(&wire.metadata.namespace, &wire.metadata.name, names)?;
         let owner = wire
             .metadata
             .owner_references
             .iter()
             .find(|owner| owner.controller == Some(true));
-        let template = template(&wire.metadata, &wire.spec, names);
+        let template = template(&wire.metadata.labels, &wire.spec, names);
         let row = Self {
             node: name_of(wire.spec.node_name.as_ref(), names),
             owner_kind: name_of(owner.map(|owner| &owner.kind), names),
@@ -552,17 +606,25 @@ impl Row for Pod {
 }
 
 impl Row for DaemonSet {
-    const SOURCE: Source = Source::DaemonSets;
+    const KINDS: &'static [Kind] = &[Kind {
+        group: "apps",
+        ..Kind::v1(
+            "DaemonSet",
+            "daemonsets",
+            "which proxy and which network plugin nodes run, and with what configuration",
+        )
+    }];
 
-    fn parse(json: &[u8], names: &mut Names) -> Result<(Key, Self), Why> {
-        let wire: Wire<'_, OwnerSpec<'_>> = serde_json::from_slice(json)?;
+    type Wire<'a> = OwnerWire<'a>;
+
+    fn of(wire: OwnerWire<'_>, names: &mut Names) -> Result<(Key, Self), Why> {
         let key = wire.metadata.key(names)?;
         let made = &wire.spec.template;
         let selector = wire.spec.selector.compile()?;
         Ok((
             key,
             Self {
-                template: template(&made.metadata, &made.spec, names),
+                template: template(&made.metadata.labels, &made.spec, names),
                 selector,
             },
         ))
@@ -570,14 +632,18 @@ impl Row for DaemonSet {
 }
 
 impl Row for Deployment {
-    const SOURCE: Source = Source::Deployments;
+    const KINDS: &'static [Kind] = &[Kind {
+        group: "apps",
+        ..Kind::v1("Deployment", "deployments", "how many replicas are wanted")
+    }];
 
-    fn parse(json: &[u8], names: &mut Names) -> Result<(Key, Self), Why> {
-        let wire: Wire<'_, OwnerSpec<'_>> = serde_json::from_slice(json)?;
+    type Wire<'a> = OwnerWire<'a>;
+
+    fn of(wire: OwnerWire<'_>, names: &mut Names) -> Result<(Key, Self), Why> {
         let key = wire.metadata.key(names)?;
         let made = &wire.spec.template;
         let row = Self {
-            template: template(&made.metadata, &made.spec, names),
+            template: template(&made.metadata.labels, &made.spec, names),
             replicas: wire.spec.replicas.unwrap_or(1),
             ready_replicas: wire.status.ready_replicas,
             observed: wire.status.observed_generation.is_some() || wire.status.ready_replicas > 0,

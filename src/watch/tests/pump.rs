@@ -432,7 +432,7 @@ async fn bytes_on_their_way_are_bounded() {
 fn sources_that_evidence_rests_on_are_watched_closely() {
     let close: Vec<_> = RESOURCES
         .iter()
-        .filter(|one| one.evidence)
+        .filter(|one| one.kind.evidence)
         .map(|one| one.source)
         .collect();
     for source in [

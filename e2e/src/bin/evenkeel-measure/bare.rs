@@ -9,17 +9,21 @@ use kube::Client;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// What an audit lists as a whole, in its order.
-const LISTS: [&str; 11] = [
+/// What an audit lists as a whole, the largest first.
+const LISTS: [&str; 15] = [
     "/apis/discovery.k8s.io/v1/endpointslices",
     "/api/v1/nodes",
     "/api/v1/services",
     "/apis/evenkeel.dev/v1alpha1/traffichealthpolicies",
     "/apis/evenkeel.dev/v1alpha1/clustertraffichealthpolicies",
     "/apis/apps/v1/daemonsets",
-    "/apis/apps/v1/namespaces/kube-system/deployments",
+    "/apis/apps/v1/deployments",
     "/api/v1/namespaces",
     "/apis/cilium.io/v2/ciliumnodeconfigs",
+    "/apis/crd.projectcalico.org/v1/felixconfigurations",
+    "/apis/operator.tigera.io/v1/installations",
+    "/apis/metallb.io/v1beta1/l2advertisements",
+    "/apis/scheduling.k8s.io/v1/priorityclasses",
     "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
     "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations",
 ];
