@@ -301,6 +301,11 @@ fn healthy(worst: &Worst<'_>, counts: Summary) -> Condition {
         let message = format!("{violated} minor findings, none at warning or above");
         return Condition::new(Holds::True, Reason::MinorFindings, message);
     }
+    // Nothing wrong was found where nothing was judged: that is no health.
+    if counts.met == 0 {
+        let message = "no check applies to what the policy declares, or none could be judged yet";
+        return Condition::new(Holds::Unknown, Reason::NothingJudged, message);
+    }
     Condition::new(
         Holds::True,
         Reason::AllMet,

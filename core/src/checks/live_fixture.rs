@@ -1,11 +1,13 @@
 //! A cluster that is watched, for tests of checks that rest on what was seen to change.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use crate::findings::Finding;
 use crate::know::{Mono, Now, Source, Wall};
+use crate::policy::Policy;
 use crate::{Core, Input};
 
 /// A core that is fed all day, and the present.
@@ -57,6 +59,11 @@ impl Live {
         }
         let json = object.to_string();
         self.input(Input::Object(source, json.as_bytes()));
+    }
+
+    /// A policy.
+    pub(crate) fn policy(&mut self, policy: Policy) {
+        self.input(Input::Policy(Arc::new(policy)));
     }
 
     /// Lets time pass, in seconds; whatever falls due meanwhile is judged when it does.

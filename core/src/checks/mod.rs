@@ -31,6 +31,7 @@ pub static ALL: &[Check] = &[
     balance::no_rebalance::CHECK,
     balance::policy_skew::CHECK,
     balance::minimum_ready::CHECK,
+    balance::none_ready::CHECK,
     balance::placement_skew::CHECK,
     nodes::cordon_lb::CHECK,
     nodes::zone_disruption::CHECK,

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::Times;
 use super::churn::Churn;
+use super::newcomers::{Newcomers, Starting};
 use crate::index::Index;
 use crate::know::Mono;
 use crate::names::{Key, Name};
@@ -69,6 +70,7 @@ pub struct Backends {
     /// Length of the window of arrivals, in milliseconds; as the platform's policy says.
     window: u64,
     pub(crate) churn: Churn,
+    newcomers: Newcomers,
     swept: Mono,
 }
 
@@ -123,6 +125,7 @@ impl Backends {
                 (Some(one), Some(other)) => self.kept(now, counts, at.0, one, other),
                 (Some(one), None) if !elsewhere.has(one.address) => {
                     self.load(now, counts, one.node, -1);
+                    self.newcomers.left(at.0, one.address);
                     if counts {
                         self.churn.died(now, at.0, one.address);
                     }
@@ -131,6 +134,9 @@ impl Backends {
                     self.load(now, counts, other.node, 1);
                     if counts {
                         self.churn.born(now, at.0, other.address);
+                        if !other.ready && !other.terminating {
+                            self.newcomers.came(now, at.0, other.address);
+                        }
                     }
                 }
                 _ => {}
@@ -143,6 +149,9 @@ impl Backends {
         if old.node != new.node {
             self.load(now, counts, old.node, -1);
             self.load(now, counts, new.node, 1);
+        }
+        if new.ready || new.terminating {
+            self.newcomers.left(service, new.address);
         }
         // The end of a Pod is no flip.
         if !counts || old.ready == new.ready || new.terminating || old.terminating {
@@ -230,6 +239,17 @@ impl Backends {
         })
     }
 
+    /// How many of these endpoints of a Service came within the last so many milliseconds and are still starting.
+    pub fn starting(
+        &self,
+        now: Mono,
+        service: Key,
+        endpoints: impl Iterator<Item = IpAddr>,
+        grace: u64,
+    ) -> Starting {
+        self.newcomers.starting(now, service, endpoints, grace)
+    }
+
     /// Endpoints that come and go.
     pub const fn churn(&self) -> &Churn {
         &self.churn
@@ -247,6 +267,7 @@ impl Backends {
             return;
         }
         self.swept = now;
+        self.newcomers.sweep(now);
         self.flips.retain(|_, flips| {
             flips.retain(|_, one| one.times.count(now, FLAP_WINDOW) > 0);
             !flips.is_empty()

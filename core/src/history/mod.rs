@@ -17,14 +17,15 @@
 //! # Memory
 //!
 //! Everything is bounded. Per subject: 80 bytes for an endpoint whose readiness changes, 72 for one younger than two
-//! minutes, 56 for a node, 300 for a workload on a node that Pods are evicted from. In all, at most 32,768 such
-//! endpoints of either kind (about 8 MB), 8,192 failures of nodes (0.5 MB), 16,384 events (1 MB), 2,048 workloads
+//! minutes, 40 for one that is still starting, 56 for a node, 300 for a workload on a node that Pods are evicted from. In all, at most 32,768 such
+//! endpoints of each kind (about 8 MB), 8,192 failures of nodes (0.5 MB), 16,384 events (1 MB), 2,048 workloads
 //! (0.6 MB), and one count for each minute of a day (6 kB). A quiet cluster of 5,000 nodes has 56 bytes for each
 //! node and nothing else.
 
 mod backends;
 mod churn;
 mod events;
+mod newcomers;
 mod nodes;
 mod times;
 mod zones;
@@ -32,6 +33,7 @@ mod zones;
 pub use backends::{Backends, FLAP_FLIPS, FLAP_WINDOW, Flapping};
 pub use churn::{Churn, STORM_FACTOR, Storm, WARM_MINUTES};
 pub use events::{EVICT_WINDOW, Events, Evicted, PREEMPT_WINDOW, Preempted};
+pub use newcomers::Starting;
 pub use nodes::{Failure, Nodes, Traits};
 pub use times::Times;
 pub use zones::{DOWN, SHARE_PERCENT, Zone, Zones, disrupted};

@@ -2,6 +2,7 @@
 
 mod deps;
 mod picks;
+mod ports;
 mod sockets;
 mod spaces;
 mod sums;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 pub(crate) use deps::DepCounts;
 pub use deps::{Dep, Deps};
 pub use picks::Picks;
+pub use ports::PortEndpoints;
 pub use spaces::Spaces;
 pub(crate) use sums::place;
 pub use sums::{NodeSums, Place, ZoneSum};

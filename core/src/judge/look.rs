@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use crate::facts::Fleet;
 use crate::history::{self, Events, Evicted, History};
-use crate::index::{Dep, Deps, Index, NodeSums, Table, ZoneSum};
-use crate::judge::Subject;
+use crate::index::{Dep, Deps, Index, NodeSums, PortEndpoints, Table, ZoneSum};
+use crate::judge::{ServiceCase, Subject};
 use crate::know::{Known, Mono, Now, Reads, Source};
 use crate::names::{Key, Name, Names};
 use crate::policy::{ClusterPolicy, Policy};
@@ -236,6 +236,13 @@ impl<'a> Look<'a> {
         self.depend_on_service(service, Source::EndpointSlices);
         self.read_in(Source::EndpointSlices, service.namespace)?;
         self.index.endpoints(service)
+    }
+
+    /// The endpoints of the Service under judgement by port.
+    pub fn endpoints_by_port(&self, case: &ServiceCase<'_>) -> Known<Vec<PortEndpoints<'a>>> {
+        self.depend_on_service(case.key, Source::EndpointSlices);
+        self.read_in(Source::EndpointSlices, case.key.namespace)?;
+        self.index.endpoints_by_port(case.key, case.service)
     }
 
     /// Whether the policies of a namespace were read; which of them govern a Service, its case tells.

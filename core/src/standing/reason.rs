@@ -21,6 +21,8 @@ pub enum Reason {
     InputsMissing,
     /// The policy governs nothing.
     NoServices,
+    /// No check applies to what the policy declares.
+    NothingJudged,
     /// Something declared is not so.
     Violated,
     /// Something declared hangs on what is not known or not bounded.
@@ -38,7 +40,7 @@ pub type Place = (&'static str, Holds);
 
 impl Reason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Accepted,
         Self::Invalid,
         Self::CrdTooOld,
@@ -47,6 +49,7 @@ impl Reason {
         Self::InputsStale,
         Self::InputsMissing,
         Self::NoServices,
+        Self::NothingJudged,
         Self::Violated,
         Self::AtRisk,
         Self::MinorFindings,
@@ -65,6 +68,7 @@ impl Reason {
             Self::InputsStale => "InputsStale",
             Self::InputsMissing => "InputsMissing",
             Self::NoServices => "NoServices",
+            Self::NothingJudged => "NothingJudged",
             Self::Violated => "Violated",
             Self::AtRisk => "AtRisk",
             Self::MinorFindings => "MinorFindings",
@@ -88,7 +92,7 @@ impl Reason {
             Self::AllInputsFresh => &[("Observed", True)],
             Self::InputsStale => &[("Observed", False)],
             Self::InputsMissing => &[("Observed", False), ("Healthy", Unknown)],
-            Self::NoServices => &[("Healthy", Unknown)],
+            Self::NoServices | Self::NothingJudged => &[("Healthy", Unknown)],
             Self::Violated => &[("Healthy", False)],
             Self::AtRisk | Self::MinorFindings | Self::AllMet => &[("Healthy", True)],
             Self::ModeObserve => &[("Remediating", False)],
@@ -113,6 +117,9 @@ impl Reason {
                  on it is neither healthy nor unhealthy"
             }
             Self::NoServices => "spec.services names no Service that exists in the policy's namespace",
+            Self::NothingJudged => {
+                "nothing was found wrong, and nothing is met either: no check applies to what the policy declares, or the history that it rests on is still too short"
+            }
             Self::Violated => {
                 "at least one finding of severity warning or above that nobody has accepted: the message is the worst one"
             }
@@ -143,6 +150,9 @@ impl Reason {
                 "give the right that the message names, or declare in the policy what cannot be read; see docs/what-works-where.md"
             }
             Self::NoServices => "compare spec.services with `kubectl get services --show-labels`",
+            Self::NothingJudged => {
+                "declare what is expected of the Services, such as spec.balance.minimumReadyBackends; after a start, wait ten minutes"
+            }
             Self::Violated | Self::AtRisk | Self::MinorFindings => {
                 "`evenkeel explain` with the finding's id, and the page of its check in docs/checks"
             }

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
-use super::{Groups, backends};
+use super::{Groups, Place, PortBackends, backends_by_port, of_ports};
 use crate::index::Dep;
-use crate::judge::{
-    Case, Check, Evidence, Judge, Look, Memory, ServiceCase, Severities, UntypedCase, Verdict,
-};
-use crate::know::{Known, Reads, Source, Unit, Val};
+use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, ServiceCase, Severities, Verdict};
+use crate::know::{Gap, Known, Reads, Source, Unit, Val};
 use crate::policy::Policy;
+use crate::sources::service::ServiceType;
 
 /// The check.
 pub static CHECK: Check = Check {
@@ -18,7 +18,7 @@ pub static CHECK: Check = Check {
     needs: Reads::of(&[Source::Services, Source::Policies, Source::EndpointSlices]),
     uses: Reads::of(&[Source::Nodes]),
     profiles: false,
-    history: Memory::Unused,
+    history: Memory::Used,
     baseline: false,
     judge: Judge::Service(judge),
     doc: DOC,
@@ -33,12 +33,18 @@ of them in one place, are an outage as soon as that place fails.
 ## Formula
 
 A backend is an endpoint that is ready, serving and not terminating, counted once however many slices name it; of a
-dual-stack Service the larger family counts.
+dual-stack Service the larger family counts. Headless Services have endpoints like any other. Each port is counted by
+itself, as Pods that lack a named port do not serve it: the port with the fewest decides.
 
 - `backends < balance.minimumReadyBackends`: Violated, critical, cause `TooFewReady`.
-- `backends - (those of the fullest node) < minimum`: AtRisk, warning, cause `NodeLossGoesBelow`.
+- The same while endpoints are starting that would fill the minimum: AtRisk, warning, cause `Starting`. An endpoint is
+  starting that came not ready within `balance.newcomerGraceSeconds` and has not been ready since. The operator sees
+  that; an audit does not, and calls it `TooFewReady`.
+- `backends - (those of the fullest node) < minimum`: AtRisk, warning, cause `NodeLossGoesBelow`, where the cluster has
+  more than one node.
 - The same for the fullest zone, where the cluster has more than one: cause `ZoneLossGoesBelow`.
-- An endpoint without node or zone makes these two Unknown, unless the others already decide them.
+- An endpoint without node or zone makes these two Unknown, unless the others already decide them. Endpoints of a
+  Service without selector are outside of the cluster: no node takes them along.
 
 ## What to do
 
@@ -51,11 +57,33 @@ dual-stack Service the larger family counts.
 Do not set `publishNotReadyAddresses` to fill the list: clients would meet backends that cannot answer.
 ";
 
+/// Fewer backends than the policy asks for, now or after a loss.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Shortage {
+    /// `namespace/name` of the Service.
+    service: String,
+    /// `namespace/name` of the policy.
+    policy: String,
+    /// Ports with the fewest backends; empty where all ports have the same.
+    ports: Vec<u16>,
+    ready: u32,
+    minimum: u32,
+    why: Why,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Why {
+    /// There are too few.
+    TooFew,
+    /// There are too few, and so many are starting that would be enough, each for at most so many seconds yet.
+    Starting { count: u32, grace_seconds: u32 },
+    /// There would be too few without a place that holds so many.
+    Loss { of: Place, name: Arc<str>, there: u32 },
+}
+
 fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
-    if !case.service.has_data_plane() {
-        return Ok(Verdict::NotApplicable(
-            "a headless or ExternalName Service balances nothing",
-        ));
+    if case.service.kind == ServiceType::ExternalName {
+        return Ok(Verdict::NotApplicable("a DNS alias has no endpoints"));
     }
     let asked = case
         .policy
@@ -63,59 +91,113 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
     let Some((policy, minimum)) = asked else {
         return Ok(Verdict::NotApplicable("no minimum of ready backends is declared"));
     };
-    let all = backends(look, case.key)?;
-    let ready = u32::try_from(all.len()).unwrap_or(u32::MAX);
-    let count = Count {
-        source: format!("EndpointSlices of {}", look.show(case.key)),
-        policy,
+    let by_port = backends_by_port(look, case)?;
+    let Some(fewest) = by_port.iter().min_by_key(|one| one.usable.len()) else {
+        return Ok(Verdict::NotApplicable("the Service has no endpoints to count"));
+    };
+    let ready = u32::try_from(fewest.usable.len()).unwrap_or(u32::MAX);
+    let shortage = |why| Shortage {
+        service: look.show(case.key),
+        policy: format!("{}/{}", policy.namespace, policy.name),
+        ports: fewest.ports.iter().map(|port| port.port).collect(),
         ready,
         minimum,
+        why,
     };
     if ready < minimum {
-        return Ok(Verdict::Violated(count.case("TooFewReady", None)));
-    }
-    let mut gap = None;
-    for (place, cause, field) in [
-        (Place::Node, "NodeLossGoesBelow", "nodeName"),
-        (Place::Zone, "ZoneLossGoesBelow", "zone"),
-    ] {
-        let groups = Groups::by(&all, |one| match place {
-            Place::Node => one.node,
-            Place::Zone => one.zone,
+        return Ok(match starting(look, case, policy, fewest, minimum - ready) {
+            Some(why) => Verdict::at_risk(shortage(why)),
+            None => Verdict::violated(shortage(Why::TooFew)),
         });
-        if place == Place::Zone {
-            match several_zones(look, &groups) {
-                Ok(true) => {}
-                Ok(false) => continue,
-                // Without the nodes nobody knows whether another zone is left; a minimum of 0 needs none.
-                Err(one) => {
-                    gap = gap.or_else(|| (minimum > 0).then_some(one));
-                    continue;
-                }
+    }
+    match loss(look, case, fewest, minimum) {
+        Ok(None) => Ok(Verdict::Met),
+        Ok(Some(why)) => Ok(Verdict::at_risk(shortage(why))),
+        Err(gap) => Err(gap),
+    }
+}
+
+/// Whether so many backends are starting that the missing ones will soon be there.
+fn starting(
+    look: &Look<'_>,
+    case: &ServiceCase<'_>,
+    policy: &Policy,
+    backends: &PortBackends,
+    missing: u32,
+) -> Option<Why> {
+    let grace_seconds = policy.balance.as_ref()?.newcomer_grace_seconds;
+    let addresses = backends.waiting.iter().map(|one| one.address);
+    let starting = look.history().backends().starting(
+        look.now.mono,
+        case.key,
+        addresses,
+        u64::from(grace_seconds) * 1000,
+    );
+    if let Some(until) = starting.until {
+        look.wake_at(until);
+    }
+    let count = u32::try_from(starting.count).unwrap_or(u32::MAX);
+    (count >= missing).then_some(Why::Starting { count, grace_seconds })
+}
+
+/// The place whose loss would leave too few.
+fn loss(
+    look: &Look<'_>,
+    case: &ServiceCase<'_>,
+    backends: &PortBackends,
+    minimum: u32,
+) -> Known<Option<Why>> {
+    let all = &backends.usable;
+    let ready = u32::try_from(all.len()).unwrap_or(u32::MAX);
+    // A minimum of 0 is kept whatever is lost.
+    if minimum == 0 {
+        return Ok(None);
+    }
+    let mut gap: Option<Gap> = None;
+    for place in [Place::Node, Place::Zone] {
+        let groups = Groups::by(all, |one| place.of(one));
+        let (name, there) = groups.fullest(look).unwrap_or_default();
+        // What no selector chose is outside of the cluster, and no place of it takes that along.
+        let homeless = if case.service.selects {
+            groups.homeless()
+        } else {
+            0
+        };
+        if ready.saturating_sub(there.saturating_add(homeless)) >= minimum {
+            continue;
+        }
+        match has_others(look, place, &groups) {
+            Ok(true) => {}
+            // The loss of the only one is that of the cluster.
+            Ok(false) => continue,
+            Err(one) => {
+                gap = gap.or(Some(one));
+                continue;
             }
         }
-        let (name, size) = groups.fullest(look).unwrap_or_default();
-        if ready.saturating_sub(size) < minimum {
+        if ready.saturating_sub(there) < minimum {
             let name = look.names().shared(name);
-            return Ok(Verdict::AtRisk(count.case(cause, Some((name, size)))));
+            return Ok(Some(Why::Loss {
+                of: place,
+                name,
+                there,
+            }));
         }
-        if ready.saturating_sub(size.saturating_add(groups.homeless())) < minimum {
-            gap = gap.or_else(|| groups.gap(look, case.key, field));
-        }
+        gap = gap.or_else(|| groups.gap(look, case.key, place.field()));
     }
-    gap.map_or(Ok(Verdict::Met), Err)
+    gap.map_or(Ok(None), Err)
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Node,
-    Zone,
-}
-
-/// Whether the cluster has more than one zone: losing the only one loses the cluster.
-fn several_zones(look: &Look<'_>, groups: &Groups) -> Known<bool> {
+/// Whether the cluster has more than one such place.
+fn has_others(look: &Look<'_>, place: Place, groups: &Groups) -> Known<bool> {
     if groups.sizes.len() > 1 {
         return Ok(true);
+    }
+    if place == Place::Node {
+        let count = look.node_sums(Dep::NodeCount)?.count();
+        let own = groups.sizes.keys().next();
+        let known = own.map_or(Ok(true), |own| look.has_node(*own))?;
+        return Ok(count > 1 || (count == 1 && !known));
     }
     let names = look.names();
     let zones: BTreeSet<&str> = look
@@ -128,83 +210,95 @@ fn several_zones(look: &Look<'_>, groups: &Groups) -> Known<bool> {
     Ok(zones.iter().any(|zone| own.is_some_and(|own| own != *zone)) || zones.len() > 1)
 }
 
-/// What was counted against what was asked for.
-struct Count<'a> {
-    source: String,
-    policy: &'a Policy,
-    ready: u32,
-    minimum: u32,
-}
-
-impl Count<'_> {
-    fn case(&self, cause: &'static str, lost: Option<(std::sync::Arc<str>, u32)>) -> Case {
-        let field = format!(
-            "policy {}/{} balance.minimumReadyBackends",
-            self.policy.namespace, self.policy.name
-        );
-        let mut evidence = vec![
-            Evidence::count("readyBackends", self.ready, self.source.as_str()),
-            Evidence::number(
-                "minimumReadyBackends",
-                Unit::Count,
-                &Val::declared(i64::from(self.minimum), field),
-            ),
-        ];
-        if let Some((name, size)) = lost {
-            evidence.push(Evidence::text(
-                "place",
-                &Val::declared(name, self.source.as_str()),
-            ));
-            evidence.push(Evidence::count("backendsThere", size, self.source.as_str()));
-            evidence.push(Evidence::count(
-                "left",
-                self.ready.saturating_sub(size),
-                self.source.as_str(),
-            ));
+impl Explain for Shortage {
+    fn cause(&self) -> &'static str {
+        match self.why {
+            Why::TooFew => "TooFewReady",
+            Why::Starting { .. } => "Starting",
+            Why::Loss { of: Place::Node, .. } => "NodeLossGoesBelow",
+            Why::Loss { of: Place::Zone, .. } => "ZoneLossGoesBelow",
         }
-        untyped(cause, evidence)
     }
-}
 
-fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
-    UntypedCase::case(cause, evidence, say, advise)
-}
-
-fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let (ready, minimum) = (case.cite("readyBackends"), case.cite("minimumReadyBackends"));
-    let kind = match case.cause {
-        "TooFewReady" => {
-            return write!(f, "ready backends: {ready}; at least {minimum} are asked for");
-        }
-        "NodeLossGoesBelow" => "node",
-        _ => "zone",
-    };
-    write!(
-        f,
-        "ready backends: {ready}, of which {} on {kind} {}; without it {} would be left, and at least {minimum} are asked for",
-        case.show("backendsThere"),
-        case.show("place"),
-        case.show("left"),
-    )
-}
-
-fn advise(case: &UntypedCase) -> Vec<String> {
-    match case.cause {
-        "TooFewReady" => vec![
-            "see which Pods of the Service are not ready, and why, before anything is recycled".into(),
-            format!(
-                "then raise the replicas to {} or more",
-                case.show("minimumReadyBackends")
+    fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (ready, minimum, ports) = (self.ready, self.minimum, of_ports(&self.ports));
+        match &self.why {
+            Why::TooFew => write!(
+                f,
+                "ready backends{ports}: {ready}; the policy asks for at least {minimum}"
             ),
-        ],
-        "NodeLossGoesBelow" => vec![
-            "spread the Pods over nodes: topologySpreadConstraints with topologyKey kubernetes.io/hostname".into(),
-            "or raise the replicas".into(),
-        ],
-        _ => vec![
-            "spread the Pods over zones: topologySpreadConstraints with topologyKey topology.kubernetes.io/zone".into(),
-            "or raise the replicas".into(),
-        ],
+            Why::Starting { count, grace_seconds } => write!(
+                f,
+                "ready backends{ports}: {ready} of at least {minimum}; {count} more have been starting for less than \
+                 {grace_seconds} s"
+            ),
+            Why::Loss { of, name, there } => write!(
+                f,
+                "without {} {name} only {} of {ready} ready backends{ports} would be left; the policy asks for at \
+                 least {minimum}",
+                of.word(),
+                ready.saturating_sub(*there),
+            ),
+        }
+    }
+
+    fn evidence(&self) -> Vec<Evidence> {
+        let slices: Arc<str> = format!("EndpointSlices of {}", self.service).into();
+        let field = |name| format!("policy {} balance.{name}", self.policy);
+        let mut evidence: Vec<Evidence> = self
+            .ports
+            .iter()
+            .map(|port| Evidence::count("port", *port, format!("Service {}", self.service)))
+            .collect();
+        evidence.push(Evidence::count("readyBackends", self.ready, slices.clone()));
+        evidence.push(Evidence::count(
+            "minimumReadyBackends",
+            self.minimum,
+            field("minimumReadyBackends"),
+        ));
+        match &self.why {
+            Why::TooFew => {}
+            Why::Starting { count, grace_seconds } => {
+                evidence.push(Evidence::watched(
+                    "starting",
+                    Unit::Count,
+                    *count,
+                    "EndpointSlices, as watched",
+                ));
+                evidence.push(Evidence::seconds(
+                    "newcomerGraceSeconds",
+                    &Val::declared(i64::from(*grace_seconds), field("newcomerGraceSeconds")),
+                ));
+            }
+            Why::Loss { name, there, .. } => {
+                evidence.push(Evidence::name("place", name, slices.clone()));
+                evidence.push(Evidence::count("backendsThere", *there, slices.clone()));
+                evidence.push(Evidence::count("left", self.ready.saturating_sub(*there), slices));
+            }
+        }
+        evidence
+    }
+
+    fn advice(&self) -> Vec<Advice> {
+        match self.why {
+            Why::TooFew => vec![
+                "see which Pods of the Service are not ready, and why, before anything is recycled".into(),
+                format!("then raise the replicas to {} or more", self.minimum).into(),
+            ],
+            Why::Starting { grace_seconds, .. } => vec![
+                format!("wait for the new Pods; after {grace_seconds} s this is critical").into(),
+                "let rollouts keep the minimum: maxUnavailable 0 and maxSurge 1".into(),
+            ],
+            Why::Loss { of, .. } => vec![
+                format!(
+                    "spread the Pods over {}s: topologySpreadConstraints with topologyKey {}",
+                    of.word(),
+                    of.topology_key()
+                )
+                .into(),
+                "or raise the replicas".into(),
+            ],
+        }
     }
 }
 
@@ -214,6 +308,7 @@ mod tests {
     use serde_json::json;
 
     use crate::checks::fixture::{World, balanced, node, service, slice, slice_of};
+    use crate::checks::live_fixture::Live;
     use crate::know::Source;
 
     const ID: &str = "backend-minimum-ready";
@@ -246,6 +341,42 @@ mod tests {
         assert_eq!(world.verdict(ID), expected);
     }
 
+    #[rstest]
+    #[case::headless(json!({"clusterIP": "None"}), &[("n1", "a")], "Violated critical TooFewReady")]
+    #[case::headless_and_enough(json!({"clusterIP": "None"}), &[("n1", "a"), ("n2", "a"), ("n3", "b"), ("n4", "b")], "Met")]
+    #[case::alias(json!({"type": "ExternalName"}), &[], "NotApplicable")]
+    #[case::outside(json!({"selector": null}), &[("", ""), ("", "")], "Met")]
+    #[case::too_few_outside(json!({"selector": null}), &[("", "")], "Violated critical TooFewReady")]
+    fn every_service_with_endpoints_is_counted(
+        #[case] spec: serde_json::Value,
+        #[case] places: &[(&str, &str)],
+        #[case] expected: &str,
+    ) {
+        let mut world = world()
+            .with(Source::Services, &service("api", spec))
+            .with(Source::EndpointSlices, &slice("api", places))
+            .policy(balanced(Some(2), None, None));
+        assert_eq!(world.verdict(ID), expected);
+    }
+
+    #[test]
+    fn the_port_with_the_fewest_backends_decides() {
+        let ports = json!({"ports": [{"name": "main", "port": 80}, {"name": "metrics", "port": 9090}]});
+        let mut with_both = slice("api", &[("n3", "b")]);
+        with_both["metadata"]["name"] = json!("api-both");
+        with_both["endpoints"][0]["addresses"] = json!(["10.9.0.1"]);
+        with_both["ports"] = json!([{"name": "main", "port": 8080}, {"name": "metrics", "port": 9090}]);
+        let mut world = world()
+            .with(Source::Services, &service("api", ports))
+            .with(Source::EndpointSlices, &slice("api", &[("n1", "a"), ("n2", "a")]))
+            .with(Source::EndpointSlices, &with_both)
+            .policy(balanced(Some(2), None, None));
+        assert_eq!(
+            world.findings(ID)[0].message,
+            "ready backends of port 9090: 1; the policy asks for at least 2"
+        );
+    }
+
     #[test]
     fn only_those_count_that_take_new_connections() {
         let one = |address: &str, node: &str, conditions| json!({"addresses": [address], "nodeName": node, "zone": node, "conditions": conditions});
@@ -264,23 +395,21 @@ mod tests {
             .with(Source::EndpointSlices, &slice_of("api", "a", "IPv4", &endpoints))
             .with(Source::EndpointSlices, &slice_of("api", "b", "IPv4", &endpoints))
             .policy(balanced(Some(3), None, None));
-        let found = world.findings(ID);
-        assert!(
-            found[0]
-                .message
-                .starts_with("ready backends: 2 (EndpointSlices of shop/api)")
+        assert_eq!(
+            world.findings(ID)[0].message,
+            "ready backends: 2; the policy asks for at least 3"
         );
     }
 
-    #[test]
-    fn one_zone_cannot_be_lost_alone() {
-        let places = [("n1", "a"), ("n2", "a"), ("n3", "a")];
+    #[rstest]
+    #[case::zone(&["n1", "n2", "n3"])]
+    #[case::node(&["n1"])]
+    fn the_only_zone_or_node_cannot_be_lost_alone(#[case] nodes: &[&str]) {
+        let rows: Vec<_> = nodes.iter().map(|name| node(name, "a")).collect();
+        let places: Vec<_> = nodes.iter().chain(nodes).map(|name| (*name, "a")).collect();
         let mut world = World::complete()
             .with(Source::Services, &service("api", json!({})))
-            .all(
-                Source::Nodes,
-                &[node("n1", "a"), node("n2", "a"), node("n3", "a")],
-            )
+            .all(Source::Nodes, &rows)
             .with(Source::EndpointSlices, &slice("api", &places))
             .policy(balanced(Some(2), None, None));
         assert_eq!(world.verdict(ID), "Met");
@@ -294,9 +423,54 @@ mod tests {
             .with(Source::Services, &service("api", json!({})))
             .with(
                 Source::EndpointSlices,
-                &slice("api", &[("n1", "a"), ("n2", "a"), ("n3", "a")]),
+                &slice("api", &[("n1", "a"), ("n1", "a"), ("n1", "a")]),
             )
             .policy(balanced(Some(1), None, None));
         assert_eq!(world.verdict(ID), "Unknown unknown");
+    }
+
+    /// Two endpoints of `shop/web`, which asks for two, of which the second is the given one.
+    fn web(second: u32, ready: bool) -> serde_json::Value {
+        crate::checks::live_fixture::slice("web", 1, &[(0, "n1", true), (second, "n2", ready)])
+    }
+
+    fn rollout() -> Live {
+        let mut live = Live::with(&[
+            (Source::Services, crate::checks::live_fixture::service("web")),
+            (Source::EndpointSlices, web(1, true)),
+            (Source::Nodes, node("n1", "")),
+            (Source::Nodes, node("n2", "")),
+        ]);
+        let mut wanted = balanced(Some(2), None, None);
+        wanted.services = crate::policy::ServicePick::Names(vec!["web".into()]);
+        live.policy(wanted);
+        live.wait(60);
+        live
+    }
+
+    #[test]
+    fn a_backend_that_starts_has_its_grace() {
+        let mut live = rollout();
+        assert_eq!(live.says(ID), "AtRisk warning NodeLossGoesBelow");
+        // The second Pod is replaced: its successor comes, and is not ready yet.
+        live.put(Source::EndpointSlices, &web(2, false));
+        assert_eq!(live.says(ID), "AtRisk warning Starting");
+        live.wait(599);
+        assert_eq!(live.says(ID), "AtRisk warning Starting");
+        live.wait(1);
+        assert_eq!(live.says(ID), "Violated critical TooFewReady");
+        live.put(Source::EndpointSlices, &web(2, true));
+        assert_eq!(live.says(ID), "AtRisk warning NodeLossGoesBelow");
+    }
+
+    #[test]
+    fn a_backend_that_was_ready_before_has_none() {
+        let mut live = rollout();
+        live.put(Source::EndpointSlices, &web(1, false));
+        assert_eq!(live.says(ID), "Violated critical TooFewReady");
+        // Nor has one that came ready and then failed.
+        live.put(Source::EndpointSlices, &web(3, true));
+        live.put(Source::EndpointSlices, &web(3, false));
+        assert_eq!(live.says(ID), "Violated critical TooFewReady");
     }
 }

@@ -4,14 +4,16 @@
 pub mod flap;
 pub mod minimum_ready;
 pub mod no_rebalance;
+pub mod none_ready;
 pub mod placement_skew;
 pub mod policy_skew;
 
 use std::collections::BTreeMap;
 
-use crate::judge::Look;
+use crate::judge::{Look, ServiceCase};
 use crate::know::{Gap, Known};
 use crate::names::{Key, Name};
+use crate::sources::service::ServicePort;
 use crate::sources::slice::Endpoint;
 
 /// The backends of a Service that take new connections: ready, serving and not terminating, each once.
@@ -19,14 +21,45 @@ use crate::sources::slice::Endpoint;
 /// A dual-stack Service has a slice for each family and so two addresses for each Pod; the larger family counts, the
 /// fourth version where they are equal.
 pub fn backends(look: &Look<'_>, service: Key) -> Known<Vec<Endpoint>> {
-    let usable = |one: &Endpoint| one.ready && one.serving && !one.terminating;
-    let (four, six): (Vec<_>, Vec<_>) = look
-        .endpoints(service)?
+    Ok(larger_family(&look.endpoints(service)?, usable))
+}
+
+/// The backends of one port of a Service, or of several ports that have the same ones.
+#[derive(Debug)]
+pub struct PortBackends {
+    /// The ports; empty where all ports of the Service have the same backends.
+    pub ports: Vec<ServicePort>,
+    /// Those that take new connections, as [`backends`] has them.
+    pub usable: Vec<Endpoint>,
+    /// Those that do not and are not on their way out.
+    pub waiting: Vec<Endpoint>,
+    /// Those that are on their way out and still serve: proxies use them where nothing else is left.
+    pub ending: Vec<Endpoint>,
+}
+
+/// The backends of a Service by port.
+pub fn backends_by_port(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Vec<PortBackends>> {
+    let by_port = look.endpoints_by_port(case)?;
+    let of = |one: &crate::index::PortEndpoints<'_>| PortBackends {
+        ports: one.ports.clone(),
+        usable: larger_family(&one.endpoints, usable),
+        waiting: larger_family(&one.endpoints, |one| !usable(one) && !one.terminating),
+        ending: larger_family(&one.endpoints, |one| one.terminating && one.serving),
+    };
+    Ok(by_port.iter().map(of).collect())
+}
+
+fn usable(one: &Endpoint) -> bool {
+    one.ready && one.serving && !one.terminating
+}
+
+fn larger_family(endpoints: &[Endpoint], wanted: impl Fn(&Endpoint) -> bool) -> Vec<Endpoint> {
+    let (four, six): (Vec<_>, Vec<_>) = endpoints
         .iter()
         .copied()
-        .filter(usable)
+        .filter(wanted)
         .partition(|one| one.address.is_ipv4());
-    Ok(if six.len() > four.len() { six } else { four })
+    if six.len() > four.len() { six } else { four }
 }
 
 /// Backends by node or zone.
@@ -88,6 +121,58 @@ impl Groups {
             )
             .into(),
         ))
+    }
+}
+
+/// Nodes or zones: what can fail, or be too full, as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Place {
+    /// Nodes.
+    Node,
+    /// Zones.
+    Zone,
+}
+
+impl Place {
+    /// The place of an endpoint; empty when not said.
+    const fn of(self, one: &Endpoint) -> Name {
+        match self {
+            Self::Node => one.node,
+            Self::Zone => one.zone,
+        }
+    }
+
+    /// In words.
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Node => "node",
+            Self::Zone => "zone",
+        }
+    }
+
+    /// As an EndpointSlice calls it.
+    const fn field(self) -> &'static str {
+        match self {
+            Self::Node => "nodeName",
+            Self::Zone => "zone",
+        }
+    }
+
+    /// The label of nodes by which Pods are spread over such places (`k8s.io/api/core/v1/well_known_labels.go`).
+    const fn topology_key(self) -> &'static str {
+        match self {
+            Self::Node => "kubernetes.io/hostname",
+            Self::Zone => "topology.kubernetes.io/zone",
+        }
+    }
+}
+
+/// Ports, as told to people: nothing where all ports of a Service are meant.
+fn of_ports(ports: &[u16]) -> String {
+    match ports {
+        [] => String::new(),
+        [one] => format!(" of port {one}"),
+        [one, more @ ..] => format!(" of port {one} and {} more", more.len()),
     }
 }
 

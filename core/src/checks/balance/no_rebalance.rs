@@ -4,19 +4,19 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::judge::{
-    Case, Check, Evidence, Judge, Look, Memory, ServiceCase, Severities, UntypedCase, Verdict, declares,
+    Advice, Check, Evidence, Explain, Judge, Look, Memory, ServiceCase, Severities, Verdict, declares,
 };
 use crate::know::{Known, Reads, Source, Val};
 use crate::names::Names;
 use crate::policy::{Connection, Policy, Protocol};
-use crate::sources::service::{ServicePort, Transport};
+use crate::sources::service::{ServicePort, ServiceType, Transport};
 
 /// The check.
 pub static CHECK: Check = Check {
     id: "backend-no-rebalance-path",
     severity: Severities::WARNING,
     needs: Reads::of(&[Source::Services]),
-    uses: Reads::of(&[Source::Policies]),
+    uses: Reads::of(&[Source::Policies, Source::EndpointSlices]),
     profiles: false,
     history: Memory::Unused,
     baseline: true,
@@ -25,27 +25,31 @@ pub static CHECK: Check = Check {
 };
 
 const DOC: &str = "\
-Long-lived connections to a cluster address end at some time, so that new backends get their share.
+Long-lived connections end at some time, so that new backends get their share.
 
 A cluster address balances connections, not requests. One gRPC or HTTP/2 connection carries every request of a client
 and lives as long as the process; its client never asks DNS again. After a scale-up the new backends stay idle while
-the old ones stay over their limit, and only a full rollout spreads the load.
+the old ones stay over their limit, and only a full rollout spreads the load. A headless Service with gRPC's
+`round_robin` spreads over the backends that DNS named when the client connected: names are resolved again only when
+a connection ends (grpc/grpc#12295), so it needs a maximum age as well.
 
 ## Formula
 
 A TCP port carries long-lived multiplexed connections when a policy declares GRPC or HTTP2 for it, else when its
-`appProtocol`, or without one its name, says `grpc`, `http2` or `h2c`. The Service has a cluster address.
+`appProtocol`, or without one its name, says `grpc`, `http2` or `h2c`.
 
 - A policy declares such a connection, and neither `server.maxConnectionAgeSeconds` nor that of all its clients:
-  Violated, warning, cause `NoConnectionAge`.
-- Only the port says so: AtRisk with origin Assumed, info, cause `AgeNotDeclared`: a mesh, a proxy or the client itself
-  may balance requests.
+  Violated, warning, cause `NoConnectionAge`; of a headless Service too.
+- Only the port says so, and the Service has a cluster address: AtRisk with origin Assumed, info, cause
+  `AgeNotDeclared`: a mesh, a proxy or the client itself may balance requests.
+
+Every port is judged. It does not apply to a Service with fewer than two endpoints, which has nothing to balance.
 
 ## What to do
 
 1. Let the server end connections after a while, with jitter: gRPC `MaxConnectionAge` of 5 to 30 minutes with a grace,
    an HTTP/2 server's own limit. Declare it. `clients / age` is the rate of new handshakes.
-2. Or balance in the client: a headless Service with gRPC's `round_robin`, or a proxy or mesh that balances requests.
+2. Or put a proxy or mesh between that balances requests. Balancing in the client does not replace the age.
 
 ## What not to do
 
@@ -53,58 +57,84 @@ Do not recycle the backends that look idle, and do not recycle all the old ones 
 in the same second. Do not scale out further: it adds idle backends.
 ";
 
+/// Connections that nobody ends.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Unending {
+    /// `namespace/name` of the Service.
+    service: String,
+    /// Whether clients get the addresses of the backends themselves.
+    headless: bool,
+    /// Whether a policy declares these connections; else only the port says what it speaks.
+    declared: bool,
+    /// The ports that carry them, and by whose word.
+    ports: Vec<(u16, Val<Arc<str>>)>,
+}
+
 fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
-    if !case.service.has_data_plane() {
-        return Ok(Verdict::NotApplicable(
-            "a headless or ExternalName Service balances nothing",
-        ));
+    if case.service.kind == ServiceType::ExternalName {
+        return Ok(Verdict::NotApplicable("a DNS alias has no endpoints"));
     }
     let names = look.names();
-    let mut found = false;
-    let mut risk = None;
     let service = look.show(case.key);
-    for port in case
-        .service
-        .ports
-        .iter()
-        .filter(|port| port.transport == Transport::Tcp)
-    {
-        let (mut spoken, mut aged) = (false, false);
+    let (mut declared, mut assumed, mut aged) = (Vec::new(), Vec::new(), false);
+    let ports = case.service.ports.iter();
+    for port in ports.filter(|port| port.transport == Transport::Tcp) {
+        let mut spoken = false;
         for connection in connections(case.policy, port, names) {
             spoken = true;
             if !matches!(connection.protocol, Protocol::Grpc | Protocol::Http2) {
                 continue;
             }
-            found = true;
             if ends(connection) {
                 aged = true;
-            } else {
-                let policy = case.policy.map_or("", |policy| &policy.name);
-                let source = format!("policy {policy} {}.protocol", connection.name);
-                let protocol = Val::declared(connection.protocol.name().into(), source);
-                return Ok(Verdict::Violated(make(
-                    "NoConnectionAge",
-                    port,
-                    &service,
-                    &protocol,
-                    None,
-                )));
+                continue;
             }
+            let policy = case.policy.map_or("", |policy| &policy.name);
+            let source = format!("policy {policy} {}.protocol", connection.name);
+            declared.push((
+                port.port,
+                Val::declared(connection.protocol.name().into(), source),
+            ));
+            break;
         }
-        // What the port itself says counts where no policy speaks of it.
-        let Some(protocol) = speaks(port, names, &service).filter(|_| !spoken && !aged) else {
-            continue;
-        };
-        found = true;
+        // What the port itself says counts where no policy speaks of it; of a headless Service clients may be anything.
+        if !spoken
+            && !case.service.headless
+            && let Some(protocol) = speaks(port, names, &service)
+        {
+            assumed.push((port.port, protocol));
+        }
+    }
+    let is_declared = !declared.is_empty();
+    let ports = if is_declared { declared } else { assumed };
+    if ports.is_empty() {
+        return Ok(if aged {
+            Verdict::Met
+        } else {
+            Verdict::NotApplicable("no port is known to carry gRPC or HTTP/2")
+        });
+    }
+    if !is_declared {
         // Whether one speaks of it is known only where policies were read.
         look.policies_in(case.key.namespace)?;
-        let age = Val::assumed("not declared".into(), "no policy speaks of this port");
-        risk = risk.or_else(|| Some(make("AgeNotDeclared", port, &service, &protocol, Some(&age))));
     }
-    Ok(match risk {
-        Some(case) => Verdict::AtRisk(case),
-        None if found => Verdict::Met,
-        None => Verdict::NotApplicable("no port is known to carry gRPC or HTTP/2"),
+    // Where nobody knows how many there are, there may be several.
+    let endpoints = look.endpoints(case.key);
+    if endpoints.is_ok_and(|all| all.iter().filter(|one| !one.terminating).count() < 2) {
+        return Ok(Verdict::NotApplicable(
+            "fewer than two endpoints have nothing to balance",
+        ));
+    }
+    let found = Unending {
+        service,
+        headless: case.service.headless,
+        declared: is_declared,
+        ports,
+    };
+    Ok(if is_declared {
+        Verdict::violated(found)
+    } else {
+        Verdict::at_risk(found)
     })
 }
 
@@ -154,57 +184,86 @@ fn speaks(port: &ServicePort, names: &Names, service: &str) -> Option<Val<Arc<st
     })
 }
 
-fn make(
-    cause: &'static str,
-    port: &ServicePort,
-    service: &str,
-    protocol: &Val<Arc<str>>,
-    age: Option<&Val<Arc<str>>>,
-) -> Case {
-    let mut evidence = vec![
-        Evidence::count("port", port.port, format!("Service {service}")),
-        Evidence::text("protocol", protocol),
-    ];
-    evidence.extend(age.map(|age| Evidence::text("maxConnectionAge", age)));
-    untyped(cause, evidence)
-}
-
-fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
-    UntypedCase::case(cause, evidence, say, advise)
-}
-
-fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let (port, protocol) = (case.show("port"), case.cite("protocol"));
-    if case.cause == "NoConnectionAge" {
-        write!(
-            f,
-            "port {port} carries {protocol} through a cluster address, and neither the server nor every client ends a connection after a time: new backends stay idle"
-        )
-    } else {
-        write!(
-            f,
-            "port {port} carries {protocol} through a cluster address, and a maximum connection age is {}: unless a mesh or the client balances requests, new backends stay idle",
-            case.cite("maxConnectionAge"),
-        )
+impl Unending {
+    fn list(&self) -> String {
+        match &*self.ports {
+            [(port, protocol)] => format!("port {port} carries {}", protocol.value),
+            [(port, protocol), more @ ..] => {
+                format!("port {port} and {} more carry {}", more.len(), protocol.value)
+            }
+            [] => String::new(),
+        }
     }
 }
 
-fn advise(case: &UntypedCase) -> Vec<String> {
-    let mut advice = Vec::new();
-    if case.cause == "AgeNotDeclared" {
+impl Explain for Unending {
+    fn cause(&self) -> &'static str {
+        if self.declared {
+            "NoConnectionAge"
+        } else {
+            "AgeNotDeclared"
+        }
+    }
+
+    fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = self.list();
+        match (self.declared, self.headless) {
+            (true, false) => write!(
+                f,
+                "{what}, and neither the server nor every client ends a connection after a time: new backends stay idle"
+            ),
+            (true, true) => write!(
+                f,
+                "{what}, and no connection ends after a time: clients never resolve the name again, and new backends \
+                 stay idle"
+            ),
+            (false, _) => write!(
+                f,
+                "{what}, and no maximum connection age is declared: unless a proxy balances requests, new backends \
+                 stay idle"
+            ),
+        }
+    }
+
+    fn evidence(&self) -> Vec<Evidence> {
+        let mut evidence = Vec::new();
+        for (port, protocol) in &self.ports {
+            evidence.push(Evidence::count(
+                "port",
+                *port,
+                format!("Service {}", self.service),
+            ));
+            evidence.push(Evidence::text("protocol", protocol));
+        }
+        if !self.declared {
+            evidence.push(Evidence::undeclared(
+                "maxConnectionAge",
+                "policy connections[].server.maxConnectionAgeSeconds",
+            ));
+        }
+        evidence
+    }
+
+    fn advice(&self) -> Vec<Advice> {
+        let mut advice: Vec<Advice> = Vec::new();
+        if !self.declared {
+            advice.push(
+                "declare the connection in a TrafficHealthPolicy, with server.maxConnectionAgeSeconds if it has one"
+                    .into(),
+            );
+        }
         advice.push(
-            "declare the connection in a TrafficHealthPolicy, with server.maxConnectionAgeSeconds if it has one"
+            "let the server end connections after 5 to 30 minutes with jitter (gRPC MaxConnectionAge with a grace), \
+             and declare it"
                 .into(),
         );
+        advice.push(
+            "or put a proxy between that balances requests; balancing in the client, as round_robin over a headless \
+             Service, needs the age too"
+                .into(),
+        );
+        advice
     }
-    advice.push(
-        "let the server end connections after 5 to 30 minutes with jitter (gRPC MaxConnectionAge), and declare it".into(),
-    );
-    advice.push(
-        "or balance in the client: a headless Service with round_robin, or a proxy that balances requests"
-            .into(),
-    );
-    advice
 }
 
 #[cfg(test)]
@@ -212,11 +271,18 @@ mod tests {
     use rstest::rstest;
     use serde_json::{Value, json};
 
-    use crate::checks::fixture::{World, client, connection, policy, service};
+    use crate::checks::fixture::{World, client, connection, policy, service, slice};
     use crate::know::Source;
     use crate::policy::{Client, Connection, PortRef, Protocol, Server};
 
     const ID: &str = "backend-no-rebalance-path";
+
+    /// The Service with two backends.
+    fn world(spec: Value) -> World {
+        World::complete()
+            .with(Source::Services, &service("api", spec))
+            .with(Source::EndpointSlices, &slice("api", &[("n1", ""), ("n2", "")]))
+    }
 
     fn port(name: &str, app: Option<&str>) -> Value {
         json!({"ports": [{"name": name, "port": 80, "appProtocol": app}]})
@@ -237,7 +303,7 @@ mod tests {
     #[case::udp(json!({"ports": [{"name": "grpc", "port": 80, "protocol": "UDP"}]}), "NotApplicable")]
     #[case::no_ports(json!({"ports": null}), "NotApplicable")]
     fn the_baseline(#[case] spec: Value, #[case] expected: &str) {
-        let mut world = World::complete().with(Source::Services, &service("api", spec));
+        let mut world = world(spec);
         assert_eq!(world.verdict(ID), expected);
     }
 
@@ -264,19 +330,50 @@ mod tests {
     #[case::client(declared(Protocol::Grpc, Some(1800), None), "Met")]
     #[case::not_multiplexed(declared(Protocol::Http1, None, None), "NotApplicable")]
     fn a_policy_speaks(#[case] connection: Connection, #[case] expected: &str) {
+        for spec in [
+            port("grpc", None),
+            json!({"clusterIP": "None", "ports": port("grpc", None)["ports"]}),
+        ] {
+            let mut world = world(spec).policy(policy(vec![connection.clone()]));
+            assert_eq!(world.verdict(ID), expected);
+        }
+    }
+
+    #[rstest]
+    #[case::none(&[])]
+    #[case::one(&[("n1", "")])]
+    fn one_backend_has_nothing_to_balance(#[case] places: &[(&str, &str)]) {
         let mut world = World::complete()
             .with(Source::Services, &service("api", port("grpc", None)))
-            .policy(policy(vec![connection]));
-        assert_eq!(world.verdict(ID), expected);
+            .with(Source::EndpointSlices, &slice("api", places))
+            .policy(policy(vec![declared(Protocol::Grpc, None, None)]));
+        assert_eq!(world.verdict(ID), "NotApplicable");
+    }
+
+    #[test]
+    fn endpoints_that_nobody_read_may_be_several() {
+        let mut world = World::without(&[Source::EndpointSlices])
+            .with(Source::Services, &service("api", port("grpc", None)))
+            .policy(policy(vec![declared(Protocol::Grpc, None, None)]));
+        assert_eq!(world.verdict(ID), "Violated warning NoConnectionAge");
+    }
+
+    #[test]
+    fn every_port_is_told() {
+        let ports = json!({"ports": [{"name": "grpc", "port": 80}, {"name": "grpc-admin", "port": 81}]});
+        let found = world(ports).findings(ID);
+        assert!(found[0].message.starts_with("port 80 and 1 more carry grpc"));
+        assert_eq!(
+            found[0].evidence.iter().filter(|one| one.what == "port").count(),
+            2
+        );
     }
 
     #[test]
     fn one_client_without_an_age_is_enough() {
         let mut one = declared(Protocol::Grpc, Some(1800), None);
         one.clients.push(client("other"));
-        let mut world = World::complete()
-            .with(Source::Services, &service("api", json!({})))
-            .policy(policy(vec![one]));
+        let mut world = world(json!({})).policy(policy(vec![one]));
         assert_eq!(world.verdict(ID), "Violated warning NoConnectionAge");
     }
 
@@ -292,9 +389,7 @@ mod tests {
     fn a_policy_of_another_port_says_nothing_of_this_one() {
         let mut one = declared(Protocol::Grpc, None, Some(1800));
         one.ports = vec![PortRef::Number(81), PortRef::Name("other".into())];
-        let mut world = World::complete()
-            .with(Source::Services, &service("api", port("grpc", None)))
-            .policy(policy(vec![one]));
+        let mut world = world(port("grpc", None)).policy(policy(vec![one]));
         assert_eq!(world.verdict(ID), "AtRisk info AgeNotDeclared");
     }
 }
