@@ -18,7 +18,7 @@ impl Core {
     /// A core that is fed all day: it keeps a [`crate::history`], and the checks that rest on it judge.
     pub fn live(now: Now) -> Self {
         let mut core = Self {
-            history: History::live(now.mono),
+            history: History::live(now),
             ..Self::default()
         };
         core.fold_cluster_policy();
@@ -63,7 +63,8 @@ impl Core {
         // While the list of nodes is not complete, counts say nothing.
         for node in [old, new].into_iter().flatten().filter(|_| happens) {
             let place = place(&self.index.names, node);
-            if self.history.zones.fold(now, place, self.index.sums.place(place)) {
+            let tally = self.index.sums.place(place, self.history.wall);
+            if self.history.zones.fold(now, place, tally) {
                 self.dirt.zones.insert(place.0);
             }
         }
@@ -86,7 +87,10 @@ impl Core {
     /// The list of nodes is complete.
     pub(crate) fn fold_nodes_listed(&mut self) {
         if self.history.is_live() {
-            let now = self.history.now;
+            let now = Now {
+                mono: self.history.now,
+                wall: self.history.wall,
+            };
             self.history.zones.look(now, &self.index.sums);
             self.dirt.zones.extend(self.history.zones.names());
             self.news(Dirt::HISTORY);

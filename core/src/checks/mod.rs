@@ -35,6 +35,7 @@ pub static ALL: &[Check] = &[
     balance::placement_skew::CHECK,
     nodes::cordon_lb::CHECK,
     nodes::zone_disruption::CHECK,
+    nodes::mass_loss::CHECK,
     nodes::dns_headroom::CHECK,
     control_plane::detection::CHECK,
     control_plane::heartbeat::CHECK,

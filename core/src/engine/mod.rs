@@ -205,7 +205,7 @@ impl Engine {
         });
         let zones = dirt.zones.iter().map(|name| {
             let unit = Unit::of(Scope::Zone, About::Zone(*name));
-            let exists = zones.then(|| index.sums.regions_of(*name).next().is_some());
+            let exists = zones.then(|| index.sums.has_zone(*name));
             (unit, exists, Dirt::OWN.with(Dirt::OWN_HISTORY))
         });
         let webhooks = dirt.webhooks.iter().map(|key| {

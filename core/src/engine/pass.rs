@@ -141,7 +141,7 @@ impl<'a> Pass<'a> {
     }
 
     fn zone(&mut self, name: Name) {
-        if self.index.sums.regions_of(name).next().is_none() || !self.listed() {
+        if !self.index.sums.has_zone(name) || !self.listed() {
             return;
         }
         for (at, check) in self.checks() {

@@ -52,6 +52,7 @@ impl Core {
     /// makes its dependents Unknown; the returned error is for feeders that can name the file.
     pub fn handle(&mut self, now: Now, input: Input<'_>) -> Result<(), Why> {
         self.history.now = self.history.now.max(now.mono);
+        self.history.wall = now.wall;
         match input {
             Input::Begin(source) => self.begin(source),
             Input::Object(source, json) => return self.object(now, source, json),

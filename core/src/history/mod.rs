@@ -36,10 +36,10 @@ pub use events::{EVICT_WINDOW, Events, Evicted, PREEMPT_WINDOW, Preempted};
 pub use newcomers::Starting;
 pub use nodes::{Failure, Nodes, Traits};
 pub use times::Times;
-pub use zones::{DOWN, SHARE_PERCENT, Zone, Zones, disrupted};
+pub use zones::{Disruption, SHARE_PERCENT, Zone, Zones, disruption};
 
 use crate::index::Fresh;
-use crate::know::{Gap, Known, Mono, Source};
+use crate::know::{Gap, Known, Mono, Now, Source, Wall};
 
 /// How long after an interruption what arrives is still taken for what was missed, in milliseconds: a watch that is
 /// resumed delivers its backlog at once.
@@ -64,6 +64,8 @@ pub struct History {
     live: bool,
     /// The moment of the input that is being folded.
     pub(crate) now: Mono,
+    /// The same on the wall clock, for comparison with what objects say.
+    pub(crate) wall: Wall,
     watches: [Watch; Source::ALL.len()],
     pub(crate) backends: Backends,
     pub(crate) nodes: Nodes,
@@ -75,11 +77,12 @@ pub struct History {
 
 impl History {
     /// The history of a core that is fed all day.
-    pub(crate) fn live(now: Mono) -> Self {
+    pub(crate) fn live(now: Now) -> Self {
         Self {
             live: true,
-            now,
-            judged: now,
+            now: now.mono,
+            wall: now.wall,
+            judged: now.mono,
             ..Self::default()
         }
     }

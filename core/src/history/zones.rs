@@ -2,18 +2,36 @@
 
 use std::collections::BTreeMap;
 
-use crate::index::{NodeSums, Place, ZoneSum};
-use crate::know::Mono;
+use crate::index::{NodeSums, NodeTally, Place};
+use crate::know::{Mono, Now};
 use crate::names::Name;
 
-/// Share of a zone at which it counts as disrupted: `--unhealthy-zone-threshold` of kube-controller-manager.
-pub const SHARE_PERCENT: usize = 55;
-/// Fewest nodes that are down for that: `pkg/controller/nodelifecycle/node_lifecycle_controller.go`, `notReadyNodes > 2`.
-pub const DOWN: usize = 3;
+/// Share of a zone at which it counts as disrupted, in percent: `--unhealthy-zone-threshold` of kube-controller-manager.
+pub const SHARE_PERCENT: u32 = 55;
+/// Fewest nodes that are down for that: `notReadyNodes > 2` in `ComputeZoneState`
+/// (`pkg/controller/nodelifecycle/node_lifecycle_controller.go`).
+const DOWN: u32 = 3;
 
-/// Whether a zone with so many of its nodes down is disrupted.
-pub const fn disrupted(down: usize, nodes: usize) -> bool {
-    down >= DOWN && down * 100 >= nodes * SHARE_PERCENT
+/// How far a zone is gone, as `ComputeZoneState` of kube-controller-manager says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Disruption {
+    /// At least three of its nodes, and 55 % of them, are not Ready.
+    Partial,
+    /// None of its nodes is Ready, however few there are.
+    Full,
+}
+
+/// How far a zone with so many of its nodes down is gone.
+pub const fn disruption(down: u32, nodes: u32) -> Option<Disruption> {
+    if down == 0 {
+        None
+    } else if down >= nodes {
+        Some(Disruption::Full)
+    } else if down >= DOWN && down as u64 * 100 >= nodes as u64 * SHARE_PERCENT as u64 {
+        Some(Disruption::Partial)
+    } else {
+        None
+    }
 }
 
 /// Whether a zone is or was disrupted.
@@ -28,12 +46,12 @@ pub struct Zone {
 }
 
 impl Zone {
-    fn look(&mut self, now: Mono, sum: ZoneSum) -> bool {
+    fn look(&mut self, now: Mono, tally: NodeTally) -> bool {
         let was = self.disrupted;
-        self.disrupted = disrupted(sum.down as usize, sum.nodes as usize);
+        self.disrupted = disruption(tally.down, tally.nodes).is_some();
         if self.disrupted {
-            if !was || sum.down > self.worst.0 {
-                self.worst = (sum.down, sum.nodes);
+            if !was || tally.down > self.worst.0 {
+                self.worst = (tally.down, tally.nodes);
             }
             self.ended = None;
         } else if was {
@@ -49,9 +67,9 @@ pub struct Zones(BTreeMap<Place, Zone>);
 
 impl Zones {
     /// Looks at a zone of which a node came, changed or went; says whether a disruption has begun or ended.
-    pub(crate) fn fold(&mut self, now: Mono, place: Place, sum: ZoneSum) -> bool {
+    pub(crate) fn fold(&mut self, now: Mono, place: Place, tally: NodeTally) -> bool {
         let mut zone = self.0.get(&place).copied().unwrap_or_default();
-        let news = zone.look(now, sum);
+        let news = zone.look(now, tally);
         if zone != Zone::default() {
             self.0.insert(place, zone);
         }
@@ -59,12 +77,12 @@ impl Zones {
     }
 
     /// The list of nodes is complete: whatever it brought is looked at as one.
-    pub(crate) fn look(&mut self, now: Mono, sums: &NodeSums) {
+    pub(crate) fn look(&mut self, now: Now, sums: &NodeSums) {
         for (place, zone) in &mut self.0 {
-            zone.look(now, sums.place(*place));
+            zone.look(now.mono, sums.place(*place, now.wall));
         }
-        for (place, sum) in sums.places() {
-            self.fold(now, place, sum);
+        for (place, tally) in sums.places(now.wall) {
+            self.fold(now.mono, place, tally);
         }
     }
 

@@ -18,7 +18,7 @@ pub use picks::Picks;
 pub use ports::PortEndpoints;
 pub use spaces::Spaces;
 pub(crate) use sums::place;
-pub use sums::{NodeSums, Place, ZoneSum};
+pub use sums::{NodeSums, NodeTally, Place};
 pub use table::Table;
 pub(crate) use table::Which;
 

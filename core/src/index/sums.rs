@@ -2,10 +2,12 @@
 //! thousand Nodes, nor be judged again because one of them was cordoned.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use super::deps::{Dep, Deps};
+use crate::know::Wall;
 use crate::names::{Name, Names};
-use crate::sources::node::{Node, REGION, Readiness, ZONE};
+use crate::sources::node::{Node, REGION, ZONE};
 
 /// Sums over all Nodes.
 #[derive(Debug, Default)]
@@ -21,13 +23,83 @@ pub struct NodeSums {
 /// A zone and its region: zones of equal name in two regions are two zones. Empty where a Node has no such label.
 pub type Place = (Name, Name);
 
-/// The Nodes of one zone of one region.
+/// The Nodes of a zone, or of the cluster, that count at a moment. Nodes that are not Ready while they join or leave
+/// count neither as nodes nor as down ([`Node::excused_until`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ZoneSum {
-    /// How many there are.
+pub struct NodeTally {
+    /// How many count.
     pub nodes: u32,
-    /// Those that are not ready.
+    /// Those of them that are not Ready.
     pub down: u32,
+    /// Those that are left out.
+    pub excused: u32,
+    /// When the first of those will count, should nothing change.
+    pub until: Option<Wall>,
+}
+
+impl NodeTally {
+    /// Nodes that are Ready.
+    pub const fn ready(&self) -> u32 {
+        self.nodes.saturating_sub(self.down)
+    }
+
+    /// The tally of both.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        Self {
+            nodes: self.nodes + other.nodes,
+            down: self.down + other.down,
+            excused: self.excused + other.excused,
+            until: [self.until, other.until].into_iter().flatten().min(),
+        }
+    }
+}
+
+/// The Nodes of one zone of one region.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct ZoneSum {
+    /// How many there are.
+    nodes: u32,
+    /// Those that are not Ready, by the second from which on that is a failure.
+    down: BTreeMap<Wall, u32>,
+}
+
+impl ZoneSum {
+    fn at(&self, now: Wall) -> NodeTally {
+        let after = (Bound::Excluded(now), Bound::Unbounded);
+        let excused = self.down.range(after).map(|one| one.1).sum();
+        let all: u32 = self.down.values().sum();
+        NodeTally {
+            nodes: self.nodes.saturating_sub(excused),
+            down: all - excused,
+            excused,
+            until: self
+                .down
+                .range(after)
+                .next()
+                .map(|one| *one.0)
+                .filter(|at| at.0 < i64::MAX),
+        }
+    }
+
+    fn count(&mut self, down: Option<Wall>) {
+        self.nodes += 1;
+        if let Some(from) = down {
+            *self.down.entry(from).or_default() += 1;
+        }
+    }
+
+    fn discount(&mut self, down: Option<Wall>) {
+        self.nodes = self.nodes.saturating_sub(1);
+        if let Some(from) = down
+            && let Some(count) = self.down.get_mut(&from)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.down.remove(&from);
+            }
+        }
+    }
 }
 
 /// How often each name occurs; none occurs zero times.
@@ -69,7 +141,8 @@ impl Counts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Share {
     place: Place,
-    down: bool,
+    /// From when on it is a failure that it is not Ready; `None` while it is.
+    down: Option<Wall>,
     provider: Name,
     kubelet: Name,
     host: bool,
@@ -87,7 +160,7 @@ impl NodeSums {
     pub(crate) fn exchange(&mut self, names: &Names, old: Option<&Node>, new: Option<&Node>) -> Deps {
         let share = |node: &Node| Share {
             place: place(names, node),
-            down: node.ready != Readiness::Ready,
+            down: node.excused_until(),
             provider: node.provider,
             kubelet: node.kubelet,
             host: node.hosts_pods(names),
@@ -133,42 +206,52 @@ impl NodeSums {
     }
 
     /// Moves one from a place to another; returns whether the zones that there are are others than before.
-    fn move_place(&mut self, from: Option<(Place, bool)>, to: Option<(Place, bool)>) -> bool {
+    fn move_place(&mut self, from: Option<(Place, Option<Wall>)>, to: Option<(Place, Option<Wall>)>) -> bool {
         let mut other = false;
         if let Some((place, down)) = to {
-            other |= self.regions_of(place.0).next().is_none();
-            let sum = self.places.entry(place).or_default();
-            sum.nodes += 1;
-            sum.down += u32::from(down);
+            other |= !self.has_zone(place.0);
+            self.places.entry(place).or_default().count(down);
         }
         if let Some((place, down)) = from
             && let Some(sum) = self.places.get_mut(&place)
         {
-            sum.nodes = sum.nodes.saturating_sub(1);
-            sum.down = sum.down.saturating_sub(u32::from(down));
+            sum.discount(down);
             if sum.nodes == 0 {
                 self.places.remove(&place);
-                other |= self.regions_of(place.0).next().is_none();
+                other |= !self.has_zone(place.0);
             }
         }
         other
     }
 
-    /// The Nodes of each zone, by zone and region.
-    pub fn places(&self) -> impl Iterator<Item = (Place, ZoneSum)> + '_ {
-        self.places.iter().map(|(place, sum)| (*place, *sum))
+    /// The Nodes of each zone that count now, by zone and region.
+    pub fn places(&self, now: Wall) -> impl Iterator<Item = (Place, NodeTally)> + '_ {
+        self.places.iter().map(move |(place, sum)| (*place, sum.at(now)))
     }
 
-    /// The Nodes of one zone of one region.
-    pub fn place(&self, place: Place) -> ZoneSum {
-        self.places.get(&place).copied().unwrap_or_default()
+    /// The Nodes of one zone of one region that count now.
+    pub fn place(&self, place: Place, now: Wall) -> NodeTally {
+        self.places.get(&place).map(|sum| sum.at(now)).unwrap_or_default()
     }
 
-    /// The regions that have a zone of this name, with the Nodes of each.
-    pub fn regions_of(&self, zone: Name) -> impl Iterator<Item = (Name, ZoneSum)> + '_ {
-        self.places
-            .range((zone, Name::EMPTY)..=(zone, Name::MAX))
-            .map(|(place, sum)| (place.1, *sum))
+    /// The regions that have a zone of this name, with the Nodes of each that count now.
+    pub fn regions_of(&self, zone: Name, now: Wall) -> impl Iterator<Item = (Name, NodeTally)> + '_ {
+        self.regions(zone).map(move |(place, sum)| (place.1, sum.at(now)))
+    }
+
+    /// Whether some Node is in a zone of this name.
+    pub fn has_zone(&self, zone: Name) -> bool {
+        self.regions(zone).next().is_some()
+    }
+
+    fn regions(&self, zone: Name) -> impl Iterator<Item = (&Place, &ZoneSum)> + '_ {
+        self.places.range((zone, Name::EMPTY)..=(zone, Name::MAX))
+    }
+
+    /// The Nodes of the whole cluster that count now.
+    pub fn all(&self, now: Wall) -> NodeTally {
+        self.places(now)
+            .fold(NodeTally::default(), |all, one| all.with(one.1))
     }
 
     /// How many Nodes there are.
@@ -239,10 +322,8 @@ mod tests {
                 .with(Deps::one(Dep::NodesDown))
                 .with(Deps::one(Dep::NodesInService))
         );
-        assert_eq!(
-            sums.places().map(|one| one.1).collect::<Vec<_>>(),
-            [ZoneSum { nodes: 2, down: 1 }]
-        );
+        let tally = sums.all(Wall(0));
+        assert_eq!((tally.nodes, tally.down, tally.excused), (2, 1, 0));
         assert_eq!((sums.count(), sums.hosts()), (2, 1));
         let moved = sums.exchange(&names, Some(&a), Some(&b));
         assert!(has(moved, Dep::NodeZones) && !has(moved, Dep::NodeKubelets));
@@ -255,6 +336,6 @@ mod tests {
             sums.exchange(&names, Some(gone), None);
         }
         assert_eq!((sums.count(), sums.hosts(), sums.zones().count()), (0, 0, 0));
-        assert_eq!(sums.places().count(), 0);
+        assert_eq!(sums.places(Wall(0)).count(), 0);
     }
 }

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use crate::facts::Fleet;
 use crate::history::{self, Events, Evicted, History};
-use crate::index::{Dep, Deps, Index, NodeSums, PortEndpoints, Table, ZoneSum};
+use crate::index::{Dep, Deps, Index, NodeSums, NodeTally, PortEndpoints, Table};
 use crate::judge::{ServiceCase, Subject};
-use crate::know::{Known, Mono, Now, Reads, Source};
+use crate::know::{Known, Mono, Now, Reads, Source, Wall};
 use crate::names::{Key, Name, Names};
 use crate::policy::{ClusterPolicy, Policy};
 use crate::sources::node::Node;
@@ -165,12 +165,12 @@ impl<'a> Look<'a> {
         Ok(self.row(node).is_some())
     }
 
-    /// The Nodes of the zones of this name, by region.
-    pub fn zone(&self, zone: Name) -> Known<impl Iterator<Item = (Name, ZoneSum)> + use<'a>> {
+    /// The Nodes of the zones of this name that count now, by region.
+    pub fn zone(&self, zone: Name) -> Known<impl Iterator<Item = (Name, NodeTally)> + use<'a>> {
         let own = self.own == Subject::Zone(zone);
         self.depend_on(Deps::one(if own { Dep::Own } else { Dep::NodesDown }));
         self.read(Source::Nodes)?;
-        Ok(self.index.sums.regions_of(zone))
+        Ok(self.index.sums.regions_of(zone, self.now.wall))
     }
 
     /// One Node, if there is one of this name.
@@ -278,6 +278,13 @@ impl<'a> Look<'a> {
     pub fn again_at(&self, wall: i64) {
         self.again
             .set(Some(self.again.get().map_or(wall, |held| held.min(wall))));
+    }
+
+    /// The same, where there is such a second.
+    pub fn again_when(&self, wall: Option<Wall>) {
+        if let Some(Wall(at)) = wall {
+            self.again_at(at);
+        }
     }
 
     /// Evictions and preemptions that were seen.

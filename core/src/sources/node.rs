@@ -5,6 +5,7 @@ use serde::Deserialize;
 use super::kind::Kind;
 use super::placement::is_passing;
 use super::{KeptKeys, Row, Text, TextMap, Why, all_pairs, key, name_of, or_default, pairs};
+use crate::know::Wall;
 use crate::names::{Key, Name, Names, Pairs};
 
 /// The zone label (`k8s.io/api/core/v1/well_known_labels.go`).
@@ -19,6 +20,30 @@ pub const RKE2_ARGS: &str = "rke2.io/node-args";
 
 /// Label of nodes that cloud load balancers leave out (`k8s.io/api/core/v1/well_known_labels.go`).
 const NO_BALANCERS: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+
+/// For how long a node that was cordoned or marked for removal may be not Ready before that is a failure, in seconds:
+/// longer than a drain, a reboot or the removal of a machine takes.
+const LEAVING_SECONDS: i64 = 1800;
+/// For how long a node may take to become Ready after it joined, in seconds: `MaxNodeStartupTime` of Cluster Autoscaler
+/// (`clusterstate/clusterstate.go`), which until then counts it as upcoming, not as broken.
+const JOINING_SECONDS: i64 = 900;
+
+/// Taints by which a controller says that it takes the node away. `DeletionCandidateOfClusterAutoscaler` is none of
+/// them: such a node is only considered.
+///
+/// Sources: Cluster Autoscaler `utils/taints`, Karpenter `pkg/apis/v1/taints.go` (and `v1beta1`), AWS Node Termination
+/// Handler `pkg/node`, GKE "impending node termination", `k8s.io/api/core/v1/well_known_taints.go` for the cordon.
+const LEAVING_TAINTS: [&str; 9] = [
+    "ToBeDeletedByClusterAutoscaler",
+    "karpenter.sh/disrupted",
+    "karpenter.sh/disruption",
+    "aws-node-termination-handler/spot-itn",
+    "aws-node-termination-handler/scheduled-maintenance",
+    "aws-node-termination-handler/asg-lifecycle-termination",
+    "aws-node-termination-handler/rebalance-recommendation",
+    "cloud.google.com/impending-node-termination",
+    "node.kubernetes.io/unschedulable",
+];
 
 /// Label of nodes that ordinary Pods are kept from (`cmd/kubeadm/app/constants`).
 const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
@@ -55,6 +80,12 @@ pub struct Node {
     pub provider: Name,
     /// Readiness.
     pub ready: Readiness,
+    /// Since when it has that readiness (`conditions[Ready].lastTransitionTime`).
+    pub ready_since: Option<Wall>,
+    /// When it joined (`metadata.creationTimestamp`).
+    pub created: Option<Wall>,
+    /// Whether somebody takes it out of service: it is cordoned, being deleted, or tainted for removal.
+    pub leaving: bool,
     /// `spec.unschedulable`.
     pub unschedulable: bool,
     /// Taints of effect `NoSchedule` or `NoExecute` that last: those by which the node controller tells how a node
@@ -74,6 +105,23 @@ pub struct Taint {
 }
 
 impl Node {
+    /// Until when it is no failure that this node is not Ready, in seconds of wall time: while it joins, and while it
+    /// leaves. `None` for a node that is Ready.
+    pub fn excused_until(&self) -> Option<Wall> {
+        if self.ready == Readiness::Ready {
+            return None;
+        }
+        let joining = self
+            .created
+            .map_or(i64::MIN, |at| at.0.saturating_add(JOINING_SECONDS));
+        let leaving = match (self.leaving, self.ready_since) {
+            (false, _) => i64::MIN,
+            (true, Some(since)) => since.0.saturating_add(LEAVING_SECONDS),
+            (true, None) => i64::MAX,
+        };
+        Some(Wall(joining.max(leaving)))
+    }
+
     /// Zone of the node, as text; empty when not labelled.
     pub fn zone<'n>(&self, names: &'n Names) -> &'n str {
         self.labels.text(names, ZONE).unwrap_or("")
@@ -106,6 +154,7 @@ pub struct Wire<'a> {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Meta<'a> {
     #[serde(borrow, default, deserialize_with = "or_default")]
     name: Text<'a>,
@@ -113,6 +162,10 @@ struct Meta<'a> {
     labels: TextMap<'a>,
     #[serde(borrow, default, deserialize_with = "or_default")]
     annotations: TextMap<'a>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    creation_timestamp: Text<'a>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    deletion_timestamp: Text<'a>,
 }
 
 #[derive(Deserialize, Default)]
@@ -145,11 +198,14 @@ struct Status<'a> {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Condition<'a> {
     #[serde(borrow, rename = "type")]
     kind: Text<'a>,
     #[serde(borrow)]
     status: Text<'a>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    last_transition_time: Text<'a>,
 }
 
 #[derive(Deserialize, Default)]
@@ -220,6 +276,15 @@ impl Row for Node {
                 Some("False") => Readiness::NotReady,
                 _ => Readiness::Unknown,
             },
+            ready_since: ready.and_then(|condition| Wall::parse(&condition.last_transition_time)),
+            created: Wall::parse(&wire.metadata.creation_timestamp),
+            leaving: wire.spec.unschedulable
+                || !wire.metadata.deletion_timestamp.is_empty()
+                || wire
+                    .spec
+                    .taints
+                    .iter()
+                    .any(|taint| LEAVING_TAINTS.contains(&&*taint.key)),
             unschedulable: wire.spec.unschedulable,
             taints: wire
                 .spec

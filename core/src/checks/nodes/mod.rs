@@ -6,6 +6,7 @@ pub mod cordon_lb;
 pub mod dns_headroom;
 pub mod evict_loop;
 pub mod fleet_change;
+pub mod mass_loss;
 pub mod preemption;
 #[cfg(test)]
 mod tests;

@@ -26,8 +26,10 @@ fn zone(states: &[(&str, usize)]) -> Cluster {
 #[case::just_below(&[("True", 46), ("Unknown", 54)], &["AtRisk OneNodeShort warning"])]
 #[case::just_at(&[("True", 45), ("Unknown", 54), ("False", 1)], &["Violated PartialDisruption critical"])]
 #[case::all_of_three(&[("False", 3)], &["Violated FullDisruption critical"])]
-#[case::one_of_one(&[("Unknown", 1)], &["AtRisk TinyZone warning"])]
-#[case::two_of_two(&[("False", 2)], &["AtRisk TinyZone warning"])]
+#[case::one_of_three(&[("True", 2), ("False", 1)], &[])]
+#[case::one_of_two(&[("True", 1), ("False", 1)], &["AtRisk OneNodeShort warning"])]
+#[case::one_of_one(&[("Unknown", 1)], &["Violated FullDisruption critical"])]
+#[case::two_of_two(&[("False", 2)], &["Violated FullDisruption critical"])]
 #[case::nonsense(&[("Maybe", 3)], &["Violated FullDisruption critical"])]
 #[case::many(&[("True", 2000), ("Unknown", 3000)], &["Violated PartialDisruption critical"])]
 fn zones(#[case] states: &[(&str, usize)], #[case] expected: &[&str]) {
@@ -43,8 +45,7 @@ fn zones_are_judged_one_by_one() {
     assert_eq!(cluster.says(ZONE), ["Violated FullDisruption critical"]);
     assert_eq!(
         cluster.message(ZONE),
-        "3 of 3 nodes are not ready (100 % (Node status.conditions[Ready])): the whole zone is down, or cut off from \
-         the control plane"
+        "3 of 3 nodes of this zone are not Ready (100 %): the zone is lost, or cut off from the control plane"
     );
 }
 

@@ -1,18 +1,20 @@
-//! `node-zone-disruption`: no zone has so many nodes down that Kubernetes itself stops evicting.
+//! `node-zone-disruption`: every zone has enough Ready nodes.
 
 use std::fmt;
+use std::sync::Arc;
 
-use crate::history::{self, SHARE_PERCENT};
-use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severities, UntypedCase, Verdict};
+use crate::history::{Disruption, SHARE_PERCENT, Zone, disruption};
+use crate::index::NodeTally;
+use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, Severities, Severity, Verdict};
 use crate::know::{Known, Reads, Source, Unit, Val};
 use crate::names::Name;
 use crate::sources::node::REGION;
 
-/// For how long a disruption is told after it ended where no policy says, in seconds: the default of
+/// For how long a disruption that has ended is still told where no policy says, in seconds: the default of
 /// `storm.cooldownSeconds`.
-const LATCH_SECONDS: u32 = 600;
-/// Zones of so many nodes say little by their share.
-const TINY: usize = 2;
+const ECHO_SECONDS: u32 = 600;
+/// Fewest nodes of a declared limit where the policy names none: the default of `storm.minimumNodes`.
+const STORM_NODES: u32 = 2;
 
 /// The check.
 pub static CHECK: Check = Check {
@@ -28,30 +30,43 @@ pub static CHECK: Check = Check {
 };
 
 const DOC: &str = "\
-No zone has so many nodes down that Kubernetes itself stops evicting.
+No zone has lost most of its nodes.
 
 When most nodes of a zone fall silent at the same time, the likelier cause is what they share: the network between
-them and the control plane, a load balancer, a switch. Kubernetes then slows evictions down or stops them, and so
-should everybody else: what looks like dead nodes may be nodes that serve traffic and cannot say so.
+them and the control plane, a load balancer, a switch. What looks like dead nodes may be nodes that serve traffic and
+cannot report it.
+
+Kubernetes changes the rate of evictions with the state of the zone. In a zone that is disrupted in part it evicts from
+one node in 100 s, and from none where the zone has 50 nodes or fewer. A zone without any Ready node is treated like a
+healthy one: Pods are evicted at the normal rate (one node in 10 s). Only when no zone has a Ready node do evictions
+stop everywhere.
 
 ## Formula
 
-Of the nodes of a zone (and region), `down` are those whose condition Ready is False or Unknown.
+Of the nodes of a zone (and region), `down` are those whose condition Ready is not True. Left out, as nodes and as
+down, are
 
-- all of at least 3 nodes down: Violated, `FullDisruption`;
-- `down >= 3` and `down / nodes >= 0.55`, as kube-controller-manager counts: Violated, `PartialDisruption`;
-- one more node down would make it so: AtRisk, `OneNodeShort`;
-- any node down in a zone of 1 or 2 nodes: AtRisk, `TinyZone`.
+- nodes that somebody takes out of service: cordoned, being deleted, or tainted for removal by Cluster Autoscaler,
+  Karpenter, a cloud's termination handler; for 1800 s of not being Ready, then they count;
+- nodes that joined less than 900 s ago and are not Ready.
 
-The operator remembers: for `storm.cooldownSeconds` of the platform's policy (600 s without one) after the first two
-have ended, the zone stays Violated, `JustDisrupted`. What has just come back together may go again together.
+Then, as kube-controller-manager decides:
 
-Nodes without a zone label are one zone without a name.
+- no node is Ready, however few there are: Violated, `FullDisruption`;
+- `down >= 3` and `down / nodes >= 0.55`: Violated, `PartialDisruption`;
+- one more node down would make it one of the two: AtRisk, `OneNodeShort`;
+- the platform's policy declares `storm.zoneUnhealthyPercent`, and it is reached by at least `storm.minimumNodes` (2):
+  AtRisk, `Storm`.
+
+For `storm.cooldownSeconds` of the platform's policy (600 s without one) after a disruption that the operator saw has
+ended, an info says so: AtRisk, `JustDisrupted`. What came back together may go again together.
+
+Nodes without a zone label are one zone without a name. The cluster as a whole: `node-mass-loss`.
 
 ## What to do
 
 1. Look for what these nodes share before you touch any: zone network, API server endpoint, load balancer, last change.
-2. See whether they still serve traffic: then only their word is missing.
+2. See whether they still serve traffic: then only their reports are missing.
 
 ## What not to do
 
@@ -59,157 +74,180 @@ Do not drain, reboot or replace the nodes: if they still serve, this is what end
 ";
 
 fn judge(look: &Look<'_>, zone: Name) -> Known<Verdict> {
-    let names = look.names();
-    let mut regions: Vec<_> = look
+    let storm = look
+        .cluster_policy()?
+        .map(|policy| policy.storm)
+        .unwrap_or_default();
+    let limit = storm.zone_unhealthy_percent;
+    let least = storm.minimum_nodes.unwrap_or(STORM_NODES);
+    let worst = look
         .zone(zone)?
-        .map(|(region, sum)| (names.text(region), sum.down as usize, sum.nodes as usize))
-        .collect();
-    regions.sort_unstable();
-    let worst = regions
-        .into_iter()
-        .filter_map(|(region, down, nodes)| Some((cause(down, nodes)?, region, down, nodes)))
-        .max_by_key(|(cause, _, down, nodes)| (rank(cause), down * 100 / nodes));
-    if worst.is_none_or(|(cause, ..)| rank(cause) < 2)
-        && let Some((region, zone)) = latched(look, zone)?
-    {
-        let (down, nodes) = zone.worst;
-        let case = case("JustDisrupted", names.text(region), down as usize, nodes as usize);
-        return Ok(Verdict::Violated(case));
+        .inspect(|(_, tally)| look.again_when(tally.until))
+        .filter_map(|(region, tally)| Some((state(tally, limit, least)?, region, tally)))
+        .max_by_key(|(state, region, tally)| {
+            let share = u64::from(tally.down) * 100 / u64::from(tally.nodes.max(1));
+            (*state, share, look.names().text(*region))
+        });
+    let lost = |region: Name, state, down, nodes, excused| Lost {
+        region: look.names().shared(region),
+        state,
+        down,
+        nodes,
+        excused,
+    };
+    if let Some((state, region, tally)) = worst {
+        let lost = lost(region, state, tally.down, tally.nodes, tally.excused);
+        return Ok(match state {
+            State::Full | State::Partial => Verdict::violated(lost),
+            State::OneNodeShort | State::Storm(_) | State::Echo => Verdict::at_risk(lost),
+        });
     }
-    Ok(match worst {
-        None => Verdict::Met,
-        Some((cause, region, down, nodes)) => {
-            let case = case(cause, region, down, nodes);
-            if rank(cause) > 1 {
-                Verdict::Violated(case)
-            } else {
-                Verdict::AtRisk(case)
-            }
-        }
-    })
+    let cooldown = storm.cooldown_seconds.unwrap_or(ECHO_SECONDS);
+    Ok(echo(look, zone, cooldown).map_or(Verdict::Met, |(region, zone)| {
+        let (down, nodes) = zone.worst;
+        Verdict::at_risk(lost(region, State::Echo, down, nodes, 0))
+    }))
 }
 
 /// The zone of this name of which a disruption has ended a moment ago, and its region.
-fn latched<'a>(look: &Look<'a>, name: Name) -> Known<Option<(Name, &'a history::Zone)>> {
+fn echo<'a>(look: &Look<'a>, name: Name, seconds: u32) -> Option<(Name, &'a Zone)> {
     let zones = look.disruptions(name);
-    let Some((region, zone, ended)) = zones
+    let (region, zone, ended) = zones
         .filter_map(|(region, zone)| Some((region, zone, zone.ended?)))
-        .max_by_key(|one| one.2)
-    else {
-        return Ok(None);
-    };
-    let cooldown = look
-        .cluster_policy()?
-        .and_then(|policy| policy.storm.cooldown_seconds);
-    let until = ended.plus(u64::from(cooldown.unwrap_or(LATCH_SECONDS)) * 1000);
+        .max_by_key(|one| one.2)?;
+    let until = ended.plus(u64::from(seconds) * 1000);
     if look.now.mono >= until {
-        return Ok(None);
+        return None;
     }
     look.wake_at(until);
-    Ok(Some((region, zone)))
+    Some((region, zone))
 }
 
-/// What is wrong with a zone of so many nodes, if anything.
-const fn cause(down: usize, nodes: usize) -> Option<&'static str> {
-    if down == 0 {
-        None
-    } else if nodes <= TINY {
-        Some("TinyZone")
-    } else if down == nodes {
-        Some("FullDisruption")
-    } else if history::disrupted(down, nodes) {
-        Some("PartialDisruption")
-    } else if history::disrupted(down + 1, nodes) {
-        Some("OneNodeShort")
-    } else {
-        None
+/// What is wrong with a zone, the worst last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum State {
+    /// Nothing any more.
+    Echo,
+    /// So many percent are declared as a storm.
+    Storm(u32),
+    OneNodeShort,
+    Partial,
+    Full,
+}
+
+fn state(tally: NodeTally, limit: Option<u32>, least: u32) -> Option<State> {
+    let NodeTally { nodes, down, .. } = tally;
+    let reached =
+        |limit: &u32| down >= least && u64::from(down) * 100 >= u64::from(nodes) * u64::from(*limit);
+    match disruption(down, nodes) {
+        _ if down == 0 => None,
+        Some(Disruption::Full) => Some(State::Full),
+        Some(Disruption::Partial) => Some(State::Partial),
+        None if disruption(down + 1, nodes).is_some() => Some(State::OneNodeShort),
+        None => limit.filter(reached).map(State::Storm),
     }
 }
 
-fn rank(cause: &str) -> u8 {
-    match cause {
-        "FullDisruption" => 3,
-        "PartialDisruption" | "JustDisrupted" => 2,
-        "OneNodeShort" => 1,
-        _ => 0,
+/// How much of a zone is lost.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Lost {
+    region: Arc<str>,
+    state: State,
+    down: u32,
+    nodes: u32,
+    /// Those that join or leave, and are not counted.
+    excused: u32,
+}
+
+impl Lost {
+    fn share(&self) -> i64 {
+        i64::from(self.down) * 100 / i64::from(self.nodes.max(1))
     }
 }
 
-fn case(cause: &'static str, region: &str, down: usize, nodes: usize) -> Case {
-    let place = "Node status.conditions[Ready]";
-    let mut evidence = vec![
-        Evidence::count("down", down, place),
-        Evidence::count("nodes", nodes, place),
-        Evidence::number(
-            "share",
-            Unit::Percent,
-            &Val::declared(i64::try_from(down * 100 / nodes.max(1)).unwrap_or(100), place),
-        ),
-        Evidence::number(
-            "threshold",
-            Unit::Percent,
-            &Val::default_of(
-                i64::try_from(SHARE_PERCENT).unwrap_or(55),
+impl Explain for Lost {
+    fn cause(&self) -> &'static str {
+        match self.state {
+            State::Echo => "JustDisrupted",
+            State::Storm(_) => "Storm",
+            State::OneNodeShort => "OneNodeShort",
+            State::Partial => "PartialDisruption",
+            State::Full => "FullDisruption",
+        }
+    }
+
+    fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (down, nodes, share) = (self.down, self.nodes, self.share());
+        if self.state == State::Echo {
+            return write!(
+                f,
+                "{down} of {nodes} nodes of this zone were not Ready ({share} %) a moment ago; that has ended, and may \
+                 return"
+            );
+        }
+        write!(
+            f,
+            "{down} of {nodes} nodes of this zone are not Ready ({share} %)"
+        )?;
+        match self.state {
+            State::Full => write!(f, ": the zone is lost, or cut off from the control plane"),
+            State::Partial => write!(
+                f,
+                ": from {SHARE_PERCENT} % on a common cause is likely, and Kubernetes slows evictions down"
+            ),
+            State::Storm(limit) => write!(f, "; {limit} % is declared as a storm"),
+            State::OneNodeShort | State::Echo => write!(f, "; with one more the zone is disrupted"),
+        }
+    }
+
+    fn evidence(&self) -> Vec<Evidence> {
+        let place = "Node status.conditions[Ready]";
+        let threshold = match self.state {
+            State::Storm(limit) => Val::declared(
+                i64::from(limit),
+                "ClusterTrafficHealthPolicy spec.storm.zoneUnhealthyPercent",
+            ),
+            _ => Val::default_of(
+                i64::from(SHARE_PERCENT),
                 "kube-controller-manager --unhealthy-zone-threshold default",
             ),
-        ),
-    ];
-    if !region.is_empty() {
-        evidence.push(Evidence::text("region", &Val::declared(region.into(), REGION)));
+        };
+        let mut evidence = vec![
+            Evidence::count("down", self.down, place),
+            Evidence::count("nodes", self.nodes, place),
+            Evidence::number("share", Unit::Percent, &Val::declared(self.share(), place)),
+            Evidence::number("threshold", Unit::Percent, &threshold),
+        ];
+        if self.excused > 0 {
+            evidence.push(Evidence::count("joiningOrLeaving", self.excused, place));
+        }
+        if !self.region.is_empty() {
+            evidence.push(Evidence::name("region", &self.region, REGION));
+        }
+        evidence
     }
-    untyped(cause, evidence)
-}
 
-fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
-    UntypedCase::case(cause, evidence, say, advise)
-}
+    fn advice(&self) -> Vec<Advice> {
+        let mut advice = vec![
+            "find out whether these nodes still serve traffic; if so, only their reports are missing".into(),
+            "look for what they share: zone network, way to the API server, load balancer, the last change"
+                .into(),
+        ];
+        if self.state >= State::Partial {
+            advice.push(
+                "leave the nodes as they are until that is known: no drain, no reboot, no replacement".into(),
+            );
+        }
+        advice
+    }
 
-fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    if case.cause == "JustDisrupted" {
-        return write!(
-            f,
-            "{} of {} nodes were not ready a moment ago ({}); that has ended, and may come back the way it went",
-            case.show("down"),
-            case.show("nodes"),
-            case.cite("share")
-        );
+    fn at_most(&self) -> Severity {
+        if self.state == State::Echo {
+            Severity::Info
+        } else {
+            Severity::Critical
+        }
     }
-    write!(
-        f,
-        "{} of {} nodes are not ready ({})",
-        case.show("down"),
-        case.show("nodes"),
-        case.cite("share")
-    )?;
-    match case.cause {
-        "FullDisruption" => write!(f, ": the whole zone is down, or cut off from the control plane"),
-        "PartialDisruption" => write!(
-            f,
-            ": at {} of a zone Kubernetes slows or stops evictions, as their common cause is likelier than their \
-             death",
-            case.cite("threshold")
-        ),
-        "OneNodeShort" => write!(
-            f,
-            "; one more makes the zone disrupted ({})",
-            case.cite("threshold")
-        ),
-        _ => write!(f, "; so few nodes tell nothing of the zone"),
-    }
-}
-
-fn advise(case: &UntypedCase) -> Vec<String> {
-    let mut advice = vec![
-        "find out whether these nodes still serve traffic; if so, only their word is missing".into(),
-        "look for what they share: zone network, way to the API server, load balancer, the last change"
-            .into(),
-    ];
-    if rank(case.cause) > 1 {
-        advice.push(
-            "leave the nodes as they are until that is known: no drain, no reboot, no replacement".into(),
-        );
-    }
-    advice
 }
 
 #[cfg(test)]
@@ -240,15 +278,14 @@ mod tests {
         set(&mut live, 0..3, "Unknown");
         assert_eq!(live.says(ID), "Violated critical PartialDisruption");
         live.wait(5000);
-        set(&mut live, 1..3, "True");
-        assert_eq!(live.says(ID), "Violated critical JustDisrupted");
-        let message = live.message(ID);
-        assert!(
-            message.starts_with("3 of 5 nodes were not ready a moment ago (60 %"),
-            "{message}"
+        set(&mut live, 0..3, "True");
+        assert_eq!(live.says(ID), "AtRisk info JustDisrupted");
+        assert_eq!(
+            live.message(ID),
+            "3 of 5 nodes of this zone were not Ready (60 %) a moment ago; that has ended, and may return"
         );
         live.wait(599);
-        assert_eq!(live.says(ID), "Violated critical JustDisrupted");
+        assert_eq!(live.says(ID), "AtRisk info JustDisrupted");
         live.wait(1);
         assert_eq!(live.says(ID), "");
     }
@@ -262,7 +299,7 @@ mod tests {
                 live.input(Input::Object(Source::Nodes, json.as_bytes()));
             }
         }
-        assert_eq!(live.says(ID), "Violated critical JustDisrupted");
+        assert_eq!(live.says(ID), "AtRisk info JustDisrupted");
     }
 
     #[test]
@@ -290,7 +327,7 @@ mod tests {
         set(&mut live, 0..5, "False");
         set(&mut live, 0..5, "True");
         live.now.wall.0 += 1_000_000;
-        assert_eq!(live.says(ID), "Violated critical JustDisrupted");
+        assert_eq!(live.says(ID), "AtRisk info JustDisrupted");
         live.now.wall.0 -= 5_000_000;
         live.wait(601);
         assert_eq!(live.says(ID), "");

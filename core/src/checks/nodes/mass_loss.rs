@@ -1,0 +1,370 @@
+//! `node-mass-loss`: the cluster has not lost a large part of its nodes.
+
+use std::fmt;
+
+use crate::index::Dep;
+use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, Severities, Severity, Verdict};
+use crate::know::{Known, Reads, Source, Unit, Val, Wall};
+
+/// Share of the nodes that is a storm where the platform declares none, in percent: the default of
+/// `storm.clusterUnhealthyPercent`.
+const STORM_PERCENT: u32 = 20;
+/// Fewest nodes of a storm where the platform declares none: the default of `storm.minimumNodes`.
+const STORM_NODES: u32 = 2;
+/// Share of the nodes whose loss is critical, in percent.
+const HALF_PERCENT: u32 = 50;
+
+/// The check.
+pub static CHECK: Check = Check {
+    id: "node-mass-loss",
+    severity: Severities::CRITICAL,
+    needs: Reads::of(&[Source::Nodes]),
+    uses: Reads::of(&[Source::ClusterPolicy]),
+    profiles: false,
+    history: Memory::Unused,
+    baseline: true,
+    judge: Judge::Cluster(judge),
+    doc: DOC,
+};
+
+const DOC: &str = "\
+The cluster has not lost a large part of its nodes.
+
+Zones tell where nodes are lost; what is spread over zones, or is the whole of a small cluster, no zone tells. What
+takes many nodes at once is something they share: a change, an image, the way to the control plane.
+
+## Formula
+
+Counted are the nodes of the cluster as `node-zone-disruption` counts those of a zone: nodes that are not Ready while
+they are cordoned, being deleted or tainted for removal are left out for 1800 s, nodes that joined less than 900 s ago
+until they are Ready.
+
+- no node at all is Ready, whatever the reason, those left out included: Violated, `NoneReady`, critical;
+- at least half of the nodes that count are not Ready: Violated, `HalfLost`, critical;
+- at least `storm.clusterUnhealthyPercent` (20 %) of them, and at least `storm.minimumNodes` (2): Violated, `Storm`, a
+  warning.
+
+The message tells when the first and the last of them stopped being Ready, by `lastTransitionTime` of the condition.
+
+## What to do
+
+1. See what these nodes share: `kubectl get nodes -o wide`, zones, versions, the time at which they went.
+2. See whether they still serve traffic: then only their reports are missing.
+
+## What not to do
+
+Do not replace nodes one after the other before that is known: the new ones come with the same cause.
+";
+
+fn judge(look: &Look<'_>) -> Known<Verdict> {
+    let now = look.now.wall;
+    let tally = look.node_sums(Dep::NodesDown)?.all(now);
+    look.again_when(tally.until);
+    let storm = look
+        .cluster_policy()?
+        .map(|policy| policy.storm)
+        .unwrap_or_default();
+    let share = |percent: u32| u64::from(tally.down) * 100 >= u64::from(tally.nodes) * u64::from(percent);
+    let declared = storm.cluster_unhealthy_percent;
+    let limit = declared.map_or(Limit::Default, Limit::Declared);
+    let extent = if tally.nodes + tally.excused == 0 {
+        return Ok(Verdict::NotApplicable("the cluster has no nodes"));
+    } else if tally.ready() == 0 {
+        Extent::NoneReady
+    } else if tally.down == 0 {
+        return Ok(Verdict::Met);
+    } else if share(HALF_PERCENT) {
+        Extent::Half
+    } else if tally.down >= storm.minimum_nodes.unwrap_or(STORM_NODES) && share(limit.percent()) {
+        Extent::Storm(limit)
+    } else {
+        return Ok(Verdict::Met);
+    };
+    let all = extent == Extent::NoneReady;
+    // Where no node is Ready, those that join or leave are told as well.
+    let excused = if all { tally.excused } else { 0 };
+    Ok(Verdict::violated(Lost {
+        extent,
+        down: tally.down + excused,
+        nodes: tally.nodes + excused,
+        excused: tally.excused,
+        since: Since::of(look, all)?,
+    }))
+}
+
+/// How much is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Extent {
+    NoneReady,
+    Half,
+    Storm(Limit),
+}
+
+/// The share that is a storm, in percent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Limit {
+    Declared(u32),
+    Default,
+}
+
+impl Limit {
+    const fn percent(self) -> u32 {
+        match self {
+            Self::Declared(percent) => percent,
+            Self::Default => STORM_PERCENT,
+        }
+    }
+
+    fn evidence(self) -> Evidence {
+        let percent = i64::from(self.percent());
+        let percent = match self {
+            Self::Declared(_) => Val::declared(
+                percent,
+                "ClusterTrafficHealthPolicy spec.storm.clusterUnhealthyPercent",
+            ),
+            Self::Default => Val::default_of(percent, "default of storm.clusterUnhealthyPercent"),
+        };
+        Evidence::number("storm", Unit::Percent, &percent)
+    }
+}
+
+/// When the first and the last of the nodes that are down stopped being Ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+struct Since {
+    first: Option<Wall>,
+    last: Option<Wall>,
+}
+
+impl Since {
+    fn of(look: &Look<'_>, all: bool) -> Known<Self> {
+        let now = look.now.wall;
+        let down = look
+            .nodes()?
+            .iter()
+            .filter(|(_, node)| node.excused_until().is_some_and(|until| all || until <= now))
+            .filter_map(|(_, node)| node.ready_since);
+        Ok(down.fold(Self::default(), |since, at| Self {
+            first: since.first.map_or(Some(at), |first| Some(first.min(at))),
+            last: since.last.max(Some(at)),
+        }))
+    }
+}
+
+/// The nodes that the cluster has lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Lost {
+    extent: Extent,
+    down: u32,
+    nodes: u32,
+    /// Those that join or leave.
+    excused: u32,
+    since: Since,
+}
+
+impl Lost {
+    fn share(&self) -> i64 {
+        i64::from(self.down) * 100 / i64::from(self.nodes.max(1))
+    }
+}
+
+impl Explain for Lost {
+    fn cause(&self) -> &'static str {
+        match self.extent {
+            Extent::NoneReady => "NoneReady",
+            Extent::Half => "HalfLost",
+            Extent::Storm(_) => "Storm",
+        }
+    }
+
+    fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (down, nodes, share) = (self.down, self.nodes, self.share());
+        write!(
+            f,
+            "{down} of {nodes} nodes of the cluster are not Ready ({share} %)"
+        )?;
+        if let Extent::Storm(limit) = self.extent {
+            write!(f, ", {} % is a storm", limit.percent())?;
+        }
+        match (self.since.first, self.since.last) {
+            (Some(first), Some(last)) if first == last => write!(f, ", since {first}"),
+            (Some(first), Some(last)) => write!(f, ", the first since {first}, the last since {last}"),
+            _ => Ok(()),
+        }
+    }
+
+    fn evidence(&self) -> Vec<Evidence> {
+        let place = "Node status.conditions[Ready]";
+        let mut evidence = vec![
+            Evidence::count("down", self.down, place),
+            Evidence::count("nodes", self.nodes, place),
+            Evidence::number("share", Unit::Percent, &Val::declared(self.share(), place)),
+        ];
+        if let Extent::Storm(limit) = self.extent {
+            evidence.push(limit.evidence());
+        }
+        if self.excused > 0 {
+            evidence.push(Evidence::count("joiningOrLeaving", self.excused, place));
+        }
+        for (what, at) in [("first", self.since.first), ("last", self.since.last)] {
+            let place = "Node status.conditions[Ready].lastTransitionTime";
+            let time = at.map(|at| Evidence::text(what, &Val::declared(at.to_string().into(), place)));
+            evidence.extend(time);
+        }
+        evidence
+    }
+
+    fn advice(&self) -> Vec<Advice> {
+        vec![
+            "see what they share: kubectl get nodes -o wide, zones, versions, the last change, the way to the API server"
+                .into(),
+            "find out whether these nodes still serve traffic; if so, only their reports are missing".into(),
+            "replace no node before that is known: new ones may come with the same cause".into(),
+        ]
+    }
+
+    fn at_most(&self) -> Severity {
+        match self.extent {
+            Extent::NoneReady | Extent::Half => Severity::Critical,
+            Extent::Storm(_) => Severity::Warning,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::checks::cluster_fixture::{Cluster, node};
+    use crate::checks::live_fixture::Live;
+    use crate::policy::{ClusterPolicy, Storm};
+
+    const ID: &str = "node-mass-loss";
+
+    /// The clock of the fixture.
+    const NOW: i64 = 1_800_000_000;
+
+    fn at(seconds_ago: i64) -> Value {
+        json!(Wall(NOW - seconds_ago).to_string())
+    }
+
+    /// Nodes of three zones in turn.
+    fn nodes(ready: usize, down: usize) -> Cluster {
+        (0..ready + down).fold(Cluster::empty(), |cluster, at| {
+            let ready = if at < ready { "True" } else { "Unknown" };
+            let zone = ["a", "b", "c"][at % 3];
+            cluster.with(Source::Nodes, node(&format!("n{at}"), zone, ready))
+        })
+    }
+
+    #[rstest]
+    #[case::none(0, 0, &[])]
+    #[case::the_only_node(0, 1, &["Violated NoneReady critical"])]
+    #[case::both(0, 2, &["Violated NoneReady critical"])]
+    #[case::one_of_two(1, 1, &["Violated HalfLost critical"])]
+    #[case::one_of_three(2, 1, &[])]
+    #[case::half_of_many(50, 50, &["Violated HalfLost critical"])]
+    #[case::below_half(51, 49, &["Violated Storm warning"])]
+    #[case::at_a_fifth(12, 3, &["Violated Storm warning"])]
+    #[case::below_a_fifth(13, 3, &[])]
+    #[case::one_of_five_is_no_storm(4, 1, &[])]
+    fn shares(#[case] ready: usize, #[case] down: usize, #[case] expected: &[&str]) {
+        assert_eq!(nodes(ready, down).says(ID), expected);
+    }
+
+    #[rstest]
+    #[case::stricter(Some(5), None, 94, 6, &["Violated Storm warning"])]
+    #[case::laxer(Some(40), None, 70, 30, &[])]
+    #[case::half_is_critical_whatever_is_declared(Some(90), Some(99), 50, 50, &["Violated HalfLost critical"])]
+    #[case::too_few(None, Some(4), 12, 3, &[])]
+    fn the_platform_declares_what_a_storm_is(
+        #[case] cluster_unhealthy_percent: Option<u32>,
+        #[case] minimum_nodes: Option<u32>,
+        #[case] ready: usize,
+        #[case] down: usize,
+        #[case] expected: &[&str],
+    ) {
+        let storm = Storm {
+            cluster_unhealthy_percent,
+            minimum_nodes,
+            ..Storm::default()
+        };
+        let policy = ClusterPolicy {
+            storm,
+            ..ClusterPolicy::default()
+        };
+        assert_eq!(nodes(ready, down).platform(policy).says(ID), expected);
+    }
+
+    fn mark(kind: &str, since: i64, mut node: Value) -> Value {
+        node["status"]["conditions"][0]["lastTransitionTime"] = at(since);
+        match kind {
+            "cordoned" => node["spec"]["unschedulable"] = json!(true),
+            "deleted" => node["metadata"]["deletionTimestamp"] = at(since),
+            "new" => node["metadata"]["creationTimestamp"] = at(since),
+            "" => {}
+            taint => node["spec"]["taints"] = json!([{"key": taint, "effect": "NoSchedule"}]),
+        }
+        node
+    }
+
+    /// Half of a cluster, marked and not Ready for so many seconds.
+    #[rstest]
+    #[case::unmarked("", 60, &["Violated HalfLost critical"])]
+    #[case::cordoned("cordoned", 1799, &[])]
+    #[case::cordoned_for_too_long("cordoned", 1800, &["Violated HalfLost critical"])]
+    #[case::deleted("deleted", 60, &[])]
+    #[case::autoscaler("ToBeDeletedByClusterAutoscaler", 60, &[])]
+    #[case::only_a_candidate("DeletionCandidateOfClusterAutoscaler", 60, &["Violated HalfLost critical"])]
+    #[case::karpenter("karpenter.sh/disrupted", 60, &[])]
+    #[case::unreachable("node.kubernetes.io/unreachable", 60, &["Violated HalfLost critical"])]
+    #[case::new("new", 899, &[])]
+    #[case::new_for_too_long("new", 900, &["Violated HalfLost critical"])]
+    fn nodes_that_join_or_leave(#[case] kind: &str, #[case] since: i64, #[case] expected: &[&str]) {
+        let away = (0..6).map(|at| mark(kind, since, node(&format!("away{at}"), "a", "False")));
+        let cluster = away.fold(nodes(6, 0), |cluster, one| cluster.with(Source::Nodes, one));
+        assert_eq!(cluster.says(ID), expected);
+        let zone: &[&str] = if expected.is_empty() {
+            &[]
+        } else {
+            &["Violated PartialDisruption critical"]
+        };
+        assert_eq!(cluster.says("node-zone-disruption"), zone);
+    }
+
+    #[test]
+    fn no_ready_node_is_critical_whatever_the_marks() {
+        let away = (0..3).map(|at| mark("cordoned", 60, node(&format!("n{at}"), "a", "False")));
+        let cluster = away.fold(Cluster::empty(), |cluster, one| cluster.with(Source::Nodes, one));
+        assert_eq!(cluster.says(ID), ["Violated NoneReady critical"]);
+        assert_eq!(
+            cluster.message(ID),
+            "3 of 3 nodes of the cluster are not Ready (100 %), since 2027-01-15T07:59:00Z"
+        );
+        assert!(cluster.says("node-zone-disruption").is_empty());
+    }
+
+    #[test]
+    fn time_alone_ends_the_excuse() {
+        let up: Vec<_> = (0..6)
+            .map(|at| (Source::Nodes, node(&format!("up{at}"), "a", "True")))
+            .collect();
+        let away = (0..6).map(|at| {
+            (
+                Source::Nodes,
+                mark("cordoned", 60, node(&format!("n{at}"), "b", "False")),
+            )
+        });
+        let mut live = Live::with(&up.into_iter().chain(away).collect::<Vec<_>>());
+        assert_eq!(live.says(ID), "");
+        live.wait(1739);
+        assert_eq!(live.says(ID), "");
+        live.wait(1);
+        assert_eq!(live.says(ID), "Violated critical HalfLost");
+        assert_eq!(
+            live.says("node-zone-disruption"),
+            "Violated critical FullDisruption"
+        );
+    }
+}
