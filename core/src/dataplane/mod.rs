@@ -4,12 +4,17 @@
 //! product has one file, and each constant names the upstream file it was read in. Nothing here knows about tables
 //! of objects or about policies: plain inputs in, [`Val`]s with origin out.
 
+pub mod antrea;
+pub mod calico;
 pub mod cilium;
 pub mod controller_manager;
 pub mod duration;
+pub mod entry;
 pub mod kube_proxy;
+pub mod kube_router;
 pub mod linux;
 pub mod load_balancer;
+pub mod ovn;
 pub mod profile;
 mod shell;
 pub mod terway;
@@ -19,6 +24,7 @@ pub mod version;
 use std::sync::Arc;
 
 use crate::know::{Known, Val};
+use entry::{ByEntry, Entry, Table};
 
 /// How Services are implemented on a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -97,8 +103,23 @@ pub struct Profile {
     pub udp_idle_seconds: Known<Option<Val<i64>>>,
     /// Cilium's settings; `None` where there is no Cilium.
     pub cilium: Option<Known<Cilium>>,
+    /// The tables that TCP connections meet, by the way they come in; `Ok(None)` where they meet none.
+    pub tcp_tables: ByEntry<Known<Option<Table>>>,
+    /// The same for UDP.
+    pub udp_tables: ByEntry<Known<Option<Table>>>,
     /// Notes for people: flags without effect, a `ConfigMap` newer than the process.
     pub notes: Vec<Arc<str>>,
+}
+
+impl Profile {
+    /// The table that a connection meets which comes in by one way; `Ok(None)` where it meets none.
+    pub const fn table(&self, entry: Entry, udp: bool) -> &Known<Option<Table>> {
+        if udp {
+            self.udp_tables.get(entry)
+        } else {
+            self.tcp_tables.get(entry)
+        }
+    }
 }
 
 /// Cilium's effective settings on a class of nodes.
@@ -122,9 +143,14 @@ pub struct Cilium {
     pub socket_lb: Known<Val<SocketLb>>,
     /// Whether Cilium replaces kube-proxy.
     pub replaces_kube_proxy: Known<Val<bool>>,
-    /// Whether a connection that a client closed and opens again from the same port is kept on its old backend,
-    /// and for how many seconds at most after the close.
+    /// Whether it carries what comes from outside: node ports, external addresses, load balancers.
+    pub serves_outside: Known<Val<bool>>,
+    /// Whether a connection that a Pod closed and opens again from the same port is kept on its old backend, and for how
+    /// many seconds at most after the close.
     pub port_pin: Known<Val<PortPin>>,
+    /// The same for a client from outside, whose packets are translated one by one whatever Pods' are
+    /// (`bpf/lib/nodeport.h`).
+    pub outside_port_pin: Known<Val<PortPin>>,
 }
 
 /// For how long a reused source port keeps its old backend behind Cilium's per-packet table.

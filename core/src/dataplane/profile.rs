@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::entry::{ByEntry, Carrier, Table, Way};
 use super::kube_proxy::Settings;
 use super::version::Version;
 use super::{Cilium, Profile, ProxyMode, SocketLb, linux};
@@ -26,14 +27,31 @@ pub struct NodeInputs<'a> {
     pub kube_proxy: Option<Known<&'a Settings>>,
     /// Cilium's settings; `None` where no Cilium runs.
     pub cilium: Option<Known<&'a Cilium>>,
-    /// Another product that implements Services, such as OVN-Kubernetes.
-    pub other: Option<&'a str>,
+    /// Another product that carries Services, such as Calico's eBPF data plane.
+    pub carrier: Option<Known<&'a Carrier>>,
+    /// Whether it is known that no kube-proxy runs, whatever is left of one.
+    pub no_kube_proxy: bool,
 }
 
 /// The profile of a node.
 pub fn profile(inputs: &NodeInputs<'_>) -> Profile {
     let mode = mode(inputs);
     let (tcp_established_seconds, tcp_close_wait_seconds) = conntrack(inputs);
+    let tcp_tables = tables(
+        inputs,
+        &tcp_established_seconds,
+        |cilium| &cilium.service_tcp_seconds,
+        |carrier| &carrier.tcp,
+        Settings::service_tcp_seconds,
+    );
+    let udp_tables = tables(
+        inputs,
+        &udp_stream(inputs),
+        |cilium| &cilium.service_any_seconds,
+        |carrier| &carrier.udp,
+        Settings::service_udp_seconds,
+    );
+    let idle = |table: &Known<Option<Table>>| table.clone().map(|table| table.map(|table| table.idle));
     let proxy = inputs.kube_proxy.as_ref().and_then(|proxy| proxy.as_ref().ok());
     let ipvs = proxy.filter(|_| mode.as_ref().is_ok_and(|mode| mode.value == ProxyMode::Ipvs));
     Profile {
@@ -41,16 +59,10 @@ pub fn profile(inputs: &NodeInputs<'_>) -> Profile {
         kernel: inputs.kernel.into(),
         scheduler: ipvs.and_then(|proxy| proxy.scheduler.clone()),
         ipvs_tcp_seconds: ipvs.and_then(|proxy| proxy.ipvs_tcp_seconds.clone()),
-        service_idle_seconds: idle(
-            inputs,
-            |cilium| &cilium.service_tcp_seconds,
-            Settings::service_tcp_seconds,
-        ),
-        udp_idle_seconds: idle(
-            inputs,
-            |cilium| &cilium.service_any_seconds,
-            Settings::service_udp_seconds,
-        ),
+        service_idle_seconds: idle(&tcp_tables.pod),
+        udp_idle_seconds: idle(&udp_tables.pod),
+        tcp_tables,
+        udp_tables,
         cilium: inputs.cilium.clone().map(Result::<&Cilium, _>::cloned),
         notes: notes(inputs, &mode),
         tcp_established_seconds,
@@ -65,9 +77,6 @@ fn is_windows(inputs: &NodeInputs<'_>) -> bool {
 
 /// Why this program cannot judge the node's data plane at all.
 fn unsupported(inputs: &NodeInputs<'_>) -> Option<Gap> {
-    if let Some(other) = inputs.other {
-        return Some(Gap::UnsupportedDataPlane(other.into()));
-    }
     is_windows(inputs).then(|| Gap::UnsupportedDataPlane("Windows".into()))
 }
 
@@ -80,8 +89,9 @@ fn no_kube_proxy() -> Gap {
 }
 
 fn mode(inputs: &NodeInputs<'_>) -> Known<Val<ProxyMode>> {
-    if let Some(other) = inputs.other {
-        return Ok(Val::declared(ProxyMode::Other, other));
+    let replaced = matches!(&inputs.cilium, Some(Ok(cilium)) if cilium.replaces_kube_proxy.as_ref().is_ok_and(|val| val.value));
+    if let (Some(carrier), false) = (&inputs.carrier, replaced) {
+        return carrier.as_ref().map_err(Clone::clone)?.mode.clone();
     }
     let proxy = match &inputs.kube_proxy {
         Some(Ok(proxy)) => Some(proxy.mode.clone()),
@@ -106,51 +116,148 @@ fn conntrack(inputs: &NodeInputs<'_>) -> (Known<Val<i64>>, Known<Val<i64>>) {
     if let Some(gap) = unsupported(inputs) {
         return (Err(gap.clone()), Err(gap));
     }
+    let source = format!(
+        "no kube-proxy runs here: kernel default ({})",
+        linux::CONNTRACK_TCP_FILE
+    );
+    let kernel = |seconds| Ok(Val::default_of(seconds, source.as_str()));
+    let untouched = (
+        kernel(linux::TCP_ESTABLISHED_SECONDS),
+        kernel(linux::TCP_CLOSE_WAIT_SECONDS),
+    );
+    let carried = inputs.cilium.is_some() || inputs.carrier.is_some();
     match (&inputs.kube_proxy, &inputs.cilium) {
         (Some(Ok(proxy)), _) => (
             proxy.tcp_established_seconds.clone(),
             proxy.tcp_close_wait_seconds.clone(),
         ),
+        (Some(Err(_)), _) if inputs.no_kube_proxy && carried => untouched,
         (Some(Err(gap)), _) => (Err(gap.clone()), Err(gap.clone())),
         // Beside a Cilium that leaves Services to it, a kube-proxy runs somewhere that was not read.
-        (None, Some(Ok(cilium))) if cilium.replaces_kube_proxy.as_ref().is_ok_and(|val| !val.value) => {
+        (None, Some(Ok(cilium)))
+            if inputs.carrier.is_none()
+                && cilium.replaces_kube_proxy.as_ref().is_ok_and(|val| !val.value) =>
+        {
             (Err(no_kube_proxy()), Err(no_kube_proxy()))
         }
-        (None, Some(_)) => {
-            let source = format!(
-                "no kube-proxy runs here: kernel default ({})",
-                linux::CONNTRACK_TCP_FILE
-            );
-            let kernel = |seconds| Ok(Val::default_of(seconds, source.as_str()));
-            (
-                kernel(linux::TCP_ESTABLISHED_SECONDS),
-                kernel(linux::TCP_CLOSE_WAIT_SECONDS),
-            )
-        }
-        (None, None) => (Err(nothing_found()), Err(nothing_found())),
+        (None, _) if carried => untouched,
+        (None, _) => (Err(nothing_found()), Err(nothing_found())),
     }
 }
 
-/// The least idle timeout from a Pod through a Service. Where Cilium runs, its per-packet table is that hop, also
-/// beside kube-proxy, unless sockets are translated at `connect()`.
-fn idle(
-    inputs: &NodeInputs<'_>,
-    of_cilium: impl Fn(&Cilium) -> &Known<Val<i64>>,
-    of_proxy: impl Fn(&Settings) -> Known<Val<i64>>,
-) -> Known<Option<Val<i64>>> {
-    if let Some(gap) = unsupported(inputs) {
-        return Err(gap);
-    }
-    if let Some(cilium) = &inputs.cilium {
-        let cilium = cilium.as_ref().map_err(Clone::clone)?;
-        return match cilium.socket_lb.clone()?.value {
-            SocketLb::On => Ok(None),
-            SocketLb::HostOnly | SocketLb::Off => of_cilium(cilium).clone().map(Some),
-        };
-    }
+/// How long the node's kernel remembers an established connection, for a carrier that follows it.
+pub fn tcp_established(inputs: &NodeInputs<'_>) -> Known<Val<i64>> {
+    conntrack(inputs).0
+}
+
+/// The same for UDP flows that are answered.
+fn udp_stream(inputs: &NodeInputs<'_>) -> Known<Val<i64>> {
     match &inputs.kube_proxy {
-        Some(proxy) => of_proxy(proxy.as_ref().map_err(Clone::clone)?).map(Some),
-        None => Err(nothing_found()),
+        Some(Ok(proxy)) => proxy.udp_stream_seconds.clone(),
+        Some(Err(gap)) if !inputs.no_kube_proxy => Err(gap.clone()),
+        _ => Ok(Val::default_of(
+            linux::UDP_STREAM_SECONDS,
+            format!(
+                "no kube-proxy runs here: kernel default ({})",
+                linux::CONNTRACK_UDP_FILE
+            ),
+        )),
+    }
+}
+
+/// The table that a connection meets by each way in.
+///
+/// Who comes first decides: another carrier or Cilium takes what it carries before kube-proxy sees it, and leaves the
+/// rest. `tracking` is how long the kernel's connection tracking remembers.
+fn tables(
+    inputs: &NodeInputs<'_>,
+    tracking: &Known<Val<i64>>,
+    of_cilium: impl Fn(&Cilium) -> &Known<Val<i64>>,
+    of_carrier: impl Fn(&Carrier) -> &ByEntry<Way>,
+    of_proxy: impl Fn(&Settings) -> Known<Val<i64>>,
+) -> ByEntry<Known<Option<Table>>> {
+    if let Some(gap) = unsupported(inputs) {
+        let mut all = ByEntry::all(&Err(gap));
+        all.direct = Ok(None);
+        return all;
+    }
+    let replaced = matches!(&inputs.cilium, Some(Ok(cilium)) if cilium.replaces_kube_proxy.as_ref().is_ok_and(|val| val.value));
+    let (keeper, ways): (Arc<str>, ByEntry<Way>) = match (&inputs.carrier, &inputs.cilium) {
+        (Some(Err(gap)), _) if !replaced => ("unknown".into(), ByEntry::all(&Way::Own(Err(gap.clone())))),
+        (Some(Ok(carrier)), _) if !replaced => (carrier.name.clone(), of_carrier(carrier).clone()),
+        (_, Some(Err(gap))) => {
+            let mut ways = ByEntry::all(&Way::Own(Err(gap.clone())));
+            ways.direct = Way::Free;
+            ("Cilium".into(), ways)
+        }
+        (_, Some(Ok(cilium))) => ("Cilium".into(), ways_of_cilium(cilium, of_cilium(cilium))),
+        _ => {
+            let mut ways = ByEntry::all(&Way::KubeProxy);
+            ways.direct = Way::Free;
+            ("kube-proxy".into(), ways)
+        }
+    };
+    ways.map(|way| {
+        let table = |keeper: &str, idle: Known<Val<i64>>| {
+            idle.map(|idle| {
+                Some(Table {
+                    keeper: keeper.into(),
+                    idle,
+                })
+            })
+        };
+        match way {
+            Way::Free => Ok(None),
+            Way::Own(idle) => table(&keeper, idle.clone()),
+            Way::Conntrack => table(&format!("{keeper} conntrack"), tracking.clone()),
+            // Connection tracking below may remember for less; where that is not known, IPVS is the bound that is.
+            Way::Ipvs(idle) => {
+                let idle = idle.clone().map(|idle| match tracking {
+                    Ok(tracking) if tracking.value < idle.value => tracking.clone(),
+                    _ => idle,
+                });
+                table(&format!("{keeper} IPVS"), idle)
+            }
+            Way::KubeProxy => match &inputs.kube_proxy {
+                Some(proxy) => {
+                    let proxy = proxy.as_ref().map_err(Clone::clone)?;
+                    let ipvs = proxy.mode.clone()?.value == ProxyMode::Ipvs;
+                    table(if ipvs { "IPVS" } else { "conntrack" }, of_proxy(proxy))
+                }
+                None if inputs.cilium.is_some() || inputs.carrier.is_some() => Err(no_kube_proxy()),
+                None => Err(nothing_found()),
+            },
+        }
+    })
+}
+
+/// What Cilium does by each way in, with a per-packet table that forgets after `idle`.
+///
+/// Without the replacement it carries the Services that Pods ask for, and leaves node ports and the node's own
+/// connections to kube-proxy (`Documentation/network/kubernetes/kubeproxy-free.rst`). Socket load balancing takes the
+/// connections of processes at `connect()`; what comes from outside is always translated per packet
+/// (`nodeport_svc_lb4` and `lb4_local` in `bpf/lib/nodeport.h`).
+fn ways_of_cilium(cilium: &Cilium, idle: &Known<Val<i64>>) -> ByEntry<Way> {
+    let table = || Way::Own(idle.clone());
+    let unknown = |gap: &Gap| Way::Own(Err(gap.clone()));
+    let (pod, host) = match &cilium.socket_lb {
+        Ok(val) => match val.value {
+            SocketLb::On => (Way::Free, Way::Free),
+            SocketLb::HostOnly => (table(), Way::Free),
+            SocketLb::Off => (table(), Way::KubeProxy),
+        },
+        Err(gap) => (unknown(gap), unknown(gap)),
+    };
+    let outside = match &cilium.serves_outside {
+        Ok(val) if val.value => table(),
+        Ok(_) => Way::KubeProxy,
+        Err(gap) => unknown(gap),
+    };
+    ByEntry {
+        pod,
+        host,
+        outside,
+        direct: Way::Free,
     }
 }
 
@@ -195,6 +302,7 @@ mod tests {
 
     use super::*;
     use crate::dataplane::cilium;
+    use crate::dataplane::entry::Entry;
     use crate::dataplane::kube_proxy::{ConfigSource, settings};
     use crate::know::Origin;
 
@@ -229,7 +337,8 @@ mod tests {
             kubelet_version: "v1.34.1",
             kube_proxy: proxy.map(Ok),
             cilium: cilium.map(Ok),
-            other: None,
+            carrier: None,
+            no_kube_proxy: false,
         }
     }
 
@@ -239,7 +348,7 @@ mod tests {
         let got = profile(&inputs(Some(&proxy), None));
         let idle = got.service_idle_seconds.unwrap().unwrap();
         assert_eq!((idle.value, idle.origin), (900, Origin::Default));
-        assert_eq!(got.udp_idle_seconds.unwrap().unwrap().value, 120);
+        assert_eq!(got.udp_idle_seconds.unwrap().unwrap().value, 300);
         assert!(got.scheduler.is_some() && got.ipvs_tcp_seconds.is_some());
     }
 
@@ -295,8 +404,9 @@ mod tests {
     #[test]
     fn what_is_not_supported_says_so() {
         let iptables = proxy(&[]);
+        let ovn = crate::dataplane::ovn::ovn_kubernetes("DaemonSet ovn/ovnkube-node");
         let ovn = NodeInputs {
-            other: Some("OVN-Kubernetes"),
+            carrier: Some(Ok(&ovn)),
             ..inputs(Some(&iptables), None)
         };
         let windows = NodeInputs {
@@ -308,12 +418,75 @@ mod tests {
                 got.service_idle_seconds,
                 Err(Gap::UnsupportedDataPlane(_))
             ));
-            assert!(matches!(
-                got.tcp_established_seconds,
-                Err(Gap::UnsupportedDataPlane(_))
-            ));
         }
         assert_eq!(profile(&ovn).mode.unwrap().value, ProxyMode::Other);
+    }
+
+    /// What a connection meets by each way in: seconds and whose table, or that it meets none.
+    fn met(got: &Profile) -> [String; 4] {
+        [Entry::Pod, Entry::Host, Entry::Outside, Entry::Direct].map(|entry| match got.table(entry, false) {
+            Ok(None) => "none".into(),
+            Ok(Some(table)) => format!("{} {}", table.keeper, table.idle.value),
+            Err(_) => "unknown".into(),
+        })
+    }
+
+    #[rstest]
+    #[case::beside(&[("kube-proxy-replacement", "false")], ["Cilium 8000", "IPVS 900", "IPVS 900", "none"])]
+    #[case::node_ports_too(
+        &[("kube-proxy-replacement", "false"), ("enable-node-port", "true")],
+        ["Cilium 8000", "IPVS 900", "Cilium 8000", "none"],
+    )]
+    #[case::sockets_beside(
+        &[("kube-proxy-replacement", "false"), ("bpf-lb-sock", "true")],
+        ["none", "none", "IPVS 900", "none"],
+    )]
+    #[case::in_place(&[("kube-proxy-replacement", "true")], ["none", "none", "Cilium 8000", "none"])]
+    #[case::in_place_for_the_host(
+        &[("kube-proxy-replacement", "true"), ("bpf-lb-sock-hostns-only", "true")],
+        ["Cilium 8000", "none", "Cilium 8000", "none"],
+    )]
+    fn cilium_by_the_way_in(#[case] keys: &[(&str, &str)], #[case] expected: [&str; 4]) {
+        let (proxy, cilium) = (
+            proxy(&["--proxy-mode=ipvs"]),
+            cilium_of(Version::new(1, 18, 2), keys),
+        );
+        assert_eq!(met(&profile(&inputs(Some(&proxy), Some(&cilium)))), expected);
+    }
+
+    #[rstest]
+    #[case::alone(None, ["conntrack 86400", "conntrack 86400", "conntrack 86400", "none"])]
+    #[case::calico(Some("calico"), ["Calico eBPF 3600", "Calico eBPF 3600", "Calico eBPF 3600", "Calico eBPF 3600"])]
+    #[case::antrea(
+        Some("antrea"),
+        ["Antrea conntrack 86400", "conntrack 86400", "conntrack 86400", "none"],
+    )]
+    #[case::kube_router(
+        Some("kube-router"),
+        ["kube-router IPVS 900", "kube-router IPVS 900", "kube-router IPVS 900", "none"],
+    )]
+    #[case::kube_ovn(Some("kube-ovn"), ["unknown", "conntrack 86400", "conntrack 86400", "none"])]
+    #[case::ovn(Some("ovn"), ["unknown", "unknown", "unknown", "none"])]
+    fn carriers_beside_kube_proxy(#[case] product: Option<&str>, #[case] expected: [&str; 4]) {
+        use crate::dataplane::{antrea, calico, kube_router, ovn};
+        let proxy = proxy(&[]);
+        let felix = calico::Place {
+            enabled: Some(calico::Setting::Text("true")),
+            ..calico::Place::default()
+        };
+        let carrier = match product {
+            Some("calico") => calico::carrier(&[felix], &proxy.tcp_established_seconds).unwrap(),
+            Some("antrea") => antrea::carrier(None, "").unwrap(),
+            Some("kube-router") => kube_router::carrier(&[], "").unwrap(),
+            Some("kube-ovn") => ovn::kube_ovn("", None).unwrap(),
+            Some("ovn") => Some(ovn::ovn_kubernetes("")),
+            _ => None,
+        };
+        let got = profile(&NodeInputs {
+            carrier: carrier.as_ref().map(Ok),
+            ..inputs(Some(&proxy), None)
+        });
+        assert_eq!(met(&got), expected);
     }
 
     #[test]

@@ -2,12 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use crate::dataplane::load_balancer::{LbPort, LbService, idle};
+use crate::dataplane::load_balancer::{LbPort, LbService, Targets, idle, targets};
 use crate::index::{Dep, NodeSums};
 use crate::judge::Look;
 use crate::know::{Known, Val};
-use crate::names::Key;
+use crate::names::{Key, Names};
 use crate::sources::service::{Service, ServicePort, Transport};
+
+/// Whether what stands in front of a Service sends to nodes or straight to Pods.
+pub fn balancer_targets(names: &Names, service: &Service) -> Targets {
+    let class = names.text(service.load_balancer_class);
+    let annotation = |name: &str| service.annotations.text(names, name).map(str::to_owned);
+    targets(class, &annotation)
+}
 
 /// After how long the load balancer of a Service forgets an idle connection, seconds.
 pub fn balancer_idle(look: &Look<'_>, key: Key, service: &Service, port: &ServicePort) -> Known<Val<i64>> {

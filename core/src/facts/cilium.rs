@@ -95,9 +95,15 @@ impl Installations {
     }
 
     /// What selects a node; `None` where there is no Cilium.
-    pub(super) fn choose(&self, index: &Index, node: Option<&Node>) -> Option<Choice> {
+    pub(super) fn choose(&self, index: &Index, name: Name, node: Option<&Node>) -> Option<Choice> {
         let namespace = self.namespace()?;
         if node.is_some_and(|node| index.names.text(node.os) == "windows") {
+            return None;
+        }
+        let sent_away = self
+            .agent_set(index)
+            .is_some_and(|set| !super::covers(index, set, name, node));
+        if sent_away {
             return None;
         }
         let matches = |selector: &crate::policy::Selector| {

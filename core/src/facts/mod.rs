@@ -5,24 +5,30 @@
 //! class.
 
 mod balancer;
+mod carriers;
 mod cilium;
+mod doors;
 mod kube_proxy;
+mod probe;
 mod wants;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-pub use balancer::balancer_idle;
-pub(crate) use kube_proxy::is_own_proxy;
+pub use balancer::{balancer_idle, balancer_targets};
+pub use doors::{Member, Met, NodeTable, members, met, node_tables};
+pub(crate) use kube_proxy::is_proxy;
 pub use kube_proxy::{config_map_of, is_kube_proxy};
+pub use probe::{FirstProbe, first_probe};
 pub use wants::Wants;
 
 use crate::dataplane::Profile;
-use crate::dataplane::profile::{NodeInputs, profile};
+use crate::dataplane::profile::{NodeInputs, profile, tcp_established};
 use crate::index::{Dep, Deps, Index};
 use crate::know::{Gap, Known, Source};
 use crate::names::{Key, Name};
 use crate::sources::node::Node;
+use crate::sources::workload::DaemonSet;
 
 /// Nodes of equal settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +39,8 @@ pub struct Class {
     pub nodes: u32,
     /// Names of the first few, sorted.
     pub sample: Vec<Arc<str>>,
+    /// What its nodes have in common.
+    traits: Arc<Traits>,
 }
 
 /// The fleet.
@@ -53,6 +61,7 @@ pub struct Fleet {
 struct Installed {
     proxies: kube_proxy::Installations,
     ciliums: cilium::Installations,
+    carriers: carriers::Installations,
 }
 
 /// Nodes of equal traits.
@@ -78,6 +87,7 @@ struct Traits {
     kubelet: Name,
     proxy: kube_proxy::Choice,
     cilium: Option<cilium::Choice>,
+    carrier: Option<carriers::Choice>,
 }
 
 impl Fleet {
@@ -86,7 +96,18 @@ impl Fleet {
     /// A Node that changed is looked at alone, and most changes of Nodes leave their traits alone; only a change of
     /// what is installed looks at the whole fleet.
     pub(crate) fn update(&mut self, index: &Index, whole: bool, nodes: &BTreeSet<Name>) -> Deps {
-        if whole {
+        // A server of k3s may switch kube-proxy off for its agents.
+        let k3s = |name: &Name| {
+            let row = index.nodes.get(Key {
+                namespace: Name::EMPTY,
+                name: *name,
+            });
+            row.is_some_and(|row| kube_proxy::node_annotation(index, row).is_some())
+                || self
+                    .class(*name)
+                    .is_some_and(|class| matches!(class.traits.proxy, kube_proxy::Choice::K3s(..)))
+        };
+        if whole || nodes.iter().any(k3s) {
             let new = Self::derive(index);
             let changed = new.classes != self.classes || new.gap != self.gap;
             *self = new;
@@ -135,6 +156,7 @@ impl Fleet {
             installed: Installed {
                 proxies: kube_proxy::Installations::find(index),
                 ciliums: cilium::Installations::find(index),
+                carriers: carriers::Installations::find(index),
             },
             ..Self::default()
         };
@@ -145,7 +167,9 @@ impl Fleet {
                 .iter()
                 .map(|(key, node)| (key.name, traits(index, key.name, Some(node), installed)))
                 .collect(),
-            Some(gap) if !installed.proxies.any() && !installed.ciliums.any() => {
+            Some(gap)
+                if !installed.proxies.any() && !installed.ciliums.any() && !installed.carriers.any() =>
+            {
                 fleet.gap = Some(gap);
                 return fleet;
             }
@@ -203,6 +227,7 @@ impl Fleet {
                     profile,
                     nodes,
                     sample,
+                    traits: traits.clone(),
                 });
                 changed
             }
@@ -224,6 +249,12 @@ impl Fleet {
     pub fn class(&self, node: Name) -> Option<&Class> {
         let traits = self.traits.get(&node)?;
         self.groups.get(traits)?.class.as_ref()
+    }
+
+    /// The names of the nodes of a class, sorted.
+    pub fn names_of(&self, class: &Class) -> impl Iterator<Item = &Arc<str>> {
+        let group = self.groups.get(&class.traits);
+        group.into_iter().flat_map(|group| &group.names)
     }
 }
 
@@ -249,7 +280,8 @@ fn traits(index: &Index, name: Name, node: Option<&Node>, installed: &Installed)
         kernel: node.map_or(Name::EMPTY, |node| node.kernel),
         kubelet: node.map_or(Name::EMPTY, |node| node.kubelet),
         proxy: proxies.alike(name, proxies.choose(index, name, node)),
-        cilium: installed.ciliums.choose(index, node),
+        cilium: installed.ciliums.choose(index, name, node),
+        carrier: installed.carriers.choose(index, name, node),
     }
 }
 
@@ -265,7 +297,7 @@ fn derive_profile(index: &Index, traits: &Traits, first: Name, installed: &Insta
     let kernel = names.text(traits.kernel);
     let kubelet = names.text(traits.kubelet);
     let own = match traits.proxy {
-        kube_proxy::Choice::Pod(_) | kube_proxy::Choice::Configz(_) => {
+        kube_proxy::Choice::Pod(..) | kube_proxy::Choice::Configz(_) => {
             installed.proxies.choose(index, first, None)
         }
         ref shared => shared.clone(),
@@ -275,7 +307,7 @@ fn derive_profile(index: &Index, traits: &Traits, first: Name, installed: &Insta
         .cilium
         .as_ref()
         .and_then(|choice| installed.ciliums.settings(index, choice, kernel).transpose());
-    let mut profile = profile(&NodeInputs {
+    let mut inputs = NodeInputs {
         os,
         kernel,
         kubelet_version: kubelet,
@@ -285,8 +317,19 @@ fn derive_profile(index: &Index, traits: &Traits, first: Name, installed: &Insta
         cilium: cilium
             .as_ref()
             .map(|known: &Known<_>| known.as_ref().map_err(Clone::clone)),
-        other: other(index).filter(|_| settings.is_none() && cilium.is_none()),
+        carrier: None,
+        no_kube_proxy: matches!(
+            traits.proxy,
+            kube_proxy::Choice::Nothing | kube_proxy::Choice::Absent(_)
+        ),
+    };
+    let carrier = traits.carrier.as_ref().and_then(|choice| {
+        // That something carries Services decides who writes the kernel's timeouts, whatever they are.
+        inputs.carrier = Some(Err(Gap::Opaque("not looked at yet".into())));
+        carriers::carrier(index, choice, &tcp_established(&inputs)).transpose()
     });
+    inputs.carrier = carrier.as_ref().map(|known| known.as_ref().map_err(Clone::clone));
+    let mut profile = profile(&inputs);
     profile.notes.extend(traits.proxy.note());
     if cilium.is_some() {
         profile.notes.extend(installed.ciliums.note(index));
@@ -294,16 +337,17 @@ fn derive_profile(index: &Index, traits: &Traits, first: Name, installed: &Insta
     profile
 }
 
-/// Another product that implements Services: OVN-Kubernetes, by its DaemonSet.
-fn other(index: &Index) -> Option<&'static str> {
-    let ovn = index
-        .daemon_sets
-        .iter()
-        .any(|(key, _)| index.names.text(key.name).starts_with("ovnkube-node"));
-    ovn.then_some("OVN-Kubernetes")
+/// Whether a DaemonSet makes a Pod for a node, as far as its template and the node tell. A fleet that was not read is
+/// taken for Linux, and Windows has DaemonSets of its own.
+fn covers(index: &Index, set: &DaemonSet, name: Name, node: Option<&Node>) -> bool {
+    let placement = &set.template.placement;
+    match node {
+        Some(node) => placement.allows(name, node, &index.names),
+        None => placement.asked_os(&index.names) != "windows",
+    }
 }
 
-/// The tag's or name's own words of an object: `ConfigMap kube-system/kube-proxy`.
+/// Kind and name of an object, for messages: `ConfigMap kube-system/kube-proxy`.
 fn place(index: &Index, kind: &str, key: Key) -> String {
     format!("{kind} {}", index.show(key))
 }

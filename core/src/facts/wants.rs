@@ -82,7 +82,7 @@ impl Wants {
 fn is_network(index: &Index, set: &DaemonSet) -> bool {
     set.template.containers.iter().any(|one| {
         let name = index.names.text(one.name);
-        name == "cilium-agent" || name == "terway"
+        matches!(name, "cilium-agent" | "terway" | "antrea-agent")
     })
 }
 

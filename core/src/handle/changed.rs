@@ -126,10 +126,7 @@ impl Core {
             index.components.remove(&key);
         }
         let either = |is: &dyn Fn(&Pod) -> bool| old.is_some_and(is) || new.is_some_and(is);
-        let (component, proxy) = (
-            either(&tells),
-            either(&|pod| facts::is_own_proxy(&index.names, pod)),
-        );
+        let (component, proxy) = (either(&tells), either(&|pod| facts::is_proxy(&index.names, pod)));
         if component {
             self.mark(Deps::one(Dep::Components));
         }

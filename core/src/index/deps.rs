@@ -27,6 +27,8 @@ pub enum Dep {
     NodeKubelets,
     /// Which Nodes could hold a backend.
     NodeRoom,
+    /// What decides which Pods a Node may hold: labels, lasting taints, operating system.
+    NodePlacement,
     /// Pods of which a container was kept: proxies, the CNI, DNS, the control plane.
     Components,
     /// Pods of the namespace of the Service under judgement.

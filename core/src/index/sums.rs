@@ -157,7 +157,12 @@ pub(crate) fn place(names: &Names, node: &Node) -> Place {
 
 impl NodeSums {
     /// Takes one row in exchange for another, and says which sums are others than before.
-    pub(crate) fn exchange(&mut self, names: &Names, old: Option<&Node>, new: Option<&Node>) -> Deps {
+    pub(crate) fn exchange<'n>(
+        &mut self,
+        names: &Names,
+        old: Option<&'n Node>,
+        new: Option<&'n Node>,
+    ) -> Deps {
         let share = |node: &Node| Share {
             place: place(names, node),
             down: node.excused_until(),
@@ -166,14 +171,19 @@ impl NodeSums {
             host: node.hosts_pods(names),
             in_service: node.takes_traffic(names),
         };
+        let placement = |node: &'n Node| (&node.labels, &node.taints, node.os);
+        let mut deps = if old.map(placement) == new.map(placement) {
+            Deps::NONE
+        } else {
+            Deps::one(Dep::NodePlacement)
+        };
         let (old, new) = (old.map(share), new.map(share));
         if old == new {
-            return Deps::NONE;
+            return deps;
         }
-        let mut parts = Deps::NONE;
         let mut mark = |changed: bool, part| {
             if changed {
-                parts = parts.with(Deps::one(part));
+                deps = deps.with(Deps::one(part));
             }
         };
         let host = |share: &Share| share.host;
@@ -202,7 +212,7 @@ impl NodeSums {
         mark(was != is, Dep::NodeRoom);
         self.count = (self.count + u32::from(new.is_some())).saturating_sub(u32::from(old.is_some()));
         self.hosts = (self.hosts + u32::from(is.is_some())).saturating_sub(u32::from(was.is_some()));
-        parts
+        deps
     }
 
     /// Moves one from a place to another; returns whether the zones that there are are others than before.

@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::facts::Fleet;
+use crate::facts::{Class, Fleet};
 use crate::history::{self, Events, Evicted, History};
 use crate::index::{Dep, Deps, Index, NodeSums, NodeTally, PortEndpoints, Table};
 use crate::judge::{ServiceCase, Subject};
@@ -193,6 +193,24 @@ impl<'a> Look<'a> {
         }
         self.read(Source::Webhooks)?;
         Ok(self.index.webhooks.get(key))
+    }
+
+    /// Whether any node of a class is such. Only where nodes may stand and what they are is looked at.
+    pub fn any_node_of(&self, class: &Class, is: impl Fn(Name, &Node) -> bool) -> bool {
+        self.depend_on(Deps::one(Dep::NodePlacement).with(Deps::one(Dep::FleetCounts)));
+        if self.read(Source::Nodes).is_err() {
+            return true;
+        }
+        let names = self.fleet.names_of(class);
+        let mut known = names.filter_map(|text| self.index.names.find(text));
+        known.any(|name| self.row(name).is_some_and(|node| is(name, node)))
+    }
+
+    /// The operating system of a node, where it is known.
+    pub fn os_of(&self, node: Name) -> Option<&'a str> {
+        self.depend_on(Deps::one(Dep::NodePlacement));
+        let os = self.row(node)?.os;
+        (!os.is_empty()).then(|| self.index.names.text(os))
     }
 
     fn row(&self, node: Name) -> Option<&'a Node> {

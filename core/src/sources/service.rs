@@ -100,13 +100,15 @@ impl Service {
 }
 
 /// Prefixes of annotations that change how traffic flows.
-const KEPT_ANNOTATIONS: [&str; 6] = [
+const KEPT_ANNOTATIONS: [&str; 8] = [
     "service.beta.kubernetes.io/",
     "service.kubernetes.io/",
     "service.cilium.io/",
     "kubernetes.io/elb.",
     "networking.gke.io/",
     "cloud.google.com/",
+    "alb.ingress.kubernetes.io/target-type",
+    "service.cloud.tencent.com/direct-access",
 ];
 
 /// Whether a Service's annotation of this name changes how traffic flows, so that it is kept.

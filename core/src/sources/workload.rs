@@ -150,7 +150,7 @@ pub struct Deployment {
 }
 
 /// Words whose presence in a container's name, command or image makes it worth keeping.
-const KEPT_CONTAINERS: [&str; 9] = [
+const KEPT_CONTAINERS: [&str; 15] = [
     "kube-proxy",
     "cilium",
     "anetd",
@@ -159,6 +159,12 @@ const KEPT_CONTAINERS: [&str; 9] = [
     "kube-apiserver",
     "coredns",
     "ovnkube",
+    "ovn-controller",
+    "calico-node",
+    "calico-vpp",
+    "antrea",
+    "kube-router",
+    "kube-ovn",
     "policy",
 ];
 

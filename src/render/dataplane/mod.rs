@@ -148,6 +148,9 @@ fn profile(class: &Class) -> ProfileView {
         service_idle_seconds,
         udp_idle_seconds,
         cilium,
+        // By the way in: told where a path is, and the usual way, that of Pods, above.
+        tcp_tables: _,
+        udp_tables: _,
         notes: _,
     } = &class.profile;
     ProfileView {

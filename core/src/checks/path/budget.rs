@@ -8,10 +8,10 @@
 use std::sync::Arc;
 
 use super::tables;
+use crate::facts::{FirstProbe, first_probe, members};
 use crate::judge::{Look, Path};
 use crate::know::{Gap, Reads, Source, Val};
 use crate::policy::{Beat, Layer};
-use crate::sources::selects;
 use crate::sources::service::Transport;
 
 /// First probe of a socket that armed keepalive without a time of its own, seconds: `net.ipv4.tcp_keepalive_time`
@@ -22,7 +22,12 @@ pub const KERNEL_KEEPALIVE_SECONDS: i64 = 7200;
 const SYSCTL: &str = "net.ipv4.tcp_keepalive_time";
 
 /// What [`segments`] may read.
-pub const USES: Reads = Reads::of(&[Source::Pods, Source::Nodes]);
+pub const USES: Reads = Reads::of(&[
+    Source::Pods,
+    Source::Nodes,
+    Source::Deployments,
+    Source::DaemonSets,
+]);
 
 /// A time that lies between two ends; `None` is for ever.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -251,37 +256,51 @@ fn socket_default(look: &Look<'_>, path: &Path<'_>, client: bool) -> Span {
     let Some(selector) = &path.client.pods else {
         return Span::untold("the client's podSelector and idleSeconds are not declared");
     };
-    let pods = match look.pods_in(path.key.namespace) {
+    let pods = match members(look, path.key.namespace, selector) {
+        Ok(pods) if pods.is_empty() => {
+            return Span::untold("no Pod of the client exists, and its idleSeconds is not declared");
+        }
         Ok(pods) => pods,
         Err(gap) => return Span::untold(&gap.to_string()),
     };
     let names = look.names();
-    let (shared, own): (Vec<_>, Vec<_>) = pods
-        .filter(|(_, pod)| !pod.ended && selects(selector, &pod.template.labels, names))
-        .partition(|(_, pod)| pod.template.host_network);
-    let kernel = || {
-        Val::default_of(
-            KERNEL_KEEPALIVE_SECONDS,
-            format!("kernel default {SYSCTL} (include/net/tcp.h)"),
-        )
-    };
-    let largest = own
-        .iter()
-        .map(|(key, pod)| {
-            let told = pod.template.sysctls.text(names, SYSCTL);
-            let told = told.and_then(|text| text.parse().ok());
-            told.map_or_else(kernel, |value| {
-                Val::declared(value, format!("Pod {} sysctl {SYSCTL}", look.show(*key)))
-            })
-        })
-        .max_by(|a, b| (a.value, &a.source).cmp(&(b.value, &b.source)));
-    if shared.is_empty() {
-        return Span::known(largest.unwrap_or_else(kernel));
+    let mut untold = None;
+    let mut largest: Option<Val<i64>> = None;
+    for one in &pods {
+        let shown = || format!("{} {}", one.kind, look.show(one.key));
+        let told = match first_probe(names, one.template) {
+            FirstProbe::Declared(seconds) => Val::declared(seconds, format!("{} sysctl {SYSCTL}", shown())),
+            FirstProbe::Kernel => Val::default_of(
+                KERNEL_KEEPALIVE_SECONDS,
+                format!("kernel default {SYSCTL} (include/net/tcp.h)"),
+            ),
+            FirstProbe::ByCommand(Some(seconds)) => {
+                Val::assumed(seconds, format!("{}: a command of it sets {SYSCTL}", shown()))
+            }
+            FirstProbe::ByCommand(None) => {
+                untold = Some("a command of the client's Pods sets sysctls");
+                continue;
+            }
+            FirstProbe::OfTheNode => {
+                untold = Some("the client's Pods use the node's network");
+                continue;
+            }
+        };
+        let larger = |held: &Val<i64>| (held.value, &held.source) < (told.value, &told.source);
+        if largest.as_ref().is_none_or(larger) {
+            largest = Some(told);
+        }
     }
-    let of_the_node = Span::untold("the client's Pods use the node's network");
-    Span {
-        best: largest.or(of_the_node.best),
-        worst: of_the_node.worst,
+    match (untold, largest) {
+        (None, Some(largest)) => Span::known(largest),
+        (None, None) => Span::untold("the client's idleSeconds is not declared"),
+        (Some(why), largest) => {
+            let of_the_node = Span::untold(why);
+            Span {
+                best: largest.or(of_the_node.best),
+                worst: of_the_node.worst,
+            }
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::budget::{KERNEL_KEEPALIVE_SECONDS, Segment, USES, segments};
 use super::nobody;
+use crate::facts::{FirstProbe, first_probe};
 use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Path, Severities, UntypedCase, Verdict};
 use crate::know::{Known, Origin, Reads, Source, Unit, Val};
 use crate::names::Key;
@@ -114,7 +115,7 @@ fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
     }
     let without: Vec<_> = own
         .iter()
-        .filter(|(_, pod)| pod.template.sysctls.text(names, SYSCTL).is_none())
+        .filter(|(_, pod)| first_probe(names, &pod.template) == FirstProbe::Kernel)
         .map(|(key, _)| look.show(*key))
         .collect();
     let Some(first) = without.iter().min() else {

@@ -1,53 +1,23 @@
 //! The tables that a Service itself puts on a path: its cloud load balancer's, and those of the nodes.
 
 use super::budget::Table;
+use crate::facts::node_tables;
 use crate::judge::{Look, Path};
 use crate::know::Gap;
 use crate::policy::Door;
-use crate::sources::service::{ServiceType, Transport};
+use crate::sources::service::ServiceType;
 
-/// The tables of the Service itself: the cloud load balancer where the client comes by it, then the nodes'. One
-/// without an address of its own has none: its clients connect to a backend.
+/// The tables of the Service itself: the cloud load balancer where the client comes by it, then those of the nodes
+/// that the connection may enter.
 pub(super) fn of_service(look: &Look<'_>, path: &Path<'_>) -> Vec<Table> {
-    if !path.service.has_data_plane() {
-        return Vec::new();
-    }
-    let udp = path.port.transport == Transport::Udp;
     let mut tables = Vec::new();
-    tables.extend(door(look, path));
-    let fleet = look.fleet();
-    if let Some(gap) = &fleet.gap {
-        tables.push(Table {
-            hop: "node".into(),
-            idle: Err(gap.clone()),
-        });
+    if path.service.has_data_plane() {
+        tables.extend(door(look, path));
     }
-    for class in &fleet.classes {
-        let idle = if udp {
-            &class.profile.udp_idle_seconds
-        } else {
-            &class.profile.service_idle_seconds
-        };
-        let idle = match idle {
-            Ok(None) => continue,
-            Ok(Some(val)) => Ok(val.clone()),
-            Err(gap) => Err(gap.clone()),
-        };
-        let mode = class
-            .profile
-            .mode
-            .as_ref()
-            .map_or("unknown proxy", |mode| mode.value.name());
-        let hop = if class.nodes == 0 {
-            format!("node table ({mode})")
-        } else {
-            format!("{mode} table of {} nodes", class.nodes)
-        };
-        tables.push(Table {
-            hop: hop.into(),
-            idle,
-        });
-    }
+    tables.extend(node_tables(look, path).into_iter().map(|table| Table {
+        hop: table.hop,
+        idle: table.idle,
+    }));
     tables
 }
 

@@ -22,7 +22,7 @@ pub use merge::{DEFAULT_SOURCES, Keys, MergeInputs, Merged, merge};
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<(String, Arc<str>)>;
 
 /// Every key that is looked up: nothing else of Cilium's configuration is read.
-pub const KEYS: [&str; 12] = [
+pub const KEYS: [&str; 13] = [
     "bpf-ct-timeout-regular-tcp-fin",
     "bpf-ct-timeout-service-any",
     "bpf-ct-timeout-service-tcp",
@@ -32,6 +32,7 @@ pub const KEYS: [&str; 12] = [
     "bpf-lb-sock-hostns-only",
     "conntrack-gc-interval",
     "enable-host-reachable-services",
+    "enable-node-port",
     "enable-service-topology",
     "kube-proxy-replacement",
     "node-port-algorithm",
@@ -141,7 +142,9 @@ pub fn effective_of(
         version: version
             .clone()
             .map(|version| version.map(|version| version.to_string().into())),
-        port_pin: pin.judge(&socket_lb),
+        port_pin: pin.judge(Some(&socket_lb)),
+        outside_port_pin: pin.judge(None),
+        serves_outside: reader.serves_outside(&replacement),
         gc_interval_seconds: reader.seconds("conntrack-gc-interval", 0),
         algorithm: reader.algorithm(),
         follows_hints: reader
@@ -275,6 +278,27 @@ impl Reader<'_> {
         Ok(Val::declared(mode, source))
     }
 
+    /// Whether node ports and external addresses are Cilium's: with the replacement, or by a key of their own. Without,
+    /// only Services that Pods ask for are (`Documentation/network/kubernetes/kubeproxy-free.rst`).
+    fn serves_outside(&self, replacement: &Known<Val<Replacement>>) -> Known<Val<bool>> {
+        let replacement = replacement.clone()?;
+        match replacement.value {
+            Replacement::Full => Ok(replacement.map(|_| true)),
+            Replacement::Disabled => Ok(replacement.map(|_| false)),
+            Replacement::Probe => Err(Gap::Opaque(
+                format!(
+                    "{}: what it switches on depends on the kernel",
+                    replacement.source
+                )
+                .into(),
+            )),
+            Replacement::Partial | Replacement::None => {
+                let said = self.boolean("enable-node-port")?;
+                Ok(said.unwrap_or_else(|| self.usual(false, "enable-node-port")))
+            }
+        }
+    }
+
     /// Full replacement switches socket load balancing on whatever `bpf-lb-sock` says, and charts write `false` there.
     fn socket_lb(&self, replacement: &Known<Val<Replacement>>) -> Known<Val<SocketLb>> {
         let replacement = replacement.clone()?;
@@ -331,12 +355,13 @@ struct Pin<'a> {
 }
 
 impl Pin<'_> {
-    fn judge(&self, socket_lb: &Known<Val<SocketLb>>) -> Known<Val<PortPin>> {
-        if let Ok(Val {
+    /// `socket_lb` is `None` for connections that it never touches.
+    fn judge(&self, socket_lb: Option<&Known<Val<SocketLb>>>) -> Known<Val<PortPin>> {
+        if let Some(Ok(Val {
             value: SocketLb::On,
             origin,
             source,
-        }) = socket_lb
+        })) = socket_lb
         {
             return Ok(Val {
                 value: PortPin::None,
@@ -354,7 +379,9 @@ impl Pin<'_> {
                 source: source.into(),
             });
         }
-        socket_lb.clone()?;
+        if let Some(Err(gap)) = socket_lb {
+            return Err(gap.clone());
+        }
         let grace = match build.rebalance {
             Rebalance::AfterServiceAny => Some(self.any),
             Rebalance::AfterGrace => self.grace,

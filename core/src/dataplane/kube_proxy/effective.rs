@@ -365,10 +365,44 @@ impl Settings {
     }
 
     /// The same for UDP, for a flow that is answered: the kernel's longer timeout, that of streams, applies to it.
+    ///
+    /// In IPVS its own timeout alone counts: a flow whose connection-tracking entry has ended is bound to the living
+    /// IPVS entry by its next packet (`ip_vs_update_conntrack` in `net/netfilter/ipvs/ip_vs_nfct.c`).
     pub fn service_udp_seconds(&self) -> Known<Val<i64>> {
         match self.mode.clone()?.value {
-            ProxyMode::Ipvs => least(&self.udp_stream_seconds, self.ipvs_udp_seconds.as_ref()),
+            ProxyMode::Ipvs => match &self.ipvs_udp_seconds {
+                Some(ipvs) => ipvs.clone(),
+                None => self.udp_stream_seconds.clone(),
+            },
             _ => self.udp_stream_seconds.clone(),
+        }
+    }
+
+    /// Makes every value Assumed, and says why: what is written may not be what runs.
+    pub fn weaken(&mut self, why: &str) {
+        fn weaker<T>(known: &mut Known<Val<T>>, why: &str) {
+            if let Ok(val) = known {
+                val.origin = Origin::Assumed;
+                val.source = format!("{}; {why}", val.source).into();
+            }
+        }
+        weaker(&mut self.mode, why);
+        for known in [
+            Some(&mut self.tcp_established_seconds),
+            Some(&mut self.tcp_close_wait_seconds),
+            Some(&mut self.udp_seconds),
+            Some(&mut self.udp_stream_seconds),
+            self.ipvs_tcp_seconds.as_mut(),
+            self.ipvs_tcp_fin_seconds.as_mut(),
+            self.ipvs_udp_seconds.as_mut(),
+        ]
+        .into_iter()
+        .flatten()
+        {
+            weaker(known, why);
+        }
+        if let Some(scheduler) = &mut self.scheduler {
+            weaker(scheduler, why);
         }
     }
 

@@ -5,6 +5,7 @@
 //! device that is only likely is Assumed.
 
 mod provider;
+mod targets;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +15,7 @@ use crate::dataplane::tree::shorten;
 use crate::know::{Gap, Known, Origin, Val};
 
 pub use provider::{Device, device};
+pub use targets::{Targets, targets};
 
 const AWS: &str = "service.beta.kubernetes.io/aws-load-balancer-";
 const ALIBABA: &str = "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-";

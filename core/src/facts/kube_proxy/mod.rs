@@ -7,7 +7,7 @@
 mod container;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use container::container_of;
@@ -20,18 +20,18 @@ use crate::dataplane::version::Version;
 use crate::index::Index;
 use crate::know::{Gap, Known, Source};
 use crate::names::{Key, Name, Names};
-use crate::sources::node::{K3S_ARGS, Node, RKE2_ARGS};
-use crate::sources::workload::{ConfigVolume, Container, Pod, Template};
+use crate::sources::node::{K3S_ARGS, Node, RKE2_ARGS, Readiness};
+use crate::sources::workload::{ConfigVolume, DaemonSet, Pod, Template};
 
 /// Which installation serves a node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Choice {
     /// A `/configz` answer of that node.
     Configz(Name),
-    /// A Pod of its own, such as a static one.
-    Pod(Key),
+    /// A Pod of the node, such as a static one, or one that differs from what its DaemonSet says now.
+    Pod(Key, Sure),
     /// A DaemonSet.
-    DaemonSet(Key),
+    DaemonSet(Key, Sure),
     /// The arguments of k3s or RKE2: the annotation and its value.
     K3s(Name, Name),
     /// A ConfigMap alone: no process was seen.
@@ -40,88 +40,155 @@ pub(super) enum Choice {
     Document,
     /// None runs there.
     Nothing,
+    /// None runs there, though something of one is left.
+    Absent(Absence),
     /// What would tell was not read.
     Unread(Source),
+}
+
+/// How sure it is that a node's kube-proxy runs with what is written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Sure {
+    /// Its Pod says so, or Pods were not read and its DaemonSet does.
+    Runs,
+    /// It started before its ConfigMap was last written.
+    Stale,
+    /// Its Pod is not there yet, while others of the DaemonSet are.
+    Coming,
+}
+
+/// What is left of a kube-proxy that does not run on a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Absence {
+    /// A DaemonSet whose Pods may not run on the node.
+    SentAway(Key),
+    /// A DaemonSet that has no Pod on the node.
+    NoPod(Key),
+    /// A ConfigMap that nobody reads.
+    LeftOver(Key),
 }
 
 /// Every kube-proxy that the index shows.
 #[derive(Debug, Default)]
 pub(super) struct Installations {
     daemon_sets: Vec<Key>,
-    /// The Pod of its own that serves a node, and the first of those that are told the same.
-    pods: BTreeMap<Name, (Key, Key)>,
+    /// What the Pod of a node is told, as the first of those says that are told the same.
+    pods: BTreeMap<Name, (Key, Choice)>,
+    /// `DaemonSets` of which a Pod waits for a node.
+    coming: BTreeSet<Key>,
     /// The first of the nodes whose `/configz` says the same.
     configz: BTreeMap<Name, Name>,
     config_map: Option<Key>,
     /// Whether a configuration file was given by itself.
     document: bool,
+    /// Whether a server of k3s or RKE2 was told to run none: its agents take it from there.
+    disabled_by_server: bool,
 }
 
-/// Whether this Pod is a kube-proxy that no DaemonSet made, such as a static one.
-pub(crate) fn is_own_proxy(names: &Names, pod: &Pod) -> bool {
-    !pod.ended && names.text(pod.owner_kind) != "DaemonSet" && container_of(names, &pod.template).is_some()
+/// Whether this Pod is a kube-proxy.
+pub(crate) fn is_proxy(names: &Names, pod: &Pod) -> bool {
+    !pod.ended && container_of(names, &pod.template).is_some()
 }
 
-/// What a kube-proxy of its own is told: Pods of equal orders behave alike, so nodes need not be told apart by them.
+/// What a kube-proxy is told: Pods of equal orders behave alike, so nodes need not be told apart by them.
 #[derive(PartialEq, Eq, Hash)]
 struct Orders<'a> {
     namespace: Name,
     image: Name,
-    argv: Vec<&'a str>,
+    argv: Vec<String>,
     mounts: &'a [(Arc<str>, Name)],
     volumes: &'a [ConfigVolume],
 }
 
 impl<'a> Orders<'a> {
-    fn of(namespace: Name, template: &'a Template, container: &'a Container) -> Self {
+    fn of(names: &Names, namespace: Name, template: &'a Template) -> Option<Self> {
+        let container = container_of(names, template)?;
         // The node's own name is no setting.
         let mut after = false;
-        let argv = container.argv.iter().map(|word| &**word).filter(|word| {
+        let argv = container.command(names).into_iter().filter(|word| {
             let own = after || word.starts_with("--hostname-override=");
             after = *word == "--hostname-override";
             !own
         });
-        Self {
+        Some(Self {
             namespace,
             image: container.image,
             argv: argv.collect(),
             mounts: &container.mounts,
             volumes: &template.volumes,
-        }
+        })
     }
 }
 
-/// The Pods of their own by node.
+/// The key of the DaemonSet that made a Pod.
+fn made_by(names: &Names, key: Key, pod: &Pod) -> Option<Key> {
+    (names.text(pod.owner_kind) == "DaemonSet").then_some(Key {
+        namespace: key.namespace,
+        name: pod.owner,
+    })
+}
+
+/// The kube-proxy Pods by node, each with what stands for those that are told the same.
 ///
 /// Of two on one node (an old one that nobody has removed, or a mirror that outlived its manifest) the ready one
 /// counts, of two such the one that started later, of two such the first by name.
-fn own_pods(index: &Index) -> BTreeMap<Name, (Key, Key)> {
+///
+/// A Pod that is told what its DaemonSet says now is told by that, which is where people change it; another tells for
+/// itself: with `updateStrategy: OnDelete`, or in the middle of a roll-out, what runs is not what the template says.
+fn pods_by_node(index: &Index) -> BTreeMap<Name, (Key, Choice)> {
     let names = &index.names;
     let mut best: BTreeMap<Name, (Key, &Pod)> = BTreeMap::new();
-    let own = index
+    let all = index
         .components
         .iter()
         .filter_map(|key| Some((*key, index.pods.get(*key)?)))
-        .filter(|(_, pod)| !pod.node.is_empty() && is_own_proxy(names, pod));
-    for (key, pod) in own {
+        .filter(|(_, pod)| !pod.node.is_empty() && is_proxy(names, pod));
+    for (key, pod) in all {
         let rank = |key: Key, pod: &Pod| (pod.ready, pod.started, Reverse(index.show(key)));
         let held = best.entry(pod.node).or_insert((key, pod));
-        if rank(key, pod) > rank(held.0, held.1) {
+        if held.0 != key && rank(key, pod) > rank(held.0, held.1) {
             *held = (key, pod);
         }
     }
-    let mut first: HashMap<Orders<'_>, Key> = HashMap::new();
+    let mut first: HashMap<(Orders<'_>, Sure), Choice> = HashMap::new();
     let mut sorted: Vec<_> = best.iter().collect();
     sorted.sort_by_cached_key(|(_, (key, _))| index.show(*key));
     let mut pods = BTreeMap::new();
     for (node, (key, pod)) in sorted {
-        if let Some(container) = container_of(names, &pod.template) {
-            let orders = Orders::of(key.namespace, &pod.template, container);
-            let first = *first.entry(orders).or_insert(*key);
-            pods.insert(*node, (*key, first));
-        }
+        let Some(orders) = Orders::of(names, key.namespace, &pod.template) else {
+            continue;
+        };
+        let sure = if is_stale(index, *key, pod) {
+            Sure::Stale
+        } else {
+            Sure::Runs
+        };
+        let of_set = || {
+            let set = made_by(names, *key, pod)?;
+            let template = &index.daemon_sets.get(set)?.template;
+            (Orders::of(names, set.namespace, template)? == orders).then_some(Choice::DaemonSet(set, sure))
+        };
+        let choice = of_set().unwrap_or(Choice::Pod(*key, sure));
+        let choice = first.entry((orders, sure)).or_insert(choice).clone();
+        pods.insert(*node, (*key, choice));
     }
     pods
+}
+
+/// Whether a Pod started before the ConfigMap that its kube-proxy reads was last written: the file is read at start
+/// (`cmd/kube-proxy/app/options.go`).
+fn is_stale(index: &Index, key: Key, pod: &Pod) -> bool {
+    let written = || {
+        let container = container_of(&index.names, &pod.template)?;
+        let path = command_line(&container.command(&index.names))
+            .ok()?
+            .config()
+            .ok()??;
+        let (map, _) = config_map_of(&index.names, ("Pod", key), &pod.template, container, &path).ok()?;
+        index.config_maps.get(map)?.written
+    };
+    pod.started
+        .is_some_and(|started| written().is_some_and(|written| written > started))
 }
 
 /// Which nodes' `/configz` say the same.
@@ -135,6 +202,27 @@ fn configz(index: &Index) -> BTreeMap<Name, Name> {
         .collect()
 }
 
+/// The annotation with the arguments of k3s or RKE2, and its value.
+pub(super) fn node_annotation(index: &Index, node: &Node) -> Option<(Name, Name)> {
+    [K3S_ARGS, RKE2_ARGS].iter().find_map(|key| {
+        let key = index.names.find(key)?;
+        Some((key, node.annotations.get(key)?))
+    })
+}
+
+/// Whether a server of k3s or RKE2 was told to run no kube-proxy. Its agents have no such argument and take it from
+/// their server (`k3s-io/k3s`, `pkg/agent/config/config.go`).
+fn disabled_by_server(index: &Index) -> bool {
+    let mut args = index
+        .nodes
+        .iter()
+        .filter_map(|(_, node)| node_annotation(index, node));
+    args.any(|(_, args)| {
+        node_args(index.names.text(args))
+            .is_ok_and(|args| args.first().is_some_and(|first| first == "server") && !runs_kube_proxy(&args))
+    })
+}
+
 impl Installations {
     /// Looks for them.
     pub(super) fn find(index: &Index) -> Self {
@@ -146,6 +234,10 @@ impl Installations {
             .map(|(key, _)| key)
             .collect();
         daemon_sets.sort_by_cached_key(|key| index.show(*key));
+        let waiting = index.components.iter().filter_map(|key| {
+            let pod = index.pods.get(*key)?;
+            (pod.node.is_empty() && is_proxy(names, pod)).then(|| made_by(names, *key, pod))?
+        });
         let mut maps: Vec<Key> = index
             .config_maps
             .iter()
@@ -160,8 +252,10 @@ impl Installations {
         });
         Self {
             daemon_sets,
-            pods: own_pods(index),
+            pods: pods_by_node(index),
+            coming: waiting.collect(),
             configz: configz(index),
+            disabled_by_server: disabled_by_server(index),
             config_map: maps.first().copied(),
             document: !index.proxy_documents.is_empty(),
         }
@@ -172,7 +266,7 @@ impl Installations {
         !self.daemon_sets.is_empty() || !self.pods.is_empty() || self.config_map.is_some() || self.document
     }
 
-    /// Nodes that are known by a Pod of their own, whether or not Nodes were read.
+    /// Nodes that are known by a Pod of kube-proxy, whether or not Nodes were read.
     pub(super) fn named(&self) -> impl Iterator<Item = Name> + '_ {
         self.pods.keys().copied()
     }
@@ -180,7 +274,10 @@ impl Installations {
     /// What stands for a node's installation among those that are told the same.
     pub(super) fn alike(&self, node: Name, choice: Choice) -> Choice {
         match choice {
-            Choice::Pod(key) => Choice::Pod(self.pods.get(&node).map_or(key, |held| held.1)),
+            Choice::Pod(key, sure) => self
+                .pods
+                .get(&node)
+                .map_or(Choice::Pod(key, sure), |held| held.1.clone()),
             Choice::Configz(node) => Choice::Configz(self.configz.get(&node).copied().unwrap_or(node)),
             other => other,
         }
@@ -194,45 +291,63 @@ impl Installations {
         if let Some(name) = configz {
             return Choice::Configz(name);
         }
-        if let Some((key, _)) = self.pods.get(&name) {
-            return Choice::Pod(*key);
+        match self.pods.get(&name) {
+            Some((key, Choice::Pod(_, sure))) => return Choice::Pod(*key, *sure),
+            Some((_, choice)) => return choice.clone(),
+            None => {}
         }
-        let selects = |key: &&Key| {
-            let Some(set) = index.daemon_sets.get(**key) else {
-                return false;
-            };
-            let Some(node) = node else {
-                // A fleet that was not read is taken for Linux, and Windows has a DaemonSet of its own.
-                return !set.template.placement.selector.iter().any(|(key, value)| {
-                    index.names.text(key).ends_with("kubernetes.io/os")
-                        && index.names.text(value) == "windows"
-                });
-            };
-            set.template.placement.selector.iter().all(|(key, value)| {
-                // The operating system is a label of every node; a dump may have lost it.
-                node.labels.get(key).is_none_or(|held| held == value)
-                    && (node.labels.get(key).is_some() || index.names.text(key) == "kubernetes.io/os")
-            })
+        let sets = || {
+            let sets = self.daemon_sets.iter();
+            sets.filter_map(|key| Some((*key, index.daemon_sets.get(*key)?)))
         };
-        if let Some(key) = self.daemon_sets.iter().find(selects) {
-            return Choice::DaemonSet(*key);
+        if let Some((key, _)) = sets().find(|(_, set)| super::covers(index, set, name, node)) {
+            return self.of_set(index, key, node);
         }
-        let args = node.and_then(|node| {
-            [K3S_ARGS, RKE2_ARGS].iter().find_map(|key| {
-                let key = index.names.find(key)?;
-                Some((key, node.annotations.get(key)?))
-            })
-        });
-        if let Some((annotation, args)) = args {
-            return Choice::K3s(annotation, args);
+        if let Some((annotation, args)) = node.and_then(|node| node_annotation(index, node)) {
+            return if self.disabled_by_server {
+                Choice::Nothing
+            } else {
+                Choice::K3s(annotation, args)
+            };
+        }
+        // A DaemonSet for Windows says nothing of the others.
+        let for_linux = |set: &DaemonSet| set.template.placement.asked_os(&index.names) != "windows";
+        if let Some((key, _)) = sets().find(|(_, set)| for_linux(set)) {
+            return Choice::Absent(Absence::SentAway(key));
         }
         match self.config_map {
+            Some(key) if is_read(index, Source::DaemonSets, key) && is_read(index, Source::Pods, key) => {
+                Choice::Absent(Absence::LeftOver(key))
+            }
             Some(key) => Choice::ConfigMap(key),
             None if self.document => Choice::Document,
             None => [Source::DaemonSets, Source::Pods, Source::ConfigMaps]
                 .into_iter()
                 .find(|source| index.gap(*source).is_some())
                 .map_or(Choice::Nothing, Choice::Unread),
+        }
+    }
+
+    /// A DaemonSet that covers a node on which no Pod of kube-proxy was seen.
+    fn of_set(&self, index: &Index, key: Key, node: Option<&Node>) -> Choice {
+        if !is_read(index, Source::Pods, key) {
+            return Choice::DaemonSet(key, Sure::Runs);
+        }
+        let has_pods = self.pods.values().any(|(pod, choice)| {
+            *choice == Choice::DaemonSet(key, Sure::Runs)
+                || index
+                    .pods
+                    .get(*pod)
+                    .and_then(|row| made_by(&index.names, *pod, row))
+                    == Some(key)
+        });
+        match node {
+            // Every node with a Pod of it is known by that Pod.
+            None if has_pods => Choice::Nothing,
+            Some(node) if node.ready != Readiness::Ready || self.coming.contains(&key) => {
+                Choice::DaemonSet(key, Sure::Coming)
+            }
+            _ => Choice::Absent(Absence::NoPod(key)),
         }
     }
 
@@ -246,6 +361,7 @@ impl Installations {
         let version = Version::parse(kubelet);
         match choice {
             Choice::Nothing => None,
+            Choice::Absent(absence) => Some(Err(Gap::Opaque(absence.show(index).into()))),
             Choice::Unread(source) => Some(Err(index.gap(*source).unwrap_or(Gap::Missing(*source)))),
             Choice::Configz(node) => {
                 let body = index.configz.get(node).cloned().unwrap_or_default();
@@ -263,18 +379,74 @@ impl Installations {
                 ))
             }
             Choice::K3s(annotation, args) => k3s(index, *annotation, *args, os, version),
-            Choice::ConfigMap(key) => Some(alone(index, *key, os, version)),
+            Choice::ConfigMap(key) => Some(alone(index, *key, os, version).map(|mut settings| {
+                settings.weaken("no kube-proxy process was seen");
+                settings
+            })),
             Choice::Document => Some(by_itself(index, os, version)),
-            Choice::DaemonSet(key) => {
+            Choice::DaemonSet(key, sure) => {
                 let template = &index.daemon_sets.get(*key)?.template;
-                Some(of_container(index, ("DaemonSet", *key), template, os, version))
+                let known = of_container(index, ("DaemonSet", *key), template, os, version);
+                Some(sure.weaken(known))
             }
-            Choice::Pod(key) => {
+            Choice::Pod(key, sure) => {
                 let template = &index.pods.get(*key)?.template;
-                Some(of_container(index, ("Pod", *key), template, os, version))
+                let known = of_container(index, ("Pod", *key), template, os, version);
+                Some(sure.weaken(known))
             }
         }
     }
+}
+
+impl Sure {
+    /// The settings, as sure as they are.
+    fn weaken(self, known: Known<Settings>) -> Known<Settings> {
+        let why = match self {
+            Self::Runs => return known,
+            Self::Stale => {
+                "written after this kube-proxy had started, which may run with what stood there before"
+            }
+            Self::Coming => "its Pod is not on the node yet",
+        };
+        known.map(|mut settings| {
+            settings.weaken(why);
+            settings
+        })
+    }
+}
+
+impl Absence {
+    fn show(self, index: &Index) -> String {
+        match self {
+            Self::SentAway(key) => format!(
+                "DaemonSet {} may not run here by its node selector, affinity or tolerations, and what stands in for \
+                 kube-proxy is not known",
+                index.show(key)
+            ),
+            Self::NoPod(key) => format!(
+                "DaemonSet {} has no Pod here, so no kube-proxy runs",
+                index.show(key)
+            ),
+            Self::LeftOver(key) => format!(
+                "ConfigMap {} is left over: DaemonSets and Pods were read, and none runs kube-proxy",
+                index.show(key)
+            ),
+        }
+    }
+}
+
+/// Whether a source was read for the namespace of an object, so that what is not there does not exist: in files, a
+/// namespace that none of its objects shows may not have been asked about.
+fn is_read(index: &Index, source: Source, key: Key) -> bool {
+    let namespace = key.namespace;
+    let shown = match source {
+        Source::Pods => index.pods_in.of(namespace).next().is_some(),
+        _ => index
+            .daemon_sets
+            .iter()
+            .any(|(key, _)| key.namespace == namespace),
+    };
+    shown && index.gap_in(source, namespace).is_none()
 }
 
 impl Choice {
@@ -372,7 +544,7 @@ fn of_container(
     let container = container_of(&index.names, template).ok_or_else(|| {
         Gap::Opaque(format!("{} {} runs no kube-proxy", owner.0, index.show(owner.1)).into())
     })?;
-    let argv: Vec<String> = container.argv.iter().map(ToString::to_string).collect();
+    let argv = container.command(&index.names);
     let version = Version::of_image(index.names.text(container.image)).or(kubelet);
     let Some(path) = command_line(&argv)?.config()? else {
         let place = super::place(index, owner.0, owner.1);

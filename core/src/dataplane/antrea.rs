@@ -1,0 +1,83 @@
+//! Antrea: AntreaProxy translates Services in Open vSwitch, whose connection tracking is the kernel's, in zones of its
+//! own and with the node's timeouts.
+
+use super::ProxyMode;
+use super::entry::{ByEntry, Carrier, Way};
+use super::tree::{Tree, shorten};
+use crate::know::{Gap, Known, Val};
+
+/// The key of ConfigMap `antrea-config` that the agent reads (`build/yamls/antrea.yml`).
+pub const KEY: &str = "antrea-agent.conf";
+
+/// What the agent carries by its configuration, which is `None` where it is all defaults; `Ok(None)` where AntreaProxy
+/// is off.
+///
+/// `antreaProxy.enable` is true and `proxyAll` false unless set (`pkg/config/agent/config.go`, `docs/antrea-proxy.md`):
+/// Pods' connections are Antrea's, and those of the node and from outside kube-proxy's unless `proxyAll` takes them.
+pub fn carrier(config: Option<&str>, place: &str) -> Known<Option<Carrier>> {
+    let unreadable = |why: String| Gap::Opaque(format!("{place} {KEY}: {why}").into());
+    let tree = match config {
+        None => Tree::Null,
+        Some(text) => {
+            Tree::from_yaml(text)
+                .map_err(|why| unreadable(format!("no readable YAML ({why})")))?
+                .0
+        }
+    };
+    let flag = |path: &str, usual: bool| match tree.at(path) {
+        None | Some(Tree::Null) => Ok(usual),
+        Some(Tree::Bool(value)) => Ok(*value),
+        Some(other) => Err(unreadable(format!(
+            "{path}: {}, expected true or false",
+            shorten(&other.to_string())
+        ))),
+    };
+    // Up to 1.10 a feature gate switched it (`docs/feature-gates.md`).
+    let on = flag("antreaProxy.enable", true)? && flag("featureGates.AntreaProxy", true)?;
+    if !on {
+        return Ok(None);
+    }
+    let all = flag("antreaProxy.proxyAll", false)?;
+    let rest = if all { Way::Conntrack } else { Way::KubeProxy };
+    let ways = ByEntry {
+        pod: Way::Conntrack,
+        host: rest.clone(),
+        outside: rest,
+        direct: Way::Free,
+    };
+    Ok(Some(Carrier {
+        name: "Antrea".into(),
+        mode: Ok(Val::declared(
+            ProxyMode::Other,
+            format!("AntreaProxy ({place}), proxyAll: {all}"),
+        )),
+        tcp: ways.clone(),
+        udp: ways,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::defaults(None, Some((Way::Conntrack, Way::KubeProxy)))]
+    #[case::empty(Some(""), Some((Way::Conntrack, Way::KubeProxy)))]
+    #[case::all(Some("antreaProxy:\n  proxyAll: true\n"), Some((Way::Conntrack, Way::Conntrack)))]
+    #[case::off(Some("antreaProxy:\n  enable: false\n"), None)]
+    #[case::off_by_gate(Some("featureGates:\n  AntreaProxy: false\n"), None)]
+    #[case::commented(Some("antreaProxy:\n#  enable: false\n"), Some((Way::Conntrack, Way::KubeProxy)))]
+    fn by_configuration(#[case] config: Option<&str>, #[case] expected: Option<(Way, Way)>) {
+        let found = carrier(config, "ConfigMap kube-system/antrea-config").unwrap();
+        assert_eq!(found.map(|one| (one.tcp.pod, one.tcp.outside)), expected);
+    }
+
+    #[rstest]
+    #[case("antreaProxy: {enable: perhaps}")]
+    #[case("antreaProxy: [")]
+    fn nonsense_is_no_default(#[case] config: &str) {
+        assert!(carrier(Some(config), "ConfigMap kube-system/antrea-config").is_err());
+    }
+}

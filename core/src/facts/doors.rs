@@ -1,0 +1,305 @@
+//! Which tables of the nodes a connection meets: by the door that it comes by, and by where it enters.
+//!
+//! A ClusterIP is translated on the node of the client, a node port on the node that the packet reached, a Pod's own
+//! address nowhere. So a node that the client never runs on decides nothing.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::{Class, balancer_targets};
+use crate::dataplane::entry::Entry;
+use crate::dataplane::load_balancer::Targets;
+use crate::judge::{Look, Path};
+use crate::know::{Gap, Known, Val};
+use crate::names::{Key, Name};
+use crate::policy::{Door, Layer, Selector};
+use crate::sources::node::Node;
+use crate::sources::placement::Placement;
+use crate::sources::selects;
+use crate::sources::service::{Service, ServiceType, Transport};
+use crate::sources::workload::Template;
+
+/// A table that a connection may meet on the nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeTable {
+    /// What people call it: `IPVS table of 3 nodes`.
+    pub hop: Arc<str>,
+    /// After how many idle seconds it forgets a connection.
+    pub idle: Known<Val<i64>>,
+}
+
+/// A class of nodes that a connection may enter, and how it enters.
+#[derive(Debug, Clone, Copy)]
+pub struct Met<'a> {
+    /// How.
+    pub entry: Entry,
+    /// The class.
+    pub class: &'a Class,
+}
+
+/// Label of a Service that kube-proxy and what stands in for it leave to another proxy, whatever its value
+/// (`cmd/kube-proxy/app/server.go`).
+const OTHER_PROXY: &str = "service.kubernetes.io/service-proxy-name";
+
+/// The tables of the nodes on the way from a client to a Service, most numerous classes first.
+pub fn node_tables(look: &Look<'_>, path: &Path<'_>) -> Vec<NodeTable> {
+    let udp = path.port.transport == Transport::Udp;
+    let met = match met(look, path) {
+        Ok(met) => met,
+        Err(gap) => {
+            return vec![NodeTable {
+                hop: "node".into(),
+                idle: Err(gap),
+            }];
+        }
+    };
+    met.iter()
+        .filter_map(|one| {
+            let table = one.class.profile.table(one.entry, udp);
+            let (keeper, idle) = match table {
+                Ok(None) => return None,
+                Ok(Some(table)) => (&*table.keeper, Ok(table.idle.clone())),
+                Err(gap) => ("unknown", Err(gap.clone())),
+            };
+            let hop = match one.class.nodes {
+                0 => format!("{keeper} table of the nodes"),
+                1 => format!(
+                    "{keeper} table of {}",
+                    one.class.sample.first().map_or("1 node", |name| name)
+                ),
+                nodes => format!("{keeper} table of {nodes} nodes"),
+            };
+            Some(NodeTable {
+                hop: hop.into(),
+                idle,
+            })
+        })
+        .collect()
+}
+
+/// The classes of nodes that a connection may enter, and how.
+///
+/// A gap where that is not known at all: nothing of the nodes was read, or another proxy has the Service.
+pub fn met<'a>(look: &Look<'a>, path: &Path<'_>) -> Known<Vec<Met<'a>>> {
+    let service = path.service;
+    if service.kind == ServiceType::ExternalName {
+        return Ok(Vec::new());
+    }
+    let ways = ways(look, path);
+    let names = look.names();
+    if let Some(proxy) = service.labels.text(names, OTHER_PROXY) {
+        if ways.iter().any(|way| way.entry != Entry::Direct) {
+            let shown = look.show(path.key);
+            let why = format!("Service {shown} is left to the proxy `{proxy}` by its label {OTHER_PROXY}");
+            return Err(Gap::UnsupportedDataPlane(why.into()));
+        }
+    }
+    let fleet = look.fleet();
+    if let Some(gap) = &fleet.gap {
+        return Err(gap.clone());
+    }
+    let mut met = Vec::new();
+    for way in &ways {
+        for class in &fleet.classes {
+            // Who is alone needs no search: so most clusters never look at single nodes here.
+            if fleet.classes.len() == 1 || way.reaches(look, class) {
+                met.push(Met {
+                    entry: way.entry,
+                    class,
+                });
+            }
+        }
+    }
+    Ok(met)
+}
+
+/// One way in, and the nodes that it may lead to.
+struct Way<'a> {
+    entry: Entry,
+    on: On<'a>,
+}
+
+enum On<'a> {
+    /// Any node.
+    Any,
+    /// Those that Pods of these templates may run on, or do.
+    Of(Vec<Home<'a>>),
+}
+
+/// Where Pods of equal wishes run or may run.
+struct Home<'a> {
+    placement: &'a Placement,
+    /// The nodes that they run on.
+    nodes: BTreeSet<Name>,
+}
+
+impl Way<'_> {
+    fn reaches(&self, look: &Look<'_>, class: &Class) -> bool {
+        match &self.on {
+            On::Any => true,
+            On::Of(homes) => look.any_node_of(class, |name, node| {
+                homes.iter().any(|home| home.may_be(look, name, node))
+            }),
+        }
+    }
+}
+
+impl Home<'_> {
+    fn may_be(&self, look: &Look<'_>, name: Name, node: &Node) -> bool {
+        self.nodes.contains(&name)
+            || (self.runs_under(look, node) && self.placement.allows(name, node, look.names()))
+    }
+
+    /// Whether the node's operating system is the Pod's: that of the node it runs on, or the one it asks for. One that
+    /// says nothing is taken for Linux.
+    fn runs_under(&self, look: &Look<'_>, node: &Node) -> bool {
+        let names = look.names();
+        let asked = self.placement.asked_os(names);
+        let own = if asked.is_empty() {
+            self.nodes
+                .first()
+                .and_then(|node| look.os_of(*node))
+                .unwrap_or("linux")
+        } else {
+            asked
+        };
+        node.os.is_empty() || names.text(node.os).eq_ignore_ascii_case(own)
+    }
+}
+
+/// By which ways a client's connections come in.
+fn ways<'a>(look: &Look<'a>, path: &Path<'_>) -> Vec<Way<'a>> {
+    match path.client.from {
+        Door::LoadBalancer => {
+            let entry = entry_from_outside(look, path);
+            vec![Way { entry, on: On::Any }]
+        }
+        Door::Cluster => of_client(look, path.key.namespace, path.client.pods.as_ref(), path.service),
+    }
+}
+
+/// How a connection from outside enters.
+fn entry_from_outside(look: &Look<'_>, path: &Path<'_>) -> Entry {
+    let service = path.service;
+    if service.headless || balancer_targets(look.names(), service) == Targets::Pods {
+        return Entry::Direct;
+    }
+    // Without a port on the nodes only a proxy inside of the cluster gets there, from a Pod of its own.
+    let proxied = path.connection.hops.iter().any(|hop| hop.layer == Layer::L7);
+    if service.kind == ServiceType::ClusterIp && proxied {
+        Entry::Pod
+    } else {
+        Entry::Outside
+    }
+}
+
+/// The ways of a client inside of the cluster.
+fn of_client<'a>(
+    look: &Look<'a>,
+    namespace: Name,
+    selector: Option<&Selector>,
+    service: &Service,
+) -> Vec<Way<'a>> {
+    let entry = |template: &Template| match (service.headless, template.host_network) {
+        (true, _) => Entry::Direct,
+        (false, true) => Entry::Host,
+        (false, false) => Entry::Pod,
+    };
+    let anywhere = || {
+        let entry = if service.headless {
+            Entry::Direct
+        } else {
+            Entry::Pod
+        };
+        vec![Way { entry, on: On::Any }]
+    };
+    let Some(selector) = selector else {
+        return anywhere();
+    };
+    let mut ways: Vec<Way<'a>> = Vec::new();
+    let mut add = |template: &'a Template, node: Name| {
+        let entry = entry(template);
+        let at = ways.iter().position(|way| way.entry == entry).unwrap_or_else(|| {
+            ways.push(Way {
+                entry,
+                on: On::Of(Vec::new()),
+            });
+            ways.len() - 1
+        });
+        let Some(Way {
+            on: On::Of(homes), ..
+        }) = ways.get_mut(at)
+        else {
+            return;
+        };
+        let held = homes
+            .iter()
+            .position(|home| *home.placement == template.placement);
+        let at = held.unwrap_or(homes.len());
+        if at == homes.len() && at < HOMES {
+            homes.push(Home {
+                placement: &template.placement,
+                nodes: BTreeSet::new(),
+            });
+        }
+        if let Some(home) = homes.get_mut(at).filter(|_| !node.is_empty()) {
+            home.nodes.insert(node);
+        }
+    };
+    let Ok(templates) = members(look, namespace, selector) else {
+        return anywhere();
+    };
+    for one in templates {
+        add(one.template, one.node);
+    }
+    if ways.is_empty() { anywhere() } else { ways }
+}
+
+/// A Pod of a client, or what would make one.
+#[derive(Debug, Clone, Copy)]
+pub struct Member<'a> {
+    /// The object's kind.
+    pub kind: &'static str,
+    /// Its key.
+    pub key: Key,
+    /// What a Pod of it is made of.
+    pub template: &'a Template,
+    /// Where it runs; empty where it does not.
+    pub node: Name,
+}
+
+/// A client's Pods, and where none exists at the moment what would make some; in no order. Empty where neither is known,
+/// as for a job between two runs.
+pub fn members<'a>(look: &Look<'a>, namespace: Name, selector: &Selector) -> Known<Vec<Member<'a>>> {
+    let names = look.names();
+    let selected = |template: &Template| selects(selector, &template.labels, names);
+    let pods = look
+        .pods_in(namespace)?
+        .filter(|(_, pod)| !pod.ended && selected(&pod.template));
+    let mut found: Vec<_> = pods
+        .map(|(key, pod)| Member {
+            kind: "Pod",
+            key,
+            template: &pod.template,
+            node: pod.node,
+        })
+        .collect();
+    if found.is_empty() {
+        let deployments = look.deployments().into_iter().flat_map(|table| table.iter());
+        let sets = look.daemon_sets().into_iter().flat_map(|table| table.iter());
+        let all = deployments
+            .map(|(key, one)| ("Deployment", key, &one.template))
+            .chain(sets.map(|(key, one)| ("DaemonSet", key, &one.template)));
+        let mine = all.filter(|(_, key, template)| key.namespace == namespace && selected(template));
+        found.extend(mine.map(|(kind, key, template)| Member {
+            kind,
+            key,
+            template,
+            node: Name::EMPTY,
+        }));
+    }
+    Ok(found)
+}
+
+/// How many different wishes of a client's Pods are looked at.
+const HOMES: usize = 64;
