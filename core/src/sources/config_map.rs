@@ -67,7 +67,7 @@ impl Meta<'_> {
 pub fn keeps_key(name: &str, key: &str, text: &str) -> bool {
     !key.contains("kubeconfig")
         && (matches!(name, "cilium-config" | "eni-config" | "proxy-config")
-            || (name.starts_with("antrea-config") && key == crate::dataplane::antrea::KEY)
+            || (name.starts_with("antrea-config") && key == "antrea-agent.conf")
             || name.starts_with("kube-proxy")
             || text.contains("kubeproxy.config.k8s.io")
             || text.contains("KubeProxyConfiguration"))
