@@ -28,7 +28,7 @@ use crate::facts::Fleet;
 use crate::history::History;
 use crate::index::{Dep, DepCounts, Deps, Index};
 use crate::judge::{Check, Judge, Subject};
-use crate::know::{Mono, Now};
+use crate::know::{Mono, Now, Reads, Source};
 use crate::names::{Key, Name};
 
 /// What judging brought.
@@ -72,7 +72,10 @@ impl Engine {
         mut dirt: Dirt,
         most: usize,
     ) -> Judged {
-        let whole = dirt.all || dirt.deps.meets(Deps::one(Dep::FleetInputs));
+        let deployments = Deps::of(Reads::of(&[Source::Deployments]));
+        let whole = dirt.all
+            || dirt.deps.meets(Deps::one(Dep::FleetInputs))
+            || (self.fleet.reads_deployments() && dirt.deps.meets(deployments));
         dirt.deps = dirt.deps.with(self.fleet.update(index, whole, &dirt.nodes));
         let mut dirty = BTreeSet::new();
         if dirt.all {

@@ -36,17 +36,18 @@ const CONTAINERS: [(&str, Product); 9] = [
 ];
 
 /// What a node's carrier depends on.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Choice {
     set: Key,
     product: Product,
-    /// The node, where it has a configuration of its own.
-    node: Option<Name>,
 }
 
-/// The DaemonSets of such products, by namespace and name.
+/// The DaemonSets of such products, by namespace and name: those that carry anything, as far as can be told.
 #[derive(Debug, Default)]
-pub(super) struct Installations(Vec<(Key, Product)>);
+pub(super) struct Installations {
+    carrying: Vec<(Key, Product)>,
+    kube_ovn: bool,
+}
 
 fn product(index: &Index, key: Key, set: &DaemonSet) -> Option<Product> {
     let names = &index.names;
@@ -79,12 +80,30 @@ impl Installations {
             .filter_map(|(key, set)| Some((key, product(index, key, set)?)))
             .collect();
         found.sort_by_cached_key(|one| index.show(one.0));
-        Self(found)
+        let kube_ovn = found.iter().any(|one| one.1 == Product::KubeOvn);
+        // How long the kernel remembers says nothing of whether they carry.
+        let unknown = Ok(Val::default_of(0, ""));
+        found.retain(|(set, product)| {
+            let choice = Choice {
+                set: *set,
+                product: *product,
+            };
+            !matches!(carrier(index, &choice, &unknown), Ok(None))
+        });
+        Self {
+            carrying: found,
+            kube_ovn,
+        }
+    }
+
+    /// Whether a Deployment tells what one of them carries.
+    pub(super) const fn reads_deployments(&self) -> bool {
+        self.kube_ovn
     }
 
     /// Whether there is any.
     pub(super) const fn any(&self) -> bool {
-        !self.0.is_empty()
+        !self.carrying.is_empty()
     }
 
     /// What may carry the traffic of a node; `None` where there is none, or none that covers it.
@@ -92,24 +111,17 @@ impl Installations {
         if node.is_some_and(|node| index.names.text(node.os) == "windows") {
             return None;
         }
-        let covering = self.0.iter().filter(|(key, _)| {
+        // Several may run, as Calico's policies beside another proxy: the first that carries anything counts.
+        let mut carrying = self.carrying.iter();
+        let found = carrying.find(|(key, _)| {
             let set = index.daemon_sets.get(*key);
             set.is_some_and(|set| super::covers(index, set, name, node))
         });
-        // Several may run, as Calico's policies beside another proxy: the first that carries anything counts.
-        let mut choices = covering.map(|(set, product)| Choice {
+        found.map(|(set, product)| Choice {
             set: *set,
             product: *product,
-            node: own_configuration(index, *product, name),
-        });
-        let unknown = Ok(Val::default_of(0, ""));
-        choices.find(|choice| !matches!(carrier(index, choice, &unknown), Ok(None)))
+        })
     }
-}
-
-/// The node's name where it has a FelixConfiguration of its own.
-fn own_configuration(_: &Index, _: Product, _: Name) -> Option<Name> {
-    None
 }
 
 /// What carries the traffic of a node; `conntrack` is how long its kernel remembers an established connection.

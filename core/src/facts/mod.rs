@@ -13,6 +13,7 @@ mod probe;
 mod wants;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
 use std::sync::Arc;
 
 pub use balancer::{balancer_idle, balancer_targets};
@@ -39,8 +40,18 @@ pub struct Class {
     pub nodes: u32,
     /// Names of the first few, sorted.
     pub sample: Vec<Arc<str>>,
-    /// What its nodes have in common.
-    traits: Arc<Traits>,
+    group: GroupId,
+}
+
+/// Which nodes a class is of.
+#[derive(Clone, PartialEq, Eq)]
+struct GroupId(Arc<Traits>);
+
+impl fmt::Debug for GroupId {
+    /// Names are numbered in the order of first sight, which says nothing.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("GroupId")
+    }
 }
 
 /// The fleet.
@@ -105,7 +116,7 @@ impl Fleet {
             row.is_some_and(|row| kube_proxy::node_annotation(index, row).is_some())
                 || self
                     .class(*name)
-                    .is_some_and(|class| matches!(class.traits.proxy, kube_proxy::Choice::K3s(..)))
+                    .is_some_and(|class| matches!(class.group.0.proxy, kube_proxy::Choice::K3s(..)))
         };
         if whole || nodes.iter().any(k3s) {
             let new = Self::derive(index);
@@ -227,7 +238,7 @@ impl Fleet {
                     profile,
                     nodes,
                     sample,
-                    traits: traits.clone(),
+                    group: GroupId(traits.clone()),
                 });
                 changed
             }
@@ -251,9 +262,14 @@ impl Fleet {
         self.groups.get(traits)?.class.as_ref()
     }
 
+    /// Whether it depends on Deployments.
+    pub(crate) fn reads_deployments(&self) -> bool {
+        self.installed.carriers.reads_deployments()
+    }
+
     /// The names of the nodes of a class, sorted.
     pub fn names_of(&self, class: &Class) -> impl Iterator<Item = &Arc<str>> {
-        let group = self.groups.get(&class.traits);
+        let group = self.groups.get(&class.group.0);
         group.into_iter().flat_map(|group| &group.names)
     }
 }

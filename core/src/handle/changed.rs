@@ -113,12 +113,16 @@ impl Core {
 
     pub(super) fn pod_changed(&mut self, key: Key, old: Option<&Pod>) {
         let index = &mut self.index;
+        let shown = |index: &Index| index.pods_in.of(key.namespace).next().is_some();
+        let was_shown = shown(index);
         let new = index.pods.get(key);
         if new.is_some() {
             index.pods_in.insert(key);
         } else {
             index.pods_in.remove(key);
         }
+        // In a namespace without any Pod nobody may have asked for Pods.
+        let namespace = shown(index) != was_shown;
         let tells = |pod: &Pod| !pod.template.containers.is_empty();
         if new.is_some_and(tells) {
             index.components.insert(key);
@@ -130,7 +134,7 @@ impl Core {
         if component {
             self.mark(Deps::one(Dep::Components));
         }
-        if proxy {
+        if proxy || namespace {
             self.mark(Deps::one(Dep::FleetInputs));
         }
         self.dirt.pods_in.insert(key.namespace);
