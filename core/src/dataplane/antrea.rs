@@ -1,4 +1,4 @@
-//! Antrea: AntreaProxy translates Services in Open vSwitch, whose connection tracking is the kernel's, in zones of its
+//! Antrea: its proxy translates Services in Open vSwitch, whose connection tracking is the kernel's, in zones of its
 //! own and with the node's timeouts.
 
 use super::ProxyMode;
@@ -9,8 +9,8 @@ use crate::know::{Gap, Known, Val};
 /// The key of ConfigMap `antrea-config` that the agent reads (`build/yamls/antrea.yml`).
 pub const KEY: &str = "antrea-agent.conf";
 
-/// What the agent carries by its configuration, which is `None` where it is all defaults; `Ok(None)` where AntreaProxy
-/// is off.
+/// What the agent carries by its configuration, which is `None` where it is all defaults; `Ok(None)` where its
+/// proxy is off.
 ///
 /// `antreaProxy.enable` is true and `proxyAll` false unless set (`pkg/config/agent/config.go`, `docs/antrea-proxy.md`):
 /// Pods' connections are Antrea's, and those of the node and from outside kube-proxy's unless `proxyAll` takes them.

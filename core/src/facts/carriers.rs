@@ -42,7 +42,7 @@ pub(super) struct Choice {
     product: Product,
 }
 
-/// The DaemonSets of such products, by namespace and name: those that carry anything, as far as can be told.
+/// The `DaemonSets` of such products, by namespace and name: those that carry anything, as far as can be told.
 #[derive(Debug, Default)]
 pub(super) struct Installations {
     carrying: Vec<(Key, Product)>,

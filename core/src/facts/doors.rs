@@ -1,6 +1,6 @@
 //! Which tables of the nodes a connection meets: by the door that it comes by, and by where it enters.
 //!
-//! A ClusterIP is translated on the node of the client, a node port on the node that the packet reached, a Pod's own
+//! A cluster address is translated on the node of the client, a node port on the node that the packet reached, a Pod's own
 //! address nowhere. So a node that the client never runs on decides nothing.
 
 use std::collections::BTreeSet;
@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::{Class, balancer_targets};
 use crate::dataplane::entry::Entry;
 use crate::dataplane::load_balancer::Targets;
+use crate::index::Table;
 use crate::judge::{Look, Path};
 use crate::know::{Gap, Known, Val};
 use crate::names::{Key, Name};
@@ -87,12 +88,11 @@ pub fn met<'a>(look: &Look<'a>, path: &Path<'_>) -> Known<Vec<Met<'a>>> {
     }
     let ways = ways(look, path);
     let names = look.names();
-    if let Some(proxy) = service.labels.text(names, OTHER_PROXY) {
-        if ways.iter().any(|way| way.entry != Entry::Direct) {
-            let shown = look.show(path.key);
-            let why = format!("Service {shown} is left to the proxy `{proxy}` by its label {OTHER_PROXY}");
-            return Err(Gap::UnsupportedDataPlane(why.into()));
-        }
+    let other_proxy = service.labels.text(names, OTHER_PROXY);
+    if let (Some(proxy), true) = (other_proxy, ways.iter().any(|way| way.entry != Entry::Direct)) {
+        let shown = look.show(path.key);
+        let why = format!("Service {shown} is left to the proxy `{proxy}` by its label {OTHER_PROXY}");
+        return Err(Gap::UnsupportedDataPlane(why.into()));
     }
     let fleet = look.fleet();
     if let Some(gap) = &fleet.gap {
@@ -285,8 +285,8 @@ pub fn members<'a>(look: &Look<'a>, namespace: Name, selector: &Selector) -> Kno
         })
         .collect();
     if found.is_empty() {
-        let deployments = look.deployments().into_iter().flat_map(|table| table.iter());
-        let sets = look.daemon_sets().into_iter().flat_map(|table| table.iter());
+        let deployments = look.deployments().into_iter().flat_map(Table::iter);
+        let sets = look.daemon_sets().into_iter().flat_map(Table::iter);
         let all = deployments
             .map(|(key, one)| ("Deployment", key, &one.template))
             .chain(sets.map(|(key, one)| ("DaemonSet", key, &one.template)));
