@@ -13,15 +13,16 @@ use std::collections::BTreeMap;
 use checks::{chain, checks_families};
 use source::{File, Token, files, paths, tokens, without_tests, word};
 
-/// What each module may use of the others. `know` and `names` are the floor; the checks look at everything through
+/// What each module may use of the others. `source`, `know` and `names` are the floor; the checks look at everything through
 /// [`evenkeel_core::judge`], and nothing but the engine and its like looks at the checks.
 const MAY_USE: &[(&str, &[&str])] = &[
-    ("know", &[]),
+    ("source", &[]),
+    ("know", &["source"]),
     ("names", &["know"]),
     ("dataplane", &["know"]),
     ("policy", &["know", "dataplane"]),
-    ("sources", &["know", "names", "policy"]),
-    ("index", &["know", "names", "policy", "sources"]),
+    ("sources", &["source", "know", "names", "policy"]),
+    ("index", &["source", "know", "names", "policy", "sources"]),
     ("history", &["know", "names", "sources", "index"]),
     (
         "facts",
