@@ -14,53 +14,56 @@ use serde::Serialize;
 /// - `compiled T => table, changed of kinds`: the same for rows that come compiled and not as JSON.
 /// - `of kinds` alone: what has no table. Its few cases are written out where they differ.
 ///
+/// Types are named as they are where the macro is called, which is above this module: the caller brings `sources`,
+/// `Arc` and `Policy` into scope.
+///
 /// The order is that in which people are shown sources. The text is the resource's name as people type it.
 macro_rules! sources {
     ($then:ident) => {
         $then! {
             /// `v1/Service` of all namespaces.
-            Services "services" row crate::sources::service::Service => services, service_changed;
+            Services "services" row sources::service::Service => services, service_changed;
             /// `discovery.k8s.io/v1/EndpointSlice` of all namespaces.
-            EndpointSlices "endpointslices" row crate::sources::slice::Slice => slices, slice_changed;
+            EndpointSlices "endpointslices" row sources::slice::Slice => slices, slice_changed;
             /// `v1/Node`.
-            Nodes "nodes" row crate::sources::node::Node => nodes, node_changed;
+            Nodes "nodes" row sources::node::Node => nodes, node_changed;
             /// `v1/Namespace`.
-            Namespaces "namespaces" row crate::sources::namespace::Namespace => namespaces, plain_changed;
+            Namespaces "namespaces" row sources::namespace::Namespace => namespaces, plain_changed;
             /// `v1/Pod`: those of policies, proxies, the CNI and DNS.
-            Pods "pods" row crate::sources::workload::Pod => pods, pod_changed;
+            Pods "pods" row sources::workload::Pod => pods, pod_changed;
             /// `apps/v1/DaemonSet` of all namespaces.
-            DaemonSets "daemonsets" row crate::sources::workload::DaemonSet => daemon_sets, plain_changed;
+            DaemonSets "daemonsets" row sources::workload::DaemonSet => daemon_sets, plain_changed;
             /// `apps/v1/Deployment` of all namespaces.
-            Deployments "deployments" row crate::sources::workload::Deployment => deployments, plain_changed;
+            Deployments "deployments" row sources::workload::Deployment => deployments, plain_changed;
             /// `v1/ConfigMap`: configuration of kube-proxy, Cilium and Terway.
-            ConfigMaps "configmaps" row crate::sources::config_map::ConfigMap => config_maps, plain_changed;
+            ConfigMaps "configmaps" row sources::config_map::ConfigMap => config_maps, plain_changed;
             /// `cilium.io/CiliumNodeConfig`.
             CiliumNodeConfigs "ciliumnodeconfigs"
-                row crate::sources::node_config::CiliumNodeConfig => node_configs, plain_changed;
+                row sources::node_config::CiliumNodeConfig => node_configs, plain_changed;
             /// `crd.projectcalico.org/v1/FelixConfiguration`.
             FelixConfigurations "felixconfigurations"
-                row crate::sources::felix_configuration::FelixConfiguration => felix_configurations, plain_changed;
+                row sources::felix_configuration::FelixConfiguration => felix_configurations, plain_changed;
             /// `operator.tigera.io/v1/Installation`: what Calico's operator installs.
             Installations "installations"
-                row crate::sources::installation::Installation => installations, plain_changed;
+                row sources::installation::Installation => installations, plain_changed;
             /// `metallb.io/v1beta1/L2Advertisement`.
             L2Advertisements "l2advertisements"
-                row crate::sources::l2_advertisement::L2Advertisement => l2_advertisements, plain_changed;
+                row sources::l2_advertisement::L2Advertisement => l2_advertisements, plain_changed;
             /// `scheduling.k8s.io/v1/PriorityClass`.
             PriorityClasses "priorityclasses"
-                row crate::sources::priority_class::PriorityClass => priority_classes, plain_changed;
+                row sources::priority_class::PriorityClass => priority_classes, plain_changed;
             /// `admissionregistration.k8s.io/v1` webhook configurations, both kinds.
             Webhooks "webhookconfigurations"
-                row crate::sources::webhook::WebhookConfiguration => webhooks, webhook_changed;
+                row sources::webhook::WebhookConfiguration => webhooks, webhook_changed;
             /// `evenkeel.dev/TrafficHealthPolicy`.
             Policies "traffichealthpolicies"
-                compiled std::sync::Arc<crate::policy::Policy> => policies, policy_changed of &crate::sources::policy::TEAM;
+                compiled Arc<Policy> => policies, policy_changed of &sources::policy::TEAM;
             /// `evenkeel.dev/ClusterTrafficHealthPolicy`.
-            ClusterPolicy "clustertraffichealthpolicies" of &crate::sources::policy::CLUSTER;
+            ClusterPolicy "clustertraffichealthpolicies" of &sources::policy::CLUSTER;
             /// `/configz` documents of kube-proxy, where somebody gave them.
             Configz "kube-proxy configz" of &[];
             /// Events of Pods that were evicted or preempted. Folded into counters, never stored.
-            Events "events" of &crate::sources::event::KINDS;
+            Events "events" of &sources::event::KINDS;
         }
     };
 }

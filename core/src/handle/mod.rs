@@ -12,7 +12,7 @@ use crate::know::{Now, Source};
 use crate::names::{Key, Name};
 use crate::policy::{ClusterPolicy, Policy};
 use crate::sources::slice::SERVICE_NAME;
-use crate::sources::{Row, Why};
+use crate::sources::{self, Row, Why};
 
 /// Something that a feeder learned.
 #[derive(Debug)]

@@ -25,6 +25,7 @@ pub(crate) use table::Which;
 use crate::know::{Gap, Known, Source};
 use crate::names::{Key, Name, Names};
 use crate::policy::{ClusterPolicy, Policy};
+use crate::sources;
 use crate::sources::service::Service;
 use crate::sources::slice::{Endpoint, Slice};
 
@@ -290,7 +291,7 @@ impl Index {
                 list.iter().any(|one| &**one == name)
             }
             crate::policy::ServicePick::Selector(selector) => {
-                crate::sources::selects(selector, &service.labels, &self.names)
+                sources::selects(selector, &service.labels, &self.names)
             }
         }
     }

@@ -130,6 +130,10 @@ impl<'a> Look<'a> {
         deployments: crate::sources::workload::Deployment, Deployments;
         /// `ConfigMap`s.
         config_maps: crate::sources::config_map::ConfigMap, ConfigMaps;
+        /// MetalLB's announcements on layer 2.
+        l2_advertisements: crate::sources::l2_advertisement::L2Advertisement, L2Advertisements;
+        /// Priority classes.
+        priority_classes: crate::sources::priority_class::PriorityClass, PriorityClasses;
         /// Webhook configurations.
         webhooks: WebhookConfiguration, Webhooks;
         /// Policies of teams.

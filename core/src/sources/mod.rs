@@ -39,6 +39,7 @@ use kind::Kind;
 use crate::know::Source;
 use crate::names::{Key, Name, Names, Pairs};
 use crate::policy::{Operator, Requirement, Selector};
+use crate::sources;
 
 /// Why an object could not be understood: the key and what was expected there, in the decoder's words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
