@@ -1,13 +1,12 @@
 //! From a policy object to the core: validated, compiled, or refused with all its problems.
 
-use std::sync::Arc;
-
 use evenkeel_core::know::{Now, Source};
 use evenkeel_core::{Core, Input, checks};
 use serde_json::Value;
 
-use super::local::{Draft, validate};
-use super::{Problem, compile, compile_cluster};
+use super::Problem;
+use super::compile::valid;
+use super::local::validate;
 
 /// Feeds one policy object, as JSON text, to the core. What does not compile is listed there as refused.
 pub fn feed(core: &mut Core, now: Now, source: Source, json: &str) {
@@ -50,8 +49,5 @@ pub fn offer(source: Source, json: &[u8], sink: &mut dyn FnMut(Input<'_>)) {
 /// What a policy object is to the core, or everything that is wrong with it.
 pub fn input(value: &Value) -> Result<Input<'static>, Vec<Problem>> {
     let known = |id: &str| checks::find(id).is_some();
-    Ok(match validate(value)? {
-        Draft::Policy(policy) => Input::Policy(Arc::new(compile(&policy, &known)?)),
-        Draft::Cluster(policy) => Input::ClusterPolicy(Some(Arc::new(compile_cluster(&policy)?))),
-    })
+    valid(&validate(value)?, &known)
 }

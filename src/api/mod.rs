@@ -11,6 +11,7 @@ mod crd;
 mod feed;
 pub mod local;
 mod nodes;
+mod object;
 mod policy;
 mod problem;
 mod reference;
@@ -33,6 +34,7 @@ pub use nodes::{
     Cascade, CiliumTuning, Conntrack, Cordon, EntriesCeiling, Flap, KernelTuning, Nodes, Pressure, Tuning,
     TuningBounds,
 };
+pub use object::PolicyObject;
 pub use policy::{
     Balance, Exception, Measure, Mode, RecycleCause, RecyclePods, Remediation, Services, TrafficHealthPolicy,
     TrafficHealthPolicySpec,

@@ -129,9 +129,8 @@ impl Operator {
             let _ = core.handle(now, input);
         });
         for object in self.intake.take_policies() {
-            if let Some(policy) = self.statuses.saw(&object) {
-                self.look_at.put(policy, cause);
-            }
+            let policy = self.statuses.saw(object);
+            self.look_at.put(policy, cause);
         }
     }
 

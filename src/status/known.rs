@@ -8,11 +8,10 @@ use std::sync::Arc;
 
 use evenkeel_core::standing::Standing;
 use jiff::Timestamp;
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Status, Times};
-use crate::api::{ConditionStatus, PolicyRef};
+use crate::api::{ConditionStatus, PolicyObject, PolicyRef};
 use crate::send::{Precondition, Request};
 
 /// A status that differs from what its policy says now.
@@ -78,70 +77,34 @@ pub struct Statuses {
     known: HashMap<PolicyRef, Known>,
 }
 
-/// The part of a policy object that is read here.
-#[derive(Deserialize, Default)]
-struct Object {
-    #[serde(default)]
-    metadata: Metadata,
-    #[serde(default)]
-    status: Option<Status>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase")]
-struct Metadata {
-    #[serde(default)]
-    namespace: String,
-    #[serde(default)]
-    name: String,
-    #[serde(default)]
-    uid: String,
-    #[serde(default)]
-    generation: i64,
-    #[serde(default)]
-    resource_version: String,
-}
-
 impl Statuses {
-    /// Takes a policy object as the API server sent it; returns which it is. A status that cannot be read is one that
-    /// must be written again.
-    pub fn saw(&mut self, json: &[u8]) -> Option<PolicyRef> {
-        let object: Object = serde_json::from_slice(json)
-            .or_else(|_| {
-                #[derive(Deserialize)]
-                struct Bare {
-                    metadata: Metadata,
-                }
-                serde_json::from_slice(json).map(|bare: Bare| Object {
-                    metadata: bare.metadata,
-                    status: None,
-                })
-            })
-            .ok()?;
-        let metadata = object.metadata;
-        if metadata.name.is_empty() {
-            return None;
-        }
-        let policy = PolicyRef {
-            namespace: metadata.namespace.into(),
-            name: metadata.name.into(),
-        };
+    /// Takes a policy object; returns which it is. A status that cannot be read is one that must be written again.
+    pub fn saw(&mut self, object: PolicyObject) -> PolicyRef {
+        let PolicyObject {
+            policy,
+            uid,
+            generation,
+            version,
+            status,
+            ..
+        } = object;
         let known = self.known.entry(policy.clone()).or_default();
         let listed = std::mem::take(&mut known.unnamed);
-        let same = *known.uid == *metadata.uid;
-        if same && !listed && is_older(&metadata.resource_version, &known.version) {
+        let same = known.uid == uid;
+        if same && !listed && is_older(&version, &known.version) {
             // On its way since before the reply to our own write, which has told more.
-            return Some(policy);
+            return policy;
         }
+        let status = status.map(Status);
         *known = Known {
-            uid: metadata.uid.into(),
-            generation: metadata.generation,
-            version: metadata.resource_version.into(),
-            fingerprint: object.status.as_ref().map_or(0, Status::fingerprint),
-            times: object.status.as_ref().map(Times::of).unwrap_or_default(),
+            uid,
+            generation,
+            version,
+            fingerprint: status.as_ref().map_or(0, Status::fingerprint),
+            times: status.as_ref().map(Times::of).unwrap_or_default(),
             unnamed: false,
         };
-        Some(policy)
+        policy
     }
 
     /// A policy object is gone.
@@ -230,16 +193,16 @@ fn is_older(version: &str, than: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn object(uid: &str, version: &str, status: bool) -> Vec<u8> {
+    fn object(uid: &str, version: &str, status: bool) -> PolicyObject {
         let status = if status {
             r#","status":{"observedGeneration":1}"#
         } else {
             ""
         };
-        format!(
+        let json = format!(
             r#"{{"metadata":{{"namespace":"shop","name":"a","uid":"{uid}","generation":1,"resourceVersion":"{version}"}}{status}}}"#
-        )
-        .into_bytes()
+        );
+        PolicyObject::decode(json.as_bytes()).unwrap()
     }
 
     fn policy() -> PolicyRef {
@@ -269,19 +232,19 @@ mod tests {
     #[test]
     fn what_the_watch_brings_late_does_not_undo_what_the_reply_has_told() {
         let mut statuses = Statuses::default();
-        statuses.saw(&object("1", "7", false));
+        statuses.saw(object("1", "7", false));
         assert!(statuses.wrote(&patch("1", "7"), "9"));
-        assert_eq!(statuses.saw(&object("1", "8", false)), Some(policy()));
+        assert_eq!(statuses.saw(object("1", "8", false)), policy());
         assert_eq!(version(&statuses), "9");
-        statuses.saw(&object("1", "10", true));
+        statuses.saw(object("1", "10", true));
         assert_eq!(version(&statuses), "10");
     }
 
     #[test]
     fn a_reply_that_comes_late_does_not_undo_what_the_watch_has_brought() {
         let mut statuses = Statuses::default();
-        statuses.saw(&object("1", "7", false));
-        statuses.saw(&object("1", "12", true));
+        statuses.saw(object("1", "7", false));
+        statuses.saw(object("1", "12", true));
         let before = statuses.known[&policy()].fingerprint;
         assert!(statuses.wrote(&patch("1", "7"), "9"));
         assert_eq!(
@@ -294,10 +257,10 @@ mod tests {
     #[test]
     fn another_policy_of_the_same_name_is_another_policy() {
         let mut statuses = Statuses::default();
-        statuses.saw(&object("1", "7", true));
+        statuses.saw(object("1", "7", true));
         statuses.gone(&policy());
         assert!(!statuses.wrote(&patch("1", "7"), "8"));
-        statuses.saw(&object("2", "9", false));
+        statuses.saw(object("2", "9", false));
         assert!(!statuses.wrote(&patch("1", "7"), "8"));
         assert!(statuses.has_moved_on(&patch("1", "7")));
     }
@@ -305,9 +268,9 @@ mod tests {
     #[test]
     fn a_server_that_was_restored_from_a_backup_counts_anew() {
         let mut statuses = Statuses::default();
-        statuses.saw(&object("1", "700", false));
+        statuses.saw(object("1", "700", false));
         statuses.begin(false);
-        statuses.saw(&object("1", "30", false));
+        statuses.saw(object("1", "30", false));
         assert_eq!(version(&statuses), "30");
         statuses.begin(false);
         statuses.synced(true);

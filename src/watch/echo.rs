@@ -6,74 +6,49 @@
 use std::collections::HashMap;
 
 use evenkeel_core::know::Source;
-use serde::Deserialize;
+
+use crate::api::{PolicyObject, PolicyRef};
 
 /// What was last seen of each policy, its status aside.
 #[derive(Debug, Default)]
 pub(super) struct Echoes {
-    seen: HashMap<(Source, Box<str>, Box<str>), Written>,
+    seen: HashMap<(Source, PolicyRef), Writing>,
 }
 
 /// What tells one writing of a policy from another: two that are equal here compile to the same.
 #[derive(Debug, PartialEq, Eq)]
-struct Written {
-    uid: Box<str>,
-    /// Counts changes of the spec.
-    generation: i64,
-    /// When somebody last wrote anything but the status, as exceptions are counted from then; in RFC 3339 in UTC, which
-    /// sorts as text.
-    at: Option<Box<str>>,
-}
-
-#[derive(Deserialize)]
-struct Object {
-    metadata: Metadata,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Metadata {
-    #[serde(default)]
-    namespace: Box<str>,
-    name: Box<str>,
+struct Writing {
     uid: Box<str>,
     generation: i64,
-    #[serde(default)]
-    managed_fields: Option<Vec<Entry>>,
-}
-
-#[derive(Deserialize)]
-struct Entry {
-    #[serde(default)]
-    subresource: Option<Box<str>>,
-    #[serde(default)]
-    time: Option<Box<str>>,
+    written: Option<Box<str>>,
 }
 
 impl Echoes {
     /// Whether an object says nothing new but of its status. What does not name its uid and generation never does.
-    pub(super) fn is_echo(&mut self, source: Source, object: &[u8]) -> bool {
-        let Ok(Object { metadata }) = serde_json::from_slice::<Object>(object) else {
+    pub(super) fn is_echo(&mut self, source: Source, object: &PolicyObject) -> bool {
+        if object.uid.is_empty() || object.generation == 0 {
             return false;
+        }
+        let writing = Writing {
+            uid: (*object.uid).into(),
+            generation: object.generation,
+            written: object.written.clone(),
         };
-        let entries = metadata.managed_fields.into_iter().flatten();
-        let of_others = entries.filter(|one| one.subresource.as_deref().is_none_or(str::is_empty));
-        let written = Written {
-            uid: metadata.uid,
-            generation: metadata.generation,
-            at: of_others.filter_map(|one| one.time).max(),
-        };
-        let key = (source, metadata.namespace, metadata.name);
-        if self.seen.get(&key) == Some(&written) {
+        let key = (source, object.policy.clone());
+        if self.seen.get(&key) == Some(&writing) {
             return true;
         }
-        self.seen.insert(key, written);
+        self.seen.insert(key, writing);
         false
     }
 
     /// A policy is gone.
     pub(super) fn gone(&mut self, source: Source, namespace: &str, name: &str) {
-        self.seen.remove(&(source, namespace.into(), name.into()));
+        let policy = PolicyRef {
+            namespace: namespace.into(),
+            name: name.into(),
+        };
+        self.seen.remove(&(source, policy));
     }
 
     /// A list begins: whatever it names has to be said again.
@@ -86,12 +61,12 @@ impl Echoes {
 mod tests {
     use super::*;
 
-    fn object(generation: u32, written: &str, told: &str) -> Vec<u8> {
-        format!(
+    fn object(generation: u32, written: &str, told: &str) -> PolicyObject {
+        let json = format!(
             r#"{{"metadata":{{"namespace":"shop","name":"a","uid":"1","generation":{generation},"managedFields":[
             {{"manager":"kubectl","time":"{written}"}},{{"manager":"evenkeel","subresource":"status","time":"{told}"}}]}}}}"#
-        )
-        .into_bytes()
+        );
+        PolicyObject::decode(json.as_bytes()).unwrap()
     }
 
     #[test]
@@ -123,11 +98,12 @@ mod tests {
         let mut echoes = Echoes::default();
         for object in [
             r#"{"metadata":{"name":"a"}}"#,
-            "{",
+            r#"{"metadata":{"name":"a","generation":2}}"#,
             r#"{"metadata":{"name":"a","uid":"1"}}"#,
         ] {
-            assert!(!echoes.is_echo(Source::Policies, object.as_bytes()));
-            assert!(!echoes.is_echo(Source::Policies, object.as_bytes()), "{object}");
+            let decoded = PolicyObject::decode(object.as_bytes()).unwrap();
+            assert!(!echoes.is_echo(Source::Policies, &decoded));
+            assert!(!echoes.is_echo(Source::Policies, &decoded), "{object}");
         }
     }
 }

@@ -15,7 +15,7 @@ use super::echo::Echoes;
 use super::line;
 use super::outlet::{Event, What};
 use super::target::{self, Id, Target};
-use crate::api;
+use crate::api::{self, PolicyObject};
 
 /// Where inputs go: `Core::handle`, or a test's list.
 pub(super) type Sink<'a> = dyn FnMut(Input<'_>) + 'a;
@@ -44,7 +44,7 @@ pub struct Intake {
     /// Why some Pods are not watched at all.
     excess: Option<String>,
     /// Policy objects as they came, for who writes their statuses.
-    policies: Vec<Vec<u8>>,
+    policies: Vec<PolicyObject>,
     echoes: Echoes,
 }
 
@@ -164,7 +164,7 @@ impl Intake {
 
     /// The policy objects that came since this was last asked, as they came: the core keeps what they ask for, their
     /// writer has to know their uid, generation and status.
-    pub fn take_policies(&mut self) -> Vec<Vec<u8>> {
+    pub fn take_policies(&mut self) -> Vec<PolicyObject> {
         std::mem::take(&mut self.policies)
     }
 
@@ -212,9 +212,12 @@ impl Intake {
         }
         match source {
             Source::Policies | Source::ClusterPolicy => {
-                self.policies.push(object.to_vec());
-                if self.echoes.is_echo(source, object) {
-                    return false;
+                if let Some(decoded) = PolicyObject::decode(object) {
+                    let is_echo = self.echoes.is_echo(source, &decoded);
+                    self.policies.push(decoded);
+                    if is_echo {
+                        return false;
+                    }
                 }
                 api::offer(source, object, sink);
             }

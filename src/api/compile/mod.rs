@@ -11,9 +11,11 @@ mod terms;
 
 use std::sync::Arc;
 
+use evenkeel_core::Input;
 use evenkeel_core::know::Wall;
 use evenkeel_core::policy as core;
 
+use super::local::Draft;
 use super::{
     Balance, ClusterTrafficHealthPolicy, Exception, Problem, RecyclePods, Services, TrafficHealthPolicy,
     rules,
@@ -30,6 +32,26 @@ pub fn compile(
 ) -> Result<core::Policy, Vec<Problem>> {
     let mut reader = Reader::default();
     rules::policy(&policy.spec, reader.problems());
+    team(policy, knows_check, reader)
+}
+
+/// Compiles a draft that was judged valid: its rules across fields were asked.
+pub(super) fn valid(
+    draft: &Draft,
+    knows_check: &dyn Fn(&str) -> bool,
+) -> Result<Input<'static>, Vec<Problem>> {
+    let reader = Reader::default();
+    Ok(match draft {
+        Draft::Policy(policy) => Input::Policy(Arc::new(team(policy, knows_check, reader)?)),
+        Draft::Cluster(policy) => Input::ClusterPolicy(Some(Arc::new(platform(policy, reader)?))),
+    })
+}
+
+fn team(
+    policy: &TrafficHealthPolicy,
+    knows_check: &dyn Fn(&str) -> bool,
+    mut reader: Reader,
+) -> Result<core::Policy, Vec<Problem>> {
     let spec = &policy.spec;
     let namespace = policy.metadata.namespace.as_deref().unwrap_or_default();
     if namespace.is_empty() {
@@ -75,6 +97,13 @@ pub fn compile(
 pub fn compile_cluster(policy: &ClusterTrafficHealthPolicy) -> Result<core::ClusterPolicy, Vec<Problem>> {
     let mut reader = Reader::default();
     rules::cluster(policy.metadata.name.as_deref(), &policy.spec, reader.problems());
+    platform(policy, reader)
+}
+
+fn platform(
+    policy: &ClusterTrafficHealthPolicy,
+    mut reader: Reader,
+) -> Result<core::ClusterPolicy, Vec<Problem>> {
     let compiled = cluster::cluster(&policy.spec, &mut reader);
     reader.finish(compiled)
 }
