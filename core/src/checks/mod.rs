@@ -32,6 +32,7 @@ pub static ALL: &[Check] = &[
     balance::policy_skew::CHECK,
     balance::minimum_ready::CHECK,
     balance::none_ready::CHECK,
+    balance::local_holes::CHECK,
     balance::placement_skew::CHECK,
     nodes::cordon_lb::CHECK,
     nodes::zone_disruption::CHECK,

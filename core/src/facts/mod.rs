@@ -4,6 +4,7 @@
 //! and the Cilium settings that select it. Thousands of nodes fall into a handful of classes, and paths are judged by
 //! class.
 
+mod backends;
 mod balancer;
 mod carriers;
 mod cilium;
@@ -16,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
+pub use backends::{PortBackends, backends, backends_by_port};
 pub use balancer::{balancer_idle, balancer_targets};
 pub use doors::{Member, Met, NodeTable, members, met, node_tables};
 pub(crate) use kube_proxy::is_proxy;

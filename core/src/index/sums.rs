@@ -7,7 +7,7 @@ use std::ops::Bound;
 use super::deps::{Dep, Deps};
 use crate::know::Wall;
 use crate::names::{Name, Names};
-use crate::sources::node::{Node, REGION, ZONE};
+use crate::sources::node::{Balancing, Node, REGION, ZONE};
 
 /// Sums over all Nodes.
 #[derive(Debug, Default)]
@@ -146,7 +146,7 @@ struct Share {
     provider: Name,
     kubelet: Name,
     host: bool,
-    in_service: bool,
+    balancing: Balancing,
 }
 
 /// The zone and region that a Node says it is in.
@@ -168,8 +168,8 @@ impl NodeSums {
             down: node.excused_until(),
             provider: node.provider,
             kubelet: node.kubelet,
-            host: node.hosts_pods(names),
-            in_service: node.takes_traffic(names),
+            host: node.hosts_pods(),
+            balancing: node.balancing(names),
         };
         let placement = |node: &'n Node| (&node.labels, &node.taints, node.os);
         let mut deps = if old.map(placement) == new.map(placement) {
@@ -193,8 +193,8 @@ impl NodeSums {
             .into();
         mark(was != is, Dep::NodesDown);
         mark(self.move_place(was, is), Dep::NodeZones);
-        let in_service = |share: Share| share.in_service;
-        mark(old.map(in_service) != new.map(in_service), Dep::NodesInService);
+        let balancing = |share: Share| share.balancing;
+        mark(old.map(balancing) != new.map(balancing), Dep::NodesInService);
         mark(
             self.providers
                 .shift(old.map(|one| one.provider), new.map(|one| one.provider)),
@@ -290,6 +290,11 @@ impl NodeSums {
     /// How many Nodes take ordinary Pods.
     pub const fn hosts(&self) -> u32 {
         self.hosts
+    }
+
+    /// How many of them are in a zone.
+    pub fn hosts_in(&self, zone: Name) -> u32 {
+        self.host_zones.0.get(&zone).copied().unwrap_or_default()
     }
 
     /// Zones of those Nodes; the empty name where one has none.

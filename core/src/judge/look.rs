@@ -12,7 +12,8 @@ use crate::judge::{ServiceCase, Subject};
 use crate::know::{Known, Mono, Now, Reads, Source, Wall};
 use crate::names::{Key, Name, Names};
 use crate::policy::{ClusterPolicy, Policy};
-use crate::sources::node::Node;
+use crate::sources::node::{Balancing, Node, Readiness, Stays};
+use crate::sources::placement::Placement;
 use crate::sources::service::Service;
 use crate::sources::slice::Endpoint;
 use crate::sources::webhook::WebhookConfiguration;
@@ -36,6 +37,15 @@ impl Dependencies {
         self.services.extend(other.services);
         self.pods_in.extend(other.pods_in);
     }
+}
+
+/// Nodes that could hold a Pod, and their zones.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Room {
+    /// The nodes.
+    pub nodes: BTreeSet<Name>,
+    /// Their zones, as far as they are labelled.
+    pub zones: BTreeSet<Name>,
 }
 
 /// The eyes of a check: accessors only.
@@ -136,6 +146,8 @@ impl<'a> Look<'a> {
         priority_classes: crate::sources::priority_class::PriorityClass, PriorityClasses;
         /// Webhook configurations.
         webhooks: WebhookConfiguration, Webhooks;
+        /// That `MetalLB` answers for addresses on layer 2.
+        l2_advertisements: crate::sources::l2_advertisement::L2Advertisement, L2Advertisements;
         /// Policies of teams.
         policies: Arc<Policy>, Policies;
     }
@@ -150,17 +162,36 @@ impl<'a> Look<'a> {
     /// Whether a Node of this name takes ordinary Pods.
     pub fn hosts_pods(&self, node: Name) -> Known<bool> {
         self.node_sums(Dep::NodeRoom)?;
-        Ok(self
-            .row(node)
-            .is_some_and(|row| row.hosts_pods(&self.index.names)))
+        Ok(self.row(node).is_some_and(Node::hosts_pods))
     }
 
-    /// Whether a load balancer may send to a Node of this name.
-    pub fn takes_traffic(&self, node: Name) -> Known<bool> {
+    /// How a load balancer sees a Node of this name; one that does not exist is down.
+    pub fn balancing(&self, node: Name) -> Known<Balancing> {
         self.node_sums(Dep::NodesInService)?;
-        Ok(self
-            .row(node)
-            .is_some_and(|row| row.takes_traffic(&self.index.names)))
+        let gone = Balancing {
+            left_out: true,
+            stays: Stays::Down,
+        };
+        let row = self.row(node);
+        Ok(row.map_or(gone, |row| row.balancing(&self.index.names)))
+    }
+
+    /// The nodes that could hold a Pod of one of these placements, now or soon: ready and not about to be drained.
+    pub fn room(&self, placements: &[&Placement]) -> Known<Room> {
+        for dep in [Dep::NodeRoom, Dep::NodePlacement, Dep::NodesInService] {
+            self.node_sums(dep)?;
+        }
+        let names = &self.index.names;
+        let mut room = Room::default();
+        for (key, row) in self.index.nodes.iter() {
+            let open = row.ready == Readiness::Ready && !row.unschedulable;
+            if open && placements.iter().any(|one| one.allows(key.name, row, names)) {
+                room.nodes.insert(key.name);
+                room.zones
+                    .extend(names.find(row.zone(names)).filter(|zone| !zone.is_empty()));
+            }
+        }
+        Ok(room)
     }
 
     /// Whether there is a Node of this name.

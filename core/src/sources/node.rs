@@ -45,9 +45,6 @@ const LEAVING_TAINTS: [&str; 9] = [
     "node.kubernetes.io/unschedulable",
 ];
 
-/// Label of nodes that ordinary Pods are kept from (`cmd/kubeadm/app/constants`).
-const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
-
 /// The node's `Ready` condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Readiness {
@@ -57,6 +54,28 @@ pub enum Readiness {
     NotReady,
     /// `Unknown`, or no such condition: nobody has heard from it.
     Unknown,
+}
+
+/// How a load balancer sees a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Balancing {
+    /// Whether the balancers of Services leave it out: by its label, or as it is being deleted. A taint of the cluster
+    /// autoscaler does the same with their next change; a cordon does not (cloud-provider, `controllers/service`,
+    /// `stableNodeSetPredicates`).
+    pub left_out: bool,
+    /// Whether Pods go on serving there.
+    pub stays: Stays,
+}
+
+/// Whether Pods go on serving on a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Stays {
+    /// As far as anybody knows.
+    Stays,
+    /// It is cordoned, being deleted or marked for removal: a drain takes its Pods away.
+    Leaves,
+    /// It is not Ready, or there is no such node.
+    Down,
 }
 
 /// What a Node object says.
@@ -86,6 +105,8 @@ pub struct Node {
     pub created: Option<Wall>,
     /// Whether somebody takes it out of service: it is cordoned, being deleted, or tainted for removal.
     pub leaving: bool,
+    /// `metadata.deletionTimestamp`: whether it is being deleted.
+    pub deleting: bool,
     /// `spec.unschedulable`.
     pub unschedulable: bool,
     /// Taints of effect `NoSchedule` or `NoExecute` that last: those by which the node controller tells how a node
@@ -127,18 +148,24 @@ impl Node {
         self.labels.text(names, ZONE).unwrap_or("")
     }
 
-    /// Whether it takes ordinary Pods: ready, schedulable and not of the control plane.
-    pub fn hosts_pods(&self, names: &Names) -> bool {
-        self.ready == Readiness::Ready
-            && !self.unschedulable
-            && self.labels.text(names, CONTROL_PLANE).is_none()
+    /// Whether it takes ordinary Pods: ready, schedulable, and without a taint that lasts. kubeadm taints the nodes of
+    /// its control plane; where nobody does, as in k3s, Pods may run on them.
+    pub fn hosts_pods(&self) -> bool {
+        self.ready == Readiness::Ready && !self.unschedulable && self.taints.is_empty()
     }
 
-    /// Whether a load balancer may send to it: ready, schedulable and not left out by label.
-    pub fn takes_traffic(&self, names: &Names) -> bool {
-        self.ready == Readiness::Ready
-            && !self.unschedulable
-            && self.labels.text(names, NO_BALANCERS).is_none()
+    /// How a load balancer sees it.
+    pub fn balancing(&self, names: &Names) -> Balancing {
+        Balancing {
+            left_out: self.deleting || self.labels.text(names, NO_BALANCERS).is_some(),
+            stays: if self.ready != Readiness::Ready {
+                Stays::Down
+            } else if self.leaving {
+                Stays::Leaves
+            } else {
+                Stays::Stays
+            },
+        }
     }
 }
 
@@ -278,6 +305,7 @@ impl Row for Node {
             },
             ready_since: ready.and_then(|condition| Wall::parse(&condition.last_transition_time)),
             created: Wall::parse(&wire.metadata.creation_timestamp),
+            deleting: !wire.metadata.deletion_timestamp.is_empty(),
             leaving: wire.spec.unschedulable
                 || !wire.metadata.deletion_timestamp.is_empty()
                 || wire

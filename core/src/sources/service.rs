@@ -72,8 +72,8 @@ pub struct Service {
     pub kind: ServiceType,
     /// `clusterIP: None`.
     pub headless: bool,
-    /// Whether it selects Pods at all.
-    pub selects: bool,
+    /// `spec.selector`; without one somebody else gives it endpoints, often outside of the cluster.
+    pub selector: Pairs,
     /// Its ports.
     pub ports: Box<[ServicePort]>,
     /// `internalTrafficPolicy: Local`.
@@ -93,6 +93,17 @@ pub struct Service {
 }
 
 impl Service {
+    /// Whether it selects Pods of this namespace at all.
+    pub fn selects(&self) -> bool {
+        !self.selector.is_empty()
+    }
+
+    /// Whether it selects Pods with these labels.
+    pub fn selects_pod(&self, labels: &Pairs) -> bool {
+        let mut wanted = self.selector.iter();
+        self.selects() && wanted.all(|(key, value)| labels.get(key) == Some(value))
+    }
+
     /// Whether it has any data plane: it is neither a DNS alias nor headless.
     pub fn has_data_plane(&self) -> bool {
         self.kind != ServiceType::ExternalName && !self.headless
@@ -265,7 +276,7 @@ impl Row for Service {
             annotations: pairs(&wire.metadata.annotations, names, keeps_annotation),
             kind,
             headless: spec.cluster_ip.as_deref() == Some("None"),
-            selects: !spec.selector.is_empty(),
+            selector: all_pairs(&spec.selector, names),
             ports,
             internal_local: spec.internal_traffic_policy.as_deref() == Some("Local"),
             external_local: spec.external_traffic_policy.as_deref() == Some("Local"),

@@ -158,7 +158,7 @@ fn loss(
         let groups = Groups::by(all, |one| place.of(one));
         let (name, there) = groups.fullest(look).unwrap_or_default();
         // What no selector chose is outside of the cluster, and no place of it takes that along.
-        let homeless = if case.service.selects {
+        let homeless = if case.service.selects() {
             groups.homeless()
         } else {
             0

@@ -92,7 +92,7 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
     let Some((port, why)) = worst else {
         return Ok(Verdict::Met);
     };
-    if why == Why::NoEndpoints && !case.service.selects {
+    if why == Why::NoEndpoints && !case.service.selects() {
         return Ok(Verdict::NotApplicable(
             "it has no selector, and nobody gave it endpoints",
         ));

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
-use super::{Groups, backends};
+use super::{Groups, Place, backends};
 use crate::index::Dep;
-use crate::judge::{
-    Case, Check, Evidence, Judge, Look, Memory, ServiceCase, Severities, UntypedCase, Verdict,
-};
+use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, ServiceCase, Severities, Verdict};
 use crate::know::{Gap, Known, Reads, Source, Unit, Val};
-use crate::names::{Key, Name};
+use crate::names::Name;
 use crate::policy::Policy;
+use crate::sources::placement::Placement;
+use crate::sources::service::ServiceType;
 use crate::sources::slice::Endpoint;
 
 /// The check.
@@ -18,7 +19,7 @@ pub static CHECK: Check = Check {
     id: "backend-placement-skew",
     severity: Severities::ALWAYS_WARNING,
     needs: Reads::of(&[Source::Services, Source::Policies, Source::EndpointSlices]),
-    uses: Reads::of(&[Source::Nodes]),
+    uses: Reads::of(&[Source::Nodes, Source::Pods]),
     profiles: false,
     history: Memory::Unused,
     baseline: false,
@@ -39,10 +40,12 @@ With `n` backends, `c` of them at the fullest place and `m` places that could ho
 - `c / n` above `balance.maxPercentPerNode` (or `maxPercentPerZone`), and `c > ceil(n / m)`: Violated, warning, cause
   `NodeTooFull` or `ZoneTooFull`. With fewer backends than the limit needs, the best possible placement is enough.
 - One backend or none: NotApplicable, it has to be somewhere.
-- An endpoint without node or zone: Unknown, unless the others already decide it.
+- An endpoint without node or zone: Unknown, unless the others already decide it. Endpoints of a Service without
+  selector are outside of the cluster and count nowhere.
 
-A node could hold a backend when it is ready, schedulable and not of the control plane, or when it already holds one.
-Taints and affinities of the Pods are not looked at.
+A node could hold a backend when it already holds one, or when it is ready, schedulable and one of the Service's Pods
+may run there by its `nodeSelector`, required node affinity and tolerations. Where these Pods were not read, every
+ready and schedulable node without a lasting taint could, which is assumed.
 
 ## What to do
 
@@ -54,50 +57,27 @@ Taints and affinities of the Pods are not looked at.
 Do not delete the Pods of the fullest node at once: that is the failure this check warns of.
 ";
 
-/// The nodes, or the zones.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Node,
-    Zone,
-}
-
-impl Place {
-    const fn of(self, one: &Endpoint) -> Name {
-        match self {
-            Self::Node => one.node,
-            Self::Zone => one.zone,
-        }
-    }
-
-    const fn cause(self) -> &'static str {
-        match self {
-            Self::Node => "NodeTooFull",
-            Self::Zone => "ZoneTooFull",
-        }
-    }
-
-    /// As the slice calls it.
-    const fn field(self) -> &'static str {
-        match self {
-            Self::Node => "nodeName",
-            Self::Zone => "zone",
-        }
-    }
-
-    /// As the policy calls it.
-    const fn limit(self) -> &'static str {
-        match self {
-            Self::Node => "maxPercentPerNode",
-            Self::Zone => "maxPercentPerZone",
-        }
-    }
+/// A place that holds too many.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Crowd {
+    /// `namespace/name` of the Service.
+    service: String,
+    /// `namespace/name` of the policy.
+    policy: String,
+    place: Place,
+    name: Arc<str>,
+    /// Backends there, and all of them.
+    there: u32,
+    total: u32,
+    limit_percent: u32,
+    /// How many places could hold one, and how many the fullest of them would hold at best.
+    places: Val<u32>,
+    best: u32,
 }
 
 fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
-    if !case.service.has_data_plane() {
-        return Ok(Verdict::NotApplicable(
-            "a headless or ExternalName Service balances nothing",
-        ));
+    if case.service.kind == ServiceType::ExternalName {
+        return Ok(Verdict::NotApplicable("a DNS alias has no endpoints"));
     }
     let asked = case
         .policy
@@ -115,7 +95,10 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
     if limits.is_empty() {
         return Ok(Verdict::NotApplicable("no limit on placement is declared"));
     }
-    let all = backends(look, case.key)?;
+    let mut all = backends(look, case.key)?;
+    if !case.service.selects() {
+        all.retain(|one| !one.node.is_empty());
+    }
     if all.len() < 2 {
         return Ok(Verdict::NotApplicable(
             "one backend has to be somewhere, and none is nowhere",
@@ -123,9 +106,9 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
     }
     let mut gap: Option<Gap> = None;
     for (place, limit) in limits {
-        match judge_place(look, case.key, policy, &all, place, limit) {
+        match judge_place(look, case, policy, &all, place, limit) {
             Ok(None) => {}
-            Ok(Some(case)) => return Ok(Verdict::Violated(case)),
+            Ok(Some(crowd)) => return Ok(Verdict::violated(crowd)),
             Err(one) => gap = gap.or(Some(one)),
         }
     }
@@ -134,113 +117,159 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
 
 fn judge_place(
     look: &Look<'_>,
-    key: Key,
+    case: &ServiceCase<'_>,
     policy: &Policy,
     all: &[Endpoint],
     place: Place,
     limit: u32,
-) -> Known<Option<Case>> {
+) -> Known<Option<Crowd>> {
     let groups = Groups::by(all, |one| place.of(one));
     let total = u32::try_from(all.len()).unwrap_or(u32::MAX);
     let exceeds = |count: u32| u64::from(count) * 100 > u64::from(limit) * u64::from(total);
-    let (name, count) = groups.fullest(look).unwrap_or_default();
-    let homeless = groups.gap(look, key, place.field());
-    if !exceeds(count) {
+    let (name, there) = groups.fullest(look).unwrap_or_default();
+    let homeless = groups.gap(look, case.key, place.field());
+    if !exceeds(there) {
         // Those of which the place is not said may all be at the fullest.
         return match homeless {
-            Some(gap) if exceeds(count.saturating_add(groups.homeless())) => Err(gap),
+            Some(gap) if exceeds(there.saturating_add(groups.homeless())) => Err(gap),
             _ => Ok(None),
         };
     }
     // Those that hold a backend could hold one; more places only make the best placement better.
     let held = u32::try_from(groups.sizes.len()).unwrap_or(u32::MAX);
-    let least = total.div_ceil(held.max(1));
-    let (places, best, source) = match room(look, &groups, place) {
-        Ok(places) => (places, total.div_ceil(places.max(1)), "Nodes"),
-        Err(_) if count > least => (held, least, "nodes that hold a backend"),
+    let places = match room(look, case, &groups, place) {
+        Ok(places) => places,
+        Err(_) if there > total.div_ceil(held.max(1)) => Val::declared(held, "places that hold a backend"),
         Err(gap) => return Err(gap),
     };
-    if count <= best {
+    let best = total.div_ceil(places.value.max(1));
+    if there <= best {
         return homeless.map_or(Ok(None), Err);
     }
-    let slices = format!("EndpointSlices of {}", look.show(key));
-    let percent = u64::from(count) * 100 / u64::from(total.max(1));
-    let declared = format!(
-        "policy {}/{} balance.{}",
-        policy.namespace,
-        policy.name,
-        place.limit()
-    );
-    Ok(Some(untyped(
-        place.cause(),
-        vec![
-            Evidence::text(
-                "place",
-                &Val::declared(look.names().shared(name), slices.as_str()),
-            ),
-            Evidence::count("backendsThere", count, slices.as_str()),
-            Evidence::count("backends", total, slices.as_str()),
-            Evidence::number(
-                "share",
-                Unit::Percent,
-                &Val::declared(i64::try_from(percent).unwrap_or(i64::MAX), slices),
-            ),
-            Evidence::number("limit", Unit::Percent, &Val::declared(i64::from(limit), declared)),
-            Evidence::count("places", places, source),
-            Evidence::count("bestPossible", best, source),
-        ],
-    )))
+    Ok(Some(Crowd {
+        service: look.show(case.key),
+        policy: format!("{}/{}", policy.namespace, policy.name),
+        place,
+        name: look.names().shared(name),
+        there,
+        total,
+        limit_percent: limit,
+        places,
+        best,
+    }))
 }
 
 /// How many nodes or zones could hold a backend, counting those that do.
-fn room(look: &Look<'_>, groups: &Groups, place: Place) -> Known<u32> {
+fn room(look: &Look<'_>, case: &ServiceCase<'_>, groups: &Groups, place: Place) -> Known<Val<u32>> {
+    let placements = placements(look, case);
+    let count = |places: &BTreeSet<Name>| {
+        let all = places.iter().chain(groups.sizes.keys()).collect::<BTreeSet<_>>();
+        u32::try_from(all.len()).unwrap_or(u32::MAX)
+    };
+    if !placements.is_empty() {
+        let room = look.room(&placements)?;
+        let places = match place {
+            Place::Node => room.nodes,
+            Place::Zone => room.zones,
+        };
+        let source = "Nodes that its Pods may use by selector, affinity and tolerations";
+        return Ok(Val::declared(count(&places), source));
+    }
     let nodes = look.node_sums(Dep::NodeRoom)?;
-    if place == Place::Zone {
-        let zones = nodes.host_zones().filter(|zone| !zone.is_empty());
-        let zones: BTreeSet<Name> = zones.chain(groups.sizes.keys().copied()).collect();
-        return Ok(u32::try_from(zones.len()).unwrap_or(u32::MAX));
-    }
-    let mut room = nodes.hosts();
-    for node in groups.sizes.keys() {
-        room = room.saturating_add(u32::from(!look.hosts_pods(*node)?));
-    }
-    Ok(room)
-}
-
-fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
-    UntypedCase::case(cause, evidence, say, advise)
-}
-
-fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let kind = if case.cause == "NodeTooFull" {
-        "node"
-    } else {
-        "zone"
+    let count = match place {
+        Place::Zone => count(&nodes.host_zones().filter(|zone| !zone.is_empty()).collect()),
+        Place::Node => {
+            let mut room = nodes.hosts();
+            for node in groups.sizes.keys() {
+                room = room.saturating_add(u32::from(!look.hosts_pods(*node)?));
+            }
+            room
+        }
     };
-    write!(
-        f,
-        "{kind} {} holds {} of {} ready backends, {}; at most {} is asked for, and {} would be the best over {} {kind}s",
-        case.show("place"),
-        case.show("backendsThere"),
-        case.show("backends"),
-        case.cite("share"),
-        case.cite("limit"),
-        case.show("bestPossible"),
-        case.show("places"),
-    )
+    Ok(Val::assumed(
+        count,
+        "Nodes without a taint, as its Pods were not read",
+    ))
 }
 
-fn advise(case: &UntypedCase) -> Vec<String> {
-    let key = if case.cause == "NodeTooFull" {
-        "kubernetes.io/hostname"
-    } else {
-        "topology.kubernetes.io/zone"
+/// Where the Pods of the Service may run, each way once; nothing where they were not read.
+fn placements<'a>(look: &Look<'a>, case: &ServiceCase<'_>) -> Vec<&'a Placement> {
+    let mut found: Vec<&Placement> = Vec::new();
+    let Ok(pods) = look.pods_in(case.key.namespace) else {
+        return found;
     };
-    vec![
-        format!("add topologySpreadConstraints with maxSkew 1 and topologyKey {key} to the workload"),
-        "then let a rollout at a quiet time place the Pods anew; do not delete those of one place at once"
+    for (_, pod) in pods.filter(|(_, pod)| !pod.ended && case.service.selects_pod(&pod.template.labels)) {
+        // The Pods of a workload are alike, so there are few ways.
+        if !found.contains(&&pod.template.placement) {
+            found.push(&pod.template.placement);
+        }
+    }
+    found
+}
+
+impl Explain for Crowd {
+    fn cause(&self) -> &'static str {
+        match self.place {
+            Place::Node => "NodeTooFull",
+            Place::Zone => "ZoneTooFull",
+        }
+    }
+
+    fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} {} holds {} of {} ready backends, {} %; the policy allows {} %, and {} would be the best over {} {}s",
+            self.place.word(),
+            self.name,
+            self.there,
+            self.total,
+            self.percent(),
+            self.limit_percent,
+            self.best,
+            self.places.value,
+            self.place.word(),
+        )
+    }
+
+    fn evidence(&self) -> Vec<Evidence> {
+        let slices: Arc<str> = format!("EndpointSlices of {}", self.service).into();
+        let field = match self.place {
+            Place::Node => "maxPercentPerNode",
+            Place::Zone => "maxPercentPerZone",
+        };
+        let field = format!("policy {} balance.{field}", self.policy);
+        vec![
+            Evidence::name("place", &self.name, slices.clone()),
+            Evidence::count("backendsThere", self.there, slices.clone()),
+            Evidence::count("backends", self.total, slices.clone()),
+            Evidence::number("share", Unit::Percent, &Val::declared(self.percent(), slices)),
+            Evidence::number(
+                "limit",
+                Unit::Percent,
+                &Val::declared(i64::from(self.limit_percent), field),
+            ),
+            Evidence::number("places", Unit::Count, &self.places.clone().map(i64::from)),
+            Evidence::count("bestPossible", self.best, self.places.source.clone()),
+        ]
+    }
+
+    fn advice(&self) -> Vec<Advice> {
+        vec![
+            format!(
+                "add topologySpreadConstraints with maxSkew 1 and topologyKey {} to the workload",
+                self.place.topology_key()
+            )
             .into(),
-    ]
+            "then let a rollout at a quiet time place the Pods anew; do not delete those of one place at once".into(),
+        ]
+    }
+}
+
+impl Crowd {
+    /// The share of the fullest place, in percent.
+    fn percent(&self) -> i64 {
+        i64::from(self.there) * 100 / i64::from(self.total.max(1))
+    }
 }
 
 #[cfg(test)]
@@ -256,6 +285,8 @@ mod tests {
     fn nodes() -> Vec<Value> {
         let mut control = node("cp", "a");
         control["metadata"]["labels"]["node-role.kubernetes.io/control-plane"] = json!("");
+        control["spec"] =
+            json!({"taints": [{"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}]});
         let mut cordoned = node("n9", "c");
         cordoned["spec"] = json!({"unschedulable": true});
         vec![
@@ -327,8 +358,60 @@ mod tests {
             .policy(balanced(None, Some(50), None));
         assert_eq!(
             world.findings(ID)[0].message,
-            "node n1 holds 3 of 4 ready backends, 75 % (EndpointSlices of shop/api); at most 50 % (policy shop/p \
-             balance.maxPercentPerNode) is asked for, and 2 would be the best over 3 nodes"
+            "node n1 holds 3 of 4 ready backends, 75 %; the policy allows 50 %, and 2 would be the best over 3 nodes"
         );
+    }
+
+    /// Pod `shop/NAME` of the Service, with this much more in its spec.
+    fn pod(name: &str, spec: &Value) -> Value {
+        let mut pod = crate::checks::fixture::pod(name, "api", &[]);
+        if let (Some(into), Value::Object(more)) = (pod["spec"].as_object_mut(), spec.clone()) {
+            into.extend(more);
+        }
+        pod
+    }
+
+    /// Two open nodes, and two that are tainted for batch work.
+    #[rstest]
+    #[case::no_toleration(json!({}), "Met")]
+    #[case::tolerates(json!({"tolerations": [{"key": "batch", "operator": "Exists"}]}), "Violated warning NodeTooFull")]
+    #[case::selects(json!({"tolerations": [{"operator": "Exists"}], "nodeSelector": {"pool": "web"}}), "Met")]
+    fn only_nodes_that_the_pods_may_use_count(#[case] spec: Value, #[case] expected: &str) {
+        let tainted = |name: &str| {
+            let mut node = node(name, "a");
+            node["spec"] = json!({"taints": [{"key": "batch", "effect": "NoSchedule"}]});
+            node
+        };
+        let of_pool = |name: &str| {
+            let mut node = node(name, "a");
+            node["metadata"]["labels"]["pool"] = json!("web");
+            node
+        };
+        let mut world = World::complete()
+            .with(Source::Services, &service("api", json!({})))
+            .all(
+                Source::Nodes,
+                &[of_pool("n1"), of_pool("n2"), tainted("b1"), tainted("b2")],
+            )
+            .with(
+                Source::EndpointSlices,
+                &slice("api", &[("n1", "a"), ("n1", "a"), ("n2", "a"), ("n2", "a")]),
+            )
+            .with(Source::Pods, &pod("api-1", &spec))
+            .policy(balanced(None, Some(40), None));
+        assert_eq!(world.verdict(ID), expected);
+    }
+
+    #[test]
+    fn a_headless_service_has_backends_to_place() {
+        let mut world = World::complete()
+            .with(Source::Services, &service("api", json!({"clusterIP": "None"})))
+            .all(Source::Nodes, &nodes())
+            .with(
+                Source::EndpointSlices,
+                &slice("api", &[("n1", "a"), ("n1", "a"), ("n1", "a")]),
+            )
+            .policy(balanced(None, Some(34), None));
+        assert_eq!(world.verdict(ID), "Violated warning NodeTooFull");
     }
 }

@@ -1,26 +1,31 @@
 //! `backend-policy-induced-skew`: the uneven shares that a Service's own settings ask for.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Groups, backends};
-use crate::facts::{Class, Fleet};
-use crate::judge::{
-    Case, Check, Evidence, Judge, Look, Memory, ServiceCase, Severities, UntypedCase, Verdict,
-};
-use crate::know::{Gap, Known, Origin, Reads, Source, Unit, Val};
+use super::{Groups, PortBackends, backends_by_port};
+use crate::dataplane::load_balancer::Targets;
+use crate::facts::{Class, Fleet, balancer_targets};
+use crate::index::Dep;
+use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, ServiceCase, Severities, Verdict};
+use crate::know::{Gap, Known, Reads, Source, Unit, Val};
+use crate::names::Name;
 use crate::sources::service::{Service, ServiceType};
 use crate::sources::slice::Endpoint;
 
 /// Largest expected share that is no skew yet, in percent of the mean share.
 const EVEN_PERCENT: u64 = 120;
 
+/// What one node sends, in parts: shares are whole numbers of these, so that no rounding decides.
+const PARTS: u64 = 1_000_000;
+
 /// The check.
 pub static CHECK: Check = Check {
     id: "backend-policy-induced-skew",
     severity: Severities::ALWAYS_INFO,
     needs: Reads::of(&[Source::Services, Source::EndpointSlices]),
-    uses: Reads::NONE,
+    uses: Reads::of(&[Source::Nodes, Source::L2Advertisements]),
     profiles: true,
     history: Memory::Unused,
     baseline: true,
@@ -37,18 +42,25 @@ nobody recycles a Pod for it.
 
 ## Formula
 
-With `n` backends over `m` nodes (or zones), each of which gets the same traffic, a backend on a node with `p` of them
-gets `1/(m p)` of it. The largest expected share, divided by the mean `1/n`, is `n / (m * least p)`.
+Told is the largest expected share of a backend, in percent of the mean share `1/n` of `n` backends; above 120 %: AtRisk,
+info. Of several ports the worst is told.
 
-- Above 1.2: AtRisk, info. Causes `ExternalLocal` and `InternalLocal` (by node), `SameNode` (by hinted node),
-  `ZoneHints` (by hinted zone). Hints of a kind count only where every ready endpoint has one, those of nodes before
-  those of zones (`pkg/proxy/topology.go`); a `trafficDistribution` that no hints follow has no effect. Where every
-  node's Services go through Cilium, hints count only with its `enable-service-topology: true`.
-- `sessionAffinity: ClientIP` and more than one backend: AtRisk, info, cause `ClientAffinity`; in the worst case all
-  clients come from one address.
+- `ExternalLocal`, `InternalLocal`: each of the `m` nodes with a backend gets the same traffic, and a backend on a node
+  with `p` of them `1/(m p)` of it: `n / (m * least p)`. What comes to nodes without a backend is dropped, which
+  `backend-local-holes` tells.
+- `ExternalLocal` where MetalLB answers on layer 2 (an L2Advertisement is there): all traffic of an address enters at one
+  node, so a backend may get `1 / least p`.
+- Load balancers that send straight to Pods (NLB with `ip` targets and the like) ignore `externalTrafficPolicy`.
+- `SameNode`, `ZoneHints`: every node sends the same. By `pkg/proxy/topology.go` a node keeps to the backends hinted for
+  itself, where every ready endpoint has a hint for nodes; one without falls back to those hinted for its zone, where
+  every ready endpoint has a hint for zones; a zone without any falls back to all. A `trafficDistribution` that no hints
+  follow has no effect. Where every node's Services go through Cilium, hints count only with its
+  `enable-service-topology: true`.
+- `ClientAffinity` (`sessionAffinity: ClientIP`, and more than one backend): in the worst case all clients come from one
+  address.
 - A backend without node makes the expectation by node Unknown.
 
-That every node or zone gets the same traffic is assumed, and so is every verdict of this check.
+That every node sends or gets the same traffic is assumed, and so is every verdict of this check.
 
 ## What to do
 
@@ -61,6 +73,35 @@ That every node or zone gets the same traffic is assumed, and so is every verdic
 Do not recycle the backends with the larger share: the next ones at the same place get the same.
 ";
 
+/// The settings that tie traffic to a place or an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Law {
+    ExternalLocal,
+    /// The same where all traffic of an address enters at one node.
+    OneNode,
+    InternalLocal,
+    SameNode,
+    ZoneHints,
+    ClientAffinity {
+        seconds: u32,
+    },
+}
+
+/// An uneven share that is to be expected.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Skew {
+    /// `namespace/name` of the Service.
+    service: String,
+    law: Law,
+    /// The setting as it is written.
+    setting: Arc<str>,
+    /// The largest share, in percent of the mean.
+    percent: u64,
+    backends: u64,
+    /// Where it is, how many places have a backend, and how many backends are there.
+    place: Option<(Arc<str>, u64, u32)>,
+}
+
 fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
     let service = case.service;
     if !service.has_data_plane() {
@@ -68,101 +109,223 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
             "a headless or ExternalName Service balances nothing",
         ));
     }
-    let all = backends(look, case.key)?;
-    if all.len() < 2 {
+    let by_port = backends_by_port(look, case)?;
+    if by_port.iter().all(|one| one.usable.len() < 2) {
         return Ok(Verdict::NotApplicable(
             "fewer than two backends share the traffic",
         ));
     }
-    let laws = laws(look, service, &all);
-    if laws.is_empty() && service.affinity_seconds.is_none() {
-        return Ok(Verdict::NotApplicable(
+    let (mut found, mut gap, mut any) = (None::<Skew>, None::<Gap>, service.affinity_seconds.is_some());
+    for port in by_port.iter().filter(|one| one.usable.len() > 1) {
+        for skew in skews(look, case, port, &mut any) {
+            match skew {
+                Ok(skew) if skew.percent <= EVEN_PERCENT => {}
+                Ok(skew) if found.as_ref().is_some_and(|held| held.percent >= skew.percent) => {}
+                Ok(skew) => found = Some(skew),
+                Err(one) => gap = gap.or(Some(one)),
+            }
+        }
+    }
+    let most = by_port
+        .iter()
+        .map(|one| one.usable.len() as u64)
+        .max()
+        .unwrap_or_default();
+    let affinity = || {
+        service.affinity_seconds.map(|seconds| Skew {
+            service: look.show(case.key),
+            law: Law::ClientAffinity { seconds },
+            setting: "sessionAffinity: ClientIP".into(),
+            percent: most.saturating_mul(100),
+            backends: most,
+            place: None,
+        })
+    };
+    match found.or_else(affinity) {
+        Some(skew) => Ok(Verdict::at_risk(skew)),
+        None if !any => Ok(Verdict::NotApplicable(
             "every client may reach every backend alike",
-        ));
+        )),
+        None => gap.map_or(Ok(Verdict::Met), Err),
     }
-    let shown = look.show(case.key);
-    let total = all.len() as u64;
-    let mut gap: Option<Gap> = None;
-    let mut worst: Option<(u64, Case)> = None;
-    for law in laws {
-        if let Some(one) = law.groups.gap(look, case.key, "nodeName") {
-            gap = gap.or(Some(one));
-            continue;
-        }
-        let Some((name, size)) = law.groups.emptiest(look) else {
-            continue;
-        };
-        let places = law.groups.sizes.len() as u64;
-        let percent = (total * 100).div_euclid((places * u64::from(size)).max(1));
-        if total * 100 > EVEN_PERCENT * places * u64::from(size)
-            && worst.as_ref().is_none_or(|held| percent > held.0)
-        {
-            let place = look.names().shared(name);
-            worst = Some((percent, law.case(&shown, total, percent, &place, size)));
-        }
-    }
-    if let Some((_, case)) = worst {
-        return Ok(Verdict::AtRisk(case));
-    }
-    if let Some(seconds) = service.affinity_seconds {
-        return Ok(Verdict::AtRisk(affinity(&shown, total, seconds)));
-    }
-    gap.map_or(Ok(Verdict::Met), Err)
 }
 
-/// One setting that ties traffic to a place.
-struct Law {
-    cause: &'static str,
-    setting: Arc<str>,
-    groups: Groups,
-}
-
-/// The settings of a Service that tie traffic to places.
-fn laws(look: &Look<'_>, service: &Service, all: &[Endpoint]) -> Vec<Law> {
-    let by_node = || Groups::by(all, |one| one.node);
-    let mut laws = Vec::new();
-    let outside = matches!(service.kind, ServiceType::NodePort | ServiceType::LoadBalancer);
-    if service.external_local && outside {
-        laws.push(Law {
-            cause: "ExternalLocal",
-            setting: "externalTrafficPolicy: Local".into(),
-            groups: by_node(),
-        });
+/// What each setting does to the backends of a port; `any` becomes true where there is one.
+fn skews(look: &Look<'_>, case: &ServiceCase<'_>, port: &PortBackends, any: &mut bool) -> Vec<Known<Skew>> {
+    let service = case.service;
+    let mut found = Vec::new();
+    if let Some(law) = external(look, service) {
+        found.push(local(look, case, port, law));
     }
     if service.internal_local {
-        laws.push(Law {
-            cause: "InternalLocal",
-            setting: "internalTrafficPolicy: Local".into(),
-            groups: by_node(),
-        });
-        return laws;
+        found.push(local(look, case, port, Law::InternalLocal));
+    } else if let Some(skew) = hinted(look, case, port) {
+        found.push(skew);
     }
-    // One endpoint without a hint, and proxies ignore them all. Which setting made them does not matter.
-    let distribution = look.names().text(service.traffic_distribution);
-    let by = |kind: &str| match distribution {
-        "" => format!("{kind} hints of every endpoint"),
-        text => format!("trafficDistribution: {text}, {kind} hints of every endpoint"),
+    *any |= !found.is_empty();
+    found
+}
+
+/// What `externalTrafficPolicy: Local` means here, where it means anything.
+fn external(look: &Look<'_>, service: &Service) -> Option<Law> {
+    let outside = match service.kind {
+        ServiceType::NodePort => true,
+        ServiceType::LoadBalancer => balancer_targets(look.names(), service) == Targets::Nodes,
+        ServiceType::ClusterIp | ServiceType::ExternalName => false,
     };
-    let (nodes, zones) = (
-        Groups::by(all, |one| one.node_hint),
-        Groups::by(all, |one| one.hint),
-    );
-    let (cause, kind, groups) = if nodes.lost.is_none() {
-        ("SameNode", "node", nodes)
-    } else if zones.lost.is_none() {
-        ("ZoneHints", "zone", zones)
+    if !service.external_local || !outside {
+        return None;
+    }
+    // Where nobody could read whether there is one, a balancer is taken for one that asks every node.
+    let class = look.names().text(service.load_balancer_class);
+    let metallb = service.kind == ServiceType::LoadBalancer
+        && (class.is_empty() || class.contains("metallb"))
+        && look.l2_advertisements().is_ok_and(|all| !all.is_empty());
+    Some(if metallb { Law::OneNode } else { Law::ExternalLocal })
+}
+
+/// The skew of a Local traffic policy.
+fn local(look: &Look<'_>, case: &ServiceCase<'_>, port: &PortBackends, law: Law) -> Known<Skew> {
+    let all = &port.usable;
+    let groups = Groups::by(all, |one| one.node);
+    if let Some(gap) = groups.gap(look, case.key, "nodeName") {
+        return Err(gap);
+    }
+    let (name, size) = groups.emptiest(look).unwrap_or_default();
+    let (total, places) = (all.len() as u64, groups.sizes.len() as u64);
+    // One node is all there is to enter at.
+    let entered = if law == Law::OneNode { 1 } else { places };
+    let setting = if law == Law::InternalLocal {
+        "internalTrafficPolicy: Local"
     } else {
-        return laws;
+        "externalTrafficPolicy: Local"
     };
+    let share = (total * 100).div_euclid((entered * u64::from(size)).max(1));
+    Ok(Skew {
+        service: look.show(case.key),
+        law,
+        setting: setting.into(),
+        percent: if places > 1 { share } else { 100 },
+        backends: total,
+        place: Some((look.names().shared(name), places, size)),
+    })
+}
+
+/// The skew of topology hints; `None` where proxies follow none.
+fn hinted(look: &Look<'_>, case: &ServiceCase<'_>, port: &PortBackends) -> Option<Known<Skew>> {
+    let all = &port.usable;
+    // One endpoint without a hint of a kind, and proxies ignore that kind. Which setting made them does not matter.
+    let by_node = all.iter().all(|one| !one.node_hint.is_empty());
+    let by_zone = all.iter().all(|one| !one.hint.is_empty());
     // Few Services have hints: the others need not be judged again when the fleet changes.
-    if follows_hints(look.fleet()) {
-        laws.push(Law {
-            cause,
-            setting: by(kind).into(),
-            groups,
-        });
+    if !(by_node || by_zone) || !follows_hints(look.fleet()) {
+        return None;
     }
-    laws
+    let names = look.names();
+    let kind = if by_node { "node" } else { "zone" };
+    let setting = match names.text(case.service.traffic_distribution) {
+        "" => format!("{kind} hints of every endpoint"),
+        text => format!("trafficDistribution: {text}"),
+    };
+    let shares = Clients::of(look, all, by_node).map(|clients| clients.shares(all, by_node, by_zone));
+    let most = shares.map(|shares| {
+        let place = |one: &Endpoint| if by_node { one.node_hint } else { one.hint };
+        let ranked = shares.iter().zip(all).map(|(share, one)| (*share, place(one)));
+        let (share, name) = ranked
+            .min_by_key(|(share, name)| (u64::MAX - share, names.text(*name)))
+            .unwrap_or_default();
+        let groups = Groups::by(all, place);
+        let there = groups.sizes.get(&name).copied().unwrap_or_default();
+        Skew {
+            service: look.show(case.key),
+            law: if by_node { Law::SameNode } else { Law::ZoneHints },
+            setting: setting.into(),
+            percent: share,
+            backends: all.len() as u64,
+            place: Some((names.shared(name), groups.sizes.len() as u64, there)),
+        }
+    });
+    Some(most)
+}
+
+/// How many nodes send traffic: those that take ordinary Pods, and those that are hinted at.
+struct Clients {
+    all: u64,
+    /// By zone, as far as zones are hinted at.
+    by_zone: BTreeMap<Name, u64>,
+}
+
+impl Clients {
+    fn of(look: &Look<'_>, backends: &[Endpoint], by_node: bool) -> Known<Self> {
+        let nodes = look.node_sums(Dep::NodeRoom)?;
+        let mut all = u64::from(nodes.hosts());
+        let zones = backends.iter().map(|one| one.hint);
+        let mut by_zone: BTreeMap<Name, u64> = zones
+            .map(|zone| (zone, u64::from(nodes.hosts_in(zone))))
+            .collect();
+        if by_node {
+            let places: BTreeMap<Name, Name> = backends.iter().map(|one| (one.node_hint, one.hint)).collect();
+            for (node, zone) in places {
+                if !look.hosts_pods(node)? {
+                    all += 1;
+                    *by_zone.entry(zone).or_default() += 1;
+                }
+            }
+        }
+        if all == 0 {
+            // No node is known: then each zone that is hinted at has as many as every other.
+            for count in by_zone.values_mut() {
+                *count = 1;
+            }
+            all = by_zone.len() as u64;
+        }
+        Ok(Self { all, by_zone })
+    }
+
+    /// The share of each backend, in percent of the mean.
+    fn shares(&self, backends: &[Endpoint], by_node: bool, by_zone: bool) -> Vec<u64> {
+        let total = backends.len() as u64;
+        let count = |of: &dyn Fn(&Endpoint) -> Name| {
+            backends
+                .iter()
+                .fold(BTreeMap::<Name, u64>::new(), |mut counts, one| {
+                    *counts.entry(of(one)).or_default() += 1;
+                    counts
+                })
+        };
+        let (at_node, at_zone) = (count(&|one| one.node_hint), count(&|one| one.hint));
+        // Nodes that have backends of their own, by zone: they need no other.
+        let mut served: BTreeMap<Name, u64> = BTreeMap::new();
+        if by_node {
+            let places: BTreeMap<Name, Name> = backends.iter().map(|one| (one.node_hint, one.hint)).collect();
+            for zone in places.into_values() {
+                *served.entry(zone).or_default() += 1;
+            }
+        }
+        let of = |counts: &BTreeMap<Name, u64>, name| counts.get(&name).copied().unwrap_or_default();
+        let falls_to_zone = |zone| of(&self.by_zone, zone).saturating_sub(of(&served, zone));
+        let in_zones: u64 = if by_zone {
+            at_zone.keys().map(|zone| falls_to_zone(*zone)).sum()
+        } else {
+            0
+        };
+        let on_nodes: u64 = served.values().sum();
+        let anywhere = self.all.saturating_sub(in_zones).saturating_sub(on_nodes);
+        backends
+            .iter()
+            .map(|one| {
+                let mut parts = anywhere * PARTS / total.max(1);
+                if by_node {
+                    parts += PARTS / of(&at_node, one.node_hint).max(1);
+                }
+                if by_zone {
+                    parts += falls_to_zone(one.hint) * PARTS / of(&at_zone, one.hint).max(1);
+                }
+                // Against the mean, which is all / total.
+                parts.saturating_mul(total * 100) / (self.all.max(1) * PARTS)
+            })
+            .collect()
+    }
 }
 
 /// Whether hints count on any class of nodes: where Cilium carries a Pod's connections they do only when it was told
@@ -179,100 +342,87 @@ fn follows_hints(fleet: &Fleet) -> bool {
     fleet.gap.is_some() || fleet.classes.is_empty() || !fleet.classes.iter().all(ignores)
 }
 
-impl Law {
-    fn case(&self, service: &str, total: u64, percent: u64, place: &Arc<str>, size: u32) -> Case {
-        let slices = format!("EndpointSlices of {service}");
-        let even = if self.cause == "ZoneHints" {
-            "every zone gets the same traffic"
-        } else {
-            "every node with a backend gets the same traffic"
-        };
-        untyped(
-            self.cause,
-            vec![
-                expected(percent, even),
-                Evidence::text(
-                    "setting",
-                    &Val::declared(self.setting.clone(), format!("Service {service}")),
-                ),
-                Evidence::count("backends", total, slices.as_str()),
-                Evidence::count("places", self.groups.sizes.len(), slices.as_str()),
-                Evidence::text("place", &Val::declared(place.clone(), slices.as_str())),
-                Evidence::count("backendsThere", size, slices),
-            ],
-        )
+impl Skew {
+    /// What the number rests on.
+    const fn assumption(&self) -> &'static str {
+        match self.law {
+            Law::ExternalLocal => "assuming that every node with a backend gets the same traffic",
+            Law::OneNode => "assuming that one node gets all traffic, as with MetalLB on layer 2",
+            Law::InternalLocal | Law::SameNode | Law::ZoneHints => {
+                "assuming that every node sends the same traffic"
+            }
+            Law::ClientAffinity { .. } => "assuming that all clients come from one address",
+        }
     }
 }
 
-fn affinity(service: &str, total: u64, seconds: u32) -> Case {
-    let setting = Val::declared(
-        i64::from(seconds),
-        format!("Service {service} sessionAffinity: ClientIP"),
-    );
-    untyped(
-        "ClientAffinity",
-        vec![
-            expected(total.saturating_mul(100), "all clients come from one address"),
-            Evidence::number("affinity", Unit::Seconds, &setting),
-            Evidence::count("backends", total, format!("EndpointSlices of {service}")),
-        ],
-    )
-}
+impl Explain for Skew {
+    fn cause(&self) -> &'static str {
+        match self.law {
+            Law::ExternalLocal | Law::OneNode => "ExternalLocal",
+            Law::InternalLocal => "InternalLocal",
+            Law::SameNode => "SameNode",
+            Law::ZoneHints => "ZoneHints",
+            Law::ClientAffinity { .. } => "ClientAffinity",
+        }
+    }
 
-/// The largest expected share in percent of the mean.
-fn expected(percent: u64, assuming: &str) -> Evidence {
-    Evidence {
-        origin: Origin::Assumed,
-        ..Evidence::number(
-            "expectedShareOfMean",
-            Unit::Percent,
-            &Val::assumed(
-                i64::try_from(percent).unwrap_or(i64::MAX),
-                format!("assuming that {assuming}"),
+    fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (setting, percent, all) = (&self.setting, self.percent, self.backends);
+        match &self.place {
+            Some((place, _, _)) => write!(
+                f,
+                "by {setting} a backend at {place} may get {percent} % of the mean share of {all} backends: as asked for, \
+                 no fault"
             ),
-        )
+            None => write!(
+                f,
+                "by {setting} one of {all} backends may get {percent} % of the mean share: as asked for, no fault"
+            ),
+        }
     }
-}
 
-fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
-    UntypedCase::case(cause, evidence, say, advise)
-}
-
-fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let share = case.cite("expectedShareOfMean");
-    if case.cause == "ClientAffinity" {
-        return write!(
-            f,
-            "shares follow the clients' addresses for {}: of {} backends one may get up to {share} of the mean share; this is what was asked for, not a fault",
-            case.cite("affinity"),
-            case.cite("backends"),
-        );
+    fn evidence(&self) -> Vec<Evidence> {
+        let slices: Arc<str> = format!("EndpointSlices of {}", self.service).into();
+        let service = format!("Service {}", self.service);
+        let share = Val::assumed(i64::try_from(self.percent).unwrap_or(i64::MAX), self.assumption());
+        let mut evidence = vec![
+            Evidence::number("expectedShareOfMean", Unit::Percent, &share),
+            Evidence::name("setting", &self.setting, service.as_str()),
+            Evidence::count("backends", self.backends, slices.clone()),
+        ];
+        if let Some((place, places, there)) = &self.place {
+            evidence.push(Evidence::count("places", *places, slices.clone()));
+            evidence.push(Evidence::name("place", place, slices.clone()));
+            evidence.push(Evidence::count("backendsThere", *there, slices));
+        }
+        if let Law::ClientAffinity { seconds } = self.law {
+            evidence.push(Evidence::seconds(
+                "affinity",
+                &Val::declared(i64::from(seconds), service),
+            ));
+        }
+        evidence
     }
-    write!(
-        f,
-        "{} makes shares uneven: of {} backends over {} places, {} at {} get up to {share} of the mean share each; this is what was asked for, not a fault",
-        case.cite("setting"),
-        case.cite("backends"),
-        case.show("places"),
-        case.show("backendsThere"),
-        case.show("place"),
-    )
-}
 
-fn advise(case: &UntypedCase) -> Vec<String> {
-    let first = "nothing, if the setting is worth it: read the backends' load against these shares".into();
-    let then = match case.cause {
-        "ClientAffinity" => {
-            "see whether many clients share an address behind NAT or an ingress, and whether affinity is needed at all"
-        }
-        "ZoneHints" => {
-            "or spread the Pods over zones: topologySpreadConstraints with topologyKey topology.kubernetes.io/zone"
-        }
-        _ => {
-            "or spread the Pods over nodes: topologySpreadConstraints with topologyKey kubernetes.io/hostname"
-        }
-    };
-    vec![first, then.into()]
+    fn advice(&self) -> Vec<Advice> {
+        let then = match self.law {
+            Law::ClientAffinity { .. } => {
+                "see whether many clients share an address behind NAT or an ingress, and whether affinity is needed at all"
+            }
+            Law::ZoneHints => {
+                "or spread the Pods over zones: topologySpreadConstraints with topologyKey topology.kubernetes.io/zone"
+            }
+            Law::OneNode => "or announce the addresses by BGP, which sends to every node with a backend",
+            Law::ExternalLocal | Law::InternalLocal | Law::SameNode => {
+                "or spread the Pods over nodes: topologySpreadConstraints with topologyKey kubernetes.io/hostname"
+            }
+        };
+        vec![
+            "nothing, if the setting is worth it: read the backends' load against these shares".into(),
+            then.into(),
+        ]
+    }
 }
 
 #[cfg(test)]
@@ -326,7 +476,11 @@ mod tests {
             )
             .with(Source::EndpointSlices, &slice("api", UNEVEN));
         // n = 4, m = 2, least p = 1: n / (m p) = 2.
-        assert!(world.findings(ID)[0].message.contains("up to 200 % "));
+        assert!(
+            world.findings(ID)[0]
+                .message
+                .contains("may get 200 % of the mean share")
+        );
     }
 
     #[rstest]
@@ -378,7 +532,7 @@ mod tests {
                 Source::Services,
                 &service("api", json!({"trafficDistribution": "PreferClose"})),
             )
-            .with(Source::Nodes, &node("n1", ""))
+            .all(Source::Nodes, &[node("n1", "a"), node("n2", "b")])
             .with(Source::EndpointSlices, &one);
         if let Some(keys) = keys {
             let agent =
@@ -397,5 +551,103 @@ mod tests {
                 );
         }
         assert_eq!(world.verdict(ID), expected);
+    }
+
+    /// A slice whose endpoints, as (node, zone), are hinted at their zone, and at their node as well where asked.
+    fn hints(places: &[(&str, &str)], nodes: bool) -> Value {
+        let mut one = slice("api", places);
+        for (at, (node, zone)) in places.iter().enumerate() {
+            one["endpoints"][at]["hints"] = json!({"forZones": [{"name": zone}]});
+            if nodes {
+                one["endpoints"][at]["hints"]["forNodes"] = json!([{"name": node}]);
+            }
+        }
+        one
+    }
+
+    fn share(nodes: &[(&str, usize)], slice: &Value) -> String {
+        let mut world = World::complete()
+            .with(
+                Source::Services,
+                &service("api", json!({"trafficDistribution": "PreferClose"})),
+            )
+            .with(Source::EndpointSlices, slice);
+        for (zone, count) in nodes {
+            for at in 0..*count {
+                world = world.with(Source::Nodes, &node(&format!("{zone}{at}"), zone));
+            }
+        }
+        let found = world.findings(ID);
+        found.first().map_or(String::new(), |one| {
+            let share = one.evidence.iter().find(|one| one.what == "expectedShareOfMean");
+            let place = one.evidence.iter().find(|one| one.what == "place");
+            format!("{} at {}", share.unwrap().value, place.unwrap().value)
+        })
+    }
+
+    const FOUR_AND_ONE: &[(&str, &str)] = &[("a0", "a"), ("a1", "a"), ("a2", "a"), ("a3", "a"), ("b0", "b")];
+
+    #[rstest]
+    // 90 of 100 nodes share four backends: 0.9 / 4 against 1 / 5.
+    #[case::as_many_as_needed(&[("a", 90), ("b", 10)], "")]
+    // Half of the nodes has one backend: 0.5 against 1 / 5.
+    #[case::half_of_the_nodes(&[("a", 10), ("b", 10)], "250 at b")]
+    // A zone without backends falls back to all: (10/30) + (10/30)/5 against 1 / 5.
+    #[case::a_zone_without(&[("a", 10), ("b", 10), ("c", 10)], "200 at b")]
+    fn zones_send_as_many_nodes_as_they_have(#[case] nodes: &[(&str, usize)], #[case] expected: &str) {
+        assert_eq!(share(nodes, &hints(FOUR_AND_ONE, false)), expected);
+    }
+
+    #[rstest]
+    // 98 of 100 nodes have no backend and fall back to their zone: (1 + 98/5) / 100 against 1 / 5.
+    #[case::mostly_falls_back(&[("a0", "a"), ("a1", "a"), ("a1", "a"), ("a1", "a"), ("a1", "a")], 100, "")]
+    // With two nodes nothing falls back: 1/2 against 1/5.
+    #[case::nothing_falls_back(&[("a0", "a"), ("a1", "a"), ("a1", "a"), ("a1", "a"), ("a1", "a")], 2, "250 at a0")]
+    fn nodes_without_a_backend_fall_back(
+        #[case] places: &[(&str, &str)],
+        #[case] nodes: usize,
+        #[case] expected: &str,
+    ) {
+        assert_eq!(share(&[("a", nodes)], &hints(places, true)), expected);
+    }
+
+    #[rstest]
+    #[case::nodes(json!({}), "AtRisk info ExternalLocal")]
+    #[case::pods(json!({"service.beta.kubernetes.io/aws-load-balancer-type": "nlb-ip"}), "NotApplicable")]
+    fn balancers_that_send_to_pods_know_no_nodes(#[case] annotations: Value, #[case] expected: &str) {
+        let mut service = service(
+            "api",
+            json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local"}),
+        );
+        service["metadata"]["annotations"] = annotations;
+        let mut world = World::complete()
+            .with(Source::Services, &service)
+            .with(Source::EndpointSlices, &slice("api", UNEVEN));
+        assert_eq!(world.verdict(ID), expected);
+    }
+
+    #[test]
+    fn on_layer_two_one_node_gets_all() {
+        let mut world = World::complete()
+            .with(
+                Source::Services,
+                &service(
+                    "api",
+                    json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local"}),
+                ),
+            )
+            .with(
+                Source::L2Advertisements,
+                &json!({"metadata": {"name": "pool", "namespace": "metallb-system"}}),
+            )
+            .with(
+                Source::EndpointSlices,
+                &slice("api", &[("n1", ""), ("n1", ""), ("n2", "")]),
+            );
+        assert!(
+            world.findings(ID)[0]
+                .message
+                .contains("a backend at n2 may get 300 % of the mean share")
+        );
     }
 }

@@ -1,13 +1,18 @@
-//! `cordon-lb-safety`: a load balancer with traffic policy Local has two healthy nodes to send to.
+//! `cordon-lb-safety`: traffic from outside with traffic policy Local has two healthy nodes to go to.
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
+use crate::dataplane::load_balancer::Targets;
+use crate::facts::balancer_targets;
 use crate::index::Dep;
 use crate::judge::{
-    Case, Check, Evidence, Judge, Look, Memory, ServiceCase, Severities, Severity, UntypedCase, Verdict,
+    Advice, Check, Evidence, Explain, Judge, Look, Memory, ServiceCase, Severities, Severity, Verdict,
 };
-use crate::know::{Gap, Known, Reads, Source, Val};
+use crate::know::{Gap, Known, Reads, Source};
+use crate::names::Name;
+use crate::sources::node::Stays;
 use crate::sources::service::ServiceType;
 
 /// The check.
@@ -24,37 +29,70 @@ pub static CHECK: Check = Check {
 };
 
 const DOC: &str = "\
-A load balancer with traffic policy Local has two healthy nodes to send to.
+Traffic from outside with traffic policy Local has two healthy nodes to go to.
 
-With `externalTrafficPolicy: Local` a node without a ready backend of its own refuses the load balancer's traffic. Who
-cordons and drains the last node that has one cuts the Service off, though its other Pods may be on their way.
+With `externalTrafficPolicy: Local` a node without a ready backend of its own refuses what comes from outside. Whoever
+drains the last node that has one cuts the Service off, though its other Pods may be on their way.
 
 ## Formula
 
-For every Service of type LoadBalancer with `externalTrafficPolicy: Local` and a ready endpoint: `left` is the number
-of nodes with a ready endpoint that are Ready, schedulable and not excluded from load balancers.
+For every Service of type LoadBalancer or NodePort with `externalTrafficPolicy: Local` and a ready endpoint, over the
+nodes with a ready endpoint. A node *leaves* when it is cordoned, being deleted, or tainted for removal by Cluster
+Autoscaler (`ToBeDeletedByClusterAutoscaler`), Karpenter (`karpenter.sh/disrupted`) or their like. The balancer *leaves
+out* a node that is being deleted or labelled `node.kubernetes.io/exclude-from-external-load-balancers`, and at its next
+change one with the taint of Cluster Autoscaler; a cordoned node it keeps (`controllers/service` of cloud-provider,
+`stableNodeSetPredicates`).
 
-- `left = 0`: Violated;
-- `left = 1` while other nodes with an endpoint are cordoned, not ready or excluded: AtRisk, `OneLeft`;
-- `left = 1` because all endpoints are on one node: AtRisk, info, `OneNode`.
+- A load balancer leaves out every one of them: Violated, `NoneServed`: nothing reaches the Service now. MetalLB does the
+  same from 0.14 on, unless it is told otherwise.
+- None is Ready and stays: Violated, `NoneLeft`: traffic flows until the drain.
+- One is Ready and stays, while others leave, are left out or not Ready: AtRisk, `OneLeft`.
+- All endpoints are on one node: AtRisk, info, `OneNode`.
 
-It does not apply to a cluster of one node, nor to a Service without a ready endpoint, where no node matters. An
-endpoint that does not name its node makes it Unknown.
+It does not apply to a cluster of one node, to a Service without a ready endpoint, where no node matters, nor to a load
+balancer that sends straight to Pods. An endpoint that does not name its node makes it Unknown.
 
 ## What to do
 
 1. Uncordon a node that has a ready backend, or wait for backends on other nodes, before draining the next one.
 2. Spread the backends over nodes by topologySpreadConstraints, with at least two replicas.
+3. Where nodes of the control plane carry the backends, remove their exclusion label or run the backends elsewhere.
 
 ## What not to do
 
 Do not drain the node that is left.
 ";
 
+/// What is left for traffic from outside.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+struct Exposure {
+    /// `namespace/name` of the Service.
+    service: String,
+    /// Nodes with a ready endpoint.
+    with: usize,
+    /// Of these: nodes that are Ready, stay, and are not left out.
+    left: usize,
+    /// Nodes that leave.
+    leaving: usize,
+    /// Nodes that are not Ready.
+    down: usize,
+    /// Nodes that the balancer leaves out.
+    out: usize,
+    /// The first that is left, by text; else the first of all.
+    node: Arc<str>,
+}
+
 fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
-    if case.service.kind != ServiceType::LoadBalancer || !case.service.external_local {
+    let service = case.service;
+    let balanced = service.kind == ServiceType::LoadBalancer;
+    if !service.external_local || !(balanced || service.kind == ServiceType::NodePort) {
         return Ok(Verdict::NotApplicable(
-            "no load balancer with externalTrafficPolicy Local",
+            "nothing from outside with externalTrafficPolicy Local",
+        ));
+    }
+    if balanced && balancer_targets(look.names(), service) == Targets::Pods {
+        return Ok(Verdict::NotApplicable(
+            "the load balancer sends straight to Pods: no node plays a part",
         ));
     }
     if look.node_sums(Dep::NodeCount)?.count() < 2 {
@@ -77,71 +115,121 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
     if with.is_empty() {
         return Ok(Verdict::NotApplicable("no backend is ready, so no node matters"));
     }
-    let mut left = Vec::new();
+    let mut found = Exposure {
+        service: look.show(case.key),
+        with: with.len(),
+        ..Exposure::default()
+    };
+    let mut left: Vec<Name> = Vec::new();
     for name in &with {
-        if look.takes_traffic(*name)? {
-            left.push(*name);
+        let seen = look.balancing(*name)?;
+        // Who balances over node ports by other means knows nothing of labels.
+        let out = balanced && seen.left_out;
+        found.out += usize::from(out);
+        match seen.stays {
+            Stays::Down => found.down += 1,
+            Stays::Leaves => found.leaving += 1,
+            Stays::Stays if !out => left.push(*name),
+            Stays::Stays => {}
         }
     }
-    let evidence = || {
-        let last = left.first().map_or("none", |name| look.names().text(*name));
-        vec![
-            Evidence::count("nodesLeft", left.len(), "Nodes: Ready, schedulable, not excluded"),
-            Evidence::count("nodesWithEndpoint", with.len(), "EndpointSlices: ready endpoints"),
-            Evidence::text("last", &Val::declared(last.into(), "EndpointSlices")),
-        ]
-    };
-    Ok(match (left.len(), with.len()) {
-        (0, _) => Verdict::Violated(untyped("NoneLeft", evidence())),
-        (1, 1) => Verdict::AtRisk(untyped("OneNode", evidence())),
-        (1, _) => Verdict::AtRisk(untyped("OneLeft", evidence())),
+    found.left = left.len();
+    let names = look.names();
+    let shown = left.iter().chain(&with).take(left.len().max(1));
+    found.node = names.shared(
+        shown
+            .copied()
+            .min_by_key(|name| names.text(*name))
+            .unwrap_or_default(),
+    );
+    Ok(match found.left {
+        0 => Verdict::violated(found),
+        1 => Verdict::at_risk(found),
         _ => Verdict::Met,
     })
 }
 
-fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
-    let at_most = if cause == "OneNode" {
-        Severity::Info
-    } else {
-        Severity::Critical
-    };
-    UntypedCase::at_most(at_most, cause, evidence, say, advise)
-}
+impl Explain for Exposure {
+    fn cause(&self) -> &'static str {
+        match self.left {
+            0 if self.out == self.with => "NoneServed",
+            0 => "NoneLeft",
+            _ if self.with == 1 => "OneNode",
+            _ => "OneLeft",
+        }
+    }
 
-fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    match case.cause {
-        "NoneLeft" => write!(
-            f,
-            "each of the {} nodes with a ready backend is cordoned, not ready or excluded from load balancers, and \
-             the traffic policy is Local: draining them cuts the Service off",
-            case.cite("nodesWithEndpoint"),
-        ),
-        "OneLeft" => write!(
-            f,
-            "of {} nodes with a ready backend only {} is schedulable and ready, and the traffic policy is Local",
-            case.cite("nodesWithEndpoint"),
-            case.show("last"),
-        ),
-        _ => write!(
-            f,
-            "all ready backends are on node {}, and the traffic policy is Local: without that node the load balancer \
-             has none to send to",
-            case.show("last"),
-        ),
+    fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (with, node) = (self.with, &self.node);
+        match self.cause() {
+            "NoneServed" => write!(
+                f,
+                "nothing reaches it from outside: its load balancer leaves out each of the {with} nodes with a ready backend"
+            ),
+            "NoneLeft" => write!(
+                f,
+                "none of the {with} nodes with a ready backend stays: {} leave, {} are not Ready; when they are gone, so is \
+                 the Service",
+                self.leaving, self.down
+            ),
+            "OneNode" => write!(
+                f,
+                "all ready backends are on node {node}: without it nothing reaches the Service from outside"
+            ),
+            _ => write!(
+                f,
+                "of {with} nodes with a ready backend only {node} stays: {} leave, {} are not Ready, {} are left out",
+                self.leaving, self.down, self.out
+            ),
+        }
     }
-}
 
-fn advise(case: &UntypedCase) -> Vec<String> {
-    let mut advice = Vec::new();
-    if case.cause != "OneNode" {
-        advice.push(
-            "uncordon a node that has a ready backend, or wait until backends are ready on other nodes"
-                .into(),
-        );
+    fn evidence(&self) -> Vec<Evidence> {
+        let slices = format!("EndpointSlices of {}", self.service);
+        vec![
+            Evidence::count("nodesWithEndpoint", self.with, slices.as_str()),
+            Evidence::count("nodesLeft", self.left, "Nodes: Ready, not leaving, not left out"),
+            Evidence::count(
+                "nodesLeaving",
+                self.leaving,
+                "Nodes: spec.unschedulable, deletionTimestamp, taints of a removal",
+            ),
+            Evidence::count("nodesNotReady", self.down, "Nodes: status.conditions[Ready]"),
+            Evidence::count(
+                "nodesLeftOut",
+                self.out,
+                "Nodes: label node.kubernetes.io/exclude-from-external-load-balancers, deletionTimestamp",
+            ),
+            Evidence::name("node", &self.node, slices),
+        ]
     }
-    if case.cause != "NoneLeft" {
-        advice.push(format!("do not drain {} before that", case.show("last")));
+
+    fn advice(&self) -> Vec<Advice> {
+        let spread = "spread at least two replicas over nodes by topologySpreadConstraints".into();
+        match self.cause() {
+            "NoneServed" => vec![
+                "run backends on nodes without the label node.kubernetes.io/exclude-from-external-load-balancers, or \
+                 remove it from these"
+                    .into(),
+            ],
+            "OneNode" => vec![format!("do not drain {} before others have a ready backend", self.node).into(), spread],
+            "NoneLeft" => vec![
+                "uncordon a node that has a ready backend, or wait until backends are ready on other nodes".into(),
+                spread,
+            ],
+            _ => vec![
+                "uncordon a node that has a ready backend, or wait until backends are ready on other nodes".into(),
+                format!("do not drain {} before that", self.node).into(),
+                spread,
+            ],
+        }
     }
-    advice.push("spread at least two replicas over nodes by topologySpreadConstraints".into());
-    advice
+
+    fn at_most(&self) -> Severity {
+        if self.with == 1 && self.left == 1 {
+            Severity::Info
+        } else {
+            Severity::Critical
+        }
+    }
 }

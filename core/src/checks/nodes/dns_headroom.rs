@@ -1,11 +1,15 @@
 //! `dns-n1-headroom`: cluster DNS survives the loss of one Pod and of one node.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
+use crate::facts::{PortBackends, backends_by_port};
 use crate::index::Dep;
-use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severities, Severity, UntypedCase, Verdict};
-use crate::know::{Gap, Known, Reads, Source, Val};
+use crate::judge::{
+    Advice, Check, Evidence, Explain, Judge, Look, Memory, ServiceCase, Severities, Severity, Verdict,
+};
+use crate::know::{Gap, Known, Reads, Source};
 use crate::names::{Key, Name, Names, Pairs};
 use crate::sources::workload::{Deployment, Pod};
 
@@ -13,8 +17,14 @@ use crate::sources::workload::{Deployment, Pod};
 pub static CHECK: Check = Check {
     id: "dns-n1-headroom",
     severity: Severities::CRITICAL,
-    needs: Reads::of(&[Source::Deployments]),
-    uses: Reads::of(&[Source::Pods, Source::Nodes]),
+    needs: Reads::NONE,
+    uses: Reads::of(&[
+        Source::Services,
+        Source::EndpointSlices,
+        Source::Deployments,
+        Source::Pods,
+        Source::Nodes,
+    ]),
     profiles: false,
     history: Memory::Unused,
     baseline: true,
@@ -30,15 +40,22 @@ by one Pod: the survivors get the load of the lost one, and retries on top.
 
 ## Formula
 
-Over the Deployments of cluster DNS (label `k8s-app: kube-dns` on their Pods, or `coredns` in kube-system):
+What answers at the address of the cluster's DNS Service is DNS, whatever runs behind it: `ready` are the ready
+endpoints of port 53 of the Service `kube-system/kube-dns` (else `coredns`, RKE2's `rke2-coredns-rke2-coredns`, or
+OpenShift's `openshift-dns/dns-default`). `wanted` are all its endpoints, or the replicas of the Deployments of cluster
+DNS in kube-system (label `k8s-app: kube-dns` on their Pods, or the name `coredns`), whichever is more. Where the
+Service or its EndpointSlices were not read, the Deployments and their Pods alone are counted.
 
-- no Pod is ready: Violated; but Unknown of a Deployment that shows neither a status nor a Pod, as a manifest does;
-- fewer than two replicas: AtRisk, `OneReplica`;
-- fewer Pods ready than replicas: AtRisk, `NotAllReady`;
-- all ready Pods on one node: AtRisk, info, `OneNode`; kubeadm and kind start out like this.
+- `ready = 0`: Violated, critical, `NoneReady`; or `NoEndpoints` where Pods are ready that the Service does not select.
+  Unknown of a Deployment that shows neither a status nor a Pod, as a manifest does;
+- `ready <= wanted / 4`: Violated, critical, `FewLeft`: each carries four times its load or more, and retries;
+- `wanted < 2`: AtRisk, warning, `OneReplica`;
+- `ready < wanted`: AtRisk, `NotAllReady`; a warning from a tenth on, else info, as of many Pods one always moves;
+- one node holds so many that without it a quarter or less is left: AtRisk, info, `OneNode`; kubeadm and kind start out
+  with all of them on one;
+- the cluster has one node: AtRisk, info, `SingleNode`, and nothing else of the last four: it takes all along.
 
-A cluster of one node cannot do better: the last two do not speak there, nor does `OneReplica`. Where DNS runs in no
-such Deployment the check does not apply.
+Where there is neither such a Service nor such a Deployment the check does not apply.
 
 ## What to do
 
@@ -50,94 +67,248 @@ such Deployment the check does not apply.
 Do not restart DNS Pods to rebalance them under load: their caches are what keeps clients alive.
 ";
 
+/// Services of cluster DNS, the usual one first: kubeadm and the managed clusters (`cmd/kubeadm/app/phases/addons/dns`),
+/// the chart of CoreDNS, that of RKE2, and OpenShift's operator.
+const SERVICES: [(&str, &str); 4] = [
+    ("kube-system", "kube-dns"),
+    ("kube-system", "coredns"),
+    ("kube-system", "rke2-coredns-rke2-coredns"),
+    ("openshift-dns", "dns-default"),
+];
+
+/// The port of DNS (RFC 1035, section 4.2).
+const DNS_PORT: u16 = 53;
+
+/// The share of what is wanted at which what is left is too little: one over this.
+const FEW: u64 = 4;
+
+/// From what share on missing Pods are a warning: one over this.
+const MANY: u64 = 10;
+
+/// How cluster DNS is short of what it needs.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Shortage {
+    /// Where the ready ones were counted.
+    counted: Arc<str>,
+    /// What they were counted of, for advice: the Service or the Deployments.
+    of: String,
+    ready: u64,
+    wanted: u64,
+    why: Why,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Why {
+    NoneReady,
+    /// So many Pods are ready, and the Service has no endpoint.
+    NoEndpoints {
+        pods: usize,
+    },
+    FewLeft,
+    OneReplica,
+    NotAllReady,
+    OneNode {
+        node: Arc<str>,
+        there: u64,
+    },
+    SingleNode,
+}
+
+/// The Deployments of cluster DNS.
+type Sets<'a> = Vec<(Key, &'a Deployment)>;
+
 fn judge(look: &Look<'_>) -> Known<Verdict> {
-    let names = look.names();
-    let sets: Vec<(Key, &Deployment)> = look
-        .deployments()?
-        .iter()
-        .filter(|(key, set)| is_dns(*key, set, names))
-        .collect();
-    if sets.is_empty() {
-        return Ok(Verdict::NotApplicable("no Deployment of cluster DNS was found"));
+    let sets = deployments(look);
+    match service(look) {
+        Ok(Some(key)) => match dns_backends(look, key) {
+            Ok(Some(backends)) => by_service(look, key, &backends, &sets.unwrap_or_default()),
+            Ok(None) => by_deployments(look, &sets?),
+            Err(gap) => sets.map_or(Err(gap.clone()), |sets| {
+                if sets.is_empty() {
+                    Err(gap)
+                } else {
+                    by_deployments(look, &sets)
+                }
+            }),
+        },
+        Ok(None) | Err(_) => by_deployments(look, &sets?),
     }
+}
+
+/// The Service of cluster DNS.
+fn service(look: &Look<'_>) -> Known<Option<Key>> {
+    let names = look.names();
+    for (namespace, name) in SERVICES {
+        let (Some(namespace), Some(name)) = (names.find(namespace), names.find(name)) else {
+            continue;
+        };
+        let key = Key { namespace, name };
+        if look.service(key)?.is_some() {
+            return Ok(Some(key));
+        }
+    }
+    Ok(None)
+}
+
+/// Its backends at the port of DNS: of UDP and TCP those of which fewer are ready.
+fn dns_backends(look: &Look<'_>, key: Key) -> Known<Option<PortBackends>> {
+    let Some(service) = look.service(key)? else {
+        return Ok(None);
+    };
+    let case = ServiceCase {
+        key,
+        service,
+        policy: None,
+    };
+    let by_port = backends_by_port(look, &case)?.into_iter();
+    let of_dns =
+        by_port.filter(|one| one.ports.is_empty() || one.ports.iter().any(|port| port.port == DNS_PORT));
+    Ok(of_dns.min_by_key(|one| one.usable.len()))
+}
+
+fn by_service(look: &Look<'_>, key: Key, backends: &PortBackends, sets: &Sets<'_>) -> Known<Verdict> {
+    let ready = backends.usable.len() as u64;
+    let there = ready + backends.waiting.len() as u64;
     let replicas: u64 = sets.iter().map(|(_, set)| u64::from(set.replicas)).sum();
+    let service = look.show(key);
+    let shortage = |why| Shortage {
+        counted: format!("EndpointSlices of {service}").into(),
+        of: format!("Service {service}"),
+        ready,
+        wanted: there.max(replicas),
+        why,
+    };
+    if ready == 0 {
+        if there == 0 {
+            is_no_manifest(look, sets)?;
+        }
+        // Pods may not have been read: then nobody says more than that nothing answers.
+        let pods = pods(look, sets).map_or(0, |all| all.iter().filter(|pod| pod.ready).count());
+        let why = if pods > 0 {
+            Why::NoEndpoints { pods }
+        } else {
+            Why::NoneReady
+        };
+        return Ok(Verdict::violated(shortage(why)));
+    }
+    let places = || {
+        let mut places = BTreeMap::new();
+        for one in &backends.usable {
+            *places.entry(one.node).or_insert(0_u64) += 1;
+        }
+        Ok(places)
+    };
+    shares(look, &shortage, ready, there.max(replicas), places)
+}
+
+fn by_deployments(look: &Look<'_>, sets: &Sets<'_>) -> Known<Verdict> {
+    if sets.is_empty() {
+        return Ok(Verdict::NotApplicable("no cluster DNS was found"));
+    }
+    let wanted: u64 = sets.iter().map(|(_, set)| u64::from(set.replicas)).sum();
     let told: u64 = sets.iter().map(|(_, set)| u64::from(set.ready_replicas)).sum();
+    let ready_pods = || -> Known<Vec<&Pod>> {
+        let mut all = pods(look, sets)?;
+        all.retain(|pod| pod.ready);
+        Ok(all)
+    };
     // A status without readyReplicas is zero; where even that is missing, the Pods decide.
     let ready = if told == 0 {
-        pods(look, &sets)?.len() as u64
+        ready_pods()?.len() as u64
     } else {
         told
     };
-    if ready == 0 && !sets.iter().any(|(_, set)| set.observed) && !exists(look, &sets)? {
-        return Err(Gap::Opaque(
-            format!(
-                "Deployment {} has no status, and no Pod of it is to be seen: it may be a manifest",
-                shown(&sets, look)
-            )
-            .into(),
-        ));
-    }
+    let shown = shown(sets, look);
+    let shortage = |why| Shortage {
+        counted: format!("Deployment {shown} status.readyReplicas").into(),
+        of: format!("Deployment {shown}"),
+        ready,
+        wanted,
+        why,
+    };
     if ready == 0 {
-        return Ok(Verdict::Violated(case(
-            "NoneReady",
-            &sets,
-            look,
-            replicas,
-            ready,
-            None,
-        )));
+        is_no_manifest(look, sets)?;
+        return Ok(Verdict::violated(shortage(Why::NoneReady)));
     }
-    let alone = look.node_sums(Dep::NodeCount)?.count() < 2;
-    if replicas < 2 && !alone {
-        return Ok(Verdict::AtRisk(case(
-            "OneReplica",
-            &sets,
-            look,
-            replicas,
-            ready,
-            None,
-        )));
+    let places = || {
+        let mut places = BTreeMap::new();
+        for pod in ready_pods()? {
+            *places.entry(pod.node).or_insert(0_u64) += 1;
+        }
+        Ok(places)
+    };
+    shares(look, &shortage, ready, wanted, places)
+}
+
+/// Judges how many of those that are wanted are ready, and how they are spread.
+fn shares(
+    look: &Look<'_>,
+    shortage: &dyn Fn(Why) -> Shortage,
+    ready: u64,
+    wanted: u64,
+    places: impl FnOnce() -> Known<BTreeMap<Name, u64>>,
+) -> Known<Verdict> {
+    if ready.saturating_mul(FEW) <= wanted {
+        return Ok(Verdict::violated(shortage(Why::FewLeft)));
     }
-    if alone {
-        return Ok(Verdict::NotApplicable("the cluster has no second node"));
+    if look.node_sums(Dep::NodeCount)?.count() < 2 {
+        return Ok(Verdict::at_risk(shortage(Why::SingleNode)));
     }
-    if ready < replicas {
-        return Ok(Verdict::AtRisk(case(
-            "NotAllReady",
-            &sets,
-            look,
-            replicas,
-            ready,
-            None,
-        )));
+    if wanted < 2 {
+        return Ok(Verdict::at_risk(shortage(Why::OneReplica)));
     }
-    let nodes: BTreeSet<Name> = pods(look, &sets)?.iter().map(|pod| pod.node).collect();
-    Ok(match nodes.first() {
-        Some(node) if nodes.len() == 1 => {
-            Verdict::AtRisk(case("OneNode", &sets, look, replicas, ready, Some(*node)))
+    if ready < wanted {
+        return Ok(Verdict::at_risk(shortage(Why::NotAllReady)));
+    }
+    let places = places()?;
+    let names = look.names();
+    // Of equal ones the first by text.
+    let fullest = places
+        .iter()
+        .filter(|(node, _)| !node.is_empty())
+        .min_by_key(|(node, count)| (u64::MAX - **count, names.text(**node)));
+    let seen: u64 = places.values().sum();
+    Ok(match fullest {
+        Some((node, there)) if (seen - there).saturating_mul(FEW) <= seen => {
+            let node = names.shared(*node);
+            Verdict::at_risk(shortage(Why::OneNode { node, there: *there }))
         }
         _ => Verdict::Met,
     })
 }
 
+/// Unknown where Deployments show neither a status nor a Pod, as those do that were never applied.
+fn is_no_manifest(look: &Look<'_>, sets: &Sets<'_>) -> Known<()> {
+    if sets.is_empty() || sets.iter().any(|(_, set)| set.observed) || !pods(look, sets)?.is_empty() {
+        return Ok(());
+    }
+    Err(Gap::Opaque(
+        format!(
+            "Deployment {} has no status, and no Pod of it is to be seen: it may be a manifest",
+            shown(sets, look)
+        )
+        .into(),
+    ))
+}
+
+/// The Deployments of cluster DNS. They count in kube-system alone: anybody may name a Deployment of their own like it.
+fn deployments<'a>(look: &Look<'a>) -> Known<Sets<'a>> {
+    let names = look.names();
+    Ok(look
+        .deployments()?
+        .iter()
+        .filter(|(key, set)| is_dns(*key, set, names))
+        .collect())
+}
+
 fn is_dns(key: Key, set: &Deployment, names: &Names) -> bool {
-    set.template.labels.text(names, "k8s-app") == Some("kube-dns")
-        || (names.text(key.name) == "coredns" && names.text(key.namespace) == "kube-system")
+    names.text(key.namespace) == "kube-system"
+        && (names.text(key.name) == "coredns"
+            || set.template.labels.text(names, "k8s-app") == Some("kube-dns"))
 }
 
-/// The ready Pods of these Deployments.
+/// The Pods of these Deployments, ready or not.
 fn pods<'a>(look: &Look<'a>, sets: &[(Key, &Deployment)]) -> Known<Vec<&'a Pod>> {
-    let mut all = all_pods(look, sets)?;
-    all.retain(|pod| pod.ready);
-    Ok(all)
-}
-
-/// Whether any of their Pods is there, ready or not.
-fn exists(look: &Look<'_>, sets: &[(Key, &Deployment)]) -> Known<bool> {
-    Ok(!all_pods(look, sets)?.is_empty())
-}
-
-fn all_pods<'a>(look: &Look<'a>, sets: &[(Key, &Deployment)]) -> Known<Vec<&'a Pod>> {
     let namespaces: BTreeSet<Name> = sets.iter().map(|(key, _)| key.namespace).collect();
     let mut found = Vec::new();
     for namespace in namespaces {
@@ -170,76 +341,104 @@ fn shown(sets: &[(Key, &Deployment)], look: &Look<'_>) -> String {
     shown.join(", ")
 }
 
-fn case(
-    cause: &'static str,
-    sets: &[(Key, &Deployment)],
-    look: &Look<'_>,
-    replicas: u64,
-    ready: u64,
-    node: Option<Name>,
-) -> Case {
-    let shown = shown(sets, look);
-    let place = |field: &str| format!("Deployment {shown} {field}");
-    let mut evidence = vec![
-        Evidence::count("replicas", replicas, place("spec.replicas")),
-        Evidence::count("ready", ready, place("status.readyReplicas")),
-        Evidence::text(
-            "deployments",
-            &Val::declared(shown.as_str().into(), "label k8s-app: kube-dns, or name coredns"),
-        ),
-    ];
-    if let Some(node) = node {
-        let node = Val::declared(look.names().shared(node), "Pods of DNS, spec.nodeName");
-        evidence.push(Evidence::text("node", &node));
+impl Explain for Shortage {
+    fn cause(&self) -> &'static str {
+        match self.why {
+            Why::NoneReady => "NoneReady",
+            Why::NoEndpoints { .. } => "NoEndpoints",
+            Why::FewLeft => "FewLeft",
+            Why::OneReplica => "OneReplica",
+            Why::NotAllReady => "NotAllReady",
+            Why::OneNode { .. } => "OneNode",
+            Why::SingleNode => "SingleNode",
+        }
     }
-    untyped(cause, evidence)
-}
 
-fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
-    let at_most = if cause == "OneNode" {
-        Severity::Info
-    } else {
-        Severity::Critical
-    };
-    UntypedCase::at_most(at_most, cause, evidence, say, advise)
-}
-
-fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    match case.cause {
-        "NoneReady" => write!(f, "no Pod of cluster DNS is ready, of {}", case.cite("replicas")),
-        "OneReplica" => write!(
-            f,
-            "cluster DNS runs with {} replicas: whenever that Pod goes, lookups fail",
-            case.cite("replicas")
-        ),
-        "NotAllReady" => write!(
-            f,
-            "{} of {} Pods of cluster DNS are ready; the others carry their load",
-            case.show("ready"),
-            case.cite("replicas")
-        ),
-        _ => write!(
-            f,
-            "all {} ready Pods of cluster DNS are on {}: that node takes DNS with it",
-            case.show("ready"),
-            case.cite("node")
-        ),
-    }
-}
-
-fn advise(case: &UntypedCase) -> Vec<String> {
-    match case.cause {
-        "NoneReady" | "NotAllReady" => vec![
-            format!(
-                "see why Pods of {} are not ready: events, memory limit, readiness probe",
-                case.show("deployments")
+    fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (ready, wanted) = (self.ready, self.wanted);
+        match &self.why {
+            Why::NoneReady => write!(
+                f,
+                "no lookup is answered: of {wanted} Pods of cluster DNS none is ready"
             ),
-            "leave the ready ones alone: their caches keep clients alive".into(),
-        ],
-        "OneReplica" => vec!["scale cluster DNS to two replicas or more, on different nodes".into()],
-        _ => vec![format!(
-            "let one Pod of {} move: a rollout restart with anti-affinity by node, at a quiet hour",
-            case.show("deployments")
-        )],
+            Why::NoEndpoints { pods } => write!(
+                f,
+                "no lookup is answered: {pods} Pods of cluster DNS are ready, but its Service has no ready endpoint"
+            ),
+            Why::FewLeft => write!(
+                f,
+                "only {ready} of {wanted} Pods of cluster DNS are ready: each carries {} times its load",
+                wanted / ready.max(1)
+            ),
+            Why::OneReplica => {
+                f.write_str("cluster DNS runs with 1 replica: whenever that Pod goes, lookups fail")
+            }
+            Why::NotAllReady => write!(
+                f,
+                "{ready} of {wanted} Pods of cluster DNS are ready; they carry the load of the others"
+            ),
+            Why::OneNode { node, there } => write!(
+                f,
+                "{there} of {ready} ready Pods of cluster DNS are on node {node}: its loss takes DNS along"
+            ),
+            Why::SingleNode => {
+                f.write_str("the cluster has one node: its loss takes cluster DNS and everything else along")
+            }
+        }
+    }
+
+    fn evidence(&self) -> Vec<Evidence> {
+        let mut evidence = vec![
+            Evidence::count("ready", self.ready, self.counted.clone()),
+            Evidence::count(
+                "wanted",
+                self.wanted,
+                format!("endpoints and replicas of {}", self.of),
+            ),
+        ];
+        match &self.why {
+            Why::NoEndpoints { pods } => {
+                evidence.push(Evidence::count("readyPods", *pods, "Pods of cluster DNS"));
+            }
+            Why::OneNode { node, there } => {
+                evidence.push(Evidence::name("node", node, self.counted.clone()));
+                evidence.push(Evidence::count("readyThere", *there, self.counted.clone()));
+            }
+            Why::SingleNode => evidence.push(Evidence::count("nodes", 1, "Nodes")),
+            Why::NoneReady | Why::FewLeft | Why::OneReplica | Why::NotAllReady => {}
+        }
+        evidence
+    }
+
+    fn advice(&self) -> Vec<Advice> {
+        match self.why {
+            Why::NoneReady | Why::NotAllReady | Why::FewLeft => vec![
+                format!(
+                    "see why Pods of {} are not ready: events, memory limit, readiness probe",
+                    self.of
+                )
+                .into(),
+                "leave the ready ones alone: their caches keep clients alive".into(),
+            ],
+            Why::NoEndpoints { .. } => vec![
+                format!("compare the selector of {} with the labels of its Pods", self.of).into(),
+                "leave the Pods alone: they are well".into(),
+            ],
+            Why::OneReplica => vec!["scale cluster DNS to two replicas or more, on different nodes".into()],
+            Why::OneNode { .. } => vec![
+                "let one Pod of cluster DNS move: a rollout restart with anti-affinity by node, at a quiet hour".into(),
+            ],
+            Why::SingleNode => vec!["nothing, if one node is what is meant; else add a second one".into()],
+        }
+    }
+
+    fn at_most(&self) -> Severity {
+        match self.why {
+            Why::OneNode { .. } | Why::SingleNode => Severity::Info,
+            Why::NotAllReady if (self.wanted - self.ready).saturating_mul(MANY) < self.wanted => {
+                Severity::Info
+            }
+            _ => Severity::Critical,
+        }
     }
 }

@@ -85,19 +85,27 @@ fn balancer(kind: &str, policy: &str) -> Value {
     })
 }
 
-/// Nodes a (fine), b (cordoned), c (not ready), d (excluded from load balancers), e (fine).
+/// Nodes a (fine), b (cordoned), c (not ready), d (excluded from load balancers), e (fine), f and g (taken away by Cluster
+/// Autoscaler and by Karpenter).
 fn edge(kind: &str, policy: &str, endpoints: &[(&str, &str, bool)]) -> Cluster {
     let mut cordoned = node("b", "", "True");
     cordoned["spec"]["unschedulable"] = json!(true);
     let mut excluded = node("d", "", "True");
     excluded["metadata"]["labels"]["node.kubernetes.io/exclude-from-external-load-balancers"] = json!("");
     let slices = slice("shop", "edge", endpoints);
+    let tainted = |name: &str, key: &str| {
+        let mut node = node(name, "", "True");
+        node["spec"]["taints"] = json!([{"key": key, "effect": "NoSchedule"}]);
+        node
+    };
     [
         node("a", "", "True"),
         cordoned,
         node("c", "", "Unknown"),
         excluded,
         node("e", "", "True"),
+        tainted("f", "ToBeDeletedByClusterAutoscaler"),
+        tainted("g", "karpenter.sh/disrupted"),
     ]
     .into_iter()
     .fold(Cluster::empty(), |cluster, node| {
@@ -114,14 +122,42 @@ fn edge(kind: &str, policy: &str, endpoints: &[(&str, &str, bool)]) -> Cluster {
 #[case::the_other_is_not_ready(&[("10.1.0.1", "a", true), ("10.1.0.2", "e", false)], &["AtRisk OneNode info"])]
 #[case::cordoned(&[("10.1.0.1", "b", true)], &["Violated NoneLeft warning"])]
 #[case::down(&[("10.1.0.1", "c", true)], &["Violated NoneLeft warning"])]
-#[case::excluded(&[("10.1.0.1", "d", true)], &["Violated NoneLeft warning"])]
-#[case::node_is_gone(&[("10.1.0.1", "gone", true)], &["Violated NoneLeft warning"])]
+#[case::excluded(&[("10.1.0.1", "d", true)], &["Violated NoneServed warning"])]
+#[case::one_is_excluded(&[("10.1.0.1", "a", true), ("10.1.0.2", "d", true)], &["AtRisk OneLeft warning"])]
+#[case::excluded_and_cordoned(&[("10.1.0.1", "b", true), ("10.1.0.2", "d", true)], &["Violated NoneLeft warning"])]
+#[case::taken_by_the_autoscaler(&[("10.1.0.1", "f", true)], &["Violated NoneLeft warning"])]
+#[case::taken_by_karpenter(&[("10.1.0.1", "g", true)], &["Violated NoneLeft warning"])]
+#[case::node_is_gone(&[("10.1.0.1", "gone", true)], &["Violated NoneServed warning"])]
 #[case::nobody(&[], &[])]
 #[case::nobody_ready(&[("10.1.0.1", "a", false)], &[])]
 fn local_balancers(#[case] endpoints: &[(&str, &str, bool)], #[case] expected: &[&str]) {
     assert_eq!(edge("LoadBalancer", "Local", endpoints).says(CORDON), expected);
     assert!(edge("LoadBalancer", "Cluster", endpoints).says(CORDON).is_empty());
-    assert!(edge("NodePort", "Local", endpoints).says(CORDON).is_empty());
+}
+
+#[rstest]
+#[case::cordoned(&[("10.1.0.1", "b", true)], &["Violated NoneLeft warning"])]
+#[case::one_left(&[("10.1.0.1", "a", true), ("10.1.0.2", "b", true)], &["AtRisk OneLeft warning"])]
+#[case::the_label_is_for_balancers(&[("10.1.0.1", "a", true), ("10.1.0.2", "d", true)], &[])]
+fn local_node_ports(#[case] endpoints: &[(&str, &str, bool)], #[case] expected: &[&str]) {
+    assert_eq!(edge("NodePort", "Local", endpoints).says(CORDON), expected);
+}
+
+#[test]
+fn a_balancer_that_sends_to_pods_asks_no_node() {
+    let mut edge = balancer("LoadBalancer", "Local");
+    edge["metadata"]["annotations"] = json!({"service.beta.kubernetes.io/aws-load-balancer-type": "nlb-ip"});
+    let mut cordoned = node("a", "", "True");
+    cordoned["spec"]["unschedulable"] = json!(true);
+    let cluster = Cluster::empty()
+        .with(Source::Nodes, cordoned)
+        .with(Source::Nodes, node("b", "", "True"))
+        .with(Source::Services, edge)
+        .with(
+            Source::EndpointSlices,
+            slice("shop", "edge", &[("10.1.0.1", "a", true)]),
+        );
+    assert!(cluster.says(CORDON).is_empty());
 }
 
 #[test]
@@ -176,9 +212,14 @@ fn manifest(ready: &[&str]) -> Cluster {
 #[case::spread(resolver(3, 2, 2, &["n0", "n1"]), &[])]
 #[case::one_node(resolver(3, 2, 2, &["n0", "n0"]), &["AtRisk OneNode info"])]
 #[case::one_replica(resolver(3, 1, 1, &["n0"]), &["AtRisk OneReplica warning"])]
-#[case::one_replica_on_one_node(resolver(1, 1, 1, &["n0"]), &[])]
-#[case::not_all_on_one_node(resolver(1, 2, 1, &["n0"]), &[])]
-#[case::two_on_one_node(resolver(1, 2, 2, &["n0", "n0"]), &[])]
+#[case::one_replica_on_one_node(resolver(1, 1, 1, &["n0"]), &["AtRisk SingleNode info"])]
+#[case::not_all_on_one_node(resolver(1, 2, 1, &["n0"]), &["AtRisk SingleNode info"])]
+#[case::two_on_one_node(resolver(1, 2, 2, &["n0", "n0"]), &["AtRisk SingleNode info"])]
+#[case::one_of_ten(resolver(3, 10, 1, &["n0"]), &["Violated FewLeft critical"])]
+#[case::one_of_four(resolver(3, 4, 1, &["n0"]), &["Violated FewLeft critical"])]
+#[case::one_of_three(resolver(3, 3, 1, &["n0"]), &["AtRisk NotAllReady warning"])]
+#[case::nine_of_ten(resolver(3, 10, 9, &["n0"]), &["AtRisk NotAllReady warning"])]
+#[case::of_many_one_always_moves(resolver(3, 120, 119, &["n0"]), &["AtRisk NotAllReady info"])]
 #[case::not_all(resolver(3, 3, 2, &["n0", "n1"]), &["AtRisk NotAllReady warning"])]
 #[case::none(resolver(3, 2, 0, &[]), &["Violated NoneReady critical"])]
 #[case::scaled_to_zero(resolver(3, 0, 0, &[]), &["Violated NoneReady critical"])]
@@ -187,11 +228,44 @@ fn manifest(ready: &[&str]) -> Cluster {
 #[case::a_manifest_and_ready_pods(manifest(&["True", "True"]), &["AtRisk OneNode info"])]
 #[case::status_is_late(resolver(3, 2, 0, &["n0", "n1"]), &[])]
 #[case::more_ready_than_asked(resolver(3, 2, u32::MAX, &["n0", "n1"]), &[])]
-#[case::huge(resolver(3, u32::MAX, 1, &["n0"]), &["AtRisk NotAllReady warning"])]
+#[case::huge(resolver(3, u32::MAX, 1, &["n0"]), &["Violated FewLeft critical"])]
 #[case::no_dns(Cluster::empty(), &[])]
 #[case::a_manifest_without_status(resolver(3, 2, 0, &[]).without(Source::Pods), &["Unknown unknown"])]
 #[case::no_nodes_read(resolver(0, 1, 1, &["n0"]).without(Source::Nodes), &["Unknown unknown"])]
 fn resolvers(#[case] cluster: Cluster, #[case] expected: &[&str]) {
+    assert_eq!(cluster.says(DNS), expected);
+}
+
+/// The Service of cluster DNS and its endpoints, beside a Deployment of so many replicas.
+fn served(replicas: u32, endpoints: &[(&str, &str, bool)]) -> Cluster {
+    resolver(3, replicas, replicas, &["n0", "n1"])
+        .with(
+            Source::Services,
+            json!({
+                "metadata": {"name": "kube-dns", "namespace": "kube-system"},
+                "spec": {"clusterIP": "10.96.0.10", "selector": {"k8s-app": "kube-dns"}, "ports": [{"port": 53}]},
+            }),
+        )
+        .with(Source::EndpointSlices, slice("kube-system", "kube-dns", endpoints))
+}
+
+#[rstest]
+#[case::well(served(2, &[("10.1.0.1", "n0", true), ("10.1.0.2", "n1", true)]), &[])]
+#[case::another_workload_serves(served(0, &[("10.1.0.1", "n0", true), ("10.1.0.2", "n1", true)]), &[])]
+#[case::the_service_selects_nothing(served(2, &[]), &["Violated NoEndpoints critical"])]
+#[case::one_of_two(served(2, &[("10.1.0.1", "n0", true), ("10.1.0.2", "n1", false)]), &["AtRisk NotAllReady warning"])]
+#[case::one_of_five(served(5, &[("10.1.0.1", "n0", true)]), &["Violated FewLeft critical"])]
+#[case::all_on_one_node(served(2, &[("10.1.0.1", "n0", true), ("10.1.0.2", "n0", true)]), &["AtRisk OneNode info"])]
+#[case::nearly_all_on_one_node(
+    served(2, &[("10.1.0.1", "n0", true), ("10.1.0.2", "n0", true), ("10.1.0.3", "n0", true), ("10.1.0.4", "n1", true)]),
+    &["AtRisk OneNode info"]
+)]
+#[case::endpoints_were_not_read(served(2, &[]).without(Source::EndpointSlices), &[])]
+#[case::nothing_but_endpoints(
+    served(2, &[("10.1.0.1", "n0", false)]).without(Source::Deployments).without(Source::Pods),
+    &["Violated NoneReady critical"]
+)]
+fn what_the_service_says_counts(#[case] cluster: Cluster, #[case] expected: &[&str]) {
     assert_eq!(cluster.says(DNS), expected);
 }
 
@@ -219,5 +293,10 @@ fn a_clean_cluster_is_quiet(#[values(0, 1, 3)] nodes: usize) {
         );
     }
     // Both Pods of CoreDNS land on the first node there is.
-    assert!(cluster.says(DNS).iter().all(|one| one == "AtRisk OneNode info"));
+    let expected = if nodes > 1 {
+        "AtRisk OneNode info"
+    } else {
+        "AtRisk SingleNode info"
+    };
+    assert!(cluster.says(DNS).iter().all(|one| one == expected));
 }
