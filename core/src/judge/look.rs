@@ -146,8 +146,6 @@ impl<'a> Look<'a> {
         priority_classes: crate::sources::priority_class::PriorityClass, PriorityClasses;
         /// Webhook configurations.
         webhooks: WebhookConfiguration, Webhooks;
-        /// That `MetalLB` answers for addresses on layer 2.
-        l2_advertisements: crate::sources::l2_advertisement::L2Advertisement, L2Advertisements;
         /// Policies of teams.
         policies: Arc<Policy>, Policies;
     }
