@@ -5,9 +5,9 @@
 CARGO ?= cargo
 .PHONY: demo test setup bed lint unit control-plane pushes e2e e2e-kind e2e-kind-install image reproducible fuzz bench bless
 
-demo: setup bed
-	$(CARGO) build --locked -p evenkeel -p evenkeel-e2e
-	$(CARGO) run --locked -q -p evenkeel-e2e --bin evenkeel-demo
+# A finding from files, minutes after a checkout; then the same on a real control plane, built first.
+demo: setup
+	CARGO="$(CARGO)" e2e/demo.sh
 
 test: setup lint bed
 	$(CARGO) test --locked --workspace
@@ -34,23 +34,23 @@ control-plane: bed
 # Alerts that the operator pushes to real Alertmanagers: root, for an address that they can have.
 pushes: bed
 	@[ "$$(id -u)" = 0 ] || { echo "cannot run: an EndpointSlice may name no loopback address, and adding another needs root"; exit 1; }
-	$(CARGO) test --locked -p evenkeel-e2e --test pushes
+	$(CARGO) test --locked -p evenkeel-e2e --test root pushes::
 
 # On real kubelets, in namespaces of this machine: root, and no container engine.
 e2e: image
 	@[ "$$(id -u)" = 0 ] || { echo "cannot run: real nodes are namespaces, mounts and control groups of this machine, which need root"; exit 1; }
 	$(CARGO) run --locked -q -p evenkeel-e2e --bin evenkeel-bed -- nodes build
-	$(CARGO) test --locked -p evenkeel-e2e --test nodes
-	$(CARGO) test --locked -p evenkeel-e2e --test cluster -- on_nodes --nocapture
+	$(CARGO) test --locked -p evenkeel-e2e --test root nodes::
+	$(CARGO) test --locked -p evenkeel-e2e --test root cluster::on_nodes -- --nocapture
 
 # On kind: with the container engine that answers, or else, as root, with Docker in namespaces of its own.
 e2e-kind: e2e-kind-install
-	$(CARGO) test --locked -p evenkeel-e2e --test kind
+	$(CARGO) test --locked -p evenkeel-e2e --test root kind::
 
 # The one pass of it that CI makes, from the installation to an alert.
 e2e-kind-install: image
 	$(CARGO) run --locked -q -p evenkeel-e2e --bin evenkeel-bed -- kind build
-	$(CARGO) test --locked -p evenkeel-e2e --test cluster -- on_kind --nocapture
+	$(CARGO) test --locked -p evenkeel-e2e --test root cluster::on_kind -- --nocapture
 
 # The static program and its image, as target/image/evenkeel and target/image/evenkeel.tar, without a container engine.
 image:
@@ -62,8 +62,8 @@ reproducible:
 
 # Generated files: CRDs, docs of checks, metrics and reasons.
 bless:
-	EVENKEEL_BLESS=1 $(CARGO) test --locked -p evenkeel --test crds --test metrics
-	EVENKEEL_BLESS=1 $(CARGO) test --locked -p evenkeel-core --test check_docs --test reasons
+	EVENKEEL_BLESS=1 $(CARGO) test --locked -p evenkeel --test it -- crds:: metrics::
+	EVENKEEL_BLESS=1 $(CARGO) test --locked -p evenkeel-core --test it -- check_docs:: reasons::
 
 # A minute for each target, from the seeds and from what earlier runs found. Needs rustup and a C++ compiler; installs
 # the nightly toolchain and cargo-fuzz. An input that needs more than five seconds is a finding.

@@ -89,7 +89,7 @@ fn start_janitor() -> Result<ChildStdin> {
         .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        // Inherited, so that who reads it to its end knows that the folders are gone.
         .process_group(0)
         .spawn()
         .context("starting a shell")?

@@ -53,6 +53,9 @@ enum Action {
         #[command(subcommand)]
         action: Kind,
     },
+    /// Start a control plane and panic: what happens to its folder then is tested
+    #[command(hide = true)]
+    Panic(Shape),
     /// Run a command against a new control plane and end with its exit code
     Exec {
         #[command(flatten)]
@@ -196,6 +199,7 @@ async fn main() -> Result<ExitCode> {
             };
             kind_up(options, &image).await
         }
+        Action::Panic(shape) => fail(shape.into()).await,
         Action::Exec { shape, command } => exec(shape.into(), &command).await,
     }
 }
@@ -205,6 +209,12 @@ fn print(binaries: &Binaries) -> ExitCode {
         println!("{} {}", program.file_name(), path.display());
     }
     ExitCode::SUCCESS
+}
+
+#[expect(clippy::panic, reason = "it is asked for")]
+async fn fail(options: Options) -> Result<ExitCode> {
+    let _plane = ControlPlane::start(options).await?;
+    panic!("as asked");
 }
 
 async fn up(options: Options) -> Result<ExitCode> {

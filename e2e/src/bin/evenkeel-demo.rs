@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use evenkeel_e2e::demo::{Alerting, demo, event, healthy};
+use evenkeel_e2e::demo::{Alerting, event, example, healthy};
 use evenkeel_e2e::operator::Operator;
 use evenkeel_e2e::{ControlPlane, Options};
 
@@ -27,7 +27,7 @@ async fn main() -> Result<()> {
     })
     .await?;
     plane.install_operator().await?;
-    for file in ["cluster.yaml", "shop.yaml", "policy.yaml"] {
+    for file in ["demo/cluster.yaml", "demo/shop.yaml", "demo/policy.yaml"] {
         apply(&plane, file).await?;
     }
     let kubeconfig = plane.kubeconfig_path();
@@ -55,7 +55,7 @@ async fn main() -> Result<()> {
     expect(&evenkeel, kubeconfig, &["status"], 1)?;
 
     step("declaring a TCP keepalive of 300 s, and auditing again");
-    apply(&plane, "policy-keepalive.yaml").await?;
+    apply(&plane, "demo-keepalive.yaml").await?;
     expect(&evenkeel, kubeconfig, &["audit"], 0)?;
     step("what the operator says of it now");
     show_cleared(&plane, &operator, &alerting, &finding).await?;
@@ -129,7 +129,7 @@ async fn show_cleared(
 
 async fn apply(plane: &ControlPlane, file: &str) -> Result<()> {
     plane
-        .apply_yaml(&demo(file)?)
+        .apply_yaml(&example(file)?)
         .await
         .with_context(|| format!("applying {file}"))?;
     Ok(())

@@ -17,15 +17,15 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The text of a file of the demo.
-pub fn demo(file: &str) -> Result<String> {
-    let path = root().join("e2e/demo").join(file);
+/// The text of a file in `examples/`.
+pub fn example(file: &str) -> Result<String> {
+    let path = root().join("examples").join(file);
     std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
 }
 
 /// The same, with everything of the shop in another namespace.
-pub fn demo_in(file: &str, namespace: &str) -> Result<String> {
-    let text = demo(file)?;
+pub fn example_in(file: &str, namespace: &str) -> Result<String> {
+    let text = example(file)?;
     let moved = text
         .replace("namespace: shop", &format!("namespace: {namespace}"))
         .replace("{name: shop}", &format!("{{name: {namespace}}}"));
@@ -37,8 +37,8 @@ impl ControlPlane {
     /// A namespace with the shop of the demo and its policy.
     pub async fn shop(&self) -> Result<String> {
         let namespace = self.namespace().await?;
-        for file in ["shop.yaml", "policy.yaml"] {
-            self.apply_yaml(&demo_in(file, &namespace)?).await?;
+        for file in ["demo/shop.yaml", "demo/policy.yaml"] {
+            self.apply_yaml(&example_in(file, &namespace)?).await?;
         }
         Ok(namespace)
     }

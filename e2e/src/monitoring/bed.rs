@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::{Alertmanager, Programs};
-use crate::demo::demo;
+use crate::demo::example;
 use crate::operator::Operator;
 use crate::process::Process;
 use crate::{ControlPlane, Options, under_test};
@@ -36,8 +36,8 @@ impl AlertBed {
         };
         let plane = ControlPlane::start(options).await?;
         plane.install_operator().await?;
-        for file in ["cluster.yaml", "shop.yaml", "policy.yaml"] {
-            plane.apply_yaml(&demo(file)?).await?;
+        for file in ["demo/cluster.yaml", "demo/shop.yaml", "demo/policy.yaml"] {
+            plane.apply_yaml(&example(file)?).await?;
         }
         Ok(Self {
             plane,
@@ -69,7 +69,7 @@ impl AlertBed {
 
     /// Clears the finding, as the demo does.
     pub async fn declare_keepalive(&self) -> Result<()> {
-        self.plane.apply_yaml(&demo("policy-keepalive.yaml")?).await?;
+        self.plane.apply_yaml(&example("demo-keepalive.yaml")?).await?;
         Ok(())
     }
 

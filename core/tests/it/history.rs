@@ -1,0 +1,412 @@
+//! What was seen to change is folded exactly once: repeats, relists, first lists, the order of unrelated inputs, the
+//! number of rounds and the wall clock make no difference to what the operator says.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use evenkeel_core::judge::Memory;
+use evenkeel_core::know::{Mono, Now, Source, Wall};
+use evenkeel_core::{Core, Input, checks};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{Config, TestRunner};
+use serde_json::json;
+
+/// Sources whose objects the steps change.
+const SOURCES: [Source; 4] = [
+    Source::Nodes,
+    Source::Services,
+    Source::EndpointSlices,
+    Source::Events,
+];
+
+/// Something that happens at a moment.
+#[derive(Debug, Clone)]
+enum Step {
+    /// A slice of that number gets endpoints from a start on, so many, ready or not.
+    Slice(u32, u32, u32, bool),
+    /// A node's readiness.
+    Node(u32, bool),
+    /// An eviction of that number, told to have happened so often.
+    Evicted(u32, u32),
+    /// A preemption of that number.
+    Preempted(u32),
+    /// A source falls silent and is listed again.
+    Gap(usize),
+    /// So many seconds pass.
+    Wait(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0..3_u32, 0..6_u32, 0..40_u32, any::<bool>()).prop_map(|(at, from, count, ready)| Step::Slice(at, from, count, ready)),
+        4 => (0..6_u32, any::<bool>()).prop_map(|(at, ready)| Step::Node(at, ready)),
+        3 => (0..8_u32, 1..9_u32).prop_map(|(at, count)| Step::Evicted(at, count)),
+        1 => (0..8_u32).prop_map(Step::Preempted),
+        1 => (0..SOURCES.len()).prop_map(Step::Gap),
+        5 => (1..90_u64).prop_map(Step::Wait),
+    ]
+}
+
+fn slice(at: u32, from: u32, count: u32, ready: bool) -> String {
+    let endpoints: Vec<_> = (0..count)
+        .map(|one| {
+            json!({
+                "addresses": [format!("10.{at}.{from}.{one}")], "nodeName": format!("n{}", (one + from) % 6),
+                "conditions": {"ready": ready || one % 3 == 0},
+            })
+        })
+        .collect();
+    json!({
+        "metadata": {
+            "name": format!("s{at}-x"), "namespace": "shop", "labels": {"kubernetes.io/service-name": format!("s{at}")},
+        },
+        "addressType": "IPv4", "endpoints": endpoints, "ports": [{"port": 80}],
+    })
+    .to_string()
+}
+
+fn node(at: u32, ready: bool) -> String {
+    json!({
+        "metadata": {"name": format!("n{at}"), "labels": {"topology.kubernetes.io/zone": "z"}},
+        "status": {
+            "conditions": [{"type": "Ready", "status": if ready { "True" } else { "Unknown" }}],
+            "nodeInfo": {"kernelVersion": if at < 4 { "B" } else { "A" }},
+        },
+    })
+    .to_string()
+}
+
+fn event(reason: &str, at: u32, count: u32) -> String {
+    let name = format!("{reason}.{at}");
+    json!({
+        "metadata": {"name": name, "namespace": "shop", "uid": name}, "reason": reason, "count": count,
+        "involvedObject": {"kind": "Pod", "namespace": "shop", "name": "web-0"}, "source": {"host": format!("n{}", at % 2)},
+    })
+    .to_string()
+}
+
+fn service(at: u32) -> String {
+    json!({"metadata": {"name": format!("s{at}"), "namespace": "shop"}, "spec": {"clusterIP": "10.0.0.1", "ports": [{"port": 80}]}})
+        .to_string()
+}
+
+/// How a run differs from the plain one.
+#[derive(Debug, Clone, Copy, Default)]
+struct How {
+    /// Each input comes so many times more.
+    repeats: u32,
+    /// After each step its source is listed again.
+    relists: bool,
+    /// Inputs of one moment come in the opposite order.
+    backwards: bool,
+    /// Nothing is judged before the end.
+    lazy: bool,
+    /// The wall clock jumps with each step by so many seconds, back and forth.
+    jump: i64,
+}
+
+struct World {
+    core: Core,
+    now: Now,
+    objects: BTreeMap<(Source, String), String>,
+    /// When an event last changed: an API server forgets it an hour later.
+    changed: BTreeMap<String, Mono>,
+    how: How,
+}
+
+impl World {
+    fn start(how: How) -> Self {
+        let now = Now {
+            mono: Mono(1_000_000),
+            wall: Wall(1_800_000_000),
+        };
+        let mut world = Self {
+            core: Core::live(now),
+            now,
+            objects: BTreeMap::new(),
+            changed: BTreeMap::new(),
+            how,
+        };
+        for at in 0..6 {
+            world
+                .objects
+                .insert((Source::Nodes, format!("n{at}")), node(at, true));
+        }
+        for at in 0..3 {
+            world
+                .objects
+                .insert((Source::Services, format!("s{at}")), service(at));
+            world.objects.insert(
+                (Source::EndpointSlices, format!("s{at}-x")),
+                slice(at, 0, 5, true),
+            );
+        }
+        for source in Source::ALL {
+            world.list(source);
+        }
+        // Long enough that silence means calm.
+        for _ in 0..40 {
+            world.now.mono.0 += 100_000;
+            world.now.wall.0 += 100;
+            world.core.round(world.now);
+        }
+        world
+    }
+
+    fn give(&mut self, input: Input<'_>) {
+        self.core.handle(self.now, input).unwrap();
+    }
+
+    fn list(&mut self, source: Source) {
+        self.give(Input::Begin(source));
+        let objects: Vec<String> = self
+            .objects
+            .iter()
+            .filter(|(at, _)| at.0 == source)
+            .filter(|(at, _)| {
+                let changed = self.changed.get(&at.1);
+                changed.is_none_or(|changed| self.now.mono.since(*changed) <= 3_600_000)
+            })
+            .map(|(_, json)| json.clone())
+            .collect();
+        for json in objects {
+            self.give(Input::Object(source, json.as_bytes()));
+        }
+        self.give(Input::Synced(source));
+    }
+
+    fn put(&mut self, source: Source, name: String, json: String) {
+        for _ in 0..=self.how.repeats {
+            self.give(Input::Object(source, json.as_bytes()));
+        }
+        if self.objects.get(&(source, name.clone())) != Some(&json) && source == Source::Events {
+            self.changed.insert(name.clone(), self.now.mono);
+        }
+        self.objects.insert((source, name), json);
+        if self.how.relists {
+            self.list(source);
+        }
+    }
+
+    fn step(&mut self, step: &Step) {
+        match *step {
+            Step::Slice(at, from, count, ready) => self.put(
+                Source::EndpointSlices,
+                format!("s{at}-x"),
+                slice(at, from, count, ready),
+            ),
+            Step::Node(at, ready) => self.put(Source::Nodes, format!("n{at}"), node(at, ready)),
+            Step::Evicted(at, count) => {
+                let name = format!("Evicted.{at}");
+                // Counts only grow.
+                let held = self.objects.get(&(Source::Events, name.clone()));
+                let held = held.map_or(0, |json| {
+                    serde_json::from_str::<serde_json::Value>(json).unwrap()["count"]
+                        .as_u64()
+                        .unwrap()
+                });
+                self.put(Source::Events, name, event("Evicted", at, count.max(held as u32)));
+            }
+            Step::Preempted(at) => self.put(
+                Source::Events,
+                format!("Preempted.{at}"),
+                event("Preempted", at, 1),
+            ),
+            Step::Gap(at) => {
+                let source = SOURCES.get(at).copied().unwrap();
+                self.give(Input::Silent(source));
+                self.list(source);
+            }
+            Step::Wait(seconds) => {
+                self.now.mono.0 += seconds * 1000;
+                self.now.wall.0 += i64::try_from(seconds).unwrap() + self.how.jump;
+                self.how.jump = -self.how.jump;
+            }
+        }
+        if !self.how.lazy {
+            self.core.round(self.now);
+        }
+    }
+
+    /// Everything that is said by checks that need history.
+    fn told(&mut self) -> Vec<String> {
+        self.core.round(self.now);
+        let needs: BTreeSet<&str> = checks::ALL
+            .iter()
+            .filter(|check| check.history == Memory::Needed)
+            .map(|check| check.id)
+            .collect();
+        let list = self.core.findings(self.now);
+        let told = list.findings.iter().filter(|one| needs.contains(one.check));
+        let mut told: Vec<String> = told
+            .map(|one| format!("{} {} {}: {}", one.check, one.verdict, one.subject, one.message))
+            .collect();
+        told.sort();
+        told
+    }
+}
+
+/// Runs the steps; inputs of one moment that concern different things may come in either order, those that concern
+/// one another (a slice before the nodes, a node before its events) may not.
+fn run(steps: &[Step], how: How) -> World {
+    let mut world = World::start(how);
+    for moment in steps.split_inclusive(|step| matches!(step, Step::Wait(_))) {
+        // Of each thing the last word at a moment; else the order of words on one thing would matter, as it should.
+        let mut words: BTreeMap<(u8, u32), &Step> = BTreeMap::new();
+        let (mut gaps, mut waits) = (Vec::new(), Vec::new());
+        for step in moment {
+            match step {
+                Step::Slice(at, ..) => drop(words.insert((0, *at), step)),
+                Step::Node(at, _) => drop(words.insert((1, *at), step)),
+                Step::Evicted(at, _) => drop(words.insert((2, *at), step)),
+                Step::Preempted(at) => drop(words.insert((3, *at), step)),
+                Step::Gap(_) => gaps.push(step),
+                Step::Wait(_) => waits.push(step),
+            }
+        }
+        for kind in 0..4 {
+            let mut of: Vec<&Step> = words
+                .iter()
+                .filter(|one| one.0.0 == kind)
+                .map(|one| *one.1)
+                .collect();
+            if how.backwards {
+                of.reverse();
+            }
+            for step in of {
+                world.step(step);
+            }
+        }
+        for step in gaps.into_iter().chain(waits) {
+            world.step(step);
+        }
+    }
+    world
+}
+
+fn histories() -> impl Strategy<Value = Vec<Step>> {
+    prop::collection::vec(step(), 1..100)
+}
+
+/// Runs a property on many histories.
+fn check(cases: u32, test: impl Fn(&[Step], &mut World)) {
+    let config = Config {
+        cases: std::env::var("PROPTEST_CASES").map_or(cases, |text| text.parse().unwrap_or(cases)),
+        failure_persistence: None,
+        ..Config::default()
+    };
+    TestRunner::new(config)
+        .run(&histories(), |steps| {
+            test(&steps, &mut run(&steps, How::default()));
+            Ok(())
+        })
+        .unwrap();
+}
+
+/// Of always the same histories: a few that are drawn at random may well tell little.
+#[test]
+fn these_histories_have_something_to_tell() {
+    let mut runner = TestRunner::deterministic();
+    let mut seen = BTreeSet::new();
+    for _ in 0..40 {
+        let steps = histories().new_tree(&mut runner).unwrap().current();
+        let told = run(&steps, How::default()).told();
+        seen.extend(told.iter().map(|line| line.split(' ').next().unwrap().to_owned()));
+    }
+    assert!(seen.len() >= 4, "too little to tell: {seen:?}");
+}
+
+#[test]
+fn repeats_and_relists_fold_nothing() {
+    check(20, |steps, plain| {
+        let how = How {
+            repeats: 2,
+            relists: true,
+            ..How::default()
+        };
+        let mut other = run(steps, how);
+        assert_eq!(plain.told(), other.told());
+        assert_eq!(plain.core.history(), other.core.history());
+    });
+}
+
+#[test]
+fn unrelated_inputs_come_in_any_order() {
+    check(20, |steps, plain| {
+        let how = How {
+            backwards: true,
+            ..How::default()
+        };
+        assert_eq!(plain.told(), run(steps, how).told());
+    });
+}
+
+#[test]
+fn judging_often_or_once_is_the_same() {
+    check(20, |steps, plain| {
+        let how = How {
+            lazy: true,
+            ..How::default()
+        };
+        assert_eq!(plain.told(), run(steps, how).told());
+    });
+}
+
+#[test]
+fn a_wall_clock_that_jumps_changes_nothing() {
+    check(20, |steps, plain| {
+        for jump in [86_400, -400_000_000] {
+            let how = How {
+                jump,
+                ..How::default()
+            };
+            assert_eq!(plain.told(), run(steps, how).told());
+        }
+    });
+}
+
+#[test]
+fn a_start_tells_nothing_whatever_it_finds() {
+    check(20, |_, plain| {
+        let mut other = World {
+            core: Core::live(plain.now),
+            now: plain.now,
+            objects: plain.objects.clone(),
+            changed: BTreeMap::new(),
+            how: How::default(),
+        };
+        for source in Source::ALL {
+            other.list(source);
+        }
+        assert_eq!(other.told(), Vec::<String>::new());
+        // Nor does the same list, once more, and an hour later.
+        for _ in 0..60 {
+            other.now.mono.0 += 60_000;
+            other.list(Source::EndpointSlices);
+            other.list(Source::Nodes);
+            other.list(Source::Events);
+            assert_eq!(other.told(), Vec::<String>::new());
+        }
+    });
+}
+
+#[test]
+fn whatever_is_told_ends_by_itself_at_its_deadline() {
+    check(20, |_, plain| {
+        for source in SOURCES {
+            plain.give(Input::Synced(source));
+        }
+        let end = plain.now.mono.0 + 7_200_000;
+        while let Some(at) = plain.core.deadline(plain.now).filter(|at| at.0 <= end) {
+            assert!(at > plain.now.mono, "a deadline that no round serves");
+            plain.now.mono = at;
+            plain.core.round(plain.now);
+        }
+        plain.now.mono.0 = end;
+        let before = plain.core.findings(plain.now);
+        // Nothing that is judged only now would have been another before.
+        assert!(plain.core.round(plain.now).transitions.is_empty());
+        assert_eq!(before, plain.core.findings(plain.now));
+        assert_eq!(plain.told(), Vec::<String>::new());
+    });
+}

@@ -1,0 +1,10 @@
+//! Tests of the core from outside, in one program.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod architecture;
+mod b1;
+mod check_docs;
+mod freshness;
+mod history;
+mod order;
+mod reasons;

@@ -1,0 +1,116 @@
+//! The core's first promise: any order of inputs, judged step by step, gives what judging from nothing gives.
+//!
+//! A random history (objects that come, change, go, are listed anew or cannot be read, sources that are lost and
+//! regained, policies that change, time that passes) is fed to one core with rounds in between, and what it left behind
+//! to a second core in another order with one round at the end. Both must tell the same.
+
+mod bytes;
+mod histories;
+mod objects;
+mod play;
+mod policies;
+mod world;
+
+use evenkeel_core::findings::Finding;
+use evenkeel_core::know::Source;
+use evenkeel_core::{Core, Input, checks};
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use histories::{cases, history};
+use play::{apply, feed, from_nothing, told};
+use world::World;
+
+proptest! {
+    #![proptest_config(cases(400))]
+
+    #[test]
+    fn step_by_step_is_from_nothing(steps in history(), order in any::<u64>()) {
+        let (mut core, mut world) = (Core::default(), World::default());
+        for step in &steps {
+            apply(&mut core, &mut world, step);
+        }
+        core.round(world.now());
+        let other = from_nothing(&world, order);
+        let (one, two) = (told(&core, &world), told(&other, &world));
+        prop_assert_eq!(one.0, two.0);
+        prop_assert_eq!(one.1, two.1);
+    }
+
+    #[test]
+    fn judging_twice_changes_nothing(steps in history()) {
+        let (mut core, mut world) = (Core::default(), World::default());
+        for step in &steps {
+            apply(&mut core, &mut world, step);
+        }
+        core.round(world.now());
+        let before = told(&core, &world);
+        prop_assert!(core.round(world.now()).transitions.is_empty());
+        prop_assert_eq!(&before, &told(&core, &world));
+        // Also when everything is judged again and nothing has changed.
+        for source in Source::ALL {
+            for (id, thing) in world.things.iter().filter(|(id, _)| id.0 == source) {
+                feed(&mut core, world.now(), id, thing);
+            }
+        }
+        prop_assert!(core.round(world.now()).transitions.is_empty());
+        prop_assert_eq!(before, told(&core, &world));
+    }
+
+    #[test]
+    fn without_what_it_needs_no_check_is_met(steps in history(), lost in select(&Source::ALL[..])) {
+        let (mut core, mut world) = (Core::default(), World::default());
+        for step in &steps {
+            apply(&mut core, &mut world, step);
+        }
+        core.round(world.now());
+        let before = core.findings(world.now());
+        let _ = core.handle(world.now(), Input::Lost(lost, "cut off"));
+        core.round(world.now());
+        let after = core.findings(world.now());
+        let needing = || checks::ALL.iter().filter(|check| check.needs.has(lost));
+        for check in needing() {
+            let mut told = after.findings.iter().filter(|one| one.check == check.id);
+            prop_assert!(told.all(|one| one.verdict.name() == "Unknown"));
+            // Of a Service that no policy governs what is unknown is counted, not told.
+            let asked = |one: &&Finding| one.subject.kind.name() != "Service" || one.policy.is_some();
+            let held = before.findings.iter().filter(|one| one.check == check.id);
+            for finding in held.filter(asked) {
+                // Where the objects themselves are lost, one word on the cluster stands for all of them.
+                let stands = |one: &&_| -> bool {
+                    let one: &Finding = one;
+                    one.id == finding.id || one.subject.kind.name() == "Cluster"
+                };
+                let told = after.findings.iter().filter(|one| one.check == check.id);
+                prop_assert!(told.filter(stands).count() > 0);
+            }
+        }
+        if needing().count() == checks::ALL.len() {
+            prop_assert_eq!((after.summary.met, after.summary.not_applicable), (0, 0));
+            let judged = before.summary.met + before.summary.not_applicable;
+            prop_assert!(judged == 0 || after.summary.unknown > 0);
+        }
+    }
+
+    #[test]
+    fn until_the_deadline_nothing_changes(steps in history(), share in 0..100_u64) {
+        let (mut core, mut world) = (Core::default(), World::default());
+        for step in &steps {
+            apply(&mut core, &mut world, step);
+        }
+        let now = world.now();
+        core.round(now);
+        let told = |core: &Core, now| {
+            let mut list = core.findings(now);
+            // What is counted from now moves on with time.
+            list.findings.iter_mut().for_each(|one| one.exception.iter_mut().for_each(|one| one.capped_at = None));
+            list
+        };
+        let before = told(&core, now);
+        let left = core.deadline(now).map_or(1_000_000, |at| (at.0 - now.mono.0) / 1_000);
+        // Strictly before the deadline, wherever that is.
+        world.passed += u32::try_from((left - 1) * share / 100).unwrap();
+        prop_assert!(core.round(world.now()).transitions.is_empty());
+        prop_assert_eq!(before, told(&core, world.now()));
+    }
+}

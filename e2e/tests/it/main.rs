@@ -1,0 +1,11 @@
+//! Tests on a real control plane without nodes, in one program: what every user may run.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod alerts;
+mod apply;
+mod audit;
+mod collect;
+mod lifecycle;
+mod operator;
+mod policies;
+mod watch;

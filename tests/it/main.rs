@@ -1,0 +1,9 @@
+//! Tests of the crate from outside, in one program: each would link the Kubernetes client once more.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod cli;
+mod crds;
+mod manifests;
+mod metrics;
+mod policies;
+mod runbooks;

@@ -1,0 +1,215 @@
+//! What we ask people to install: exactly the rights that the code declares, nothing that Pod Security would refuse, and
+//! no file that nobody applies.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use evenkeel::rights::{Place, Right};
+use evenkeel::{lease, send, watch};
+use serde_json::Value;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests")
+}
+
+/// Every object of every manifest, by file.
+fn objects() -> Vec<(String, Value)> {
+    let mut objects = Vec::new();
+    for entry in std::fs::read_dir(root()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "yaml")
+            || path.ends_with("kustomization.yaml")
+        {
+            continue;
+        }
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+        objects.extend(documents.into_iter().map(|object| (name.clone(), object)));
+    }
+    objects
+}
+
+fn of_kind(kind: &str) -> Vec<Value> {
+    let all = objects().into_iter().map(|one| one.1);
+    all.filter(|object| object["kind"] == kind).collect()
+}
+
+/// Group, resource, verb and namespace (empty for everywhere).
+type Grain = (String, String, String, String);
+
+fn declared() -> BTreeMap<Grain, &'static str> {
+    let all = [watch::RIGHTS, send::RIGHTS, lease::RIGHTS].concat();
+    let mut grains = BTreeMap::new();
+    for right in all {
+        let Right {
+            group,
+            resource,
+            verbs,
+            place,
+            why,
+        } = right;
+        assert!(!why.is_empty(), "{resource} of {group:?} does not say why");
+        let namespace = match place {
+            Place::Cluster => "",
+            Place::Namespace(name) => name,
+        };
+        for verb in verbs {
+            let grain = [group, resource, verb, namespace].map(str::to_owned);
+            grains.insert(grain.into(), why);
+        }
+    }
+    grains
+}
+
+fn granted() -> BTreeSet<Grain> {
+    let mut grains = BTreeSet::new();
+    let roles = of_kind("ClusterRole").into_iter().chain(of_kind("Role"));
+    for role in roles {
+        let namespace = role["metadata"]["namespace"].as_str().unwrap_or_default();
+        for rule in role["rules"].as_array().unwrap() {
+            let texts = |field: &str| -> Vec<String> {
+                let list = rule[field].as_array().unwrap();
+                list.iter().map(|one| one.as_str().unwrap().to_owned()).collect()
+            };
+            for group in texts("apiGroups") {
+                for resource in texts("resources") {
+                    for verb in texts("verbs") {
+                        let grain = (group.clone(), resource.clone(), verb, namespace.to_owned());
+                        assert!(
+                            !format!("{grain:?}").contains('*'),
+                            "a wildcard grants too much: {grain:?}"
+                        );
+                        grains.insert(grain);
+                    }
+                }
+            }
+        }
+    }
+    grains
+}
+
+#[test]
+fn what_is_granted_is_what_the_code_declares() {
+    let (declared, granted) = (declared(), granted());
+    let missing: Vec<_> = declared
+        .iter()
+        .filter(|(grain, _)| !granted.contains(*grain))
+        .collect();
+    let extra: Vec<_> = granted
+        .iter()
+        .filter(|grain| !declared.contains_key(*grain))
+        .collect();
+    assert!(missing.is_empty(), "the manifests do not grant {missing:#?}");
+    assert!(
+        extra.is_empty(),
+        "the manifests grant what no code declares: {extra:#?}"
+    );
+}
+
+/// What would make the operator more than an observer.
+#[test]
+fn nothing_but_our_own_words_can_be_written() {
+    let ours = [
+        "traffichealthpolicies/status",
+        "clustertraffichealthpolicies/status",
+        "events",
+        "leases",
+    ];
+    for (group, resource, verb, _) in granted() {
+        let reads = ["get", "list", "watch"].contains(&verb.as_str());
+        assert!(
+            reads || ours.contains(&resource.as_str()),
+            "{verb} {resource}.{group} changes what is not ours"
+        );
+        assert_ne!(resource, "secrets");
+    }
+}
+
+#[test]
+fn every_role_is_bound_to_our_account_alone() {
+    for (role, binding) in [("ClusterRole", "ClusterRoleBinding"), ("Role", "RoleBinding")] {
+        let (roles, bindings) = (of_kind(role), of_kind(binding));
+        assert_eq!(roles.len(), bindings.len());
+        for binding in bindings {
+            assert!(
+                roles
+                    .iter()
+                    .any(|one| one["metadata"]["name"] == binding["roleRef"]["name"]
+                        && one["metadata"]["namespace"] == binding["metadata"]["namespace"])
+            );
+            let subjects = binding["subjects"].as_array().unwrap();
+            assert_eq!(subjects.len(), 1);
+            assert_eq!(subjects[0]["namespace"], lease::NAMESPACE);
+            assert_eq!(
+                subjects[0]["name"],
+                of_kind("ServiceAccount")[0]["metadata"]["name"]
+            );
+        }
+    }
+}
+
+#[test]
+fn every_file_is_applied() {
+    let text = std::fs::read_to_string(root().join("kustomization.yaml")).unwrap();
+    let kustomization: Value = serde_saphyr::from_str(&text).unwrap();
+    let listed: BTreeSet<&str> = kustomization["resources"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one.as_str().unwrap())
+        .collect();
+    let there: BTreeSet<String> = objects().into_iter().map(|one| one.0).collect();
+    for file in &there {
+        assert!(
+            listed.contains(file.as_str()),
+            "{file} is not in kustomization.yaml"
+        );
+    }
+    for file in listed.iter().filter(|file| **file != "../crds") {
+        assert!(there.contains(*file), "{file} does not exist");
+    }
+    let tag = &kustomization["images"][0]["newTag"];
+    assert_eq!(tag, env!("CARGO_PKG_VERSION"), "the image's tag is the version");
+}
+
+/// The Pod Security standard `restricted`, which the namespace enforces.
+#[test]
+fn the_pod_is_restricted() {
+    let deployment = of_kind("Deployment").remove(0);
+    let pod = &deployment["spec"]["template"]["spec"];
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+    let container = &pod["containers"][0];
+    assert_eq!(container["securityContext"]["allowPrivilegeEscalation"], false);
+    assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
+    assert_eq!(container["securityContext"]["capabilities"]["drop"][0], "ALL");
+    assert_eq!(
+        of_kind("Namespace")[0]["metadata"]["labels"]["pod-security.kubernetes.io/enforce"],
+        "restricted"
+    );
+    let grace = pod["terminationGracePeriodSeconds"].as_u64().unwrap();
+    assert!(grace > 5, "the program takes up to 5 s to end");
+}
+
+/// The arguments of the Deployment are ones that the program has.
+#[test]
+fn the_arguments_exist() {
+    let deployment = of_kind("Deployment").remove(0);
+    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+    let arguments = container["args"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one.as_str().unwrap());
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_evenkeel"))
+        .args(arguments)
+        .arg("--help")
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}

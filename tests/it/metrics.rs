@@ -1,0 +1,106 @@
+//! The metrics that are documented are the ones that are served, with the labels that are documented.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use evenkeel::metrics::{Kind, Metrics, POLICIES, Snapshot, SourceSnapshot, TABLE, page};
+use evenkeel_core::judge::Severity;
+use evenkeel_core::know::Source;
+
+/// Set to `1` to write the page instead of comparing it.
+const BLESS: &str = "EVENKEEL_BLESS";
+
+#[test]
+fn the_page_is_current() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
+    if std::env::var(BLESS).is_ok_and(|value| value == "1") {
+        std::fs::write(&path, page()).unwrap();
+    }
+    let published = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        published == page(),
+        "docs/metrics.md differs from the code: run with {BLESS}=1"
+    );
+}
+
+/// A picture in which every series exists.
+fn full() -> Snapshot {
+    Snapshot {
+        leader: true,
+        ready: true,
+        sources: vec![SourceSnapshot {
+            source: Source::Nodes,
+            fresh: true,
+            age_seconds: Some(1.5),
+            restarts: 1,
+            lists: 1,
+            silences: 0,
+            lines: 7,
+            opaque: 0,
+        }],
+        findings: BTreeMap::from([(("path-idle-budget", "Violated", Severity::Critical), 2)]),
+        excepted: BTreeMap::from([("keepalive-order", 1)]),
+        policies: BTreeMap::from([(("Healthy".to_owned(), "True"), 3)]),
+        unhealthy: (0..POLICIES + 50)
+            .map(|at| ("shop".to_owned(), format!("p{at:04}")))
+            .collect(),
+        queue: 0,
+    }
+}
+
+/// Names and labels of every sample of a scrape, without what the format adds.
+fn samples(text: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let mut samples: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let (name, rest) = line.split_once(['{', ' ']).unwrap();
+        let bare = ["_bucket", "_sum", "_count"]
+            .iter()
+            .find_map(|end| name.strip_suffix(end));
+        let labels = rest.split_once('}').map_or("", |one| one.0);
+        let labels = labels
+            .split(',')
+            .filter_map(|pair| pair.split_once('='))
+            .map(|pair| pair.0);
+        let labels = labels.filter(|label| *label != "le").map(str::to_owned);
+        samples
+            .entry(bare.unwrap_or(name).to_owned())
+            .or_default()
+            .extend(labels);
+    }
+    samples
+}
+
+#[test]
+fn what_is_served_is_what_is_documented() {
+    let metrics = Metrics::default();
+    metrics.wrote("written", Duration::from_millis(1));
+    metrics.pushed("accepted");
+    metrics.round(Duration::from_micros(50));
+    let served = samples(&metrics.text(&full()));
+    let documented: BTreeMap<String, BTreeSet<String>> = TABLE
+        .iter()
+        .map(|one| {
+            let labels = one.labels.iter().map(|label| (*label).to_owned());
+            (one.name.to_owned(), labels.collect())
+        })
+        .collect();
+    assert_eq!(served, documented);
+    assert!(
+        TABLE
+            .iter()
+            .all(|one| (one.kind == Kind::Counter) == one.name.ends_with("_total"))
+    );
+}
+
+#[test]
+fn series_of_policies_are_bounded_and_old_ones_vanish() {
+    let metrics = Metrics::default();
+    let count = |text: &str| {
+        text.lines()
+            .filter(|line| line.starts_with("evenkeel_policy_unhealthy{"))
+            .count()
+    };
+    assert_eq!(count(&metrics.text(&full())), POLICIES);
+    assert_eq!(count(&metrics.text(&Snapshot::default())), 0);
+}
