@@ -340,7 +340,7 @@ fn has_range(node: &NodeObject) -> bool {
 /// Keys and kubeconfigs of everybody, as files in the bed's folder.
 fn credentials_of(supplies: &Supplies) -> Result<Credentials> {
     let folder = &supplies.folder;
-    let names: Vec<_> = (1..=supplies.options.nodes).map(node::name).collect();
+    let names: Vec<_> = (1..=supplies.options.nodes).map(network::name).collect();
     let mut identities = vec![credentials::PROXY];
     identities.extend(names.iter().map(|name| credentials::kubelet(name)));
     let access = Access {

@@ -1,4 +1,4 @@
-//! The addresses of a bed. They are inside of its own networks only, so every bed
+//! The names and addresses of a bed's nodes. They are inside of its own networks only, so every bed
 //! on a machine has the same.
 
 use std::net::Ipv4Addr;
@@ -24,6 +24,11 @@ pub(super) const POD_RANGE: &str = "10.244.0.0/16";
 
 /// Added to a node's number in the last part of its address.
 const NODE_OFFSET: u8 = 10;
+
+/// The name of the node with this number.
+pub(super) fn name(number: u8) -> String {
+    format!("n{number}")
+}
 
 /// A node's address, by its number from 1.
 pub(super) fn address(number: u8) -> Ipv4Addr {
@@ -53,7 +58,7 @@ pub(super) fn lay_switch(hub: &Space) -> Result<()> {
 
 /// Plugs one of `nodes` nodes into the switch and routes Pods to it and from it.
 pub(super) fn plug_in(hub: &Space, node: &Space, number: u8, nodes: u8) -> Result<()> {
-    let (name, pid) = (super::node::name(number), node.pid());
+    let (name, pid) = (name(number), node.pid());
     batch(
         hub,
         &[

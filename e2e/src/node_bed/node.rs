@@ -74,22 +74,17 @@ pub struct Node {
     cgroup: Cgroup,
 }
 
-/// The name of the node with this number.
-pub(super) fn name(number: u8) -> String {
-    format!("n{number}")
-}
-
 impl Node {
     /// Writes the node's files. Its kubeconfigs are there already.
     pub(super) fn new(number: u8, supplies: &Supplies) -> Result<Self> {
-        let folder = supplies.folder.join(name(number));
+        let folder = supplies.folder.join(network::name(number));
         let node = Self {
             number,
             folder,
             supplies: supplies.clone(),
             processes: Vec::new(),
             space: None,
-            cgroup: Cgroup::new(&name(number))?,
+            cgroup: Cgroup::new(&network::name(number))?,
         };
         node.write_settings()?;
         Ok(node)
@@ -208,7 +203,7 @@ impl Node {
 
     /// Its name in the cluster.
     pub fn name(&self) -> String {
-        name(self.number)
+        network::name(self.number)
     }
 
     /// Its `InternalIP`.

@@ -1,16 +1,15 @@
-//! What policies of one namespace cost the policies of others.
+//! Many policies of one namespace.
 //!
 //! All of the crowd's policies govern one Service. It stands still, or it loses and regains a backend: then all of their
 //! verdicts turn at the same moment, which is the worst that one namespace can do to the others' reactions.
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 
-use super::operator::{Bench, Measured};
-use super::reaction::{CHANGES, Reactions, reactions};
+use super::operator::Bench;
 
 /// Requests under way at a time.
 const CONCURRENCY: usize = 32;
@@ -22,7 +21,7 @@ const WITHIN: Duration = Duration::from_secs(600);
 pub(super) const TURNS_EVERY: Duration = Duration::from_secs(10);
 
 /// Services of a namespace of the load: the crowd's is the second namespace.
-const SERVICES: u32 = 200;
+pub(super) const SERVICES: u32 = 200;
 
 /// Policies of one namespace.
 #[derive(Clone, Copy)]
@@ -63,7 +62,7 @@ impl Crowd {
         SERVICES + place % SERVICES
     }
 
-    fn name(self) -> String {
+    pub(super) fn name(self) -> String {
         let kind = match (self.large, self.turns) {
             (true, _) => "largest",
             (false, true) => "turning",
@@ -132,81 +131,6 @@ fn largest_connections() -> Value {
         .collect()
 }
 
-/// Measures each crowd with an operator of its own, and prints them side by side.
-pub(super) async fn side_by_side(bench: &Bench, crowds: [Option<Crowd>; 4]) -> Result<()> {
-    ensure!(
-        bench.size.services >= 2 * SERVICES,
-        "the crowd needs a namespace of its own: take --size 200 or more"
-    );
-    heads([
-        "policies of",
-        "start",
-        "all told",
-        "reactions",
-        "own P50",
-        "own P99",
-        "way P50",
-        "way P99",
-        "peak",
-        "memory",
-    ]);
-    heads([
-        "another space",
-        "s",
-        "s",
-        "",
-        "ms",
-        "ms",
-        "ms",
-        "ms",
-        "MiB",
-        "MiB",
-    ]);
-    for crowd in crowds {
-        if let Some(crowd) = crowd {
-            make(bench, crowd).await?;
-        }
-        let start = Instant::now();
-        let measured = Measured::start(bench).await?;
-        if let Some(crowd) = crowd {
-            until_told(bench, crowd, start).await?;
-        }
-        let told = start.elapsed();
-        let reacted = reactions(bench, Some(&measured), CHANGES, crowd).await?;
-        line(crowd, &measured, told, &reacted);
-        measured.end()?;
-        if crowd.is_some() {
-            remove(bench).await?;
-        }
-    }
-    Ok(())
-}
-
-fn heads([first, rest @ ..]: [&str; 10]) {
-    print!("{first:<16}");
-    for one in rest {
-        print!(" {one:>9}");
-    }
-    println!();
-}
-
-fn line(crowd: Option<Crowd>, measured: &Measured, told: Duration, reacted: &Reactions) {
-    let own = reacted.own.unwrap_or_default();
-    println!(
-        "{:<16} {:>9.2} {:>9.2} {:>9} {:>9.2} {:>9.2} {:>9.1} {:>9.1} {:>9} {:>9}",
-        crowd.map_or_else(|| "none".into(), Crowd::name),
-        measured.ready().as_secs_f64(),
-        told.as_secs_f64(),
-        reacted.ways.len(),
-        own[0] * 1e3,
-        own[1] * 1e3,
-        reacted.way(50),
-        reacted.way(99),
-        measured.peak_mib(),
-        measured.resident_mib(),
-    );
-}
-
 fn collection() -> String {
     format!(
         "/apis/evenkeel.dev/v1alpha1/namespaces/{}/traffichealthpolicies",
@@ -214,7 +138,8 @@ fn collection() -> String {
     )
 }
 
-async fn make(bench: &Bench, crowd: Crowd) -> Result<()> {
+/// Makes its policies.
+pub(super) async fn make(bench: &Bench, crowd: Crowd) -> Result<()> {
     let one = |place| async move {
         let body = serde_json::to_vec(&crowd.policy(place))?;
         let request = http::Request::post(collection())
@@ -230,14 +155,15 @@ async fn make(bench: &Bench, crowd: Crowd) -> Result<()> {
         .await
 }
 
-async fn remove(bench: &Bench) -> Result<()> {
+/// Deletes them.
+pub(super) async fn remove(bench: &Bench) -> Result<()> {
     let request = http::Request::delete(collection()).body(Vec::new())?;
     let answer = bench.client.request_text(request).await;
     answer.context("removing the crowd").map(drop)
 }
 
 /// Waits until every policy of the crowd has a status.
-async fn until_told(bench: &Bench, crowd: Crowd, start: Instant) -> Result<()> {
+pub(super) async fn until_told(bench: &Bench, crowd: Crowd, start: Instant) -> Result<()> {
     loop {
         let request = http::Request::get(collection()).body(Vec::new())?;
         let list: Value = bench.client.request(request).await?;

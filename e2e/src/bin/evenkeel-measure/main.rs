@@ -5,6 +5,7 @@
 mod bare;
 mod bare_reaction;
 mod crowd;
+mod crowds;
 mod operator;
 mod reaction;
 mod rest;
@@ -112,7 +113,7 @@ async fn operator(bench: &Bench, cli: &Cli) -> Result<()> {
         Some(Crowd::small(count, true)),
         Some(Crowd::largest(cli.largest)),
     ];
-    crowd::side_by_side(bench, crowds).await
+    crowds::side_by_side(bench, crowds).await
 }
 
 /// The same reactions by the bare client.

@@ -1,0 +1,84 @@
+//! What policies of one namespace cost the policies of others: a crowd beside none.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+
+use super::crowd::{Crowd, SERVICES, make, remove, until_told};
+use super::operator::{Bench, Measured};
+use super::reaction::{CHANGES, Reactions, reactions};
+
+/// Measures each crowd with an operator of its own, and prints them side by side.
+pub(super) async fn side_by_side(bench: &Bench, crowds: [Option<Crowd>; 4]) -> Result<()> {
+    ensure!(
+        bench.size.services >= 2 * SERVICES,
+        "the crowd needs a namespace of its own: take --size 200 or more"
+    );
+    heads([
+        "policies of",
+        "start",
+        "all told",
+        "reactions",
+        "own P50",
+        "own P99",
+        "way P50",
+        "way P99",
+        "peak",
+        "memory",
+    ]);
+    heads([
+        "another space",
+        "s",
+        "s",
+        "",
+        "ms",
+        "ms",
+        "ms",
+        "ms",
+        "MiB",
+        "MiB",
+    ]);
+    for crowd in crowds {
+        if let Some(crowd) = crowd {
+            make(bench, crowd).await?;
+        }
+        let start = Instant::now();
+        let measured = Measured::start(bench).await?;
+        if let Some(crowd) = crowd {
+            until_told(bench, crowd, start).await?;
+        }
+        let told = start.elapsed();
+        let reacted = reactions(bench, Some(&measured), CHANGES, crowd).await?;
+        line(crowd, &measured, told, &reacted);
+        measured.end()?;
+        if crowd.is_some() {
+            remove(bench).await?;
+        }
+    }
+    Ok(())
+}
+
+fn heads([first, rest @ ..]: [&str; 10]) {
+    print!("{first:<16}");
+    for one in rest {
+        print!(" {one:>9}");
+    }
+    println!();
+}
+
+fn line(crowd: Option<Crowd>, measured: &Measured, told: Duration, reacted: &Reactions) {
+    let own = reacted.own.unwrap_or_default();
+    println!(
+        "{:<16} {:>9.2} {:>9.2} {:>9} {:>9.2} {:>9.2} {:>9.1} {:>9.1} {:>9} {:>9}",
+        crowd.map_or_else(|| "none".into(), Crowd::name),
+        measured.ready().as_secs_f64(),
+        told.as_secs_f64(),
+        reacted.ways.len(),
+        own[0] * 1e3,
+        own[1] * 1e3,
+        reacted.way(50),
+        reacted.way(99),
+        measured.peak_mib(),
+        measured.resident_mib(),
+    );
+}
