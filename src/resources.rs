@@ -17,7 +17,7 @@ pub struct Resource {
 }
 
 /// Where clusters run their data plane; objects that are read by name are read here, and where the core knows more.
-const SYSTEM: &str = "kube-system";
+pub(crate) const SYSTEM: &str = "kube-system";
 
 impl Resource {
     const fn of(source: Source, kind: &'static Kind) -> Self {

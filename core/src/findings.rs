@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::engine::Reported;
-use crate::index::{Fresh, Index};
+use crate::index::{Freshness, Index};
 use crate::judge::{Case, Check, Datum, Severity, Subject, Verdict};
 use crate::know::{Gap, Origin, Source, Unit, Wall};
 use crate::names::Key;
@@ -450,10 +450,10 @@ pub(crate) fn unreadable(index: &Index) -> Vec<Unreadable> {
     let mut all: Vec<Unreadable> = Source::ALL
         .into_iter()
         .filter_map(|source| {
-            let reason = match index.fresh(source) {
-                Fresh::Unreadable(why) | Fresh::Within(_, why) => why.to_string(),
-                Fresh::Stale => "stale".into(),
-                Fresh::Missing | Fresh::Complete => return None,
+            let reason = match index.worst_freshness(source) {
+                Freshness::Unreadable(why) => why.to_string(),
+                Freshness::Stale => "stale".into(),
+                Freshness::Missing | Freshness::Complete => return None,
             };
             Some(Unreadable {
                 source: source.name().into(),

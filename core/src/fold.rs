@@ -3,7 +3,7 @@
 use crate::Core;
 use crate::engine::Dirt;
 use crate::history::{Failure, History, Traits};
-use crate::index::{Deps, Fresh, place};
+use crate::index::{Deps, Part, place};
 use crate::know::{Now, Source};
 use crate::names::Key;
 use crate::sources::Why;
@@ -30,18 +30,12 @@ impl Core {
         &self.history
     }
 
-    /// Whether a change of this source is seen to happen now. While a first list runs, or after the source was not
-    /// there for a time, it only tells how things are.
-    fn happens(&self, source: Source) -> bool {
-        *self.index.fresh(source) == Fresh::Complete && self.history.is_current(source)
-    }
-
     /// Folds a slice that came, changed or went.
     pub(crate) fn fold_slice(&mut self, key: Key, old: Option<&Slice>) {
         if !self.history.is_live() {
             return;
         }
-        let (now, happens) = (self.history.now, self.happens(Source::EndpointSlices));
+        let (now, happens) = (self.history.now, self.history.happens(Source::EndpointSlices));
         let before = self.history.backends.churn.storm(now).map(|storm| storm.minutes);
         self.history.backends.fold(now, happens, &self.index, key, old);
         if self.history.backends.churn.storm(now).map(|storm| storm.minutes) != before {
@@ -54,7 +48,7 @@ impl Core {
         if !self.history.is_live() {
             return;
         }
-        let (now, happens) = (self.history.now, self.happens(Source::Nodes));
+        let (now, happens) = (self.history.now, self.history.happens(Source::Nodes));
         let new = self.index.nodes.get(key);
         let ready = |node: Option<&Node>| node.is_some_and(|node| node.ready == Readiness::Ready);
         let failed = new
@@ -78,7 +72,10 @@ impl Core {
             node: key.name,
             before,
             grown,
-            seen: self.history.covers(now, Source::EndpointSlices, window).is_ok(),
+            seen: self
+                .history
+                .covers(now, Source::EndpointSlices, Part::Whole, window)
+                .is_ok(),
             traits,
         });
         self.news(Dirt::HISTORY);
@@ -105,7 +102,7 @@ impl Core {
         if let Some(event) = Event::parse(json)? {
             // A name that nothing else has brought is that of no node.
             let node = self.index.names.find(&event.node).filter(|name| !name.is_empty());
-            let happens = self.happens(Source::Events);
+            let happens = self.history.happens(Source::Events);
             if self.history.events.fold(now, happens, &event, node) {
                 self.news(Dirt::PAST_EVENTS);
                 self.dirt.evicted_from.extend(node);
@@ -119,9 +116,10 @@ impl Core {
         self.dirt.history = self.dirt.history.with(deps);
     }
 
-    /// Takes note of how fresh a source has become.
-    pub(crate) fn fold_freshness(&mut self, source: Source) {
-        self.history.freshness(source, self.index.fresh(source));
+    /// Takes note of how fresh a part of a source has become.
+    pub(crate) fn fold_freshness(&mut self, source: Source, part: Part) {
+        let freshness = self.index.freshness_of(source, part);
+        self.history.freshness(source, part, freshness);
         self.news(Dirt::HISTORY);
     }
 

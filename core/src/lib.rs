@@ -30,7 +30,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use engine::{Dirt, Engine};
 use findings::{FindingList, FindingVerdict, Summary};
 use history::History;
-use index::Index;
+use index::{Index, Part};
 use judge::{Severity, Subject};
 use know::{Mono, Now};
 use names::Key;
@@ -88,18 +88,16 @@ impl Core {
     pub fn step(&mut self, now: Now, most: usize) -> Round {
         // What was too short to be judged by is long enough now, for whoever rests on it.
         let (reached, news) = self.history.tick(now.mono);
-        self.dirt.all |= reached;
+        if reached {
+            self.dirt.deps = self.dirt.deps.with(Dirt::HISTORY);
+        }
         if news {
             self.news(Dirt::HISTORY);
         }
         let dirt = std::mem::take(&mut self.dirt);
         let mut standings = self.exceptions(now, &dirt);
         standings.extend(dirt.policies.iter().copied());
-        // What a policy needs to be observed at all may have become fresh or stale without any verdict changing.
-        if dirt.all {
-            standings.extend(self.index.policies.iter().map(|(key, _)| key));
-            standings.insert(Key::default());
-        }
+        self.observed_otherwise(&dirt, &mut standings);
         if dirt.platform() {
             standings.insert(Key::default());
         }
@@ -110,6 +108,26 @@ impl Core {
             transitions: judged.transitions,
             standings,
             more: self.engine.is_behind(),
+        }
+    }
+
+    /// Policies of which an input became fresh, or no longer is: their statuses say so without any verdict changing.
+    fn observed_otherwise(&self, dirt: &Dirt, standings: &mut BTreeSet<Key>) {
+        if dirt.all {
+            standings.insert(Key::default());
+        }
+        let essential = |source| standing::ESSENTIAL.contains(&source);
+        let parts: BTreeSet<Part> = dirt
+            .freshness
+            .iter()
+            .filter(|one| essential(one.0))
+            .map(|one| one.1)
+            .collect();
+        let all = dirt.all || parts.contains(&Part::Whole);
+        if all || !parts.is_empty() {
+            let policies = self.index.policies.iter().map(|(key, _)| key);
+            let concerned = |key: &Key| all || parts.contains(&Part::Namespace(key.namespace));
+            standings.extend(policies.filter(concerned));
         }
     }
 

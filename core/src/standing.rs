@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 
 use crate::Core;
 use crate::findings::{Finding, Summary};
-use crate::index::Fresh;
+use crate::index::{Freshness, Part};
 use crate::judge::Verdict;
 use crate::know::{Now, Source};
 use crate::names::Key;
@@ -26,7 +26,7 @@ pub const LISTED: usize = 20;
 const NAMED: usize = 5;
 
 /// Sources without which no policy can be judged.
-const ESSENTIAL: [Source; 2] = [Source::Services, Source::EndpointSlices];
+pub(crate) const ESSENTIAL: [Source; 2] = [Source::Services, Source::EndpointSlices];
 
 /// Whether a condition holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -176,7 +176,7 @@ impl Core {
             ..worst.counts
         };
         let cluster = key == Key::default();
-        let observed = self.observed(cluster, &gaps);
+        let observed = self.observed(key, &gaps);
         let healthy = if !cluster && count.services == 0 {
             self.nothing_governed(key)
         } else {
@@ -200,11 +200,12 @@ impl Core {
     }
 
     /// Whether every needed input is there, and which are not.
-    fn observed(&self, cluster: bool, gaps: &BTreeSet<String>) -> Condition {
+    fn observed(&self, key: Key, gaps: &BTreeSet<String>) -> Condition {
+        let cluster = key == Key::default();
         let essential: &[Source] = if cluster { &[] } else { &ESSENTIAL };
         let missing: BTreeSet<String> = essential
             .iter()
-            .filter_map(|source| self.index.gap(*source))
+            .filter_map(|source| self.index.gap_in(*source, key.namespace))
             .map(|gap| gap.to_string())
             .chain(gaps.iter().cloned())
             .collect();
@@ -215,9 +216,9 @@ impl Core {
                 "every needed input is present and fresh",
             );
         }
-        let stale = essential
-            .iter()
-            .any(|source| *self.index.fresh(*source) == Fresh::Stale);
+        let stale = essential.iter().any(|source| {
+            *self.index.freshness_of(*source, Part::Namespace(key.namespace)) == Freshness::Stale
+        });
         let reason = if stale {
             Reason::InputsStale
         } else {
@@ -234,7 +235,7 @@ impl Core {
     /// A policy that governs nothing is neither healthy nor unhealthy.
     fn nothing_governed(&self, key: Key) -> Condition {
         let namespace = self.index.names.text(key.namespace);
-        match self.index.gap(Source::Services) {
+        match self.index.gap_in(Source::Services, key.namespace) {
             Some(gap) => Condition::new(
                 Holds::Unknown,
                 Reason::InputsMissing,

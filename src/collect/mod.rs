@@ -11,11 +11,11 @@ mod keep;
 mod mask;
 mod trim;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use anyhow::{Context, Result};
 use evenkeel_core::Core;
-use evenkeel_core::index::Fresh;
+use evenkeel_core::index::{Freshness, Index, Part};
 use evenkeel_core::know::Source;
 use evenkeel_core::sources::fields::Fields;
 use serde_json::{Map, Value, json};
@@ -136,7 +136,9 @@ impl Collection {
         let mut objects = Vec::new();
         for resource in Resource::read_once() {
             // A kind that was read and has no object is an explicit empty list; one that was refused has no file.
-            let refused = matches!(core.index().fresh(resource.source), Fresh::Unreadable(_));
+            let index = core.index();
+            let refused = matches!(index.worst_freshness(resource.source), Freshness::Unreadable(_))
+                && read_in(index, resource.source).is_empty();
             if !refused {
                 self.list(resource)?;
             }
@@ -158,12 +160,16 @@ impl Collection {
 fn unreadable(core: &Core) -> String {
     let entries: Vec<Value> = Source::ALL
         .into_iter()
-        .filter_map(|source| match core.index().fresh(source) {
-            Fresh::Unreadable(why) => Some(json!({"source": source.name(), "reason": why})),
-            Fresh::Within(read, why) => {
-                Some(json!({"source": source.name(), "reason": why, "readIn": read.as_ref()}))
+        .filter_map(|source| {
+            let Freshness::Unreadable(why) = core.index().worst_freshness(source) else {
+                return None;
+            };
+            let mut entry = json!({"source": source.name(), "reason": why});
+            let read = read_in(core.index(), source);
+            if !read.is_empty() {
+                entry["readIn"] = json!(read);
             }
-            _ => None,
+            Some(entry)
         })
         .collect();
     let version = format!("{}/{}", api::GROUP, api::VERSION);
@@ -171,6 +177,18 @@ fn unreadable(core: &Core) -> String {
         "{:#}\n",
         json!({"apiVersion": version, "kind": "UnreadableList", "items": entries})
     )
+}
+
+/// The namespaces in which alone a source was read, sorted.
+fn read_in(index: &Index, source: Source) -> BTreeSet<&str> {
+    index
+        .parts(source)
+        .filter(|one| *one.1 == Freshness::Complete)
+        .filter_map(|(part, _)| match part {
+            Part::Namespace(name) => Some(index.names.text(name)),
+            Part::Whole | Part::Node(_) | Part::Instance(_) => None,
+        })
+        .collect()
 }
 
 fn readme() -> String {

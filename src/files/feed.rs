@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use evenkeel_core::findings::Unreadable;
+use evenkeel_core::index::{Freshness, Part};
 use evenkeel_core::know::{Now, Source};
 use evenkeel_core::{Core, Input};
 use serde_json::{Map, Value};
@@ -114,17 +115,22 @@ impl<'a> Feed<'a> {
             self.tell(Input::Synced(source));
         }
         for (source, why) in std::mem::take(&mut self.torn) {
-            self.tell(Input::Lost(source, &why));
+            let torn = Freshness::unreadable(&why);
+            self.tell(Input::Freshness(source, Part::Whole, torn));
             // The problem that tore it is listed already.
             self.report.refused.push(why);
         }
         for entry in std::mem::take(&mut self.refused) {
-            let read: Vec<&str> = entry.read_in.iter().map(String::as_str).collect();
-            self.tell(if read.is_empty() {
-                Input::Lost(entry.source, &entry.reason)
-            } else {
-                Input::Within(entry.source, &read, &entry.reason)
-            });
+            let source = entry.source;
+            if !entry.read_in.is_empty() {
+                self.tell(Input::Synced(source));
+            }
+            let refused = Freshness::unreadable(&entry.reason);
+            self.tell(Input::Freshness(source, Part::Whole, refused));
+            for namespace in &entry.read_in {
+                let part = Part::Namespace(namespace.as_str());
+                self.tell(Input::Freshness(source, part, Freshness::Complete));
+            }
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use evenkeel_core::index::Fresh;
+use evenkeel_core::index::{Freshness, Part};
 use evenkeel_core::know::{Now, Source};
 use evenkeel_core::{Core, Input};
 
@@ -46,26 +46,32 @@ pub(super) fn conclude(core: &mut Core, mut outcomes: Vec<Outcome>) {
     }
     for (source, state) in states {
         // A page that was no list has been told already.
-        if matches!(core.index().fresh(source), Fresh::Unreadable(_)) {
+        if matches!(core.index().freshness(source), Freshness::Unreadable(_)) {
             continue;
         }
         let whole: Vec<&str> = state.read.difference(&state.torn).map(String::as_str).collect();
-        let _ = match &state.why {
-            None => core.handle(Now::ONCE, Input::Synced(source)),
-            Some(why) if whole.is_empty() => {
-                let next = if state.hint {
-                    "; with -n NAME it is read in that namespace alone"
-                } else {
-                    ""
-                };
-                core.handle(Now::ONCE, Input::Lost(source, &format!("{why}{next}")))
-            }
-            Some(why) => {
-                let plural = if whole.len() == 1 { "" } else { "s" };
-                let why = format!("{why}; read in namespace{plural} {} alone", whole.join(", "));
-                core.handle(Now::ONCE, Input::Within(source, &whole, &why))
-            }
+        let mut tell = |part: Part<&str>, freshness| {
+            let _ = core.handle(Now::ONCE, Input::Freshness(source, part, freshness));
         };
+        let Some(why) = &state.why else {
+            let _ = core.handle(Now::ONCE, Input::Synced(source));
+            continue;
+        };
+        if whole.is_empty() {
+            let next = if state.hint {
+                "; with -n NAME it is read in that namespace alone"
+            } else {
+                ""
+            };
+            tell(Part::Whole, Freshness::unreadable(&format!("{why}{next}")));
+            continue;
+        }
+        let plural = if whole.len() == 1 { "" } else { "s" };
+        let why = format!("{why}; read in namespace{plural} {} alone", whole.join(", "));
+        tell(Part::Whole, Freshness::unreadable(&why));
+        for namespace in whole {
+            tell(Part::Namespace(namespace), Freshness::Complete);
+        }
     }
 }
 

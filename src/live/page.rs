@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use evenkeel_core::index::{Freshness, Part};
 use evenkeel_core::know::{Now, Source};
 use evenkeel_core::{Core, Input};
 use serde::Deserialize;
@@ -96,7 +97,10 @@ impl Page {
         };
         if let Err(error) = &items.places {
             let why = format!("not a list: {error}");
-            let _ = core.handle(Now::ONCE, Input::Lost(items.resource.source, &why));
+            let _ = core.handle(
+                Now::ONCE,
+                Input::Freshness(items.resource.source, Part::Whole, Freshness::unreadable(&why)),
+            );
         }
         let mut count = 0;
         for item in items.objects() {

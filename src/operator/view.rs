@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use evenkeel_core::Core;
 use evenkeel_core::findings::{FindingList, FindingVerdict};
-use evenkeel_core::index::Fresh;
+use evenkeel_core::index::Freshness;
 use evenkeel_core::judge::Severity;
 use evenkeel_core::know::{Now, Source};
 use serde::Serialize;
@@ -152,7 +152,7 @@ fn source(core: &Core, source: Source, watches: &[WatchStatus]) -> Option<Source
     let index = core.index();
     Some(SourceSnapshot {
         source,
-        fresh: *index.fresh(source) == Fresh::Complete,
+        fresh: *index.worst_freshness(source) == Freshness::Complete,
         age_seconds: oldest.map(|millis| Duration::from_millis(millis).as_secs_f64()),
         restarts: parts.iter().map(|one| one.restarts).sum(),
         lists: parts.iter().map(|one| one.lists).sum(),
@@ -169,11 +169,11 @@ pub(super) fn not_fresh(core: &Core) -> BTreeMap<&'static str, String> {
         // Nobody serves these to an operator.
         .filter(|source| *source != Source::Configz)
         .filter_map(|source| {
-            let why = match core.index().fresh(source) {
-                Fresh::Complete => return None,
-                Fresh::Missing => "not read yet".to_owned(),
-                Fresh::Stale => "silent for too long".to_owned(),
-                Fresh::Unreadable(why) | Fresh::Within(_, why) => why.to_string(),
+            let why = match core.index().worst_freshness(source) {
+                Freshness::Complete => return None,
+                Freshness::Missing => "not read yet".to_owned(),
+                Freshness::Stale => "silent for too long".to_owned(),
+                Freshness::Unreadable(why) => why.to_string(),
             };
             Some((source.name(), why))
         })

@@ -7,6 +7,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
+use evenkeel_core::index::Freshness;
 use tokio::time::{Instant, timeout_at};
 
 use super::outlet::{Closed, Outlet, What};
@@ -14,25 +15,17 @@ use super::pace::{BOOKMARKS, LONG, NO_BOOKMARKS, PATIENCE};
 use super::seen::Seen;
 use super::target::Id;
 
-/// What the loop has been told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
-    New,
-    Current,
-    Silent,
-    Lost,
-}
-
 /// One pump's claim, and the way to the loop.
 #[derive(Debug)]
 pub(super) struct Claim {
     id: Id,
     outlet: Outlet,
     pub(super) seen: Seen,
-    standing: Standing,
+    /// What the loop knows.
+    freshness: Freshness,
     /// Whether nothing can have been missed since the last proof.
     proven: bool,
-    /// When to fall silent.
+    /// When it becomes stale without another proof.
     quiet_at: Instant,
     /// Whether the server has ever sent a bookmark.
     bookmarks: bool,
@@ -44,7 +37,7 @@ impl Claim {
             id,
             outlet,
             seen,
-            standing: Standing::New,
+            freshness: Freshness::Missing,
             proven: false,
             quiet_at: Instant::now() + PATIENCE,
             bookmarks: false,
@@ -92,7 +85,7 @@ impl Claim {
     /// The list is complete; the next proof is due within the patience of a watch with this limit.
     pub(super) async fn synced(&mut self, version: &str, limit: Duration) -> Result<(), Closed> {
         self.send(What::Synced).await?;
-        self.standing = Standing::Current;
+        self.freshness = Freshness::Complete;
         self.seen.note(|seen| seen.last_error = None);
         self.proof(version, limit).await
     }
@@ -105,10 +98,9 @@ impl Claim {
             version.clone_into(&mut seen.resource_version);
             seen.state = "Watching";
         });
-        if matches!(self.standing, Standing::Silent | Standing::Lost) {
-            self.standing = Standing::Current;
+        if matches!(self.freshness, Freshness::Stale | Freshness::Unreadable(_)) {
             self.seen.note(|seen| seen.last_error = None);
-            self.send(What::Alive).await?;
+            self.becomes(Freshness::Complete).await?;
         }
         Ok(())
     }
@@ -130,7 +122,7 @@ impl Claim {
     pub(super) fn doubt(&mut self, why: String) {
         self.proven = false;
         self.quiet_at = self.quiet_at.min(Instant::now() + PATIENCE);
-        let connecting = matches!(self.standing, Standing::New | Standing::Current);
+        let connecting = matches!(self.freshness, Freshness::Missing | Freshness::Complete);
         self.seen.note(|seen| {
             seen.last_error = Some(why);
             if connecting {
@@ -140,13 +132,17 @@ impl Claim {
     }
 
     /// The server refuses.
-    pub(super) async fn lost(&mut self, why: String) -> Result<(), Closed> {
-        if self.standing == Standing::Lost {
+    pub(super) async fn unreadable(&mut self, why: String) -> Result<(), Closed> {
+        if matches!(self.freshness, Freshness::Unreadable(_)) {
             return Ok(());
         }
-        self.standing = Standing::Lost;
-        self.seen.note(|seen| seen.state = "Lost");
-        self.send(What::Lost(why)).await
+        self.seen.note(|seen| seen.state = "Unreadable");
+        self.becomes(Freshness::unreadable(&why)).await
+    }
+
+    async fn becomes(&mut self, freshness: Freshness) -> Result<(), Closed> {
+        self.freshness = freshness.clone();
+        self.send(What::Freshness(freshness)).await
     }
 
     /// Does some work until a limit, and withdraws the claim meanwhile when it is time to.
@@ -157,13 +153,13 @@ impl Claim {
     ) -> Result<Option<T>, Closed> {
         let mut work = pin!(work);
         loop {
-            let claims = self.standing == Standing::Current;
+            let claims = self.freshness == Freshness::Complete;
             let wake = if claims { limit.min(self.quiet_at) } else { limit };
             if let Ok(done) = timeout_at(wake, &mut work).await {
                 return Ok(Some(done));
             }
             if claims && Instant::now() >= self.quiet_at {
-                self.silent().await?;
+                self.stale().await?;
             }
             if Instant::now() >= limit {
                 return Ok(None);
@@ -173,20 +169,19 @@ impl Claim {
 
     /// The next watch begins with what comes: what may have come since a break is missed for good.
     pub(super) async fn skip(&mut self) -> Result<(), Closed> {
-        if !self.proven && self.standing == Standing::Current {
-            self.silent().await?;
+        if !self.proven && self.freshness == Freshness::Complete {
+            self.stale().await?;
         }
         Ok(())
     }
 
-    async fn silent(&mut self) -> Result<(), Closed> {
-        self.standing = Standing::Silent;
+    async fn stale(&mut self) -> Result<(), Closed> {
         self.proven = false;
         self.seen.note(|seen| {
-            seen.state = "Silent";
+            seen.state = "Stale";
             seen.silences += 1;
         });
-        self.send(What::Silent).await
+        self.becomes(Freshness::Stale).await
     }
 
     /// Tells the loop. Time spent waiting for it is not the server's silence.

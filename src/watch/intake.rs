@@ -1,14 +1,15 @@
 //! From the pumps' words to the core's inputs. Pure: no IO, no clock.
 //!
-//! The core keeps freshness for each source and sweeps it as a whole. Some sources come in parts, though: Pods by
-//! several selectors, `ConfigMaps` one by one, two kinds of webhook configurations. For those the intake remembers which
-//! target holds which name, so that an object leaves the core when no target holds it any more, and a source is
-//! complete when all its targets are.
+//! Some sources come from several targets: Pods by several selectors, `ConfigMaps` one by one, two kinds of webhook
+//! configurations. For those the intake remembers which target holds which name, so that an object leaves the core when
+//! no target holds it any more. A part of a source (all of it, or one namespace) is as fresh as the worst of the targets
+//! that fill it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use evenkeel_core::Input;
 use evenkeel_core::facts::Wants;
+use evenkeel_core::index::{Freshness, Part};
 use evenkeel_core::know::Source;
 
 use super::echo::Echoes;
@@ -40,9 +41,8 @@ pub struct Intake {
     targets: BTreeMap<Id, Held>,
     /// Which targets hold an object of a source that comes in parts, and since which of their lists.
     holders: HashMap<Key, Vec<(Id, u32)>>,
-    told: HashMap<Source, Told>,
-    /// Why some Pods are not watched at all.
-    excess: Option<String>,
+    /// Namespaces of which some Pods are not watched at all, and why.
+    excess: Option<(BTreeSet<String>, String)>,
     /// Policy objects as they came, for who writes their statuses.
     policies: Vec<PolicyObject>,
     echoes: Echoes,
@@ -51,25 +51,12 @@ pub struct Intake {
 #[derive(Debug)]
 struct Held {
     target: Target,
-    standing: Standing,
+    freshness: Freshness,
     list: u32,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Standing {
-    Filling,
-    Current,
-    Silent,
-    Lost(String),
-}
-
-/// What the core has been told of a source.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Told {
-    Complete,
-    Silent,
-    Lost(String),
-}
+/// A part of a source, by its namespace; empty is all of it.
+type Place = (Source, String);
 
 impl Intake {
     /// Takes in what the core wants to know now; the sink is told what nobody watches any more.
@@ -79,14 +66,17 @@ impl Intake {
         }
         self.wants = Some(wants.clone());
         let mut wanted = Target::all(wants);
-        let mut touched = Vec::new();
-        let excess = target::excess(&wanted);
+        let mut touched: BTreeSet<Place> = BTreeSet::new();
+        let excess = target::trim(&mut wanted);
         if excess != self.excess {
             // Also where nothing starts or stops for it.
-            touched.push(Source::Pods);
+            let both = [&self.excess, &excess].into_iter().flatten();
+            touched.extend(
+                both.flat_map(|one| &one.0)
+                    .map(|name| (Source::Pods, name.clone())),
+            );
             self.excess = excess;
         }
-        target::trim(&mut wanted);
         let gone = self
             .targets
             .iter()
@@ -97,7 +87,7 @@ impl Intake {
         }
         for id in &stop {
             if let Some(held) = self.targets.remove(id) {
-                touched.push(held.target.source);
+                touched.insert(place(&held.target));
                 self.release(*id, held.target.source, u32::MAX, sink);
             }
         }
@@ -105,19 +95,17 @@ impl Intake {
         for target in wanted {
             self.last += 1;
             let id = Id(self.last);
-            touched.push(target.source);
+            touched.insert(place(&target));
             start.push((id, target.clone()));
             let held = Held {
                 target,
-                standing: Standing::Filling,
+                freshness: Freshness::Missing,
                 list: 0,
             };
             self.targets.insert(id, held);
         }
-        touched.sort_unstable();
-        touched.dedup();
-        for source in touched {
-            self.tell(source, false, sink);
+        for place in touched {
+            self.tell(&place, sink);
         }
         Change { start, stop }
     }
@@ -147,16 +135,20 @@ impl Intake {
             }
             What::Gone(namespace, name) => self.gone(id, namespace, name, sink),
             What::Synced => {
-                held.standing = Standing::Current;
-                let list = held.list;
+                held.freshness = Freshness::Complete;
                 if shares {
+                    let (list, place) = (held.list, place(&held.target));
                     self.release(id, source, list, sink);
+                    self.tell(&place, sink);
+                } else {
+                    sink(Input::Synced(source));
                 }
-                self.tell(source, !shares, sink);
             }
-            What::Silent => self.stand(id, Standing::Silent, sink),
-            What::Alive => self.stand(id, Standing::Current, sink),
-            What::Lost(why) => self.stand(id, Standing::Lost(why), sink),
+            What::Freshness(freshness) => {
+                held.freshness = freshness;
+                let place = place(&held.target);
+                self.tell(&place, sink);
+            }
         }
         // What `Wants::of` looks at.
         news && matches!(source, Source::Policies | Source::DaemonSets)
@@ -173,7 +165,7 @@ impl Intake {
     pub fn is_filling(&self) -> bool {
         self.targets
             .values()
-            .any(|held| held.standing == Standing::Filling)
+            .any(|held| held.freshness == Freshness::Missing)
     }
 
     /// Whether everything has been read at least once, or was refused.
@@ -184,14 +176,6 @@ impl Intake {
     /// What is watched.
     pub fn targets(&self) -> impl Iterator<Item = (Id, &Target)> {
         self.targets.iter().map(|(id, held)| (*id, &held.target))
-    }
-
-    fn stand(&mut self, id: Id, standing: Standing, sink: &mut Sink<'_>) {
-        if let Some(held) = self.targets.get_mut(&id) {
-            held.standing = standing;
-            let source = held.target.source;
-            self.tell(source, false, sink);
-        }
     }
 
     /// Passes an object on; returns whether it says anything new to the core.
@@ -276,41 +260,30 @@ impl Intake {
         });
     }
 
-    /// Tells the core how a source stands, if that is news or a list of it is complete.
-    fn tell(&mut self, source: Source, listed: bool, sink: &mut Sink<'_>) {
-        let parts: Vec<&Standing> = self
-            .targets
-            .values()
-            .filter(|held| held.target.source == source)
-            .map(|held| &held.standing)
-            .collect();
-        let lost = parts.iter().find_map(|standing| match standing {
-            Standing::Lost(why) => Some(why),
-            _ => None,
+    /// Says how fresh a part of a source is: as fresh as the worst of its targets. The core ignores repeats.
+    fn tell(&self, place: &Place, sink: &mut Sink<'_>) {
+        let (source, namespace) = place;
+        let targets = self.targets.values().filter(|held| {
+            let target = &held.target;
+            (target.source, &target.namespace) == (*source, namespace)
         });
-        let lost = lost.or(self.excess.as_ref().filter(|_| source == Source::Pods));
-        let told = self.told.get(&source);
-        let now = if let Some(why) = lost {
-            Told::Lost(why.clone())
-        } else if parts.iter().all(|standing| **standing == Standing::Current) {
-            Told::Complete
-        } else if told.is_some() {
-            Told::Silent
-        } else {
-            // Never complete yet: the core knows that it is missing.
-            return;
+        let dropped = self
+            .excess
+            .as_ref()
+            .filter(|(namespaces, _)| *source == Source::Pods && namespaces.contains(namespace))
+            .map(|(_, why)| Freshness::unreadable(why));
+        let all = targets.map(|held| &held.freshness).chain(&dropped);
+        let worst = all.reduce(Freshness::worse).cloned().unwrap_or_default();
+        let part = match &**namespace {
+            "" => Part::Whole,
+            namespace => Part::Namespace(namespace),
         };
-        if told == Some(&now) && !listed {
-            return;
-        }
-        match &now {
-            Told::Complete if !listed && told == Some(&Told::Silent) => sink(Input::Alive(source)),
-            Told::Complete => sink(Input::Synced(source)),
-            Told::Silent => sink(Input::Silent(source)),
-            Told::Lost(why) => sink(Input::Lost(source, why)),
-        }
-        self.told.insert(source, now);
+        sink(Input::Freshness(*source, part, worst));
     }
+}
+
+fn place(target: &Target) -> Place {
+    (target.source, target.namespace.clone())
 }
 
 /// Whether an object says its kind, as events of a watch do.

@@ -6,6 +6,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use evenkeel_core::index::Freshness;
 use evenkeel_core::know::Source;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
@@ -58,12 +59,9 @@ pub(super) enum What {
     Gone(String, String),
     /// The list is complete.
     Synced,
-    /// The last proof of being current is too old.
-    Silent,
-    /// It is proven again that nothing was missed.
-    Alive,
-    /// The server refuses.
-    Lost(String),
+    /// How fresh the target is now: stale when the last proof of being current is too old, unreadable when the server
+    /// refuses, complete when it is proven again that nothing was missed.
+    Freshness(Freshness),
 }
 
 /// The loop has gone away.

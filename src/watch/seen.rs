@@ -15,7 +15,7 @@ pub struct WatchStatus {
     pub source: Source,
     /// What it watches: path and selector.
     pub watches: String,
-    /// `Connecting`, `Filling`, `Watching`, `Absent` (the kind is not served), `Silent`, `Lost`.
+    /// `Connecting`, `Filling`, `Watching`, `Absent` (the kind is not served), `Stale`, `Unreadable`.
     pub state: &'static str,
     /// Milliseconds since the last line; `None` before the first.
     pub last_line_age_ms: Option<u64>,
@@ -27,7 +27,7 @@ pub struct WatchStatus {
     pub restarts: u64,
     /// Lists begun: one at the start, more after expired versions.
     pub lists: u64,
-    /// Times it fell silent.
+    /// Times it became stale.
     pub silences: u64,
     /// The last failure, in words.
     pub last_error: Option<String>,

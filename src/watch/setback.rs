@@ -44,7 +44,7 @@ impl<S: Server> Pump<S> {
             // A server that is starting refuses before it has read who may do what: one refusal says nothing.
             return Ok(State::Waiting(Instant::now() + SECOND_LOOK, Box::new(back)));
         }
-        self.claim.lost(why).await?;
+        self.claim.unreadable(why).await?;
         Ok(State::Waiting(Instant::now() + SLOWLY, Box::new(back)))
     }
 

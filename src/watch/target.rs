@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_core::facts::Wants;
+use evenkeel_core::index::Part;
 use evenkeel_core::know::Source;
 
-use crate::resources::{RESOURCES, Resource, escape};
+use crate::resources::{RESOURCES, Resource, SYSTEM, escape};
 
 /// Label selectors watched one by one in a namespace; more are one watch of the namespace's Pods, so that thousands of
 /// policies do not become thousands of connections.
@@ -21,6 +22,8 @@ pub struct Target {
     pub source: Source,
     /// The kind, where kinds share the source; else empty.
     pub kind: &'static str,
+    /// The namespace that it is of; empty for all.
+    pub namespace: String,
     /// The resource and its group, as an administrator knows it: `endpointslices.discovery.k8s.io`.
     pub resource: String,
     /// Paths of the collection, in the order in which to try them.
@@ -46,6 +49,7 @@ impl Target {
             } else {
                 ""
             },
+            namespace: namespace.to_owned(),
             resource: resource.name(),
             paths: resource.paths(namespace),
             labels: String::new(),
@@ -79,9 +83,17 @@ impl Target {
         all
     }
 
+    /// The part of its source that it fills, with others or alone.
+    pub(super) fn part(&self) -> Part<&str> {
+        match &*self.namespace {
+            "" => Part::Whole,
+            namespace => Part::Namespace(namespace),
+        }
+    }
+
     /// Whether other targets fill the same source.
     pub(super) fn shares(&self) -> bool {
-        !self.kind.is_empty() || matches!(self.source, Source::ConfigMaps | Source::Pods)
+        !self.kind.is_empty() || self.part() != Part::Whole
     }
 
     /// Whether its objects tell of a moment, so that only new ones count: it needs no list, and servers keep no cache of
@@ -161,26 +173,22 @@ fn pods(resource: &Resource, wants: &Wants) -> Vec<Target> {
     targets.collect()
 }
 
-/// Why some of the wanted Pods are not watched, if so.
-pub(super) fn excess(targets: &BTreeSet<Target>) -> Option<String> {
-    let pods = targets
-        .iter()
-        .filter(|target| target.source == Source::Pods)
-        .count();
-    (pods > POD_TARGETS).then(|| {
-        format!("policies select Pods in {pods} ways over all namespaces; at most {POD_TARGETS} are watched")
-    })
-}
-
-/// Drops the Pods beyond the limit.
-pub(super) fn trim(targets: &mut BTreeSet<Target>) {
-    let mut left = POD_TARGETS;
+/// Drops the Pods beyond the limit; returns the namespaces of those that are not watched, and why. Those of the data plane
+/// stay, however many selectors tenants declare.
+pub(super) fn trim(targets: &mut BTreeSet<Target>) -> Option<(BTreeSet<String>, String)> {
+    let (mut pods, mut dropped) = (0_usize, BTreeSet::new());
     targets.retain(|target| {
-        if target.source != Source::Pods {
+        if target.source != Source::Pods || target.namespace == SYSTEM {
             return true;
         }
-        let kept = left > 0;
-        left = left.saturating_sub(1);
-        kept
+        pods += 1;
+        if pods > POD_TARGETS {
+            dropped.insert(target.namespace.clone());
+        }
+        pods <= POD_TARGETS
     });
+    let why = || {
+        format!("policies select Pods in {pods} ways over all namespaces; at most {POD_TARGETS} are watched")
+    };
+    (pods > POD_TARGETS).then(|| (dropped, why()))
 }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::index::{Dep, Deps, Index};
-use crate::judge::Dependencies;
+use crate::index::{Dep, Deps, Index, Part};
+use crate::judge::{Dependencies, Gaps};
 use crate::know::{Reads, Source};
 use crate::names::{Key, Name};
 use crate::policy::Policy;
@@ -37,7 +37,9 @@ pub(crate) struct Dirt {
     pub(crate) webhooks: BTreeSet<Key>,
     /// Whole sources, and what is derived from many rows.
     pub(crate) deps: Deps,
-    /// Everything: the first round, and whenever a source is lost or found.
+    /// Parts of sources that became fresh, or no longer are.
+    pub(crate) freshness: BTreeSet<(Source, Part)>,
+    /// Everything: the first round.
     pub(crate) all: bool,
 }
 
@@ -93,11 +95,26 @@ impl Dirt {
         keys
     }
 
+    /// Whether a gap that opened or closed concerns what read so much, at home in this namespace.
+    pub(super) fn blinds(&self, gaps: Gaps, home: Option<Name>) -> bool {
+        self.freshness.iter().any(|(source, part)| match part {
+            Part::Whole => gaps.whole.with(gaps.own).has(*source),
+            Part::Namespace(name) => gaps.own.has(*source) && home == Some(*name),
+            // Nothing is read of one node or instance yet.
+            Part::Node(_) | Part::Instance(_) => gaps.whole.has(*source),
+        })
+    }
+
     /// Whether what a verdict depends on beyond its own unit has changed.
     pub(super) fn touches(&self, deps: &Dependencies) -> bool {
         let changed = |key: &Key| self.services.contains(key) || self.slices.contains(key);
         deps.services.iter().any(changed)
             || deps.pods_in.iter().any(|space| self.pods_in.contains(space))
             || (self.opaque_slices && !deps.services.is_empty())
+            || self.freshness.iter().any(|(source, part)| match part {
+                Part::Namespace(name) => deps.gaps_in.contains(&(*source, *name)),
+                Part::Whole => deps.gaps_in.iter().any(|(other, _)| other == source),
+                Part::Node(_) | Part::Instance(_) => false,
+            })
     }
 }

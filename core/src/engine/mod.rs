@@ -84,7 +84,8 @@ impl Engine {
             self.concerned(index, &dirt, &mut dirty);
             self.due(now, &mut dirty);
         }
-        let most = if dirt.all { usize::MAX } else { most };
+        let at_once = dirt.all || !dirt.freshness.is_empty();
+        let most = if at_once { usize::MAX } else { most };
         let mut judged = Judged::default();
         for unit in self.queue.next(dirty, most) {
             self.judge(unit, now, (index, history), &mut judged);
@@ -173,6 +174,14 @@ impl Engine {
                 let all = self.units.range(Unit::all(scope));
                 dirty.extend(all.filter(|one| one.1.deps.meets(on)).map(|one| *one.0));
             }
+        }
+        if !dirt.freshness.is_empty() {
+            let blind = self
+                .units
+                .iter()
+                .filter(|(unit, held)| dirt.blinds(held.gaps, unit.home()));
+            dirty.extend(blind.map(|one| *one.0));
+            dirty.extend(Unit::lists());
         }
         let beyond = self.beyond.iter().filter(|unit| {
             let held = self.units.get(unit).and_then(|held| held.beyond.as_deref());

@@ -10,7 +10,7 @@ use crate::facts::Fleet;
 use crate::history::History;
 use crate::index::{Dep, Deps, Index};
 use crate::judge::{Check, Dependencies, Judge, Look, Memory, Path, ServiceCase, Subject, Verdict, declares};
-use crate::know::{Gap, Known, Mono, Now, Source};
+use crate::know::{Gap, Known, Mono, Now, Reads, Source};
 use crate::names::{Key, Name};
 use crate::policy::{Client, Door, Policy};
 use crate::sources::service::Service;
@@ -67,11 +67,13 @@ impl<'a> Pass<'a> {
             About::Check(at) => self.cluster(usize::from(at)),
         }
         let deps = self.deps;
+        let beyond = !(deps.services.is_empty() && deps.pods_in.is_empty() && deps.gaps_in.is_empty());
         Judgement {
             tally: self.tally,
             bad: self.bad.into_iter().collect(),
             deps: deps.deps,
-            beyond: (!deps.services.is_empty() || !deps.pods_in.is_empty()).then(|| Box::new(deps)),
+            gaps: deps.gaps,
+            beyond: beyond.then(|| Box::new(deps)),
             again: self.again,
             wake: self.wake,
         }
@@ -103,7 +105,7 @@ impl<'a> Pass<'a> {
 
     /// What is unknown of all subjects together, because nobody has read which there are.
     fn list(&mut self) {
-        let Some(gap) = self.lists().and_then(|source| self.index.gap(source)) else {
+        let Some(gap) = self.list_gap() else {
             return;
         };
         let policies = !self.index.policies.is_empty();
@@ -121,8 +123,14 @@ impl<'a> Pass<'a> {
     }
 
     /// Whether the list that the subject comes from was read; where not, [`Self::list`] says so for all of them.
-    fn listed(&self) -> bool {
-        self.lists().is_none_or(|source| self.index.gap(source).is_none())
+    fn listed(&mut self) -> bool {
+        self.list_gap().is_none()
+    }
+
+    fn list_gap(&mut self) -> Option<Gap> {
+        let source = self.lists()?;
+        self.deps.gaps.whole = self.deps.gaps.whole.with(Reads::of(&[source]));
+        self.index.gap(source)
     }
 
     fn node(&mut self, name: Name) {
@@ -242,12 +250,15 @@ impl<'a> Pass<'a> {
         quiet: bool,
         judge: impl FnOnce(&Look<'_>) -> Known<Verdict>,
     ) {
+        let look = Look::new(self.now, self.index, self.fleet, self.history).at(subject);
         // What is judged in a namespace needs no more of a source than that namespace.
+        for source in check.needs.iter() {
+            look.may_miss(source, subject.home());
+        }
         let gap: Option<Gap> = check.needs.iter().find_map(|source| match subject.home() {
             Some(home) => self.index.gap_in(source, home),
             None => self.index.gap(source),
         });
-        let look = Look::new(self.now, self.index, self.fleet, self.history).at(subject);
         let verdict = match gap {
             Some(gap) => Verdict::Unknown(gap),
             None => judge(&look).unwrap_or_else(Verdict::Unknown),

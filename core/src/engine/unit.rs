@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::tally::Tally;
 use crate::index::Deps;
-use crate::judge::{Check, Dependencies, Judge, Subject, Verdict};
+use crate::judge::{Check, Dependencies, Gaps, Judge, Subject, Verdict};
 use crate::know::{Mono, Wall};
 use crate::names::{Key, Name};
 
@@ -142,6 +142,14 @@ impl Unit {
         first..=last
     }
 
+    /// The namespace of its Service.
+    pub(super) const fn home(self) -> Option<Name> {
+        match self.about {
+            About::Service(key) => Some(key.namespace),
+            About::List | About::Node(_) | About::Zone(_) | About::Webhook(_) | About::Check(_) => None,
+        }
+    }
+
     /// The policy whose status shows its findings: a Service has that of the unit, and none where no policy governs it;
     /// everything else is the platform's (the empty key).
     pub(super) fn owner(self) -> Option<Key> {
@@ -163,6 +171,8 @@ pub(super) struct Judgement {
     pub(super) bad: Box<[(At, Reported)]>,
     /// What it depends on.
     pub(super) deps: Deps,
+    /// Which gaps would change it.
+    pub(super) gaps: Gaps,
     /// What it depends on beyond itself and its own namespace; few do.
     pub(super) beyond: Option<Box<Dependencies>>,
     /// The earliest second of wall time at which time alone may change a verdict.

@@ -7,7 +7,7 @@ use crate::dataplane::Cilium;
 use crate::dataplane::cilium::{DEFAULT_SOURCES, Keys, MergeInputs, effective, merge};
 use crate::dataplane::terway;
 use crate::dataplane::version::{Version, image_tag};
-use crate::index::{Fresh, Index};
+use crate::index::{Freshness, Index};
 use crate::know::{Gap, Known, Source, Val};
 use crate::names::{Key, Name};
 use crate::sources::node::Node;
@@ -133,7 +133,7 @@ impl Installations {
     /// What people should know of how the settings were found.
     pub(super) fn note(&self, index: &Index) -> Option<Arc<str>> {
         let terway = matches!(self.agent, Some((_, Product::Terway)));
-        let unread = *index.fresh(Source::CiliumNodeConfigs) == Fresh::Missing;
+        let unread = *index.freshness(Source::CiliumNodeConfigs) == Freshness::Missing;
         (self.any() && !terway && unread && self.lists_configs(index)).then(|| {
             "CiliumNodeConfigs were not read: one may give some nodes other settings than ConfigMap cilium-config"
                 .into()
@@ -181,7 +181,7 @@ impl Installations {
         let namespace = self.namespace().unwrap_or_default();
         let key = self.config.filter(|key| key.namespace == namespace);
         let Some(map) = key.and_then(|key| index.config_maps.get(key)) else {
-            return Err(index.gap(Source::ConfigMaps).unwrap_or_else(|| {
+            return Err(index.gap_in(Source::ConfigMaps, namespace).unwrap_or_else(|| {
                 Gap::Opaque(
                     format!(
                         "ConfigMap {}/cilium-config was not found",
@@ -279,15 +279,17 @@ fn terway_settings(index: &Index, key: Key, template: &Template, kernel: &str) -
         name,
     });
     let Some(map) = map_key.and_then(|key| index.config_maps.get(key)) else {
-        return Err(index.gap(Source::ConfigMaps).unwrap_or_else(|| {
-            Gap::Opaque(
-                format!(
-                    "ConfigMap {}/eni-config was not found",
-                    index.names.text(key.namespace)
+        return Err(index
+            .gap_in(Source::ConfigMaps, key.namespace)
+            .unwrap_or_else(|| {
+                Gap::Opaque(
+                    format!(
+                        "ConfigMap {}/eni-config was not found",
+                        index.names.text(key.namespace)
+                    )
+                    .into(),
                 )
-                .into(),
-            )
-        }));
+            }));
     };
     let data: BTreeMap<String, String> = map
         .data

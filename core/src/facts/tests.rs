@@ -7,6 +7,7 @@ use crate::Input;
 use crate::checks::fixture::{World, node};
 use crate::dataplane::{Profile, ProxyMode};
 use crate::facts::Class;
+use crate::index::{Freshness, Part};
 use crate::know::{Gap, Now, Source};
 
 /// A static kube-proxy Pod on a node.
@@ -193,8 +194,12 @@ fn node_configs_that_nobody_read_leave_a_note() {
 }
 
 #[rstest]
-#[case::refused(Input::Lost(Source::CiliumNodeConfigs, "forbidden"))]
-#[case::stale(Input::Silent(Source::CiliumNodeConfigs))]
+#[case::refused(Input::Freshness(
+    Source::CiliumNodeConfigs,
+    Part::Whole,
+    Freshness::unreadable("forbidden")
+))]
+#[case::stale(Input::Freshness(Source::CiliumNodeConfigs, Part::Whole, Freshness::Stale))]
 fn node_configs_that_cannot_be_read_may_say_anything(#[case] input: Input<'_>) {
     let mut world = cilium(&[]);
     world.core.handle(Now::ONCE, input).unwrap();

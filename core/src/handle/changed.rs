@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::Core;
 use crate::facts;
-use crate::index::{Dep, Deps, InTable, Index, Opaque, Which, place};
+use crate::index::{Dep, Deps, InTable, Index, Opaque, Part, READ_BY_NAMESPACE, SYSTEM, Which, place};
 use crate::know::{Reads, Source};
 use crate::names::Key;
 use crate::policy::Policy;
@@ -29,6 +29,20 @@ impl Core {
     pub(super) fn touch(&mut self, source: Source) {
         self.mark(Deps::of(Reads::of(&[source])));
         if FLEET_INPUTS.has(source) {
+            self.mark(Deps::one(Dep::FleetInputs));
+        }
+    }
+
+    /// Marks everything that a gap in a part of a source concerns.
+    pub(super) fn touch_freshness(&mut self, source: Source, part: Part) {
+        self.dirt.freshness.insert((source, part));
+        let system = Part::Namespace(self.index.names.intern(SYSTEM));
+        if part == system && READ_BY_NAMESPACE.has(source) {
+            // Those who ask about the cluster ask about this namespace.
+            self.dirt.freshness.insert((source, Part::Whole));
+        }
+        let of_cluster = part == Part::Whole || part == system;
+        if FLEET_INPUTS.has(source) || matches!(source, Source::Nodes | Source::Pods) && of_cluster {
             self.mark(Deps::one(Dep::FleetInputs));
         }
     }

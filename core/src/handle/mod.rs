@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::Core;
-use crate::index::{Fresh, InTable, Opaque, Which};
+use crate::index::{Freshness, InTable, Opaque, Part, Which};
 use crate::know::{Now, Source};
 use crate::names::{Key, Name};
 use crate::policy::{ClusterPolicy, Policy};
@@ -23,17 +23,11 @@ pub enum Input<'a> {
     Object(Source, &'a [u8]),
     /// One object is gone: namespace and name.
     Gone(Source, &'a str, &'a str),
-    /// The list is complete.
+    /// The list is complete: what it did not name is gone.
     Synced(Source),
-    /// The source's last sign of life is too old.
-    Silent(Source),
-    /// A silent source is heard of again, and nothing was missed: complete without a list. Of a source that was
-    /// never read, or was lost, it says nothing.
-    Alive(Source),
-    /// The source was refused or failed as a whole.
-    Lost(Source, &'a str),
-    /// The list is complete in these namespaces; elsewhere the source was refused, and why.
-    Within(Source, &'a [&'a str], &'a str),
+    /// How fresh a part of a source is now; repeats are ignored. Complete is said without a list only of what was listed
+    /// before and missed nothing since; Missing withdraws what was said of the part.
+    Freshness(Source, Part<&'a str>, Freshness),
     /// A policy of a team.
     Policy(Arc<Policy>),
     /// An object of this source (namespace, name) that its reader refused, and why: policies that do not compile.
@@ -57,17 +51,10 @@ impl Core {
             Input::Begin(source) => self.begin(source),
             Input::Object(source, json) => return self.object(now, source, json),
             Input::Gone(source, namespace, name) => self.gone(source, namespace, name),
-            Input::Synced(source) => self.synced(source, Fresh::Complete),
-            Input::Silent(source) => self.fresh(source, Fresh::Stale),
-            Input::Alive(source) => {
-                if *self.index.fresh(source) == Fresh::Stale {
-                    self.fresh(source, Fresh::Complete);
-                }
-            }
-            Input::Lost(source, why) => self.fresh(source, Fresh::Unreadable(why.into())),
-            Input::Within(source, namespaces, why) => {
-                let read = namespaces.iter().map(|name| Arc::from(*name)).collect();
-                self.synced(source, Fresh::Within(Arc::new(read), why.into()));
+            Input::Synced(source) => self.synced(source),
+            Input::Freshness(source, part, freshness) => {
+                let part = part.map(|name| self.index.names.intern(name));
+                self.fresh(source, part, freshness);
             }
             Input::Policy(policy) => self.policy(policy),
             Input::Refused(source, namespace, name, why) => {
@@ -102,7 +89,7 @@ impl Core {
             Input::Configz(node, body) => {
                 let node = self.index.names.intern(node);
                 let held = self.index.configz.insert(node, body.into());
-                self.fresh(Source::Configz, Fresh::Complete);
+                self.fresh(Source::Configz, Part::Whole, Freshness::Complete);
                 if held.as_deref() != Some(body) {
                     self.touch(Source::Configz);
                 }
@@ -115,11 +102,10 @@ impl Core {
         Ok(())
     }
 
-    fn fresh(&mut self, source: Source, fresh: Fresh) {
-        if self.index.set_fresh(source, fresh) {
-            self.fold_freshness(source);
-            // A check that met the gap has looked at nothing else, so nothing tells whom it concerns.
-            self.dirt.all = true;
+    fn fresh(&mut self, source: Source, part: Part, freshness: Freshness) {
+        if self.index.set_freshness(source, part, freshness) {
+            self.fold_freshness(source, part);
+            self.touch_freshness(source, part);
         }
     }
 
@@ -181,6 +167,7 @@ impl Core {
     }
 
     fn begin(&mut self, source: Source) {
+        self.history.begin(source);
         self.begin_table(source);
         // What was not understood stays until the list has ended without naming it.
         let opaque = self.index.opaque.iter_mut();
@@ -189,13 +176,13 @@ impl Core {
         }
     }
 
-    fn synced(&mut self, source: Source, fresh: Fresh) {
+    fn synced(&mut self, source: Source) {
         self.remove(source, Which::Unnamed);
         if source == Source::Nodes {
             self.fold_nodes_listed();
         }
         self.sweep_opaque(source);
-        self.fresh(source, fresh);
+        self.fresh(source, Part::Whole, Freshness::Complete);
     }
 
     /// Forgets what was not understood and is no longer listed.

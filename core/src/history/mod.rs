@@ -8,9 +8,10 @@
 //!
 //! - Only what changes is folded: a row that equals the stored one never arrives here, so repeats and relists count
 //!   nothing.
-//! - What a first list brings is how things are, not something that happened. The same holds after a source was
-//!   stale or lost: when it happened is not known. So a change counts only while its source is complete, and for ten
-//!   seconds after an interruption, while the backlog comes in, it does not.
+//! - What a first list brings is how things are, not something that happened. The same holds after a source could not be
+//!   read, was silent for more than 30 seconds, or was listed anew after a silence: when it happened is not known. So
+//!   for ten seconds after such an interruption, while the backlog comes in, a change does not count, and what is covered
+//!   begins anew. A shorter silence that ends where it began has missed nothing.
 //! - Ages are monotonic. The wall clock, which may jump, can keep a stored event from being counted but never make
 //!   one count.
 //!
@@ -38,24 +39,81 @@ pub use nodes::{Failure, Nodes, Traits};
 pub use times::Times;
 pub use zones::{Disruption, SHARE_PERCENT, Zone, Zones, disruption};
 
-use crate::index::Fresh;
+use std::collections::BTreeMap;
+
+use crate::index::{Freshness, Part};
 use crate::know::{Gap, Known, Mono, Now, Source, Wall};
 
 /// How long after an interruption what arrives is still taken for what was missed, in milliseconds: a watch that is
 /// resumed delivers its backlog at once.
 const BACKLOG: u64 = 10_000;
 
-/// How a source was there over time.
+/// How long a source may be stale without history being interrupted, in milliseconds, when it goes on without a list:
+/// then the watch was resumed where it ended and nothing was missed. What came meanwhile is counted late by at most this
+/// and the time that silence is not noticed; the shortest window that anything is counted in is a minute.
+const SHORT_SILENCE: u64 = 30_000;
+
+/// How well a part of a source was covered over time.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Watch {
-    /// Since when it is complete without a gap.
+pub struct Coverage {
+    /// Since when nothing that happened can have been missed; short silences that missed nothing do not interrupt it.
     pub complete: Option<Mono>,
-    /// Since when it is no longer complete, having been so.
+    /// Since when it is no longer fresh, having been so.
     pub lost: Option<Mono>,
-    /// When it became complete again after that.
+    /// When it became fresh again after a time in which something may have been missed.
     resumed: Option<Mono>,
-    /// The last moments at which it stopped being complete.
+    /// Whether a list has begun since it was lost: what it brings may have changed more than once.
+    relisted: bool,
+    /// The last moments at which it stopped being fresh.
     pub gaps: Times<8>,
+    /// Short silences that did not interrupt it, in all.
+    pub silences: u32,
+}
+
+impl Coverage {
+    fn becomes(&mut self, now: Mono, freshness: &Freshness) {
+        match freshness {
+            Freshness::Complete => {
+                let resumed = self.lost.take();
+                let missed = resumed.filter(|at| self.relisted || now.since(*at) > SHORT_SILENCE);
+                if missed.is_some() || (resumed.is_some() && self.complete.is_none()) {
+                    self.complete = Some(now);
+                    self.resumed = Some(now);
+                } else if resumed.is_some() {
+                    self.silences = self.silences.saturating_add(1);
+                }
+                self.complete.get_or_insert(now);
+                self.relisted = false;
+            }
+            // Whether anything was missed is known when it is heard of again.
+            Freshness::Stale => self.lose(now),
+            Freshness::Missing | Freshness::Unreadable(_) => {
+                self.lose(now);
+                self.complete = None;
+            }
+        }
+    }
+
+    fn lose(&mut self, now: Mono) {
+        if self.lost.is_none() && self.complete.is_some() {
+            self.lost = Some(now);
+            self.gaps.push(now);
+        }
+    }
+
+    /// Whether what arrives now counts as happening now.
+    fn counts(&self, now: Mono) -> bool {
+        self.complete.is_some()
+            && match self.lost {
+                None => self.resumed.is_none_or(|at| now.since(at) >= BACKLOG),
+                Some(at) => !self.relisted && now.since(at) <= SHORT_SILENCE,
+            }
+    }
+
+    /// Since when it is covered up to now.
+    pub fn since(&self) -> Option<Mono> {
+        self.complete.filter(|_| self.lost.is_none())
+    }
 }
 
 /// What was seen to change.
@@ -66,7 +124,7 @@ pub struct History {
     pub(crate) now: Mono,
     /// The same on the wall clock, for comparison with what objects say.
     pub(crate) wall: Wall,
-    watches: [Watch; Source::ALL.len()],
+    coverage: BTreeMap<(Source, Part), Coverage>,
     pub(crate) backends: Backends,
     pub(crate) nodes: Nodes,
     pub(crate) zones: Zones,
@@ -92,41 +150,51 @@ impl History {
         self.live
     }
 
-    /// Takes note of how fresh a source has become.
-    pub(crate) fn freshness(&mut self, source: Source, fresh: &Fresh) {
-        let now = self.now;
-        let Some(watch) = self.watches.get_mut(source as usize).filter(|_| self.live) else {
+    /// Takes note of how fresh a part of a source has become.
+    pub(crate) fn freshness(&mut self, source: Source, part: Part, freshness: &Freshness) {
+        if !self.live {
             return;
-        };
-        if *fresh == Fresh::Complete {
-            watch.complete.get_or_insert(now);
-            if watch.lost.take().is_some() {
-                watch.resumed = Some(now);
-            }
-        } else if watch.complete.take().is_some() {
-            watch.lost = Some(now);
-            watch.gaps.push(now);
         }
-        if source == Source::EndpointSlices {
-            self.backends.churn.sighted(now, *fresh == Fresh::Complete);
+        let now = self.now;
+        self.coverage
+            .entry((source, part))
+            .or_default()
+            .becomes(now, freshness);
+        if (source, part) == (Source::EndpointSlices, Part::Whole) {
+            self.backends
+                .churn
+                .sighted(now, *freshness == Freshness::Complete);
         }
     }
 
-    /// Whether what arrives of a complete source happens now, and is not the backlog of an interruption.
-    pub(crate) fn is_current(&self, source: Source) -> bool {
-        let resumed = self.watch(source).and_then(|watch| watch.resumed);
-        resumed.is_none_or(|at| self.now.since(at) >= BACKLOG)
+    /// A list of a source begins.
+    pub(crate) fn begin(&mut self, source: Source) {
+        if let Some(held) = self.coverage.get_mut(&(source, Part::Whole)) {
+            held.relisted |= held.lost.is_some();
+        }
     }
 
-    /// How a source was there over time.
-    pub fn watch(&self, source: Source) -> Option<&Watch> {
-        self.watches.get(source as usize)
+    /// Whether a change of this source is seen to happen now. While a first list runs, and after an interruption, it only
+    /// tells how things are; what comes in or after a short silence is late, and counts.
+    pub(crate) fn happens(&self, source: Source) -> bool {
+        self.coverage(source).is_some_and(|held| held.counts(self.now))
     }
 
-    /// Whether a source was complete for the last so many milliseconds; while it was not, the answer is that history
-    /// is too short.
-    pub fn covers(&self, now: Mono, source: Source, window: u64) -> Known<()> {
-        let since = self.watch(source).and_then(|watch| watch.complete);
+    /// How well a source was covered as a whole.
+    pub fn coverage(&self, source: Source) -> Option<&Coverage> {
+        self.coverage_of(source, Part::Whole)
+    }
+
+    /// How well a part of a source was covered; where nothing was said of it, the whole source.
+    pub fn coverage_of(&self, source: Source, part: Part) -> Option<&Coverage> {
+        let whole = || self.coverage.get(&(source, Part::Whole));
+        self.coverage.get(&(source, part)).or_else(whole)
+    }
+
+    /// Whether nothing was missed of a part of a source for the last so many milliseconds; where something may have been,
+    /// the answer is that history is too short.
+    pub fn covers(&self, now: Mono, source: Source, part: Part, window: u64) -> Known<()> {
+        let since = self.coverage_of(source, part).and_then(Coverage::since);
         if since.is_some_and(|since| now.since(since) >= window) {
             Ok(())
         } else {
@@ -162,7 +230,7 @@ impl History {
     /// When slices have been seen for as long as it takes to say that endpoints do not flap: that is waited for by every
     /// Service, so that everything is judged then. Other checks ask to be woken, each for its own window.
     fn reached(&self) -> Option<Mono> {
-        let since = self.watch(Source::EndpointSlices)?.complete?;
+        let since = self.coverage(Source::EndpointSlices)?.since()?;
         Some(since.plus(FLAP_WINDOW)).filter(|at| *at > self.judged)
     }
 
@@ -184,5 +252,75 @@ impl History {
     /// Evictions and preemptions.
     pub const fn events(&self) -> &Events {
         &self.events
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    const HOUR: u64 = 3_600_000;
+
+    /// Nodes that were complete for an hour, then silent for so many seconds.
+    fn silent(seconds: u64) -> History {
+        let mut history = History::live(Now::ONCE);
+        let mut say = |at, freshness| {
+            history.now = Mono(at);
+            history.freshness(Source::Nodes, Part::Whole, &freshness);
+        };
+        say(0, Freshness::Complete);
+        say(HOUR, Freshness::Stale);
+        history.now = Mono(HOUR + seconds * 1000);
+        history
+    }
+
+    fn covers(history: &History, window: u64) -> bool {
+        let covers = history.covers(history.now, Source::Nodes, Part::Whole, window);
+        covers.is_ok()
+    }
+
+    #[rstest]
+    #[case::short(13, false, true)]
+    #[case::as_long_as_may_be(30, false, true)]
+    #[case::long(31, false, false)]
+    #[case::listed_anew(13, true, false)]
+    fn a_short_silence_that_missed_nothing_forgets_nothing(
+        #[case] seconds: u64,
+        #[case] relisted: bool,
+        #[case] remembers: bool,
+    ) {
+        let mut history = silent(seconds);
+        assert!(!covers(&history, 1_000), "while it lasts nothing is covered");
+        assert_eq!(history.happens(Source::Nodes), seconds <= 30);
+        if relisted {
+            history.begin(Source::Nodes);
+            assert!(!history.happens(Source::Nodes));
+        }
+        history.freshness(Source::Nodes, Part::Whole, &Freshness::Complete);
+        assert_eq!(covers(&history, HOUR), remembers);
+        assert_eq!(history.happens(Source::Nodes), remembers);
+        let coverage = history.coverage(Source::Nodes).unwrap();
+        assert_eq!(coverage.silences, u32::from(remembers));
+        history.now = history.now.plus(BACKLOG);
+        assert!(history.happens(Source::Nodes) && covers(&history, BACKLOG));
+    }
+
+    #[test]
+    fn what_was_refused_is_forgotten() {
+        let mut history = silent(5);
+        history.freshness(Source::Nodes, Part::Whole, &Freshness::unreadable("forbidden"));
+        history.freshness(Source::Nodes, Part::Whole, &Freshness::Complete);
+        assert!(!covers(&history, 1_000));
+    }
+
+    #[test]
+    fn a_part_is_covered_for_itself() {
+        let mut history = silent(0);
+        history.freshness(Source::Nodes, Part::Whole, &Freshness::Complete);
+        let (one, other) = (Part::Instance(crate::names::Name::MAX), Part::Whole);
+        history.freshness(Source::Nodes, one, &Freshness::Complete);
+        let covers = |part| history.covers(history.now, Source::Nodes, part, HOUR).is_ok();
+        assert_eq!((covers(one), covers(other)), (false, true));
     }
 }

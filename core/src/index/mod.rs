@@ -1,6 +1,7 @@
 //! The index: one typed table per kind. A row is what one source said; joins are computed when judged, never stored.
 
 mod deps;
+mod freshness;
 mod picks;
 mod ports;
 mod sockets;
@@ -14,6 +15,8 @@ use std::sync::Arc;
 
 pub(crate) use deps::DepCounts;
 pub use deps::{Dep, Deps};
+use freshness::FreshnessTable;
+pub use freshness::{Freshness, Part};
 pub use picks::Picks;
 pub use ports::PortEndpoints;
 pub use spaces::Spaces;
@@ -22,28 +25,19 @@ pub use sums::{NodeSums, NodeTally, Place};
 pub use table::Table;
 pub(crate) use table::Which;
 
-use crate::know::{Gap, Known, Source};
+use crate::know::{Gap, Known, Reads, Source};
 use crate::names::{Key, Name, Names};
 use crate::policy::{ClusterPolicy, Policy};
 use crate::sources;
 use crate::sources::service::Service;
 use crate::sources::slice::{Endpoint, Slice};
 
-/// Whether a source can be built on.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Fresh {
-    /// Nobody has read it.
-    #[default]
-    Missing,
-    /// It is complete and current.
-    Complete,
-    /// Its last sign of life is too old.
-    Stale,
-    /// It was refused or failed as a whole.
-    Unreadable(Arc<str>),
-    /// It is complete in these namespaces, and was refused elsewhere.
-    Within(Arc<BTreeSet<Arc<str>>>, Arc<str>),
-}
+/// Where a cluster runs what it is made of.
+pub(crate) const SYSTEM: &str = "kube-system";
+
+/// Sources of which a watch reads namespaces, selectors or single objects and never all: nobody may believe that
+/// something is absent elsewhere.
+pub(crate) const READ_BY_NAMESPACE: Reads = Reads::of(&[Source::Pods, Source::ConfigMaps]);
 
 /// One object that was seen but not understood.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -104,7 +98,7 @@ macro_rules! index {
             pub(crate) picks: Picks,
             /// Objects that were not understood.
             pub(crate) opaque: BTreeMap<(Source, Key), Opaque>,
-            fresh: HashMap<Source, Fresh>,
+            freshness: FreshnessTable,
         }
 
         impl Index {
@@ -159,15 +153,34 @@ pub(crate) trait InTable: PartialEq + Sized {
 }
 
 impl Index {
-    /// How fresh a source is.
-    pub fn fresh(&self, source: Source) -> &Fresh {
-        static MISSING: Fresh = Fresh::Missing;
-        self.fresh.get(&source).unwrap_or(&MISSING)
+    /// How fresh a source is as a whole.
+    pub fn freshness(&self, source: Source) -> &Freshness {
+        self.freshness.of(source, Part::Whole)
     }
 
-    /// Says how fresh a source is; returns whether that is news.
-    pub(crate) fn set_fresh(&mut self, source: Source, fresh: Fresh) -> bool {
-        self.fresh.insert(source, fresh.clone()) != Some(fresh)
+    /// How fresh a part of a source is.
+    pub fn freshness_of(&self, source: Source, part: Part) -> &Freshness {
+        self.freshness.of(source, part)
+    }
+
+    /// The parts of a source that were read, or failed, for themselves.
+    pub fn parts(&self, source: Source) -> impl Iterator<Item = (Part, &Freshness)> {
+        self.freshness.parts(source)
+    }
+
+    /// How fresh everything is that is read of a source: the worst of what was said of it.
+    pub fn worst_freshness(&self, source: Source) -> &Freshness {
+        let whole = self.freshness(source);
+        let mut parts = self.parts(source).map(|one| one.1);
+        match (whole, parts.next()) {
+            (Freshness::Missing, Some(first)) => parts.fold(first, Freshness::worse),
+            (whole, first) => first.into_iter().chain(parts).fold(whole, Freshness::worse),
+        }
+    }
+
+    /// Says how fresh a part of a source is; returns whether that is news.
+    pub(crate) fn set_freshness(&mut self, source: Source, part: Part, freshness: Freshness) -> bool {
+        self.freshness.set(source, part, freshness)
     }
 
     /// The platform's policy, if there is one.
@@ -175,24 +188,19 @@ impl Index {
         self.cluster_policy.as_deref()
     }
 
-    /// The gap that a source leaves in the cluster as a whole, if any.
+    /// The gap that a source leaves for those who ask about the cluster, if any: about all of it, and of what is read
+    /// by namespace about what the cluster itself runs.
     pub fn gap(&self, source: Source) -> Option<Gap> {
-        match self.fresh(source) {
-            Fresh::Complete => None,
-            Fresh::Missing => Some(Gap::Missing(source)),
-            Fresh::Stale => Some(Gap::Stale(source)),
-            Fresh::Unreadable(why) | Fresh::Within(_, why) => Some(Gap::Unreadable(source, why.clone())),
+        if READ_BY_NAMESPACE.has(source) {
+            return self.gap_in(source, self.names.find(SYSTEM).unwrap_or_default());
         }
+        self.freshness(source).gap(source)
     }
 
-    /// The gap that a source leaves for somebody who asks about one namespace alone.
-    ///
-    /// Kinds without a namespace are never read in part, so for them this is [`Index::gap`].
+    /// The gap that a source leaves for those who ask about one namespace alone.
     pub fn gap_in(&self, source: Source, namespace: Name) -> Option<Gap> {
-        match self.fresh(source) {
-            Fresh::Within(read, _) if read.contains(self.names.text(namespace)) => None,
-            _ => self.gap(source),
-        }
+        let part = Part::Namespace(namespace);
+        self.freshness_of(source, part).gap(source)
     }
 
     /// The deduplicated endpoints of a Service, over all its slices and both families, by address.

@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use crate::facts::{Class, Fleet};
 use crate::history::{self, Events, Evicted, History};
-use crate::index::{Dep, Deps, Index, NodeSums, NodeTally, PortEndpoints, Table};
+use crate::index::{Dep, Deps, Index, NodeSums, NodeTally, Part, PortEndpoints, Table};
 use crate::judge::{ServiceCase, Subject};
 use crate::know::{Known, Mono, Now, Reads, Source, Wall};
 use crate::names::{Key, Name, Names};
 use crate::policy::{ClusterPolicy, Policy};
+use crate::sources::config_map::ConfigMap;
 use crate::sources::node::{Balancing, Node, Readiness, Stays};
 use crate::sources::placement::Placement;
 use crate::sources::service::Service;
@@ -28,6 +29,30 @@ pub struct Dependencies {
     pub services: BTreeSet<Key>,
     /// Namespaces other than that of the Service under judgement of which Pods were looked at.
     pub pods_in: BTreeSet<Name>,
+    /// Which gaps would change it.
+    pub gaps: Gaps,
+    /// The same of namespaces other than that of the Service under judgement.
+    pub gaps_in: BTreeSet<(Source, Name)>,
+}
+
+/// Sources of which a gap changes a verdict.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Gaps {
+    /// Those that were asked about as a whole.
+    pub whole: Reads,
+    /// Those that were asked about the namespace of the Service under judgement alone.
+    pub own: Reads,
+}
+
+impl Gaps {
+    /// Both together.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self {
+            whole: self.whole.with(other.whole),
+            own: self.own.with(other.own),
+        }
+    }
 }
 
 impl Dependencies {
@@ -36,6 +61,8 @@ impl Dependencies {
         self.deps = self.deps.with(other.deps);
         self.services.extend(other.services);
         self.pods_in.extend(other.pods_in);
+        self.gaps = self.gaps.with(other.gaps);
+        self.gaps_in.extend(other.gaps_in);
     }
 }
 
@@ -105,13 +132,26 @@ impl<'a> Look<'a> {
 
     fn read(&self, source: Source) -> Known<()> {
         self.seen.set(self.seen.get().with(Reads::of(&[source])));
+        self.may_miss(source, None);
         self.index.gap(source).map_or(Ok(()), Err)
     }
 
     /// The same for who asks about one namespace alone: others may be missing.
     fn read_in(&self, source: Source, namespace: Name) -> Known<()> {
         self.seen.set(self.seen.get().with(Reads::of(&[source])));
+        self.may_miss(source, Some(namespace));
         self.index.gap_in(source, namespace).map_or(Ok(()), Err)
+    }
+
+    /// Remembers that a gap in a source, or in one namespace of it, changes the verdict.
+    pub(crate) fn may_miss(&self, source: Source, namespace: Option<Name>) {
+        let one = Reads::of(&[source]);
+        let mut others = self.others.borrow_mut();
+        match namespace {
+            None => others.gaps.whole = others.gaps.whole.with(one),
+            Some(name) if Some(name) == self.own.home() => others.gaps.own = others.gaps.own.with(one),
+            Some(name) => drop(others.gaps_in.insert((source, name))),
+        }
     }
 
     fn depend_on(&self, deps: Deps) {
@@ -138,8 +178,6 @@ impl<'a> Look<'a> {
         daemon_sets: crate::sources::workload::DaemonSet, DaemonSets;
         /// Deployments.
         deployments: crate::sources::workload::Deployment, Deployments;
-        /// `ConfigMap`s.
-        config_maps: crate::sources::config_map::ConfigMap, ConfigMaps;
         /// MetalLB's announcements on layer 2.
         l2_advertisements: crate::sources::l2_advertisement::L2Advertisement, L2Advertisements;
         /// Priority classes.
@@ -275,6 +313,13 @@ impl<'a> Look<'a> {
         Ok(keys.filter_map(|key| Some((key, index.pods.get(key)?))))
     }
 
+    /// One `ConfigMap`, if there is one of this name.
+    pub fn config_map(&self, key: Key) -> Known<Option<&'a ConfigMap>> {
+        self.depend_on(Deps::of(Reads::of(&[Source::ConfigMaps])));
+        self.read_in(Source::ConfigMaps, key.namespace)?;
+        Ok(self.index.config_maps.get(key))
+    }
+
     /// One Service.
     pub fn service(&self, service: Key) -> Known<Option<&'a Service>> {
         self.depend_on_service(service, Source::Services);
@@ -379,8 +424,9 @@ impl<'a> Look<'a> {
     /// Whether a source was complete for the last so many milliseconds. Where it was not for long enough, another look
     /// is asked for when it will have been: no input need come by then.
     pub fn covered(&self, source: Source, window: u64) -> Known<()> {
-        let answer = self.history.covers(self.now.mono, source, window);
-        let since = self.history.watch(source).and_then(|watch| watch.complete);
+        self.may_miss(source, None);
+        let answer = self.history.covers(self.now.mono, source, Part::Whole, window);
+        let since = self.history.coverage(source).and_then(history::Coverage::since);
         if let (Err(_), Some(since)) = (&answer, since) {
             self.wake_at(since.plus(window));
         }

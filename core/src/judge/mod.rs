@@ -11,7 +11,7 @@ mod untyped;
 
 pub use advice::{Advice, Change, End, Setting};
 pub use case::{Case, Compare, Datum, Evidence, Explain, MESSAGE};
-pub use look::{Dependencies, Look, Room};
+pub use look::{Dependencies, Gaps, Look, Room};
 pub use severity::{Severities, Severity};
 pub use untyped::UntypedCase;
 

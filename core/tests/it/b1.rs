@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use evenkeel_core::findings::{Finding, FindingList};
+use evenkeel_core::index::{Freshness, Part};
 use evenkeel_core::judge::Severity;
 use evenkeel_core::know::{Now, Source};
 use evenkeel_core::policy::{
@@ -144,8 +145,15 @@ fn an_undeclared_keepalive_is_a_risk_and_never_critical() {
 #[test]
 fn an_unreadable_config_map_is_unknown() {
     let list = audit(Some(Beat::Disabled), |core| {
-        core.handle(NOW, Input::Lost(Source::ConfigMaps, "forbidden"))
-            .unwrap();
+        core.handle(
+            NOW,
+            Input::Freshness(
+                Source::ConfigMaps,
+                Part::Whole,
+                Freshness::unreadable("forbidden"),
+            ),
+        )
+        .unwrap();
     });
     let finding = path(&list).unwrap();
     assert_eq!(
@@ -174,12 +182,24 @@ fn the_finding_clears_when_the_keepalive_is_declared() {
     assert_eq!(path(&core.findings(NOW)), None);
 }
 
+/// A source that was refused but in one namespace.
+fn within(core: &mut Core, source: Source, namespace: &str) {
+    core.handle(NOW, Input::Synced(source)).unwrap();
+    let refused = Freshness::unreadable("forbidden");
+    for (part, freshness) in [
+        (Part::Whole, refused),
+        (Part::Namespace(namespace), Freshness::Complete),
+    ] {
+        core.handle(NOW, Input::Freshness(source, part, freshness))
+            .unwrap();
+    }
+}
+
 #[test]
 fn what_was_read_in_its_namespace_is_judged_and_the_rest_is_unknown() {
     let list = audit(Some(Beat::Disabled), |core| {
         for source in [Source::Services, Source::Policies] {
-            core.handle(NOW, Input::Within(source, &["shop"], "forbidden"))
-                .unwrap();
+            within(core, source, "shop");
         }
     });
     let paths: Vec<_> = list
@@ -209,8 +229,7 @@ fn what_was_read_in_its_namespace_is_judged_and_the_rest_is_unknown() {
 #[test]
 fn a_source_that_was_read_in_other_namespaces_alone_leaves_a_gap_in_this_one() {
     let list = audit(Some(Beat::Disabled), |core| {
-        core.handle(NOW, Input::Within(Source::Policies, &["pay"], "forbidden"))
-            .unwrap();
+        within(core, Source::Policies, "pay");
         core.handle(NOW, Input::Policy(Arc::new(policy(Some(Beat::Disabled)))))
             .unwrap();
     });

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use evenkeel_core::index::Fresh;
+use evenkeel_core::index::{Freshness, Part};
 use evenkeel_core::know::{Now, Source};
 use evenkeel_core::policy::ClusterPolicy;
 use evenkeel_core::{Core, Input};
@@ -14,30 +14,59 @@ fn cluster() -> Input<'static> {
     Input::ClusterPolicy(Some(Arc::new(ClusterPolicy::default())))
 }
 
-#[rstest]
-#[case::silent(&[Input::Begin(SOURCE), Input::Synced(SOURCE), Input::Silent(SOURCE)], Fresh::Complete)]
-#[case::complete(&[Input::Begin(SOURCE), Input::Synced(SOURCE)], Fresh::Complete)]
-#[case::never_read(&[], Fresh::Missing)]
-#[case::half_read(&[Input::Begin(SOURCE)], Fresh::Missing)]
-#[case::lost(&[Input::Synced(SOURCE), Input::Lost(SOURCE, "refused")], Fresh::Unreadable("refused".into()))]
-fn a_sign_of_life_mends_silence_and_nothing_else(#[case] before: &[Input<'_>], #[case] after: Fresh) {
+const WHOLE: Part<&str> = Part::Whole;
+const SHOP: Part<&str> = Part::Namespace("shop");
+
+/// What is believed of the whole and of namespace `shop`, after what was said.
+fn believed(said: &[(Part<&str>, Freshness)]) -> (Freshness, Freshness) {
     let mut core = Core::default();
-    for input in before {
-        core.handle(Now::ONCE, copy(input)).unwrap();
+    for (part, freshness) in said {
+        core.handle(Now::ONCE, Input::Freshness(SOURCE, *part, freshness.clone()))
+            .unwrap();
     }
-    core.handle(Now::ONCE, Input::Alive(SOURCE)).unwrap();
-    assert_eq!(*core.index().fresh(SOURCE), after);
+    let index = core.index();
+    let shop = index.names.find("shop").unwrap_or_default();
+    let part = Part::Namespace(shop);
+    (
+        index.freshness(SOURCE).clone(),
+        index.freshness_of(SOURCE, part).clone(),
+    )
 }
 
-/// The inputs that these tables use.
-fn copy<'a>(input: &Input<'a>) -> Input<'a> {
-    match *input {
-        Input::Begin(source) => Input::Begin(source),
-        Input::Synced(source) => Input::Synced(source),
-        Input::Silent(source) => Input::Silent(source),
-        Input::Lost(source, why) => Input::Lost(source, why),
-        _ => unreachable!("not in the tables"),
-    }
+#[rstest]
+#[case::nothing(&[], Freshness::Missing, Freshness::Missing)]
+#[case::the_whole(&[(WHOLE, Freshness::Complete)], Freshness::Complete, Freshness::Complete)]
+#[case::one_namespace(&[(SHOP, Freshness::Complete)], Freshness::Missing, Freshness::Complete)]
+#[case::refused_there(
+    &[(WHOLE, Freshness::Complete), (SHOP, Freshness::Stale)],
+    Freshness::Complete,
+    Freshness::Stale
+)]
+#[case::read_there_alone(
+    &[(WHOLE, Freshness::Stale), (SHOP, Freshness::Complete)],
+    Freshness::Stale,
+    Freshness::Complete
+)]
+#[case::withdrawn(
+    &[(WHOLE, Freshness::Complete), (SHOP, Freshness::Stale), (SHOP, Freshness::Missing)],
+    Freshness::Complete,
+    Freshness::Complete
+)]
+fn a_part_speaks_for_itself(
+    #[case] said: &[(Part<&str>, Freshness)],
+    #[case] whole: Freshness,
+    #[case] shop: Freshness,
+) {
+    assert_eq!(believed(said), (whole, shop));
+}
+
+#[test]
+fn a_list_that_has_only_begun_is_not_believed() {
+    let mut core = Core::default();
+    core.handle(Now::ONCE, Input::Begin(SOURCE)).unwrap();
+    assert_eq!(*core.index().freshness(SOURCE), Freshness::Missing);
+    core.handle(Now::ONCE, Input::Synced(SOURCE)).unwrap();
+    assert_eq!(*core.index().freshness(SOURCE), Freshness::Complete);
 }
 
 fn held(core: &Core) -> bool {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use evenkeel_core::index::{Freshness, Part};
 use evenkeel_core::judge::Memory;
 use evenkeel_core::know::{Mono, Now, Source, Wall};
 use evenkeel_core::{Core, Input, checks};
@@ -214,7 +215,7 @@ impl World {
             ),
             Step::Gap(at) => {
                 let source = SOURCES.get(at).copied().unwrap();
-                self.give(Input::Silent(source));
+                self.give(Input::Freshness(source, Part::Whole, Freshness::Stale));
                 self.list(source);
             }
             Step::Wait(seconds) => {

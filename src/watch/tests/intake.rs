@@ -1,8 +1,10 @@
 //! What pumps' words are to the core: most of all for sources that come in parts.
 
+use std::collections::HashMap;
+
 use evenkeel_core::Input;
 use evenkeel_core::facts::Wants;
-use evenkeel_core::index::Fresh;
+use evenkeel_core::index::{Freshness, Part};
 use evenkeel_core::know::{Now, Source};
 use rstest::rstest;
 
@@ -15,6 +17,28 @@ use super::*;
 struct Desk {
     intake: Intake,
     told: Vec<String>,
+    fresh: Fresh,
+}
+
+/// How fresh each part is, as the core remembers it.
+#[derive(Default)]
+struct Fresh(HashMap<String, String>);
+
+impl Fresh {
+    /// What the core takes of an input: repeats are ignored, and what was never read is missing.
+    fn news(&mut self, input: &Input<'_>) -> Option<String> {
+        let Input::Freshness(source, part, freshness) = input else {
+            return Some(say(input));
+        };
+        let part = match part {
+            Part::Whole => source.to_string(),
+            part => format!("{source} {part:?}"),
+        };
+        let freshness = format!("{freshness:?}");
+        let before = self.0.insert(part.clone(), freshness.clone());
+        let news = before.as_deref().unwrap_or("Missing") != freshness;
+        news.then(|| format!("{freshness} {part}"))
+    }
 }
 
 impl Desk {
@@ -26,8 +50,9 @@ impl Desk {
             pods: pods.collect(),
             ..Wants::default()
         };
-        let told = &mut self.told;
-        self.intake.want(&wants, &mut |input| told.push(say(&input)))
+        let (told, fresh) = (&mut self.told, &mut self.fresh);
+        self.intake
+            .want(&wants, &mut |input| told.extend(fresh.news(&input)))
     }
 
     fn id(&self, source: Source, part: &str) -> Id {
@@ -39,9 +64,9 @@ impl Desk {
     fn take(&mut self, id: Id, words: Vec<What>) -> Vec<String> {
         self.told.clear();
         for what in words {
-            let told = &mut self.told;
+            let (told, fresh) = (&mut self.told, &mut self.fresh);
             self.intake
-                .take(Event::of(id, what), &mut |input| told.push(say(&input)));
+                .take(Event::of(id, what), &mut |input| told.extend(fresh.news(&input)));
         }
         std::mem::take(&mut self.told)
     }
@@ -56,9 +81,6 @@ fn say(input: &Input<'_>) -> String {
         }
         Input::Gone(source, namespace, name) => format!("gone {source} {namespace}/{name}"),
         Input::Synced(source) => format!("synced {source}"),
-        Input::Alive(source) => format!("alive {source}"),
-        Input::Silent(source) => format!("silent {source}"),
-        Input::Lost(source, why) => format!("lost {source}: {why}"),
         Input::Policy(policy) => format!("policy {}/{}", policy.namespace, policy.name),
         Input::Refused(source, namespace, name, _) => format!("refused {source} {namespace}/{name}"),
         other => format!("{other:?}"),
@@ -77,6 +99,13 @@ fn text(json: impl Into<String>) -> What {
     What::Object(json.into(), all)
 }
 
+const STALE: What = What::Freshness(Freshness::Stale);
+const COMPLETE: What = What::Freshness(Freshness::Complete);
+
+fn refused() -> What {
+    What::Freshness(Freshness::unreadable("no"))
+}
+
 fn gone(name: &str) -> What {
     What::Gone("shop".into(), name.into())
 }
@@ -87,10 +116,10 @@ fn two_parts() -> (Desk, Id, Id) {
     desk.want(&[("shop", "x=1"), ("shop", "y=2")]);
     let (first, second) = (desk.id(Source::Pods, "x=1"), desk.id(Source::Pods, "y=2"));
     let told = desk.take(first, vec![What::Begin, pod("a"), pod("b"), What::Synced]);
-    // Complete only when all parts are.
+    // Complete only when all of the namespace's targets are.
     assert_eq!(told, ["pods shop/a", "pods shop/b"]);
     let told = desk.take(second, vec![What::Begin, pod("b"), What::Synced]);
-    assert_eq!(told, ["pods shop/b", "synced pods"]);
+    assert_eq!(told, ["pods shop/b", r#"Complete pods Namespace("shop")"#]);
     (desk, first, second)
 }
 
@@ -121,14 +150,15 @@ fn a_source_of_one_part_is_passed_on() {
             "synced nodes"
         ]
     );
-    let told = desk.take(
-        id,
-        vec![What::Silent, What::Alive, What::Lost("no".into()), What::Alive],
-    );
-    // After a refusal the core takes only a complete list for an answer, and nothing has been missed.
+    let told = desk.take(id, vec![STALE, COMPLETE, refused(), COMPLETE]);
     assert_eq!(
         told,
-        ["silent nodes", "alive nodes", "lost nodes: no", "synced nodes"]
+        [
+            "Stale nodes",
+            "Complete nodes",
+            r#"Unreadable("no") nodes"#,
+            "Complete nodes"
+        ]
     );
 }
 
@@ -169,42 +199,41 @@ fn a_new_list_of_a_part_sweeps_what_it_alone_held() {
 }
 
 #[rstest]
-#[case::silent(What::Silent, "silent pods", "alive pods")]
-#[case::lost(What::Lost("missing right".into()), "lost pods: missing right", "synced pods")]
-fn a_source_is_as_good_as_its_worst_part(#[case] bad: What, #[case] told: &str, #[case] healed: &str) {
+#[case::stale(STALE, "Stale", "Stale")]
+#[case::unreadable(refused(), r#"Unreadable("no")"#, "Stale")]
+fn a_namespace_is_as_fresh_as_the_worst_of_its_targets(
+    #[case] bad: What,
+    #[case] told: &str,
+    #[case] without_it: &str,
+) {
     let (mut desk, first, second) = two_parts();
-    assert_eq!(desk.take(first, vec![bad]), [told]);
-    assert_eq!(desk.take(second, vec![What::Silent]), [""; 0]);
-    let first_back = desk.take(first, vec![What::Alive]);
-    // The other part is silent still.
-    assert_eq!(
-        first_back,
-        if told.starts_with("lost") {
-            vec!["silent pods"]
-        } else {
-            vec![]
-        }
-    );
-    let back = desk.take(second, vec![What::Alive]);
+    let pods = |freshness: &str| [format!(r#"{freshness} pods Namespace("shop")"#)];
+    assert_eq!(desk.take(first, vec![bad]), pods(told));
+    assert_eq!(desk.take(second, vec![STALE]), [""; 0]);
+    let back = desk.take(first, vec![COMPLETE]);
     assert_eq!(
         back,
-        if told.starts_with("lost") {
-            ["alive pods"]
+        if told == without_it {
+            vec![]
         } else {
-            [healed]
+            pods(without_it).to_vec()
         }
     );
+    assert_eq!(desk.take(second, vec![COMPLETE]), pods("Complete"));
 }
 
 #[test]
-fn a_new_part_is_a_gap_until_it_is_read() {
+fn one_namespace_says_nothing_of_others() {
     let (mut desk, ..) = two_parts();
     desk.told.clear();
     let change = desk.want(&[("shop", "x=1"), ("shop", "y=2"), ("pay", "z=3")]);
     assert_eq!((change.start.len(), change.stop.len()), (1, 0));
-    assert_eq!(desk.told, ["silent pods"]);
+    assert_eq!(desk.told, [""; 0]);
     let third = desk.id(Source::Pods, "z=3");
-    assert_eq!(desk.take(third, vec![What::Begin, What::Synced]), ["alive pods"]);
+    assert_eq!(
+        desk.take(third, vec![refused()]),
+        [r#"Unreadable("no") pods Namespace("pay")"#]
+    );
 }
 
 #[test]
@@ -220,10 +249,7 @@ fn what_nobody_wants_any_more_leaves_and_late_words_are_ignored() {
         }
     );
     assert_eq!(desk.told, ["gone pods shop/a"]);
-    assert_eq!(
-        desk.take(first, vec![pod("z"), What::Silent, What::Lost("no".into())]),
-        [""; 0]
-    );
+    assert_eq!(desk.take(first, vec![pod("z"), STALE, refused()]), [""; 0]);
     assert_eq!(desk.take(second, vec![gone("b")]), ["gone pods shop/b"]);
 }
 
@@ -326,9 +352,13 @@ fn too_many_namespaces_are_said_and_not_watched() {
         .filter(|(_, target)| target.source == Source::Pods)
         .count();
     assert_eq!(watched, 256);
-    assert_eq!(
-        desk.told,
-        ["lost pods: policies select Pods in 300 ways over all namespaces; at most 256 are watched"]
+    let why = "policies select Pods in 300 ways over all namespaces; at most 256 are watched";
+    let refused = format!(r#"Unreadable("{why}") pods"#);
+    assert_eq!(desk.told.len(), 300 - 256);
+    assert!(
+        desk.told.iter().all(|one| one.starts_with(&refused)),
+        "{:?}",
+        desk.told
     );
 }
 
@@ -340,9 +370,10 @@ fn one_way_too_many_is_said_although_nothing_starts_or_stops_for_it() {
     desk.want(&pods[..256]);
     let change = desk.want(&pods);
     assert!(change.start.is_empty() && change.stop.is_empty(), "{change:?}");
+    let why = "policies select Pods in 257 ways over all namespaces; at most 256 are watched";
     assert_eq!(
         desk.told,
-        ["lost pods: policies select Pods in 257 ways over all namespaces; at most 256 are watched"]
+        [format!(r#"Unreadable("{why}") pods Namespace("n256")"#)]
     );
 }
 
@@ -361,8 +392,8 @@ fn the_core_keeps_what_any_part_holds() {
         .filter(|(_, target)| target.source == Source::Pods)
     {
         assert_eq!(
-            *core.index().fresh(Source::Pods),
-            Fresh::Missing,
+            *core.index().worst_freshness(Source::Pods),
+            Freshness::Missing,
             "{}",
             target.show()
         );
@@ -372,6 +403,6 @@ fn the_core_keeps_what_any_part_holds() {
             });
         }
     }
-    assert_eq!(*core.index().fresh(Source::Pods), Fresh::Complete);
+    assert_eq!(*core.index().worst_freshness(Source::Pods), Freshness::Complete);
     assert!(intake.is_filling(), "the other sources have not been read");
 }

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use evenkeel_core::index::Freshness;
 use evenkeel_core::know::Source;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, sleep, timeout_at};
@@ -174,9 +175,10 @@ fn say(what: &What) -> String {
         What::Page(_, items) => format!("page of {}", items.len()),
         What::Gone(namespace, name) => format!("gone {namespace}/{name}"),
         What::Synced => "synced".into(),
-        What::Silent => "silent".into(),
-        What::Alive => "alive".into(),
-        What::Lost(why) => format!("lost: {why}"),
+        What::Freshness(Freshness::Missing) => "missing".into(),
+        What::Freshness(Freshness::Complete) => "complete".into(),
+        What::Freshness(Freshness::Stale) => "stale".into(),
+        What::Freshness(Freshness::Unreadable(why)) => format!("unreadable: {why}"),
     }
 }
 

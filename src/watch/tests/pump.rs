@@ -187,8 +187,8 @@ async fn delays_grow_while_a_server_is_away_and_it_is_silent_after_13_seconds() 
     answers.extend(vec![Answer::Break; 30]);
     let mut bench = Bench::new(nodes(), &answers);
     let told = bench.until(60).await;
-    assert_eq!(told.last(), Some(&(13, "silent".to_owned())));
-    assert_eq!(told.iter().filter(|word| word.1 == "silent").count(), 1);
+    assert_eq!(told.last(), Some(&(13, "stale".to_owned())));
+    assert_eq!(told.iter().filter(|word| word.1 == "stale").count(), 1);
     let calls = bench.calls();
     let gaps: Vec<_> = calls
         .windows(2)
@@ -199,7 +199,7 @@ async fn delays_grow_while_a_server_is_away_and_it_is_silent_after_13_seconds() 
     assert!(gaps.last() >= Some(&Duration::from_secs(5)));
     assert!(gaps.last() <= Some(&Duration::from_secs(10)));
     assert!(bench.script.renewals.lock().unwrap().len() > 5);
-    assert_eq!(bench.snapshot().state, "Silent");
+    assert_eq!(bench.snapshot().state, "Stale");
     assert!(
         bench
             .snapshot()
@@ -216,8 +216,8 @@ async fn a_half_open_watch_is_silent_after_13_seconds_and_comes_back_without_a_l
     let mut bench = Bench::new(nodes(), &answers);
     let told = bench.until(60).await;
     // The last word came after 8 s.
-    assert_eq!(told[3], (21, "silent".to_owned()));
-    assert_eq!(told[4].1, "alive");
+    assert_eq!(told[3], (21, "stale".to_owned()));
+    assert_eq!(told[4].1, "complete");
     assert_eq!(told.len(), 5);
     assert!(
         !bench.script.renewals.lock().unwrap().is_empty(),
@@ -245,7 +245,7 @@ async fn what_was_missed_proves_nothing_until_a_bookmark_has_come() {
     let answers = then_quiet(&[filled(), watch(&[]), late], 12);
     let mut bench = Bench::new(nodes(), &answers);
     let told = bench.words(40).await;
-    assert_eq!(told[3..], ["silent", "object b", "object c", "alive"]);
+    assert_eq!(told[3..], ["stale", "object b", "object c", "complete"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -310,7 +310,7 @@ async fn a_long_watch_lives_on_bookmarks() {
     let told = bench.until(600).await;
     assert_eq!(bench.calls()[0].uri.matches("timeoutSeconds=290").count(), 1);
     // One bookmark may be missed: 150 s after the second.
-    assert_eq!(told[3..], [(270, "silent".to_owned())]);
+    assert_eq!(told[3..], [(270, "stale".to_owned())]);
 }
 
 const NEWS: &str = "sendInitialEvents=false&resourceVersionMatch=NotOlderThan";
@@ -342,7 +342,7 @@ async fn events_that_a_break_has_swallowed_are_not_claimed() {
     let mut bench = Bench::new(target(Source::Events), &answers);
     let told = bench.words(500).await;
     // The first break is mended from the version; by the second that is too old.
-    assert_eq!(told, ["begin", "synced", "object e", "silent", "alive"]);
+    assert_eq!(told, ["begin", "synced", "object e", "stale", "complete"]);
     let uris: Vec<_> = bench.calls().into_iter().map(|call| call.uri).collect();
     assert!(uris[1].contains("&resourceVersion=70&"), "{uris:?}");
     assert!(
@@ -392,7 +392,7 @@ async fn a_long_watch_without_bookmarks_is_believed_until_its_end() {
     ];
     let mut bench = Bench::new(target(Source::DaemonSets), &answers);
     let told = bench.until(900).await;
-    assert_eq!(told.last(), Some(&(590, "silent".to_owned())));
+    assert_eq!(told.last(), Some(&(590, "stale".to_owned())));
     assert!(bench.calls()[2].uri.contains("timeoutSeconds=290"));
 }
 
@@ -405,7 +405,7 @@ async fn a_loop_that_is_slow_is_not_a_server_that_is_silent() {
     sleep(Duration::from_secs(60)).await;
     let told = bench.words(90).await;
     assert_eq!(told.len(), 3_003);
-    assert!(!told.iter().any(|word| word == "silent"));
+    assert!(!told.iter().any(|word| word == "stale"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,8 +11,11 @@ async fn a_missing_right_is_named_and_its_return_needs_no_list() {
     answers.push(probe(12));
     let mut bench = Bench::new(nodes(), &then_quiet(&answers, 12));
     let told = bench.until(60).await;
-    assert_eq!(told[3], (12, "lost: missing right: watch nodes (no)".to_owned()));
-    assert_eq!(told[4].1, "alive");
+    assert_eq!(
+        told[3],
+        (12, "unreadable: missing right: watch nodes (no)".to_owned())
+    );
+    assert_eq!(told[4].1, "complete");
     // Told at the second refusal, asked again every five seconds, then a bookmark after one second.
     assert_eq!(told[4].0, 28);
     assert_eq!((told.len(), bench.lists()), (5, 1));
@@ -29,7 +32,7 @@ async fn a_right_that_was_never_there_is_asked_for_until_it_is() {
     assert_eq!(
         told,
         [
-            "lost: missing right: watch nodes (no)",
+            "unreadable: missing right: watch nodes (no)",
             "begin",
             "object a",
             "synced"
@@ -50,7 +53,7 @@ async fn the_right_to_list_is_named_where_pages_are_refused() {
     let mut bench = Bench::new(nodes(), &[Answer::Refuse(422, None), refused.clone(), refused]);
     assert_eq!(
         bench.words(5).await,
-        ["begin", "begin", "lost: missing right: list nodes (no)"]
+        ["begin", "begin", "unreadable: missing right: list nodes (no)"]
     );
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::history::{FLAP_FLIPS, FLAP_WINDOW};
+use crate::index::Part;
 use crate::judge::{
     Case, Check, Evidence, Judge, Look, Memory, ServiceCase, Severities, UntypedCase, Verdict,
 };
@@ -74,7 +75,7 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
         look.wake_at(until);
     }
     if flapping.count == 0 {
-        history.covers(now, Source::EndpointSlices, FLAP_WINDOW)?;
+        history.covers(now, Source::EndpointSlices, Part::Whole, FLAP_WINDOW)?;
         if backends.is_full() {
             return Err(Gap::Opaque(
                 "more endpoints of the cluster flip than evenkeel remembers".into(),
@@ -128,6 +129,7 @@ fn advise(_: &UntypedCase) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::checks::live_fixture::{Live, service, slice};
+    use crate::index::Freshness;
     use crate::know::Mono;
     use rstest::rstest;
 
@@ -223,7 +225,11 @@ mod tests {
         live.wait(700);
         let met = live.core.findings(live.now).summary.met;
         for at in 0..8 {
-            live.input(Input::Silent(Source::EndpointSlices));
+            live.input(Input::Freshness(
+                Source::EndpointSlices,
+                Part::Whole,
+                Freshness::Stale,
+            ));
             live.list(Source::EndpointSlices, &[&web(if at % 2 == 0 { 9 } else { 0 })]);
         }
         assert_eq!(live.says(ID), "");

@@ -165,7 +165,7 @@ fn lag(look: &Look<'_>, key: Key, pod: &Pod, container: &Container) -> Known<Opt
     let place = || format!("Pod {}", look.show(key));
     let (config_map, _) = config_map_of(look.names(), ("Pod", key), &pod.template, container, &path)?;
     let shown = look.show(config_map);
-    let row = look.config_maps()?.get(config_map).ok_or_else(|| {
+    let row = look.config_map(config_map)?.ok_or_else(|| {
         Gap::Opaque(format!("ConfigMap {shown}, which {} reads, is not there", place()).into())
     })?;
     let written = row.written.ok_or_else(|| {

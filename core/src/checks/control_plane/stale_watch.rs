@@ -62,7 +62,7 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
     let history = look.history();
     let lost: Vec<(Source, Mono)> = Source::ALL
         .into_iter()
-        .filter_map(|source| Some((source, history.watch(source)?.lost?)))
+        .filter_map(|source| Some((source, history.coverage(source)?.lost?)))
         .collect();
     if let Some(since) = lost.iter().map(|one| one.1).min() {
         let deaf: Vec<Source> = of(&lost, |at| now.since(at) >= DEAF);
@@ -74,7 +74,7 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
     }
     let mut often = Vec::new();
     for source in Source::ALL {
-        let gaps = history.watch(source).map(|watch| &watch.gaps);
+        let gaps = history.coverage(source).map(|held| &held.gaps);
         if let Some(until) = gaps.and_then(|gaps| gaps.below(OFTEN, now, OFTEN_WINDOW)) {
             look.wake_at(until);
             often.push(source);
@@ -152,6 +152,7 @@ mod tests {
     use crate::Input;
     use crate::checks::cluster_fixture::Cluster;
     use crate::checks::live_fixture::Live;
+    use crate::index::{Freshness, Part};
 
     const ID: &str = "cp-stale-watch";
 
@@ -159,10 +160,14 @@ mod tests {
     fn silence_becomes_deafness_after_three_minutes_and_heals() {
         let mut live = Live::with(&[]);
         assert_eq!(live.says(ID), "");
-        live.input(Input::Silent(Source::EndpointSlices));
+        live.input(Input::Freshness(
+            Source::EndpointSlices,
+            Part::Whole,
+            Freshness::Stale,
+        ));
         assert_eq!(live.says(ID), "AtRisk warning Silent");
         live.wait(100);
-        live.input(Input::Silent(Source::Nodes));
+        live.input(Input::Freshness(Source::Nodes, Part::Whole, Freshness::Stale));
         live.wait(79);
         assert_eq!(live.says(ID), "AtRisk warning Silent");
         live.wait(1);
@@ -181,9 +186,13 @@ mod tests {
     #[test]
     fn a_failure_counts_like_silence_and_goes_on_with_it() {
         let mut live = Live::with(&[]);
-        live.input(Input::Silent(Source::Nodes));
+        live.input(Input::Freshness(Source::Nodes, Part::Whole, Freshness::Stale));
         live.wait(170);
-        live.input(Input::Lost(Source::Nodes, "status 403"));
+        live.input(Input::Freshness(
+            Source::Nodes,
+            Part::Whole,
+            Freshness::unreadable("status 403"),
+        ));
         live.wait(10);
         assert_eq!(live.says(ID), "Violated critical Deaf");
     }
@@ -193,7 +202,7 @@ mod tests {
         let mut live = Live::with(&[]);
         for _ in 0..3 {
             assert_eq!(live.says(ID), "");
-            live.input(Input::Silent(Source::Nodes));
+            live.input(Input::Freshness(Source::Nodes, Part::Whole, Freshness::Stale));
             live.list(Source::Nodes, &[]);
             live.wait(100);
         }
@@ -210,7 +219,11 @@ mod tests {
             now,
         };
         for source in Source::ALL {
-            live.input(Input::Lost(source, "forbidden"));
+            live.input(Input::Freshness(
+                source,
+                Part::Whole,
+                Freshness::unreadable("forbidden"),
+            ));
         }
         live.wait(1000);
         assert_eq!(live.says(ID), "");
@@ -221,7 +234,11 @@ mod tests {
         let mut core = crate::Core::default();
         let now = crate::know::Now::ONCE;
         core.handle(now, Input::Synced(Source::Nodes)).unwrap();
-        core.handle(now, Input::Silent(Source::Nodes)).unwrap();
+        core.handle(
+            now,
+            Input::Freshness(Source::Nodes, Part::Whole, Freshness::Stale),
+        )
+        .unwrap();
         core.round(now);
         assert!(core.findings(now).findings.iter().all(|one| one.check != ID));
         assert_eq!(Cluster::empty().says(ID), Vec::<String>::new());

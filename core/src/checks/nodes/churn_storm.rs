@@ -124,6 +124,7 @@ mod tests {
     use super::*;
     use crate::Input;
     use crate::checks::live_fixture::{Live, slice};
+    use crate::index::{Freshness, Part};
     use rstest::rstest;
     use serde_json::Value;
 
@@ -199,7 +200,11 @@ mod tests {
     fn lists_are_no_storm() {
         let mut live = start(62);
         for number in 1..20 {
-            live.input(Input::Silent(Source::EndpointSlices));
+            live.input(Input::Freshness(
+                Source::EndpointSlices,
+                Part::Whole,
+                Freshness::Stale,
+            ));
             live.list(Source::EndpointSlices, &[&generation(number, 100)]);
             live.wait(5);
         }
@@ -233,7 +238,11 @@ mod tests {
     #[test]
     fn it_needs_slices() {
         let mut live = start(62);
-        live.input(Input::Lost(Source::EndpointSlices, "forbidden"));
+        live.input(Input::Freshness(
+            Source::EndpointSlices,
+            Part::Whole,
+            Freshness::unreadable("forbidden"),
+        ));
         assert_eq!(live.says(ID), "Unknown unknown");
     }
 }

@@ -113,6 +113,7 @@ mod tests {
     use crate::Input;
     use crate::checks::cluster_fixture::{Cluster, node};
     use crate::checks::live_fixture::{Live, evicted};
+    use crate::index::{Freshness, Part};
     use rstest::rstest;
 
     const ID: &str = "node-pressure-evict-loop";
@@ -232,7 +233,11 @@ mod tests {
     #[test]
     fn it_needs_events() {
         let mut live = start();
-        live.input(Input::Lost(Source::Events, "forbidden"));
+        live.input(Input::Freshness(
+            Source::Events,
+            Part::Whole,
+            Freshness::unreadable("forbidden"),
+        ));
         assert_eq!(live.says(ID), "Unknown unknown; Unknown unknown");
         assert_eq!(
             Cluster::empty()

@@ -200,6 +200,7 @@ mod tests {
     use crate::Input;
     use crate::checks::cluster_fixture::node;
     use crate::checks::live_fixture::Live;
+    use crate::index::{Freshness, Part};
     use rstest::rstest;
     use serde_json::Value;
 
@@ -318,7 +319,7 @@ mod tests {
         let mut live = Live::with(&objects);
         assert_eq!(live.says(ID), "");
         // Nor is what happened while nobody watched.
-        live.input(Input::Silent(Source::Nodes));
+        live.input(Input::Freshness(Source::Nodes, Part::Whole, Freshness::Stale));
         let after: Vec<_> = (0..100).map(|at| with_kernel(at, false, "B")).collect();
         live.list(Source::Nodes, &after.iter().collect::<Vec<_>>());
         assert_eq!(live.says(ID), "");

@@ -134,6 +134,7 @@ mod tests {
     use crate::Input;
     use crate::checks::cluster_fixture::Cluster;
     use crate::checks::live_fixture::{Live, preempted};
+    use crate::index::{Freshness, Part};
     use rstest::rstest;
 
     const ID: &str = "preemption-cascade";
@@ -185,7 +186,11 @@ mod tests {
             .collect();
         let mut live = Live::with(&listed);
         assert_eq!(live.says(ID), "");
-        live.input(Input::Lost(Source::Events, "forbidden"));
+        live.input(Input::Freshness(
+            Source::Events,
+            Part::Whole,
+            Freshness::unreadable("forbidden"),
+        ));
         assert_eq!(live.says(ID), "Unknown unknown");
         assert_eq!(Cluster::empty().says(ID), Vec::<String>::new());
     }

@@ -256,6 +256,7 @@ mod tests {
     use crate::Input;
     use crate::checks::cluster_fixture::node;
     use crate::checks::live_fixture::Live;
+    use crate::index::{Freshness, Part};
 
     const ID: &str = "node-zone-disruption";
 
@@ -316,7 +317,7 @@ mod tests {
         live.list(Source::Nodes, &down.iter().chain(&up).collect::<Vec<_>>());
         assert_eq!(live.says(ID), "");
         // Nodes that were removed while nobody watched leave no disruption behind that was never there.
-        live.input(Input::Silent(Source::Nodes));
+        live.input(Input::Freshness(Source::Nodes, Part::Whole, Freshness::Stale));
         live.list(Source::Nodes, &up.iter().collect::<Vec<_>>());
         assert_eq!(live.says(ID), "");
     }

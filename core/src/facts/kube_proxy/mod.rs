@@ -558,7 +558,7 @@ fn of_container(
         );
     };
     let (map, key) = config_map_of(&index.names, owner, template, container, &path)?;
-    if let Some(gap) = index.gap(Source::ConfigMaps) {
+    if let Some(gap) = index.gap_in(Source::ConfigMaps, map.namespace) {
         return Err(gap);
     }
     let place = super::place(index, "ConfigMap", map);

@@ -16,7 +16,7 @@ fn source() -> impl Strategy<Value = Source> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let health = prop_oneof![2 => Just(Health::Complete), 1 => Just(Health::Silent), 1 => Just(Health::Lost), 1 => Just(Health::Within)];
+    let health = prop_oneof![2 => Just(Health::Complete), 1 => Just(Health::Silent), 1 => Just(Health::Lost), 1 => Just(Health::Within), 1 => Just(Health::Torn)];
     prop_oneof![
         12 => (source(), 0..2_u8, 0..4_u8, 0..15_u8).prop_map(|(s, at, name, v)| Step::Put(s, at, name, v)),
         3 => (source(), 0..2_u8, 0..4_u8).prop_map(|(s, at, name)| Step::Delete(s, at, name)),

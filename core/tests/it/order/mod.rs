@@ -13,13 +13,13 @@ mod world;
 
 use evenkeel_core::findings::Finding;
 use evenkeel_core::know::Source;
-use evenkeel_core::{Core, Input, checks};
+use evenkeel_core::{Core, checks};
 use proptest::prelude::*;
 use proptest::sample::select;
 
 use histories::{cases, history};
-use play::{apply, feed, from_nothing, told};
-use world::World;
+use play::{apply, feed, from_nothing, tell, told};
+use world::{Health, World};
 
 proptest! {
     #![proptest_config(cases(400))]
@@ -65,7 +65,7 @@ proptest! {
         }
         core.round(world.now());
         let before = core.findings(world.now());
-        let _ = core.handle(world.now(), Input::Lost(lost, "cut off"));
+        tell(&mut core, world.now(), lost, Health::Lost);
         core.round(world.now());
         let after = core.findings(world.now());
         let needing = || checks::ALL.iter().filter(|check| check.needs.has(lost));

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use evenkeel_core::findings::FindingList;
+use evenkeel_core::index::{Freshness, Part};
 use evenkeel_core::know::{Now, Source};
 use evenkeel_core::names::Key;
 use evenkeel_core::{Core, Input};
@@ -59,39 +60,17 @@ pub(crate) fn apply(core: &mut Core, world: &mut World, step: &Step) {
                 core.round(world.now());
             }
             if ends {
-                let _ = core.handle(world.now(), Input::Synced(source));
+                tell(core, world.now(), source, Health::Complete);
                 world.health.insert(source, Health::Complete);
                 for id in &left_out {
                     world.things.remove(id);
                 }
             } else {
-                let _ = core.handle(world.now(), Input::Lost(source, "cut off"));
+                tell(core, world.now(), source, Health::Lost);
                 world.health.insert(source, Health::Lost);
             }
         }
-        Step::Health(source, health) => {
-            // What was silent may be heard of again instead of being listed anew.
-            if health == Health::Complete && world.health.get(&source) == Some(&Health::Silent) {
-                let _ = core.handle(world.now(), Input::Alive(source));
-                world.health.insert(source, health);
-                return;
-            }
-            if health == Health::Complete {
-                return apply(core, world, &Step::Relist(source, 0, false, true));
-            }
-            if health == Health::Within {
-                let now = world.now();
-                let _ = core.handle(now, Input::Begin(source));
-                world
-                    .things
-                    .retain(|id, _| id.0 != source || id.1 == NAMESPACES[0]);
-                for (id, thing) in world.things.iter().filter(|(id, _)| id.0 == source) {
-                    feed(core, now, id, thing);
-                }
-            }
-            tell(core, world.now(), source, health);
-            world.health.insert(source, health);
-        }
+        Step::Health(source, health) => turn(core, world, source, health),
         Step::Cluster(variant) => {
             world.cluster = variant.map(cluster_policy);
             let _ = core.handle(world.now(), Input::ClusterPolicy(world.cluster.clone()));
@@ -124,13 +103,57 @@ pub(crate) fn apply(core: &mut Core, world: &mut World, step: &Step) {
     }
 }
 
-/// Says how a source stands.
-fn tell(core: &mut Core, now: Now, source: Source, health: Health) {
+/// A source becomes fresh, or no longer is.
+fn turn(core: &mut Core, world: &mut World, source: Source, health: Health) {
+    // What was silent may be heard of again instead of being listed anew.
+    if health == Health::Complete && world.health.get(&source) == Some(&Health::Silent) {
+        let _ = core.handle(
+            world.now(),
+            Input::Freshness(source, Part::Whole, Freshness::Complete),
+        );
+        world.health.insert(source, health);
+        return;
+    }
+    if matches!(health, Health::Complete | Health::Torn) {
+        apply(core, world, &Step::Relist(source, 0, false, true));
+        if health == Health::Torn {
+            tell(core, world.now(), source, health);
+            world.health.insert(source, health);
+        }
+        return;
+    }
+    if health == Health::Within {
+        let now = world.now();
+        let _ = core.handle(now, Input::Begin(source));
+        world
+            .things
+            .retain(|id, _| id.0 != source || id.1 == NAMESPACES[0]);
+        for (id, thing) in world.things.iter().filter(|(id, _)| id.0 == source) {
+            feed(core, now, id, thing);
+        }
+    }
+    tell(core, world.now(), source, health);
+    world.health.insert(source, health);
+}
+
+/// Says how fresh a source is.
+pub(crate) fn tell(core: &mut Core, now: Now, source: Source, health: Health) {
+    let whole = |freshness| Input::Freshness(source, Part::Whole, freshness);
+    let first = Part::Namespace(NAMESPACES[0]);
+    let _ = core.handle(now, Input::Freshness(source, first, Freshness::Missing));
     let _ = match health {
         Health::Complete => core.handle(now, Input::Synced(source)),
-        Health::Silent => core.handle(now, Input::Silent(source)),
-        Health::Lost => core.handle(now, Input::Lost(source, "cut off")),
-        Health::Within => core.handle(now, Input::Within(source, &NAMESPACES[..1], "cut off")),
+        Health::Silent => core.handle(now, whole(Freshness::Stale)),
+        Health::Lost => core.handle(now, whole(Freshness::unreadable("cut off"))),
+        Health::Torn => {
+            let _ = core.handle(now, Input::Synced(source));
+            core.handle(now, Input::Freshness(source, first, Freshness::Stale))
+        }
+        Health::Within => {
+            let _ = core.handle(now, Input::Synced(source));
+            let _ = core.handle(now, whole(Freshness::unreadable("cut off")));
+            core.handle(now, Input::Freshness(source, first, Freshness::Complete))
+        }
     };
 }
 

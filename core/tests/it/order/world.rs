@@ -41,6 +41,8 @@ pub(crate) enum Health {
     Lost,
     /// Read in the first namespace alone.
     Within,
+    /// Complete, but stale in the first namespace.
+    Torn,
 }
 
 /// What a history has left behind.

@@ -7,7 +7,7 @@ use evenkeel::client::Link;
 use evenkeel::rights::Place;
 use evenkeel::watch::{Events, Intake, RIGHTS, WatchStatus, Watches};
 use evenkeel_core::facts::Wants;
-use evenkeel_core::index::Fresh;
+use evenkeel_core::index::Freshness;
 use evenkeel_core::know::{Mono, Now, Source, Wall};
 use evenkeel_core::names::Key;
 use evenkeel_core::{Core, Input};
@@ -181,13 +181,13 @@ impl Operator {
 
     pub(super) async fn settled(&mut self) {
         self.until("everything is complete", |this| {
-            this.intake.is_settled() && sources().all(|source| this.fresh(source) == Fresh::Complete)
+            this.intake.is_settled() && sources().all(|source| this.fresh(source) == Freshness::Complete)
         })
         .await;
     }
 
-    pub(super) fn fresh(&self, source: Source) -> Fresh {
-        self.core.index().fresh(source).clone()
+    pub(super) fn fresh(&self, source: Source) -> Freshness {
+        self.core.index().worst_freshness(source).clone()
     }
 
     pub(super) fn seen(&self, source: Source) -> WatchStatus {

@@ -4,7 +4,7 @@ mod bed;
 
 use std::time::Duration;
 
-use evenkeel_core::index::Fresh;
+use evenkeel_core::index::Freshness;
 use evenkeel_core::know::Source;
 use evenkeel_e2e::demo::{example, root};
 use evenkeel_e2e::load::{Size, load};
@@ -37,7 +37,7 @@ async fn under_its_declared_rights_it_sees_changes_stays_alive_on_bookmarks_and_
     // Long enough for the longest that a server leaves a long watch without a bookmark, two minutes.
     operator.rest(Duration::from_secs(130)).await;
     for source in sources() {
-        assert_eq!(operator.fresh(source), Fresh::Complete, "{source}");
+        assert_eq!(operator.fresh(source), Freshness::Complete, "{source}");
     }
     let after = operator.seen(Source::EndpointSlices);
     assert!(
@@ -87,7 +87,7 @@ async fn a_network_that_lets_nothing_through_is_told_and_new_connections_heal_it
         Source::Policies,
     ] {
         let told = operator
-            .until("silence is told", |this| this.fresh(source) == Fresh::Stale)
+            .until("silence is told", |this| this.fresh(source) == Freshness::Stale)
             .await;
         eprintln!("{source} was told silent {told:?} after that");
     }
@@ -105,7 +105,7 @@ async fn a_network_that_lets_nothing_through_is_told_and_new_connections_heal_it
     proxy.heal();
     let healed = operator
         .until("it is healed", |this| {
-            this.fresh(Source::EndpointSlices) == Fresh::Complete
+            this.fresh(Source::EndpointSlices) == Freshness::Complete
                 && this.endpoints(&namespace, "web") == Some(2)
         })
         .await;
@@ -118,7 +118,7 @@ async fn a_network_that_lets_nothing_through_is_told_and_new_connections_heal_it
     );
     for source in [Source::Services, Source::Nodes, Source::Policies] {
         operator
-            .until("all are healed", |this| this.fresh(source) == Fresh::Complete)
+            .until("all are healed", |this| this.fresh(source) == Freshness::Complete)
             .await;
     }
 }
@@ -133,18 +133,18 @@ async fn a_right_taken_away_is_named_and_its_return_is_noticed() {
     grant(plane, "limited", "nodes").await;
     let lost = operator
         .until("the loss is told", |this| {
-            matches!(this.fresh(Source::Nodes), Fresh::Unreadable(_))
+            matches!(this.fresh(Source::Nodes), Freshness::Unreadable(_))
         })
         .await;
-    let Fresh::Unreadable(why) = operator.fresh(Source::Nodes) else {
+    let Freshness::Unreadable(why) = operator.fresh(Source::Nodes) else {
         panic!("just seen")
     };
     assert!(why.starts_with("missing right: watch nodes ("), "{why}");
-    assert_eq!(operator.fresh(Source::Services), Fresh::Complete);
+    assert_eq!(operator.fresh(Source::Services), Freshness::Complete);
     grant(plane, "limited", "").await;
     let back = operator
         .until("the return is noticed", |this| {
-            this.fresh(Source::Nodes) == Fresh::Complete
+            this.fresh(Source::Nodes) == Freshness::Complete
         })
         .await;
     eprintln!("a lost right was told after {lost:?}, its return after {back:?}");
@@ -167,7 +167,7 @@ async fn kinds_that_appear_later_are_seen() {
     // A kind that is not served is one without objects, not an unknown one.
     operator
         .until("no policies are known", |this| {
-            this.fresh(Source::Policies) == Fresh::Complete
+            this.fresh(Source::Policies) == Freshness::Complete
         })
         .await;
     operator.rest(Duration::from_secs(1)).await;
