@@ -47,6 +47,10 @@ pub(super) fn route(api_version: &str, name: &str) -> Route {
         (api::GROUP, "ClusterTrafficHealthPolicy") => return Route::ClusterPolicy,
         (api::GROUP, "Unreadable") => return Route::Refused,
         ("kubeproxy.config.k8s.io", "KubeProxyConfiguration") => return Route::ProxyConfiguration,
+        // Calico's own API server and tools show its objects in a group of their own.
+        ("projectcalico.org", "FelixConfiguration") => {
+            return Route::Object(Source::FelixConfigurations, false);
+        }
         _ => {}
     }
     let Some((source, known)) = known(name) else {

@@ -1,5 +1,6 @@
 //! Which product other than kube-proxy and Cilium carries Service traffic on which node.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::dataplane::entry::Carrier;
@@ -38,15 +39,21 @@ const CONTAINERS: [(&str, Product); 9] = [
 /// What a node's carrier depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Choice {
-    set: Key,
+    /// Its DaemonSet; none where only Calico's own configuration tells of it.
+    set: Option<Key>,
     product: Product,
+    /// The FelixConfiguration of the node alone.
+    of_node: Option<Key>,
 }
 
-/// The `DaemonSets` of such products, by namespace and name: those that carry anything, as far as can be told.
+/// Such products, by namespace and name of their `DaemonSets`.
 #[derive(Debug, Default)]
 pub(super) struct Installations {
-    carrying: Vec<(Key, Product)>,
+    /// Those that carry anything, as far as can be told without a node.
+    carrying: Vec<(Option<Key>, Product)>,
     kube_ovn: bool,
+    /// Felix configurations of single nodes.
+    of_nodes: HashMap<Name, Key>,
 }
 
 fn product(index: &Index, key: Key, set: &DaemonSet) -> Option<Product> {
@@ -77,22 +84,26 @@ impl Installations {
         let mut found: Vec<_> = index
             .daemon_sets
             .iter()
-            .filter_map(|(key, set)| Some((key, product(index, key, set)?)))
+            .filter_map(|(key, set)| Some((Some(key), product(index, key, set)?)))
             .collect();
-        found.sort_by_cached_key(|one| index.show(one.0));
+        found.sort_by_cached_key(|one| one.0.map(|key| index.show(key)));
         let kube_ovn = found.iter().any(|one| one.1 == Product::KubeOvn);
-        // How long the kernel remembers says nothing of whether they carry.
-        let unknown = Ok(Val::default_of(0, ""));
-        found.retain(|(set, product)| {
-            let choice = Choice {
-                set: *set,
-                product: *product,
-            };
-            !matches!(carrier(index, &choice, &unknown), Ok(None))
+        let calico = |one: &(Option<Key>, Product)| one.1 == Product::Calico;
+        // Calico's own configuration tells of it where DaemonSets were not read.
+        if !found.iter().any(calico) && index.gap(Source::DaemonSets).is_some() {
+            found.push((None, Product::Calico));
+        }
+        let of_nodes = index.felix_configurations.iter().filter_map(|(key, _)| {
+            let node = index.names.text(key.name).strip_prefix("node.")?;
+            Some((index.names.find(node)?, key))
         });
+        let of_nodes: HashMap<Name, Key> = of_nodes.collect();
+        // A node may have Calico's eBPF of its own.
+        found.retain(|one| (calico(one) && !of_nodes.is_empty()) || carries(index, &Choice::of(*one, None)));
         Self {
             carrying: found,
             kube_ovn,
+            of_nodes,
         }
     }
 
@@ -111,32 +122,55 @@ impl Installations {
         if node.is_some_and(|node| index.names.text(node.os) == "windows") {
             return None;
         }
+        let of_node = self.of_nodes.get(&name).copied();
         // Several may run, as Calico's policies beside another proxy: the first that carries anything counts.
-        let mut carrying = self.carrying.iter();
-        let found = carrying.find(|(key, _)| {
-            let set = index.daemon_sets.get(*key);
-            set.is_some_and(|set| super::covers(index, set, name, node))
-        });
-        found.map(|(set, product)| Choice {
-            set: *set,
-            product: *product,
+        self.carrying.iter().find_map(|one| {
+            let covers = one.0.is_none_or(|key| {
+                let set = index.daemon_sets.get(key);
+                set.is_some_and(|set| super::covers(index, set, name, node))
+            });
+            let of_node = of_node.filter(|_| one.1 == Product::Calico);
+            let choice = Choice::of(*one, of_node);
+            let asked = one.1 == Product::Calico && !self.of_nodes.is_empty();
+            (covers && (!asked || carries(index, &choice))).then_some(choice)
         })
     }
 }
 
+impl Choice {
+    const fn of((set, product): (Option<Key>, Product), of_node: Option<Key>) -> Self {
+        Self {
+            set,
+            product,
+            of_node,
+        }
+    }
+}
+
+/// Whether something is carried at all, or that cannot be told: how long the kernel remembers plays no part.
+fn carries(index: &Index, choice: &Choice) -> bool {
+    !matches!(carrier(index, choice, &Ok(Val::default_of(0, ""))), Ok(None))
+}
+
 /// What carries the traffic of a node; `conntrack` is how long its kernel remembers an established connection.
 pub(super) fn carrier(index: &Index, choice: &Choice, conntrack: &Known<Val<i64>>) -> Known<Option<Carrier>> {
-    let Some(set) = index.daemon_sets.get(choice.set) else {
-        return Ok(None);
-    };
-    let place = super::place(index, "DaemonSet", choice.set);
+    let set = choice
+        .set
+        .and_then(|key| Some((key, index.daemon_sets.get(key)?)));
     let container = |name: &str| {
-        let mut all = set.template.containers.iter();
+        let mut all = set.iter().flat_map(|(_, set)| &set.template.containers);
         all.find(|one| index.names.text(one.name) == name)
     };
+    if choice.product == Product::Calico {
+        let container = container("calico-node");
+        return calico(index, choice, container, conntrack);
+    }
+    let Some((key, row)) = set else {
+        return Ok(None);
+    };
+    let place = super::place(index, "DaemonSet", key);
     match choice.product {
-        Product::Calico => calico(index, container("calico-node"), &place, conntrack),
-        Product::Antrea => antrea(index, choice.set, set),
+        Product::Antrea => antrea(index, key, row),
         Product::KubeRouter => {
             let argv = container("kube-router").map_or_else(Vec::new, |one| one.command(&index.names));
             kube_router::carrier(&argv, &place)
@@ -144,29 +178,60 @@ pub(super) fn carrier(index: &Index, choice: &Choice, conntrack: &Known<Val<i64>
         Product::KubeOvn => ovn::kube_ovn(&place, kube_ovn_controller(index).as_deref()),
         Product::OvnKubernetes => Ok(Some(ovn::ovn_kubernetes(&place))),
         Product::Other(name) => Ok(Some(ovn::other(name, &place))),
+        Product::Calico => Ok(None),
     }
 }
 
+/// Calico by everything that configures Felix, what counts first before: its environment, the configuration of the
+/// node, that of all nodes, what the operator was asked to install.
 fn calico(
     index: &Index,
+    choice: &Choice,
     container: Option<&Container>,
-    place: &str,
     conntrack: &Known<Val<i64>>,
 ) -> Known<Option<Carrier>> {
-    let variable = |name: &str| {
-        let env = container.map_or(&[][..], |one| &one.env);
-        // Felix takes the names of its variables in any case (`felix/config/env_config.go`).
-        let named = |one: &&(Name, Option<Arc<str>>)| index.names.text(one.0).eq_ignore_ascii_case(name);
-        env.iter().rev().find(named).map(|one| one.1.as_deref())
-    };
-    let place = format!("{place} env FELIX_BPFENABLED");
-    let environment = calico::Place {
-        place: &place,
-        enabled: variable("FELIX_BPFENABLED")
-            .map(|text| text.map_or(calico::Setting::Elsewhere, calico::Setting::Text)),
+    let names = &index.names;
+    // Felix takes the names of its variables in any case (`felix/config/env_config.go`).
+    let is_enabled =
+        |one: &&(Name, Option<Arc<str>>)| names.text(one.0).eq_ignore_ascii_case("FELIX_BPFENABLED");
+    let env = container.map_or(&[][..], |one| &one.env);
+    let variable = env.iter().rev().find(is_enabled).map(|one| one.1.as_deref());
+    let environment = choice.set.map_or_else(String::new, |key| {
+        format!("{} env FELIX_BPFENABLED", super::place(index, "DaemonSet", key))
+    });
+    let global = names.find("default").map(|name| Key {
+        namespace: Name::EMPTY,
+        name,
+    });
+    let felix = [choice.of_node, global].map(|key| {
+        let row = index.felix_configurations.get(key?)?;
+        Some((super::place(index, "FelixConfiguration", key?), row))
+    });
+    let installed = global
+        .and_then(|key| index.installations.get(key))
+        .is_some_and(|row| calico::installs_bpf(names.text(row.linux_dataplane)));
+    let text = |name: Name| (!name.is_empty()).then(|| names.text(name));
+    let mut places = vec![calico::Place {
+        place: &environment,
+        enabled: variable.map(|text| text.map_or(calico::Setting::Elsewhere, calico::Setting::Text)),
         ..calico::Place::default()
-    };
-    calico::carrier(&[environment], conntrack)
+    }];
+    places.extend(felix.iter().flatten().map(|(place, row)| {
+        calico::Place {
+            place,
+            enabled: row
+                .bpf_enabled
+                .map(|on| calico::Setting::Text(if on { "true" } else { "false" })),
+            tcp_established: text(row.tcp_established),
+            udp: text(row.udp),
+        }
+    }));
+    places.extend(installed.then(|| calico::Place {
+        place: "Installation default linuxDataplane: BPF, so",
+        enabled: Some(calico::Setting::Text("true")),
+        ..calico::Place::default()
+    }));
+    calico::carrier(&places, conntrack)
 }
 
 fn antrea(index: &Index, key: Key, set: &DaemonSet) -> Known<Option<Carrier>> {

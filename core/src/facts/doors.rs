@@ -124,6 +124,13 @@ enum On<'a> {
     Any,
     /// Those that Pods of these templates may run on, or do.
     Of(Vec<Home<'a>>),
+    /// Those that something outside sends to.
+    Targets {
+        /// Whether it is a load balancer, which leaves some nodes out by their label.
+        balancer: bool,
+        /// The nodes with a ready backend, where no other answers: `externalTrafficPolicy: Local`.
+        local: Option<BTreeSet<Name>>,
+    },
 }
 
 /// Where Pods of equal wishes run or may run.
@@ -137,6 +144,10 @@ impl Way<'_> {
     fn reaches(&self, look: &Look<'_>, class: &Class) -> bool {
         match &self.on {
             On::Any => true,
+            On::Targets { balancer, local } => look.any_node_of(class, |name, node| {
+                !(*balancer && node.balancing(look.names()).left_out)
+                    && local.as_ref().is_none_or(|local| local.contains(&name))
+            }),
             On::Of(homes) => look.any_node_of(class, |name, node| {
                 homes.iter().any(|home| home.may_be(look, name, node))
             }),
@@ -172,7 +183,15 @@ fn ways<'a>(look: &Look<'a>, path: &Path<'_>) -> Vec<Way<'a>> {
     match path.client.from {
         Door::LoadBalancer => {
             let entry = entry_from_outside(look, path);
-            vec![Way { entry, on: On::Any }]
+            let on = if entry == Entry::Outside {
+                On::Targets {
+                    balancer: path.service.kind == ServiceType::LoadBalancer,
+                    local: local_nodes(look, path),
+                }
+            } else {
+                On::Any
+            };
+            vec![Way { entry, on }]
         }
         Door::Cluster => of_client(look, path.key.namespace, path.client.pods.as_ref(), path.service),
     }
@@ -191,6 +210,17 @@ fn entry_from_outside(look: &Look<'_>, path: &Path<'_>) -> Entry {
     } else {
         Entry::Outside
     }
+}
+
+/// The nodes with a ready backend, where only those answer; `None` where all do, or where that is not known.
+fn local_nodes(look: &Look<'_>, path: &Path<'_>) -> Option<BTreeSet<Name>> {
+    if !path.service.external_local || look.fleet().classes.len() < 2 {
+        return None;
+    }
+    let endpoints = look.endpoints(path.key).ok()?;
+    let ready = endpoints.iter().filter(|one| one.ready && !one.node.is_empty());
+    let nodes: BTreeSet<Name> = ready.map(|one| one.node).collect();
+    (!nodes.is_empty()).then_some(nodes)
 }
 
 /// The ways of a client inside of the cluster.

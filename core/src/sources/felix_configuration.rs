@@ -3,8 +3,8 @@
 use serde::Deserialize;
 
 use super::kind::Kind;
-use super::{Named, Row, Why, or_default};
-use crate::names::{Key, Names};
+use super::{Named, Row, Text, Why, name_of, or_default};
+use crate::names::{Key, Name, Names};
 
 /// What a FelixConfiguration says. That of the name `default` is for all nodes, `node.NAME` for one
 /// (`projectcalico/calico`, `felix/calc/config_batcher.go`).
@@ -13,6 +13,10 @@ pub struct FelixConfiguration {
     /// `spec.bpfEnabled`; `None` when it does not say, which is off unless the environment of `calico-node` says more
     /// (`FELIX_BPFENABLED`).
     pub bpf_enabled: Option<bool>,
+    /// `spec.bpfConntrackTimeouts.tcpEstablished` as written; empty when absent.
+    pub tcp_established: Name,
+    /// `spec.bpfConntrackTimeouts.udpTimeout` as written; empty when absent.
+    pub udp: Name,
 }
 
 /// What is read of the object.
@@ -20,15 +24,26 @@ pub struct FelixConfiguration {
 pub struct Wire<'a> {
     #[serde(borrow)]
     metadata: Named<'a>,
-    #[serde(default, deserialize_with = "or_default")]
-    spec: Spec,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    spec: Spec<'a>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
-struct Spec {
+struct Spec<'a> {
     #[serde(default)]
     bpf_enabled: Option<bool>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    bpf_conntrack_timeouts: Timeouts<'a>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+struct Timeouts<'a> {
+    #[serde(borrow, default)]
+    tcp_established: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    udp_timeout: Option<Text<'a>>,
 }
 
 impl Row for FelixConfiguration {
@@ -46,7 +61,12 @@ impl Row for FelixConfiguration {
 
     fn of(wire: Wire<'_>, names: &mut Names) -> Result<(Key, Self), Why> {
         let key = wire.metadata.key(names)?;
-        let bpf_enabled = wire.spec.bpf_enabled;
-        Ok((key, Self { bpf_enabled }))
+        let timeouts = &wire.spec.bpf_conntrack_timeouts;
+        let row = Self {
+            bpf_enabled: wire.spec.bpf_enabled,
+            tcp_established: name_of(timeouts.tcp_established.as_ref(), names),
+            udp: name_of(timeouts.udp_timeout.as_ref(), names),
+        };
+        Ok((key, row))
     }
 }
