@@ -183,6 +183,12 @@ impl<'a> Feed<'a> {
         if !fields.contains_key("kind") && fields.contains_key(CONFIGZ) {
             return self.configz(fields, place);
         }
+        let named_so = place.path.to_string_lossy().contains("configz");
+        if let (true, false, Some(key)) = (named_so, fields.contains_key("kind"), only_key(&fields)) {
+            let why =
+                format!("`/configz` of another component (key {key}), kube-proxy's has the key {CONFIGZ}");
+            return self.problem(place.text.clone(), why);
+        }
         if let Some((version, kind)) = usual {
             fields.entry("apiVersion").or_insert_with(|| version.into());
             fields.entry("kind").or_insert_with(|| kind.into());
@@ -374,6 +380,15 @@ impl<'a> Feed<'a> {
             source,
             reason: reason.into(),
         });
+    }
+}
+
+/// The only key of an object whose value is an object: what `/configz` of any component answers.
+fn only_key(fields: &Map<String, Value>) -> Option<&str> {
+    let mut fields = fields.iter();
+    match (fields.next(), fields.next()) {
+        (Some((key, Value::Object(_))), None) => Some(key),
+        _ => None,
     }
 }
 

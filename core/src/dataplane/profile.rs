@@ -132,6 +132,20 @@ fn conntrack(inputs: &NodeInputs<'_>) -> (Known<Val<i64>>, Known<Val<i64>>) {
             proxy.tcp_close_wait_seconds.clone(),
         ),
         (Some(Err(_)), _) if inputs.no_kube_proxy && carried => untouched,
+        // What would tell of a kube-proxy beside it was not read; who replaces it usually takes it away.
+        (Some(Err(_)), Some(Ok(cilium)))
+            if cilium.replaces_kube_proxy.as_ref().is_ok_and(|val| val.value) =>
+        {
+            let assumed = |known: Known<Val<i64>>| {
+                known.map(|val| {
+                    Val::assumed(
+                        val.value,
+                        format!("{}, assumed as Cilium replaces it", val.source),
+                    )
+                })
+            };
+            (assumed(untouched.0), assumed(untouched.1))
+        }
         (Some(Err(gap)), _) => (Err(gap.clone()), Err(gap.clone())),
         // Beside a Cilium that leaves Services to it, a kube-proxy runs somewhere that was not read.
         (None, Some(Ok(cilium)))

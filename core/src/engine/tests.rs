@@ -228,7 +228,7 @@ fn cited() -> World {
         declared.services = ServicePick::Names(vec![service.into()]);
         declared
     };
-    World::complete()
+    World::without(&[Source::Pods])
         .all(Source::Nodes, &[node("n1", "a"), node("n2", "a")])
         .with(
             Source::ConfigMaps,

@@ -315,7 +315,8 @@ fn derive_profile(index: &Index, traits: &Traits, first: Name, installed: &Insta
     let kernel = names.text(traits.kernel);
     let kubelet = names.text(traits.kubelet);
     let own = match traits.proxy {
-        kube_proxy::Choice::Pod(..) | kube_proxy::Choice::Configz(_) => {
+        kube_proxy::Choice::Configz(_)
+        | kube_proxy::Choice::Pod(_, kube_proxy::Sure::Runs | kube_proxy::Sure::Stale) => {
             installed.proxies.choose(index, first, None)
         }
         ref shared => shared.clone(),

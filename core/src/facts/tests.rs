@@ -153,7 +153,7 @@ fn services_of_terway_without_cilium_are_kube_proxys(
             "spec": {"template": {"spec": {"containers": [container]}}},
         })
     };
-    let mut world = World::complete()
+    let mut world = World::without(&[Source::Pods])
         .with(Source::Nodes, &node("n1", "a"))
         .with(
             Source::DaemonSets,
@@ -208,4 +208,221 @@ fn node_configs_that_cannot_be_read_may_say_anything(#[case] input: Input<'_>) {
         settings,
         Err(Gap::Unreadable(Source::CiliumNodeConfigs, _) | Gap::Stale(Source::CiliumNodeConfigs))
     ));
+}
+
+/// kube-proxy's DaemonSet, with more in its Pods' spec.
+fn proxy_set(mode: &str, more: Value) -> Value {
+    let mut spec = json!({"containers": [{
+        "name": "kube-proxy", "image": "kube-proxy:v1.33.1",
+        "command": ["kube-proxy", format!("--proxy-mode={mode}")],
+    }]});
+    if let (Some(into), Value::Object(more)) = (spec.as_object_mut(), more) {
+        into.extend(more);
+    }
+    json!({
+        "metadata": {"name": "kube-proxy", "namespace": "kube-system"},
+        "spec": {"selector": {}, "template": {"metadata": {}, "spec": spec}},
+    })
+}
+
+/// A Pod of that DaemonSet.
+fn of_set(name: &str, on: &str, mode: &str) -> Value {
+    let mut pod = own(name, on, mode);
+    pod["metadata"]["ownerReferences"] =
+        json!([{"kind": "DaemonSet", "name": "kube-proxy", "controller": true}]);
+    pod
+}
+
+/// Mode, idle seconds and origin of a node, or why they are not known.
+fn told(world: &mut World, node: &str) -> String {
+    let Some(class) = class(world, node) else {
+        return "no class".into();
+    };
+    match (&class.profile.mode, &class.profile.service_idle_seconds) {
+        (Ok(mode), Ok(Some(idle))) => format!("{} {} {:?}", mode.value.name(), idle.value, idle.origin),
+        (Err(gap), _) | (_, Err(gap)) => gap.to_string(),
+        (Ok(mode), Ok(None)) => format!("{} none", mode.value.name()),
+    }
+}
+
+#[rstest]
+#[case::pods_unread(World::without(&[Source::Pods]), proxy_set("ipvs", json!({})), "Ipvs 900 Default")]
+#[case::no_pod_there(World::complete(), proxy_set("ipvs", json!({})), "has no Pod here")]
+#[case::sent_away(
+    World::without(&[Source::Pods]),
+    proxy_set("ipvs", json!({"nodeSelector": {"proxy": "wanted"}})),
+    "may not run here"
+)]
+#[case::sent_away_by_affinity(
+    World::without(&[Source::Pods]),
+    proxy_set("ipvs", json!({"affinity": {"nodeAffinity": {
+        "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
+            {"matchExpressions": [{"key": "kind", "operator": "NotIn", "values": ["edge"]}]},
+        ]},
+    }}})),
+    "may not run here"
+)]
+fn a_daemon_set_counts_where_its_pods_run(#[case] world: World, #[case] set: Value, #[case] expected: &str) {
+    let mut row = node("n1", "a");
+    row["metadata"]["labels"]["kind"] = json!("edge");
+    let mut world = world.with(Source::Nodes, &row).with(Source::DaemonSets, &set);
+    let told = told(&mut world, "n1");
+    assert!(told.contains(expected), "{told}");
+}
+
+#[test]
+fn what_runs_counts_and_not_what_the_template_says_now() {
+    let mut world = World::complete()
+        .all(Source::Nodes, &[node("n1", "a"), node("n2", "a")])
+        .with(Source::DaemonSets, &proxy_set("iptables", json!({})))
+        .with(Source::Pods, &of_set("p1", "n1", "ipvs"))
+        .with(Source::Pods, &of_set("p2", "n2", "iptables"));
+    assert_eq!(told(&mut world, "n1"), "Ipvs 900 Default");
+    assert_eq!(told(&mut world, "n2"), "Iptables 86400 Default");
+    let cited = class(&mut world, "n2")
+        .unwrap()
+        .profile
+        .mode
+        .clone()
+        .unwrap()
+        .source;
+    assert!(cited.contains("DaemonSet kube-system/kube-proxy"), "{cited}");
+}
+
+/// kube-proxy's ConfigMap, written at a time.
+fn config_map(text: &str, written: &str) -> Value {
+    json!({
+        "metadata": {
+            "name": "kube-proxy", "namespace": "kube-system",
+            "managedFields": [{"manager": "kubectl-edit", "time": written}],
+        },
+        "data": {"config.conf": text},
+    })
+}
+
+const IPVS: &str = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\nmode: ipvs\n";
+
+#[rstest]
+#[case::started_after(LATE, None, "Ipvs 900 Default")]
+#[case::started_before(EARLY, None, "Ipvs 900 Assumed")]
+#[case::container_started_after(EARLY, Some("2026-11-22T00:00:00Z"), "Ipvs 900 Default")]
+fn an_edit_after_the_start_makes_it_assumed(
+    #[case] started: &str,
+    #[case] container: Option<&str>,
+    #[case] expected: &str,
+) {
+    let mut pod = ready(of_set("p1", "n1", "ipvs"), started);
+    pod["spec"]["containers"][0]["command"] = json!(["kube-proxy", "--config=/c/config.conf"]);
+    pod["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "c", "mountPath": "/c"}]);
+    pod["spec"]["volumes"] = json!([{"name": "c", "configMap": {"name": "kube-proxy"}}]);
+    if let Some(at) = container {
+        pod["status"]["containerStatuses"] =
+            json!([{"name": "kube-proxy", "state": {"running": {"startedAt": at}}}]);
+    }
+    let mut world = World::complete()
+        .with(Source::Nodes, &node("n1", "a"))
+        .with(Source::Pods, &pod)
+        .with(Source::ConfigMaps, &config_map(IPVS, "2026-11-21T12:30:00Z"));
+    assert_eq!(told(&mut world, "n1"), expected);
+}
+
+#[rstest]
+#[case::alone(World::without(&[Source::Pods, Source::DaemonSets]), IPVS, "Ipvs 900 Assumed")]
+#[case::pods_unread(World::without(&[Source::Pods]), IPVS, "Ipvs 900 Assumed")]
+#[case::nobody_reads_it(World::complete(), IPVS, "left over")]
+#[case::empty(World::without(&[Source::Pods]), "", "ConfigMap kube-system/kube-proxy key config.conf")]
+fn a_config_map_without_a_process(#[case] world: World, #[case] text: &str, #[case] expected: &str) {
+    let mut world = world
+        .with(Source::Nodes, &node("n1", "a"))
+        .with(Source::ConfigMaps, &config_map(text, EARLY));
+    let told = told(&mut world, "n1");
+    assert!(told.contains(expected), "{told}");
+}
+
+#[test]
+fn a_static_pod_tells_of_its_neighbours_where_nothing_else_was_read() {
+    let mut world = World::without(&[Source::DaemonSets])
+        .all(Source::Nodes, &[node("n1", "a"), node("n2", "a")])
+        .with(Source::Pods, &own("a", "n1", "ipvs"));
+    assert_eq!(told(&mut world, "n1"), "Ipvs 900 Default");
+    assert_eq!(told(&mut world, "n2"), "Ipvs 900 Assumed");
+}
+
+#[test]
+fn a_variable_that_the_object_gives_is_put_in() {
+    let mut set = proxy_set("$(MODE)", json!({}));
+    let mut world = |env: Value| {
+        set["spec"]["template"]["spec"]["containers"][0]["env"] = env;
+        let mut world = World::without(&[Source::Pods])
+            .with(Source::Nodes, &node("n1", "a"))
+            .with(Source::DaemonSets, &set);
+        told(&mut world, "n1")
+    };
+    assert_eq!(
+        world(json!([{"name": "MODE", "value": "ipvs"}])),
+        "Ipvs 900 Default"
+    );
+    let elsewhere =
+        world(json!([{"name": "MODE", "valueFrom": {"configMapKeyRef": {"name": "a", "key": "b"}}}]));
+    assert!(elsewhere.contains("$(MODE)"), "{elsewhere}");
+}
+
+#[test]
+fn agents_of_k3s_follow_their_server() {
+    let k3s = |name: &str, args: &str| {
+        let mut row = node(name, "a");
+        row["metadata"]["annotations"] = json!({"k3s.io/node-args": args});
+        row
+    };
+    let mut world = World::complete()
+        .with(Source::Nodes, &k3s("agent", r#"["agent"]"#))
+        .with(Source::Nodes, &k3s("server", r#"["server"]"#));
+    assert_eq!(told(&mut world, "agent"), "Iptables 432000 Default");
+    let mut world = world.with(
+        Source::Nodes,
+        &k3s("server", r#"["server","--disable-kube-proxy"]"#),
+    );
+    assert!(told(&mut world, "agent").contains("neither kube-proxy"));
+}
+
+/// A DaemonSet with one container.
+fn set(namespace: &str, name: &str, container: Value) -> Value {
+    json!({
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"template": {"spec": {"containers": [container]}}},
+    })
+}
+
+#[rstest]
+#[case::environment(&[], json!([{"name": "FELIX_BPFENABLED", "value": "true"}]), "Other 3600 Default")]
+#[case::environment_first(&[("default", "true", "2h")], json!([{"name": "FELIX_BPFENABLED", "value": "false"}]), "neither")]
+#[case::configured(&[("default", "true", "2h")], json!([]), "Other 7200 Declared")]
+#[case::of_the_node(&[("default", "false", "2h"), ("node.n1", "true", "3h")], json!([]), "Other 10800 Declared")]
+#[case::of_another_node(&[("default", "false", "2h"), ("node.n2", "true", "3h")], json!([]), "neither")]
+fn calico_by_what_configures_felix(
+    #[case] felix: &[(&str, &str, &str)],
+    #[case] env: Value,
+    #[case] expected: &str,
+) {
+    let mut world = World::complete()
+        .all(Source::Nodes, &[node("n1", "a"), node("n2", "a")])
+        .with(
+            Source::DaemonSets,
+            &set(
+                "calico-system",
+                "calico-node",
+                json!({"name": "calico-node", "env": env}),
+            ),
+        );
+    for (name, enabled, tcp) in felix {
+        world = world.with(
+            Source::FelixConfigurations,
+            &json!({
+                "metadata": {"name": name},
+                "spec": {"bpfEnabled": *enabled == "true", "bpfConntrackTimeouts": {"tcpEstablished": tcp}},
+            }),
+        );
+    }
+    let told = told(&mut world, "n1");
+    assert!(told.contains(expected), "{told}");
 }

@@ -20,6 +20,7 @@ use crate::dataplane::version::Version;
 use crate::index::Index;
 use crate::know::{Gap, Known, Source};
 use crate::names::{Key, Name, Names};
+use crate::sources::config_map::ConfigMap;
 use crate::sources::node::{K3S_ARGS, Node, RKE2_ARGS, Readiness};
 use crate::sources::workload::{ConfigVolume, DaemonSet, Pod, Template};
 
@@ -55,6 +56,8 @@ pub(super) enum Sure {
     Stale,
     /// Its Pod is not there yet, while others of the DaemonSet are.
     Coming,
+    /// Only the Pods of other nodes were seen, and nothing that would tell of this one was read.
+    Neighbour,
 }
 
 /// What is left of a kube-proxy that does not run on a node.
@@ -241,7 +244,7 @@ impl Installations {
         let mut maps: Vec<Key> = index
             .config_maps
             .iter()
-            .filter(|(_, map)| document(map).is_some())
+            .filter(|(key, map)| document(map).is_some() || is_proxys(index, *key))
             .map(|(key, _)| key)
             .collect();
         // Others may quote a configuration: a bootstrap's input, a page of documentation. The usual places come first.
@@ -321,10 +324,21 @@ impl Installations {
             }
             Some(key) => Choice::ConfigMap(key),
             None if self.document => Choice::Document,
-            None => [Source::DaemonSets, Source::Pods, Source::ConfigMaps]
-                .into_iter()
-                .find(|source| index.gap(*source).is_some())
-                .map_or(Choice::Nothing, Choice::Unread),
+            None => self.unread(index, node),
+        }
+    }
+
+    /// A node of which nothing was found.
+    fn unread(&self, index: &Index, node: Option<&Node>) -> Choice {
+        let mut sources = [Source::DaemonSets, Source::Pods, Source::ConfigMaps].into_iter();
+        let Some(source) = sources.find(|source| index.gap(*source).is_some()) else {
+            return Choice::Nothing;
+        };
+        match (self.pods.values().next(), node) {
+            (None, _) => Choice::Unread(source),
+            // Those that were seen are all that is known of.
+            (Some(_), None) => Choice::Nothing,
+            (Some((key, _)), Some(_)) => Choice::Pod(*key, Sure::Neighbour),
         }
     }
 
@@ -407,6 +421,7 @@ impl Sure {
                 "written after this kube-proxy had started, which may run with what stood there before"
             }
             Self::Coming => "its Pod is not on the node yet",
+            Self::Neighbour => "seen on another node alone",
         };
         known.map(|mut settings| {
             settings.weaken(why);
@@ -436,15 +451,15 @@ impl Absence {
 }
 
 /// Whether a source was read for the namespace of an object, so that what is not there does not exist: in files, a
-/// namespace that none of its objects shows may not have been asked about.
+/// namespace that none of the objects shows may not have been asked about, unless a list says that there is none at all.
 fn is_read(index: &Index, source: Source, key: Key) -> bool {
     let namespace = key.namespace;
     let shown = match source {
-        Source::Pods => index.pods_in.of(namespace).next().is_some(),
-        _ => index
-            .daemon_sets
-            .iter()
-            .any(|(key, _)| key.namespace == namespace),
+        Source::Pods => index.pods_in.of(namespace).next().is_some() || index.pods.is_empty(),
+        _ => {
+            let mut sets = index.daemon_sets.iter();
+            index.daemon_sets.is_empty() || sets.any(|(key, _)| key.namespace == namespace)
+        }
     };
     shown && index.gap_in(source, namespace).is_none()
 }
@@ -462,30 +477,50 @@ impl Choice {
 }
 
 /// The document of a ConfigMap that configures kube-proxy.
-fn document(map: &crate::sources::config_map::ConfigMap) -> Option<&Arc<str>> {
+fn document(map: &ConfigMap) -> Option<&(Arc<str>, Arc<str>)> {
     map.data
         .iter()
         .find(|(_, text)| text.contains("KubeProxyConfiguration"))
-        .map(|pair| &pair.1)
 }
 
 fn alone(index: &Index, key: Key, os: &str, version: Option<Version>) -> Known<Settings> {
     let place = super::place(index, "ConfigMap", key);
-    let text = index
-        .config_maps
-        .get(key)
-        .and_then(document)
-        .cloned()
-        .unwrap_or_default();
-    settings(
-        &ConfigSource::Document {
-            text: &text,
-            place: &place,
-            argv: &[],
+    let map = index.config_maps.get(key);
+    let usual = |map: &ConfigMap| {
+        map.data
+            .iter()
+            .find(|(key, _)| !key.contains("kubeconfig"))
+            .cloned()
+    };
+    let found = map.and_then(|map| document(map).cloned().or_else(|| usual(map)));
+    let Some((data_key, text)) = found else {
+        return Err(Gap::Opaque(
+            format!("{place} holds no configuration of kube-proxy").into(),
+        ));
+    };
+    let source = ConfigSource::Document {
+        text: &text,
+        place: &place,
+        argv: &[],
+    };
+    settings(&source, os, version).map_err(|gap| at_key(gap, &place, &data_key))
+}
+
+/// The same gap with the key of the ConfigMap that it is about.
+fn at_key(gap: Gap, place: &str, key: &str) -> Gap {
+    match gap {
+        Gap::Opaque(why) => match why.strip_prefix(place) {
+            Some(rest) => Gap::Opaque(format!("{place} key {key}:{}", rest.trim_start_matches(':')).into()),
+            None => Gap::Opaque(why),
         },
-        os,
-        version,
-    )
+        other => other,
+    }
+}
+
+/// Whether this is the ConfigMap that kubeadm and others give kube-proxy, whatever it holds.
+fn is_proxys(index: &Index, key: Key) -> bool {
+    index.names.text(key.namespace) == "kube-system"
+        && matches!(index.names.text(key.name), "kube-proxy" | "kube-proxy-config")
 }
 
 /// The settings of a configuration file that lies in no object.
@@ -562,27 +597,24 @@ fn of_container(
         return Err(gap);
     }
     let place = super::place(index, "ConfigMap", map);
-    let text = index
-        .config_maps
-        .get(map)
-        .and_then(|map| map.get(&key))
-        .ok_or_else(|| {
-            Gap::Opaque(
-                format!(
-                    "{place} key {key}: not found, though {} {} reads it",
-                    owner.0,
-                    index.show(owner.1)
-                )
-                .into(),
-            )
-        })?;
-    settings(
-        &ConfigSource::Document {
-            text,
-            place: &place,
-            argv: &argv,
-        },
-        os,
-        version,
-    )
+    let row = index.config_maps.get(map);
+    let text = row.and_then(|map| map.get(&key)).ok_or_else(|| {
+        let keys = row.map(|map| &map.data).into_iter().flatten();
+        let mut like = keys.filter(|(held, _)| held.eq_ignore_ascii_case(&key));
+        let like = like
+            .next()
+            .map_or_else(String::new, |(held, _)| format!(" (it has {held})"));
+        let reader = index.show(owner.1);
+        let why = format!(
+            "{place} key {key}: not found{like}, though {} {reader} reads it",
+            owner.0
+        );
+        Gap::Opaque(why.into())
+    })?;
+    let source = ConfigSource::Document {
+        text,
+        place: &place,
+        argv: &argv,
+    };
+    settings(&source, os, version).map_err(|gap| at_key(gap, &place, &key))
 }
