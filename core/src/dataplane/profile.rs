@@ -283,7 +283,7 @@ fn notes(inputs: &NodeInputs<'_>, mode: &Known<Val<ProxyMode>>) -> Vec<Arc<str>>
     }
     let Ok(mode) = mode else { return notes };
     match mode.value {
-        ProxyMode::Cilium if inputs.kube_proxy.is_some() => {
+        ProxyMode::Cilium if proxy.is_some() => {
             notes.push("kube-proxy runs beside a Cilium that replaces it; Cilium comes first".into());
         }
         ProxyMode::Nftables

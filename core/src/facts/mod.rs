@@ -349,7 +349,10 @@ fn derive_profile(index: &Index, traits: &Traits, first: Name, installed: &Insta
     });
     inputs.carrier = carrier.as_ref().map(|known| known.as_ref().map_err(Clone::clone));
     let mut profile = profile(&inputs);
-    profile.notes.extend(traits.proxy.note());
+    match &settings {
+        Some(Err(Gap::Opaque(why))) => profile.notes.push(why.clone()),
+        _ => profile.notes.extend(traits.proxy.note()),
+    }
     if cilium.is_some() {
         profile.notes.extend(installed.ciliums.note(index));
     }

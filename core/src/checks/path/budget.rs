@@ -27,6 +27,7 @@ pub const USES: Reads = Reads::of(&[
     Source::Nodes,
     Source::Deployments,
     Source::DaemonSets,
+    Source::EndpointSlices,
 ]);
 
 /// A time that lies between two ends; `None` is for ever.
