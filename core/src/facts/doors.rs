@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::{Class, balancer_targets};
 use crate::dataplane::entry::Entry;
 use crate::dataplane::load_balancer::Targets;
-use crate::index::Table;
+use crate::index::{Dep, Table};
 use crate::judge::{Look, Path};
 use crate::know::{Gap, Known, Val};
 use crate::names::{Key, Name};
@@ -144,10 +144,13 @@ impl Way<'_> {
     fn reaches(&self, look: &Look<'_>, class: &Class) -> bool {
         match &self.on {
             On::Any => true,
-            On::Targets { balancer, local } => look.any_node_of(class, |name, node| {
-                !(*balancer && node.balancing(look.names()).left_out)
-                    && local.as_ref().is_none_or(|local| local.contains(&name))
-            }),
+            On::Targets { balancer, local } => {
+                look.node_sums(Dep::NodesInService).is_err()
+                    || look.any_node_of(class, |name, node| {
+                        !(*balancer && node.balancing(look.names()).left_out)
+                            && local.as_ref().is_none_or(|local| local.contains(&name))
+                    })
+            }
             On::Of(homes) => look.any_node_of(class, |name, node| {
                 homes.iter().any(|home| home.may_be(look, name, node))
             }),

@@ -386,7 +386,7 @@ fn agents_of_k3s_follow_their_server() {
 }
 
 /// A DaemonSet with one container.
-fn set(namespace: &str, name: &str, container: Value) -> Value {
+fn set(namespace: &str, name: &str, container: &Value) -> Value {
     json!({
         "metadata": {"name": name, "namespace": namespace},
         "spec": {"template": {"spec": {"containers": [container]}}},
@@ -411,7 +411,7 @@ fn calico_by_what_configures_felix(
             &set(
                 "calico-system",
                 "calico-node",
-                json!({"name": "calico-node", "env": env}),
+                &json!({"name": "calico-node", "env": env}),
             ),
         );
     for (name, enabled, tcp) in felix {

@@ -454,12 +454,11 @@ impl Absence {
 /// namespace that none of the objects shows may not have been asked about, unless a list says that there is none at all.
 fn is_read(index: &Index, source: Source, key: Key) -> bool {
     let namespace = key.namespace;
-    let shown = match source {
-        Source::Pods => index.pods_in.of(namespace).next().is_some() || index.pods.is_empty(),
-        _ => {
-            let mut sets = index.daemon_sets.iter();
-            index.daemon_sets.is_empty() || sets.any(|(key, _)| key.namespace == namespace)
-        }
+    let shown = if source == Source::Pods {
+        index.pods.is_empty() || index.pods_in.of(namespace).next().is_some()
+    } else {
+        let mut sets = index.daemon_sets.iter();
+        index.daemon_sets.is_empty() || sets.any(|(key, _)| key.namespace == namespace)
     };
     shown && index.gap_in(source, namespace).is_none()
 }
