@@ -23,6 +23,9 @@ use super::{LabelSelector, text};
     "self.protocol != 'UDP' || !has(self.clients) || self.clients.all(client, !has(client.tcpKeepalive))"
 ).message("UDP has no TCP keepalive: remove tcpKeepalive of every client").field_path(".clients"))]
 #[x_kube(validation = Rule::new(
+    "self.protocol != 'UDP' || !has(self.hops) || self.hops.all(hop, !has(hop.upstream) || !has(hop.upstream.tcpKeepalive))"
+).message("UDP has no TCP keepalive: remove tcpKeepalive of every hop's upstream").field_path(".hops"))]
+#[x_kube(validation = Rule::new(
     "self.protocol in ['HTTP2', 'GRPC'] || !has(self.server) || !has(self.server.minimumPingIntervalSeconds)"
 ).message("only HTTP2 and GRPC servers police pings").field_path(".server.minimumPingIntervalSeconds"))]
 pub struct Connection {
@@ -111,6 +114,10 @@ pub enum Protocol {
 /// Who opens connections.
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.idleTimeout) || !has(self.idleTimeoutSeconds)")
+    .message("idleTimeout Never stands alone, without idleTimeoutSeconds").field_path(".idleTimeout"))]
+#[x_kube(validation = Rule::new("!has(self.maxConnectionAge) || !has(self.maxConnectionAgeSeconds)")
+    .message("maxConnectionAge Never stands alone, without maxConnectionAgeSeconds").field_path(".maxConnectionAge"))]
 pub struct Client {
     /// Name of the client, unique in the connection.
     #[schemars(length(min = 1, max = 63), regex(pattern = text::DNS_LABEL))]
@@ -131,6 +138,9 @@ pub struct Client {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 2_592_000))]
     pub idle_timeout_seconds: Option<i32>,
+    /// Says that idle connections are kept for ever; not beside `idleTimeoutSeconds`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_timeout: Option<Unlimited>,
     /// How long the client waits for an answer, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 2_592_000))]
@@ -139,10 +149,20 @@ pub struct Client {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 2_592_000))]
     pub max_connection_age_seconds: Option<i32>,
+    /// Says that no connection is ended for its age; not beside `maxConnectionAgeSeconds`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_connection_age: Option<Unlimited>,
     /// How many connections one client Pod opens in a second, at its busiest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub new_connections_per_second: Option<i32>,
+}
+
+/// A time without an end.
+#[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unlimited {
+    /// It never ends.
+    Never,
 }
 
 /// By which door a client comes.
@@ -183,6 +203,8 @@ pub struct TcpKeepalive {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.state == 'Enabled' || !has(self.intervalSeconds)")
     .message("intervalSeconds needs state Enabled").field_path(".intervalSeconds"))]
+#[x_kube(validation = Rule::new("self.state == 'Enabled' || !has(self.withoutCalls)")
+    .message("withoutCalls needs state Enabled").field_path(".withoutCalls"))]
 pub struct Ping {
     /// Whether pings are sent.
     pub state: State,
@@ -190,11 +212,19 @@ pub struct Ping {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 2_592_000))]
     pub interval_seconds: Option<i32>,
+    /// Whether pings are sent while no call is open, as gRPC's `permit_without_stream` makes a client do. A gRPC client
+    /// does not unless it is told to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub without_calls: Option<bool>,
 }
 
 /// Who accepts connections.
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.idleTimeout) || !has(self.idleTimeoutSeconds)")
+    .message("idleTimeout Never stands alone, without idleTimeoutSeconds").field_path(".idleTimeout"))]
+#[x_kube(validation = Rule::new("!has(self.maxConnectionAge) || !has(self.maxConnectionAgeSeconds)")
+    .message("maxConnectionAge Never stands alone, without maxConnectionAgeSeconds").field_path(".maxConnectionAge"))]
 pub struct Server {
     /// TCP keepalive of the server's sockets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -206,6 +236,9 @@ pub struct Server {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 2_592_000))]
     pub idle_timeout_seconds: Option<i32>,
+    /// Says that idle connections are kept for ever; not beside `idleTimeoutSeconds`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_timeout: Option<Unlimited>,
     /// Pings that come faster than this are punished, in seconds; gRPC servers end the connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 2_592_000))]
@@ -218,6 +251,9 @@ pub struct Server {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 2_592_000))]
     pub max_connection_age_seconds: Option<i32>,
+    /// Says that no connection is ended for its age; not beside `maxConnectionAgeSeconds`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_connection_age: Option<Unlimited>,
 }
 
 /// A stateful hop that the cluster cannot see.
@@ -226,20 +262,61 @@ pub struct Server {
 #[x_kube(validation = Rule::new("self.layer == 'L7' || !has(self.requestTimeoutSeconds)")
     .message("requestTimeoutSeconds needs layer L7: a hop of layer L4 knows no requests")
     .field_path(".requestTimeoutSeconds"))]
+#[x_kube(validation = Rule::new("self.layer == 'L7' || !has(self.upstream)")
+    .message("upstream needs layer L7: a hop of layer L4 opens no connection").field_path(".upstream"))]
+#[x_kube(validation = Rule::new("!has(self.idleTimeout) || !has(self.idleTimeoutSeconds)")
+    .message("idleTimeout Never stands alone, without idleTimeoutSeconds").field_path(".idleTimeout"))]
 pub struct Hop {
     /// Name of the hop, unique in the connection.
     #[schemars(length(min = 1, max = 63), regex(pattern = text::DNS_LABEL))]
     pub name: String,
     /// The layer it works at. Keepalives pass through L4; L7 ends the connection and opens its own.
     pub layer: Layer,
-    /// After how long it forgets an idle connection, in seconds.
+    /// After how long it forgets an idle connection, in seconds. At layer L7: after how long it closes an idle
+    /// connection of its client; keepalives do not reset this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 2_592_000))]
     pub idle_timeout_seconds: Option<i32>,
+    /// Says that idle connections are kept for ever; not beside `idleTimeoutSeconds`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_timeout: Option<Unlimited>,
     /// How long it waits for an answer, in seconds; only at layer L7.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 2_592_000))]
     pub request_timeout_seconds: Option<i32>,
+    /// The connections that the hop opens towards the Service, and may keep in a pool; only at layer L7.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<Upstream>,
+}
+
+/// The connections that an L7 hop opens towards the Service.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Default)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.idleTimeout) || !has(self.idleTimeoutSeconds)")
+    .message("idleTimeout Never stands alone, without idleTimeoutSeconds").field_path(".idleTimeout"))]
+#[x_kube(validation = Rule::new("!has(self.maxConnectionAge) || !has(self.maxConnectionAgeSeconds)")
+    .message("maxConnectionAge Never stands alone, without maxConnectionAgeSeconds").field_path(".maxConnectionAge"))]
+pub struct Upstream {
+    /// TCP keepalive of these sockets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp_keepalive: Option<TcpKeepalive>,
+    /// HTTP/2 PING that the hop sends towards the Service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ping: Option<Ping>,
+    /// How long the hop keeps an idle connection for reuse, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 2_592_000))]
+    pub idle_timeout_seconds: Option<i32>,
+    /// Says that idle connections are kept for ever; not beside `idleTimeoutSeconds`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_timeout: Option<Unlimited>,
+    /// After how long the hop replaces a connection, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 2_592_000))]
+    pub max_connection_age_seconds: Option<i32>,
+    /// Says that no connection is ended for its age; not beside `maxConnectionAgeSeconds`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_connection_age: Option<Unlimited>,
 }
 
 /// The layer a hop works at.

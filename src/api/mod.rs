@@ -26,7 +26,8 @@ pub use cluster::{
 };
 pub use compile::{compile, compile_cluster};
 pub use connections::{
-    Client, Connection, Door, Hop, Layer, Ping, Port, Protocol, Server, State, TcpKeepalive,
+    Client, Connection, Door, Hop, Layer, Ping, Port, Protocol, Server, State, TcpKeepalive, Unlimited,
+    Upstream,
 };
 pub use crd::{crd_files, crd_yaml, crds};
 pub use feed::{feed, input, offer};

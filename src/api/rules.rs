@@ -7,7 +7,7 @@
 use super::{
     Balance, CLUSTER_POLICY_NAME, CiliumTuning, Client, ClusterTrafficHealthPolicySpec, Connection, Hop,
     LabelOperator, LabelSelector, Layer, Limits, Mode, Ping, Problem, Protocol, RecyclePods, Services, State,
-    TcpKeepalive, TrafficHealthPolicySpec, Tuning, TuningBounds,
+    TcpKeepalive, TrafficHealthPolicySpec, Tuning, TuningBounds, Unlimited,
 };
 
 /// Asks the rules of a namespaced policy.
@@ -131,6 +131,13 @@ fn connection(connection: &Connection, path: &str, problems: &mut Vec<Problem>) 
             problems.push(Problem::new(field, "only HTTP2 and GRPC servers police pings"));
         }
         let path = format!("{path}.server");
+        idle_or_never(server.idle_timeout, server.idle_timeout_seconds, &path, problems);
+        age_or_never(
+            server.max_connection_age,
+            server.max_connection_age_seconds,
+            &path,
+            problems,
+        );
         keepalive_and_ping(
             server.tcp_keepalive.as_ref(),
             server.ping.as_ref(),
@@ -147,6 +154,16 @@ fn connection(connection: &Connection, path: &str, problems: &mut Vec<Problem>) 
         let message = "UDP has no TCP keepalive: remove tcpKeepalive of every client";
         problems.push(Problem::new(format!("{path}.clients"), message));
     }
+    if udp
+        && connection.hops.iter().any(|hop| {
+            hop.upstream
+                .as_ref()
+                .is_some_and(|one| one.tcp_keepalive.is_some())
+        })
+    {
+        let message = "UDP has no TCP keepalive: remove tcpKeepalive of every hop's upstream";
+        problems.push(Problem::new(format!("{path}.hops"), message));
+    }
     for (index, entry) in connection.clients.iter().enumerate() {
         client(entry, &format!("{path}.clients[{index}]"), problems);
     }
@@ -159,6 +176,13 @@ fn client(client: &Client, path: &str, problems: &mut Vec<Problem>) {
     if let Some(pods) = &client.pod_selector {
         selector(pods, &format!("{path}.podSelector"), problems);
     }
+    idle_or_never(client.idle_timeout, client.idle_timeout_seconds, path, problems);
+    age_or_never(
+        client.max_connection_age,
+        client.max_connection_age_seconds,
+        path,
+        problems,
+    );
     keepalive_and_ping(
         client.tcp_keepalive.as_ref(),
         client.ping.as_ref(),
@@ -187,6 +211,26 @@ fn keepalive_and_ping(
             "intervalSeconds needs state Enabled",
         ));
     }
+    if ping.is_some_and(|ping| ping.state == State::Disabled && ping.without_calls.is_some()) {
+        problems.push(Problem::new(
+            format!("{path}.ping.withoutCalls"),
+            "withoutCalls needs state Enabled",
+        ));
+    }
+}
+
+fn idle_or_never(never: Option<Unlimited>, seconds: Option<i32>, path: &str, problems: &mut Vec<Problem>) {
+    if never.is_some() && seconds.is_some() {
+        let message = "idleTimeout Never stands alone, without idleTimeoutSeconds";
+        problems.push(Problem::new(format!("{path}.idleTimeout"), message));
+    }
+}
+
+fn age_or_never(never: Option<Unlimited>, seconds: Option<i32>, path: &str, problems: &mut Vec<Problem>) {
+    if never.is_some() && seconds.is_some() {
+        let message = "maxConnectionAge Never stands alone, without maxConnectionAgeSeconds";
+        problems.push(Problem::new(format!("{path}.maxConnectionAge"), message));
+    }
 }
 
 fn hop(hop: &Hop, path: &str, problems: &mut Vec<Problem>) {
@@ -194,6 +238,33 @@ fn hop(hop: &Hop, path: &str, problems: &mut Vec<Problem>) {
         let message = "requestTimeoutSeconds needs layer L7: a hop of layer L4 knows no requests";
         problems.push(Problem::new(format!("{path}.requestTimeoutSeconds"), message));
     }
+    idle_or_never(hop.idle_timeout, hop.idle_timeout_seconds, path, problems);
+    let Some(upstream) = &hop.upstream else {
+        return;
+    };
+    if hop.layer == Layer::L4 {
+        let message = "upstream needs layer L7: a hop of layer L4 opens no connection";
+        problems.push(Problem::new(format!("{path}.upstream"), message));
+    }
+    let path = format!("{path}.upstream");
+    idle_or_never(
+        upstream.idle_timeout,
+        upstream.idle_timeout_seconds,
+        &path,
+        problems,
+    );
+    age_or_never(
+        upstream.max_connection_age,
+        upstream.max_connection_age_seconds,
+        &path,
+        problems,
+    );
+    keepalive_and_ping(
+        upstream.tcp_keepalive.as_ref(),
+        upstream.ping.as_ref(),
+        &path,
+        problems,
+    );
 }
 
 fn recycle_pods(recycle: &RecyclePods, problems: &mut Vec<Problem>) {

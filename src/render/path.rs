@@ -38,8 +38,8 @@ fn segment(segment: &Segment) -> Value {
         json!({"hop": table.hop, "idleSeconds": idle})
     });
     json!({
-        "from": segment.from,
-        "to": segment.to,
+        "from": segment.from.name,
+        "to": segment.to.name,
         "keepaliveSeconds": {"best": setting(segment.keepalive.best.as_ref()), "worst": setting(segment.keepalive.worst.as_ref())},
         "wireSilenceSeconds": {"best": setting(segment.silence.best.as_ref()), "worst": setting(segment.silence.worst.as_ref())},
         "hops": hops.collect::<Vec<_>>(),
@@ -88,7 +88,7 @@ pub(crate) fn draw(path: &PathView) -> String {
 }
 
 fn draw_segment(out: &mut String, segment: &Segment) {
-    let _ = writeln!(out, "\n  [{}]", segment.from);
+    let _ = writeln!(out, "\n  [{}]", segment.from.name);
     let keepalive = match (&segment.keepalive.best, &segment.keepalive.worst) {
         (Some(best), None) if best.value <= 1 => "not declared: may be on or off".to_owned(),
         (_, worst) => seconds(worst.as_ref(), "none"),
@@ -122,7 +122,7 @@ fn draw_segment(out: &mut String, segment: &Segment) {
     if let Some(least) = least {
         let _ = writeln!(out, "    |  least timeout     T = {least} s   {how}");
     }
-    let _ = writeln!(out, "    v\n  [{}]\n", segment.to);
+    let _ = writeln!(out, "    v\n  [{}]\n", segment.to.name);
 }
 
 fn seconds(val: Option<&Val<i64>>, none: &str) -> String {

@@ -9,8 +9,8 @@ use crate::findings::Finding;
 use crate::judge::{Check, Judge, Look, ServiceCase, Verdict};
 use crate::know::{Known, Mono, Now, Source, Wall};
 use crate::policy::{
-    Balance, Beat, Client, Connection, Door, Hop, Layer, Measure, Policy, Protocol, Remediation, Selector,
-    Server, ServicePick,
+    Balance, Beat, Client, Connection, Door, Hop, Layer, Limit, Measure, Policy, Protocol, Remediation,
+    Selector, Server, ServicePick, Upstream,
 };
 use crate::{Core, Input};
 
@@ -271,8 +271,9 @@ pub(crate) fn l4(name: &str, idle: Option<u32>) -> Hop {
     Hop {
         name: name.into(),
         layer: Layer::L4,
-        idle_timeout_seconds: idle,
+        idle_timeout: idle.map(Limit::Seconds),
         request_timeout_seconds: None,
+        upstream: Upstream::default(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::dataplane::load_balancer::{LbPort, LbService, Targets, idle, targets};
+use crate::dataplane::load_balancer::{LbPort, LbService, Listener, Targets, idle, listener, targets};
 use crate::index::{Dep, NodeSums};
 use crate::judge::Look;
 use crate::know::{Known, Val};
@@ -18,6 +18,26 @@ pub fn balancer_targets(names: &Names, service: &Service) -> Targets {
 
 /// After how long the load balancer of a Service forgets an idle connection, seconds.
 pub fn balancer_idle(look: &Look<'_>, key: Key, service: &Service, port: &ServicePort) -> Known<Val<i64>> {
+    ask(look, key, service, port, idle)
+}
+
+/// The listener of a Service's load balancer: whether it forwards packets or ends connections, and its times.
+pub fn balancer_listener(
+    look: &Look<'_>,
+    key: Key,
+    service: &Service,
+    port: &ServicePort,
+) -> Known<Listener> {
+    ask(look, key, service, port, listener)
+}
+
+fn ask<T>(
+    look: &Look<'_>,
+    key: Key,
+    service: &Service,
+    port: &ServicePort,
+    answer: impl FnOnce(&LbService<'_>, LbPort<'_>) -> Known<T>,
+) -> Known<T> {
     let names = look.names();
     // Nodes name the provider where the Service does not; without them the Service alone must.
     let providers: BTreeSet<&str> = look
@@ -51,5 +71,5 @@ pub fn balancer_idle(look: &Look<'_>, key: Key, service: &Service, port: &Servic
         name: names.text(port.name),
         udp: port.transport == Transport::Udp,
     };
-    idle(&service, port)
+    answer(&service, port)
 }

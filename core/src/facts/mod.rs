@@ -18,7 +18,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use backends::{PortBackends, backends, backends_by_port};
-pub use balancer::{balancer_idle, balancer_targets};
+pub use balancer::{balancer_idle, balancer_listener, balancer_targets};
 pub use doors::{Member, Met, NodeTable, members, met, node_tables};
 pub(crate) use kube_proxy::is_proxy;
 pub use kube_proxy::{config_map_of, is_kube_proxy};

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::policy::{Beat, Connection, Layer};
+use crate::policy::{Beat, Connection, Layer, Limit};
 
 /// One next step for a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +60,8 @@ pub enum End {
     Client,
     /// A hop, by its name: its client-facing side.
     Hop(Arc<str>),
+    /// An L7 hop, by its name: the connections that it opens towards the Service.
+    Upstream(Arc<str>),
     /// The server.
     Server,
     /// The connection itself.
@@ -71,7 +73,7 @@ pub enum End {
 pub enum Setting {
     /// `tcpKeepalive: {state: Enabled, idleSeconds}`.
     TcpKeepalive(u32),
-    /// `ping: {state: Enabled, intervalSeconds}`.
+    /// `ping: {state: Enabled, intervalSeconds, withoutCalls: true}`.
     Ping(u32),
     /// `idleTimeoutSeconds`.
     IdleTimeout(u32),
@@ -102,10 +104,15 @@ impl Change {
                     Setting::TcpKeepalive(seconds) => {
                         client.tcp_keepalive = Some(Beat::Enabled(Some(seconds)));
                     }
-                    Setting::Ping(seconds) => client.ping = Some(Beat::Enabled(Some(seconds))),
-                    Setting::IdleTimeout(seconds) => client.idle_timeout_seconds = Some(seconds),
+                    Setting::Ping(seconds) => {
+                        client.ping = Some(Beat::Enabled(Some(seconds)));
+                        client.ping_without_calls = Some(true);
+                    }
+                    Setting::IdleTimeout(seconds) => client.idle_timeout = Some(Limit::Seconds(seconds)),
                     Setting::RequestTimeout(seconds) => client.request_timeout_seconds = Some(seconds),
-                    Setting::MaxConnectionAge(seconds) => client.max_connection_age_seconds = Some(seconds),
+                    Setting::MaxConnectionAge(seconds) => {
+                        client.max_connection_age = Some(Limit::Seconds(seconds));
+                    }
                     Setting::NewConnections(rate) => client.new_connections_per_second = Some(rate),
                     Setting::MinimumPingInterval(_)
                     | Setting::LongestSilence(_)
@@ -118,13 +125,18 @@ impl Change {
                     Setting::TcpKeepalive(seconds) => {
                         server.tcp_keepalive = Some(Beat::Enabled(Some(seconds)));
                     }
-                    Setting::Ping(seconds) => server.ping = Some(Beat::Enabled(Some(seconds))),
-                    Setting::IdleTimeout(seconds) => server.idle_timeout_seconds = Some(seconds),
+                    Setting::Ping(seconds) => {
+                        server.ping = Some(Beat::Enabled(Some(seconds)));
+                        server.ping_without_calls = Some(true);
+                    }
+                    Setting::IdleTimeout(seconds) => server.idle_timeout = Some(Limit::Seconds(seconds)),
                     Setting::RequestTimeout(seconds) => server.request_timeout_seconds = Some(seconds),
                     Setting::MinimumPingInterval(seconds) => {
                         server.minimum_ping_interval_seconds = Some(seconds);
                     }
-                    Setting::MaxConnectionAge(seconds) => server.max_connection_age_seconds = Some(seconds),
+                    Setting::MaxConnectionAge(seconds) => {
+                        server.max_connection_age = Some(Limit::Seconds(seconds));
+                    }
                     Setting::LongestSilence(_) | Setting::LongestRequest(_) | Setting::NewConnections(_) => {
                         return false;
                     }
@@ -136,9 +148,30 @@ impl Change {
                     return false;
                 };
                 match self.set {
-                    Setting::IdleTimeout(seconds) => hop.idle_timeout_seconds = Some(seconds),
+                    Setting::IdleTimeout(seconds) => hop.idle_timeout = Some(Limit::Seconds(seconds)),
                     Setting::RequestTimeout(seconds) if hop.layer == Layer::L7 => {
                         hop.request_timeout_seconds = Some(seconds);
+                    }
+                    _ => return false,
+                }
+            }
+            End::Upstream(name) => {
+                let mut hops = connection.hops.iter_mut();
+                let Some(hop) = hops.find(|one| one.name == *name && one.layer == Layer::L7) else {
+                    return false;
+                };
+                let upstream = &mut hop.upstream;
+                match self.set {
+                    Setting::TcpKeepalive(seconds) => {
+                        upstream.tcp_keepalive = Some(Beat::Enabled(Some(seconds)));
+                    }
+                    Setting::Ping(seconds) => {
+                        upstream.ping = Some(Beat::Enabled(Some(seconds)));
+                        upstream.ping_without_calls = Some(true);
+                    }
+                    Setting::IdleTimeout(seconds) => upstream.idle_timeout = Some(Limit::Seconds(seconds)),
+                    Setting::MaxConnectionAge(seconds) => {
+                        upstream.max_connection_age = Some(Limit::Seconds(seconds));
                     }
                     _ => return false,
                 }

@@ -153,6 +153,25 @@ pub enum Beat {
     Enabled(Option<u32>),
 }
 
+/// A time that has an end, or is declared to have none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Limit {
+    /// It ends after so many seconds.
+    Seconds(u32),
+    /// It never ends.
+    Never,
+}
+
+impl Limit {
+    /// Its seconds; `None` when it never ends.
+    pub const fn seconds(self) -> Option<u32> {
+        match self {
+            Self::Seconds(seconds) => Some(seconds),
+            Self::Never => None,
+        }
+    }
+}
+
 /// Who opens the connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Client {
@@ -166,12 +185,14 @@ pub struct Client {
     pub tcp_keepalive: Option<Beat>,
     /// HTTP/2 PING or an application heartbeat; seconds between two. `None`: not said.
     pub ping: Option<Beat>,
-    /// How long an idle pooled connection is kept, in seconds.
-    pub idle_timeout_seconds: Option<u32>,
+    /// Whether pings are sent while no call is open. `None`: not said.
+    pub ping_without_calls: Option<bool>,
+    /// How long an idle pooled connection is kept.
+    pub idle_timeout: Option<Limit>,
     /// How long the client waits for an answer, in seconds.
     pub request_timeout_seconds: Option<u32>,
-    /// After how long the client itself replaces a connection, in seconds.
-    pub max_connection_age_seconds: Option<u32>,
+    /// After how long the client itself replaces a connection.
+    pub max_connection_age: Option<Limit>,
     /// How many connections one client address opens in a second.
     pub new_connections_per_second: Option<u32>,
 }
@@ -185,9 +206,10 @@ impl Client {
             pods: None,
             tcp_keepalive: None,
             ping: None,
-            idle_timeout_seconds: None,
+            ping_without_calls: None,
+            idle_timeout: None,
             request_timeout_seconds: None,
-            max_connection_age_seconds: None,
+            max_connection_age: None,
             new_connections_per_second: None,
         }
     }
@@ -200,14 +222,16 @@ pub struct Server {
     pub tcp_keepalive: Option<Beat>,
     /// HTTP/2 PING or an application heartbeat; seconds between two. `None`: not said.
     pub ping: Option<Beat>,
-    /// After how long the server closes an idle connection, in seconds.
-    pub idle_timeout_seconds: Option<u32>,
+    /// Whether pings are sent while no call is open. `None`: not said.
+    pub ping_without_calls: Option<bool>,
+    /// After how long the server closes an idle connection.
+    pub idle_timeout: Option<Limit>,
     /// Pings that come faster than this are punished, in seconds.
     pub minimum_ping_interval_seconds: Option<u32>,
     /// After how long the server gives up on a request, in seconds.
     pub request_timeout_seconds: Option<u32>,
-    /// After how long the server ends a connection, in seconds.
-    pub max_connection_age_seconds: Option<u32>,
+    /// After how long the server ends a connection.
+    pub max_connection_age: Option<Limit>,
 }
 
 /// At which layer a hop works.
@@ -226,10 +250,27 @@ pub struct Hop {
     pub name: Arc<str>,
     /// Its layer.
     pub layer: Layer,
-    /// After how long it forgets an idle connection, in seconds.
-    pub idle_timeout_seconds: Option<u32>,
+    /// L4: after how long it forgets an idle connection. L7: after how long it closes one of its client.
+    pub idle_timeout: Option<Limit>,
     /// L7 only: how long it waits for an answer, in seconds.
     pub request_timeout_seconds: Option<u32>,
+    /// L7 only: the connection that it opens towards the Service.
+    pub upstream: Upstream,
+}
+
+/// The connection that an L7 hop opens towards the Service, and may keep in a pool of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Upstream {
+    /// TCP keepalive; seconds of idleness before the first probe. `None`: not said.
+    pub tcp_keepalive: Option<Beat>,
+    /// HTTP/2 PING or an application heartbeat; seconds between two. `None`: not said.
+    pub ping: Option<Beat>,
+    /// Whether pings are sent while no call is open. `None`: not said.
+    pub ping_without_calls: Option<bool>,
+    /// How long an idle connection is kept for reuse.
+    pub idle_timeout: Option<Limit>,
+    /// After how long the hop replaces a connection.
+    pub max_connection_age: Option<Limit>,
 }
 
 /// How far evenkeel may go.

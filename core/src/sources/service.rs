@@ -111,7 +111,7 @@ impl Service {
 }
 
 /// Prefixes of annotations that change how traffic flows.
-const KEPT_ANNOTATIONS: [&str; 8] = [
+const KEPT_ANNOTATIONS: [&str; 10] = [
     "service.beta.kubernetes.io/",
     "service.kubernetes.io/",
     "service.cilium.io/",
@@ -120,6 +120,8 @@ const KEPT_ANNOTATIONS: [&str; 8] = [
     "cloud.google.com/",
     "alb.ingress.kubernetes.io/target-type",
     "service.cloud.tencent.com/direct-access",
+    "loadbalancer.openstack.org/",
+    "oci.oraclecloud.com/",
 ];
 
 /// Whether a Service's annotation of this name changes how traffic flows, so that it is kept.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use evenkeel_core::policy as core;
 
-use super::super::{Client, Connection, Hop, Ping, Port, Server, State, TcpKeepalive};
+use super::super::{Client, Connection, Hop, Ping, Port, Server, State, TcpKeepalive, Unlimited, Upstream};
 use super::reader::Reader;
 
 pub(super) fn connection(connection: &Connection, path: &str, reader: &mut Reader) -> core::Connection {
@@ -74,15 +74,22 @@ fn client(client: &Client, path: &str, reader: &mut Reader) -> core::Client {
             .map(|pods| reader.selector(&format!("{path}.podSelector"), pods)),
         tcp_keepalive: keepalive(client.tcp_keepalive.as_ref(), path, reader),
         ping: ping(client.ping.as_ref(), path, reader),
-        idle_timeout_seconds: reader
-            .optional(&format!("{path}.idleTimeoutSeconds"), client.idle_timeout_seconds),
+        ping_without_calls: client.ping.as_ref().and_then(|ping| ping.without_calls),
+        idle_timeout: limit(
+            &format!("{path}.idleTimeoutSeconds"),
+            client.idle_timeout,
+            client.idle_timeout_seconds,
+            reader,
+        ),
         request_timeout_seconds: reader.optional(
             &format!("{path}.requestTimeoutSeconds"),
             client.request_timeout_seconds,
         ),
-        max_connection_age_seconds: reader.optional(
+        max_connection_age: limit(
             &format!("{path}.maxConnectionAgeSeconds"),
+            client.max_connection_age,
             client.max_connection_age_seconds,
+            reader,
         ),
         new_connections_per_second: reader.optional(
             &format!("{path}.newConnectionsPerSecond"),
@@ -95,8 +102,13 @@ fn server(server: &Server, path: &str, reader: &mut Reader) -> core::Server {
     core::Server {
         tcp_keepalive: keepalive(server.tcp_keepalive.as_ref(), path, reader),
         ping: ping(server.ping.as_ref(), path, reader),
-        idle_timeout_seconds: reader
-            .optional(&format!("{path}.idleTimeoutSeconds"), server.idle_timeout_seconds),
+        ping_without_calls: server.ping.as_ref().and_then(|ping| ping.without_calls),
+        idle_timeout: limit(
+            &format!("{path}.idleTimeoutSeconds"),
+            server.idle_timeout,
+            server.idle_timeout_seconds,
+            reader,
+        ),
         minimum_ping_interval_seconds: reader.optional(
             &format!("{path}.minimumPingIntervalSeconds"),
             server.minimum_ping_interval_seconds,
@@ -105,9 +117,11 @@ fn server(server: &Server, path: &str, reader: &mut Reader) -> core::Server {
             &format!("{path}.requestTimeoutSeconds"),
             server.request_timeout_seconds,
         ),
-        max_connection_age_seconds: reader.optional(
+        max_connection_age: limit(
             &format!("{path}.maxConnectionAgeSeconds"),
+            server.max_connection_age,
             server.max_connection_age_seconds,
+            reader,
         ),
     }
 }
@@ -116,12 +130,55 @@ fn hop(hop: &Hop, path: &str, reader: &mut Reader) -> core::Hop {
     core::Hop {
         name: Arc::from(&*hop.name),
         layer: hop.layer.into(),
-        idle_timeout_seconds: reader
-            .optional(&format!("{path}.idleTimeoutSeconds"), hop.idle_timeout_seconds),
+        idle_timeout: limit(
+            &format!("{path}.idleTimeoutSeconds"),
+            hop.idle_timeout,
+            hop.idle_timeout_seconds,
+            reader,
+        ),
         request_timeout_seconds: reader.optional(
             &format!("{path}.requestTimeoutSeconds"),
             hop.request_timeout_seconds,
         ),
+        upstream: hop
+            .upstream
+            .as_ref()
+            .map(|entry| upstream(entry, &format!("{path}.upstream"), reader))
+            .unwrap_or_default(),
+    }
+}
+
+fn upstream(upstream: &Upstream, path: &str, reader: &mut Reader) -> core::Upstream {
+    core::Upstream {
+        tcp_keepalive: keepalive(upstream.tcp_keepalive.as_ref(), path, reader),
+        ping: ping(upstream.ping.as_ref(), path, reader),
+        ping_without_calls: upstream.ping.as_ref().and_then(|ping| ping.without_calls),
+        idle_timeout: limit(
+            &format!("{path}.idleTimeoutSeconds"),
+            upstream.idle_timeout,
+            upstream.idle_timeout_seconds,
+            reader,
+        ),
+        max_connection_age: limit(
+            &format!("{path}.maxConnectionAgeSeconds"),
+            upstream.max_connection_age,
+            upstream.max_connection_age_seconds,
+            reader,
+        ),
+    }
+}
+
+/// A time that has an end or is declared to have none; where both stand, which a rule refuses, the end counts.
+fn limit(
+    field: &str,
+    never: Option<Unlimited>,
+    seconds: Option<i32>,
+    reader: &mut Reader,
+) -> Option<core::Limit> {
+    match (reader.optional(field, seconds), never) {
+        (Some(seconds), _) => Some(core::Limit::Seconds(seconds)),
+        (None, Some(Unlimited::Never)) => Some(core::Limit::Never),
+        (None, None) => None,
     }
 }
 

@@ -8,7 +8,7 @@ use crate::judge::{
 };
 use crate::know::{Known, Reads, Source, Val};
 use crate::names::Names;
-use crate::policy::{Connection, Policy, Protocol};
+use crate::policy::{Connection, Limit, Policy, Protocol};
 use crate::sources::service::{ServicePort, ServiceType, Transport};
 
 /// The check.
@@ -150,14 +150,19 @@ fn connections<'a>(
         .filter(|connection| declares(connection, port, names))
 }
 
+/// Whether there is an age at which a connection ends.
+const fn has_age(age: Option<Limit>) -> bool {
+    matches!(age, Some(Limit::Seconds(_)))
+}
+
 /// Whether a declared connection ends some time: by the server, or by every client.
 fn ends(connection: &Connection) -> bool {
-    connection.server.max_connection_age_seconds.is_some()
+    has_age(connection.server.max_connection_age)
         || (!connection.clients.is_empty()
             && connection
                 .clients
                 .iter()
-                .all(|client| client.max_connection_age_seconds.is_some()))
+                .all(|client| has_age(client.max_connection_age)))
 }
 
 /// What a port says it speaks, when that is multiplexed: `appProtocol`, else its name or the name's prefix.
@@ -273,7 +278,7 @@ mod tests {
 
     use crate::checks::fixture::{World, client, connection, policy, service, slice};
     use crate::know::Source;
-    use crate::policy::{Client, Connection, PortRef, Protocol, Server};
+    use crate::policy::{Client, Connection, Limit, PortRef, Protocol, Server};
 
     const ID: &str = "backend-no-rebalance-path";
 
@@ -310,13 +315,13 @@ mod tests {
     fn declared(protocol: Protocol, client_age: Option<u32>, server_age: Option<u32>) -> Connection {
         Connection {
             server: Server {
-                max_connection_age_seconds: server_age,
+                max_connection_age: server_age.map(Limit::Seconds),
                 ..Server::default()
             },
             ..connection(
                 protocol,
                 Client {
-                    max_connection_age_seconds: client_age,
+                    max_connection_age: client_age.map(Limit::Seconds),
                     ..client("cart")
                 },
             )

@@ -9,8 +9,8 @@ use crate::Input;
 use crate::checks::fixture::{World, app, client, connection, every, l4, l7, node, pod, policy, service};
 use crate::know::{Mono, Now, Source, Wall};
 use crate::policy::{
-    Beat, Client, ClusterPolicy, Connection, Door, Exception, Operator, Protocol, Requirement, Selector,
-    Server,
+    Beat, Client, ClusterPolicy, Connection, Door, Exception, Limit, Operator, Protocol, Requirement,
+    Selector, Server,
 };
 
 const IDS: [&str; 5] = [
@@ -74,9 +74,9 @@ fn full(protocol: Protocol, value: u32) -> Connection {
         from: Door::LoadBalancer,
         tcp_keepalive: every(value),
         ping: every(value),
-        idle_timeout_seconds: all,
+        idle_timeout: all.map(Limit::Seconds),
         request_timeout_seconds: all,
-        max_connection_age_seconds: all,
+        max_connection_age: all.map(Limit::Seconds),
         new_connections_per_second: all,
         ..client("job")
     };
@@ -86,10 +86,11 @@ fn full(protocol: Protocol, value: u32) -> Connection {
         server: Server {
             tcp_keepalive: every(value),
             ping: every(value),
-            idle_timeout_seconds: all,
+            ping_without_calls: None,
+            idle_timeout: all.map(Limit::Seconds),
             minimum_ping_interval_seconds: all,
             request_timeout_seconds: all,
-            max_connection_age_seconds: all,
+            max_connection_age: all.map(Limit::Seconds),
         },
         hops: vec![l4("firewall", all), l7("edge", all, all), l4("nat", all)],
         ..connection(protocol, client)

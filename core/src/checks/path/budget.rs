@@ -1,25 +1,21 @@
 //! The idle budget of a path: how long it can be silent, and how long each hop remembers it.
 //!
-//! A path is cut into TCP segments: an L7 hop ends one connection and opens another, so keepalives count up to it and
-//! its own after it. Within a segment the wire is silent for at most `G`, the lesser of the first keepalive that every
-//! hop sees and the longest silence of the application. What was not declared is a span, not a default: the best and
-//! the worst case are both kept.
+//! A path is cut into segments: an L7 hop ends one connection and opens another, so keepalives count up to it and its
+//! own after it. Silence has two parts. A stream may be silent while a request or session goes on; a pooled connection is
+//! silent while no request uses it, until somebody closes it. What was not declared is a span, not a default: the best
+//! and the worst case are both kept.
 
 use std::sync::Arc;
 
-use super::tables;
-use crate::facts::{FirstProbe, first_probe, members};
-use crate::judge::{Look, Path};
+use super::balancer::{Balancer, balancer};
+use super::keepalive::{Declared, Keepalive, Sockets, keepalive};
+pub use super::span::Span;
+use super::span::{nears, reaches};
+use super::{declared, nobody, tables};
+use crate::dataplane::load_balancer::Forwards;
+use crate::judge::{End, Look, Path};
 use crate::know::{Gap, Reads, Source, Val};
-use crate::policy::{Beat, Layer};
-use crate::sources::service::Transport;
-
-/// First probe of a socket that armed keepalive without a time of its own, seconds: `net.ipv4.tcp_keepalive_time`
-/// (Linux `include/net/tcp.h`, `TCP_KEEPALIVE_TIME`). A Pod does not inherit the node's value.
-pub const KERNEL_KEEPALIVE_SECONDS: i64 = 7200;
-
-/// The setting of a network namespace that sockets without a time of their own take.
-const SYSCTL: &str = "net.ipv4.tcp_keepalive_time";
+use crate::policy::{Beat, Hop, Layer, Limit, Protocol};
 
 /// What [`segments`] may read.
 pub const USES: Reads = Reads::of(&[
@@ -30,65 +26,6 @@ pub const USES: Reads = Reads::of(&[
     Source::EndpointSlices,
 ]);
 
-/// A time that lies between two ends; `None` is for ever.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Span {
-    /// The least it can be; what an undeclared keepalive may be at best is 1 s.
-    pub best: Option<Val<i64>>,
-    /// The most it can be.
-    pub worst: Option<Val<i64>>,
-}
-
-impl Span {
-    const fn exactly(val: Option<Val<i64>>, again: Option<Val<i64>>) -> Self {
-        Self {
-            best: val,
-            worst: again,
-        }
-    }
-
-    fn known(val: Val<i64>) -> Self {
-        Self::exactly(Some(val.clone()), Some(val))
-    }
-
-    const fn never() -> Self {
-        Self::exactly(None, None)
-    }
-
-    /// Not said: at best every second, at worst never.
-    fn unsaid(what: &str) -> Self {
-        Self {
-            best: Some(Val::assumed(1, format!("{what} is not declared; it may be on"))),
-            worst: None,
-        }
-    }
-
-    /// Said to be on, at a time that nobody told: at best every second, at worst after the kernel's own time.
-    fn untold(why: &str) -> Self {
-        Self {
-            best: Some(Val::assumed(1, format!("{why}; it may set {SYSCTL}"))),
-            worst: Some(Val::assumed(
-                KERNEL_KEEPALIVE_SECONDS,
-                format!("kernel default {SYSCTL}; {why}"),
-            )),
-        }
-    }
-
-    fn min(self, other: Self) -> Self {
-        Self {
-            best: least(self.best, other.best),
-            worst: least(self.worst, other.worst),
-        }
-    }
-}
-
-fn least(one: Option<Val<i64>>, other: Option<Val<i64>>) -> Option<Val<i64>> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(if other.value < one.value { other } else { one }),
-        (one, other) => one.or(other),
-    }
-}
-
 /// One stateful L4 hop of a segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
@@ -96,6 +33,21 @@ pub struct Table {
     pub hop: Arc<str>,
     /// After how long it forgets an idle connection.
     pub idle: Result<Val<i64>, Gap>,
+    /// The hop of the policy that it is.
+    pub end: Option<End>,
+}
+
+/// An L7 hop at one end of a segment that closes a connection without data. Keepalives carry none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Closing {
+    /// What people call the hop.
+    pub hop: Arc<str>,
+    /// After how long it closes.
+    pub idle: Val<i64>,
+    /// Longest time without data.
+    pub silence: Span,
+    /// The hop of the policy that it is.
+    pub end: Option<End>,
 }
 
 /// How the silence on a segment stands to its tables.
@@ -103,7 +55,7 @@ pub struct Table {
 pub enum Budget {
     /// It is longer than a table remembers, whatever was not declared.
     Forgotten,
-    /// It is longer at worst: a keepalive that was not declared may be on or off.
+    /// It is longer at worst: something that was not declared decides.
     Undeclared,
     /// It comes near.
     Narrow,
@@ -115,19 +67,50 @@ pub enum Budget {
     NoTable,
 }
 
+/// One end of a segment: who it is, and what it declares of the connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Side {
+    /// What people call it.
+    pub name: Arc<str>,
+    /// Where a policy declares it; `None` for what no policy describes.
+    pub end: Option<End>,
+    /// How long it keeps an idle connection; `None` where that is not declared.
+    pub idle: Option<Span>,
+    /// Where that is, or would be, declared.
+    pub idle_field: Arc<str>,
+    /// After how long it ends a connection whatever happens on it.
+    age: Option<Val<i64>>,
+    keepalive: Keepalive,
+}
+
+impl Side {
+    /// Whether it may send TCP keepalives that nobody declared.
+    pub fn keepalive_is_undeclared(&self) -> bool {
+        self.keepalive.tcp.best.is_some() && self.keepalive.tcp.worst.is_none()
+    }
+}
+
 /// One TCP segment of a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Segment {
-    /// From where.
-    pub from: Arc<str>,
-    /// To where.
-    pub to: Arc<str>,
-    /// The first keepalive or ping on it.
+    /// Who opens its connections.
+    pub from: Side,
+    /// Who accepts them.
+    pub to: Side,
+    /// The first keepalive or ping on it, while a call is open.
     pub keepalive: Span,
-    /// Longest silence on the wire: the lesser of keepalive and the application's silence.
+    /// The same while none is.
+    pub idle_keepalive: Span,
+    /// Longest silence while a request or session goes on.
+    pub stream: Span,
+    /// Longest time that a connection waits in a pool.
+    pub pool: Span,
+    /// Longest silence on the wire.
     pub silence: Span,
     /// Its tables, from client to server.
     pub tables: Vec<Table>,
+    /// L7 hops at its ends that close a connection without data.
+    pub closings: Vec<Closing>,
 }
 
 impl Segment {
@@ -163,211 +146,329 @@ impl Segment {
     }
 }
 
-/// Whether a silence reaches a timeout; for ever always does.
-fn reaches(silence: Option<&Val<i64>>, timeout: i64) -> bool {
-    silence.is_none_or(|silence| silence.value >= timeout)
-}
-
-/// Strictly above 80 % of the timeout.
-fn nears(silence: Option<&Val<i64>>, timeout: i64) -> bool {
-    silence.is_none_or(|silence| silence.value.saturating_mul(10) > timeout.saturating_mul(8))
-}
-
-/// The longest silence of the application: the larger of its longest silence (else its longest request) and the time
-/// an idle pooled connection is kept.
+/// Longest silence of the application while a request or session goes on.
+///
+/// A longest request bounds it, as a request may carry bytes all along: at best there is no silence in it.
 pub fn application_silence(path: &Path<'_>) -> Span {
     let connection = path.connection;
-    let at = |field: &str| {
-        format!(
-            "policy {}/{} {}.{field}",
-            path.policy.namespace, path.policy.name, connection.name
-        )
-    };
-    let said = connection
-        .longest_silence_seconds
-        .map(|value| Val::declared(i64::from(value), at("longestSilenceSeconds")))
-        .or_else(|| {
-            let value = connection.longest_request_seconds?;
-            Some(Val::declared(i64::from(value), at("longestRequestSeconds")))
-        });
-    let pooled = path.client.idle_timeout_seconds.map(|value| {
-        Val::declared(
-            i64::from(value),
-            at(&format!("clients[{}].idleTimeoutSeconds", path.client.name)),
-        )
-    });
-    match (said, pooled) {
-        (Some(said), Some(pooled)) => Span::known(if pooled.value > said.value { pooled } else { said }),
-        (Some(said), None) => Span::known(said),
-        (None, pooled) => Span {
-            best: Some(
-                pooled.unwrap_or_else(|| Val::assumed(0, at("longestSilenceSeconds is not declared"))),
-            ),
-            worst: None,
-        },
+    if let Some(value) = connection.longest_silence_seconds {
+        let field = declared(path, "longestSilenceSeconds");
+        return Span::known(Val::declared(i64::from(value), field));
+    }
+    let none = declared(path, "longestSilenceSeconds is not declared");
+    Span {
+        best: Some(Val::assumed(0, none)),
+        worst: connection
+            .longest_request_seconds
+            .map(|value| Val::declared(i64::from(value), declared(path, "longestRequestSeconds"))),
     }
 }
 
-/// The first keepalive or ping that one end sends.
-fn beats(
-    look: &Look<'_>,
-    path: &Path<'_>,
-    tcp: Option<Beat>,
-    ping: Option<Beat>,
-    end: &str,
-    client: bool,
-) -> Span {
-    let at = |field: &str| {
-        format!(
-            "policy {}/{} {} {end}.{field}",
-            path.policy.namespace, path.policy.name, path.connection.name
-        )
-    };
-    let tcp = if path.port.transport == Transport::Udp {
-        Span::never()
-    } else {
-        match tcp {
-            Some(Beat::Disabled) => Span::never(),
-            Some(Beat::Enabled(Some(seconds))) => {
-                Span::known(Val::declared(i64::from(seconds), at("tcpKeepalive.idleSeconds")))
-            }
-            Some(Beat::Enabled(None)) => socket_default(look, path, client),
-            None => Span::unsaid(&at("tcpKeepalive")),
-        }
-    };
-    let ping = match ping {
-        Some(Beat::Enabled(Some(seconds))) => {
-            Span::known(Val::declared(i64::from(seconds), at("ping.intervalSeconds")))
-        }
-        Some(Beat::Enabled(None)) => Span::unsaid(&at("ping.intervalSeconds")),
-        None if path.connection.protocol.has_ping() => Span::unsaid(&at("ping")),
-        Some(Beat::Disabled) | None => Span::never(),
-    };
-    tcp.min(ping)
+/// A declared limit as a span; `None` where it is not declared.
+fn span_of(limit: Option<Limit>, field: &str) -> Option<Span> {
+    Some(match limit? {
+        Limit::Seconds(seconds) => Span::known(Val::declared(i64::from(seconds), field)),
+        Limit::Never => Span::never(),
+    })
 }
 
-/// `net.ipv4.tcp_keepalive_time` of the client's Pods: the largest that one of them has, else the kernel's.
-///
-/// Pods that are not named, were not read, or use the node's network may have any value: the kernel's is then only the
-/// worst of them. The server's Pods are not looked at.
-fn socket_default(look: &Look<'_>, path: &Path<'_>, client: bool) -> Span {
-    if !client {
-        return Span::untold("the server's idleSeconds is not declared");
-    }
-    let Some(selector) = &path.client.pods else {
-        return Span::untold("the client's podSelector and idleSeconds are not declared");
-    };
-    let pods = match members(look, path.key.namespace, selector) {
-        Ok(pods) if pods.is_empty() => {
-            return Span::untold("no Pod of the client exists, and its idleSeconds is not declared");
-        }
-        Ok(pods) => pods,
-        Err(gap) => return Span::untold(&gap.to_string()),
-    };
-    let names = look.names();
-    let mut untold = None;
-    let mut largest: Option<Val<i64>> = None;
-    for one in &pods {
-        let shown = || format!("{} {}", one.kind, look.show(one.key));
-        let told = match first_probe(names, one.template) {
-            FirstProbe::Declared(seconds) => Val::declared(seconds, format!("{} sysctl {SYSCTL}", shown())),
-            FirstProbe::Kernel => Val::default_of(
-                KERNEL_KEEPALIVE_SECONDS,
-                format!("kernel default {SYSCTL} (include/net/tcp.h)"),
-            ),
-            FirstProbe::ByCommand(Some(seconds)) => {
-                Val::assumed(seconds, format!("{}: a command of it sets {SYSCTL}", shown()))
-            }
-            FirstProbe::ByCommand(None) => {
-                untold = Some("a command of the client's Pods sets sysctls");
-                continue;
-            }
-            FirstProbe::OfTheNode => {
-                untold = Some("the client's Pods use the node's network");
-                continue;
-            }
-        };
-        let larger = |held: &Val<i64>| (held.value, &held.source) < (told.value, &told.source);
-        if largest.as_ref().is_none_or(larger) {
-            largest = Some(told);
-        }
-    }
-    match (untold, largest) {
-        (None, Some(largest)) => Span::known(largest),
-        (None, None) => Span::untold("the client's idleSeconds is not declared"),
-        (Some(why), largest) => {
-            let of_the_node = Span::untold(why);
-            Span {
-                best: largest.or(of_the_node.best),
-                worst: of_the_node.worst,
-            }
-        }
-    }
+fn age_of(limit: Option<Limit>, field: &str) -> Option<Val<i64>> {
+    let seconds = limit.and_then(Limit::seconds)?;
+    Some(Val::declared(i64::from(seconds), field))
+}
+
+/// What stands between client and Service.
+enum Element {
+    Table(Table),
+    Proxy(Box<Proxy>),
+}
+
+/// An L7 hop with its two connections.
+struct Proxy {
+    /// The side that accepts the client's connections.
+    front: Side,
+    /// The side that opens connections towards the Service.
+    back: Side,
+    /// Whether it pools these.
+    pools: bool,
+    /// After how long it closes a connection of its client, or its own, without data.
+    closes: [Option<Val<i64>>; 2],
 }
 
 /// The segments of a path, from client to server.
 pub fn segments(look: &Look<'_>, path: &Path<'_>) -> Vec<Segment> {
-    let client = path.client;
-    let server = &path.connection.server;
-    let silence = application_silence(path);
-    let client_end: Arc<str> = if client.name.is_empty() {
-        "client".into()
-    } else {
-        client.name.clone()
-    };
-    let mut from = client_end.clone();
-    let mut near = beats(
-        look,
-        path,
-        client.tcp_keepalive,
-        client.ping,
-        &format!("clients[{client_end}]"),
-        true,
-    );
-    let mut tables = Vec::new();
+    let mut elements: Vec<Element> = path
+        .connection
+        .hops
+        .iter()
+        .filter_map(|hop| declared_hop(look, path, hop))
+        .collect();
+    match balancer(look, path) {
+        Balancer::None => {}
+        Balancer::First(table) => elements.insert(0, Element::Table(table)),
+        Balancer::Last(table) => elements.push(Element::Table(table)),
+        Balancer::Proxy(listener) => {
+            let side = |idle: &Val<i64>| Side {
+                name: listener.name.into(),
+                end: None,
+                idle: Some(Span::known(idle.clone())),
+                idle_field: idle.source.clone(),
+                age: None,
+                keepalive: Keepalive::never(),
+            };
+            elements.push(Element::Proxy(Box::new(Proxy {
+                front: side(&listener.idle),
+                back: side(&listener.upstream_idle),
+                pools: listener.forwards == Forwards::Requests,
+                closes: [
+                    Some(listener.idle.clone()),
+                    (listener.forwards == Forwards::Bytes).then(|| listener.upstream_idle.clone()),
+                ],
+            })));
+        }
+    }
+    let last = tables::of_the_nodes(look, path);
+    assemble(look, path, elements, last)
+}
+
+fn assemble(look: &Look<'_>, path: &Path<'_>, elements: Vec<Element>, last: Vec<Table>) -> Vec<Segment> {
     let mut segments = Vec::new();
-    for hop in &path.connection.hops {
-        let at = format!(
-            "policy {}/{} hop {}",
-            path.policy.namespace, path.policy.name, hop.name
-        );
-        match hop.layer {
-            Layer::L4 => tables.push(Table {
-                hop: hop.name.clone(),
-                idle: hop
-                    .idle_timeout_seconds
-                    .map(|value| Val::declared(i64::from(value), format!("{at}.idleTimeoutSeconds")))
-                    .ok_or_else(|| Gap::Opaque(format!("{at}: idleTimeoutSeconds is not declared").into())),
-            }),
-            Layer::L7 => {
-                // What the proxy itself sends on either side is not declared anywhere.
-                let own = Span::unsaid(&format!("{at}: keepalive"));
-                segments.push(segment(
-                    &from,
-                    &hop.name,
-                    near.min(own.clone()),
-                    &silence,
-                    std::mem::take(&mut tables),
-                ));
-                from = hop.name.clone();
-                near = own;
+    let mut from = client_side(look, path);
+    let mut own_pool = true;
+    let mut closes = None;
+    let mut tables = Vec::new();
+    for element in elements {
+        match element {
+            Element::Table(table) => tables.push(table),
+            Element::Proxy(proxy) => {
+                let [front, back] = proxy.closes;
+                let ends = [closes.take(), front.map(|idle| (proxy.front.clone(), idle))];
+                let cut = std::mem::take(&mut tables);
+                segments.push(segment(path, from, proxy.front, own_pool, cut, ends));
+                closes = back.map(|idle| (proxy.back.clone(), idle));
+                from = proxy.back;
+                own_pool = !proxy.pools;
             }
         }
     }
-    let far = beats(look, path, server.tcp_keepalive, server.ping, "server", false);
-    tables.extend(tables::of_service(look, path));
-    let to: Arc<str> = look.show(path.key).into();
-    segments.push(segment(&from, &to, near.min(far), &silence, tables));
+    tables.extend(last);
+    let to = server_side(look, path);
+    segments.push(segment(path, from, to, own_pool, tables, [closes, None]));
     segments
 }
 
-fn segment(from: &Arc<str>, to: &Arc<str>, keepalive: Span, silence: &Span, tables: Vec<Table>) -> Segment {
-    let wire = keepalive.clone().min(silence.clone());
-    Segment {
-        from: from.clone(),
-        to: to.clone(),
-        keepalive,
-        silence: wire,
-        tables,
+fn client_side(look: &Look<'_>, path: &Path<'_>) -> Side {
+    let client = path.client;
+    let name = nobody(&client.name);
+    let at = declared(path, &format!("clients[{name}]"));
+    let idle_field = format!("{at}.idleTimeoutSeconds");
+    Side {
+        idle: span_of(client.idle_timeout, &idle_field),
+        idle_field: idle_field.into(),
+        age: age_of(
+            client.max_connection_age,
+            &format!("{at}.maxConnectionAgeSeconds"),
+        ),
+        keepalive: keepalive(
+            look,
+            path,
+            Declared {
+                tcp: client.tcp_keepalive,
+                ping: client.ping,
+                without_calls: client.ping_without_calls,
+                sockets: Sockets::Client,
+            },
+            &at,
+        ),
+        name,
+        end: Some(End::Client),
     }
+}
+
+fn server_side(look: &Look<'_>, path: &Path<'_>) -> Side {
+    let server = &path.connection.server;
+    let at = declared(path, "server");
+    let idle_field = format!("{at}.idleTimeoutSeconds");
+    Side {
+        name: look.show(path.key).into(),
+        end: Some(End::Server),
+        idle: span_of(server.idle_timeout, &idle_field),
+        idle_field: idle_field.into(),
+        age: age_of(
+            server.max_connection_age,
+            &format!("{at}.maxConnectionAgeSeconds"),
+        ),
+        keepalive: keepalive(
+            look,
+            path,
+            Declared {
+                tcp: server.tcp_keepalive,
+                ping: server.ping,
+                without_calls: server.ping_without_calls,
+                sockets: Sockets::Server,
+            },
+            &at,
+        ),
+    }
+}
+
+/// A hop as the policy declares it; `None` for one that is declared to forget nothing.
+fn declared_hop(look: &Look<'_>, path: &Path<'_>, hop: &Hop) -> Option<Element> {
+    let at = format!(
+        "policy {}/{} hop {}",
+        path.policy.namespace, path.policy.name, hop.name
+    );
+    let field = format!("{at}.idleTimeoutSeconds");
+    if hop.layer == Layer::L4 {
+        let idle = match hop.idle_timeout {
+            Some(Limit::Never) => return None,
+            Some(Limit::Seconds(seconds)) => Ok(Val::declared(i64::from(seconds), field)),
+            None => Err(Gap::Opaque(
+                format!("{at}: idleTimeoutSeconds is not declared").into(),
+            )),
+        };
+        return Some(Element::Table(Table {
+            hop: hop.name.clone(),
+            idle,
+            end: Some(End::Hop(hop.name.clone())),
+        }));
+    }
+    let upstream = &hop.upstream;
+    let up = format!("{at}.upstream");
+    let back = Side {
+        name: hop.name.clone(),
+        end: Some(End::Upstream(hop.name.clone())),
+        idle: span_of(upstream.idle_timeout, &format!("{up}.idleTimeoutSeconds")),
+        idle_field: format!("{up}.idleTimeoutSeconds").into(),
+        age: age_of(
+            upstream.max_connection_age,
+            &format!("{up}.maxConnectionAgeSeconds"),
+        ),
+        keepalive: keepalive(
+            look,
+            path,
+            Declared {
+                tcp: upstream.tcp_keepalive,
+                ping: upstream.ping,
+                without_calls: upstream.ping_without_calls,
+                sockets: Sockets::Hidden,
+            },
+            &up,
+        ),
+    };
+    let seconds = |limit: Option<Limit>, field: &str| age_of(limit, field);
+    let pools = pools(path.connection.protocol);
+    let closes = [
+        seconds(hop.idle_timeout, &field),
+        (!pools)
+            .then(|| seconds(upstream.idle_timeout, &format!("{up}.idleTimeoutSeconds")))
+            .flatten(),
+    ];
+    Some(Element::Proxy(Box::new(Proxy {
+        front: Side {
+            name: hop.name.clone(),
+            end: Some(End::Hop(hop.name.clone())),
+            idle: span_of(hop.idle_timeout, &field),
+            idle_field: field.into(),
+            age: None,
+            keepalive: Keepalive::undeclared(&format!("{at}: keepalive towards its client")),
+        },
+        back,
+        pools,
+        closes,
+    })))
+}
+
+/// Whether an L7 hop keeps connections of this protocol in a pool; others it forwards one to one.
+pub(super) const fn pools(protocol: Protocol) -> bool {
+    match protocol {
+        Protocol::Http1 | Protocol::Http2 | Protocol::Grpc => true,
+        Protocol::Tcp | Protocol::Udp => false,
+    }
+}
+
+/// How long a connection waits in the pool of who opened it, until one of the two ends closes it.
+fn pool(path: &Path<'_>, from: &Side, to: &Side, of_client: bool, stream: &Span) -> Span {
+    let own = match &from.idle {
+        Some(idle) => idle.clone(),
+        // A client's longest silence is that of an open connection, whatever it waits for.
+        None if of_client && path.connection.longest_silence_seconds.is_some() => Span {
+            best: Some(Val::assumed(0, "the connection may carry a call all the time")),
+            worst: stream.worst.clone(),
+        },
+        None => Span {
+            best: Some(Val::assumed(
+                0,
+                format!("{}: no idle time is declared", from.name),
+            )),
+            worst: None,
+        },
+    };
+    let ended = to.idle.clone().unwrap_or_else(Span::never);
+    let age = |side: &Side| side.age.clone().map_or_else(Span::never, Span::known);
+    own.min(ended).min(age(from)).min(age(to))
+}
+
+fn segment(
+    path: &Path<'_>,
+    from: Side,
+    to: Side,
+    of_client: bool,
+    tables: Vec<Table>,
+    closes: [Option<(Side, Val<i64>)>; 2],
+) -> Segment {
+    let application = application_silence(path);
+    let pool = pool(path, &from, &to, of_client, &application);
+    let one_to_one = !pools(path.connection.protocol);
+    // Without requests an end that closes idle connections ends every silence.
+    let stream = match &to.idle {
+        Some(idle) if one_to_one && to.end == Some(End::Server) => application.clone().min(idle.clone()),
+        _ => application.clone(),
+    };
+    let keepalive = from.keepalive.with_calls().min(to.keepalive.with_calls());
+    let idle_keepalive = from.keepalive.without_calls().min(to.keepalive.without_calls());
+    let silence = keepalive
+        .clone()
+        .min(stream.clone())
+        .max(idle_keepalive.clone().min(pool.clone()));
+    let closings = closes
+        .into_iter()
+        .flatten()
+        .filter(|_| one_to_one || path.connection.longest_silence_seconds.is_some())
+        .map(|(side, idle)| Closing {
+            hop: side.name.clone(),
+            idle,
+            silence: data_silence(path, &application),
+            end: side.end,
+        })
+        .collect();
+    Segment {
+        from,
+        to,
+        keepalive,
+        idle_keepalive,
+        stream,
+        pool,
+        silence,
+        tables,
+        closings,
+    }
+}
+
+/// Longest time without data: heartbeats of an application are data, TCP keepalives and HTTP/2 pings are not.
+fn data_silence(path: &Path<'_>, application: &Span) -> Span {
+    let connection = path.connection;
+    let heartbeat = |beat: Option<Beat>, field: &str| match beat {
+        Some(Beat::Enabled(Some(seconds))) if !connection.protocol.has_ping() => {
+            Span::known(Val::declared(i64::from(seconds), declared(path, field)))
+        }
+        Some(Beat::Enabled(None)) if !connection.protocol.has_ping() => {
+            Span::undeclared(&declared(path, field))
+        }
+        _ => Span::never(),
+    };
+    application
+        .clone()
+        .min(heartbeat(path.client.ping, "clients[].ping.intervalSeconds"))
+        .min(heartbeat(connection.server.ping, "server.ping.intervalSeconds"))
 }

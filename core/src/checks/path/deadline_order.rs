@@ -3,12 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::balancer::{Balancer, balancer};
 use super::{declared, nobody};
 use crate::judge::{
-    Case, Check, Evidence, Judge, Look, Memory, Path, Severities, Severity, UntypedCase, Verdict,
+    Advice, Change, Check, End, Evidence, Explain, Judge, Look, Memory, Path, Setting, Severities, Severity,
+    Verdict,
 };
-use crate::know::{Gap, Known, Reads, Source, Unit, Val};
-use crate::policy::Layer;
+use crate::know::{Gap, Known, Reads, Source, Val};
+use crate::policy::{Layer, Protocol};
 use crate::sources::service::Transport;
 
 /// The check.
@@ -16,7 +18,7 @@ pub static CHECK: Check = Check {
     id: "l7-deadline-order",
     severity: Severities::ALWAYS_WARNING,
     needs: Reads::of(&[Source::Services, Source::Policies]),
-    uses: Reads::NONE,
+    uses: Reads::of(&[Source::Nodes]),
     profiles: false,
     history: Memory::Unused,
     baseline: false,
@@ -34,11 +36,11 @@ the outer one gives up first, and everything behind it goes on working for nobod
 ## Formula
 
 `R` is `longestRequestSeconds`. The deadlines are the `requestTimeoutSeconds` of the client, of each L7 hop and of the
-server, from the outside in.
+server, from the outside in; a load balancer that waits for an answer for a time of its own is an L7 hop.
 
 - A deadline `<= R`: Violated, warning, cause `DeadlineCutsRequest`.
 - An inner deadline above an outer one: Violated, warning, cause `InnerOutlastsOuter`. Equal ones race: AtRisk, cause
-  `DeadlinesTie`.
+  `DeadlinesTie`. Not for gRPC, which hands the caller's deadline on: a server stops when the caller does.
 - A deadline, or `R`, is not declared while the other is: AtRisk with origin Assumed, info.
 - An L7 hop of which nothing is declared, and no `R`: Unknown. Neither an L7 hop nor any deadline: NotApplicable.
 
@@ -55,30 +57,97 @@ answer would then be waited for for ever.
 ";
 
 /// One deadline of the path.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Deadline {
     name: Arc<str>,
-    field: String,
+    field: Arc<str>,
+    end: Option<End>,
     value: Option<Val<i64>>,
+}
+
+impl Deadline {
+    fn evidence(&self, what: &'static str) -> Evidence {
+        self.value.as_ref().map_or_else(
+            || Evidence::undeclared(what, self.field.clone()),
+            |value| Evidence::seconds(what, value),
+        )
+    }
+
+    /// The same deadline at another value.
+    fn set(&self, seconds: i64) -> Option<Change> {
+        let set = Setting::RequestTimeout(u32::try_from(seconds).ok().filter(|seconds| *seconds > 0)?);
+        let at = self.end.clone()?;
+        Some(Change { at, set })
+    }
+}
+
+/// Deadlines that do not fit the request or each other.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Deadlines {
+    CutsRequest {
+        at: Deadline,
+        timeout: i64,
+        request: Val<i64>,
+    },
+    InnerOutlastsOuter {
+        outer: Deadline,
+        inner: Deadline,
+        times: (i64, i64),
+    },
+    Tie {
+        outer: Deadline,
+        inner: Deadline,
+        time: i64,
+    },
+    DeadlineNotDeclared {
+        at: Deadline,
+        request: Val<i64>,
+        /// A value that fits between its neighbours, in seconds.
+        fits: Option<i64>,
+    },
+    RequestNotDeclared {
+        at: Deadline,
+        timeout: i64,
+        field: Arc<str>,
+    },
 }
 
 /// The deadlines from the outside in.
 fn deadlines(look: &Look<'_>, path: &Path<'_>) -> Vec<Deadline> {
-    let one = |name: Arc<str>, seconds: Option<u32>, field: String| Deadline {
+    let one = |name: Arc<str>, seconds: Option<u32>, field: String, end: End| Deadline {
         value: seconds.map(|value| Val::declared(i64::from(value), field.as_str())),
         name,
-        field,
+        field: field.into(),
+        end: Some(end),
     };
     let client = nobody(&path.client.name);
     let field = declared(path, &format!("clients[{client}].requestTimeoutSeconds"));
-    let mut all = vec![one(client, path.client.request_timeout_seconds, field)];
+    let mut all = vec![one(
+        client,
+        path.client.request_timeout_seconds,
+        field,
+        End::Client,
+    )];
     for hop in path.connection.hops.iter().filter(|hop| hop.layer == Layer::L7) {
         let field = declared(path, &format!("hops[{}].requestTimeoutSeconds", hop.name));
-        all.push(one(hop.name.clone(), hop.request_timeout_seconds, field));
+        let end = End::Hop(hop.name.clone());
+        all.push(one(hop.name.clone(), hop.request_timeout_seconds, field, end));
+    }
+    if let Balancer::Proxy(listener) = balancer(look, path)
+        && let Some(request) = listener.request
+    {
+        all.push(Deadline {
+            name: listener.name.into(),
+            field: request.source.clone(),
+            end: None,
+            value: Some(request),
+        });
     }
     all.push(one(
         look.show(path.key).into(),
         path.connection.server.request_timeout_seconds,
         declared(path, "server.requestTimeoutSeconds"),
+        End::Server,
     ));
     all
 }
@@ -105,14 +174,17 @@ fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
         .longest_request_seconds
         .map(|value| Val::declared(i64::from(value), field.as_str()));
     if let Some(case) = request.as_ref().and_then(|request| cut(&deadlines, request)) {
-        return Ok(Verdict::Violated(case));
+        return Ok(Verdict::violated(case));
     }
-    if let Some(verdict) = out_of_order(&deadlines) {
+    // gRPC hands the caller's deadline on (grpc.io, guide "Deadlines"): whoever is behind it ends with it.
+    if path.connection.protocol != Protocol::Grpc
+        && let Some(verdict) = out_of_order(&deadlines)
+    {
         return Ok(verdict);
     }
     let risk = undeclared(&deadlines, request.as_ref(), &field);
     Ok(match risk {
-        Some(case) => Verdict::AtRisk(case),
+        Some(case) => Verdict::at_risk(case),
         None if request.is_none() => Verdict::Unknown(Gap::Opaque(
             format!("neither {field} nor any request timeout is declared").into(),
         )),
@@ -121,64 +193,54 @@ fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
 }
 
 /// The shortest deadline that cuts the longest request.
-fn cut(deadlines: &[Deadline], request: &Val<i64>) -> Option<Case> {
-    let (one, value) = deadlines
+fn cut(deadlines: &[Deadline], request: &Val<i64>) -> Option<Deadlines> {
+    let (timeout, at) = shortest(deadlines)?;
+    (timeout <= request.value).then(|| Deadlines::CutsRequest {
+        at: at.clone(),
+        timeout,
+        request: request.clone(),
+    })
+}
+
+/// The shortest of the declared deadlines.
+fn shortest(deadlines: &[Deadline]) -> Option<(i64, &Deadline)> {
+    deadlines
         .iter()
-        .filter_map(|one| Some((one, one.value.as_ref()?)))
-        .filter(|(_, value)| value.value <= request.value)
-        .min_by_key(|(_, value)| value.value)?;
-    Some(untyped(
-        "DeadlineCutsRequest",
-        vec![
-            Evidence::number("requestTimeout", Unit::Seconds, value),
-            Evidence::number("longestRequest", Unit::Seconds, request),
-            Evidence::text("at", &Val::declared(one.name.clone(), one.field.as_str())),
-        ],
-    ))
+        .filter_map(|one| Some((one.value.as_ref()?.value, one)))
+        .min_by_key(|(value, _)| *value)
 }
 
 /// An inner deadline that is not below its outer one; those that are not declared are passed over.
 fn out_of_order(deadlines: &[Deadline]) -> Option<Verdict> {
     let known: Vec<_> = deadlines
         .iter()
-        .filter_map(|one| Some((one, one.value.as_ref()?)))
+        .filter_map(|one| Some((one.value.as_ref()?.value, one)))
         .collect();
-    let case = |cause, outer: (&Deadline, &Val<i64>), inner: (&Deadline, &Val<i64>)| {
-        untyped(
-            cause,
-            vec![
-                Evidence::number("outerTimeout", Unit::Seconds, outer.1),
-                Evidence::number("innerTimeout", Unit::Seconds, inner.1),
-                Evidence::text(
-                    "outer",
-                    &Val::declared(outer.0.name.clone(), outer.0.field.as_str()),
-                ),
-                Evidence::text(
-                    "inner",
-                    &Val::declared(inner.0.name.clone(), inner.0.field.as_str()),
-                ),
-            ],
-        )
-    };
     let mut tie = None;
     for pair in known.windows(2) {
-        let [outer, inner] = pair else { continue };
-        if inner.1.value > outer.1.value {
-            return Some(Verdict::Violated(case("InnerOutlastsOuter", *outer, *inner)));
+        let [(before, outer), (after, inner)] = *pair else {
+            continue;
+        };
+        if after > before {
+            return Some(Verdict::violated(Deadlines::InnerOutlastsOuter {
+                outer: outer.clone(),
+                inner: inner.clone(),
+                times: (before, after),
+            }));
         }
-        if inner.1.value == outer.1.value && tie.is_none() {
-            tie = Some(Verdict::AtRisk(case("DeadlinesTie", *outer, *inner)));
+        if after == before && tie.is_none() {
+            tie = Some(Verdict::at_risk(Deadlines::Tie {
+                outer: outer.clone(),
+                inner: inner.clone(),
+                time: before,
+            }));
         }
     }
     tie
 }
 
 /// What is not declared and may break the rule at worst.
-fn undeclared(deadlines: &[Deadline], request: Option<&Val<i64>>, field: &str) -> Option<Case> {
-    let unsaid = |what: &'static str, field: &str| {
-        Evidence::text(what, &Val::assumed(Arc::from("not declared"), field))
-    };
-    let name = |one: &Deadline| Evidence::text("at", &Val::declared(one.name.clone(), one.field.as_str()));
+fn undeclared(deadlines: &[Deadline], request: Option<&Val<i64>>, field: &str) -> Option<Deadlines> {
     if let Some(request) = request {
         // A proxy has a default that nobody thinks of; an end is more often without any.
         let proxy = deadlines
@@ -186,105 +248,164 @@ fn undeclared(deadlines: &[Deadline], request: Option<&Val<i64>>, field: &str) -
             .enumerate()
             .find(|(at, one)| one.value.is_none() && *at != 0 && at + 1 != deadlines.len())
             .map(|(_, one)| one);
-        let one = proxy.or_else(|| deadlines.iter().find(|one| one.value.is_none()))?;
-        return Some(untyped(
-            "DeadlineNotDeclared",
-            vec![
-                Evidence::number("longestRequest", Unit::Seconds, request),
-                unsaid("requestTimeout", &one.field),
-                name(one),
-            ],
-        ));
+        let at = proxy.or_else(|| deadlines.iter().find(|one| one.value.is_none()))?;
+        return Some(Deadlines::DeadlineNotDeclared {
+            at: at.clone(),
+            request: request.clone(),
+            fits: fits(deadlines, at, request.value),
+        });
     }
-    let (one, value) = deadlines
-        .iter()
-        .filter_map(|one| Some((one, one.value.as_ref()?)))
-        .min_by_key(|(_, value)| value.value)?;
-    Some(untyped(
-        "RequestNotDeclared",
-        vec![
-            Evidence::number("requestTimeout", Unit::Seconds, value),
-            unsaid("longestRequest", field),
-            name(one),
-        ],
-    ))
+    let (timeout, at) = shortest(deadlines)?;
+    Some(Deadlines::RequestNotDeclared {
+        at: at.clone(),
+        timeout,
+        field: field.into(),
+    })
 }
 
-fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
-    let at_most = if matches!(cause, "DeadlineNotDeclared" | "RequestNotDeclared") {
-        Severity::Info
-    } else {
-        Severity::Critical
+/// A value for a deadline above the longest request and all that is behind it, and below all that is before it.
+fn fits(deadlines: &[Deadline], at: &Deadline, request: i64) -> Option<i64> {
+    let here = deadlines.iter().position(|one| one == at)?;
+    let known = |part: &[Deadline]| -> Vec<i64> {
+        part.iter()
+            .filter_map(|one| Some(one.value.as_ref()?.value))
+            .collect()
     };
-    UntypedCase::at_most(at_most, cause, evidence, say, advise)
-}
-
-fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let at = case.show("at");
-    let (timeout, request) = (case.cite("requestTimeout"), case.cite("longestRequest"));
-    match case.cause {
-        "DeadlineCutsRequest" => write!(
-            f,
-            "{at} gives up on a request after {timeout}, and one may take {request}; keepalives do not reset this"
-        ),
-        "InnerOutlastsOuter" => write!(
-            f,
-            "{} gives up after {}, while {} behind it goes on for up to {}",
-            case.show("outer"),
-            case.cite("outerTimeout"),
-            case.show("inner"),
-            case.cite("innerTimeout"),
-        ),
-        "DeadlinesTie" => write!(
-            f,
-            "{} and {} behind it both give up after the same time, {} and {}: which of them is first is chance",
-            case.show("outer"),
-            case.show("inner"),
-            case.cite("outerTimeout"),
-            case.cite("innerTimeout"),
-        ),
-        "RequestNotDeclared" => write!(
-            f,
-            "{at} gives up on a request after {timeout}; how long one may take is {request}"
-        ),
-        _ => write!(
-            f,
-            "a request may take {request}; after how long {at} gives up on it is {timeout}"
-        ),
+    let (outer, inner) = deadlines.split_at(here);
+    let least = known(inner)
+        .into_iter()
+        .max()
+        .map_or(request, |inner| inner.max(request))
+        + 1;
+    match known(outer).into_iter().min() {
+        Some(outer) => (least < outer).then_some(least),
+        None => Some(least),
     }
 }
 
-fn advise(case: &UntypedCase) -> Vec<String> {
-    let at = case.show("at");
-    match case.cause {
-        "DeadlineCutsRequest" => vec![
-            format!(
-                "let the request return at once and report progress, or raise the request timeout of {at} above {}",
-                case.show("longestRequest")
+impl Explain for Deadlines {
+    fn cause(&self) -> &'static str {
+        match self {
+            Self::CutsRequest { .. } => "DeadlineCutsRequest",
+            Self::InnerOutlastsOuter { .. } => "InnerOutlastsOuter",
+            Self::Tie { .. } => "DeadlinesTie",
+            Self::DeadlineNotDeclared { .. } => "DeadlineNotDeclared",
+            Self::RequestNotDeclared { .. } => "RequestNotDeclared",
+        }
+    }
+
+    fn at_most(&self) -> Severity {
+        match self {
+            Self::CutsRequest { .. } | Self::InnerOutlastsOuter { .. } | Self::Tie { .. } => {
+                Severity::Warning
+            }
+            Self::DeadlineNotDeclared { .. } | Self::RequestNotDeclared { .. } => Severity::Info,
+        }
+    }
+
+    fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CutsRequest { at, timeout, request } => write!(
+                f,
+                "{} gives up on a request after {timeout} s, and one may take {} s; keepalives do not reset this",
+                at.name, request.value
             ),
-            "keep every outer deadline above the inner ones; shorter keepalives do not help".into(),
-        ],
-        "InnerOutlastsOuter" | "DeadlinesTie" => vec![
-            format!(
-                "set the request timeout of {} a few seconds below {}, if {} still covers the longest request",
-                case.show("inner"),
-                case.show("outerTimeout"),
-                case.show("inner"),
+            Self::InnerOutlastsOuter {
+                outer,
+                inner,
+                times: (before, after),
+            } => write!(
+                f,
+                "{} gives up after {before} s, while {} behind it goes on for up to {after} s",
+                outer.name, inner.name
             ),
-            format!(
-                "or raise that of {} above {}",
-                case.show("outer"),
-                case.show("innerTimeout")
+            Self::Tie { outer, inner, time } => write!(
+                f,
+                "{} and {} behind it both give up after {time} s: which of them is first is chance",
+                outer.name, inner.name
             ),
-        ],
-        "RequestNotDeclared" => vec![format!(
-            "declare longestRequestSeconds; less than {} clears this",
-            case.show("requestTimeout")
-        )],
-        _ => vec![format!(
-            "find out the request timeout of {at} and declare it; more than {} clears this",
-            case.show("longestRequest")
-        )],
+            Self::DeadlineNotDeclared { at, request, .. } => write!(
+                f,
+                "a request may take {} s; after how long {} gives up on it is not declared",
+                request.value, at.name
+            ),
+            Self::RequestNotDeclared { at, timeout, .. } => write!(
+                f,
+                "{} gives up on a request after {timeout} s; how long one may take is not declared",
+                at.name
+            ),
+        }
+    }
+
+    fn evidence(&self) -> Vec<Evidence> {
+        let name = |what, one: &Deadline| Evidence::name(what, &one.name, one.field.clone());
+        match self {
+            Self::CutsRequest { at, request, .. } | Self::DeadlineNotDeclared { at, request, .. } => vec![
+                at.evidence("requestTimeout"),
+                Evidence::seconds("longestRequest", request),
+                name("at", at),
+            ],
+            Self::InnerOutlastsOuter { outer, inner, .. } | Self::Tie { outer, inner, .. } => vec![
+                outer.evidence("outerTimeout"),
+                inner.evidence("innerTimeout"),
+                name("outer", outer),
+                name("inner", inner),
+            ],
+            Self::RequestNotDeclared { at, field, .. } => vec![
+                at.evidence("requestTimeout"),
+                Evidence::undeclared("longestRequest", field.clone()),
+                name("at", at),
+            ],
+        }
+    }
+
+    fn advice(&self) -> Vec<Advice> {
+        match self {
+            // Above the longest request and still in order with its neighbours: only who knows all of them can say by
+            // how much.
+            Self::CutsRequest { at, request, .. } => vec![
+                format!(
+                    "let the request return at once and report progress, or raise the request timeout of {} above {} s",
+                    at.name, request.value
+                )
+                .into(),
+                "keep every outer deadline above the inner ones; shorter keepalives do not help".into(),
+            ],
+            Self::InnerOutlastsOuter { outer, inner, .. } | Self::Tie { outer, inner, .. } => vec![
+                format!(
+                    "set the request timeout of {} a few seconds below that of {}, if it still covers the longest request",
+                    inner.name, outer.name
+                )
+                .into(),
+                format!(
+                    "or raise that of {} a few seconds above that of {}",
+                    outer.name, inner.name
+                )
+                .into(),
+            ],
+            Self::RequestNotDeclared { at, timeout, .. } => {
+                let longest = timeout.saturating_sub(1);
+                let change = u32::try_from(longest).ok().filter(|seconds| *seconds > 0);
+                let change = change.map(|seconds| Change {
+                    at: End::Connection,
+                    set: Setting::LongestRequest(seconds),
+                });
+                vec![Advice::with(
+                    format!(
+                        "declare longestRequestSeconds; less than the {timeout} s of {} clears this",
+                        at.name
+                    ),
+                    change,
+                )]
+            }
+            Self::DeadlineNotDeclared { at, request, fits } => vec![Advice::with(
+                format!(
+                    "find out the request timeout of {} and declare it; more than {} s clears this",
+                    at.name, request.value
+                ),
+                fits.and_then(|seconds| at.set(seconds)),
+            )],
+        }
     }
 }
 

@@ -1,12 +1,13 @@
-//! `path-idle-budget`: the wire is never silent longer than a hop remembers the connection.
+//! `path-idle-budget`: no connection is silent longer than a hop on its way remembers it.
 
 use std::fmt;
+use std::sync::Arc;
 
-use super::budget::{Budget, Segment, Table, USES, segments};
-use crate::judge::{
-    Case, Check, Datum, Evidence, Judge, Look, Memory, Path, Severities, UntypedCase, Verdict,
-};
-use crate::know::{Known, Reads, Source, Unit, Val};
+use super::advice::Remedies;
+use super::budget::{Budget, Closing, Segment, Span, USES, segments};
+use super::span::{nears, reaches};
+use crate::judge::{Advice, Check, End, Evidence, Explain, Judge, Look, Memory, Path, Severities, Verdict};
+use crate::know::{Known, Origin, Reads, Source, Val};
 
 /// The check.
 pub static CHECK: Check = Check {
@@ -22,39 +23,87 @@ pub static CHECK: Check = Check {
 };
 
 const DOC: &str = "\
-The wire is never silent longer than a hop remembers the connection.
+No connection is silent longer than a hop on its way remembers it.
 
 Every stateful L4 hop forgets an idle connection after a time of its own: an IPVS table after 900 s, an AWS network
 load balancer after 350 s, an Azure one after 4 minutes. A connection that is silent for longer is forgotten without
-notice, and the next byte is answered with a reset or with nothing: the caller waits, often for ever.
+notice, and the next byte is answered with a reset or with nothing: the caller waits, often for ever. An L7 hop closes a
+connection without data, whatever keepalives it sees.
 
 ## Formula
 
-For every TCP segment of the path, `K` is the first TCP keepalive or ping that either end sends, `R` the longest
-silence of the application, and `G = min(K, R)` the longest silence on the wire. `T` is the least idle timeout of the
-segment's L4 hops.
+The path is cut into segments at its L7 hops: each holds one TCP connection.
 
-- `G >= T`: Violated, critical.
-- `G > 0.8 T`: AtRisk.
-- A keepalive that nobody declared may be on or off. When only the worse of the two breaks the rule, the verdict is
-  AtRisk with origin Assumed, and never critical.
-- A hop whose timeout is not known makes the verdict Unknown, unless a known hop already decides it.
+- `R` is the longest silence of the application on the segment: the longer of its streams' (`longestSilenceSeconds`, else
+  at most `longestRequestSeconds`) and the time that a connection waits in the pool of the side that opened it.
+- The pool's idle time, the other side's idle timeout and a maximum age all end the wait in the pool. A pool whose idle
+  time is not declared may keep a connection for ever; only a client's is bounded by `longestSilenceSeconds` as well.
+- Behind an L7 hop the pool is the hop's own (`hops[].upstream`), never the client's. TCP and UDP are forwarded one to
+  one, without a pool.
+- `K` is the first TCP keepalive or ping of either end of the segment. gRPC pings count for a waiting connection only with
+  `ping.withoutCalls`.
+- `G = min(K, R)` is the longest silence on the wire, and `T` the least idle timeout of the segment's L4 hops.
+
+| rule | verdict |
+|---|---|
+| `G >= T` | Violated, critical |
+| `G >= T` only if what is not declared turns out badly | AtRisk, origin Assumed, never critical |
+| `G > 0.8 T` | AtRisk |
+| silence without data `>=` the idle timeout of an L7 hop | Violated, critical, cause `ProxyClosesIdle` |
+
+- TCP keepalives and HTTP/2 pings are no data for an L7 hop; the heartbeat of an application over TCP or HTTP/1 is.
+- AWS Classic load balancers, OCI's, Octavia's and HTTP listeners end connections: they are L7 hops.
+- A hop whose timeout is not known makes the verdict Unknown, unless a known hop already decides it. A load balancer that
+  is not known can be declared by a hop of layer L4 next to it.
 - A headless or ExternalName Service has no table on the nodes; hops that the policy declares count all the same.
 
 Zero in kube-proxy's configuration keeps the kernel's value: `ipvs.tcpTimeout: 0s` is 900 s, not \"no timeout\".
 
 ## What to do
 
-1. Let the client send a TCP keepalive or ping at half of `T` or sooner. In Go, libpq and Redis it is on by default;
-   declare it, and the finding clears.
-2. Where the client arms keepalive without a time, set the Pod's own sysctl `net.ipv4.tcp_keepalive_time` (allowed by
-   default since Kubernetes 1.29). The node's sysctl does not reach Pods.
-3. Only then raise the hop's timeout: it is global, its table grows with it, and dead backends linger as long.
+1. Where connections wait in a pool, let the pool drop them before the hop forgets them.
+2. Let one end of the segment send TCP keepalives at half of `T` or sooner. In Go, libpq and Redis they are on by
+   default; declare them, and the finding clears.
+3. Where the client arms keepalive without a time, set the Pod's own sysctl `net.ipv4.tcp_keepalive_time` (allowed by
+   default since Kubernetes 1.29; not with hostNetwork). The node's sysctl does not reach Pods.
+4. Before an L7 hop send data of the application, or raise the hop's idle timeout.
+5. Only then raise a table's timeout: the table grows with it, and entries of dead backends stay as long.
 
 ## What not to do
 
-Do not restart the server or kube-proxy: it cuts the connections that still work.
+Do not restart the server or kube-proxy: it cuts the connections that still work. Do not ping a gRPC server more often
+than it permits: it ends the connection.
 ";
+
+/// What may silence a connection for too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Cause {
+    SilenceExceedsTimeout,
+    NarrowMargin,
+    KeepaliveNotDeclared,
+    SilenceNotDeclared,
+    PoolNotDeclared,
+    PingsNeedCalls,
+    ProxyClosesIdle,
+}
+
+/// A silence that outlasts a hop.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Outlasted {
+    cause: Cause,
+    from: Arc<str>,
+    to: Arc<str>,
+    /// Longest silence of the application; `None` when nothing declared ends it.
+    silence: Option<Val<i64>>,
+    /// The first keepalive; `None` when none is sent, or none is declared.
+    keepalive: Option<Val<i64>>,
+    /// Whether an end may send keepalives that are not declared.
+    undeclared: bool,
+    hop: Arc<str>,
+    hop_end: Option<End>,
+    idle: Val<i64>,
+    remedies: Remedies,
+}
 
 #[expect(
     clippy::unnecessary_wraps,
@@ -62,22 +111,28 @@ Do not restart the server or kube-proxy: it cuts the connections that still work
 )]
 fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
     let mut worst = Verdict::Met;
-    let mut any_table = false;
+    let mut any = false;
     for segment in segments(look, path) {
-        any_table |= !segment.tables.is_empty();
-        let verdict = judge_segment(&segment);
-        if verdict.weight() > worst.weight() {
-            worst = verdict;
+        any |= !segment.tables.is_empty() || !segment.closings.is_empty();
+        let closings = segment
+            .closings
+            .iter()
+            .map(|closing| judge_closing(look, path, &segment, closing));
+        for verdict in std::iter::once(judge_tables(look, path, &segment)).chain(closings) {
+            if verdict.weight() > worst.weight() {
+                worst = verdict;
+            }
         }
     }
-    Ok(if any_table {
+    Ok(if any {
         worst
     } else {
         Verdict::NotApplicable("no hop on this path keeps a table")
     })
 }
 
-fn judge_segment(segment: &Segment) -> Verdict {
+/// The silence on a segment against its tables.
+fn judge_tables(look: &Look<'_>, path: &Path<'_>, segment: &Segment) -> Verdict {
     let budget = segment.budget();
     if let Budget::Unknown(gap) = budget {
         return Verdict::Unknown(gap);
@@ -85,119 +140,205 @@ fn judge_segment(segment: &Segment) -> Verdict {
     let Some((table, idle)) = segment.tightest() else {
         return Verdict::Met;
     };
-    let (best, worst) = (segment.silence.best.as_ref(), segment.silence.worst.as_ref());
+    let case = |cause, best: bool| {
+        let application = segment.stream.clone().max(segment.pool.clone());
+        let keepalive = segment.keepalive.clone();
+        Outlasted {
+            cause,
+            from: segment.from.name.clone(),
+            to: segment.to.name.clone(),
+            silence: if best { application.best } else { application.worst },
+            keepalive: if best { keepalive.best } else { keepalive.worst },
+            undeclared: segment.from.keepalive_is_undeclared() || segment.to.keepalive_is_undeclared(),
+            hop: table.hop.clone(),
+            hop_end: table.end.clone(),
+            idle: idle.clone(),
+            remedies: Remedies::of(look, path, segment, idle.value),
+        }
+    };
     match budget {
-        Budget::Forgotten => Verdict::Violated(case("SilenceExceedsTimeout", segment, table, idle, best)),
-        Budget::Undeclared => Verdict::AtRisk(case("KeepaliveNotDeclared", segment, table, idle, worst)),
-        Budget::Narrow => Verdict::AtRisk(case("NarrowMargin", segment, table, idle, worst)),
+        Budget::Forgotten => Verdict::violated(case(Cause::SilenceExceedsTimeout, true)),
+        Budget::Undeclared => Verdict::at_risk(case(undeclared(segment, idle.value), false)),
+        Budget::Narrow => Verdict::at_risk(case(Cause::NarrowMargin, false)),
         Budget::Kept | Budget::Unknown(_) | Budget::NoTable => Verdict::Met,
     }
 }
 
-fn case(
-    cause: &'static str,
-    segment: &Segment,
-    table: &Table,
-    idle: &Val<i64>,
-    silence: Option<&Val<i64>>,
-) -> Case {
-    let mut evidence = vec![
-        Evidence::number("idleTimeout", Unit::Seconds, idle),
-        Evidence::text(
-            "hop",
-            &Val {
-                value: table.hop.clone(),
-                origin: idle.origin,
-                source: idle.source.clone(),
-            },
-        ),
-        Evidence::text("from", &Val::declared(segment.from.clone(), "policy")),
-        Evidence::text("to", &Val::declared(segment.to.clone(), "policy")),
-    ];
-    match silence {
-        Some(silence) => evidence.push(Evidence::number("silence", Unit::Seconds, silence)),
-        None => evidence.push(Evidence::text(
-            "silence",
-            &Val::assumed("unbounded".into(), "nothing declared ends it"),
-        )),
-    }
-    match if cause == "SilenceExceedsTimeout" {
-        &segment.keepalive.best
+/// What it is that is not declared and decides.
+fn undeclared(segment: &Segment, idle: i64) -> Cause {
+    let open = |span: &Span| reaches(span.worst.as_ref(), idle) && !reaches(span.best.as_ref(), idle);
+    if open(&segment.keepalive) {
+        Cause::KeepaliveNotDeclared
+    } else if !reaches(segment.keepalive.worst.as_ref(), idle) {
+        Cause::PingsNeedCalls
+    } else if open(&segment.stream) {
+        Cause::SilenceNotDeclared
     } else {
-        &segment.keepalive.worst
-    } {
-        Some(keepalive) => evidence.push(Evidence::number("keepalive", Unit::Seconds, keepalive)),
-        None if cause == "KeepaliveNotDeclared" => {
-            evidence.push(Evidence::text(
-                "keepalive",
-                &Val::assumed("not declared".into(), "policy"),
-            ));
-        }
-        None => evidence.push(Evidence::text(
-            "keepalive",
-            &Val::declared("none".into(), "policy"),
-        )),
+        Cause::PoolNotDeclared
     }
-    untyped(cause, evidence)
 }
 
-fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
-    UntypedCase::case(cause, evidence, say, advise)
-}
-
-fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let silence = match case.find("silence") {
-        Some(Evidence {
-            value: Datum::Number(_),
-            ..
-        }) => format!("silent for up to {}", case.cite("silence")),
-        _ => "silent without any declared end".into(),
+/// The time without data against an L7 hop that closes.
+fn judge_closing(look: &Look<'_>, path: &Path<'_>, segment: &Segment, closing: &Closing) -> Verdict {
+    let timeout = closing.idle.value;
+    let Span { best, worst } = &closing.silence;
+    let case = |cause, silence: &Option<Val<i64>>| Outlasted {
+        cause,
+        from: segment.from.name.clone(),
+        to: segment.to.name.clone(),
+        silence: silence.clone(),
+        keepalive: None,
+        undeclared: false,
+        hop: closing.hop.clone(),
+        hop_end: closing.end.clone(),
+        idle: closing.idle.clone(),
+        remedies: Remedies::of(look, path, segment, timeout),
     };
-    write!(
-        f,
-        "connections from {} to {} may be {silence}, and the {} forgets an idle connection after {}",
-        case.show("from"),
-        case.show("to"),
-        case.show("hop"),
-        case.cite("idleTimeout"),
-    )?;
-    match case.cause {
-        "SilenceExceedsTimeout" => match case.find("keepalive") {
-            Some(Evidence {
-                value: Datum::Number(number),
-                source,
-                ..
-            }) => {
+    if reaches(best.as_ref(), timeout) {
+        Verdict::violated(case(Cause::ProxyClosesIdle, best))
+    } else if nears(worst.as_ref(), timeout) {
+        Verdict::at_risk(case(Cause::ProxyClosesIdle, worst))
+    } else {
+        Verdict::Met
+    }
+}
+
+/// How a value came to be known, in a word or two for a message.
+const fn by(origin: Origin) -> &'static str {
+    match origin {
+        Origin::Measured => " as measured",
+        Origin::Declared => "",
+        Origin::Default => " by default",
+        Origin::Assumed => " as assumed",
+    }
+}
+
+impl Explain for Outlasted {
+    fn cause(&self) -> &'static str {
+        match self.cause {
+            Cause::SilenceExceedsTimeout => "SilenceExceedsTimeout",
+            Cause::NarrowMargin => "NarrowMargin",
+            Cause::KeepaliveNotDeclared => "KeepaliveNotDeclared",
+            Cause::SilenceNotDeclared => "SilenceNotDeclared",
+            Cause::PoolNotDeclared => "PoolNotDeclared",
+            Cause::PingsNeedCalls => "PingsNeedCalls",
+            Cause::ProxyClosesIdle => "ProxyClosesIdle",
+        }
+    }
+
+    fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { from, to, hop, .. } = self;
+        let (idle, by) = (self.idle.value, by(self.idle.origin));
+        let silent = match &self.silence {
+            Some(silence) => format!("up to {} s", silence.value),
+            None => "any time".into(),
+        };
+        match self.cause {
+            Cause::SilenceExceedsTimeout => {
                 write!(
                     f,
-                    "; the first keepalive comes too late, after {number} s ({source})"
-                )
+                    "{from} is silent for {silent}, but the {hop} forgets the connection after {idle} s{by}; "
+                )?;
+                match &self.keepalive {
+                    Some(first) => write!(f, "its first keepalive comes at {} s", first.value),
+                    None => write!(f, "no keepalive is sent"),
+                }
             }
-            _ => write!(f, "; no keepalive is sent"),
-        },
-        "KeepaliveNotDeclared" => write!(f, "; whether a keepalive keeps it alive is not declared"),
-        _ => write!(f, ": more than 80 % of it"),
+            Cause::NarrowMargin => write!(
+                f,
+                "{from} is silent for {silent}, more than 80 % of the {idle} s{by} after which the {hop} forgets it"
+            ),
+            Cause::KeepaliveNotDeclared => write!(
+                f,
+                "{from} may be silent for {silent}, and the {hop} forgets it after {idle} s{by}; keepalives are not \
+                 declared"
+            ),
+            Cause::SilenceNotDeclared => write!(
+                f,
+                "the {hop} forgets a connection of {from} after {idle} s{by} of silence; how long it is silent is not \
+                 declared"
+            ),
+            Cause::PoolNotDeclared => write!(
+                f,
+                "{from} may pool connections for {silent}, and the {hop} forgets them after {idle} s{by}; its pool's \
+                 idle time is not declared"
+            ),
+            Cause::PingsNeedCalls => write!(
+                f,
+                "{from} may be idle for {silent} without a call and so without pings; the {hop} forgets it after \
+                 {idle} s{by}"
+            ),
+            Cause::ProxyClosesIdle => write!(
+                f,
+                "{hop} closes a connection after {idle} s{by} without data, and {from} may send {to} none for \
+                 {silent}; keepalives are no data"
+            ),
+        }
     }
-}
 
-fn advise(case: &UntypedCase) -> Vec<String> {
-    let half = case.number("idleTimeout").map_or(60, |idle| (idle / 2).max(1));
-    let mut advice = Vec::new();
-    if case.cause == "KeepaliveNotDeclared" {
-        advice.push(format!(
-            "find out whether the client sends TCP keepalives or pings, and declare it: `tcpKeepalive: {{state: Enabled, idleSeconds: ...}}` (at most {half} s clears this)"
-        ));
-    } else {
-        advice.push(format!(
-            "let the client send TCP keepalives or pings every {half} s or sooner, and declare it"
-        ));
+    fn evidence(&self) -> Vec<Evidence> {
+        let policy = "policy";
+        let mut evidence = vec![
+            Evidence::seconds("idleTimeout", &self.idle),
+            Evidence::text(
+                "hop",
+                &Val {
+                    value: self.hop.clone(),
+                    origin: self.idle.origin,
+                    source: self.idle.source.clone(),
+                },
+            ),
+            Evidence::name("from", &self.from, policy),
+            Evidence::name("to", &self.to, policy),
+            match &self.silence {
+                Some(silence) => Evidence::seconds("silence", silence),
+                // At best without an end: that is declared.
+                None if self.cause == Cause::SilenceExceedsTimeout => {
+                    Evidence::name("silence", &"unbounded".into(), "policy idleTimeout Never")
+                }
+                None => Evidence::text(
+                    "silence",
+                    &Val::assumed("unbounded".into(), "nothing declared ends it"),
+                ),
+            },
+        ];
+        match (&self.keepalive, self.undeclared) {
+            (Some(first), _) => evidence.push(Evidence::seconds("keepalive", first)),
+            (None, true) => evidence.push(Evidence::undeclared("keepalive", policy)),
+            (None, false) if self.cause != Cause::ProxyClosesIdle => {
+                evidence.push(Evidence::name("keepalive", &"none".into(), policy));
+            }
+            (None, false) => {}
+        }
+        evidence
     }
-    advice.push(format!(
-        "or set the client Pod's sysctl net.ipv4.tcp_keepalive_time to {half} where the client arms keepalive without a time of its own"
-    ));
-    advice.push(format!(
-        "last, raise the idle timeout of the {}: it is global, and dead backends linger as long",
-        case.show("hop")
-    ));
-    advice
+
+    fn advice(&self) -> Vec<Advice> {
+        let (remedies, idle) = (&self.remedies, self.idle.value);
+        let longest = self.silence.as_ref().map(|silence| silence.value);
+        let mut advice = Vec::new();
+        match self.cause {
+            Cause::ProxyClosesIdle => {
+                advice.push(remedies.data());
+                advice.extend(Remedies::close_later(&self.hop, self.hop_end.as_ref(), longest));
+            }
+            Cause::KeepaliveNotDeclared => {
+                advice.extend(remedies.declare_keepalive());
+                advice.extend(remedies.shorten_pool());
+            }
+            Cause::SilenceNotDeclared => advice.extend(remedies.declare_silence()),
+            Cause::PoolNotDeclared => advice.extend(remedies.declare_pool()),
+            Cause::PingsNeedCalls => advice.extend(remedies.ping_without_calls()),
+            Cause::SilenceExceedsTimeout | Cause::NarrowMargin => advice.extend(remedies.shorten_pool()),
+        }
+        if self.cause != Cause::ProxyClosesIdle {
+            advice.extend(remedies.keepalives());
+            advice.extend(Remedies::raise(&self.hop, self.hop_end.as_ref(), longest));
+        }
+        if advice.is_empty() {
+            // A timeout of a second or two leaves no time for anything in between.
+            advice.push(format!("let the {} keep connections for longer than {idle} s", self.hop).into());
+        }
+        advice
+    }
 }

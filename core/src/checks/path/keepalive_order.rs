@@ -3,12 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{declared, nobody};
+use super::budget::{Segment, Side, USES, pools, segments};
 use crate::judge::{
     Advice, Change, Check, End, Evidence, Explain, Judge, Look, Memory, Path, Setting, Severities, Verdict,
 };
 use crate::know::{Gap, Known, Reads, Source, Val};
-use crate::policy::Layer;
 use crate::sources::service::Transport;
 
 /// The check.
@@ -16,8 +15,8 @@ pub static CHECK: Check = Check {
     id: "keepalive-order",
     severity: Severities::WARNING,
     needs: Reads::of(&[Source::Services, Source::Policies]),
-    uses: Reads::NONE,
-    profiles: false,
+    uses: USES,
+    profiles: true,
     history: Memory::Unused,
     baseline: false,
     judge: Judge::Path(judge),
@@ -34,7 +33,8 @@ must not be repeated is lost. It happens a few times in a million, under no load
 ## Formula
 
 The path is cut at its L7 hops: client, first L7 hop, ..., server. On each reuse hop `near` is how long the side that
-opened the connection keeps it idle, and `far` is after how long the side that accepted it closes it.
+opened the connection keeps it idle, and `far` is after how long the side that accepted it closes it. An L7 hop has two
+such times: `idleTimeoutSeconds` towards its client, `upstream.idleTimeoutSeconds` of its own pool.
 
 - `far <= near + max(1 s, 10 % of near)`: Violated, warning. Cause `ServerClosesFirst` where `far <= near`, else
   `NarrowMargin`.
@@ -42,7 +42,8 @@ opened the connection keeps it idle, and `far` is after how long the side that a
 - Neither is declared: Unknown where the path declares another idle time, else NotApplicable: there is nothing to
   compare.
 
-An L7 hop's `idleTimeoutSeconds` counts on both of its sides.
+TCP is forwarded one to one: there an L7 hop has no pool of its own. A load balancer that ends connections is an L7 hop.
+`idleTimeout: Never` of a pool is longer than any timeout.
 
 ## What to do
 
@@ -56,64 +57,61 @@ Do not turn reuse off: every request would then open a connection of its own, an
 entry.
 ";
 
-/// One end of a reuse hop and for how long it keeps an idle connection.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Side {
-    name: Arc<str>,
-    idle: Option<Val<i64>>,
-    field: String,
-    end: End,
-}
-
-impl Side {
-    fn evidence(&self, what: &'static str) -> Evidence {
-        self.idle.as_ref().map_or_else(
-            || Evidence::undeclared(what, self.field.as_str()),
-            |idle| Evidence::seconds(what, idle),
-        )
-    }
-}
-
 /// A pool, and the side that accepts its connections and may close them first.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Order {
-    pool: Side,
-    server: Side,
+    pool: Party,
+    server: Party,
     cause: Cause,
 }
 
-/// What is known of the two idle times.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Cause {
-    ServerClosesFirst { pool: i64, server: i64 },
-    NarrowMargin { pool: i64, server: i64 },
-    PoolNotDeclared { server: i64 },
-    ServerNotDeclared { pool: i64 },
+/// One of the two sides.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Party {
+    name: Arc<str>,
+    idle: Idle,
+    field: Arc<str>,
+    end: Option<End>,
 }
 
-fn sides(look: &Look<'_>, path: &Path<'_>) -> Vec<Side> {
-    let mut sides = Vec::new();
-    let mut side = |name: Arc<str>, seconds: Option<u32>, field: String, end: End| {
-        sides.push(Side {
-            name,
-            idle: seconds.map(|value| Val::declared(i64::from(value), field.as_str())),
-            field,
-            end,
-        });
-    };
-    let client = path.client;
-    let name = nobody(&client.name);
-    let field = declared(path, &format!("clients[{name}].idleTimeoutSeconds"));
-    side(name, client.idle_timeout_seconds, field, End::Client);
-    for hop in path.connection.hops.iter().filter(|hop| hop.layer == Layer::L7) {
-        let field = declared(path, &format!("hops[{}].idleTimeoutSeconds", hop.name));
-        let end = End::Hop(hop.name.clone());
-        side(hop.name.clone(), hop.idle_timeout_seconds, field, end);
+/// How long a side keeps an idle connection.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Idle {
+    Seconds(Val<i64>),
+    Never,
+    Undeclared,
+}
+
+/// What is known of the two idle times, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Cause {
+    ServerClosesFirst { pool: Option<i64>, server: i64 },
+    NarrowMargin { pool: i64, server: i64 },
+    PoolNotDeclared { server: i64 },
+    ServerNotDeclared { pool: Option<i64> },
+}
+
+impl Party {
+    fn of(side: &Side) -> Self {
+        let idle = match &side.idle {
+            None => Idle::Undeclared,
+            Some(span) => span.worst.clone().map_or(Idle::Never, Idle::Seconds),
+        };
+        Self {
+            name: side.name.clone(),
+            idle,
+            field: side.idle_field.clone(),
+            end: side.end.clone(),
+        }
     }
-    let server = path.connection.server.idle_timeout_seconds;
-    let field = declared(path, "server.idleTimeoutSeconds");
-    side(look.show(path.key).into(), server, field, End::Server);
-    sides
+
+    fn evidence(&self, what: &'static str) -> Evidence {
+        match &self.idle {
+            Idle::Seconds(idle) => Evidence::seconds(what, idle),
+            Idle::Never => Evidence::name(what, &"Never".into(), self.field.clone()),
+            Idle::Undeclared => Evidence::undeclared(what, self.field.clone()),
+        }
+    }
 }
 
 #[expect(
@@ -124,13 +122,25 @@ fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
     if path.port.transport == Transport::Udp {
         return Ok(Verdict::NotApplicable("UDP has no connection to reuse"));
     }
-    let sides = sides(look, path);
-    if sides.iter().all(|side| side.idle.is_none()) {
+    // What is forwarded one to one is not pooled by who forwards it.
+    let reuses = |segment: &Segment| {
+        segment.from.end == Some(End::Client)
+            || (pools(path.connection.protocol) && segment.from.end.is_some())
+    };
+    let pairs: Vec<_> = segments(look, path)
+        .iter()
+        .filter(|segment| reuses(segment))
+        .map(|segment| (Party::of(&segment.from), Party::of(&segment.to)))
+        .collect();
+    let undeclared = |party: &Party| party.idle == Idle::Undeclared;
+    if pairs
+        .iter()
+        .all(|(near, far)| undeclared(near) && undeclared(far))
+    {
         return Ok(Verdict::NotApplicable("nobody declares an idle time"));
     }
     let (mut risk, mut gap) = (None, None);
-    for pair in sides.windows(2) {
-        let [near, far] = pair else { continue };
+    for (near, far) in &pairs {
         match judge_pair(near, far) {
             Verdict::Violated(case) => return Ok(Verdict::Violated(case)),
             Verdict::AtRisk(case) => risk = risk.or(Some(case)),
@@ -150,13 +160,15 @@ fn margin(near: i64) -> i64 {
     near.saturating_add(9).div_euclid(10).max(1)
 }
 
-fn judge_pair(near: &Side, far: &Side) -> Verdict {
+fn judge_pair(near: &Party, far: &Party) -> Verdict {
     let cause = match (&near.idle, &far.idle) {
+        (_, Idle::Never) => return Verdict::Met,
         // A pool that keeps nothing reuses nothing.
-        (Some(pool), _) if pool.value <= 0 => return Verdict::Met,
-        (Some(pool), Some(server)) => {
+        (Idle::Seconds(pool), _) if pool.value <= 0 => return Verdict::Met,
+        (Idle::Seconds(pool), Idle::Seconds(server)) => {
             let (pool, server) = (pool.value, server.value);
             if server <= pool {
+                let pool = Some(pool);
                 Cause::ServerClosesFirst { pool, server }
             } else if server <= pool.saturating_add(margin(pool)) {
                 Cause::NarrowMargin { pool, server }
@@ -164,9 +176,16 @@ fn judge_pair(near: &Side, far: &Side) -> Verdict {
                 return Verdict::Met;
             }
         }
-        (None, Some(server)) => Cause::PoolNotDeclared { server: server.value },
-        (Some(pool), None) => Cause::ServerNotDeclared { pool: pool.value },
-        (None, None) => {
+        (Idle::Never, Idle::Seconds(server)) => Cause::ServerClosesFirst {
+            pool: None,
+            server: server.value,
+        },
+        (Idle::Undeclared, Idle::Seconds(server)) => Cause::PoolNotDeclared { server: server.value },
+        (Idle::Seconds(pool), Idle::Undeclared) => Cause::ServerNotDeclared {
+            pool: Some(pool.value),
+        },
+        (Idle::Never, Idle::Undeclared) => Cause::ServerNotDeclared { pool: None },
+        (Idle::Undeclared, Idle::Undeclared) => {
             return Verdict::Unknown(Gap::Opaque(
                 format!("neither {} nor {} is declared", near.field, far.field).into(),
             ));
@@ -195,11 +214,13 @@ impl Explain for Order {
 
     fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (from, to) = (&self.pool.name, &self.server.name);
+        let kept = |pool: Option<i64>| pool.map_or("for ever".into(), |pool| format!("for {pool} s"));
         match self.cause {
             Cause::ServerClosesFirst { pool, server } => write!(
                 f,
                 "requests of {from} may meet a closed connection: {to} closes idle ones after {server} s, {from} reuses \
-                 them for {pool} s"
+                 them {}",
+                kept(pool)
             ),
             Cause::NarrowMargin { pool, server } => write!(
                 f,
@@ -212,7 +233,8 @@ impl Explain for Order {
             ),
             Cause::ServerNotDeclared { pool } => write!(
                 f,
-                "{from} reuses idle connections for {pool} s; after how long {to} closes them is not declared"
+                "{from} reuses idle connections {}; after how long {to} closes them is not declared",
+                kept(pool)
             ),
         }
     }
@@ -221,19 +243,19 @@ impl Explain for Order {
         vec![
             self.pool.evidence("poolIdleTimeout"),
             self.server.evidence("serverIdleTimeout"),
-            Evidence::name("from", &self.pool.name, self.pool.field.as_str()),
-            Evidence::name("to", &self.server.name, self.server.field.as_str()),
+            Evidence::name("from", &self.pool.name, self.pool.field.clone()),
+            Evidence::name("to", &self.server.name, self.server.field.clone()),
         ]
     }
 
     fn advice(&self) -> Vec<Advice> {
         let (from, to) = (&self.pool.name, &self.server.name);
-        let idle = |side: &Side, seconds: i64| {
-            u32::try_from(seconds).ok().map(|seconds| Change {
-                at: side.end.clone(),
-                set: Setting::IdleTimeout(seconds),
-            })
+        let idle = |party: &Party, seconds: i64| {
+            let at = party.end.clone()?;
+            let set = Setting::IdleTimeout(u32::try_from(seconds).ok().filter(|seconds| *seconds > 0)?);
+            Some(Change { at, set })
         };
+        let retry = "let the caller repeat requests that may be repeated when a reused connection was closed";
         match self.cause {
             Cause::PoolNotDeclared { server } => vec![Advice::with(
                 format!(
@@ -242,29 +264,50 @@ impl Explain for Order {
                 ),
                 idle(&self.pool, below(server)),
             )],
-            Cause::ServerNotDeclared { pool } => vec![Advice::with(
+            Cause::ServerNotDeclared { pool: Some(pool) } => vec![Advice::with(
                 format!(
-                    "find out after how long {to} closes idle connections and declare it; more than {} s clears this",
-                    above(pool) - 1
+                    "find out after how long {to} closes idle connections and declare it; {} s or more clears this",
+                    above(pool)
                 ),
                 idle(&self.server, above(pool)),
             )],
-            Cause::ServerClosesFirst { pool, server } | Cause::NarrowMargin { pool, server } => vec![
+            Cause::ServerNotDeclared { pool: None } => vec![
+                format!(
+                    "find out after how long {to} closes idle connections and declare it; idleTimeout Never clears this"
+                )
+                .into(),
+            ],
+            Cause::ServerClosesFirst { pool, server } => {
+                let mut advice = vec![Advice::with(
+                    format!("let {from} drop idle connections after {} s", below(server)),
+                    idle(&self.pool, below(server)),
+                )];
+                advice.extend(pool.map(|pool| self.keep_longer(pool)));
+                advice.push(retry.into());
+                advice
+            }
+            Cause::NarrowMargin { pool, server } => vec![
                 Advice::with(
                     format!("let {from} drop idle connections after {} s", below(server)),
                     idle(&self.pool, below(server)),
                 ),
-                Advice::with(
-                    format!(
-                        "or let {to} keep idle connections for {} s or longer",
-                        above(pool)
-                    ),
-                    idle(&self.server, above(pool)),
-                ),
-                "let the caller repeat requests that may be repeated when a reused connection was closed"
-                    .into(),
+                self.keep_longer(pool),
+                retry.into(),
             ],
         }
+    }
+}
+
+impl Order {
+    /// A longer time of the side that closes. That a table on the way outlasts it too is another check's matter, so it
+    /// is no change that is safe by itself.
+    fn keep_longer(&self, pool: i64) -> Advice {
+        format!(
+            "or let {} keep idle connections for {} s or longer, if every hop's table does",
+            self.server.name,
+            above(pool)
+        )
+        .into()
     }
 }
 
@@ -285,17 +328,17 @@ mod tests {
 
     use crate::checks::fixture::{World, client, connection, l4, l7, policy, service};
     use crate::know::Source;
-    use crate::policy::{Client, Connection, Hop, Protocol, Server};
+    use crate::policy::{Client, Connection, Hop, Limit, Protocol, Server, Upstream};
 
     fn verdict(pool: Option<u32>, hops: Vec<Hop>, server: Option<u32>) -> String {
         let client = Client {
-            idle_timeout_seconds: pool,
+            idle_timeout: pool.map(Limit::Seconds),
             ..client("web")
         };
         let connection = Connection {
             hops,
             server: Server {
-                idle_timeout_seconds: server,
+                idle_timeout: server.map(Limit::Seconds),
                 ..Server::default()
             },
             ..connection(Protocol::Http1, client)
@@ -324,13 +367,28 @@ mod tests {
         assert_eq!(verdict(pool, Vec::new(), server), expected);
     }
 
+    /// An L7 hop that closes its clients' connections, and keeps its own.
+    fn proxy(name: &str, front: Option<u32>, back: Option<Limit>) -> Hop {
+        Hop {
+            upstream: Upstream {
+                idle_timeout: back,
+                ..Upstream::default()
+            },
+            ..l7(name, front, None)
+        }
+    }
+
+    const S60: Option<Limit> = Some(Limit::Seconds(60));
+
     #[rstest]
-    #[case::ordered(vec![l7("edge", Some(120), None)], "Met")]
-    #[case::edge_closes_on_the_client(vec![l7("edge", Some(60), None)], "Violated warning ServerClosesFirst")]
-    #[case::server_closes_on_the_edge(vec![l7("edge", Some(700), None)], "Violated warning ServerClosesFirst")]
-    #[case::half_known(vec![l7("one", Some(120), None), l7("two", Some(500), None)], "Met")]
-    #[case::undeclared(vec![l7("edge", None, None)], "AtRisk info ServerNotDeclared")]
-    #[case::a_known_pair_decides(vec![l7("one", None, None), l7("two", Some(700), None)], "Violated warning ServerClosesFirst")]
+    #[case::ordered(vec![proxy("edge", Some(120), S60)], "Met")]
+    #[case::edge_closes_on_the_client(vec![proxy("edge", Some(60), S60)], "Violated warning ServerClosesFirst")]
+    #[case::server_closes_on_the_edge(vec![proxy("edge", Some(120), Some(Limit::Seconds(700)))], "Violated warning ServerClosesFirst")]
+    #[case::pool_without_end(vec![proxy("edge", Some(120), Some(Limit::Never))], "Violated warning ServerClosesFirst")]
+    #[case::its_front_says_nothing_of_its_pool(vec![proxy("edge", Some(700), None)], "AtRisk info PoolNotDeclared")]
+    #[case::half_known(vec![proxy("one", Some(120), S60), proxy("two", Some(500), S60)], "Met")]
+    #[case::undeclared(vec![proxy("edge", None, None)], "AtRisk info ServerNotDeclared")]
+    #[case::a_known_pair_decides(vec![proxy("one", None, None), proxy("two", None, Some(Limit::Seconds(700)))], "Violated warning ServerClosesFirst")]
     #[case::l4_reuses_nothing(vec![l4("firewall", Some(1))], "Met")]
     fn proxies_stand_between(#[case] hops: Vec<Hop>, #[case] expected: &str) {
         assert_eq!(verdict(Some(90), hops, Some(620)), expected);

@@ -1,11 +1,15 @@
 //! Checks of one path: a client, the hops, the Service, a server.
 
+mod advice;
+mod balancer;
 pub mod budget;
 pub mod deadline_order;
 pub mod idle_budget;
+mod keepalive;
 pub mod keepalive_order;
 pub mod netns_gap;
 pub mod ping_floor;
+mod span;
 mod tables;
 
 use std::sync::Arc;

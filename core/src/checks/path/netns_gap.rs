@@ -3,18 +3,16 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::budget::{KERNEL_KEEPALIVE_SECONDS, Segment, USES, segments};
+use super::budget::{USES, segments};
+use super::keepalive::{KERNEL_KEEPALIVE_SECONDS, SYSCTL, Sockets, kernel_default, pods_of};
 use super::nobody;
-use crate::facts::{FirstProbe, first_probe};
-use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Path, Severities, UntypedCase, Verdict};
-use crate::know::{Known, Origin, Reads, Source, Unit, Val};
-use crate::names::Key;
+use super::span::reaches;
+use crate::judge::{
+    Advice, Change, Check, End, Evidence, Explain, Judge, Look, Memory, Path, Setting, Severities, Verdict,
+};
+use crate::know::{Gap, Known, Origin, Reads, Source, Val};
 use crate::policy::Beat;
-use crate::sources::selects;
 use crate::sources::service::Transport;
-use crate::sources::workload::Pod;
-
-const SYSCTL: &str = "net.ipv4.tcp_keepalive_time";
 
 /// The check.
 pub static CHECK: Check = Check {
@@ -43,6 +41,7 @@ to the first L7 hop.
 
 - A Pod of the client shows no sysctl `net.ipv4.tcp_keepalive_time`, `T <= 7200 s`, and the wire may be silent for `T`:
   Violated, warning, cause `PodWithoutSysctl`.
+- The sysctl is set, but to `T` or more: Violated, warning, cause `SysctlTooLong`.
 - Whether something else breaks the silence is not declared: AtRisk with origin Assumed.
 - The client's Pods are not named by a `podSelector`: AtRisk with origin Assumed, cause `PodsNotDeclared`.
 - Pods with `hostNetwork` share the node's value, which no object shows: Unknown when they are all there is.
@@ -59,172 +58,217 @@ to the first L7 hop.
 Do not raise or lower the node's sysctl for this: it does not reach Pods.
 ";
 
+/// Pods whose first keepalive comes too late.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct LateKeepalive {
+    client: Arc<str>,
+    hop: Arc<str>,
+    idle: Val<i64>,
+    /// Longest silence on the wire; `None` when nothing declared ends it.
+    silence: Option<Val<i64>>,
+    /// Whether that is so whatever was not declared.
+    certain: bool,
+    pods: Pods,
+}
+
+/// What the client's Pods say of their own keepalive time.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Pods {
+    NotDeclared,
+    WithoutSysctl {
+        example: Arc<str>,
+        without: usize,
+        of: usize,
+    },
+    TooLong {
+        time: Val<i64>,
+    },
+}
+
 fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
+    const NO_TABLE: Verdict = Verdict::NotApplicable("no hop on this path keeps a table");
     if path.port.transport == Transport::Udp || path.client.tcp_keepalive != Some(Beat::Enabled(None)) {
         return Ok(Verdict::NotApplicable(
             "the client does not arm TCP keepalive without a time of its own",
         ));
     }
     let segments = segments(look, path);
-    let Some(segment) = segments.first() else {
-        return Ok(Verdict::NotApplicable("no hop on this path keeps a table"));
+    let Some(segment) = segments.first().filter(|first| !first.tables.is_empty()) else {
+        return Ok(NO_TABLE);
     };
-    if segment.tables.is_empty() {
-        return Ok(Verdict::NotApplicable("no hop on this path keeps a table"));
+    // Another hop that is not known may still be narrower.
+    let unless_unknown = || segment.gap().map_or(Ok(Verdict::Met), |gap| Err(gap.clone()));
+    let Some((table, idle)) = segment.tightest() else {
+        return unless_unknown();
+    };
+    let silence = |best: bool| {
+        let span = &segment.silence;
+        if best {
+            span.best.as_ref()
+        } else {
+            span.worst.as_ref()
+        }
+    };
+    if !reaches(silence(false), idle.value) {
+        return unless_unknown();
     }
-    let broken = |timeout: i64| {
-        let within = |silence: &Option<Val<i64>>| silence.as_ref().is_none_or(|one| one.value >= timeout);
-        (within(&segment.silence.best), within(&segment.silence.worst))
-    };
-    let Some((table, idle)) = segment
-        .tightest()
-        .filter(|(_, idle)| idle.value <= KERNEL_KEEPALIVE_SECONDS)
-    else {
-        return segment.gap().map_or(Ok(Verdict::Met), |gap| Err(gap.clone()));
-    };
-    let (best, worst) = broken(idle.value);
-    if !worst {
-        // Another hop that is not known may still be narrower.
-        return segment.gap().map_or(Ok(Verdict::Met), |gap| Err(gap.clone()));
+    if pods_of(look, path, Sockets::Client)?.is_some_and(|pods| pods.is_empty()) {
+        return Ok(Verdict::NotApplicable("no Pod of this client exists now"));
     }
-    let mut evidence = vec![
-        Evidence::number("idleTimeout", Unit::Seconds, idle),
-        Evidence::text("hop", &Val::declared(table.hop.clone(), idle.source.clone())),
-        Evidence::text("client", &Val::declared(nobody(&path.client.name), "policy")),
-        keepalive(),
-        silence(segment, best),
-    ];
-    let Some(selector) = &path.client.pods else {
-        evidence.push(Evidence::text(
-            "pods",
-            &Val::assumed("not declared".into(), "clients[].podSelector"),
-        ));
-        return Ok(Verdict::AtRisk(untyped("PodsNotDeclared", evidence)));
+    let Some(pods) = pods(look, path, idle.value)? else {
+        return unless_unknown();
     };
-    let names = look.names();
-    let mine: Vec<(Key, &Pod)> = look
-        .pods_in(path.key.namespace)?
-        .filter(|(_, pod)| !pod.ended && selects(selector, &pod.template.labels, names))
-        .collect();
-    let own: Vec<_> = mine
+    let declared = !matches!(pods, Pods::NotDeclared);
+    let certain = reaches(silence(true), idle.value);
+    let case = LateKeepalive {
+        client: nobody(&path.client.name),
+        hop: table.hop.clone(),
+        idle: idle.clone(),
+        silence: silence(certain).cloned(),
+        certain,
+        pods,
+    };
+    Ok(if certain && declared {
+        Verdict::violated(case)
+    } else {
+        Verdict::at_risk(case)
+    })
+}
+
+/// The client's Pods where one of them sends its first keepalive after a table has forgotten; `None` where all are in
+/// time.
+fn pods(look: &Look<'_>, path: &Path<'_>, idle: i64) -> Known<Option<Pods>> {
+    let Some(pods) = pods_of(look, path, Sockets::Client)? else {
+        return Ok((idle <= KERNEL_KEEPALIVE_SECONDS).then_some(Pods::NotDeclared));
+    };
+    let own: Vec<_> = pods
         .iter()
         .filter(|(_, pod)| !pod.template.host_network)
         .collect();
     if own.is_empty() {
-        return none_of_its_own(mine.len());
-    }
-    let without: Vec<_> = own
-        .iter()
-        .filter(|(_, pod)| first_probe(names, &pod.template) == FirstProbe::Kernel)
-        .map(|(key, _)| look.show(*key))
-        .collect();
-    let Some(first) = without.iter().min() else {
-        return Ok(Verdict::Met);
-    };
-    evidence.push(Evidence::count("podsWithoutSysctl", without.len(), "pods"));
-    evidence.push(Evidence::count("pods", own.len(), "pods"));
-    evidence.push(Evidence::text(
-        "example",
-        &Val::declared(
-            first.as_str().into(),
-            format!("Pod {first} securityContext.sysctls"),
-        ),
-    ));
-    let case = untyped("PodWithoutSysctl", evidence);
-    Ok(if best {
-        Verdict::Violated(case)
-    } else {
-        Verdict::AtRisk(case)
-    })
-}
-
-/// The kernel's time, which a Pod starts with.
-fn keepalive() -> Evidence {
-    Evidence::number(
-        "keepalive",
-        Unit::Seconds,
-        &Val::default_of(
-            KERNEL_KEEPALIVE_SECONDS,
-            format!("kernel default {SYSCTL} (include/net/tcp.h)"),
-        ),
-    )
-}
-
-/// How long the wire may be silent: at best where that already breaks the rule.
-fn silence(segment: &Segment, certain: bool) -> Evidence {
-    let held = if certain {
-        &segment.silence.best
-    } else {
-        &segment.silence.worst
-    };
-    let unsaid = "another keepalive or the longest silence is not declared";
-    match held {
-        Some(held) if certain => Evidence::number("silence", Unit::Seconds, held),
-        Some(held) => Evidence {
-            origin: Origin::Assumed,
-            source: unsaid.into(),
-            ..Evidence::number("silence", Unit::Seconds, held)
-        },
-        None => Evidence::text("silence", &Val::assumed(Arc::from("unbounded"), unsaid)),
-    }
-}
-
-/// No Pod with a network namespace of its own.
-fn none_of_its_own(shared: usize) -> Known<Verdict> {
-    if shared == 0 {
-        return Ok(Verdict::NotApplicable("no Pod of this client exists"));
-    }
-    Err(crate::know::Gap::Opaque(
-        format!("{shared} Pods of the client use hostNetwork: the node's {SYSCTL} is in no object").into(),
-    ))
-}
-
-fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
-    UntypedCase::case(cause, evidence, say, advise)
-}
-
-fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let client = case.show("client");
-    if case.cause == "PodsNotDeclared" {
-        write!(
-            f,
-            "{client} arms TCP keepalive without a time of its own, and its Pods are not declared: unless they set {SYSCTL}, the first probe comes after {}",
-            case.cite("keepalive"),
-        )?;
-    } else {
-        write!(
-            f,
-            "{client} arms TCP keepalive without a time of its own, and {} of its {} Pods, such as {}, do not set {SYSCTL}: the first probe comes after {}, whatever the node has",
-            case.show("podsWithoutSysctl"),
-            case.show("pods"),
-            case.cite("example"),
-            case.cite("keepalive"),
-        )?;
-    }
-    write!(
-        f,
-        "; the {} forgets an idle connection after {}",
-        case.show("hop"),
-        case.cite("idleTimeout"),
-    )
-}
-
-fn advise(case: &UntypedCase) -> Vec<String> {
-    let half = case.number("idleTimeout").map_or(60, |idle| (idle / 2).max(1));
-    let client = case.show("client");
-    let mut advice = Vec::new();
-    if case.cause == "PodsNotDeclared" {
-        advice.push(format!(
-            "declare the podSelector of {client}, so that its Pods can be looked at"
+        let shared = pods.len();
+        return Err(Gap::Opaque(
+            format!("{shared} Pods of the client use hostNetwork: the node's {SYSCTL} is in no object")
+                .into(),
         ));
     }
-    advice.push(format!(
-        "let {client} set its keepalive time itself ({half} s or less), and declare tcpKeepalive.idleSeconds"
-    ));
-    advice.push(format!(
-        "or set {SYSCTL} to {half} in the Pods' securityContext.sysctls; the node's sysctl does not reach them"
-    ));
-    advice
+    let names = look.names();
+    let mut without: Vec<Arc<str>> = Vec::new();
+    let mut longest: Option<Val<i64>> = None;
+    for (key, pod) in &own {
+        let shown = look.show(*key);
+        let text = pod.template.sysctls.text(names, SYSCTL);
+        match text.and_then(|text| text.parse::<i64>().ok()) {
+            None => without.push(shown.into()),
+            Some(time) => {
+                let time = Val::declared(time, format!("Pod {shown} securityContext.sysctls"));
+                let longer = |held: &Val<i64>| (held.value, &held.source) < (time.value, &time.source);
+                if longest.as_ref().is_none_or(longer) {
+                    longest = Some(time);
+                }
+            }
+        }
+    }
+    if let Some(example) = without.iter().min().filter(|_| idle <= KERNEL_KEEPALIVE_SECONDS) {
+        return Ok(Some(Pods::WithoutSysctl {
+            example: example.clone(),
+            without: without.len(),
+            of: own.len(),
+        }));
+    }
+    Ok(longest
+        .filter(|time| time.value >= idle)
+        .map(|time| Pods::TooLong { time }))
+}
+
+impl Explain for LateKeepalive {
+    fn cause(&self) -> &'static str {
+        match self.pods {
+            Pods::NotDeclared => "PodsNotDeclared",
+            Pods::WithoutSysctl { .. } => "PodWithoutSysctl",
+            Pods::TooLong { .. } => "SysctlTooLong",
+        }
+    }
+
+    fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (client, hop, idle) = (&self.client, &self.hop, self.idle.value);
+        match &self.pods {
+            Pods::NotDeclared => write!(
+                f,
+                "{client} sets no keepalive time, and its Pods are not declared: by default the first comes at \
+                 {KERNEL_KEEPALIVE_SECONDS} s, and the {hop} forgets after {idle} s"
+            ),
+            Pods::WithoutSysctl { without, of, .. } => write!(
+                f,
+                "{without} of {of} Pods of {client} set no keepalive time: the first comes at {KERNEL_KEEPALIVE_SECONDS} s, \
+                 and the {hop} forgets after {idle} s"
+            ),
+            Pods::TooLong { time } => write!(
+                f,
+                "Pods of {client} send their first keepalive at {} s by their sysctl, and the {hop} forgets after {idle} s",
+                time.value
+            ),
+        }
+    }
+
+    fn evidence(&self) -> Vec<Evidence> {
+        let unsaid = "another keepalive or the longest silence is not declared";
+        let mut evidence = vec![
+            Evidence::seconds("idleTimeout", &self.idle),
+            Evidence::name("hop", &self.hop, self.idle.source.clone()),
+            Evidence::name("client", &self.client, "policy"),
+            match &self.silence {
+                Some(silence) if self.certain => Evidence::seconds("silence", silence),
+                Some(silence) => Evidence {
+                    origin: Origin::Assumed,
+                    source: unsaid.into(),
+                    ..Evidence::seconds("silence", silence)
+                },
+                None => Evidence::text("silence", &Val::assumed(Arc::from("unbounded"), unsaid)),
+            },
+        ];
+        match &self.pods {
+            Pods::NotDeclared => {
+                evidence.push(Evidence::seconds("keepalive", &kernel_default()));
+                evidence.push(Evidence::undeclared("pods", "clients[].podSelector"));
+            }
+            Pods::WithoutSysctl { example, without, of } => {
+                evidence.push(Evidence::seconds("keepalive", &kernel_default()));
+                evidence.push(Evidence::count("podsWithoutSysctl", *without, "pods"));
+                evidence.push(Evidence::count("pods", *of, "pods"));
+                let source = format!("Pod {example} securityContext.sysctls");
+                evidence.push(Evidence::name("example", example, source));
+            }
+            Pods::TooLong { time } => evidence.push(Evidence::seconds("keepalive", time)),
+        }
+        evidence
+    }
+
+    fn advice(&self) -> Vec<Advice> {
+        let half = (self.idle.value / 2).max(1);
+        let client = &self.client;
+        let keepalive = u32::try_from(half.min(32_767)).ok().map(|seconds| Change {
+            at: End::Client,
+            set: Setting::TcpKeepalive(seconds),
+        });
+        let mut advice = vec![Advice::with(
+            format!(
+                "let {client} set its keepalive time itself, to {half} s or less, and declare tcpKeepalive.idleSeconds"
+            ),
+            keepalive,
+        )];
+        if self.pods == Pods::NotDeclared {
+            let text = format!("or declare the podSelector of {client}, so that its Pods can be looked at");
+            advice.push(text.into());
+        }
+        advice.push(
+            format!(
+                "or set {SYSCTL} to {half} in the Pods' securityContext.sysctls; the node's sysctl does not reach them"
+            )
+            .into(),
+        );
+        advice
+    }
 }
 
 #[cfg(test)]
@@ -275,6 +319,9 @@ mod tests {
     #[case::some(vec![pod("job-1", "job", &[]), pod("job-2", "job", &[("net.ipv4.tcp_keepalive_time", "300")])], "Violated warning PodWithoutSysctl")]
     #[case::another_sysctl(vec![pod("job-1", "job", &[("net.ipv4.tcp_fin_timeout", "30")])], "Violated warning PodWithoutSysctl")]
     #[case::of_others(vec![pod("web-1", "web", &[])], "NotApplicable")]
+    #[case::too_long(vec![pod("job-1", "job", &[("net.ipv4.tcp_keepalive_time", "7200")])], "Violated warning SysctlTooLong")]
+    #[case::at_the_timeout(vec![pod("job-1", "job", &[("net.ipv4.tcp_keepalive_time", "900")])], "Violated warning SysctlTooLong")]
+    #[case::below_the_timeout(vec![pod("job-1", "job", &[("net.ipv4.tcp_keepalive_time", "899")])], "Met")]
     #[case::none(Vec::new(), "NotApplicable")]
     #[case::host_network(vec![hosted()], "Unknown unknown")]
     #[case::host_network_and_own(vec![hosted(), pod("job-1", "job", &[])], "Violated warning PodWithoutSysctl")]

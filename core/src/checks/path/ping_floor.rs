@@ -3,17 +3,20 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::budget::{Segment, Table, USES, segments};
+use super::advice::below;
+use super::budget::{Segment, USES, segments};
+use super::span::reaches;
 use super::{declared, nobody};
 use crate::judge::{
-    Case, Check, Evidence, Judge, Look, Memory, Path, Severities, Severity, UntypedCase, Verdict,
+    Advice, Change, Check, End, Evidence, Explain, Judge, Look, Memory, Path, Setting, Severities, Severity,
+    Verdict,
 };
-use crate::know::{Gap, Known, Origin, Reads, Source, Unit, Val};
+use crate::know::{Gap, Known, Origin, Reads, Source, Val};
 use crate::policy::{Beat, Client, Layer, Protocol};
 
 /// Pings that a gRPC server bears by default: one in 5 minutes (`GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS`
 /// and gRPC-Go's `EnforcementPolicy.MinTime`).
-const GRPC_FLOOR_SECONDS: i64 = 300;
+pub(super) const GRPC_FLOOR_SECONDS: i64 = 300;
 
 /// The check.
 pub static CHECK: Check = Check {
@@ -41,6 +44,8 @@ keepalive because a load balancer forgets idle connections, and every call start
 path's L4 hops. Where no floor is declared, gRPC's default of 300 s is assumed; other protocols have none.
 
 - `K < floor`: Violated, warning, cause `PingBelowFloor`; AtRisk where the floor is assumed.
+- `K` less than 1 s and 10 % above the floor: AtRisk, cause `NarrowMargin`. Any jitter makes a ping come too early, and a
+  few of these are enough.
 - `floor >= T`, and nothing but a ping could keep the connection alive: Violated, warning, cause `NoLegalInterval`. No
   `K` with `floor <= K < T` exists. AtRisk where the floor, or whether something else keeps it alive, is not declared.
 - Where the ping itself was not declared: AtRisk, info, against a declared floor; Unknown when neither is declared.
@@ -57,6 +62,44 @@ path's L4 hops. Where no floor is declared, gRPC's default of 300 s is assumed; 
 
 Do not shorten the client's interval while the server still has its old floor.
 ";
+
+/// A ping and a server's floor.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct PingRule {
+    client: Arc<str>,
+    floor: Val<i64>,
+    cause: Cause,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Cause {
+    PingBelowFloor {
+        interval: Val<i64>,
+    },
+    NarrowMargin {
+        interval: Val<i64>,
+    },
+    PingNotDeclared {
+        field: Arc<str>,
+    },
+    NoLegalInterval {
+        hop: Arc<str>,
+        idle: Val<i64>,
+        /// Longest silence on the wire without pings; `None` when nothing declared ends it.
+        silence: Option<Val<i64>>,
+        /// Whether it is certain that nothing else keeps the connection alive.
+        certain: bool,
+    },
+}
+
+/// The least interval that is safely above a floor: 1 s or 10 %, rounded up.
+pub(super) const fn above_floor(floor: i64) -> i64 {
+    if floor <= 0 {
+        return 0;
+    }
+    let margin = floor.saturating_add(9) / 10;
+    floor.saturating_add(if margin < 1 { 1 } else { margin })
+}
 
 #[expect(
     clippy::unnecessary_wraps,
@@ -86,68 +129,57 @@ fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
     };
     let interval = too_fast(path, &floor);
     let range = no_legal_interval(look, path, &floor);
+    // That no interval is right weighs more than that this one is hardly right, or not declared.
+    let weak = |verdict: &Verdict| {
+        matches!(verdict, Verdict::AtRisk(case) if case.of::<PingRule>().is_some_and(|floor| {
+            matches!(floor.cause, Cause::PingNotDeclared { .. } | Cause::NarrowMargin { .. })
+        }))
+    };
     Ok(match (interval, range) {
         (verdict @ Verdict::Violated(_), _) | (_, verdict @ Verdict::Violated(_)) => verdict,
-        (verdict @ Verdict::AtRisk(_), Verdict::AtRisk(other)) => {
-            // What somebody declared weighs more than what nobody said.
-            if matches!(&verdict, Verdict::AtRisk(case) if case.cause() == "PingNotDeclared") {
-                Verdict::AtRisk(other)
-            } else {
-                verdict
-            }
-        }
+        (one, other @ Verdict::AtRisk(_)) if weak(&one) => other,
         (verdict @ Verdict::AtRisk(_), _) | (_, verdict @ Verdict::AtRisk(_)) => verdict,
         (Verdict::Unknown(gap), _) | (_, Verdict::Unknown(gap)) => Verdict::Unknown(gap),
         _ => Verdict::Met,
     })
 }
 
-/// Whether the client pings faster than the floor.
+/// Whether the client pings faster than the floor, or hardly slower.
 fn too_fast(path: &Path<'_>, floor: &Val<i64>) -> Verdict {
     if floor.value <= 0 {
         return Verdict::Met;
     }
     let client = nobody(&path.client.name);
     let field = declared(path, &format!("clients[{client}].ping.intervalSeconds"));
-    let end = |interval: Evidence, cause| {
-        untyped(
-            cause,
-            vec![
-                interval,
-                Evidence::number("floor", Unit::Seconds, floor),
-                Evidence::text("client", &Val::declared(client.clone(), "policy")),
-            ],
-        )
+    let case = |cause| PingRule {
+        client: client.clone(),
+        floor: floor.clone(),
+        cause,
     };
     match path.client.ping {
         Some(Beat::Disabled) => Verdict::Met,
         Some(Beat::Enabled(Some(seconds))) => {
-            if i64::from(seconds) >= floor.value {
-                return Verdict::Met;
-            }
-            let interval = Evidence::number(
-                "interval",
-                Unit::Seconds,
-                &Val::declared(i64::from(seconds), field),
-            );
-            let case = end(interval, "PingBelowFloor");
-            if floor.origin == Origin::Assumed {
-                Verdict::AtRisk(case)
+            let interval = Val::declared(i64::from(seconds), field);
+            if interval.value >= above_floor(floor.value) {
+                Verdict::Met
+            } else if interval.value >= floor.value {
+                Verdict::at_risk(case(Cause::NarrowMargin { interval }))
+            } else if floor.origin == Origin::Assumed {
+                Verdict::at_risk(case(Cause::PingBelowFloor { interval }))
             } else {
-                Verdict::Violated(case)
+                Verdict::violated(case(Cause::PingBelowFloor { interval }))
             }
         }
         None if floor.origin == Origin::Assumed => Verdict::Unknown(Gap::Opaque(
             format!("neither {field} nor the server's minimumPingIntervalSeconds is declared").into(),
         )),
-        None | Some(Beat::Enabled(None)) => Verdict::AtRisk(end(
-            Evidence::text("interval", &Val::assumed("not declared".into(), field)),
-            "PingNotDeclared",
-        )),
+        None | Some(Beat::Enabled(None)) => {
+            Verdict::at_risk(case(Cause::PingNotDeclared { field: field.into() }))
+        }
     }
 }
 
-/// Whether a ping is needed that the server would not bear.
+/// Whether a ping is needed that the server would not permit.
 fn no_legal_interval(look: &Look<'_>, path: &Path<'_>, floor: &Val<i64>) -> Verdict {
     let without_ping = Client {
         ping: Some(Beat::Disabled),
@@ -176,124 +208,175 @@ fn no_legal_interval(look: &Look<'_>, path: &Path<'_>, floor: &Val<i64>) -> Verd
     if !may_be_silent(segment, idle.value) {
         return Verdict::Met;
     }
-    let certain = segment
-        .silence
-        .best
-        .as_ref()
-        .is_none_or(|best| best.value >= idle.value);
-    let case = untyped(
-        "NoLegalInterval",
-        range_evidence(segment, table, idle, floor, certain),
-    );
+    let certain = reaches(segment.silence.best.as_ref(), idle.value);
+    let case = PingRule {
+        client: segment.from.name.clone(),
+        floor: floor.clone(),
+        cause: Cause::NoLegalInterval {
+            hop: table.hop.clone(),
+            idle: idle.clone(),
+            silence: if certain {
+                segment.silence.best.clone()
+            } else {
+                segment.silence.worst.clone()
+            },
+            certain,
+        },
+    };
     if certain && floor.origin != Origin::Assumed {
-        Verdict::Violated(case)
+        Verdict::violated(case)
     } else {
-        Verdict::AtRisk(case)
+        Verdict::at_risk(case)
     }
 }
 
 /// Whether the wire may be silent for this long at worst.
 fn may_be_silent(segment: &Segment, seconds: i64) -> bool {
-    segment
-        .silence
-        .worst
-        .as_ref()
-        .is_none_or(|worst| worst.value >= seconds)
+    reaches(segment.silence.worst.as_ref(), seconds)
 }
 
-fn range_evidence(
-    segment: &Segment,
-    table: &Table,
-    idle: &Val<i64>,
-    floor: &Val<i64>,
-    certain: bool,
-) -> Vec<Evidence> {
-    let silence = if certain {
-        &segment.silence.best
-    } else {
-        &segment.silence.worst
-    };
-    let mut evidence = vec![
-        Evidence::number("floor", Unit::Seconds, floor),
-        Evidence::number("idleTimeout", Unit::Seconds, idle),
-        Evidence::text("hop", &Val::declared(table.hop.clone(), idle.source.clone())),
-        Evidence::text("client", &Val::declared(segment.from.clone(), "policy")),
-    ];
-    let unsaid = |text: &'static str| -> Val<Arc<str>> {
-        Val::assumed(text.into(), "keepalive or silence is not declared")
-    };
-    evidence.push(match silence {
-        Some(silence) => Evidence::number("silence", Unit::Seconds, silence),
-        None => Evidence::text("silence", &unsaid("unbounded")),
-    });
-    if !certain {
-        evidence.push(Evidence::text("otherKeepalive", &unsaid("not declared")));
-    }
-    evidence
-}
-
-fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
-    let at_most = if cause == "PingNotDeclared" {
-        Severity::Info
-    } else {
-        Severity::Critical
-    };
-    UntypedCase::at_most(at_most, cause, evidence, say, advise)
-}
-
-fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    match case.cause {
-        "NoLegalInterval" => write!(
-            f,
-            "no ping interval of {} is right: the server punishes pings faster than {}, and the {} forgets an idle connection after {}",
-            case.show("client"),
-            case.cite("floor"),
-            case.show("hop"),
-            case.cite("idleTimeout"),
-        ),
-        "PingBelowFloor" => write!(
-            f,
-            "{} pings every {}, and the server hangs up on pings faster than {}",
-            case.show("client"),
-            case.cite("interval"),
-            case.cite("floor"),
-        ),
-        _ => write!(
-            f,
-            "the server hangs up on pings faster than {}, and the interval of {} is {}",
-            case.cite("floor"),
-            case.show("client"),
-            case.cite("interval"),
-        ),
-    }
-}
-
-fn advise(case: &UntypedCase) -> Vec<String> {
-    let client = case.show("client");
-    let floor = case.number("floor").unwrap_or(GRPC_FLOOR_SECONDS);
-    match case.cause {
-        "NoLegalInterval" => {
-            let half = case.number("idleTimeout").map_or(1, |idle| (idle / 2).max(1));
-            vec![
-                format!(
-                    "change the server first: lower its minimum ping interval to {half} s or less, and declare it"
-                ),
-                format!("only then let {client} ping every {half} s"),
-                "or keep the connection alive with TCP keepalive, which no gRPC server counts".into(),
-            ]
+impl Explain for PingRule {
+    fn cause(&self) -> &'static str {
+        match self.cause {
+            Cause::PingBelowFloor { .. } => "PingBelowFloor",
+            Cause::NarrowMargin { .. } => "NarrowMargin",
+            Cause::PingNotDeclared { .. } => "PingNotDeclared",
+            Cause::NoLegalInterval { .. } => "NoLegalInterval",
         }
-        "PingBelowFloor" => {
-            let interval = case.number("interval").unwrap_or(floor);
-            vec![
-                format!("lower the server's minimum ping interval to {interval} s, and declare it"),
-                format!(
-                    "or let {client} ping every {floor} s or slower, if the path's idle timeouts allow it"
-                ),
-            ]
+    }
+
+    fn at_most(&self) -> Severity {
+        match self.cause {
+            Cause::PingNotDeclared { .. } => Severity::Info,
+            Cause::PingBelowFloor { .. } | Cause::NarrowMargin { .. } | Cause::NoLegalInterval { .. } => {
+                Severity::Warning
+            }
         }
-        _ => vec![format!(
-            "find out whether and how often {client} pings, and declare it; {floor} s or more, or Disabled, clears this"
-        )],
+    }
+
+    fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (client, floor) = (&self.client, self.floor.value);
+        let by = if self.floor.origin == Origin::Assumed {
+            " by gRPC's default"
+        } else {
+            ""
+        };
+        match &self.cause {
+            Cause::PingBelowFloor { interval } => write!(
+                f,
+                "{client} pings every {} s, and the server hangs up on pings faster than {floor} s{by}",
+                interval.value
+            ),
+            Cause::NarrowMargin { interval } => write!(
+                f,
+                "{client} pings every {} s, too close to the {floor} s{by} below which the server hangs up: jitter is \
+                 enough",
+                interval.value
+            ),
+            Cause::PingNotDeclared { .. } => write!(
+                f,
+                "the server hangs up on pings faster than {floor} s{by}; how often {client} pings is not declared"
+            ),
+            Cause::NoLegalInterval { hop, idle, .. } => write!(
+                f,
+                "no ping of {client} is right: the server permits one in {floor} s{by}, and the {hop} forgets after {} s",
+                idle.value
+            ),
+        }
+    }
+
+    fn evidence(&self) -> Vec<Evidence> {
+        let mut evidence = vec![
+            Evidence::seconds("floor", &self.floor),
+            Evidence::name("client", &self.client, "policy"),
+        ];
+        match &self.cause {
+            Cause::PingBelowFloor { interval } | Cause::NarrowMargin { interval } => {
+                evidence.push(Evidence::seconds("interval", interval));
+            }
+            Cause::PingNotDeclared { field } => {
+                evidence.push(Evidence::undeclared("interval", field.clone()));
+            }
+            Cause::NoLegalInterval {
+                hop,
+                idle,
+                silence,
+                certain,
+            } => {
+                evidence.push(Evidence::seconds("idleTimeout", idle));
+                evidence.push(Evidence::name("hop", hop, idle.source.clone()));
+                evidence.push(match silence {
+                    Some(silence) => Evidence::seconds("silence", silence),
+                    None => Evidence::text(
+                        "silence",
+                        &Val::assumed("unbounded".into(), "keepalive or silence is not declared"),
+                    ),
+                });
+                if !certain {
+                    evidence.push(Evidence::undeclared(
+                        "otherKeepalive",
+                        "keepalive or silence is not declared",
+                    ));
+                }
+            }
+        }
+        evidence
+    }
+
+    fn advice(&self) -> Vec<Advice> {
+        let (client, floor) = (&self.client, self.floor.value);
+        let change = |at: End, set: fn(u32) -> Setting, seconds: i64| {
+            u32::try_from(seconds.max(1)).ok().map(|seconds| Change {
+                at,
+                set: set(seconds),
+            })
+        };
+        let ping = |seconds| change(End::Client, Setting::Ping, seconds);
+        let lower = |seconds| change(End::Server, Setting::MinimumPingInterval, seconds);
+        let safe = above_floor(floor);
+        match &self.cause {
+            Cause::NoLegalInterval { idle, .. } => {
+                let half = (idle.value / 2).max(1);
+                let keepalive = change(End::Client, Setting::TcpKeepalive, half.min(32_767));
+                vec![
+                    Advice::with(
+                        format!(
+                            "keep the connection alive by TCP keepalive at {half} s or sooner, which no gRPC server counts"
+                        ),
+                        keepalive,
+                    ),
+                    Advice::with(
+                        format!(
+                            "or lower the server's minimum ping interval to {} s first, and only then let {client} ping \
+                             every {half} s, without calls too",
+                            below(half)
+                        ),
+                        lower(below(half)).into_iter().chain(ping(half)),
+                    ),
+                ]
+            }
+            Cause::PingBelowFloor { interval } | Cause::NarrowMargin { interval } => {
+                let lowered = below(interval.value);
+                // Whether the hops bear slower pings is another check's matter: it is no change that is safe by itself.
+                let slower = format!(
+                    "let {client} ping every {safe} s or slower, if the path's idle timeouts allow it"
+                );
+                let mut advice = vec![slower.into()];
+                if lowered >= 1 && above_floor(lowered) <= interval.value {
+                    let text =
+                        format!("lower the server's minimum ping interval to {lowered} s, and declare it");
+                    advice.insert(0, Advice::with(text, lower(lowered)));
+                }
+                advice
+            }
+            Cause::PingNotDeclared { .. } => vec![Advice::with(
+                format!(
+                    "find out whether and how often {client} pings, and declare it; {safe} s or more, or Disabled, clears \
+                     this"
+                ),
+                ping(safe),
+            )],
+        }
     }
 }
 
@@ -335,14 +418,18 @@ mod tests {
     #[rstest]
     #[case::too_eager(every(60), Some(300), "Violated warning PingBelowFloor")]
     #[case::too_eager_by_default(every(60), None, "AtRisk warning PingBelowFloor")]
-    #[case::at_the_floor(every(300), Some(300), "Met")]
-    #[case::default_floor(every(300), None, "Met")]
+    #[case::at_the_floor(every(300), Some(300), "AtRisk warning NarrowMargin")]
+    #[case::hardly_above(every(329), Some(300), "AtRisk warning NarrowMargin")]
+    #[case::above(every(330), Some(300), "Met")]
+    #[case::default_floor(every(300), None, "AtRisk warning NarrowMargin")]
+    #[case::above_the_default(every(330), None, "Met")]
+    #[case::floor_of_a_second(every(1), Some(1), "AtRisk warning NarrowMargin")]
     #[case::off(NEVER, Some(300), "Met")]
     #[case::interval_not_said(Some(Beat::Enabled(None)), Some(300), "AtRisk info PingNotDeclared")]
     #[case::ping_not_said(None, Some(300), "AtRisk info PingNotDeclared")]
     #[case::nothing_said(None, None, "Unknown unknown")]
     #[case::no_floor(None, Some(0), "Met")]
-    #[case::vast_floor(every(u32::MAX), Some(u32::MAX), "Met")]
+    #[case::vast_floor(every(u32::MAX), Some(u32::MAX), "AtRisk warning NarrowMargin")]
     fn interval_against_floor(
         #[case] ping: Option<Beat>,
         #[case] floor: Option<u32>,
@@ -384,7 +471,7 @@ mod tests {
     #[case::no_table(Vec::new(), "Met")]
     #[case::proxy(vec![l7("edge", None, None), l4("balancer", Some(240))], "NotApplicable")]
     fn unknown_hops(#[case] hops: Vec<Hop>, #[case] expected: &str) {
-        assert_eq!(verdict(grpc(every(300), Some(300), hops)), expected);
+        assert_eq!(verdict(grpc(every(330), Some(300), hops)), expected);
     }
 
     #[test]

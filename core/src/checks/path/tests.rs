@@ -4,7 +4,7 @@ use rstest::rstest;
 
 use crate::checks::fixture::{NEVER, World, app, client, connection, every, l4, l7, policy, service};
 use crate::know::Source;
-use crate::policy::{Beat, Client, Connection, Door, Hop, Protocol, Selector, Server};
+use crate::policy::{Beat, Client, Connection, Door, Hop, Limit, Protocol, Selector, Server, Upstream};
 
 const ID: &str = "path-idle-budget";
 
@@ -43,7 +43,7 @@ fn path(client_keepalive: Option<Beat>, server_keepalive: Option<Beat>, silence:
 #[case::eighty_percent(NEVER, NEVER, Some(720), "Met")]
 #[case::exactly(NEVER, NEVER, Some(900), "Violated critical SilenceExceedsTimeout")]
 #[case::one_below(NEVER, NEVER, Some(899), "AtRisk warning NarrowMargin")]
-#[case::nothing_said(NEVER, NEVER, None, "AtRisk warning KeepaliveNotDeclared")]
+#[case::nothing_said(NEVER, NEVER, None, "AtRisk warning SilenceNotDeclared")]
 #[case::kernel_default(
     Some(Beat::Enabled(None)),
     NEVER,
@@ -77,7 +77,7 @@ fn the_least_known_hop(#[case] hops: Vec<Hop>, #[case] expected: &str) {
 #[test]
 fn a_keepalive_ends_at_the_first_l7_hop() {
     let connection = Connection {
-        hops: vec![l7("edge", Some(600), None), l4("ipvs", Some(900))],
+        hops: vec![l7("edge", Some(3600), None), l4("ipvs", Some(900))],
         ..path(every(60), NEVER, Some(1800))
     };
     // What the proxy sends on its own side is not known.
@@ -87,20 +87,154 @@ fn a_keepalive_ends_at_the_first_l7_hop() {
     );
 }
 
+fn proxied(protocol: Protocol, silence: Option<u32>, edge: Hop) -> Connection {
+    Connection {
+        protocol,
+        hops: vec![edge, l4("ipvs", Some(900))],
+        ..path(every(30), every(30), silence)
+    }
+}
+
+/// An L7 hop with a pool of its own towards the Service.
+fn edge(front: Option<u32>, upstream: Upstream) -> Hop {
+    Hop {
+        upstream,
+        ..l7("edge", front, None)
+    }
+}
+
+fn pooled(idle: Option<Limit>, tcp_keepalive: Option<Beat>) -> Upstream {
+    Upstream {
+        idle_timeout: idle,
+        tcp_keepalive,
+        ..Upstream::default()
+    }
+}
+
+/// What an L7 hop does with its two connections: `HAProxy` "timeout client", Envoy TCP proxy `idle_timeout`; keepalives of
+/// both ends carry no data.
+#[rstest]
+#[case::closes_a_silent_stream(
+    Protocol::Tcp,
+    Some(1800),
+    edge(Some(60), Upstream::default()),
+    "Violated critical ProxyClosesIdle"
+)]
+#[case::near(
+    Protocol::Tcp,
+    Some(1800),
+    edge(Some(2000), Upstream::default()),
+    "AtRisk warning ProxyClosesIdle"
+)]
+#[case::outlasts_it(Protocol::Tcp, Some(600), edge(Some(7200), Upstream::default()), "Met")]
+#[case::its_own_side_closes(
+    Protocol::Tcp,
+    Some(600),
+    edge(Some(7200), pooled(Some(Limit::Seconds(300)), every(30))),
+    "Violated critical ProxyClosesIdle"
+)]
+#[case::never_closes(Protocol::Tcp, Some(600), Hop { idle_timeout: Some(Limit::Never), ..edge(None, Upstream::default()) }, "Met")]
+#[case::idle_requests_are_no_stream(
+    Protocol::Http1,
+    None,
+    edge(Some(60), pooled(Some(Limit::Seconds(60)), NEVER)),
+    "Met"
+)]
+#[case::pool_of_its_own(Protocol::Http1, Some(20), edge(Some(3600), pooled(None, NEVER)), "Met")]
+#[case::pool_longer_than_the_table(
+    Protocol::Http1,
+    Some(20),
+    edge(Some(3600), pooled(Some(Limit::Seconds(3600)), NEVER)),
+    "Met"
+)]
+fn an_l7_hop_has_two_connections(
+    #[case] protocol: Protocol,
+    #[case] silence: Option<u32>,
+    #[case] edge: Hop,
+    #[case] expected: &str,
+) {
+    assert_eq!(world(proxied(protocol, silence, edge)).verdict(ID), expected);
+}
+
+/// The same where the server sends no keepalive: then the hop's own pool decides.
+#[rstest]
+#[case::undeclared(pooled(None, None), "AtRisk warning KeepaliveNotDeclared")]
+#[case::pool_undeclared(pooled(None, NEVER), "AtRisk warning PoolNotDeclared")]
+#[case::pool_too_long(
+    pooled(Some(Limit::Seconds(3600)), NEVER),
+    "Violated critical SilenceExceedsTimeout"
+)]
+#[case::pool_without_end(pooled(Some(Limit::Never), NEVER), "Violated critical SilenceExceedsTimeout")]
+#[case::pool_short(pooled(Some(Limit::Seconds(60)), NEVER), "Met")]
+#[case::kept_alive(pooled(None, every(60)), "Met")]
+#[case::replaced(Upstream { max_connection_age: Some(Limit::Seconds(300)), ..pooled(None, NEVER) }, "Met")]
+fn the_pool_of_an_l7_hop(#[case] upstream: Upstream, #[case] expected: &str) {
+    let mut connection = proxied(Protocol::Http1, Some(20), edge(Some(3600), upstream));
+    connection.server.tcp_keepalive = NEVER;
+    assert_eq!(world(connection).verdict(ID), expected);
+}
+
+/// Silence within a request and the wait in a pool are two things, and each has its own end.
+#[rstest]
+#[case::request_is_not_silence(Some(30), None, None, None, "AtRisk warning PoolNotDeclared")]
+#[case::short_pool(Some(30), Some(60), None, None, "Met")]
+#[case::long_pool(Some(30), Some(3600), None, None, "Violated critical SilenceExceedsTimeout")]
+#[case::server_ends_it(Some(30), Some(3600), Some(60), None, "Met")]
+#[case::server_ends_it_late(
+    Some(30),
+    Some(3600),
+    Some(7200),
+    None,
+    "Violated critical SilenceExceedsTimeout"
+)]
+#[case::replaced(Some(30), Some(3600), None, Some(300), "Met")]
+#[case::long_request(Some(3600), Some(60), None, None, "AtRisk warning SilenceNotDeclared")]
+fn request_and_pool(
+    #[case] request: Option<u32>,
+    #[case] pool: Option<u32>,
+    #[case] server: Option<u32>,
+    #[case] age: Option<u32>,
+    #[case] expected: &str,
+) {
+    let mut connection = path(NEVER, NEVER, None);
+    connection.protocol = Protocol::Http1;
+    connection.longest_request_seconds = request;
+    connection.clients[0].idle_timeout = pool.map(Limit::Seconds);
+    connection.clients[0].max_connection_age = age.map(Limit::Seconds);
+    connection.server.idle_timeout = server.map(Limit::Seconds);
+    assert_eq!(world(connection).verdict(ID), expected);
+}
+
+/// gRPC clients do not ping while no call is open unless they are told to (grpc doc/keepalive.md).
+#[rstest]
+#[case::not_declared(Protocol::Grpc, None, "AtRisk warning PingsNeedCalls")]
+#[case::off(Protocol::Grpc, Some(false), "AtRisk warning PingsNeedCalls")]
+#[case::on(Protocol::Grpc, Some(true), "Met")]
+#[case::other_protocols_know_no_calls(Protocol::Http2, None, "Met")]
+fn pings_without_calls(#[case] protocol: Protocol, #[case] permitted: Option<bool>, #[case] expected: &str) {
+    let mut connection = path(NEVER, NEVER, Some(1800));
+    connection.protocol = protocol;
+    connection.server.ping = NEVER;
+    connection.clients[0].ping = every(60);
+    connection.clients[0].ping_without_calls = permitted;
+    assert_eq!(world(connection).verdict(ID), expected);
+}
+
 #[test]
-fn the_message_names_numbers_units_and_sources() {
+fn the_message_names_the_numbers_and_the_evidence_their_sources() {
     let mut world = world(path(NEVER, NEVER, Some(1800)));
     let finding = &world.findings(ID)[0];
-    assert!(
-        finding
-            .message
-            .contains("1800 s (policy shop/p main.longestSilenceSeconds)")
+    assert_eq!(
+        finding.message,
+        "job is silent for up to 1800 s, but the ipvs forgets the connection after 900 s; no keepalive is sent"
     );
-    assert!(
-        finding
-            .message
-            .contains("900 s (policy shop/p hop ipvs.idleTimeoutSeconds)")
-    );
+    let sources: Vec<_> = finding
+        .evidence
+        .iter()
+        .map(|one| (one.what, &*one.source))
+        .collect();
+    assert!(sources.contains(&("silence", "policy shop/p main.longestSilenceSeconds")));
+    assert!(sources.contains(&("idleTimeout", "policy shop/p hop ipvs.idleTimeoutSeconds")));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! rest are the vendors' documented defaults. Where even the device is unclear the answer is a gap; a default of a
 //! device that is only likely is Assumed.
 
+mod listener;
 mod provider;
 mod targets;
 #[cfg(test)]
@@ -14,6 +15,7 @@ use std::ops::RangeInclusive;
 use crate::dataplane::tree::shorten;
 use crate::know::{Gap, Known, Origin, Val};
 
+pub use listener::{Forwards, Listener, listener};
 pub use provider::{Device, device};
 pub use targets::{Targets, targets};
 
@@ -153,11 +155,13 @@ impl LbService<'_> {
 
 /// The idle timeout of the load balancer in front of a port, seconds.
 pub fn idle(service: &LbService<'_>, listener: LbPort<'_>) -> Known<Val<i64>> {
+    idle_of(service, &device(service)?, listener)
+}
+
+fn idle_of(service: &LbService<'_>, device: &Val<Device>, listener: LbPort<'_>) -> Known<Val<i64>> {
     let LbPort {
         number: port, udp, ..
     } = listener;
-    let device = device(service)?;
-    let likely = device.origin == Origin::Assumed;
     let found = match device.value {
         Device::AwsNlb => aws_nlb(service, listener),
         Device::AwsClb if udp => Err(service.gap("a Classic Load Balancer has no UDP listener")),
@@ -185,12 +189,28 @@ pub fn idle(service: &LbService<'_>, listener: LbPort<'_>) -> Known<Val<i64>> {
         }
         Device::Huawei => huawei(service, port, udp),
         Device::Tencent => Err(service.gap("the idle timeout of a Tencent CLB depends on the account")),
+        Device::Octavia if udp => Err(service.gap("the idle timeout of Octavia for UDP is not documented")),
+        Device::Octavia => listener::octavia(service, "timeout-client-data"),
+        Device::Oci => listener::oci(service),
+        Device::OciNetwork => {
+            Err(service.gap("the idle timeout of an OCI network load balancer is not in its annotations"))
+        }
+        Device::DigitalOcean => listener::digitalocean(service),
     }?;
-    Ok(if likely && found.origin == Origin::Default {
+    Ok(likely(found, device))
+}
+
+/// A default of a device that is only likely is Assumed.
+fn likely(found: Val<i64>, device: &Val<Device>) -> Val<i64> {
+    if device.origin == Origin::Assumed && found.origin == Origin::Default {
         Val::assumed(found.value, format!("{}; {}", found.source, device.source))
     } else {
         found
-    })
+    }
+}
+
+fn huawei_speaks_http(service: &LbService<'_>, port: u16) -> bool {
+    service.is_http("kubernetes.io/elb.protocol-port", port)
 }
 
 fn declared_or(service: &LbService<'_>, key: &str, limit: &Limit, what: &str) -> Known<Val<i64>> {
@@ -307,7 +327,7 @@ fn huawei(service: &LbService<'_>, port: u16, udp: bool) -> Known<Val<i64>> {
             service.gap("the idle timeout of a Huawei ELB for UDP cannot be set and is not documented")
         );
     }
-    let http = service.is_http("kubernetes.io/elb.protocol-port", port);
+    let http = huawei_speaks_http(service, port);
     let (limit, what) = if http {
         (&HUAWEI_HTTP, "Huawei ELB, HTTP listener")
     } else {

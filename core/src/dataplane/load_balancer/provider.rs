@@ -1,5 +1,6 @@
 //! Which load balancer stands in front of a Service.
 
+use super::listener::{DIGITALOCEAN, OCI, OCTAVIA};
 use super::{ALIBABA, AWS, HUAWEI_IDLE, LbService};
 use crate::dataplane::tree::shorten;
 use crate::know::{Known, Val};
@@ -25,6 +26,34 @@ pub enum Device {
     Huawei,
     /// Tencent Cloud Load Balancer.
     Tencent,
+    /// Octavia of `OpenStack`.
+    Octavia,
+    /// OCI load balancer.
+    Oci,
+    /// OCI network load balancer.
+    OciNetwork,
+    /// `DigitalOcean` load balancer.
+    DigitalOcean,
+}
+
+impl Device {
+    /// Its name, short enough for a message.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AwsNlb => "AWS Network Load Balancer",
+            Self::AwsClb => "AWS Classic Load Balancer",
+            Self::Azure => "Azure load balancer",
+            Self::GcpInternal | Self::GcpExternal => "GCP passthrough load balancer",
+            Self::AlibabaClb => "Alibaba CLB",
+            Self::AlibabaNlb => "Alibaba NLB",
+            Self::Huawei => "Huawei ELB",
+            Self::Tencent => "Tencent CLB",
+            Self::Octavia => "Octavia load balancer",
+            Self::Oci => "OCI load balancer",
+            Self::OciNetwork => "OCI network load balancer",
+            Self::DigitalOcean => "DigitalOcean load balancer",
+        }
+    }
 }
 
 /// Recognises the load balancer: by class, then by the address it was given, then by annotations and by the cloud
@@ -105,6 +134,9 @@ enum Cloud {
     Gcp,
     Alibaba,
     Tencent,
+    OpenStack,
+    Oci,
+    DigitalOcean,
 }
 
 fn cloud(provider_id: &str) -> Option<Cloud> {
@@ -115,8 +147,14 @@ fn cloud(provider_id: &str) -> Option<Cloud> {
             "gce" => Cloud::Gcp,
             "alicloud" => Cloud::Alibaba,
             "qcloud" => Cloud::Tencent,
+            "openstack" => Cloud::OpenStack,
+            "oci" => Cloud::Oci,
+            "digitalocean" => Cloud::DigitalOcean,
             _ => return None,
         });
+    }
+    if provider_id.starts_with("ocid1.instance.") {
+        return Some(Cloud::Oci);
     }
     // Alibaba writes `region.instance`: `cn-hangzhou.i-bp1…`.
     provider_id
@@ -126,7 +164,7 @@ fn cloud(provider_id: &str) -> Option<Cloud> {
 }
 
 /// Beginnings of annotations that only one cloud's controller reads. They tell the cloud where no node does.
-const OF_ONE_CLOUD: [(&str, Cloud); 6] = [
+const OF_ONE_CLOUD: [(&str, Cloud); 10] = [
     (AWS, Cloud::Aws),
     ("service.beta.kubernetes.io/azure-", Cloud::Azure),
     ("networking.gke.io/", Cloud::Gcp),
@@ -136,6 +174,10 @@ const OF_ONE_CLOUD: [(&str, Cloud); 6] = [
         "service.beta.kubernetes.io/alicloud-loadbalancer-",
         Cloud::Alibaba,
     ),
+    (OCTAVIA, Cloud::OpenStack),
+    (OCI, Cloud::Oci),
+    ("oci.oraclecloud.com/", Cloud::Oci),
+    (DIGITALOCEAN, Cloud::DigitalOcean),
 ];
 
 fn by_annotation(service: &LbService<'_>) -> Option<Cloud> {
@@ -151,20 +193,37 @@ fn by_annotation(service: &LbService<'_>) -> Option<Cloud> {
 }
 
 fn by_cloud(service: &LbService<'_>) -> Known<Val<Device>> {
-    let mut clouds = service.provider_ids.iter().map(|id| cloud(id));
-    let first = match clouds.next() {
-        Some(first) => first,
-        None => by_annotation(service),
-    }
-    .ok_or_else(|| service.gap("the load balancer's provider is not known"))?;
-    if clouds.any(|cloud| cloud != Some(first)) {
+    let clouds: Vec<_> = service.provider_ids.iter().map(|id| cloud(id)).collect();
+    // A distribution that names itself, as k3s does, says nothing of the cloud below: then the annotations do.
+    let first = if clouds.iter().all(Option::is_none) {
+        by_annotation(service)
+    } else {
+        clouds.first().copied().flatten()
+    };
+    if clouds.iter().flatten().any(|cloud| Some(*cloud) != first)
+        || (clouds.iter().any(Option::is_some) && clouds.iter().any(Option::is_none))
+    {
         return Err(service.gap("the nodes are of several providers, so the load balancer's is not known"));
     }
+    let first = first.ok_or_else(|| service.gap("the load balancer's provider is not known"))?;
     let subject = service.subject;
     let sure = |device, why: &str| Ok(Val::declared(device, format!("{subject} {why}")));
     match first {
         Cloud::Azure => sure(Device::Azure, "nodes or annotations of Azure"),
         Cloud::Tencent => sure(Device::Tencent, "nodes on Tencent Cloud"),
+        Cloud::OpenStack => sure(Device::Octavia, "nodes or annotations of OpenStack"),
+        Cloud::DigitalOcean => sure(Device::DigitalOcean, "nodes or annotations of DigitalOcean"),
+        Cloud::Oci => {
+            let kind = service.get("oci.oraclecloud.com/load-balancer-type");
+            sure(
+                if kind.as_deref() == Some("nlb") {
+                    Device::OciNetwork
+                } else {
+                    Device::Oci
+                },
+                "nodes or annotations of OCI",
+            )
+        }
         Cloud::Alibaba => Ok(Val::assumed(
             Device::AlibabaClb,
             format!("{subject} names no class, so Alibaba's usual CLB is assumed ({ALIBABA}*)"),

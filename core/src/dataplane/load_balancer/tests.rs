@@ -88,6 +88,75 @@ fn tcp(
     assert_eq!((got.value, got.origin), (seconds, origin), "{}", got.source);
 }
 
+const DATA: &str = "loadbalancer.openstack.org/timeout-client-data";
+const MEMBER: &str = "loadbalancer.openstack.org/timeout-member-data";
+const OCI_IDLE: &str = "service.beta.kubernetes.io/oci-load-balancer-connection-idle-timeout";
+const OCI_PROTOCOL: &str = "service.beta.kubernetes.io/oci-load-balancer-backend-protocol";
+const DO_PROTOCOL: &str = "service.beta.kubernetes.io/do-loadbalancer-protocol";
+const DO_IDLE: &str = "service.beta.kubernetes.io/do-loadbalancer-http-idle-timeout-seconds";
+const REQUEST: &str = "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-request-timeout";
+const STACK: &str = "openstack:///5b1f";
+
+/// Idle on both sides, and the time for an answer, of listeners that end connections.
+#[rstest]
+#[case::clb(&[], AWS_ID, Forwards::Bytes, (60, 60, None))]
+#[case::clb_http(&[("service.beta.kubernetes.io/aws-load-balancer-backend-protocol", "http")], AWS_ID, Forwards::Requests, (60, 60, None))]
+#[case::nlb(&[(TYPE, "nlb")], AWS_ID, Forwards::Packets, (350, 350, None))]
+#[case::azure(&[], "azure://x", Forwards::Packets, (240, 240, None))]
+#[case::alibaba_tcp(&[], ALIBABA_ID, Forwards::Packets, (900, 900, None))]
+#[case::alibaba_http(&[(ALI_PORTS, "http:443")], ALIBABA_ID, Forwards::Requests, (15, 15, Some(60)))]
+#[case::alibaba_http_declared(&[(ALI_PORTS, "http:443"), (REQUEST, "120")], ALIBABA_ID, Forwards::Requests, (15, 15, Some(120)))]
+#[case::octavia(&[(DATA, "600000"), (MEMBER, "90500")], STACK, Forwards::Bytes, (600, 90, None))]
+#[case::octavia_default(&[(DATA, "0")], STACK, Forwards::Bytes, (50, 50, None))]
+#[case::octavia_by_annotation(&[("loadbalancer.openstack.org/keep-floatingip", "true")], "", Forwards::Bytes, (50, 50, None))]
+#[case::oci(&[], "ocid1.instance.oc1.x", Forwards::Bytes, (300, 300, None))]
+#[case::oci_http(&[(OCI_PROTOCOL, "HTTP")], "ocid1.instance.oc1.x", Forwards::Requests, (60, 300, None))]
+#[case::oci_declared(&[(OCI_IDLE, "1200")], "oci://x", Forwards::Bytes, (1200, 1200, None))]
+#[case::digitalocean(&[(DO_PROTOCOL, "http"), (DO_IDLE, "90")], "digitalocean://1", Forwards::Requests, (90, 90, None))]
+#[case::k3s_hides_no_cloud(&[(AZURE_IDLE, "30")], "k3s://n1", Forwards::Packets, (1800, 1800, None))]
+fn what_a_listener_forwards(
+    #[case] notes: &[(&str, &str)],
+    #[case] id: &str,
+    #[case] forwards: Forwards,
+    #[case] times: (i64, i64, Option<i64>),
+) {
+    let annotation = |key: &str| {
+        let found = notes.iter().find(|(name, _)| *name == key);
+        found.map(|(_, value)| (*value).to_owned())
+    };
+    let keys: Vec<&str> = notes.iter().map(|(name, _)| *name).collect();
+    let ids = [id];
+    let service = LbService {
+        subject: "Service shop/web",
+        class: None,
+        keys: &keys,
+        annotation: &annotation,
+        provider_ids: if id.is_empty() { &[] } else { &ids },
+        hostnames: &[],
+    };
+    let port = LbPort {
+        number: 443,
+        name: "https",
+        udp: false,
+    };
+    let found = listener(&service, port).unwrap();
+    let request = found.request.map(|request| request.value);
+    assert_eq!(
+        (
+            found.forwards,
+            (found.idle.value, found.upstream_idle.value, request)
+        ),
+        (forwards, times)
+    );
+}
+
+#[rstest]
+#[case::digitalocean_tcp("digitalocean://1")]
+#[case::unknown_distribution("k3s://n1")]
+fn a_listener_that_nobody_documents(#[case] id: &str) {
+    assert!(ask("", &[], id, "", false).is_err());
+}
+
 #[rstest]
 #[case(NLB, "", "", Some((120, Origin::Assumed)))]
 #[case("", AWS_ID, CLB_HOST, None)]

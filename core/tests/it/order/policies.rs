@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use evenkeel_core::know::Wall;
 use evenkeel_core::policy::{
-    Balance, Beat, Client, ClusterPolicy, Connection, ControlPlanePolicy, Door, Exception, Hop, Layer,
+    Balance, Beat, Client, ClusterPolicy, Connection, ControlPlanePolicy, Door, Exception, Hop, Layer, Limit,
     Measure, Operator, Policy, PortRef, Protocol, Remediation, Requirement, Selector, Server, ServicePick,
 };
 
@@ -69,7 +69,7 @@ pub(crate) fn policy(at: u8, name: u8, variant: u8) -> Policy {
             vec![Hop {
                 name: "proxy".into(),
                 layer: Layer::L7,
-                idle_timeout_seconds: Some(60),
+                idle_timeout: Some(Limit::Seconds(60)),
                 request_timeout_seconds: None,
             }]
         },

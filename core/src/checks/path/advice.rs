@@ -1,0 +1,280 @@
+//! What helps a connection that is silent for too long, by what its segment is made of.
+//!
+//! Nothing is advised that cannot help there: no TCP words for UDP, no keepalive of the client for a segment that
+//! another hop opens, no ping faster than the server permits, no sysctl where Kubernetes refuses it.
+
+use std::sync::Arc;
+
+use super::budget::Segment;
+use super::keepalive::{SYSCTL, Sockets, pods_of};
+use super::ping_floor::{GRPC_FLOOR_SECONDS, above_floor};
+use crate::judge::{Advice, Change, End, Look, Path, Setting};
+use crate::policy::{Beat, Door, Layer, Protocol};
+use crate::sources::service::Transport;
+
+/// Most seconds of a TCP keepalive: Linux `include/net/tcp.h`, `MAX_TCP_KEEPIDLE`.
+const MAX_KEEPALIVE_SECONDS: i64 = 32_767;
+
+/// What a segment leaves to do.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they are independent traits of a segment"
+)]
+pub(super) struct Remedies {
+    from: Arc<str>,
+    to: Arc<str>,
+    /// Who opens the segment's connections, where a policy describes it.
+    opener: Option<End>,
+    /// Whether the backends of the Service accept them.
+    to_server: bool,
+    udp: bool,
+    /// The timeout that is to be met.
+    idle: i64,
+    /// Whether a declared ping is data of the application.
+    heartbeats: bool,
+    /// Which ends may send keepalives that nobody declared.
+    undeclared: [bool; 2],
+    /// A pool's idle time that both the timeout and the other side's idle timeout allow, where a pool decides.
+    pool: Option<i64>,
+    pool_decides: bool,
+    /// A ping that the server permits and the timeout allows.
+    ping: Option<i64>,
+    /// The interval of pings that are sent already.
+    sent: Option<u32>,
+    /// Whether the client's Pods, the server's, can have a sysctl of their own and take their time from it.
+    sysctl: [bool; 2],
+}
+
+/// A time that is safely below another: 80 %.
+pub(super) const fn below(seconds: i64) -> i64 {
+    seconds.saturating_mul(8) / 10
+}
+
+fn change(at: &End, set: impl FnOnce(u32) -> Setting, seconds: i64) -> Option<Change> {
+    Some(Change {
+        at: at.clone(),
+        set: set(u32::try_from(seconds).ok()?),
+    })
+}
+
+impl Remedies {
+    pub(super) fn of(look: &Look<'_>, path: &Path<'_>, segment: &Segment, idle: i64) -> Self {
+        let connection = path.connection;
+        let server_idle = segment.to.idle.as_ref().and_then(|span| span.best.as_ref());
+        let pool = server_idle.map_or(below(idle), |server| below(idle).min(below(server.value)));
+        let reaches = |span: &super::span::Span| super::span::reaches(span.worst.as_ref(), idle);
+        let proxied = connection.hops.iter().any(|hop| hop.layer == Layer::L7);
+        let floor = match (
+            connection.server.minimum_ping_interval_seconds,
+            connection.protocol,
+        ) {
+            (Some(floor), _) => i64::from(floor),
+            (None, Protocol::Grpc) => GRPC_FLOOR_SECONDS,
+            (None, _) => 0,
+        };
+        let ping = (idle / 2).max(above_floor(floor)).max(1);
+        let by_client = segment.from.end == Some(End::Client);
+        let unset = |beat: Option<Beat>| beat == Some(Beat::Enabled(None));
+        let own = |sockets| match pods_of(look, path, sockets) {
+            Ok(Some(pods)) => !pods.is_empty() && pods.iter().all(|(_, pod)| !pod.template.host_network),
+            Ok(None) | Err(_) => false,
+        };
+        Self {
+            from: segment.from.name.clone(),
+            to: segment.to.name.clone(),
+            opener: segment.from.end.clone(),
+            to_server: segment.to.end == Some(End::Server),
+            udp: path.port.transport == Transport::Udp,
+            idle,
+            heartbeats: !connection.protocol.has_ping(),
+            undeclared: [
+                segment.from.keepalive_is_undeclared(),
+                segment.to.keepalive_is_undeclared(),
+            ],
+            pool: (pool > 0).then_some(pool),
+            pool_decides: reaches(&segment.pool) && !reaches(&segment.stream),
+            ping: (connection.protocol.has_ping() && by_client && !proxied && ping <= below(idle))
+                .then_some(ping),
+            sent: match path.client.ping {
+                Some(Beat::Enabled(Some(seconds))) if by_client => Some(seconds),
+                _ => None,
+            },
+            sysctl: [
+                by_client
+                    && path.client.from == Door::Cluster
+                    && unset(path.client.tcp_keepalive)
+                    && own(Sockets::Client),
+                unset(connection.server.tcp_keepalive) && own(Sockets::Server),
+            ],
+        }
+    }
+
+    /// Half of the timeout: what a keepalive is to come at.
+    const fn half(&self) -> i64 {
+        let half = self.idle / 2;
+        if half > MAX_KEEPALIVE_SECONDS {
+            MAX_KEEPALIVE_SECONDS
+        } else if half < 1 {
+            1
+        } else {
+            half
+        }
+    }
+
+    /// The ends of the segment that can be told to send keepalives.
+    fn ends(&self) -> [Option<(&str, &End)>; 2] {
+        const SERVER: &End = &End::Server;
+        [
+            self.opener.as_ref().map(|end| (&*self.from, end)),
+            self.to_server.then_some((&*self.to, SERVER)),
+        ]
+    }
+
+    pub(super) fn declare_keepalive(&self) -> Option<Advice> {
+        let half = self.half();
+        let (who, end) = self
+            .ends()
+            .into_iter()
+            .zip(self.undeclared)
+            .find_map(|(end, undeclared)| end.filter(|_| undeclared))?;
+        Some(Advice::with(
+            format!(
+                "find out whether {who} sends TCP keepalives, and declare its tcpKeepalive; a first one at {half} s or \
+                 sooner clears this"
+            ),
+            change(end, Setting::TcpKeepalive, half),
+        ))
+    }
+
+    pub(super) fn declare_silence(&self) -> Option<Advice> {
+        let seconds = below(self.idle);
+        (seconds > 0).then(|| {
+            Advice::with(
+                format!("declare longestSilenceSeconds; at most {seconds} s clears this"),
+                change(&End::Connection, Setting::LongestSilence, seconds),
+            )
+        })
+    }
+
+    pub(super) fn declare_pool(&self) -> Option<Advice> {
+        let (end, seconds) = (self.opener.as_ref()?, self.pool?);
+        Some(Advice::with(
+            format!(
+                "find out how long {} keeps idle connections, and declare it; at most {seconds} s clears this",
+                self.from
+            ),
+            change(end, Setting::IdleTimeout, seconds),
+        ))
+    }
+
+    /// Only where the wait in a pool is what lasts too long.
+    pub(super) fn shorten_pool(&self) -> Option<Advice> {
+        let (end, seconds) = (self.opener.as_ref()?, self.pool?);
+        self.pool_decides.then(|| {
+            Advice::with(
+                format!("let {} drop idle connections after {seconds} s", self.from),
+                change(end, Setting::IdleTimeout, seconds),
+            )
+        })
+    }
+
+    pub(super) fn ping_without_calls(&self) -> Option<Advice> {
+        let (end, seconds) = (self.opener.as_ref()?, self.sent?);
+        Some(Advice::with(
+            format!(
+                "let {} ping without calls too (gRPC: permit_without_stream) where the server permits it, and declare \
+                 ping.withoutCalls",
+                self.from
+            ),
+            change(end, Setting::Ping, i64::from(seconds)),
+        ))
+    }
+
+    /// Keepalives of either end, pings where they are permitted, and where their time is set.
+    pub(super) fn keepalives(&self) -> Vec<Advice> {
+        let half = self.half();
+        let mut advice = Vec::new();
+        if self.udp {
+            if let Some(End::Client) = self.opener {
+                advice.push(Advice::with(
+                    format!("let {} send a datagram every {half} s or sooner", self.from),
+                    change(&End::Client, Setting::Ping, half),
+                ));
+            }
+            return advice;
+        }
+        for (who, end) in self.ends().into_iter().flatten() {
+            advice.push(Advice::with(
+                format!("let {who} send its first TCP keepalive at {half} s or sooner, and declare it"),
+                change(end, Setting::TcpKeepalive, half),
+            ));
+        }
+        if let (Some(seconds), Some(end)) = (self.ping, &self.opener) {
+            advice.push(Advice::with(
+                format!(
+                    "or let {} ping every {seconds} s, without calls too, which its server's minimum interval permits",
+                    self.from
+                ),
+                change(end, Setting::Ping, seconds),
+            ));
+        }
+        let whose = [&self.from, &self.to];
+        for (who, own) in whose.into_iter().zip(self.sysctl) {
+            if own {
+                let end = if Arc::ptr_eq(who, &self.to) {
+                    "the server's Pods"
+                } else {
+                    "its Pods"
+                };
+                advice.push(
+                    format!(
+                        "or, where {who} sets no time itself, set {SYSCTL} to {half} in {end} \
+                         (securityContext.sysctls)"
+                    )
+                    .into(),
+                );
+            }
+        }
+        advice
+    }
+
+    /// Data of the application, where nothing else counts.
+    pub(super) fn data(&self) -> Advice {
+        let half = self.half();
+        let text = format!("let the application send data every {half} s or sooner, such as a heartbeat");
+        if self.heartbeats {
+            Advice::with(
+                text + ", and declare it as ping of the client",
+                change(&End::Client, Setting::Ping, half),
+            )
+        } else {
+            text.into()
+        }
+    }
+
+    /// A longer idle timeout of an L7 hop.
+    pub(super) fn close_later(hop: &str, end: Option<&End>, silence: Option<i64>) -> Option<Advice> {
+        let above = above(silence?);
+        Some(Advice::with(
+            format!("or let {hop} close connections without data after {above} s or later"),
+            end.and_then(|end| change(end, Setting::IdleTimeout, above)),
+        ))
+    }
+
+    /// A longer timeout of a table: the last thing to do.
+    pub(super) fn raise(hop: &str, end: Option<&End>, silence: Option<i64>) -> Option<Advice> {
+        let above = above(silence?);
+        Some(Advice::with(
+            format!(
+                "last, let the {hop} forget connections after {above} s or later; entries of dead ones then stay as long"
+            ),
+            end.and_then(|end| change(end, Setting::IdleTimeout, above)),
+        ))
+    }
+}
+
+/// A timeout that a silence stays at 80 % of, rounded up.
+const fn above(silence: i64) -> i64 {
+    silence.saturating_mul(10) / 8 + 1
+}
