@@ -42,7 +42,11 @@ fn segment(segment: &Segment) -> Value {
         "to": segment.to.name,
         "keepaliveSeconds": {"best": setting(segment.keepalive.best.as_ref()), "worst": setting(segment.keepalive.worst.as_ref())},
         "wireSilenceSeconds": {"best": setting(segment.silence.best.as_ref()), "worst": setting(segment.silence.worst.as_ref())},
+        "poolSeconds": {"best": setting(segment.pool.best.as_ref()), "worst": setting(segment.pool.worst.as_ref())},
         "hops": hops.collect::<Vec<_>>(),
+        "closesWithoutData": segment.closings.iter().map(|closing| {
+            json!({"hop": closing.hop, "idleSeconds": setting(Some(&closing.idle))})
+        }).collect::<Vec<_>>(),
     })
 }
 
@@ -109,6 +113,13 @@ fn draw_segment(out: &mut String, segment: &Segment) {
         };
         let _ = writeln!(out, "    +- {}: {idle}", table.hop);
     }
+    for closing in &segment.closings {
+        let _ = writeln!(
+            out,
+            "    +- {}: closes after {} s without data, whatever keepalives it sees  [{:?}: {}]",
+            closing.hop, closing.idle.value, closing.idle.origin, closing.idle.source
+        );
+    }
     let least = segment.tightest().map(|(_, idle)| idle.value);
     // The same judgement as the check's, so that both say the same.
     let how = match segment.budget() {
@@ -134,7 +145,7 @@ fn seconds(val: Option<&Val<i64>>, none: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use evenkeel_core::checks::path::budget::{Span, Table};
+    use evenkeel_core::checks::path::budget::{Side, Span, Table};
     use evenkeel_core::know::Gap;
     use rstest::rstest;
 
@@ -163,17 +174,22 @@ mod tests {
         let table = |hop: &str, idle| Table {
             hop: hop.into(),
             idle,
+            end: None,
         };
         let mut tables = vec![table("ipvs", Ok(Val::declared(900, "file")))];
         if !known {
             tables.push(table("firewall", Err(Gap::Opaque("not declared".into()))));
         }
         let segment = Segment {
-            from: "job".into(),
-            to: "shop/api".into(),
+            from: Side::named("job"),
+            to: Side::named("shop/api"),
             keepalive: silence.clone(),
+            idle_keepalive: silence.clone(),
+            stream: silence.clone(),
+            pool: silence.clone(),
             silence,
             tables,
+            closings: Vec::new(),
         };
         let mut out = String::new();
         draw_segment(&mut out, &segment);

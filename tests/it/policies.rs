@@ -161,7 +161,7 @@ fn all_problems_are_told_at_once() {
 
 #[test]
 fn nothing_declared_is_lost_in_compilation() {
-    use evenkeel_core::policy::{Beat, Door, Layer, Mode, PortRef, Protocol, ServicePick};
+    use evenkeel_core::policy::{Beat, Door, Layer, Limit, Mode, PortRef, Protocol, ServicePick};
     let drafts = drafts("tests/policies/valid");
     let draft = drafts
         .iter()
@@ -198,12 +198,12 @@ fn nothing_declared_is_lost_in_compilation() {
         (Some(Beat::Enabled(Some(300))), Some(Beat::Enabled(Some(60))))
     );
     assert_eq!(
-        (cart.idle_timeout_seconds, cart.request_timeout_seconds),
-        (Some(90), Some(2000))
+        (cart.idle_timeout, cart.request_timeout_seconds),
+        (Some(Limit::Seconds(90)), Some(2000))
     );
     assert_eq!(
-        (cart.max_connection_age_seconds, cart.new_connections_per_second),
-        (Some(3600), Some(20))
+        (cart.max_connection_age, cart.new_connections_per_second),
+        (Some(Limit::Seconds(3600)), Some(20))
     );
     let outside = &connection.clients[1];
     assert_eq!(
@@ -216,19 +216,43 @@ fn nothing_declared_is_lost_in_compilation() {
         (Some(Beat::Disabled), Some(Beat::Disabled))
     );
     assert_eq!(
-        (server.idle_timeout_seconds, server.minimum_ping_interval_seconds),
-        (Some(700), Some(30))
+        (server.idle_timeout, server.minimum_ping_interval_seconds),
+        (Some(Limit::Seconds(700)), Some(30))
     );
     assert_eq!(
-        (server.request_timeout_seconds, server.max_connection_age_seconds),
-        (Some(1850), Some(1800))
+        (server.request_timeout_seconds, server.max_connection_age),
+        (Some(1850), Some(Limit::Seconds(1800)))
     );
     let hops: Vec<_> = connection
         .hops
         .iter()
-        .map(|hop| (hop.layer, hop.idle_timeout_seconds))
+        .map(|hop| (hop.layer, hop.idle_timeout))
         .collect();
-    assert_eq!(hops, [(Layer::L4, Some(3600)), (Layer::L7, Some(620))]);
+    assert_eq!(
+        hops,
+        [
+            (Layer::L4, Some(Limit::Seconds(3600))),
+            (Layer::L7, Some(Limit::Seconds(620))),
+            (Layer::L7, Some(Limit::Never)),
+        ]
+    );
+    let upstream = &connection.hops[2].upstream;
+    assert_eq!(
+        (upstream.tcp_keepalive, upstream.ping, upstream.ping_without_calls),
+        (
+            Some(Beat::Enabled(Some(60))),
+            Some(Beat::Enabled(Some(60))),
+            Some(false)
+        )
+    );
+    assert_eq!(
+        (upstream.idle_timeout, upstream.max_connection_age),
+        (Some(Limit::Seconds(600)), Some(Limit::Never))
+    );
+    assert_eq!(
+        (cart.ping_without_calls, server.ping_without_calls),
+        (Some(true), None)
+    );
 
     let platform = self::drafts("examples")
         .into_iter()

@@ -110,13 +110,19 @@ fn silence_beyond_the_table_is_violated_with_the_kernels_900_seconds() {
         ("Violated", Severity::Critical)
     );
     assert!(finding.message.contains("900 s"), "{}", finding.message);
-    assert!(
-        finding.message.contains("ConfigMap kube-system/kube-proxy"),
-        "{}",
-        finding.message
-    );
-    assert!(finding.message.contains("tcpTimeout: 0s"), "{}", finding.message);
     assert!(finding.message.contains("1800 s"), "{}", finding.message);
+    // Where the numbers were read is evidence.
+    let idle = finding
+        .evidence
+        .iter()
+        .find(|one| one.what == "idleTimeout")
+        .unwrap();
+    assert!(
+        idle.source.contains("ConfigMap kube-system/kube-proxy"),
+        "{}",
+        idle.source
+    );
+    assert!(idle.source.contains("tcpTimeout: 0s"), "{}", idle.source);
 }
 
 #[test]

@@ -84,6 +84,18 @@ pub struct Side {
 }
 
 impl Side {
+    /// One of which nothing is declared.
+    pub fn named(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            end: None,
+            idle: None,
+            idle_field: "policy".into(),
+            age: None,
+            keepalive: Keepalive::never(),
+        }
+    }
+
     /// Whether it may send TCP keepalives that nobody declared.
     pub fn keepalive_is_undeclared(&self) -> bool {
         self.keepalive.tcp.best.is_some() && self.keepalive.tcp.worst.is_none()

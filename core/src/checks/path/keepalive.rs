@@ -2,11 +2,12 @@
 
 use super::span::Span;
 use crate::judge::{Look, Path};
-use crate::know::Val;
-use crate::names::Key;
+use crate::know::{Origin, Val};
+use crate::names::{Key, Names, Pairs};
 use crate::policy::{Beat, Protocol};
 use crate::sources::selects;
 use crate::sources::service::Transport;
+use crate::sources::sysctl::ANY;
 use crate::sources::workload::Pod;
 
 /// First probe of a socket that armed keepalive without a time of its own, seconds: `net.ipv4.tcp_keepalive_time`
@@ -160,6 +161,10 @@ fn of_the_sockets(look: &Look<'_>, path: &Path<'_>, sockets: Sockets) -> Span {
     let largest = own
         .iter()
         .map(|(key, pod)| {
+            if let Some(text) = by_command(&pod.template.set_by_command, names) {
+                let place = format!("a command of Pod {} sets {SYSCTL}", look.show(*key));
+                return Val::assumed(text.parse().unwrap_or(1), place);
+            }
             let text = pod.template.sysctls.text(names, SYSCTL);
             match text.and_then(|text| text.parse().ok()) {
                 Some(value) => Val::declared(value, format!("Pod {} sysctl {SYSCTL}", look.show(*key))),
@@ -168,6 +173,14 @@ fn of_the_sockets(look: &Look<'_>, path: &Path<'_>, sockets: Sockets) -> Span {
         })
         .max_by(|a, b| (a.value, &a.source).cmp(&(b.value, &b.source)));
     match largest {
+        // A command may fail, or write elsewhere.
+        Some(largest) if shared.is_empty() && largest.origin == Origin::Assumed => Span {
+            best: Some(largest),
+            worst: Some(Val::assumed(
+                KERNEL_KEEPALIVE_SECONDS,
+                format!("kernel default {SYSCTL}; a command of the Pod seems to set it"),
+            )),
+        },
         Some(largest) if shared.is_empty() => Span::known(largest),
         largest => {
             let of_the_node = unknown_time(&format!("{whose} Pods use the node's network"));
@@ -177,6 +190,11 @@ fn of_the_sockets(look: &Look<'_>, path: &Path<'_>, sockets: Sockets) -> Span {
             }
         }
     }
+}
+
+/// What a command of a Pod seems to set the time to; empty where that cannot be told.
+pub(super) fn by_command<'n>(set: &Pairs, names: &'n Names) -> Option<&'n str> {
+    set.text(names, SYSCTL).or_else(|| set.text(names, ANY))
 }
 
 /// The living Pods that have the sockets of an end; `None` where nobody says which they are.

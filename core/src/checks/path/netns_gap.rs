@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::budget::{USES, segments};
-use super::keepalive::{KERNEL_KEEPALIVE_SECONDS, SYSCTL, Sockets, kernel_default, pods_of};
+use super::keepalive::{KERNEL_KEEPALIVE_SECONDS, SYSCTL, Sockets, by_command, kernel_default, pods_of};
 use super::nobody;
 use super::span::reaches;
 use crate::judge::{
@@ -155,8 +155,13 @@ fn pods(look: &Look<'_>, path: &Path<'_>, idle: i64) -> Known<Option<Pods>> {
     let names = look.names();
     let mut without: Vec<Arc<str>> = Vec::new();
     let mut longest: Option<Val<i64>> = None;
+    let mut commands = false;
     for (key, pod) in &own {
         let shown = look.show(*key);
+        if by_command(&pod.template.set_by_command, names).is_some() {
+            commands = true;
+            continue;
+        }
         let text = pod.template.sysctls.text(names, SYSCTL);
         match text.and_then(|text| text.parse::<i64>().ok()) {
             None => without.push(shown.into()),
@@ -176,9 +181,12 @@ fn pods(look: &Look<'_>, path: &Path<'_>, idle: i64) -> Known<Option<Pods>> {
             of: own.len(),
         }));
     }
-    Ok(longest
-        .filter(|time| time.value >= idle)
-        .map(|time| Pods::TooLong { time }))
+    let late = longest.filter(|time| time.value >= idle);
+    if late.is_none() && commands {
+        let why = format!("a command of the client's Pods seems to set {SYSCTL}: to what is in no object");
+        return Err(Gap::Opaque(why.into()));
+    }
+    Ok(late.map(|time| Pods::TooLong { time }))
 }
 
 impl Explain for LateKeepalive {

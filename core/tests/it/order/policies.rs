@@ -71,6 +71,7 @@ pub(crate) fn policy(at: u8, name: u8, variant: u8) -> Policy {
                 layer: Layer::L7,
                 idle_timeout: Some(Limit::Seconds(60)),
                 request_timeout_seconds: None,
+                upstream: evenkeel_core::policy::Upstream::default(),
             }]
         },
     };
