@@ -77,7 +77,7 @@ impl Remedies {
         let by_client = segment.from.end == Some(End::Client);
         let unset = |beat: Option<Beat>| beat == Some(Beat::Enabled(None));
         let own = |sockets| match pods_of(look, path, sockets) {
-            Ok(Some(pods)) => !pods.is_empty() && pods.iter().all(|(_, pod)| !pod.template.host_network),
+            Ok(Some(pods)) => !pods.is_empty() && pods.iter().all(|one| !one.template.host_network),
             Ok(None) | Err(_) => false,
         };
         Self {

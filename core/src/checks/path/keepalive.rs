@@ -1,14 +1,11 @@
 //! What one end of a TCP segment sends by itself while its connection is silent.
 
 use super::span::Span;
+use crate::facts::{FirstProbe, Member, first_probe, members};
 use crate::judge::{Look, Path};
-use crate::know::{Origin, Val};
-use crate::names::{Key, Names, Pairs};
-use crate::policy::{Beat, Protocol};
-use crate::sources::selects;
+use crate::know::{Known, Val};
+use crate::policy::{Beat, Protocol, Selector};
 use crate::sources::service::Transport;
-use crate::sources::sysctl::ANY;
-use crate::sources::workload::Pod;
 
 /// First probe of a socket that armed keepalive without a time of its own, seconds: `net.ipv4.tcp_keepalive_time`
 /// (Linux `include/net/tcp.h`, `TCP_KEEPALIVE_TIME`). A Pod does not inherit the node's value.
@@ -156,75 +153,65 @@ fn of_the_sockets(look: &Look<'_>, path: &Path<'_>, sockets: Sockets) -> Span {
     if pods.is_empty() {
         return unknown_time(&format!("none of {whose} Pods exists now"));
     }
-    let names = look.names();
-    let (shared, own): (Vec<_>, Vec<_>) = pods.iter().partition(|(_, pod)| pod.template.host_network);
-    let largest = own
-        .iter()
-        .map(|(key, pod)| {
-            if let Some(text) = by_command(&pod.template.set_by_command, names) {
-                let place = format!("a command of Pod {} sets {SYSCTL}", look.show(*key));
-                return Val::assumed(text.parse().unwrap_or(1), place);
+    let mut largest: Option<Val<i64>> = None;
+    let mut unknown = None;
+    for one in &pods {
+        let shown = || format!("{} {}", one.kind, look.show(one.key));
+        let time = match first_probe(look.names(), one.template) {
+            FirstProbe::Declared(seconds) => Val::declared(seconds, format!("{} sysctl {SYSCTL}", shown())),
+            FirstProbe::Kernel => kernel_default(),
+            FirstProbe::ByCommand(seconds) => {
+                // A command may fail, or write elsewhere.
+                unknown = Some("a command of the Pod seems to set it");
+                let Some(seconds) = seconds else { continue };
+                Val::assumed(seconds, format!("{}: a command of it sets {SYSCTL}", shown()))
             }
-            let text = pod.template.sysctls.text(names, SYSCTL);
-            match text.and_then(|text| text.parse().ok()) {
-                Some(value) => Val::declared(value, format!("Pod {} sysctl {SYSCTL}", look.show(*key))),
-                None => kernel_default(),
+            FirstProbe::OfTheNode => {
+                unknown = Some("the Pods use the node's network");
+                continue;
             }
-        })
-        .max_by(|a, b| (a.value, &a.source).cmp(&(b.value, &b.source)));
-    match largest {
-        // A command may fail, or write elsewhere.
-        Some(largest) if shared.is_empty() && largest.origin == Origin::Assumed => Span {
-            best: Some(largest),
-            worst: Some(Val::assumed(
-                KERNEL_KEEPALIVE_SECONDS,
-                format!("kernel default {SYSCTL}; a command of the Pod seems to set it"),
-            )),
-        },
-        Some(largest) if shared.is_empty() => Span::known(largest),
-        largest => {
-            let of_the_node = unknown_time(&format!("{whose} Pods use the node's network"));
+        };
+        let longer = |held: &Val<i64>| (held.value, &held.source) < (time.value, &time.source);
+        if largest.as_ref().is_none_or(longer) {
+            largest = Some(time);
+        }
+    }
+    match (unknown, largest) {
+        (None, Some(largest)) => Span::known(largest),
+        (why, largest) => {
+            let at_worst = unknown_time(why.unwrap_or("idleSeconds is not declared"));
             Span {
-                best: largest.or(of_the_node.best),
-                worst: of_the_node.worst,
+                best: largest.or(at_worst.best),
+                worst: at_worst.worst,
             }
         }
     }
 }
 
-/// What a command of a Pod seems to set the time to; empty where that cannot be told.
-pub(super) fn by_command<'n>(set: &Pairs, names: &'n Names) -> Option<&'n str> {
-    set.text(names, SYSCTL).or_else(|| set.text(names, ANY))
-}
-
-/// The living Pods that have the sockets of an end; `None` where nobody says which they are.
+/// The living Pods that have the sockets of an end, or what would make them; `None` where nobody says which they are.
 pub(super) fn pods_of<'a>(
     look: &Look<'a>,
     path: &Path<'_>,
     sockets: Sockets,
-) -> crate::know::Known<Option<Vec<(Key, &'a Pod)>>> {
+) -> Known<Option<Vec<Member<'a>>>> {
     let names = look.names();
-    let mine = |pod: &Pod| match sockets {
-        Sockets::Client => path
-            .client
-            .pods
-            .as_ref()
-            .is_some_and(|selector| selects(selector, &pod.template.labels, names)),
-        Sockets::Server => path
-            .service
-            .selector
-            .iter()
-            .all(|(key, value)| pod.template.labels.get(key) == Some(value)),
-        Sockets::Hidden => false,
+    let of_the_service;
+    let selector = match sockets {
+        Sockets::Client => path.client.pods.as_ref(),
+        Sockets::Server if path.service.selects => {
+            let labels = path.service.selector.iter();
+            of_the_service = Selector {
+                labels: labels
+                    .map(|(key, value)| (names.shared(key), names.shared(value)))
+                    .collect(),
+                expressions: Vec::new(),
+            };
+            Some(&of_the_service)
+        }
+        Sockets::Server | Sockets::Hidden => None,
     };
-    let named = match sockets {
-        Sockets::Client => path.client.pods.is_some(),
-        Sockets::Server => path.service.selects,
-        Sockets::Hidden => false,
-    };
-    if !named {
+    let Some(selector) = selector else {
         return Ok(None);
-    }
-    let pods = look.pods_in(path.key.namespace)?;
-    Ok(Some(pods.filter(|(_, pod)| !pod.ended && mine(pod)).collect()))
+    };
+    members(look, path.key.namespace, selector).map(Some)
 }

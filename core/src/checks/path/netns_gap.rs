@@ -4,9 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::budget::{USES, segments};
-use super::keepalive::{KERNEL_KEEPALIVE_SECONDS, SYSCTL, Sockets, by_command, kernel_default, pods_of};
+use super::keepalive::{KERNEL_KEEPALIVE_SECONDS, SYSCTL, Sockets, kernel_default, pods_of};
 use super::nobody;
 use super::span::reaches;
+use crate::facts::{FirstProbe, Member, first_probe};
 use crate::judge::{
     Advice, Change, Check, End, Evidence, Explain, Judge, Look, Memory, Path, Setting, Severities, Verdict,
 };
@@ -141,37 +142,31 @@ fn pods(look: &Look<'_>, path: &Path<'_>, idle: i64) -> Known<Option<Pods>> {
     let Some(pods) = pods_of(look, path, Sockets::Client)? else {
         return Ok((idle <= KERNEL_KEEPALIVE_SECONDS).then_some(Pods::NotDeclared));
     };
-    let own: Vec<_> = pods
-        .iter()
-        .filter(|(_, pod)| !pod.template.host_network)
-        .collect();
+    let shared = |one: &&Member<'_>| one.template.host_network;
+    let (shared, own): (Vec<&Member<'_>>, Vec<&Member<'_>>) = pods.iter().partition(shared);
     if own.is_empty() {
-        let shared = pods.len();
+        let shared = shared.len();
         return Err(Gap::Opaque(
             format!("{shared} Pods of the client use hostNetwork: the node's {SYSCTL} is in no object")
                 .into(),
         ));
     }
-    let names = look.names();
     let mut without: Vec<Arc<str>> = Vec::new();
     let mut longest: Option<Val<i64>> = None;
     let mut commands = false;
-    for (key, pod) in &own {
-        let shown = look.show(*key);
-        if by_command(&pod.template.set_by_command, names).is_some() {
-            commands = true;
-            continue;
-        }
-        let text = pod.template.sysctls.text(names, SYSCTL);
-        match text.and_then(|text| text.parse::<i64>().ok()) {
-            None => without.push(shown.into()),
-            Some(time) => {
-                let time = Val::declared(time, format!("Pod {shown} securityContext.sysctls"));
+    for one in &own {
+        let shown = look.show(one.key);
+        match first_probe(look.names(), one.template) {
+            FirstProbe::Kernel => without.push(shown.into()),
+            FirstProbe::Declared(time) => {
+                let time = Val::declared(time, format!("{} {shown} securityContext.sysctls", one.kind));
                 let longer = |held: &Val<i64>| (held.value, &held.source) < (time.value, &time.source);
                 if longest.as_ref().is_none_or(longer) {
                     longest = Some(time);
                 }
             }
+            FirstProbe::ByCommand(_) => commands = true,
+            FirstProbe::OfTheNode => {}
         }
     }
     if let Some(example) = without.iter().min().filter(|_| idle <= KERNEL_KEEPALIVE_SECONDS) {
