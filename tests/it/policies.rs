@@ -160,6 +160,7 @@ fn all_problems_are_told_at_once() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "one assertion for each group of fields")]
 fn nothing_declared_is_lost_in_compilation() {
     use evenkeel_core::policy::{Beat, Door, Layer, Limit, Mode, PortRef, Protocol, ServicePick};
     let drafts = drafts("tests/policies/valid");
