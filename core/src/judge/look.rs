@@ -188,6 +188,11 @@ impl<'a> Look<'a> {
         policies: Arc<Policy>, Policies;
     }
 
+    /// Whether a policy governs a Service: both rows are at hand already.
+    pub fn governs(&self, policy: &Policy, key: Key, service: &Service) -> bool {
+        self.index.governs(policy, key, service)
+    }
+
     /// Sums over all Nodes, of which only the given one is read.
     pub fn node_sums(&self, dep: Dep) -> Known<&'a NodeSums> {
         self.depend_on(Deps::one(dep));

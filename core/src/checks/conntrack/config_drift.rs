@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use crate::dataplane::kube_proxy::command_line;
 use crate::facts::{config_map_of, is_kube_proxy};
-use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severities, UntypedCase, Verdict};
-use crate::know::{Gap, Known, Reads, Source, Unit, Val};
+use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, Severities, Verdict};
+use crate::know::{Gap, Known, Reads, Source, Val};
 use crate::names::Key;
 use crate::sources::workload::{Container, Pod};
 
@@ -73,7 +73,7 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
         }
     }
     if let Some(worst) = &drift.worst {
-        return Ok(Verdict::AtRisk(drift.case(worst)));
+        return Ok(Verdict::at_risk(drift.stale(worst)));
     }
     if let Some(gap) = gap {
         return Err(gap);
@@ -130,31 +130,19 @@ impl Drift {
         }
     }
 
-    fn case(&self, worst: &Lag) -> Case {
-        let sample: Vec<&str> = self.nodes.iter().take(3).map(|name| &**name).collect();
-        let pods = "Pods of kube-proxy, status.startTime";
-        untyped(
-            "",
-            vec![
-                Evidence::count("staleNodes", self.nodes.len(), pods),
-                Evidence::count("judgedPods", self.judged, pods),
-                Evidence::text("nodes", &Val::declared(sample.join(", ").into(), pods)),
-                Evidence::text(
-                    "configMap",
-                    &Val::declared(worst.config_map.clone(), "volume of the Pod"),
-                ),
-                Evidence::number(
-                    "writtenAfterStart",
-                    Unit::Seconds,
-                    &Val::declared(
-                        worst.seconds,
-                        format!("ConfigMap {} metadata.managedFields", worst.config_map),
-                    ),
-                ),
-            ],
-        )
+    fn stale(&self, worst: &Lag) -> Stale {
+        Stale {
+            nodes: self.nodes.len(),
+            sample: self.nodes.iter().take(SAMPLE).cloned().collect(),
+            pods: self.judged,
+            config_map: worst.config_map.clone(),
+            seconds: worst.seconds,
+        }
     }
 }
+
+/// How many nodes a message names.
+const SAMPLE: usize = 3;
 
 /// How much younger its ConfigMap is than a Pod; `None` when it takes its settings from flags.
 fn lag(look: &Look<'_>, key: Key, pod: &Pod, container: &Container) -> Known<Option<Lag>> {
@@ -182,30 +170,54 @@ fn lag(look: &Look<'_>, key: Key, pod: &Pod, container: &Container) -> Known<Opt
     }))
 }
 
-fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
-    UntypedCase::case(cause, evidence, say, advise)
+/// Nodes whose kube-proxy is older than its configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Stale {
+    nodes: usize,
+    sample: Vec<Arc<str>>,
+    pods: usize,
+    config_map: Arc<str>,
+    /// By how much at most.
+    seconds: i64,
 }
 
-fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    write!(
-        f,
-        "kube-proxy on {} nodes ({}) started before its configuration was last written, by up to {} ({}): it runs \
-         with what stood there before",
-        case.show("staleNodes"),
-        case.show("nodes"),
-        case.show("writtenAfterStart"),
-        case.show("configMap"),
-    )
-}
+impl Explain for Stale {
+    fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sample = self.sample.join(", ");
+        let more = if self.nodes > self.sample.len() {
+            ", ..."
+        } else {
+            ""
+        };
+        write!(
+            f,
+            "kube-proxy on {} nodes ({sample}{more}) started up to {} s before its ConfigMap {} was last written and may \
+             run what stood there before",
+            self.nodes, self.seconds, self.config_map
+        )
+    }
 
-fn advise(case: &UntypedCase) -> Vec<String> {
-    vec![
-        format!(
-            "compare what runs with what is written: /configz of kube-proxy on one of {}, and ConfigMap {}",
-            case.show("nodes"),
-            case.show("configMap"),
-        ),
-        "if they differ, restart kube-proxy on one node, watch its traffic, then roll the others out slowly"
+    fn evidence(&self) -> Vec<Evidence> {
+        let pods = "Pods of kube-proxy, start of their containers";
+        let written = format!("ConfigMap {} metadata.managedFields", self.config_map);
+        vec![
+            Evidence::count("staleNodes", self.nodes, pods),
+            Evidence::count("judgedPods", self.pods, pods),
+            Evidence::name("nodes", &self.sample.join(", ").into(), pods),
+            Evidence::name("configMap", &self.config_map, "volume of the Pod"),
+            Evidence::seconds("writtenAfterStart", &Val::declared(self.seconds, written)),
+        ]
+    }
+
+    fn advice(&self) -> Vec<Advice> {
+        vec![
+            format!(
+                "compare what runs with what is written: /configz of kube-proxy on one of {}, and ConfigMap {}",
+                self.sample.join(", "),
+                self.config_map
+            )
             .into(),
-    ]
+            "if they differ, restart kube-proxy on one node, watch its traffic, then roll the others out slowly".into(),
+        ]
+    }
 }

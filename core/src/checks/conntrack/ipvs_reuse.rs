@@ -4,11 +4,16 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::dataplane::ProxyMode;
+use crate::dataplane::entry::Entry;
 use crate::dataplane::version::Version;
-use crate::facts::Class;
-use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severities, UntypedCase, Verdict};
+use crate::facts::{Class, met};
+use crate::judge::{
+    Advice, Check, Evidence, Explain, Judge, Look, Memory, Path, Severities, Verdict, declares,
+};
 use crate::know::{Gap, Known, Origin, Reads, Source, Unit, Val};
-use crate::policy::Door;
+use crate::names::Key;
+use crate::policy::{Connection, Door, Policy, Protocol};
+use crate::sources::service::Service;
 
 /// Above this, one client comes round all 28232 source ports within the 120 s that IPVS remembers a closed connection
 /// (Linux `net/netfilter/ipvs/ip_vs_proto_tcp.c`).
@@ -19,7 +24,14 @@ pub static CHECK: Check = Check {
     id: "ipvs-reuse-mode-mismatch",
     severity: Severities::ALWAYS_WARNING,
     needs: Reads::NONE,
-    uses: Reads::of(&[Source::Policies]),
+    uses: Reads::of(&[
+        Source::Policies,
+        Source::Services,
+        Source::Pods,
+        Source::Nodes,
+        Source::Deployments,
+        Source::DaemonSets,
+    ]),
     profiles: true,
     history: Memory::Unused,
     baseline: true,
@@ -39,8 +51,9 @@ rollout such clients keep hitting Pods that are gone.
 
 For every class of nodes in mode IPVS with a kernel before 5.9:
 
-- a policy declares a client from the cluster with more than 235 new connections in a second (28232 source ports
-  within the 120 s that a closed connection is remembered): Violated;
+- a policy declares a client from the cluster with more than 235 new TCP connections in a second (28232 source ports
+  within the 120 s that a closed connection is remembered), and they meet IPVS on such a node: Violated. Connections to
+  a headless Service, or that another table carries, do not;
 - otherwise AtRisk, as the rate is not known or lower;
 - the kernel's version is not known: Unknown.
 
@@ -87,11 +100,18 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
     let rate = fastest(look);
     let fast = rate.as_ref().is_some_and(|rate| rate.value > RATE);
     let sure = mode.origin != Origin::Assumed;
-    let case = case(class, kernel, &mode, nodes, rate);
+    let case = ReusedPort {
+        kernel: class.profile.kernel.clone(),
+        drops: !kernel.at_least(4, 1),
+        mode,
+        nodes,
+        sample: class.sample.clone(),
+        rate,
+    };
     Ok(if fast && sure {
-        Verdict::Violated(case)
+        Verdict::violated(case)
     } else {
-        Verdict::AtRisk(case)
+        Verdict::at_risk(case)
     })
 }
 
@@ -114,92 +134,142 @@ fn old_ipvs(class: &Class) -> Known<Option<(Version, Val<ProxyMode>)>> {
     Ok((!kernel.at_least(5, 9)).then_some((kernel, mode)))
 }
 
-/// The highest rate that a policy declares for a client from the cluster. Where policies were not read no rate is
-/// known, which never makes the verdict better than when none is declared.
+/// The highest rate of new TCP connections that a policy declares for a client whose connections meet IPVS on an old
+/// kernel. Where policies or Services were not read no rate is known, which never makes the verdict better than when none
+/// is declared.
 fn fastest(look: &Look<'_>) -> Option<Val<i64>> {
     let policies = look.policies().ok()?;
-    let rates = policies.iter().flat_map(|(_, policy)| {
-        policy.connections.iter().flat_map(move |connection| {
-            let inside = connection
+    let mut fastest: Option<Val<i64>> = None;
+    for (_, policy) in policies.iter() {
+        for connection in policy
+            .connections
+            .iter()
+            .filter(|one| one.protocol != Protocol::Udp)
+        {
+            for (client, rate) in connection
                 .clients
                 .iter()
-                .filter(|client| client.from == Door::Cluster);
-            inside.filter_map(move |client| {
+                .filter(|client| client.from == Door::Cluster)
+                .filter_map(|client| Some((client, client.new_connections_per_second?)))
+            {
                 let place = format!(
                     "policy {}/{} {}.clients[{}].newConnectionsPerSecond",
                     policy.namespace, policy.name, connection.name, client.name
                 );
-                Some(Val::declared(
-                    i64::from(client.new_connections_per_second?),
-                    place,
-                ))
-            })
-        })
-    });
-    rates.max_by(|a, b| (a.value, &a.source).cmp(&(b.value, &b.source)))
+                let rate = Val::declared(i64::from(rate), place);
+                let more = |held: &Val<i64>| (held.value, &held.source) < (rate.value, &rate.source);
+                if fastest.as_ref().is_none_or(more) && meets_ipvs(look, policy, connection, client) {
+                    fastest = Some(rate);
+                }
+            }
+        }
+    }
+    fastest
 }
 
-fn case(class: &Class, kernel: Version, mode: &Val<ProxyMode>, nodes: u32, rate: Option<Val<i64>>) -> Case {
-    let cause = if kernel.at_least(4, 1) {
-        "OldBackend"
-    } else {
-        "Delay"
+/// Whether the connections of a client to one of the policy's Services meet IPVS on an old kernel.
+fn meets_ipvs(
+    look: &Look<'_>,
+    policy: &Policy,
+    connection: &Connection,
+    client: &crate::policy::Client,
+) -> bool {
+    let Ok(services) = look.services() else {
+        return false;
     };
-    let sample: Arc<str> = class.sample.join(", ").into();
-    let mut evidence = vec![
-        Evidence::text("proxyMode", &mode.clone().map(|mode| mode.name().into())),
-        Evidence::text(
-            "kernel",
-            &Val::declared(class.profile.kernel.clone(), "Node status.nodeInfo.kernelVersion"),
-        ),
-        Evidence::count("nodes", nodes, "nodes of equal settings"),
-        Evidence::text("sample", &Val::declared(sample, "nodes of equal settings")),
-        Evidence::number(
-            "threshold",
-            Unit::PerSecond,
-            &Val::default_of(
-                RATE,
-                "28232 source ports in 120 s (net/netfilter/ipvs/ip_vs_proto_tcp.c)",
-            ),
-        ),
-    ];
-    if let Some(rate) = rate {
-        evidence.push(Evidence::number("rate", Unit::PerSecond, &rate));
+    let governed = |(key, service): &(Key, &Service)| {
+        look.names().text(key.namespace) == &*policy.namespace && look.governs(policy, *key, service)
+    };
+    services.iter().filter(governed).any(|(key, service)| {
+        let ports = service.ports.iter();
+        ports
+            .filter(|port| declares(connection, port, look.names()))
+            .any(|port| {
+                let path = Path {
+                    key,
+                    service,
+                    port,
+                    policy,
+                    connection,
+                    client,
+                };
+                met(look, &path).is_ok_and(|all| all.iter().any(|one| is_old_ipvs(one.class, one.entry)))
+            })
+    })
+}
+
+/// Whether what enters this way meets IPVS on an old kernel.
+fn is_old_ipvs(class: &Class, entry: Entry) -> bool {
+    let by_ipvs = class
+        .profile
+        .table(entry, false)
+        .as_ref()
+        .is_ok_and(|table| table.as_ref().is_some_and(|table| &*table.keeper == "IPVS"));
+    by_ipvs && matches!(old_ipvs(class), Ok(Some(_)))
+}
+
+/// IPVS that sends a reused source port to its old backend, or makes it wait.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct ReusedPort {
+    kernel: Arc<str>,
+    /// Whether the first packet is dropped, as before Linux 4.1; else it goes to the old backend.
+    drops: bool,
+    mode: Val<ProxyMode>,
+    nodes: u32,
+    sample: Vec<Arc<str>>,
+    rate: Option<Val<i64>>,
+}
+
+impl Explain for ReusedPort {
+    fn cause(&self) -> &'static str {
+        if self.drops { "Delay" } else { "OldBackend" }
     }
-    untyped(cause, evidence)
-}
 
-fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
-    UntypedCase::case(cause, evidence, say, advise)
-}
-
-fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    write!(
-        f,
-        "{} nodes run IPVS on a kernel before 5.9, such as {}, where a reused source port {}",
-        case.show("nodes"),
-        case.cite("kernel"),
-        if case.cause == "Delay" {
-            "waits a second for its connection"
-        } else {
-            "goes to its old backend, even one that is shutting down"
-        },
-    )?;
-    match case.number("rate") {
-        Some(rate) if rate > RATE => write!(
+    fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
             f,
-            "; a client opens {}, and above {} ports come round in time",
-            case.cite("rate"),
-            case.show("threshold")
-        ),
-        _ => write!(f, "; it matters above {} from one client", case.cite("threshold")),
+            "on {} nodes IPVS of kernel {} {}",
+            self.nodes,
+            self.kernel,
+            if self.drops {
+                "lets a reused source port wait for 1 s"
+            } else {
+                "sends a reused source port to its old backend"
+            }
+        )?;
+        match &self.rate {
+            Some(rate) if rate.value > RATE => write!(
+                f,
+                "; a client opens {}/s, and above {RATE}/s its ports come round in time",
+                rate.value
+            ),
+            _ => write!(f, "; it matters above {RATE} connections/s of one client"),
+        }
     }
-}
 
-fn advise(_: &UntypedCase) -> Vec<String> {
-    vec![
-        "let clients pool their connections, so that source ports do not come round".into(),
-        "let terminating Pods serve for at least 120 s, as long as a closed connection is remembered".into(),
-        "move these nodes to Linux 5.9 or later, or to another proxy mode".into(),
-    ]
+    fn evidence(&self) -> Vec<Evidence> {
+        let nodes = "nodes of equal settings";
+        let kernel = "Node status.nodeInfo.kernelVersion";
+        let ports = "28232 source ports in 120 s (net/netfilter/ipvs/ip_vs_proto_tcp.c)";
+        let mut evidence = vec![
+            Evidence::text("proxyMode", &self.mode.clone().map(|mode| mode.name().into())),
+            Evidence::name("kernel", &self.kernel, kernel),
+            Evidence::count("nodes", self.nodes, nodes),
+            Evidence::name("sample", &self.sample.join(", ").into(), nodes),
+            Evidence::number("threshold", Unit::PerSecond, &Val::default_of(RATE, ports)),
+        ];
+        if let Some(rate) = &self.rate {
+            evidence.push(Evidence::number("rate", Unit::PerSecond, rate));
+        }
+        evidence
+    }
+
+    fn advice(&self) -> Vec<Advice> {
+        vec![
+            "let clients pool their connections, so that source ports do not come round".into(),
+            "let terminating Pods serve for at least 120 s, as long as a closed connection is remembered"
+                .into(),
+            "move these nodes to Linux 5.9 or later, or to another proxy mode".into(),
+        ]
+    }
 }

@@ -4,26 +4,35 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::dataplane::PortPin;
-use crate::facts::Class;
+use crate::dataplane::entry::Entry;
+use crate::facts::{Met, members, met};
 use crate::judge::{
-    Case, Check, Datum, Evidence, Judge, Look, Memory, Path, Severities, Severity, UntypedCase, Verdict,
+    Advice, Change, Check, Datum, End, Evidence, Explain, Judge, Look, Memory, Path, Setting, Severities,
+    Severity, Verdict,
 };
 use crate::know::{Gap, Known, Origin, Reads, Source, Unit, Val};
-use crate::policy::Door;
 use crate::sources::service::Transport;
 
-/// Source ports that a client has to one destination: `net.ipv4.ip_local_port_range`, 32768 to 60999
-/// (Linux `net/ipv4/af_inet.c`).
-const PORTS: i64 = 28_232;
+/// First and last source port of a network namespace: `net.ipv4.ip_local_port_range` (Linux `net/ipv4/af_inet.c`).
+const RANGE: (i64, i64) = (32_768, 60_999);
+const SYSCTL: &str = "net.ipv4.ip_local_port_range";
+/// `connect()` takes every second port of the range first, and the others only when those are in use (Linux
+/// `net/ipv4/inet_hashtables.c`, `__inet_hash_connect`, `step = 2`).
+const PARITY: i64 = 2;
 /// From this lifetime on, even ten connections in a second come back to a remembered port.
-const LONG_SECONDS: i64 = PORTS / 10;
+const LONG_SECONDS: i64 = (RANGE.1 - RANGE.0 + 1) / PARITY / 10;
 
 /// The check.
 pub static CHECK: Check = Check {
     id: "ct-port-recycle-pin",
     severity: Severities::ALWAYS_WARNING,
     needs: Reads::of(&[Source::Services, Source::Policies]),
-    uses: Reads::NONE,
+    uses: Reads::of(&[
+        Source::Pods,
+        Source::Nodes,
+        Source::Deployments,
+        Source::DaemonSets,
+    ]),
     profiles: true,
     history: Memory::Unused,
     baseline: false,
@@ -41,17 +50,19 @@ however long they have been ready.
 
 ## Formula
 
-`P` is the number of source ports that a client has, 28232 by the kernel's default. `L` is how long a closed
+`P` is the number of source ports that a client takes first: every second one of its range, 14116 by the kernel's
+default, or of the smallest `net.ipv4.ip_local_port_range` that one of its Pods sets. `L` is how long a closed
 connection pins its port: the grace (`bpf-ct-timeout-service-tcp-grace`, Cilium 1.12 to 1.15) or, before that, the
 lifetime of the entry. The threshold is `P / L` new connections in a second from one client address:
 
 | L | threshold |
 |---|---|
-| 21600 s | 1.30/s |
-| 8000 s | 3.52/s |
-| 60 s | 470.53/s |
+| 21600 s | 0.65/s |
+| 8000 s | 1.76/s |
+| 60 s | 235.26/s |
 
-- Declared `newConnectionsPerSecond > P / L` on any class of nodes: Violated (AtRisk when `L` is only assumed).
+- Declared `newConnectionsPerSecond > P / L` where the client's connections meet such a table: Violated (AtRisk when `L`
+  is only assumed). Clients from outside always meet it where Cilium carries node ports.
 - No declared rate: AtRisk, naming the threshold.
 - Cilium 1.16 and later, socket load balancing, another data plane or UDP: not applicable.
 
@@ -68,158 +79,226 @@ Do not recycle backends: they are innocent and their successors starve too. Do n
 every Service connection of the node.
 ";
 
+/// Ports that come round while the table still pins them to their old backend.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct PinnedPorts {
+    /// How long a closed connection pins its port, in seconds.
+    lifetime: Val<i64>,
+    /// Whether that is the grace after the close, which can be set; else the lifetime of the entry.
+    grace: bool,
+    /// Source ports that a client takes first.
+    ports: Val<i64>,
+    nodes: u32,
+    rate: Option<Val<i64>>,
+}
+
 fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
-    if !path.service.has_data_plane() {
-        return Ok(Verdict::NotApplicable(
-            "a headless or ExternalName Service has no table of its own",
-        ));
-    }
     if path.port.transport != Transport::Tcp {
         return Ok(Verdict::NotApplicable(
             "only TCP connections are closed and opened again",
         ));
     }
-    if path.client.from != Door::Cluster {
-        return Ok(Verdict::NotApplicable(
-            "the client does not come from a Pod of the cluster",
-        ));
-    }
-    let fleet = look.fleet();
-    let mut gap = fleet.gap.clone();
-    let mut longest: Option<(i64, &Class, Val<PortPin>)> = None;
-    for class in &fleet.classes {
-        match pin(class) {
+    let mut gap = None;
+    let mut longest: Option<(i64, Met<'_>, Val<PortPin>)> = None;
+    for one in met(look, path)? {
+        match pin(&one) {
             Ok(None) => {}
             Ok(Some((seconds, val))) => {
                 if longest.as_ref().is_none_or(|held| seconds > held.0) {
-                    longest = Some((seconds, class, val));
+                    longest = Some((seconds, one, val));
                 }
             }
             Err(one) => gap = gap.or(Some(one)),
         }
     }
-    let Some((seconds, class, val)) = longest else {
+    let Some((seconds, one, val)) = longest else {
         return gap.map_or(
             Ok(Verdict::NotApplicable(
-                "no node pins a reused source port to its backend",
+                "no node on the way pins a reused source port to its backend",
             )),
             Err,
         );
     };
-    let rate = path.client.new_connections_per_second;
-    let case = |cause| case(cause, path, seconds, class, &val);
-    Ok(match rate {
-        Some(rate) if i64::from(rate).saturating_mul(seconds) > PORTS => {
-            if val.origin == Origin::Assumed {
-                Verdict::AtRisk(case("RateAboveThreshold"))
+    let rate = path.client.new_connections_per_second.map(|rate| {
+        let place = format!(
+            "policy {}/{} {}.clients[{}].newConnectionsPerSecond",
+            path.policy.namespace, path.policy.name, path.connection.name, path.client.name
+        );
+        Val::declared(i64::from(rate), place)
+    });
+    let case = PinnedPorts {
+        grace: matches!(val.value, PortPin::Grace(_)),
+        lifetime: val.map(|_| seconds),
+        ports: ports(look, path),
+        nodes: one.class.nodes,
+        rate,
+    };
+    Ok(match &case.rate {
+        Some(rate) if rate.value.saturating_mul(seconds) > case.ports.value => {
+            if case.lifetime.origin == Origin::Assumed {
+                Verdict::at_risk(case)
             } else {
-                Verdict::Violated(case("RateAboveThreshold"))
+                Verdict::violated(case)
             }
         }
         Some(_) => gap.map_or(Verdict::Met, Verdict::Unknown),
-        None => Verdict::AtRisk(case("RateNotDeclared")),
+        None => Verdict::at_risk(case),
     })
 }
 
-/// How long a class of nodes pins a closed port, in seconds; `None` where it does not.
-fn pin(class: &Class) -> Known<Option<(i64, Val<PortPin>)>> {
-    let Some(cilium) = &class.profile.cilium else {
+/// How long a class of nodes pins a closed port of what enters this way, in seconds; `None` where it does not.
+fn pin(met: &Met<'_>) -> Known<Option<(i64, Val<PortPin>)>> {
+    let profile = &met.class.profile;
+    let Some(cilium) = &profile.cilium else {
         return Ok(None);
     };
-    let val = cilium.as_ref().map_err(Gap::clone)?.port_pin.clone()?;
+    // What another table carries meets none of Cilium's.
+    let table = profile.table(met.entry, false).as_ref().map_err(Gap::clone)?;
+    if table.as_ref().is_none_or(|table| !is_of_cilium(&table.keeper)) {
+        return Ok(None);
+    }
+    let cilium = cilium.as_ref().map_err(Gap::clone)?;
+    let val = match met.entry {
+        Entry::Pod | Entry::Host => cilium.port_pin.clone()?,
+        Entry::Outside => cilium.outside_port_pin.clone()?,
+        Entry::Direct => return Ok(None),
+    };
     Ok(match val.value {
         PortPin::Grace(seconds) | PortPin::Entry(seconds) if seconds > 0 => Some((seconds, val)),
         _ => None,
     })
 }
 
-fn case(cause: &'static str, path: &Path<'_>, seconds: i64, class: &Class, val: &Val<PortPin>) -> Case {
-    let kind = match val.value {
-        PortPin::Grace(_) => "grace after the close",
-        PortPin::Entry(_) | PortPin::None => "lifetime of the entry",
+fn is_of_cilium(keeper: &str) -> bool {
+    matches!(keeper, "Cilium" | "Terway")
+}
+
+/// Source ports that a client takes first: the fewest that one of its Pods has.
+fn ports(look: &Look<'_>, path: &Path<'_>) -> Val<i64> {
+    let usual = || {
+        Val::default_of(
+            (RANGE.1 - RANGE.0 + 1) / PARITY,
+            format!("every second of the kernel's default {SYSCTL} (net/ipv4/af_inet.c)"),
+        )
     };
-    let hundredths = PORTS * 100 / seconds;
-    let threshold = format!("{}.{:02}", hundredths / 100, hundredths % 100);
-    let mut evidence = vec![
-        Evidence::number("lifetime", Unit::Seconds, &val.clone().map(|_| seconds)),
-        Evidence::text("lifetimeKind", &val.clone().map(|_| Arc::from(kind))),
-        Evidence::number(
-            "sourcePorts",
-            Unit::Count,
-            &Val::default_of(
-                PORTS,
-                "kernel default net.ipv4.ip_local_port_range (net/ipv4/af_inet.c)",
-            ),
-        ),
-        Evidence {
-            what: "threshold",
-            value: Datum::Text(threshold.into()),
-            unit: Unit::PerSecond,
-            origin: val.origin,
-            source: "sourcePorts / lifetime".into(),
-        },
-        Evidence::count("nodes", class.nodes, "nodes of equal settings"),
-    ];
-    if let Some(rate) = path.client.new_connections_per_second {
+    let Some(selector) = &path.client.pods else {
+        return usual();
+    };
+    let Ok(pods) = members(look, path.key.namespace, selector) else {
+        return usual();
+    };
+    let own = pods.iter().filter_map(|one| {
+        let text = one.template.sysctls.text(look.names(), SYSCTL)?;
+        let mut ends = text.split_whitespace().map(str::parse::<i64>);
+        let (Some(Ok(first)), Some(Ok(last))) = (ends.next(), ends.next()) else {
+            return None;
+        };
+        let ports = last.checked_sub(first)?.checked_add(1)? / PARITY;
         let place = format!(
-            "policy {}/{} {}.clients[{}].newConnectionsPerSecond",
-            path.policy.namespace, path.policy.name, path.connection.name, path.client.name
+            "every second of {} {} sysctl {SYSCTL}",
+            one.kind,
+            look.show(one.key)
         );
-        let rate = Val::declared(i64::from(rate), place);
-        evidence.push(Evidence::number("rate", Unit::PerSecond, &rate));
-    }
-    untyped(cause, evidence)
-}
-
-fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
-    let short = evidence.iter().any(|one| {
-        one.what == "lifetime" && matches!(one.value, Datum::Number(lifetime) if lifetime <= LONG_SECONDS)
+        (ports > 0).then(|| Val::declared(ports, place))
     });
-    let at_most = if short && cause == "RateNotDeclared" {
-        Severity::Info
-    } else {
-        Severity::Critical
-    };
-    UntypedCase::at_most(at_most, cause, evidence, say, advise)
+    own.min_by(|a, b| (a.value, &a.source).cmp(&(b.value, &b.source)))
+        .unwrap_or_else(usual)
 }
 
-fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    if case.cause == "RateAboveThreshold" {
-        write!(
-            f,
-            "one client opens {} new connections, more than",
-            case.cite("rate")
-        )?;
-    } else {
-        write!(
-            f,
-            "how many connections one client opens is not declared; it is pinned above"
-        )?;
+impl PinnedPorts {
+    /// The threshold, in hundredths of a connection in a second.
+    const fn hundredths(&self) -> i64 {
+        self.ports.value * 100 / self.lifetime.value
     }
-    write!(
-        f,
-        " {}: {} source ports come round within the {} of {}, and a port that comes round keeps its old backend",
-        case.cite("threshold"),
-        case.show("sourcePorts"),
-        case.show("lifetimeKind"),
-        case.cite("lifetime"),
-    )
+
+    fn threshold(&self) -> String {
+        let hundredths = self.hundredths();
+        format!("{}.{:02}", hundredths / 100, hundredths % 100)
+    }
 }
 
-fn advise(case: &UntypedCase) -> Vec<String> {
-    let mut advice = Vec::new();
-    if case.cause == "RateNotDeclared" {
-        advice.push(format!(
-            "measure how many connections one client address opens in a second, and declare it as \
-             `newConnectionsPerSecond` (below {} clears this)",
-            case.show("threshold"),
-        ));
+impl Explain for PinnedPorts {
+    fn cause(&self) -> &'static str {
+        match self.rate {
+            Some(_) => "RateAboveThreshold",
+            None => "RateNotDeclared",
+        }
     }
-    advice.push("keep connections open and reuse them".into());
-    advice.push("or use socket load balancing or Cilium 1.16 or later, where nothing is pinned".into());
-    if case.show("lifetimeKind") == "grace after the close" {
+
+    fn at_most(&self) -> Severity {
+        if self.rate.is_none() && self.lifetime.value <= LONG_SECONDS {
+            Severity::Info
+        } else {
+            Severity::Warning
+        }
+    }
+
+    fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (threshold, lifetime) = (self.threshold(), self.lifetime.value);
+        match &self.rate {
+            Some(rate) => write!(
+                f,
+                "a client opens {} connections/s: above {threshold}/s its source ports come round within the {lifetime} s \
+                 that pin them to old backends",
+                rate.value
+            ),
+            None => write!(
+                f,
+                "above {threshold} connections/s a client's source ports come round within the {lifetime} s that pin them \
+                 to old backends; its rate is not declared"
+            ),
+        }
+    }
+
+    fn evidence(&self) -> Vec<Evidence> {
+        let kind = if self.grace {
+            "grace after the close"
+        } else {
+            "lifetime of the entry"
+        };
+        let mut evidence = vec![
+            Evidence::seconds("lifetime", &self.lifetime),
+            Evidence::text("lifetimeKind", &self.lifetime.clone().map(|_| Arc::from(kind))),
+            Evidence::number("sourcePorts", Unit::Count, &self.ports),
+            Evidence {
+                what: "threshold",
+                value: Datum::Text(self.threshold().into()),
+                unit: Unit::PerSecond,
+                origin: self.lifetime.origin,
+                source: "sourcePorts / lifetime".into(),
+            },
+            Evidence::count("nodes", self.nodes, "nodes of equal settings"),
+        ];
+        if let Some(rate) = &self.rate {
+            evidence.push(Evidence::number("rate", Unit::PerSecond, rate));
+        }
+        evidence
+    }
+
+    fn advice(&self) -> Vec<Advice> {
+        let mut advice = Vec::new();
+        if self.rate.is_none() {
+            let whole = u32::try_from(self.hundredths() / 100).ok();
+            advice.push(Advice::with(
+                format!(
+                    "measure how many connections one client address opens in a second, and declare it as \
+                     `newConnectionsPerSecond` (below {} clears this)",
+                    self.threshold()
+                ),
+                whole.filter(|rate| *rate > 0).map(|rate| Change {
+                    at: End::Client,
+                    set: Setting::NewConnections(rate),
+                }),
+            ));
+        }
+        advice.push("keep connections open and reuse them".into());
+        advice.push(
+            "or use Cilium 1.16 or later, or for Pods socket load balancing, where nothing is pinned".into(),
+        );
+        if self.grace {
+            let text = "last, lower bpf-ct-timeout-service-tcp-grace on one node and watch it; never to 0";
+            advice.push(text.into());
+        }
         advice
-            .push("last, lower bpf-ct-timeout-service-tcp-grace on one node and watch it; never to 0".into());
     }
-    advice
 }

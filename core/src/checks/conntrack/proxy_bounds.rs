@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::dataplane::ProxyMode;
 use crate::facts::Class;
-use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severities, UntypedCase, Verdict};
-use crate::know::{Gap, Known, Origin, Reads, Source, Unit, Val};
+use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, Severities, Verdict};
+use crate::know::{Gap, Known, Origin, Reads, Source, Val};
 use crate::policy::Range;
 
 /// The check.
@@ -63,7 +63,7 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
     }
     let fleet = look.fleet();
     let mut gap = fleet.gap.clone();
-    let mut worst: Option<(bool, Case)> = None;
+    let mut worst: Option<Outside> = None;
     for class in &fleet.classes {
         let mode = wanted.proxy_mode.map(|mode| judge_mode(class, mode));
         let idle = wanted
@@ -73,10 +73,12 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
             match found {
                 Ok(None) => {}
                 // Classes are in a fixed order: the first case of the worse kind is told.
-                Ok(Some(case)) => {
-                    let sure = !case.assumes();
-                    if worst.as_ref().is_none_or(|held| sure && !held.0) {
-                        worst = Some((sure, case));
+                Ok(Some(found)) => {
+                    if worst
+                        .as_ref()
+                        .is_none_or(|held| found.is_sure() && !held.is_sure())
+                    {
+                        worst = Some(found);
                     }
                 }
                 Err(one) => gap = gap.or(Some(one)),
@@ -84,114 +86,163 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
         }
     }
     match (worst, gap) {
-        (Some((true, case)), _) => Ok(Verdict::Violated(case)),
-        (Some((false, case)), _) => Ok(Verdict::AtRisk(case)),
+        (Some(found), _) if found.is_sure() => Ok(Verdict::violated(found)),
+        (Some(found), _) => Ok(Verdict::at_risk(found)),
         (None, Some(gap)) => Err(gap),
         (None, None) if fleet.classes.is_empty() => Err(Gap::Opaque("no node's data plane is known".into())),
         (None, None) => Ok(Verdict::Met),
     }
 }
 
-fn judge_mode(class: &Class, wanted: ProxyMode) -> Known<Option<Case>> {
-    let mode = class.profile.mode.clone()?;
-    if mode.value == wanted || mode.value == ProxyMode::Kernelspace {
-        return Ok(None);
-    }
-    let runs: Val<Arc<str>> = mode.map(|mode| mode.name().into());
-    let mut evidence = vec![
-        Evidence::text("proxyMode", &runs),
-        Evidence::text(
-            "wantedMode",
-            &Val::declared(wanted.name().into(), declared("proxyMode")),
-        ),
-    ];
-    evidence.extend(nodes_of(class, runs.origin));
-    Ok(Some(untyped("ProxyMode", evidence)))
+/// Nodes outside of what the platform declares.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Outside {
+    what: What,
+    nodes: u32,
+    sample: Vec<Arc<str>>,
 }
 
-fn judge_idle(class: &Class, range: Range) -> Known<Option<Case>> {
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum What {
+    ProxyMode { runs: Val<ProxyMode>, wanted: ProxyMode },
+    TooShort { idle: Val<i64>, least: i64 },
+    TooLong { idle: Val<i64>, most: i64 },
+}
+
+impl Outside {
+    fn of(class: &Class, what: What) -> Self {
+        Self {
+            what,
+            nodes: class.nodes,
+            sample: class.sample.clone(),
+        }
+    }
+
+    const fn origin(&self) -> Origin {
+        match &self.what {
+            What::ProxyMode { runs, .. } => runs.origin,
+            What::TooShort { idle, .. } | What::TooLong { idle, .. } => idle.origin,
+        }
+    }
+
+    fn is_sure(&self) -> bool {
+        self.origin() != Origin::Assumed
+    }
+
+    /// `3 nodes (a, b, c)`.
+    fn on(&self) -> String {
+        match (self.nodes, self.sample.is_empty()) {
+            (0, _) => "the nodes, which were not read".into(),
+            (nodes, true) => format!("{nodes} nodes"),
+            (nodes, false) => format!("{nodes} nodes ({})", self.sample.join(", ")),
+        }
+    }
+}
+
+fn judge_mode(class: &Class, wanted: ProxyMode) -> Known<Option<Outside>> {
+    let runs = class.profile.mode.clone()?;
+    let right = runs.value == wanted || runs.value == ProxyMode::Kernelspace;
+    Ok((!right).then(|| Outside::of(class, What::ProxyMode { runs, wanted })))
+}
+
+fn judge_idle(class: &Class, range: Range) -> Known<Option<Outside>> {
     let Some(idle) = class.profile.service_idle_seconds.clone()? else {
         return Ok(None);
     };
-    let (cause, bound, field) = match (range.minimum, range.maximum) {
-        (Some(least), _) if idle.value < least => ("IdleTimeoutTooShort", least, "minimum"),
-        (_, Some(most)) if idle.value > most => ("IdleTimeoutTooLong", most, "maximum"),
+    let what = match (range.minimum, range.maximum) {
+        (Some(least), _) if idle.value < least => What::TooShort { idle, least },
+        (_, Some(most)) if idle.value > most => What::TooLong { idle, most },
         _ => return Ok(None),
     };
-    let place = declared(&format!("serviceIdleTimeoutSeconds.{field}"));
-    let mut evidence = vec![
-        Evidence::number("idleTimeout", Unit::Seconds, &idle),
-        Evidence::number("bound", Unit::Seconds, &Val::declared(bound, place)),
-    ];
-    evidence.extend(nodes_of(class, idle.origin));
-    Ok(Some(untyped(cause, evidence)))
+    Ok(Some(Outside::of(class, what)))
 }
 
-fn declared(field: &str) -> String {
-    format!("ClusterTrafficHealthPolicy spec.dataPlane.{field}")
-}
+impl Explain for Outside {
+    fn cause(&self) -> &'static str {
+        match self.what {
+            What::ProxyMode { .. } => "ProxyMode",
+            What::TooShort { .. } => "IdleTimeoutTooShort",
+            What::TooLong { .. } => "IdleTimeoutTooLong",
+        }
+    }
 
-fn nodes_of(class: &Class, origin: Origin) -> [Evidence; 2] {
-    let sample: Arc<str> = if class.sample.is_empty() {
-        "nodes were not read".into()
-    } else {
-        class.sample.join(", ").into()
-    };
-    let sample = Val {
-        value: sample,
-        origin,
-        source: "nodes of equal settings".into(),
-    };
-    [
-        Evidence::count("nodes", class.nodes, "nodes of equal settings"),
-        Evidence::text("sample", &sample),
-    ]
-}
+    fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let on = self.on();
+        match &self.what {
+            What::ProxyMode { runs, wanted } => write!(
+                f,
+                "kube-proxy runs in mode {} on {on}, where {} is declared",
+                runs.value.name(),
+                wanted.name()
+            ),
+            What::TooShort { idle, least } => write!(
+                f,
+                "Service connections are forgotten after {} s on {on}, below the declared minimum of {least} s",
+                idle.value
+            ),
+            What::TooLong { idle, most } => write!(
+                f,
+                "Service connections are forgotten after {} s on {on}, above the declared maximum of {most} s",
+                idle.value
+            ),
+        }
+    }
 
-fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
-    UntypedCase::case(cause, evidence, say, advise)
-}
-
-fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    match case.cause {
-        "ProxyMode" => write!(
-            f,
-            "proxy mode is {} where {} is declared",
-            case.cite("proxyMode"),
-            case.cite("wantedMode"),
-        )?,
-        cause => write!(
-            f,
-            "Service connections are forgotten after {} of idleness, {} the declared {}",
-            case.cite("idleTimeout"),
-            if cause == "IdleTimeoutTooShort" {
-                "below"
-            } else {
-                "above"
+    fn evidence(&self) -> Vec<Evidence> {
+        let field = |name: &str| format!("ClusterTrafficHealthPolicy spec.dataPlane.{name}");
+        let bound = |seconds: i64, name: &str| {
+            let field = field(&format!("serviceIdleTimeoutSeconds.{name}"));
+            Evidence::seconds("bound", &Val::declared(seconds, field))
+        };
+        let mut evidence = match &self.what {
+            What::ProxyMode { runs, wanted } => vec![
+                Evidence::text("proxyMode", &runs.clone().map(|mode| mode.name().into())),
+                Evidence::name("wantedMode", &wanted.name().into(), field("proxyMode")),
+            ],
+            What::TooShort { idle, least } => {
+                vec![Evidence::seconds("idleTimeout", idle), bound(*least, "minimum")]
+            }
+            What::TooLong { idle, most } => {
+                vec![Evidence::seconds("idleTimeout", idle), bound(*most, "maximum")]
+            }
+        };
+        let nodes = "nodes of equal settings";
+        evidence.push(Evidence::count("nodes", self.nodes, nodes));
+        let sample = if self.sample.is_empty() {
+            "nodes were not read".into()
+        } else {
+            self.sample.join(", ").into()
+        };
+        evidence.push(Evidence::text(
+            "sample",
+            &Val {
+                value: sample,
+                origin: self.origin(),
+                source: nodes.into(),
             },
-            case.cite("bound"),
-        )?,
+        ));
+        evidence
     }
-    write!(f, ", on {} nodes ({})", case.show("nodes"), case.show("sample"))
-}
 
-fn advise(case: &UntypedCase) -> Vec<String> {
-    let mut advice = Vec::new();
-    if case.assumes() {
-        advice.push("find out what these nodes really run: the value is assumed, not read".into());
+    fn advice(&self) -> Vec<Advice> {
+        let mut advice = Vec::new();
+        if !self.is_sure() {
+            advice.push("find out what these nodes really run: the value is assumed, not read".into());
+        }
+        advice.push(
+            match &self.what {
+                What::ProxyMode { runs, wanted } => format!(
+                    "decide which is right: declare {} in spec.dataPlane.proxyMode, or move the nodes to {} pool by pool",
+                    runs.value.name(),
+                    wanted.name()
+                ),
+                What::TooShort { least: bound, .. } | What::TooLong { most: bound, .. } => format!(
+                    "bring the idle timeout of these nodes to the declared bound of {bound} s, beginning with one node, \
+                     or correct the bound"
+                ),
+            }
+            .into(),
+        );
+        advice
     }
-    advice.push(if case.cause == "ProxyMode" {
-        format!(
-            "decide which is right: declare {} in spec.dataPlane.proxyMode, or move the nodes to {} pool by pool",
-            case.show("proxyMode"),
-            case.show("wantedMode"),
-        )
-    } else {
-        format!(
-            "bring the idle timeout of these nodes to the declared bound of {}, beginning with one node, or correct \
-             the bound",
-            case.show("bound"),
-        )
-    });
-    advice
 }
