@@ -208,7 +208,7 @@ fn a_pin_names_its_threshold() {
 /// Without replacement kube-proxy carries node ports; with it Cilium does, packet by packet (cilium
 /// `Documentation/network/kubernetes/kubeproxy-free.rst`, `bpf/lib/nodeport.h`).
 #[rstest]
-#[case::kube_proxy_carries_it("false", &[])]
+#[case::nobody_that_is_known_carries_it("false", &["Unknown unknown"])]
 #[case::cilium_carries_it("true", &["Violated RateAboveThreshold warning"])]
 fn a_client_from_outside_meets_who_carries_node_ports(#[case] replaces: &str, #[case] expected: &[&str]) {
     let cluster = cilium("v1.14.5", &json!({"kube-proxy-replacement": replaces}));

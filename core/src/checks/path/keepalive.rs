@@ -198,7 +198,7 @@ pub(super) fn pods_of<'a>(
     let of_the_service;
     let selector = match sockets {
         Sockets::Client => path.client.pods.as_ref(),
-        Sockets::Server if path.service.selects => {
+        Sockets::Server if !path.service.selector.is_empty() => {
             let labels = path.service.selector.iter();
             of_the_service = Selector {
                 labels: labels
