@@ -38,6 +38,11 @@ pub(super) struct Remedies {
     /// A pool's idle time that both the timeout and the other side's idle timeout allow, where a pool decides.
     pool: Option<i64>,
     pool_decides: bool,
+    /// Who accepts, where its idle timeout is not declared: it has to be longer than the pool's.
+    closer: Option<End>,
+    closer_is_known: bool,
+    /// The least timeout of all segments: what a declared silence has to stay below.
+    least: i64,
     /// A ping that the server permits and the timeout allows.
     ping: Option<i64>,
     /// The interval of pings that are sent already.
@@ -59,7 +64,21 @@ fn change(at: &End, set: impl FnOnce(u32) -> Setting, seconds: i64) -> Option<Ch
 }
 
 impl Remedies {
-    pub(super) fn of(look: &Look<'_>, path: &Path<'_>, segment: &Segment, idle: i64) -> Self {
+    pub(super) fn of(
+        look: &Look<'_>,
+        path: &Path<'_>,
+        all: &[Segment],
+        segment: &Segment,
+        idle: i64,
+    ) -> Self {
+        let timeouts = all.iter().flat_map(|one| {
+            let closings = one.closings.iter().map(|closing| closing.idle.value);
+            one.tightest()
+                .map(|(_, idle)| idle.value)
+                .into_iter()
+                .chain(closings)
+        });
+        let least = timeouts.min().unwrap_or(idle);
         let connection = path.connection;
         let server_idle = segment.to.idle.as_ref().and_then(|span| span.best.as_ref());
         let pool = server_idle.map_or(below(idle), |server| below(idle).min(below(server.value)));
@@ -93,6 +112,9 @@ impl Remedies {
                 segment.to.keepalive_is_undeclared(),
             ],
             pool: (pool > 0).then_some(pool),
+            closer: (segment.to.end == Some(End::Server)).then_some(End::Server),
+            closer_is_known: segment.to.idle.is_some(),
+            least,
             pool_decides: reaches(&segment.pool) && !reaches(&segment.stream),
             ping: (connection.protocol.has_ping() && by_client && !proxied && ping <= below(idle))
                 .then_some(ping),
@@ -148,7 +170,7 @@ impl Remedies {
     }
 
     pub(super) fn declare_silence(&self) -> Option<Advice> {
-        let seconds = below(self.idle);
+        let seconds = below(self.least);
         (seconds > 0).then(|| {
             Advice::with(
                 format!("declare longestSilenceSeconds; at most {seconds} s clears this"),
@@ -158,24 +180,42 @@ impl Remedies {
     }
 
     pub(super) fn declare_pool(&self) -> Option<Advice> {
-        let (end, seconds) = (self.opener.as_ref()?, self.pool?);
-        Some(Advice::with(
+        let seconds = self.pool?;
+        Some(self.pool_of(
             format!(
                 "find out how long {} keeps idle connections, and declare it; at most {seconds} s clears this",
                 self.from
             ),
-            change(end, Setting::IdleTimeout, seconds),
+            seconds,
         ))
+    }
+
+    /// A pool's idle time; where the other side's is not declared, that has to be longer.
+    fn pool_of(&self, text: String, seconds: i64) -> Advice {
+        let Some(opener) = &self.opener else {
+            return text.into();
+        };
+        let own = change(opener, Setting::IdleTimeout, seconds);
+        if self.closer_is_known {
+            return Advice::with(text, own);
+        }
+        let Some(closer) = &self.closer else {
+            return text.into();
+        };
+        let longer = seconds.saturating_add(seconds / 10).saturating_add(2);
+        Advice::with(
+            format!("{text}; {} has to keep them for {longer} s or longer", self.to),
+            own.into_iter()
+                .chain(change(closer, Setting::IdleTimeout, longer)),
+        )
     }
 
     /// Only where the wait in a pool is what lasts too long.
     pub(super) fn shorten_pool(&self) -> Option<Advice> {
-        let (end, seconds) = (self.opener.as_ref()?, self.pool?);
+        let seconds = self.pool.filter(|_| self.opener.is_some())?;
         self.pool_decides.then(|| {
-            Advice::with(
-                format!("let {} drop idle connections after {seconds} s", self.from),
-                change(end, Setting::IdleTimeout, seconds),
-            )
+            let text = format!("let {} drop idle connections after {seconds} s", self.from);
+            self.pool_of(text, seconds)
         })
     }
 

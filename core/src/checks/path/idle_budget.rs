@@ -112,13 +112,14 @@ struct Outlasted {
 fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
     let mut worst = Verdict::Met;
     let mut any = false;
-    for segment in segments(look, path) {
+    let all = segments(look, path);
+    for segment in &all {
         any |= !segment.tables.is_empty() || !segment.closings.is_empty();
         let closings = segment
             .closings
             .iter()
-            .map(|closing| judge_closing(look, path, &segment, closing));
-        for verdict in std::iter::once(judge_tables(look, path, &segment)).chain(closings) {
+            .map(|closing| judge_closing(look, path, &all, segment, closing));
+        for verdict in std::iter::once(judge_tables(look, path, &all, segment)).chain(closings) {
             if verdict.weight() > worst.weight() {
                 worst = verdict;
             }
@@ -132,7 +133,7 @@ fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
 }
 
 /// The silence on a segment against its tables.
-fn judge_tables(look: &Look<'_>, path: &Path<'_>, segment: &Segment) -> Verdict {
+fn judge_tables(look: &Look<'_>, path: &Path<'_>, all: &[Segment], segment: &Segment) -> Verdict {
     let budget = segment.budget();
     if let Budget::Unknown(gap) = budget {
         return Verdict::Unknown(gap);
@@ -153,7 +154,7 @@ fn judge_tables(look: &Look<'_>, path: &Path<'_>, segment: &Segment) -> Verdict 
             hop: table.hop.clone(),
             hop_end: table.end.clone(),
             idle: idle.clone(),
-            remedies: Remedies::of(look, path, segment, idle.value),
+            remedies: Remedies::of(look, path, all, segment, idle.value),
         }
     };
     match budget {
@@ -179,7 +180,13 @@ fn undeclared(segment: &Segment, idle: i64) -> Cause {
 }
 
 /// The time without data against an L7 hop that closes.
-fn judge_closing(look: &Look<'_>, path: &Path<'_>, segment: &Segment, closing: &Closing) -> Verdict {
+fn judge_closing(
+    look: &Look<'_>,
+    path: &Path<'_>,
+    all: &[Segment],
+    segment: &Segment,
+    closing: &Closing,
+) -> Verdict {
     let timeout = closing.idle.value;
     let Span { best, worst } = &closing.silence;
     let case = |cause, silence: &Option<Val<i64>>| Outlasted {
@@ -192,7 +199,7 @@ fn judge_closing(look: &Look<'_>, path: &Path<'_>, segment: &Segment, closing: &
         hop: closing.hop.clone(),
         hop_end: closing.end.clone(),
         idle: closing.idle.clone(),
-        remedies: Remedies::of(look, path, segment, timeout),
+        remedies: Remedies::of(look, path, all, segment, timeout),
     };
     if reaches(best.as_ref(), timeout) {
         Verdict::violated(case(Cause::ProxyClosesIdle, best))

@@ -62,6 +62,8 @@ entry.
 struct Order {
     pool: Party,
     server: Party,
+    /// After how long the first table between them forgets an idle connection, where that is known.
+    table: Option<i64>,
     cause: Cause,
 }
 
@@ -130,18 +132,21 @@ fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
     let pairs: Vec<_> = segments(look, path)
         .iter()
         .filter(|segment| reuses(segment))
-        .map(|segment| (Party::of(&segment.from), Party::of(&segment.to)))
+        .map(|segment| {
+            let table = segment.tightest().map(|(_, idle)| idle.value);
+            (Party::of(&segment.from), Party::of(&segment.to), table)
+        })
         .collect();
     let undeclared = |party: &Party| party.idle == Idle::Undeclared;
     if pairs
         .iter()
-        .all(|(near, far)| undeclared(near) && undeclared(far))
+        .all(|(near, far, _)| undeclared(near) && undeclared(far))
     {
         return Ok(Verdict::NotApplicable("nobody declares an idle time"));
     }
     let (mut risk, mut gap) = (None, None);
-    for (near, far) in &pairs {
-        match judge_pair(near, far) {
+    for (near, far, table) in &pairs {
+        match judge_pair(near, far, *table) {
             Verdict::Violated(case) => return Ok(Verdict::Violated(case)),
             Verdict::AtRisk(case) => risk = risk.or(Some(case)),
             Verdict::Unknown(one) => gap = gap.or(Some(one)),
@@ -160,7 +165,7 @@ fn margin(near: i64) -> i64 {
     near.saturating_add(9).div_euclid(10).max(1)
 }
 
-fn judge_pair(near: &Party, far: &Party) -> Verdict {
+fn judge_pair(near: &Party, far: &Party, table: Option<i64>) -> Verdict {
     let cause = match (&near.idle, &far.idle) {
         (_, Idle::Never) => return Verdict::Met,
         // A pool that keeps nothing reuses nothing.
@@ -194,6 +199,7 @@ fn judge_pair(near: &Party, far: &Party) -> Verdict {
     let order = Order {
         pool: near.clone(),
         server: far.clone(),
+        table,
         cause,
     };
     match cause {
@@ -260,9 +266,9 @@ impl Explain for Order {
             Cause::PoolNotDeclared { server } => vec![Advice::with(
                 format!(
                     "find out how long {from} keeps idle connections and declare it; at most {} s clears this",
-                    below(server)
+                    self.short(server)
                 ),
-                idle(&self.pool, below(server)),
+                idle(&self.pool, self.short(server)),
             )],
             Cause::ServerNotDeclared { pool: Some(pool) } => vec![Advice::with(
                 format!(
@@ -279,8 +285,8 @@ impl Explain for Order {
             ],
             Cause::ServerClosesFirst { pool, server } => {
                 let mut advice = vec![Advice::with(
-                    format!("let {from} drop idle connections after {} s", below(server)),
-                    idle(&self.pool, below(server)),
+                    format!("let {from} drop idle connections after {} s", self.short(server)),
+                    idle(&self.pool, self.short(server)),
                 )];
                 advice.extend(pool.map(|pool| self.keep_longer(pool)));
                 advice.push(retry.into());
@@ -288,8 +294,8 @@ impl Explain for Order {
             }
             Cause::NarrowMargin { pool, server } => vec![
                 Advice::with(
-                    format!("let {from} drop idle connections after {} s", below(server)),
-                    idle(&self.pool, below(server)),
+                    format!("let {from} drop idle connections after {} s", self.short(server)),
+                    idle(&self.pool, self.short(server)),
                 ),
                 self.keep_longer(pool),
                 retry.into(),
@@ -299,6 +305,13 @@ impl Explain for Order {
 }
 
 impl Order {
+    /// A pool time that is safely below the server's, and below what the tables between them remember.
+    fn short(&self, server: i64) -> i64 {
+        let own = below(server);
+        self.table
+            .map_or(own, |table| own.min(table.saturating_mul(8) / 10))
+    }
+
     /// A longer time of the side that closes. That a table on the way outlasts it too is another check's matter, so it
     /// is no change that is safe by itself.
     fn keep_longer(&self, pool: i64) -> Advice {

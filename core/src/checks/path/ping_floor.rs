@@ -81,6 +81,8 @@ enum Cause {
     },
     PingNotDeclared {
         field: Arc<str>,
+        /// Whether an interval that the server permits is in time for the path's tables.
+        fits: bool,
     },
     NoLegalInterval {
         hop: Arc<str>,
@@ -127,7 +129,11 @@ fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
             ));
         }
     };
-    let interval = too_fast(path, &floor);
+    let least = segments(look, path)
+        .iter()
+        .filter_map(|segment| Some(segment.tightest()?.1.value))
+        .min();
+    let interval = too_fast(path, &floor, least);
     let range = no_legal_interval(look, path, &floor);
     // That no interval is right weighs more than that this one is hardly right, or not declared.
     let weak = |verdict: &Verdict| {
@@ -145,7 +151,7 @@ fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
 }
 
 /// Whether the client pings faster than the floor, or hardly slower.
-fn too_fast(path: &Path<'_>, floor: &Val<i64>) -> Verdict {
+fn too_fast(path: &Path<'_>, floor: &Val<i64>, least: Option<i64>) -> Verdict {
     if floor.value <= 0 {
         return Verdict::Met;
     }
@@ -173,9 +179,10 @@ fn too_fast(path: &Path<'_>, floor: &Val<i64>) -> Verdict {
         None if floor.origin == Origin::Assumed => Verdict::Unknown(Gap::Opaque(
             format!("neither {field} nor the server's minimumPingIntervalSeconds is declared").into(),
         )),
-        None | Some(Beat::Enabled(None)) => {
-            Verdict::at_risk(case(Cause::PingNotDeclared { field: field.into() }))
-        }
+        None | Some(Beat::Enabled(None)) => Verdict::at_risk(case(Cause::PingNotDeclared {
+            field: field.into(),
+            fits: least.is_none_or(|least| above_floor(floor.value) <= below(least)),
+        })),
     }
 }
 
@@ -294,7 +301,7 @@ impl Explain for PingRule {
             Cause::PingBelowFloor { interval } | Cause::NarrowMargin { interval } => {
                 evidence.push(Evidence::seconds("interval", interval));
             }
-            Cause::PingNotDeclared { field } => {
+            Cause::PingNotDeclared { field, .. } => {
                 evidence.push(Evidence::undeclared("interval", field.clone()));
             }
             Cause::NoLegalInterval {
@@ -369,13 +376,20 @@ impl Explain for PingRule {
                 }
                 advice
             }
-            Cause::PingNotDeclared { .. } => vec![Advice::with(
+            Cause::PingNotDeclared { fits: true, .. } => vec![Advice::with(
                 format!(
                     "find out whether and how often {client} pings, and declare it; {safe} s or more, or Disabled, clears \
                      this"
                 ),
                 ping(safe),
             )],
+            Cause::PingNotDeclared { fits: false, .. } => vec![
+                format!(
+                    "find out whether and how often {client} pings, and declare it; a table on the way forgets sooner than \
+                     the server permits pings"
+                )
+                .into(),
+            ],
         }
     }
 }
