@@ -24,6 +24,11 @@ pub struct Rule {
     pub scope: Arc<str>,
 }
 
+/// Most match conditions that a webhook may have (`k8s.io/api/admissionregistration/v1`).
+const CONDITIONS: usize = 64;
+/// Most bytes of an expression that is kept.
+const EXPRESSION: usize = 4096;
+
 /// One webhook of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Webhook {
@@ -37,8 +42,9 @@ pub struct Webhook {
     pub namespaces: Selector,
     /// Which objects it is for.
     pub objects: Selector,
-    /// Whether it has match conditions, which this program does not evaluate.
-    pub conditional: bool,
+    /// Its match conditions, CEL expressions: it is asked only where all of them are true. One of more than
+    /// [`EXPRESSION`] bytes is kept as an empty text.
+    pub conditions: Box<[Arc<str>]>,
     /// The Service it is reached by; `None` is a URL, which may be anywhere.
     pub service: Option<Key>,
     /// Port of that Service (default 443).
@@ -80,12 +86,18 @@ struct HookWire<'a> {
     namespace_selector: SelectorWire<'a>,
     #[serde(borrow, default, deserialize_with = "or_default")]
     object_selector: SelectorWire<'a>,
-    #[serde(default, deserialize_with = "or_default")]
-    match_conditions: Vec<serde::de::IgnoredAny>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    match_conditions: Vec<ConditionWire<'a>>,
     #[serde(borrow, default, deserialize_with = "or_default")]
     client_config: ClientConfig<'a>,
     #[serde(default)]
     timeout_seconds: Option<u32>,
+}
+
+#[derive(Deserialize)]
+struct ConditionWire<'a> {
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    expression: Text<'a>,
 }
 
 #[derive(Deserialize, Default)]
@@ -141,7 +153,13 @@ fn webhook(wire: &HookWire<'_>, names: &mut Names) -> Result<Webhook, Why> {
             .collect(),
         namespaces: wire.namespace_selector.compile()?,
         objects: wire.object_selector.compile()?,
-        conditional: !wire.match_conditions.is_empty(),
+        conditions: wire
+            .match_conditions
+            .iter()
+            .take(CONDITIONS)
+            .map(|one| &*one.expression)
+            .map(|text| if text.len() > EXPRESSION { "" } else { text }.into())
+            .collect(),
         service: service.map(|one| Key {
             namespace: names.intern(&one.namespace),
             name: names.intern(&one.name),

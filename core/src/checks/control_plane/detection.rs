@@ -7,8 +7,8 @@ use crate::dataplane::duration::GoDuration;
 use crate::dataplane::kube_proxy::node_args;
 use crate::dataplane::version::Version;
 use crate::index::Dep;
-use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severities, UntypedCase, Verdict};
-use crate::know::{Gap, Known, Origin, Reads, Source, Unit, Val};
+use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, Severities, Verdict};
+use crate::know::{Gap, Known, Origin, Reads, Source, Val};
 use crate::names::Names;
 use crate::policy::ControlPlanePolicy;
 use crate::sources::node::K3S_ARGS;
@@ -19,6 +19,9 @@ use crate::sources::workload::Container;
 const READ_IDLE_SECONDS: i64 = 30;
 /// How long it waits for the answer, seconds: `HTTP2_PING_TIMEOUT_SECONDS`, in the same file.
 const PING_TIMEOUT_SECONDS: i64 = 15;
+/// What is left at least to connect again and renew a Lease, seconds: the margin that Kubernetes gives its own default
+/// since 1.32 (50 s against 45 s; kubernetes/kubernetes issues 121793 and 127352 doubt even that).
+const MARGIN_SECONDS: i64 = 5;
 
 /// The check.
 pub static CHECK: Check = Check {
@@ -47,11 +50,12 @@ healthy nodes become NotReady together, and their Pods leave the endpoints.
 
 - `detection >= grace` and the grace is written in the flag, handed on by k3s, or declared: Violated;
 - the same with a default or an assumed value: AtRisk;
+- less than 5 s between the two: AtRisk, `NarrowMargin`, as the client has to connect again and renew a Lease, too;
 - a read idle time of 0 switches the ping off: it is never noticed.
 
 `controlPlane.assume` of the ClusterTrafficHealthPolicy is used where a value cannot be read: always for the clients'
 times, and for the grace where no kube-controller-manager Pod is to be seen. Without it the default of the newest
-kubelet's version is assumed.
+kubelet's version is assumed: if that were too short it is AtRisk, else Unknown, as a provider may run another.
 
 ## What to do
 
@@ -82,37 +86,31 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
         return Ok(Verdict::NotApplicable("the cluster has no node"));
     };
     let detection = read_idle.value.saturating_add(ping.value);
-    let never = read_idle.value == 0;
-    if !never && detection < grace.value {
-        return Ok(Verdict::Met);
-    }
-    let mut evidence = vec![
-        Evidence::number("grace", Unit::Seconds, &grace),
-        Evidence::number("readIdle", Unit::Seconds, &read_idle),
-        Evidence::number("pingTimeout", Unit::Seconds, &ping),
-    ];
-    if !never {
-        let origin = read_idle.origin.max(ping.origin);
-        let detection = Val {
-            value: detection,
-            origin,
-            source: "readIdle + pingTimeout".into(),
-        };
-        evidence.push(Evidence::number("detection", Unit::Seconds, &detection));
-    }
-    let sure = grace.origin <= Origin::Declared && read_idle.origin.max(ping.origin) < Origin::Assumed;
-    let case = untyped(
-        if never {
-            "NeverDetected"
-        } else {
-            "DetectionTooSlow"
-        },
-        evidence,
-    );
-    Ok(if sure {
-        Verdict::Violated(case)
+    let cause = if read_idle.value == 0 {
+        Cause::NeverDetected
+    } else if detection >= grace.value {
+        Cause::DetectionTooSlow
+    } else if detection.saturating_add(MARGIN_SECONDS) > grace.value {
+        Cause::NarrowMargin
+    } else if grace.origin == Origin::Assumed {
+        let field = "spec.controlPlane.assume.nodeMonitorGraceSeconds";
+        return Err(Gap::Opaque(
+            format!("no kube-controller-manager is to be seen; declare its --{FLAG} as {field}").into(),
+        ));
     } else {
-        Verdict::AtRisk(case)
+        return Ok(Verdict::Met);
+    };
+    let sure = grace.origin <= Origin::Declared && read_idle.origin.max(ping.origin) < Origin::Assumed;
+    let slow = Slow {
+        cause,
+        grace,
+        read_idle,
+        ping,
+    };
+    Ok(if sure && cause != Cause::NarrowMargin {
+        Verdict::violated(slow)
+    } else {
+        Verdict::at_risk(slow)
     })
 }
 
@@ -144,8 +142,8 @@ fn grace(look: &Look<'_>, assume: ControlPlanePolicy) -> Known<Option<Val<i64>>>
     }
 }
 
-/// The least grace that a server of k3s hands on: its kube-controller-manager has no Pod, but its node tells the
-/// arguments.
+/// The least grace that a server of k3s hands on or has by default: its kube-controller-manager has no Pod, but its node
+/// tells the arguments.
 fn from_k3s(look: &Look<'_>) -> Known<Option<Val<i64>>> {
     let names = look.names();
     let is_k3s = |kubelet| names.text(kubelet).contains("+k3s");
@@ -158,8 +156,17 @@ fn from_k3s(look: &Look<'_>) -> Known<Option<Val<i64>>> {
         let args = node.annotations.text(names, K3S_ARGS);
         // What is no list of texts says nothing about the data plane either, which is told there.
         let args = args.and_then(|text| node_args(text).ok())?;
-        let text = controller_manager::handed_on(&args, FLAG)?;
-        Some(parse(&text, &place))
+        if let Some(text) = controller_manager::handed_on(&args, FLAG) {
+            return Some(parse(&text, &place));
+        }
+        // A server that hands nothing on runs the default of its own version, which is the kubelet's.
+        let version = Version::parse(names.text(node.kubelet));
+        version
+            .filter(|_| args.first().is_some_and(|word| word == "server"))
+            .map(|version| {
+                let place = format!("{place}: default of --{FLAG} in {version}");
+                Ok(Val::default_of(default_grace(version), place))
+            })
     });
     least(told)
 }
@@ -263,47 +270,94 @@ fn from_kubelets(look: &Look<'_>) -> Known<Option<Val<i64>>> {
     )))
 }
 
-fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
-    UntypedCase::case(cause, evidence, say, advise)
+/// Why a dead connection is noticed too late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Cause {
+    NeverDetected,
+    DetectionTooSlow,
+    NarrowMargin,
 }
 
-fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    if case.cause == "NeverDetected" {
-        write!(
-            f,
-            "clients of the API server send no ping ({}), so a dead connection is never noticed",
-            case.cite("readIdle"),
-        )?;
-    } else {
-        write!(
-            f,
-            "clients of the API server notice a dead connection after {} ({} and {})",
-            case.show("detection"),
-            case.cite("readIdle"),
-            case.cite("pingTimeout"),
-        )?;
-    }
-    write!(
-        f,
-        "; a node is declared lost after {} of silence",
-        case.cite("grace")
-    )
+/// Clients that notice a dead connection too late; all times in seconds.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Slow {
+    cause: Cause,
+    grace: Val<i64>,
+    read_idle: Val<i64>,
+    ping: Val<i64>,
 }
 
-fn advise(case: &UntypedCase) -> Vec<String> {
-    let mut advice = Vec::new();
-    if case.assumes() {
-        advice.push(
-            "declare what the provider runs in spec.controlPlane.assume.nodeMonitorGraceSeconds of the cluster policy"
-                .into(),
-        );
+impl Slow {
+    const fn detection(&self) -> i64 {
+        self.read_idle.value.saturating_add(self.ping.value)
     }
-    if let Some(detection) = case.number("detection") {
-        advice.push(format!(
-            "set --{FLAG} of kube-controller-manager above {detection} s, or upgrade to 1.32 or later (50 s)",
-        ));
-    } else {
-        advice.push("let clients send HTTP/2 pings: unset HTTP2_READ_IDLE_TIMEOUT_SECONDS".into());
+}
+
+impl Explain for Slow {
+    fn cause(&self) -> &'static str {
+        match self.cause {
+            Cause::NeverDetected => "NeverDetected",
+            Cause::DetectionTooSlow => "DetectionTooSlow",
+            Cause::NarrowMargin => "NarrowMargin",
+        }
     }
-    advice
+
+    fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (detection, grace) = (self.detection(), self.grace.value);
+        match self.cause {
+            Cause::NeverDetected => write!(
+                f,
+                "clients of the API server send no ping and never notice a dead connection; nodes are declared lost \
+                 after {grace} s of silence"
+            ),
+            Cause::DetectionTooSlow => write!(
+                f,
+                "clients notice a dead connection to the API server after {detection} s, but nodes are declared lost \
+                 after {grace} s of silence"
+            ),
+            Cause::NarrowMargin => write!(
+                f,
+                "clients notice a dead connection after {detection} s, nodes are declared lost after {grace} s: {} s are \
+                 left to connect again and renew a Lease",
+                grace - detection
+            ),
+        }
+    }
+
+    fn evidence(&self) -> Vec<Evidence> {
+        let mut evidence = vec![
+            Evidence::seconds("grace", &self.grace),
+            Evidence::seconds("readIdle", &self.read_idle),
+            Evidence::seconds("pingTimeout", &self.ping),
+        ];
+        if self.cause != Cause::NeverDetected {
+            let detection = Val {
+                value: self.detection(),
+                origin: self.read_idle.origin.max(self.ping.origin),
+                source: "readIdle + pingTimeout".into(),
+            };
+            evidence.push(Evidence::seconds("detection", &detection));
+        }
+        evidence
+    }
+
+    fn advice(&self) -> Vec<Advice> {
+        let mut advice = Vec::new();
+        if self.grace.origin == Origin::Assumed {
+            advice.push(
+                "declare what the provider runs in spec.controlPlane.assume.nodeMonitorGraceSeconds of the cluster policy"
+                    .into(),
+            );
+        }
+        advice.push(if self.cause == Cause::NeverDetected {
+            "let clients send HTTP/2 pings: unset HTTP2_READ_IDLE_TIMEOUT_SECONDS".into()
+        } else {
+            let least = self.detection().saturating_add(MARGIN_SECONDS);
+            format!(
+                "set --{FLAG} of kube-controller-manager to {least} s or more, or upgrade to 1.32 or later (50 s)"
+            )
+            .into()
+        });
+        advice
+    }
 }

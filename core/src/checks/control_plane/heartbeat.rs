@@ -1,17 +1,14 @@
-//! `admission-heartbeat-block`: no admission webhook that may be away stands between nodes and the control plane.
+//! `admission-heartbeat-block`: no admission webhook that may be away stands in the way of what keeps a cluster alive.
 
 use std::fmt;
+use std::sync::Arc;
 
-use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severities, Severity, UntypedCase, Verdict};
-use crate::know::{Gap, Known, Reads, Source, Val};
+use super::requests::{REQUESTS, Reach, Request, Stops, reach};
+use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, Severities, Severity, Verdict};
+use crate::know::{Gap, Known, Reads, Source, Unit, Val};
 use crate::names::Key;
-use crate::policy::Selector;
-use crate::sources::selects;
 use crate::sources::service::ServiceType;
-use crate::sources::webhook::{Rule, Webhook};
-
-/// The label that every Namespace carries by itself (`k8s.io/api/core/v1/well_known_labels.go`).
-const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
+use crate::sources::webhook::Webhook;
 
 /// The check.
 pub static CHECK: Check = Check {
@@ -22,6 +19,8 @@ pub static CHECK: Check = Check {
         Source::Namespaces,
         Source::Nodes,
         Source::Pods,
+        Source::DaemonSets,
+        Source::Deployments,
         Source::Services,
         Source::EndpointSlices,
     ]),
@@ -33,30 +32,44 @@ pub static CHECK: Check = Check {
 };
 
 const DOC: &str = "\
-No admission webhook that may be away stands between nodes and the control plane.
+No admission webhook that may be away stands in the way of what keeps a cluster alive.
 
-A webhook with `failurePolicy: Fail` refuses what it cannot be asked about. If it matches the Leases by which nodes say
-that they live, all nodes are declared lost as soon as it is away; and if it matches Pods of kube-system, what would
-bring it back cannot start.
+A webhook with `failurePolicy: Fail` refuses what it cannot be asked about. If it matches the Leases by which nodes
+report that they live, all nodes are declared lost as soon as it is away; if it matches Pods, nothing that failed is
+replaced, its own Pods included; if it matches EndpointSlices, no Service learns of new or lost Pods.
+
+A webhook with `failurePolicy: Ignore` lets requests pass, but only after `timeoutSeconds`. Where its backend does not
+answer (its node died, the network drops packets), each request waits that long, and callers give up earlier.
 
 ## Formula
 
-For every webhook with `failurePolicy: Fail`, with its rules, namespaceSelector and objectSelector evaluated: does it
-match writes of Leases in kube-node-lease or kube-system, of nodes, of nodes/status, or new Pods in kube-system?
+The requests that count: Leases in kube-node-lease and kube-system, nodes and nodes/status; new Pods, their bindings,
+status and tokens; EndpointSlices; TokenReviews, SubjectAccessReviews and CertificateSigningRequests. For every webhook
+its rules, namespaceSelector, objectSelector and matchConditions are evaluated against each of them. `Fail`:
 
-- it matches, and its Service has no ready endpoint: Violated;
-- the same with matchConditions, which are not evaluated: AtRisk;
-- it matches Leases or nodes, and its Service has ready endpoints: AtRisk, a warning when there is only one;
+- it matches, and its Service has no ready endpoint: Violated, `Blocked`. A warning where it reaches fewer than half of
+  the namespaces outside of the system's and not its own, and for reviews and CertificateSigningRequests; else critical;
+- the same with matchConditions whose answer is not known: AtRisk, `BlockedIfConditionsMatch`;
+- it matches Leases or nodes, and its Service has ready endpoints: AtRisk, `InTheWay`, a warning when there is only one;
 - it matches, and is reached by a URL or through an ExternalName: Unknown;
-- else: Met.
 
-Selectors see the labels of the Namespace, of the nodes, and of those Pods of kube-system that evenkeel reads.
+and `Ignore`, whether its backend is ready or not:
+
+- Leases of kube-node-lease or nodes/status with `timeoutSeconds` of 10 or more, as kubelets wait 10 s: AtRisk,
+  `TooSlowToIgnore`;
+- Leases of kube-system with 5 or more, as leaders wait 5 s: the same.
+
+Selectors see the labels of Namespaces and nodes, and of Pods and the templates of Deployments and DaemonSets in
+kube-system and in the webhook's own namespace, as far as they are read. Elsewhere only a webhook that is asked about
+Pods without labels is seen. Rules that name only versions which are served no longer match nothing, whatever
+`matchPolicy` is.
 
 ## What to do
 
-1. Take the system out of the webhook: a namespaceSelector that leaves out kube-system and kube-node-lease, and rules
-   that name resources instead of `*`.
-2. Where it must stay, run several replicas, outside the nodes it guards.
+1. Take the system out of the webhook: a namespaceSelector that leaves out kube-system, kube-node-lease and the
+   webhook's own namespace, and rules that name resources instead of `*`.
+2. Where it must stay, run several replicas, outside the nodes it guards; give a webhook that may be ignored a
+   `timeoutSeconds` of 1 or 2.
 3. In an outage, delete the webhook configuration, not the nodes: they are healthy.
 
 ## What not to do
@@ -64,70 +77,18 @@ Selectors see the labels of the Namespace, of the nodes, and of those Pods of ku
 Do not drain or restart nodes that are NotReady because of it.
 ";
 
-/// What the system itself writes all the time.
-#[derive(Debug, Clone, Copy)]
-struct Target {
-    what: &'static str,
-    group: &'static str,
-    resource: &'static str,
-    subresource: &'static str,
-    operations: &'static [&'static str],
-    /// Empty for what belongs to no namespace.
-    namespace: &'static str,
-    /// Whether nodes are lost when it is refused.
-    heartbeat: bool,
-}
-
-const fn target(
-    what: &'static str,
-    group: &'static str,
-    resource: &'static str,
-    subresource: &'static str,
-    namespace: &'static str,
-) -> Target {
-    Target {
-        what,
-        group,
-        resource,
-        subresource,
-        operations: &["CREATE", "UPDATE"],
-        namespace,
-        heartbeat: true,
-    }
-}
-
-/// The most harmful first.
-const TARGETS: [Target; 5] = [
-    target(
-        "Leases in kube-node-lease",
-        "coordination.k8s.io",
-        "leases",
-        "",
-        "kube-node-lease",
-    ),
-    target("nodes/status", "", "nodes", "status", ""),
-    target("nodes", "", "nodes", "", ""),
-    target(
-        "Leases in kube-system",
-        "coordination.k8s.io",
-        "leases",
-        "",
-        "kube-system",
-    ),
-    Target {
-        operations: &["CREATE"],
-        heartbeat: false,
-        ..target("new Pods in kube-system", "", "pods", "", "kube-system")
-    },
-];
-
 fn judge(look: &Look<'_>, key: Key) -> Known<Verdict> {
     let Some(row) = look.webhook(key)? else {
         return Ok(Verdict::NotApplicable("the configuration is gone"));
     };
     let mut worst = Verdict::Met;
-    for hook in row.webhooks.iter().filter(|hook| hook.fails) {
-        let verdict = judge_hook(look, hook).unwrap_or_else(Verdict::Unknown);
+    for hook in &row.webhooks {
+        let verdict = if hook.fails {
+            refuses(look, hook)
+        } else {
+            delays(look, hook)
+        };
+        let verdict = verdict.unwrap_or_else(Verdict::Unknown);
         if weight(&verdict) > weight(&worst) {
             worst = verdict;
         }
@@ -137,6 +98,7 @@ fn judge(look: &Look<'_>, key: Key) -> Known<Verdict> {
 
 fn weight(verdict: &Verdict) -> u8 {
     match verdict {
+        Verdict::Violated(case) if case.at_most() == Severity::Critical => 5,
         Verdict::Violated(_) => 4,
         Verdict::AtRisk(case) if case.at_most() > Severity::Info => 3,
         Verdict::Unknown(_) => 2,
@@ -145,205 +107,256 @@ fn weight(verdict: &Verdict) -> u8 {
     }
 }
 
-fn judge_hook(look: &Look<'_>, hook: &Webhook) -> Known<Verdict> {
-    let mut gap = None;
-    let mut hit = None;
-    for target in TARGETS {
-        match matches(look, hook, target) {
-            Ok(true) => {
-                hit = Some(target);
-                break;
+/// A request that a webhook is asked about.
+#[derive(Debug, Clone, Copy)]
+struct Hit {
+    request: &'static Request,
+    reach: Reach,
+    open: bool,
+}
+
+impl Hit {
+    /// How much it hurts when it is refused: what counts more comes later.
+    fn rank(self) -> (Severity, bool, Reach) {
+        (severity(self.request.stops, self.reach), !self.open, self.reach)
+    }
+}
+
+fn severity(stops: Stops, reach: Reach) -> Severity {
+    match (stops, reach) {
+        (Stops::Calls, _) | (_, Reach::Few(_)) => Severity::Warning,
+        _ => Severity::Critical,
+    }
+}
+
+/// The worst of the requests that a webhook is asked about; of equals the first of the table.
+fn worst(look: &Look<'_>, hook: &Webhook, counts: impl Fn(&Request) -> bool) -> Known<Option<Hit>> {
+    let (mut gap, mut worst) = (None, None::<Hit>);
+    for request in REQUESTS.iter().filter(|request| counts(request)) {
+        match reach(look, hook, request) {
+            Ok(None) => {}
+            Ok(Some((reach, open))) => {
+                let hit = Hit { request, reach, open };
+                if worst.is_none_or(|held| hit.rank() > held.rank()) {
+                    worst = Some(hit);
+                }
             }
-            Ok(false) => {}
             Err(one) => gap = gap.or(Some(one)),
         }
     }
-    let Some(target) = hit else {
-        return gap.map_or(Ok(Verdict::Met), Err);
+    match (worst, gap) {
+        (None, Some(gap)) => Err(gap),
+        (worst, _) => Ok(worst),
+    }
+}
+
+/// A webhook that refuses what it cannot be asked about.
+fn refuses(look: &Look<'_>, hook: &Webhook) -> Known<Verdict> {
+    let Some(hit) = worst(look, hook, |_| true)? else {
+        return Ok(Verdict::Met);
     };
-    let service = hook.service.ok_or_else(|| {
-        Gap::Opaque(
-            format!(
-                "webhook {} matches {} and is reached by a URL",
-                hook.name, target.what
-            )
-            .into(),
-        )
-    })?;
+    let opaque = |how: &str| {
+        let what = hit.request.what;
+        Gap::Opaque(format!("webhook {} is asked about {what} and is reached {how}", hook.name).into())
+    };
+    let service = hook.service.ok_or_else(|| opaque("by a URL"))?;
     let ready = look.endpoints(service)?.iter().filter(|one| one.ready).count();
-    if ready == 0 && alias(look, service)? {
-        return Err(Gap::Opaque(
-            format!(
-                "webhook {} matches {} and is reached through an ExternalName",
-                hook.name, target.what
-            )
-            .into(),
-        ));
+    let row = look.service(service);
+    if ready == 0 && row?.is_some_and(|row| row.kind == ServiceType::ExternalName) {
+        return Err(opaque("through an ExternalName"));
     }
-    let evidence = vec![
-        Evidence::text(
-            "webhook",
-            &Val::declared(hook.name.clone(), "webhook configuration, failurePolicy: Fail"),
-        ),
-        Evidence::text(
-            "matches",
-            &Val::declared(target.what.into(), "rules and selectors of the webhook"),
-        ),
-        Evidence::count(
-            "readyEndpoints",
-            ready,
-            format!("EndpointSlices of {}", look.show(service)),
-        ),
-        Evidence::text(
-            "service",
-            &Val::declared(look.show(service).into(), "clientConfig.service"),
-        ),
-    ];
-    Ok(match (ready, hook.conditional) {
-        (0, false) => Verdict::Violated(untyped("Blocked", evidence)),
-        (0, true) => Verdict::AtRisk(untyped("BlockedIfConditionsMatch", evidence)),
-        _ if target.heartbeat => Verdict::AtRisk(untyped("InTheWay", evidence)),
-        _ => Verdict::Met,
-    })
-}
-
-/// Whether the Service is a DNS alias, which has no endpoints to count.
-fn alias(look: &Look<'_>, service: Key) -> Known<bool> {
-    let row = look.service(service)?;
-    Ok(row.is_some_and(|row| row.kind == ServiceType::ExternalName))
-}
-
-/// Whether the API server would ask a webhook about a write of this kind.
-fn matches(look: &Look<'_>, hook: &Webhook, target: Target) -> Known<bool> {
-    Ok(hook.rules.iter().any(|rule| rule_matches(rule, target))
-        && in_namespace(look, &hook.namespaces, target.namespace)?
-        && any_object(look, &hook.objects, target)?)
-}
-
-/// As `pkg/admission/plugin/webhook/predicates/rules` in k8s.io/apiserver; versions are left out, as an equivalent
-/// version matches too.
-fn rule_matches(rule: &Rule, target: Target) -> bool {
-    let among =
-        |list: &[std::sync::Arc<str>], one: &str| list.iter().any(|item| &**item == "*" || &**item == one);
-    let scope = match &*rule.scope {
-        "Namespaced" => !target.namespace.is_empty(),
-        "Cluster" => target.namespace.is_empty(),
-        _ => true,
+    let case = |hit: Hit, cause| InTheWay {
+        webhook: hook.name.clone(),
+        what: hit.request.what,
+        reach: hit.reach,
+        stops: severity(hit.request.stops, hit.reach),
+        service: Some(look.show(service).into()),
+        ready: u32::try_from(ready).unwrap_or(u32::MAX),
+        cause,
     };
-    let resource = rule.resources.iter().any(|text| {
-        let (resource, subresource) = text.split_once('/').unwrap_or((text, ""));
-        (resource == "*" || resource == target.resource)
-            && (subresource == "*" || subresource == target.subresource)
-    });
-    scope
-        && resource
-        && among(&rule.groups, target.group)
-        && target.operations.iter().any(|one| among(&rule.operations, one))
-}
-
-const fn is_empty(selector: &Selector) -> bool {
-    selector.labels.is_empty() && selector.expressions.is_empty()
-}
-
-/// Whether the namespaceSelector lets a namespace through; what has no namespace always passes.
-fn in_namespace(look: &Look<'_>, selector: &Selector, namespace: &str) -> Known<bool> {
-    if namespace.is_empty() || is_empty(selector) {
-        return Ok(true);
-    }
-    // By the label that every namespace has, no list of namespaces is needed.
-    let own = |key: &str| key == NAMESPACE_NAME;
-    let automatic = selector.labels.iter().all(|(key, _)| own(key))
-        && selector.expressions.iter().all(|line| own(&line.key));
-    if automatic {
-        return Ok(selector.matches(|key| own(key).then_some(namespace)));
-    }
-    let names = look.names();
-    let rows = look.namespaces()?;
-    let row = names.find(namespace).and_then(|name| {
-        rows.get(Key {
-            name,
-            ..Key::default()
-        })
-    });
-    Ok(selector.matches(|key| {
-        if own(key) {
-            Some(namespace)
+    if ready == 0 {
+        return Ok(if hit.open {
+            Verdict::at_risk(case(hit, Cause::BlockedIfConditionsMatch))
         } else {
-            row?.labels.text(names, key)
-        }
+            Verdict::violated(case(hit, Cause::Blocked))
+        });
+    }
+    let heartbeat = |request: &Request| matches!(request.stops, Stops::Nodes | Stops::Leaders);
+    Ok(
+        worst(look, hook, heartbeat)?
+            .map_or(Verdict::Met, |hit| Verdict::at_risk(case(hit, Cause::WhenAway))),
+    )
+}
+
+/// A webhook that lets pass what it cannot be asked about, after a while.
+fn delays(look: &Look<'_>, hook: &Webhook) -> Known<Verdict> {
+    let late = |request: &Request| request.patience.is_some_and(|most| hook.timeout_seconds >= most);
+    let hit = worst(look, hook, late)?;
+    let slow = hit.and_then(|hit| Some((hit, hit.request.patience?)));
+    Ok(slow.map_or(Verdict::Met, |(hit, patience)| {
+        Verdict::at_risk(InTheWay {
+            webhook: hook.name.clone(),
+            what: hit.request.what,
+            reach: hit.reach,
+            stops: Severity::Warning,
+            service: hook.service.map(|service| look.show(service).into()),
+            ready: 0,
+            cause: Cause::TooSlowToIgnore {
+                timeout: hook.timeout_seconds,
+                patience,
+            },
+        })
     }))
 }
 
-/// Whether the objectSelector lets any such object through. Leases of nodes carry no labels.
-fn any_object(look: &Look<'_>, selector: &Selector, target: Target) -> Known<bool> {
-    if is_empty(selector) {
-        return Ok(true);
-    }
-    let names = look.names();
-    Ok(match target.resource {
-        "nodes" => look
-            .nodes()?
-            .iter()
-            .any(|(_, node)| selects(selector, &node.labels, names)),
-        "pods" => look
-            .pods_in(names.find(target.namespace).unwrap_or_default())?
-            .any(|(_, pod)| selects(selector, &pod.template.labels, names)),
-        _ => selector.matches(|_| None),
-    })
+/// A webhook in the way of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct InTheWay {
+    webhook: Arc<str>,
+    what: &'static str,
+    reach: Reach,
+    /// How bad it is when the request is refused.
+    stops: Severity,
+    service: Option<Arc<str>>,
+    ready: u32,
+    cause: Cause,
 }
 
-fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
-    let mild = cause == "InTheWay"
-        && evidence.iter().any(|one| {
-            one.what == "readyEndpoints"
-                && matches!(one.value, crate::judge::Datum::Number(ready) if ready > 1)
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Cause {
+    Blocked,
+    BlockedIfConditionsMatch,
+    WhenAway,
+    /// It is waited for longer than the caller waits, both in seconds.
+    TooSlowToIgnore {
+        timeout: u32,
+        patience: u32,
+    },
+}
+
+impl InTheWay {
+    fn service(&self) -> &str {
+        self.service.as_deref().unwrap_or("a URL")
+    }
+
+    /// Where the request is made, as far as its name does not tell.
+    const fn place(&self) -> &'static str {
+        match (self.reach, self.what.as_bytes()) {
+            (Reach::Few(_), _) => " in some namespaces",
+            (Reach::Most, _) => " in most namespaces",
+            (Reach::Own, _) => ", its own among them",
+            (
+                Reach::System,
+                b"new Pods" | b"bindings of Pods to nodes" | b"the status of Pods" | b"EndpointSlices",
+            ) => " in kube-system",
+            (Reach::System, _) => "",
+        }
+    }
+}
+
+impl Explain for InTheWay {
+    fn cause(&self) -> &'static str {
+        match self.cause {
+            Cause::Blocked => "Blocked",
+            Cause::BlockedIfConditionsMatch => "BlockedIfConditionsMatch",
+            Cause::WhenAway => "InTheWay",
+            Cause::TooSlowToIgnore { .. } => "TooSlowToIgnore",
+        }
+    }
+
+    fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (webhook, what, place) = (&self.webhook, self.what, self.place());
+        let service = self.service();
+        match self.cause {
+            Cause::Blocked => write!(
+                f,
+                "webhook {webhook} refuses {what}{place} now: its Service {service} has no ready endpoint"
+            ),
+            Cause::BlockedIfConditionsMatch => write!(
+                f,
+                "webhook {webhook} refuses {what}{place} if its matchConditions hold: {service} has no ready endpoint"
+            ),
+            Cause::WhenAway => {
+                let (ready, s) = (self.ready, if self.ready == 1 { "" } else { "s" });
+                write!(
+                    f,
+                    "webhook {webhook} refuses {what}{place} whenever {service} is away, which has {ready} ready \
+                     endpoint{s}"
+                )
+            }
+            Cause::TooSlowToIgnore { timeout, patience } => write!(
+                f,
+                "webhook {webhook} is ignored only after {timeout} s, but who writes {what} gives up after {patience} s"
+            ),
+        }
+    }
+
+    fn evidence(&self) -> Vec<Evidence> {
+        let fails = !matches!(self.cause, Cause::TooSlowToIgnore { .. });
+        let policy = if fails { "Fail" } else { "Ignore" };
+        let source = format!("webhook configuration, failurePolicy: {policy}");
+        let mut evidence = vec![
+            Evidence::name("webhook", &self.webhook, source),
+            Evidence::name(
+                "matches",
+                &self.what.into(),
+                "rules, selectors and conditions of the webhook",
+            ),
+        ];
+        if let Some(service) = &self.service {
+            if fails {
+                let place = format!("EndpointSlices of {service}");
+                evidence.push(Evidence::count("readyEndpoints", self.ready, place));
+            }
+            evidence.push(Evidence::name("service", service, "clientConfig.service"));
+        }
+        if let Reach::Few(count) = self.reach {
+            evidence.push(Evidence::count(
+                "namespaces",
+                count,
+                "namespaceSelector of the webhook",
+            ));
+        }
+        if let Cause::TooSlowToIgnore { timeout, patience } = self.cause {
+            let patience = Val::default_of(
+                i64::from(patience),
+                "a kubelet's heartbeat (cmd/kubelet/app/server.go), a leader's renewal (client-go leaderelection)",
+            );
+            let timeout = Val::declared(i64::from(timeout), "timeoutSeconds of the webhook");
+            evidence.push(Evidence::number("timeout", Unit::Seconds, &timeout));
+            evidence.push(Evidence::number("patience", Unit::Seconds, &patience));
+        }
+        evidence
+    }
+
+    fn advice(&self) -> Vec<Advice> {
+        let webhook = &self.webhook;
+        let mut advice = vec![
+            format!(
+                "leave kube-system, kube-node-lease and its own namespace out by the namespaceSelector of {webhook}, and \
+                 name resources instead of `*`"
+            )
+            .into(),
+        ];
+        let service = self.service();
+        advice.push(match self.cause {
+            Cause::WhenAway => format!("where it must stay, run several replicas of {service}").into(),
+            Cause::TooSlowToIgnore { patience, .. } => {
+                format!("or set timeoutSeconds of {webhook} well below {patience}").into()
+            }
+            Cause::Blocked | Cause::BlockedIfConditionsMatch => format!(
+                "bring {service} back; if that is refused too, delete this webhook configuration until it is"
+            )
+            .into(),
         });
-    let at_most = if mild { Severity::Info } else { Severity::Critical };
-    UntypedCase::at_most(at_most, cause, evidence, say, advise)
-}
-
-fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    write!(
-        f,
-        "webhook {} refuses {} ",
-        case.show("webhook"),
-        case.show("matches")
-    )?;
-    match case.cause {
-        "Blocked" => write!(
-            f,
-            "now: its Service {} has no ready endpoint",
-            case.show("service")
-        ),
-        "BlockedIfConditionsMatch" => write!(
-            f,
-            "if its matchConditions hold: its Service {} has no ready endpoint",
-            case.show("service")
-        ),
-        _ => write!(
-            f,
-            "whenever its Service {} is away; it has {} ready endpoints",
-            case.show("service"),
-            case.show("readyEndpoints")
-        ),
+        advice
     }
-}
 
-fn advise(case: &UntypedCase) -> Vec<String> {
-    let mut advice = vec![format!(
-        "leave kube-system and kube-node-lease out by the namespaceSelector of {}, and name resources instead of `*`",
-        case.show("webhook"),
-    )];
-    if case.cause == "InTheWay" {
-        advice.push(format!(
-            "where it must stay, run several replicas of {}",
-            case.show("service")
-        ));
-    } else {
-        advice.push(format!(
-            "bring {} back; if that is refused too, delete this webhook configuration until it is",
-            case.show("service"),
-        ));
+    fn at_most(&self) -> Severity {
+        match self.cause {
+            Cause::WhenAway if self.ready > 1 => Severity::Info,
+            Cause::WhenAway | Cause::TooSlowToIgnore { .. } => Severity::Warning,
+            Cause::Blocked | Cause::BlockedIfConditionsMatch => self.stops,
+        }
     }
-    advice
 }

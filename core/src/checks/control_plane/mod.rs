@@ -1,8 +1,10 @@
 //! Checks of the control plane and of what stands in the way of heartbeats.
 
+mod cel;
 pub mod detection;
 pub mod heartbeat;
 pub mod instances;
+mod requests;
 pub mod stale_watch;
 #[cfg(test)]
 mod tests;

@@ -20,8 +20,11 @@ fn platform(control_plane: ControlPlanePolicy) -> ClusterPolicy {
 #[case::new("v1.32.0", &[], &[])]
 #[case::old("v1.31.9", &[], &["AtRisk DetectionTooSlow info"])]
 #[case::flag("v1.33.0", &["--node-monitor-grace-period=40s"], &["Violated DetectionTooSlow warning"])]
+#[case::one_second("v1.33.0", &["--node-monitor-grace-period=46s"], &["AtRisk NarrowMargin info"])]
+#[case::below_the_margin("v1.33.0", &["--node-monitor-grace-period=49s"], &["AtRisk NarrowMargin info"])]
+#[case::at_the_margin("v1.33.0", &["--node-monitor-grace-period=50s"], &[])]
 #[case::flag_apart("v1.33.0", &["--node-monitor-grace-period", "1m"], &[])]
-#[case::last_wins("v1.33.0", &["--node-monitor-grace-period=20s", "--node-monitor-grace-period=46s"], &[])]
+#[case::last_wins("v1.33.0", &["--node-monitor-grace-period=20s", "--node-monitor-grace-period=60s"], &[])]
 #[case::equal("v1.33.0", &["--node-monitor-grace-period=45s"], &["Violated DetectionTooSlow warning"])]
 #[case::zero("v1.33.0", &["--node-monitor-grace-period=0s"], &["Violated DetectionTooSlow warning"])]
 #[case::nonsense("v1.33.0", &["--node-monitor-grace-period=soon"], &["Unknown unknown"])]
@@ -51,7 +54,9 @@ fn detection_behind_a_shell(#[case] script: &str, #[case] expected: &[&str]) {
 #[case::handed_on("v1.33.1+k3s1", r#"["server","--kube-controller-manager-arg","node-monitor-grace-period=30s"]"#, &["Violated DetectionTooSlow warning"])]
 #[case::long_enough("v1.31.1+k3s1", r#"["server","--kube-controller-manager-arg=node-monitor-grace-period=5m"]"#, &[])]
 #[case::nothing_handed_on("v1.31.1+k3s1", r#"["server"]"#, &["AtRisk DetectionTooSlow info"])]
-#[case::no_list("v1.33.1+k3s1", "server", &[])]
+#[case::the_default_of_a_server("v1.33.1+k3s1", r#"["server"]"#, &[])]
+#[case::an_agent_says_nothing("v1.33.1+k3s1", r#"["agent"]"#, &["Unknown unknown"])]
+#[case::no_list("v1.33.1+k3s1", "server", &["Unknown unknown"])]
 #[case::nonsense("v1.33.1+k3s1", r#"["server","--kube-controller-manager-arg=node-monitor-grace-period=soon"]"#, &["Unknown unknown"])]
 fn detection_in_k3s(#[case] kubelet: &str, #[case] args: &str, #[case] expected: &[&str]) {
     let mut node = node("a", "", "True");
@@ -70,7 +75,7 @@ fn managed(kubelet: &str) -> Cluster {
 }
 
 #[rstest]
-#[case::new(managed("v1.33.1-eks-1"), &[])]
+#[case::new(managed("v1.33.1-eks-1"), &["Unknown unknown"])]
 #[case::old(managed("v1.31.4-gke.1"), &["AtRisk DetectionTooSlow info"])]
 #[case::no_version(managed(""), &["Unknown unknown"])]
 #[case::pods_not_read(managed("v1.33.1").without(Source::Pods), &["Unknown unknown"])]
@@ -85,6 +90,7 @@ fn managed(kubelet: &str) -> Cluster {
     managed("v1.31.0").platform(platform(ControlPlanePolicy {
         http2_read_idle_seconds: Some(10),
         http2_ping_timeout_seconds: Some(5),
+        node_monitor_grace_seconds: Some(20),
         ..ControlPlanePolicy::default()
     })),
     &[]
@@ -103,16 +109,14 @@ fn detection_where_flags_are_hidden(#[case] cluster: Cluster, #[case] expected: 
 }
 
 #[test]
-fn detection_cites_every_number() {
+fn detection_says_both_numbers() {
     let cluster = Cluster::empty().with(
         Source::Pods,
         manager("v1.33.0", &["--node-monitor-grace-period=40s"]),
     );
     assert_eq!(
         cluster.message(DETECTION),
-        "clients of the API server notice a dead connection after 45 s (30 s (default of k8s.io/apimachinery \
-         pkg/util/net/http.go) and 15 s (default of k8s.io/apimachinery pkg/util/net/http.go)); a node is declared \
-         lost after 40 s (Pod kube-system/kube-controller-manager-node-0 --node-monitor-grace-period=40s) of silence"
+        "clients notice a dead connection to the API server after 45 s, but nodes are declared lost after 40 s of silence"
     );
 }
 
@@ -143,6 +147,16 @@ fn guarded(ready: usize, hook: Value) -> Cluster {
         .with(Source::Nodes, node("a", "", "True"))
         .with(Source::Namespaces, namespace("kube-system", "system"))
         .with(Source::Namespaces, namespace("kube-node-lease", "system"))
+        .with(Source::Namespaces, namespace("a", "few"))
+        .with(Source::Namespaces, namespace("b", "many"))
+        .with(Source::Namespaces, namespace("c", "many"))
+        .with(
+            Source::DaemonSets,
+            json!({
+                "metadata": {"name": "cni", "namespace": "kube-system"},
+                "spec": {"template": {"metadata": {"labels": {"app": "cni"}}, "spec": {"containers": []}}},
+            }),
+        )
         .with(Source::EndpointSlices, slice("guard", "guard", &endpoints))
         .with(Source::Webhooks, hook)
 }
@@ -156,6 +170,7 @@ fn everything() -> Value {
 }
 
 const BLOCKED: &[&str] = &["Violated Blocked critical"];
+const SLOW: &[&str] = &["AtRisk TooSlowToIgnore warning"];
 
 #[rstest]
 #[case::leases(leases(), json!({}), BLOCKED)]
@@ -165,7 +180,82 @@ const BLOCKED: &[&str] = &["Violated Blocked critical"];
 #[case::every_status(json!({"apiGroups": ["*"], "resources": ["*/status"]}), json!({}), BLOCKED)]
 #[case::new_pods(json!({"apiGroups": [""], "resources": ["pods"]}), json!({}), BLOCKED)]
 #[case::absent_policy_fails(leases(), json!({"failurePolicy": null}), BLOCKED)]
-#[case::ignores(everything(), json!({"failurePolicy": "Ignore"}), &[])]
+#[case::bindings(json!({"apiGroups": [""], "resources": ["pods/binding"]}), json!({}), BLOCKED)]
+#[case::tokens(json!({"apiGroups": [""], "resources": ["serviceaccounts/token"]}), json!({}), BLOCKED)]
+#[case::slices(json!({"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"]}), json!({}), BLOCKED)]
+#[case::token_reviews(
+    json!({"apiGroups": ["authentication.k8s.io"], "resources": ["*"]}), json!({}), &["Violated Blocked warning"]
+)]
+#[case::access_reviews(
+    json!({"apiGroups": ["authorization.k8s.io"], "resources": ["subjectaccessreviews"]}),
+    json!({}),
+    &["Violated Blocked warning"]
+)]
+#[case::certificates(
+    json!({"apiGroups": ["certificates.k8s.io"], "resources": ["certificatesigningrequests"]}),
+    json!({}),
+    &["Violated Blocked warning"]
+)]
+#[case::an_old_version(
+    json!({"apiGroups": ["coordination.k8s.io"], "apiVersions": ["v1beta1"], "resources": ["leases"]}), json!({}), &[]
+)]
+#[case::its_own_pods(
+    json!({"apiGroups": [""], "resources": ["pods"]}),
+    json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "guard"}}}),
+    BLOCKED
+)]
+#[case::some_other_pods(
+    json!({"apiGroups": [""], "resources": ["pods"]}),
+    json!({"namespaceSelector": {"matchLabels": {"team": "few"}}}),
+    &["Violated Blocked warning"]
+)]
+#[case::most_other_pods(
+    json!({"apiGroups": [""], "resources": ["pods"]}),
+    json!({"namespaceSelector": {"matchLabels": {"team": "many"}}}),
+    BLOCKED
+)]
+#[case::pods_of_no_namespace(
+    json!({"apiGroups": [""], "resources": ["pods"]}),
+    json!({"namespaceSelector": {"matchLabels": {"team": "nobody"}}}),
+    &[]
+)]
+#[case::pods_that_ask_for_it(
+    json!({"apiGroups": [""], "resources": ["pods"]}), json!({"objectSelector": {"matchLabels": {"sidecar": "yes"}}}), &[]
+)]
+#[case::pods_of_a_template(
+    json!({"apiGroups": [""], "resources": ["pods"]}), json!({"objectSelector": {"matchLabels": {"app": "cni"}}}), BLOCKED
+)]
+#[case::a_condition_leaves_them_out(
+    leases(), json!({"matchConditions": [{"expression": "request.resource.resource != 'leases'"}]}), &[]
+)]
+#[case::a_condition_leaves_kubelets_out(
+    json!({"apiGroups": [""], "resources": ["nodes/status"]}),
+    json!({"matchConditions": [{"expression": "!('system:nodes' in request.userInfo.groups)"}]}),
+    &[]
+)]
+#[case::a_condition_holds(
+    leases(), json!({"matchConditions": [{"expression": "request.operation != 'DELETE'"}]}), BLOCKED
+)]
+#[case::ignores_soon(everything(), json!({"failurePolicy": "Ignore", "timeoutSeconds": 4}), &[])]
+#[case::ignores_after_leaders_gave_up(everything(), json!({"failurePolicy": "Ignore", "timeoutSeconds": 5}), SLOW)]
+#[case::ignores_before_kubelets_give_up(
+    json!({"apiGroups": [""], "resources": ["nodes/status"]}),
+    json!({"failurePolicy": "Ignore", "timeoutSeconds": 9}),
+    &[]
+)]
+#[case::ignores_after_kubelets_gave_up(
+    json!({"apiGroups": [""], "resources": ["nodes/status"]}),
+    json!({"failurePolicy": "Ignore", "timeoutSeconds": 10}),
+    SLOW
+)]
+#[case::ignores_pods(
+    json!({"apiGroups": [""], "resources": ["pods"]}), json!({"failurePolicy": "Ignore", "timeoutSeconds": 30}), &[]
+)]
+#[case::ignores_by_a_url(
+    leases(),
+    json!({"failurePolicy": "Ignore", "timeoutSeconds": 30, "clientConfig": {"url": "https://guard.example.com"}}),
+    SLOW
+)]
 #[case::other_group(json!({"apiGroups": ["apps"], "resources": ["*"]}), json!({}), &[])]
 #[case::delete_only(
     json!({"apiGroups": ["*"], "resources": ["*"], "operations": ["DELETE", "CONNECT"]}), json!({}), &[]
