@@ -25,7 +25,7 @@ const USUAL_CONFIG_MAPS: [&str; 4] = ["kube-proxy", "kube-proxy-config", "cilium
 /// Pods (GKE, kOps, RKE2, kubeadm's control plane) and DNS.
 const USUAL_PODS: [&str; 2] = [
     "k8s-app in (kube-proxy,kube-dns)",
-    "component in (kube-proxy,kube-controller-manager)",
+    "component in (kube-proxy,kube-controller-manager,kube-apiserver)",
 ];
 
 impl Wants {

@@ -40,6 +40,7 @@ pub use times::Times;
 pub use zones::{Disruption, SHARE_PERCENT, Zone, Zones, disruption};
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::index::{Freshness, Part};
 use crate::know::{Gap, Known, Mono, Now, Source, Wall};
@@ -60,6 +61,8 @@ pub struct Coverage {
     pub complete: Option<Mono>,
     /// Since when it is no longer fresh, having been so.
     pub lost: Option<Mono>,
+    /// Why the API server refuses it, where that is the reason.
+    pub refused: Option<Arc<str>>,
     /// When it became fresh again after a time in which something may have been missed.
     resumed: Option<Mono>,
     /// Whether a list has begun since it was lost: what it brings may have changed more than once.
@@ -72,6 +75,10 @@ pub struct Coverage {
 
 impl Coverage {
     fn becomes(&mut self, now: Mono, freshness: &Freshness) {
+        self.refused = match freshness {
+            Freshness::Unreadable(why) => Some(why.clone()),
+            Freshness::Missing | Freshness::Complete | Freshness::Stale => None,
+        };
         match freshness {
             Freshness::Complete => {
                 let resumed = self.lost.take();

@@ -45,6 +45,11 @@ const LEAVING_TAINTS: [&str; 9] = [
     "node.kubernetes.io/unschedulable",
 ];
 
+/// Label of nodes of the control plane (`cmd/kubeadm/app/constants`).
+const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
+/// The same before Kubernetes 1.24.
+const MASTER: &str = "node-role.kubernetes.io/master";
+
 /// The node's `Ready` condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Readiness {
@@ -141,6 +146,12 @@ impl Node {
             (true, None) => i64::MAX,
         };
         Some(Wall(joining.max(leaving)))
+    }
+
+    /// Whether it is a node of the control plane, by the label that kubeadm and its like give it.
+    pub fn is_control_plane(&self, names: &Names) -> bool {
+        let label = |key| self.labels.text(names, key).is_some();
+        label(CONTROL_PLANE) || label(MASTER)
     }
 
     /// Zone of the node, as text; empty when not labelled.

@@ -2,25 +2,9 @@
 
 use std::fmt;
 
-use crate::index::Dep;
-use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severities, Severity, UntypedCase, Verdict};
+use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, Severities, Severity, Verdict};
 use crate::know::{Gap, Known, Reads, Source, Unit, Val};
 use crate::names::Key;
-
-/// Schemes of `spec.providerID` in clouds that also sell the control plane as a service.
-const MANAGED: [&str; 9] = [
-    "aws",
-    "azure",
-    "gce",
-    "digitalocean",
-    "ibm",
-    "linode",
-    "qcloud",
-    "scaleway",
-    "vultr",
-];
-/// How Alibaba Cloud's IDs go on after the region: `cn-hangzhou.i-…`.
-const ALIBABA: &str = ".i-";
 
 /// The check.
 pub static CHECK: Check = Check {
@@ -48,7 +32,8 @@ them hides it when one stops: everything works, on what is left, until that goes
 ClusterTrafficHealthPolicy.
 
 - `serving < expected`: Violated; critical when at most one is left.
-- One address where the control plane may be managed by a cloud: Unknown, as many clouds show one address for all.
+- One address, and neither a node of the control plane nor a Pod of a kube-apiserver is to be seen: Unknown. A managed or
+  hosted control plane shows one address for all its API servers.
 - Nothing declared: not applicable. No endpoints to be seen: Unknown.
 
 ## What to do
@@ -82,85 +67,79 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
     if serving >= expected as usize {
         return Ok(Verdict::Met);
     }
-    if serving == 1
-        && let Some(cloud) = hidden(look)?
-    {
+    if serving == 1 && !is_seen(look)? {
         return Err(Gap::Opaque(
-            format!(
-                "one address may stand for all API servers of a managed control plane (nodes of {cloud})"
-            )
-            .into(),
+            "one address may stand for all API servers: no node of the control plane and no Pod of a kube-apiserver is \
+             to be seen"
+                .into(),
         ));
     }
-    Ok(Verdict::Violated(untyped(
-        "",
-        vec![
-            Evidence::count("serving", serving, "EndpointSlices of default/kubernetes"),
-            Evidence::number(
-                "expected",
-                Unit::Count,
-                &Val::declared(
-                    i64::from(expected),
-                    "ClusterTrafficHealthPolicy spec.controlPlane.expectedInstances",
-                ),
-            ),
-        ],
-    )))
+    Ok(Verdict::violated(Missing {
+        listed: u32::try_from(serving).unwrap_or(u32::MAX),
+        expected,
+    }))
 }
 
-/// The cloud that may hide its API servers behind one address; `None` where a Pod of one is to be seen.
-fn hidden<'a>(look: &Look<'a>) -> Known<Option<&'a str>> {
+/// Whether the control plane is to be seen from inside the cluster, so that each of its addresses is one API server.
+fn is_seen(look: &Look<'_>) -> Known<bool> {
     let names = look.names();
-    let clouds = look
-        .node_sums(Dep::NodeProviders)?
-        .providers()
-        .filter_map(|provider| cloud(names.text(provider)));
-    // Rows have no order.
-    let Some(cloud) = clouds.min() else {
-        return Ok(None);
-    };
-    let own = look.components()?.any(|(_, pod)| {
-        pod.template
-            .containers
-            .iter()
-            .any(|one| names.text(one.name) == "kube-apiserver")
-    });
-    Ok((!own).then_some(cloud))
-}
-
-/// The cloud that a provider ID speaks of.
-fn cloud(provider: &str) -> Option<&str> {
-    if provider.ends_with(ALIBABA) {
-        return Some("Alibaba Cloud");
+    let nodes = look.nodes();
+    if let Ok(nodes) = &nodes
+        && nodes.iter().any(|(_, node)| node.is_control_plane(names))
+    {
+        return Ok(true);
     }
-    let scheme = provider.strip_suffix("://")?;
-    MANAGED.contains(&scheme).then_some(scheme)
-}
-
-fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
-    let last = evidence.iter().any(|one| {
-        one.what == "serving" && matches!(one.value, crate::judge::Datum::Number(left) if left <= 1)
+    let pod = look.components()?.any(|(_, pod)| {
+        let mut containers = pod.template.containers.iter();
+        !pod.ended && containers.any(|one| names.text(one.name) == "kube-apiserver")
     });
-    let at_most = if last {
-        Severity::Critical
-    } else {
-        Severity::Warning
-    };
-    UntypedCase::at_most(at_most, cause, evidence, say, advise)
+    if pod {
+        return Ok(true);
+    }
+    nodes.map(|_| false)
 }
 
-fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    write!(
-        f,
-        "{} API servers serve, {} are expected",
-        case.cite("serving"),
-        case.cite("expected"),
-    )
+/// API servers that are not among the endpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Missing {
+    listed: u32,
+    expected: u32,
 }
 
-fn advise(_: &UntypedCase) -> Vec<String> {
-    vec![
-        "see which API server is missing and why: its Pod, its node, its certificate, its etcd".into(),
-        "until it is back, do not restart or drain those that serve".into(),
-    ]
+impl Explain for Missing {
+    fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} of {} expected API servers are among the endpoints of the Service kubernetes",
+            self.listed, self.expected
+        )
+    }
+
+    fn evidence(&self) -> Vec<Evidence> {
+        let expected = Val::declared(
+            i64::from(self.expected),
+            "ClusterTrafficHealthPolicy spec.controlPlane.expectedInstances",
+        );
+        vec![
+            Evidence::count("serving", self.listed, "EndpointSlices of default/kubernetes"),
+            Evidence::number("expected", Unit::Count, &expected),
+        ]
+    }
+
+    fn advice(&self) -> Vec<Advice> {
+        vec![
+            "see which API server is missing and why: its Pod, its node, its certificate, its etcd".into(),
+            "where all of them answer, see why they do not write their addresses: --endpoint-reconciler-type"
+                .into(),
+            "until it is back, do not restart or drain those that are left".into(),
+        ]
+    }
+
+    fn at_most(&self) -> Severity {
+        if self.listed <= 1 {
+            Severity::Critical
+        } else {
+            Severity::Warning
+        }
+    }
 }

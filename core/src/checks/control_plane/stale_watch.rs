@@ -1,8 +1,9 @@
 //! `cp-stale-watch`: evenkeel's own watches hear what happens.
 
 use std::fmt;
+use std::sync::Arc;
 
-use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severities, UntypedCase, Verdict};
+use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, Severities, Verdict};
 use crate::know::{Known, Mono, Reads, Source, Unit, Val};
 
 /// How long a watch may be without a sign of life, in milliseconds: three minutes.
@@ -37,6 +38,7 @@ path, kube-proxy and controllers included, may have as well.
 A watch is silent when its bookmarks, the API server's signs of life, stay away for longer than the watch allows
 itself, or when reading fails. Of the watches that have been complete before:
 
+- the API server refuses to let evenkeel read one: AtRisk, `Refused`. A right is missing, and nobody else is concerned;
 - one has been silent for at least 180 s: Violated, `Deaf`;
 - one is silent: AtRisk, `Silent`;
 - one was interrupted at least 3 times within 1800 s: AtRisk, `ComesAndGoes`.
@@ -49,7 +51,7 @@ is not this: it is listed as unreadable. Only the operator watches; an audit doe
 1. See which way evenkeel reaches the API server, and what on it forgets idle connections: load balancer, NAT,
    firewall.
 2. Compare with other clients on the same way: `kubeproxy_sync_proxy_rules_last_timestamp_seconds` of the proxies.
-3. See whether the API server refuses: status 401, 403 or 429 in evenkeel's log.
+3. Where it refuses, give evenkeel's ClusterRole the right back: `kubectl auth can-i` as its ServiceAccount tells.
 
 ## What not to do
 
@@ -60,17 +62,34 @@ Do not act on what clients show meanwhile: their view may be as old as evenkeel'
 fn judge(look: &Look<'_>) -> Known<Verdict> {
     let now = look.now.mono;
     let history = look.history();
-    let lost: Vec<(Source, Mono)> = Source::ALL
-        .into_iter()
-        .filter_map(|source| Some((source, history.coverage(source)?.lost?)))
+    let watches = || {
+        Source::ALL
+            .into_iter()
+            .filter_map(|source| Some((source, history.coverage(source)?)))
+    };
+    let lost: Vec<(Source, Mono)> = watches()
+        .filter(|(_, watch)| watch.refused.is_none())
+        .filter_map(|(source, watch)| Some((source, watch.lost?)))
         .collect();
+    let of = |wanted: &dyn Fn(Mono) -> bool| -> Vec<Source> {
+        lost.iter().filter(|one| wanted(one.1)).map(|one| one.0).collect()
+    };
+    let deaf = of(&|at| now.since(at) >= DEAF);
+    if !deaf.is_empty() {
+        return Ok(Verdict::violated(Hears::Deaf(deaf)));
+    }
     if let Some(since) = lost.iter().map(|one| one.1).min() {
-        let deaf: Vec<Source> = of(&lost, |at| now.since(at) >= DEAF);
-        if !deaf.is_empty() {
-            return Ok(Verdict::Violated(case("Deaf", &deaf)));
-        }
         look.wake_at(since.plus(DEAF));
-        return Ok(Verdict::AtRisk(case("Silent", &of(&lost, |_| true))));
+    }
+    let refused: Vec<(Source, Arc<str>)> = watches()
+        .filter(|(_, watch)| watch.lost.is_some())
+        .filter_map(|(source, watch)| Some((source, watch.refused.clone()?)))
+        .collect();
+    if !refused.is_empty() {
+        return Ok(Verdict::at_risk(Hears::Refused(refused)));
+    }
+    if !lost.is_empty() {
+        return Ok(Verdict::at_risk(Hears::Silent(of(&|_| true))));
     }
     let mut often = Vec::new();
     for source in Source::ALL {
@@ -83,67 +102,107 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
     Ok(if often.is_empty() {
         Verdict::Met
     } else {
-        Verdict::AtRisk(case("ComesAndGoes", &often))
+        Verdict::at_risk(Hears::ComesAndGoes(often))
     })
 }
 
-fn of(lost: &[(Source, Mono)], wanted: impl Fn(Mono) -> bool) -> Vec<Source> {
-    lost.iter().filter(|one| wanted(one.1)).map(|one| one.0).collect()
+/// What is wrong with which watches.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Hears {
+    Deaf(Vec<Source>),
+    Silent(Vec<Source>),
+    ComesAndGoes(Vec<Source>),
+    /// With the answer of the API server.
+    Refused(Vec<(Source, Arc<str>)>),
 }
 
-fn case(cause: &'static str, sources: &[Source]) -> Case {
-    let place = "evenkeel's own watches";
-    let names: Vec<&str> = sources.iter().map(|one| one.name()).collect();
-    let seconds = |what, value: u64| Evidence::watched(what, Unit::Seconds, value / 1000, place);
-    let mut evidence = vec![Evidence::text(
-        "watches",
-        &Val::measured(names.join(", ").into(), place),
-    )];
-    match cause {
-        "Deaf" => evidence.push(seconds("silentFor", DEAF)),
-        "ComesAndGoes" => {
-            evidence.push(Evidence::watched("gaps", Unit::Count, OFTEN, place));
-            evidence.push(seconds("window", OFTEN_WINDOW));
+impl Hears {
+    /// The names of the sources, as evidence has all of them and a message a few.
+    fn watches(&self, most: usize) -> String {
+        let names: Vec<&str> = match self {
+            Self::Deaf(sources) | Self::Silent(sources) | Self::ComesAndGoes(sources) => {
+                sources.iter().map(|one| one.name()).collect()
+            }
+            Self::Refused(sources) => sources.iter().map(|one| one.0.name()).collect(),
+        };
+        let more = names.len().saturating_sub(most);
+        let shown: Vec<&str> = names.into_iter().take(most).collect();
+        if more == 0 {
+            shown.join(", ")
+        } else {
+            format!("{} and {more} more", shown.join(", "))
         }
-        _ => {}
-    }
-    untyped(cause, evidence)
-}
-
-fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
-    UntypedCase::case(cause, evidence, say, advise)
-}
-
-fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    match case.cause {
-        "Deaf" => write!(
-            f,
-            "the watch of {} has given no sign of life for at least {}; what rests on it is Unknown",
-            case.show("watches"),
-            case.cite("silentFor")
-        ),
-        "ComesAndGoes" => write!(
-            f,
-            "the watch of {} was interrupted at least {} times within {}",
-            case.show("watches"),
-            case.show("gaps"),
-            case.cite("window")
-        ),
-        _ => write!(
-            f,
-            "the watch of {} gives no sign of life; what rests on it is Unknown",
-            case.cite("watches")
-        ),
     }
 }
 
-fn advise(_: &UntypedCase) -> Vec<String> {
-    vec![
-        "see what between evenkeel and the API server forgets idle connections: load balancer, NAT, firewall"
-            .into(),
-        "see evenkeel's log for refusals: status 401, 403 or 429".into(),
-        "trust no client's view on the same way before its freshness is known".into(),
-    ]
+impl Explain for Hears {
+    fn cause(&self) -> &'static str {
+        match self {
+            Self::Deaf(_) => "Deaf",
+            Self::Silent(_) => "Silent",
+            Self::ComesAndGoes(_) => "ComesAndGoes",
+            Self::Refused(_) => "Refused",
+        }
+    }
+
+    fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let watches = self.watches(3);
+        match self {
+            Self::Deaf(_) => write!(
+                f,
+                "the watch of {watches} has given no sign of life for at least {} s; what rests on it is Unknown",
+                DEAF / 1000
+            ),
+            Self::Silent(_) => write!(
+                f,
+                "the watch of {watches} gives no sign of life; what rests on it is Unknown"
+            ),
+            Self::ComesAndGoes(_) => write!(
+                f,
+                "the watch of {watches} was interrupted at least {OFTEN} times within {} s",
+                OFTEN_WINDOW / 1000
+            ),
+            Self::Refused(_) => write!(
+                f,
+                "the API server refuses (403) to let evenkeel read {watches}; what rests on it is Unknown"
+            ),
+        }
+    }
+
+    fn evidence(&self) -> Vec<Evidence> {
+        let place = "evenkeel's own watches";
+        let seconds = |what, value: u64| Evidence::watched(what, Unit::Seconds, value / 1000, place);
+        let watches = Val::measured(self.watches(usize::MAX).into(), place);
+        let mut evidence = vec![Evidence::text("watches", &watches)];
+        match self {
+            Self::Deaf(_) => evidence.push(seconds("silentFor", DEAF)),
+            Self::Silent(_) => {}
+            Self::ComesAndGoes(_) => {
+                evidence.push(Evidence::watched("gaps", Unit::Count, OFTEN, place));
+                evidence.push(seconds("window", OFTEN_WINDOW));
+            }
+            Self::Refused(sources) => {
+                let answers = sources
+                    .iter()
+                    .map(|(_, why)| Val::measured(why.clone(), "the API server's answer"));
+                evidence.extend(answers.map(|answer| Evidence::text("answer", &answer)));
+            }
+        }
+        evidence
+    }
+
+    fn advice(&self) -> Vec<Advice> {
+        if let Self::Refused(_) = self {
+            return vec![
+                "see what took the right away: ClusterRole and ClusterRoleBinding of evenkeel's ServiceAccount".into(),
+                "apply evenkeel's manifests again; it reads what it misses by itself as soon as it may".into(),
+            ];
+        }
+        vec![
+            "see what between evenkeel and the API server forgets idle connections: load balancer, NAT, firewall".into(),
+            "see whether other clients on the same way are behind as well, before you trust what they show".into(),
+        ]
+    }
 }
 
 #[cfg(test)]
@@ -156,26 +215,30 @@ mod tests {
 
     const ID: &str = "cp-stale-watch";
 
+    fn stale(source: Source) -> Input<'static> {
+        Input::Freshness(source, Part::Whole, Freshness::Stale)
+    }
+
+    fn refused(source: Source) -> Input<'static> {
+        let why = Freshness::unreadable("missing right: watch namespaces");
+        Input::Freshness(source, Part::Whole, why)
+    }
+
     #[test]
     fn silence_becomes_deafness_after_three_minutes_and_heals() {
         let mut live = Live::with(&[]);
         assert_eq!(live.says(ID), "");
-        live.input(Input::Freshness(
-            Source::EndpointSlices,
-            Part::Whole,
-            Freshness::Stale,
-        ));
+        live.input(stale(Source::EndpointSlices));
         assert_eq!(live.says(ID), "AtRisk warning Silent");
         live.wait(100);
-        live.input(Input::Freshness(Source::Nodes, Part::Whole, Freshness::Stale));
+        live.input(stale(Source::Nodes));
         live.wait(79);
         assert_eq!(live.says(ID), "AtRisk warning Silent");
         live.wait(1);
         assert_eq!(live.says(ID), "Violated critical Deaf");
         assert_eq!(
             live.message(ID),
-            "the watch of endpointslices has given no sign of life for at least 180 s (evenkeel's own watches); what \
-             rests on it is Unknown"
+            "the watch of endpointslices has given no sign of life for at least 180 s; what rests on it is Unknown"
         );
         live.list(Source::EndpointSlices, &[]);
         assert_eq!(live.says(ID), "AtRisk warning Silent");
@@ -184,17 +247,30 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_counts_like_silence_and_goes_on_with_it() {
+    fn a_missing_right_is_a_warning_that_names_it() {
         let mut live = Live::with(&[]);
-        live.input(Input::Freshness(Source::Nodes, Part::Whole, Freshness::Stale));
-        live.wait(170);
-        live.input(Input::Freshness(
-            Source::Nodes,
-            Part::Whole,
-            Freshness::unreadable("status 403"),
-        ));
-        live.wait(10);
+        live.input(refused(Source::Namespaces));
+        for _ in 0..2 {
+            assert_eq!(live.says(ID), "AtRisk warning Refused");
+            live.wait(500);
+        }
+        let found = live.findings(ID);
+        assert_eq!(
+            found[0].message,
+            "the API server refuses (403) to let evenkeel read namespaces; what rests on it is Unknown"
+        );
+        assert!(
+            found[0].advice.iter().all(|one| !one.contains("idle")),
+            "{:?}",
+            found[0].advice
+        );
+        // Another one that is silent is deaf all the same.
+        live.input(stale(Source::Nodes));
+        live.wait(180);
         assert_eq!(live.says(ID), "Violated critical Deaf");
+        live.list(Source::Nodes, &[]);
+        live.list(Source::Namespaces, &[]);
+        assert_eq!(live.says(ID), "");
     }
 
     #[test]
@@ -202,7 +278,7 @@ mod tests {
         let mut live = Live::with(&[]);
         for _ in 0..3 {
             assert_eq!(live.says(ID), "");
-            live.input(Input::Freshness(Source::Nodes, Part::Whole, Freshness::Stale));
+            live.input(stale(Source::Nodes));
             live.list(Source::Nodes, &[]);
             live.wait(100);
         }
@@ -219,11 +295,7 @@ mod tests {
             now,
         };
         for source in Source::ALL {
-            live.input(Input::Freshness(
-                source,
-                Part::Whole,
-                Freshness::unreadable("forbidden"),
-            ));
+            live.input(refused(source));
         }
         live.wait(1000);
         assert_eq!(live.says(ID), "");
@@ -234,11 +306,7 @@ mod tests {
         let mut core = crate::Core::default();
         let now = crate::know::Now::ONCE;
         core.handle(now, Input::Synced(Source::Nodes)).unwrap();
-        core.handle(
-            now,
-            Input::Freshness(Source::Nodes, Part::Whole, Freshness::Stale),
-        )
-        .unwrap();
+        core.handle(now, stale(Source::Nodes)).unwrap();
         core.round(now);
         assert!(core.findings(now).findings.iter().all(|one| one.check != ID));
         assert_eq!(Cluster::empty().says(ID), Vec::<String>::new());
