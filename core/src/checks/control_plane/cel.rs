@@ -122,7 +122,7 @@ impl Parser<'_> {
             return Some(equal(&left, &self.one()?));
         }
         if self.take("!=") {
-            return Some(not(equal(&left, &self.one()?)));
+            return Some(not(&equal(&left, &self.one()?)));
         }
         if self.tokens.get(self.at) == Some(&Token::Path("in".into())) {
             self.at += 1;
@@ -149,7 +149,7 @@ impl Parser<'_> {
             Token::Sign("[") => Value::List(self.items("]")?),
             Token::Sign(_) => return None,
         };
-        Some(if nots % 2 == 1 { not(value) } else { value })
+        Some(if nots % 2 == 1 { not(&value) } else { value })
     }
 
     /// Items up to a closing sign.
@@ -211,7 +211,7 @@ fn call(of: &Value, function: &str, arguments: &[Value]) -> Value {
     }
 }
 
-fn not(value: Value) -> Value {
+fn not(value: &Value) -> Value {
     match value {
         Value::Bool(value) => Value::Bool(!value),
         _ => Value::Unknown,

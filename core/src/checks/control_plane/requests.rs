@@ -209,12 +209,8 @@ pub(super) fn reach(look: &Look<'_>, hook: &Webhook, request: &Request) -> Known
         let answers = operations
             .iter()
             .map(|one| conditions(hook, request, one, namespace));
-        // One operation that is let through to the webhook is enough.
-        answers.fold(Some(false), |any, one| match (any, one) {
-            (Some(true), _) | (_, Some(true)) => Some(true),
-            (Some(false), Some(false)) => Some(false),
-            _ => None,
-        })
+        // One operation that the webhook is asked about is enough.
+        decided(answers, true)
     };
     let named = |reach, namespace: Option<&str>| match asked(namespace) {
         Some(false) => None,
@@ -296,6 +292,19 @@ fn everywhere(
     }))
 }
 
+/// The answer that decides, where one gives it; the other where all give that; else none.
+fn decided(answers: impl Iterator<Item = Option<bool>>, decides: bool) -> Option<bool> {
+    let mut open = false;
+    for answer in answers {
+        match answer {
+            Some(answer) if answer == decides => return Some(decides),
+            Some(_) => {}
+            None => open = true,
+        }
+    }
+    (!open).then_some(!decides)
+}
+
 /// Whether all match conditions are true of a request, as far as it is known; one that is false decides.
 fn conditions(hook: &Webhook, request: &Request, operation: &str, namespace: Option<&str>) -> Option<bool> {
     let text = |text: &str| Value::Text(text.to_owned());
@@ -317,11 +326,7 @@ fn conditions(hook: &Webhook, request: &Request, operation: &str, namespace: Opt
         _ => Value::Unknown,
     };
     let answers = hook.conditions.iter().map(|one| holds(one, &get));
-    answers.fold(Some(true), |all, one| match (all, one) {
-        (Some(false), _) | (_, Some(false)) => Some(false),
-        (Some(true), Some(true)) => Some(true),
-        _ => None,
-    })
+    decided(answers, false)
 }
 
 /// As `pkg/admission/plugin/webhook/predicates/rules` in k8s.io/apiserver. Versions that are served no longer are equal
