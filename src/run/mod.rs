@@ -147,7 +147,7 @@ fn start(
     });
     let release = release.clone();
     parts.spawn(async move {
-        let driven = drive.run(stop).await;
+        let driven = Box::pin(drive.run(stop)).await;
         release.send_replace(true);
         ("the loop", driven)
     });
