@@ -8,6 +8,8 @@
 //! the newest verdicts are what is written, and thousands of policies that wait cost little.
 
 mod event;
+#[cfg(test)]
+mod tests;
 mod under_way;
 mod view;
 

@@ -49,6 +49,8 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 pub use intake::{Change, Intake};
+#[cfg(test)]
+pub(crate) use outlet::What;
 pub use outlet::{Event, Events};
 pub use seen::WatchStatus;
 pub use target::{Id, Target};

@@ -29,14 +29,14 @@ pub struct Event {
     pub target: Id,
     /// When the line or page was received.
     pub received: Instant,
-    pub(super) what: What,
+    pub(crate) what: What,
     _room: Option<OwnedSemaphorePermit>,
 }
 
 #[cfg(test)]
 impl Event {
     /// A pump's word that came through no channel.
-    pub(super) fn of(target: Id, what: What) -> Self {
+    pub(crate) fn of(target: Id, what: What) -> Self {
         Self {
             target,
             received: Instant::now(),
@@ -48,7 +48,7 @@ impl Event {
 
 /// What a pump learned.
 #[derive(Debug)]
-pub(super) enum What {
+pub(crate) enum What {
     /// A list begins.
     Begin,
     /// An object, at this place in the bytes.

@@ -1,0 +1,403 @@
+//! An API server in memory and an operator that watches it, in virtual time. Nothing happens unless a test says so: watch
+//! events wait to be delivered, requests wait to be answered.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use evenkeel_core::know::{Mono, Now, Source, Wall};
+use serde_json::{Value, json};
+
+use super::super::{Cause, Effects, Event, Heard, Next, Operator, Outgoing};
+use crate::client::{Refusal, RequestError};
+use crate::lease::Claim;
+use crate::send::{Reply, Request};
+use crate::watch::{self, Id, Target, What};
+
+/// When every test begins.
+const START: Now = Now {
+    mono: Mono(1_000_000),
+    wall: Wall(1_790_000_000),
+};
+
+/// How a server answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// As it should: carried out, or refused by a precondition.
+    Usual,
+    /// Carried out, and the answer is lost.
+    LostAfter,
+    /// The request is lost.
+    LostBefore,
+    /// An error, and nothing is done.
+    Error(u16, &'static str),
+}
+
+/// Source, namespace and name.
+type Key = (Source, String, String);
+
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) operator: Operator,
+    pub(super) now: Now,
+    pub(super) next: Next,
+    objects: BTreeMap<Key, Value>,
+    version: u64,
+    targets: BTreeMap<Id, Target>,
+    pending: VecDeque<(Id, What)>,
+    /// Requests that are not answered.
+    pub(super) sent: VecDeque<Outgoing>,
+    /// Names of the Events that were created.
+    pub(super) events: Vec<String>,
+    /// Statuses that were written, by policy: how often.
+    pub(super) writes: BTreeMap<String, u32>,
+}
+
+impl World {
+    /// An operator that has just begun.
+    pub(super) fn new() -> Self {
+        let mut world = Self {
+            operator: Operator::new(START, "pod".into()),
+            now: START,
+            next: Next::Never,
+            objects: BTreeMap::new(),
+            version: 100,
+            targets: BTreeMap::new(),
+            pending: VecDeque::new(),
+            sent: VecDeque::new(),
+            events: Vec::new(),
+            writes: BTreeMap::new(),
+        };
+        world.step(Event::Tick);
+        world
+    }
+
+    /// One that has read everything and leads.
+    pub(super) fn leading() -> Self {
+        let mut world = Self::new();
+        world.deliver(usize::MAX);
+        world.lead(5);
+        world
+    }
+
+    /// The same server, watched by an operator that has just begun.
+    pub(super) fn restarted(mut self) -> Self {
+        self.operator = Operator::new(self.now, "pod".into());
+        self.targets.clear();
+        self.pending.clear();
+        self.sent.clear();
+        self.step(Event::Tick);
+        self
+    }
+
+    pub(super) fn step(&mut self, event: Event) {
+        let Effects {
+            send, watches, next, ..
+        } = self.operator.step(self.now, event);
+        for id in watches.stop {
+            self.targets.remove(&id);
+            self.pending.retain(|(of, _)| *of != id);
+        }
+        for (id, target) in watches.start {
+            self.targets.insert(id, target);
+            self.list(id);
+        }
+        self.sent.extend(send);
+        self.next = next;
+    }
+
+    /// Lets so many milliseconds pass.
+    pub(super) fn pass(&mut self, milliseconds: u64) {
+        let mono = self.now.mono.plus(milliseconds);
+        let wall = START.wall.0 + i64::try_from((mono.0 - START.mono.0) / 1000).unwrap();
+        self.now = Now {
+            mono,
+            wall: Wall(wall),
+        };
+    }
+
+    /// Steps until there is nothing to do at once.
+    pub(super) fn work(&mut self) {
+        let mut steps = 0;
+        while self.next == Next::Now {
+            self.step(Event::Tick);
+            steps += 1;
+            assert!(steps < 10_000, "the operator never rests");
+        }
+    }
+
+    /// A claim that does not end.
+    pub(super) fn lead(&mut self, term: u64) {
+        let until = Mono(u64::MAX);
+        self.step(Event::Claim(Some(Claim { term, until })));
+    }
+
+    /// A list of everything that a target is about.
+    fn list(&mut self, id: Id) {
+        let about = self.about(id);
+        self.pending.push_back((id, What::Begin));
+        for object in about {
+            self.pending.push_back((id, text(&object)));
+        }
+        self.pending.push_back((id, What::Synced));
+    }
+
+    fn about(&self, id: Id) -> Vec<Value> {
+        let Some(target) = self.targets.get(&id).filter(|target| is_whole(target)) else {
+            return Vec::new();
+        };
+        let of = |key: &Key| key.0 == target.source;
+        let found = self.objects.iter().filter(|(key, _)| of(key));
+        found.map(|(_, object)| object.clone()).collect()
+    }
+
+    /// Every watch of a source says this.
+    pub(super) fn say(&mut self, source: Source, what: impl Fn() -> What) {
+        let ids: Vec<Id> = self
+            .targets
+            .iter()
+            .filter(|(_, target)| target.source == source && is_whole(target))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in ids {
+            self.pending.push_back((id, what()));
+        }
+    }
+
+    /// The source's watches break, and list anew.
+    pub(super) fn relist(&mut self, source: Source) {
+        let ids: Vec<Id> = self
+            .targets
+            .iter()
+            .filter(|(_, target)| target.source == source)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in ids {
+            self.list(id);
+        }
+    }
+
+    /// Delivers the next so many events of watches, in one step each chunk as the loop does.
+    pub(super) fn deliver(&mut self, most: usize) {
+        let mut left = most;
+        while left > 0 && !self.pending.is_empty() {
+            let chunk = left.min(self.pending.len()).min(64);
+            left -= chunk;
+            let cause = Cause(Duration::from_millis(self.now.mono.0));
+            let heard = self.pending.drain(..chunk).map(|(id, what)| Heard {
+                cause,
+                event: watch::Event::of(id, what),
+            });
+            let heard = heard.collect();
+            self.step(Event::Heard(heard));
+        }
+    }
+
+    /// Whether watch events wait.
+    pub(super) fn is_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Somebody applies an object.
+    pub(super) fn apply(&mut self, source: Source, mut object: Value) {
+        let text = |at: &str| {
+            object
+                .pointer(at)
+                .and_then(Value::as_str)
+                .unwrap_or("")
+                .to_owned()
+        };
+        let key = (source, text("/metadata/namespace"), text("/metadata/name"));
+        self.version += 1;
+        let before = self.objects.get(&key);
+        let uid = before.map_or_else(
+            || format!("uid-{}", self.version).into(),
+            |one| one["metadata"]["uid"].clone(),
+        );
+        let changed = before.is_none_or(|one| one["spec"] != object["spec"]);
+        let generation = before.map_or(0, |one| one["metadata"]["generation"].as_i64().unwrap_or(0));
+        object["metadata"]["uid"] = uid;
+        object["metadata"]["generation"] = (generation + i64::from(changed)).into();
+        object["metadata"]["resourceVersion"] = self.version.to_string().into();
+        if let Some(status) = before
+            .map(|one| one["status"].clone())
+            .filter(|one| !one.is_null())
+        {
+            object["status"] = status;
+        }
+        self.objects.insert(key, object.clone());
+        self.say(source, || super::world::text(&object));
+    }
+
+    /// Somebody deletes an object.
+    pub(super) fn delete(&mut self, source: Source, namespace: &str, name: &str) {
+        let key = (source, namespace.to_owned(), name.to_owned());
+        if self.objects.remove(&key).is_some() {
+            self.version += 1;
+            self.say(source, || What::Gone(namespace.into(), name.into()));
+        }
+    }
+
+    /// An object as it is stored.
+    pub(super) fn stored(&self, source: Source, namespace: &str, name: &str) -> Option<&Value> {
+        self.objects.get(&(source, namespace.into(), name.into()))
+    }
+
+    /// Whether a policy has this condition with this status.
+    pub(super) fn holds(&self, name: &str, kind: &str, status: &str) -> bool {
+        let policy = self.stored(Source::Policies, "shop", name);
+        let conditions = policy.and_then(|one| one.pointer("/status/conditions")?.as_array());
+        conditions
+            .into_iter()
+            .flatten()
+            .any(|one| one["type"] == kind && one["status"] == status)
+    }
+
+    /// Answers the oldest request.
+    pub(super) fn answer(&mut self, answer: Answer) {
+        let Some(outgoing) = self.sent.pop_front() else {
+            return;
+        };
+        let reply = match answer {
+            Answer::Usual => self.carry_out(&outgoing.request),
+            Answer::LostAfter => {
+                self.carry_out(&outgoing.request);
+                Reply::Lost(RequestError::Late(Duration::from_secs(5)))
+            }
+            Answer::LostBefore => Reply::Lost(RequestError::Broken("reset".into())),
+            Answer::Error(code, message) => Reply::Refused(Refusal {
+                code,
+                message: message.into(),
+                after: None,
+            }),
+        };
+        let (id, reaction) = (outgoing.id, Duration::ZERO);
+        self.step(Event::Reply { id, reply, reaction });
+    }
+
+    fn carry_out(&mut self, request: &Request) -> Reply {
+        let (policy, precondition, status) = match request {
+            Request::Event { event, .. } => {
+                let name = event["metadata"]["name"].as_str().unwrap().to_owned();
+                if self.events.contains(&name) {
+                    return Reply::Conflict;
+                }
+                self.events.push(name);
+                return Reply::Ok(String::new());
+            }
+            Request::Status {
+                policy,
+                precondition,
+                status,
+            } => (policy, precondition, status),
+        };
+        let source = if policy.is_cluster() {
+            Source::ClusterPolicy
+        } else {
+            Source::Policies
+        };
+        let key = (source, policy.namespace.to_string(), policy.name.to_string());
+        let Some(object) = self.objects.get_mut(&key) else {
+            return Reply::Gone;
+        };
+        let metadata = &object["metadata"];
+        if metadata["uid"] != *precondition.uid || metadata["resourceVersion"] != *precondition.version {
+            return Reply::Conflict;
+        }
+        if object["status"] != *status {
+            self.version += 1;
+            object["status"] = status.clone();
+            object["metadata"]["resourceVersion"] = self.version.to_string().into();
+            let object = object.clone();
+            self.say(source, || text(&object));
+        }
+        *self.writes.entry(policy.to_string()).or_default() += 1;
+        Reply::Ok(self.version.to_string())
+    }
+
+    /// Delivers and answers everything until nothing is left to do.
+    pub(super) fn settle(&mut self) {
+        for _ in 0..100_000 {
+            self.work();
+            if self.is_pending() {
+                self.deliver(usize::MAX);
+            } else if !self.sent.is_empty() {
+                self.answer(Answer::Usual);
+            } else if let Next::At(at) = self.next
+                && at.since(self.now.mono) <= 200
+            {
+                // The rate of a namespace.
+                self.pass(at.since(self.now.mono).max(1));
+                self.step(Event::Tick);
+            } else {
+                return;
+            }
+        }
+        panic!("the operator never settles");
+    }
+
+    /// Lets time pass as the loop does: a step whenever one is due.
+    pub(super) fn live(&mut self, milliseconds: u64) {
+        let end = self.now.mono.plus(milliseconds);
+        for _ in 0..100_000 {
+            self.settle();
+            let due = match self.next {
+                Next::At(at) if at <= end => at,
+                _ => break,
+            };
+            self.pass(due.since(self.now.mono).max(1));
+            self.step(Event::Tick);
+        }
+        self.pass(end.since(self.now.mono));
+        self.step(Event::Tick);
+        self.settle();
+    }
+
+    /// The policies whose statuses are under way, in the order in which they were sent.
+    pub(super) fn under_way(&self) -> Vec<String> {
+        let policy = |request: &Request| match request {
+            Request::Status { policy, .. } | Request::Event { policy, .. } => policy.to_string(),
+        };
+        self.sent.iter().map(|one| policy(&one.request)).collect()
+    }
+}
+
+/// Pods and ConfigMaps are watched in parts; there are none here.
+fn is_whole(target: &Target) -> bool {
+    !matches!(
+        target.source,
+        Source::Pods | Source::ConfigMaps | Source::Webhooks
+    )
+}
+
+fn text(object: &Value) -> What {
+    let json = object.to_string();
+    let all = 0..json.len();
+    What::Object(json.into(), all)
+}
+
+/// A policy that wants so many ready backends of the Service `api`.
+pub(super) fn policy(namespace: &str, name: &str, minimum: u32) -> Value {
+    json!({"metadata": {"namespace": namespace, "name": name},
+        "spec": {"services": {"names": ["api"]}, "balance": {"minimumReadyBackends": minimum}}})
+}
+
+pub(super) fn service(namespace: &str) -> Value {
+    json!({"metadata": {"namespace": namespace, "name": "api"},
+        "spec": {"clusterIP": "10.0.0.1", "selector": {"app": "api"}, "ports": [{"port": 80, "protocol": "TCP"}]}})
+}
+
+/// A slice of the Service `api` with so many ready backends, all on node n1.
+pub(super) fn slice(namespace: &str, ready: u32) -> Value {
+    let endpoints: Vec<_> = (0..ready)
+        .map(|at| json!({"addresses": [format!("10.1.0.{}", at + 1)], "conditions": {"ready": true}, "nodeName": "n1"}))
+        .collect();
+    json!({"metadata": {"namespace": namespace, "name": "api-1", "labels": {"kubernetes.io/service-name": "api"}},
+        "addressType": "IPv4", "endpoints": endpoints, "ports": [{"name": "", "port": 8080, "protocol": "TCP"}]})
+}
+
+/// A namespace with its Service, its slice with so many ready backends, and a policy that wants two.
+pub(super) fn team(world: &mut World, namespace: &str, ready: u32) {
+    world.apply(Source::Services, service(namespace));
+    world.apply(Source::EndpointSlices, slice(namespace, ready));
+    world.apply(Source::Policies, policy(namespace, "api", 2));
+}
