@@ -52,6 +52,8 @@ impl fmt::Display for Refusal {
 #[derive(Debug, Deserialize, Default)]
 pub(crate) struct Status {
     #[serde(default)]
+    pub(crate) code: Option<u16>,
+    #[serde(default)]
     pub(crate) message: Option<String>,
     #[serde(default)]
     details: Option<Details>,
@@ -102,6 +104,12 @@ impl Refusal {
 }
 
 impl RequestError {
+    /// An error that the server answered.
+    pub(crate) fn refused(code: u16, message: impl Into<String>, after: Option<Duration>) -> Self {
+        let message = message.into();
+        Self::Refused(Refusal { code, message, after })
+    }
+
     /// A failure of the client, with its causes: only they say what happened to a connection.
     pub(crate) fn broken(error: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self::Broken(format!("{:#}", anyhow::Error::new(error)))

@@ -3,7 +3,10 @@
 mod error;
 mod exchange;
 mod link;
+#[cfg(test)]
+pub(crate) mod scripted;
 
+pub(crate) use error::Status;
 pub use error::{Refusal, RequestError};
 pub use exchange::exchange;
 pub use link::Link;

@@ -4,6 +4,8 @@
 //! before it was asked to, the process ends, because an operator that is half alive misleads.
 
 mod drive;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -9,6 +9,8 @@ mod gate;
 mod rate_limiter;
 mod reply;
 mod request;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::client::Status;
+
 /// The annotation of the bookmark that ends the initial events (`k8s.io/apimachinery`, `meta/v1`).
 const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 
@@ -69,32 +71,6 @@ struct MarkMeta {
     resource_version: String,
     #[serde(default)]
     annotations: Option<std::collections::BTreeMap<String, String>>,
-}
-
-/// The part of a `metav1.Status` that says what to do.
-#[derive(Deserialize, Default)]
-pub(super) struct Status {
-    #[serde(default)]
-    pub(super) code: Option<u16>,
-    #[serde(default)]
-    pub(super) message: Option<String>,
-    #[serde(default)]
-    details: Option<Details>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Details {
-    #[serde(default)]
-    retry_after_seconds: Option<u32>,
-}
-
-impl Status {
-    /// How long the server asks to be left alone.
-    pub(super) fn after(&self) -> Option<Duration> {
-        let seconds = self.details.as_ref()?.retry_after_seconds?;
-        (seconds > 0).then(|| Duration::from_secs(seconds.into()))
-    }
 }
 
 /// Namespace and name of an object; empty where it does not say.

@@ -18,8 +18,9 @@ use super::pace::{
     GARBLED_APART, HEADERS, LISTING, LISTS_APART, LONG, PROBE, Pace, SHORT, SLOWLY, TOO_SHORT,
 };
 use super::repeat::Repeats;
-use super::server::{Fault, Lines, Server};
+use super::server::{Lines, Server, refuses_streams};
 use super::target::Target;
+use crate::client::RequestError;
 use crate::live::PAGE;
 use crate::resources::escape;
 
@@ -157,12 +158,12 @@ impl<S: Server> Pump<S> {
                 Ok(state)
             }
             Some(Ok(lines)) => self.begin(State::Filling(lines)).await,
-            Some(Err(fault)) if fault.refuses_streams() => {
-                tracing::debug!(target = self.target.show(), %fault, "lists come in pages");
+            Some(Err(error)) if refuses_streams(&error) => {
+                tracing::debug!(target = self.target.show(), %error, "lists come in pages");
                 self.streams = false;
                 Ok(State::Start)
             }
-            Some(Err(fault)) => self.fail(fault, State::Start).await,
+            Some(Err(error)) => self.fail(error, State::Start).await,
             None => self.fail(late("headers", HEADERS), State::Start).await,
         }
     }
@@ -176,7 +177,7 @@ impl<S: Server> Pump<S> {
     }
 
     async fn fill(&mut self, mut lines: S::Lines) -> Step<S> {
-        let fault = match self.claim.attend(Instant::now() + LISTING, lines.next()).await? {
+        let error = match self.claim.attend(Instant::now() + LISTING, lines.next()).await? {
             Some(Ok(Some(bytes))) => {
                 self.claim.seen.line(Instant::now());
                 match self.read(&bytes) {
@@ -192,16 +193,16 @@ impl<S: Server> Pump<S> {
                     // The objects of a first list come in the order of their names: their versions say nothing.
                     said => match self.take(bytes, said).await? {
                         Ok(_) => return Ok(State::Filling(lines)),
-                        Err(fault) => fault,
+                        Err(error) => error,
                     },
                 }
             }
-            Some(Ok(None)) => Fault::Broken("the first list ended before it was complete".into()),
-            Some(Err(fault)) => fault,
+            Some(Ok(None)) => RequestError::Broken("the first list ended before it was complete".into()),
+            Some(Err(error)) => error,
             None => late("a line of the first list", LISTING),
         };
         self.failed_lists += 1;
-        self.fail(fault, State::Start).await
+        self.fail(error, State::Start).await
     }
 
     async fn page(&mut self, token: String) -> Step<S> {
@@ -216,7 +217,7 @@ impl<S: Server> Pump<S> {
         };
         let (server, pages) = (self.server.clone(), self.pages.clone());
         let limit = Instant::now() + LISTING;
-        let fault = {
+        let error = {
             // Pages are large: few at a time, whoever reads them.
             let Some(Ok(_turn)) = self.claim.attend(limit, pages.acquire()).await? else {
                 return Ok(State::Paging(token));
@@ -233,14 +234,14 @@ impl<S: Server> Pump<S> {
                         self.synced(page.version).await?;
                         return Ok(State::Known);
                     }
-                    Err(why) => Fault::Broken(why),
+                    Err(why) => RequestError::Broken(why),
                 },
-                Some(Err(fault)) => fault,
+                Some(Err(error)) => error,
                 None => late("a page", LISTING),
             }
         };
         self.failed_lists += 1;
-        self.fail(fault, State::Start).await
+        self.fail(error, State::Start).await
     }
 
     async fn synced(&mut self, version: String) -> Result<(), Closed> {
@@ -290,18 +291,18 @@ impl<S: Server> Pump<S> {
             .await?
         {
             Some(Ok(lines)) => Ok(State::Watching(lines, Instant::now(), limit)),
-            Some(Err(fault)) if anew && fault.refuses_streams() => {
+            Some(Err(error)) if anew && refuses_streams(&error) => {
                 self.streams = false;
                 Ok(State::Start)
             }
-            Some(Err(fault)) => self.fail(fault, State::Known).await,
+            Some(Err(error)) => self.fail(error, State::Known).await,
             None => self.fail(late("headers", HEADERS), State::Known).await,
         }
     }
 
     async fn follow(&mut self, mut lines: S::Lines, since: Instant, limit: Duration) -> Step<S> {
         let silence = self.claim.patience(limit);
-        let fault = match self.claim.attend(Instant::now() + silence, lines.next()).await? {
+        let error = match self.claim.attend(Instant::now() + silence, lines.next()).await? {
             Some(Ok(Some(bytes))) => {
                 self.claim.line(limit);
                 let said = self.read(&bytes);
@@ -317,11 +318,11 @@ impl<S: Server> Pump<S> {
                         }
                         return Ok(State::Watching(lines, since, limit));
                     }
-                    Err(fault) => fault,
+                    Err(error) => error,
                 }
             }
             Some(Ok(None)) if since.elapsed() < TOO_SHORT => {
-                Fault::Broken(format!("a watch ended after {} ms", since.elapsed().as_millis()))
+                RequestError::Broken(format!("a watch ended after {} ms", since.elapsed().as_millis()))
             }
             Some(Ok(None)) => {
                 self.proof().await?;
@@ -332,10 +333,10 @@ impl<S: Server> Pump<S> {
                     State::Known
                 });
             }
-            Some(Err(fault)) => fault,
+            Some(Err(error)) => error,
             None => late("a line", silence),
         };
-        self.fail(fault, State::Known).await
+        self.fail(error, State::Known).await
     }
 
     async fn proof(&mut self) -> Result<(), Closed> {
@@ -358,6 +359,6 @@ fn from(everything: bool) -> String {
     format!("sendInitialEvents={everything}&resourceVersionMatch=NotOlderThan")
 }
 
-fn late(what: &str, limit: Duration) -> Fault {
-    Fault::Broken(format!("no answer: {what} took more than {} s", limit.as_secs()))
+fn late(what: &str, limit: Duration) -> RequestError {
+    RequestError::Broken(format!("no answer: {what} took more than {} s", limit.as_secs()))
 }

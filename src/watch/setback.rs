@@ -4,22 +4,23 @@ use tokio::time::Instant;
 
 use super::pace::{ABSENT_MAX, SECOND_LOOK, SLOWLY};
 use super::pump::{Presence, Pump, State, Step};
-use super::server::{Fault, Server};
+use super::server::Server;
+use crate::client::{Refusal, RequestError};
 
 impl<S: Server> Pump<S> {
     /// What a failure means, and what to do next.
-    pub(super) async fn fail(&mut self, fault: Fault, back: State<S::Lines>) -> Step<S> {
-        tracing::debug!(target = self.target.show(), %fault, "watch");
-        let (code, after) = match &fault {
-            Fault::Refused { code, after, .. } => (*code, *after),
-            Fault::Broken(_) => (0, None),
+    pub(super) async fn fail(&mut self, error: RequestError, back: State<S::Lines>) -> Step<S> {
+        tracing::debug!(target = self.target.show(), %error, "watch");
+        let (code, after) = match &error {
+            RequestError::Refused(refusal) => (refusal.code, refusal.after),
+            RequestError::Broken(_) | RequestError::Late(_) => (0, None),
         };
         if code == 404 {
             return self.missing().await;
         }
-        self.claim.doubt(fault.to_string());
+        self.claim.doubt(error.to_string());
         match code {
-            403 => return self.refused(fault, back).await,
+            403 => return self.refused(error, back).await,
             // What is known is no longer continued: read again.
             410 if self.failed_lists == 0 => return Ok(State::Start),
             // Whoever answers with another error is alive: the same connection will do.
@@ -31,14 +32,14 @@ impl<S: Server> Pump<S> {
     }
 
     /// The right is missing.
-    async fn refused(&mut self, fault: Fault, back: State<S::Lines>) -> Step<S> {
+    async fn refused(&mut self, error: RequestError, back: State<S::Lines>) -> Step<S> {
         let lists = matches!(back, State::Start) && !self.streams;
         let verb = if lists { "list" } else { "watch" };
-        let why = match fault {
-            Fault::Refused { message, .. } => {
+        let why = match error {
+            RequestError::Refused(Refusal { message, .. }) => {
                 format!("missing right: {verb} {} ({message})", self.target.resource)
             }
-            Fault::Broken(why) => why,
+            lost => lost.to_string(),
         };
         if !std::mem::replace(&mut self.refused, true) {
             // A server that is starting refuses before it has read who may do what: one refusal says nothing.

@@ -5,7 +5,8 @@ use tokio::time::Instant;
 use super::line::{self, Line};
 use super::outlet::{Closed, What};
 use super::pump::Pump;
-use super::server::{Fault, Server};
+use super::server::Server;
+use crate::client::RequestError;
 
 impl<S: Server> Pump<S> {
     /// What a line says. Most of what nodes say is no news.
@@ -28,7 +29,7 @@ impl<S: Server> Pump<S> {
         &mut self,
         bytes: Vec<u8>,
         said: Line,
-    ) -> Result<Result<Option<String>, Fault>, Closed> {
+    ) -> Result<Result<Option<String>, RequestError>, Closed> {
         Ok(match said {
             Line::Repeat(version) => Ok(Some(version)),
             Line::Object(at, version) => {
@@ -53,7 +54,7 @@ impl<S: Server> Pump<S> {
                 self.claim.bookmark();
                 Ok(Some(version))
             }
-            Line::Error { code, message, after } => Err(Fault::Refused { code, message, after }),
+            Line::Error { code, message, after } => Err(RequestError::refused(code, message, after)),
             Line::Garbled(why) => {
                 // The core lists it as an object that it does not understand, and doubts what may depend on it.
                 self.garbled = true;
@@ -69,16 +70,13 @@ impl<S: Server> Pump<S> {
 
     /// Goes on to a version. One that is older than what is known comes from a store that was restored from a backup,
     /// or from a server that lags behind: what is known is not its continuation.
-    pub(super) fn advance(&mut self, version: Option<String>) -> Result<(), Fault> {
+    pub(super) fn advance(&mut self, version: Option<String>) -> Result<(), RequestError> {
         let Some(version) = version else { return Ok(()) };
         if let (Ok(new), Ok(old)) = (version.parse::<u64>(), self.version.parse::<u64>())
             && new < old
         {
-            return Err(Fault::Refused {
-                code: 410,
-                message: format!("resourceVersion went back from {old} to {new}"),
-                after: None,
-            });
+            let why = format!("resourceVersion went back from {old} to {new}");
+            return Err(RequestError::refused(410, why, None));
         }
         self.say(version);
         Ok(())

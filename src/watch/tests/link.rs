@@ -90,7 +90,7 @@ async fn lines_are_put_together(
     }
     match (stream.next().await, end) {
         (Ok(None), Ok(())) => {}
-        (Err(Fault::Broken(why)), Err(part)) => assert!(why.contains(part), "{why}"),
+        (Err(RequestError::Broken(why)), Err(part)) => assert!(why.contains(part), "{why}"),
         (other, _) => panic!("{other:?}"),
     }
 }
@@ -103,11 +103,7 @@ async fn a_refusal_comes_with_the_servers_words_and_wish() {
     ])
     .await;
     let refused = wire.link().0.page("/x".into()).await;
-    let expected = Fault::Refused {
-        code: 429,
-        message: "too many".into(),
-        after: Some(Duration::from_secs(7)),
-    };
+    let expected = RequestError::refused(429, "too many", Some(Duration::from_secs(7)));
     assert_eq!(refused, Err(expected));
 }
 
@@ -119,11 +115,7 @@ async fn an_answer_that_is_no_status_is_told_as_it_is() {
     ])
     .await;
     let refused = wire.link().0.watch("/x".into()).await.map(|_| ());
-    let expected = Fault::Refused {
-        code: 502,
-        message: "a balance".into(),
-        after: None,
-    };
+    let expected = RequestError::refused(502, "a balance", None);
     assert_eq!(refused, Err(expected));
 }
 
@@ -161,6 +153,6 @@ async fn a_client_that_cannot_be_made_is_a_fault_and_is_tried_again() {
     let link = Link::new(|| async { Err(anyhow::anyhow!("no such file")) });
     for _ in 0..2 {
         let fault = link.page("/x".into()).await;
-        assert_eq!(fault, Err(Fault::Broken("no such file".into())));
+        assert_eq!(fault, Err(RequestError::Broken("no such file".into())));
     }
 }

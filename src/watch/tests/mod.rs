@@ -18,8 +18,9 @@ use super::claim::Claim;
 use super::outlet::{self, CLUSTER_KIB, Event, What};
 use super::pump::Pump;
 use super::seen::{Seen, WatchStatus};
-use super::server::{Fault, Lines, Server};
+use super::server::{Lines, Server};
 use super::target::{Id, Target};
+use crate::client::RequestError;
 
 /// How the server answers a request; when the script is at its end, not at all.
 #[derive(Debug, Clone)]
@@ -56,18 +57,16 @@ struct Script {
 }
 
 impl Script {
-    async fn answer(&self, uri: String) -> Result<Answer, Fault> {
+    async fn answer(&self, uri: String) -> Result<Answer, RequestError> {
         let at = self.start.elapsed();
         self.calls.lock().unwrap().push(Call { at, uri });
         let answer = self.answers.lock().unwrap().pop_front();
         match answer.unwrap_or(Answer::Hang) {
             Answer::Hang => std::future::pending().await,
-            Answer::Break => Err(Fault::Broken("connection refused".into())),
-            Answer::Refuse(code, after) => Err(Fault::Refused {
-                code,
-                message: "no".into(),
-                after: after.map(Duration::from_secs),
-            }),
+            Answer::Break => Err(RequestError::Broken("connection refused".into())),
+            Answer::Refuse(code, after) => {
+                Err(RequestError::refused(code, "no", after.map(Duration::from_secs)))
+            }
             answer => Ok(answer),
         }
     }
@@ -76,14 +75,14 @@ impl Script {
 impl Server for Script {
     type Lines = Acts;
 
-    async fn watch(&self, uri: String) -> Result<Acts, Fault> {
+    async fn watch(&self, uri: String) -> Result<Acts, RequestError> {
         match self.answer(uri).await? {
             Answer::Watch(acts) => Ok(Acts(acts.into())),
             other => panic!("a watch was asked for, the script says {other:?}"),
         }
     }
 
-    async fn page(&self, uri: String) -> Result<Vec<u8>, Fault> {
+    async fn page(&self, uri: String) -> Result<Vec<u8>, RequestError> {
         match self.answer(uri).await? {
             Answer::Page(body) => Ok(body.into()),
             other => panic!("a page was asked for, the script says {other:?}"),
@@ -98,13 +97,13 @@ impl Server for Script {
 struct Acts(VecDeque<Act>);
 
 impl Lines for Acts {
-    async fn next(&mut self) -> Result<Option<Vec<u8>>, Fault> {
+    async fn next(&mut self) -> Result<Option<Vec<u8>>, RequestError> {
         loop {
             match self.0.pop_front() {
                 Some(Act::Line(line)) => return Ok(Some(line.into())),
                 Some(Act::Pause(millis)) => sleep(Duration::from_millis(millis)).await,
                 Some(Act::End) => return Ok(None),
-                Some(Act::Break) => return Err(Fault::Broken("connection reset".into())),
+                Some(Act::Break) => return Err(RequestError::Broken("connection reset".into())),
                 None => std::future::pending().await,
             }
         }
