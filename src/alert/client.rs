@@ -26,7 +26,7 @@ const REFUSAL: usize = 4 << 10;
 
 /// Why a push failed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
+pub(super) enum PushError {
     #[error("no answer within {} s", TIMEOUT.as_secs())]
     Late,
     #[error("{0}")]
@@ -37,7 +37,7 @@ pub(super) enum Failure {
     Refused(StatusCode, String),
 }
 
-impl Failure {
+impl PushError {
     /// As counted.
     pub(super) const fn outcome(&self) -> &'static str {
         match self {
@@ -88,18 +88,18 @@ impl Client {
     }
 
     /// Posts a body of alerts.
-    pub(super) async fn post(&self, to: SocketAddr, body: Vec<u8>) -> Result<(), Failure> {
+    pub(super) async fn post(&self, to: SocketAddr, body: Vec<u8>) -> Result<(), PushError> {
         let mut request = Request::post(format!("{}://{to}/api/v2/alerts", self.scheme))
             .header(header::CONTENT_TYPE, "application/json");
         if let Some(path) = &self.token {
             let token = tokio::fs::read_to_string(path)
                 .await
-                .map_err(|error| Failure::Token(path.display().to_string(), error))?;
+                .map_err(|error| PushError::Token(path.display().to_string(), error))?;
             request = request.header(header::AUTHORIZATION, format!("Bearer {}", token.trim()));
         }
         let request = request
             .body(Full::new(Bytes::from(body)))
-            .map_err(|error| Failure::Unreachable(error.to_string()))?;
+            .map_err(|error| PushError::Unreachable(error.to_string()))?;
         let exchange = async {
             let response = self
                 .inside
@@ -112,19 +112,19 @@ impl Client {
                 return Ok(());
             }
             let text = body.map(|body| String::from_utf8_lossy(&body.to_bytes()).into_owned());
-            Err(Failure::Refused(status, text.unwrap_or_default()))
+            Err(PushError::Refused(status, text.unwrap_or_default()))
         };
         tokio::time::timeout(TIMEOUT, exchange)
             .await
-            .unwrap_or(Err(Failure::Late))
+            .unwrap_or(Err(PushError::Late))
     }
 }
 
 /// Why nobody was reached: every cause, as the first alone says no more than that it did not work.
-fn unreachable(error: &(dyn std::error::Error + 'static)) -> Failure {
+fn unreachable(error: &(dyn std::error::Error + 'static)) -> PushError {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     let causes: Vec<_> = causes.map(ToString::to_string).collect();
-    Failure::Unreachable(if causes.is_empty() {
+    PushError::Unreachable(if causes.is_empty() {
         error.to_string()
     } else {
         causes.join(": ")

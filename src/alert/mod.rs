@@ -7,7 +7,7 @@
 
 mod body;
 mod client;
-mod ledger;
+mod firing;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::metrics::Metrics;
 use crate::query::{Handle, Query};
 use body::Alert;
 use client::Client;
-use ledger::Ledger;
+use firing::Firing;
 
 /// How often a firing alert is repeated.
 const REPEAT: Duration = Duration::from_secs(60);
@@ -90,17 +90,17 @@ impl std::str::FromStr for Options {
 pub struct Push {
     options: Options,
     client: Client,
-    line: Handle,
+    handle: Handle,
     turns: watch::Receiver<u64>,
     metrics: Arc<Metrics>,
-    ledger: Ledger,
+    firing: Firing,
 }
 
 impl Push {
     /// A push to the Alertmanager that the options name. `turns` tells when verdicts have changed.
     pub fn new(
         options: Options,
-        line: Handle,
+        handle: Handle,
         turns: watch::Receiver<u64>,
         metrics: Arc<Metrics>,
     ) -> Result<Self> {
@@ -108,10 +108,10 @@ impl Push {
         Ok(Self {
             options,
             client,
-            line,
+            handle,
             turns,
             metrics,
-            ledger: Ledger::default(),
+            firing: Firing::default(),
         })
     }
 
@@ -137,16 +137,16 @@ impl Push {
             self.options.service.clone(),
             self.options.port.clone(),
         );
-        let answer = self.line.ask(|answer| Query::Alerts { service, answer }).await;
+        let answer = self.handle.ask(|answer| Query::Alerts { service, answer }).await;
         let Some(alerts) = answer.filter(|alerts| alerts.leader) else {
             // Another holder tells the same. What was told is kept: should the Lease come back, what has ended is told.
             return true;
         };
         let now = Timestamp::now();
         let violated = alerts.findings.iter().map(|one| Alert::of(one, now)).collect();
-        self.ledger.turn(violated, &alerts.unknown, now);
-        let letter = self.ledger.letter();
-        if letter.is_empty() {
+        self.firing.update(violated, &alerts.unknown, now);
+        let alerts_now = self.firing.alerts();
+        if alerts_now.is_empty() {
             return true;
         }
         if alerts.endpoints.is_empty() {
@@ -159,7 +159,7 @@ impl Push {
             return false;
         }
         // Our own maps of text can be written as JSON.
-        let body = serde_json::to_vec(&letter).unwrap_or_default();
+        let body = serde_json::to_vec(&alerts_now).unwrap_or_default();
         // All at once: one that is dead must not make the others wait.
         let posts = alerts.endpoints.iter().map(|endpoint| {
             let post = self.client.post(*endpoint, body.clone());
@@ -177,7 +177,7 @@ impl Push {
             }
         }
         if all {
-            self.ledger.delivered();
+            self.firing.delivered();
         }
         all
     }

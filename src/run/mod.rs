@@ -62,19 +62,19 @@ pub async fn run(options: Options) -> Result<()> {
     // A cluster that nothing names will not be named later.
     link.client().await?;
     let listeners = Listeners::bind(options.listen, options.debug_listen).await?;
-    let identity = identity(&options.instance);
-    tracing::info!(
-        version = env!("CARGO_PKG_VERSION"),
-        identity,
-        namespace = options.namespace,
-        listen = %listeners.address().unwrap_or(options.listen),
-        "starting"
-    );
     let (stop_tx, stop) = watch::channel(false);
     let (release_tx, released) = watch::channel(false);
     let mut parts = Parts::new();
     let release = Arc::new(release_tx);
-    start(&mut parts, link, options, listeners, identity, stop, &release)?;
+    start(
+        &mut parts,
+        link,
+        Clock::default(),
+        options,
+        listeners,
+        stop,
+        &release,
+    )?;
 
     let outcome = tokio::select! {
         signal = signalled() => {
@@ -98,13 +98,20 @@ pub async fn run(options: Options) -> Result<()> {
 fn start(
     parts: &mut Parts,
     link: Arc<Link>,
+    clock: Clock,
     options: Options,
     listeners: Listeners,
-    identity: String,
     stop: watch::Receiver<bool>,
     release: &Arc<watch::Sender<bool>>,
 ) -> Result<()> {
-    let clock = Clock::default();
+    let identity = identity(&options.instance);
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        identity,
+        namespace = options.namespace,
+        listen = %listeners.address().unwrap_or(options.listen),
+        "starting"
+    );
     let (claim_tx, claim) = watch::channel::<Option<Claim>>(None);
     let (state_tx, state) = watch::channel(String::new());
     let (turns_tx, turns) = watch::channel(0);

@@ -1,5 +1,9 @@
 //! The whole process against a server that is a function, in virtual time: what ends first when it is asked to end.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
 use std::sync::Mutex;
 
@@ -34,7 +38,7 @@ impl Server {
         if parts.uri.path().contains("/leases") {
             return match parts.method {
                 _ if watching => endless(200, ""),
-                Method::GET => whole(404, r#"{"code":404,"message":"none"}"#),
+                Method::GET => whole(404, absent().to_string()),
                 _ => self.lease(body),
             };
         }
@@ -65,6 +69,11 @@ impl Server {
         lease["metadata"]["resourceVersion"] = "20".into();
         whole(200, lease.to_string())
     }
+}
+
+fn absent() -> Value {
+    json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404,
+        "message": "none"})
 }
 
 fn policy() -> Value {
@@ -120,7 +129,8 @@ async fn started() -> Started {
         &release,
     )
     .unwrap();
-    let answer = patched.recv().await.unwrap();
+    let patched = tokio::time::timeout(Duration::from_secs(120), patched.recv()).await;
+    let answer = patched.expect("a status within two minutes").unwrap();
     Started {
         parts,
         stop,

@@ -24,6 +24,11 @@ fn request() -> Request {
     }
 }
 
+/// A clock by which virtual time alone counts.
+fn virtual_clock() -> Clock {
+    Clock::with_boot_clock(|| Duration::ZERO)
+}
+
 fn permit(clock: &Clock) -> Permit {
     let now = clock.now().mono;
     let claim = Claim {
@@ -39,7 +44,7 @@ fn permit(clock: &Clock) -> Permit {
 #[case::broken_server(500)]
 #[tokio::test(start_paused = true)]
 async fn headers_and_then_nothing_end_with_the_permit(#[case] code: u16) {
-    let clock = Clock::default();
+    let clock = virtual_clock();
     let link = link(move |_| async move { endless(code, "{\"metadata\":") });
     let sender = Sender::new(Arc::new(link), clock);
     let began = Instant::now();
@@ -50,7 +55,7 @@ async fn headers_and_then_nothing_end_with_the_permit(#[case] code: u16) {
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_comes_late_but_in_time_counts() {
-    let clock = Clock::default();
+    let clock = virtual_clock();
     let link = link(|_| async {
         tokio::time::sleep(Duration::from_secs(4)).await;
         whole(200, r#"{"metadata":{"resourceVersion":"8"}}"#)

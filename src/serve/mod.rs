@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// What the handlers share.
 #[derive(Debug, Clone)]
 pub struct Shared {
-    line: Handle,
+    handle: Handle,
     metrics: Arc<Metrics>,
 }
 
@@ -70,11 +70,11 @@ impl Listeners {
     /// Serves until `stop` becomes true.
     pub async fn serve(
         self,
-        line: Handle,
+        handle: Handle,
         metrics: Arc<Metrics>,
         stop: watch::Receiver<bool>,
     ) -> std::io::Result<()> {
-        let shared = Shared { line, metrics };
+        let shared = Shared { handle, metrics };
         let public = Router::new()
             .route("/metrics", get(scrape))
             .route("/livez", get(livez))
@@ -83,19 +83,19 @@ impl Listeners {
         let debug = Router::new()
             .route(
                 "/debug/watches",
-                get(async |State(shared): State<Shared>| told(shared.ask(Query::Watches).await)),
+                get(async |State(shared): State<Shared>| shown(shared.ask(Query::Watches).await)),
             )
             .route(
                 "/debug/index",
-                get(async |State(shared): State<Shared>| told(shared.ask(Query::Index).await)),
+                get(async |State(shared): State<Shared>| shown(shared.ask(Query::Index).await)),
             )
             .route(
                 "/debug/verdicts",
-                get(async |State(shared): State<Shared>| told(shared.ask(Query::Verdicts).await)),
+                get(async |State(shared): State<Shared>| shown(shared.ask(Query::Verdicts).await)),
             )
             .route(
                 "/debug/agenda",
-                get(async |State(shared): State<Shared>| told(shared.ask(Query::Agenda).await)),
+                get(async |State(shared): State<Shared>| shown(shared.ask(Query::Agenda).await)),
             )
             .with_state(shared);
         let until = |mut stop: watch::Receiver<bool>| async move {
@@ -115,7 +115,7 @@ impl Listeners {
 
 impl Shared {
     async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Query) -> Option<T> {
-        tokio::time::timeout(PATIENCE, self.line.ask(question))
+        tokio::time::timeout(PATIENCE, self.handle.ask(question))
             .await
             .ok()
             .flatten()
@@ -162,7 +162,7 @@ fn silent() -> Response {
         .into_response()
 }
 
-fn told<T: Serialize>(answer: Option<T>) -> Response {
+fn shown<T: Serialize>(answer: Option<T>) -> Response {
     answer.map_or_else(silent, |answer| json(&answer).into_response())
 }
 

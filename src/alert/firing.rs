@@ -1,4 +1,4 @@
-//! What an Alertmanager is to be told next: what fires, and what has ended and is not yet told often enough.
+//! What is pushed next: what fires, and what has ended and was not yet pushed often enough.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,16 +18,16 @@ struct Ended {
 /// What fires and what has ended, by labels: an Alertmanager knows an alert by nothing else, so that a finding whose
 /// severity turns is one alert that ends and another that begins.
 #[derive(Debug, Default)]
-pub(super) struct Ledger {
+pub(super) struct Firing {
     firing: BTreeMap<Labels, Alert>,
     ended: BTreeMap<Labels, Ended>,
 }
 
-impl Ledger {
+impl Firing {
     /// Takes in what is violated now, the worst first. What fired before and does not any more has ended, with two
     /// exceptions: a finding that is merely `unknown` now goes on, because not to see is no all-clear; and one that
     /// worse ones have pushed beyond the bound is left to end by itself.
-    pub(super) fn turn(&mut self, violated: Vec<Alert>, unknown: &BTreeSet<String>, now: Timestamp) {
+    pub(super) fn update(&mut self, violated: Vec<Alert>, unknown: &BTreeSet<String>, now: Timestamp) {
         let mut firing = BTreeMap::new();
         let mut beyond = BTreeSet::new();
         for alert in violated {
@@ -58,12 +58,12 @@ impl Ledger {
     }
 
     /// Every alert of the next push.
-    pub(super) fn letter(&self) -> Vec<&Alert> {
+    pub(super) fn alerts(&self) -> Vec<&Alert> {
         let ended = self.ended.values().map(|one| &one.alert);
         self.firing.values().chain(ended).collect()
     }
 
-    /// Everybody has taken the letter.
+    /// Every endpoint has taken the push.
     pub(super) fn delivered(&mut self) {
         self.ended.retain(|_, one| {
             one.left -= 1;
@@ -109,10 +109,10 @@ mod tests {
         }
     }
 
-    /// Id of the finding, severity, and seconds from the beginning until it ends, for each alert of the letter.
-    fn told(ledger: &Ledger) -> Vec<(String, String, i64)> {
-        let mut told: Vec<_> = ledger
-            .letter()
+    /// Id of the finding, severity, and seconds from the beginning until it ends, for each alert of the next push.
+    fn told(firing: &Firing) -> Vec<(String, String, i64)> {
+        let mut told: Vec<_> = firing
+            .alerts()
             .iter()
             .map(|one| {
                 let severity = one.labels()["severity"].clone();
@@ -124,107 +124,107 @@ mod tests {
         told
     }
 
-    fn turn(ledger: &mut Ledger, second: i64, violated: &[Finding], unknown: &[&str]) {
+    fn turn(firing: &mut Firing, second: i64, violated: &[Finding], unknown: &[&str]) {
         let alerts = violated.iter().map(|one| Alert::of(one, at(second))).collect();
         let unknown = unknown.iter().map(|one| (*one).to_owned()).collect();
-        ledger.turn(alerts, &unknown, at(second));
+        firing.update(alerts, &unknown, at(second));
     }
 
-    fn expect(ledger: &Ledger, expected: &[(&str, &str, i64)]) {
+    fn expect(firing: &Firing, expected: &[(&str, &str, i64)]) {
         let expected: Vec<_> = expected
             .iter()
             .map(|(id, severity, ends)| ((*id).to_owned(), (*severity).to_owned(), *ends))
             .collect();
-        assert_eq!(told(ledger), expected);
+        assert_eq!(told(firing), expected);
     }
 
     #[test]
     fn a_repeat_moves_the_end_and_an_end_is_told_three_times() {
-        let mut ledger = Ledger::default();
+        let mut firing = Firing::default();
         let critical = finding("a", Severity::Critical);
-        turn(&mut ledger, 0, std::slice::from_ref(&critical), &[]);
-        expect(&ledger, &[("a", "critical", 240)]);
-        turn(&mut ledger, 60, &[critical], &[]);
-        expect(&ledger, &[("a", "critical", 300)]);
+        turn(&mut firing, 0, std::slice::from_ref(&critical), &[]);
+        expect(&firing, &[("a", "critical", 240)]);
+        turn(&mut firing, 60, &[critical], &[]);
+        expect(&firing, &[("a", "critical", 300)]);
         for second in [70, 130, 190] {
-            turn(&mut ledger, second, &[], &[]);
-            expect(&ledger, &[("a", "critical", 70)]);
-            ledger.delivered();
+            turn(&mut firing, second, &[], &[]);
+            expect(&firing, &[("a", "critical", 70)]);
+            firing.delivered();
         }
-        expect(&ledger, &[]);
+        expect(&firing, &[]);
     }
 
     #[test]
     fn what_begins_again_is_not_called_ended() {
-        let mut ledger = Ledger::default();
+        let mut firing = Firing::default();
         let critical = finding("a", Severity::Critical);
-        turn(&mut ledger, 0, std::slice::from_ref(&critical), &[]);
-        turn(&mut ledger, 10, &[], &[]);
-        turn(&mut ledger, 20, &[critical], &[]);
-        expect(&ledger, &[("a", "critical", 260)]);
+        turn(&mut firing, 0, std::slice::from_ref(&critical), &[]);
+        turn(&mut firing, 10, &[], &[]);
+        turn(&mut firing, 20, &[critical], &[]);
+        expect(&firing, &[("a", "critical", 260)]);
     }
 
     #[test]
     fn another_severity_is_another_alert() {
-        let mut ledger = Ledger::default();
-        turn(&mut ledger, 0, &[finding("a", Severity::Critical)], &[]);
-        turn(&mut ledger, 10, &[finding("a", Severity::Warning)], &[]);
-        expect(&ledger, &[("a", "critical", 10), ("a", "warning", 250)]);
+        let mut firing = Firing::default();
+        turn(&mut firing, 0, &[finding("a", Severity::Critical)], &[]);
+        turn(&mut firing, 10, &[finding("a", Severity::Warning)], &[]);
+        expect(&firing, &[("a", "critical", 10), ("a", "warning", 250)]);
     }
 
     #[test]
     fn what_cannot_be_seen_goes_on() {
-        let mut ledger = Ledger::default();
-        turn(&mut ledger, 0, &[finding("a", Severity::Critical)], &[]);
-        turn(&mut ledger, 60, &[], &["a"]);
-        expect(&ledger, &[("a", "critical", 300)]);
-        turn(&mut ledger, 120, &[], &["a"]);
-        expect(&ledger, &[("a", "critical", 360)]);
-        turn(&mut ledger, 130, &[], &[]);
-        expect(&ledger, &[("a", "critical", 130)]);
+        let mut firing = Firing::default();
+        turn(&mut firing, 0, &[finding("a", Severity::Critical)], &[]);
+        turn(&mut firing, 60, &[], &["a"]);
+        expect(&firing, &[("a", "critical", 300)]);
+        turn(&mut firing, 120, &[], &["a"]);
+        expect(&firing, &[("a", "critical", 360)]);
+        turn(&mut firing, 130, &[], &[]);
+        expect(&firing, &[("a", "critical", 130)]);
     }
 
     /// The Lease was lost and came back: the same as after a pause between two turns.
     #[test]
     fn what_ended_while_nobody_asked_us_is_told_unless_it_has_ended_by_itself() {
-        let mut ledger = Ledger::default();
-        turn(&mut ledger, 0, &[finding("a", Severity::Critical)], &[]);
-        turn(&mut ledger, 200, &[], &[]);
-        expect(&ledger, &[("a", "critical", 200)]);
-        let mut ledger = Ledger::default();
-        turn(&mut ledger, 0, &[finding("a", Severity::Critical)], &[]);
-        turn(&mut ledger, 240, &[], &["a"]);
-        expect(&ledger, &[]);
+        let mut firing = Firing::default();
+        turn(&mut firing, 0, &[finding("a", Severity::Critical)], &[]);
+        turn(&mut firing, 200, &[], &[]);
+        expect(&firing, &[("a", "critical", 200)]);
+        let mut firing = Firing::default();
+        turn(&mut firing, 0, &[finding("a", Severity::Critical)], &[]);
+        turn(&mut firing, 240, &[], &["a"]);
+        expect(&firing, &[]);
     }
 
     #[test]
     fn unknown_alone_fires_nothing() {
-        let mut ledger = Ledger::default();
-        turn(&mut ledger, 0, &[], &["a"]);
-        expect(&ledger, &[]);
+        let mut firing = Firing::default();
+        turn(&mut firing, 0, &[], &["a"]);
+        expect(&firing, &[]);
     }
 
     #[test]
     fn an_endpoint_that_never_answers_keeps_no_ended_alert_alive() {
-        let mut ledger = Ledger::default();
-        turn(&mut ledger, 0, &[finding("a", Severity::Critical)], &[]);
-        turn(&mut ledger, 10, &[], &[]);
-        turn(&mut ledger, 249, &[], &[]);
-        expect(&ledger, &[("a", "critical", 10)]);
-        turn(&mut ledger, 250, &[], &[]);
-        expect(&ledger, &[]);
+        let mut firing = Firing::default();
+        turn(&mut firing, 0, &[finding("a", Severity::Critical)], &[]);
+        turn(&mut firing, 10, &[], &[]);
+        turn(&mut firing, 249, &[], &[]);
+        expect(&firing, &[("a", "critical", 10)]);
+        turn(&mut firing, 250, &[], &[]);
+        expect(&firing, &[]);
     }
 
     #[test]
     fn the_worst_are_told_and_what_they_displace_is_not_called_ended() {
-        let mut ledger = Ledger::default();
-        turn(&mut ledger, 0, &[finding("old", Severity::Warning)], &[]);
+        let mut firing = Firing::default();
+        turn(&mut firing, 0, &[finding("old", Severity::Warning)], &[]);
         let mut many: Vec<_> = (0..MOST)
             .map(|at| finding(&format!("new{at:03}"), Severity::Critical))
             .collect();
         many.push(finding("old", Severity::Warning));
-        turn(&mut ledger, 10, &many, &[]);
-        assert_eq!(told(&ledger).len(), MOST);
-        assert!(told(&ledger).iter().all(|one| one.0 != "old"));
+        turn(&mut firing, 10, &many, &[]);
+        assert_eq!(told(&firing).len(), MOST);
+        assert!(told(&firing).iter().all(|one| one.0 != "old"));
     }
 }
