@@ -31,7 +31,7 @@ impl Server {
         let body = body
             .collect()
             .await
-            .map(|body| body.to_bytes())
+            .map(http_body_util::Collected::to_bytes)
             .unwrap_or_default();
         let body: Value = serde_json::from_slice(&body).unwrap_or_default();
         let watching = parts.uri.query().is_some_and(|query| query.contains("watch="));

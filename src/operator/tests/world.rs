@@ -361,7 +361,7 @@ impl World {
     }
 }
 
-/// Pods and ConfigMaps are watched in parts; there are none here.
+/// Pods and `ConfigMaps` are watched in parts; there are none here.
 fn is_whole(target: &Target) -> bool {
     !matches!(
         target.source,
