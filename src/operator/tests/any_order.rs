@@ -1,5 +1,6 @@
 //! Whatever happens in whatever order: in the end statuses say what judging from nothing says.
 
+use evenkeel_core::index::Freshness;
 use evenkeel_core::know::Source;
 use proptest::prelude::*;
 use serde_json::json;
@@ -85,9 +86,9 @@ fn take(world: &mut World, happens: &Happens) {
         }
         Happens::NoService(at) => world.delete(Source::Services, namespace(at), "api"),
         Happens::Service(at) => world.apply(Source::Services, service(namespace(at))),
-        Happens::Silent(at) => world.say(source(at), || What::Silent),
-        Happens::Alive(at) => world.say(source(at), || What::Alive),
-        Happens::Lost(at) => world.say(source(at), || What::Lost("no right".into())),
+        Happens::Silent(at) => world.say(source(at), || What::Freshness(Freshness::Stale)),
+        Happens::Alive(at) => world.say(source(at), || What::Freshness(Freshness::Complete)),
+        Happens::Lost(at) => world.say(source(at), || What::Freshness(Freshness::unreadable("no right"))),
         Happens::Relist(at) => world.relist(source(at)),
         Happens::Deliver(most) => world.deliver(usize::from(most) + 1),
         Happens::Answer(at) => world.answer(match at % 8 {

@@ -4,6 +4,7 @@
 mod any_order;
 mod world;
 
+use evenkeel_core::index::Freshness;
 use evenkeel_core::know::{Mono, Source};
 
 use super::{Event, Next};
@@ -290,10 +291,10 @@ fn a_source_that_falls_silent_is_told() {
     team(&mut world, "shop", 2);
     world.settle();
     assert!(world.holds("api", "Observed", "True"));
-    world.say(Source::EndpointSlices, || What::Silent);
+    world.say(Source::EndpointSlices, || What::Freshness(Freshness::Stale));
     world.settle();
     assert!(world.holds("api", "Observed", "False"));
-    world.say(Source::EndpointSlices, || What::Alive);
+    world.say(Source::EndpointSlices, || What::Freshness(Freshness::Complete));
     world.settle();
     assert!(world.holds("api", "Observed", "True"));
 }
