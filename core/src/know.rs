@@ -256,75 +256,22 @@ impl fmt::Display for Unit {
 impl fmt::Display for Wall {
     /// As RFC 3339 writes it in UTC: `2026-11-21T13:00:00Z`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (days, second) = (self.0.div_euclid(86_400), self.0.rem_euclid(86_400));
-        // Counted from the first of March of the year 0, so that the leap day comes last, in eras of 400 years.
-        let days = days + 719_468;
-        let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-        let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-        let day = day - (365 * year + year / 4 - year / 100);
-        let month = (5 * day + 2) / 153;
-        let (day, month) = (day - (153 * month + 2) / 5 + 1, (month + 2) % 12 + 1);
-        let year = year + era * 400 + i64::from(month <= 2);
-        let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"
-        )
+        // Beyond the years that a calendar has, the nearest one it has.
+        let nearest = self
+            .0
+            .clamp(jiff::Timestamp::MIN.as_second(), jiff::Timestamp::MAX.as_second());
+        jiff::Timestamp::from_second(nearest)
+            .map_err(|_| fmt::Error)?
+            .fmt(f)
     }
 }
 
 impl Wall {
     /// Reads an RFC 3339 timestamp such as `2026-11-21T13:00:00Z`, with fraction and offset; `None` when it is none.
-    ///
-    /// The day count is that of the proleptic Gregorian calendar (RFC 3339 appendix A gives the same rules).
     pub fn parse(text: &str) -> Option<Self> {
-        let bytes = text.as_bytes();
-        let number = |from: usize, len: usize| -> Option<i64> {
-            let digits = text.get(from..from + len)?;
-            digits
-                .bytes()
-                .all(|byte| byte.is_ascii_digit())
-                .then(|| digits.parse().ok())?
-        };
-        let at = |index: usize, any: &[u8]| bytes.get(index).is_some_and(|byte| any.contains(byte));
-        if !(at(4, b"-") && at(7, b"-") && at(10, b"Tt ") && at(13, b":") && at(16, b":")) {
-            return None;
-        }
-        let (year, month, day) = (number(0, 4)?, number(5, 2)?, number(8, 2)?);
-        let (hour, minute, second) = (number(11, 2)?, number(14, 2)?, number(17, 2)?);
-        let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-        let days = match month {
-            1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
-            4 | 6 | 9 | 11 => 30,
-            2 => 28 + i64::from(leap),
-            _ => return None,
-        };
-        if !(1..=days).contains(&day) || hour > 23 || minute > 59 || second > 60 {
-            return None;
-        }
-        let zone = text
-            .get(19..)?
-            .trim_start_matches(|c: char| c == '.' || c.is_ascii_digit());
-        let offset = match zone.as_bytes() {
-            [b'Z' | b'z'] => 0,
-            [sign @ (b'+' | b'-'), _, _, b':', _, _] => {
-                let start = text.len() - 5;
-                let seconds = number(start, 2)? * 3600 + number(start + 3, 2)? * 60;
-                if *sign == b'+' { seconds } else { -seconds }
-            }
-            _ => return None,
-        };
-        // Days since the epoch, counting years from March so that the leap day comes last.
-        let (y, m) = if month <= 2 {
-            (year - 1, month + 9)
-        } else {
-            (year, month - 3)
-        };
-        let days =
-            365 * y + y.div_euclid(4) - y.div_euclid(100) + y.div_euclid(400) + (m * 153 + 2) / 5 + day
-                - 1
-                - 719_468;
-        Some(Self(days * 86_400 + hour * 3600 + minute * 60 + second - offset))
+        let at: jiff::Timestamp = text.parse().ok()?;
+        // The fraction is cut off, also before 1970.
+        Some(Self(at.as_millisecond().div_euclid(1_000)))
     }
 }
 

@@ -179,10 +179,7 @@ async fn end(mut parts: Parts, mut released: watch::Receiver<bool>) {
 
 /// An identity that no other process has ever had: Pods of a `StatefulSet` or a restarted container share a name.
 fn identity(instance: &str) -> String {
-    use std::hash::{BuildHasher, RandomState};
-    // The keys of a RandomState come from the operating system's random numbers.
-    let random = RandomState::new().hash_one(std::process::id());
-    format!("{instance}_{random:016x}")
+    format!("{instance}_{:016x}", fastrand::u64(..))
 }
 
 /// Waits for SIGTERM or SIGINT and tells which.

@@ -1,6 +1,5 @@
 //! How long things may take, and how fast they may follow each other.
 
-use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 /// Server time limit of watches that evidence rests on: a bookmark comes two seconds before its end
@@ -75,8 +74,7 @@ impl Pace {
 
 /// Something between nothing and this.
 fn jitter(most: Duration) -> Duration {
-    let random = RandomState::new().hash_one(()) % 1000;
-    most * random as u32 / 1000
+    most.mul_f64(fastrand::f64())
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 //! The API server refuses loopback addresses in an `EndpointSlice`, so a server that an `EndpointSlice` names needs
 //! another one: an address of TEST-NET-1 (RFC 5737), which no real network has, on the loopback device.
 
-use std::hash::{BuildHasher, RandomState};
 use std::net::Ipv4Addr;
 use std::process::{Command, Output};
 
@@ -19,10 +18,8 @@ pub struct Address(Ipv4Addr);
 impl Address {
     /// Adds one that nobody here has. Needs the right to configure the network: the error says so.
     pub fn add() -> Result<Self> {
-        let random = RandomState::new();
-        for attempt in 0..100u32 {
-            let last = u8::try_from(1 + random.hash_one(attempt) % 254)?;
-            let address = Ipv4Addr::new(192, 0, 2, last);
+        for _ in 0..100 {
+            let address = Ipv4Addr::new(192, 0, 2, fastrand::u8(1..=254));
             let output = ip("add", address, &["valid_lft", LASTS, "preferred_lft", LASTS])?;
             if output.status.success() {
                 return Ok(Self(address));

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
+
 /// One file of the core, without comments, texts and unit tests.
 pub(crate) struct File {
     /// Such as `checks/path/budget.rs`.
@@ -84,75 +86,56 @@ pub(crate) fn file(path: &Path) -> File {
     }
 }
 
-/// Cuts Rust into words and signs; comments, texts, characters and lifetimes are left out.
+/// Rust as words and signs, without comments, texts, numbers and lifetimes.
+///
+/// Tokens and no syntax tree: what stands inside of a macro's parentheses is tokens and nothing more, and has to follow
+/// the rules, too.
 pub(crate) fn tokens(text: &str) -> Vec<Token> {
-    let bytes: Vec<char> = text.chars().collect();
-    let at = |index: usize| bytes.get(index).copied().unwrap_or('\0');
+    let stream = text
+        .parse()
+        .unwrap_or_else(|why| panic!("this is no Rust: {why}"));
     let mut found = Vec::new();
-    let mut here = 0;
-    while here < bytes.len() {
-        let sign = at(here);
-        if sign == '/' && at(here + 1) == '/' {
-            while here < bytes.len() && at(here) != '\n' {
-                here += 1;
+    flatten(stream, &mut found);
+    found
+}
+
+fn flatten(stream: TokenStream, found: &mut Vec<Token>) {
+    let mut trees = stream.into_iter().peekable();
+    while let Some(tree) = trees.next() {
+        match tree {
+            TokenTree::Ident(name) => {
+                let name = name.to_string();
+                found.push(word(name.strip_prefix("r#").unwrap_or(&name)));
             }
-        } else if sign == '/' && at(here + 1) == '*' {
-            while here < bytes.len() && !(at(here) == '*' && at(here + 1) == '/') {
-                here += 1;
+            TokenTree::Punct(sign) if sign.as_char() == '\'' => {
+                // A lifetime, whose name follows.
+                trees.next();
             }
-            here += 2;
-        } else if sign == '"' {
-            here += 1;
-            while here < bytes.len() && at(here) != '"' {
-                here += if at(here) == '\\' { 2 } else { 1 };
-            }
-            here += 1;
-        } else if sign == '\'' {
-            // A character ends with a quote one or, escaped, a few places on; a lifetime does not.
-            if at(here + 1) == '\\' {
-                here += 3;
-                while here < bytes.len() && at(here) != '\'' {
-                    here += 1;
-                }
-                here += 1;
-            } else if at(here + 2) == '\'' {
-                here += 3;
-            } else {
-                here += 1;
-                while at(here).is_alphanumeric() || at(here) == '_' {
-                    here += 1;
+            TokenTree::Punct(sign) => {
+                let second =
+                    |next: &TokenTree| matches!(next, TokenTree::Punct(next) if next.as_char() == ':');
+                let pair = sign.as_char() == ':' && sign.spacing() == Spacing::Joint;
+                if pair && trees.next_if(second).is_some() {
+                    found.push(Token::Sep);
+                } else {
+                    found.push(Token::Sign(sign.as_char()));
                 }
             }
-        } else if sign.is_alphanumeric() || sign == '_' {
-            let start = here;
-            while at(here).is_alphanumeric() || at(here) == '_' {
-                here += 1;
+            TokenTree::Group(group) => {
+                let (open, close) = match group.delimiter() {
+                    Delimiter::Parenthesis => ('(', ')'),
+                    Delimiter::Brace => ('{', '}'),
+                    Delimiter::Bracket => ('[', ']'),
+                    // Only macros make these, and none is expanded here.
+                    Delimiter::None => (' ', ' '),
+                };
+                found.push(Token::Sign(open));
+                flatten(group.stream(), found);
+                found.push(Token::Sign(close));
             }
-            let word: String = bytes[start..here].iter().collect();
-            let raw_text = matches!(word.as_str(), "r" | "br") && matches!(at(here), '"' | '#');
-            let hashes = (here..bytes.len()).take_while(|index| at(*index) == '#').count();
-            if raw_text && at(here + hashes) == '"' {
-                here += hashes + 1;
-                while here < bytes.len()
-                    && !(at(here) == '"' && (1..=hashes).all(|more| at(here + more) == '#'))
-                {
-                    here += 1;
-                }
-                here += 1 + hashes;
-            } else {
-                found.push(Token::Word(word));
-            }
-        } else if sign == ':' && at(here + 1) == ':' {
-            found.push(Token::Sep);
-            here += 2;
-        } else {
-            if !sign.is_whitespace() {
-                found.push(Token::Sign(sign));
-            }
-            here += 1;
+            TokenTree::Literal(_) => {}
         }
     }
-    found
 }
 
 pub(crate) fn word(text: &str) -> Token {
