@@ -3,7 +3,7 @@
 # `make setup` names the system packages where a tool is missing. `make e2e` and `make e2e-kind` install Debian's
 # container runtime where it is missing, before their tests start.
 CARGO ?= cargo
-.PHONY: demo test setup bed lint unit control-plane pushes e2e e2e-kind e2e-kind-install image reproducible fuzz bench bless
+.PHONY: demo test setup bed lint unit control-plane pushes e2e e2e-kind e2e-kind-install image reproducible fuzz bench bless deny mutants
 
 # A finding from files, minutes after a checkout; then the same on a real control plane, built first.
 demo: setup
@@ -64,6 +64,26 @@ reproducible:
 bless:
 	EVENKEEL_BLESS=1 $(CARGO) test --locked -p evenkeel --test it -- crds:: metrics::
 	EVENKEEL_BLESS=1 $(CARGO) test --locked -p evenkeel-core --test it -- check_docs:: reasons::
+
+# What is built in: bans, licences and sources; known vulnerabilities where their database can be reached. Installs
+# cargo-deny.
+deny:
+	command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny --locked check bans licenses sources
+	@if git ls-remote --exit-code https://github.com/RustSec/advisory-db HEAD >/dev/null 2>&1; then \
+		$(CARGO) deny --locked check advisories; \
+	else \
+		echo "not run here, with the reason: known vulnerabilities (github.com/RustSec/advisory-db cannot be reached)"; \
+	fi
+
+# Changes the code of checks, data planes and the operator's step in small ways, and says which change no test notices:
+# a sample, as all of it takes many hours. Installs cargo-mutants.
+MUTANTS_SHARD ?= 0/100
+mutants:
+	command -v cargo-mutants >/dev/null || $(CARGO) install --locked cargo-mutants
+	$(CARGO) mutants --package evenkeel-core --package evenkeel --shard $(MUTANTS_SHARD) \
+		--file 'core/src/checks/**' --file 'core/src/dataplane/**' --file 'src/operator/**' \
+		--exclude '**/tests.rs' --exclude '**/*fixture.rs' -- --lib
 
 # A minute for each target, from the seeds and from what earlier runs found. Needs rustup and a C++ compiler; installs
 # the nightly toolchain and cargo-fuzz. An input that needs more than five seconds is a finding.
