@@ -1,17 +1,21 @@
 //! Findings: verdicts as told to people, in a stable JSON form.
 
+mod exception;
+
 use std::fmt;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use serde::Serialize;
 
+pub use exception::ExceptionView;
+pub(crate) use exception::{accepted, exception, without_effect};
+
 use crate::engine::Reported;
 use crate::index::{Freshness, Index};
 use crate::judge::{Case, Check, Datum, Severity, Subject, Verdict};
 use crate::know::{Gap, Origin, Source, Unit, Wall};
 use crate::names::Key;
-use crate::policy::Exception;
 
 /// A verdict other than Met or `NotApplicable`, as told to people.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -160,26 +164,6 @@ impl fmt::Display for SubjectView {
     }
 }
 
-/// An exception, as shown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ExceptionView {
-    /// Why.
-    pub reason: Arc<str>,
-    /// Until when by its own word, in seconds since the Unix epoch.
-    pub expires_at: i64,
-    /// Until when it counts, where the platform's `maxExceptionDays` ends it earlier, in seconds since the Unix epoch.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub capped_at: Option<i64>,
-}
-
-impl ExceptionView {
-    /// Until when it counts, in seconds since the Unix epoch.
-    pub fn until(&self) -> i64 {
-        self.capped_at.unwrap_or(self.expires_at)
-    }
-}
-
 /// One piece of evidence, as shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -255,7 +239,7 @@ pub(crate) fn tell(
         Verdict::Met | Verdict::NotApplicable(_) => return None,
     };
     let severity = severity(check, &held.verdict);
-    let (exception, refused) = accepted(index, now, check, policy);
+    let (exception, refused) = accepted(index, now, check, subject);
     advice.splice(0..0, refused);
     let policy = policy.map(|key| index.show(key));
     Some(Finding {
@@ -274,43 +258,6 @@ pub(crate) fn tell(
     })
 }
 
-/// The exception that counts now, and a word on one that only the platform's ceiling has ended.
-pub(crate) fn accepted(
-    index: &Index,
-    now: Wall,
-    check: &Check,
-    policy: Option<Key>,
-) -> (Option<ExceptionView>, Option<String>) {
-    let Some(policy) = policy else {
-        return (None, None);
-    };
-    let days = index.max_exception_days();
-    if let Some(one) = exception(index, now, check, policy) {
-        let end = one.ends_at(days, now);
-        let view = ExceptionView {
-            reason: one.reason.clone(),
-            expires_at: one.expires_at.0,
-            capped_at: (end < one.expires_at).then_some(end.0),
-        };
-        return (Some(view), None);
-    }
-    let exceptions = index
-        .policies
-        .get(policy)
-        .map_or(&[][..], |policy| &policy.exceptions);
-    let by_its_own_word = |one: &&Exception| &*one.check == check.id && one.expires_at > now;
-    let word = exceptions.iter().find(by_its_own_word).map(|one| {
-        let (days, end) = (days.unwrap_or_default(), one.ends_at(days, now));
-        format!(
-            "this was accepted until {} ({}), but counts again since {end}: exceptions last {days} days at most \
-             (ClusterTrafficHealthPolicy spec.ceiling.maxExceptionDays) from the last time their policy was written; \
-             repair it, or write the exception anew",
-            one.expires_at, one.reason
-        )
-    });
-    (None, word)
-}
-
 /// How bad a verdict is. What rests on an assumption is never critical.
 pub(crate) fn severity(check: &Check, verdict: &Verdict) -> Severity {
     let (usual, case) = match verdict {
@@ -324,18 +271,6 @@ pub(crate) fn severity(check: &Check, verdict: &Verdict) -> Severity {
         Severity::Critical
     };
     usual.min(case.at_most()).min(most)
-}
-
-/// The exception of a policy that covers a check now: by its own word, and within what the platform allows.
-pub(crate) fn exception<'a>(
-    index: &'a Index,
-    now: Wall,
-    check: &Check,
-    policy: Key,
-) -> Option<&'a Exception> {
-    let days = index.max_exception_days();
-    let covers = |one: &&Exception| &*one.check == check.id && one.ends_at(days, now) > now;
-    index.policies.get(policy)?.exceptions.iter().find(covers)
 }
 
 fn evidence(case: &Case) -> Vec<EvidenceView> {

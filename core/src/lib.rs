@@ -146,12 +146,14 @@ impl Core {
             let days = self.index.max_exception_days();
             let policies = self.index.policies.iter();
             // One that is counted from now moves on with time: it ends by its own word.
-            let ends = policies.flat_map(|(key, policy)| {
-                let exceptions = policy.exceptions.iter();
-                // One that ended early is told to have done so until its own end, when it is history.
-                exceptions.flat_map(move |one| {
-                    [one.ends_at(days, one.expires_at), one.expires_at].map(|end| (end.0, key))
-                })
+            let teams =
+                policies.flat_map(|(key, policy)| policy.exceptions.iter().map(move |one| (key, one)));
+            let platform = self.index.cluster_policy().into_iter();
+            let platform = platform.flat_map(|policy| policy.exceptions.iter());
+            let platform = platform.map(|one| (Key::default(), &one.exception));
+            // One that ended early is told to have done so until its own end, when it is history.
+            let ends = teams.chain(platform).flat_map(|(key, one)| {
+                [one.ends_at(days, one.expires_at), one.expires_at].map(|end| (end.0, key))
             });
             self.ends = ends.collect();
             self.ends.sort_unstable();
@@ -230,9 +232,7 @@ impl Core {
     pub fn census(&self, now: Now) -> BTreeMap<(&'static str, FindingVerdict, Severity, bool), u32> {
         let mut census = BTreeMap::new();
         for (check, subject, held) in self.engine.bad() {
-            let excepted = subject
-                .policy()
-                .is_some_and(|key| findings::exception(&self.index, now.wall, check, key).is_some());
+            let excepted = findings::exception(&self.index, now.wall, check, subject).is_some();
             let Some(verdict) = FindingVerdict::of(&held.verdict) else {
                 continue;
             };

@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write as _;
 
 use crate::Core;
-use crate::findings::{Finding, Summary};
+use crate::findings::{self, Finding, Summary};
 use crate::index::{Freshness, Part};
 use crate::judge::Verdict;
 use crate::know::{Now, Source};
@@ -136,7 +136,20 @@ impl Core {
             .recycle_pods
             .as_ref()
             .map_or(Mode::Observe, |recycle| recycle.mode);
-        Some(self.stand(now, key, declared))
+        let mut standing = self.stand(now, key, declared);
+        let without_effect: Vec<&str> = findings::without_effect(policy).collect();
+        if !without_effect.is_empty() {
+            standing.accepted = Condition::new(
+                Holds::True,
+                Reason::ExceptionsWithoutEffect,
+                format!(
+                    "the policy is in force, but its exceptions for {} have no effect: these checks do not judge its \
+                     Services; put them into spec.exceptions of the ClusterTrafficHealthPolicy",
+                    without_effect.join(", ")
+                ),
+            );
+        }
+        Some(standing.documented())
     }
 
     /// How the platform's policy stands, as of the last round; `None` when there is none.

@@ -28,6 +28,12 @@ impl Core {
             keys.filter_map(|service| Some((service, index.services.get(service)?)))
         };
         let shown = format!("policy {}", self.index.show(key));
+        told.extend(crate::findings::without_effect(policy).map(|check| {
+            format!(
+                "{shown} has an exception for {check}, which does not judge its Services: it has no effect; the \
+                 platform's policy can have one (spec.exceptions)"
+            )
+        }));
         if let ServicePick::Names(names) = &policy.services {
             for name in names {
                 if !all().any(|(service, _)| index.names.text(service.name) == &**name) {

@@ -10,7 +10,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ClusterTrafficHealthPolicyStatus, Conntrack, Mode, Nodes, text};
+use super::{ClusterTrafficHealthPolicyStatus, Conntrack, Mode, Nodes, SubjectKind, text};
 
 /// What the platform declares about its data plane, nodes and control plane, and what policies may do at most.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
@@ -61,6 +61,12 @@ pub struct ClusterTrafficHealthPolicySpec {
     /// What namespaced policies may do at most; when absent they may observe and suggest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ceiling: Option<Ceiling>,
+    /// Findings of the platform that people have accepted for a time: on the cluster, on nodes, zones and webhooks, and
+    /// on Services that no policy governs. The verdict stays visible.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub exceptions: Vec<ClusterException>,
     /// Namespaces that nothing is ever done in, whatever a policy says.
     #[serde(default = "protected_namespaces")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 63), regex(pattern = text::DNS_LABEL)))]
@@ -126,6 +132,45 @@ pub struct RecycleCeiling {
 
 fn recycles_per_hour() -> i32 {
     10
+}
+
+/// A finding of the platform that people have accepted for a time.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterException {
+    /// Id of the check whose findings are accepted.
+    #[schemars(length(min = 1, max = 63), regex(pattern = text::DNS_LABEL))]
+    pub check: String,
+    /// What the findings are about.
+    pub subject: ExceptedSubject,
+    /// Why they are accepted, for those who read the status.
+    #[schemars(length(min = 1, max = 256))]
+    pub reason: String,
+    /// When the exception ends, in UTC, such as `2027-01-31T00:00:00Z`. It ends earlier where `ceiling.maxExceptionDays`
+    /// allows fewer days from the last time this policy was written.
+    // No `format`: beside one, API servers take a list for a text.
+    #[schemars(length(min = 20, max = 20), regex(pattern = text::UTC_SECONDS))]
+    pub expires_at: String,
+}
+
+/// What accepted findings are about; without a name every subject of the kind.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.kind != 'Cluster' || !has(self.name)")
+    .message("the cluster has no name").field_path(".name"))]
+#[x_kube(validation = Rule::new("(self.kind == 'Service') == has(self.__namespace__)")
+    .message("a Service needs its namespace, and nothing else has one"))]
+pub struct ExceptedSubject {
+    /// Kind of the subject.
+    pub kind: SubjectKind,
+    /// Namespace of the Services.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = text::DNS_LABEL))]
+    pub namespace: Option<String>,
+    /// Name of the subject.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub name: Option<String>,
 }
 
 /// What every node should run.

@@ -21,8 +21,8 @@ mod status;
 mod text;
 
 pub use cluster::{
-    Assumptions, Ceiling, ClusterTrafficHealthPolicy, ClusterTrafficHealthPolicySpec, ControlPlane,
-    DataPlane, Limits, ProxyMode, RecycleCeiling, Storm,
+    Assumptions, Ceiling, ClusterException, ClusterTrafficHealthPolicy, ClusterTrafficHealthPolicySpec,
+    ControlPlane, DataPlane, ExceptedSubject, Limits, ProxyMode, RecycleCeiling, Storm,
 };
 pub use compile::{compile, compile_cluster};
 pub use connections::{

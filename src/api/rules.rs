@@ -5,9 +5,10 @@
 //! an older schema.
 
 use super::{
-    Balance, CLUSTER_POLICY_NAME, CiliumTuning, Client, ClusterTrafficHealthPolicySpec, Connection, Hop,
-    LabelOperator, LabelSelector, Layer, Limits, Mode, Ping, Problem, Protocol, RecyclePods, Services, State,
-    TcpKeepalive, TrafficHealthPolicySpec, Tuning, TuningBounds, Unlimited,
+    Balance, CLUSTER_POLICY_NAME, CiliumTuning, Client, ClusterTrafficHealthPolicySpec, Connection,
+    ExceptedSubject, Hop, LabelOperator, LabelSelector, Layer, Limits, Mode, Ping, Problem, Protocol,
+    RecyclePods, Services, State, SubjectKind, TcpKeepalive, TrafficHealthPolicySpec, Tuning, TuningBounds,
+    Unlimited,
 };
 
 /// Asks the rules of a namespaced policy.
@@ -56,6 +57,13 @@ pub(super) fn cluster(
             problems.push(Problem::new("spec.ceiling.namespaces", message));
         }
     }
+    for (index, exception) in spec.exceptions.iter().enumerate() {
+        excepted(
+            &exception.subject,
+            &format!("spec.exceptions[{index}].subject"),
+            problems,
+        );
+    }
     if let Some(bounds) = spec
         .data_plane
         .as_ref()
@@ -69,6 +77,16 @@ pub(super) fn cluster(
         .and_then(|conntrack| conntrack.tuning.as_ref())
     {
         tuning(entry, problems);
+    }
+}
+
+fn excepted(subject: &ExceptedSubject, path: &str, problems: &mut Vec<Problem>) {
+    if subject.kind == SubjectKind::Cluster && subject.name.is_some() {
+        problems.push(Problem::new(format!("{path}.name"), "the cluster has no name"));
+    }
+    if (subject.kind == SubjectKind::Service) != subject.namespace.is_some() {
+        let message = "a Service needs its namespace, and nothing else has one";
+        problems.push(Problem::new(path, message));
     }
 }
 

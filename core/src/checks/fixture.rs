@@ -66,6 +66,15 @@ impl World {
         self
     }
 
+    /// Sets the platform's policy.
+    #[must_use]
+    pub(crate) fn platform(mut self, policy: crate::policy::ClusterPolicy) -> Self {
+        self.core
+            .handle(Now::ONCE, Input::ClusterPolicy(Some(Arc::new(policy))))
+            .unwrap();
+        self
+    }
+
     /// Judges everything, and returns the findings of one check.
     pub(crate) fn findings(&mut self, id: &str) -> Vec<Finding> {
         self.core.round(self.now);

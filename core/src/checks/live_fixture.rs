@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::findings::Finding;
 use crate::know::{Mono, Now, Source, Wall};
-use crate::policy::Policy;
+use crate::policy::{ClusterPolicy, Policy};
 use crate::{Core, Input};
 
 /// A core that is fed all day, and the present.
@@ -64,6 +64,11 @@ impl Live {
     /// A policy.
     pub(crate) fn policy(&mut self, policy: Policy) {
         self.input(Input::Policy(Arc::new(policy)));
+    }
+
+    /// The platform's policy.
+    pub(crate) fn platform(&mut self, policy: ClusterPolicy) {
+        self.input(Input::ClusterPolicy(Some(Arc::new(policy))));
     }
 
     /// Lets time pass, in seconds; whatever falls due meanwhile is judged when it does.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Mode;
+use super::{Exception, Mode};
 use crate::dataplane::ProxyMode;
 
 /// A compiled ClusterTrafficHealthPolicy.
@@ -16,6 +16,8 @@ pub struct ClusterPolicy {
     pub ceiling_recycles_per_hour: Option<u32>,
     /// Longest time an exception may last from the last time its policy was written, in days.
     pub max_exception_days: Option<u32>,
+    /// Findings of the platform that people have accepted for a time.
+    pub exceptions: Vec<PlatformException>,
     /// Namespaces that nothing is ever done in.
     pub protected_namespaces: Vec<Arc<str>>,
     /// What every node should run.
@@ -28,6 +30,35 @@ pub struct ClusterPolicy {
     pub control_plane: ControlPlanePolicy,
     /// When too much is sick to act at all.
     pub storm: Storm,
+}
+
+/// An exception for findings that no team's policy tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlatformException {
+    /// The check, the reason and the end.
+    pub exception: Exception,
+    /// What the findings are about.
+    pub subject: ExceptedSubject,
+}
+
+/// What a platform's exception is for; without a name every subject of the kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExceptedSubject {
+    /// The cluster as a whole.
+    Cluster,
+    /// Nodes.
+    Node(Option<Arc<str>>),
+    /// Zones.
+    Zone(Option<Arc<str>>),
+    /// Webhook configurations of either kind.
+    Webhook(Option<Arc<str>>),
+    /// Services of a namespace, as far as no policy governs them.
+    Service {
+        /// The namespace.
+        namespace: Arc<str>,
+        /// Its name.
+        name: Option<Arc<str>>,
+    },
 }
 
 /// Inclusive bounds; an absent end is open.

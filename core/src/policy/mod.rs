@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 pub use cluster::{
     Cascade, CiliumTuning, ClusterPolicy, ConntrackPolicy, ControlPlanePolicy, CordonPolicy, DataPlanePolicy,
-    Flap, KernelTuning, NodesPolicy, Pressure, Range, Storm,
+    ExceptedSubject, Flap, KernelTuning, NodesPolicy, PlatformException, Pressure, Range, Storm,
 };
 pub use labels::{Operator, Requirement, Selector};
 

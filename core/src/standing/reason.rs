@@ -7,6 +7,8 @@ use super::Holds;
 pub enum Reason {
     /// The policy is in force.
     Accepted,
+    /// The policy is in force, and has exceptions for findings that it does not tell.
+    ExceptionsWithoutEffect,
     /// The policy was not understood.
     Invalid,
     /// The policy's definition in the cluster is older than the program.
@@ -40,8 +42,9 @@ pub type Place = (&'static str, Holds);
 
 impl Reason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Accepted,
+        Self::ExceptionsWithoutEffect,
         Self::Invalid,
         Self::CrdTooOld,
         Self::NotAccepted,
@@ -61,6 +64,7 @@ impl Reason {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Accepted => "Accepted",
+            Self::ExceptionsWithoutEffect => "ExceptionsWithoutEffect",
             Self::Invalid => "Invalid",
             Self::CrdTooOld => "CRDTooOld",
             Self::NotAccepted => "NotAccepted",
@@ -81,7 +85,7 @@ impl Reason {
     pub const fn places(self) -> &'static [Place] {
         use Holds::{False, True, Unknown};
         match self {
-            Self::Accepted => &[("Accepted", True)],
+            Self::Accepted | Self::ExceptionsWithoutEffect => &[("Accepted", True)],
             Self::Invalid => &[("Accepted", False)],
             Self::CrdTooOld => &[("Accepted", Unknown)],
             Self::NotAccepted => &[
@@ -103,6 +107,9 @@ impl Reason {
     pub const fn means(self) -> &'static str {
         match self {
             Self::Accepted => "the policy was understood and is in force",
+            Self::ExceptionsWithoutEffect => {
+                "the policy is in force, but accepts findings that it does not tell: those on nodes, zones, webhooks and the cluster are the platform's"
+            }
             Self::Invalid => {
                 "the policy was not understood: the message names each field that is wrong; nothing is judged by it"
             }
@@ -136,6 +143,9 @@ impl Reason {
     pub const fn next(self) -> &'static str {
         match self {
             Self::Accepted | Self::AllInputsFresh | Self::AllMet | Self::ModeObserve => "nothing",
+            Self::ExceptionsWithoutEffect => {
+                "remove them, or put them into spec.exceptions of the ClusterTrafficHealthPolicy, which the platform's owners write"
+            }
             Self::Invalid => {
                 "correct the fields that the message names; `evenkeel audit --policy FILE` tells before you apply"
             }

@@ -56,7 +56,7 @@ impl<'a> Worst<'a> {
     /// Sees one more.
     pub(super) fn see(&mut self, check: &'static Check, subject: Subject, held: &'a Reported) {
         let severity = findings::severity(check, &held.verdict);
-        let excepted = findings::accepted(self.index, self.now, check, subject.policy())
+        let excepted = findings::accepted(self.index, self.now, check, subject)
             .0
             .is_some();
         let row = Row { check, subject, held };

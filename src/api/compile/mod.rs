@@ -6,6 +6,7 @@
 
 mod cluster;
 mod connection;
+mod exceptions;
 mod reader;
 mod terms;
 
@@ -14,11 +15,11 @@ use std::sync::Arc;
 use evenkeel_core::Input;
 use evenkeel_core::know::Wall;
 use evenkeel_core::policy as core;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::local::Draft;
 use super::{
-    Balance, ClusterTrafficHealthPolicy, Exception, Problem, RecyclePods, Services, TrafficHealthPolicy,
-    rules,
+    Balance, ClusterTrafficHealthPolicy, Problem, RecyclePods, Services, TrafficHealthPolicy, rules,
 };
 use reader::Reader;
 
@@ -85,7 +86,12 @@ fn team(
                 .and_then(|remediation| remediation.recycle_pods.as_ref())
                 .map(|recycle| recycle_pods(recycle, &mut reader)),
         },
-        exceptions: exceptions(&spec.exceptions, written(policy), knows_check, &mut reader),
+        exceptions: exceptions::team(
+            &spec.exceptions,
+            written(&policy.metadata),
+            knows_check,
+            &mut reader,
+        ),
     };
     reader.finish(compiled)
 }
@@ -104,7 +110,9 @@ fn platform(
     policy: &ClusterTrafficHealthPolicy,
     mut reader: Reader,
 ) -> Result<core::ClusterPolicy, Vec<Problem>> {
-    let compiled = cluster::cluster(&policy.spec, &mut reader);
+    let mut compiled = cluster::cluster(&policy.spec, &mut reader);
+    compiled.exceptions =
+        exceptions::platform(&policy.spec.exceptions, written(&policy.metadata), &mut reader);
     reader.finish(compiled)
 }
 
@@ -144,50 +152,12 @@ fn recycle_pods(recycle: &RecyclePods, reader: &mut Reader) -> core::RecyclePods
 }
 
 /// When somebody last wrote the policy, status aside; the creation where its managed fields do not tell.
-fn written(policy: &TrafficHealthPolicy) -> Option<Wall> {
-    let entries = policy.metadata.managed_fields.iter().flatten();
+fn written(metadata: &ObjectMeta) -> Option<Wall> {
+    let entries = metadata.managed_fields.iter().flatten();
     entries
         .filter(|entry| entry.subresource.as_deref().is_none_or(str::is_empty))
         .filter_map(|entry| entry.time.as_ref())
-        .chain(&policy.metadata.creation_timestamp)
+        .chain(&metadata.creation_timestamp)
         .map(|time| Wall(time.0.as_second()))
         .max()
-}
-
-fn exceptions(
-    exceptions: &[Exception],
-    since: Option<Wall>,
-    knows_check: &dyn Fn(&str) -> bool,
-    reader: &mut Reader,
-) -> Vec<core::Exception> {
-    reader.unique(
-        "spec.exceptions",
-        exceptions.iter().map(|exception| &*exception.check),
-    );
-    let mut compiled = Vec::with_capacity(exceptions.len());
-    for (index, exception) in exceptions.iter().enumerate() {
-        let path = format!("spec.exceptions[{index}]");
-        if !knows_check(&exception.check) {
-            reader.problem(
-                format!("{path}.check"),
-                format!("there is no check {}", exception.check),
-            );
-        }
-        if exception.reason.trim().is_empty() {
-            reader.problem(format!("{path}.reason"), "must say why");
-        }
-        match exception.expires_at.parse::<jiff::Timestamp>() {
-            Ok(end) => compiled.push(core::Exception {
-                check: Arc::from(&*exception.check),
-                reason: Arc::from(&*exception.reason),
-                expires_at: Wall(end.as_second()),
-                since,
-            }),
-            Err(_) => reader.problem(
-                format!("{path}.expiresAt"),
-                "must be a moment that exists, such as 2027-01-31T00:00:00Z",
-            ),
-        }
-    }
-    compiled
 }
