@@ -13,6 +13,8 @@ pub(crate) mod fixture;
 #[cfg(test)]
 pub(crate) mod live_fixture;
 pub mod nodes;
+#[cfg(test)]
+mod obeyed;
 pub mod path;
 
 use crate::judge::Check;

@@ -64,6 +64,8 @@ struct Order {
     server: Party,
     /// After how long the first table between them forgets an idle connection, where that is known.
     table: Option<i64>,
+    /// The least that an L7 hop may close at: it ends streams that are silent for longer.
+    silence: i64,
     cause: Cause,
 }
 
@@ -144,9 +146,10 @@ fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
     {
         return Ok(Verdict::NotApplicable("nobody declares an idle time"));
     }
+    let silence = path.connection.longest_silence_seconds.map_or(0, i64::from);
     let (mut risk, mut gap) = (None, None);
     for (near, far, table) in &pairs {
-        match judge_pair(near, far, *table) {
+        match judge_pair(near, far, *table, silence) {
             Verdict::Violated(case) => return Ok(Verdict::Violated(case)),
             Verdict::AtRisk(case) => risk = risk.or(Some(case)),
             Verdict::Unknown(one) => gap = gap.or(Some(one)),
@@ -165,7 +168,7 @@ fn margin(near: i64) -> i64 {
     near.saturating_add(9).div_euclid(10).max(1)
 }
 
-fn judge_pair(near: &Party, far: &Party, table: Option<i64>) -> Verdict {
+fn judge_pair(near: &Party, far: &Party, table: Option<i64>, silence: i64) -> Verdict {
     let cause = match (&near.idle, &far.idle) {
         (_, Idle::Never) => return Verdict::Met,
         // A pool that keeps nothing reuses nothing.
@@ -200,6 +203,11 @@ fn judge_pair(near: &Party, far: &Party, table: Option<i64>) -> Verdict {
         pool: near.clone(),
         server: far.clone(),
         table,
+        silence: if far.end == Some(End::Server) {
+            0
+        } else {
+            silence.saturating_mul(10) / 8 + 1
+        },
         cause,
     };
     match cause {
@@ -273,9 +281,10 @@ impl Explain for Order {
             Cause::ServerNotDeclared { pool: Some(pool) } => vec![Advice::with(
                 format!(
                     "find out after how long {to} closes idle connections and declare it; {} s or more clears this",
-                    above(pool)
+                    self.long(pool)
                 ),
-                idle(&self.server, above(pool)),
+                // An L7 hop that closes may end streams whose silence nobody declared: that is no change that is safe.
+                idle(&self.server, self.long(pool)).filter(|change| change.at == End::Server),
             )],
             Cause::ServerNotDeclared { pool: None } => vec![
                 format!(
@@ -312,13 +321,18 @@ impl Order {
             .map_or(own, |table| own.min(table.saturating_mul(8) / 10))
     }
 
+    /// A server's time that is safely above the pool's, and longer than any silence that it would end.
+    fn long(&self, pool: i64) -> i64 {
+        above(pool).max(self.silence)
+    }
+
     /// A longer time of the side that closes. That a table on the way outlasts it too is another check's matter, so it
     /// is no change that is safe by itself.
     fn keep_longer(&self, pool: i64) -> Advice {
         format!(
             "or let {} keep idle connections for {} s or longer, if every hop's table does",
             self.server.name,
-            above(pool)
+            self.long(pool)
         )
         .into()
     }
