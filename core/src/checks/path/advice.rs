@@ -281,7 +281,8 @@ impl Remedies {
 
     /// Data of the application, where nothing else counts.
     pub(super) fn data(&self) -> Advice {
-        let half = self.half();
+        // Data goes all the way, so it has to be in time for every hop.
+        let half = self.half().min((self.least / 2).max(1));
         let text = format!("let the application send data every {half} s or sooner, such as a heartbeat");
         if self.heartbeats {
             Advice::with(
