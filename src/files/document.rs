@@ -4,6 +4,8 @@
 //! that is broken costs only itself. Within a piece, JSON documents may follow each other without any mark, as
 //! `kubectl get --watch -o json` and `jq` write them. JSON is told from YAML by how it begins, not by the file's name.
 
+use evenkeel_core::know::Source;
+use evenkeel_core::sources::kind::Kind;
 use serde_saphyr::options::DuplicateKeyPolicy;
 
 use super::decode::{self, line_of};
@@ -25,8 +27,8 @@ pub(super) struct Fault {
     pub(super) line: u64,
     /// What is wrong.
     pub(super) what: String,
-    /// Whether its text speaks of EndpointSlices: then some of them are lost with it.
-    pub(super) has_slices: bool,
+    /// Sources of which objects may be lost with it.
+    pub(super) lost: Vec<Source>,
 }
 
 /// Calls `each` with every document of a text.
@@ -43,7 +45,7 @@ pub(super) fn documents(bytes: &[u8], each: &mut dyn FnMut(Document)) {
                     value: Err(Fault {
                         line: line + within - 1,
                         what: what.into(),
-                        has_slices: has_slices(&String::from_utf8_lossy(piece)),
+                        lost: slices(&String::from_utf8_lossy(piece)),
                     }),
                 });
                 continue;
@@ -103,36 +105,90 @@ fn is_json(body: &str) -> bool {
             .is_some_and(|rest| rest.trim_start().starts_with(['{', ']']))
 }
 
+/// How `kubectl cluster-info dump` frames the log of a container, which it prints between the lists
+/// (`k8s.io/kubectl`, `pkg/cmd/clusterinfo/clusterinfo_dump.go`).
+const LOG: (&str, &str) = ("==== START logs for container ", "==== END logs for container ");
+
+/// JSON documents that follow each other. Logs between them are left out. After one that is broken, or text that is no
+/// JSON, reading goes on at the next line that begins a document; what lies between is lost.
 fn json(piece: &str, line: u64, number: &mut u32, each: &mut dyn FnMut(Document)) {
-    let mut stream = serde_json::Deserializer::from_str(piece).into_iter::<Strict>();
+    let (mut rest, mut line) = (piece, line);
     loop {
-        let start = stream.byte_offset();
-        let rest = piece.get(start..).unwrap_or_default();
-        let skipped = rest.len() - rest.trim_start().len();
-        let Some(next) = stream.next() else {
+        let start = rest.len() - rest.trim_start().len();
+        (rest, line) = advance(rest, line, start);
+        if rest.is_empty() {
             return;
-        };
+        }
+        if let Some(name) = rest.strip_prefix(LOG.0).and_then(|rest| rest.lines().next()) {
+            let end = format!("\n{}{name}", LOG.1);
+            let after = rest.find(&end).map_or(rest.len(), |at| at + end.len());
+            (rest, line) = advance(rest, line, after);
+            continue;
+        }
         *number += 1;
-        let first = line + line_of(piece.as_bytes(), start + skipped) - 1;
-        let failed = next.is_err();
-        each(Document {
-            number: *number,
-            line: first,
-            value: next.map(|strict| strict.0).map_err(|error| Fault {
-                line: line + (error.line() as u64).max(1) - 1,
-                what: if error.is_eof() {
+        let mut stream = serde_json::Deserializer::from_str(rest).into_iter::<Strict>();
+        let (value, end) = match stream.next() {
+            None => return,
+            Some(Ok(strict)) => (Ok(strict.0), stream.byte_offset()),
+            Some(Err(error)) => {
+                let end = resume(rest);
+                let what = if error.is_eof() {
                     "the JSON ends in the middle; was the file cut off?".into()
                 } else {
                     format!("no readable JSON: {}", plain(without_place(&error.to_string())))
-                },
-                has_slices: has_slices(rest),
-            }),
+                };
+                let lost = rest.get(..end).unwrap_or(rest);
+                let fault = Fault {
+                    line: line + (error.line() as u64).max(1) - 1,
+                    what: if end < rest.len() {
+                        format!("{what}; {} lines were not read", lost.lines().count())
+                    } else {
+                        what
+                    },
+                    lost: kinds(lost),
+                };
+                (Err(fault), end)
+            }
+        };
+        each(Document {
+            number: *number,
+            line,
+            value,
         });
-        if failed {
-            // There is no mark to begin again at.
-            return;
-        }
+        (rest, line) = advance(rest, line, end);
     }
+}
+
+/// What is left of a text after so many bytes, and the line that it begins in.
+fn advance(text: &str, line: u64, bytes: usize) -> (&str, u64) {
+    let (passed, rest) = text.split_at_checked(bytes).unwrap_or((text, ""));
+    (rest, line + line_of(passed.as_bytes(), passed.len()) - 1)
+}
+
+/// Where reading goes on after a document that is broken: at the next line that begins an object, or a log.
+fn resume(text: &str) -> usize {
+    let marks = ["\n{", "\n=="];
+    let next = marks.iter().filter_map(|mark| text.find(mark)).min();
+    next.map_or(text.len(), |at| at + 1)
+}
+
+/// The sources that a lost text names the kind of.
+fn kinds(text: &str) -> Vec<Source> {
+    let named = |kind: &Kind| {
+        [("", "\""), ("List", "\"")].iter().any(|(list, quote)| {
+            let value = format!("{quote}{}{list}{quote}", kind.name);
+            text.match_indices(&value).any(|(at, _)| {
+                let before = text.get(..at).unwrap_or_default().trim_end();
+                before
+                    .strip_suffix(':')
+                    .is_some_and(|key| key.trim_end().ends_with("\"kind\""))
+            })
+        })
+    };
+    let sources = Source::ALL.into_iter();
+    sources
+        .filter(|source| source.kinds().iter().any(named))
+        .collect()
 }
 
 fn yaml(piece: &str, line: u64) -> Result<serde_json::Value, Fault> {
@@ -177,14 +233,14 @@ fn yaml(piece: &str, line: u64) -> Result<serde_json::Value, Fault> {
             Fault {
                 line: line + within - 1,
                 what,
-                has_slices: has_slices(piece),
+                lost: slices(piece),
             }
         })
 }
 
-/// Whether a text that cannot be parsed speaks of EndpointSlices.
-fn has_slices(text: &str) -> bool {
-    text.match_indices("EndpointSlice").any(|(at, _)| {
+/// EndpointSlices, where a text that cannot be parsed speaks of one.
+fn slices(text: &str) -> Vec<Source> {
+    let named = text.match_indices("EndpointSlice").any(|(at, _)| {
         let before = text
             .get(..at)
             .unwrap_or_default()
@@ -192,7 +248,12 @@ fn has_slices(text: &str) -> bool {
         before
             .strip_suffix(':')
             .is_some_and(|key| key.trim_end_matches([' ', '"', '\'']).ends_with("kind"))
-    })
+    });
+    if named {
+        vec![Source::EndpointSlices]
+    } else {
+        Vec::new()
+    }
 }
 
 /// A parser's words on one line, without its place, which is told apart, and without its advice to programmers.
@@ -235,4 +296,46 @@ const WORDS: [(&str, &str); 5] = [
 pub(super) fn without_place(text: &str) -> &str {
     text.rfind(" at line ")
         .map_or(text, |at| text.get(..at).unwrap_or(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Vec<Document> {
+        let mut found = Vec::new();
+        documents(text.as_bytes(), &mut |document| found.push(document));
+        found
+    }
+
+    #[test]
+    fn logs_between_lists_are_left_out() {
+        let text = "{\"a\": 1}\n==== START logs for container c of pod x/y ====\n{\"kind\": \"PodList\", \"items\": [\n\
+                    words\n==== END logs for container c of pod x/y ====\n{\"b\": 2}\n";
+        let found = read(text);
+        assert!(found.iter().all(|one| one.value.is_ok()));
+        assert_eq!(found.iter().map(|one| one.line).collect::<Vec<_>>(), [1, 6]);
+    }
+
+    #[test]
+    fn after_a_broken_document_reading_goes_on_and_what_was_lost_is_told() {
+        let text = "{\"a\": 1}\n{\n  \"kind\": \"ServiceList\",\n  \"items\": [ x\n}\n{\"b\": 2}\n";
+        let found = read(text);
+        assert_eq!(found.len(), 3);
+        let fault = found[1].value.as_ref().err().unwrap();
+        assert_eq!(
+            (fault.line, fault.lost.as_slice()),
+            (4, [Source::Services].as_slice())
+        );
+        assert!(fault.what.ends_with("4 lines were not read"), "{}", fault.what);
+        assert_eq!((found[2].line, found[2].value.is_ok()), (6, true));
+    }
+
+    #[test]
+    fn a_document_that_is_cut_off_is_the_last() {
+        let found = read("{\"kind\": \"EndpointSliceList\",\n\"items\": [");
+        let fault = found[0].value.as_ref().err().unwrap();
+        assert_eq!(fault.lost, [Source::EndpointSlices]);
+        assert!(fault.what.contains("cut off"));
+    }
 }

@@ -1,6 +1,6 @@
 //! From documents into the core.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use evenkeel_core::findings::Unreadable;
@@ -10,6 +10,7 @@ use evenkeel_core::{Core, Input};
 use serde_json::{Map, Value};
 
 use super::document::{Document, documents};
+use super::extent::{Extent, spans};
 use super::refused::{Refused, refused};
 use super::route::{Route, route};
 use super::{Options, Report, decode, find, locate};
@@ -33,18 +34,29 @@ pub(super) struct Feed<'a> {
     take: Take,
     options: &'a Options,
     report: &'a mut Report,
-    /// Sources that were seen: they are complete at the end.
-    seen: BTreeSet<Source>,
+    /// What was seen of each source, by which it is complete at the end or not.
+    seen: BTreeMap<Source, Extent>,
+    /// Folders that `collect` wrote: their lists are whole.
+    collected: BTreeSet<PathBuf>,
+    /// Whether the list that is being read holds objects of several namespaces.
+    spans: bool,
     /// Sources of which a part was lost.
     torn: Vec<(Source, String)>,
     /// Sources that whoever made the files could not read.
     refused: Vec<Refused>,
     homeless: u32,
+    /// Objects that the core was given.
+    objects: u64,
+    /// Problems beyond the most that are listed.
+    unlisted: u64,
     /// Whether the file was found in a folder, and not named.
     found: bool,
     /// Documents of found files that are no objects of Kubernetes at all: how many, and where the first one stands.
     strange: Option<(u32, String)>,
 }
+
+/// Most problems that are listed: a file of a million of them must not take memory for each.
+const PROBLEMS: usize = 1000;
 
 /// What is said of a text or a number where an object should be.
 const NO_OBJECT: &str = "is no object; expected a mapping with apiVersion and kind";
@@ -64,7 +76,11 @@ impl<'a> Feed<'a> {
             take,
             options,
             report,
-            seen: BTreeSet::new(),
+            seen: BTreeMap::new(),
+            collected: BTreeSet::new(),
+            spans: false,
+            objects: 0,
+            unlisted: 0,
             torn: Vec::new(),
             refused: Vec::new(),
             homeless: 0,
@@ -92,6 +108,12 @@ impl<'a> Feed<'a> {
             ));
             self.homeless = 0;
         }
+        if self.unlisted > 0 {
+            self.report
+                .notes
+                .push(format!("{} further problems are not listed", self.unlisted));
+            self.unlisted = 0;
+        }
         if let Some((count, first)) = self.strange.take() {
             self.report.notes.push(format!(
                 "{count} documents without kind and metadata are no objects of Kubernetes and were left aside, such as {first}"
@@ -111,8 +133,19 @@ impl<'a> Feed<'a> {
 
     /// Says which sources are complete, and which are not although they were seen.
     pub(super) fn finish(mut self) {
-        for source in std::mem::take(&mut self.seen) {
-            self.tell(Input::Synced(source));
+        let lists = self.seen.values().any(|extent| !extent.lists.is_empty());
+        if self.objects == 0 && !lists && self.refused.is_empty() && self.report.problems.is_empty() {
+            self.problem("--from".into(), "no object was found that any check reads");
+        }
+        for (source, extent) in std::mem::take(&mut self.seen) {
+            if extent.is_whole(source, &self.collected) {
+                self.tell(Input::Synced(source));
+            } else {
+                for namespace in &extent.namespaces {
+                    let part = Part::Namespace(namespace.as_str());
+                    self.tell(Input::Freshness(source, part, Freshness::Complete));
+                }
+            }
         }
         for (source, why) in std::mem::take(&mut self.torn) {
             let torn = Freshness::unreadable(&why);
@@ -162,9 +195,10 @@ impl<'a> Feed<'a> {
                 self.value(value, &place, None);
             }
             Err(fault) => {
-                if fault.has_slices && self.take == Take::Everything {
-                    let why = format!("{at} was not read in full");
-                    self.torn.push((Source::EndpointSlices, why));
+                if self.take == Take::Everything {
+                    for source in fault.lost {
+                        self.torn.push((source, format!("{at} was not read in full")));
+                    }
                 }
                 self.problem(format!("{at}, line {}", fault.line), fault.what);
             }
@@ -200,6 +234,10 @@ impl<'a> Feed<'a> {
         };
         match (text("apiVersion"), text("kind")) {
             (Err(why), _) | (_, Err(why)) => self.problem(place.text.clone(), why),
+            (Ok(_), Ok(kind)) if kind.is_empty() && is_bare_list(&fields) => {
+                let (version, item) = list_kind(&fields).unwrap_or_default();
+                self.list(fields, place, version, item);
+            }
             (Ok(_), Ok(kind)) if kind.is_empty() && !fields.contains_key("metadata") => {
                 self.no_object(place, "kind: missing or empty");
             }
@@ -215,20 +253,23 @@ impl<'a> Feed<'a> {
                 self.problem(place.text.clone(), why);
             }
             (Ok(version), Ok(kind)) => match kind.strip_suffix("List") {
-                Some(item) if fields.contains_key("items") => self.list(fields, place, &version, item),
+                Some(item) if fields.contains_key("items") || fields.contains_key("Items") => {
+                    self.list(fields, place, &version, item)
+                }
                 _ => self.object(fields, place, &version, &kind),
             },
         }
     }
 
     fn list(&mut self, mut fields: Map<String, Value>, place: &Place<'_>, version: &str, item: &str) {
-        let items = match fields.remove("items") {
+        let items = match fields.remove("items").or_else(|| fields.remove("Items")) {
             Some(Value::Array(items)) => items,
             // Go writes an empty list as null.
             Some(Value::Null) | None => Vec::new(),
             Some(_) => return self.problem(place.text.clone(), "items: expected a list"),
         };
         if let (Route::Refused, Take::Everything) = (route(version, item), self.take) {
+            self.collected.extend(place.path.parent().map(Path::to_owned));
             for (index, item) in items.into_iter().enumerate() {
                 match refused(item) {
                     Ok(entry) => self.refused.push(entry),
@@ -242,7 +283,8 @@ impl<'a> Feed<'a> {
             _ => None,
         };
         if let (Some(source), Take::Everything) = (typed, self.take) {
-            self.see(source);
+            let folder = place.path.parent().map(Path::to_owned);
+            self.see(source).lists.push(folder.unwrap_or_default());
             let rest = fields
                 .get("metadata")
                 .and_then(|metadata| metadata.get("continue"));
@@ -256,7 +298,9 @@ impl<'a> Feed<'a> {
             }
         }
         let usual = (!item.is_empty()).then_some((version, item));
+        let before = std::mem::replace(&mut self.spans, spans(&items));
         self.items(items, place, usual, true);
+        self.spans = before;
     }
 
     fn items(&mut self, items: Vec<Value>, place: &Place<'_>, usual: Option<(&str, &str)>, listed: bool) {
@@ -290,7 +334,16 @@ impl<'a> Feed<'a> {
         }
         match route {
             Route::Object(source, _) => {
-                self.see(source);
+                let namespace = fields
+                    .get("metadata")
+                    .and_then(|metadata| metadata.get("namespace"))
+                    .and_then(Value::as_str)
+                    .unwrap_or_default()
+                    .to_owned();
+                let spans = self.spans;
+                let extent = self.see(source);
+                extent.spans |= spans;
+                extent.namespaces.insert(namespace);
                 self.fact(source, &Value::Object(fields), at);
             }
             Route::Policy | Route::ClusterPolicy => {
@@ -301,6 +354,7 @@ impl<'a> Feed<'a> {
                     "{at} is kube-proxy's configuration by itself, and which nodes use it is not known: it counts where no process and no ConfigMap of kube-proxy is given"
                 ));
                 let text = Value::Object(fields).to_string();
+                self.objects += 1;
                 self.tell(Input::ProxyDocument(&place.text, &text));
             }
             Route::Refused => {
@@ -317,6 +371,7 @@ impl<'a> Feed<'a> {
             Ok(json) => json,
             Err(error) => return self.problem(at, error.to_string()),
         };
+        self.objects += 1;
         if let Err(why) = self.core.handle(Now::ONCE, Input::Object(source, &json)) {
             self.problem(at, locate::explain(&json, &why.0));
             self.report.refused.push(why.0);
@@ -324,6 +379,7 @@ impl<'a> Feed<'a> {
     }
 
     fn policy(&mut self, draft: &Value, at: &str) {
+        self.objects += 1;
         match api::input(draft) {
             Ok(input) => self.tell(input),
             Err(problems) => {
@@ -348,6 +404,7 @@ impl<'a> Feed<'a> {
             .map(|name| name.to_string_lossy().into_owned())
             .unwrap_or_default();
         let body = Value::Object(fields).to_string();
+        self.objects += 1;
         self.tell(Input::Configz(&node, &body));
     }
 
@@ -362,10 +419,11 @@ impl<'a> Feed<'a> {
         }
     }
 
-    fn see(&mut self, source: Source) {
-        if self.seen.insert(source) {
+    fn see(&mut self, source: Source) -> &mut Extent {
+        if !self.seen.contains_key(&source) {
             self.tell(Input::Begin(source));
         }
+        self.seen.entry(source).or_default()
     }
 
     /// Inputs other than objects are never refused.
@@ -376,6 +434,10 @@ impl<'a> Feed<'a> {
     }
 
     fn problem(&mut self, source: String, reason: impl Into<String>) {
+        if self.report.problems.len() >= PROBLEMS {
+            self.unlisted += 1;
+            return;
+        }
         self.report.problems.push(Unreadable {
             source,
             reason: reason.into(),
@@ -390,6 +452,24 @@ fn only_key(fields: &Map<String, Value>) -> Option<&str> {
         (Some((key, Value::Object(_))), None) => Some(key),
         _ => None,
     }
+}
+
+/// Whether a mapping without a kind is a list: older versions of `kubectl cluster-info dump` left the kind out.
+fn is_bare_list(fields: &Map<String, Value>) -> bool {
+    ["items", "Items"]
+        .iter()
+        .any(|key| fields.get(*key).is_some_and(Value::is_array))
+}
+
+/// The version and kind of the items of a list that names none, from the address that it was read from, where it says.
+fn list_kind(fields: &Map<String, Value>) -> Option<(&'static str, &'static str)> {
+    let link = fields.get("metadata")?.get("selfLink")?.as_str()?;
+    let plural = link.rsplit('/').next()?;
+    let kinds = Source::ALL.into_iter().flat_map(Source::kinds);
+    let kind = kinds
+        .into_iter()
+        .find(|kind| kind.plural == plural && kind.group.is_empty())?;
+    Some((kind.versions.first()?, kind.name))
 }
 
 /// Why an object cannot be meant as it stands: no name holds braces but that of a template.

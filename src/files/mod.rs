@@ -5,13 +5,13 @@
 //! every document that was not understood is listed with its file, its number and the place within it. Kinds that
 //! no check reads are only counted.
 //!
-//! What a file does not hold is not known to be absent. A kind that appears nowhere stays missing; one with an
-//! object, or with an explicit empty list, is complete. Our own kinds are the exception: no policy is no policy.
-//! Where a part of the EndpointSlices could not be read, all of them count as lost, because "no endpoint" judged
-//! from half of them would be a false alarm.
+//! What a file does not hold is not known to be absent: what proves that a kind was given as a whole is in `extent`. Our
+//! own kinds are the exception: no policy is no policy. Where a part of the EndpointSlices could not be read, all of
+//! them count as lost, because "no endpoint" judged from half of them would be a false alarm.
 
 mod decode;
 mod document;
+mod extent;
 mod feed;
 mod find;
 mod locate;

@@ -130,7 +130,7 @@ impl<'a> Pass<'a> {
     fn list_gap(&mut self) -> Option<Gap> {
         let source = self.lists()?;
         self.deps.gaps.whole = self.deps.gaps.whole.with(Reads::of(&[source]));
-        self.index.gap(source)
+        self.index.unread(source)
     }
 
     fn node(&mut self, name: Name) {
@@ -257,7 +257,7 @@ impl<'a> Pass<'a> {
         }
         let gap: Option<Gap> = check.needs.iter().find_map(|source| match subject.home() {
             Some(home) => self.index.gap_in(source, home),
-            None => self.index.gap(source),
+            None => self.index.unread(source),
         });
         let verdict = match gap {
             Some(gap) => Verdict::Unknown(gap),

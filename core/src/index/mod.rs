@@ -197,6 +197,17 @@ impl Index {
         self.freshness(source).gap(source)
     }
 
+    /// The gap of a source of which nothing can be judged: what files gave in part is judged as far as it goes.
+    pub(crate) fn unread(&self, source: Source) -> Option<Gap> {
+        self.gap(source).filter(|_| !self.is_partial(source))
+    }
+
+    /// Whether only some namespaces were given, and nobody says how it stands elsewhere.
+    fn is_partial(&self, source: Source) -> bool {
+        *self.freshness(source) == Freshness::Missing
+            && self.parts(source).any(|one| *one.1 == Freshness::Complete)
+    }
+
     /// The gap that a source leaves for those who ask about one namespace alone.
     pub fn gap_in(&self, source: Source, namespace: Name) -> Option<Gap> {
         let part = Part::Namespace(namespace);
@@ -210,6 +221,11 @@ impl Index {
     pub fn endpoints(&self, service: Key) -> Known<Cow<'_, [Endpoint]>> {
         if let Some(gap) = self.gap_in(Source::EndpointSlices, service.namespace) {
             return Err(gap);
+        }
+        // The control plane keeps a slice for every Service that selects Pods, if an empty one: where only a part was read,
+        // a Service without any is one whose slice is in the other part.
+        if !self.slices_of.contains_key(&service) && self.is_partial(Source::EndpointSlices) {
+            return Err(Gap::Missing(Source::EndpointSlices));
         }
         let lost = self
             .opaque

@@ -193,6 +193,14 @@ impl<'a> Look<'a> {
         self.index.governs(policy, key, service)
     }
 
+    /// The Services that were read: where files gave only a part, there may be others.
+    pub fn known_services(&self) -> Known<&'a Table<Service>> {
+        self.depend_on(Deps::of(Reads::of(&[Source::Services])));
+        self.index
+            .unread(Source::Services)
+            .map_or(Ok(&self.index.services), Err)
+    }
+
     /// Sums over all Nodes, of which only the given one is read.
     pub fn node_sums(&self, dep: Dep) -> Known<&'a NodeSums> {
         self.depend_on(Deps::one(dep));

@@ -231,7 +231,7 @@ pub(crate) fn view(core: &Core, now: Now, unreadable: Vec<Unreadable>) -> View {
     notes.sort();
     notes.dedup();
     let mut load_balancers: Vec<_> = look
-        .services()
+        .known_services()
         .into_iter()
         .flat_map(Table::iter)
         .filter(|(_, service)| service.kind == ServiceType::LoadBalancer)
