@@ -2,7 +2,7 @@
 
 use crate::Core;
 use crate::engine::Dirt;
-use crate::history::{Failure, History, Traits};
+use crate::history::{Failure, History};
 use crate::index::{Deps, Part, place};
 use crate::know::{Now, Source};
 use crate::names::Key;
@@ -13,6 +13,9 @@ use crate::sources::slice::Slice;
 
 /// Window of arrivals where the platform's policy sets none, in seconds: the default of `nodes.cascade.windowSeconds`.
 const CASCADE_SECONDS: u32 = 600;
+
+/// For how long a node is a newcomer that fills up with Pods, in seconds.
+const NEWCOMER: i64 = 1800;
 
 impl Core {
     /// A core that is fed all day: it keeps a [`crate::history`], and the checks that rest on it judge.
@@ -51,9 +54,12 @@ impl Core {
         let (now, happens) = (self.history.now, self.history.happens(Source::Nodes));
         let new = self.index.nodes.get(key);
         let ready = |node: Option<&Node>| node.is_some_and(|node| node.ready == Readiness::Ready);
+        self.history.nodes.fold(now, happens, key.name, old, new);
+        // What a controller or a provider takes away did not fail.
+        let names = &self.index.names;
         let failed = new
-            .filter(|_| happens && ready(old) && !ready(new))
-            .map(Traits::of);
+            .filter(|node| happens && ready(old) && !ready(new) && !node.leaving && !node.is_spot(names))
+            .map(|node| (node.created, node.ready_since));
         // While the list of nodes is not complete, counts say nothing.
         for node in [old, new].into_iter().flatten().filter(|_| happens) {
             let place = place(&self.index.names, node);
@@ -62,11 +68,20 @@ impl Core {
                 self.dirt.zones.insert(place.0);
             }
         }
-        let Some(traits) = failed else {
+        let Some((created, since)) = failed else {
             return;
         };
         let window = self.history.backends.window();
-        let (before, grown) = self.history.backends.grown(now, key.name);
+        let (before, mut grown) = self.history.backends.grown(now, key.name);
+        // A node that has just joined fills up: nobody's Pods moved to it.
+        let joined = self.history.nodes.past(key.name).joined;
+        let young = match (created, since) {
+            (Some(created), Some(since)) => since.0.saturating_sub(created.0) < NEWCOMER,
+            _ => false,
+        };
+        if young || joined.is_some_and(|at| now.since(at) < NEWCOMER.unsigned_abs() * 1000) {
+            grown = 0;
+        }
         self.history.nodes.failed(Failure {
             at: now,
             node: key.name,
@@ -76,7 +91,6 @@ impl Core {
                 .history
                 .covers(now, Source::EndpointSlices, Part::Whole, window)
                 .is_ok(),
-            traits,
         });
         self.news(Dirt::HISTORY);
     }
@@ -89,6 +103,7 @@ impl Core {
                 wall: self.history.wall,
             };
             self.history.zones.look(now, &self.index.sums);
+            self.history.nodes.begin(now.mono);
             self.dirt.zones.extend(self.history.zones.names());
             self.news(Dirt::HISTORY);
         }

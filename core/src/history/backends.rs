@@ -26,7 +26,7 @@ const SLOTS: usize = 10;
 struct Flips {
     times: Times<FLAP_FLIPS>,
     /// What the last flip made of it: two slices that name one endpoint say each flip twice.
-    ready: bool,
+    serving: bool,
 }
 
 /// Which of a Service's endpoints flap.
@@ -154,20 +154,20 @@ impl Backends {
             self.newcomers.left(service, new.address);
         }
         // The end of a Pod is no flip.
-        if !counts || old.ready == new.ready || new.terminating || old.terminating {
+        if !counts || old.serving == new.serving || new.terminating || old.terminating {
             return;
         }
         let full = self.flipping >= FLIPPING;
         let flips = self.flips.entry(service).or_default();
         if let Some(held) = flips.get_mut(&new.address) {
             // What no window holds any more is forgotten, whether or not somebody has cleaned up.
-            if held.ready != new.ready || held.times.count(now, FLAP_WINDOW) == 0 {
-                held.ready = new.ready;
+            if held.serving != new.serving || held.times.count(now, FLAP_WINDOW) == 0 {
+                held.serving = new.serving;
                 held.times.push(now);
             }
         } else if !full {
             let mut first = Flips {
-                ready: new.ready,
+                serving: new.serving,
                 ..Flips::default()
             };
             first.times.push(now);

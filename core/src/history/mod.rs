@@ -35,7 +35,7 @@ pub use backends::{Backends, FLAP_FLIPS, FLAP_WINDOW, Flapping};
 pub use churn::{Churn, STORM_FACTOR, Storm, WARM_MINUTES};
 pub use events::{EVICT_WINDOW, Events, Evicted, PREEMPT_WINDOW, Preempted};
 pub use newcomers::Starting;
-pub use nodes::{Failure, Nodes, Traits};
+pub use nodes::{Failure, Nodes, Past, Traits};
 pub use times::Times;
 pub use zones::{Disruption, SHARE_PERCENT, Zone, Zones, disruption};
 

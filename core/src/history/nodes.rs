@@ -1,10 +1,10 @@
 //! Nodes that failed: when, how full they had become, and what they ran.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::know::Mono;
 use crate::names::Name;
-use crate::sources::node::Node;
+use crate::sources::node::{Node, Readiness};
 
 /// Failures that are remembered, in all.
 const FAILURES: usize = 8_192;
@@ -34,6 +34,22 @@ impl Traits {
             runtime: node.runtime,
         }
     }
+
+    /// Each of them: kernel, kubelet, image, runtime.
+    pub const fn each(&self) -> [Name; 4] {
+        [self.kernel, self.kubelet, self.image, self.runtime]
+    }
+}
+
+/// What was seen of a node that is still there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Past {
+    /// When it joined.
+    pub joined: Option<Mono>,
+    /// When it stopped being Ready, while it is not.
+    pub failed: Option<Mono>,
+    /// When each of its traits last became another, in the order of [`Traits::each`].
+    pub changed: [Option<Mono>; 4],
 }
 
 /// A node that was ready and no longer is.
@@ -49,17 +65,76 @@ pub struct Failure {
     pub grown: u32,
     /// Whether slices had been seen over that whole window.
     pub seen: bool,
-    /// What it ran.
-    pub traits: Traits,
 }
 
 /// Nodes that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Nodes {
     failures: VecDeque<Failure>,
+    /// Of nodes of which anything was seen; never more than there are nodes.
+    past: BTreeMap<Name, Past>,
+    /// Since when Nodes are watched.
+    since: Option<Mono>,
 }
 
 impl Nodes {
+    /// The first list is complete: from now on changes are seen.
+    pub(crate) fn begin(&mut self, now: Mono) {
+        self.since.get_or_insert(now);
+    }
+
+    /// Since when changes of Nodes are seen. An interruption does not count: what changed meanwhile is seen by comparing.
+    pub const fn since(&self) -> Option<Mono> {
+        self.since
+    }
+
+    /// What was seen of a node.
+    pub fn past(&self, node: Name) -> Past {
+        self.past.get(&node).copied().unwrap_or_default()
+    }
+
+    /// A node came, changed or went. `happens` says whether that was seen to happen, so that its time is known.
+    pub(crate) fn fold(
+        &mut self,
+        now: Mono,
+        happens: bool,
+        name: Name,
+        old: Option<&Node>,
+        new: Option<&Node>,
+    ) {
+        let Some(new) = new else {
+            self.past.remove(&name);
+            return;
+        };
+        let mut past = self.past(name);
+        let ready = |node: &Node| node.ready == Readiness::Ready;
+        match old {
+            None if happens => past.joined = Some(now),
+            None => {}
+            Some(old) => {
+                if self.since.is_some() {
+                    let pairs = Traits::of(old).each().into_iter().zip(Traits::of(new).each());
+                    for (at, (was, is)) in past.changed.iter_mut().zip(pairs) {
+                        if was != is && !was.is_empty() {
+                            *at = Some(now);
+                        }
+                    }
+                }
+                if happens && ready(old) && !ready(new) {
+                    past.failed = Some(now);
+                }
+            }
+        }
+        if ready(new) {
+            past.failed = None;
+        }
+        if past == Past::default() {
+            self.past.remove(&name);
+        } else {
+            self.past.insert(name, past);
+        }
+    }
+
     /// A node failed.
     pub(crate) fn failed(&mut self, failure: Failure) {
         if self.failures.len() == FAILURES {

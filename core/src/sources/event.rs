@@ -70,6 +70,8 @@ struct Wire<'a> {
     source: Emitter<'a>,
     #[serde(borrow, default, deserialize_with = "or_default")]
     reporting_instance: Text<'a>,
+    #[serde(borrow, default, alias = "note", deserialize_with = "or_default")]
+    message: Text<'a>,
     #[serde(default, alias = "deprecatedCount", deserialize_with = "or_default")]
     count: i64,
     #[serde(borrow, default, deserialize_with = "or_default")]
@@ -133,6 +135,9 @@ impl Event {
         if pod.kind != "Pod" || pod.name.is_empty() || wire.metadata.name.is_empty() {
             return Ok(None);
         }
+        if reason == Reason::Evicted && is_own_limit(&wire.message) {
+            return Ok(None);
+        }
         let node = match reason {
             Reason::Evicted if wire.source.host.is_empty() => &*wire.reporting_instance,
             Reason::Evicted => &*wire.source.host,
@@ -161,6 +166,14 @@ impl Event {
     }
 }
 
+/// Whether the kubelet evicted a Pod because it was over a limit of its own, of an emptyDir or of ephemeral storage: the
+/// node was short of nothing. The texts are those of `pkg/kubelet/eviction/helpers.go`.
+fn is_own_limit(message: &str) -> bool {
+    message.contains("exceeds the limit")
+        || message.contains("exceeds the total limit of containers")
+        || message.contains("exceeded its local ephemeral storage limit")
+}
+
 fn hash<T: Hash + ?Sized>(what: &T) -> u64 {
     // The keys of this hasher are fixed: equal texts are equal numbers in every core.
     let mut hasher = DefaultHasher::new();
@@ -178,18 +191,20 @@ fn cut(text: &str, most: usize) -> &str {
     ends.find_map(|end| text.get(..end)).unwrap_or_default()
 }
 
-/// The workload's name in a Pod's name: without the five letters of `generateName`, the hash of a `ReplicaSet` and the
-/// number of a `StatefulSet`.
+/// The workload's name in a Pod's name: without the five letters of `generateName`, the hash of a `ReplicaSet`, the number
+/// of a `StatefulSet` or of an indexed Job, and the minute of a Job that a `CronJob` made.
 fn workload(pod: &str) -> &str {
     let made = |end: &str, least, most| {
         (least..=most).contains(&end.len()) && end.chars().all(|one| ALPHABET.contains(one))
     };
+    let numeric = |end: &str| !end.is_empty() && end.bytes().all(|one| one.is_ascii_digit());
     match pod.rsplit_once('-') {
         Some((rest, end)) if made(end, 5, 5) => match rest.rsplit_once('-') {
             Some((name, hash)) if made(hash, 8, 10) => name,
+            Some((name, number)) if numeric(number) => name,
             _ => rest,
         },
-        Some((rest, end)) if !end.is_empty() && end.bytes().all(|one| one.is_ascii_digit()) => rest,
+        Some((rest, end)) if numeric(end) => rest,
         _ => pod,
     }
 }
@@ -206,7 +221,8 @@ mod tests {
     #[case("db-0", "db")]
     #[case("db-12", "db")]
     #[case("etcd-master", "etcd-master")]
-    #[case("report-28912345-bcdfg", "report-28912345")]
+    #[case("report-28912345-bcdfg", "report")]
+    #[case("indexed-3-bcdfg", "indexed")]
     #[case("alone", "alone")]
     #[case("-", "-")]
     #[case("", "")]
@@ -239,6 +255,32 @@ mod tests {
             ("shop/web", "n1", 3)
         );
         assert_eq!(event.last, Some(Wall(1_795_266_000)));
+    }
+
+    #[rstest]
+    #[case(
+        "The node was low on resource: memory. Threshold quantity: 100Mi, available: 20Mi. ",
+        true
+    )]
+    #[case("The node had condition: [DiskPressure]. ", true)]
+    #[case("", true)]
+    #[case("Usage of EmptyDir volume \"work\" exceeds the limit \"1Gi\". ", false)]
+    #[case(
+        "Pod ephemeral local storage usage exceeds the total limit of containers 2Gi. ",
+        false
+    )]
+    #[case("Container app exceeded its local ephemeral storage limit \"1Gi\". ", false)]
+    fn evictions_by_a_limit_of_the_pod_are_not_the_nodes(
+        #[case] message: &str,
+        #[case] counts: bool,
+        #[values("message", "note")] field: &str,
+    ) {
+        let mut event = json!({
+            "metadata": {"name": "a", "namespace": "shop"}, "reason": "Evicted",
+            "involvedObject": {"kind": "Pod", "namespace": "shop", "name": "web-0"}, "source": {"host": "n1"},
+        });
+        event[field] = message.into();
+        assert_eq!(read(&event).is_some(), counts);
     }
 
     #[test]

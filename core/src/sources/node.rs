@@ -45,6 +45,16 @@ const LEAVING_TAINTS: [&str; 9] = [
     "node.kubernetes.io/unschedulable",
 ];
 
+/// Labels of machines that the provider may take at any time, in its documentation.
+const SPOT: [(&str, &str); 6] = [
+    ("karpenter.sh/capacity-type", "spot"),
+    ("eks.amazonaws.com/capacityType", "SPOT"),
+    ("cloud.google.com/gke-spot", "true"),
+    ("cloud.google.com/gke-preemptible", "true"),
+    ("kubernetes.azure.com/scalesetpriority", "spot"),
+    ("node.kubernetes.io/lifecycle", "spot"),
+];
+
 /// Label of nodes of the control plane (`cmd/kubeadm/app/constants`).
 const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
 /// The same before Kubernetes 1.24.
@@ -152,6 +162,15 @@ impl Node {
     pub fn is_control_plane(&self, names: &Names) -> bool {
         let label = |key| self.labels.text(names, key).is_some();
         label(CONTROL_PLANE) || label(MASTER)
+    }
+
+    /// Whether the provider may take it at any time: a spot or preemptible machine, by the labels of Karpenter, EKS, GKE
+    /// and AKS.
+    pub fn is_spot(&self, names: &Names) -> bool {
+        SPOT.iter().any(|(key, value)| {
+            let told = self.labels.text(names, key);
+            told.is_some_and(|told| told.eq_ignore_ascii_case(value))
+        })
     }
 
     /// Zone of the node, as text; empty when not labelled.

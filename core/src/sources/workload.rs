@@ -99,6 +99,8 @@ pub struct Template {
     pub volumes: Box<[ConfigVolume]>,
     /// `hostNetwork`.
     pub host_network: bool,
+    /// `priorityClassName`; empty when absent.
+    pub priority_class: Name,
     /// Which nodes it may run on.
     pub placement: Placement,
     /// `securityContext.sysctls`, their names with dots.
@@ -295,6 +297,8 @@ struct PodSpec<'a> {
     node_name: Option<Text<'a>>,
     #[serde(default, deserialize_with = "or_default")]
     host_network: bool,
+    #[serde(borrow, default)]
+    priority_class_name: Option<Text<'a>>,
     #[serde(borrow, default, deserialize_with = "or_default")]
     containers: Vec<ContainerWire<'a>>,
     #[serde(borrow, default, deserialize_with = "or_default")]
@@ -517,6 +521,7 @@ fn template(labels: &TextMap<'_>, spec: &PodSpec<'_>, names: &mut Names) -> Temp
             })
             .collect(),
         host_network: spec.host_network,
+        priority_class: name_of(spec.priority_class_name.as_ref(), names),
         placement: Placement::of(
             &spec.node_selector,
             &spec.affinity,

@@ -36,12 +36,14 @@ dependency that all of them probe, or a node that is out of breath.
 
 ## Formula
 
-A flip is a change of `conditions.ready` of one address within its EndpointSlice, in either direction. An endpoint
+A flip is a change of `conditions.serving` (of `ready` where a slice has none) of one address within its EndpointSlice, in either direction. An endpoint
 that comes, goes or terminates does not flip, so a rollout does not either. An endpoint with more than 3 flips within
 600 s flaps.
 
-- more than 10 % of the Service's endpoints flap: Violated;
+- more than 10 % of the Service's endpoints flap, and at least two of them or all there are: Violated;
 - fewer: AtRisk.
+
+A Service with `publishNotReadyAddresses` keeps its endpoints ready; `serving` tells how their Pods are.
 
 Flips are counted by the operator while it watches; an audit has seen none and does not judge this. After a start, or
 after its watch was interrupted, the operator says Unknown for 600 s unless it has already seen enough.
@@ -94,11 +96,15 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
             number("window", Unit::Seconds, (FLAP_WINDOW / 1000) as usize),
         ],
     );
-    Ok(if flapping.count * 100 > addresses.len() * SHARE_PERCENT {
-        Verdict::Violated(found)
-    } else {
-        Verdict::AtRisk(found)
-    })
+    // One Pod is its own trouble, however few there are beside it.
+    let several = flapping.count > 1 || flapping.count == addresses.len();
+    Ok(
+        if several && flapping.count * 100 > addresses.len() * SHARE_PERCENT {
+            Verdict::Violated(found)
+        } else {
+            Verdict::AtRisk(found)
+        },
+    )
 }
 
 fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
@@ -160,6 +166,39 @@ mod tests {
             live.put(Source::EndpointSlices, &web(if at % 2 == 0 { away } else { 0 }));
         }
         assert_eq!(live.says(ID), expected);
+    }
+
+    #[rstest]
+    #[case::one_of_three(3, 1, "AtRisk info")]
+    #[case::two_of_three(3, 2, "Violated warning")]
+    #[case::the_only_one(1, 1, "Violated warning")]
+    fn few_endpoints(#[case] all: u32, #[case] away: u32, #[case] expected: &str) {
+        let of = |away| -> Vec<_> { (0..all).map(|at| (at, "n1", at >= away)).collect() };
+        let mut live = Live::with(&[
+            (Source::Services, service("web")),
+            (Source::EndpointSlices, slice("web", 1, &of(0))),
+        ]);
+        for at in 0..4 {
+            live.put(
+                Source::EndpointSlices,
+                &slice("web", 1, &of(if at % 2 == 0 { away } else { 0 })),
+            );
+        }
+        assert_eq!(live.says(ID), expected);
+    }
+
+    #[test]
+    fn what_is_published_though_not_ready_flips_by_serving() {
+        let mut live = start();
+        for at in 0..4 {
+            let mut slice = web(0);
+            for one in slice["endpoints"].as_array_mut().unwrap() {
+                one["conditions"]["serving"] = (at % 2 == 1).into();
+            }
+            live.put(Source::EndpointSlices, &slice);
+            live.wait(20);
+        }
+        assert_eq!(live.says(ID), "Violated warning");
     }
 
     #[test]

@@ -1,19 +1,22 @@
 //! `node-cascade-wave`: nodes do not fail because they took over from nodes that failed.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::history::Failure;
-use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severities, UntypedCase, Verdict};
+use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, Severities, Verdict};
 use crate::know::{Known, Mono, Reads, Source, Unit};
 use crate::names::Name;
 use crate::policy::Cascade;
 
 /// Failures within so many milliseconds of the first have its cause; later ones may be its effect.
 const FIRST: u64 = 60_000;
+/// For how long failures are looked back at, in milliseconds: a day, as history keeps them.
+const LOOK_BACK: u64 = 86_400_000;
 /// Fewest endpoints that a node must have received: a percentage of next to nothing is nothing.
 const RECEIVED: u32 = 3;
-/// What counts where no policy says: the defaults of `nodes.cascade`.
+/// What counts where no policy says: the defaults of `nodes.cascade`. A Pod stays on a node that is not Ready for 300 s
+/// (`DefaultTolerationSeconds` admission), after a grace of 40 s or 50 s: a step takes five to ten minutes.
 const DEFAULT: Cascade = Cascade {
     window_seconds: 600,
     minimum_nodes: 3,
@@ -37,26 +40,30 @@ const DOC: &str = "\
 Nodes do not fail because they took over the Pods of nodes that failed.
 
 A node falls, its Pods move, the nodes that take them fall under the new load, and the wave goes on until nothing is
-left that could take more. Each step looks like a repair.
+left that could take more. Each step looks like a repair. With the default toleration of 300 s a step takes six to ten
+minutes, so that the whole wave may take an hour.
 
 ## Formula
 
-Over the window `nodes.cascade.windowSeconds` of the platform's policy (600 s without one), of the nodes whose
-condition Ready went from True to something else:
+A node failed when its condition Ready went from True to something else. It was filled when its endpoints had grown by
+`receivedPodsPercent` of the platform's policy (20 % without one), and by at least 3, within `windowSeconds` (600 s)
+before. Endpoints in EndpointSlices stand for Pods; Pods without a Service are not seen.
 
-- `first` are those that failed within 60 s of the first one, `later` are the others;
-- a later node was filled when its endpoints had grown by `receivedPodsPercent` (20 %) or more, and by at least 3, in
-  the window before it failed. Endpoints in EndpointSlices stand for Pods: each is an address of a Pod that belongs
-  to a Service. Pods without a Service are not seen.
+A filled node is a step when another node failed within `windowSeconds` before it, but not within the last 60 s: those
+have one cause. Steps within `windowSeconds` of each other are one wave, which begins with the nodes that failed before
+its first step. `windowSeconds` bounds each step, not the wave. It is told until `windowSeconds` after its last step.
 
-With at least `minimumNodes` (3) such nodes and at least one later one:
+With at least `minimumNodes` (3) such nodes:
 
-- every later node was filled: Violated, `Wave`;
-- some were: AtRisk, `SomeFilled`;
+- every node that failed after the first was filled: Violated, `Wave`;
+- at least half of them: AtRisk, `SomeFilled`;
 - slices had not been watched over the whole window before each failure: at most AtRisk, `ShortHistory`.
 
-Only the operator has a history; an audit does not judge this. Nodes that a first list shows as not ready did not fail
-as far as anybody has seen.
+No failures are those of nodes that are cordoned, being deleted or tainted for removal, and of nodes that are labelled
+as spot or preemptible: the provider takes them. A node that joined less than 1800 s ago fills up by itself.
+
+Only the operator has a history; an audit does not judge this. Nodes that a first list shows as not Ready did not fail
+as far as is known.
 
 ## What to do
 
@@ -73,38 +80,51 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
     let policy = look.cluster_policy()?.and_then(|policy| policy.nodes.cascade);
     let rule = policy.unwrap_or(DEFAULT);
     let window = u64::from(rule.window_seconds) * 1000;
-    let history = look.history();
-    let failures = history.nodes().failures(now, window);
-    let Some(origin) = failures.clone().next().map(|one| one.at) else {
+    let failures: Vec<&Failure> = look.history().nodes().failures(now, LOOK_BACK).collect();
+    let wave = Wave::last(&failures, &rule).filter(|wave| now.since(wave.last) <= window);
+    let Some(wave) = wave else {
         look.covered(Source::Nodes, window)?;
         return Ok(Verdict::Met);
     };
-    look.wake_at(origin.plus(window + 1));
-    let wave = Wave::of(failures, origin, &rule);
-    if wave.failed < rule.minimum_nodes as usize || wave.filled == 0 {
+    look.wake_at(wave.last.plus(window + 1));
+    let (filled, others) = (wave.filled.len(), wave.others.len());
+    if wave.first.len() + filled + others < rule.minimum_nodes as usize || filled < others {
         look.covered(Source::Nodes, window)?;
         return Ok(Verdict::Met);
     }
     let cause = if !wave.seen {
-        "ShortHistory"
-    } else if wave.filled < wave.later {
-        "SomeFilled"
+        Cause::ShortHistory
+    } else if others > 0 {
+        Cause::SomeFilled
     } else {
-        "Wave"
+        Cause::Wave
     };
-    let found = wave.case(cause, &rule);
-    Ok(if cause == "Wave" {
-        Verdict::Violated(found)
+    let domino = Domino {
+        cause,
+        failed: wave.first.len() + filled + others,
+        later: filled + others,
+        filled,
+        growth: wave.growth,
+        step: rule.window_seconds,
+    };
+    Ok(if cause == Cause::Wave {
+        Verdict::violated(domino)
     } else {
-        Verdict::AtRisk(found)
+        Verdict::at_risk(domino)
     })
 }
 
-/// Nodes that failed within a window.
+/// Nodes that failed one after the other, each step within the window of the one before.
+#[derive(Debug, Default)]
 struct Wave {
-    failed: usize,
-    later: usize,
-    filled: usize,
+    from: Mono,
+    last: Mono,
+    /// Those that failed with the first one.
+    first: BTreeSet<Name>,
+    /// Later ones that had been filled.
+    filled: BTreeSet<Name>,
+    /// Later ones that had not.
+    others: BTreeSet<Name>,
     /// By how much the filled ones had grown at least, in percent.
     growth: u32,
     /// Whether all growth is known.
@@ -112,43 +132,57 @@ struct Wave {
 }
 
 impl Wave {
-    fn of<'a>(failures: impl Iterator<Item = &'a Failure>, origin: Mono, rule: &Cascade) -> Self {
-        // Of a node that failed twice, the time it was fullest.
-        let mut later: BTreeMap<Name, (bool, u32)> = BTreeMap::new();
-        let mut all: BTreeMap<Name, bool> = BTreeMap::new();
-        for one in failures {
-            *all.entry(one.node).or_insert(true) &= one.seen;
-            if one.at.since(origin) > FIRST {
-                let growth = growth(one);
-                let filled = growth >= rule.received_pods_percent && one.grown >= RECEIVED;
-                let held = later.entry(one.node).or_default();
-                *held = (*held).max((filled, growth));
+    /// The last wave of these failures, which are in the order of time.
+    fn last(failures: &[&Failure], rule: &Cascade) -> Option<Self> {
+        let window = u64::from(rule.window_seconds) * 1000;
+        let is_filled = |one: &Failure| one.grown >= RECEIVED && growth(one) >= rule.received_pods_percent;
+        // The steps of the last wave, from its end backwards.
+        let mut steps: Vec<&Failure> = Vec::new();
+        for one in failures.iter().rev().filter(|one| is_filled(one)) {
+            match steps.last() {
+                Some(next) if next.at.since(one.at) > window => break,
+                _ => {}
+            }
+            if cause_of(failures, one, window).is_some() {
+                steps.push(one);
             }
         }
-        let filled = || later.values().filter(|one| one.0);
-        Self {
-            failed: all.len(),
-            later: later.len(),
-            filled: filled().count(),
-            growth: filled().map(|one| one.1).min().unwrap_or(0),
-            seen: all.values().all(|seen| *seen),
+        let (last, begin) = (steps.first()?.at, steps.last()?);
+        let from = cause_of(failures, begin, window)?;
+        let mut wave = Self {
+            from,
+            last,
+            growth: steps.iter().map(|one| growth(one)).min().unwrap_or(0),
+            seen: true,
+            ..Self::default()
+        };
+        for one in failures.iter().filter(|one| one.at >= from && one.at <= last) {
+            wave.seen &= one.seen;
+            let first = one.at.since(wave.from) <= FIRST;
+            let set = if first {
+                &mut wave.first
+            } else if is_filled(one) {
+                &mut wave.filled
+            } else {
+                &mut wave.others
+            };
+            set.insert(one.node);
         }
+        wave.filled.retain(|node| !wave.first.contains(node));
+        wave.others
+            .retain(|node| !wave.first.contains(node) && !wave.filled.contains(node));
+        (!wave.filled.is_empty()).then_some(wave)
     }
+}
 
-    fn case(&self, cause: &'static str, rule: &Cascade) -> Case {
-        let ready = "Node status.conditions[Ready], as watched";
-        let slices = "EndpointSlices, as watched";
-        untyped(
-            cause,
-            vec![
-                Evidence::watched("failed", Unit::Count, self.failed, ready),
-                Evidence::watched("later", Unit::Count, self.later, ready),
-                Evidence::watched("filled", Unit::Count, self.filled, slices),
-                Evidence::watched("growth", Unit::Percent, self.growth, slices),
-                Evidence::watched("window", Unit::Seconds, rule.window_seconds, ready),
-            ],
-        )
-    }
+/// When the first of the failures was that may have filled this node: of another node, within the window before it, and
+/// not just now.
+fn cause_of(failures: &[&Failure], one: &Failure, window: u64) -> Option<Mono> {
+    failures
+        .iter()
+        .map(|other| (other.at, other.node, one.at.since(other.at)))
+        .find(|(_, node, ago)| *node != one.node && *ago > FIRST && *ago <= window)
+        .map(|(at, ..)| at)
 }
 
 /// By how much the endpoints of a node had grown, in percent.
@@ -156,35 +190,69 @@ fn growth(failure: &Failure) -> u32 {
     failure.grown.saturating_mul(100) / failure.before.max(1)
 }
 
-fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
-    UntypedCase::case(cause, evidence, say, advise)
+/// How sure it is that it is a wave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Cause {
+    Wave,
+    SomeFilled,
+    ShortHistory,
 }
 
-fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    write!(
-        f,
-        "{} nodes stopped being ready within {}; {} of the {} that failed after the first had received {} more \
-         endpoints or above before they failed (EndpointSlices, as watched)",
-        case.show("failed"),
-        case.cite("window"),
-        case.show("filled"),
-        case.show("later"),
-        case.show("growth")
-    )?;
-    match case.cause {
-        "ShortHistory" => write!(f, "; how full they were before is known in part only"),
-        "SomeFilled" => write!(f, "; the others failed for some other reason"),
-        _ => Ok(()),
+/// Nodes that failed one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Domino {
+    cause: Cause,
+    failed: usize,
+    later: usize,
+    filled: usize,
+    /// In percent.
+    growth: u32,
+    /// The longest step, in seconds.
+    step: u32,
+}
+
+impl Explain for Domino {
+    fn cause(&self) -> &'static str {
+        match self.cause {
+            Cause::Wave => "Wave",
+            Cause::SomeFilled => "SomeFilled",
+            Cause::ShortHistory => "ShortHistory",
+        }
     }
-}
 
-fn advise(_: &UntypedCase) -> Vec<String> {
-    vec![
-        "pause rollouts and autoscalers of the largest workloads, so that nothing more moves".into(),
-        "compare the headroom of the nodes that are left with what the failed ones carried; add nodes or take load away"
-            .into(),
-        "do not drain the failed nodes and do not cordon many: their Pods would land on fewer".into(),
-    ]
+    fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} nodes failed within {} s of each other; {} of the {} later ones had received {} % more endpoints or above",
+            self.failed, self.step, self.filled, self.later, self.growth
+        )?;
+        match self.cause {
+            Cause::ShortHistory => write!(f, ", as far as is known"),
+            Cause::Wave | Cause::SomeFilled => Ok(()),
+        }
+    }
+
+    fn evidence(&self) -> Vec<Evidence> {
+        let ready = "Node status.conditions[Ready], as watched";
+        let slices = "EndpointSlices, as watched";
+        vec![
+            Evidence::watched("failed", Unit::Count, self.failed, ready),
+            Evidence::watched("later", Unit::Count, self.later, ready),
+            Evidence::watched("filled", Unit::Count, self.filled, slices),
+            Evidence::watched("growth", Unit::Percent, self.growth, slices),
+            Evidence::watched("window", Unit::Seconds, self.step, ready),
+        ]
+    }
+
+    fn advice(&self) -> Vec<Advice> {
+        vec![
+            "pause rollouts and autoscalers of the largest workloads, so that nothing more moves".into(),
+            "compare the headroom of the nodes that are left with what the failed ones carried; add nodes or take load \
+             away"
+                .into(),
+            "do not drain the failed nodes and do not cordon many: their Pods would land on fewer".into(),
+        ]
+    }
 }
 
 #[cfg(test)]
@@ -268,13 +336,68 @@ mod tests {
         wave(&mut live, 4, 3, 0);
         assert_eq!(
             live.message(ID),
-            "5 nodes stopped being ready within 600 s (Node status.conditions[Ready], as watched); 3 of the 3 that \
-             failed after the first had received 40 % more endpoints or above before they failed (EndpointSlices, as \
-             watched)"
+            "5 nodes failed within 600 s of each other; 3 of the 3 later ones had received 40 % more endpoints or above"
         );
-        live.wait(361);
-        // The first two are out of the window; what is left has no cause.
+        live.wait(600);
+        assert_eq!(live.says(ID), "Violated critical Wave");
+        live.wait(1);
         assert_eq!(live.says(ID), "");
+    }
+
+    /// The domino of the default toleration: a node fails, after 300 s its Pods move, 80 s later the next one fails.
+    fn domino(live: &mut Live, steps: u32, node_of: impl Fn(u32) -> Value) -> Vec<String> {
+        let mut told = Vec::new();
+        for step in 0..steps {
+            live.put(Source::Nodes, &node_of(step));
+            told.push(live.says(ID));
+            live.wait(300);
+            live.put(Source::EndpointSlices, &load(step, 0));
+            live.put(Source::EndpointSlices, &load(step + 1, 10 + (step + 1) * 10));
+            live.wait(80);
+        }
+        told
+    }
+
+    #[test]
+    fn the_domino_of_the_default_toleration() {
+        let mut live = start(700);
+        let told = domino(&mut live, 4, |step| node(&name(step), "z", "Unknown"));
+        let wave = "Violated critical Wave";
+        assert_eq!(told, ["", "", wave, wave]);
+        live.wait(220);
+        assert_eq!(live.says(ID), wave);
+        live.wait(1);
+        assert_eq!(live.says(ID), "");
+    }
+
+    #[rstest]
+    #[case::cordoned(|node: &mut Value| node["spec"]["unschedulable"] = true.into())]
+    #[case::spot(|node: &mut Value| node["metadata"]["labels"]["cloud.google.com/gke-spot"] = "true".into())]
+    #[case::newcomers(|node: &mut Value| {
+        node["metadata"]["creationTimestamp"] = "2027-01-15T07:50:00Z".into();
+        node["status"]["conditions"][0]["lastTransitionTime"] = "2027-01-15T08:19:59Z".into();
+    })]
+    fn nodes_that_go_or_fill_up_by_themselves(#[case] mark: fn(&mut Value)) {
+        let mut live = start(700);
+        let told = domino(&mut live, 4, |step| {
+            let mut node = node(&name(step), "z", "Unknown");
+            mark(&mut node);
+            node
+        });
+        assert_eq!(told, ["", "", "", ""]);
+    }
+
+    #[test]
+    fn among_many_other_failures_some_filled_node_is_no_wave() {
+        let mut live = start(700);
+        for at in 0..18 {
+            if at % 6 == 5 {
+                live.put(Source::EndpointSlices, &load(at, 15));
+            }
+            fail(&mut live, at);
+            live.wait(120);
+            assert_eq!(live.says(ID), "", "{at}");
+        }
     }
 
     #[test]

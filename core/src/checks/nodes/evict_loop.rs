@@ -35,7 +35,8 @@ makes the shortage worse.
 ## Formula
 
 Counted are Events with reason Evicted of the kubelet, by node and workload; the workload is read from the Pod's name.
-An event counts once, and again by as much as its count grows. Kept are 32 moments of each of 1,024 workloads.
+Not counted are Pods over a limit of their own, of an emptyDir or of ephemeral storage: the node is short of nothing
+then, and cordoning it helps nobody. An event counts once, and again by as much as its count grows. Kept are 32 moments of each of 1,024 workloads.
 
 - at least 5 evictions of one workload's Pods from one node within 300 s: Violated.
 

@@ -2,34 +2,34 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
-use crate::history::Traits;
+use crate::history::{self, Traits};
 use crate::index::Dep;
-use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severities, UntypedCase, Verdict};
+use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, Severities, Verdict};
 use crate::know::{Known, Reads, Source, Unit, Val};
 use crate::names::Name;
-use crate::sources::node::Readiness;
+use crate::sources::node::{Node, Readiness};
 
-/// The window of failures, in milliseconds: half an hour.
-const WINDOW: u64 = 1_800_000;
-/// Share of all nodes that must have failed, in percent.
+/// Nodes that went down within so many seconds of each other went together: half an hour.
+const TOGETHER: i64 = 1800;
+/// A change within so many seconds before a failure may be its cause: a day, in which unattended upgrades come round.
+const CHANGED: i64 = 86_400;
+/// Share of all nodes that must be down together, in percent.
 const SHARE_PERCENT: usize = 5;
 /// Fewest nodes: in a small cluster one node is already such a share.
 const NODES: usize = 3;
-/// Share of the failed that must run the same for a suspicion, in percent.
+/// Share of the nodes that are down that must run the same for a suspicion, in percent.
 const MOST_PERCENT: usize = 90;
-/// Share of the healthy that may run it too, in percent.
+/// Share of the Ready nodes that may run it too, in percent.
 const FEW_PERCENT: usize = 20;
 
-/// Something to compare: its name, and how to find it.
-type Attribute = (&'static str, fn(&Traits) -> Name);
-
-/// What is compared.
-const ATTRIBUTES: [Attribute; 4] = [
-    ("kernelVersion", |one| one.kernel),
-    ("kubeletVersion", |one| one.kubelet),
-    ("osImage", |one| one.image),
-    ("containerRuntimeVersion", |one| one.runtime),
+/// What is compared, in the order of [`Traits::each`].
+const ATTRIBUTES: [&str; 4] = [
+    "kernelVersion",
+    "kubeletVersion",
+    "osImage",
+    "containerRuntimeVersion",
 ];
 
 /// The check.
@@ -39,7 +39,7 @@ pub static CHECK: Check = Check {
     needs: Reads::of(&[Source::Nodes]),
     uses: Reads::NONE,
     profiles: false,
-    history: Memory::Needed,
+    history: Memory::Used,
     baseline: true,
     judge: Judge::Cluster(judge),
     doc: DOC,
@@ -53,18 +53,19 @@ makes it worse: the new ones come with the update.
 
 ## Formula
 
-Over 1800 s, of the nodes whose condition Ready went from True to something else, at least 3 and at least 5 % of all
-nodes; compared are `kernelVersion`, `kubeletVersion`, `osImage` and `containerRuntimeVersion` of `status.nodeInfo`
-when they failed with those of the nodes that are ready and did not fail:
+Looked at are nodes that are not Ready now and count as down (`node-zone-disruption` says which: nodes that join, or
+that are cordoned or marked for removal, do not), the largest number of them that went down within 1800 s of each
+other, however long ago: at least 3, and at least 5 % of all. Compared are `kernelVersion`, `kubeletVersion`, `osImage`
+and `containerRuntimeVersion` of `status.nodeInfo` with those of the nodes that are Ready:
 
-- all that failed run the same version of something, and no healthy node runs it: Violated, `OnlyTheFailed`;
-- at least 90 % of them do, and at most 20 % of the healthy nodes: AtRisk, `MostlyTheFailed`.
+- all of them run the same version of something, which came to these very nodes within 24 h before they went (it was
+  seen to change, or the nodes joined with it), and at most 20 % of the Ready nodes run it: Violated, `Changed`;
+- at least 90 % of them do: AtRisk, `MostlyChanged`;
+- what they ran 24 h before is not known, as the operator has not watched for so long or as this is an audit; all run
+  the same version of something, no Ready node runs it, and no Ready node was seen to leave it: AtRisk, `OnlyTheFailed`.
 
-Where every node runs the same, or none is healthy, nothing can be told apart and this check is content; see
-`node-zone-disruption`.
-
-Only the operator has a history; an audit does not judge this. Nodes that a first list shows as not ready did not fail
-as far as anybody has seen.
+Where every node runs the same, or none is Ready, nothing can be told apart; see `node-mass-loss`. Near the end of a
+rollout the nodes that are not changed yet share their old version: that is no cause.
 
 ## What to do
 
@@ -76,252 +77,377 @@ as far as anybody has seen.
 Do not let failed nodes be replaced one after the other: switch automatic repair off until the cause is known.
 ";
 
-fn judge(look: &Look<'_>) -> Known<Verdict> {
-    let now = look.now.mono;
-    let history = look.history();
-    let failures = history.nodes().failures(now, WINDOW);
-    let failed: BTreeMap<Name, Traits> = failures.clone().map(|one| (one.node, one.traits)).collect();
-    if let Some(first) = failures.clone().next() {
-        look.wake_at(first.at.plus(WINDOW + 1));
-    }
-    let mut all = look.node_sums(Dep::NodeCount)?.count() as usize;
-    for name in failed.keys() {
-        all += usize::from(!look.has_node(*name)?);
-    }
-    if failed.len() < NODES || failed.len() * 100 < all * SHARE_PERCENT {
-        look.covered(Source::Nodes, WINDOW)?;
-        return Ok(Verdict::Met);
-    }
-    let healthy: Vec<Traits> = look
-        .nodes()?
-        .iter()
-        .filter(|(at, node)| node.ready == Readiness::Ready && !failed.contains_key(&at.name))
-        .map(|(_, node)| Traits::of(node))
-        .collect();
-    let found: Vec<Shared> = ATTRIBUTES
-        .iter()
-        .filter_map(|(name, of)| Shared::of(look, name, *of, &failed, &healthy))
-        .collect();
-    let only = found.iter().any(|one| one.only);
-    let told: Vec<&Shared> = found.iter().filter(|one| one.only == only).collect();
-    if told.is_empty() {
-        return Ok(Verdict::Met);
-    }
-    let place = "Node status.nodeInfo";
-    let ready = "Node status.conditions[Ready], as watched";
-    let names: Vec<String> = told.iter().map(|one| one.text.clone()).collect();
-    let with = told.iter().map(|one| one.healthy).max().unwrap_or(0);
-    let evidence = vec![
-        Evidence::watched("failed", Unit::Count, failed.len(), ready),
-        Evidence::watched("nodes", Unit::Count, all, ready),
-        Evidence::text("shared", &Val::declared(names.join(", ").into(), place)),
-        Evidence::count("healthyWith", with, place),
-        Evidence::count("healthy", healthy.len(), place),
-        Evidence::watched("window", Unit::Seconds, WINDOW / 1000, ready),
-    ];
-    Ok(if only {
-        Verdict::Violated(untyped("OnlyTheFailed", evidence))
-    } else {
-        Verdict::AtRisk(untyped("MostlyTheFailed", evidence))
-    })
+/// A node that is down.
+struct Down {
+    /// For how many seconds.
+    age: i64,
+    traits: Traits,
+    /// Which of its traits came to it within a day before.
+    changed: [bool; 4],
+    /// Whether it was watched for that day.
+    watched: bool,
 }
 
-/// Something that the failed nodes run and the healthy ones do not.
-struct Shared {
-    text: String,
-    only: bool,
-    healthy: usize,
-}
-
-impl Shared {
-    fn of(
-        look: &Look<'_>,
-        name: &str,
-        of: fn(&Traits) -> Name,
-        failed: &BTreeMap<Name, Traits>,
-        healthy: &[Traits],
-    ) -> Option<Self> {
-        let mut counts: BTreeMap<Name, usize> = BTreeMap::new();
-        for traits in failed.values() {
-            *counts.entry(of(traits)).or_default() += 1;
-        }
-        let (value, count) = counts
-            .into_iter()
-            .filter(|one| !one.0.is_empty())
-            .max_by_key(|one| one.1)?;
-        let with = healthy.iter().filter(|one| of(one) == value).count();
-        let only = count == failed.len() && with == 0;
-        let mostly = count * 100 >= failed.len() * MOST_PERCENT && with * 100 <= healthy.len() * FEW_PERCENT;
-        (!healthy.is_empty() && (only || mostly)).then(|| Self {
-            text: format!("{name} {}", look.names().text(value)),
-            only,
-            healthy: with,
+impl Down {
+    fn of(look: &Look<'_>, history: &history::Nodes, name: Name, node: &Node) -> Option<Self> {
+        let now = look.now;
+        let past = history.past(name);
+        let seconds = |at| i64::try_from(now.mono.since(at) / 1000).unwrap_or(i64::MAX);
+        let told = node.ready_since.map(|at| now.wall.0.saturating_sub(at.0).max(0));
+        let age = past.failed.map(seconds).or(told)?;
+        let recent = |at| seconds(at).saturating_sub(age) <= CHANGED;
+        // Both times are the API server's: no clock of ours is between them.
+        let joined = match (node.created, node.ready_since) {
+            (Some(created), Some(since)) => since.0.saturating_sub(created.0) <= CHANGED,
+            _ => false,
+        };
+        let joined = joined || past.joined.is_some_and(recent);
+        Some(Self {
+            age,
+            traits: Traits::of(node),
+            changed: past.changed.map(|at| joined || at.is_some_and(recent)),
+            watched: history.since().is_some_and(|at| !recent(at)),
         })
     }
 }
 
-fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
-    UntypedCase::case(cause, evidence, say, advise)
-}
-
-fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let (who, others) = if case.cause == "OnlyTheFailed" {
-        ("all of them run", "none")
-    } else {
-        ("most of them run", "few")
+fn judge(look: &Look<'_>) -> Known<Verdict> {
+    let tally = look.node_sums(Dep::NodesDown)?.all(look.now.wall);
+    look.again_when(tally.until);
+    let all = tally.nodes as usize;
+    let enough = |count: usize| count >= NODES && count * 100 >= all * SHARE_PERCENT;
+    if !enough(tally.down as usize) {
+        return Ok(Verdict::Met);
+    }
+    let past = look.history().nodes();
+    let mut down = Vec::new();
+    let mut ready: Vec<(Name, Traits)> = Vec::new();
+    for (key, node) in look.nodes()?.iter() {
+        if node.ready == Readiness::Ready {
+            ready.push((key.name, Traits::of(node)));
+        } else if node.excused_until().is_some_and(|until| until <= look.now.wall) {
+            down.extend(Down::of(look, past, key.name, node));
+        }
+    }
+    let together = together(down);
+    if !enough(together.len()) || ready.is_empty() {
+        return Ok(Verdict::Met);
+    }
+    let mut found: Vec<(Cause, usize, Name, usize)> = Vec::new();
+    for at in 0..ATTRIBUTES.len() {
+        if let Some((value, count)) = most_common(&together, at) {
+            let with = ready
+                .iter()
+                .filter(|(_, one)| one.each().get(at) == Some(&value))
+                .count();
+            let left = ready
+                .iter()
+                .any(|(name, _)| past.past(*name).changed.get(at).is_some_and(Option::is_some));
+            let cause = cause(&together, at, value, (count, with, ready.len()), left);
+            found.extend(cause.map(|cause| (cause, at, value, with)));
+        }
+    }
+    let Some(worst) = found.iter().map(|one| one.0).max() else {
+        return Ok(Verdict::Met);
     };
-    write!(
-        f,
-        "{} of {} nodes stopped being ready within {}; {who} {}, and {others} of the others: {} of {} healthy nodes",
-        case.show("failed"),
-        case.show("nodes"),
-        case.cite("window"),
-        case.cite("shared"),
-        case.show("healthyWith"),
-        case.show("healthy")
-    )
+    found.retain(|one| one.0 == worst);
+    let shared = found.iter().filter_map(|(_, at, value, _)| {
+        Some(format!("{} {}", ATTRIBUTES.get(*at)?, look.names().text(*value)))
+    });
+    let sync = Sync {
+        cause: worst,
+        down: together.len(),
+        nodes: all,
+        shared: shared.collect::<Vec<_>>().join(", ").into(),
+        with: found.iter().map(|one| one.3).max().unwrap_or(0),
+        ready: ready.len(),
+    };
+    Ok(if worst == Cause::Changed {
+        Verdict::violated(sync)
+    } else {
+        Verdict::at_risk(sync)
+    })
 }
 
-fn advise(case: &UntypedCase) -> Vec<String> {
-    vec![
-        format!(
-            "stop what brings {}: unattended upgrades, the rollout of a node image or pool",
-            case.show("shared")
-        ),
-        "switch automatic repair of nodes off until then: replacements would come with the same change"
-            .into(),
-        "repair or roll back one node first and see that it stays".into(),
-    ]
+/// The most nodes that went down within [`TOGETHER`] of each other; of equal numbers the latest.
+fn together(mut down: Vec<Down>) -> Vec<Down> {
+    down.sort_unstable_by_key(|one| one.age);
+    let (mut best, mut from) = (0..0, 0);
+    for (to, one) in down.iter().enumerate() {
+        while down.get(from).is_some_and(|first| one.age - first.age > TOGETHER) {
+            from += 1;
+        }
+        if to + 1 - from > best.len() {
+            best = from..to + 1;
+        }
+    }
+    down.drain(best).collect()
+}
+
+/// The value of an attribute that most of the nodes have, and how many; of equals the least name.
+fn most_common(nodes: &[Down], at: usize) -> Option<(Name, usize)> {
+    let mut counts: BTreeMap<Name, usize> = BTreeMap::new();
+    for one in nodes {
+        *counts.entry(*one.traits.each().get(at)?).or_default() += 1;
+    }
+    counts
+        .into_iter()
+        .filter(|one| !one.0.is_empty())
+        .max_by_key(|one| one.1)
+}
+
+/// Why a value of an attribute is suspicious: `(count, with, ready)` are the nodes down and Ready that have it, and all
+/// that are Ready; `left` is whether some Ready node was seen to change the attribute.
+fn cause(
+    nodes: &[Down],
+    at: usize,
+    value: Name,
+    (count, with, ready): (usize, usize, usize),
+    left: bool,
+) -> Option<Cause> {
+    let carriers = || {
+        nodes
+            .iter()
+            .filter(|one| one.traits.each().get(at) == Some(&value))
+    };
+    let changed = carriers().all(|one| one.changed.get(at) == Some(&true));
+    let few = with * 100 <= ready * FEW_PERCENT;
+    let all = count == nodes.len();
+    if changed && few && all {
+        Some(Cause::Changed)
+    } else if changed && few && count * 100 >= nodes.len() * MOST_PERCENT {
+        Some(Cause::MostlyChanged)
+    } else if all && with == 0 && !left && !nodes.iter().all(|one| one.watched) {
+        Some(Cause::OnlyTheFailed)
+    } else {
+        None
+    }
+}
+
+/// How sure it is that a change took the nodes down, the surest last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Cause {
+    OnlyTheFailed,
+    MostlyChanged,
+    Changed,
+}
+
+/// Nodes that are down together and share something that few others have.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Sync {
+    cause: Cause,
+    down: usize,
+    nodes: usize,
+    /// What they share, with its name.
+    shared: Arc<str>,
+    /// Ready nodes that have it too.
+    with: usize,
+    ready: usize,
+}
+
+impl Explain for Sync {
+    fn cause(&self) -> &'static str {
+        match self.cause {
+            Cause::OnlyTheFailed => "OnlyTheFailed",
+            Cause::MostlyChanged => "MostlyChanged",
+            Cause::Changed => "Changed",
+        }
+    }
+
+    fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (down, nodes, shared) = (self.down, self.nodes, &self.shared);
+        let (with, ready) = (self.with, self.ready);
+        write!(f, "{down} of {nodes} nodes went down together; ")?;
+        match self.cause {
+            Cause::Changed => write!(f, "all had changed to {shared} in the day before"),
+            Cause::MostlyChanged => write!(f, "most had changed to {shared} in the day before"),
+            Cause::OnlyTheFailed => write!(f, "all run {shared}"),
+        }?;
+        write!(f, ", which {with} of {ready} Ready nodes run")
+    }
+
+    fn evidence(&self) -> Vec<Evidence> {
+        let (ready, info) = ("Node status.conditions[Ready]", "Node status.nodeInfo");
+        vec![
+            Evidence::count("down", self.down, ready),
+            Evidence::count("nodes", self.nodes, ready),
+            Evidence::name("shared", &self.shared, info),
+            Evidence::count("readyWith", self.with, info),
+            Evidence::count("ready", self.ready, ready),
+            Evidence::number("together", Unit::Seconds, &Val::declared(TOGETHER, "this check")),
+        ]
+    }
+
+    fn advice(&self) -> Vec<Advice> {
+        let shared = &self.shared;
+        let stop = if self.cause == Cause::OnlyTheFailed {
+            format!("find out when {shared} came to these nodes, and whether it still comes to others")
+        } else {
+            format!("stop what brings {shared}: unattended upgrades, the rollout of a node image or pool")
+        };
+        vec![
+            stop.into(),
+            "switch automatic repair of nodes off until then: replacements would come with the same change"
+                .into(),
+            "repair or roll back one node first and see that it stays".into(),
+        ]
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::Input;
-    use crate::checks::cluster_fixture::node;
+    use crate::checks::cluster_fixture::{Cluster, node};
     use crate::checks::live_fixture::Live;
-    use crate::index::{Freshness, Part};
+    use crate::know::Wall;
     use rstest::rstest;
     use serde_json::Value;
 
     const ID: &str = "fleet-change-sync";
+    const DAY: u64 = 86_400;
 
-    fn with_kernel(at: usize, ready: bool, kernel: &str) -> Value {
-        let mut one = node(&format!("n{at}"), "z", if ready { "True" } else { "Unknown" });
+    /// A node that has been what it is for so many seconds of wall time.
+    fn at(now: i64, number: usize, ready: bool, kernel: &str, since: i64) -> Value {
+        let mut one = node(&format!("n{number}"), "z", if ready { "True" } else { "Unknown" });
         one["status"]["nodeInfo"]["kernelVersion"] = kernel.into();
+        one["status"]["conditions"][0]["lastTransitionTime"] = Wall(now - since).to_string().into();
         one
     }
 
-    /// Nodes of which the first run kernel B.
-    fn start(all: usize, b: usize) -> Live {
-        let objects: Vec<_> = (0..all)
-            .map(|at| {
-                (
-                    Source::Nodes,
-                    with_kernel(at, true, if at < b { "B" } else { "A" }),
-                )
-            })
-            .collect();
-        Live::with(&objects)
+    fn put(live: &mut Live, number: usize, ready: bool, kernel: &str) {
+        let one = at(live.now.wall.0, number, ready, kernel, 0);
+        live.put(Source::Nodes, &one);
     }
 
-    fn fail(live: &mut Live, at: usize, b: usize) {
-        live.put(
-            Source::Nodes,
-            &with_kernel(at, false, if at < b { "B" } else { "A" }),
-        );
+    /// Nodes on kernel A, watched for so long; then the first so many change to B within an hour.
+    fn start(watched: u64, all: usize, b: usize) -> Live {
+        let nodes = (0..all).map(|number| (Source::Nodes, at(1_800_000_000, number, true, "A", 900_000)));
+        let mut live = Live::with(&nodes.collect::<Vec<_>>());
+        live.wait(watched);
+        (0..b).for_each(|number| put(&mut live, number, true, "B"));
+        live.wait(3600);
+        live
     }
 
     #[rstest]
-    #[case::a_third(100, 30, 0..30, "Violated critical OnlyTheFailed")]
-    #[case::at_five_percent(100, 5, 0..5, "Violated critical OnlyTheFailed")]
+    #[case::a_third(100, 30, 0..30, "Violated critical Changed")]
+    #[case::at_five_percent(100, 5, 0..5, "Violated critical Changed")]
     #[case::below_five_percent(100, 4, 0..4, "")]
     #[case::two_of_ten(10, 2, 0..2, "")]
-    #[case::three_of_ten(10, 3, 0..3, "Violated critical OnlyTheFailed")]
-    #[case::half_of_b_fail(100, 30, 0..15, "AtRisk warning MostlyTheFailed")]
-    #[case::a_tenth_of_b_fails(100, 60, 0..6, "")]
-    #[case::one_other_fails_too(100, 30, 0..31, "AtRisk warning MostlyTheFailed")]
+    #[case::three_of_ten(10, 3, 0..3, "Violated critical Changed")]
+    #[case::few_others_have_it(100, 20, 0..5, "Violated critical Changed")]
+    #[case::many_others_have_it(100, 60, 0..6, "")]
+    #[case::one_other_fails_too(100, 30, 0..31, "AtRisk warning MostlyChanged")]
     #[case::all_run_the_same(100, 100, 0..30, "")]
     #[case::all_fail(10, 10, 0..10, "")]
     #[case::mixed(100, 30, 20..40, "")]
+    #[case::those_that_are_not_changed_yet(17, 12, 12..17, "")]
     fn changes(
         #[case] all: usize,
         #[case] b: usize,
         #[case] failing: std::ops::Range<usize>,
         #[case] expected: &str,
+        #[values(0, 2 * DAY)] watched: u64,
     ) {
-        let mut live = start(all, b);
-        for at in failing {
-            fail(&mut live, at, b);
+        let mut live = start(watched, all, b);
+        for number in failing {
+            put(&mut live, number, false, if number < b { "B" } else { "A" });
         }
         assert_eq!(live.says(ID), expected);
     }
 
     #[test]
-    fn it_names_the_attribute_and_ends_with_the_window() {
-        let mut live = start(100, 30);
-        for at in 0..30 {
-            fail(&mut live, at, 30);
+    fn it_names_the_change_and_lasts_while_they_are_down() {
+        let mut live = start(0, 100, 30);
+        for number in 0..30 {
+            put(&mut live, number, false, "B");
             live.wait(10);
         }
         assert_eq!(
             live.message(ID),
-            "30 of 100 nodes stopped being ready within 1800 s (Node status.conditions[Ready], as watched); all of them \
-             run kernelVersion B (Node status.nodeInfo), and none of the others: 0 of 70 healthy nodes"
+            "30 of 100 nodes went down together; all had changed to kernelVersion B in the day before, which 0 of 70 \
+             Ready nodes run"
         );
-        live.wait(1800);
+        live.wait(2 * DAY);
+        assert_eq!(live.says(ID), "Violated critical Changed");
+        (0..30).for_each(|number| put(&mut live, number, true, "B"));
         assert_eq!(live.says(ID), "");
     }
 
+    #[rstest]
+    #[case::watched_too_short(0, "AtRisk warning OnlyTheFailed")]
+    #[case::watched_for_a_day(DAY + 1, "")]
+    fn a_trait_that_did_not_change(#[case] watched: u64, #[case] expected: &str) {
+        let kernel = |number| if number < 3 { "B" } else { "A" };
+        let nodes = (0..15).map(|number| {
+            (
+                Source::Nodes,
+                at(1_800_000_000, number, true, kernel(number), 900_000),
+            )
+        });
+        let mut live = Live::with(&nodes.collect::<Vec<_>>());
+        live.wait(watched);
+        (0..3).for_each(|number| put(&mut live, number, false, "B"));
+        assert_eq!(live.says(ID), expected);
+    }
+
+    /// Thirty of a hundred nodes down since so long when nobody was watching, three of them a step later each.
+    fn found_down(step: i64, joined: Option<i64>) -> Vec<Value> {
+        let one = |number: usize| {
+            let down = number < 30;
+            let since = if down {
+                50_000 - step * (number as i64 / 3)
+            } else {
+                900_000
+            };
+            let mut one = at(1_800_000_000, number, !down, if down { "B" } else { "A" }, since);
+            if let Some(before) = joined.filter(|_| down) {
+                one["metadata"]["creationTimestamp"] =
+                    Wall(1_800_000_000 - since - before).to_string().into();
+            }
+            one
+        };
+        (0..100).map(one).collect()
+    }
+
+    #[rstest]
+    #[case::together(0, None, "AtRisk warning OnlyTheFailed")]
+    #[case::within_half_an_hour(200, None, "AtRisk warning OnlyTheFailed")]
+    #[case::one_after_the_other(2000, None, "")]
+    #[case::they_had_joined_with_it(0, Some(86_400), "Violated critical Changed")]
+    #[case::they_had_joined_long_before(0, Some(86_401), "AtRisk warning OnlyTheFailed")]
+    fn an_incident_that_is_under_way(#[case] step: i64, #[case] joined: Option<i64>, #[case] expected: &str) {
+        let nodes = found_down(step, joined);
+        let objects: Vec<_> = nodes.iter().map(|one| (Source::Nodes, one.clone())).collect();
+        assert_eq!(Live::with(&objects).says(ID), expected);
+        let cluster = nodes
+            .into_iter()
+            .fold(Cluster::empty(), |cluster, one| cluster.with(Source::Nodes, one));
+        let audit: Vec<String> = cluster.says(ID);
+        let same = |one: &str| {
+            let mut words: Vec<_> = one
+                .split(' ')
+                .filter(|word| !word.is_empty())
+                .map(String::from)
+                .collect();
+            words.sort();
+            words
+        };
+        assert_eq!(same(&audit.join(" ")), same(expected));
+    }
+
     #[test]
-    fn failures_spread_over_hours_are_not_together() {
-        let mut live = start(100, 30);
-        for at in 0..30 {
-            fail(&mut live, at, 30);
-            live.wait(600);
+    fn nodes_that_are_taken_out_did_not_fail() {
+        let mut live = start(0, 20, 5);
+        for number in 0..5 {
+            let mut one = at(live.now.wall.0, number, false, "B", 0);
+            one["spec"]["unschedulable"] = true.into();
+            live.put(Source::Nodes, &one);
         }
         assert_eq!(live.says(ID), "");
-    }
-
-    #[test]
-    fn nodes_that_were_replaced_still_count() {
-        let mut live = start(20, 5);
-        for at in 0..5 {
-            fail(&mut live, at, 5);
-            live.input(Input::Gone(Source::Nodes, "", &format!("n{at}")));
-        }
-        assert_eq!(live.says(ID), "Violated critical OnlyTheFailed");
-    }
-
-    #[test]
-    fn a_jump_of_the_wall_clock_changes_nothing() {
-        let mut live = start(100, 30);
-        for at in 0..3 {
-            fail(&mut live, at, 30);
-        }
-        for jump in [-1_000_000_000, 5, 2_000_000_000] {
-            live.now.wall.0 += jump;
-            live.wait(1);
-            assert_eq!(live.says(ID), "");
-        }
-    }
-
-    #[test]
-    fn the_first_list_is_no_failure() {
-        let objects: Vec<_> = (0..100)
-            .map(|at| {
-                (
-                    Source::Nodes,
-                    with_kernel(at, at >= 30, if at < 30 { "B" } else { "A" }),
-                )
-            })
-            .collect();
-        let mut live = Live::with(&objects);
-        assert_eq!(live.says(ID), "");
-        // Nor is what happened while nobody watched.
-        live.input(Input::Freshness(Source::Nodes, Part::Whole, Freshness::Stale));
-        let after: Vec<_> = (0..100).map(|at| with_kernel(at, false, "B")).collect();
-        live.list(Source::Nodes, &after.iter().collect::<Vec<_>>());
+        // Nor did those that are gone.
+        (0..5).for_each(|number| live.input(Input::Gone(Source::Nodes, "", &format!("n{number}"))));
         assert_eq!(live.says(ID), "");
     }
 }

@@ -1,12 +1,14 @@
 //! `preemption-cascade`: no workload keeps losing its Pods to more important ones.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::history::{PREEMPT_WINDOW, Preempted};
-use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severities, UntypedCase, Verdict};
+use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, Severities, Verdict};
 use crate::know::{Known, Reads, Source, Unit, Val};
 
 use super::at_least;
+use crate::names::Key;
 
 /// Preemptions of one workload within the window.
 const PREEMPTIONS: usize = 2;
@@ -16,7 +18,7 @@ pub static CHECK: Check = Check {
     id: "preemption-cascade",
     severity: Severities::CRITICAL,
     needs: Reads::of(&[Source::Events]),
-    uses: Reads::NONE,
+    uses: Reads::of(&[Source::Deployments, Source::PriorityClasses]),
     profiles: false,
     history: Memory::Needed,
     baseline: true,
@@ -39,6 +41,9 @@ Pod's name. Within 600 s:
 - a Pod had to go for one of its own workload: Violated, `OwnSiblings`;
 - at least 2 Pods of one workload had to go: Violated, `Repeated`.
 
+Not counted is a Deployment whose PriorityClass has a value below 0, as far as both are read: its Pods hold room free
+for others, as the Kubernetes page on overprovisioning advises, and are meant to go.
+
 Told is the workload that lost most. Only the operator counts events; an audit does not judge this. Events that a
 first list brings, and events older than 600 s, are not counted.
 
@@ -46,7 +51,7 @@ first list brings, and events older than 600 s, are not counted.
 
 1. Give the workload that loses a PriorityClass that says what it is worth, by a change that is rolled out as a whole.
 2. Add capacity, or make the Pods that win wait: `preemptionPolicy: Never`.
-3. Where batch work is meant to be preempted, this is the price; give it an exception.
+3. Where its Pods are meant to be preempted, give them a PriorityClass with a value below 0.
 
 ## What not to do
 
@@ -61,12 +66,16 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
             one.times.count(now, PREEMPT_WINDOW),
         )
     };
-    let worst = look
-        .events()
-        .preempted()
-        .map(|one| (count(one), one))
-        .filter(|((own, all), _)| *own > 0 || *all >= PREEMPTIONS)
-        .max_by(|a, b| (a.0, &b.1.workload).cmp(&(b.0, &a.1.workload)));
+    let mut worst: Option<((usize, usize), &Preempted)> = None;
+    for one in look.events().preempted() {
+        let (own, all) = count(one);
+        let better =
+            |held: &((usize, usize), &Preempted)| ((own, all), &held.1.workload) > (held.0, &one.workload);
+        if (own > 0 || all >= PREEMPTIONS) && worst.as_ref().is_none_or(better) && !is_placeholder(look, one)?
+        {
+            worst = Some(((own, all), one));
+        }
+    }
     let Some(((own, all), worst)) = worst else {
         look.covered(Source::Events, PREEMPT_WINDOW)?;
         return Ok(Verdict::Met);
@@ -79,53 +88,104 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
     if let Some(end) = ends.into_iter().flatten().min() {
         look.wake_at(end);
     }
-    let place = "Events, reason Preempted";
-    let number = |what, unit, value: usize| Evidence::watched(what, unit, value, place);
-    let mut evidence = vec![
-        Evidence::text("workload", &Val::measured((*worst.workload).into(), place)),
-        number("preemptions", Unit::Count, at_least(all)),
-        number("window", Unit::Seconds, (PREEMPT_WINDOW / 1000) as usize),
-    ];
-    if !worst.winner.is_empty() {
-        evidence.push(Evidence::text(
-            "winner",
-            &Val::measured((*worst.winner).into(), place),
-        ));
+    Ok(Verdict::violated(Loses {
+        workload: (*worst.workload).into(),
+        winner: (*worst.winner).into(),
+        preemptions: at_least(all),
+        own: own > 0,
+    }))
+}
+
+/// Whether a workload is there to make way: a Deployment of a negative priority.
+fn is_placeholder(look: &Look<'_>, one: &Preempted) -> Known<bool> {
+    let names = look.names();
+    let Some((namespace, name)) = one.workload.split_once('/') else {
+        return Ok(false);
+    };
+    let (Some(namespace), Some(name)) = (names.find(namespace), names.find(name)) else {
+        return Ok(false);
+    };
+    // Where Deployments are not read, nothing says that it is one.
+    let Ok(deployments) = look.deployments() else {
+        return Ok(false);
+    };
+    let class = deployments
+        .get(Key { namespace, name })
+        .map(|row| row.template.priority_class)
+        .filter(|class| !class.is_empty());
+    let Some(name) = class else {
+        return Ok(false);
+    };
+    let key = Key {
+        name,
+        ..Key::default()
+    };
+    Ok(look
+        .priority_classes()?
+        .get(key)
+        .is_some_and(|class| class.value < 0))
+}
+
+/// A workload that keeps losing Pods.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Loses {
+    workload: Arc<str>,
+    /// Whose Pod took the place last; empty when not said.
+    winner: Arc<str>,
+    preemptions: usize,
+    /// Whether a Pod of its own took the place of one.
+    own: bool,
+}
+
+impl Explain for Loses {
+    fn cause(&self) -> &'static str {
+        if self.own { "OwnSiblings" } else { "Repeated" }
     }
-    let cause = if own > 0 { "OwnSiblings" } else { "Repeated" };
-    Ok(Verdict::Violated(untyped(cause, evidence)))
-}
 
-fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
-    UntypedCase::case(cause, evidence, say, advise)
-}
-
-fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    write!(
-        f,
-        "Pods of {} had to make room at least {} times within {}",
-        case.show("workload"),
-        case.show("preemptions"),
-        case.cite("window")
-    )?;
-    if case.cause == "OwnSiblings" {
-        write!(f, "; their own siblings of a higher priority took their place")
-    } else if case.find("winner").is_some() {
-        write!(f, "; the last time for a Pod of {}", case.show("winner"))
-    } else {
-        Ok(())
+    fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = PREEMPT_WINDOW / 1000;
+        let (workload, times) = (&self.workload, self.preemptions);
+        write!(
+            f,
+            "Pods of {workload} had to make room at least {times} times within {seconds} s"
+        )?;
+        if self.own {
+            write!(f, ", for Pods of its own of a higher priority")
+        } else if self.winner.is_empty() {
+            Ok(())
+        } else {
+            write!(f, ", the last time for a Pod of {}", self.winner)
+        }
     }
-}
 
-fn advise(case: &UntypedCase) -> Vec<String> {
-    vec![
-        format!(
-            "compare the PriorityClass of {} with that of what takes its place",
-            case.show("workload")
-        ),
-        "add capacity, or make what wins wait with preemptionPolicy: Never".into(),
-        "do not evict Pods to rebalance meanwhile".into(),
-    ]
+    fn evidence(&self) -> Vec<Evidence> {
+        let place = "Events, reason Preempted";
+        let number = |what, unit, value: usize| Evidence::watched(what, unit, value, place);
+        let mut evidence = vec![
+            Evidence::text("workload", &Val::measured(self.workload.clone(), place)),
+            number("preemptions", Unit::Count, self.preemptions),
+            number("window", Unit::Seconds, (PREEMPT_WINDOW / 1000) as usize),
+        ];
+        if !self.winner.is_empty() {
+            evidence.push(Evidence::text(
+                "winner",
+                &Val::measured(self.winner.clone(), place),
+            ));
+        }
+        evidence
+    }
+
+    fn advice(&self) -> Vec<Advice> {
+        vec![
+            format!(
+                "compare the PriorityClass of {} with that of what takes its place",
+                self.workload
+            )
+            .into(),
+            "add capacity, or make what wins wait with preemptionPolicy: Never".into(),
+            "do not evict Pods to rebalance meanwhile".into(),
+        ]
+    }
 }
 
 #[cfg(test)]
@@ -158,6 +218,29 @@ mod tests {
         assert_eq!(live.says(ID), expected);
     }
 
+    #[rstest]
+    #[case::a_placeholder(-1000, "")]
+    #[case::an_ordinary_one(0, "Violated critical Repeated")]
+    fn pods_that_hold_room_free(#[case] value: i32, #[case] expected: &str) {
+        let mut live = Live::with(&[
+            (
+                Source::Deployments,
+                serde_json::json!({
+                    "metadata": {"name": "low", "namespace": "shop"},
+                    "spec": {"template": {"spec": {"priorityClassName": "p", "containers": []}}},
+                }),
+            ),
+            (
+                Source::PriorityClasses,
+                serde_json::json!({"metadata": {"name": "p"}, "value": value}),
+            ),
+        ]);
+        for number in 0..3 {
+            live.put(Source::Events, &preempted(number, "low", "high"));
+        }
+        assert_eq!(live.says(ID), expected);
+    }
+
     #[test]
     fn it_names_who_loses_and_who_wins_and_ends() {
         let mut live = Live::with(&[]);
@@ -168,8 +251,7 @@ mod tests {
         live.put(Source::Events, &preempted(101, "other", "high"));
         assert_eq!(
             live.message(ID),
-            "Pods of shop/low had to make room at least 5 times within 600 s (Events, reason Preempted); the last time \
-             for a Pod of shop/high"
+            "Pods of shop/low had to make room at least 5 times within 600 s, the last time for a Pod of shop/high"
         );
         // Another one is no news until it is twice as many.
         let before = live.findings(ID);
