@@ -90,7 +90,9 @@ impl Bed {
         for source in Source::ALL {
             bed.core.handle(bed.now, Input::Begin(source)).unwrap();
             if source == Source::Nodes {
-                nodes.iter().for_each(|node| bed.put(node));
+                for node in nodes {
+                    bed.put(node);
+                }
             }
             bed.core.handle(bed.now, Input::Synced(source)).unwrap();
         }
@@ -213,7 +215,9 @@ fn the_first_nodes_of_an_update_that_kills_are_told_by_its_name() {
     }
     bed.wait(7200);
     assert!(bed.says("fleet-change-sync", Severity::Critical).is_some());
-    first.iter_mut().for_each(|node| bed.ready(node, "True"));
+    for node in &mut first {
+        bed.ready(node, "True");
+    }
     assert_eq!(bed.says("fleet-change-sync", Severity::Critical), None);
 }
 
@@ -222,7 +226,9 @@ fn with_a_pool(taint: &'static str) -> (Bed, Vec<Node>) {
     let mut pool: Vec<_> = (0..3)
         .map(|at| Node::new(format!("gpu{at}"), "a", "6.1"))
         .collect();
-    pool.iter_mut().for_each(|node| node.image = "GPU Linux");
+    for node in &mut pool {
+        node.image = "GPU Linux";
+    }
     let mut bed = Bed::watched(&[nodes("n", 12, "6.1"), pool.clone()].concat());
     if !taint.is_empty() {
         bed.never = QUIET.to_vec();
@@ -232,7 +238,9 @@ fn with_a_pool(taint: &'static str) -> (Bed, Vec<Node>) {
         bed.put(node);
     }
     bed.wait(60);
-    pool.iter_mut().for_each(|node| bed.ready(node, "Unknown"));
+    for node in &mut pool {
+        bed.ready(node, "Unknown");
+    }
     (bed, pool)
 }
 
@@ -284,10 +292,14 @@ fn a_zone_that_is_cut_off_is_told_and_ends() {
     let mut zone: Vec<_> = (0..3).map(|at| Node::new(format!("b{at}"), "b", "6.1")).collect();
     let others: Vec<_> = (0..6).map(|at| Node::new(format!("n{at}"), "a", "6.1")).collect();
     let mut bed = Bed::watched(&[others, zone.clone()].concat());
-    zone.iter_mut().for_each(|node| bed.ready(node, "Unknown"));
+    for node in &mut zone {
+        bed.ready(node, "Unknown");
+    }
     assert!(bed.says("node-zone-disruption", Severity::Critical).is_some());
     bed.wait(120);
-    zone.iter_mut().for_each(|node| bed.ready(node, "True"));
+    for node in &mut zone {
+        bed.ready(node, "True");
+    }
     assert_eq!(
         bed.findings()
             .iter()

@@ -397,7 +397,7 @@ mod tests {
         let one = |number: usize| {
             let down = number < 30;
             let since = if down {
-                50_000 - step * (number as i64 / 3)
+                50_000 - step * i64::try_from(number / 3).unwrap()
             } else {
                 900_000
             };
