@@ -60,8 +60,10 @@ impl Core {
         let failed = new
             .filter(|node| happens && ready(old) && !ready(new) && !node.leaving && !node.is_spot(names))
             .map(|node| (node.created, node.ready_since));
-        // While the list of nodes is not complete, counts say nothing.
-        for node in [old, new].into_iter().flatten().filter(|_| happens) {
+        // While the list of nodes is not complete, counts say nothing. What comes late still tells how things are now.
+        let coverage = self.history.coverage(Source::Nodes);
+        let complete = happens || coverage.is_some_and(|held| held.since().is_some());
+        for node in [old, new].into_iter().flatten().filter(|_| complete) {
             let place = place(&self.index.names, node);
             let tally = self.index.sums.place(place, self.history.wall);
             if self.history.zones.fold(now, place, tally) {
