@@ -28,6 +28,7 @@ pub use handle::Input;
 use std::collections::{BTreeMap, BTreeSet};
 
 use engine::{Dirt, Engine};
+use facts::Wants;
 use findings::{FindingList, FindingVerdict, Summary};
 use history::History;
 use index::{Index, Part};
@@ -46,6 +47,10 @@ pub struct Core {
     ends: Vec<(i64, Key)>,
     /// The second of wall time of the last round.
     judged: i64,
+    /// What was last asked to be read.
+    wants: Option<Wants>,
+    /// Whether that may be something else by now.
+    wants_changed: bool,
 }
 
 impl Default for Core {
@@ -60,6 +65,8 @@ impl Default for Core {
             },
             ends: Vec::new(),
             judged: i64::MIN,
+            wants: None,
+            wants_changed: true,
         }
     }
 }
@@ -72,6 +79,10 @@ pub struct Round {
     /// Teams' policies whose [`standing`] may have changed, by namespace and name; the empty key is the platform's.
     /// Names are those of [`Core::index`].
     pub standings: BTreeSet<Key>,
+    /// What is worth reading beyond whole lists, when that is something else than before.
+    pub wants: Option<Wants>,
+    /// How many units were judged: what a change costs.
+    pub units: usize,
     /// Whether more waits to be judged: only after a [`Core::step`].
     pub more: bool,
 }
@@ -82,9 +93,8 @@ impl Core {
         self.step(now, usize::MAX)
     }
 
-    /// The same for who listens to others in between. A unit is a Service by one of its policies; where a Service has
-    /// hundreds of them, only so many are judged that it makes about `most` in all, and the others in the next steps.
-    /// Until then verdicts on that Service are older than the last input.
+    /// Like `round`, judging at most about `most` units where a Service has hundreds of policies, and the others in the
+    /// next steps. Until then verdicts on that Service are older than the last input.
     pub fn step(&mut self, now: Now, most: usize) -> Round {
         // What was too short to be judged by is long enough now, for whoever rests on it.
         let (reached, news) = self.history.tick(now.mono);
@@ -107,8 +117,24 @@ impl Core {
         Round {
             transitions: judged.transitions,
             standings,
+            wants: self.take_wants(),
+            units: judged.units,
             more: self.engine.is_behind(),
         }
+    }
+
+    /// What is worth reading beyond whole lists, when that is something else than when this was last asked; a round asks
+    /// as well.
+    pub fn take_wants(&mut self) -> Option<Wants> {
+        if !std::mem::take(&mut self.wants_changed) {
+            return None;
+        }
+        let wants = Wants::of(&self.index);
+        if self.wants.as_ref() == Some(&wants) {
+            return None;
+        }
+        self.wants = Some(wants.clone());
+        Some(wants)
     }
 
     /// Policies of which an input became fresh, or no longer is: their statuses say so without any verdict changing.

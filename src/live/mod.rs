@@ -12,7 +12,6 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use evenkeel_core::Core;
-use evenkeel_core::facts::Wants;
 use futures::StreamExt;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
@@ -126,7 +125,7 @@ pub(crate) async fn read_beside(options: &Options, beside: &mut dyn Beside) -> R
     let mut core = Core::default();
     feed(&client, &mut core, list::whole(), options, beside).await?;
     beside.known(&mut core);
-    let wants = Wants::of(core.index());
+    let wants = core.take_wants().unwrap_or_default();
     feed(&client, &mut core, list::wanted(&wants), options, beside).await?;
     Ok(core)
 }

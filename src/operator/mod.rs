@@ -62,8 +62,6 @@ pub struct Operator {
     warm_by: Option<Mono>,
     /// The cause of what the core has not judged yet, if there is such.
     behind: Option<Cause>,
-    /// Whether what the core wants to be read may have changed since it was last asked.
-    wants_changed: bool,
     stopping: bool,
     /// What was last declared beside the Lease.
     declared: String,
@@ -85,7 +83,6 @@ impl Operator {
             led: false,
             warm_by: Some(now.mono.plus(WARM_UP)),
             behind: None,
-            wants_changed: true,
             stopping: false,
             declared: String::new(),
         }
@@ -111,7 +108,6 @@ impl Operator {
             self.lead(now, &mut effects);
             if self.is_warm(now, &mut effects) {
                 self.judge(now, cause, &mut effects);
-                self.want(now, &mut effects);
                 self.compare(now, &mut effects);
             }
         }
@@ -123,7 +119,7 @@ impl Operator {
     fn hear(&mut self, now: Now, heard: Heard) {
         let Heard { cause, event } = heard;
         let (core, statuses, look_at) = (&mut self.core, &mut self.statuses, &mut self.look_at);
-        self.wants_changed |= self.intake.take(event, &mut |input| {
+        self.intake.take(event, &mut |input| {
             if let Some(gone) = follow(statuses, &input) {
                 look_at.put(gone, cause);
             }
@@ -136,16 +132,12 @@ impl Operator {
         }
     }
 
-    /// Asks the core what it wants to be read, and says which watches that starts and stops.
-    fn want(&mut self, now: Now, effects: &mut Effects) {
-        if !std::mem::take(&mut self.wants_changed) {
-            return;
-        }
-        let wants = Wants::of(self.core.index());
+    /// Says which watches start and stop for what the core wants to be read now.
+    fn want(&mut self, now: Now, wants: &Wants, effects: &mut Effects) {
         let core = &mut self.core;
         let change = self
             .intake
-            .want(&wants, &mut |input| drop(core.handle(now, input)));
+            .want(wants, &mut |input| drop(core.handle(now, input)));
         effects.watches.start.extend(change.start);
         effects.watches.stop.extend(change.stop);
     }
@@ -154,9 +146,11 @@ impl Operator {
     /// there is would turn a moment later.
     fn is_warm(&mut self, now: Now, effects: &mut Effects) -> bool {
         let Some(by) = self.warm_by else { return true };
-        if !self.intake.is_filling() {
-            // What was read may name more to be read.
-            self.want(now, effects);
+        // What was read may name more to be read.
+        if !self.intake.is_filling()
+            && let Some(wants) = self.core.take_wants()
+        {
+            self.want(now, &wants, effects);
         }
         let settled = self.intake.is_settled();
         if settled || by <= now.mono {
@@ -173,6 +167,9 @@ impl Operator {
             return;
         }
         let round = self.core.step(now, UNITS);
+        if let Some(wants) = &round.wants {
+            self.want(now, wants, effects);
+        }
         // What has waited has the older cause.
         let cause = self.behind.unwrap_or(cause);
         self.behind = round.more.then_some(cause);

@@ -110,24 +110,22 @@ impl Intake {
         Change { start, stop }
     }
 
-    /// Takes in a pump's word. Returns whether what the core wants to know may have changed: then ask it, at the
-    /// latest before the next round, and call [`Self::want`].
-    pub fn take(&mut self, event: Event, sink: &mut Sink<'_>) -> bool {
+    /// Takes in what a pump learned.
+    pub fn take(&mut self, event: Event, sink: &mut Sink<'_>) {
         let id = event.target;
         let Some(held) = self.targets.get_mut(&id) else {
             // The last words of a pump that was stopped.
-            return false;
+            return;
         };
         let source = held.target.source;
         let shares = held.target.shares();
-        let mut news = true;
         match event.what {
             What::Begin if shares => held.list += 1,
             What::Begin => {
                 self.echoes.begin(source);
                 sink(Input::Begin(source));
             }
-            What::Object(bytes, at) => news = self.object(id, bytes.get(at).unwrap_or_default(), sink),
+            What::Object(bytes, at) => self.object(id, bytes.get(at).unwrap_or_default(), sink),
             What::Page(bytes, items) => {
                 for at in items {
                     self.object(id, bytes.get(at).unwrap_or_default(), sink);
@@ -150,8 +148,6 @@ impl Intake {
                 self.tell(&place, sink);
             }
         }
-        // What `Wants::of` looks at.
-        news && matches!(source, Source::Policies | Source::DaemonSets)
     }
 
     /// The policy objects that came since this was last asked, as they came: the core keeps what they ask for, their
@@ -178,11 +174,9 @@ impl Intake {
         self.targets.iter().map(|(id, held)| (*id, &held.target))
     }
 
-    /// Passes an object on; returns whether it says anything new to the core.
-    fn object(&mut self, id: Id, object: &[u8], sink: &mut Sink<'_>) -> bool {
-        let Some(held) = self.targets.get(&id) else {
-            return false;
-        };
+    /// Passes an object on.
+    fn object(&mut self, id: Id, object: &[u8], sink: &mut Sink<'_>) {
+        let Some(held) = self.targets.get(&id) else { return };
         let Target { source, kind, .. } = held.target;
         if held.target.shares() {
             let (namespace, name) = line::key(object);
@@ -200,7 +194,7 @@ impl Intake {
                     let is_echo = self.echoes.is_echo(source, &decoded);
                     self.policies.push(decoded);
                     if is_echo {
-                        return false;
+                        return;
                     }
                 }
                 api::offer(source, object, sink);
@@ -213,7 +207,6 @@ impl Intake {
                 sink(Input::Object(source, &named));
             }
         }
-        true
     }
 
     /// How the core names an object of a source that comes in parts.

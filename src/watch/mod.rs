@@ -7,19 +7,18 @@
 //! # use std::sync::Arc;
 //! # use evenkeel::client::Link;
 //! # use evenkeel::watch::{Intake, Watches};
-//! # use evenkeel_core::{Core, facts::Wants, know::Now};
+//! # use evenkeel_core::{Core, know::Now};
 //! # async fn run(link: Arc<Link>, now: Now) {
 //! let mut core = Core::live(now);
 //! let (mut watches, mut events) = Watches::new(link);
 //! let mut intake = Intake::default();
-//! let change = intake.want(&Wants::of(core.index()), &mut |input| drop(core.handle(now, input)));
-//! watches.apply(change);
 //! while let Some(event) = events.recv().await {
-//!     if intake.take(event, &mut |input| drop(core.handle(now, input))) {
-//!         let change = intake.want(&Wants::of(core.index()), &mut |input| drop(core.handle(now, input)));
+//!     intake.take(event, &mut |input| drop(core.handle(now, input)));
+//!     // After a chunk of events, a round, which says what is worth reading besides.
+//!     if let Some(wants) = core.round(now).wants {
+//!         let change = intake.want(&wants, &mut |input| drop(core.handle(now, input)));
 //!         watches.apply(change);
 //!     }
-//!     // After a chunk of events: a round.
 //! }
 //! # }
 //! ```

@@ -12,6 +12,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use evenkeel_core::index::{Freshness, Part};
 use evenkeel_core::know::{Mono, Now, Source, Wall};
 use evenkeel_core::{Core, Input};
 use world::{config_map, crowded, daemon_set, dns, node, platform, policy, service, slice, webhook};
@@ -118,6 +119,7 @@ fn main() {
 
     rest(&mut core, now);
     crowd(&mut core, now, odd, even);
+    units(now, &nodes, &services, [even, odd]);
     history(&nodes, even, odd);
     flapping(&nodes, &services, even);
 }
@@ -202,6 +204,42 @@ fn flapping(nodes: &[String], services: &[String], slices: &[String]) {
         "a node fails or comes back, watched, handled and judged: {:.1?}",
         start.elapsed() / 1_000
     );
+}
+
+/// How many units one input has judged again, on a core that is watched.
+fn units(now: Now, nodes: &[String], services: &[String], [even, odd]: [&[String]; 2]) {
+    let mut core = Core::live(Now::ONCE);
+    surroundings(&mut core, nodes, services);
+    list(&mut core, Source::EndpointSlices, even);
+    list(&mut core, Source::Events, &[]);
+    println!("units judged at first: {}", core.round(now).units);
+    let (Some(slice), sick) = (odd.first(), node(7).replace("\"True\"", "\"Unknown\"")) else {
+        return;
+    };
+    let nodes_are = |freshness| Input::Freshness(Source::Nodes, Part::Whole, freshness);
+    let refused = Freshness::unreadable("forbidden");
+    let inputs = [
+        (
+            "one node falls ill",
+            Input::Object(Source::Nodes, sick.as_bytes()),
+        ),
+        (
+            "one slice changes",
+            Input::Object(Source::EndpointSlices, slice.as_bytes()),
+        ),
+        (
+            "Pods of one namespace are refused",
+            Input::Freshness(Source::Pods, Part::Namespace("team-7"), refused),
+        ),
+        ("all nodes are stale", nodes_are(Freshness::Stale)),
+        ("all nodes are heard of again", nodes_are(Freshness::Complete)),
+    ];
+    for (name, input) in inputs {
+        give(&mut core, input);
+        let start = Watch::start();
+        let units = core.round(now).units;
+        println!("units judged when {name}: {units}, in {:.1?}", start.elapsed());
+    }
 }
 
 /// What happens less often than a slice.

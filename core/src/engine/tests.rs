@@ -11,7 +11,7 @@ use crate::checks::cluster_fixture::proxy_config;
 use crate::checks::fixture::{World, app, balanced, client, connection, node, pod, policy, service, slice};
 use crate::checks::live_fixture::Live;
 use crate::engine::unit::{About, Unit};
-use crate::index::{Dep, Deps};
+use crate::index::{Dep, Deps, Freshness, Part};
 use crate::know::{Now, Source, Wall};
 use crate::policy::{
     Beat, Client, ClusterPolicy, Connection, ControlPlanePolicy, Exception, Protocol, Server, ServicePick,
@@ -359,4 +359,45 @@ fn what_says_nothing_new_leaves_nothing_to_judge() {
     world.core.round(at(900));
     let world = world.with(Source::EndpointSlices, &slice("api", &[]));
     assert!(!world.core.is_settled(at(900)));
+}
+
+#[test]
+fn what_is_worth_reading_is_said_when_it_is_something_else() {
+    let mut world = World::complete();
+    let first = world.core.round(world.now).wants.expect("the usual ones");
+    assert!(!first.pods.is_empty() && !first.config_maps.is_empty());
+    let mut world = world
+        .with(Source::Nodes, &node("n9", "a"))
+        .policy(policy(Vec::new()));
+    assert_eq!(world.core.round(world.now).wants, None);
+    let worker = Client {
+        pods: Some(app("worker")),
+        ..client("worker")
+    };
+    let mut world = world.policy(policy(vec![connection(Protocol::Tcp, worker)]));
+    let more = world.core.take_wants().expect("the Pods of a client");
+    assert!(more.pods.len() == first.pods.len() + 1, "{more:?}");
+    assert_eq!(world.core.round(world.now).wants, None);
+}
+
+#[test]
+fn a_gap_concerns_what_read_that_part() {
+    let mut world = world();
+    let mut now_refused = |part| {
+        let refused = Input::Freshness(Source::Pods, part, Freshness::unreadable("forbidden"));
+        world.core.handle(world.now, refused).unwrap();
+        let units = concerned(&world);
+        world.core.round(world.now);
+        units
+    };
+    let pay = now_refused(Part::Namespace("pay"));
+    assert!(pay.iter().all(|unit| unit.ends_with("list")), "{pay:?}");
+    let shop = now_refused(Part::Namespace("shop"));
+    assert!(shop.contains(&"Path shop/api by p".to_owned()), "{shop:?}");
+    assert!(!shop.iter().any(|unit| unit.contains("shop/other")), "{shop:?}");
+    let system = now_refused(Part::Namespace("kube-system"));
+    assert!(
+        system.iter().any(|unit| unit.starts_with("Cluster")),
+        "{system:?}"
+    );
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use super::kube_proxy::is_kube_proxy;
 use crate::index::Index;
+use crate::know::{Reads, Source};
 use crate::policy::{Operator, Selector};
 use crate::sources::workload::DaemonSet;
 
@@ -29,8 +30,11 @@ const USUAL_PODS: [&str; 2] = [
 ];
 
 impl Wants {
+    /// The sources that this looks at.
+    pub(crate) const READS: Reads = Reads::of(&[Source::DaemonSets, Source::Policies]);
+
     /// What this index makes worth reading.
-    pub fn of(index: &Index) -> Self {
+    pub(crate) fn of(index: &Index) -> Self {
         let mut wants = Self::default();
         let system = "kube-system";
         wants

@@ -28,6 +28,7 @@ impl Core {
     /// Marks everything that looked at a whole source.
     pub(super) fn touch(&mut self, source: Source) {
         self.mark(Deps::of(Reads::of(&[source])));
+        self.wants_changed |= facts::Wants::READS.has(source);
         if FLEET_INPUTS.has(source) {
             self.mark(Deps::one(Dep::FleetInputs));
         }

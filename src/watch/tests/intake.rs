@@ -163,23 +163,10 @@ fn a_source_of_one_part_is_passed_on() {
 }
 
 #[test]
-fn only_what_wants_rest_on_asks_for_new_ones() {
+fn what_is_wanted_already_starts_nothing() {
     let mut desk = Desk::default();
     desk.want(&[]);
     assert_eq!(desk.want(&[]), Change::default());
-    for (source, asks) in [
-        (Source::Policies, true),
-        (Source::DaemonSets, true),
-        (Source::EndpointSlices, false),
-        (Source::Nodes, false),
-    ] {
-        let id = desk.id(source, "");
-        assert_eq!(
-            desk.intake.take(Event::of(id, What::Begin), &mut |_| {}),
-            asks,
-            "{source}"
-        );
-    }
 }
 
 #[test]

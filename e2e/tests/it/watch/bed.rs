@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use evenkeel::client::Link;
 use evenkeel::rights::Place;
 use evenkeel::watch::{Events, Intake, RIGHTS, WatchStatus, Watches};
-use evenkeel_core::facts::Wants;
 use evenkeel_core::index::Freshness;
 use evenkeel_core::know::{Mono, Now, Source, Wall};
 use evenkeel_core::names::Key;
@@ -125,7 +124,9 @@ impl Operator {
     }
 
     pub(super) fn want(&mut self) {
-        let wants = Wants::of(self.core.index());
+        let Some(wants) = self.core.take_wants() else {
+            return;
+        };
         let now = self.now();
         let change = self
             .intake
@@ -162,9 +163,8 @@ impl Operator {
             let event = event.unwrap();
             let now = self.now();
             let sink = &mut |input: Input<'_>| drop(self.core.handle(now, input));
-            if self.intake.take(event, sink) {
-                self.want();
-            }
+            self.intake.take(event, sink);
+            self.want();
             if self.events.is_empty() {
                 return;
             }
