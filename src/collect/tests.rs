@@ -255,6 +255,8 @@ fn a_policy_is_kept_as_it_is_written() {
 #[case::token_apart(&["kube-proxy", "--token", "x", "--v=2"], &["kube-proxy", "--token", "removed", "--v=2"])]
 #[case::manager_equals(&["/usr/bin/kube-controller-manager", "--node-monitor-grace-period=40s", "--token=x"], &["kube-controller-manager", "--node-monitor-grace-period=40s"])]
 #[case::cilium(&["cilium-dbg", "build-config", "--source=node:n1", "--token=x"], &["cilium", "build-config", "--source=node:n1"])]
+#[case::kube_router(&["kube-router", "--token=x", "--service-tcp-timeout", "1h", "--run-service-proxy=true"], &["kube-router", "--service-tcp-timeout", "1h", "--run-service-proxy=true"])]
+#[case::kube_ovn(&["kube-ovn-controller", "--enable-lb=false", "--token=x"], &["kube-ovn-controller", "--enable-lb=false"])]
 #[case::agent(&["cilium-agent", "--kvstore-opt=x"], &[])]
 #[case::foreign(&["shipper", "--cni=cilium", "--policy=x", "--token=x"], &[])]
 fn command_lines(#[case] argv: &[&str], #[case] expected: &[&str]) {
@@ -274,6 +276,8 @@ fn command_lines(#[case] argv: &[&str], #[case] expected: &[&str]) {
 #[case("cilium-config", "etcd-config", "password", false)]
 #[case("eni-config", "10-terway.conf", "{}", true)]
 #[case("eni-config", "eni_conf", "access_key", false)]
+#[case("antrea-config", "antrea-agent.conf", "antreaProxy: {proxyAll: true}", true)]
+#[case("antrea-config", "antrea-controller.conf", "password: x", false)]
 #[case("kube-proxy-config", "config", "conntrack: {}", true)]
 #[case("kube-proxy-config", "notes", "the password is x", false)]
 #[case("any", "x", "kind: KubeProxyConfiguration", true)]
@@ -290,11 +294,11 @@ fn keys_of_config_maps(#[case] map: &str, #[case] key: &str, #[case] text: &str,
 #[rstest]
 #[case(
     r#"["server","--token","x","--kube-proxy-arg","proxy-mode=ipvs","--datastore-endpoint=y"]"#,
-    r#"["--kube-proxy-arg","proxy-mode=ipvs"]"#
+    r#"["server","--kube-proxy-arg","proxy-mode=ipvs"]"#
 )]
 #[case(
     r#"["agent","--kube-proxy-arg=conntrack-min=1","--disable-kube-proxy=false"]"#,
-    r#"["--kube-proxy-arg=conntrack-min=1","--disable-kube-proxy=false"]"#
+    r#"["agent","--kube-proxy-arg=conntrack-min=1","--disable-kube-proxy=false"]"#
 )]
 #[case(
     r#"["server","--kube-controller-manager-arg","node-monitor-grace-period=30s","--kube-controller-manager-arg","root-ca-file=x","--kube-controller-manager-arg=node-monitor-grace-period=5m","--token=x"]"#,

@@ -2,7 +2,7 @@
 //! volumes, data of `ConfigMaps`, arguments in annotations.
 
 use evenkeel_core::dataplane::controller_manager::{GRACE_FLAG as GRACE, flag, is_handed_on};
-use evenkeel_core::dataplane::{cilium, terway};
+use evenkeel_core::dataplane::{antrea, cilium, terway};
 use evenkeel_core::know::Source;
 use evenkeel_core::sources::config_map::keeps_key;
 use evenkeel_core::sources::node::cut_provider;
@@ -51,7 +51,11 @@ fn node_args(text: &str) -> String {
     let Ok(args) = serde_json::from_str::<Vec<String>>(text) else {
         return String::new();
     };
-    let mut kept = Vec::new();
+    // Whether it is a server or an agent: agents follow their server.
+    let role = args
+        .first()
+        .filter(|first| matches!(first.as_str(), "server" | "agent"));
+    let mut kept: Vec<String> = role.cloned().into_iter().collect();
     let mut args = args.into_iter();
     while let Some(arg) = args.next() {
         let flag = arg.trim_start_matches('-').to_owned();
@@ -190,6 +194,11 @@ fn command(name: &str, image: &str, argv: Vec<String>) -> Vec<String> {
         masked(&argv)
     } else if runs("kube-controller-manager") {
         manager(&argv)
+    } else if runs("kube-router") {
+        let wanted = ["run-service-proxy", "service-tcp-timeout", "service-udp-timeout"];
+        flags(vec!["kube-router".to_owned()], argv, &wanted)
+    } else if runs("kube-ovn-controller") {
+        flags(vec!["kube-ovn-controller".to_owned()], argv, &["enable-lb"])
     } else if argv.iter().any(|word| word.contains("build-config")) {
         let program = vec!["cilium".to_owned(), "build-config".to_owned()];
         flags(
@@ -248,10 +257,16 @@ fn config_map(object: &mut Value) {
     let Some(Value::Object(data)) = object.pointer_mut("/data") else {
         return;
     };
+    if name.starts_with("antrea-config") {
+        for text in data.values_mut() {
+            *text = text.as_str().map(antrea::reduced).unwrap_or_default().into();
+        }
+    }
     data.retain(|key, text| {
         let text = text.as_str().unwrap_or_default();
         match name.as_str() {
             "cilium-config" => cilium::KEYS.contains(&key.as_str()),
+            name if name.starts_with("antrea-config") => key == antrea::KEY,
             // Its neighbours hold the keys of the cloud's account.
             "eni-config" => key == terway::CNI_KEY,
             name => {

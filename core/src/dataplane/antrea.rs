@@ -56,6 +56,30 @@ pub fn carrier(config: Option<&str>, place: &str) -> Known<Option<Carrier>> {
     }))
 }
 
+/// The part of a configuration that [`carrier`] reads, as a configuration; one that cannot be read stays such.
+pub fn reduced(config: &str) -> String {
+    let Ok((tree, _)) = Tree::from_yaml(config) else {
+        return "[".to_owned();
+    };
+    let blocks = [
+        ("antreaProxy", &["enable", "proxyAll"][..]),
+        ("featureGates", &["AntreaProxy"][..]),
+    ];
+    let kept = blocks.iter().filter_map(|(block, names)| {
+        let lines = names.iter().filter_map(|name| {
+            Some(match tree.at(&format!("{block}.{name}"))? {
+                Tree::Bool(value) => format!("  {name}: {value}\n"),
+                Tree::Null => format!("  {name}:\n"),
+                // Of the wrong type, and so refused, whatever it says.
+                _ => format!("  {name}: []\n"),
+            })
+        });
+        let lines: String = lines.collect();
+        (!lines.is_empty()).then(|| format!("{block}:\n{lines}"))
+    });
+    kept.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
@@ -72,6 +96,19 @@ mod tests {
     fn by_configuration(#[case] config: Option<&str>, #[case] expected: Option<(Way, Way)>) {
         let found = carrier(config, "ConfigMap kube-system/antrea-config").unwrap();
         assert_eq!(found.map(|one| (one.tcp.pod, one.tcp.outside)), expected);
+    }
+
+    #[rstest]
+    #[case("")]
+    #[case("antreaProxy:\n  proxyAll: true\nother: secret\n")]
+    #[case("antreaProxy: {enable: false}")]
+    #[case("featureGates: {AntreaProxy: false, Egress: true}")]
+    #[case("antreaProxy: {enable: perhaps}")]
+    #[case("antreaProxy: [")]
+    fn what_is_kept_says_the_same(#[case] config: &str) {
+        let (whole, kept) = (carrier(Some(config), "x"), carrier(Some(&reduced(config)), "x"));
+        assert_eq!(whole.ok(), kept.ok());
+        assert!(!reduced(config).contains("secret"));
     }
 
     #[rstest]

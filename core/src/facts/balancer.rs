@@ -7,13 +7,14 @@ use crate::index::{Dep, NodeSums};
 use crate::judge::Look;
 use crate::know::{Known, Val};
 use crate::names::{Key, Names};
-use crate::sources::service::{Service, ServicePort, Transport};
+use crate::sources::service::{Service, ServicePort, ServiceType, Transport};
 
 /// Whether what stands in front of a Service sends to nodes or straight to Pods.
 pub fn balancer_targets(names: &Names, service: &Service) -> Targets {
     let class = names.text(service.load_balancer_class);
     let annotation = |name: &str| service.annotations.text(names, name).map(str::to_owned);
-    targets(class, &annotation)
+    let own = service.kind == ServiceType::LoadBalancer;
+    targets(own, class, &annotation)
 }
 
 /// After how long the load balancer of a Service forgets an idle connection, seconds.

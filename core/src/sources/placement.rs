@@ -59,7 +59,14 @@ struct Toleration {
 
 /// Prefixes of taints that say how a node feels at the moment, and not for whom it is: they come and go, and daemons
 /// bear them (`pkg/controller/daemon/util`).
-const PASSING: [&str; 2] = ["node.kubernetes.io/", "node.cloudprovider.kubernetes.io/"];
+const PASSING: [&str; 5] = [
+    "node.kubernetes.io/",
+    "node.cloudprovider.kubernetes.io/",
+    // A node that is to go still has its Pods: Cluster Autoscaler (`utils/taints`) and Karpenter (`pkg/apis/v1`).
+    "ToBeDeletedByClusterAutoscaler",
+    "DeletionCandidateOfClusterAutoscaler",
+    "karpenter.sh/",
+];
 
 /// Whether a taint or toleration of this key tells how a node feels and not for whom it is.
 pub(crate) fn is_passing(key: &str) -> bool {
@@ -286,6 +293,7 @@ mod tests {
                 {"key": "dedicated", "value": "ml", "effect": "NoSchedule"},
                 {"key": "slow", "effect": "PreferNoSchedule"},
                 {"key": "node.kubernetes.io/not-ready", "effect": "NoExecute"},
+                {"key": "ToBeDeletedByClusterAutoscaler", "effect": "NoSchedule"},
             ]},
             "status": {"nodeInfo": {"operatingSystem": "linux"}},
         })

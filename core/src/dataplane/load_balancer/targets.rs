@@ -30,7 +30,10 @@ const EKS_AUTO_MODE: &str = "eks.amazonaws.com/nlb";
 const AWS_CONTROLLER: &str = "service.k8s.aws/nlb";
 
 /// What is in front of a Service of this class (empty where it names none), by its annotations.
-pub fn targets(class: &str, annotation: &dyn Fn(&str) -> Option<String>) -> Targets {
+///
+/// `own` says whether the load balancer is the Service's own, of type `LoadBalancer`: endpoint groups and an Ingress are
+/// for others, and beside them GKE's own sends to nodes.
+pub fn targets(own: bool, class: &str, annotation: &dyn Fn(&str) -> Option<String>) -> Targets {
     let says = |key: &str, wanted: &str| {
         annotation(key).is_some_and(|value| value.trim().eq_ignore_ascii_case(wanted))
     };
@@ -47,9 +50,9 @@ pub fn targets(class: &str, annotation: &dyn Fn(&str) -> Option<String>) -> Targ
         _ => false,
     };
     let alibaba = says(ALIBABA_BACKENDS, "eni") || says(&format!("{ALIBABA}{ALIBABA_BACKEND_TYPE}"), "eni");
-    let neg = annotation(GKE_NEG).is_some_and(|text| asks_for_pods(&text));
-    let direct = says(ALB_TARGETS, "ip") || says(TENCENT_DIRECT, "true");
-    if pods || alibaba || neg || direct {
+    let tencent = says(TENCENT_DIRECT, "true");
+    let of_others = annotation(GKE_NEG).is_some_and(|text| asks_for_pods(&text)) || says(ALB_TARGETS, "ip");
+    if pods || alibaba || tencent || (of_others && !own) {
         Targets::Pods
     } else {
         Targets::Nodes
@@ -89,16 +92,24 @@ mod tests {
     #[case::alibaba("", &[(ALIBABA_BACKENDS, "eni")], Targets::Pods)]
     #[case::alibaba_by_class("alibabacloud.com/nlb", &[(ALIBABA_BACKENDS, "eni")], Targets::Pods)]
     #[case::alibaba_nodes("", &[(ALIBABA_BACKENDS, "ecs")], Targets::Nodes)]
-    #[case::neg_of_an_ingress("", &[(GKE_NEG, "{\"ingress\": true}")], Targets::Pods)]
-    #[case::neg_exposed("", &[(GKE_NEG, "{\"exposed_ports\": {\"80\": {}}}")], Targets::Pods)]
-    #[case::neg_of_nobody("", &[(GKE_NEG, "{\"ingress\": false, \"exposed_ports\": {}}")], Targets::Nodes)]
-    #[case::alb("", &[(ALB_TARGETS, "ip")], Targets::Pods)]
     #[case::tencent("", &[(TENCENT_DIRECT, "true")], Targets::Pods)]
     fn by_what_is_asked(#[case] class: &str, #[case] notes: &[(&str, &str)], #[case] expected: Targets) {
         let annotation = |key: &str| {
             let found = notes.iter().find(|(name, _)| *name == key);
             found.map(|(_, value)| (*value).to_owned())
         };
-        assert_eq!(targets(class, &annotation), expected);
+        assert_eq!(targets(true, class, &annotation), expected);
+    }
+
+    #[rstest]
+    #[case::neg_of_an_ingress((GKE_NEG, "{\"ingress\": true}"), Targets::Pods)]
+    #[case::neg_exposed((GKE_NEG, "{\"exposed_ports\": {\"80\": {}}}"), Targets::Pods)]
+    #[case::neg_of_nobody((GKE_NEG, "{\"ingress\": false, \"exposed_ports\": {}}"), Targets::Nodes)]
+    #[case::alb((ALB_TARGETS, "ip"), Targets::Pods)]
+    #[case::alb_to_nodes((ALB_TARGETS, "instance"), Targets::Nodes)]
+    fn of_load_balancers_that_are_not_its_own(#[case] note: (&str, &str), #[case] expected: Targets) {
+        let annotation = |key: &str| (key == note.0).then(|| note.1.to_owned());
+        assert_eq!(targets(false, "", &annotation), expected);
+        assert_eq!(targets(true, "", &annotation), Targets::Nodes);
     }
 }
