@@ -302,7 +302,7 @@ fn keys_of_config_maps(#[case] map: &str, #[case] key: &str, #[case] text: &str,
 )]
 #[case(
     r#"["server","--kube-controller-manager-arg","node-monitor-grace-period=30s","--kube-controller-manager-arg","root-ca-file=x","--kube-controller-manager-arg=node-monitor-grace-period=5m","--token=x"]"#,
-    r#"["--kube-controller-manager-arg","node-monitor-grace-period=30s","--kube-controller-manager-arg=node-monitor-grace-period=5m"]"#
+    r#"["server","--kube-controller-manager-arg","node-monitor-grace-period=30s","--kube-controller-manager-arg=node-monitor-grace-period=5m"]"#
 )]
 #[case("token x", "")]
 fn arguments_of_k3s(#[case] text: &str, #[case] expected: &str) {
