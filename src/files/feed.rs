@@ -254,7 +254,7 @@ impl<'a> Feed<'a> {
             }
             (Ok(version), Ok(kind)) => match kind.strip_suffix("List") {
                 Some(item) if fields.contains_key("items") || fields.contains_key("Items") => {
-                    self.list(fields, place, &version, item)
+                    self.list(fields, place, &version, item);
                 }
                 _ => self.object(fields, place, &version, &kind),
             },

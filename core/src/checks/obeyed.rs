@@ -168,7 +168,8 @@ fn messages_and_advice() {
                 said.entry((check.id, case.cause())).or_insert_with(|| {
                     let severity = crate::findings::severity(check, verdict).name();
                     let advice = case.advice().into_iter();
-                    let advice: String = advice.map(|one| format!("\n  - {one}")).collect();
+                    let advice: Vec<_> = advice.map(|one| format!("\n  - {one}")).collect();
+                    let advice = advice.concat();
                     format!("{} {} ({severity})\n  {case}{advice}", check.id, case.cause())
                 });
             }
