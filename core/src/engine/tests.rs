@@ -119,7 +119,7 @@ fn named(core: &Core) -> Vec<String> {
 #[case::of_a_webhook(Source::EndpointSlices, slice("guard", &[]), &["Service shop/guard", "Webhook guard"])]
 #[case::of_api_servers(Source::EndpointSlices, api_servers(2), &["Cluster cp-instances-missing"])]
 #[case::a_heartbeat(Source::Nodes, beating("n1", "a"), &[])]
-#[case::a_sick_node(Source::Nodes, sick("n1", "a"), &["Service shop/front", "Zone a", "Cluster node-mass-loss"])]
+#[case::a_sick_node(Source::Nodes, sick("n1", "a"), &["Service shop/front", "Zone a", "Cluster node-mass-loss", "Cluster fleet-change-sync"])]
 #[case::a_pod_of_a_client(Source::Pods, pod("worker-1", "worker", &[]), &["Path shop/api by p"])]
 #[case::a_service(
     Source::Services,

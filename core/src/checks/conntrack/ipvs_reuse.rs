@@ -27,6 +27,7 @@ pub static CHECK: Check = Check {
     uses: Reads::of(&[
         Source::Policies,
         Source::Services,
+        Source::EndpointSlices,
         Source::Pods,
         Source::Nodes,
         Source::Deployments,

@@ -28,6 +28,7 @@ pub static CHECK: Check = Check {
     severity: Severities::ALWAYS_WARNING,
     needs: Reads::of(&[Source::Services, Source::Policies]),
     uses: Reads::of(&[
+        Source::EndpointSlices,
         Source::Pods,
         Source::Nodes,
         Source::Deployments,

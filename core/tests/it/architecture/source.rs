@@ -52,6 +52,7 @@ pub(crate) fn files() -> Vec<File> {
                 "fixture.rs",
                 "cluster_fixture.rs",
                 "live_fixture.rs",
+                "obeyed.rs",
             ]
             .iter()
             .any(|name| path.ends_with(name))
