@@ -70,7 +70,7 @@ bless:
 deny:
 	command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
 	$(CARGO) deny --locked check bans licenses sources
-	@if git ls-remote --exit-code https://github.com/RustSec/advisory-db HEAD >/dev/null 2>&1; then \
+	@if timeout 20 git ls-remote --exit-code https://github.com/RustSec/advisory-db HEAD >/dev/null 2>&1; then \
 		$(CARGO) deny --locked check advisories; \
 	else \
 		echo "not run here, with the reason: known vulnerabilities (github.com/RustSec/advisory-db cannot be reached)"; \

@@ -158,7 +158,7 @@ fn webhooks() -> Value {
         "webhooks": [{"name": "a.b.c", "failurePolicy": "Fail", "timeoutSeconds": 5,
             "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "resources": ["nodes"], "operations": ["UPDATE"], "scope": "Cluster"}],
             "namespaceSelector": {"matchLabels": {"a": "b"}}, "objectSelector": {"matchExpressions": [{"key": "c", "operator": "Exists"}]},
-            "matchConditions": [{"name": "MARKER", "expression": "MARKER"}],
+            "matchConditions": [{"name": "MARKER", "expression": "request.resource.resource != 'nodes'"}],
             "clientConfig": {"service": {"namespace": "x", "name": "y", "port": 8443, "path": "/MARKER"}, "caBundle": "MARKER",
                 "url": "https://MARKER"}}],
     })

@@ -175,7 +175,7 @@ fn meets_ipvs(
     connection: &Connection,
     client: &crate::policy::Client,
 ) -> bool {
-    let Ok(services) = look.services() else {
+    let Ok(services) = look.known_services() else {
         return false;
     };
     let governed = |(key, service): &(Key, &Service)| {
