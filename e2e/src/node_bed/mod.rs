@@ -29,7 +29,7 @@ use anyhow::{Context, Result, bail};
 use k8s_openapi::api::core::v1::{Node as NodeObject, Pod};
 use kube::api::{DynamicObject, LogParams, Patch, PatchParams};
 use kube::{Api, Client};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::apply;
 use crate::binaries::{Binaries, Program};
@@ -303,8 +303,8 @@ impl NodeBed {
         apply::apply_yaml(&self.client().await?, text).await
     }
 
-    /// Writes what kube-proxy is told on every node where kubeadm keeps it, for those who look for it through the API:
-    /// here it is a program of the nodes that no Pod shows.
+    /// Shows through the API what kube-proxy is told on every node, as kubeadm does: a `ConfigMap`, and a Pod on each node
+    /// that mounts it. Here kube-proxy is a program of the nodes, so the Pods' own program only keeps them running.
     pub async fn publish_proxy_config(&self) -> Result<()> {
         let node = self.nodes.first().context("no nodes")?;
         let config = node.proxy_config()?;
@@ -314,7 +314,11 @@ impl NodeBed {
             "metadata": {"name": "kube-proxy", "namespace": "kube-system", "labels": {"app": "kube-proxy"}},
             "data": {"config.conf": config},
         });
-        self.apply_yaml(&map.to_string()).await.map(drop)
+        self.apply_yaml(&map.to_string()).await?;
+        for node in &self.nodes {
+            self.apply_yaml(&proxy_pod(&node.name()).to_string()).await?;
+        }
+        Ok(())
     }
 
     /// What a Pod with one container has printed so far, through API server and kubelet.
@@ -324,6 +328,34 @@ impl NodeBed {
             .await
             .with_context(|| format!("reading the log of Pod {namespace}/{pod}"))
     }
+}
+
+/// A Pod that looks like kube-proxy's on a node.
+fn proxy_pod(node: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": format!("kube-proxy-{node}"),
+            "namespace": "kube-system",
+            "labels": {"component": "kube-proxy"},
+        },
+        "spec": {
+            "nodeName": node,
+            "hostNetwork": true,
+            "automountServiceAccountToken": false,
+            "tolerations": [{"operator": "Exists"}],
+            "containers": [{
+                "name": "kube-proxy",
+                "image": POD_IMAGE,
+                "imagePullPolicy": "Never",
+                "args": ["serve", "kube-proxy", "--config=/var/lib/kube-proxy/config.conf"],
+                "env": [{"name": "PORT", "value": "18080"}],
+                "volumeMounts": [{"name": "kube-proxy", "mountPath": "/var/lib/kube-proxy"}],
+            }],
+            "volumes": [{"name": "kube-proxy", "configMap": {"name": "kube-proxy"}}],
+        },
+    })
 }
 
 /// The `Ready` condition of a node: `True`, `False`, `Unknown`, or none yet.

@@ -100,12 +100,7 @@ async fn silence_that_ipvs_does_not_remember_is_critical_until_a_keepalive_is_de
     assert_eq!(finding["severity"], "critical");
     assert_eq!(finding["subject"]["namespace"], *namespace);
     let message = finding["message"].as_str().unwrap();
-    for part in [
-        "900 s",
-        "1800 s",
-        "ConfigMap kube-system/kube-proxy",
-        "tcpTimeout: 0s",
-    ] {
+    for part in ["900 s", "1800 s"] {
         assert!(message.contains(part), "{part} is not in {message}");
     }
     let evidence = finding["evidence"].as_array().unwrap();
@@ -185,7 +180,9 @@ async fn a_missing_right_is_named_and_only_what_needs_it_is_unknown() {
         .await
         .unwrap();
     let (list, code) = audit(account.path(), &namespace);
-    assert_eq!(path_finding(&list), None);
+    // What is known of kube-proxy no longer decides, and which nodes run it is not known.
+    let finding = path_finding(&list).unwrap_or_else(|| panic!("no finding in {list:#}"));
+    assert_eq!(finding["verdict"], "Unknown");
     assert_eq!(code, 2);
     // Asked alone, as others' shops in this cluster are none of its business.
     let (list, code) = run(
@@ -212,12 +209,8 @@ async fn what_needs_a_missing_right_is_unknown() {
     let (list, code) = audit(account.path(), &namespace);
     let finding = path_finding(&list).unwrap_or_else(|| panic!("no finding in {list:#}"));
     assert_eq!(finding["verdict"], "Unknown");
-    assert!(
-        finding["message"]
-            .as_str()
-            .unwrap()
-            .contains("missing right: get configmaps")
-    );
+    let message = finding["message"].as_str().unwrap();
+    assert!(message.contains("missing right: get configmaps"), "{message}");
     assert_eq!(code, 2);
 }
 

@@ -260,7 +260,7 @@ async fn the_pods_that_a_draft_asks_for_are_read() {
         "spec": {"containers": [{"name": "worker", "image": "worker:1"}],
             "securityContext": {"sysctls": [{"name": "net.ipv4.tcp_keepalive_time", "value": "300"}]}}});
     plane.apply_yaml(&pod.to_string()).await.unwrap();
-    // A keepalive without a time of its own: the Pod's sysctl is its time, and the kernel's 7200 s without the Pod.
+    // A keepalive without a time of its own: the Pod's sysctl is its time. Without a Pod nobody knows: AtRisk.
     let draft = |app: &str| {
         let policy = example_in("demo/policy.yaml", &namespace).unwrap();
         let keepalive = format!(
@@ -271,7 +271,7 @@ async fn the_pods_that_a_draft_asks_for_are_read() {
         std::fs::write(file.path(), policy).unwrap();
         file
     };
-    for (app, expected) in [("worker", vec![]), ("nobody", vec!["Violated"])] {
+    for (app, expected) in [("worker", vec![]), ("nobody", vec!["AtRisk"])] {
         let draft = draft(app);
         let more = ["-n", &namespace, "--policy", draft.path().to_str().unwrap()];
         let list = same(plane.kubeconfig_path(), &more);

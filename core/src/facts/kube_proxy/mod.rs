@@ -347,17 +347,9 @@ impl Installations {
         if !is_read(index, Source::Pods, key) {
             return Choice::DaemonSet(key, Sure::Runs);
         }
-        let has_pods = self.pods.values().any(|(pod, choice)| {
-            *choice == Choice::DaemonSet(key, Sure::Runs)
-                || index
-                    .pods
-                    .get(*pod)
-                    .and_then(|row| made_by(&index.names, *pod, row))
-                    == Some(key)
-        });
         match node {
-            // Every node with a Pod of it is known by that Pod.
-            None if has_pods => Choice::Nothing,
+            // Every node with a Pod of kube-proxy is known by that Pod.
+            None if !self.pods.is_empty() => Choice::Nothing,
             Some(node) if node.ready != Readiness::Ready || self.coming.contains(&key) => {
                 Choice::DaemonSet(key, Sure::Coming)
             }
