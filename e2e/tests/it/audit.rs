@@ -18,22 +18,23 @@ use tokio::sync::OnceCell;
 /// The control plane of these tests, which keeps an audit log, with the demo's nodes and data plane.
 async fn plane() -> &'static ControlPlane {
     static PLANE: OnceCell<ControlPlane> = OnceCell::const_new();
-    PLANE
-        .get_or_init(|| async {
-            let options = Options {
-                audit: true,
-                controller_manager: false,
-                ..Options::default()
-            };
-            let plane = ControlPlane::start(options).await.unwrap();
-            plane.install_crds(&root().join("crds")).await.unwrap();
-            plane
-                .apply_yaml(&example("demo/cluster.yaml").unwrap())
-                .await
-                .unwrap();
-            plane
-        })
+    PLANE.get_or_init(start).await
+}
+
+/// Another one of its kind.
+async fn start() -> ControlPlane {
+    let options = Options {
+        audit: true,
+        controller_manager: false,
+        ..Options::default()
+    };
+    let plane = ControlPlane::start(options).await.unwrap();
+    plane.install_crds(&root().join("crds")).await.unwrap();
+    plane
+        .apply_yaml(&example("demo/cluster.yaml").unwrap())
         .await
+        .unwrap();
+    plane
 }
 
 /// What an audit said and its exit code.
@@ -180,9 +181,7 @@ async fn a_missing_right_is_named_and_only_what_needs_it_is_unknown() {
         .await
         .unwrap();
     let (list, code) = audit(account.path(), &namespace);
-    // What is known of kube-proxy no longer decides, and which nodes run it is not known.
-    let finding = path_finding(&list).unwrap_or_else(|| panic!("no finding in {list:#}"));
-    assert_eq!(finding["verdict"], "Unknown");
+    assert_eq!(path_finding(&list), None);
     assert_eq!(code, 2);
     // Asked alone, as others' shops in this cluster are none of its business.
     let (list, code) = run(
@@ -236,7 +235,8 @@ async fn a_policy_that_does_not_compile_is_listed_with_its_field() {
 
 #[tokio::test]
 async fn more_than_a_page_is_read_to_its_end() {
-    let plane = plane().await;
+    // Its nodes run no kube-proxy that the API shows, so the other tests' paths could not be judged beside them.
+    let plane = &start().await;
     let size = Size {
         nodes: 3,
         services: 600,
