@@ -43,7 +43,7 @@ pub struct Webhook {
     /// Which objects it is for.
     pub objects: Selector,
     /// Its match conditions, CEL expressions: it is asked only where all of them are true. One of more than
-    /// [`EXPRESSION`] bytes is kept as an empty text.
+    /// `EXPRESSION` bytes is kept as an empty text.
     pub conditions: Box<[Arc<str>]>,
     /// The Service it is reached by; `None` is a URL, which may be anywhere.
     pub service: Option<Key>,
