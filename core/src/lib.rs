@@ -7,8 +7,8 @@
 pub mod checks;
 pub mod dataplane;
 mod engine;
-pub mod facts;
 pub mod findings;
+pub mod fleet;
 mod fold;
 mod handle;
 pub mod history;
@@ -28,8 +28,8 @@ pub use handle::Input;
 use std::collections::{BTreeMap, BTreeSet};
 
 use engine::{Dirt, Engine};
-use facts::Wants;
 use findings::{FindingList, FindingVerdict, Summary};
+use fleet::Wants;
 use history::History;
 use index::{Index, Part};
 use judge::{Severity, Subject};
@@ -274,7 +274,7 @@ impl Core {
     }
 
     /// What the nodes effectively do, as of the last round.
-    pub const fn fleet(&self) -> &facts::Fleet {
+    pub const fn fleet(&self) -> &fleet::Fleet {
         &self.engine.fleet
     }
 }

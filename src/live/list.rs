@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use evenkeel_core::facts::Wants;
+use evenkeel_core::fleet::Wants;
 use evenkeel_core::know::Source;
 use http::Request;
 use kube::Client;

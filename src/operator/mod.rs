@@ -15,7 +15,7 @@ mod view;
 
 use std::collections::BTreeMap;
 
-use evenkeel_core::facts::Wants;
+use evenkeel_core::fleet::Wants;
 use evenkeel_core::know::{Mono, Now, Source};
 use evenkeel_core::standing::Standing;
 use evenkeel_core::{Core, Input};

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use evenkeel_core::Input;
-use evenkeel_core::facts::Wants;
+use evenkeel_core::fleet::Wants;
 use evenkeel_core::index::{Freshness, Part};
 use evenkeel_core::know::Source;
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use evenkeel_core::facts::Wants;
+use evenkeel_core::fleet::Wants;
 use evenkeel_core::index::Part;
 use evenkeel_core::know::Source;
 

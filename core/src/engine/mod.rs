@@ -24,7 +24,7 @@ pub(crate) use unit::Reported;
 use unit::{About, Judgement, Scope, Unit};
 
 use crate::checks;
-use crate::facts::Fleet;
+use crate::fleet::Fleet;
 use crate::history::History;
 use crate::index::{Dep, DepCounts, Deps, Index};
 use crate::judge::{Check, Judge, Subject};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::tally::Tally;
 use super::unit::{About, At, Judgement, Reported, Scope, Unit};
 use crate::checks;
-use crate::facts::Fleet;
+use crate::fleet::Fleet;
 use crate::history::History;
 use crate::index::{Dep, Deps, Index};
 use crate::judge::{Check, Dependencies, Judge, Look, Memory, Path, ServiceCase, Subject, Verdict, declares};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::Core;
-use crate::facts;
+use crate::fleet;
 use crate::index::{Dep, Deps, InTable, Index, Opaque, Part, READ_BY_NAMESPACE, SYSTEM, Which, place};
 use crate::know::{Reads, Source};
 use crate::names::Key;
@@ -28,7 +28,7 @@ impl Core {
     /// Marks everything that looked at a whole source.
     pub(super) fn touch(&mut self, source: Source) {
         self.mark(Deps::of(Reads::of(&[source])));
-        self.wants_changed |= facts::Wants::READS.has(source);
+        self.wants_changed |= fleet::Wants::READS.has(source);
         if FLEET_INPUTS.has(source) {
             self.mark(Deps::one(Dep::FleetInputs));
         }
@@ -145,7 +145,7 @@ impl Core {
             index.components.remove(&key);
         }
         let either = |is: &dyn Fn(&Pod) -> bool| old.is_some_and(is) || new.is_some_and(is);
-        let (component, proxy) = (either(&tells), either(&|pod| facts::is_proxy(&index.names, pod)));
+        let (component, proxy) = (either(&tells), either(&|pod| fleet::is_proxy(&index.names, pod)));
         if component {
             self.mark(Deps::one(Dep::Components));
         }

@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::facts::{Class, Fleet};
+use crate::fleet::{Class, Fleet};
 use crate::history::{self, Events, Evicted, History};
 use crate::index::{Dep, Deps, Index, NodeSums, NodeTally, Part, PortEndpoints, Table};
 use crate::judge::{ServiceCase, Subject};

@@ -28,9 +28,9 @@ pub struct Kind {
 pub enum Extent {
     /// Every object.
     Whole,
-    /// Only what [`crate::facts::Wants`] names: by label selector.
+    /// Only what [`crate::fleet::Wants`] names: by label selector.
     Selected,
-    /// Only what [`crate::facts::Wants`] names, one by one, mostly in `kube-system`.
+    /// Only what [`crate::fleet::Wants`] names, one by one, mostly in `kube-system`.
     Named,
 }
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use evenkeel_core::Core;
 use evenkeel_core::dataplane::{Cilium, Profile};
-use evenkeel_core::facts::{Class, balancer_idle};
 use evenkeel_core::findings::Unreadable;
+use evenkeel_core::fleet::{Class, balancer_idle};
 use evenkeel_core::index::Table;
 use evenkeel_core::judge::Look;
 use evenkeel_core::know::{Known, Now, Origin, Val};

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use evenkeel_core::Input;
-use evenkeel_core::facts::Wants;
+use evenkeel_core::fleet::Wants;
 use evenkeel_core::index::{Freshness, Part};
 use evenkeel_core::know::{Now, Source};
 use rstest::rstest;

@@ -252,7 +252,7 @@ fn page(version: u64, next: &str, names: &[&str]) -> Answer {
 }
 
 fn target(source: Source) -> Target {
-    let all = Target::all(&evenkeel_core::facts::Wants::default());
+    let all = Target::all(&evenkeel_core::fleet::Wants::default());
     all.into_iter().find(|target| target.source == source).unwrap()
 }
 

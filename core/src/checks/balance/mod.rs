@@ -11,7 +11,7 @@ pub mod policy_skew;
 
 use std::collections::BTreeMap;
 
-use crate::facts::{PortBackends, backends, backends_by_port};
+use crate::fleet::{PortBackends, backends, backends_by_port};
 use crate::judge::Look;
 use crate::know::Gap;
 use crate::names::{Key, Name};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{Groups, PortBackends, backends_by_port};
 use crate::dataplane::load_balancer::Targets;
-use crate::facts::{Class, Fleet, balancer_targets};
+use crate::fleet::{Class, Fleet, balancer_targets};
 use crate::index::Dep;
 use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, ServiceCase, Severities, Verdict};
 use crate::know::{Gap, Known, Reads, Source, Unit, Val};

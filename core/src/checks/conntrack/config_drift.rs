@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::dataplane::kube_proxy::command_line;
-use crate::facts::{config_map_of, is_kube_proxy};
+use crate::fleet::{config_map_of, is_kube_proxy};
 use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, Severities, Verdict};
 use crate::know::{Gap, Known, Reads, Source, Val};
 use crate::names::Key;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::dataplane::ProxyMode;
 use crate::dataplane::entry::Entry;
 use crate::dataplane::version::Version;
-use crate::facts::{Class, met};
+use crate::fleet::{Class, met};
 use crate::judge::{
     Advice, Check, Evidence, Explain, Judge, Look, Memory, Path, Severities, Verdict, declares,
 };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::dataplane::PortPin;
 use crate::dataplane::entry::Entry;
-use crate::facts::{Met, members, met};
+use crate::fleet::{Met, members, met};
 use crate::judge::{
     Advice, Change, Check, Datum, End, Evidence, Explain, Judge, Look, Memory, Path, Setting, Severities,
     Severity, Verdict,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::dataplane::ProxyMode;
-use crate::facts::Class;
+use crate::fleet::Class;
 use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, Severities, Verdict};
 use crate::know::{Gap, Known, Origin, Reads, Source, Val};
 use crate::policy::Range;

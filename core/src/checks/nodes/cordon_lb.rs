@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::dataplane::load_balancer::Targets;
-use crate::facts::balancer_targets;
+use crate::fleet::balancer_targets;
 use crate::index::Dep;
 use crate::judge::{
     Advice, Check, Evidence, Explain, Judge, Look, Memory, ServiceCase, Severities, Severity, Verdict,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use crate::facts::{PortBackends, backends_by_port};
+use crate::fleet::{PortBackends, backends_by_port};
 use crate::index::Dep;
 use crate::judge::{
     Advice, Check, Evidence, Explain, Judge, Look, Memory, ServiceCase, Severities, Severity, Verdict,

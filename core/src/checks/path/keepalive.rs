@@ -1,7 +1,7 @@
 //! What one end of a TCP segment sends by itself while its connection is silent.
 
 use super::span::Span;
-use crate::facts::{FirstProbe, Member, first_probe, members};
+use crate::fleet::{FirstProbe, Member, first_probe, members};
 use crate::judge::{Look, Path};
 use crate::know::{Known, Val};
 use crate::policy::{Beat, Protocol, Selector};

@@ -1,7 +1,7 @@
 //! The tables that the nodes put on a path.
 
 use super::budget::Table;
-use crate::facts::node_tables;
+use crate::fleet::node_tables;
 use crate::judge::{Look, Path};
 
 /// Those of the nodes that the connection may enter.

@@ -24,7 +24,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("index", &["source", "know", "names", "policy", "sources"]),
     ("history", &["know", "names", "sources", "index"]),
     (
-        "facts",
+        "fleet",
         &[
             "know",
             "names",
@@ -45,7 +45,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "dataplane",
             "index",
             "history",
-            "facts",
+            "fleet",
         ],
     ),
     (
@@ -58,7 +58,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "dataplane",
             "index",
             "history",
-            "facts",
+            "fleet",
             "judge",
             "engine",
         ],

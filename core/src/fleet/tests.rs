@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::Input;
 use crate::checks::fixture::{World, node};
 use crate::dataplane::{Profile, ProxyMode};
-use crate::facts::Class;
+use crate::fleet::Class;
 use crate::index::{Freshness, Part};
 use crate::know::{Gap, Now, Source};
 
