@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::source_ports::{source_ports, usual};
 use crate::dataplane::ProxyMode;
 use crate::dataplane::entry::Entry;
 use crate::dataplane::version::Version;
@@ -12,12 +13,12 @@ use crate::judge::{
 };
 use crate::know::{Gap, Known, Origin, Reads, Source, Unit, Val};
 use crate::names::Key;
-use crate::policy::{Connection, Door, Policy, Protocol};
+use crate::policy::{Client, Connection, Policy, Protocol};
 use crate::sources::service::Service;
 
-/// Above this, one client comes round all 28232 source ports within the 120 s that IPVS remembers a closed connection
-/// (Linux `net/netfilter/ipvs/ip_vs_proto_tcp.c`).
-const RATE: i64 = 28_232 / 120;
+/// For so many seconds IPVS remembers a closed connection (Linux `net/netfilter/ipvs/ip_vs_proto_tcp.c`,
+/// `IP_VS_TCP_S_TIME_WAIT`).
+const CLOSED_SECONDS: i64 = 120;
 
 /// The check.
 pub static CHECK: Check = Check {
@@ -52,9 +53,11 @@ rollout such clients keep hitting Pods that are gone.
 
 For every class of nodes in mode IPVS with a kernel before 5.9:
 
-- a policy declares a client from the cluster with more than 235 new TCP connections in a second (28232 source ports
-  within the 120 s that a closed connection is remembered), and they meet IPVS on such a node: Violated. Connections to
-  a headless Service, or that another table carries, do not;
+- a policy declares a client that opens more than `P / 120 s` new TCP connections in a second, and they meet IPVS on such
+  a node: Violated. `P` is the number of source ports that it takes first: every second one of its range, 14116 by the
+  kernel's default (117/s), or of the smallest `net.ipv4.ip_local_port_range` that one of its Pods sets. 120 s is how
+  long IPVS remembers a closed connection. Connections to a headless Service, or that another table carries, do not meet
+  IPVS;
 - otherwise AtRisk, as the rate is not known or lower;
 - the kernel's version is not known: Unknown.
 
@@ -98,8 +101,8 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
             Err,
         );
     };
-    let rate = fastest(look);
-    let fast = rate.as_ref().is_some_and(|rate| rate.value > RATE);
+    let reuse = fastest(look);
+    let fast = reuse.as_ref().is_some_and(Reuse::is_in_time);
     let sure = mode.origin != Origin::Assumed;
     let case = ReusedPort {
         kernel: class.profile.kernel.clone(),
@@ -107,7 +110,7 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
         mode,
         nodes,
         sample: class.sample.clone(),
-        rate,
+        reuse,
     };
     Ok(if fast && sure {
         Verdict::violated(case)
@@ -135,32 +138,58 @@ fn old_ipvs(class: &Class) -> Known<Option<(Version, Val<ProxyMode>)>> {
     Ok((!kernel.at_least(5, 9)).then_some((kernel, mode)))
 }
 
-/// The highest rate of new TCP connections that a policy declares for a client whose connections meet IPVS on an old
-/// kernel. Where policies or Services were not read no rate is known, which never makes the verdict better than when none
-/// is declared.
-fn fastest(look: &Look<'_>) -> Option<Val<i64>> {
+/// How fast a client takes its source ports, and how many it has.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Reuse {
+    rate: Val<i64>,
+    ports: Val<i64>,
+}
+
+impl Reuse {
+    /// Whether it comes back to a port that IPVS still remembers.
+    const fn is_in_time(&self) -> bool {
+        self.rate.value.saturating_mul(CLOSED_SECONDS) > self.ports.value
+    }
+
+    /// Whether it comes back to a port sooner than another one does.
+    fn is_sooner_than(&self, other: &Self) -> bool {
+        let (own, held) = (
+            self.rate.value.saturating_mul(other.ports.value),
+            other.rate.value.saturating_mul(self.ports.value),
+        );
+        (own, &self.rate.source) > (held, &other.rate.source)
+    }
+}
+
+/// New connections in a second above which this many ports come round in time.
+const fn threshold(ports: i64) -> i64 {
+    ports / CLOSED_SECONDS
+}
+
+/// The client that comes back to its source ports soonest, of those that declare a rate and whose connections meet IPVS
+/// on an old kernel. Where policies or Services were not read no rate is known, which never makes the verdict better than
+/// when none is declared.
+fn fastest(look: &Look<'_>) -> Option<Reuse> {
     let policies = look.policies().ok()?;
-    let mut fastest: Option<Val<i64>> = None;
+    let mut fastest: Option<Reuse> = None;
     for (_, policy) in policies.iter() {
-        for connection in policy
-            .connections
-            .iter()
-            .filter(|one| one.protocol != Protocol::Udp)
-        {
-            for (client, rate) in connection
-                .clients
-                .iter()
-                .filter(|client| client.from == Door::Cluster)
-                .filter_map(|client| Some((client, client.new_connections_per_second?)))
-            {
+        let connections = policy.connections.iter();
+        for connection in connections.filter(|one| one.protocol != Protocol::Udp) {
+            for client in &connection.clients {
+                let Some(rate) = client.new_connections_per_second else {
+                    continue;
+                };
                 let place = format!(
                     "policy {}/{} {}.clients[{}].newConnectionsPerSecond",
                     policy.namespace, policy.name, connection.name, client.name
                 );
                 let rate = Val::declared(i64::from(rate), place);
-                let more = |held: &Val<i64>| (held.value, &held.source) < (rate.value, &rate.source);
-                if fastest.as_ref().is_none_or(more) && meets_ipvs(look, policy, connection, client) {
-                    fastest = Some(rate);
+                let Some(ports) = met_with(look, policy, connection, client) else {
+                    continue;
+                };
+                let one = Reuse { rate, ports };
+                if fastest.as_ref().is_none_or(|held| one.is_sooner_than(held)) {
+                    fastest = Some(one);
                 }
             }
         }
@@ -168,24 +197,18 @@ fn fastest(look: &Look<'_>) -> Option<Val<i64>> {
     fastest
 }
 
-/// Whether the connections of a client to one of the policy's Services meet IPVS on an old kernel.
-fn meets_ipvs(
-    look: &Look<'_>,
-    policy: &Policy,
-    connection: &Connection,
-    client: &crate::policy::Client,
-) -> bool {
-    let Ok(services) = look.known_services() else {
-        return false;
-    };
+/// The source ports with which a client's connections to one of the policy's Services meet IPVS on an old kernel; `None`
+/// where they meet none.
+fn met_with(look: &Look<'_>, policy: &Policy, connection: &Connection, client: &Client) -> Option<Val<i64>> {
+    let services = look.known_services().ok()?;
     let governed = |(key, service): &(Key, &Service)| {
         look.names().text(key.namespace) == &*policy.namespace && look.governs(policy, *key, service)
     };
-    services.iter().filter(governed).any(|(key, service)| {
+    services.iter().filter(governed).find_map(|(key, service)| {
         let ports = service.ports.iter();
         ports
             .filter(|port| declares(connection, port, look.names()))
-            .any(|port| {
+            .find_map(|port| {
                 let path = Path {
                     key,
                     service,
@@ -194,7 +217,10 @@ fn meets_ipvs(
                     connection,
                     client,
                 };
-                met(look, &path).is_ok_and(|all| all.iter().any(|one| is_old_ipvs(one.class, one.entry)))
+                let met = met(look, &path).ok()?;
+                met.iter()
+                    .any(|one| is_old_ipvs(one.class, one.entry))
+                    .then(|| source_ports(look, &path))
             })
     })
 }
@@ -218,7 +244,17 @@ struct ReusedPort {
     mode: Val<ProxyMode>,
     nodes: u32,
     sample: Vec<Arc<str>>,
-    rate: Option<Val<i64>>,
+    /// The client that comes back to its ports soonest; `None` where no rate is declared.
+    reuse: Option<Reuse>,
+}
+
+impl ReusedPort {
+    /// Source ports that a client takes first.
+    fn ports(&self) -> Val<i64> {
+        self.reuse
+            .as_ref()
+            .map_or_else(usual, |reuse| reuse.ports.clone())
+    }
 }
 
 impl Explain for ReusedPort {
@@ -238,29 +274,36 @@ impl Explain for ReusedPort {
                 "sends a reused source port to its old backend"
             }
         )?;
-        match &self.rate {
-            Some(rate) if rate.value > RATE => write!(
+        let threshold = threshold(self.ports().value);
+        match &self.reuse {
+            Some(reuse) if reuse.is_in_time() => write!(
                 f,
-                "; a client opens {}/s, and above {RATE}/s its ports come round in time",
-                rate.value
+                "; a client opens {}/s, and above {threshold}/s its ports come round in time",
+                reuse.rate.value
             ),
-            _ => write!(f, "; it matters above {RATE} connections/s of one client"),
+            _ => write!(f, "; it matters above {threshold} connections/s of one client"),
         }
     }
 
     fn evidence(&self) -> Vec<Evidence> {
         let nodes = "nodes of equal settings";
         let kernel = "Node status.nodeInfo.kernelVersion";
-        let ports = "28232 source ports in 120 s (net/netfilter/ipvs/ip_vs_proto_tcp.c)";
+        let ports = self.ports();
+        let threshold = Val {
+            value: threshold(ports.value),
+            origin: ports.origin,
+            source: "sourcePorts / 120 s (net/netfilter/ipvs/ip_vs_proto_tcp.c)".into(),
+        };
         let mut evidence = vec![
             Evidence::text("proxyMode", &self.mode.clone().map(|mode| mode.name().into())),
             Evidence::name("kernel", &self.kernel, kernel),
             Evidence::count("nodes", self.nodes, nodes),
             Evidence::name("sample", &self.sample.join(", ").into(), nodes),
-            Evidence::number("threshold", Unit::PerSecond, &Val::default_of(RATE, ports)),
+            Evidence::number("sourcePorts", Unit::Count, &ports),
+            Evidence::number("threshold", Unit::PerSecond, &threshold),
         ];
-        if let Some(rate) = &self.rate {
-            evidence.push(Evidence::number("rate", Unit::PerSecond, rate));
+        if let Some(reuse) = &self.reuse {
+            evidence.push(Evidence::number("rate", Unit::PerSecond, &reuse.rate));
         }
         evidence
     }

@@ -4,5 +4,6 @@ pub mod config_drift;
 pub mod ipvs_reuse;
 pub mod port_recycle;
 pub mod proxy_bounds;
+mod source_ports;
 #[cfg(test)]
 mod tests;

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::source_ports::{USUAL, source_ports};
 use crate::dataplane::PortPin;
 use crate::dataplane::entry::Entry;
-use crate::fleet::{Met, members, met};
+use crate::fleet::{Met, met};
 use crate::judge::{
     Advice, Change, Check, Datum, End, Evidence, Explain, Judge, Look, Memory, Path, Setting, Severities,
     Severity, Verdict,
@@ -13,14 +14,8 @@ use crate::judge::{
 use crate::know::{Gap, Known, Origin, Reads, Source, Unit, Val};
 use crate::sources::service::Transport;
 
-/// First and last source port of a network namespace: `net.ipv4.ip_local_port_range` (Linux `net/ipv4/af_inet.c`).
-const RANGE: (i64, i64) = (32_768, 60_999);
-const SYSCTL: &str = "net.ipv4.ip_local_port_range";
-/// `connect()` takes every second port of the range first, and the others only when those are in use (Linux
-/// `net/ipv4/inet_hashtables.c`, `__inet_hash_connect`, `step = 2`).
-const PARITY: i64 = 2;
 /// From this lifetime on, even ten connections in a second come back to a remembered port.
-const LONG_SECONDS: i64 = (RANGE.1 - RANGE.0 + 1) / PARITY / 10;
+const LONG_SECONDS: i64 = USUAL / 10;
 
 /// The check.
 pub static CHECK: Check = Check {
@@ -130,7 +125,7 @@ fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
     let case = PinnedPorts {
         grace: matches!(val.value, PortPin::Grace(_)),
         lifetime: val.map(|_| seconds),
-        ports: ports(look, path),
+        ports: source_ports(look, path),
         nodes: one.class.nodes,
         rate,
     };
@@ -172,38 +167,6 @@ fn pin(met: &Met<'_>) -> Known<Option<(i64, Val<PortPin>)>> {
 
 fn is_of_cilium(keeper: &str) -> bool {
     matches!(keeper, "Cilium" | "Terway")
-}
-
-/// Source ports that a client takes first: the fewest that one of its Pods has.
-fn ports(look: &Look<'_>, path: &Path<'_>) -> Val<i64> {
-    let usual = || {
-        Val::default_of(
-            (RANGE.1 - RANGE.0 + 1) / PARITY,
-            format!("every second of the kernel's default {SYSCTL} (net/ipv4/af_inet.c)"),
-        )
-    };
-    let Some(selector) = &path.client.pods else {
-        return usual();
-    };
-    let Ok(pods) = members(look, path.key.namespace, selector) else {
-        return usual();
-    };
-    let own = pods.iter().filter_map(|one| {
-        let text = one.template.sysctls.text(look.names(), SYSCTL)?;
-        let mut ends = text.split_whitespace().map(str::parse::<i64>);
-        let (Some(Ok(first)), Some(Ok(last))) = (ends.next(), ends.next()) else {
-            return None;
-        };
-        let ports = last.checked_sub(first)?.checked_add(1)? / PARITY;
-        let place = format!(
-            "every second of {} {} sysctl {SYSCTL}",
-            one.kind,
-            look.show(one.key)
-        );
-        (ports > 0).then(|| Val::declared(ports, place))
-    });
-    own.min_by(|a, b| (a.value, &a.source).cmp(&(b.value, &b.source)))
-        .unwrap_or_else(usual)
 }
 
 impl PinnedPorts {

@@ -2,6 +2,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::checks::cluster_fixture::{Cluster, kubeadm, node, policy, proxy_config, proxy_pod, service};
+use crate::checks::fixture;
 use crate::dataplane::ProxyMode;
 use crate::know::Source;
 use crate::policy::{ClusterPolicy, DataPlanePolicy, Door, Range};
@@ -244,8 +245,8 @@ fn ipvs(kernel: &str) -> Cluster {
 #[case::new("5.9.0", None, &[])]
 #[case::newer("6.1.0-13-amd64", Some(1000), &[])]
 #[case::old("5.4.0-150-generic", None, &["AtRisk OldBackend warning"])]
-#[case::old_slow("4.19.91-26.al7.x86_64", Some(235), &["AtRisk OldBackend warning"])]
-#[case::old_fast("4.19.91-26.al7.x86_64", Some(236), &["Violated OldBackend warning"])]
+#[case::old_slow("4.19.91-26.al7.x86_64", Some(117), &["AtRisk OldBackend warning"])]
+#[case::old_fast("4.19.91-26.al7.x86_64", Some(118), &["Violated OldBackend warning"])]
 #[case::ancient("3.10.0-1160.el7.x86_64", None, &["AtRisk Delay warning"])]
 #[case::no_kernel("", None, &["Unknown unknown"])]
 #[case::nonsense("linux", Some(1000), &["Unknown unknown"])]
@@ -269,10 +270,36 @@ fn a_rate_that_meets_no_ipvs_is_no_rate(#[case] address: Option<Value>) {
     assert_eq!(cluster.says(REUSE), ["AtRisk OldBackend warning"]);
 }
 
-#[test]
-fn a_rate_at_the_load_balancer_is_not_one_of_the_cluster() {
-    let cluster = ipvs("4.19.0").policy(policy(Door::LoadBalancer, Some(100_000)));
-    assert_eq!(cluster.says(REUSE), ["AtRisk OldBackend warning"]);
+/// Node ports are IPVS's too.
+#[rstest]
+#[case::node_port("NodePort", "Violated OldBackend warning")]
+#[case::no_way_in("ExternalName", "AtRisk OldBackend warning")]
+fn a_rate_from_outside_meets_the_ipvs_of_a_node_port(#[case] kind: &str, #[case] expected: &str) {
+    let mut outside = service();
+    outside["spec"]["type"] = json!(kind);
+    let cluster = ipvs("4.19.0").with(Source::Services, outside);
+    let cluster = cluster.policy(policy(Door::LoadBalancer, Some(118)));
+    assert_eq!(cluster.says(REUSE), [expected]);
+}
+
+/// A Pod with fewer source ports comes round sooner.
+#[rstest]
+#[case::default_range(None, 117, "AtRisk OldBackend warning")]
+#[case::narrow_range(Some("40000 41999"), 8, "AtRisk OldBackend warning")]
+#[case::narrow_range_too_fast(Some("40000 41999"), 9, "Violated OldBackend warning")]
+#[case::no_range(Some("all of them"), 117, "AtRisk OldBackend warning")]
+fn a_pod_has_a_port_range_of_its_own(#[case] range: Option<&str>, #[case] rate: u32, #[case] expected: &str) {
+    let mut policy = policy(Door::Cluster, Some(rate));
+    policy.connections[0].clients[0].pods = Some(fixture::app("cart"));
+    let sysctls: Vec<_> = range
+        .iter()
+        .map(|range| ("net.ipv4.ip_local_port_range", *range))
+        .collect();
+    let cluster = ipvs("4.19.0")
+        .with(Source::Services, service())
+        .with(Source::Pods, fixture::pod("cart", "cart", &sysctls))
+        .policy(policy);
+    assert_eq!(cluster.says(REUSE), [expected]);
 }
 
 #[test]
