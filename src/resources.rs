@@ -4,7 +4,7 @@ use evenkeel_core::know::Source;
 use evenkeel_core::sources::kind::{Extent, Kind};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::rights::{Place, Right};
+use crate::rights::{Right, RightScope};
 
 /// One resource of the API that is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,10 +34,10 @@ impl Resource {
                 } else {
                     &["list", "watch"]
                 },
-                place: if named {
-                    Place::Namespace(SYSTEM)
+                scope: if named {
+                    RightScope::Namespace(SYSTEM)
                 } else {
-                    Place::Cluster
+                    RightScope::Cluster
                 },
                 why: kind.why,
             },
@@ -93,8 +93,8 @@ impl Resource {
 
     /// The paths of its collection, in the order in which to try them; `namespace` narrows what the table does not.
     pub(crate) fn paths(&self, namespace: &str) -> Vec<String> {
-        let namespace = match self.right.place {
-            Place::Namespace(only) if namespace.is_empty() => only,
+        let namespace = match self.right.scope {
+            RightScope::Namespace(only) if namespace.is_empty() => only,
             _ => namespace,
         };
         let place = if namespace.is_empty() {

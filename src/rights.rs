@@ -13,14 +13,14 @@ pub struct Right {
     /// Verbs, in the order of the alphabet.
     pub verbs: &'static [&'static str],
     /// Where it is needed.
-    pub place: Place,
+    pub scope: RightScope,
     /// What for, as told to who grants it.
     pub why: &'static str,
 }
 
 /// Where a right is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Place {
+pub enum RightScope {
     /// Everywhere, or for kinds without a namespace: a `ClusterRole` with a `ClusterRoleBinding`.
     Cluster,
     /// In one namespace: a Role there.

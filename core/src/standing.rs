@@ -16,7 +16,7 @@ use crate::know::{Now, Source};
 use crate::names::Key;
 use crate::policy::Mode;
 
-pub use reason::{Place, Reason};
+pub use reason::{ConditionStatus, Reason};
 use worst::Worst;
 
 /// Most findings that a standing lists; it counts them all. The bound of `status.findings` in the kinds.

@@ -35,12 +35,12 @@ pub(crate) struct ApiServer<'a> {
     pub(crate) etcd: &'a str,
     pub(crate) audit_log: Option<&'a Path>,
     pub(crate) accounts: bool,
-    pub(crate) place: Place,
+    pub(crate) reach: Reach,
 }
 
 /// Where an API server is reached.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Place {
+pub(crate) enum Reach {
     /// On the loopback address only, with no kubelets.
     Loopback,
     /// On an address that nodes and Pods reach, from where kubelets are reached.
@@ -72,13 +72,13 @@ pub(crate) fn api_server(folder: &Path, server: &ApiServer<'_>) -> Vec<String> {
         format!("--service-account-signing-key-file={}", file("accounts.key")),
         format!("--service-account-key-file={}", file("accounts.pub")),
     ]);
-    match server.place {
-        Place::Loopback => list.extend([
+    match server.reach {
+        Reach::Loopback => list.extend([
             "--bind-address=127.0.0.1".into(),
             "--authorization-mode=RBAC".into(),
             format!("--advertise-address=192.0.2.{}", server.index + 1),
         ]),
-        Place::Network(address) => list.extend([
+        Reach::Network(address) => list.extend([
             "--bind-address=0.0.0.0".into(),
             "--authorization-mode=Node,RBAC".into(),
             "--enable-admission-plugins=NodeRestriction".into(),

@@ -170,7 +170,7 @@ impl ControlPlane {
                 etcd,
                 audit_log: self.audit_logs.get(index).map(PathBuf::as_path),
                 accounts: options.controller_manager,
-                place: components::Place::Loopback,
+                reach: components::Reach::Loopback,
             };
             let mut args = components::api_server(&dir, &server);
             args.extend(options.api_server_args.iter().cloned());

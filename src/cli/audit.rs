@@ -97,7 +97,7 @@ impl Arguments {
                     .is_some_and(|(home, _)| home == namespace)
         };
         (self.check.is_empty() || self.check.iter().any(|id| id == finding.check))
-            && (self.input.place.namespace.is_empty() || self.input.place.namespace.iter().any(here))
+            && (self.input.scope.namespace.is_empty() || self.input.scope.namespace.iter().any(here))
     }
 
     fn end(&self, list: &FindingList) -> End {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use evenkeel_core::Core;
 
-use super::input::{Drafts, Place};
+use super::input::{ClusterScope, Drafts};
 use super::{End, answer};
 use crate::collect::{Collection, Folder};
 use crate::files::{self, Report};
@@ -25,7 +25,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE")]
     policy: Vec<PathBuf>,
     #[command(flatten)]
-    place: Place,
+    cluster: ClusterScope,
 }
 
 /// Here it narrows nothing: a folder of half a cluster would be judged as a whole one.
@@ -55,7 +55,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
         now.strftime("evenkeel-%Y%m%dT%H%M%SZ").to_string().into()
     });
     let options = files::Options {
-        namespace: arguments.place.home().into(),
+        namespace: arguments.cluster.home().into(),
         ..files::Options::default()
     };
     let mut report = Report::default();
@@ -63,7 +63,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
         drafts: Drafts::new(&arguments.policy, &options, &mut report),
         collection: Collection::new(Folder::begin(&target)?),
     };
-    let core = arguments.place.read(&mut writing)?;
+    let core = arguments.cluster.read(&mut writing)?;
     let contents = writing.collection.finish(&core)?;
     let mut list = core.findings(evenkeel_core::know::Now::default());
     report.tell(&mut list);

@@ -20,7 +20,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
     let judged = arguments.input.judge()?;
     let mut view = dataplane::view(&judged.core, judged.now, judged.findings().unreadable);
-    let wanted = &arguments.input.place.namespace;
+    let wanted = &arguments.input.scope.namespace;
     if !wanted.is_empty() {
         view.load_balancers.retain(|one| wanted.contains(&one.namespace));
     }

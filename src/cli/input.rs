@@ -28,12 +28,12 @@ pub(super) struct Input {
     #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = size)]
     max_file_size: u64,
     #[command(flatten)]
-    pub(super) place: Place,
+    pub(super) scope: ClusterScope,
 }
 
 /// Which part of which cluster.
 #[derive(Debug, Args)]
-pub(super) struct Place {
+pub(super) struct ClusterScope {
     /// Only what concerns this namespace; repeatable. Where you may not list the whole cluster, what lives in this
     /// namespace is read by itself
     #[arg(long, short, value_name = "NAME")]
@@ -104,13 +104,13 @@ impl Input {
     pub(super) fn judge(&self) -> anyhow::Result<Judged> {
         let options = files::Options {
             max_file_size: self.max_file_size,
-            namespace: self.place.home().into(),
+            namespace: self.scope.home().into(),
         };
         let mut report = Report::default();
         let mut core = Core::default();
         if self.from.is_empty() {
             core = self
-                .place
+                .scope
                 .read(&mut Drafts::new(&self.policy, &options, &mut report))?;
         } else {
             files::read(&mut core, &self.from, &options, &mut report);
@@ -130,11 +130,11 @@ impl Input {
         let path = |flag| move |path: &PathBuf| format!(" {flag} {}", quoted(&path.display().to_string()));
         let from = self.from.iter().map(path("--from"));
         let policy = self.policy.iter().map(path("--policy"));
-        from.chain(policy).collect::<String>() + &self.place.again()
+        from.chain(policy).collect::<String>() + &self.scope.again()
     }
 }
 
-impl Place {
+impl ClusterScope {
     /// The namespace of what names none.
     pub(super) fn home(&self) -> &str {
         self.namespace.first().map_or("default", String::as_str)

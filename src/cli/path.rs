@@ -25,7 +25,7 @@ pub(super) struct Arguments {
 /// Draws it.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
     let judged = arguments.input.judge()?;
-    let home = arguments.input.place.home();
+    let home = arguments.input.scope.home();
     let (service, port) = match arguments.service.split_once(':') {
         Some((service, port)) => {
             let port: u16 = port

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use evenkeel_core::know::Mono;
 
-use crate::rights::{Place, Right};
+use crate::rights::{Right, RightScope};
 
 pub use candidate::{Candidate, Seen, Step};
 pub use task::{Options, STATE, hold};
@@ -43,7 +43,7 @@ pub const RIGHTS: &[Right] = &[Right {
     group: "coordination.k8s.io",
     resource: "leases",
     verbs: &["create", "get", "update", "watch"],
-    place: Place::Namespace(NAMESPACE),
+    scope: RightScope::Namespace(NAMESPACE),
     why: "one replica writes at a time",
 }];
 

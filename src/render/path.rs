@@ -145,7 +145,7 @@ fn seconds(val: Option<&Val<i64>>, none: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use evenkeel_core::checks::path::budget::{Side, Span, Table};
+    use evenkeel_core::checks::path::budget::{Side, Span, TableHop};
     use evenkeel_core::know::Gap;
     use rstest::rstest;
 
@@ -171,7 +171,7 @@ mod tests {
         #[case] known: bool,
         #[case] expected: &str,
     ) {
-        let table = |hop: &str, idle| Table {
+        let table = |hop: &str, idle| TableHop {
             hop: hop.into(),
             idle,
             end: None,

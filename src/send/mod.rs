@@ -18,7 +18,7 @@ use crate::api::GROUP;
 use crate::client::{Link, Refusal, RequestError, exchange};
 use crate::clock::Clock;
 use crate::lease::Permit;
-use crate::rights::{Place, Right};
+use crate::rights::{Right, RightScope};
 
 pub use fair_queue::FairQueue;
 pub use gate::Gate;
@@ -31,21 +31,21 @@ pub const RIGHTS: &[Right] = &[
         group: GROUP,
         resource: "traffichealthpolicies/status",
         verbs: &["patch"],
-        place: Place::Cluster,
+        scope: RightScope::Cluster,
         why: "tells teams how their policies stand",
     },
     Right {
         group: GROUP,
         resource: "clustertraffichealthpolicies/status",
         verbs: &["patch"],
-        place: Place::Cluster,
+        scope: RightScope::Cluster,
         why: "tells the platform how its policy stands",
     },
     Right {
         group: "",
         resource: "events",
         verbs: &["create"],
-        place: Place::Cluster,
+        scope: RightScope::Cluster,
         why: "tells what has turned, beside the policy it is about",
     },
 ];

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use evenkeel::rights::{Place, Right};
+use evenkeel::rights::{Right, RightScope};
 use evenkeel::{lease, send, watch};
 use serde_json::Value;
 
@@ -46,13 +46,13 @@ fn declared() -> BTreeMap<Grain, &'static str> {
             group,
             resource,
             verbs,
-            place,
+            scope,
             why,
         } = right;
         assert!(!why.is_empty(), "{resource} of {group:?} does not say why");
-        let namespace = match place {
-            Place::Cluster => "",
-            Place::Namespace(name) => name,
+        let namespace = match scope {
+            RightScope::Cluster => "",
+            RightScope::Namespace(name) => name,
         };
         for verb in verbs {
             let grain = [group, resource, verb, namespace].map(str::to_owned);

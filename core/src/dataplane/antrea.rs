@@ -2,7 +2,7 @@
 //! own and with the node's timeouts.
 
 use super::ProxyMode;
-use super::entry::{ByEntry, Carrier, Way};
+use super::entry::{ByEntry, Carrier, Handling};
 use super::tree::{Tree, shorten};
 use crate::know::{Gap, Known, Val};
 
@@ -38,12 +38,16 @@ pub fn carrier(config: Option<&str>, place: &str) -> Known<Option<Carrier>> {
         return Ok(None);
     }
     let all = flag("antreaProxy.proxyAll", false)?;
-    let rest = if all { Way::Conntrack } else { Way::KubeProxy };
+    let rest = if all {
+        Handling::Conntrack
+    } else {
+        Handling::KubeProxy
+    };
     let ways = ByEntry {
-        pod: Way::Conntrack,
+        pod: Handling::Conntrack,
         host: rest.clone(),
         outside: rest,
-        direct: Way::Free,
+        direct: Handling::Free,
     };
     Ok(Some(Carrier {
         name: "Antrea".into(),
@@ -87,13 +91,13 @@ mod tests {
     use super::*;
 
     #[rstest]
-    #[case::defaults(None, Some((Way::Conntrack, Way::KubeProxy)))]
-    #[case::empty(Some(""), Some((Way::Conntrack, Way::KubeProxy)))]
-    #[case::all(Some("antreaProxy:\n  proxyAll: true\n"), Some((Way::Conntrack, Way::Conntrack)))]
+    #[case::defaults(None, Some((Handling::Conntrack, Handling::KubeProxy)))]
+    #[case::empty(Some(""), Some((Handling::Conntrack, Handling::KubeProxy)))]
+    #[case::all(Some("antreaProxy:\n  proxyAll: true\n"), Some((Handling::Conntrack, Handling::Conntrack)))]
     #[case::off(Some("antreaProxy:\n  enable: false\n"), None)]
     #[case::off_by_gate(Some("featureGates:\n  AntreaProxy: false\n"), None)]
-    #[case::commented(Some("antreaProxy:\n#  enable: false\n"), Some((Way::Conntrack, Way::KubeProxy)))]
-    fn by_configuration(#[case] config: Option<&str>, #[case] expected: Option<(Way, Way)>) {
+    #[case::commented(Some("antreaProxy:\n#  enable: false\n"), Some((Handling::Conntrack, Handling::KubeProxy)))]
+    fn by_configuration(#[case] config: Option<&str>, #[case] expected: Option<(Handling, Handling)>) {
         let found = carrier(config, "ConfigMap kube-system/antrea-config").unwrap();
         assert_eq!(found.map(|one| (one.tcp.pod, one.tcp.outside)), expected);
     }

@@ -3,7 +3,7 @@
 //! With iptables, nftables or VPP below, Calico leaves Services to somebody else; what VPP does is not known here.
 
 use super::duration::GoDuration;
-use super::entry::{ByEntry, Carrier, Way};
+use super::entry::{ByEntry, Carrier, Handling};
 use super::tree::shorten;
 use super::{ProxyMode, linux};
 use crate::know::{Gap, Known, Val};
@@ -15,14 +15,14 @@ const UDP_SECONDS: i64 = 60;
 /// Where both were read.
 const TIMEOUTS_FILE: &str = "felix/bpf/conntrack/timeouts";
 
-/// One place that configures Felix, as far as it says something. Of several the first that says something counts: the
+/// One object or environment that configures Felix. Of several the first that sets a value counts: the
 /// environment, the node's own FelixConfiguration, the one named `default` (`felix/config/config_params.go`).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Place<'a> {
+pub struct FelixConfig<'a> {
     /// Where it is, as shown to people.
     pub place: &'a str,
     /// `bpfEnabled`, as written.
-    pub enabled: Option<Setting<'a>>,
+    pub enabled: Option<FelixValue<'a>>,
     /// `bpfConntrackTimeouts.tcpEstablished`.
     pub tcp_established: Option<&'a str>,
     /// `bpfConntrackTimeouts.udpTimeout`.
@@ -31,7 +31,7 @@ pub struct Place<'a> {
 
 /// A setting that may come from elsewhere than the object that names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Setting<'a> {
+pub enum FelixValue<'a> {
     /// The text.
     Text(&'a str),
     /// It is set to what cannot be read here.
@@ -41,13 +41,13 @@ pub enum Setting<'a> {
 /// Whether Felix carries Services, and how; `None` where its eBPF data plane is off.
 ///
 /// `conntrack` is what `Auto` reads: the node's `nf_conntrack_tcp_timeout_established`.
-pub fn carrier(places: &[Place<'_>], conntrack: &Known<Val<i64>>) -> Known<Option<Carrier>> {
-    let Some((place, said)) = places.iter().find_map(|one| Some((one.place, one.enabled?))) else {
+pub fn carrier(configs: &[FelixConfig<'_>], conntrack: &Known<Val<i64>>) -> Known<Option<Carrier>> {
+    let Some((place, said)) = configs.iter().find_map(|one| Some((one.place, one.enabled?))) else {
         return Ok(None);
     };
     let text = match said {
-        Setting::Text(text) => text,
-        Setting::Elsewhere => {
+        FelixValue::Text(text) => text,
+        FelixValue::Elsewhere => {
             let why = format!("{place}: whether Calico's eBPF data plane is on is set elsewhere");
             return Err(Gap::Opaque(why.into()));
         }
@@ -61,21 +61,21 @@ pub fn carrier(places: &[Place<'_>], conntrack: &Known<Val<i64>>) -> Known<Optio
         }
     }
     let tcp = seconds(
-        places,
+        configs,
         |one| one.tcp_established,
         "tcpEstablished",
         TCP_ESTABLISHED_SECONDS,
         Some(conntrack),
     );
-    let udp = seconds(places, |one| one.udp, "udpTimeout", UDP_SECONDS, None);
+    let udp = seconds(configs, |one| one.udp, "udpTimeout", UDP_SECONDS, None);
     Ok(Some(Carrier {
         name: "Calico eBPF".into(),
         mode: Ok(Val::declared(
             ProxyMode::Other,
             format!("Calico's eBPF data plane: {place} bpfEnabled: {}", shorten(text)),
         )),
-        tcp: ByEntry::all(&Way::Own(tcp)),
-        udp: ByEntry::all(&Way::Own(udp)),
+        tcp: ByEntry::all(&Handling::Own(tcp)),
+        udp: ByEntry::all(&Handling::Own(udp)),
     }))
 }
 
@@ -90,8 +90,8 @@ fn on(text: &str) -> Option<bool> {
 
 /// A timeout: what is no duration is only logged, and the default stays (`GetTimeouts`).
 fn seconds<'a>(
-    places: &[Place<'a>],
-    of: impl Fn(&Place<'a>) -> Option<&'a str>,
+    configs: &[FelixConfig<'a>],
+    of: impl Fn(&FelixConfig<'a>) -> Option<&'a str>,
     name: &str,
     usual: i64,
     auto: Option<&Known<Val<i64>>>,
@@ -102,7 +102,7 @@ fn seconds<'a>(
             format!("Calico eBPF default {usual} s ({TIMEOUTS_FILE}){note}"),
         ))
     };
-    let Some((place, text)) = places.iter().find_map(|one| Some((one.place, of(one)?))) else {
+    let Some((place, text)) = configs.iter().find_map(|one| Some((one.place, of(one)?))) else {
         return default(String::new());
     };
     if let (Some(auto), "Auto") = (auto, text) {
@@ -135,19 +135,19 @@ mod tests {
     use super::*;
     use crate::know::Origin;
 
-    fn place(enabled: Option<&'static str>, tcp: Option<&'static str>) -> Place<'static> {
-        Place {
+    fn place(enabled: Option<&'static str>, tcp: Option<&'static str>) -> FelixConfig<'static> {
+        FelixConfig {
             place: "FelixConfiguration default",
-            enabled: enabled.map(Setting::Text),
+            enabled: enabled.map(FelixValue::Text),
             tcp_established: tcp,
             udp: None,
         }
     }
 
-    fn tcp(places: &[Place<'_>]) -> Option<(i64, Origin)> {
-        let found = carrier(places, &Ok(Val::default_of(86_400, "kube-proxy"))).unwrap()?;
+    fn tcp(configs: &[FelixConfig<'_>]) -> Option<(i64, Origin)> {
+        let found = carrier(configs, &Ok(Val::default_of(86_400, "kube-proxy"))).unwrap()?;
         match found.tcp.pod {
-            Way::Own(Ok(val)) => Some((val.value, val.origin)),
+            Handling::Own(Ok(val)) => Some((val.value, val.origin)),
             _ => None,
         }
     }
@@ -161,14 +161,14 @@ mod tests {
     #[case::nonsense(&[place(Some("true"), Some("long"))], Some((3600, Origin::Default)))]
     #[case::the_first_counts(&[place(Some("true"), None), place(Some("false"), Some("2h"))], Some((7200, Origin::Declared)))]
     #[case::the_first_is_off(&[place(Some("False"), None), place(Some("true"), None)], None)]
-    fn by_place(#[case] places: &[Place<'_>], #[case] expected: Option<(i64, Origin)>) {
-        assert_eq!(tcp(places), expected);
+    fn by_place(#[case] configs: &[FelixConfig<'_>], #[case] expected: Option<(i64, Origin)>) {
+        assert_eq!(tcp(configs), expected);
     }
 
     #[test]
     fn what_cannot_be_read_is_not_off() {
         let mut elsewhere = place(None, None);
-        elsewhere.enabled = Some(Setting::Elsewhere);
+        elsewhere.enabled = Some(FelixValue::Elsewhere);
         assert!(carrier(&[elsewhere], &Err(Gap::Opaque("".into()))).is_err());
         assert!(carrier(&[place(Some("maybe"), None)], &Err(Gap::Opaque("".into()))).is_err());
     }

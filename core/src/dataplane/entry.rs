@@ -71,16 +71,16 @@ impl<T: Clone> ByEntry<T> {
 
 /// A table on a node that remembers connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Table {
+pub struct ConnectionTable {
     /// Whose it is, as people call it: `IPVS`, `conntrack`, `Cilium`.
     pub keeper: Arc<str>,
     /// After how many idle seconds it forgets a connection.
     pub idle: Val<i64>,
 }
 
-/// What a product does with the connections that enter by one way.
+/// What a product does with the connections of one entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Way {
+pub enum Handling {
     /// It leaves them to kube-proxy.
     KubeProxy,
     /// Nothing has to be remembered: the address is translated before the connection begins, or not at all.
@@ -101,7 +101,7 @@ pub struct Carrier {
     /// The proxy mode that a node with it is in.
     pub mode: Known<Val<ProxyMode>>,
     /// What it does with TCP.
-    pub tcp: ByEntry<Way>,
+    pub tcp: ByEntry<Handling>,
     /// What it does with UDP.
-    pub udp: ByEntry<Way>,
+    pub udp: ByEntry<Handling>,
 }

@@ -1,7 +1,7 @@
 //! kube-router: its Service proxy is IPVS, with timeouts by flag.
 
 use super::duration::GoDuration;
-use super::entry::{ByEntry, Carrier, Way};
+use super::entry::{ByEntry, Carrier, Handling};
 use super::tree::shorten;
 use super::{ProxyMode, linux};
 use crate::know::{Gap, Known, Val};
@@ -43,8 +43,8 @@ pub fn carrier(argv: &[String], place: &str) -> Known<Option<Carrier>> {
         linux::IPVS_UDP_FILE,
     );
     let ways = |seconds: Known<Val<i64>>| ByEntry {
-        direct: Way::Free,
-        ..ByEntry::all(&Way::Ipvs(seconds))
+        direct: Handling::Free,
+        ..ByEntry::all(&Handling::Ipvs(seconds))
     };
     Ok(Some(Carrier {
         name: "kube-router".into(),
@@ -116,7 +116,7 @@ mod tests {
         let Some(found) = carrier(&argv, "DaemonSet kube-system/kube-router")? else {
             return Ok(None);
         };
-        let (Way::Ipvs(pod), Way::Ipvs(outside)) = (found.tcp.pod, found.tcp.outside) else {
+        let (Handling::Ipvs(pod), Handling::Ipvs(outside)) = (found.tcp.pod, found.tcp.outside) else {
             panic!("IPVS by every way");
         };
         assert_eq!(pod, outside);

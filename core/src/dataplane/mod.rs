@@ -24,7 +24,7 @@ pub mod version;
 use std::sync::Arc;
 
 use crate::know::{Known, Val};
-use entry::{ByEntry, Entry, Table};
+use entry::{ByEntry, ConnectionTable, Entry};
 
 /// How Services are implemented on a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -104,16 +104,16 @@ pub struct Profile {
     /// Cilium's settings; `None` where there is no Cilium.
     pub cilium: Option<Known<Cilium>>,
     /// The tables that TCP connections meet, by the way they come in; `Ok(None)` where they meet none.
-    pub tcp_tables: ByEntry<Known<Option<Table>>>,
+    pub tcp_tables: ByEntry<Known<Option<ConnectionTable>>>,
     /// The same for UDP.
-    pub udp_tables: ByEntry<Known<Option<Table>>>,
+    pub udp_tables: ByEntry<Known<Option<ConnectionTable>>>,
     /// Notes for people: flags without effect, a `ConfigMap` newer than the process.
     pub notes: Vec<Arc<str>>,
 }
 
 impl Profile {
     /// The table that a connection meets which comes in by one way; `Ok(None)` where it meets none.
-    pub const fn table(&self, entry: Entry, udp: bool) -> &Known<Option<Table>> {
+    pub const fn table(&self, entry: Entry, udp: bool) -> &Known<Option<ConnectionTable>> {
         if udp {
             self.udp_tables.get(entry)
         } else {

@@ -2,7 +2,7 @@
 //! others. What they leave to kube-proxy is known all the same.
 
 use super::ProxyMode;
-use super::entry::{ByEntry, Carrier, Way};
+use super::entry::{ByEntry, Carrier, Handling};
 use super::tree::shorten;
 use crate::know::{Gap, Known, Val};
 
@@ -65,13 +65,13 @@ fn unread(name: &str, place: &str, own: &ByEntry<bool>) -> Carrier {
     let gap = Gap::UnsupportedDataPlane(why.into());
     let mut tcp = own.map(|own| {
         if *own {
-            Way::Own(Err(gap.clone()))
+            Handling::Own(Err(gap.clone()))
         } else {
-            Way::KubeProxy
+            Handling::KubeProxy
         }
     });
     if !own.direct {
-        tcp.direct = Way::Free;
+        tcp.direct = Handling::Free;
     }
     Carrier {
         name: name.into(),
@@ -97,6 +97,10 @@ mod tests {
             argv.map(|words| words.iter().map(|word| (*word).to_owned()).collect());
         let found = kube_ovn("DaemonSet kube-system/kube-ovn-cni", argv.as_deref()).unwrap();
         assert_eq!(found.is_some(), carries);
-        assert!(found.is_none_or(|one| one.tcp.pod != Way::KubeProxy && one.tcp.outside == Way::KubeProxy));
+        assert!(
+            found.is_none_or(
+                |one| one.tcp.pod != Handling::KubeProxy && one.tcp.outside == Handling::KubeProxy
+            )
+        );
     }
 }

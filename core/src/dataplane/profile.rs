@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::entry::{ByEntry, Carrier, Table, Way};
+use super::entry::{ByEntry, Carrier, ConnectionTable, Handling};
 use super::kube_proxy::Settings;
 use super::version::Version;
 use super::{Cilium, Profile, ProxyMode, SocketLb, linux};
@@ -51,7 +51,8 @@ pub fn profile(inputs: &NodeInputs<'_>) -> Profile {
         |carrier| &carrier.udp,
         Settings::service_udp_seconds,
     );
-    let idle = |table: &Known<Option<Table>>| table.clone().map(|table| table.map(|table| table.idle));
+    let idle =
+        |table: &Known<Option<ConnectionTable>>| table.clone().map(|table| table.map(|table| table.idle));
     let proxy = inputs.kube_proxy.as_ref().and_then(|proxy| proxy.as_ref().ok());
     let ipvs = proxy.filter(|_| mode.as_ref().is_ok_and(|mode| mode.value == ProxyMode::Ipvs));
     Profile {
@@ -187,52 +188,54 @@ fn tables(
     inputs: &NodeInputs<'_>,
     tracking: &Known<Val<i64>>,
     of_cilium: impl Fn(&Cilium) -> &Known<Val<i64>>,
-    of_carrier: impl Fn(&Carrier) -> &ByEntry<Way>,
+    of_carrier: impl Fn(&Carrier) -> &ByEntry<Handling>,
     of_proxy: impl Fn(&Settings) -> Known<Val<i64>>,
-) -> ByEntry<Known<Option<Table>>> {
+) -> ByEntry<Known<Option<ConnectionTable>>> {
     if let Some(gap) = unsupported(inputs) {
         let mut all = ByEntry::all(&Err(gap));
         all.direct = Ok(None);
         return all;
     }
     let replaced = matches!(&inputs.cilium, Some(Ok(cilium)) if cilium.replaces_kube_proxy.as_ref().is_ok_and(|val| val.value));
-    let (keeper, ways): (Arc<str>, ByEntry<Way>) = match (&inputs.carrier, &inputs.cilium) {
-        (Some(Err(gap)), _) if !replaced => ("unknown".into(), ByEntry::all(&Way::Own(Err(gap.clone())))),
+    let (keeper, ways): (Arc<str>, ByEntry<Handling>) = match (&inputs.carrier, &inputs.cilium) {
+        (Some(Err(gap)), _) if !replaced => {
+            ("unknown".into(), ByEntry::all(&Handling::Own(Err(gap.clone()))))
+        }
         (Some(Ok(carrier)), _) if !replaced => (carrier.name.clone(), of_carrier(carrier).clone()),
         (_, Some(Err(gap))) => {
-            let mut ways = ByEntry::all(&Way::Own(Err(gap.clone())));
-            ways.direct = Way::Free;
+            let mut ways = ByEntry::all(&Handling::Own(Err(gap.clone())));
+            ways.direct = Handling::Free;
             ("Cilium".into(), ways)
         }
         (_, Some(Ok(cilium))) => ("Cilium".into(), ways_of_cilium(cilium, of_cilium(cilium))),
         _ => {
-            let mut ways = ByEntry::all(&Way::KubeProxy);
-            ways.direct = Way::Free;
+            let mut ways = ByEntry::all(&Handling::KubeProxy);
+            ways.direct = Handling::Free;
             ("kube-proxy".into(), ways)
         }
     };
     ways.map(|way| {
         let table = |keeper: &str, idle: Known<Val<i64>>| {
             idle.map(|idle| {
-                Some(Table {
+                Some(ConnectionTable {
                     keeper: keeper.into(),
                     idle,
                 })
             })
         };
         match way {
-            Way::Free => Ok(None),
-            Way::Own(idle) => table(&keeper, idle.clone()),
-            Way::Conntrack => table(&format!("{keeper} conntrack"), tracking.clone()),
+            Handling::Free => Ok(None),
+            Handling::Own(idle) => table(&keeper, idle.clone()),
+            Handling::Conntrack => table(&format!("{keeper} conntrack"), tracking.clone()),
             // Connection tracking below may remember for less; where that is not known, IPVS is the bound that is.
-            Way::Ipvs(idle) => {
+            Handling::Ipvs(idle) => {
                 let idle = idle.clone().map(|idle| match tracking {
                     Ok(tracking) if tracking.value < idle.value => tracking.clone(),
                     _ => idle,
                 });
                 table(&format!("{keeper} IPVS"), idle)
             }
-            Way::KubeProxy => match &inputs.kube_proxy {
+            Handling::KubeProxy => match &inputs.kube_proxy {
                 Some(proxy) => {
                     let proxy = proxy.as_ref().map_err(Clone::clone)?;
                     let ipvs = proxy.mode.clone()?.value == ProxyMode::Ipvs;
@@ -251,27 +254,27 @@ fn tables(
 /// connections to kube-proxy (`Documentation/network/kubernetes/kubeproxy-free.rst`). Socket load balancing takes the
 /// connections of processes at `connect()`; what comes from outside is always translated per packet
 /// (`nodeport_svc_lb4` and `lb4_local` in `bpf/lib/nodeport.h`).
-fn ways_of_cilium(cilium: &Cilium, idle: &Known<Val<i64>>) -> ByEntry<Way> {
-    let table = || Way::Own(idle.clone());
-    let unknown = |gap: &Gap| Way::Own(Err(gap.clone()));
+fn ways_of_cilium(cilium: &Cilium, idle: &Known<Val<i64>>) -> ByEntry<Handling> {
+    let table = || Handling::Own(idle.clone());
+    let unknown = |gap: &Gap| Handling::Own(Err(gap.clone()));
     let (pod, host) = match &cilium.socket_lb {
         Ok(val) => match val.value {
-            SocketLb::On => (Way::Free, Way::Free),
-            SocketLb::HostOnly => (table(), Way::Free),
-            SocketLb::Off => (table(), Way::KubeProxy),
+            SocketLb::On => (Handling::Free, Handling::Free),
+            SocketLb::HostOnly => (table(), Handling::Free),
+            SocketLb::Off => (table(), Handling::KubeProxy),
         },
         Err(gap) => (unknown(gap), unknown(gap)),
     };
     let outside = match &cilium.serves_outside {
         Ok(val) if val.value => table(),
-        Ok(_) => Way::KubeProxy,
+        Ok(_) => Handling::KubeProxy,
         Err(gap) => unknown(gap),
     };
     ByEntry {
         pod,
         host,
         outside,
-        direct: Way::Free,
+        direct: Handling::Free,
     }
 }
 
@@ -484,9 +487,9 @@ mod tests {
     fn carriers_beside_kube_proxy(#[case] product: Option<&str>, #[case] expected: [&str; 4]) {
         use crate::dataplane::{antrea, calico, kube_router, ovn};
         let proxy = proxy(&[]);
-        let felix = calico::Place {
-            enabled: Some(calico::Setting::Text("true")),
-            ..calico::Place::default()
+        let felix = calico::FelixConfig {
+            enabled: Some(calico::FelixValue::Text("true")),
+            ..calico::FelixConfig::default()
         };
         let carrier = match product {
             Some("calico") => calico::carrier(&[felix], &proxy.tcp_established_seconds).unwrap(),

@@ -211,25 +211,25 @@ fn calico(
         .and_then(|key| index.installations.get(key))
         .is_some_and(|row| calico::installs_bpf(names.text(row.linux_dataplane)));
     let text = |name: Name| (!name.is_empty()).then(|| names.text(name));
-    let mut places = vec![calico::Place {
+    let mut places = vec![calico::FelixConfig {
         place: &environment,
-        enabled: variable.map(|text| text.map_or(calico::Setting::Elsewhere, calico::Setting::Text)),
-        ..calico::Place::default()
+        enabled: variable.map(|text| text.map_or(calico::FelixValue::Elsewhere, calico::FelixValue::Text)),
+        ..calico::FelixConfig::default()
     }];
     places.extend(felix.iter().flatten().map(|(place, row)| {
-        calico::Place {
+        calico::FelixConfig {
             place,
             enabled: row
                 .bpf_enabled
-                .map(|on| calico::Setting::Text(if on { "true" } else { "false" })),
+                .map(|on| calico::FelixValue::Text(if on { "true" } else { "false" })),
             tcp_established: text(row.tcp_established),
             udp: text(row.udp),
         }
     }));
-    places.extend(installed.then(|| calico::Place {
+    places.extend(installed.then(|| calico::FelixConfig {
         place: "Installation default linuxDataplane: BPF, so",
-        enabled: Some(calico::Setting::Text("true")),
-        ..calico::Place::default()
+        enabled: Some(calico::FelixValue::Text("true")),
+        ..calico::FelixConfig::default()
     }));
     calico::carrier(&places, conntrack)
 }

@@ -86,10 +86,10 @@ pub fn met<'a>(look: &Look<'a>, path: &Path<'_>) -> Known<Vec<Met<'a>>> {
     if service.kind == ServiceType::ExternalName {
         return Ok(Vec::new());
     }
-    let ways = ways(look, path);
+    let entries = entries(look, path);
     let names = look.names();
     let other_proxy = service.labels.text(names, OTHER_PROXY);
-    if let (Some(proxy), true) = (other_proxy, ways.iter().any(|way| way.entry != Entry::Direct)) {
+    if let (Some(proxy), true) = (other_proxy, entries.iter().any(|one| one.entry != Entry::Direct)) {
         let shown = look.show(path.key);
         let why = format!("Service {shown} is left to the proxy `{proxy}` by its label {OTHER_PROXY}");
         return Err(Gap::UnsupportedDataPlane(why.into()));
@@ -99,12 +99,12 @@ pub fn met<'a>(look: &Look<'a>, path: &Path<'_>) -> Known<Vec<Met<'a>>> {
         return Err(gap.clone());
     }
     let mut met = Vec::new();
-    for way in &ways {
+    for one in &entries {
         for class in &fleet.classes {
             // Who is alone needs no search: so most clusters never look at single nodes here.
-            if fleet.classes.len() == 1 || way.reaches(look, class) {
+            if fleet.classes.len() == 1 || one.reaches(look, class) {
                 met.push(Met {
-                    entry: way.entry,
+                    entry: one.entry,
                     class,
                 });
             }
@@ -113,8 +113,8 @@ pub fn met<'a>(look: &Look<'a>, path: &Path<'_>) -> Known<Vec<Met<'a>>> {
     Ok(met)
 }
 
-/// One way in, and the nodes that it may lead to.
-struct Way<'a> {
+/// One entry into a Service, and the nodes that it may lead to.
+struct EntryNodes<'a> {
     entry: Entry,
     on: On<'a>,
 }
@@ -140,7 +140,7 @@ struct Home<'a> {
     nodes: BTreeSet<Name>,
 }
 
-impl Way<'_> {
+impl EntryNodes<'_> {
     fn reaches(&self, look: &Look<'_>, class: &Class) -> bool {
         match &self.on {
             On::Any => true,
@@ -181,8 +181,8 @@ impl Home<'_> {
     }
 }
 
-/// By which ways a client's connections come in.
-fn ways<'a>(look: &Look<'a>, path: &Path<'_>) -> Vec<Way<'a>> {
+/// The entries that a client's connections may take.
+fn entries<'a>(look: &Look<'a>, path: &Path<'_>) -> Vec<EntryNodes<'a>> {
     match path.client.from {
         Door::LoadBalancer => {
             let entry = entry_from_outside(look, path);
@@ -194,7 +194,7 @@ fn ways<'a>(look: &Look<'a>, path: &Path<'_>) -> Vec<Way<'a>> {
             } else {
                 On::Any
             };
-            vec![Way { entry, on }]
+            vec![EntryNodes { entry, on }]
         }
         Door::Cluster => of_client(look, path.key.namespace, path.client.pods.as_ref(), path.service),
     }
@@ -226,13 +226,13 @@ fn local_nodes(look: &Look<'_>, path: &Path<'_>) -> Option<BTreeSet<Name>> {
     (!nodes.is_empty()).then_some(nodes)
 }
 
-/// The ways of a client inside of the cluster.
+/// The entries of a client inside of the cluster.
 fn of_client<'a>(
     look: &Look<'a>,
     namespace: Name,
     selector: Option<&Selector>,
     service: &Service,
-) -> Vec<Way<'a>> {
+) -> Vec<EntryNodes<'a>> {
     let entry = |template: &Template| match (service.headless, template.host_network) {
         (true, _) => Entry::Direct,
         (false, true) => Entry::Host,
@@ -244,24 +244,27 @@ fn of_client<'a>(
         } else {
             Entry::Pod
         };
-        vec![Way { entry, on: On::Any }]
+        vec![EntryNodes { entry, on: On::Any }]
     };
     let Some(selector) = selector else {
         return anywhere();
     };
-    let mut ways: Vec<Way<'a>> = Vec::new();
+    let mut entries: Vec<EntryNodes<'a>> = Vec::new();
     let mut add = |template: &'a Template, node: Name| {
         let entry = entry(template);
-        let at = ways.iter().position(|way| way.entry == entry).unwrap_or_else(|| {
-            ways.push(Way {
-                entry,
-                on: On::Of(Vec::new()),
+        let at = entries
+            .iter()
+            .position(|one| one.entry == entry)
+            .unwrap_or_else(|| {
+                entries.push(EntryNodes {
+                    entry,
+                    on: On::Of(Vec::new()),
+                });
+                entries.len() - 1
             });
-            ways.len() - 1
-        });
-        let Some(Way {
+        let Some(EntryNodes {
             on: On::Of(homes), ..
-        }) = ways.get_mut(at)
+        }) = entries.get_mut(at)
         else {
             return;
         };
@@ -285,7 +288,7 @@ fn of_client<'a>(
     for one in templates {
         add(one.template, one.node);
     }
-    if ways.is_empty() { anywhere() } else { ways }
+    if entries.is_empty() { anywhere() } else { entries }
 }
 
 /// A Pod of a client, or what would make one.

@@ -47,7 +47,7 @@ pub struct Class {
 
 /// Which nodes a class is of.
 #[derive(Clone, PartialEq, Eq)]
-struct GroupId(Arc<Traits>);
+struct GroupId(Arc<NodeSetup>);
 
 impl fmt::Debug for GroupId {
     /// Names are numbered in the order of first sight, which says nothing.
@@ -65,8 +65,8 @@ pub struct Fleet {
     pub gap: Option<Gap>,
     installed: Installed,
     /// What each node's profile depends on.
-    traits: HashMap<Name, Arc<Traits>>,
-    groups: BTreeMap<Arc<Traits>, Group>,
+    setup: HashMap<Name, Arc<NodeSetup>>,
+    groups: BTreeMap<Arc<NodeSetup>, Group>,
 }
 
 /// What runs in the cluster.
@@ -77,7 +77,7 @@ struct Installed {
     carriers: carriers::Installations,
 }
 
-/// Nodes of equal traits.
+/// Nodes with equal setup.
 #[derive(Debug, Default)]
 struct Group {
     /// Their names, sorted by text, which is what people are shown.
@@ -94,7 +94,7 @@ const SAMPLE: usize = 3;
 
 /// What a node's profile depends on.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Traits {
+struct NodeSetup {
     os: Name,
     kernel: Name,
     kubelet: Name,
@@ -106,7 +106,7 @@ struct Traits {
 impl Fleet {
     /// Takes up what has changed; returns what of the fleet that changed.
     ///
-    /// A Node that changed is looked at alone, and most changes of Nodes leave their traits alone; only a change of
+    /// A Node that changed is looked at alone, and most changes of Nodes leave their setup alone; only a change of
     /// what is installed looks at the whole fleet.
     pub(crate) fn update(&mut self, index: &Index, whole: bool, nodes: &BTreeSet<Name>) -> Deps {
         // A server of k3s may switch kube-proxy off for its agents.
@@ -135,12 +135,12 @@ impl Fleet {
                 namespace: Name::EMPTY,
                 name: *name,
             });
-            let new = row.map(|row| traits(index, *name, Some(row), &self.installed));
-            let old = self.traits.get(name);
+            let new = row.map(|row| setup(index, *name, Some(row), &self.installed));
+            let old = self.setup.get(name);
             if old.map(AsRef::as_ref) == new.as_ref() {
                 continue;
             }
-            if let Some(old) = self.traits.remove(name) {
+            if let Some(old) = self.setup.remove(name) {
                 if let Some(group) = self.groups.get_mut(&old) {
                     group.names.remove(index.names.text(*name));
                 }
@@ -154,8 +154,8 @@ impl Fleet {
             return Deps::NONE;
         }
         let mut changed = Deps::one(Dep::FleetCounts);
-        for traits in touched {
-            if self.settle(index, &traits) {
+        for setup in touched {
+            if self.settle(index, &setup) {
                 changed = ALL;
             }
         }
@@ -174,11 +174,11 @@ impl Fleet {
             ..Self::default()
         };
         let installed = &fleet.installed;
-        let members: Vec<(Name, Traits)> = match index.gap(Source::Nodes) {
+        let members: Vec<(Name, NodeSetup)> = match index.gap(Source::Nodes) {
             None => index
                 .nodes
                 .iter()
-                .map(|(key, node)| (key.name, traits(index, key.name, Some(node), installed)))
+                .map(|(key, node)| (key.name, setup(index, key.name, Some(node), installed)))
                 .collect(),
             Some(gap)
                 if !installed.proxies.any() && !installed.ciliums.any() && !installed.carriers.any() =>
@@ -188,39 +188,39 @@ impl Fleet {
             }
             Some(_) => unread(index, installed),
         };
-        for (name, traits) in members {
-            fleet.join(index, name, traits);
+        for (name, setup) in members {
+            fleet.join(index, name, setup);
         }
         let all: Vec<_> = fleet.groups.keys().cloned().collect();
-        for traits in all {
-            fleet.settle(index, &traits);
+        for setup in all {
+            fleet.settle(index, &setup);
         }
         fleet.list();
         fleet
     }
 
-    /// Puts a node to those of equal traits; without a name, it is none.
-    fn join(&mut self, index: &Index, name: Name, traits: Traits) -> Arc<Traits> {
-        let traits = match self.groups.get_key_value(&traits) {
+    /// Puts a node to those with equal setup; without a name, it is none.
+    fn join(&mut self, index: &Index, name: Name, setup: NodeSetup) -> Arc<NodeSetup> {
+        let setup = match self.groups.get_key_value(&setup) {
             Some((held, _)) => held.clone(),
-            None => Arc::new(traits),
+            None => Arc::new(setup),
         };
-        let group = self.groups.entry(traits.clone()).or_default();
+        let group = self.groups.entry(setup.clone()).or_default();
         if !name.is_empty() {
             group.names.insert(index.names.shared(name));
-            self.traits.insert(name, traits.clone());
+            self.setup.insert(name, setup.clone());
         }
-        traits
+        setup
     }
 
     /// Brings the class of a group up to date with who is in it; says whether more changed than who that is.
-    fn settle(&mut self, index: &Index, traits: &Arc<Traits>) -> bool {
-        let Some(group) = self.groups.get_mut(traits) else {
+    fn settle(&mut self, index: &Index, setup: &Arc<NodeSetup>) -> bool {
+        let Some(group) = self.groups.get_mut(setup) else {
             return false;
         };
         // The one without a name stands alone, as long as Nodes are not read.
         if group.names.is_empty() && index.gap(Source::Nodes).is_none() {
-            self.groups.remove(traits);
+            self.groups.remove(setup);
             return true;
         }
         let sample: Vec<Arc<str>> = group.names.iter().take(SAMPLE).cloned().collect();
@@ -234,13 +234,13 @@ impl Fleet {
             }
             class => {
                 let first = sample.first().and_then(|text| index.names.find(text));
-                let profile = derive_profile(index, traits, first.unwrap_or_default(), &self.installed);
+                let profile = derive_profile(index, setup, first.unwrap_or_default(), &self.installed);
                 let changed = class.as_ref().is_none_or(|class| class.profile != profile);
                 *class = Some(Class {
                     profile,
                     nodes,
                     sample,
-                    group: GroupId(traits.clone()),
+                    group: GroupId(setup.clone()),
                 });
                 changed
             }
@@ -260,8 +260,8 @@ impl Fleet {
 
     /// The class of a node; `None` for a node that is not in the index.
     pub fn class(&self, node: Name) -> Option<&Class> {
-        let traits = self.traits.get(&node)?;
-        self.groups.get(traits)?.class.as_ref()
+        let setup = self.setup.get(&node)?;
+        self.groups.get(setup)?.class.as_ref()
     }
 
     /// Whether it depends on Deployments.
@@ -278,22 +278,22 @@ impl Fleet {
 
 /// What is known where Nodes were not read: nodes with a kube-proxy Pod of their own by that Pod's word, and all others
 /// as one without a name, unless such Pods are all that was found.
-fn unread(index: &Index, installed: &Installed) -> Vec<(Name, Traits)> {
+fn unread(index: &Index, installed: &Installed) -> Vec<(Name, NodeSetup)> {
     let proxies = &installed.proxies;
     let mut members: Vec<_> = proxies
         .named()
-        .map(|name| (name, traits(index, name, None, installed)))
+        .map(|name| (name, setup(index, name, None, installed)))
         .collect();
-    let rest = traits(index, Name::EMPTY, None, installed);
+    let rest = setup(index, Name::EMPTY, None, installed);
     if members.is_empty() || rest.proxy != kube_proxy::Choice::Nothing {
         members.push((Name::EMPTY, rest));
     }
     members
 }
 
-fn traits(index: &Index, name: Name, node: Option<&Node>, installed: &Installed) -> Traits {
+fn setup(index: &Index, name: Name, node: Option<&Node>, installed: &Installed) -> NodeSetup {
     let proxies = &installed.proxies;
-    Traits {
+    NodeSetup {
         os: node.map_or(Name::EMPTY, |node| node.os),
         kernel: node.map_or(Name::EMPTY, |node| node.kernel),
         kubelet: node.map_or(Name::EMPTY, |node| node.kubelet),
@@ -303,18 +303,18 @@ fn traits(index: &Index, name: Name, node: Option<&Node>, installed: &Installed)
     }
 }
 
-/// What nodes of these traits do; `first` is the one whose own objects are cited, the empty name where there is none.
-fn derive_profile(index: &Index, traits: &Traits, first: Name, installed: &Installed) -> Profile {
+/// What nodes with this setup do; `first` is the one whose own objects are cited, the empty name where there is none.
+fn derive_profile(index: &Index, setup: &NodeSetup, first: Name, installed: &Installed) -> Profile {
     let names = &index.names;
     // Nodes that were not read are taken for Linux: the kube-proxy configuration of Windows is another document.
-    let os = if traits.os.is_empty() {
+    let os = if setup.os.is_empty() {
         "linux"
     } else {
-        names.text(traits.os)
+        names.text(setup.os)
     };
-    let kernel = names.text(traits.kernel);
-    let kubelet = names.text(traits.kubelet);
-    let own = match traits.proxy {
+    let kernel = names.text(setup.kernel);
+    let kubelet = names.text(setup.kubelet);
+    let own = match setup.proxy {
         kube_proxy::Choice::Configz(_)
         | kube_proxy::Choice::Pod(_, kube_proxy::Sure::Runs | kube_proxy::Sure::Stale) => {
             installed.proxies.choose(index, first, None)
@@ -322,7 +322,7 @@ fn derive_profile(index: &Index, traits: &Traits, first: Name, installed: &Insta
         ref shared => shared.clone(),
     };
     let settings = kube_proxy::Installations::settings(index, &own, os, kubelet);
-    let cilium = traits
+    let cilium = setup
         .cilium
         .as_ref()
         .and_then(|choice| installed.ciliums.settings(index, choice, kernel).transpose());
@@ -338,11 +338,11 @@ fn derive_profile(index: &Index, traits: &Traits, first: Name, installed: &Insta
             .map(|known: &Known<_>| known.as_ref().map_err(Clone::clone)),
         carrier: None,
         no_kube_proxy: matches!(
-            traits.proxy,
+            setup.proxy,
             kube_proxy::Choice::Nothing | kube_proxy::Choice::Absent(_)
         ),
     };
-    let carrier = traits.carrier.as_ref().and_then(|choice| {
+    let carrier = setup.carrier.as_ref().and_then(|choice| {
         // That something carries Services decides who writes the kernel's timeouts, whatever they are.
         inputs.carrier = Some(Err(Gap::Opaque("not looked at yet".into())));
         carriers::carrier(index, choice, &tcp_established(&inputs)).transpose()
@@ -351,7 +351,7 @@ fn derive_profile(index: &Index, traits: &Traits, first: Name, installed: &Insta
     let mut profile = profile(&inputs);
     match &settings {
         Some(Err(Gap::Opaque(why))) => profile.notes.push(why.clone()),
-        _ => profile.notes.extend(traits.proxy.note()),
+        _ => profile.notes.extend(setup.proxy.note()),
     }
     if cilium.is_some() {
         profile.notes.extend(installed.ciliums.note(index));

@@ -40,7 +40,7 @@ struct Bucket {
 
 /// A storm, as of its beginning: numbers that change with every Pod would be news with every Pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Storm {
+pub struct ChurnStorm {
     /// When it was last seen.
     pub last: Mono,
     /// Endpoints that came within a minute.
@@ -57,7 +57,7 @@ pub struct Storm {
     pub minutes: usize,
 }
 
-impl Storm {
+impl ChurnStorm {
     /// When it is over, should it not be seen again.
     pub const fn until(&self) -> Mono {
         self.last.plus(HOLD + 1)
@@ -81,7 +81,7 @@ pub struct Churn {
     baseline: VecDeque<u32>,
     /// The 95th percentile of the baseline.
     usual: u32,
-    storm: Option<Storm>,
+    storm: Option<ChurnStorm>,
     /// A moment that is to be looked at when it has passed.
     open: Option<Mono>,
 }
@@ -217,7 +217,7 @@ impl Churn {
         match &mut self.storm {
             Some(storm) if storm.minutes >= WARM_MINUTES || minutes < WARM_MINUTES => storm.last = now,
             _ => {
-                self.storm = Some(Storm {
+                self.storm = Some(ChurnStorm {
                     last: now,
                     born,
                     usual: self.usual,
@@ -242,7 +242,7 @@ impl Churn {
     }
 
     /// The storm that there is or was a moment ago.
-    pub fn storm(&self, now: Mono) -> Option<Storm> {
+    pub fn storm(&self, now: Mono) -> Option<ChurnStorm> {
         self.storm.filter(|storm| now < storm.until())
     }
 }

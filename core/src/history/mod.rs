@@ -32,10 +32,10 @@ mod times;
 mod zones;
 
 pub use backends::{Backends, FLAP_FLIPS, FLAP_WINDOW, Flapping};
-pub use churn::{Churn, STORM_FACTOR, Storm, WARM_MINUTES};
+pub use churn::{Churn, ChurnStorm, STORM_FACTOR, WARM_MINUTES};
 pub use events::{EVICT_WINDOW, Events, Evicted, PREEMPT_WINDOW, Preempted};
 pub use newcomers::Starting;
-pub use nodes::{Failure, Nodes, Past, Traits};
+pub use nodes::{Failure, NodeSoftware, Nodes, Past};
 pub use times::Times;
 pub use zones::{Disruption, SHARE_PERCENT, Zone, Zones, disruption};
 

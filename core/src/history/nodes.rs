@@ -13,7 +13,7 @@ const KEEP: u64 = 86_400_000;
 
 /// What a node runs: what a change of the fleet changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Traits {
+pub struct NodeSoftware {
     /// Kernel version.
     pub kernel: Name,
     /// kubelet version.
@@ -24,7 +24,7 @@ pub struct Traits {
     pub runtime: Name,
 }
 
-impl Traits {
+impl NodeSoftware {
     /// What a Node object says of them.
     pub const fn of(node: &Node) -> Self {
         Self {
@@ -48,7 +48,7 @@ pub struct Past {
     pub joined: Option<Mono>,
     /// When it stopped being Ready, while it is not.
     pub failed: Option<Mono>,
-    /// When each of its traits last became another, in the order of [`Traits::each`].
+    /// When each of its parts last became another, in the order of [`NodeSoftware::each`].
     pub changed: [Option<Mono>; 4],
 }
 
@@ -113,7 +113,10 @@ impl Nodes {
             None => {}
             Some(old) => {
                 if self.since.is_some() {
-                    let pairs = Traits::of(old).each().into_iter().zip(Traits::of(new).each());
+                    let pairs = NodeSoftware::of(old)
+                        .each()
+                        .into_iter()
+                        .zip(NodeSoftware::of(new).each());
                     for (at, (was, is)) in past.changed.iter_mut().zip(pairs) {
                         if was != is && !was.is_empty() {
                             *at = Some(now);

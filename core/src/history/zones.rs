@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::index::{NodeSums, NodeTally, Place};
+use crate::index::{NodeSums, NodeTally, ZoneKey};
 use crate::know::{Mono, Now};
 use crate::names::Name;
 
@@ -63,11 +63,11 @@ impl Zone {
 
 /// Zones that are or were disrupted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Zones(BTreeMap<Place, Zone>);
+pub struct Zones(BTreeMap<ZoneKey, Zone>);
 
 impl Zones {
     /// Looks at a zone of which a node came, changed or went; says whether a disruption has begun or ended.
-    pub(crate) fn fold(&mut self, now: Mono, place: Place, tally: NodeTally) -> bool {
+    pub(crate) fn fold(&mut self, now: Mono, place: ZoneKey, tally: NodeTally) -> bool {
         let mut zone = self.0.get(&place).copied().unwrap_or_default();
         let news = zone.look(now, tally);
         if zone != Zone::default() {

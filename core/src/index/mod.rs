@@ -21,7 +21,7 @@ pub use picks::Picks;
 pub use ports::PortEndpoints;
 pub use spaces::Spaces;
 pub(crate) use sums::place;
-pub use sums::{NodeSums, NodeTally, Place};
+pub use sums::{NodeSums, NodeTally, ZoneKey};
 pub use table::Table;
 pub(crate) use table::Which;
 

@@ -13,7 +13,7 @@ use crate::sources::node::{Balancing, Node, REGION, ZONE};
 #[derive(Debug, Default)]
 pub struct NodeSums {
     count: u32,
-    places: BTreeMap<Place, ZoneSum>,
+    places: BTreeMap<ZoneKey, ZoneSum>,
     providers: Counts,
     kubelets: Counts,
     hosts: u32,
@@ -21,7 +21,7 @@ pub struct NodeSums {
 }
 
 /// A zone and its region: zones of equal name in two regions are two zones. Empty where a Node has no such label.
-pub type Place = (Name, Name);
+pub type ZoneKey = (Name, Name);
 
 /// The Nodes of a zone, or of the cluster, that count at a moment. Nodes that are not Ready while they join or leave
 /// count neither as nodes nor as down ([`Node::excused_until`]).
@@ -140,7 +140,7 @@ impl Counts {
 /// What of a Node is summed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Share {
-    place: Place,
+    place: ZoneKey,
     /// From when on it is a failure that it is not Ready; `None` while it is.
     down: Option<Wall>,
     provider: Name,
@@ -150,7 +150,7 @@ struct Share {
 }
 
 /// The zone and region that a Node says it is in.
-pub(crate) fn place(names: &Names, node: &Node) -> Place {
+pub(crate) fn place(names: &Names, node: &Node) -> ZoneKey {
     let label = |key| names.find(key).and_then(|key| node.labels.get(key));
     (label(ZONE).unwrap_or_default(), label(REGION).unwrap_or_default())
 }
@@ -216,7 +216,11 @@ impl NodeSums {
     }
 
     /// Moves one from a place to another; returns whether the zones that there are are others than before.
-    fn move_place(&mut self, from: Option<(Place, Option<Wall>)>, to: Option<(Place, Option<Wall>)>) -> bool {
+    fn move_place(
+        &mut self,
+        from: Option<(ZoneKey, Option<Wall>)>,
+        to: Option<(ZoneKey, Option<Wall>)>,
+    ) -> bool {
         let mut other = false;
         if let Some((place, down)) = to {
             other |= !self.has_zone(place.0);
@@ -235,12 +239,12 @@ impl NodeSums {
     }
 
     /// The Nodes of each zone that count now, by zone and region.
-    pub fn places(&self, now: Wall) -> impl Iterator<Item = (Place, NodeTally)> + '_ {
+    pub fn places(&self, now: Wall) -> impl Iterator<Item = (ZoneKey, NodeTally)> + '_ {
         self.places.iter().map(move |(place, sum)| (*place, sum.at(now)))
     }
 
     /// The Nodes of one zone of one region that count now.
-    pub fn place(&self, place: Place, now: Wall) -> NodeTally {
+    pub fn place(&self, place: ZoneKey, now: Wall) -> NodeTally {
         self.places.get(&place).map(|sum| sum.at(now)).unwrap_or_default()
     }
 
@@ -254,7 +258,7 @@ impl NodeSums {
         self.regions(zone).next().is_some()
     }
 
-    fn regions(&self, zone: Name) -> impl Iterator<Item = (&Place, &ZoneSum)> + '_ {
+    fn regions(&self, zone: Name) -> impl Iterator<Item = (&ZoneKey, &ZoneSum)> + '_ {
         self.places.range((zone, Name::EMPTY)..=(zone, Name::MAX))
     }
 

@@ -131,13 +131,13 @@ struct Conditions {
 #[serde(rename_all = "camelCase")]
 struct Hints<'a> {
     #[serde(borrow, default, deserialize_with = "first")]
-    for_zones: Option<Place<'a>>,
+    for_zones: Option<Hint<'a>>,
     #[serde(borrow, default, deserialize_with = "first")]
-    for_nodes: Option<Place<'a>>,
+    for_nodes: Option<Hint<'a>>,
 }
 
 #[derive(Deserialize)]
-struct Place<'a> {
+struct Hint<'a> {
     #[serde(borrow)]
     name: Text<'a>,
 }

@@ -38,7 +38,7 @@ pub enum Reason {
 }
 
 /// A condition and what it says with a reason.
-pub type Place = (&'static str, Holds);
+pub type ConditionStatus = (&'static str, Holds);
 
 impl Reason {
     /// Every reason, in the order of the documentation.
@@ -82,7 +82,7 @@ impl Reason {
     }
 
     /// Where it is used. Ready is not among them: it says what Healthy says.
-    pub const fn places(self) -> &'static [Place] {
+    pub const fn places(self) -> &'static [ConditionStatus] {
         use Holds::{False, True, Unknown};
         match self {
             Self::Accepted | Self::ExceptionsWithoutEffect => &[("Accepted", True)],

@@ -24,9 +24,9 @@ struct Cli {
 #[derive(Subcommand)]
 enum Action {
     /// Build the program and write it and its image into a folder
-    Build(Place),
+    Build(ImageFile),
     /// The same, then build once more from a copy in another folder and compare
-    Reproducible(Place),
+    Reproducible(ImageFile),
     /// Pack a static program that is there already
     Pack {
         /// The program, which becomes the entrypoint
@@ -42,7 +42,7 @@ enum Action {
 }
 
 #[derive(Args)]
-struct Place {
+struct ImageFile {
     /// The folder to write to
     #[arg(long, default_value = "target/image")]
     out: PathBuf,
@@ -53,28 +53,28 @@ struct Place {
 
 fn main() -> Result<()> {
     match Cli::parse().action {
-        Action::Build(place) => build(&place).map(drop),
-        Action::Reproducible(place) => reproducible(&place),
+        Action::Build(file) => build(&file).map(drop),
+        Action::Reproducible(file) => reproducible(&file),
         Action::Pack { program, name, out } => pack(&program, &name, &out),
     }
 }
 
 /// Writes `evenkeel` and `evenkeel.tar`, and returns the hash of the program.
-fn build(place: &Place) -> Result<String> {
+fn build(file: &ImageFile) -> Result<String> {
     let root = root()?;
-    fs::create_dir_all(&place.out).with_context(|| format!("making {}", place.out.display()))?;
-    let out = fs::canonicalize(&place.out).with_context(|| format!("looking for {}", place.out.display()))?;
+    fs::create_dir_all(&file.out).with_context(|| format!("making {}", file.out.display()))?;
+    let out = fs::canonicalize(&file.out).with_context(|| format!("looking for {}", file.out.display()))?;
     let built = operator(root, out.join("build")).build()?;
     let program = out.join("evenkeel");
     fs::copy(&built, &program).with_context(|| format!("writing {}", program.display()))?;
     let hash = sha256(&fs::read(&program).context("reading the program again")?);
     println!("program {} sha256 {hash}", program.display());
-    pack(&program, &place.name, &out.join("evenkeel.tar"))?;
+    pack(&program, &file.name, &out.join("evenkeel.tar"))?;
     Ok(hash)
 }
 
-fn reproducible(place: &Place) -> Result<()> {
-    let here = build(place)?;
+fn reproducible(file: &ImageFile) -> Result<()> {
+    let here = build(file)?;
     let elsewhere = tempfile::Builder::new()
         .prefix("evenkeel-elsewhere-")
         .tempdir()

@@ -35,14 +35,14 @@ fn pod_address(node: u32, slot: u32) -> String {
 }
 
 /// An endpoint of a Service, and where it is.
-struct Place {
+struct PlacedEndpoint {
     service: u32,
     node: u32,
     address: String,
     pod: String,
 }
 
-impl Place {
+impl PlacedEndpoint {
     fn of(endpoint: u32, size: &Size) -> Self {
         let (service, member) = (
             endpoint / size.endpoints_per_service,
@@ -165,7 +165,7 @@ pub(super) fn slice(service: u32, size: &Size) -> Object {
     let namespace = namespace_name(service / SERVICES_PER_NAMESPACE);
     let endpoints: Vec<_> = (first..first + size.endpoints_per_service)
         .map(|endpoint| {
-            let place = Place::of(endpoint, size);
+            let place = PlacedEndpoint::of(endpoint, size);
             json!({
                 "addresses": [place.address],
                 "conditions": {"ready": true, "serving": true, "terminating": false},
@@ -196,7 +196,7 @@ pub(super) fn slice(service: u32, size: &Size) -> Object {
 }
 
 pub(super) fn pod(endpoint: u32, size: &Size) -> Object {
-    let place = Place::of(endpoint, size);
+    let place = PlacedEndpoint::of(endpoint, size);
     let namespace = place.namespace();
     let object = json!({
         "apiVersion": "v1",
@@ -216,7 +216,7 @@ pub(super) fn pod(endpoint: u32, size: &Size) -> Object {
 }
 
 pub(super) fn pod_status(endpoint: u32, size: &Size) -> Value {
-    let place = Place::of(endpoint, size);
+    let place = PlacedEndpoint::of(endpoint, size);
     let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let conditions = ["PodScheduled", "Initialized", "ContainersReady", "Ready"]
         .map(|kind| json!({"type": kind, "status": "True", "lastTransitionTime": now}));
@@ -256,7 +256,7 @@ mod tests {
     fn no_two_endpoints_share_an_address_or_a_pod() {
         let size = Size::of_nodes(300);
         let places: Vec<_> = (0..size.endpoints())
-            .map(|index| Place::of(index, &size))
+            .map(|index| PlacedEndpoint::of(index, &size))
             .collect();
         assert_eq!(
             places

@@ -8,7 +8,7 @@ use super::network::{self, API_PORT, CONTROL_PLANE};
 use super::node::Supplies;
 use super::space::{Extent, Space};
 use crate::binaries::Program;
-use crate::components::{self, ApiServer, Place};
+use crate::components::{self, ApiServer, Reach};
 use crate::process::Process;
 
 const ETCD: &str = "http://127.0.0.1:2379";
@@ -88,7 +88,7 @@ impl Hub {
                 etcd: ETCD,
                 audit_log: audit_log.as_deref(),
                 accounts: true,
-                place: Place::Network(CONTROL_PLANE),
+                reach: Reach::Network(CONTROL_PLANE),
             },
         );
         args.extend(self.supplies.options.api_server_args.iter().cloned());

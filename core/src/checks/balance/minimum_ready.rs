@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Groups, Place, PortBackends, backends_by_port, of_ports};
+use super::{Domain, Groups, PortBackends, backends_by_port, of_ports};
 use crate::index::Dep;
 use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, ServiceCase, Severities, Verdict};
 use crate::know::{Gap, Known, Reads, Source, Unit, Val};
@@ -78,7 +78,7 @@ enum Why {
     /// There are too few, and so many are starting that would be enough, each for at most so many seconds yet.
     Starting { count: u32, grace_seconds: u32 },
     /// There would be too few without a place that holds so many.
-    Loss { of: Place, name: Arc<str>, there: u32 },
+    Loss { of: Domain, name: Arc<str>, there: u32 },
 }
 
 fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
@@ -154,7 +154,7 @@ fn loss(
         return Ok(None);
     }
     let mut gap: Option<Gap> = None;
-    for place in [Place::Node, Place::Zone] {
+    for place in [Domain::Node, Domain::Zone] {
         let groups = Groups::by(all, |one| place.of(one));
         let (name, there) = groups.fullest(look).unwrap_or_default();
         // What no selector chose is outside of the cluster, and no place of it takes that along.
@@ -189,11 +189,11 @@ fn loss(
 }
 
 /// Whether the cluster has more than one such place.
-fn has_others(look: &Look<'_>, place: Place, groups: &Groups) -> Known<bool> {
+fn has_others(look: &Look<'_>, place: Domain, groups: &Groups) -> Known<bool> {
     if groups.sizes.len() > 1 {
         return Ok(true);
     }
-    if place == Place::Node {
+    if place == Domain::Node {
         let count = look.node_sums(Dep::NodeCount)?.count();
         let own = groups.sizes.keys().next();
         let known = own.map_or(Ok(true), |own| look.has_node(*own))?;
@@ -215,8 +215,8 @@ impl Explain for Shortage {
         match self.why {
             Why::TooFew => "TooFewReady",
             Why::Starting { .. } => "Starting",
-            Why::Loss { of: Place::Node, .. } => "NodeLossGoesBelow",
-            Why::Loss { of: Place::Zone, .. } => "ZoneLossGoesBelow",
+            Why::Loss { of: Domain::Node, .. } => "NodeLossGoesBelow",
+            Why::Loss { of: Domain::Zone, .. } => "ZoneLossGoesBelow",
         }
     }
 

@@ -79,16 +79,16 @@ impl Groups {
     }
 }
 
-/// Nodes or zones: what can fail, or be too full, as a whole.
+/// A topology domain: what can fail, or be too full, as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Place {
+enum Domain {
     /// Nodes.
     Node,
     /// Zones.
     Zone,
 }
 
-impl Place {
+impl Domain {
     /// The place of an endpoint; empty when not said.
     const fn of(self, one: &Endpoint) -> Name {
         match self {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Groups, Place, backends};
+use super::{Domain, Groups, backends};
 use crate::index::Dep;
 use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, ServiceCase, Severities, Verdict};
 use crate::know::{Gap, Known, Reads, Source, Unit, Val};
@@ -64,7 +64,7 @@ struct Crowd {
     service: String,
     /// `namespace/name` of the policy.
     policy: String,
-    place: Place,
+    place: Domain,
     name: Arc<str>,
     /// Backends there, and all of them.
     there: u32,
@@ -86,8 +86,8 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
         return Ok(Verdict::NotApplicable("no limit on placement is declared"));
     };
     let limits: Vec<_> = [
-        (Place::Node, balance.max_percent_per_node),
-        (Place::Zone, balance.max_percent_per_zone),
+        (Domain::Node, balance.max_percent_per_node),
+        (Domain::Zone, balance.max_percent_per_zone),
     ]
     .into_iter()
     .filter_map(|(place, limit)| Some((place, limit?)))
@@ -120,7 +120,7 @@ fn judge_place(
     case: &ServiceCase<'_>,
     policy: &Policy,
     all: &[Endpoint],
-    place: Place,
+    place: Domain,
     limit: u32,
 ) -> Known<Option<Crowd>> {
     let groups = Groups::by(all, |one| place.of(one));
@@ -160,7 +160,7 @@ fn judge_place(
 }
 
 /// How many nodes or zones could hold a backend, counting those that do.
-fn room(look: &Look<'_>, case: &ServiceCase<'_>, groups: &Groups, place: Place) -> Known<Val<u32>> {
+fn room(look: &Look<'_>, case: &ServiceCase<'_>, groups: &Groups, place: Domain) -> Known<Val<u32>> {
     let placements = placements(look, case);
     let count = |places: &BTreeSet<Name>| {
         let all = places.iter().chain(groups.sizes.keys()).collect::<BTreeSet<_>>();
@@ -169,16 +169,16 @@ fn room(look: &Look<'_>, case: &ServiceCase<'_>, groups: &Groups, place: Place) 
     if !placements.is_empty() {
         let room = look.room(&placements)?;
         let places = match place {
-            Place::Node => room.nodes,
-            Place::Zone => room.zones,
+            Domain::Node => room.nodes,
+            Domain::Zone => room.zones,
         };
         let source = "Nodes that its Pods may use by selector, affinity and tolerations";
         return Ok(Val::declared(count(&places), source));
     }
     let nodes = look.node_sums(Dep::NodeRoom)?;
     let count = match place {
-        Place::Zone => count(&nodes.host_zones().filter(|zone| !zone.is_empty()).collect()),
-        Place::Node => {
+        Domain::Zone => count(&nodes.host_zones().filter(|zone| !zone.is_empty()).collect()),
+        Domain::Node => {
             let mut room = nodes.hosts();
             for node in groups.sizes.keys() {
                 room = room.saturating_add(u32::from(!look.hosts_pods(*node)?));
@@ -210,8 +210,8 @@ fn placements<'a>(look: &Look<'a>, case: &ServiceCase<'_>) -> Vec<&'a Placement>
 impl Explain for Crowd {
     fn cause(&self) -> &'static str {
         match self.place {
-            Place::Node => "NodeTooFull",
-            Place::Zone => "ZoneTooFull",
+            Domain::Node => "NodeTooFull",
+            Domain::Zone => "ZoneTooFull",
         }
     }
 
@@ -234,8 +234,8 @@ impl Explain for Crowd {
     fn evidence(&self) -> Vec<Evidence> {
         let slices: Arc<str> = format!("EndpointSlices of {}", self.service).into();
         let field = match self.place {
-            Place::Node => "maxPercentPerNode",
-            Place::Zone => "maxPercentPerZone",
+            Domain::Node => "maxPercentPerNode",
+            Domain::Zone => "maxPercentPerZone",
         };
         let field = format!("policy {} balance.{field}", self.policy);
         vec![

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::requests::{REQUESTS, Reach, Request, Stops, reach};
+use super::requests::{ComponentCall, REQUESTS, Reach, Stops, reach};
 use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, Severities, Severity, Verdict};
 use crate::know::{Gap, Known, Reads, Source, Unit, Val};
 use crate::names::Key;
@@ -110,7 +110,7 @@ fn weight(verdict: &Verdict) -> u8 {
 /// A request that a webhook is asked about.
 #[derive(Debug, Clone, Copy)]
 struct Hit {
-    request: &'static Request,
+    request: &'static ComponentCall,
     reach: Reach,
     open: bool,
 }
@@ -130,7 +130,7 @@ fn severity(stops: Stops, reach: Reach) -> Severity {
 }
 
 /// The worst of the requests that a webhook is asked about; of equals the first of the table.
-fn worst(look: &Look<'_>, hook: &Webhook, counts: impl Fn(&Request) -> bool) -> Known<Option<Hit>> {
+fn worst(look: &Look<'_>, hook: &Webhook, counts: impl Fn(&ComponentCall) -> bool) -> Known<Option<Hit>> {
     let (mut gap, mut worst) = (None, None::<Hit>);
     for request in REQUESTS.iter().filter(|request| counts(request)) {
         match reach(look, hook, request) {
@@ -181,7 +181,7 @@ fn refuses(look: &Look<'_>, hook: &Webhook) -> Known<Verdict> {
             Verdict::violated(case(hit, Cause::Blocked))
         });
     }
-    let heartbeat = |request: &Request| matches!(request.stops, Stops::Nodes | Stops::Leaders);
+    let heartbeat = |request: &ComponentCall| matches!(request.stops, Stops::Nodes | Stops::Leaders);
     Ok(
         worst(look, hook, heartbeat)?
             .map_or(Verdict::Met, |hit| Verdict::at_risk(case(hit, Cause::WhenAway))),
@@ -190,7 +190,7 @@ fn refuses(look: &Look<'_>, hook: &Webhook) -> Known<Verdict> {
 
 /// A webhook that lets pass what it cannot be asked about, after a while.
 fn delays(look: &Look<'_>, hook: &Webhook) -> Known<Verdict> {
-    let late = |request: &Request| request.patience.is_some_and(|most| hook.timeout_seconds >= most);
+    let late = |request: &ComponentCall| request.patience.is_some_and(|most| hook.timeout_seconds >= most);
     let hit = worst(look, hook, late)?;
     let slow = hit.and_then(|hit| Some((hit, hit.request.patience?)));
     Ok(slow.map_or(Verdict::Met, |(hit, patience)| {

@@ -17,7 +17,7 @@ const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 
 /// Where requests are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum CallScope {
     /// In no namespace.
     Cluster,
     /// In this namespace.
@@ -41,13 +41,13 @@ pub(super) enum Stops {
 
 /// What a component writes all the time. All of these kinds are served in `v1` alone since Kubernetes 1.25.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Request {
+pub(super) struct ComponentCall {
     pub(super) what: &'static str,
     pub(super) group: &'static str,
     pub(super) resource: &'static str,
     pub(super) subresource: &'static str,
     pub(super) operations: &'static [&'static str],
-    pub(super) place: Place,
+    pub(super) scope: CallScope,
     pub(super) stops: Stops,
     /// From which `timeoutSeconds` on it is too late for the caller even where the webhook may be ignored.
     pub(super) patience: Option<u32>,
@@ -55,13 +55,13 @@ pub(super) struct Request {
     kubelet: bool,
 }
 
-const NONE: Request = Request {
+const NONE: ComponentCall = ComponentCall {
     what: "",
     group: "",
     resource: "",
     subresource: "",
     operations: &["CREATE", "UPDATE"],
-    place: Place::Everywhere,
+    scope: CallScope::Everywhere,
     stops: Stops::Workloads,
     patience: None,
     kubelet: false,
@@ -75,58 +75,58 @@ const KUBELET_SECONDS: u32 = 10;
 const LEADER_SECONDS: u32 = 5;
 
 /// The most harmful first.
-pub(super) const REQUESTS: [Request; 12] = [
-    Request {
+pub(super) const REQUESTS: [ComponentCall; 12] = [
+    ComponentCall {
         what: "Leases in kube-node-lease",
         group: "coordination.k8s.io",
         resource: "leases",
-        place: Place::In("kube-node-lease"),
+        scope: CallScope::In("kube-node-lease"),
         stops: Stops::Nodes,
         patience: Some(KUBELET_SECONDS),
         kubelet: true,
         ..NONE
     },
-    Request {
+    ComponentCall {
         what: "nodes/status",
         resource: "nodes",
         subresource: "status",
         operations: &["UPDATE"],
-        place: Place::Cluster,
+        scope: CallScope::Cluster,
         stops: Stops::Nodes,
         patience: Some(KUBELET_SECONDS),
         kubelet: true,
         ..NONE
     },
-    Request {
+    ComponentCall {
         what: "nodes",
         resource: "nodes",
-        place: Place::Cluster,
+        scope: CallScope::Cluster,
         stops: Stops::Nodes,
         ..NONE
     },
-    Request {
+    ComponentCall {
         what: "Leases in kube-system",
         group: "coordination.k8s.io",
         resource: "leases",
-        place: Place::In("kube-system"),
+        scope: CallScope::In("kube-system"),
         stops: Stops::Leaders,
         patience: Some(LEADER_SECONDS),
         ..NONE
     },
-    Request {
+    ComponentCall {
         what: "new Pods",
         resource: "pods",
         operations: &["CREATE"],
         ..NONE
     },
-    Request {
+    ComponentCall {
         what: "bindings of Pods to nodes",
         resource: "pods",
         subresource: "binding",
         operations: &["CREATE"],
         ..NONE
     },
-    Request {
+    ComponentCall {
         what: "the status of Pods",
         resource: "pods",
         subresource: "status",
@@ -134,13 +134,13 @@ pub(super) const REQUESTS: [Request; 12] = [
         kubelet: true,
         ..NONE
     },
-    Request {
+    ComponentCall {
         what: "EndpointSlices",
         group: "discovery.k8s.io",
         resource: "endpointslices",
         ..NONE
     },
-    Request {
+    ComponentCall {
         what: "tokens of Pods",
         resource: "serviceaccounts",
         subresource: "token",
@@ -148,29 +148,29 @@ pub(super) const REQUESTS: [Request; 12] = [
         kubelet: true,
         ..NONE
     },
-    Request {
+    ComponentCall {
         what: "TokenReviews",
         group: "authentication.k8s.io",
         resource: "tokenreviews",
         operations: &["CREATE"],
-        place: Place::Cluster,
+        scope: CallScope::Cluster,
         stops: Stops::Calls,
         ..NONE
     },
-    Request {
+    ComponentCall {
         what: "SubjectAccessReviews",
         group: "authorization.k8s.io",
         resource: "subjectaccessreviews",
         operations: &["CREATE"],
-        place: Place::Cluster,
+        scope: CallScope::Cluster,
         stops: Stops::Calls,
         ..NONE
     },
-    Request {
+    ComponentCall {
         what: "CertificateSigningRequests",
         group: "certificates.k8s.io",
         resource: "certificatesigningrequests",
-        place: Place::Cluster,
+        scope: CallScope::Cluster,
         stops: Stops::Calls,
         ..NONE
     },
@@ -191,7 +191,11 @@ pub(super) enum Reach {
 
 /// Where the API server would ask a webhook about a request; `None` for nowhere. With it: whether that hangs on
 /// conditions of which the answer is not known.
-pub(super) fn reach(look: &Look<'_>, hook: &Webhook, request: &Request) -> Known<Option<(Reach, bool)>> {
+pub(super) fn reach(
+    look: &Look<'_>,
+    hook: &Webhook,
+    request: &ComponentCall,
+) -> Known<Option<(Reach, bool)>> {
     let operations: Vec<&str> = request
         .operations
         .iter()
@@ -216,15 +220,15 @@ pub(super) fn reach(look: &Look<'_>, hook: &Webhook, request: &Request) -> Known
         Some(false) => None,
         answer => Some((reach, answer.is_none())),
     };
-    match request.place {
-        Place::Cluster => Ok(any_node(look, hook, request)?
+    match request.scope {
+        CallScope::Cluster => Ok(any_node(look, hook, request)?
             .then(|| named(Reach::System, None))
             .flatten()),
-        Place::In(namespace) => Ok((in_namespace(look, &hook.namespaces, namespace)?
+        CallScope::In(namespace) => Ok((in_namespace(look, &hook.namespaces, namespace)?
             && hook.objects.matches(|_| None))
         .then(|| named(Reach::System, Some(namespace)))
         .flatten()),
-        Place::Everywhere => everywhere(look, hook, request, &named),
+        CallScope::Everywhere => everywhere(look, hook, request, &named),
     }
 }
 
@@ -233,7 +237,7 @@ type Named<'a> = &'a dyn Fn(Reach, Option<&str>) -> Option<(Reach, bool)>;
 fn everywhere(
     look: &Look<'_>,
     hook: &Webhook,
-    request: &Request,
+    request: &ComponentCall,
     named: Named<'_>,
 ) -> Known<Option<(Reach, bool)>> {
     let names = look.names();
@@ -306,7 +310,12 @@ fn decided(answers: impl Iterator<Item = Option<bool>>, decides: bool) -> Option
 }
 
 /// Whether all match conditions are true of a request, as far as it is known; one that is false decides.
-fn conditions(hook: &Webhook, request: &Request, operation: &str, namespace: Option<&str>) -> Option<bool> {
+fn conditions(
+    hook: &Webhook,
+    request: &ComponentCall,
+    operation: &str,
+    namespace: Option<&str>,
+) -> Option<bool> {
     let text = |text: &str| Value::Text(text.to_owned());
     let get = |path: &str| match path {
         "request.resource.group" | "request.requestResource.group" => text(request.group),
@@ -314,8 +323,8 @@ fn conditions(hook: &Webhook, request: &Request, operation: &str, namespace: Opt
         "request.resource.resource" | "request.requestResource.resource" => text(request.resource),
         "request.subResource" | "request.requestSubResource" => text(request.subresource),
         "request.operation" => text(operation),
-        "request.namespace" => match (request.place, namespace) {
-            (Place::Cluster, _) => text(""),
+        "request.namespace" => match (request.scope, namespace) {
+            (CallScope::Cluster, _) => text(""),
             (_, Some(namespace)) => text(namespace),
             (_, None) => Value::Unknown,
         },
@@ -331,11 +340,11 @@ fn conditions(hook: &Webhook, request: &Request, operation: &str, namespace: Opt
 
 /// As `pkg/admission/plugin/webhook/predicates/rules` in k8s.io/apiserver. Versions that are served no longer are equal
 /// to none, whatever `matchPolicy` says: `Equivalent` compares with served ones.
-fn rule_matches(rule: &Rule, request: &Request, operation: &str) -> bool {
+fn rule_matches(rule: &Rule, request: &ComponentCall, operation: &str) -> bool {
     let among = |list: &[Arc<str>], one: &str| list.iter().any(|item| &**item == "*" || &**item == one);
     let scope = match &*rule.scope {
-        "Namespaced" => request.place != Place::Cluster,
-        "Cluster" => request.place == Place::Cluster,
+        "Namespaced" => request.scope != CallScope::Cluster,
+        "Cluster" => request.scope == CallScope::Cluster,
         _ => true,
     };
     let resource = rule.resources.iter().any(|text| {
@@ -385,7 +394,7 @@ fn in_namespace(look: &Look<'_>, selector: &Selector, namespace: &str) -> Known<
 }
 
 /// Whether the objectSelector lets any node through, or any object of no namespace, which have no labels.
-fn any_node(look: &Look<'_>, hook: &Webhook, request: &Request) -> Known<bool> {
+fn any_node(look: &Look<'_>, hook: &Webhook, request: &ComponentCall) -> Known<bool> {
     if request.resource != "nodes" || is_empty(&hook.objects) {
         return Ok(hook.objects.matches(|_| None));
     }
@@ -396,7 +405,12 @@ fn any_node(look: &Look<'_>, hook: &Webhook, request: &Request) -> Known<bool> {
 
 /// Whether the objectSelector lets an object of such a request through that is there or will be: Pods carry the labels
 /// of their templates. Without a namespace: an object without labels.
-fn any_object(look: &Look<'_>, hook: &Webhook, request: &Request, namespace: Option<Name>) -> Known<bool> {
+fn any_object(
+    look: &Look<'_>,
+    hook: &Webhook,
+    request: &ComponentCall,
+    namespace: Option<Name>,
+) -> Known<bool> {
     let objects = &hook.objects;
     if request.resource == "endpointslices" {
         let labels = |key: &str| (key == MANAGED_BY).then_some("endpointslice-controller.k8s.io");

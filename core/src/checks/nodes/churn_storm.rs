@@ -81,7 +81,7 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
     Ok(if storm.minutes < WARM_MINUTES {
         Verdict::AtRisk(untyped("ShortBaseline", evidence))
     } else {
-        Verdict::Violated(untyped("Storm", evidence))
+        Verdict::Violated(untyped("ChurnStorm", evidence))
     })
 }
 
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[rstest]
-    #[case::storm(62, 30, 20, 9, "Violated critical Storm")]
+    #[case::storm(62, 30, 20, 9, "Violated critical ChurnStorm")]
     #[case::too_early_to_be_sure(30, 30, 20, 9, "AtRisk warning ShortBaseline")]
     #[case::few(62, 9, 20, 9, "")]
     #[case::long_lives(62, 100, 130, 9, "")]
@@ -179,7 +179,7 @@ mod tests {
         live.put(Source::EndpointSlices, &generation(50, 40));
         assert_eq!(before, live.findings(ID));
         live.wait(299);
-        assert_eq!(live.says(ID), "Violated critical Storm");
+        assert_eq!(live.says(ID), "Violated critical ChurnStorm");
         live.wait(2);
         assert_eq!(live.says(ID), "");
     }
@@ -193,7 +193,7 @@ mod tests {
         replace(&mut live, 25, 20, 30);
         assert_eq!(live.says(ID), "");
         replace(&mut live, 250, 20, 9);
-        assert_eq!(live.says(ID), "Violated critical Storm");
+        assert_eq!(live.says(ID), "Violated critical ChurnStorm");
     }
 
     #[test]

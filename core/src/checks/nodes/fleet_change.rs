@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::history::{self, Traits};
+use crate::history::{self, NodeSoftware};
 use crate::index::Dep;
 use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, Severities, Verdict};
 use crate::know::{Known, Reads, Source, Unit, Val};
@@ -24,7 +24,7 @@ const MOST_PERCENT: usize = 90;
 /// Share of the Ready nodes that may run it too, in percent.
 const FEW_PERCENT: usize = 20;
 
-/// What is compared, in the order of [`Traits::each`].
+/// What is compared, in the order of [`NodeSoftware::each`].
 const ATTRIBUTES: [&str; 4] = [
     "kernelVersion",
     "kubeletVersion",
@@ -81,8 +81,8 @@ Do not let failed nodes be replaced one after the other: switch automatic repair
 struct Down {
     /// For how many seconds.
     age: i64,
-    traits: Traits,
-    /// Which of its traits came to it within a day before.
+    software: NodeSoftware,
+    /// Which of its software came to it within a day before.
     changed: [bool; 4],
     /// Whether it was watched for that day.
     watched: bool,
@@ -104,7 +104,7 @@ impl Down {
         let joined = joined || past.joined.is_some_and(recent);
         Some(Self {
             age,
-            traits: Traits::of(node),
+            software: NodeSoftware::of(node),
             changed: past.changed.map(|at| joined || at.is_some_and(recent)),
             watched: history.since().is_some_and(|at| !recent(at)),
         })
@@ -121,10 +121,10 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
     }
     let past = look.history().nodes();
     let mut down = Vec::new();
-    let mut ready: Vec<(Name, Traits)> = Vec::new();
+    let mut ready: Vec<(Name, NodeSoftware)> = Vec::new();
     for (key, node) in look.nodes()?.iter() {
         if node.ready == Readiness::Ready {
-            ready.push((key.name, Traits::of(node)));
+            ready.push((key.name, NodeSoftware::of(node)));
         } else if node.excused_until().is_some_and(|until| until <= look.now.wall) {
             down.extend(Down::of(look, past, key.name, node));
         }
@@ -188,7 +188,7 @@ fn together(mut down: Vec<Down>) -> Vec<Down> {
 fn most_common(nodes: &[Down], at: usize) -> Option<(Name, usize)> {
     let mut counts: BTreeMap<Name, usize> = BTreeMap::new();
     for one in nodes {
-        *counts.entry(*one.traits.each().get(at)?).or_default() += 1;
+        *counts.entry(*one.software.each().get(at)?).or_default() += 1;
     }
     counts
         .into_iter()
@@ -208,7 +208,7 @@ fn cause(
     let carriers = || {
         nodes
             .iter()
-            .filter(|one| one.traits.each().get(at) == Some(&value))
+            .filter(|one| one.software.each().get(at) == Some(&value))
     };
     let changed = carriers().all(|one| one.changed.get(at) == Some(&true));
     let few = with * 100 <= ready * FEW_PERCENT;

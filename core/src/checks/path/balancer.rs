@@ -1,6 +1,6 @@
 //! The cloud load balancer on a path, and where on it it stands.
 
-use super::budget::Table;
+use super::budget::TableHop;
 use crate::dataplane::load_balancer::{Forwards, Listener};
 use crate::judge::{Look, Path};
 use crate::know::Gap;
@@ -12,9 +12,9 @@ pub(super) enum Balancer {
     /// The client does not come by one, or a declared hop stands for it.
     None,
     /// A table before the declared hops.
-    First(Table),
+    First(TableHop),
     /// A table after them, before the nodes.
-    Last(Table),
+    Last(TableHop),
     /// One that ends connections, after the declared hops.
     Proxy(Listener),
 }
@@ -64,8 +64,8 @@ fn stands_for_it<'a>(hops: impl Iterator<Item = &'a Hop>) -> bool {
         .any(|hop| hop.idle_timeout.is_some())
 }
 
-fn table(name: &str, idle: Result<crate::know::Val<i64>, Gap>) -> Table {
-    Table {
+fn table(name: &str, idle: Result<crate::know::Val<i64>, Gap>) -> TableHop {
+    TableHop {
         hop: name.into(),
         idle,
         end: None,

@@ -28,7 +28,7 @@ pub const USES: Reads = Reads::of(&[
 
 /// One stateful L4 hop of a segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Table {
+pub struct TableHop {
     /// What people call it.
     pub hop: Arc<str>,
     /// After how long it forgets an idle connection.
@@ -120,14 +120,14 @@ pub struct Segment {
     /// Longest silence on the wire.
     pub silence: Span,
     /// Its tables, from client to server.
-    pub tables: Vec<Table>,
+    pub tables: Vec<TableHop>,
     /// L7 hops at its ends that close a connection without data.
     pub closings: Vec<Closing>,
 }
 
 impl Segment {
     /// The table that forgets first, of those that are known: an upper bound of the segment's timeout.
-    pub fn tightest(&self) -> Option<(&Table, &Val<i64>)> {
+    pub fn tightest(&self) -> Option<(&TableHop, &Val<i64>)> {
         self.tables
             .iter()
             .filter_map(|table| Some((table, table.idle.as_ref().ok()?)))
@@ -191,7 +191,7 @@ fn age_of(limit: Option<Limit>, field: &str) -> Option<Val<i64>> {
 
 /// What stands between client and Service.
 enum Element {
-    Table(Table),
+    TableHop(TableHop),
     Proxy(Box<Proxy>),
 }
 
@@ -217,8 +217,8 @@ pub fn segments(look: &Look<'_>, path: &Path<'_>) -> Vec<Segment> {
         .collect();
     match balancer(look, path) {
         Balancer::None => {}
-        Balancer::First(table) => elements.insert(0, Element::Table(table)),
-        Balancer::Last(table) => elements.push(Element::Table(table)),
+        Balancer::First(table) => elements.insert(0, Element::TableHop(table)),
+        Balancer::Last(table) => elements.push(Element::TableHop(table)),
         Balancer::Proxy(listener) => {
             let side = |idle: &Val<i64>| Side {
                 name: listener.name.into(),
@@ -243,7 +243,7 @@ pub fn segments(look: &Look<'_>, path: &Path<'_>) -> Vec<Segment> {
     assemble(look, path, elements, last)
 }
 
-fn assemble(look: &Look<'_>, path: &Path<'_>, elements: Vec<Element>, last: Vec<Table>) -> Vec<Segment> {
+fn assemble(look: &Look<'_>, path: &Path<'_>, elements: Vec<Element>, last: Vec<TableHop>) -> Vec<Segment> {
     let mut segments = Vec::new();
     let mut from = client_side(look, path);
     let mut own_pool = true;
@@ -251,7 +251,7 @@ fn assemble(look: &Look<'_>, path: &Path<'_>, elements: Vec<Element>, last: Vec<
     let mut tables = Vec::new();
     for element in elements {
         match element {
-            Element::Table(table) => tables.push(table),
+            Element::TableHop(table) => tables.push(table),
             Element::Proxy(proxy) => {
                 let [front, back] = proxy.closes;
                 let ends = [closes.take(), front.map(|idle| (proxy.front.clone(), idle))];
@@ -339,7 +339,7 @@ fn declared_hop(look: &Look<'_>, path: &Path<'_>, hop: &Hop) -> Option<Element> 
                 format!("{at}: idleTimeoutSeconds is not declared").into(),
             )),
         };
-        return Some(Element::Table(Table {
+        return Some(Element::TableHop(TableHop {
             hop: hop.name.clone(),
             idle,
             end: Some(End::Hop(hop.name.clone())),
@@ -426,7 +426,7 @@ fn segment(
     from: Side,
     to: Side,
     of_client: bool,
-    tables: Vec<Table>,
+    tables: Vec<TableHop>,
     closes: [Option<(Side, Val<i64>)>; 2],
 ) -> Segment {
     let application = application_silence(path);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use evenkeel::client::Link;
-use evenkeel::rights::Place;
+use evenkeel::rights::RightScope;
 use evenkeel::watch::{Events, Intake, RIGHTS, WatchStatus, Watches};
 use evenkeel_core::index::Freshness;
 use evenkeel_core::know::{Mono, Now, Source, Wall};
@@ -72,9 +72,9 @@ pub(super) async fn grant(plane: &ControlPlane, user: &str, without: &str) {
     let mut objects = Vec::new();
     for (at, right) in RIGHTS.iter().enumerate() {
         let name = format!("{user}-{at}");
-        let (kind, namespace) = match right.place {
-            Place::Cluster => ("ClusterRole", None),
-            Place::Namespace(namespace) => ("Role", Some(namespace)),
+        let (kind, namespace) = match right.scope {
+            RightScope::Cluster => ("ClusterRole", None),
+            RightScope::Namespace(namespace) => ("Role", Some(namespace)),
         };
         let verbs: &[&str] = if right.resource == without {
             &[]
