@@ -90,6 +90,7 @@ impl Access {
 pub struct Operator {
     process: Process,
     port: u16,
+    probe_port: u16,
 }
 
 impl Operator {
@@ -113,16 +114,21 @@ impl Operator {
         more: &[String],
         folder: &Path,
     ) -> Result<Self> {
-        let port = free_port()?;
+        let (port, probe_port) = (free_port()?, free_port()?);
         let mut arguments = vec![
             "run".to_owned(),
             format!("--kubeconfig={}", kubeconfig.display()),
             format!("--instance={name}"),
             format!("--listen=127.0.0.1:{port}"),
+            format!("--probe-listen=127.0.0.1:{probe_port}"),
         ];
         arguments.extend_from_slice(more);
         let process = Process::start(name, binary, &arguments, folder)?;
-        Ok(Self { process, port })
+        Ok(Self {
+            process,
+            port,
+            probe_port,
+        })
     }
 
     /// Where it serves its metrics, on loopback.
@@ -183,10 +189,15 @@ impl Operator {
         get(SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)), path).await
     }
 
+    /// Code and body of a probe: `/livez` or `/readyz`.
+    pub async fn probe(&self, path: &str) -> Result<(u16, String)> {
+        get(SocketAddr::from((Ipv4Addr::LOCALHOST, self.probe_port)), path).await
+    }
+
     /// Waits until it is ready, and tells how long that took.
     pub async fn until_ready(&self) -> Result<Duration> {
         let start = Instant::now();
-        while !matches!(self.get("/readyz").await, Ok((200, _))) {
+        while !matches!(self.probe("/readyz").await, Ok((200, _))) {
             ensure!(
                 start.elapsed() < READY_WITHIN,
                 "not ready:\n{}",

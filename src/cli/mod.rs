@@ -57,7 +57,7 @@ enum Command {
     /// List the checks: what they read and how bad their findings are
     Checks(checks::Arguments),
     /// Run the operator: watch, judge on change, tell
-    Run(run::Arguments),
+    Run(Box<run::Arguments>),
     /// Show how policies stand, and whether the operator that says so is alive
     Status(status::Arguments),
     /// Take everything of evenkeel out of a cluster

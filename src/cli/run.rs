@@ -9,6 +9,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::End;
 use super::cluster::Cluster;
+use crate::serve::Addresses;
 use crate::{alert, lease, run};
 
 /// How the operator runs.
@@ -28,9 +29,12 @@ pub(super) struct Arguments {
     /// Name of this instance
     #[arg(long, env = "POD_NAME", value_name = "NAME", default_value = "evenkeel")]
     instance: String,
-    /// Where to serve /metrics, /livez and /readyz
+    /// Where to serve /metrics
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
     listen: SocketAddr,
+    /// Where to serve /livez and /readyz
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8082")]
+    probe_listen: SocketAddr,
     /// Where to serve /debug, on loopback only
     #[arg(long, value_name = "ADDRESS")]
     debug_listen: Option<SocketAddr>,
@@ -79,8 +83,11 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
         namespace: arguments.namespace.clone(),
         lease: arguments.lease.clone(),
         instance: arguments.instance.clone(),
-        listen: arguments.listen,
-        debug_listen: arguments.debug_listen,
+        listen: Addresses {
+            metrics: arguments.listen,
+            probes: arguments.probe_listen,
+            debug: arguments.debug_listen,
+        },
         alertmanager,
     };
     // One thread: the loop is the only one that works for long, and it gives way. With two, each line would wake both.

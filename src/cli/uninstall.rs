@@ -23,7 +23,7 @@ pub(super) struct Arguments {
     /// Keep the definitions of evenkeel's kinds, and with them every policy
     #[arg(long)]
     keep_policies: bool,
-    /// Namespace of the operator; it is deleted
+    /// Namespace of the operator; it is deleted where it carries the label app.kubernetes.io/name=evenkeel
     #[arg(long, value_name = "NAME", default_value = lease::NAMESPACE)]
     operator_namespace: String,
     #[command(flatten)]
@@ -32,6 +32,15 @@ pub(super) struct Arguments {
 
 /// The label that everything we install carries.
 const OURS: &str = "app.kubernetes.io/name=evenkeel";
+
+/// Whether these labels hold [`OURS`].
+fn is_ours(labels: Option<&BTreeMap<String, String>>) -> bool {
+    OURS.split_once('=').is_some_and(|(key, value)| {
+        labels
+            .and_then(|labels| labels.get(key))
+            .is_some_and(|one| one == value)
+    })
+}
 
 /// How long Pods of the operator and its namespace may take to end: three times the kubelet's default grace of 30 s,
 /// as a Pod on a node without power never does.
@@ -142,15 +151,16 @@ async fn delete(client: &Client, items: &[Item], mut namespaces: BTreeSet<String
 /// Everything to delete, in order: first who writes, then what lets it, then what it writes to.
 async fn items(client: &Client, arguments: &Arguments) -> anyhow::Result<Vec<Item>> {
     let own = arguments.operator_namespace.as_str();
-    let kinds = [
+    let space = namespace(client, own).await?;
+    let mut items = Vec::new();
+    for (group, kind, namespace) in [
         ("apps", "Deployment", Some(own)),
         ("rbac.authorization.k8s.io", "ClusterRoleBinding", None),
         ("rbac.authorization.k8s.io", "ClusterRole", None),
         ("rbac.authorization.k8s.io", "RoleBinding", None),
         ("rbac.authorization.k8s.io", "Role", None),
-    ];
-    let mut items = Vec::new();
-    for (group, kind, namespace) in kinds {
+        ("scheduling.k8s.io", "PriorityClass", None),
+    ] {
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, "v1", kind));
         let api: Api<DynamicObject> = match namespace {
             Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
@@ -160,7 +170,7 @@ async fn items(client: &Client, arguments: &Arguments) -> anyhow::Result<Vec<Ite
         for object in list.with_context(|| format!("cannot list {}", resource.plural))? {
             let name = object.metadata.name.unwrap_or_default();
             let home = object.metadata.namespace;
-            if namespace.is_none() && home.as_deref() == Some(own) {
+            if space.is_some() && namespace.is_none() && home.as_deref() == Some(own) {
                 // It goes with its namespace.
                 continue;
             }
@@ -179,22 +189,29 @@ async fn items(client: &Client, arguments: &Arguments) -> anyhow::Result<Vec<Ite
     if !arguments.keep_policies {
         items.extend(definitions(client).await?);
     }
-    let spaces: Api<Namespace> = Api::all(client.clone());
-    if spaces
-        .get_opt(own)
-        .await
-        .context("cannot read namespaces")?
-        .is_some()
-    {
-        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("", "v1", "Namespace"));
-        items.push(Item {
-            shown: format!("namespace {own} and everything in it"),
-            api: Api::all_with(client.clone(), &resource),
-            name: own.to_owned(),
-            writes: false,
-        });
-    }
+    items.extend(space);
     Ok(items)
+}
+
+/// The operator's namespace, where it exists and is ours: a name that was mistyped must cost nobody a namespace.
+async fn namespace(client: &Client, own: &str) -> anyhow::Result<Option<Item>> {
+    let spaces: Api<Namespace> = Api::all(client.clone());
+    let Some(space) = spaces.get_opt(own).await.context("cannot read namespaces")? else {
+        return Ok(None);
+    };
+    if !is_ours(space.metadata.labels.as_ref()) {
+        note(&format!(
+            "namespace {own} is kept, as it does not carry the label {OURS}; what else of evenkeel is in it shows kubectl -n {own} get all -l {OURS}"
+        ));
+        return Ok(None);
+    }
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("", "v1", "Namespace"));
+    Ok(Some(Item {
+        shown: format!("namespace {own} and everything in it"),
+        api: Api::all_with(client.clone(), &resource),
+        name: own.to_owned(),
+        writes: false,
+    }))
 }
 
 /// The definitions of our kinds that exist, with how many objects go with each.
@@ -244,4 +261,22 @@ async fn told_in(client: &Client) -> anyhow::Result<BTreeMap<String, usize>> {
         *namespaces.entry(namespace).or_default() += 1;
     }
     Ok(namespaces)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::ours(&[("app.kubernetes.io/name", "evenkeel"), ("a", "b")], true)]
+    #[case::of_another_program(&[("app.kubernetes.io/name", "checkout")], false)]
+    #[case::part_of_is_not_the_mark(&[("app.kubernetes.io/part-of", "evenkeel")], false)]
+    #[case::without(&[], false)]
+    fn only_a_namespace_with_our_label_is_ours(#[case] labels: &[(&str, &str)], #[case] ours: bool) {
+        let labels = labels.iter().map(|(key, value)| ((*key).into(), (*value).into()));
+        assert_eq!(is_ours(Some(&labels.collect())), ours);
+        assert!(!is_ours(None));
+    }
 }

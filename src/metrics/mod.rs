@@ -81,6 +81,7 @@ pub struct Metrics {
     /// Statuses written, by outcome.
     status_writes: Family<Labels, Counter>,
     alerts: Family<Labels, Counter>,
+    displaced: Counter,
     rounds: Counter,
     round_seconds: Histogram,
     reaction_seconds: Histogram,
@@ -103,6 +104,7 @@ impl Default for Metrics {
             gauges,
             status_writes: Family::default(),
             alerts: Family::default(),
+            displaced: Counter::default(),
             rounds: Counter::default(),
             round_seconds: buckets(),
             reaction_seconds: buckets(),
@@ -110,6 +112,7 @@ impl Default for Metrics {
         };
         metrics.register("evenkeel_status_writes_total", metrics.status_writes.clone());
         metrics.register("evenkeel_alerts_total", metrics.alerts.clone());
+        metrics.register("evenkeel_http_displaced_total", metrics.displaced.clone());
         metrics.register("evenkeel_rounds_total", metrics.rounds.clone());
         metrics.register("evenkeel_round_seconds", metrics.round_seconds.clone());
         metrics.register("evenkeel_reaction_seconds", metrics.reaction_seconds.clone());
@@ -139,6 +142,11 @@ impl Metrics {
         self.alerts
             .get_or_create(&vec![("outcome", outcome.to_owned())])
             .inc();
+    }
+
+    /// Counts a connection that was closed to make room for a newer one.
+    pub fn displaced(&self) {
+        self.displaced.inc();
     }
 
     /// Counts a round.

@@ -194,6 +194,13 @@ pub const TABLE: &[Metric] = &[
         "3",
     ),
     metric(
+        "evenkeel_http_displaced_total",
+        Counter,
+        &[],
+        "HTTP connections closed to make room for newer ones, first those whose request was not complete",
+        "1",
+    ),
+    metric(
         "evenkeel_process_cpu_seconds_total",
         Counter,
         &[],

@@ -7,7 +7,6 @@ mod drive;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +23,7 @@ use crate::metrics::Metrics;
 use crate::operator::Operator;
 use crate::query;
 use crate::send::Sender;
-use crate::serve::Listeners;
+use crate::serve::{Addresses, Listeners};
 use crate::watch::Watches;
 
 use drive::Drive;
@@ -46,10 +45,8 @@ pub struct Options {
     pub lease: String,
     /// Name of this instance: the Pod's.
     pub instance: String,
-    /// Where metrics and probes are served.
-    pub listen: SocketAddr,
-    /// Where `/debug` is served, on loopback; nowhere when absent.
-    pub debug_listen: Option<SocketAddr>,
+    /// Where metrics, probes and `/debug` are served.
+    pub listen: Addresses,
     /// The Alertmanager to push to, if any.
     pub alertmanager: Option<alert::Options>,
 }
@@ -61,7 +58,7 @@ pub async fn run(options: Options) -> Result<()> {
     let link = Arc::new(Link::to(options.cluster.clone()));
     // A cluster that nothing names will not be named later.
     link.client().await?;
-    let listeners = Listeners::bind(options.listen, options.debug_listen).await?;
+    let listeners = Listeners::bind(options.listen).await?;
     let (stop_tx, stop) = watch::channel(false);
     let (release_tx, released) = watch::channel(false);
     let mut parts = Parts::new();
@@ -105,11 +102,13 @@ fn start(
     release: &Arc<watch::Sender<bool>>,
 ) -> Result<()> {
     let identity = identity(&options.instance);
+    let listen = listeners.addresses().unwrap_or(options.listen);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         identity,
         namespace = options.namespace,
-        listen = %listeners.address().unwrap_or(options.listen),
+        listen = %listen.metrics,
+        probes = %listen.probes,
         "starting"
     );
     let (claim_tx, claim) = watch::channel::<Option<Claim>>(None);
@@ -151,8 +150,8 @@ fn start(
     });
     let until = stop.clone();
     parts.spawn(async move {
-        let served = listeners.serve(handle, metrics, until).await;
-        ("HTTP", served.context("cannot serve HTTP"))
+        listeners.serve(handle, metrics, until).await;
+        ("HTTP", Ok(()))
     });
     let release = release.clone();
     parts.spawn(async move {

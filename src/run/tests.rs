@@ -105,14 +105,19 @@ async fn started() -> Started {
     };
     let answers = server.clone();
     let link = Arc::new(link(move |request| answers.clone().answer(request)));
-    let listeners = Listeners::bind(([127, 0, 0, 1], 0).into(), None).await.unwrap();
+    let any = ([127, 0, 0, 1], 0).into();
+    let listen = Addresses {
+        metrics: any,
+        probes: any,
+        debug: None,
+    };
+    let listeners = Listeners::bind(listen).await.unwrap();
     let options = Options {
         cluster: live::Options::default(),
         namespace: "evenkeel-system".into(),
         lease: "evenkeel".into(),
         instance: "pod".into(),
-        listen: ([127, 0, 0, 1], 0).into(),
-        debug_listen: None,
+        listen,
         alertmanager: None,
     };
     let (stop, stopped) = watch::channel(false);

@@ -1,6 +1,9 @@
-//! HTTP: `/metrics`, `/livez` and `/readyz` for everybody in the cluster, `/debug/*` on loopback only.
+//! HTTP, on three ports: `/metrics` for Prometheus, `/livez` and `/readyz` for the kubelet, `/debug/*` on loopback only.
+//! Probes have a port of their own, so that no `NetworkPolicy` has to admit anybody who could keep them from being answered.
 //!
 //! Nothing here knows anything: each answer is asked of the loop, and a loop that does not answer in time is not alive.
+
+mod connections;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,13 +11,15 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Serialize;
 use tokio::net::TcpListener;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Mutex, oneshot, watch};
+use tokio::time::Instant;
 
 use crate::metrics::Metrics;
 use crate::query::{Handle, Query};
@@ -22,27 +27,44 @@ use crate::query::{Handle, Query};
 /// How long the loop may take to answer: far beyond any round, far below a probe's patience.
 const PATIENCE: Duration = Duration::from_secs(4);
 
+/// How long the text of a scrape is given to whoever asks: a flood of scrapes costs one a second.
+const SCRAPE_AGE: Duration = Duration::from_secs(1);
+
 /// What the handlers share.
 #[derive(Debug, Clone)]
-pub struct Shared {
+struct Shared {
     handle: Handle,
     metrics: Arc<Metrics>,
+    /// The last scrape, and when it was made.
+    last: Arc<Mutex<Option<(Instant, Bytes)>>>,
 }
 
 /// The type that Prometheus asks for.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// The public listener and the debugging one, bound and ready.
+/// Where to listen.
+#[derive(Debug, Clone, Copy)]
+pub struct Addresses {
+    /// For `/metrics`.
+    pub metrics: SocketAddr,
+    /// For `/livez` and `/readyz`.
+    pub probes: SocketAddr,
+    /// For `/debug`, a loopback address; nowhere when absent.
+    pub debug: Option<SocketAddr>,
+}
+
+/// The listeners, bound and ready.
 #[derive(Debug)]
 pub struct Listeners {
-    public: TcpListener,
+    metrics: TcpListener,
+    probes: TcpListener,
     debug: Option<TcpListener>,
 }
 
 impl Listeners {
-    /// Binds both. The debugging listener only takes loopback addresses: what it shows names everything in the cluster.
-    pub async fn bind(public: SocketAddr, debug: Option<SocketAddr>) -> anyhow::Result<Self> {
-        if let Some(debug) = debug {
+    /// Binds all. The debugging listener only takes loopback addresses: what it shows names everything in the cluster.
+    pub async fn bind(at: Addresses) -> anyhow::Result<Self> {
+        if let Some(debug) = at.debug {
             anyhow::ensure!(
                 debug.ip().is_loopback(),
                 "--debug-listen {debug}: only a loopback address such as 127.0.0.1:8081 is taken"
@@ -54,63 +76,71 @@ impl Listeners {
                 .with_context(|| format!("cannot listen on {at}"))
         };
         Ok(Self {
-            public: bind(public).await?,
-            debug: match debug {
+            metrics: bind(at.metrics).await?,
+            probes: bind(at.probes).await?,
+            debug: match at.debug {
                 Some(debug) => Some(bind(debug).await?),
                 None => None,
             },
         })
     }
 
-    /// The address of the public listener.
-    pub fn address(&self) -> std::io::Result<SocketAddr> {
-        self.public.local_addr()
+    /// The addresses that were bound: where port 0 was asked for, the port that the system chose.
+    pub fn addresses(&self) -> std::io::Result<Addresses> {
+        Ok(Addresses {
+            metrics: self.metrics.local_addr()?,
+            probes: self.probes.local_addr()?,
+            debug: self.debug.as_ref().map(TcpListener::local_addr).transpose()?,
+        })
     }
 
     /// Serves until `stop` becomes true.
-    pub async fn serve(
-        self,
-        handle: Handle,
-        metrics: Arc<Metrics>,
-        stop: watch::Receiver<bool>,
-    ) -> std::io::Result<()> {
-        let shared = Shared { handle, metrics };
-        let public = Router::new()
-            .route("/metrics", get(scrape))
-            .route("/livez", get(livez))
-            .route("/readyz", get(readyz))
-            .with_state(shared.clone());
-        let debug = Router::new()
-            .route(
-                "/debug/watches",
-                get(async |State(shared): State<Shared>| shown(shared.ask(Query::Watches).await)),
-            )
-            .route(
-                "/debug/index",
-                get(async |State(shared): State<Shared>| shown(shared.ask(Query::Index).await)),
-            )
-            .route(
-                "/debug/verdicts",
-                get(async |State(shared): State<Shared>| shown(shared.ask(Query::Verdicts).await)),
-            )
-            .route(
-                "/debug/agenda",
-                get(async |State(shared): State<Shared>| shown(shared.ask(Query::Agenda).await)),
-            )
-            .with_state(shared);
-        let until = |mut stop: watch::Receiver<bool>| async move {
-            // A sender that has gone away is a stop too.
-            let _ = stop.wait_for(|stop| *stop).await;
+    pub async fn serve(self, handle: Handle, metrics: Arc<Metrics>, stop: watch::Receiver<bool>) {
+        let shared = Shared {
+            handle,
+            metrics: metrics.clone(),
+            last: Arc::default(),
         };
-        let serving = axum::serve(self.public, public).with_graceful_shutdown(until(stop.clone()));
-        match self.debug {
-            None => serving.await,
-            Some(listener) => {
-                let debugging = axum::serve(listener, debug).with_graceful_shutdown(until(stop));
-                futures::try_join!(async { serving.await }, async { debugging.await }).map(|_| ())
+        let serve = |listener, routes: Router<Shared>| {
+            let router = routes.with_state(shared.clone());
+            connections::serve(listener, router, metrics.clone(), stop.clone())
+        };
+        let scrapes = Router::new().route("/metrics", get(scrape));
+        let probes = Router::new()
+            .route("/livez", get(livez))
+            .route("/readyz", get(readyz));
+        let debugging = async {
+            if let Some(listener) = self.debug {
+                serve(listener, debug()).await;
             }
-        }
+        };
+        tokio::join!(
+            serve(self.metrics, scrapes),
+            serve(self.probes, probes),
+            debugging
+        );
     }
+}
+
+/// What is shown on loopback.
+fn debug() -> Router<Shared> {
+    Router::new()
+        .route(
+            "/debug/watches",
+            get(async |State(shared): State<Shared>| shown(shared.ask(Query::Watches).await)),
+        )
+        .route(
+            "/debug/index",
+            get(async |State(shared): State<Shared>| shown(shared.ask(Query::Index).await)),
+        )
+        .route(
+            "/debug/verdicts",
+            get(async |State(shared): State<Shared>| shown(shared.ask(Query::Verdicts).await)),
+        )
+        .route(
+            "/debug/agenda",
+            get(async |State(shared): State<Shared>| shown(shared.ask(Query::Agenda).await)),
+        )
 }
 
 impl Shared {
@@ -120,15 +150,26 @@ impl Shared {
             .ok()
             .flatten()
     }
+
+    /// The text of a scrape: a new one, or the last where that is young enough. Those who ask meanwhile wait for it.
+    async fn scrape(&self) -> Option<Bytes> {
+        let mut last = self.last.lock().await;
+        if let Some((made, text)) = last.as_ref()
+            && made.elapsed() < SCRAPE_AGE
+        {
+            return Some(text.clone());
+        }
+        let snapshot = self.handle.ask(Query::Snapshot).await?;
+        let text = Bytes::from(self.metrics.text(&snapshot));
+        *last = Some((Instant::now(), text.clone()));
+        Some(text)
+    }
 }
 
 async fn scrape(State(shared): State<Shared>) -> Response {
-    match shared.ask(Query::Snapshot).await {
-        Some(snapshot) => {
-            let text = shared.metrics.text(&snapshot);
-            ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response()
-        }
-        None => silent(),
+    match tokio::time::timeout(PATIENCE, shared.scrape()).await {
+        Ok(Some(text)) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
+        _ => silent(),
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod cli;
 mod crds;
+mod http;
 mod manifests;
 mod metrics;
 mod policies;

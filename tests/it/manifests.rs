@@ -213,3 +213,56 @@ fn the_arguments_exist() {
         String::from_utf8_lossy(&output.stderr)
     );
 }
+
+/// Whoever may scrape must not be able to keep a probe from being answered: the kubelet would restart the Pod.
+#[test]
+fn probes_have_a_port_that_nobody_is_admitted_to() {
+    let deployment = of_kind("Deployment").remove(0);
+    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+    for probe in ["readinessProbe", "livenessProbe"] {
+        assert_eq!(container[probe]["httpGet"]["port"], "probes", "{probe}");
+    }
+    for policy in of_kind("NetworkPolicy") {
+        for rule in policy["spec"]["ingress"].as_array().unwrap() {
+            assert!(
+                rule["from"].as_array().is_some_and(|from| !from.is_empty()),
+                "a rule admits everybody"
+            );
+            assert_eq!(
+                rule["ports"],
+                serde_json::json!([{"port": "http", "protocol": "TCP"}])
+            );
+        }
+    }
+}
+
+#[test]
+fn the_way_out_leads_to_api_servers_and_not_to_the_web() {
+    let policy = of_kind("NetworkPolicy").remove(0);
+    let mut ports = BTreeSet::new();
+    for rule in policy["spec"]["egress"].as_array().unwrap() {
+        for port in rule["ports"].as_array().unwrap() {
+            let port = port["port"].as_u64().unwrap();
+            ports.insert(port);
+            let anywhere = rule["to"].as_array().is_none_or(Vec::is_empty);
+            assert!(
+                !anywhere || ![80, 443].contains(&port),
+                "port {port} of the whole internet"
+            );
+        }
+    }
+    assert_eq!(ports, BTreeSet::from([443, 6443, 8443, 9093, 16443]));
+}
+
+/// `system-*` classes are refused outside of kube-system on some platforms (GKE and its quota for them).
+#[test]
+fn the_pod_has_a_priority_class_of_our_own() {
+    let class = of_kind("PriorityClass").remove(0);
+    let deployment = of_kind("Deployment").remove(0);
+    let named = &deployment["spec"]["template"]["spec"]["priorityClassName"];
+    assert_eq!(named, &class["metadata"]["name"]);
+    assert!(!named.as_str().unwrap().starts_with("system-"));
+    // User classes end at 1,000,000,000 (`pkg/apis/scheduling/types.go`, `HighestUserDefinablePriority`).
+    let value = class["value"].as_i64().unwrap();
+    assert!(value > 0 && value <= 1_000_000_000);
+}

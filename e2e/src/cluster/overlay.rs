@@ -4,8 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use super::NAMESPACE;
 
 /// A kustomize overlay over copies of the manifests, which need not be below it.
 #[derive(Debug)]
@@ -30,10 +32,11 @@ impl Overlay {
         let text = json!({
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
             "kind": "Kustomization",
-            "resources": ["../manifests"],
+            "resources": ["../manifests", "scrapes.json"],
             "images": [{"name": "evenkeel", "newName": name, "newTag": tag}],
         });
         fs::write(folder.join("kustomization.yaml"), text.to_string()).context("writing the overlay")?;
+        fs::write(folder.join("scrapes.json"), scrapes().to_string()).context("writing the overlay")?;
         Ok(Self {
             _copies: copies,
             folder,
@@ -44,6 +47,20 @@ impl Overlay {
     pub fn folder(&self) -> &Path {
         &self.folder
     }
+}
+
+/// Lets the API server scrape: tests ask through it, and it is not in the namespace of a Prometheus.
+fn scrapes() -> Value {
+    json!({
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "scrapes", "namespace": NAMESPACE},
+        "spec": {
+            "podSelector": {"matchLabels": {"app.kubernetes.io/name": "evenkeel"}},
+            "policyTypes": ["Ingress"],
+            "ingress": [{"ports": [{"port": "http", "protocol": "TCP"}]}],
+        },
+    })
 }
 
 /// The files of a folder; components are not in the base.
