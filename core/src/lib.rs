@@ -22,6 +22,8 @@ mod source;
 pub mod sources;
 pub mod standing;
 mod unmatched;
+#[cfg(test)]
+mod world;
 
 pub use handle::Input;
 

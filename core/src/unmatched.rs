@@ -96,9 +96,9 @@ mod tests {
     use rstest::rstest;
     use serde_json::json;
 
-    use crate::checks::fixture::{World, app, client, connection, policy, service};
     use crate::know::Source;
     use crate::policy::{Connection, Policy, PortRef, Protocol, ServicePick};
+    use crate::world::{World, app, client, connection, policy, service};
 
     fn told(policy: Policy, missing: &[Source]) -> Vec<String> {
         let ports = json!({"ports": [{"name": "grpc", "port": 80}]});

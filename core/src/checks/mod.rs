@@ -4,14 +4,8 @@
 //! label and what `explain` prints come from its file.
 
 pub mod balance;
-#[cfg(test)]
-pub(crate) mod cluster_fixture;
 pub mod conntrack;
 pub mod control_plane;
-#[cfg(test)]
-pub(crate) mod fixture;
-#[cfg(test)]
-pub(crate) mod live_fixture;
 pub mod nodes;
 #[cfg(test)]
 mod obeyed;

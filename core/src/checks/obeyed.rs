@@ -8,11 +8,11 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{RngSeed, TestRunner};
 use serde_json::json;
 
-use super::fixture::{World, client, connection, node, policy, service};
 use crate::findings::FindingVerdict;
 use crate::judge::{Advice, MESSAGE, Severity, Verdict};
 use crate::know::Source;
 use crate::policy::{Beat, Client, Connection, Hop, Layer, Limit, Protocol, Server, Upstream};
+use crate::world::{World, client, connection, node, policy, service};
 
 /// The worst of what a check finds.
 type Found = BTreeMap<&'static str, (u8, Severity)>;

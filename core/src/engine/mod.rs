@@ -321,6 +321,23 @@ impl Engine {
         self.tallies.take_changed()
     }
 
+    /// The verdict of one check on each of its subjects, also where it is only counted.
+    #[cfg(test)]
+    pub(crate) fn judged(
+        &self,
+        now: Now,
+        index: &Index,
+        history: &History,
+        check: &str,
+    ) -> Vec<&'static str> {
+        let fresh = Judgement::default();
+        let pass = |unit| Pass::new(now, index, history, &self.fleet, unit, &fresh);
+        let mut dirty = BTreeSet::new();
+        self.everything(index, &mut dirty);
+        let all = dirty.into_iter().flat_map(|unit| pass(unit).said());
+        all.filter(|one| one.0 == check).map(|one| one.1).collect()
+    }
+
     /// The earliest moment at which some window ends.
     pub(crate) fn woken(&self) -> Option<Mono> {
         self.wakes.first().map(|one| one.0)

@@ -29,6 +29,9 @@ pub(super) struct Pass<'a> {
     deps: Dependencies,
     again: Option<i64>,
     wake: Option<Mono>,
+    /// Every verdict, by check.
+    #[cfg(test)]
+    said: Vec<(&'static str, &'static str)>,
 }
 
 impl<'a> Pass<'a> {
@@ -53,19 +56,21 @@ impl<'a> Pass<'a> {
             deps: Dependencies::default(),
             again: None,
             wake: None,
+            #[cfg(test)]
+            said: Vec::new(),
         }
+    }
+
+    /// Every verdict on the unit, with the check that comes to it: also those that are only counted.
+    #[cfg(test)]
+    pub(super) fn said(mut self) -> Vec<(&'static str, &'static str)> {
+        self.judge();
+        self.said
     }
 
     /// Judges it from nothing.
     pub(super) fn judged(mut self) -> Judgement {
-        match self.unit.about {
-            About::List => self.list(),
-            About::Service(key) => self.service(key),
-            About::Node(name) => self.node(name),
-            About::Zone(name) => self.zone(name),
-            About::Webhook(key) => self.webhook(key),
-            About::Check(at) => self.cluster(usize::from(at)),
-        }
+        self.judge();
         let deps = self.deps;
         let beyond = !(deps.services.is_empty() && deps.pods_in.is_empty() && deps.gaps_in.is_empty());
         Judgement {
@@ -76,6 +81,17 @@ impl<'a> Pass<'a> {
             beyond: beyond.then(|| Box::new(deps)),
             again: self.again,
             wake: self.wake,
+        }
+    }
+
+    fn judge(&mut self) {
+        match self.unit.about {
+            About::List => self.list(),
+            About::Service(key) => self.service(key),
+            About::Node(name) => self.node(name),
+            About::Zone(name) => self.zone(name),
+            About::Webhook(key) => self.webhook(key),
+            About::Check(at) => self.cluster(usize::from(at)),
         }
     }
 
@@ -289,6 +305,9 @@ impl<'a> Pass<'a> {
     }
 
     fn note(&mut self, at: usize, subject: Subject, quiet: bool, verdict: Verdict) {
+        #[cfg(test)]
+        self.said
+            .extend(checks::ALL.get(at).map(|check| (check.id, verdict.name())));
         match verdict {
             Verdict::Met => self.tally.met += 1,
             Verdict::NotApplicable(_) => self.tally.not_applicable += 1,

@@ -7,14 +7,14 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::checks;
-use crate::checks::cluster_fixture::proxy_config;
-use crate::checks::fixture::{World, app, balanced, client, connection, node, pod, policy, service, slice};
-use crate::checks::live_fixture::Live;
 use crate::engine::unit::{About, Unit};
 use crate::index::{Dep, Deps, Freshness, Part};
 use crate::know::{Now, Source, Wall};
 use crate::policy::{
     Beat, Client, ClusterPolicy, Connection, ControlPlanePolicy, Exception, Protocol, Server, ServicePick,
+};
+use crate::world::{
+    World, app, balanced, client, connection, node, pod, policy, proxy_config, service, slice,
 };
 use crate::{Core, Input};
 
@@ -135,9 +135,9 @@ fn a_change_concerns_those_who_looked(
 }
 
 /// Three Nodes in two zones and one webhook, watched.
-fn watched() -> Live {
+fn watched() -> World {
     let hook = |name: &str| json!({"kind": "ValidatingWebhookConfiguration", "metadata": {"name": name}});
-    Live::with(&[
+    World::watched(&[
         (Source::Nodes, node("n1", "a")),
         (Source::Nodes, node("n2", "a")),
         (Source::Nodes, node("n3", "b")),

@@ -131,13 +131,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::checks::cluster_fixture::{Cluster, dns, node};
-    use crate::checks::fixture::{World, balanced, node as plain_node, service};
-    use crate::checks::live_fixture::Live;
     use crate::know::Source;
     use crate::names::Key;
     use crate::policy::{ClusterPolicy, PlatformException};
     use crate::standing::Reason;
+    use crate::world::{World, balanced, dns, node, service};
 
     fn accepting(check: &str, subject: ExceptedSubject, expires_at: i64) -> ClusterPolicy {
         ClusterPolicy {
@@ -167,15 +165,11 @@ mod tests {
         #[case] expires_at: i64,
         #[case] expected: bool,
     ) {
-        let cluster = Cluster::empty()
-            .with(Source::Nodes, node("n1", "", "True"))
+        let mut cluster = World::complete()
+            .with(Source::Nodes, node("n1", ""))
             .with(Source::Deployments, dns(2, 0))
             .platform(accepting("dns-n1-headroom", subject, expires_at));
-        let findings = cluster.findings();
-        let found = findings
-            .iter()
-            .find(|one| one.check == "dns-n1-headroom")
-            .unwrap();
+        let found = &cluster.findings("dns-n1-headroom")[0];
         assert_eq!(found.exception.is_some(), expected);
     }
 
@@ -224,7 +218,7 @@ mod tests {
         }
         let mut world = World::complete()
             .with(Source::Services, &service("api", json!({})))
-            .with(Source::Nodes, &plain_node("n1", ""))
+            .with(Source::Nodes, &node("n1", ""))
             .with(Source::Deployments, &dns(2, 0))
             .policy(policy);
         assert!(world.findings("dns-n1-headroom")[0].exception.is_none());
@@ -236,12 +230,9 @@ mod tests {
 
     #[test]
     fn what_is_accepted_does_not_make_the_platform_unhealthy_until_it_ends() {
-        let mut live = Live::with(&[
-            (Source::Nodes, plain_node("n1", "")),
-            (Source::Deployments, dns(2, 0)),
-        ]);
+        let mut live = World::watched(&[(Source::Nodes, node("n1", "")), (Source::Deployments, dns(2, 0))]);
         let end = live.now.wall.0 + 100;
-        live.platform(accepting("dns-n1-headroom", ExceptedSubject::Cluster, end));
+        live.declare_platform(accepting("dns-n1-headroom", ExceptedSubject::Cluster, end));
         live.wait(99);
         let before = live.core.cluster_standing(live.now, "cluster").unwrap();
         assert_eq!((before.excepted, before.counts.violated), (1, 0));

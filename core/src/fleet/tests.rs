@@ -4,11 +4,11 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::Input;
-use crate::checks::fixture::{World, node};
 use crate::dataplane::{Profile, ProxyMode};
 use crate::fleet::Class;
 use crate::index::{Freshness, Part};
 use crate::know::{Gap, Now, Source};
+use crate::world::{World, node};
 
 /// A static kube-proxy Pod on a node.
 fn own(name: &str, on: &str, mode: &str) -> Value {

@@ -74,9 +74,9 @@ mod tests {
     use rstest::rstest;
     use serde_json::{Value, json};
 
-    use crate::checks::fixture::{World, service};
     use crate::know::Source;
     use crate::names::Key;
+    use crate::world::{World, service};
 
     /// A slice with one endpoint and these ports.
     fn slice(at: usize, ports: &str) -> Value {

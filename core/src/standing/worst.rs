@@ -130,9 +130,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::checks::fixture::{World, balanced, node, service, slice};
     use crate::know::Source;
     use crate::policy::ServicePick;
+    use crate::world::{World, balanced, node, service, slice};
 
     /// Thirty Services that one policy wants more backends of, of which some have one and some none.
     fn world() -> World {

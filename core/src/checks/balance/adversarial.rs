@@ -3,8 +3,8 @@
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::checks::fixture::{World, balanced, node, service, slice, slice_of};
 use crate::know::{Now, Source};
+use crate::world::{World, balanced, node, service, slice, slice_of};
 use crate::{Core, Input};
 
 const IDS: [&str; 5] = [

@@ -134,22 +134,24 @@ fn advise(_: &UntypedCase) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checks::live_fixture::{Live, service, slice};
     use crate::index::Freshness;
     use crate::know::Mono;
+    use crate::world::{World, service, slice_part};
     use rstest::rstest;
+    use serde_json::json;
+    use serde_json::json;
 
     const ID: &str = "endpoint-flap";
 
     /// Ten endpoints of which some are not ready.
     fn web(away: u32) -> serde_json::Value {
         let endpoints: Vec<_> = (0..10).map(|at| (at, "n1", at >= away)).collect();
-        slice("web", 1, &endpoints)
+        slice_part("web", 1, &endpoints)
     }
 
-    fn start() -> Live {
-        Live::with(&[
-            (Source::Services, service("web")),
+    fn start() -> World {
+        World::watched(&[
+            (Source::Services, service("web", json!({}))),
             (Source::EndpointSlices, web(0)),
         ])
     }
@@ -174,14 +176,14 @@ mod tests {
     #[case::the_only_one(1, 1, "Violated warning")]
     fn few_endpoints(#[case] all: u32, #[case] away: u32, #[case] expected: &str) {
         let of = |away| -> Vec<_> { (0..all).map(|at| (at, "n1", at >= away)).collect() };
-        let mut live = Live::with(&[
-            (Source::Services, service("web")),
-            (Source::EndpointSlices, slice("web", 1, &of(0))),
+        let mut live = World::watched(&[
+            (Source::Services, service("web", json!({}))),
+            (Source::EndpointSlices, slice_part("web", 1, &of(0))),
         ]);
         for at in 0..4 {
             live.put(
                 Source::EndpointSlices,
-                &slice("web", 1, &of(if at % 2 == 0 { away } else { 0 })),
+                &slice_part("web", 1, &of(if at % 2 == 0 { away } else { 0 })),
             );
         }
         assert_eq!(live.says(ID), expected);
@@ -234,9 +236,9 @@ mod tests {
         for round in 1..20_u32 {
             // Every endpoint comes not ready, becomes ready, and goes by terminating.
             let of = |ready| -> Vec<_> { (0..10).map(|at| (round * 100 + at, "n1", ready)).collect() };
-            live.put(Source::EndpointSlices, &slice("web", 1, &of(false)));
-            live.put(Source::EndpointSlices, &slice("web", 1, &of(true)));
-            let mut ending = slice("web", 1, &of(false));
+            live.put(Source::EndpointSlices, &slice_part("web", 1, &of(false)));
+            live.put(Source::EndpointSlices, &slice_part("web", 1, &of(true)));
+            let mut ending = slice_part("web", 1, &of(false));
             for one in ending["endpoints"].as_array_mut().unwrap() {
                 one["conditions"]["terminating"] = true.into();
             }
@@ -249,7 +251,7 @@ mod tests {
     #[test]
     fn an_endpoint_in_two_slices_flips_once() {
         let mut live = start();
-        let copy = |ready| slice("web", 2, &[(0, "n1", ready), (1, "n1", ready)]);
+        let copy = |ready| slice_part("web", 2, &[(0, "n1", ready), (1, "n1", ready)]);
         live.put(Source::EndpointSlices, &copy(true));
         for at in 0..3 {
             live.put(Source::EndpointSlices, &web(if at % 2 == 0 { 2 } else { 0 }));
@@ -280,25 +282,25 @@ mod tests {
 
     #[test]
     fn an_audit_does_not_speak_of_it() {
-        let world = crate::checks::cluster_fixture::Cluster::empty()
-            .with(Source::Services, service("web"))
+        let mut world = World::complete()
+            .with(Source::Services, service("web", json!({})))
             .with(Source::EndpointSlices, web(9));
-        assert_eq!(world.says(ID), Vec::<String>::new());
+        assert_eq!(world.says(ID), "");
     }
 
     #[test]
     fn odd_times_and_sizes() {
-        let mut live = Live::with(&[(Source::Services, service("web"))]);
+        let mut live = World::watched(&[(Source::Services, service("web", json!({})))]);
         live.now.mono = Mono(u64::MAX - 1);
         let many: Vec<_> = (0..3000).map(|at| (at, "", true)).collect();
         for at in 0..9_u32 {
             let some: Vec<_> = many.iter().map(|one| (one.0, one.1, at % 2 == 0)).collect();
-            live.put(Source::EndpointSlices, &slice("web", 1, &some));
+            live.put(Source::EndpointSlices, &slice_part("web", 1, &some));
             // A clock that goes back is taken as one that stands still.
             live.now.mono.0 -= 1;
         }
         assert_eq!(live.says(ID), "Violated warning");
-        live.put(Source::EndpointSlices, &slice("web", 1, &[]));
+        live.put(Source::EndpointSlices, &slice_part("web", 1, &[]));
         assert_eq!(live.says(ID), "");
     }
 

@@ -285,9 +285,9 @@ mod tests {
     use rstest::rstest;
     use serde_json::{Value, json};
 
-    use crate::checks::fixture::{World, app, client, connection, node, pod, policy, service, slice};
     use crate::know::Source;
     use crate::policy::{Client, Protocol};
+    use crate::world::{World, app, client, connection, node, pod, policy, service, slice};
 
     const ID: &str = "backend-local-holes";
 

@@ -307,9 +307,8 @@ mod tests {
     use rstest::rstest;
     use serde_json::json;
 
-    use crate::checks::fixture::{World, balanced, node, service, slice, slice_of};
-    use crate::checks::live_fixture::Live;
     use crate::know::Source;
+    use crate::world::{World, balanced, node, service, slice, slice_of, slice_part};
 
     const ID: &str = "backend-minimum-ready";
 
@@ -431,19 +430,19 @@ mod tests {
 
     /// Two endpoints of `shop/web`, which asks for two, of which the second is the given one.
     fn web(second: u32, ready: bool) -> serde_json::Value {
-        crate::checks::live_fixture::slice("web", 1, &[(0, "n1", true), (second, "n2", ready)])
+        slice_part("web", 1, &[(0, "n1", true), (second, "n2", ready)])
     }
 
-    fn rollout() -> Live {
-        let mut live = Live::with(&[
-            (Source::Services, crate::checks::live_fixture::service("web")),
+    fn rollout() -> World {
+        let mut live = World::watched(&[
+            (Source::Services, service("web", json!({}))),
             (Source::EndpointSlices, web(1, true)),
             (Source::Nodes, node("n1", "")),
             (Source::Nodes, node("n2", "")),
         ]);
         let mut wanted = balanced(Some(2), None, None);
         wanted.services = crate::policy::ServicePick::Names(vec!["web".into()]);
-        live.policy(wanted);
+        live.declare(wanted);
         live.wait(60);
         live
     }

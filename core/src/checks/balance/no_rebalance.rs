@@ -276,9 +276,9 @@ mod tests {
     use rstest::rstest;
     use serde_json::{Value, json};
 
-    use crate::checks::fixture::{World, client, connection, policy, service, slice};
     use crate::know::Source;
     use crate::policy::{Client, Connection, Limit, PortRef, Protocol, Server};
+    use crate::world::{World, client, connection, policy, service, slice};
 
     const ID: &str = "backend-no-rebalance-path";
 

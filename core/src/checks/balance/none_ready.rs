@@ -208,8 +208,8 @@ mod tests {
     use rstest::rstest;
     use serde_json::{Value, json};
 
-    use crate::checks::fixture::{World, balanced, service, slice, slice_of};
     use crate::know::Source;
+    use crate::world::{World, balanced, service, slice, slice_of};
 
     const ID: &str = "backend-none-ready";
 

@@ -277,8 +277,8 @@ mod tests {
     use rstest::rstest;
     use serde_json::{Value, json};
 
-    use crate::checks::fixture::{World, balanced, node, service, slice};
     use crate::know::Source;
+    use crate::world::{World, balanced, node, service, slice};
 
     const ID: &str = "backend-placement-skew";
 
@@ -364,7 +364,7 @@ mod tests {
 
     /// Pod `shop/NAME` of the Service, with this much more in its spec.
     fn pod(name: &str, spec: &Value) -> Value {
-        let mut pod = crate::checks::fixture::pod(name, "api", &[]);
+        let mut pod = crate::world::pod(name, "api", &[]);
         if let (Some(into), Value::Object(more)) = (pod["spec"].as_object_mut(), spec.clone()) {
             into.extend(more);
         }

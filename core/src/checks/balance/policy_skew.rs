@@ -430,8 +430,8 @@ mod tests {
     use rstest::rstest;
     use serde_json::{Value, json};
 
-    use crate::checks::fixture::{World, node, service, slice};
     use crate::know::Source;
+    use crate::world::{World, node, service, slice};
 
     const ID: &str = "backend-policy-induced-skew";
     const UNEVEN: &[(&str, &str)] = &[("n1", "a"), ("n1", "a"), ("n1", "a"), ("n2", "b")];

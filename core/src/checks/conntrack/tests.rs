@@ -1,11 +1,10 @@
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::checks::cluster_fixture::{Cluster, kubeadm, node, policy, proxy_config, proxy_pod, service};
-use crate::checks::fixture;
 use crate::dataplane::ProxyMode;
 use crate::know::Source;
 use crate::policy::{ClusterPolicy, DataPlanePolicy, Door, Range};
+use crate::world::{World, app, kubeadm, node_ready, proxy_config, proxy_pod, rated, service};
 
 const DRIFT: &str = "proxy-config-drift";
 const BOUNDS: &str = "proxy-bounds";
@@ -19,15 +18,15 @@ const REUSE: &str = "ipvs-reuse-mode-mismatch";
 #[case::no_start("2026-01-02T00:00:00Z", "", &["Unknown unknown"])]
 #[case::no_time("", "2026-01-01T00:00:00Z", &["Unknown unknown"])]
 fn drift(#[case] written: &str, #[case] started: &str, #[case] expected: &[&str]) {
-    let cluster = Cluster::empty()
+    let mut cluster = World::complete()
         .with(Source::ConfigMaps, proxy_config("mode: ipvs\n", written))
         .with(Source::Pods, proxy_pod("a", started));
-    assert_eq!(cluster.says(DRIFT), expected);
+    assert_eq!(cluster.found(DRIFT), expected);
 }
 
 #[test]
 fn drift_counts_nodes_and_names_the_longest_lag() {
-    let cluster = Cluster::empty()
+    let mut cluster = World::complete()
         .with(Source::ConfigMaps, proxy_config("", "2026-01-01T01:00:00Z"))
         .with(Source::Pods, proxy_pod("a", "2026-01-01T00:00:00Z"))
         .with(Source::Pods, proxy_pod("b", "2026-01-01T00:59:00Z"))
@@ -69,7 +68,7 @@ fn pod(container: Value, volume: &Value) -> Value {
     &["Unknown unknown"]
 )]
 fn drift_reads_every_form_of_start(#[case] container: Value, #[case] expected: &[&str]) {
-    let cluster = Cluster::empty()
+    let mut cluster = World::complete()
         .with(Source::ConfigMaps, proxy_config("", "2026-01-02T00:00:00Z"))
         .with(
             Source::Pods,
@@ -78,17 +77,17 @@ fn drift_reads_every_form_of_start(#[case] container: Value, #[case] expected: &
                 &json!({"name": "config", "configMap": {"name": "kube-proxy"}}),
             ),
         );
-    assert_eq!(cluster.says(DRIFT), expected);
+    assert_eq!(cluster.found(DRIFT), expected);
 }
 
 #[test]
 fn drift_needs_config_maps_only_where_one_is_read() {
-    let cluster = Cluster::empty().without(Source::ConfigMaps);
-    assert!(cluster.says(DRIFT).is_empty());
-    let cluster = cluster.with(Source::Pods, proxy_pod("a", "2026-01-01T00:00:00Z"));
-    assert_eq!(cluster.says(DRIFT), ["Unknown unknown"]);
+    let mut cluster = World::complete().unread(Source::ConfigMaps);
+    assert!(cluster.found(DRIFT).is_empty());
+    let mut cluster = cluster.with(Source::Pods, proxy_pod("a", "2026-01-01T00:00:00Z"));
+    assert_eq!(cluster.found(DRIFT), ["Unknown unknown"]);
     assert_eq!(
-        Cluster::empty().without(Source::Pods).says(DRIFT),
+        World::complete().unread(Source::Pods).found(DRIFT),
         ["Unknown unknown"]
     );
 }
@@ -106,43 +105,43 @@ fn bounds(mode: Option<ProxyMode>, range: Option<(Option<i64>, Option<i64>)>) ->
 #[rstest]
 #[case::nothing_declared(bounds(None, None), &[])]
 #[case::right_mode(bounds(Some(ProxyMode::Ipvs), None), &[])]
-#[case::wrong_mode(bounds(Some(ProxyMode::Nftables), None), &["Violated ProxyMode warning"])]
+#[case::wrong_mode(bounds(Some(ProxyMode::Nftables), None), &["Violated warning ProxyMode"])]
 #[case::open_bounds(bounds(None, Some((None, None))), &[])]
 #[case::inclusive(bounds(None, Some((Some(900), Some(900)))), &[])]
-#[case::too_short(bounds(None, Some((Some(901), None))), &["Violated IdleTimeoutTooShort warning"])]
-#[case::too_long(bounds(None, Some((Some(0), Some(899)))), &["Violated IdleTimeoutTooLong warning"])]
+#[case::too_short(bounds(None, Some((Some(901), None))), &["Violated warning IdleTimeoutTooShort"])]
+#[case::too_long(bounds(None, Some((Some(0), Some(899)))), &["Violated warning IdleTimeoutTooLong"])]
 fn bounds_of_the_platform(#[case] wanted: ClusterPolicy, #[case] expected: &[&str]) {
-    let cluster = kubeadm(2)
+    let mut cluster = kubeadm(2)
         .with(
             Source::ConfigMaps,
             proxy_config("mode: ipvs\nipvs:\n  tcpTimeout: 0s\n", "2026-01-01T00:00:00Z"),
         )
         .platform(wanted);
-    assert_eq!(cluster.says(BOUNDS), expected);
+    assert_eq!(cluster.found(BOUNDS), expected);
 }
 
 #[test]
 fn bounds_are_unknown_where_nodes_are() {
     let wanted = || bounds(Some(ProxyMode::Ipvs), None);
     assert_eq!(
-        Cluster::empty().platform(wanted()).says(BOUNDS),
+        World::complete().platform(wanted()).found(BOUNDS),
         ["Unknown unknown"]
     );
     assert_eq!(
-        Cluster::empty()
-            .without(Source::Nodes)
+        World::complete()
+            .unread(Source::Nodes)
             .platform(wanted())
-            .says(BOUNDS),
+            .found(BOUNDS),
         ["Unknown unknown"]
     );
-    assert!(kubeadm(1).says(BOUNDS).is_empty());
+    assert!(kubeadm(1).found(BOUNDS).is_empty());
     assert_eq!(
-        kubeadm(1).without(Source::ClusterPolicy).says(BOUNDS),
+        kubeadm(1).unread(Source::ClusterPolicy).found(BOUNDS),
         ["Unknown unknown"]
     );
 }
 
-fn cilium(version: &str, settings: &Value) -> Cluster {
+fn cilium(version: &str, settings: &Value) -> World {
     let replacement = if version < "v1.14" { "disabled" } else { "false" };
     let mut data = json!({"bpf-lb-sock": "false", "kube-proxy-replacement": replacement});
     for (key, value) in settings.as_object().unwrap() {
@@ -153,9 +152,9 @@ fn cilium(version: &str, settings: &Value) -> Cluster {
         "name": "cilium-agent", "image": format!("quay.io/cilium/cilium:{version}"),
         "command": ["cilium-agent"], "args": ["--config-dir=/tmp/cilium/config-map"],
     }]});
-    Cluster::empty()
-        .with(Source::Nodes, node("a", "", "True"))
-        .with(Source::Services, service())
+    World::complete()
+        .with(Source::Nodes, node_ready("a", "", "True"))
+        .with(Source::Services, service("web", json!({})))
         .with(
             Source::ConfigMaps,
             json!({
@@ -184,21 +183,21 @@ fn cilium(version: &str, settings: &Value) -> Cluster {
 
 #[rstest]
 #[case::slow("v1.14.5", Some(235), &[])]
-#[case::fast("v1.14.5", Some(236), &["Violated RateAboveThreshold warning"])]
-#[case::huge("v1.14.5", Some(u32::MAX), &["Violated RateAboveThreshold warning"])]
+#[case::fast("v1.14.5", Some(236), &["Violated warning RateAboveThreshold"])]
+#[case::huge("v1.14.5", Some(u32::MAX), &["Violated warning RateAboveThreshold"])]
 #[case::zero("v1.14.5", Some(0), &[])]
-#[case::not_said("v1.14.5", None, &["AtRisk RateNotDeclared info"])]
-#[case::old_fast("v1.11.16", Some(1), &["Violated RateAboveThreshold warning"])]
-#[case::old_not_said("v1.11.16", None, &["AtRisk RateNotDeclared warning"])]
+#[case::not_said("v1.14.5", None, &["AtRisk info RateNotDeclared"])]
+#[case::old_fast("v1.11.16", Some(1), &["Violated warning RateAboveThreshold"])]
+#[case::old_not_said("v1.11.16", None, &["AtRisk warning RateNotDeclared"])]
 #[case::fixed("v1.16.0", Some(100_000), &[])]
 fn pinned_ports(#[case] version: &str, #[case] rate: Option<u32>, #[case] expected: &[&str]) {
-    let cluster = cilium(version, &json!({})).policy(policy(Door::Cluster, rate));
-    assert_eq!(cluster.says(PIN), expected);
+    let mut cluster = cilium(version, &json!({})).policy(rated(Door::Cluster, rate));
+    assert_eq!(cluster.found(PIN), expected);
 }
 
 #[test]
 fn a_pin_names_its_threshold() {
-    let cluster = cilium("v1.11.16", &json!({})).policy(policy(Door::Cluster, None));
+    let mut cluster = cilium("v1.11.16", &json!({})).policy(rated(Door::Cluster, None));
     let message = cluster.message(PIN);
     assert!(
         message.contains("0.65 connections/s") && message.contains("21600 s"),
@@ -210,29 +209,29 @@ fn a_pin_names_its_threshold() {
 /// `Documentation/network/kubernetes/kubeproxy-free.rst`, `bpf/lib/nodeport.h`).
 #[rstest]
 #[case::nobody_that_is_known_carries_it("false", &["Unknown unknown"])]
-#[case::cilium_carries_it("true", &["Violated RateAboveThreshold warning"])]
+#[case::cilium_carries_it("true", &["Violated warning RateAboveThreshold"])]
 fn a_client_from_outside_meets_who_carries_node_ports(#[case] replaces: &str, #[case] expected: &[&str]) {
-    let cluster = cilium("v1.14.5", &json!({"kube-proxy-replacement": replaces}));
+    let mut cluster = cilium("v1.14.5", &json!({"kube-proxy-replacement": replaces}));
     assert_eq!(
-        cluster.policy(policy(Door::LoadBalancer, Some(9999))).says(PIN),
+        cluster.policy(rated(Door::LoadBalancer, Some(9999))).found(PIN),
         expected
     );
 }
 
 #[rstest]
 #[case::grace_zero(
-    cilium("v1.14.5", &json!({"bpf-ct-timeout-service-tcp-grace": "0s"})).policy(policy(Door::Cluster, Some(9999)))
+    cilium("v1.14.5", &json!({"bpf-ct-timeout-service-tcp-grace": "0s"})).policy(rated(Door::Cluster, Some(9999)))
 )]
-#[case::no_cilium(kubeadm(2).with(Source::Services, service()).policy(policy(Door::Cluster, Some(9999))))]
+#[case::no_cilium(kubeadm(2).with(Source::Services, service("web", json!({}))).policy(rated(Door::Cluster, Some(9999))))]
 #[case::no_policy(cilium("v1.11.16", &json!({})))]
-fn nothing_is_pinned(#[case] cluster: Cluster) {
-    assert!(cluster.says(PIN).is_empty(), "{:?}", cluster.says(PIN));
+fn nothing_is_pinned(#[case] mut cluster: World) {
+    assert!(cluster.found(PIN).is_empty(), "{:?}", cluster.found(PIN));
 }
 
-fn ipvs(kernel: &str) -> Cluster {
-    let mut old = node("node-0", "", "True");
+fn ipvs(kernel: &str) -> World {
+    let mut old = node_ready("node-0", "", "True");
     old["status"]["nodeInfo"]["kernelVersion"] = json!(kernel);
-    Cluster::empty()
+    World::complete()
         .with(
             Source::ConfigMaps,
             proxy_config("mode: ipvs\n", "2026-01-01T00:00:00Z"),
@@ -244,15 +243,15 @@ fn ipvs(kernel: &str) -> Cluster {
 #[rstest]
 #[case::new("5.9.0", None, &[])]
 #[case::newer("6.1.0-13-amd64", Some(1000), &[])]
-#[case::old("5.4.0-150-generic", None, &["AtRisk OldBackend warning"])]
-#[case::old_slow("4.19.91-26.al7.x86_64", Some(117), &["AtRisk OldBackend warning"])]
-#[case::old_fast("4.19.91-26.al7.x86_64", Some(118), &["Violated OldBackend warning"])]
-#[case::ancient("3.10.0-1160.el7.x86_64", None, &["AtRisk Delay warning"])]
+#[case::old("5.4.0-150-generic", None, &["AtRisk warning OldBackend"])]
+#[case::old_slow("4.19.91-26.al7.x86_64", Some(117), &["AtRisk warning OldBackend"])]
+#[case::old_fast("4.19.91-26.al7.x86_64", Some(118), &["Violated warning OldBackend"])]
+#[case::ancient("3.10.0-1160.el7.x86_64", None, &["AtRisk warning Delay"])]
 #[case::no_kernel("", None, &["Unknown unknown"])]
 #[case::nonsense("linux", Some(1000), &["Unknown unknown"])]
 fn reused_ports(#[case] kernel: &str, #[case] rate: Option<u32>, #[case] expected: &[&str]) {
-    let cluster = ipvs(kernel).with(Source::Services, service());
-    assert_eq!(cluster.policy(policy(Door::Cluster, rate)).says(REUSE), expected);
+    let mut cluster = ipvs(kernel).with(Source::Services, service("web", json!({})));
+    assert_eq!(cluster.policy(rated(Door::Cluster, rate)).found(REUSE), expected);
 }
 
 /// A rate that no Service of the cluster takes meets no table, nor does one of a headless Service.
@@ -262,60 +261,60 @@ fn reused_ports(#[case] kernel: &str, #[case] rate: Option<u32>, #[case] expecte
 fn a_rate_that_meets_no_ipvs_is_no_rate(#[case] address: Option<Value>) {
     let mut cluster = ipvs("4.19.0");
     if let Some(address) = address {
-        let mut headless = service();
+        let mut headless = service("web", json!({}));
         headless["spec"]["clusterIP"] = address;
         cluster = cluster.with(Source::Services, headless);
     }
-    let cluster = cluster.policy(policy(Door::Cluster, Some(1000)));
-    assert_eq!(cluster.says(REUSE), ["AtRisk OldBackend warning"]);
+    let mut cluster = cluster.policy(rated(Door::Cluster, Some(1000)));
+    assert_eq!(cluster.found(REUSE), ["AtRisk warning OldBackend"]);
 }
 
 /// Node ports are IPVS's too.
 #[rstest]
-#[case::node_port("NodePort", "Violated OldBackend warning")]
-#[case::no_way_in("ExternalName", "AtRisk OldBackend warning")]
+#[case::node_port("NodePort", "Violated warning OldBackend")]
+#[case::no_way_in("ExternalName", "AtRisk warning OldBackend")]
 fn a_rate_from_outside_meets_the_ipvs_of_a_node_port(#[case] kind: &str, #[case] expected: &str) {
-    let mut outside = service();
+    let mut outside = service("web", json!({}));
     outside["spec"]["type"] = json!(kind);
-    let cluster = ipvs("4.19.0").with(Source::Services, outside);
-    let cluster = cluster.policy(policy(Door::LoadBalancer, Some(118)));
-    assert_eq!(cluster.says(REUSE), [expected]);
+    let mut cluster = ipvs("4.19.0").with(Source::Services, outside);
+    let mut cluster = cluster.policy(rated(Door::LoadBalancer, Some(118)));
+    assert_eq!(cluster.found(REUSE), [expected]);
 }
 
 /// A Pod with fewer source ports comes round sooner.
 #[rstest]
-#[case::default_range(None, 117, "AtRisk OldBackend warning")]
-#[case::narrow_range(Some("40000 41999"), 8, "AtRisk OldBackend warning")]
-#[case::narrow_range_too_fast(Some("40000 41999"), 9, "Violated OldBackend warning")]
-#[case::no_range(Some("all of them"), 117, "AtRisk OldBackend warning")]
+#[case::default_range(None, 117, "AtRisk warning OldBackend")]
+#[case::narrow_range(Some("40000 41999"), 8, "AtRisk warning OldBackend")]
+#[case::narrow_range_too_fast(Some("40000 41999"), 9, "Violated warning OldBackend")]
+#[case::no_range(Some("all of them"), 117, "AtRisk warning OldBackend")]
 fn a_pod_has_a_port_range_of_its_own(#[case] range: Option<&str>, #[case] rate: u32, #[case] expected: &str) {
-    let mut policy = policy(Door::Cluster, Some(rate));
-    policy.connections[0].clients[0].pods = Some(fixture::app("cart"));
+    let mut declared = rated(Door::Cluster, Some(rate));
+    declared.connections[0].clients[0].pods = Some(app("cart"));
     let sysctls: Vec<_> = range
         .iter()
         .map(|range| ("net.ipv4.ip_local_port_range", *range))
         .collect();
-    let cluster = ipvs("4.19.0")
-        .with(Source::Services, service())
-        .with(Source::Pods, fixture::pod("cart", "cart", &sysctls))
-        .policy(policy);
-    assert_eq!(cluster.says(REUSE), [expected]);
+    let mut cluster = ipvs("4.19.0")
+        .with(Source::Services, service("web", json!({})))
+        .with(Source::Pods, crate::world::pod("cart", "cart", &sysctls))
+        .policy(declared);
+    assert_eq!(cluster.found(REUSE), [expected]);
 }
 
 #[test]
 fn without_policies_an_old_kernel_is_still_told() {
-    let cluster = ipvs("4.19.0").without(Source::Policies);
-    assert_eq!(cluster.says(REUSE), ["AtRisk OldBackend warning"]);
+    let mut cluster = ipvs("4.19.0").unread(Source::Policies);
+    assert_eq!(cluster.found(REUSE), ["AtRisk warning OldBackend"]);
 }
 
 #[rstest]
 fn a_clean_cluster_is_quiet(#[values(0, 1, 3)] nodes: usize) {
-    let cluster = kubeadm(nodes);
+    let mut cluster = kubeadm(nodes);
     for check in [DRIFT, BOUNDS, PIN, REUSE] {
         assert!(
-            cluster.says(check).is_empty(),
+            cluster.found(check).is_empty(),
             "{check}: {:?}",
-            cluster.says(check)
+            cluster.found(check)
         );
     }
 }

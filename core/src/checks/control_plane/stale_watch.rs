@@ -209,9 +209,8 @@ impl Explain for Hears {
 mod tests {
     use super::*;
     use crate::Input;
-    use crate::checks::cluster_fixture::Cluster;
-    use crate::checks::live_fixture::Live;
     use crate::index::{Freshness, Part};
+    use crate::world::World;
 
     const ID: &str = "cp-stale-watch";
 
@@ -226,7 +225,7 @@ mod tests {
 
     #[test]
     fn silence_becomes_deafness_after_three_minutes_and_heals() {
-        let mut live = Live::with(&[]);
+        let mut live = World::watched(&[]);
         assert_eq!(live.says(ID), "");
         live.input(stale(Source::EndpointSlices));
         assert_eq!(live.says(ID), "AtRisk warning Silent");
@@ -248,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_missing_right_is_a_warning_that_names_it() {
-        let mut live = Live::with(&[]);
+        let mut live = World::watched(&[]);
         live.input(refused(Source::Namespaces));
         for _ in 0..2 {
             assert_eq!(live.says(ID), "AtRisk warning Refused");
@@ -275,7 +274,7 @@ mod tests {
 
     #[test]
     fn three_interruptions_in_half_an_hour() {
-        let mut live = Live::with(&[]);
+        let mut live = World::watched(&[]);
         for _ in 0..3 {
             assert_eq!(live.says(ID), "");
             live.input(stale(Source::Nodes));
@@ -289,8 +288,8 @@ mod tests {
 
     #[test]
     fn what_was_never_readable_is_not_this() {
-        let now = Live::with(&[]).now;
-        let mut live = Live {
+        let now = World::watched(&[]).now;
+        let mut live = World {
             core: crate::Core::live(now),
             now,
         };
@@ -309,6 +308,6 @@ mod tests {
         core.handle(now, stale(Source::Nodes)).unwrap();
         core.round(now);
         assert!(core.findings(now).findings.iter().all(|one| one.check != ID));
-        assert_eq!(Cluster::empty().says(ID), Vec::<String>::new());
+        assert_eq!(World::complete().found(ID), Vec::<String>::new());
     }
 }

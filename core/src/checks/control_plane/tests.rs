@@ -1,9 +1,9 @@
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::checks::cluster_fixture::{Cluster, kubeadm, manager, node, slice};
 use crate::know::Source;
 use crate::policy::{ClusterPolicy, ControlPlanePolicy};
+use crate::world::{World, kubeadm, manager, node_ready, slice_in};
 
 const DETECTION: &str = "detection-vs-grace";
 const WEBHOOK: &str = "admission-heartbeat-block";
@@ -18,73 +18,73 @@ fn platform(control_plane: ControlPlanePolicy) -> ClusterPolicy {
 
 #[rstest]
 #[case::new("v1.32.0", &[], &[])]
-#[case::old("v1.31.9", &[], &["AtRisk DetectionTooSlow info"])]
-#[case::flag("v1.33.0", &["--node-monitor-grace-period=40s"], &["Violated DetectionTooSlow warning"])]
-#[case::one_second("v1.33.0", &["--node-monitor-grace-period=46s"], &["AtRisk NarrowMargin info"])]
-#[case::below_the_margin("v1.33.0", &["--node-monitor-grace-period=49s"], &["AtRisk NarrowMargin info"])]
+#[case::old("v1.31.9", &[], &["AtRisk info DetectionTooSlow"])]
+#[case::flag("v1.33.0", &["--node-monitor-grace-period=40s"], &["Violated warning DetectionTooSlow"])]
+#[case::one_second("v1.33.0", &["--node-monitor-grace-period=46s"], &["AtRisk info NarrowMargin"])]
+#[case::below_the_margin("v1.33.0", &["--node-monitor-grace-period=49s"], &["AtRisk info NarrowMargin"])]
 #[case::at_the_margin("v1.33.0", &["--node-monitor-grace-period=50s"], &[])]
 #[case::flag_apart("v1.33.0", &["--node-monitor-grace-period", "1m"], &[])]
 #[case::last_wins("v1.33.0", &["--node-monitor-grace-period=20s", "--node-monitor-grace-period=60s"], &[])]
-#[case::equal("v1.33.0", &["--node-monitor-grace-period=45s"], &["Violated DetectionTooSlow warning"])]
-#[case::zero("v1.33.0", &["--node-monitor-grace-period=0s"], &["Violated DetectionTooSlow warning"])]
+#[case::equal("v1.33.0", &["--node-monitor-grace-period=45s"], &["Violated warning DetectionTooSlow"])]
+#[case::zero("v1.33.0", &["--node-monitor-grace-period=0s"], &["Violated warning DetectionTooSlow"])]
 #[case::nonsense("v1.33.0", &["--node-monitor-grace-period=soon"], &["Unknown unknown"])]
 #[case::other_flag("v1.33.0", &["--node-monitor-grace-period-x=1s"], &[])]
 fn detection(#[case] version: &str, #[case] flags: &[&str], #[case] expected: &[&str]) {
-    let cluster = Cluster::empty()
-        .with(Source::Nodes, node("a", "", "True"))
+    let mut cluster = World::complete()
+        .with(Source::Nodes, node_ready("a", "", "True"))
         .with(Source::Pods, manager(version, flags));
-    assert_eq!(cluster.says(DETECTION), expected);
+    assert_eq!(cluster.found(DETECTION), expected);
 }
 
 #[rstest]
-#[case::in_a_shell("exec /usr/local/bin/kube-controller-manager --v=2 --node-monitor-grace-period=16s > /p 2>&1", &["Violated DetectionTooSlow warning"])]
+#[case::in_a_shell("exec /usr/local/bin/kube-controller-manager --v=2 --node-monitor-grace-period=16s > /p 2>&1", &["Violated warning DetectionTooSlow"])]
 #[case::long_enough("exec kube-controller-manager --node-monitor-grace-period=1m", &[])]
 #[case::without_the_flag("exec kube-controller-manager --v=2", &[])]
 #[case::left_to_the_shell("exec kube-controller-manager $FLAGS", &["Unknown unknown"])]
 fn detection_behind_a_shell(#[case] script: &str, #[case] expected: &[&str]) {
     let mut pod = manager("v1.33.0", &[]);
     pod["spec"]["containers"][0]["command"] = json!(["/bin/sh", "-c", script]);
-    let cluster = Cluster::empty()
-        .with(Source::Nodes, node("a", "", "True"))
+    let mut cluster = World::complete()
+        .with(Source::Nodes, node_ready("a", "", "True"))
         .with(Source::Pods, pod);
-    assert_eq!(cluster.says(DETECTION), expected);
+    assert_eq!(cluster.found(DETECTION), expected);
 }
 
 #[rstest]
-#[case::handed_on("v1.33.1+k3s1", r#"["server","--kube-controller-manager-arg","node-monitor-grace-period=30s"]"#, &["Violated DetectionTooSlow warning"])]
+#[case::handed_on("v1.33.1+k3s1", r#"["server","--kube-controller-manager-arg","node-monitor-grace-period=30s"]"#, &["Violated warning DetectionTooSlow"])]
 #[case::long_enough("v1.31.1+k3s1", r#"["server","--kube-controller-manager-arg=node-monitor-grace-period=5m"]"#, &[])]
-#[case::nothing_handed_on("v1.31.1+k3s1", r#"["server"]"#, &["AtRisk DetectionTooSlow info"])]
+#[case::nothing_handed_on("v1.31.1+k3s1", r#"["server"]"#, &["AtRisk info DetectionTooSlow"])]
 #[case::the_default_of_a_server("v1.33.1+k3s1", r#"["server"]"#, &[])]
 #[case::an_agent_says_nothing("v1.33.1+k3s1", r#"["agent"]"#, &["Unknown unknown"])]
 #[case::no_list("v1.33.1+k3s1", "server", &["Unknown unknown"])]
 #[case::nonsense("v1.33.1+k3s1", r#"["server","--kube-controller-manager-arg=node-monitor-grace-period=soon"]"#, &["Unknown unknown"])]
 fn detection_in_k3s(#[case] kubelet: &str, #[case] args: &str, #[case] expected: &[&str]) {
-    let mut node = node("a", "", "True");
+    let mut node = node_ready("a", "", "True");
     node["status"]["nodeInfo"]["kubeletVersion"] = json!(kubelet);
     node["metadata"]["annotations"] = json!({"k3s.io/node-args": args});
     assert_eq!(
-        Cluster::empty().with(Source::Nodes, node).says(DETECTION),
+        World::complete().with(Source::Nodes, node).found(DETECTION),
         expected
     );
 }
 
-fn managed(kubelet: &str) -> Cluster {
-    let mut node = node("a", "", "True");
+fn managed(kubelet: &str) -> World {
+    let mut node = node_ready("a", "", "True");
     node["status"]["nodeInfo"]["kubeletVersion"] = json!(kubelet);
-    Cluster::empty().with(Source::Nodes, node)
+    World::complete().with(Source::Nodes, node)
 }
 
 #[rstest]
 #[case::new(managed("v1.33.1-eks-1"), &["Unknown unknown"])]
-#[case::old(managed("v1.31.4-gke.1"), &["AtRisk DetectionTooSlow info"])]
+#[case::old(managed("v1.31.4-gke.1"), &["AtRisk info DetectionTooSlow"])]
 #[case::no_version(managed(""), &["Unknown unknown"])]
-#[case::pods_not_read(managed("v1.33.1").without(Source::Pods), &["Unknown unknown"])]
+#[case::pods_not_read(managed("v1.33.1").unread(Source::Pods), &["Unknown unknown"])]
 #[case::declared(
-    managed("").without(Source::Pods).platform(platform(ControlPlanePolicy {
+    managed("").unread(Source::Pods).platform(platform(ControlPlanePolicy {
         node_monitor_grace_seconds: Some(40),
         ..ControlPlanePolicy::default()
     })),
-    &["Violated DetectionTooSlow warning"]
+    &["Violated warning DetectionTooSlow"]
 )]
 #[case::declared_clients(
     managed("v1.31.0").platform(platform(ControlPlanePolicy {
@@ -101,16 +101,16 @@ fn managed(kubelet: &str) -> Cluster {
         node_monitor_grace_seconds: Some(u32::MAX),
         ..ControlPlanePolicy::default()
     })),
-    &["Violated NeverDetected warning"]
+    &["Violated warning NeverDetected"]
 )]
-#[case::empty(Cluster::empty(), &[])]
-fn detection_where_flags_are_hidden(#[case] cluster: Cluster, #[case] expected: &[&str]) {
-    assert_eq!(cluster.says(DETECTION), expected);
+#[case::empty(World::complete(), &[])]
+fn detection_where_flags_are_hidden(#[case] mut cluster: World, #[case] expected: &[&str]) {
+    assert_eq!(cluster.found(DETECTION), expected);
 }
 
 #[test]
 fn detection_says_both_numbers() {
-    let cluster = Cluster::empty().with(
+    let mut cluster = World::complete().with(
         Source::Pods,
         manager("v1.33.0", &["--node-monitor-grace-period=40s"]),
     );
@@ -139,12 +139,12 @@ fn hook(rule: Value, more: &Value) -> Value {
     })
 }
 
-fn guarded(ready: usize, hook: Value) -> Cluster {
+fn guarded(ready: usize, hook: Value) -> World {
     let addresses: Vec<String> = (0..ready).map(|at| format!("10.2.0.{at}")).collect();
     let endpoints: Vec<_> = addresses.iter().map(|address| (&**address, "a", true)).collect();
     let namespace = |name: &str, team: &str| json!({"metadata": {"name": name, "labels": {"team": team}}});
-    Cluster::empty()
-        .with(Source::Nodes, node("a", "", "True"))
+    World::complete()
+        .with(Source::Nodes, node_ready("a", "", "True"))
         .with(Source::Namespaces, namespace("kube-system", "system"))
         .with(Source::Namespaces, namespace("kube-node-lease", "system"))
         .with(Source::Namespaces, namespace("a", "few"))
@@ -157,7 +157,7 @@ fn guarded(ready: usize, hook: Value) -> Cluster {
                 "spec": {"template": {"metadata": {"labels": {"app": "cni"}}, "spec": {"containers": []}}},
             }),
         )
-        .with(Source::EndpointSlices, slice("guard", "guard", &endpoints))
+        .with(Source::EndpointSlices, slice_in("guard", "guard", &endpoints))
         .with(Source::Webhooks, hook)
 }
 
@@ -169,8 +169,8 @@ fn everything() -> Value {
     json!({"apiGroups": ["*"], "resources": ["*"]})
 }
 
-const BLOCKED: &[&str] = &["Violated Blocked critical"];
-const SLOW: &[&str] = &["AtRisk TooSlowToIgnore warning"];
+const BLOCKED: &[&str] = &["Violated critical Blocked"];
+const SLOW: &[&str] = &["AtRisk warning TooSlowToIgnore"];
 
 #[rstest]
 #[case::leases(leases(), json!({}), BLOCKED)]
@@ -184,17 +184,17 @@ const SLOW: &[&str] = &["AtRisk TooSlowToIgnore warning"];
 #[case::tokens(json!({"apiGroups": [""], "resources": ["serviceaccounts/token"]}), json!({}), BLOCKED)]
 #[case::slices(json!({"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"]}), json!({}), BLOCKED)]
 #[case::token_reviews(
-    json!({"apiGroups": ["authentication.k8s.io"], "resources": ["*"]}), json!({}), &["Violated Blocked warning"]
+    json!({"apiGroups": ["authentication.k8s.io"], "resources": ["*"]}), json!({}), &["Violated warning Blocked"]
 )]
 #[case::access_reviews(
     json!({"apiGroups": ["authorization.k8s.io"], "resources": ["subjectaccessreviews"]}),
     json!({}),
-    &["Violated Blocked warning"]
+    &["Violated warning Blocked"]
 )]
 #[case::certificates(
     json!({"apiGroups": ["certificates.k8s.io"], "resources": ["certificatesigningrequests"]}),
     json!({}),
-    &["Violated Blocked warning"]
+    &["Violated warning Blocked"]
 )]
 #[case::an_old_version(
     json!({"apiGroups": ["coordination.k8s.io"], "apiVersions": ["v1beta1"], "resources": ["leases"]}), json!({}), &[]
@@ -207,7 +207,7 @@ const SLOW: &[&str] = &["AtRisk TooSlowToIgnore warning"];
 #[case::some_other_pods(
     json!({"apiGroups": [""], "resources": ["pods"]}),
     json!({"namespaceSelector": {"matchLabels": {"team": "few"}}}),
-    &["Violated Blocked warning"]
+    &["Violated warning Blocked"]
 )]
 #[case::most_other_pods(
     json!({"apiGroups": [""], "resources": ["pods"]}),
@@ -268,7 +268,7 @@ const SLOW: &[&str] = &["AtRisk TooSlowToIgnore warning"];
 )]
 #[case::namespaced_nodes(json!({"apiGroups": [""], "resources": ["nodes"], "scope": "Namespaced"}), json!({}), &[])]
 #[case::no_rules(json!({"apiGroups": [], "resources": []}), json!({}), &[])]
-#[case::conditions(leases(), json!({"matchConditions": [{}]}), &["AtRisk BlockedIfConditionsMatch warning"])]
+#[case::conditions(leases(), json!({"matchConditions": [{}]}), &["AtRisk warning BlockedIfConditionsMatch"])]
 #[case::by_url(leases(), json!({"clientConfig": {"url": "https://guard.example.com"}}), &["Unknown unknown"])]
 #[case::url_elsewhere(
     json!({"apiGroups": ["apps"], "resources": ["*"]}), json!({"clientConfig": {"url": "https://x"}}), &[]
@@ -316,31 +316,31 @@ const SLOW: &[&str] = &["AtRisk TooSlowToIgnore warning"];
     &[]
 )]
 fn webhooks_that_are_away(#[case] rule: Value, #[case] more: Value, #[case] expected: &[&str]) {
-    assert_eq!(guarded(0, hook(rule, &more)).says(WEBHOOK), expected);
+    assert_eq!(guarded(0, hook(rule, &more)).found(WEBHOOK), expected);
 }
 
 #[rstest]
-#[case::two(2, everything(), &["AtRisk InTheWay info"])]
-#[case::one(1, leases(), &["AtRisk InTheWay warning"])]
+#[case::two(2, everything(), &["AtRisk info InTheWay"])]
+#[case::one(1, leases(), &["AtRisk warning InTheWay"])]
 #[case::pods_only(1, json!({"apiGroups": [""], "resources": ["pods"]}), &[])]
 fn webhooks_that_answer(#[case] ready: usize, #[case] rule: Value, #[case] expected: &[&str]) {
-    assert_eq!(guarded(ready, hook(rule, &json!({}))).says(WEBHOOK), expected);
+    assert_eq!(guarded(ready, hook(rule, &json!({}))).found(WEBHOOK), expected);
 }
 
 #[test]
 fn a_webhook_needs_only_what_decides() {
     let by_label = json!({"namespaceSelector": {"matchLabels": {"team": "shop"}}});
-    let cluster = guarded(0, hook(leases(), &by_label)).without(Source::Namespaces);
-    assert_eq!(cluster.says(WEBHOOK), ["Unknown unknown"]);
+    let mut cluster = guarded(0, hook(leases(), &by_label)).unread(Source::Namespaces);
+    assert_eq!(cluster.found(WEBHOOK), ["Unknown unknown"]);
     let by_name = json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "shop"}}});
     assert!(
         guarded(0, hook(leases(), &by_name))
-            .without(Source::Namespaces)
-            .says(WEBHOOK)
+            .unread(Source::Namespaces)
+            .found(WEBHOOK)
             .is_empty()
     );
-    let cluster = guarded(0, hook(leases(), &json!({}))).without(Source::EndpointSlices);
-    assert_eq!(cluster.says(WEBHOOK), ["Unknown unknown"]);
+    let mut cluster = guarded(0, hook(leases(), &json!({}))).unread(Source::EndpointSlices);
+    assert_eq!(cluster.found(WEBHOOK), ["Unknown unknown"]);
 }
 
 #[test]
@@ -349,20 +349,23 @@ fn an_alias_has_no_endpoints_to_count() {
         "metadata": {"name": "guard", "namespace": "guard"},
         "spec": {"type": "ExternalName", "externalName": "guard.example.com"},
     });
-    let cluster = guarded(0, hook(leases(), &json!({}))).with(Source::Services, alias);
-    assert_eq!(cluster.says(WEBHOOK), ["Unknown unknown"]);
+    let mut cluster = guarded(0, hook(leases(), &json!({}))).with(Source::Services, alias);
+    assert_eq!(cluster.found(WEBHOOK), ["Unknown unknown"]);
 }
 
-fn servers(serving: usize, expected: Option<u32>, role: &str) -> Cluster {
+fn servers(serving: usize, expected: Option<u32>, role: &str) -> World {
     let addresses: Vec<String> = (0..serving).map(|at| format!("192.0.2.{at}")).collect();
     let endpoints: Vec<_> = addresses.iter().map(|address| (&**address, "", true)).collect();
-    let mut node = node("a", "", "True");
+    let mut node = node_ready("a", "", "True");
     if !role.is_empty() {
         node["metadata"]["labels"][format!("node-role.kubernetes.io/{role}")] = json!("");
     }
-    Cluster::empty()
+    World::complete()
         .with(Source::Nodes, node)
-        .with(Source::EndpointSlices, slice("default", "kubernetes", &endpoints))
+        .with(
+            Source::EndpointSlices,
+            slice_in("default", "kubernetes", &endpoints),
+        )
         .platform(platform(ControlPlanePolicy {
             expected_instances: expected,
             ..ControlPlanePolicy::default()
@@ -389,7 +392,7 @@ fn instances(
     #[case] role: &str,
     #[case] says: &[&str],
 ) {
-    assert_eq!(servers(serving, expected, role).says(INSTANCES), says);
+    assert_eq!(servers(serving, expected, role).found(INSTANCES), says);
 }
 
 #[test]
@@ -398,29 +401,29 @@ fn an_api_server_to_be_seen_is_not_hidden() {
         "metadata": {"name": "kube-apiserver-a", "namespace": "kube-system"},
         "spec": {"containers": [{"name": "kube-apiserver", "command": ["kube-apiserver"]}]},
     });
-    let cluster = servers(1, Some(3), "").with(Source::Pods, pod);
-    assert_eq!(cluster.says(INSTANCES), ["Violated critical"]);
+    let mut cluster = servers(1, Some(3), "").with(Source::Pods, pod);
+    assert_eq!(cluster.found(INSTANCES), ["Violated critical"]);
 }
 
 #[rstest]
 fn a_clean_cluster_is_quiet(#[values(0, 1, 3)] nodes: usize) {
-    let cluster = kubeadm(nodes);
+    let mut cluster = kubeadm(nodes);
     for check in [DETECTION, WEBHOOK, INSTANCES] {
         assert!(
-            cluster.says(check).is_empty(),
+            cluster.found(check).is_empty(),
             "{check}: {:?}",
-            cluster.says(check)
+            cluster.found(check)
         );
     }
 }
 
 #[test]
 fn slices_that_nobody_read_are_missed_only_where_a_number_is_declared() {
-    let unread = || Cluster::empty().without(Source::EndpointSlices);
-    assert!(unread().says(INSTANCES).is_empty());
+    let unread = || World::complete().unread(Source::EndpointSlices);
+    assert!(unread().found(INSTANCES).is_empty());
     let expected = platform(ControlPlanePolicy {
         expected_instances: Some(3),
         ..ControlPlanePolicy::default()
     });
-    assert_eq!(unread().platform(expected).says(INSTANCES), ["Unknown unknown"]);
+    assert_eq!(unread().platform(expected).found(INSTANCES), ["Unknown unknown"]);
 }

@@ -261,9 +261,8 @@ mod tests {
 
     use super::*;
     use crate::Input;
-    use crate::checks::cluster_fixture::node;
-    use crate::checks::live_fixture::{Live, slice};
     use crate::policy::{ClusterPolicy, NodesPolicy};
+    use crate::world::{World, node_ready, slice_part};
     use rstest::rstest;
     use serde_json::Value;
 
@@ -279,27 +278,27 @@ mod tests {
         let endpoints: Vec<_> = (0..count)
             .map(|at| (node * 1000 + at, name.as_str(), true))
             .collect();
-        slice("app", node, &endpoints)
+        slice_part("app", node, &endpoints)
     }
 
     /// Twenty nodes of ten endpoints, watched for a while.
-    fn start(seconds: u64) -> Live {
+    fn start(seconds: u64) -> World {
         let mut objects = vec![];
         for at in 0..20 {
-            objects.push((Source::Nodes, node(&name(at), "z", "True")));
+            objects.push((Source::Nodes, node_ready(&name(at), "z", "True")));
             objects.push((Source::EndpointSlices, load(at, 10)));
         }
-        let mut live = Live::with(&objects);
+        let mut live = World::watched(&objects);
         live.wait(seconds);
         live
     }
 
-    fn fail(live: &mut Live, at: u32) {
-        live.put(Source::Nodes, &node(&name(at), "z", "Unknown"));
+    fn fail(live: &mut World, at: u32) {
+        live.put(Source::Nodes, &node_ready(&name(at), "z", "Unknown"));
     }
 
     /// Two nodes fail; some minutes later some that have grown, and some that have not.
-    fn wave(live: &mut Live, grown: u32, count: u32, flat: u32) {
+    fn wave(live: &mut World, grown: u32, count: u32, flat: u32) {
         (0..2).for_each(|at| fail(live, at));
         live.wait(120);
         for at in 2..2 + count {
@@ -345,7 +344,7 @@ mod tests {
     }
 
     /// The domino of the default toleration: a node fails, after 300 s its Pods move, 80 s later the next one fails.
-    fn domino(live: &mut Live, steps: u32, node_of: impl Fn(u32) -> Value) -> Vec<String> {
+    fn domino(live: &mut World, steps: u32, node_of: impl Fn(u32) -> Value) -> Vec<String> {
         let mut told = Vec::new();
         for step in 0..steps {
             live.put(Source::Nodes, &node_of(step));
@@ -361,7 +360,7 @@ mod tests {
     #[test]
     fn the_domino_of_the_default_toleration() {
         let mut live = start(700);
-        let told = domino(&mut live, 4, |step| node(&name(step), "z", "Unknown"));
+        let told = domino(&mut live, 4, |step| node_ready(&name(step), "z", "Unknown"));
         let wave = "Violated critical Wave";
         assert_eq!(told, ["", "", wave, wave]);
         live.wait(220);
@@ -380,7 +379,7 @@ mod tests {
     fn nodes_that_go_or_fill_up_by_themselves(#[case] mark: fn(&mut Value)) {
         let mut live = start(700);
         let told = domino(&mut live, 4, |step| {
-            let mut node = node(&name(step), "z", "Unknown");
+            let mut node = node_ready(&name(step), "z", "Unknown");
             mark(&mut node);
             node
         });
@@ -416,7 +415,7 @@ mod tests {
         for _ in 0..6 {
             fail(&mut live, 1);
             live.put(Source::EndpointSlices, &load(1, 20));
-            live.put(Source::Nodes, &node("n1", "z", "True"));
+            live.put(Source::Nodes, &node_ready("n1", "z", "True"));
             live.wait(30);
         }
         assert_eq!(live.says(ID), "");
@@ -433,7 +432,7 @@ mod tests {
             let endpoints: Vec<_> = (0..10)
                 .map(|one| (50_000 + at * 1000 + one, other.as_str(), true))
                 .collect();
-            live.put(Source::EndpointSlices, &slice("app", at, &endpoints));
+            live.put(Source::EndpointSlices, &slice_part("app", at, &endpoints));
         }
         live.wait(60);
         (2..5).for_each(|at| fail(&mut live, at));
@@ -467,17 +466,17 @@ mod tests {
     #[test]
     fn nodes_that_were_down_before_did_not_fail() {
         let down: Vec<_> = (0..20)
-            .map(|at| (Source::Nodes, node(&name(at), "z", "False")))
+            .map(|at| (Source::Nodes, node_ready(&name(at), "z", "False")))
             .collect();
-        let mut live = Live::with(&down);
+        let mut live = World::watched(&down);
         assert_eq!(live.says(ID), "");
-        let world = crate::checks::cluster_fixture::Cluster::empty();
-        assert_eq!(world.says(ID), Vec::<String>::new());
+        let mut world = World::complete();
+        assert_eq!(world.found(ID), Vec::<String>::new());
     }
 
     #[test]
     fn a_long_window_is_judged_when_it_has_passed() {
-        let mut live = Live::with(&[]);
+        let mut live = World::watched(&[]);
         let policy = ClusterPolicy {
             nodes: NodesPolicy {
                 cascade: Some(Cascade {
@@ -490,7 +489,7 @@ mod tests {
         };
         live.input(Input::ClusterPolicy(Some(Arc::new(policy))));
         live.wait(2000);
-        let unknown = |live: &Live| live.core.findings(live.now).summary.unknown;
+        let unknown = |live: &World| live.core.findings(live.now).summary.unknown;
         let before = unknown(&live);
         live.wait(5300);
         // Nothing came by: time alone made it known.

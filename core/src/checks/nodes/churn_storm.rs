@@ -123,8 +123,8 @@ fn advise(case: &UntypedCase) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::Input;
-    use crate::checks::live_fixture::{Live, slice};
     use crate::index::{Freshness, Part};
+    use crate::world::{World, slice_part};
     use rstest::rstest;
     use serde_json::Value;
 
@@ -132,17 +132,17 @@ mod tests {
 
     fn generation(number: u32, size: u32) -> Value {
         let endpoints: Vec<_> = (0..size).map(|at| (number * 1000 + at, "n1", true)).collect();
-        slice("dev", 1, &endpoints)
+        slice_part("dev", 1, &endpoints)
     }
 
-    fn start(minutes: u64) -> Live {
-        let mut live = Live::with(&[(Source::EndpointSlices, generation(0, 30))]);
+    fn start(minutes: u64) -> World {
+        let mut live = World::watched(&[(Source::EndpointSlices, generation(0, 30))]);
         live.wait(minutes * 60);
         live
     }
 
     /// Replaces all endpoints every so many seconds.
-    fn replace(live: &mut Live, size: u32, seconds: u64, times: u32) {
+    fn replace(live: &mut World, size: u32, seconds: u64, times: u32) {
         for number in 1..=times {
             live.put(Source::EndpointSlices, &generation(number, size));
             live.wait(seconds);
@@ -222,8 +222,8 @@ mod tests {
         let all: Vec<_> = (0..30).map(|at| (at, "n1", true)).collect();
         for round in 0..40 {
             let (from, to) = (1 + round % 2, 2 - round % 2);
-            live.put(Source::EndpointSlices, &slice("dev", to, &all));
-            live.put(Source::EndpointSlices, &slice("dev", from, &[]));
+            live.put(Source::EndpointSlices, &slice_part("dev", to, &all));
+            live.put(Source::EndpointSlices, &slice_part("dev", from, &[]));
             live.wait(5);
         }
         assert_eq!(live.says(ID), "");
@@ -231,8 +231,8 @@ mod tests {
 
     #[test]
     fn an_audit_does_not_speak_of_it() {
-        let world = crate::checks::cluster_fixture::Cluster::empty();
-        assert_eq!(world.says(ID), Vec::<String>::new());
+        let mut world = World::complete();
+        assert_eq!(world.says(ID), "");
     }
 
     #[test]

@@ -112,17 +112,16 @@ fn advise(case: &UntypedCase) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::Input;
-    use crate::checks::cluster_fixture::{Cluster, node};
-    use crate::checks::live_fixture::{Live, evicted};
     use crate::index::{Freshness, Part};
+    use crate::world::{World, evicted, node_ready};
     use rstest::rstest;
 
     const ID: &str = "node-pressure-evict-loop";
 
-    fn start() -> Live {
-        Live::with(&[
-            (Source::Nodes, node("n1", "z", "True")),
-            (Source::Nodes, node("n2", "z", "True")),
+    fn start() -> World {
+        World::watched(&[
+            (Source::Nodes, node_ready("n1", "z", "True")),
+            (Source::Nodes, node_ready("n2", "z", "True")),
         ])
     }
 
@@ -204,7 +203,8 @@ mod tests {
         let listed: Vec<_> = (0..50)
             .map(|at| (Source::Events, evicted(at, "agent", "n1", 9)))
             .collect();
-        let mut live = Live::with(&[listed, vec![(Source::Nodes, node("n1", "z", "True"))]].concat());
+        let mut live =
+            World::watched(&[listed, vec![(Source::Nodes, node_ready("n1", "z", "True"))]].concat());
         assert_eq!(live.says(ID), "");
         for at in 100..150 {
             let mut old = evicted(at, "agent", "n1", 1);
@@ -241,9 +241,9 @@ mod tests {
         ));
         assert_eq!(live.says(ID), "Unknown unknown; Unknown unknown");
         assert_eq!(
-            Cluster::empty()
-                .with(Source::Nodes, node("n1", "z", "True"))
-                .says(ID),
+            World::complete()
+                .with(Source::Nodes, node_ready("n1", "z", "True"))
+                .found(ID),
             Vec::<String>::new()
         );
     }

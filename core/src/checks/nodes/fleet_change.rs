@@ -298,9 +298,8 @@ impl Explain for Sync {
 mod tests {
     use super::*;
     use crate::Input;
-    use crate::checks::cluster_fixture::{Cluster, node};
-    use crate::checks::live_fixture::Live;
     use crate::know::Wall;
+    use crate::world::{World, node_ready};
     use rstest::rstest;
     use serde_json::Value;
 
@@ -309,21 +308,21 @@ mod tests {
 
     /// A node that has been what it is for so many seconds of wall time.
     fn at(now: i64, number: usize, ready: bool, kernel: &str, since: i64) -> Value {
-        let mut one = node(&format!("n{number}"), "z", if ready { "True" } else { "Unknown" });
+        let mut one = node_ready(&format!("n{number}"), "z", if ready { "True" } else { "Unknown" });
         one["status"]["nodeInfo"]["kernelVersion"] = kernel.into();
         one["status"]["conditions"][0]["lastTransitionTime"] = Wall(now - since).to_string().into();
         one
     }
 
-    fn put(live: &mut Live, number: usize, ready: bool, kernel: &str) {
+    fn put(live: &mut World, number: usize, ready: bool, kernel: &str) {
         let one = at(live.now.wall.0, number, ready, kernel, 0);
         live.put(Source::Nodes, &one);
     }
 
     /// Nodes on kernel A, watched for so long; then the first so many change to B within an hour.
-    fn start(watched: u64, all: usize, b: usize) -> Live {
+    fn start(watched: u64, all: usize, b: usize) -> World {
         let nodes = (0..all).map(|number| (Source::Nodes, at(1_800_000_000, number, true, "A", 900_000)));
-        let mut live = Live::with(&nodes.collect::<Vec<_>>());
+        let mut live = World::watched(&nodes.collect::<Vec<_>>());
         live.wait(watched);
         (0..b).for_each(|number| put(&mut live, number, true, "B"));
         live.wait(3600);
@@ -386,7 +385,7 @@ mod tests {
                 at(1_800_000_000, number, true, kernel(number), 900_000),
             )
         });
-        let mut live = Live::with(&nodes.collect::<Vec<_>>());
+        let mut live = World::watched(&nodes.collect::<Vec<_>>());
         live.wait(watched);
         (0..3).for_each(|number| put(&mut live, number, false, "B"));
         assert_eq!(live.says(ID), expected);
@@ -420,11 +419,11 @@ mod tests {
     fn an_incident_that_is_under_way(#[case] step: i64, #[case] joined: Option<i64>, #[case] expected: &str) {
         let nodes = found_down(step, joined);
         let objects: Vec<_> = nodes.iter().map(|one| (Source::Nodes, one.clone())).collect();
-        assert_eq!(Live::with(&objects).says(ID), expected);
-        let cluster = nodes
+        assert_eq!(World::watched(&objects).says(ID), expected);
+        let mut cluster = nodes
             .into_iter()
-            .fold(Cluster::empty(), |cluster, one| cluster.with(Source::Nodes, one));
-        let audit: Vec<String> = cluster.says(ID);
+            .fold(World::complete(), |cluster, one| cluster.with(Source::Nodes, one));
+        let audit: Vec<String> = cluster.found(ID);
         let same = |one: &str| {
             let mut words: Vec<_> = one
                 .split(' ')

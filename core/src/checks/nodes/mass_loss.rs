@@ -236,9 +236,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::checks::cluster_fixture::{Cluster, node};
-    use crate::checks::live_fixture::Live;
     use crate::policy::{ClusterPolicy, Storm};
+    use crate::world::{World, node_ready};
 
     const ID: &str = "node-mass-loss";
 
@@ -250,33 +249,33 @@ mod tests {
     }
 
     /// Nodes of three zones in turn.
-    fn nodes(ready: usize, down: usize) -> Cluster {
-        (0..ready + down).fold(Cluster::empty(), |cluster, at| {
+    fn nodes(ready: usize, down: usize) -> World {
+        (0..ready + down).fold(World::complete(), |cluster, at| {
             let ready = if at < ready { "True" } else { "Unknown" };
             let zone = ["a", "b", "c"][at % 3];
-            cluster.with(Source::Nodes, node(&format!("n{at}"), zone, ready))
+            cluster.with(Source::Nodes, node_ready(&format!("n{at}"), zone, ready))
         })
     }
 
     #[rstest]
     #[case::none(0, 0, &[])]
-    #[case::the_only_node(0, 1, &["Violated NoneReady critical"])]
-    #[case::both(0, 2, &["Violated NoneReady critical"])]
-    #[case::one_of_two(1, 1, &["Violated HalfLost critical"])]
+    #[case::the_only_node(0, 1, &["Violated critical NoneReady"])]
+    #[case::both(0, 2, &["Violated critical NoneReady"])]
+    #[case::one_of_two(1, 1, &["Violated critical HalfLost"])]
     #[case::one_of_three(2, 1, &[])]
-    #[case::half_of_many(50, 50, &["Violated HalfLost critical"])]
-    #[case::below_half(51, 49, &["Violated Storm warning"])]
-    #[case::at_a_fifth(12, 3, &["Violated Storm warning"])]
+    #[case::half_of_many(50, 50, &["Violated critical HalfLost"])]
+    #[case::below_half(51, 49, &["Violated warning Storm"])]
+    #[case::at_a_fifth(12, 3, &["Violated warning Storm"])]
     #[case::below_a_fifth(13, 3, &[])]
     #[case::one_of_five_is_no_storm(4, 1, &[])]
     fn shares(#[case] ready: usize, #[case] down: usize, #[case] expected: &[&str]) {
-        assert_eq!(nodes(ready, down).says(ID), expected);
+        assert_eq!(nodes(ready, down).found(ID), expected);
     }
 
     #[rstest]
-    #[case::stricter(Some(5), None, 94, 6, &["Violated Storm warning"])]
+    #[case::stricter(Some(5), None, 94, 6, &["Violated warning Storm"])]
     #[case::laxer(Some(40), None, 70, 30, &[])]
-    #[case::half_is_critical_whatever_is_declared(Some(90), Some(99), 50, 50, &["Violated HalfLost critical"])]
+    #[case::half_is_critical_whatever_is_declared(Some(90), Some(99), 50, 50, &["Violated critical HalfLost"])]
     #[case::too_few(None, Some(4), 12, 3, &[])]
     fn the_platform_declares_what_a_storm_is(
         #[case] cluster_unhealthy_percent: Option<u32>,
@@ -294,7 +293,7 @@ mod tests {
             storm,
             ..ClusterPolicy::default()
         };
-        assert_eq!(nodes(ready, down).platform(policy).says(ID), expected);
+        assert_eq!(nodes(ready, down).platform(policy).found(ID), expected);
     }
 
     fn mark(kind: &str, since: i64, mut node: Value) -> Value {
@@ -311,52 +310,52 @@ mod tests {
 
     /// Half of a cluster, marked and not Ready for so many seconds.
     #[rstest]
-    #[case::unmarked("", 60, &["Violated HalfLost critical"])]
+    #[case::unmarked("", 60, &["Violated critical HalfLost"])]
     #[case::cordoned("cordoned", 1799, &[])]
-    #[case::cordoned_for_too_long("cordoned", 1800, &["Violated HalfLost critical"])]
+    #[case::cordoned_for_too_long("cordoned", 1800, &["Violated critical HalfLost"])]
     #[case::deleted("deleted", 60, &[])]
     #[case::autoscaler("ToBeDeletedByClusterAutoscaler", 60, &[])]
-    #[case::only_a_candidate("DeletionCandidateOfClusterAutoscaler", 60, &["Violated HalfLost critical"])]
+    #[case::only_a_candidate("DeletionCandidateOfClusterAutoscaler", 60, &["Violated critical HalfLost"])]
     #[case::karpenter("karpenter.sh/disrupted", 60, &[])]
-    #[case::unreachable("node.kubernetes.io/unreachable", 60, &["Violated HalfLost critical"])]
+    #[case::unreachable("node.kubernetes.io/unreachable", 60, &["Violated critical HalfLost"])]
     #[case::new("new", 899, &[])]
-    #[case::new_for_too_long("new", 900, &["Violated HalfLost critical"])]
+    #[case::new_for_too_long("new", 900, &["Violated critical HalfLost"])]
     fn nodes_that_join_or_leave(#[case] kind: &str, #[case] since: i64, #[case] expected: &[&str]) {
-        let away = (0..6).map(|at| mark(kind, since, node(&format!("away{at}"), "a", "False")));
-        let cluster = away.fold(nodes(6, 0), |cluster, one| cluster.with(Source::Nodes, one));
-        assert_eq!(cluster.says(ID), expected);
+        let away = (0..6).map(|at| mark(kind, since, node_ready(&format!("away{at}"), "a", "False")));
+        let mut cluster = away.fold(nodes(6, 0), |cluster, one| cluster.with(Source::Nodes, one));
+        assert_eq!(cluster.found(ID), expected);
         let zone: &[&str] = if expected.is_empty() {
             &[]
         } else {
-            &["Violated PartialDisruption critical"]
+            &["Violated critical PartialDisruption"]
         };
-        assert_eq!(cluster.says("node-zone-disruption"), zone);
+        assert_eq!(cluster.found("node-zone-disruption"), zone);
     }
 
     #[test]
     fn no_ready_node_is_critical_whatever_the_marks() {
-        let away = (0..3).map(|at| mark("cordoned", 60, node(&format!("n{at}"), "a", "False")));
-        let cluster = away.fold(Cluster::empty(), |cluster, one| cluster.with(Source::Nodes, one));
-        assert_eq!(cluster.says(ID), ["Violated NoneReady critical"]);
+        let away = (0..3).map(|at| mark("cordoned", 60, node_ready(&format!("n{at}"), "a", "False")));
+        let mut cluster = away.fold(World::complete(), |cluster, one| cluster.with(Source::Nodes, one));
+        assert_eq!(cluster.found(ID), ["Violated critical NoneReady"]);
         assert_eq!(
             cluster.message(ID),
             "3 of 3 nodes of the cluster are not Ready (100 %), since 2027-01-15T07:59:00Z"
         );
-        assert!(cluster.says("node-zone-disruption").is_empty());
+        assert!(cluster.found("node-zone-disruption").is_empty());
     }
 
     #[test]
     fn time_alone_ends_the_excuse() {
         let up: Vec<_> = (0..6)
-            .map(|at| (Source::Nodes, node(&format!("up{at}"), "a", "True")))
+            .map(|at| (Source::Nodes, node_ready(&format!("up{at}"), "a", "True")))
             .collect();
         let away = (0..6).map(|at| {
             (
                 Source::Nodes,
-                mark("cordoned", 60, node(&format!("n{at}"), "b", "False")),
+                mark("cordoned", 60, node_ready(&format!("n{at}"), "b", "False")),
             )
         });
-        let mut live = Live::with(&up.into_iter().chain(away).collect::<Vec<_>>());
+        let mut live = World::watched(&up.into_iter().chain(away).collect::<Vec<_>>());
         assert_eq!(live.says(ID), "");
         live.wait(1739);
         assert_eq!(live.says(ID), "");

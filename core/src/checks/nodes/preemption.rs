@@ -192,9 +192,8 @@ impl Explain for Loses {
 mod tests {
     use super::*;
     use crate::Input;
-    use crate::checks::cluster_fixture::Cluster;
-    use crate::checks::live_fixture::{Live, preempted};
     use crate::index::{Freshness, Part};
+    use crate::world::{World, preempted};
     use rstest::rstest;
 
     const ID: &str = "preemption-cascade";
@@ -208,7 +207,7 @@ mod tests {
     #[case::a_sibling(&[(0, "low", "low")], "Violated critical OwnSiblings")]
     #[case::nobody_said_by_whom(&[(0, "low", ""), (1, "low", "")], "Violated critical Repeated")]
     fn preemptions(#[case] events: &[(u64, &str, &str)], #[case] expected: &str) {
-        let mut live = Live::with(&[]);
+        let mut live = World::watched(&[]);
         let mut passed = 0;
         for (number, (at, victim, winner)) in events.iter().enumerate() {
             live.wait(at - passed);
@@ -222,7 +221,7 @@ mod tests {
     #[case::a_placeholder(-1000, "")]
     #[case::an_ordinary_one(0, "Violated critical Repeated")]
     fn pods_that_hold_room_free(#[case] value: i32, #[case] expected: &str) {
-        let mut live = Live::with(&[
+        let mut live = World::watched(&[
             (
                 Source::Deployments,
                 serde_json::json!({
@@ -243,7 +242,7 @@ mod tests {
 
     #[test]
     fn it_names_who_loses_and_who_wins_and_ends() {
-        let mut live = Live::with(&[]);
+        let mut live = World::watched(&[]);
         for at in 0..7 {
             live.put(Source::Events, &preempted(at, "low", "high"));
         }
@@ -266,7 +265,7 @@ mod tests {
         let listed: Vec<_> = (0..9)
             .map(|at| (Source::Events, preempted(at, "low", "low")))
             .collect();
-        let mut live = Live::with(&listed);
+        let mut live = World::watched(&listed);
         assert_eq!(live.says(ID), "");
         live.input(Input::Freshness(
             Source::Events,
@@ -274,6 +273,6 @@ mod tests {
             Freshness::unreadable("forbidden"),
         ));
         assert_eq!(live.says(ID), "Unknown unknown");
-        assert_eq!(Cluster::empty().says(ID), Vec::<String>::new());
+        assert_eq!(World::complete().found(ID), Vec::<String>::new());
     }
 }

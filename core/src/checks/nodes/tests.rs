@@ -1,48 +1,50 @@
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::checks::cluster_fixture::{Cluster, dns, dns_pod, kubeadm, node, policy, slice};
 use crate::know::Source;
 use crate::policy::{Door, ServicePick};
+use crate::world::{World, dns, dns_pod, kubeadm, node_ready, rated, slice_in};
 
 const ZONE: &str = "node-zone-disruption";
 const CORDON: &str = "cordon-lb-safety";
 const DNS: &str = "dns-n1-headroom";
 
-fn zone(states: &[(&str, usize)]) -> Cluster {
+fn zone(states: &[(&str, usize)]) -> World {
     let states = states
         .iter()
         .flat_map(|(state, count)| std::iter::repeat_n(*state, *count));
-    states.enumerate().fold(Cluster::empty(), |cluster, (at, state)| {
-        cluster.with(Source::Nodes, node(&format!("n{at}"), "z", state))
-    })
+    states
+        .enumerate()
+        .fold(World::complete(), |cluster, (at, state)| {
+            cluster.with(Source::Nodes, node_ready(&format!("n{at}"), "z", state))
+        })
 }
 
 #[rstest]
 #[case::all_ready(&[("True", 10)], &[])]
 #[case::one_of_ten(&[("True", 9), ("False", 1)], &[])]
-#[case::two_of_three(&[("True", 1), ("False", 2)], &["AtRisk OneNodeShort warning"])]
-#[case::two_of_four(&[("True", 2), ("False", 2)], &["AtRisk OneNodeShort warning"])]
-#[case::just_below(&[("True", 46), ("Unknown", 54)], &["AtRisk OneNodeShort warning"])]
-#[case::just_at(&[("True", 45), ("Unknown", 54), ("False", 1)], &["Violated PartialDisruption critical"])]
-#[case::all_of_three(&[("False", 3)], &["Violated FullDisruption critical"])]
+#[case::two_of_three(&[("True", 1), ("False", 2)], &["AtRisk warning OneNodeShort"])]
+#[case::two_of_four(&[("True", 2), ("False", 2)], &["AtRisk warning OneNodeShort"])]
+#[case::just_below(&[("True", 46), ("Unknown", 54)], &["AtRisk warning OneNodeShort"])]
+#[case::just_at(&[("True", 45), ("Unknown", 54), ("False", 1)], &["Violated critical PartialDisruption"])]
+#[case::all_of_three(&[("False", 3)], &["Violated critical FullDisruption"])]
 #[case::one_of_three(&[("True", 2), ("False", 1)], &[])]
-#[case::one_of_two(&[("True", 1), ("False", 1)], &["AtRisk OneNodeShort warning"])]
-#[case::one_of_one(&[("Unknown", 1)], &["Violated FullDisruption critical"])]
-#[case::two_of_two(&[("False", 2)], &["Violated FullDisruption critical"])]
-#[case::nonsense(&[("Maybe", 3)], &["Violated FullDisruption critical"])]
-#[case::many(&[("True", 2000), ("Unknown", 3000)], &["Violated PartialDisruption critical"])]
+#[case::one_of_two(&[("True", 1), ("False", 1)], &["AtRisk warning OneNodeShort"])]
+#[case::one_of_one(&[("Unknown", 1)], &["Violated critical FullDisruption"])]
+#[case::two_of_two(&[("False", 2)], &["Violated critical FullDisruption"])]
+#[case::nonsense(&[("Maybe", 3)], &["Violated critical FullDisruption"])]
+#[case::many(&[("True", 2000), ("Unknown", 3000)], &["Violated critical PartialDisruption"])]
 fn zones(#[case] states: &[(&str, usize)], #[case] expected: &[&str]) {
-    assert_eq!(zone(states).says(ZONE), expected);
+    assert_eq!(zone(states).found(ZONE), expected);
 }
 
 #[test]
 fn zones_are_judged_one_by_one() {
-    let cluster = zone(&[("True", 5)])
-        .with(Source::Nodes, node("x1", "other", "False"))
-        .with(Source::Nodes, node("x2", "other", "False"))
-        .with(Source::Nodes, node("x3", "other", "Unknown"));
-    assert_eq!(cluster.says(ZONE), ["Violated FullDisruption critical"]);
+    let mut cluster = zone(&[("True", 5)])
+        .with(Source::Nodes, node_ready("x1", "other", "False"))
+        .with(Source::Nodes, node_ready("x2", "other", "False"))
+        .with(Source::Nodes, node_ready("x3", "other", "Unknown"));
+    assert_eq!(cluster.found(ZONE), ["Violated critical FullDisruption"]);
     assert_eq!(
         cluster.message(ZONE),
         "3 of 3 nodes of this zone are not Ready (100 %): the zone is lost, or cut off from the control plane"
@@ -52,25 +54,25 @@ fn zones_are_judged_one_by_one() {
 #[test]
 fn zones_of_one_name_in_two_regions_are_two() {
     let in_region = |name: &str, region: &str, state: &str| {
-        let mut node = node(name, "1", state);
+        let mut node = node_ready(name, "1", state);
         node["metadata"]["labels"]["topology.kubernetes.io/region"] = json!(region);
         node
     };
-    let mut cluster = Cluster::empty();
+    let mut cluster = World::complete();
     for at in 0..3 {
         cluster = cluster
             .with(Source::Nodes, in_region(&format!("w{at}"), "west", "False"))
             .with(Source::Nodes, in_region(&format!("e{at}"), "east", "True"))
             .with(Source::Nodes, in_region(&format!("f{at}"), "east", "True"));
     }
-    assert_eq!(cluster.says(ZONE), ["Violated FullDisruption critical"]);
+    assert_eq!(cluster.found(ZONE), ["Violated critical FullDisruption"]);
 }
 
 #[test]
 fn zones_need_nodes() {
-    assert!(Cluster::empty().says(ZONE).is_empty());
+    assert!(World::complete().found(ZONE).is_empty());
     assert_eq!(
-        Cluster::empty().without(Source::Nodes).says(ZONE),
+        World::complete().unread(Source::Nodes).found(ZONE),
         ["Unknown unknown"]
     );
 }
@@ -85,30 +87,30 @@ fn balancer(kind: &str, policy: &str) -> Value {
     })
 }
 
-/// Nodes a (fine), b (cordoned), c (not ready), d (excluded from load balancers), e (fine), f and g (taken away by Cluster
+/// Nodes a (fine), b (cordoned), c (not ready), d (excluded from load balancers), e (fine), f and g (taken away by World
 /// Autoscaler and by Karpenter).
-fn edge(kind: &str, policy: &str, endpoints: &[(&str, &str, bool)]) -> Cluster {
-    let mut cordoned = node("b", "", "True");
+fn edge(kind: &str, policy: &str, endpoints: &[(&str, &str, bool)]) -> World {
+    let mut cordoned = node_ready("b", "", "True");
     cordoned["spec"]["unschedulable"] = json!(true);
-    let mut excluded = node("d", "", "True");
+    let mut excluded = node_ready("d", "", "True");
     excluded["metadata"]["labels"]["node.kubernetes.io/exclude-from-external-load-balancers"] = json!("");
-    let slices = slice("shop", "edge", endpoints);
+    let slices = slice_in("shop", "edge", endpoints);
     let tainted = |name: &str, key: &str| {
-        let mut node = node(name, "", "True");
+        let mut node = node_ready(name, "", "True");
         node["spec"]["taints"] = json!([{"key": key, "effect": "NoSchedule"}]);
         node
     };
     [
-        node("a", "", "True"),
+        node_ready("a", "", "True"),
         cordoned,
-        node("c", "", "Unknown"),
+        node_ready("c", "", "Unknown"),
         excluded,
-        node("e", "", "True"),
+        node_ready("e", "", "True"),
         tainted("f", "ToBeDeletedByClusterAutoscaler"),
         tainted("g", "karpenter.sh/disrupted"),
     ]
     .into_iter()
-    .fold(Cluster::empty(), |cluster, node| {
+    .fold(World::complete(), |cluster, node| {
         cluster.with(Source::Nodes, node)
     })
     .with(Source::Services, balancer(kind, policy))
@@ -117,77 +119,81 @@ fn edge(kind: &str, policy: &str, endpoints: &[(&str, &str, bool)]) -> Cluster {
 
 #[rstest]
 #[case::two_left(&[("10.1.0.1", "a", true), ("10.1.0.2", "e", true)], &[])]
-#[case::one_left(&[("10.1.0.1", "a", true), ("10.1.0.2", "b", true)], &["AtRisk OneLeft warning"])]
-#[case::one_node(&[("10.1.0.1", "a", true), ("10.1.0.2", "a", true)], &["AtRisk OneNode info"])]
-#[case::the_other_is_not_ready(&[("10.1.0.1", "a", true), ("10.1.0.2", "e", false)], &["AtRisk OneNode info"])]
-#[case::cordoned(&[("10.1.0.1", "b", true)], &["Violated NoneLeft warning"])]
-#[case::down(&[("10.1.0.1", "c", true)], &["Violated NoneLeft warning"])]
-#[case::excluded(&[("10.1.0.1", "d", true)], &["Violated NoneServed warning"])]
-#[case::one_is_excluded(&[("10.1.0.1", "a", true), ("10.1.0.2", "d", true)], &["AtRisk OneLeft warning"])]
-#[case::excluded_and_cordoned(&[("10.1.0.1", "b", true), ("10.1.0.2", "d", true)], &["Violated NoneLeft warning"])]
-#[case::taken_by_the_autoscaler(&[("10.1.0.1", "f", true)], &["Violated NoneLeft warning"])]
-#[case::taken_by_karpenter(&[("10.1.0.1", "g", true)], &["Violated NoneLeft warning"])]
-#[case::node_is_gone(&[("10.1.0.1", "gone", true)], &["Violated NoneServed warning"])]
+#[case::one_left(&[("10.1.0.1", "a", true), ("10.1.0.2", "b", true)], &["AtRisk warning OneLeft"])]
+#[case::one_node(&[("10.1.0.1", "a", true), ("10.1.0.2", "a", true)], &["AtRisk info OneNode"])]
+#[case::the_other_is_not_ready(&[("10.1.0.1", "a", true), ("10.1.0.2", "e", false)], &["AtRisk info OneNode"])]
+#[case::cordoned(&[("10.1.0.1", "b", true)], &["Violated warning NoneLeft"])]
+#[case::down(&[("10.1.0.1", "c", true)], &["Violated warning NoneLeft"])]
+#[case::excluded(&[("10.1.0.1", "d", true)], &["Violated warning NoneServed"])]
+#[case::one_is_excluded(&[("10.1.0.1", "a", true), ("10.1.0.2", "d", true)], &["AtRisk warning OneLeft"])]
+#[case::excluded_and_cordoned(&[("10.1.0.1", "b", true), ("10.1.0.2", "d", true)], &["Violated warning NoneLeft"])]
+#[case::taken_by_the_autoscaler(&[("10.1.0.1", "f", true)], &["Violated warning NoneLeft"])]
+#[case::taken_by_karpenter(&[("10.1.0.1", "g", true)], &["Violated warning NoneLeft"])]
+#[case::node_is_gone(&[("10.1.0.1", "gone", true)], &["Violated warning NoneServed"])]
 #[case::nobody(&[], &[])]
 #[case::nobody_ready(&[("10.1.0.1", "a", false)], &[])]
 fn local_balancers(#[case] endpoints: &[(&str, &str, bool)], #[case] expected: &[&str]) {
-    assert_eq!(edge("LoadBalancer", "Local", endpoints).says(CORDON), expected);
-    assert!(edge("LoadBalancer", "Cluster", endpoints).says(CORDON).is_empty());
+    assert_eq!(edge("LoadBalancer", "Local", endpoints).found(CORDON), expected);
+    assert!(
+        edge("LoadBalancer", "Cluster", endpoints)
+            .found(CORDON)
+            .is_empty()
+    );
 }
 
 #[rstest]
-#[case::cordoned(&[("10.1.0.1", "b", true)], &["Violated NoneLeft warning"])]
-#[case::one_left(&[("10.1.0.1", "a", true), ("10.1.0.2", "b", true)], &["AtRisk OneLeft warning"])]
+#[case::cordoned(&[("10.1.0.1", "b", true)], &["Violated warning NoneLeft"])]
+#[case::one_left(&[("10.1.0.1", "a", true), ("10.1.0.2", "b", true)], &["AtRisk warning OneLeft"])]
 #[case::the_label_is_for_balancers(&[("10.1.0.1", "a", true), ("10.1.0.2", "d", true)], &[])]
 fn local_node_ports(#[case] endpoints: &[(&str, &str, bool)], #[case] expected: &[&str]) {
-    assert_eq!(edge("NodePort", "Local", endpoints).says(CORDON), expected);
+    assert_eq!(edge("NodePort", "Local", endpoints).found(CORDON), expected);
 }
 
 #[test]
 fn a_balancer_that_sends_to_pods_asks_no_node() {
     let mut edge = balancer("LoadBalancer", "Local");
     edge["metadata"]["annotations"] = json!({"service.beta.kubernetes.io/aws-load-balancer-type": "nlb-ip"});
-    let mut cordoned = node("a", "", "True");
+    let mut cordoned = node_ready("a", "", "True");
     cordoned["spec"]["unschedulable"] = json!(true);
-    let cluster = Cluster::empty()
+    let mut cluster = World::complete()
         .with(Source::Nodes, cordoned)
-        .with(Source::Nodes, node("b", "", "True"))
+        .with(Source::Nodes, node_ready("b", "", "True"))
         .with(Source::Services, edge)
         .with(
             Source::EndpointSlices,
-            slice("shop", "edge", &[("10.1.0.1", "a", true)]),
+            slice_in("shop", "edge", &[("10.1.0.1", "a", true)]),
         );
-    assert!(cluster.says(CORDON).is_empty());
+    assert!(cluster.found(CORDON).is_empty());
 }
 
 #[test]
 fn an_endpoint_without_a_node_cannot_be_counted() {
-    let cluster = edge(
+    let mut cluster = edge(
         "LoadBalancer",
         "Local",
         &[("10.1.0.1", "", true), ("10.1.0.2", "a", true)],
     );
-    assert!(cluster.says(CORDON).is_empty(), "without a policy nobody asked");
-    let mut asked = policy(Door::LoadBalancer, None);
+    assert!(cluster.found(CORDON).is_empty(), "without a policy nobody asked");
+    let mut asked = rated(Door::LoadBalancer, None);
     asked.services = ServicePick::Names(vec!["edge".into()]);
-    assert_eq!(cluster.policy(asked).says(CORDON), ["Unknown unknown"]);
+    assert_eq!(cluster.policy(asked).found(CORDON), ["Unknown unknown"]);
 }
 
 #[test]
 fn a_single_node_cannot_do_better() {
-    let cluster = kubeadm(1)
+    let mut cluster = kubeadm(1)
         .with(Source::Services, balancer("LoadBalancer", "Local"))
         .with(
             Source::EndpointSlices,
-            slice("shop", "edge", &[("10.1.0.1", "node-0", true)]),
+            slice_in("shop", "edge", &[("10.1.0.1", "node-0", true)]),
         );
-    assert!(cluster.says(CORDON).is_empty());
+    assert!(cluster.found(CORDON).is_empty());
 }
 
-fn resolver(nodes: usize, replicas: u32, ready: u32, on: &[&str]) -> Cluster {
-    let mut cluster = Cluster::empty().with(Source::Deployments, dns(replicas, ready));
+fn resolver(nodes: usize, replicas: u32, ready: u32, on: &[&str]) -> World {
+    let mut cluster = World::complete().with(Source::Deployments, dns(replicas, ready));
     for at in 0..nodes {
-        cluster = cluster.with(Source::Nodes, node(&format!("n{at}"), "", "True"));
+        cluster = cluster.with(Source::Nodes, node_ready(&format!("n{at}"), "", "True"));
     }
     for (at, node) in on.iter().enumerate() {
         cluster = cluster.with(Source::Pods, dns_pod(&format!("coredns-{at}"), node));
@@ -196,7 +202,7 @@ fn resolver(nodes: usize, replicas: u32, ready: u32, on: &[&str]) -> Cluster {
 }
 
 /// CoreDNS as it is written before it is applied, and Pods of it on one node.
-fn manifest(ready: &[&str]) -> Cluster {
+fn manifest(ready: &[&str]) -> World {
     let mut set = dns(2, 0);
     set.as_object_mut().unwrap().remove("status");
     let mut cluster = resolver(3, 2, 0, &[]).with(Source::Deployments, set);
@@ -210,34 +216,34 @@ fn manifest(ready: &[&str]) -> Cluster {
 
 #[rstest]
 #[case::spread(resolver(3, 2, 2, &["n0", "n1"]), &[])]
-#[case::one_node(resolver(3, 2, 2, &["n0", "n0"]), &["AtRisk OneNode info"])]
-#[case::one_replica(resolver(3, 1, 1, &["n0"]), &["AtRisk OneReplica warning"])]
-#[case::one_replica_on_one_node(resolver(1, 1, 1, &["n0"]), &["AtRisk SingleNode info"])]
-#[case::not_all_on_one_node(resolver(1, 2, 1, &["n0"]), &["AtRisk SingleNode info"])]
-#[case::two_on_one_node(resolver(1, 2, 2, &["n0", "n0"]), &["AtRisk SingleNode info"])]
-#[case::one_of_ten(resolver(3, 10, 1, &["n0"]), &["Violated FewLeft critical"])]
-#[case::one_of_four(resolver(3, 4, 1, &["n0"]), &["Violated FewLeft critical"])]
-#[case::one_of_three(resolver(3, 3, 1, &["n0"]), &["AtRisk NotAllReady warning"])]
-#[case::nine_of_ten(resolver(3, 10, 9, &["n0"]), &["AtRisk NotAllReady warning"])]
-#[case::of_many_one_always_moves(resolver(3, 120, 119, &["n0"]), &["AtRisk NotAllReady info"])]
-#[case::not_all(resolver(3, 3, 2, &["n0", "n1"]), &["AtRisk NotAllReady warning"])]
-#[case::none(resolver(3, 2, 0, &[]), &["Violated NoneReady critical"])]
-#[case::scaled_to_zero(resolver(3, 0, 0, &[]), &["Violated NoneReady critical"])]
+#[case::one_node(resolver(3, 2, 2, &["n0", "n0"]), &["AtRisk info OneNode"])]
+#[case::one_replica(resolver(3, 1, 1, &["n0"]), &["AtRisk warning OneReplica"])]
+#[case::one_replica_on_one_node(resolver(1, 1, 1, &["n0"]), &["AtRisk info SingleNode"])]
+#[case::not_all_on_one_node(resolver(1, 2, 1, &["n0"]), &["AtRisk info SingleNode"])]
+#[case::two_on_one_node(resolver(1, 2, 2, &["n0", "n0"]), &["AtRisk info SingleNode"])]
+#[case::one_of_ten(resolver(3, 10, 1, &["n0"]), &["Violated critical FewLeft"])]
+#[case::one_of_four(resolver(3, 4, 1, &["n0"]), &["Violated critical FewLeft"])]
+#[case::one_of_three(resolver(3, 3, 1, &["n0"]), &["AtRisk warning NotAllReady"])]
+#[case::nine_of_ten(resolver(3, 10, 9, &["n0"]), &["AtRisk warning NotAllReady"])]
+#[case::of_many_one_always_moves(resolver(3, 120, 119, &["n0"]), &["AtRisk info NotAllReady"])]
+#[case::not_all(resolver(3, 3, 2, &["n0", "n1"]), &["AtRisk warning NotAllReady"])]
+#[case::none(resolver(3, 2, 0, &[]), &["Violated critical NoneReady"])]
+#[case::scaled_to_zero(resolver(3, 0, 0, &[]), &["Violated critical NoneReady"])]
 #[case::a_manifest_beside_other_pods(manifest(&[]), &["Unknown unknown"])]
-#[case::a_manifest_and_its_pods(manifest(&["False"]), &["Violated NoneReady critical"])]
-#[case::a_manifest_and_ready_pods(manifest(&["True", "True"]), &["AtRisk OneNode info"])]
+#[case::a_manifest_and_its_pods(manifest(&["False"]), &["Violated critical NoneReady"])]
+#[case::a_manifest_and_ready_pods(manifest(&["True", "True"]), &["AtRisk info OneNode"])]
 #[case::status_is_late(resolver(3, 2, 0, &["n0", "n1"]), &[])]
 #[case::more_ready_than_asked(resolver(3, 2, u32::MAX, &["n0", "n1"]), &[])]
-#[case::huge(resolver(3, u32::MAX, 1, &["n0"]), &["Violated FewLeft critical"])]
-#[case::no_dns(Cluster::empty(), &[])]
-#[case::a_manifest_without_status(resolver(3, 2, 0, &[]).without(Source::Pods), &["Unknown unknown"])]
-#[case::no_nodes_read(resolver(0, 1, 1, &["n0"]).without(Source::Nodes), &["Unknown unknown"])]
-fn resolvers(#[case] cluster: Cluster, #[case] expected: &[&str]) {
-    assert_eq!(cluster.says(DNS), expected);
+#[case::huge(resolver(3, u32::MAX, 1, &["n0"]), &["Violated critical FewLeft"])]
+#[case::no_dns(World::complete(), &[])]
+#[case::a_manifest_without_status(resolver(3, 2, 0, &[]).unread(Source::Pods), &["Unknown unknown"])]
+#[case::no_nodes_read(resolver(0, 1, 1, &["n0"]).unread(Source::Nodes), &["Unknown unknown"])]
+fn resolvers(#[case] mut cluster: World, #[case] expected: &[&str]) {
+    assert_eq!(cluster.found(DNS), expected);
 }
 
 /// The Service of cluster DNS and its endpoints, beside a Deployment of so many replicas.
-fn served(replicas: u32, endpoints: &[(&str, &str, bool)]) -> Cluster {
+fn served(replicas: u32, endpoints: &[(&str, &str, bool)]) -> World {
     resolver(3, replicas, replicas, &["n0", "n1"])
         .with(
             Source::Services,
@@ -246,27 +252,27 @@ fn served(replicas: u32, endpoints: &[(&str, &str, bool)]) -> Cluster {
                 "spec": {"clusterIP": "10.96.0.10", "selector": {"k8s-app": "kube-dns"}, "ports": [{"port": 53}]},
             }),
         )
-        .with(Source::EndpointSlices, slice("kube-system", "kube-dns", endpoints))
+        .with(Source::EndpointSlices, slice_in("kube-system", "kube-dns", endpoints))
 }
 
 #[rstest]
 #[case::well(served(2, &[("10.1.0.1", "n0", true), ("10.1.0.2", "n1", true)]), &[])]
 #[case::another_workload_serves(served(0, &[("10.1.0.1", "n0", true), ("10.1.0.2", "n1", true)]), &[])]
-#[case::the_service_selects_nothing(served(2, &[]), &["Violated NoEndpoints critical"])]
-#[case::one_of_two(served(2, &[("10.1.0.1", "n0", true), ("10.1.0.2", "n1", false)]), &["AtRisk NotAllReady warning"])]
-#[case::one_of_five(served(5, &[("10.1.0.1", "n0", true)]), &["Violated FewLeft critical"])]
-#[case::all_on_one_node(served(2, &[("10.1.0.1", "n0", true), ("10.1.0.2", "n0", true)]), &["AtRisk OneNode info"])]
+#[case::the_service_selects_nothing(served(2, &[]), &["Violated critical NoEndpoints"])]
+#[case::one_of_two(served(2, &[("10.1.0.1", "n0", true), ("10.1.0.2", "n1", false)]), &["AtRisk warning NotAllReady"])]
+#[case::one_of_five(served(5, &[("10.1.0.1", "n0", true)]), &["Violated critical FewLeft"])]
+#[case::all_on_one_node(served(2, &[("10.1.0.1", "n0", true), ("10.1.0.2", "n0", true)]), &["AtRisk info OneNode"])]
 #[case::nearly_all_on_one_node(
     served(2, &[("10.1.0.1", "n0", true), ("10.1.0.2", "n0", true), ("10.1.0.3", "n0", true), ("10.1.0.4", "n1", true)]),
-    &["AtRisk OneNode info"]
+    &["AtRisk info OneNode"]
 )]
-#[case::endpoints_were_not_read(served(2, &[]).without(Source::EndpointSlices), &[])]
+#[case::endpoints_were_not_read(served(2, &[]).unread(Source::EndpointSlices), &[])]
 #[case::nothing_but_endpoints(
-    served(2, &[("10.1.0.1", "n0", false)]).without(Source::Deployments).without(Source::Pods),
-    &["Violated NoneReady critical"]
+    served(2, &[("10.1.0.1", "n0", false)]).unread(Source::Deployments).unread(Source::Pods),
+    &["Violated critical NoneReady"]
 )]
-fn what_the_service_says_counts(#[case] cluster: Cluster, #[case] expected: &[&str]) {
-    assert_eq!(cluster.says(DNS), expected);
+fn what_the_service_says_counts(#[case] mut cluster: World, #[case] expected: &[&str]) {
+    assert_eq!(cluster.found(DNS), expected);
 }
 
 #[test]
@@ -275,28 +281,28 @@ fn a_foreign_coredns_is_not_cluster_dns() {
     other["metadata"]["namespace"] = json!("team");
     other["spec"]["template"]["metadata"]["labels"] = json!({"app": "coredns"});
     assert!(
-        Cluster::empty()
+        World::complete()
             .with(Source::Deployments, other)
-            .says(DNS)
+            .found(DNS)
             .is_empty()
     );
 }
 
 #[rstest]
 fn a_clean_cluster_is_quiet(#[values(0, 1, 3)] nodes: usize) {
-    let cluster = kubeadm(nodes);
+    let mut cluster = kubeadm(nodes);
     for check in [ZONE, CORDON] {
         assert!(
-            cluster.says(check).is_empty(),
+            cluster.found(check).is_empty(),
             "{check}: {:?}",
-            cluster.says(check)
+            cluster.found(check)
         );
     }
     // Both Pods of CoreDNS land on the first node there is.
     let expected = if nodes > 1 {
-        "AtRisk OneNode info"
+        "AtRisk info OneNode"
     } else {
-        "AtRisk SingleNode info"
+        "AtRisk info SingleNode"
     };
-    assert!(cluster.says(DNS).iter().all(|one| one == expected));
+    assert!(cluster.found(DNS).iter().all(|one| one == expected));
 }

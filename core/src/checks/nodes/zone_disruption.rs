@@ -254,22 +254,21 @@ impl Explain for Lost {
 mod tests {
     use super::*;
     use crate::Input;
-    use crate::checks::cluster_fixture::node;
-    use crate::checks::live_fixture::Live;
     use crate::index::{Freshness, Part};
+    use crate::world::{World, node_ready};
 
     const ID: &str = "node-zone-disruption";
 
-    fn start() -> Live {
+    fn start() -> World {
         let nodes: Vec<_> = (0..5)
-            .map(|at| (Source::Nodes, node(&format!("n{at}"), "z", "True")))
+            .map(|at| (Source::Nodes, node_ready(&format!("n{at}"), "z", "True")))
             .collect();
-        Live::with(&nodes)
+        World::watched(&nodes)
     }
 
-    fn set(live: &mut Live, nodes: std::ops::Range<u32>, ready: &str) {
+    fn set(live: &mut World, nodes: std::ops::Range<u32>, ready: &str) {
         for at in nodes {
-            live.put(Source::Nodes, &node(&format!("n{at}"), "z", ready));
+            live.put(Source::Nodes, &node_ready(&format!("n{at}"), "z", ready));
         }
     }
 
@@ -296,7 +295,7 @@ mod tests {
         let mut live = start();
         for ready in ["Unknown", "True"] {
             for at in 0..4 {
-                let json = node(&format!("n{at}"), "z", ready).to_string();
+                let json = node_ready(&format!("n{at}"), "z", ready).to_string();
                 live.input(Input::Object(Source::Nodes, json.as_bytes()));
             }
         }
@@ -305,14 +304,18 @@ mod tests {
 
     #[test]
     fn half_a_list_is_no_disruption() {
-        let down: Vec<_> = (0..3).map(|at| node(&format!("a{at}"), "z", "Unknown")).collect();
-        let up: Vec<_> = (0..9).map(|at| node(&format!("b{at}"), "z", "True")).collect();
+        let down: Vec<_> = (0..3)
+            .map(|at| node_ready(&format!("a{at}"), "z", "Unknown"))
+            .collect();
+        let up: Vec<_> = (0..9)
+            .map(|at| node_ready(&format!("b{at}"), "z", "True"))
+            .collect();
         let all: Vec<_> = down
             .iter()
             .chain(&up)
             .map(|one| (Source::Nodes, one.clone()))
             .collect();
-        let mut live = Live::with(&all);
+        let mut live = World::watched(&all);
         assert_eq!(live.says(ID), "");
         live.list(Source::Nodes, &down.iter().chain(&up).collect::<Vec<_>>());
         assert_eq!(live.says(ID), "");

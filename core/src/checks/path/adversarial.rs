@@ -6,12 +6,12 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::Input;
-use crate::checks::fixture::{World, app, client, connection, every, l4, l7, node, pod, policy, service};
 use crate::know::{Mono, Now, Source, Wall};
 use crate::policy::{
     Beat, Client, ClusterPolicy, Connection, Door, Exception, Limit, Operator, Protocol, Requirement,
     Selector, Server,
 };
+use crate::world::{World, app, client, connection, every, l4, l7, node, pod, policy, service};
 
 const IDS: [&str; 5] = [
     "path-idle-budget",

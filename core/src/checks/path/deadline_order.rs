@@ -414,9 +414,9 @@ mod tests {
     use rstest::rstest;
     use serde_json::json;
 
-    use crate::checks::fixture::{World, client, connection, l4, l7, policy, service};
     use crate::know::Source;
     use crate::policy::{Client, Connection, Hop, Protocol, Server};
+    use crate::world::{World, client, connection, l4, l7, policy, service};
 
     fn verdict(request: Option<u32>, outer: Option<u32>, hops: Vec<Hop>, inner: Option<u32>) -> String {
         let client = Client {

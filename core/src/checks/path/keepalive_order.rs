@@ -353,9 +353,9 @@ mod tests {
     use rstest::rstest;
     use serde_json::json;
 
-    use crate::checks::fixture::{World, client, connection, l4, l7, policy, service};
     use crate::know::Source;
     use crate::policy::{Client, Connection, Hop, Limit, Protocol, Server, Upstream};
+    use crate::world::{World, client, connection, l4, l7, policy, service};
 
     fn verdict(pool: Option<u32>, hops: Vec<Hop>, server: Option<u32>) -> String {
         let client = Client {

@@ -279,11 +279,9 @@ mod tests {
     use rstest::rstest;
     use serde_json::{Value, json};
 
-    use crate::checks::fixture::{
-        NEVER, World, app, client, connection, every, l4, l7, pod, policy, service,
-    };
     use crate::know::Source;
     use crate::policy::{Beat, Client, Connection, Hop, Protocol, Server};
+    use crate::world::{NEVER, World, app, client, connection, every, l4, l7, pod, policy, service};
 
     fn arms(hops: Vec<Hop>) -> Connection {
         let client = Client {

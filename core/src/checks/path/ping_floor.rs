@@ -399,9 +399,9 @@ mod tests {
     use rstest::rstest;
     use serde_json::json;
 
-    use crate::checks::fixture::{NEVER, World, client, connection, every, l4, l7, policy, service};
     use crate::know::Source;
     use crate::policy::{Beat, Client, Connection, Hop, Protocol, Server};
+    use crate::world::{NEVER, World, client, connection, every, l4, l7, policy, service};
 
     fn grpc(ping: Option<Beat>, floor: Option<u32>, hops: Vec<Hop>) -> Connection {
         let client = Client {

@@ -2,9 +2,9 @@
 
 use rstest::rstest;
 
-use crate::checks::fixture::{NEVER, World, app, client, connection, every, l4, l7, policy, service};
 use crate::know::Source;
 use crate::policy::{Beat, Client, Connection, Door, Hop, Limit, Protocol, Selector, Server, Upstream};
+use crate::world::{NEVER, World, app, client, connection, every, l4, l7, policy, service};
 
 const ID: &str = "path-idle-budget";
 
