@@ -103,7 +103,7 @@ mod tests {
     fn told(policy: Policy, missing: &[Source]) -> Vec<String> {
         let ports = json!({"ports": [{"name": "grpc", "port": 80}]});
         let mut world = World::without(missing)
-            .with(Source::Services, &service("api", ports))
+            .with(Source::Services, service("api", ports))
             .policy(policy);
         world.core.round(world.now);
         world.core.unmatched()

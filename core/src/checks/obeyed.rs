@@ -19,8 +19,8 @@ type Found = BTreeMap<&'static str, (u8, Severity)>;
 
 fn world(connection: Connection) -> World {
     let mut world = World::complete()
-        .with(Source::Services, &service("api", json!({})))
-        .with(Source::Nodes, &node("n1", ""))
+        .with(Source::Services, service("api", json!({})))
+        .with(Source::Nodes, node("n1", ""))
         .policy(policy(vec![connection]));
     world.core.round(world.now);
     world

@@ -46,15 +46,15 @@ fn world() -> World {
     let mut world = World::complete()
         .all(Source::Nodes, &[node("n1", "a"), node("n2", "b")])
         .with(Source::Webhooks, &hook)
-        .with(Source::Services, &service("front", local))
+        .with(Source::Services, service("front", local))
         .policy(declared);
     for name in ["api", "guard", "other"] {
-        world = world.with(Source::Services, &service(name, json!({})));
+        world = world.with(Source::Services, service(name, json!({})));
     }
     for name in ["api", "guard", "other", "front"] {
-        world = world.with(Source::EndpointSlices, &slice(name, &[("n1", "a")]));
+        world = world.with(Source::EndpointSlices, slice(name, &[("n1", "a")]));
     }
-    world = world.with(Source::EndpointSlices, &api_servers(3));
+    world = world.with(Source::EndpointSlices, api_servers(3));
     let platform = ClusterPolicy {
         control_plane: ControlPlanePolicy {
             expected_instances: Some(3),
@@ -232,7 +232,7 @@ fn cited() -> World {
         .all(Source::Nodes, &[node("n1", "a"), node("n2", "a")])
         .with(
             Source::ConfigMaps,
-            &proxy_config("mode: ipvs\nipvs: {tcpTimeout: 0s}\n", ""),
+            proxy_config("mode: ipvs\nipvs: {tcpTimeout: 0s}\n", ""),
         )
         .all(
             Source::Services,
@@ -249,7 +249,7 @@ fn a_node_more_of_a_known_kind_concerns_findings_alone() {
     assert!(cites(&mut world).contains("2 nodes"), "{}", cites(&mut world));
     world.core.dirt.deps = Deps::one(Dep::FleetCounts);
     assert_eq!(concerned(&world), ["Path shop/api by p"]);
-    let mut world = world.with(Source::Nodes, &node("n3", "a"));
+    let mut world = world.with(Source::Nodes, node("n3", "a"));
     assert!(cites(&mut world).contains("3 nodes"), "{}", cites(&mut world));
 }
 
@@ -297,7 +297,7 @@ fn crowd(backends: &[(&str, &str)]) -> World {
         .policy(wants("q", "other"));
     let world = (0..100).fold(world, |world, at| world.policy(wants(&format!("p{at}"), "api")));
     ["api", "other"].into_iter().fold(world, |world, name| {
-        world.with(Source::EndpointSlices, &slice(name, backends))
+        world.with(Source::EndpointSlices, slice(name, backends))
     })
 }
 
@@ -313,16 +313,16 @@ fn who_judges_in_steps_ends_where_others_do_and_keeps_nobody_waiting() {
             .collect()
     };
     // The crowd's Service turns, then the other.
-    let mut world = world.with(Source::EndpointSlices, &slice("api", &one));
+    let mut world = world.with(Source::EndpointSlices, slice("api", &one));
     let first = world.core.step(world.now, 10);
     assert!(first.more && first.standings.len() == 10, "{first:?}");
-    let mut world = world.with(Source::EndpointSlices, &slice("other", &one));
+    let mut world = world.with(Source::EndpointSlices, slice("other", &one));
     let second = world.core.step(world.now, 10);
     assert!(owner(&world, &second).contains("q"), "{second:?}");
     // It turns back before all have been judged, and again.
-    let mut world = world.with(Source::EndpointSlices, &slice("api", &two));
+    let mut world = world.with(Source::EndpointSlices, slice("api", &two));
     world.core.step(world.now, 10);
-    let mut world = world.with(Source::EndpointSlices, &slice("api", &one));
+    let mut world = world.with(Source::EndpointSlices, slice("api", &one));
     let mut steps = 0;
     while world.core.step(world.now, 10).more {
         steps += 1;
@@ -350,14 +350,14 @@ fn what_says_nothing_new_leaves_nothing_to_judge() {
     assert!(!world.core.is_settled(at(900)));
     world.core.round(at(900));
     assert!(world.core.is_settled(at(900)));
-    let world = world.with(Source::Nodes, &beating("n1", "a"));
+    let world = world.with(Source::Nodes, beating("n1", "a"));
     assert!(world.core.is_settled(at(900)));
     // An exception ends, a node falls ill, a Service loses its endpoints.
     assert!(!world.core.is_settled(at(1_000)));
-    let mut world = world.with(Source::Nodes, &sick("n1", "a"));
+    let mut world = world.with(Source::Nodes, sick("n1", "a"));
     assert!(!world.core.is_settled(at(900)));
     world.core.round(at(900));
-    let world = world.with(Source::EndpointSlices, &slice("api", &[]));
+    let world = world.with(Source::EndpointSlices, slice("api", &[]));
     assert!(!world.core.is_settled(at(900)));
 }
 
@@ -367,7 +367,7 @@ fn what_is_worth_reading_is_said_when_it_is_something_else() {
     let first = world.core.round(world.now).wants.expect("the usual ones");
     assert!(!first.pods.is_empty() && !first.config_maps.is_empty());
     let mut world = world
-        .with(Source::Nodes, &node("n9", "a"))
+        .with(Source::Nodes, node("n9", "a"))
         .policy(policy(Vec::new()));
     assert_eq!(world.core.round(world.now).wants, None);
     let worker = Client {

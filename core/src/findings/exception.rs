@@ -191,7 +191,7 @@ mod tests {
     ) {
         let platform = accepting("backend-none-ready", subject, LATER);
         let mut world = World::complete()
-            .with(Source::Services, &service("api", json!({})))
+            .with(Source::Services, service("api", json!({})))
             .platform(platform.clone());
         assert_eq!(
             world.findings("backend-none-ready")[0].exception.is_some(),
@@ -199,7 +199,7 @@ mod tests {
         );
         // What a team's policy tells, that policy alone accepts.
         let mut governed = World::complete()
-            .with(Source::Services, &service("api", json!({})))
+            .with(Source::Services, service("api", json!({})))
             .platform(platform)
             .policy(balanced(None, None, None));
         assert!(governed.findings("backend-none-ready")[0].exception.is_none());
@@ -217,9 +217,9 @@ mod tests {
             });
         }
         let mut world = World::complete()
-            .with(Source::Services, &service("api", json!({})))
-            .with(Source::Nodes, &node("n1", ""))
-            .with(Source::Deployments, &dns(2, 0))
+            .with(Source::Services, service("api", json!({})))
+            .with(Source::Nodes, node("n1", ""))
+            .with(Source::Deployments, dns(2, 0))
             .policy(policy);
         assert!(world.findings("dns-n1-headroom")[0].exception.is_none());
         let standing = world.core.standing(world.now, "shop", "p").unwrap();

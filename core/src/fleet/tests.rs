@@ -60,7 +60,7 @@ const LATE: &str = "2026-11-21T13:00:00Z";
 )]
 fn of_two_on_one_node_one_counts(#[case] one: Value, #[case] other: Value, #[case] expected: &str) {
     for pods in [[&one, &other], [&other, &one]] {
-        let mut world = World::complete().with(Source::Nodes, &node("n1", "a"));
+        let mut world = World::complete().with(Source::Nodes, node("n1", "a"));
         for pod in pods {
             world = world.with(Source::Pods, pod);
         }
@@ -71,9 +71,9 @@ fn of_two_on_one_node_one_counts(#[case] one: Value, #[case] other: Value, #[cas
 #[test]
 fn a_static_pod_tells_of_its_node_where_nodes_were_not_read() {
     let mut world = World::without(&[Source::Nodes])
-        .with(Source::Pods, &own("a", "n1", "ipvs"))
-        .with(Source::Pods, &own("b", "n2", "ipvs"))
-        .with(Source::Pods, &own("c", "n3", "nftables"));
+        .with(Source::Pods, own("a", "n1", "ipvs"))
+        .with(Source::Pods, own("b", "n2", "ipvs"))
+        .with(Source::Pods, own("c", "n3", "nftables"));
     assert_eq!(mode(&mut world, "n1").to_lowercase(), "ipvs");
     let fleet = world.core.fleet();
     let counts: Vec<_> = fleet.classes.iter().map(|class| class.nodes).collect();
@@ -85,8 +85,8 @@ fn a_static_pod_tells_of_its_node_where_nodes_were_not_read() {
 fn a_class_cites_the_first_of_its_nodes() {
     let mut world = World::complete()
         .all(Source::Nodes, &[node("n1", "a"), node("n2", "a")])
-        .with(Source::Pods, &own("p1", "n1", "ipvs"))
-        .with(Source::Pods, &own("p2", "n2", "ipvs"));
+        .with(Source::Pods, own("p1", "n1", "ipvs"))
+        .with(Source::Pods, own("p2", "n2", "ipvs"));
     let cited = |world: &mut World| class(world, "n2").unwrap().profile.mode.clone().unwrap().source;
     assert!(cited(&mut world).contains("kube-system/p1"));
     world
@@ -110,16 +110,16 @@ fn arguments_are_cited_where_they_stand(#[case] annotation: &str) {
 
 fn cilium(missing: &[Source]) -> World {
     World::without(missing)
-        .with(Source::Nodes, &node("n1", "a"))
+        .with(Source::Nodes, node("n1", "a"))
         .with(
             Source::DaemonSets,
-            &json!({"metadata": {"name": "cilium", "namespace": "kube-system"}, "spec": {"template": {"spec": {
+            json!({"metadata": {"name": "cilium", "namespace": "kube-system"}, "spec": {"template": {"spec": {
                 "containers": [{"name": "cilium-agent", "image": "cilium:v1.16.2", "command": ["cilium-agent"]}],
             }}}}),
         )
         .with(
             Source::ConfigMaps,
-            &json!({"metadata": {"name": "cilium-config", "namespace": "kube-system"},
+            json!({"metadata": {"name": "cilium-config", "namespace": "kube-system"},
                 "data": {"kube-proxy-replacement": "true", "bpf-ct-timeout-service-tcp": "1h"}}),
         )
 }
@@ -154,18 +154,18 @@ fn services_of_terway_without_cilium_are_kube_proxys(
         })
     };
     let mut world = World::without(&[Source::Pods])
-        .with(Source::Nodes, &node("n1", "a"))
+        .with(Source::Nodes, node("n1", "a"))
         .with(
             Source::DaemonSets,
-            &set("terway-eniip", json!({"name": "policy", "image": image, "command": ["/bin/policyinit.sh"]})),
+            set("terway-eniip", json!({"name": "policy", "image": image, "command": ["/bin/policyinit.sh"]})),
         )
         .with(
             Source::DaemonSets,
-            &set("kube-proxy", json!({"name": "kube-proxy", "image": "kube-proxy:v1.33.0", "command": ["kube-proxy", "--proxy-mode=ipvs"]})),
+            set("kube-proxy", json!({"name": "kube-proxy", "image": "kube-proxy:v1.33.0", "command": ["kube-proxy", "--proxy-mode=ipvs"]})),
         )
         .with(
             Source::ConfigMaps,
-            &json!({"metadata": {"name": "eni-config", "namespace": "kube-system"}, "data": {"10-terway.conf": config}}),
+            json!({"metadata": {"name": "eni-config", "namespace": "kube-system"}, "data": {"10-terway.conf": config}}),
         );
     let profile = class(&mut world, "n1").unwrap().profile.clone();
     assert_eq!(profile.mode.ok().map(|mode| mode.value), mode);
@@ -274,9 +274,9 @@ fn a_daemon_set_counts_where_its_pods_run(#[case] world: World, #[case] set: Val
 fn what_runs_counts_and_not_what_the_template_says_now() {
     let mut world = World::complete()
         .all(Source::Nodes, &[node("n1", "a"), node("n2", "a")])
-        .with(Source::DaemonSets, &proxy_set("iptables", json!({})))
-        .with(Source::Pods, &of_set("p1", "n1", "ipvs"))
-        .with(Source::Pods, &of_set("p2", "n2", "iptables"));
+        .with(Source::DaemonSets, proxy_set("iptables", json!({})))
+        .with(Source::Pods, of_set("p1", "n1", "ipvs"))
+        .with(Source::Pods, of_set("p2", "n2", "iptables"));
     assert_eq!(told(&mut world, "n1"), "Ipvs 900 Default");
     assert_eq!(told(&mut world, "n2"), "Iptables 86400 Default");
     let cited = class(&mut world, "n2")
@@ -320,9 +320,9 @@ fn an_edit_after_the_start_makes_it_assumed(
             json!([{"name": "kube-proxy", "state": {"running": {"startedAt": at}}}]);
     }
     let mut world = World::complete()
-        .with(Source::Nodes, &node("n1", "a"))
+        .with(Source::Nodes, node("n1", "a"))
         .with(Source::Pods, &pod)
-        .with(Source::ConfigMaps, &config_map(IPVS, "2026-11-21T12:30:00Z"));
+        .with(Source::ConfigMaps, config_map(IPVS, "2026-11-21T12:30:00Z"));
     assert_eq!(told(&mut world, "n1"), expected);
 }
 
@@ -333,8 +333,8 @@ fn an_edit_after_the_start_makes_it_assumed(
 #[case::empty(World::without(&[Source::Pods]), "", "ConfigMap kube-system/kube-proxy key config.conf")]
 fn a_config_map_without_a_process(#[case] world: World, #[case] text: &str, #[case] expected: &str) {
     let mut world = world
-        .with(Source::Nodes, &node("n1", "a"))
-        .with(Source::ConfigMaps, &config_map(text, EARLY));
+        .with(Source::Nodes, node("n1", "a"))
+        .with(Source::ConfigMaps, config_map(text, EARLY));
     let told = told(&mut world, "n1");
     assert!(told.contains(expected), "{told}");
 }
@@ -343,7 +343,7 @@ fn a_config_map_without_a_process(#[case] world: World, #[case] text: &str, #[ca
 fn a_static_pod_tells_of_its_neighbours_where_nothing_else_was_read() {
     let mut world = World::without(&[Source::DaemonSets])
         .all(Source::Nodes, &[node("n1", "a"), node("n2", "a")])
-        .with(Source::Pods, &own("a", "n1", "ipvs"));
+        .with(Source::Pods, own("a", "n1", "ipvs"));
     assert_eq!(told(&mut world, "n1"), "Ipvs 900 Default");
     assert_eq!(told(&mut world, "n2"), "Ipvs 900 Assumed");
 }
@@ -354,7 +354,7 @@ fn a_variable_that_the_object_gives_is_put_in() {
     let mut world = |env: Value| {
         set["spec"]["template"]["spec"]["containers"][0]["env"] = env;
         let mut world = World::without(&[Source::Pods])
-            .with(Source::Nodes, &node("n1", "a"))
+            .with(Source::Nodes, node("n1", "a"))
             .with(Source::DaemonSets, &set);
         told(&mut world, "n1")
     };
@@ -375,12 +375,12 @@ fn agents_of_k3s_follow_their_server() {
         row
     };
     let mut world = World::complete()
-        .with(Source::Nodes, &k3s("agent", r#"["agent"]"#))
-        .with(Source::Nodes, &k3s("server", r#"["server"]"#));
+        .with(Source::Nodes, k3s("agent", r#"["agent"]"#))
+        .with(Source::Nodes, k3s("server", r#"["server"]"#));
     assert_eq!(told(&mut world, "agent"), "Iptables 432000 Default");
     let mut world = world.with(
         Source::Nodes,
-        &k3s("server", r#"["server","--disable-kube-proxy"]"#),
+        k3s("server", r#"["server","--disable-kube-proxy"]"#),
     );
     assert!(told(&mut world, "agent").contains("neither kube-proxy"));
 }
@@ -408,7 +408,7 @@ fn calico_by_what_configures_felix(
         .all(Source::Nodes, &[node("n1", "a"), node("n2", "a")])
         .with(
             Source::DaemonSets,
-            &set(
+            set(
                 "calico-system",
                 "calico-node",
                 &json!({"name": "calico-node", "env": env}),
@@ -417,7 +417,7 @@ fn calico_by_what_configures_felix(
     for (name, enabled, tcp) in felix {
         world = world.with(
             Source::FelixConfigurations,
-            &json!({
+            json!({
                 "metadata": {"name": name},
                 "spec": {"bpfEnabled": *enabled == "true", "bpfConntrackTimeouts": {"tcpEstablished": tcp}},
             }),

@@ -99,10 +99,10 @@ mod tests {
     #[case::none("", "0")]
     fn endpoints_by_port(#[case] slices: &str, #[case] expected: &str) {
         let ports = json!({"ports": [{"name": "web", "port": 80}, {"name": "admin", "port": 81}]});
-        let mut world = World::complete().with(Source::Services, &service("api", ports));
+        let mut world = World::complete().with(Source::Services, service("api", ports));
         let slices = slices.split(", ").filter(|ports| !ports.is_empty());
         for (at, ports) in slices.enumerate() {
-            world = world.with(Source::EndpointSlices, &slice(at, ports));
+            world = world.with(Source::EndpointSlices, slice(at, ports));
         }
         let index = world.core.index();
         let key = Key {

@@ -144,9 +144,9 @@ mod tests {
             .policy(wanted);
         for (at, name) in names.iter().enumerate() {
             let places = [("n1", "a"), ("n1", "a"), ("n2", "b")];
-            world = world.with(Source::Services, &service(name, json!({}))).with(
+            world = world.with(Source::Services, service(name, json!({}))).with(
                 Source::EndpointSlices,
-                &slice(name, places.get(..at % 4).unwrap_or_default()),
+                slice(name, places.get(..at % 4).unwrap_or_default()),
             );
         }
         world.core.round(world.now);

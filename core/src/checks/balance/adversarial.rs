@@ -25,8 +25,8 @@ fn an_empty_cluster_has_nothing_to_judge() {
 #[test]
 fn a_clean_service_is_quiet_without_a_policy() {
     let mut world = World::complete()
-        .with(Source::Services, &service("api", json!({})))
-        .with(Source::EndpointSlices, &slice("api", &[("n1", "a"), ("n2", "b")]));
+        .with(Source::Services, service("api", json!({})))
+        .with(Source::EndpointSlices, slice("api", &[("n1", "a"), ("n2", "b")]));
     for id in IDS {
         assert_eq!(world.findings(id), [], "{id}");
     }
@@ -35,11 +35,11 @@ fn a_clean_service_is_quiet_without_a_policy() {
 #[test]
 fn a_cluster_of_one_node_has_no_better_place() {
     let mut world = World::complete()
-        .with(Source::Services, &service("api", json!({})))
-        .with(Source::Nodes, &node("n1", ""))
+        .with(Source::Services, service("api", json!({})))
+        .with(Source::Nodes, node("n1", ""))
         .with(
             Source::EndpointSlices,
-            &slice("api", &[("n1", ""), ("n1", ""), ("n1", "")]),
+            slice("api", &[("n1", ""), ("n1", ""), ("n1", "")]),
         )
         .policy(balanced(Some(1), Some(50), None));
     assert_eq!(world.verdict("backend-placement-skew"), "Met");
@@ -58,7 +58,7 @@ fn a_dual_stack_service_counts_pods(#[case] minimum: u32, #[case] expected: &str
     let four = json!([endpoint("10.0.0.1", "n1"), endpoint("10.0.0.2", "n2")]);
     let six = json!([endpoint("fd00::1", "n1"), endpoint("fd00::2", "n2")]);
     let mut world = World::complete()
-        .with(Source::Services, &service("api", json!({})))
+        .with(Source::Services, service("api", json!({})))
         .all(
             Source::EndpointSlices,
             &[
@@ -79,7 +79,7 @@ fn the_larger_family_counts() {
         endpoint("fd00::3", "n3")
     ]);
     let mut world = World::complete()
-        .with(Source::Services, &service("api", json!({})))
+        .with(Source::Services, service("api", json!({})))
         .all(
             Source::EndpointSlices,
             &[
@@ -95,8 +95,8 @@ fn the_larger_family_counts() {
 fn names_instead_of_addresses_are_no_backends() {
     let names = json!([{"addresses": ["db.example.com"], "conditions": {"ready": true}}]);
     let mut world = World::complete()
-        .with(Source::Services, &service("api", json!({})))
-        .with(Source::EndpointSlices, &slice_of("api", "a", "FQDN", &names))
+        .with(Source::Services, service("api", json!({})))
+        .with(Source::EndpointSlices, slice_of("api", "a", "FQDN", &names))
         .policy(balanced(Some(1), None, None));
     assert_eq!(
         world.verdict("backend-minimum-ready"),
@@ -107,7 +107,7 @@ fn names_instead_of_addresses_are_no_backends() {
 #[test]
 fn a_slice_that_is_not_understood_is_not_an_empty_one() {
     let mut world = World::complete()
-        .with(Source::Services, &service("api", json!({})))
+        .with(Source::Services, service("api", json!({})))
         .policy(balanced(Some(1), Some(50), Some(50)));
     let odd = slice_of("api", "a", "IPv9", &json!([])).to_string();
     world
@@ -125,7 +125,7 @@ fn slices_that_disagree_count_an_address_once() {
     let other = slice_of("api", "b", "IPv4", &json!([endpoint("10.0.0.1", "n2")]));
     for slices in [[one.clone(), other.clone()], [other, one]] {
         let mut world = World::complete()
-            .with(Source::Services, &service("api", json!({})))
+            .with(Source::Services, service("api", json!({})))
             .all(Source::EndpointSlices, &slices)
             .policy(balanced(Some(2), None, None));
         assert_eq!(
@@ -139,9 +139,9 @@ fn slices_that_disagree_count_an_address_once() {
 #[test]
 fn a_zone_that_contradicts_the_node_does_not_confuse() {
     let mut world = World::complete()
-        .with(Source::Services, &service("api", json!({})))
+        .with(Source::Services, service("api", json!({})))
         .all(Source::Nodes, &[node("n1", "b"), node("n2", "b")])
-        .with(Source::EndpointSlices, &slice("api", &[("n1", "a"), ("n2", "a")]))
+        .with(Source::EndpointSlices, slice("api", &[("n1", "a"), ("n2", "a")]))
         .policy(balanced(None, None, Some(50)));
     assert_eq!(
         world.verdict("backend-placement-skew"),
@@ -157,12 +157,12 @@ fn extreme_limits_do_not_overflow(#[case] value: u32) {
     let mut world = World::complete()
         .with(
             Source::Services,
-            &service(
+            service(
                 "api",
                 json!({"sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": value}}}),
             ),
         )
-        .with(Source::EndpointSlices, &slice("api", &places))
+        .with(Source::EndpointSlices, slice("api", &places))
         .policy(balanced(Some(value), Some(value), Some(value)));
     for id in IDS {
         world.verdict(id);

@@ -298,12 +298,12 @@ mod tests {
             json!({"taints": [{"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}]});
         let places: Vec<_> = places.iter().map(|node| (*node, "")).collect();
         World::complete()
-            .with(Source::Services, &service("api", spec))
+            .with(Source::Services, service("api", spec))
             .all(
                 Source::Nodes,
                 &[node("n1", ""), node("n2", ""), node("n3", ""), control],
             )
-            .with(Source::EndpointSlices, &slice("api", &places))
+            .with(Source::EndpointSlices, slice("api", &places))
     }
 
     #[rstest]

@@ -314,7 +314,7 @@ mod tests {
 
     fn world() -> World {
         World::complete()
-            .with(Source::Services, &service("api", json!({})))
+            .with(Source::Services, service("api", json!({})))
             .all(
                 Source::Nodes,
                 &[node("n1", "a"), node("n2", "a"), node("n3", "b"), node("n4", "b")],
@@ -335,7 +335,7 @@ mod tests {
     #[case::zone_unsaid_without_weight(&[("n1", "a"), ("n2", "a"), ("n3", "b"), ("n4", "")], Some(1), "Met")]
     fn counted(#[case] places: &[(&str, &str)], #[case] minimum: Option<u32>, #[case] expected: &str) {
         let mut world = world()
-            .with(Source::EndpointSlices, &slice("api", places))
+            .with(Source::EndpointSlices, slice("api", places))
             .policy(balanced(minimum, None, None));
         assert_eq!(world.verdict(ID), expected);
     }
@@ -352,8 +352,8 @@ mod tests {
         #[case] expected: &str,
     ) {
         let mut world = world()
-            .with(Source::Services, &service("api", spec))
-            .with(Source::EndpointSlices, &slice("api", places))
+            .with(Source::Services, service("api", spec))
+            .with(Source::EndpointSlices, slice("api", places))
             .policy(balanced(Some(2), None, None));
         assert_eq!(world.verdict(ID), expected);
     }
@@ -366,8 +366,8 @@ mod tests {
         with_both["endpoints"][0]["addresses"] = json!(["10.9.0.1"]);
         with_both["ports"] = json!([{"name": "main", "port": 8080}, {"name": "metrics", "port": 9090}]);
         let mut world = world()
-            .with(Source::Services, &service("api", ports))
-            .with(Source::EndpointSlices, &slice("api", &[("n1", "a"), ("n2", "a")]))
+            .with(Source::Services, service("api", ports))
+            .with(Source::EndpointSlices, slice("api", &[("n1", "a"), ("n2", "a")]))
             .with(Source::EndpointSlices, &with_both)
             .policy(balanced(Some(2), None, None));
         assert_eq!(
@@ -391,8 +391,8 @@ mod tests {
             one("10.0.0.5", "n5", json!({})),
         ]);
         let mut world = world()
-            .with(Source::EndpointSlices, &slice_of("api", "a", "IPv4", &endpoints))
-            .with(Source::EndpointSlices, &slice_of("api", "b", "IPv4", &endpoints))
+            .with(Source::EndpointSlices, slice_of("api", "a", "IPv4", &endpoints))
+            .with(Source::EndpointSlices, slice_of("api", "b", "IPv4", &endpoints))
             .policy(balanced(Some(3), None, None));
         assert_eq!(
             world.findings(ID)[0].message,
@@ -407,9 +407,9 @@ mod tests {
         let rows: Vec<_> = nodes.iter().map(|name| node(name, "a")).collect();
         let places: Vec<_> = nodes.iter().chain(nodes).map(|name| (*name, "a")).collect();
         let mut world = World::complete()
-            .with(Source::Services, &service("api", json!({})))
+            .with(Source::Services, service("api", json!({})))
             .all(Source::Nodes, &rows)
-            .with(Source::EndpointSlices, &slice("api", &places))
+            .with(Source::EndpointSlices, slice("api", &places))
             .policy(balanced(Some(2), None, None));
         assert_eq!(world.verdict(ID), "Met");
     }
@@ -419,10 +419,10 @@ mod tests {
     #[case::nodes(Source::Nodes)]
     fn blindness_is_not_health(#[case] missing: Source) {
         let mut world = World::without(&[missing])
-            .with(Source::Services, &service("api", json!({})))
+            .with(Source::Services, service("api", json!({})))
             .with(
                 Source::EndpointSlices,
-                &slice("api", &[("n1", "a"), ("n1", "a"), ("n1", "a")]),
+                slice("api", &[("n1", "a"), ("n1", "a"), ("n1", "a")]),
             )
             .policy(balanced(Some(1), None, None));
         assert_eq!(world.verdict(ID), "Unknown unknown");

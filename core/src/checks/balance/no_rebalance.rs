@@ -285,8 +285,8 @@ mod tests {
     /// The Service with two backends.
     fn world(spec: Value) -> World {
         World::complete()
-            .with(Source::Services, &service("api", spec))
-            .with(Source::EndpointSlices, &slice("api", &[("n1", ""), ("n2", "")]))
+            .with(Source::Services, service("api", spec))
+            .with(Source::EndpointSlices, slice("api", &[("n1", ""), ("n2", "")]))
     }
 
     fn port(name: &str, app: Option<&str>) -> Value {
@@ -349,8 +349,8 @@ mod tests {
     #[case::one(&[("n1", "")])]
     fn one_backend_has_nothing_to_balance(#[case] places: &[(&str, &str)]) {
         let mut world = World::complete()
-            .with(Source::Services, &service("api", port("grpc", None)))
-            .with(Source::EndpointSlices, &slice("api", places))
+            .with(Source::Services, service("api", port("grpc", None)))
+            .with(Source::EndpointSlices, slice("api", places))
             .policy(policy(vec![declared(Protocol::Grpc, None, None)]));
         assert_eq!(world.verdict(ID), "NotApplicable");
     }
@@ -358,7 +358,7 @@ mod tests {
     #[test]
     fn endpoints_that_nobody_read_may_be_several() {
         let mut world = World::without(&[Source::EndpointSlices])
-            .with(Source::Services, &service("api", port("grpc", None)))
+            .with(Source::Services, service("api", port("grpc", None)))
             .policy(policy(vec![declared(Protocol::Grpc, None, None)]));
         assert_eq!(world.verdict(ID), "Violated warning NoConnectionAge");
     }
@@ -385,7 +385,7 @@ mod tests {
     #[test]
     fn policies_that_nobody_read_may_speak_of_it() {
         let mut world =
-            World::without(&[Source::Policies]).with(Source::Services, &service("api", port("grpc", None)));
+            World::without(&[Source::Policies]).with(Source::Services, service("api", port("grpc", None)));
         // What the baseline does not know it counts and does not tell.
         assert_eq!(world.verdict(ID), "Unknown");
     }

@@ -214,7 +214,7 @@ mod tests {
     const ID: &str = "backend-none-ready";
 
     fn world(spec: Value) -> World {
-        World::complete().with(Source::Services, &service("api", spec))
+        World::complete().with(Source::Services, service("api", spec))
     }
 
     /// Endpoints as (ready, serving, terminating).
@@ -259,7 +259,7 @@ mod tests {
     #[test]
     fn a_port_that_no_pod_has() {
         let ports = json!({"ports": [{"name": "main", "port": 80}, {"name": "metrics", "port": 9090}]});
-        let mut world = world(ports).with(Source::EndpointSlices, &slice("api", &[("n1", "a")]));
+        let mut world = world(ports).with(Source::EndpointSlices, slice("api", &[("n1", "a")]));
         assert_eq!(world.verdict(ID), "Violated warning PortWithoutEndpoints");
         assert!(world.findings(ID)[0].message.contains("port 9090"));
     }
@@ -273,7 +273,7 @@ mod tests {
     #[test]
     fn slices_that_nobody_read_are_not_absent() {
         let mut world =
-            World::without(&[Source::EndpointSlices]).with(Source::Services, &service("api", json!({})));
+            World::without(&[Source::EndpointSlices]).with(Source::Services, service("api", json!({})));
         assert_eq!(world.verdict(ID), "Unknown");
     }
 }

@@ -300,9 +300,9 @@ mod tests {
 
     fn verdict(places: &[(&str, &str)], node: Option<u32>, zone: Option<u32>) -> String {
         World::complete()
-            .with(Source::Services, &service("api", json!({})))
+            .with(Source::Services, service("api", json!({})))
             .all(Source::Nodes, &nodes())
-            .with(Source::EndpointSlices, &slice("api", places))
+            .with(Source::EndpointSlices, slice("api", places))
             .policy(balanced(None, node, zone))
             .verdict(ID)
     }
@@ -340,8 +340,8 @@ mod tests {
     #[case::within(&[("n1", "a"), ("n2", "a"), ("n3", "b"), ("n4", "b")], "Met")]
     fn nodes_that_were_not_read(#[case] places: &[(&str, &str)], #[case] expected: &str) {
         let mut world = World::without(&[Source::Nodes])
-            .with(Source::Services, &service("api", json!({})))
-            .with(Source::EndpointSlices, &slice("api", places))
+            .with(Source::Services, service("api", json!({})))
+            .with(Source::EndpointSlices, slice("api", places))
             .policy(balanced(None, Some(40), None));
         assert_eq!(world.verdict(ID), expected);
     }
@@ -349,11 +349,11 @@ mod tests {
     #[test]
     fn the_message_names_place_share_and_limit() {
         let mut world = World::complete()
-            .with(Source::Services, &service("api", json!({})))
+            .with(Source::Services, service("api", json!({})))
             .all(Source::Nodes, &nodes())
             .with(
                 Source::EndpointSlices,
-                &slice("api", &[("n1", "a"), ("n1", "a"), ("n1", "a"), ("n3", "b")]),
+                slice("api", &[("n1", "a"), ("n1", "a"), ("n1", "a"), ("n3", "b")]),
             )
             .policy(balanced(None, Some(50), None));
         assert_eq!(
@@ -388,16 +388,16 @@ mod tests {
             node
         };
         let mut world = World::complete()
-            .with(Source::Services, &service("api", json!({})))
+            .with(Source::Services, service("api", json!({})))
             .all(
                 Source::Nodes,
                 &[of_pool("n1"), of_pool("n2"), tainted("b1"), tainted("b2")],
             )
             .with(
                 Source::EndpointSlices,
-                &slice("api", &[("n1", "a"), ("n1", "a"), ("n2", "a"), ("n2", "a")]),
+                slice("api", &[("n1", "a"), ("n1", "a"), ("n2", "a"), ("n2", "a")]),
             )
-            .with(Source::Pods, &pod("api-1", &spec))
+            .with(Source::Pods, pod("api-1", &spec))
             .policy(balanced(None, Some(40), None));
         assert_eq!(world.verdict(ID), expected);
     }
@@ -405,11 +405,11 @@ mod tests {
     #[test]
     fn a_headless_service_has_backends_to_place() {
         let mut world = World::complete()
-            .with(Source::Services, &service("api", json!({"clusterIP": "None"})))
+            .with(Source::Services, service("api", json!({"clusterIP": "None"})))
             .all(Source::Nodes, &nodes())
             .with(
                 Source::EndpointSlices,
-                &slice("api", &[("n1", "a"), ("n1", "a"), ("n1", "a")]),
+                slice("api", &[("n1", "a"), ("n1", "a"), ("n1", "a")]),
             )
             .policy(balanced(None, Some(34), None));
         assert_eq!(world.verdict(ID), "Violated warning NodeTooFull");

@@ -439,7 +439,7 @@ mod tests {
 
     fn verdict(spec: Value, slice: &Value) -> String {
         World::complete()
-            .with(Source::Services, &service("api", spec))
+            .with(Source::Services, service("api", spec))
             .with(Source::EndpointSlices, slice)
             .verdict(ID)
     }
@@ -472,9 +472,9 @@ mod tests {
         let mut world = World::complete()
             .with(
                 Source::Services,
-                &service("api", json!({"internalTrafficPolicy": "Local"})),
+                service("api", json!({"internalTrafficPolicy": "Local"})),
             )
-            .with(Source::EndpointSlices, &slice("api", UNEVEN));
+            .with(Source::EndpointSlices, slice("api", UNEVEN));
         // n = 4, m = 2, least p = 1: n / (m p) = 2.
         assert!(
             world.findings(ID)[0]
@@ -530,7 +530,7 @@ mod tests {
         let mut world = World::complete()
             .with(
                 Source::Services,
-                &service("api", json!({"trafficDistribution": "PreferClose"})),
+                service("api", json!({"trafficDistribution": "PreferClose"})),
             )
             .all(Source::Nodes, &[node("n1", "a"), node("n2", "b")])
             .with(Source::EndpointSlices, &one);
@@ -540,14 +540,14 @@ mod tests {
             world = world
                 .with(
                     Source::DaemonSets,
-                    &json!({
+                    json!({
                         "metadata": {"name": "cilium", "namespace": "kube-system"},
                         "spec": {"template": {"spec": {"containers": [agent]}}},
                     }),
                 )
                 .with(
                     Source::ConfigMaps,
-                    &json!({"metadata": {"name": "cilium-config", "namespace": "kube-system"}, "data": keys}),
+                    json!({"metadata": {"name": "cilium-config", "namespace": "kube-system"}, "data": keys}),
                 );
         }
         assert_eq!(world.verdict(ID), expected);
@@ -569,12 +569,12 @@ mod tests {
         let mut world = World::complete()
             .with(
                 Source::Services,
-                &service("api", json!({"trafficDistribution": "PreferClose"})),
+                service("api", json!({"trafficDistribution": "PreferClose"})),
             )
             .with(Source::EndpointSlices, slice);
         for (zone, count) in nodes {
             for at in 0..*count {
-                world = world.with(Source::Nodes, &node(&format!("{zone}{at}"), zone));
+                world = world.with(Source::Nodes, node(&format!("{zone}{at}"), zone));
             }
         }
         let found = world.findings(ID);
@@ -622,7 +622,7 @@ mod tests {
         service["metadata"]["annotations"] = annotations;
         let mut world = World::complete()
             .with(Source::Services, &service)
-            .with(Source::EndpointSlices, &slice("api", UNEVEN));
+            .with(Source::EndpointSlices, slice("api", UNEVEN));
         assert_eq!(world.verdict(ID), expected);
     }
 
@@ -631,18 +631,18 @@ mod tests {
         let mut world = World::complete()
             .with(
                 Source::Services,
-                &service(
+                service(
                     "api",
                     json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local"}),
                 ),
             )
             .with(
                 Source::L2Advertisements,
-                &json!({"metadata": {"name": "pool", "namespace": "metallb-system"}}),
+                json!({"metadata": {"name": "pool", "namespace": "metallb-system"}}),
             )
             .with(
                 Source::EndpointSlices,
-                &slice("api", &[("n1", ""), ("n1", ""), ("n2", "")]),
+                slice("api", &[("n1", ""), ("n1", ""), ("n2", "")]),
             );
         assert!(
             world.findings(ID)[0]

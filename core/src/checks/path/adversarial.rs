@@ -41,8 +41,8 @@ fn an_empty_cluster_has_nothing_to_judge() {
 #[test]
 fn nothing_is_said_of_a_service_without_a_policy() {
     let mut world = World::complete()
-        .with(Source::Services, &service("api", json!({})))
-        .with(Source::Nodes, &node("n1", ""));
+        .with(Source::Services, service("api", json!({})))
+        .with(Source::Nodes, node("n1", ""));
     for id in IDS {
         assert_eq!(world.verdict(id), "nothing", "{id}");
     }
@@ -54,7 +54,7 @@ fn nothing_is_said_of_a_service_without_a_policy() {
 fn a_service_without_a_data_plane(#[case] spec: Value) {
     for id in IDS {
         let mut world = World::complete()
-            .with(Source::Services, &service("api", spec.clone()))
+            .with(Source::Services, service("api", spec.clone()))
             .policy(policy(vec![connection(Protocol::Grpc, client("cart"))]));
         // Whether the client pings too fast has nothing to do with how it found the server.
         let expected = if id == "keepalive-ping-floor" {
@@ -104,8 +104,8 @@ fn full(protocol: Protocol, value: u32) -> Connection {
 fn extreme_times_do_not_overflow(#[case] value: u32) {
     for protocol in PROTOCOLS {
         let mut world = World::complete()
-            .with(Source::Services, &service("api", json!({})))
-            .with(Source::Pods, &pod("job-1", "job", &[]))
+            .with(Source::Services, service("api", json!({})))
+            .with(Source::Pods, pod("job-1", "job", &[]))
             .policy(policy(vec![full(protocol, value)]));
         for id in IDS {
             world.verdict(id);
@@ -121,7 +121,7 @@ fn nothing_declared_is_never_violated() {
         bare.hops = vec![l4("firewall", None), l7("edge", None, None)];
         for clients in [vec![client("")], Vec::new()] {
             let mut world = World::complete()
-                .with(Source::Services, &service("api", json!({})))
+                .with(Source::Services, service("api", json!({})))
                 .policy(policy(vec![Connection {
                     clients,
                     ..bare.clone()
@@ -168,8 +168,8 @@ fn line(operator: Operator, values: &[&str]) -> Requirement {
 #[case::not_in(Selector { expressions: vec![line(Operator::NotIn, &["job"])], ..Selector::default() }, "NotApplicable")]
 fn contradictory_labels(#[case] selector: Selector, #[case] expected: &str) {
     let mut world = World::complete()
-        .with(Source::Services, &service("api", json!({})))
-        .with(Source::Pods, &pod("job-1", "job", &[]))
+        .with(Source::Services, service("api", json!({})))
+        .with(Source::Pods, pod("job-1", "job", &[]))
         .policy(policy(vec![arms(selector)]));
     assert_eq!(world.verdict("keepalive-netns-gap"), expected);
 }
@@ -182,7 +182,7 @@ fn only_living_pods_of_the_namespace_count() {
     let mut foreign = pod("job-2", "job", &[]);
     foreign["metadata"]["namespace"] = json!("other");
     let mut world = World::complete()
-        .with(Source::Services, &service("api", json!({})))
+        .with(Source::Services, service("api", json!({})))
         .all(Source::Pods, &[ended, foreign])
         .policy(policy(vec![arms(app("job"))]));
     assert_eq!(world.verdict("keepalive-netns-gap"), "NotApplicable");
@@ -192,10 +192,10 @@ fn only_living_pods_of_the_namespace_count() {
 #[test]
 fn a_sysctl_that_is_no_number_is_not_health() {
     let mut world = World::complete()
-        .with(Source::Services, &service("api", json!({})))
+        .with(Source::Services, service("api", json!({})))
         .with(
             Source::Pods,
-            &pod("job-1", "job", &[("net.ipv4.tcp_keepalive_time", "soon")]),
+            pod("job-1", "job", &[("net.ipv4.tcp_keepalive_time", "soon")]),
         )
         .policy(policy(vec![arms(app("job"))]));
     assert_eq!(
@@ -211,7 +211,7 @@ fn every_client_and_port_is_judged() {
     let mut one = full(Protocol::Http1, 60);
     one.clients.push(client("other"));
     let mut world = World::complete()
-        .with(Source::Services, &service("api", ports))
+        .with(Source::Services, service("api", ports))
         .policy(policy(vec![one]));
     let found = world.findings("keepalive-order");
     let subjects: Vec<_> = found.iter().map(|one| one.subject.to_string()).collect();
@@ -234,7 +234,7 @@ fn an_accepted_finding_stays_visible() {
         expires_at: Wall(i64::MAX),
     }];
     let mut world = World::complete()
-        .with(Source::Services, &service("api", json!({})))
+        .with(Source::Services, service("api", json!({})))
         .policy(one);
     let found = world.findings("keepalive-order");
     assert!(found[0].exception.is_some() && found[0].verdict.name() == "Violated");
@@ -263,7 +263,7 @@ fn the_platform_ends_what_was_accepted(
 ) {
     const DAY: i64 = 86_400;
     let mut one = policy(vec![full(Protocol::Http1, 60)]);
-    let mut world = World::complete().with(Source::Services, &service("api", json!({})));
+    let mut world = World::complete().with(Source::Services, service("api", json!({})));
     let (now, wall) = (world.now, world.now.wall);
     let since = days_ago.map(|days| Wall(wall.0 - days * DAY));
     one.exceptions = vec![Exception {
@@ -300,7 +300,7 @@ fn the_platform_ends_what_was_accepted(
 fn an_exception_that_the_platform_ended_does_not_hide_one_that_counts() {
     const DAY: i64 = 86_400;
     let mut one = policy(vec![full(Protocol::Http1, 60)]);
-    let mut world = World::complete().with(Source::Services, &service("api", json!({})));
+    let mut world = World::complete().with(Source::Services, service("api", json!({})));
     let wall = world.now.wall;
     let exception = |reason: &str, days_ago: i64| Exception {
         check: "keepalive-order".into(),

@@ -433,7 +433,7 @@ mod tests {
             ..connection(Protocol::Http1, client)
         };
         World::complete()
-            .with(Source::Services, &service("api", json!({})))
+            .with(Source::Services, service("api", json!({})))
             .policy(policy(vec![connection]))
             .verdict("l7-deadline-order")
     }

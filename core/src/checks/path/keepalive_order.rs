@@ -371,7 +371,7 @@ mod tests {
             ..connection(Protocol::Http1, client)
         };
         World::complete()
-            .with(Source::Services, &service("api", json!({})))
+            .with(Source::Services, service("api", json!({})))
             .policy(policy(vec![connection]))
             .verdict("keepalive-order")
     }

@@ -302,7 +302,7 @@ mod tests {
 
     fn verdict(connection: Connection, pods: &[Value]) -> String {
         World::complete()
-            .with(Source::Services, &service("api", json!({})))
+            .with(Source::Services, service("api", json!({})))
             .all(Source::Pods, pods)
             .policy(policy(vec![connection]))
             .verdict("keepalive-netns-gap")
@@ -371,7 +371,7 @@ mod tests {
     #[test]
     fn pods_that_were_not_read_are_unknown() {
         let mut world = World::without(&[Source::Pods])
-            .with(Source::Services, &service("api", json!({})))
+            .with(Source::Services, service("api", json!({})))
             .policy(policy(vec![arms(vec![l4("ipvs", Some(900))])]));
         assert_eq!(world.verdict("keepalive-netns-gap"), "Unknown unknown");
     }

@@ -424,7 +424,7 @@ mod tests {
 
     fn verdict(connection: Connection) -> String {
         World::complete()
-            .with(Source::Services, &service("api", json!({})))
+            .with(Source::Services, service("api", json!({})))
             .policy(policy(vec![connection]))
             .verdict("keepalive-ping-floor")
     }

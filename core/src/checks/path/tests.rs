@@ -10,7 +10,7 @@ const ID: &str = "path-idle-budget";
 
 fn world(connection: Connection) -> World {
     World::complete()
-        .with(Source::Services, &service("api", serde_json::json!({})))
+        .with(Source::Services, service("api", serde_json::json!({})))
         .policy(policy(vec![connection]))
 }
 
@@ -257,7 +257,7 @@ fn pods_that_nobody_read_may_have_a_shorter_keepalive() {
         ..path(None, NEVER, Some(8000))
     };
     let mut world = World::without(&[Source::Pods])
-        .with(Source::Services, &service("api", serde_json::json!({})))
+        .with(Source::Services, service("api", serde_json::json!({})))
         .policy(policy(vec![connection]));
     assert_eq!(world.verdict(ID), "AtRisk warning KeepaliveNotDeclared");
 }
@@ -327,7 +327,7 @@ fn only_a_load_balancer_has_one(#[case] kind: &str, #[case] hops: Vec<Hop>, #[ca
     let mut world = World::complete()
         .with(
             Source::Services,
-            &service("api", serde_json::json!({"type": kind})),
+            service("api", serde_json::json!({"type": kind})),
         )
         .with(Source::Nodes, &azure)
         .with(Source::DaemonSets, &proxy)
