@@ -139,7 +139,6 @@ mod tests {
     use crate::world::{World, service, slice_part};
     use rstest::rstest;
     use serde_json::json;
-    use serde_json::json;
 
     const ID: &str = "endpoint-flap";
 

@@ -211,7 +211,7 @@ fn a_pin_names_its_threshold() {
 #[case::nobody_that_is_known_carries_it("false", &["Unknown unknown"])]
 #[case::cilium_carries_it("true", &["Violated warning RateAboveThreshold"])]
 fn a_client_from_outside_meets_who_carries_node_ports(#[case] replaces: &str, #[case] expected: &[&str]) {
-    let mut cluster = cilium("v1.14.5", &json!({"kube-proxy-replacement": replaces}));
+    let cluster = cilium("v1.14.5", &json!({"kube-proxy-replacement": replaces}));
     assert_eq!(
         cluster.policy(rated(Door::LoadBalancer, Some(9999))).found(PIN),
         expected
@@ -250,7 +250,7 @@ fn ipvs(kernel: &str) -> World {
 #[case::no_kernel("", None, &["Unknown unknown"])]
 #[case::nonsense("linux", Some(1000), &["Unknown unknown"])]
 fn reused_ports(#[case] kernel: &str, #[case] rate: Option<u32>, #[case] expected: &[&str]) {
-    let mut cluster = ipvs(kernel).with(Source::Services, service("web", json!({})));
+    let cluster = ipvs(kernel).with(Source::Services, service("web", json!({})));
     assert_eq!(cluster.policy(rated(Door::Cluster, rate)).found(REUSE), expected);
 }
 
@@ -276,7 +276,7 @@ fn a_rate_that_meets_no_ipvs_is_no_rate(#[case] address: Option<Value>) {
 fn a_rate_from_outside_meets_the_ipvs_of_a_node_port(#[case] kind: &str, #[case] expected: &str) {
     let mut outside = service("web", json!({}));
     outside["spec"]["type"] = json!(kind);
-    let mut cluster = ipvs("4.19.0").with(Source::Services, outside);
+    let cluster = ipvs("4.19.0").with(Source::Services, outside);
     let mut cluster = cluster.policy(rated(Door::LoadBalancer, Some(118)));
     assert_eq!(cluster.found(REUSE), [expected]);
 }
