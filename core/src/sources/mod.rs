@@ -22,6 +22,7 @@ pub mod priority_class;
 pub mod service;
 pub mod slice;
 pub mod sysctl;
+pub mod taint;
 pub mod webhook;
 pub mod workload;
 

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::kind::Kind;
-use super::placement::is_passing;
+use super::taint::{Taint, TaintWire};
 use super::{KeptKeys, Row, Text, TextMap, Why, all_pairs, key, name_of, or_default, pairs};
 use crate::know::Wall;
 use crate::names::{Key, Name, Names, Pairs};
@@ -27,23 +27,6 @@ const LEAVING_SECONDS: i64 = 1800;
 /// For how long a node may take to become Ready after it joined, in seconds: `MaxNodeStartupTime` of Cluster Autoscaler
 /// (`clusterstate/clusterstate.go`), which until then counts it as upcoming, not as broken.
 const JOINING_SECONDS: i64 = 900;
-
-/// Taints by which a controller says that it takes the node away. `DeletionCandidateOfClusterAutoscaler` is none of
-/// them: such a node is only considered.
-///
-/// Sources: Cluster Autoscaler `utils/taints`, Karpenter `pkg/apis/v1/taints.go` (and `v1beta1`), AWS Node Termination
-/// Handler `pkg/node`, GKE "impending node termination", `k8s.io/api/core/v1/well_known_taints.go` for the cordon.
-const LEAVING_TAINTS: [&str; 9] = [
-    "ToBeDeletedByClusterAutoscaler",
-    "karpenter.sh/disrupted",
-    "karpenter.sh/disruption",
-    "aws-node-termination-handler/spot-itn",
-    "aws-node-termination-handler/scheduled-maintenance",
-    "aws-node-termination-handler/asg-lifecycle-termination",
-    "aws-node-termination-handler/rebalance-recommendation",
-    "cloud.google.com/impending-node-termination",
-    "node.kubernetes.io/unschedulable",
-];
 
 /// Labels of machines that the provider may take at any time, in its documentation.
 const SPOT: [(&str, &str); 6] = [
@@ -127,17 +110,6 @@ pub struct Node {
     /// Taints of effect `NoSchedule` or `NoExecute` that last: those by which the node controller tells how a node
     /// feels are left out.
     pub taints: Box<[Taint]>,
-}
-
-/// A taint that keeps Pods away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Taint {
-    /// Its key.
-    pub key: Name,
-    /// Its value; empty when absent.
-    pub value: Name,
-    /// `NoSchedule` or `NoExecute`.
-    pub effect: Name,
 }
 
 impl Node {
@@ -235,16 +207,6 @@ struct Spec<'a> {
     taints: Vec<TaintWire<'a>>,
 }
 
-#[derive(Deserialize)]
-struct TaintWire<'a> {
-    #[serde(borrow, default, deserialize_with = "or_default")]
-    key: Text<'a>,
-    #[serde(borrow, default, deserialize_with = "or_default")]
-    value: Text<'a>,
-    #[serde(borrow, default, deserialize_with = "or_default")]
-    effect: Text<'a>,
-}
-
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
 struct Status<'a> {
@@ -285,11 +247,6 @@ pub fn keeps_annotation(key: &str) -> bool {
     matches!(key, K3S_ARGS | RKE2_ARGS) || key.starts_with("config.cilium.io/")
 }
 
-/// Whether a taint of this effect keeps Pods from a node; `PreferNoSchedule` is a wish.
-fn keeps_away(effect: &str) -> bool {
-    matches!(effect, "NoSchedule" | "NoExecute")
-}
-
 /// What a provider ID says of the provider, without what it says of the instance. Cutting twice changes nothing.
 pub fn cut_provider(id: &str) -> &str {
     ["://", ".i-"]
@@ -319,6 +276,8 @@ impl Row for Node {
         let provider = wire.spec.provider_id.as_deref().unwrap_or("");
         let provider = cut_provider(provider);
         let info = &wire.status.node_info;
+        let taints = wire.spec.taints.iter().filter_map(|taint| taint.row(names));
+        let taints: Box<[Taint]> = taints.collect();
         let row = Self {
             labels: all_pairs(&wire.metadata.labels, names),
             annotations: pairs(&wire.metadata.annotations, names, keeps_annotation),
@@ -338,23 +297,9 @@ impl Row for Node {
             deleting: !wire.metadata.deletion_timestamp.is_empty(),
             leaving: wire.spec.unschedulable
                 || !wire.metadata.deletion_timestamp.is_empty()
-                || wire
-                    .spec
-                    .taints
-                    .iter()
-                    .any(|taint| LEAVING_TAINTS.contains(&&*taint.key)),
+                || wire.spec.taints.iter().any(TaintWire::takes_away),
             unschedulable: wire.spec.unschedulable,
-            taints: wire
-                .spec
-                .taints
-                .iter()
-                .filter(|taint| keeps_away(&taint.effect) && !is_passing(&taint.key))
-                .map(|taint| Taint {
-                    key: names.intern(&taint.key),
-                    value: names.intern(&taint.value),
-                    effect: names.intern(&taint.effect),
-                })
-                .collect(),
+            taints,
         };
         Ok((key, row))
     }

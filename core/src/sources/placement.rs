@@ -6,7 +6,8 @@ use serde::Deserialize;
 
 use super::{Text, TextMap, or_default, pairs};
 use crate::names::{Name, Names, Pairs};
-use crate::sources::node::{Node, Taint};
+use crate::sources::node::Node;
+use crate::sources::taint::{Taint, is_passing};
 
 /// What a Pod asks of its node.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -55,22 +56,6 @@ struct Toleration {
     value: Option<Name>,
     /// Empty bears every effect.
     effect: Name,
-}
-
-/// Prefixes of taints that say how a node feels at the moment, and not for whom it is: they come and go, and daemons
-/// bear them (`pkg/controller/daemon/util`).
-const PASSING: [&str; 5] = [
-    "node.kubernetes.io/",
-    "node.cloudprovider.kubernetes.io/",
-    // A node that is to go still has its Pods: Cluster Autoscaler (`utils/taints`) and Karpenter (`pkg/apis/v1`).
-    "ToBeDeletedByClusterAutoscaler",
-    "DeletionCandidateOfClusterAutoscaler",
-    "karpenter.sh/",
-];
-
-/// Whether a taint or toleration of this key tells how a node feels and not for whom it is.
-pub(crate) fn is_passing(key: &str) -> bool {
-    PASSING.iter().any(|prefix| key.starts_with(prefix))
 }
 
 /// The label of a node's operating system (`k8s.io/api/core/v1/well_known_labels.go`).

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::budget::Segment;
 use super::keepalive::{SYSCTL, Sockets, pods_of};
-use super::ping_floor::{GRPC_FLOOR_SECONDS, above_floor};
+use super::margin::{GRPC_FLOOR_SECONDS, above, above_floor, below};
 use crate::judge::{Advice, Change, End, Look, Path, Setting};
 use crate::policy::{Beat, Door, Layer, Protocol};
 use crate::sources::service::Transport;
@@ -49,11 +49,6 @@ pub(super) struct Remedies {
     sent: Option<u32>,
     /// Whether the client's Pods, the server's, can have a sysctl of their own and take their time from it.
     sysctl: [bool; 2],
-}
-
-/// A time that is safely below another: 80 %.
-pub(super) const fn below(seconds: i64) -> i64 {
-    seconds.saturating_mul(8) / 10
 }
 
 fn change(at: &End, set: impl FnOnce(u32) -> Setting, seconds: i64) -> Option<Change> {
@@ -313,9 +308,4 @@ impl Remedies {
             end.and_then(|end| change(end, Setting::IdleTimeout, above)),
         ))
     }
-}
-
-/// A timeout that a silence stays at 80 % of, rounded up.
-const fn above(silence: i64) -> i64 {
-    silence.saturating_mul(10) / 8 + 1
 }

@@ -1,6 +1,6 @@
 //! The cloud load balancer on a path, and where on it it stands.
 
-use super::budget::TableHop;
+use super::tables::TableHop;
 use crate::dataplane::load_balancer::{Forwards, Listener};
 use crate::judge::{Look, Path};
 use crate::know::Gap;

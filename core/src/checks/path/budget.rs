@@ -11,7 +11,8 @@ use super::balancer::{Balancer, balancer};
 use super::keepalive::{Declared, Keepalive, Sockets, keepalive};
 pub use super::span::Span;
 use super::span::{nears, reaches};
-use super::{declared, nobody, tables};
+use super::tables::{TableHop, of_the_nodes};
+use super::{declared, nobody};
 use crate::dataplane::load_balancer::Forwards;
 use crate::judge::{End, Look, Path};
 use crate::know::{Gap, Reads, Source, Val};
@@ -25,17 +26,6 @@ pub const USES: Reads = Reads::of(&[
     Source::DaemonSets,
     Source::EndpointSlices,
 ]);
-
-/// One stateful L4 hop of a segment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TableHop {
-    /// What people call it.
-    pub hop: Arc<str>,
-    /// After how long it forgets an idle connection.
-    pub idle: Result<Val<i64>, Gap>,
-    /// The hop of the policy that it is.
-    pub end: Option<End>,
-}
 
 /// An L7 hop at one end of a segment that closes a connection without data. Keepalives carry none.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -239,7 +229,7 @@ pub fn segments(look: &Look<'_>, path: &Path<'_>) -> Vec<Segment> {
             })));
         }
     }
-    let last = tables::of_the_nodes(look, path);
+    let last = of_the_nodes(look, path);
     assemble(look, path, elements, last)
 }
 

@@ -7,6 +7,7 @@ pub mod deadline_order;
 pub mod idle_budget;
 mod keepalive;
 pub mod keepalive_order;
+mod margin;
 pub mod netns_gap;
 pub mod ping_floor;
 mod span;

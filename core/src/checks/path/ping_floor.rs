@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::advice::below;
 use super::budget::{Segment, USES, segments};
+use super::margin::{GRPC_FLOOR_SECONDS, above_floor, below};
 use super::span::reaches;
 use super::{declared, nobody};
 use crate::judge::{
@@ -13,10 +13,6 @@ use crate::judge::{
 };
 use crate::know::{Gap, Known, Origin, Reads, Source, Val};
 use crate::policy::{Beat, Client, Layer, Protocol};
-
-/// Pings that a gRPC server bears by default: one in 5 minutes (`GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS`
-/// and gRPC-Go's `EnforcementPolicy.MinTime`).
-pub(super) const GRPC_FLOOR_SECONDS: i64 = 300;
 
 /// The check.
 pub static CHECK: Check = Check {
@@ -92,15 +88,6 @@ enum Cause {
         /// Whether it is certain that nothing else keeps the connection alive.
         certain: bool,
     },
-}
-
-/// The least interval that is safely above a floor: 1 s or 10 %, rounded up.
-pub(super) const fn above_floor(floor: i64) -> i64 {
-    if floor <= 0 {
-        return 0;
-    }
-    let margin = floor.saturating_add(9) / 10;
-    floor.saturating_add(if margin < 1 { 1 } else { margin })
 }
 
 #[expect(

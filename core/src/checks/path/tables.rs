@@ -1,8 +1,21 @@
-//! The tables that the nodes put on a path.
+//! The tables on a path: what each remembers, and those that the nodes put there.
 
-use super::budget::TableHop;
+use std::sync::Arc;
+
 use crate::fleet::node_tables;
-use crate::judge::{Look, Path};
+use crate::judge::{End, Look, Path};
+use crate::know::{Gap, Val};
+
+/// One stateful L4 hop of a segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableHop {
+    /// What people call it.
+    pub hop: Arc<str>,
+    /// After how long it forgets an idle connection.
+    pub idle: Result<Val<i64>, Gap>,
+    /// The hop of the policy that it is.
+    pub end: Option<End>,
+}
 
 /// Those of the nodes that the connection may enter.
 pub(super) fn of_the_nodes(look: &Look<'_>, path: &Path<'_>) -> Vec<TableHop> {

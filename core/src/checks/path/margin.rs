@@ -1,0 +1,24 @@
+//! How far apart two times have to be, so that jitter does not turn them around.
+
+/// Pings that a gRPC server permits by default: one in 5 minutes
+/// (`GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS` and gRPC-Go's `EnforcementPolicy.MinTime`).
+pub(super) const GRPC_FLOOR_SECONDS: i64 = 300;
+
+/// A time that is safely below another: 80 %.
+pub(super) const fn below(seconds: i64) -> i64 {
+    seconds.saturating_mul(8) / 10
+}
+
+/// A timeout that a silence stays at 80 % of, rounded up.
+pub(super) const fn above(silence: i64) -> i64 {
+    silence.saturating_mul(10) / 8 + 1
+}
+
+/// The least interval of pings that is safely above a server's minimum: 1 s or 10 %, rounded up.
+pub(super) const fn above_floor(floor: i64) -> i64 {
+    if floor <= 0 {
+        return 0;
+    }
+    let margin = floor.saturating_add(9) / 10;
+    floor.saturating_add(if margin < 1 { 1 } else { margin })
+}
