@@ -18,6 +18,7 @@ pub mod know;
 pub mod names;
 pub mod paths;
 pub mod policy;
+pub mod route;
 mod source;
 pub mod sources;
 pub mod standing;

@@ -4,11 +4,8 @@
 //! and the Cilium settings that select it. Thousands of nodes fall into a handful of classes, and paths are judged by
 //! class.
 
-mod backends;
-mod balancer;
 mod carriers;
 mod cilium;
-mod doors;
 mod kube_proxy;
 mod probe;
 mod wants;
@@ -17,9 +14,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
-pub use backends::{PortBackends, backends, backends_by_port};
-pub use balancer::{balancer_idle, balancer_listener, balancer_targets};
-pub use doors::{Member, Met, NodeTable, members, met, node_tables};
 pub(crate) use kube_proxy::is_proxy;
 pub use kube_proxy::{config_map_of, is_kube_proxy};
 pub use probe::{FirstProbe, first_probe};

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use evenkeel_core::Core;
 use evenkeel_core::dataplane::{Cilium, Profile};
 use evenkeel_core::findings::Unreadable;
-use evenkeel_core::fleet::{Class, balancer_idle};
+use evenkeel_core::fleet::Class;
 use evenkeel_core::index::Table;
 use evenkeel_core::judge::Look;
 use evenkeel_core::know::{Known, Now, Origin, Val};
 use evenkeel_core::names::Key;
+use evenkeel_core::route::balancer_idle;
 use evenkeel_core::sources::service::{Service, ServiceType, Transport};
 use serde::Serialize;
 

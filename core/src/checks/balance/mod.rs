@@ -11,10 +11,10 @@ pub mod policy_skew;
 
 use std::collections::BTreeMap;
 
-use crate::fleet::{PortBackends, backends, backends_by_port};
 use crate::judge::Look;
 use crate::know::Gap;
 use crate::names::{Key, Name};
+use crate::route::{PortBackends, backends, backends_by_port};
 use crate::sources::slice::Endpoint;
 
 /// Backends by node or zone.

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use super::{Groups, PortBackends, backends_by_port};
 use crate::dataplane::load_balancer::Targets;
-use crate::fleet::{Class, Fleet, balancer_targets};
+use crate::fleet::{Class, Fleet};
 use crate::index::Dep;
 use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, ServiceCase, Severities, Verdict};
 use crate::know::{Gap, Known, Reads, Source, Unit, Val};
 use crate::names::Name;
+use crate::route::balancer_targets;
 use crate::sources::service::{Service, ServiceType};
 use crate::sources::slice::Endpoint;
 

@@ -7,13 +7,14 @@ use super::source_ports::{source_ports, usual};
 use crate::dataplane::ProxyMode;
 use crate::dataplane::entry::Entry;
 use crate::dataplane::version::Version;
-use crate::fleet::{Class, met};
+use crate::fleet::Class;
 use crate::judge::{
     Advice, Check, Evidence, Explain, Judge, Look, Memory, Path, Severities, Verdict, declares,
 };
 use crate::know::{Gap, Known, Origin, Reads, Source, Unit, Val};
 use crate::names::Key;
 use crate::policy::{Client, Connection, Policy, Protocol};
+use crate::route::met;
 use crate::sources::service::Service;
 
 /// For so many seconds IPVS remembers a closed connection (Linux `net/netfilter/ipvs/ip_vs_proto_tcp.c`,

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use super::source_ports::{USUAL, source_ports};
 use crate::dataplane::PortPin;
 use crate::dataplane::entry::Entry;
-use crate::fleet::{Met, met};
 use crate::judge::{
     Advice, Change, Check, Datum, End, Evidence, Explain, Judge, Look, Memory, Path, Setting, Severities,
     Severity, Verdict,
 };
 use crate::know::{Gap, Known, Origin, Reads, Source, Unit, Val};
+use crate::route::{Met, met};
 use crate::sources::service::Transport;
 
 /// From this lifetime on, even ten connections in a second come back to a remembered port.

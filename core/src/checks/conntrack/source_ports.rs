@@ -1,8 +1,8 @@
 //! How many source ports a client takes before it comes back to one.
 
-use crate::fleet::members;
 use crate::judge::{Look, Path};
 use crate::know::Val;
+use crate::route::members;
 
 /// First and last source port of a network namespace: `net.ipv4.ip_local_port_range` (Linux `net/ipv4/af_inet.c`).
 const RANGE: (i64, i64) = (32_768, 60_999);

@@ -5,13 +5,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::dataplane::load_balancer::Targets;
-use crate::fleet::balancer_targets;
 use crate::index::Dep;
 use crate::judge::{
     Advice, Check, Evidence, Explain, Judge, Look, Memory, ServiceCase, Severities, Severity, Verdict,
 };
 use crate::know::{Gap, Known, Reads, Source};
 use crate::names::Name;
+use crate::route::balancer_targets;
 use crate::sources::node::Stays;
 use crate::sources::service::ServiceType;
 

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use crate::fleet::{PortBackends, backends_by_port};
 use crate::index::Dep;
 use crate::judge::{
     Advice, Check, Evidence, Explain, Judge, Look, Memory, ServiceCase, Severities, Severity, Verdict,
 };
 use crate::know::{Gap, Known, Reads, Source};
 use crate::names::{Key, Name, Names, Pairs};
+use crate::route::{PortBackends, backends_by_port};
 use crate::sources::workload::{Deployment, Pod};
 
 /// The check.

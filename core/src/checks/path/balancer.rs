@@ -29,7 +29,7 @@ pub(super) fn balancer(look: &Look<'_>, path: &Path<'_>) -> Balancer {
     }
     let hops = &path.connection.hops;
     if path.service.kind == ServiceType::LoadBalancer {
-        return match crate::fleet::balancer_listener(look, path.key, path.service, path.port) {
+        return match crate::route::balancer_listener(look, path.key, path.service, path.port) {
             Ok(listener) if listener.forwards == Forwards::Packets => {
                 Balancer::Last(table(listener.name, Ok(listener.idle)))
             }

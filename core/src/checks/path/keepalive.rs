@@ -1,10 +1,11 @@
 //! What one end of a TCP segment sends by itself while its connection is silent.
 
 use super::span::Span;
-use crate::fleet::{FirstProbe, Member, first_probe, members};
+use crate::fleet::{FirstProbe, first_probe};
 use crate::judge::{Look, Path};
 use crate::know::{Known, Val};
 use crate::policy::{Beat, Protocol, Selector};
+use crate::route::{Member, members};
 use crate::sources::service::Transport;
 
 /// First probe of a socket that armed keepalive without a time of its own, seconds: `net.ipv4.tcp_keepalive_time`

@@ -7,12 +7,13 @@ use super::budget::{USES, segments};
 use super::keepalive::{KERNEL_KEEPALIVE_SECONDS, SYSCTL, Sockets, kernel_default, pods_of};
 use super::nobody;
 use super::span::reaches;
-use crate::fleet::{FirstProbe, Member, first_probe};
+use crate::fleet::{FirstProbe, first_probe};
 use crate::judge::{
     Advice, Change, Check, End, Evidence, Explain, Judge, Look, Memory, Path, Setting, Severities, Verdict,
 };
 use crate::know::{Gap, Known, Origin, Reads, Source, Val};
 use crate::policy::Beat;
+use crate::route::Member;
 use crate::sources::service::Transport;
 
 /// The check.

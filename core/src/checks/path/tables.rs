@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::fleet::node_tables;
 use crate::judge::{End, Look, Path};
 use crate::know::{Gap, Val};
+use crate::route::node_tables;
 
 /// One stateful L4 hop of a segment.
 #[derive(Debug, Clone, PartialEq, Eq)]

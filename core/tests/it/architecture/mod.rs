@@ -25,15 +25,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("history", &["know", "names", "sources", "index"]),
     (
         "fleet",
-        &[
-            "know",
-            "names",
-            "policy",
-            "sources",
-            "dataplane",
-            "index",
-            "judge",
-        ],
+        &["know", "names", "policy", "sources", "dataplane", "index"],
     ),
     (
         "judge",
@@ -49,6 +41,19 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "route",
+        &[
+            "know",
+            "names",
+            "policy",
+            "sources",
+            "dataplane",
+            "index",
+            "fleet",
+            "judge",
+        ],
+    ),
+    (
         "checks",
         &[
             "know",
@@ -60,6 +65,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "history",
             "fleet",
             "judge",
+            "route",
             "engine",
         ],
     ),

@@ -6,9 +6,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Class, balancer_targets};
+use super::balancer_targets;
 use crate::dataplane::entry::Entry;
 use crate::dataplane::load_balancer::Targets;
+use crate::fleet::Class;
 use crate::index::{Dep, Table};
 use crate::judge::{Look, Path};
 use crate::know::{Gap, Known, Val};
