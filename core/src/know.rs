@@ -52,7 +52,7 @@ impl Now {
 }
 
 /// A set of [`Source`]s: what a check needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub struct Reads(u32);
 
 impl Reads {

@@ -37,7 +37,7 @@ use history::History;
 use index::{Index, Part};
 use judge::{Severity, Subject};
 use know::{Mono, Now};
-use names::Key;
+use names::{Held, Key};
 
 /// The whole program without IO.
 #[derive(Debug)]
@@ -91,6 +91,18 @@ pub struct Round {
 }
 
 impl Core {
+    /// Forgets texts that nothing holds any more. A step does so by itself when enough have come; names of an earlier
+    /// [`Round`] mean nothing afterwards.
+    pub fn forget(&mut self) {
+        let mut held = Held::none_of(&self.index.names);
+        self.index.hold(&mut held);
+        self.history.hold(&mut held);
+        self.engine.hold(&mut held);
+        self.dirt.hold(&mut held);
+        held.all(self.ends.iter().map(|one| one.1));
+        self.index.names.sweep(&held);
+    }
+
     /// Judges what is dirty or due.
     pub fn round(&mut self, now: Now) -> Round {
         self.step(now, usize::MAX)
@@ -99,6 +111,9 @@ impl Core {
     /// Like `round`, judging at most about `most` units where a Service has hundreds of policies, and the others in the
     /// next steps. Until then verdicts on that Service are older than the last input.
     pub fn step(&mut self, now: Now, most: usize) -> Round {
+        if self.index.names.is_sweep_due() {
+            self.forget();
+        }
         // What was too short to be judged by is long enough now, for whoever rests on it.
         let (reached, news) = self.history.tick(now.mono);
         if reached {

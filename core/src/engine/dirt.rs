@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::index::{Dep, Deps, Index, Part};
 use crate::judge::{Dependencies, Gaps};
 use crate::know::{Reads, Source};
-use crate::names::{Key, Name};
+use crate::names::{Held, Key, Name};
 use crate::policy::Policy;
 
 /// What has changed since the last round. Inputs are noted as they come and looked at once, when judging begins: a
@@ -59,6 +59,34 @@ impl Dirt {
     pub(super) const OWN: Deps = Deps::one(Dep::Own);
     /// What was seen of the Node or zone itself.
     pub(super) const OWN_HISTORY: Deps = Deps::one(Dep::OwnHistory);
+
+    /// Notes the names that it holds.
+    pub(crate) fn hold(&self, held: &mut Held) {
+        let Self {
+            services,
+            slices,
+            opaque_slices: _,
+            policies,
+            governing,
+            history: _,
+            pods_in,
+            nodes,
+            evicted_from,
+            zones,
+            webhooks,
+            deps: _,
+            freshness,
+            all: _,
+        } = self;
+        for keys in [services, slices, policies, webhooks] {
+            held.note(keys);
+        }
+        for names in [pods_in, nodes, evicted_from, zones] {
+            held.note(names);
+        }
+        held.all(governing.iter().map(|one| one.0));
+        held.all(freshness.iter().map(|one| one.1));
+    }
 
     /// Whether nothing has changed.
     pub(crate) fn is_empty(&self) -> bool {

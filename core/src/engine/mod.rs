@@ -29,7 +29,7 @@ use crate::history::History;
 use crate::index::{Dep, DepCounts, Deps, Index};
 use crate::judge::{Check, Judge, Subject};
 use crate::know::{Mono, Now, Reads, Source};
-use crate::names::{Key, Name};
+use crate::names::{Held, Key, Name};
 
 /// What judging brought.
 #[derive(Debug, Default)]
@@ -92,6 +92,26 @@ impl Engine {
             judged.units += 1;
         }
         judged
+    }
+
+    /// Notes the names that it holds.
+    pub(crate) fn hold(&self, held: &mut Held) {
+        self.fleet.hold(held);
+        for (unit, judgement) in &self.units {
+            held.note(unit);
+            for (at, reported) in &judgement.bad {
+                held.note(&at.0);
+                held.note(&reported.verdict);
+            }
+            held.note(&judgement.beyond);
+        }
+        // Sets of units that are not held themselves: one may be due that nothing is remembered of.
+        held.note(&self.owned);
+        held.note(&self.beyond);
+        held.all(self.again.iter().map(|one| one.1));
+        held.all(self.wakes.iter().map(|one| one.1));
+        self.tallies.hold(held);
+        self.queue.hold(held);
     }
 
     /// Whether units wait to be judged.

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 
 use super::unit::Unit;
+use crate::names::Held;
 
 /// So many units of one Service are judged at once: few Services are governed by more than one policy.
 const AT_ONCE: usize = 64;
@@ -39,6 +40,12 @@ impl Queue {
             next.push(unit);
         }
         next
+    }
+
+    /// Notes the names that it holds.
+    pub(super) fn hold(&self, held: &mut Held) {
+        held.note(&self.waiting);
+        held.note(&self.last);
     }
 
     /// Whether none waits.

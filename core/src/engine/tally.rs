@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::names::Key;
+use crate::names::{Held, Key};
 
 /// How many subjects had a verdict that is not kept one by one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,6 +49,12 @@ impl Tallies {
             self.counts.remove(&policy);
         }
         self.changed.insert(policy);
+    }
+
+    /// Notes the names that they hold.
+    pub(super) fn hold(&self, held: &mut Held) {
+        held.all(self.counts.keys());
+        held.note(&self.changed);
     }
 
     /// What is summed of one policy; the empty key is no policy.

@@ -22,7 +22,7 @@ pub(crate) struct Reported {
 }
 
 /// The groups of checks that judge the same kind of subject.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub(super) enum Scope {
     Path,
@@ -62,7 +62,7 @@ impl Scope {
 }
 
 /// What a unit is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum About {
     /// The list of the scope's subjects: while it was not read, this unit alone says so.
     List,
@@ -80,7 +80,7 @@ pub(super) enum About {
 
 /// Which unit: the smallest thing that is judged again when something changes. Units of Services are told apart by
 /// policy, too: thousands of policies may govern one Service, and each is judged by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Unit {
     pub(super) scope: Scope,
     pub(super) about: About,

@@ -1,6 +1,6 @@
 //! Which product other than kube-proxy and Cilium carries Service traffic on which node.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::dataplane::entry::Carrier;
@@ -37,7 +37,7 @@ const CONTAINERS: [(&str, Product); 9] = [
 ];
 
 /// What a node's carrier depends on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Choice {
     /// Its DaemonSet; none where only Calico's own configuration tells of it.
     set: Option<Key>,
@@ -47,13 +47,13 @@ pub(super) struct Choice {
 }
 
 /// Such products, by namespace and name of their `DaemonSets`.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Hash)]
 pub(super) struct Installations {
     /// Those that carry anything, as far as can be told without a node.
     carrying: Vec<(Option<Key>, Product)>,
     kube_ovn: bool,
     /// Felix configurations of single nodes.
-    of_nodes: HashMap<Name, Key>,
+    of_nodes: BTreeMap<Name, Key>,
 }
 
 fn product(index: &Index, key: Key, set: &DaemonSet) -> Option<Product> {
@@ -97,7 +97,7 @@ impl Installations {
             let node = index.names.text(key.name).strip_prefix("node.")?;
             Some((index.names.find(node)?, key))
         });
-        let of_nodes: HashMap<Name, Key> = of_nodes.collect();
+        let of_nodes: BTreeMap<Name, Key> = of_nodes.collect();
         // A node may have Calico's eBPF of its own.
         found.retain(|one| (calico(one) && !of_nodes.is_empty()) || carries(index, &Choice::of(*one, None)));
         Self {

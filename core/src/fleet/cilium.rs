@@ -15,7 +15,7 @@ use crate::sources::selects;
 use crate::sources::workload::{DaemonSet, Template};
 
 /// What a node's Cilium settings depend on.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Choice {
     /// `CiliumNodeConfigs` that select the node.
     configs: Vec<Key>,
@@ -24,7 +24,7 @@ pub(super) struct Choice {
 }
 
 /// The Cilium of the cluster.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Hash)]
 pub(super) struct Installations {
     agent: Option<(Key, Product)>,
     /// `cilium-config` without an agent.
@@ -33,7 +33,7 @@ pub(super) struct Installations {
     lists_nodes: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Product {
     Cilium,
     Terway,

@@ -23,7 +23,7 @@ use crate::dataplane::Profile;
 use crate::dataplane::profile::{NodeInputs, profile, tcp_established};
 use crate::index::{Dep, Deps, Index};
 use crate::know::{Gap, Known, Source};
-use crate::names::{Key, Name};
+use crate::names::{Held, Key, Name};
 use crate::sources::node::Node;
 use crate::sources::workload::DaemonSet;
 
@@ -64,7 +64,7 @@ pub struct Fleet {
 }
 
 /// What runs in the cluster.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Hash)]
 struct Installed {
     proxies: kube_proxy::Installations,
     ciliums: cilium::Installations,
@@ -87,7 +87,7 @@ const ALL: Deps = Deps::one(Dep::Fleet).with(Deps::one(Dep::FleetCounts));
 const SAMPLE: usize = 3;
 
 /// What a node's profile depends on.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct NodeSetup {
     os: Name,
     kernel: Name,
@@ -98,6 +98,14 @@ struct NodeSetup {
 }
 
 impl Fleet {
+    /// Notes the names that it holds.
+    pub(crate) fn hold(&self, held: &mut Held) {
+        held.note(&self.installed);
+        held.all(&self.setup);
+        held.all(self.groups.keys());
+        held.all(self.classes.iter().map(|class| class.group.0.clone()));
+    }
+
     /// Takes up what has changed; returns what of the fleet that changed.
     ///
     /// A Node that changed is looked at alone, and most changes of Nodes leave their setup alone; only a change of

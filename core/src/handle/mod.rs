@@ -115,11 +115,8 @@ impl Core {
             namespace: names.intern(&policy.namespace),
             name: names.intern(&policy.name),
         };
-        for connection in &policy.connections {
-            names.intern(&connection.name);
-            for client in &connection.clients {
-                names.intern(&client.name);
-            }
+        for text in policy.names() {
+            names.intern(text);
         }
         if self.index.opaque.remove(&(Source::Policies, key)).is_some() {
             self.dirt.policies.insert(key);

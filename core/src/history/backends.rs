@@ -8,7 +8,7 @@ use super::churn::Churn;
 use super::newcomers::{Newcomers, Starting};
 use crate::index::Index;
 use crate::know::Mono;
-use crate::names::{Key, Name};
+use crate::names::{Held, Key, Name};
 use crate::sources::slice::{Endpoint, Slice};
 
 /// Flips of one endpoint within [`FLAP_WINDOW`] from which on it flaps: more than three.
@@ -75,6 +75,14 @@ pub struct Backends {
 }
 
 impl Backends {
+    /// Notes the names that it holds.
+    pub(super) fn hold(&self, held: &mut Held) {
+        held.all(self.flips.keys());
+        held.all(self.loads.keys());
+        self.churn.hold(held);
+        self.newcomers.hold(held);
+    }
+
     /// Folds the change of one slice, which the index already has in its new form.
     ///
     /// `counts` says whether the change was seen to happen; else it only tells how things are.

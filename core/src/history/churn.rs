@@ -6,7 +6,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
 use crate::know::Mono;
-use crate::names::Key;
+use crate::names::{Held, Key};
 
 /// A life shorter than this is short, in milliseconds: the two minutes of the formula.
 const SHORT: u64 = 120_000;
@@ -87,6 +87,13 @@ pub struct Churn {
 }
 
 impl Churn {
+    /// Notes the names that it holds.
+    pub(super) fn hold(&self, held: &mut Held) {
+        held.all(self.young.keys().map(|one| one.0));
+        held.all(self.queue.iter().map(|one| one.1));
+        held.note(&self.storm.and_then(|storm| storm.top));
+    }
+
     /// Slices are seen from now on, or no longer.
     pub(crate) fn sighted(&mut self, now: Mono, sighted: bool) {
         self.tick(now);

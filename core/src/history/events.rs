@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use super::Times;
 use crate::know::{Mono, Now};
-use crate::names::Name;
+use crate::names::{Held, Name};
 use crate::sources::event::{Event, Reason};
 
 /// The window of evictions by pressure, in milliseconds: five minutes.
@@ -62,6 +62,11 @@ pub struct Events {
 }
 
 impl Events {
+    /// Notes the names that it holds.
+    pub(super) fn hold(&self, held: &mut Held) {
+        held.all(self.evicted.iter().map(|one| one.node));
+    }
+
     /// Folds one event and returns whether it counted. `node` is its node's name where the node is known.
     pub(crate) fn fold(&mut self, now: Now, counts: bool, event: &Event, node: Option<Name>) -> bool {
         let news = self.news(now.mono, event);

@@ -44,6 +44,7 @@ use std::sync::Arc;
 
 use crate::index::{Freshness, Part};
 use crate::know::{Gap, Known, Mono, Now, Source, Wall};
+use crate::names::Held;
 
 /// How long after an interruption what arrives is still taken for what was missed, in milliseconds: a watch that is
 /// resumed delivers its backlog at once.
@@ -141,6 +142,15 @@ pub struct History {
 }
 
 impl History {
+    /// Notes the names that it holds.
+    pub(crate) fn hold(&self, held: &mut Held) {
+        held.all(self.coverage.keys().map(|at| at.1));
+        self.backends.hold(held);
+        held.note(&self.nodes);
+        held.note(&self.zones);
+        self.events.hold(held);
+    }
+
     /// The history of a core that is fed all day.
     pub(crate) fn live(now: Now) -> Self {
         Self {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use crate::know::Mono;
-use crate::names::Key;
+use crate::names::{Held, Key};
 
 /// Most endpoints that are remembered, in all. One beyond that is none that is starting: a Service that lacks it is
 /// judged at once.
@@ -30,6 +30,11 @@ pub struct Starting {
 }
 
 impl Newcomers {
+    /// Notes the names that it holds.
+    pub(super) fn hold(&self, held: &mut Held) {
+        held.all(self.came.keys());
+    }
+
     /// An endpoint came not ready.
     pub(super) fn came(&mut self, now: Mono, service: Key, address: IpAddr) {
         if self.count < MOST {

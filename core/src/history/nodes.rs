@@ -12,7 +12,7 @@ const FAILURES: usize = 8_192;
 const KEEP: u64 = 86_400_000;
 
 /// What a node runs: what a change of the fleet changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub struct NodeSoftware {
     /// Kernel version.
     pub kernel: Name,
@@ -42,7 +42,7 @@ impl NodeSoftware {
 }
 
 /// What was seen of a node that is still there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub struct Past {
     /// When it joined.
     pub joined: Option<Mono>,
@@ -53,7 +53,7 @@ pub struct Past {
 }
 
 /// A node that was ready and no longer is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Failure {
     /// When it was seen.
     pub at: Mono,
@@ -68,7 +68,7 @@ pub struct Failure {
 }
 
 /// Nodes that failed.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Hash)]
 pub struct Nodes {
     failures: VecDeque<Failure>,
     /// Of nodes of which anything was seen; never more than there are nodes.

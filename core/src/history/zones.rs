@@ -13,7 +13,7 @@ pub const SHARE_PERCENT: u32 = 55;
 const DOWN: u32 = 3;
 
 /// How far a zone is gone, as `ComputeZoneState` of kube-controller-manager says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Disruption {
     /// At least three of its nodes, and 55 % of them, are not Ready.
     Partial,
@@ -35,7 +35,7 @@ pub const fn disruption(down: u32, nodes: u32) -> Option<Disruption> {
 }
 
 /// Whether a zone is or was disrupted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub struct Zone {
     /// Whether it is disrupted.
     pub disrupted: bool,
@@ -62,7 +62,7 @@ impl Zone {
 }
 
 /// Zones that are or were disrupted.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Hash)]
 pub struct Zones(BTreeMap<ZoneKey, Zone>);
 
 impl Zones {

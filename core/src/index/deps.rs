@@ -44,7 +44,7 @@ pub enum Dep {
 }
 
 /// A set of whole sources and [`Dep`]s.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub struct Deps(u64);
 
 impl Deps {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::know::{Gap, Source};
-use crate::names::Name;
+use crate::names::{Held, Name};
 
 /// Whether a source, or a part of it, can be built on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -95,6 +95,11 @@ impl FreshnessTable {
             return self.0.remove(&(source, part)).is_some();
         }
         self.0.insert((source, part), freshness.clone()) != Some(freshness)
+    }
+
+    /// Notes the names that it holds.
+    pub(super) fn hold(&self, held: &mut Held) {
+        held.all(self.0.keys().map(|at| at.1));
     }
 
     /// The parts of a source of which something was said, the whole aside.

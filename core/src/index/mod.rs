@@ -26,7 +26,7 @@ pub use table::Table;
 pub(crate) use table::Which;
 
 use crate::know::{Gap, Known, Reads, Source};
-use crate::names::{Key, Name, Names};
+use crate::names::{Held, Key, Name, Names};
 use crate::policy::{ClusterPolicy, Policy};
 use crate::sources;
 use crate::sources::service::Service;
@@ -102,6 +102,28 @@ macro_rules! index {
         }
 
         impl Index {
+            /// Notes the names that tables and lists hold.
+            pub(crate) fn hold(&self, held: &mut Held) {
+                $(
+                    $(held.all(self.$table.iter());)?
+                    $(held.all(self.$compiled_table.iter().map(|one| one.0));)?
+                )*
+                held.all(self.configz.keys());
+                held.all(&self.slices_of);
+                held.all(&self.components);
+                held.all(self.opaque.iter().map(|(at, opaque)| (at.1, opaque.service)));
+                self.services_in.hold(held);
+                self.pods_in.hold(held);
+                self.sums.hold(held);
+                self.picks.hold(held);
+                self.freshness.hold(held);
+                // Verdicts name connections and clients, and look them up by text.
+                let policies = self.policies.iter().map(|one| one.1);
+                for text in policies.flat_map(|policy| policy.names()) {
+                    held.note(&self.names.find(text));
+                }
+            }
+
             /// How many rows a source has filled.
             pub fn rows(&self, source: Source) -> usize {
                 match source {

@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use crate::names::{Key, Name, Names};
+use crate::names::{Held, Key, Name, Names};
 use crate::policy::{Operator, Policy, ServicePick};
 use crate::sources::service::Service;
 
@@ -48,6 +48,11 @@ fn anchors(policy: &Policy, names: &mut Names) -> Vec<Anchor> {
 }
 
 impl Picks {
+    /// Notes the names that it holds.
+    pub(crate) fn hold(&self, held: &mut Held) {
+        held.all(&self.0);
+    }
+
     /// Files a policy.
     pub(crate) fn insert(&mut self, key: Key, policy: &Policy, names: &mut Names) {
         for anchor in anchors(policy, names) {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::names::{Key, Name};
+use crate::names::{Held, Key, Name};
 
 /// The keys of a table by namespace.
 #[derive(Debug, Default)]
@@ -22,6 +22,11 @@ impl Spaces {
                 self.0.remove(&key.namespace);
             }
         }
+    }
+
+    /// Notes the names that it holds.
+    pub(crate) fn hold(&self, held: &mut Held) {
+        held.all(&self.0);
     }
 
     /// The keys of a namespace, in no order that means anything.

@@ -21,7 +21,7 @@ use crate::sources::webhook::WebhookConfiguration;
 use crate::sources::workload::Pod;
 
 /// What a verdict depends on: only when some of it changes can the verdict change.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Dependencies {
     /// Whole sources, what is derived from many rows, and the subject's own.
     pub deps: Deps,
@@ -36,7 +36,7 @@ pub struct Dependencies {
 }
 
 /// Sources of which a gap changes a verdict.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Gaps {
     /// Those that were asked about as a whole.
     pub whole: Reads,

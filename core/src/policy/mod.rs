@@ -35,6 +35,16 @@ pub struct Policy {
     pub exceptions: Vec<Exception>,
 }
 
+impl Policy {
+    /// The names of its connections and of their clients.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.connections.iter().flat_map(|connection| {
+            let clients = connection.clients.iter().map(|client| &client.name);
+            std::iter::once(&connection.name).chain(clients)
+        })
+    }
+}
+
 /// Which Services a policy governs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServicePick {

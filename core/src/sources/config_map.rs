@@ -10,7 +10,7 @@ use crate::know::Wall;
 use crate::names::{Key, Names};
 
 /// What a ConfigMap says about a data plane.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ConfigMap {
     /// Kept keys with their text, sorted by key.
     pub data: Box<[(Arc<str>, Arc<str>)]>,

@@ -8,7 +8,7 @@ use crate::names::{Key, Name, Names};
 
 /// What a FelixConfiguration says. That of the name `default` is for all nodes, `node.NAME` for one
 /// (`projectcalico/calico`, `felix/calc/config_batcher.go`).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct FelixConfiguration {
     /// `spec.bpfEnabled`; `None` when it does not say, which is off unless the environment of `calico-node` says more
     /// (`FELIX_BPFENABLED`).

@@ -8,7 +8,7 @@ use crate::names::{Key, Name, Names};
 
 /// What an Installation says. The operator reads only that of the name `default`
 /// (`tigera/operator`, `pkg/controller/utils/utils.go`).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Installation {
     /// `spec.calicoNetwork.linuxDataplane`: `Iptables`, `BPF`, `Nftables` or `VPP`; empty when it does not say, which is
     /// `Iptables` (`api/v1/installation_types.go`).

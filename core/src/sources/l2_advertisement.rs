@@ -8,7 +8,7 @@ use super::{Named, Row, Why};
 use crate::names::{Key, Names};
 
 /// That there is one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct L2Advertisement;
 
 /// What is read of the object.

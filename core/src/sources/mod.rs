@@ -38,7 +38,7 @@ use fields::{Fields, Refused};
 use kind::Kind;
 
 use crate::know::Source;
-use crate::names::{Key, Name, Names, Pairs};
+use crate::names::{Key, LONGEST, Name, Names, Pairs};
 use crate::policy::{Operator, Requirement, Selector};
 use crate::sources;
 
@@ -73,7 +73,14 @@ pub trait Row: PartialEq + Sized {
 
     /// Reads one object.
     fn parse(json: &[u8], names: &mut Names) -> Result<(Key, Self), Why> {
-        Self::of(serde_json::from_slice(json)?, names)
+        names.take_refused();
+        let made = Self::of(serde_json::from_slice(json)?, names);
+        match names.take_refused() {
+            Some((bytes, begins)) => Err(Why(format!(
+                "a text of {bytes} bytes that begins with `{begins}`; at most {LONGEST} bytes are read"
+            ))),
+            None => made,
+        }
     }
 
     /// The fields that are read, told by the type that reads them.

@@ -7,7 +7,7 @@ use super::{Row, Text, TextMap, Why, all_pairs, key, or_default};
 use crate::names::{Key, Names, Pairs};
 
 /// What a Namespace object says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Namespace {
     /// Its labels.
     pub labels: Pairs,

@@ -77,7 +77,7 @@ pub enum Stays {
 }
 
 /// What a Node object says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Node {
     /// Its labels.
     pub labels: Pairs,

@@ -10,7 +10,7 @@ use crate::names::{Key, Names};
 use crate::policy::Selector;
 
 /// What a CiliumNodeConfig says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct CiliumNodeConfig {
     /// The nodes it is for; `None` selects no node, an empty one every node.
     pub nodes: Option<Selector>,

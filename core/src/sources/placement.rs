@@ -10,7 +10,7 @@ use crate::sources::node::Node;
 use crate::sources::taint::{Taint, is_passing};
 
 /// What a Pod asks of its node.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Placement {
     /// `nodeSelector`.
     pub selector: Pairs,
@@ -26,7 +26,7 @@ pub struct Placement {
 type Term = Box<[Requirement]>;
 
 /// One requirement of a node.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Requirement {
     key: Name,
     /// Whether it is of `matchFields`, where `metadata.name` is the one key there is.
@@ -35,7 +35,7 @@ struct Requirement {
     values: Box<[Name]>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Operator {
     In,
     NotIn,
@@ -48,7 +48,7 @@ enum Operator {
 }
 
 /// A taint that a Pod bears.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Toleration {
     /// Empty bears every key.
     key: Name,

@@ -7,7 +7,7 @@ use super::{Named, Row, Why, or_default};
 use crate::names::{Key, Names};
 
 /// What a PriorityClass says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PriorityClass {
     /// `value`: the higher one preempts the lower one.
     pub value: i32,

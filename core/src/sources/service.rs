@@ -58,7 +58,7 @@ pub struct ServicePort {
 }
 
 /// What a Service object says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[allow(
     clippy::struct_excessive_bools,
     reason = "they are independent fields of the object"

@@ -59,7 +59,7 @@ pub struct Endpoint {
 }
 
 /// What an EndpointSlice object says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Slice {
     /// Name of its Service, from the label; empty when it has none.
     pub service: Name,

@@ -39,7 +39,7 @@ pub(crate) fn is_passing(key: &str) -> bool {
 }
 
 /// A taint that keeps Pods away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Taint {
     /// Its key.
     pub key: Name,

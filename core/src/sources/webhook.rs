@@ -10,7 +10,7 @@ use crate::names::{Key, Name, Names};
 use crate::policy::Selector;
 
 /// One rule: which requests are sent to the webhook.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Rule {
     /// API groups; `*` is all.
     pub groups: Box<[Arc<str>]>,
@@ -30,7 +30,7 @@ const CONDITIONS: usize = 64;
 const EXPRESSION: usize = 4096;
 
 /// One webhook of a configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Webhook {
     /// Its name.
     pub name: Arc<str>,
@@ -54,7 +54,7 @@ pub struct Webhook {
 }
 
 /// What a webhook configuration says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct WebhookConfiguration {
     /// Its own name; the key's namespace field holds its kind, as two kinds share this table.
     pub name: Name,

@@ -12,7 +12,7 @@ use crate::names::{Key, Name, Names, Pairs};
 use crate::policy::Selector;
 
 /// A container: its command line and where it may find files.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Container {
     /// Its name.
     pub name: Name,
@@ -88,7 +88,7 @@ pub struct ConfigVolume {
 }
 
 /// What is common to Pods and Pod templates.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Template {
     /// Labels of the Pod.
     pub labels: Pairs,
@@ -110,7 +110,7 @@ pub struct Template {
 }
 
 /// A Pod.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Pod {
     /// What it was made from.
     pub template: Template,
@@ -130,7 +130,7 @@ pub struct Pod {
 }
 
 /// A DaemonSet.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct DaemonSet {
     /// Its Pod template.
     pub template: Template,
@@ -139,7 +139,7 @@ pub struct DaemonSet {
 }
 
 /// A Deployment.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Deployment {
     /// Its Pod template.
     pub template: Template,

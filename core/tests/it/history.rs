@@ -12,6 +12,8 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::json;
 
+use crate::order::{give_away_numbers, meaningless};
+
 /// Sources whose objects the steps change.
 const SOURCES: [Source; 4] = [
     Source::Nodes,
@@ -93,6 +95,7 @@ fn service(at: u32) -> String {
 
 /// How a run differs from the plain one.
 #[derive(Debug, Clone, Copy, Default)]
+#[allow(clippy::struct_excessive_bools)] // each is one way to differ
 struct How {
     /// Each input comes so many times more.
     repeats: u32,
@@ -102,6 +105,8 @@ struct How {
     backwards: bool,
     /// Nothing is judged before the end.
     lazy: bool,
+    /// Texts are forgotten before each step.
+    forgets: bool,
     /// The wall clock jumps with each step by so many seconds, back and forth.
     jump: i64,
 }
@@ -190,6 +195,11 @@ impl World {
     }
 
     fn step(&mut self, step: &Step) {
+        if self.how.forgets {
+            self.core.forget();
+            assert_eq!(meaningless(&self.core), Vec::<u32>::new());
+            give_away_numbers(&mut self.core, self.now, 0);
+        }
         match *step {
             Step::Slice(at, from, count, ready) => self.put(
                 Source::EndpointSlices,
@@ -315,6 +325,37 @@ fn these_histories_have_something_to_tell() {
         seen.extend(told.iter().map(|line| line.split(' ').next().unwrap().to_owned()));
     }
     assert!(seen.len() >= 4, "too little to tell: {seen:?}");
+}
+
+#[test]
+fn texts_that_are_forgotten_are_missed_by_nothing() {
+    check(20, |steps, plain| {
+        let how = How {
+            forgets: true,
+            ..How::default()
+        };
+        assert_eq!(plain.told(), run(steps, how).told());
+    });
+}
+
+/// What is remembered of objects that are gone still names them.
+#[test]
+fn what_is_gone_and_remembered_keeps_its_name() {
+    let mut world = World::start(How::default());
+    world.step(&Step::Slice(0, 5, 40, true));
+    world.step(&Step::Evicted(1, 3));
+    for at in 0..5 {
+        world.step(&Step::Node(at, false));
+    }
+    for (source, name) in std::mem::take(&mut world.objects).into_keys() {
+        world.give(Input::Gone(source, "shop", &name));
+        world.give(Input::Gone(source, "", &name));
+    }
+    world.core.round(world.now);
+    world.core.forget();
+    let history = format!("{:?}", world.core.history());
+    assert!(history.contains("Name("), "nothing is remembered: {history}");
+    assert_eq!(meaningless(&world.core), Vec::<u32>::new());
 }
 
 #[test]

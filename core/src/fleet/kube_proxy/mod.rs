@@ -25,7 +25,7 @@ use crate::sources::node::{K3S_ARGS, Node, RKE2_ARGS, Readiness};
 use crate::sources::workload::{ConfigVolume, DaemonSet, Pod, Template};
 
 /// Which installation serves a node.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Choice {
     /// A `/configz` answer of that node.
     Configz(Name),
@@ -61,7 +61,7 @@ pub(super) enum Sure {
 }
 
 /// What is left of a kube-proxy that does not run on a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Absence {
     /// A DaemonSet whose Pods may not run on the node.
     SentAway(Key),
@@ -72,7 +72,7 @@ pub(super) enum Absence {
 }
 
 /// Every kube-proxy that the index shows.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Hash)]
 pub(super) struct Installations {
     daemon_sets: Vec<Key>,
     /// What the Pod of a node is told, as the first of those says that are told the same.

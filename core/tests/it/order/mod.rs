@@ -19,6 +19,7 @@ use proptest::sample::select;
 
 use histories::{cases, history};
 use play::{apply, feed, from_nothing, tell, told};
+pub(crate) use play::{give_away_numbers, meaningless};
 use world::{Health, World};
 
 proptest! {
@@ -30,6 +31,23 @@ proptest! {
         for step in &steps {
             apply(&mut core, &mut world, step);
         }
+        core.round(world.now());
+        let other = from_nothing(&world, order);
+        let (one, two) = (told(&core, &world), told(&other, &world));
+        prop_assert_eq!(one.0, two.0);
+        prop_assert_eq!(one.1, two.1);
+    }
+
+    #[test]
+    fn texts_that_are_forgotten_are_missed_by_nothing(steps in history(), order in any::<u64>()) {
+        let (mut core, mut world) = (Core::default(), World::default());
+        for (at, step) in steps.iter().enumerate() {
+            core.forget();
+            prop_assert_eq!(meaningless(&core), Vec::<u32>::new());
+            give_away_numbers(&mut core, world.now(), at);
+            apply(&mut core, &mut world, step);
+        }
+        core.forget();
         core.round(world.now());
         let other = from_nothing(&world, order);
         let (one, two) = (told(&core, &world), told(&other, &world));

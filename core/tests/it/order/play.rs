@@ -1,5 +1,6 @@
 //! Playing a history, and what is told at its end.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use evenkeel_core::index::{Freshness, Part};
 use evenkeel_core::know::{Now, Source};
 use evenkeel_core::names::Key;
 use evenkeel_core::{Core, Input};
+use serde_json::json;
 
 use super::objects::object;
 use super::policies::{cluster_policy, configz, policy};
@@ -19,6 +21,34 @@ pub(crate) fn feed(core: &mut Core, now: Now, id: &Id, thing: &Thing) {
         Thing::Json(json) => core.handle(now, Input::Object(id.0, json.as_bytes())),
         Thing::Policy(policy) => core.handle(now, Input::Policy(policy.clone())),
     };
+}
+
+/// Brings texts that take the numbers of those that were forgotten, and lets go of them: what still held one would find
+/// another text there.
+pub(crate) fn give_away_numbers(core: &mut Core, now: Now, at: usize) {
+    let labels: BTreeMap<String, String> = (0..16)
+        .map(|one| (format!("key-{at}-{one}"), format!("value-{at}-{one}")))
+        .collect();
+    let name = format!("passing-{at}");
+    let object = json!({"metadata": {"name": name, "labels": labels}}).to_string();
+    let _ = core.handle(now, Input::Object(Source::Namespaces, object.as_bytes()));
+    let _ = core.handle(now, Input::Gone(Source::Namespaces, "", &name));
+}
+
+/// Numbers of names that a core holds somewhere and that mean nothing any more. Printing passes over every field, so this
+/// finds what noting its names has left out.
+pub(crate) fn meaningless(core: &Core) -> Vec<u32> {
+    let printed = format!("{core:?}");
+    let numbers = printed
+        .split("Name(")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next()?.parse().ok());
+    let numbers: BTreeSet<u32> = numbers.collect();
+    let names = &core.index().names;
+    numbers
+        .into_iter()
+        .filter(|number| names.numbered(*number).is_none())
+        .collect()
 }
 
 pub(crate) fn apply(core: &mut Core, world: &mut World, step: &Step) {
