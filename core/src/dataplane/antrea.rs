@@ -9,8 +9,12 @@ use crate::know::{Gap, Known, Val};
 /// The key of ConfigMap `antrea-config` that the agent reads (`build/yamls/antrea.yml`).
 pub const KEY: &str = "antrea-agent.conf";
 
+/// The name of this proxy, where it serves only the Services that ask for it (`docs/antrea-proxy.md`).
+const PROXY_NAME: &str = "antreaProxy.serviceProxyName";
+
 /// What the agent carries by its configuration, which is `None` where it is all defaults; `Ok(None)` where its
-/// proxy is off.
+/// proxy is off, or serves only those Services whose label `service.kubernetes.io/service-proxy-name` names it
+/// (`serviceProxyName`): all others are kube-proxy's.
 ///
 /// `antreaProxy.enable` is true and `proxyAll` false unless set (`pkg/config/agent/config.go`, `docs/antrea-proxy.md`):
 /// Pods' connections are Antrea's, and those of the node and from outside kube-proxy's unless `proxyAll` takes them.
@@ -36,6 +40,15 @@ pub fn carrier(config: Option<&str>, place: &str) -> Known<Option<Carrier>> {
     let on = flag("antreaProxy.enable", true)? && flag("featureGates.AntreaProxy", true)?;
     if !on {
         return Ok(None);
+    }
+    match tree.at(PROXY_NAME) {
+        None | Some(Tree::Null) => {}
+        Some(Tree::Text(name)) if name.is_empty() => {}
+        Some(Tree::Text(_)) => return Ok(None),
+        Some(other) => {
+            let other = shorten(&other.to_string());
+            return Err(unreadable(format!("{PROXY_NAME}: {other}, expected a name")));
+        }
     }
     let all = flag("antreaProxy.proxyAll", false)?;
     let rest = if all {
@@ -66,7 +79,7 @@ pub fn reduced(config: &str) -> String {
         return "[".to_owned();
     };
     let blocks = [
-        ("antreaProxy", &["enable", "proxyAll"][..]),
+        ("antreaProxy", &["enable", "proxyAll", "serviceProxyName"][..]),
         ("featureGates", &["AntreaProxy"][..]),
     ];
     let kept = blocks.iter().filter_map(|(block, names)| {
@@ -74,6 +87,10 @@ pub fn reduced(config: &str) -> String {
             Some(match tree.at(&format!("{block}.{name}"))? {
                 Tree::Bool(value) => format!("  {name}: {value}\n"),
                 Tree::Null => format!("  {name}:\n"),
+                // Whether it is empty is all that counts.
+                Tree::Text(text) if *name == "serviceProxyName" => {
+                    format!("  {name}: '{}'\n", if text.is_empty() { "" } else { "antrea" })
+                }
                 // Of the wrong type, and so refused, whatever it says.
                 _ => format!("  {name}: []\n"),
             })
@@ -95,6 +112,8 @@ mod tests {
     #[case::empty(Some(""), Some((Handling::Conntrack, Handling::KubeProxy)))]
     #[case::all(Some("antreaProxy:\n  proxyAll: true\n"), Some((Handling::Conntrack, Handling::Conntrack)))]
     #[case::off(Some("antreaProxy:\n  enable: false\n"), None)]
+    #[case::only_who_asks(Some("antreaProxy:\n  serviceProxyName: antrea\n"), None)]
+    #[case::no_name(Some("antreaProxy:\n  serviceProxyName: ''\n"), Some((Way::Conntrack, Way::KubeProxy)))]
     #[case::off_by_gate(Some("featureGates:\n  AntreaProxy: false\n"), None)]
     #[case::commented(Some("antreaProxy:\n#  enable: false\n"), Some((Handling::Conntrack, Handling::KubeProxy)))]
     fn by_configuration(#[case] config: Option<&str>, #[case] expected: Option<(Handling, Handling)>) {
@@ -109,6 +128,9 @@ mod tests {
     #[case("featureGates: {AntreaProxy: false, Egress: true}")]
     #[case("antreaProxy: {enable: perhaps}")]
     #[case("antreaProxy: [")]
+    #[case("antreaProxy: {serviceProxyName: a-secret}")]
+    #[case("antreaProxy: {serviceProxyName: ''}")]
+    #[case("antreaProxy: {serviceProxyName: [x]}")]
     fn what_is_kept_says_the_same(#[case] config: &str) {
         let (whole, kept) = (carrier(Some(config), "x"), carrier(Some(&reduced(config)), "x"));
         assert_eq!(whole.ok(), kept.ok());

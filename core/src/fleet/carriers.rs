@@ -138,6 +138,11 @@ impl Installations {
 }
 
 impl Choice {
+    /// Whether it is Kube-OVN.
+    pub(super) fn is_kube_ovn(&self) -> bool {
+        self.product == Product::KubeOvn
+    }
+
     const fn of((set, product): (Option<Key>, Product), of_node: Option<Key>) -> Self {
         Self {
             set,

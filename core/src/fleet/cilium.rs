@@ -130,11 +130,15 @@ impl Installations {
         self.sources(index).contains("cilium-node-config")
     }
 
+    /// Whether the agent is Terway's.
+    pub(super) const fn is_terway(&self) -> bool {
+        matches!(self.agent, Some((_, Product::Terway)))
+    }
+
     /// What people should know of how the settings were found.
     pub(super) fn note(&self, index: &Index) -> Option<Arc<str>> {
-        let terway = matches!(self.agent, Some((_, Product::Terway)));
         let unread = *index.freshness(Source::CiliumNodeConfigs) == Freshness::Missing;
-        (self.any() && !terway && unread && self.lists_configs(index)).then(|| {
+        (self.any() && !self.is_terway() && unread && self.lists_configs(index)).then(|| {
             "CiliumNodeConfigs were not read: one may give some nodes other settings than ConfigMap cilium-config"
                 .into()
         })

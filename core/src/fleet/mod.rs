@@ -124,7 +124,10 @@ impl Fleet {
         };
         if whole || nodes.iter().any(k3s) {
             let new = Self::derive(index);
-            let changed = new.classes != self.classes || new.gap != self.gap;
+            let changed = new.classes != self.classes
+                || new.gap != self.gap
+                || new.has_terway() != self.has_terway()
+                || new.ignores_internal_local() != self.ignores_internal_local();
             *self = new;
             return if changed { ALL } else { Deps::NONE };
         }
@@ -264,6 +267,20 @@ impl Fleet {
     pub fn class(&self, node: Name) -> Option<&Class> {
         let setup = self.setup.get(&node)?;
         self.groups.get(setup)?.class.as_ref()
+    }
+
+    /// Whether Pods have Alibaba's own network interfaces.
+    pub fn has_terway(&self) -> bool {
+        self.installed.ciliums.is_terway()
+    }
+
+    /// Whether a proxy on some node takes no heed of `internalTrafficPolicy: Local`, and which: Kube-OVN's load balancers
+    /// send to every backend (kubeovn/kube-ovn issue 7364).
+    pub fn ignores_internal_local(&self) -> Option<Gap> {
+        let mut carriers = self.groups.keys().filter_map(|traits| traits.carrier.as_ref());
+        carriers
+            .any(carriers::Choice::is_kube_ovn)
+            .then(|| Gap::UnsupportedDataPlane("Kube-OVN may not follow internalTrafficPolicy: Local".into()))
     }
 
     /// Whether it depends on Deployments.

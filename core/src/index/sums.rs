@@ -15,6 +15,7 @@ pub struct NodeSums {
     count: u32,
     places: BTreeMap<ZoneKey, ZoneSum>,
     providers: Counts,
+    auto_mode: u32,
     kubelets: Counts,
     hosts: u32,
     host_zones: Counts,
@@ -144,6 +145,8 @@ struct Share {
     /// From when on it is a failure that it is not Ready; `None` while it is.
     down: Option<Wall>,
     provider: Name,
+    /// Whether EKS Auto Mode runs it.
+    auto_mode: bool,
     kubelet: Name,
     host: bool,
     balancing: Balancing,
@@ -175,6 +178,7 @@ impl NodeSums {
             place: place(names, node),
             down: node.excused_until(),
             provider: node.provider,
+            auto_mode: node.is_of_auto_mode(names),
             kubelet: node.kubelet,
             host: node.hosts_pods(),
             balancing: node.balancing(names),
@@ -208,6 +212,10 @@ impl NodeSums {
                 .shift(old.map(|one| one.provider), new.map(|one| one.provider)),
             Dep::NodeProviders,
         );
+        let auto_mode = |share: &Share| share.auto_mode;
+        let [was, is] = [old, new].map(|one| u32::from(one.as_ref().is_some_and(auto_mode)));
+        self.auto_mode = (self.auto_mode + is).saturating_sub(was);
+        mark(was != is, Dep::NodeProviders);
         mark(
             self.kubelets
                 .shift(old.map(|one| one.kubelet), new.map(|one| one.kubelet)),
@@ -292,6 +300,11 @@ impl NodeSums {
     /// What their provider IDs say of the provider; the empty name where some Node has none.
     pub fn providers(&self) -> impl Iterator<Item = Name> + '_ {
         self.providers.0.keys().copied()
+    }
+
+    /// Whether EKS Auto Mode runs any of them.
+    pub const fn has_auto_mode(&self) -> bool {
+        self.auto_mode > 0
     }
 
     /// Versions of their kubelets; the empty name where some Node has none.

@@ -18,7 +18,7 @@ use crate::sources::placement::Placement;
 use crate::sources::service::Service;
 use crate::sources::slice::Endpoint;
 use crate::sources::webhook::WebhookConfiguration;
-use crate::sources::workload::Pod;
+use crate::sources::workload::{DaemonSet, Deployment, Pod};
 
 /// What a verdict depends on: only when some of it changes can the verdict change.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -175,9 +175,9 @@ impl<'a> Look<'a> {
         /// Namespaces.
         namespaces: crate::sources::namespace::Namespace, Namespaces;
         /// `DaemonSet`s.
-        daemon_sets: crate::sources::workload::DaemonSet, DaemonSets;
+        daemon_sets: DaemonSet, DaemonSets;
         /// Deployments.
-        deployments: crate::sources::workload::Deployment, Deployments;
+        deployments: Deployment, Deployments;
         /// MetalLB's announcements on layer 2.
         l2_advertisements: crate::sources::l2_advertisement::L2Advertisement, L2Advertisements;
         /// Priority classes.
@@ -315,6 +315,28 @@ impl<'a> Look<'a> {
         let index = self.index;
         let keys = index.pods_in.of(namespace);
         Ok(keys.filter_map(|key| Some((key, index.pods.get(key)?))))
+    }
+
+    /// The Deployments of a namespace, in no order; those of others may be missing.
+    pub fn deployments_in(
+        &self,
+        namespace: Name,
+    ) -> Known<impl Iterator<Item = (Key, &'a Deployment)> + use<'a>> {
+        self.depend_on(Deps::of(Reads::of(&[Source::Deployments])));
+        self.read_in(Source::Deployments, namespace)?;
+        let all = self.index.deployments.iter();
+        Ok(all.filter(move |(key, _)| key.namespace == namespace))
+    }
+
+    /// The same of `DaemonSet`s.
+    pub fn daemon_sets_in(
+        &self,
+        namespace: Name,
+    ) -> Known<impl Iterator<Item = (Key, &'a DaemonSet)> + use<'a>> {
+        self.depend_on(Deps::of(Reads::of(&[Source::DaemonSets])));
+        self.read_in(Source::DaemonSets, namespace)?;
+        let all = self.index.daemon_sets.iter();
+        Ok(all.filter(move |(key, _)| key.namespace == namespace))
     }
 
     /// Pods of which a container was kept: proxies, the CNI, DNS, the control plane; in no order.

@@ -2,19 +2,36 @@
 
 use std::collections::BTreeSet;
 
-use crate::dataplane::load_balancer::{LbPort, LbService, Listener, Targets, idle, listener, targets};
+use crate::dataplane::load_balancer::{
+    LbPort, LbService, Listener, Platform, Targets, idle, listener, targets,
+};
 use crate::index::{Dep, NodeSums};
 use crate::judge::Look;
 use crate::know::{Known, Val};
-use crate::names::{Key, Names};
+use crate::names::Key;
 use crate::sources::service::{Service, ServicePort, ServiceType, Transport};
 
 /// Whether what stands in front of a Service sends to nodes or straight to Pods.
-pub fn balancer_targets(names: &Names, service: &Service) -> Targets {
+pub fn balancer_targets(look: &Look<'_>, service: &Service) -> Targets {
+    let names = look.names();
     let class = names.text(service.load_balancer_class);
     let annotation = |name: &str| service.annotations.text(names, name).map(str::to_owned);
     let own = service.kind == ServiceType::LoadBalancer;
-    targets(own, class, &annotation)
+    let platform = if own { platform(look) } else { Platform::default() };
+    targets(own, class, platform, &annotation)
+}
+
+/// What the platform does where a Service says nothing; as most do, where nodes were not read.
+fn platform(look: &Look<'_>) -> Platform {
+    Platform {
+        auto_mode: has_auto_mode(look),
+        terway: look.fleet().has_terway(),
+    }
+}
+
+fn has_auto_mode(look: &Look<'_>) -> bool {
+    look.node_sums(Dep::NodeProviders)
+        .is_ok_and(NodeSums::has_auto_mode)
 }
 
 /// After how long the load balancer of a Service forgets an idle connection, seconds.
@@ -66,6 +83,7 @@ fn ask<T>(
         annotation: &annotation,
         provider_ids: &providers,
         hostnames,
+        auto_mode: has_auto_mode(look),
     };
     let port = LbPort {
         number: port.port,

@@ -10,7 +10,7 @@ use super::balancer_targets;
 use crate::dataplane::entry::Entry;
 use crate::dataplane::load_balancer::Targets;
 use crate::fleet::Class;
-use crate::index::{Dep, Table};
+use crate::index::Dep;
 use crate::judge::{Look, Path};
 use crate::know::{Gap, Known, Val};
 use crate::names::{Key, Name};
@@ -204,7 +204,7 @@ fn entries<'a>(look: &Look<'a>, path: &Path<'_>) -> Vec<EntryNodes<'a>> {
 /// How a connection from outside enters.
 fn entry_from_outside(look: &Look<'_>, path: &Path<'_>) -> Entry {
     let service = path.service;
-    if service.headless || balancer_targets(look.names(), service) == Targets::Pods {
+    if service.headless || balancer_targets(look, service) == Targets::Pods {
         return Entry::Direct;
     }
     // Without a port on the nodes only a proxy inside of the cluster gets there, from a Pod of its own.
@@ -322,12 +322,12 @@ pub fn members<'a>(look: &Look<'a>, namespace: Name, selector: &Selector) -> Kno
         })
         .collect();
     if found.is_empty() {
-        let deployments = look.deployments().into_iter().flat_map(Table::iter);
-        let sets = look.daemon_sets().into_iter().flat_map(Table::iter);
+        let deployments = look.deployments_in(namespace).into_iter().flatten();
+        let sets = look.daemon_sets_in(namespace).into_iter().flatten();
         let all = deployments
             .map(|(key, one)| ("Deployment", key, &one.template))
             .chain(sets.map(|(key, one)| ("DaemonSet", key, &one.template)));
-        let mine = all.filter(|(_, key, template)| key.namespace == namespace && selected(template));
+        let mine = all.filter(|(_, _, template)| selected(template));
         found.extend(mine.map(|(kind, key, template)| Member {
             kind,
             key,

@@ -136,6 +136,12 @@ impl Node {
         label(CONTROL_PLANE) || label(MASTER)
     }
 
+    /// Whether EKS Auto Mode runs it, which labels its nodes so (EKS guide, "Control if a workload is deployed on EKS Auto
+    /// Mode nodes").
+    pub fn is_of_auto_mode(&self, names: &Names) -> bool {
+        self.labels.text(names, "eks.amazonaws.com/compute-type") == Some("auto")
+    }
+
     /// Whether the provider may take it at any time: a spot or preemptible machine, by the labels of Karpenter, EKS, GKE
     /// and AKS.
     pub fn is_spot(&self, names: &Names) -> bool {

@@ -19,7 +19,7 @@ pub static CHECK: Check = Check {
     severity: Severities::WARNING,
     needs: Reads::of(&[Source::Services, Source::EndpointSlices]),
     uses: Reads::of(&[Source::Nodes, Source::Pods]),
-    profiles: false,
+    profiles: true,
     history: Memory::Unused,
     baseline: true,
     judge: Judge::Service(judge),
@@ -87,6 +87,13 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
         return Ok(Verdict::NotApplicable(
             "no traffic policy keeps packets on a node without a health check",
         ));
+    }
+    if let Some(gap) = look
+        .fleet()
+        .ignores_internal_local()
+        .filter(|_| service.internal_local)
+    {
+        return Err(gap);
     }
     let by_port = backends_by_port(look, case)?;
     let fewest = by_port

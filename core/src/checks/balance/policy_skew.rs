@@ -159,7 +159,10 @@ fn skews(look: &Look<'_>, case: &ServiceCase<'_>, port: &PortBackends, any: &mut
         found.push(local(look, case, port, law));
     }
     if service.internal_local {
-        found.push(local(look, case, port, Law::InternalLocal));
+        found.push(match look.fleet().ignores_internal_local() {
+            Some(gap) => Err(gap),
+            None => local(look, case, port, Law::InternalLocal),
+        });
     } else if let Some(skew) = hinted(look, case, port) {
         found.push(skew);
     }
@@ -171,7 +174,7 @@ fn skews(look: &Look<'_>, case: &ServiceCase<'_>, port: &PortBackends, any: &mut
 fn external(look: &Look<'_>, service: &Service) -> Option<Law> {
     let outside = match service.kind {
         ServiceType::NodePort => true,
-        ServiceType::LoadBalancer => balancer_targets(look.names(), service) == Targets::Nodes,
+        ServiceType::LoadBalancer => balancer_targets(look, service) == Targets::Nodes,
         ServiceType::ClusterIp | ServiceType::ExternalName => false,
     };
     if !service.external_local || !outside {

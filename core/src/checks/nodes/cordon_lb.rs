@@ -21,7 +21,7 @@ pub static CHECK: Check = Check {
     severity: Severities::ALWAYS_WARNING,
     needs: Reads::of(&[Source::Services, Source::EndpointSlices, Source::Nodes]),
     uses: Reads::NONE,
-    profiles: false,
+    profiles: true,
     history: Memory::Unused,
     baseline: true,
     judge: Judge::Service(judge),
@@ -90,7 +90,7 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
             "nothing from outside with externalTrafficPolicy Local",
         ));
     }
-    if balanced && balancer_targets(look.names(), service) == Targets::Pods {
+    if balanced && balancer_targets(look, service) == Targets::Pods {
         return Ok(Verdict::NotApplicable(
             "the load balancer sends straight to Pods: no node plays a part",
         ));

@@ -3,7 +3,6 @@
 use super::{
     ALIBABA, AWS, Device, LbPort, LbService, Limit, declared_or, device, huawei_speaks_http, idle_of, likely,
 };
-use crate::dataplane::tree::shorten;
 use crate::know::{Known, Val};
 
 /// What a listener forwards.
@@ -48,6 +47,9 @@ const OCI_HTTP: Limit = Limit {
 };
 /// OCI closes idle connections towards its backends after this, seconds: OCI guide, "Keep-Alive Settings".
 const OCI_BACKEND_SECONDS: i64 = 300;
+/// An OCI network load balancer, TCP and UDP, seconds: OCI guide, "Changing a Listener's Idle Timeout". No annotation sets
+/// them.
+const OCI_NETWORK_SECONDS: (i64, i64) = (360, 120);
 /// digitalocean-cloud-controller-manager, `docs/controllers/services/annotations.md`.
 pub(super) const DIGITALOCEAN: &str = "service.beta.kubernetes.io/do-loadbalancer-";
 const DIGITALOCEAN_HTTP: Limit = Limit {
@@ -76,7 +78,8 @@ pub fn listener(service: &LbService<'_>, port: LbPort<'_>) -> Known<Listener> {
         Device::Octavia if !port.udp => Forwards::Bytes,
         Device::Oci if oci_speaks_http(service) => Forwards::Requests,
         Device::Oci => Forwards::Bytes,
-        Device::DigitalOcean => Forwards::Requests,
+        Device::DigitalOcean if digitalocean_speaks_http(service, port.number) => Forwards::Requests,
+        Device::DigitalOcean => Forwards::Bytes,
         Device::AwsNlb
         | Device::Azure
         | Device::GcpInternal
@@ -148,24 +151,55 @@ pub(super) fn oci(service: &LbService<'_>) -> Known<Val<i64>> {
     declared_or(service, &format!("{OCI}connection-idle-timeout"), limit, what)
 }
 
+/// An OCI network load balancer, which forwards packets.
+pub(super) fn oci_network(service: &LbService<'_>, udp: bool) -> Val<i64> {
+    let (tcp, of_udp) = OCI_NETWORK_SECONDS;
+    let what = if udp { "UDP" } else { "TCP" };
+    Val::default_of(
+        if udp { of_udp } else { tcp },
+        format!(
+            "{}: OCI network load balancer default for {what}",
+            service.subject
+        ),
+    )
+}
+
 fn oci_speaks_http(service: &LbService<'_>) -> bool {
     let protocol = service.get(&format!("{OCI}backend-protocol"));
     protocol.is_some_and(|protocol| protocol.eq_ignore_ascii_case("http"))
 }
 
 /// A `DigitalOcean` load balancer: only its HTTP listeners document a time.
-pub(super) fn digitalocean(service: &LbService<'_>) -> Known<Val<i64>> {
-    let protocol = service.get(&format!("{DIGITALOCEAN}protocol"));
-    match protocol.as_deref() {
-        Some("http" | "https" | "http2" | "http3") => declared_or(
+pub(super) fn digitalocean(service: &LbService<'_>, port: u16) -> Known<Val<i64>> {
+    if digitalocean_speaks_http(service, port) {
+        return declared_or(
             service,
             &format!("{DIGITALOCEAN}http-idle-timeout-seconds"),
             &DIGITALOCEAN_HTTP,
             "DigitalOcean load balancer, HTTP listener",
-        ),
-        other => Err(service.gap(&format!(
-            "the idle timeout of a DigitalOcean load balancer for {} is not documented",
-            shorten(other.unwrap_or("tcp"))
-        ))),
+        );
+    }
+    Err(service.gap("the idle timeout of a DigitalOcean load balancer for TCP is not documented"))
+}
+
+/// Whether a listener speaks HTTP: its port is in one of the lists, which come before the protocol of all ports. TLS that
+/// is passed through is TCP.
+fn digitalocean_speaks_http(service: &LbService<'_>, port: u16) -> bool {
+    let text = |name: &str| service.get(&format!("{DIGITALOCEAN}{name}"));
+    let lists = |name: &str| {
+        let ports = text(name).unwrap_or_default();
+        ports.split(',').any(|one| one.trim().parse() == Ok(port))
+    };
+    let passes_tls = text("tls-passthrough").is_some_and(|text| text.trim() == "true");
+    if lists("tls-ports") || lists("http2-ports") || lists("http3-port") {
+        return !passes_tls;
+    }
+    if lists("http-ports") {
+        return true;
+    }
+    match text("protocol").as_deref() {
+        Some("http") => true,
+        Some("https" | "http2" | "http3") => !passes_tls,
+        _ => false,
     }
 }

@@ -17,7 +17,7 @@ use crate::know::{Gap, Known, Origin, Val};
 
 pub use listener::{Forwards, Listener, listener};
 pub use provider::{Device, device};
-pub use targets::{Targets, targets};
+pub use targets::{Platform, Targets, targets};
 
 const AWS: &str = "service.beta.kubernetes.io/aws-load-balancer-";
 const ALIBABA: &str = "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-";
@@ -107,6 +107,8 @@ pub struct LbService<'a> {
     pub provider_ids: &'a [&'a str],
     /// `status.loadBalancer.ingress[].hostname`.
     pub hostnames: &'a [&'a str],
+    /// Whether nodes are EKS Auto Mode's ([`Platform::auto_mode`]).
+    pub auto_mode: bool,
 }
 
 impl LbService<'_> {
@@ -192,10 +194,8 @@ fn idle_of(service: &LbService<'_>, device: &Val<Device>, listener: LbPort<'_>) 
         Device::Octavia if udp => Err(service.gap("the idle timeout of Octavia for UDP is not documented")),
         Device::Octavia => listener::octavia(service, "timeout-client-data"),
         Device::Oci => listener::oci(service),
-        Device::OciNetwork => {
-            Err(service.gap("the idle timeout of an OCI network load balancer is not in its annotations"))
-        }
-        Device::DigitalOcean => listener::digitalocean(service),
+        Device::OciNetwork => Ok(listener::oci_network(service, udp)),
+        Device::DigitalOcean => listener::digitalocean(service, port),
     }?;
     Ok(likely(found, device))
 }

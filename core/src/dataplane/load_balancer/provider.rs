@@ -252,6 +252,7 @@ fn by_cloud(service: &LbService<'_>) -> Known<Val<Device>> {
                 "annotation {AWS}type is `{}`, expected nlb, nlb-ip or external",
                 shorten(other)
             ))),
+            None if service.auto_mode => sure(Device::AwsNlb, "without a class, on nodes of EKS Auto Mode"),
             None => Ok(Val::assumed(
                 Device::AwsClb,
                 format!(

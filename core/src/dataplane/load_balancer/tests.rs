@@ -33,6 +33,7 @@ fn ask(class: &str, notes: &[(&str, &str)], id: &str, host: &str, udp: bool) -> 
         annotation: &annotation,
         provider_ids: if id.is_empty() { &[] } else { &ids },
         hostnames: if host.is_empty() { &[] } else { &hosts },
+        auto_mode: false,
     };
     let port = LbPort {
         number: 443,
@@ -93,6 +94,9 @@ const MEMBER: &str = "loadbalancer.openstack.org/timeout-member-data";
 const OCI_IDLE: &str = "service.beta.kubernetes.io/oci-load-balancer-connection-idle-timeout";
 const OCI_PROTOCOL: &str = "service.beta.kubernetes.io/oci-load-balancer-backend-protocol";
 const DO_PROTOCOL: &str = "service.beta.kubernetes.io/do-loadbalancer-protocol";
+const DO_HTTP_PORTS: &str = "service.beta.kubernetes.io/do-loadbalancer-http-ports";
+const DO_TLS_PORTS: &str = "service.beta.kubernetes.io/do-loadbalancer-tls-ports";
+const DO_PASSES_TLS: &str = "service.beta.kubernetes.io/do-loadbalancer-tls-passthrough";
 const DO_IDLE: &str = "service.beta.kubernetes.io/do-loadbalancer-http-idle-timeout-seconds";
 const REQUEST: &str = "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-request-timeout";
 const STACK: &str = "openstack:///5b1f";
@@ -113,6 +117,9 @@ const STACK: &str = "openstack:///5b1f";
 #[case::oci_http(&[(OCI_PROTOCOL, "HTTP")], "ocid1.instance.oc1.x", Forwards::Requests, (60, 300, None))]
 #[case::oci_declared(&[(OCI_IDLE, "1200")], "oci://x", Forwards::Bytes, (1200, 1200, None))]
 #[case::digitalocean(&[(DO_PROTOCOL, "http"), (DO_IDLE, "90")], "digitalocean://1", Forwards::Requests, (90, 90, None))]
+#[case::digitalocean_by_port(&[(DO_HTTP_PORTS, "80, 443")], "digitalocean://1", Forwards::Requests, (60, 60, None))]
+#[case::digitalocean_tls(&[(DO_TLS_PORTS, "443")], "digitalocean://1", Forwards::Requests, (60, 60, None))]
+#[case::oci_network(&[("oci.oraclecloud.com/load-balancer-type", "nlb")], "ocid1.instance.oc1.x", Forwards::Packets, (360, 360, None))]
 #[case::k3s_hides_no_cloud(&[(AZURE_IDLE, "30")], "k3s://n1", Forwards::Packets, (1800, 1800, None))]
 fn what_a_listener_forwards(
     #[case] notes: &[(&str, &str)],
@@ -133,6 +140,7 @@ fn what_a_listener_forwards(
         annotation: &annotation,
         provider_ids: if id.is_empty() { &[] } else { &ids },
         hostnames: &[],
+        auto_mode: false,
     };
     let port = LbPort {
         number: 443,
@@ -151,10 +159,13 @@ fn what_a_listener_forwards(
 }
 
 #[rstest]
-#[case::digitalocean_tcp("digitalocean://1")]
-#[case::unknown_distribution("k3s://n1")]
-fn a_listener_that_nobody_documents(#[case] id: &str) {
-    assert!(ask("", &[], id, "", false).is_err());
+#[case::digitalocean_tcp("digitalocean://1", &[])]
+#[case::digitalocean_other_port("digitalocean://1", &[(DO_HTTP_PORTS, "80")])]
+#[case::digitalocean_passes_tls("digitalocean://1", &[(DO_TLS_PORTS, "443"), (DO_PASSES_TLS, "true")])]
+#[case::digitalocean_passes_all_tls("digitalocean://1", &[(DO_PROTOCOL, "https"), (DO_PASSES_TLS, "true")])]
+#[case::unknown_distribution("k3s://n1", &[])]
+fn a_listener_that_nobody_documents(#[case] id: &str, #[case] notes: &[(&str, &str)]) {
+    assert!(ask("", notes, id, "", false).is_err());
 }
 
 #[rstest]
@@ -221,6 +232,25 @@ fn unknown_providers(#[case] class: &str, #[case] id: &str, #[case] host: &str) 
 }
 
 #[test]
+fn auto_mode_makes_a_network_load_balancer() {
+    let service = LbService {
+        subject: "Service a/b",
+        class: None,
+        keys: &[],
+        annotation: &|_| None,
+        provider_ids: &[AWS_ID],
+        hostnames: &[],
+        auto_mode: true,
+    };
+    let port = LbPort {
+        number: 1,
+        name: "",
+        udp: false,
+    };
+    assert_eq!(idle(&service, port).unwrap().value, 350);
+}
+
+#[test]
 fn several_clouds_are_no_cloud() {
     let service = LbService {
         subject: "Service a/b",
@@ -229,6 +259,7 @@ fn several_clouds_are_no_cloud() {
         annotation: &|_| None,
         provider_ids: &[AWS_ID, "azure://x"],
         hostnames: &[],
+        auto_mode: false,
     };
     let port = LbPort {
         number: 1,
