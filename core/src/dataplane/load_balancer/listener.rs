@@ -77,9 +77,8 @@ pub fn listener(service: &LbService<'_>, port: LbPort<'_>) -> Known<Listener> {
         Device::Huawei if huawei_speaks_http(service, port.number) => Forwards::Requests,
         Device::Octavia if !port.udp => Forwards::Bytes,
         Device::Oci if oci_speaks_http(service) => Forwards::Requests,
-        Device::Oci => Forwards::Bytes,
         Device::DigitalOcean if digitalocean_speaks_http(service, port.number) => Forwards::Requests,
-        Device::DigitalOcean => Forwards::Bytes,
+        Device::Oci | Device::DigitalOcean => Forwards::Bytes,
         Device::AwsNlb
         | Device::Azure
         | Device::GcpInternal
