@@ -113,7 +113,7 @@ mod tests {
     #[case::all(Some("antreaProxy:\n  proxyAll: true\n"), Some((Handling::Conntrack, Handling::Conntrack)))]
     #[case::off(Some("antreaProxy:\n  enable: false\n"), None)]
     #[case::only_who_asks(Some("antreaProxy:\n  serviceProxyName: antrea\n"), None)]
-    #[case::no_name(Some("antreaProxy:\n  serviceProxyName: ''\n"), Some((Way::Conntrack, Way::KubeProxy)))]
+    #[case::no_name(Some("antreaProxy:\n  serviceProxyName: ''\n"), Some((Handling::Conntrack, Handling::KubeProxy)))]
     #[case::off_by_gate(Some("featureGates:\n  AntreaProxy: false\n"), None)]
     #[case::commented(Some("antreaProxy:\n#  enable: false\n"), Some((Handling::Conntrack, Handling::KubeProxy)))]
     fn by_configuration(#[case] config: Option<&str>, #[case] expected: Option<(Handling, Handling)>) {
