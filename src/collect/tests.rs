@@ -113,7 +113,7 @@ fn slice() -> Value {
         "addressType": "IPv4",
         "endpoints": [{"addresses": ["10.0.0.2"], "conditions": {"ready": false, "serving": true, "terminating": true},
             "nodeName": "n1", "zone": "z1", "hints": {"forZones": [{"name": "z2"}], "forNodes": [{"name": "n1"}]},
-            "hostname": "MARKER", "targetRef": {"name": "MARKER"}}],
+            "hostname": "MARKER", "targetRef": {"resourceVersion": "MARKER"}}],
         "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
     })
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use super::Times;
-use super::churn::Churn;
+use super::churn::{Backend, Churn};
 use super::newcomers::{Newcomers, Starting};
 use crate::index::Index;
 use crate::know::Mono;
@@ -135,13 +135,13 @@ impl Backends {
                     self.load(now, counts, one.node, -1);
                     self.newcomers.left(at.0, one.address);
                     if counts {
-                        self.churn.died(now, at.0, one.address);
+                        self.churn.died(now, Backend::of(one));
                     }
                 }
                 (None, Some(other)) if !elsewhere.has(other.address) => {
                     self.load(now, counts, other.node, 1);
                     if counts {
-                        self.churn.born(now, at.0, other.address);
+                        self.churn.born(now, at.0, Backend::of(other));
                         if !other.ready && !other.terminating {
                             self.newcomers.came(now, at.0, other.address);
                         }

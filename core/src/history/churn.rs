@@ -1,16 +1,18 @@
-//! How many endpoints come each minute, how long those that go have lived, and whether that is a storm.
+//! How many Pods come each minute, how long those that go have lived, and whether that is a storm.
 //!
-//! Endpoints stand for Pods: a slice tells the moment a Pod gets or loses its address, without a watch of all Pods.
+//! Pods are seen by their endpoints: a slice tells the moment a Pod gets or loses its address, without a watch of all
+//! Pods. One Pod may have several, one for each address family in each of its Services, and counts once.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
 use crate::know::Mono;
 use crate::names::{Held, Key};
+use crate::sources::slice::Endpoint;
 
 /// A life shorter than this is short, in milliseconds: the two minutes of the formula.
 const SHORT: u64 = 120_000;
-/// Endpoints younger than that which are remembered, in all.
+/// Pods younger than that, and Pods that went within that time, which are remembered: so many of each.
 const YOUNG: usize = 32_768;
 /// Width of a bucket, in milliseconds.
 const BUCKET: u64 = 10_000;
@@ -18,7 +20,7 @@ const BUCKET: u64 = 10_000;
 const BUCKETS: usize = 30;
 /// Of them, those that make the last minute.
 const MINUTE_BUCKETS: usize = 6;
-/// Fewest endpoints in a minute that can be a storm: below one every two seconds nothing drowns.
+/// Fewest Pods in a minute that can be a storm: below one every two seconds nothing drowns.
 const FLOOR: u32 = 30;
 /// Fewest ends of lives that tell anything of lifetimes.
 const ENDS: u32 = 10;
@@ -30,6 +32,24 @@ const BASELINE: usize = 1440;
 pub const WARM_MINUTES: usize = 60;
 /// For how long a storm is told after it was last seen, in milliseconds.
 const HOLD: u64 = 300_000;
+
+/// What an endpoint leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Backend {
+    /// A Pod, by its hash.
+    Pod(u32),
+    /// Something of which no more is said than its address.
+    Address(IpAddr),
+}
+
+impl Backend {
+    pub(crate) const fn of(endpoint: &Endpoint) -> Self {
+        match endpoint.pod {
+            0 => Self::Address(endpoint.address),
+            pod => Self::Pod(pod),
+        }
+    }
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Bucket {
@@ -43,7 +63,7 @@ struct Bucket {
 pub struct ChurnStorm {
     /// When it was last seen.
     pub last: Mono,
-    /// Endpoints that came within a minute.
+    /// Pods that came within a minute.
     pub born: u32,
     /// What 95 of 100 minutes of the baseline stay below or at.
     pub usual: u32,
@@ -51,7 +71,7 @@ pub struct ChurnStorm {
     pub short: u32,
     /// All other ends of lives.
     pub long: u32,
-    /// The Service that more than half of the young endpoints are of, and how many.
+    /// The Service that more than half of the young Pods are of, and how many.
     pub top: Option<(Key, u32)>,
     /// Minutes of the baseline.
     pub minutes: usize,
@@ -64,11 +84,14 @@ impl ChurnStorm {
     }
 }
 
-/// Endpoints that come and go.
+/// Pods that come and go.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Churn {
-    young: HashMap<(Key, IpAddr), Mono>,
-    queue: VecDeque<(Mono, Key, IpAddr)>,
+    young: HashMap<Backend, Mono>,
+    queue: VecDeque<(Mono, Key, Backend)>,
+    /// Those that went a moment ago: their other endpoints go as well.
+    gone: HashMap<Backend, Mono>,
+    went: VecDeque<(Mono, Backend)>,
     /// When somebody young was last not remembered for want of room.
     overflow: Option<Mono>,
     buckets: VecDeque<Bucket>,
@@ -89,7 +112,6 @@ pub struct Churn {
 impl Churn {
     /// Notes the names that it holds.
     pub(super) fn hold(&self, held: &mut Held) {
-        held.all(self.young.keys().map(|one| one.0));
         held.all(self.queue.iter().map(|one| one.1));
         held.note(&self.storm.and_then(|storm| storm.top));
     }
@@ -100,16 +122,20 @@ impl Churn {
         self.sighted = sighted.then(|| self.sighted.unwrap_or(now));
     }
 
-    /// An endpoint came.
-    pub(crate) fn born(&mut self, now: Mono, service: Key, address: IpAddr) {
+    /// An endpoint of a Service came.
+    pub(crate) fn born(&mut self, now: Mono, service: Key, backend: Backend) {
         self.tick(now);
+        if self.young.contains_key(&backend) {
+            return;
+        }
+        self.gone.remove(&backend);
         self.minute.1 = self.minute.1.saturating_add(1);
         if let Some(bucket) = self.buckets.back_mut() {
             bucket.born = bucket.born.saturating_add(1);
         }
         if self.queue.len() < YOUNG {
-            self.young.insert((service, address), now);
-            self.queue.push_back((now, service, address));
+            self.young.insert(backend, now);
+            self.queue.push_back((now, service, backend));
         } else {
             self.overflow = Some(now);
         }
@@ -117,10 +143,17 @@ impl Churn {
     }
 
     /// An endpoint went.
-    pub(crate) fn died(&mut self, now: Mono, service: Key, address: IpAddr) {
+    pub(crate) fn died(&mut self, now: Mono, backend: Backend) {
         self.tick(now);
-        let young = self.young.remove(&(service, address)).is_some();
-        // Somebody unknown is old, unless there was no room to remember the young.
+        if self.gone.contains_key(&backend) {
+            return;
+        }
+        if self.went.len() < YOUNG {
+            self.gone.insert(backend, now);
+            self.went.push_back((now, backend));
+        }
+        let young = self.young.remove(&backend).is_some();
+        // One that is not remembered is old, unless there was no room to remember the young.
         let unclear = self.overflow.is_some_and(|at| now.since(at) <= SHORT);
         if let Some(bucket) = self.buckets.back_mut() {
             if young {
@@ -132,17 +165,25 @@ impl Churn {
         self.note(now);
     }
 
-    /// Lets time pass: whoever is no longer young is forgotten, and minutes that ended join the baseline.
+    /// Lets time pass: Pods that are no longer young are forgotten, and minutes that ended join the baseline.
     pub(crate) fn tick(&mut self, now: Mono) {
         if let Some(open) = self.open.take_if(|open| *open < now) {
             self.look(open);
         }
-        while let Some((born, service, address)) = self.queue.front().copied()
+        while let Some((born, _, backend)) = self.queue.front().copied()
             && now.since(born) >= SHORT
         {
             self.queue.pop_front();
-            if self.young.get(&(service, address)) == Some(&born) {
-                self.young.remove(&(service, address));
+            if self.young.get(&backend) == Some(&born) {
+                self.young.remove(&backend);
+            }
+        }
+        while let Some((at, backend)) = self.went.front().copied()
+            && now.since(at) >= SHORT
+        {
+            self.went.pop_front();
+            if self.gone.get(&backend) == Some(&at) {
+                self.gone.remove(&backend);
             }
         }
         let at = now.0 / BUCKET;
@@ -189,7 +230,7 @@ impl Churn {
         self.usual = sorted.get(rank).copied().unwrap_or(0);
     }
 
-    /// Endpoints that came within the last minute.
+    /// Pods that came within the last minute.
     fn minute_born(&self) -> u32 {
         let minute = self.buckets.iter().rev().take(MINUTE_BUCKETS);
         minute.map(|one| one.born).sum()
@@ -237,7 +278,7 @@ impl Churn {
         }
     }
 
-    /// The Service that more than half of the young endpoints are of: there is one at most.
+    /// The Service that more than half of the young Pods are of: there is one at most.
     fn top(&self) -> Option<(Key, u32)> {
         let mut counts: HashMap<Key, u32> = HashMap::new();
         for (_, service, _) in &self.queue {

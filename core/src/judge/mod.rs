@@ -7,13 +7,11 @@ mod advice;
 mod case;
 mod look;
 mod severity;
-mod untyped;
 
 pub use advice::{Advice, Change, End, Setting};
 pub use case::{Case, Compare, Datum, Evidence, Explain, MESSAGE};
 pub use look::{Dependencies, Gaps, Look, Room};
 pub use severity::{Severities, Severity};
-pub use untyped::UntypedCase;
 
 use crate::know::{Gap, Known, Reads};
 use crate::names::{Key, Name, Names};

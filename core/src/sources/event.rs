@@ -11,8 +11,9 @@ use crate::know::Wall;
 
 /// The longest name of a workload that is kept, in bytes: that of a Kubernetes name.
 const NAME: usize = 253;
-/// Letters and digits that Kubernetes makes suffixes of (`k8s.io/apimachinery/pkg/util/rand`).
-const ALPHABET: &str = "bcdfghjklmnpqrstvwxz2456789";
+/// Letters and digits of suffixes that controllers make: those of Kubernetes (`k8s.io/apimachinery/pkg/util/rand`), which
+/// has neither vowels nor 0, 1 and 3, and these three digits, as others are not so careful.
+const ALPHABET: &str = "bcdfghjklmnpqrstvwxz0123456789";
 
 /// What is watched of them. An audit has no use for them: they are counted over time.
 pub const KINDS: [Kind; 1] = [Kind {
@@ -167,11 +168,10 @@ impl Event {
 }
 
 /// Whether the kubelet evicted a Pod because it was over a limit of its own, of an emptyDir or of ephemeral storage: the
-/// node was short of nothing. The texts are those of `pkg/kubelet/eviction/helpers.go`.
+/// node was short of nothing. All three texts of `pkg/kubelet/eviction/helpers.go` say that a limit is exceeded, and those
+/// of a node that is short do not.
 fn is_own_limit(message: &str) -> bool {
-    message.contains("exceeds the limit")
-        || message.contains("exceeds the total limit of containers")
-        || message.contains("exceeded its local ephemeral storage limit")
+    message.contains("exceed") && message.contains("limit")
 }
 
 fn hash<T: Hash + ?Sized>(what: &T) -> u64 {
@@ -218,6 +218,8 @@ mod tests {
     #[rstest]
     #[case("web-5d4f8c7b9c-x2x7k", "web")]
     #[case("agent-x2x7k", "agent")]
+    #[case("web-5d4f8c7b9c-x0x13", "web")]
+    #[case("proxy-node1", "proxy-node1")]
     #[case("db-0", "db")]
     #[case("db-12", "db")]
     #[case("etcd-master", "etcd-master")]

@@ -1,6 +1,7 @@
 //! `discovery.k8s.io/v1/EndpointSlice`.
 
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::marker::PhantomData;
 use std::net::IpAddr;
 
@@ -37,7 +38,7 @@ pub struct SlicePort {
     pub transport: Transport,
 }
 
-/// One endpoint, 36 bytes.
+/// One endpoint, 40 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     /// The only address that proxies use: the first.
@@ -50,6 +51,9 @@ pub struct Endpoint {
     pub hint: Name,
     /// Node that the first hint names, where traffic prefers its own node; empty when there is no such hint.
     pub node_hint: Name,
+    /// A hash of the Pod behind it (`targetRef`): one Pod has an endpoint for each of its addresses in each of its
+    /// Services. 0 when not said.
+    pub pod: u32,
     /// `conditions.ready`; nil counts as ready.
     pub ready: bool,
     /// `conditions.serving`; nil counts as ready does.
@@ -115,6 +119,35 @@ struct EndpointWire<'a> {
     zone: Option<Text<'a>>,
     #[serde(borrow, default, deserialize_with = "or_default")]
     hints: Hints<'a>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    target_ref: Target<'a>,
+}
+
+#[derive(Deserialize, Default)]
+struct Target<'a> {
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    uid: Text<'a>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    name: Text<'a>,
+}
+
+impl Target<'_> {
+    /// The uid tells a Pod from one of the same name before it; slices that people write may have only the name.
+    fn hash(&self) -> u32 {
+        let text = if self.uid.is_empty() {
+            &self.name
+        } else {
+            &self.uid
+        };
+        if text.is_empty() {
+            return 0;
+        }
+        // The keys of this hasher are fixed: equal texts are equal numbers in every core.
+        let mut hasher = DefaultHasher::new();
+        text.as_bytes().hash(&mut hasher);
+        let hash = hasher.finish();
+        ((hash >> 32) as u32 ^ hash as u32).max(1)
+    }
 }
 
 #[derive(Deserialize, Default)]
@@ -265,6 +298,7 @@ fn parse_endpoint(
         zone: name_of(wire.zone.as_ref(), names),
         hint: name_of(wire.hints.for_zones.as_ref().map(|zone| &zone.name), names),
         node_hint: name_of(wire.hints.for_nodes.as_ref().map(|node| &node.name), names),
+        pod: wire.target_ref.hash(),
         ready,
         serving: wire.conditions.serving.unwrap_or(ready),
         terminating: wire.conditions.terminating.unwrap_or(false),

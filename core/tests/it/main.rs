@@ -6,6 +6,5 @@ mod b1;
 mod check_docs;
 mod freshness;
 mod history;
-mod incidents;
 mod order;
 mod reasons;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod any_order;
+mod histories;
 mod world;
 
 use evenkeel_core::index::Freshness;

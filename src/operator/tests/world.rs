@@ -14,7 +14,7 @@ use crate::send::{Reply, Request};
 use crate::watch::{self, Id, Target, What};
 
 /// When every test begins.
-const START: Now = Now {
+pub(super) const START: Now = Now {
     mono: Mono(1_000_000),
     wall: Wall(1_790_000_000),
 };
@@ -197,8 +197,25 @@ impl World {
         !self.pending.is_empty()
     }
 
-    /// Somebody applies an object.
+    /// Somebody applies an object; its status stays as it is.
     pub(super) fn apply(&mut self, source: Source, mut object: Value) {
+        let text = |at: &str| {
+            object
+                .pointer(at)
+                .and_then(Value::as_str)
+                .unwrap_or("")
+                .to_owned()
+        };
+        let key = (source, text("/metadata/namespace"), text("/metadata/name"));
+        let status = self.objects.get(&key).map(|one| one["status"].clone());
+        if let Some(status) = status.filter(|one| !one.is_null()) {
+            object["status"] = status;
+        }
+        self.put(source, object);
+    }
+
+    /// Somebody writes an object with its status.
+    pub(super) fn put(&mut self, source: Source, mut object: Value) {
         let text = |at: &str| {
             object
                 .pointer(at)
@@ -218,12 +235,6 @@ impl World {
         object["metadata"]["uid"] = uid;
         object["metadata"]["generation"] = (generation + i64::from(changed)).into();
         object["metadata"]["resourceVersion"] = self.version.to_string().into();
-        if let Some(status) = before
-            .map(|one| one["status"].clone())
-            .filter(|one| !one.is_null())
-        {
-            object["status"] = status;
-        }
         self.objects.insert(key, object.clone());
         self.say(source, || super::world::text(&object));
     }

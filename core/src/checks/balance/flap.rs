@@ -5,9 +5,7 @@ use std::fmt;
 
 use crate::history::{FLAP_FLIPS, FLAP_WINDOW};
 use crate::index::Part;
-use crate::judge::{
-    Case, Check, Evidence, Judge, Look, Memory, ServiceCase, Severities, UntypedCase, Verdict,
-};
+use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, ServiceCase, Severities, Verdict};
 use crate::know::{Gap, Known, Reads, Source, Unit};
 use crate::sources::service::ServiceType;
 
@@ -85,50 +83,58 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
         }
         return Ok(Verdict::Met);
     }
-    let place = "EndpointSlice conditions.ready, as watched";
-    let number = |what, unit, value: usize| Evidence::watched(what, unit, value, place);
-    let found = untyped(
-        "",
-        vec![
-            number("flapping", Unit::Count, flapping.count),
-            number("endpoints", Unit::Count, addresses.len()),
-            number("flips", Unit::Count, FLAP_FLIPS),
-            number("window", Unit::Seconds, (FLAP_WINDOW / 1000) as usize),
-        ],
-    );
+    let found = Unsteady {
+        flapping: flapping.count,
+        endpoints: addresses.len(),
+    };
     // One Pod is its own trouble, however few there are beside it.
     let several = flapping.count > 1 || flapping.count == addresses.len();
     Ok(
         if several && flapping.count * 100 > addresses.len() * SHARE_PERCENT {
-            Verdict::Violated(found)
+            Verdict::violated(found)
         } else {
-            Verdict::AtRisk(found)
+            Verdict::at_risk(found)
         },
     )
 }
 
-fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
-    UntypedCase::case(cause, evidence, say, advise)
+/// Endpoints that change between ready and not ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Unsteady {
+    flapping: usize,
+    endpoints: usize,
 }
 
-fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    write!(
-        f,
-        "{} of {} endpoints changed between ready and not ready at least {} times within {}",
-        case.show("flapping"),
-        case.show("endpoints"),
-        case.show("flips"),
-        case.cite("window")
-    )
-}
+impl Explain for Unsteady {
+    fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (flapping, endpoints, seconds) = (self.flapping, self.endpoints, FLAP_WINDOW / 1000);
+        write!(
+            f,
+            "{flapping} of {endpoints} endpoints changed between ready and not ready at least {FLAP_FLIPS} times \
+             within {seconds} s"
+        )
+    }
 
-fn advise(_: &UntypedCase) -> Vec<String> {
-    vec![
-        "compare timeoutSeconds and failureThreshold of the readiness probe with how long its answer takes under load"
-            .into(),
-        "see whether the probe asks a dependency, or whether these endpoints share a node".into(),
-        "leave the Pods running until that is known: the rest would carry their load".into(),
-    ]
+    fn evidence(&self) -> Vec<Evidence> {
+        let place = "EndpointSlice conditions.ready, as watched";
+        let number = |what, value: usize| Evidence::watched(what, Unit::Count, value, place);
+        vec![
+            number("flapping", self.flapping),
+            number("endpoints", self.endpoints),
+            number("flips", FLAP_FLIPS),
+            Evidence::watched("window", Unit::Seconds, FLAP_WINDOW / 1000, place),
+        ]
+    }
+
+    fn advice(&self) -> Vec<Advice> {
+        vec![
+            "compare timeoutSeconds and failureThreshold of the readiness probe with how long its answer takes under \
+             load"
+                .into(),
+            "see whether the probe asks a dependency, or whether these endpoints share a node".into(),
+            "leave the Pods running until that is known: the rest would carry their load".into(),
+        ]
+    }
 }
 
 #[cfg(test)]

@@ -147,8 +147,10 @@ impl Wave {
                 steps.push(one);
             }
         }
-        let (last, begin) = (steps.first()?.at, steps.last()?);
-        let from = cause_of(failures, begin, window)?;
+        let (last, begin) = (steps.first()?.at, steps.last()?.at);
+        // Of several first steps at one moment, whichever was heard of first, the earliest cause counts.
+        let begins = steps.iter().filter(|one| one.at == begin);
+        let from = begins.filter_map(|one| cause_of(failures, one, window)).min()?;
         let mut wave = Self {
             from,
             last,
@@ -437,6 +439,26 @@ mod tests {
         live.wait(60);
         (2..5).for_each(|at| fail(&mut live, at));
         assert_eq!(live.says(ID), "");
+    }
+
+    #[test]
+    fn two_that_fail_at_one_moment_are_one_step_in_either_order() {
+        let mut names = crate::names::Names::default();
+        let mut failure = |at, node, grown| Failure {
+            at: Mono(at),
+            node: names.intern(node),
+            before: 10,
+            grown,
+            seen: true,
+        };
+        let (back, other) = (failure(118_000, "a", 10), failure(118_000, "c", 10));
+        let before = [failure(0, "a", 0), failure(51_000, "b", 0)];
+        let of = |last: [Failure; 2]| {
+            let all: Vec<&Failure> = before.iter().chain(&last).collect();
+            let wave = Wave::last(&all, &DEFAULT).unwrap();
+            (wave.from, wave.first, wave.filled, wave.others)
+        };
+        assert_eq!(of([back, other]), of([other, back]));
     }
 
     #[test]

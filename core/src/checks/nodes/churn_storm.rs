@@ -1,9 +1,10 @@
 //! `pod-churn-storm`: Pods do not come and go faster than anybody can follow.
 
 use std::fmt;
+use std::sync::Arc;
 
-use crate::history::{STORM_FACTOR, WARM_MINUTES};
-use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severities, UntypedCase, Verdict};
+use crate::history::{ChurnStorm, STORM_FACTOR, WARM_MINUTES};
+use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, Severities, Verdict};
 use crate::know::{Known, Reads, Source, Unit, Val};
 
 /// How long slices must have been watched before silence means calm, in milliseconds.
@@ -30,14 +31,14 @@ balancers, the API server. The Pods themselves look fine, one by one.
 
 ## Formula
 
-Counted are endpoints in EndpointSlices, each an address of a Pod that belongs to a Service; Pods without a Service
-are not seen, and a Pod with two Services or two address families counts for each. An endpoint that moves between
-slices of its Service neither comes nor goes.
+Counted are Pods, by their endpoints in EndpointSlices (`targetRef`; else by address): a Pod comes with the first of its
+endpoints and goes with the first that leaves, and counts once however many Services and address families it has. Pods
+without a Service are not seen. An endpoint that moves between slices of its Service neither comes nor goes.
 
 A storm is when all of this holds:
 
-- in one minute at least 30 endpoints come, and more than 5 times as many as in 95 of 100 minutes of the last day;
-- of the endpoints that went within 5 minutes, at least 10, more than half lived for less than 120 s.
+- in one minute at least 30 Pods come, and more than 5 times as many as in 95 of 100 minutes of the last day;
+- of the Pods that went within 5 minutes, at least 10, more than half lived for less than 120 s.
 
 That is Violated; AtRisk while fewer than 60 minutes of history are in memory. Minutes of a storm are not what is
 usual. The numbers told are those of its beginning, and it is over 5 minutes after it was last seen.
@@ -63,60 +64,109 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
         return Ok(Verdict::Met);
     };
     look.wake_at(storm.until());
-    let place = "EndpointSlices, as watched";
-    let number = |what, unit, value: u32| Evidence::watched(what, unit, value, place);
-    let mut evidence = vec![
-        number("born", Unit::Count, storm.born),
-        number("usual", Unit::Count, storm.usual),
-        number("short", Unit::Count, storm.short),
-        number("ended", Unit::Count, storm.short + storm.long),
-        number("baseline", Unit::Count, storm.minutes as u32),
-        number("factor", Unit::Count, STORM_FACTOR),
-    ];
-    if let Some((service, count)) = storm.top {
-        let name = look.show(service);
-        evidence.push(Evidence::text("top", &Val::measured(name.into(), place)));
-        evidence.push(number("topCount", Unit::Count, count));
-    }
+    let rush = Rush {
+        storm: Counted::of(&storm),
+        most: storm.top.map(|(service, count)| (look.show(service), count)),
+    };
     Ok(if storm.minutes < WARM_MINUTES {
-        Verdict::AtRisk(untyped("ShortBaseline", evidence))
+        Verdict::at_risk(rush)
     } else {
-        Verdict::Violated(untyped("ChurnStorm", evidence))
+        Verdict::violated(rush)
     })
 }
 
-fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
-    UntypedCase::case(cause, evidence, say, advise)
+/// The numbers of a storm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Counted {
+    born: u32,
+    usual: u32,
+    /// Pods that went after a short life, and all that went.
+    short: u32,
+    ended: u32,
+    /// Minutes of history that say what is usual.
+    minutes: usize,
 }
 
-fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    write!(
-        f,
-        "{} endpoints came within 60 s ({} is usual: the 95th percentile of {} minutes), and {} of the {} that went \
-         within 300 s had lived for less than 120 s (EndpointSlices, as watched)",
-        case.show("born"),
-        case.show("usual"),
-        case.show("baseline"),
-        case.show("short"),
-        case.show("ended")
-    )?;
-    if case.find("top").is_some() {
-        write!(f, "; most are of Service {}", case.show("top"))?;
+impl Counted {
+    const fn of(storm: &ChurnStorm) -> Self {
+        Self {
+            born: storm.born,
+            usual: storm.usual,
+            short: storm.short,
+            ended: storm.short + storm.long,
+            minutes: storm.minutes,
+        }
     }
-    Ok(())
 }
 
-fn advise(case: &UntypedCase) -> Vec<String> {
-    let mut advice = vec![];
-    if case.find("top").is_some() {
-        advice.push(format!(
-            "find out why the Pods behind Service {} end: kubectl get events, logs of the previous container",
-            case.show("top")
-        ));
+/// Pods that come and go too fast.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Rush {
+    storm: Counted,
+    /// `namespace/name` of the Service that most of them are of, where there is one, and how many.
+    most: Option<(String, u32)>,
+}
+
+impl Explain for Rush {
+    fn cause(&self) -> &'static str {
+        if self.storm.minutes < WARM_MINUTES {
+            "ShortBaseline"
+        } else {
+            "ChurnStorm"
+        }
     }
-    advice.push("pause the rollout, Job or autoscaler that makes these Pods".into());
-    advice.push("do not restart what they overrun".into());
-    advice
+
+    fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Counted {
+            born,
+            usual,
+            short,
+            ended,
+            ..
+        } = self.storm;
+        write!(
+            f,
+            "{born} Pods came within 60 s, usual are {usual}; {short} of {ended} that went had lived for less than 120 s"
+        )?;
+        match &self.most {
+            Some((service, _)) => write!(f, "; most are of Service {service}"),
+            None => Ok(()),
+        }
+    }
+
+    fn evidence(&self) -> Vec<Evidence> {
+        let place = "EndpointSlices, as watched";
+        let number = |what, value: u32| Evidence::watched(what, Unit::Count, value, place);
+        let storm = &self.storm;
+        let mut evidence = vec![
+            number("born", storm.born),
+            number("usual", storm.usual),
+            number("short", storm.short),
+            number("ended", storm.ended),
+            Evidence::watched("baseline", Unit::Count, storm.minutes, place),
+            number("factor", STORM_FACTOR),
+        ];
+        if let Some((service, count)) = &self.most {
+            let service: Arc<str> = service.as_str().into();
+            evidence.push(Evidence::text("top", &Val::measured(service, place)));
+            evidence.push(number("topCount", *count));
+        }
+        evidence
+    }
+
+    fn advice(&self) -> Vec<Advice> {
+        let look = self.most.as_ref().map(|(service, _)| {
+            format!(
+                "find out why the Pods behind Service {service} end: kubectl get events, logs of the previous container"
+            )
+            .into()
+        });
+        let others = [
+            "pause the rollout, Job or autoscaler that makes these Pods".into(),
+            "do not restart what they overrun".into(),
+        ];
+        look.into_iter().chain(others).collect()
+    }
 }
 
 #[cfg(test)]
@@ -173,7 +223,7 @@ mod tests {
         replace(&mut live, 40, 20, 9);
         let message = live.message(ID);
         assert!(message.contains("most are of Service shop/dev"), "{message}");
-        assert!(message.contains("0 is usual"), "{message}");
+        assert!(message.contains("usual are 0"), "{message}");
         // Its beginning is told, not each of its Pods.
         let before = live.findings(ID);
         live.put(Source::EndpointSlices, &generation(50, 40));
@@ -227,6 +277,42 @@ mod tests {
             live.wait(5);
         }
         assert_eq!(live.says(ID), "");
+    }
+
+    /// Pods of two address families behind two Services: each has four endpoints, with or without a uid.
+    #[rstest]
+    #[case::dual_stack_and_two_services(4, 9, 1, "")]
+    #[case::enough_pods(4, 30, 1, "Violated critical ChurnStorm")]
+    #[case::a_pod_that_goes_from_one_service_first(4, 30, 2, "Violated critical ChurnStorm")]
+    fn pods_are_counted_and_not_addresses(
+        #[case] endpoints: u32,
+        #[case] size: u32,
+        #[case] step: u64,
+        #[case] expected: &str,
+        #[values("uid", "name")] named: &str,
+    ) {
+        let mut live = start(62);
+        for number in 1..=9 {
+            for part in 0..endpoints {
+                let all: Vec<_> = (0..size)
+                    .map(|at| ((part * 100 + number) * 1000 + at, "n1", true))
+                    .collect();
+                let mut slice = slice(["one", "two"][part as usize % 2], part, &all);
+                for (at, one) in slice["endpoints"].as_array_mut().unwrap().iter_mut().enumerate() {
+                    one["targetRef"] =
+                        serde_json::json!({"kind": "Pod", named: format!("pod-{number}-{at}")});
+                }
+                live.put(Source::EndpointSlices, &slice);
+                live.wait(step);
+            }
+            live.wait(20 - u64::from(endpoints) * step);
+        }
+        assert_eq!(live.says(ID), expected);
+        if !expected.is_empty() {
+            // Two generations.
+            let message = live.message(ID);
+            assert!(message.starts_with("60 Pods came within 60 s"), "{message}");
+        }
     }
 
     #[test]

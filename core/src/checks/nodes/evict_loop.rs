@@ -1,9 +1,10 @@
 //! `node-pressure-evict-loop`: no workload's Pods are evicted from a node only to come back and be evicted again.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::history::EVICT_WINDOW;
-use crate::judge::{Case, Check, Evidence, Judge, Look, Memory, Severities, UntypedCase, Verdict};
+use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, Severities, Verdict};
 use crate::know::{Known, Reads, Source, Unit, Val};
 use crate::names::Name;
 
@@ -70,42 +71,52 @@ fn judge(look: &Look<'_>, name: Name) -> Known<Verdict> {
     if let Some(until) = worst.times.below(count, now, EVICT_WINDOW) {
         look.wake_at(until);
     }
-    let place = "Events, reason Evicted";
-    let number = |what, unit, value: usize| Evidence::watched(what, unit, value, place);
-    Ok(Verdict::Violated(untyped(
-        "",
+    Ok(Verdict::violated(ComesBack {
+        workload: (*worst.workload).into(),
+        evictions: at_least(count),
+    }))
+}
+
+/// A workload whose Pods come back to a node and are evicted again.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct ComesBack {
+    workload: Arc<str>,
+    /// So many at least.
+    evictions: usize,
+}
+
+impl Explain for ComesBack {
+    fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Pods of {} were evicted from this node at least {} times within {} s",
+            self.workload,
+            self.evictions,
+            EVICT_WINDOW / 1000
+        )
+    }
+
+    fn evidence(&self) -> Vec<Evidence> {
+        let place = "Events, reason Evicted";
         vec![
-            Evidence::text("workload", &Val::measured((*worst.workload).into(), place)),
-            number("evictions", Unit::Count, at_least(count)),
-            number("window", Unit::Seconds, (EVICT_WINDOW / 1000) as usize),
-        ],
-    )))
-}
+            Evidence::text("workload", &Val::measured(self.workload.clone(), place)),
+            Evidence::watched("evictions", Unit::Count, self.evictions, place),
+            Evidence::watched("window", Unit::Seconds, EVICT_WINDOW / 1000, place),
+        ]
+    }
 
-fn untyped(cause: &'static str, evidence: Vec<Evidence>) -> Case {
-    UntypedCase::case(cause, evidence, say, advise)
-}
-
-fn say(case: &UntypedCase, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    write!(
-        f,
-        "Pods of {} were evicted from this node at least {} times within {}",
-        case.show("workload"),
-        case.show("evictions"),
-        case.cite("window")
-    )
-}
-
-fn advise(case: &UntypedCase) -> Vec<String> {
-    vec![
-        "see what the node is short of: kubectl describe node, its conditions and the Event's message".into(),
-        format!(
-            "if Pods of {} can run elsewhere, cordon the node; if a DaemonSet or a node name brings them back, pause \
-             the workload instead",
-            case.show("workload")
-        ),
-        "do not evict more Pods from it".into(),
-    ]
+    fn advice(&self) -> Vec<Advice> {
+        let workload = &self.workload;
+        vec![
+            "see what the node is short of: kubectl describe node, its conditions and the Event's message".into(),
+            format!(
+                "if Pods of {workload} can run elsewhere, cordon the node; if a DaemonSet or a node name brings them \
+                 back, pause the workload instead"
+            )
+            .into(),
+            "do not evict more Pods from it".into(),
+        ]
+    }
 }
 
 #[cfg(test)]
@@ -154,7 +165,7 @@ mod tests {
         live.put(Source::Events, &evicted(40, "agent", "n2", 1));
         assert_eq!(
             live.message(ID),
-            "Pods of shop/agent were evicted from this node at least 5 times within 300 s (Events, reason Evicted)"
+            "Pods of shop/agent were evicted from this node at least 5 times within 300 s"
         );
         live.wait(301);
         assert_eq!(live.says(ID), "");
