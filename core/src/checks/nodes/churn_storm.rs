@@ -297,7 +297,7 @@ mod tests {
                 let all: Vec<_> = (0..size)
                     .map(|at| ((part * 100 + number) * 1000 + at, "n1", true))
                     .collect();
-                let mut slice = slice(["one", "two"][part as usize % 2], part, &all);
+                let mut slice = slice_part(["one", "two"][part as usize % 2], part, &all);
                 for (at, one) in slice["endpoints"].as_array_mut().unwrap().iter_mut().enumerate() {
                     one["targetRef"] =
                         serde_json::json!({"kind": "Pod", named: format!("pod-{number}-{at}")});
