@@ -6,6 +6,8 @@
 pub mod balance;
 pub mod conntrack;
 pub mod control_plane;
+#[cfg(test)]
+mod needs;
 pub mod nodes;
 #[cfg(test)]
 mod obeyed;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use crate::dataplane::ProxyMode;
 use crate::know::Source;
 use crate::policy::{ClusterPolicy, DataPlanePolicy, Door, Range};
-use crate::world::{World, app, kubeadm, node_ready, proxy_config, proxy_pod, rated, service};
+use crate::world::{World, app, cilium, kubeadm, node_ready, proxy_config, proxy_pod, rated, service};
 
 const DRIFT: &str = "proxy-config-drift";
 const BOUNDS: &str = "proxy-bounds";
@@ -139,46 +139,6 @@ fn bounds_are_unknown_where_nodes_are() {
         kubeadm(1).unread(Source::ClusterPolicy).found(BOUNDS),
         ["Unknown unknown"]
     );
-}
-
-fn cilium(version: &str, settings: &Value) -> World {
-    let replacement = if version < "v1.14" { "disabled" } else { "false" };
-    let mut data = json!({"bpf-lb-sock": "false", "kube-proxy-replacement": replacement});
-    for (key, value) in settings.as_object().unwrap() {
-        data[key] = value.clone();
-    }
-    let labels = json!({"k8s-app": "cilium"});
-    let spec = json!({"nodeName": "a", "hostNetwork": true, "containers": [{
-        "name": "cilium-agent", "image": format!("quay.io/cilium/cilium:{version}"),
-        "command": ["cilium-agent"], "args": ["--config-dir=/tmp/cilium/config-map"],
-    }]});
-    World::complete()
-        .with(Source::Nodes, node_ready("a", "", "True"))
-        .with(Source::Services, service("web", json!({})))
-        .with(
-            Source::ConfigMaps,
-            json!({
-                "metadata": {"name": "cilium-config", "namespace": "kube-system"}, "data": data,
-            }),
-        )
-        .with(
-            Source::DaemonSets,
-            json!({
-                "metadata": {"name": "cilium", "namespace": "kube-system", "labels": labels},
-                "spec": {
-                    "selector": {"matchLabels": labels},
-                    "template": {"metadata": {"labels": labels}, "spec": spec},
-                },
-            }),
-        )
-        .with(
-            Source::Pods,
-            json!({
-                "metadata": {"name": "cilium-a", "namespace": "kube-system", "labels": labels,
-                    "ownerReferences": [{"kind": "DaemonSet", "name": "cilium", "controller": true}]},
-                "spec": spec, "status": {"phase": "Running"},
-            }),
-        )
 }
 
 #[rstest]

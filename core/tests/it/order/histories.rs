@@ -11,8 +11,13 @@ fn source() -> impl Strategy<Value = Source> {
         4 => Just(Source::Services),
         4 => Just(Source::EndpointSlices),
         4 => Just(Source::Policies),
-        6 => select(&PLAIN[2..]),
+        8 => select(&PLAIN[..]),
     ]
+}
+
+/// A source that may fall silent, be lost, or be read again.
+fn listed() -> impl Strategy<Value = Source> {
+    prop_oneof![1 => Just(Source::Policies), 10 => select(&PLAIN[..])]
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -22,7 +27,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (source(), 0..2_u8, 0..4_u8).prop_map(|(s, at, name)| Step::Delete(s, at, name)),
         3 => (source(), any::<u16>(), any::<bool>(), prop::bool::weighted(0.8))
             .prop_map(|(s, mask, round, ends)| Step::Relist(s, mask, round, ends)),
-        3 => (select(&Source::ALL[..11]), health).prop_map(|(s, health)| Step::Health(s, health)),
+        3 => (listed(), health).prop_map(|(s, health)| Step::Health(s, health)),
         2 => prop::option::of(0..3_u8).prop_map(Step::Cluster),
         1 => (0..3_u8, prop::option::of(0..3_u8)).prop_map(|(node, v)| Step::Configz(node, v)),
         1 => (0..200_000_u32).prop_map(|seconds| Step::Pass(Some(seconds))),
@@ -33,7 +38,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// A history that starts with some sources complete, so that more than gaps is told.
 pub(crate) fn history() -> impl Strategy<Value = Vec<Step>> {
-    let start = prop::collection::vec(prop::bool::weighted(0.85), 11);
+    let start = prop::collection::vec(prop::bool::weighted(0.9), Source::ALL.len());
     (start, prop::collection::vec(step(), 1..60)).prop_map(|(start, steps)| {
         let complete = Source::ALL.into_iter().zip(start).filter(|one| one.1);
         let complete = complete.map(|(source, _)| Step::Relist(source, 0, false, true));

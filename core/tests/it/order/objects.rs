@@ -127,11 +127,17 @@ fn config_map(name: &str, namespace: &str, variant: u8) -> String {
 pub(crate) fn object(source: Source, at: u8, name: u8, variant: u8) -> (Id, String) {
     let (name, service_at) = match (source, name) {
         (Source::ConfigMaps | Source::DaemonSets, 0) => ("kube-proxy".into(), 0),
+        (Source::FelixConfigurations | Source::Installations, 0) => ("default".into(), 0),
         (Source::ConfigMaps, 2) => ("cilium-config".into(), 0),
         _ => (format!("o{name}"), name % 3),
     };
     let namespace = match source {
-        Source::Nodes | Source::Namespaces | Source::Webhooks => "",
+        Source::Nodes
+        | Source::Namespaces
+        | Source::Webhooks
+        | Source::FelixConfigurations
+        | Source::Installations
+        | Source::PriorityClasses => "",
         Source::ConfigMaps | Source::DaemonSets | Source::CiliumNodeConfigs => "kube-system",
         Source::Pods if name == "o3" => "kube-system",
         // The API servers' own slice, where the name is that of another Service.
@@ -204,6 +210,19 @@ pub(crate) fn object(source: Source, at: u8, name: u8, variant: u8) -> (Id, Stri
                     2 => r#""topology.kubernetes.io/zone":"z1""#,
                     _ => r#""app":"a1""#,
                 },
+            ),
+            Source::FelixConfigurations => format!(
+                r#"{{"metadata":{{"name":"{name}"}},"spec":{{"bpfEnabled":{},"bpfConntrackTimeouts":{{"tcpEstablished":"{}s"}}}}}}"#,
+                variant % 2 == 0,
+                u32::from(variant) * 100,
+            ),
+            Source::Installations => format!(
+                r#"{{"metadata":{{"name":"{name}"}},"spec":{{"calicoNetwork":{{"linuxDataplane":"{}"}}}}}}"#,
+                if variant % 2 == 0 { "BPF" } else { "Iptables" },
+            ),
+            Source::PriorityClasses => format!(
+                r#"{{"metadata":{{"name":"{name}"}},"value":{}}}"#,
+                i32::from(variant) - 3
             ),
             _ => format!(
                 r#"{{"metadata":{{"name":"{name}","namespace":"{namespace}","labels":{{"l":"{variant}"}}}}}}"#

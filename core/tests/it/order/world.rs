@@ -11,8 +11,9 @@ pub(crate) const BEGINNING: Wall = Wall(1_800_000_000);
 
 pub(crate) const NAMESPACES: [&str; 3] = ["shop", "pay", "kube-system"];
 
-/// Sources whose objects come as JSON.
-pub(crate) const PLAIN: [Source; 10] = [
+/// Sources of which a history brings objects as JSON, and of which it loses and regains the list, as it does of
+/// policies. The platform's policy and configz documents come by steps of their own; Events are folded and not stored.
+pub(crate) const PLAIN: [Source; 14] = [
     Source::Services,
     Source::EndpointSlices,
     Source::Nodes,
@@ -22,6 +23,10 @@ pub(crate) const PLAIN: [Source; 10] = [
     Source::Deployments,
     Source::ConfigMaps,
     Source::CiliumNodeConfigs,
+    Source::FelixConfigurations,
+    Source::Installations,
+    Source::L2Advertisements,
+    Source::PriorityClasses,
     Source::Webhooks,
 ];
 

@@ -1,0 +1,169 @@
+//! Each check comes to a verdict of its own where what it needs was read, and to none without any one of its needs.
+//!
+//! A new check that no cluster below exercises fails here by itself: add what it judges to one of them.
+
+use serde_json::json;
+
+use crate::Input;
+use crate::checks;
+use crate::index::{Freshness, Part};
+use crate::judge::Check;
+use crate::know::Source;
+use crate::policy::{
+    Beat, Client, ClusterPolicy, Connection, ControlPlanePolicy, DataPlanePolicy, Door, Limit, Policy,
+    Protocol, Range, Server,
+};
+use crate::world::{
+    World, app, balanced, cilium, client, connection, every, l7, node, pod, proxy_config, proxy_pod, rated,
+    service, set_up, slice,
+};
+
+/// A policy of Service `api` that declares something for every check of connections and of backends.
+fn everything() -> Policy {
+    let calls = Client {
+        pods: Some(app("worker")),
+        tcp_keepalive: every(60),
+        ping: every(30),
+        ping_without_calls: Some(true),
+        idle_timeout: Some(Limit::Seconds(300)),
+        request_timeout_seconds: Some(30),
+        ..client("calls")
+    };
+    // Takes the kernel's time, so that its Pods count.
+    let kernel = Client {
+        tcp_keepalive: Some(Beat::Enabled(None)),
+        ..calls.clone()
+    };
+    let server = Server {
+        tcp_keepalive: every(60),
+        idle_timeout: Some(Limit::Seconds(600)),
+        minimum_ping_interval_seconds: Some(10),
+        request_timeout_seconds: Some(20),
+        ..Server::default()
+    };
+    let of = |name: &str, protocol, client| Connection {
+        name: name.into(),
+        longest_silence_seconds: Some(60),
+        longest_request_seconds: Some(10),
+        server: server.clone(),
+        ..connection(protocol, client)
+    };
+    let pooled = Connection {
+        hops: vec![l7("proxy", Some(600), Some(25))],
+        ..of("pooled", Protocol::Http1, calls.clone())
+    };
+    Policy {
+        connections: vec![
+            of("calls", Protocol::Grpc, calls),
+            of("kernel", Protocol::Tcp, kernel),
+            pooled,
+        ],
+        ..balanced(Some(1), Some(60), Some(100))
+    }
+}
+
+fn platform() -> ClusterPolicy {
+    ClusterPolicy {
+        control_plane: ControlPlanePolicy {
+            expected_instances: Some(1),
+            ..ControlPlanePolicy::default()
+        },
+        data_plane: DataPlanePolicy {
+            proxy_mode: None,
+            service_idle_timeout_seconds: Some(Range {
+                minimum: Some(60),
+                maximum: None,
+            }),
+        },
+        ..ClusterPolicy::default()
+    }
+}
+
+/// A cluster that kubeadm set up and an operator has watched for two hours.
+fn watched() -> World {
+    let hook = json!({
+        "kind": "ValidatingWebhookConfiguration", "metadata": {"name": "guard"}, "webhooks": [{
+            "name": "guard.example.com", "failurePolicy": "Fail",
+            "rules": [{"apiGroups": ["coordination.k8s.io"], "apiVersions": ["*"], "operations": ["*"],
+                "resources": ["leases"]}],
+            "clientConfig": {"service": {"namespace": "shop", "name": "api"}},
+        }],
+    });
+    let local = json!({
+        "type": "LoadBalancer", "externalTrafficPolicy": "Local", "internalTrafficPolicy": "Local",
+    });
+    let places = [("node-0", ""), ("node-1", "")];
+    // IPVS reuses ports in another way before Linux 5.9.
+    let mut old = node("node-3", "");
+    old["status"]["nodeInfo"]["kernelVersion"] = json!("5.4.0");
+    let mut world = set_up(World::watched(&[]), 3)
+        .with(
+            Source::ConfigMaps,
+            proxy_config("mode: ipvs\n", "2026-01-01T00:00:00Z"),
+        )
+        .with(Source::Nodes, old)
+        .with(Source::Pods, proxy_pod("node-3", "2026-01-01T00:01:00Z"))
+        .with(Source::Webhooks, hook)
+        .with(Source::Services, service("api", json!({})))
+        .with(Source::Services, service("front", local))
+        .with(Source::EndpointSlices, slice("api", &places))
+        .with(Source::EndpointSlices, slice("front", &places))
+        .with(
+            Source::Pods,
+            pod("worker-1", "worker", &[("net.ipv4.tcp_keepalive_time", "60")]),
+        )
+        .policy(everything())
+        .platform(platform());
+    world.wait(7200);
+    world
+}
+
+/// Cilium tracks connections, and one Service has a rate.
+fn tracked() -> World {
+    cilium("v1.14.5", &json!({})).policy(rated(Door::Cluster, Some(1)))
+}
+
+/// The checks that come to a verdict of their own: neither Unknown nor `NotApplicable`.
+fn says_something(verdict: &&'static str) -> bool {
+    matches!(*verdict, "Met" | "AtRisk" | "Violated")
+}
+
+fn speaks(world: &World, check: &Check) -> bool {
+    world.judged(check.id).iter().any(says_something)
+}
+
+const CLUSTERS: [fn() -> World; 2] = [watched, tracked];
+
+#[test]
+fn every_check_comes_to_a_verdict() {
+    let mut worlds = CLUSTERS.map(|make| make());
+    for world in &mut worlds {
+        world.core.round(world.now);
+    }
+    let silent: Vec<_> = checks::ALL
+        .iter()
+        .filter(|check| !worlds.iter().any(|world| speaks(world, check)))
+        .map(|check| (check.id, worlds.each_ref().map(|world| world.judged(check.id))))
+        .collect();
+    assert!(silent.is_empty(), "no cluster of this file exercises {silent:#?}");
+}
+
+#[test]
+fn without_what_it_needs_no_check_comes_to_a_verdict() {
+    for make in CLUSTERS {
+        let mut whole = make();
+        whole.core.round(whole.now);
+        for lost in Source::ALL {
+            let mut world = make();
+            let refused = Freshness::unreadable("forbidden");
+            world.input(Input::Freshness(lost, Part::Whole, refused));
+            world.core.round(world.now);
+            let needing = checks::ALL.iter().filter(|check| check.needs.has(lost));
+            for check in needing.filter(|check| speaks(&whole, check)) {
+                let judged = world.judged(check.id);
+                let blind = judged.contains(&"Unknown") && !judged.iter().any(says_something);
+                assert!(blind, "{} without {}: {judged:?}", check.id, lost.name());
+            }
+        }
+    }
+}
