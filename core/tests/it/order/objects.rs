@@ -123,6 +123,32 @@ fn config_map(name: &str, namespace: &str, variant: u8) -> String {
     format!(r#"{{"metadata":{{"name":"{name}","namespace":"{namespace}"}},"data":{{{data}}}}}"#)
 }
 
+/// Objects of the sources of which little is read.
+fn other(source: Source, namespace: &str, name: &str, variant: u8) -> String {
+    match source {
+        Source::FelixConfigurations => format!(
+            r#"{{"metadata":{{"name":"{name}"}},"spec":{{"bpfEnabled":{},"bpfConntrackTimeouts":{{"tcpEstablished":"{}s"}}}}}}"#,
+            variant.is_multiple_of(2),
+            u32::from(variant) * 100,
+        ),
+        Source::Installations => format!(
+            r#"{{"metadata":{{"name":"{name}"}},"spec":{{"calicoNetwork":{{"linuxDataplane":"{}"}}}}}}"#,
+            if variant.is_multiple_of(2) {
+                "BPF"
+            } else {
+                "Iptables"
+            },
+        ),
+        Source::PriorityClasses => format!(
+            r#"{{"metadata":{{"name":"{name}"}},"value":{}}}"#,
+            i32::from(variant) - 3
+        ),
+        _ => format!(
+            r#"{{"metadata":{{"name":"{name}","namespace":"{namespace}","labels":{{"l":"{variant}"}}}}}}"#
+        ),
+    }
+}
+
 /// The object of these numbers, and whether it is one that cannot be understood.
 pub(crate) fn object(source: Source, at: u8, name: u8, variant: u8) -> (Id, String) {
     let (name, service_at) = match (source, name) {
@@ -211,22 +237,7 @@ pub(crate) fn object(source: Source, at: u8, name: u8, variant: u8) -> (Id, Stri
                     _ => r#""app":"a1""#,
                 },
             ),
-            Source::FelixConfigurations => format!(
-                r#"{{"metadata":{{"name":"{name}"}},"spec":{{"bpfEnabled":{},"bpfConntrackTimeouts":{{"tcpEstablished":"{}s"}}}}}}"#,
-                variant % 2 == 0,
-                u32::from(variant) * 100,
-            ),
-            Source::Installations => format!(
-                r#"{{"metadata":{{"name":"{name}"}},"spec":{{"calicoNetwork":{{"linuxDataplane":"{}"}}}}}}"#,
-                if variant % 2 == 0 { "BPF" } else { "Iptables" },
-            ),
-            Source::PriorityClasses => format!(
-                r#"{{"metadata":{{"name":"{name}"}},"value":{}}}"#,
-                i32::from(variant) - 3
-            ),
-            _ => format!(
-                r#"{{"metadata":{{"name":"{name}","namespace":"{namespace}","labels":{{"l":"{variant}"}}}}}}"#
-            ),
+            _ => other(source, namespace, name, variant),
         }
     };
     let held = if kind.is_empty() { namespace } else { kind };
