@@ -94,7 +94,7 @@ fuzz:
 	cd fuzz && for target in $$(cargo +nightly fuzz list); do \
 		mkdir -p corpus/$$target; \
 		cargo +nightly fuzz run $$target corpus/$$target seeds/$$target -- \
-			-max_total_time=$(FUZZ_SECONDS) -timeout=5 -dict=words.dict || exit 1; \
+			-max_total_time=$(FUZZ_SECONDS) -timeout=5 -rss_limit_mb=512 -malloc_limit_mb=128 -dict=words.dict || exit 1; \
 	done
 
 # Installs valgrind where it is missing.

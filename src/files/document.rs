@@ -4,21 +4,23 @@
 //! that is broken costs only itself. Within a piece, JSON documents may follow each other without any mark, as
 //! `kubectl get --watch -o json` and `jq` write them. JSON is told from YAML by how it begins, not by the file's name.
 
+use std::borrow::Cow;
+
 use evenkeel_core::know::Source;
 use evenkeel_core::sources::kind::Kind;
 use serde_saphyr::options::DuplicateKeyPolicy;
 
 use super::decode::{self, line_of};
-use super::strict::Strict;
+use super::strict::{Checked, Json};
 
 /// One document of a file.
-pub(super) struct Document {
+pub(super) struct Document<'a> {
     /// Its number, from one; empty documents are not counted.
     pub(super) number: u32,
     /// The line it begins in.
     pub(super) line: u64,
-    /// Its value, or the line of the fault where known and what is wrong.
-    pub(super) value: Result<serde_json::Value, Fault>,
+    /// Its JSON, or the line of the fault where known and what is wrong.
+    pub(super) json: Result<Cow<'a, str>, Fault>,
 }
 
 /// Why a document cannot be read.
@@ -32,7 +34,7 @@ pub(super) struct Fault {
 }
 
 /// Calls `each` with every document of a text.
-pub(super) fn documents(bytes: &[u8], each: &mut dyn FnMut(Document)) {
+pub(super) fn documents(bytes: &[u8], each: &mut dyn FnMut(Document<'_>)) {
     let mut number = 0;
     for (line, piece) in pieces(bytes) {
         let piece = match decode::text(piece) {
@@ -42,7 +44,7 @@ pub(super) fn documents(bytes: &[u8], each: &mut dyn FnMut(Document)) {
                 each(Document {
                     number,
                     line,
-                    value: Err(Fault {
+                    json: Err(Fault {
                         line: line + within - 1,
                         what: what.into(),
                         lost: slices(&String::from_utf8_lossy(piece)),
@@ -56,8 +58,8 @@ pub(super) fn documents(bytes: &[u8], each: &mut dyn FnMut(Document)) {
             json(piece, line, &mut number, each);
         } else if !is_blank(piece) {
             number += 1;
-            let value = yaml(piece, line);
-            if matches!(value, Ok(serde_json::Value::Null)) {
+            let json = yaml(piece, line);
+            if json.as_ref().is_ok_and(|json| json == "null") {
                 number -= 1;
                 continue;
             }
@@ -65,7 +67,7 @@ pub(super) fn documents(bytes: &[u8], each: &mut dyn FnMut(Document)) {
             each(Document {
                 number,
                 line: first,
-                value,
+                json: json.map(Cow::Owned),
             });
         }
     }
@@ -111,7 +113,7 @@ const LOG: (&str, &str) = ("==== START logs for container ", "==== END logs for 
 
 /// JSON documents that follow each other. Logs between them are left out. After one that is broken, or text that is no
 /// JSON, reading goes on at the next line that begins a document; what lies between is lost.
-fn json(piece: &str, line: u64, number: &mut u32, each: &mut dyn FnMut(Document)) {
+fn json(piece: &str, line: u64, number: &mut u32, each: &mut dyn FnMut(Document<'_>)) {
     let (mut rest, mut line) = (piece, line);
     loop {
         let start = rest.len() - rest.trim_start().len();
@@ -126,10 +128,13 @@ fn json(piece: &str, line: u64, number: &mut u32, each: &mut dyn FnMut(Document)
             continue;
         }
         *number += 1;
-        let mut stream = serde_json::Deserializer::from_str(rest).into_iter::<Strict>();
-        let (value, end) = match stream.next() {
+        let mut stream = serde_json::Deserializer::from_str(rest).into_iter::<Checked>();
+        let (json, end) = match stream.next() {
             None => return,
-            Some(Ok(strict)) => (Ok(strict.0), stream.byte_offset()),
+            Some(Ok(Checked)) => {
+                let end = stream.byte_offset();
+                (Ok(Cow::Borrowed(rest.get(..end).unwrap_or(rest))), end)
+            }
             Some(Err(error)) => {
                 let end = resume(rest);
                 let what = if error.is_eof() {
@@ -153,7 +158,7 @@ fn json(piece: &str, line: u64, number: &mut u32, each: &mut dyn FnMut(Document)
         each(Document {
             number: *number,
             line,
-            value,
+            json,
         });
         (rest, line) = advance(rest, line, end);
     }
@@ -165,11 +170,15 @@ fn advance(text: &str, line: u64, bytes: usize) -> (&str, u64) {
     (rest, line + line_of(passed.as_bytes(), passed.len()) - 1)
 }
 
-/// Where reading goes on after a document that is broken: at the next line that begins an object, or a log.
+/// Where reading goes on after a document that is broken: at the next line that begins an object, or a log. It looks no
+/// further than there, or a file of broken lines would be read once for each.
 fn resume(text: &str) -> usize {
-    let marks = ["\n{", "\n=="];
-    let next = marks.iter().filter_map(|mark| text.find(mark)).min();
-    next.map_or(text.len(), |at| at + 1)
+    let starts = text.match_indices('\n').map(|(at, _)| at + 1);
+    let begins = |at: &usize| {
+        let line = text.get(*at..).unwrap_or_default();
+        line.starts_with('{') || line.starts_with("==")
+    };
+    starts.into_iter().find(begins).unwrap_or(text.len())
 }
 
 /// The sources that a lost text names the kind of.
@@ -191,7 +200,7 @@ fn kinds(text: &str) -> Vec<Source> {
         .collect()
 }
 
-fn yaml(piece: &str, line: u64) -> Result<serde_json::Value, Fault> {
+fn yaml(piece: &str, line: u64) -> Result<String, Fault> {
     let options = serde_saphyr::options! {
         // The size of a file is bounded before; these bound what its text may grow into.
         budget: serde_saphyr::budget! {
@@ -210,8 +219,9 @@ fn yaml(piece: &str, line: u64) -> Result<serde_json::Value, Fault> {
         emit_comments: false,
         with_snippet: false,
     };
-    serde_saphyr::from_str_with_options::<Strict>(piece, options)
-        .map(|strict| strict.0)
+    serde_saphyr::from_str_with_options::<Json>(piece, options)
+        // Written as JSON, which is UTF-8.
+        .map(|Json(json)| String::from_utf8(json).unwrap_or_default())
         .map_err(|error| {
             // Counted anew: YAML ends a line at a lone carriage return, editors and all other numbers here do not.
             let within = error.location().map_or(1, |place| {
@@ -302,9 +312,14 @@ pub(super) fn without_place(text: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Vec<Document> {
+    fn read(text: &str) -> Vec<Document<'static>> {
         let mut found = Vec::new();
-        documents(text.as_bytes(), &mut |document| found.push(document));
+        documents(text.as_bytes(), &mut |document| {
+            found.push(Document {
+                json: document.json.map(|json| Cow::Owned(json.into_owned())),
+                ..document
+            });
+        });
         found
     }
 
@@ -313,7 +328,7 @@ mod tests {
         let text = "{\"a\": 1}\n==== START logs for container c of pod x/y ====\n{\"kind\": \"PodList\", \"items\": [\n\
                     words\n==== END logs for container c of pod x/y ====\n{\"b\": 2}\n";
         let found = read(text);
-        assert!(found.iter().all(|one| one.value.is_ok()));
+        assert!(found.iter().all(|one| one.json.is_ok()));
         assert_eq!(found.iter().map(|one| one.line).collect::<Vec<_>>(), [1, 6]);
     }
 
@@ -322,19 +337,19 @@ mod tests {
         let text = "{\"a\": 1}\n{\n  \"kind\": \"ServiceList\",\n  \"items\": [ x\n}\n{\"b\": 2}\n";
         let found = read(text);
         assert_eq!(found.len(), 3);
-        let fault = found[1].value.as_ref().err().unwrap();
+        let fault = found[1].json.as_ref().err().unwrap();
         assert_eq!(
             (fault.line, fault.lost.as_slice()),
             (4, [Source::Services].as_slice())
         );
         assert!(fault.what.ends_with("4 lines were not read"), "{}", fault.what);
-        assert_eq!((found[2].line, found[2].value.is_ok()), (6, true));
+        assert_eq!((found[2].line, found[2].json.is_ok()), (6, true));
     }
 
     #[test]
     fn a_document_that_is_cut_off_is_the_last() {
         let found = read("{\"kind\": \"EndpointSliceList\",\n\"items\": [");
-        let fault = found[0].value.as_ref().err().unwrap();
+        let fault = found[0].json.as_ref().err().unwrap();
         assert_eq!(fault.lost, [Source::EndpointSlices]);
         assert!(fault.what.contains("cut off"));
     }

@@ -14,7 +14,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use evenkeel_core::know::Source;
-use serde_json::Value;
+
+use super::head::{each_item, namespace};
 
 /// What was seen of a source.
 #[derive(Debug, Default)]
@@ -68,16 +69,18 @@ fn is_home(namespace: &str) -> bool {
     HOMES.iter().any(|home| namespace.starts_with(home))
 }
 
-/// Whether items are of several namespaces.
-pub(super) fn spans(items: &[Value]) -> bool {
-    let mut namespaces = items.iter().filter_map(|item| {
-        let namespace = item.pointer("/metadata/namespace")?.as_str()?;
-        (!namespace.is_empty()).then_some(namespace)
+/// Whether the items of a list, in JSON, are of several namespaces.
+pub(super) fn spans(items: &str) -> bool {
+    let (mut first, mut several) = (None, false);
+    each_item(items, |_, item| {
+        if several {
+            return;
+        }
+        if let Some(namespace) = namespace(item) {
+            several = first.get_or_insert_with(|| namespace.clone()) != &namespace;
+        }
     });
-    let Some(first) = namespaces.next() else {
-        return false;
-    };
-    namespaces.any(|one| one != first)
+    several
 }
 
 #[cfg(test)]
@@ -115,11 +118,9 @@ mod tests {
     #[test]
     fn several_namespaces_are_told_from_one() {
         let item = |namespace: &str| json!({"metadata": {"name": "a", "namespace": namespace}});
-        assert!(spans(&[
-            item("a"),
-            json!({"metadata": {"name": "n1"}}),
-            item("b")
-        ]));
-        assert!(!spans(&[item("a"), item("a"), json!(7)]));
+        let several = json!([item("a"), {"metadata": {"name": "n1"}}, item("b")]);
+        assert!(spans(&several.to_string()));
+        let one = json!([item("a"), item("a"), 7, item(""), {"metadata": {"namespace": 7}}]);
+        assert!(!spans(&one.to_string()));
     }
 }

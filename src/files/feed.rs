@@ -7,10 +7,13 @@ use evenkeel_core::findings::Unreadable;
 use evenkeel_core::index::{Freshness, Part};
 use evenkeel_core::know::{Now, Source};
 use evenkeel_core::{Core, Input};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::document::{Document, documents};
 use super::extent::{Extent, spans};
+use super::head::{self, Head};
 use super::refused::{Refused, refused};
 use super::route::{Route, route};
 use super::{Options, Report, decode, find, locate};
@@ -40,8 +43,8 @@ pub(super) struct Feed<'a> {
     collected: BTreeSet<PathBuf>,
     /// Whether the list that is being read holds objects of several namespaces.
     spans: bool,
-    /// Sources of which a part was lost.
-    torn: Vec<(Source, String)>,
+    /// Sources of which a part was lost, and the first place where.
+    torn: BTreeMap<Source, String>,
     /// Sources that whoever made the files could not read.
     refused: Vec<Refused>,
     homeless: u32,
@@ -57,6 +60,9 @@ pub(super) struct Feed<'a> {
 
 /// Most problems that are listed: a file of a million of them must not take memory for each.
 const PROBLEMS: usize = 1000;
+
+/// Most characters that are quoted of a file.
+const SHOWN: usize = 240;
 
 /// What is said of a text or a number where an object should be.
 const NO_OBJECT: &str = "is no object; expected a mapping with apiVersion and kind";
@@ -81,7 +87,7 @@ impl<'a> Feed<'a> {
             spans: false,
             objects: 0,
             unlisted: 0,
-            torn: Vec::new(),
+            torn: BTreeMap::new(),
             refused: Vec::new(),
             homeless: 0,
             found: false,
@@ -183,21 +189,21 @@ impl<'a> Feed<'a> {
         }
     }
 
-    fn document(&mut self, path: &Path, name: &str, document: Document) {
+    fn document(&mut self, path: &Path, name: &str, document: Document<'_>) {
         let at = format!("{name}, document {}", document.number);
-        match document.value {
-            Ok(value) => {
+        match document.json {
+            Ok(json) => {
                 let place = Place {
                     path,
                     text: format!("{at}, line {}", document.line),
                     listed: false,
                 };
-                self.value(value, &place, None);
+                self.text(&json, &place, None);
             }
             Err(fault) => {
                 if self.take == Take::Everything {
                     for source in fault.lost {
-                        self.torn.push((source, format!("{at} was not read in full")));
+                        self.tear(source, || format!("{at} was not read in full"));
                     }
                 }
                 self.problem(format!("{at}, line {}", fault.line), fault.what);
@@ -205,15 +211,24 @@ impl<'a> Feed<'a> {
         }
     }
 
-    /// One document or item of a list; `usual` is what a typed list says of items that say nothing themselves.
-    fn value(&mut self, value: Value, place: &Place<'_>, usual: Option<(&str, &str)>) {
-        let mut fields = match value {
-            Value::Object(fields) => fields,
-            Value::Array(items) => return self.items(items, place, None, place.listed),
-            _ => {
-                return self.problem(place.text.clone(), NO_OBJECT);
-            }
-        };
+    /// One document or item of a list; `usual` is what a typed list says of items that say nothing themselves. The items
+    /// of a list are looked at one by one, so that its values are never all in memory.
+    fn text(&mut self, json: &str, place: &Place<'_>, usual: Option<(&str, &str)>) {
+        if json.trim_start().starts_with('[') {
+            return self.items(json, place, None, place.listed);
+        }
+        if let Some(list) = Head::of(json).and_then(|head| List::of(&head, usual)) {
+            return self.list(&list, place);
+        }
+        match head::value(json) {
+            Ok(Value::Object(fields)) => self.value(fields, place, usual),
+            Ok(_) => self.problem(place.text.clone(), NO_OBJECT),
+            Err(why) => self.problem(place.text.clone(), why),
+        }
+    }
+
+    /// One mapping that is no list.
+    fn value(&mut self, mut fields: Map<String, Value>, place: &Place<'_>, usual: Option<(&str, &str)>) {
         if !fields.contains_key("kind") && fields.contains_key(CONFIGZ) {
             return self.configz(fields, place);
         }
@@ -230,14 +245,10 @@ impl<'a> Feed<'a> {
         let text = |key: &str| match fields.get(key) {
             None | Some(Value::Null) => Ok(String::new()),
             Some(Value::String(text)) => Ok(text.clone()),
-            Some(other) => Err(format!("{key}: `{other}` is no text")),
+            Some(other) => Err(format!("{key}: `{}` is no text", shortened(&other.to_string()))),
         };
         match (text("apiVersion"), text("kind")) {
             (Err(why), _) | (_, Err(why)) => self.problem(place.text.clone(), why),
-            (Ok(_), Ok(kind)) if kind.is_empty() && is_bare_list(&fields) => {
-                let (version, item) = list_kind(&fields).unwrap_or_default();
-                self.list(fields, place, version, item);
-            }
             (Ok(_), Ok(kind)) if kind.is_empty() && !fields.contains_key("metadata") => {
                 self.no_object(place, "kind: missing or empty");
             }
@@ -249,33 +260,26 @@ impl<'a> Feed<'a> {
                     .get("message")
                     .and_then(Value::as_str)
                     .unwrap_or("no reason");
-                let why = format!("is no object but an error of the API server: {said}");
+                let why = format!("is no object but an error of the API server: {}", shortened(said));
                 self.problem(place.text.clone(), why);
             }
-            (Ok(version), Ok(kind)) => match kind.strip_suffix("List") {
-                Some(item) if fields.contains_key("items") || fields.contains_key("Items") => {
-                    self.list(fields, place, &version, item);
-                }
-                _ => self.object(fields, place, &version, &kind),
-            },
+            (Ok(version), Ok(kind)) => self.object(fields, place, &version, &kind),
         }
     }
 
-    fn list(&mut self, mut fields: Map<String, Value>, place: &Place<'_>, version: &str, item: &str) {
-        let items = match fields.remove("items").or_else(|| fields.remove("Items")) {
-            Some(Value::Array(items)) => items,
-            // Go writes an empty list as null.
-            Some(Value::Null) | None => Vec::new(),
-            Some(_) => return self.problem(place.text.clone(), "items: expected a list"),
-        };
+    fn list(&mut self, list: &List<'_>, place: &Place<'_>) {
+        // Go writes an empty list as null.
+        let items = if list.items == "null" { "[]" } else { list.items };
+        if !items.starts_with('[') {
+            return self.problem(place.text.clone(), "items: expected a list");
+        }
+        let (version, item) = (list.version.as_str(), list.item.as_str());
         if let (Route::Refused, Take::Everything) = (route(version, item), self.take) {
             self.collected.extend(place.path.parent().map(Path::to_owned));
-            for (index, item) in items.into_iter().enumerate() {
-                match refused(item) {
-                    Ok(entry) => self.refused.push(entry),
-                    Err(why) => self.problem(format!("{}, items[{index}]", place.text), why),
-                }
-            }
+            head::each_item(items, |index, item| match head::value(item).and_then(refused) {
+                Ok(entry) => self.refused.push(entry),
+                Err(why) => self.problem(format!("{}, items[{index}]", place.text), why),
+            });
             return;
         }
         let typed = match route(version, item) {
@@ -285,37 +289,31 @@ impl<'a> Feed<'a> {
         if let (Some(source), Take::Everything) = (typed, self.take) {
             let folder = place.path.parent().map(Path::to_owned);
             self.see(source).lists.push(folder.unwrap_or_default());
-            let rest = fields
-                .get("metadata")
-                .and_then(|metadata| metadata.get("continue"));
-            if rest
-                .and_then(Value::as_str)
-                .is_some_and(|token| !token.is_empty())
-            {
+            if list.goes_on {
                 let why = "is one page of a longer list; get the whole of it";
-                self.torn.push((source, format!("{} {why}", place.text)));
+                self.tear(source, || format!("{} {why}", place.text));
                 self.problem(place.text.clone(), why);
             }
         }
         let usual = (!item.is_empty()).then_some((version, item));
-        let before = std::mem::replace(&mut self.spans, spans(&items));
+        let before = std::mem::replace(&mut self.spans, spans(items));
         self.items(items, place, usual, true);
         self.spans = before;
     }
 
-    fn items(&mut self, items: Vec<Value>, place: &Place<'_>, usual: Option<(&str, &str)>, listed: bool) {
-        for (index, item) in items.into_iter().enumerate() {
+    fn items(&mut self, items: &str, place: &Place<'_>, usual: Option<(&str, &str)>, listed: bool) {
+        head::each_item(items, |index, item| {
             let place = Place {
                 path: place.path,
                 text: format!("{}, items[{index}]", place.text),
                 listed,
             };
-            if matches!(&item, Value::Array(_)) {
+            if item.starts_with('[') {
                 self.problem(place.text, NO_OBJECT);
             } else {
-                self.value(item, &place, usual);
+                self.text(item, &place, usual);
             }
-        }
+        });
     }
 
     fn object(&mut self, mut fields: Map<String, Value>, place: &Place<'_>, version: &str, kind: &str) {
@@ -426,6 +424,10 @@ impl<'a> Feed<'a> {
         self.seen.entry(source).or_default()
     }
 
+    fn tear(&mut self, source: Source, why: impl FnOnce() -> String) {
+        self.torn.entry(source).or_insert_with(why);
+    }
+
     /// Inputs other than objects are never refused.
     fn tell(&mut self, input: Input<'_>) {
         if let Err(why) = self.core.handle(Now::ONCE, input) {
@@ -454,22 +456,81 @@ fn only_key(fields: &Map<String, Value>) -> Option<&str> {
     }
 }
 
-/// Whether a mapping without a kind is a list: older versions of `kubectl cluster-info dump` left the kind out.
-fn is_bare_list(fields: &Map<String, Value>) -> bool {
-    ["items", "Items"]
-        .iter()
-        .any(|key| fields.get(*key).is_some_and(Value::is_array))
+/// A list of objects.
+struct List<'a> {
+    /// The JSON of its items.
+    items: &'a str,
+    /// What it says of items that say nothing themselves; empty where it does not.
+    version: String,
+    item: String,
+    /// Whether it is one page of a longer list.
+    goes_on: bool,
 }
 
-/// The version and kind of the items of a list that names none, from the address that it was read from, where it says.
-fn list_kind(fields: &Map<String, Value>) -> Option<(&'static str, &'static str)> {
-    let link = fields.get("metadata")?.get("selfLink")?.as_str()?;
-    let plural = link.rsplit('/').next()?;
-    let kinds = Source::ALL.into_iter().flat_map(Source::kinds);
-    let kind = kinds
-        .into_iter()
-        .find(|kind| kind.plural == plural && kind.group.is_empty())?;
-    Some((kind.versions.first()?, kind.name))
+impl<'a> List<'a> {
+    /// A mapping of kind `List` or `...List` with items, or one without a kind that has items: older versions of
+    /// `kubectl cluster-info dump` left the kind out.
+    fn of(head: &Head<'a>, usual: Option<(&str, &str)>) -> Option<Self> {
+        let items = head.items()?;
+        let text = |json: Option<&RawValue>| match json {
+            None => Some(String::new()),
+            Some(json) => serde_json::from_str::<Option<String>>(json.get())
+                .ok()
+                .map(Option::unwrap_or_default),
+        };
+        let (mut version, mut kind) = (text(head.version)?, text(head.kind)?);
+        if let Some((usual_version, usual_kind)) = usual {
+            if head.version.is_none() {
+                usual_version.clone_into(&mut version);
+            }
+            if head.kind.is_none() {
+                usual_kind.clone_into(&mut kind);
+            }
+        }
+        let metadata: ListMetadata = head
+            .metadata
+            .and_then(|json| serde_json::from_str(json.get()).ok())
+            .unwrap_or_default();
+        let (version, item) = if kind.is_empty() && items.starts_with('[') {
+            let (version, item) = metadata.items_kind().unwrap_or_default();
+            (version.to_owned(), item.to_owned())
+        } else {
+            let item = kind.strip_suffix("List")?.to_owned();
+            (version, item)
+        };
+        Some(Self {
+            items,
+            version,
+            item,
+            goes_on: metadata.rest.is_some_and(|token| !token.is_empty()),
+        })
+    }
+}
+
+/// What of the metadata of a list is looked at.
+#[derive(Default, Deserialize)]
+struct ListMetadata {
+    #[serde(rename = "continue")]
+    rest: Option<String>,
+    #[serde(rename = "selfLink")]
+    link: Option<String>,
+}
+
+impl ListMetadata {
+    /// The version and kind of the items of a list that names none, from the address that it was read from, where it says.
+    fn items_kind(&self) -> Option<(&'static str, &'static str)> {
+        let plural = self.link.as_ref()?.rsplit('/').next()?;
+        let kinds = Source::ALL.into_iter().flat_map(Source::kinds);
+        let kind = kinds
+            .into_iter()
+            .find(|kind| kind.plural == plural && kind.group.is_empty())?;
+        Some((kind.versions.first()?, kind.name))
+    }
+}
+
+/// The beginning of what somebody wrote, where it is long.
+fn shortened(text: &str) -> String {
+    text.chars().take(SHOWN).collect()
 }
 
 /// Why an object cannot be meant as it stands: no name holds braces but that of a template.

@@ -1,11 +1,16 @@
 //! Which files a path stands for.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
 use std::io::Read;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use evenkeel_core::findings::Unreadable;
+use rustix::fs::OFlags;
+
+/// What is said of what cannot be read to an end.
+const NO_FILE: &str = "is a pipe, socket or device and not a file, and was not read";
 
 /// What a folder is searched for.
 const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
@@ -78,34 +83,20 @@ fn sort_in(
         } else {
             problems.push(Unreadable {
                 source: path.display().to_string(),
-                reason: "is a pipe, socket or device and not a file, and was not read".into(),
+                reason: NO_FILE.into(),
             });
         }
     }
-}
-
-#[cfg(unix)]
-fn is_pipe(file: fs::FileType) -> bool {
-    std::os::unix::fs::FileTypeExt::is_fifo(&file)
-}
-
-#[cfg(not(unix))]
-fn is_pipe(_: fs::FileType) -> bool {
-    false
 }
 
 /// The bytes of a file or of standard input, at most so many.
 pub(super) fn bytes(path: &Path, most: u64) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     let limit = most.saturating_add(1);
-    // A shell's `<(command)` is a link to a pipe and ends; a pipe with a name waits for somebody to write.
-    if fs::symlink_metadata(path).is_ok_and(|one| is_pipe(one.file_type())) {
-        return Err("is a named pipe, which may never end; pipe into `--from -` instead".into());
-    }
     let done = if path == Path::new("-") {
         std::io::stdin().lock().take(limit).read_to_end(&mut bytes)
     } else {
-        fs::File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes))
+        open(path)?.take(limit).read_to_end(&mut bytes)
     };
     match done {
         Err(error) => Err(error.to_string()),
@@ -114,6 +105,32 @@ pub(super) fn bytes(path: &Path, most: u64) -> Result<Vec<u8>, String> {
         )),
         Ok(_) => Ok(bytes),
     }
+}
+
+/// Opens a file, or the pipe of a shell's `<(command)`. What it is, is asked of what was opened, and opening does not wait: a
+/// pipe with a name, or a link to one, would wait for somebody to write to it.
+fn open(path: &Path) -> Result<File, String> {
+    let not_waiting = OFlags::NONBLOCK.bits().cast_signed();
+    let file = File::options().read(true).custom_flags(not_waiting).open(path);
+    let file = file.map_err(|error| match fs::metadata(path) {
+        Ok(found) if found.file_type().is_socket() => NO_FILE.into(),
+        _ => error.to_string(),
+    })?;
+    let kind = file.metadata().map_err(|error| error.to_string())?.file_type();
+    if kind.is_file() {
+        return Ok(file);
+    }
+    if kind.is_dir() {
+        return Err("is a folder, and was a file a moment ago".into());
+    }
+    if !kind.is_fifo() {
+        return Err(NO_FILE.into());
+    }
+    // The pipe of `<(command)` has no name anywhere: its link in /proc leads to no path.
+    if fs::canonicalize(path).is_ok() {
+        return Err("is a named pipe, which may never end; pipe into `--from -` instead".into());
+    }
+    File::open(path).map_err(|error| error.to_string())
 }
 
 /// How people are told of a file.

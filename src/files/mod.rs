@@ -14,6 +14,7 @@ mod document;
 mod extent;
 mod feed;
 mod find;
+mod head;
 mod locate;
 mod refused;
 mod route;
