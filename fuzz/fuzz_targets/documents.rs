@@ -13,6 +13,9 @@ use libfuzzer_sys::fuzz_target;
 mod decode;
 #[path = "../../src/files/document.rs"]
 mod document;
+#[allow(dead_code, reason = "the tool uses more of it")]
+#[path = "../../src/files/head.rs"]
+mod head;
 #[path = "../../src/files/strict.rs"]
 mod strict;
 
@@ -26,16 +29,17 @@ fuzz_target!(|data: &[u8]| {
         assert!(document.line >= last.1 && document.line <= lines);
         // A fault may lie in a comment above the line that a document begins in.
         let before = std::mem::replace(&mut last, (document.number, document.line)).1;
-        match document.value {
-            Ok(value) => {
-                let json = value.to_string();
+        match document.json {
+            Ok(json) => {
+                let _ = head::value(&json);
+                head::each_item(&json, |_, item| drop(head::value(item)));
                 for source in [Source::Services, Source::ConfigMaps, Source::DaemonSets] {
                     let _ = core.handle(Now::ONCE, Input::Object(source, json.as_bytes()));
                 }
             }
             Err(fault) => {
                 assert!(!fault.what.is_empty());
-                let _ = fault.has_slices;
+                let _ = fault.lost;
                 assert!((before..=lines + 1).contains(&fault.line));
             }
         }
