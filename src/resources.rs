@@ -131,7 +131,7 @@ impl Resource {
         }
     }
 
-    /// Whether items of a list must be told their kind, which they do not name: two kinds share the source.
+    /// Whether items of a list must be given their kind, which they do not name: two kinds share the source.
     pub(crate) const fn shares_source(&self) -> bool {
         self.source.kinds().len() > 1
     }

@@ -14,7 +14,7 @@ pub struct Right {
     pub verbs: &'static [&'static str],
     /// Where it is needed.
     pub scope: RightScope,
-    /// What for, as told to who grants it.
+    /// What for, as shown to the one who grants it.
     pub why: &'static str,
 }
 

@@ -1,4 +1,4 @@
-//! Findings: verdicts as told to people, in a stable JSON form.
+//! Findings: verdicts as reported to people, in a stable JSON form.
 
 mod exception;
 
@@ -17,7 +17,7 @@ use crate::judge::{Case, Check, Datum, Severity, Subject, Verdict};
 use crate::know::{Gap, Origin, Source, Unit, Wall};
 use crate::names::Key;
 
-/// A verdict other than Met or `NotApplicable`, as told to people.
+/// A verdict other than Met or `NotApplicable`, as reported to people.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Finding {
@@ -221,8 +221,8 @@ pub struct FindingList {
     pub summary: Summary,
 }
 
-/// Tells one verdict.
-pub(crate) fn tell(
+/// The finding of one verdict.
+pub(crate) fn report(
     index: &Index,
     now: Wall,
     check: &'static Check,
@@ -363,7 +363,7 @@ pub(crate) fn view(index: &Index, subject: Subject) -> (SubjectView, Option<Key>
     }
 }
 
-/// What tells a subject from every other: the two kinds of webhook configurations may share a name.
+/// What identifies a subject: the two kinds of webhook configurations may share a name.
 fn identity(index: &Index, subject: Subject, view: &SubjectView) -> String {
     match subject {
         Subject::Webhook(key) => format!("{view} {}", index.names.text(key.namespace)),

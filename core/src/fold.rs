@@ -42,7 +42,7 @@ impl Core {
         let before = self.history.backends.churn.storm(now).map(|storm| storm.minutes);
         self.history.backends.fold(now, happens, &self.index, key, old);
         if self.history.backends.churn.storm(now).map(|storm| storm.minutes) != before {
-            self.news(Dirt::HISTORY);
+            self.mark_history(Dirt::HISTORY);
         }
     }
 
@@ -60,7 +60,7 @@ impl Core {
         let failed = new
             .filter(|node| happens && ready(old) && !ready(new) && !node.leaving && !node.is_spot(names))
             .map(|node| (node.created, node.ready_since));
-        // While the list of nodes is not complete, counts say nothing. What comes late still tells how things are now.
+        // While the list of nodes is not complete, counts say nothing. What comes late still shows the present state.
         let coverage = self.history.coverage(Source::Nodes);
         let complete = happens || coverage.is_some_and(|held| held.since().is_some());
         for node in [old, new].into_iter().flatten().filter(|_| complete) {
@@ -94,7 +94,7 @@ impl Core {
                 .covers(now, Source::EndpointSlices, Part::Whole, window)
                 .is_ok(),
         });
-        self.news(Dirt::HISTORY);
+        self.mark_history(Dirt::HISTORY);
     }
 
     /// The list of nodes is complete.
@@ -107,7 +107,7 @@ impl Core {
             self.history.zones.look(now, &self.index.sums);
             self.history.nodes.begin(now.mono);
             self.dirt.zones.extend(self.history.zones.names());
-            self.news(Dirt::HISTORY);
+            self.mark_history(Dirt::HISTORY);
         }
     }
 
@@ -121,15 +121,15 @@ impl Core {
             let node = self.index.names.find(&event.node).filter(|name| !name.is_empty());
             let happens = self.history.happens(Source::Events);
             if self.history.events.fold(now, happens, &event, node) {
-                self.news(Dirt::PAST_EVENTS);
+                self.mark_history(Dirt::PAST_EVENTS);
                 self.dirt.evicted_from.extend(node);
             }
         }
         Ok(())
     }
 
-    /// Something was seen that those who rest on it must judge by.
-    pub(crate) fn news(&mut self, deps: Deps) {
+    /// Something changed that marks the units that depend on it.
+    pub(crate) fn mark_history(&mut self, deps: Deps) {
         self.dirt.history = self.dirt.history.with(deps);
     }
 
@@ -137,7 +137,7 @@ impl Core {
     pub(crate) fn fold_freshness(&mut self, source: Source, part: Part) {
         let freshness = self.index.freshness_of(source, part);
         self.history.freshness(source, part, freshness);
-        self.news(Dirt::HISTORY);
+        self.mark_history(Dirt::HISTORY);
     }
 
     /// Takes the windows that the platform's policy sets.
@@ -149,6 +149,6 @@ impl Core {
             .and_then(|policy| policy.nodes.cascade);
         let seconds = cascade.map_or(CASCADE_SECONDS, |one| one.window_seconds);
         self.history.backends.set_window(u64::from(seconds) * 1000);
-        self.news(Dirt::HISTORY);
+        self.mark_history(Dirt::HISTORY);
     }
 }

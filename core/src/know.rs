@@ -75,7 +75,7 @@ impl Reads {
         self.0
     }
 
-    /// Sources that only an agent on the node can tell. There is none yet; a check that needs one says so wherever
+    /// Sources that only an agent on the node can read. There is none yet; a check that needs one says so wherever
     /// checks are listed.
     pub const OF_AGENT: Self = Self::NONE;
 

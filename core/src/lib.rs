@@ -114,13 +114,13 @@ impl Core {
         if self.index.names.is_sweep_due() {
             self.forget();
         }
-        // What was too short to be judged by is long enough now, for whoever rests on it.
-        let (reached, news) = self.history.tick(now.mono);
+        // What was too short to be judged by is long enough now, for every unit that rests on it.
+        let (reached, changed) = self.history.tick(now.mono);
         if reached {
             self.dirt.deps = self.dirt.deps.with(Dirt::HISTORY);
         }
-        if news {
-            self.news(Dirt::HISTORY);
+        if changed {
+            self.mark_history(Dirt::HISTORY);
         }
         let dirt = std::mem::take(&mut self.dirt);
         let mut standings = self.exceptions(now, &dirt);
@@ -195,7 +195,7 @@ impl Core {
             let platform = self.index.cluster_policy().into_iter();
             let platform = platform.flat_map(|policy| policy.exceptions.iter());
             let platform = platform.map(|one| (Key::default(), &one.exception));
-            // One that ended early is told to have done so until its own end, when it is history.
+            // One that ended early is shown as ended until its own expiry; then it is history.
             let ends = teams.chain(platform).flat_map(|(key, one)| {
                 [one.ends_at(days, one.expires_at), one.expires_at].map(|end| (end.0, key))
             });
@@ -215,7 +215,7 @@ impl Core {
         self.dirt.is_empty() && !self.engine.is_behind() && self.deadline(now).is_none_or(|at| now.mono < at)
     }
 
-    /// When time alone may change what there is to tell, in monotonic time, as of the last round; `None` when only an
+    /// When time alone may change a verdict, in monotonic time, as of the last round; `None` when only an
     /// input can.
     pub fn deadline(&self, now: Now) -> Option<Mono> {
         let ended = self.ends.partition_point(|(end, _)| *end <= self.judged);
@@ -235,7 +235,7 @@ impl Core {
             .min()
     }
 
-    /// Everything there is to tell, as of the last round.
+    /// Every finding, as of the last round.
     pub fn findings(&self, now: Now) -> FindingList {
         self.list(now, false)
     }
@@ -246,12 +246,12 @@ impl Core {
     }
 
     fn list(&self, now: Now, since: bool) -> FindingList {
-        let tell = |(check, subject, held): (_, _, &engine::Reported)| {
-            let mut finding = findings::tell(&self.index, now.wall, check, subject, held)?;
+        let report = |(check, subject, held): (_, _, &engine::Reported)| {
+            let mut finding = findings::report(&self.index, now.wall, check, subject, held)?;
             finding.since = since.then_some(held.since.0);
             Some(finding)
         };
-        let mut findings: Vec<_> = self.engine.bad().filter_map(tell).collect();
+        let mut findings: Vec<_> = self.engine.bad().filter_map(report).collect();
         findings::sort(&mut findings);
         let tally = self.engine.tallies().total();
         let count = |verdict| findings.iter().filter(|one| one.verdict == verdict).count() as u32;

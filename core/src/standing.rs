@@ -1,4 +1,4 @@
-//! How each policy stands: what its status tells, without the times and generations that only its writer knows.
+//! The state of each policy: what its status says, without the times and generations that only its writer knows.
 //!
 //! A standing is computed when asked for and never stored; it costs its own findings and not those of the cluster.
 
@@ -35,7 +35,7 @@ pub enum Holds {
     True,
     /// It does not hold.
     False,
-    /// It cannot be told.
+    /// It is not known.
     Unknown,
 }
 
@@ -120,7 +120,7 @@ impl Standing {
 }
 
 impl Core {
-    /// How a team's policy stands, as of the last round; `None` when the core has never heard of it.
+    /// The state of a team's policy, as of the last round; `None` for a policy that the core does not have.
     pub fn standing(&self, now: Now, namespace: &str, name: &str) -> Option<Standing> {
         let names = &self.index.names;
         let key = Key {
@@ -298,7 +298,7 @@ fn healthy(worst: &Worst<'_>, counts: Summary) -> Condition {
     }
     if let Some(unknown) = worst.unknown() {
         let message = format!(
-            "{} of {} verdicts cannot be told: {}: {}",
+            "{} of {} verdicts cannot be judged: {}: {}",
             counts.unknown,
             counts.unknown + counts.met + counts.at_risk + counts.violated,
             unknown.check,

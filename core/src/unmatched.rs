@@ -1,4 +1,4 @@
-//! What policies declare and nothing answers to: a name that was mistyped judges nothing, and looks like health.
+//! What policies name and what does not exist: a name that was mistyped judges nothing, and looks like health.
 
 use crate::Core;
 use crate::judge::declares;
@@ -8,27 +8,27 @@ use crate::policy::{Connection, Policy, PortRef, Protocol, ServicePick};
 use crate::sources::service::Service;
 
 impl Core {
-    /// What the policies speak of and what is not there, in words, sorted. Nothing is said of a namespace of which
+    /// What the policies name and what does not exist, as text, sorted. Nothing is reported of a namespace of which
     /// Services were not read.
     pub fn unmatched(&self) -> Vec<String> {
-        let mut told = Vec::new();
+        let mut found = Vec::new();
         for (key, policy) in self.index.policies.iter() {
             if self.index.gap_in(Source::Services, key.namespace).is_none() {
-                self.unmatched_of(key, policy, &mut told);
+                self.unmatched_of(key, policy, &mut found);
             }
         }
-        told.sort();
-        told
+        found.sort();
+        found
     }
 
-    fn unmatched_of(&self, key: Key, policy: &Policy, told: &mut Vec<String>) {
+    fn unmatched_of(&self, key: Key, policy: &Policy, found: &mut Vec<String>) {
         let index = &self.index;
         let all = || {
             let keys = index.services_in.of(key.namespace);
             keys.filter_map(|service| Some((service, index.services.get(service)?)))
         };
         let shown = format!("policy {}", self.index.show(key));
-        told.extend(crate::findings::without_effect(policy).map(|check| {
+        found.extend(crate::findings::without_effect(policy).map(|check| {
             format!(
                 "{shown} has an exception for {check}, which does not judge its Services: it has no effect; the \
                  platform's policy can have one (spec.exceptions)"
@@ -37,7 +37,7 @@ impl Core {
         if let ServicePick::Names(names) = &policy.services {
             for name in names {
                 if !all().any(|(service, _)| index.names.text(service.name) == &**name) {
-                    told.push(format!(
+                    found.push(format!(
                         "{shown} names Service {name}, which does not exist in its namespace"
                     ));
                 }
@@ -49,7 +49,7 @@ impl Core {
             .collect();
         if governed.is_empty() {
             if matches!(policy.services, ServicePick::Selector(_)) {
-                told.push(format!("{shown} selects no Service of its namespace"));
+                found.push(format!("{shown} selects no Service of its namespace"));
             }
             return;
         }
@@ -59,7 +59,7 @@ impl Core {
                 ports.any(|port| declares(connection, port, &index.names))
             };
             if !governed.iter().any(spoken) {
-                told.push(format!(
+                found.push(format!(
                     "{shown} declares connection {} for {}, which no Service that it governs has: nothing is judged by it",
                     connection.name,
                     wanted(connection)
@@ -100,7 +100,7 @@ mod tests {
     use crate::policy::{Connection, Policy, PortRef, Protocol, ServicePick};
     use crate::world::{World, app, client, connection, policy, service};
 
-    fn told(policy: Policy, missing: &[Source]) -> Vec<String> {
+    fn found(policy: Policy, missing: &[Source]) -> Vec<String> {
         let ports = json!({"ports": [{"name": "grpc", "port": 80}]});
         let mut world = World::without(missing)
             .with(Source::Services, service("api", ports))
@@ -132,12 +132,12 @@ mod tests {
     #[case::no_service(picks(ServicePick::Names(vec!["api".into(), "apu".into()])), &["policy shop/p names Service apu, which does not exist in its namespace"])]
     #[case::nothing_selected(picks(ServicePick::Selector(app("other"))), &["policy shop/p selects no Service of its namespace"])]
     fn what_nothing_answers_to_is_told(#[case] policy: Policy, #[case] expected: &[&str]) {
-        assert_eq!(told(policy, &[]), expected);
+        assert_eq!(found(policy, &[]), expected);
     }
 
     #[test]
     fn services_that_nobody_read_may_be_there() {
         let policy = picks(ServicePick::Names(vec!["apu".into()]));
-        assert!(told(policy, &[Source::Services]).is_empty());
+        assert!(found(policy, &[Source::Services]).is_empty());
     }
 }

@@ -21,7 +21,7 @@ pub(super) struct Alert {
     labels: Labels,
     annotations: BTreeMap<&'static str, String>,
     starts_at: Timestamp,
-    /// When it ends unless it is told again.
+    /// When it ends unless it is pushed again.
     pub(super) ends_at: Timestamp,
 }
 

@@ -11,12 +11,12 @@ use super::{FAREWELLS, LASTS, MOST};
 #[derive(Debug)]
 struct Ended {
     alert: Alert,
-    /// How often it is still to be told.
+    /// How often it is still to be pushed.
     left: u8,
 }
 
 /// What fires and what has ended, by labels: an Alertmanager knows an alert by nothing else, so that a finding whose
-/// severity turns is one alert that ends and another that begins.
+/// severity changes is one alert that ends and another that begins.
 #[derive(Debug, Default)]
 pub(super) struct Firing {
     firing: BTreeMap<Labels, Alert>,
@@ -53,7 +53,7 @@ impl Firing {
             }
         }
         self.firing = firing;
-        // By then it has ended for everybody, told or not: an endpoint that never answers keeps nothing alive here.
+        // By then it has ended for everybody, pushed or not: an endpoint that never answers keeps nothing alive here.
         self.ended.retain(|_, one| one.alert.ends_at + LASTS > now);
     }
 
@@ -110,8 +110,8 @@ mod tests {
     }
 
     /// Id of the finding, severity, and seconds from the beginning until it ends, for each alert of the next push.
-    fn told(firing: &Firing) -> Vec<(String, String, i64)> {
-        let mut told: Vec<_> = firing
+    fn pushed(firing: &Firing) -> Vec<(String, String, i64)> {
+        let mut pushed: Vec<_> = firing
             .alerts()
             .iter()
             .map(|one| {
@@ -120,8 +120,8 @@ mod tests {
                 (one.finding().to_owned(), severity, ends)
             })
             .collect();
-        told.sort();
-        told
+        pushed.sort();
+        pushed
     }
 
     fn turn(firing: &mut Firing, second: i64, violated: &[Finding], unknown: &[&str]) {
@@ -135,7 +135,7 @@ mod tests {
             .iter()
             .map(|(id, severity, ends)| ((*id).to_owned(), (*severity).to_owned(), *ends))
             .collect();
-        assert_eq!(told(firing), expected);
+        assert_eq!(pushed(firing), expected);
     }
 
     #[test]
@@ -184,7 +184,7 @@ mod tests {
         expect(&firing, &[("a", "critical", 130)]);
     }
 
-    /// The Lease was lost and came back: the same as after a pause between two turns.
+    /// The Lease was lost and came back: the same as after a pause between two changes.
     #[test]
     fn what_ended_while_nobody_asked_us_is_told_unless_it_has_ended_by_itself() {
         let mut firing = Firing::default();
@@ -224,7 +224,7 @@ mod tests {
             .collect();
         many.push(finding("old", Severity::Warning));
         turn(&mut firing, 10, &many, &[]);
-        assert_eq!(told(&firing).len(), MOST);
-        assert!(told(&firing).iter().all(|one| one.0 != "old"));
+        assert_eq!(pushed(&firing).len(), MOST);
+        assert!(pushed(&firing).iter().all(|one| one.0 != "old"));
     }
 }

@@ -1,7 +1,7 @@
 //! Alerts pushed to an Alertmanager, for clusters whose Prometheus does not load our rules, or is itself in trouble.
 //!
-//! The Service that the flag names is resolved to its ready endpoints from the index, and every one of them is told:
-//! members of an Alertmanager cluster deduplicate among themselves, and a load balancer in between would tell only one.
+//! The Service that the flag names is resolved to its ready endpoints from the index, and each of them gets every push:
+//! members of an Alertmanager cluster deduplicate among themselves, and a load balancer in between would reach only one.
 //! No cluster DNS is on the way. An alert is repeated while its finding holds, says itself when it ends if nobody
 //! repeats it, and is resolved in so many words when the finding is gone.
 
@@ -38,7 +38,7 @@ const RETRY: Duration = Duration::from_secs(15);
 /// How soon after one push the next may follow: a burst of verdicts is one push.
 const APART: Duration = Duration::from_secs(1);
 
-/// How often a resolved alert is told, so that one lost push leaves nothing firing.
+/// How often a resolved alert is pushed, so that one lost push leaves nothing firing.
 const FAREWELLS: u8 = 3;
 
 /// Most alerts in a push, the worst first.
@@ -91,17 +91,17 @@ pub struct Push {
     options: Options,
     client: Client,
     handle: Handle,
-    turns: watch::Receiver<u64>,
+    changes: watch::Receiver<u64>,
     metrics: Arc<Metrics>,
     firing: Firing,
 }
 
 impl Push {
-    /// A push to the Alertmanager that the options name. `turns` tells when verdicts have changed.
+    /// A push to the Alertmanager that the options name. `changes` changes when verdicts have.
     pub fn new(
         options: Options,
         handle: Handle,
-        turns: watch::Receiver<u64>,
+        changes: watch::Receiver<u64>,
         metrics: Arc<Metrics>,
     ) -> Result<Self> {
         let client = Client::new(&options).context("--alertmanager")?;
@@ -109,7 +109,7 @@ impl Push {
             options,
             client,
             handle,
-            turns,
+            changes,
             metrics,
             firing: Firing::default(),
         })
@@ -122,7 +122,7 @@ impl Push {
             let wait = if self.push().await { REPEAT } else { RETRY };
             let repeat = Instant::now() + wait;
             tokio::select! {
-                changed = self.turns.changed() => if changed.is_err() { break },
+                changed = self.changes.changed() => if changed.is_err() { break },
                 () = sleep_until(repeat) => {}
                 _ = stop.changed() => break,
             }
@@ -130,7 +130,7 @@ impl Push {
         }
     }
 
-    /// Tells every endpoint what fires and what has ended; returns whether all that there was to tell was taken.
+    /// Pushes to every endpoint what fires and what has ended; returns whether all of it was accepted.
     async fn push(&mut self) -> bool {
         let service = (
             self.options.namespace.clone(),
@@ -139,7 +139,7 @@ impl Push {
         );
         let answer = self.handle.ask(|answer| Query::Alerts { service, answer }).await;
         let Some(alerts) = answer.filter(|alerts| alerts.leader) else {
-            // Another holder tells the same. What was told is kept: should the Lease come back, what has ended is told.
+            // Another holder pushes the same. What was pushed is kept: if the Lease comes back, what has ended is resolved.
             return true;
         };
         let now = Timestamp::now();

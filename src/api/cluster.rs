@@ -111,7 +111,7 @@ pub struct Ceiling {
     pub recycle_pods: Option<RecycleCeiling>,
     /// Longest time that an exception may last, in days, from the last time its policy was written (its managed
     /// fields, status aside, else its creation; a draft counts from now). Beyond it the finding counts again, whatever
-    /// `expiresAt` says, and its advice tells so.
+    /// `expiresAt` says, and its advice says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 3650))]
     pub max_exception_days: Option<i32>,
@@ -143,7 +143,7 @@ pub struct ClusterException {
     pub check: String,
     /// What the findings are about.
     pub subject: ExceptedSubject,
-    /// Why they are accepted, for those who read the status.
+    /// Why they are accepted, for readers of the status.
     #[schemars(length(min = 1, max = 256))]
     pub reason: String,
     /// When the exception ends, in UTC, such as `2027-01-31T00:00:00Z`. It ends earlier where `ceiling.maxExceptionDays`

@@ -213,7 +213,7 @@ pub struct Ping {
     #[schemars(range(min = 1, max = 2_592_000))]
     pub interval_seconds: Option<i32>,
     /// Whether pings are sent while no call is open, as gRPC's `permit_without_stream` makes a client do. A gRPC client
-    /// does not unless it is told to.
+    /// does not unless configured to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub without_calls: Option<bool>,
 }

@@ -35,12 +35,12 @@ pub fn offer(source: Source, json: &[u8], sink: &mut dyn FnMut(Input<'_>)) {
         Ok(input) => sink(input),
         Err(problems) => {
             let text = |field: &str| value.pointer(field).and_then(Value::as_str).unwrap_or("");
-            let told: Vec<_> = problems.iter().map(ToString::to_string).collect();
+            let listed: Vec<_> = problems.iter().map(ToString::to_string).collect();
             sink(Input::Refused(
                 source,
                 text("/metadata/namespace"),
                 text("/metadata/name"),
-                &told.join("; "),
+                &listed.join("; "),
             ));
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! [`TrafficHealthPolicy`] and [`ClusterTrafficHealthPolicy`] are the types; their definitions for the API server come
 //! from [`crds`]. [`local::validate`] gives the API server's verdict on a draft without one. [`compile`] and
-//! [`compile_cluster`] turn a policy into the core's form, or tell everything that is wrong with it.
+//! [`compile_cluster`] turn a policy into the core's form, or report everything that is wrong with it.
 
 mod cluster;
 mod compile;

@@ -182,7 +182,7 @@ fn flap_window_seconds() -> i32 {
     1800
 }
 
-/// What counts as pressure: the share of time in which some task waited, as the kernel's PSI tells it.
+/// What counts as pressure: the share of time in which some task waited, as the kernel's PSI reports it.
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Pressure {

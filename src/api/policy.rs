@@ -222,7 +222,7 @@ pub struct Exception {
     /// Id of the check whose findings are accepted.
     #[schemars(length(min = 1, max = 63), regex(pattern = text::DNS_LABEL))]
     pub check: String,
-    /// Why they are accepted, for those who read the status.
+    /// Why they are accepted, for readers of the status.
     #[schemars(length(min = 1, max = 256))]
     pub reason: String,
     /// When the exception ends, in UTC, such as `2027-01-31T00:00:00Z`. It ends earlier where the platform allows

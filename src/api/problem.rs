@@ -1,4 +1,4 @@
-//! What is wrong with a policy, as told to the person who wrote it.
+//! What is wrong with a policy, as shown to its author.
 
 use std::fmt;
 

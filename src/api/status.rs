@@ -114,7 +114,7 @@ pub enum ConditionStatus {
     True,
     /// It does not hold.
     False,
-    /// It cannot be told.
+    /// It is not known.
     Unknown,
 }
 
@@ -122,7 +122,7 @@ pub enum ConditionStatus {
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct VerdictCounts {
-    /// Verdicts Met, as of the last time that something else was to be told.
+    /// Verdicts Met, as of the last time that something else changed.
     #[schemars(range(min = 0))]
     pub met: i32,
     /// Verdicts `AtRisk`.
@@ -140,7 +140,7 @@ pub struct VerdictCounts {
     pub excepted: i32,
 }
 
-/// A finding as told in a status.
+/// A finding in a status.
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct StatusFinding {
@@ -185,7 +185,7 @@ pub enum FindingVerdict {
 /// How much a finding matters.
 #[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FindingSeverity {
-    /// It cannot be told.
+    /// It is not known.
     Unknown,
     /// Good to know.
     Info,
@@ -237,7 +237,7 @@ pub enum SubjectKind {
     Cluster,
 }
 
-/// A remediation as told to the namespace it happened in.
+/// A remediation in the status of the namespace it happened in.
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct RecentRemediation {

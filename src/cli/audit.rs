@@ -9,7 +9,7 @@ use super::input::Input;
 use super::{End, answer};
 use crate::render::{self, Form, findings};
 
-/// What to judge, and how to tell it.
+/// What to judge, and how to print it.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -59,7 +59,7 @@ fn check_id(text: &str) -> Result<String, String> {
     Err(format!("there is no such check; there are: {}", known.join(", ")))
 }
 
-/// Judges, tells, and says by the exit code how it stands.
+/// Judges, prints, and sets the exit code.
 ///
 /// Namespaces and checks narrow what is asked, and so the exit code; the severity only narrows what is shown.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {

@@ -56,7 +56,7 @@ enum Command {
     Explain(explain::Arguments),
     /// List the checks: what they read and how bad their findings are
     Checks(checks::Arguments),
-    /// Run the operator: watch, judge on change, tell
+    /// Run the operator: watch, judge on change, write statuses and alerts
     Run(Box<run::Arguments>),
     /// Show how policies stand, and whether the operator that says so is alive
     Status(status::Arguments),
@@ -122,7 +122,7 @@ fn answer(text: &str) -> anyhow::Result<()> {
     }
 }
 
-/// Tells of the run itself; where standard error is closed there is nobody to tell.
+/// Messages about the run itself; none where standard error is closed.
 fn note(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }

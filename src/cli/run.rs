@@ -23,7 +23,7 @@ pub(super) struct Arguments {
         default_value = lease::NAMESPACE
     )]
     namespace: String,
-    /// Name of the Lease; operators of one Lease take turns
+    /// Name of the Lease; of the operators with one Lease, one writes
     #[arg(long, value_name = "NAME", default_value = "evenkeel")]
     lease: String,
     /// Name of this instance

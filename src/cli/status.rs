@@ -63,9 +63,9 @@ struct Operator {
     /// Seconds since the Lease was renewed.
     #[serde(skip_serializing_if = "Option::is_none")]
     renewed_seconds_ago: Option<i64>,
-    /// What the holder tells of itself.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tells: Option<State>,
+    /// What the holder reports of itself.
+    #[serde(rename = "tells", skip_serializing_if = "Option::is_none")]
+    reported: Option<State>,
 }
 
 /// How one policy stands.
@@ -94,15 +94,15 @@ struct Answer {
 
 /// Shows it. Exits with 1 when a policy is not healthy, with 2 when nobody renews what is shown.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
-    let told = wait(ask(arguments))?;
+    let state = wait(ask(arguments))?;
     answer(&match arguments.output {
-        Form::Json => render::json(&told)?,
-        Form::Yaml => render::yaml(&told)?,
-        Form::Table => text(&told, &arguments.operator_namespace),
+        Form::Json => render::json(&state)?,
+        Form::Yaml => render::yaml(&state)?,
+        Form::Table => text(&state, &arguments.operator_namespace),
     })?;
-    Ok(if told.operator.state != "Alive" {
+    Ok(if state.operator.state != "Alive" {
         End::Unread
-    } else if told.policies.iter().any(|one| one.healthy == "False") {
+    } else if state.policies.iter().any(|one| one.healthy == "False") {
         End::Failed
     } else {
         End::Good
@@ -149,7 +149,7 @@ async fn operator(client: Client, namespace: &str, name: &str) -> anyhow::Result
             state: "NotFound",
             holder: None,
             renewed_seconds_ago: None,
-            tells: None,
+            reported: None,
         });
     };
     let spec = lease.spec.unwrap_or_default();
@@ -168,8 +168,8 @@ async fn operator(client: Client, namespace: &str, name: &str) -> anyhow::Result
         state,
         holder,
         renewed_seconds_ago: age,
-        // A holder of another version may tell something else: then it is not shown.
-        tells: annotations
+        // A holder of another version may report something else: then it is not shown.
+        reported: annotations
             .get(lease::STATE)
             .and_then(|text| serde_json::from_str(text).ok()),
     })
@@ -226,14 +226,15 @@ fn row(
 }
 
 /// For people: the operator first, as everything below is its word.
-fn text(told: &Answer, home: &str) -> String {
-    let operator = &told.operator;
+fn text(answer: &Answer, home: &str) -> String {
+    let operator = &answer.operator;
     let age = operator.renewed_seconds_ago.unwrap_or(0);
     let holder = operator.holder.as_deref().unwrap_or("nobody");
     let mut text = match operator.state {
         "Alive" => {
-            let tells = operator.tells.as_ref();
-            let version = tells.map_or_else(String::new, |tells| format!(", version {}", tells.version));
+            let reported = operator.reported.as_ref();
+            let version =
+                reported.map_or_else(String::new, |reported| format!(", version {}", reported.version));
             format!("Operator: alive, {holder}{version}, renewed {age} s ago\n")
         }
         "Silent" => format!(
@@ -246,12 +247,12 @@ fn text(told: &Answer, home: &str) -> String {
         }
         _ => "Operator: NOT FOUND. Nobody judges these policies; evenkeel audit judges them once.\n".into(),
     };
-    // What a holder that is gone told of its sources says nothing about now.
-    if let Some(tells) = operator.tells.as_ref().filter(|_| operator.state == "Alive") {
-        if tells.not_fresh.is_empty() {
+    // What a holder that is gone reported of its sources says nothing about now.
+    if let Some(reported) = operator.reported.as_ref().filter(|_| operator.state == "Alive") {
+        if reported.not_fresh.is_empty() {
             text.push_str("Sources:  all complete and current\n");
         }
-        for (source, why) in &tells.not_fresh {
+        for (source, why) in &reported.not_fresh {
             // Writing into a String cannot fail.
             let _ = writeln!(
                 text,
@@ -259,7 +260,7 @@ fn text(told: &Answer, home: &str) -> String {
             );
         }
     }
-    if told.policies.is_empty() {
+    if answer.policies.is_empty() {
         return text + "\nThere is no policy. Examples: the folder examples/ of evenkeel.\n";
     }
     text.push('\n');
@@ -272,7 +273,7 @@ fn text(told: &Answer, home: &str) -> String {
         "FINDINGS",
         "WORST",
     ];
-    let rows = told.policies.iter().map(|one| {
+    let rows = answer.policies.iter().map(|one| {
         let worst = one.findings.first();
         vec![
             one.namespace.clone().unwrap_or_else(|| "(cluster)".into()),

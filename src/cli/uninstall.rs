@@ -105,10 +105,10 @@ async fn uninstall(arguments: &Arguments) -> anyhow::Result<End> {
     Ok(End::Good)
 }
 
-/// Deletes in order, and waits for what takes time to end: whoever runs this in a script goes on with the next step.
+/// Deletes in order, and waits for what takes time to end: a script goes on with the next step.
 async fn delete(client: &Client, items: &[Item], mut namespaces: BTreeSet<String>) -> anyhow::Result<()> {
     let mut failed = 0;
-    // The operator keeps its rights until it has ended: it would tell of sources that it cannot read.
+    // The operator keeps its rights until it has ended: else it would report sources that it cannot read.
     let (writers, rest): (Vec<_>, Vec<_>) = items.iter().partition(|item| item.writes);
     for (items, needs) in [
         (writers, "its Pods have not ended"),
@@ -133,7 +133,7 @@ async fn delete(client: &Client, items: &[Item], mut namespaces: BTreeSet<String
             }
         }
     }
-    // Those that it told until its end.
+    // Those that it wrote until its end.
     namespaces.extend(told_in(client).await?.into_keys());
     for namespace in namespaces {
         let api: Api<Event> = Api::namespaced(client.clone(), &namespace);

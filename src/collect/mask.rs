@@ -1,8 +1,8 @@
 //! What sounds like a secret in a command line, replaced.
 //!
-//! A command line is kept because its flags say what a proxy does. Whoever starts the proxy from a shell may have put
-//! more into it: a token for a download, a password in an address. What is taken out is told by the name before it, so
-//! a secret without any name stays; that is why only kube-proxy's command lines are kept whole.
+//! A command line is kept because its flags say what a proxy does. A shell that starts the proxy may hold more: a token
+//! for a download, a password in an address. What is taken out is recognised by the name before it, so a secret without
+//! any name stays; that is why only kube-proxy's command lines are kept whole.
 
 /// What stands for a secret.
 const REMOVED: &str = "removed";

@@ -89,7 +89,7 @@ impl Collection {
                 self.lists.remove(resource.plural());
                 self.list(resource)?;
             }
-            // A body that is no list is told by the core, as for an audit.
+            // A body that is no list is reported by the core, as for an audit.
             Page::Items(items) => {
                 for item in items.objects() {
                     self.item(items.resource, item)?;

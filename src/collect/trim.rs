@@ -96,7 +96,7 @@ fn pod_spec(object: &mut Value, at: &str) {
     }
 }
 
-/// Trims a container; returns whether it tells anything at all.
+/// Trims a container; returns whether anything of it is kept.
 fn container(container: &mut Value) -> bool {
     let Value::Object(fields) = container else {
         return true;
@@ -158,7 +158,7 @@ fn only_sysctls(
     true
 }
 
-/// Trims a variable; returns whether it tells anything. The value of one that sounds like a secret is taken out.
+/// Trims a variable; returns whether it is kept. The value of one that sounds like a secret is taken out.
 fn variable(variable: &mut Value, argv: &[String]) -> bool {
     let text = |field: &str| {
         variable
@@ -211,7 +211,7 @@ fn command(name: &str, image: &str, argv: Vec<String>) -> Vec<String> {
     }
 }
 
-/// The controller manager with the one flag that matters. What only the node can tell stays that way.
+/// The controller manager with the one flag that matters. What only the node knows stays unknown.
 fn manager(argv: &[String]) -> Vec<String> {
     let program = "kube-controller-manager".to_owned();
     match flag(argv, GRACE) {

@@ -9,7 +9,7 @@ use evenkeel_core::know::Mono;
 
 use super::{Claim, DURATION, RENEW_EVERY, later};
 
-/// What a Lease said when it was last seen.
+/// What a Lease held when it was last seen.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Seen {
     /// `metadata.resourceVersion`.
@@ -31,7 +31,7 @@ pub enum Step {
     Read,
     /// Make the Lease: there is none.
     Create,
-    /// Take it over from whoever held it, if it is still of this version.
+    /// Take it over from its last holder, if it is still of this version.
     Take(Seen),
     /// Renew our own, if it is still of this version.
     Renew(Seen),
@@ -131,7 +131,7 @@ impl Candidate {
     /// What to do now.
     pub fn step(&mut self, now: Mono) -> Step {
         if self.until.is_some_and(|until| until <= now) {
-            // Expired: whoever holds it now, a later claim of ours is a new term.
+            // Expired: a later claim of ours is a new term, even if nobody has taken it.
             self.drop_claim();
         }
         match &self.known {

@@ -38,7 +38,7 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// The namespace that the operator is installed in by our manifests.
 pub const NAMESPACE: &str = "evenkeel-system";
 
-/// What taking turns needs.
+/// What leader election needs.
 pub const RIGHTS: &[Right] = &[Right {
     group: "coordination.k8s.io",
     resource: "leases",

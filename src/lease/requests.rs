@@ -135,7 +135,7 @@ async fn a_write_under_way_at_the_end_is_waited_for_and_given_back() {
     let mut bench = Bench::start().await;
     let taking = bench.taking().await;
     bench.stop.send_replace(true);
-    // The server commits it although we are ending: whoever looks now sees us holding the Lease.
+    // The server commits it although we are ending: a reader of the Lease sees us as its holder.
     taking.answer.send((200, lease("5", "me"))).unwrap();
     let giving = bench.next("put").await;
     assert_eq!(giving.body["metadata"]["resourceVersion"], "5");

@@ -23,10 +23,10 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How long one watch of the Lease lasts, seconds: shorter than [`DURATION`], so that a frozen one costs no term.
 const WATCH_SECONDS: u32 = 10;
 
-/// The annotation in which the holder tells how it stands: what `evenkeel status` shows without asking the operator.
+/// The annotation in which the holder writes its state: what `evenkeel status` shows without asking the operator.
 pub const STATE: &str = "evenkeel.dev/state";
 
-/// Which Lease, and as whom.
+/// Which Lease, and the identity of this replica.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Namespace of the operator.

@@ -1,4 +1,4 @@
-//! What the operator tells Prometheus.
+//! The operator's metrics for Prometheus.
 //!
 //! Counters and distributions are counted where things happen. Everything that the core knows is read from it at the
 //! moment of a scrape ([`Snapshot`]), so that nothing is kept twice and nothing goes stale.
@@ -167,7 +167,7 @@ impl Metrics {
         for family in self.gauges.values() {
             family.clear();
         }
-        self.paint(snapshot);
+        self.set_gauges(snapshot);
         if let Some(process) = process::read() {
             self.set("evenkeel_process_resident_bytes", vec![], process.resident_bytes);
             self.set("evenkeel_process_start_seconds", vec![], process.start_seconds);
@@ -182,7 +182,7 @@ impl Metrics {
         text
     }
 
-    fn paint(&self, snapshot: &Snapshot) {
+    fn set_gauges(&self, snapshot: &Snapshot) {
         let truth = |holds: bool| f64::from(u8::from(holds));
         self.set(
             "evenkeel_build_info",

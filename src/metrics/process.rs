@@ -1,4 +1,4 @@
-//! What Linux tells of this process.
+//! What Linux reports of this process.
 
 /// Ticks of a second in `/proc/self/stat`: `USER_HZ` is 100 on every architecture that Linux still builds for
 /// (`include/asm-generic/param.h`).

@@ -77,7 +77,7 @@ pub const TABLE: &[Metric] = &[
         "evenkeel_ready",
         Gauge,
         &[],
-        "Whether the first picture of the cluster is complete: 1 or 0",
+        "Whether everything has been read once: 1 or 0",
         "1",
     ),
     metric(
@@ -161,7 +161,7 @@ pub const TABLE: &[Metric] = &[
         "evenkeel_status_queue",
         Gauge,
         &[],
-        "Policies that wait to be told how they stand",
+        "Policies whose status waits to be computed and written",
         "1",
     ),
     metric(

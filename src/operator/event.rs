@@ -1,4 +1,4 @@
-//! What the operator is told, and what it wants to be done.
+//! Events and effects of the operator's step.
 
 use std::time::Duration;
 
@@ -8,23 +8,22 @@ use crate::lease::{Claim, Permit};
 use crate::send::{Reply, Request};
 use crate::watch::{self, Change};
 
-/// When the cause of something was received, as time since the process began: from here to the request is our own part of a
-/// reaction.
+/// When a change was received, as time since the process began: from here to the request is our own part of a reaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Cause(pub Duration);
+pub struct ReceivedAt(pub Duration);
 
-impl Cause {
+impl ReceivedAt {
     /// The present moment.
     pub(super) const fn of(now: Now) -> Self {
         Self(Duration::from_millis(now.mono.0))
     }
 }
 
-/// Something that a watch has brought.
+/// An event of a watch.
 #[derive(Debug)]
-pub struct Heard {
+pub struct Watched {
     /// When it was received.
-    pub cause: Cause,
+    pub cause: ReceivedAt,
     /// What it is.
     pub event: watch::Event,
 }
@@ -33,7 +32,7 @@ pub struct Heard {
 #[derive(Debug)]
 pub enum Event {
     /// Watches have brought this, in this order.
-    Heard(Vec<Heard>),
+    Watched(Vec<Watched>),
     /// The claim to the Lease has changed.
     Claim(Option<Claim>),
     /// A request has ended.
@@ -61,7 +60,7 @@ pub struct Outgoing {
     /// The request.
     pub request: Request,
     /// Its cause.
-    pub cause: Cause,
+    pub cause: ReceivedAt,
 }
 
 /// When to step next.

@@ -27,7 +27,7 @@ use crate::send::{FairQueue, Gate};
 use crate::status::Statuses;
 use crate::watch::Intake;
 
-pub use event::{Cause, Effects, Event, Heard, Next, Outgoing};
+pub use event::{Effects, Event, Next, Outgoing, ReceivedAt, Watched};
 use under_way::UnderWay;
 pub use view::State;
 
@@ -51,7 +51,7 @@ pub struct Operator {
     intake: Intake,
     statuses: Statuses,
     /// Policies whose status must be compared with how they stand.
-    look_at: FairQueue<Cause>,
+    look_at: FairQueue<ReceivedAt>,
     gate: Gate,
     under_way: BTreeMap<u64, UnderWay>,
     last_request: u64,
@@ -61,7 +61,7 @@ pub struct Operator {
     /// When warming up ends at the latest; `None` when it has ended.
     warm_by: Option<Mono>,
     /// The cause of what the core has not judged yet, if there is such.
-    behind: Option<Cause>,
+    behind: Option<ReceivedAt>,
     stopping: bool,
     /// What was last declared beside the Lease.
     declared: String,
@@ -91,12 +91,12 @@ impl Operator {
     /// Takes in what has happened. Times never go back.
     pub fn step(&mut self, now: Now, event: Event) -> Effects {
         let mut effects = Effects::default();
-        let mut cause = Cause::of(now);
+        let mut cause = ReceivedAt::of(now);
         match event {
-            Event::Heard(heard) => {
-                cause = heard.first().map_or(cause, |one| one.cause);
-                for one in heard {
-                    self.hear(now, one);
+            Event::Watched(watched) => {
+                cause = watched.first().map_or(cause, |one| one.cause);
+                for one in watched {
+                    self.take_in(now, one);
                 }
             }
             Event::Claim(claim) => self.claim = claim,
@@ -116,8 +116,8 @@ impl Operator {
     }
 
     /// Takes in one event of a watch.
-    fn hear(&mut self, now: Now, heard: Heard) {
-        let Heard { cause, event } = heard;
+    fn take_in(&mut self, now: Now, watched: Watched) {
+        let Watched { cause, event } = watched;
         let (core, statuses, look_at) = (&mut self.core, &mut self.statuses, &mut self.look_at);
         self.intake.take(event, &mut |input| {
             if let Some(gone) = follow(statuses, &input) {
@@ -162,7 +162,7 @@ impl Operator {
     }
 
     /// Judges some of what has come or is due, and notes which policies may stand otherwise now.
-    fn judge(&mut self, now: Now, cause: Cause, effects: &mut Effects) {
+    fn judge(&mut self, now: Now, cause: ReceivedAt, effects: &mut Effects) {
         if self.core.is_settled(now) {
             return;
         }
@@ -196,7 +196,7 @@ impl Operator {
 
     fn look_at_all(&mut self, now: Now) {
         for policy in self.statuses.policies() {
-            self.look_at.put(policy.clone(), Cause::of(now));
+            self.look_at.put(policy.clone(), ReceivedAt::of(now));
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use evenkeel_core::know::Now;
 
-use super::event::{Cause, Effects, Outgoing};
+use super::event::{Effects, Outgoing, ReceivedAt};
 use super::{Operator, time};
 use crate::api::PolicyRef;
 use crate::lease::Permit;
@@ -19,7 +19,7 @@ use crate::status::{Patch, events};
 #[derive(Debug)]
 pub(super) struct UnderWay {
     policy: PolicyRef,
-    cause: Cause,
+    cause: ReceivedAt,
     stage: Stage,
 }
 
@@ -35,7 +35,7 @@ enum Stage {
 
 impl UnderWay {
     /// A status of a policy.
-    pub(super) const fn status(policy: PolicyRef, cause: Cause, patch: Patch) -> Self {
+    pub(super) const fn status(policy: PolicyRef, cause: ReceivedAt, patch: Patch) -> Self {
         let stage = Stage::Status(patch);
         Self { policy, cause, stage }
     }
@@ -106,7 +106,7 @@ impl Operator {
         &mut self,
         now: Now,
         policy: &PolicyRef,
-        cause: Cause,
+        cause: ReceivedAt,
         patch: &Patch,
         reply: &Reply,
     ) -> Option<Stage> {

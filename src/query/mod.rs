@@ -63,7 +63,7 @@ pub struct IndexView {
 pub struct Agenda {
     /// Milliseconds until the next look; absent when only an input brings one.
     pub next_look_ms: Option<u64>,
-    /// Policies that wait to be told how they stand.
+    /// Policies whose status waits to be computed and written.
     pub queue: usize,
 }
 
@@ -74,7 +74,7 @@ pub struct Alerts {
     pub leader: bool,
     /// Findings that are worth an alert: Violated at warning or above, accepted by nobody.
     pub findings: Vec<Finding>,
-    /// Ids of findings that cannot be told now: what fired for them before has not ended.
+    /// Ids of findings that are Unknown now: what fired for them before has not ended.
     pub unknown: BTreeSet<String>,
     /// `address:port` of every ready endpoint of the Service.
     pub endpoints: Vec<std::net::SocketAddr>,

@@ -275,7 +275,7 @@ fn next(list: &FindingList, aside: &Aside<'_>) -> String {
     let shown = list.findings.iter().find(|one| one.severity != Severity::Unknown);
     match (shown, list.findings.first()) {
         (Some(worst), _) => format!("Next: evenkeel explain {}{from}\n", worst.id),
-        (None, Some(_)) => format!("Next: evenkeel audit{from} -o wide tells what is missing\n"),
+        (None, Some(_)) => format!("Next: evenkeel audit{from} -o wide shows what is missing\n"),
         (None, None) => String::new(),
     }
 }

@@ -19,7 +19,7 @@ use serde::Serialize;
 pub(crate) enum Form {
     /// One row each.
     Table,
-    /// With everything there is to tell.
+    /// With every column.
     Wide,
     /// For programs.
     Json,

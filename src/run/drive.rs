@@ -1,4 +1,4 @@
-//! The task that drives the [`Operator`]: it turns what arrives into events, and effects into tasks and messages.
+//! The task that drives the [`Operator`]: it changes what arrives into events, and effects into tasks and messages.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::clock::Clock;
 use crate::lease::Claim;
 use crate::metrics::Metrics;
-use crate::operator::{Cause, Effects, Event, Heard, Next, Operator, Outgoing};
+use crate::operator::{Effects, Event, Next, Operator, Outgoing, ReceivedAt, Watched};
 use crate::query::Query;
 use crate::send::{Reply, Sender};
 use crate::watch::{self as cluster, Events, Watches};
@@ -38,7 +38,7 @@ pub(super) struct Drive {
     /// What is declared beside the Lease.
     pub(super) state: watch::Sender<String>,
     /// Counts changes of verdicts and of leadership.
-    pub(super) turns: watch::Sender<u64>,
+    pub(super) changes: watch::Sender<u64>,
     pub(super) metrics: Arc<Metrics>,
 }
 
@@ -63,8 +63,8 @@ impl Drive {
             next = tokio::select! {
                 event = self.events.recv() => {
                     let Some(event) = event else { bail!("the watches have ended") };
-                    let heard = self.hear(event);
-                    self.step(Event::Heard(heard))
+                    let watched = self.take_in(event);
+                    self.step(Event::Watched(watched))
                 }
                 Some(query) = self.queries.recv() => {
                     self.answer(query);
@@ -89,16 +89,16 @@ impl Drive {
     }
 
     /// An event and what has come with it.
-    fn hear(&mut self, first: cluster::Event) -> Vec<Heard> {
-        let heard = |event: cluster::Event| Heard {
-            cause: Cause(self.clock.at(event.received)),
+    fn take_in(&mut self, first: cluster::Event) -> Vec<Watched> {
+        let watched = |event: cluster::Event| Watched {
+            cause: ReceivedAt(self.clock.at(event.received)),
             event,
         };
-        let mut all = vec![heard(first)];
+        let mut all = vec![watched(first)];
         let cluster = std::iter::from_fn(|| self.events.try_cluster());
-        all.extend(cluster.take(CHUNK).map(heard));
+        all.extend(cluster.take(CHUNK).map(watched));
         let policies = std::iter::from_fn(|| self.events.try_policies());
-        all.extend(policies.take(CHUNK_OF_POLICIES).map(heard));
+        all.extend(policies.take(CHUNK_OF_POLICIES).map(watched));
         all
     }
 
@@ -133,7 +133,7 @@ impl Drive {
             self.state.send_replace(state);
         }
         if turned {
-            self.turns.send_modify(|turns| *turns += 1);
+            self.changes.send_modify(|changes| *changes += 1);
         }
         if let Some((outcome, reaction)) = written {
             self.metrics.wrote(outcome, reaction);

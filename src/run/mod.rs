@@ -113,7 +113,7 @@ fn start(
     );
     let (claim_tx, claim) = watch::channel::<Option<Claim>>(None);
     let (state_tx, state) = watch::channel(String::new());
-    let (turns_tx, turns) = watch::channel(0);
+    let (changes_tx, changes) = watch::channel(0);
     let (handle, queries) = query::channel();
     let metrics = Arc::new(Metrics::default());
     let (watches, events) = Watches::new(link.clone());
@@ -127,11 +127,11 @@ fn start(
         sender: Sender::new(link.clone(), clock),
         requests: JoinSet::new(),
         state: state_tx,
-        turns: turns_tx,
+        changes: changes_tx,
         metrics: metrics.clone(),
     };
     if let Some(alertmanager) = options.alertmanager {
-        let push = alert::Push::new(alertmanager, handle.clone(), turns, metrics.clone())?;
+        let push = alert::Push::new(alertmanager, handle.clone(), changes, metrics.clone())?;
         let until = stop.clone();
         parts.spawn(async move {
             push.run(until).await;
@@ -181,7 +181,7 @@ fn identity(instance: &str) -> String {
     format!("{instance}_{:016x}", fastrand::u64(..))
 }
 
-/// Waits for SIGTERM or SIGINT and tells which.
+/// Waits for SIGTERM or SIGINT and returns which.
 async fn signalled() -> &'static str {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut terminate), Ok(mut interrupt)) =

@@ -1,6 +1,6 @@
-//! Policies that wait: namespaces take turns, and within a namespace the first to come is the first to go.
+//! A queue of policies, round robin over namespaces, and first in, first out within a namespace.
 //!
-//! One namespace may hold thousands of policies whose verdicts turn at the same moment. In turns, the policy of another
+//! One namespace may hold thousands of policies whose verdicts change at once. Round robin, the policy of another
 //! waits for one of them and not for all.
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -15,7 +15,7 @@ pub struct FairQueue<T> {
     /// The policies of each namespace, in order of arrival. No queue is empty.
     queues: HashMap<Arc<str>, VecDeque<(PolicyRef, T)>>,
     /// The namespaces that have a queue, the next one first.
-    turns: VecDeque<Arc<str>>,
+    namespaces: VecDeque<Arc<str>>,
 }
 
 impl<T> Default for FairQueue<T> {
@@ -23,7 +23,7 @@ impl<T> Default for FairQueue<T> {
         Self {
             waiting: HashSet::new(),
             queues: HashMap::new(),
-            turns: VecDeque::new(),
+            namespaces: VecDeque::new(),
         }
     }
 }
@@ -38,19 +38,19 @@ impl<T> FairQueue<T> {
         let namespace = policy.namespace.clone();
         let queue = self.queues.entry(namespace.clone()).or_default();
         if queue.is_empty() {
-            self.turns.push_back(namespace);
+            self.namespaces.push_back(namespace);
         }
         queue.push_back((policy, cause));
     }
 
-    /// Takes the next policy: of the namespaces that are `open`, in turns, the first in the queue that `may` go.
+    /// Takes the next policy: of the namespaces that are `open`, round robin, the first in the queue that `may` go.
     pub fn take(
         &mut self,
         open: impl Fn(&str) -> bool,
         may: impl Fn(&PolicyRef) -> bool,
     ) -> Option<(PolicyRef, T)> {
-        for _ in 0..self.turns.len() {
-            let namespace = self.turns.pop_front()?;
+        for _ in 0..self.namespaces.len() {
+            let namespace = self.namespaces.pop_front()?;
             let Some(queue) = self.queues.get_mut(&namespace) else {
                 continue;
             };
@@ -64,7 +64,7 @@ impl<T> FairQueue<T> {
             if queue.is_empty() {
                 self.queues.remove(&namespace);
             } else {
-                self.turns.push_back(namespace);
+                self.namespaces.push_back(namespace);
             }
             if let Some((policy, cause)) = taken {
                 self.waiting.remove(&policy);
@@ -83,7 +83,7 @@ impl<T> FairQueue<T> {
 
     /// The namespaces in which a policy waits.
     pub fn namespaces(&self) -> impl Iterator<Item = &str> {
-        self.turns.iter().map(|namespace| &**namespace)
+        self.namespaces.iter().map(|namespace| &**namespace)
     }
 
     /// How many policies wait.

@@ -32,21 +32,21 @@ pub const RIGHTS: &[Right] = &[
         resource: "traffichealthpolicies/status",
         verbs: &["patch"],
         scope: RightScope::Cluster,
-        why: "tells teams how their policies stand",
+        why: "writes the state of teams' policies",
     },
     Right {
         group: GROUP,
         resource: "clustertraffichealthpolicies/status",
         verbs: &["patch"],
         scope: RightScope::Cluster,
-        why: "tells the platform how its policy stands",
+        why: "writes the state of the platform's policy",
     },
     Right {
         group: "",
         resource: "events",
         verbs: &["create"],
         scope: RightScope::Cluster,
-        why: "tells what has turned, beside the policy it is about",
+        why: "records transitions beside the policy they are about",
     },
 ];
 

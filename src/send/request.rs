@@ -29,7 +29,7 @@ pub enum Request {
         policy: PolicyRef,
         /// Its namespace.
         namespace: String,
-        /// The whole object. Its name tells one transition from another, so a repetition creates nothing.
+        /// The whole object. Its name differs by transition, so a repetition creates nothing.
         event: Value,
     },
 }

@@ -25,10 +25,10 @@ const LIMITED_BY: usize = 256;
 #[serde(transparent)]
 pub struct Status(pub TrafficHealthPolicyStatus);
 
-/// The conditions that a status tells.
+/// The conditions of a status.
 const KINDS: [&str; 5] = ["Accepted", "Observed", "Healthy", "Ready", "Remediating"];
 
-/// Times that an earlier status has told, and that go on. Kept of every policy, so it holds no text.
+/// Times of an earlier status that go on. Kept of every policy, so it holds no text.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Times {
     /// Type, whether it held, and since when.
@@ -38,7 +38,7 @@ pub struct Times {
 }
 
 impl Times {
-    /// What a status tells.
+    /// What a status says.
     pub fn of(status: &Status) -> Self {
         Self {
             conditions: status
@@ -64,14 +64,14 @@ impl Times {
         self.conditions.iter().map(|one| (one.0, one.1))
     }
 
-    /// Whether a condition held, as last told.
+    /// Whether a condition held, as last written.
     pub fn condition(&self, kind: &str) -> Option<ConditionStatus> {
         self.conditions.iter().find(|one| one.0 == kind).map(|one| one.1)
     }
 }
 
 impl Status {
-    /// What is to be told of a policy of this generation.
+    /// The status of a policy of this generation.
     pub fn of(standing: &Standing, generation: i64, cluster: bool, now: Timestamp, times: &Times) -> Self {
         let ready = standing::Condition {
             message: format!("as Healthy: {}", standing.healthy.message),
@@ -84,8 +84,8 @@ impl Status {
             remediating,
             ..
         } = standing;
-        let told = [accepted, observed, healthy, &ready, remediating];
-        let conditions = KINDS.into_iter().zip(told);
+        let written = [accepted, observed, healthy, &ready, remediating];
+        let conditions = KINDS.into_iter().zip(written);
         let conditions = conditions.map(|(kind, one)| condition(kind, one, generation, now, times));
         Self(TrafficHealthPolicyStatus {
             observed_generation: Some(generation),
@@ -224,7 +224,7 @@ fn finding(one: &Finding, times: &Times) -> StatusFinding {
         findings::FindingVerdict::Unknown => FindingVerdict::Unknown,
     };
     let id = number(&one.id);
-    let told = times
+    let written = times
         .findings
         .iter()
         .find(|before| Some(before.0) == id && before.1 == verdict)
@@ -257,8 +257,8 @@ fn finding(one: &Finding, times: &Times) -> StatusFinding {
         },
         cause: (!one.cause.is_empty()).then(|| one.cause.into()),
         message: cut(&one.message, FINDING_MESSAGE),
-        // What another replica has told goes on: a restart is no transition.
-        since: told.or(judged).map(Time),
+        // What another replica has written goes on: a restart is no transition.
+        since: written.or(judged).map(Time),
         excepted_until: one
             .exception
             .as_ref()
@@ -292,7 +292,7 @@ mod tests {
 
     use super::*;
 
-    fn told(healthy: Holds, message: &str, counts: Summary) -> u64 {
+    fn written(healthy: Holds, message: &str, counts: Summary) -> u64 {
         let condition = |holds, reason, message: &str| standing::Condition {
             holds,
             reason,
@@ -331,8 +331,8 @@ mod tests {
         #[case] counts: Summary,
         #[case] same: bool,
     ) {
-        let before = told(Holds::True, "", Summary::default());
-        assert_eq!(told(healthy, message, counts) == before, same);
+        let before = written(Holds::True, "", Summary::default());
+        assert_eq!(written(healthy, message, counts) == before, same);
     }
 
     #[test]

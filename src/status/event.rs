@@ -8,13 +8,13 @@ use crate::api::{self, ConditionStatus, PolicyRef};
 use crate::send::Request;
 
 /// Conditions whose turning is worth an Event. Ready mirrors Healthy, and Remediating has its own records.
-const TOLD: [&str; 3] = ["Accepted", "Observed", "Healthy"];
+const WITH_EVENTS: [&str; 3] = ["Accepted", "Observed", "Healthy"];
 
 /// The API server's bound of an Event's message, in bytes (`pkg/apis/core/validation/events.go`, `NoteLengthLimit`).
 const MESSAGE: usize = 1024;
 
 /// The Events of what has turned between the status before a patch and the patch, now that it is in force. A policy that is
-/// healthy when first judged is no news.
+/// healthy when first judged is no transition.
 pub fn events(policy: &PolicyRef, patch: &Patch, instance: &str) -> Vec<Request> {
     turned(&patch.before, &patch.status)
         .map(|condition| event(policy, patch.uid(), condition, instance))
@@ -30,13 +30,13 @@ pub fn events(policy: &PolicyRef, patch: &Patch, instance: &str) -> Vec<Request>
 
 /// The conditions that have turned.
 fn turned<'a>(before: &'a Times, status: &'a Status) -> impl Iterator<Item = &'a api::Condition> {
-    TOLD.iter().filter_map(|kind| {
+    WITH_EVENTS.iter().filter_map(|kind| {
         let now = status.condition(kind)?;
-        let news = match before.condition(kind) {
+        let transition = match before.condition(kind) {
             Some(before) => before != now.status,
             None => now.status == ConditionStatus::False,
         };
-        news.then_some(now)
+        transition.then_some(now)
     })
 }
 

@@ -92,7 +92,7 @@ impl Statuses {
         let listed = std::mem::take(&mut known.unnamed);
         let same = known.uid == uid;
         if same && !listed && is_older(&version, &known.version) {
-            // On its way since before the reply to our own write, which has told more.
+            // On its way since before the reply to our own write, which is newer.
             return policy;
         }
         let status = status.map(Status);

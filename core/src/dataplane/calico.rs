@@ -42,10 +42,10 @@ pub enum FelixValue<'a> {
 ///
 /// `conntrack` is what `Auto` reads: the node's `nf_conntrack_tcp_timeout_established`.
 pub fn carrier(configs: &[FelixConfig<'_>], conntrack: &Known<Val<i64>>) -> Known<Option<Carrier>> {
-    let Some((place, said)) = configs.iter().find_map(|one| Some((one.place, one.enabled?))) else {
+    let Some((place, value)) = configs.iter().find_map(|one| Some((one.place, one.enabled?))) else {
         return Ok(None);
     };
-    let text = match said {
+    let text = match value {
         FelixValue::Text(text) => text,
         FelixValue::Elsewhere => {
             let why = format!("{place}: whether Calico's eBPF data plane is on is set elsewhere");

@@ -1,4 +1,4 @@
-//! What kube-controller-manager was told: on its command line, behind a shell, or by the arguments of k3s.
+//! The arguments of kube-controller-manager: on its command line, behind a shell, or by the arguments of k3s.
 
 use super::shell::{self, Word};
 use super::tree::shorten;
@@ -11,7 +11,7 @@ pub const GRACE_FLAG: &str = "node-monitor-grace-period";
 /// The arguments by which k3s and RKE2 hand flags on (`pkg/cli/cmds/server.go`); the second is the older name.
 const HANDED_ON: [&str; 2] = ["kube-controller-manager-arg", "kube-controller-arg"];
 
-/// Whether a word of a command line, or a script in it, speaks of the program.
+/// Whether a word of a command line, or a script in it, names the program.
 pub fn names_it(word: &str) -> bool {
     word.split(|c: char| c.is_whitespace() || c == '/')
         .any(|part| part == PROGRAM)

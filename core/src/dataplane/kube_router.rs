@@ -76,10 +76,10 @@ fn value<'a>(argv: &'a [String], name: &str) -> Option<&'a str> {
 }
 
 fn seconds(argv: &[String], place: &str, flag: &str, kernel: i64, file: &str) -> Known<Val<i64>> {
-    let kept = |said: &str| {
+    let kept = |flag: &str| {
         Ok(Val::default_of(
             kernel,
-            format!("{place} {said}: kernel default ({file})"),
+            format!("{place} {flag}: kernel default ({file})"),
         ))
     };
     let Some(text) = value(argv, flag) else {

@@ -23,7 +23,7 @@ pub fn ovn_kubernetes(place: &str) -> Carrier {
 ///
 /// `controller` is the command line of its controller, where that was read.
 pub fn kube_ovn(place: &str, controller: Option<&[String]>) -> Known<Option<Carrier>> {
-    let said =
+    let enabled =
         controller
             .into_iter()
             .flatten()
@@ -32,7 +32,7 @@ pub fn kube_ovn(place: &str, controller: Option<&[String]>) -> Known<Option<Carr
                 "" => Some("true"),
                 flag => flag.strip_prefix('='),
             });
-    match said {
+    match enabled {
         None | Some("true" | "1") => Ok(Some(unread(
             "Kube-OVN",
             place,

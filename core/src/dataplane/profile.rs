@@ -133,7 +133,7 @@ fn conntrack(inputs: &NodeInputs<'_>) -> (Known<Val<i64>>, Known<Val<i64>>) {
             proxy.tcp_close_wait_seconds.clone(),
         ),
         (Some(Err(_)), _) if inputs.no_kube_proxy && carried => untouched,
-        // What would tell of a kube-proxy beside it was not read; who replaces it usually takes it away.
+        // What would show a kube-proxy beside it was not read; who replaces it usually takes it away.
         (Some(Err(_)), Some(Ok(cilium)))
             if cilium.replaces_kube_proxy.as_ref().is_ok_and(|val| val.value) =>
         {

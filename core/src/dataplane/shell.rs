@@ -1,6 +1,6 @@
 //! Just enough of a shell's grammar to find a command's words in `sh -c` strings.
 //!
-//! Nothing is expanded: a word that needs expansion is marked, and whoever asks for its value learns that it cannot
+//! Nothing is expanded: a word that needs expansion is marked, and a reader of its value learns that it cannot
 //! be read.
 
 /// A word of a shell script.

@@ -1,4 +1,4 @@
-//! What is said of many subjects is held once: a policy over a thousand Services finds the same in each of them.
+//! Verdicts that many subjects share are held once: a policy over a thousand Services finds the same in each of them.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -139,7 +139,7 @@ impl Engine {
         }
     }
 
-    /// The units of a Service: by those who govern it or did.
+    /// The units of a Service: one for each policy that governs it or did.
     fn of_service(&self, index: &Index, key: Key, dirty: &mut BTreeSet<Unit>) {
         let service = index.services.get(key);
         let policies = service.map_or_else(Vec::new, |row| index.policies_of(key, row));
@@ -223,7 +223,7 @@ impl Engine {
             name,
         };
         let has_node = |name: &Name| index.nodes.get(node(*name)).is_some();
-        // A unit without anything to remember is not held: what came or went is told by the sums.
+        // A unit without anything to remember is not held: what came or went is in the sums.
         let (count, zones) = [Dep::NodeCount, Dep::NodeZones]
             .map(|dep| dirt.deps.meets(Deps::one(dep)))
             .into();

@@ -319,7 +319,7 @@ impl<'a> Pass<'a> {
                     .reported(&(subject, at))
                     .filter(|old| same_kind(&old.verdict, &verdict));
                 let since = before.map_or(self.now.wall, |old| old.since);
-                // One number may be two ports, TCP and UDP: the worse of the two is told.
+                // One number may be two ports, TCP and UDP: the worse of the two is reported.
                 match self.bad.get(&(subject, at)) {
                     Some(held) if held.verdict.weight() >= verdict.weight() => {}
                     _ => {

@@ -1,6 +1,6 @@
 //! Units that wait to be judged, because they are many of one Service.
 //!
-//! When a Service turns that thousands of policies govern, the others are not made to wait for all of them.
+//! When a Service changes that thousands of policies govern, the others do not wait for all of them.
 
 use std::collections::BTreeSet;
 use std::ops::Bound;

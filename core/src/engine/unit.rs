@@ -78,7 +78,7 @@ pub(super) enum About {
     Check(u8),
 }
 
-/// Which unit: the smallest thing that is judged again when something changes. Units of Services are told apart by
+/// Which unit: the smallest thing that is judged again when something changes. Units of Services differ by
 /// policy, too: thousands of policies may govern one Service, and each is judged by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Unit {

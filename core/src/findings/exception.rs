@@ -1,6 +1,6 @@
 //! Exceptions: which findings people have accepted for a time.
 //!
-//! A team's policy accepts what it tells itself: findings on the Services that it governs. Everything else is the
+//! A team's policy accepts what it reports itself: findings on the Services that it governs. Everything else is the
 //! platform's: nodes, zones, webhooks, the cluster, and Services that no policy governs.
 
 use std::sync::Arc;
@@ -75,7 +75,7 @@ pub(crate) fn exception<'a>(
     speaking_of(index, check, subject).find(|one| one.ends_at(days, now) > now)
 }
 
-/// The exceptions that speak of a finding, whether they count or not: those of the policy that tells it.
+/// The exceptions for a finding, whether they count or not: those of the policy that reports it.
 fn speaking_of<'a>(index: &'a Index, check: &Check, subject: Subject) -> impl Iterator<Item = &'a Exception> {
     let id = check.id;
     let owner = subject.policy();
@@ -113,7 +113,7 @@ fn covers(index: &Index, excepted: &ExceptedSubject, subject: Subject) -> bool {
     }
 }
 
-/// Checks that a team's policy has exceptions for, though it never tells their findings: they judge what is the
+/// Checks that a team's policy has exceptions for, though it never reports their findings: they judge what is the
 /// platform's.
 pub(crate) fn without_effect(policy: &Policy) -> impl Iterator<Item = &'static str> + '_ {
     let checks = policy
@@ -197,7 +197,7 @@ mod tests {
             world.findings("backend-none-ready")[0].exception.is_some(),
             expected
         );
-        // What a team's policy tells, that policy alone accepts.
+        // What a team's policy reports, that policy alone accepts.
         let mut governed = World::complete()
             .with(Source::Services, service("api", json!({})))
             .platform(platform)
@@ -238,7 +238,7 @@ mod tests {
         assert_eq!((before.excepted, before.counts.violated), (1, 0));
         live.now.mono.0 += 1000;
         live.now.wall.0 += 1;
-        // The end is news by itself: the status has to be written again.
+        // The end is a change by itself: the status has to be written again.
         let round = live.core.round(live.now);
         assert!(round.standings.contains(&Key::default()));
         let after = live.core.cluster_standing(live.now, "cluster").unwrap();

@@ -11,7 +11,7 @@ use crate::names::{Key, Name};
 use crate::sources::node::Node;
 use crate::sources::workload::{Container, DaemonSet};
 
-/// A product that is told by the name of a container of its DaemonSet, as its manifests have it.
+/// A product that is recognised by the name of a container of its DaemonSet, as its manifests have it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Product {
     Calico,
@@ -39,7 +39,7 @@ const CONTAINERS: [(&str, Product); 9] = [
 /// What a node's carrier depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Choice {
-    /// Its DaemonSet; none where only Calico's own configuration tells of it.
+    /// Its DaemonSet; none where only Calico's own configuration shows it.
     set: Option<Key>,
     product: Product,
     /// The FelixConfiguration of the node alone.
@@ -49,7 +49,7 @@ pub(super) struct Choice {
 /// Such products, by namespace and name of their `DaemonSets`.
 #[derive(Debug, Default, Hash)]
 pub(super) struct Installations {
-    /// Those that carry anything, as far as can be told without a node.
+    /// Those that carry anything, as far as can be seen without a node.
     carrying: Vec<(Option<Key>, Product)>,
     kube_ovn: bool,
     /// Felix configurations of single nodes.
@@ -89,7 +89,7 @@ impl Installations {
         found.sort_by_cached_key(|one| one.0.map(|key| index.show(key)));
         let kube_ovn = found.iter().any(|one| one.1 == Product::KubeOvn);
         let calico = |one: &(Option<Key>, Product)| one.1 == Product::Calico;
-        // Calico's own configuration tells of it where DaemonSets were not read.
+        // Calico's own configuration shows it where DaemonSets were not read.
         if !found.iter().any(calico) && index.gap(Source::DaemonSets).is_some() {
             found.push((None, Product::Calico));
         }
@@ -107,7 +107,7 @@ impl Installations {
         }
     }
 
-    /// Whether a Deployment tells what one of them carries.
+    /// Whether a Deployment says what one of them carries.
     pub(super) const fn reads_deployments(&self) -> bool {
         self.kube_ovn
     }
@@ -152,7 +152,7 @@ impl Choice {
     }
 }
 
-/// Whether something is carried at all, or that cannot be told: how long the kernel remembers plays no part.
+/// Whether something is carried at all, or that is unknown: how long the kernel remembers plays no part.
 fn carries(index: &Index, choice: &Choice) -> bool {
     !matches!(carrier(index, choice, &Ok(Val::default_of(0, ""))), Ok(None))
 }

@@ -378,7 +378,7 @@ fn derive_profile(index: &Index, setup: &NodeSetup, first: Name, installed: &Ins
     profile
 }
 
-/// Whether a DaemonSet makes a Pod for a node, as far as its template and the node tell. A fleet that was not read is
+/// Whether a DaemonSet makes a Pod for a node, as far as its template and the node show. A fleet that was not read is
 /// taken for Linux, and Windows has `DaemonSets` of its own.
 fn covers(index: &Index, set: &DaemonSet, name: Name, node: Option<&Node>) -> bool {
     let placement = &set.template.placement;

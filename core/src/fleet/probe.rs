@@ -12,7 +12,7 @@ const KEEPALIVE_TIME: &str = "net.ipv4.tcp_keepalive_time";
 pub enum FirstProbe {
     /// `securityContext.sysctls` says so many seconds.
     Declared(i64),
-    /// A command of the Pod seems to set it, to so many seconds where that can be told.
+    /// A command of the Pod seems to set it, to so many seconds where that can be read.
     ByCommand(Option<i64>),
     /// Nothing sets it: a new network namespace has the kernel's default, whatever the node has.
     Kernel,

@@ -14,7 +14,8 @@ use crate::sources::slice::Slice;
 use crate::sources::webhook::WebhookConfiguration;
 use crate::sources::workload::Pod;
 
-/// Sources that the effective data plane is derived from, apart from Nodes and Pods, whose rows tell for themselves.
+/// Sources that the effective data plane is derived from, apart from Nodes and Pods, whose rows show
+/// what changed.
 const FLEET_INPUTS: Reads = Reads::of(&[
     Source::DaemonSets,
     Source::ConfigMaps,
@@ -39,7 +40,7 @@ impl Core {
         self.dirt.freshness.insert((source, part));
         let system = Part::Namespace(self.index.names.intern(SYSTEM));
         if part == system && READ_BY_NAMESPACE.has(source) {
-            // Those who ask about the cluster ask about this namespace.
+            // What reads the whole cluster reads this namespace.
             self.dirt.freshness.insert((source, Part::Whole));
         }
         let of_cluster = part == Part::Whole || part == system;
@@ -52,7 +53,7 @@ impl Core {
         self.dirt.deps = self.dirt.deps.with(deps);
     }
 
-    /// A row changed of which nothing else is kept: it concerns whoever looked at its source.
+    /// A row changed of which nothing else is kept: it concerns every unit that read its source.
     pub(super) fn plain_changed<R: InTable>(&mut self, _: Key, _: Option<&R>) {
         self.touch(R::SOURCE);
     }
@@ -138,14 +139,17 @@ impl Core {
         }
         // In a namespace without any Pod nobody may have asked for Pods.
         let namespace = shown(index) != was_shown;
-        let tells = |pod: &Pod| !pod.template.containers.is_empty();
-        if new.is_some_and(tells) {
+        let configures = |pod: &Pod| !pod.template.containers.is_empty();
+        if new.is_some_and(configures) {
             index.components.insert(key);
         } else {
             index.components.remove(&key);
         }
         let either = |is: &dyn Fn(&Pod) -> bool| old.is_some_and(is) || new.is_some_and(is);
-        let (component, proxy) = (either(&tells), either(&|pod| fleet::is_proxy(&index.names, pod)));
+        let (component, proxy) = (
+            either(&configures),
+            either(&|pod| fleet::is_proxy(&index.names, pod)),
+        );
         if component {
             self.mark(Deps::one(Dep::Components));
         }

@@ -25,8 +25,8 @@ pub enum Input<'a> {
     Gone(Source, &'a str, &'a str),
     /// The list is complete: what it did not name is gone.
     Synced(Source),
-    /// How fresh a part of a source is now; repeats are ignored. Complete is said without a list only of what was listed
-    /// before and missed nothing since; Missing withdraws what was said of the part.
+    /// How fresh a part of a source is now; repeats are ignored. Complete comes without a list only for what was listed
+    /// before and missed nothing since; Missing withdraws the freshness of the part.
     Freshness(Source, Part<&'a str>, Freshness),
     /// A policy of a team.
     Policy(Arc<Policy>),
@@ -34,10 +34,10 @@ pub enum Input<'a> {
     Refused(Source, &'a str, &'a str, &'a str),
     /// The platform's policy, or that there is none any more.
     ClusterPolicy(Option<Arc<ClusterPolicy>>),
-    /// What kube-proxy's `/configz` said on a node; the name is empty when nobody said which.
+    /// What kube-proxy's `/configz` answers on a node; the name is empty when the node is unknown.
     Configz(&'a str, &'a str),
     /// A `KubeProxyConfiguration` outside of any object, as `kubeadm` and installers take it: where it was read, and
-    /// its YAML or JSON text. It counts where no process and no `ConfigMap` tells more.
+    /// its YAML or JSON text. It counts where no process and no `ConfigMap` says more.
     ProxyDocument(&'a str, &'a str),
 }
 
@@ -213,7 +213,7 @@ impl Core {
         self.remove(source, Which::One(key));
     }
 
-    /// Remembers an object that was not understood, as far as its metadata still tells which it is. What was known of
+    /// Remembers an object that was not understood, as far as its metadata still names it. What was known of
     /// it before is dropped: an old word is not the present one.
     fn opaque(&mut self, source: Source, json: &[u8], why: &Why) {
         // Field by field: what is wrong with one must not hide which object it is.
@@ -223,7 +223,7 @@ impl Core {
         let key = match text("/metadata/name") {
             "" => Key::default(),
             name => Key {
-                // Two kinds of webhook configurations share a table, told apart by their kind.
+                // Two kinds of webhook configurations share a table and differ by their kind.
                 namespace: names.intern(text(if source == Source::Webhooks {
                     "/kind"
                 } else {

@@ -85,7 +85,7 @@ impl Backends {
 
     /// Folds the change of one slice, which the index already has in its new form.
     ///
-    /// `counts` says whether the change was seen to happen; else it only tells how things are.
+    /// `counts` says whether the change was seen to happen; else it only shows the present state.
     pub(crate) fn fold(&mut self, now: Mono, counts: bool, index: &Index, key: Key, old: Option<&Slice>) {
         let new = index.slices.get(key);
         let (old_service, new_service) = (old.map(|one| one.service), new.map(|one| one.service));

@@ -1,6 +1,6 @@
 //! How many Pods come each minute, how long those that go have lived, and whether that is a storm.
 //!
-//! Pods are seen by their endpoints: a slice tells the moment a Pod gets or loses its address, without a watch of all
+//! Pods are seen by their endpoints: a slice shows when a Pod gets or loses its address, without a watch of all
 //! Pods. One Pod may have several, one for each address family in each of its Services, and counts once.
 
 use std::collections::{HashMap, VecDeque};
@@ -22,7 +22,7 @@ const BUCKETS: usize = 30;
 const MINUTE_BUCKETS: usize = 6;
 /// Fewest Pods in a minute that can be a storm: below one every two seconds nothing drowns.
 const FLOOR: u32 = 30;
-/// Fewest ends of lives that tell anything of lifetimes.
+/// Fewest ends of lives from which lifetimes are judged.
 const ENDS: u32 = 10;
 /// A storm is so many times what is usual.
 pub const STORM_FACTOR: u32 = 5;
@@ -30,7 +30,7 @@ pub const STORM_FACTOR: u32 = 5;
 const BASELINE: usize = 1440;
 /// Minutes from which on the baseline is worth building on.
 pub const WARM_MINUTES: usize = 60;
-/// For how long a storm is told after it was last seen, in milliseconds.
+/// For how long a storm is reported after it was last seen, in milliseconds.
 const HOLD: u64 = 300_000;
 
 /// What an endpoint leads to.
@@ -58,7 +58,7 @@ struct Bucket {
     long: u32,
 }
 
-/// A storm, as of its beginning: numbers that change with every Pod would be news with every Pod.
+/// A storm, as of its beginning: numbers that change with every Pod would be a new finding with every Pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChurnStorm {
     /// When it was last seen.

@@ -32,7 +32,7 @@ struct Seen {
 /// Evictions of one workload's Pods from one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Evicted {
-    /// `namespace/name` of the workload, as far as Pod names tell.
+    /// `namespace/name` of the workload, as far as Pod names show it.
     pub workload: Box<str>,
     /// When.
     pub times: Times<MOMENTS>,
@@ -42,13 +42,13 @@ pub struct Evicted {
 /// Preemptions of one workload's Pods.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Preempted {
-    /// `namespace/name` of the workload, as far as Pod names tell.
+    /// `namespace/name` of the workload, as far as Pod names show it.
     pub workload: Box<str>,
     /// When.
     pub times: Times<MOMENTS>,
     /// When it was a Pod of the same workload that took the place.
     pub own: Times<MOMENTS>,
-    /// Who took the place last; empty when not said.
+    /// Who took the place last; empty when unknown.
     pub winner: Box<str>,
 }
 
@@ -69,15 +69,15 @@ impl Events {
 
     /// Folds one event and returns whether it counted. `node` is its node's name where the node is known.
     pub(crate) fn fold(&mut self, now: Now, counts: bool, event: &Event, node: Option<Name>) -> bool {
-        let news = self.news(now.mono, event);
+        let new = self.new(now.mono, event);
         // A clock that jumps can make an event look old, never new: what was seen stays seen.
         let old = event
             .last
             .is_some_and(|last| now.wall.0.saturating_sub(last.0) > OLD);
-        if news == 0 || !counts || old {
+        if new == 0 || !counts || old {
             return false;
         }
-        let times = news.min(MOMENTS as u32);
+        let times = new.min(MOMENTS as u32);
         match (event.reason, node) {
             (Reason::Evicted, Some(node)) => self.evict(now.mono, node, &event.workload, times),
             (Reason::Evicted, None) => return false,
@@ -86,32 +86,32 @@ impl Events {
         true
     }
 
-    /// How often it happened since this event was last told.
-    fn news(&mut self, now: Mono, event: &Event) -> u32 {
-        let told = Seen {
+    /// How often it happened since this event was last seen.
+    fn new(&mut self, now: Mono, event: &Event) -> u32 {
+        let now_seen = Seen {
             uid: event.uid,
             total: event.total,
             at: now,
         };
         if let Some(seen) = self.seen.get_mut(&event.id) {
             if seen.uid != event.uid || now.since(seen.at) > SEEN_FOR {
-                *seen = told;
+                *seen = now_seen;
                 return 1;
             }
-            let news = event.total.saturating_sub(seen.total);
-            if news == 0 {
+            let new = event.total.saturating_sub(seen.total);
+            if new == 0 {
                 return 0;
             }
-            let before = std::mem::replace(seen, told).at;
-            // A sum over a long time tells nothing of the window but that it happened now.
-            return if now.since(before) > EVICT_WINDOW { 1 } else { news };
+            let before = std::mem::replace(seen, now_seen).at;
+            // A sum over a long time shows for the window only that it happened now.
+            return if now.since(before) > EVICT_WINDOW { 1 } else { new };
         }
         if self.order.len() >= SEEN {
             self.forget(now);
         }
-        self.seen.insert(event.id, told);
+        self.seen.insert(event.id, now_seen);
         self.order.push_back((now, event.id));
-        // The same holds for one that is heard of for the first time.
+        // The same holds for one that is seen for the first time.
         1
     }
 

@@ -93,7 +93,7 @@ impl Coverage {
                 self.complete.get_or_insert(now);
                 self.relisted = false;
             }
-            // Whether anything was missed is known when it is heard of again.
+            // Whether anything was missed is known when it is read again.
             Freshness::Stale => self.lose(now),
             Freshness::Missing | Freshness::Unreadable(_) => {
                 self.lose(now);
@@ -192,7 +192,7 @@ impl History {
     }
 
     /// Whether a change of this source is seen to happen now. While a first list runs, and after an interruption, it only
-    /// tells how things are; what comes in or after a short silence is late, and counts.
+    /// shows the present state; what comes in or after a short silence is late, and counts.
     pub(crate) fn happens(&self, source: Source) -> bool {
         self.coverage(source).is_some_and(|held| held.counts(self.now))
     }
@@ -202,7 +202,7 @@ impl History {
         self.coverage_of(source, Part::Whole)
     }
 
-    /// How well a part of a source was covered; where nothing was said of it, the whole source.
+    /// How well a part of a source was covered; without an entry of its own, the whole source.
     pub fn coverage_of(&self, source: Source, part: Part) -> Option<&Coverage> {
         let whole = || self.coverage.get(&(source, Part::Whole));
         self.coverage.get(&(source, part)).or_else(whole)
@@ -220,7 +220,7 @@ impl History {
     }
 
     /// Lets time pass: forgets what no window holds any more, and says whether history has become long enough for
-    /// everybody and whether there is something to tell.
+    /// every unit, and whether there is a change to report.
     pub(crate) fn tick(&mut self, now: Mono) -> (bool, bool) {
         if !self.live {
             return (false, false);
@@ -236,7 +236,7 @@ impl History {
         (reached, storm(self) != before)
     }
 
-    /// When time alone may bring something to tell.
+    /// When time alone may change something.
     pub(crate) fn due(&self) -> Option<Mono> {
         [self.reached(), self.backends.churn.due()]
             .into_iter()

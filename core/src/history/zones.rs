@@ -69,11 +69,11 @@ impl Zones {
     /// Looks at a zone of which a node came, changed or went; says whether a disruption has begun or ended.
     pub(crate) fn fold(&mut self, now: Mono, place: ZoneKey, tally: NodeTally) -> bool {
         let mut zone = self.0.get(&place).copied().unwrap_or_default();
-        let news = zone.look(now, tally);
+        let changed = zone.look(now, tally);
         if zone != Zone::default() {
             self.0.insert(place, zone);
         }
-        news
+        changed
     }
 
     /// The list of nodes is complete: whatever it brought is looked at as one.

@@ -1,6 +1,6 @@
 //! Whether what is known can be built on: kept for each source, and for each part of it that is read or can fail alone.
 //!
-//! The same words hold from the watch to the verdict. A part speaks for itself; where nothing was said of it, the whole
+//! The same words hold from the watch to the verdict. A part has its own entry; without one, that of the whole
 //! source speaks for it. So a namespace that was refused is a gap in that namespace only, and a source that is read in
 //! some namespaces only is never taken for complete elsewhere.
 
@@ -55,7 +55,7 @@ impl Freshness {
 /// A part of a source that is read, and can fail, alone. `N` is how it is named: a text at the door, a [`Name`] inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Part<N = Name> {
-    /// All of it, as far as nothing else was said of a part.
+    /// All of it, except the parts that have an entry of their own.
     Whole,
     /// The objects of one namespace.
     Namespace(N),
@@ -77,19 +77,19 @@ impl<N> Part<N> {
     }
 }
 
-/// How fresh every source and every part is, of which something was said.
+/// How fresh every source and every part with an entry is.
 #[derive(Debug, Default)]
 pub(super) struct FreshnessTable(BTreeMap<(Source, Part), Freshness>);
 
 impl FreshnessTable {
-    /// How fresh a part is: what was said of it, else what was said of the whole.
+    /// How fresh a part is: its own entry, else that of the whole.
     pub(super) fn of(&self, source: Source, part: Part) -> &Freshness {
         static MISSING: Freshness = Freshness::Missing;
         let whole = || self.0.get(&(source, Part::Whole));
         self.0.get(&(source, part)).or_else(whole).unwrap_or(&MISSING)
     }
 
-    /// Says how fresh a part is; returns whether that is news. [`Freshness::Missing`] withdraws what was said of it.
+    /// Sets how fresh a part is; returns whether that is a change. [`Freshness::Missing`] removes its entry.
     pub(super) fn set(&mut self, source: Source, part: Part, freshness: Freshness) -> bool {
         if freshness == Freshness::Missing {
             return self.0.remove(&(source, part)).is_some();
@@ -102,7 +102,7 @@ impl FreshnessTable {
         held.all(self.0.keys().map(|at| at.1));
     }
 
-    /// The parts of a source of which something was said, the whole aside.
+    /// The parts of a source that have an entry, without the whole.
     pub(super) fn parts(&self, source: Source) -> impl Iterator<Item = (Part, &Freshness)> {
         let all = self.0.range((source, Part::Whole)..);
         all.take_while(move |(at, _)| at.0 == source)
@@ -134,12 +134,12 @@ mod tests {
         STALE
     )]
     fn a_part_speaks_for_itself(
-        #[case] said: &[(Part, Freshness)],
+        #[case] entries: &[(Part, Freshness)],
         #[case] whole: Freshness,
         #[case] part: Freshness,
     ) {
         let mut table = FreshnessTable::default();
-        for (at, freshness) in said {
+        for (at, freshness) in entries {
             assert!(table.set(SOURCE, *at, freshness.clone()), "{at:?}");
             assert!(!table.set(SOURCE, *at, freshness.clone()), "{at:?} again");
         }

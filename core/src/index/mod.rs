@@ -1,4 +1,5 @@
-//! The index: one typed table per kind. A row is what one source said; joins are computed when judged, never stored.
+//! The index: one typed table per kind. A row is what one source says of one object; joins are computed when judged,
+//! never stored.
 
 mod deps;
 mod freshness;
@@ -190,7 +191,7 @@ impl Index {
         self.freshness.parts(source)
     }
 
-    /// How fresh everything is that is read of a source: the worst of what was said of it.
+    /// How fresh everything is that is read of a source: the worst of its entries.
     pub fn worst_freshness(&self, source: Source) -> &Freshness {
         let whole = self.freshness(source);
         let mut parts = self.parts(source).map(|one| one.1);
@@ -200,7 +201,7 @@ impl Index {
         }
     }
 
-    /// Says how fresh a part of a source is; returns whether that is news.
+    /// Sets how fresh a part of a source is; returns whether that is a change.
     pub(crate) fn set_freshness(&mut self, source: Source, part: Part, freshness: Freshness) -> bool {
         self.freshness.set(source, part, freshness)
     }
@@ -210,7 +211,7 @@ impl Index {
         self.cluster_policy.as_deref()
     }
 
-    /// The gap that a source leaves for those who ask about the cluster, if any: about all of it, and of what is read
+    /// The gap that a source leaves for readers of the whole cluster, if any: about all of it, and of what is read
     /// by namespace about what the cluster itself runs.
     pub fn gap(&self, source: Source) -> Option<Gap> {
         if READ_BY_NAMESPACE.has(source) {
@@ -230,7 +231,7 @@ impl Index {
             && self.parts(source).any(|one| *one.1 == Freshness::Complete)
     }
 
-    /// The gap that a source leaves for those who ask about one namespace alone.
+    /// The gap that a source leaves for readers of one namespace alone.
     pub fn gap_in(&self, source: Source, namespace: Name) -> Option<Gap> {
         let part = Part::Namespace(namespace);
         self.freshness_of(source, part).gap(source)
@@ -285,7 +286,7 @@ impl Index {
     fn merge<'a>(&self, slices: impl Iterator<Item = &'a Slice>) -> Vec<Endpoint> {
         let mut seen = BTreeMap::new();
         for endpoint in slices.flat_map(|slice| &slice.endpoints) {
-            // Two slices may disagree for a moment; the usable word wins, whatever order they came in.
+            // Two slices may disagree for a moment; the usable one wins, whatever order they came in.
             let held = seen.entry(endpoint.address).or_insert(*endpoint);
             if self.rank(endpoint) > self.rank(held) {
                 *held = *endpoint;

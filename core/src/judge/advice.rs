@@ -68,7 +68,7 @@ pub enum End {
     Connection,
 }
 
-/// A field of a policy and its value, seconds unless said otherwise.
+/// A field of a policy and its value, in seconds unless stated otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Setting {
     /// `tcpKeepalive: {state: Enabled, idleSeconds}`.

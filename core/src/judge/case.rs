@@ -16,15 +16,15 @@ use crate::know::{Origin, Unit, Val};
 /// What one check found wrong with one subject.
 ///
 /// Implement it for the check's own struct or enum, which derives `Debug`, `PartialEq`, `Eq` and `Hash`: two cases are
-/// equal when their values are, and a change of value is seen as news.
+/// equal when their values are, and a change of value is seen as a change of the case.
 pub trait Explain: Compare + fmt::Debug + Send + Sync + 'static {
     /// A stable `UpperCamelCase` word, for when one check has several causes; may be empty. Part of the API.
     fn cause(&self) -> &'static str {
         ""
     }
 
-    /// The message: one sentence of at most [`MESSAGE`] characters. What happens to whom, the two numbers that collide,
-    /// and where the tighter one comes from. No file names and no fields: they are evidence.
+    /// The message: one sentence of at most [`MESSAGE`] characters. What happens to which subject, the two numbers that
+    /// collide, and where the tighter one comes from. No file names and no fields: they are evidence.
     ///
     /// # Errors
     /// Those of the formatter.
@@ -64,7 +64,7 @@ impl<T: Eq + Hash + Any> Compare for T {
     }
 }
 
-/// Why a verdict is bad: the check's own case, shared. Made for bad news only.
+/// Why a verdict is bad: the check's own case, shared. Made for bad verdicts only.
 #[derive(Debug, Clone)]
 pub struct Case {
     explain: Arc<dyn Explain>,

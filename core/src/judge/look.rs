@@ -1,4 +1,4 @@
-//! The eyes of a check.
+//! How a check reads what is known.
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -75,7 +75,7 @@ pub struct Room {
     pub zones: BTreeSet<Name>,
 }
 
-/// The eyes of a check: accessors only.
+/// What a check can read: accessors only.
 ///
 /// What was read is remembered twice: as sources, so that a test can compare it with what the check declares, and as
 /// what the verdict depends on, so that a change judges again what read it and nothing else. So use the narrowest
@@ -107,7 +107,7 @@ macro_rules! tables {
 }
 
 impl<'a> Look<'a> {
-    /// New eyes.
+    /// A new view.
     pub fn new(now: Now, index: &'a Index, fleet: &'a Fleet, history: &'a History) -> Self {
         Self {
             now,
@@ -123,7 +123,7 @@ impl<'a> Look<'a> {
         }
     }
 
-    /// The same eyes, for the judgement of a subject.
+    /// The same view, for the judgement of a subject.
     #[must_use]
     pub const fn at(mut self, subject: Subject) -> Self {
         self.own = subject;
@@ -136,7 +136,7 @@ impl<'a> Look<'a> {
         self.index.gap(source).map_or(Ok(()), Err)
     }
 
-    /// The same for who asks about one namespace alone: others may be missing.
+    /// The same for one namespace alone: others may be missing.
     fn read_in(&self, source: Source, namespace: Name) -> Known<()> {
         self.seen.set(self.seen.get().with(Reads::of(&[source])));
         self.may_miss(source, Some(namespace));
@@ -170,7 +170,7 @@ impl<'a> Look<'a> {
     tables! {
         /// All Services.
         services: Service, Services;
-        /// All Nodes; [`Look::node_sums`] tells what does not depend on each of them.
+        /// All Nodes; [`Look::node_sums`] has what does not depend on each of them.
         nodes: Node, Nodes;
         /// Namespaces.
         namespaces: crate::sources::namespace::Namespace, Namespaces;
@@ -376,7 +376,7 @@ impl<'a> Look<'a> {
         self.index.endpoints_by_port(case.key, case.service)
     }
 
-    /// Whether the policies of a namespace were read; which of them govern a Service, its case tells.
+    /// Whether the policies of a namespace were read; which of them govern a Service is in its case.
     pub fn policies_in(&self, namespace: Name) -> Known<()> {
         self.depend_on(Deps::of(Reads::of(&[Source::Policies])));
         self.read_in(Source::Policies, namespace)

@@ -1,4 +1,4 @@
-//! Checks as rows of data, verdicts, and the eyes that checks look with.
+//! Checks as rows of data, verdicts, and the view by which checks read.
 //!
 //! A check declares what it needs and what it may also use. The engine answers Unknown for a gap in what it needs
 //! before calling it, and a test fails when a check reads more than it declares.

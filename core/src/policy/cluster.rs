@@ -32,7 +32,7 @@ pub struct ClusterPolicy {
     pub storm: Storm,
 }
 
-/// An exception for findings that no team's policy tells.
+/// An exception for findings that no team's policy reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlatformException {
     /// The check, the reason and the end.

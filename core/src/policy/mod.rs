@@ -159,7 +159,7 @@ pub enum Door {
 pub enum Beat {
     /// It is known to be off.
     Disabled,
-    /// It is on; `None` when the period was not said.
+    /// It is on; `None` without a declared period.
     Enabled(Option<u32>),
 }
 
@@ -191,11 +191,11 @@ pub struct Client {
     pub from: Door,
     /// Its Pods, in the policy's namespace; `None` when they are elsewhere or unknown.
     pub pods: Option<Selector>,
-    /// TCP keepalive; seconds of idleness before the first probe. `None`: not said.
+    /// TCP keepalive; seconds of idleness before the first probe. `None`: not declared.
     pub tcp_keepalive: Option<Beat>,
-    /// HTTP/2 PING or an application heartbeat; seconds between two. `None`: not said.
+    /// HTTP/2 PING or an application heartbeat; seconds between two. `None`: not declared.
     pub ping: Option<Beat>,
-    /// Whether pings are sent while no call is open. `None`: not said.
+    /// Whether pings are sent while no call is open. `None`: not declared.
     pub ping_without_calls: Option<bool>,
     /// How long an idle pooled connection is kept.
     pub idle_timeout: Option<Limit>,
@@ -228,11 +228,11 @@ impl Client {
 /// Who accepts the connections.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Server {
-    /// TCP keepalive; seconds of idleness before the first probe. `None`: not said.
+    /// TCP keepalive; seconds of idleness before the first probe. `None`: not declared.
     pub tcp_keepalive: Option<Beat>,
-    /// HTTP/2 PING or an application heartbeat; seconds between two. `None`: not said.
+    /// HTTP/2 PING or an application heartbeat; seconds between two. `None`: not declared.
     pub ping: Option<Beat>,
-    /// Whether pings are sent while no call is open. `None`: not said.
+    /// Whether pings are sent while no call is open. `None`: not declared.
     pub ping_without_calls: Option<bool>,
     /// After how long the server closes an idle connection.
     pub idle_timeout: Option<Limit>,
@@ -271,11 +271,11 @@ pub struct Hop {
 /// The connection that an L7 hop opens towards the Service, and may keep in a pool of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Upstream {
-    /// TCP keepalive; seconds of idleness before the first probe. `None`: not said.
+    /// TCP keepalive; seconds of idleness before the first probe. `None`: not declared.
     pub tcp_keepalive: Option<Beat>,
-    /// HTTP/2 PING or an application heartbeat; seconds between two. `None`: not said.
+    /// HTTP/2 PING or an application heartbeat; seconds between two. `None`: not declared.
     pub ping: Option<Beat>,
-    /// Whether pings are sent while no call is open. `None`: not said.
+    /// Whether pings are sent while no call is open. `None`: not declared.
     pub ping_without_calls: Option<bool>,
     /// How long an idle connection is kept for reuse.
     pub idle_timeout: Option<Limit>,

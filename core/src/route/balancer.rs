@@ -1,4 +1,4 @@
-//! The cloud load balancer of a Service, as far as objects tell.
+//! The cloud load balancer of a Service, as far as objects show it.
 
 use std::collections::BTreeSet;
 

@@ -14,7 +14,7 @@ use crate::names::{Key, Names};
 pub struct ConfigMap {
     /// Kept keys with their text, sorted by key.
     pub data: Box<[(Arc<str>, Arc<str>)]>,
-    /// When it was last written, as far as its managed fields tell.
+    /// When it was last written, as far as its managed fields show it.
     pub written: Option<Wall>,
 }
 
@@ -53,7 +53,7 @@ struct Managed<'a> {
 }
 
 impl Meta<'_> {
-    /// When somebody last wrote the object, as far as its managed fields tell.
+    /// When somebody last wrote the object, as far as its managed fields show it.
     fn written(&self) -> Option<Wall> {
         let times = self.managed_fields.iter();
         times.filter_map(|entry| Wall::parse(&entry.time)).max()

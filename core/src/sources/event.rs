@@ -1,4 +1,4 @@
-//! `v1/Event` and `events.k8s.io/v1/Event`: only those that tell of Pods which were made to go. An event is never
+//! `v1/Event` and `events.k8s.io/v1/Event`: only those about Pods that were evicted or preempted. An event is never
 //! stored: it is folded into counters as it arrives.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -40,9 +40,9 @@ pub enum Reason {
 pub struct Event {
     /// Why.
     pub reason: Reason,
-    /// The workload of the Pod: `namespace/name`, as far as the Pod's name tells.
+    /// The workload of the Pod: `namespace/name`, as far as the Pod's name shows it.
     pub workload: Box<str>,
-    /// The workload of the Pod that took its place; empty when not said.
+    /// The workload of the Pod that took its place; empty when unknown.
     pub winner: Box<str>,
     /// The node whose kubelet says so; empty when it is none.
     pub node: Box<str>,

@@ -19,7 +19,7 @@ pub struct Kind {
     pub extent: Extent,
     /// Whether actions may rest on it, so that its silence has to be noticed within seconds.
     pub evidence: bool,
-    /// What it is read for, as told to who grants the right.
+    /// What it is read for, as shown to the one who grants the right.
     pub why: &'static str,
 }
 

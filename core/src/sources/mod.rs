@@ -56,7 +56,7 @@ impl From<serde_json::Error> for Why {
 /// A map of which only some keys are read: its path, and which keys.
 pub type KeptKeys = (&'static str, fn(&str) -> bool);
 
-/// What one source said about one object, projected and interned.
+/// What one source says about one object, projected and interned.
 pub trait Row: PartialEq + Sized {
     /// The kinds that such rows are read from; more than one where they share a table.
     const KINDS: &'static [Kind];
@@ -83,10 +83,10 @@ pub trait Row: PartialEq + Sized {
         }
     }
 
-    /// The fields that are read, told by the type that reads them.
+    /// The fields that are read, from the type that reads them.
     ///
     /// # Errors
-    /// Where the type cannot tell; see [`Refused`].
+    /// Where the type does not show them; see [`Refused`].
     fn fields() -> Result<Fields, Refused> {
         let mut fields = fields::of::<Self::Wire<'static>>()?;
         for (path, keeps) in Self::KEPT_KEYS {
@@ -118,7 +118,7 @@ macro_rules! by_source {
             /// The fields that are read of its objects; `None` where they do not come as plain objects.
             ///
             /// # Errors
-            /// Where the type that reads them cannot tell; see [`Refused`].
+            /// Where the type that reads them does not show them; see [`Refused`].
             pub fn fields(self) -> Option<Result<Fields, Refused>> {
                 match self {
                     $($(Self::$source => Some(<$row as Row>::fields()),)?)*

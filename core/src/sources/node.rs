@@ -13,7 +13,7 @@ pub const ZONE: &str = "topology.kubernetes.io/zone";
 /// The region label; zones of equal name in two regions are two zones.
 pub const REGION: &str = "topology.kubernetes.io/region";
 
-/// The annotation in which k3s tells a node's arguments (`pkg/nodeconfig`).
+/// The annotation in which k3s writes a node's arguments (`pkg/nodeconfig`).
 pub const K3S_ARGS: &str = "k3s.io/node-args";
 /// The same of RKE2.
 pub const RKE2_ARGS: &str = "rke2.io/node-args";
@@ -50,7 +50,7 @@ pub enum Readiness {
     Ready,
     /// `False`: the kubelet says so.
     NotReady,
-    /// `Unknown`, or no such condition: nobody has heard from it.
+    /// `Unknown`, or no such condition: the node does not report.
     Unknown,
 }
 
@@ -107,7 +107,7 @@ pub struct Node {
     pub deleting: bool,
     /// `spec.unschedulable`.
     pub unschedulable: bool,
-    /// Taints of effect `NoSchedule` or `NoExecute` that last: those by which the node controller tells how a node
+    /// Taints of effect `NoSchedule` or `NoExecute` that last: those by which the node controller shows how a node
     /// feels are left out.
     pub taints: Box<[Taint]>,
 }

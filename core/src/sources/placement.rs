@@ -62,7 +62,7 @@ struct Toleration {
 const OS: &str = "kubernetes.io/os";
 
 impl Placement {
-    /// Whether the Pod may run on a node, as far as the node's name, labels and lasting taints tell.
+    /// Whether the Pod may run on a node, as far as the node's name, labels and lasting taints show.
     pub fn allows(&self, name: Name, node: &Node, names: &Names) -> bool {
         self.fits(name, node, names) && node.taints.iter().all(|taint| self.bears(taint))
     }

@@ -1,4 +1,4 @@
-//! `evenkeel.dev` kinds: policies come to the core compiled, so only what they are is said here.
+//! `evenkeel.dev` kinds: policies come to the core compiled, so only the kinds are named here.
 
 use super::kind::Kind;
 

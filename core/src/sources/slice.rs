@@ -43,9 +43,9 @@ pub struct SlicePort {
 pub struct Endpoint {
     /// The only address that proxies use: the first.
     pub address: IpAddr,
-    /// Node; empty when not said.
+    /// Node; empty when unknown.
     pub node: Name,
-    /// Zone; empty when not said.
+    /// Zone; empty when unknown.
     pub zone: Name,
     /// Zone that the first hint names; empty when there is no hint.
     pub hint: Name,

@@ -2,7 +2,7 @@
 
 /// A sysctl's name with dots: Kubernetes takes slashes as well since 1.25 (`pkg/kubelet/sysctl`, `sysctl(8)`).
 ///
-/// The first separator tells which kind is meant: after a slash, a dot belongs to a name such as `eth0.1`.
+/// The first separator decides which kind is meant: after a slash, a dot belongs to a name such as `eth0.1`.
 pub(crate) fn dotted(name: &str) -> String {
     match name.find(['.', '/']) {
         Some(at) if name[at..].starts_with('/') => name
@@ -17,13 +17,13 @@ pub(crate) fn dotted(name: &str) -> String {
     }
 }
 
-/// Stands for a sysctl that a command sets where which one cannot be told.
+/// Stands for a sysctl that a command sets, where its name is unknown.
 pub const ANY: &str = "";
 
 /// The longest name or value that is taken for one.
 const LONGEST: usize = 64;
 
-/// The most settings that are told of one container.
+/// The most settings that are kept of one container.
 const MOST: usize = 16;
 
 /// What a container of this name, image and command line seems to set: names with dots, and the value where the

@@ -22,7 +22,7 @@ const LEAVING: [&str; 9] = [
     "node.kubernetes.io/unschedulable",
 ];
 
-/// Prefixes of taints that say how a node feels at the moment, and not for whom it is: they come and go, and daemons
+/// Prefixes of taints that show the node's present state, and not which Pods it is for: they come and go, and daemons
 /// bear them (`pkg/controller/daemon/util`).
 const PASSING: [&str; 5] = [
     "node.kubernetes.io/",
@@ -33,7 +33,7 @@ const PASSING: [&str; 5] = [
     "karpenter.sh/",
 ];
 
-/// Whether a taint or toleration of this key tells how a node feels and not for whom it is.
+/// Whether a taint or toleration of this key shows the node's present state, and not which Pods it is for.
 pub(crate) fn is_passing(key: &str) -> bool {
     PASSING.iter().any(|prefix| key.starts_with(prefix))
 }

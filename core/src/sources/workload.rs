@@ -92,7 +92,7 @@ pub struct ConfigVolume {
 pub struct Template {
     /// Labels of the Pod.
     pub labels: Pairs,
-    /// Containers, then init containers, whose command or name tells something about the data plane, the control
+    /// Containers, then init containers, whose command or name says something about the data plane, the control
     /// plane or DNS.
     pub containers: Box<[Container]>,
     /// Volumes that show `ConfigMaps`.
@@ -105,7 +105,7 @@ pub struct Template {
     pub placement: Placement,
     /// `securityContext.sysctls`, their names with dots.
     pub sysctls: Pairs,
-    /// Sysctls that a command of the Pod itself seems to set, with the value where it can be told, else empty.
+    /// Sysctls that a command of the Pod itself seems to set, with the value where it can be read, else empty.
     pub set_by_command: Pairs,
 }
 
@@ -429,10 +429,10 @@ struct Item<'a> {
     path: Text<'a>,
 }
 
-/// Whether a container of this name, image and command line tells something that a check may read, so that it is kept.
+/// Whether a container of this name, image and command line says something that a check may read, so that it is kept.
 pub fn keeps_container<'t>(name: &str, image: &str, argv: impl IntoIterator<Item = &'t str>) -> bool {
-    let tells = |text: &str| KEPT_CONTAINERS.iter().any(|word| text.contains(word));
-    tells(name) || tells(image) || argv.into_iter().any(tells)
+    let concerns = |text: &str| KEPT_CONTAINERS.iter().any(|word| text.contains(word));
+    concerns(name) || concerns(image) || argv.into_iter().any(concerns)
 }
 
 /// Whether a variable of a container is kept: one that configures a data plane, or that the command line names.

@@ -7,13 +7,13 @@ use super::Holds;
 pub enum Reason {
     /// The policy is in force.
     Accepted,
-    /// The policy is in force, and has exceptions for findings that it does not tell.
+    /// The policy is in force, and has exceptions for findings that it does not report.
     ExceptionsWithoutEffect,
     /// The policy was not understood.
     Invalid,
     /// The policy's definition in the cluster is older than the program.
     CrdTooOld,
-    /// Nothing is said by a policy that is not in force.
+    /// The policy is not in force, so nothing is judged.
     NotAccepted,
     /// Every needed input is there.
     AllInputsFresh,
@@ -108,15 +108,15 @@ impl Reason {
         match self {
             Self::Accepted => "the policy was understood and is in force",
             Self::ExceptionsWithoutEffect => {
-                "the policy is in force, but accepts findings that it does not tell: those on nodes, zones, webhooks and the cluster are the platform's"
+                "the policy is in force, but accepts findings that it does not report: those on nodes, zones, webhooks and the cluster are the platform's"
             }
             Self::Invalid => {
                 "the policy was not understood: the message names each field that is wrong; nothing is judged by it"
             }
             Self::CrdTooOld => {
-                "the CustomResourceDefinition in the cluster lacks fields that this version writes: only this condition is told"
+                "the CustomResourceDefinition in the cluster lacks fields that this version writes: only this condition is written"
             }
-            Self::NotAccepted => "the policy is not in force, so there is nothing to tell",
+            Self::NotAccepted => "the policy is not in force, so nothing is judged",
             Self::AllInputsFresh => "every input that its checks need is present and current",
             Self::InputsStale => "a watch that everything rests on has been silent for too long",
             Self::InputsMissing => {
@@ -147,7 +147,7 @@ impl Reason {
                 "remove them, or put them into spec.exceptions of the ClusterTrafficHealthPolicy, which the platform's owners write"
             }
             Self::Invalid => {
-                "correct the fields that the message names; `evenkeel audit --policy FILE` tells before you apply"
+                "correct the fields that the message names; `evenkeel audit --policy FILE` shows the problems before you apply"
             }
             Self::CrdTooOld => {
                 "apply the crds/ of the running version, then wait for the next change of the policy"

@@ -1,4 +1,4 @@
-//! The worst of many verdicts: of a policy that has a hundred thousand, twenty are told, and only these become text.
+//! The worst of many verdicts: of a policy with a hundred thousand, twenty are reported, and only these become text.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -10,11 +10,11 @@ use crate::index::Index;
 use crate::judge::{Check, Severity, Subject, Verdict};
 use crate::know::Wall;
 
-/// What is told first: what nobody has accepted, the worst, then by check and subject; as [`findings::sort`] has it
+/// What is reported first: what nobody has accepted, the worst, then by check and subject; as [`findings::sort`] has it
 /// for findings of one policy.
 type Rank = (bool, Reverse<Severity>, &'static str, SubjectView);
 
-/// One verdict, on its way to being told.
+/// One verdict that may be reported.
 #[derive(Clone, Copy)]
 struct Row<'a> {
     check: &'static Check,
@@ -100,26 +100,26 @@ impl<'a> Worst<'a> {
 
     /// The first that is Violated at warning or above.
     pub(super) fn violated(&self) -> Option<Finding> {
-        self.tell(self.violated.as_ref()?.1)
+        self.report(self.violated.as_ref()?.1)
     }
 
     /// The first that is Unknown.
     pub(super) fn unknown(&self) -> Option<Finding> {
-        self.tell(self.unknown.as_ref()?.1)
+        self.report(self.unknown.as_ref()?.1)
     }
 
     /// The first that is at risk.
     pub(super) fn at_risk(&self) -> Option<Finding> {
-        self.tell(self.at_risk.as_ref()?.1)
+        self.report(self.at_risk.as_ref()?.1)
     }
 
     /// The worst, at most [`LISTED`], in a stable order.
     pub(super) fn findings(&self) -> Vec<Finding> {
-        self.listed.values().filter_map(|row| self.tell(*row)).collect()
+        self.listed.values().filter_map(|row| self.report(*row)).collect()
     }
 
-    fn tell(&self, row: Row<'_>) -> Option<Finding> {
-        let mut finding = findings::tell(self.index, self.now, row.check, row.subject, row.held)?;
+    fn report(&self, row: Row<'_>) -> Option<Finding> {
+        let mut finding = findings::report(self.index, self.now, row.check, row.subject, row.held)?;
         finding.since = Some(row.held.since.0);
         Some(finding)
     }

@@ -121,7 +121,7 @@ pub(crate) fn pod(name: &str, app: &str, sysctls: &[(&str, &str)]) -> Value {
     })
 }
 
-/// An eviction of a Pod of a workload of namespace `shop`, as a kubelet tells it.
+/// An eviction of a Pod of a workload of namespace `shop`, as a kubelet reports it.
 pub(crate) fn evicted(number: u32, workload: &str, node: &str, count: u32) -> Value {
     json!({
         "metadata": {"name": format!("{workload}.{number}"), "namespace": "shop", "uid": format!("u{number}")},
@@ -131,7 +131,7 @@ pub(crate) fn evicted(number: u32, workload: &str, node: &str, count: u32) -> Va
     })
 }
 
-/// A preemption of a Pod of one workload by one of another, as the scheduler tells it.
+/// A preemption of a Pod of one workload by one of another, as the scheduler reports it.
 pub(crate) fn preempted(number: u32, victim: &str, winner: &str) -> Value {
     let related = if winner.is_empty() {
         Value::Null

@@ -1,4 +1,4 @@
-//! Exceptions: of a team for what its policy tells, of the platform for everything else.
+//! Exceptions: of a team for what its policy reports, of the platform for everything else.
 
 use std::sync::Arc;
 
@@ -51,7 +51,7 @@ pub(super) fn platform(
     compiled.collect()
 }
 
-/// What tells an exception of the platform from every other: there is one for each check and subject.
+/// What identifies an exception of the platform: there is one for each check and subject.
 fn key(one: &ClusterException) -> String {
     let subject = &one.subject;
     let name = subject.name.as_deref().unwrap_or_default();
@@ -59,7 +59,7 @@ fn key(one: &ClusterException) -> String {
     format!("{} {:?} {namespace}/{name}", one.check, subject.kind)
 }
 
-/// Tells where a check never has a finding of such a subject that is the platform's: the exception would be ignored.
+/// Reports where a check never has a finding of such a subject that is the platform's: the exception would be ignored.
 fn judges(path: &str, one: &ClusterException, reader: &mut Reader) {
     let Some(check) = checks::find(&one.check) else {
         unknown(path, &one.check, reader);

@@ -1,6 +1,6 @@
 //! From the kinds that people write to the policies that checks read.
 //!
-//! Compilation tells **all** problems at once, each with its field path. It asks again what the API server asked, as an
+//! Compilation reports **all** problems, each with its field path. It asks again what the API server asked, as an
 //! object may have been stored under an older schema, and asks what a schema cannot know: whether a check exists,
 //! whether a name of a label is one. A policy with a problem is not used at all: half a policy judges wrongly.
 
@@ -23,7 +23,7 @@ use super::{
 };
 use reader::Reader;
 
-/// Compiles a namespaced policy. `knows_check` tells whether a check of this id exists.
+/// Compiles a namespaced policy. `knows_check` says whether a check of this id exists.
 ///
 /// # Errors
 /// Every problem of the policy, sorted by field.
@@ -151,7 +151,7 @@ fn recycle_pods(recycle: &RecyclePods, reader: &mut Reader) -> core::RecyclePods
     }
 }
 
-/// When somebody last wrote the policy, status aside; the creation where its managed fields do not tell.
+/// When somebody last wrote the policy, status aside; the creation where its managed fields do not show it.
 fn written(metadata: &ObjectMeta) -> Option<Wall> {
     let entries = metadata.managed_fields.iter().flatten();
     entries

@@ -40,7 +40,7 @@ pub(super) fn check(metadata: Option<&Value>, problems: &mut Vec<Problem>) {
     }
 }
 
-/// The field that is wrong by itself: YAML takes `name: yes` for a boolean, and whoever wrote it does not see why.
+/// The field that is wrong by itself: YAML takes `name: yes` for a boolean, and its author does not see why.
 fn wrong_field(metadata: &Map<String, Value>) -> Option<Problem> {
     metadata.iter().find_map(|(key, value)| {
         let alone = Map::from_iter([(key.clone(), value.clone())]);
@@ -115,7 +115,7 @@ mod tests {
         let mut problems = Vec::new();
         check(Some(&metadata), &mut problems);
         assert_eq!(problems.len(), 1);
-        let told = problems[0].to_string();
-        assert!(told.starts_with(expected), "{told}");
+        let found = problems[0].to_string();
+        assert!(found.starts_with(expected), "{found}");
     }
 }

@@ -37,7 +37,7 @@ pub(super) fn object(schema: &Value, draft: &mut Value, problems: &mut Vec<Probl
 
 const UNKNOWN: &str = "unknown field";
 
-/// Tells of unknown fields only; below a value of the wrong type every field is unknown.
+/// Reports unknown fields only; below a value of the wrong type every field is unknown.
 fn unknown_fields(schema: Option<&Value>, value: &Value, path: &str, problems: &mut Vec<Problem>) {
     match value {
         Value::Object(fields) => {
@@ -269,7 +269,7 @@ mod tests {
     fn bounds_are_whole_numbers(#[case] schema: Value, #[case] mut number: Value, #[case] expected: &str) {
         let mut problems = Vec::new();
         value(&schema, &mut number, "spec.a", &mut problems);
-        let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        assert_eq!(told, [format!("spec.a: {expected}")]);
+        let found: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        assert_eq!(found, [format!("spec.a: {expected}")]);
     }
 }

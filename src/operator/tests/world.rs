@@ -7,7 +7,7 @@ use std::time::Duration;
 use evenkeel_core::know::{Mono, Now, Source, Wall};
 use serde_json::{Value, json};
 
-use super::super::{Cause, Effects, Event, Heard, Next, Operator, Outgoing};
+use super::super::{Effects, Event, Next, Operator, Outgoing, ReceivedAt, Watched};
 use crate::client::{Refusal, RequestError};
 use crate::lease::Claim;
 use crate::send::{Reply, Request};
@@ -182,13 +182,13 @@ impl World {
         while left > 0 && !self.pending.is_empty() {
             let chunk = left.min(self.pending.len()).min(64);
             left -= chunk;
-            let cause = Cause(Duration::from_millis(self.now.mono.0));
-            let heard = self.pending.drain(..chunk).map(|(id, what)| Heard {
+            let cause = ReceivedAt(Duration::from_millis(self.now.mono.0));
+            let watched = self.pending.drain(..chunk).map(|(id, what)| Watched {
                 cause,
                 event: watch::Event::of(id, what),
             });
-            let heard = heard.collect();
-            self.step(Event::Heard(heard));
+            let watched = watched.collect();
+            self.step(Event::Watched(watched));
         }
     }
 

@@ -149,7 +149,7 @@ fn profile(class: &Class) -> ProfileView {
         service_idle_seconds,
         udp_idle_seconds,
         cilium,
-        // By the way in: told where a path is, and the usual way, that of Pods, above.
+        // By entry: `path` shows the entry of a path; the usual one, that of Pods, is above.
         tcp_tables: _,
         udp_tables: _,
         notes: _,

@@ -31,7 +31,7 @@ With traffic policy Local, every node that clients use has a backend.
 
 Traffic policy Local keeps packets on the node that they enter: a node without a ready backend of its own drops them, as
 if the Service had no endpoint at all. With `internalTrafficPolicy: Local` that are the Pods of that node; with
-`externalTrafficPolicy: Local` and a node port it is whoever asks that node.
+`externalTrafficPolicy: Local` and a node port it is everybody who connects to that node.
 
 ## Formula
 
@@ -47,7 +47,7 @@ that lasts.
   `NodePortsWithoutBackend`, as nobody knows which nodes are asked. A load balancer asks each node for its health
   (`healthCheckNodePort`) and leaves these out.
 
-It does not apply to a Service without a ready backend, which other checks tell.
+It does not apply to a Service without a ready backend, which other checks report.
 
 ## What to do
 

@@ -22,7 +22,7 @@ use crate::sources::slice::Endpoint;
 pub struct Groups {
     /// How many backends are at each place.
     pub sizes: BTreeMap<Name, u32>,
-    /// A backend of which the place is not said, and how many such there are.
+    /// A backend without a domain, and how many there are.
     pub lost: Option<(Endpoint, u32)>,
 }
 
@@ -89,7 +89,7 @@ enum Domain {
 }
 
 impl Domain {
-    /// The place of an endpoint; empty when not said.
+    /// The domain of an endpoint; empty when unknown.
     const fn of(self, one: &Endpoint) -> Name {
         match self {
             Self::Node => one.node,
@@ -122,7 +122,7 @@ impl Domain {
     }
 }
 
-/// Ports, as told to people: nothing where all ports of a Service are meant.
+/// Ports, as shown to people: nothing where all ports of a Service are meant.
 fn of_ports(ports: &[u16]) -> String {
     match ports {
         [] => String::new(),

@@ -386,7 +386,7 @@ mod tests {
     fn policies_that_nobody_read_may_speak_of_it() {
         let mut world =
             World::without(&[Source::Policies]).with(Source::Services, service("api", port("grpc", None)));
-        // What the baseline does not know it counts and does not tell.
+        // What the baseline does not know is counted and not reported.
         assert_eq!(world.verdict(ID), "Unknown");
     }
 

@@ -25,7 +25,7 @@ const DOC: &str = "\
 Something answers behind every Service.
 
 A Service without a ready endpoint refuses its clients, or lets them wait: kube-proxy rejects connections to it, a
-headless name resolves to nothing. It needs no policy to be told.
+headless name resolves to nothing. It needs no policy.
 
 ## Formula
 
@@ -40,7 +40,7 @@ Over the endpoints of each port of a Service, of which those count that are read
   the selector matches no Pod.
 
 It does not apply to a DNS alias, to a Service without selector and without endpoints, nor where a policy declares
-`balance.minimumReadyBackends`: then `backend-minimum-ready` tells.
+`balance.minimumReadyBackends`: then `backend-minimum-ready` reports it.
 
 ## What to do
 

@@ -129,7 +129,7 @@ fn judge_place(
     let (name, there) = groups.fullest(look).unwrap_or_default();
     let homeless = groups.gap(look, case.key, place.field());
     if !exceeds(there) {
-        // Those of which the place is not said may all be at the fullest.
+        // Those without a domain may all be in the fullest.
         return match homeless {
             Some(gap) if exceeds(there.saturating_add(groups.homeless())) => Err(gap),
             _ => Ok(None),

@@ -43,12 +43,12 @@ nobody recycles a Pod for it.
 
 ## Formula
 
-Told is the largest expected share of a backend, in percent of the mean share `1/n` of `n` backends; above 120 %: AtRisk,
-info. Of several ports the worst is told.
+Reported is the largest expected share of a backend, in percent of the mean `1/n` of `n` backends; above 120 %: AtRisk,
+info. Of several ports the worst is reported.
 
 - `ExternalLocal`, `InternalLocal`: each of the `m` nodes with a backend gets the same traffic, and a backend on a node
   with `p` of them `1/(m p)` of it: `n / (m * least p)`. What comes to nodes without a backend is dropped, which
-  `backend-local-holes` tells.
+  `backend-local-holes` reports them.
 - `ExternalLocal` where MetalLB answers on layer 2 (an L2Advertisement is there): all traffic of an address enters at one
   node, so a backend may get `1 / least p`.
 - Load balancers that send straight to Pods (NLB with `ip` targets and the like) ignore `externalTrafficPolicy`.
@@ -332,8 +332,8 @@ impl Clients {
     }
 }
 
-/// Whether hints count on any class of nodes: where Cilium carries a Pod's connections they do only when it was told
-/// so, beside kube-proxy as well as in its place. What is not known may count.
+/// Whether hints count on any class of nodes: where Cilium carries a Pod's connections they do only when configured,
+/// beside kube-proxy as well as in its place. What is not known may count.
 fn follows_hints(fleet: &Fleet) -> bool {
     let ignores = |class: &Class| {
         let cilium = class
@@ -341,7 +341,7 @@ fn follows_hints(fleet: &Fleet) -> bool {
             .cilium
             .as_ref()
             .and_then(|cilium| cilium.as_ref().ok());
-        cilium.is_some_and(|cilium| cilium.follows_hints.as_ref().is_ok_and(|said| !said.value))
+        cilium.is_some_and(|cilium| cilium.follows_hints.as_ref().is_ok_and(|follows| !follows.value))
     };
     fleet.gap.is_some() || fleet.classes.is_empty() || !fleet.classes.iter().all(ignores)
 }
@@ -461,14 +461,14 @@ mod tests {
     #[case::one(json!({"internalTrafficPolicy": "Local"}), &[("n1", "a")], "NotApplicable")]
     #[case::headless(json!({"clusterIP": "None", "internalTrafficPolicy": "Local"}), UNEVEN, "NotApplicable")]
     fn settings(#[case] spec: Value, #[case] places: &[(&str, &str)], #[case] expected: &str) {
-        let said = verdict(spec, &slice("api", places));
-        // What the baseline does not know it counts and does not tell.
+        let judged = verdict(spec, &slice("api", places));
+        // What the baseline does not know is counted and not reported.
         let expected = if expected == "Unknown unknown" {
             "Unknown"
         } else {
             expected
         };
-        assert_eq!(said, expected);
+        assert_eq!(judged, expected);
     }
 
     #[test]

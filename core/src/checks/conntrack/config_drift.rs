@@ -37,7 +37,7 @@ For every kube-proxy Pod whose `--config` lies in a ConfigMap volume: `written` 
 `metadata.managedFields`, `started` the Pod's `status.startTime`.
 
 - `written > started`: AtRisk, with the number of such nodes. It is not Violated because neither a restart of the
-  container within its Pod nor an edit that changed no setting can be told from these times.
+  container within its Pod nor an edit that changed no setting can be seen in these times.
 - A Pod or ConfigMap without such a time, or a file that lies on the node itself: Unknown, unless another Pod decides.
 - kube-proxy with flags only is not judged: a change of flags makes new Pods.
 
@@ -67,7 +67,7 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
             match lag(look, key, pod, container) {
                 Ok(None) => drift.flags_only += 1,
                 Ok(Some(found)) => drift.add(&found, names.shared(pod.node)),
-                // Rows have no order: of several gaps the first by text is told.
+                // Rows have no order: of several gaps the first by text is reported.
                 Err(one) => gap = Some(least(gap, one)),
             }
         }
@@ -158,11 +158,11 @@ fn lag(look: &Look<'_>, key: Key, pod: &Pod, container: &Container) -> Known<Opt
     })?;
     let written = row.written.ok_or_else(|| {
         Gap::Opaque(
-            format!("ConfigMap {shown} does not tell when it was written (metadata.managedFields)").into(),
+            format!("ConfigMap {shown} does not say when it was written (metadata.managedFields)").into(),
         )
     })?;
     let started = pod.started.ok_or_else(|| {
-        Gap::Opaque(format!("{} does not tell when it started (status.startTime)", place()).into())
+        Gap::Opaque(format!("{} does not say when it started (status.startTime)", place()).into())
     })?;
     Ok(Some(Lag {
         seconds: written.0.saturating_sub(started.0),

@@ -72,7 +72,7 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
         for found in [mode, idle].into_iter().flatten() {
             match found {
                 Ok(None) => {}
-                // Classes are in a fixed order: the first case of the worse kind is told.
+                // Classes are in a fixed order: the first case of the worse kind is reported.
                 Ok(Some(found)) => {
                     if worst
                         .as_ref()

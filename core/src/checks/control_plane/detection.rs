@@ -115,8 +115,8 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
 }
 
 /// A time of the clients: what the platform says, else the default of the library.
-fn client(said: Option<u32>, default: i64, field: &str) -> Val<i64> {
-    match said {
+fn client(declared: Option<u32>, default: i64, field: &str) -> Val<i64> {
+    match declared {
         Some(seconds) => Val::declared(i64::from(seconds), assumed_at(field)),
         None => Val::default_of(default, "default of k8s.io/apimachinery pkg/util/net/http.go"),
     }
@@ -143,7 +143,7 @@ fn grace(look: &Look<'_>, assume: ControlPlanePolicy) -> Known<Option<Val<i64>>>
 }
 
 /// The least grace that a server of k3s hands on or has by default: its kube-controller-manager has no Pod, but its node
-/// tells the arguments.
+/// names the arguments.
 fn from_k3s(look: &Look<'_>) -> Known<Option<Val<i64>>> {
     let names = look.names();
     let is_k3s = |kubelet| names.text(kubelet).contains("+k3s");
@@ -151,10 +151,10 @@ fn from_k3s(look: &Look<'_>) -> Known<Option<Val<i64>>> {
     if !look.node_sums(Dep::NodeKubelets)?.kubelets().any(is_k3s) {
         return Ok(None);
     }
-    let told = look.nodes()?.iter().filter_map(|(key, node)| {
+    let found = look.nodes()?.iter().filter_map(|(key, node)| {
         let place = format!("Node {} annotation {K3S_ARGS}", names.text(key.name));
         let args = node.annotations.text(names, K3S_ARGS);
-        // What is no list of texts says nothing about the data plane either, which is told there.
+        // What is no list of texts says nothing about the data plane either, which is reported there.
         let args = args.and_then(|text| node_args(text).ok())?;
         if let Some(text) = controller_manager::handed_on(&args, FLAG) {
             return Some(parse(&text, &place));
@@ -168,15 +168,15 @@ fn from_k3s(look: &Look<'_>) -> Known<Option<Val<i64>>> {
                 Ok(Val::default_of(default_grace(version), place))
             })
     });
-    least(told)
+    least(found)
 }
 
-/// The least of what was told. Rows have no order: of several values the least is taken, of several gaps the first by
+/// The least of what was found. Rows have no order: of several values the least is taken, of several gaps the first by
 /// text.
-fn least(told: impl Iterator<Item = Known<Val<i64>>>) -> Known<Option<Val<i64>>> {
+fn least(found: impl Iterator<Item = Known<Val<i64>>>) -> Known<Option<Val<i64>>> {
     let mut least: Option<Val<i64>> = None;
     let mut gap: Option<Gap> = None;
-    for one in told {
+    for one in found {
         match one {
             Ok(grace) => {
                 let better = |held: &Val<i64>| (grace.value, &grace.source) < (held.value, &held.source);
@@ -206,7 +206,7 @@ fn parse(text: &str, place: &str) -> Known<Val<i64>> {
 /// The least grace of the kube-controller-managers that are to be seen.
 fn from_pods(look: &Look<'_>) -> Known<Option<Val<i64>>> {
     let names = look.names();
-    let told = look
+    let found = look
         .components()?
         .filter(|(_, pod)| !pod.ended)
         .flat_map(|(key, pod)| {
@@ -218,7 +218,7 @@ fn from_pods(look: &Look<'_>) -> Known<Option<Val<i64>>> {
             let place = format!("Pod {}", look.show(key));
             managers.filter_map(move |container| of_manager(container, &place, names).transpose())
         });
-    least(told)
+    least(found)
 }
 
 fn is_manager(container: &Container, names: &Names) -> bool {
@@ -229,7 +229,7 @@ fn is_manager(container: &Container, names: &Names) -> bool {
             .any(|word| controller_manager::names_it(word))
 }
 
-/// The flag, else the default of the image's version; `None` where neither tells.
+/// The flag, else the default of the image's version; `None` where neither is known.
 fn of_manager(container: &Container, place: &str, names: &Names) -> Known<Option<Val<i64>>> {
     let text = controller_manager::flag(&container.argv, FLAG)
         .map_err(|gap| Gap::Opaque(format!("{place}: {gap}").into()))?;
@@ -261,7 +261,7 @@ fn from_kubelets(look: &Look<'_>) -> Known<Option<Val<i64>>> {
         .kubelets()
         .filter_map(|kubelet| Version::parse(names.text(kubelet)))
         .max();
-    let newest = newest.ok_or_else(|| Gap::Opaque("no node tells the version of its kubelet".into()))?;
+    let newest = newest.ok_or_else(|| Gap::Opaque("no node reports the version of its kubelet".into()))?;
     Ok(Some(Val::assumed(
         default_grace(newest),
         format!(

@@ -239,7 +239,7 @@ impl InTheWay {
         self.service.as_deref().unwrap_or("a URL")
     }
 
-    /// Where the request is made, as far as its name does not tell.
+    /// Where the request is made, as far as its name does not show it.
     const fn place(&self) -> &'static str {
         match (self.reach, self.what.as_bytes()) {
             (Reach::Few(_), _) => " in some namespaces",

@@ -33,7 +33,7 @@ pub(super) enum Stops {
     Nodes,
     /// Leaders lose their Leases, and controllers stop.
     Leaders,
-    /// Workloads: Pods are not made, placed or told of.
+    /// Workloads: Pods are not made, placed or published.
     Workloads,
     /// Some of the cluster's own calls.
     Calls,
@@ -258,7 +258,7 @@ fn everywhere(
             return Ok(Some(found));
         }
     }
-    // Of other namespaces only what an object without labels meets is told: whose Pods have which is not known.
+    // Of other namespaces only what an object without labels meets is reported: the labels of Pods are not known.
     if !any_object(look, hook, request, None)? {
         return Ok(None);
     }

@@ -51,7 +51,7 @@ is not this: it is listed as unreadable. Only the operator watches; an audit doe
 1. See which way evenkeel reaches the API server, and what on it forgets idle connections: load balancer, NAT,
    firewall.
 2. Compare with other clients on the same way: `kubeproxy_sync_proxy_rules_last_timestamp_seconds` of the proxies.
-3. Where it refuses, give evenkeel's ClusterRole the right back: `kubectl auth can-i` as its ServiceAccount tells.
+3. Where it refuses, give evenkeel's ClusterRole the right back: check with `kubectl auth can-i` as its ServiceAccount.
 
 ## What not to do
 
@@ -76,7 +76,7 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
     };
     let deaf = of(&|at| now.since(at) >= DEAF);
     if !deaf.is_empty() {
-        return Ok(Verdict::violated(Hears::Deaf(deaf)));
+        return Ok(Verdict::violated(WatchTrouble::Deaf(deaf)));
     }
     if let Some(since) = lost.iter().map(|one| one.1).min() {
         look.wake_at(since.plus(DEAF));
@@ -86,10 +86,10 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
         .filter_map(|(source, watch)| Some((source, watch.refused.clone()?)))
         .collect();
     if !refused.is_empty() {
-        return Ok(Verdict::at_risk(Hears::Refused(refused)));
+        return Ok(Verdict::at_risk(WatchTrouble::Refused(refused)));
     }
     if !lost.is_empty() {
-        return Ok(Verdict::at_risk(Hears::Silent(of(&|_| true))));
+        return Ok(Verdict::at_risk(WatchTrouble::Silent(of(&|_| true))));
     }
     let mut often = Vec::new();
     for source in Source::ALL {
@@ -102,13 +102,13 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
     Ok(if often.is_empty() {
         Verdict::Met
     } else {
-        Verdict::at_risk(Hears::ComesAndGoes(often))
+        Verdict::at_risk(WatchTrouble::ComesAndGoes(often))
     })
 }
 
 /// What is wrong with which watches.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Hears {
+enum WatchTrouble {
     Deaf(Vec<Source>),
     Silent(Vec<Source>),
     ComesAndGoes(Vec<Source>),
@@ -116,7 +116,7 @@ enum Hears {
     Refused(Vec<(Source, Arc<str>)>),
 }
 
-impl Hears {
+impl WatchTrouble {
     /// The names of the sources, as evidence has all of them and a message a few.
     fn watches(&self, most: usize) -> String {
         let names: Vec<&str> = match self {
@@ -135,7 +135,7 @@ impl Hears {
     }
 }
 
-impl Explain for Hears {
+impl Explain for WatchTrouble {
     fn cause(&self) -> &'static str {
         match self {
             Self::Deaf(_) => "Deaf",

@@ -51,7 +51,7 @@ before. Endpoints in EndpointSlices stand for Pods; Pods without a Service are n
 
 A filled node is a step when another node failed within `windowSeconds` before it, but not within the last 60 s: those
 have one cause. Steps within `windowSeconds` of each other are one wave, which begins with the nodes that failed before
-its first step. `windowSeconds` bounds each step, not the wave. It is told until `windowSeconds` after its last step.
+its first step. `windowSeconds` bounds each step, not the wave. It is reported until `windowSeconds` after its last step.
 
 With at least `minimumNodes` (3) such nodes:
 
@@ -347,24 +347,24 @@ mod tests {
 
     /// The domino of the default toleration: a node fails, after 300 s its Pods move, 80 s later the next one fails.
     fn domino(live: &mut World, steps: u32, node_of: impl Fn(u32) -> Value) -> Vec<String> {
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         for step in 0..steps {
             live.put(Source::Nodes, &node_of(step));
-            told.push(live.says(ID));
+            reported.push(live.says(ID));
             live.wait(300);
             live.put(Source::EndpointSlices, &load(step, 0));
             live.put(Source::EndpointSlices, &load(step + 1, 10 + (step + 1) * 10));
             live.wait(80);
         }
-        told
+        reported
     }
 
     #[test]
     fn the_domino_of_the_default_toleration() {
         let mut live = start(700);
-        let told = domino(&mut live, 4, |step| node_ready(&name(step), "z", "Unknown"));
+        let reported = domino(&mut live, 4, |step| node_ready(&name(step), "z", "Unknown"));
         let wave = "Violated critical Wave";
-        assert_eq!(told, ["", "", wave, wave]);
+        assert_eq!(reported, ["", "", wave, wave]);
         live.wait(220);
         assert_eq!(live.says(ID), wave);
         live.wait(1);
@@ -380,12 +380,12 @@ mod tests {
     })]
     fn nodes_that_go_or_fill_up_by_themselves(#[case] mark: fn(&mut Value)) {
         let mut live = start(700);
-        let told = domino(&mut live, 4, |step| {
+        let reported = domino(&mut live, 4, |step| {
             let mut node = node_ready(&name(step), "z", "Unknown");
             mark(&mut node);
             node
         });
-        assert_eq!(told, ["", "", "", ""]);
+        assert_eq!(reported, ["", "", "", ""]);
     }
 
     #[test]

@@ -41,7 +41,7 @@ A storm is when all of this holds:
 - of the Pods that went within 5 minutes, at least 10, more than half lived for less than 120 s.
 
 That is Violated; AtRisk while fewer than 60 minutes of history are in memory. Minutes of a storm are not what is
-usual. The numbers told are those of its beginning, and it is over 5 minutes after it was last seen.
+usual. The numbers reported are those of its beginning, and it is over 5 minutes after it was last seen.
 
 Only the operator has a history; an audit does not judge this. What a first list or a list after a gap brings is not
 counted as coming.
@@ -224,7 +224,7 @@ mod tests {
         let message = live.message(ID);
         assert!(message.contains("most are of Service shop/dev"), "{message}");
         assert!(message.contains("usual are 0"), "{message}");
-        // Its beginning is told, not each of its Pods.
+        // Its beginning is reported, not each of its Pods.
         let before = live.findings(ID);
         live.put(Source::EndpointSlices, &generation(50, 40));
         assert_eq!(before, live.findings(ID));

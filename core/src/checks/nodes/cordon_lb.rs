@@ -44,7 +44,7 @@ change one with the taint of Cluster Autoscaler; a cordoned node it keeps (`cont
 `stableNodeSetPredicates`).
 
 - A load balancer leaves out every one of them: Violated, `NoneServed`: nothing reaches the Service now. MetalLB does the
-  same from 0.14 on, unless it is told otherwise.
+  same from 0.14 on, unless configured otherwise.
 - None is Ready and stays: Violated, `NoneLeft`: traffic flows until the drain.
 - One is Ready and stays, while others leave, are left out or not Ready: AtRisk, `OneLeft`.
 - All endpoints are on one node: AtRisk, info, `OneNode`.

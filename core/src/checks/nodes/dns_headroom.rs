@@ -206,17 +206,17 @@ fn by_deployments(look: &Look<'_>, sets: &Sets<'_>) -> Known<Verdict> {
         return Ok(Verdict::NotApplicable("no cluster DNS was found"));
     }
     let wanted: u64 = sets.iter().map(|(_, set)| u64::from(set.replicas)).sum();
-    let told: u64 = sets.iter().map(|(_, set)| u64::from(set.ready_replicas)).sum();
+    let reported: u64 = sets.iter().map(|(_, set)| u64::from(set.ready_replicas)).sum();
     let ready_pods = || -> Known<Vec<&Pod>> {
         let mut all = pods(look, sets)?;
         all.retain(|pod| pod.ready);
         Ok(all)
     };
     // A status without readyReplicas is zero; where even that is missing, the Pods decide.
-    let ready = if told == 0 {
+    let ready = if reported == 0 {
         ready_pods()?.len() as u64
     } else {
-        told
+        reported
     };
     let shown = shown(sets, look);
     let shortage = |why| Shortage {
@@ -334,7 +334,7 @@ fn belongs(sets: &[(Key, &Deployment)], key: Key, pod: &Pod) -> bool {
             .any(|(set, row)| set.namespace == key.namespace && carries(&row.template.labels))
 }
 
-/// The Deployments, as told to people.
+/// The Deployments, as shown to people.
 fn shown(sets: &[(Key, &Deployment)], look: &Look<'_>) -> String {
     let mut shown: Vec<String> = sets.iter().map(|(key, _)| look.show(*key)).collect();
     shown.sort();

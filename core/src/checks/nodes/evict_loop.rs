@@ -67,7 +67,7 @@ fn judge(look: &Look<'_>, name: Name) -> Known<Verdict> {
         look.covered(Source::Events, EVICT_WINDOW)?;
         return Ok(Verdict::Met);
     };
-    // The next to be forgotten may change the number that is told, or which workload is the worst.
+    // The next to be forgotten may change the reported number, or which workload is the worst.
     if let Some(until) = worst.times.below(count, now, EVICT_WINDOW) {
         look.wake_at(until);
     }
@@ -192,7 +192,7 @@ mod tests {
         }
         live.list(Source::Events, &[&evicted(1, "agent", "n1", 1)]);
         live.put(Source::Events, &evicted(1, "agent", "n1", 4));
-        // A late word of before takes nothing back, and brings nothing again.
+        // A late event takes nothing back, and adds nothing again.
         live.put(Source::Events, &evicted(1, "agent", "n1", 2));
         live.put(Source::Events, &evicted(1, "agent", "n1", 4));
         assert_eq!(live.says(ID), "");

@@ -64,7 +64,7 @@ and `containerRuntimeVersion` of `status.nodeInfo` with those of the nodes that 
 - what they ran 24 h before is not known, as the operator has not watched for so long or as this is an audit; all run
   the same version of something, no Ready node runs it, and no Ready node was seen to leave it: AtRisk, `OnlyTheFailed`.
 
-Where every node runs the same, or none is Ready, nothing can be told apart; see `node-mass-loss`. Near the end of a
+Where every node runs the same, or none is Ready, there is nothing to compare; see `node-mass-loss`. Near the end of a
 rollout the nodes that are not changed yet share their old version: that is no cause.
 
 ## What to do
@@ -93,8 +93,8 @@ impl Down {
         let now = look.now;
         let past = history.past(name);
         let seconds = |at| i64::try_from(now.mono.since(at) / 1000).unwrap_or(i64::MAX);
-        let told = node.ready_since.map(|at| now.wall.0.saturating_sub(at.0).max(0));
-        let age = past.failed.map(seconds).or(told)?;
+        let reported = node.ready_since.map(|at| now.wall.0.saturating_sub(at.0).max(0));
+        let age = past.failed.map(seconds).or(reported)?;
         let recent = |at| seconds(at).saturating_sub(age) <= CHANGED;
         // Both times are the API server's: no clock of ours is between them.
         let joined = match (node.created, node.ready_since) {

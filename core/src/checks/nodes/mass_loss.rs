@@ -30,7 +30,7 @@ pub static CHECK: Check = Check {
 const DOC: &str = "\
 The cluster has not lost a large part of its nodes.
 
-Zones tell where nodes are lost; what is spread over zones, or is the whole of a small cluster, no zone tells. What
+Zones show where nodes are lost; what is spread over zones, or is the whole of a small cluster, no zone shows. What
 takes many nodes at once is something they share: a change, an image, the way to the control plane.
 
 ## Formula
@@ -44,7 +44,7 @@ until they are Ready.
 - at least `storm.clusterUnhealthyPercent` (20 %) of them, and at least `storm.minimumNodes` (2): Violated, `Storm`, a
   warning.
 
-The message tells when the first and the last of them stopped being Ready, by `lastTransitionTime` of the condition.
+The message says when the first and the last of them stopped being Ready, by `lastTransitionTime` of the condition.
 
 ## What to do
 
@@ -81,7 +81,7 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
         return Ok(Verdict::Met);
     };
     let all = extent == Extent::NoneReady;
-    // Where no node is Ready, those that join or leave are told as well.
+    // Where no node is Ready, those that join or leave are reported as well.
     let excused = if all { tally.excused } else { 0 };
     Ok(Verdict::violated(Lost {
         extent,

@@ -44,7 +44,7 @@ Pod's name. Within 600 s:
 Not counted is a Deployment whose PriorityClass has a value below 0, as far as both are read: its Pods hold room free
 for others, as the Kubernetes page on overprovisioning advises, and are meant to go.
 
-Told is the workload that lost most. Only the operator counts events; an audit does not judge this. Events that a
+The workload that lost most is reported. Only the operator counts events; an audit does not judge this. Events that a
 first list brings, and events older than 600 s, are not counted.
 
 ## What to do
@@ -80,7 +80,7 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
         look.covered(Source::Events, PREEMPT_WINDOW)?;
         return Ok(Verdict::Met);
     };
-    // The next to be forgotten may change the number that is told, or which workload is the worst.
+    // The next to be forgotten may change the reported number, or which workload is the worst.
     let ends = [
         worst.own.below(own, now, PREEMPT_WINDOW),
         worst.times.below(all, now, PREEMPT_WINDOW),
@@ -130,7 +130,7 @@ fn is_placeholder(look: &Look<'_>, one: &Preempted) -> Known<bool> {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Loses {
     workload: Arc<str>,
-    /// Whose Pod took the place last; empty when not said.
+    /// Whose Pod took the place last; empty when unknown.
     winner: Arc<str>,
     preemptions: usize,
     /// Whether a Pod of its own took the place of one.

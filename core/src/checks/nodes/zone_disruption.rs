@@ -10,7 +10,7 @@ use crate::know::{Known, Reads, Source, Unit, Val};
 use crate::names::Name;
 use crate::sources::node::REGION;
 
-/// For how long a disruption that has ended is still told where no policy says, in seconds: the default of
+/// For how long a disruption that has ended is still reported where no policy sets it, in seconds: the default of
 /// `storm.cooldownSeconds`.
 const ECHO_SECONDS: u32 = 600;
 /// Fewest nodes of a declared limit where the policy names none: the default of `storm.minimumNodes`.

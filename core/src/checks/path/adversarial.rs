@@ -275,7 +275,7 @@ fn the_platform_ends_what_was_accepted(
     world = world.policy(one);
     limit_exceptions(&mut world, ceiling);
     let found = world.findings("keepalive-order").remove(0);
-    // The verdict is told either way.
+    // The verdict is reported either way.
     assert_eq!(
         (found.verdict.name(), found.exception.is_some()),
         ("Violated", accepted)

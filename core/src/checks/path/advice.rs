@@ -139,7 +139,7 @@ impl Remedies {
         }
     }
 
-    /// The ends of the segment that can be told to send keepalives.
+    /// The ends of the segment that can be configured to send keepalives.
     fn ends(&self) -> [Option<(&str, &End)>; 2] {
         const SERVER: &End = &End::Server;
         [

@@ -176,7 +176,7 @@ fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
     if let Some(case) = request.as_ref().and_then(|request| cut(&deadlines, request)) {
         return Ok(Verdict::violated(case));
     }
-    // gRPC hands the caller's deadline on (grpc.io, guide "Deadlines"): whoever is behind it ends with it.
+    // gRPC hands the caller's deadline on (grpc.io, guide "Deadlines"): every call behind it ends with it.
     if path.connection.protocol != Protocol::Grpc
         && let Some(verdict) = out_of_order(&deadlines)
     {

@@ -104,7 +104,7 @@ pub(super) fn keepalive(look: &Look<'_>, path: &Path<'_>, declared: Declared, at
         None if path.connection.protocol.has_ping() => Span::undeclared(&format!("{at}.ping")),
         Some(Beat::Disabled) | None => Span::never(),
     };
-    // gRPC clients stop to ping when no call is open unless they are told otherwise (grpc doc/keepalive.md,
+    // gRPC clients stop to ping when no call is open unless configured otherwise (grpc doc/keepalive.md,
     // PERMIT_WITHOUT_CALLS); servers differ by language. Other pings and heartbeats know no calls.
     let idle_ping = match (declared.without_calls, path.connection.protocol) {
         (Some(false), _) => Span::never(),
@@ -117,7 +117,7 @@ pub(super) fn keepalive(look: &Look<'_>, path: &Path<'_>, declared: Declared, at
     Keepalive { tcp, ping, idle_ping }
 }
 
-/// Said to be on, at a time that is not known: at best every second, at worst after the kernel's own time.
+/// Declared as on, at an unknown time: at best every second, at worst after the kernel's own time.
 fn unknown_time(why: &str) -> Span {
     Span {
         best: Some(Val::assumed(1, format!("{why}; it may set {SYSCTL}"))),

@@ -1,6 +1,6 @@
 //! Which of Cilium's configuration sources has the last word on a key.
 //!
-//! The agent's init container merges the sources it is told, in their order, later ones over earlier ones
+//! The agent's init container merges the sources that its arguments name, in their order, later ones over earlier ones
 //! (`pkg/option/resolver`): a `ConfigMap`, then the `CiliumNodeConfig`s that select the node, in the order of their
 //! names. Node labels and annotations count only where that source is listed.
 
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::dataplane::tree::shorten;
 use crate::know::{Gap, Known};
 
-/// What the agent merges unless told otherwise: `pkg/option/resolver`.
+/// What the agent merges without arguments: `pkg/option/resolver`.
 pub const DEFAULT_SOURCES: &str = "config-map:cilium-config,cilium-node-config";
 /// Prefix of node labels and annotations: `pkg/annotation`.
 const NODE_PREFIX: &str = "config.cilium.io/";

@@ -149,7 +149,7 @@ pub fn effective_of(
         algorithm: reader.algorithm(),
         follows_hints: reader
             .boolean("enable-service-topology")
-            .map(|said| said.unwrap_or_else(|| reader.usual(false, "enable-service-topology"))),
+            .map(|declared| declared.unwrap_or_else(|| reader.usual(false, "enable-service-topology"))),
         replaces_kube_proxy: replacement.map(|val| val.map(|mode| mode == Replacement::Full)),
         service_tcp_seconds,
         service_tcp_grace_seconds,
@@ -293,8 +293,8 @@ impl Reader<'_> {
                 .into(),
             )),
             Replacement::Partial | Replacement::None => {
-                let said = self.boolean("enable-node-port")?;
-                Ok(said.unwrap_or_else(|| self.usual(false, "enable-node-port")))
+                let declared = self.boolean("enable-node-port")?;
+                Ok(declared.unwrap_or_else(|| self.usual(false, "enable-node-port")))
             }
         }
     }

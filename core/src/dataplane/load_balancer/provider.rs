@@ -163,7 +163,7 @@ fn cloud(provider_id: &str) -> Option<Cloud> {
         .map(|_| Cloud::Alibaba)
 }
 
-/// Beginnings of annotations that only one cloud's controller reads. They tell the cloud where no node does.
+/// Beginnings of annotations that only one cloud's controller reads. They show the cloud where no node does.
 const OF_ONE_CLOUD: [(&str, Cloud); 10] = [
     (AWS, Cloud::Aws),
     ("service.beta.kubernetes.io/azure-", Cloud::Azure),

@@ -43,7 +43,7 @@ pub(super) enum Choice {
     Nothing,
     /// None runs there, though something of one is left.
     Absent(Absence),
-    /// What would tell was not read.
+    /// What would show it was not read.
     Unread(Source),
 }
 
@@ -56,7 +56,7 @@ pub(super) enum Sure {
     Stale,
     /// Its Pod is not there yet, while others of the DaemonSet are.
     Coming,
-    /// Only the Pods of other nodes were seen, and nothing that would tell of this one was read.
+    /// Only the Pods of other nodes were seen, and nothing that would show this one was read.
     Neighbour,
 }
 
@@ -75,7 +75,7 @@ pub(super) enum Absence {
 #[derive(Debug, Default, Hash)]
 pub(super) struct Installations {
     daemon_sets: Vec<Key>,
-    /// What the Pod of a node is told, as the first of those says that are told the same.
+    /// The configuration of a node's Pod, taken from the first Pod with the same configuration.
     pods: BTreeMap<Name, (Key, Choice)>,
     /// `DaemonSets` of which a Pod waits for a node.
     coming: BTreeSet<Key>,
@@ -84,7 +84,7 @@ pub(super) struct Installations {
     config_map: Option<Key>,
     /// Whether a configuration file was given by itself.
     document: bool,
-    /// Whether a server of k3s or RKE2 was told to run none: its agents take it from there.
+    /// Whether a server of k3s or RKE2 is configured to run none: its agents take it from there.
     disabled_by_server: bool,
 }
 
@@ -93,7 +93,7 @@ pub(crate) fn is_proxy(names: &Names, pod: &Pod) -> bool {
     !pod.ended && container_of(names, &pod.template).is_some()
 }
 
-/// What a kube-proxy is told: Pods of equal orders behave alike, so nodes need not be told apart by them.
+/// The configuration of a kube-proxy: Pods with the same one behave alike, so nodes need not differ by them.
 #[derive(PartialEq, Eq, Hash)]
 struct Orders<'a> {
     namespace: Name,
@@ -131,12 +131,12 @@ fn made_by(names: &Names, key: Key, pod: &Pod) -> Option<Key> {
     })
 }
 
-/// The kube-proxy Pods by node, each with what stands for those that are told the same.
+/// The kube-proxy Pods by node, each with the one that stands for all of the same configuration.
 ///
 /// Of two on one node (an old one that nobody has removed, or a mirror that outlived its manifest) the ready one
 /// counts, of two such the one that started later, of two such the first by name.
 ///
-/// A Pod that is told what its DaemonSet says now is told by that, which is where people change it; another tells for
+/// A Pod configured as its DaemonSet says now is cited by that, which is where people change it; another stands for
 /// itself: with `updateStrategy: OnDelete`, or in the middle of a roll-out, what runs is not what the template says.
 fn pods_by_node(index: &Index) -> BTreeMap<Name, (Key, Choice)> {
     let names = &index.names;
@@ -213,7 +213,7 @@ pub(super) fn node_annotation(index: &Index, node: &Node) -> Option<(Name, Name)
     })
 }
 
-/// Whether a server of k3s or RKE2 was told to run no kube-proxy. Its agents have no such argument and take it from
+/// Whether a server of k3s or RKE2 is configured to run no kube-proxy. Its agents have no such argument and take it from
 /// their server (`k3s-io/k3s`, `pkg/agent/config/config.go`).
 fn disabled_by_server(index: &Index) -> bool {
     let mut args = index
@@ -274,7 +274,7 @@ impl Installations {
         self.pods.keys().copied()
     }
 
-    /// What stands for a node's installation among those that are told the same.
+    /// What stands for a node's installation among those of the same configuration.
     pub(super) fn alike(&self, node: Name, choice: Choice) -> Choice {
         match choice {
             Choice::Pod(key, sure) => self
