@@ -69,7 +69,7 @@ impl Events {
 
     /// Folds one event and returns whether it counted. `node` is its node's name where the node is known.
     pub(crate) fn fold(&mut self, now: Now, counts: bool, event: &Event, node: Option<Name>) -> bool {
-        let new = self.new(now.mono, event);
+        let new = self.occurrences(now.mono, event);
         // A clock that jumps can make an event look old, never new: what was seen stays seen.
         let old = event
             .last
@@ -87,7 +87,7 @@ impl Events {
     }
 
     /// How often it happened since this event was last seen.
-    fn new(&mut self, now: Mono, event: &Event) -> u32 {
+    fn occurrences(&mut self, now: Mono, event: &Event) -> u32 {
         let now_seen = Seen {
             uid: event.uid,
             total: event.total,
