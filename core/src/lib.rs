@@ -286,6 +286,24 @@ impl Core {
         census
     }
 
+    /// Critical findings that are Violated and that nobody has accepted: how many, by check, the namespace that they are
+    /// about (empty for the cluster and its nodes), and the name of the policy (empty for the baseline).
+    pub fn criticals(&self, now: Now) -> BTreeMap<(&'static str, &str, &str), u32> {
+        let mut criticals = BTreeMap::new();
+        let names = &self.index.names;
+        for (check, subject, held) in self.engine.bad() {
+            if FindingVerdict::of(&held.verdict) == Some(FindingVerdict::Violated)
+                && findings::severity(check, &held.verdict) == Severity::Critical
+                && findings::exception(&self.index, now.wall, check, subject).is_none()
+            {
+                let namespace = subject.home().map_or("", |name| names.text(name));
+                let policy = subject.policy().map_or("", |key| names.text(key.name));
+                *criticals.entry((check.id, namespace, policy)).or_default() += 1;
+            }
+        }
+        criticals
+    }
+
     /// What is known of the cluster.
     pub const fn index(&self) -> &Index {
         &self.index

@@ -67,6 +67,11 @@ impl Alert {
         &self.labels
     }
 
+    /// The namespace that it is about; empty for the cluster and its nodes.
+    pub(super) fn namespace(&self) -> &str {
+        self.labels.get("namespace").map_or("", String::as_str)
+    }
+
     /// The id of its finding.
     pub(super) fn finding(&self) -> &str {
         self.labels.get(FINDING).map_or("", String::as_str)

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::body::{Alert, Labels};
 use super::{FAREWELLS, LASTS, MOST};
+use crate::fair::share;
 
 /// An alert that has ended.
 #[derive(Debug)]
@@ -19,28 +20,27 @@ struct Ended {
 /// severity changes is one alert that ends and another that begins.
 #[derive(Debug, Default)]
 pub(super) struct Firing {
-    firing: BTreeMap<Labels, Alert>,
+    active: BTreeMap<Labels, Alert>,
     ended: BTreeMap<Labels, Ended>,
+    left: usize,
 }
 
 impl Firing {
     /// Takes in what is violated now, the worst first. What fired before and does not any more has ended, with two
     /// exceptions: a finding that is merely `unknown` now goes on, because not to see is no all-clear; and one that
-    /// worse ones have pushed beyond the bound is left to end by itself.
+    /// is beyond its namespace's share of the bound is left to end by itself.
     pub(super) fn update(&mut self, violated: Vec<Alert>, unknown: &BTreeSet<String>, now: Timestamp) {
-        let mut firing = BTreeMap::new();
-        let mut beyond = BTreeSet::new();
-        for alert in violated {
+        for alert in &violated {
             self.ended.remove(alert.labels());
-            if firing.len() < MOST {
-                firing.insert(alert.labels().clone(), alert);
-            } else {
-                beyond.insert(alert.labels().clone());
-            }
         }
-        for (labels, mut alert) in std::mem::take(&mut self.firing) {
+        let (violated, beyond) = share(violated, MOST, |alert| alert.namespace().to_owned());
+        self.left = beyond.len();
+        let labelled = |alert: Alert| (alert.labels().clone(), alert);
+        let mut firing: BTreeMap<_, _> = violated.into_iter().map(labelled).collect();
+        let beyond: BTreeMap<_, _> = beyond.into_iter().map(labelled).collect();
+        for (labels, mut alert) in std::mem::take(&mut self.active) {
             // What nobody has repeated in time, as somebody else held the Lease, has ended by itself.
-            if firing.contains_key(&labels) || beyond.contains(&labels) || alert.ends_at <= now {
+            if firing.contains_key(&labels) || beyond.contains_key(&labels) || alert.ends_at <= now {
                 continue;
             }
             if unknown.contains(alert.finding()) {
@@ -52,7 +52,7 @@ impl Firing {
                 self.ended.insert(labels, Ended { alert, left });
             }
         }
-        self.firing = firing;
+        self.active = firing;
         // By then it has ended for everybody, pushed or not: an endpoint that never answers keeps nothing alive here.
         self.ended.retain(|_, one| one.alert.ends_at + LASTS > now);
     }
@@ -60,7 +60,12 @@ impl Firing {
     /// Every alert of the next push.
     pub(super) fn alerts(&self) -> Vec<&Alert> {
         let ended = self.ended.values().map(|one| &one.alert);
-        self.firing.values().chain(ended).collect()
+        self.active.values().chain(ended).collect()
+    }
+
+    /// How many that are violated are in no push.
+    pub(super) const fn left(&self) -> usize {
+        self.left
     }
 
     /// Every endpoint has taken the push.
@@ -226,5 +231,21 @@ mod tests {
         turn(&mut firing, 10, &many, &[]);
         assert_eq!(pushed(&firing).len(), MOST);
         assert!(pushed(&firing).iter().all(|one| one.0 != "old"));
+        assert_eq!(firing.left(), 1);
+    }
+
+    #[test]
+    fn the_many_of_one_namespace_do_not_displace_another() {
+        let mut many: Vec<_> = (0..MOST + 104)
+            .map(|at| finding(&format!("new{at:03}"), Severity::Critical))
+            .collect();
+        for one in &mut many {
+            one.subject.namespace = "a-team".into();
+        }
+        many.push(finding("shop", Severity::Warning));
+        let mut firing = Firing::default();
+        turn(&mut firing, 0, &many, &[]);
+        assert!(pushed(&firing).iter().any(|one| one.0 == "shop"));
+        assert_eq!((pushed(&firing).len(), firing.left()), (MOST, 105));
     }
 }

@@ -41,7 +41,7 @@ const APART: Duration = Duration::from_secs(1);
 /// How often a resolved alert is pushed, so that one lost push leaves nothing firing.
 const FAREWELLS: u8 = 3;
 
-/// Most alerts in a push, the worst first.
+/// Most alerts in a push, the worst of each namespace first.
 const MOST: usize = 500;
 
 /// Where to push, and with what credentials.
@@ -145,6 +145,7 @@ impl Push {
         let now = Timestamp::now();
         let violated = alerts.findings.iter().map(|one| Alert::of(one, now)).collect();
         self.firing.update(violated, &alerts.unknown, now);
+        self.metrics.left_out(self.firing.left());
         let alerts_now = self.firing.alerts();
         if alerts_now.is_empty() {
             return true;

@@ -9,7 +9,7 @@ mod process;
 mod table;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use evenkeel_core::judge::Severity;
@@ -26,8 +26,8 @@ pub use table::{Kind, TABLE, find, page};
 /// The Kubernetes versions that are supported: those that k8s-openapi's types span, tested on the newest built here.
 pub const KUBERNETES: &str = "1.33-1.37";
 
-/// Most policies that have a series of their own.
-pub const POLICIES: usize = 200;
+/// Most series of a metric that names namespaces and policies.
+pub const SERIES: usize = 200;
 
 type Labels = Vec<(&'static str, String)>;
 
@@ -46,10 +46,29 @@ pub struct Snapshot {
     pub excepted: BTreeMap<&'static str, u32>,
     /// Policies by condition and status.
     pub policies: BTreeMap<(String, &'static str), u32>,
-    /// Namespace and name of policies that are not healthy, at most [`POLICIES`].
+    /// Namespace and name of policies that are not healthy, at most [`SERIES`].
     pub unhealthy: Vec<(String, String)>,
+    /// How many more there are.
+    pub unhealthy_left: usize,
+    /// Critical findings, at most [`SERIES`].
+    pub criticals: Vec<CriticalSeries>,
+    /// How many more series there would be.
+    pub criticals_left: usize,
     /// Statuses that wait.
     pub queue: usize,
+}
+
+/// Critical findings that are Violated and that nobody has accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CriticalSeries {
+    /// Their check.
+    pub check: &'static str,
+    /// The namespace that they are about; empty for the cluster and its nodes.
+    pub namespace: String,
+    /// Name of the policy; empty for the baseline.
+    pub policy: String,
+    /// How many.
+    pub count: u32,
 }
 
 /// What a scrape shows of one source.
@@ -82,6 +101,8 @@ pub struct Metrics {
     status_writes: Family<Labels, Counter>,
     alerts: Family<Labels, Counter>,
     displaced: Counter,
+    /// Alerts that the last push left out.
+    alerts_left: AtomicUsize,
     rounds: Counter,
     round_seconds: Histogram,
     reaction_seconds: Histogram,
@@ -105,6 +126,7 @@ impl Default for Metrics {
             status_writes: Family::default(),
             alerts: Family::default(),
             displaced: Counter::default(),
+            alerts_left: AtomicUsize::new(0),
             rounds: Counter::default(),
             round_seconds: buckets(),
             reaction_seconds: buckets(),
@@ -142,6 +164,11 @@ impl Metrics {
         self.alerts
             .get_or_create(&vec![("outcome", outcome.to_owned())])
             .inc();
+    }
+
+    /// Notes how many alerts a push left out.
+    pub fn left_out(&self, alerts: usize) {
+        self.alerts_left.store(alerts, Ordering::Relaxed);
     }
 
     /// Counts a connection that was closed to make room for a newer one.
@@ -222,9 +249,24 @@ impl Metrics {
             let labels = vec![("condition", condition.clone()), ("status", (*status).to_owned())];
             self.set("evenkeel_policies", labels, f64::from(*count));
         }
-        for (namespace, policy) in snapshot.unhealthy.iter().take(POLICIES) {
+        for (namespace, policy) in snapshot.unhealthy.iter().take(SERIES) {
             let labels = vec![("namespace", namespace.clone()), ("policy", policy.clone())];
             self.set("evenkeel_policy_unhealthy", labels, 1.0);
+        }
+        for one in snapshot.criticals.iter().take(SERIES) {
+            let labels = vec![
+                ("check", one.check.to_owned()),
+                ("namespace", one.namespace.clone()),
+                ("policy", one.policy.clone()),
+            ];
+            self.set("evenkeel_critical_findings", labels, f64::from(one.count));
+        }
+        for (what, left) in [
+            ("policies", snapshot.unhealthy_left),
+            ("findings", snapshot.criticals_left),
+            ("alerts", self.alerts_left.load(Ordering::Relaxed)),
+        ] {
+            self.set("evenkeel_truncated", vec![("what", what.to_owned())], left as f64);
         }
         self.set("evenkeel_status_queue", vec![], snapshot.queue as f64);
     }

@@ -137,6 +137,20 @@ pub const TABLE: &[Metric] = &[
         "one for each check, verdict and severity",
     ),
     metric(
+        "evenkeel_critical_findings",
+        Gauge,
+        &["check", "namespace", "policy"],
+        "Critical findings that are Violated and that nobody has accepted; of more than 200 series each namespace has its share",
+        "200",
+    ),
+    metric(
+        "evenkeel_truncated",
+        Gauge,
+        &["what"],
+        "How much is left out because there is more than is shown: policies (of evenkeel_policy_unhealthy), findings (series of evenkeel_critical_findings), alerts (of the last push)",
+        "3",
+    ),
+    metric(
         "evenkeel_findings_excepted",
         Gauge,
         &["check"],
@@ -154,7 +168,7 @@ pub const TABLE: &[Metric] = &[
         "evenkeel_policy_unhealthy",
         Gauge,
         &["namespace", "policy"],
-        "1 for each policy whose status says Healthy=False; the first 200 by name",
+        "1 for each policy whose status says Healthy=False; of more than 200 each namespace has its share",
         "200",
     ),
     metric(

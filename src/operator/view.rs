@@ -12,7 +12,8 @@ use serde::Serialize;
 
 use super::{Next, Operator};
 use crate::api::ConditionStatus;
-use crate::metrics::{POLICIES, Snapshot, SourceSnapshot};
+use crate::fair::share;
+use crate::metrics::{CriticalSeries, SERIES, Snapshot, SourceSnapshot};
 use crate::query::{Agenda, Alerts, IndexView, Readiness};
 use crate::watch::WatchStatus;
 
@@ -60,7 +61,17 @@ impl Operator {
             }
         }
         snapshot.unhealthy.sort();
-        snapshot.unhealthy.truncate(POLICIES);
+        let (unhealthy, left) = share(snapshot.unhealthy, SERIES, |one| one.0.clone());
+        (snapshot.unhealthy, snapshot.unhealthy_left) = (unhealthy, left.len());
+        let criticals = self.core.criticals(now).into_iter();
+        let criticals = criticals.map(|((check, namespace, policy), count)| CriticalSeries {
+            check,
+            namespace: namespace.to_owned(),
+            policy: policy.to_owned(),
+            count,
+        });
+        let (criticals, left) = share(criticals.collect(), SERIES, |one| one.namespace.clone());
+        (snapshot.criticals, snapshot.criticals_left) = (criticals, left.len());
         snapshot
     }
 
@@ -82,9 +93,9 @@ impl Operator {
                 .map(|source| (source.name(), index.rows(source)))
                 .filter(|one| one.1 > 0)
                 .collect(),
-            opaque: index
-                .opaque_objects()
-                .take(OPAQUE)
+            opaque: share(index.opaque_objects().collect(), OPAQUE, |one| one.1.namespace)
+                .0
+                .into_iter()
                 .map(|(source, key, opaque)| {
                     (format!("{source} {}", index.show(key)), opaque.why.to_string())
                 })

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use evenkeel::metrics::{Kind, Metrics, POLICIES, Snapshot, SourceSnapshot, TABLE, page};
+use evenkeel::metrics::{CriticalSeries, Kind, Metrics, SERIES, Snapshot, SourceSnapshot, TABLE, page};
 use evenkeel_core::judge::Severity;
 use evenkeel_core::know::Source;
 
@@ -42,9 +42,19 @@ fn full() -> Snapshot {
         findings: BTreeMap::from([(("path-idle-budget", "Violated", Severity::Critical), 2)]),
         excepted: BTreeMap::from([("keepalive-order", 1)]),
         policies: BTreeMap::from([(("Healthy".to_owned(), "True"), 3)]),
-        unhealthy: (0..POLICIES + 50)
+        unhealthy: (0..SERIES + 50)
             .map(|at| ("shop".to_owned(), format!("p{at:04}")))
             .collect(),
+        unhealthy_left: 50,
+        criticals: (0..SERIES as u32 + 50)
+            .map(|at| CriticalSeries {
+                check: "path-idle-budget",
+                namespace: "shop".to_owned(),
+                policy: format!("p{at:04}"),
+                count: at,
+            })
+            .collect(),
+        criticals_left: 7,
         queue: 0,
     }
 }
@@ -96,11 +106,23 @@ fn what_is_served_is_what_is_documented() {
 #[test]
 fn series_of_policies_are_bounded_and_old_ones_vanish() {
     let metrics = Metrics::default();
-    let count = |text: &str| {
-        text.lines()
-            .filter(|line| line.starts_with("evenkeel_policy_unhealthy{"))
-            .count()
-    };
-    assert_eq!(count(&metrics.text(&full())), POLICIES);
-    assert_eq!(count(&metrics.text(&Snapshot::default())), 0);
+    for name in ["evenkeel_policy_unhealthy{", "evenkeel_critical_findings{"] {
+        let count = |text: &str| text.lines().filter(|line| line.starts_with(name)).count();
+        assert_eq!(count(&metrics.text(&full())), SERIES);
+        assert_eq!(count(&metrics.text(&Snapshot::default())), 0);
+    }
+}
+
+#[test]
+fn what_is_left_out_is_counted() {
+    let metrics = Metrics::default();
+    metrics.left_out(105);
+    let text = metrics.text(&full());
+    for line in [
+        "{what=\"policies\"} 50",
+        "{what=\"findings\"} 7",
+        "{what=\"alerts\"} 105",
+    ] {
+        assert!(text.contains(&format!("evenkeel_truncated{line}")), "{text}");
+    }
 }
