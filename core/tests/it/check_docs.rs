@@ -80,7 +80,7 @@ fn page(check: &Check) -> String {
 fn table() -> String {
     let mut text = format!(
         "{MADE_BY}\n# Checks\n\nA check judges one thing by one formula. Its id is stable: policies, JSON and documentation \
-         name it.\nWhat a check needs and nobody could read makes its verdict Unknown, which is neither healthy nor \
+         name it.\nWhere an input that a check needs cannot be read, its verdict is Unknown, which is neither healthy nor \
          unhealthy.\nEvidence that is merely assumed is never critical.\n\n\
          | check | what it says | severity | needs | without a policy |\n|---|---|---|---|---|\n"
     );

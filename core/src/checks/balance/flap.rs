@@ -29,19 +29,19 @@ const DOC: &str = "\
 No more than a tenth of a Service's endpoints keep changing between ready and not ready.
 
 An endpoint that comes and goes takes every proxy of the cluster with it: each change is programmed on each node, and
-each time the connections are spread anew. One such Pod is its own trouble; many are a probe that is too strict, a
-dependency that all of them probe, or a node that is out of breath.
+each time the connections are spread anew. One such Pod has a fault of its own; many point to a probe that is too strict, a
+dependency that all of them probe, or an overloaded node.
 
 ## Formula
 
-A flip is a change of `conditions.serving` (of `ready` where a slice has none) of one address within its EndpointSlice, in either direction. An endpoint
-that comes, goes or terminates does not flip, so a rollout does not either. An endpoint with more than 3 flips within
-600 s flaps.
+A flip is a change of `conditions.serving` (of `ready` where a slice has none) of one address within its EndpointSlice,
+in either direction. An endpoint that comes, goes or terminates does not flip, so a rollout does not either. An endpoint
+with more than 3 flips within 600 s flaps.
 
 - more than 10 % of the Service's endpoints flap, and at least two of them or all there are: Violated;
 - fewer: AtRisk.
 
-A Service with `publishNotReadyAddresses` keeps its endpoints ready; `serving` tells how their Pods are.
+A Service with `publishNotReadyAddresses` keeps its endpoints ready; `serving` shows the state of their Pods.
 
 Flips are counted by the operator while it watches; an audit has seen none and does not judge this. After a start, or
 after its watch was interrupted, the operator says Unknown for 600 s unless it has already seen enough.

@@ -30,8 +30,8 @@ const DOC: &str = "\
 With traffic policy Local, every node that clients use has a backend.
 
 Traffic policy Local keeps packets on the node that they enter: a node without a ready backend of its own drops them, as
-if the Service had no endpoint at all. With `internalTrafficPolicy: Local` that are the Pods of that node; with
-`externalTrafficPolicy: Local` and a node port it is everybody who connects to that node.
+if the Service had no endpoint at all. With `internalTrafficPolicy: Local` this affects the Pods of that node; with
+`externalTrafficPolicy: Local` and a node port everybody who connects to that node.
 
 ## Formula
 
@@ -44,7 +44,7 @@ that lasts.
 - `internalTrafficPolicy: Local`, the clients are not known, and some node has no backend: AtRisk, info, cause
   `NodesWithoutBackend`.
 - Type NodePort with `externalTrafficPolicy: Local`, and some node has no backend: AtRisk, info, cause
-  `NodePortsWithoutBackend`, as nobody knows which nodes are asked. A load balancer asks each node for its health
+  `NodePortsWithoutBackend`, as it is not known which nodes clients use. A load balancer probes each node's health
   (`healthCheckNodePort`) and leaves these out.
 
 It does not apply to a Service without a ready backend, which other checks report.

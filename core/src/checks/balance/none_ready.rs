@@ -22,7 +22,7 @@ pub static CHECK: Check = Check {
 };
 
 const DOC: &str = "\
-Something answers behind every Service.
+Every Service has a ready backend.
 
 A Service without a ready endpoint refuses its clients, or lets them wait: kube-proxy rejects connections to it, a
 headless name resolves to nothing. It needs no policy.
@@ -94,7 +94,7 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
     };
     if why == Why::NoEndpoints && !case.service.selects() {
         return Ok(Verdict::NotApplicable(
-            "it has no selector, and nobody gave it endpoints",
+            "it has no selector, and no endpoints were added",
         ));
     }
     let found = NothingAnswers {

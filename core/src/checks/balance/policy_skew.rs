@@ -39,7 +39,7 @@ What a Service's own settings do to the shares of its backends.
 
 Local traffic policies, topology hints and affinity trade an even spread for a short way or for the client's address.
 The uneven load that follows is what was asked for, not a fault; this check says how large it is to be expected, so that
-nobody recycles a Pod for it.
+no Pod is recycled for it.
 
 ## Formula
 
@@ -48,7 +48,7 @@ info. Of several ports the worst is reported.
 
 - `ExternalLocal`, `InternalLocal`: each of the `m` nodes with a backend gets the same traffic, and a backend on a node
   with `p` of them `1/(m p)` of it: `n / (m * least p)`. What comes to nodes without a backend is dropped, which
-  `backend-local-holes` reports them.
+  `backend-local-holes` reports.
 - `ExternalLocal` where MetalLB answers on layer 2 (an L2Advertisement is there): all traffic of an address enters at one
   node, so a backend may get `1 / least p`.
 - Load balancers that send straight to Pods (NLB with `ip` targets and the like) ignore `externalTrafficPolicy`.

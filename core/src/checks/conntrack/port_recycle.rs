@@ -71,7 +71,7 @@ lifetime of the entry. The threshold is `P / L` new connections in a second from
 
 ## What not to do
 
-Do not recycle backends: they are innocent and their successors starve too. Do not flush the connection table: it cuts
+Do not recycle backends: they are not the cause, and their successors starve too. Do not flush the connection table: it cuts
 every Service connection of the node.
 ";
 

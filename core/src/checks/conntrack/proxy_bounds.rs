@@ -37,7 +37,7 @@ For every class of nodes of equal settings, against `dataPlane` of the ClusterTr
 - the same with a value that is only assumed: AtRisk;
 - a class whose value is not known: Unknown, unless another class decides.
 
-Windows nodes have one mode only, which `proxyMode` does not speak of. Where no connection table stands between client
+Windows nodes have one mode only, which `proxyMode` does not cover. Where no connection table stands between client
 and backend (socket load balancing) there is no idle timeout to bound. Without `dataPlane` in a cluster policy the
 check does not apply.
 

@@ -39,8 +39,8 @@ pub static CHECK: Check = Check {
 const DOC: &str = "\
 A client notices a dead connection before its node is declared lost.
 
-When the connection between kubelets and the API server dies without a word (a load balancer that went away, a table
-that was cleared), a kubelet notices by an HTTP/2 ping that nobody answers. If the control plane loses patience first,
+When the connection between kubelets and the API server dies silently (a load balancer that went away, a table
+that was cleared), a kubelet notices by an HTTP/2 ping without an answer. If the control plane's grace period ends first,
 healthy nodes become NotReady together, and their Pods leave the endpoints.
 
 ## Formula

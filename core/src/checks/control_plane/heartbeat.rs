@@ -1,4 +1,4 @@
-//! `admission-heartbeat-block`: no admission webhook that may be away stands in the way of what keeps a cluster alive.
+//! `admission-heartbeat-block`: no admission webhook that can be down blocks the requests that keep a cluster alive.
 
 use std::fmt;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub static CHECK: Check = Check {
 };
 
 const DOC: &str = "\
-No admission webhook that may be away stands in the way of what keeps a cluster alive.
+No admission webhook that can be down blocks the requests that keep a cluster alive.
 
 A webhook with `failurePolicy: Fail` refuses what it cannot be asked about. If it matches the Leases by which nodes
 report that they live, all nodes are declared lost as soon as it is away; if it matches Pods, nothing that failed is

@@ -1,4 +1,4 @@
-//! Checks of the control plane and of what stands in the way of heartbeats.
+//! Checks of the control plane and of what blocks heartbeats.
 
 mod cel;
 pub mod detection;

@@ -1,4 +1,4 @@
-//! `cp-stale-watch`: evenkeel's own watches hear what happens.
+//! `cp-stale-watch`: evenkeel's own watches deliver changes.
 
 use std::fmt;
 use std::sync::Arc;
@@ -27,10 +27,10 @@ pub static CHECK: Check = Check {
 };
 
 const DOC: &str = "\
-evenkeel's own watches hear what happens.
+evenkeel's own watches deliver changes.
 
-A watch can stay connected and deliver nothing: something between here and the API server forgot the connection. Who
-does not measure that acts on the past. What evenkeel sees with its own watches, every other client behind the same
+A watch can stay connected and deliver nothing: something between here and the API server forgot the connection. A
+client that does not measure that acts on the past. What evenkeel sees with its own watches, every other client behind the same
 path, kube-proxy and controllers included, may have as well.
 
 ## Formula
@@ -38,19 +38,19 @@ path, kube-proxy and controllers included, may have as well.
 A watch is silent when its bookmarks, the API server's signs of life, stay away for longer than the watch allows
 itself, or when reading fails. Of the watches that have been complete before:
 
-- the API server refuses to let evenkeel read one: AtRisk, `Refused`. A right is missing, and nobody else is concerned;
+- the API server refuses to let evenkeel read one: AtRisk, `Refused`. A right is missing, which concerns evenkeel alone;
 - one has been silent for at least 180 s: Violated, `Deaf`;
 - one is silent: AtRisk, `Silent`;
 - one was interrupted at least 3 times within 1800 s: AtRisk, `ComesAndGoes`.
 
-Meanwhile everything that rests on a silent watch is Unknown, and nothing is done on its word. What was never readable
+Meanwhile everything that rests on a silent watch is Unknown, and nothing is done because of it. What was never readable
 is not this: it is listed as unreadable. Only the operator watches; an audit does not judge this.
 
 ## What to do
 
-1. See which way evenkeel reaches the API server, and what on it forgets idle connections: load balancer, NAT,
+1. See by which path evenkeel reaches the API server, and what on it forgets idle connections: load balancer, NAT,
    firewall.
-2. Compare with other clients on the same way: `kubeproxy_sync_proxy_rules_last_timestamp_seconds` of the proxies.
+2. Compare with other clients on the same path: `kubeproxy_sync_proxy_rules_last_timestamp_seconds` of the proxies.
 3. Where it refuses, give evenkeel's ClusterRole the right back: check with `kubectl auth can-i` as its ServiceAccount.
 
 ## What not to do

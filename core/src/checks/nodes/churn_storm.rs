@@ -1,4 +1,4 @@
-//! `pod-churn-storm`: Pods do not come and go faster than anybody can follow.
+//! `pod-churn-storm`: Pods are not created and deleted faster than the cluster can follow.
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,14 +24,14 @@ pub static CHECK: Check = Check {
 };
 
 const DOC: &str = "\
-Pods do not come and go faster than anybody can follow.
+Pods are not created and deleted faster than the cluster can follow.
 
 When Pods live just long enough to be announced, everything that follows them drowns: proxies, registries, load
 balancers, the API server. The Pods themselves look fine, one by one.
 
 ## Formula
 
-Counted are Pods, by their endpoints in EndpointSlices (`targetRef`; else by address): a Pod comes with the first of its
+The check counts Pods, by their endpoints in EndpointSlices (`targetRef`; else by address): a Pod comes with the first of its
 endpoints and goes with the first that leaves, and counts once however many Services and address families it has. Pods
 without a Service are not seen. An endpoint that moves between slices of its Service neither comes nor goes.
 

@@ -31,8 +31,8 @@ pub static CHECK: Check = Check {
 const DOC: &str = "\
 Traffic from outside with traffic policy Local has two healthy nodes to go to.
 
-With `externalTrafficPolicy: Local` a node without a ready backend of its own refuses what comes from outside. Whoever
-drains the last node that has one cuts the Service off, though its other Pods may be on their way.
+With `externalTrafficPolicy: Local` a node without a ready backend of its own refuses what comes from outside. Draining
+the last node that has one cuts the Service off, even if its other Pods are about to start.
 
 ## Formula
 

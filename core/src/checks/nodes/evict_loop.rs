@@ -35,9 +35,10 @@ makes the shortage worse.
 
 ## Formula
 
-Counted are Events with reason Evicted of the kubelet, by node and workload; the workload is read from the Pod's name.
-Not counted are Pods over a limit of their own, of an emptyDir or of ephemeral storage: the node is short of nothing
-then, and cordoning it helps nobody. An event counts once, and again by as much as its count grows. Kept are 32 moments of each of 1,024 workloads.
+The check counts Events of the kubelet with reason Evicted, by node and workload; the workload is read from the Pod's
+name. It leaves out Pods over a limit of their own, of an emptyDir or of ephemeral storage: the node is short of nothing
+then, and cordoning it does not help. An event counts once, and again by as much as its count grows. At most 32 times of
+each of 1,024 workloads are kept.
 
 - at least 5 evictions of one workload's Pods from one node within 300 s: Violated.
 

@@ -53,9 +53,9 @@ makes it worse: the new ones come with the update.
 
 ## Formula
 
-Looked at are nodes that are not Ready now and count as down (`node-zone-disruption` says which: nodes that join, or
-that are cordoned or marked for removal, do not), the largest number of them that went down within 1800 s of each
-other, however long ago: at least 3, and at least 5 % of all. Compared are `kernelVersion`, `kubeletVersion`, `osImage`
+The check takes the nodes that are not Ready now and count as down (`node-zone-disruption` says which: nodes that join,
+or that are cordoned or marked for removal, do not), and of them the largest group that went down within 1800 s of each
+other, however long ago: at least 3, and at least 5 % of all. It compares `kernelVersion`, `kubeletVersion`, `osImage`
 and `containerRuntimeVersion` of `status.nodeInfo` with those of the nodes that are Ready:
 
 - all of them run the same version of something, which came to these very nodes within 24 h before they went (it was

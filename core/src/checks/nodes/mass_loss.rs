@@ -35,7 +35,7 @@ takes many nodes at once is something they share: a change, an image, the way to
 
 ## Formula
 
-Counted are the nodes of the cluster as `node-zone-disruption` counts those of a zone: nodes that are not Ready while
+The check counts the nodes of the cluster as `node-zone-disruption` counts those of a zone: nodes that are not Ready while
 they are cordoned, being deleted or tainted for removal are left out for 1800 s, nodes that joined less than 900 s ago
 until they are Ready.
 

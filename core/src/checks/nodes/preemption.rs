@@ -35,13 +35,13 @@ its own new Pods evict its old ones.
 
 ## Formula
 
-Counted are Events with reason Preempted, by the workload of the Pod that had to go; the workload is read from the
-Pod's name. Within 600 s:
+The check counts Events with reason Preempted, by the workload of the Pod that had to go; the workload is read from
+the Pod's name. Within 600 s:
 
 - a Pod had to go for one of its own workload: Violated, `OwnSiblings`;
 - at least 2 Pods of one workload had to go: Violated, `Repeated`.
 
-Not counted is a Deployment whose PriorityClass has a value below 0, as far as both are read: its Pods hold room free
+It leaves out a Deployment whose PriorityClass has a value below 0, as far as both are read: its Pods hold room free
 for others, as the Kubernetes page on overprovisioning advises, and are meant to go.
 
 The workload that lost most is reported. Only the operator counts events; an audit does not judge this. Events that a

@@ -46,7 +46,7 @@ stop everywhere.
 Of the nodes of a zone (and region), `down` are those whose condition Ready is not True. Left out, as nodes and as
 down, are
 
-- nodes that somebody takes out of service: cordoned, being deleted, or tainted for removal by Cluster Autoscaler,
+- nodes that are taken out of service: cordoned, being deleted, or tainted for removal by Cluster Autoscaler,
   Karpenter, a cloud's termination handler; for 1800 s of not being Ready, then they count;
 - nodes that joined less than 900 s ago and are not Ready.
 

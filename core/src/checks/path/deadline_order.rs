@@ -31,7 +31,7 @@ Every deadline outlives the longest request, and an outer deadline every inner o
 
 A proxy that ends the connection waits for an answer for a time of its own. TCP keepalives and HTTP/2 pings keep tables
 alive, but they are no answer: they never reset a request timeout. Where an inner hop waits longer than an outer one,
-the outer one gives up first, and everything behind it goes on working for nobody, often beside the caller's retry.
+the outer one gives up first, and everything behind it goes on working in vain, often beside the caller's retry.
 
 ## Formula
 

@@ -1,4 +1,4 @@
-//! `path-idle-budget`: no connection is silent longer than a hop on its way remembers it.
+//! `path-idle-budget`: no connection is silent for longer than a hop on its path remembers it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub static CHECK: Check = Check {
 };
 
 const DOC: &str = "\
-No connection is silent longer than a hop on its way remembers it.
+No connection is silent for longer than a hop on its path remembers it.
 
 Every stateful L4 hop forgets an idle connection after a time of its own: an IPVS table after 900 s, an AWS network
 load balancer after 350 s, an Azure one after 4 minutes. A connection that is silent for longer is forgotten without
@@ -47,7 +47,7 @@ The path is cut into segments at its L7 hops: each holds one TCP connection.
 | rule | verdict |
 |---|---|
 | `G >= T` | Violated, critical |
-| `G >= T` only if what is not declared turns out badly | AtRisk, origin Assumed, never critical |
+| `G >= T` only in the worst case of what is not declared | AtRisk, origin Assumed, never critical |
 | `G > 0.8 T` | AtRisk |
 | silence without data `>=` the idle timeout of an L7 hop | Violated, critical, cause `ProxyClosesIdle` |
 

@@ -24,7 +24,7 @@ pub static CHECK: Check = Check {
 };
 
 const DOC: &str = "\
-Who keeps idle connections for reuse gives them up before the other side closes them.
+A pool drops idle connections before the other side closes them.
 
 A client or proxy with a pool sends its next request on an idle connection. When the server closes that connection at
 the same moment, the request meets a closed socket: the caller sees a reset, a proxy answers 502, and a request that

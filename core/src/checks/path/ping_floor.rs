@@ -1,4 +1,4 @@
-//! `keepalive-ping-floor`: pings come no faster than the server bears, and fast enough for the path.
+//! `keepalive-ping-floor`: pings come no faster than the server permits, and fast enough for the path.
 
 use std::fmt;
 use std::sync::Arc;
@@ -28,10 +28,10 @@ pub static CHECK: Check = Check {
 };
 
 const DOC: &str = "\
-Pings come no faster than the server bears, and some legal interval keeps the path alive.
+Pings come no faster than the server permits, and a permitted interval keeps the path alive.
 
 A gRPC server counts pings that come faster than its floor, and after a few it hangs up: GOAWAY with
-`ENHANCE_YOUR_CALM`, `too_many_pings`. The usual way into it is a well-meant fix: somebody shortens the client's
+`ENHANCE_YOUR_CALM`, `too_many_pings`. The usual cause is a well-meant fix: somebody shortens the client's
 keepalive because a load balancer forgets idle connections, and every call starts to fail instead of a few.
 
 ## Formula
