@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use kube::api::{DynamicObject, Patch, PatchParams, ValidationDirective};
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, ValidationDirective};
 use kube::core::GroupVersionKind;
 use kube::discovery::{ApiCapabilities, ApiResource, Scope, pinned_kind};
 use kube::{Api, Client};
@@ -27,6 +27,23 @@ pub async fn apply_yaml(client: &Client, text: &str) -> Result<Vec<DynamicObject
         applied.push(apply_document(client, &document).await?);
     }
     Ok(applied)
+}
+
+/// Deletes objects at once, the last one first.
+pub async fn remove(client: &Client, objects: &[DynamicObject]) -> Result<()> {
+    for object in objects.iter().rev() {
+        let types = object.types.as_ref().context("an object without a kind")?;
+        let name = object.metadata.name.as_deref().unwrap_or_default();
+        let what = || format!("deleting {} {name}", types.kind);
+        let kind = GroupVersionKind::try_from(types).with_context(what)?;
+        let (resource, capabilities) = pinned_kind(client, &kind).await.with_context(what)?;
+        let namespace = object.metadata.namespace.as_deref();
+        api_for(client, &resource, &capabilities, namespace)
+            .delete(name, &DeleteParams::default().grace_period(0))
+            .await
+            .with_context(what)?;
+    }
+    Ok(())
 }
 
 /// Applies the YAML files of a folder in the order of their names, and waits

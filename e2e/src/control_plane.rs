@@ -277,6 +277,11 @@ impl ControlPlane {
         apply::apply_yaml(&self.client().await?, text).await
     }
 
+    /// Deletes what was applied; see [`apply::remove`].
+    pub async fn remove(&self, applied: &[DynamicObject]) -> Result<()> {
+        apply::remove(&self.client().await?, applied).await
+    }
+
     /// Installs the CRDs of a folder; see [`apply::install_crds`].
     pub async fn install_crds(&self, folder: &Path) -> Result<()> {
         apply::install_crds(&self.client().await?, folder).await

@@ -11,7 +11,8 @@ use crate::engine::unit::{About, Unit};
 use crate::index::{Dep, Deps, Freshness, Part};
 use crate::know::{Now, Source, Wall};
 use crate::policy::{
-    Beat, Client, ClusterPolicy, Connection, ControlPlanePolicy, Exception, Protocol, Server, ServicePick,
+    Beat, Client, ClusterPolicy, Connection, ControlPlanePolicy, Exception, Policy, Protocol, Server,
+    ServicePick,
 };
 use crate::world::{
     World, app, balanced, client, connection, node, pod, policy, proxy_config, service, slice,
@@ -378,6 +379,28 @@ fn what_is_worth_reading_is_said_when_it_is_something_else() {
     let more = world.core.take_wants().expect("the Pods of a client");
     assert!(more.pods.len() == first.pods.len() + 1, "{more:?}");
     assert_eq!(world.core.round(world.now).wants, None);
+}
+
+/// The Pods behind a Service are read where its server sends keepalives at a time that nobody declares, and where
+/// placement is limited.
+#[rstest]
+#[case::nothing_asks(policy(vec![connection(Protocol::Tcp, client("worker"))]), false)]
+#[case::keepalives_of_the_server(
+    policy(vec![Connection {
+        server: Server { tcp_keepalive: Some(Beat::Enabled(None)), ..Server::default() },
+        ..connection(Protocol::Tcp, client("worker"))
+    }]),
+    true
+)]
+#[case::placement(balanced(None, Some(50), None), true)]
+#[case::a_minimum(balanced(Some(2), None, None), false)]
+fn backends_are_worth_reading_where_something_rests_on_them(#[case] asks: Policy, #[case] read: bool) {
+    let mut world = World::complete().policy(asks);
+    world.core.round(world.now);
+    let mut world = world.with(Source::Services, service("api", json!({})));
+    let wants = world.core.take_wants();
+    let pods = ("shop".to_owned(), "app=api".to_owned());
+    assert_eq!(wants.is_some_and(|wants| wants.pods.contains(&pods)), read);
 }
 
 #[test]

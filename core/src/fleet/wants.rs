@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use super::kube_proxy::is_kube_proxy;
 use crate::index::Index;
 use crate::know::{Reads, Source};
-use crate::policy::{Operator, Selector};
+use crate::names::Name;
+use crate::policy::{Beat, Operator, Policy, Selector};
 use crate::sources::workload::DaemonSet;
 
 /// What to read next.
@@ -31,7 +32,7 @@ const USUAL_PODS: [&str; 2] = [
 
 impl Wants {
     /// The sources that this looks at.
-    pub(crate) const READS: Reads = Reads::of(&[Source::DaemonSets, Source::Policies]);
+    pub(crate) const READS: Reads = Reads::of(&[Source::DaemonSets, Source::Policies, Source::Services]);
 
     /// What this index makes worth reading.
     pub(crate) fn of(index: &Index) -> Self {
@@ -69,7 +70,7 @@ impl Wants {
                 wants.pods.insert((namespace, query(&set.selector)));
             }
         }
-        for (_, policy) in index.policies.iter() {
+        for (key, policy) in index.policies.iter() {
             let clients = policy
                 .connections
                 .iter()
@@ -78,9 +79,42 @@ impl Wants {
             wants
                 .pods
                 .extend(selectors.map(|selector| (policy.namespace.to_string(), query(selector))));
+            if needs_backends(policy) {
+                wants.pods.extend(backends(index, key.namespace, policy));
+            }
         }
         wants
     }
+}
+
+/// Whether the Pods behind a policy's Services tell something that nothing else does: the keepalive time that their sockets
+/// take from a sysctl, or where they may run.
+fn needs_backends(policy: &Policy) -> bool {
+    let limits_places = policy.balance.as_ref().is_some_and(|balance| {
+        balance.max_percent_per_node.is_some() || balance.max_percent_per_zone.is_some()
+    });
+    let mut servers = policy.connections.iter().map(|connection| &connection.server);
+    limits_places || servers.any(|server| server.tcp_keepalive == Some(Beat::Enabled(None)))
+}
+
+/// The Pods that the Services of a policy select.
+fn backends<'a>(
+    index: &'a Index,
+    namespace: Name,
+    policy: &'a Policy,
+) -> impl Iterator<Item = (String, String)> + 'a {
+    let names = &index.names;
+    let services = index.services_in.of(namespace);
+    let governed = services.filter_map(move |key| {
+        let service = index.services.get(key)?;
+        (service.selects() && index.governs(policy, key, service)).then_some(service)
+    });
+    governed.map(move |service| {
+        let labels = service.selector.iter();
+        let labels = labels.map(|(key, value)| format!("{}={}", names.text(key), names.text(value)));
+        let query = labels.collect::<Vec<_>>().join(",");
+        (policy.namespace.to_string(), query)
+    })
 }
 
 fn is_network(index: &Index, set: &DaemonSet) -> bool {

@@ -23,8 +23,9 @@ pub trait Explain: Compare + fmt::Debug + Send + Sync + 'static {
         ""
     }
 
-    /// The message: one sentence of at most [`MESSAGE`] characters. What happens to which subject, the two numbers that
-    /// collide, and where the tighter one comes from. No file names and no fields: they are evidence.
+    /// The message: one sentence of at most [`MESSAGE`] characters with names of usual length; longer names are shortened
+    /// where it is shown. What happens to which subject, the two numbers that collide, and where the tighter one comes
+    /// from. No file names and no fields: they are evidence.
     ///
     /// # Errors
     /// Those of the formatter.
@@ -113,9 +114,53 @@ impl Case {
     }
 }
 
+/// The message with all names in full.
+struct Whole<'a>(&'a dyn Explain);
+
+impl fmt::Display for Whole<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.message(f)
+    }
+}
+
+/// A text in at most [`MESSAGE`] characters, as far as words can be shortened: the longest ones lose their middle.
+fn fit(text: &str) -> String {
+    let lengths: Vec<usize> = text.split(' ').map(|word| word.chars().count()).collect();
+    let spaces = lengths.len() - 1;
+    let fits = |most: &usize| {
+        let words: usize = lengths.iter().map(|length| length.min(most)).sum();
+        words + spaces <= MESSAGE
+    };
+    let longest = lengths.iter().copied().max().unwrap_or_default();
+    if fits(&longest) {
+        return text.to_owned();
+    }
+    let most = (SHORT_WORD..longest).rev().find(fits).unwrap_or(SHORT_WORD);
+    let words: Vec<String> = text.split(' ').map(|word| shorten(word, most)).collect();
+    words.join(" ")
+}
+
+/// Words of so many characters are never shortened.
+const SHORT_WORD: usize = 16;
+
+/// A word without its middle, in so many characters.
+fn shorten(word: &str, most: usize) -> String {
+    let length = word.chars().count();
+    if length <= most {
+        return word.to_owned();
+    }
+    let (head, tail) = (most / 2, most - most / 2 - 1);
+    let start = word.chars().take(head);
+    start
+        .chain(['…'])
+        .chain(word.chars().skip(length - tail))
+        .collect()
+}
+
+/// The message, in at most [`MESSAGE`] characters: names may have 253, and the evidence holds them in full.
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.explain.message(f)
+        f.write_str(&fit(&Whole(&*self.explain).to_string()))
     }
 }
 
@@ -224,5 +269,39 @@ impl Evidence {
             Unit::Count,
             &Val::declared(value.try_into().unwrap_or(i64::MAX), source),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::usual("web is silent for 1800 s", "web is silent for 1800 s")]
+    #[case::empty("", "")]
+    fn what_fits_stays(#[case] text: &str, #[case] expected: &str) {
+        assert_eq!(fit(text), expected);
+    }
+
+    #[test]
+    fn long_names_lose_their_middle() {
+        let name = "a".repeat(253);
+        let said = fit(&format!("node {name} and node {name} forget after 900 s"));
+        assert_eq!(said.chars().count(), MESSAGE);
+        assert!(
+            said.starts_with("node aaa") && said.ends_with("a forget after 900 s"),
+            "{said}"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn it_fits_whenever_few_words_are_long(long in "\\PC{0,300}", short in "[a-z ]{0,100}") {
+            let said = fit(&format!("{} {short}", long.replace(' ', "-")));
+            prop_assert!(said.chars().count() <= MESSAGE, "{said}");
+        }
     }
 }

@@ -23,6 +23,7 @@ pub(crate) use system::{cilium, dns, dns_pod, kubeadm, manager, proxy_config, pr
 use crate::checks;
 use crate::findings::Finding;
 use crate::index::{Freshness, Part};
+use crate::judge::MESSAGE;
 use crate::know::{Mono, Now, Source, Wall};
 use crate::policy::{ClusterPolicy, Policy};
 use crate::{Core, Input};
@@ -180,6 +181,8 @@ impl World {
             assert!(!one.message.contains('?'), "evidence is missing: {}", one.message);
             let bad = one.verdict.name() != "Unknown";
             assert!(!bad || !one.advice.is_empty(), "no advice: {}", one.message);
+            let length = one.message.chars().count();
+            assert!(!bad || length <= MESSAGE, "{length} characters: {}", one.message);
         }
         all
     }

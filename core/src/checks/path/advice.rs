@@ -5,11 +5,12 @@
 
 use std::sync::Arc;
 
+use super::balancer::ends_pings;
 use super::budget::Segment;
 use super::keepalive::{SYSCTL, Sockets, pods_of};
 use super::margin::{GRPC_FLOOR_SECONDS, above, above_floor, below};
 use crate::judge::{Advice, Change, End, Look, Path, Setting};
-use crate::policy::{Beat, Door, Layer, Protocol};
+use crate::policy::{Beat, Door, Protocol};
 use crate::sources::service::Transport;
 
 /// Most seconds of a TCP keepalive: Linux `include/net/tcp.h`, `MAX_TCP_KEEPIDLE`.
@@ -43,6 +44,10 @@ pub(super) struct Remedies {
     closer_is_known: bool,
     /// The least timeout of all segments: what a declared silence has to stay below.
     least: i64,
+    /// The least timeout of the segment's tables, where it has any that is known.
+    table: Option<i64>,
+    /// The least interval of pings or heartbeats that is safely above what the server permits.
+    permitted: i64,
     /// A ping that the server permits and the timeout allows.
     ping: Option<i64>,
     /// The interval of pings that are sent already.
@@ -67,18 +72,15 @@ impl Remedies {
         idle: i64,
     ) -> Self {
         let timeouts = all.iter().flat_map(|one| {
-            let closings = one.closings.iter().map(|closing| closing.idle.value);
-            one.tightest()
-                .map(|(_, idle)| idle.value)
-                .into_iter()
-                .chain(closings)
+            let table = one.tightest().map(|(_, idle)| idle.value);
+            table.into_iter().chain(one.closes_after)
         });
         let least = timeouts.min().unwrap_or(idle);
         let connection = path.connection;
         let server_idle = segment.to.idle.as_ref().and_then(|span| span.best.as_ref());
         let pool = server_idle.map_or(below(idle), |server| below(idle).min(below(server.value)));
         let reaches = |span: &super::span::Span| super::span::reaches(span.worst.as_ref(), idle);
-        let proxied = connection.hops.iter().any(|hop| hop.layer == Layer::L7);
+        let proxied = ends_pings(look, path);
         let floor = match (
             connection.server.minimum_ping_interval_seconds,
             connection.protocol,
@@ -110,7 +112,9 @@ impl Remedies {
             closer: (segment.to.end == Some(End::Server)).then_some(End::Server),
             closer_is_known: segment.to.idle.is_some(),
             least,
+            table: segment.tightest().map(|(_, idle)| idle.value),
             pool_decides: reaches(&segment.pool) && !reaches(&segment.stream),
+            permitted: above_floor(floor),
             ping: (connection.protocol.has_ping() && by_client && !proxied && ping <= below(idle))
                 .then_some(ping),
             sent: match path.client.ping {
@@ -231,7 +235,9 @@ impl Remedies {
         let half = self.half();
         let mut advice = Vec::new();
         if self.udp {
-            if let Some(End::Client) = self.opener {
+            if let Some(End::Client) = self.opener
+                && half >= self.permitted
+            {
                 advice.push(Advice::with(
                     format!("let {} send a datagram every {half} s or sooner", self.from),
                     change(&End::Client, Setting::Ping, half),
@@ -279,7 +285,7 @@ impl Remedies {
         // Data goes all the way, so it has to be in time for every hop.
         let half = self.half().min((self.least / 2).max(1));
         let text = format!("let the application send data every {half} s or sooner, such as a heartbeat");
-        if self.heartbeats {
+        if self.heartbeats && half >= self.permitted {
             Advice::with(
                 text + ", and declare it as ping of the client",
                 change(&End::Client, Setting::Ping, half),
@@ -289,9 +295,12 @@ impl Remedies {
         }
     }
 
-    /// A longer idle timeout of an L7 hop.
-    pub(super) fn close_later(hop: &str, end: Option<&End>, silence: Option<i64>) -> Option<Advice> {
+    /// A longer idle timeout of an L7 hop, unless a table beside it would forget what it then keeps.
+    pub(super) fn close_later(&self, hop: &str, end: Option<&End>, silence: Option<i64>) -> Option<Advice> {
         let above = above(silence?);
+        if self.table.is_some_and(|idle| above >= below(idle)) {
+            return None;
+        }
         Some(Advice::with(
             format!("or let {hop} close connections without data after {above} s or later"),
             end.and_then(|end| change(end, Setting::IdleTimeout, above)),

@@ -58,6 +58,12 @@ pub(super) fn balancer(look: &Look<'_>, path: &Path<'_>) -> Balancer {
     ))
 }
 
+/// Whether an L7 hop or load balancer ends the client's pings before they reach the server.
+pub(super) fn ends_pings(look: &Look<'_>, path: &Path<'_>) -> bool {
+    path.connection.hops.iter().any(|hop| hop.layer == Layer::L7)
+        || matches!(balancer(look, path), Balancer::Proxy(listener) if listener.forwards == Forwards::Requests)
+}
+
 /// Whether one of the L4 hops up to the next L7 hop has a declared idle timeout.
 fn stands_for_it<'a>(hops: impl Iterator<Item = &'a Hop>) -> bool {
     hops.take_while(|hop| hop.layer == Layer::L4)

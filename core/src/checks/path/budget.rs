@@ -114,6 +114,9 @@ pub struct Segment {
     pub tables: Vec<TableHop>,
     /// L7 hops at its ends that close a connection without data.
     pub closings: Vec<Closing>,
+    /// The first of the times after which one of these closes any connection without data, seconds, whatever is known of
+    /// silence.
+    pub closes_after: Option<i64>,
 }
 
 impl Segment {
@@ -196,6 +199,8 @@ struct Proxy {
     pools: bool,
     /// After how long it closes a connection of its client, or its own, without data.
     closes: [Option<Val<i64>>; 2],
+    /// Whether it forwards bytes as they are: then pings pass, and are data to it.
+    passes_pings: bool,
 }
 
 /// The segments of a path, from client to server.
@@ -227,6 +232,7 @@ pub fn segments(look: &Look<'_>, path: &Path<'_>) -> Vec<Segment> {
                     Some(listener.idle.clone()),
                     (listener.forwards == Forwards::Bytes).then(|| listener.upstream_idle.clone()),
                 ],
+                passes_pings: listener.forwards == Forwards::Bytes,
             })));
         }
     }
@@ -237,6 +243,8 @@ pub fn segments(look: &Look<'_>, path: &Path<'_>) -> Vec<Segment> {
 fn assemble(look: &Look<'_>, path: &Path<'_>, elements: Vec<Element>, last: Vec<TableHop>) -> Vec<Segment> {
     let mut segments = Vec::new();
     let mut from = client_side(look, path);
+    let to = server_side(look, path);
+    let through = pings_through(path, &elements, [&from, &to]);
     let mut own_pool = true;
     let mut closes = None;
     let mut tables = Vec::new();
@@ -245,19 +253,40 @@ fn assemble(look: &Look<'_>, path: &Path<'_>, elements: Vec<Element>, last: Vec<
             Element::TableHop(table) => tables.push(table),
             Element::Proxy(proxy) => {
                 let [front, back] = proxy.closes;
-                let ends = [closes.take(), front.map(|idle| (proxy.front.clone(), idle))];
+                let passes = proxy.passes_pings;
+                let front = front.map(|idle| (proxy.front.clone(), idle, passes));
+                let ends = [closes.take(), front];
                 let cut = std::mem::take(&mut tables);
-                segments.push(segment(path, from, proxy.front, own_pool, cut, ends));
-                closes = back.map(|idle| (proxy.back.clone(), idle));
+                segments.push(segment(path, from, proxy.front, own_pool, cut, ends, &through));
+                closes = back.map(|idle| (proxy.back.clone(), idle, passes));
                 from = proxy.back;
                 own_pool = !proxy.pools;
             }
         }
     }
     tables.extend(last);
-    let to = server_side(look, path);
-    segments.push(segment(path, from, to, own_pool, tables, [closes, None]));
+    let ends = [closes, None];
+    segments.push(segment(path, from, to, own_pool, tables, ends, &through));
     segments
+}
+
+/// The first of the pings of client and server that every segment of the path sees: while a call is open, and while none
+/// is. Heartbeats of an application are data, which every hop passes on; HTTP/2 pings pass only where bytes do.
+fn pings_through(path: &Path<'_>, elements: &[Element], ends: [&Side; 2]) -> [Span; 2] {
+    let passes = elements.iter().all(|element| match element {
+        Element::TableHop(_) => true,
+        Element::Proxy(proxy) => proxy.passes_pings,
+    });
+    let first = |of: fn(&Keepalive) -> &Span| {
+        let [client, server] = ends.map(|side| of(&side.keepalive).clone());
+        client.min(server)
+    };
+    let with_calls = passes || !path.connection.protocol.has_ping();
+    [
+        (with_calls, first(|one| &one.ping)),
+        (passes, first(|one| &one.idle_ping)),
+    ]
+    .map(|(sees, first)| if sees { first } else { Span::never() })
 }
 
 fn client_side(look: &Look<'_>, path: &Path<'_>) -> Side {
@@ -379,6 +408,7 @@ fn declared_hop(look: &Look<'_>, path: &Path<'_>, hop: &Hop) -> Option<Element> 
         back,
         pools,
         closes,
+        passes_pings: !pools,
     })))
 }
 
@@ -418,7 +448,8 @@ fn segment(
     to: Side,
     of_client: bool,
     tables: Vec<TableHop>,
-    closes: [Option<(Side, Val<i64>)>; 2],
+    closes: [Option<(Side, Val<i64>, bool)>; 2],
+    [ping, idle_ping]: &[Span; 2],
 ) -> Segment {
     let application = application_silence(path);
     let pool = pool(path, &from, &to, of_client, &application);
@@ -429,19 +460,22 @@ fn segment(
         _ => application.clone(),
     };
     let keepalive = from.keepalive.with_calls().min(to.keepalive.with_calls());
+    let keepalive = keepalive.min(ping.clone());
     let idle_keepalive = from.keepalive.without_calls().min(to.keepalive.without_calls());
+    let idle_keepalive = idle_keepalive.min(idle_ping.clone());
     let silence = keepalive
         .clone()
         .min(stream.clone())
         .max(idle_keepalive.clone().min(pool.clone()));
+    let closes_after = closes.iter().flatten().map(|close| close.1.value).min();
     let closings = closes
         .into_iter()
         .flatten()
         .filter(|_| one_to_one || path.connection.longest_silence_seconds.is_some())
-        .map(|(side, idle)| Closing {
+        .map(|(side, idle, passes_pings)| Closing {
             hop: side.name.clone(),
             idle,
-            silence: data_silence(path, &application),
+            silence: data_silence(path, &application, passes_pings),
             end: side.end,
         })
         .collect();
@@ -455,23 +489,26 @@ fn segment(
         silence,
         tables,
         closings,
+        closes_after,
     }
 }
 
-/// Longest time without data: heartbeats of an application are data, TCP keepalives and HTTP/2 pings are not.
-fn data_silence(path: &Path<'_>, application: &Span) -> Span {
-    let connection = path.connection;
+/// Longest time without data: heartbeats of an application are data, TCP keepalives are not, and HTTP/2 pings only to
+/// who forwards bytes as they are.
+fn data_silence(path: &Path<'_>, application: &Span, passes_pings: bool) -> Span {
+    let counts = passes_pings || !path.connection.protocol.has_ping();
     let heartbeat = |beat: Option<Beat>, field: &str| match beat {
-        Some(Beat::Enabled(Some(seconds))) if !connection.protocol.has_ping() => {
+        Some(Beat::Enabled(Some(seconds))) if counts => {
             Span::known(Val::declared(i64::from(seconds), declared(path, field)))
         }
-        Some(Beat::Enabled(None)) if !connection.protocol.has_ping() => {
-            Span::undeclared(&declared(path, field))
-        }
+        Some(Beat::Enabled(None)) if counts => Span::undeclared(&declared(path, field)),
         _ => Span::never(),
     };
     application
         .clone()
         .min(heartbeat(path.client.ping, "clients[].ping.intervalSeconds"))
-        .min(heartbeat(connection.server.ping, "server.ping.intervalSeconds"))
+        .min(heartbeat(
+            path.connection.server.ping,
+            "server.ping.intervalSeconds",
+        ))
 }

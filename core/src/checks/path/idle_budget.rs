@@ -275,11 +275,18 @@ impl Explain for Outlasted {
                 "{from} may be idle for {silent} without a call and so without pings; the {hop} forgets it after \
                  {idle} s{by}"
             ),
-            Cause::ProxyClosesIdle => write!(
-                f,
-                "{hop} closes a connection after {idle} s{by} without data, and {from} may send {to} none for \
-                 {silent}; keepalives are no data"
-            ),
+            Cause::ProxyClosesIdle => {
+                write!(
+                    f,
+                    "{hop} closes a connection after {idle} s{by} without data, and "
+                )?;
+                if from == hop {
+                    write!(f, "may send {to} none for {silent}")?;
+                } else {
+                    write!(f, "{from} may send none for {silent}")?;
+                }
+                write!(f, "; keepalives are no data")
+            }
         }
     }
 
@@ -327,7 +334,7 @@ impl Explain for Outlasted {
         match self.cause {
             Cause::ProxyClosesIdle => {
                 advice.push(remedies.data());
-                advice.extend(Remedies::close_later(&self.hop, self.hop_end.as_ref(), longest));
+                advice.extend(remedies.close_later(&self.hop, self.hop_end.as_ref(), longest));
             }
             Cause::KeepaliveNotDeclared => {
                 advice.extend(remedies.declare_keepalive());

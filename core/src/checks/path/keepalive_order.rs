@@ -8,6 +8,7 @@ use crate::judge::{
     Advice, Change, Check, End, Evidence, Explain, Judge, Look, Memory, Path, Setting, Severities, Verdict,
 };
 use crate::know::{Gap, Known, Reads, Source, Val};
+use crate::policy::Protocol;
 use crate::sources::service::Transport;
 
 /// The check.
@@ -38,6 +39,8 @@ such times: `idleTimeoutSeconds` towards its client, `upstream.idleTimeoutSecond
 
 - `far <= near + max(1 s, 10 % of near)`: Violated, warning. Cause `ServerClosesFirst` where `far <= near`, else
   `NarrowMargin`.
+- HTTP2 and gRPC: the same is AtRisk, info. Who closes says so first (GOAWAY, RFC 9113 section 6.8), and requests that
+  it did not take up are safe to send again, which most clients do by themselves.
 - Only one of the two is declared: AtRisk with origin Assumed, info; the other may be on either side of it.
 - Neither is declared: Unknown where the path declares another idle time, else NotApplicable: there is nothing to
   compare.
@@ -66,6 +69,8 @@ struct Order {
     table: Option<i64>,
     /// The least that an L7 hop may close at: it ends streams that are silent for longer.
     silence: i64,
+    /// Whether the protocol announces that a connection ends.
+    announced: bool,
     cause: Cause,
 }
 
@@ -147,9 +152,10 @@ fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
         return Ok(Verdict::NotApplicable("nobody declares an idle time"));
     }
     let silence = path.connection.longest_silence_seconds.map_or(0, i64::from);
+    let announced = matches!(path.connection.protocol, Protocol::Http2 | Protocol::Grpc);
     let (mut risk, mut gap) = (None, None);
     for (near, far, table) in &pairs {
-        match judge_pair(near, far, *table, silence) {
+        match judge_pair(near, far, *table, silence, announced) {
             Verdict::Violated(case) => return Ok(Verdict::Violated(case)),
             Verdict::AtRisk(case) => risk = risk.or(Some(case)),
             Verdict::Unknown(one) => gap = gap.or(Some(one)),
@@ -168,7 +174,7 @@ fn margin(near: i64) -> i64 {
     near.saturating_add(9).div_euclid(10).max(1)
 }
 
-fn judge_pair(near: &Party, far: &Party, table: Option<i64>, silence: i64) -> Verdict {
+fn judge_pair(near: &Party, far: &Party, table: Option<i64>, silence: i64, announced: bool) -> Verdict {
     let cause = match (&near.idle, &far.idle) {
         (_, Idle::Never) => return Verdict::Met,
         // A pool that keeps nothing reuses nothing.
@@ -208,11 +214,17 @@ fn judge_pair(near: &Party, far: &Party, table: Option<i64>, silence: i64) -> Ve
         } else {
             silence.saturating_mul(10) / 8 + 1
         },
+        announced,
         cause,
     };
-    match cause {
-        Cause::ServerClosesFirst { .. } | Cause::NarrowMargin { .. } => Verdict::violated(order),
-        Cause::PoolNotDeclared { .. } | Cause::ServerNotDeclared { .. } => Verdict::at_risk(order),
+    let declared = matches!(
+        cause,
+        Cause::ServerClosesFirst { .. } | Cause::NarrowMargin { .. }
+    );
+    if declared && !announced {
+        Verdict::violated(order)
+    } else {
+        Verdict::at_risk(order)
     }
 }
 
@@ -358,6 +370,10 @@ mod tests {
     use crate::world::{World, client, connection, l4, l7, policy, service};
 
     fn verdict(pool: Option<u32>, hops: Vec<Hop>, server: Option<u32>) -> String {
+        verdict_of(Protocol::Http1, pool, hops, server)
+    }
+
+    fn verdict_of(protocol: Protocol, pool: Option<u32>, hops: Vec<Hop>, server: Option<u32>) -> String {
         let client = Client {
             idle_timeout: pool.map(Limit::Seconds),
             ..client("web")
@@ -368,12 +384,24 @@ mod tests {
                 idle_timeout: server.map(Limit::Seconds),
                 ..Server::default()
             },
-            ..connection(Protocol::Http1, client)
+            ..connection(protocol, client)
         };
         World::complete()
             .with(Source::Services, service("api", json!({})))
             .policy(policy(vec![connection]))
             .verdict("keepalive-order")
+    }
+
+    #[rstest]
+    #[case(Protocol::Http2, Some(60), "AtRisk info ServerClosesFirst")]
+    #[case(Protocol::Grpc, Some(66), "AtRisk info NarrowMargin")]
+    #[case(Protocol::Grpc, Some(67), "Met")]
+    fn an_end_that_is_announced_is_hardly_a_fault(
+        #[case] protocol: Protocol,
+        #[case] server: Option<u32>,
+        #[case] expected: &str,
+    ) {
+        assert_eq!(verdict_of(protocol, Some(60), Vec::new(), server), expected);
     }
 
     #[rstest]

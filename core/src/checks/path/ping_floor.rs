@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::balancer::ends_pings;
 use super::budget::{Segment, USES, segments};
 use super::margin::{GRPC_FLOOR_SECONDS, above_floor, below};
 use super::span::reaches;
@@ -12,7 +13,7 @@ use crate::judge::{
     Verdict,
 };
 use crate::know::{Gap, Known, Origin, Reads, Source, Val};
-use crate::policy::{Beat, Client, Layer, Protocol};
+use crate::policy::{Beat, Client, Protocol};
 
 /// The check.
 pub static CHECK: Check = Check {
@@ -96,7 +97,7 @@ enum Cause {
 )]
 #[allow(clippy::match_same_arms, reason = "the order of the arms is their weight")]
 fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
-    if path.connection.hops.iter().any(|hop| hop.layer == Layer::L7) {
+    if ends_pings(look, path) {
         return Ok(Verdict::NotApplicable(
             "an L7 hop ends the client's pings before the server",
         ));
@@ -118,7 +119,10 @@ fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
     };
     let least = segments(look, path)
         .iter()
-        .filter_map(|segment| Some(segment.tightest()?.1.value))
+        .flat_map(|segment| {
+            let table = segment.tightest().map(|(_, idle)| idle.value);
+            table.into_iter().chain(segment.closes_after)
+        })
         .min();
     let interval = too_fast(path, &floor, least);
     let range = no_legal_interval(look, path, &floor);

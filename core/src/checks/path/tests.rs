@@ -334,3 +334,46 @@ fn only_a_load_balancer_has_one(#[case] kind: &str, #[case] hops: Vec<Hop>, #[ca
         .policy(policy(vec![connection]));
     assert_eq!(world.verdict(ID), expected);
 }
+
+/// Pings are data to a load balancer that forwards bytes, and end at one that forwards requests.
+#[rstest]
+#[case::bytes("openstack:///x", "", every(20), "Unknown unknown")]
+#[case::bytes_without_pings("openstack:///x", "", NEVER, "Violated warning ProxyClosesIdle")]
+#[case::requests("cn-hangzhou.i-1", "http:80", every(5), "Violated warning ProxyClosesIdle")]
+fn pings_at_a_load_balancer_that_ends_connections(
+    #[case] provider: &str,
+    #[case] listeners: &str,
+    #[case] ping: Option<Beat>,
+    #[case] expected: &str,
+) {
+    let grpc = Connection {
+        longest_silence_seconds: Some(1800),
+        server: Server {
+            tcp_keepalive: NEVER,
+            ping: NEVER,
+            ..Server::default()
+        },
+        ..connection(
+            Protocol::Grpc,
+            Client {
+                from: Door::LoadBalancer,
+                ping,
+                ping_without_calls: Some(true),
+                tcp_keepalive: NEVER,
+                ..client("phone")
+            },
+        )
+    };
+    let mut served = service("api", serde_json::json!({"type": "LoadBalancer"}));
+    let listener = "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-protocol-port";
+    served["metadata"]["annotations"] = serde_json::json!({listener: listeners});
+    let mut on = crate::world::node("n1", "");
+    on["spec"]["providerID"] = serde_json::json!(provider);
+    if listeners.is_empty() {
+        served["metadata"]["annotations"] = serde_json::json!({});
+    }
+    let world = World::complete()
+        .with(Source::Services, served)
+        .with(Source::Nodes, on);
+    assert_eq!(world.policy(policy(vec![grpc])).says(ID), expected);
+}
