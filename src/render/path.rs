@@ -190,6 +190,7 @@ mod tests {
             silence,
             tables,
             closings: Vec::new(),
+            closes_after: None,
         };
         let mut out = String::new();
         draw_segment(&mut out, &segment);
