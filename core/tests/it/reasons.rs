@@ -31,9 +31,9 @@ const TAIL: &str = "
 |---|---|---|
 | `evenkeel status` | `NotJudgedYet` | the policy has no status: no operator has seen it |
 | `evenkeel status` | `(of an older generation)` | the status speaks of an earlier version of the policy |
-| Events | `Healthy`, `NotHealthy`, `HealthyUnknown`, and the same of `Accepted` and `Observed` | the condition has turned; the message begins with its reason |
+| Events | `Healthy`, `NotHealthy`, `HealthyUnknown`, and the same of `Accepted` and `Observed` | the condition has changed; the message begins with its reason |
 
-A status is the word of whoever wrote it last: whether that somebody is still alive, `evenkeel status` tells (see
+A status is as old as its last writer: `evenkeel status` shows whether the operator is alive (see
 [troubleshooting](troubleshooting.md#is-the-operator-alive)).
 ";
 
