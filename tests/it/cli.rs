@@ -1,5 +1,6 @@
 //! The command line as people use it: the real binary on real files.
 
+mod exit_codes;
 mod files;
 
 use std::io::Write;
