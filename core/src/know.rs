@@ -253,6 +253,10 @@ impl fmt::Display for Unit {
     }
 }
 
+#[expect(
+    clippy::disallowed_types,
+    reason = "the one type that is a point of the calendar"
+)]
 impl fmt::Display for Wall {
     /// As RFC 3339 writes it in UTC: `2026-11-21T13:00:00Z`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -266,6 +270,10 @@ impl fmt::Display for Wall {
     }
 }
 
+#[expect(
+    clippy::disallowed_types,
+    reason = "the one type that is a point of the calendar"
+)]
 impl Wall {
     /// Reads an RFC 3339 timestamp such as `2026-11-21T13:00:00Z`, with fraction and offset; `None` when it is none.
     pub fn parse(text: &str) -> Option<Self> {

@@ -3,6 +3,10 @@
 //! Facts come in as JSON through [`Core::handle`], verdicts and findings go out through [`Core::round`] and
 //! [`Core::findings`]; nothing here reads a clock, a socket, a file or a log. The same core serves the operator, the
 //! live audit, an audit of files, simulations and tests: they differ only in who feeds and who drains.
+#![warn(
+    clippy::iter_over_hash_type,
+    reason = "the order of a hash map is chance, and answers must not depend on it"
+)]
 
 pub mod checks;
 pub mod dataplane;

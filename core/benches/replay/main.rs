@@ -2,7 +2,12 @@
 //!
 //! Prints figures and asserts none: machines differ. `cargo bench -p evenkeel-core`. With the argument `small` it
 //! judges a small world once, for `instructions.sh`, which counts the instructions of each check.
-
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::disallowed_macros,
+    reason = "it measures time and prints"
+)]
 #![allow(clippy::cast_precision_loss)] // figures for people
 
 mod world;

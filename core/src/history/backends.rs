@@ -211,9 +211,9 @@ impl Backends {
     pub(crate) fn set_window(&mut self, window: u64) {
         if self.window != window {
             self.window = window;
-            for load in self.loads.values_mut() {
-                (load.slot, load.grown) = (0, [0; SLOTS]);
-            }
+            self.loads
+                .values_mut()
+                .for_each(|load| (load.slot, load.grown) = (0, [0; SLOTS]));
         }
     }
 

@@ -1,5 +1,10 @@
 //! Tests of the core from outside, in one program.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    reason = "they read the source, and write the docs"
+)]
 
 mod architecture;
 mod b1;

@@ -4,7 +4,27 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use super::{FOREIGN, complain};
+use super::complain;
+
+/// Crates that do IO, log or keep time.
+const FOREIGN: &[&str] = &[
+    "chrono",
+    "env_logger",
+    "futures",
+    "hyper",
+    "k8s_openapi",
+    "kube",
+    "log",
+    "mio",
+    "reqwest",
+    "rustls",
+    "schemars",
+    "socket2",
+    "time",
+    "tokio",
+    "tower",
+    "tracing",
+];
 
 /// What a dependency of the core uses only where another package of the workspace asks it to.
 const SWITCHED_OFF: &[(&str, &str)] = &[("jiff", "jiff-static"), ("jiff", "log"), ("jiff-core", "log")];
