@@ -11,9 +11,10 @@ use serde::Serialize;
 pub use exception::ExceptionView;
 pub(crate) use exception::{accepted, exception, without_effect};
 
+use crate::checks;
 use crate::engine::Reported;
 use crate::index::{Freshness, Index};
-use crate::judge::{Case, Check, Datum, Severity, Subject, Verdict};
+use crate::judge::{Case, Check, Datum, Memory, Severity, Subject, Verdict};
 use crate::know::{Gap, Origin, Source, Unit, Wall};
 use crate::names::Key;
 
@@ -217,8 +218,38 @@ pub struct FindingList {
     pub findings: Vec<Finding>,
     /// What could not be read.
     pub unreadable: Vec<Unreadable>,
+    /// Checks that did not judge what happens over time; absent when all did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_judged: Option<NotJudged>,
     /// Counts.
     pub summary: Summary,
+}
+
+/// Checks that did not judge, or not all of their subjects, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NotJudged {
+    /// Their ids.
+    pub checks: Vec<&'static str>,
+    /// Why.
+    pub reason: &'static str,
+}
+
+impl NotJudged {
+    /// The checks that need a history, where there is none, as in an audit; else those whose history is too short.
+    pub(crate) fn of(is_live: bool, warming: Vec<&'static str>) -> Option<Self> {
+        let needs = |check: &&Check| check.history == Memory::Needed;
+        let (checks, reason) = if is_live {
+            (warming, "evenkeel has not watched for long enough yet")
+        } else {
+            let checks = checks::ALL.iter().filter(needs).map(|check| check.id);
+            (
+                checks.collect(),
+                "an audit sees one moment, and only the operator sees what happens over time",
+            )
+        };
+        (!checks.is_empty()).then_some(Self { checks, reason })
+    }
 }
 
 /// The finding of one verdict.

@@ -35,7 +35,7 @@ pub use handle::Input;
 use std::collections::{BTreeMap, BTreeSet};
 
 use engine::{Dirt, Engine};
-use findings::{FindingList, FindingVerdict, Summary};
+use findings::{FindingList, FindingVerdict, NotJudged, Summary};
 use fleet::Wants;
 use history::History;
 use index::{Index, Part};
@@ -271,6 +271,7 @@ impl Core {
             kind: "FindingList",
             findings,
             unreadable: findings::unreadable(&self.index),
+            not_judged: NotJudged::of(self.history.is_live(), self.engine.warming()),
             summary,
         }
     }

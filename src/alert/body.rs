@@ -20,7 +20,8 @@ const FINDING: &str = "finding";
 pub(super) struct Alert {
     labels: Labels,
     annotations: BTreeMap<&'static str, String>,
-    starts_at: Timestamp,
+    /// Since when the finding holds.
+    pub(super) starts_at: Timestamp,
     /// When it ends unless it is pushed again.
     pub(super) ends_at: Timestamp,
 }

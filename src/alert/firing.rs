@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::body::{Alert, Labels};
-use super::{FAREWELLS, LASTS, MOST};
+use super::{FAREWELLS, HOLDS, LASTS, MOST};
 use crate::fair::share;
 
 /// An alert that has ended.
@@ -29,7 +29,16 @@ impl Firing {
     /// Takes in what is violated now, the worst first. What fired before and does not any more has ended, with two
     /// exceptions: a finding that is merely `unknown` now goes on, because not to see is no all-clear; and one that
     /// is beyond its namespace's share of the bound is left to end by itself.
-    pub(super) fn update(&mut self, violated: Vec<Alert>, unknown: &BTreeSet<String>, now: Timestamp) {
+    ///
+    /// A finding fires when it has held for [`HOLDS`]; one that fires already and turns into something else does not wait
+    /// again. Returns when the next one of those that wait has held for long enough.
+    pub(super) fn update(
+        &mut self,
+        mut violated: Vec<Alert>,
+        unknown: &BTreeSet<String>,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        let next = self.wait(&mut violated, now);
         for alert in &violated {
             self.ended.remove(alert.labels());
         }
@@ -55,6 +64,22 @@ impl Firing {
         self.active = firing;
         // By then it has ended for everybody, pushed or not: an endpoint that never answers keeps nothing alive here.
         self.ended.retain(|_, one| one.alert.ends_at + LASTS > now);
+        next
+    }
+
+    /// Leaves out those that have not held for long enough; returns when the next of them has.
+    fn wait(&self, violated: &mut Vec<Alert>, now: Timestamp) -> Option<Timestamp> {
+        let active: BTreeSet<&str> = self.active.values().map(Alert::finding).collect();
+        let mut next: Option<Timestamp> = None;
+        violated.retain(|alert| {
+            let held = alert.starts_at + HOLDS;
+            let fires = held <= now || active.contains(alert.finding());
+            if !fires {
+                next = next.into_iter().chain([held]).min();
+            }
+            fires
+        });
+        next
     }
 
     /// Every alert of the next push.
@@ -110,7 +135,7 @@ mod tests {
             message: "1800 s".into(),
             evidence: Vec::new(),
             advice: Vec::new(),
-            since: Some(1_700_000_000),
+            since: Some(1_700_000_000 - 3600),
         }
     }
 
@@ -129,10 +154,10 @@ mod tests {
         pushed
     }
 
-    fn turn(firing: &mut Firing, second: i64, violated: &[Finding], unknown: &[&str]) {
+    fn turn(firing: &mut Firing, second: i64, violated: &[Finding], unknown: &[&str]) -> Option<Timestamp> {
         let alerts = violated.iter().map(|one| Alert::of(one, at(second))).collect();
         let unknown = unknown.iter().map(|one| (*one).to_owned()).collect();
-        firing.update(alerts, &unknown, at(second));
+        firing.update(alerts, &unknown, at(second))
     }
 
     fn expect(firing: &Firing, expected: &[(&str, &str, i64)]) {
@@ -167,6 +192,50 @@ mod tests {
         turn(&mut firing, 10, &[], &[]);
         turn(&mut firing, 20, &[critical], &[]);
         expect(&firing, &[("a", "critical", 260)]);
+    }
+
+    /// A finding that has begun at second 0.
+    fn begun(cause: &'static str, severity: Severity) -> Finding {
+        Finding {
+            since: Some(1_700_000_000),
+            cause,
+            ..finding("a", severity)
+        }
+    }
+
+    #[test]
+    fn what_has_just_begun_waits_and_is_looked_at_again_in_time() {
+        let mut firing = Firing::default();
+        let new = begun("Few", Severity::Critical);
+        for second in [0, 30, 59] {
+            assert_eq!(
+                turn(&mut firing, second, std::slice::from_ref(&new), &[]),
+                Some(at(60))
+            );
+            expect(&firing, &[]);
+        }
+        assert_eq!(turn(&mut firing, 60, &[new], &[]), None);
+        expect(&firing, &[("a", "critical", 300)]);
+    }
+
+    #[test]
+    fn what_ends_while_it_waits_is_never_told() {
+        let mut firing = Firing::default();
+        turn(&mut firing, 0, &[begun("Few", Severity::Critical)], &[]);
+        assert_eq!(turn(&mut firing, 30, &[], &[]), None);
+        expect(&firing, &[]);
+    }
+
+    #[test]
+    fn what_fires_and_gets_worse_does_not_wait_again() {
+        let mut firing = Firing::default();
+        turn(&mut firing, 60, &[begun("Few", Severity::Warning)], &[]);
+        let worse = Finding {
+            since: Some(1_700_000_100),
+            ..begun("None", Severity::Critical)
+        };
+        assert_eq!(turn(&mut firing, 100, &[worse], &[]), None);
+        expect(&firing, &[("a", "critical", 340), ("a", "warning", 100)]);
     }
 
     #[test]

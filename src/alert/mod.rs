@@ -9,6 +9,7 @@ mod body;
 mod client;
 mod firing;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +28,10 @@ use firing::Firing;
 
 /// How often a firing alert is repeated.
 const REPEAT: Duration = Duration::from_secs(60);
+
+/// How long a finding must hold before it fires: a rollout, a node that restarts. The `for` of `EvenkeelCriticalFinding` in
+/// `manifests/components/prometheus/rules.yaml`.
+const HOLDS: Duration = Duration::from_secs(60);
 
 /// When an alert that nobody repeats ends: four repeats may be lost, as Prometheus allows for its own alerts
 /// (`rules/manager.go`, `sendAlerts`: four times the resend delay).
@@ -119,8 +124,7 @@ impl Push {
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         while !*stop.borrow() {
             let earliest = Instant::now() + APART;
-            let wait = if self.push().await { REPEAT } else { RETRY };
-            let repeat = Instant::now() + wait;
+            let repeat = Instant::now() + self.push().await;
             tokio::select! {
                 changed = self.changes.changed() => if changed.is_err() { break },
                 () = sleep_until(repeat) => {}
@@ -130,8 +134,8 @@ impl Push {
         }
     }
 
-    /// Pushes to every endpoint what fires and what has ended; returns whether all of it was accepted.
-    async fn push(&mut self) -> bool {
+    /// Looks at what fires and what has ended, and pushes it to every endpoint; returns when to do so again.
+    async fn push(&mut self) -> Duration {
         let service = (
             self.options.namespace.clone(),
             self.options.service.clone(),
@@ -140,17 +144,28 @@ impl Push {
         let answer = self.handle.ask(|answer| Query::Alerts { service, answer }).await;
         let Some(alerts) = answer.filter(|alerts| alerts.leader) else {
             // Another holder pushes the same. What was pushed is kept: if the Lease comes back, what has ended is resolved.
-            return true;
+            return REPEAT;
         };
         let now = Timestamp::now();
         let violated = alerts.findings.iter().map(|one| Alert::of(one, now)).collect();
-        self.firing.update(violated, &alerts.unknown, now);
+        let next = self.firing.update(violated, &alerts.unknown, now);
         self.metrics.left_out(self.firing.left());
-        let alerts_now = self.firing.alerts();
-        if alerts_now.is_empty() {
+        let next = next.map(|at| now.duration_until(at).unsigned_abs());
+        let again = if self.post(&alerts.endpoints).await {
+            REPEAT
+        } else {
+            RETRY
+        };
+        next.map_or(again, |next| again.min(next))
+    }
+
+    /// Pushes to every endpoint what fires and what has ended; returns whether all of it was accepted.
+    async fn post(&mut self, endpoints: &[SocketAddr]) -> bool {
+        let alerts = self.firing.alerts();
+        if alerts.is_empty() {
             return true;
         }
-        if alerts.endpoints.is_empty() {
+        if endpoints.is_empty() {
             tracing::warn!(
                 service = %format_args!("{}/{}", self.options.namespace, self.options.service),
                 port = self.options.port,
@@ -160,9 +175,9 @@ impl Push {
             return false;
         }
         // Our own maps of text can be written as JSON.
-        let body = serde_json::to_vec(&alerts_now).unwrap_or_default();
+        let body = serde_json::to_vec(&alerts).unwrap_or_default();
         // All at once: one that is dead must not make the others wait.
-        let posts = alerts.endpoints.iter().map(|endpoint| {
+        let posts = endpoints.iter().map(|endpoint| {
             let post = self.client.post(*endpoint, body.clone());
             async move { (endpoint, post.await) }
         });

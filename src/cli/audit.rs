@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use evenkeel_core::checks;
-use evenkeel_core::findings::{Finding, FindingList};
+use evenkeel_core::findings::{Finding, FindingList, NotJudged};
 use evenkeel_core::judge::Severity;
 
 use super::input::Input;
@@ -67,6 +67,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
     let mut list = judged.findings();
     let all = list.findings.len();
     list.findings.retain(|one| arguments.asks(one));
+    list.not_judged = list.not_judged.and_then(|one| arguments.asked_of(one));
     let end = arguments.end(&list);
     list.findings
         .retain(|one| arguments.severity.covers(one.severity));
@@ -87,6 +88,13 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
 }
 
 impl Arguments {
+    /// The part of it that is about the checks which are asked for.
+    fn asked_of(&self, mut not_judged: NotJudged) -> Option<NotJudged> {
+        let asked = |id: &str| self.check.is_empty() || self.check.iter().any(|one| one == id);
+        not_judged.checks.retain(|id| asked(id));
+        (!not_judged.checks.is_empty()).then_some(not_judged)
+    }
+
     fn asks(&self, finding: &Finding) -> bool {
         let here = |namespace: &String| {
             finding.subject.namespace == *namespace

@@ -267,6 +267,14 @@ fn summary(list: &FindingList, aside: &Aside<'_>) -> String {
         let _ = write!(text, "; {} could not be read", list.unreadable.len());
     }
     text.push_str(".\n");
+    if let Some(not_judged) = &list.not_judged {
+        let _ = writeln!(
+            text,
+            "Not judged: {} ({})",
+            not_judged.checks.join(", "),
+            not_judged.reason
+        );
+    }
     text + &next(list, aside)
 }
 

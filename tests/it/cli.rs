@@ -180,6 +180,25 @@ fn every_form_tells_the_same(#[case] form: &str) {
 }
 
 #[test]
+fn an_audit_says_that_it_saw_one_moment() {
+    let (_, list) = json(&["audit", "--from", "b1", "-o", "json"]);
+    let not_judged = &list["notJudged"];
+    let checks = not_judged["checks"].as_array().unwrap();
+    assert!(checks.contains(&"node-cascade-wave".into()), "{checks:?}");
+    assert!(!checks.contains(&"fleet-change-sync".into()), "{checks:?}");
+    assert!(not_judged["reason"].as_str().unwrap().contains("one moment"));
+    for form in ["table", "wide", "markdown"] {
+        let text = out(&evenkeel(&["audit", "--from", "b1", "-o", form]));
+        let told = |line: &&str| line.starts_with("Not judged: ") && line.contains("pod-churn-storm");
+        assert_eq!(text.lines().filter(told).count(), 1, "{text}");
+    }
+    let asked = |check| json(&["audit", "--from", "b1", "-o", "json", "--check", check]).1;
+    assert_eq!(asked("path-idle-budget")["notJudged"], Value::Null);
+    let one = serde_json::json!(["endpoint-flap"]);
+    assert_eq!(asked("endpoint-flap")["notJudged"]["checks"], one);
+}
+
+#[test]
 fn the_effective_data_plane() {
     let (code_, view) = json(&["dataplane", "--from", "b1", "-o", "json"]);
     assert_eq!(code_, 0);

@@ -331,6 +331,16 @@ impl Engine {
             .flat_map(reported)
     }
 
+    /// Checks that have not watched for long enough to judge all of their subjects, in the order of the table.
+    pub(crate) fn warming(&self) -> Vec<&'static str> {
+        let warming = self.units.values().fold(0, |all, one| all | one.tally.warming);
+        let named = checks::ALL.iter().enumerate();
+        named
+            .filter(|(at, _)| warming & (1 << at) != 0)
+            .map(|(_, check)| check.id)
+            .collect()
+    }
+
     /// The counted verdicts, by policy.
     pub(crate) const fn tallies(&self) -> &Tallies {
         &self.tallies

@@ -311,7 +311,10 @@ impl<'a> Pass<'a> {
         match verdict {
             Verdict::Met => self.tally.met += 1,
             Verdict::NotApplicable(_) => self.tally.not_applicable += 1,
-            Verdict::Unknown(Gap::WarmingUp(..)) => self.tally.unknown += 1,
+            Verdict::Unknown(Gap::WarmingUp(..)) => {
+                self.tally.unknown += 1;
+                self.tally.warming |= 1 << at;
+            }
             Verdict::Unknown(_) if quiet => self.tally.unknown += 1,
             verdict => {
                 let before = self

@@ -15,6 +15,8 @@ pub(crate) struct Tally {
     pub unknown: u32,
     /// Of one Service: whether the policy governs it.
     pub(crate) governs: bool,
+    /// Checks that have not watched for long enough: a bit for each place in [`crate::checks::ALL`].
+    pub(crate) warming: u64,
 }
 
 /// What is summed of one policy.

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use super::Times;
 use super::churn::{Backend, Churn};
 use super::newcomers::{Newcomers, Starting};
+use super::turnover::Turnovers;
 use crate::index::Index;
 use crate::know::Mono;
 use crate::names::{Held, Key, Name};
@@ -71,6 +72,7 @@ pub struct Backends {
     window: u64,
     pub(crate) churn: Churn,
     newcomers: Newcomers,
+    turnovers: Turnovers,
     swept: Mono,
 }
 
@@ -81,6 +83,7 @@ impl Backends {
         held.all(self.loads.keys());
         self.churn.hold(held);
         self.newcomers.hold(held);
+        self.turnovers.hold(held);
     }
 
     /// Folds the change of one slice, which the index already has in its new form.
@@ -136,12 +139,16 @@ impl Backends {
                     self.newcomers.left(at.0, one.address);
                     if counts {
                         self.churn.died(now, Backend::of(one));
+                        if one.ready {
+                            self.turnovers.went(now, at.0, Backend::of(one));
+                        }
                     }
                 }
                 (None, Some(other)) if !elsewhere.has(other.address) => {
                     self.load(now, counts, other.node, 1);
                     if counts {
                         self.churn.born(now, at.0, Backend::of(other));
+                        self.turnovers.came(now, at.0, Backend::of(other));
                         if !other.ready && !other.terminating {
                             self.newcomers.came(now, at.0, other.address);
                         }
@@ -160,6 +167,9 @@ impl Backends {
         }
         if new.ready || new.terminating {
             self.newcomers.left(service, new.address);
+        }
+        if counts && old.ready && new.terminating && !old.terminating {
+            self.turnovers.went(now, service, Backend::of(new));
         }
         // The end of a Pod is no flip.
         if !counts || old.serving == new.serving || new.terminating || old.terminating {
@@ -258,6 +268,12 @@ impl Backends {
         self.newcomers.starting(now, service, endpoints, grace)
     }
 
+    /// How many backends of a Service went a moment ago while others came within the last so many milliseconds: in a
+    /// rollout each has a successor.
+    pub fn awaited(&self, now: Mono, service: Key, grace: u64) -> Starting {
+        self.turnovers.awaited(now, service, grace)
+    }
+
     /// Endpoints that come and go.
     pub const fn churn(&self) -> &Churn {
         &self.churn
@@ -276,6 +292,7 @@ impl Backends {
         }
         self.swept = now;
         self.newcomers.sweep(now);
+        self.turnovers.sweep(now);
         self.flips.retain(|_, flips| {
             flips.retain(|_, one| one.times.count(now, FLAP_WINDOW) > 0);
             !flips.is_empty()

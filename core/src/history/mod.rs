@@ -18,7 +18,7 @@
 //! # Memory
 //!
 //! Everything is bounded. Per subject: 80 bytes for an endpoint whose readiness changes, 72 for a Pod younger than two
-//! minutes and for one that went within two minutes, 40 for an endpoint that is still starting, 56 for a node, 300 for a workload on a node that Pods are evicted from. In all, at most 32,768 of
+//! minutes and for one that went within two minutes, 40 for an endpoint that is still starting, 56 for a node, 90 for a Service whose endpoints came within a day, 300 for a workload on a node that Pods are evicted from. In all, at most 32,768 of
 //! each of these (about 10 MB), 8,192 failures of nodes (0.5 MB), 16,384 events (1 MB), 2,048 workloads
 //! (0.6 MB), and one count for each minute of a day (6 kB). A quiet cluster of 5,000 nodes has 56 bytes for each
 //! node and nothing else.
@@ -29,6 +29,7 @@ mod events;
 mod newcomers;
 mod nodes;
 mod times;
+mod turnover;
 mod zones;
 
 pub use backends::{Backends, FLAP_FLIPS, FLAP_WINDOW, Flapping};

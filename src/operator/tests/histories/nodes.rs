@@ -308,6 +308,18 @@ fn an_operator_that_starts_in_the_middle_says_what_objects_show(#[values(60, 300
 }
 
 #[test]
+fn an_operator_that_has_just_started_says_what_it_cannot_know_yet() {
+    let mut story = found(Some(3000));
+    let not_judged = |story: &Story| story.world.operator.findings(story.world.now).not_judged;
+    story.until(30);
+    let told = not_judged(&story).unwrap();
+    assert!(told.checks.contains(&"node-cascade-wave"), "{told:?}");
+    assert!(told.reason.contains("long enough"), "{told:?}");
+    story.until(3600);
+    assert_eq!(not_judged(&story), None);
+}
+
+#[test]
 fn an_operator_that_starts_beside_another_kernel_is_quiet() {
     let mut story = found(None).never("above info", quiet);
     story.until(700);

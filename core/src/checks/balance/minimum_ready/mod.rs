@@ -1,15 +1,17 @@
 //! `backend-minimum-ready`: enough backends are ready, and still would be without the fullest node or zone.
 
-use std::collections::BTreeSet;
-use std::fmt;
-use std::sync::Arc;
+mod shortage;
 
-use super::{Domain, Groups, PortBackends, backends_by_port, of_ports};
+use std::collections::BTreeSet;
+
+use super::{Domain, Groups, PortBackends, backends_by_port};
+use crate::history::Starting;
 use crate::index::Dep;
-use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, ServiceCase, Severities, Verdict};
-use crate::know::{Gap, Known, Reads, Source, Unit, Val};
+use crate::judge::{Check, Judge, Look, Memory, ServiceCase, Severities, Verdict};
+use crate::know::{Gap, Known, Reads, Source};
 use crate::policy::Policy;
 use crate::sources::service::ServiceType;
+use shortage::{Shortage, Why};
 
 /// The check.
 pub static CHECK: Check = Check {
@@ -40,6 +42,8 @@ itself, as Pods that lack a named port do not serve it: the port with the fewest
 - The same while endpoints are starting that would fill the minimum: AtRisk, warning, cause `Starting`. An endpoint is
   starting that came not ready within `balance.newcomerGraceSeconds` and has not been ready since. The operator sees
   that; an audit does not, and calls it `TooFewReady`.
+- The same in a rollout, where others of the Service came within `balance.newcomerGraceSeconds`: for 30 s after a backend
+  went, its successor counts as well: AtRisk, warning, cause `Replacing`.
 - `backends - (those of the fullest node) < minimum`: AtRisk, warning, cause `NodeLossGoesBelow`, where the cluster has
   more than one node.
 - The same for the fullest zone, where the cluster has more than one: cause `ZoneLossGoesBelow`.
@@ -56,30 +60,6 @@ itself, as Pods that lack a named port do not serve it: the port with the fewest
 
 Do not set `publishNotReadyAddresses` to fill the list: clients would meet backends that cannot answer.
 ";
-
-/// Fewer backends than the policy asks for, now or after a loss.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Shortage {
-    /// `namespace/name` of the Service.
-    service: String,
-    /// `namespace/name` of the policy.
-    policy: String,
-    /// Ports with the fewest backends; empty where all ports have the same.
-    ports: Vec<u16>,
-    ready: u32,
-    minimum: u32,
-    why: Why,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Why {
-    /// There are too few.
-    TooFew,
-    /// There are too few, and so many are starting that would be enough, each for at most so many seconds yet.
-    Starting { count: u32, grace_seconds: u32 },
-    /// There would be too few without a place that holds so many.
-    Loss { of: Domain, name: Arc<str>, there: u32 },
-}
 
 fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
     if case.service.kind == ServiceType::ExternalName {
@@ -117,7 +97,7 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
     }
 }
 
-/// Whether so many backends are starting that the missing ones will soon be there.
+/// Whether so many backends are starting, or will have a successor, that the missing ones will soon be there.
 fn starting(
     look: &Look<'_>,
     case: &ServiceCase<'_>,
@@ -126,18 +106,26 @@ fn starting(
     missing: u32,
 ) -> Option<Why> {
     let grace_seconds = policy.balance.as_ref()?.newcomer_grace_seconds;
+    let grace = u64::from(grace_seconds) * 1000;
+    let (now, history) = (look.now.mono, look.history().backends());
     let addresses = backends.waiting.iter().map(|one| one.address);
-    let starting = look.history().backends().starting(
-        look.now.mono,
-        case.key,
-        addresses,
-        u64::from(grace_seconds) * 1000,
-    );
-    if let Some(until) = starting.until {
+    let starting = history.starting(now, case.key, addresses, grace);
+    let went = history.awaited(now, case.key, grace);
+    if let Some(until) = starting.until.into_iter().chain(went.until).min() {
         look.wake_at(until);
     }
-    let count = u32::try_from(starting.count).unwrap_or(u32::MAX);
-    (count >= missing).then_some(Why::Starting { count, grace_seconds })
+    let count = |of: Starting| u32::try_from(of.count).unwrap_or(u32::MAX);
+    let (starting, went) = (count(starting), count(went));
+    if starting >= missing {
+        Some(Why::Starting {
+            count: starting,
+            grace_seconds,
+        })
+    } else if starting.saturating_add(went) >= missing {
+        Some(Why::Replacing { starting, went })
+    } else {
+        None
+    }
 }
 
 /// The place whose loss would leave too few.
@@ -208,98 +196,6 @@ fn has_others(look: &Look<'_>, place: Domain, groups: &Groups) -> Known<bool> {
         .collect();
     let own = groups.sizes.keys().next().map(|name| names.text(*name));
     Ok(zones.iter().any(|zone| own.is_some_and(|own| own != *zone)) || zones.len() > 1)
-}
-
-impl Explain for Shortage {
-    fn cause(&self) -> &'static str {
-        match self.why {
-            Why::TooFew => "TooFewReady",
-            Why::Starting { .. } => "Starting",
-            Why::Loss { of: Domain::Node, .. } => "NodeLossGoesBelow",
-            Why::Loss { of: Domain::Zone, .. } => "ZoneLossGoesBelow",
-        }
-    }
-
-    fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (ready, minimum, ports) = (self.ready, self.minimum, of_ports(&self.ports));
-        match &self.why {
-            Why::TooFew => write!(
-                f,
-                "ready backends{ports}: {ready}; the policy asks for at least {minimum}"
-            ),
-            Why::Starting { count, grace_seconds } => write!(
-                f,
-                "ready backends{ports}: {ready} of at least {minimum}; {count} more have been starting for less than \
-                 {grace_seconds} s"
-            ),
-            Why::Loss { of, name, there } => write!(
-                f,
-                "without {} {name} only {} of {ready} ready backends{ports} would be left; the policy asks for at \
-                 least {minimum}",
-                of.word(),
-                ready.saturating_sub(*there),
-            ),
-        }
-    }
-
-    fn evidence(&self) -> Vec<Evidence> {
-        let slices: Arc<str> = format!("EndpointSlices of {}", self.service).into();
-        let field = |name| format!("policy {} balance.{name}", self.policy);
-        let mut evidence: Vec<Evidence> = self
-            .ports
-            .iter()
-            .map(|port| Evidence::count("port", *port, format!("Service {}", self.service)))
-            .collect();
-        evidence.push(Evidence::count("readyBackends", self.ready, slices.clone()));
-        evidence.push(Evidence::count(
-            "minimumReadyBackends",
-            self.minimum,
-            field("minimumReadyBackends"),
-        ));
-        match &self.why {
-            Why::TooFew => {}
-            Why::Starting { count, grace_seconds } => {
-                evidence.push(Evidence::watched(
-                    "starting",
-                    Unit::Count,
-                    *count,
-                    "EndpointSlices, as watched",
-                ));
-                evidence.push(Evidence::seconds(
-                    "newcomerGraceSeconds",
-                    &Val::declared(i64::from(*grace_seconds), field("newcomerGraceSeconds")),
-                ));
-            }
-            Why::Loss { name, there, .. } => {
-                evidence.push(Evidence::name("place", name, slices.clone()));
-                evidence.push(Evidence::count("backendsThere", *there, slices.clone()));
-                evidence.push(Evidence::count("left", self.ready.saturating_sub(*there), slices));
-            }
-        }
-        evidence
-    }
-
-    fn advice(&self) -> Vec<Advice> {
-        match self.why {
-            Why::TooFew => vec![
-                "see which Pods of the Service are not ready, and why, before anything is recycled".into(),
-                format!("then raise the replicas to {} or more", self.minimum).into(),
-            ],
-            Why::Starting { grace_seconds, .. } => vec![
-                format!("wait for the new Pods; after {grace_seconds} s this is critical").into(),
-                "let rollouts keep the minimum: maxUnavailable 0 and maxSurge 1".into(),
-            ],
-            Why::Loss { of, .. } => vec![
-                format!(
-                    "spread the Pods over {}s: topologySpreadConstraints with topologyKey {}",
-                    of.word(),
-                    of.topology_key()
-                )
-                .into(),
-                "or raise the replicas".into(),
-            ],
-        }
-    }
 }
 
 #[cfg(test)]
@@ -460,6 +356,44 @@ mod tests {
         assert_eq!(live.says(ID), "Violated critical TooFewReady");
         live.put(Source::EndpointSlices, &web(2, true));
         assert_eq!(live.says(ID), "AtRisk warning NodeLossGoesBelow");
+    }
+
+    /// The slice of `shop/web` with these endpoints, each its last part of the address.
+    fn of(ready: &[u32], starting: &[u32]) -> serde_json::Value {
+        let ready = ready.iter().map(|at| (*at, "n1", true));
+        let all: Vec<_> = ready
+            .chain(starting.iter().map(|at| (*at, "n2", false)))
+            .collect();
+        slice_part("web", 1, &all)
+    }
+
+    #[test]
+    fn in_a_rollout_the_next_one_to_go_has_a_successor() {
+        let mut live = rollout();
+        // Of the first one nothing tells yet that it is a rollout.
+        live.put(Source::EndpointSlices, &of(&[1], &[]));
+        assert_eq!(live.says(ID), "Violated critical TooFewReady");
+        live.put(Source::EndpointSlices, &of(&[1], &[10]));
+        assert_eq!(live.says(ID), "AtRisk warning Starting");
+        live.wait(20);
+        // Its successor is ready, and in the same moment the second one goes.
+        live.put(Source::EndpointSlices, &of(&[10], &[]));
+        assert_eq!(live.says(ID), "AtRisk warning Replacing");
+        live.wait(29);
+        assert_eq!(live.says(ID), "AtRisk warning Replacing");
+        live.wait(1);
+        assert_eq!(live.says(ID), "Violated critical TooFewReady");
+        live.put(Source::EndpointSlices, &of(&[10], &[11]));
+        assert_eq!(live.says(ID), "AtRisk warning Starting");
+    }
+
+    #[test]
+    fn one_that_fails_in_a_rollout_has_no_successor() {
+        let mut live = rollout();
+        live.put(Source::EndpointSlices, &of(&[1, 10], &[]));
+        live.wait(20);
+        live.put(Source::EndpointSlices, &of(&[1], &[10]));
+        assert_eq!(live.says(ID), "Violated critical TooFewReady");
     }
 
     #[test]
