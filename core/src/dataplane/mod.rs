@@ -153,6 +153,30 @@ pub struct Cilium {
     pub outside_port_pin: Known<Val<PortPin>>,
 }
 
+impl Cilium {
+    /// The same settings, less sure: they were read where they may not be what the agent runs with.
+    #[must_use]
+    pub(crate) fn assumed(self, why: &str) -> Self {
+        fn weaker<T>(known: Known<Val<T>>, why: &str) -> Known<Val<T>> {
+            known.map(|val| Val::assumed(val.value, format!("{}; {why}", val.source)))
+        }
+        Self {
+            version: self.version,
+            service_tcp_seconds: weaker(self.service_tcp_seconds, why),
+            service_tcp_grace_seconds: self.service_tcp_grace_seconds.map(|known| weaker(known, why)),
+            service_any_seconds: weaker(self.service_any_seconds, why),
+            gc_interval_seconds: weaker(self.gc_interval_seconds, why),
+            algorithm: weaker(self.algorithm, why),
+            follows_hints: weaker(self.follows_hints, why),
+            socket_lb: weaker(self.socket_lb, why),
+            replaces_kube_proxy: weaker(self.replaces_kube_proxy, why),
+            serves_outside: weaker(self.serves_outside, why),
+            port_pin: weaker(self.port_pin, why),
+            outside_port_pin: weaker(self.outside_port_pin, why),
+        }
+    }
+}
+
 /// For how long a reused source port keeps its old backend behind Cilium's per-packet table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PortPin {

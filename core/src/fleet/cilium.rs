@@ -9,10 +9,10 @@ use crate::dataplane::terway;
 use crate::dataplane::version::{Version, image_tag};
 use crate::index::{Freshness, Index};
 use crate::know::{Gap, Known, Source, Val};
-use crate::names::{Key, Name};
+use crate::names::{Key, Name, Names};
 use crate::sources::node::Node;
 use crate::sources::selects;
-use crate::sources::workload::{DaemonSet, Template};
+use crate::sources::workload::{Container, DaemonSet, Pod, Template};
 
 /// What a node's Cilium settings depend on.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,6 +21,17 @@ pub(super) struct Choice {
     configs: Vec<Key>,
     /// Labels and annotations that configure, where that source is listed.
     own: Vec<(Name, Name)>,
+    /// What its agent runs with, where that is not what the template says.
+    running: Option<Running>,
+}
+
+/// How the agent of a node differs from the template of its DaemonSet.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Running {
+    image: Name,
+    argv: Box<[Arc<str>]>,
+    /// Whether it started before its ConfigMap was last written: the file is read at start (`pkg/option/config.go`).
+    stale: bool,
 }
 
 /// The Cilium of the cluster.
@@ -31,6 +42,8 @@ pub(super) struct Installations {
     config: Option<Key>,
     /// Whether node labels and annotations are among the agent's sources.
     lists_nodes: bool,
+    /// Agents that differ from the template, by node.
+    running: BTreeMap<Name, Running>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -38,6 +51,9 @@ enum Product {
     Cilium,
     Terway,
 }
+
+/// The name of the agent's container (`install/kubernetes/cilium`).
+const AGENT: &str = "cilium-agent";
 
 /// Prefix of node labels and annotations that configure an agent (`pkg/annotation`).
 const NODE_PREFIX: &str = "config.cilium.io/";
@@ -50,7 +66,7 @@ fn product(index: &Index, key: Key, set: &DaemonSet) -> Option<Product> {
     set.template
         .containers
         .iter()
-        .any(|one| names.text(one.name) == "cilium-agent")
+        .any(|one| names.text(one.name) == AGENT)
         .then_some(Product::Cilium)
 }
 
@@ -76,7 +92,9 @@ impl Installations {
             agent,
             config,
             lists_nodes: false,
+            running: BTreeMap::new(),
         };
+        found.running = found.running(index);
         let sources = found.sources(index);
         found.lists_nodes = sources.contains("node:") || sources.ends_with("node");
         found
@@ -122,7 +140,48 @@ impl Installations {
                 .filter(|(key, _)| index.names.text(*key).starts_with(NODE_PREFIX))
                 .collect()
         });
-        Some(Choice { configs, own })
+        let running = self.running.get(&name).cloned();
+        Some(Choice {
+            configs,
+            own,
+            running,
+        })
+    }
+
+    /// The agents that do not run what the template and the ConfigMap say: a roll-out half done, `OnDelete`, or an edit
+    /// that no restart has followed. Terway's agents have no settings of their own.
+    fn running(&self, index: &Index) -> BTreeMap<Name, Running> {
+        let (Some((set, Product::Cilium)), Some(template)) = (self.agent, self.template(index)) else {
+            return BTreeMap::new();
+        };
+        let written = self.config.and_then(|key| index.config_maps.get(key)?.written);
+        let mut pods: Vec<_> = index
+            .components
+            .iter()
+            .filter(|key| key.namespace == set.namespace)
+            .filter_map(|key| Some((*key, index.pods.get(*key)?)))
+            .filter(|(_, pod)| !pod.ended && !pod.node.is_empty() && pod.owner == set.name)
+            .collect();
+        // Of two on a node the one that started later counts.
+        pods.sort_by_cached_key(|(key, pod)| (pod.started, index.show(*key)));
+        let agents = pods.into_iter().filter_map(|(_, pod)| {
+            let own = agent_of(&index.names, &pod.template)?;
+            let stale = pod.started.zip(written).is_some_and(|(at, written)| written > at);
+            let running = Running {
+                image: own.image,
+                argv: own.argv.clone(),
+                stale,
+            };
+            Some((pod.node, running))
+        });
+        let mut running: BTreeMap<Name, Running> = agents.collect();
+        running.retain(|_, one| one.stale || one.image != template.image || one.argv != template.argv);
+        running
+    }
+
+    /// The agent's container in the template.
+    fn template<'a>(&self, index: &'a Index) -> Option<&'a Container> {
+        agent_of(&index.names, &self.agent_set(index)?.template)
     }
 
     /// Whether the agent merges `CiliumNodeConfigs` at all.
@@ -242,28 +301,73 @@ impl Installations {
             allow: &self.flag(index, "--allow-config-keys").unwrap_or_default(),
             deny: &self.flag(index, "--deny-config-keys").unwrap_or_default(),
         })?;
-        let settings = effective(&self.version(index), kernel, &|key| merged.get(key));
-        Ok(Some(settings))
+        let running = choice.running.as_ref();
+        let argv = running.map_or_else(
+            || self.template(index).map_or(&[][..], |one| &one.argv),
+            |running| &running.argv,
+        );
+        // A flag of the agent counts before every file (`pkg/option/config.go`, viper).
+        let lookup = |key: &str| flag_of(argv, key).or_else(|| merged.get(key));
+        let settings = effective(&self.version(index, running), kernel, &lookup);
+        Ok(Some(if running.is_some_and(|running| running.stale) {
+            settings
+                .assumed("written after this agent had started, which may run with what stood there before")
+        } else {
+            settings
+        }))
     }
 
-    /// The agent's version, by its image.
-    fn version(&self, index: &Index) -> Known<Val<Version>> {
+    /// The agent's version, by the image that runs, else by that of the template.
+    fn version(&self, index: &Index, running: Option<&Running>) -> Known<Val<Version>> {
         let (Some((key, _)), Some(set)) = (&self.agent, self.agent_set(index)) else {
             return Err(index
                 .gap(Source::DaemonSets)
                 .unwrap_or_else(|| Gap::Opaque("no Cilium agent was seen".into())));
         };
         let place = super::place(index, "DaemonSet", *key);
-        let image = set
-            .template
-            .containers
-            .iter()
-            .find(|one| index.names.text(one.name) == "cilium-agent")
-            .map_or("", |one| index.names.text(one.image));
+        let (place, image) = if let Some(running) = running {
+            (format!("Pods of {place}"), running.image)
+        } else {
+            let container = agent_of(&index.names, &set.template);
+            (place, container.map_or(Name::EMPTY, |one| one.image))
+        };
+        let image = index.names.text(image);
         Version::of_image(image)
             .map(|version| Val::declared(version, format!("{place} image {image}")))
             .ok_or_else(|| Gap::Opaque(format!("{place}: no version in image `{image}`").into()))
     }
+}
+
+/// The agent's container.
+fn agent_of<'a>(names: &Names, template: &'a Template) -> Option<&'a Container> {
+    let mut containers = template.containers.iter();
+    containers.find(|one| names.text(one.name) == AGENT)
+}
+
+/// Whether a Pod is a living agent.
+pub(crate) fn is_agent(names: &Names, pod: &Pod) -> bool {
+    !pod.ended && agent_of(names, &pod.template).is_some()
+}
+
+/// A setting by a flag of the agent, and where it stands.
+fn flag_of(argv: &[Arc<str>], key: &str) -> Option<(String, Arc<str>)> {
+    let mut words = argv.iter().peekable();
+    let mut found = None;
+    while let Some(word) = words.next() {
+        let Some(rest) = word.strip_prefix("--").and_then(|word| word.strip_prefix(key)) else {
+            continue;
+        };
+        // Of two the last counts.
+        match rest.strip_prefix('=') {
+            Some(value) => found = Some(value.to_owned()),
+            None if rest.is_empty() => {
+                let next = words.peek().filter(|next| !next.starts_with('-'));
+                found = Some(next.map_or_else(|| "true".to_owned(), ToString::to_string));
+            }
+            None => {}
+        }
+    }
+    found.map(|value| (value, format!("flag --{key} of cilium-agent").into()))
 }
 
 fn own_keys(index: &Index, own: &[(Name, Name)]) -> Keys {

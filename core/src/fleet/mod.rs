@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
+pub(crate) use cilium::is_agent;
 pub(crate) use kube_proxy::is_proxy;
 pub use kube_proxy::{config_map_of, is_kube_proxy};
 pub use probe::{FirstProbe, first_probe};

@@ -7,7 +7,7 @@ use crate::Input;
 use crate::dataplane::{Profile, ProxyMode};
 use crate::fleet::Class;
 use crate::index::{Freshness, Part};
-use crate::know::{Gap, Now, Source};
+use crate::know::{Gap, Now, Origin, Source};
 use crate::world::{World, node};
 
 /// A static kube-proxy Pod on a node.
@@ -425,4 +425,44 @@ fn calico_by_what_configures_felix(
     }
     let told = told(&mut world, "n1");
     assert!(told.contains(expected), "{told}");
+}
+
+/// What an agent runs with counts, whatever its DaemonSet and ConfigMap say by now.
+#[rstest]
+#[case::as_written("cilium:v1.16.2", &["cilium-agent"], "", 8000, Origin::Default)]
+#[case::another_version("cilium:v1.11.20", &["cilium-agent"], "", 21600, Origin::Default)]
+#[case::a_flag("cilium:v1.16.2", &["cilium-agent", "--bpf-ct-timeout-service-tcp=30m"], "", 1800, Origin::Declared)]
+#[case::a_flag_in_two_words("cilium:v1.16.2", &["cilium-agent", "--bpf-ct-timeout-service-tcp", "30m"], "", 1800, Origin::Declared)]
+#[case::started_before("cilium:v1.16.2", &["cilium-agent"], "2026-01-01T00:00:00Z", 8000, Origin::Assumed)]
+#[case::started_after("cilium:v1.16.2", &["cilium-agent"], "2026-01-03T00:00:00Z", 8000, Origin::Default)]
+fn the_agent_that_runs_counts(
+    #[case] image: &str,
+    #[case] command: &[&str],
+    #[case] started: &str,
+    #[case] seconds: i64,
+    #[case] origin: Origin,
+) {
+    let agent = json!({
+        "metadata": {"name": "cilium-x", "namespace": "kube-system",
+            "ownerReferences": [{"kind": "DaemonSet", "name": "cilium", "controller": true}]},
+        "spec": {"nodeName": "n1", "containers": [{"name": "cilium-agent", "image": image, "command": command}]},
+        "status": {"phase": "Running", "startTime": (!started.is_empty()).then_some(started)},
+    });
+    let mut world = cilium(&[]).with(Source::Pods, agent).with(
+        Source::ConfigMaps,
+        json!({
+            "metadata": {
+                "name": "cilium-config", "namespace": "kube-system",
+                "managedFields": [{"manager": "helm", "time": "2026-01-02T00:00:00Z"}],
+            },
+            "data": {},
+        }),
+    );
+    let found = of_cilium(&mut world)
+        .cilium
+        .unwrap()
+        .unwrap()
+        .service_tcp_seconds
+        .unwrap();
+    assert_eq!((found.value, found.origin), (seconds, origin), "{}", found.source);
 }

@@ -66,7 +66,12 @@ impl Wants {
                         .map(|name| (namespace.clone(), (*name).to_owned())),
                 );
             }
-            if proxy {
+            let agent = set
+                .template
+                .containers
+                .iter()
+                .any(|one| index.names.text(one.name) == "cilium-agent");
+            if proxy || agent {
                 wants.pods.insert((namespace, query(&set.selector)));
             }
         }

@@ -148,7 +148,7 @@ impl Core {
         let either = |is: &dyn Fn(&Pod) -> bool| old.is_some_and(is) || new.is_some_and(is);
         let (component, proxy) = (
             either(&configures),
-            either(&|pod| fleet::is_proxy(&index.names, pod)),
+            either(&|pod| fleet::is_proxy(&index.names, pod) || fleet::is_agent(&index.names, pod)),
         );
         if component {
             self.mark(Deps::one(Dep::Components));

@@ -4,6 +4,7 @@
 mod alerts;
 mod apply;
 mod audit;
+mod clusters;
 mod collect;
 mod lifecycle;
 mod operator;
