@@ -411,6 +411,9 @@ fn id(check: &str, subject: &str, policy: Option<&str>) -> String {
     format!("{hash:016x}")
 }
 
+/// Most objects that were not understood that are listed: a list of a million of them helps nobody.
+const LISTED: usize = 1000;
+
 /// What could not be read, sorted.
 pub(crate) fn unreadable(index: &Index) -> Vec<Unreadable> {
     let mut all: Vec<Unreadable> = Source::ALL
@@ -426,12 +429,22 @@ pub(crate) fn unreadable(index: &Index) -> Vec<Unreadable> {
                 reason,
             })
         })
-        .chain(index.opaque.iter().map(|(at, opaque)| Unreadable {
-            source: format!("{} {}", at.0, index.show(at.1)),
-            reason: opaque.why.to_string(),
-        }))
         .collect();
+    all.extend(index.opaque.iter().take(LISTED).map(|(at, opaque)| {
+        let place = opaque.place.as_ref().map(ToString::to_string);
+        Unreadable {
+            source: place.unwrap_or_else(|| format!("{} {}", at.0, index.show(at.1))),
+            reason: opaque.why.to_string(),
+        }
+    }));
     all.sort();
+    let more = index.opaque.len().saturating_sub(LISTED);
+    if more > 0 {
+        all.push(Unreadable {
+            source: format!("{more} more objects"),
+            reason: format!("not understood; only {LISTED} are listed"),
+        });
+    }
     all
 }
 

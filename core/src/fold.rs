@@ -6,7 +6,6 @@ use crate::history::{Failure, History};
 use crate::index::{Deps, Part, place};
 use crate::know::{Now, Source};
 use crate::names::Key;
-use crate::sources::Why;
 use crate::sources::event::Event;
 use crate::sources::node::{Node, Readiness};
 use crate::sources::slice::Slice;
@@ -111,12 +110,13 @@ impl Core {
         }
     }
 
-    /// Folds an event. Without a history it is not even read.
-    pub(crate) fn fold_event(&mut self, now: Now, json: &[u8]) -> Result<(), Why> {
+    /// Folds an event. Without a history it is not even read. There may be more of them than of anything else, so one that
+    /// is not understood is not remembered.
+    pub(crate) fn fold_event(&mut self, now: Now, json: &[u8]) {
         if !self.history.is_live() {
-            return Ok(());
+            return;
         }
-        if let Some(event) = Event::parse(json)? {
+        if let Ok(Some(event)) = Event::parse(json) {
             // A name that nothing else has brought is that of no node.
             let node = self.index.names.find(&event.node).filter(|name| !name.is_empty());
             let happens = self.history.happens(Source::Events);
@@ -125,7 +125,6 @@ impl Core {
                 self.dirt.evicted_from.extend(node);
             }
         }
-        Ok(())
     }
 
     /// Something changed that marks the units that depend on it.

@@ -36,17 +36,17 @@ static POLICY: LazyLock<Arc<Policy>> = LazyLock::new(|| {
 fuzz_target!(|data: &[u8]| {
     let mut core = Core::default();
     for source in Source::ALL {
-        let _ = core.handle(Now::ONCE, Input::Begin(source));
+        core.handle(Now::ONCE, Input::Begin(source));
     }
-    let _ = core.handle(Now::ONCE, Input::Policy(POLICY.clone()));
+    core.handle(Now::ONCE, Input::Policy(POLICY.clone()));
     for line in data.split(|byte| *byte == b'\n') {
         if let [first, json @ ..] = line {
             let source = Source::ALL[usize::from(*first) % Source::ALL.len()];
-            let _ = core.handle(Now::ONCE, Input::Object(source, json));
+            core.handle(Now::ONCE, Input::object(source, json));
         }
     }
     for source in Source::ALL {
-        let _ = core.handle(Now::ONCE, Input::Synced(source));
+        core.handle(Now::ONCE, Input::Synced(source));
     }
     core.round(Now::default());
     assert!(serde_json::to_string(&core.findings(Now::default())).is_ok());

@@ -8,25 +8,31 @@ use std::borrow::Cow;
 
 use evenkeel_core::know::Source;
 use evenkeel_core::sources::kind::Kind;
+use serde_saphyr::MessageFormatter as _;
 use serde_saphyr::options::DuplicateKeyPolicy;
 
-use super::decode::{self, line_of};
+use super::decode;
+use super::locate;
 use super::strict::{Checked, Json};
 
 /// One document of a file.
 pub(super) struct Document<'a> {
     /// Its number, from one; empty documents are not counted.
     pub(super) number: u32,
-    /// The line it begins in.
-    pub(super) line: u64,
-    /// Its JSON, or the line of the fault where known and what is wrong.
+    /// What is left of the file where it begins, or the document itself; empty where that is no text.
+    pub(super) text: &'a str,
+    /// Whether it is JSON.
+    pub(super) is_json: bool,
+    /// The byte of the file at which its text begins.
+    pub(super) start: usize,
+    /// It as JSON, or what is wrong.
     pub(super) json: Result<Cow<'a, str>, Fault>,
 }
 
 /// Why a document cannot be read.
 pub(super) struct Fault {
-    /// The line, counted in the file.
-    pub(super) line: u64,
+    /// At which byte of the file.
+    pub(super) byte: usize,
     /// What is wrong.
     pub(super) what: String,
     /// Sources of which objects may be lost with it.
@@ -36,16 +42,18 @@ pub(super) struct Fault {
 /// Calls `each` with every document of a text.
 pub(super) fn documents(bytes: &[u8], each: &mut dyn FnMut(Document<'_>)) {
     let mut number = 0;
-    for (line, piece) in pieces(bytes) {
+    for (start, piece) in pieces(bytes) {
         let piece = match decode::text(piece) {
             Ok(piece) => piece,
             Err((within, what)) => {
                 number += 1;
                 each(Document {
                     number,
-                    line,
+                    text: "",
+                    is_json: false,
+                    start,
                     json: Err(Fault {
-                        line: line + within - 1,
+                        byte: start + within,
                         what: what.into(),
                         lost: slices(&String::from_utf8_lossy(piece)),
                     }),
@@ -55,39 +63,40 @@ pub(super) fn documents(bytes: &[u8], each: &mut dyn FnMut(Document<'_>)) {
         };
         let body = piece.trim_start();
         if is_json(body) {
-            json(piece, line, &mut number, each);
+            json(piece, start, &mut number, each);
         } else if !is_blank(piece) {
             number += 1;
-            let json = yaml(piece, line);
+            let json = yaml(piece, start);
             if json.as_ref().is_ok_and(|json| json == "null") {
                 number -= 1;
                 continue;
             }
-            let first = line + piece.lines().take_while(|one| is_blank(one)).count() as u64;
             each(Document {
                 number,
-                line: first,
+                text: piece,
+                is_json: false,
+                start,
                 json: json.map(Cow::Owned),
             });
         }
     }
 }
 
-/// What lies between `---` lines, each with the line it begins in.
-fn pieces(bytes: &[u8]) -> Vec<(u64, &[u8])> {
+/// What lies between `---` lines, each with the byte it begins at.
+fn pieces(bytes: &[u8]) -> Vec<(usize, &[u8])> {
     let mut pieces = Vec::new();
-    let (mut start, mut start_line, mut at) = (0, 1, 0);
-    for (line, content) in (1..).zip(bytes.split_inclusive(|byte| *byte == b'\n')) {
+    let (mut start, mut at) = (0, 0);
+    for content in bytes.split_inclusive(|byte| *byte == b'\n') {
         if let Some(rest) = content.strip_prefix(b"---")
             && rest.first().is_none_or(u8::is_ascii_whitespace)
         {
-            pieces.push((start_line, bytes.get(start..at).unwrap_or_default()));
+            pieces.push((start, bytes.get(start..at).unwrap_or_default()));
             // What follows on the same line (a comment, a value, a tag) belongs to the new document.
-            (start, start_line) = (at + 3, line);
+            start = at + 3;
         }
         at += content.len();
     }
-    pieces.push((start_line, bytes.get(start..).unwrap_or_default()));
+    pieces.push((start, bytes.get(start..).unwrap_or_default()));
     pieces
 }
 
@@ -113,18 +122,18 @@ const LOG: (&str, &str) = ("==== START logs for container ", "==== END logs for 
 
 /// JSON documents that follow each other. Logs between them are left out. After one that is broken, or text that is no
 /// JSON, reading goes on at the next line that begins a document; what lies between is lost.
-fn json(piece: &str, line: u64, number: &mut u32, each: &mut dyn FnMut(Document<'_>)) {
-    let (mut rest, mut line) = (piece, line);
+fn json(piece: &str, start: usize, number: &mut u32, each: &mut dyn FnMut(Document<'_>)) {
+    let mut at = 0;
     loop {
-        let start = rest.len() - rest.trim_start().len();
-        (rest, line) = advance(rest, line, start);
+        let rest = piece.get(at..).unwrap_or_default();
+        at += rest.len() - rest.trim_start().len();
+        let rest = rest.trim_start();
         if rest.is_empty() {
             return;
         }
         if let Some(name) = rest.strip_prefix(LOG.0).and_then(|rest| rest.lines().next()) {
             let end = format!("\n{}{name}", LOG.1);
-            let after = rest.find(&end).map_or(rest.len(), |at| at + end.len());
-            (rest, line) = advance(rest, line, after);
+            at += rest.find(&end).map_or(rest.len(), |at| at + end.len());
             continue;
         }
         *number += 1;
@@ -137,14 +146,10 @@ fn json(piece: &str, line: u64, number: &mut u32, each: &mut dyn FnMut(Document<
             }
             Some(Err(error)) => {
                 let end = resume(rest);
-                let what = if error.is_eof() {
-                    "the JSON ends in the middle; was the file cut off?".into()
-                } else {
-                    format!("no readable JSON: {}", plain(without_place(&error.to_string())))
-                };
                 let lost = rest.get(..end).unwrap_or(rest);
+                let what = no_json(&error);
                 let fault = Fault {
-                    line: line + (error.line() as u64).max(1) - 1,
+                    byte: start + at + byte_of(rest, error.line(), error.column()),
                     what: if end < rest.len() {
                         format!("{what}; {} lines were not read", lost.lines().count())
                     } else {
@@ -157,17 +162,35 @@ fn json(piece: &str, line: u64, number: &mut u32, each: &mut dyn FnMut(Document<
         };
         each(Document {
             number: *number,
-            line,
+            text: rest.get(..end).unwrap_or(rest),
+            is_json: true,
+            start: start + at,
             json,
         });
-        (rest, line) = advance(rest, line, end);
+        at += end;
     }
 }
 
-/// What is left of a text after so many bytes, and the line that it begins in.
-fn advance(text: &str, line: u64, bytes: usize) -> (&str, u64) {
-    let (passed, rest) = text.split_at_checked(bytes).unwrap_or((text, ""));
-    (rest, line + line_of(passed.as_bytes(), passed.len()) - 1)
+/// The byte of a line and a column, which counts bytes, as the JSON parser tells them; both begin with 1.
+fn byte_of(text: &str, line: usize, column: usize) -> usize {
+    let lines = text.split_inclusive('\n').take(line.saturating_sub(1));
+    let before: usize = lines.map(str::len).sum();
+    (before + column.saturating_sub(1)).min(text.len())
+}
+
+/// What is wrong with a text that is no JSON.
+fn no_json(error: &serde_json::Error) -> String {
+    if error.is_eof() {
+        return "the JSON ends in the middle; was the file cut off?".into();
+    }
+    // Where it stands is told by line and column of the file, not of the document.
+    let text = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let what = match text.strip_suffix(&place).unwrap_or(&text) {
+        "recursion limit exceeded" => "it is nested too deeply",
+        what => what,
+    };
+    format!("no readable JSON: {what}")
 }
 
 /// Where reading goes on after a document that is broken: at the next line that begins an object, or a log. It looks no
@@ -200,17 +223,18 @@ fn kinds(text: &str) -> Vec<Source> {
         .collect()
 }
 
-fn yaml(piece: &str, line: u64) -> Result<String, Fault> {
-    let options = serde_saphyr::options! {
+/// How YAML is read: what a text may hold and grow into.
+pub(super) fn options() -> serde_saphyr::Options {
+    serde_saphyr::options! {
         // The size of a file is bounded before; these bound what its text may grow into.
         budget: serde_saphyr::budget! {
             max_events: 200_000_000,
             max_nodes: 100_000_000,
             max_total_scalar_bytes: usize::MAX,
-            max_depth: 100,
+            max_depth: DEPTH,
             max_documents: 2,
             max_aliases: 10_000,
-            max_anchors: 10_000,
+            max_anchors: ANCHORS,
         },
         alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 200_000 },
         duplicate_keys: DuplicateKeyPolicy::Error,
@@ -218,35 +242,84 @@ fn yaml(piece: &str, line: u64) -> Result<String, Fault> {
         legacy_octal_numbers: true,
         emit_comments: false,
         with_snippet: false,
-    };
-    serde_saphyr::from_str_with_options::<Json>(piece, options)
+    }
+}
+
+/// How many lists and mappings may stand inside of each other: far more than any object of Kubernetes has.
+const DEPTH: usize = 100;
+
+/// How many values of a document may have a name.
+const ANCHORS: usize = 10_000;
+
+fn yaml(piece: &str, start: usize) -> Result<String, Fault> {
+    serde_saphyr::from_str_with_options::<Json>(piece, options())
         // Written as JSON, which is UTF-8.
         .map(|Json(json)| String::from_utf8(json).unwrap_or_default())
         .map_err(|error| {
-            // Counted anew: YAML ends a line at a lone carriage return, editors and all other numbers here do not.
-            let within = error.location().map_or(1, |place| {
-                let before = piece.chars().zip(0..place.span().offset());
-                1 + before.filter(|one| one.0 == '\n').count() as u64
-            });
-            let tab = piece
-                .lines()
-                .nth(usize::try_from(within - 1).unwrap_or(usize::MAX))
-                .is_some_and(|text| text.starts_with('\t') || text.trim_start_matches(' ').starts_with('\t'));
+            let place = error.location();
+            let byte = place.and_then(|place| locate::byte(piece, place)).unwrap_or(0);
+            let line = piece.get(..byte).unwrap_or_default();
+            let line = line.rfind('\n').map_or(0, |at| at + 1);
+            let line = piece.get(line..).and_then(|rest| rest.lines().next());
+            let tab = line.is_some_and(|text| text.trim_start_matches(' ').starts_with('\t'));
             let what = if tab {
                 "a tab indents the line; YAML is indented with spaces".into()
             } else if piece.contains("{{") && piece.contains("}}") {
                 "no readable YAML but, by its {{ }}, a template; render it first, as with `helm template`"
                     .into()
             } else {
-                format!("no readable YAML: {}", plain(&error.to_string()))
+                format!("no readable YAML: {}", no_yaml(&error))
             };
             Fault {
-                line: line + within - 1,
+                byte: start + byte,
                 what,
                 lost: slices(piece),
             }
         })
 }
+
+/// What is wrong with a text that is no YAML: in our words what a person can act on, else in the parser's.
+fn no_yaml(error: &serde_saphyr::Error) -> String {
+    use serde_saphyr::Error;
+    use serde_saphyr::budget::BudgetBreach;
+    match error {
+        Error::AliasError { error, .. } | Error::WithSnippet { error, .. } => no_yaml(error),
+        Error::DuplicateMappingKey { key: Some(key), .. } => format!("the key `{key}` is written twice"),
+        Error::DuplicateMappingKey { key: None, .. } => "a key is written twice".into(),
+        Error::Budget { breach, .. } => match breach {
+            BudgetBreach::Depth { .. } => format!("it is nested more than {DEPTH} levels deep"),
+            BudgetBreach::Anchors { .. } => format!("it has more than {ANCHORS} anchors"),
+            BudgetBreach::Aliases { .. } => "its aliases make it grow beyond what is read".into(),
+            _ => "it is larger than what is read".into(),
+        },
+        Error::AliasReplayLimitExceeded { .. }
+        | Error::AliasReplayCounterOverflow { .. }
+        | Error::AliasExpansionLimitExceeded { .. }
+        | Error::AliasReplayStackDepthExceeded { .. } => {
+            "its aliases make it grow beyond what is read".into()
+        }
+        Error::NullIntoString { .. } => "a key is null; keys are texts".into(),
+        Error::Unexpected {
+            expected: "string scalar",
+            ..
+        } => "a key is a list or a mapping; keys are texts".into(),
+        error => {
+            let text = serde_saphyr::UserMessageFormatter.format_message(error);
+            if text == "recursion limit exceeded" {
+                return "it is nested too deeply".into();
+            }
+            text.split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" ")
+                .chars()
+                .take(SHOWN)
+                .collect()
+        }
+    }
+}
+
+/// Most characters of a parser's message that are shown.
+const SHOWN: usize = 240;
 
 /// EndpointSlices, where a text that cannot be parsed speaks of one.
 fn slices(text: &str) -> Vec<Source> {
@@ -266,61 +339,21 @@ fn slices(text: &str) -> Vec<Source> {
     }
 }
 
-/// A parser's words on one line, without its place, which is told apart, and without its advice to programmers.
-fn plain(text: &str) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let line = line.strip_prefix("error: ").unwrap_or(&line);
-    let line = match line.split_once(": ") {
-        Some((place, rest)) if place.starts_with("line ") => rest,
-        _ => line,
-    };
-    let line = line.split(" at line ").next().unwrap_or(line);
-    let line = line.split(", set DuplicateKeyPolicy").next().unwrap_or(line);
-    if line.contains("alias") && line.contains("limit") {
-        return format!("its aliases make it grow beyond what is read ({line})");
-    }
-    for (theirs, ours) in WORDS {
-        if line.contains(theirs) {
-            return ours.into();
-        }
-    }
-    line.chars().take(240).collect()
-}
-
-/// What the parser says of its own types and bounds, and what a person can act on.
-const WORDS: [(&str, &str); 5] = [
-    ("recursion limit exceeded", "it is nested too deeply"),
-    ("budget breached: Depth", "it is nested more than 100 levels deep"),
-    ("budget breached: Anchors", "it has more than 10000 anchors"),
-    (
-        "cannot deserialize null into string",
-        "a key is null; keys are texts",
-    ),
-    (
-        "expected string scalar",
-        "a key is a list or a mapping; keys are texts",
-    ),
-];
-
-/// `serde` errors end with ` at line 1 column 2`, counted where nobody looks.
-pub(super) fn without_place(text: &str) -> &str {
-    text.rfind(" at line ")
-        .map_or(text, |at| text.get(..at).unwrap_or(text))
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::locate::LineColumn;
     use super::*;
 
-    fn read(text: &str) -> Vec<Document<'static>> {
+    fn read(text: &str) -> Vec<(u64, Result<(), Fault>)> {
         let mut found = Vec::new();
         documents(text.as_bytes(), &mut |document| {
-            found.push(Document {
-                json: document.json.map(|json| Cow::Owned(json.into_owned())),
-                ..document
-            });
+            found.push((line(text, document.start), document.json.map(drop)));
         });
         found
+    }
+
+    fn line(text: &str, byte: usize) -> u64 {
+        LineColumn::FIRST.on(text.as_bytes(), 0, byte).line
     }
 
     #[test]
@@ -328,8 +361,8 @@ mod tests {
         let text = "{\"a\": 1}\n==== START logs for container c of pod x/y ====\n{\"kind\": \"PodList\", \"items\": [\n\
                     words\n==== END logs for container c of pod x/y ====\n{\"b\": 2}\n";
         let found = read(text);
-        assert!(found.iter().all(|one| one.json.is_ok()));
-        assert_eq!(found.iter().map(|one| one.line).collect::<Vec<_>>(), [1, 6]);
+        assert!(found.iter().all(|one| one.1.is_ok()));
+        assert_eq!(found.iter().map(|one| one.0).collect::<Vec<_>>(), [1, 6]);
     }
 
     #[test]
@@ -337,19 +370,19 @@ mod tests {
         let text = "{\"a\": 1}\n{\n  \"kind\": \"ServiceList\",\n  \"items\": [ x\n}\n{\"b\": 2}\n";
         let found = read(text);
         assert_eq!(found.len(), 3);
-        let fault = found[1].json.as_ref().err().unwrap();
+        let fault = found[1].1.as_ref().err().unwrap();
         assert_eq!(
-            (fault.line, fault.lost.as_slice()),
+            (line(text, fault.byte), fault.lost.as_slice()),
             (4, [Source::Services].as_slice())
         );
         assert!(fault.what.ends_with("4 lines were not read"), "{}", fault.what);
-        assert_eq!((found[2].line, found[2].json.is_ok()), (6, true));
+        assert_eq!((found[2].0, found[2].1.is_ok()), (6, true));
     }
 
     #[test]
     fn a_document_that_is_cut_off_is_the_last() {
         let found = read("{\"kind\": \"EndpointSliceList\",\n\"items\": [");
-        let fault = found[0].json.as_ref().err().unwrap();
+        let fault = found[0].1.as_ref().err().unwrap();
         assert_eq!(fault.lost, [Source::EndpointSlices]);
         assert!(fault.what.contains("cut off"));
     }

@@ -14,9 +14,10 @@ use serde_json::{Map, Value};
 use super::document::{Document, documents};
 use super::extent::{Extent, spans};
 use super::head::{self, Head};
+use super::place::{File, Place};
 use super::refused::{Refused, refused};
 use super::route::{Route, route};
-use super::{Options, Report, decode, find, locate};
+use super::{Options, Report, decode, find};
 use crate::api::{self, Problem};
 
 /// The one key of what kube-proxy's `/configz` answers.
@@ -66,14 +67,6 @@ const SHOWN: usize = 240;
 
 /// What is said of a text or a number where an object should be.
 const NO_OBJECT: &str = "is no object; expected a mapping with apiVersion and kind";
-
-/// Where a document stands, for messages.
-struct Place<'a> {
-    path: &'a Path,
-    text: String,
-    /// Whether it is an item of a `List`, which holds nothing but objects.
-    listed: bool,
-}
 
 impl<'a> Feed<'a> {
     pub(super) fn new(core: &'a mut Core, take: Take, options: &'a Options, report: &'a mut Report) -> Self {
@@ -130,10 +123,10 @@ impl<'a> Feed<'a> {
     /// Leaves a mapping aside that is no object, as a chart's values. Where its file was named, it is a problem.
     fn no_object(&mut self, place: &Place<'_>, why: &str) {
         if self.found && !place.listed {
-            let (count, _) = self.strange.get_or_insert_with(|| (0, place.text.clone()));
+            let (count, _) = self.strange.get_or_insert_with(|| (0, place.begins()));
             *count += 1;
         } else {
-            self.problem(place.text.clone(), why);
+            self.problem(|| place.begins(), why);
         }
     }
 
@@ -141,7 +134,7 @@ impl<'a> Feed<'a> {
     pub(super) fn finish(mut self) {
         let lists = self.seen.values().any(|extent| !extent.lists.is_empty());
         if self.objects == 0 && !lists && self.refused.is_empty() && self.report.problems.is_empty() {
-            self.problem("--from".into(), "no object was found that any check reads");
+            self.problem(|| "--from".into(), "no object was found that any check reads");
         }
         for (source, extent) in std::mem::take(&mut self.seen) {
             if extent.is_whole(source, &self.collected) {
@@ -156,8 +149,7 @@ impl<'a> Feed<'a> {
         for (source, why) in std::mem::take(&mut self.torn) {
             let torn = Freshness::unreadable(&why);
             self.tell(Input::Freshness(source, Part::Whole, torn));
-            // The problem that tore it is listed already.
-            self.report.refused.push(why);
+            self.report.torn.insert(source);
         }
         for entry in std::mem::take(&mut self.refused) {
             let source = entry.source;
@@ -166,6 +158,7 @@ impl<'a> Feed<'a> {
             }
             let refused = Freshness::unreadable(&entry.reason);
             self.tell(Input::Freshness(source, Part::Whole, refused));
+            self.report.torn.remove(&source);
             for namespace in &entry.read_in {
                 let part = Part::Namespace(namespace.as_str());
                 self.tell(Input::Freshness(source, part, Freshness::Complete));
@@ -177,36 +170,33 @@ impl<'a> Feed<'a> {
         let name = find::name(path);
         let bytes = match find::bytes(path, self.options.max_file_size).and_then(decode::utf8) {
             Ok(bytes) => bytes,
-            Err(why) => return self.problem(name, why),
+            Err(why) => return self.problem(|| name, why),
         };
+        let file = File::new(path, &name, &bytes);
         let mut any = false;
         documents(&bytes, &mut |document| {
             any = true;
-            self.document(path, &name, document);
+            self.document(&file, document);
         });
         if !any {
             self.report.notes.push(format!("{name} holds no document"));
         }
     }
 
-    fn document(&mut self, path: &Path, name: &str, document: Document<'_>) {
-        let at = format!("{name}, document {}", document.number);
+    fn document(&mut self, file: &File<'_>, document: Document<'_>) {
+        let place = Place::document(file, &document);
         match document.json {
-            Ok(json) => {
-                let place = Place {
-                    path,
-                    text: format!("{at}, line {}", document.line),
-                    listed: false,
-                };
-                self.text(&json, &place, None);
-            }
+            Ok(json) => self.text(&json, &place, None),
             Err(fault) => {
                 if self.take == Take::Everything {
                     for source in fault.lost {
-                        self.tear(source, || format!("{at} was not read in full"));
+                        self.tear(source, || {
+                            let name = file.name;
+                            format!("{name}, document {} was not read in full", document.number)
+                        });
                     }
                 }
-                self.problem(format!("{at}, line {}", fault.line), fault.what);
+                self.problem(|| file.at(document.number, fault.byte), fault.what);
             }
         }
     }
@@ -215,15 +205,15 @@ impl<'a> Feed<'a> {
     /// of a list are looked at one by one, so that its values are never all in memory.
     fn text(&mut self, json: &str, place: &Place<'_>, usual: Option<(&str, &str)>) {
         if json.trim_start().starts_with('[') {
-            return self.items(json, place, None, place.listed);
+            return self.items(json, place, None, None);
         }
         if let Some(list) = Head::of(json).and_then(|head| List::of(&head, usual)) {
             return self.list(&list, place);
         }
         match head::value(json) {
             Ok(Value::Object(fields)) => self.value(fields, place, usual),
-            Ok(_) => self.problem(place.text.clone(), NO_OBJECT),
-            Err(why) => self.problem(place.text.clone(), why),
+            Ok(_) => self.problem(|| place.begins(), NO_OBJECT),
+            Err(why) => self.problem(|| place.begins(), why),
         }
     }
 
@@ -232,11 +222,11 @@ impl<'a> Feed<'a> {
         if !fields.contains_key("kind") && fields.contains_key(CONFIGZ) {
             return self.configz(fields, place);
         }
-        let named_so = place.path.to_string_lossy().contains("configz");
+        let named_so = place.file.path.to_string_lossy().contains("configz");
         if let (true, false, Some(key)) = (named_so, fields.contains_key("kind"), only_key(&fields)) {
             let why =
                 format!("`/configz` of another component (key {key}), kube-proxy's has the key {CONFIGZ}");
-            return self.problem(place.text.clone(), why);
+            return self.problem(|| place.begins(), why);
         }
         if let Some((version, kind)) = usual {
             fields.entry("apiVersion").or_insert_with(|| version.into());
@@ -248,12 +238,12 @@ impl<'a> Feed<'a> {
             Some(other) => Err(format!("{key}: `{}` is no text", shortened(&other.to_string()))),
         };
         match (text("apiVersion"), text("kind")) {
-            (Err(why), _) | (_, Err(why)) => self.problem(place.text.clone(), why),
+            (Err(why), _) | (_, Err(why)) => self.problem(|| place.begins(), why),
             (Ok(_), Ok(kind)) if kind.is_empty() && !fields.contains_key("metadata") => {
                 self.no_object(place, "kind: missing or empty");
             }
             (Ok(_), Ok(kind)) if kind.is_empty() => {
-                self.problem(place.text.clone(), "kind: missing or empty");
+                self.problem(|| place.begins(), "kind: missing or empty");
             }
             (Ok(_), Ok(kind)) if kind == "Status" && fields.get("status") == Some(&"Failure".into()) => {
                 let said = fields
@@ -261,7 +251,7 @@ impl<'a> Feed<'a> {
                     .and_then(Value::as_str)
                     .unwrap_or("no reason");
                 let why = format!("is no object but an error of the API server: {}", shortened(said));
-                self.problem(place.text.clone(), why);
+                self.problem(|| place.begins(), why);
             }
             (Ok(version), Ok(kind)) => self.object(fields, place, &version, &kind),
         }
@@ -271,14 +261,15 @@ impl<'a> Feed<'a> {
         // Go writes an empty list as null.
         let items = if list.items == "null" { "[]" } else { list.items };
         if !items.starts_with('[') {
-            return self.problem(place.text.clone(), "items: expected a list");
+            return self.problem(|| place.begins(), "items: expected a list");
         }
         let (version, item) = (list.version.as_str(), list.item.as_str());
         if let (Route::Refused, Take::Everything) = (route(version, item), self.take) {
-            self.collected.extend(place.path.parent().map(Path::to_owned));
+            self.collected
+                .extend(place.file.path.parent().map(Path::to_owned));
             head::each_item(items, |index, item| match head::value(item).and_then(refused) {
                 Ok(entry) => self.refused.push(entry),
-                Err(why) => self.problem(format!("{}, items[{index}]", place.text), why),
+                Err(why) => self.problem(|| place.item(Some(list.key), index, true).begins(), why),
             });
             return;
         }
@@ -287,29 +278,26 @@ impl<'a> Feed<'a> {
             _ => None,
         };
         if let (Some(source), Take::Everything) = (typed, self.take) {
-            let folder = place.path.parent().map(Path::to_owned);
+            let folder = place.file.path.parent().map(Path::to_owned);
             self.see(source).lists.push(folder.unwrap_or_default());
             if list.goes_on {
                 let why = "is one page of a longer list; get the whole of it";
-                self.tear(source, || format!("{} {why}", place.text));
-                self.problem(place.text.clone(), why);
+                self.tear(source, || format!("{} {why}", place.begins()));
+                self.problem(|| place.begins(), why);
             }
         }
         let usual = (!item.is_empty()).then_some((version, item));
         let before = std::mem::replace(&mut self.spans, spans(items));
-        self.items(items, place, usual, true);
+        self.items(items, place, usual, Some(list.key));
         self.spans = before;
     }
 
-    fn items(&mut self, items: &str, place: &Place<'_>, usual: Option<(&str, &str)>, listed: bool) {
+    /// The items of a list, under a key or by itself.
+    fn items(&mut self, items: &str, place: &Place<'_>, usual: Option<(&str, &str)>, key: Option<&str>) {
         head::each_item(items, |index, item| {
-            let place = Place {
-                path: place.path,
-                text: format!("{}, items[{index}]", place.text),
-                listed,
-            };
+            let place = place.item(key, index, place.listed || key.is_some());
             if item.starts_with('[') {
-                self.problem(place.text, NO_OBJECT);
+                self.problem(|| place.begins(), NO_OBJECT);
             } else {
                 self.text(item, &place, usual);
             }
@@ -321,14 +309,14 @@ impl<'a> Feed<'a> {
         let is_policy = matches!(route, Route::Policy | Route::ClusterPolicy);
         if self.take == Take::Policies && !is_policy {
             let why = format!("is a {kind}; --policy takes policies alone, the rest is for --from");
-            return self.problem(place.text.clone(), why);
+            return self.problem(|| place.begins(), why);
         }
         if matches!(route, Route::Object(_, true) | Route::Policy) {
             self.home(&mut fields);
         }
-        let at = format!("{} ({})", place.text, show(kind, &fields));
+        let place = &place.of_object(show(kind, &fields));
         if let Some(why) = unrendered(&fields).filter(|_| route != Route::Ignored) {
-            return self.problem(at, why);
+            return self.problem(|| place.begins(), why);
         }
         match route {
             Route::Object(source, _) => {
@@ -342,47 +330,46 @@ impl<'a> Feed<'a> {
                 let extent = self.see(source);
                 extent.spans |= spans;
                 extent.namespaces.insert(namespace);
-                self.fact(source, &Value::Object(fields), at);
+                self.fact(source, &Value::Object(fields), place);
             }
             Route::Policy | Route::ClusterPolicy => {
-                self.policy(&Value::Object(fields), &at);
+                self.policy(&Value::Object(fields), place);
             }
             Route::ProxyConfiguration => {
+                let at = place.begins();
                 self.report.notes.push(format!(
                     "{at} is kube-proxy's configuration by itself, and which nodes use it is not known: it counts where no process and no ConfigMap of kube-proxy is given"
                 ));
                 let text = Value::Object(fields).to_string();
                 self.objects += 1;
-                self.tell(Input::ProxyDocument(&place.text, &text));
+                self.tell(Input::ProxyDocument(&at, &text));
             }
             Route::Refused => {
                 let why = "stands by itself; expected a list of kind UnreadableList";
-                self.problem(at, why);
+                self.problem(|| place.begins(), why);
             }
             Route::Ignored => *self.report.ignored.entry(kind.to_owned()).or_default() += 1,
-            Route::Wrong(why) => self.problem(at, why),
+            Route::Wrong(why) => self.problem(|| place.begins(), why),
         }
     }
 
-    fn fact(&mut self, source: Source, object: &Value, at: String) {
-        let json = match serde_json::to_vec(object) {
-            Ok(json) => json,
-            Err(error) => return self.problem(at, error.to_string()),
-        };
+    fn fact(&mut self, source: Source, object: &Value, place: &Place<'_>) {
+        let json = object.to_string();
         self.objects += 1;
-        if let Err(why) = self.core.handle(Now::ONCE, Input::Object(source, &json)) {
-            self.problem(at, locate::explain(&json, &why.0));
-            self.report.refused.push(why.0);
-        }
+        self.tell(Input::Object {
+            source,
+            json: json.as_bytes(),
+            place: Some(place),
+        });
     }
 
-    fn policy(&mut self, draft: &Value, at: &str) {
+    fn policy(&mut self, draft: &Value, place: &Place<'_>) {
         self.objects += 1;
         match api::input(draft) {
             Ok(input) => self.tell(input),
             Err(problems) => {
                 for problem in &problems {
-                    self.problem(at.to_owned(), Problem::to_string(problem));
+                    self.problem(|| place.begins(), Problem::to_string(problem));
                 }
             }
         }
@@ -391,11 +378,11 @@ impl<'a> Feed<'a> {
     /// The node is named by the file where it lies in a folder `configz`, as `collect` writes it.
     fn configz(&mut self, fields: Map<String, Value>, place: &Place<'_>) {
         if self.take == Take::Policies {
-            return self.problem(place.text.clone(), "is no policy");
+            return self.problem(|| place.begins(), "is no policy");
         }
-        let folder = place.path.parent().and_then(Path::file_name);
-        let node = place
-            .path
+        let path = place.file.path;
+        let folder = path.parent().and_then(Path::file_name);
+        let node = path
             .file_stem()
             .filter(|_| folder.is_some_and(|name| name == "configz"));
         let node = node
@@ -428,20 +415,18 @@ impl<'a> Feed<'a> {
         self.torn.entry(source).or_insert_with(why);
     }
 
-    /// Inputs other than objects are never refused.
     fn tell(&mut self, input: Input<'_>) {
-        if let Err(why) = self.core.handle(Now::ONCE, input) {
-            self.problem("input".into(), why.0);
-        }
+        self.core.handle(Now::ONCE, input);
     }
 
-    fn problem(&mut self, source: String, reason: impl Into<String>) {
+    /// Lists a problem. Where it is, is worked out only where it is listed.
+    fn problem(&mut self, source: impl FnOnce() -> String, reason: impl Into<String>) {
         if self.report.problems.len() >= PROBLEMS {
             self.unlisted += 1;
             return;
         }
         self.report.problems.push(Unreadable {
-            source,
+            source: source(),
             reason: reason.into(),
         });
     }
@@ -460,6 +445,8 @@ fn only_key(fields: &Map<String, Value>) -> Option<&str> {
 struct List<'a> {
     /// The JSON of its items.
     items: &'a str,
+    /// The field that they stand in.
+    key: &'static str,
     /// What it says of items that say nothing themselves; empty where it does not.
     version: String,
     item: String,
@@ -500,6 +487,7 @@ impl<'a> List<'a> {
         };
         Some(Self {
             items,
+            key: head.key(),
             version,
             item,
             goes_on: metadata.rest.is_some_and(|token| !token.is_empty()),

@@ -39,6 +39,11 @@ impl<'a> Head<'a> {
         serde_json::from_str(json).ok()
     }
 
+    /// The name of the field that the items stand in.
+    pub(super) const fn key(&self) -> &'static str {
+        if self.items.is_some() { "items" } else { "Items" }
+    }
+
     /// The items, where there is a field for them.
     pub(super) fn items(&self) -> Option<&'a str> {
         self.items.or(self.go_items).map(RawValue::get)

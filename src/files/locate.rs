@@ -1,104 +1,167 @@
-//! Which field of an object an error is about.
+//! Where a field stands in a file: by the parsers' own spans.
 //!
-//! The core decodes JSON bytes and reports a column in them. Those bytes were made here, so nobody has seen that
-//! column; but it leads to the field, and the field is what a person can find in a file.
+//! Objects are read without positions, which are most of the work of a parser. A document of which something is told is
+//! read once more with them, and nothing of it is kept.
 
-/// One step of a path.
-enum Step {
-    Field(String),
-    Item(usize),
+use std::fmt;
+use std::marker::PhantomData;
+
+use evenkeel_core::sources::Step;
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use serde_saphyr::Spanned;
+
+use super::document::options;
+
+/// A line and a column, both counted from 1; columns count characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct LineColumn {
+    pub(super) line: u64,
+    pub(super) column: u64,
 }
 
-/// The core's words with the field they are about, in place of a column.
-pub(super) fn explain(json: &[u8], why: &str) -> String {
-    let what = in_words(super::document::without_place(why));
-    let column = why
-        .rsplit_once(" column ")
-        .and_then(|(_, digits)| digits.parse().ok());
-    match column.map(|column| path(json, column)) {
-        Some(path) if !path.is_empty() && !what.starts_with(&path) => format!("{path}: {what}"),
-        _ => what,
+impl LineColumn {
+    /// Where a file begins.
+    pub(super) const FIRST: Self = Self { line: 1, column: 1 };
+
+    /// The place of a byte of a file, from this, which is that of an earlier one.
+    pub(super) fn on(mut self, file: &[u8], from: usize, to: usize) -> Self {
+        for byte in file.get(from..to).unwrap_or_default() {
+            if *byte == b'\n' {
+                self.line += 1;
+                self.column = 1;
+            } else if byte & 0b1100_0000 != 0b1000_0000 {
+                // Not in the middle of a character of UTF-8.
+                self.column += 1;
+            }
+        }
+        self
     }
 }
 
-/// The decoder names Rust's types; a person knows ranges.
-fn in_words(what: &str) -> String {
-    let Some((found, kind)) = what.rsplit_once(", expected ") else {
-        return what.to_owned();
-    };
-    let range = match kind {
-        "u8" => "from 0 to 255",
-        "u16" => "from 0 to 65535",
-        "u32" => "from 0 to 4294967295",
-        "u64" | "usize" => "from 0",
-        "i32" | "i64" => "that fits",
-        _ if kind.starts_with("struct ") => return format!("{found}, expected a mapping"),
-        _ => return what.to_owned(),
-    };
-    let quoted = found
-        .strip_prefix("invalid type: string \"")
-        .and_then(|text| text.strip_suffix('"'))
-        .is_some_and(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()));
-    let quotes = if quoted { ", without quotes" } else { "" };
-    format!("{found}, expected a whole number {range}{quotes}")
+impl fmt::Display for LineColumn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}, column {}", self.line, self.column)
+    }
 }
 
-/// The path of the field that holds this byte of a JSON text.
-fn path(json: &[u8], column: usize) -> String {
-    let mut steps: Vec<Step> = Vec::new();
-    let mut key_next = false;
-    let mut at = 0;
-    while at < column.min(json.len()) {
-        match json.get(at) {
-            Some(b'{') => {
-                steps.push(Step::Field(String::new()));
-                key_next = true;
-            }
-            Some(b'[') => {
-                steps.push(Step::Item(0));
-                key_next = false;
-            }
-            Some(b'}' | b']') => {
-                steps.pop();
-                key_next = false;
-            }
-            Some(b',') => match steps.last_mut() {
-                Some(Step::Item(index)) => *index += 1,
-                _ => key_next = true,
-            },
-            Some(b'"') => {
-                let end = end_of_text(json, at);
-                if key_next && let Some(Step::Field(name)) = steps.last_mut() {
-                    let inner = json.get(at + 1..end).unwrap_or_default();
-                    *name = String::from_utf8_lossy(inner).into_owned();
-                    key_next = false;
+/// At which byte of a document the value of a field begins; where there is no such field, what would hold it.
+pub(super) fn locate(text: &str, json: bool, field: &[Step]) -> Option<usize> {
+    if json {
+        in_json(text, field)
+    } else {
+        in_yaml(text, field)
+    }
+}
+
+fn in_json(text: &str, field: &[Step]) -> Option<usize> {
+    let value: &RawValue = nearest(field, |way| {
+        way.deserialize(&mut serde_json::Deserializer::from_str(text))
+            .ok()?
+    })?;
+    Some(value.get().as_ptr().addr() - text.as_ptr().addr())
+}
+
+fn in_yaml(text: &str, field: &[Step]) -> Option<usize> {
+    let value: Spanned<IgnoredAny> = nearest(field, |way| {
+        let read = |from: serde_saphyr::Deserializer<'_, '_>| way.deserialize(from);
+        serde_saphyr::with_deserializer_from_str_with_options(text, options(), read).ok()?
+    })?;
+    byte(text, value.referenced)
+}
+
+/// What stands at the end of a way, or of the longest part of it that there is.
+fn nearest<'s, L>(field: &'s [Step], mut look: impl FnMut(Way<'s, L>) -> Option<L>) -> Option<L> {
+    (0..=field.len())
+        .rev()
+        .find_map(|steps| look(Way(field.get(..steps).unwrap_or_default(), PhantomData)))
+}
+
+/// The byte of a place that the YAML parser tells.
+pub(super) fn byte(text: &str, place: serde_saphyr::Location) -> Option<usize> {
+    let characters = usize::try_from(place.span().offset()).ok()?;
+    let mut bytes = text.char_indices().map(|one| one.0);
+    Some(bytes.nth(characters).unwrap_or(text.len()))
+}
+
+/// Reads what stands at the end of a way, and nothing of what stands beside it.
+struct Way<'s, L>(&'s [Step], PhantomData<L>);
+
+impl<'de, L: Deserialize<'de>> DeserializeSeed<'de> for Way<'_, L> {
+    type Value = Option<L>;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Option<L>, D::Error> {
+        if self.0.is_empty() {
+            L::deserialize(from).map(Some)
+        } else {
+            from.deserialize_any(self)
+        }
+    }
+}
+
+impl<'de, L: Deserialize<'de>> Visitor<'de> for Way<'_, L> {
+    type Value = Option<L>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Option<L>, E> {
+        Ok(None)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Option<L>, E> {
+        Ok(None)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Option<L>, E> {
+        Ok(None)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Option<L>, E> {
+        Ok(None)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Option<L>, E> {
+        Ok(None)
+    }
+
+    fn visit_unit<E>(self) -> Result<Option<L>, E> {
+        Ok(None)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Option<L>, A::Error> {
+        let mut found = None;
+        let Some((Step::Item(index), rest)) = self.0.split_first() else {
+            while items.next_element::<IgnoredAny>()?.is_some() {}
+            return Ok(None);
+        };
+        for at in 0.. {
+            if at == *index {
+                match items.next_element_seed(Way(rest, PhantomData))? {
+                    Some(inner) => found = inner,
+                    None => break,
                 }
-                at = end;
+            } else if items.next_element::<IgnoredAny>()?.is_none() {
+                break;
             }
-            _ => {}
         }
-        at += 1;
+        Ok(found)
     }
-    steps.iter().fold(String::new(), |path, step| match step {
-        Step::Field(name) if name.is_empty() => path,
-        Step::Field(name) if name.contains(['.', '/']) => format!("{path}[\"{name}\"]"),
-        Step::Field(name) if path.is_empty() => name.clone(),
-        Step::Field(name) => format!("{path}.{name}"),
-        Step::Item(index) => format!("{path}[{index}]"),
-    })
-}
 
-/// Where the text that begins here ends: its closing quote.
-fn end_of_text(json: &[u8], start: usize) -> usize {
-    let mut at = start + 1;
-    while let Some(byte) = json.get(at) {
-        match byte {
-            b'\\' => at += 2,
-            b'"' => return at,
-            _ => at += 1,
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Option<L>, A::Error> {
+        let mut found = None;
+        while let Some(name) = fields.next_key::<String>()? {
+            match self.0.split_first() {
+                Some((Step::Key(key), rest)) if *key == name => {
+                    found = fields.next_value_seed(Way(rest, PhantomData))?;
+                }
+                _ => drop(fields.next_value::<IgnoredAny>()?),
+            }
         }
+        Ok(found)
     }
-    at
 }
 
 #[cfg(test)]
@@ -106,25 +169,34 @@ mod tests {
     use super::*;
     use rstest::rstest;
 
+    const YAML: &str =
+        "# ünder\nspec:\n  ports:\n    - port: 1\n    - {port: x}\n  \"a.b/c\": >-\n    text\n";
+    const JSON: &str = "{\"spec\": {\"ports\": [{\"port\": 1},\n {\"port\": \"x\"}], \"a.b/c\": 7}}";
+
+    fn key(text: &str) -> Step {
+        text.into()
+    }
+
     #[rstest]
-    #[case(
-        r#"{"spec":{"ports":[{"port":1},{"port":"x"}]}}"#,
-        r#""x""#,
-        "spec.ports[1].port"
-    )]
-    #[case(r#"{"metadata":{"labels":{"a.b/c":7}}}"#, "7", r#"metadata.labels["a.b/c"]"#)]
-    #[case(r#"{"a":"{\"b\":[","c":7}"#, "7", "c")]
-    #[case(r#"{"metadata":{"x":1},"b":2}"#, r#""x":1}"#, "metadata")]
-    fn paths(#[case] json: &str, #[case] upto: &str, #[case] expected: &str) {
-        let column = json.find(upto).map(|at| at + upto.len()).unwrap();
-        assert_eq!(path(json.as_bytes(), column), expected);
+    #[case::whole(vec![], (2, 1), (1, 1))]
+    #[case::item(vec![key("spec"), key("ports"), Step::Item(1), key("port")], (5, 14), (2, 11))]
+    #[case::odd_key(vec![key("spec"), key("a.b/c")], (7, 5), (2, 27))]
+    #[case::missing(vec![key("spec"), key("ports"), Step::Item(1), key("name")], (5, 7), (2, 2))]
+    #[case::no_such_item(vec![key("spec"), key("ports"), Step::Item(7)], (4, 5), (1, 20))]
+    fn fields(#[case] field: Vec<Step>, #[case] yaml: (u64, u64), #[case] json: (u64, u64)) {
+        for (text, is_json, (line, column)) in [(YAML, false, yaml), (JSON, true, json)] {
+            let byte = locate(text, is_json, &field).unwrap();
+            assert_eq!(
+                LineColumn::FIRST.on(text.as_bytes(), 0, byte),
+                LineColumn { line, column },
+                "{text}"
+            );
+        }
     }
 
     #[test]
-    fn any_column_gives_a_path() {
-        let json = br#"{"a":[{"b\"":"\\"},[]],"c":{}}"#;
-        for column in 0..json.len() + 3 {
-            path(json, column);
-        }
+    fn a_text_that_cannot_be_read_has_no_fields() {
+        assert_eq!(locate("{\"a\": ", true, &[]), None);
+        assert_eq!(locate("a: [", false, &[]), None);
     }
 }

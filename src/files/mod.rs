@@ -16,15 +16,17 @@ mod feed;
 mod find;
 mod head;
 mod locate;
+mod place;
 mod refused;
 mod route;
 mod strict;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use evenkeel_core::Core;
 use evenkeel_core::findings::{FindingList, Unreadable};
+use evenkeel_core::know::Source;
 
 use feed::{Feed, Take};
 
@@ -55,15 +57,18 @@ pub struct Report {
     pub notes: Vec<String>,
     /// How many objects were left aside, by kind.
     pub ignored: BTreeMap<String, u32>,
-    /// The core's own words for what it could not use; the problems say the same with the file.
-    refused: Vec<String>,
+    /// Sources of which a part was lost with a document; the problems say which.
+    torn: BTreeSet<Source>,
 }
 
 impl Report {
-    /// Lists the problems with files among what could not be read, in place of the core's own words for them.
+    /// Lists the problems with files among what could not be read. The document by which a source was torn is one of them,
+    /// so the source itself is not listed once more.
     pub fn tell(&self, list: &mut FindingList) {
-        list.unreadable.retain(|one| !self.refused.contains(&one.reason));
+        list.unreadable
+            .retain(|one| !self.torn.iter().any(|source| one.source == source.name()));
         list.unreadable.extend(self.problems.iter().cloned());
+        list.unreadable.sort();
     }
 }
 

@@ -51,10 +51,10 @@ pub(super) fn conclude(core: &mut Core, mut outcomes: Vec<Outcome>) {
         }
         let whole: Vec<&str> = state.read.difference(&state.torn).map(String::as_str).collect();
         let mut tell = |part: Part<&str>, freshness| {
-            let _ = core.handle(Now::ONCE, Input::Freshness(source, part, freshness));
+            core.handle(Now::ONCE, Input::Freshness(source, part, freshness));
         };
         let Some(why) = &state.why else {
-            let _ = core.handle(Now::ONCE, Input::Synced(source));
+            core.handle(Now::ONCE, Input::Synced(source));
             continue;
         };
         if whole.is_empty() {

@@ -90,14 +90,14 @@ impl Page {
     pub(super) fn feed(&self, core: &mut Core) -> usize {
         let items = match self {
             Self::Begin(resource) => {
-                let _ = core.handle(Now::ONCE, Input::Begin(resource.source));
+                core.handle(Now::ONCE, Input::Begin(resource.source));
                 return 0;
             }
             Self::Items(items) => items,
         };
         if let Err(error) = &items.places {
             let why = format!("not a list: {error}");
-            let _ = core.handle(
+            core.handle(
                 Now::ONCE,
                 Input::Freshness(items.resource.source, Part::Whole, Freshness::unreadable(&why)),
             );
@@ -117,8 +117,8 @@ fn object(core: &mut Core, resource: &Resource, item: &str) {
         Source::Policies | Source::ClusterPolicy => api::feed(core, Now::ONCE, resource.source, item),
         source if resource.shares_source() => {
             let item = item.replacen('{', &format!("{{\"kind\":\"{}\",", resource.kind.name), 1);
-            let _ = core.handle(Now::ONCE, Input::Object(source, item.as_bytes()));
+            core.handle(Now::ONCE, Input::object(source, item.as_bytes()));
         }
-        source => drop(core.handle(Now::ONCE, Input::Object(source, item.as_bytes()))),
+        source => core.handle(Now::ONCE, Input::object(source, item.as_bytes())),
     }
 }

@@ -124,7 +124,7 @@ impl Operator {
                 look_at.put(gone, cause);
             }
             // What the core refuses it also lists.
-            let _ = core.handle(now, input);
+            core.handle(now, input);
         });
         for object in self.intake.take_policies() {
             let policy = self.statuses.saw(object);
@@ -135,9 +135,7 @@ impl Operator {
     /// Says which watches start and stop for what the core wants to be read now.
     fn want(&mut self, now: Now, wants: &Wants, effects: &mut Effects) {
         let core = &mut self.core;
-        let change = self
-            .intake
-            .want(wants, &mut |input| drop(core.handle(now, input)));
+        let change = self.intake.want(wants, &mut |input| core.handle(now, input));
         effects.watches.start.extend(change.start);
         effects.watches.stop.extend(change.stop);
     }

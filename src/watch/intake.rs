@@ -199,12 +199,12 @@ impl Intake {
                 }
                 api::offer(source, object, sink);
             }
-            _ if kind.is_empty() || names_kind(object) => sink(Input::Object(source, object)),
+            _ if kind.is_empty() || names_kind(object) => sink(Input::object(source, object)),
             _ => {
                 // Items of a list do not name their kind, and two kinds share this source.
                 let rest = object.strip_prefix(b"{").unwrap_or(object);
                 let named = [format!("{{\"kind\":\"{kind}\",").as_bytes(), rest].concat();
-                sink(Input::Object(source, &named));
+                sink(Input::object(source, &named));
             }
         }
     }

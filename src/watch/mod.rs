@@ -13,10 +13,10 @@
 //! let (mut watches, mut events) = Watches::new(link);
 //! let mut intake = Intake::default();
 //! while let Some(event) = events.recv().await {
-//!     intake.take(event, &mut |input| drop(core.handle(now, input)));
+//!     intake.take(event, &mut |input| core.handle(now, input));
 //!     // After a chunk of events, a round, which says what is worth reading besides.
 //!     if let Some(wants) = core.round(now).wants {
-//!         let change = intake.want(&wants, &mut |input| drop(core.handle(now, input)));
+//!         let change = intake.want(&wants, &mut |input| core.handle(now, input));
 //!         watches.apply(change);
 //!     }
 //! }

@@ -65,8 +65,7 @@ fn world() -> World {
     };
     world
         .core
-        .handle(Now::ONCE, Input::ClusterPolicy(Some(Arc::new(platform))))
-        .unwrap();
+        .handle(Now::ONCE, Input::ClusterPolicy(Some(Arc::new(platform))));
     world.core.round(world.now);
     world
 }
@@ -413,7 +412,7 @@ fn a_gap_concerns_what_read_that_part() {
     let mut world = world();
     let mut now_refused = |part| {
         let refused = Input::Freshness(Source::Pods, part, Freshness::unreadable("forbidden"));
-        world.core.handle(world.now, refused).unwrap();
+        world.core.handle(world.now, refused);
         let units = concerned(&world);
         world.core.round(world.now);
         units

@@ -12,7 +12,7 @@ use crate::know::{Now, Source};
 use crate::names::{Key, Name};
 use crate::policy::{ClusterPolicy, Policy};
 use crate::sources::slice::SERVICE_NAME;
-use crate::sources::{self, Row, Why};
+use crate::sources::{self, Place, Row, Why};
 
 /// Something that a feeder learned.
 #[derive(Debug)]
@@ -20,7 +20,14 @@ pub enum Input<'a> {
     /// A list of this source begins: what it does not name until [`Input::Synced`] is gone.
     Begin(Source),
     /// One object, as JSON. Policies come compiled.
-    Object(Source, &'a [u8]),
+    Object {
+        /// What it is read from.
+        source: Source,
+        /// Its text.
+        json: &'a [u8],
+        /// Where it was read, for messages; `None` where its name says enough.
+        place: Option<&'a dyn Place>,
+    },
     /// One object is gone: namespace and name.
     Gone(Source, &'a str, &'a str),
     /// The list is complete: what it did not name is gone.
@@ -41,15 +48,26 @@ pub enum Input<'a> {
     ProxyDocument(&'a str, &'a str),
 }
 
+impl<'a> Input<'a> {
+    /// One object, as JSON, of which the name says where it is from.
+    pub const fn object(source: Source, json: &'a [u8]) -> Self {
+        Self::Object {
+            source,
+            json,
+            place: None,
+        }
+    }
+}
+
 impl Core {
-    /// Takes one input, at a time that never goes back. An object that cannot be understood is skipped, listed, and
-    /// makes its dependents Unknown; the returned error is for feeders that can name the file.
-    pub fn handle(&mut self, now: Now, input: Input<'_>) -> Result<(), Why> {
+    /// Takes one input, at a time that never goes back. An object that cannot be understood is skipped, listed among what
+    /// [`Core::findings`] could not read, and makes its dependents Unknown.
+    pub fn handle(&mut self, now: Now, input: Input<'_>) {
         self.history.now = self.history.now.max(now.mono);
         self.history.wall = now.wall;
         match input {
             Input::Begin(source) => self.begin(source),
-            Input::Object(source, json) => return self.object(now, source, json),
+            Input::Object { source, json, place } => self.object(now, source, json, place),
             Input::Gone(source, namespace, name) => self.gone(source, namespace, name),
             Input::Synced(source) => self.synced(source),
             Input::Freshness(source, part, freshness) => {
@@ -66,6 +84,7 @@ impl Core {
                 };
                 let opaque = Opaque {
                     why: why.into(),
+                    place: None,
                     service: Name::EMPTY,
                     unnamed: false,
                 };
@@ -99,7 +118,6 @@ impl Core {
                 self.touch(Source::ConfigMaps);
             }
         }
-        Ok(())
     }
 
     fn fresh(&mut self, source: Source, part: Part, freshness: Freshness) {
@@ -126,16 +144,12 @@ impl Core {
         }
     }
 
-    fn object(&mut self, now: Now, source: Source, json: &[u8]) -> Result<(), Why> {
-        // There may be more of them than of anything else: one that is not understood is not remembered either.
+    fn object(&mut self, now: Now, source: Source, json: &[u8], place: Option<&dyn Place>) {
         if source == Source::Events {
-            return self.fold_event(now, json);
+            self.fold_event(now, json);
+        } else if let Err(why) = self.row(source, json) {
+            self.opaque(source, json, &why, place);
         }
-        let result = self.row(source, json);
-        if let Err(why) = &result {
-            self.opaque(source, json, why);
-        }
-        result
     }
 
     /// Stores a row, and says when it is another than before.
@@ -215,13 +229,18 @@ impl Core {
 
     /// Remembers an object that was not understood, as far as its metadata still names it. What was known of
     /// it before is dropped: an old word is not the present one.
-    fn opaque(&mut self, source: Source, json: &[u8], why: &Why) {
+    fn opaque(&mut self, source: Source, json: &[u8], why: &Why, place: Option<&dyn Place>) {
         // Field by field: what is wrong with one must not hide which object it is.
         let bare: Value = serde_json::from_slice(json).unwrap_or_default();
         let text = |at: &str| bare.pointer(at).and_then(Value::as_str).unwrap_or_default();
+        let place = place.map(|place| place.of(&why.field));
         let names = &mut self.index.names;
         let key = match text("/metadata/name") {
-            "" => Key::default(),
+            // In files there may be many of them, and each is listed.
+            "" => Key {
+                namespace: Name::EMPTY,
+                name: names.intern(place.as_deref().unwrap_or_default()),
+            },
             name => Key {
                 // Two kinds of webhook configurations share a table and differ by their kind.
                 namespace: names.intern(text(if source == Source::Webhooks {
@@ -239,7 +258,8 @@ impl Core {
         let (namespace, name) = (names.shared(key.namespace), names.shared(key.name));
         self.gone(source, &namespace, &name);
         let opaque = Opaque {
-            why: why.0.as_str().into(),
+            why: why.to_string().into(),
+            place: place.map(Into::into),
             service,
             unnamed: false,
         };
@@ -262,7 +282,7 @@ macro_rules! by_source {
                 match source {
                     $($(Source::$source => self.put::<$row>(json, Self::$changed),)?)*
                     Source::Policies | Source::ClusterPolicy | Source::Configz | Source::Events => {
-                        Err(Why(format!("{source} do not come as plain objects")))
+                        Err(Why::of(format!("{source} do not come as plain objects")))
                     }
                 }
             }

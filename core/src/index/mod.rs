@@ -45,6 +45,8 @@ pub(crate) const READ_BY_NAMESPACE: Reads = Reads::of(&[Source::Pods, Source::Co
 pub struct Opaque {
     /// Why not.
     pub why: Arc<str>,
+    /// Where it was read, where its key does not say enough.
+    pub place: Option<Arc<str>>,
     /// For an EndpointSlice the Service it belongs to; else empty.
     pub service: Name,
     /// Whether a list that has begun since may leave it out.
@@ -55,7 +57,7 @@ impl Opaque {
     /// Whether this, an EndpointSlice of that key, may hold endpoints of a Service: where it does not say which
     /// Service or namespace it is of, it may be of any.
     pub(crate) fn may_belong(&self, at: Key, service: Key) -> bool {
-        (at.namespace == service.namespace || at.name.is_empty())
+        (at.namespace == service.namespace || at.namespace.is_empty())
             && (self.service == service.name || self.service.is_empty())
     }
 }

@@ -126,7 +126,7 @@ struct Series<'a> {
 impl Event {
     /// Reads one event; `None` when it is of no reason that is looked at, or about something else than a Pod.
     pub fn parse(json: &[u8]) -> Result<Option<Self>, Why> {
-        let wire: Wire<'_> = serde_json::from_slice(json)?;
+        let wire: Wire<'_> = super::why::read(json)?;
         let reason = match &*wire.reason {
             "Evicted" => Reason::Evicted,
             "Preempted" => Reason::Preempted,

@@ -24,6 +24,7 @@ pub mod slice;
 pub mod sysctl;
 pub mod taint;
 pub mod webhook;
+mod why;
 pub mod workload;
 
 use std::borrow::{Borrow, Cow};
@@ -36,22 +37,12 @@ use serde::{Deserialize, Deserializer};
 
 use fields::{Fields, Refused};
 use kind::Kind;
+pub use why::{FieldPath, Place, Step, Why};
 
 use crate::know::Source;
 use crate::names::{Key, LONGEST, Name, Names, Pairs};
 use crate::policy::{Operator, Requirement, Selector};
 use crate::sources;
-
-/// Why an object could not be understood: the key and what was expected there, in the decoder's words.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Why(pub String);
-
-impl From<serde_json::Error> for Why {
-    fn from(error: serde_json::Error) -> Self {
-        Self(error.to_string())
-    }
-}
 
 /// A map of which only some keys are read: its path, and which keys.
 pub type KeptKeys = (&'static str, fn(&str) -> bool);
@@ -74,9 +65,9 @@ pub trait Row: PartialEq + Sized {
     /// Reads one object.
     fn parse(json: &[u8], names: &mut Names) -> Result<(Key, Self), Why> {
         names.take_refused();
-        let made = Self::of(serde_json::from_slice(json)?, names);
+        let made = Self::of(why::read(json)?, names);
         match names.take_refused() {
-            Some((bytes, begins)) => Err(Why(format!(
+            Some((bytes, begins)) => Err(Why::of(format!(
                 "a text of {bytes} bytes that begins with `{begins}`; at most {LONGEST} bytes are read"
             ))),
             None => made,
@@ -215,7 +206,8 @@ impl Named<'_> {
 /// An object's key; an object without a name is none.
 pub(crate) fn key(namespace: &str, name: &str, names: &mut Names) -> Result<Key, Why> {
     if name.is_empty() {
-        return Err(Why("metadata.name: missing; every object has a name".into()));
+        let why = Why::of("missing; every object has a name");
+        return Err(why.inside(["metadata".into(), "name".into()]));
     }
     Ok(Key {
         namespace: names.intern(namespace),
@@ -278,16 +270,19 @@ impl SelectorWire<'_> {
         let expressions = self
             .match_expressions
             .iter()
-            .map(|line| {
+            .enumerate()
+            .map(|(at, line)| {
                 let operator = match &*line.operator {
                     "In" => Operator::In,
                     "NotIn" => Operator::NotIn,
                     "Exists" => Operator::Exists,
                     "DoesNotExist" => Operator::DoesNotExist,
                     other => {
-                        return Err(Why(format!(
-                            "matchExpressions.operator: `{other}`; expected In, NotIn, Exists or DoesNotExist"
-                        )));
+                        return Err(Why::other_than(
+                            ["matchExpressions".into(), at.into(), "operator".into()],
+                            other,
+                            "In, NotIn, Exists or DoesNotExist",
+                        ));
                     }
                 };
                 let values = line.values.iter().map(|value| (&**value).into()).collect();

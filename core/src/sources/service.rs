@@ -37,9 +37,10 @@ impl Transport {
             None | Some("TCP" | "") => Ok(Self::Tcp),
             Some("UDP") => Ok(Self::Udp),
             Some("SCTP") => Ok(Self::Sctp),
-            Some(other) => Err(Why(format!(
-                "ports.protocol: `{other}`; expected TCP, UDP or SCTP"
-            ))),
+            Some(other) => {
+                let field = ["protocol".into()];
+                Err(Why::other_than(field, other, "TCP, UDP or SCTP"))
+            }
         }
     }
 }
@@ -249,19 +250,24 @@ impl Row for Service {
             Some("LoadBalancer") => ServiceType::LoadBalancer,
             Some("ExternalName") => ServiceType::ExternalName,
             Some(other) => {
-                return Err(Why(format!(
-                    "spec.type: `{other}`; expected ClusterIP, NodePort, LoadBalancer or ExternalName"
-                )));
+                return Err(Why::other_than(
+                    ["spec".into(), "type".into()],
+                    other,
+                    "ClusterIP, NodePort, LoadBalancer or ExternalName",
+                ));
             }
         };
         let ports = spec
             .ports
             .iter()
-            .map(|port| {
+            .enumerate()
+            .map(|(at, port)| {
+                let field = || ["spec".into(), "ports".into(), at.into()];
                 Ok(ServicePort {
                     name: name_of(port.name.as_ref(), names),
                     port: port.port,
-                    transport: Transport::parse(port.protocol.as_deref())?,
+                    transport: Transport::parse(port.protocol.as_deref())
+                        .map_err(|why| why.inside(field()))?,
                     app_protocol: name_of(port.app_protocol.as_ref(), names),
                 })
             })

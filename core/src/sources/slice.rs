@@ -205,9 +205,8 @@ impl Row for Slice {
             "IPv6" => Family::V6,
             "FQDN" => Family::Fqdn,
             other => {
-                return Err(Why(format!(
-                    "addressType: `{other}`; expected IPv4, IPv6 or FQDN"
-                )));
+                let field = ["addressType".into()];
+                return Err(Why::other_than(field, other, "IPv4, IPv6 or FQDN"));
             }
         };
         let mut endpoints = Vec::with_capacity(wire.endpoints.len());
@@ -221,11 +220,14 @@ impl Row for Slice {
         let ports = wire
             .ports
             .iter()
-            .map(|port| {
+            .enumerate()
+            .map(|(at, port)| {
+                let field = || ["ports".into(), at.into()];
                 Ok(SlicePort {
                     name: name_of(port.name.as_ref(), names),
                     port: port.port,
-                    transport: Transport::parse(port.protocol.as_deref())?,
+                    transport: Transport::parse(port.protocol.as_deref())
+                        .map_err(|why| why.inside(field()))?,
                 })
             })
             .collect::<Result<_, Why>>()?;
@@ -287,9 +289,8 @@ fn parse_endpoint(
         return Ok(None);
     };
     let address: IpAddr = address.parse().map_err(|_| {
-        Why(format!(
-            "endpoints[{at}].addresses[0]: `{address}`; expected an IP address"
-        ))
+        let field = ["endpoints".into(), at.into(), "addresses".into(), 0.into()];
+        Why::other_than(field, address, "an IP address")
     })?;
     let ready = wire.conditions.ready.unwrap_or(true);
     Ok(Some(Endpoint {

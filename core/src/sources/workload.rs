@@ -631,7 +631,11 @@ impl Row for DaemonSet {
     fn of(wire: OwnerWire<'_>, names: &mut Names) -> Result<(Key, Self), Why> {
         let key = wire.metadata.key(names)?;
         let made = &wire.spec.template;
-        let selector = wire.spec.selector.compile()?;
+        let selector = wire
+            .spec
+            .selector
+            .compile()
+            .map_err(|why| why.inside(["spec".into(), "selector".into()]))?;
         Ok((
             key,
             Self {

@@ -120,7 +120,7 @@ impl World {
 
     /// Any input.
     pub(crate) fn input(&mut self, input: Input<'_>) {
-        self.core.handle(self.now, input).unwrap();
+        self.core.handle(self.now, input);
     }
 
     /// A whole list.
@@ -135,7 +135,13 @@ impl World {
     /// One object.
     pub(crate) fn put(&mut self, source: Source, object: &Value) {
         let json = object.to_string();
-        self.input(Input::Object(source, json.as_bytes()));
+        let before = self.core.index().opaque_objects().count();
+        self.input(Input::object(source, json.as_bytes()));
+        assert_eq!(
+            self.core.index().opaque_objects().count(),
+            before,
+            "not understood: {json}"
+        );
     }
 
     /// A policy.

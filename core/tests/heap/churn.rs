@@ -76,11 +76,11 @@ impl Churn {
     }
 
     fn object(&mut self, source: Source, object: &Value) {
-        self.give(Input::Object(source, object.to_string().as_bytes()));
+        self.give(Input::object(source, object.to_string().as_bytes()));
     }
 
     fn give(&mut self, input: Input<'_>) {
-        self.core.handle(at(self.minute), input).unwrap();
+        self.core.handle(at(self.minute), input);
     }
 }
 

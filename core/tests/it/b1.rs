@@ -51,10 +51,9 @@ fn policy(keepalive: Option<Beat>) -> Policy {
 /// The cluster of the incident, as kubeadm would have set it up.
 fn cluster(core: &mut Core, config: &str) {
     let mut put = |source, object: serde_json::Value| {
-        core.handle(NOW, Input::Begin(source)).unwrap();
-        core.handle(NOW, Input::Object(source, object.to_string().as_bytes()))
-            .unwrap();
-        core.handle(NOW, Input::Synced(source)).unwrap();
+        core.handle(NOW, Input::Begin(source));
+        core.handle(NOW, Input::object(source, object.to_string().as_bytes()));
+        core.handle(NOW, Input::Synced(source));
     };
     put(
         Source::Services,
@@ -88,10 +87,9 @@ const IPVS: &str = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProx
 
 fn audit(keepalive: Option<Beat>, prepare: impl FnOnce(&mut Core)) -> FindingList {
     let mut core = Core::default();
-    core.handle(NOW, Input::Synced(Source::Policies)).unwrap();
+    core.handle(NOW, Input::Synced(Source::Policies));
     cluster(&mut core, IPVS);
-    core.handle(NOW, Input::Policy(Arc::new(policy(keepalive))))
-        .unwrap();
+    core.handle(NOW, Input::Policy(Arc::new(policy(keepalive))));
     prepare(&mut core);
     core.round(NOW);
     core.findings(NOW)
@@ -158,8 +156,7 @@ fn an_unreadable_config_map_is_unknown() {
                 Part::Whole,
                 Freshness::unreadable("forbidden"),
             ),
-        )
-        .unwrap();
+        );
     });
     let finding = path(&list).unwrap();
     assert_eq!(
@@ -172,17 +169,15 @@ fn an_unreadable_config_map_is_unknown() {
 #[test]
 fn the_finding_clears_when_the_keepalive_is_declared() {
     let mut core = Core::default();
-    core.handle(NOW, Input::Synced(Source::Policies)).unwrap();
+    core.handle(NOW, Input::Synced(Source::Policies));
     cluster(&mut core, IPVS);
-    core.handle(NOW, Input::Policy(Arc::new(policy(Some(Beat::Disabled)))))
-        .unwrap();
+    core.handle(NOW, Input::Policy(Arc::new(policy(Some(Beat::Disabled)))));
     core.round(NOW);
     assert!(path(&core.findings(NOW)).is_some());
     core.handle(
         NOW,
         Input::Policy(Arc::new(policy(Some(Beat::Enabled(Some(300)))))),
-    )
-    .unwrap();
+    );
     let round = core.round(NOW);
     assert_eq!(round.transitions.len(), 1);
     assert_eq!(path(&core.findings(NOW)), None);
@@ -190,14 +185,13 @@ fn the_finding_clears_when_the_keepalive_is_declared() {
 
 /// A source that was refused but in one namespace.
 fn within(core: &mut Core, source: Source, namespace: &str) {
-    core.handle(NOW, Input::Synced(source)).unwrap();
+    core.handle(NOW, Input::Synced(source));
     let refused = Freshness::unreadable("forbidden");
     for (part, freshness) in [
         (Part::Whole, refused),
         (Part::Namespace(namespace), Freshness::Complete),
     ] {
-        core.handle(NOW, Input::Freshness(source, part, freshness))
-            .unwrap();
+        core.handle(NOW, Input::Freshness(source, part, freshness));
     }
 }
 
@@ -236,8 +230,7 @@ fn what_was_read_in_its_namespace_is_judged_and_the_rest_is_unknown() {
 fn a_source_that_was_read_in_other_namespaces_alone_leaves_a_gap_in_this_one() {
     let list = audit(Some(Beat::Disabled), |core| {
         within(core, Source::Policies, "pay");
-        core.handle(NOW, Input::Policy(Arc::new(policy(Some(Beat::Disabled)))))
-            .unwrap();
+        core.handle(NOW, Input::Policy(Arc::new(policy(Some(Beat::Disabled)))));
     });
     let finding = path(&list).unwrap();
     assert_eq!(

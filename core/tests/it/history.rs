@@ -160,7 +160,7 @@ impl World {
     }
 
     fn give(&mut self, input: Input<'_>) {
-        self.core.handle(self.now, input).unwrap();
+        self.core.handle(self.now, input);
     }
 
     fn list(&mut self, source: Source) {
@@ -176,14 +176,14 @@ impl World {
             .map(|(_, json)| json.clone())
             .collect();
         for json in objects {
-            self.give(Input::Object(source, json.as_bytes()));
+            self.give(Input::object(source, json.as_bytes()));
         }
         self.give(Input::Synced(source));
     }
 
     fn put(&mut self, source: Source, name: String, json: String) {
         for _ in 0..=self.how.repeats {
-            self.give(Input::Object(source, json.as_bytes()));
+            self.give(Input::object(source, json.as_bytes()));
         }
         if self.objects.get(&(source, name.clone())) != Some(&json) && source == Source::Events {
             self.changed.insert(name.clone(), self.now.mono);

@@ -62,7 +62,7 @@ fn rest_is_read(view: &Value) {
     "a.yaml",
     b"apiVersion: v1\nkind: Service\nmetadata: {name: b, namespace: c}\nspec: {ports: [null]}\n",
     "(Service c/b)",
-    "spec.ports[0]: invalid type: null, expected a mapping"
+    "spec.ports[0]: found null, expected a mapping"
 )]
 #[case(
     "a.yaml",
@@ -258,7 +258,7 @@ fn what_lies_beside_manifests_in_a_folder_is_no_problem() {
     assert_eq!(code(&output), 2);
     let told = out(&output).replace('\n', " ");
     assert!(
-        told.contains("lost.yaml, document 1, line 1: kind: missing or empty"),
+        told.contains("lost.yaml, document 1, line 1, column 1: kind: missing or empty"),
         "{told}"
     );
     assert!(!told.contains("values.yaml"), "{told}");

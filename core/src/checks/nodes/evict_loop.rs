@@ -234,7 +234,7 @@ mod tests {
         let mut live = start();
         for at in 0..3_000_u32 {
             let json = evicted(at, &format!("w{at}x"), "n1", 1).to_string();
-            live.input(Input::Object(Source::Events, json.as_bytes()));
+            live.input(Input::object(Source::Events, json.as_bytes()));
         }
         for at in 0..5 {
             live.put(Source::Events, &evicted(30_000 + at, "agent", "n1", 1));

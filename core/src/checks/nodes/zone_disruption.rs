@@ -296,7 +296,7 @@ mod tests {
         for ready in ["Unknown", "True"] {
             for at in 0..4 {
                 let json = node_ready(&format!("n{at}"), "z", ready).to_string();
-                live.input(Input::Object(Source::Nodes, json.as_bytes()));
+                live.input(Input::object(Source::Nodes, json.as_bytes()));
             }
         }
         assert_eq!(live.says(ID), "AtRisk info JustDisrupted");

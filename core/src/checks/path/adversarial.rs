@@ -247,7 +247,7 @@ fn limit_exceptions(world: &mut World, days: Option<u32>) {
         ..ClusterPolicy::default()
     };
     let platform = Input::ClusterPolicy(Some(Arc::new(platform)));
-    world.core.handle(Now::ONCE, platform).unwrap();
+    world.core.handle(Now::ONCE, platform);
 }
 
 /// An exception until long after the ceiling of 10 days, by when its policy was written.

@@ -106,26 +106,26 @@ proptest! {
     ) {
         let mut core = Core::default();
         for source in Source::ALL {
-            let _ = core.handle(World::default().now(), Input::Begin(source));
-            let _ = core.handle(World::default().now(), Input::Object(source, &garbage));
+            core.handle(World::default().now(), Input::Begin(source));
+            core.handle(World::default().now(), Input::object(source, &garbage));
         }
         for (at, name, variant) in policies {
-            let _ = core.handle(World::default().now(), Input::Policy(Arc::new(policy(at, name, variant))));
+            core.handle(World::default().now(), Input::Policy(Arc::new(policy(at, name, variant))));
         }
         for (source, at, name, variant, mutations) in &objects {
             let mut bytes = object(*source, *at, *name, *variant).1.into_bytes();
             for one in mutations {
                 mutate(&mut bytes, one);
             }
-            let _ = core.handle(World::default().now(), Input::Object(*source, &bytes));
+            core.handle(World::default().now(), Input::object(*source, &bytes));
             // And as an object of every other kind.
             for other in Source::ALL {
-                let _ = core.handle(World::default().now(), Input::Object(other, &bytes));
+                core.handle(World::default().now(), Input::object(other, &bytes));
             }
         }
-        let _ = core.handle(World::default().now(), Input::Configz("o1", &body));
+        core.handle(World::default().now(), Input::Configz("o1", &body));
         for source in Source::ALL {
-            let _ = core.handle(World::default().now(), Input::Synced(source));
+            core.handle(World::default().now(), Input::Synced(source));
         }
         core.round(World::default().now());
         let list = core.findings(World::default().now());

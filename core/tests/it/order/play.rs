@@ -17,10 +17,10 @@ use super::world::{Health, Id, NAMESPACES, Step, Thing, World};
 
 pub(crate) fn feed(core: &mut Core, now: Now, id: &Id, thing: &Thing) {
     // An object that cannot be understood is an input as good as any.
-    let _ = match thing {
-        Thing::Json(json) => core.handle(now, Input::Object(id.0, json.as_bytes())),
+    match thing {
+        Thing::Json(json) => core.handle(now, Input::object(id.0, json.as_bytes())),
         Thing::Policy(policy) => core.handle(now, Input::Policy(policy.clone())),
-    };
+    }
 }
 
 /// Brings texts that take the numbers of those that were forgotten, and lets go of them: what still held one would find
@@ -31,8 +31,8 @@ pub(crate) fn give_away_numbers(core: &mut Core, now: Now, at: usize) {
         .collect();
     let name = format!("passing-{at}");
     let object = json!({"metadata": {"name": name, "labels": labels}}).to_string();
-    let _ = core.handle(now, Input::Object(Source::Namespaces, object.as_bytes()));
-    let _ = core.handle(now, Input::Gone(Source::Namespaces, "", &name));
+    core.handle(now, Input::object(Source::Namespaces, object.as_bytes()));
+    core.handle(now, Input::Gone(Source::Namespaces, "", &name));
 }
 
 /// Numbers of names that a core holds somewhere and that mean nothing any more. Printing passes over every field, so this
@@ -72,11 +72,11 @@ pub(crate) fn apply(core: &mut Core, world: &mut World, step: &Step) {
             } else {
                 object(source, at, name, 0).0
             };
-            let _ = core.handle(world.now(), Input::Gone(source, &id.1, &id.2));
+            core.handle(world.now(), Input::Gone(source, &id.1, &id.2));
             world.things.remove(&id);
         }
         Step::Relist(source, mask, round, ends) => {
-            let _ = core.handle(world.now(), Input::Begin(source));
+            core.handle(world.now(), Input::Begin(source));
             let mut left_out = Vec::new();
             let listed = world.things.iter().filter(|(id, _)| id.0 == source);
             for (at, (id, thing)) in listed.enumerate() {
@@ -103,7 +103,7 @@ pub(crate) fn apply(core: &mut Core, world: &mut World, step: &Step) {
         Step::Health(source, health) => turn(core, world, source, health),
         Step::Cluster(variant) => {
             world.cluster = variant.map(cluster_policy);
-            let _ = core.handle(world.now(), Input::ClusterPolicy(world.cluster.clone()));
+            core.handle(world.now(), Input::ClusterPolicy(world.cluster.clone()));
         }
         Step::Configz(node, variant) => {
             let node = if node == 0 {
@@ -113,11 +113,11 @@ pub(crate) fn apply(core: &mut Core, world: &mut World, step: &Step) {
             };
             if let Some(variant) = variant {
                 let body = configz(variant);
-                let _ = core.handle(world.now(), Input::Configz(&node, &body));
+                core.handle(world.now(), Input::Configz(&node, &body));
                 world.configz.insert(node, body);
                 world.health.insert(Source::Configz, Health::Complete);
             } else {
-                let _ = core.handle(world.now(), Input::Gone(Source::Configz, "", &node));
+                core.handle(world.now(), Input::Gone(Source::Configz, "", &node));
                 world.configz.remove(&node);
             }
         }
@@ -137,7 +137,7 @@ pub(crate) fn apply(core: &mut Core, world: &mut World, step: &Step) {
 fn turn(core: &mut Core, world: &mut World, source: Source, health: Health) {
     // What was silent may be heard of again instead of being listed anew.
     if health == Health::Complete && world.health.get(&source) == Some(&Health::Silent) {
-        let _ = core.handle(
+        core.handle(
             world.now(),
             Input::Freshness(source, Part::Whole, Freshness::Complete),
         );
@@ -154,7 +154,7 @@ fn turn(core: &mut Core, world: &mut World, source: Source, health: Health) {
     }
     if health == Health::Within {
         let now = world.now();
-        let _ = core.handle(now, Input::Begin(source));
+        core.handle(now, Input::Begin(source));
         world
             .things
             .retain(|id, _| id.0 != source || id.1 == NAMESPACES[0]);
@@ -170,21 +170,21 @@ fn turn(core: &mut Core, world: &mut World, source: Source, health: Health) {
 pub(crate) fn tell(core: &mut Core, now: Now, source: Source, health: Health) {
     let whole = |freshness| Input::Freshness(source, Part::Whole, freshness);
     let first = Part::Namespace(NAMESPACES[0]);
-    let _ = core.handle(now, Input::Freshness(source, first, Freshness::Missing));
-    let _ = match health {
+    core.handle(now, Input::Freshness(source, first, Freshness::Missing));
+    match health {
         Health::Complete => core.handle(now, Input::Synced(source)),
         Health::Silent => core.handle(now, whole(Freshness::Stale)),
         Health::Lost => core.handle(now, whole(Freshness::unreadable("cut off"))),
         Health::Torn => {
-            let _ = core.handle(now, Input::Synced(source));
-            core.handle(now, Input::Freshness(source, first, Freshness::Stale))
+            core.handle(now, Input::Synced(source));
+            core.handle(now, Input::Freshness(source, first, Freshness::Stale));
         }
         Health::Within => {
-            let _ = core.handle(now, Input::Synced(source));
-            let _ = core.handle(now, whole(Freshness::unreadable("cut off")));
-            core.handle(now, Input::Freshness(source, first, Freshness::Complete))
+            core.handle(now, Input::Synced(source));
+            core.handle(now, whole(Freshness::unreadable("cut off")));
+            core.handle(now, Input::Freshness(source, first, Freshness::Complete));
         }
-    };
+    }
 }
 
 /// A core that is told only what is left, in an order of its own.
@@ -202,9 +202,9 @@ pub(crate) fn from_nothing(world: &World, mut order: u64) -> Core {
         feed(&mut core, world.now(), id, thing);
     }
     for (node, body) in &world.configz {
-        let _ = core.handle(world.now(), Input::Configz(node, body));
+        core.handle(world.now(), Input::Configz(node, body));
     }
-    let _ = core.handle(world.now(), Input::ClusterPolicy(world.cluster.clone()));
+    core.handle(world.now(), Input::ClusterPolicy(world.cluster.clone()));
     for (source, health) in &world.health {
         tell(&mut core, world.now(), *source, *health);
     }

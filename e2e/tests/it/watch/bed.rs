@@ -130,7 +130,7 @@ impl Operator {
         let now = self.now();
         let change = self
             .intake
-            .want(&wants, &mut |input| drop(self.core.handle(now, input)));
+            .want(&wants, &mut |input| self.core.handle(now, input));
         self.watches.apply(change);
     }
 
@@ -162,7 +162,7 @@ impl Operator {
         while let Ok(event) = timeout_at(end, self.events.recv()).await {
             let event = event.unwrap();
             let now = self.now();
-            let sink = &mut |input: Input<'_>| drop(self.core.handle(now, input));
+            let sink = &mut |input: Input<'_>| self.core.handle(now, input);
             self.intake.take(event, sink);
             self.want();
             if self.events.is_empty() {
