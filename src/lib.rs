@@ -6,6 +6,7 @@ pub mod cli;
 pub mod client;
 pub mod clock;
 mod collect;
+mod escape;
 mod fair;
 pub mod files;
 pub mod lease;

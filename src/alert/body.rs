@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::LASTS;
+use crate::escape;
 
 /// What an alert is known by.
 pub(super) type Labels = BTreeMap<&'static str, String>;
@@ -47,10 +48,12 @@ impl Alert {
             ("client", subject.client.clone()),
             ("policy", finding.policy.clone().unwrap_or_default()),
         ];
+        let labels = labels.map(|(name, value)| (name, escape::alert(&value)));
+        let advice: Vec<_> = finding.advice.iter().map(|step| escape::alert(step)).collect();
         let annotations = [
-            ("summary", format!("{}: {subject}", finding.check)),
-            ("description", finding.message.clone()),
-            ("advice", finding.advice.join("\n")),
+            ("summary", escape::alert(&format!("{}: {subject}", finding.check))),
+            ("description", escape::alert(&finding.message)),
+            ("advice", advice.join("\n")),
             ("runbook_url", format!("docs/checks/{}.md", finding.check)),
         ];
         let since = finding.since.and_then(|since| Timestamp::from_second(since).ok());
@@ -95,4 +98,28 @@ impl Alert {
 /// Without what is empty: an empty label is no label.
 fn kept<const N: usize>(pairs: [(&'static str, String); N]) -> BTreeMap<&'static str, String> {
     pairs.into_iter().filter(|pair| !pair.1.is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::escape::is_plain;
+    use crate::escape::tests::hostile;
+    use crate::render::tests::finding;
+
+    proptest! {
+        /// A chat that shows it calls nobody, and a label has one line.
+        #[test]
+        fn nothing_in_an_alert_acts(text in hostile()) {
+            let alert = Alert::of(&finding(&text), Timestamp::UNIX_EPOCH);
+            for value in alert.labels.values().chain(alert.annotations.values()) {
+                prop_assert!(is_plain(value) && !value.contains("<!") && !value.contains("@here"), "{:?}", value);
+            }
+            prop_assert!(alert.labels.values().all(|value| !value.contains('\n')));
+            let steps = alert.annotations.get("advice").map_or(0, |advice| advice.lines().count());
+            prop_assert!(steps <= 2);
+        }
+    }
 }

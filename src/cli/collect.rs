@@ -74,7 +74,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
         let _ = writeln!(text, "  {count} {kind}");
     }
     for one in &list.unreadable {
-        let _ = writeln!(text, "could not be read: {}: {}", one.source, one.reason);
+        let said = format!("could not be read: {}: {}", one.source, one.reason);
+        let _ = writeln!(text, "{}", crate::escape::line(&said));
     }
     let _ = writeln!(
         text,

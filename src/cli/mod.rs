@@ -22,6 +22,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::escape;
+
 /// See what nobody looks at in Kubernetes traffic, and never do harm.
 #[derive(Debug, Parser)]
 #[command(name = "evenkeel", version, max_term_width = 100, propagate_version = true)]
@@ -113,10 +115,13 @@ pub fn main() -> ExitCode {
     )
 }
 
-/// Writes an answer. A reader that has gone away (`| head`) is no error.
+/// Writes an answer: the way out to standard output. A reader that has gone away (`| head`) is no error.
 fn answer(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out
+        .write_all(escape::page(text).as_bytes())
+        .and_then(|()| out.flush())
+    {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
     }
@@ -124,5 +129,5 @@ fn answer(text: &str) -> anyhow::Result<()> {
 
 /// Messages about the run itself; none where standard error is closed.
 fn note(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let _ = writeln!(io::stderr().lock(), "{}", escape::page(text));
 }

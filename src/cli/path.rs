@@ -52,8 +52,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
     answer(&match arguments.output {
         Form::Json => render::json(&views())?,
         Form::Yaml => render::yaml(&views())?,
-        Form::Table | Form::Wide | Form::Markdown => {
-            paths.iter().map(path::draw).collect::<Vec<_>>().join("\n")
+        Form::Table | Form::Wide => paths.iter().map(path::draw).collect::<Vec<_>>().join("\n"),
+        Form::Markdown => {
+            let drawn = paths.iter().map(path::draw_markdown);
+            drawn.collect::<Vec<_>>().join("\n")
         }
     })?;
     Ok(End::Good)

@@ -9,6 +9,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::End;
 use super::cluster::Cluster;
+use crate::escape;
 use crate::serve::Addresses;
 use crate::{alert, lease, run};
 
@@ -102,9 +103,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
 impl Arguments {
     fn log(&self) -> anyhow::Result<()> {
         let filter = EnvFilter::try_new(&self.log).with_context(|| format!("--log {}", self.log))?;
+        let json = self.log_format == LogFormat::Json;
         let log = tracing_subscriber::fmt()
             .with_env_filter(filter)
-            .with_writer(std::io::stderr);
+            .with_writer(move || escape::Log { json });
         // Nobody else has set a subscriber: this is the process's beginning.
         let set = match self.log_format {
             LogFormat::Json => log.json().flatten_event(true).try_init(),

@@ -15,6 +15,7 @@ use super::{End, answer};
 use crate::api::{
     ClusterTrafficHealthPolicy, Condition, ConditionStatus, StatusFinding, TrafficHealthPolicy,
 };
+use crate::escape::line;
 use crate::operator::State;
 use crate::{lease, live, render};
 
@@ -229,13 +230,16 @@ fn row(
 fn text(answer: &Answer, home: &str) -> String {
     let operator = &answer.operator;
     let age = operator.renewed_seconds_ago.unwrap_or(0);
-    let holder = operator.holder.as_deref().unwrap_or("nobody");
+    let holder = line(operator.holder.as_deref().unwrap_or("nobody"));
     let mut text = match operator.state {
         "Alive" => {
             let reported = operator.reported.as_ref();
             let version =
                 reported.map_or_else(String::new, |reported| format!(", version {}", reported.version));
-            format!("Operator: alive, {holder}{version}, renewed {age} s ago\n")
+            format!(
+                "Operator: alive, {holder}{}, renewed {age} s ago\n",
+                line(&version)
+            )
         }
         "Silent" => format!(
             "Operator: SILENT. {holder} renewed its Lease {age} s ago; what follows is as old as that, and nobody \
@@ -256,7 +260,10 @@ fn text(answer: &Answer, home: &str) -> String {
             // Writing into a String cannot fail.
             let _ = writeln!(
                 text,
-                "Source {source}: NOT CURRENT, {why}: what rests on it is Unknown"
+                "{}",
+                line(&format!(
+                    "Source {source}: NOT CURRENT, {why}: what rests on it is Unknown"
+                ))
             );
         }
     }
@@ -290,4 +297,54 @@ fn text(answer: &Answer, home: &str) -> String {
         ]
     });
     text + &render::table(&heads, rows)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::escape::is_plain;
+    use crate::escape::tests::hostile;
+
+    fn told(by: &str) -> Answer {
+        let finding = serde_json::json!({"check": by, "id": "0123456789abcdef", "message": by, "severity": "Critical",
+            "subject": {"kind": "Service", "namespace": by, "name": by}, "verdict": "Violated", "since": "2026-01-01T00:00:00Z"});
+        let finding: StatusFinding = serde_json::from_value(finding).unwrap();
+        Answer {
+            operator: Operator {
+                state: "Alive",
+                holder: Some(by.into()),
+                renewed_seconds_ago: Some(1),
+                reported: Some(State {
+                    version: by.into(),
+                    ready: true,
+                    not_fresh: [(by.to_owned(), by.to_owned())].into(),
+                }),
+            },
+            policies: vec![Row {
+                namespace: Some(by.into()),
+                name: by.into(),
+                accepted: "True".into(),
+                observed: "True".into(),
+                healthy: "False".into(),
+                reason: by.into(),
+                current: true,
+                findings_total: 1,
+                findings: vec![finding],
+            }],
+        }
+    }
+
+    proptest! {
+        /// Whoever may write a status or the Lease's annotation moves nobody's cursor.
+        #[test]
+        fn nothing_that_is_told_acts(by in hostile()) {
+            let (shown, plain) = (text(&told(&by), "evenkeel-system"), text(&told("x"), "evenkeel-system"));
+            prop_assert!(is_plain(&shown), "{:?}", shown);
+            prop_assert_eq!(shown.lines().count(), plain.lines().count());
+        }
+    }
 }

@@ -8,7 +8,8 @@ use evenkeel_core::findings::{EvidenceView, Finding, FindingList};
 use evenkeel_core::judge::Severity;
 use evenkeel_core::know::Origin;
 
-use super::{coloured, in_cell, markdown_table, table as plain_table, wrapped};
+use super::{coloured, markdown_table, table as plain_table, wrapped};
+use crate::escape::{line, markdown as escaped};
 
 /// What stands beside the findings.
 #[derive(Debug)]
@@ -50,7 +51,7 @@ pub(crate) fn table(list: &FindingList, aside: &Aside<'_>) -> String {
         );
         text.push('\n');
     }
-    text + &unreadable(list) + &beside(aside) + &summary(list, aside)
+    text + &unreadable(list) + &beside(aside, &plain) + &summary(list, aside)
 }
 
 /// Colours the first word of each row. Done after the layout, which counts columns.
@@ -84,13 +85,14 @@ pub(crate) fn wide(list: &FindingList, aside: &Aside<'_>) -> String {
         .findings
         .iter()
         .fold(String::new(), |text, one| text + &card(one) + "\n");
-    cards + &unreadable(list) + &beside(aside) + &summary(list, aside)
+    cards + &unreadable(list) + &beside(aside, &plain) + &summary(list, aside)
 }
 
 /// Everything of one finding.
 pub(crate) fn card(finding: &Finding) -> String {
     let word = coloured(finding.severity.name(), colour(finding.severity));
-    let mut text = format!("{word}  {}  {}\n", finding.check, finding.subject);
+    let subject = finding.subject.to_string();
+    let mut text = format!("{word}  {}  {}\n", finding.check, line(&subject));
     // Writing to a string cannot fail.
     let _ = writeln!(text, "{}", wrapped(&finding.message, "  "));
     let cause = if finding.cause.is_empty() { "" } else { ", cause " };
@@ -100,7 +102,7 @@ pub(crate) fn card(finding: &Finding) -> String {
         finding.verdict, finding.cause, finding.id
     );
     if let Some(policy) = &finding.policy {
-        let _ = writeln!(text, "  policy {policy}");
+        let _ = writeln!(text, "  policy {}", line(policy));
     }
     if let Some(exception) = &finding.exception {
         let until = moment(exception.until());
@@ -171,7 +173,7 @@ pub(crate) fn markdown(list: &FindingList, aside: &Aside<'_>) -> String {
         text += &markdown_table(&["Source", "Reason"], rows);
         text.push('\n');
     }
-    text + &beside(aside)
+    text + &beside(aside, &escaped)
 }
 
 /// Everything of one finding, in Markdown.
@@ -180,8 +182,8 @@ pub(crate) fn card_markdown(finding: &Finding) -> String {
         "## {}: {} — {}\n\n{}\n\n",
         finding.severity.name(),
         finding.check,
-        finding.subject,
-        finding.message
+        escaped(&finding.subject.to_string()),
+        escaped(&finding.message)
     );
     // Writing to a string cannot fail.
     let _ = writeln!(text, "- verdict: {} (finding `{}`)", finding.verdict, finding.id);
@@ -189,11 +191,11 @@ pub(crate) fn card_markdown(finding: &Finding) -> String {
         let _ = writeln!(text, "- cause: {}", finding.cause);
     }
     if let Some(policy) = &finding.policy {
-        let _ = writeln!(text, "- policy: `{policy}`");
+        let _ = writeln!(text, "- policy: {}", escaped(policy));
     }
     if let Some(exception) = &finding.exception {
         let until = moment(exception.until());
-        let _ = writeln!(text, "- accepted until {until}: {}", in_cell(&exception.reason));
+        let _ = writeln!(text, "- accepted until {until}: {}", escaped(&exception.reason));
     }
     if !finding.evidence.is_empty() {
         text.push('\n');
@@ -210,7 +212,7 @@ pub(crate) fn card_markdown(finding: &Finding) -> String {
     if !finding.advice.is_empty() {
         text.push('\n');
         for (number, step) in (1..).zip(&finding.advice) {
-            let _ = writeln!(text, "{number}. {step}");
+            let _ = writeln!(text, "{number}. {}", escaped(step));
         }
     }
     text
@@ -228,11 +230,16 @@ fn unreadable(list: &FindingList) -> String {
     text + "\n"
 }
 
-/// Notes, and what was left aside.
-fn beside(aside: &Aside<'_>) -> String {
+/// A line of text; [`wrapped`] makes it harmless.
+fn plain(text: &str) -> String {
+    text.to_owned()
+}
+
+/// Notes, and what was left aside, in a form.
+fn beside(aside: &Aside<'_>, form: &dyn Fn(&str) -> String) -> String {
     let mut text = String::new();
     for note in aside.notes {
-        text = text + &wrapped(&format!("note: {note}"), "") + "\n";
+        text = text + &wrapped(&form(&format!("note: {note}")), "") + "\n";
     }
     if !aside.ignored.is_empty() {
         let kinds: Vec<_> = aside
@@ -241,7 +248,7 @@ fn beside(aside: &Aside<'_>) -> String {
             .map(|(kind, count)| format!("{count} {kind}"))
             .collect();
         let line = format!("note: no check reads {}", kinds.join(", "));
-        text = text + &wrapped(&line, "") + "\n";
+        text = text + &wrapped(&form(&line), "") + "\n";
     }
     if !text.is_empty() {
         text.push('\n');

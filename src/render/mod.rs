@@ -1,11 +1,15 @@
 //! How answers look: tables for people, JSON and YAML for programs, Markdown for tickets.
 //!
+//! Whatever is shown was written by somebody: it is made harmless where it is laid out ([`crate::escape`]).
+//!
 //! On a terminal text is wrapped to its width and severities are coloured. Anywhere else a row is one line without
 //! colour, so that `grep` finds what it looks for. `NO_COLOR` is respected.
 
 pub(crate) mod dataplane;
 pub(crate) mod findings;
 pub(crate) mod path;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use std::io::IsTerminal;
 
@@ -13,6 +17,8 @@ use clap::ValueEnum;
 use clap::builder::styling::{AnsiColor, Style};
 use comfy_table::{ContentArrangement, Table};
 use serde::Serialize;
+
+use crate::escape;
 
 /// The form of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -31,12 +37,15 @@ pub(crate) enum Form {
 
 /// JSON with a line feed at its end.
 pub(crate) fn json<T: Serialize>(value: &T) -> anyhow::Result<String> {
-    Ok(serde_json::to_string_pretty(value)? + "\n")
+    Ok(escape::json(serde_json::to_string_pretty(value)? + "\n"))
 }
 
-/// YAML.
+/// YAML. Where a text holds what a terminal obeys it is JSON, which YAML holds too: its escapes are exact.
 pub(crate) fn yaml<T: Serialize>(value: &T) -> anyhow::Result<String> {
     let mut text = serde_saphyr::to_string(value)?;
+    if !escape::is_plain(&text) {
+        return json(value);
+    }
     if !text.ends_with('\n') {
         text.push('\n');
     }
@@ -50,7 +59,7 @@ pub(crate) fn table<H: ToString>(heads: &[H], rows: impl Iterator<Item = Vec<Str
         .load_preset(comfy_table::presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header(heads.iter().map(ToString::to_string))
-        .add_rows(rows);
+        .add_rows(rows.map(|row| row.into_iter().map(|cell| escape::line(&cell).into_owned())));
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
@@ -67,14 +76,9 @@ pub(crate) fn markdown_table(heads: &[&str], rows: impl Iterator<Item = Vec<Stri
     let mut text = line(&mut heads.iter().map(|head| head.to_lowercase()));
     text += &line(&mut heads.iter().map(|_| "---".to_owned()));
     for row in rows {
-        text += &line(&mut row.into_iter().map(|cell| in_cell(&cell)));
+        text += &line(&mut row.into_iter().map(|cell| escape::markdown(&cell)));
     }
     text
-}
-
-/// Text that stays in its cell.
-fn in_cell(text: &str) -> String {
-    text.replace('|', "\\|").replace(['\n', '\r'], " ")
 }
 
 /// Whether standard output takes colour.
@@ -96,6 +100,7 @@ pub(crate) fn coloured(text: &str, colour: Option<AnsiColor>) -> String {
 /// Text in lines of the terminal's width, each with this margin; as it is where there is no terminal.
 pub(crate) fn wrapped(text: &str, margin: &str) -> String {
     let width = Table::new().width().map_or(usize::MAX, usize::from);
+    let text = escape::line(text);
     let mut lines = String::new();
     let mut used = 0;
     for word in text.split_whitespace() {

@@ -1,11 +1,13 @@
 //! How a path is drawn.
 
-use std::fmt::Write as _;
+use std::fmt;
 
 use evenkeel_core::checks::path::budget::{Budget, Segment};
 use evenkeel_core::know::Val;
 use evenkeel_core::paths::PathView;
 use serde_json::{Value, json};
+
+use crate::escape::line;
 
 /// A path as data.
 pub(crate) fn view(path: &PathView) -> Value {
@@ -50,6 +52,13 @@ fn segment(segment: &Segment) -> Value {
     })
 }
 
+/// Paths as drawings for Markdown: indented, so that nothing in them is markup.
+pub(crate) fn draw_markdown(path: &PathView) -> String {
+    draw(path)
+        .lines()
+        .fold(String::new(), |text, line| text + "    " + line + "\n")
+}
+
 /// A path as a drawing.
 pub(crate) fn draw(path: &PathView) -> String {
     let mut out = String::new();
@@ -58,50 +67,64 @@ pub(crate) fn draw(path: &PathView) -> String {
     } else {
         &path.client
     };
-    // Writing to a String does not fail.
-    let _ = writeln!(
-        out,
-        "{client} to {}:{} over {} (policy {}, connection {})",
-        path.service, path.port, path.protocol, path.policy, path.connection
+    put(
+        &mut out,
+        format_args!(
+            "{client} to {}:{} over {} (policy {}, connection {})",
+            path.service, path.port, path.protocol, path.policy, path.connection
+        ),
     );
-    let _ = writeln!(
-        out,
-        "  longest silence  R = {}",
-        seconds(path.silence.as_ref(), "not declared: unbounded")
+    put(
+        &mut out,
+        format_args!(
+            "  longest silence  R = {}",
+            seconds(path.silence.as_ref(), "not declared: unbounded")
+        ),
     );
     for segment in &path.segments {
         draw_segment(&mut out, segment);
     }
     for finding in &path.findings {
-        let _ = writeln!(
-            out,
-            "  {} {} ({}): {}",
-            finding.verdict,
-            finding.check,
-            finding.severity.name(),
-            finding.message
+        put(
+            &mut out,
+            format_args!(
+                "  {} {} ({}): {}",
+                finding.verdict,
+                finding.check,
+                finding.severity.name(),
+                finding.message
+            ),
         );
         for (at, advice) in finding.advice.iter().enumerate() {
-            let _ = writeln!(out, "    {}. {advice}", at + 1);
+            put(&mut out, format_args!("    {}. {advice}", at + 1));
         }
     }
     if path.findings.is_empty() {
-        let _ = writeln!(out, "  nothing is wrong with it");
+        put(&mut out, format_args!("  nothing is wrong with it"));
     }
     out
 }
 
+/// Adds a line, made harmless as a whole: its names and sources are those of objects.
+fn put(out: &mut String, text: fmt::Arguments<'_>) {
+    out.push_str(&line(&text.to_string()));
+    out.push('\n');
+}
+
 fn draw_segment(out: &mut String, segment: &Segment) {
-    let _ = writeln!(out, "\n  [{}]", segment.from.name);
+    out.push('\n');
+    put(out, format_args!("  [{}]", segment.from.name));
     let keepalive = match (&segment.keepalive.best, &segment.keepalive.worst) {
         (Some(best), None) if best.value <= 1 => "not declared: may be on or off".to_owned(),
         (_, worst) => seconds(worst.as_ref(), "none"),
     };
-    let _ = writeln!(out, "    |  first keepalive   K = {keepalive}");
-    let _ = writeln!(
+    put(out, format_args!("    |  first keepalive   K = {keepalive}"));
+    put(
         out,
-        "    |  silence on wire   G = {}",
-        seconds(segment.silence.worst.as_ref(), "unbounded")
+        format_args!(
+            "    |  silence on wire   G = {}",
+            seconds(segment.silence.worst.as_ref(), "unbounded")
+        ),
     );
     for table in &segment.tables {
         let idle = match &table.idle {
@@ -111,13 +134,15 @@ fn draw_segment(out: &mut String, segment: &Segment) {
             ),
             Err(gap) => format!("forgets after ? s  [{gap}]"),
         };
-        let _ = writeln!(out, "    +- {}: {idle}", table.hop);
+        put(out, format_args!("    +- {}: {idle}", table.hop));
     }
     for closing in &segment.closings {
-        let _ = writeln!(
+        put(
             out,
-            "    +- {}: closes after {} s without data, whatever keepalives it sees  [{:?}: {}]",
-            closing.hop, closing.idle.value, closing.idle.origin, closing.idle.source
+            format_args!(
+                "    +- {}: closes after {} s without data, whatever keepalives it sees  [{:?}: {}]",
+                closing.hop, closing.idle.value, closing.idle.origin, closing.idle.source
+            ),
         );
     }
     let least = segment.tightest().map(|(_, idle)| idle.value);
@@ -131,9 +156,14 @@ fn draw_segment(out: &mut String, segment: &Segment) {
         Budget::NoTable => "",
     };
     if let Some(least) = least {
-        let _ = writeln!(out, "    |  least timeout     T = {least} s   {how}");
+        put(
+            out,
+            format_args!("    |  least timeout     T = {least} s   {how}"),
+        );
     }
-    let _ = writeln!(out, "    v\n  [{}]\n", segment.to.name);
+    put(out, format_args!("    v"));
+    put(out, format_args!("  [{}]", segment.to.name));
+    out.push('\n');
 }
 
 fn seconds(val: Option<&Val<i64>>, none: &str) -> String {

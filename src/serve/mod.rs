@@ -21,6 +21,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Mutex, oneshot, watch};
 use tokio::time::Instant;
 
+use crate::escape;
 use crate::metrics::Metrics;
 use crate::query::{Handle, Query};
 
@@ -209,6 +210,6 @@ fn shown<T: Serialize>(answer: Option<T>) -> Response {
 
 fn json<T: Serialize>(answer: &T) -> impl IntoResponse + use<T> {
     // What we made ourselves can be written as JSON.
-    let text = serde_json::to_string_pretty(answer).unwrap_or_default();
+    let text = escape::json(serde_json::to_string_pretty(answer).unwrap_or_default());
     ([(header::CONTENT_TYPE, "application/json")], text + "\n")
 }

@@ -14,6 +14,7 @@ use crate::api::{
     ClusterTrafficHealthPolicyStatus, Condition, ConditionStatus, FindingSeverity, FindingSubject,
     FindingVerdict, Mode, StatusFinding, SubjectKind, TrafficHealthPolicyStatus, VerdictCounts,
 };
+use crate::escape;
 
 /// Bounds of the schema (`src/api/status.rs`), in characters.
 const CONDITION_MESSAGE: usize = 4096;
@@ -277,10 +278,11 @@ fn int(count: u32) -> i32 {
     i32::try_from(count).unwrap_or(i32::MAX)
 }
 
-/// At most so many characters, as `maxLength` counts them; a cut text says so by its last.
+/// One line of at most so many characters, as `maxLength` counts them; a cut text says so by its last.
 fn cut(text: &str, most: usize) -> String {
+    let text = escape::line(text);
     match text.char_indices().nth(most) {
-        None => text.to_owned(),
+        None => text.into_owned(),
         Some(_) => text.chars().take(most - 1).chain(['…']).collect(),
     }
 }

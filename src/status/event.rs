@@ -5,6 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
 use super::{Patch, Status, Times};
 use crate::api::{self, ConditionStatus, PolicyRef};
+use crate::escape;
 use crate::send::Request;
 
 /// Conditions whose turning is worth an Event. Ready mirrors Healthy, and Remediating has its own records.
@@ -94,10 +95,11 @@ fn home(policy: &PolicyRef) -> &str {
     }
 }
 
-/// At most [`MESSAGE`] bytes, cut between characters.
+/// One line of at most [`MESSAGE`] bytes, cut between characters.
 fn cut(text: &str) -> String {
+    let text = escape::line(text);
     if text.len() <= MESSAGE {
-        return text.to_owned();
+        return text.into_owned();
     }
     let mut end = MESSAGE - '…'.len_utf8();
     while !text.is_char_boundary(end) {

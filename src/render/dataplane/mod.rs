@@ -1,5 +1,7 @@
 //! What evenkeel believes the data plane does, each setting with its origin and where it was read.
 
+#[cfg(test)]
+pub(super) mod tests;
 mod text;
 
 use std::fmt::Display;

@@ -6,6 +6,7 @@ use evenkeel_core::know::Origin;
 
 use super::super::{markdown_table, table as plain_table, wrapped};
 use super::{ProfileView, Setting, Value, View};
+use crate::escape::{line, markdown as escaped};
 
 impl Setting {
     /// Its value, short.
@@ -92,7 +93,7 @@ pub(crate) fn table(view: &View) -> String {
         text += &plain_table(&PROFILE_HEADS, profile_rows(view));
         text.push('\n');
     }
-    text + &balancers(view) + &rest(view) + "Next: -o wide shows where each setting was read.\n"
+    text + &balancers(view) + &rest(view, &plain) + "Next: -o wide shows where each setting was read.\n"
 }
 
 fn balancers(view: &View) -> String {
@@ -102,16 +103,26 @@ fn balancers(view: &View) -> String {
     plain_table(&BALANCER_HEADS, balancer_rows(view)) + "\n"
 }
 
-fn rest(view: &View) -> String {
+/// A line of text; [`wrapped`] makes it harmless.
+fn plain(text: &str) -> String {
+    text.to_owned()
+}
+
+/// Notes and what could not be read, in a form.
+fn rest(view: &View, form: &dyn Fn(&str) -> String) -> String {
     let mut text = String::new();
     if view.profiles.is_empty() {
         text += "Nothing is known of the nodes.\n";
     }
     for note in &view.notes {
-        text = text + &wrapped(&format!("note: {note}"), "") + "\n";
+        text = text + &wrapped(&form(&format!("note: {note}")), "") + "\n";
     }
     for one in &view.unreadable {
-        text = text + &wrapped(&format!("could not be read: {}: {}", one.source, one.reason), "") + "\n";
+        text =
+            text + &wrapped(
+                &form(&format!("could not be read: {}: {}", one.source, one.reason)),
+                "",
+            ) + "\n";
     }
     text
 }
@@ -168,20 +179,20 @@ fn title(one: &ProfileView) -> String {
 /// Every setting with its provenance.
 pub(crate) fn wide(view: &View) -> String {
     let profiles = view.profiles.iter().fold(String::new(), |text, one| {
-        text + &title(one) + "\n" + &plain_table(&SETTING_HEADS, setting_rows(one)) + "\n"
+        text + &line(&title(one)) + "\n" + &plain_table(&SETTING_HEADS, setting_rows(one)) + "\n"
     });
-    profiles + &balancers(view) + &rest(view)
+    profiles + &balancers(view) + &rest(view, &plain)
 }
 
 /// The same in Markdown.
 pub(crate) fn markdown(view: &View) -> String {
     let mut text = "# Effective data plane\n\n".to_owned();
     for one in &view.profiles {
-        text = text + "## " + &title(one) + "\n\n";
+        text = text + "## " + &escaped(&title(one)) + "\n\n";
         text = text + &markdown_table(&SETTING_HEADS, setting_rows(one)) + "\n";
     }
     if !view.load_balancers.is_empty() {
         text = text + "## Load balancers\n\n" + &markdown_table(&BALANCER_HEADS, balancer_rows(view)) + "\n";
     }
-    text + &rest(view)
+    text + &rest(view, &escaped)
 }

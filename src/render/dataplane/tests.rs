@@ -1,0 +1,47 @@
+//! A view for the tests of all renderers.
+
+use evenkeel_core::findings::Unreadable;
+use evenkeel_core::know::Origin;
+
+use super::{BalancerPort, BalancerView, ProfileView, Setting, Value, View};
+
+/// A view in which every text that may come from an object or file is this one.
+pub(in crate::render) fn view(text: &str) -> View {
+    let known = || Setting::Known {
+        value: Value::Text(text.into()),
+        unit: None,
+        origin: Origin::Declared,
+        source: text.into(),
+    };
+    let unknown = || Setting::Unknown { unknown: text.into() };
+    View {
+        profiles: vec![ProfileView {
+            nodes: 1,
+            sample: vec![text.into()],
+            os: text.into(),
+            kernel: text.into(),
+            proxy_mode: known(),
+            scheduler: Some(known()),
+            tcp_established_seconds: known(),
+            tcp_close_wait_seconds: unknown(),
+            ipvs_tcp_seconds: Some(unknown()),
+            service_idle_seconds: Some(known()),
+            udp_idle_seconds: None,
+            cilium: None,
+        }],
+        load_balancers: vec![BalancerView {
+            namespace: text.into(),
+            service: text.into(),
+            ports: vec![BalancerPort {
+                port: 80,
+                protocol: "TCP",
+                idle_seconds: unknown(),
+            }],
+        }],
+        unreadable: vec![Unreadable {
+            source: text.into(),
+            reason: text.into(),
+        }],
+        notes: vec![text.into()],
+    }
+}

@@ -1,0 +1,177 @@
+//! Every renderer with text that somebody hostile wrote: nothing of it is obeyed, and no line or cell is of its making.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+
+use evenkeel_core::checks::path::budget::{Closing, Segment, Side, Span};
+use evenkeel_core::findings::{
+    EvidenceView, ExceptionView, Finding, FindingList, FindingVerdict, SubjectKind, SubjectView, Summary,
+    Unreadable,
+};
+use evenkeel_core::judge::{Datum, Severity};
+use evenkeel_core::know::{Origin, Unit, Val};
+use evenkeel_core::paths::PathView;
+use proptest::prelude::*;
+
+use super::{dataplane, findings, json, path, yaml};
+use crate::escape::tests::hostile;
+use crate::escape::{is_plain, page};
+
+/// A finding in which every text that may come from an object or file is this one.
+pub(crate) fn finding(text: &str) -> Finding {
+    Finding {
+        id: "0123456789abcdef".into(),
+        check: "path-idle-budget",
+        verdict: FindingVerdict::Violated,
+        severity: Severity::Critical,
+        subject: SubjectView {
+            kind: SubjectKind::Service,
+            namespace: text.into(),
+            name: text.into(),
+            port: Some(80),
+            connection: text.into(),
+            client: text.into(),
+        },
+        policy: Some(text.into()),
+        exception: Some(ExceptionView {
+            reason: text.into(),
+            expires_at: 1_700_000_000,
+            capped_at: None,
+        }),
+        cause: "Slow",
+        message: text.into(),
+        evidence: vec![EvidenceView {
+            what: "idle timeout",
+            value: Datum::Text(text.into()),
+            unit: Unit::None,
+            source: text.into(),
+            origin: Origin::Declared,
+        }],
+        advice: vec![text.into(), text.into()],
+        since: None,
+    }
+}
+
+fn list(text: &str) -> FindingList {
+    FindingList {
+        api_version: "evenkeel.dev/v1alpha1",
+        kind: "FindingList",
+        findings: vec![finding(text), finding(text)],
+        unreadable: vec![Unreadable {
+            source: text.into(),
+            reason: text.into(),
+        }],
+        summary: Summary::default(),
+    }
+}
+
+fn drawn(text: &str) -> PathView {
+    let val = || Val::declared(900, text);
+    let span = Span {
+        best: Some(val()),
+        worst: Some(val()),
+    };
+    PathView {
+        policy: text.into(),
+        connection: text.into(),
+        client: text.into(),
+        service: text.into(),
+        port: 80,
+        protocol: "TCP",
+        silence: Some(val()),
+        segments: vec![Segment {
+            from: Side::named(text),
+            to: Side::named(text),
+            keepalive: span.clone(),
+            idle_keepalive: span.clone(),
+            stream: span.clone(),
+            pool: span.clone(),
+            silence: span.clone(),
+            tables: Vec::new(),
+            closings: vec![Closing {
+                hop: text.into(),
+                idle: val(),
+                silence: span,
+                end: None,
+            }],
+        }],
+        findings: vec![finding(text)],
+    }
+}
+
+/// What people see of this text, by renderer.
+fn for_people(text: &str) -> Vec<(&'static str, String)> {
+    let list = list(text);
+    let notes = [text.to_owned()];
+    let ignored = BTreeMap::from([(text.to_owned(), 2)]);
+    let aside = findings::Aside {
+        hidden: 0,
+        notes: &notes,
+        ignored: &ignored,
+        again: String::new(),
+    };
+    let view = dataplane::tests::view(text);
+    vec![
+        ("audit table", findings::table(&list, &aside)),
+        ("audit wide", findings::wide(&list, &aside)),
+        ("audit markdown", findings::markdown(&list, &aside)),
+        ("path", path::draw(&drawn(text))),
+        ("path markdown", path::draw_markdown(&drawn(text))),
+        ("dataplane table", dataplane::table(&view)),
+        ("dataplane wide", dataplane::wide(&view)),
+        ("dataplane markdown", dataplane::markdown(&view)),
+    ]
+}
+
+/// Marks of Markdown that nothing escapes.
+fn marks(text: &str) -> usize {
+    let mut escaped = false;
+    let mut count = 0;
+    for c in text.chars() {
+        if !escaped && matches!(c, '`' | '|' | '<' | '>' | '[' | ']') {
+            count += 1;
+        }
+        escaped = !escaped && c == '\\';
+    }
+    count
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn people_see_what_is_there_and_nothing_acts(text in hostile()) {
+        let text = format!("x{text}x");
+        for ((renderer, shown), (_, plain)) in for_people(&text).into_iter().zip(for_people("xx")) {
+            prop_assert!(is_plain(&shown), "{}: {:?}", renderer, shown);
+            prop_assert_eq!(shown.lines().count(), plain.lines().count(), "{}: {:?}", renderer, shown);
+            if renderer == "path markdown" {
+                prop_assert!(shown.lines().all(|line| line.starts_with("    ")), "{:?}", shown);
+            } else if renderer.ends_with("markdown") {
+                prop_assert_eq!(marks(&shown), marks(&plain), "{}: {:?}", renderer, shown);
+            }
+            // The way out changes nothing more.
+            prop_assert_eq!(page(&shown), shown.as_str());
+        }
+    }
+
+    #[test]
+    fn programs_read_exactly_what_is_there(text in hostile()) {
+        let list = list(&text);
+        let expected = serde_json::to_value(&list).unwrap();
+        let shown = json(&list).unwrap();
+        prop_assert!(is_plain(&shown), "{:?}", shown);
+        prop_assert_eq!(&serde_json::from_str::<serde_json::Value>(&shown).unwrap(), &expected);
+        let shown = yaml(&list).unwrap();
+        prop_assert!(is_plain(&shown), "{:?}", shown);
+        prop_assert_eq!(&serde_saphyr::from_str::<serde_json::Value>(&shown).unwrap(), &expected);
+    }
+}
+
+#[test]
+fn a_megabyte_is_cut_for_people() {
+    for (renderer, shown) in for_people(&"ä".repeat(1 << 20)) {
+        assert!(shown.len() < 1 << 20, "{renderer}: {} bytes", shown.len());
+    }
+}
