@@ -95,6 +95,7 @@ fn drawn(text: &str) -> PathView {
                 silence: span,
                 end: None,
             }],
+            closes_after: None,
         }],
         findings: vec![finding(text)],
     }
