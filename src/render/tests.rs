@@ -62,6 +62,7 @@ fn list(text: &str) -> FindingList {
             source: text.into(),
             reason: text.into(),
         }],
+        not_judged: None,
         summary: Summary::default(),
     }
 }
