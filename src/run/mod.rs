@@ -51,7 +51,8 @@ pub struct Options {
     pub alertmanager: Option<alert::Options>,
 }
 
-type Parts = JoinSet<(&'static str, Result<()>)>;
+/// The tasks of the process, each with its name for messages.
+type Tasks = JoinSet<(&'static str, Result<()>)>;
 
 /// Runs until a signal asks it to end, or until a part of it fails.
 pub async fn run(options: Options) -> Result<()> {
@@ -61,10 +62,10 @@ pub async fn run(options: Options) -> Result<()> {
     let listeners = Listeners::bind(options.listen).await?;
     let (stop_tx, stop) = watch::channel(false);
     let (release_tx, released) = watch::channel(false);
-    let mut parts = Parts::new();
+    let mut tasks = Tasks::new();
     let release = Arc::new(release_tx);
     start(
-        &mut parts,
+        &mut tasks,
         link,
         Clock::default(),
         options,
@@ -78,22 +79,22 @@ pub async fn run(options: Options) -> Result<()> {
             tracing::info!(signal, "ending");
             Ok(())
         }
-        ended = parts.join_next() => Err(ended),
+        ended = tasks.join_next() => Err(ended),
     };
     stop_tx.send_replace(true);
-    end(parts, released).await;
+    end(tasks, released).await;
     match outcome {
         Ok(()) => Ok(()),
-        Err(Some(Ok((part, Err(error))))) => Err(error).with_context(|| format!("{part} has failed")),
-        Err(Some(Ok((part, Ok(()))))) => bail!("{part} has ended although nobody asked it to"),
+        Err(Some(Ok((task, Err(error))))) => Err(error).with_context(|| format!("{task} has failed")),
+        Err(Some(Ok((task, Ok(()))))) => bail!("{task} has ended although nobody asked it to"),
         Err(Some(Err(error))) => bail!("a part has failed: {error}"),
         Err(None) => bail!("nothing runs"),
     }
 }
 
-/// Starts every part. `release` becomes true when the last request has ended after a stop.
+/// Starts every task. `release` becomes true when the last request has ended after a stop.
 fn start(
-    parts: &mut Parts,
+    tasks: &mut Tasks,
     link: Arc<Link>,
     clock: Clock,
     options: Options,
@@ -133,7 +134,7 @@ fn start(
     if let Some(alertmanager) = options.alertmanager {
         let push = alert::Push::new(alertmanager, handle.clone(), changes, metrics.clone())?;
         let until = stop.clone();
-        parts.spawn(async move {
+        tasks.spawn(async move {
             push.run(until).await;
             ("the push of alerts", Ok(()))
         });
@@ -144,17 +145,17 @@ fn start(
         identity,
     };
     let until = release.subscribe();
-    parts.spawn(async move {
+    tasks.spawn(async move {
         lease::hold(link, clock, elector, claim_tx, state, until).await;
         ("the Lease", Ok(()))
     });
     let until = stop.clone();
-    parts.spawn(async move {
+    tasks.spawn(async move {
         listeners.serve(handle, metrics, until).await;
         ("HTTP", Ok(()))
     });
     let release = release.clone();
-    parts.spawn(async move {
+    tasks.spawn(async move {
         let driven = Box::pin(drive.run(stop)).await;
         release.send_replace(true);
         ("the loop", driven)
@@ -164,13 +165,13 @@ fn start(
 
 /// Waits for everything to end. The Lease is given back when the last request under way has ended (`released`), and kept
 /// until it expires if one has not: its next holder must not meet a request of ours that is still on its way.
-async fn end(mut parts: Parts, mut released: watch::Receiver<bool>) {
+async fn end(mut tasks: Tasks, mut released: watch::Receiver<bool>) {
     let requests = tokio::time::timeout(REQUESTS_END, released.wait_for(|released| *released));
     if requests.await.is_err() {
         tracing::warn!("requests may be under way: the Lease is left to expire");
         return;
     }
-    let rest = tokio::time::timeout(GRACE, async { while parts.join_next().await.is_some() {} }).await;
+    let rest = tokio::time::timeout(GRACE, async { while tasks.join_next().await.is_some() {} }).await;
     if rest.is_err() {
         tracing::warn!(seconds = GRACE.as_secs(), "not everything has ended in time");
     }

@@ -88,9 +88,9 @@ fn complete() -> Value {
         "annotations": {"k8s.io/initial-events-end": "true"}}}})
 }
 
-/// A process whose first status is under way; the way to let that be answered, and the process's parts.
+/// A process whose first status is under way; the way to let that be answered, and the process's tasks.
 struct Started {
-    parts: Parts,
+    tasks: Tasks,
     stop: watch::Sender<bool>,
     released: watch::Receiver<bool>,
     server: Server,
@@ -122,15 +122,15 @@ async fn started() -> Started {
     };
     let (stop, stopped) = watch::channel(false);
     let (release_tx, released) = watch::channel(false);
-    let mut parts = Parts::new();
+    let mut tasks = Tasks::new();
     let release = Arc::new(release_tx);
     // Virtual time alone counts.
     let clock = Clock::with_boot_clock(|| Duration::ZERO);
-    start(&mut parts, link, clock, options, listeners, stopped, &release).unwrap();
+    start(&mut tasks, link, clock, options, listeners, stopped, &release).unwrap();
     let patched = tokio::time::timeout(Duration::from_secs(120), patched.recv()).await;
     let answer = patched.expect("a status within two minutes").unwrap();
     Started {
-        parts,
+        tasks,
         stop,
         released,
         server,
@@ -142,7 +142,7 @@ async fn started() -> Started {
 async fn the_lease_is_given_back_after_the_last_answer() {
     let started = started().await;
     started.stop.send_replace(true);
-    let ending = tokio::spawn(end(started.parts, started.released));
+    let ending = tokio::spawn(end(started.tasks, started.released));
     sleep(Duration::from_secs(3)).await;
     assert!(
         started.server.released.lock().unwrap().is_none(),
@@ -159,7 +159,7 @@ async fn a_request_that_is_never_answered_holds_the_lease_until_its_permit_ends(
     let sent = Instant::now();
     drop(started.answer);
     started.stop.send_replace(true);
-    end(started.parts, started.released).await;
+    end(started.tasks, started.released).await;
     let released = started.server.released.lock().unwrap().unwrap();
     let held = released - sent;
     assert!(
@@ -171,9 +171,9 @@ async fn a_request_that_is_never_answered_holds_the_lease_until_its_permit_ends(
 #[tokio::test(start_paused = true)]
 async fn a_loop_that_never_ends_leaves_the_lease_to_expire() {
     let (_release, released) = watch::channel(false);
-    let mut parts = Parts::new();
-    parts.spawn(std::future::pending());
+    let mut tasks = Tasks::new();
+    tasks.spawn(std::future::pending());
     let began = Instant::now();
-    end(parts, released).await;
+    end(tasks, released).await;
     assert_eq!(began.elapsed().as_millis(), REQUESTS_END.as_millis());
 }

@@ -21,7 +21,7 @@ pub(crate) use pass::each_path;
 use queue::Queue;
 pub(crate) use tally::Tallies;
 pub(crate) use unit::Reported;
-use unit::{About, Judgement, Scope, Unit};
+use unit::{About, Judgement, Scope, WorkUnit};
 
 use crate::checks;
 use crate::fleet::Fleet;
@@ -46,19 +46,19 @@ pub(crate) struct Judged {
 #[derive(Debug, Default)]
 pub(crate) struct Engine {
     pub(crate) fleet: Fleet,
-    units: BTreeMap<Unit, Judgement>,
+    units: BTreeMap<WorkUnit, Judgement>,
     interner: Interner,
     /// The counted verdicts of all units, summed by policy.
     tallies: Tallies,
     /// Units with something to report, by the policy that owns them.
-    owned: BTreeSet<(Key, Unit)>,
+    owned: BTreeSet<(Key, WorkUnit)>,
     /// Units that depend on Services or Pods beyond their own.
-    beyond: BTreeSet<Unit>,
+    beyond: BTreeSet<WorkUnit>,
     /// How many units of each scope depend on what: most changes concern none.
     deps: [DepCounts; Scope::ALL.len()],
     /// When time alone may change a verdict: by wall time, and by monotonic time.
-    again: BTreeSet<(i64, Unit)>,
-    wakes: BTreeSet<(Mono, Unit)>,
+    again: BTreeSet<(i64, WorkUnit)>,
+    wakes: BTreeSet<(Mono, WorkUnit)>,
     queue: Queue,
 }
 
@@ -120,36 +120,36 @@ impl Engine {
     }
 
     /// All units there are, may be, or are no more.
-    fn everything(&self, index: &Index, dirty: &mut BTreeSet<Unit>) {
+    fn everything(&self, index: &Index, dirty: &mut BTreeSet<WorkUnit>) {
         dirty.extend(self.units.keys());
-        dirty.extend(Unit::lists());
+        dirty.extend(WorkUnit::lists());
         for (key, _) in index.services.iter() {
             self.of_service(index, key, dirty);
         }
         let nodes = index.nodes.iter().map(|(key, _)| About::Node(key.name));
-        dirty.extend(nodes.map(|about| Unit::of(Scope::Node, about)));
+        dirty.extend(nodes.map(|about| WorkUnit::of(Scope::Node, about)));
         let zones = index.sums.zones().map(About::Zone);
-        dirty.extend(zones.map(|about| Unit::of(Scope::Zone, about)));
+        dirty.extend(zones.map(|about| WorkUnit::of(Scope::Zone, about)));
         let webhooks = index.webhooks.iter().map(|(key, _)| About::Webhook(key));
-        dirty.extend(webhooks.map(|about| Unit::of(Scope::Webhook, about)));
+        dirty.extend(webhooks.map(|about| WorkUnit::of(Scope::Webhook, about)));
         for (at, check) in checks::ALL.iter().enumerate() {
             if let (Judge::Cluster(_), Ok(at)) = (check.judge, u8::try_from(at)) {
-                dirty.insert(Unit::of(Scope::Cluster, About::Check(at)));
+                dirty.insert(WorkUnit::of(Scope::Cluster, About::Check(at)));
             }
         }
     }
 
     /// The units of a Service: one for each policy that governs it or did.
-    fn of_service(&self, index: &Index, key: Key, dirty: &mut BTreeSet<Unit>) {
+    fn of_service(&self, index: &Index, key: Key, dirty: &mut BTreeSet<WorkUnit>) {
         let service = index.services.get(key);
         let policies = service.map_or_else(Vec::new, |row| index.policies_of(key, row));
         for scope in Scope::OF_SERVICES {
-            let all = Unit::all_of(scope, key);
+            let all = WorkUnit::all_of(scope, key);
             let first = *all.start();
             // Without a policy the baseline judges a Service.
             let baseline = scope == Scope::Service && service.is_some() && policies.is_empty();
             dirty.extend(baseline.then_some(first));
-            dirty.extend(policies.iter().map(|(policy, _)| Unit {
+            dirty.extend(policies.iter().map(|(policy, _)| WorkUnit {
                 policy: *policy,
                 ..first
             }));
@@ -158,22 +158,22 @@ impl Engine {
     }
 
     /// The units of a Service that depend on one of these.
-    fn depending(&self, key: Key, on: Deps) -> impl Iterator<Item = Unit> {
+    fn depending(&self, key: Key, on: Deps) -> impl Iterator<Item = WorkUnit> {
         Scope::OF_SERVICES
             .into_iter()
-            .flat_map(move |scope| self.units.range(Unit::all_of(scope, key)))
+            .flat_map(move |scope| self.units.range(WorkUnit::all_of(scope, key)))
             .filter(move |(_, held)| held.deps.meets(on))
             .map(|(unit, _)| *unit)
     }
 
     /// The units that depend on what has changed.
-    fn concerned(&self, index: &Index, dirt: &Dirt, dirty: &mut BTreeSet<Unit>) {
+    fn concerned(&self, index: &Index, dirt: &Dirt, dirty: &mut BTreeSet<WorkUnit>) {
         for key in dirt.named(index) {
             self.of_service(index, key, dirty);
         }
         if !dirt.governing.is_empty() {
             // Whether anybody misses Services that were not read depends on whether there are policies.
-            dirty.extend(Scope::OF_SERVICES.map(|scope| Unit::of(scope, About::List)));
+            dirty.extend(Scope::OF_SERVICES.map(|scope| WorkUnit::of(scope, About::List)));
         }
         for key in &dirt.slices {
             dirty.extend(self.depending(*key, Dirt::SLICES.with(Dirt::HISTORY)));
@@ -191,7 +191,7 @@ impl Engine {
                 dirt.deps.with(dirt.history)
             };
             if self.any(&[scope], on) {
-                let all = self.units.range(Unit::all(scope));
+                let all = self.units.range(WorkUnit::all(scope));
                 dirty.extend(all.filter(|one| one.1.deps.meets(on)).map(|one| *one.0));
             }
         }
@@ -201,7 +201,7 @@ impl Engine {
                 .iter()
                 .filter(|(unit, held)| dirt.blinds(held.gaps, unit.home()));
             dirty.extend(blind.map(|one| *one.0));
-            dirty.extend(Unit::lists());
+            dirty.extend(WorkUnit::lists());
         }
         let beyond = self.beyond.iter().filter(|unit| {
             let held = self.units.get(unit).and_then(|held| held.beyond.as_deref());
@@ -217,7 +217,7 @@ impl Engine {
     }
 
     /// Units of Nodes, zones and webhooks that came, went, or read their own subject that has changed.
-    fn subjects(&self, index: &Index, dirt: &Dirt, dirty: &mut BTreeSet<Unit>) {
+    fn subjects(&self, index: &Index, dirt: &Dirt, dirty: &mut BTreeSet<WorkUnit>) {
         let node = |name: Name| Key {
             namespace: Name::EMPTY,
             name,
@@ -228,20 +228,20 @@ impl Engine {
             .map(|dep| dirt.deps.meets(Deps::one(dep)))
             .into();
         let nodes = dirt.nodes.iter().map(|name| {
-            let unit = Unit::of(Scope::Node, About::Node(*name));
+            let unit = WorkUnit::of(Scope::Node, About::Node(*name));
             (unit, count.then(|| has_node(name)), Dirt::OWN)
         });
         let evicted = dirt.evicted_from.iter().map(|name| {
-            let unit = Unit::of(Scope::Node, About::Node(*name));
+            let unit = WorkUnit::of(Scope::Node, About::Node(*name));
             (unit, None, Dirt::OWN_HISTORY)
         });
         let zones = dirt.zones.iter().map(|name| {
-            let unit = Unit::of(Scope::Zone, About::Zone(*name));
+            let unit = WorkUnit::of(Scope::Zone, About::Zone(*name));
             let exists = zones.then(|| index.sums.has_zone(*name));
             (unit, exists, Dirt::OWN.with(Dirt::OWN_HISTORY))
         });
         let webhooks = dirt.webhooks.iter().map(|key| {
-            let unit = Unit::of(Scope::Webhook, About::Webhook(*key));
+            let unit = WorkUnit::of(Scope::Webhook, About::Webhook(*key));
             (unit, Some(index.webhooks.get(*key).is_some()), Dirt::OWN)
         });
         for (unit, exists, on) in nodes.chain(evicted).chain(zones).chain(webhooks) {
@@ -254,7 +254,7 @@ impl Engine {
     }
 
     /// Takes the units whose time has come: each is judged now, or waits to be.
-    fn due(&mut self, now: Now, dirty: &mut BTreeSet<Unit>) {
+    fn due(&mut self, now: Now, dirty: &mut BTreeSet<WorkUnit>) {
         while let Some(one) = self.again.first().copied().filter(|one| one.0 <= now.wall.0) {
             self.again.remove(&one);
             dirty.insert(one.1);
@@ -266,7 +266,7 @@ impl Engine {
     }
 
     /// Judges one unit from nothing and replaces what was held of it.
-    fn judge(&mut self, unit: Unit, now: Now, (index, history): (&Index, &History), judged: &mut Judged) {
+    fn judge(&mut self, unit: WorkUnit, now: Now, (index, history): (&Index, &History), judged: &mut Judged) {
         let before = self.units.remove(&unit).unwrap_or_default();
         let mut after = Pass::new(now, index, history, &self.fleet, unit, &before).judged();
         for (_, reported) in &mut after.bad {
@@ -287,7 +287,7 @@ impl Engine {
         }
     }
 
-    fn forget(&mut self, unit: Unit, held: &Judgement) {
+    fn forget(&mut self, unit: WorkUnit, held: &Judgement) {
         if let Some(when) = held.again {
             self.again.remove(&(when, unit));
         }
@@ -305,7 +305,7 @@ impl Engine {
         }
     }
 
-    fn remember(&mut self, unit: Unit, held: &Judgement) {
+    fn remember(&mut self, unit: WorkUnit, held: &Judgement) {
         self.again.extend(held.again.map(|when| (when, unit)));
         self.wakes.extend(held.wake.map(|when| (when, unit)));
         let owner = unit.owner().filter(|_| !held.bad.is_empty());
@@ -326,7 +326,7 @@ impl Engine {
     /// Those that the status of a policy shows; the empty key is the platform's.
     pub(crate) fn owned_by(&self, policy: Key) -> impl Iterator<Item = (&'static Check, Subject, &Reported)> {
         self.owned
-            .range((policy, Unit::FIRST)..=(policy, Unit::LAST))
+            .range((policy, WorkUnit::FIRST)..=(policy, WorkUnit::LAST))
             .filter_map(|one| self.units.get(&one.1))
             .flat_map(reported)
     }

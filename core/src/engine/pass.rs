@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::tally::Tally;
-use super::unit::{About, At, Judgement, Reported, Scope, Unit};
+use super::unit::{About, At, Judgement, Reported, Scope, WorkUnit};
 use crate::checks;
 use crate::fleet::Fleet;
 use crate::history::History;
@@ -21,7 +21,7 @@ pub(super) struct Pass<'a> {
     index: &'a Index,
     history: &'a History,
     fleet: &'a Fleet,
-    unit: Unit,
+    unit: WorkUnit,
     /// What was held of it.
     before: &'a Judgement,
     bad: BTreeMap<At, Reported>,
@@ -41,7 +41,7 @@ impl<'a> Pass<'a> {
         index: &'a Index,
         history: &'a History,
         fleet: &'a Fleet,
-        unit: Unit,
+        unit: WorkUnit,
         before: &'a Judgement,
     ) -> Self {
         Self {

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
-use super::unit::Unit;
+use super::unit::WorkUnit;
 use crate::names::Held;
 
 /// So many units of one Service are judged at once: few Services are governed by more than one policy.
@@ -14,15 +14,15 @@ const AT_ONCE: usize = 64;
 /// The units that wait.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    waiting: BTreeSet<Unit>,
+    waiting: BTreeSet<WorkUnit>,
     /// The last one that was let go: the next is the one behind it, so that each comes to its turn.
-    last: Option<Unit>,
+    last: Option<WorkUnit>,
 }
 
 impl Queue {
     /// What to judge now of these and of those that wait: about so many.
-    pub(super) fn next(&mut self, dirty: BTreeSet<Unit>, most: usize) -> Vec<Unit> {
-        let dirty: Vec<Unit> = dirty.into_iter().collect();
+    pub(super) fn next(&mut self, dirty: BTreeSet<WorkUnit>, most: usize) -> Vec<WorkUnit> {
+        let dirty: Vec<WorkUnit> = dirty.into_iter().collect();
         let mut next = Vec::new();
         for units in dirty.chunk_by(|a, b| (a.scope, a.about) == (b.scope, b.about)) {
             if units.len() > AT_ONCE {
@@ -53,7 +53,7 @@ impl Queue {
         self.waiting.is_empty()
     }
 
-    fn pop(&mut self) -> Option<Unit> {
+    fn pop(&mut self) -> Option<WorkUnit> {
         let behind = self.last.map_or(Bound::Unbounded, Bound::Excluded);
         let unit = self.waiting.range((behind, Bound::Unbounded)).next();
         let unit = *unit.or_else(|| self.waiting.first())?;
@@ -69,23 +69,23 @@ mod tests {
     use crate::engine::unit::{About, Scope};
     use crate::names::{Key, Names};
 
-    fn next(queue: &mut Queue, dirty: BTreeSet<Unit>, most: usize) -> BTreeSet<Unit> {
+    fn next(queue: &mut Queue, dirty: BTreeSet<WorkUnit>, most: usize) -> BTreeSet<WorkUnit> {
         let next = queue.next(dirty, most);
-        let all: BTreeSet<Unit> = next.iter().copied().collect();
+        let all: BTreeSet<WorkUnit> = next.iter().copied().collect();
         assert_eq!(all.len(), next.len(), "one is judged twice");
         all
     }
 
-    fn units(names: &mut Names, service: &str, policies: usize) -> BTreeSet<Unit> {
+    fn units(names: &mut Names, service: &str, policies: usize) -> BTreeSet<WorkUnit> {
         let mut key = |name: &str| Key {
             namespace: names.intern("shop"),
             name: names.intern(name),
         };
         let service = key(service);
         (0..policies)
-            .map(|at| Unit {
+            .map(|at| WorkUnit {
                 policy: key(&format!("p{at}")),
-                ..Unit::of(Scope::Service, About::Service(service))
+                ..WorkUnit::of(Scope::Service, About::Service(service))
             })
             .collect()
     }
@@ -101,7 +101,7 @@ mod tests {
         let third = next(&mut queue, BTreeSet::new(), 200);
         assert_eq!(third.len(), 300 - 2 * 97);
         assert!(queue.is_empty());
-        let all: BTreeSet<Unit> = [first, second, third].into_iter().flatten().collect();
+        let all: BTreeSet<WorkUnit> = [first, second, third].into_iter().flatten().collect();
         assert_eq!(all.len(), 303);
     }
 

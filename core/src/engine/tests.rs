@@ -7,7 +7,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::checks;
-use crate::engine::unit::{About, Unit};
+use crate::engine::unit::{About, WorkUnit};
 use crate::index::{Dep, Deps, Freshness, Part};
 use crate::know::{Now, Source, Wall};
 use crate::policy::{
@@ -96,7 +96,7 @@ fn concerned(world: &World) -> Vec<String> {
 fn named(core: &Core) -> Vec<String> {
     let mut units = BTreeSet::new();
     core.engine.concerned(&core.index, &core.dirt, &mut units);
-    let name = |unit: Unit| {
+    let name = |unit: WorkUnit| {
         let about = match unit.about {
             About::List => "list".to_owned(),
             About::Service(key) => core.index.show(key),

@@ -81,7 +81,7 @@ pub(super) enum About {
 /// Which unit: the smallest thing that is judged again when something changes. Units of Services differ by
 /// policy, too: thousands of policies may govern one Service, and each is judged by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Unit {
+pub(super) struct WorkUnit {
     pub(super) scope: Scope,
     pub(super) about: About,
     /// The policy; empty for the baseline and for whatever is no Service's.
@@ -98,7 +98,7 @@ const LAST_KEY: Key = Key {
     name: Name::MAX,
 };
 
-impl Unit {
+impl WorkUnit {
     pub(super) const FIRST: Self = Self::of(Scope::Path, About::List);
     pub(super) const LAST: Self = Self {
         scope: Scope::Cluster,

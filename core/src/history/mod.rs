@@ -36,7 +36,7 @@ pub use backends::{Backends, FLAP_FLIPS, FLAP_WINDOW, Flapping};
 pub use churn::{Churn, ChurnStorm, STORM_FACTOR, WARM_MINUTES};
 pub use events::{EVICT_WINDOW, Events, Evicted, PREEMPT_WINDOW, Preempted};
 pub use newcomers::Starting;
-pub use nodes::{Failure, NodeSoftware, Nodes, Past};
+pub use nodes::{Failure, NodeHistory, NodeSoftware, Past};
 pub use times::Times;
 pub use zones::{Disruption, SHARE_PERCENT, Zone, Zones, disruption};
 
@@ -135,7 +135,7 @@ pub struct History {
     pub(crate) wall: Wall,
     coverage: BTreeMap<(Source, Part), Coverage>,
     pub(crate) backends: Backends,
-    pub(crate) nodes: Nodes,
+    pub(crate) nodes: NodeHistory,
     pub(crate) zones: Zones,
     pub(crate) events: Events,
     /// Up to when it has been judged by.
@@ -258,7 +258,7 @@ impl History {
     }
 
     /// Nodes that failed.
-    pub const fn nodes(&self) -> &Nodes {
+    pub const fn nodes(&self) -> &NodeHistory {
         &self.nodes
     }
 

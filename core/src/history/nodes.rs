@@ -69,7 +69,7 @@ pub struct Failure {
 
 /// Nodes that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Hash)]
-pub struct Nodes {
+pub struct NodeHistory {
     failures: VecDeque<Failure>,
     /// Of nodes of which anything was seen; never more than there are nodes.
     past: BTreeMap<Name, Past>,
@@ -77,7 +77,7 @@ pub struct Nodes {
     since: Option<Mono>,
 }
 
-impl Nodes {
+impl NodeHistory {
     /// The first list is complete: from now on changes are seen.
     pub(crate) fn begin(&mut self, now: Mono) {
         self.since.get_or_insert(now);

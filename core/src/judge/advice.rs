@@ -5,7 +5,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::policy::{Beat, Connection, Layer, Limit};
+use crate::policy::{Beat, Client, Connection, Hop, Layer, Limit, Server};
 
 /// One next step for a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,93 +94,90 @@ pub enum Setting {
 impl Change {
     /// Makes the change; `client` is the name of the client of the finding. Whether the connection has such a field.
     pub fn apply(&self, connection: &mut Connection, client: &str) -> bool {
+        let hop = |name: &str, connection: &mut Connection, set: fn(Setting, &mut Hop) -> bool| {
+            let found = connection.hops.iter_mut().find(|one| &*one.name == name);
+            found.is_some_and(|hop| set(self.set, hop))
+        };
         match &self.at {
             End::Client => {
-                let mut clients = connection.clients.iter_mut();
-                let Some(client) = clients.find(|one| &*one.name == client) else {
-                    return false;
-                };
-                match self.set {
-                    Setting::TcpKeepalive(seconds) => {
-                        client.tcp_keepalive = Some(Beat::Enabled(Some(seconds)));
-                    }
-                    Setting::Ping(seconds) => {
-                        client.ping = Some(Beat::Enabled(Some(seconds)));
-                        client.ping_without_calls = Some(true);
-                    }
-                    Setting::IdleTimeout(seconds) => client.idle_timeout = Some(Limit::Seconds(seconds)),
-                    Setting::RequestTimeout(seconds) => client.request_timeout_seconds = Some(seconds),
-                    Setting::MaxConnectionAge(seconds) => {
-                        client.max_connection_age = Some(Limit::Seconds(seconds));
-                    }
-                    Setting::NewConnections(rate) => client.new_connections_per_second = Some(rate),
-                    Setting::MinimumPingInterval(_)
-                    | Setting::LongestSilence(_)
-                    | Setting::LongestRequest(_) => return false,
-                }
+                let found = connection.clients.iter_mut().find(|one| &*one.name == client);
+                found.is_some_and(|client| self.set.of_client(client))
             }
-            End::Server => {
-                let server = &mut connection.server;
+            End::Server => self.set.of_server(&mut connection.server),
+            End::Hop(name) => hop(name, connection, Setting::of_hop),
+            End::Upstream(name) => hop(name, connection, Setting::of_upstream),
+            End::Connection => {
                 match self.set {
-                    Setting::TcpKeepalive(seconds) => {
-                        server.tcp_keepalive = Some(Beat::Enabled(Some(seconds)));
-                    }
-                    Setting::Ping(seconds) => {
-                        server.ping = Some(Beat::Enabled(Some(seconds)));
-                        server.ping_without_calls = Some(true);
-                    }
-                    Setting::IdleTimeout(seconds) => server.idle_timeout = Some(Limit::Seconds(seconds)),
-                    Setting::RequestTimeout(seconds) => server.request_timeout_seconds = Some(seconds),
-                    Setting::MinimumPingInterval(seconds) => {
-                        server.minimum_ping_interval_seconds = Some(seconds);
-                    }
-                    Setting::MaxConnectionAge(seconds) => {
-                        server.max_connection_age = Some(Limit::Seconds(seconds));
-                    }
-                    Setting::LongestSilence(_) | Setting::LongestRequest(_) | Setting::NewConnections(_) => {
-                        return false;
-                    }
-                }
-            }
-            End::Hop(name) => {
-                let mut hops = connection.hops.iter_mut();
-                let Some(hop) = hops.find(|one| one.name == *name) else {
-                    return false;
-                };
-                match self.set {
-                    Setting::IdleTimeout(seconds) => hop.idle_timeout = Some(Limit::Seconds(seconds)),
-                    Setting::RequestTimeout(seconds) if hop.layer == Layer::L7 => {
-                        hop.request_timeout_seconds = Some(seconds);
-                    }
+                    Setting::LongestSilence(seconds) => connection.longest_silence_seconds = Some(seconds),
+                    Setting::LongestRequest(seconds) => connection.longest_request_seconds = Some(seconds),
                     _ => return false,
                 }
+                true
             }
-            End::Upstream(name) => {
-                let mut hops = connection.hops.iter_mut();
-                let Some(hop) = hops.find(|one| one.name == *name && one.layer == Layer::L7) else {
-                    return false;
-                };
-                let upstream = &mut hop.upstream;
-                match self.set {
-                    Setting::TcpKeepalive(seconds) => {
-                        upstream.tcp_keepalive = Some(Beat::Enabled(Some(seconds)));
-                    }
-                    Setting::Ping(seconds) => {
-                        upstream.ping = Some(Beat::Enabled(Some(seconds)));
-                        upstream.ping_without_calls = Some(true);
-                    }
-                    Setting::IdleTimeout(seconds) => upstream.idle_timeout = Some(Limit::Seconds(seconds)),
-                    Setting::MaxConnectionAge(seconds) => {
-                        upstream.max_connection_age = Some(Limit::Seconds(seconds));
-                    }
-                    _ => return false,
-                }
+        }
+    }
+}
+
+/// Each sets one field and says whether there is such a field.
+impl Setting {
+    fn of_client(self, client: &mut Client) -> bool {
+        match self {
+            Self::TcpKeepalive(seconds) => client.tcp_keepalive = Some(Beat::Enabled(Some(seconds))),
+            Self::Ping(seconds) => {
+                client.ping = Some(Beat::Enabled(Some(seconds)));
+                client.ping_without_calls = Some(true);
             }
-            End::Connection => match self.set {
-                Setting::LongestSilence(seconds) => connection.longest_silence_seconds = Some(seconds),
-                Setting::LongestRequest(seconds) => connection.longest_request_seconds = Some(seconds),
-                _ => return false,
-            },
+            Self::IdleTimeout(seconds) => client.idle_timeout = Some(Limit::Seconds(seconds)),
+            Self::RequestTimeout(seconds) => client.request_timeout_seconds = Some(seconds),
+            Self::MaxConnectionAge(seconds) => client.max_connection_age = Some(Limit::Seconds(seconds)),
+            Self::NewConnections(rate) => client.new_connections_per_second = Some(rate),
+            Self::MinimumPingInterval(_) | Self::LongestSilence(_) | Self::LongestRequest(_) => return false,
+        }
+        true
+    }
+
+    fn of_server(self, server: &mut Server) -> bool {
+        match self {
+            Self::TcpKeepalive(seconds) => server.tcp_keepalive = Some(Beat::Enabled(Some(seconds))),
+            Self::Ping(seconds) => {
+                server.ping = Some(Beat::Enabled(Some(seconds)));
+                server.ping_without_calls = Some(true);
+            }
+            Self::IdleTimeout(seconds) => server.idle_timeout = Some(Limit::Seconds(seconds)),
+            Self::RequestTimeout(seconds) => server.request_timeout_seconds = Some(seconds),
+            Self::MinimumPingInterval(seconds) => server.minimum_ping_interval_seconds = Some(seconds),
+            Self::MaxConnectionAge(seconds) => server.max_connection_age = Some(Limit::Seconds(seconds)),
+            Self::LongestSilence(_) | Self::LongestRequest(_) | Self::NewConnections(_) => return false,
+        }
+        true
+    }
+
+    fn of_hop(self, hop: &mut Hop) -> bool {
+        match self {
+            Self::IdleTimeout(seconds) => hop.idle_timeout = Some(Limit::Seconds(seconds)),
+            Self::RequestTimeout(seconds) if hop.layer == Layer::L7 => {
+                hop.request_timeout_seconds = Some(seconds);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// The connection that an L7 hop opens towards the Service.
+    fn of_upstream(self, hop: &mut Hop) -> bool {
+        if hop.layer != Layer::L7 {
+            return false;
+        }
+        let upstream = &mut hop.upstream;
+        match self {
+            Self::TcpKeepalive(seconds) => upstream.tcp_keepalive = Some(Beat::Enabled(Some(seconds))),
+            Self::Ping(seconds) => {
+                upstream.ping = Some(Beat::Enabled(Some(seconds)));
+                upstream.ping_without_calls = Some(true);
+            }
+            Self::IdleTimeout(seconds) => upstream.idle_timeout = Some(Limit::Seconds(seconds)),
+            Self::MaxConnectionAge(seconds) => upstream.max_connection_age = Some(Limit::Seconds(seconds)),
+            _ => return false,
         }
         true
     }

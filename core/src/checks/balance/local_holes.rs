@@ -64,11 +64,11 @@ Do not send clients to the addresses of single Pods instead: they change with ea
 struct Holes {
     /// `namespace/name` of the Service.
     service: String,
-    why: Why,
+    cause: Cause,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Why {
+enum Cause {
     /// So many Pods of a client cannot reach it, one of them on this node.
     ClientsCutOff {
         client: Arc<str>,
@@ -117,10 +117,10 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
     let shown = || look.show(case.key);
     if service.internal_local {
         match case.policy.map(|policy| cut_off(look, case, policy, &with)) {
-            Some(Clients::CutOff(why)) => {
+            Some(Clients::CutOff(cause)) => {
                 return Ok(Verdict::violated(Holes {
                     service: shown(),
-                    why,
+                    cause,
                 }));
             }
             Some(Clients::Served) if !external => return Ok(Verdict::Met),
@@ -135,14 +135,14 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
     if without == 0 {
         return Ok(Verdict::Met);
     }
-    let why = Why::Nodes {
+    let cause = Cause::Nodes {
         external: !service.internal_local,
         without,
         all,
     };
     Ok(Verdict::at_risk(Holes {
         service: shown(),
-        why,
+        cause,
     }))
 }
 
@@ -155,7 +155,7 @@ fn with_backend(backends: &PortBackends) -> BTreeSet<Name> {
 /// What is known of the declared clients.
 enum Clients {
     /// Some run where no backend is.
-    CutOff(Why),
+    CutOff(Cause),
     /// All of them run where one is.
     Served,
     /// Nobody knows where they run.
@@ -182,7 +182,7 @@ fn cut_off(look: &Look<'_>, case: &ServiceCase<'_>, policy: &Policy, with: &BTre
         let lost = placed.iter().filter(|node| !with.contains(node));
         // Of several the first by text, so that the message does not hang on who came first.
         if let Some(node) = lost.clone().min_by_key(|node| names.text(**node)) {
-            return Clients::CutOff(Why::ClientsCutOff {
+            return Clients::CutOff(Cause::ClientsCutOff {
                 client: client.name.clone(),
                 policy: format!("{}/{}", policy.namespace, policy.name),
                 pods: lost.count(),
@@ -199,23 +199,23 @@ fn cut_off(look: &Look<'_>, case: &ServiceCase<'_>, policy: &Policy, with: &BTre
 
 impl Explain for Holes {
     fn cause(&self) -> &'static str {
-        match self.why {
-            Why::ClientsCutOff { .. } => "ClientsCutOff",
-            Why::Nodes { external: true, .. } => "NodePortsWithoutBackend",
-            Why::Nodes { external: false, .. } => "NodesWithoutBackend",
+        match self.cause {
+            Cause::ClientsCutOff { .. } => "ClientsCutOff",
+            Cause::Nodes { external: true, .. } => "NodePortsWithoutBackend",
+            Cause::Nodes { external: false, .. } => "NodesWithoutBackend",
         }
     }
 
     fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.why {
-            Why::ClientsCutOff {
+        match &self.cause {
+            Cause::ClientsCutOff {
                 client, pods, node, ..
             } => write!(
                 f,
                 "{pods} Pods of client {client} reach nobody, such as those on node {node}: no backend is ready there, \
                  and the traffic policy is Local"
             ),
-            Why::Nodes {
+            Cause::Nodes {
                 external: false,
                 without,
                 all,
@@ -223,7 +223,7 @@ impl Explain for Holes {
                 f,
                 "by internalTrafficPolicy Local clients on {without} of {all} nodes reach nobody: no backend is ready there"
             ),
-            Why::Nodes { without, all, .. } => write!(
+            Cause::Nodes { without, all, .. } => write!(
                 f,
                 "by externalTrafficPolicy Local {without} of {all} nodes drop what comes to the node port: no backend is \
                  ready there"
@@ -233,8 +233,8 @@ impl Explain for Holes {
 
     fn evidence(&self) -> Vec<Evidence> {
         let slices = format!("EndpointSlices of {}", self.service);
-        match &self.why {
-            Why::ClientsCutOff {
+        match &self.cause {
+            Cause::ClientsCutOff {
                 client,
                 policy,
                 pods,
@@ -248,7 +248,7 @@ impl Explain for Holes {
                 Evidence::count("podsCutOff", *pods, "Pods, spec.nodeName"),
                 Evidence::name("node", node, slices),
             ],
-            Why::Nodes {
+            Cause::Nodes {
                 external,
                 without,
                 all,
@@ -271,15 +271,15 @@ impl Explain for Holes {
     }
 
     fn advice(&self) -> Vec<Advice> {
-        match &self.why {
-            Why::ClientsCutOff { .. } => vec![
+        match &self.cause {
+            Cause::ClientsCutOff { .. } => vec![
                 "run a backend on each of these nodes, as a DaemonSet does, or set internalTrafficPolicy to Cluster".into(),
             ],
-            Why::Nodes { external: false, .. } => vec![
+            Cause::Nodes { external: false, .. } => vec![
                 "nothing, if no client runs on those nodes: declare the clients with their podSelector".into(),
                 "else run a backend on every node, as a DaemonSet does, or set internalTrafficPolicy to Cluster".into(),
             ],
-            Why::Nodes { .. } => vec![
+            Cause::Nodes { .. } => vec![
                 "nothing, if only nodes with a backend are asked, as by a balancer with a health check".into(),
                 "else run a backend on every node, or set externalTrafficPolicy to Cluster".into(),
             ],

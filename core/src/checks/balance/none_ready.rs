@@ -63,11 +63,11 @@ struct NothingAnswers {
     waiting: usize,
     /// Endpoints that terminate and still serve.
     ending: usize,
-    why: Why,
+    cause: Cause,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Why {
+enum Cause {
     NoneReady,
     OnlyTerminating,
     PortWithoutEndpoints,
@@ -87,12 +87,12 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
     let any = by_port.iter().any(|one| !is_empty(one));
     let worst = by_port
         .iter()
-        .filter_map(|one| Some((one, why(one, any)?)))
-        .max_by_key(|(_, why)| *why != Why::OnlyTerminating);
-    let Some((port, why)) = worst else {
+        .filter_map(|one| Some((one, cause_of(one, any)?)))
+        .max_by_key(|(_, cause)| *cause != Cause::OnlyTerminating);
+    let Some((port, cause)) = worst else {
         return Ok(Verdict::Met);
     };
-    if why == Why::NoEndpoints && !case.service.selects() {
+    if cause == Cause::NoEndpoints && !case.service.selects() {
         return Ok(Verdict::NotApplicable(
             "it has no selector, and no endpoints were added",
         ));
@@ -102,11 +102,11 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
         ports: port.ports.iter().map(|port| port.port).collect(),
         waiting: port.waiting.len(),
         ending: port.ending.len(),
-        why,
+        cause,
     };
-    Ok(match why {
-        Why::NoneReady | Why::PortWithoutEndpoints => Verdict::violated(found),
-        Why::OnlyTerminating | Why::NoEndpoints => Verdict::at_risk(found),
+    Ok(match cause {
+        Cause::NoneReady | Cause::PortWithoutEndpoints => Verdict::violated(found),
+        Cause::OnlyTerminating | Cause::NoEndpoints => Verdict::at_risk(found),
     })
 }
 
@@ -116,17 +116,17 @@ fn declares_minimum(policy: &Policy) -> bool {
 }
 
 /// Why nothing answers; `None` where something does. `any` says whether the Service has endpoints at all.
-fn why(port: &PortBackends, any: bool) -> Option<Why> {
+fn cause_of(port: &PortBackends, any: bool) -> Option<Cause> {
     if !port.usable.is_empty() {
         None
     } else if !port.ending.is_empty() {
-        Some(Why::OnlyTerminating)
+        Some(Cause::OnlyTerminating)
     } else if !port.waiting.is_empty() {
-        Some(Why::NoneReady)
+        Some(Cause::NoneReady)
     } else if any {
-        Some(Why::PortWithoutEndpoints)
+        Some(Cause::PortWithoutEndpoints)
     } else {
-        Some(Why::NoEndpoints)
+        Some(Cause::NoEndpoints)
     }
 }
 
@@ -136,32 +136,32 @@ fn is_empty(port: &PortBackends) -> bool {
 
 impl Explain for NothingAnswers {
     fn cause(&self) -> &'static str {
-        match self.why {
-            Why::NoneReady => "NoneReady",
-            Why::OnlyTerminating => "OnlyTerminating",
-            Why::PortWithoutEndpoints => "PortWithoutEndpoints",
-            Why::NoEndpoints => "NoEndpoints",
+        match self.cause {
+            Cause::NoneReady => "NoneReady",
+            Cause::OnlyTerminating => "OnlyTerminating",
+            Cause::PortWithoutEndpoints => "PortWithoutEndpoints",
+            Cause::NoEndpoints => "NoEndpoints",
         }
     }
 
     fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ports = of_ports(&self.ports);
-        match self.why {
-            Why::NoneReady => write!(
+        match self.cause {
+            Cause::NoneReady => write!(
                 f,
                 "clients are refused: of {} endpoints{ports} none is ready",
                 self.waiting
             ),
-            Why::OnlyTerminating => write!(
+            Cause::OnlyTerminating => write!(
                 f,
                 "no endpoint{ports} is ready: only {} that are terminating still serve",
                 self.ending
             ),
-            Why::PortWithoutEndpoints => write!(
+            Cause::PortWithoutEndpoints => write!(
                 f,
                 "clients{ports} are refused: no endpoint of the Service has such a port, while its other ports have some"
             ),
-            Why::NoEndpoints => f.write_str(
+            Cause::NoEndpoints => f.write_str(
                 "clients are refused: there is no endpoint at all; the workload is scaled to zero, or the selector \
                  matches no Pod",
             ),
@@ -186,16 +186,16 @@ impl Explain for NothingAnswers {
     }
 
     fn advice(&self) -> Vec<Advice> {
-        match self.why {
-            Why::NoneReady => vec![
+        match self.cause {
+            Cause::NoneReady => vec![
                 "see why its Pods are not ready: kubectl describe one of them, and its log".into(),
                 "leave them running until that is known".into(),
             ],
-            Why::OnlyTerminating => vec!["see whether a successor of these Pods is on its way".into()],
-            Why::PortWithoutEndpoints => {
+            Cause::OnlyTerminating => vec!["see whether a successor of these Pods is on its way".into()],
+            Cause::PortWithoutEndpoints => {
                 vec!["compare the target port of the Service with the ports that its Pods name".into()]
             }
-            Why::NoEndpoints => vec![
+            Cause::NoEndpoints => vec![
                 "nothing, if it is scaled to zero on purpose".into(),
                 "else compare the selector of the Service with the labels of the Pods".into(),
             ],

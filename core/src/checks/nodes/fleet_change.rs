@@ -89,7 +89,7 @@ struct Down {
 }
 
 impl Down {
-    fn of(look: &Look<'_>, history: &history::Nodes, name: Name, node: &Node) -> Option<Self> {
+    fn of(look: &Look<'_>, history: &history::NodeHistory, name: Name, node: &Node) -> Option<Self> {
         let now = look.now;
         let past = history.past(name);
         let seconds = |at| i64::try_from(now.mono.since(at) / 1000).unwrap_or(i64::MAX);
