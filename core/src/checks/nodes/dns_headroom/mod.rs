@@ -1,17 +1,16 @@
 //! `dns-n1-headroom`: cluster DNS survives the loss of one Pod and of one node.
 
+mod shortage;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::sync::Arc;
 
 use crate::index::Dep;
-use crate::judge::{
-    Advice, Check, Evidence, Explain, Judge, Look, Memory, ServiceCase, Severities, Severity, Verdict,
-};
+use crate::judge::{Check, Judge, Look, Memory, ServiceCase, Severities, Verdict};
 use crate::know::{Gap, Known, Reads, Source};
 use crate::names::{Key, Name, Names, Pairs};
 use crate::route::{PortBackends, backends_by_port};
 use crate::sources::workload::{Deployment, Pod};
+use shortage::{Shortage, Why};
 
 /// The check.
 pub static CHECK: Check = Check {
@@ -81,38 +80,6 @@ const DNS_PORT: u16 = 53;
 
 /// The share of what is wanted at which what is left is too little: one over this.
 const FEW: u64 = 4;
-
-/// From what share on missing Pods are a warning: one over this.
-const MANY: u64 = 10;
-
-/// How cluster DNS is short of what it needs.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Shortage {
-    /// Where the ready ones were counted.
-    counted: Arc<str>,
-    /// What they were counted of, for advice: the Service or the Deployments.
-    of: String,
-    ready: u64,
-    wanted: u64,
-    why: Why,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Why {
-    NoneReady,
-    /// So many Pods are ready, and the Service has no endpoint.
-    NoEndpoints {
-        pods: usize,
-    },
-    FewLeft,
-    OneReplica,
-    NotAllReady,
-    OneNode {
-        node: Arc<str>,
-        there: u64,
-    },
-    SingleNode,
-}
 
 /// The Deployments of cluster DNS.
 type Sets<'a> = Vec<(Key, &'a Deployment)>;
@@ -339,106 +306,4 @@ fn shown(sets: &[(Key, &Deployment)], look: &Look<'_>) -> String {
     let mut shown: Vec<String> = sets.iter().map(|(key, _)| look.show(*key)).collect();
     shown.sort();
     shown.join(", ")
-}
-
-impl Explain for Shortage {
-    fn cause(&self) -> &'static str {
-        match self.why {
-            Why::NoneReady => "NoneReady",
-            Why::NoEndpoints { .. } => "NoEndpoints",
-            Why::FewLeft => "FewLeft",
-            Why::OneReplica => "OneReplica",
-            Why::NotAllReady => "NotAllReady",
-            Why::OneNode { .. } => "OneNode",
-            Why::SingleNode => "SingleNode",
-        }
-    }
-
-    fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (ready, wanted) = (self.ready, self.wanted);
-        match &self.why {
-            Why::NoneReady => write!(
-                f,
-                "no lookup is answered: of {wanted} Pods of cluster DNS none is ready"
-            ),
-            Why::NoEndpoints { pods } => write!(
-                f,
-                "no lookup is answered: {pods} Pods of cluster DNS are ready, but its Service has no ready endpoint"
-            ),
-            Why::FewLeft => write!(
-                f,
-                "only {ready} of {wanted} Pods of cluster DNS are ready: each carries {} times its load",
-                wanted / ready.max(1)
-            ),
-            Why::OneReplica => {
-                f.write_str("cluster DNS runs with 1 replica: whenever that Pod goes, lookups fail")
-            }
-            Why::NotAllReady => write!(
-                f,
-                "{ready} of {wanted} Pods of cluster DNS are ready; they carry the load of the others"
-            ),
-            Why::OneNode { node, there } => write!(
-                f,
-                "{there} of {ready} ready Pods of cluster DNS are on node {node}: its loss takes DNS along"
-            ),
-            Why::SingleNode => {
-                f.write_str("the cluster has one node: its loss takes cluster DNS and everything else along")
-            }
-        }
-    }
-
-    fn evidence(&self) -> Vec<Evidence> {
-        let mut evidence = vec![
-            Evidence::count("ready", self.ready, self.counted.clone()),
-            Evidence::count(
-                "wanted",
-                self.wanted,
-                format!("endpoints and replicas of {}", self.of),
-            ),
-        ];
-        match &self.why {
-            Why::NoEndpoints { pods } => {
-                evidence.push(Evidence::count("readyPods", *pods, "Pods of cluster DNS"));
-            }
-            Why::OneNode { node, there } => {
-                evidence.push(Evidence::name("node", node, self.counted.clone()));
-                evidence.push(Evidence::count("readyThere", *there, self.counted.clone()));
-            }
-            Why::SingleNode => evidence.push(Evidence::count("nodes", 1, "Nodes")),
-            Why::NoneReady | Why::FewLeft | Why::OneReplica | Why::NotAllReady => {}
-        }
-        evidence
-    }
-
-    fn advice(&self) -> Vec<Advice> {
-        match self.why {
-            Why::NoneReady | Why::NotAllReady | Why::FewLeft => vec![
-                format!(
-                    "see why Pods of {} are not ready: events, memory limit, readiness probe",
-                    self.of
-                )
-                .into(),
-                "leave the ready ones alone: their caches keep clients alive".into(),
-            ],
-            Why::NoEndpoints { .. } => vec![
-                format!("compare the selector of {} with the labels of its Pods", self.of).into(),
-                "leave the Pods alone: they are well".into(),
-            ],
-            Why::OneReplica => vec!["scale cluster DNS to two replicas or more, on different nodes".into()],
-            Why::OneNode { .. } => vec![
-                "let one Pod of cluster DNS move: a rollout restart with anti-affinity by node, at a quiet hour".into(),
-            ],
-            Why::SingleNode => vec!["nothing, if one node is what is meant; else add a second one".into()],
-        }
-    }
-
-    fn at_most(&self) -> Severity {
-        match self.why {
-            Why::OneNode { .. } | Why::SingleNode => Severity::Info,
-            Why::NotAllReady if (self.wanted - self.ready).saturating_mul(MANY) < self.wanted => {
-                Severity::Info
-            }
-            _ => Severity::Critical,
-        }
-    }
 }

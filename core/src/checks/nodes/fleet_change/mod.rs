@@ -1,15 +1,16 @@
 //! `fleet-change-sync`: nodes do not fail together because the same change reached them.
 
+mod sync;
+
 use std::collections::BTreeMap;
-use std::fmt;
-use std::sync::Arc;
 
 use crate::history::{self, NodeSoftware};
 use crate::index::Dep;
-use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, Severities, Verdict};
-use crate::know::{Known, Reads, Source, Unit, Val};
+use crate::judge::{Check, Judge, Look, Memory, Severities, Verdict};
+use crate::know::{Known, Reads, Source};
 use crate::names::Name;
 use crate::sources::node::{Node, Readiness};
+use sync::{Cause, Sync};
 
 /// Nodes that went down within so many seconds of each other went together: half an hour.
 const TOGETHER: i64 = 1800;
@@ -221,76 +222,6 @@ fn cause(
         Some(Cause::OnlyTheFailed)
     } else {
         None
-    }
-}
-
-/// How sure it is that a change took the nodes down, the surest last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Cause {
-    OnlyTheFailed,
-    MostlyChanged,
-    Changed,
-}
-
-/// Nodes that are down together and share something that few others have.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Sync {
-    cause: Cause,
-    down: usize,
-    nodes: usize,
-    /// What they share, with its name.
-    shared: Arc<str>,
-    /// Ready nodes that have it too.
-    with: usize,
-    ready: usize,
-}
-
-impl Explain for Sync {
-    fn cause(&self) -> &'static str {
-        match self.cause {
-            Cause::OnlyTheFailed => "OnlyTheFailed",
-            Cause::MostlyChanged => "MostlyChanged",
-            Cause::Changed => "Changed",
-        }
-    }
-
-    fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (down, nodes, shared) = (self.down, self.nodes, &self.shared);
-        let (with, ready) = (self.with, self.ready);
-        write!(f, "{down} of {nodes} nodes went down together; ")?;
-        match self.cause {
-            Cause::Changed => write!(f, "all had changed to {shared} in the day before"),
-            Cause::MostlyChanged => write!(f, "most had changed to {shared} in the day before"),
-            Cause::OnlyTheFailed => write!(f, "all run {shared}"),
-        }?;
-        write!(f, ", which {with} of {ready} Ready nodes run")
-    }
-
-    fn evidence(&self) -> Vec<Evidence> {
-        let (ready, info) = ("Node status.conditions[Ready]", "Node status.nodeInfo");
-        vec![
-            Evidence::count("down", self.down, ready),
-            Evidence::count("nodes", self.nodes, ready),
-            Evidence::name("shared", &self.shared, info),
-            Evidence::count("readyWith", self.with, info),
-            Evidence::count("ready", self.ready, ready),
-            Evidence::number("together", Unit::Seconds, &Val::declared(TOGETHER, "this check")),
-        ]
-    }
-
-    fn advice(&self) -> Vec<Advice> {
-        let shared = &self.shared;
-        let stop = if self.cause == Cause::OnlyTheFailed {
-            format!("find out when {shared} came to these nodes, and whether it still comes to others")
-        } else {
-            format!("stop what brings {shared}: unattended upgrades, the rollout of a node image or pool")
-        };
-        vec![
-            stop.into(),
-            "switch automatic repair of nodes off until then: replacements would come with the same change"
-                .into(),
-            "repair or roll back one node first and see that it stays".into(),
-        ]
     }
 }
 

@@ -1,20 +1,17 @@
 //! `node-cascade-wave`: nodes do not fail because they took over from nodes that failed.
 
-use std::collections::BTreeSet;
+mod wave;
+
 use std::fmt;
 
 use crate::history::Failure;
 use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, Severities, Verdict};
-use crate::know::{Known, Mono, Reads, Source, Unit};
-use crate::names::Name;
+use crate::know::{Known, Reads, Source, Unit};
 use crate::policy::Cascade;
+use wave::Wave;
 
-/// Failures within so many milliseconds of the first have its cause; later ones may be its effect.
-const FIRST: u64 = 60_000;
 /// For how long failures are looked back at, in milliseconds: a day, as history keeps them.
 const LOOK_BACK: u64 = 86_400_000;
-/// Fewest endpoints that a node must have received: a percentage of next to nothing is nothing.
-const RECEIVED: u32 = 3;
 /// What counts where no policy says: the defaults of `nodes.cascade`. A Pod stays on a node that is not Ready for 300 s
 /// (`DefaultTolerationSeconds` admission), after a grace of 40 s or 50 s: a step takes five to ten minutes.
 const DEFAULT: Cascade = Cascade {
@@ -114,84 +111,6 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
     })
 }
 
-/// Nodes that failed one after the other, each step within the window of the one before.
-#[derive(Debug, Default)]
-struct Wave {
-    from: Mono,
-    last: Mono,
-    /// Those that failed with the first one.
-    first: BTreeSet<Name>,
-    /// Later ones that had been filled.
-    filled: BTreeSet<Name>,
-    /// Later ones that had not.
-    others: BTreeSet<Name>,
-    /// By how much the filled ones had grown at least, in percent.
-    growth: u32,
-    /// Whether all growth is known.
-    seen: bool,
-}
-
-impl Wave {
-    /// The last wave of these failures, which are in the order of time.
-    fn last(failures: &[&Failure], rule: &Cascade) -> Option<Self> {
-        let window = u64::from(rule.window_seconds) * 1000;
-        let is_filled = |one: &Failure| one.grown >= RECEIVED && growth(one) >= rule.received_pods_percent;
-        // The steps of the last wave, from its end backwards.
-        let mut steps: Vec<&Failure> = Vec::new();
-        for one in failures.iter().rev().filter(|one| is_filled(one)) {
-            match steps.last() {
-                Some(next) if next.at.since(one.at) > window => break,
-                _ => {}
-            }
-            if cause_of(failures, one, window).is_some() {
-                steps.push(one);
-            }
-        }
-        let (last, begin) = (steps.first()?.at, steps.last()?.at);
-        // Of several first steps at one moment, whichever was heard of first, the earliest cause counts.
-        let begins = steps.iter().filter(|one| one.at == begin);
-        let from = begins.filter_map(|one| cause_of(failures, one, window)).min()?;
-        let mut wave = Self {
-            from,
-            last,
-            growth: steps.iter().map(|one| growth(one)).min().unwrap_or(0),
-            seen: true,
-            ..Self::default()
-        };
-        for one in failures.iter().filter(|one| one.at >= from && one.at <= last) {
-            wave.seen &= one.seen;
-            let first = one.at.since(wave.from) <= FIRST;
-            let set = if first {
-                &mut wave.first
-            } else if is_filled(one) {
-                &mut wave.filled
-            } else {
-                &mut wave.others
-            };
-            set.insert(one.node);
-        }
-        wave.filled.retain(|node| !wave.first.contains(node));
-        wave.others
-            .retain(|node| !wave.first.contains(node) && !wave.filled.contains(node));
-        (!wave.filled.is_empty()).then_some(wave)
-    }
-}
-
-/// When the first of the failures was that may have filled this node: of another node, within the window before it, and
-/// not just now.
-fn cause_of(failures: &[&Failure], one: &Failure, window: u64) -> Option<Mono> {
-    failures
-        .iter()
-        .map(|other| (other.at, other.node, one.at.since(other.at)))
-        .find(|(_, node, ago)| *node != one.node && *ago > FIRST && *ago <= window)
-        .map(|(at, ..)| at)
-}
-
-/// By how much the endpoints of a node had grown, in percent.
-fn growth(failure: &Failure) -> u32 {
-    failure.grown.saturating_mul(100) / failure.before.max(1)
-}
-
 /// How sure it is that it is a wave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Cause {
@@ -263,6 +182,7 @@ mod tests {
 
     use super::*;
     use crate::Input;
+    use crate::know::Mono;
     use crate::policy::{ClusterPolicy, NodesPolicy};
     use crate::world::{World, node_ready, slice_part};
     use rstest::rstest;
