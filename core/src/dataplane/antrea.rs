@@ -126,6 +126,7 @@ mod tests {
     #[case("antreaProxy:\n  proxyAll: true\nother: secret\n")]
     #[case("antreaProxy: {enable: false}")]
     #[case("featureGates: {AntreaProxy: false, Egress: true}")]
+    #[case("antreaProxy: {enable: null, proxyAll: true}")]
     #[case("antreaProxy: {enable: perhaps}")]
     #[case("antreaProxy: [")]
     #[case("antreaProxy: {serviceProxyName: a-secret}")]

@@ -158,6 +158,7 @@ mod tests {
     #[case::default(&[place(Some("true"), None)], Some((3600, Origin::Default)))]
     #[case::set(&[place(Some("true"), Some("2h"))], Some((7200, Origin::Declared)))]
     #[case::of_the_node(&[place(Some("true"), Some("Auto"))], Some((86_400, Origin::Default)))]
+    #[case::no_time_at_all(&[place(Some("true"), Some("0s"))], Some((3600, Origin::Default)))]
     #[case::nonsense(&[place(Some("true"), Some("long"))], Some((3600, Origin::Default)))]
     #[case::the_first_counts(&[place(Some("true"), None), place(Some("false"), Some("2h"))], Some((7200, Origin::Declared)))]
     #[case::the_first_is_off(&[place(Some("False"), None), place(Some("true"), None)], None)]

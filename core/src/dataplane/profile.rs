@@ -387,6 +387,31 @@ mod tests {
     }
 
     #[test]
+    fn connection_tracking_below_ipvs_may_remember_for_less() {
+        let argv = ["kube-router".to_owned()];
+        let router = crate::dataplane::kube_router::carrier(&argv, "DaemonSet kube-router");
+        let (router, proxy) = (
+            router.unwrap().unwrap(),
+            proxy(&["--conntrack-tcp-timeout-established=5m"]),
+        );
+        let inputs = NodeInputs {
+            carrier: Some(Ok(&router)),
+            ..inputs(Some(&proxy), None)
+        };
+        assert_eq!(profile(&inputs).service_idle_seconds.unwrap().unwrap().value, 300);
+    }
+
+    #[test]
+    fn where_cilium_replaces_kube_proxy_it_does_not_matter_what_else_cannot_be_read() {
+        let cilium = cilium_of(Version::new(1, 18, 2), &[("kube-proxy-replacement", "true")]);
+        let inputs = NodeInputs {
+            carrier: Some(Err(Gap::Opaque("unreadable".into()))),
+            ..inputs(None, Some(&cilium))
+        };
+        assert_eq!(profile(&inputs).service_idle_seconds.unwrap(), None);
+    }
+
+    #[test]
     fn without_kube_proxy_nobody_writes_the_timeouts() {
         let cilium = cilium_of(Version::new(1, 18, 2), &[("kube-proxy-replacement", "true")]);
         let got = profile(&inputs(None, Some(&cilium)));

@@ -169,3 +169,25 @@ impl Reader<'_> {
         self.commands.push(Vec::new());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::a_comment("run --a # --b", &["run", "--a"])]
+    #[case::a_comment_ends_with_its_line("# first\nrun --a", &["run", "--a"])]
+    #[case::a_sign_within_a_word_is_no_comment("run --a=x#y --b", &["run", "--a=x#y", "--b"])]
+    #[case::a_line_that_goes_on("run \\\n --a", &["run", "--a"])]
+    #[case::redirected("run --a > /out 2>&1", &["run", "--a"])]
+    fn words_of_a_command(#[case] script: &str, #[case] expected: &[&str]) {
+        let commands = commands(script).unwrap();
+        let texts: Vec<Vec<&str>> = commands
+            .iter()
+            .map(|words| words.iter().map(|word| &*word.text).collect())
+            .collect();
+        assert_eq!(texts, [expected]);
+    }
+}

@@ -185,8 +185,15 @@ impl World {
         all.retain(|one| one.check == id);
         for one in &all {
             assert!(!one.message.contains('?'), "evidence is missing: {}", one.message);
+            assert!(!one.message.is_empty(), "{id} has no message");
+            assert!(
+                one.advice.iter().all(|advice| !advice.is_empty()),
+                "empty advice: {}",
+                one.message
+            );
             let bad = one.verdict.name() != "Unknown";
             assert!(!bad || !one.advice.is_empty(), "no advice: {}", one.message);
+            assert!(!bad || !one.evidence.is_empty(), "no evidence: {}", one.message);
             let length = one.message.chars().count();
             assert!(!bad || length <= MESSAGE, "{length} characters: {}", one.message);
         }

@@ -48,3 +48,21 @@ fn every_second(range: &str) -> Option<i64> {
     let ports = last.checked_sub(first)?.checked_add(1)? / PARITY;
     (ports > 0).then_some(ports)
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::of_linux("32768 60999", Some(14_116))]
+    #[case::two_ports("5 6", Some(1))]
+    #[case::one_port("5 5", None)]
+    #[case::reversed("60999 32768", None)]
+    #[case::one_end("32768", None)]
+    #[case::no_numbers("a b", None)]
+    fn every_second_port(#[case] range: &str, #[case] expected: Option<i64>) {
+        assert_eq!(every_second(range), expected);
+    }
+}

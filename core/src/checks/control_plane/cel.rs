@@ -283,6 +283,8 @@ mod tests {
     #[case("!has(object.metadata.labels) || true", Some(true))]
     #[case("authorizer.group('').resource('pods').check('get').allowed()", None)]
     #[case("!!true", Some(true))]
+    #[case("(request.resource.resource == 'leases') == true", Some(true))]
+    #[case("true != true", Some(false))]
     #[case("", None)]
     #[case("true false", None)]
     #[case("object.spec.replicas > 3", None)]

@@ -327,6 +327,17 @@ fn webhooks_that_answer(#[case] ready: usize, #[case] rule: Value, #[case] expec
     assert_eq!(guarded(ready, hook(rule, &json!({}))).found(WEBHOOK), expected);
 }
 
+/// What may be in the way and cannot be read weighs more than what is there and answers.
+#[test]
+fn a_webhook_that_cannot_be_judged_hides_behind_no_other() {
+    let mut both = hook(everything(), &json!({}));
+    let mut unknown = both["webhooks"][0].clone();
+    unknown["name"] = json!("other.example.com");
+    unknown["clientConfig"] = json!({"url": "https://guard.example.com"});
+    both["webhooks"].as_array_mut().unwrap().push(unknown);
+    assert_eq!(guarded(2, both).found(WEBHOOK), ["Unknown unknown"]);
+}
+
 #[test]
 fn a_webhook_needs_only_what_decides() {
     let by_label = json!({"namespaceSelector": {"matchLabels": {"team": "shop"}}});

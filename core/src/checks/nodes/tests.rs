@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use crate::know::Source;
 use crate::policy::{Door, ServicePick};
-use crate::world::{World, dns, dns_pod, kubeadm, node_ready, rated, slice_in};
+use crate::world::{World, dns, dns_pod, kubeadm, node_ready, proxy_pod, rated, slice_in};
 
 const ZONE: &str = "node-zone-disruption";
 const CORDON: &str = "cordon-lb-safety";
@@ -217,6 +217,10 @@ fn manifest(ready: &[&str]) -> World {
 #[rstest]
 #[case::spread(resolver(3, 2, 2, &["n0", "n1"]), &[])]
 #[case::one_node(resolver(3, 2, 2, &["n0", "n0"]), &["AtRisk info OneNode"])]
+#[case::one_node_beside_others(
+    resolver(3, 2, 2, &["n0", "n0"]).with(Source::Pods, proxy_pod("n1", "2026-01-01T00:00:00Z")),
+    &["AtRisk info OneNode"]
+)]
 #[case::one_replica(resolver(3, 1, 1, &["n0"]), &["AtRisk warning OneReplica"])]
 #[case::one_replica_on_one_node(resolver(1, 1, 1, &["n0"]), &["AtRisk info SingleNode"])]
 #[case::not_all_on_one_node(resolver(1, 2, 1, &["n0"]), &["AtRisk info SingleNode"])]

@@ -309,6 +309,15 @@ mod tests {
             .verdict("keepalive-netns-gap")
     }
 
+    /// A Pod that sets its time in a script of which nothing is known but the name of the sysctl.
+    fn by_command() -> Value {
+        let mut one = pod("job-8", "job", &[]);
+        let script = "sysctl -w net.ipv4.tcp_keepalive_time=$TIME";
+        one["spec"]["initContainers"] = json!([{"name": "tune", "image": "busybox", "command": ["sh", "-c", script],
+            "securityContext": {"privileged": true}}]);
+        one
+    }
+
     fn hosted() -> Value {
         let mut one = pod("job-9", "job", &[]);
         one["spec"]["hostNetwork"] = json!(true);
@@ -325,6 +334,14 @@ mod tests {
     #[case::at_the_timeout(vec![pod("job-1", "job", &[("net.ipv4.tcp_keepalive_time", "900")])], "Violated warning SysctlTooLong")]
     #[case::below_the_timeout(vec![pod("job-1", "job", &[("net.ipv4.tcp_keepalive_time", "899")])], "Met")]
     #[case::none(Vec::new(), "NotApplicable")]
+    #[case::too_long_beside_a_command(
+        vec![pod("job-1", "job", &[("net.ipv4.tcp_keepalive_time", "7200")]), by_command()],
+        "Violated warning SysctlTooLong"
+    )]
+    #[case::long_enough_beside_a_command(
+        vec![pod("job-1", "job", &[("net.ipv4.tcp_keepalive_time", "60")]), by_command()],
+        "Unknown unknown"
+    )]
     #[case::host_network(vec![hosted()], "Unknown unknown")]
     #[case::host_network_and_own(vec![hosted(), pod("job-1", "job", &[])], "Violated warning PodWithoutSysctl")]
     fn pods_of_the_client(#[case] pods: Vec<Value>, #[case] expected: &str) {

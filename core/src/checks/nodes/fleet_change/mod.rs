@@ -306,6 +306,20 @@ mod tests {
     }
 
     #[rstest]
+    #[case::within(TOGETHER, true)]
+    #[case::a_second_too_late(TOGETHER + 1, false)]
+    fn together_is_within_half_an_hour(#[case] apart: i64, #[case] expected: bool) {
+        let down = |age: i64| Down {
+            age,
+            software: NodeSoftware::default(),
+            changed: [false; 4],
+            watched: false,
+        };
+        let found = together(vec![down(0), down(apart)]);
+        assert_eq!(found.len() == 2, expected);
+    }
+
+    #[rstest]
     #[case::watched_too_short(0, "AtRisk warning OnlyTheFailed")]
     #[case::watched_for_a_day(DAY + 1, "")]
     fn a_trait_that_did_not_change(#[case] watched: u64, #[case] expected: &str) {
