@@ -1,6 +1,12 @@
 //! A year in a cluster in which nothing stays as it is: how much the core holds by month. Prints figures and asserts none;
 //! the test `heap` asserts the same of a week.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::disallowed_macros,
+    reason = "it measures time and prints"
+)]
 #![allow(clippy::unwrap_used, reason = "what is played is made here")]
 
 #[path = "../tests/heap/churn.rs"]

@@ -1,8 +1,8 @@
-//! The one way to the API server: whoever sends a request takes the current client from here.
+//! The one connection to the API server: every request takes the current client from here.
 //!
 //! A client keeps what it read when it was made: the authority's certificate, a client certificate, the addresses that
 //! a name had, and idle connections that a half-open network may hold. All of that changes under an operator that runs
-//! for months. So whoever sees a request break, or its credentials refused, says so by [`Link::doubt`], and the next
+//! for months. So a caller whose request breaks, or whose credentials are refused, calls [`Link::doubt`], and the next
 //! request of anybody gets a new client, with files and names read again. Requests under way keep their connections.
 
 use std::fmt;

@@ -5,7 +5,7 @@
 /// How a file begins that `gzip` packed (RFC 1952).
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
-/// The bytes of a file as UTF-8, as far as its mark tells, without byte order mark.
+/// The bytes of a file as UTF-8, as far as its byte order mark shows, without that mark.
 pub(super) fn utf8(bytes: Vec<u8>) -> Result<Vec<u8>, String> {
     match bytes.as_slice() {
         [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => Err("is UTF-32; save it as UTF-8".into()),

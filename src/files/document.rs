@@ -2,7 +2,7 @@
 //!
 //! The text is cut at the `---` lines before anything is parsed: such a line cannot stand inside of a document, so one
 //! that is broken costs only itself. Within a piece, JSON documents may follow each other without any mark, as
-//! `kubectl get --watch -o json` and `jq` write them. JSON is told from YAML by how it begins, not by the file's name.
+//! `kubectl get --watch -o json` and `jq` write them. JSON is recognised by how it begins, not by the file's name.
 
 use std::borrow::Cow;
 

@@ -46,7 +46,7 @@ pub(super) struct Feed<'a> {
     spans: bool,
     /// Sources of which a part was lost, and the first place where.
     torn: BTreeMap<Source, String>,
-    /// Sources that whoever made the files could not read.
+    /// Sources that could not be read when the files were made.
     refused: Vec<Refused>,
     homeless: u32,
     /// Objects that the core was given.
@@ -65,7 +65,7 @@ const PROBLEMS: usize = 1000;
 /// Most characters that are quoted of a file.
 const SHOWN: usize = 240;
 
-/// What is said of a text or a number where an object should be.
+/// The message for a text or a number where an object should be.
 const NO_OBJECT: &str = "is no object; expected a mapping with apiVersion and kind";
 
 impl<'a> Feed<'a> {

@@ -77,7 +77,7 @@ fn sort_in(
         .extension()
         .is_some_and(|ending| ENDINGS.iter().any(|one| ending.eq_ignore_ascii_case(one)))
     {
-        // A pipe would wait for ever. A link to nowhere is kept, so that reading it tells.
+        // A pipe would wait for ever. A link to nowhere is kept, so that reading it reports it.
         if path.is_file() || !path.exists() {
             found.push(path);
         } else {
@@ -133,7 +133,7 @@ fn open(path: &Path) -> Result<File, String> {
     File::open(path).map_err(|error| error.to_string())
 }
 
-/// How people are told of a file.
+/// How a file is shown to people.
 pub(super) fn name(path: &Path) -> String {
     if path == Path::new("-") {
         "standard input".into()

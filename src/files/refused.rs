@@ -1,4 +1,4 @@
-//! What whoever made the files could not read: `unreadable.json` of a collected folder.
+//! What could not be read when the files were made: `unreadable.json` of a collected folder.
 //!
 //! Such an entry counts whatever else the files hold: its source is not known beyond the namespaces that it names, even
 //! where objects of it are there.

@@ -16,7 +16,7 @@ pub(super) enum Route {
     ClusterPolicy,
     /// kube-proxy's configuration file by itself.
     ProxyConfiguration,
-    /// What whoever made the files could not read.
+    /// What could not be read when the files were made.
     Refused,
     /// Nothing that a check reads.
     Ignored,

@@ -1,6 +1,6 @@
-//! How the reading of each source ended, told to the core when all lists of it are done.
+//! How the reading of each source ended, given to the core when all lists of it are done.
 //!
-//! Told at the end and in the order of the lists, not in the order of their answers: which of several refusals a person
+//! Given at the end and in the order of the lists, not in the order of their answers: which of several refusals a person
 //! reads must not depend on which came first.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,7 +34,7 @@ struct State {
     hint: bool,
 }
 
-/// Tells the core how each source ended.
+/// Gives the core how each source ended.
 pub(super) fn conclude(core: &mut Core, mut outcomes: Vec<Outcome>) {
     outcomes.sort_by_key(|one| one.at);
     let mut states: BTreeMap<Source, State> = BTreeMap::new();
@@ -45,7 +45,7 @@ pub(super) fn conclude(core: &mut Core, mut outcomes: Vec<Outcome>) {
             .add(outcome);
     }
     for (source, state) in states {
-        // A page that was no list has been told already.
+        // A page that was no list has been reported already.
         if matches!(core.index().freshness(source), Freshness::Unreadable(_)) {
             continue;
         }

@@ -184,7 +184,7 @@ impl Claim {
         self.becomes(Freshness::Stale).await
     }
 
-    /// Tells the loop. Time spent waiting for it is not the server's silence.
+    /// Sends it to the loop. Time spent waiting for it is not the server's silence.
     pub(super) async fn send(&mut self, what: What) -> Result<(), Closed> {
         let before = Instant::now();
         self.outlet.send(self.id, before, what).await?;

@@ -15,7 +15,7 @@ pub(super) struct Echoes {
     seen: HashMap<(Source, PolicyRef), Writing>,
 }
 
-/// What tells one writing of a policy from another: two that are equal here compile to the same.
+/// What identifies one version of a policy: two that are equal here compile to the same.
 #[derive(Debug, PartialEq, Eq)]
 struct Writing {
     uid: Box<str>,
@@ -51,7 +51,7 @@ impl Echoes {
         self.seen.remove(&(source, policy));
     }
 
-    /// A list begins: whatever it names has to be said again.
+    /// A list begins: whatever it names is new again.
     pub(super) fn begin(&mut self, source: Source) {
         self.seen.retain(|key, _| key.0 != source);
     }

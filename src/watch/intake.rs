@@ -56,17 +56,17 @@ struct Held {
 }
 
 /// A part of a source, by its namespace; empty is all of it.
-type Place = (Source, String);
+type SourcePart = (Source, String);
 
 impl Intake {
-    /// Takes in what the core wants to know now; the sink is told what nobody watches any more.
+    /// Takes in what the core wants to know now; the sink gets what is no longer watched.
     pub fn want(&mut self, wants: &Wants, sink: &mut Sink<'_>) -> Change {
         if self.wants.as_ref() == Some(wants) {
             return Change::default();
         }
         self.wants = Some(wants.clone());
         let mut wanted = Target::all(wants);
-        let mut touched: BTreeSet<Place> = BTreeSet::new();
+        let mut touched: BTreeSet<SourcePart> = BTreeSet::new();
         let excess = target::trim(&mut wanted);
         if excess != self.excess {
             // Also where nothing starts or stops for it.
@@ -212,7 +212,7 @@ impl Intake {
     /// How the core names an object of a source that comes in parts.
     fn key(&self, id: Id, source: Source, namespace: String, name: String) -> Key {
         let kind = self.targets.get(&id).map_or("", |held| held.target.kind);
-        // Two kinds of webhook configurations share a table, told apart by their kind in the namespace's place.
+        // Two kinds of webhook configurations share a table and differ by their kind in the namespace's place.
         let place = if kind.is_empty() || name.is_empty() {
             namespace
         } else {
@@ -254,7 +254,7 @@ impl Intake {
     }
 
     /// Says how fresh a part of a source is: as fresh as the worst of its targets. The core ignores repeats.
-    fn tell(&self, place: &Place, sink: &mut Sink<'_>) {
+    fn tell(&self, place: &SourcePart, sink: &mut Sink<'_>) {
         let (source, namespace) = place;
         let targets = self.targets.values().filter(|held| {
             let target = &held.target;
@@ -275,7 +275,7 @@ impl Intake {
     }
 }
 
-fn place(target: &Target) -> Place {
+fn place(target: &Target) -> SourcePart {
     (target.source, target.namespace.clone())
 }
 

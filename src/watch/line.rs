@@ -16,7 +16,7 @@ const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 pub(super) enum Line {
     /// An object is there or has changed; where in the line it stands, and its version.
     Object(Range<usize>, Option<String>),
-    /// An object says what it has said before; its version.
+    /// An object is as before; its version.
     Repeat(String),
     /// An object is gone.
     Gone {

@@ -134,12 +134,12 @@ impl Events {
         self.cluster.is_empty() && self.policies.is_empty()
     }
 
-    /// What the cluster has said meanwhile.
+    /// What has come of the cluster meanwhile.
     pub fn try_cluster(&mut self) -> Option<Event> {
         self.cluster.try_recv().ok()
     }
 
-    /// What policies have said meanwhile.
+    /// What has come of policies meanwhile.
     pub fn try_policies(&mut self) -> Option<Event> {
         self.policies.try_recv().ok()
     }

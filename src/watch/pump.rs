@@ -61,11 +61,11 @@ pub(super) struct Pump<S: Server> {
     pages: Arc<Semaphore>,
     pub(super) claim: Claim,
     pub(super) pace: Pace,
-    /// What its objects said last, where they say the same over and over.
+    /// What its objects were last, where they repeat the same.
     pub(super) repeats: Option<Repeats>,
     /// Up to which everything is known; empty before the first list, and after one that no longer counts.
     pub(super) version: String,
-    /// When that was said.
+    /// When that was claimed.
     pub(super) said_at: Instant,
     /// Which of the target's paths is tried.
     pub(super) path: usize,
@@ -106,7 +106,7 @@ impl<S: Server> Pump<S> {
         }
     }
 
-    /// Works until nobody listens.
+    /// Works until the receiver is gone.
     pub(super) async fn run(mut self) {
         let mut state = State::Start;
         while let Ok(next) = self.step(state).await {
@@ -265,7 +265,7 @@ impl<S: Server> Pump<S> {
         } else {
             PROBE
         };
-        // Of what passes nobody says how far it has come: without news a version is soon older than what the server holds.
+        // Of what passes nobody says how far it has come: without a new one a version is soon older than what the server holds.
         let old = self.version.is_empty() || self.said_at.elapsed() >= LONG;
         let anew = self.target.passing() && old;
         let since = if anew {

@@ -1,12 +1,12 @@
-//! Nodes that say again what they have said before: heartbeats.
+//! Nodes that repeat what they have reported before: heartbeats.
 //!
 //! A kubelet reports every five minutes although nothing has changed (`nodeStatusReportFrequency` of
 //! `KubeletConfiguration`): in a cluster of 5,000 nodes 17 objects a second, in which nothing but times is new. Such a
 //! line is a sign of life and nothing else, so it ends here, unparsed.
 //!
-//! What was last said of each node is held as a hash, with keys that nobody outside knows, of the object's text without
+//! The last state of each node is held as a hash, with keys that nobody outside knows, of the object's text without
 //! what a heartbeat changes. Only text in the order in which API servers write it is looked at (`ObjectMeta` and
-//! `NodeCondition` in `k8s.io/apimachinery` and `k8s.io/api`); any other is news.
+//! `NodeCondition` in `k8s.io/apimachinery` and `k8s.io/api`); any other is a change.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -21,18 +21,18 @@ const MANAGED: (&[u8], &[u8]) = (b"\"managedFields\":[", b"},\"spec\":");
 /// What a heartbeat changes in each condition.
 const BEAT: &[u8] = b"\"lastHeartbeatTime\":\"";
 
-/// What was last said of each node.
+/// The last state of each node.
 #[derive(Debug, Default)]
 pub(super) struct Repeats {
     keys: RandomState,
-    said: HashMap<Box<[u8]>, u64>,
+    states: HashMap<Box<[u8]>, u64>,
 }
 
 /// A node's text, taken apart.
 struct Text<'a> {
     name: &'a [u8],
     version: &'a [u8],
-    /// What tells one state of the node from another: its uid, the rest of its metadata, its spec and status.
+    /// What identifies a state of the node: its uid, the rest of its metadata, its spec and status.
     uid: &'a [u8],
     metadata: &'a [u8],
     rest: &'a [u8],
@@ -65,7 +65,7 @@ impl Repeats {
     /// If an object says nothing new: its version.
     pub(super) fn version(&self, object: &[u8]) -> Option<String> {
         let text = Text::of(object)?;
-        let said = self.said.get(text.name)?;
+        let said = self.states.get(text.name)?;
         let version = String::from_utf8(text.version.to_vec()).ok()?;
         (*said == self.hash(&text)).then_some(version)
     }
@@ -77,20 +77,20 @@ impl Repeats {
             return self.forget();
         };
         let hash = self.hash(&text);
-        match self.said.get_mut(text.name) {
+        match self.states.get_mut(text.name) {
             Some(said) => *said = hash,
-            None => drop(self.said.insert(text.name.into(), hash)),
+            None => drop(self.states.insert(text.name.into(), hash)),
         }
     }
 
     /// A node is gone.
     pub(super) fn gone(&mut self, name: &str) {
-        self.said.remove(name.as_bytes());
+        self.states.remove(name.as_bytes());
     }
 
-    /// Whatever comes next is news.
+    /// Whatever comes next is a change.
     pub(super) fn forget(&mut self) {
-        self.said.clear();
+        self.states.clear();
     }
 
     fn hash(&self, text: &Text<'_>) -> u64 {

@@ -1,4 +1,4 @@
-//! What the pumps can tell about themselves, for `/debug/watches` and metrics.
+//! What the pumps report about themselves, for `/debug/watches` and metrics.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -33,7 +33,7 @@ pub struct WatchStatus {
     pub last_error: Option<String>,
 }
 
-/// A pump's own notes, shared with who asks.
+/// A pump's own notes, shared with its readers.
 #[derive(Debug, Clone)]
 pub(super) struct Seen(Arc<Mutex<Notes>>);
 
@@ -76,7 +76,7 @@ impl Seen {
         notes.snapshot.lines += 1;
     }
 
-    /// What there is to tell now.
+    /// The notes as they are now.
     pub(super) fn snapshot(&self, now: Instant) -> WatchStatus {
         let notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let age = |at: Instant| now.saturating_duration_since(at);

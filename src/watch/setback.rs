@@ -23,7 +23,7 @@ impl<S: Server> Pump<S> {
             403 => return self.refused(error, back).await,
             // What is known is no longer continued: read again.
             410 if self.failed_lists == 0 => return Ok(State::Start),
-            // Whoever answers with another error is alive: the same connection will do.
+            // A server that answers with another error is alive: the same connection will do.
             0 | 401 => self.server.renew(),
             _ => {}
         }

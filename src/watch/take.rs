@@ -9,7 +9,7 @@ use super::server::Server;
 use crate::client::RequestError;
 
 impl<S: Server> Pump<S> {
-    /// What a line says. Most of what nodes say is no news.
+    /// What a line says. Most lines of nodes change nothing.
     pub(super) fn read(&self, line: &[u8]) -> Line {
         self.repeats
             .as_ref()
@@ -17,7 +17,7 @@ impl<S: Server> Pump<S> {
             .map_or_else(|| line::read(line), Line::Repeat)
     }
 
-    /// Whatever objects say next is news.
+    /// Whatever objects say next is a change.
     pub(super) fn forget(&mut self) {
         if let Some(repeats) = &mut self.repeats {
             repeats.forget();

@@ -36,7 +36,7 @@ pub struct Target {
     pub evidence: bool,
 }
 
-/// A target's number: never used twice, so that a late word of a stopped pump is known as such.
+/// A target's number: never used twice, so that a late event of a stopped pump is known as such.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id(pub u32);
 
@@ -96,7 +96,7 @@ impl Target {
         !self.kind.is_empty() || self.part() != Part::Whole
     }
 
-    /// Whether its objects tell of a moment, so that only new ones count: it needs no list, and servers keep no cache of
+    /// Whether its objects are about a moment, so that only new ones count: it needs no list, and servers keep no cache of
     /// it that could send bookmarks (`k8s.io/kubernetes`, `pkg/kubeapiserver/default_storage_factory_builder.go`).
     pub(super) fn passing(&self) -> bool {
         self.source == Source::Events
