@@ -102,14 +102,19 @@ impl Resource {
         } else {
             format!("namespaces/{namespace}/")
         };
-        let Right { group, resource, .. } = self.right;
-        let root = if group.is_empty() {
-            "/api".to_owned()
-        } else {
-            format!("/apis/{group}")
+        let resource = self.right.resource;
+        let path = |root| format!("{root}/{place}{resource}");
+        self.roots().map(path).collect()
+    }
+
+    /// The paths of its group in each version, which tell what is served there.
+    pub(crate) fn roots(&self) -> impl Iterator<Item = String> {
+        let root = match self.right.group {
+            "" => "/api".to_owned(),
+            group => format!("/apis/{group}"),
         };
-        let path = |version| format!("{root}/{version}/{place}{resource}");
-        self.kind.versions.iter().map(path).collect()
+        let versions = self.kind.versions.iter();
+        versions.map(move |version| format!("{root}/{version}"))
     }
 
     /// Whether every object is read, and not only those that the core asks for.

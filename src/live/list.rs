@@ -6,6 +6,7 @@ use evenkeel_core::fleet::Wants;
 use evenkeel_core::know::Source;
 use http::Request;
 use kube::Client;
+use serde::Deserialize;
 use tokio::sync::mpsc;
 
 use super::page::{Items, Page};
@@ -41,6 +42,19 @@ pub(super) struct Refusal {
     pub(super) why: String,
     /// Whether a right is missing.
     pub(super) forbidden: bool,
+}
+
+/// What discovery says of a version of a group.
+#[derive(Debug, Deserialize)]
+struct ResourceList {
+    #[serde(default)]
+    resources: Vec<Served>,
+}
+
+/// One resource of it.
+#[derive(Debug, Deserialize)]
+struct Served {
+    name: String,
 }
 
 /// Lists that are read whole.
@@ -100,9 +114,45 @@ impl List {
             match self.pages(client, &path, page_tx).await {
                 // Not served, or not there.
                 Err(kube::Error::Api(status)) if status.code == 404 => {}
+                // Without the right the server does not say that a kind is not served; discovery does, to everybody.
+                Err(kube::Error::Api(status)) if status.code == 403 && !self.is_served(client).await => {
+                    return self.nothing(page_tx).await;
+                }
                 Err(error) => return Err(self.explain(&error)),
                 Ok(()) => return Ok(()),
             }
+        }
+        Ok(())
+    }
+
+    /// Whether the API server serves the kind in any version that is understood. Where it does not answer, it may.
+    async fn is_served(&self, client: &Client) -> bool {
+        for root in self.resource.roots() {
+            let Ok(request) = Request::get(root).body(Vec::new()) else {
+                return true;
+            };
+            match client.request::<ResourceList>(request).await {
+                Ok(list)
+                    if list
+                        .resources
+                        .iter()
+                        .any(|one| one.name == self.resource.plural()) =>
+                {
+                    return true;
+                }
+                Ok(_) => {}
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                Err(_) => return true,
+            }
+        }
+        false
+    }
+
+    /// The list of a kind that is not served: it is empty.
+    async fn nothing(&self, page_tx: &mpsc::Sender<Page>) -> Result<(), Refusal> {
+        if self.whole {
+            // A receiver that has gone away ends the reading by itself.
+            let _ = page_tx.send(Page::Begin(self.resource)).await;
         }
         Ok(())
     }

@@ -201,6 +201,23 @@ async fn a_missing_right_is_named_and_only_what_needs_it_is_unknown() {
 }
 
 #[tokio::test]
+async fn a_kind_that_is_not_served_needs_no_right() {
+    let plane = plane().await;
+    let namespace = plane.shop().await.unwrap();
+    let others = [
+        "felixconfigurations",
+        "installations",
+        "l2advertisements",
+        "ciliumnodeconfigs",
+    ];
+    let account = plane.reader(&namespace, &others).await.unwrap();
+    let (list, _) = audit(account.path(), &namespace);
+    assert_eq!(missing(&list), []);
+    let finding = path_finding(&list).unwrap_or_else(|| panic!("no finding in {list:#}"));
+    assert_eq!(finding["verdict"], "Violated");
+}
+
+#[tokio::test]
 async fn what_needs_a_missing_right_is_unknown() {
     let plane = plane().await;
     let namespace = plane.shop().await.unwrap();

@@ -8,6 +8,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use evenkeel_core::Core;
+use evenkeel_core::dataplane::entry::Entry;
 use evenkeel_core::dataplane::{Cilium, Profile};
 use evenkeel_core::findings::Unreadable;
 use evenkeel_core::fleet::Class;
@@ -74,8 +75,23 @@ struct ProfileView {
     service_idle_seconds: Option<Setting>,
     #[serde(skip_serializing_if = "Option::is_none")]
     udp_idle_seconds: Option<Setting>,
+    /// The tables of connections by the way they come in; where one is missing there is none on that way.
+    tables: Vec<TableView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cilium: Option<CiliumView>,
+}
+
+/// A table that connections of a protocol meet which come in by one way.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TableView {
+    /// The way in: `Pod`, `Host`, `Outside` or `Direct`.
+    entry: &'static str,
+    protocol: &'static str,
+    /// Whose it is; absent where that is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keeper: Option<Arc<str>>,
+    idle_seconds: Setting,
 }
 
 #[derive(Debug, Serialize)]
@@ -151,7 +167,7 @@ fn profile(class: &Class) -> ProfileView {
         service_idle_seconds,
         udp_idle_seconds,
         cilium,
-        // By entry: `path` shows the entry of a path; the usual one, that of Pods, is above.
+        // By entry in `tables`; the usual one, that of Pods, stands beside them.
         tcp_tables: _,
         udp_tables: _,
         notes: _,
@@ -168,8 +184,37 @@ fn profile(class: &Class) -> ProfileView {
         ipvs_tcp_seconds: ipvs_tcp_seconds.as_ref().map(seconds),
         service_idle_seconds: optional(service_idle_seconds),
         udp_idle_seconds: optional(udp_idle_seconds),
+        tables: tables(&class.profile),
         cilium: cilium.as_ref().map(cilium_view),
     }
+}
+
+/// The ways in, as they are shown.
+const ENTRIES: [(Entry, &str); 4] = [
+    (Entry::Pod, "Pod"),
+    (Entry::Host, "Host"),
+    (Entry::Outside, "Outside"),
+    (Entry::Direct, "Direct"),
+];
+
+fn tables(profile: &Profile) -> Vec<TableView> {
+    let view = |(udp, protocol, entry, name)| {
+        let table = profile.table(entry, udp);
+        let (keeper, idle) = match table {
+            Ok(None) => return None,
+            Ok(Some(table)) => (Some(table.keeper.clone()), Ok(table.idle.clone())),
+            Err(gap) => (None, Err(gap.clone())),
+        };
+        Some(TableView {
+            entry: name,
+            protocol,
+            keeper,
+            idle_seconds: seconds(&idle),
+        })
+    };
+    let protocols = [(false, "TCP"), (true, "UDP")].into_iter();
+    let all = protocols.flat_map(|(udp, protocol)| ENTRIES.map(|(entry, name)| (udp, protocol, entry, name)));
+    all.filter_map(view).collect()
 }
 
 fn cilium_view(cilium: &Known<Cilium>) -> CiliumView {

@@ -161,10 +161,18 @@ fn settings(one: &ProfileView) -> Vec<(&'static str, &Setting)> {
 const SETTING_HEADS: [&str; 4] = ["SETTING", "VALUE", "ORIGIN", "SOURCE"];
 
 fn setting_rows(one: &ProfileView) -> impl Iterator<Item = Vec<String>> {
-    settings(one).into_iter().map(|(name, setting)| {
+    let row = |name: String, setting: &Setting| {
         let (origin, source) = setting.provenance();
-        vec![name.to_owned(), setting.short(), origin, source]
-    })
+        vec![name, setting.short(), origin, source]
+    };
+    let settings = settings(one).into_iter();
+    let settings = settings.map(move |(name, setting)| row(name.to_owned(), setting));
+    let tables = one.tables.iter().map(move |table| {
+        let keeper = table.keeper.as_deref().unwrap_or("table");
+        let name = format!("{keeper}, {} {}", table.protocol, table.entry);
+        row(name, &table.idle_seconds)
+    });
+    settings.chain(tables)
 }
 
 fn title(one: &ProfileView) -> String {
