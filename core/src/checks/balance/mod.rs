@@ -8,6 +8,7 @@ pub mod no_rebalance;
 pub mod none_ready;
 pub mod placement_skew;
 pub mod policy_skew;
+mod shares;
 
 use std::collections::BTreeMap;
 

@@ -1,25 +1,20 @@
 //! `backend-policy-induced-skew`: the uneven shares that a Service's own settings ask for.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use super::shares::Clients;
 use super::{Groups, PortBackends, backends_by_port};
 use crate::dataplane::load_balancer::Targets;
 use crate::fleet::{Class, Fleet};
-use crate::index::Dep;
 use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, ServiceCase, Severities, Verdict};
 use crate::know::{Gap, Known, Reads, Source, Unit, Val};
-use crate::names::Name;
 use crate::route::balancer_targets;
 use crate::sources::service::{Service, ServiceType};
 use crate::sources::slice::Endpoint;
 
 /// Largest expected share that is no skew yet, in percent of the mean share.
 const EVEN_PERCENT: u64 = 120;
-
-/// What one node sends, in parts: shares are whole numbers of these, so that no rounding decides.
-const PARTS: u64 = 1_000_000;
 
 /// The check.
 pub static CHECK: Check = Check {
@@ -250,86 +245,6 @@ fn hinted(look: &Look<'_>, case: &ServiceCase<'_>, port: &PortBackends) -> Optio
         }
     });
     Some(most)
-}
-
-/// How many nodes send traffic: those that take ordinary Pods, and those that are hinted at.
-struct Clients {
-    all: u64,
-    /// By zone, as far as zones are hinted at.
-    by_zone: BTreeMap<Name, u64>,
-}
-
-impl Clients {
-    fn of(look: &Look<'_>, backends: &[Endpoint], by_node: bool) -> Known<Self> {
-        let nodes = look.node_sums(Dep::NodeRoom)?;
-        let mut all = u64::from(nodes.hosts());
-        let zones = backends.iter().map(|one| one.hint);
-        let mut by_zone: BTreeMap<Name, u64> = zones
-            .map(|zone| (zone, u64::from(nodes.hosts_in(zone))))
-            .collect();
-        if by_node {
-            let places: BTreeMap<Name, Name> = backends.iter().map(|one| (one.node_hint, one.hint)).collect();
-            for (node, zone) in places {
-                if !look.hosts_pods(node)? {
-                    all += 1;
-                    *by_zone.entry(zone).or_default() += 1;
-                }
-            }
-        }
-        if all == 0 {
-            // No node is known: then each zone that is hinted at has as many as every other.
-            for count in by_zone.values_mut() {
-                *count = 1;
-            }
-            all = by_zone.len() as u64;
-        }
-        Ok(Self { all, by_zone })
-    }
-
-    /// The share of each backend, in percent of the mean.
-    fn shares(&self, backends: &[Endpoint], by_node: bool, by_zone: bool) -> Vec<u64> {
-        let total = backends.len() as u64;
-        let count = |of: &dyn Fn(&Endpoint) -> Name| {
-            backends
-                .iter()
-                .fold(BTreeMap::<Name, u64>::new(), |mut counts, one| {
-                    *counts.entry(of(one)).or_default() += 1;
-                    counts
-                })
-        };
-        let (at_node, at_zone) = (count(&|one| one.node_hint), count(&|one| one.hint));
-        // Nodes that have backends of their own, by zone: they need no other.
-        let mut served: BTreeMap<Name, u64> = BTreeMap::new();
-        if by_node {
-            let places: BTreeMap<Name, Name> = backends.iter().map(|one| (one.node_hint, one.hint)).collect();
-            for zone in places.into_values() {
-                *served.entry(zone).or_default() += 1;
-            }
-        }
-        let of = |counts: &BTreeMap<Name, u64>, name| counts.get(&name).copied().unwrap_or_default();
-        let falls_to_zone = |zone| of(&self.by_zone, zone).saturating_sub(of(&served, zone));
-        let in_zones: u64 = if by_zone {
-            at_zone.keys().map(|zone| falls_to_zone(*zone)).sum()
-        } else {
-            0
-        };
-        let on_nodes: u64 = served.values().sum();
-        let anywhere = self.all.saturating_sub(in_zones).saturating_sub(on_nodes);
-        backends
-            .iter()
-            .map(|one| {
-                let mut parts = anywhere * PARTS / total.max(1);
-                if by_node {
-                    parts += PARTS / of(&at_node, one.node_hint).max(1);
-                }
-                if by_zone {
-                    parts += falls_to_zone(one.hint) * PARTS / of(&at_zone, one.hint).max(1);
-                }
-                // Against the mean, which is all / total.
-                parts.saturating_mul(total * 100) / (self.all.max(1) * PARTS)
-            })
-            .collect()
-    }
 }
 
 /// Whether hints count on any class of nodes: where Cilium carries a Pod's connections they do only when configured,
