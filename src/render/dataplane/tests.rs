@@ -3,7 +3,7 @@
 use evenkeel_core::findings::Unreadable;
 use evenkeel_core::know::Origin;
 
-use super::{BalancerPort, BalancerView, ProfileView, Setting, Value, View};
+use super::{BalancerPort, BalancerView, ProfileView, Setting, TableView, Value, View};
 
 /// A view in which every text that may come from an object or file is this one.
 pub(in crate::render) fn view(text: &str) -> View {
@@ -27,6 +27,12 @@ pub(in crate::render) fn view(text: &str) -> View {
             ipvs_tcp_seconds: Some(unknown()),
             service_idle_seconds: Some(known()),
             udp_idle_seconds: None,
+            tables: vec![TableView {
+                entry: "Pod",
+                protocol: "TCP",
+                keeper: Some(text.into()),
+                idle_seconds: known(),
+            }],
             cilium: None,
         }],
         load_balancers: vec![BalancerView {
