@@ -115,6 +115,11 @@ impl RequestError {
         Self::Broken(format!("{:#}", anyhow::Error::new(error)))
     }
 
+    /// Whether a right is missing.
+    pub fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Refused(refusal) if refusal.code == 403)
+    }
+
     /// Whether the way to the server, or our credentials, are in doubt: the next request needs a new client. A server that
     /// answers anything but 401 is reached and knows us.
     pub fn is_doubtful(&self) -> bool {

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 
 use super::page::{Items, Page};
+use crate::client::RequestError;
 use crate::resources::{Resource, escape};
 
 /// Objects in a page, as `kubectl` asks for them (`k8s.io/cli-runtime`, chunk size 500).
@@ -33,15 +34,6 @@ pub(super) struct List {
     selector: String,
     /// Whether this list alone makes its source complete.
     whole: bool,
-}
-
-/// Why a list could not be read.
-#[derive(Debug)]
-pub(super) struct Refusal {
-    /// In words that name the right to grant.
-    pub(super) why: String,
-    /// Whether a right is missing.
-    pub(super) forbidden: bool,
 }
 
 /// What discovery says of a version of a group.
@@ -109,7 +101,11 @@ impl List {
     }
 
     /// Reads it and sends its pages. A receiver that has gone away ends it.
-    pub(super) async fn read(&self, client: &Client, page_tx: &mpsc::Sender<Page>) -> Result<(), Refusal> {
+    pub(super) async fn read(
+        &self,
+        client: &Client,
+        page_tx: &mpsc::Sender<Page>,
+    ) -> Result<(), RequestError> {
         for path in self.resource.paths(self.namespace.as_deref().unwrap_or_default()) {
             match self.pages(client, &path, page_tx).await {
                 // Not served, or not there.
@@ -118,7 +114,7 @@ impl List {
                 Err(kube::Error::Api(status)) if status.code == 403 && !self.is_served(client).await => {
                     return self.nothing(page_tx).await;
                 }
-                Err(error) => return Err(self.explain(&error)),
+                Err(error) => return Err(error.into()),
                 Ok(()) => return Ok(()),
             }
         }
@@ -149,7 +145,7 @@ impl List {
     }
 
     /// The list of a kind that is not served: it is empty.
-    async fn nothing(&self, page_tx: &mpsc::Sender<Page>) -> Result<(), Refusal> {
+    async fn nothing(&self, page_tx: &mpsc::Sender<Page>) -> Result<(), RequestError> {
         if self.whole {
             // A receiver that has gone away ends the reading by itself.
             let _ = page_tx.send(Page::Begin(self.resource)).await;
@@ -214,17 +210,18 @@ impl List {
             .map_err(kube::Error::HttpError)
     }
 
-    fn explain(&self, error: &kube::Error) -> Refusal {
+    /// What people are told of a list that could not be read: the right to grant, where one is missing.
+    pub(super) fn explain(&self, error: &RequestError) -> String {
         let verb = if self.name.is_some() { "get" } else { "list" };
         let source = self.resource.source;
-        let forbidden = matches!(error, kube::Error::Api(status) if status.code == 403);
-        let why = match error {
-            kube::Error::Api(status) if forbidden => {
-                format!("missing right: {verb} {source} ({})", status.message)
+        match error {
+            RequestError::Refused(refusal) if refusal.code == 403 => {
+                format!("missing right: {verb} {source} ({})", refusal.message)
             }
-            kube::Error::Api(status) if status.code == 401 => format!("not logged in: {}", status.message),
+            RequestError::Refused(refusal) if refusal.code == 401 => {
+                format!("not logged in: {}", refusal.message)
+            }
             error => format!("{verb} {source}: {error}"),
-        };
-        Refusal { why, forbidden }
+        }
     }
 }

@@ -17,9 +17,12 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use tokio::sync::mpsc;
 
-use list::{List, Refusal};
+use list::List;
 use outcome::Outcome;
+use outcome_placeholder;
 use page::Page;
+
+use crate::client::RequestError;
 
 pub use list::PAGE;
 
@@ -174,7 +177,7 @@ async fn read_lists(
     let read = |(at, list): (usize, List)| async move {
         let end = list.read(client, page_tx).await;
         let instead = match &end {
-            Err(refusal) if refusal.forbidden => within(client, &list, namespaces, page_tx).await,
+            Err(error) if error.is_forbidden() => within(client, &list, namespaces, page_tx).await,
             _ => Vec::new(),
         };
         Outcome {
@@ -197,7 +200,7 @@ async fn within(
     list: &List,
     namespaces: &[String],
     page_tx: &mpsc::Sender<Page>,
-) -> Vec<(String, Result<(), Refusal>)> {
+) -> Vec<(String, Result<(), RequestError>)> {
     let mut ends = Vec::new();
     for namespace in namespaces {
         if let Some(list) = list.within(namespace) {

@@ -9,7 +9,8 @@ use evenkeel_core::index::{Freshness, Part};
 use evenkeel_core::know::{Now, Source};
 use evenkeel_core::{Core, Input};
 
-use super::list::{List, Refusal};
+use super::list::List;
+use crate::client::RequestError;
 
 /// How one list ended.
 #[derive(Debug)]
@@ -19,9 +20,9 @@ pub(super) struct Outcome {
     /// The list.
     pub(super) list: List,
     /// The end.
-    pub(super) end: Result<(), Refusal>,
+    pub(super) end: Result<(), RequestError>,
     /// The namespaces that were read in its place, each with its end.
-    pub(super) instead: Vec<(String, Result<(), Refusal>)>,
+    pub(super) instead: Vec<(String, Result<(), RequestError>)>,
 }
 
 /// What is known of a source after its lists.
@@ -82,9 +83,9 @@ impl State {
         } = outcome;
         let by_namespace = list.resource.by_namespace();
         self.hint |= by_namespace && list.namespace.is_none() && instead.is_empty();
-        if let Err(refusal) = &end {
-            self.hint &= refusal.forbidden;
-            self.why.get_or_insert_with(|| refusal.why.clone());
+        if let Err(error) = &end {
+            self.hint &= error.is_forbidden();
+            self.why.get_or_insert_with(|| list.explain(error));
         }
         let own = list.namespace.filter(|_| by_namespace).map(|name| (name, end));
         for (namespace, end) in own.into_iter().chain(instead) {

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::outlet::{Closed, Outlet, What};
 use super::pace::{BOOKMARKS, LONG, NO_BOOKMARKS, PATIENCE};
-use super::seen::Seen;
+use super::seen::{Seen, WatchState};
 use super::target::Id;
 
 /// One pump's claim, and the way to the loop.
@@ -77,7 +77,7 @@ impl Claim {
     pub(super) async fn begin(&mut self) -> Result<(), Closed> {
         self.seen.note(|seen| {
             seen.lists += 1;
-            seen.state = "Filling";
+            seen.state = WatchState::Filling;
         });
         self.send(What::Begin).await
     }
@@ -96,7 +96,7 @@ impl Claim {
         self.quiet_at = Instant::now() + self.patience(limit);
         self.seen.note(|seen| {
             version.clone_into(&mut seen.resource_version);
-            seen.state = "Watching";
+            seen.state = WatchState::Watching;
         });
         if matches!(self.freshness, Freshness::Stale | Freshness::Unreadable(_)) {
             self.seen.note(|seen| seen.last_error = None);
@@ -114,7 +114,7 @@ impl Claim {
             self.proof("", Duration::ZERO).await?;
         }
         self.quiet_at = Instant::now() + after + PATIENCE;
-        self.seen.note(|seen| seen.state = "Absent");
+        self.seen.note(|seen| seen.state = WatchState::Absent);
         Ok(())
     }
 
@@ -126,7 +126,7 @@ impl Claim {
         self.seen.note(|seen| {
             seen.last_error = Some(why);
             if connecting {
-                seen.state = "Connecting";
+                seen.state = WatchState::Connecting;
             }
         });
     }
@@ -136,7 +136,7 @@ impl Claim {
         if matches!(self.freshness, Freshness::Unreadable(_)) {
             return Ok(());
         }
-        self.seen.note(|seen| seen.state = "Unreadable");
+        self.seen.note(|seen| seen.state = WatchState::Unreadable);
         self.becomes(Freshness::unreadable(&why)).await
     }
 
@@ -178,7 +178,7 @@ impl Claim {
     async fn stale(&mut self) -> Result<(), Closed> {
         self.proven = false;
         self.seen.note(|seen| {
-            seen.state = "Stale";
+            seen.state = WatchState::Stale;
             seen.silences += 1;
         });
         self.becomes(Freshness::Stale).await

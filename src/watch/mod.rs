@@ -51,7 +51,7 @@ pub use intake::{Change, Intake};
 #[cfg(test)]
 pub(crate) use outlet::What;
 pub use outlet::{Event, Events};
-pub use seen::WatchStatus;
+pub use seen::{WatchState, WatchStatus};
 pub use target::{Id, Target};
 
 pub use crate::resources::RIGHTS;

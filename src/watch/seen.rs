@@ -7,6 +7,23 @@ use evenkeel_core::know::Source;
 use serde::Serialize;
 use tokio::time::Instant;
 
+/// What one pump is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum WatchState {
+    /// There is no stream, and what was read before still counts.
+    Connecting,
+    /// A list is being read.
+    Filling,
+    /// Everything is known up to the last line.
+    Watching,
+    /// The kind is not served.
+    Absent,
+    /// Nothing has come for longer than it should: something may have been missed.
+    Stale,
+    /// The server refuses.
+    Unreadable,
+}
+
 /// What one pump is doing, and what it has seen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -15,8 +32,8 @@ pub struct WatchStatus {
     pub source: Source,
     /// What it watches: path and selector.
     pub watches: String,
-    /// `Connecting`, `Filling`, `Watching`, `Absent` (the kind is not served), `Stale`, `Unreadable`.
-    pub state: &'static str,
+    /// What it is doing.
+    pub state: WatchState,
     /// Milliseconds since the last line; `None` before the first.
     pub last_line_age_ms: Option<u64>,
     /// The version up to which everything is known; empty before the first complete list.
@@ -48,7 +65,7 @@ impl Seen {
         let snapshot = WatchStatus {
             source,
             watches,
-            state: "Connecting",
+            state: WatchState::Connecting,
             last_line_age_ms: None,
             resource_version: String::new(),
             lines: 0,

@@ -128,8 +128,6 @@ impl Dirt {
         self.freshness.iter().any(|(source, part)| match part {
             Part::Whole => gaps.whole.with(gaps.own).has(*source),
             Part::Namespace(name) => gaps.own.has(*source) && home == Some(*name),
-            // Nothing is read of one node or instance yet.
-            Part::Node(_) | Part::Instance(_) => gaps.whole.has(*source),
         })
     }
 
@@ -142,7 +140,6 @@ impl Dirt {
             || self.freshness.iter().any(|(source, part)| match part {
                 Part::Namespace(name) => deps.gaps_in.contains(&(*source, *name)),
                 Part::Whole => deps.gaps_in.iter().any(|(other, _)| other == source),
-                Part::Node(_) | Part::Instance(_) => false,
             })
     }
 }

@@ -244,6 +244,16 @@ fn told(world: &mut World, node: &str) -> String {
 
 #[rstest]
 #[case::pods_unread(World::without(&[Source::Pods]), proxy_set("ipvs", json!({})), "Ipvs 900 Default")]
+#[case::pods_read_in_part(
+    World::without(&[Source::Pods]).with(Source::Pods, of_set("p", "n2", "iptables")),
+    proxy_set("ipvs", json!({})),
+    "Ipvs 900 Default"
+)]
+#[case::another_node_has_one(
+    World::complete().with(Source::Pods, of_set("p", "n2", "iptables")),
+    proxy_set("ipvs", json!({})),
+    "has no Pod here"
+)]
 #[case::no_pod_there(World::complete(), proxy_set("ipvs", json!({})), "has no Pod here")]
 #[case::sent_away(
     World::without(&[Source::Pods]),
@@ -265,6 +275,18 @@ fn a_daemon_set_counts_where_its_pods_run(#[case] world: World, #[case] set: Val
     let mut world = world.with(Source::Nodes, &row).with(Source::DaemonSets, &set);
     let told = told(&mut world, "n1");
     assert!(told.contains(expected), "{told}");
+}
+
+/// Nodes that were not read are those that a Pod of kube-proxy runs on, where all Pods were read; else there may be others.
+#[rstest]
+#[case::all_pods(&[Source::Nodes], 1)]
+#[case::some_pods(&[Source::Nodes, Source::Pods], 2)]
+fn nodes_that_were_not_read(#[case] missing: &[Source], #[case] classes: usize) {
+    let mut world = World::without(missing)
+        .with(Source::DaemonSets, proxy_set("ipvs", json!({})))
+        .with(Source::Pods, of_set("p", "n1", "iptables"));
+    world.core.round(world.now);
+    assert_eq!(world.core.fleet().classes.len(), classes);
 }
 
 #[test]

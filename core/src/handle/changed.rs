@@ -1,10 +1,10 @@
-//! What a changed row makes worth judging again, and the sums and lists that are kept of rows.
+//! What a changed row makes worth judging again.
 
 use std::sync::Arc;
 
 use crate::Core;
 use crate::fleet;
-use crate::index::{Dep, Deps, InTable, Index, Opaque, Part, READ_BY_NAMESPACE, SYSTEM, Which, place};
+use crate::index::{Dep, Deps, InTable, Opaque, Part, READ_BY_NAMESPACE, SYSTEM, Which, place};
 use crate::know::{Reads, Source};
 use crate::names::Key;
 use crate::policy::Policy;
@@ -75,46 +75,23 @@ impl Core {
     }
 
     pub(super) fn service_changed(&mut self, key: Key, _: Option<&Service>) {
-        if self.index.services.get(key).is_some() {
-            self.index.services_in.insert(key);
-        } else {
-            self.index.services_in.remove(key);
-        }
+        self.index.keep_service(key);
         self.dirt.services.insert(key);
         self.touch(Source::Services);
     }
 
     pub(super) fn slice_changed(&mut self, key: Key, old: Option<&Slice>) {
-        let of = |row: &Slice| Key {
-            namespace: key.namespace,
-            name: row.service,
-        };
-        let index = &mut self.index;
-        if let Some(service) = old.map(of) {
-            if let Some(keys) = index.slices_of.get_mut(&service) {
-                keys.remove(&key);
-                if keys.is_empty() {
-                    index.slices_of.remove(&service);
-                }
-            }
-            self.dirt.slices.insert(service);
-        }
-        if let Some(service) = index.slices.get(key).map(of) {
-            index.slices_of.entry(service).or_default().insert(key);
-            self.dirt.slices.insert(service);
-        }
+        let services = self.index.keep_slice(key, old);
+        self.dirt.slices.extend(services.into_iter().flatten());
         self.fold_slice(key, old);
     }
 
     pub(super) fn node_changed(&mut self, key: Key, old: Option<&Node>) {
-        let Index {
-            nodes, names, sums, ..
-        } = &mut self.index;
-        let new = nodes.get(key);
-        let changed = sums.exchange(names, old, new);
+        let changed = self.index.keep_node(key, old);
         if changed.meets(Deps::one(Dep::NodesDown)) {
-            let zones = [old, new].into_iter().flatten();
-            self.dirt.zones.extend(zones.map(|node| place(names, node).0));
+            let nodes = [old, self.index.nodes.get(key)].into_iter().flatten();
+            let zones = nodes.map(|node| place(&self.index.names, node).0);
+            self.dirt.zones.extend(zones);
         }
         self.mark(changed);
         self.touch(Source::Nodes);
@@ -128,26 +105,12 @@ impl Core {
     }
 
     pub(super) fn pod_changed(&mut self, key: Key, old: Option<&Pod>) {
-        let index = &mut self.index;
-        let shown = |index: &Index| index.pods_in.of(key.namespace).next().is_some();
-        let was_shown = shown(index);
-        let new = index.pods.get(key);
-        if new.is_some() {
-            index.pods_in.insert(key);
-        } else {
-            index.pods_in.remove(key);
-        }
         // In a namespace without any Pod nobody may have asked for Pods.
-        let namespace = shown(index) != was_shown;
-        let configures = |pod: &Pod| !pod.template.containers.is_empty();
-        if new.is_some_and(configures) {
-            index.components.insert(key);
-        } else {
-            index.components.remove(&key);
-        }
+        let namespace = self.index.keep_pod(key);
+        let (index, new) = (&self.index, self.index.pods.get(key));
         let either = |is: &dyn Fn(&Pod) -> bool| old.is_some_and(is) || new.is_some_and(is);
         let (component, proxy) = (
-            either(&configures),
+            either(&|pod| !pod.template.containers.is_empty()),
             either(&|pod| fleet::is_proxy(&index.names, pod) || fleet::is_agent(&index.names, pod)),
         );
         if component {
@@ -160,20 +123,10 @@ impl Core {
     }
 
     pub(super) fn policy_changed(&mut self, key: Key, old: Option<&Arc<Policy>>) {
-        let Index {
-            policies,
-            picks,
-            names,
-            ..
-        } = &mut self.index;
-        if let Some(old) = old {
-            picks.remove(key, old, names);
-            self.dirt.governing.push((key.namespace, old.clone()));
-        }
-        if let Some(new) = policies.get(key) {
-            picks.insert(key, new, names);
-            self.dirt.governing.push((key.namespace, new.clone()));
-        }
+        self.index.keep_policy(key, old);
+        let both = old.into_iter().chain(self.index.policies.get(key));
+        let governing = both.map(|policy| (key.namespace, policy.clone()));
+        self.dirt.governing.extend(governing);
         self.dirt.policies.insert(key);
         self.touch(Source::Policies);
     }

@@ -336,7 +336,7 @@ mod tests {
     fn a_part_is_covered_for_itself() {
         let mut history = silent(0);
         history.freshness(Source::Nodes, Part::Whole, &Freshness::Complete);
-        let (one, other) = (Part::Instance(crate::names::Name::MAX), Part::Whole);
+        let (one, other) = (Part::Namespace(crate::names::Name::MAX), Part::Whole);
         history.freshness(Source::Nodes, one, &Freshness::Complete);
         let covers = |part| history.covers(history.now, Source::Nodes, part, HOUR).is_ok();
         assert_eq!((covers(one), covers(other)), (false, true));

@@ -59,10 +59,6 @@ pub enum Part<N = Name> {
     Whole,
     /// The objects of one namespace.
     Namespace(N),
-    /// What one node reports of itself.
-    Node(N),
-    /// What one of several servers of the same kind says.
-    Instance(N),
 }
 
 impl<N> Part<N> {
@@ -71,8 +67,6 @@ impl<N> Part<N> {
         match self {
             Self::Whole => Part::Whole,
             Self::Namespace(name) => Part::Namespace(to(name)),
-            Self::Node(name) => Part::Node(to(name)),
-            Self::Instance(name) => Part::Instance(to(name)),
         }
     }
 }

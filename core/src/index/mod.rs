@@ -5,6 +5,7 @@ mod deps;
 mod freshness;
 mod picks;
 mod ports;
+mod secondary;
 mod sockets;
 mod spaces;
 mod sums;

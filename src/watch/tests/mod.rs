@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::claim::Claim;
 use super::outlet::{self, CLUSTER_KIB, Event, What};
 use super::pump::Pump;
-use super::seen::{Seen, WatchStatus};
+use super::seen::{Seen, WatchState, WatchStatus};
 use super::server::{Lines, Server};
 use super::target::{Id, Target};
 use crate::client::RequestError;

@@ -28,7 +28,7 @@ async fn lists_once_as_a_stream_then_watches_on_from_the_last_version() {
     let seen = bench.snapshot();
     assert_eq!(
         (seen.state, seen.resource_version.as_str(), seen.lists),
-        ("Watching", "15", 1)
+        (WatchState::Watching, "15", 1)
     );
     assert_eq!((seen.restarts, seen.silences, seen.lines), (3, 0, 5));
 }
@@ -199,7 +199,7 @@ async fn delays_grow_while_a_server_is_away_and_it_is_silent_after_13_seconds() 
     assert!(gaps.last() >= Some(&Duration::from_secs(5)));
     assert!(gaps.last() <= Some(&Duration::from_secs(10)));
     assert!(bench.script.renewals.lock().unwrap().len() > 5);
-    assert_eq!(bench.snapshot().state, "Stale");
+    assert_eq!(bench.snapshot().state, WatchState::Stale);
     assert!(
         bench
             .snapshot()

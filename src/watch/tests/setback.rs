@@ -88,7 +88,7 @@ async fn a_kind_of_others_that_is_not_served_is_asked_for_ever_more_rarely() {
     );
     // After 0, 5, 15, 35, 75, 155 and 315 s, and every 300 s from then on; two versions each time.
     assert_eq!(bench.calls().len(), 2 * 17);
-    assert_eq!(bench.snapshot().state, "Absent");
+    assert_eq!(bench.snapshot().state, WatchState::Absent);
 }
 
 #[tokio::test(start_paused = true)]
@@ -115,7 +115,7 @@ async fn one_404_does_not_undo_what_was_served() {
     let mut bench = Bench::new(nodes(), &[filled(), quiet(10), gone.clone(), gone]);
     let told = bench.until(16).await;
     assert_eq!(told[3..], [(15, "begin".to_owned()), (15, "synced".to_owned())]);
-    assert_eq!(bench.snapshot().state, "Absent");
+    assert_eq!(bench.snapshot().state, WatchState::Absent);
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,6 +4,7 @@ mod bed;
 
 use std::time::Duration;
 
+use evenkeel::watch::WatchState;
 use evenkeel_core::index::Freshness;
 use evenkeel_core::know::Source;
 use evenkeel_e2e::demo::{example, root};
@@ -171,7 +172,7 @@ async fn kinds_that_appear_later_are_seen() {
         })
         .await;
     operator.rest(Duration::from_secs(1)).await;
-    assert_eq!(operator.seen(Source::Policies).state, "Absent");
+    assert_eq!(operator.seen(Source::Policies).state, WatchState::Absent);
     plane.install_crds(&root().join("crds")).await.unwrap();
     plane
         .apply_yaml(&example("demo/policy.yaml").unwrap())
