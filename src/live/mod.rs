@@ -19,7 +19,6 @@ use tokio::sync::mpsc;
 
 use list::List;
 use outcome::Outcome;
-use outcome_placeholder;
 use page::Page;
 
 use crate::client::RequestError;

@@ -32,7 +32,7 @@ impl Fresh {
         };
         let part = match part {
             Part::Whole => source.to_string(),
-            part => format!("{source} {part:?}"),
+            part @ Part::Namespace(_) => format!("{source} {part:?}"),
         };
         let freshness = format!("{freshness:?}");
         let before = self.0.insert(part.clone(), freshness.clone());
