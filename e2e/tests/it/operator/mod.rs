@@ -2,6 +2,7 @@
 //! server that is killed, frozen, restarted, and given other certificates.
 
 mod bed;
+mod histories;
 mod rotation;
 mod versions;
 
