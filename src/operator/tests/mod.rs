@@ -3,6 +3,7 @@
 
 mod any_order;
 mod histories;
+mod view;
 mod world;
 
 use evenkeel_core::index::Freshness;
