@@ -7,6 +7,7 @@ mod worst;
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use crate::Core;
 use crate::findings::{self, Finding, Summary};
@@ -119,6 +120,26 @@ impl Standing {
     }
 }
 
+/// The condition Accepted of a policy that has fields which this version does not know.
+fn not_understood(fields: &[Arc<str>]) -> Option<Condition> {
+    let named = fields
+        .iter()
+        .take(NAMED)
+        .map(|field| &**field)
+        .collect::<Vec<_>>()
+        .join(", ");
+    let more = match fields.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    (!fields.is_empty()).then(|| {
+        let why = format!(
+            "the policy is in force without {named}{more}: this version does not know these fields; upgrade the operator"
+        );
+        Condition::new(Holds::True, Reason::FieldsNotUnderstood, why)
+    })
+}
+
 impl Core {
     /// The state of a team's policy, as of the last round; `None` for a policy that the core does not have.
     pub fn standing(&self, now: Now, namespace: &str, name: &str) -> Option<Standing> {
@@ -149,6 +170,9 @@ impl Core {
                 ),
             );
         }
+        if let Some(accepted) = not_understood(&policy.unknown_fields) {
+            standing.accepted = accepted;
+        }
         Some(standing.documented())
     }
 
@@ -169,7 +193,11 @@ impl Core {
             .as_ref()
             .map_or(Mode::Observe, |cordon| cordon.mode);
         let declared = policy.conntrack.tuning_mode.max(cordon);
-        Some(self.stand(now, Key::default(), declared))
+        let mut standing = self.stand(now, Key::default(), declared);
+        if let Some(accepted) = not_understood(&policy.unknown_fields) {
+            standing.accepted = accepted;
+        }
+        Some(standing.documented())
     }
 
     fn stand(&self, now: Now, key: Key, declared: Mode) -> Standing {

@@ -1,7 +1,7 @@
 //! One request to one Alertmanager.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -57,6 +57,10 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(options: &Options) -> Result<Self> {
+        ensure!(
+            options.token.is_none() || options.ca.is_some(),
+            "a token would go over plain HTTP to whatever is behind the Service: give --alertmanager-ca-file as well"
+        );
         let mut roots = RootCertStore::empty();
         if let Some(path) = &options.ca {
             let certificates = CertificateDer::pem_file_iter(path)
@@ -92,10 +96,7 @@ impl Client {
         let mut request = Request::post(format!("{}://{to}/api/v2/alerts", self.scheme))
             .header(header::CONTENT_TYPE, "application/json");
         if let Some(path) = &self.token {
-            let token = tokio::fs::read_to_string(path)
-                .await
-                .map_err(|error| PushError::Token(path.display().to_string(), error))?;
-            request = request.header(header::AUTHORIZATION, format!("Bearer {}", token.trim()));
+            request = request.header(header::AUTHORIZATION, authorization(path).await?);
         }
         let request = request
             .body(Full::new(Bytes::from(body)))
@@ -120,6 +121,13 @@ impl Client {
     }
 }
 
+/// What a request is authorized by: the token as the file holds it now.
+async fn authorization(path: &Path) -> Result<String, PushError> {
+    let token = tokio::fs::read_to_string(path).await;
+    let token = token.map_err(|error| PushError::Token(path.display().to_string(), error))?;
+    Ok(format!("Bearer {}", token.trim()))
+}
+
 /// Why nobody was reached: every cause, as the first alone says no more than that it did not work.
 fn unreachable(error: &(dyn std::error::Error + 'static)) -> PushError {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
@@ -129,4 +137,32 @@ fn unreachable(error: &(dyn std::error::Error + 'static)) -> PushError {
     } else {
         causes.join(": ")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn a_token_never_goes_over_plain_http() {
+        let mut options: Options = "monitoring/alertmanager:9093".parse().unwrap();
+        assert_eq!(Client::new(&options).unwrap().scheme, "http");
+        options.token = Some("/var/run/token".into());
+        let error = Client::new(&options).unwrap_err().to_string();
+        assert!(error.contains("give --alertmanager-ca-file"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_token_is_read_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        for token in ["first", "second"] {
+            std::fs::write(&path, format!("{token}\n")).unwrap();
+            assert_eq!(authorization(&path).await.unwrap(), format!("Bearer {token}"));
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(authorization(&path).await, Err(PushError::Token(..))));
+    }
 }

@@ -60,7 +60,8 @@ pub struct Options {
     pub port: String,
     /// A file of CA certificates in PEM: makes it HTTPS. There are no system roots in our image.
     pub ca: Option<PathBuf>,
-    /// A file with a bearer token, read before each push, as it may be renewed.
+    /// A file with a bearer token, read before each push, as it may be renewed. Never without [`Self::ca`]: whoever answers
+    /// in place of the Alertmanager would have it.
     pub token: Option<PathBuf>,
 }
 

@@ -45,8 +45,8 @@ pub(super) struct Arguments {
     /// CA certificates (PEM) of the Alertmanager; makes it HTTPS
     #[arg(long, value_name = "FILE", requires = "alertmanager")]
     alertmanager_ca_file: Option<PathBuf>,
-    /// Bearer token for the Alertmanager, read before each push
-    #[arg(long, value_name = "FILE", requires = "alertmanager")]
+    /// Bearer token for the Alertmanager, read before each push; only over HTTPS, so with a CA file
+    #[arg(long, value_name = "FILE", requires_all = ["alertmanager", "alertmanager_ca_file"])]
     alertmanager_token_file: Option<PathBuf>,
     /// What to log: a level, or levels by module, such as `info,evenkeel::watch=debug`. What the client logs of its own is
     /// told by us already

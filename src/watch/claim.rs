@@ -11,7 +11,7 @@ use evenkeel_core::index::Freshness;
 use tokio::time::{Instant, timeout_at};
 
 use super::outlet::{Closed, Outlet, What};
-use super::pace::{BOOKMARKS, LONG, NO_BOOKMARKS, PATIENCE};
+use super::pace::{BOOKMARKS, LONG, NO_BOOKMARKS, PATIENCE, SHORT, SLACK};
 use super::seen::{Seen, WatchState};
 use super::target::Id;
 
@@ -50,8 +50,10 @@ impl Claim {
 
     /// How long a watch with this server time limit may be silent.
     pub(super) fn patience(&self, limit: Duration) -> Duration {
-        if limit < LONG {
+        if limit <= SHORT {
             PATIENCE
+        } else if limit < LONG {
+            limit + SLACK
         } else if self.bookmarks {
             BOOKMARKS
         } else {

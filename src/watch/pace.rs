@@ -5,6 +5,11 @@ use std::time::Duration;
 /// Server time limit of watches that evidence rests on: a bookmark comes two seconds before its end
 /// (`k8s.io/apiserver`, `storage/cacher/cache_watcher.go`), so that even a cluster at rest proves itself every 10 s.
 pub(super) const SHORT: Duration = Duration::from_secs(10);
+/// Server time limit of watches that critical findings rest on without being evidence themselves: their bookmark comes two
+/// seconds before the end, sooner than the server's own of one a minute.
+pub(super) const MINUTE: Duration = Duration::from_secs(50);
+/// How much longer than its limit such a watch may be silent, for a slow answer.
+pub(super) const SLACK: Duration = Duration::from_secs(10);
 /// Server time limit of other watches, and of first lists as streams: just below the 5 minutes that etcd keeps history
 /// (`kube-apiserver --etcd-compaction-interval`).
 pub(super) const LONG: Duration = Duration::from_secs(290);

@@ -14,9 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use super::claim::Claim;
 use super::line::{self, Line};
 use super::outlet::{Closed, What};
-use super::pace::{
-    GARBLED_APART, HEADERS, LISTING, LISTS_APART, LONG, PROBE, Pace, SHORT, SLOWLY, TOO_SHORT,
-};
+use super::pace::{GARBLED_APART, HEADERS, LISTING, LISTS_APART, LONG, PROBE, Pace, SLOWLY, TOO_SHORT};
 use super::repeat::Repeats;
 use super::server::{Lines, Server, refuses_streams};
 use super::target::Target;
@@ -184,7 +182,7 @@ impl<S: Server> Pump<S> {
                     Line::Bookmark(version, true) => {
                         self.synced(version).await?;
                         // A long watch goes on in the same stream; a short one needs its own time limit.
-                        return Ok(if self.target.evidence {
+                        return Ok(if self.limit() < LONG {
                             State::Known
                         } else {
                             State::Watching(lines, Instant::now(), LONG)
@@ -256,7 +254,7 @@ impl<S: Server> Pump<S> {
 
     /// The server time limit of a watch in good times.
     fn limit(&self) -> Duration {
-        if self.target.evidence { SHORT } else { LONG }
+        self.target.limit()
     }
 
     async fn watch(&mut self) -> Step<S> {

@@ -1,11 +1,13 @@
 //! What is watched.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use evenkeel_core::fleet::Wants;
 use evenkeel_core::index::Part;
 use evenkeel_core::know::Source;
 
+use super::pace::{LONG, MINUTE, SHORT};
 use crate::resources::{RESOURCES, Resource, SYSTEM, escape};
 
 /// Label selectors watched one by one in a namespace; more are one watch of the namespace's Pods, so that thousands of
@@ -55,6 +57,16 @@ impl Target {
             labels: String::new(),
             fields: String::new(),
             evidence: resource.kind.evidence,
+        }
+    }
+
+    /// The server time limit of its watches in good times, by how soon their silence has to be noticed: within seconds, within
+    /// a minute where critical findings rest on what proxies and clients run, else by a bookmark that is missed.
+    pub(super) fn limit(&self) -> Duration {
+        match self.source {
+            _ if self.evidence => SHORT,
+            Source::Pods | Source::ConfigMaps | Source::DaemonSets => MINUTE,
+            _ => LONG,
         }
     }
 

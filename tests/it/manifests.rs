@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use evenkeel::rights::{Right, RightScope};
 use evenkeel::{lease, send, watch};
+use evenkeel_core::know::Source;
 use serde_json::Value;
 
 fn root() -> PathBuf {
@@ -265,4 +266,32 @@ fn the_pod_has_a_priority_class_of_our_own() {
     // User classes end at 1,000,000,000 (`pkg/apis/scheduling/types.go`, `HighestUserDefinablePriority`).
     let value = class["value"].as_i64().unwrap();
     assert!(value > 0 && value <= 1_000_000_000);
+}
+
+/// Whoever decides whom to give which right has to know what evenkeel concludes from which object.
+#[test]
+fn what_is_believed_is_named_with_who_can_write_it() {
+    let text = std::fs::read_to_string(root().join("../SECURITY.md")).unwrap();
+    let section = text.split("## Who can write what we believe").nth(1).unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let named: BTreeSet<&str> = section
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split(" | ").next())
+        .flat_map(|kinds| kinds.split(", "))
+        .collect();
+    for source in Source::ALL
+        .into_iter()
+        .filter(|source| *source != Source::Configz)
+    {
+        for kind in source.kinds() {
+            assert!(
+                named.contains(kind.name),
+                "SECURITY.md does not say who can write a {}",
+                kind.name
+            );
+        }
+    }
+    for other in ["Lease", "configz", "evenkeel-stop", "evenkeel-callers"] {
+        assert!(section.contains(other), "{other}");
+    }
 }

@@ -109,6 +109,7 @@ pub(crate) fn policy(at: usize) -> Policy {
         }],
         remediation: Remediation::default(),
         exceptions: Vec::new(),
+        unknown_fields: Vec::new(),
     }
 }
 

@@ -18,6 +18,8 @@ pub struct ClusterPolicy {
     pub max_exception_days: Option<u32>,
     /// Findings of the platform that people have accepted for a time.
     pub exceptions: Vec<PlatformException>,
+    /// Paths of fields that this version does not know: the policy is judged without them.
+    pub unknown_fields: Vec<Arc<str>>,
     /// Namespaces that nothing is ever done in.
     pub protected_namespaces: Vec<Arc<str>>,
     /// What every node should run.

@@ -33,6 +33,8 @@ pub struct Policy {
     pub remediation: Remediation,
     /// Findings that people have accepted for a time.
     pub exceptions: Vec<Exception>,
+    /// Paths of fields that this version does not know: the policy is judged without them.
+    pub unknown_fields: Vec<Arc<str>>,
 }
 
 impl Policy {

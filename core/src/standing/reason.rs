@@ -9,6 +9,8 @@ pub enum Reason {
     Accepted,
     /// The policy is in force, and has exceptions for findings that it does not report.
     ExceptionsWithoutEffect,
+    /// The policy is in force without fields that this version does not know.
+    FieldsNotUnderstood,
     /// The policy was not understood.
     Invalid,
     /// The policy's definition in the cluster is older than the program.
@@ -42,9 +44,10 @@ pub type ConditionStatus = (&'static str, Holds);
 
 impl Reason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Accepted,
         Self::ExceptionsWithoutEffect,
+        Self::FieldsNotUnderstood,
         Self::Invalid,
         Self::CrdTooOld,
         Self::NotAccepted,
@@ -65,6 +68,7 @@ impl Reason {
         match self {
             Self::Accepted => "Accepted",
             Self::ExceptionsWithoutEffect => "ExceptionsWithoutEffect",
+            Self::FieldsNotUnderstood => "FieldsNotUnderstood",
             Self::Invalid => "Invalid",
             Self::CrdTooOld => "CRDTooOld",
             Self::NotAccepted => "NotAccepted",
@@ -85,7 +89,9 @@ impl Reason {
     pub const fn places(self) -> &'static [ConditionStatus] {
         use Holds::{False, True, Unknown};
         match self {
-            Self::Accepted | Self::ExceptionsWithoutEffect => &[("Accepted", True)],
+            Self::Accepted | Self::ExceptionsWithoutEffect | Self::FieldsNotUnderstood => {
+                &[("Accepted", True)]
+            }
             Self::Invalid => &[("Accepted", False)],
             Self::CrdTooOld => &[("Accepted", Unknown)],
             Self::NotAccepted => &[
@@ -109,6 +115,9 @@ impl Reason {
             Self::Accepted => "the policy was understood and is in force",
             Self::ExceptionsWithoutEffect => {
                 "the policy is in force, but accepts findings that it does not report: those on nodes, zones, webhooks and the cluster are the platform's"
+            }
+            Self::FieldsNotUnderstood => {
+                "the policy is in force, without the fields that the message names: the operator is older than they are"
             }
             Self::Invalid => {
                 "the policy was not understood: the message names each field that is wrong; nothing is judged by it"
@@ -145,6 +154,9 @@ impl Reason {
             Self::Accepted | Self::AllInputsFresh | Self::AllMet | Self::ModeObserve => "nothing",
             Self::ExceptionsWithoutEffect => {
                 "remove them, or put them into spec.exceptions of the ClusterTrafficHealthPolicy, which the platform's owners write"
+            }
+            Self::FieldsNotUnderstood => {
+                "upgrade the operator to the version of the definitions, or remove the fields"
             }
             Self::Invalid => {
                 "correct the fields that the message names; `evenkeel audit --policy FILE` shows the problems before you apply"

@@ -15,6 +15,7 @@ pub(crate) fn policy(connections: Vec<Connection>) -> Policy {
         connections,
         remediation: Remediation::default(),
         exceptions: Vec::new(),
+        unknown_fields: Vec::new(),
     }
 }
 

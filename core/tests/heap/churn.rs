@@ -180,5 +180,6 @@ fn policy() -> Policy {
         }],
         remediation: Remediation::default(),
         exceptions: Vec::new(),
+        unknown_fields: Vec::new(),
     }
 }

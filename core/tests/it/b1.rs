@@ -45,6 +45,7 @@ fn policy(keepalive: Option<Beat>) -> Policy {
         }],
         remediation: Remediation::default(),
         exceptions: Vec::new(),
+        unknown_fields: Vec::new(),
     }
 }
 

@@ -92,6 +92,7 @@ fn team(
             knows_check,
             &mut reader,
         ),
+        unknown_fields: Vec::new(),
     };
     reader.finish(compiled)
 }

@@ -35,7 +35,7 @@ pub(super) fn object(schema: &Value, draft: &mut Value, problems: &mut Vec<Probl
     }
 }
 
-const UNKNOWN: &str = "unknown field";
+pub(super) const UNKNOWN: &str = "unknown field";
 
 /// Reports unknown fields only; below a value of the wrong type every field is unknown.
 fn unknown_fields(schema: Option<&Value>, value: &Value, path: &str, problems: &mut Vec<Problem>) {

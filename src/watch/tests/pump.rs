@@ -306,11 +306,21 @@ async fn a_line_that_is_not_understood_is_told_and_the_watch_goes_on_until_a_new
 async fn a_long_watch_lives_on_bookmarks() {
     let minute = [Act::Pause(60_000), bookmark(11), Act::Pause(60_000), bookmark(12)];
     let list = watch(&[&[added("a", 3), end(10)], minute.as_slice()].concat());
-    let mut bench = Bench::new(target(Source::DaemonSets), &[list]);
+    let mut bench = Bench::new(target(Source::Deployments), &[list]);
     let told = bench.until(600).await;
     assert_eq!(bench.calls()[0].uri.matches("timeoutSeconds=290").count(), 1);
     // One bookmark may be missed: 150 s after the second.
     assert_eq!(told[3..], [(270, "stale".to_owned())]);
+}
+
+/// The settings that critical findings rest on are read by these: their silence is noticed before the server's own bookmark
+/// of one a minute would come.
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_critical_findings_rest_on_is_frozen_for_a_minute_at_most() {
+    let mut bench = Bench::new(target(Source::DaemonSets), &[filled(), watch(&[])]);
+    let told = bench.until(300).await;
+    assert!(bench.calls()[1].uri.contains("timeoutSeconds=50"));
+    assert_eq!(told.last(), Some(&(60, "stale".to_owned())));
 }
 
 const NEWS: &str = "sendInitialEvents=false&resourceVersionMatch=NotOlderThan";
@@ -390,7 +400,7 @@ async fn a_long_watch_without_bookmarks_is_believed_until_its_end() {
         watch(&[Act::Pause(290_000), Act::End]),
         watch(&[]),
     ];
-    let mut bench = Bench::new(target(Source::DaemonSets), &answers);
+    let mut bench = Bench::new(target(Source::Deployments), &answers);
     let told = bench.until(900).await;
     assert_eq!(told.last(), Some(&(590, "stale".to_owned())));
     assert!(bench.calls()[2].uri.contains("timeoutSeconds=290"));

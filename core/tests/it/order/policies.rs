@@ -110,6 +110,7 @@ pub(crate) fn policy(at: u8, name: u8, variant: u8) -> Policy {
             })
             .into_iter()
             .collect(),
+        unknown_fields: Vec::new(),
     }
 }
 
