@@ -8,11 +8,6 @@
     reason = "it measures time and prints"
 )]
 #![allow(clippy::unwrap_used, reason = "what is played is made here")]
-#![allow(
-    clippy::disallowed_types,
-    clippy::disallowed_macros,
-    reason = "it measures time and prints"
-)]
 
 #[path = "../tests/heap/churn.rs"]
 mod churn;
