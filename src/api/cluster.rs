@@ -72,6 +72,12 @@ pub struct ClusterTrafficHealthPolicySpec {
     #[schemars(length(max = 64), inner(length(min = 1, max = 63), regex(pattern = text::DNS_LABEL)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub protected_namespaces: Vec<String>,
+    /// Namespaces of the platform besides `kube-system` and the usual homes of known products: proxies, network plugins,
+    /// DNS and control-plane Pods are believed there, and nowhere else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 63), regex(pattern = text::DNS_LABEL)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub trusted_namespaces: Vec<String>,
     /// What every node should run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_plane: Option<DataPlane>,

@@ -8,6 +8,9 @@ use super::tree::shorten;
 use super::{ProxyMode, linux};
 use crate::know::{Gap, Known, Val};
 
+/// Namespaces that the operator of Tigera makes for it (`tigera/operator`, `pkg/common/common.go`).
+pub const HOMES: &[&str] = &["calico-system", "tigera-operator"];
+
 /// Established TCP: `TCPEstablished` of `DefaultTimeouts`, `felix/bpf/conntrack/timeouts/timeouts.go`.
 const TCP_ESTABLISHED_SECONDS: i64 = 3600;
 /// UDP: `UDPTimeout`, the same file.

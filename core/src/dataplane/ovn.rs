@@ -6,6 +6,10 @@ use super::entry::{ByEntry, Carrier, Handling};
 use super::tree::shorten;
 use crate::know::{Gap, Known, Val};
 
+/// Namespaces that OVN-Kubernetes lives in (`ovn-org/ovn-kubernetes`, `dist/templates`; `openshift/cluster-network-operator`,
+/// `bindata/network/ovn-kubernetes`).
+pub const HOMES: &[&str] = &["ovn-kubernetes", "openshift-ovn-kubernetes"];
+
 /// OVN-Kubernetes: OVN load balancers carry all of it, and no kube-proxy is deployed (its `docs/design`).
 pub fn ovn_kubernetes(place: &str) -> Carrier {
     unread(

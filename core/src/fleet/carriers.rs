@@ -82,8 +82,7 @@ impl Installations {
     /// Looks for them.
     pub(super) fn find(index: &Index) -> Self {
         let mut found: Vec<_> = index
-            .daemon_sets
-            .iter()
+            .platform_sets()
             .filter_map(|(key, set)| Some((Some(key), product(index, key, set)?)))
             .collect();
         found.sort_by_cached_key(|one| one.0.map(|key| index.show(key)));
@@ -275,6 +274,7 @@ fn kube_ovn_controller(index: &Index) -> Option<Vec<String>> {
     let controllers = index
         .deployments
         .iter()
+        .filter(|one| index.trusts(one.0.namespace))
         .flat_map(|(_, one)| &one.template.containers);
     let mut controllers = controllers.filter(|one| names.text(one.name) == "kube-ovn-controller");
     controllers.next().map(|one| one.command(names))

@@ -74,8 +74,7 @@ impl Installations {
     /// Looks for it.
     pub(super) fn find(index: &Index) -> Self {
         let mut agents: Vec<_> = index
-            .daemon_sets
-            .iter()
+            .platform_sets()
             .filter_map(|(key, set)| Some((key, product(index, key, set)?)))
             .collect();
         agents.sort_by_cached_key(|one| index.show(one.0));
@@ -85,7 +84,7 @@ impl Installations {
             .config_maps
             .iter()
             .map(|(key, _)| key)
-            .filter(|key| index.names.text(key.name) == "cilium-config")
+            .filter(|key| index.names.text(key.name) == "cilium-config" && index.trusts(key.namespace))
             .filter(|key| agent.is_none_or(|(agent, _)| agent.namespace == key.namespace))
             .min_by_key(|key| index.show(*key));
         let mut found = Self {

@@ -32,7 +32,12 @@ const USUAL_PODS: [&str; 2] = [
 
 impl Wants {
     /// The sources that this looks at.
-    pub(crate) const READS: Reads = Reads::of(&[Source::DaemonSets, Source::Policies, Source::Services]);
+    pub(crate) const READS: Reads = Reads::of(&[
+        Source::DaemonSets,
+        Source::Policies,
+        Source::Services,
+        Source::ClusterPolicy,
+    ]);
 
     /// What this index makes worth reading.
     pub(crate) fn of(index: &Index) -> Self {
@@ -44,7 +49,7 @@ impl Wants {
         wants
             .pods
             .extend(USUAL_PODS.map(|selector| (system.to_owned(), selector.to_owned())));
-        for (key, set) in index.daemon_sets.iter() {
+        for (key, set) in index.platform_sets() {
             let namespace = index.names.text(key.namespace).to_owned();
             let proxy = set
                 .template

@@ -7,7 +7,7 @@ use crate::fleet;
 use crate::index::{Dep, Deps, InTable, Opaque, Part, READ_BY_NAMESPACE, SYSTEM, Which, place};
 use crate::know::{Reads, Source};
 use crate::names::Key;
-use crate::policy::Policy;
+use crate::policy::{ClusterPolicy, Policy};
 use crate::sources::node::Node;
 use crate::sources::service::Service;
 use crate::sources::slice::Slice;
@@ -54,13 +54,32 @@ impl Core {
     }
 
     /// A row changed of which nothing else is kept: it concerns every unit that read its source.
-    pub(super) fn plain_changed<R: InTable>(&mut self, _: Key, _: Option<&R>) {
-        self.touch(R::SOURCE);
+    pub(super) fn plain_changed<R: InTable>(&mut self, key: Key, _: Option<&R>) {
+        // The first object and the last say whether there are any at all.
+        let any = R::table(&mut self.index).len() <= 1;
+        if any || key.namespace.is_empty() || self.index.trusts(key.namespace) {
+            self.touch(R::SOURCE);
+        } else {
+            // It says nothing of the data plane.
+            self.mark(Deps::of(Reads::of(&[R::SOURCE])));
+        }
+    }
+
+    /// Judges everything again where other namespaces are trusted than before.
+    pub(super) fn trust(&mut self, policy: Option<&ClusterPolicy>) {
+        let trusted = |policy: Option<&ClusterPolicy>| {
+            policy
+                .map(|one| one.trusted_namespaces.clone())
+                .unwrap_or_default()
+        };
+        self.dirt.all |= trusted(self.index.cluster_policy()) != trusted(policy);
     }
 
     pub(super) fn remove_cluster_policy(&mut self, which: Which) {
         let unnamed = std::mem::take(&mut self.index.cluster_policy_unnamed);
-        if (unnamed || matches!(which, Which::One(_))) && self.index.cluster_policy.take().is_some() {
+        if (unnamed || matches!(which, Which::One(_))) && self.index.cluster_policy.is_some() {
+            self.trust(None);
+            self.index.cluster_policy = None;
             self.fold_cluster_policy();
             self.touch(Source::ClusterPolicy);
         }
@@ -113,11 +132,14 @@ impl Core {
             either(&|pod| !pod.template.containers.is_empty()),
             either(&|pod| fleet::is_proxy(&index.names, pod) || fleet::is_agent(&index.names, pod)),
         );
-        if component {
-            self.mark(Deps::one(Dep::Components));
-        }
-        if proxy || namespace {
-            self.mark(Deps::one(Dep::FleetInputs));
+        // Elsewhere they count for nothing, and nothing is judged again for them, unless they are the first Pod or the last.
+        if index.pods.len() <= 1 || index.trusts(key.namespace) {
+            if component {
+                self.mark(Deps::one(Dep::Components));
+            }
+            if proxy || namespace {
+                self.mark(Deps::one(Dep::FleetInputs));
+            }
         }
         self.dirt.pods_in.insert(key.namespace);
     }

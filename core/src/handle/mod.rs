@@ -100,6 +100,7 @@ impl Core {
                     .opaque
                     .retain(|(at, _), _| *at != Source::ClusterPolicy);
                 if self.index.cluster_policy != policy {
+                    self.trust(policy.as_deref());
                     self.index.cluster_policy = policy;
                     self.fold_cluster_policy();
                     self.touch(Source::ClusterPolicy);

@@ -10,6 +10,7 @@ mod sockets;
 mod spaces;
 mod sums;
 mod table;
+mod trust;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};

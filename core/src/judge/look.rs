@@ -339,13 +339,12 @@ impl<'a> Look<'a> {
         Ok(all.filter(move |(key, _)| key.namespace == namespace))
     }
 
-    /// Pods of which a container was kept: proxies, the CNI, DNS, the control plane; in no order.
+    /// Pods of the platform of which a container was kept: proxies, the CNI, DNS, the control plane; in no order.
     pub fn components(&self) -> Known<impl Iterator<Item = (Key, &'a Pod)> + use<'a>> {
         self.depend_on(Deps::one(Dep::Components));
         self.read(Source::Pods)?;
         let index = self.index;
-        let keys = index.components.iter().copied();
-        Ok(keys.filter_map(|key| Some((key, index.pods.get(key)?))))
+        Ok(index.platform_pods())
     }
 
     /// One `ConfigMap`, if there is one of this name.
@@ -393,6 +392,12 @@ impl<'a> Look<'a> {
     pub fn fleet(&self) -> &'a Fleet {
         self.depend_on(Deps::one(Dep::Fleet));
         self.fleet
+    }
+
+    /// Whether objects of a namespace may speak for the whole cluster. When other namespaces are trusted, everything is judged
+    /// again.
+    pub fn trusts(&self, namespace: Name) -> bool {
+        self.index.trusts(namespace)
     }
 
     /// Interned names.

@@ -20,6 +20,8 @@ pub struct ClusterPolicy {
     pub exceptions: Vec<PlatformException>,
     /// Paths of fields that this version does not know: the policy is judged without them.
     pub unknown_fields: Vec<Arc<str>>,
+    /// Namespaces whose objects may speak for the data plane, DNS and the control plane, besides the usual ones.
+    pub trusted_namespaces: Vec<Arc<str>>,
     /// Namespaces that nothing is ever done in.
     pub protected_namespaces: Vec<Arc<str>>,
     /// What every node should run.

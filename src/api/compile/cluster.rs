@@ -12,6 +12,7 @@ pub(super) fn cluster(spec: &ClusterTrafficHealthPolicySpec, reader: &mut Reader
     let mut compiled = core::ClusterPolicy {
         // Without a ceiling, policies may observe and suggest.
         ceiling_mode: core::Mode::Suggest,
+        trusted_namespaces: reader.names("spec.trustedNamespaces", &spec.trusted_namespaces),
         protected_namespaces: reader.names("spec.protectedNamespaces", &spec.protected_namespaces),
         data_plane: spec.data_plane.as_ref().map(data_plane).unwrap_or_default(),
         conntrack: spec

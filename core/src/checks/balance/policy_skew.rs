@@ -179,7 +179,9 @@ fn external(look: &Look<'_>, service: &Service) -> Option<Law> {
     let class = look.names().text(service.load_balancer_class);
     let metallb = service.kind == ServiceType::LoadBalancer
         && (class.is_empty() || class.contains("metallb"))
-        && look.l2_advertisements().is_ok_and(|all| !all.is_empty());
+        && look
+            .l2_advertisements()
+            .is_ok_and(|all| all.iter().any(|(key, _)| look.trusts(key.namespace)));
     Some(if metallb { Law::OneNode } else { Law::ExternalLocal })
 }
 

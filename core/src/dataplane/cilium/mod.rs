@@ -21,6 +21,10 @@ pub use merge::{DEFAULT_SOURCES, Keys, MergeInputs, Merged, merge};
 /// Looks up a merged key: its value and the place it was read in.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<(String, Arc<str>)>;
 
+/// Namespaces besides `kube-system` that guides of its vendor install it into (`cilium/cilium`,
+/// `Documentation/installation/k8s-install-openshift-okd.rst`).
+pub const HOMES: &[&str] = &["cilium"];
+
 /// Every key that is looked up: nothing else of Cilium's configuration is read.
 pub const KEYS: [&str; 13] = [
     "bpf-ct-timeout-regular-tcp-fin",

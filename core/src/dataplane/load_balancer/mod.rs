@@ -21,6 +21,9 @@ pub use targets::{Platform, Targets, targets};
 
 const AWS: &str = "service.beta.kubernetes.io/aws-load-balancer-";
 const ALIBABA: &str = "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-";
+/// Where MetalLB lives, which balances in the cluster itself (`metallb/metallb`, `config/manifests`).
+pub const HOMES: &[&str] = &["metallb-system"];
+
 /// Azure's annotation, in minutes: cloud-provider-azure, `pkg/consts/consts.go`.
 const AZURE_IDLE: &str = "service.beta.kubernetes.io/azure-load-balancer-tcp-idle-timeout";
 /// Huawei's annotation: CCE guide, "Configuring Timeout for a `LoadBalancer` Service".

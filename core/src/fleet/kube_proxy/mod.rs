@@ -142,9 +142,7 @@ fn pods_by_node(index: &Index) -> BTreeMap<Name, (Key, Choice)> {
     let names = &index.names;
     let mut best: BTreeMap<Name, (Key, &Pod)> = BTreeMap::new();
     let all = index
-        .components
-        .iter()
-        .filter_map(|key| Some((*key, index.pods.get(*key)?)))
+        .platform_pods()
         .filter(|(_, pod)| !pod.node.is_empty() && is_proxy(names, pod));
     for (key, pod) in all {
         let rank = |key: Key, pod: &Pod| (pod.ready, pod.started, Reverse(index.show(key)));
@@ -231,19 +229,18 @@ impl Installations {
     pub(super) fn find(index: &Index) -> Self {
         let names = &index.names;
         let mut daemon_sets: Vec<Key> = index
-            .daemon_sets
-            .iter()
+            .platform_sets()
             .filter(|(_, set)| container_of(names, &set.template).is_some())
             .map(|(key, _)| key)
             .collect();
         daemon_sets.sort_by_cached_key(|key| index.show(*key));
-        let waiting = index.components.iter().filter_map(|key| {
-            let pod = index.pods.get(*key)?;
-            (pod.node.is_empty() && is_proxy(names, pod)).then(|| made_by(names, *key, pod))?
+        let waiting = index.platform_pods().filter_map(|(key, pod)| {
+            (pod.node.is_empty() && is_proxy(names, pod)).then(|| made_by(names, key, pod))?
         });
         let mut maps: Vec<Key> = index
             .config_maps
             .iter()
+            .filter(|(key, _)| index.trusts(key.namespace))
             .filter(|(key, map)| document(map).is_some() || is_proxys(index, *key))
             .map(|(key, _)| key)
             .collect();

@@ -22,7 +22,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("dataplane", &["know"]),
     ("policy", &["know", "dataplane"]),
     ("sources", &["source", "know", "names", "policy"]),
-    ("index", &["source", "know", "names", "policy", "sources"]),
+    (
+        "index",
+        &["source", "know", "names", "policy", "sources", "dataplane"],
+    ),
     ("history", &["know", "names", "sources", "index"]),
     (
         "fleet",

@@ -9,17 +9,21 @@ mod histories;
 mod objects;
 mod play;
 mod policies;
+mod tenant;
 mod world;
 
 use evenkeel_core::findings::Finding;
 use evenkeel_core::know::Source;
 use evenkeel_core::{Core, checks};
+use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
 use histories::{cases, history};
+use objects::object;
 use play::{apply, feed, from_nothing, tell, told};
 pub(crate) use play::{give_away_numbers, meaningless};
+use tenant::{TENANTS, of_others, write_as_tenant};
 use world::{Health, World};
 
 proptest! {
@@ -53,6 +57,27 @@ proptest! {
         let (one, two) = (told(&core, &world), told(&other, &world));
         prop_assert_eq!(one.0, two.0);
         prop_assert_eq!(one.1, two.1);
+    }
+
+    #[test]
+    fn what_a_tenant_writes_reaches_nobody_else(
+        steps in history(),
+        order in any::<u64>(),
+        written in vec((select(&TENANTS[..]), 0..2_u8, 0..4_u8, 0..16_u8), 1..12),
+    ) {
+        let mut world = World::default();
+        let mut core = Core::default();
+        for step in &steps {
+            apply(&mut core, &mut world, step);
+        }
+        let mut alone = from_nothing(&world, order);
+        let mut beside = from_nothing(&world, order);
+        for (source, at, name, variant) in written {
+            write_as_tenant(&mut beside, world.now(), object(source, at, name, variant));
+        }
+        beside.round(world.now());
+        alone.round(world.now());
+        prop_assert_eq!(of_others(&alone, world.now()), of_others(&beside, world.now()));
     }
 
     #[test]

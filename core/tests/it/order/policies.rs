@@ -121,6 +121,7 @@ pub(crate) fn cluster_policy(variant: u8) -> Arc<ClusterPolicy> {
             expected_instances: Some(u32::from(variant)),
             ..ControlPlanePolicy::default()
         },
+        trusted_namespaces: Vec::new(),
         protected_namespaces: vec!["kube-system".into()],
         ..ClusterPolicy::default()
     })
