@@ -17,7 +17,7 @@ use crate::dataplane::kube_proxy::{
     ConfigSource, Settings, command_line, node_args, runs_kube_proxy, settings,
 };
 use crate::dataplane::version::Version;
-use crate::index::Index;
+use crate::index::{Freshness, Index, Part};
 use crate::know::{Gap, Known, Source};
 use crate::names::{Key, Name, Names};
 use crate::sources::config_map::ConfigMap;
@@ -441,14 +441,18 @@ impl Absence {
 
 /// Whether a source was read for the namespace of an object, so that what is not there does not exist: in files, a
 /// namespace that none of the objects shows may not have been asked about, unless a list says that there is none at all.
+/// A watch says of each namespace that it reads whether it has.
 fn is_read(index: &Index, source: Source, key: Key) -> bool {
     let namespace = key.namespace;
-    let shown = if source == Source::Pods {
-        index.pods.is_empty() || index.pods_in.of(namespace).next().is_some()
-    } else {
-        let mut sets = index.daemon_sets.iter();
-        index.daemon_sets.is_empty() || sets.any(|(key, _)| key.namespace == namespace)
-    };
+    let mut parts = index.parts(source);
+    let asked = parts.any(|one| one == (Part::Namespace(namespace), &Freshness::Complete));
+    let shown = asked
+        || if source == Source::Pods {
+            index.pods.is_empty() || index.pods_in.of(namespace).next().is_some()
+        } else {
+            let mut sets = index.daemon_sets.iter();
+            index.daemon_sets.is_empty() || sets.any(|(key, _)| key.namespace == namespace)
+        };
     shown && index.gap_in(source, namespace).is_none()
 }
 

@@ -1,6 +1,5 @@
 //! What somebody may write who has the role `edit` in one namespace.
 
-use evenkeel_core::findings::Finding;
 use evenkeel_core::know::{Now, Source};
 use evenkeel_core::{Core, Input};
 use serde_json::Value;
@@ -8,7 +7,7 @@ use serde_json::Value;
 use super::world::Id;
 
 /// Their namespace.
-const NAMESPACE: &str = "tenant";
+pub(crate) const TENANT: &str = "tenant";
 
 /// The sources whose objects they may write.
 pub(crate) const TENANTS: [Source; 7] = [
@@ -21,16 +20,18 @@ pub(crate) const TENANTS: [Source; 7] = [
     Source::CiliumNodeConfigs,
 ];
 
-/// Writes an object that usually stands elsewhere.
-pub(crate) fn write_as_tenant(core: &mut Core, now: Now, (id, json): (Id, String)) {
+/// Writes an object into a namespace, where it may usually stand elsewhere.
+pub(crate) fn write(core: &mut Core, now: Now, namespace: &str, (id, json): (Id, String)) {
     let mut object: Value = serde_json::from_str(&json).unwrap();
-    object["metadata"]["namespace"] = NAMESPACE.into();
+    object["metadata"]["namespace"] = namespace.into();
     let _ = core.handle(now, Input::Object(id.0, object.to_string().as_bytes()));
 }
 
 /// What is found elsewhere than in their namespace, sorted.
-pub(crate) fn of_others(core: &Core, now: Now) -> Vec<Finding> {
-    let mut findings = core.findings(now).findings;
-    findings.retain(|one| one.subject.namespace != NAMESPACE);
-    findings
+pub(crate) fn of_others(core: &Core, now: Now) -> Vec<String> {
+    let findings = core.findings(now).findings.into_iter();
+    let others = findings.filter(|one| one.subject.namespace != TENANT);
+    others
+        .map(|one| format!("{} {} {}: {}", one.check, one.verdict, one.subject, one.message))
+        .collect()
 }
