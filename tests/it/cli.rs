@@ -274,6 +274,42 @@ fn odd_files(#[case] name: &str, #[case] expected: &str) {
 }
 
 #[test]
+fn what_only_looks_like_the_data_plane_is_named_and_counts_for_nothing() {
+    let set = r#"{"kind":"DaemonSet","apiVersion":"apps/v1","metadata":{"name":"kube-proxy","namespace":"a-team"},"spec":{"template":{
+        "spec":{"containers":[{"name":"kube-proxy","image":"kube-proxy:v1.33.1","command":["kube-proxy","--proxy-mode=nftables"]}]}}}}"#;
+    let trusted = "apiVersion: evenkeel.dev/v1alpha1\nkind: ClusterTrafficHealthPolicy\nmetadata: {name: cluster}\nspec:\n  trustedNamespaces: [a-team]\n";
+    let folder = folder(&[("set.json", set.as_bytes()), ("trusted.yaml", trusted.as_bytes())]);
+    let path = folder.path().join("set.json");
+    let (_, view) = json(&[
+        "dataplane",
+        "--from",
+        "b1",
+        "--from",
+        path.to_str().unwrap(),
+        "-o",
+        "json",
+    ]);
+    let (_, alone) = json(&["dataplane", "--from", "b1", "-o", "json"]);
+    assert_eq!(
+        view["lookAlikes"]["first"],
+        serde_json::json!(["DaemonSet a-team/kube-proxy"])
+    );
+    assert_eq!(
+        (&view["profiles"], &alone["lookAlikes"]),
+        (&alone["profiles"], &Value::Null)
+    );
+    let (_, view) = json(&[
+        "dataplane",
+        "--from",
+        folder.path().to_str().unwrap(),
+        "-o",
+        "json",
+    ]);
+    assert_eq!(view["lookAlikes"], Value::Null);
+    assert_ne!(view["profiles"], alone["profiles"]);
+}
+
+#[test]
 fn a_mark_at_the_start_and_carriage_returns_do_no_harm() {
     let (code, list) = json(&["audit", "--from", "odd/bom-crlf.yaml", "-o", "json"]);
     assert_eq!((code, &list["unreadable"]), (0, &Value::Array(vec![])));

@@ -29,10 +29,24 @@ pub(crate) struct View {
     profiles: Vec<ProfileView>,
     pub(crate) load_balancers: Vec<BalancerView>,
     pub(crate) unreadable: Vec<Unreadable>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    look_alikes: Option<LookAlikes>,
     /// Notes for people; the JSON form has none.
     #[serde(skip)]
     notes: Vec<String>,
 }
+
+/// Objects that look like parts of the data plane and count for nothing where they are.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LookAlikes {
+    count: usize,
+    /// The first few by kind, namespace and name.
+    first: Vec<String>,
+}
+
+/// How many of them are named.
+const NAMED: usize = 3;
 
 /// A value with its provenance, or why there is none.
 #[derive(Debug, Serialize)]
@@ -276,6 +290,16 @@ pub(crate) fn view(core: &Core, now: Now, unreadable: Vec<Unreadable>) -> View {
             .as_ref()
             .map(|gap| format!("not everything is known: {gap}")),
     );
+    let look_alikes = look_alikes(core);
+    notes.extend(look_alikes.as_ref().map(|one| {
+        format!(
+            "{} objects look like parts of the data plane or the control plane, and count for nothing outside of the platform's \
+             namespaces ({}); where they are the platform's, add their namespace to spec.trustedNamespaces of the \
+             ClusterTrafficHealthPolicy",
+            one.count,
+            one.first.join(", ")
+        )
+    }));
     notes.sort();
     notes.dedup();
     let mut load_balancers: Vec<_> = look
@@ -290,6 +314,19 @@ pub(crate) fn view(core: &Core, now: Now, unreadable: Vec<Unreadable>) -> View {
         profiles: fleet.classes.iter().map(profile).collect(),
         load_balancers,
         unreadable,
+        look_alikes,
         notes,
     }
+}
+
+fn look_alikes(core: &Core) -> Option<LookAlikes> {
+    let index = core.index();
+    let mut all: Vec<String> = index
+        .look_alikes()
+        .map(|(kind, key)| format!("{kind} {}", index.show(key)))
+        .collect();
+    all.sort();
+    let count = all.len();
+    all.truncate(NAMED);
+    (count > 0).then_some(LookAlikes { count, first: all })
 }
