@@ -80,11 +80,10 @@ fn stored(value: &mut Value) -> Result<Input<'static>, Vec<Problem>> {
 /// Takes the field of a path such as `spec.connections[0].colour` out of an object, where it is there.
 fn remove(value: &mut Value, path: &str) {
     let (parent, field) = path.rsplit_once('.').unwrap_or(("", path));
-    let pointer: String = parent
-        .split(['.', '['])
-        .filter(|step| !step.is_empty())
-        .map(|step| format!("/{}", step.trim_end_matches(']')))
-        .collect();
+    let steps = parent.split(['.', '[']).filter(|step| !step.is_empty());
+    let pointer = steps.fold(String::new(), |path, step| {
+        path + "/" + step.trim_end_matches(']')
+    });
     if let Some(Value::Object(fields)) = value.pointer_mut(&pointer) {
         fields.remove(field);
     }

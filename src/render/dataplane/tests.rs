@@ -35,6 +35,10 @@ pub(in crate::render) fn view(text: &str) -> View {
             }],
             cilium: None,
         }],
+        look_alikes: Some(LookAlikes {
+            count: 1,
+            first: vec![text.into()],
+        }),
         load_balancers: vec![BalancerView {
             namespace: text.into(),
             service: text.into(),
