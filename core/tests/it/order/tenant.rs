@@ -24,7 +24,7 @@ pub(crate) const TENANTS: [Source; 7] = [
 pub(crate) fn write(core: &mut Core, now: Now, namespace: &str, (id, json): (Id, String)) {
     let mut object: Value = serde_json::from_str(&json).unwrap();
     object["metadata"]["namespace"] = namespace.into();
-    let _ = core.handle(now, Input::Object(id.0, object.to_string().as_bytes()));
+    core.handle(now, Input::object(id.0, object.to_string().as_bytes()));
 }
 
 /// What is found elsewhere than in their namespace, sorted.
