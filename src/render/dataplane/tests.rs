@@ -3,7 +3,7 @@
 use evenkeel_core::findings::Unreadable;
 use evenkeel_core::know::Origin;
 
-use super::{BalancerPort, BalancerView, ProfileView, Setting, TableView, Value, View};
+use super::{BalancerPort, BalancerView, LookAlikes, ProfileView, Setting, TableView, Value, View};
 
 /// A view in which every text that may come from an object or file is this one.
 pub(in crate::render) fn view(text: &str) -> View {
