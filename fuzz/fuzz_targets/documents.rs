@@ -18,6 +18,8 @@ mod document;
 mod head;
 #[path = "../../src/files/locate.rs"]
 mod locate;
+#[path = "../../src/files/options.rs"]
+mod options;
 #[path = "../../src/files/strict.rs"]
 mod strict;
 

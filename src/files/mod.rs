@@ -16,6 +16,7 @@ mod feed;
 mod find;
 mod head;
 mod locate;
+mod options;
 mod place;
 mod refused;
 mod route;
