@@ -37,7 +37,7 @@ async fn rules_fire_and_resolve_on_a_real_prometheus() {
         .unwrap();
     assert_eq!(
         alert["annotations"]["summary"],
-        "1 critical findings of path-idle-budget"
+        "1 critical findings of path-idle-budget in shop, policy reports"
     );
     let labels = [("namespace", "shop"), ("policy", "reports")];
     told.until_fires("EvenkeelPolicyUnhealthy", &labels)
