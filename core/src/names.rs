@@ -1,8 +1,8 @@
 //! Interned text: a row holds a four-byte [`Name`] where an object holds a string.
 //!
 //! A cluster makes new names for ever: of EndpointSlices, of the Pods of Jobs, of label values. So a text is forgotten
-//! when nothing holds its name any more ([`Names::sweep`]), and its number is given to another text. What holds names
-//! says so through its [`Hash`], which passes over every field ([`Held`]): a field that is added cannot be left out.
+//! when nothing holds its name any more (`sweep`), and its number is given to another text. What holds names
+//! says so through its [`Hash`], which passes over every field (`Held`): a field that is added cannot be left out.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -79,7 +79,7 @@ impl Default for Names {
 
 impl Names {
     /// The name of this text, made when it is new. One that is longer than [`LONGEST`] is not kept: it is the empty name,
-    /// and [`Names::take_refused`] says so.
+    /// and `take_refused` says so.
     pub fn intern(&mut self, text: &str) -> Name {
         if let Some(name) = self.at.get(text) {
             return *name;
