@@ -16,6 +16,7 @@ mod document;
 #[allow(dead_code, reason = "the tool uses more of it")]
 #[path = "../../src/files/head.rs"]
 mod head;
+#[allow(dead_code, reason = "the tool uses more of it")]
 #[path = "../../src/files/locate.rs"]
 mod locate;
 #[path = "../../src/files/options.rs"]
@@ -24,7 +25,9 @@ mod options;
 mod strict;
 
 fuzz_target!(|data: &[u8]| {
-    let Ok(bytes) = decode::utf8(data.to_vec()) else { return };
+    let Ok(bytes) = decode::utf8(data.to_vec()) else {
+        return;
+    };
     let mut core = Core::default();
     let mut last = (0, 0);
     document::documents(&bytes, &mut |document| {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use evenkeel_core::dataplane::load_balancer::{LbService, device, idle};
+use evenkeel_core::dataplane::load_balancer::{LbPort, LbService, device, idle};
 use libfuzzer_sys::fuzz_target;
 
 /// Short words for the annotations' long names, so that mutation finds them.
@@ -19,31 +19,41 @@ const KNOWN: [&str; 8] = [
     "networking.gke.io/load-balancer-type",
 ];
 
-fuzz_target!(
-    |input: (u16, bool, Option<&str>, &str, Vec<&str>, Vec<(u8, &str)>)| {
-        let (port, udp, class, hostname, providers, lines) = input;
-        let mut annotations = BTreeMap::new();
-        for (pick, text) in lines {
-            match (
-                KNOWN.get(usize::from(pick) % (KNOWN.len() + 1)),
-                text.split_once('='),
-            ) {
-                (Some(key), _) => drop(annotations.insert(*key, text)),
-                (None, Some((key, value))) => drop(annotations.insert(key, value)),
-                (None, None) => {}
-            }
-        }
-        let annotation = |name: &str| annotations.get(name).map(|text| (*text).to_owned());
-        let service = LbService {
-            subject: "Service a/b",
-            class,
-            annotation: &annotation,
-            provider_ids: &providers,
-            hostnames: &[hostname],
-        };
-        let _ = device(&service);
-        if let Ok(seconds) = idle(&service, port, udp) {
-            assert!(seconds.value >= 0);
+fuzz_target!(|input: (
+    u16,
+    bool,
+    bool,
+    Option<&str>,
+    &str,
+    &str,
+    Vec<&str>,
+    Vec<(u8, &str)>
+)| {
+    let (number, udp, auto_mode, class, name, hostname, providers, lines) = input;
+    let mut annotations = BTreeMap::new();
+    for (pick, text) in lines {
+        match (
+            KNOWN.get(usize::from(pick) % (KNOWN.len() + 1)),
+            text.split_once('='),
+        ) {
+            (Some(key), _) => drop(annotations.insert(*key, text)),
+            (None, Some((key, value))) => drop(annotations.insert(key, value)),
+            (None, None) => {}
         }
     }
-);
+    let annotation = |name: &str| annotations.get(name).map(|text| (*text).to_owned());
+    let keys: Vec<&str> = annotations.keys().copied().collect();
+    let service = LbService {
+        subject: "Service a/b",
+        class,
+        keys: &keys,
+        annotation: &annotation,
+        provider_ids: &providers,
+        hostnames: &[hostname],
+        auto_mode,
+    };
+    let _ = device(&service);
+    if let Ok(seconds) = idle(&service, LbPort { number, name, udp }) {
+        assert!(seconds.value >= 0);
+    }
+});

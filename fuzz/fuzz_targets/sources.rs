@@ -29,7 +29,9 @@ static POLICY: LazyLock<Arc<Policy>> = LazyLock::new(|| {
             hops: Vec::new(),
         }],
         remediation: Remediation::default(),
-        exceptions: Vec::new(), unknown_fields: Vec::new() })
+        exceptions: Vec::new(),
+        unknown_fields: Vec::new(),
+    })
 });
 
 fuzz_target!(|data: &[u8]| {
