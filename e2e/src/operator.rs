@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use crate::ControlPlane;
 use crate::cluster::NAMESPACE;
 use crate::demo::root;
-use crate::monitoring::{free_port, get};
+use crate::monitoring::get;
+use crate::ports::free_ports;
 use crate::process::Process;
 
 /// What of the manifests a control plane without kubelets needs.
@@ -114,7 +115,10 @@ impl Operator {
         more: &[String],
         folder: &Path,
     ) -> Result<Self> {
-        let (port, probe_port) = (free_port()?, free_port()?);
+        let ports = free_ports(2)?;
+        let [port, probe_port] = ports[..] else {
+            bail!("no two free ports");
+        };
         let mut arguments = vec![
             "run".to_owned(),
             format!("--kubeconfig={}", kubeconfig.display()),

@@ -179,7 +179,8 @@ pub(super) async fn reactions(
     Ok(Reactions {
         own,
         ways,
-        noted: noted.map(|(mut events, before)| Noted::of(&events.split_off(before))),
+        // The log begins anew when it has become too long.
+        noted: noted.map(|(events, before)| Noted::of(events.get(before..).unwrap_or(&events))),
         changes,
     })
 }
