@@ -1,4 +1,4 @@
-//! Text that somebody else wrote, made harmless where it leaves: one function for each exit.
+//! Text of others, made harmless where it leaves: one function for each exit.
 //!
 //! Names, messages and sources quote objects and files, whose authors may want to move a cursor, colour a line, hide a
 //! word, page a channel, or begin a row of their own. What could do so is shown as what it is: `\u{1b}`.
@@ -88,7 +88,8 @@ fn colour(text: &str) -> usize {
     }
 }
 
-/// A line of Markdown: no markup of another begins or ends in it, no cell of a table, no link and no HTML.
+/// A line of Markdown: no markup of another begins or ends in it, no cell of a table, no link under another
+/// text and no HTML. An address stays one that a viewer may make a link of.
 pub(crate) fn markdown(text: &str) -> String {
     let text = line(text);
     let mut shown = String::with_capacity(text.len());
@@ -102,12 +103,12 @@ pub(crate) fn markdown(text: &str) -> String {
     shown
 }
 
-/// Words that chats read as a call to everybody, after `@`.
+/// Words that chats read as a call to all of their members, after `@`.
 const CALLS: [&str; 4] = ["all", "channel", "everyone", "here"];
 
-/// A line for an alert, whose receivers put it into chats and mails: nobody is called by it, and no link is made of it. A
-/// `<` that begins a mention or link (Slack: `<!channel>`, `<@user>`, `<address|text>`) becomes `‹`, and an `@` that calls
-/// everybody becomes `(at)`.
+/// A line for an alert, whose receivers put it into chats and mails: it calls no whole chat, and holds no link under another
+/// text. A `<` that begins a mention or link (Slack: `<!channel>`, `<@user>`, `<address|text>`) becomes `‹`, and an `@` that
+/// calls all members becomes `(at)`.
 pub(crate) fn alert(text: &str) -> String {
     let text = line(text);
     let mut shown = String::with_capacity(text.len());
@@ -130,8 +131,8 @@ fn begins_with(text: &str, word: &str) -> bool {
         .is_some_and(|begin| begin.eq_ignore_ascii_case(word))
 }
 
-/// JSON as it was, with every active character that stands in it as an escape: a terminal obeys nothing, and whoever parses
-/// it finds the same.
+/// JSON as it was, with every active character that stands in it as an escape: a terminal obeys nothing, and a parser
+/// reads the same.
 pub(crate) fn json(text: String) -> String {
     let active = |c: char| is_active(c) && !matches!(c, '\n' | '\r' | '\t');
     if !text.contains(active) {

@@ -1,5 +1,5 @@
-//! Fair shares: a list that is cut to a length is cut by namespace in turn, so that one namespace that has much hides
-//! nobody else's.
+//! Fair shares: a list that is cut to a length is cut by namespace in turn, so that a namespace with many
+//! items does not hide those of another.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,7 +47,7 @@ mod tests {
     }
 
     proptest! {
-        /// Nobody who is cut has kept less than somebody else by more than one.
+        /// A namespace that is cut keeps at most one item fewer than any other.
         #[test]
         fn shares_are_fair(items in prop::collection::vec(0_u16..5, 0..60), most in 0_usize..40) {
             let (stay, left) = share(items.clone(), most, |one| *one);

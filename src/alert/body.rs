@@ -110,7 +110,7 @@ mod tests {
     use crate::render::tests::finding;
 
     proptest! {
-        /// A chat that shows it calls nobody, and a label has one line.
+        /// It calls no whole chat, and a label has one line.
         #[test]
         fn nothing_in_an_alert_acts(text in hostile()) {
             let alert = Alert::of(&finding(&text), Timestamp::UNIX_EPOCH);

@@ -128,7 +128,7 @@ async fn authorization(path: &Path) -> Result<String, PushError> {
     Ok(format!("Bearer {}", token.trim()))
 }
 
-/// Why nobody was reached: every cause, as the first alone says no more than that it did not work.
+/// Why no Alertmanager was reached: every cause, as the first alone says no more than that it did not work.
 fn unreachable(error: &(dyn std::error::Error + 'static)) -> PushError {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     let causes: Vec<_> = causes.map(ToString::to_string).collect();

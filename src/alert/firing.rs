@@ -48,7 +48,7 @@ impl Firing {
         let mut firing: BTreeMap<_, _> = violated.into_iter().map(labelled).collect();
         let beyond: BTreeMap<_, _> = beyond.into_iter().map(labelled).collect();
         for (labels, mut alert) in std::mem::take(&mut self.active) {
-            // What nobody has repeated in time, as somebody else held the Lease, has ended by itself.
+            // What was not repeated in time, as another replica held the Lease, has ended by itself.
             if firing.contains_key(&labels) || beyond.contains_key(&labels) || alert.ends_at <= now {
                 continue;
             }

@@ -2,8 +2,8 @@
 //!
 //! The Service that the flag names is resolved to its ready endpoints from the index, and each of them gets every push:
 //! members of an Alertmanager cluster deduplicate among themselves, and a load balancer in between would reach only one.
-//! No cluster DNS is on the way. An alert is repeated while its finding holds, says itself when it ends if nobody
-//! repeats it, and is resolved in so many words when the finding is gone.
+//! No cluster DNS is on the way. An alert is repeated while its finding holds, carries the time at which it
+//! ends unless it is repeated, and is resolved explicitly when the finding is gone.
 
 mod body;
 mod client;
@@ -33,7 +33,7 @@ const REPEAT: Duration = Duration::from_secs(60);
 /// `manifests/components/prometheus/rules.yaml`.
 const HOLDS: Duration = Duration::from_secs(60);
 
-/// When an alert that nobody repeats ends: four repeats may be lost, as Prometheus allows for its own alerts
+/// When an alert that is not repeated ends: four repeats may be lost, as Prometheus allows for its own alerts
 /// (`rules/manager.go`, `sendAlerts`: four times the resend delay).
 const LASTS: Duration = Duration::from_secs(4 * 60);
 
@@ -60,8 +60,8 @@ pub struct Options {
     pub port: String,
     /// A file of CA certificates in PEM: makes it HTTPS. There are no system roots in our image.
     pub ca: Option<PathBuf>,
-    /// A file with a bearer token, read before each push, as it may be renewed. Never without [`Self::ca`]: whoever answers
-    /// in place of the Alertmanager would have it.
+    /// A file with a bearer token, read before each push, as it may be renewed. Never without [`Self::ca`]: a server in
+    /// place of the Alertmanager would get it.
     pub token: Option<PathBuf>,
 }
 

@@ -143,7 +143,7 @@ mod tests {
                 "spec.connections[0].shape"
             ]
         );
-        // A draft is for this version: whoever writes one hears of a field that was mistyped.
+        // A draft is for this version: its author hears of a field that was mistyped.
         let drafted = input(&newer()).err().unwrap();
         assert_eq!(drafted.len(), 3);
     }

@@ -9,6 +9,7 @@ use evenkeel_core::Core;
 use super::input::{ClusterScope, Drafts};
 use super::{End, answer};
 use crate::collect::{Collection, Folder};
+use crate::escape::line;
 use crate::files::{self, Report};
 use crate::live::Beside;
 use crate::live::page::Page;
@@ -74,8 +75,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
         let _ = writeln!(text, "  {count} {kind}");
     }
     for one in &list.unreadable {
-        let said = format!("could not be read: {}: {}", one.source, one.reason);
-        let _ = writeln!(text, "{}", crate::escape::line(&said));
+        let problem = format!("could not be read: {}: {}", one.source, one.reason);
+        let _ = writeln!(text, "{}", line(&problem));
     }
     let _ = writeln!(
         text,

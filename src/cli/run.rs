@@ -49,7 +49,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE", requires_all = ["alertmanager", "alertmanager_ca_file"])]
     alertmanager_token_file: Option<PathBuf>,
     /// What to log: a level, or levels by module, such as `info,evenkeel::watch=debug`. What the client logs of its own is
-    /// told by us already
+    /// logged by us already
     #[arg(
         long,
         env = "EVENKEEL_LOG",
@@ -107,7 +107,7 @@ impl Arguments {
         let log = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(move || escape::Log { json });
-        // Nobody else has set a subscriber: this is the process's beginning.
+        // No subscriber was set before: this is the process's beginning.
         let set = match self.log_format {
             LogFormat::Json => log.json().flatten_event(true).try_init(),
             LogFormat::Text => log.try_init(),

@@ -339,7 +339,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whoever may write a status or the Lease's annotation moves nobody's cursor.
+        /// Whatever a status or the Lease's annotation holds, no cursor moves.
         #[test]
         fn nothing_that_is_told_acts(by in hostile()) {
             let (shown, plain) = (text(&told(&by), "evenkeel-system"), text(&told("x"), "evenkeel-system"));

@@ -12,6 +12,7 @@ use kube::{Api, Client};
 
 use super::cluster::{Cluster, wait};
 use super::{End, answer, note};
+use crate::escape::line;
 use crate::{api, lease, live};
 
 /// What to delete, and of which cluster.
@@ -88,7 +89,7 @@ async fn uninstall(arguments: &Arguments) -> anyhow::Result<End> {
     let verb = if arguments.yes { "deleting" } else { "would delete" };
     for item in &items {
         // Writing into a String cannot fail.
-        let _ = writeln!(text, "{verb} {}", item.shown);
+        let _ = writeln!(text, "{verb} {}", line(&item.shown));
     }
     for (namespace, events) in &namespaces {
         let _ = writeln!(text, "{verb} {events} Events of evenkeel in {namespace}");
@@ -101,7 +102,7 @@ async fn uninstall(arguments: &Arguments) -> anyhow::Result<End> {
     }
     answer(&text)?;
     delete(&client, &items, namespaces.into_keys().collect()).await?;
-    answer("Nothing of it is left.\n")?;
+    answer("Everything above is deleted.\n")?;
     Ok(End::Good)
 }
 
@@ -121,7 +122,7 @@ async fn delete(client: &Client, items: &[Item], mut namespaces: BTreeSet<String
                 Err(kube::Error::Api(status)) if status.code == 404 => {}
                 Err(error) => {
                     failed += 1;
-                    note(&format!("cannot delete {}: {error}", item.shown));
+                    note(&line(&format!("cannot delete {}: {error}", item.shown)));
                 }
             }
         }
@@ -129,7 +130,7 @@ async fn delete(client: &Client, items: &[Item], mut namespaces: BTreeSet<String
             if !item.gone().await {
                 failed += 1;
                 let seconds = GONE_WITHIN.as_secs();
-                note(&format!("{}: {needs} after {seconds} s", item.shown));
+                note(&line(&format!("{}: {needs} after {seconds} s", item.shown)));
             }
         }
     }
@@ -139,7 +140,7 @@ async fn delete(client: &Client, items: &[Item], mut namespaces: BTreeSet<String
         let api: Api<Event> = Api::namespaced(client.clone(), &namespace);
         if let Err(error) = api.delete_collection(&DeleteParams::default(), &events()).await {
             failed += 1;
-            note(&format!("cannot delete Events in {namespace}: {error}"));
+            note(&line(&format!("cannot delete Events in {namespace}: {error}")));
         }
     }
     if failed > 0 {
@@ -193,7 +194,7 @@ async fn items(client: &Client, arguments: &Arguments) -> anyhow::Result<Vec<Ite
     Ok(items)
 }
 
-/// The operator's namespace, where it exists and is ours: a name that was mistyped must cost nobody a namespace.
+/// The operator's namespace, where it exists and is ours: a name that was mistyped must not delete another namespace.
 async fn namespace(client: &Client, own: &str) -> anyhow::Result<Option<Item>> {
     let spaces: Api<Namespace> = Api::all(client.clone());
     let Some(space) = spaces.get_opt(own).await.context("cannot read namespaces")? else {
@@ -201,7 +202,7 @@ async fn namespace(client: &Client, own: &str) -> anyhow::Result<Option<Item>> {
     };
     if !is_ours(space.metadata.labels.as_ref()) {
         note(&format!(
-            "namespace {own} is kept, as it does not carry the label {OURS}; what else of evenkeel is in it shows kubectl -n {own} get all -l {OURS}"
+            "namespace {own} is kept, as it does not carry the label {OURS}; what else of evenkeel is in it is shown by kubectl -n {own} get services,serviceaccounts,poddisruptionbudgets,networkpolicies -l {OURS}"
         ));
         return Ok(None);
     }

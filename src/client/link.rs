@@ -3,7 +3,7 @@
 //! A client keeps what it read when it was made: the authority's certificate, a client certificate, the addresses that
 //! a name had, and idle connections that a half-open network may hold. All of that changes under an operator that runs
 //! for months. So a caller whose request breaks, or whose credentials are refused, calls [`Link::doubt`], and the next
-//! request of anybody gets a new client, with files and names read again. Requests under way keep their connections.
+//! request of any caller gets a new client, with files and names read again. Requests under way keep their connections.
 
 use std::fmt;
 use std::pin::Pin;

@@ -1,4 +1,4 @@
-//! What is kept says to the core what the whole object says, and nothing that nobody needs.
+//! What is kept says to the core what the whole object says, and nothing that is not needed.
 
 use evenkeel_core::names::Names;
 use evenkeel_core::sources::Row;

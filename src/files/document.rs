@@ -183,7 +183,7 @@ fn no_json(error: &serde_json::Error) -> String {
     if error.is_eof() {
         return "the JSON ends in the middle; was the file cut off?".into();
     }
-    // Where it stands is told by line and column of the file, not of the document.
+    // Where it stands is shown by line and column of the file, not of the document.
     let text = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
     let what = match text.strip_suffix(&place).unwrap_or(&text) {
@@ -280,18 +280,18 @@ fn no_yaml(error: &serde_saphyr::Error) -> String {
             if text == "recursion limit exceeded" {
                 return "it is nested too deeply".into();
             }
-            text.split_whitespace()
-                .collect::<Vec<_>>()
-                .join(" ")
-                .chars()
-                .take(SHOWN)
-                .collect()
+            shortened(&text.split_whitespace().collect::<Vec<_>>().join(" "))
         }
     }
 }
 
-/// Most characters of a parser's message that are shown.
+/// Most characters of a file, or of a parser's message about it, that are quoted.
 const SHOWN: usize = 240;
+
+/// The beginning of a text, where it is long.
+pub(super) fn shortened(text: &str) -> String {
+    text.chars().take(SHOWN).collect()
+}
 
 /// EndpointSlices, where a text that cannot be parsed speaks of one.
 fn slices(text: &str) -> Vec<Source> {

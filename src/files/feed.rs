@@ -7,13 +7,13 @@ use evenkeel_core::findings::Unreadable;
 use evenkeel_core::index::{Freshness, Part};
 use evenkeel_core::know::{Now, Source};
 use evenkeel_core::{Core, Input};
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::document::{Document, documents};
+use super::document::{Document, documents, shortened};
 use super::extent::{Extent, spans};
+use super::fields::{only_key, show, unrendered};
 use super::head::{self, Head};
+use super::list::List;
 use super::place::{File, Place};
 use super::refused::{Refused, refused};
 use super::route::{Route, route};
@@ -61,9 +61,6 @@ pub(super) struct Feed<'a> {
 
 /// Most problems that are listed: a file of a million of them must not take memory for each.
 const PROBLEMS: usize = 1000;
-
-/// Most characters that are quoted of a file.
-const SHOWN: usize = 240;
 
 /// The message for a text or a number where an object should be.
 const NO_OBJECT: &str = "is no object; expected a mapping with apiVersion and kind";
@@ -429,123 +426,5 @@ impl<'a> Feed<'a> {
             source: source(),
             reason: reason.into(),
         });
-    }
-}
-
-/// The only key of an object whose value is an object: what `/configz` of any component answers.
-fn only_key(fields: &Map<String, Value>) -> Option<&str> {
-    let mut fields = fields.iter();
-    match (fields.next(), fields.next()) {
-        (Some((key, Value::Object(_))), None) => Some(key),
-        _ => None,
-    }
-}
-
-/// A list of objects.
-struct List<'a> {
-    /// The JSON of its items.
-    items: &'a str,
-    /// The field that they stand in.
-    key: &'static str,
-    /// What it says of items that say nothing themselves; empty where it does not.
-    version: String,
-    item: String,
-    /// Whether it is one page of a longer list.
-    goes_on: bool,
-}
-
-impl<'a> List<'a> {
-    /// A mapping of kind `List` or `...List` with items, or one without a kind that has items: older versions of
-    /// `kubectl cluster-info dump` left the kind out.
-    fn of(head: &Head<'a>, usual: Option<(&str, &str)>) -> Option<Self> {
-        let items = head.items()?;
-        let text = |json: Option<&RawValue>| match json {
-            None => Some(String::new()),
-            Some(json) => serde_json::from_str::<Option<String>>(json.get())
-                .ok()
-                .map(Option::unwrap_or_default),
-        };
-        let (mut version, mut kind) = (text(head.version)?, text(head.kind)?);
-        if let Some((usual_version, usual_kind)) = usual {
-            if head.version.is_none() {
-                usual_version.clone_into(&mut version);
-            }
-            if head.kind.is_none() {
-                usual_kind.clone_into(&mut kind);
-            }
-        }
-        let metadata: ListMetadata = head
-            .metadata
-            .and_then(|json| serde_json::from_str(json.get()).ok())
-            .unwrap_or_default();
-        let (version, item) = if kind.is_empty() && items.starts_with('[') {
-            let (version, item) = metadata.items_kind().unwrap_or_default();
-            (version.to_owned(), item.to_owned())
-        } else {
-            let item = kind.strip_suffix("List")?.to_owned();
-            (version, item)
-        };
-        Some(Self {
-            items,
-            key: head.key(),
-            version,
-            item,
-            goes_on: metadata.rest.is_some_and(|token| !token.is_empty()),
-        })
-    }
-}
-
-/// What of the metadata of a list is looked at.
-#[derive(Default, Deserialize)]
-struct ListMetadata {
-    #[serde(rename = "continue")]
-    rest: Option<String>,
-    #[serde(rename = "selfLink")]
-    link: Option<String>,
-}
-
-impl ListMetadata {
-    /// The version and kind of the items of a list that names none, from the address that it was read from, where it says.
-    fn items_kind(&self) -> Option<(&'static str, &'static str)> {
-        let plural = self.link.as_ref()?.rsplit('/').next()?;
-        let kinds = Source::ALL.into_iter().flat_map(Source::kinds);
-        let kind = kinds
-            .into_iter()
-            .find(|kind| kind.plural == plural && kind.group.is_empty())?;
-        Some((kind.versions.first()?, kind.name))
-    }
-}
-
-/// The beginning of what somebody wrote, where it is long.
-fn shortened(text: &str) -> String {
-    text.chars().take(SHOWN).collect()
-}
-
-/// Why an object cannot be meant as it stands: no name holds braces but that of a template.
-fn unrendered(fields: &Map<String, Value>) -> Option<String> {
-    let metadata = fields.get("metadata")?;
-    ["name", "namespace"].iter().find_map(|key| {
-        let text = metadata.get(key)?.as_str()?;
-        text.contains("{{").then(|| {
-            format!(
-                "metadata.{key}: `{text}` is left of a template; render it first, as with `helm template`"
-            )
-        })
-    })
-}
-
-/// `Service shop/checkout`, as far as the object says.
-fn show(kind: &str, fields: &Map<String, Value>) -> String {
-    let text = |key: &str| {
-        fields
-            .get("metadata")
-            .and_then(|metadata| metadata.get(key))
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-    };
-    match (text("namespace"), text("name")) {
-        (_, "") => kind.to_owned(),
-        ("", name) => format!("{kind} {name}"),
-        (namespace, name) => format!("{kind} {namespace}/{name}"),
     }
 }

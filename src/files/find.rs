@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use evenkeel_core::findings::Unreadable;
 use rustix::fs::OFlags;
 
-/// What is said of what cannot be read to an end.
+/// The message for what may have no end.
 const NO_FILE: &str = "is a pipe, socket or device and not a file, and was not read";
 
 /// What a folder is searched for.
@@ -108,7 +108,7 @@ pub(super) fn bytes(path: &Path, most: u64) -> Result<Vec<u8>, String> {
 }
 
 /// Opens a file, or the pipe of a shell's `<(command)`. What it is, is asked of what was opened, and opening does not wait: a
-/// pipe with a name, or a link to one, would wait for somebody to write to it.
+/// pipe with a name, or a link to one, would wait for a writer.
 fn open(path: &Path) -> Result<File, String> {
     let not_waiting = OFlags::NONBLOCK.bits().cast_signed();
     let file = File::options().read(true).custom_flags(not_waiting).open(path);

@@ -1,7 +1,7 @@
 //! Where a field stands in a file: by the parsers' own spans.
 //!
-//! Objects are read without positions, which are most of the work of a parser. A document of which something is told is
-//! read once more with them, and nothing of it is kept.
+//! Objects are read without positions, which are most of the work of a parser. A document with a problem is read once
+//! more with them, and nothing of it is kept.
 
 use std::fmt;
 use std::marker::PhantomData;

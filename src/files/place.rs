@@ -10,7 +10,7 @@ use super::document::Document;
 use super::locate::{LineColumn, locate};
 
 /// About how many bytes of a file are read again to find where its faults stand: a file of a million faults must not be read
-/// a million times. Beyond that, the place of the document is told.
+/// a million times. Beyond that, the place of the document is shown.
 const AGAIN: usize = 4 << 20;
 
 /// A file that is being read.
@@ -22,7 +22,7 @@ pub(super) struct File<'a> {
     /// Its text as UTF-8.
     pub(super) bytes: &'a [u8],
     again: Cell<usize>,
-    /// The last place that was told, and its byte: the next is mostly behind it.
+    /// The last place that was shown, and its byte: the next is mostly behind it.
     last: Cell<(usize, LineColumn)>,
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Every replica watches and judges; only the holder of the Lease writes. Three facts make that safe without trusting the
 //! clock of any other machine. The **term** is the resourceVersion of the write that acquired the Lease: it only grows,
-//! whoever writes it. The **expiry** counts from *before* a renewal was sent, so it can only be too early, and a [`Permit`]
-//! is given only when a whole exchange fits before it; time spent in suspension counts ([`crate::clock::Clock`]), so a replica that was
+//! whichever replica writes it. The **expiry** counts from *before* a renewal was sent, so it can only be too early, and a
+//! [`Permit`] is given only when a whole exchange fits before it; time spent in suspension counts ([`crate::clock::Clock`]), so a replica that was
 //! stopped or suspended for a minute goes on with an expired claim and writes nothing. A virtual machine that is paused sees
 //! no clock move: therefore every request has a **precondition** too (`send::Precondition`), and one that leaves late changes
 //! nothing that somebody else has written since.

@@ -210,7 +210,7 @@ impl List {
             .map_err(kube::Error::HttpError)
     }
 
-    /// What people are told of a list that could not be read: the right to grant, where one is missing.
+    /// Why a list could not be read, for people: the right to grant, where one is missing.
     pub(super) fn explain(&self, error: &RequestError) -> String {
         let verb = if self.name.is_some() { "get" } else { "list" };
         let source = self.resource.source;

@@ -40,7 +40,7 @@ pub struct Snapshot {
     pub ready: bool,
     /// Each source.
     pub sources: Vec<SourceSnapshot>,
-    /// Findings that nobody has accepted, by check, verdict and severity.
+    /// Findings that are not accepted, by check, verdict and severity.
     pub findings: BTreeMap<(&'static str, &'static str, Severity), u32>,
     /// Findings under an exception, by check.
     pub excepted: BTreeMap<&'static str, u32>,
@@ -58,7 +58,7 @@ pub struct Snapshot {
     pub queue: usize,
 }
 
-/// Critical findings that are Violated and that nobody has accepted.
+/// Critical findings that are Violated and not accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CriticalSeries {
     /// Their check.

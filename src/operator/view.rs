@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::{Next, Operator};
 use crate::api::ConditionStatus;
+use crate::escape::line;
 use crate::fair::share;
 use crate::metrics::{CriticalSeries, SERIES, Snapshot, SourceSnapshot};
 use crate::query::{Agenda, Alerts, IndexView, Readiness};
@@ -177,7 +178,7 @@ fn source(core: &Core, source: Source, watches: &[WatchStatus]) -> Option<Source
 pub(super) fn not_fresh(core: &Core) -> BTreeMap<&'static str, String> {
     Source::ALL
         .into_iter()
-        // Nobody serves these to an operator.
+        // No watch brings these to an operator.
         .filter(|source| *source != Source::Configz)
         .filter_map(|source| {
             let why = match core.index().worst_freshness(source) {
@@ -207,7 +208,8 @@ pub struct State {
 pub(super) fn state(core: &Core, ready: bool) -> String {
     let not_fresh = not_fresh(core)
         .into_iter()
-        .map(|(source, why)| (source.to_owned(), why.chars().take(200).collect()))
+        // `kubectl describe` prints annotations as they are.
+        .map(|(source, why)| (source.to_owned(), line(&why).chars().take(200).collect()))
         .collect();
     let state = State {
         version: env!("CARGO_PKG_VERSION").into(),

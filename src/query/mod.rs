@@ -1,4 +1,4 @@
-//! What others may ask of the loop. The loop owns the core; nobody else sees it, everybody asks.
+//! What others may ask of the loop. The loop owns the core; no other task sees it, all of them ask.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -51,7 +51,7 @@ pub(crate) fn table(list: &FindingList, aside: &Aside<'_>) -> String {
         );
         text.push('\n');
     }
-    text + &unreadable(list) + &beside(aside, &plain) + &summary(list, aside)
+    text + &unreadable(list) + &beside(aside, &str::to_owned) + &summary(list, aside)
 }
 
 /// Colours the first word of each row. Done after the layout, which counts columns.
@@ -85,7 +85,7 @@ pub(crate) fn wide(list: &FindingList, aside: &Aside<'_>) -> String {
         .findings
         .iter()
         .fold(String::new(), |text, one| text + &card(one) + "\n");
-    cards + &unreadable(list) + &beside(aside, &plain) + &summary(list, aside)
+    cards + &unreadable(list) + &beside(aside, &str::to_owned) + &summary(list, aside)
 }
 
 /// Everything of one finding.
@@ -230,12 +230,7 @@ fn unreadable(list: &FindingList) -> String {
     text + "\n"
 }
 
-/// A line of text; [`wrapped`] makes it harmless.
-fn plain(text: &str) -> String {
-    text.to_owned()
-}
-
-/// Notes, and what was left aside, in a form.
+/// Notes, and what was left aside, in a form; [`wrapped`] makes each line harmless.
 fn beside(aside: &Aside<'_>, form: &dyn Fn(&str) -> String) -> String {
     let mut text = String::new();
     for note in aside.notes {

@@ -1,6 +1,6 @@
 //! How answers look: tables for people, JSON and YAML for programs, Markdown for tickets.
 //!
-//! Whatever is shown was written by somebody: it is made harmless where it is laid out ([`crate::escape`]).
+//! What is shown quotes objects and files: it is made harmless where it is laid out ([`crate::escape`]).
 //!
 //! On a terminal text is wrapped to its width and severities are coloured. Anywhere else a row is one line without
 //! colour, so that `grep` finds what it looks for. `NO_COLOR` is respected.

@@ -1,4 +1,4 @@
-//! Every renderer with text that somebody hostile wrote: nothing of it is obeyed, and no line or cell is of its making.
+//! Every renderer with hostile text: nothing of it is obeyed, and no line or cell is of its making.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

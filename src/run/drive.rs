@@ -157,7 +157,7 @@ impl Drive {
 
     fn answer(&self, query: Query) {
         let (now, operator) = (self.clock.now(), &self.operator);
-        // Nobody may be waiting for the answer any more.
+        // The asker may have gone away.
         match query {
             Query::Snapshot(answer) => drop(answer.send(operator.snapshot(now, &self.watches.snapshot()))),
             Query::Readiness(answer) => drop(answer.send(operator.readiness(now))),

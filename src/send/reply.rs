@@ -25,7 +25,7 @@ pub enum Reply {
     Gone,
     /// The server has refused.
     Refused(Refusal),
-    /// Nobody knows: the connection broke, or the answer was not complete within the permit.
+    /// It is not known: the connection broke, or the answer was not complete within the permit.
     Lost(RequestError),
 }
 

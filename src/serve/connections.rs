@@ -1,7 +1,7 @@
 //! Connections of one listener: few, short, and with small buffers.
 //!
-//! Anybody who reaches the port may open connections, so what each costs is bounded: a request is complete within 5 s, its
-//! header has at most 16 KiB, and a connection serves one request and ends within 15 s. Where there are too many, the
+//! Any client that reaches the port may open connections, so what each costs is bounded: a request is complete within 5 s,
+//! its header has at most 16 KiB, and a connection serves one request and ends within 15 s. Where there are too many, the
 //! oldest one without a complete request makes room. A new one is never refused: it may be the scrape that matters.
 
 use std::convert::Infallible;
@@ -169,7 +169,7 @@ mod tests {
         )
     }
 
-    /// Who is closed for one more of the peer.
+    /// Which connection is closed for one more of the peer.
     fn closed(open: &mut Open, peer: u32) -> Option<Id> {
         let before: Vec<_> = open.0.iter().map(|one| one.task.id()).collect();
         open.make_room(Ipv4Addr::from_bits(peer).into());

@@ -1,5 +1,6 @@
 //! HTTP, on three ports: `/metrics` for Prometheus, `/livez` and `/readyz` for the kubelet, `/debug/*` on loopback only.
-//! Probes have a port of their own, so that no `NetworkPolicy` has to admit anybody who could keep them from being answered.
+//! Probes have a port of their own, so that no `NetworkPolicy` has to admit a client that could keep them
+//! from being answered.
 //!
 //! Nothing here knows anything: each answer is asked of the loop, and a loop that does not answer in time is not alive.
 
@@ -28,7 +29,7 @@ use crate::query::{Handle, Query};
 /// How long the loop may take to answer: far beyond any round, far below a probe's patience.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// How long the text of a scrape is given to whoever asks: a flood of scrapes costs one a second.
+/// How long the text of a scrape is given again: a flood of scrapes costs one a second.
 const SCRAPE_AGE: Duration = Duration::from_secs(1);
 
 /// What the handlers share.
@@ -152,7 +153,7 @@ impl Shared {
             .flatten()
     }
 
-    /// The text of a scrape: a new one, or the last where that is young enough. Those who ask meanwhile wait for it.
+    /// The text of a scrape: a new one, or the last where that is young enough. Requests that come meanwhile wait for it.
     async fn scrape(&self) -> Option<Bytes> {
         let mut last = self.last.lock().await;
         if let Some((made, text)) = last.as_ref()

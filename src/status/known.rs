@@ -1,7 +1,7 @@
 //! What is known of each policy object beyond its spec, and which statuses must be written again.
 //!
 //! Little is kept of each policy: identity, version, what its status says as a number, and the times that go on. A status
-//! is built when it is compared, and kept by nobody.
+//! is built when it is compared, and not kept.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -29,7 +29,7 @@ type Key = (Source, Box<str>, Box<str>);
 pub struct Change {
     /// New targets.
     pub start: Vec<(Id, Target)>,
-    /// Targets that nobody wants any more.
+    /// Targets that are no longer wanted.
     pub stop: Vec<Id>,
 }
 

@@ -111,7 +111,7 @@ impl Watches {
         self.pumps.values().map(|(_, seen)| seen.snapshot(now)).collect()
     }
 
-    /// Waits until a pump has ended although nobody stopped it: a defect, after which the process must not pretend to
+    /// Waits until a pump has ended although it was not stopped: a defect, after which the process must not pretend to
     /// be watching. Never returns otherwise. Safe to cancel.
     pub async fn broken(&mut self) -> String {
         loop {

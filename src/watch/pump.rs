@@ -216,7 +216,7 @@ impl<S: Server> Pump<S> {
         let (server, pages) = (self.server.clone(), self.pages.clone());
         let limit = Instant::now() + LISTING;
         let error = {
-            // Pages are large: few at a time, whoever reads them.
+            // Pages are large: few at a time over all pumps.
             let Some(Ok(_turn)) = self.claim.attend(limit, pages.acquire()).await? else {
                 return Ok(State::Paging(token));
             };
@@ -263,7 +263,7 @@ impl<S: Server> Pump<S> {
         } else {
             PROBE
         };
-        // Of what passes nobody says how far it has come: without a new one a version is soon older than what the server holds.
+        // Passing objects come without bookmarks: without a new one a version is soon older than what the server holds.
         let old = self.version.is_empty() || self.said_at.elapsed() >= LONG;
         let anew = self.target.passing() && old;
         let since = if anew {

@@ -4,7 +4,7 @@
 //! `KubeletConfiguration`): in a cluster of 5,000 nodes 17 objects a second, in which nothing but times is new. Such a
 //! line is a sign of life and nothing else, so it ends here, unparsed.
 //!
-//! The last state of each node is held as a hash, with keys that nobody outside knows, of the object's text without
+//! The last state of each node is held as a hash, with keys that are not known outside, of the object's text without
 //! what a heartbeat changes. Only text in the order in which API servers write it is looked at (`ObjectMeta` and
 //! `NodeCondition` in `k8s.io/apimachinery` and `k8s.io/api`); any other is a change.
 

@@ -37,7 +37,7 @@ impl Operator {
             .unwrap();
         let mut log = BufReader::new(process.stderr.take().unwrap()).lines();
         let line = log.next().unwrap().unwrap();
-        // Nobody else reads the pipe, and a full one would hold the operator up.
+        // Nothing else reads the pipe, and a full one would hold the operator up.
         std::thread::spawn(move || log.for_each(drop));
         let line: Value = serde_json::from_str(&line).unwrap();
         let address = |key: &str| line[key].as_str().unwrap().parse().unwrap();
@@ -95,7 +95,7 @@ fn get(to: SocketAddr, path: &str) -> String {
 
 /// More half-open connections than are kept, and headers larger than are taken.
 #[test]
-fn half_open_connections_and_huge_headers_cost_little_and_hold_up_nobody() {
+fn half_open_connections_and_huge_headers_cost_little_and_hold_nothing_up() {
     let operator = Operator::start();
     assert!(get(operator.probes, "/livez").starts_with("HTTP/1.1 200"));
     let (memory, sockets) = (operator.resident(), operator.sockets());

@@ -215,9 +215,9 @@ fn the_arguments_exist() {
     );
 }
 
-/// Whoever may scrape must not be able to keep a probe from being answered: the kubelet would restart the Pod.
+/// A scraper must not be able to keep a probe from being answered: the kubelet would restart the Pod.
 #[test]
-fn probes_have_a_port_that_nobody_is_admitted_to() {
+fn probes_have_a_port_that_no_pod_is_admitted_to() {
     let deployment = of_kind("Deployment").remove(0);
     let container = &deployment["spec"]["template"]["spec"]["containers"][0];
     for probe in ["readinessProbe", "livenessProbe"] {
@@ -268,7 +268,7 @@ fn the_pod_has_a_priority_class_of_our_own() {
     assert!(value > 0 && value <= 1_000_000_000);
 }
 
-/// Whoever decides whom to give which right has to know what evenkeel concludes from which object.
+/// An administrator who grants rights has to know what evenkeel concludes from which object.
 #[test]
 fn what_is_believed_is_named_with_who_can_write_it() {
     let text = std::fs::read_to_string(root().join("../SECURITY.md")).unwrap();

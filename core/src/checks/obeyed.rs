@@ -34,7 +34,7 @@ struct Scene {
 /// What carries Services on the nodes.
 #[derive(Debug, Clone, Copy)]
 enum Proxy {
-    /// Nobody knows.
+    /// It is not known.
     Unknown,
     /// kube-proxy in this mode.
     Mode(&'static str),

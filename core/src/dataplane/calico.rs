@@ -8,8 +8,8 @@ use super::tree::shorten;
 use super::{ProxyMode, linux};
 use crate::know::{Gap, Known, Val};
 
-/// Namespaces that the operator of Tigera makes for it (`tigera/operator`, `pkg/common/common.go`).
-pub const HOMES: &[&str] = &["calico-system", "tigera-operator"];
+/// The namespace that the operator of Tigera makes for it (`CalicoNamespace`, `tigera/operator`, `pkg/common/common.go`).
+pub const HOMES: &[&str] = &["calico-system"];
 
 /// Established TCP: `TCPEstablished` of `DefaultTimeouts`, `felix/bpf/conntrack/timeouts/timeouts.go`.
 const TCP_ESTABLISHED_SECONDS: i64 = 3600;

@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::names::{Held, Key};
 
+// More checks need more bits in [`Tally::warming`].
+const _: () = assert!(crate::checks::ALL.len() <= 64);
+
 /// How many subjects had a verdict that is not kept one by one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Tally {

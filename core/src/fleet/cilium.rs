@@ -155,10 +155,8 @@ impl Installations {
         };
         let written = self.config.and_then(|key| index.config_maps.get(key)?.written);
         let mut pods: Vec<_> = index
-            .components
-            .iter()
-            .filter(|key| key.namespace == set.namespace)
-            .filter_map(|key| Some((*key, index.pods.get(*key)?)))
+            .platform_pods()
+            .filter(|(key, _)| key.namespace == set.namespace)
             .filter(|(_, pod)| !pod.ended && !pod.node.is_empty() && pod.owner == set.name)
             .collect();
         // Of two on a node the one that started later counts.

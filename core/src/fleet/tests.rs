@@ -77,7 +77,7 @@ fn a_static_pod_tells_of_its_node_where_nodes_were_not_read() {
     assert_eq!(mode(&mut world, "n1").to_lowercase(), "ipvs");
     let fleet = world.core.fleet();
     let counts: Vec<_> = fleet.classes.iter().map(|class| class.nodes).collect();
-    // Nodes that are told the same are one class, whatever they are called.
+    // Nodes of equal configuration are one class, whatever their names.
     assert_eq!(counts, [2, 1]);
 }
 

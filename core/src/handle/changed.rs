@@ -56,8 +56,8 @@ impl Core {
     /// A row changed of which nothing else is kept: it concerns every unit that read its source.
     pub(super) fn plain_changed<R: InTable>(&mut self, key: Key, _: Option<&R>) {
         // The first object and the last say whether there are any at all.
-        let any = R::table(&mut self.index).len() <= 1;
-        if any || key.namespace.is_empty() || self.index.trusts(key.namespace) {
+        let alone = R::table(&mut self.index).len() <= 1;
+        if alone || key.namespace.is_empty() || self.index.trusts(key.namespace) {
             self.touch(R::SOURCE);
         } else {
             // It says nothing of the data plane.
@@ -67,12 +67,9 @@ impl Core {
 
     /// Judges everything again where other namespaces are trusted than before.
     pub(super) fn trust(&mut self, policy: Option<&ClusterPolicy>) {
-        let trusted = |policy: Option<&ClusterPolicy>| {
-            policy
-                .map(|one| one.trusted_namespaces.clone())
-                .unwrap_or_default()
-        };
-        self.dirt.all |= trusted(self.index.cluster_policy()) != trusted(policy);
+        let before = self.index.cluster_policy();
+        let [before, now] = [before, policy].map(|one| one.map_or(&[][..], |one| &one.trusted_namespaces));
+        self.dirt.all |= before != now;
     }
 
     pub(super) fn remove_cluster_policy(&mut self, which: Which) {

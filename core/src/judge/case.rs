@@ -246,7 +246,7 @@ impl Evidence {
         Self::text(what, &Val::declared(name.clone(), source))
     }
 
-    /// A field that nobody declared, and where it would stand: it may be better or worse than assumed.
+    /// A field that is not declared, and where it would stand: it may be better or worse than assumed.
     pub fn undeclared(what: &'static str, field: impl Into<Arc<str>>) -> Self {
         Self::text(what, &Val::assumed("not declared".into(), field))
     }

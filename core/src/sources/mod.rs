@@ -23,6 +23,7 @@ pub mod service;
 pub mod slice;
 pub mod sysctl;
 pub mod taint;
+mod template;
 pub mod webhook;
 mod why;
 pub mod workload;

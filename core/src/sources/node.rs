@@ -68,7 +68,7 @@ pub struct Balancing {
 /// Whether Pods go on serving on a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Stays {
-    /// As far as anybody knows.
+    /// They do, as far as is known.
     Stays,
     /// It is cordoned, being deleted or marked for removal: a drain takes its Pods away.
     Leaves,

@@ -52,7 +52,7 @@ pub struct Endpoint {
     /// Node that the first hint names, where traffic prefers its own node; empty when there is no such hint.
     pub node_hint: Name,
     /// A hash of the Pod behind it (`targetRef`): one Pod has an endpoint for each of its addresses in each of its
-    /// Services. 0 when not said.
+    /// Services. 0 when unknown.
     pub pod: u32,
     /// `conditions.ready`; nil counts as ready.
     pub ready: bool,

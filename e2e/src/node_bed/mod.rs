@@ -303,7 +303,7 @@ impl NodeBed {
         apply::apply_yaml(&self.client().await?, text).await
     }
 
-    /// Shows through the API what kube-proxy is told on every node, as kubeadm does: a `ConfigMap`, and a Pod on each node
+    /// Shows through the API what kube-proxy runs with on every node, as kubeadm does: a `ConfigMap`, and a Pod on each node
     /// that mounts it. Here kube-proxy is a program of the nodes, so the Pods' own program only keeps them running.
     pub async fn publish_proxy_config(&self) -> Result<()> {
         let node = self.nodes.first().context("no nodes")?;

@@ -1,4 +1,4 @@
-//! Small clusters of every kind, audited live under the rights that are shipped: what files say is said live.
+//! Small clusters of every kind, audited live under the rights that are shipped: files of them give the same findings.
 //!
 //! Each file of `clusters` is one cluster. Its comments tell what it is like, which parts it shares with others
 //! (`# with:`), and what each check that it is about finds (`# finds: CHECK VERDICT SEVERITY`, or `nothing`).
@@ -42,14 +42,14 @@ fn clusters() -> Vec<Cluster> {
 
 fn cluster(path: &Path) -> Cluster {
     let own = read(path);
-    let said = |key: &'static str| own.lines().filter_map(move |line| line.strip_prefix(key));
-    let parts = said("# with: ").flat_map(|parts| parts.split(", "));
+    let notes = |key: &'static str| own.lines().filter_map(move |line| line.strip_prefix(key));
+    let parts = notes("# with: ").flat_map(|parts| parts.split(", "));
     let mut texts: Vec<String> = parts
         .map(|part| read(&folder().join(format!("parts/{part}.yaml"))))
         .collect();
     texts.push(own.clone());
     let mut finds: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for line in said("# finds: ") {
+    for line in notes("# finds: ") {
         let (check, found) = line.split_once(' ').unwrap();
         let all = finds.entry(check.to_owned()).or_default();
         if found != "nothing" {
@@ -126,7 +126,7 @@ async fn untaint(plane: &ControlPlane, applied: &[DynamicObject]) {
 }
 
 #[tokio::test]
-async fn what_files_say_is_said_live() {
+async fn files_and_the_living_cluster_give_the_same_findings() {
     let options = Options {
         controller_manager: false,
         ..Options::default()

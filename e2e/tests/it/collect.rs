@@ -264,7 +264,7 @@ async fn the_pods_that_a_draft_asks_for_are_read() {
         "spec": {"containers": [{"name": "worker", "image": "worker:1"}],
             "securityContext": {"sysctls": [{"name": "net.ipv4.tcp_keepalive_time", "value": "300"}]}}});
     plane.apply_yaml(&pod.to_string()).await.unwrap();
-    // A keepalive without a time of its own: the Pod's sysctl is its time. Without a Pod nobody knows: AtRisk.
+    // A keepalive without a time of its own: the Pod's sysctl is its time. Without a Pod it is not known: AtRisk.
     let draft = |app: &str| {
         let policy = example_in("demo/policy.yaml", &namespace).unwrap();
         let keepalive = format!(

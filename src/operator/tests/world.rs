@@ -35,6 +35,17 @@ pub(super) enum Answer {
 /// Source, namespace and name.
 type Key = (Source, String, String);
 
+fn key(source: Source, object: &Value) -> Key {
+    let text = |at| {
+        object
+            .pointer(at)
+            .and_then(Value::as_str)
+            .unwrap_or("")
+            .to_owned()
+    };
+    (source, text("/metadata/namespace"), text("/metadata/name"))
+}
+
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) operator: Operator,
@@ -199,14 +210,7 @@ impl World {
 
     /// Somebody applies an object; its status stays as it is.
     pub(super) fn apply(&mut self, source: Source, mut object: Value) {
-        let text = |at: &str| {
-            object
-                .pointer(at)
-                .and_then(Value::as_str)
-                .unwrap_or("")
-                .to_owned()
-        };
-        let key = (source, text("/metadata/namespace"), text("/metadata/name"));
+        let key = key(source, &object);
         let status = self.objects.get(&key).map(|one| one["status"].clone());
         if let Some(status) = status.filter(|one| !one.is_null()) {
             object["status"] = status;
@@ -216,14 +220,7 @@ impl World {
 
     /// Somebody writes an object with its status.
     pub(super) fn put(&mut self, source: Source, mut object: Value) {
-        let text = |at: &str| {
-            object
-                .pointer(at)
-                .and_then(Value::as_str)
-                .unwrap_or("")
-                .to_owned()
-        };
-        let key = (source, text("/metadata/namespace"), text("/metadata/name"));
+        let key = key(source, &object);
         self.version += 1;
         let before = self.objects.get(&key);
         let uid = before.map_or_else(
@@ -236,7 +233,7 @@ impl World {
         object["metadata"]["generation"] = (generation + i64::from(changed)).into();
         object["metadata"]["resourceVersion"] = self.version.to_string().into();
         self.objects.insert(key, object.clone());
-        self.say(source, || super::world::text(&object));
+        self.say(source, || text(&object));
     }
 
     /// Somebody deletes an object.

@@ -20,6 +20,8 @@ use evenkeel_core::route::balancer_idle;
 use evenkeel_core::sources::service::{Service, ServiceType, Transport};
 use serde::Serialize;
 
+use crate::fair::share;
+
 pub(crate) use text::{markdown, table, wide};
 
 /// The answer.
@@ -41,7 +43,7 @@ pub(crate) struct View {
 #[serde(rename_all = "camelCase")]
 struct LookAlikes {
     count: usize,
-    /// The first few by kind, namespace and name.
+    /// A few, of each namespace in turn; by kind, namespace and name.
     first: Vec<String>,
 }
 
@@ -321,12 +323,13 @@ pub(crate) fn view(core: &Core, now: Now, unreadable: Vec<Unreadable>) -> View {
 
 fn look_alikes(core: &Core) -> Option<LookAlikes> {
     let index = core.index();
-    let mut all: Vec<String> = index
+    let mut all: Vec<_> = index
         .look_alikes()
-        .map(|(kind, key)| format!("{kind} {}", index.show(key)))
+        .map(|(kind, key)| (format!("{kind} {}", index.show(key)), key.namespace))
         .collect();
     all.sort();
     let count = all.len();
-    all.truncate(NAMED);
-    (count > 0).then_some(LookAlikes { count, first: all })
+    let (named, _) = share(all, NAMED, |one| one.1);
+    let first = named.into_iter().map(|one| one.0).collect();
+    (count > 0).then_some(LookAlikes { count, first })
 }

@@ -93,7 +93,9 @@ pub(crate) fn table(view: &View) -> String {
         text += &plain_table(&PROFILE_HEADS, profile_rows(view));
         text.push('\n');
     }
-    text + &balancers(view) + &rest(view, &plain) + "Next: -o wide shows where each setting was read.\n"
+    text + &balancers(view)
+        + &rest(view, &str::to_owned)
+        + "Next: -o wide shows where each setting was read.\n"
 }
 
 fn balancers(view: &View) -> String {
@@ -103,12 +105,7 @@ fn balancers(view: &View) -> String {
     plain_table(&BALANCER_HEADS, balancer_rows(view)) + "\n"
 }
 
-/// A line of text; [`wrapped`] makes it harmless.
-fn plain(text: &str) -> String {
-    text.to_owned()
-}
-
-/// Notes and what could not be read, in a form.
+/// Notes and what could not be read, in a form; [`wrapped`] makes each line harmless.
 fn rest(view: &View, form: &dyn Fn(&str) -> String) -> String {
     let mut text = String::new();
     if view.profiles.is_empty() {
@@ -189,7 +186,7 @@ pub(crate) fn wide(view: &View) -> String {
     let profiles = view.profiles.iter().fold(String::new(), |text, one| {
         text + &line(&title(one)) + "\n" + &plain_table(&SETTING_HEADS, setting_rows(one)) + "\n"
     });
-    profiles + &balancers(view) + &rest(view, &plain)
+    profiles + &balancers(view) + &rest(view, &str::to_owned)
 }
 
 /// The same in Markdown.

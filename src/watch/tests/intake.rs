@@ -12,7 +12,7 @@ use super::super::intake::{Change, Intake};
 use super::super::line;
 use super::*;
 
-/// An intake, and what it has told the core.
+/// An intake, and the inputs it has given to the core.
 #[derive(Default)]
 struct Desk {
     intake: Intake,
@@ -60,7 +60,7 @@ impl Desk {
         self.intake.targets().find(|(_, target)| named(target)).unwrap().0
     }
 
-    /// Takes words in, and returns what the core was told.
+    /// Takes words in, and returns the inputs that the core got.
     fn take(&mut self, id: Id, words: Vec<What>) -> Vec<String> {
         self.told.clear();
         for what in words {

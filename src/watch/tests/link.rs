@@ -1,4 +1,4 @@
-//! The link against a server that speaks HTTP by hand: what the pumps are told of headers, lines and connections.
+//! The link against a server that speaks HTTP by hand: what the pumps see of headers, lines and connections.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -411,7 +411,7 @@ async fn a_loop_that_is_slow_is_not_a_server_that_is_silent() {
     let acts: Vec<_> = (0..3_000).map(|at| added("b", 11 + at)).collect();
     let acts = [acts.as_slice(), &[Act::Pause(9_000), Act::End]].concat();
     let mut bench = Bench::new(nodes(), &then_quiet(&[filled(), watch(&acts)], 4_000));
-    // More events than the channel holds, and nobody takes them for a minute.
+    // More events than the channel holds, and none is taken for a minute.
     sleep(Duration::from_secs(60)).await;
     let told = bench.words(90).await;
     assert_eq!(told.len(), 3_003);

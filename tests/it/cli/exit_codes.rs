@@ -1,5 +1,5 @@
 //! How the audit ends when it saw only a part, as README promises: 1 when it finds what it fails on, else 2 when
-//! something that was named could not be read, else 0.
+//! something could not be read, else 0.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;

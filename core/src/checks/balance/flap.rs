@@ -279,7 +279,7 @@ mod tests {
             live.list(Source::EndpointSlices, &[&web(if at % 2 == 0 { 9 } else { 0 })]);
         }
         assert_eq!(live.says(ID), "");
-        // This check and pod-churn-storm wait for history; cp-stale-watch tells of the interruptions.
+        // This check and pod-churn-storm wait for history; cp-stale-watch reports the interruptions.
         assert_eq!(live.core.findings(live.now).summary.met, met - 3);
         live.wait(600);
         assert_eq!(live.core.findings(live.now).summary.met, met - 1);

@@ -158,7 +158,7 @@ enum Clients {
     CutOff(Cause),
     /// All of them run where one is.
     Served,
-    /// Nobody knows where they run.
+    /// It is not known where they run.
     Unknown,
 }
 

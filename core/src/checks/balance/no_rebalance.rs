@@ -57,7 +57,7 @@ Do not recycle the backends that look idle, and do not recycle all the old ones 
 in the same second. Do not scale out further: it adds idle backends.
 ";
 
-/// Connections that nobody ends.
+/// Connections that neither side ends.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Unending {
     /// `namespace/name` of the Service.
@@ -118,7 +118,7 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
         // Whether one speaks of it is known only where policies were read.
         look.policies_in(case.key.namespace)?;
     }
-    // Where nobody knows how many there are, there may be several.
+    // Where it is not known how many there are, there may be several.
     let endpoints = look.endpoints(case.key);
     if endpoints.is_ok_and(|all| all.iter().filter(|one| !one.terminating).count() < 2) {
         return Ok(Verdict::NotApplicable(

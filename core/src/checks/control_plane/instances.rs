@@ -11,7 +11,7 @@ pub static CHECK: Check = Check {
     id: "cp-instances-missing",
     severity: Severities::CRITICAL,
     needs: Reads::of(&[Source::ClusterPolicy]),
-    // Not needed: where no number is declared, slices that nobody read are not missed.
+    // Not needed: where no number is declared, slices that were not read are not missed.
     uses: Reads::of(&[Source::EndpointSlices, Source::Nodes, Source::Pods]),
     profiles: false,
     history: Memory::Unused,

@@ -252,7 +252,7 @@ mod tests {
             live.message(ID),
             "Pods of shop/low had to make room at least 5 times within 600 s, the last time for a Pod of shop/high"
         );
-        // Another one is no news until it is twice as many.
+        // Another one changes nothing until it is twice as many.
         let before = live.findings(ID);
         live.put(Source::Events, &preempted(8, "low", "high"));
         assert_eq!(before, live.findings(ID));

@@ -87,7 +87,7 @@ fn balancer(kind: &str, policy: &str) -> Value {
     })
 }
 
-/// Nodes a (fine), b (cordoned), c (not ready), d (excluded from load balancers), e (fine), f and g (taken away by World
+/// Nodes a (fine), b (cordoned), c (not ready), d (excluded from load balancers), e (fine), f and g (taken away by Cluster
 /// Autoscaler and by Karpenter).
 fn edge(kind: &str, policy: &str, endpoints: &[(&str, &str, bool)]) -> World {
     let mut cordoned = node_ready("b", "", "True");
@@ -173,7 +173,7 @@ fn an_endpoint_without_a_node_cannot_be_counted() {
         "Local",
         &[("10.1.0.1", "", true), ("10.1.0.2", "a", true)],
     );
-    assert!(cluster.found(CORDON).is_empty(), "without a policy nobody asked");
+    assert!(cluster.found(CORDON).is_empty(), "no policy asks about it");
     let mut asked = rated(Door::LoadBalancer, None);
     asked.services = ServicePick::Names(vec!["edge".into()]);
     assert_eq!(cluster.policy(asked).found(CORDON), ["Unknown unknown"]);
@@ -308,5 +308,5 @@ fn a_clean_cluster_is_quiet(#[values(0, 1, 3)] nodes: usize) {
     } else {
         "AtRisk info SingleNode"
     };
-    assert!(cluster.found(DNS).iter().all(|one| one == expected));
+    assert_eq!(cluster.found(DNS), [expected]);
 }

@@ -319,7 +319,7 @@ mod tests {
         assert_eq!(live.says(ID), "");
         live.list(Source::Nodes, &down.iter().chain(&up).collect::<Vec<_>>());
         assert_eq!(live.says(ID), "");
-        // Nodes that were removed while nobody watched leave no disruption behind that was never there.
+        // Nodes that were removed while the watch was interrupted leave no disruption behind that was never there.
         live.input(Input::Freshness(Source::Nodes, Part::Whole, Freshness::Stale));
         live.list(Source::Nodes, &up.iter().collect::<Vec<_>>());
         assert_eq!(live.says(ID), "");

@@ -34,7 +34,7 @@ pub(super) struct Remedies {
     idle: i64,
     /// Whether a declared ping is data of the application.
     heartbeats: bool,
-    /// Which ends may send keepalives that nobody declared.
+    /// Which ends may send keepalives that are not declared.
     undeclared: [bool; 2],
     /// A pool's idle time that both the timeout and the other side's idle timeout allow, where a pool decides.
     pool: Option<i64>,
@@ -71,11 +71,7 @@ impl Remedies {
         segment: &Segment,
         idle: i64,
     ) -> Self {
-        let timeouts = all.iter().flat_map(|one| {
-            let table = one.tightest().map(|(_, idle)| idle.value);
-            table.into_iter().chain(one.closes_after)
-        });
-        let least = timeouts.min().unwrap_or(idle);
+        let least = all.iter().filter_map(Segment::least_timeout).min();
         let connection = path.connection;
         let server_idle = segment.to.idle.as_ref().and_then(|span| span.best.as_ref());
         let pool = server_idle.map_or(below(idle), |server| below(idle).min(below(server.value)));
@@ -111,7 +107,7 @@ impl Remedies {
             pool: (pool > 0).then_some(pool),
             closer: (segment.to.end == Some(End::Server)).then_some(End::Server),
             closer_is_known: segment.to.idle.is_some(),
-            least,
+            least: least.unwrap_or(idle),
             table: segment.tightest().map(|(_, idle)| idle.value),
             pool_decides: reaches(&segment.pool) && !reaches(&segment.stream),
             permitted: above_floor(floor),

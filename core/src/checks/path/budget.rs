@@ -2,18 +2,16 @@
 //!
 //! A path is cut into segments: an L7 hop ends one connection and opens another, so keepalives count up to it and its
 //! own after it. Silence has two parts. A stream may be silent while a request or session goes on; a pooled connection is
-//! silent while no request uses it, until somebody closes it. What was not declared is a span, not a default: the best
+//! silent while no request uses it, until one end closes it. What was not declared is a span, not a default: the best
 //! and the worst case are both kept.
-
-use std::sync::Arc;
 
 use super::balancer::{Balancer, balancer};
 use super::keepalive::{Declared, Keepalive, Sockets, keepalive};
+pub use super::segment::{Budget, Closing, Segment, Side};
 pub use super::span::Span;
-use super::span::{nears, reaches};
 pub use super::tables::TableHop;
 use super::tables::of_the_nodes;
-use super::{declared, nobody};
+use super::{client_name, declared};
 use crate::dataplane::load_balancer::Forwards;
 use crate::judge::{End, Look, Path};
 use crate::know::{Gap, Reads, Source, Val};
@@ -27,130 +25,6 @@ pub const USES: Reads = Reads::of(&[
     Source::DaemonSets,
     Source::EndpointSlices,
 ]);
-
-/// An L7 hop at one end of a segment that closes a connection without data. Keepalives carry none.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Closing {
-    /// What people call the hop.
-    pub hop: Arc<str>,
-    /// After how long it closes.
-    pub idle: Val<i64>,
-    /// Longest time without data.
-    pub silence: Span,
-    /// The hop of the policy that it is.
-    pub end: Option<End>,
-}
-
-/// How the silence on a segment stands to its tables.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Budget {
-    /// It is longer than a table remembers, whatever was not declared.
-    Forgotten,
-    /// It is longer at worst: something that was not declared decides.
-    Undeclared,
-    /// It comes near.
-    Narrow,
-    /// It is well below.
-    Kept,
-    /// A table is not known, and none that is known decides it.
-    Unknown(Gap),
-    /// There is no table.
-    NoTable,
-}
-
-/// One end of a segment: who it is, and what it declares of the connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Side {
-    /// What people call it.
-    pub name: Arc<str>,
-    /// Where a policy declares it; `None` for what no policy describes.
-    pub end: Option<End>,
-    /// How long it keeps an idle connection; `None` where that is not declared.
-    pub idle: Option<Span>,
-    /// Where that is, or would be, declared.
-    pub idle_field: Arc<str>,
-    /// After how long it ends a connection whatever happens on it.
-    age: Option<Val<i64>>,
-    keepalive: Keepalive,
-}
-
-impl Side {
-    /// One of which nothing is declared.
-    pub fn named(name: &str) -> Self {
-        Self {
-            name: name.into(),
-            end: None,
-            idle: None,
-            idle_field: "policy".into(),
-            age: None,
-            keepalive: Keepalive::never(),
-        }
-    }
-
-    /// Whether it may send TCP keepalives that nobody declared.
-    pub fn keepalive_is_undeclared(&self) -> bool {
-        self.keepalive.tcp.best.is_some() && self.keepalive.tcp.worst.is_none()
-    }
-}
-
-/// One TCP segment of a path.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Segment {
-    /// Who opens its connections.
-    pub from: Side,
-    /// Who accepts them.
-    pub to: Side,
-    /// The first keepalive or ping on it, while a call is open.
-    pub keepalive: Span,
-    /// The same while none is.
-    pub idle_keepalive: Span,
-    /// Longest silence while a request or session goes on.
-    pub stream: Span,
-    /// Longest time that a connection waits in a pool.
-    pub pool: Span,
-    /// Longest silence on the wire.
-    pub silence: Span,
-    /// Its tables, from client to server.
-    pub tables: Vec<TableHop>,
-    /// L7 hops at its ends that close a connection without data.
-    pub closings: Vec<Closing>,
-    /// The first of the times after which one of these closes any connection without data, seconds, whatever is known of
-    /// silence.
-    pub closes_after: Option<i64>,
-}
-
-impl Segment {
-    /// The table that forgets first, of those that are known: an upper bound of the segment's timeout.
-    pub fn tightest(&self) -> Option<(&TableHop, &Val<i64>)> {
-        self.tables
-            .iter()
-            .filter_map(|table| Some((table, table.idle.as_ref().ok()?)))
-            .min_by_key(|(_, idle)| idle.value)
-    }
-
-    /// How its silence stands to its tables.
-    pub fn budget(&self) -> Budget {
-        let tightest = self.tightest().map(|(_, idle)| idle.value);
-        let (best, worst) = (self.silence.best.as_ref(), self.silence.worst.as_ref());
-        if tightest.is_some_and(|idle| reaches(best, idle)) {
-            return Budget::Forgotten;
-        }
-        if tightest.is_some_and(|idle| reaches(worst, idle)) {
-            return Budget::Undeclared;
-        }
-        match (self.gap(), tightest) {
-            (Some(gap), _) => Budget::Unknown(gap.clone()),
-            (None, None) => Budget::NoTable,
-            (None, Some(idle)) if nears(worst, idle) => Budget::Narrow,
-            (None, Some(_)) => Budget::Kept,
-        }
-    }
-
-    /// Why one of its tables is not known.
-    pub fn gap(&self) -> Option<&Gap> {
-        self.tables.iter().find_map(|table| table.idle.as_ref().err())
-    }
-}
 
 /// Longest silence of the application while a request or session goes on.
 ///
@@ -185,7 +59,7 @@ fn age_of(limit: Option<Limit>, field: &str) -> Option<Val<i64>> {
 
 /// What stands between client and Service.
 enum Element {
-    TableHop(TableHop),
+    Table(TableHop),
     Proxy(Box<Proxy>),
 }
 
@@ -213,8 +87,8 @@ pub fn segments(look: &Look<'_>, path: &Path<'_>) -> Vec<Segment> {
         .collect();
     match balancer(look, path) {
         Balancer::None => {}
-        Balancer::First(table) => elements.insert(0, Element::TableHop(table)),
-        Balancer::Last(table) => elements.push(Element::TableHop(table)),
+        Balancer::First(table) => elements.insert(0, Element::Table(table)),
+        Balancer::Last(table) => elements.push(Element::Table(table)),
         Balancer::Proxy(listener) => {
             let side = |idle: &Val<i64>| Side {
                 name: listener.name.into(),
@@ -250,7 +124,7 @@ fn assemble(look: &Look<'_>, path: &Path<'_>, elements: Vec<Element>, last: Vec<
     let mut tables = Vec::new();
     for element in elements {
         match element {
-            Element::TableHop(table) => tables.push(table),
+            Element::Table(table) => tables.push(table),
             Element::Proxy(proxy) => {
                 let [front, back] = proxy.closes;
                 let passes = proxy.passes_pings;
@@ -274,7 +148,7 @@ fn assemble(look: &Look<'_>, path: &Path<'_>, elements: Vec<Element>, last: Vec<
 /// is. Heartbeats of an application are data, which every hop passes on; HTTP/2 pings pass only where bytes do.
 fn pings_through(path: &Path<'_>, elements: &[Element], ends: [&Side; 2]) -> [Span; 2] {
     let passes = elements.iter().all(|element| match element {
-        Element::TableHop(_) => true,
+        Element::Table(_) => true,
         Element::Proxy(proxy) => proxy.passes_pings,
     });
     let first = |of: fn(&Keepalive) -> &Span| {
@@ -291,7 +165,7 @@ fn pings_through(path: &Path<'_>, elements: &[Element], ends: [&Side; 2]) -> [Sp
 
 fn client_side(look: &Look<'_>, path: &Path<'_>) -> Side {
     let client = path.client;
-    let name = nobody(&client.name);
+    let name = client_name(&client.name);
     let at = declared(path, &format!("clients[{name}]"));
     let idle_field = format!("{at}.idleTimeoutSeconds");
     Side {
@@ -359,7 +233,7 @@ fn declared_hop(look: &Look<'_>, path: &Path<'_>, hop: &Hop) -> Option<Element> 
                 format!("{at}: idleTimeoutSeconds is not declared").into(),
             )),
         };
-        return Some(Element::TableHop(TableHop {
+        return Some(Element::Table(TableHop {
             hop: hop.name.clone(),
             idle,
             end: Some(End::Hop(hop.name.clone())),

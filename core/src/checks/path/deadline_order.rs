@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::balancer::{Balancer, balancer};
-use super::{declared, nobody};
+use super::{client_name, declared};
 use crate::judge::{
     Advice, Change, Check, End, Evidence, Explain, Judge, Look, Memory, Path, Setting, Severities, Severity,
     Verdict,
@@ -120,7 +120,7 @@ fn deadlines(look: &Look<'_>, path: &Path<'_>) -> Vec<Deadline> {
         field: field.into(),
         end: Some(end),
     };
-    let client = nobody(&path.client.name);
+    let client = client_name(&path.client.name);
     let field = declared(path, &format!("clients[{client}].requestTimeoutSeconds"));
     let mut all = vec![one(
         client,
@@ -242,7 +242,7 @@ fn out_of_order(deadlines: &[Deadline]) -> Option<Verdict> {
 /// What is not declared and may break the rule at worst.
 fn undeclared(deadlines: &[Deadline], request: Option<&Val<i64>>, field: &str) -> Option<Deadlines> {
     if let Some(request) = request {
-        // A proxy has a default that nobody thinks of; an end is more often without any.
+        // A proxy has a default that is easily forgotten; an end is more often without any.
         let proxy = deadlines
             .iter()
             .enumerate()

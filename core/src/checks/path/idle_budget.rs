@@ -40,7 +40,8 @@ The path is cut into segments at its L7 hops: each holds one TCP connection.
   time is not declared may keep a connection for ever; only a client's is bounded by `longestSilenceSeconds` as well.
 - Behind an L7 hop the pool is the hop's own (`hops[].upstream`), never the client's. TCP and UDP are forwarded one to
   one, without a pool.
-- `K` is the first TCP keepalive or ping of either end of the segment. gRPC pings count for a waiting connection only with
+- `K` is the first TCP keepalive or ping of either end of the segment. Heartbeats of an application, and HTTP/2 pings
+  where every hop forwards bytes, count on all segments of the path. gRPC pings count for a waiting connection only with
   `ping.withoutCalls`.
 - `G = min(K, R)` is the longest silence on the wire, and `T` the least idle timeout of the segment's L4 hops.
 
@@ -51,7 +52,8 @@ The path is cut into segments at its L7 hops: each holds one TCP connection.
 | `G > 0.8 T` | AtRisk |
 | silence without data `>=` the idle timeout of an L7 hop | Violated, critical, cause `ProxyClosesIdle` |
 
-- TCP keepalives and HTTP/2 pings are no data for an L7 hop; the heartbeat of an application over TCP or HTTP/1 is.
+- TCP keepalives are no data for an L7 hop, and HTTP/2 pings only for one that forwards bytes; the heartbeat of an
+  application over TCP or HTTP/1 is data for all.
 - AWS Classic load balancers, OCI's, Octavia's and HTTP listeners end connections: they are L7 hops.
 - A hop whose timeout is not known makes the verdict Unknown, unless a known hop already decides it. A load balancer that
   is not known can be declared by a hop of layer L4 next to it.

@@ -189,7 +189,7 @@ fn of_the_sockets(look: &Look<'_>, path: &Path<'_>, sockets: Sockets) -> Span {
     }
 }
 
-/// The living Pods that have the sockets of an end, or what would make them; `None` where nobody says which they are.
+/// The living Pods that have the sockets of an end, or what would make them; `None` where it is not declared which they are.
 pub(super) fn pods_of<'a>(
     look: &Look<'a>,
     path: &Path<'_>,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::budget::{Segment, Side, USES, pools, segments};
+use super::margin;
 use crate::judge::{
     Advice, Change, Check, End, Evidence, Explain, Judge, Look, Memory, Path, Setting, Severities, Verdict,
 };
@@ -149,7 +150,7 @@ fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
         .iter()
         .all(|(near, far, _)| undeclared(near) && undeclared(far))
     {
-        return Ok(Verdict::NotApplicable("nobody declares an idle time"));
+        return Ok(Verdict::NotApplicable("no idle time is declared"));
     }
     let silence = path.connection.longest_silence_seconds.map_or(0, i64::from);
     let announced = matches!(path.connection.protocol, Protocol::Http2 | Protocol::Grpc);
@@ -169,11 +170,6 @@ fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
     })
 }
 
-/// The larger of 1 s and 10 %, rounded up.
-fn margin(near: i64) -> i64 {
-    near.saturating_add(9).div_euclid(10).max(1)
-}
-
 fn judge_pair(near: &Party, far: &Party, table: Option<i64>, silence: i64, announced: bool) -> Verdict {
     let cause = match (&near.idle, &far.idle) {
         (_, Idle::Never) => return Verdict::Met,
@@ -184,7 +180,7 @@ fn judge_pair(near: &Party, far: &Party, table: Option<i64>, silence: i64, annou
             if server <= pool {
                 let pool = Some(pool);
                 Cause::ServerClosesFirst { pool, server }
-            } else if server <= pool.saturating_add(margin(pool)) {
+            } else if server <= pool.saturating_add(margin::margin(pool)) {
                 Cause::NarrowMargin { pool, server }
             } else {
                 return Verdict::Met;
@@ -212,7 +208,7 @@ fn judge_pair(near: &Party, far: &Party, table: Option<i64>, silence: i64, annou
         silence: if far.end == Some(End::Server) {
             0
         } else {
-            silence.saturating_mul(10) / 8 + 1
+            margin::above(silence)
         },
         announced,
         cause,
@@ -295,7 +291,7 @@ impl Explain for Order {
                     "find out after how long {to} closes idle connections and declare it; {} s or more clears this",
                     self.long(pool)
                 ),
-                // An L7 hop that closes may end streams whose silence nobody declared: that is no change that is safe.
+                // An L7 hop that closes may end streams whose silence is not declared: that is no change that is safe.
                 idle(&self.server, self.long(pool)).filter(|change| change.at == End::Server),
             )],
             Cause::ServerNotDeclared { pool: None } => vec![
@@ -329,8 +325,7 @@ impl Order {
     /// A pool time that is safely below the server's, and below what the tables between them remember.
     fn short(&self, server: i64) -> i64 {
         let own = below(server);
-        self.table
-            .map_or(own, |table| own.min(table.saturating_mul(8) / 10))
+        self.table.map_or(own, |table| own.min(margin::below(table)))
     }
 
     /// A server's time that is safely above the pool's, and longer than any silence that it would end.
@@ -351,13 +346,13 @@ impl Order {
 }
 
 /// A server's time that is safely above a pool's.
-fn above(pool: i64) -> i64 {
-    pool.saturating_add(margin(pool)).saturating_add(1)
+const fn above(pool: i64) -> i64 {
+    pool.saturating_add(margin::margin(pool)).saturating_add(1)
 }
 
 /// A pool time that is safely below a server's.
 fn below(server: i64) -> i64 {
-    (server.saturating_mul(8) / 10).min(server - 2).max(0)
+    margin::below(server).min(server - 2).max(0)
 }
 
 #[cfg(test)]

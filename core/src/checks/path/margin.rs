@@ -14,11 +14,16 @@ pub(super) const fn above(silence: i64) -> i64 {
     silence.saturating_mul(10) / 8 + 1
 }
 
-/// The least interval of pings that is safely above a server's minimum: 1 s or 10 %, rounded up.
+/// The least interval of pings that is safely above a server's minimum, by [`margin`].
 pub(super) const fn above_floor(floor: i64) -> i64 {
     if floor <= 0 {
         return 0;
     }
-    let margin = floor.saturating_add(9) / 10;
-    floor.saturating_add(if margin < 1 { 1 } else { margin })
+    floor.saturating_add(margin(floor))
+}
+
+/// The larger of 1 s and 10 %, rounded up.
+pub(super) const fn margin(seconds: i64) -> i64 {
+    let tenth = seconds.saturating_add(9).div_euclid(10);
+    if tenth < 1 { 1 } else { tenth }
 }

@@ -10,6 +10,7 @@ pub mod keepalive_order;
 mod margin;
 pub mod netns_gap;
 pub mod ping_floor;
+mod segment;
 mod span;
 mod tables;
 
@@ -26,7 +27,7 @@ fn declared(path: &Path<'_>, field: &str) -> String {
 }
 
 /// What a client is called that has no name.
-fn nobody(name: &Arc<str>) -> Arc<str> {
+fn client_name(name: &Arc<str>) -> Arc<str> {
     if name.is_empty() {
         "client".into()
     } else {

@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::budget::{USES, segments};
+use super::client_name;
 use super::keepalive::{KERNEL_KEEPALIVE_SECONDS, SYSCTL, Sockets, kernel_default, pods_of};
-use super::nobody;
 use super::span::reaches;
 use crate::fleet::{FirstProbe, first_probe};
 use crate::judge::{
@@ -123,7 +123,7 @@ fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
     let declared = !matches!(pods, Pods::NotDeclared);
     let certain = reaches(silence(true), idle.value);
     let case = LateKeepalive {
-        client: nobody(&path.client.name),
+        client: client_name(&path.client.name),
         hop: table.hop.clone(),
         idle: idle.clone(),
         silence: silence(certain).cloned(),

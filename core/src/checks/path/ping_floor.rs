@@ -7,7 +7,7 @@ use super::balancer::ends_pings;
 use super::budget::{Segment, USES, segments};
 use super::margin::{GRPC_FLOOR_SECONDS, above_floor, below};
 use super::span::reaches;
-use super::{declared, nobody};
+use super::{client_name, declared};
 use crate::judge::{
     Advice, Change, Check, End, Evidence, Explain, Judge, Look, Memory, Path, Setting, Severities, Severity,
     Verdict,
@@ -46,7 +46,8 @@ path's L4 hops. Where no floor is declared, gRPC's default of 300 s is assumed; 
 - `floor >= T`, and nothing but a ping could keep the connection alive: Violated, warning, cause `NoLegalInterval`. No
   `K` with `floor <= K < T` exists. AtRisk where the floor, or whether something else keeps it alive, is not declared.
 - Where the ping itself was not declared: AtRisk, info, against a declared floor; Unknown when neither is declared.
-- An L7 hop ends the client's pings: NotApplicable, since they never reach the server.
+- An L7 hop, or a load balancer that forwards requests, ends the client's pings: NotApplicable, since they never reach
+  the server.
 
 ## What to do
 
@@ -119,10 +120,7 @@ fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
     };
     let least = segments(look, path)
         .iter()
-        .flat_map(|segment| {
-            let table = segment.tightest().map(|(_, idle)| idle.value);
-            table.into_iter().chain(segment.closes_after)
-        })
+        .filter_map(Segment::least_timeout)
         .min();
     let interval = too_fast(path, &floor, least);
     let range = no_legal_interval(look, path, &floor);
@@ -146,7 +144,7 @@ fn too_fast(path: &Path<'_>, floor: &Val<i64>, least: Option<i64>) -> Verdict {
     if floor.value <= 0 {
         return Verdict::Met;
     }
-    let client = nobody(&path.client.name);
+    let client = client_name(&path.client.name);
     let field = declared(path, &format!("clients[{client}].ping.intervalSeconds"));
     let case = |cause| PingRule {
         client: client.clone(),
@@ -355,7 +353,7 @@ impl Explain for PingRule {
             }
             Cause::PingBelowFloor { interval } | Cause::NarrowMargin { interval } => {
                 let lowered = below(interval.value);
-                // Whether the hops bear slower pings is another check's matter: it is no change that is safe by itself.
+                // Whether the hops permit slower pings is another check's matter: it is no change that is safe by itself.
                 let slower = format!(
                     "let {client} ping every {safe} s or slower, if the path's idle timeouts allow it"
                 );

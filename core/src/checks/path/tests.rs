@@ -205,7 +205,7 @@ fn request_and_pool(
     assert_eq!(world(connection).verdict(ID), expected);
 }
 
-/// gRPC clients do not ping while no call is open unless they are told to (grpc doc/keepalive.md).
+/// gRPC clients do not ping while no call is open unless configured to (grpc doc/keepalive.md).
 #[rstest]
 #[case::not_declared(Protocol::Grpc, None, "AtRisk warning PingsNeedCalls")]
 #[case::off(Protocol::Grpc, Some(false), "AtRisk warning PingsNeedCalls")]

@@ -24,7 +24,7 @@ pub use command::{CommandLine, command_line};
 pub use effective::IPVS_DEPRECATED;
 pub use k3s::{node_args, runs_kube_proxy};
 
-/// Where OpenShift runs it beside a network plugin of somebody else (`openshift/cluster-network-operator`,
+/// Where OpenShift runs it beside a network plugin of another vendor (`openshift/cluster-network-operator`,
 /// `bindata/kube-proxy`).
 pub const HOMES: &[&str] = &["openshift-kube-proxy"];
 

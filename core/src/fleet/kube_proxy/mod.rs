@@ -5,24 +5,24 @@
 //! use the flags only where there is no `--config`, else the node's own annotations.
 
 mod container;
+mod pods;
+mod settings;
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use container::container_of;
 pub use container::{config_map_of, is_kube_proxy};
+pub(crate) use pods::is_proxy;
+use pods::{made_by, pods_by_node};
 
-use crate::dataplane::kube_proxy::{
-    ConfigSource, Settings, command_line, node_args, runs_kube_proxy, settings,
-};
-use crate::dataplane::version::Version;
+use crate::dataplane::kube_proxy::{node_args, runs_kube_proxy};
 use crate::index::{Freshness, Index, Part};
-use crate::know::{Gap, Known, Source};
-use crate::names::{Key, Name, Names};
+use crate::know::Source;
+use crate::names::{Key, Name};
 use crate::sources::config_map::ConfigMap;
 use crate::sources::node::{K3S_ARGS, Node, RKE2_ARGS, Readiness};
-use crate::sources::workload::{ConfigVolume, DaemonSet, Pod, Template};
+use crate::sources::workload::DaemonSet;
 
 /// Which installation serves a node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -86,110 +86,6 @@ pub(super) struct Installations {
     document: bool,
     /// Whether a server of k3s or RKE2 is configured to run none: its agents take it from there.
     disabled_by_server: bool,
-}
-
-/// Whether this Pod is a kube-proxy.
-pub(crate) fn is_proxy(names: &Names, pod: &Pod) -> bool {
-    !pod.ended && container_of(names, &pod.template).is_some()
-}
-
-/// The configuration of a kube-proxy: Pods with the same one behave alike, so nodes need not differ by them.
-#[derive(PartialEq, Eq, Hash)]
-struct Orders<'a> {
-    namespace: Name,
-    image: Name,
-    argv: Vec<String>,
-    mounts: &'a [(Arc<str>, Name)],
-    volumes: &'a [ConfigVolume],
-}
-
-impl<'a> Orders<'a> {
-    fn of(names: &Names, namespace: Name, template: &'a Template) -> Option<Self> {
-        let container = container_of(names, template)?;
-        // The node's own name is no setting.
-        let mut after = false;
-        let argv = container.command(names).into_iter().filter(|word| {
-            let own = after || word.starts_with("--hostname-override=");
-            after = *word == "--hostname-override";
-            !own
-        });
-        Some(Self {
-            namespace,
-            image: container.image,
-            argv: argv.collect(),
-            mounts: &container.mounts,
-            volumes: &template.volumes,
-        })
-    }
-}
-
-/// The key of the DaemonSet that made a Pod.
-fn made_by(names: &Names, key: Key, pod: &Pod) -> Option<Key> {
-    (names.text(pod.owner_kind) == "DaemonSet").then_some(Key {
-        namespace: key.namespace,
-        name: pod.owner,
-    })
-}
-
-/// The kube-proxy Pods by node, each with the one that stands for all of the same configuration.
-///
-/// Of two on one node (an old one that nobody has removed, or a mirror that outlived its manifest) the ready one
-/// counts, of two such the one that started later, of two such the first by name.
-///
-/// A Pod configured as its DaemonSet says now is cited by that, which is where people change it; another stands for
-/// itself: with `updateStrategy: OnDelete`, or in the middle of a roll-out, what runs is not what the template says.
-fn pods_by_node(index: &Index) -> BTreeMap<Name, (Key, Choice)> {
-    let names = &index.names;
-    let mut best: BTreeMap<Name, (Key, &Pod)> = BTreeMap::new();
-    let all = index
-        .platform_pods()
-        .filter(|(_, pod)| !pod.node.is_empty() && is_proxy(names, pod));
-    for (key, pod) in all {
-        let rank = |key: Key, pod: &Pod| (pod.ready, pod.started, Reverse(index.show(key)));
-        let held = best.entry(pod.node).or_insert((key, pod));
-        if held.0 != key && rank(key, pod) > rank(held.0, held.1) {
-            *held = (key, pod);
-        }
-    }
-    let mut first: HashMap<(Orders<'_>, Sure), Choice> = HashMap::new();
-    let mut sorted: Vec<_> = best.iter().collect();
-    sorted.sort_by_cached_key(|(_, (key, _))| index.show(*key));
-    let mut pods = BTreeMap::new();
-    for (node, (key, pod)) in sorted {
-        let Some(orders) = Orders::of(names, key.namespace, &pod.template) else {
-            continue;
-        };
-        let sure = if is_stale(index, *key, pod) {
-            Sure::Stale
-        } else {
-            Sure::Runs
-        };
-        let of_set = || {
-            let set = made_by(names, *key, pod)?;
-            let template = &index.daemon_sets.get(set)?.template;
-            (Orders::of(names, set.namespace, template)? == orders).then_some(Choice::DaemonSet(set, sure))
-        };
-        let choice = of_set().unwrap_or(Choice::Pod(*key, sure));
-        let choice = first.entry((orders, sure)).or_insert(choice).clone();
-        pods.insert(*node, (*key, choice));
-    }
-    pods
-}
-
-/// Whether a Pod started before the ConfigMap that its kube-proxy reads was last written: the file is read at start
-/// (`cmd/kube-proxy/app/options.go`).
-fn is_stale(index: &Index, key: Key, pod: &Pod) -> bool {
-    let written = || {
-        let container = container_of(&index.names, &pod.template)?;
-        let path = command_line(&container.command(&index.names))
-            .ok()?
-            .config()
-            .ok()??;
-        let (map, _) = config_map_of(&index.names, ("Pod", key), &pod.template, container, &path).ok()?;
-        index.config_maps.get(map)?.written
-    };
-    pod.started
-        .is_some_and(|started| written().is_some_and(|written| written > started))
 }
 
 /// Which nodes' `/configz` say the same.
@@ -353,70 +249,6 @@ impl Installations {
             _ => Choice::Absent(Absence::NoPod(key)),
         }
     }
-
-    /// What an installation effectively does; `None` where none runs.
-    pub(super) fn settings(
-        index: &Index,
-        choice: &Choice,
-        os: &str,
-        kubelet: &str,
-    ) -> Option<Known<Settings>> {
-        let version = Version::parse(kubelet);
-        match choice {
-            Choice::Nothing => None,
-            Choice::Absent(absence) => Some(Err(Gap::Opaque(absence.show(index).into()))),
-            Choice::Unread(source) => Some(Err(index.gap(*source).unwrap_or(Gap::Missing(*source)))),
-            Choice::Configz(node) => {
-                let body = index.configz.get(node).cloned().unwrap_or_default();
-                let place = match index.names.text(*node) {
-                    "" => "kube-proxy /configz".to_owned(),
-                    node => format!("kube-proxy on node {node} /configz"),
-                };
-                Some(settings(
-                    &ConfigSource::Configz {
-                        body: &body,
-                        place: &place,
-                    },
-                    os,
-                    version,
-                ))
-            }
-            Choice::K3s(annotation, args) => k3s(index, *annotation, *args, os, version),
-            Choice::ConfigMap(key) => Some(alone(index, *key, os, version).map(|mut settings| {
-                settings.weaken("no kube-proxy process was seen");
-                settings
-            })),
-            Choice::Document => Some(by_itself(index, os, version)),
-            Choice::DaemonSet(key, sure) => {
-                let template = &index.daemon_sets.get(*key)?.template;
-                let known = of_container(index, ("DaemonSet", *key), template, os, version);
-                Some(sure.weaken(known))
-            }
-            Choice::Pod(key, sure) => {
-                let template = &index.pods.get(*key)?.template;
-                let known = of_container(index, ("Pod", *key), template, os, version);
-                Some(sure.weaken(known))
-            }
-        }
-    }
-}
-
-impl Sure {
-    /// The settings, as sure as they are.
-    fn weaken(self, known: Known<Settings>) -> Known<Settings> {
-        let why = match self {
-            Self::Runs => return known,
-            Self::Stale => {
-                "written after this kube-proxy had started, which may run with what stood there before"
-            }
-            Self::Coming => "its Pod is not on the node yet",
-            Self::Neighbour => "seen on another node alone",
-        };
-        known.map(|mut settings| {
-            settings.weaken(why);
-            settings
-        })
-    }
 }
 
 impl Absence {
@@ -475,138 +307,8 @@ fn document(map: &ConfigMap) -> Option<&(Arc<str>, Arc<str>)> {
         .find(|(_, text)| text.contains("KubeProxyConfiguration"))
 }
 
-fn alone(index: &Index, key: Key, os: &str, version: Option<Version>) -> Known<Settings> {
-    let place = super::place(index, "ConfigMap", key);
-    let map = index.config_maps.get(key);
-    let usual = |map: &ConfigMap| {
-        map.data
-            .iter()
-            .find(|(key, _)| !key.contains("kubeconfig"))
-            .cloned()
-    };
-    let found = map.and_then(|map| document(map).cloned().or_else(|| usual(map)));
-    let Some((data_key, text)) = found else {
-        return Err(Gap::Opaque(
-            format!("{place} holds no configuration of kube-proxy").into(),
-        ));
-    };
-    let source = ConfigSource::Document {
-        text: &text,
-        place: &place,
-        argv: &[],
-    };
-    settings(&source, os, version).map_err(|gap| at_key(gap, &place, &data_key))
-}
-
-/// The same gap with the key of the ConfigMap that it is about.
-fn at_key(gap: Gap, place: &str, key: &str) -> Gap {
-    match gap {
-        Gap::Opaque(why) => match why.strip_prefix(place) {
-            Some(rest) => Gap::Opaque(format!("{place} key {key}:{}", rest.trim_start_matches(':')).into()),
-            None => Gap::Opaque(why),
-        },
-        other => other,
-    }
-}
-
 /// Whether this is the ConfigMap that kubeadm and others give kube-proxy, whatever it holds.
 fn is_proxys(index: &Index, key: Key) -> bool {
     index.names.text(key.namespace) == "kube-system"
         && matches!(index.names.text(key.name), "kube-proxy" | "kube-proxy-config")
-}
-
-/// The settings of a configuration file that lies in no object.
-fn by_itself(index: &Index, os: &str, version: Option<Version>) -> Known<Settings> {
-    let mut documents = index.proxy_documents.iter();
-    let Some((place, text)) = documents.next() else {
-        return Err(Gap::Opaque("no configuration of kube-proxy was given".into()));
-    };
-    if let Some((other, _)) = documents.find(|(_, other)| *other != text) {
-        return Err(Gap::Opaque(
-            format!("{place} and {other} configure kube-proxy differently, and which of them the nodes use is not known").into(),
-        ));
-    }
-    settings(
-        &ConfigSource::Document {
-            text,
-            place,
-            argv: &[],
-        },
-        os,
-        version,
-    )
-}
-
-fn k3s(
-    index: &Index,
-    annotation: Name,
-    args: Name,
-    os: &str,
-    version: Option<Version>,
-) -> Option<Known<Settings>> {
-    let args = match node_args(index.names.text(args)) {
-        Ok(args) => args,
-        Err(gap) => return Some(Err(gap)),
-    };
-    runs_kube_proxy(&args).then(|| {
-        settings(
-            &ConfigSource::K3s {
-                args: &args,
-                place: &format!("Node annotation {}", index.names.text(annotation)),
-            },
-            os,
-            version,
-        )
-    })
-}
-
-/// The settings of a container: by its `--config`, else by its flags.
-fn of_container(
-    index: &Index,
-    owner: (&str, Key),
-    template: &Template,
-    os: &str,
-    kubelet: Option<Version>,
-) -> Known<Settings> {
-    let container = container_of(&index.names, template).ok_or_else(|| {
-        Gap::Opaque(format!("{} {} runs no kube-proxy", owner.0, index.show(owner.1)).into())
-    })?;
-    let argv = container.command(&index.names);
-    let version = Version::of_image(index.names.text(container.image)).or(kubelet);
-    let Some(path) = command_line(&argv)?.config()? else {
-        let place = super::place(index, owner.0, owner.1);
-        return settings(
-            &ConfigSource::Flags {
-                argv: &argv,
-                place: &place,
-            },
-            os,
-            version,
-        );
-    };
-    let (map, key) = config_map_of(&index.names, owner, template, container, &path)?;
-    if let Some(gap) = index.gap_in(Source::ConfigMaps, map.namespace) {
-        return Err(gap);
-    }
-    let place = super::place(index, "ConfigMap", map);
-    let row = index.config_maps.get(map);
-    let text = row.and_then(|map| map.get(&key)).ok_or_else(|| {
-        let keys = row.map(|map| &map.data).into_iter().flatten();
-        let mut like = keys.filter(|(held, _)| held.eq_ignore_ascii_case(&key));
-        let like = like
-            .next()
-            .map_or_else(String::new, |(held, _)| format!(" (it has {held})"));
-        let reader = index.show(owner.1);
-        let why = format!(
-            "{place} key {key}: not found{like}, though {} {reader} reads it",
-            owner.0
-        );
-        Gap::Opaque(why.into())
-    })?;
-    let source = ConfigSource::Document {
-        text,
-        place: &place,
-        argv: &argv,
-    };
-    settings(&source, os, version).map_err(|gap| at_key(gap, &place, &key))
 }

@@ -60,7 +60,7 @@ proptest! {
     }
 
     #[test]
-    fn what_a_tenant_writes_reaches_nobody_else(
+    fn what_a_tenant_writes_changes_nothing_elsewhere(
         steps in history(),
         order in any::<u64>(),
         written in vec((select(&TENANTS[..]), 0..2_u8, 0..4_u8, 0..16_u8), 1..12),

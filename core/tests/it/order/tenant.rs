@@ -1,4 +1,4 @@
-//! What somebody may write who has the role `edit` in one namespace.
+//! What an account with the role `edit` in one namespace may write.
 
 use evenkeel_core::know::{Now, Source};
 use evenkeel_core::{Core, Input};
@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use super::world::Id;
 
-/// Their namespace.
+/// Its namespace.
 pub(crate) const TENANT: &str = "tenant";
 
-/// The sources whose objects they may write.
+/// The sources whose objects it may write.
 pub(crate) const TENANTS: [Source; 7] = [
     Source::Services,
     Source::EndpointSlices,
@@ -27,7 +27,7 @@ pub(crate) fn write(core: &mut Core, now: Now, namespace: &str, (id, json): (Id,
     core.handle(now, Input::object(id.0, object.to_string().as_bytes()));
 }
 
-/// What is found elsewhere than in their namespace, sorted.
+/// What is found elsewhere than in its namespace.
 pub(crate) fn of_others(core: &Core, now: Now) -> Vec<String> {
     let findings = core.findings(now).findings.into_iter();
     let others = findings.filter(|one| one.subject.namespace != TENANT);

@@ -13,14 +13,14 @@ use serde_json::{Value, json};
 
 use super::world::World;
 
-/// A node's age where nothing else is said, in seconds: two months.
+/// A node's age by default, in seconds: two months.
 const OLD: i64 = 5_000_000;
 
 /// What must never be found.
 type Rule = fn(&Finding) -> bool;
 
-/// Nothing above info about the cluster, a zone or a node.
-fn quiet(one: &Finding) -> bool {
+/// Something above info about the cluster, a zone or a node.
+fn above_info(one: &Finding) -> bool {
     one.severity > Severity::Info && one.subject.kind != SubjectKind::Service
 }
 

@@ -7,7 +7,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::super::world::START;
-use super::{Node, Story, nodes, objects, quiet};
+use super::{Node, Story, above_info, nodes, objects};
 
 const HOUR: u64 = 3600;
 const CASCADE: &str = "node-cascade-wave";
@@ -42,7 +42,7 @@ fn a_rolling_upgrade_is_quiet(#[case] done: usize, #[case] left: usize, #[case] 
         .map(|one| one.kernel("6.8.0-B"))
         .collect();
     let mut old = nodes("old", left);
-    let mut story = Story::watched(HOUR, objects(new.iter().chain(&old))).never("above info", quiet);
+    let mut story = Story::watched(HOUR, objects(new.iter().chain(&old))).never("above info", above_info);
     upgrade(&mut story, &mut old, reboot, |node| node.cordoned = true);
     let end = story.second();
     story.until(end + 2100);
@@ -52,7 +52,7 @@ fn a_rolling_upgrade_is_quiet(#[case] done: usize, #[case] left: usize, #[case] 
 #[rstest]
 fn a_rolling_upgrade_by_replacement_is_quiet(#[values(false, true)] shut_down: bool) {
     let mut old = nodes("old", 6);
-    let mut story = Story::watched(HOUR, objects(&old)).never("above info", quiet);
+    let mut story = Story::watched(HOUR, objects(&old)).never("above info", above_info);
     for (at, node) in old.iter_mut().enumerate() {
         let mut new = Node::new(format!("new{at}"), node.zone).kernel("6.8.0-B");
         new.created = story.world.now.wall;
@@ -131,7 +131,7 @@ fn pool() -> Vec<Node> {
 fn a_pool_that_is_taken_away_is_quiet(#[case] mark: fn(&mut Node), #[values(140, 1700)] deleted_after: i64) {
     let mut pool = pool();
     let mut story =
-        Story::watched(HOUR, objects(nodes("n", 12).iter().chain(&pool))).never("above info", quiet);
+        Story::watched(HOUR, objects(nodes("n", 12).iter().chain(&pool))).never("above info", above_info);
     for node in &mut pool {
         node.since = story.world.now.wall;
         mark(node);
@@ -170,7 +170,7 @@ fn a_pool_that_is_lost_is_found() {
 #[case::more_than_there_are(12, 120)]
 fn a_zone_that_opens_is_quiet(#[case] count: usize, #[case] starts: i64) {
     let old: Vec<_> = (0..6).map(|at| Node::new(format!("n{at}"), "a")).collect();
-    let mut story = Story::watched(HOUR, objects(&old)).never("above info", quiet);
+    let mut story = Story::watched(HOUR, objects(&old)).never("above info", above_info);
     let mut new: Vec<_> = (0..count).map(|at| Node::new(format!("new{at}"), "b")).collect();
     for node in &mut new {
         node.created = story.world.now.wall;
@@ -321,7 +321,7 @@ fn an_operator_that_has_just_started_says_what_it_cannot_know_yet() {
 
 #[test]
 fn an_operator_that_starts_beside_another_kernel_is_quiet() {
-    let mut story = found(None).never("above info", quiet);
+    let mut story = found(None).never("above info", above_info);
     story.until(700);
 }
 
@@ -336,7 +336,7 @@ proptest! {
         let lost = (size.div_ceil(2) + more).min(if on_purpose { size - 1 } else { size });
         let mut story = Story::watched(60, objects(&all));
         if on_purpose {
-            story = story.never("above info", quiet);
+            story = story.never("above info", above_info);
         }
         for node in &mut all[..lost] {
             node.cordoned = on_purpose;
@@ -344,8 +344,8 @@ proptest! {
         }
         story.until(10);
         if !on_purpose {
-            let said = story.says("node-mass-loss");
-            prop_assert!(said.starts_with("Violated critical"), "{lost} of {size}: {said}");
+            let says = story.says("node-mass-loss");
+            prop_assert!(says.starts_with("Violated critical"), "{lost} of {size}: {says}");
         }
         for node in &mut all[..lost] {
             story.ready(node, "True");
@@ -353,6 +353,6 @@ proptest! {
         story.until(20);
         prop_assert_eq!(story.says("node-mass-loss"), "");
         story.until(700);
-        prop_assert!(story.found().iter().all(|one| !quiet(one)));
+        prop_assert!(story.found().iter().all(|one| !above_info(one)));
     }
 }

@@ -8,7 +8,7 @@ use evenkeel_core::know::Source;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::{Node, Story, objects, quiet};
+use super::{Node, Story, above_info, objects};
 
 const HOUR: u64 = 3600;
 
@@ -54,7 +54,7 @@ fn placeholders_that_make_way_are_quiet(#[case] priority: i32, #[case] preemptio
         deployment("shop", "checkout", ""),
     ];
     let mut story = Story::watched(HOUR, objects)
-        .never("above info", quiet)
+        .never("above info", above_info)
         .never("a cascade", |one| {
             one.check == "preemption-cascade" && one.verdict == FindingVerdict::Violated
         });

@@ -370,7 +370,7 @@ mod tests {
     #[test]
     fn in_a_rollout_the_next_one_to_go_has_a_successor() {
         let mut live = rollout();
-        // Of the first one nothing tells yet that it is a rollout.
+        // When the first one goes, nothing shows yet that it is a rollout.
         live.put(Source::EndpointSlices, &of(&[1], &[]));
         assert_eq!(live.says(ID), "Violated critical TooFewReady");
         live.put(Source::EndpointSlices, &of(&[1], &[10]));

@@ -126,7 +126,7 @@ impl Explain for Shortage {
                 "let rollouts keep the minimum: maxUnavailable 0 and maxSurge 1".into(),
             ],
             Why::Replacing { .. } => vec![
-                "wait for the rollout's next Pods; without them this is critical in 30 s".into(),
+                "wait for the rollout's next Pods; without them this is critical within 30 s".into(),
                 "let rollouts keep the minimum: maxUnavailable 0 and maxSurge 1".into(),
             ],
             Why::Loss { of, .. } => vec![

@@ -11,6 +11,7 @@ use crate::policy::Cascade;
 const FIRST: u64 = 60_000;
 /// Fewest endpoints that a node must have received: a percentage of next to nothing is nothing.
 const RECEIVED: u32 = 3;
+
 /// Nodes that failed one after the other, each step within the window of the one before.
 #[derive(Debug, Default)]
 pub(super) struct Wave {
@@ -45,7 +46,7 @@ impl Wave {
             }
         }
         let (last, begin) = (steps.first()?.at, steps.last()?.at);
-        // Of several first steps at one moment, whichever was heard of first, the earliest cause counts.
+        // Of several first steps at one moment the earliest cause counts, whatever their order in the list.
         let begins = steps.iter().filter(|one| one.at == begin);
         let from = begins.filter_map(|one| cause_of(failures, one, window)).min()?;
         let mut wave = Self {

@@ -149,7 +149,7 @@ fn by_service(look: &Look<'_>, key: Key, backends: &PortBackends, sets: &Sets<'_
         if there == 0 {
             is_no_manifest(look, sets)?;
         }
-        // Pods may not have been read: then nobody says more than that nothing answers.
+        // Pods may not have been read: then no more is known than that nothing answers.
         let pods = pods(look, sets).map_or(0, |all| all.iter().filter(|pod| pod.ready).count());
         let why = if pods > 0 {
             Why::NoEndpoints { pods }
@@ -258,7 +258,7 @@ fn is_no_manifest(look: &Look<'_>, sets: &Sets<'_>) -> Known<()> {
     ))
 }
 
-/// The Deployments of cluster DNS. They count in kube-system alone: anybody may name a Deployment of their own like it.
+/// The Deployments of cluster DNS. They count in kube-system alone: a Deployment elsewhere may have the same name.
 fn deployments<'a>(look: &Look<'a>) -> Known<Sets<'a>> {
     let names = look.names();
     Ok(look

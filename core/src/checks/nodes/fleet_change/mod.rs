@@ -10,10 +10,8 @@ use crate::judge::{Check, Judge, Look, Memory, Severities, Verdict};
 use crate::know::{Known, Reads, Source};
 use crate::names::Name;
 use crate::sources::node::{Node, Readiness};
-use sync::{Cause, Sync};
+use sync::{Cause, Sync, TOGETHER};
 
-/// Nodes that went down within so many seconds of each other went together: half an hour.
-const TOGETHER: i64 = 1800;
 /// A change within so many seconds before a failure may be its cause: a day, in which unattended upgrades come round.
 const CHANGED: i64 = 86_400;
 /// Share of all nodes that must be down together, in percent.
@@ -336,7 +334,7 @@ mod tests {
         assert_eq!(live.says(ID), expected);
     }
 
-    /// Thirty of a hundred nodes down since so long when nobody was watching, three of them a step later each.
+    /// Thirty of a hundred nodes down since so long before the watch began, three of them a step later each.
     fn found_down(step: i64, joined: Option<i64>) -> Vec<Value> {
         let one = |number: usize| {
             let down = number < 30;

@@ -3,9 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::TOGETHER;
 use crate::judge::{Advice, Evidence, Explain};
 use crate::know::{Unit, Val};
+
+/// Nodes that went down within so many seconds of each other went together: half an hour.
+pub(super) const TOGETHER: i64 = 1800;
 
 /// How sure it is that a change took the nodes down, the surest last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

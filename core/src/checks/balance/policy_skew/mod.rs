@@ -1,17 +1,17 @@
 //! `backend-policy-induced-skew`: the uneven shares that a Service's own settings ask for.
 
-use std::fmt;
-use std::sync::Arc;
+mod skew;
 
 use super::shares::Clients;
 use super::{Groups, PortBackends, backends_by_port};
 use crate::dataplane::load_balancer::Targets;
 use crate::fleet::{Class, Fleet};
-use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, ServiceCase, Severities, Verdict};
-use crate::know::{Gap, Known, Reads, Source, Unit, Val};
+use crate::judge::{Check, Judge, Look, Memory, ServiceCase, Severities, Verdict};
+use crate::know::{Gap, Known, Reads, Source};
 use crate::route::balancer_targets;
 use crate::sources::service::{Service, ServiceType};
 use crate::sources::slice::Endpoint;
+use skew::{Law, Skew};
 
 /// Largest expected share that is no skew yet, in percent of the mean share.
 const EVEN_PERCENT: u64 = 120;
@@ -68,35 +68,6 @@ That every node sends or gets the same traffic is assumed, and so is every verdi
 
 Do not recycle the backends with the larger share: the next ones at the same place get the same.
 ";
-
-/// The settings that tie traffic to a place or an address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Law {
-    ExternalLocal,
-    /// The same where all traffic of an address enters at one node.
-    OneNode,
-    InternalLocal,
-    SameNode,
-    ZoneHints,
-    ClientAffinity {
-        seconds: u32,
-    },
-}
-
-/// An uneven share that is to be expected.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Skew {
-    /// `namespace/name` of the Service.
-    service: String,
-    law: Law,
-    /// The setting as it is written.
-    setting: Arc<str>,
-    /// The largest share, in percent of the mean.
-    percent: u64,
-    backends: u64,
-    /// Where it is, how many places have a backend, and how many backends are there.
-    place: Option<(Arc<str>, u64, u32)>,
-}
 
 fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
     let service = case.service;
@@ -175,7 +146,7 @@ fn external(look: &Look<'_>, service: &Service) -> Option<Law> {
     if !service.external_local || !outside {
         return None;
     }
-    // Where nobody could read whether there is one, a balancer is taken for one that asks every node.
+    // Where it could not be read whether there is one, a balancer is taken for one that asks every node.
     let class = look.names().text(service.load_balancer_class);
     let metallb = service.kind == ServiceType::LoadBalancer
         && (class.is_empty() || class.contains("metallb"))
@@ -261,89 +232,6 @@ fn follows_hints(fleet: &Fleet) -> bool {
         cilium.is_some_and(|cilium| cilium.follows_hints.as_ref().is_ok_and(|follows| !follows.value))
     };
     fleet.gap.is_some() || fleet.classes.is_empty() || !fleet.classes.iter().all(ignores)
-}
-
-impl Skew {
-    /// What the number rests on.
-    const fn assumption(&self) -> &'static str {
-        match self.law {
-            Law::ExternalLocal => "assuming that every node with a backend gets the same traffic",
-            Law::OneNode => "assuming that one node gets all traffic, as with MetalLB on layer 2",
-            Law::InternalLocal | Law::SameNode | Law::ZoneHints => {
-                "assuming that every node sends the same traffic"
-            }
-            Law::ClientAffinity { .. } => "assuming that all clients come from one address",
-        }
-    }
-}
-
-impl Explain for Skew {
-    fn cause(&self) -> &'static str {
-        match self.law {
-            Law::ExternalLocal | Law::OneNode => "ExternalLocal",
-            Law::InternalLocal => "InternalLocal",
-            Law::SameNode => "SameNode",
-            Law::ZoneHints => "ZoneHints",
-            Law::ClientAffinity { .. } => "ClientAffinity",
-        }
-    }
-
-    fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (setting, percent, all) = (&self.setting, self.percent, self.backends);
-        match &self.place {
-            Some((place, _, _)) => write!(
-                f,
-                "by {setting} a backend at {place} may get {percent} % of the mean share of {all} backends: as asked for, \
-                 no fault"
-            ),
-            None => write!(
-                f,
-                "by {setting} one of {all} backends may get {percent} % of the mean share: as asked for, no fault"
-            ),
-        }
-    }
-
-    fn evidence(&self) -> Vec<Evidence> {
-        let slices: Arc<str> = format!("EndpointSlices of {}", self.service).into();
-        let service = format!("Service {}", self.service);
-        let share = Val::assumed(i64::try_from(self.percent).unwrap_or(i64::MAX), self.assumption());
-        let mut evidence = vec![
-            Evidence::number("expectedShareOfMean", Unit::Percent, &share),
-            Evidence::name("setting", &self.setting, service.as_str()),
-            Evidence::count("backends", self.backends, slices.clone()),
-        ];
-        if let Some((place, places, there)) = &self.place {
-            evidence.push(Evidence::count("places", *places, slices.clone()));
-            evidence.push(Evidence::name("place", place, slices.clone()));
-            evidence.push(Evidence::count("backendsThere", *there, slices));
-        }
-        if let Law::ClientAffinity { seconds } = self.law {
-            evidence.push(Evidence::seconds(
-                "affinity",
-                &Val::declared(i64::from(seconds), service),
-            ));
-        }
-        evidence
-    }
-
-    fn advice(&self) -> Vec<Advice> {
-        let then = match self.law {
-            Law::ClientAffinity { .. } => {
-                "see whether many clients share an address behind NAT or an ingress, and whether affinity is needed at all"
-            }
-            Law::ZoneHints => {
-                "or spread the Pods over zones: topologySpreadConstraints with topologyKey topology.kubernetes.io/zone"
-            }
-            Law::OneNode => "or announce the addresses by BGP, which sends to every node with a backend",
-            Law::ExternalLocal | Law::InternalLocal | Law::SameNode => {
-                "or spread the Pods over nodes: topologySpreadConstraints with topologyKey kubernetes.io/hostname"
-            }
-        };
-        vec![
-            "nothing, if the setting is worth it: read the backends' load against these shares".into(),
-            then.into(),
-        ]
-    }
 }
 
 #[cfg(test)]
