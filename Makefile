@@ -86,7 +86,7 @@ mutants:
 	command -v cargo-mutants >/dev/null || $(CARGO) install --locked cargo-mutants
 	$(CARGO) mutants --package evenkeel-core --package evenkeel --shard $(MUTANTS_SHARD) --sharding round-robin \
 		--file 'core/src/checks/**' --file 'core/src/dataplane/**' --file 'src/operator/**' \
-		--exclude '**/tests.rs' --exclude '**/tests/**' --exclude '**/adversarial.rs' --exclude '**/obeyed.rs' \
+		--exclude '**/tests.rs' --exclude '**/tests/**' --exclude '**/adversarial.rs' --exclude '**/obeyed.rs' --exclude '**/messages.rs' \
 		--exclude '**/needs.rs' --output target -- --lib
 
 # A minute for each target, from the seeds and from what earlier runs found. Needs rustup and a C++ compiler; installs

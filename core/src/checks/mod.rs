@@ -7,6 +7,8 @@ pub mod balance;
 pub mod conntrack;
 pub mod control_plane;
 #[cfg(test)]
+mod messages;
+#[cfg(test)]
 mod needs;
 pub mod nodes;
 #[cfg(test)]

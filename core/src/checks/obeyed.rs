@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use proptest::sample::select;
-use proptest::strategy::ValueTree;
 use proptest::test_runner::{RngSeed, TestRunner};
 use rstest::rstest;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::findings::FindingVerdict;
 use crate::judge::{Advice, MESSAGE, Severity, Verdict};
@@ -16,7 +15,7 @@ use crate::policy::{
     Balance, Beat, Client, Connection, Door, Hop, Layer, Limit, Policy, Protocol, Server, Upstream,
 };
 use crate::world::{
-    World, balanced, client, connection, node, policy, proxy_config, proxy_pod, service, slice,
+    World, app, balanced, client, connection, node, pod, policy, proxy_config, proxy_pod, service, slice,
 };
 
 /// The worst of what a check finds.
@@ -24,11 +23,61 @@ type Found = BTreeMap<&'static str, (u8, Severity)>;
 
 /// A connection, and where it leads.
 #[derive(Debug, Clone)]
-struct Scene {
+pub(super) struct Scene {
     connection: Connection,
     proxy: Proxy,
     front: Front,
+    clients: Pods,
     balance: Option<Balance>,
+}
+
+/// What is known of the client's Pods.
+#[derive(Debug, Clone, Copy)]
+enum Pods {
+    /// Which they are is not declared.
+    NotDeclared,
+    /// None exists now.
+    Absent,
+    /// One with this keepalive time as a sysctl of its own.
+    One(Option<&'static str>),
+    /// One that an init container sets up, by a command.
+    ByCommand,
+    /// One that uses the node's network.
+    OfTheNode,
+}
+
+const CLIENTS: [Pods; 8] = [
+    Pods::NotDeclared,
+    Pods::NotDeclared,
+    Pods::Absent,
+    Pods::One(None),
+    Pods::One(Some("60")),
+    Pods::One(Some("7200")),
+    Pods::ByCommand,
+    Pods::OfTheNode,
+];
+
+impl Pods {
+    /// The Pod, where there is one.
+    fn object(self) -> Option<Value> {
+        let sysctls: &[(&str, &str)] = match self {
+            Self::NotDeclared | Self::Absent => return None,
+            Self::One(Some(seconds)) => &[("net.ipv4.tcp_keepalive_time", seconds)],
+            Self::One(None) | Self::ByCommand | Self::OfTheNode => &[],
+        };
+        let mut object = pod("web-1", "web", sysctls);
+        match self {
+            Self::ByCommand => {
+                object["spec"]["initContainers"] = json!([{
+                    "name": "init", "securityContext": {"privileged": true},
+                    "command": ["sysctl", "-w", "net.ipv4.tcp_keepalive_time=60"],
+                }]);
+            }
+            Self::OfTheNode => object["spec"]["hostNetwork"] = json!(true),
+            _ => {}
+        }
+        Some(object)
+    }
 }
 
 /// What carries Services on the nodes.
@@ -79,9 +128,24 @@ const PROXIES: [Proxy; 4] = [
 ];
 
 impl Scene {
-    fn world(&self) -> World {
+    /// Gives all hops this idle timeout.
+    pub(super) fn narrow(&mut self, seconds: u32) {
+        for hop in &mut self.connection.hops {
+            hop.idle_timeout = Some(Limit::Seconds(seconds));
+        }
+    }
+
+    pub(super) fn world(&self) -> World {
         let mut served = service("api", json!({}));
         let mut connection = self.connection.clone();
+        if connection.protocol == Protocol::Udp {
+            served["spec"]["ports"][0]["protocol"] = json!("UDP");
+        }
+        if !matches!(self.clients, Pods::NotDeclared) {
+            for client in &mut connection.clients {
+                client.pods = Some(app("web"));
+            }
+        }
         let mut provider = "";
         if !matches!(self.front, Front::Nothing) {
             for client in &mut connection.clients {
@@ -104,6 +168,9 @@ impl Scene {
                 balance: self.balance.clone(),
                 ..policy(vec![connection])
             });
+        if let Some(pod) = self.clients.object() {
+            world = world.with(Source::Pods, pod);
+        }
         for name in ["n1", "n2", "n3"] {
             let mut one = node(name, "");
             one["spec"]["providerID"] = json!(provider);
@@ -122,11 +189,11 @@ impl Scene {
 }
 
 prop_compose! {
-    fn any_scene()(
+    pub(super) fn any_scene()(
         connection in any_connection(), proxy in select(&PROXIES[..]), front in select(&FRONTS[..]),
-        minimum in proptest::option::of(1_u32..4), most in proptest::option::of(select(vec![40_u32, 50, 60])),
+        clients in select(&CLIENTS[..]), minimum in proptest::option::of(1_u32..4), most in proptest::option::of(select(vec![40_u32, 50, 60])),
     ) -> Scene {
-        Scene { connection, proxy, front, balance: balanced(minimum, most, most).balance }
+        Scene { connection, proxy, front, clients, balance: balanced(minimum, most, most).balance }
     }
 }
 
@@ -243,7 +310,7 @@ prop_compose! {
 
 prop_compose! {
     fn any_connection()(
-        protocol in select(vec![Protocol::Tcp, Protocol::Http1, Protocol::Http2, Protocol::Grpc]),
+        protocol in select(vec![Protocol::Tcp, Protocol::Http1, Protocol::Http2, Protocol::Grpc, Protocol::Udp]),
         silence in maybe(), request in maybe(), client in any_client(), server in any_server(),
         hops in proptest::collection::vec(any_hop(), 0..3),
     ) -> Connection {
@@ -257,30 +324,6 @@ prop_compose! {
             ..connection(protocol, client)
         }
     }
-}
-
-/// One example of each message of the checks of a connection, with its advice: the file to review.
-#[test]
-fn messages_and_advice() {
-    let mut runner = TestRunner::deterministic();
-    let mut said: BTreeMap<(&str, &str), String> = BTreeMap::new();
-    for _ in 0..1500 {
-        let scene = any_scene().new_tree(&mut runner).unwrap().current();
-        for (check, _, held) in scene.world().core.engine.bad() {
-            let verdict = &*held.verdict;
-            if let Verdict::AtRisk(case) | Verdict::Violated(case) = verdict {
-                said.entry((check.id, case.cause())).or_insert_with(|| {
-                    let severity = crate::findings::severity(check, verdict).name();
-                    let advice = case.advice().into_iter();
-                    let advice: Vec<_> = advice.map(|one| format!("\n  - {one}")).collect();
-                    let advice = advice.concat();
-                    format!("{} {} ({severity})\n  {case}{advice}", check.id, case.cause())
-                });
-            }
-        }
-    }
-    let all: Vec<String> = said.into_values().collect();
-    insta::assert_snapshot!(all.join("\n\n"));
 }
 
 /// Each seed is another walk through all scenes.

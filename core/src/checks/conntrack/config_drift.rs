@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
+use super::on_nodes;
 use crate::dataplane::kube_proxy::command_line;
 use crate::fleet::{config_map_of, is_kube_proxy};
 use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, Severities, Verdict};
@@ -183,17 +184,13 @@ struct Stale {
 
 impl Explain for Stale {
     fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sample = self.sample.join(", ");
-        let more = if self.nodes > self.sample.len() {
-            ", ..."
-        } else {
-            ""
-        };
         write!(
             f,
-            "kube-proxy on {} nodes ({sample}{more}) started up to {} s before its ConfigMap {} was last written and may \
-             run what stood there before",
-            self.nodes, self.seconds, self.config_map
+            "kube-proxy on {} started up to {} s before ConfigMap {} was last written, and may run \
+             the text before",
+            on_nodes(self.nodes, &self.sample),
+            self.seconds,
+            self.config_map
         )
     }
 
@@ -220,4 +217,21 @@ impl Explain for Stale {
             "if they differ, restart kube-proxy on one node, watch its traffic, then roll the others out slowly".into(),
         ]
     }
+}
+
+/// One case for each form of the evidence, for the file of all messages.
+#[cfg(test)]
+pub(crate) fn examples() -> Vec<Verdict> {
+    let stale = |nodes: usize, sample: &[&str]| Stale {
+        nodes,
+        sample: sample.iter().map(|name| Arc::from(*name)).collect(),
+        pods: nodes + 3,
+        config_map: "kube-system/kube-proxy".into(),
+        seconds: 3600,
+    };
+    vec![
+        Verdict::at_risk(stale(1, &["node-1"])),
+        Verdict::at_risk(stale(2, &["node-1", "node-2"])),
+        Verdict::at_risk(stale(40, &["node-1", "node-2", "node-3"])),
+    ]
 }

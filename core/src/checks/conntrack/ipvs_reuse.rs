@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::on_nodes;
 use super::source_ports::{source_ports, usual};
 use crate::dataplane::ProxyMode;
 use crate::dataplane::entry::Entry;
@@ -266,8 +267,8 @@ impl Explain for ReusedPort {
     fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "on {} nodes IPVS of kernel {} {}",
-            self.nodes,
+            "on {} IPVS of kernel {} {}",
+            on_nodes(self.nodes as usize, &self.sample),
             self.kernel,
             if self.drops {
                 "lets a reused source port wait for 1 s"
@@ -317,4 +318,27 @@ impl Explain for ReusedPort {
             "move these nodes to Linux 5.9 or later, or to another proxy mode".into(),
         ]
     }
+}
+
+/// One case for each form of the evidence, for the file of all messages.
+#[cfg(test)]
+pub(crate) fn examples() -> Vec<Verdict> {
+    let reuse = |rate| Reuse {
+        rate: Val::declared(rate, "policy shop/p clients[front].newConnectionsPerSecond"),
+        ports: usual(),
+    };
+    let of = |kernel: &str, drops, nodes, reuse| ReusedPort {
+        kernel: kernel.into(),
+        drops,
+        mode: Val::declared(ProxyMode::Ipvs, "ConfigMap kube-system/kube-proxy mode"),
+        nodes,
+        sample: vec!["node-1".into()],
+        reuse,
+    };
+    vec![
+        Verdict::violated(of("3.10.0", true, 3, Some(reuse(500)))),
+        Verdict::violated(of("4.19.0", false, 1, Some(reuse(500)))),
+        Verdict::at_risk(of("3.10.0", true, 3, None)),
+        Verdict::at_risk(of("4.19.0", false, 1, Some(reuse(5)))),
+    ]
 }

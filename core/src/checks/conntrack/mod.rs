@@ -7,3 +7,19 @@ pub mod proxy_bounds;
 mod source_ports;
 #[cfg(test)]
 mod tests;
+
+use std::sync::Arc;
+
+/// Nodes in a message, by the first of their names: `node a`, `3 nodes (a, b, ...)`.
+fn on_nodes(nodes: usize, sample: &[Arc<str>]) -> String {
+    let named = sample.get(..2).unwrap_or(sample);
+    match (nodes, named) {
+        (0, _) => "the nodes, which were not read".into(),
+        (1, [name, ..]) => format!("node {name}"),
+        (_, []) => format!("{nodes} nodes"),
+        _ => {
+            let more = if nodes > named.len() { ", ..." } else { "" };
+            format!("{nodes} nodes ({}{more})", named.join(", "))
+        }
+    }
+}

@@ -266,3 +266,21 @@ impl Explain for PinnedPorts {
         advice
     }
 }
+
+/// One case for each form of the evidence, for the file of all messages.
+#[cfg(test)]
+pub(crate) fn examples() -> Vec<Verdict> {
+    let of = |seconds, grace, rate: Option<i64>| PinnedPorts {
+        lifetime: Val::default_of(seconds, "Cilium 1.13.4 default"),
+        grace,
+        ports: Val::default_of(14_116, "kernel default net.ipv4.ip_local_port_range, one parity"),
+        nodes: 3,
+        rate: rate.map(|rate| Val::declared(rate, "policy shop/p clients[front].newConnectionsPerSecond")),
+    };
+    vec![
+        Verdict::violated(of(60, true, Some(900))),
+        Verdict::violated(of(21_600, false, Some(2))),
+        Verdict::at_risk(of(60, true, None)),
+        Verdict::at_risk(of(21_600, false, None)),
+    ]
+}

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::on_nodes;
 use crate::dataplane::ProxyMode;
 use crate::fleet::Class;
 use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, Severities, Verdict};
@@ -128,15 +129,6 @@ impl Outside {
     fn is_sure(&self) -> bool {
         self.origin() != Origin::Assumed
     }
-
-    /// `3 nodes (a, b, c)`.
-    fn on(&self) -> String {
-        match (self.nodes, self.sample.is_empty()) {
-            (0, _) => "the nodes, which were not read".into(),
-            (nodes, true) => format!("{nodes} nodes"),
-            (nodes, false) => format!("{nodes} nodes ({})", self.sample.join(", ")),
-        }
-    }
 }
 
 fn judge_mode(class: &Class, wanted: ProxyMode) -> Known<Option<Outside>> {
@@ -167,7 +159,7 @@ impl Explain for Outside {
     }
 
     fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let on = self.on();
+        let on = on_nodes(self.nodes as usize, &self.sample);
         match &self.what {
             What::ProxyMode { runs, wanted } => write!(
                 f,
@@ -245,4 +237,58 @@ impl Explain for Outside {
         );
         advice
     }
+}
+
+/// One case for each form of the evidence, for the file of all messages.
+#[cfg(test)]
+pub(crate) fn examples() -> Vec<Verdict> {
+    let idle = |seconds| Val::declared(seconds, "ConfigMap kube-system/kube-proxy ipvs.tcpTimeout");
+    let assumed = |seconds| {
+        Val::assumed(
+            seconds,
+            "ConfigMap kube-system/kube-proxy; no kube-proxy process was seen",
+        )
+    };
+    let runs = Val::declared(ProxyMode::Ipvs, "ConfigMap kube-system/kube-proxy mode");
+    let wanted = ProxyMode::Nftables;
+    let of = |what, nodes, sample: &[&str]| Outside {
+        what,
+        nodes,
+        sample: sample.iter().map(|name| Arc::from(*name)).collect(),
+    };
+    vec![
+        Verdict::violated(of(
+            What::ProxyMode {
+                runs: runs.clone(),
+                wanted,
+            },
+            3,
+            &["node-1", "node-2"],
+        )),
+        Verdict::violated(of(What::ProxyMode { runs, wanted }, 1, &["node-1"])),
+        Verdict::violated(of(
+            What::TooShort {
+                idle: idle(900),
+                least: 3600,
+            },
+            3,
+            &["node-1"],
+        )),
+        Verdict::violated(of(
+            What::TooLong {
+                idle: idle(86_400),
+                most: 7200,
+            },
+            3,
+            &["node-1"],
+        )),
+        Verdict::at_risk(of(
+            What::TooShort {
+                idle: assumed(900),
+                least: 3600,
+            },
+            0,
+            &[],
+        )),
+    ]
 }

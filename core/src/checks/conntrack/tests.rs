@@ -34,8 +34,8 @@ fn drift_counts_nodes_and_names_the_longest_lag() {
         .with(Source::Pods, proxy_pod("d", ""));
     assert_eq!(
         cluster.message(DRIFT),
-        "kube-proxy on 2 nodes (a, b) started up to 3600 s before its ConfigMap kube-system/kube-proxy was last written \
-         and may run what stood there before"
+        "kube-proxy on 2 nodes (a, b) started up to 3600 s before ConfigMap kube-system/kube-proxy was last written, \
+         and may run the text before"
     );
 }
 

@@ -127,16 +127,11 @@ impl Remedies {
         }
     }
 
-    /// Half of the timeout: what a keepalive is to come at.
-    const fn half(&self) -> i64 {
-        let half = self.idle / 2;
-        if half > MAX_KEEPALIVE_SECONDS {
-            MAX_KEEPALIVE_SECONDS
-        } else if half < 1 {
-            1
-        } else {
-            half
-        }
+    /// Half of the timeout: what a keepalive is to come at. `None` where that is less than a second, the shortest that
+    /// there is.
+    fn half(&self) -> Option<i64> {
+        let half = (self.idle / 2).min(MAX_KEEPALIVE_SECONDS);
+        (half > 0).then_some(half)
     }
 
     /// The ends of the segment that can be configured to send keepalives.
@@ -149,7 +144,7 @@ impl Remedies {
     }
 
     pub(super) fn declare_keepalive(&self) -> Option<Advice> {
-        let half = self.half();
+        let half = self.half()?;
         let (who, end) = self
             .ends()
             .into_iter()
@@ -228,8 +223,10 @@ impl Remedies {
 
     /// Keepalives of either end, pings where they are permitted, and where their time is set.
     pub(super) fn keepalives(&self) -> Vec<Advice> {
-        let half = self.half();
         let mut advice = Vec::new();
+        let Some(half) = self.half() else {
+            return advice;
+        };
         if self.udp {
             if let Some(End::Client) = self.opener
                 && half >= self.permitted
@@ -277,18 +274,21 @@ impl Remedies {
     }
 
     /// Data of the application, where nothing else counts.
-    pub(super) fn data(&self) -> Advice {
+    pub(super) fn data(&self) -> Option<Advice> {
         // Data goes all the way, so it has to be in time for every hop.
-        let half = self.half().min((self.least / 2).max(1));
+        let half = self.half()?.min(self.least / 2);
+        if half < 1 {
+            return None;
+        }
         let text = format!("let the application send data every {half} s or sooner, such as a heartbeat");
-        if self.heartbeats && half >= self.permitted {
+        Some(if self.heartbeats && half >= self.permitted {
             Advice::with(
                 text + ", and declare it as ping of the client",
                 change(&End::Client, Setting::Ping, half),
             )
         } else {
             text.into()
-        }
+        })
     }
 
     /// A longer idle timeout of an L7 hop, unless a table beside it would forget what it then keeps.

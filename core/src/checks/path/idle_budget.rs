@@ -212,13 +212,13 @@ fn judge_closing(
     }
 }
 
-/// How a value came to be known, in a word or two for a message.
+/// How a value came to be known, in a word for a message.
 const fn by(origin: Origin) -> &'static str {
     match origin {
-        Origin::Measured => " as measured",
+        Origin::Measured => " (measured)",
         Origin::Declared => "",
-        Origin::Default => " by default",
-        Origin::Assumed => " as assumed",
+        Origin::Default => " (default)",
+        Origin::Assumed => " (assumed)",
     }
 }
 
@@ -239,53 +239,62 @@ impl Explain for Outlasted {
         let Self { from, to, hop, .. } = self;
         let (idle, by) = (self.idle.value, by(self.idle.origin));
         let silent = match &self.silence {
-            Some(silence) => format!("up to {} s", silence.value),
-            None => "any time".into(),
+            Some(silence) => format!("for up to {} s", silence.value),
+            None => "for ever".into(),
         };
         match self.cause {
             Cause::SilenceExceedsTimeout => {
                 write!(
                     f,
-                    "{from} is silent for {silent}, but the {hop} forgets the connection after {idle} s{by}; "
+                    "{from} is silent {silent}, but the {hop} forgets it after {idle} s{by}; "
                 )?;
                 match &self.keepalive {
-                    Some(first) => write!(f, "its first keepalive comes at {} s", first.value),
+                    Some(first) if first.value >= self.idle.value => {
+                        write!(f, "its first keepalive comes at {} s", first.value)
+                    }
+                    Some(_) => write!(f, "its pings stop while no call is open"),
                     None => write!(f, "no keepalive is sent"),
                 }
             }
             Cause::NarrowMargin => write!(
                 f,
-                "{from} is silent for {silent}, more than 80 % of the {idle} s{by} after which the {hop} forgets it"
+                "{from} {}, more than 80 % of the {idle} s{by} after which the {hop} forgets it",
+                match (&self.keepalive, &self.silence) {
+                    (Some(first), None) => format!("sends its first keepalive after {} s", first.value),
+                    (Some(first), Some(silence)) if first.value < silence.value => {
+                        format!("sends its first keepalive after {} s", first.value)
+                    }
+                    _ => format!("is silent {silent}"),
+                }
             ),
             Cause::KeepaliveNotDeclared => write!(
                 f,
-                "{from} may be silent for {silent}, and the {hop} forgets it after {idle} s{by}; keepalives are not \
+                "{from} may be silent {silent}, and the {hop} forgets it after {idle} s{by}; keepalives are not \
                  declared"
             ),
             Cause::SilenceNotDeclared => write!(
                 f,
-                "the {hop} forgets a connection of {from} after {idle} s{by} of silence; how long it is silent is not \
-                 declared"
+                "the {hop} forgets a silent connection of {from} after {idle} s{by}; how long it is silent is not declared"
             ),
             Cause::PoolNotDeclared => write!(
                 f,
-                "{from} may pool connections for {silent}, and the {hop} forgets them after {idle} s{by}; its pool's \
+                "{from} may pool connections {silent}, and the {hop} forgets them after {idle} s{by}; its pool's \
                  idle time is not declared"
             ),
             Cause::PingsNeedCalls => write!(
                 f,
-                "{from} may be idle for {silent} without a call and so without pings; the {hop} forgets it after \
+                "{from} may be idle {silent} without a call and so without pings; the {hop} forgets it after \
                  {idle} s{by}"
             ),
             Cause::ProxyClosesIdle => {
                 write!(
                     f,
-                    "{hop} closes a connection after {idle} s{by} without data, and "
+                    "{hop} closes a connection without data after {idle} s{by}, and "
                 )?;
                 if from == hop {
-                    write!(f, "may send {to} none for {silent}")?;
+                    write!(f, "may send {to} none {silent}")?;
                 } else {
-                    write!(f, "{from} may send none for {silent}")?;
+                    write!(f, "{from} may send none {silent}")?;
                 }
                 write!(f, "; keepalives are no data")
             }
@@ -335,7 +344,7 @@ impl Explain for Outlasted {
         let mut advice = Vec::new();
         match self.cause {
             Cause::ProxyClosesIdle => {
-                advice.push(remedies.data());
+                advice.extend(remedies.data());
                 advice.extend(remedies.close_later(&self.hop, self.hop_end.as_ref(), longest));
             }
             Cause::KeepaliveNotDeclared => {

@@ -11,7 +11,7 @@ use crate::fleet::{FirstProbe, first_probe};
 use crate::judge::{
     Advice, Change, Check, End, Evidence, Explain, Judge, Look, Memory, Path, Setting, Severities, Verdict,
 };
-use crate::know::{Gap, Known, Origin, Reads, Source, Val};
+use crate::know::{Gap, Known, Reads, Source, Val};
 use crate::policy::Beat;
 use crate::route::Member;
 use crate::sources::service::Transport;
@@ -66,8 +66,8 @@ struct LateKeepalive {
     client: Arc<str>,
     hop: Arc<str>,
     idle: Val<i64>,
-    /// Longest silence on the wire; `None` when nothing declared ends it.
-    silence: Option<Val<i64>>,
+    /// Longest silence on the wire.
+    silence: Val<i64>,
     /// Whether that is so whatever was not declared.
     certain: bool,
     pods: Pods,
@@ -126,7 +126,8 @@ fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
         client: client_name(&path.client.name),
         hop: table.hop.clone(),
         idle: idle.clone(),
-        silence: silence(certain).cloned(),
+        // The client's own keepalive ends every silence, at the kernel's time if at no other.
+        silence: silence(certain).cloned().unwrap_or_else(kernel_default),
         certain,
         pods,
     };
@@ -221,14 +222,10 @@ impl Explain for LateKeepalive {
             Evidence::seconds("idleTimeout", &self.idle),
             Evidence::name("hop", &self.hop, self.idle.source.clone()),
             Evidence::name("client", &self.client, "policy"),
-            match &self.silence {
-                Some(silence) if self.certain => Evidence::seconds("silence", silence),
-                Some(silence) => Evidence {
-                    origin: Origin::Assumed,
-                    source: unsaid.into(),
-                    ..Evidence::seconds("silence", silence)
-                },
-                None => Evidence::text("silence", &Val::assumed(Arc::from("unbounded"), unsaid)),
+            if self.certain {
+                Evidence::seconds("silence", &self.silence)
+            } else {
+                Evidence::seconds("silence", &Val::assumed(self.silence.value, unsaid))
             },
         ];
         match &self.pods {

@@ -275,7 +275,7 @@ impl Explain for PingRule {
             ),
             Cause::NoLegalInterval { hop, idle, .. } => write!(
                 f,
-                "no ping of {client} is right: the server permits one in {floor} s{by}, and the {hop} forgets after {} s",
+                "no ping interval of {client} is right: the server permits one in {floor} s{by}, and the {hop} forgets after {} s",
                 idle.value
             ),
         }

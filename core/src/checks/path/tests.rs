@@ -226,7 +226,7 @@ fn the_message_names_the_numbers_and_the_evidence_their_sources() {
     let finding = &world.findings(ID)[0];
     assert_eq!(
         finding.message,
-        "job is silent for up to 1800 s, but the ipvs forgets the connection after 900 s; no keepalive is sent"
+        "job is silent for up to 1800 s, but the ipvs forgets it after 900 s; no keepalive is sent"
     );
     let sources: Vec<_> = finding
         .evidence

@@ -1,0 +1,372 @@
+//! Every message and every advice of every check in one reviewed file, `snapshots/…__messages__all.snap`.
+//!
+//! Each check gives examples of its evidence: the path checks from connections at random, the others by hand, in an
+//! `examples()` beside the type. What the examples must show is read from the type itself: every variant of its enums,
+//! every `Option` both ways, every `bool` both ways. So a new variant without an example fails here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::TestRunner;
+
+use super::obeyed::any_scene;
+use super::{ALL, conntrack, find};
+use crate::judge::{Case, Datum, MESSAGE, Verdict};
+
+/// What is shown of one check.
+struct Shown {
+    id: &'static str,
+    /// The type that its cases are of.
+    evidence: &'static str,
+    /// The files that hold it and the types of its fields.
+    files: &'static [&'static str],
+    examples: fn() -> Vec<Verdict>,
+}
+
+macro_rules! shown {
+    ($id:literal, $evidence:literal, [$($file:literal),+], $examples:expr) => {
+        Shown {
+            id: $id,
+            evidence: $evidence,
+            #[expect(clippy::disallowed_macros, reason = "the types are read from their source")]
+            files: &[$(include_str!($file)),+],
+            examples: $examples,
+        }
+    };
+}
+
+/// One line for each check; the name of its evidence type, its files, and its examples.
+const SHOWN: &[Shown] = &[
+    shown!(
+        "path-idle-budget",
+        "Outlasted",
+        ["path/idle_budget.rs", "path/advice.rs"],
+        || by_scenes("path-idle-budget")
+    ),
+    shown!("keepalive-order", "Order", ["path/keepalive_order.rs"], || {
+        by_scenes("keepalive-order")
+    }),
+    shown!("keepalive-ping-floor", "PingRule", ["path/ping_floor.rs"], || {
+        by_scenes("keepalive-ping-floor")
+    }),
+    shown!(
+        "keepalive-netns-gap",
+        "LateKeepalive",
+        ["path/netns_gap.rs"],
+        || by_scenes("keepalive-netns-gap")
+    ),
+    shown!(
+        "l7-deadline-order",
+        "Deadlines",
+        ["path/deadline_order.rs"],
+        || by_scenes("l7-deadline-order")
+    ),
+    shown!(
+        "proxy-config-drift",
+        "Stale",
+        ["conntrack/config_drift.rs"],
+        conntrack::config_drift::examples
+    ),
+    shown!(
+        "proxy-bounds",
+        "Outside",
+        ["conntrack/proxy_bounds.rs"],
+        conntrack::proxy_bounds::examples
+    ),
+    shown!(
+        "ct-port-recycle-pin",
+        "PinnedPorts",
+        ["conntrack/port_recycle.rs"],
+        conntrack::port_recycle::examples
+    ),
+    shown!(
+        "ipvs-reuse-mode-mismatch",
+        "ReusedPort",
+        ["conntrack/ipvs_reuse.rs"],
+        conntrack::ipvs_reuse::examples
+    ),
+];
+
+/// Checks whose examples are still to be written.
+const NOT_SHOWN: &[&str] = &[
+    "backend-no-rebalance-path",
+    "backend-policy-induced-skew",
+    "backend-minimum-ready",
+    "backend-none-ready",
+    "backend-local-holes",
+    "backend-placement-skew",
+    "cordon-lb-safety",
+    "node-zone-disruption",
+    "node-mass-loss",
+    "dns-n1-headroom",
+    "detection-vs-grace",
+    "admission-heartbeat-block",
+    "cp-instances-missing",
+    "endpoint-flap",
+    "pod-churn-storm",
+    "node-cascade-wave",
+    "fleet-change-sync",
+    "node-pressure-evict-loop",
+    "preemption-cascade",
+    "cp-stale-watch",
+];
+
+/// What random connections lead to, with the id of the check.
+static OF_SCENES: LazyLock<Vec<(&str, Verdict)>> = LazyLock::new(|| {
+    let mut runner = TestRunner::deterministic();
+    let mut found = Vec::new();
+    for at in 0..3000 {
+        let mut scene = any_scene().new_tree(&mut runner).unwrap().current();
+        // No pool is short enough for a table of one second.
+        if at % 100 == 0 {
+            scene.narrow(1);
+        }
+        let world = scene.world();
+        found.extend(
+            world
+                .core
+                .engine
+                .bad()
+                .map(|(check, _, held)| (check.id, (*held.verdict).clone())),
+        );
+    }
+    found
+});
+
+fn by_scenes(id: &str) -> Vec<Verdict> {
+    let all = OF_SCENES.iter().filter(|(of, _)| *of == id);
+    all.map(|(_, verdict)| verdict.clone()).collect()
+}
+
+fn cases(shown: &Shown) -> Vec<(Verdict, Case)> {
+    let all = (shown.examples)().into_iter();
+    all.filter_map(|verdict| match &verdict {
+        Verdict::AtRisk(case) | Verdict::Violated(case) => Some((verdict.clone(), case.clone())),
+        Verdict::Met | Verdict::NotApplicable(_) | Verdict::Unknown(_) => None,
+    })
+    .collect()
+}
+
+/// A type as it is written in a file.
+enum Shape {
+    Struct(Vec<(String, String)>),
+    Enum(Vec<(String, Vec<(String, String)>)>),
+}
+
+/// The structs and enums of a file.
+fn shapes(file: &str) -> BTreeMap<String, Shape> {
+    let tokens: Vec<TokenTree> = file.parse::<TokenStream>().unwrap().into_iter().collect();
+    let mut found = BTreeMap::new();
+    for three in tokens.windows(3) {
+        let [
+            TokenTree::Ident(what),
+            TokenTree::Ident(name),
+            TokenTree::Group(body),
+        ] = three
+        else {
+            continue;
+        };
+        let shape = match (what.to_string().as_str(), body.delimiter()) {
+            ("struct", Delimiter::Brace) => Shape::Struct(fields(body.stream())),
+            ("enum", Delimiter::Brace) => Shape::Enum(variants(body.stream())),
+            _ => continue,
+        };
+        found.insert(name.to_string(), shape);
+    }
+    found
+}
+
+/// What stands between the commas of a list, without attributes.
+fn pieces(list: TokenStream) -> Vec<Vec<TokenTree>> {
+    let (mut pieces, mut piece, mut angles) = (Vec::new(), Vec::new(), 0);
+    let mut attribute = false;
+    for token in list {
+        match &token {
+            TokenTree::Punct(sign) if sign.as_char() == '#' => attribute = true,
+            TokenTree::Group(_) if attribute => attribute = false,
+            TokenTree::Punct(sign) if sign.as_char() == ',' && angles == 0 => {
+                pieces.push(std::mem::take(&mut piece));
+            }
+            _ => {
+                if let TokenTree::Punct(sign) = &token {
+                    angles += i32::from(sign.as_char() == '<') - i32::from(sign.as_char() == '>');
+                }
+                piece.push(token);
+            }
+        }
+    }
+    pieces.push(piece);
+    pieces.retain(|piece| !piece.is_empty());
+    pieces
+}
+
+/// Names and types of fields.
+fn fields(list: TokenStream) -> Vec<(String, String)> {
+    let field = |piece: Vec<TokenTree>| {
+        let colon = piece
+            .iter()
+            .position(|token| matches!(token, TokenTree::Punct(sign) if sign.as_char() == ':'))?;
+        let name = piece.get(colon.checked_sub(1)?)?.to_string();
+        let of: TokenStream = piece.into_iter().skip(colon + 1).collect();
+        Some((name, of.to_string().replace(' ', "")))
+    };
+    pieces(list).into_iter().filter_map(field).collect()
+}
+
+fn variants(list: TokenStream) -> Vec<(String, Vec<(String, String)>)> {
+    let variant = |piece: Vec<TokenTree>| {
+        let name = piece.first()?.to_string();
+        let held = match piece.get(1) {
+            Some(TokenTree::Group(held)) if held.delimiter() == Delimiter::Brace => fields(held.stream()),
+            // A lone field has no name of its own in what `Debug` prints.
+            Some(TokenTree::Group(held)) => vec![(name.clone(), held.stream().to_string().replace(' ', ""))],
+            _ => Vec::new(),
+        };
+        Some((name, held))
+    };
+    pieces(list).into_iter().filter_map(variant).collect()
+}
+
+/// What `Debug` of the examples must print for a field: one text for each form that it can have.
+fn demands(shapes: &BTreeMap<String, Shape>, name: &str, of: &str, depth: u8, found: &mut BTreeSet<String>) {
+    if depth == 0 {
+        return;
+    }
+    let own = |fields: &[(String, String)], found: &mut BTreeSet<String>| {
+        for (name, of) in fields {
+            demands(shapes, name, of, depth - 1, found);
+        }
+    };
+    if of == "bool" {
+        found.extend([format!("{name}: true"), format!("{name}: false")]);
+    } else if let Some(held) = of.strip_prefix("Option<").and_then(|of| of.strip_suffix('>')) {
+        found.extend([format!("{name}: None"), format!("{name}: Some(")]);
+        let mut inner = BTreeSet::new();
+        demands(shapes, name, held, depth, &mut inner);
+        let prefix = format!("{name}: ");
+        found.extend(inner.into_iter().map(|one| match one.strip_prefix(&prefix) {
+            Some(value) => format!("{name}: Some({value}"),
+            None => one,
+        }));
+    } else {
+        match shapes.get(of) {
+            None => {}
+            Some(Shape::Struct(fields)) => own(fields, found),
+            Some(Shape::Enum(variants)) => {
+                for (variant, fields) in variants {
+                    found.insert(format!("{name}: {variant}"));
+                    own(fields, found);
+                }
+            }
+        }
+    }
+}
+
+/// Whether a text has a piece that does not go on as a longer word.
+fn has(text: &str, piece: &str) -> bool {
+    text.match_indices(piece).any(|(at, _)| {
+        let rest = text.get(at + piece.len()..).unwrap_or_default();
+        piece.ends_with('(') || !rest.starts_with(|next: char| next.is_alphanumeric() || next == '_')
+    })
+}
+
+#[test]
+fn every_check_is_shown() {
+    let mut listed: Vec<&str> = SHOWN
+        .iter()
+        .map(|one| one.id)
+        .chain(NOT_SHOWN.iter().copied())
+        .collect();
+    listed.sort_unstable();
+    let mut all: Vec<&str> = ALL.iter().map(|check| check.id).collect();
+    all.sort_unstable();
+    assert_eq!(listed, all);
+}
+
+#[test]
+fn every_variant_has_an_example() {
+    let mut missing = Vec::new();
+    for shown in SHOWN {
+        let shapes: BTreeMap<String, Shape> = shown.files.iter().flat_map(|file| shapes(file)).collect();
+        assert!(
+            shapes.contains_key(shown.evidence),
+            "{}: no type {}",
+            shown.id,
+            shown.evidence
+        );
+        let mut demanded = BTreeSet::new();
+        // As `Debug` of a case prints its evidence.
+        demands(&shapes, "explain", shown.evidence, 6, &mut demanded);
+        let all: Vec<String> = cases(shown).iter().map(|(_, case)| format!("{case:?}")).collect();
+        assert!(!all.is_empty(), "{}: no example", shown.id);
+        let gone = demanded
+            .into_iter()
+            .filter(|one| !all.iter().any(|text| has(text, one)));
+        missing.extend(gone.map(|one| format!("{}: {one}", shown.id)));
+    }
+    assert!(missing.is_empty(), "no example shows\n{}", missing.join("\n"));
+}
+
+/// A text without the numbers and names that differ from example to example.
+fn pattern(text: &str, case: &Case) -> String {
+    let mut names: Vec<String> = case
+        .evidence()
+        .into_iter()
+        .filter_map(|one| match one.value {
+            Datum::Text(text) => Some(text.to_string()),
+            Datum::Number(_) => None,
+        })
+        .collect();
+    names.sort_by_key(|name| std::cmp::Reverse(name.len()));
+    let mut text = text.to_owned();
+    for name in names.iter().filter(|name| name.len() > 2) {
+        text = text.replace(name.as_str(), "_");
+    }
+    let mut pattern = String::new();
+    for word in text.split(' ') {
+        let number = word.starts_with(|first: char| first.is_ascii_digit());
+        pattern.push_str(if number { "#" } else { word });
+        pattern.push(' ');
+    }
+    pattern
+}
+
+/// What is shown of one cause of a check: its severities, and one of each message and advice.
+#[derive(Default)]
+struct Told {
+    severities: BTreeSet<&'static str>,
+    messages: BTreeMap<String, String>,
+    advice: BTreeMap<String, String>,
+}
+
+#[test]
+fn all() {
+    let mut text = Vec::new();
+    for shown in SHOWN {
+        let check = find(shown.id).unwrap();
+        let mut causes: BTreeMap<&str, Told> = BTreeMap::new();
+        for (verdict, case) in cases(shown) {
+            let told = causes.entry(case.cause()).or_default();
+            told.severities
+                .insert(crate::findings::severity(check, &verdict).name());
+            let message = case.to_string();
+            assert!(message.chars().count() <= MESSAGE, "{}: {message}", shown.id);
+            told.messages.entry(pattern(&message, &case)).or_insert(message);
+            for advice in case.advice() {
+                told.advice
+                    .entry(pattern(&advice.text, &case))
+                    .or_insert(advice.text);
+            }
+        }
+        for (cause, told) in causes {
+            let severities: Vec<&str> = told.severities.into_iter().collect();
+            text.push(format!("{} {cause} ({})", shown.id, severities.join(", ")));
+            text.extend(told.messages.into_values().map(|message| format!("  {message}")));
+            text.extend(told.advice.into_values().map(|advice| format!("  - {advice}")));
+            text.push(String::new());
+        }
+    }
+    insta::assert_snapshot!(text.join("\n"));
+}
