@@ -26,3 +26,16 @@ pub enum RightScope {
     /// In one namespace: a Role there.
     Namespace(&'static str),
 }
+
+/// How a reason begins that is a missing right.
+const MISSING: &str = "missing right: ";
+
+/// The reason that is a missing right, such as `missing right: list nodes (nodes is forbidden ...)`.
+pub(crate) fn refusal(what: impl std::fmt::Display) -> String {
+    format!("{MISSING}{what}")
+}
+
+/// The right that a reason says is missing; `None` where something else is the reason.
+pub(crate) fn missing(reason: &str) -> Option<&str> {
+    reason.strip_prefix(MISSING)
+}

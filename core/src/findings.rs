@@ -50,6 +50,9 @@ pub struct Finding {
     /// Since when, in seconds since the Unix epoch; absent in one-shot audits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<i64>,
+    /// The source that was refused, where that alone makes it Unknown. Not in JSON, whose `unreadable` lists the sources.
+    #[serde(skip)]
+    pub blind: Option<Source>,
 }
 
 /// What a check says when not all is well.
@@ -206,6 +209,38 @@ pub struct Summary {
     pub not_applicable: u32,
 }
 
+/// What a check is met by.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Met {
+    /// How many subjects.
+    pub count: u32,
+    /// The first of them.
+    pub first: Vec<SubjectView>,
+}
+
+impl Met {
+    /// How many subjects are named.
+    pub const NAMED: usize = 3;
+
+    pub(crate) fn add(&mut self, subject: SubjectView) {
+        self.count += 1;
+        if self.first.len() < Self::NAMED {
+            self.first.push(subject);
+        }
+    }
+}
+
+/// How many objects there are to judge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Judged {
+    /// Nodes.
+    pub nodes: usize,
+    /// Services.
+    pub services: usize,
+    /// Policies of teams.
+    pub policies: usize,
+}
+
 /// Everything an audit found.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -286,6 +321,10 @@ pub(crate) fn report(
         evidence: case.map(evidence).unwrap_or_default(),
         advice,
         since: None,
+        blind: match &*held.verdict {
+            Verdict::Unknown(Gap::Unreadable(source, _)) => Some(*source),
+            _ => None,
+        },
     })
 }
 

@@ -35,7 +35,7 @@ pub use handle::Input;
 use std::collections::{BTreeMap, BTreeSet};
 
 use engine::{Dirt, Engine};
-use findings::{FindingList, FindingVerdict, NotJudged, Summary};
+use findings::{FindingList, FindingVerdict, NotJudged, SubjectView, Summary};
 use fleet::Wants;
 use history::History;
 use index::{Index, Part};
@@ -273,6 +273,32 @@ impl Core {
             unreadable: findings::unreadable(&self.index),
             not_judged: NotJudged::of(self.history.is_live(), self.engine.warming()),
             summary,
+        }
+    }
+
+    /// What is met, by the id of the check, as of the last round; of subjects that are asked for. It judges them again, as
+    /// these verdicts are only counted.
+    pub fn met(
+        &self,
+        now: Now,
+        asked: &dyn Fn(&str, &SubjectView) -> bool,
+    ) -> BTreeMap<&'static str, findings::Met> {
+        let mut all: BTreeMap<&'static str, findings::Met> = BTreeMap::new();
+        for (check, subject) in self.engine.met(now, &self.index, &self.history) {
+            let (view, _) = findings::view(&self.index, subject);
+            if asked(check.id, &view) {
+                all.entry(check.id).or_default().add(view);
+            }
+        }
+        all
+    }
+
+    /// How many objects there are to judge.
+    pub fn judged(&self) -> findings::Judged {
+        findings::Judged {
+            nodes: self.index.nodes.iter().count(),
+            services: self.index.services.iter().count(),
+            policies: self.index.policies.iter().count(),
         }
     }
 

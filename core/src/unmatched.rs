@@ -1,6 +1,9 @@
 //! What policies name and what does not exist: a name that was mistyped judges nothing, and looks like health.
 
+use std::collections::BTreeSet;
+
 use crate::Core;
+use crate::index::Freshness;
 use crate::judge::declares;
 use crate::know::Source;
 use crate::names::Key;
@@ -8,6 +11,27 @@ use crate::policy::{Connection, Policy, PortRef, Protocol, ServicePick};
 use crate::sources::service::Service;
 
 impl Core {
+    /// Every namespace that exists, as far as one can be seen by itself or by an object in it; `None` where not all of
+    /// them can, because their list was refused.
+    pub fn namespaces(&self) -> Option<BTreeSet<&str>> {
+        let index = &self.index;
+        if !matches!(
+            index.freshness(Source::Namespaces),
+            Freshness::Complete | Freshness::Missing
+        ) {
+            return None;
+        }
+        let own = index.namespaces.iter().map(|one| one.0.name);
+        let keys = index.services.iter().map(|one| one.0);
+        let keys = keys.chain(index.slices.iter().map(|one| one.0));
+        let keys = keys.chain(index.pods.iter().map(|one| one.0));
+        let keys = keys.chain(index.config_maps.iter().map(|one| one.0));
+        let keys = keys.chain(index.daemon_sets.iter().map(|one| one.0));
+        let keys = keys.chain(index.policies.iter().map(|one| one.0));
+        let all = own.chain(keys.map(|key| key.namespace));
+        Some(all.map(|name| index.names.text(name)).collect())
+    }
+
     /// What the policies name and what does not exist, as text, sorted. Nothing is reported of a namespace of which
     /// Services were not read.
     pub fn unmatched(&self) -> Vec<String> {

@@ -136,6 +136,7 @@ mod tests {
             evidence: Vec::new(),
             advice: Vec::new(),
             since: Some(1_700_000_000 - 3600),
+            blind: None,
         }
     }
 

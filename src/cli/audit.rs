@@ -1,12 +1,15 @@
 //! `evenkeel audit`: what is wrong, how badly, and what to do next.
 
+use std::collections::BTreeMap;
+
 use clap::{Args, ValueEnum};
-use evenkeel_core::checks;
 use evenkeel_core::findings::{Finding, FindingList, NotJudged};
 use evenkeel_core::judge::Severity;
 
+use super::checks::check_ids;
 use super::input::Input;
 use super::{End, answer};
+use crate::render::screen::Screen;
 use crate::render::{self, Form, findings};
 
 /// What to judge, and how to print it.
@@ -14,8 +17,8 @@ use crate::render::{self, Form, findings};
 pub(super) struct Arguments {
     #[command(flatten)]
     input: Input,
-    /// Only this check; repeatable
-    #[arg(long, value_name = "ID", value_parser = check_id)]
+    /// Only these checks: ids, separated by commas
+    #[arg(long, value_name = "IDS", value_parser = check_ids(), hide_possible_values = true, value_delimiter = ',')]
     check: Vec<String>,
     /// Show findings of this level and above
     #[arg(long, value_enum, value_name = "LEVEL", default_value_t = Level::Unknown)]
@@ -23,6 +26,12 @@ pub(super) struct Arguments {
     /// Exit with 1 when a finding is at or above this level; accepted ones never count
     #[arg(long, value_enum, value_name = "LEVEL", default_value_t = Level::Critical)]
     fail_on: Level,
+    /// Give each finding a row of its own, instead of one for each cause
+    #[arg(long)]
+    all: bool,
+    /// List also what is met
+    #[arg(long)]
+    met: bool,
     /// Form of the answer
     #[arg(long, short, value_enum, default_value_t = Form::Table)]
     output: Form,
@@ -50,20 +59,12 @@ impl Level {
     }
 }
 
-/// A check that exists, or the ones that do.
-fn check_id(text: &str) -> Result<String, String> {
-    if checks::find(text).is_some() {
-        return Ok(text.to_owned());
-    }
-    let known: Vec<_> = checks::ALL.iter().map(|check| check.id).collect();
-    Err(format!("there is no such check; there are: {}", known.join(", ")))
-}
-
 /// Judges, prints, and sets the exit code.
 ///
 /// Namespaces and checks narrow what is asked, and so the exit code; the severity only narrows what is shown.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
     let judged = arguments.input.judge()?;
+    arguments.input.scope.exists(&judged.core)?;
     let mut list = judged.findings();
     let all = list.findings.len();
     list.findings.retain(|one| arguments.asks(one));
@@ -71,16 +72,27 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
     let end = arguments.end(&list);
     list.findings
         .retain(|one| arguments.severity.covers(one.severity));
+    let met = match arguments.output {
+        // Their readers count by themselves.
+        Form::Json | Form::Yaml => BTreeMap::new(),
+        Form::Table | Form::Wide | Form::Markdown => judged.core.met(judged.now, &|check, subject| {
+            arguments.asks_check(check) && arguments.asks_namespace(&subject.namespace)
+        }),
+    };
     let aside = findings::Aside {
         hidden: all - list.findings.len(),
         notes: &judged.report.notes,
         ignored: &judged.report.ignored,
         again: arguments.input.again(),
+        judged: judged.core.judged(),
+        met: &met,
+        all: arguments.all,
+        list_met: arguments.met,
     };
     answer(&match arguments.output {
         Form::Json => render::json(&list)?,
         Form::Yaml => render::yaml(&list)?,
-        Form::Table => findings::table(&list, &aside),
+        Form::Table => findings::table(&list, &aside, Screen::current()),
         Form::Wide => findings::wide(&list, &aside),
         Form::Markdown => findings::markdown(&list, &aside),
     })?;
@@ -90,22 +102,24 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
 impl Arguments {
     /// The part of it that is about the checks which are asked for.
     fn asked_of(&self, mut not_judged: NotJudged) -> Option<NotJudged> {
-        let asked = |id: &str| self.check.is_empty() || self.check.iter().any(|one| one == id);
-        not_judged.checks.retain(|id| asked(id));
+        not_judged.checks.retain(|id| self.asks_check(id));
         (!not_judged.checks.is_empty()).then_some(not_judged)
     }
 
+    fn asks_check(&self, id: &str) -> bool {
+        self.check.is_empty() || self.check.iter().any(|one| one == id)
+    }
+
+    fn asks_namespace(&self, namespace: &str) -> bool {
+        let asked = &self.input.scope.namespace;
+        asked.is_empty() || asked.iter().any(|one| one == namespace)
+    }
+
     fn asks(&self, finding: &Finding) -> bool {
-        let here = |namespace: &String| {
-            finding.subject.namespace == *namespace
-                || finding
-                    .policy
-                    .as_ref()
-                    .and_then(|policy| policy.split_once('/'))
-                    .is_some_and(|(home, _)| home == namespace)
-        };
-        (self.check.is_empty() || self.check.iter().any(|id| id == finding.check))
-            && (self.input.scope.namespace.is_empty() || self.input.scope.namespace.iter().any(here))
+        let policy = finding.policy.as_ref().and_then(|policy| policy.split_once('/'));
+        self.asks_check(finding.check)
+            && (self.asks_namespace(&finding.subject.namespace)
+                || policy.is_some_and(|(home, _)| self.asks_namespace(home)))
     }
 
     fn end(&self, list: &FindingList) -> End {

@@ -1,6 +1,7 @@
 //! `evenkeel checks`
 
 use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use evenkeel_core::checks::ALL;
 use evenkeel_core::judge::{Check, Memory, Severities};
 use serde::Serialize;
@@ -14,6 +15,18 @@ pub(super) struct Arguments {
     /// Form of the answer
     #[arg(long, short, value_enum, default_value_t = Form::Table)]
     output: Form,
+}
+
+/// Reads the id of a check that exists.
+pub(super) fn check_ids() -> PossibleValuesParser {
+    let ids = ALL
+        .iter()
+        .map(|check| PossibleValue::new(check.id).help(summary(check)));
+    PossibleValuesParser::new(ids)
+}
+
+fn summary(check: &Check) -> &'static str {
+    check.summary().trim_start_matches(['#', ' '])
 }
 
 /// One check, as shown.
@@ -35,7 +48,7 @@ struct View {
 fn view(check: &Check) -> View {
     View {
         id: check.id,
-        summary: check.summary().trim_start_matches(['#', ' ']),
+        summary: summary(check),
         needs: check
             .needs
             .iter()

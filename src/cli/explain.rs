@@ -5,13 +5,14 @@ use clap::Args;
 use evenkeel_core::checks;
 
 use super::input::Input;
+use super::suggest::did_you_mean;
 use super::{End, answer};
 use crate::render::{self, Form, findings};
 
 /// What to explain.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Id of a check (`evenkeel checks` lists them) or of a finding (`audit -o wide` shows them)
+    /// Id of a check (`evenkeel checks` lists them), or the first digits of the id of a finding (`audit` shows them)
     #[arg(value_name = "CHECK|FINDING")]
     id: String,
     #[command(flatten)]
@@ -21,6 +22,12 @@ pub(super) struct Arguments {
     output: Form,
 }
 
+/// Digits of the id of a finding.
+const DIGITS: usize = 16;
+
+/// Fewest digits that are taken for the beginning of an id.
+const FEWEST: usize = 4;
+
 /// Explains.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
     let id = &arguments.id;
@@ -28,17 +35,27 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
         answer(&format!("# {}\n\n{}\n", check.id, check.doc.trim()))?;
         return Ok(End::Good);
     }
-    let is_finding = id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_finding = (FEWEST..=DIGITS).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_hexdigit());
     if !is_finding {
-        let known: Vec<_> = checks::ALL.iter().map(|check| check.id).collect();
+        let known = checks::ALL.iter().map(|check| check.id);
         bail!(
-            "`{id}` is neither a check nor the id of a finding; the checks are: {}",
-            known.join(", ")
+            "`{id}` is neither a check nor the id of a finding{}; `evenkeel checks` lists the checks",
+            did_you_mean(id, known)
         );
     }
-    let list = arguments.input.judge()?.findings();
-    let Some(finding) = list.findings.iter().find(|one| one.id == *id) else {
-        bail!("there is no finding {id} now; it may be healed, or come from another place than this");
+    let judged = arguments.input.judge()?;
+    arguments.input.scope.exists(&judged.core)?;
+    let list = judged.findings();
+    let mut found = list.findings.iter().filter(|one| one.id.starts_with(id.as_str()));
+    let finding = match (found.next(), found.next()) {
+        (Some(finding), None) => finding,
+        (Some(_), Some(_)) => bail!(
+            "{} findings begin with {id}; give more of its digits",
+            found.count() + 2
+        ),
+        (None, _) => {
+            bail!("there is no finding {id} now; it may be healed, or come from another place than this")
+        }
     };
     answer(&match arguments.output {
         Form::Json => render::json(finding)?,

@@ -11,6 +11,7 @@ use evenkeel_core::findings::FindingList;
 use evenkeel_core::know::{Mono, Now, Wall};
 
 use super::cluster::{Cluster, wait};
+use super::suggest::did_you_mean;
 use crate::files::{self, Report};
 use crate::live::page::Page;
 use crate::live::{self, Beside};
@@ -138,6 +139,20 @@ impl ClusterScope {
     /// The namespace of what names none.
     pub(super) fn home(&self) -> &str {
         self.namespace.first().map_or("default", String::as_str)
+    }
+
+    /// An error where a namespace is named that does not exist: nothing being found there would look like health.
+    pub(super) fn exists(&self, core: &Core) -> anyhow::Result<()> {
+        let Some(known) = core.namespaces() else {
+            return Ok(());
+        };
+        for name in &self.namespace {
+            if !known.contains(name.as_str()) {
+                let hint = did_you_mean(name, known.iter().copied());
+                bail!("there is no namespace {name}{hint}");
+            }
+        }
+        Ok(())
     }
 
     /// Reads the cluster.

@@ -15,6 +15,7 @@ mod input;
 mod path;
 mod run;
 mod status;
+mod suggest;
 mod uninstall;
 
 use std::io::{self, Write};
@@ -23,11 +24,22 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::escape;
+use crate::render::screen::{Color, Screen};
 
 /// See what nobody looks at in Kubernetes traffic, and never do harm.
 #[derive(Debug, Parser)]
 #[command(name = "evenkeel", version, max_term_width = 100, propagate_version = true)]
 struct Arguments {
+    /// When to colour what is printed
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "WHEN",
+        default_value_t,
+        help_heading = "Everywhere"
+    )]
+    color: Color,
     #[command(subcommand)]
     command: Command,
 }
@@ -93,7 +105,9 @@ impl From<End> for ExitCode {
 
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
-    let outcome = match Arguments::parse().command {
+    let arguments = Arguments::parse();
+    Screen::choose(arguments.color);
+    let outcome = match arguments.command {
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Collect(arguments) => collect::run(&arguments),
         Command::Dataplane(arguments) => dataplane::run(&arguments),

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use super::page::{Items, Page};
 use crate::client::RequestError;
 use crate::resources::{Resource, escape};
+use crate::rights::refusal;
 
 /// Objects in a page, as `kubectl` asks for them (`k8s.io/cli-runtime`, chunk size 500).
 pub const PAGE: usize = 500;
@@ -215,11 +216,11 @@ impl List {
         let verb = if self.name.is_some() { "get" } else { "list" };
         let source = self.resource.source;
         match error {
-            RequestError::Refused(refusal) if refusal.code == 403 => {
-                format!("missing right: {verb} {source} ({})", refusal.message)
+            RequestError::Refused(answer) if answer.code == 403 => {
+                refusal(format_args!("{verb} {source} ({})", answer.message))
             }
-            RequestError::Refused(refusal) if refusal.code == 401 => {
-                format!("not logged in: {}", refusal.message)
+            RequestError::Refused(answer) if answer.code == 401 => {
+                format!("not logged in: {}", answer.message)
             }
             error => format!("{verb} {source}: {error}"),
         }

@@ -2,16 +2,15 @@
 //!
 //! What is shown quotes objects and files: it is made harmless where it is laid out ([`crate::escape`]).
 //!
-//! On a terminal text is wrapped to its width and severities are coloured. Anywhere else a row is one line without
-//! colour, so that `grep` finds what it looks for. `NO_COLOR` is respected.
+//! On a terminal text is wrapped to its width and severities are coloured. Anywhere else a row of a table is one line without
+//! colour, so that `grep` finds what it looks for ([`screen`]).
 
 pub(crate) mod dataplane;
 pub(crate) mod findings;
 pub(crate) mod path;
+pub(crate) mod screen;
 #[cfg(test)]
 pub(crate) mod tests;
-
-use std::io::IsTerminal;
 
 use clap::ValueEnum;
 use clap::builder::styling::{AnsiColor, Style};
@@ -19,6 +18,7 @@ use comfy_table::{ContentArrangement, Table};
 use serde::Serialize;
 
 use crate::escape;
+use screen::Screen;
 
 /// The form of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -52,14 +52,18 @@ pub(crate) fn yaml<T: Serialize>(value: &T) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// A table without frames, wrapped to the terminal where there is one.
+/// A table without frames, wrapped to the screen where its width is known.
 pub(crate) fn table<H: ToString>(heads: &[H], rows: impl Iterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
     table
         .load_preset(comfy_table::presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header(heads.iter().map(ToString::to_string))
         .add_rows(rows.map(|row| row.into_iter().map(|cell| escape::line(&cell).into_owned())));
+    if let Some(columns) = Screen::current().columns {
+        table
+            .set_content_arrangement(ContentArrangement::Dynamic)
+            .set_width(u16::try_from(columns).unwrap_or(u16::MAX));
+    }
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
@@ -81,15 +85,10 @@ pub(crate) fn markdown_table(heads: &[&str], rows: impl Iterator<Item = Vec<Stri
     text
 }
 
-/// Whether standard output takes colour.
-fn has_colour() -> bool {
-    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-}
-
 /// Text in a colour, where there is colour.
-pub(crate) fn coloured(text: &str, colour: Option<AnsiColor>) -> String {
+pub(crate) fn coloured(text: &str, colour: Option<AnsiColor>, screen: Screen) -> String {
     match colour {
-        Some(colour) if has_colour() => {
+        Some(colour) if screen.colour => {
             let style = Style::new().fg_color(Some(colour.into())).bold();
             format!("{style}{text}{style:#}")
         }
@@ -97,21 +96,33 @@ pub(crate) fn coloured(text: &str, colour: Option<AnsiColor>) -> String {
     }
 }
 
-/// Text in lines of the terminal's width, each with this margin; as it is where there is no terminal.
+/// Text in lines of the screen's width, each with this margin; as it is where there is no width.
 pub(crate) fn wrapped(text: &str, margin: &str) -> String {
-    let width = Table::new().width().map_or(usize::MAX, usize::from);
+    let columns = Screen::current().columns.unwrap_or(usize::MAX);
+    filled(text, margin, margin, columns)
+}
+
+/// Text in lines of so many columns: the first begins with one margin, the others with another. A word that is longer than a
+/// line has a line of its own.
+pub(crate) fn filled(text: &str, first: &str, margin: &str, columns: usize) -> String {
     let text = escape::line(text);
-    let mut lines = String::new();
-    let mut used = 0;
+    let mut lines = first.to_owned();
+    let mut used = first.chars().count();
+    let mut empty = true;
     for word in text.split_whitespace() {
         let size = word.chars().count();
-        if used > 0 && used + 1 + size > width {
-            lines.push('\n');
-            used = 0;
+        if !empty && used + 1 + size > columns {
+            lines = lines + "\n" + margin;
+            used = margin.chars().count();
+            empty = true;
         }
-        let lead = if used == 0 { margin } else { " " };
-        lines = lines + lead + word;
-        used += lead.chars().count() + size;
+        if !empty {
+            lines.push(' ');
+            used += 1;
+        }
+        lines += word;
+        used += size;
+        empty = false;
     }
     lines
 }

@@ -6,14 +6,15 @@ use std::collections::BTreeMap;
 
 use evenkeel_core::checks::path::budget::{Closing, Segment, Side, Span};
 use evenkeel_core::findings::{
-    EvidenceView, ExceptionView, Finding, FindingList, FindingVerdict, SubjectKind, SubjectView, Summary,
-    Unreadable,
+    EvidenceView, ExceptionView, Finding, FindingList, FindingVerdict, Judged, SubjectKind, SubjectView,
+    Summary, Unreadable,
 };
 use evenkeel_core::judge::{Datum, Severity};
 use evenkeel_core::know::{Origin, Unit, Val};
 use evenkeel_core::paths::PathView;
 use proptest::prelude::*;
 
+use super::screen::Screen;
 use super::{dataplane, findings, json, path, yaml};
 use crate::escape::tests::hostile;
 use crate::escape::{is_plain, page};
@@ -50,6 +51,7 @@ pub(crate) fn finding(text: &str) -> Finding {
         }],
         advice: vec![text.into(), text.into()],
         since: None,
+        blind: None,
     }
 }
 
@@ -112,10 +114,14 @@ fn for_people(text: &str) -> Vec<(&'static str, String)> {
         notes: &notes,
         ignored: &ignored,
         again: String::new(),
+        judged: Judged::default(),
+        met: &BTreeMap::new(),
+        all: true,
+        list_met: true,
     };
     let view = dataplane::tests::view(text);
     vec![
-        ("audit table", findings::table(&list, &aside)),
+        ("audit table", findings::table(&list, &aside, Screen::PIPE)),
         ("audit wide", findings::wide(&list, &aside)),
         ("audit markdown", findings::markdown(&list, &aside)),
         ("path", path::draw(&drawn(text))),

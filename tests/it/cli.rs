@@ -84,10 +84,11 @@ fn a_finding_is_explained_by_its_id() {
     assert_eq!(code(&output), 0);
     let text = out(&output);
     assert!(text.contains("what to do") && text.contains("900 s"), "{text}");
-    assert_eq!(
-        code(&evenkeel(&["explain", "0000000000000000", "--from", "b1"])),
-        2
-    );
+    let short = evenkeel(&["explain", &id[..8], "--from", "b1"]);
+    assert_eq!((code(&short), out(&short)), (0, text));
+    for wrong in ["0000000000000000", "000"] {
+        assert_eq!(code(&evenkeel(&["explain", wrong, "--from", "b1"])), 2);
+    }
 }
 
 #[test]
@@ -104,13 +105,16 @@ fn a_check_has_a_page_and_a_line() {
     assert_eq!(one.unwrap()["needsPolicy"], true);
     let output = evenkeel(&["explain", "no-such-check"]);
     assert_eq!(code(&output), 2);
-    assert!(String::from_utf8_lossy(&output.stderr).contains("path-idle-budget"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("evenkeel checks"));
 }
 
 #[rstest]
 #[case(&["--fail-on", "critical"], 1)]
 #[case(&["--fail-on", "unknown"], 1)]
-#[case(&["-n", "other"], 0)]
+#[case(&["-n", "kube-system"], 0)]
+#[case(&["-n", "shopp"], 2)]
+#[case(&["--check", "path-idle-budget,keepalive-order"], 1)]
+#[case(&["--check", "keepalive-order"], 0)]
 #[case(&["-n", "shop"], 1)]
 #[case(&["--check", "path-idle-budget"], 1)]
 #[case(&["--severity", "critical"], 1)]

@@ -1,4 +1,4 @@
-//! The checks: one file and one line of [`ALL`] each.
+//! The checks: one file and one line of [`FAMILIES`] each.
 //!
 //! A check is a pure function of what is known, the policies and now. Its id is part of the API; its page, its metric
 //! label and what `explain` prints come from its file.
@@ -17,38 +17,98 @@ pub mod path;
 
 use crate::judge::Check;
 
-/// Every check. The order is that of the documentation; nothing else depends on it.
-pub static ALL: &[Check] = &[
-    path::idle_budget::CHECK,
-    conntrack::config_drift::CHECK,
-    conntrack::proxy_bounds::CHECK,
-    conntrack::port_recycle::CHECK,
-    conntrack::ipvs_reuse::CHECK,
-    path::keepalive_order::CHECK,
-    path::ping_floor::CHECK,
-    path::netns_gap::CHECK,
-    path::deadline_order::CHECK,
-    balance::no_rebalance::CHECK,
-    balance::policy_skew::CHECK,
-    balance::minimum_ready::CHECK,
-    balance::none_ready::CHECK,
-    balance::local_holes::CHECK,
-    balance::placement_skew::CHECK,
-    nodes::cordon_lb::CHECK,
-    nodes::zone_disruption::CHECK,
-    nodes::mass_loss::CHECK,
-    nodes::dns_headroom::CHECK,
-    control_plane::detection::CHECK,
-    control_plane::heartbeat::CHECK,
-    control_plane::instances::CHECK,
-    balance::flap::CHECK,
-    nodes::churn_storm::CHECK,
-    nodes::cascade::CHECK,
-    nodes::fleet_change::CHECK,
-    nodes::evict_loop::CHECK,
-    nodes::preemption::CHECK,
-    control_plane::stale_watch::CHECK,
+/// Checks that look at one part of the traffic: what people see as one section.
+#[derive(Debug)]
+pub struct Family {
+    /// Its name.
+    pub name: &'static str,
+    /// Its checks, in the order of the documentation.
+    pub checks: &'static [Check],
+}
+
+/// Every check by its family. The order is that in which people see them.
+pub const FAMILIES: &[Family] = &[
+    Family {
+        name: "Connections",
+        checks: &[
+            path::idle_budget::CHECK,
+            path::keepalive_order::CHECK,
+            path::ping_floor::CHECK,
+            path::netns_gap::CHECK,
+            path::deadline_order::CHECK,
+        ],
+    },
+    Family {
+        name: "Connection tables",
+        checks: &[
+            conntrack::config_drift::CHECK,
+            conntrack::proxy_bounds::CHECK,
+            conntrack::port_recycle::CHECK,
+            conntrack::ipvs_reuse::CHECK,
+        ],
+    },
+    Family {
+        name: "Backends",
+        checks: &[
+            balance::no_rebalance::CHECK,
+            balance::policy_skew::CHECK,
+            balance::minimum_ready::CHECK,
+            balance::none_ready::CHECK,
+            balance::local_holes::CHECK,
+            balance::placement_skew::CHECK,
+            balance::flap::CHECK,
+        ],
+    },
+    Family {
+        name: "Nodes",
+        checks: &[
+            nodes::cordon_lb::CHECK,
+            nodes::zone_disruption::CHECK,
+            nodes::mass_loss::CHECK,
+            nodes::dns_headroom::CHECK,
+            nodes::churn_storm::CHECK,
+            nodes::cascade::CHECK,
+            nodes::fleet_change::CHECK,
+            nodes::evict_loop::CHECK,
+            nodes::preemption::CHECK,
+        ],
+    },
+    Family {
+        name: "Control plane",
+        checks: &[
+            control_plane::detection::CHECK,
+            control_plane::heartbeat::CHECK,
+            control_plane::instances::CHECK,
+            control_plane::stale_watch::CHECK,
+        ],
+    },
 ];
+
+/// How many checks there are.
+const COUNT: usize = {
+    let (mut count, mut family) = (0, 0);
+    while family < FAMILIES.len() {
+        count += FAMILIES[family].checks.len();
+        family += 1;
+    }
+    count
+};
+
+/// Every check, family by family. The order is that of the documentation; nothing else depends on it.
+pub static ALL: &[Check] = &{
+    let mut all = [FAMILIES[0].checks[0]; COUNT];
+    let (mut next, mut family) = (0, 0);
+    while family < FAMILIES.len() {
+        let mut at = 0;
+        while at < FAMILIES[family].checks.len() {
+            all[next] = FAMILIES[family].checks[at];
+            next += 1;
+            at += 1;
+        }
+        family += 1;
+    }
+    all
+};
 
 /// The check of this id.
 pub fn find(id: &str) -> Option<&'static Check> {

@@ -27,7 +27,7 @@ use crate::checks;
 use crate::fleet::Fleet;
 use crate::history::History;
 use crate::index::{Dep, DepCounts, Deps, Index};
-use crate::judge::{Check, Judge, Subject};
+use crate::judge::{Check, Judge, Subject, Verdict};
 use crate::know::{Mono, Now, Reads, Source};
 use crate::names::{Held, Key, Name};
 
@@ -351,6 +351,22 @@ impl Engine {
         self.tallies.take_changed()
     }
 
+    /// Every check and subject that is met, in the order of the units. These verdicts are only counted, so what was judged is
+    /// judged once more.
+    pub(crate) fn met<'a>(
+        &'a self,
+        now: Now,
+        index: &'a Index,
+        history: &'a History,
+    ) -> impl Iterator<Item = (&'static Check, Subject)> + 'a {
+        let units = self.units.iter().filter(|(_, held)| held.tally.met > 0);
+        let said = move |(unit, held): (&WorkUnit, &'a Judgement)| {
+            Pass::new(now, index, history, &self.fleet, *unit, held).said()
+        };
+        let met = units.flat_map(said).filter(|one| one.2 == Verdict::Met.name());
+        met.filter_map(|(at, subject, _)| Some((checks::ALL.get(at)?, subject)))
+    }
+
     /// The verdict of one check on each of its subjects, also where it is only counted.
     #[cfg(test)]
     pub(crate) fn judged(
@@ -365,7 +381,8 @@ impl Engine {
         let mut dirty = BTreeSet::new();
         self.everything(index, &mut dirty);
         let all = dirty.into_iter().flat_map(|unit| pass(unit).said());
-        all.filter(|one| one.0 == check).map(|one| one.1).collect()
+        let of_check = |at: usize| checks::ALL.get(at).is_some_and(|one| one.id == check);
+        all.filter(|one| of_check(one.0)).map(|one| one.2).collect()
     }
 
     /// The earliest moment at which some window ends.

@@ -15,6 +15,9 @@ use crate::names::{Key, Name};
 use crate::policy::{Client, Door, Policy};
 use crate::sources::service::Service;
 
+/// The place of a check in the table, what it judged, and the name of its verdict.
+pub(super) type Said = (usize, Subject, &'static str);
+
 /// What the judging of one unit goes through.
 pub(super) struct Pass<'a> {
     now: Now,
@@ -29,9 +32,9 @@ pub(super) struct Pass<'a> {
     deps: Dependencies,
     again: Option<i64>,
     wake: Option<Mono>,
-    /// Every verdict, by check.
-    #[cfg(test)]
-    said: Vec<(&'static str, &'static str)>,
+    /// Every verdict by its name, with the place of its check in the table, where somebody asks for those that are only
+    /// counted.
+    said: Option<Vec<Said>>,
 }
 
 impl<'a> Pass<'a> {
@@ -56,16 +59,15 @@ impl<'a> Pass<'a> {
             deps: Dependencies::default(),
             again: None,
             wake: None,
-            #[cfg(test)]
-            said: Vec::new(),
+            said: None,
         }
     }
 
     /// Every verdict on the unit, with the check that comes to it: also those that are only counted.
-    #[cfg(test)]
-    pub(super) fn said(mut self) -> Vec<(&'static str, &'static str)> {
+    pub(super) fn said(mut self) -> Vec<Said> {
+        self.said = Some(Vec::new());
         self.judge();
-        self.said
+        self.said.unwrap_or_default()
     }
 
     /// Judges it from nothing.
@@ -305,9 +307,9 @@ impl<'a> Pass<'a> {
     }
 
     fn note(&mut self, at: usize, subject: Subject, quiet: bool, verdict: Verdict) {
-        #[cfg(test)]
-        self.said
-            .extend(checks::ALL.get(at).map(|check| (check.id, verdict.name())));
+        if let Some(said) = &mut self.said {
+            said.push((at, subject, verdict.name()));
+        }
         match verdict {
             Verdict::Met => self.tally.met += 1,
             Verdict::NotApplicable(_) => self.tally.not_applicable += 1,

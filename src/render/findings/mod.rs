@@ -1,0 +1,211 @@
+//! Findings as people read them.
+
+mod card;
+mod group;
+mod markdown;
+mod missing;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use clap::builder::styling::AnsiColor;
+use evenkeel_core::findings::{Finding, FindingList, Judged, Met};
+use evenkeel_core::judge::Severity;
+
+pub(crate) use card::card;
+use group::counted;
+pub(crate) use markdown::{card_markdown, markdown};
+pub(crate) use table::table;
+
+use super::{filled, wrapped};
+
+/// What stands beside the findings.
+#[derive(Debug)]
+pub(crate) struct Aside<'a> {
+    /// How many findings the filters hide.
+    pub(crate) hidden: usize,
+    /// Notes on what was read.
+    pub(crate) notes: &'a [String],
+    /// Objects that no check reads, by kind.
+    pub(crate) ignored: &'a BTreeMap<String, u32>,
+    /// The arguments that read the same again; empty for the current cluster.
+    pub(crate) again: String,
+    /// How many objects were judged.
+    pub(crate) judged: Judged,
+    /// What is met, by check.
+    pub(crate) met: &'a BTreeMap<&'static str, Met>,
+    /// Whether each finding has a row of its own.
+    pub(crate) all: bool,
+    /// Whether what is met is listed.
+    pub(crate) list_met: bool,
+}
+
+/// Most notes that are shown where not everything is.
+const NOTES: usize = 5;
+
+/// Fewest digits of an id by which a finding is named.
+const DIGITS: usize = 8;
+
+const fn colour(severity: Severity) -> Option<AnsiColor> {
+    match severity {
+        Severity::Critical => Some(AnsiColor::Red),
+        Severity::Warning => Some(AnsiColor::Yellow),
+        Severity::Info => Some(AnsiColor::Cyan),
+        Severity::Unknown => None,
+    }
+}
+
+/// Everything of each finding, then the summary.
+pub(crate) fn wide(list: &FindingList, aside: &Aside<'_>) -> String {
+    let cards = list
+        .findings
+        .iter()
+        .fold(String::new(), |text, one| text + &card(one) + "\n");
+    let rest = unreadable(list) + &beside(aside, usize::MAX, &str::to_owned);
+    cards + &rest + &counts(list, aside, usize::MAX) + &over_time(list, usize::MAX) + &next(list, aside)
+}
+
+/// The beginning of an id by which `explain` finds it in this list.
+fn prefix<'a>(id: &'a str, list: &FindingList) -> &'a str {
+    let shared = |other: &str| id.bytes().zip(other.bytes()).take_while(|(a, b)| a == b).count();
+    let others = list.findings.iter().filter(|one| one.id != id);
+    let needed = others.map(|one| shared(&one.id) + 1).max().unwrap_or_default();
+    id.get(..needed.max(DIGITS)).unwrap_or(id)
+}
+
+fn unreadable(list: &FindingList) -> String {
+    if list.unreadable.is_empty() {
+        return String::new();
+    }
+    let mut text = "Could not be read:\n".to_owned();
+    for one in &list.unreadable {
+        let line = format!("{}: {}", one.source, one.reason);
+        text = text + &wrapped(&line, "  ") + "\n";
+    }
+    text + "\n"
+}
+
+/// Notes, so many at most, and what was left aside, in a form; [`wrapped`] makes each line harmless.
+fn beside(aside: &Aside<'_>, most: usize, form: &dyn Fn(&str) -> String) -> String {
+    let mut text = String::new();
+    for note in aside.notes.iter().take(most) {
+        text = text + &wrapped(&form(&format!("note: {note}")), "") + "\n";
+    }
+    let more = aside.notes.len().saturating_sub(most);
+    if more > 0 {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "note: {} more with --all", counted(more, "note", "notes"));
+    }
+    if !aside.ignored.is_empty() {
+        let kinds: Vec<_> = aside
+            .ignored
+            .iter()
+            .map(|(kind, count)| format!("{count} {kind}"))
+            .collect();
+        let line = format!("note: no check reads {}", kinds.join(", "));
+        text = text + &wrapped(&form(&line), "") + "\n";
+    }
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    text
+}
+
+/// How many findings there are of each severity, worst first, and how many of them somebody has accepted.
+fn severities<'a>(findings: impl Iterator<Item = &'a Finding>) -> Vec<String> {
+    let mut counts: BTreeMap<_, usize> = BTreeMap::new();
+    let mut accepted = 0;
+    for one in findings {
+        if one.exception.is_some() {
+            accepted += 1;
+        } else {
+            *counts.entry(std::cmp::Reverse(one.severity)).or_default() += 1;
+        }
+    }
+    let mut parts: Vec<_> = counts
+        .iter()
+        .map(|(severity, count)| match (severity.0, count) {
+            (Severity::Warning, 2..) => format!("{count} warnings"),
+            (severity, count) => format!("{count} {}", severity.name()),
+        })
+        .collect();
+    if accepted > 0 {
+        parts.push(format!("{accepted} accepted"));
+    }
+    parts
+}
+
+/// What was judged, in words: `5 nodes, 38 Services and 3 policies`.
+fn objects(judged: Judged) -> String {
+    format!(
+        "{}, {} and {}",
+        counted(judged.nodes, "node", "nodes"),
+        counted(judged.services, "Service", "Services"),
+        counted(judged.policies, "policy", "policies")
+    )
+}
+
+/// One sentence: what was judged, and what came of it.
+fn counts(list: &FindingList, aside: &Aside<'_>, columns: usize) -> String {
+    let met: u32 = aside.met.values().map(|one| one.count).sum();
+    let open = |severity| {
+        let mut findings = list.findings.iter();
+        findings.any(|one| one.exception.is_none() && one.severity == severity)
+    };
+    let bad = [Severity::Critical, Severity::Warning, Severity::Info]
+        .into_iter()
+        .any(open);
+    let mut parts = severities(list.findings.iter());
+    if met > 0 {
+        parts.push(format!("{met} met"));
+    }
+    if !list.unreadable.is_empty() {
+        parts.push(format!("{} could not be read", list.unreadable.len()));
+    }
+    let verdict = match (bad, open(Severity::Unknown) || !list.unreadable.is_empty(), met) {
+        (true, _, _) => "",
+        (false, true, _) => "nothing is wrong in what could be judged: ",
+        (false, false, 0) if parts.is_empty() => "nothing to judge",
+        (false, false, _) => "all is well: ",
+    };
+    let mut text = format!("{}: {verdict}{}", objects(aside.judged), parts.join(", "));
+    if aside.hidden > 0 {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "; {} more are not shown by these filters", aside.hidden);
+    }
+    filled(&(text + "."), "", "", columns) + "\n"
+}
+
+/// Most checks that are named where there is little room.
+const NAMED: usize = 3;
+
+/// What nobody judged because it takes time.
+fn over_time(list: &FindingList, columns: usize) -> String {
+    let Some(one) = &list.not_judged else {
+        return String::new();
+    };
+    let checks = if one.checks.len() > NAMED && columns < usize::MAX {
+        format!("{} checks", one.checks.len())
+    } else {
+        one.checks.join(", ")
+    };
+    filled(&format!("Not judged: {checks} ({})", one.reason), "", "", columns) + "\n"
+}
+
+/// What to do next, as a command to be pasted.
+fn next(list: &FindingList, aside: &Aside<'_>) -> String {
+    let from = &aside.again;
+    let open = |one: &&Finding| one.exception.is_none() && one.severity != Severity::Unknown;
+    let first = list.findings.iter().find(open).or_else(|| list.findings.first());
+    match first {
+        Some(first) => format!("Next: evenkeel explain {}{from}\n", prefix(&first.id, list)),
+        None if aside.judged.policies == 0 => {
+            "Next: evenkeel checks    # POLICY: what is judged once you declare it\n".into()
+        }
+        None if !aside.list_met => format!("Next: evenkeel audit{from} --met    # lists what is met\n"),
+        None => "Next: evenkeel checks    # what each check reads\n".into(),
+    }
+}

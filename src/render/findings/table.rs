@@ -1,0 +1,216 @@
+//! The audit as a page: sections by family of checks, one row for each cause, then what was judged and what to do next.
+
+use std::collections::BTreeSet;
+
+use clap::builder::styling::AnsiColor;
+use evenkeel_core::checks::{FAMILIES, Family};
+use evenkeel_core::findings::{Finding, FindingList, Met};
+use evenkeel_core::judge::Severity;
+
+use super::card::moment;
+use super::group::{Group, counted, gaps, groups, short};
+use super::missing::{block, is_blind, is_right};
+use super::{Aside, NOTES, beside, colour, counts, next, over_time, prefix, severities};
+use crate::render::screen::Screen;
+use crate::render::{coloured, filled, wrapped};
+
+/// Margin of what belongs to a row.
+const INNER: &str = "      ";
+
+/// Most subjects of a group that are named.
+const NAMED: usize = 3;
+
+/// Most files and objects that are listed as not read.
+const UNREAD: usize = 10;
+
+/// The page.
+pub(crate) fn table(list: &FindingList, aside: &Aside<'_>, screen: Screen) -> String {
+    let page = Page { list, aside, screen };
+    let sections = FAMILIES.iter().map(|family| page.section(family));
+    let mut text = sections.collect::<String>() + &page.unknown();
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    text += &block(list, screen.page());
+    text += &page.unread();
+    let notes = if aside.all { usize::MAX } else { NOTES };
+    text += &beside(aside, notes, &str::to_owned);
+    text + &counts(list, aside, screen.page()) + &over_time(list, screen.page()) + &next(list, aside)
+}
+
+struct Page<'a> {
+    list: &'a FindingList,
+    aside: &'a Aside<'a>,
+    screen: Screen,
+}
+
+/// The mark before a row, which says how bad it is where there is no colour.
+const fn mark(severity: Option<Severity>) -> &'static str {
+    match severity {
+        None => "✓",
+        Some(Severity::Critical) => "✗",
+        Some(Severity::Warning) => "!",
+        Some(Severity::Info) => "i",
+        Some(Severity::Unknown) => "?",
+    }
+}
+
+impl Page<'_> {
+    fn marked(&self, severity: Option<Severity>) -> String {
+        let colour = severity.map_or(Some(AnsiColor::Green), colour);
+        coloured(mark(severity), colour, self.screen)
+    }
+
+    /// Lines of text behind a mark, which may be coloured and counts as one column.
+    fn lines(&self, lead: &str, mark: &str, text: &str, margin: &str) -> String {
+        let plain = format!("{lead}* ");
+        let text = filled(text, &plain, margin, self.screen.page());
+        let text = text.strip_prefix(&plain).unwrap_or(&text);
+        format!("{lead}{mark} {text}\n")
+    }
+
+    fn met(&self, family: &Family) -> Vec<(&'static str, &Met)> {
+        let checks = family.checks.iter();
+        checks
+            .filter_map(|check| Some((check.id, self.aside.met.get(check.id)?)))
+            .collect()
+    }
+
+    /// A family: how it is, then its rows. Empty where none of it applies.
+    fn section(&self, family: &Family) -> String {
+        let of_family = |one: &&Finding| family.checks.iter().any(|check| check.id == one.check);
+        let findings: Vec<_> = self.list.findings.iter().filter(of_family).collect();
+        let met = self.met(family);
+        if findings.is_empty() && met.is_empty() {
+            return String::new();
+        }
+        let open = findings.iter().filter(|one| one.exception.is_none());
+        let worst = open.map(|one| one.severity).max();
+        let mut parts = severities(findings.iter().copied());
+        if !met.is_empty() {
+            let count: u32 = met.iter().map(|one| one.1.count).sum();
+            let checks = counted(met.len(), "check", "checks");
+            parts.push(format!("{count} met by {checks}"));
+        }
+        let head = format!("{}: {}", family.name, parts.join(", "));
+        let mut text = self.lines("", &self.marked(worst), &head, "  ");
+        let bad = findings
+            .into_iter()
+            .filter(|one| one.severity != Severity::Unknown);
+        for group in groups(bad, self.aside.all) {
+            text += &self.row(&group);
+        }
+        if self.aside.list_met {
+            for (check, met) in met {
+                text += &self.met_row(check, met);
+            }
+        }
+        text
+    }
+
+    /// One cause: what it is about, the message, and the first thing to do.
+    fn row(&self, group: &Group<'_>) -> String {
+        let Some(first) = group.first() else {
+            return String::new();
+        };
+        let id = prefix(&first.id, self.list);
+        let level = first.severity.name();
+        let head = format!("{} ({level}): {} [{id}]", first.check, group.title());
+        let mut text = self.lines("  ", &self.marked(Some(first.severity)), &head, INNER);
+        if group.findings.len() > 1 {
+            text += &self.inner(&named(&group.subjects()));
+        }
+        text += &self.inner(&first.message);
+        if let Some(exception) = &first.exception {
+            let until = moment(exception.until());
+            text += &self.inner(&format!("accepted until {until}: {}", exception.reason));
+        } else if let Some(step) = first.advice.first() {
+            text += &self.inner(&format!("→ {step}"));
+        }
+        text
+    }
+
+    fn inner(&self, text: &str) -> String {
+        filled(text, INNER, INNER, self.screen.page()) + "\n"
+    }
+
+    fn met_row(&self, check: &str, met: &Met) -> String {
+        let mut names: Vec<_> = met.first.iter().map(short).collect();
+        let more = (met.count as usize).saturating_sub(names.len());
+        if more > 0 {
+            names.push(format!("{more} more"));
+        }
+        let text = format!("{check}: {}", names.join(", "));
+        self.lines("  ", &self.marked(None), &text, INNER)
+    }
+
+    /// What could not be judged, by reason; what only a right is missing for is said by the block of rights.
+    fn unknown(&self) -> String {
+        let unknown = |one: &&Finding| one.severity == Severity::Unknown;
+        let shown = |one: &&Finding| self.aside.all || !is_blind(one, self.list);
+        let open = self.list.findings.iter().filter(unknown).filter(shown);
+        let groups = gaps(open);
+        if groups.is_empty() {
+            return String::new();
+        }
+        let count: usize = groups.iter().map(|one| one.findings.len()).sum();
+        let head = format!(
+            "Not judged: {}",
+            counted(count, "verdict is unknown", "verdicts are unknown")
+        );
+        let mut text = self.lines("", &self.marked(Some(Severity::Unknown)), &head, "  ");
+        for group in groups {
+            text += &self.gap(&group);
+        }
+        text
+    }
+
+    fn gap(&self, group: &Group<'_>) -> String {
+        let Some(first) = group.first() else {
+            return String::new();
+        };
+        let why = first
+            .message
+            .strip_prefix("cannot be judged: ")
+            .unwrap_or(&first.message);
+        let id = prefix(&first.id, self.list);
+        let mark = self.marked(Some(Severity::Unknown));
+        let mut text = self.lines("  ", &mark, &format!("{why} [{id}]"), INNER);
+        let checks: BTreeSet<_> = group.findings.iter().map(|one| one.check.to_owned()).collect();
+        let checks: Vec<_> = checks.into_iter().collect();
+        text += &self.inner(&format!("{}: {}", named(&checks), group.title()));
+        if let Some(step) = first.advice.first() {
+            text += &self.inner(&format!("→ {step}"));
+        }
+        text
+    }
+
+    /// Files and sources that could not be read for another reason than a right.
+    fn unread(&self) -> String {
+        let unread = self.list.unreadable.iter().filter(|one| !is_right(one));
+        let unread: Vec<_> = unread.collect();
+        if unread.is_empty() {
+            return String::new();
+        }
+        let most = if self.aside.all { usize::MAX } else { UNREAD };
+        let mut text = "Could not be read:\n".to_owned();
+        for one in unread.iter().take(most) {
+            let line = format!("{}: {}", one.source, one.reason);
+            text = text + &wrapped(&line, "  ") + "\n";
+        }
+        let more = unread.len().saturating_sub(most);
+        if more > 0 {
+            text = text + &format!("  {more} more with --all\n");
+        }
+        text + "\n"
+    }
+}
+
+/// The first names, and how many more there are.
+fn named(names: &[String]) -> String {
+    let shown: Vec<_> = names.iter().take(NAMED).map(String::as_str).collect();
+    match names.len().saturating_sub(NAMED) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
