@@ -38,10 +38,10 @@ const FEWEST: usize = 40;
 static SCREEN: OnceLock<Screen> = OnceLock::new();
 
 impl Screen {
-    /// A pipe.
+    /// One on which no sentence needs two lines.
     #[cfg(test)]
-    pub(crate) const PIPE: Self = Self {
-        columns: None,
+    pub(crate) const ENDLESS: Self = Self {
+        columns: Some(usize::MAX / 2),
         colour: false,
     };
 

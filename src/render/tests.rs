@@ -121,7 +121,7 @@ fn for_people(text: &str) -> Vec<(&'static str, String)> {
     };
     let view = dataplane::tests::view(text);
     vec![
-        ("audit table", findings::table(&list, &aside, Screen::PIPE)),
+        ("audit table", findings::table(&list, &aside, Screen::ENDLESS)),
         ("audit wide", findings::wide(&list, &aside)),
         ("audit markdown", findings::markdown(&list, &aside)),
         ("path", path::draw(&drawn(text))),

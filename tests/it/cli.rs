@@ -188,9 +188,13 @@ fn an_audit_says_that_it_saw_one_moment() {
     assert!(checks.contains(&"node-cascade-wave".into()), "{checks:?}");
     assert!(!checks.contains(&"fleet-change-sync".into()), "{checks:?}");
     assert!(not_judged["reason"].as_str().unwrap().contains("one moment"));
-    for form in ["table", "wide", "markdown"] {
+    for (form, named) in [
+        ("table", " checks ("),
+        ("wide", "pod-churn-storm"),
+        ("markdown", "pod-churn-storm"),
+    ] {
         let text = out(&evenkeel(&["audit", "--from", "b1", "-o", form]));
-        let told = |line: &&str| line.starts_with("Not judged: ") && line.contains("pod-churn-storm");
+        let told = |line: &&str| line.starts_with("Not judged: ") && line.contains(named);
         assert_eq!(text.lines().filter(told).count(), 1, "{text}");
     }
     let asked = |check| json(&["audit", "--from", "b1", "-o", "json", "--check", check]).1;

@@ -103,10 +103,21 @@ impl<'a> Group<'a> {
         self.findings.first().copied()
     }
 
-    /// The distinct subjects, in their order.
+    /// The distinct Services, nodes and so on, those with the most findings first.
     pub(super) fn subjects(&self) -> Vec<String> {
-        let all: BTreeSet<String> = self.findings.iter().map(|one| short(&one.subject)).collect();
-        all.into_iter().collect()
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for one in &self.findings {
+            let whole = SubjectView {
+                port: None,
+                connection: String::new(),
+                client: String::new(),
+                ..one.subject.clone()
+            };
+            *counts.entry(short(&whole)).or_default() += 1;
+        }
+        let mut all: Vec<_> = counts.into_iter().collect();
+        all.sort_by(|a, b| (b.1, &a.0).cmp(&(a.1, &b.0)));
+        all.into_iter().map(|one| one.0).collect()
     }
 
     /// Whom it is about: the subject, or how many there are.
@@ -247,7 +258,7 @@ mod tests {
             groups[0].title(),
             "120 connections of 36 Services in 12 namespaces"
         );
-        assert_eq!(groups[0].subjects().len(), 120);
+        assert_eq!(groups[0].subjects().len(), 36);
     }
 
     #[test]

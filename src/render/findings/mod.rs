@@ -158,6 +158,7 @@ fn counts(list: &FindingList, aside: &Aside<'_>, columns: usize) -> String {
     let bad = [Severity::Critical, Severity::Warning, Severity::Info]
         .into_iter()
         .any(open);
+    let partial = open(Severity::Unknown) || !list.unreadable.is_empty();
     let mut parts = severities(list.findings.iter());
     if met > 0 {
         parts.push(format!("{met} met"));
@@ -165,13 +166,14 @@ fn counts(list: &FindingList, aside: &Aside<'_>, columns: usize) -> String {
     if !list.unreadable.is_empty() {
         parts.push(format!("{} could not be read", list.unreadable.len()));
     }
-    let verdict = match (bad, open(Severity::Unknown) || !list.unreadable.is_empty(), met) {
-        (true, _, _) => "",
-        (false, true, _) => "nothing is wrong in what could be judged: ",
-        (false, false, 0) if parts.is_empty() => "nothing to judge",
-        (false, false, _) => "all is well: ",
+    let parts = parts.join(", ");
+    let objects = objects(aside.judged);
+    let mut text = match (bad, partial) {
+        (true, _) => format!("{parts}, on {objects}"),
+        (false, true) => format!("Nothing is wrong in what could be judged: {parts}, on {objects}"),
+        (false, false) if parts.is_empty() => format!("Nothing to judge: {objects}"),
+        (false, false) => format!("All is well: {parts}, on {objects}"),
     };
-    let mut text = format!("{}: {verdict}{}", objects(aside.judged), parts.join(", "));
     if aside.hidden > 0 {
         // Writing to a string cannot fail.
         let _ = write!(text, "; {} more are not shown by these filters", aside.hidden);

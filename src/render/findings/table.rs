@@ -12,7 +12,7 @@ use super::group::{Group, counted, gaps, groups, short};
 use super::missing::{block, is_blind, is_right};
 use super::{Aside, NOTES, beside, colour, counts, next, over_time, prefix, severities};
 use crate::render::screen::Screen;
-use crate::render::{coloured, filled, wrapped};
+use crate::render::{coloured, filled};
 
 /// Margin of what belongs to a row.
 const INNER: &str = "      ";
@@ -116,7 +116,11 @@ impl Page<'_> {
         let id = prefix(&first.id, self.list);
         let level = first.severity.name();
         let head = format!("{} ({level}): {} [{id}]", first.check, group.title());
-        let mut text = self.lines("  ", &self.marked(Some(first.severity)), &head, INNER);
+        let mark = match first.exception {
+            Some(_) => "~".to_owned(),
+            None => self.marked(Some(first.severity)),
+        };
+        let mut text = self.lines("  ", &mark, &head, INNER);
         if group.findings.len() > 1 {
             text += &self.inner(&named(&group.subjects()));
         }
@@ -196,7 +200,7 @@ impl Page<'_> {
         let mut text = "Could not be read:\n".to_owned();
         for one in unread.iter().take(most) {
             let line = format!("{}: {}", one.source, one.reason);
-            text = text + &wrapped(&line, "  ") + "\n";
+            text = text + &filled(&line, "  ", "  ", self.screen.columns.unwrap_or(usize::MAX)) + "\n";
         }
         let more = unread.len().saturating_sub(most);
         if more > 0 {

@@ -102,7 +102,7 @@ fn server(known: bool, refusal: (u16, &'static str)) -> (tempfile::TempDir, Stri
 }
 
 #[rstest]
-#[case::no_right_at_all(true, (403, "Forbidden"), "missing right: list services")]
+#[case::no_right_at_all(true, (403, "Forbidden"), "Missing rights: you may not list")]
 #[case::no_credentials(false, (401, "Unauthorized"), "401")]
 fn a_cluster_of_which_nothing_can_be_read_is_not_well(
     #[case] known: bool,
