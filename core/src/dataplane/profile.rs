@@ -541,4 +541,53 @@ mod tests {
         };
         assert_eq!(profile(&new).notes.len(), 1);
     }
+
+    /// The conntrack timeouts where what would show a kube-proxy was not read.
+    #[rstest]
+    #[case::cilium_replaces_it("true", Some((432_000, Origin::Assumed)))]
+    #[case::cilium_leaves_services_to_it("false", None)]
+    #[case::not_known("perhaps", None)]
+    fn kube_proxy_that_was_not_read(#[case] replaces: &str, #[case] expected: Option<(i64, Origin)>) {
+        let cilium = cilium_of(Version::new(1, 18, 2), &[("kube-proxy-replacement", replaces)]);
+        let got = profile(&NodeInputs {
+            kube_proxy: Some(Err(Gap::Opaque("not read".into()))),
+            ..inputs(None, Some(&cilium))
+        });
+        let established = got.tcp_established_seconds.ok();
+        assert_eq!(established.map(|val| (val.value, val.origin)), expected);
+    }
+
+    /// Why the table of connections from outside is not known where nothing carries them.
+    #[rstest]
+    #[case::nothing(None, None, nothing_found())]
+    #[case::cilium(Some("false"), None, no_kube_proxy())]
+    #[case::antrea(None, Some("antrea"), no_kube_proxy())]
+    fn nothing_carries_it(
+        #[case] replaces: Option<&str>,
+        #[case] carrier: Option<&str>,
+        #[case] expected: Gap,
+    ) {
+        let cilium = replaces
+            .map(|replaces| cilium_of(Version::new(1, 18, 2), &[("kube-proxy-replacement", replaces)]));
+        let carrier = carrier.and_then(|_| crate::dataplane::antrea::carrier(None, "").unwrap());
+        let got = profile(&NodeInputs {
+            carrier: carrier.as_ref().map(Ok),
+            ..inputs(None, cilium.as_ref())
+        });
+        assert_eq!(got.tcp_tables.outside, Err(expected));
+    }
+
+    #[rstest]
+    #[case("5.12.19", 1)]
+    #[case("5.13.0", 0)]
+    #[case("6.1.0", 0)]
+    #[case("unknown", 0)]
+    fn nftables_expects_a_kernel(#[case] kernel: &str, #[case] notes: usize) {
+        let proxy = proxy(&["--proxy-mode=nftables"]);
+        let got = profile(&NodeInputs {
+            kernel,
+            ..inputs(Some(&proxy), None)
+        });
+        assert_eq!(got.notes.len(), notes, "{:?}", got.notes);
+    }
 }

@@ -155,6 +155,13 @@ mod tests {
         assert_eq!(Version::of_image(image), expected);
     }
 
+    #[rstest]
+    #[case("v1.15.8-eksbuild.1", "1.15.8")]
+    #[case("1.12", "1.12.0")]
+    fn shows(#[case] text: &str, #[case] expected: &str) {
+        assert_eq!(Version::parse(text).unwrap().to_string(), expected);
+    }
+
     #[test]
     fn orders() {
         let order = [

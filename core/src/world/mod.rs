@@ -23,7 +23,7 @@ pub(crate) use system::{cilium, dns, dns_pod, kubeadm, manager, proxy_config, pr
 use crate::checks;
 use crate::findings::Finding;
 use crate::index::{Freshness, Part};
-use crate::judge::MESSAGE;
+use crate::judge::{Advice, MESSAGE, Verdict};
 use crate::know::{Mono, Now, Source, Wall};
 use crate::policy::{ClusterPolicy, Policy};
 use crate::{Core, Input};
@@ -198,6 +198,20 @@ impl World {
             assert!(!bad || length <= MESSAGE, "{length} characters: {}", one.message);
         }
         all
+    }
+
+    /// What a check advises, with the changes of policies.
+    pub(crate) fn advised(&mut self, id: &str) -> Vec<Advice> {
+        self.core.round(self.now);
+        let mut advised = Vec::new();
+        for (check, _, reported) in self.core.engine.bad() {
+            if let (true, Verdict::AtRisk(case) | Verdict::Violated(case)) =
+                (check.id == id, &*reported.verdict)
+            {
+                advised.extend(case.advice());
+            }
+        }
+        advised
     }
 
     /// What a check finds, one text for each finding: `Violated critical SomeCause` and the like.

@@ -8,6 +8,7 @@ mod world;
 
 use evenkeel_core::index::Freshness;
 use evenkeel_core::know::{Mono, Source};
+use rstest::rstest;
 
 use super::{Event, Next};
 use crate::lease::Claim;
@@ -305,4 +306,90 @@ fn a_source_that_falls_silent_is_told() {
 fn times_are_moments_of_one_clock() {
     let world = World::new();
     assert_eq!(world.next, Next::At(Mono(1_060_000)));
+}
+
+/// A namespace and a claim that ends in ten seconds, with this to be delivered in the step in which it has ended.
+fn ended_claim(ready: u32) -> bool {
+    let mut world = World::leading();
+    team(&mut world, "shop", 2);
+    world.settle();
+    let until = world.now.mono.plus(10_000);
+    world.step(Event::Claim(Some(Claim { term: 5, until })));
+    world.pass(10_000);
+    world.apply(Source::EndpointSlices, slice("shop", ready));
+    let watched = world.take_pending();
+    let effects = world.operator.step(world.now, Event::Watched(watched));
+    assert!(effects.judged && !world.operator.readiness(world.now).leader);
+    effects.turned
+}
+
+#[rstest]
+#[case::a_verdict_turns_as_well(1)]
+#[case::no_verdict_turns(3)]
+fn lost_leadership_is_passed_on_whatever_was_judged(#[case] ready: u32) {
+    assert!(ended_claim(ready));
+}
+
+#[rstest]
+#[case::healthy_to_unhealthy(1, true)]
+#[case::the_same(2, false)]
+fn verdicts_that_turn_are_passed_on(#[case] ready: u32, #[case] expected: bool) {
+    let mut world = World::leading();
+    team(&mut world, "shop", 2);
+    world.settle();
+    world.apply(Source::EndpointSlices, slice("shop", ready));
+    let watched = world.take_pending();
+    let effects = world.operator.step(world.now, Event::Watched(watched));
+    assert_eq!(effects.turned, expected);
+}
+
+#[test]
+fn what_happens_to_other_lists_forgets_no_policy() {
+    let mut world = World::leading();
+    team(&mut world, "shop", 2);
+    world.settle();
+    assert!(world.holds("api", "Healthy", "True"));
+    // A Service and a policy have one name, and lists of other kinds hold no policy.
+    world.relist(Source::Services);
+    world.relist(Source::EndpointSlices);
+    world.settle();
+    world.delete(Source::Services, "shop", "api");
+    world.settle();
+    world.apply(Source::Services, world::service("shop"));
+    world.apply(Source::EndpointSlices, slice("shop", 1));
+    world.settle();
+    assert!(world.holds("api", "Healthy", "False"));
+}
+
+#[test]
+fn a_policy_that_goes_while_the_watch_is_broken_is_forgotten_with_the_next_list() {
+    let mut world = World::leading();
+    for namespace in ["one", "shop"] {
+        team(&mut world, namespace, 1);
+    }
+    world.settle();
+    let shown = |world: &World| world.operator.snapshot(world.now, &[]).unhealthy.len();
+    assert_eq!(shown(&world), 2);
+    world.delete(Source::Policies, "shop", "api");
+    world.lose();
+    world.relist(Source::Policies);
+    world.settle();
+    assert_eq!(shown(&world), 1);
+}
+
+#[test]
+fn a_definition_that_is_too_old_is_said_when_there_is_a_permit_again() {
+    let mut world = World::leading();
+    team(&mut world, "shop", 1);
+    world.deliver(usize::MAX);
+    // Too short for another exchange, but still held.
+    let until = world.now.mono.plus(10_000);
+    world.step(Event::Claim(Some(Claim { term: 5, until })));
+    world.pass(9_000);
+    world.answer(Answer::Error(500, "x: field not declared in schema"));
+    assert!(world.sent.is_empty() && world.operator.readiness(world.now).leader);
+    assert_eq!(world.operator.agenda(world.now).queue, 1);
+    world.lead(5);
+    world.work();
+    assert_eq!(world.under_way(), ["shop/api"]);
 }

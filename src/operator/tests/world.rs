@@ -203,6 +203,21 @@ impl World {
         }
     }
 
+    /// What waits to be delivered, for a test that steps by itself.
+    pub(super) fn take_pending(&mut self) -> Vec<Watched> {
+        let cause = ReceivedAt::of(self.now);
+        let watched = self.pending.drain(..).map(|(id, what)| Watched {
+            cause,
+            event: watch::Event::of(id, what),
+        });
+        watched.collect()
+    }
+
+    /// What waits to be delivered is lost, as where a watch breaks.
+    pub(super) fn lose(&mut self) {
+        self.pending.clear();
+    }
+
     /// Whether watch events wait.
     pub(super) fn is_pending(&self) -> bool {
         !self.pending.is_empty()

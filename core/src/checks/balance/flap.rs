@@ -179,6 +179,8 @@ mod tests {
     #[case::one_of_three(3, 1, "AtRisk info")]
     #[case::two_of_three(3, 2, "Violated warning")]
     #[case::the_only_one(1, 1, "Violated warning")]
+    #[case::a_tenth(20, 2, "AtRisk info")]
+    #[case::above_a_tenth(19, 2, "Violated warning")]
     fn few_endpoints(#[case] all: u32, #[case] away: u32, #[case] expected: &str) {
         let of = |away| -> Vec<_> { (0..all).map(|at| (at, "n1", at >= away)).collect() };
         let mut live = World::watched(&[

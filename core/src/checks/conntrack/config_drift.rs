@@ -66,7 +66,7 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
             .filter(|one| is_kube_proxy(names, one))
         {
             match lag(look, key, pod, container) {
-                Ok(None) => drift.flags_only += 1,
+                Ok(None) => {}
                 Ok(Some(found)) => drift.add(&found, names.shared(pod.node)),
                 // Rows have no order: of several gaps the first by text is reported.
                 Err(one) => gap = Some(least(gap, one)),
@@ -81,10 +81,8 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
     }
     Ok(if drift.judged > 0 {
         Verdict::Met
-    } else if drift.flags_only > 0 {
-        Verdict::NotApplicable("kube-proxy takes its settings from flags")
     } else {
-        Verdict::NotApplicable("no kube-proxy Pod was found")
+        Verdict::NotApplicable("no kube-proxy was found that reads a ConfigMap")
     })
 }
 
@@ -105,7 +103,6 @@ struct Lag {
 #[derive(Default)]
 struct Drift {
     judged: usize,
-    flags_only: usize,
     pods: usize,
     nodes: BTreeSet<Arc<str>>,
     worst: Option<Lag>,

@@ -2,6 +2,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::dataplane::ProxyMode;
+use crate::judge::Setting;
 use crate::know::Source;
 use crate::policy::{ClusterPolicy, DataPlanePolicy, Door, Range};
 use crate::world::{World, app, cilium, kubeadm, node_ready, proxy_config, proxy_pod, rated, service};
@@ -277,4 +278,36 @@ fn a_clean_cluster_is_quiet(#[values(0, 1, 3)] nodes: usize) {
             cluster.found(check)
         );
     }
+}
+
+#[rstest]
+#[case::read(kubeadm(2), Some(ProxyMode::Nftables), "decide which is right")]
+#[case::assumed(cilium("latest", &json!({"kube-proxy-replacement": "false"})), None, "find out what these nodes really run")]
+fn what_is_assumed_is_to_be_found_out_first(
+    #[case] cluster: World,
+    #[case] mode: Option<ProxyMode>,
+    #[case] expected: &str,
+) {
+    let mut cluster = cluster.platform(bounds(mode, Some((Some(1_000_000), None))));
+    let advice = cluster.advised(BOUNDS);
+    assert!(advice[0].to_string().starts_with(expected), "{advice:?}");
+}
+
+/// A whole number of connections can be declared, and below one there is none.
+#[rstest]
+#[case::many("v1.14.5", &[235])]
+#[case::less_than_one("v1.11.16", &[])]
+fn the_rate_that_is_advised(#[case] version: &str, #[case] expected: &[u32]) {
+    let mut cluster = cilium(version, &json!({})).policy(rated(Door::Cluster, None));
+    let set: Vec<_> = cluster
+        .advised(PIN)
+        .iter()
+        .flat_map(|one| &one.changes)
+        .map(|change| change.set)
+        .collect();
+    let expected: Vec<_> = expected
+        .iter()
+        .map(|rate| Setting::NewConnections(*rate))
+        .collect();
+    assert_eq!(set, expected);
 }

@@ -297,7 +297,11 @@ mod tests {
 
     #[test]
     fn depth_is_bounded() {
-        let nested = format!("{}true{}", "(".repeat(5000), ")".repeat(5000));
-        assert_eq!(holds(&nested, &get), None);
+        let nested = |depth| format!("{}true{}", "(".repeat(depth), ")".repeat(depth));
+        assert_eq!(holds(&nested(DEPTH - 1), &get), Some(true));
+        assert_eq!(holds(&nested(DEPTH), &get), None);
+        assert_eq!(holds(&nested(5000), &get), None);
+        // What stands side by side is not deep.
+        assert_eq!(holds(&["(true)"; 100].join(" && "), &get), Some(true));
     }
 }

@@ -233,6 +233,21 @@ const SLOW: &[&str] = &["AtRisk warning TooSlowToIgnore"];
     json!({"matchConditions": [{"expression": "!('system:nodes' in request.userInfo.groups)"}]}),
     &[]
 )]
+#[case::who_leads_is_not_known(
+    leases(),
+    json!({"matchConditions": [{"expression": "!('system:nodes' in request.userInfo.groups)"}]}),
+    &["AtRisk warning BlockedIfConditionsMatch"]
+)]
+#[case::slices_of_the_controller(
+    json!({"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"]}),
+    json!({"objectSelector": {"matchLabels": {"endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io"}}}),
+    BLOCKED
+)]
+#[case::slices_of_another(
+    json!({"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"]}),
+    json!({"objectSelector": {"matchLabels": {"app": "endpointslice-controller.k8s.io"}}}),
+    &[]
+)]
 #[case::a_condition_holds(
     leases(), json!({"matchConditions": [{"expression": "request.operation != 'DELETE'"}]}), BLOCKED
 )]
@@ -317,6 +332,15 @@ const SLOW: &[&str] = &["AtRisk warning TooSlowToIgnore"];
 )]
 fn webhooks_that_are_away(#[case] rule: Value, #[case] more: Value, #[case] expected: &[&str]) {
     assert_eq!(guarded(0, hook(rule, &more)).found(WEBHOOK), expected);
+}
+
+#[test]
+fn of_requests_that_hurt_alike_the_first_of_the_table_is_named() {
+    let message = guarded(0, hook(everything(), &json!({}))).message(WEBHOOK);
+    assert!(
+        message.contains("refuses Leases in kube-node-lease now"),
+        "{message}"
+    );
 }
 
 #[rstest]

@@ -366,4 +366,19 @@ mod tests {
             "Violated critical FullDisruption"
         );
     }
+
+    /// Nodes that join or leave are evidence where there are any.
+    #[rstest]
+    #[case::none(0, None)]
+    #[case::two(2, Some("2"))]
+    fn those_that_are_not_counted_are_shown(#[case] leaving: usize, #[case] expected: Option<&str>) {
+        let away = (0..leaving).map(|at| mark("deleted", 60, node_ready(&format!("away{at}"), "a", "False")));
+        let mut cluster = away.fold(nodes(2, 2), |cluster, one| cluster.with(Source::Nodes, one));
+        let found = cluster.findings(ID);
+        let shown = found[0]
+            .evidence
+            .iter()
+            .find(|one| one.what == "joiningOrLeaving");
+        assert_eq!(shown.map(|one| one.value.to_string()).as_deref(), expected);
+    }
 }

@@ -216,6 +216,7 @@ fn manifest(ready: &[&str]) -> World {
 
 #[rstest]
 #[case::spread(resolver(3, 2, 2, &["n0", "n1"]), &[])]
+#[case::on_both_of_two_nodes(resolver(2, 2, 2, &["n0", "n1"]), &[])]
 #[case::one_node(resolver(3, 2, 2, &["n0", "n0"]), &["AtRisk info OneNode"])]
 #[case::one_node_beside_others(
     resolver(3, 2, 2, &["n0", "n0"]).with(Source::Pods, proxy_pod("n1", "2026-01-01T00:00:00Z")),
@@ -290,6 +291,37 @@ fn a_foreign_coredns_is_not_cluster_dns() {
             .found(DNS)
             .is_empty()
     );
+}
+
+/// A Deployment of kube-system is cluster DNS by its name or by the label of its Pods.
+#[rstest]
+#[case::by_both("coredns", "kube-dns", &["Violated critical NoneReady"])]
+#[case::by_name("coredns", "other", &["Violated critical NoneReady"])]
+#[case::by_label("rke2-coredns", "kube-dns", &["Violated critical NoneReady"])]
+#[case::by_neither("metrics-server", "metrics-server", &[])]
+fn cluster_dns_is_found(#[case] name: &str, #[case] label: &str, #[case] expected: &[&str]) {
+    let mut set = dns(2, 0);
+    set["metadata"]["name"] = json!(name);
+    set["spec"]["template"]["metadata"]["labels"]["k8s-app"] = json!(label);
+    let mut cluster = resolver(3, 2, 2, &[]).unread(Source::Deployments);
+    cluster.list(Source::Deployments, &[&set]);
+    assert_eq!(cluster.found(DNS), expected);
+}
+
+/// What a person reads of each cause, and what is the first step.
+#[rstest]
+#[case::one_node(&[("10.1.0.1", "a", true)], "all ready backends are on node a", "do not drain a")]
+#[case::none_left(&[("10.1.0.1", "b", true)], "none of the 1 nodes with a ready backend stays", "uncordon a node")]
+#[case::none_served(&[("10.1.0.1", "d", true)], "nothing reaches it from outside", "run backends on nodes without")]
+#[case::one_left(&[("10.1.0.1", "a", true), ("10.1.0.2", "b", true)], "only a stays: 1 leave", "uncordon a node")]
+fn a_balancer_with_few_nodes_says_why(
+    #[case] endpoints: &[(&str, &str, bool)],
+    #[case] message: &str,
+    #[case] advice: &str,
+) {
+    let found = edge("LoadBalancer", "Local", endpoints).findings(CORDON);
+    assert!(found[0].message.contains(message), "{}", found[0].message);
+    assert!(found[0].advice[0].starts_with(advice), "{:?}", found[0].advice);
 }
 
 #[rstest]

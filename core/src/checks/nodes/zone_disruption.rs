@@ -256,6 +256,7 @@ mod tests {
     use crate::Input;
     use crate::index::{Freshness, Part};
     use crate::world::{World, node_ready};
+    use rstest::rstest;
 
     const ID: &str = "node-zone-disruption";
 
@@ -335,5 +336,31 @@ mod tests {
         live.now.wall.0 -= 5_000_000;
         live.wait(601);
         assert_eq!(live.says(ID), "");
+    }
+
+    /// What the platform declares as a storm, below what is a disruption anyway.
+    #[rstest]
+    #[case::at_the_limit(100, 30, 30, 3, Some(State::Storm(30)))]
+    #[case::below(100, 29, 30, 3, None)]
+    #[case::above(100, 31, 30, 3, Some(State::Storm(30)))]
+    #[case::as_many_as_needed(50, 3, 5, 3, Some(State::Storm(5)))]
+    #[case::too_few(50, 2, 1, 3, None)]
+    #[case::none(50, 0, 0, 0, None)]
+    #[case::disrupted(100, 55, 30, 3, Some(State::Partial))]
+    fn a_storm_of_a_zone(
+        #[case] nodes: u32,
+        #[case] down: u32,
+        #[case] limit: u32,
+        #[case] least: u32,
+        #[case] expected: Option<State>,
+    ) {
+        let tally = NodeTally {
+            nodes,
+            down,
+            ..NodeTally::default()
+        };
+        assert_eq!(state(tally, Some(limit), least), expected);
+        let undeclared = expected.filter(|one| !matches!(one, State::Storm(_)));
+        assert_eq!(state(tally, None, least), undeclared);
     }
 }

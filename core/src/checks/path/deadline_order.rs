@@ -75,9 +75,10 @@ impl Deadline {
 
     /// The same deadline at another value.
     fn set(&self, seconds: i64) -> Option<Change> {
-        let set = Setting::RequestTimeout(u32::try_from(seconds).ok().filter(|seconds| *seconds > 0)?);
-        let at = self.end.clone()?;
-        Some(Change { at, set })
+        Some(Change {
+            at: self.end.clone()?,
+            set: Setting::RequestTimeout(u32::try_from(seconds).ok()?),
+        })
     }
 }
 
@@ -414,11 +415,16 @@ mod tests {
     use rstest::rstest;
     use serde_json::json;
 
+    use crate::judge::{End, Setting};
     use crate::know::Source;
     use crate::policy::{Client, Connection, Hop, Protocol, Server};
     use crate::world::{World, client, connection, l4, l7, policy, service};
 
     fn verdict(request: Option<u32>, outer: Option<u32>, hops: Vec<Hop>, inner: Option<u32>) -> String {
+        world(request, outer, hops, inner).verdict("l7-deadline-order")
+    }
+
+    fn world(request: Option<u32>, outer: Option<u32>, hops: Vec<Hop>, inner: Option<u32>) -> World {
         let client = Client {
             request_timeout_seconds: outer,
             ..client("cart")
@@ -435,7 +441,6 @@ mod tests {
         World::complete()
             .with(Source::Services, service("api", json!({})))
             .policy(policy(vec![connection]))
-            .verdict("l7-deadline-order")
     }
 
     fn edge(seconds: u32) -> Vec<Hop> {
@@ -496,5 +501,45 @@ mod tests {
         #[case] expected: &str,
     ) {
         assert_eq!(verdict(request, outer, hops, inner), expected);
+    }
+
+    /// The deadline that nothing declares: a hop's before those of the ends, of the ends the client's.
+    #[rstest]
+    #[case::hop_and_ends(vec![l7("edge", None, None)], None, "edge")]
+    #[case::the_first_of_two(vec![l7("edge", None, None), l7("mesh", None, None)], None, "edge")]
+    #[case::both_ends(edge(60), None, "cart")]
+    #[case::client(edge(60), Some(50), "cart")]
+    fn the_first_undeclared_deadline(
+        #[case] hops: Vec<Hop>,
+        #[case] inner: Option<u32>,
+        #[case] expected: &str,
+    ) {
+        let mut world = world(Some(10), None, hops, inner);
+        let found = world.findings("l7-deadline-order");
+        let at = found[0].evidence.iter().find(|one| one.what == "at");
+        assert_eq!(at.unwrap().value.to_string(), expected);
+    }
+
+    /// A value is advised that is above the request and all that is behind it, and below all that is before it.
+    #[rstest]
+    #[case::between(Some(60), Some(50), Some(51))]
+    #[case::above_the_request(Some(60), None, Some(11))]
+    #[case::nothing_before(None, Some(50), Some(51))]
+    #[case::no_place(Some(60), Some(59), None)]
+    #[case::the_last_place(Some(61), Some(59), Some(60))]
+    fn a_deadline_that_fits(
+        #[case] outer: Option<u32>,
+        #[case] inner: Option<u32>,
+        #[case] expected: Option<u32>,
+    ) {
+        let mut world = world(Some(10), outer, vec![l7("edge", None, None)], inner);
+        let set: Vec<_> = world
+            .advised("l7-deadline-order")
+            .iter()
+            .flat_map(|one| &one.changes)
+            .map(|change| (change.at.clone(), change.set))
+            .collect();
+        let expected = expected.map(|seconds| (End::Hop("edge".into()), Setting::RequestTimeout(seconds)));
+        assert_eq!(set, Vec::from_iter(expected));
     }
 }

@@ -450,4 +450,40 @@ mod tests {
     fn an_undeclared_rest(#[case] pool: Option<u32>, #[case] expected: &str) {
         assert_eq!(verdict(pool, vec![l7("edge", None, None)], None), expected);
     }
+
+    /// An L7 hop ends what is silent for too long: the longer time that is advised to it outlasts any silence by a quarter.
+    #[rstest]
+    #[case::no_silence(None, vec![proxy("edge", Some(60), S60)], None, "let edge keep idle connections for 67 s")]
+    #[case::long_silence(Some(100), vec![proxy("edge", Some(60), S60)], None, "let edge keep idle connections for 126 s")]
+    #[case::a_server_ends_no_stream(
+        Some(100),
+        Vec::new(),
+        Some(60),
+        "let shop/api keep idle connections for 67 s"
+    )]
+    fn a_longer_time_outlasts_silence(
+        #[case] silence: Option<u32>,
+        #[case] hops: Vec<Hop>,
+        #[case] server: Option<u32>,
+        #[case] expected: &str,
+    ) {
+        let client = Client {
+            idle_timeout: S60,
+            ..client("web")
+        };
+        let connection = Connection {
+            longest_silence_seconds: silence,
+            hops,
+            server: Server {
+                idle_timeout: server.map(Limit::Seconds),
+                ..Server::default()
+            },
+            ..connection(Protocol::Http1, client)
+        };
+        let advice = World::complete()
+            .with(Source::Services, service("api", json!({})))
+            .policy(policy(vec![connection]))
+            .advised("keepalive-order");
+        assert!(advice[1].to_string().contains(expected), "{advice:?}");
+    }
 }

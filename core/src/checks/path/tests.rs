@@ -377,3 +377,118 @@ fn pings_at_a_load_balancer_that_ends_connections(
         .with(Source::Nodes, on);
     assert_eq!(world.policy(policy(vec![grpc])).says(ID), expected);
 }
+
+/// Whether the advice about a keepalive without a time names the sysctl of the client's Pods.
+#[rstest]
+#[case::own_network(Door::Cluster, Some(Beat::Enabled(None)), &[false], true)]
+#[case::network_of_the_node(Door::Cluster, Some(Beat::Enabled(None)), &[true], false)]
+#[case::one_of_two_on_the_node(Door::Cluster, Some(Beat::Enabled(None)), &[false, true], false)]
+#[case::no_pod(Door::Cluster, Some(Beat::Enabled(None)), &[], false)]
+#[case::no_keepalive(Door::Cluster, NEVER, &[false], false)]
+#[case::a_time_of_its_own(Door::Cluster, every(1200), &[false], false)]
+#[case::from_outside(Door::LoadBalancer, Some(Beat::Enabled(None)), &[false], false)]
+fn a_sysctl_is_advised_where_pods_can_have_it(
+    #[case] from: Door,
+    #[case] keepalive: Option<Beat>,
+    #[case] on_the_node: &[bool],
+    #[case] expected: bool,
+) {
+    let mut connection = path(keepalive, NEVER, Some(9000));
+    connection.clients[0].pods = Some(app("job"));
+    connection.clients[0].from = from;
+    let mut world = world(connection);
+    for (at, host) in on_the_node.iter().enumerate() {
+        let pod = serde_json::json!({
+            "metadata": {"name": format!("job-{at}"), "namespace": "shop", "labels": {"app": "job"}},
+            "spec": {"hostNetwork": host},
+        });
+        world = world.with(Source::Pods, &pod);
+    }
+    let advice = world.advised(ID);
+    assert!(!advice.is_empty());
+    let sysctl = advice
+        .iter()
+        .any(|one| one.to_string().contains("net.ipv4.tcp_keepalive_time"));
+    assert_eq!(sysctl, expected, "{advice:?}");
+}
+
+#[test]
+fn pings_without_calls_are_advised_to_the_client_that_pings() {
+    let mut connection = path(NEVER, NEVER, Some(1800));
+    connection.protocol = Protocol::Grpc;
+    connection.server.ping = NEVER;
+    connection.clients[0].ping = every(60);
+    let advice = world(connection.clone()).advised(ID);
+    assert!(
+        advice[0].to_string().contains("let job ping without calls too"),
+        "{advice:?}"
+    );
+    // A hop that pings towards the Service has an interval of its own: the client's says nothing of it.
+    connection.clients[0].ping_without_calls = Some(true);
+    connection.hops = vec![
+        edge(
+            Some(7200),
+            Upstream {
+                ping: every(60),
+                ..pooled(None, NEVER)
+            },
+        ),
+        l4("ipvs", Some(900)),
+    ];
+    let mut behind = world(connection);
+    assert_eq!(behind.verdict(ID), "AtRisk warning PingsNeedCalls");
+    let advice = behind.advised(ID);
+    assert!(
+        !advice.is_empty()
+            && !advice
+                .iter()
+                .any(|one| one.to_string().contains("ping without calls")),
+        "{advice:?}"
+    );
+}
+
+/// What was not declared is shown as evidence when either end leaves it open.
+#[rstest]
+#[case::client(None, NEVER, "not declared")]
+#[case::server(NEVER, None, "not declared")]
+#[case::neither(NEVER, NEVER, "none")]
+fn an_undeclared_keepalive_is_evidence(
+    #[case] client: Option<Beat>,
+    #[case] server: Option<Beat>,
+    #[case] expected: &str,
+) {
+    let found = world(path(client, server, Some(1800))).findings(ID);
+    let keepalive = found[0].evidence.iter().find(|one| one.what == "keepalive");
+    assert_eq!(keepalive.unwrap().value.to_string(), expected);
+}
+
+/// A load balancer that forwards bytes closes its connection to the backend as well; one with a pool of its own drops
+/// an idle one, which no request notices.
+#[rstest]
+#[case::bytes("openstack:///x", "", 50)]
+#[case::requests("cn-hangzhou.i-1", "http:80", 0)]
+fn who_forwards_bytes_closes_on_both_sides(
+    #[case] provider: &str,
+    #[case] listeners: &str,
+    #[case] expected: i64,
+) {
+    let mut served = service("api", serde_json::json!({"type": "LoadBalancer"}));
+    if !listeners.is_empty() {
+        let listener = "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-protocol-port";
+        served["metadata"]["annotations"] = serde_json::json!({listener: listeners});
+    }
+    let mut on = crate::world::node("n1", "");
+    on["spec"]["providerID"] = serde_json::json!(provider);
+    let from = Client {
+        from: Door::LoadBalancer,
+        ..client("phone")
+    };
+    let mut world = World::complete()
+        .with(Source::Services, served)
+        .with(Source::Nodes, on)
+        .policy(policy(vec![connection(Protocol::Http1, from)]));
+    world.core.round(world.now);
+    let paths = world.core.paths(world.now, "shop", "api", None, None);
+    let last = paths[0].segments.last().unwrap();
+    assert_eq!(last.closes_after.unwrap_or(0), expected);
+}

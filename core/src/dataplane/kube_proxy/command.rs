@@ -151,9 +151,9 @@ fn stands_alone(flag: &str) -> bool {
 
 /// The string behind a shell's `-c`, also in clusters such as `-ec`.
 fn script(argv: &[String]) -> Option<&str> {
-    let at = argv.iter().position(|word| {
-        word.len() > 1 && word.starts_with('-') && !word.starts_with("--") && word.ends_with('c')
-    })?;
+    let at = argv
+        .iter()
+        .position(|word| word.starts_with('-') && !word.starts_with("--") && word.ends_with('c'))?;
     argv.get(at + 1).map(String::as_str)
 }
 

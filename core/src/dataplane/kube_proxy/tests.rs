@@ -445,3 +445,25 @@ proptest! {
         prop_assert_eq!(got.ipvs_tcp_seconds.unwrap().unwrap().value, seconds);
     }
 }
+
+#[rstest]
+#[case::plain(&["/bin/sh", "-c", "exec kube-proxy --proxy-mode=ipvs"], true)]
+#[case::in_a_cluster(&["bash", "-ec", "exec kube-proxy --proxy-mode=ipvs"], true)]
+#[case::behind_a_long_option(&["bash", "--norc", "-c", "exec kube-proxy --proxy-mode=ipvs"], true)]
+#[case::no_script(&["bash", "--norc", "exec kube-proxy --proxy-mode=ipvs"], false)]
+fn the_script_of_a_shell(#[case] argv: &[&str], #[case] expected: bool) {
+    let mode = flags(argv).and_then(|got| got.mode).map(|mode| mode.value);
+    assert_eq!(mode == Ok(ProxyMode::Ipvs), expected, "{mode:?}");
+}
+
+/// A file that names no scheduler takes the default; what runs and shows none is not known.
+#[rstest]
+#[case::file(document("mode: ipvs\n"), Some("rr"))]
+#[case::empty(document("mode: ipvs\nipvs:\n  scheduler: ''\n"), Some("rr"))]
+#[case::declared(document("mode: ipvs\nipvs:\n  scheduler: sh\n"), Some("sh"))]
+#[case::running(configz(r#"{"kubeproxyconfig": {"mode": "ipvs"}}"#), None)]
+fn the_scheduler(#[case] got: Known<Settings>, #[case] expected: Option<&str>) {
+    let scheduler = got.ok().and_then(|got| got.scheduler);
+    let value = scheduler.and_then(Result::ok).map(|val| val.value);
+    assert_eq!(value.as_deref(), expected);
+}

@@ -119,6 +119,8 @@ const STACK: &str = "openstack:///5b1f";
 #[case::digitalocean(&[(DO_PROTOCOL, "http"), (DO_IDLE, "90")], "digitalocean://1", Forwards::Requests, (90, 90, None))]
 #[case::digitalocean_by_port(&[(DO_HTTP_PORTS, "80, 443")], "digitalocean://1", Forwards::Requests, (60, 60, None))]
 #[case::digitalocean_tls(&[(DO_TLS_PORTS, "443")], "digitalocean://1", Forwards::Requests, (60, 60, None))]
+#[case::huawei_http(&[(HUAWEI_IDLE, "30"), ("kubernetes.io/elb.protocol-port", "http:443")], "", Forwards::Requests, (30, 30, None))]
+#[case::huawei_tcp(&[(HUAWEI_IDLE, "30")], "", Forwards::Packets, (30, 30, None))]
 #[case::oci_network(&[("oci.oraclecloud.com/load-balancer-type", "nlb")], "ocid1.instance.oc1.x", Forwards::Packets, (360, 360, None))]
 #[case::k3s_hides_no_cloud(&[(AZURE_IDLE, "30")], "k3s://n1", Forwards::Packets, (1800, 1800, None))]
 fn what_a_listener_forwards(

@@ -227,6 +227,7 @@ mod tests {
     #[case::vast(&[("n1", "a")], Some(u32::MAX), "Violated critical TooFewReady")]
     #[case::not_asked(&[], None, "NotApplicable")]
     #[case::node_unsaid(&[("", "a"), ("", "b"), ("n1", "a"), ("n3", "b"), ("n4", "c")], Some(3), "Unknown unknown")]
+    #[case::node_unsaid_at_the_minimum(&[("", "a"), ("", "b"), ("n1", "c"), ("n3", "d"), ("n4", "e")], Some(4), "Unknown unknown")]
     #[case::node_unsaid_but_decided(&[("", "a"), ("n1", "a"), ("n1", "a")], Some(2), "AtRisk warning NodeLossGoesBelow")]
     #[case::zone_unsaid_without_weight(&[("n1", "a"), ("n2", "a"), ("n3", "b"), ("n4", "")], Some(1), "Met")]
     fn counted(#[case] places: &[(&str, &str)], #[case] minimum: Option<u32>, #[case] expected: &str) {

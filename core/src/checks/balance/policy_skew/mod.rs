@@ -459,4 +459,37 @@ mod tests {
                 .contains("a backend at n2 may get 300 % of the mean share")
         );
     }
+
+    #[rstest]
+    #[case::larger_first(true)]
+    #[case::smaller_first(false)]
+    fn of_two_skews_the_larger_is_reported(#[case] layer_two: bool) {
+        let spec = json!({
+            "type": "LoadBalancer", "externalTrafficPolicy": "Local", "internalTrafficPolicy": "Local",
+            "ports": [{"name": "main", "port": 80}, {"name": "metrics", "port": 9090}],
+        });
+        let mut world = World::complete()
+            .with(Source::Services, service("api", spec))
+            .with(
+                Source::EndpointSlices,
+                slice("api", &[("n1", ""), ("n1", ""), ("n2", "")]),
+            );
+        if layer_two {
+            // One node takes all of three: 300 %, before 150 % of the internal policy.
+            let pool = json!({"metadata": {"name": "pool", "namespace": "metallb-system"}});
+            world = world.with(Source::L2Advertisements, pool);
+        } else {
+            // Behind 150 % of port 80, 250 % of port 9090.
+            let mut more = slice(
+                "api",
+                &[("n1", ""), ("n1", ""), ("n1", ""), ("n1", ""), ("n2", "")],
+            );
+            more["metadata"]["name"] = json!("api-more");
+            more["ports"] = json!([{"name": "metrics", "port": 9090}]);
+            world = world.with(Source::EndpointSlices, more);
+        }
+        let message = &world.findings(ID)[0].message;
+        let expected = if layer_two { "300 %" } else { "250 %" };
+        assert!(message.contains(expected), "{message}");
+    }
 }

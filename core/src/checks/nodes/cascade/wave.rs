@@ -89,3 +89,59 @@ fn cause_of(failures: &[&Failure], one: &Failure, window: u64) -> Option<Mono> {
 fn growth(failure: &Failure) -> u32 {
     failure.grown.saturating_mul(100) / failure.before.max(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::names::Names;
+
+    const RULE: Cascade = Cascade {
+        window_seconds: 600,
+        minimum_nodes: 3,
+        received_pods_percent: 30,
+    };
+
+    /// A failure of a node at a moment, in milliseconds; a filled one has doubled.
+    fn failures(all: &[(u64, &str, bool)]) -> Vec<Failure> {
+        let mut names = Names::default();
+        let failure = |(at, node, filled): &(u64, &str, bool)| Failure {
+            at: Mono(*at),
+            node: names.intern(node),
+            before: 10,
+            grown: if *filled { 10 } else { 0 },
+            seen: true,
+        };
+        all.iter().map(failure).collect()
+    }
+
+    /// From when on a failure may have filled a node that fails later, and until when.
+    #[rstest]
+    #[case::at_once("b", 60_000, false)]
+    #[case::a_moment_later("b", 60_001, true)]
+    #[case::at_the_end_of_the_window("b", 600_000, true)]
+    #[case::after_the_window("b", 600_001, false)]
+    #[case::the_same_node("a", 100_000, false)]
+    fn what_a_failure_may_fill(#[case] node: &str, #[case] later: u64, #[case] expected: bool) {
+        let all = failures(&[(0, "a", false), (later, node, true)]);
+        let all: Vec<&Failure> = all.iter().collect();
+        assert_eq!(cause_of(&all, all[1], 600_000), expected.then_some(Mono(0)));
+    }
+
+    /// When the last wave began: steps further apart than the window are two waves.
+    #[rstest]
+    #[case::one_step(&[(0, "a", false), (100_000, "b", true)], Some(0))]
+    #[case::a_window_apart(&[(0, "a", false), (100_000, "b", true), (700_000, "c", true)], Some(0))]
+    #[case::further_apart(
+        &[(0, "a", false), (100_000, "b", true), (900_000, "c", false), (1_000_000, "d", true)],
+        Some(900_000)
+    )]
+    #[case::without_a_cause(&[(100_000, "b", true)], None)]
+    fn the_last_wave_begins(#[case] all: &[(u64, &str, bool)], #[case] expected: Option<u64>) {
+        let all = failures(all);
+        let all: Vec<&Failure> = all.iter().collect();
+        let wave = Wave::last(&all, &RULE);
+        assert_eq!(wave.map(|wave| wave.from), expected.map(Mono));
+    }
+}
