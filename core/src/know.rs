@@ -2,7 +2,7 @@
 //!
 //! Every number that evenkeel shows to a person carries where it came from. A [`Val`] is a value with its
 //! [`Origin`] and the place it was read; a [`Gap`] is the reason why there is no value. A read of the world gives
-//! a [`Known`], and `?` inside a check turns a gap into the verdict Unknown: nobody has to remember to.
+//! a [`Known`], and `?` inside a check turns a gap into the verdict Unknown: no check has to remember it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -186,7 +186,7 @@ impl<T> Val<T> {
 /// Why there is no value.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Gap {
-    /// Nobody has read this source: in files, the kind appears nowhere.
+    /// This source was not read: in files, the kind appears nowhere.
     Missing(Source),
     /// The source was read, but its last sign of life is too old to build on.
     Stale(Source),

@@ -317,7 +317,7 @@ impl Core {
         census
     }
 
-    /// Critical findings that are Violated and that nobody has accepted: how many, by check, the namespace that they are
+    /// Critical findings that are Violated and that no exception accepts: how many, by check, the namespace that they are
     /// about (empty for the cluster and its nodes), and the name of the policy (empty for the baseline).
     pub fn criticals(&self, now: Now) -> BTreeMap<(&'static str, &str, &str), u32> {
         let mut criticals = BTreeMap::new();

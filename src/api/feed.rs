@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::Problem;
 use super::compile::valid;
-use super::local::{is_unknown_field, validate};
+use super::local::validate;
 
 /// Feeds one policy object, as JSON text, to the core. What does not compile is listed there as refused.
 pub fn feed(core: &mut Core, now: Now, source: Source, json: &str) {
@@ -53,7 +53,7 @@ pub fn offer(source: Source, json: &[u8], sink: &mut dyn FnMut(Input<'_>)) {
 /// newer than this version: what is understood is judged, and the fields that are not are named in its condition Accepted.
 fn stored(value: &mut Value) -> Result<Input<'static>, Vec<Problem>> {
     let problems = match input(value) {
-        Err(problems) if problems.iter().all(is_unknown_field) => problems,
+        Err(problems) if problems.iter().all(Problem::is_unknown_field) => problems,
         outcome => return outcome,
     };
     for problem in &problems {

@@ -9,6 +9,8 @@ pub struct Problem {
     pub field: String,
     /// What is wrong with it.
     pub message: String,
+    /// Whether the schema of this version has no such field: then a newer one may.
+    is_unknown_field: bool,
 }
 
 impl Problem {
@@ -17,7 +19,21 @@ impl Problem {
         Self {
             field: field.into(),
             message: message.into(),
+            is_unknown_field: false,
         }
+    }
+
+    /// A field of this path, which the schema does not have.
+    pub(super) fn unknown_field(field: impl Into<String>) -> Self {
+        Self {
+            is_unknown_field: true,
+            ..Self::new(field, "unknown field")
+        }
+    }
+
+    /// Whether it is one that the schema of this version does not have.
+    pub(super) const fn is_unknown_field(&self) -> bool {
+        self.is_unknown_field
     }
 }
 

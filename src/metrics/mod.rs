@@ -221,18 +221,7 @@ impl Metrics {
         );
         self.set("evenkeel_leader", vec![], truth(snapshot.leader));
         self.set("evenkeel_ready", vec![], truth(snapshot.ready));
-        for one in &snapshot.sources {
-            let labels = || vec![("source", one.source.name().to_owned())];
-            self.set("evenkeel_source_fresh", labels(), truth(one.fresh));
-            if let Some(age) = one.age_seconds {
-                self.set("evenkeel_source_age_seconds", labels(), age);
-            }
-            self.set("evenkeel_watch_restarts", labels(), one.restarts as f64);
-            self.set("evenkeel_watch_lists", labels(), one.lists as f64);
-            self.set("evenkeel_watch_silences", labels(), one.silences as f64);
-            self.set("evenkeel_watch_lines", labels(), one.lines as f64);
-            self.set("evenkeel_unreadable", labels(), f64::from(one.opaque));
-        }
+        self.set_sources(snapshot);
         for ((check, verdict, severity), count) in &snapshot.findings {
             let labels = vec![
                 ("check", (*check).to_owned()),
@@ -269,5 +258,19 @@ impl Metrics {
             self.set("evenkeel_truncated", vec![("what", what.to_owned())], left as f64);
         }
         self.set("evenkeel_status_queue", vec![], snapshot.queue as f64);
+    }
+    fn set_sources(&self, snapshot: &Snapshot) {
+        for one in &snapshot.sources {
+            let labels = || vec![("source", one.source.name().to_owned())];
+            self.set("evenkeel_source_fresh", labels(), f64::from(u8::from(one.fresh)));
+            if let Some(age) = one.age_seconds {
+                self.set("evenkeel_source_age_seconds", labels(), age);
+            }
+            self.set("evenkeel_watch_restarts", labels(), one.restarts as f64);
+            self.set("evenkeel_watch_lists", labels(), one.lists as f64);
+            self.set("evenkeel_watch_silences", labels(), one.silences as f64);
+            self.set("evenkeel_watch_lines", labels(), one.lines as f64);
+            self.set("evenkeel_unreadable", labels(), f64::from(one.opaque));
+        }
     }
 }

@@ -133,14 +133,14 @@ pub const TABLE: &[Metric] = &[
         "evenkeel_findings",
         Gauge,
         &["check", "verdict", "severity"],
-        "Findings that nobody has accepted",
+        "Findings that no exception accepts",
         "one for each check, verdict and severity",
     ),
     metric(
         "evenkeel_critical_findings",
         Gauge,
         &["check", "namespace", "policy"],
-        "Critical findings that are Violated and that nobody has accepted; of more than 200 series each namespace has its share",
+        "Critical findings that are Violated and that no exception accepts; of more than 200 series each namespace has its share",
         "200",
     ),
     metric(

@@ -72,7 +72,7 @@ pub struct Agenda {
 pub struct Alerts {
     /// Whether this replica is the one to push.
     pub leader: bool,
-    /// Findings that are worth an alert: Violated at warning or above, accepted by nobody.
+    /// Findings that are worth an alert: Violated at warning or above, accepted by no exception.
     pub findings: Vec<Finding>,
     /// Ids of findings that are Unknown now: what fired for them before has not ended.
     pub unknown: BTreeSet<String>,

@@ -21,7 +21,7 @@ use crate::lease::{self, Claim};
 use crate::live;
 use crate::metrics::Metrics;
 use crate::operator::Operator;
-use crate::query;
+use crate::query::{self, Handle};
 use crate::send::Sender;
 use crate::serve::{Addresses, Listeners};
 use crate::watch::Watches;
@@ -51,8 +51,11 @@ pub struct Options {
     pub alertmanager: Option<alert::Options>,
 }
 
-/// The tasks of the process, each with its name for messages.
-type Tasks = JoinSet<(&'static str, Result<()>)>;
+/// A task that has ended: its name for messages, and how.
+type Exit = (&'static str, Result<()>);
+
+/// The tasks of the process.
+type Tasks = JoinSet<Exit>;
 
 /// Runs until a signal asks it to end, or until a part of it fails.
 pub async fn run(options: Options) -> Result<()> {
@@ -86,7 +89,7 @@ pub async fn run(options: Options) -> Result<()> {
     match outcome {
         Ok(()) => Ok(()),
         Err(Some(Ok((task, Err(error))))) => Err(error).with_context(|| format!("{task} has failed")),
-        Err(Some(Ok((task, Ok(()))))) => bail!("{task} has ended although nobody asked it to"),
+        Err(Some(Ok((task, Ok(()))))) => bail!("{task} has ended although it was not asked to"),
         Err(Some(Err(error))) => bail!("a part has failed: {error}"),
         Err(None) => bail!("nothing runs"),
     }
@@ -133,11 +136,7 @@ fn start(
     };
     if let Some(alertmanager) = options.alertmanager {
         let push = alert::Push::new(alertmanager, handle.clone(), changes, metrics.clone())?;
-        let until = stop.clone();
-        tasks.spawn(async move {
-            push.run(until).await;
-            ("the push of alerts", Ok(()))
-        });
+        tasks.spawn(push_alerts(push, stop.clone()));
     }
     let elector = lease::Options {
         namespace: options.namespace,
@@ -149,18 +148,31 @@ fn start(
         lease::hold(link, clock, elector, claim_tx, state, until).await;
         ("the Lease", Ok(()))
     });
-    let until = stop.clone();
-    tasks.spawn(async move {
-        listeners.serve(handle, metrics, until).await;
-        ("HTTP", Ok(()))
-    });
-    let release = release.clone();
-    tasks.spawn(async move {
-        let driven = Box::pin(drive.run(stop)).await;
-        release.send_replace(true);
-        ("the loop", driven)
-    });
+    tasks.spawn(serve(listeners, handle, metrics, stop.clone()));
+    tasks.spawn(work(drive, stop, release.clone()));
     Ok(())
+}
+
+async fn push_alerts(push: alert::Push, until: watch::Receiver<bool>) -> Exit {
+    push.run(until).await;
+    ("the push of alerts", Ok(()))
+}
+
+async fn serve(
+    listeners: Listeners,
+    handle: Handle,
+    metrics: Arc<Metrics>,
+    until: watch::Receiver<bool>,
+) -> Exit {
+    listeners.serve(handle, metrics, until).await;
+    ("HTTP", Ok(()))
+}
+
+/// Runs the loop; the Lease may be released when it has ended.
+async fn work(drive: Drive, until: watch::Receiver<bool>, release: Arc<watch::Sender<bool>>) -> Exit {
+    let driven = Box::pin(drive.run(until)).await;
+    release.send_replace(true);
+    ("the loop", driven)
 }
 
 /// Waits for everything to end. The Lease is given back when the last request under way has ended (`released`), and kept

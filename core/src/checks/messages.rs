@@ -45,12 +45,18 @@ const SHOWN: &[Shown] = &[
         ["path/idle_budget.rs", "path/advice.rs"],
         || by_scenes("path-idle-budget")
     ),
-    shown!("keepalive-order", "Order", ["path/keepalive_order.rs"], || {
-        by_scenes("keepalive-order")
-    }),
-    shown!("keepalive-ping-floor", "PingRule", ["path/ping_floor.rs"], || {
-        by_scenes("keepalive-ping-floor")
-    }),
+    shown!(
+        "keepalive-order",
+        "Order",
+        ["path/keepalive_order/order.rs"],
+        || { by_scenes("keepalive-order") }
+    ),
+    shown!(
+        "keepalive-ping-floor",
+        "PingRule",
+        ["path/ping_floor/rule.rs"],
+        || { by_scenes("keepalive-ping-floor") }
+    ),
     shown!(
         "keepalive-netns-gap",
         "LateKeepalive",
@@ -60,7 +66,7 @@ const SHOWN: &[Shown] = &[
     shown!(
         "l7-deadline-order",
         "Deadlines",
-        ["path/deadline_order.rs"],
+        ["path/deadline_order/deadlines.rs"],
         || by_scenes("l7-deadline-order")
     ),
     shown!(

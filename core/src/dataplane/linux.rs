@@ -1,4 +1,4 @@
-//! What Linux does where nobody configured anything. Seconds, read in Linux 6.1.
+//! What Linux does where nothing is configured. Seconds, read in Linux 6.1.
 
 /// `nf_conntrack_tcp_timeout_established`: `net/netfilter/nf_conntrack_proto_tcp.c`.
 pub const TCP_ESTABLISHED_SECONDS: i64 = 432_000;

@@ -12,7 +12,7 @@ const FEW: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Interner {
     verdicts: HashSet<Arc<Verdict>>,
-    /// How many there may be before those that nobody holds any more are dropped.
+    /// How many there may be before those that are held no more are dropped.
     sweep_at: usize,
 }
 

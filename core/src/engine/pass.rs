@@ -121,7 +121,7 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// What is unknown of all subjects together, because nobody has read which there are.
+    /// What is unknown of all subjects together, because it was not read which there are.
     fn list(&mut self) {
         let Some(gap) = self.list_gap() else {
             return;

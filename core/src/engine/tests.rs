@@ -15,7 +15,7 @@ use crate::policy::{
     ServicePick,
 };
 use crate::world::{
-    World, app, balanced, client, connection, node, pod, policy, proxy_config, service, slice,
+    World, app, balanced, client, connection, node, pod, policy, proxy_config, service, slice, slice_in,
 };
 use crate::{Core, Input};
 
@@ -427,4 +427,55 @@ fn a_gap_concerns_what_read_that_part() {
         system.iter().any(|unit| unit.starts_with("Cluster")),
         "{system:?}"
     );
+}
+
+/// A cluster of so many nodes and namespaces, each of these with a Service of two backends and a policy.
+fn cluster_of(size: usize) -> World {
+    let mut objects = Vec::new();
+    let team = |at: usize| format!("team-{at}");
+    for at in 0..size {
+        let (one, other) = (format!("n{at}"), format!("n{}", (at + 1) % size));
+        objects.push((Source::Nodes, node(&one, ["a", "b", "c"][at % 3])));
+        let mut served = service("api", json!({}));
+        served["metadata"]["namespace"] = json!(team(at));
+        objects.push((Source::Services, served));
+        let backends = [("10.0.0.1", one.as_str(), true), ("10.0.0.2", &other, true)];
+        objects.push((Source::EndpointSlices, slice_in(&team(at), "api", &backends)));
+    }
+    let mut world = World::watched(&objects);
+    for at in 0..size {
+        let asks = Policy {
+            namespace: team(at).into(),
+            connections: vec![connection(Protocol::Tcp, client("worker"))],
+            ..balanced(Some(1), Some(60), Some(60))
+        };
+        world.declare(asks);
+    }
+    world.core.round(world.now);
+    world
+}
+
+/// What one input costs does not grow with the cluster, and is little.
+#[rstest]
+#[case::a_node_falls_ill(Some((Source::Nodes, sick("n7", "b"))), 40)]
+#[case::a_slice_changes(
+    Some((Source::EndpointSlices, slice_in("team-7", "api", &[("10.0.0.1", "n7", true), ("10.0.0.2", "n8", false)]))),
+    10
+)]
+#[case::pods_of_a_namespace_are_refused(None, 10)]
+fn one_input_judges_few_units(#[case] object: Option<(Source, Value)>, #[case] most: usize) {
+    let judged = [60, 240].map(|size| {
+        let mut world = cluster_of(size);
+        match &object {
+            Some((source, object)) => world.put(*source, object),
+            None => world.input(Input::Freshness(
+                Source::Pods,
+                Part::Namespace("team-7"),
+                Freshness::unreadable("forbidden"),
+            )),
+        }
+        world.core.round(world.now).units
+    });
+    assert_eq!(judged[0], judged[1]);
+    assert!(judged[0] > 0 && judged[0] <= most, "{judged:?}");
 }

@@ -238,56 +238,19 @@ impl Installations {
         if let (Some((key, Product::Terway)), Some(set)) = (self.agent, self.agent_set(index)) {
             return terway_settings(index, key, &set.template, kernel);
         }
-        let namespace = self.namespace().unwrap_or_default();
-        let key = self.config.filter(|key| key.namespace == namespace);
-        let Some(map) = key.and_then(|key| index.config_maps.get(key)) else {
-            return Err(index.gap_in(Source::ConfigMaps, namespace).unwrap_or_else(|| {
-                Gap::Opaque(
-                    format!(
-                        "ConfigMap {}/cilium-config was not found",
-                        index.names.text(namespace)
-                    )
-                    .into(),
-                )
-            }));
-        };
-        // Which of them select a node is not known, so any key may be another than the ConfigMap says. Where nobody
-        // has even tried to read them, as in most dumps, the ConfigMap is taken at its word, and a note says so.
-        match index
-            .gap(Source::CiliumNodeConfigs)
-            .filter(|_| self.lists_configs(index))
-        {
-            None | Some(Gap::Missing(_)) => {}
-            Some(gap) => return Err(gap),
-        }
-        let config: Keys = map
-            .data
-            .iter()
-            .map(|(key, value)| (key.to_string(), value.to_string()))
-            .collect();
-        let node_configs: Vec<(String, Keys)> = choice
+        let config = self.own_config(index)?;
+        let node_configs: Vec<(&str, Keys)> = choice
             .configs
             .iter()
             .filter_map(|key| {
                 Some((
-                    index.names.text(key.name).to_owned(),
-                    index.node_configs.get(*key)?,
+                    index.names.text(key.name),
+                    keys(&index.node_configs.get(*key)?.defaults),
                 ))
             })
-            .map(|(name, row)| {
-                (
-                    name,
-                    row.defaults
-                        .iter()
-                        .map(|(key, value)| (key.to_string(), value.to_string()))
-                        .collect(),
-                )
-            })
             .collect();
-        let node_configs: Vec<(&str, &Keys)> = node_configs
-            .iter()
-            .map(|(name, keys)| (name.as_str(), keys))
-            .collect();
+        let node_configs: Vec<(&str, &Keys)> =
+            node_configs.iter().map(|(name, keys)| (*name, keys)).collect();
         let own: Keys = own_keys(index, &choice.own);
         let merged = merge(&MergeInputs {
             sources: &self.sources(index),
@@ -312,6 +275,27 @@ impl Installations {
         } else {
             settings
         }))
+    }
+
+    /// The keys of the ConfigMap that the agents read, where nothing that may come before it is hidden.
+    fn own_config(&self, index: &Index) -> Known<Keys> {
+        let namespace = self.namespace().unwrap_or_default();
+        let key = self.config.filter(|key| key.namespace == namespace);
+        let Some(map) = key.and_then(|key| index.config_maps.get(key)) else {
+            return Err(index.gap_in(Source::ConfigMaps, namespace).unwrap_or_else(|| {
+                let namespace = index.names.text(namespace);
+                Gap::Opaque(format!("ConfigMap {namespace}/cilium-config was not found").into())
+            }));
+        };
+        // Which CiliumNodeConfigs select a node is not known, so any key may be another than the ConfigMap says. Where
+        // none was read, as in most dumps, the ConfigMap counts alone, and a note says so.
+        match index
+            .gap(Source::CiliumNodeConfigs)
+            .filter(|_| self.lists_configs(index))
+        {
+            None | Some(Gap::Missing(_)) => Ok(keys(&map.data)),
+            Some(gap) => Err(gap),
+        }
     }
 
     /// The agent's version, by the image that runs, else by that of the template.
@@ -365,6 +349,14 @@ fn flag_of(argv: &[Arc<str>], key: &str) -> Option<(String, Arc<str>)> {
         }
     }
     found.map(|value| (value, format!("flag --{key} of cilium-agent").into()))
+}
+
+/// The keys of a ConfigMap or of a CiliumNodeConfig.
+fn keys(pairs: &[(Arc<str>, Arc<str>)]) -> Keys {
+    pairs
+        .iter()
+        .map(|(key, value)| (key.to_string(), value.to_string()))
+        .collect()
 }
 
 fn own_keys(index: &Index, own: &[(Name, Name)]) -> Keys {

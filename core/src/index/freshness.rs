@@ -13,7 +13,7 @@ use crate::names::{Held, Name};
 /// Whether a source, or a part of it, can be built on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Freshness {
-    /// Nobody has read it: that an object is not there says nothing.
+    /// It was not read: that an object is not there says nothing.
     #[default]
     Missing,
     /// It was read completely, and nothing can have been missed since.

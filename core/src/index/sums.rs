@@ -152,6 +152,20 @@ struct Share {
     balancing: Balancing,
 }
 
+impl Share {
+    fn of(names: &Names, node: &Node) -> Self {
+        Self {
+            place: place(names, node),
+            down: node.excused_until(),
+            provider: node.provider,
+            auto_mode: node.is_of_auto_mode(names),
+            kubelet: node.kubelet,
+            host: node.hosts_pods(),
+            balancing: node.balancing(names),
+        }
+    }
+}
+
 /// The zone and region that a Node says it is in.
 pub(crate) fn place(names: &Names, node: &Node) -> ZoneKey {
     let label = |key| names.find(key).and_then(|key| node.labels.get(key));
@@ -174,21 +188,13 @@ impl NodeSums {
         old: Option<&'n Node>,
         new: Option<&'n Node>,
     ) -> Deps {
-        let share = |node: &Node| Share {
-            place: place(names, node),
-            down: node.excused_until(),
-            provider: node.provider,
-            auto_mode: node.is_of_auto_mode(names),
-            kubelet: node.kubelet,
-            host: node.hosts_pods(),
-            balancing: node.balancing(names),
-        };
         let placement = |node: &'n Node| (&node.labels, &node.taints, node.os);
         let mut deps = if old.map(placement) == new.map(placement) {
             Deps::NONE
         } else {
             Deps::one(Dep::NodePlacement)
         };
+        let share = |node: &Node| Share::of(names, node);
         let (old, new) = (old.map(share), new.map(share));
         if old == new {
             return deps;

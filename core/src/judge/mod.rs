@@ -5,12 +5,14 @@
 
 mod advice;
 mod case;
+mod dependencies;
 mod look;
 mod severity;
 
 pub use advice::{Advice, Change, End, Setting};
 pub use case::{Case, Compare, Datum, Evidence, Explain, MESSAGE};
-pub use look::{Dependencies, Gaps, Look, Room};
+pub use dependencies::{Dependencies, Gaps};
+pub use look::{Look, Room};
 pub use severity::{Severities, Severity};
 
 use crate::know::{Gap, Known, Reads};

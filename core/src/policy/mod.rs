@@ -339,7 +339,7 @@ pub struct Exception {
     pub reason: Arc<str>,
     /// When it ends by its own word.
     pub expires_at: Wall,
-    /// When the policy that holds it was last written; `None` where nobody knows, as for a draft.
+    /// When the policy that holds it was last written; `None` where that is not known, as for a draft.
     pub since: Option<Wall>,
 }
 

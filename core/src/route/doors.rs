@@ -234,62 +234,55 @@ fn of_client<'a>(
     selector: Option<&Selector>,
     service: &Service,
 ) -> Vec<EntryNodes<'a>> {
-    let entry = |template: &Template| match (service.headless, template.host_network) {
-        (true, _) => Entry::Direct,
-        (false, true) => Entry::Host,
-        (false, false) => Entry::Pod,
-    };
     let anywhere = || {
-        let entry = if service.headless {
-            Entry::Direct
-        } else {
-            Entry::Pod
-        };
+        let entry = entry_of(service, false);
         vec![EntryNodes { entry, on: On::Any }]
     };
     let Some(selector) = selector else {
         return anywhere();
     };
-    let mut entries: Vec<EntryNodes<'a>> = Vec::new();
-    let mut add = |template: &'a Template, node: Name| {
-        let entry = entry(template);
-        let at = entries
-            .iter()
-            .position(|one| one.entry == entry)
-            .unwrap_or_else(|| {
-                entries.push(EntryNodes {
-                    entry,
-                    on: On::Of(Vec::new()),
-                });
-                entries.len() - 1
-            });
-        let Some(EntryNodes {
-            on: On::Of(homes), ..
-        }) = entries.get_mut(at)
-        else {
-            return;
-        };
-        let held = homes
-            .iter()
-            .position(|home| *home.placement == template.placement);
-        let at = held.unwrap_or(homes.len());
-        if at == homes.len() && at < HOMES {
-            homes.push(Home {
-                placement: &template.placement,
-                nodes: BTreeSet::new(),
-            });
-        }
-        if let Some(home) = homes.get_mut(at).filter(|_| !node.is_empty()) {
-            home.nodes.insert(node);
-        }
-    };
     let Ok(templates) = members(look, namespace, selector) else {
         return anywhere();
     };
+    let mut entries: Vec<EntryNodes<'a>> = Vec::new();
     for one in templates {
-        add(one.template, one.node);
+        let entry = entry_of(service, one.template.host_network);
+        add(&mut entries, entry, one.template, one.node);
     }
     if entries.is_empty() { anywhere() } else { entries }
+}
+
+/// How a process of the cluster, in a network of its own or in the node's, comes to a Service.
+const fn entry_of(service: &Service, host_network: bool) -> Entry {
+    match (service.headless, host_network) {
+        (true, _) => Entry::Direct,
+        (false, true) => Entry::Host,
+        (false, false) => Entry::Pod,
+    }
+}
+
+/// Adds a client Pod to those that come by its entry, with the node that it is on, or none.
+fn add<'a>(entries: &mut Vec<EntryNodes<'a>>, entry: Entry, template: &'a Template, node: Name) {
+    let found = entries.iter().position(|one| one.entry == entry);
+    let at = found.unwrap_or_else(|| {
+        let on = On::Of(Vec::new());
+        entries.push(EntryNodes { entry, on });
+        entries.len() - 1
+    });
+    let Some(On::Of(homes)) = entries.get_mut(at).map(|one| &mut one.on) else {
+        return;
+    };
+    let same = |home: &Home<'_>| *home.placement == template.placement;
+    let at = homes.iter().position(same).unwrap_or(homes.len());
+    if at == homes.len() && at < HOMES {
+        homes.push(Home {
+            placement: &template.placement,
+            nodes: BTreeSet::new(),
+        });
+    }
+    if let Some(home) = homes.get_mut(at).filter(|_| !node.is_empty()) {
+        home.nodes.insert(node);
+    }
 }
 
 /// A Pod of a client, or what would make one.

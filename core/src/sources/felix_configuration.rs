@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::kind::Kind;
-use super::{Named, Row, Text, Why, name_of, or_default};
+use super::{Resource, Row, Text, Why, name_of, or_default};
 use crate::names::{Key, Name, Names};
 
 /// What a FelixConfiguration says. That of the name `default` is for all nodes, `node.NAME` for one
@@ -19,18 +19,10 @@ pub struct FelixConfiguration {
     pub udp: Name,
 }
 
-/// What is read of the object.
-#[derive(Deserialize)]
-pub struct Wire<'a> {
-    #[serde(borrow)]
-    metadata: Named<'a>,
-    #[serde(borrow, default, deserialize_with = "or_default")]
-    spec: Spec<'a>,
-}
-
+/// What is read of its `spec`.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
-struct Spec<'a> {
+pub struct Spec<'a> {
     #[serde(default)]
     bpf_enabled: Option<bool>,
     #[serde(borrow, default, deserialize_with = "or_default")]
@@ -57,9 +49,9 @@ impl Row for FelixConfiguration {
         )
     }];
 
-    type Wire<'a> = Wire<'a>;
+    type Wire<'a> = Resource<'a, Spec<'a>>;
 
-    fn of(wire: Wire<'_>, names: &mut Names) -> Result<(Key, Self), Why> {
+    fn of(wire: Self::Wire<'_>, names: &mut Names) -> Result<(Key, Self), Why> {
         let key = wire.metadata.key(names)?;
         let timeouts = &wire.spec.bpf_conntrack_timeouts;
         let row = Self {

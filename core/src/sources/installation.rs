@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::kind::Kind;
-use super::{Named, Row, Text, Why, name_of, or_default};
+use super::{Resource, Row, Text, Why, name_of, or_default};
 use crate::names::{Key, Name, Names};
 
 /// What an Installation says. The operator reads only that of the name `default`
@@ -15,18 +15,10 @@ pub struct Installation {
     pub linux_dataplane: Name,
 }
 
-/// What is read of the object.
-#[derive(Deserialize)]
-pub struct Wire<'a> {
-    #[serde(borrow)]
-    metadata: Named<'a>,
-    #[serde(borrow, default, deserialize_with = "or_default")]
-    spec: Spec<'a>,
-}
-
+/// What is read of its `spec`.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
-struct Spec<'a> {
+pub struct Spec<'a> {
     #[serde(borrow, default, deserialize_with = "or_default")]
     calico_network: Network<'a>,
 }
@@ -49,9 +41,9 @@ impl Row for Installation {
         )
     }];
 
-    type Wire<'a> = Wire<'a>;
+    type Wire<'a> = Resource<'a, Spec<'a>>;
 
-    fn of(wire: Wire<'_>, names: &mut Names) -> Result<(Key, Self), Why> {
+    fn of(wire: Self::Wire<'_>, names: &mut Names) -> Result<(Key, Self), Why> {
         let key = wire.metadata.key(names)?;
         let linux_dataplane = name_of(wire.spec.calico_network.linux_dataplane.as_ref(), names);
         Ok((key, Self { linux_dataplane }))

@@ -204,6 +204,19 @@ impl Named<'_> {
     }
 }
 
+/// An object of which only what it is and its `spec` are read.
+#[derive(Deserialize)]
+pub struct Resource<'a, S> {
+    #[serde(borrow)]
+    metadata: Named<'a>,
+    #[serde(
+        default,
+        deserialize_with = "or_default",
+        bound(deserialize = "S: Default + Deserialize<'de>")
+    )]
+    spec: S,
+}
+
 /// An object's key; an object without a name is none.
 pub(crate) fn key(namespace: &str, name: &str, names: &mut Names) -> Result<Key, Why> {
     if name.is_empty() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::kind::Kind;
-use super::{Named, Row, SelectorWire, TextMap, Why, or_default};
+use super::{Resource, Row, SelectorWire, TextMap, Why, or_default};
 use crate::names::{Key, Names};
 use crate::policy::Selector;
 
@@ -18,18 +18,10 @@ pub struct CiliumNodeConfig {
     pub defaults: Box<[(Arc<str>, Arc<str>)]>,
 }
 
-/// What is read of the object.
-#[derive(Deserialize)]
-pub struct Wire<'a> {
-    #[serde(borrow)]
-    metadata: Named<'a>,
-    #[serde(borrow, default, deserialize_with = "or_default")]
-    spec: Spec<'a>,
-}
-
+/// What is read of its `spec`.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
-struct Spec<'a> {
+pub struct Spec<'a> {
     #[serde(borrow, default)]
     node_selector: Option<SelectorWire<'a>>,
     #[serde(borrow, default, deserialize_with = "or_default")]
@@ -47,9 +39,9 @@ impl Row for CiliumNodeConfig {
         )
     }];
 
-    type Wire<'a> = Wire<'a>;
+    type Wire<'a> = Resource<'a, Spec<'a>>;
 
-    fn of(wire: Wire<'_>, names: &mut Names) -> Result<(Key, Self), Why> {
+    fn of(wire: Self::Wire<'_>, names: &mut Names) -> Result<(Key, Self), Why> {
         let key = wire.metadata.key(names)?;
         let nodes = wire
             .spec

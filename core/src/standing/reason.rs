@@ -137,9 +137,11 @@ impl Reason {
                 "nothing was found wrong, and nothing is met either: no check applies to what the policy declares, or the history that it rests on is still too short"
             }
             Self::Violated => {
-                "at least one finding of severity warning or above that nobody has accepted: the message is the worst one"
+                "at least one finding of severity warning or above that no exception accepts: the message is the worst one"
             }
-            Self::AtRisk => "nothing is violated, but something hangs on what nobody has declared or bounded",
+            Self::AtRisk => {
+                "nothing is violated, but something depends on what is neither declared nor bounded"
+            }
             Self::MinorFindings => "what is violated is informational only",
             Self::AllMet => "every verdict is met",
             Self::ModeObserve => {

@@ -10,7 +10,7 @@ use crate::index::Index;
 use crate::judge::{Check, Severity, Subject, Verdict};
 use crate::know::Wall;
 
-/// What is reported first: what nobody has accepted, the worst, then by check and subject; as [`findings::sort`] has it
+/// What is reported first: what no exception accepts, the worst, then by check and subject; as [`findings::sort`] has it
 /// for findings of one policy.
 type Rank = (bool, Reverse<Severity>, &'static str, SubjectView);
 
@@ -32,7 +32,7 @@ pub(super) struct Worst<'a> {
     violated: Option<(Rank, Row<'a>)>,
     unknown: Option<(Rank, Row<'a>)>,
     at_risk: Option<(Rank, Row<'a>)>,
-    /// Verdicts that nobody has accepted; those that are not bad are not counted here.
+    /// Verdicts that no exception accepts; those that are not bad are not counted here.
     pub(super) counts: Summary,
     /// The others.
     pub(super) excepted: u32,

@@ -31,7 +31,7 @@ pub(super) fn check(metadata: Option<&Value>, problems: &mut Vec<Problem>) {
         return;
     };
     for field in metadata.keys().filter(|field| !FIELDS.contains(&field.as_str())) {
-        problems.push(Problem::new(format!("metadata.{field}"), "unknown field"));
+        problems.push(Problem::unknown_field(format!("metadata.{field}")));
     }
     match serde_json::from_value(Value::Object(metadata.clone())) {
         Ok(metadata) => check_content(&metadata, problems),

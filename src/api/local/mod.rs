@@ -35,11 +35,6 @@ static SCHEMAS: LazyLock<Vec<(String, Value)>> = LazyLock::new(|| {
         .collect()
 });
 
-/// Whether a problem is that of a field which the schema of this version does not have.
-pub(super) fn is_unknown_field(problem: &Problem) -> bool {
-    problem.message == walk::UNKNOWN
-}
-
 /// Judges a draft as an API server with `fieldValidation=Strict` would.
 ///
 /// # Errors

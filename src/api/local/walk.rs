@@ -35,8 +35,6 @@ pub(super) fn object(schema: &Value, draft: &mut Value, problems: &mut Vec<Probl
     }
 }
 
-pub(super) const UNKNOWN: &str = "unknown field";
-
 /// Reports unknown fields only; below a value of the wrong type every field is unknown.
 fn unknown_fields(schema: Option<&Value>, value: &Value, path: &str, problems: &mut Vec<Problem>) {
     match value {
@@ -45,7 +43,7 @@ fn unknown_fields(schema: Option<&Value>, value: &Value, path: &str, problems: &
                 let path = join(path, field);
                 match schema.and_then(|schema| schema_of(schema, field)) {
                     Some(schema) => unknown_fields(Some(schema), inner, &path, problems),
-                    None => problems.push(Problem::new(path, UNKNOWN)),
+                    None => problems.push(Problem::unknown_field(path)),
                 }
             }
         }
@@ -159,7 +157,7 @@ fn map(schema: &Value, fields: &mut Map<String, Value>, path: &str, problems: &m
         let path = join(path, field);
         match schema_of(schema, field) {
             Some(schema) => value(schema, inner, &path, problems),
-            None => problems.push(Problem::new(path, UNKNOWN)),
+            None => problems.push(Problem::unknown_field(path)),
         }
     }
 }

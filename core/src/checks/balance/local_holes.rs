@@ -104,16 +104,7 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
     let Some((backends, with)) = fewest else {
         return Ok(Verdict::NotApplicable("no backend is ready"));
     };
-    if let Some(one) = backends.usable.iter().find(|one| one.node.is_empty()) {
-        return Err(Gap::Opaque(
-            format!(
-                "endpoint {} of {} does not name its node",
-                one.address,
-                look.show(case.key)
-            )
-            .into(),
-        ));
-    }
+    all_name_their_node(look, case, backends)?;
     let shown = || look.show(case.key);
     if service.internal_local {
         match case.policy.map(|policy| cut_off(look, case, policy, &with)) {
@@ -127,11 +118,10 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
             _ => {}
         }
     }
-    let mut without = look.node_sums(Dep::NodeRoom)?.hosts();
-    let all = without;
-    for node in &with {
-        without = without.saturating_sub(u32::from(look.hosts_pods(*node)?));
-    }
+    let all = look.node_sums(Dep::NodeRoom)?.hosts();
+    let without = with.iter().try_fold(all, |without, node| {
+        Ok(without.saturating_sub(u32::from(look.hosts_pods(*node)?)))
+    })?;
     if without == 0 {
         return Ok(Verdict::Met);
     }
@@ -144,6 +134,17 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
         service: shown(),
         cause,
     }))
+}
+
+/// A gap where a ready backend may be on any node.
+fn all_name_their_node(look: &Look<'_>, case: &ServiceCase<'_>, backends: &PortBackends) -> Known<()> {
+    let Some(one) = backends.usable.iter().find(|one| one.node.is_empty()) else {
+        return Ok(());
+    };
+    let (address, service) = (one.address, look.show(case.key));
+    Err(Gap::Opaque(
+        format!("endpoint {address} of {service} does not name its node").into(),
+    ))
 }
 
 /// The nodes that have a backend.

@@ -74,41 +74,15 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
     if case.service.kind == ServiceType::ExternalName {
         return Ok(Verdict::NotApplicable("a DNS alias has no endpoints"));
     }
-    let names = look.names();
-    let service = look.show(case.key);
-    let (mut declared, mut assumed, mut aged) = (Vec::new(), Vec::new(), false);
-    let ports = case.service.ports.iter();
-    for port in ports.filter(|port| port.transport == Transport::Tcp) {
-        let mut spoken = false;
-        for connection in connections(case.policy, port, names) {
-            spoken = true;
-            if !matches!(connection.protocol, Protocol::Grpc | Protocol::Http2) {
-                continue;
-            }
-            if ends(connection) {
-                aged = true;
-                continue;
-            }
-            let policy = case.policy.map_or("", |policy| &policy.name);
-            let source = format!("policy {policy} {}.protocol", connection.name);
-            declared.push((
-                port.port,
-                Val::declared(connection.protocol.name().into(), source),
-            ));
-            break;
-        }
-        // What the port itself says counts where no policy speaks of it; of a headless Service clients may be anything.
-        if !spoken
-            && !case.service.headless
-            && let Some(protocol) = speaks(port, names, &service)
-        {
-            assumed.push((port.port, protocol));
-        }
-    }
+    let Carried {
+        declared,
+        assumed,
+        ended,
+    } = carried(look, case);
     let is_declared = !declared.is_empty();
     let ports = if is_declared { declared } else { assumed };
     if ports.is_empty() {
-        return Ok(if aged {
+        return Ok(if ended {
             Verdict::Met
         } else {
             Verdict::NotApplicable("no port is known to carry gRPC or HTTP/2")
@@ -126,7 +100,7 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
         ));
     }
     let found = Unending {
-        service,
+        service: look.show(case.key),
         headless: case.service.headless,
         declared: is_declared,
         ports,
@@ -136,6 +110,52 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
     } else {
         Verdict::at_risk(found)
     })
+}
+
+/// The ports of a Service that carry connections with many requests each, and by whose word.
+#[derive(Debug, Default)]
+struct Carried {
+    /// A policy says so, and nothing ends these connections.
+    declared: Vec<(u16, Val<Arc<str>>)>,
+    /// The port says so, and no policy speaks of it.
+    assumed: Vec<(u16, Val<Arc<str>>)>,
+    /// Whether a policy declares some that end at an age.
+    ended: bool,
+}
+
+fn carried(look: &Look<'_>, case: &ServiceCase<'_>) -> Carried {
+    let names = look.names();
+    let service = look.show(case.key);
+    let mut carried = Carried::default();
+    let ports = case.service.ports.iter();
+    for port in ports.filter(|port| port.transport == Transport::Tcp) {
+        let mut spoken = false;
+        for connection in connections(case.policy, port, names) {
+            spoken = true;
+            if !matches!(connection.protocol, Protocol::Grpc | Protocol::Http2) {
+                continue;
+            }
+            if ends(connection) {
+                carried.ended = true;
+                continue;
+            }
+            let policy = case.policy.map_or("", |policy| &policy.name);
+            let source = format!("policy {policy} {}.protocol", connection.name);
+            carried.declared.push((
+                port.port,
+                Val::declared(connection.protocol.name().into(), source),
+            ));
+            break;
+        }
+        // What the port itself says counts where no policy speaks of it; of a headless Service clients may be anything.
+        if !spoken
+            && !case.service.headless
+            && let Some(protocol) = speaks(port, names, &service)
+        {
+            carried.assumed.push((port.port, protocol));
+        }
+    }
+    carried
 }
 
 /// The connections that a policy declares for a port.

@@ -271,14 +271,24 @@ fn everywhere(
             return Ok(met.then(|| named(Reach::Most, None)).flatten());
         }
     };
-    let others = || {
-        rows.iter()
-            .map(|(key, _)| names.text(key.name))
-            .filter(|name| !name.starts_with("kube-"))
-    };
+    let others: Vec<&str> = rows
+        .iter()
+        .map(|(key, _)| names.text(key.name))
+        .filter(|name| !name.starts_with("kube-"))
+        .collect();
+    among(look, hook, &others, named)
+}
+
+/// In how many of these namespaces the webhook is asked.
+fn among(
+    look: &Look<'_>,
+    hook: &Webhook,
+    namespaces: &[&str],
+    named: Named<'_>,
+) -> Known<Option<(Reach, bool)>> {
     let mut met = 0;
     let mut unsure = false;
-    for name in others() {
+    for name in namespaces {
         if in_namespace(look, &hook.namespaces, name)?
             && let Some((_, open)) = named(Reach::Most, Some(name))
         {
@@ -287,7 +297,7 @@ fn everywhere(
         }
     }
     Ok((met > 0).then(|| {
-        let reach = if met * 2 >= others().count() {
+        let reach = if met * 2 >= namespaces.len() {
             Reach::Most
         } else {
             Reach::Few(u32::try_from(met).unwrap_or(u32::MAX))

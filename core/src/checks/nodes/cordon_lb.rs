@@ -10,7 +10,7 @@ use crate::judge::{
     Advice, Check, Evidence, Explain, Judge, Look, Memory, ServiceCase, Severities, Severity, Verdict,
 };
 use crate::know::{Gap, Known, Reads, Source};
-use crate::names::Name;
+use crate::names::{Key, Name};
 use crate::route::balancer_targets;
 use crate::sources::node::Stays;
 use crate::sources::service::ServiceType;
@@ -98,30 +98,48 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
     if look.node_sums(Dep::NodeCount)?.count() < 2 {
         return Ok(Verdict::NotApplicable("the cluster has no second node"));
     }
+    let with = nodes_with_backend(look, case.key)?;
+    if with.is_empty() {
+        return Ok(Verdict::NotApplicable("no backend is ready, so no node matters"));
+    }
+    let found = exposure(look, case, balanced, &with)?;
+    Ok(match found.left {
+        0 => Verdict::violated(found),
+        1 => Verdict::at_risk(found),
+        _ => Verdict::Met,
+    })
+}
+
+/// The nodes with a ready endpoint of a Service.
+fn nodes_with_backend(look: &Look<'_>, service: Key) -> Known<BTreeSet<Name>> {
+    let endpoints = look.endpoints(service)?;
     let mut with = BTreeSet::new();
-    for endpoint in look.endpoints(case.key)?.iter().filter(|one| one.ready) {
+    for endpoint in endpoints.iter().filter(|one| one.ready) {
         if endpoint.node.is_empty() {
+            let (address, service) = (endpoint.address, look.show(service));
             return Err(Gap::Opaque(
-                format!(
-                    "endpoint {} of {} does not name its node",
-                    endpoint.address,
-                    look.show(case.key)
-                )
-                .into(),
+                format!("endpoint {address} of {service} does not name its node").into(),
             ));
         }
         with.insert(endpoint.node);
     }
-    if with.is_empty() {
-        return Ok(Verdict::NotApplicable("no backend is ready, so no node matters"));
-    }
+    Ok(with)
+}
+
+/// What is left of these nodes for traffic from outside; `balanced` where it comes by a load balancer.
+fn exposure(
+    look: &Look<'_>,
+    case: &ServiceCase<'_>,
+    balanced: bool,
+    with: &BTreeSet<Name>,
+) -> Known<Exposure> {
     let mut found = Exposure {
         service: look.show(case.key),
         with: with.len(),
         ..Exposure::default()
     };
     let mut left: Vec<Name> = Vec::new();
-    for name in &with {
+    for name in with {
         let seen = look.balancing(*name)?;
         // Who balances over node ports by other means knows nothing of labels.
         let out = balanced && seen.left_out;
@@ -135,48 +153,68 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
     }
     found.left = left.len();
     let names = look.names();
-    let shown = left.iter().chain(&with).take(left.len().max(1));
+    let shown = left.iter().chain(with).take(left.len().max(1));
     found.node = names.shared(
         shown
             .copied()
             .min_by_key(|name| names.text(*name))
             .unwrap_or_default(),
     );
-    Ok(match found.left {
-        0 => Verdict::violated(found),
-        1 => Verdict::at_risk(found),
-        _ => Verdict::Met,
-    })
+    Ok(found)
+}
+
+/// How little is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    /// The load balancer leaves every node with a backend out.
+    NoneServed,
+    /// Every node with a backend leaves or is not Ready.
+    None,
+    /// There is one node with a backend.
+    OneNode,
+    /// One of several stays.
+    One,
+}
+
+impl Exposure {
+    const fn left(&self) -> Left {
+        match self.left {
+            0 if self.out == self.with => Left::NoneServed,
+            0 => Left::None,
+            _ if self.with == 1 => Left::OneNode,
+            _ => Left::One,
+        }
+    }
 }
 
 impl Explain for Exposure {
     fn cause(&self) -> &'static str {
-        match self.left {
-            0 if self.out == self.with => "NoneServed",
-            0 => "NoneLeft",
-            _ if self.with == 1 => "OneNode",
-            _ => "OneLeft",
+        match self.left() {
+            Left::NoneServed => "NoneServed",
+            Left::None => "NoneLeft",
+            Left::OneNode => "OneNode",
+            Left::One => "OneLeft",
         }
     }
 
     fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (with, node) = (self.with, &self.node);
-        match self.cause() {
-            "NoneServed" => write!(
+        match self.left() {
+            Left::NoneServed => write!(
                 f,
                 "nothing reaches it from outside: its load balancer leaves out each of the {with} nodes with a ready backend"
             ),
-            "NoneLeft" => write!(
+            Left::None => write!(
                 f,
                 "none of the {with} nodes with a ready backend stays: {} leave, {} are not Ready; when they are gone, so is \
                  the Service",
                 self.leaving, self.down
             ),
-            "OneNode" => write!(
+            Left::OneNode => write!(
                 f,
                 "all ready backends are on node {node}: without it nothing reaches the Service from outside"
             ),
-            _ => write!(
+            Left::One => write!(
                 f,
                 "of {with} nodes with a ready backend only {node} stays: {} leave, {} are not Ready, {} are left out",
                 self.leaving, self.down, self.out
@@ -206,18 +244,18 @@ impl Explain for Exposure {
 
     fn advice(&self) -> Vec<Advice> {
         let spread = "spread at least two replicas over nodes by topologySpreadConstraints".into();
-        match self.cause() {
-            "NoneServed" => vec![
+        match self.left() {
+            Left::NoneServed => vec![
                 "run backends on nodes without the label node.kubernetes.io/exclude-from-external-load-balancers, or \
                  remove it from these"
                     .into(),
             ],
-            "OneNode" => vec![format!("do not drain {} before others have a ready backend", self.node).into(), spread],
-            "NoneLeft" => vec![
+            Left::OneNode => vec![format!("do not drain {} before others have a ready backend", self.node).into(), spread],
+            Left::None => vec![
                 "uncordon a node that has a ready backend, or wait until backends are ready on other nodes".into(),
                 spread,
             ],
-            _ => vec![
+            Left::One => vec![
                 "uncordon a node that has a ready backend, or wait until backends are ready on other nodes".into(),
                 format!("do not drain {} before that", self.node).into(),
                 spread,

@@ -57,6 +57,26 @@ fn age_of(limit: Option<Limit>, field: &str) -> Option<Val<i64>> {
     Some(Val::declared(i64::from(seconds), field))
 }
 
+/// One end of a segment that closes it without data.
+struct Close {
+    /// Who closes.
+    side: Side,
+    /// After how long.
+    idle: Val<i64>,
+    /// Whether it forwards bytes as they are: then pings are data to it.
+    passes_pings: bool,
+}
+
+/// What [`assemble`] has found of a segment.
+struct Stretch {
+    from: Side,
+    to: Side,
+    /// Whether the pool of its connections is the client's.
+    of_client: bool,
+    tables: Vec<TableHop>,
+    closes: [Option<Close>; 2],
+}
+
 /// What stands between client and Service.
 enum Element {
     Table(TableHop),
@@ -127,20 +147,37 @@ fn assemble(look: &Look<'_>, path: &Path<'_>, elements: Vec<Element>, last: Vec<
             Element::Table(table) => tables.push(table),
             Element::Proxy(proxy) => {
                 let [front, back] = proxy.closes;
-                let passes = proxy.passes_pings;
-                let front = front.map(|idle| (proxy.front.clone(), idle, passes));
-                let ends = [closes.take(), front];
-                let cut = std::mem::take(&mut tables);
-                segments.push(segment(path, from, proxy.front, own_pool, cut, ends, &through));
-                closes = back.map(|idle| (proxy.back.clone(), idle, passes));
+                let passes_pings = proxy.passes_pings;
+                let close = |side: &Side, idle| Close {
+                    side: side.clone(),
+                    idle,
+                    passes_pings,
+                };
+                let front = front.map(|idle| close(&proxy.front, idle));
+                let back = back.map(|idle| close(&proxy.back, idle));
+                let stretch = Stretch {
+                    from,
+                    to: proxy.front,
+                    of_client: own_pool,
+                    tables: std::mem::take(&mut tables),
+                    closes: [closes, front],
+                };
+                segments.push(segment(path, stretch, &through));
+                closes = back;
                 from = proxy.back;
                 own_pool = !proxy.pools;
             }
         }
     }
     tables.extend(last);
-    let ends = [closes, None];
-    segments.push(segment(path, from, to, own_pool, tables, ends, &through));
+    let stretch = Stretch {
+        from,
+        to,
+        of_client: own_pool,
+        tables,
+        closes: [closes, None],
+    };
+    segments.push(segment(path, stretch, &through));
     segments
 }
 
@@ -224,21 +261,29 @@ fn declared_hop(look: &Look<'_>, path: &Path<'_>, hop: &Hop) -> Option<Element> 
         "policy {}/{} hop {}",
         path.policy.namespace, path.policy.name, hop.name
     );
-    let field = format!("{at}.idleTimeoutSeconds");
-    if hop.layer == Layer::L4 {
-        let idle = match hop.idle_timeout {
-            Some(Limit::Never) => return None,
-            Some(Limit::Seconds(seconds)) => Ok(Val::declared(i64::from(seconds), field)),
-            None => Err(Gap::Opaque(
-                format!("{at}: idleTimeoutSeconds is not declared").into(),
-            )),
-        };
-        return Some(Element::Table(TableHop {
-            hop: hop.name.clone(),
-            idle,
-            end: Some(End::Hop(hop.name.clone())),
-        }));
+    if hop.layer == Layer::L7 {
+        return Some(Element::Proxy(Box::new(declared_proxy(look, path, hop, &at))));
     }
+    let idle = match hop.idle_timeout {
+        Some(Limit::Never) => return None,
+        Some(Limit::Seconds(seconds)) => Ok(Val::declared(
+            i64::from(seconds),
+            format!("{at}.idleTimeoutSeconds"),
+        )),
+        None => Err(Gap::Opaque(
+            format!("{at}: idleTimeoutSeconds is not declared").into(),
+        )),
+    };
+    Some(Element::Table(TableHop {
+        hop: hop.name.clone(),
+        idle,
+        end: Some(End::Hop(hop.name.clone())),
+    }))
+}
+
+/// An L7 hop as the policy declares it; `at` is where.
+fn declared_proxy(look: &Look<'_>, path: &Path<'_>, hop: &Hop, at: &str) -> Proxy {
+    let field = format!("{at}.idleTimeoutSeconds");
     let upstream = &hop.upstream;
     let up = format!("{at}.upstream");
     let back = Side {
@@ -262,15 +307,10 @@ fn declared_hop(look: &Look<'_>, path: &Path<'_>, hop: &Hop) -> Option<Element> 
             &up,
         ),
     };
-    let seconds = |limit: Option<Limit>, field: &str| age_of(limit, field);
     let pools = pools(path.connection.protocol);
-    let closes = [
-        seconds(hop.idle_timeout, &field),
-        (!pools)
-            .then(|| seconds(upstream.idle_timeout, &format!("{up}.idleTimeoutSeconds")))
-            .flatten(),
-    ];
-    Some(Element::Proxy(Box::new(Proxy {
+    let of_back = || age_of(upstream.idle_timeout, &format!("{up}.idleTimeoutSeconds"));
+    Proxy {
+        closes: [age_of(hop.idle_timeout, &field), (!pools).then(of_back).flatten()],
         front: Side {
             name: hop.name.clone(),
             end: Some(End::Hop(hop.name.clone())),
@@ -281,9 +321,8 @@ fn declared_hop(look: &Look<'_>, path: &Path<'_>, hop: &Hop) -> Option<Element> 
         },
         back,
         pools,
-        closes,
         passes_pings: !pools,
-    })))
+    }
 }
 
 /// Whether an L7 hop keeps connections of this protocol in a pool; others it forwards one to one.
@@ -316,15 +355,15 @@ fn pool(path: &Path<'_>, from: &Side, to: &Side, of_client: bool, stream: &Span)
     own.min(ended).min(age(from)).min(age(to))
 }
 
-fn segment(
-    path: &Path<'_>,
-    from: Side,
-    to: Side,
-    of_client: bool,
-    tables: Vec<TableHop>,
-    closes: [Option<(Side, Val<i64>, bool)>; 2],
-    [ping, idle_ping]: &[Span; 2],
-) -> Segment {
+/// `ping` and `idle_ping` are what [`pings_through`] has found.
+fn segment(path: &Path<'_>, stretch: Stretch, [ping, idle_ping]: &[Span; 2]) -> Segment {
+    let Stretch {
+        from,
+        to,
+        of_client,
+        tables,
+        closes,
+    } = stretch;
     let application = application_silence(path);
     let pool = pool(path, &from, &to, of_client, &application);
     let one_to_one = !pools(path.connection.protocol);
@@ -341,16 +380,16 @@ fn segment(
         .clone()
         .min(stream.clone())
         .max(idle_keepalive.clone().min(pool.clone()));
-    let closes_after = closes.iter().flatten().map(|close| close.1.value).min();
+    let closes_after = closes.iter().flatten().map(|close| close.idle.value).min();
     let closings = closes
         .into_iter()
         .flatten()
         .filter(|_| one_to_one || path.connection.longest_silence_seconds.is_some())
-        .map(|(side, idle, passes_pings)| Closing {
-            hop: side.name.clone(),
-            idle,
-            silence: data_silence(path, &application, passes_pings),
-            end: side.end,
+        .map(|close| Closing {
+            hop: close.side.name.clone(),
+            idle: close.idle,
+            silence: data_silence(path, &application, close.passes_pings),
+            end: close.side.end,
         })
         .collect();
     Segment {

@@ -48,23 +48,12 @@ pub(super) fn settings(raw: Raw, place: &str, os: &str, version: Option<Version>
         raw: &raw,
         notes: Vec::new(),
     };
-    let tcp = |value| Some((value, "kube-proxy default"));
-    let tcp_established_seconds = reader.conntrack(
-        Key::Established,
-        (linux::TCP_ESTABLISHED_SECONDS, linux::CONNTRACK_TCP_FILE),
-        tcp(TCP_ESTABLISHED_SECONDS),
-    );
-    let tcp_close_wait_seconds = reader.conntrack(
-        Key::CloseWait,
-        (linux::TCP_CLOSE_WAIT_SECONDS, linux::CONNTRACK_TCP_FILE),
-        tcp(TCP_CLOSE_WAIT_SECONDS),
-    );
-    let udp_seconds = reader.conntrack(Key::Udp, (linux::UDP_SECONDS, linux::CONNTRACK_UDP_FILE), None);
-    let udp_stream_seconds = reader.conntrack(
-        Key::UdpStream,
-        (linux::UDP_STREAM_SECONDS, linux::CONNTRACK_UDP_FILE),
-        None,
-    );
+    let [
+        tcp_established_seconds,
+        tcp_close_wait_seconds,
+        udp_seconds,
+        udp_stream_seconds,
+    ] = reader.all_conntrack();
     let ipvs = known_mode.is_none_or(|mode| mode == ProxyMode::Ipvs);
     let accepted = reader.ipvs_call();
     let mut of_ipvs =
@@ -234,6 +223,27 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// The conntrack timeouts: of established connections, of those in CLOSE-WAIT, of UDP, and of UDP that is answered.
+    fn all_conntrack(&mut self) -> [Known<Val<i64>>; 4] {
+        let (tcp, udp) = (linux::CONNTRACK_TCP_FILE, linux::CONNTRACK_UDP_FILE);
+        let usual = |value| Some((value, "kube-proxy default"));
+        [
+            (
+                Key::Established,
+                (linux::TCP_ESTABLISHED_SECONDS, tcp),
+                usual(TCP_ESTABLISHED_SECONDS),
+            ),
+            (
+                Key::CloseWait,
+                (linux::TCP_CLOSE_WAIT_SECONDS, tcp),
+                usual(TCP_CLOSE_WAIT_SECONDS),
+            ),
+            (Key::Udp, (linux::UDP_SECONDS, udp), None),
+            (Key::UdpStream, (linux::UDP_STREAM_SECONDS, udp), None),
+        ]
+        .map(|(key, kernel, usual)| self.conntrack(key, kernel, usual))
+    }
+
     /// A conntrack timeout, which kube-proxy writes to a sysctl when it is above zero
     /// (`cmd/kube-proxy/app/server_linux.go`). A value that the kernel refuses ends kube-proxy.
     fn conntrack(&mut self, key: Key, kernel: Kernel, usual: Option<(i64, &str)>) -> Known<Val<i64>> {

@@ -192,7 +192,8 @@ fn by_annotation(service: &LbService<'_>) -> Option<Cloud> {
     clouds.all(|cloud| cloud == first).then_some(first)
 }
 
-fn by_cloud(service: &LbService<'_>) -> Known<Val<Device>> {
+/// The cloud of the nodes; where none of them names one, that of the annotations.
+fn the_cloud(service: &LbService<'_>) -> Known<Cloud> {
     let clouds: Vec<_> = service.provider_ids.iter().map(|id| cloud(id)).collect();
     // A distribution that names itself, as k3s does, says nothing of the cloud below: then the annotations do.
     let first = if clouds.iter().all(Option::is_none) {
@@ -205,10 +206,14 @@ fn by_cloud(service: &LbService<'_>) -> Known<Val<Device>> {
     {
         return Err(service.gap("the nodes are of several providers, so the load balancer's is not known"));
     }
-    let first = first.ok_or_else(|| service.gap("the load balancer's provider is not known"))?;
+    first.ok_or_else(|| service.gap("the load balancer's provider is not known"))
+}
+
+/// The load balancer that a cloud makes of such a Service.
+fn by_cloud(service: &LbService<'_>) -> Known<Val<Device>> {
     let subject = service.subject;
     let sure = |device, why: &str| Ok(Val::declared(device, format!("{subject} {why}")));
-    match first {
+    match the_cloud(service)? {
         Cloud::Azure => sure(Device::Azure, "nodes or annotations of Azure"),
         Cloud::Tencent => sure(Device::Tencent, "nodes on Tencent Cloud"),
         Cloud::OpenStack => sure(Device::Octavia, "nodes or annotations of OpenStack"),

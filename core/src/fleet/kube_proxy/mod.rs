@@ -67,7 +67,7 @@ pub(super) enum Absence {
     SentAway(Key),
     /// A DaemonSet that has no Pod on the node.
     NoPod(Key),
-    /// A ConfigMap that nobody reads.
+    /// A ConfigMap that no process reads.
     LeftOver(Key),
 }
 

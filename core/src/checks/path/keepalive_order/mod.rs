@@ -1,16 +1,14 @@
 //! `keepalive-order`: who reuses a connection gives it up before the other side closes it.
 
-use std::fmt;
-use std::sync::Arc;
+mod order;
 
-use super::budget::{Segment, Side, USES, pools, segments};
+use super::budget::{Segment, USES, pools, segments};
 use super::margin;
-use crate::judge::{
-    Advice, Change, Check, End, Evidence, Explain, Judge, Look, Memory, Path, Setting, Severities, Verdict,
-};
-use crate::know::{Gap, Known, Reads, Source, Val};
+use crate::judge::{Check, End, Judge, Look, Memory, Path, Severities, Verdict};
+use crate::know::{Gap, Known, Reads, Source};
 use crate::policy::Protocol;
 use crate::sources::service::Transport;
+use order::{Cause, Idle, Order, Party};
 
 /// The check.
 pub static CHECK: Check = Check {
@@ -60,69 +58,6 @@ TCP is forwarded one to one: there an L7 hop has no pool of its own. A load bala
 Do not turn reuse off: every request would then open a connection of its own, and with it a handshake and a table
 entry.
 ";
-
-/// A pool, and the side that accepts its connections and may close them first.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Order {
-    pool: Party,
-    server: Party,
-    /// After how long the first table between them forgets an idle connection, where that is known.
-    table: Option<i64>,
-    /// The least that an L7 hop may close at: it ends streams that are silent for longer.
-    silence: i64,
-    /// Whether the protocol announces that a connection ends.
-    announced: bool,
-    cause: Cause,
-}
-
-/// One of the two sides.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Party {
-    name: Arc<str>,
-    idle: Idle,
-    field: Arc<str>,
-    end: Option<End>,
-}
-
-/// How long a side keeps an idle connection.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Idle {
-    Seconds(Val<i64>),
-    Never,
-    Undeclared,
-}
-
-/// What is known of the two idle times, in seconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Cause {
-    ServerClosesFirst { pool: Option<i64>, server: i64 },
-    NarrowMargin { pool: i64, server: i64 },
-    PoolNotDeclared { server: i64 },
-    ServerNotDeclared { pool: Option<i64> },
-}
-
-impl Party {
-    fn of(side: &Side) -> Self {
-        let idle = match &side.idle {
-            None => Idle::Undeclared,
-            Some(span) => span.worst.clone().map_or(Idle::Never, Idle::Seconds),
-        };
-        Self {
-            name: side.name.clone(),
-            idle,
-            field: side.idle_field.clone(),
-            end: side.end.clone(),
-        }
-    }
-
-    fn evidence(&self, what: &'static str) -> Evidence {
-        match &self.idle {
-            Idle::Seconds(idle) => Evidence::seconds(what, idle),
-            Idle::Never => Evidence::name(what, &"Never".into(), self.field.clone()),
-            Idle::Undeclared => Evidence::undeclared(what, self.field.clone()),
-        }
-    }
-}
 
 #[expect(
     clippy::unnecessary_wraps,
@@ -222,137 +157,6 @@ fn judge_pair(near: &Party, far: &Party, table: Option<i64>, silence: i64, annou
     } else {
         Verdict::at_risk(order)
     }
-}
-
-impl Explain for Order {
-    fn cause(&self) -> &'static str {
-        match self.cause {
-            Cause::ServerClosesFirst { .. } => "ServerClosesFirst",
-            Cause::NarrowMargin { .. } => "NarrowMargin",
-            Cause::PoolNotDeclared { .. } => "PoolNotDeclared",
-            Cause::ServerNotDeclared { .. } => "ServerNotDeclared",
-        }
-    }
-
-    fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (from, to) = (&self.pool.name, &self.server.name);
-        let kept = |pool: Option<i64>| pool.map_or("for ever".into(), |pool| format!("for {pool} s"));
-        match self.cause {
-            Cause::ServerClosesFirst { pool, server } => write!(
-                f,
-                "requests of {from} may meet a closed connection: {to} closes idle ones after {server} s, {from} reuses \
-                 them {}",
-                kept(pool)
-            ),
-            Cause::NarrowMargin { pool, server } => write!(
-                f,
-                "requests of {from} may meet a closed connection: {to} closes idle ones at {server} s, hardly after \
-                 {from} drops them at {pool} s"
-            ),
-            Cause::PoolNotDeclared { server } => write!(
-                f,
-                "{to} closes idle connections after {server} s; how long {from} reuses them is not declared"
-            ),
-            Cause::ServerNotDeclared { pool } => write!(
-                f,
-                "{from} reuses idle connections {}; after how long {to} closes them is not declared",
-                kept(pool)
-            ),
-        }
-    }
-
-    fn evidence(&self) -> Vec<Evidence> {
-        vec![
-            self.pool.evidence("poolIdleTimeout"),
-            self.server.evidence("serverIdleTimeout"),
-            Evidence::name("from", &self.pool.name, self.pool.field.clone()),
-            Evidence::name("to", &self.server.name, self.server.field.clone()),
-        ]
-    }
-
-    fn advice(&self) -> Vec<Advice> {
-        let (from, to) = (&self.pool.name, &self.server.name);
-        let idle = |party: &Party, seconds: i64| {
-            let at = party.end.clone()?;
-            let set = Setting::IdleTimeout(u32::try_from(seconds).ok().filter(|seconds| *seconds > 0)?);
-            Some(Change { at, set })
-        };
-        let retry = "let the caller repeat requests that may be repeated when a reused connection was closed";
-        match self.cause {
-            Cause::PoolNotDeclared { server } => vec![Advice::with(
-                format!(
-                    "find out how long {from} keeps idle connections and declare it; at most {} s clears this",
-                    self.short(server)
-                ),
-                idle(&self.pool, self.short(server)),
-            )],
-            Cause::ServerNotDeclared { pool: Some(pool) } => vec![Advice::with(
-                format!(
-                    "find out after how long {to} closes idle connections and declare it; {} s or more clears this",
-                    self.long(pool)
-                ),
-                // An L7 hop that closes may end streams whose silence is not declared: that is no change that is safe.
-                idle(&self.server, self.long(pool)).filter(|change| change.at == End::Server),
-            )],
-            Cause::ServerNotDeclared { pool: None } => vec![
-                format!(
-                    "find out after how long {to} closes idle connections and declare it; idleTimeout Never clears this"
-                )
-                .into(),
-            ],
-            Cause::ServerClosesFirst { pool, server } => {
-                let mut advice = vec![Advice::with(
-                    format!("let {from} drop idle connections after {} s", self.short(server)),
-                    idle(&self.pool, self.short(server)),
-                )];
-                advice.extend(pool.map(|pool| self.keep_longer(pool)));
-                advice.push(retry.into());
-                advice
-            }
-            Cause::NarrowMargin { pool, server } => vec![
-                Advice::with(
-                    format!("let {from} drop idle connections after {} s", self.short(server)),
-                    idle(&self.pool, self.short(server)),
-                ),
-                self.keep_longer(pool),
-                retry.into(),
-            ],
-        }
-    }
-}
-
-impl Order {
-    /// A pool time that is safely below the server's, and below what the tables between them remember.
-    fn short(&self, server: i64) -> i64 {
-        let own = below(server);
-        self.table.map_or(own, |table| own.min(margin::below(table)))
-    }
-
-    /// A server's time that is safely above the pool's, and longer than any silence that it would end.
-    fn long(&self, pool: i64) -> i64 {
-        above(pool).max(self.silence)
-    }
-
-    /// A longer time of the side that closes. That a table on the way outlasts it too is another check's matter, so it
-    /// is no change that is safe by itself.
-    fn keep_longer(&self, pool: i64) -> Advice {
-        format!(
-            "or let {} keep idle connections for {} s or longer, if every hop's table does",
-            self.server.name,
-            self.long(pool)
-        )
-        .into()
-    }
-}
-
-/// A server's time that is safely above a pool's.
-const fn above(pool: i64) -> i64 {
-    pool.saturating_add(margin::margin(pool)).saturating_add(1)
-}
-
-/// A pool time that is safely below a server's.
-fn below(server: i64) -> i64 {
-    margin::below(server).min(server - 2).max(0)
 }
 
 #[cfg(test)]

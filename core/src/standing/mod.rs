@@ -313,7 +313,7 @@ fn refused(why: &str) -> Standing {
     .documented()
 }
 
-/// The summary: False when something that nobody has accepted is Violated at warning or above; else Unknown when a
+/// The summary: False when something that no exception accepts is Violated at warning or above; else Unknown when a
 /// needed verdict is; else True.
 fn healthy(worst: &Worst<'_>, counts: Summary) -> Condition {
     if let Some(worst) = worst.violated() {

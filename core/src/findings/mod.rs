@@ -1,22 +1,27 @@
 //! Findings: verdicts as reported to people, in a stable JSON form.
 
 mod exception;
+mod subject;
+mod unreadable;
 
 use std::fmt;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use serde::Serialize;
 
 pub use exception::ExceptionView;
 pub(crate) use exception::{accepted, exception, without_effect};
+use subject::identity;
+pub(crate) use subject::view;
+pub use subject::{SubjectKind, SubjectView};
+pub use unreadable::Unreadable;
+pub(crate) use unreadable::unreadable;
 
 use crate::checks;
 use crate::engine::Reported;
-use crate::index::{Freshness, Index};
+use crate::index::Index;
 use crate::judge::{Case, Check, Datum, Memory, Severity, Subject, Verdict};
-use crate::know::{Gap, Origin, Source, Unit, Wall};
-use crate::names::Key;
+use crate::know::{Gap, Origin, Unit, Wall};
 
 /// A verdict other than Met or `NotApplicable`, as reported to people.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -93,81 +98,6 @@ impl fmt::Display for FindingVerdict {
     }
 }
 
-/// Kinds of subject.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-pub enum SubjectKind {
-    // In the order of the alphabet, which findings are sorted by.
-    /// The cluster as a whole.
-    Cluster,
-    /// A node.
-    Node,
-    /// A Service, or one connection to it.
-    Service,
-    /// An admission webhook configuration.
-    Webhook,
-    /// A zone.
-    Zone,
-}
-
-impl SubjectKind {
-    /// As written in JSON.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Cluster => "Cluster",
-            Self::Node => "Node",
-            Self::Service => "Service",
-            Self::Webhook => "Webhook",
-            Self::Zone => "Zone",
-        }
-    }
-}
-
-/// What a finding is about.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct SubjectView {
-    /// What kind of thing it is.
-    pub kind: SubjectKind,
-    /// Namespace of a Service.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub namespace: String,
-    /// Name; absent for the cluster.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub name: String,
-    /// Port of a Service.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub port: Option<u16>,
-    /// Name of the connection in the policy.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub connection: String,
-    /// Name of the client in the connection.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub client: String,
-}
-
-impl fmt::Display for SubjectView {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.kind.name())?;
-        if !self.name.is_empty() {
-            f.write_char(' ')?;
-            if !self.namespace.is_empty() {
-                write!(f, "{}/", self.namespace)?;
-            }
-            f.write_str(&self.name)?;
-        }
-        if let Some(port) = self.port {
-            write!(f, ":{port}")?;
-        }
-        if !self.connection.is_empty() {
-            write!(f, " {}", self.connection)?;
-        }
-        if !self.client.is_empty() {
-            write!(f, " from {}", self.client)?;
-        }
-        Ok(())
-    }
-}
-
 /// One piece of evidence, as shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -182,15 +112,6 @@ pub struct EvidenceView {
     pub source: Arc<str>,
     /// How it came to be known.
     pub origin: Origin,
-}
-
-/// A whole source, or one object of it, that could not be read.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Unreadable {
-    /// The source, or the object within it.
-    pub source: String,
-    /// Why.
-    pub reason: String,
 }
 
 /// How many verdicts of each kind there are.
@@ -372,75 +293,6 @@ fn next_step(gap: &Gap) -> String {
     }
 }
 
-pub(crate) fn view(index: &Index, subject: Subject) -> (SubjectView, Option<Key>) {
-    let text = |name| index.names.text(name).to_owned();
-    let bare = |kind| SubjectView {
-        kind,
-        namespace: String::new(),
-        name: String::new(),
-        port: None,
-        connection: String::new(),
-        client: String::new(),
-    };
-    match subject {
-        Subject::Connection {
-            service,
-            port,
-            policy,
-            connection,
-            client,
-        } => (
-            SubjectView {
-                namespace: text(service.namespace),
-                name: text(service.name),
-                port: Some(port),
-                connection: text(connection),
-                client: text(client),
-                ..bare(SubjectKind::Service)
-            },
-            Some(policy),
-        ),
-        Subject::Service { service, policy } => (
-            SubjectView {
-                namespace: text(service.namespace),
-                name: text(service.name),
-                ..bare(SubjectKind::Service)
-            },
-            policy,
-        ),
-        Subject::Node(name) => (
-            SubjectView {
-                name: text(name),
-                ..bare(SubjectKind::Node)
-            },
-            None,
-        ),
-        Subject::Zone(name) => (
-            SubjectView {
-                name: text(name),
-                ..bare(SubjectKind::Zone)
-            },
-            None,
-        ),
-        Subject::Webhook(key) => (
-            SubjectView {
-                name: text(key.name),
-                ..bare(SubjectKind::Webhook)
-            },
-            None,
-        ),
-        Subject::Cluster => (bare(SubjectKind::Cluster), None),
-    }
-}
-
-/// What identifies a subject: the two kinds of webhook configurations may share a name.
-fn identity(index: &Index, subject: Subject, view: &SubjectView) -> String {
-    match subject {
-        Subject::Webhook(key) => format!("{view} {}", index.names.text(key.namespace)),
-        _ => view.to_string(),
-    }
-}
-
 /// A stable id: 64-bit FNV-1a (draft-eastlake-fnv) in hexadecimal.
 fn id(check: &str, subject: &str, policy: Option<&str>) -> String {
     let text = format!("{check}\0{subject}\0{}", policy.unwrap_or(""));
@@ -448,43 +300,6 @@ fn id(check: &str, subject: &str, policy: Option<&str>) -> String {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
     format!("{hash:016x}")
-}
-
-/// Most objects that were not understood that are listed: a list of a million of them helps nobody.
-const LISTED: usize = 1000;
-
-/// What could not be read, sorted.
-pub(crate) fn unreadable(index: &Index) -> Vec<Unreadable> {
-    let mut all: Vec<Unreadable> = Source::ALL
-        .into_iter()
-        .filter_map(|source| {
-            let reason = match index.worst_freshness(source) {
-                Freshness::Unreadable(why) => why.to_string(),
-                Freshness::Stale => "stale".into(),
-                Freshness::Missing | Freshness::Complete => return None,
-            };
-            Some(Unreadable {
-                source: source.name().into(),
-                reason,
-            })
-        })
-        .collect();
-    all.extend(index.opaque.iter().take(LISTED).map(|(at, opaque)| {
-        let place = opaque.place.as_ref().map(ToString::to_string);
-        Unreadable {
-            source: place.unwrap_or_else(|| format!("{} {}", at.0, index.show(at.1))),
-            reason: opaque.why.to_string(),
-        }
-    }));
-    all.sort();
-    let more = index.opaque.len().saturating_sub(LISTED);
-    if more > 0 {
-        all.push(Unreadable {
-            source: format!("{more} more objects"),
-            reason: format!("not understood; only {LISTED} are listed"),
-        });
-    }
-    all
 }
 
 /// Sorts findings: the worst first, accepted ones last, then by check and subject.

@@ -1,19 +1,16 @@
 //! `keepalive-ping-floor`: pings come no faster than the server permits, and fast enough for the path.
 
-use std::fmt;
-use std::sync::Arc;
+mod rule;
 
 use super::balancer::ends_pings;
 use super::budget::{Segment, USES, segments};
 use super::margin::{GRPC_FLOOR_SECONDS, above_floor, below};
 use super::span::reaches;
 use super::{client_name, declared};
-use crate::judge::{
-    Advice, Change, Check, End, Evidence, Explain, Judge, Look, Memory, Path, Setting, Severities, Severity,
-    Verdict,
-};
+use crate::judge::{Check, Judge, Look, Memory, Path, Severities, Verdict};
 use crate::know::{Gap, Known, Origin, Reads, Source, Val};
 use crate::policy::{Beat, Client, Protocol};
+use rule::{Cause, PingRule};
 
 /// The check.
 pub static CHECK: Check = Check {
@@ -60,37 +57,6 @@ path's L4 hops. Where no floor is declared, gRPC's default of 300 s is assumed; 
 
 Do not shorten the client's interval while the server still has its old floor.
 ";
-
-/// A ping and a server's floor.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct PingRule {
-    client: Arc<str>,
-    floor: Val<i64>,
-    cause: Cause,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Cause {
-    PingBelowFloor {
-        interval: Val<i64>,
-    },
-    NarrowMargin {
-        interval: Val<i64>,
-    },
-    PingNotDeclared {
-        field: Arc<str>,
-        /// Whether an interval that the server permits is in time for the path's tables.
-        fits: bool,
-    },
-    NoLegalInterval {
-        hop: Arc<str>,
-        idle: Val<i64>,
-        /// Longest silence on the wire without pings; `None` when nothing declared ends it.
-        silence: Option<Val<i64>>,
-        /// Whether it is certain that nothing else keeps the connection alive.
-        certain: bool,
-    },
-}
 
 #[expect(
     clippy::unnecessary_wraps,
@@ -229,158 +195,6 @@ fn no_legal_interval(look: &Look<'_>, path: &Path<'_>, floor: &Val<i64>) -> Verd
 /// Whether the wire may be silent for this long at worst.
 fn may_be_silent(segment: &Segment, seconds: i64) -> bool {
     reaches(segment.silence.worst.as_ref(), seconds)
-}
-
-impl Explain for PingRule {
-    fn cause(&self) -> &'static str {
-        match self.cause {
-            Cause::PingBelowFloor { .. } => "PingBelowFloor",
-            Cause::NarrowMargin { .. } => "NarrowMargin",
-            Cause::PingNotDeclared { .. } => "PingNotDeclared",
-            Cause::NoLegalInterval { .. } => "NoLegalInterval",
-        }
-    }
-
-    fn at_most(&self) -> Severity {
-        match self.cause {
-            Cause::PingNotDeclared { .. } => Severity::Info,
-            Cause::PingBelowFloor { .. } | Cause::NarrowMargin { .. } | Cause::NoLegalInterval { .. } => {
-                Severity::Warning
-            }
-        }
-    }
-
-    fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (client, floor) = (&self.client, self.floor.value);
-        let by = if self.floor.origin == Origin::Assumed {
-            " by gRPC's default"
-        } else {
-            ""
-        };
-        match &self.cause {
-            Cause::PingBelowFloor { interval } => write!(
-                f,
-                "{client} pings every {} s, and the server hangs up on pings faster than {floor} s{by}",
-                interval.value
-            ),
-            Cause::NarrowMargin { interval } => write!(
-                f,
-                "{client} pings every {} s, too close to the {floor} s{by} below which the server hangs up: jitter is \
-                 enough",
-                interval.value
-            ),
-            Cause::PingNotDeclared { .. } => write!(
-                f,
-                "the server hangs up on pings faster than {floor} s{by}; how often {client} pings is not declared"
-            ),
-            Cause::NoLegalInterval { hop, idle, .. } => write!(
-                f,
-                "no ping interval of {client} is right: the server permits one in {floor} s{by}, and the {hop} forgets after {} s",
-                idle.value
-            ),
-        }
-    }
-
-    fn evidence(&self) -> Vec<Evidence> {
-        let mut evidence = vec![
-            Evidence::seconds("floor", &self.floor),
-            Evidence::name("client", &self.client, "policy"),
-        ];
-        match &self.cause {
-            Cause::PingBelowFloor { interval } | Cause::NarrowMargin { interval } => {
-                evidence.push(Evidence::seconds("interval", interval));
-            }
-            Cause::PingNotDeclared { field, .. } => {
-                evidence.push(Evidence::undeclared("interval", field.clone()));
-            }
-            Cause::NoLegalInterval {
-                hop,
-                idle,
-                silence,
-                certain,
-            } => {
-                evidence.push(Evidence::seconds("idleTimeout", idle));
-                evidence.push(Evidence::name("hop", hop, idle.source.clone()));
-                evidence.push(match silence {
-                    Some(silence) => Evidence::seconds("silence", silence),
-                    None => Evidence::text(
-                        "silence",
-                        &Val::assumed("unbounded".into(), "keepalive or silence is not declared"),
-                    ),
-                });
-                if !certain {
-                    evidence.push(Evidence::undeclared(
-                        "otherKeepalive",
-                        "keepalive or silence is not declared",
-                    ));
-                }
-            }
-        }
-        evidence
-    }
-
-    fn advice(&self) -> Vec<Advice> {
-        let (client, floor) = (&self.client, self.floor.value);
-        let change = |at: End, set: fn(u32) -> Setting, seconds: i64| {
-            u32::try_from(seconds.max(1)).ok().map(|seconds| Change {
-                at,
-                set: set(seconds),
-            })
-        };
-        let ping = |seconds| change(End::Client, Setting::Ping, seconds);
-        let lower = |seconds| change(End::Server, Setting::MinimumPingInterval, seconds);
-        let safe = above_floor(floor);
-        match &self.cause {
-            Cause::NoLegalInterval { idle, .. } => {
-                let half = (idle.value / 2).max(1);
-                let keepalive = change(End::Client, Setting::TcpKeepalive, half.min(32_767));
-                vec![
-                    Advice::with(
-                        format!(
-                            "keep the connection alive by TCP keepalive at {half} s or sooner, which no gRPC server counts"
-                        ),
-                        keepalive,
-                    ),
-                    Advice::with(
-                        format!(
-                            "or lower the server's minimum ping interval to {} s first, and only then let {client} ping \
-                             every {half} s, without calls too",
-                            below(half)
-                        ),
-                        lower(below(half)).into_iter().chain(ping(half)),
-                    ),
-                ]
-            }
-            Cause::PingBelowFloor { interval } | Cause::NarrowMargin { interval } => {
-                let lowered = below(interval.value);
-                // Whether the hops permit slower pings is another check's matter: it is no change that is safe by itself.
-                let slower = format!(
-                    "let {client} ping every {safe} s or slower, if the path's idle timeouts allow it"
-                );
-                let mut advice = vec![slower.into()];
-                if lowered >= 1 && above_floor(lowered) <= interval.value {
-                    let text =
-                        format!("lower the server's minimum ping interval to {lowered} s, and declare it");
-                    advice.insert(0, Advice::with(text, lower(lowered)));
-                }
-                advice
-            }
-            Cause::PingNotDeclared { fits: true, .. } => vec![Advice::with(
-                format!(
-                    "find out whether and how often {client} pings, and declare it; {safe} s or more, or Disabled, clears \
-                     this"
-                ),
-                ping(safe),
-            )],
-            Cause::PingNotDeclared { fits: false, .. } => vec![
-                format!(
-                    "find out whether and how often {client} pings, and declare it; a table on the way forgets sooner than \
-                     the server permits pings"
-                )
-                .into(),
-            ],
-        }
-    }
 }
 
 #[cfg(test)]

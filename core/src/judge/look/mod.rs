@@ -1,79 +1,26 @@
 //! How a check reads what is known.
 
+mod nodes;
+
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::fleet::{Class, Fleet};
+use super::dependencies::Dependencies;
+use crate::fleet::Fleet;
 use crate::history::{self, Events, Evicted, History};
-use crate::index::{Dep, Deps, Index, NodeSums, NodeTally, Part, PortEndpoints, Table};
+use crate::index::{Dep, Deps, Index, Part, PortEndpoints, Table};
 use crate::judge::{ServiceCase, Subject};
 use crate::know::{Known, Mono, Now, Reads, Source, Wall};
 use crate::names::{Key, Name, Names};
 use crate::policy::{ClusterPolicy, Policy};
 use crate::sources::config_map::ConfigMap;
-use crate::sources::node::{Balancing, Node, Readiness, Stays};
-use crate::sources::placement::Placement;
+use crate::sources::node::Node;
 use crate::sources::service::Service;
 use crate::sources::slice::Endpoint;
 use crate::sources::webhook::WebhookConfiguration;
 use crate::sources::workload::{DaemonSet, Deployment, Pod};
-
-/// What a verdict depends on: only when some of it changes can the verdict change.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct Dependencies {
-    /// Whole sources, what is derived from many rows, and the subject's own.
-    pub deps: Deps,
-    /// Services other than the one under judgement that were looked at, they or their endpoints.
-    pub services: BTreeSet<Key>,
-    /// Namespaces other than that of the Service under judgement of which Pods were looked at.
-    pub pods_in: BTreeSet<Name>,
-    /// Which gaps would change it.
-    pub gaps: Gaps,
-    /// The same of namespaces other than that of the Service under judgement.
-    pub gaps_in: BTreeSet<(Source, Name)>,
-}
-
-/// Sources of which a gap changes a verdict.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct Gaps {
-    /// Those that were asked about as a whole.
-    pub whole: Reads,
-    /// Those that were asked about the namespace of the Service under judgement alone.
-    pub own: Reads,
-}
-
-impl Gaps {
-    /// Both together.
-    #[must_use]
-    pub const fn with(self, other: Self) -> Self {
-        Self {
-            whole: self.whole.with(other.whole),
-            own: self.own.with(other.own),
-        }
-    }
-}
-
-impl Dependencies {
-    /// Adds what another verdict depends on.
-    pub(crate) fn add(&mut self, other: Self) {
-        self.deps = self.deps.with(other.deps);
-        self.services.extend(other.services);
-        self.pods_in.extend(other.pods_in);
-        self.gaps = self.gaps.with(other.gaps);
-        self.gaps_in.extend(other.gaps_in);
-    }
-}
-
-/// Nodes that could hold a Pod, and their zones.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Room {
-    /// The nodes.
-    pub nodes: BTreeSet<Name>,
-    /// Their zones, as far as they are labelled.
-    pub zones: BTreeSet<Name>,
-}
+pub use nodes::Room;
 
 /// What a check can read: accessors only.
 ///
@@ -201,73 +148,6 @@ impl<'a> Look<'a> {
             .map_or(Ok(&self.index.services), Err)
     }
 
-    /// Sums over all Nodes, of which only the given one is read.
-    pub fn node_sums(&self, dep: Dep) -> Known<&'a NodeSums> {
-        self.depend_on(Deps::one(dep));
-        self.read(Source::Nodes)?;
-        Ok(&self.index.sums)
-    }
-
-    /// Whether a Node of this name takes ordinary Pods.
-    pub fn hosts_pods(&self, node: Name) -> Known<bool> {
-        self.node_sums(Dep::NodeRoom)?;
-        Ok(self.row(node).is_some_and(Node::hosts_pods))
-    }
-
-    /// How a load balancer sees a Node of this name; one that does not exist is down.
-    pub fn balancing(&self, node: Name) -> Known<Balancing> {
-        self.node_sums(Dep::NodesInService)?;
-        let gone = Balancing {
-            left_out: true,
-            stays: Stays::Down,
-        };
-        let row = self.row(node);
-        Ok(row.map_or(gone, |row| row.balancing(&self.index.names)))
-    }
-
-    /// The nodes that could hold a Pod of one of these placements, now or soon: ready and not about to be drained.
-    pub fn room(&self, placements: &[&Placement]) -> Known<Room> {
-        for dep in [Dep::NodeRoom, Dep::NodePlacement, Dep::NodesInService] {
-            self.node_sums(dep)?;
-        }
-        let names = &self.index.names;
-        let mut room = Room::default();
-        for (key, row) in self.index.nodes.iter() {
-            let open = row.ready == Readiness::Ready && !row.unschedulable;
-            if open && placements.iter().any(|one| one.allows(key.name, row, names)) {
-                room.nodes.insert(key.name);
-                room.zones
-                    .extend(names.find(row.zone(names)).filter(|zone| !zone.is_empty()));
-            }
-        }
-        Ok(room)
-    }
-
-    /// Whether there is a Node of this name.
-    pub fn has_node(&self, node: Name) -> Known<bool> {
-        self.node_sums(Dep::NodeCount)?;
-        Ok(self.row(node).is_some())
-    }
-
-    /// The Nodes of the zones of this name that count now, by region.
-    pub fn zone(&self, zone: Name) -> Known<impl Iterator<Item = (Name, NodeTally)> + use<'a>> {
-        let own = self.own == Subject::Zone(zone);
-        self.depend_on(Deps::one(if own { Dep::Own } else { Dep::NodesDown }));
-        self.read(Source::Nodes)?;
-        Ok(self.index.sums.regions_of(zone, self.now.wall))
-    }
-
-    /// One Node, if there is one of this name.
-    pub fn node(&self, name: Name) -> Known<Option<&'a Node>> {
-        if self.own == Subject::Node(name) {
-            self.depend_on(Deps::one(Dep::Own));
-        } else {
-            self.depend_on(Deps::of(Reads::of(&[Source::Nodes])));
-        }
-        self.read(Source::Nodes)?;
-        Ok(self.row(name))
-    }
-
     /// One webhook configuration, if there is one of this kind and name.
     pub fn webhook(&self, key: Key) -> Known<Option<&'a WebhookConfiguration>> {
         if self.own == Subject::Webhook(key) {
@@ -277,31 +157,6 @@ impl<'a> Look<'a> {
         }
         self.read(Source::Webhooks)?;
         Ok(self.index.webhooks.get(key))
-    }
-
-    /// Whether any node of a class is such. Only where nodes may stand and what they are is looked at.
-    pub fn any_node_of(&self, class: &Class, is: impl Fn(Name, &Node) -> bool) -> bool {
-        self.depend_on(Deps::one(Dep::NodePlacement).with(Deps::one(Dep::FleetCounts)));
-        if self.read(Source::Nodes).is_err() {
-            return true;
-        }
-        let names = self.fleet.names_of(class);
-        let mut known = names.filter_map(|text| self.index.names.find(text));
-        known.any(|name| self.row(name).is_some_and(|node| is(name, node)))
-    }
-
-    /// The operating system of a node, where it is known.
-    pub fn os_of(&self, node: Name) -> Option<&'a str> {
-        self.depend_on(Deps::one(Dep::NodePlacement));
-        let os = self.row(node)?.os;
-        (!os.is_empty()).then(|| self.index.names.text(os))
-    }
-
-    fn row(&self, node: Name) -> Option<&'a Node> {
-        self.index.nodes.get(Key {
-            namespace: Name::EMPTY,
-            name: node,
-        })
     }
 
     /// The Pods of a namespace, in no order.

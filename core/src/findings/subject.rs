@@ -1,0 +1,154 @@
+//! What a finding is about, as shown.
+
+use std::fmt::{self, Write as _};
+
+use serde::Serialize;
+
+use crate::index::Index;
+use crate::judge::Subject;
+use crate::names::Key;
+
+/// Kinds of subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub enum SubjectKind {
+    // In the order of the alphabet, which findings are sorted by.
+    /// The cluster as a whole.
+    Cluster,
+    /// A node.
+    Node,
+    /// A Service, or one connection to it.
+    Service,
+    /// An admission webhook configuration.
+    Webhook,
+    /// A zone.
+    Zone,
+}
+
+impl SubjectKind {
+    /// As written in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cluster => "Cluster",
+            Self::Node => "Node",
+            Self::Service => "Service",
+            Self::Webhook => "Webhook",
+            Self::Zone => "Zone",
+        }
+    }
+}
+
+/// What a finding is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SubjectView {
+    /// What kind of thing it is.
+    pub kind: SubjectKind,
+    /// Namespace of a Service.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub namespace: String,
+    /// Name; absent for the cluster.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// Port of a Service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// Name of the connection in the policy.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub connection: String,
+    /// Name of the client in the connection.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub client: String,
+}
+
+impl fmt::Display for SubjectView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind.name())?;
+        if !self.name.is_empty() {
+            f.write_char(' ')?;
+            if !self.namespace.is_empty() {
+                write!(f, "{}/", self.namespace)?;
+            }
+            f.write_str(&self.name)?;
+        }
+        if let Some(port) = self.port {
+            write!(f, ":{port}")?;
+        }
+        if !self.connection.is_empty() {
+            write!(f, " {}", self.connection)?;
+        }
+        if !self.client.is_empty() {
+            write!(f, " from {}", self.client)?;
+        }
+        Ok(())
+    }
+}
+
+/// A subject as shown, and the policy that asks for the verdict.
+pub(crate) fn view(index: &Index, subject: Subject) -> (SubjectView, Option<Key>) {
+    let text = |name| index.names.text(name).to_owned();
+    let bare = |kind| SubjectView {
+        kind,
+        namespace: String::new(),
+        name: String::new(),
+        port: None,
+        connection: String::new(),
+        client: String::new(),
+    };
+    match subject {
+        Subject::Connection {
+            service,
+            port,
+            policy,
+            connection,
+            client,
+        } => (
+            SubjectView {
+                namespace: text(service.namespace),
+                name: text(service.name),
+                port: Some(port),
+                connection: text(connection),
+                client: text(client),
+                ..bare(SubjectKind::Service)
+            },
+            Some(policy),
+        ),
+        Subject::Service { service, policy } => (
+            SubjectView {
+                namespace: text(service.namespace),
+                name: text(service.name),
+                ..bare(SubjectKind::Service)
+            },
+            policy,
+        ),
+        Subject::Node(name) => (
+            SubjectView {
+                name: text(name),
+                ..bare(SubjectKind::Node)
+            },
+            None,
+        ),
+        Subject::Zone(name) => (
+            SubjectView {
+                name: text(name),
+                ..bare(SubjectKind::Zone)
+            },
+            None,
+        ),
+        Subject::Webhook(key) => (
+            SubjectView {
+                name: text(key.name),
+                ..bare(SubjectKind::Webhook)
+            },
+            None,
+        ),
+        Subject::Cluster => (bare(SubjectKind::Cluster), None),
+    }
+}
+
+/// What identifies a subject: the two kinds of webhook configurations may share a name.
+pub(super) fn identity(index: &Index, subject: Subject, view: &SubjectView) -> String {
+    match subject {
+        Subject::Webhook(key) => format!("{view} {}", index.names.text(key.namespace)),
+        _ => view.to_string(),
+    }
+}
