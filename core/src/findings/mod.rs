@@ -21,7 +21,7 @@ use crate::checks;
 use crate::engine::Reported;
 use crate::index::Index;
 use crate::judge::{Case, Check, Datum, Memory, Severity, Subject, Verdict};
-use crate::know::{Gap, Origin, Unit, Wall};
+use crate::know::{Gap, Origin, Source, Unit, Wall};
 
 /// A verdict other than Met or `NotApplicable`, as reported to people.
 #[derive(Debug, Clone, PartialEq, Serialize)]
