@@ -36,7 +36,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use engine::{Dirt, Engine};
 use findings::{FindingList, FindingVerdict, NotJudged, SubjectView, Summary};
-use fleet::Wants;
+use fleet::{Reading, Wants};
 use history::History;
 use index::{Index, Part};
 use judge::{Severity, Subject};
@@ -54,10 +54,8 @@ pub struct Core {
     ends: Vec<(i64, Key)>,
     /// The second of wall time of the last round.
     judged: i64,
-    /// What was last asked to be read.
-    wants: Option<Wants>,
-    /// Whether that may be something else by now.
-    wants_changed: bool,
+    /// What is worth reading beyond whole lists.
+    reading: Reading,
 }
 
 impl Default for Core {
@@ -72,8 +70,7 @@ impl Default for Core {
             },
             ends: Vec::new(),
             judged: i64::MIN,
-            wants: None,
-            wants_changed: true,
+            reading: Reading::default(),
         }
     }
 }
@@ -103,6 +100,7 @@ impl Core {
         self.history.hold(&mut held);
         self.engine.hold(&mut held);
         self.dirt.hold(&mut held);
+        self.reading.hold(&mut held);
         held.all(self.ends.iter().map(|one| one.1));
         self.index.names.sweep(&held);
     }
@@ -148,15 +146,7 @@ impl Core {
     /// What is worth reading beyond whole lists, when that is something else than when this was last asked; a round asks
     /// as well.
     pub fn take_wants(&mut self) -> Option<Wants> {
-        if !std::mem::take(&mut self.wants_changed) {
-            return None;
-        }
-        let wants = Wants::of(&self.index);
-        if self.wants.as_ref() == Some(&wants) {
-            return None;
-        }
-        self.wants = Some(wants.clone());
-        Some(wants)
+        self.reading.take(&self.index)
     }
 
     /// Policies of which an input became fresh, or no longer is: their statuses say so without any verdict changing.

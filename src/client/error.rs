@@ -25,6 +25,9 @@ pub enum RequestError {
     /// There was no connection, or it broke before the answer was complete. The request may have been carried out.
     #[error("{0}")]
     Broken(String),
+    /// The answer is longer than anything that is wanted.
+    #[error("an answer of more than {} MiB", .0 >> 20)]
+    TooLong(usize),
     /// The answer was not complete in time. The request may have been carried out.
     #[error("no complete answer within {} s", .0.as_secs())]
     Late(Duration),
@@ -125,6 +128,7 @@ impl RequestError {
     pub fn is_doubtful(&self) -> bool {
         match self {
             Self::Refused(refusal) => refusal.code == 401,
+            Self::TooLong(_) => false,
             Self::Broken(_) | Self::Late(_) => true,
         }
     }

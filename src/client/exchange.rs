@@ -3,12 +3,10 @@
 use std::time::Duration;
 
 use http::Request;
-use http_body_util::{BodyExt, Limited};
-use hyper::body::Bytes;
 use kube::client::Body;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Link, Refusal, RequestError};
+use super::{Link, Refusal, RequestError, read};
 
 /// Most bytes of an answer: above what etcd stores of one object (1.5 MiB), with room for what JSON adds.
 const ANSWER: usize = 8 << 20;
@@ -20,7 +18,7 @@ const ANSWER: usize = 8 << 20;
 ///
 /// # Errors
 /// The server's refusal, a connection that broke, or no complete answer in time.
-pub async fn exchange(link: &Link, request: Request<Body>, by: Instant) -> Result<Bytes, RequestError> {
+pub async fn exchange(link: &Link, request: Request<Body>, by: Instant) -> Result<Vec<u8>, RequestError> {
     let within = by.saturating_duration_since(Instant::now());
     let outcome = tokio::select! {
         biased;
@@ -33,7 +31,7 @@ pub async fn exchange(link: &Link, request: Request<Body>, by: Instant) -> Resul
     outcome
 }
 
-async fn unbounded(link: &Link, request: Request<Body>) -> Result<Bytes, RequestError> {
+async fn unbounded(link: &Link, request: Request<Body>) -> Result<Vec<u8>, RequestError> {
     let client = link
         .client()
         .await
@@ -42,9 +40,12 @@ async fn unbounded(link: &Link, request: Request<Body>) -> Result<Bytes, Request
     if !response.status().is_success() {
         return Err(RequestError::Refused(Refusal::read(response).await));
     }
-    let body = Limited::new(response.into_body(), ANSWER).collect().await;
-    body.map(http_body_util::Collected::to_bytes)
-        .map_err(|error| RequestError::Broken(format!("the answer broke off: {error}")))
+    read(response.into_body(), ANSWER)
+        .await
+        .map_err(|error| match error {
+            RequestError::Broken(why) => RequestError::Broken(format!("the answer broke off: {why}")),
+            error => error,
+        })
 }
 
 /// To whole seconds, as shown.

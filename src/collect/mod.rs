@@ -186,7 +186,7 @@ fn read_in(index: &Index, source: Source) -> BTreeSet<&str> {
         .filter(|one| *one.1 == Freshness::Complete)
         .filter_map(|(part, _)| match part {
             Part::Namespace(name) => Some(index.names.text(name)),
-            Part::Whole => None,
+            Part::Whole | Part::Object(..) => None,
         })
         .collect()
 }

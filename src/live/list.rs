@@ -6,11 +6,12 @@ use evenkeel_core::fleet::Wants;
 use evenkeel_core::know::Source;
 use http::Request;
 use kube::Client;
+use kube::client::Body;
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
 use super::page::{Items, Page};
-use crate::client::RequestError;
+use crate::client::{self, Refusal, RequestError};
 use crate::resources::{Resource, escape};
 use crate::rights::refusal;
 
@@ -19,6 +20,22 @@ pub const PAGE: usize = 500;
 
 /// How long a response may be silent.
 pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Most bytes of a page: five of the largest objects that etcd stores (1.5 MiB), or 500 of 30 kB. Where a page has more,
+/// smaller ones are asked for. One object stays below it: of its bytes JSON may make six (`\u003c`).
+pub(crate) const PAGE_BYTES: usize = 16 << 20;
+
+/// Most bytes of a discovery document: some hundred times that of the largest group.
+const DISCOVERY: usize = 4 << 20;
+
+/// How many objects to ask for where a page of so many has had too many bytes; none where one alone has.
+pub(crate) const fn fewer(objects: usize) -> Option<usize> {
+    match objects {
+        0 | 1 => None,
+        2..8 => Some(1),
+        objects => Some(objects / 4),
+    }
+}
 
 /// How often a list is begun again after an expired page token or a busy server.
 const TRIES: u32 = 4;
@@ -69,20 +86,24 @@ pub(super) fn whole() -> Vec<List> {
 pub(super) fn wanted(wants: &Wants) -> Vec<List> {
     let of = |source| Resource::read_once().filter(move |resource| resource.source == source);
     let maps = of(Source::ConfigMaps).flat_map(|resource| {
-        wants.config_maps.iter().map(move |(namespace, name)| List {
+        let all = wants.config_maps.iter();
+        let names = all.flat_map(|(namespace, maps)| maps.names.iter().map(move |name| (namespace, name)));
+        names.map(move |(namespace, name)| List {
             resource,
-            namespace: Some(namespace.clone()),
-            name: Some(name.clone()),
+            namespace: Some(namespace.to_string()),
+            name: Some(name.to_string()),
             selector: String::new(),
             whole: false,
         })
     });
     let pods = of(Source::Pods).flat_map(|resource| {
-        wants.pods.iter().map(move |(namespace, selector)| List {
+        let all = wants.pods.iter();
+        let selectors = all.flat_map(|(namespace, pods)| pods.iter().map(move |one| (namespace, one)));
+        selectors.map(move |(namespace, selector)| List {
             resource,
-            namespace: Some(namespace.clone()),
+            namespace: Some(namespace.to_string()),
             name: None,
-            selector: selector.clone(),
+            selector: selector.to_string(),
             whole: false,
         })
     });
@@ -110,12 +131,12 @@ impl List {
         for path in self.resource.paths(self.namespace.as_deref().unwrap_or_default()) {
             match self.pages(client, &path, page_tx).await {
                 // Not served, or not there.
-                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                Err(RequestError::Refused(refusal)) if refusal.code == 404 => {}
                 // Without the right the server does not say that a kind is not served; discovery does, to everybody.
-                Err(kube::Error::Api(status)) if status.code == 403 && !self.is_served(client).await => {
+                Err(error) if error.is_forbidden() && !self.is_served(client).await => {
                     return self.nothing(page_tx).await;
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error),
                 Ok(()) => return Ok(()),
             }
         }
@@ -125,20 +146,20 @@ impl List {
     /// Whether the API server serves the kind in any version that is understood. Where it does not answer, it may.
     async fn is_served(&self, client: &Client) -> bool {
         for root in self.resource.roots() {
-            let Ok(request) = Request::get(root).body(Vec::new()) else {
-                return true;
-            };
-            match client.request::<ResourceList>(request).await {
-                Ok(list)
+            match get(client, root, DISCOVERY).await {
+                Ok(body) => {
+                    let Ok(list) = serde_json::from_str::<ResourceList>(&body) else {
+                        return true;
+                    };
                     if list
                         .resources
                         .iter()
-                        .any(|one| one.name == self.resource.plural()) =>
-                {
-                    return true;
+                        .any(|one| one.name == self.resource.plural())
+                    {
+                        return true;
+                    }
                 }
-                Ok(_) => {}
-                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                Err(RequestError::Refused(refusal)) if refusal.code == 404 => {}
                 Err(_) => return true,
             }
         }
@@ -159,8 +180,8 @@ impl List {
         client: &Client,
         path: &str,
         page_tx: &mpsc::Sender<Page>,
-    ) -> Result<(), kube::Error> {
-        let mut tries = 0;
+    ) -> Result<(), RequestError> {
+        let (mut tries, mut objects) = (0, PAGE);
         'again: loop {
             tries += 1;
             if self.whole && page_tx.send(Page::Begin(self.resource)).await.is_err() {
@@ -168,12 +189,16 @@ impl List {
             }
             let mut next = String::new();
             loop {
-                let body = match client.request_text(self.request(path, &next)?).await {
+                let body = match get(client, self.address(path, objects, &next), PAGE_BYTES).await {
                     Ok(body) => body,
-                    Err(kube::Error::Api(status))
-                        if tries < TRIES && matches!(status.code, 410 | 429 | 503) =>
+                    Err(RequestError::TooLong(_)) if self.name.is_none() && fewer(objects).is_some() => {
+                        objects = fewer(objects).unwrap_or(1);
+                        continue;
+                    }
+                    Err(RequestError::Refused(refusal))
+                        if tries < TRIES && matches!(refusal.code, 410 | 429 | 503) =>
                     {
-                        if status.code != 410 {
+                        if refusal.code != 410 {
                             tokio::time::sleep(Duration::from_secs(1 << tries)).await;
                         }
                         continue 'again;
@@ -193,22 +218,19 @@ impl List {
         }
     }
 
-    fn request(&self, path: &str, next: &str) -> Result<Request<Vec<u8>>, kube::Error> {
-        let address = if let Some(name) = &self.name {
-            format!("{path}/{name}")
-        } else {
-            let mut query = format!("{path}?limit={PAGE}");
-            if !self.selector.is_empty() {
-                query = query + "&labelSelector=" + &escape(&self.selector);
-            }
-            if !next.is_empty() {
-                query = query + "&continue=" + &escape(next);
-            }
-            query
-        };
-        Request::get(address)
-            .body(Vec::new())
-            .map_err(kube::Error::HttpError)
+    /// Where a page of so many objects is, or the only object.
+    fn address(&self, path: &str, objects: usize, next: &str) -> String {
+        if let Some(name) = &self.name {
+            return format!("{path}/{name}");
+        }
+        let mut query = format!("{path}?limit={objects}");
+        if !self.selector.is_empty() {
+            query = query + "&labelSelector=" + &escape(&self.selector);
+        }
+        if !next.is_empty() {
+            query = query + "&continue=" + &escape(next);
+        }
+        query
     }
 
     /// Why a list could not be read, for people: the right to grant, where one is missing.
@@ -225,4 +247,16 @@ impl List {
             error => format!("{verb} {source}: {error}"),
         }
     }
+}
+
+/// Reads a document of at most so many bytes.
+async fn get(client: &Client, address: String, most: usize) -> Result<String, RequestError> {
+    let request = Request::get(address).body(Body::empty());
+    let request = request.map_err(|error| RequestError::Broken(error.to_string()))?;
+    let response = client.send(request).await.map_err(RequestError::broken)?;
+    if !response.status().is_success() {
+        return Err(RequestError::Refused(Refusal::read(response).await));
+    }
+    let body = client::read(response.into_body(), most).await?;
+    String::from_utf8(body).map_err(|_| RequestError::Broken("the answer is no UTF-8".into()))
 }

@@ -24,6 +24,7 @@ use page::Page;
 use crate::client::RequestError;
 
 pub use list::PAGE;
+pub(crate) use list::{PAGE_BYTES, fewer};
 
 /// Which cluster, as the usual kubeconfig flags say it.
 #[derive(Debug, Clone, Default)]

@@ -44,6 +44,12 @@ impl Claim {
         }
     }
 
+    /// Others have watched all of it until now: it is as well known as it was, but not for long.
+    pub(super) fn inherit(&mut self) {
+        self.freshness = Freshness::Complete;
+        self.quiet_at = Instant::now() + PATIENCE;
+    }
+
     pub(super) const fn is_proven(&self) -> bool {
         self.proven
     }

@@ -4,33 +4,51 @@
 //! configurations. For those the intake remembers which target holds which name, so that an object leaves the core when
 //! no target holds it any more. A part of a source (all of it, or one namespace) is as fresh as the worst of the targets
 //! that fill it.
+//!
+//! Where other targets take over what some have watched, what those held stays until the new ones have been read: the
+//! core sees no object go that is still there.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_core::Input;
 use evenkeel_core::fleet::Wants;
 use evenkeel_core::index::{Freshness, Part};
 use evenkeel_core::know::Source;
+use evenkeel_core::policy::Selector;
 
 use super::echo::Echoes;
+use super::holders::{Holders, Place};
 use super::line;
 use super::outlet::{Event, What};
-use super::target::{self, Id, Target};
+use super::pods::{PodWatches, Selected};
+use super::target::{Id, Target};
 use crate::api::{self, PolicyObject};
 
 /// Where inputs go: `Core::handle`, or a test's list.
 pub(super) type Sink<'a> = dyn FnMut(Input<'_>) + 'a;
 
-/// Source, namespace and name of an object, as the core names it.
-type Key = (Source, Box<str>, Box<str>);
+/// Pods of one namespace that are kept, beside the platform's: far above what Kubernetes is tested with (3,000 in a
+/// namespace, `kubernetes/community`, `sig-scalability/configs-and-limits/thresholds.md`), and some megabytes.
+const MOST_PODS: usize = 20_000;
 
 /// Which pumps to start and which to stop.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Change {
     /// New targets.
-    pub start: Vec<(Id, Target)>,
+    pub start: Vec<Start>,
     /// Targets that are no longer wanted.
     pub stop: Vec<Id>,
+}
+
+/// A target to be watched from now on.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Start {
+    /// Its number.
+    pub id: Id,
+    /// What it is.
+    pub target: Target,
+    /// Whether others have watched all of it until now: it is known, as long as this one is read soon.
+    pub known: bool,
 }
 
 /// What the loop knows of the pumps.
@@ -38,11 +56,13 @@ pub struct Change {
 pub struct Intake {
     wants: Option<Wants>,
     last: u32,
+    pods: PodWatches,
     targets: BTreeMap<Id, Held>,
-    /// Which targets hold an object of a source that comes in parts, and since which of their lists.
-    holders: HashMap<Key, Vec<(Id, u32)>>,
-    /// Namespaces of which some Pods are not watched at all, and why.
-    excess: Option<(BTreeSet<String>, String)>,
+    /// The targets that fill each part of a source.
+    fills: BTreeMap<Place, BTreeSet<Id>>,
+    /// Targets that are not watched any more, and that hold objects until those that took over have been read.
+    replaced: BTreeMap<Place, BTreeSet<Id>>,
+    holders: Holders,
     /// Policy objects as they came, for who writes their statuses.
     policies: Vec<PolicyObject>,
     echoes: Echoes,
@@ -51,12 +71,49 @@ pub struct Intake {
 #[derive(Debug)]
 struct Held {
     target: Target,
+    /// Of Pods, which are wanted.
+    selected: Option<Selected>,
     freshness: Freshness,
+    /// Whether it has been read completely, or refused.
+    is_read: bool,
     list: u32,
+    /// Whether objects of it were left out because there are too many.
+    overfull: bool,
 }
 
-/// A part of a source, by its namespace; empty is all of it.
-type SourcePart = (Source, String);
+impl Held {
+    /// Whether objects come that nobody wants.
+    fn has_others(&self) -> bool {
+        self.selected.is_some() && self.target.labels.is_empty()
+    }
+
+    /// Whether an object is one of those that are wanted. One that cannot be read may be.
+    fn wants(&self, object: &[u8]) -> bool {
+        let Some(selected) = self.selected.as_ref().filter(|_| self.has_others()) else {
+            return true;
+        };
+        if selected.contains(&Selector::default()) {
+            return true;
+        }
+        line::labels(object).is_none_or(|labels| {
+            let get = |key: &str| labels.get(key).map(String::as_str);
+            selected.iter().any(|one| one.matches(get))
+        })
+    }
+
+    /// Whether what it watches and has read holds all of that.
+    fn covers(&self, target: &Target, selected: Option<&Selected>) -> bool {
+        let Some(wanted) = selected.filter(|_| self.has_others()) else {
+            return self.target == *target;
+        };
+        self.target == *target && self.selected.as_ref().is_some_and(|held| covers(held, wanted))
+    }
+}
+
+/// Whether all that these select is among what those do.
+fn covers(held: &BTreeSet<Selector>, wanted: &BTreeSet<Selector>) -> bool {
+    held.contains(&Selector::default()) || wanted.is_subset(held)
+}
 
 impl Intake {
     /// Takes in what the core wants to know now; the sink gets what is no longer watched.
@@ -64,50 +121,118 @@ impl Intake {
         if self.wants.as_ref() == Some(wants) {
             return Change::default();
         }
+        let mut touched = self.touched_by_excess(wants);
         self.wants = Some(wants.clone());
-        let mut wanted = Target::all(wants);
-        let mut touched: BTreeSet<SourcePart> = BTreeSet::new();
-        let excess = target::trim(&mut wanted);
-        if excess != self.excess {
-            // Also where nothing starts or stops for it.
-            let both = [&self.excess, &excess].into_iter().flatten();
-            touched.extend(
-                both.flat_map(|one| &one.0)
-                    .map(|name| (Source::Pods, name.clone())),
-            );
-            self.excess = excess;
-        }
-        let gone = self
-            .targets
-            .iter()
-            .filter(|(_, held)| !wanted.contains(&held.target));
-        let stop: Vec<Id> = gone.map(|(id, _)| *id).collect();
-        for held in self.targets.values() {
-            wanted.remove(&held.target);
-        }
-        for id in &stop {
-            if let Some(held) = self.targets.remove(id) {
-                touched.insert(place(&held.target));
-                self.release(*id, held.target.source, u32::MAX, sink);
+        let mut wanted: BTreeMap<Target, Option<Selected>> = Target::but_pods(wants)
+            .into_iter()
+            .map(|target| (target, None))
+            .collect();
+        let pods = self.pods.choose(wants).into_iter();
+        wanted.extend(pods.map(|(target, selected)| (target, Some(selected))));
+        let mut stop = Vec::new();
+        for (id, held) in &mut self.targets {
+            match wanted.get(&held.target) {
+                Some(selected) if held.covers(&held.target, selected.as_ref()) => {
+                    held.selected = wanted.remove(&held.target).flatten();
+                }
+                _ => stop.push(*id),
             }
         }
         let mut start = Vec::new();
-        for target in wanted {
-            self.last += 1;
-            let id = Id(self.last);
+        for (target, selected) in wanted {
             touched.insert(place(&target));
-            start.push((id, target.clone()));
-            let held = Held {
-                target,
-                freshness: Freshness::Missing,
-                list: 0,
-            };
-            self.targets.insert(id, held);
+            start.push(self.start(target, selected));
         }
+        let places: Vec<Place> = stop.iter().filter_map(|id| self.stop(*id, sink)).collect();
+        touched.extend(places);
         for place in touched {
+            self.drop_replaced(&place, sink);
             self.tell(&place, sink);
         }
         Change { start, stop }
+    }
+
+    /// Takes up a target.
+    fn start(&mut self, target: Target, selected: Option<Selected>) -> Start {
+        self.last += 1;
+        let id = Id(self.last);
+        let known = selected
+            .as_ref()
+            .is_some_and(|wanted| self.is_known(&place(&target), wanted));
+        let held = Held {
+            target: target.clone(),
+            selected,
+            freshness: if known {
+                Freshness::Complete
+            } else {
+                Freshness::Missing
+            },
+            is_read: false,
+            list: 0,
+            overfull: false,
+        };
+        self.fills.entry(place(&target)).or_default().insert(id);
+        self.targets.insert(id, held);
+        Start { id, target, known }
+    }
+
+    /// Whether all of these Pods are known by targets that are, or were until now, watched.
+    fn is_known(&self, place: &Place, wanted: &BTreeSet<Selector>) -> bool {
+        let fills = self.fills.get(place).into_iter().flatten();
+        let before: Vec<&Held> = fills.filter_map(|id| self.targets.get(id)).collect();
+        let known: BTreeSet<Selector> = before
+            .iter()
+            .filter(|held| held.is_read && held.freshness == Freshness::Complete)
+            .filter_map(|held| held.selected.as_deref())
+            .flatten()
+            .cloned()
+            .collect();
+        covers(&known, wanted)
+    }
+
+    /// Gives up a target, and says which part it filled. What it holds stays for now.
+    fn stop(&mut self, id: Id, sink: &mut Sink<'_>) -> Option<Place> {
+        let target = self.targets.remove(&id)?.target;
+        let place = place(&target);
+        if let Some(fills) = self.fills.get_mut(&place) {
+            fills.remove(&id);
+            if fills.is_empty() {
+                self.fills.remove(&place);
+            }
+        }
+        if !target.name.is_empty() {
+            let part = Part::Object(&*target.namespace, &*target.name);
+            sink(Input::Freshness(target.source, part, Freshness::Missing));
+        }
+        self.replaced.entry(place.clone()).or_default().insert(id);
+        Some(place)
+    }
+
+    /// Lets go of what targets hold that others have replaced, where these have been read.
+    fn drop_replaced(&mut self, place: &Place, sink: &mut Sink<'_>) {
+        let fills = self.fills.get(place).into_iter().flatten();
+        let mut fills = fills.filter_map(|id| self.targets.get(id));
+        if !self.replaced.contains_key(place) || !fills.all(|held| held.is_read) {
+            return;
+        }
+        for id in self.replaced.remove(place).into_iter().flatten() {
+            self.holders.release(place, id, u32::MAX, sink);
+        }
+    }
+
+    /// Parts of which more or fewer objects are beyond the budget than before: also where nothing starts or stops for it.
+    fn touched_by_excess(&self, wants: &Wants) -> BTreeSet<Place> {
+        let beyond = |wants: &Wants| -> BTreeMap<Place, usize> {
+            let maps = wants.config_maps.iter().filter(|one| one.1.beyond > 0);
+            maps.map(|(namespace, maps)| ((Source::ConfigMaps, namespace.to_string()), maps.beyond))
+                .collect()
+        };
+        let before = self.wants.as_ref().map(beyond).unwrap_or_default();
+        let now = beyond(wants);
+        let all = before.keys().chain(now.keys());
+        all.filter(|place| before.get(*place) != now.get(*place))
+            .cloned()
+            .collect()
     }
 
     /// Takes in what a pump learned.
@@ -120,7 +245,10 @@ impl Intake {
         let source = held.target.source;
         let shares = held.target.shares();
         match event.what {
-            What::Begin if shares => held.list += 1,
+            What::Begin if shares => {
+                held.list += 1;
+                held.overfull = false;
+            }
             What::Begin => {
                 self.echoes.begin(source);
                 sink(Input::Begin(source));
@@ -132,19 +260,24 @@ impl Intake {
                 }
             }
             What::Gone(namespace, name) => self.gone(id, namespace, name, sink),
+            What::Refused(namespace, name, why) => self.refused(id, namespace, name, &why, sink),
             What::Synced => {
                 held.freshness = Freshness::Complete;
+                held.is_read = true;
                 if shares {
                     let (list, place) = (held.list, place(&held.target));
-                    self.release(id, source, list, sink);
+                    self.holders.release(&place, id, list, sink);
+                    self.drop_replaced(&place, sink);
                     self.tell(&place, sink);
                 } else {
                     sink(Input::Synced(source));
                 }
             }
             What::Freshness(freshness) => {
+                held.is_read |= matches!(freshness, Freshness::Unreadable(_));
                 held.freshness = freshness;
                 let place = place(&held.target);
+                self.drop_replaced(&place, sink);
                 self.tell(&place, sink);
             }
         }
@@ -180,13 +313,17 @@ impl Intake {
         let Target { source, kind, .. } = held.target;
         if held.target.shares() {
             let (namespace, name) = line::key(object);
-            let list = held.list;
-            let key = self.key(id, source, namespace, name);
-            let holders = self.holders.entry(key).or_default();
-            match holders.iter_mut().find(|holder| holder.0 == id) {
-                Some(holder) => holder.1 = list,
-                None => holders.push((id, list)),
+            let (list, place, is_wanted) = (held.list, place(&held.target), held.wants(object));
+            let key = self.key(id, namespace, name);
+            if !is_wanted {
+                self.holders.remove(&place, &key, id, sink);
+                return;
             }
+            if self.is_overfull(&place) && !self.holders.has(&place, &key) {
+                self.overfill(id, &place, sink);
+                return;
+            }
+            self.holders.add(&place, key, id, list);
         }
         match source {
             Source::Policies | Source::ClusterPolicy => {
@@ -210,7 +347,7 @@ impl Intake {
     }
 
     /// How the core names an object of a source that comes in parts.
-    fn key(&self, id: Id, source: Source, namespace: String, name: String) -> Key {
+    fn key(&self, id: Id, namespace: String, name: String) -> (Box<str>, Box<str>) {
         let kind = self.targets.get(&id).map_or("", |held| held.target.kind);
         // Two kinds of webhook configurations share a table and differ by their kind in the namespace's place.
         let place = if kind.is_empty() || name.is_empty() {
@@ -218,7 +355,7 @@ impl Intake {
         } else {
             kind.to_owned()
         };
-        (source, place.into(), name.into())
+        (place.into(), name.into())
     }
 
     fn gone(&mut self, id: Id, namespace: String, name: String, sink: &mut Sink<'_>) {
@@ -229,43 +366,53 @@ impl Intake {
             sink(Input::Gone(source, &namespace, &name));
             return;
         }
-        let key = self.key(id, source, namespace, name);
-        if let Some(holders) = self.holders.get_mut(&key) {
-            holders.retain(|holder| holder.0 != id);
-            if holders.is_empty() {
-                self.holders.remove(&key);
-                sink(Input::Gone(source, &key.1, &key.2));
-            }
+        let place = place(&held.target);
+        let key = self.key(id, namespace, name);
+        self.holders.remove(&place, &key, id, sink);
+    }
+
+    /// An object cannot be read. One of which the labels are not known may be wanted.
+    fn refused(&mut self, id: Id, namespace: String, name: String, why: &str, sink: &mut Sink<'_>) {
+        let Some(held) = self.targets.get(&id) else { return };
+        let (source, list, place) = (held.target.source, held.list, place(&held.target));
+        let shares = held.target.shares();
+        let key = self.key(id, namespace, name);
+        sink(Input::Refused(source, &key.0, &key.1, why));
+        if shares {
+            self.holders.add(&place, key, id, list);
         }
     }
 
-    /// Lets a target release what it held before its list of that number.
-    fn release(&mut self, id: Id, source: Source, before: u32, sink: &mut Sink<'_>) {
-        self.holders.retain(|key, holders| {
-            if key.0 != source {
-                return true;
-            }
-            holders.retain(|holder| holder.0 != id || holder.1 >= before);
-            if holders.is_empty() {
-                sink(Input::Gone(source, &key.1, &key.2));
-            }
-            !holders.is_empty()
-        });
+    /// Whether no more objects of a part are kept.
+    fn is_overfull(&self, place: &Place) -> bool {
+        let wants = self.wants.as_ref();
+        place.0 == Source::Pods
+            && self.holders.count(place) >= MOST_PODS
+            && wants.is_none_or(|wants| !wants.config_maps.contains_key(&*place.1))
+    }
+
+    /// An object was left out: the part is not known until it is listed anew.
+    fn overfill(&mut self, id: Id, place: &Place, sink: &mut Sink<'_>) {
+        if let Some(held) = self.targets.get_mut(&id)
+            && !std::mem::replace(&mut held.overfull, true)
+        {
+            self.tell(place, sink);
+        }
     }
 
     /// Says how fresh a part of a source is: as fresh as the worst of its targets. The core ignores repeats.
-    fn tell(&self, place: &SourcePart, sink: &mut Sink<'_>) {
+    fn tell(&self, place: &Place, sink: &mut Sink<'_>) {
         let (source, namespace) = place;
-        let targets = self.targets.values().filter(|held| {
-            let target = &held.target;
-            (target.source, &target.namespace) == (*source, namespace)
-        });
-        let dropped = self
-            .excess
-            .as_ref()
-            .filter(|(namespaces, _)| *source == Source::Pods && namespaces.contains(namespace))
-            .map(|(_, why)| Freshness::unreadable(why));
-        let all = targets.map(|held| &held.freshness).chain(&dropped);
+        let fills = self.fills.get(place).into_iter().flatten();
+        let targets: Vec<&Held> = fills.filter_map(|id| self.targets.get(id)).collect();
+        for held in &targets {
+            if !held.target.name.is_empty() {
+                let part = Part::Object(namespace.as_str(), held.target.name.as_str());
+                sink(Input::Freshness(*source, part, held.freshness.clone()));
+            }
+        }
+        let excess = self.excess(place, &targets);
+        let all = targets.iter().map(|held| &held.freshness).chain(&excess);
         let worst = all.reduce(Freshness::worse).cloned().unwrap_or_default();
         let part = match &**namespace {
             "" => Part::Whole,
@@ -273,9 +420,22 @@ impl Intake {
         };
         sink(Input::Freshness(*source, part, worst));
     }
+
+    /// What is not known of a part because it has more objects than its budget.
+    fn excess(&self, place: &Place, targets: &[&Held]) -> Option<Freshness> {
+        let (source, namespace) = place;
+        let why = if *source == Source::ConfigMaps {
+            self.wants.as_ref()?.config_maps.get(&**namespace)?.excess()?
+        } else if targets.iter().any(|held| held.overfull) {
+            format!("policies select more than {MOST_PODS} Pods of this namespace, and no more are kept")
+        } else {
+            return None;
+        };
+        Some(Freshness::unreadable(&why))
+    }
 }
 
-fn place(target: &Target) -> SourcePart {
+fn place(target: &Target) -> Place {
     (target.source, target.namespace.clone())
 }
 

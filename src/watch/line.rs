@@ -1,11 +1,14 @@
 //! Lines of a watch and pages of a list, decoded as far as a pump needs: objects stay bytes.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::beginning::Beginning;
+use super::link::LONGEST_LINE;
 use crate::client::Status;
 
 /// The annotation of the bookmark that ends the initial events (`k8s.io/apimachinery`, `meta/v1`).
@@ -32,6 +35,15 @@ pub(super) enum Line {
         code: u16,
         message: String,
         after: Option<Duration>,
+    },
+    /// An object is there, has changed or is gone, and its text is too long to be read.
+    TooLong {
+        /// Whether it is gone.
+        gone: bool,
+        /// Empty for kinds without a namespace.
+        namespace: String,
+        name: String,
+        version: Option<String>,
     },
     /// Not understood.
     Garbled(String),
@@ -70,7 +82,7 @@ struct Mark {
 struct MarkMeta {
     resource_version: String,
     #[serde(default)]
-    annotations: Option<std::collections::BTreeMap<String, String>>,
+    annotations: Option<BTreeMap<String, String>>,
 }
 
 /// Namespace and name of an object; empty where it does not say.
@@ -82,6 +94,21 @@ pub(super) fn key(object: &[u8]) -> (String, String) {
             (namespace.unwrap_or_default(), name.unwrap_or_default())
         },
     )
+}
+
+/// The labels of an object; none where they cannot be read.
+pub(super) fn labels(object: &[u8]) -> Option<BTreeMap<String, String>> {
+    #[derive(Deserialize)]
+    struct Labelled {
+        metadata: Labels,
+    }
+    #[derive(Deserialize)]
+    struct Labels {
+        #[serde(default)]
+        labels: Option<BTreeMap<String, String>>,
+    }
+    let labelled: Labelled = serde_json::from_slice(object).ok()?;
+    Some(labelled.metadata.labels.unwrap_or_default())
 }
 
 /// Decodes a line.
@@ -114,6 +141,7 @@ fn usual(line: &[u8]) -> Option<Line> {
 fn unusual(line: &[u8]) -> Line {
     let envelope: Envelope<'_> = match serde_json::from_slice(line) {
         Ok(envelope) => envelope,
+        Err(_) if line.len() >= LONGEST_LINE => return too_long(line),
         Err(error) => return Line::Garbled(error.to_string()),
     };
     let object = envelope.object.get();
@@ -155,6 +183,25 @@ fn unusual(line: &[u8]) -> Line {
             }
         }
         other => Line::Garbled(format!("an event of type {other:?}")),
+    }
+}
+
+/// A line of which only the beginning was kept: it says which object it is about, as servers write metadata first.
+fn too_long(line: &[u8]) -> Line {
+    let Beginning {
+        event,
+        namespace,
+        name,
+        version,
+    } = Beginning::of(line);
+    if name.is_empty() || !matches!(&*event, "ADDED" | "MODIFIED" | "DELETED") {
+        return Line::Garbled(format!("a line of more than {} MiB", LONGEST_LINE >> 20));
+    }
+    Line::TooLong {
+        gone: event == "DELETED",
+        namespace,
+        name,
+        version: (!version.is_empty()).then_some(version),
     }
 }
 
@@ -268,6 +315,30 @@ mod tests {
     #[case::nameless(br#"{"type":"DELETED","object":{"metadata":{}}}"#)]
     fn what_is_not_understood_is_said(#[case] line: &[u8]) {
         assert!(matches!(read(line), Line::Garbled(_)), "{}", line.escape_ascii());
+    }
+
+    #[test]
+    fn of_a_line_that_is_too_long_the_beginning_counts() {
+        let long = |event: &str, name: &str| {
+            let metadata = format!(
+                r#"{{"name":"{name}","generateName":null,"namespace":"n","uid":"u","resourceVersion":"8""#
+            );
+            let mut line = format!(
+                r#"{{"type":"{event}","object":{{"kind":"Pod","apiVersion":"v1","metadata":{metadata},"labels":{{"a":""#
+            );
+            line += &"x".repeat(LONGEST_LINE - line.len());
+            line.into_bytes()
+        };
+        let said = |gone| Line::TooLong {
+            gone,
+            namespace: "n".into(),
+            name: "a".into(),
+            version: Some("8".into()),
+        };
+        assert_eq!(read(&long("MODIFIED", "a")), said(false));
+        assert_eq!(read(&long("DELETED", "a")), said(true));
+        assert!(matches!(read(&long("MODIFIED", "")), Line::Garbled(_)));
+        assert!(matches!(read(&long("BOOKMARK", "a")), Line::Garbled(_)));
     }
 
     #[test]

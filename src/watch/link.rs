@@ -9,15 +9,17 @@ use futures::StreamExt;
 use http::header::{ACCEPT_ENCODING, HeaderValue};
 use http::{Request, Response};
 use http_body_util::{BodyDataStream, BodyExt};
-use hyper::body::Bytes;
+use hyper::body::{Buf, Bytes};
 use kube::client::Body;
 use tokio::time::timeout;
 
 use super::server::{Lines, Server};
-use crate::client::{Link, Refusal, RequestError};
+use crate::client::{Link, Refusal, RequestError, read};
+use crate::live::PAGE_BYTES;
 
-/// The longest line: far above the 1.5 MiB that etcd stores.
-const LONGEST_LINE: usize = 32 << 20;
+/// What is kept of a line: far above the 1.5 MiB that etcd stores of an object by default. Of a longer one the rest is
+/// skipped as it comes; its beginning still says which object it is about.
+pub(super) const LONGEST_LINE: usize = 4 << 20;
 /// How long reading an error body may take.
 const ERROR_BODY: Duration = Duration::from_secs(5);
 
@@ -64,12 +66,7 @@ impl Server for Link {
 
     async fn page(&self, uri: String) -> Result<Vec<u8>, RequestError> {
         let response = get(self, &uri, false).await?;
-        let mut body = response.into_body().into_data_stream();
-        let mut page = Vec::new();
-        while let Some(bytes) = body.next().await {
-            page.extend_from_slice(&bytes.map_err(RequestError::broken)?);
-        }
-        Ok(page)
+        read(response.into_body(), PAGE_BYTES).await
     }
 
     fn renew(&self) {
@@ -87,20 +84,16 @@ pub(super) struct Stream {
 impl Lines for Stream {
     async fn next(&mut self) -> Result<Option<Vec<u8>>, RequestError> {
         loop {
-            if let Some(at) = self.rest.iter().position(|byte| *byte == b'\n') {
-                let head = self.rest.split_to(at + 1);
-                self.line.extend_from_slice(head.get(..at).unwrap_or_default());
+            let end = memchr::memchr(b'\n', &self.rest);
+            let part = self.rest.split_to(end.unwrap_or(self.rest.len()));
+            let room = LONGEST_LINE.saturating_sub(self.line.len());
+            self.line.extend_from_slice(part.get(..room).unwrap_or(&part));
+            if end.is_some() {
+                self.rest.advance(1);
                 if self.line.is_empty() {
                     continue;
                 }
                 return Ok(Some(std::mem::take(&mut self.line)));
-            }
-            self.line.extend_from_slice(&self.rest);
-            self.rest.clear();
-            if self.line.len() > LONGEST_LINE {
-                return Err(RequestError::Broken(format!(
-                    "a line of more than {LONGEST_LINE} bytes"
-                )));
             }
             match self.body.next().await {
                 Some(Ok(bytes)) => self.rest = bytes,

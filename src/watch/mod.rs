@@ -23,13 +23,16 @@
 //! # }
 //! ```
 
+mod beginning;
 mod claim;
 mod echo;
+mod holders;
 mod intake;
 mod line;
 mod link;
 mod outlet;
 mod pace;
+mod pods;
 mod pump;
 mod repeat;
 mod seen;
@@ -43,11 +46,11 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
+use evenkeel_core::know::Source;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
-pub use intake::{Change, Intake};
+pub use intake::{Change, Intake, Start};
 #[cfg(test)]
 pub(crate) use outlet::What;
 pub use outlet::{Event, Events};
@@ -59,20 +62,20 @@ pub use crate::resources::RIGHTS;
 use crate::client::Link;
 use claim::Claim;
 use outlet::Outlets;
-use pump::Pump;
+use pace::LISTS_APART;
+use pump::{Pump, Turns};
 use seen::Seen;
-
-/// Pages read at the same time, of all targets: each may be some megabytes.
-const PAGES: usize = 2;
 
 /// The running pumps. Dropping it ends them.
 #[derive(Debug)]
 pub struct Watches {
     link: Arc<Link>,
     outlets: Outlets,
-    pages: Arc<Semaphore>,
+    turns: Turns,
     tasks: JoinSet<()>,
     pumps: BTreeMap<Id, (AbortHandle, Seen)>,
+    /// When Pods were last read that may have to be read anew soon.
+    last_lists: BTreeMap<Target, Instant>,
 }
 
 impl Watches {
@@ -82,9 +85,10 @@ impl Watches {
         let watches = Self {
             link,
             outlets,
-            pages: Arc::new(Semaphore::new(PAGES)),
+            turns: Turns::default(),
             tasks: JoinSet::new(),
             pumps: BTreeMap::new(),
+            last_lists: BTreeMap::new(),
         };
         (watches, events)
     }
@@ -96,13 +100,33 @@ impl Watches {
                 handle.abort();
             }
         }
-        for (id, target) in change.start {
+        let now = Instant::now();
+        self.last_lists.retain(|_, at| *at + LISTS_APART > now);
+        for Start { id, target, known } in change.start {
             let seen = Seen::new(target.source, target.show());
-            let claim = Claim::new(id, self.outlets.of(target.source), seen.clone());
-            let pump = Pump::new(target, self.link.clone(), self.pages.clone(), claim);
-            let handle = self.tasks.spawn(pump.run());
+            let mut claim = Claim::new(id, self.outlets.of(target.source), seen.clone());
+            if known {
+                claim.inherit();
+            }
+            let begin = self.begin(&target, now);
+            let pump = Pump::new(target, self.link.clone(), self.turns.clone(), claim);
+            let handle = self.tasks.spawn(pump.run(begin));
             self.pumps.insert(id, (handle, seen));
         }
+    }
+
+    /// When a target may be read. One that is read anew because more of its objects are wanted waits for its turn: who
+    /// edits policies over and over must not have the Pods of a namespace listed each time.
+    fn begin(&mut self, target: &Target, now: Instant) -> Instant {
+        let at = match self.last_lists.get(target) {
+            Some(last) if *last > now => *last,
+            Some(last) => *last + LISTS_APART,
+            None => now,
+        };
+        if target.source == Source::Pods {
+            self.last_lists.insert(target.clone(), at);
+        }
+        at
     }
 
     /// What every pump is doing, for `/debug/watches` and metrics.

@@ -57,6 +57,8 @@ pub(crate) enum What {
     Page(Vec<u8>, Vec<Range<usize>>),
     /// An object is gone: namespace and name.
     Gone(String, String),
+    /// An object is there and cannot be read: namespace, name, and why.
+    Refused(String, String, String),
     /// The list is complete.
     Synced,
     /// How fresh the target is now: stale when the last proof of being current is too old, unreadable when the server

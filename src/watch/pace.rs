@@ -32,6 +32,9 @@ pub(super) const SLOWLY: Duration = Duration::from_secs(5);
 /// How rarely a kind that is not served is asked for at last, where nothing rests on it within seconds: each time is
 /// twice the last, so that a cluster without Cilium is asked for its kinds a dozen times an hour.
 pub(super) const ABSENT_MAX: Duration = Duration::from_secs(300);
+/// How rarely a whole source is asked for at last that a right is missing for: each time is twice the last. For what is of
+/// one namespace or name it is [`ABSENT_MAX`].
+pub(super) const REFUSED_MAX: Duration = Duration::from_secs(60);
 /// How soon a first refusal is tried again before it is reported.
 pub(super) const SECOND_LOOK: Duration = Duration::from_secs(2);
 /// On average lists follow each other no faster than this, whatever the server says: two in twice this time.

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use evenkeel_core::index::Part;
 use evenkeel_core::know::Source;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
@@ -19,7 +20,7 @@ use super::repeat::Repeats;
 use super::server::{Lines, Server, refuses_streams};
 use super::target::Target;
 use crate::client::RequestError;
-use crate::live::PAGE;
+use crate::live::{PAGE, fewer};
 use crate::resources::escape;
 
 /// What comes next.
@@ -51,12 +52,34 @@ pub(super) enum Presence {
 
 pub(super) type Step<S> = Result<State<<S as Server>::Lines>, Closed>;
 
+/// Pages read at the same time, of all targets: each may be some megabytes.
+const PAGES: usize = 2;
+
+/// Watches of Pods that are opened at the same time: a thousand TLS handshakes at once would all be late. Those of whole
+/// sources do not wait for them.
+const OPENINGS: usize = 16;
+
+/// What pumps share: how many do something at the same time.
+#[derive(Debug, Clone)]
+pub(super) struct Turns {
+    pages: Arc<Semaphore>,
+    openings: Arc<Semaphore>,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self {
+            pages: Arc::new(Semaphore::new(PAGES)),
+            openings: Arc::new(Semaphore::new(OPENINGS)),
+        }
+    }
+}
+
 /// Keeps one target known.
 pub(super) struct Pump<S: Server> {
     pub(super) target: Target,
     pub(super) server: Arc<S>,
-    /// Shared by all pumps: how many pages are read at a time.
-    pages: Arc<Semaphore>,
+    turns: Turns,
     pub(super) claim: Claim,
     pub(super) pace: Pace,
     /// What its objects were last, where they repeat the same.
@@ -70,8 +93,12 @@ pub(super) struct Pump<S: Server> {
     /// Whether the server streams lists, as far as known.
     pub(super) streams: bool,
     pub(super) failed_lists: u32,
+    /// Objects in a page: fewer where they are large.
+    page_objects: usize,
     /// Whether the last answer was that a right is missing.
     pub(super) refused: bool,
+    /// How long to leave alone what a right is missing for.
+    pub(super) refused_for: Duration,
     pub(super) presence: Presence,
     /// How long to leave a kind alone that is not served.
     pub(super) absent_for: Duration,
@@ -82,12 +109,12 @@ pub(super) struct Pump<S: Server> {
 }
 
 impl<S: Server> Pump<S> {
-    pub(super) fn new(target: Target, server: Arc<S>, pages: Arc<Semaphore>, claim: Claim) -> Self {
+    pub(super) fn new(target: Target, server: Arc<S>, turns: Turns, claim: Claim) -> Self {
         Self {
             repeats: (target.source == Source::Nodes).then(Repeats::default),
             target,
             server,
-            pages,
+            turns,
             claim,
             pace: Pace::default(),
             version: String::new(),
@@ -95,7 +122,9 @@ impl<S: Server> Pump<S> {
             path: 0,
             streams: true,
             failed_lists: 0,
+            page_objects: PAGE,
             refused: false,
+            refused_for: SLOWLY,
             presence: Presence::Unknown,
             absent_for: SLOWLY,
             garbled: false,
@@ -104,9 +133,13 @@ impl<S: Server> Pump<S> {
         }
     }
 
-    /// Works until the receiver is gone.
-    pub(super) async fn run(mut self) {
-        let mut state = State::Start;
+    /// Works until the receiver is gone, from a moment on.
+    pub(super) async fn run(mut self, begin: Instant) {
+        let mut state = if begin > Instant::now() {
+            State::Waiting(begin, Box::new(State::Start))
+        } else {
+            State::Start
+        };
         while let Ok(next) = self.step(state).await {
             state = next;
         }
@@ -147,8 +180,7 @@ impl<S: Server> Pump<S> {
             from(!passing),
             LONG.as_secs()
         ));
-        let server = self.server.clone();
-        match self.claim.attend(now + HEADERS, server.watch(uri)).await? {
+        match self.open(uri).await? {
             Some(Ok(lines)) if passing => {
                 self.claim.skip().await?;
                 let state = self.begin(State::Watching(lines, Instant::now(), LONG)).await?;
@@ -166,8 +198,24 @@ impl<S: Server> Pump<S> {
         }
     }
 
+    /// Opens a watch; nothing when its headers do not come in time.
+    async fn open(&mut self, uri: String) -> Result<Option<Result<S::Lines, RequestError>>, Closed> {
+        let (server, openings) = (self.server.clone(), self.turns.openings.clone());
+        let _turn = if self.target.part() == Part::Whole {
+            None
+        } else {
+            // Without a limit: whoever has a turn gives it back in time.
+            let far = Instant::now() + LONG;
+            self.claim.attend(far, openings.acquire_owned()).await?
+        };
+        self.claim
+            .attend(Instant::now() + HEADERS, server.watch(uri))
+            .await
+    }
+
     async fn begin(&mut self, state: State<S::Lines>) -> Step<S> {
         self.listed_at = [self.listed_at[1], Some(Instant::now())];
+        self.page_objects = PAGE;
         self.garbled = false;
         self.forget();
         self.claim.begin().await?;
@@ -209,11 +257,15 @@ impl<S: Server> Pump<S> {
             // One object, whichever, comes with the version of the whole list.
             self.path().to_owned() + "?limit=1"
         } else if token.is_empty() {
-            self.uri(&format!("limit={PAGE}"))
+            self.uri(&format!("limit={}", self.page_objects))
         } else {
-            self.uri(&format!("limit={PAGE}&continue={}", escape(&token)))
+            self.uri(&format!(
+                "limit={}&continue={}",
+                self.page_objects,
+                escape(&token)
+            ))
         };
-        let (server, pages) = (self.server.clone(), self.pages.clone());
+        let (server, pages) = (self.server.clone(), self.turns.pages.clone());
         let limit = Instant::now() + LISTING;
         let error = {
             // Pages are large: few at a time over all pumps.
@@ -234,6 +286,10 @@ impl<S: Server> Pump<S> {
                     }
                     Err(why) => RequestError::Broken(why),
                 },
+                Some(Err(RequestError::TooLong(_))) if fewer(self.page_objects).is_some() => {
+                    self.page_objects = fewer(self.page_objects).unwrap_or(1);
+                    return Ok(State::Paging(token));
+                }
                 Some(Err(error)) => error,
                 None => late("a page", LISTING),
             }
@@ -245,6 +301,7 @@ impl<S: Server> Pump<S> {
     async fn synced(&mut self, version: String) -> Result<(), Closed> {
         self.failed_lists = 0;
         self.refused = false;
+        self.refused_for = SLOWLY;
         self.presence = Presence::Served;
         self.absent_for = SLOWLY;
         self.pace.reset();
@@ -282,12 +339,7 @@ impl<S: Server> Pump<S> {
         let restarts = self.watches;
         self.claim.seen.note(|seen| seen.restarts = restarts);
         self.watches += 1;
-        let server = self.server.clone();
-        match self
-            .claim
-            .attend(Instant::now() + HEADERS, server.watch(uri))
-            .await?
-        {
+        match self.open(uri).await? {
             Some(Ok(lines)) => Ok(State::Watching(lines, Instant::now(), limit)),
             Some(Err(error)) if anew && refuses_streams(&error) => {
                 self.streams = false;
@@ -339,6 +391,7 @@ impl<S: Server> Pump<S> {
 
     async fn proof(&mut self) -> Result<(), Closed> {
         self.refused = false;
+        self.refused_for = SLOWLY;
         self.pace.reset();
         self.claim.proof(&self.version, self.limit()).await
     }

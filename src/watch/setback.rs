@@ -1,8 +1,9 @@
 //! What a pump does when a request fails: what each failure means, and when to ask again.
 
+use evenkeel_core::index::Part;
 use tokio::time::Instant;
 
-use super::pace::{ABSENT_MAX, SECOND_LOOK, SLOWLY};
+use super::pace::{ABSENT_MAX, REFUSED_MAX, SECOND_LOOK, SLOWLY};
 use super::pump::{Presence, Pump, State, Step};
 use super::server::Server;
 use crate::client::{Refusal, RequestError};
@@ -13,7 +14,7 @@ impl<S: Server> Pump<S> {
         tracing::debug!(target = self.target.show(), %error, "watch");
         let (code, after) = match &error {
             RequestError::Refused(refusal) => (refusal.code, refusal.after),
-            RequestError::Broken(_) | RequestError::Late(_) => (0, None),
+            RequestError::Broken(_) | RequestError::Late(_) | RequestError::TooLong(_) => (0, None),
         };
         if code == 404 {
             return self.missing().await;
@@ -46,7 +47,15 @@ impl<S: Server> Pump<S> {
             return Ok(State::Waiting(Instant::now() + SECOND_LOOK, Box::new(back)));
         }
         self.claim.unreadable(why).await?;
-        Ok(State::Waiting(Instant::now() + SLOWLY, Box::new(back)))
+        // Rights of single namespaces and names come with installing a product, those of whole sources with our own role.
+        let most = if self.target.part() == Part::Whole {
+            REFUSED_MAX
+        } else {
+            ABSENT_MAX
+        };
+        let longer = (self.refused_for * 2).min(most);
+        let after = std::mem::replace(&mut self.refused_for, longer);
+        Ok(State::Waiting(Instant::now() + after, Box::new(back)))
     }
 
     /// The kind is not served: nothing of it can exist.

@@ -3,6 +3,7 @@
 use tokio::time::Instant;
 
 use super::line::{self, Line};
+use super::link::LONGEST_LINE;
 use super::outlet::{Closed, What};
 use super::pump::Pump;
 use super::server::Server;
@@ -55,6 +56,23 @@ impl<S: Server> Pump<S> {
                 Ok(Some(version))
             }
             Line::Error { code, message, after } => Err(RequestError::refused(code, message, after)),
+            Line::TooLong {
+                gone,
+                namespace,
+                name,
+                version,
+            } => {
+                // A gap in what is known of this object, and of nothing else: the watch goes on, and no list would mend it.
+                self.forget();
+                let what = if gone {
+                    What::Gone(namespace, name)
+                } else {
+                    let why = format!("it has more than {} MiB", LONGEST_LINE >> 20);
+                    What::Refused(namespace, name, why)
+                };
+                self.claim.send(what).await?;
+                Ok(version)
+            }
             Line::Garbled(why) => {
                 // The core lists it as an object that it does not understand, and doubts what may depend on it.
                 self.garbled = true;

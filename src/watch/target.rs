@@ -1,21 +1,18 @@
 //! What is watched.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
 use std::time::Duration;
 
+use evenkeel_core::checks;
 use evenkeel_core::fleet::Wants;
 use evenkeel_core::index::Part;
-use evenkeel_core::know::Source;
+use evenkeel_core::know::{Reads, Source};
+use evenkeel_core::policy::Selector;
 
 use super::pace::{LONG, MINUTE, SHORT};
-use crate::resources::{RESOURCES, Resource, SYSTEM, escape};
-
-/// Label selectors watched one by one in a namespace; more are one watch of the namespace's Pods, so that thousands of
-/// policies do not become thousands of connections.
-const SELECTORS: usize = 4;
-
-/// Watches of Pods in all. A connection each costs about 64 KiB here and more on the server.
-const POD_TARGETS: usize = 256;
+use crate::resources::{RESOURCES, Resource, escape};
 
 /// One collection, or a part of one, that is watched by a pump of its own.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,6 +31,8 @@ pub struct Target {
     pub labels: String,
     /// Field selector; empty for all.
     pub fields: String,
+    /// The only object that is watched, by name; empty for all.
+    pub name: String,
     /// Whether its silence has to be noticed within seconds.
     pub evidence: bool,
 }
@@ -56,32 +55,38 @@ impl Target {
             paths: resource.paths(namespace),
             labels: String::new(),
             fields: String::new(),
+            name: String::new(),
             evidence: resource.kind.evidence,
         }
     }
 
     /// The server time limit of its watches in good times, by how soon their silence has to be noticed: within seconds, within
-    /// a minute where critical findings rest on what proxies and clients run, else by a bookmark that is missed.
+    /// a minute where critical findings rest on them, else by a bookmark that is missed.
     pub(super) fn limit(&self) -> Duration {
+        static UNDER_CRITICAL: LazyLock<Reads> = LazyLock::new(checks::under_critical);
         match self.source {
             _ if self.evidence => SHORT,
-            Source::Pods | Source::ConfigMaps | Source::DaemonSets => MINUTE,
+            // They come without bookmarks: only the end of a watch proves anything.
+            Source::Events => LONG,
+            source if UNDER_CRITICAL.has(source) => MINUTE,
             _ => LONG,
         }
     }
 
-    /// Everything there is to watch while the core wants this.
-    pub fn all(wants: &Wants) -> BTreeSet<Self> {
+    /// Everything there is to watch while the core wants this, but Pods, of which [`super::pods::PodWatches`] says how.
+    pub(super) fn but_pods(wants: &Wants) -> BTreeSet<Self> {
         let mut all: BTreeSet<_> = RESOURCES
             .iter()
             .filter(|resource| resource.is_whole())
             .map(|resource| Self::of(resource, ""))
             .collect();
         if let Some(resource) = Resource::wanted(Source::ConfigMaps) {
-            all.extend(wants.config_maps.iter().map(|(namespace, name)| Self {
-                fields: format!("metadata.name={name}"),
-                ..Self::of(resource, namespace)
-            }));
+            for (namespace, wanted) in &wants.config_maps {
+                all.extend(wanted.names.iter().map(|name| Self {
+                    name: name.to_string(),
+                    ..Self::of(resource, namespace)
+                }));
+            }
         }
         if let Some(resource) = Resource::wanted(Source::Events) {
             all.insert(Self {
@@ -89,10 +94,17 @@ impl Target {
                 ..Self::of(resource, "")
             });
         }
-        if let Some(resource) = Resource::wanted(Source::Pods) {
-            all.extend(pods(resource, wants));
-        }
         all
+    }
+
+    /// Pods of a namespace, by selector; all of them by an empty one.
+    pub(super) fn pods(namespace: &str, selector: &Selector) -> Option<Self> {
+        // No namespace would be all namespaces.
+        let resource = Resource::wanted(Source::Pods).filter(|_| !namespace.is_empty())?;
+        Some(Self {
+            labels: selector.to_string(),
+            ..Self::of(resource, namespace)
+        })
     }
 
     /// The part of its source that it fills, with others or alone.
@@ -117,7 +129,8 @@ impl Target {
     /// The part of a query that says which objects.
     pub(super) fn selection(&self) -> String {
         let mut query = String::new();
-        for (name, value) in [("labelSelector", &self.labels), ("fieldSelector", &self.fields)] {
+        let fields = self.field_selector();
+        for (name, value) in [("labelSelector", &*self.labels), ("fieldSelector", &*fields)] {
             if !value.is_empty() {
                 query.extend(["&", name, "=", &escape(value)]);
             }
@@ -125,10 +138,18 @@ impl Target {
         query
     }
 
+    fn field_selector(&self) -> Cow<'_, str> {
+        if self.name.is_empty() {
+            Cow::Borrowed(&self.fields)
+        } else {
+            Cow::Owned(format!("metadata.name={}", self.name))
+        }
+    }
+
     /// The first path with what is selected, for people.
     pub(super) fn show(&self) -> String {
         let path = self.paths.first().map_or("", String::as_str);
-        let selected = [&self.labels, &self.fields].map(String::as_str).concat();
+        let selected = [self.labels.as_str(), &*self.field_selector()].concat();
         if selected.is_empty() {
             path.to_owned()
         } else {
@@ -162,45 +183,4 @@ fn about_evictions() -> String {
         .fold("involvedObject.kind=Pod".to_owned(), |fields, reason| {
             fields + ",reason!=" + reason
         })
-}
-
-/// The Pods that are wanted, by namespace and selector: never all of a cluster.
-fn pods(resource: &Resource, wants: &Wants) -> Vec<Target> {
-    let mut by_namespace: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for (namespace, selector) in &wants.pods {
-        // No namespace would be all namespaces.
-        if !namespace.is_empty() {
-            by_namespace.entry(namespace).or_default().insert(selector);
-        }
-    }
-    let targets = by_namespace.into_iter().flat_map(|(namespace, selectors)| {
-        // An empty selector selects whatever the others do.
-        let merged = selectors.len() > SELECTORS || selectors.contains("");
-        let selectors = if merged { BTreeSet::from([""]) } else { selectors };
-        selectors.into_iter().map(move |selector| Target {
-            labels: selector.to_owned(),
-            ..Target::of(resource, namespace)
-        })
-    });
-    targets.collect()
-}
-
-/// Drops the Pods beyond the limit; returns the namespaces of those that are not watched, and why. Those of the data plane
-/// stay, however many selectors tenants declare.
-pub(super) fn trim(targets: &mut BTreeSet<Target>) -> Option<(BTreeSet<String>, String)> {
-    let (mut pods, mut dropped) = (0_usize, BTreeSet::new());
-    targets.retain(|target| {
-        if target.source != Source::Pods || target.namespace == SYSTEM {
-            return true;
-        }
-        pods += 1;
-        if pods > POD_TARGETS {
-            dropped.insert(target.namespace.clone());
-        }
-        pods <= POD_TARGETS
-    });
-    let why = || {
-        format!("policies select Pods in {pods} ways over all namespaces; at most {POD_TARGETS} are watched")
-    };
-    (pods > POD_TARGETS).then(|| (dropped, why()))
 }

@@ -15,7 +15,9 @@ pub mod nodes;
 mod obeyed;
 pub mod path;
 
-use crate::judge::Check;
+use crate::fleet;
+use crate::judge::{Check, Severities, Severity};
+use crate::know::Reads;
 
 /// Checks that look at one part of the traffic: what people see as one section.
 #[derive(Debug)]
@@ -113,4 +115,20 @@ pub static ALL: &[Check] = &{
 /// The check of this id.
 pub fn find(id: &str) -> Option<&'static Check> {
     ALL.iter().find(|check| check.id == id)
+}
+
+/// Sources that findings of the highest severity rest on, those of the effective data plane included.
+pub fn under_critical() -> Reads {
+    let critical = |check: &&Check| {
+        let Severities { violated, at_risk } = check.severity;
+        violated.max(at_risk) == Severity::Critical
+    };
+    let reads = |check: &Check| {
+        let fleet = if check.profiles { fleet::READS } else { Reads::NONE };
+        check.reads().with(fleet)
+    };
+    ALL.iter()
+        .filter(critical)
+        .map(reads)
+        .fold(Reads::NONE, Reads::with)
 }

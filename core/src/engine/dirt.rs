@@ -127,7 +127,7 @@ impl Dirt {
     pub(super) fn blinds(&self, gaps: Gaps, home: Option<Name>) -> bool {
         self.freshness.iter().any(|(source, part)| match part {
             Part::Whole => gaps.whole.with(gaps.own).has(*source),
-            Part::Namespace(name) => gaps.own.has(*source) && home == Some(*name),
+            Part::Namespace(name) | Part::Object(name, _) => gaps.own.has(*source) && home == Some(*name),
         })
     }
 
@@ -138,7 +138,7 @@ impl Dirt {
             || deps.pods_in.iter().any(|space| self.pods_in.contains(space))
             || (self.opaque_slices && !deps.services.is_empty())
             || self.freshness.iter().any(|(source, part)| match part {
-                Part::Namespace(name) => deps.gaps_in.contains(&(*source, *name)),
+                Part::Namespace(name) | Part::Object(name, _) => deps.gaps_in.contains(&(*source, *name)),
                 Part::Whole => deps.gaps_in.iter().any(|(other, _)| other == source),
             })
     }

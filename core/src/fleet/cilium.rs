@@ -282,7 +282,11 @@ impl Installations {
         let namespace = self.namespace().unwrap_or_default();
         let key = self.config.filter(|key| key.namespace == namespace);
         let Some(map) = key.and_then(|key| index.config_maps.get(key)) else {
-            return Err(index.gap_in(Source::ConfigMaps, namespace).unwrap_or_else(|| {
+            let gap = index.names.find("cilium-config").map_or_else(
+                || index.gap_in(Source::ConfigMaps, namespace),
+                |name| index.gap_at(Source::ConfigMaps, Key { namespace, name }),
+            );
+            return Err(gap.unwrap_or_else(|| {
                 let namespace = index.names.text(namespace);
                 Gap::Opaque(format!("ConfigMap {namespace}/cilium-config was not found").into())
             }));
@@ -371,13 +375,13 @@ fn own_keys(index: &Index, own: &[(Name, Name)]) -> Keys {
 }
 
 fn terway_settings(index: &Index, key: Key, template: &Template, kernel: &str) -> Known<Option<Cilium>> {
-    let map_key = index.names.find("eni-config").map(|name| Key {
-        namespace: key.namespace,
-        name,
-    });
+    let map_key = index.names.find("eni-config").map(|name| Key { name, ..key });
     let Some(map) = map_key.and_then(|key| index.config_maps.get(key)) else {
-        return Err(index
-            .gap_in(Source::ConfigMaps, key.namespace)
+        return Err(map_key
+            .map_or_else(
+                || index.gap_in(Source::ConfigMaps, key.namespace),
+                |map| index.gap_at(Source::ConfigMaps, map),
+            )
             .unwrap_or_else(|| {
                 Gap::Opaque(
                     format!(

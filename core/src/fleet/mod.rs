@@ -18,12 +18,13 @@ pub(crate) use cilium::is_agent;
 pub(crate) use kube_proxy::is_proxy;
 pub use kube_proxy::{config_map_of, is_kube_proxy};
 pub use probe::{FirstProbe, first_probe};
-pub use wants::Wants;
+pub(crate) use wants::Reading;
+pub use wants::{MOST_NAMED, MOST_SELECTORS, NamedWants, Wants};
 
 use crate::dataplane::Profile;
 use crate::dataplane::profile::{NodeInputs, profile, tcp_established};
 use crate::index::{Dep, Deps, Index};
-use crate::know::{Gap, Known, Source};
+use crate::know::{Gap, Known, Reads, Source};
 use crate::names::{Held, Key, Name};
 use crate::sources::node::Node;
 use crate::sources::workload::DaemonSet;
@@ -83,6 +84,20 @@ struct Group {
 
 /// All that can change of a fleet.
 const ALL: Deps = Deps::one(Dep::Fleet).with(Deps::one(Dep::FleetCounts));
+
+/// Sources that the effective data plane is derived from, apart from Nodes and Pods, whose rows show what changed, and from
+/// Deployments, which only some products are read from ([`Fleet::reads_deployments`]).
+pub(crate) const INPUTS: Reads = Reads::of(&[
+    Source::DaemonSets,
+    Source::ConfigMaps,
+    Source::CiliumNodeConfigs,
+    Source::FelixConfigurations,
+    Source::Installations,
+    Source::Configz,
+]);
+
+/// All of them.
+pub(crate) const READS: Reads = INPUTS.with(Reads::of(&[Source::Nodes, Source::Pods, Source::Deployments]));
 
 /// How many node names a class shows.
 const SAMPLE: usize = 3;

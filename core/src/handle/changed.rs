@@ -14,29 +14,25 @@ use crate::sources::slice::Slice;
 use crate::sources::webhook::WebhookConfiguration;
 use crate::sources::workload::Pod;
 
-/// Sources that the effective data plane is derived from, apart from Nodes and Pods, whose rows show
-/// what changed.
-const FLEET_INPUTS: Reads = Reads::of(&[
-    Source::DaemonSets,
-    Source::ConfigMaps,
-    Source::CiliumNodeConfigs,
-    Source::FelixConfigurations,
-    Source::Installations,
-    Source::Configz,
-]);
-
 impl Core {
     /// Marks everything that looked at a whole source.
     pub(super) fn touch(&mut self, source: Source) {
         self.mark(Deps::of(Reads::of(&[source])));
-        self.wants_changed |= fleet::Wants::READS.has(source);
-        if FLEET_INPUTS.has(source) {
+        if matches!(source, Source::DaemonSets | Source::ClusterPolicy) {
+            self.reading.platform_changed();
+        }
+        if fleet::INPUTS.has(source) {
             self.mark(Deps::one(Dep::FleetInputs));
         }
     }
 
     /// Marks everything that a gap in a part of a source concerns.
     pub(super) fn touch_freshness(&mut self, source: Source, part: Part) {
+        // Readers of one object depend on its namespace.
+        let part = match part {
+            Part::Object(namespace, _) => Part::Namespace(namespace),
+            part => part,
+        };
         self.dirt.freshness.insert((source, part));
         let system = Part::Namespace(self.index.names.intern(SYSTEM));
         if part == system && READ_BY_NAMESPACE.has(source) {
@@ -44,7 +40,7 @@ impl Core {
             self.dirt.freshness.insert((source, Part::Whole));
         }
         let of_cluster = part == Part::Whole || part == system;
-        if FLEET_INPUTS.has(source) || matches!(source, Source::Nodes | Source::Pods) && of_cluster {
+        if fleet::INPUTS.has(source) || matches!(source, Source::Nodes | Source::Pods) && of_cluster {
             self.mark(Deps::one(Dep::FleetInputs));
         }
     }
@@ -92,6 +88,7 @@ impl Core {
 
     pub(super) fn service_changed(&mut self, key: Key, _: Option<&Service>) {
         self.index.keep_service(key);
+        self.reading.service_changed(key);
         self.dirt.services.insert(key);
         self.touch(Source::Services);
     }
@@ -147,11 +144,17 @@ impl Core {
         let governing = both.map(|policy| (key.namespace, policy.clone()));
         self.dirt.governing.extend(governing);
         self.dirt.policies.insert(key);
+        self.reading.policies_changed(key.namespace);
         self.touch(Source::Policies);
     }
 
-    /// Dirties the Services that an object which was not understood may concern.
+    /// Dirties what an object that was not understood may concern.
     pub(super) fn dirty_opaque(&mut self, source: Source, key: Key, opaque: &Opaque) {
+        match source {
+            Source::Pods => drop(self.dirt.pods_in.insert(key.namespace)),
+            Source::ConfigMaps => self.touch(source),
+            _ => {}
+        }
         if source == Source::EndpointSlices {
             let keys = self.index.services.iter().map(|(service, _)| service);
             let keys = keys.filter(|service| opaque.may_belong(key, *service));

@@ -37,7 +37,8 @@ pub enum Input<'a> {
     Freshness(Source, Part<&'a str>, Freshness),
     /// A policy of a team.
     Policy(Arc<Policy>),
-    /// An object of this source (namespace, name) that its reader refused, and why: policies that do not compile.
+    /// An object of this source (namespace, name) that its reader refused, and why: policies that do not compile, and what
+    /// is too long to be read.
     Refused(Source, &'a str, &'a str, &'a str),
     /// The platform's policy, or that there is none any more.
     ClusterPolicy(Option<Arc<ClusterPolicy>>),
@@ -88,6 +89,7 @@ impl Core {
                     service: Name::EMPTY,
                     unnamed: false,
                 };
+                self.dirty_opaque(source, key, &opaque);
                 self.index.opaque.insert((source, key), opaque);
                 if source == Source::Policies {
                     self.dirt.policies.insert(key);
@@ -123,7 +125,10 @@ impl Core {
 
     fn fresh(&mut self, source: Source, part: Part, freshness: Freshness) {
         if self.index.set_freshness(source, part, freshness) {
-            self.fold_freshness(source, part);
+            // Single objects are configuration: nothing that happens over time rests on them.
+            if !matches!(part, Part::Object(..)) {
+                self.fold_freshness(source, part);
+            }
             self.touch_freshness(source, part);
         }
     }

@@ -57,16 +57,19 @@ impl Freshness {
 pub enum Part<N = Name> {
     /// All of it, except the parts that have an entry of their own.
     Whole,
-    /// The objects of one namespace.
+    /// The objects of one namespace, except those that have an entry of their own.
     Namespace(N),
+    /// One object, by namespace and name, of a source that is read object by object.
+    Object(N, N),
 }
 
 impl<N> Part<N> {
     /// The same part by another form of its name.
-    pub fn map<M>(self, to: impl FnOnce(N) -> M) -> Part<M> {
+    pub fn map<M>(self, mut to: impl FnMut(N) -> M) -> Part<M> {
         match self {
             Self::Whole => Part::Whole,
             Self::Namespace(name) => Part::Namespace(to(name)),
+            Self::Object(namespace, name) => Part::Object(to(namespace), to(name)),
         }
     }
 }
@@ -76,11 +79,16 @@ impl<N> Part<N> {
 pub(super) struct FreshnessTable(BTreeMap<(Source, Part), Freshness>);
 
 impl FreshnessTable {
-    /// How fresh a part is: its own entry, else that of the whole.
+    /// How fresh a part is: its own entry, else that of what it is a part of.
     pub(super) fn of(&self, source: Source, part: Part) -> &Freshness {
         static MISSING: Freshness = Freshness::Missing;
-        let whole = || self.0.get(&(source, Part::Whole));
-        self.0.get(&(source, part)).or_else(whole).unwrap_or(&MISSING)
+        let at = |part| self.0.get(&(source, part));
+        let namespace = || match part {
+            Part::Object(namespace, _) => at(Part::Namespace(namespace)),
+            Part::Whole | Part::Namespace(_) => None,
+        };
+        let own = at(part).or_else(namespace).or_else(|| at(Part::Whole));
+        own.unwrap_or(&MISSING)
     }
 
     /// Sets how fresh a part is; returns whether that is a change. [`Freshness::Missing`] removes its entry.
@@ -96,12 +104,13 @@ impl FreshnessTable {
         held.all(self.0.keys().map(|at| at.1));
     }
 
-    /// The parts of a source that have an entry, without the whole.
+    /// The parts of a source that have an entry, without the whole and without single objects, which their namespaces
+    /// speak for.
     pub(super) fn parts(&self, source: Source) -> impl Iterator<Item = (Part, &Freshness)> {
         let all = self.0.range((source, Part::Whole)..);
         all.take_while(move |(at, _)| at.0 == source)
             .map(|(at, freshness)| (at.1, freshness))
-            .filter(|(part, _)| *part != Part::Whole)
+            .filter(|(part, _)| matches!(part, Part::Namespace(_)))
     }
 }
 
@@ -140,6 +149,20 @@ mod tests {
         assert_eq!(*table.of(SOURCE, Part::Whole), whole);
         assert_eq!(*table.of(SOURCE, Part::Namespace(Name::MAX)), part);
         assert_eq!(*table.of(Source::Nodes, Part::Whole), Freshness::Missing);
+    }
+
+    #[test]
+    fn an_object_speaks_for_itself_before_its_namespace() {
+        let (namespace, other) = (Name::MAX, Name::EMPTY);
+        let mut table = FreshnessTable::default();
+        let refused = Freshness::unreadable("forbidden");
+        table.set(SOURCE, Part::Namespace(namespace), refused.clone());
+        table.set(SOURCE, Part::Object(namespace, namespace), COMPLETE);
+        assert_eq!(*table.of(SOURCE, Part::Object(namespace, namespace)), COMPLETE);
+        assert_eq!(*table.of(SOURCE, Part::Object(namespace, other)), refused);
+        assert_eq!(*table.of(SOURCE, Part::Object(other, other)), Freshness::Missing);
+        let parts: Vec<_> = table.parts(SOURCE).collect();
+        assert_eq!(parts, [(Part::Namespace(namespace), &refused)]);
     }
 
     #[test]

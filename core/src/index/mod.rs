@@ -95,6 +95,8 @@ macro_rules! index {
             pub(crate) services_in: Spaces,
             /// Pods by namespace.
             pub(crate) pods_in: Spaces,
+            /// Policies by namespace.
+            pub(crate) policies_in: Spaces,
             /// Pods of which a container was kept.
             pub(crate) components: BTreeSet<Key>,
             /// Sums over all Nodes.
@@ -119,6 +121,7 @@ macro_rules! index {
                 held.all(self.opaque.iter().map(|(at, opaque)| (at.1, opaque.service)));
                 self.services_in.hold(held);
                 self.pods_in.hold(held);
+                self.policies_in.hold(held);
                 self.sums.hold(held);
                 self.picks.hold(held);
                 self.freshness.hold(held);
@@ -239,6 +242,30 @@ impl Index {
     pub fn gap_in(&self, source: Source, namespace: Name) -> Option<Gap> {
         let part = Part::Namespace(namespace);
         self.freshness_of(source, part).gap(source)
+    }
+
+    /// The gap that a source leaves for readers of one object alone: a namespace of which some objects are refused is
+    /// none for those that were read.
+    pub fn gap_at(&self, source: Source, key: Key) -> Option<Gap> {
+        let part = Part::Object(key.namespace, key.name);
+        let refused = || Some(self.refused(source, key, self.opaque.get(&(source, key))?));
+        self.freshness_of(source, part).gap(source).or_else(refused)
+    }
+
+    /// The gap that an object leaves which is in this namespace and was not understood.
+    pub(crate) fn refused_in(&self, source: Source, namespace: Name) -> Option<Gap> {
+        let first = Key {
+            namespace,
+            name: Name::EMPTY,
+        };
+        let all = self.opaque.range((source, first)..);
+        let own = all.take_while(|(at, _)| at.0 == source && at.1.namespace == namespace);
+        let named = own.min_by_key(|(at, _)| self.names.text(at.1.name));
+        named.map(|(at, opaque)| self.refused(source, at.1, opaque))
+    }
+
+    fn refused(&self, source: Source, key: Key, opaque: &Opaque) -> Gap {
+        Gap::Opaque(format!("{source} {}: {}", self.show(key), opaque.why).into())
     }
 
     /// The deduplicated endpoints of a Service, over all its slices and both families, by address.

@@ -69,6 +69,9 @@ impl Index {
         }
         if let Some(new) = self.policies.get(key) {
             self.picks.insert(key, new, &mut self.names);
+            self.policies_in.insert(key);
+        } else {
+            self.policies_in.remove(key);
         }
     }
 }

@@ -11,7 +11,7 @@ use super::super::{Effects, Event, Next, Operator, Outgoing, ReceivedAt, Watched
 use crate::client::{Refusal, RequestError};
 use crate::lease::Claim;
 use crate::send::{Reply, Request};
-use crate::watch::{self, Id, Target, What};
+use crate::watch::{self, Id, Start, Target, What};
 
 /// When every test begins.
 pub(super) const START: Now = Now {
@@ -108,7 +108,7 @@ impl World {
             self.targets.remove(&id);
             self.pending.retain(|(of, _)| *of != id);
         }
-        for (id, target) in watches.start {
+        for Start { id, target, .. } in watches.start {
             self.targets.insert(id, target);
             self.list(id);
         }

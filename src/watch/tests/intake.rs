@@ -3,18 +3,19 @@
 use std::collections::HashMap;
 
 use evenkeel_core::Input;
-use evenkeel_core::fleet::Wants;
+use evenkeel_core::fleet::{NamedWants, Wants};
 use evenkeel_core::index::{Freshness, Part};
 use evenkeel_core::know::{Now, Source};
+use evenkeel_core::policy::Selector;
 use rstest::rstest;
 
-use super::super::intake::{Change, Intake};
+use super::super::intake::{Change, Intake, Start};
 use super::super::line;
 use super::*;
 
 /// An intake, and the inputs it has given to the core.
 #[derive(Default)]
-struct Desk {
+struct Bed {
     intake: Intake,
     told: Vec<String>,
     fresh: Fresh,
@@ -32,7 +33,7 @@ impl Fresh {
         };
         let part = match part {
             Part::Whole => source.to_string(),
-            part @ Part::Namespace(_) => format!("{source} {part:?}"),
+            part => format!("{source} {part:?}"),
         };
         let freshness = format!("{freshness:?}");
         let before = self.0.insert(part.clone(), freshness.clone());
@@ -41,18 +42,15 @@ impl Fresh {
     }
 }
 
-impl Desk {
+impl Bed {
     fn want(&mut self, pods: &[(&str, &str)]) -> Change {
-        let pods = pods
-            .iter()
-            .map(|(namespace, selector)| ((*namespace).into(), (*selector).into()));
-        let wants = Wants {
-            pods: pods.collect(),
-            ..Wants::default()
-        };
+        self.wants(&pods_of(pods))
+    }
+
+    fn wants(&mut self, wants: &Wants) -> Change {
         let (told, fresh) = (&mut self.told, &mut self.fresh);
         self.intake
-            .want(&wants, &mut |input| told.extend(fresh.news(&input)))
+            .want(wants, &mut |input| told.extend(fresh.news(&input)))
     }
 
     fn id(&self, source: Source, part: &str) -> Id {
@@ -70,6 +68,24 @@ impl Desk {
         }
         std::mem::take(&mut self.told)
     }
+}
+
+/// Pods by namespace and selector: `x=1`, or empty for all.
+fn pods_of(pods: &[(&str, &str)]) -> Wants {
+    let mut wants = Wants::default();
+    for (namespace, selector) in pods {
+        let labels = selector.split_once('=').into_iter();
+        let selector = Selector {
+            labels: labels.map(|(key, value)| (key.into(), value.into())).collect(),
+            expressions: Vec::new(),
+        };
+        wants
+            .pods
+            .entry((*namespace).into())
+            .or_default()
+            .insert(selector);
+    }
+    wants
 }
 
 fn say(input: &Input<'_>) -> String {
@@ -111,24 +127,24 @@ fn gone(name: &str) -> What {
 }
 
 /// Pods by two selectors, both read: `a` by the first, `b` by both.
-fn two_parts() -> (Desk, Id, Id) {
-    let mut desk = Desk::default();
-    desk.want(&[("shop", "x=1"), ("shop", "y=2")]);
-    let (first, second) = (desk.id(Source::Pods, "x=1"), desk.id(Source::Pods, "y=2"));
-    let told = desk.take(first, vec![What::Begin, pod("a"), pod("b"), What::Synced]);
+fn two_parts() -> (Bed, Id, Id) {
+    let mut bed = Bed::default();
+    bed.want(&[("shop", "x=1"), ("shop", "y=2")]);
+    let (first, second) = (bed.id(Source::Pods, "x=1"), bed.id(Source::Pods, "y=2"));
+    let told = bed.take(first, vec![What::Begin, pod("a"), pod("b"), What::Synced]);
     // Complete only when all of the namespace's targets are.
     assert_eq!(told, ["pods shop/a", "pods shop/b"]);
-    let told = desk.take(second, vec![What::Begin, pod("b"), What::Synced]);
+    let told = bed.take(second, vec![What::Begin, pod("b"), What::Synced]);
     assert_eq!(told, ["pods shop/b", r#"Complete pods Namespace("shop")"#]);
-    (desk, first, second)
+    (bed, first, second)
 }
 
 #[test]
 fn a_source_of_one_part_is_passed_on() {
-    let mut desk = Desk::default();
-    desk.want(&[]);
-    let id = desk.id(Source::Nodes, "");
-    let told = desk.take(
+    let mut bed = Bed::default();
+    bed.want(&[]);
+    let id = bed.id(Source::Nodes, "");
+    let told = bed.take(
         id,
         vec![
             What::Begin,
@@ -150,7 +166,7 @@ fn a_source_of_one_part_is_passed_on() {
             "synced nodes"
         ]
     );
-    let told = desk.take(id, vec![STALE, COMPLETE, refused(), COMPLETE]);
+    let told = bed.take(id, vec![STALE, COMPLETE, refused(), COMPLETE]);
     assert_eq!(
         told,
         [
@@ -164,24 +180,24 @@ fn a_source_of_one_part_is_passed_on() {
 
 #[test]
 fn what_is_wanted_already_starts_nothing() {
-    let mut desk = Desk::default();
-    desk.want(&[]);
-    assert_eq!(desk.want(&[]), Change::default());
+    let mut bed = Bed::default();
+    bed.want(&[]);
+    assert_eq!(bed.want(&[]), Change::default());
 }
 
 #[test]
 fn an_object_leaves_when_no_part_holds_it() {
-    let (mut desk, first, second) = two_parts();
-    assert_eq!(desk.take(first, vec![gone("b")]), [""; 0]);
-    assert_eq!(desk.take(second, vec![gone("b")]), ["gone pods shop/b"]);
-    assert_eq!(desk.take(first, vec![gone("a"), gone("a")]), ["gone pods shop/a"]);
+    let (mut bed, first, second) = two_parts();
+    assert_eq!(bed.take(first, vec![gone("b")]), [""; 0]);
+    assert_eq!(bed.take(second, vec![gone("b")]), ["gone pods shop/b"]);
+    assert_eq!(bed.take(first, vec![gone("a"), gone("a")]), ["gone pods shop/a"]);
 }
 
 #[test]
 fn a_new_list_of_a_part_sweeps_what_it_alone_held() {
-    let (mut desk, first, _) = two_parts();
+    let (mut bed, first, _) = two_parts();
     // It names neither: `b` is still held by the other part.
-    let told = desk.take(first, vec![What::Begin, pod("c"), What::Synced]);
+    let told = bed.take(first, vec![What::Begin, pod("c"), What::Synced]);
     assert_eq!(told, ["pods shop/c", "gone pods shop/a"]);
 }
 
@@ -193,11 +209,11 @@ fn a_namespace_is_as_fresh_as_the_worst_of_its_targets(
     #[case] told: &str,
     #[case] without_it: &str,
 ) {
-    let (mut desk, first, second) = two_parts();
+    let (mut bed, first, second) = two_parts();
     let pods = |freshness: &str| [format!(r#"{freshness} pods Namespace("shop")"#)];
-    assert_eq!(desk.take(first, vec![bad]), pods(told));
-    assert_eq!(desk.take(second, vec![STALE]), [""; 0]);
-    let back = desk.take(first, vec![COMPLETE]);
+    assert_eq!(bed.take(first, vec![bad]), pods(told));
+    assert_eq!(bed.take(second, vec![STALE]), [""; 0]);
+    let back = bed.take(first, vec![COMPLETE]);
     assert_eq!(
         back,
         if told == without_it {
@@ -206,28 +222,28 @@ fn a_namespace_is_as_fresh_as_the_worst_of_its_targets(
             pods(without_it).to_vec()
         }
     );
-    assert_eq!(desk.take(second, vec![COMPLETE]), pods("Complete"));
+    assert_eq!(bed.take(second, vec![COMPLETE]), pods("Complete"));
 }
 
 #[test]
 fn one_namespace_says_nothing_of_others() {
-    let (mut desk, ..) = two_parts();
-    desk.told.clear();
-    let change = desk.want(&[("shop", "x=1"), ("shop", "y=2"), ("pay", "z=3")]);
+    let (mut bed, ..) = two_parts();
+    bed.told.clear();
+    let change = bed.want(&[("shop", "x=1"), ("shop", "y=2"), ("pay", "z=3")]);
     assert_eq!((change.start.len(), change.stop.len()), (1, 0));
-    assert_eq!(desk.told, [""; 0]);
-    let third = desk.id(Source::Pods, "z=3");
+    assert_eq!(bed.told, [""; 0]);
+    let third = bed.id(Source::Pods, "z=3");
     assert_eq!(
-        desk.take(third, vec![refused()]),
+        bed.take(third, vec![refused()]),
         [r#"Unreadable("no") pods Namespace("pay")"#]
     );
 }
 
 #[test]
 fn what_nobody_wants_any_more_leaves_and_late_words_are_ignored() {
-    let (mut desk, first, second) = two_parts();
-    desk.told.clear();
-    let change = desk.want(&[("shop", "y=2")]);
+    let (mut bed, first, second) = two_parts();
+    bed.told.clear();
+    let change = bed.want(&[("shop", "y=2")]);
     assert_eq!(
         change,
         Change {
@@ -235,24 +251,24 @@ fn what_nobody_wants_any_more_leaves_and_late_words_are_ignored() {
             stop: vec![first]
         }
     );
-    assert_eq!(desk.told, ["gone pods shop/a"]);
-    assert_eq!(desk.take(first, vec![pod("z"), STALE, refused()]), [""; 0]);
-    assert_eq!(desk.take(second, vec![gone("b")]), ["gone pods shop/b"]);
+    assert_eq!(bed.told, ["gone pods shop/a"]);
+    assert_eq!(bed.take(first, vec![pod("z"), STALE, refused()]), [""; 0]);
+    assert_eq!(bed.take(second, vec![gone("b")]), ["gone pods shop/b"]);
 }
 
 #[test]
 fn a_nameless_object_goes_with_the_list_that_held_it() {
-    let (mut desk, first, _) = two_parts();
-    assert_eq!(desk.take(first, vec![text("not json")]), ["pods /"]);
-    let told = desk.take(first, vec![What::Begin, pod("a"), pod("b"), What::Synced]);
+    let (mut bed, first, _) = two_parts();
+    assert_eq!(bed.take(first, vec![text("not json")]), ["pods /"]);
+    let told = bed.take(first, vec![What::Begin, pod("a"), pod("b"), What::Synced]);
     assert_eq!(told, ["pods shop/a", "pods shop/b", "gone pods /"]);
 }
 
 #[test]
 fn webhooks_of_two_kinds_are_told_apart() {
-    let mut desk = Desk::default();
-    desk.want(&[]);
-    let validating = desk.id(Source::Webhooks, "validating");
+    let mut bed = Bed::default();
+    bed.want(&[]);
+    let validating = bed.id(Source::Webhooks, "validating");
     let mut kinds = Vec::new();
     let hook = br#"{"metadata":{"name":"w"},"webhooks":[]}"#.to_vec();
     let named = br#"{"kind":"ValidatingWebhookConfiguration","metadata":{"name":"v"}}"#.to_vec();
@@ -264,7 +280,7 @@ fn webhooks_of_two_kinds_are_told_apart() {
         What::Page(named, named_at),
         What::Synced,
     ] {
-        desk.intake.take(Event::of(validating, what), &mut |input| {
+        bed.intake.take(Event::of(validating, what), &mut |input| {
             if let Input::Object { json, .. } = input {
                 let json: serde_json::Value = serde_json::from_slice(json).unwrap();
                 kinds.push(json["kind"].as_str().unwrap().to_owned());
@@ -272,7 +288,7 @@ fn webhooks_of_two_kinds_are_told_apart() {
         });
     }
     assert_eq!(kinds, ["ValidatingWebhookConfiguration"; 2]);
-    let told = desk.take(validating, vec![What::Gone(String::new(), "w".into())]);
+    let told = bed.take(validating, vec![What::Gone(String::new(), "w".into())]);
     assert_eq!(
         told,
         ["gone webhookconfigurations ValidatingWebhookConfiguration/w"]
@@ -281,12 +297,12 @@ fn webhooks_of_two_kinds_are_told_apart() {
 
 #[test]
 fn policies_come_compiled_or_refused() {
-    let mut desk = Desk::default();
-    desk.want(&[]);
-    let id = desk.id(Source::Policies, "");
+    let mut bed = Bed::default();
+    bed.want(&[]);
+    let id = bed.id(Source::Policies, "");
     let good = r#"{"metadata":{"namespace":"shop","name":"p"},"spec":{"services":{"names":["web"]}}}"#;
     let bad = r#"{"metadata":{"namespace":"shop","name":"q"},"spec":{"services":{}}}"#;
-    let told = desk.take(id, vec![text(good), text(bad), text("{")]);
+    let told = bed.take(id, vec![text(good), text(bad), text("{")]);
     assert_eq!(
         told,
         [
@@ -297,70 +313,208 @@ fn policies_come_compiled_or_refused() {
     );
 }
 
+/// Targets of Pods, as people see them.
+fn watched(bed: &Bed) -> Vec<String> {
+    let pods = bed.intake.targets().filter(|one| one.1.source == Source::Pods);
+    pods.map(|(_, target)| target.show()).collect()
+}
+
 #[test]
-fn many_selectors_are_one_watch_and_no_namespace_is_never_all() {
-    let mut desk = Desk::default();
-    let selectors: Vec<_> = (0..1_000).map(|at| format!("app=a{at}")).collect();
-    let mut pods: Vec<_> = selectors.iter().map(|one| ("shop", one.as_str())).collect();
-    pods.extend([
-        ("pay", "app=a"),
-        ("pay", ""),
-        ("", "app=b"),
-        ("few", "app=a"),
-        ("few", "app=b"),
-    ]);
-    desk.want(&pods);
-    let watched: Vec<_> = desk
-        .intake
-        .targets()
-        .filter(|(_, target)| target.source == Source::Pods)
-        .map(|(_, target)| target.show())
-        .collect();
+fn no_namespace_is_never_all() {
+    let mut bed = Bed::default();
+    bed.want(&[("", "app=a"), ("few", "app=a"), ("few", "app=b")]);
     assert_eq!(
-        watched,
+        watched(&bed),
         [
             "/api/v1/namespaces/few/pods?app=a",
-            "/api/v1/namespaces/few/pods?app=b",
-            "/api/v1/namespaces/pay/pods",
-            "/api/v1/namespaces/shop/pods",
+            "/api/v1/namespaces/few/pods?app=b"
         ]
     );
 }
 
 #[test]
-fn too_many_namespaces_are_said_and_not_watched() {
-    let mut desk = Desk::default();
-    let namespaces: Vec<_> = (0..300).map(|at| format!("n{at}")).collect();
+fn a_thousand_namespaces_are_watched_each_for_itself() {
+    let mut bed = Bed::default();
+    let namespaces: Vec<_> = (0..1_000).map(|at| format!("n{at}")).collect();
     let pods: Vec<_> = namespaces.iter().map(|one| (one.as_str(), "app=a")).collect();
-    let change = desk.want(&pods);
-    let watched = change
-        .start
-        .iter()
-        .filter(|(_, target)| target.source == Source::Pods)
-        .count();
-    assert_eq!(watched, 256);
-    let why = "policies select Pods in 300 ways over all namespaces; at most 256 are watched";
-    let refused = format!(r#"Unreadable("{why}") pods"#);
-    assert_eq!(desk.told.len(), 300 - 256);
-    assert!(
-        desk.told.iter().all(|one| one.starts_with(&refused)),
-        "{:?}",
-        desk.told
+    bed.want(&pods);
+    assert_eq!(watched(&bed).len(), 1_000);
+    assert_eq!(bed.told, [""; 0], "none of them is a gap");
+}
+
+const FIVE: [(&str, &str); 5] = [
+    ("shop", "x=1"),
+    ("shop", "y=2"),
+    ("shop", "z=3"),
+    ("shop", "v=4"),
+    ("shop", "w=5"),
+];
+
+fn labelled(name: &str, key: &str, value: &str) -> What {
+    text(format!(
+        r#"{{"metadata":{{"namespace":"shop","name":"{name}","labels":{{"{key}":"{value}"}}}}}}"#
+    ))
+}
+
+#[test]
+fn one_watch_of_a_namespace_takes_over_without_any_object_going() {
+    let (mut bed, first, second) = two_parts();
+    let change = bed.want(&FIVE);
+    assert_eq!((change.start.len(), change.stop), (1, vec![first, second]));
+    assert!(!change.start[0].known, "three selectors were not read before");
+    assert_eq!(watched(&bed), ["/api/v1/namespaces/shop/pods"]);
+    assert_eq!(bed.told, [r#"Missing pods Namespace("shop")"#]);
+    let told = bed.take(
+        change.start[0].id,
+        vec![
+            What::Begin,
+            labelled("a", "x", "1"),
+            labelled("other", "x", "2"),
+            labelled("c", "z", "3"),
+            What::Synced,
+        ],
+    );
+    // `b` is not among them any more, and what nobody selects is not kept.
+    assert_eq!(
+        told,
+        [
+            "pods shop/a",
+            "pods shop/c",
+            "gone pods shop/b",
+            r#"Complete pods Namespace("shop")"#
+        ]
     );
 }
 
 #[test]
-fn one_way_too_many_is_said_although_nothing_starts_or_stops_for_it() {
-    let mut desk = Desk::default();
-    let namespaces: Vec<_> = (0..257).map(|at| format!("n{at:03}")).collect();
-    let pods: Vec<_> = namespaces.iter().map(|one| (one.as_str(), "app=a")).collect();
-    desk.want(&pods[..256]);
-    let change = desk.want(&pods);
-    assert!(change.start.is_empty() && change.stop.is_empty(), "{change:?}");
-    let why = "policies select Pods in 257 ways over all namespaces; at most 256 are watched";
+fn a_pod_whose_labels_are_no_longer_selected_goes() {
+    let mut bed = Bed::default();
+    bed.want(&FIVE);
+    let id = bed.id(Source::Pods, "shop");
+    bed.take(id, vec![What::Begin, labelled("a", "x", "1"), What::Synced]);
+    assert_eq!(bed.take(id, vec![labelled("a", "x", "2")]), ["gone pods shop/a"]);
+    assert_eq!(bed.take(id, vec![labelled("a", "x", "2"), gone("a")]), [""; 0]);
+    assert_eq!(bed.take(id, vec![labelled("a", "x", "1")]), ["pods shop/a"]);
+}
+
+#[test]
+fn selectors_take_over_again_and_the_namespace_stays_known() {
+    let mut bed = Bed::default();
+    bed.want(&FIVE);
+    let all = bed.id(Source::Pods, "shop");
+    bed.take(all, vec![What::Begin, labelled("a", "x", "1"), What::Synced]);
+    bed.told.clear();
+    let change = bed.want(&FIVE[..2]);
+    assert_eq!((change.start.len(), change.stop), (2, vec![all]));
+    assert!(change.start.iter().all(|one| one.known));
+    assert_eq!(bed.told, [""; 0], "it is as complete as it was");
+    let (x, y) = (bed.id(Source::Pods, "x=1"), bed.id(Source::Pods, "y=2"));
+    assert_eq!(bed.take(y, vec![What::Begin, What::Synced]), [""; 0]);
     assert_eq!(
-        desk.told,
-        [format!(r#"Unreadable("{why}") pods Namespace("n256")"#)]
+        bed.take(x, vec![What::Begin, labelled("a", "x", "1"), What::Synced]),
+        ["pods shop/a"]
+    );
+    assert_eq!(bed.take(x, vec![gone("a")]), ["gone pods shop/a"]);
+}
+
+#[test]
+fn a_watch_of_a_namespace_lists_anew_when_more_is_wanted_and_only_then() {
+    let mut bed = Bed::default();
+    bed.want(&FIVE);
+    let all = bed.id(Source::Pods, "shop");
+    bed.take(all, vec![What::Begin, labelled("a", "x", "1"), What::Synced]);
+    assert_eq!(bed.want(&FIVE[..3]), Change::default(), "less is wanted");
+    bed.told.clear();
+    let change = bed.want(&FIVE);
+    assert_eq!((change.start.len(), change.stop), (1, vec![all]));
+    assert_eq!(bed.told, [r#"Missing pods Namespace("shop")"#]);
+    let told = bed.take(
+        change.start[0].id,
+        vec![What::Begin, labelled("a", "x", "1"), What::Synced],
+    );
+    assert_eq!(told, ["pods shop/a", r#"Complete pods Namespace("shop")"#]);
+}
+
+#[test]
+fn more_pods_than_a_namespace_may_have_are_its_gap_alone() {
+    let mut bed = Bed::default();
+    bed.want(&[("shop", ""), ("pay", "x=1")]);
+    let id = bed.id(Source::Pods, "shop");
+    let pods = (0..=20_000).map(|at| pod(&format!("p{at}")));
+    let told = bed.take(id, std::iter::once(What::Begin).chain(pods).collect());
+    let why = "policies select more than 20000 Pods of this namespace, and no more are kept";
+    assert_eq!(told.len(), 20_001);
+    assert_eq!(
+        told.last().unwrap(),
+        &format!(r#"Unreadable("{why}") pods Namespace("shop")"#)
+    );
+    assert_eq!(bed.take(id, vec![pod("p7"), What::Synced]), ["pods shop/p7"]);
+    let other = bed.id(Source::Pods, "pay");
+    assert_eq!(
+        bed.take(other, vec![What::Begin, What::Synced]),
+        [r#"Complete pods Namespace("pay")"#]
+    );
+}
+
+fn maps_of(namespace: &str, names: &[&str], beyond: usize) -> Wants {
+    let maps = NamedWants {
+        names: names.iter().map(|name| Arc::from(*name)).collect(),
+        beyond,
+    };
+    Wants {
+        config_maps: [(Arc::from(namespace), maps)].into(),
+        ..Wants::default()
+    }
+}
+
+#[test]
+fn a_config_map_that_is_refused_is_a_gap_of_its_own() {
+    let mut core = evenkeel_core::Core::default();
+    let mut intake = Intake::default();
+    let change = intake.want(&maps_of("kube-system", &["a", "b"], 0), &mut |input| {
+        core.handle(Now::ONCE, input);
+    });
+    for start in change
+        .start
+        .iter()
+        .filter(|one| one.target.source == Source::ConfigMaps)
+    {
+        let end = if start.target.name == "a" {
+            What::Synced
+        } else {
+            refused()
+        };
+        intake.take(Event::of(start.id, end), &mut |input| {
+            core.handle(Now::ONCE, input);
+        });
+    }
+    let index = core.index();
+    let names = &index.names;
+    let key = |name: &str| evenkeel_core::names::Key {
+        namespace: names.find("kube-system").unwrap(),
+        name: names.find(name).unwrap(),
+    };
+    assert_eq!(index.gap_at(Source::ConfigMaps, key("a")), None);
+    assert!(index.gap_at(Source::ConfigMaps, key("b")).is_some());
+    assert!(
+        index.gap(Source::ConfigMaps).is_some(),
+        "what is in that namespace is not known"
+    );
+}
+
+#[test]
+fn config_maps_beyond_a_namespaces_budget_are_told_although_nothing_starts_for_it() {
+    let mut bed = Bed::default();
+    bed.wants(&maps_of("kube-system", &["a"], 0));
+    let id = bed.id(Source::ConfigMaps, "a");
+    bed.take(id, vec![What::Begin, What::Synced]);
+    let change = bed.wants(&maps_of("kube-system", &["a"], 40));
+    assert_eq!(change, Change::default());
+    assert_eq!(
+        bed.told,
+        [
+            r#"Unreadable("41 are named in this namespace, and at most 32 are read") configmaps Namespace("kube-system")"#
+        ]
     );
 }
 
@@ -368,16 +522,10 @@ fn one_way_too_many_is_said_although_nothing_starts_or_stops_for_it() {
 fn the_core_keeps_what_any_part_holds() {
     let mut core = evenkeel_core::Core::default();
     let mut intake = Intake::default();
-    let wants = Wants {
-        pods: [("shop".into(), "x=1".into()), ("shop".into(), "y=2".into())].into(),
-        ..Wants::default()
-    };
+    let wants = pods_of(&[("shop", "x=1"), ("shop", "y=2")]);
     let change = intake.want(&wants, &mut |input| core.handle(Now::ONCE, input));
-    for (id, target) in change
-        .start
-        .iter()
-        .filter(|(_, target)| target.source == Source::Pods)
-    {
+    let starts = change.start.iter();
+    for Start { id, target, .. } in starts.filter(|one| one.target.source == Source::Pods) {
         assert_eq!(
             *core.index().worst_freshness(Source::Pods),
             Freshness::Missing,

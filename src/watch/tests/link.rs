@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::time::{advance, pause, resume};
 
+use super::super::link::LONGEST_LINE;
 use super::*;
 use crate::client::Link;
 
@@ -94,6 +95,64 @@ async fn lines_are_put_together(
         (Err(RequestError::Broken(why)), Err(part)) => assert!(why.contains(part), "{why}"),
         (other, _) => panic!("{other:?}"),
     }
+}
+
+/// A server whose answers are larger than what anybody keeps.
+async fn flood(head: &'static str, megabytes: usize, then: &'static str) -> (Link, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let sent = Arc::new(AtomicUsize::new(0));
+    let count = sent.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut asked = vec![0; 4096];
+            let _ = stream.read(&mut asked).await;
+            let _ = stream.write_all(head.as_bytes()).await;
+            let megabyte = vec![b'x'; 1 << 20];
+            for _ in 0..megabytes {
+                if stream.write_all(&megabyte).await.is_err() {
+                    break;
+                }
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+            let _ = stream.write_all(then.as_bytes()).await;
+        }
+    });
+    let link = Link::new(move || {
+        let mut config = Config::new(url.parse().unwrap());
+        config.default_retry = false;
+        async { Ok(Client::try_from(config)?) }
+    });
+    (link, sent)
+}
+
+#[tokio::test]
+async fn of_a_line_without_end_only_the_beginning_is_kept() {
+    let (link, _) = flood("HTTP/1.1 200 OK\r\n\r\n", 64, "\nnext\n").await;
+    let mut stream = link.watch("/x?watch=true".into()).await.unwrap();
+    let long = stream.next().await.unwrap().unwrap();
+    assert_eq!(long.len(), LONGEST_LINE);
+    assert_eq!(stream.next().await.unwrap().as_deref(), Some(b"next".as_slice()));
+    assert_eq!(stream.next().await, Ok(None));
+}
+
+#[tokio::test]
+async fn a_page_without_end_is_not_read_to_it() {
+    let (link, sent) = flood("HTTP/1.1 200 OK\r\n\r\n", 256, "").await;
+    assert_eq!(link.page("/x".into()).await, Err(RequestError::TooLong(16 << 20)));
+    // What lies in sockets counts as sent.
+    assert!(sent.load(Ordering::Relaxed) < 64, "{sent:?} MiB");
+}
+
+#[tokio::test]
+async fn an_error_without_end_is_an_error() {
+    let (link, sent) = flood("HTTP/1.1 503 Service Unavailable\r\n\r\n", 256, "").await;
+    let refused = link.page("/x".into()).await;
+    assert_eq!(
+        refused,
+        Err(RequestError::refused(503, "503 Service Unavailable", None))
+    );
+    assert!(sent.load(Ordering::Relaxed) < 64, "{sent:?} MiB");
 }
 
 #[tokio::test]

@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use evenkeel_core::index::Freshness;
 use evenkeel_core::know::Source;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::claim::Claim;
 use super::outlet::{self, CLUSTER_KIB, Event, What};
-use super::pump::Pump;
+use super::pump::{Pump, Turns};
 use super::seen::{Seen, WatchState, WatchStatus};
 use super::server::{Lines, Server};
 use super::target::{Id, Target};
@@ -27,6 +27,8 @@ use crate::client::RequestError;
 enum Answer {
     Watch(Vec<Act>),
     Page(String),
+    /// A page that is longer than what is read of one.
+    TooLong,
     Refuse(u16, Option<u64>),
     Break,
     Hang,
@@ -63,6 +65,7 @@ impl Script {
         let answer = self.answers.lock().unwrap().pop_front();
         match answer.unwrap_or(Answer::Hang) {
             Answer::Hang => std::future::pending().await,
+            Answer::TooLong => Err(RequestError::TooLong(16 << 20)),
             Answer::Break => Err(RequestError::Broken("connection refused".into())),
             Answer::Refuse(code, after) => {
                 Err(RequestError::refused(code, "no", after.map(Duration::from_secs)))
@@ -128,8 +131,8 @@ impl Bench {
         let (outlet, events) = outlet::channel(CLUSTER_KIB);
         let seen = Seen::new(target.source, target.show());
         let claim = Claim::new(Id(1), outlet, seen.clone());
-        let pump = Pump::new(target, script.clone(), Arc::new(Semaphore::new(1)), claim);
-        tokio::spawn(pump.run());
+        let pump = Pump::new(target, script.clone(), Turns::default(), claim);
+        tokio::spawn(pump.run(Instant::now()));
         Self { script, events, seen }
     }
 
@@ -173,6 +176,7 @@ fn say(what: &What) -> String {
         What::Object(bytes, at) => format!("object {}", super::line::key(&bytes[at.clone()]).1),
         What::Page(_, items) => format!("page of {}", items.len()),
         What::Gone(namespace, name) => format!("gone {namespace}/{name}"),
+        What::Refused(namespace, name, why) => format!("refused {namespace}/{name}: {why}"),
         What::Synced => "synced".into(),
         What::Freshness(Freshness::Missing) => "missing".into(),
         What::Freshness(Freshness::Complete) => "complete".into(),
@@ -252,7 +256,7 @@ fn page(version: u64, next: &str, names: &[&str]) -> Answer {
 }
 
 fn target(source: Source) -> Target {
-    let all = Target::all(&evenkeel_core::fleet::Wants::default());
+    let all = Target::but_pods(&evenkeel_core::fleet::Wants::default());
     all.into_iter().find(|target| target.source == source).unwrap()
 }
 

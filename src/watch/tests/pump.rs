@@ -3,6 +3,7 @@
 use evenkeel_core::know::Source;
 use rstest::rstest;
 
+use super::super::link::LONGEST_LINE;
 use super::*;
 use crate::resources::RESOURCES;
 
@@ -306,7 +307,7 @@ async fn a_line_that_is_not_understood_is_told_and_the_watch_goes_on_until_a_new
 async fn a_long_watch_lives_on_bookmarks() {
     let minute = [Act::Pause(60_000), bookmark(11), Act::Pause(60_000), bookmark(12)];
     let list = watch(&[&[added("a", 3), end(10)], minute.as_slice()].concat());
-    let mut bench = Bench::new(target(Source::Deployments), &[list]);
+    let mut bench = Bench::new(target(Source::L2Advertisements), &[list]);
     let told = bench.until(600).await;
     assert_eq!(bench.calls()[0].uri.matches("timeoutSeconds=290").count(), 1);
     // One bookmark may be missed: 150 s after the second.
@@ -400,7 +401,7 @@ async fn a_long_watch_without_bookmarks_is_believed_until_its_end() {
         watch(&[Act::Pause(290_000), Act::End]),
         watch(&[]),
     ];
-    let mut bench = Bench::new(target(Source::Deployments), &answers);
+    let mut bench = Bench::new(target(Source::L2Advertisements), &answers);
     let told = bench.until(900).await;
     assert_eq!(told.last(), Some(&(590, "stale".to_owned())));
     assert!(bench.calls()[2].uri.contains("timeoutSeconds=290"));
@@ -436,6 +437,95 @@ async fn bytes_on_their_way_are_bounded() {
         bench.events.len()
     );
     assert_eq!(bench.words(30).await.len(), 42);
+}
+
+/// A watch whose silence is noticed within a minute proves itself before its end.
+#[test]
+fn what_critical_findings_rest_on_is_watched_closely() {
+    let minute = [
+        Source::Pods,
+        Source::ConfigMaps,
+        Source::DaemonSets,
+        Source::Deployments,
+        Source::Webhooks,
+        Source::Namespaces,
+        Source::CiliumNodeConfigs,
+        Source::FelixConfigurations,
+        Source::Installations,
+    ];
+    let wants = evenkeel_core::Core::default().take_wants().unwrap();
+    let pods = Target::pods("shop", &evenkeel_core::policy::Selector::default());
+    for target in Target::but_pods(&wants).into_iter().chain(pods) {
+        let most = if target.evidence {
+            10
+        } else if minute.contains(&target.source) {
+            50
+        } else {
+            290
+        };
+        assert!(target.limit().as_secs() <= most, "{}", target.show());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_that_is_too_long_is_a_gap_of_its_object_and_the_watch_goes_on() {
+    let long = |kind: &str, name: &str, version: u32| {
+        let begin = format!(
+            r#"{{"type":"{kind}","object":{{"kind":"Node","metadata":{{"name":"{name}","resourceVersion":"{version}","annotations":{{"a":""#
+        );
+        line(begin.clone() + &"x".repeat(LONGEST_LINE - begin.len()))
+    };
+    let acts = [
+        long("ADDED", "b", 11),
+        added("c", 12),
+        long("DELETED", "b", 13),
+        Act::Pause(9_000),
+        Act::End,
+    ];
+    let mut answers = vec![filled(), watch(&acts)];
+    answers.extend(vec![quiet(13); 12]);
+    let mut bench = Bench::new(nodes(), &answers);
+    let told = bench.words(120).await;
+    assert_eq!(
+        told[3..],
+        ["refused /b: it has more than 4 MiB", "object c", "gone /b"]
+    );
+    assert!(bench.calls()[2].uri.ends_with("resourceVersion=13"));
+    assert_eq!(bench.lists(), 1, "a list would bring the same");
+}
+
+#[tokio::test(start_paused = true)]
+async fn pages_of_large_objects_become_smaller_until_they_fit() {
+    let answers = [
+        Answer::Refuse(422, None),
+        Answer::TooLong,
+        Answer::TooLong,
+        page(20, "more", &["a", "b"]),
+        Answer::TooLong,
+        page(20, "", &["c"]),
+        quiet(20),
+    ];
+    let mut bench = Bench::new(nodes(), &answers);
+    let told = bench.words(5).await;
+    assert_eq!(told, ["begin", "page of 2", "page of 1", "synced"]);
+    let asked: Vec<_> = bench.calls()[1..6]
+        .iter()
+        .map(|call| call.uri.trim_start_matches("/api/v1/nodes?").to_owned())
+        .collect();
+    assert_eq!(
+        asked,
+        [
+            "limit=500",
+            "limit=125",
+            "limit=31",
+            "limit=31&continue=more",
+            "limit=7&continue=more"
+        ]
+    );
+    assert!(
+        bench.script.renewals.lock().unwrap().is_empty(),
+        "the connection is not in doubt"
+    );
 }
 
 #[test]

@@ -10,14 +10,14 @@ async fn a_missing_right_is_named_and_its_return_needs_no_list() {
     answers.extend(vec![Answer::Refuse(403, None); 4]);
     answers.push(probe(12));
     let mut bench = Bench::new(nodes(), &then_quiet(&answers, 12));
-    let told = bench.until(60).await;
+    let told = bench.until(80).await;
     assert_eq!(
         told[3],
         (12, "unreadable: missing right: watch nodes (no)".to_owned())
     );
     assert_eq!(told[4].1, "complete");
-    // Told at the second refusal, asked again every five seconds, then a bookmark after one second.
-    assert_eq!(told[4].0, 28);
+    // Told at the second refusal, asked again after 5, 10 and 20 s, then a bookmark after one second.
+    assert_eq!(told[4].0, 48);
     assert_eq!((told.len(), bench.lists()), (5, 1));
 }
 
@@ -124,4 +124,21 @@ async fn an_expired_token_is_renewed() {
     let mut bench = Bench::new(nodes(), &answers);
     assert_eq!(bench.words(30).await, ["begin", "object a", "synced"]);
     assert_eq!(bench.script.renewals.lock().unwrap().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_right_that_stays_missing_in_a_namespace_is_asked_for_ever_more_rarely() {
+    let pods = Target::pods("shop", &evenkeel_core::policy::Selector::default()).unwrap();
+    let mut bench = Bench::new(pods, &vec![Answer::Refuse(403, None); 100]);
+    let told = bench.words(3_600).await;
+    assert_eq!(told, ["unreadable: missing right: watch pods (no)"]);
+    // After 0, 2, 7, 17, 37, 77, 157 and 317 s, and every 300 s from then on.
+    assert_eq!(bench.calls().len(), 8 + 10);
+    let mut bench = Bench::new(nodes(), &vec![Answer::Refuse(403, None); 100]);
+    bench.words(3_600).await;
+    assert_eq!(
+        bench.calls().len(),
+        6 + 58,
+        "every minute, as our own role may be mended"
+    );
 }

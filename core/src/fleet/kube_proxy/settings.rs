@@ -183,7 +183,7 @@ fn of_container(
         );
     };
     let (map, key) = config_map_of(&index.names, owner, template, container, &path)?;
-    if let Some(gap) = index.gap_in(Source::ConfigMaps, map.namespace) {
+    if let Some(gap) = index.gap_at(Source::ConfigMaps, map) {
         return Err(gap);
     }
     let place = place(index, "ConfigMap", map);

@@ -167,6 +167,9 @@ impl<'a> Look<'a> {
             self.others.borrow_mut().pods_in.insert(namespace);
         }
         self.read_in(Source::Pods, namespace)?;
+        if let Some(gap) = self.index.refused_in(Source::Pods, namespace) {
+            return Err(gap);
+        }
         let index = self.index;
         let keys = index.pods_in.of(namespace);
         Ok(keys.filter_map(|key| Some((key, index.pods.get(key)?))))
@@ -205,7 +208,9 @@ impl<'a> Look<'a> {
     /// One `ConfigMap`, if there is one of this name.
     pub fn config_map(&self, key: Key) -> Known<Option<&'a ConfigMap>> {
         self.depend_on(Deps::of(Reads::of(&[Source::ConfigMaps])));
-        self.read_in(Source::ConfigMaps, key.namespace)?;
+        // Depends on its namespace; the object alone may say more or less.
+        let _ = self.read_in(Source::ConfigMaps, key.namespace);
+        self.index.gap_at(Source::ConfigMaps, key).map_or(Ok(()), Err)?;
         Ok(self.index.config_maps.get(key))
     }
 

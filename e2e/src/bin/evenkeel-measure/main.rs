@@ -6,6 +6,7 @@ mod bare;
 mod bare_reaction;
 mod crowd;
 mod crowds;
+mod namespaces;
 mod operator;
 mod reaction;
 mod rest;
@@ -52,6 +53,10 @@ struct Cli {
     /// With --crowd: how many policies of the largest size to measure in a third run
     #[arg(long, default_value_t = 20, requires = "crowd")]
     largest: u32,
+    /// With --operator, and instead of reactions: start and rest with so many namespaces that have a policy each, such as
+    /// 1000
+    #[arg(long, requires = "operator", conflicts_with = "crowd")]
+    namespaces: Option<u32>,
     /// Be the bare client
     #[arg(long, hide = true, requires = "kubeconfig")]
     bare: bool,
@@ -90,6 +95,9 @@ async fn main() -> Result<()> {
 
 /// Measures the operator: at rest and reacting, or with a crowd of policies in another namespace.
 async fn operator(bench: &Bench, cli: &Cli) -> Result<()> {
+    if let Some(count) = cli.namespaces {
+        return namespaces::measure(bench, count, Duration::from_secs(cli.rest_seconds)).await;
+    }
     let Some(count) = cli.crowd else {
         let measured = Measured::start(bench).await?;
         measured.tell();

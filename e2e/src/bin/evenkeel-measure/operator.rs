@@ -186,6 +186,15 @@ impl Measured {
         Ok(Scrape(text))
     }
 
+    /// How many sockets it has open: connections to the API server, but for a few.
+    pub(super) fn sockets(&self) -> Result<usize> {
+        let files = std::fs::read_dir(format!("/proc/{}/fd", self.operator.id()))?;
+        let links = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+        Ok(links
+            .filter(|link| link.to_string_lossy().starts_with("socket:"))
+            .count())
+    }
+
     /// What it holds now (`VmRSS` of proc(5)), rounded down.
     pub(super) fn resident_mib(&self) -> u64 {
         let status =

@@ -1,0 +1,92 @@
+//! Which targets hold an object of a source that comes in parts, and since which of their lists.
+
+use std::collections::HashMap;
+
+use evenkeel_core::Input;
+use evenkeel_core::know::Source;
+
+use super::intake::Sink;
+use super::target::Id;
+
+/// A part of a source, by its namespace; empty is all of it.
+pub(super) type Place = (Source, String);
+
+/// Namespace and name of an object, as the core names it.
+pub(super) type Key = (Box<str>, Box<str>);
+
+/// Objects by the part that they are of, each with who holds it: a namespace's targets are released without a look at
+/// the others.
+#[derive(Debug, Default)]
+pub(super) struct Holders(HashMap<Place, HashMap<Key, Vec<(Id, u32)>>>);
+
+impl Holders {
+    /// How many objects of a part are held.
+    pub(super) fn count(&self, place: &Place) -> usize {
+        self.0.get(place).map_or(0, HashMap::len)
+    }
+
+    /// Whether an object is held.
+    pub(super) fn has(&self, place: &Place, key: &Key) -> bool {
+        self.0.get(place).is_some_and(|held| held.contains_key(key))
+    }
+
+    /// A target holds an object, by its list of that number.
+    pub(super) fn add(&mut self, place: &Place, key: Key, id: Id, list: u32) {
+        if !self.0.contains_key(place) {
+            self.0.insert(place.clone(), HashMap::new());
+        }
+        let Some(held) = self.0.get_mut(place) else { return };
+        let holders = held.entry(key).or_default();
+        match holders.iter_mut().find(|holder| holder.0 == id) {
+            Some(holder) => holder.1 = list,
+            None => holders.push((id, list)),
+        }
+    }
+
+    /// A target does not hold an object any more, nor do those that it has replaced: it is gone when nobody does.
+    pub(super) fn remove(&mut self, place: &Place, key: &Key, id: Id, sink: &mut Sink<'_>) {
+        let Some(held) = self.0.get_mut(place) else { return };
+        let Some(holders) = held.get_mut(key) else { return };
+        holders.retain(|holder| holder.0 != id);
+        if holders.is_empty() {
+            held.remove(key);
+            self.say_gone(place, key, sink);
+            self.forget(place);
+        }
+    }
+
+    /// A target releases what it held before its list of that number.
+    pub(super) fn release(&mut self, place: &Place, id: Id, before: u32, sink: &mut Sink<'_>) {
+        let Some(held) = self.0.get_mut(place) else { return };
+        let mut gone = Vec::new();
+        held.retain(|key, holders| {
+            holders.retain(|holder| holder.0 != id || holder.1 >= before);
+            if holders.is_empty() {
+                gone.push(key.clone());
+            }
+            !holders.is_empty()
+        });
+        for key in &gone {
+            self.say_gone(place, key, sink);
+        }
+        self.forget(place);
+    }
+
+    fn say_gone(&self, place: &Place, key: &Key, sink: &mut Sink<'_>) {
+        // What does not say its namespace may be held elsewhere under the same key.
+        let elsewhere = key.0.is_empty()
+            && self
+                .0
+                .iter()
+                .any(|(other, held)| other.0 == place.0 && other != place && held.contains_key(key));
+        if !elsewhere {
+            sink(Input::Gone(place.0, &key.0, &key.1));
+        }
+    }
+
+    fn forget(&mut self, place: &Place) {
+        if self.0.get(place).is_some_and(HashMap::is_empty) {
+            self.0.remove(place);
+        }
+    }
+}
