@@ -1,5 +1,7 @@
 //! `v1/Node`: what it is and how it feels, without its heartbeats, so that an equal row is an unchanged node.
 
+use std::net::IpAddr;
+
 use serde::Deserialize;
 
 use super::kind::Kind;
@@ -27,6 +29,9 @@ const LEAVING_SECONDS: i64 = 1800;
 /// For how long a node may take to become Ready after it joined, in seconds: `MaxNodeStartupTime` of Cluster Autoscaler
 /// (`clusterstate/clusterstate.go`), which until then counts it as upcoming, not as broken.
 const JOINING_SECONDS: i64 = 900;
+/// Within so many seconds after it joined a node reports its state for the first time; what changes later was lost:
+/// `MaxStatusSettingDelayAfterCreation`, in the same file.
+const FIRST_REPORT_SECONDS: i64 = 120;
 
 /// Labels of machines that the provider may take at any time, in its documentation.
 const SPOT: [(&str, &str); 6] = [
@@ -38,10 +43,16 @@ const SPOT: [(&str, &str); 6] = [
     ("node.kubernetes.io/lifecycle", "spot"),
 ];
 
-/// Label of nodes of the control plane (`cmd/kubeadm/app/constants`).
-const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
-/// The same before Kubernetes 1.24.
-const MASTER: &str = "node-role.kubernetes.io/master";
+/// Labels of nodes of the control plane: kubeadm (`cmd/kubeadm/app/constants`) since 1.24 and before, RKE, MicroK8s
+/// (`default-args/kubelet`).
+const CONTROL_PLANE: [&str; 4] = [
+    "node-role.kubernetes.io/control-plane",
+    "node-role.kubernetes.io/master",
+    "node-role.kubernetes.io/controlplane",
+    "node.kubernetes.io/microk8s-controlplane",
+];
+/// Most addresses of a node that are kept: one of each family.
+const ADDRESSES: usize = 2;
 
 /// The node's `Ready` condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -101,6 +112,8 @@ pub struct Node {
     pub ready_since: Option<Wall>,
     /// When it joined (`metadata.creationTimestamp`).
     pub created: Option<Wall>,
+    /// Its first addresses of type `InternalIP` (`status.addresses`).
+    pub addresses: Box<[IpAddr]>,
     /// Whether somebody takes it out of service: it is cordoned, being deleted, or tainted for removal.
     pub leaving: bool,
     /// `metadata.deletionTimestamp`: whether it is being deleted.
@@ -113,15 +126,20 @@ pub struct Node {
 }
 
 impl Node {
-    /// Until when it is no failure that this node is not Ready, in seconds of wall time: while it joins, and while it
-    /// leaves. `None` for a node that is Ready.
+    /// Until when it is no failure that this node is not Ready, in seconds of wall time: while it joins and has not been
+    /// Ready yet, and while it leaves. `None` for a node that is Ready.
     pub fn excused_until(&self) -> Option<Wall> {
         if self.ready == Readiness::Ready {
             return None;
         }
-        let joining = self
-            .created
-            .map_or(i64::MIN, |at| at.0.saturating_add(JOINING_SECONDS));
+        let joining = match (self.created, self.ready_since) {
+            (None, _) => i64::MIN,
+            // It has changed since its first report: what it was before, it has lost.
+            (Some(created), Some(since)) if since.0.saturating_sub(created.0) >= FIRST_REPORT_SECONDS => {
+                i64::MIN
+            }
+            (Some(created), _) => created.0.saturating_add(JOINING_SECONDS),
+        };
         let leaving = match (self.leaving, self.ready_since) {
             (false, _) => i64::MIN,
             (true, Some(since)) => since.0.saturating_add(LEAVING_SECONDS),
@@ -132,8 +150,9 @@ impl Node {
 
     /// Whether it is a node of the control plane, by the label that kubeadm and its like give it.
     pub fn is_control_plane(&self, names: &Names) -> bool {
-        let label = |key| self.labels.text(names, key).is_some();
-        label(CONTROL_PLANE) || label(MASTER)
+        CONTROL_PLANE
+            .iter()
+            .any(|key| self.labels.text(names, key).is_some())
     }
 
     /// Whether EKS Auto Mode runs it, which labels its nodes so (EKS guide, "Control if a workload is deployed on EKS Auto
@@ -219,6 +238,8 @@ struct Status<'a> {
     #[serde(borrow, default, deserialize_with = "or_default")]
     conditions: Vec<Condition<'a>>,
     #[serde(borrow, default, deserialize_with = "or_default")]
+    addresses: Vec<Address<'a>>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
     node_info: Info<'a>,
 }
 
@@ -231,6 +252,14 @@ struct Condition<'a> {
     status: Text<'a>,
     #[serde(borrow, default, deserialize_with = "or_default")]
     last_transition_time: Text<'a>,
+}
+
+#[derive(Deserialize)]
+struct Address<'a> {
+    #[serde(borrow, default, rename = "type")]
+    kind: Text<'a>,
+    #[serde(borrow, default)]
+    address: Text<'a>,
 }
 
 #[derive(Deserialize, Default)]
@@ -284,6 +313,12 @@ impl Row for Node {
         let info = &wire.status.node_info;
         let taints = wire.spec.taints.iter().filter_map(|taint| taint.row(names));
         let taints: Box<[Taint]> = taints.collect();
+        let internal = wire
+            .status
+            .addresses
+            .iter()
+            .filter(|one| one.kind == "InternalIP");
+        let addresses = internal.filter_map(|one| one.address.parse().ok());
         let row = Self {
             labels: all_pairs(&wire.metadata.labels, names),
             annotations: pairs(&wire.metadata.annotations, names, keeps_annotation),
@@ -300,6 +335,7 @@ impl Row for Node {
             },
             ready_since: ready.and_then(|condition| Wall::parse(&condition.last_transition_time)),
             created: Wall::parse(&wire.metadata.creation_timestamp),
+            addresses: addresses.take(ADDRESSES).collect(),
             deleting: !wire.metadata.deletion_timestamp.is_empty(),
             leaving: wire.spec.unschedulable
                 || !wire.metadata.deletion_timestamp.is_empty()

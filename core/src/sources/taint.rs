@@ -9,8 +9,9 @@ use crate::names::{Name, Names};
 /// them: such a node is only considered.
 ///
 /// Sources: Cluster Autoscaler `utils/taints`, Karpenter `pkg/apis/v1/taints.go` (and `v1beta1`), AWS Node Termination
-/// Handler `pkg/node`, GKE "impending node termination", `k8s.io/api/core/v1/well_known_taints.go` for the cordon.
-const LEAVING: [&str; 9] = [
+/// Handler `pkg/node`, GKE "impending node termination", AKS "node auto-drain" (its key changed with "node auto-repair" in
+/// the release notes), `k8s.io/api/core/v1/well_known_taints.go` for the cordon.
+const LEAVING: [&str; 11] = [
     "ToBeDeletedByClusterAutoscaler",
     "karpenter.sh/disrupted",
     "karpenter.sh/disruption",
@@ -19,14 +20,24 @@ const LEAVING: [&str; 9] = [
     "aws-node-termination-handler/asg-lifecycle-termination",
     "aws-node-termination-handler/rebalance-recommendation",
     "cloud.google.com/impending-node-termination",
+    "remediator.aks.microsoft.com/unschedulable",
+    "remediator.kubernetes.azure.com/unschedulable",
     "node.kubernetes.io/unschedulable",
 ];
 
 /// Prefixes of taints that show the node's present state, and not which Pods it is for: they come and go, and daemons
 /// bear them (`pkg/controller/daemon/util`).
-const PASSING: [&str; 5] = [
+const PASSING: [&str; 11] = [
     "node.kubernetes.io/",
     "node.cloudprovider.kubernetes.io/",
+    // Cluster API, until it has linked the Machine (`api/core/v1beta2`, `NodeUninitializedTaint`).
+    "node.cluster.x-k8s.io/",
+    // Network plugins and CSI drivers, until they are ready on the node.
+    "node.cilium.io/agent-not-ready",
+    "ebs.csi.aws.com/agent-not-ready",
+    "efs.csi.aws.com/agent-not-ready",
+    "remediator.aks.microsoft.com/",
+    "remediator.kubernetes.azure.com/",
     // A node that is to go still has its Pods: Cluster Autoscaler (`utils/taints`) and Karpenter (`pkg/apis/v1`).
     "ToBeDeletedByClusterAutoscaler",
     "DeletionCandidateOfClusterAutoscaler",

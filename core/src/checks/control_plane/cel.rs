@@ -1,8 +1,9 @@
 //! As much of CEL as the match conditions of webhooks usually need, in three values: true, false, and not known.
 //!
 //! What a request of a component looks like is known in part only: its resource and verb are, its object is not. A full
-//! interpreter stops at the first thing that it does not know; here `false && x` is false whatever `x` is. Anything
-//! beyond comparisons, `in`, `!`, `&&`, `||` and a few functions of text is not known.
+//! interpreter stops at the first thing that it does not know; here `false && x` is false whatever `x` is. Evaluated are
+//! `==`, `!=`, `in`, `!`, `&&`, `||`, `?:`, a few functions of text, and `exists` and `all` over lists. What else is
+//! written well is a value that is not known; what is not makes the whole expression so.
 //!
 //! Source: the CEL specification, `doc/langdef.md`; `matchConditions` of "Dynamic Admission Control".
 
@@ -15,12 +16,16 @@ pub(super) enum Value {
     Bool(bool),
     /// A text.
     Text(String),
+    /// A text of which only the beginning is known.
+    Begins(String),
     /// A list of which every element is known or not.
     List(Vec<Self>),
 }
 
 /// Deepest nesting that is followed.
 const DEPTH: usize = 32;
+/// Most values that are looked at: lists within lists multiply.
+const STEPS: usize = 10_000;
 
 /// Whether an expression is true; `None` when that is not known. `get` gives the value of a path such as
 /// `request.resource.group`.
@@ -30,9 +35,11 @@ pub(super) fn holds(expression: &str, get: &dyn Fn(&str) -> Value) -> Option<boo
         tokens: &tokens,
         at: 0,
         depth: 0,
+        steps: 0,
+        bound: Vec::new(),
         get,
     };
-    let value = parser.or()?;
+    let value = parser.expression()?;
     match value {
         Value::Bool(value) if parser.at == tokens.len() => Some(value),
         _ => None,
@@ -43,11 +50,15 @@ pub(super) fn holds(expression: &str, get: &dyn Fn(&str) -> Value) -> Option<boo
 enum Token {
     Path(String),
     Text(String),
+    /// Its value never matters here.
+    Number,
     Sign(&'static str),
 }
 
-const SIGNS: [&str; 13] = [
-    "&&", "||", "==", "!=", "!", "(", ")", "[", "]", ",", ".", "?", ":",
+/// The longer of two that begin alike comes first.
+const SIGNS: [&str; 22] = [
+    "&&", "||", "==", "!=", "<=", ">=", "!", "(", ")", "[", "]", ",", ".", "?", ":", "<", ">", "+", "-", "*",
+    "/", "%",
 ];
 
 /// The words of an expression; `None` where there is something else.
@@ -69,6 +80,10 @@ fn tokens(expression: &str) -> Option<Vec<Token>> {
             let end = rest.find(|one| !part(one)).unwrap_or(rest.len());
             tokens.push(Token::Path(rest.get(..end)?.to_owned()));
             end
+        } else if first.is_ascii_digit() {
+            tokens.push(Token::Number);
+            let part = |one: char| one.is_ascii_alphanumeric() || one == '.';
+            rest.find(|one| !part(one)).unwrap_or(rest.len())
         } else {
             let sign = SIGNS.into_iter().find(|sign| rest.starts_with(sign))?;
             tokens.push(Token::Sign(sign));
@@ -83,6 +98,9 @@ struct Parser<'a> {
     tokens: &'a [Token],
     at: usize,
     depth: usize,
+    steps: usize,
+    /// Variables of `exists` and `all`, the innermost last.
+    bound: Vec<(String, Value)>,
     get: &'a dyn Fn(&str) -> Value,
 }
 
@@ -93,17 +111,37 @@ impl Parser<'_> {
         is
     }
 
-    fn or(&mut self) -> Option<Value> {
+    fn take_any(&mut self, signs: &[&str]) -> bool {
+        signs.iter().any(|sign| self.take(sign))
+    }
+
+    /// `condition ? value : value`, or anything that binds closer.
+    fn expression(&mut self) -> Option<Value> {
         self.depth += 1;
         if self.depth > DEPTH {
             return None;
         }
+        let mut value = self.or()?;
+        if self.take("?") {
+            let then = self.expression()?;
+            let otherwise = self.take(":").then(|| self.expression())??;
+            value = match value {
+                Value::Bool(true) => then,
+                Value::Bool(false) => otherwise,
+                _ if then == otherwise => then,
+                _ => Value::Unknown,
+            };
+        }
+        self.depth -= 1;
+        Some(value)
+    }
+
+    fn or(&mut self) -> Option<Value> {
         let mut left = self.and()?;
         while self.take("||") {
             let right = self.and()?;
             left = either(&left, &right, true);
         }
-        self.depth -= 1;
         Some(left)
     }
 
@@ -117,46 +155,71 @@ impl Parser<'_> {
     }
 
     fn compared(&mut self) -> Option<Value> {
-        let left = self.one()?;
+        let left = self.sum()?;
         if self.take("==") {
-            return Some(equal(&left, &self.one()?));
+            return Some(equal(&left, &self.sum()?));
         }
         if self.take("!=") {
-            return Some(not(&equal(&left, &self.one()?)));
+            return Some(not(&equal(&left, &self.sum()?)));
+        }
+        if self.take_any(&["<=", ">=", "<", ">"]) {
+            self.sum()?;
+            return Some(Value::Unknown);
         }
         if self.tokens.get(self.at) == Some(&Token::Path("in".into())) {
             self.at += 1;
-            let right = self.one()?;
+            let right = self.sum()?;
             return Some(within(&left, &right));
         }
         Some(left)
     }
 
+    /// What is added or multiplied is not known.
+    fn sum(&mut self) -> Option<Value> {
+        let mut value = self.one()?;
+        while self.take_any(&["+", "-", "*", "/", "%"]) {
+            self.one()?;
+            value = Value::Unknown;
+        }
+        Some(value)
+    }
+
     fn one(&mut self) -> Option<Value> {
+        self.steps += 1;
+        if self.steps > STEPS {
+            return None;
+        }
         let mut nots = 0;
         while self.take("!") {
             nots += 1;
         }
+        let negative = self.take("-");
         let token = self.tokens.get(self.at)?.clone();
         self.at += 1;
         let value = match token {
-            Token::Text(text) => self.of_text(Value::Text(text))?,
+            Token::Text(text) => Value::Text(text),
+            Token::Number => Value::Unknown,
             Token::Path(path) => self.path(&path)?,
             Token::Sign("(") => {
-                let value = self.or()?;
+                let value = self.expression()?;
                 self.take(")").then_some(value)?
             }
             Token::Sign("[") => Value::List(self.items("]")?),
             Token::Sign(_) => return None,
         };
-        Some(if nots % 2 == 1 { not(&value) } else { value })
+        let value = self.selected(value)?;
+        Some(match (nots, negative) {
+            (_, true) => Value::Unknown,
+            (nots, false) if nots % 2 == 1 => not(&value),
+            (_, false) => value,
+        })
     }
 
     /// Items up to a closing sign.
     fn items(&mut self, end: &str) -> Option<Vec<Value>> {
         let mut items = Vec::new();
         while !self.take(end) {
-            items.push(self.or()?);
+            items.push(self.expression()?);
             if !self.take(",") {
                 return self.take(end).then_some(items);
             }
@@ -170,44 +233,112 @@ impl Parser<'_> {
             return Some(match path {
                 "true" => Value::Bool(true),
                 "false" => Value::Bool(false),
-                _ => (self.get)(path),
+                _ => self.value_of(path),
             });
         }
-        let arguments = self.items(")")?;
-        let value = match path.rsplit_once('.') {
-            Some((of, function)) => call(&(self.get)(of), function, &arguments),
-            None => Value::Unknown,
+        let Some((of, function)) = path.rsplit_once('.') else {
+            self.items(")")?;
+            return Some(Value::Unknown);
         };
-        self.of_text(value)
+        let of = self.value_of(of);
+        self.called(&of, function)
     }
 
-    /// What is called on a value in turn.
-    fn of_text(&mut self, mut value: Value) -> Option<Value> {
-        while self.take(".") {
-            let Some(Token::Path(function)) = self.tokens.get(self.at).cloned() else {
-                return None;
-            };
-            self.at += 1;
-            value = if self.take("(") {
-                let arguments = self.items(")")?;
-                call(&value, &function, &arguments)
-            } else {
-                Value::Unknown
-            };
+    fn value_of(&self, path: &str) -> Value {
+        let bound = self.bound.iter().rev().find(|(name, _)| {
+            path.strip_prefix(name.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        });
+        match bound {
+            Some((name, value)) if name == path => value.clone(),
+            Some(_) => Value::Unknown,
+            None => (self.get)(path),
         }
-        Some(value)
+    }
+
+    /// What is selected from a value, or called on it, in turn.
+    fn selected(&mut self, mut value: Value) -> Option<Value> {
+        loop {
+            if self.take("[") {
+                self.expression()?;
+                self.take("]").then_some(())?;
+                value = Value::Unknown;
+            } else if self.take(".") {
+                let Some(Token::Path(path)) = self.tokens.get(self.at).cloned() else {
+                    return None;
+                };
+                self.at += 1;
+                let (of, function) = path.rsplit_once('.').unwrap_or(("", &path));
+                let of = if of.is_empty() { value } else { Value::Unknown };
+                value = if self.take("(") {
+                    self.called(&of, function)?
+                } else {
+                    Value::Unknown
+                };
+            } else {
+                return Some(value);
+            }
+        }
+    }
+
+    /// A function of a value, after its opening bracket.
+    fn called(&mut self, of: &Value, function: &str) -> Option<Value> {
+        if matches!(function, "exists" | "all") {
+            return self.over_list(of, function == "exists");
+        }
+        let arguments = self.items(")")?;
+        Some(call(of, function, &arguments))
+    }
+
+    /// `list.exists(name, condition)` or `list.all(name, condition)`: `any` says which.
+    fn over_list(&mut self, of: &Value, any: bool) -> Option<Value> {
+        let Some(Token::Path(name)) = self.tokens.get(self.at).cloned() else {
+            return None;
+        };
+        self.at += 1;
+        self.take(",").then_some(())?;
+        let begin = self.at;
+        let unknown = [Value::Unknown];
+        let items: &[Value] = match of {
+            Value::List(items) if !items.is_empty() => items,
+            _ => &unknown,
+        };
+        let mut found = Value::Bool(!any);
+        for item in items {
+            self.at = begin;
+            self.bound.push((name.clone(), item.clone()));
+            let one = self.expression()?;
+            self.bound.pop();
+            found = either(&found, &one, any);
+        }
+        self.take(")").then_some(found)
     }
 }
 
 fn call(of: &Value, function: &str, arguments: &[Value]) -> Value {
-    let (Value::Text(text), [Value::Text(other)]) = (of, arguments) else {
-        return Value::Unknown;
+    let (text, other) = match (of, arguments) {
+        (Value::Text(text), [Value::Text(other)]) => (text, other),
+        (Value::Begins(begin), [Value::Text(other)]) if function == "startsWith" => {
+            return begins(begin, other);
+        }
+        _ => return Value::Unknown,
     };
     match function {
         "startsWith" => Value::Bool(text.starts_with(other.as_str())),
         "endsWith" => Value::Bool(text.ends_with(other.as_str())),
         "contains" => Value::Bool(text.contains(other.as_str())),
         _ => Value::Unknown,
+    }
+}
+
+/// Whether a text that begins so begins with another.
+fn begins(begin: &str, other: &str) -> Value {
+    if begin.starts_with(other) {
+        Value::Bool(true)
+    } else if other.starts_with(begin) {
+        Value::Unknown
+    } else {
+        Value::Bool(false)
     }
 }
 
@@ -230,6 +361,11 @@ fn either(left: &Value, right: &Value, decides: bool) -> Value {
 fn equal(left: &Value, right: &Value) -> Value {
     match (left, right) {
         (Value::Text(left), Value::Text(right)) => Value::Bool(left == right),
+        (Value::Begins(begin), Value::Text(text)) | (Value::Text(text), Value::Begins(begin))
+            if !text.starts_with(begin.as_str()) =>
+        {
+            Value::Bool(false)
+        }
         (Value::Bool(left), Value::Bool(right)) => Value::Bool(left == right),
         _ => Value::Unknown,
     }
@@ -237,7 +373,7 @@ fn equal(left: &Value, right: &Value) -> Value {
 
 fn within(one: &Value, list: &Value) -> Value {
     match (one, list) {
-        (Value::Text(_), Value::List(items)) => items
+        (Value::Text(_) | Value::Begins(_), Value::List(items)) => items
             .iter()
             .map(|item| equal(one, item))
             .fold(Value::Bool(false), |any, item| either(&any, &item, true)),
@@ -255,6 +391,7 @@ mod tests {
             "request.resource.group" => Value::Text("coordination.k8s.io".into()),
             "request.resource.resource" => Value::Text("leases".into()),
             "request.userInfo.groups" => Value::List(vec![Value::Text("system:nodes".into())]),
+            "request.userInfo.username" => Value::Begins("system:node:".into()),
             _ => Value::Unknown,
         }
     }
@@ -290,7 +427,33 @@ mod tests {
     #[case("object.spec.replicas > 3", None)]
     #[case("'a", None)]
     #[case("(true", None)]
-    #[case("request.resource.resource == 'a' ? true : false", None)]
+    #[case("request.resource.resource == 'a' ? true : false", Some(false))]
+    #[case("object.spec.paused ? false : false", Some(false))]
+    #[case("object.spec.paused ? true : false", None)]
+    #[case(
+        "request.resource.resource == 'pods' && object.metadata.labels['app'] == 'x'",
+        Some(false)
+    )]
+    #[case(
+        "request.resource.resource != 'leases' && size(object.metadata.name) > 0",
+        Some(false)
+    )]
+    #[case("request.resource.resource == 'leases' || 1 + 2 >= -3", Some(true))]
+    #[case("!request.userInfo.username.startsWith('system:')", Some(false))]
+    #[case("request.userInfo.username.startsWith('system:node:n1')", None)]
+    #[case("request.userInfo.username != 'system:apiserver'", Some(true))]
+    #[case("request.userInfo.username == 'system:node:n1'", None)]
+    #[case(
+        "request.userInfo.username in ['a', 'system:serviceaccount:b:c']",
+        Some(false)
+    )]
+    #[case("!request.userInfo.groups.exists(g, g == 'system:nodes')", Some(false))]
+    #[case("request.userInfo.groups.exists(g, g.startsWith('oidc:'))", Some(false))]
+    #[case("request.userInfo.groups.all(g, g != 'system:masters')", Some(true))]
+    #[case("object.spec.containers.all(c, c.image.startsWith('x'))", None)]
+    #[case("['a', request.resource.resource].exists(g, g == 'leases')", Some(true))]
+    #[case("request.userInfo.groups.exists(g", None)]
+    #[case("request.userInfo.groups.exists('g', true)", None)]
     fn conditions(#[case] expression: &str, #[case] expected: Option<bool>) {
         assert_eq!(holds(expression, &get), expected);
     }
@@ -303,5 +466,13 @@ mod tests {
         assert_eq!(holds(&nested(5000), &get), None);
         // What stands side by side is not deep.
         assert_eq!(holds(&["(true)"; 100].join(" && "), &get), Some(true));
+        // Each list in a list would be gone through again for each element of the outer one.
+        let list = format!("[{}]", "'a',".repeat(40));
+        let nested = format!(
+            "{}{}",
+            format!("{list}.exists(g, ").repeat(9),
+            "true".to_owned() + &")".repeat(9)
+        );
+        assert_eq!(holds(&nested, &get), None);
     }
 }

@@ -3,10 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::requests::{ComponentCall, REQUESTS, Reach, Stops, reach};
-use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, Severities, Severity, Verdict};
+use super::calls::{ComponentCall, REQUESTS, Stops};
+use super::requests::{Reach, reach};
+use crate::judge::{
+    Advice, Check, Evidence, Explain, Judge, Look, Memory, ServiceCase, Severities, Severity, Verdict,
+};
 use crate::know::{Gap, Known, Reads, Source, Unit, Val};
 use crate::names::Key;
+use crate::route::backends_by_port;
 use crate::sources::service::ServiceType;
 use crate::sources::webhook::Webhook;
 
@@ -45,10 +49,13 @@ answer (its node died, the network drops packets), each request waits that long,
 
 The requests that count: Leases in kube-node-lease and kube-system, nodes and nodes/status; new Pods, their bindings,
 status and tokens; EndpointSlices; TokenReviews, SubjectAccessReviews and CertificateSigningRequests. For every webhook
-its rules, namespaceSelector, objectSelector and matchConditions are evaluated against each of them. `Fail`:
+its rules, namespaceSelector, objectSelector and matchConditions are evaluated against each of them; of who asks, the
+conditions see kubelets, the scheduler and the controllers of kube-controller-manager. `Fail`:
 
-- it matches, and its Service has no ready endpoint: Violated, `Blocked`. A warning where it reaches fewer than half of
-  the namespaces outside of the system's and not its own, and for reviews and CertificateSigningRequests; else critical;
+- it matches, and its Service has no ready endpoint at its port, or no such port: Violated, `Blocked`. A warning where it
+  reaches fewer than half of the namespaces outside of the system's and not its own, for reviews and
+  CertificateSigningRequests, and where only new Leases or EndpointSlices are refused (those that are there are
+  updated, not created); else critical;
 - the same with matchConditions whose answer is not known: AtRisk, `BlockedIfConditionsMatch`;
 - it matches Leases or nodes, and its Service has ready endpoints: AtRisk, `InTheWay`, a warning when there is only one;
 - it matches, and is reached by a URL or through an ExternalName: Unknown;
@@ -160,11 +167,11 @@ fn refuses(look: &Look<'_>, hook: &Webhook) -> Known<Verdict> {
         Gap::Opaque(format!("webhook {} is asked about {what} and is reached {how}", hook.name).into())
     };
     let service = hook.service.ok_or_else(|| opaque("by a URL"))?;
-    let ready = look.endpoints(service)?.iter().filter(|one| one.ready).count();
-    let row = look.service(service);
-    if ready == 0 && row?.is_some_and(|row| row.kind == ServiceType::ExternalName) {
+    let backend = backend(look, service, hook.port)?;
+    if backend.alias {
         return Err(opaque("through an ExternalName"));
     }
+    let ready = backend.ready;
     let case = |hit: Hit, cause| InTheWay {
         webhook: hook.name.clone(),
         what: hit.request.what,
@@ -175,10 +182,11 @@ fn refuses(look: &Look<'_>, hook: &Webhook) -> Known<Verdict> {
         cause,
     };
     if ready == 0 {
+        let without_port = backend.without_port.then_some(hook.port);
         return Ok(if hit.open {
-            Verdict::at_risk(case(hit, Cause::BlockedIfConditionsMatch))
+            Verdict::at_risk(case(hit, Cause::BlockedIfConditionsMatch { without_port }))
         } else {
-            Verdict::violated(case(hit, Cause::Blocked))
+            Verdict::violated(case(hit, Cause::Blocked { without_port }))
         });
     }
     let heartbeat = |request: &ComponentCall| matches!(request.stops, Stops::Nodes | Stops::Leaders);
@@ -186,6 +194,68 @@ fn refuses(look: &Look<'_>, hook: &Webhook) -> Known<Verdict> {
         worst(look, hook, heartbeat)?
             .map_or(Verdict::Met, |hit| Verdict::at_risk(case(hit, Cause::WhenAway))),
     )
+}
+
+/// What stands behind the Service of a webhook.
+#[derive(Debug, Clone, Copy, Default)]
+struct Backend {
+    /// Endpoints that answer at the webhook's port.
+    ready: usize,
+    /// Whether the Service is a DNS alias without any.
+    alias: bool,
+    /// Whether the Service has no such port: the API server refuses to ask it then (`findServicePort` in
+    /// k8s.io/apiserver `pkg/util/proxy`).
+    without_port: bool,
+}
+
+fn backend(look: &Look<'_>, service: Key, port: u16) -> Known<Backend> {
+    let all = look.endpoints(service)?;
+    let any = all.iter().filter(|one| one.ready).count();
+    let Ok(Some(row)) = look.service(service) else {
+        // Without the Service its ports are not known, and a Service that is gone has no endpoints.
+        if any == 0 {
+            look.service(service)?;
+        }
+        return Ok(Backend {
+            ready: any,
+            ..Backend::default()
+        });
+    };
+    if row.kind == ServiceType::ExternalName {
+        return Ok(Backend {
+            ready: any,
+            alias: any == 0,
+            without_port: false,
+        });
+    }
+    if !row.ports.iter().any(|one| one.port == port) {
+        return Ok(Backend {
+            without_port: true,
+            ..Backend::default()
+        });
+    }
+    let case = ServiceCase {
+        key: service,
+        service: row,
+        policy: None,
+    };
+    let by_port = backends_by_port(look, &case)?;
+    let of_port = by_port
+        .iter()
+        .find(|one| one.ports.is_empty() || one.ports.iter().any(|one| one.port == port));
+    // Proxies send to what is published though it is not ready, and, where nothing else is left, to what terminates and
+    // still serves.
+    let ready = of_port.map_or(0, |one| {
+        let published = one.waiting.iter().filter(|one| one.ready).count();
+        match one.usable.len() + published {
+            0 => one.ending.len(),
+            ready => ready,
+        }
+    });
+    Ok(Backend {
+        ready,
+        ..Backend::default()
+    })
 }
 
 /// A webhook that lets pass what it cannot be asked about, after a while.
@@ -224,8 +294,13 @@ struct InTheWay {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Cause {
-    Blocked,
-    BlockedIfConditionsMatch,
+    /// With the port that its Service lacks, where that is why.
+    Blocked {
+        without_port: Option<u16>,
+    },
+    BlockedIfConditionsMatch {
+        without_port: Option<u16>,
+    },
     WhenAway,
     /// It is waited for longer than the caller waits, both in seconds.
     TooSlowToIgnore {
@@ -247,7 +322,11 @@ impl InTheWay {
             (Reach::Own, _) => ", its own among them",
             (
                 Reach::System,
-                b"new Pods" | b"bindings of Pods to nodes" | b"the status of Pods" | b"EndpointSlices",
+                b"new Pods"
+                | b"bindings of Pods to nodes"
+                | b"the status of Pods"
+                | b"EndpointSlices"
+                | b"new EndpointSlices",
             ) => " in kube-system",
             (Reach::System, _) => "",
         }
@@ -257,8 +336,8 @@ impl InTheWay {
 impl Explain for InTheWay {
     fn cause(&self) -> &'static str {
         match self.cause {
-            Cause::Blocked => "Blocked",
-            Cause::BlockedIfConditionsMatch => "BlockedIfConditionsMatch",
+            Cause::Blocked { .. } => "Blocked",
+            Cause::BlockedIfConditionsMatch { .. } => "BlockedIfConditionsMatch",
             Cause::WhenAway => "InTheWay",
             Cause::TooSlowToIgnore { .. } => "TooSlowToIgnore",
         }
@@ -268,13 +347,14 @@ impl Explain for InTheWay {
         let (webhook, what, place) = (&self.webhook, self.what, self.place());
         let service = self.service();
         match self.cause {
-            Cause::Blocked => write!(
+            Cause::Blocked { without_port } => {
+                write!(f, "webhook {webhook} refuses {what}{place} now: ")?;
+                write!(f, "its Service {service} has no {}", missing(without_port))
+            }
+            Cause::BlockedIfConditionsMatch { without_port } => write!(
                 f,
-                "webhook {webhook} refuses {what}{place} now: its Service {service} has no ready endpoint"
-            ),
-            Cause::BlockedIfConditionsMatch => write!(
-                f,
-                "webhook {webhook} refuses {what}{place} if its matchConditions hold: {service} has no ready endpoint"
+                "webhook {webhook} refuses {what}{place} if its matchConditions hold: {service} has no {}",
+                missing(without_port)
             ),
             Cause::WhenAway => {
                 let (ready, s) = (self.ready, if self.ready == 1 { "" } else { "s" });
@@ -344,7 +424,14 @@ impl Explain for InTheWay {
             Cause::TooSlowToIgnore { patience, .. } => {
                 format!("or set timeoutSeconds of {webhook} well below {patience}").into()
             }
-            Cause::Blocked | Cause::BlockedIfConditionsMatch => format!(
+            Cause::Blocked {
+                without_port: Some(port),
+            }
+            | Cause::BlockedIfConditionsMatch {
+                without_port: Some(port),
+            } => format!("compare clientConfig.service.port {port} of {webhook} with the ports of {service}")
+                .into(),
+            Cause::Blocked { .. } | Cause::BlockedIfConditionsMatch { .. } => format!(
                 "bring {service} back; if that is refused too, delete this webhook configuration until it is"
             )
             .into(),
@@ -356,7 +443,12 @@ impl Explain for InTheWay {
         match self.cause {
             Cause::WhenAway if self.ready > 1 => Severity::Info,
             Cause::WhenAway | Cause::TooSlowToIgnore { .. } => Severity::Warning,
-            Cause::Blocked | Cause::BlockedIfConditionsMatch => self.stops,
+            Cause::Blocked { .. } | Cause::BlockedIfConditionsMatch { .. } => self.stops,
         }
     }
+}
+
+/// What a Service lacks so that nobody answers.
+fn missing(port: Option<u16>) -> String {
+    port.map_or_else(|| "ready endpoint".to_owned(), |port| format!("port {port}"))
 }

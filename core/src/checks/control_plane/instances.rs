@@ -1,6 +1,7 @@
 //! `cp-instances-missing`: as many API servers serve as the platform declares.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, Severities, Severity, Verdict};
 use crate::know::{Gap, Known, Reads, Source, Unit, Val};
@@ -32,8 +33,10 @@ them hides it when one stops: everything works, on what is left, until that goes
 ClusterTrafficHealthPolicy.
 
 - `serving < expected`: Violated; critical when at most one is left.
-- One address, and neither a node of the control plane nor a Pod of a kube-apiserver is to be seen: Unknown. A managed or
-  hosted control plane shows one address for all its API servers.
+- One address is counted as one API server where a node has it, or where a node of the control plane or a Pod of a
+  kube-apiserver is to be seen; else Unknown: a managed or hosted control plane shows one address for all its API servers.
+- One address that none of several nodes of the control plane has: Unknown. It may be a virtual one that all of them
+  announce (`--advertise-address`).
 - Nothing declared: not applicable. No endpoints to be seen: Unknown.
 
 ## What to do
@@ -63,40 +66,57 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
     if endpoints.is_empty() {
         return Err(unseen());
     }
-    let serving = endpoints.iter().filter(|one| one.ready).count();
-    if serving >= expected as usize {
+    let mut serving = endpoints.iter().filter(|one| one.ready);
+    let count = serving.clone().count();
+    if count >= expected as usize {
         return Ok(Verdict::Met);
     }
-    if serving == 1 && !is_seen(look)? {
-        return Err(Gap::Opaque(
-            "one address may stand for all API servers: no node of the control plane and no Pod of a kube-apiserver is \
-             to be seen"
-                .into(),
-        ));
+    if let (Some(only), 1) = (serving.next(), count) {
+        is_one(look, only.address)?;
     }
     Ok(Verdict::violated(Missing {
-        listed: u32::try_from(serving).unwrap_or(u32::MAX),
+        listed: u32::try_from(count).unwrap_or(u32::MAX),
         expected,
     }))
 }
 
-/// Whether the control plane is to be seen from inside the cluster, so that each of its addresses is one API server.
-fn is_seen(look: &Look<'_>) -> Known<bool> {
+/// That the only address is one API server; a gap where it may stand for several.
+fn is_one(look: &Look<'_>, address: IpAddr) -> Known<()> {
     let names = look.names();
     let nodes = look.nodes();
-    if let Ok(nodes) = &nodes
-        && nodes.iter().any(|(_, node)| node.is_control_plane(names))
-    {
-        return Ok(true);
+    if let Ok(nodes) = &nodes {
+        if nodes.iter().any(|(_, node)| node.addresses.contains(&address)) {
+            return Ok(());
+        }
+        let control = nodes.iter().filter(|(_, node)| node.is_control_plane(names));
+        let (count, silent) = control.fold((0, 0), |(count, silent), (_, node)| {
+            (count + 1, silent + u32::from(node.addresses.is_empty()))
+        });
+        if count > 1 && silent == 0 {
+            return Err(Gap::Opaque(
+                format!(
+                    "one address may stand for all API servers: {address} is of none of the {count} nodes of the control plane"
+                )
+                .into(),
+            ));
+        }
+        if count > 0 {
+            return Ok(());
+        }
     }
     let pod = look.components()?.any(|(_, pod)| {
         let mut containers = pod.template.containers.iter();
         !pod.ended && containers.any(|one| names.text(one.name) == "kube-apiserver")
     });
     if pod {
-        return Ok(true);
+        return Ok(());
     }
-    nodes.map(|_| false)
+    nodes?;
+    Err(Gap::Opaque(
+        "one address may stand for all API servers: no node of the control plane and no Pod of a kube-apiserver is to be \
+         seen"
+            .into(),
+    ))
 }
 
 /// API servers that are not among the endpoints.

@@ -1,5 +1,6 @@
 //! Checks of the control plane and of what blocks heartbeats.
 
+mod calls;
 mod cel;
 pub mod detection;
 pub mod heartbeat;

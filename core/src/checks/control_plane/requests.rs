@@ -1,7 +1,8 @@
-//! Requests of the system itself that keep a cluster alive, and whether a webhook is asked about them.
+//! Whether and where the API server asks a webhook about the requests that keep a cluster alive.
 
 use std::sync::Arc;
 
+use super::calls::{CallScope, Caller, ComponentCall};
 use super::cel::{Value, holds};
 use crate::judge::Look;
 use crate::know::Known;
@@ -14,167 +15,6 @@ use crate::sources::webhook::{Rule, Webhook};
 const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 /// The label of slices that the control plane writes (`k8s.io/api/discovery/v1/well_known_labels.go`).
 const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
-
-/// Where requests are made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum CallScope {
-    /// In no namespace.
-    Cluster,
-    /// In this namespace.
-    In(&'static str),
-    /// In every namespace.
-    Everywhere,
-}
-
-/// What stops when they are refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stops {
-    /// Nodes are declared lost.
-    Nodes,
-    /// Leaders lose their Leases, and controllers stop.
-    Leaders,
-    /// Workloads: Pods are not made, placed or published.
-    Workloads,
-    /// Some of the cluster's own calls.
-    Calls,
-}
-
-/// What a component writes all the time. All of these kinds are served in `v1` alone since Kubernetes 1.25.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct ComponentCall {
-    pub(super) what: &'static str,
-    pub(super) group: &'static str,
-    pub(super) resource: &'static str,
-    pub(super) subresource: &'static str,
-    pub(super) operations: &'static [&'static str],
-    pub(super) scope: CallScope,
-    pub(super) stops: Stops,
-    /// From which `timeoutSeconds` on it is too late for the caller even where the webhook may be ignored.
-    pub(super) patience: Option<u32>,
-    /// Whether kubelets make it.
-    kubelet: bool,
-}
-
-const NONE: ComponentCall = ComponentCall {
-    what: "",
-    group: "",
-    resource: "",
-    subresource: "",
-    operations: &["CREATE", "UPDATE"],
-    scope: CallScope::Everywhere,
-    stops: Stops::Workloads,
-    patience: None,
-    kubelet: false,
-};
-
-/// How long a kubelet waits for its Lease or its status, in seconds: a quarter of the 40 s that a Lease lasts, and
-/// `nodeStatusUpdateFrequency` (`cmd/kubelet/app/server.go`, `heartbeatClientConfig.Timeout`).
-const KUBELET_SECONDS: u32 = 10;
-/// How long a leader waits for its Lease, in seconds: half of the renew deadline of 10 s
-/// (`k8s.io/component-base/config/v1alpha1`, `k8s.io/client-go/tools/leaderelection`).
-const LEADER_SECONDS: u32 = 5;
-
-/// The most harmful first.
-pub(super) const REQUESTS: [ComponentCall; 12] = [
-    ComponentCall {
-        what: "Leases in kube-node-lease",
-        group: "coordination.k8s.io",
-        resource: "leases",
-        scope: CallScope::In("kube-node-lease"),
-        stops: Stops::Nodes,
-        patience: Some(KUBELET_SECONDS),
-        kubelet: true,
-        ..NONE
-    },
-    ComponentCall {
-        what: "nodes/status",
-        resource: "nodes",
-        subresource: "status",
-        operations: &["UPDATE"],
-        scope: CallScope::Cluster,
-        stops: Stops::Nodes,
-        patience: Some(KUBELET_SECONDS),
-        kubelet: true,
-        ..NONE
-    },
-    ComponentCall {
-        what: "nodes",
-        resource: "nodes",
-        scope: CallScope::Cluster,
-        stops: Stops::Nodes,
-        ..NONE
-    },
-    ComponentCall {
-        what: "Leases in kube-system",
-        group: "coordination.k8s.io",
-        resource: "leases",
-        scope: CallScope::In("kube-system"),
-        stops: Stops::Leaders,
-        patience: Some(LEADER_SECONDS),
-        ..NONE
-    },
-    ComponentCall {
-        what: "new Pods",
-        resource: "pods",
-        operations: &["CREATE"],
-        ..NONE
-    },
-    ComponentCall {
-        what: "bindings of Pods to nodes",
-        resource: "pods",
-        subresource: "binding",
-        operations: &["CREATE"],
-        ..NONE
-    },
-    ComponentCall {
-        what: "the status of Pods",
-        resource: "pods",
-        subresource: "status",
-        operations: &["UPDATE"],
-        kubelet: true,
-        ..NONE
-    },
-    ComponentCall {
-        what: "EndpointSlices",
-        group: "discovery.k8s.io",
-        resource: "endpointslices",
-        ..NONE
-    },
-    ComponentCall {
-        what: "tokens of Pods",
-        resource: "serviceaccounts",
-        subresource: "token",
-        operations: &["CREATE"],
-        kubelet: true,
-        ..NONE
-    },
-    ComponentCall {
-        what: "TokenReviews",
-        group: "authentication.k8s.io",
-        resource: "tokenreviews",
-        operations: &["CREATE"],
-        scope: CallScope::Cluster,
-        stops: Stops::Calls,
-        ..NONE
-    },
-    ComponentCall {
-        what: "SubjectAccessReviews",
-        group: "authorization.k8s.io",
-        resource: "subjectaccessreviews",
-        operations: &["CREATE"],
-        scope: CallScope::Cluster,
-        stops: Stops::Calls,
-        ..NONE
-    },
-    ComponentCall {
-        what: "CertificateSigningRequests",
-        group: "certificates.k8s.io",
-        resource: "certificatesigningrequests",
-        scope: CallScope::Cluster,
-        stops: Stops::Calls,
-        ..NONE
-    },
-];
 
 /// Where a webhook is asked about a request, the widest last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -327,25 +167,48 @@ fn conditions(
     namespace: Option<&str>,
 ) -> Option<bool> {
     let text = |text: &str| Value::Text(text.to_owned());
+    let place = || match (request.scope, namespace) {
+        (CallScope::Cluster, _) => text(""),
+        (_, Some(namespace)) => text(namespace),
+        (_, None) => Value::Unknown,
+    };
     let get = |path: &str| match path {
         "request.resource.group" | "request.requestResource.group" => text(request.group),
         "request.resource.version" | "request.requestResource.version" => text("v1"),
         "request.resource.resource" | "request.requestResource.resource" => text(request.resource),
         "request.subResource" | "request.requestSubResource" => text(request.subresource),
+        "request.kind.kind" | "request.requestKind.kind" | "object.kind" => text(request.kind),
         "request.operation" => text(operation),
-        "request.namespace" => match (request.scope, namespace) {
-            (CallScope::Cluster, _) => text(""),
-            (_, Some(namespace)) => text(namespace),
-            (_, None) => Value::Unknown,
-        },
-        // Who writes is known of kubelets alone (`system:nodes`, "Using Node Authorization").
-        "request.userInfo.groups" if request.kubelet => {
-            Value::List(["system:nodes", "system:authenticated"].map(text).to_vec())
-        }
+        "request.namespace" => place(),
+        "object.metadata.namespace" if request.scope != CallScope::Cluster => place(),
+        "request.userInfo.username" => user(request.caller),
+        "request.userInfo.groups" => groups(request.caller),
         _ => Value::Unknown,
     };
     let answers = hook.conditions.iter().map(|one| holds(one, &get));
     decided(answers, false)
+}
+
+/// The user name of a caller.
+fn user(caller: Caller) -> Value {
+    match caller {
+        Caller::Any => Value::Unknown,
+        Caller::Kubelet => Value::Begins("system:node:".to_owned()),
+        Caller::Component(name) => Value::Text(name.to_owned()),
+        Caller::Controller(name) => Value::Text(format!("system:serviceaccount:kube-system:{name}")),
+    }
+}
+
+/// The groups of a caller.
+fn groups(caller: Caller) -> Value {
+    let own: &[&str] = match caller {
+        Caller::Any => return Value::Unknown,
+        Caller::Kubelet => &["system:nodes"],
+        Caller::Component(_) => &[],
+        Caller::Controller(_) => &["system:serviceaccounts", "system:serviceaccounts:kube-system"],
+    };
+    let all = own.iter().chain(&["system:authenticated"]);
+    Value::List(all.map(|one| Value::Text((*one).to_owned())).collect())
 }
 
 /// As `pkg/admission/plugin/webhook/predicates/rules` in k8s.io/apiserver. Versions that are served no longer are equal
@@ -429,7 +292,9 @@ fn any_object(
     if objects.matches(|_| None) {
         return Ok(true);
     }
-    let Some(namespace) = namespace.filter(|_| request.resource == "pods") else {
+    // A Binding carries no labels of its Pod.
+    let carries = request.resource == "pods" && request.subresource != "binding";
+    let Some(namespace) = namespace.filter(|_| carries) else {
         return Ok(false);
     };
     let names = look.names();

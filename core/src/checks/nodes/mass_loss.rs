@@ -37,7 +37,7 @@ takes many nodes at once is something they share: a change, an image, the way to
 
 The check counts the nodes of the cluster as `node-zone-disruption` counts those of a zone: nodes that are not Ready while
 they are cordoned, being deleted or tainted for removal are left out for 1800 s, nodes that joined less than 900 s ago
-until they are Ready.
+until they have been Ready.
 
 - no node at all is Ready, whatever the reason, those left out included: Violated, `NoneReady`, critical;
 - at least half of the nodes that count are not Ready: Violated, `HalfLost`, critical;

@@ -43,7 +43,8 @@ What answers at the address of the cluster's DNS Service is DNS, whatever runs b
 endpoints of port 53 of the Service `kube-system/kube-dns` (else `coredns`, RKE2's `rke2-coredns-rke2-coredns`, or
 OpenShift's `openshift-dns/dns-default`). `wanted` are all its endpoints, or the replicas of the Deployments of cluster
 DNS in kube-system (label `k8s-app: kube-dns` on their Pods, or the name `coredns`), whichever is more. Where the
-Service or its EndpointSlices were not read, the Deployments and their Pods alone are counted.
+Service or its EndpointSlices were not read, the Deployments and their Pods alone are counted. Where all replicas are
+ready, up to a quarter more that are starting are a rollout and not wanted.
 
 - `ready = 0`: Violated, critical, `NoneReady`; or `NoEndpoints` where Pods are ready that the Service does not select.
   Unknown of a Deployment that shows neither a status nor a Pod, as a manifest does;
@@ -102,19 +103,22 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
     }
 }
 
-/// The Service of cluster DNS.
+/// The Service of cluster DNS. What could not be read hides none that was.
 fn service(look: &Look<'_>) -> Known<Option<Key>> {
     let names = look.names();
+    let mut gap = None;
     for (namespace, name) in SERVICES {
         let (Some(namespace), Some(name)) = (names.find(namespace), names.find(name)) else {
             continue;
         };
         let key = Key { namespace, name };
-        if look.service(key)?.is_some() {
-            return Ok(Some(key));
+        match look.service(key) {
+            Ok(Some(_)) => return Ok(Some(key)),
+            Ok(None) => {}
+            Err(one) => gap = gap.or(Some(one)),
         }
     }
-    Ok(None)
+    gap.map_or(Ok(None), Err)
 }
 
 /// Its backends at the port of DNS: of UDP and TCP those of which fewer are ready.
@@ -137,12 +141,19 @@ fn by_service(look: &Look<'_>, key: Key, backends: &PortBackends, sets: &Sets<'_
     let ready = backends.usable.len() as u64;
     let there = ready + backends.waiting.len() as u64;
     let replicas: u64 = sets.iter().map(|(_, set)| u64::from(set.replicas)).sum();
+    // In a rollout a quarter more Pods than wanted may be there (`maxSurge`).
+    let surge = there - ready <= replicas.div_ceil(4);
+    let wanted = if ready >= replicas && replicas > 0 && surge {
+        ready
+    } else {
+        there.max(replicas)
+    };
     let service = look.show(key);
     let shortage = |why| Shortage {
         counted: format!("EndpointSlices of {service}").into(),
         of: format!("Service {service}"),
         ready,
-        wanted: there.max(replicas),
+        wanted,
         why,
     };
     if ready == 0 {
@@ -165,7 +176,7 @@ fn by_service(look: &Look<'_>, key: Key, backends: &PortBackends, sets: &Sets<'_
         }
         Ok(places)
     };
-    shares(look, &shortage, ready, there.max(replicas), places)
+    shares(look, &shortage, ready, wanted, places)
 }
 
 fn by_deployments(look: &Look<'_>, sets: &Sets<'_>) -> Known<Verdict> {
