@@ -12,7 +12,7 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 
 use super::obeyed::any_scene;
-use super::{ALL, conntrack, find};
+use super::{ALL, balance, conntrack, control_plane, find, nodes};
 use crate::judge::{Case, Datum, MESSAGE, Verdict};
 
 /// What is shown of one check.
@@ -93,31 +93,118 @@ const SHOWN: &[Shown] = &[
         ["conntrack/ipvs_reuse.rs"],
         conntrack::ipvs_reuse::examples
     ),
+    shown!(
+        "backend-no-rebalance-path",
+        "Unending",
+        ["balance/no_rebalance.rs"],
+        balance::no_rebalance::examples
+    ),
+    shown!(
+        "backend-policy-induced-skew",
+        "Skew",
+        ["balance/policy_skew/skew.rs"],
+        balance::policy_skew::examples
+    ),
+    shown!(
+        "backend-minimum-ready",
+        "Shortage",
+        ["balance/minimum_ready/shortage.rs", "balance/mod.rs"],
+        balance::minimum_ready::examples
+    ),
+    shown!(
+        "backend-none-ready",
+        "NothingAnswers",
+        ["balance/none_ready.rs"],
+        balance::none_ready::examples
+    ),
+    shown!(
+        "backend-local-holes",
+        "Holes",
+        ["balance/local_holes.rs"],
+        balance::local_holes::examples
+    ),
+    shown!(
+        "backend-placement-skew",
+        "Crowd",
+        ["balance/placement_skew.rs", "balance/mod.rs"],
+        balance::placement_skew::examples
+    ),
+    shown!(
+        "endpoint-flap",
+        "Unsteady",
+        ["balance/flap.rs"],
+        balance::flap::examples
+    ),
+    shown!(
+        "cordon-lb-safety",
+        "Exposure",
+        ["nodes/cordon_lb.rs"],
+        nodes::cordon_lb::examples
+    ),
+    shown!(
+        "node-zone-disruption",
+        "Lost",
+        ["nodes/zone_disruption.rs"],
+        nodes::zone_disruption::examples
+    ),
+    shown!(
+        "node-mass-loss",
+        "Lost",
+        ["nodes/mass_loss.rs"],
+        nodes::mass_loss::examples
+    ),
+    shown!(
+        "dns-n1-headroom",
+        "Shortage",
+        ["nodes/dns_headroom/shortage.rs"],
+        nodes::dns_headroom::examples
+    ),
+    shown!(
+        "pod-churn-storm",
+        "Rush",
+        ["nodes/churn_storm.rs"],
+        nodes::churn_storm::examples
+    ),
+    shown!(
+        "node-cascade-wave",
+        "Domino",
+        ["nodes/cascade/mod.rs"],
+        nodes::cascade::examples
+    ),
+    shown!(
+        "fleet-change-sync",
+        "Sync",
+        ["nodes/fleet_change/sync.rs"],
+        nodes::fleet_change::examples
+    ),
+    shown!(
+        "detection-vs-grace",
+        "Slow",
+        ["control_plane/detection.rs"],
+        control_plane::detection::examples
+    ),
+    shown!(
+        "admission-heartbeat-block",
+        "InTheWay",
+        ["control_plane/heartbeat.rs", "control_plane/requests.rs"],
+        control_plane::heartbeat::examples
+    ),
+    shown!(
+        "cp-instances-missing",
+        "Missing",
+        ["control_plane/instances.rs"],
+        control_plane::instances::examples
+    ),
+    shown!(
+        "cp-stale-watch",
+        "WatchTrouble",
+        ["control_plane/stale_watch.rs"],
+        control_plane::stale_watch::examples
+    ),
 ];
 
 /// Checks whose examples are still to be written.
-const NOT_SHOWN: &[&str] = &[
-    "backend-no-rebalance-path",
-    "backend-policy-induced-skew",
-    "backend-minimum-ready",
-    "backend-none-ready",
-    "backend-local-holes",
-    "backend-placement-skew",
-    "cordon-lb-safety",
-    "node-zone-disruption",
-    "node-mass-loss",
-    "dns-n1-headroom",
-    "detection-vs-grace",
-    "admission-heartbeat-block",
-    "cp-instances-missing",
-    "endpoint-flap",
-    "pod-churn-storm",
-    "node-cascade-wave",
-    "fleet-change-sync",
-    "node-pressure-evict-loop",
-    "preemption-cascade",
-    "cp-stale-watch",
-];
+const NOT_SHOWN: &[&str] = &["node-pressure-evict-loop", "preemption-cascade"];
 
 /// What random connections lead to, with the id of the check.
 static OF_SCENES: LazyLock<Vec<(&str, Verdict)>> = LazyLock::new(|| {

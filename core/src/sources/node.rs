@@ -43,7 +43,7 @@ const SPOT: [(&str, &str); 6] = [
     ("node.kubernetes.io/lifecycle", "spot"),
 ];
 
-/// Labels of nodes of the control plane: kubeadm (`cmd/kubeadm/app/constants`) since 1.24 and before, RKE, MicroK8s
+/// Labels of nodes of the control plane: kubeadm (`cmd/kubeadm/app/constants`) since 1.24 and before, RKE, `MicroK8s`
 /// (`default-args/kubelet`).
 const CONTROL_PLANE: [&str; 4] = [
     "node-role.kubernetes.io/control-plane",

@@ -137,6 +137,13 @@ impl Explain for Unsteady {
     }
 }
 
+/// One case for each form of the evidence, for the file of all messages.
+#[cfg(test)]
+pub(crate) fn examples() -> Vec<Verdict> {
+    let of = |flapping, endpoints| Unsteady { flapping, endpoints };
+    vec![Verdict::violated(of(4, 10)), Verdict::at_risk(of(1, 10))]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -288,6 +288,31 @@ impl Explain for Holes {
     }
 }
 
+/// One case for each form of the evidence, for the file of all messages.
+#[cfg(test)]
+pub(crate) fn examples() -> Vec<Verdict> {
+    let of = |cause| Holes {
+        service: "shop/agent".into(),
+        cause,
+    };
+    let nodes = |external| Cause::Nodes {
+        external,
+        without: 2,
+        all: 5,
+    };
+    let clients = Cause::ClientsCutOff {
+        client: "cart".into(),
+        policy: "shop/agent".into(),
+        pods: 4,
+        node: "worker-4".into(),
+    };
+    vec![
+        Verdict::violated(of(clients)),
+        Verdict::at_risk(of(nodes(false))),
+        Verdict::at_risk(of(nodes(true))),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use rstest::rstest;

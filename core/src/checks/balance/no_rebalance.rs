@@ -291,6 +291,25 @@ impl Explain for Unending {
     }
 }
 
+/// One case for each form of the evidence, for the file of all messages.
+#[cfg(test)]
+pub(crate) fn examples() -> Vec<Verdict> {
+    let of = |headless, declared, ports: &[u16]| Unending {
+        service: "shop/orders".into(),
+        headless,
+        declared,
+        ports: ports
+            .iter()
+            .map(|port| (*port, Val::declared("grpc".into(), "Service shop/orders")))
+            .collect(),
+    };
+    vec![
+        Verdict::violated(of(false, true, &[50_051])),
+        Verdict::violated(of(true, true, &[50_051, 50_052])),
+        Verdict::at_risk(of(false, false, &[50_051])),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use rstest::rstest;

@@ -203,6 +203,25 @@ impl Explain for NothingAnswers {
     }
 }
 
+/// One case for each form of the evidence, for the file of all messages.
+#[cfg(test)]
+pub(crate) fn examples() -> Vec<Verdict> {
+    let of = |cause, ports: &[u16], waiting, ending| NothingAnswers {
+        service: "shop/checkout".into(),
+        ports: ports.to_vec(),
+        waiting,
+        ending,
+        cause,
+    };
+    vec![
+        Verdict::violated(of(Cause::NoneReady, &[], 3, 0)),
+        Verdict::violated(of(Cause::NoneReady, &[8443], 1, 0)),
+        Verdict::at_risk(of(Cause::OnlyTerminating, &[], 1, 2)),
+        Verdict::violated(of(Cause::PortWithoutEndpoints, &[9090], 0, 0)),
+        Verdict::at_risk(of(Cause::NoEndpoints, &[], 0, 0)),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use rstest::rstest;

@@ -272,6 +272,29 @@ impl Crowd {
     }
 }
 
+/// One case for each form of the evidence, for the file of all messages.
+#[cfg(test)]
+pub(crate) fn examples() -> Vec<Verdict> {
+    let of = |place, name: &str| Crowd {
+        service: "shop/checkout".into(),
+        policy: "shop/checkout".into(),
+        place,
+        name: name.into(),
+        there: 3,
+        total: 4,
+        limit_percent: 50,
+        places: Val::declared(
+            3,
+            "Nodes that its Pods may use by selector, affinity and tolerations",
+        ),
+        best: 2,
+    };
+    vec![
+        Verdict::violated(of(Domain::Node, "worker-4")),
+        Verdict::violated(of(Domain::Zone, "eu-central-1a")),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use rstest::rstest;

@@ -33,7 +33,7 @@ pub(super) enum Caller {
     Kubelet,
     /// A component of this user name (`pkg/controlplane`, certificates of kubeadm).
     Component(&'static str),
-    /// A controller of kube-controller-manager that uses this ServiceAccount of kube-system, as it does with
+    /// A controller of kube-controller-manager that uses this `ServiceAccount` of kube-system, as it does with
     /// `--use-service-account-credentials`.
     Controller(&'static str),
 }

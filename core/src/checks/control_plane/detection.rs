@@ -361,3 +361,36 @@ impl Explain for Slow {
         advice
     }
 }
+
+/// One case for each form of the evidence, for the file of all messages.
+#[cfg(test)]
+pub(crate) fn examples() -> Vec<Verdict> {
+    let flag = "Pod kube-system/kube-controller-manager-a --node-monitor-grace-period";
+    let of = |cause, grace, read_idle| Slow {
+        cause,
+        grace,
+        read_idle: Val::default_of(read_idle, "default of k8s.io/apimachinery pkg/util/net/http.go"),
+        ping: Val::default_of(
+            PING_TIMEOUT_SECONDS,
+            "default of k8s.io/apimachinery pkg/util/net/http.go",
+        ),
+    };
+    vec![
+        Verdict::violated(of(
+            Cause::DetectionTooSlow,
+            Val::declared(40, flag),
+            READ_IDLE_SECONDS,
+        )),
+        Verdict::at_risk(of(
+            Cause::DetectionTooSlow,
+            Val::assumed(40, "default of --node-monitor-grace-period in v1.31.0"),
+            READ_IDLE_SECONDS,
+        )),
+        Verdict::at_risk(of(
+            Cause::NarrowMargin,
+            Val::declared(46, flag),
+            READ_IDLE_SECONDS,
+        )),
+        Verdict::violated(of(Cause::NeverDetected, Val::declared(50, flag), 0)),
+    ]
+}

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::calls::{ComponentCall, REQUESTS, Stops};
+use super::calls::{CallScope, ComponentCall, REQUESTS, Stops};
 use super::requests::{Reach, reach};
 use crate::judge::{
     Advice, Check, Evidence, Explain, Judge, Look, Memory, ServiceCase, Severities, Severity, Verdict,
@@ -175,6 +175,7 @@ fn refuses(look: &Look<'_>, hook: &Webhook) -> Known<Verdict> {
     let case = |hit: Hit, cause| InTheWay {
         webhook: hook.name.clone(),
         what: hit.request.what,
+        in_namespace: hit.request.scope != CallScope::Cluster,
         reach: hit.reach,
         stops: severity(hit.request.stops, hit.reach),
         service: Some(look.show(service).into()),
@@ -267,6 +268,7 @@ fn delays(look: &Look<'_>, hook: &Webhook) -> Known<Verdict> {
         Verdict::at_risk(InTheWay {
             webhook: hook.name.clone(),
             what: hit.request.what,
+            in_namespace: hit.request.scope != CallScope::Cluster,
             reach: hit.reach,
             stops: Severity::Warning,
             service: hook.service.map(|service| look.show(service).into()),
@@ -284,6 +286,8 @@ fn delays(look: &Look<'_>, hook: &Webhook) -> Known<Verdict> {
 struct InTheWay {
     webhook: Arc<str>,
     what: &'static str,
+    /// Whether the request is made in a namespace, so that a namespaceSelector decides about it.
+    in_namespace: bool,
     reach: Reach,
     /// How bad it is when the request is refused.
     stops: Severity,
@@ -319,7 +323,7 @@ impl InTheWay {
         match (self.reach, self.what.as_bytes()) {
             (Reach::Few(_), _) => " in some namespaces",
             (Reach::Most, _) => " in most namespaces",
-            (Reach::Own, _) => ", its own among them",
+            (Reach::Own, _) => ", its own among them,",
             (
                 Reach::System,
                 b"new Pods"
@@ -329,6 +333,28 @@ impl InTheWay {
                 | b"new EndpointSlices",
             ) => " in kube-system",
             (Reach::System, _) => "",
+        }
+    }
+}
+
+impl InTheWay {
+    /// How to keep it out of the way of these requests.
+    fn narrower(&self) -> String {
+        let (webhook, what) = (&self.webhook, self.what);
+        match self.reach {
+            Reach::System if self.in_namespace => format!(
+                "leave kube-system, kube-node-lease and its own namespace out by the namespaceSelector of {webhook}, and name \
+                 resources instead of `*`"
+            ),
+            Reach::System => format!(
+                "leave {what} out of the rules of {webhook}, or out by a matchCondition: they are in no namespace, so no \
+                 namespaceSelector does"
+            ),
+            Reach::Own => format!("leave its own namespace out by the namespaceSelector of {webhook}"),
+            Reach::Most | Reach::Few(_) => format!(
+                "run several replicas of {}, on different nodes, in a namespace that {webhook} leaves out",
+                self.service()
+            ),
         }
     }
 }
@@ -366,7 +392,7 @@ impl Explain for InTheWay {
             }
             Cause::TooSlowToIgnore { timeout, patience } => write!(
                 f,
-                "webhook {webhook} is ignored only after {timeout} s, but who writes {what} gives up after {patience} s"
+                "webhook {webhook} is ignored only after {timeout} s, but writers of {what} give up after {patience} s"
             ),
         }
     }
@@ -410,19 +436,11 @@ impl Explain for InTheWay {
     }
 
     fn advice(&self) -> Vec<Advice> {
-        let webhook = &self.webhook;
-        let mut advice = vec![
-            format!(
-                "leave kube-system, kube-node-lease and its own namespace out by the namespaceSelector of {webhook}, and \
-                 name resources instead of `*`"
-            )
-            .into(),
-        ];
-        let service = self.service();
-        advice.push(match self.cause {
-            Cause::WhenAway => format!("where it must stay, run several replicas of {service}").into(),
+        let (webhook, service) = (&self.webhook, self.service());
+        let first: Advice = match self.cause {
+            Cause::WhenAway => format!("run several replicas of {service}, on different nodes").into(),
             Cause::TooSlowToIgnore { patience, .. } => {
-                format!("or set timeoutSeconds of {webhook} well below {patience}").into()
+                format!("set timeoutSeconds of {webhook} well below {patience}").into()
             }
             Cause::Blocked {
                 without_port: Some(port),
@@ -435,8 +453,8 @@ impl Explain for InTheWay {
                 "bring {service} back; if that is refused too, delete this webhook configuration until it is"
             )
             .into(),
-        });
-        advice
+        };
+        vec![first, self.narrower().into()]
     }
 
     fn at_most(&self) -> Severity {
@@ -451,4 +469,63 @@ impl Explain for InTheWay {
 /// What a Service lacks so that nobody answers.
 fn missing(port: Option<u16>) -> String {
     port.map_or_else(|| "ready endpoint".to_owned(), |port| format!("port {port}"))
+}
+
+/// One case for each form of the evidence, for the file of all messages.
+#[cfg(test)]
+pub(crate) fn examples() -> Vec<Verdict> {
+    let of = |what: &'static str, reach, stops, service: Option<&str>, ready, cause| InTheWay {
+        webhook: "validate.example.com".into(),
+        what,
+        in_namespace: what != "nodes/status",
+        reach,
+        stops,
+        service: service.map(Into::into),
+        ready,
+        cause,
+    };
+    let gate = Some("policy/gate");
+    let blocked = Cause::Blocked { without_port: None };
+    let without_port = Some(9443);
+    let (critical, warning) = (Severity::Critical, Severity::Warning);
+    let late = Cause::TooSlowToIgnore {
+        timeout: 10,
+        patience: 5,
+    };
+    let (leases, pods) = ("Leases in kube-node-lease", "new Pods");
+    vec![
+        Verdict::violated(of(leases, Reach::System, critical, gate, 0, blocked)),
+        Verdict::violated(of(pods, Reach::System, critical, gate, 0, blocked)),
+        Verdict::violated(of(pods, Reach::Own, critical, gate, 0, blocked)),
+        Verdict::violated(of(pods, Reach::Most, critical, gate, 0, blocked)),
+        Verdict::violated(of(pods, Reach::Few(2), warning, gate, 0, blocked)),
+        Verdict::violated(of(
+            leases,
+            Reach::System,
+            critical,
+            gate,
+            0,
+            Cause::Blocked { without_port },
+        )),
+        Verdict::at_risk(of(
+            "nodes/status",
+            Reach::System,
+            critical,
+            gate,
+            0,
+            Cause::BlockedIfConditionsMatch { without_port: None },
+        )),
+        Verdict::at_risk(of(
+            "nodes/status",
+            Reach::System,
+            critical,
+            gate,
+            0,
+            Cause::BlockedIfConditionsMatch { without_port },
+        )),
+        Verdict::at_risk(of(leases, Reach::System, critical, gate, 1, Cause::WhenAway)),
+        Verdict::at_risk(of(leases, Reach::System, critical, gate, 3, Cause::WhenAway)),
+        Verdict::at_risk(of("Leases in kube-system", Reach::System, warning, gate, 0, late)),
+        Verdict::at_risk(of("Leases in kube-system", Reach::System, warning, None, 0, late)),
+    ]
 }

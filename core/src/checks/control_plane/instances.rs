@@ -163,3 +163,10 @@ impl Explain for Missing {
         }
     }
 }
+
+/// One case for each form of the evidence, for the file of all messages.
+#[cfg(test)]
+pub(crate) fn examples() -> Vec<Verdict> {
+    let of = |listed| Missing { listed, expected: 3 };
+    vec![Verdict::violated(of(1)), Verdict::violated(of(2))]
+}

@@ -200,9 +200,22 @@ impl Explain for WatchTrouble {
         }
         vec![
             "see what between evenkeel and the API server forgets idle connections: load balancer, NAT, firewall".into(),
-            "see whether other clients on the same way are behind as well, before you trust what they show".into(),
+            "see whether other clients on the same path are behind as well, before you trust what they show".into(),
         ]
     }
+}
+
+/// One case for each form of the evidence, for the file of all messages.
+#[cfg(test)]
+pub(crate) fn examples() -> Vec<Verdict> {
+    let answer = "missing right: watch namespaces";
+    vec![
+        Verdict::violated(WatchTrouble::Deaf(vec![Source::EndpointSlices])),
+        Verdict::violated(WatchTrouble::Deaf(Source::ALL[..6].to_vec())),
+        Verdict::at_risk(WatchTrouble::Silent(vec![Source::Nodes])),
+        Verdict::at_risk(WatchTrouble::ComesAndGoes(vec![Source::Nodes])),
+        Verdict::at_risk(WatchTrouble::Refused(vec![(Source::Namespaces, answer.into())])),
+    ]
 }
 
 #[cfg(test)]

@@ -313,6 +313,53 @@ const SLOW: &[&str] = &["AtRisk warning TooSlowToIgnore"];
 #[case::leases_lack_the_label(
     leases(), json!({"objectSelector": {"matchExpressions": [{"key": "x", "operator": "DoesNotExist"}]}}), BLOCKED
 )]
+#[case::leases_are_renewed_and_not_created(
+    json!({"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "operations": ["CREATE"]}),
+    json!({}),
+    &["Violated warning Blocked"]
+)]
+#[case::slices_are_updated_and_not_created(
+    json!({"apiGroups": ["discovery.k8s.io"], "resources": ["*"], "operations": ["CREATE"]}),
+    json!({}),
+    &["Violated warning Blocked"]
+)]
+#[case::new_leases_may_wait(
+    json!({"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "operations": ["CREATE"]}),
+    json!({"failurePolicy": "Ignore", "timeoutSeconds": 30}),
+    &[]
+)]
+#[case::a_binding_has_no_labels_of_its_pod(
+    json!({"apiGroups": [""], "resources": ["pods/binding"]}),
+    json!({"objectSelector": {"matchLabels": {"app": "cni"}}}),
+    &[]
+)]
+#[case::a_condition_on_who_asks(
+    leases(), json!({"matchConditions": [{"expression": "!request.userInfo.username.startsWith('system:')"}]}), &[]
+)]
+#[case::a_condition_on_kubelets(
+    leases(), json!({"matchConditions": [{"expression": "request.userInfo.username.startsWith('system:node:')"}]}), BLOCKED
+)]
+#[case::a_condition_on_controllers(
+    json!({"apiGroups": [""], "resources": ["pods"]}),
+    json!({"matchConditions": [{"expression": "!('system:serviceaccounts' in request.userInfo.groups)"}]}),
+    &[]
+)]
+#[case::a_condition_on_the_scheduler(
+    json!({"apiGroups": [""], "resources": ["pods/binding"]}),
+    json!({"matchConditions": [{"expression": "request.userInfo.username != 'system:kube-scheduler'"}]}),
+    &[]
+)]
+#[case::a_condition_on_the_kind(
+    leases(), json!({"matchConditions": [{"expression": "!(request.kind.kind in ['Lease', 'Node'])"}]}), &[]
+)]
+#[case::a_condition_on_the_namespace_of_the_object(
+    leases(),
+    json!({"matchConditions": [{"expression": "object.metadata.namespace.startsWith('shop-')"}]}),
+    &[]
+)]
+#[case::a_port_that_the_service_has_not(leases(), json!({"clientConfig": {"service": {
+    "namespace": "guard", "name": "guard", "port": 9443,
+}}}), BLOCKED)]
 #[case::labelled_nodes(
     json!({"apiGroups": [""], "resources": ["nodes"]}),
     json!({"objectSelector": {"matchLabels": {"kubernetes.io/os": "linux"}}}),
@@ -341,6 +388,34 @@ fn of_requests_that_hurt_alike_the_first_of_the_table_is_named() {
         message.contains("refuses Leases in kube-node-lease now"),
         "{message}"
     );
+}
+
+/// Slices of a Service with the port 443, and the port that the webhook asks at.
+#[rstest]
+#[case::its_port(443, &[(true, true, false)], "1 ready endpoint")]
+#[case::another_port(9443, &[(true, true, false)], "no port 9443")]
+#[case::the_last_one_ends_and_still_serves(443, &[(false, true, true), (false, false, false)], "1 ready endpoint")]
+#[case::published_though_not_ready(443, &[(true, false, false)], "1 ready endpoint")]
+#[case::the_last_one_has_ended(443, &[(false, false, true)], "no ready endpoint")]
+fn what_answers_a_webhook(#[case] port: u16, #[case] states: &[(bool, bool, bool)], #[case] says: &str) {
+    let service = json!({
+        "metadata": {"name": "guard", "namespace": "guard"},
+        "spec": {"selector": {"app": "guard"}, "ports": [{"port": 443}]},
+    });
+    let addresses: Vec<String> = (0..states.len()).map(|at| format!("10.2.0.{at}")).collect();
+    let endpoints: Vec<_> = addresses.iter().map(|one| (&**one, "a", true)).collect();
+    let mut slice = slice_in("guard", "guard", &endpoints);
+    for (at, (ready, serving, terminating)) in states.iter().enumerate() {
+        slice["endpoints"][at]["conditions"] =
+            json!({"ready": ready, "serving": serving, "terminating": terminating});
+    }
+    let mut hook = hook(leases(), &json!({}));
+    hook["webhooks"][0]["clientConfig"]["service"]["port"] = json!(port);
+    let mut cluster = guarded(0, hook)
+        .with(Source::Services, service)
+        .with(Source::EndpointSlices, slice);
+    let message = cluster.message(WEBHOOK);
+    assert!(message.contains(says), "{message}");
 }
 
 #[rstest]
@@ -438,6 +513,38 @@ fn an_api_server_to_be_seen_is_not_hidden() {
     });
     let mut cluster = servers(1, Some(3), "").with(Source::Pods, pod);
     assert_eq!(cluster.found(INSTANCES), ["Violated critical"]);
+}
+
+/// Nodes of these names and roles, each with an address of its own, and one address of an API server.
+#[rstest]
+#[case::of_a_node(&[("a", "control-plane"), ("b", "control-plane")], "192.0.2.1", &["Violated critical"])]
+#[case::of_a_node_without_a_role(&[("a", "worker"), ("b", "worker")], "192.0.2.1", &["Violated critical"])]
+#[case::of_none_of_several(&[("a", "control-plane"), ("b", "control-plane")], "192.0.2.100", &["Unknown unknown"])]
+#[case::beside_the_only_one(&[("a", "control-plane"), ("b", "worker")], "192.0.2.100", &["Violated critical"])]
+#[case::of_rke(&[("a", "controlplane"), ("b", "worker")], "192.0.2.100", &["Violated critical"])]
+#[case::of_nobody(&[("a", "worker"), ("b", "worker")], "192.0.2.100", &["Unknown unknown"])]
+fn an_address_is_one_api_server_where_that_is_known(
+    #[case] nodes: &[(&str, &str)],
+    #[case] address: &str,
+    #[case] expected: &[&str],
+) {
+    let endpoints = slice_in("default", "kubernetes", &[(address, "", true)]);
+    let mut cluster = World::complete()
+        .with(Source::EndpointSlices, endpoints)
+        .platform(platform(ControlPlanePolicy {
+            expected_instances: Some(3),
+            ..ControlPlanePolicy::default()
+        }));
+    for (at, (name, role)) in nodes.iter().enumerate() {
+        let mut node = node_ready(name, "", "True");
+        node["metadata"]["labels"][format!("node-role.kubernetes.io/{role}")] = json!("");
+        node["status"]["addresses"] = json!([
+            {"type": "Hostname", "address": name},
+            {"type": "InternalIP", "address": format!("192.0.2.{}", at + 1)},
+        ]);
+        cluster = cluster.with(Source::Nodes, node);
+    }
+    assert_eq!(cluster.found(INSTANCES), expected);
 }
 
 #[rstest]

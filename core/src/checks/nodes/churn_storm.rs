@@ -169,6 +169,25 @@ impl Explain for Rush {
     }
 }
 
+/// One case for each form of the evidence, for the file of all messages.
+#[cfg(test)]
+pub(crate) fn examples() -> Vec<Verdict> {
+    let of = |minutes, most: Option<&str>| Rush {
+        storm: Counted {
+            born: 44,
+            usual: 2,
+            short: 31,
+            ended: 40,
+            minutes,
+        },
+        most: most.map(|service| (service.to_owned(), 40)),
+    };
+    vec![
+        Verdict::violated(of(WARM_MINUTES, Some("shop/worker"))),
+        Verdict::at_risk(of(WARM_MINUTES - 1, None)),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -206,8 +206,8 @@ impl Explain for Exposure {
             ),
             Left::None => write!(
                 f,
-                "none of the {with} nodes with a ready backend stays: {} leave, {} are not Ready; when they are gone, so is \
-                 the Service",
+                "none of the {with} nodes with a ready backend stays: {} leaving, {} not Ready; then nothing reaches the Service \
+                 from outside",
                 self.leaving, self.down
             ),
             Left::OneNode => write!(
@@ -216,7 +216,7 @@ impl Explain for Exposure {
             ),
             Left::One => write!(
                 f,
-                "of {with} nodes with a ready backend only {node} stays: {} leave, {} are not Ready, {} are left out",
+                "only {node} of {with} nodes with a ready backend stays: {} leaving, {} not Ready, {} left out by the balancer",
                 self.leaving, self.down, self.out
             ),
         }
@@ -270,4 +270,25 @@ impl Explain for Exposure {
             Severity::Critical
         }
     }
+}
+
+/// One case for each form of the evidence, for the file of all messages.
+#[cfg(test)]
+pub(crate) fn examples() -> Vec<Verdict> {
+    let of = |with, leaving, down, out| Exposure {
+        service: "shop/entry".into(),
+        with,
+        left: 0,
+        leaving,
+        down,
+        out,
+        node: "worker-4".into(),
+    };
+    let one = |exposure: Exposure| Exposure { left: 1, ..exposure };
+    vec![
+        Verdict::violated(of(3, 0, 0, 3)),
+        Verdict::violated(of(2, 1, 1, 0)),
+        Verdict::at_risk(one(of(3, 1, 0, 1))),
+        Verdict::at_risk(one(of(1, 0, 0, 0))),
+    ]
 }

@@ -76,7 +76,7 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
     } else if share(HALF_PERCENT) {
         Extent::Half
     } else if tally.down >= storm.minimum_nodes.unwrap_or(STORM_NODES) && share(limit.percent()) {
-        Extent::Storm(limit)
+        Extent::Storm { limit }
     } else {
         return Ok(Verdict::Met);
     };
@@ -97,7 +97,7 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
 enum Extent {
     NoneReady,
     Half,
-    Storm(Limit),
+    Storm { limit: Limit },
 }
 
 /// The share that is a storm, in percent.
@@ -172,7 +172,7 @@ impl Explain for Lost {
         match self.extent {
             Extent::NoneReady => "NoneReady",
             Extent::Half => "HalfLost",
-            Extent::Storm(_) => "Storm",
+            Extent::Storm { .. } => "Storm",
         }
     }
 
@@ -180,11 +180,12 @@ impl Explain for Lost {
         let (down, nodes, share) = (self.down, self.nodes, self.share());
         write!(
             f,
-            "{down} of {nodes} nodes of the cluster are not Ready ({share} %)"
+            "{down} of {nodes} nodes of the cluster are not Ready ({share} %"
         )?;
-        if let Extent::Storm(limit) = self.extent {
-            write!(f, ", {} % is a storm", limit.percent())?;
+        if let Extent::Storm { limit } = self.extent {
+            write!(f, ", the limit is {} %", limit.percent())?;
         }
+        f.write_str(")")?;
         match (self.since.first, self.since.last) {
             (Some(first), Some(last)) if first == last => write!(f, ", since {first}"),
             (Some(first), Some(last)) => write!(f, ", the first since {first}, the last since {last}"),
@@ -199,7 +200,7 @@ impl Explain for Lost {
             Evidence::count("nodes", self.nodes, place),
             Evidence::number("share", Unit::Percent, &Val::declared(self.share(), place)),
         ];
-        if let Extent::Storm(limit) = self.extent {
+        if let Extent::Storm { limit } = self.extent {
             evidence.push(limit.evidence());
         }
         if self.excused > 0 {
@@ -225,9 +226,47 @@ impl Explain for Lost {
     fn at_most(&self) -> Severity {
         match self.extent {
             Extent::NoneReady | Extent::Half => Severity::Critical,
-            Extent::Storm(_) => Severity::Warning,
+            Extent::Storm { .. } => Severity::Warning,
         }
     }
+}
+
+/// One case for each form of the evidence, for the file of all messages.
+#[cfg(test)]
+pub(crate) fn examples() -> Vec<Verdict> {
+    let of = |extent, down, nodes, first: Option<i64>, last: Option<i64>| Lost {
+        extent,
+        down,
+        nodes,
+        excused: 0,
+        since: Since {
+            first: first.map(Wall),
+            last: last.map(Wall),
+        },
+    };
+    let (seven, eight) = (Some(1_800_000_000), Some(1_800_003_600));
+    vec![
+        Verdict::violated(of(Extent::NoneReady, 3, 3, seven, seven)),
+        Verdict::violated(of(Extent::Half, 53, 100, None, None)),
+        Verdict::violated(of(
+            Extent::Storm {
+                limit: Limit::Default,
+            },
+            30,
+            100,
+            seven,
+            eight,
+        )),
+        Verdict::violated(of(
+            Extent::Storm {
+                limit: Limit::Declared(10),
+            },
+            12,
+            100,
+            seven,
+            eight,
+        )),
+    ]
 }
 
 #[cfg(test)]
@@ -317,6 +356,7 @@ mod tests {
     #[case::autoscaler("ToBeDeletedByClusterAutoscaler", 60, &[])]
     #[case::only_a_candidate("DeletionCandidateOfClusterAutoscaler", 60, &["Violated critical HalfLost"])]
     #[case::karpenter("karpenter.sh/disrupted", 60, &[])]
+    #[case::aks("remediator.kubernetes.azure.com/unschedulable", 60, &[])]
     #[case::unreachable("node.kubernetes.io/unreachable", 60, &["Violated critical HalfLost"])]
     #[case::new("new", 899, &[])]
     #[case::new_for_too_long("new", 900, &["Violated critical HalfLost"])]
@@ -330,6 +370,21 @@ mod tests {
             &["Violated critical PartialDisruption"]
         };
         assert_eq!(cluster.found("node-zone-disruption"), zone);
+    }
+
+    /// A node that has been Ready does not join any more, however young it is.
+    #[rstest]
+    #[case::its_first_report_is_late(300, 181, &[])]
+    #[case::it_was_ready(300, 180, &["Violated critical HalfLost"])]
+    #[case::it_was_ready_for_long(800, 10, &["Violated critical HalfLost"])]
+    fn young_nodes_that_are_lost(#[case] age: i64, #[case] since: i64, #[case] expected: &[&str]) {
+        let young = (0..6).map(|number| {
+            let mut one = mark("", since, node_ready(&format!("young{number}"), "a", "Unknown"));
+            one["metadata"]["creationTimestamp"] = at(age);
+            one
+        });
+        let mut cluster = young.fold(nodes(6, 0), |cluster, one| cluster.with(Source::Nodes, one));
+        assert_eq!(cluster.found(ID), expected);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 use rstest::rstest;
 use serde_json::{Value, json};
 
+use crate::Input;
+use crate::index::{Freshness, Part};
 use crate::know::Source;
 use crate::policy::{Door, ServicePick};
 use crate::world::{World, dns, dns_pod, kubeadm, node_ready, proxy_pod, rated, slice_in};
@@ -271,6 +273,16 @@ fn served(replicas: u32, endpoints: &[(&str, &str, bool)]) -> World {
     served(2, &[("10.1.0.1", "n0", true), ("10.1.0.2", "n0", true), ("10.1.0.3", "n0", true), ("10.1.0.4", "n1", true)]),
     &["AtRisk info OneNode"]
 )]
+#[case::a_third_starts_in_a_rollout(
+    served(2, &[("10.1.0.1", "n0", true), ("10.1.0.2", "n1", true), ("10.1.0.3", "n1", false)]),
+    &[]
+)]
+#[case::too_many_start_for_a_rollout(
+    served(2, &[
+        ("10.1.0.1", "n0", true), ("10.1.0.2", "n1", true), ("10.1.0.3", "n1", false), ("10.1.0.4", "n1", false),
+    ]),
+    &["AtRisk warning NotAllReady"]
+)]
 #[case::endpoints_were_not_read(served(2, &[]).unread(Source::EndpointSlices), &[])]
 #[case::nothing_but_endpoints(
     served(2, &[("10.1.0.1", "n0", false)]).unread(Source::Deployments).unread(Source::Pods),
@@ -278,6 +290,23 @@ fn served(replicas: u32, endpoints: &[(&str, &str, bool)]) -> World {
 )]
 fn what_the_service_says_counts(#[case] mut cluster: World, #[case] expected: &[&str]) {
     assert_eq!(cluster.found(DNS), expected);
+}
+
+#[test]
+fn a_service_that_was_not_read_hides_none_that_was() {
+    let service = json!({
+        "metadata": {"name": "dns-default", "namespace": "openshift-dns"},
+        "spec": {"clusterIP": "172.30.0.10", "selector": {"dns": "default"}, "ports": [{"port": 53}]},
+    });
+    let slice = slice_in("openshift-dns", "dns-default", &[("10.1.0.1", "n0", false)]);
+    let mut cluster = resolver(3, 2, 2, &["n0", "n1"])
+        .with(Source::Services, service)
+        .with(Source::EndpointSlices, slice);
+    let elsewhere = Freshness::unreadable("missing right: list services");
+    cluster.input(Input::Freshness(Source::Services, Part::Whole, elsewhere));
+    let here = Part::Namespace("openshift-dns");
+    cluster.input(Input::Freshness(Source::Services, here, Freshness::Complete));
+    assert_eq!(cluster.found(DNS), ["Violated critical NoEndpoints"]);
 }
 
 #[test]

@@ -251,6 +251,25 @@ impl Explain for Lost {
     }
 }
 
+/// One case for each form of the evidence, for the file of all messages.
+#[cfg(test)]
+pub(crate) fn examples() -> Vec<Verdict> {
+    let of = |region: &str, state, down, nodes, excused| Lost {
+        region: region.into(),
+        state,
+        down,
+        nodes,
+        excused,
+    };
+    vec![
+        Verdict::violated(of("", State::Full, 5, 5, 0)),
+        Verdict::violated(of("eu-central-1", State::Partial, 6, 10, 2)),
+        Verdict::at_risk(of("", State::OneNodeShort, 2, 4, 0)),
+        Verdict::at_risk(of("", State::Storm(20), 3, 10, 1)),
+        Verdict::at_risk(of("", State::Echo, 6, 10, 0)),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

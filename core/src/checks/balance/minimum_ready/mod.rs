@@ -11,6 +11,8 @@ use crate::judge::{Check, Judge, Look, Memory, ServiceCase, Severities, Verdict}
 use crate::know::{Gap, Known, Reads, Source};
 use crate::policy::Policy;
 use crate::sources::service::ServiceType;
+#[cfg(test)]
+pub(crate) use shortage::examples;
 use shortage::{Shortage, Why};
 
 /// The check.

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::checks::balance::{Domain, of_ports};
+#[cfg(test)]
+use crate::judge::Verdict;
 use crate::judge::{Advice, Evidence, Explain};
 use crate::know::{Unit, Val};
 
@@ -140,4 +142,34 @@ impl Explain for Shortage {
             ],
         }
     }
+}
+
+/// One case for each form of the evidence, for the file of all messages.
+#[cfg(test)]
+pub(crate) fn examples() -> Vec<Verdict> {
+    let of = |ports: &[u16], ready, minimum, why| Shortage {
+        service: "shop/checkout".into(),
+        policy: "shop/checkout".into(),
+        ports: ports.to_vec(),
+        ready,
+        minimum,
+        why,
+    };
+    let loss = |of, name: &str| Why::Loss {
+        of,
+        name: name.into(),
+        there: 2,
+    };
+    let starting = Why::Starting {
+        count: 1,
+        grace_seconds: 600,
+    };
+    vec![
+        Verdict::violated(of(&[], 0, 3, Why::TooFew)),
+        Verdict::violated(of(&[9090, 80], 1, 3, Why::TooFew)),
+        Verdict::at_risk(of(&[8443], 2, 3, starting)),
+        Verdict::at_risk(of(&[], 2, 3, Why::Replacing { starting: 0, went: 1 })),
+        Verdict::at_risk(of(&[], 3, 2, loss(Domain::Node, "worker-4"))),
+        Verdict::at_risk(of(&[], 3, 2, loss(Domain::Zone, "eu-central-1a"))),
+    ]
 }

@@ -13,6 +13,8 @@ use crate::know::{Gap, Known, Reads, Source};
 use crate::route::balancer_targets;
 use crate::sources::service::{Service, ServiceType};
 use crate::sources::slice::Endpoint;
+#[cfg(test)]
+pub(crate) use skew::examples;
 use skew::{Law, Skew};
 
 /// Largest expected share that is no skew yet, in percent of the mean share.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+#[cfg(test)]
+use crate::judge::Verdict;
 use crate::judge::{Advice, Evidence, Explain};
 use crate::know::{Unit, Val};
 
@@ -116,4 +118,44 @@ impl Explain for Skew {
             then.into(),
         ]
     }
+}
+
+/// One case for each form of the evidence, for the file of all messages.
+#[cfg(test)]
+pub(crate) fn examples() -> Vec<Verdict> {
+    let of = |law, setting: &str, place: Option<&str>| Skew {
+        service: "shop/checkout".into(),
+        law,
+        setting: setting.into(),
+        percent: 200,
+        backends: 4,
+        place: place.map(|place| (place.into(), 2, 1)),
+    };
+    let external = "externalTrafficPolicy: Local";
+    [
+        of(Law::ExternalLocal, external, Some("worker-4")),
+        of(Law::OneNode, external, Some("worker-4")),
+        of(
+            Law::InternalLocal,
+            "internalTrafficPolicy: Local",
+            Some("worker-4"),
+        ),
+        of(
+            Law::SameNode,
+            "trafficDistribution: PreferSameNode",
+            Some("worker-4"),
+        ),
+        of(
+            Law::ZoneHints,
+            "trafficDistribution: PreferSameZone",
+            Some("eu-central-1a"),
+        ),
+        of(
+            Law::ClientAffinity { seconds: 10_800 },
+            "sessionAffinity: ClientIP",
+            None,
+        ),
+    ]
+    .map(Verdict::at_risk)
+    .into()
 }

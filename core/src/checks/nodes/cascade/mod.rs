@@ -144,7 +144,7 @@ impl Explain for Domino {
     fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} nodes failed within {} s of each other; {} of the {} later ones had received {} % more endpoints or above",
+            "{} nodes failed within {} s of each other; {} of the {} later ones had received at least {} % more endpoints",
             self.failed, self.step, self.filled, self.later, self.growth
         )?;
         match self.cause {
@@ -174,6 +174,24 @@ impl Explain for Domino {
             "do not drain the failed nodes and do not cordon many: their Pods would land on fewer".into(),
         ]
     }
+}
+
+/// One case for each form of the evidence, for the file of all messages.
+#[cfg(test)]
+pub(crate) fn examples() -> Vec<Verdict> {
+    let of = |cause, filled| Domino {
+        cause,
+        failed: 4,
+        later: 3,
+        filled,
+        growth: 33,
+        step: 600,
+    };
+    vec![
+        Verdict::violated(of(Cause::Wave, 3)),
+        Verdict::at_risk(of(Cause::SomeFilled, 2)),
+        Verdict::at_risk(of(Cause::ShortHistory, 3)),
+    ]
 }
 
 #[cfg(test)]
@@ -257,7 +275,7 @@ mod tests {
         wave(&mut live, 4, 3, 0);
         assert_eq!(
             live.message(ID),
-            "5 nodes failed within 600 s of each other; 3 of the 3 later ones had received 40 % more endpoints or above"
+            "5 nodes failed within 600 s of each other; 3 of the 3 later ones had received at least 40 % more endpoints"
         );
         live.wait(600);
         assert_eq!(live.says(ID), "Violated critical Wave");

@@ -10,6 +10,8 @@ use crate::know::{Gap, Known, Reads, Source};
 use crate::names::{Key, Name, Names, Pairs};
 use crate::route::{PortBackends, backends_by_port};
 use crate::sources::workload::{Deployment, Pod};
+#[cfg(test)]
+pub(crate) use shortage::examples;
 use shortage::{Shortage, Why};
 
 /// The check.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+#[cfg(test)]
+use crate::judge::Verdict;
 use crate::judge::{Advice, Evidence, Explain, Severity};
 
 /// From what share on missing Pods are a warning: one over this.
@@ -137,4 +139,30 @@ impl Explain for Shortage {
             _ => Severity::Critical,
         }
     }
+}
+
+/// One case for each form of the evidence, for the file of all messages.
+#[cfg(test)]
+pub(crate) fn examples() -> Vec<Verdict> {
+    let of = |ready, wanted, why| Shortage {
+        counted: "EndpointSlices of kube-system/kube-dns".into(),
+        of: "Service kube-system/kube-dns".into(),
+        ready,
+        wanted,
+        why,
+    };
+    let one_node = Why::OneNode {
+        node: "worker-4".into(),
+        there: 2,
+    };
+    vec![
+        Verdict::violated(of(0, 2, Why::NoneReady)),
+        Verdict::violated(of(0, 2, Why::NoEndpoints { pods: 2 })),
+        Verdict::violated(of(1, 10, Why::FewLeft)),
+        Verdict::at_risk(of(1, 1, Why::OneReplica)),
+        Verdict::at_risk(of(1, 2, Why::NotAllReady)),
+        Verdict::at_risk(of(119, 120, Why::NotAllReady)),
+        Verdict::at_risk(of(2, 2, one_node)),
+        Verdict::at_risk(of(1, 1, Why::SingleNode)),
+    ]
 }

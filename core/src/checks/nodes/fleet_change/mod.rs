@@ -10,6 +10,8 @@ use crate::judge::{Check, Judge, Look, Memory, Severities, Verdict};
 use crate::know::{Known, Reads, Source};
 use crate::names::Name;
 use crate::sources::node::{Node, Readiness};
+#[cfg(test)]
+pub(crate) use sync::examples;
 use sync::{Cause, Sync, TOGETHER};
 
 /// A change within so many seconds before a failure may be its cause: a day, in which unattended upgrades come round.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+#[cfg(test)]
+use crate::judge::Verdict;
 use crate::judge::{Advice, Evidence, Explain};
 use crate::know::{Unit, Val};
 
@@ -77,4 +79,22 @@ impl Explain for Sync {
             "repair or roll back one node first and see that it stays".into(),
         ]
     }
+}
+
+/// One case for each form of the evidence, for the file of all messages.
+#[cfg(test)]
+pub(crate) fn examples() -> Vec<Verdict> {
+    let of = |cause, with| Sync {
+        cause,
+        down: 30,
+        nodes: 100,
+        shared: "kernelVersion 6.8.0-B".into(),
+        with,
+        ready: 70,
+    };
+    vec![
+        Verdict::violated(of(Cause::Changed, 2)),
+        Verdict::at_risk(of(Cause::MostlyChanged, 0)),
+        Verdict::at_risk(of(Cause::OnlyTheFailed, 0)),
+    ]
 }
