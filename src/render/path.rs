@@ -150,7 +150,7 @@ fn draw_segment(out: &mut String, segment: &Segment) {
     let how = match segment.budget() {
         Budget::Kept => "G <= 0.8 T: kept alive",
         Budget::Narrow => "G > 0.8 T: narrow",
-        Budget::Undeclared => "G >= T at worst: what is not declared decides",
+        Budget::Undeclared => "G >= T at worst: what is not declared, or where the client runs, decides",
         Budget::Forgotten => "G >= T: forgotten while it is still in use",
         Budget::Unknown(_) => "a hop is not known: T may be less",
         Budget::NoTable => "",
@@ -193,7 +193,11 @@ mod tests {
     #[case::kept(silence(Some(720), Some(720)), true, "G <= 0.8 T: kept alive")]
     #[case::narrow(silence(Some(1), Some(899)), true, "G > 0.8 T: narrow")]
     #[case::forgotten(silence(Some(900), None), true, "G >= T: forgotten while it is still in use")]
-    #[case::undeclared(silence(Some(1), None), true, "G >= T at worst: what is not declared decides")]
+    #[case::undeclared(
+        silence(Some(1), None),
+        true,
+        "G >= T at worst: what is not declared, or where the client runs, decides"
+    )]
     #[case::a_hop_unknown(silence(Some(1), Some(1)), false, "a hop is not known: T may be less")]
     #[case::decided_all_the_same(silence(None, None), false, "G >= T: forgotten while it is still in use")]
     fn a_segment_says_what_the_check_says(
@@ -205,6 +209,7 @@ mod tests {
             hop: hop.into(),
             idle,
             end: None,
+            met: true,
         };
         let mut tables = vec![table("ipvs", Ok(Val::declared(900, "file")))];
         if !known {

@@ -79,13 +79,17 @@ impl Installations {
             .collect();
         agents.sort_by_cached_key(|one| index.show(one.0));
         let agent = agents.first().copied();
-        // An agent reads the one of its own namespace; without an agent, as in a dump, the first counts.
+        // An agent reads the one of its own namespace. Without an agent, as in a dump, the first counts, unless the
+        // DaemonSets of its namespace were read: then it is left over.
+        let left_over =
+            |key: &Key| agent.is_none() && super::kube_proxy::is_read(index, Source::DaemonSets, *key);
         let config = index
             .config_maps
             .iter()
             .map(|(key, _)| key)
             .filter(|key| index.names.text(key.name) == "cilium-config" && index.trusts(key.namespace))
             .filter(|key| agent.is_none_or(|(agent, _)| agent.namespace == key.namespace))
+            .filter(|key| !left_over(key))
             .min_by_key(|key| index.show(*key));
         let mut found = Self {
             agent,

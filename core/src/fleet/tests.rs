@@ -8,21 +8,7 @@ use crate::dataplane::{Profile, ProxyMode};
 use crate::fleet::Class;
 use crate::index::{Freshness, Part};
 use crate::know::{Gap, Now, Origin, Source};
-use crate::world::{World, node};
-
-/// A static kube-proxy Pod on a node.
-fn own(name: &str, on: &str, mode: &str) -> Value {
-    json!({
-        "metadata": {"name": name, "namespace": "kube-system", "ownerReferences": [
-            {"kind": "Node", "name": on, "controller": true},
-        ]},
-        "spec": {"nodeName": on, "containers": [{
-            "name": "kube-proxy", "image": "kube-proxy:v1.33.1",
-            "command": ["kube-proxy", format!("--proxy-mode={mode}"), format!("--hostname-override={on}")],
-        }]},
-        "status": {"phase": "Running"},
-    })
-}
+use crate::world::{World, node, static_proxy as own};
 
 fn ready(mut pod: Value, since: &str) -> Value {
     pod["status"]["conditions"] = json!([{"type": "Ready", "status": "True"}]);
@@ -356,6 +342,24 @@ fn a_config_map_without_a_process(#[case] world: World, #[case] text: &str, #[ca
         .with(Source::ConfigMaps, config_map(text, EARLY));
     let told = told(&mut world, "n1");
     assert!(told.contains(expected), "{told}");
+}
+
+/// Where its DaemonSets were read and none is an agent, a `cilium-config` is left over, and kube-proxy carries Services.
+#[rstest]
+#[case::not_read(&[Source::DaemonSets], Some(8000))]
+#[case::read(&[], Some(900))]
+fn the_settings_of_a_cilium_that_is_gone(#[case] missing: &[Source], #[case] expected: Option<i64>) {
+    let mut world = World::without(missing)
+        .with(Source::Nodes, node("n1", "a"))
+        .with(Source::Pods, own("a", "n1", "ipvs"))
+        .with(
+            Source::ConfigMaps,
+            json!({"metadata": {"name": "cilium-config", "namespace": "kube-system"}, "data": {
+                "kube-proxy-replacement": "false", "bpf-ct-timeout-service-tcp": "8000s",
+            }}),
+        );
+    let idle = of_cilium(&mut world).service_idle_seconds.unwrap();
+    assert_eq!(idle.map(|idle| idle.value), expected);
 }
 
 #[test]

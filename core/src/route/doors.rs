@@ -28,6 +28,9 @@ pub struct NodeTable {
     pub hop: Arc<str>,
     /// After how many idle seconds it forgets a connection.
     pub idle: Known<Val<i64>>,
+    /// Whether some connections meet it; else only those of clients that run where they may and do not now, or that run
+    /// where it is not known.
+    pub met: bool,
 }
 
 /// A class of nodes that a connection may enter, and how it enters.
@@ -37,6 +40,8 @@ pub struct Met<'a> {
     pub entry: Entry,
     /// The class.
     pub class: &'a Class,
+    /// Whether connections are known to enter there, not only able to.
+    pub sure: bool,
 }
 
 /// Label of a Service that kube-proxy and what stands in for it leave to another proxy, whatever its value
@@ -52,12 +57,15 @@ pub fn node_tables(look: &Look<'_>, path: &Path<'_>) -> Vec<NodeTable> {
             return vec![NodeTable {
                 hop: "node".into(),
                 idle: Err(gap),
+                met: true,
             }];
         }
     };
     met.iter()
-        .filter_map(|one| {
+        .enumerate()
+        .filter_map(|(at, one)| {
             let table = one.class.profile.table(one.entry, udp);
+            let sure = one.sure || longest_of_all(&met, at, udp);
             let (keeper, idle) = match table {
                 Ok(None) => return None,
                 Ok(Some(table)) => (&*table.keeper, Ok(table.idle.clone())),
@@ -74,9 +82,24 @@ pub fn node_tables(look: &Look<'_>, path: &Path<'_>) -> Vec<NodeTable> {
             Some(NodeTable {
                 hop: hop.into(),
                 idle,
+                met: sure,
             })
         })
         .collect()
+}
+
+/// Whether a table forgets last of all that an entry may lead to: wherever its connections enter, they meet one that
+/// forgets no later. Not where one of the tables is unknown, or there is none.
+fn longest_of_all(met: &[Met<'_>], at: usize, udp: bool) -> bool {
+    let seconds = |one: &Met<'_>| {
+        let table = one.class.profile.table(one.entry, udp).as_ref().ok()?;
+        Some(table.as_ref()?.idle.value)
+    };
+    let Some((own, longest)) = met.get(at).and_then(|own| Some((own, seconds(own)?))) else {
+        return false;
+    };
+    let mut others = met.iter().filter(|other| other.entry == own.entry);
+    others.all(|other| seconds(other).is_some_and(|other| other <= longest))
 }
 
 /// The classes of nodes that a connection may enter, and how.
@@ -103,10 +126,12 @@ pub fn met<'a>(look: &Look<'a>, path: &Path<'_>) -> Known<Vec<Met<'a>>> {
     for one in &entries {
         for class in &fleet.classes {
             // Who is alone needs no search: so most clusters never look at single nodes here.
-            if fleet.classes.len() == 1 || one.reaches(look, class) {
+            let alone = fleet.classes.len() == 1;
+            if alone || one.reaches(look, class) {
                 met.push(Met {
                     entry: one.entry,
                     class,
+                    sure: alone || one.leads_to(look, class),
                 });
             }
         }
@@ -154,6 +179,19 @@ impl EntryNodes<'_> {
             }
             On::Of(homes) => look.any_node_of(class, |name, node| {
                 homes.iter().any(|home| home.may_be(look, name, node))
+            }),
+        }
+    }
+}
+
+impl EntryNodes<'_> {
+    /// Whether connections are known to enter at nodes of a class that they may reach.
+    fn leads_to(&self, look: &Look<'_>, class: &Class) -> bool {
+        match &self.on {
+            On::Any => false,
+            On::Targets { .. } => true,
+            On::Of(homes) => look.any_node_of(class, |name, _| {
+                homes.iter().any(|home| home.nodes.contains(&name))
             }),
         }
     }
@@ -298,15 +336,16 @@ pub struct Member<'a> {
     pub node: Name,
 }
 
-/// A client's Pods, and where none exists at the moment what would make some; in no order. Empty where neither is known,
-/// as for a job between two runs.
+/// A client's Pods, and where none exists at the moment, or they were not read, what would make some; in no order. Empty
+/// where neither is known, as for a job between two runs.
 pub fn members<'a>(look: &Look<'a>, namespace: Name, selector: &Selector) -> Known<Vec<Member<'a>>> {
     let names = look.names();
     let selected = |template: &Template| selects(selector, &template.labels, names);
-    let pods = look
-        .pods_in(namespace)?
-        .filter(|(_, pod)| !pod.ended && selected(&pod.template));
+    let pods = look.pods_in(namespace);
+    let gap = pods.as_ref().err().cloned();
+    let pods = pods.into_iter().flatten();
     let mut found: Vec<_> = pods
+        .filter(|(_, pod)| !pod.ended && selected(&pod.template))
         .map(|(key, pod)| Member {
             kind: "Pod",
             key,
@@ -328,7 +367,10 @@ pub fn members<'a>(look: &Look<'a>, namespace: Name, selector: &Selector) -> Kno
             node: Name::EMPTY,
         }));
     }
-    Ok(found)
+    match gap {
+        Some(gap) if found.is_empty() => Err(gap),
+        _ => Ok(found),
+    }
 }
 
 /// How many different wishes of a client's Pods are looked at.

@@ -18,7 +18,9 @@ pub(crate) use objects::{
     evicted, node, node_ready, pod, preempted, service, slice, slice_in, slice_of, slice_part,
 };
 pub(crate) use policies::{NEVER, app, balanced, client, connection, every, l4, l7, policy, rated};
-pub(crate) use system::{cilium, dns, dns_pod, kubeadm, manager, proxy_config, proxy_pod, set_up};
+pub(crate) use system::{
+    cilium, dns, dns_pod, kubeadm, manager, proxy_config, proxy_pod, set_up, static_proxy,
+};
 
 use crate::checks;
 use crate::findings::Finding;

@@ -168,3 +168,17 @@ pub(crate) fn cilium(version: &str, settings: &Value) -> World {
             }),
         )
 }
+
+/// A static kube-proxy Pod on a node, in this mode by flag.
+pub(crate) fn static_proxy(name: &str, on: &str, mode: &str) -> Value {
+    json!({
+        "metadata": {"name": name, "namespace": "kube-system", "ownerReferences": [
+            {"kind": "Node", "name": on, "controller": true},
+        ]},
+        "spec": {"nodeName": on, "containers": [{
+            "name": "kube-proxy", "image": "kube-proxy:v1.33.1",
+            "command": ["kube-proxy", format!("--proxy-mode={mode}"), format!("--hostname-override={on}")],
+        }]},
+        "status": {"phase": "Running"},
+    })
+}

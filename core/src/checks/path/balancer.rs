@@ -75,5 +75,6 @@ fn table(name: &str, idle: Result<crate::know::Val<i64>, Gap>) -> TableHop {
         hop: name.into(),
         idle,
         end: None,
+        met: true,
     }
 }

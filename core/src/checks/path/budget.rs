@@ -110,17 +110,18 @@ pub fn segments(look: &Look<'_>, path: &Path<'_>) -> Vec<Segment> {
         Balancer::First(table) => elements.insert(0, Element::Table(table)),
         Balancer::Last(table) => elements.push(Element::Table(table)),
         Balancer::Proxy(listener) => {
-            let side = |idle: &Val<i64>| Side {
+            let side = |idle: &Val<i64>, reuses| Side {
                 name: listener.name.into(),
                 end: None,
                 idle: Some(Span::known(idle.clone())),
                 idle_field: idle.source.clone(),
                 age: None,
                 keepalive: Keepalive::never(),
+                reuses,
             };
             elements.push(Element::Proxy(Box::new(Proxy {
-                front: side(&listener.idle),
-                back: side(&listener.upstream_idle),
+                front: side(&listener.idle, false),
+                back: side(&listener.upstream_idle, listener.reuses_upstream),
                 pools: listener.forwards == Forwards::Requests,
                 closes: [
                     Some(listener.idle.clone()),
@@ -225,6 +226,7 @@ fn client_side(look: &Look<'_>, path: &Path<'_>) -> Side {
         ),
         name,
         end: Some(End::Client),
+        reuses: true,
     }
 }
 
@@ -252,6 +254,7 @@ fn server_side(look: &Look<'_>, path: &Path<'_>) -> Side {
             },
             &at,
         ),
+        reuses: false,
     }
 }
 
@@ -278,6 +281,7 @@ fn declared_hop(look: &Look<'_>, path: &Path<'_>, hop: &Hop) -> Option<Element> 
         hop: hop.name.clone(),
         idle,
         end: Some(End::Hop(hop.name.clone())),
+        met: true,
     }))
 }
 
@@ -306,6 +310,7 @@ fn declared_proxy(look: &Look<'_>, path: &Path<'_>, hop: &Hop, at: &str) -> Prox
             },
             &up,
         ),
+        reuses: pools(path.connection.protocol),
     };
     let pools = pools(path.connection.protocol);
     let of_back = || age_of(upstream.idle_timeout, &format!("{up}.idleTimeoutSeconds"));
@@ -318,6 +323,7 @@ fn declared_proxy(look: &Look<'_>, path: &Path<'_>, hop: &Hop, at: &str) -> Prox
             idle_field: field.into(),
             age: None,
             keepalive: Keepalive::undeclared(&format!("{at}: keepalive towards its client")),
+            reuses: false,
         },
         back,
         pools,

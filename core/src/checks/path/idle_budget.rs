@@ -49,6 +49,7 @@ The path is cut into segments at its L7 hops: each holds one TCP connection.
 |---|---|
 | `G >= T` | Violated, critical |
 | `G >= T` only in the worst case of what is not declared | AtRisk, origin Assumed, never critical |
+| `G >= T` only on some of the nodes that the client may run on, and it runs on none of these, or where is not known | AtRisk, cause `PlaceNotKnown` |
 | `G > 0.8 T` | AtRisk |
 | silence without data `>=` the idle timeout of an L7 hop | Violated, critical, cause `ProxyClosesIdle` |
 
@@ -86,6 +87,7 @@ enum Cause {
     SilenceNotDeclared,
     PoolNotDeclared,
     PingsNeedCalls,
+    PlaceNotKnown,
     ProxyClosesIdle,
 }
 
@@ -140,7 +142,11 @@ fn judge_tables(look: &Look<'_>, path: &Path<'_>, all: &[Segment], segment: &Seg
     if let Budget::Unknown(gap) = budget {
         return Verdict::Unknown(gap);
     }
-    let Some((table, idle)) = segment.tightest() else {
+    let tightest = match budget {
+        Budget::Forgotten => segment.tightest_met(),
+        _ => segment.tightest(),
+    };
+    let Some((table, idle)) = tightest else {
         return Verdict::Met;
     };
     let case = |cause, best: bool| {
@@ -161,7 +167,10 @@ fn judge_tables(look: &Look<'_>, path: &Path<'_>, all: &[Segment], segment: &Seg
     };
     match budget {
         Budget::Forgotten => Verdict::violated(case(Cause::SilenceExceedsTimeout, true)),
-        Budget::Undeclared => Verdict::at_risk(case(undeclared(segment, idle.value), false)),
+        Budget::Undeclared => {
+            let cause = undeclared(segment, idle.value);
+            Verdict::at_risk(case(cause, cause == Cause::PlaceNotKnown))
+        }
         Budget::Narrow => Verdict::at_risk(case(Cause::NarrowMargin, false)),
         Budget::Kept | Budget::Unknown(_) | Budget::NoTable => Verdict::Met,
     }
@@ -170,7 +179,9 @@ fn judge_tables(look: &Look<'_>, path: &Path<'_>, all: &[Segment], segment: &Seg
 /// What it is that is not declared and decides.
 fn undeclared(segment: &Segment, idle: i64) -> Cause {
     let open = |span: &Span| reaches(span.worst.as_ref(), idle) && !reaches(span.best.as_ref(), idle);
-    if open(&segment.keepalive) {
+    if reaches(segment.silence.best.as_ref(), idle) {
+        Cause::PlaceNotKnown
+    } else if open(&segment.keepalive) {
         Cause::KeepaliveNotDeclared
     } else if !reaches(segment.keepalive.worst.as_ref(), idle) {
         Cause::PingsNeedCalls
@@ -231,6 +242,7 @@ impl Explain for Outlasted {
             Cause::SilenceNotDeclared => "SilenceNotDeclared",
             Cause::PoolNotDeclared => "PoolNotDeclared",
             Cause::PingsNeedCalls => "PingsNeedCalls",
+            Cause::PlaceNotKnown => "PlaceNotKnown",
             Cause::ProxyClosesIdle => "ProxyClosesIdle",
         }
     }
@@ -286,6 +298,10 @@ impl Explain for Outlasted {
                 "{from} may be idle {silent} without a call and so without pings; the {hop} forgets it after \
                  {idle} s{by}"
             ),
+            Cause::PlaceNotKnown => write!(
+                f,
+                "{from} is silent {silent}; where it may run, the {hop} forgets it after {idle} s{by}, and elsewhere not"
+            ),
             Cause::ProxyClosesIdle => {
                 write!(
                     f,
@@ -318,7 +334,7 @@ impl Explain for Outlasted {
             match &self.silence {
                 Some(silence) => Evidence::seconds("silence", silence),
                 // At best without an end: that is declared.
-                None if self.cause == Cause::SilenceExceedsTimeout => {
+                None if matches!(self.cause, Cause::SilenceExceedsTimeout | Cause::PlaceNotKnown) => {
                     Evidence::name("silence", &"unbounded".into(), "policy idleTimeout Never")
                 }
                 None => Evidence::text(
@@ -354,7 +370,9 @@ impl Explain for Outlasted {
             Cause::SilenceNotDeclared => advice.extend(remedies.declare_silence()),
             Cause::PoolNotDeclared => advice.extend(remedies.declare_pool()),
             Cause::PingsNeedCalls => advice.extend(remedies.ping_without_calls()),
-            Cause::SilenceExceedsTimeout | Cause::NarrowMargin => advice.extend(remedies.shorten_pool()),
+            Cause::SilenceExceedsTimeout | Cause::NarrowMargin | Cause::PlaceNotKnown => {
+                advice.extend(remedies.shorten_pool());
+            }
         }
         if self.cause != Cause::ProxyClosesIdle {
             advice.extend(remedies.keepalives());

@@ -121,7 +121,7 @@ fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
         return unless_unknown();
     };
     let declared = !matches!(pods, Pods::NotDeclared);
-    let certain = reaches(silence(true), idle.value);
+    let certain = table.met && reaches(silence(true), idle.value);
     let case = LateKeepalive {
         client: client_name(&path.client.name),
         hop: table.hop.clone(),

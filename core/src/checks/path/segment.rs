@@ -26,7 +26,7 @@ pub struct Closing {
 pub enum Budget {
     /// It is longer than a table remembers, whatever was not declared.
     Forgotten,
-    /// It is longer at worst: something that was not declared decides.
+    /// It is longer at worst: something that was not declared decides, or where the client runs.
     Undeclared,
     /// It comes near.
     Narrow,
@@ -52,6 +52,8 @@ pub struct Side {
     /// After how long it ends a connection whatever happens on it.
     pub(super) age: Option<Val<i64>>,
     pub(super) keepalive: Keepalive,
+    /// Whether it is known to reuse idle connections for as long as `idle` says.
+    pub(super) reuses: bool,
 }
 
 impl Side {
@@ -64,6 +66,7 @@ impl Side {
             idle_field: "policy".into(),
             age: None,
             keepalive: Keepalive::never(),
+            reuses: false,
         }
     }
 
@@ -102,8 +105,18 @@ pub struct Segment {
 impl Segment {
     /// The table that forgets first, of those that are known: an upper bound of the segment's timeout.
     pub fn tightest(&self) -> Option<(&TableHop, &Val<i64>)> {
+        self.first_to_forget(|_| true)
+    }
+
+    /// The same of those that the connection is known to meet, wherever its client runs.
+    pub fn tightest_met(&self) -> Option<(&TableHop, &Val<i64>)> {
+        self.first_to_forget(|table| table.met)
+    }
+
+    fn first_to_forget(&self, counts: impl Fn(&TableHop) -> bool) -> Option<(&TableHop, &Val<i64>)> {
         self.tables
             .iter()
+            .filter(|table| counts(table))
             .filter_map(|table| Some((table, table.idle.as_ref().ok()?)))
             .min_by_key(|(_, idle)| idle.value)
     }
@@ -118,8 +131,9 @@ impl Segment {
     /// How its silence stands to its tables.
     pub fn budget(&self) -> Budget {
         let tightest = self.tightest().map(|(_, idle)| idle.value);
+        let met = self.tightest_met().map(|(_, idle)| idle.value);
         let (best, worst) = (self.silence.best.as_ref(), self.silence.worst.as_ref());
-        if tightest.is_some_and(|idle| reaches(best, idle)) {
+        if met.is_some_and(|idle| reaches(best, idle)) {
             return Budget::Forgotten;
         }
         if tightest.is_some_and(|idle| reaches(worst, idle)) {

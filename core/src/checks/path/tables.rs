@@ -15,6 +15,8 @@ pub struct TableHop {
     pub idle: Result<Val<i64>, Gap>,
     /// The hop of the policy that it is.
     pub end: Option<End>,
+    /// Whether the connection is known to meet it, not only able to: it may run on other nodes.
+    pub met: bool,
 }
 
 /// Those of the nodes that the connection may enter.
@@ -23,6 +25,7 @@ pub(super) fn of_the_nodes(look: &Look<'_>, path: &Path<'_>) -> Vec<TableHop> {
         hop: table.hop,
         idle: table.idle,
         end: None,
+        met: table.met,
     });
     tables.collect()
 }

@@ -27,6 +27,8 @@ pub struct Listener {
     pub idle: Val<i64>,
     /// After how long it closes an idle connection towards the Service; as `idle` where it forwards packets.
     pub upstream_idle: Val<i64>,
+    /// Whether it reuses idle connections towards the Service for that long, as its vendor documents.
+    pub reuses_upstream: bool,
     /// How long it waits for an answer, where that is a time of its own.
     pub request: Option<Val<i64>>,
 }
@@ -119,6 +121,10 @@ pub fn listener(service: &LbService<'_>, port: LbPort<'_>) -> Known<Listener> {
         forwards,
         idle,
         upstream_idle,
+        // A server has to keep them longer: ELB guide, "Configure the idle connection timeout"; OCI guide, "Keep-Alive
+        // Settings".
+        reuses_upstream: forwards == Forwards::Requests
+            && matches!(found.value, Device::AwsClb | Device::Oci),
         request,
     })
 }

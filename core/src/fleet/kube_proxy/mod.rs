@@ -274,7 +274,7 @@ impl Absence {
 /// Whether a source was read for the namespace of an object, so that what is not there does not exist: in files, a
 /// namespace that none of the objects shows may not have been asked about, unless a list says that there is none at all.
 /// A watch says of each namespace that it reads whether it has.
-fn is_read(index: &Index, source: Source, key: Key) -> bool {
+pub(super) fn is_read(index: &Index, source: Source, key: Key) -> bool {
     let namespace = key.namespace;
     let mut parts = index.parts(source);
     let asked = parts.any(|one| one == (Part::Namespace(namespace), &Freshness::Complete));

@@ -125,7 +125,14 @@ fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
     {
         return Ok(verdict);
     }
-    let risk = undeclared(&deadlines, request.as_ref(), &field);
+    // For the same reason its server needs no deadline of its own.
+    let callers = match deadlines.split_last() {
+        Some((server, callers)) if path.connection.protocol == Protocol::Grpc && server.value.is_none() => {
+            callers
+        }
+        _ => &deadlines,
+    };
+    let risk = undeclared(callers, request.as_ref(), &field);
     Ok(match risk {
         Some(case) => Verdict::at_risk(case),
         None if request.is_none() => Verdict::Unknown(Gap::Opaque(
@@ -257,6 +264,24 @@ mod tests {
         World::complete()
             .with(Source::Services, service("api", json!({})))
             .policy(policy(vec![connection]))
+    }
+
+    #[rstest]
+    #[case::http(Protocol::Http1, "AtRisk info DeadlineNotDeclared")]
+    #[case::grpc(Protocol::Grpc, "Met")]
+    fn a_grpc_server_takes_its_callers_deadline(#[case] protocol: Protocol, #[case] expected: &str) {
+        let client = Client {
+            request_timeout_seconds: Some(30),
+            ..client("web")
+        };
+        let connection = Connection {
+            longest_request_seconds: Some(20),
+            ..connection(protocol, client)
+        };
+        let mut world = World::complete()
+            .with(Source::Services, service("api", json!({})))
+            .policy(policy(vec![connection]));
+        assert_eq!(world.verdict("l7-deadline-order"), expected);
     }
 
     fn edge(seconds: u32) -> Vec<Hop> {

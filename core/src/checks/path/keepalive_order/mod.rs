@@ -2,7 +2,7 @@
 
 mod order;
 
-use super::budget::{Segment, USES, pools, segments};
+use super::budget::{USES, segments};
 use super::margin;
 use crate::judge::{Check, End, Judge, Look, Memory, Path, Severities, Verdict};
 use crate::know::{Gap, Known, Reads, Source};
@@ -67,14 +67,9 @@ fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
     if path.port.transport == Transport::Udp {
         return Ok(Verdict::NotApplicable("UDP has no connection to reuse"));
     }
-    // What is forwarded one to one is not pooled by who forwards it.
-    let reuses = |segment: &Segment| {
-        segment.from.end == Some(End::Client)
-            || (pools(path.connection.protocol) && segment.from.end.is_some())
-    };
     let pairs: Vec<_> = segments(look, path)
         .iter()
-        .filter(|segment| reuses(segment))
+        .filter(|segment| segment.from.reuses)
         .map(|segment| {
             let table = segment.tightest().map(|(_, idle)| idle.value);
             (Party::of(&segment.from), Party::of(&segment.to), table)
@@ -165,7 +160,7 @@ mod tests {
     use serde_json::json;
 
     use crate::know::Source;
-    use crate::policy::{Client, Connection, Hop, Limit, Protocol, Server, Upstream};
+    use crate::policy::{Client, Connection, Door, Hop, Limit, Protocol, Server, Upstream};
     use crate::world::{World, client, connection, l4, l7, policy, service};
 
     fn verdict(pool: Option<u32>, hops: Vec<Hop>, server: Option<u32>) -> String {
@@ -246,6 +241,41 @@ mod tests {
     #[case::l4_reuses_nothing(vec![l4("firewall", Some(1))], "Met")]
     fn proxies_stand_between(#[case] hops: Vec<Hop>, #[case] expected: &str) {
         assert_eq!(verdict(Some(90), hops, Some(620)), expected);
+    }
+
+    /// Behind a Classic Load Balancer a server has to keep idle connections longer than the 60 s of its listener.
+    #[rstest]
+    #[case::requests(json!({"backend-protocol": "http"}), 5, "Violated warning ServerClosesFirst")]
+    #[case::longer(json!({"backend-protocol": "http"}), 75, "Met")]
+    #[case::bytes(json!({}), 5, "Met")]
+    fn the_pool_of_a_load_balancer(
+        #[case] asked: serde_json::Value,
+        #[case] server: u32,
+        #[case] expected: &str,
+    ) {
+        let client = Client {
+            from: Door::LoadBalancer,
+            idle_timeout: Some(Limit::Seconds(30)),
+            ..client("web")
+        };
+        let connection = Connection {
+            server: Server {
+                idle_timeout: Some(Limit::Seconds(server)),
+                ..Server::default()
+            },
+            ..connection(Protocol::Http1, client)
+        };
+        let mut served = service("api", json!({"type": "LoadBalancer"}));
+        for (key, value) in asked.as_object().unwrap() {
+            let key = format!("service.beta.kubernetes.io/aws-load-balancer-{key}");
+            served["metadata"]["annotations"] = json!({key: value});
+        }
+        served["status"]["loadBalancer"]["ingress"] =
+            json!([{"hostname": "a-1.eu-west-1.elb.amazonaws.com"}]);
+        let mut world = World::complete()
+            .with(Source::Services, served)
+            .policy(policy(vec![connection]));
+        assert_eq!(world.verdict("keepalive-order"), expected);
     }
 
     #[rstest]

@@ -170,7 +170,7 @@ fn no_legal_interval(look: &Look<'_>, path: &Path<'_>, floor: &Val<i64>) -> Verd
     if !may_be_silent(segment, idle.value) {
         return Verdict::Met;
     }
-    let certain = reaches(segment.silence.best.as_ref(), idle.value);
+    let certain = table.met && reaches(segment.silence.best.as_ref(), idle.value);
     let case = PingRule {
         client: segment.from.name.clone(),
         floor: floor.clone(),

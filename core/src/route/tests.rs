@@ -1,0 +1,142 @@
+//! Where a client runs, or may run, decides which tables its connections meet.
+
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use crate::know::Source;
+use crate::policy::{Client, Connection, Door, Protocol, Server};
+use crate::world::{NEVER, World, app, client, connection, l4, node, pod, policy, service, static_proxy};
+
+/// A Deployment of an app whose Pods run where this says.
+fn deployment(app: &str, spec: &Value) -> Value {
+    let mut spec = spec.clone();
+    spec["containers"] = json!([{"name": "main", "image": "x:1"}]);
+    json!({
+        "metadata": {"name": app, "namespace": "shop"},
+        "spec": {
+            "selector": {"matchLabels": {"app": app}},
+            "template": {"metadata": {"labels": {"app": app}}, "spec": spec},
+        },
+    })
+}
+
+/// Two pools: kube-proxy runs iptables on `a` and IPVS on `b`, and Pods have to tolerate `b`.
+fn pools(missing: &[Source], client: Client) -> World {
+    let node = |name: &str| {
+        let mut node = node(name, "");
+        node["metadata"]["labels"]["pool"] = json!(name);
+        if name == "b" {
+            node["spec"]["taints"] = json!([{"key": "batch", "effect": "NoSchedule"}]);
+        }
+        node
+    };
+    let connection = Connection {
+        longest_silence_seconds: Some(1800),
+        server: Server {
+            tcp_keepalive: NEVER,
+            ..Server::default()
+        },
+        ..connection(
+            Protocol::Tcp,
+            Client {
+                tcp_keepalive: NEVER,
+                ..client
+            },
+        )
+    };
+    World::without(missing)
+        .all(Source::Nodes, &[node("a"), node("b")])
+        .with(Source::Services, service("api", json!({})))
+        .policy(policy(vec![connection]))
+}
+
+fn proxies(world: World) -> World {
+    world
+        .with(Source::Pods, static_proxy("kp-a", "a", "iptables"))
+        .with(Source::Pods, static_proxy("kp-b", "b", "ipvs"))
+}
+
+fn jobs() -> Client {
+    Client {
+        pods: Some(app("job")),
+        ..client("job")
+    }
+}
+
+const CUT: &str = "Violated critical SilenceExceedsTimeout";
+const MAYBE: &str = "AtRisk warning PlaceNotKnown";
+
+#[rstest]
+#[case::runs_there(Some("b"), json!({"tolerations": [{"operator": "Exists"}]}), CUT)]
+#[case::may_run_there(Some("a"), json!({"tolerations": [{"operator": "Exists"}]}), MAYBE)]
+#[case::may_not(Some("a"), json!({}), "Met")]
+#[case::no_pod_now(None, json!({"tolerations": [{"operator": "Exists"}]}), MAYBE)]
+#[case::no_pod_now_and_may_not(None, json!({}), "Met")]
+#[case::only_there(None, json!({"nodeSelector": {"pool": "b"}, "tolerations": [{"operator": "Exists"}]}), CUT)]
+fn a_pool_that_the_client_may_run_on(#[case] on: Option<&str>, #[case] spec: Value, #[case] expected: &str) {
+    let mut world = proxies(pools(&[], jobs())).with(Source::Deployments, deployment("job", &spec));
+    if let Some(on) = on {
+        let mut pod = pod("job-1", "job", &[]);
+        pod["spec"] = spec;
+        pod["spec"]["nodeName"] = json!(on);
+        world = world.with(Source::Pods, pod);
+    }
+    assert_eq!(world.verdict("path-idle-budget"), expected);
+}
+
+#[test]
+fn where_the_client_runs_is_not_declared() {
+    assert_eq!(
+        proxies(pools(&[], client("job"))).verdict("path-idle-budget"),
+        MAYBE
+    );
+    // Nor does a Pod of it exist.
+    assert_eq!(proxies(pools(&[], jobs())).verdict("path-idle-budget"), MAYBE);
+}
+
+/// A Deployment says what its Pods are like, whether or not these were read.
+#[test]
+fn pods_that_were_not_read_are_as_their_template() {
+    let proxy = |name: &str, mode: &str| {
+        let mut set = json!({"metadata": {"name": format!("kp-{name}"), "namespace": "kube-system"}});
+        set["spec"]["template"]["spec"] = json!({
+            "nodeSelector": {"pool": name}, "tolerations": [{"operator": "Exists"}],
+            "containers": [{"name": "kube-proxy", "image": "kube-proxy:v1.33.1",
+                "command": ["kube-proxy", format!("--proxy-mode={mode}")]}],
+        });
+        set
+    };
+    let world = pools(&[Source::Pods], jobs())
+        .with(Source::DaemonSets, proxy("a", "iptables"))
+        .with(Source::DaemonSets, proxy("b", "ipvs"));
+    let mut world = world.with(Source::Deployments, deployment("job", &json!({})));
+    assert_eq!(world.verdict("path-idle-budget"), "Met");
+}
+
+/// From outside, connections come in at every node that is sent to.
+#[test]
+fn a_node_port_is_open_on_every_node() {
+    let client = Client {
+        from: Door::LoadBalancer,
+        ..client("outside")
+    };
+    let mut world = proxies(pools(&[], client.clone()));
+    let connection = Connection {
+        longest_silence_seconds: Some(1800),
+        hops: vec![l4("firewall", Some(7200))],
+        server: Server {
+            tcp_keepalive: NEVER,
+            ..Server::default()
+        },
+        ..connection(
+            Protocol::Tcp,
+            Client {
+                tcp_keepalive: NEVER,
+                ..client
+            },
+        )
+    };
+    world.declare(policy(vec![connection]));
+    world.put(Source::Services, &service("api", json!({"type": "NodePort"})));
+    assert_eq!(world.verdict("path-idle-budget"), CUT);
+}
