@@ -344,7 +344,7 @@ fn a_config_map_without_a_process(#[case] world: World, #[case] text: &str, #[ca
     assert!(told.contains(expected), "{told}");
 }
 
-/// Where its DaemonSets were read and none is an agent, a `cilium-config` is left over, and kube-proxy carries Services.
+/// Where `DaemonSets` were read and none is an agent, a `cilium-config` is left over, and kube-proxy carries Services.
 #[rstest]
 #[case::not_read(&[Source::DaemonSets], Some(8000))]
 #[case::read(&[], Some(900))]
