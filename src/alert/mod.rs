@@ -22,6 +22,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::metrics::Metrics;
 use crate::query::{Handle, Query};
+use crate::repeats::Repeats;
 use body::Alert;
 use client::Client;
 use firing::Firing;
@@ -100,6 +101,7 @@ pub struct Push {
     changes: watch::Receiver<u64>,
     metrics: Arc<Metrics>,
     firing: Firing,
+    warned: Repeats,
 }
 
 impl Push {
@@ -118,6 +120,7 @@ impl Push {
             changes,
             metrics,
             firing: Firing::default(),
+            warned: Repeats::default(),
         })
     }
 
@@ -167,11 +170,14 @@ impl Push {
             return true;
         }
         if endpoints.is_empty() {
-            tracing::warn!(
-                service = %format_args!("{}/{}", self.options.namespace, self.options.service),
-                port = self.options.port,
-                "the Alertmanager's Service has no ready endpoint"
-            );
+            if let Some(times) = self.warned.due("no endpoint") {
+                tracing::warn!(
+                    service = %format_args!("{}/{}", self.options.namespace, self.options.service),
+                    port = self.options.port,
+                    times,
+                    "the Alertmanager's Service has no ready endpoint"
+                );
+            }
             self.metrics.pushed("unreachable");
             return false;
         }
@@ -189,11 +195,15 @@ impl Push {
                 Err(failure) => {
                     all = false;
                     self.metrics.pushed(failure.outcome());
-                    tracing::warn!(%endpoint, error = %failure, "cannot push alerts");
+                    let warned = format!("{endpoint} {failure}");
+                    if let Some(times) = self.warned.due(&warned) {
+                        tracing::warn!(%endpoint, error = %failure, times, "cannot push alerts");
+                    }
                 }
             }
         }
         if all {
+            self.warned.end();
             self.firing.delivered();
         }
         all

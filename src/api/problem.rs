@@ -31,6 +31,12 @@ impl Problem {
         }
     }
 
+    /// The same with more to its message.
+    pub(super) fn with(mut self, more: &str) -> Self {
+        self.message.push_str(more);
+        self
+    }
+
     /// Whether it is one that the schema of this version does not have.
     pub(super) const fn is_unknown_field(&self) -> bool {
         self.is_unknown_field

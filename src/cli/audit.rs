@@ -15,8 +15,6 @@ use crate::render::{self, Form, findings};
 /// What to judge, and how to print it.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    #[command(flatten)]
-    input: Input,
     /// Only these checks: ids, separated by commas
     #[arg(long, value_name = "IDS", value_parser = check_ids(), hide_possible_values = true, value_delimiter = ',')]
     check: Vec<String>,
@@ -35,6 +33,8 @@ pub(super) struct Arguments {
     /// Form of the answer
     #[arg(long, short, value_enum, default_value_t = Form::Table)]
     output: Form,
+    #[command(flatten)]
+    input: Input,
 }
 
 /// A level of severity. What is unknown is below all others, so that only asking for it counts it.

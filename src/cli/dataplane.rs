@@ -9,16 +9,17 @@ use crate::render::{self, Form, dataplane};
 /// Of what, and in which form.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    #[command(flatten)]
-    input: Input,
     /// Form of the answer
     #[arg(long, short, value_enum, default_value_t = Form::Table)]
     output: Form,
+    #[command(flatten)]
+    input: Input,
 }
 
 /// Shows it.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
     let judged = arguments.input.judge()?;
+    arguments.input.scope.exists(&judged.core)?;
     let mut view = dataplane::view(&judged.core, judged.now, judged.findings().unreadable);
     let wanted = &arguments.input.scope.namespace;
     if !wanted.is_empty() {

@@ -2,24 +2,26 @@
 
 use anyhow::bail;
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use evenkeel_core::checks;
 
+use super::candidates;
 use super::input::Input;
-use super::suggest::did_you_mean;
 use super::{End, answer};
 use crate::render::{self, Form, findings};
+use crate::suggest::did_you_mean;
 
 /// What to explain.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Id of a check (`evenkeel checks` lists them), or the first digits of the id of a finding (`audit` shows them)
-    #[arg(value_name = "CHECK|FINDING")]
+    #[arg(value_name = "CHECK|FINDING", add = ArgValueCompleter::new(candidates::checks_and_findings))]
     id: String,
-    #[command(flatten)]
-    input: Input,
     /// Form of a finding
     #[arg(long, short, value_enum, default_value_t = Form::Wide)]
     output: Form,
+    #[command(flatten)]
+    input: Input,
 }
 
 /// Digits of the id of a finding.

@@ -6,18 +6,21 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use evenkeel_core::Core;
 use evenkeel_core::findings::FindingList;
 use evenkeel_core::know::{Mono, Now, Wall};
 
-use super::cluster::{Cluster, wait};
-use super::suggest::did_you_mean;
+use super::candidates;
+use super::cluster::Cluster;
 use crate::files::{self, Report};
 use crate::live::page::Page;
 use crate::live::{self, Beside};
+use crate::suggest::did_you_mean;
 
 /// Files, or a cluster.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Input")]
 pub(super) struct Input {
     /// Read files and folders (.yaml, .yml, .json; `-` is standard input) instead of a cluster
     #[arg(long, short = 'f', value_name = "PATH", conflicts_with_all = ["kubeconfig", "context", "cluster", "user"])]
@@ -37,13 +40,13 @@ pub(super) struct Input {
 pub(super) struct ClusterScope {
     /// Only what concerns this namespace; repeatable. Where you may not list the whole cluster, what lives in this
     /// namespace is read by itself
-    #[arg(long, short, value_name = "NAME")]
+    #[arg(long, short, value_name = "NAME", add = ArgValueCompleter::new(candidates::namespaces))]
     pub(super) namespace: Vec<String>,
     /// All namespaces, which is the default
     #[arg(long, short = 'A', conflicts_with = "namespace")]
     all_namespaces: bool,
     #[command(flatten)]
-    cluster: Cluster,
+    pub(super) cluster: Cluster,
 }
 
 /// Everything that was read, judged once.
@@ -163,7 +166,7 @@ impl ClusterScope {
             ..self.cluster.options()
         };
         let reading = live::read_beside(&options, beside);
-        wait(async {
+        self.cluster.wait(async {
             tokio::select! {
                 core = reading => core,
                 // An end by error, so that what was begun is tidied up on the way out.

@@ -4,31 +4,38 @@
 //! whatever happens. Exit codes: 0 is good, 1 is what the command was asked to fail on, 2 is that it could not look.
 
 mod audit;
+mod candidates;
 mod checks;
 mod cluster;
 mod collect;
 mod completions;
 mod crd;
 mod dataplane;
+mod docs;
 mod explain;
 mod input;
+mod man;
 mod path;
 mod run;
 mod status;
-mod suggest;
 mod uninstall;
+mod version;
 
+use std::env;
+use std::ffi::OsStr;
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap_complete::CompleteEnv;
 
 use crate::escape;
 use crate::render::screen::{Color, Screen};
 
 /// See what nobody looks at in Kubernetes traffic, and never do harm.
 #[derive(Debug, Parser)]
-#[command(name = "evenkeel", version, max_term_width = 100, propagate_version = true)]
+#[command(name = "evenkeel", version, max_term_width = 100, propagate_version = true, after_help = EXIT_CODES)]
 struct Arguments {
     /// When to colour what is printed
     #[arg(
@@ -40,13 +47,86 @@ struct Arguments {
         help_heading = "Everywhere"
     )]
     color: Color,
+    /// Log on standard error what is done; twice: in detail
+    #[arg(long, short, global = true, action = ArgAction::Count, help_heading = "Everywhere")]
+    verbose: u8,
     #[command(subcommand)]
     command: Command,
 }
 
+impl Arguments {
+    /// The arguments of the process. As a plugin of kubectl it is called as one.
+    fn parse_from_name() -> Self {
+        let name = env::args_os().next().map(PathBuf::from);
+        let plugin = name.as_deref().and_then(Path::file_stem) == Some(OsStr::new("kubectl-evenkeel"));
+        let mut command = Self::command();
+        if plugin {
+            command = command.bin_name("kubectl evenkeel");
+        }
+        Self::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+    }
+
+    /// Logs what a command does, where that was asked for; the operator has a log of its own.
+    fn log(&self) {
+        let level = match self.verbose {
+            0 => return,
+            1 => "evenkeel=debug,kube_client=info",
+            _ => "evenkeel=trace,kube_client=debug,tower=debug",
+        };
+        if !matches!(self.command, Command::Run(_)) {
+            let log = tracing_subscriber::fmt().with_env_filter(level);
+            let log = log.with_writer(|| escape::Log { json: false });
+            // A log that is there already stays.
+            let _ = log.with_ansi(Screen::log_takes_colour()).try_init();
+        }
+    }
+}
+
+/// Shown by `--help`, once for all commands.
+const EXIT_CODES: &str = "Exit codes: 0 good, 1 what the command was asked to fail on, 2 it could not look.
+Documentation: `evenkeel docs CHECK`, and the folder docs/.";
+
+/// Examples for `audit --help`.
+const AUDIT: &str = "Examples:
+  evenkeel audit                                      the current cluster
+  evenkeel audit -n shop --fail-on warning            one namespace, as a gate
+  evenkeel audit --check path-idle-budget,keepalive-order
+  evenkeel audit --from manifests/ --policy draft.yaml    files, and a draft that is not installed
+  evenkeel audit -o json | jq '.findings[].message'
+
+Exit codes: 1 when a finding is at or above --fail-on, else 2 when something could not be read, else 0.";
+
+/// Examples for `path --help`.
+const PATH: &str = "Examples:
+  evenkeel path shop/cart shop/checkout:80
+  evenkeel path - shop/checkout                       every declared client and port
+
+Exit codes: 0 drawn, 2 nothing declares it or it could not be read.";
+
+/// Examples for `explain --help`.
+const EXPLAIN: &str = "Examples:
+  evenkeel explain path-idle-budget                   a check
+  evenkeel explain edb99b1f                           a finding, by the first digits of its id
+
+Exit codes: 0 explained, 2 there is no such check or finding.";
+
+/// Examples for `status --help`.
+const STATUS: &str = "Examples:
+  evenkeel status
+  evenkeel status -n shop -o json
+
+Exit codes: 1 when a policy is not healthy, 2 when nobody renews what is shown or it could not be read, else 0.";
+
+/// Examples for `completions --help`.
+const COMPLETIONS: &str = "Examples:
+  source <(evenkeel completions bash)
+  source <(evenkeel completions zsh)
+  evenkeel completions fish | source";
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Judge a cluster, or files that describe one
+    #[command(after_help = AUDIT)]
     Audit(audit::Arguments),
     /// Write a folder with everything that `audit --from` needs from a cluster, and no secret
     ///
@@ -65,21 +145,31 @@ enum Command {
     #[command(visible_alias = "dp")]
     Dataplane(dataplane::Arguments),
     /// Draw one path hop by hop: idle timeouts, keepalives, and what would fix it
+    #[command(after_help = PATH)]
     Path(path::Arguments),
     /// Explain a check, or one finding in full
+    #[command(after_help = EXPLAIN)]
     Explain(explain::Arguments),
     /// List the checks: what they read and how bad their findings are
     Checks(checks::Arguments),
     /// Run the operator: watch, judge on change, write statuses and alerts
     Run(Box<run::Arguments>),
     /// Show how policies stand, and whether the operator that says so is alive
+    #[command(after_help = STATUS)]
     Status(status::Arguments),
     /// Take everything of evenkeel out of a cluster
     Uninstall(uninstall::Arguments),
     /// Print the definitions of evenkeel's kinds, for `kubectl apply`
     Crd(crd::Arguments),
-    /// Print completions for a shell
+    /// Show the page of a check in a pager
+    Docs(docs::Arguments),
+    /// Show the versions of this program, the operator, its kinds and the server
+    Version(version::Arguments),
+    /// Print completions for a shell, which know contexts, namespaces, Services, checks and findings
+    #[command(after_help = COMPLETIONS)]
     Completions(completions::Arguments),
+    /// Write manual pages to a folder
+    Man(man::Arguments),
 }
 
 /// How a command ended, apart from errors.
@@ -105,8 +195,12 @@ impl From<End> for ExitCode {
 
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    CompleteEnv::with_factory(Arguments::command)
+        .var(completions::VARIABLE)
+        .complete();
+    let arguments = Arguments::parse_from_name();
     Screen::choose(arguments.color);
+    arguments.log();
     let outcome = match arguments.command {
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Collect(arguments) => collect::run(&arguments),
@@ -118,7 +212,10 @@ pub fn main() -> ExitCode {
         Command::Status(arguments) => status::run(&arguments),
         Command::Uninstall(arguments) => uninstall::run(&arguments),
         Command::Crd(arguments) => crd::run(&arguments),
-        Command::Completions(arguments) => completions::run::<Arguments>(&arguments),
+        Command::Docs(arguments) => docs::run(&arguments),
+        Command::Version(arguments) => version::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments),
+        Command::Man(arguments) => man::run::<Arguments>(&arguments),
     };
     outcome.map_or_else(
         |error| {

@@ -2,11 +2,13 @@
 
 use anyhow::{Context, bail};
 use clap::Args;
-use evenkeel_core::paths::PathView;
+use clap_complete::ArgValueCompleter;
 
-use super::input::Input;
+use super::candidates;
+use super::input::{Input, Judged};
 use super::{End, answer};
 use crate::render::{self, Form, path};
+use crate::suggest::did_you_mean;
 
 /// From where to where.
 #[derive(Debug, Args)]
@@ -14,12 +16,13 @@ pub(super) struct Arguments {
     /// Name of the client as its policy declares it, `[NAMESPACE/]CLIENT`; `-` for every client
     client: String,
     /// The Service, `[NAMESPACE/]SERVICE[:PORT]`
+    #[arg(add = ArgValueCompleter::new(candidates::services))]
     service: String,
-    #[command(flatten)]
-    input: Input,
     /// Form of the answer
     #[arg(long, short, value_enum, default_value_t = Form::Table)]
     output: Form,
+    #[command(flatten)]
+    input: Input,
 }
 
 /// Draws it.
@@ -41,11 +44,22 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
         .rsplit('/')
         .next()
         .filter(|client| *client != "-");
+    arguments.input.scope.exists(&judged.core)?;
+    let known = judged.core.namespaces();
+    if let Some(known) = known.filter(|known| !known.contains(namespace)) {
+        let hint = did_you_mean(namespace, known.iter().copied());
+        bail!("there is no namespace {namespace}{hint}");
+    }
     let paths = judged.core.paths(judged.now, namespace, service, port, client);
     if paths.is_empty() {
         bail!(
             "{}",
-            absent(&judged.core, judged.now, namespace, service, &arguments.client)
+            absent(
+                &judged,
+                (namespace, service),
+                port,
+                client.unwrap_or("any client")
+            )
         );
     }
     let views = || paths.iter().map(path::view).collect::<Vec<_>>();
@@ -62,26 +76,35 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
 }
 
 /// Why there is nothing to draw, and what there is instead.
-fn absent(
-    core: &evenkeel_core::Core,
-    now: evenkeel_core::know::Now,
-    namespace: &str,
-    service: &str,
-    client: &str,
-) -> String {
-    let declared: Vec<String> = core
-        .paths(now, namespace, service, None, None)
-        .iter()
-        .map(|path: &PathView| format!("{} to port {}", path.client, path.port))
-        .collect();
-    if declared.is_empty() {
-        format!(
-            "no policy declares a connection to {namespace}/{service}; write one (see examples/) and judge it with --policy FILE"
-        )
-    } else {
-        format!(
-            "no policy declares {client} to {namespace}/{service}; declared are: {}",
-            declared.join(", ")
-        )
+fn absent(judged: &Judged, (namespace, service): (&str, &str), port: Option<u16>, client: &str) -> String {
+    let core = &judged.core;
+    if let Some(gap) = core.unseen(namespace) {
+        return format!(
+            "whether a policy declares a connection to {namespace}/{service} cannot be seen: {gap}"
+        );
     }
+    let services = core.services_of(namespace);
+    if !services.is_empty() && !services.contains(&service) {
+        let hint = did_you_mean(service, services);
+        return format!("there is no Service {namespace}/{service}{hint}");
+    }
+    let paths = core.paths(judged.now, namespace, service, None, None);
+    if paths.is_empty() {
+        return format!(
+            "no policy declares a connection to {namespace}/{service}; write one (see examples/) and judge it with --policy FILE"
+        );
+    }
+    let hint = did_you_mean(client, paths.iter().map(|path| &*path.client));
+    let port = port.map_or_else(String::new, |port| format!(":{port}"));
+    let declared = paths
+        .iter()
+        .map(|path| format!("{} to port {}", path.client, path.port));
+    let declared: Vec<_> = declared.take(DECLARED).collect();
+    format!(
+        "no policy declares {client} to {namespace}/{service}{port}{hint}; declared are: {}",
+        declared.join(", ")
+    )
 }
+
+/// Most declared connections that are named.
+const DECLARED: usize = 10;

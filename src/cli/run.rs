@@ -10,6 +10,7 @@ use tracing_subscriber::EnvFilter;
 use super::End;
 use super::cluster::Cluster;
 use crate::escape;
+use crate::render::screen::Screen;
 use crate::serve::Addresses;
 use crate::{alert, lease, run};
 
@@ -110,7 +111,7 @@ impl Arguments {
         // No subscriber was set before: this is the process's beginning.
         let set = match self.log_format {
             LogFormat::Json => log.json().flatten_event(true).try_init(),
-            LogFormat::Text => log.try_init(),
+            LogFormat::Text => log.with_ansi(Screen::log_takes_colour()).try_init(),
         };
         set.map_err(|error| anyhow::anyhow!("cannot log: {error}"))
     }

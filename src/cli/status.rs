@@ -2,28 +2,32 @@
 
 use std::fmt::Write as _;
 
-use anyhow::Context;
 use clap::{Args, ValueEnum};
+use clap_complete::ArgValueCompleter;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Namespace;
 use kube::api::ListParams;
 use kube::{Api, Client};
 use serde::Serialize;
 
-use super::cluster::{Cluster, wait};
+use super::candidates;
+use super::cluster::Cluster;
 use super::{End, answer};
 use crate::api::{
     ClusterTrafficHealthPolicy, Condition, ConditionStatus, StatusFinding, TrafficHealthPolicy,
 };
 use crate::escape::line;
+use crate::live::{Ask, AskError, Server};
 use crate::operator::State;
+use crate::suggest::did_you_mean;
 use crate::{lease, live, render};
 
 /// What to show, and of which cluster.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Only policies of this namespace
-    #[arg(long, short, value_name = "NAME")]
+    #[arg(long, short, value_name = "NAME", add = ArgValueCompleter::new(candidates::namespaces))]
     namespace: Option<String>,
     /// Namespace of the operator
     #[arg(long, value_name = "NAME", default_value = lease::NAMESPACE)]
@@ -55,9 +59,9 @@ const PAGE: u32 = 500;
 /// How the operator is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Operator {
-    /// `Alive`, `Silent` (nobody renews the Lease), `GivenBack` or `NotFound`.
-    state: &'static str,
+pub(super) struct Operator {
+    /// `Alive`, `Silent` (nobody renews the Lease), `GivenBack`, `NotFound`, or `NotAllowed` where you may not see the Lease.
+    pub(super) state: &'static str,
     /// Identity of the holder.
     #[serde(skip_serializing_if = "Option::is_none")]
     holder: Option<String>,
@@ -66,7 +70,7 @@ struct Operator {
     renewed_seconds_ago: Option<i64>,
     /// What the holder reports of itself.
     #[serde(rename = "tells", skip_serializing_if = "Option::is_none")]
-    reported: Option<State>,
+    pub(super) reported: Option<State>,
 }
 
 /// How one policy stands.
@@ -91,17 +95,20 @@ struct Row {
 struct Answer {
     operator: Operator,
     policies: Vec<Row>,
+    /// What you may not see.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unseen: Vec<String>,
 }
 
 /// Shows it. Exits with 1 when a policy is not healthy, with 2 when nobody renews what is shown.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
-    let state = wait(ask(arguments))?;
+    let state = arguments.cluster.wait(ask(arguments))?;
     answer(&match arguments.output {
         Form::Json => render::json(&state)?,
         Form::Yaml => render::yaml(&state)?,
-        Form::Table => text(&state, &arguments.operator_namespace),
+        Form::Table => text(&state, &arguments.operator_namespace, &arguments.lease),
     })?;
-    Ok(if state.operator.state != "Alive" {
+    Ok(if state.operator.state != "Alive" || !state.unseen.is_empty() {
         End::Unread
     } else if state.policies.iter().any(|one| one.healthy == "False") {
         End::Failed
@@ -111,19 +118,30 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
 }
 
 async fn ask(arguments: &Arguments) -> anyhow::Result<Answer> {
-    let client = live::client(&arguments.cluster.options()).await?;
-    let operator = operator(client.clone(), &arguments.operator_namespace, &arguments.lease).await?;
+    let (client, server) = live::connect(&arguments.cluster.options()).await?;
+    let operator = operator(&client, &server, &arguments.operator_namespace, &arguments.lease).await?;
     let mut policies = Vec::new();
+    let mut unseen = Vec::new();
+    let namespace = arguments.namespace.as_deref().unwrap_or_default();
+    let team_ask = Ask {
+        verb: "list",
+        resource: "traffichealthpolicies.evenkeel.dev",
+        name: "",
+        namespace,
+    };
     let api: Api<TrafficHealthPolicy> = match &arguments.namespace {
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
     };
     let mut page = ListParams::default().limit(PAGE);
     loop {
-        let list = api
-            .list(&page)
-            .await
-            .context("cannot list traffichealthpolicies: are evenkeel's CRDs installed?")?;
+        let list = match api.list(&page).await {
+            Ok(list) => list,
+            Err(error) => {
+                unseen.push(refused(&server, &error, team_ask)?);
+                break;
+            }
+        };
         policies.extend(list.items.into_iter().map(team));
         match list.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => page = page.continue_token(&token),
@@ -131,27 +149,83 @@ async fn ask(arguments: &Arguments) -> anyhow::Result<Answer> {
         }
     }
     if arguments.namespace.is_none() {
-        let api: Api<ClusterTrafficHealthPolicy> = Api::all(client);
-        let list = api.list(&ListParams::default()).await;
-        let list = list.context("cannot list clustertraffichealthpolicies")?;
-        policies.extend(list.items.into_iter().map(platform));
+        let ask = Ask {
+            resource: "clustertraffichealthpolicies.evenkeel.dev",
+            ..team_ask
+        };
+        let api: Api<ClusterTrafficHealthPolicy> = Api::all(client.clone());
+        match api.list(&ListParams::default()).await {
+            Ok(list) => policies.extend(list.items.into_iter().map(platform)),
+            Err(error) => unseen.push(refused(&server, &error, ask)?),
+        }
     }
-    Ok(Answer { operator, policies })
+    if let Some(namespace) = arguments.namespace.as_ref().filter(|_| policies.is_empty()) {
+        exists(&Api::all(client), namespace).await?;
+    }
+    Ok(Answer {
+        operator,
+        policies,
+        unseen,
+    })
 }
 
-async fn operator(client: Client, namespace: &str, name: &str) -> anyhow::Result<Operator> {
-    let api: Api<Lease> = Api::namespaced(client, namespace);
-    let lease = api
-        .get_opt(name)
-        .await
-        .with_context(|| format!("cannot read the Lease {namespace}/{name}"))?;
-    let Some(lease) = lease else {
-        return Ok(Operator {
-            state: "NotFound",
-            holder: None,
-            renewed_seconds_ago: None,
-            reported: None,
-        });
+/// An error where the namespace does not exist. Without the right to know it may.
+async fn exists(api: &Api<Namespace>, name: &str) -> anyhow::Result<()> {
+    let Ok(list) = api.list_metadata(&ListParams::default()).await else {
+        return Ok(());
+    };
+    let known: Vec<_> = list
+        .items
+        .iter()
+        .filter_map(|one| one.metadata.name.as_deref())
+        .collect();
+    anyhow::ensure!(
+        known.contains(&name),
+        "there is no namespace {name}{}",
+        did_you_mean(name, known.iter().copied())
+    );
+    Ok(())
+}
+
+/// What may not be seen, as text. Any other error ends the command.
+fn refused(server: &Server, error: &kube::Error, ask: Ask<'_>) -> anyhow::Result<String> {
+    match server.failed(error, ask) {
+        error @ AskError::Forbidden(_) => Ok(error.to_string()),
+        AskError::Absent(..) => anyhow::bail!(
+            "evenkeel's kinds are not installed in {server}; `evenkeel audit` works without them, `evenkeel crd | kubectl \
+             apply -f -` installs them"
+        ),
+        error => Err(error.into()),
+    }
+}
+
+/// How the operator is, by its Lease.
+pub(super) async fn operator(
+    client: &Client,
+    server: &Server,
+    namespace: &str,
+    name: &str,
+) -> anyhow::Result<Operator> {
+    let none = |state| Operator {
+        state,
+        holder: None,
+        renewed_seconds_ago: None,
+        reported: None,
+    };
+    let api: Api<Lease> = Api::namespaced(client.clone(), namespace);
+    let ask = Ask {
+        verb: "get",
+        resource: "leases.coordination.k8s.io",
+        name,
+        namespace,
+    };
+    let lease = match api.get_opt(name).await {
+        Ok(Some(lease)) => lease,
+        Ok(None) => return Ok(none("NotFound")),
+        Err(error) => match server.failed(&error, ask) {
+            AskError::Forbidden(_) => return Ok(none("NotAllowed")),
+            error => return Err(error.into()),
+        },
     };
     let spec = lease.spec.unwrap_or_default();
     let holder = spec.holder_identity.filter(|holder| !holder.is_empty());
@@ -227,7 +301,7 @@ fn row(
 }
 
 /// For people: the operator first, as everything below is its word.
-fn text(answer: &Answer, home: &str) -> String {
+fn text(answer: &Answer, home: &str, lease: &str) -> String {
     let operator = &answer.operator;
     let age = operator.renewed_seconds_ago.unwrap_or(0);
     let holder = line(operator.holder.as_deref().unwrap_or("nobody"));
@@ -249,6 +323,11 @@ fn text(answer: &Answer, home: &str) -> String {
             "Operator: NOT RUNNING. The last one has given its Lease back; nobody corrects what follows.\n"
                 .into()
         }
+        "NotAllowed" => format!(
+            "Operator: UNKNOWN. You may not get Lease {}/{}, which shows whether it is alive; what follows may be old.\n",
+            line(home),
+            line(lease)
+        ),
         _ => "Operator: NOT FOUND. Nobody judges these policies; evenkeel audit judges them once.\n".into(),
     };
     // What a holder that is gone reported of its sources says nothing about now.
@@ -266,6 +345,12 @@ fn text(answer: &Answer, home: &str) -> String {
                 ))
             );
         }
+    }
+    for one in &answer.unseen {
+        let _ = writeln!(text, "Not seen: {}", line(one));
+    }
+    if answer.policies.is_empty() && !answer.unseen.is_empty() {
+        return text;
     }
     if answer.policies.is_empty() {
         return text + "\nThere is no policy. Examples: the folder examples/ of evenkeel.\n";
@@ -335,6 +420,7 @@ mod tests {
                 findings_total: 1,
                 findings: vec![finding],
             }],
+            unseen: vec![by.into()],
         }
     }
 
@@ -342,7 +428,7 @@ mod tests {
         /// Whatever a status or the Lease's annotation holds, no cursor moves.
         #[test]
         fn nothing_that_is_told_acts(by in hostile()) {
-            let (shown, plain) = (text(&told(&by), "evenkeel-system"), text(&told("x"), "evenkeel-system"));
+            let (shown, plain) = (text(&told(&by), "evenkeel-system", "evenkeel"), text(&told("x"), "evenkeel-system", "evenkeel"));
             prop_assert!(is_plain(&shown), "{:?}", shown);
             prop_assert_eq!(shown.lines().count(), plain.lines().count());
         }

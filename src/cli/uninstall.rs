@@ -4,15 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Args;
 use k8s_openapi::api::core::v1::{Event, Namespace};
 use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams};
 use kube::{Api, Client};
 
-use super::cluster::{Cluster, wait};
+use super::cluster::Cluster;
 use super::{End, answer, note};
 use crate::escape::line;
+use crate::live::{Ask, AskError, Server};
 use crate::{api, lease, live};
 
 /// What to delete, and of which cluster.
@@ -74,13 +75,13 @@ impl Item {
 
 /// Deletes, or shows what would be.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
-    wait(uninstall(arguments))
+    arguments.cluster.wait(uninstall(arguments))
 }
 
 async fn uninstall(arguments: &Arguments) -> anyhow::Result<End> {
-    let client = live::client(&arguments.cluster.options()).await?;
-    let items = items(&client, arguments).await?;
-    let namespaces = told_in(&client).await?;
+    let (client, server) = live::connect(&arguments.cluster.options()).await?;
+    let items = items(&client, &server, arguments).await?;
+    let namespaces = told_in(&client, &server).await?;
     if items.is_empty() && namespaces.is_empty() {
         answer("Nothing of evenkeel is in this cluster.\n")?;
         return Ok(End::Good);
@@ -101,13 +102,17 @@ async fn uninstall(arguments: &Arguments) -> anyhow::Result<End> {
         return Ok(End::Good);
     }
     answer(&text)?;
-    delete(&client, &items, namespaces.into_keys().collect()).await?;
+    delete((&client, &server), &items, namespaces.into_keys().collect()).await?;
     answer("Everything above is deleted.\n")?;
     Ok(End::Good)
 }
 
 /// Deletes in order, and waits for what takes time to end: a script goes on with the next step.
-async fn delete(client: &Client, items: &[Item], mut namespaces: BTreeSet<String>) -> anyhow::Result<()> {
+async fn delete(
+    (client, server): (&Client, &Server),
+    items: &[Item],
+    mut namespaces: BTreeSet<String>,
+) -> anyhow::Result<()> {
     let mut failed = 0;
     // The operator keeps its rights until it has ended: else it would report sources that it cannot read.
     let (writers, rest): (Vec<_>, Vec<_>) = items.iter().partition(|item| item.writes);
@@ -135,7 +140,7 @@ async fn delete(client: &Client, items: &[Item], mut namespaces: BTreeSet<String
         }
     }
     // Those that it wrote until its end.
-    namespaces.extend(told_in(client).await?.into_keys());
+    namespaces.extend(told_in(client, server).await?.into_keys());
     for namespace in namespaces {
         let api: Api<Event> = Api::namespaced(client.clone(), &namespace);
         if let Err(error) = api.delete_collection(&DeleteParams::default(), &events()).await {
@@ -149,10 +154,20 @@ async fn delete(client: &Client, items: &[Item], mut namespaces: BTreeSet<String
     Ok(())
 }
 
+fn refused(server: &Server, error: &kube::Error, verb: &'static str, resource: &str) -> AskError {
+    let ask = Ask {
+        verb,
+        resource,
+        name: "",
+        namespace: "",
+    };
+    server.failed(error, ask)
+}
+
 /// Everything to delete, in order: first who writes, then what lets it, then what it writes to.
-async fn items(client: &Client, arguments: &Arguments) -> anyhow::Result<Vec<Item>> {
+async fn items(client: &Client, server: &Server, arguments: &Arguments) -> anyhow::Result<Vec<Item>> {
     let own = arguments.operator_namespace.as_str();
-    let space = namespace(client, own).await?;
+    let space = namespace((client, server), own).await?;
     let mut items = Vec::new();
     for (group, kind, namespace) in [
         ("apps", "Deployment", Some(own)),
@@ -168,7 +183,7 @@ async fn items(client: &Client, arguments: &Arguments) -> anyhow::Result<Vec<Ite
             None => Api::all_with(client.clone(), &resource),
         };
         let list = api.list(&ListParams::default().labels(OURS)).await;
-        for object in list.with_context(|| format!("cannot list {}", resource.plural))? {
+        for object in list.map_err(|error| refused(server, &error, "list", &resource.plural))? {
             let name = object.metadata.name.unwrap_or_default();
             let home = object.metadata.namespace;
             if space.is_some() && namespace.is_none() && home.as_deref() == Some(own) {
@@ -188,16 +203,17 @@ async fn items(client: &Client, arguments: &Arguments) -> anyhow::Result<Vec<Ite
         }
     }
     if !arguments.keep_policies {
-        items.extend(definitions(client).await?);
+        items.extend(definitions(client, server).await?);
     }
     items.extend(space);
     Ok(items)
 }
 
 /// The operator's namespace, where it exists and is ours: a name that was mistyped must not delete another namespace.
-async fn namespace(client: &Client, own: &str) -> anyhow::Result<Option<Item>> {
+async fn namespace((client, server): (&Client, &Server), own: &str) -> anyhow::Result<Option<Item>> {
     let spaces: Api<Namespace> = Api::all(client.clone());
-    let Some(space) = spaces.get_opt(own).await.context("cannot read namespaces")? else {
+    let found = spaces.get_opt(own).await;
+    let Some(space) = found.map_err(|error| refused(server, &error, "get", "namespaces"))? else {
         return Ok(None);
     };
     if !is_ours(space.metadata.labels.as_ref()) {
@@ -216,7 +232,7 @@ async fn namespace(client: &Client, own: &str) -> anyhow::Result<Option<Item>> {
 }
 
 /// The definitions of our kinds that exist, with how many objects go with each.
-async fn definitions(client: &Client) -> anyhow::Result<Vec<Item>> {
+async fn definitions(client: &Client, server: &Server) -> anyhow::Result<Vec<Item>> {
     let kind = GroupVersionKind::gvk("apiextensions.k8s.io", "v1", "CustomResourceDefinition");
     let resource = ApiResource::from_gvk(&kind);
     let all: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
@@ -226,7 +242,14 @@ async fn definitions(client: &Client) -> anyhow::Result<Vec<Item>> {
         if all
             .get_opt(&name)
             .await
-            .context("cannot read CustomResourceDefinitions")?
+            .map_err(|error| {
+                refused(
+                    server,
+                    &error,
+                    "get",
+                    "customresourcedefinitions.apiextensions.k8s.io",
+                )
+            })?
             .is_none()
         {
             continue;
@@ -254,10 +277,11 @@ fn events() -> ListParams {
 }
 
 /// Namespaces that hold Events of ours, and how many.
-async fn told_in(client: &Client) -> anyhow::Result<BTreeMap<String, usize>> {
+async fn told_in(client: &Client, server: &Server) -> anyhow::Result<BTreeMap<String, usize>> {
     let all: Api<Event> = Api::all(client.clone());
     let mut namespaces = BTreeMap::new();
-    for event in all.list_metadata(&events()).await.context("cannot list Events")? {
+    let list = all.list_metadata(&events()).await;
+    for event in list.map_err(|error| refused(server, &error, "list", "events"))? {
         let namespace = event.metadata.namespace.unwrap_or_default();
         *namespaces.entry(namespace).or_default() += 1;
     }

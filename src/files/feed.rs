@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use evenkeel_core::findings::Unreadable;
 use evenkeel_core::index::{Freshness, Part};
 use evenkeel_core::know::{Now, Source};
+use evenkeel_core::sources::{FieldPath, Place as _};
 use evenkeel_core::{Core, Input};
 use serde_json::{Map, Value};
 
@@ -366,7 +367,8 @@ impl<'a> Feed<'a> {
             Ok(input) => self.tell(input),
             Err(problems) => {
                 for problem in &problems {
-                    self.problem(|| place.begins(), Problem::to_string(problem));
+                    let field = FieldPath::parse(&problem.field);
+                    self.problem(|| place.of(&field), Problem::to_string(problem));
                 }
             }
         }

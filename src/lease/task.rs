@@ -16,6 +16,7 @@ use tokio::time::{sleep, sleep_until};
 use super::{Candidate, Claim, DURATION, REQUEST_TIMEOUT, Seen, Step};
 use crate::client::{Link, RequestError};
 use crate::clock::Clock;
+use crate::repeats::Repeats;
 
 /// How long after a failed request the next one is sent.
 const RETRY: Duration = Duration::from_secs(1);
@@ -55,6 +56,7 @@ pub async fn hold(
         clock,
         options,
         state,
+        warned: Repeats::default(),
     };
     while !*stop.borrow() {
         let done = match task.candidate.step(task.now()) {
@@ -89,6 +91,7 @@ struct Task {
     options: Options,
     candidate: Candidate,
     state: watch::Receiver<String>,
+    warned: Repeats,
 }
 
 /// What a step did; `None` after a failure, after which the next one has to wait.
@@ -127,11 +130,14 @@ impl Task {
         let name = &self.options.name;
         match self.ask(async |api| api.get_opt(name).await).await {
             Ok(lease) => {
+                self.warned.end();
                 self.candidate.see(self.now(), lease.as_ref().map(seen));
                 Some(())
             }
             Err(error) => {
-                tracing::warn!(%error, lease = name, "cannot read the Lease");
+                if let Some(times) = self.warned.due(&error.to_string()) {
+                    tracing::warn!(%error, lease = name, times, "cannot read the Lease");
+                }
                 None
             }
         }
@@ -158,7 +164,9 @@ impl Task {
                 Some(())
             }
             Err(error) => {
-                tracing::warn!(%error, lease = name, "cannot write the Lease");
+                if let Some(times) = self.warned.due(&error.to_string()) {
+                    tracing::warn!(%error, lease = name, times, "cannot write the Lease");
+                }
                 // The write may have been committed although its answer was lost.
                 self.candidate.doubt();
                 None

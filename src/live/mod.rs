@@ -4,17 +4,18 @@
 //! memory is a few pages and not a cluster. What is refused is listed with the right that is missing; its dependents
 //! are Unknown. Pods and `ConfigMaps` are never listed as a whole: the core says which ones are worth reading.
 
+mod connect;
 mod list;
 mod outcome;
 pub(crate) mod page;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use evenkeel_core::Core;
 use futures::StreamExt;
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
+use kube::Client;
 use tokio::sync::mpsc;
 
 use list::List;
@@ -23,6 +24,7 @@ use page::Page;
 
 use crate::client::RequestError;
 
+pub use connect::{Ask, AskError, ConnectError, Server};
 pub use list::PAGE;
 pub(crate) use list::{PAGE_BYTES, fewer};
 
@@ -37,6 +39,12 @@ pub struct Options {
     pub cluster: Option<String>,
     /// `--user`.
     pub user: Option<String>,
+    /// `--as`: the user to ask as.
+    pub impersonate: Option<String>,
+    /// `--as-group`: the groups of that user.
+    pub impersonate_groups: Vec<String>,
+    /// How long a connection may take to be made; as usual when absent.
+    pub timeout: Option<Duration>,
     /// Namespaces that are read by themselves where a list of the whole cluster is refused.
     pub namespaces: Vec<String>,
     /// Whether to show progress on stderr.
@@ -69,47 +77,20 @@ const IN_FLIGHT: usize = 2;
 /// Lists read at the same time.
 const PARALLEL: usize = 4;
 
-/// A client for the cluster that the options name.
-pub async fn client(options: &Options) -> Result<Client> {
-    let mut config = config(options).await?;
-    config.read_timeout = Some(list::READ_TIMEOUT);
-    build(config)
+/// A client for the cluster that the options name, and the server that it speaks to.
+///
+/// # Errors
+/// What is wrong with the kubeconfig; the server was not asked.
+pub async fn connect(options: &Options) -> Result<(Client, Server), ConnectError> {
+    let (config, server) = connect::config(options).await?;
+    let client = connect::client(config, &server, Some(list::READ_TIMEOUT))?;
+    Ok((client, server))
 }
 
 /// A client for watches: how long a response may be silent is for its reader to say.
 pub(crate) async fn watching_client(options: &Options) -> Result<Client> {
-    build(config(options).await?)
-}
-
-fn build(config: Config) -> Result<Client> {
-    Client::try_from(config).context("cannot build a client from the kubeconfig")
-}
-
-async fn config(options: &Options) -> Result<Config> {
-    let named = KubeConfigOptions {
-        context: options.context.clone(),
-        cluster: options.cluster.clone(),
-        user: options.user.clone(),
-    };
-    let chosen = named.context.is_some() || named.cluster.is_some() || named.user.is_some();
-    let mut config = match &options.kubeconfig {
-        Some(path) => {
-            let file = Kubeconfig::read_from(path)
-                .with_context(|| format!("cannot read the kubeconfig {}", path.display()))?;
-            Config::from_custom_kubeconfig(file, &named)
-                .await
-                .context("the kubeconfig names no usable cluster")?
-        }
-        None if chosen => Config::from_kubeconfig(&named)
-            .await
-            .context("no kubeconfig names a usable cluster; see --kubeconfig")?,
-        None => Config::infer()
-            .await
-            .context("no kubeconfig was found; see --kubeconfig, or --from for files")?,
-    };
-    // Retries are ours: kube's own repeat a request 15 times without a word.
-    config.default_retry = false;
-    Ok(config)
+    let (config, server) = connect::config(options).await?;
+    Ok(connect::client(config, &server, None)?)
 }
 
 /// Reads the cluster into a core. An error means that it could not be reached at all.
@@ -119,11 +100,9 @@ pub async fn read(options: &Options) -> Result<Core> {
 
 /// The same, with something done beside it.
 pub(crate) async fn read_beside(options: &Options, beside: &mut dyn Beside) -> Result<Core> {
-    let client = client(options).await?;
-    let version = client
-        .apiserver_version()
-        .await
-        .context("the API server cannot be reached")?;
+    let (client, server) = connect(options).await?;
+    let version = client.apiserver_version().await;
+    let version = version.map_err(|error| server.failed(&error, VERSION))?;
     tracing::debug!(version = version.git_version, "connected");
     let mut core = Core::default();
     feed(&client, &mut core, list::whole(), options, beside).await?;
@@ -132,6 +111,14 @@ pub(crate) async fn read_beside(options: &Options, beside: &mut dyn Beside) -> R
     feed(&client, &mut core, list::wanted(&wants), options, beside).await?;
     Ok(core)
 }
+
+/// What everybody may ask who is logged in.
+pub(crate) const VERSION: Ask<'static> = Ask {
+    verb: "get",
+    resource: "/version",
+    name: "",
+    namespace: "",
+};
 
 /// Reads a set of lists and feeds the core as pages come. They are read by a task of their own: where the runtime has a
 /// thread more, the next page is received while the last one is stored.

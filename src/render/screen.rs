@@ -37,6 +37,9 @@ const FEWEST: usize = 40;
 
 static SCREEN: OnceLock<Screen> = OnceLock::new();
 
+/// What was asked for.
+static COLOR: OnceLock<Color> = OnceLock::new();
+
 impl Screen {
     /// One on which no sentence needs two lines.
     #[cfg(test)]
@@ -47,6 +50,7 @@ impl Screen {
 
     /// Says when to use colour, once, before anything is shown.
     pub(crate) fn choose(color: Color) {
+        COLOR.get_or_init(|| color);
         SCREEN.get_or_init(|| Self::standard_output(color));
     }
 
@@ -61,6 +65,15 @@ impl Screen {
         Self::of(terminal.then_some(size).flatten(), terminal, color, &|name| {
             env::var_os(name)
         })
+    }
+
+    /// Whether the log, on standard error, takes colour.
+    pub(crate) fn log_takes_colour() -> bool {
+        let terminal = std::io::stderr().is_terminal();
+        Self::of(None, terminal, *COLOR.get_or_init(Color::default), &|name| {
+            env::var_os(name)
+        })
+        .colour
     }
 
     /// A screen, by the width of the terminal, whether it is one, and the environment.

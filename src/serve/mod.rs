@@ -124,9 +124,15 @@ impl Listeners {
     }
 }
 
+/// The pages of [`debug`].
+const DEBUG: &str = "/debug/watches   what each watch is doing\n/debug/index     how many objects are held, by source\n\
+    /debug/verdicts  every finding\n/debug/agenda    when it will look next\n";
+
 /// What is shown on loopback.
 fn debug() -> Router<Shared> {
     Router::new()
+        .route("/debug", get(async || DEBUG))
+        .route("/debug/", get(async || DEBUG))
         .route(
             "/debug/watches",
             get(async |State(shared): State<Shared>| shown(shared.ask(Query::Watches).await)),

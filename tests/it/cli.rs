@@ -2,6 +2,7 @@
 
 mod exit_codes;
 mod files;
+mod newcomer;
 mod odd;
 
 use std::path::Path;

@@ -63,9 +63,30 @@ fn declared() -> BTreeMap<Grain, &'static str> {
     grains
 }
 
+/// The file of the roles that are for people.
+const FOR_PEOPLE: &str = "rbac-view.yaml";
+
+/// Roles of a kind, those of the operator or those for people.
+fn roles(kind: &str, for_people: bool) -> Vec<Value> {
+    let of_file = objects()
+        .into_iter()
+        .filter(|one| (one.0 == FOR_PEOPLE) == for_people);
+    of_file
+        .map(|one| one.1)
+        .filter(|object| object["kind"] == kind)
+        .collect()
+}
+
 fn granted() -> BTreeSet<Grain> {
+    granted_by(
+        roles("ClusterRole", false)
+            .into_iter()
+            .chain(roles("Role", false)),
+    )
+}
+
+fn granted_by(roles: impl Iterator<Item = Value>) -> BTreeSet<Grain> {
     let mut grains = BTreeSet::new();
-    let roles = of_kind("ClusterRole").into_iter().chain(of_kind("Role"));
     for role in roles {
         let namespace = role["metadata"]["namespace"].as_str().unwrap_or_default();
         for rule in role["rules"].as_array().unwrap() {
@@ -108,6 +129,29 @@ fn what_is_granted_is_what_the_code_declares() {
     );
 }
 
+/// The role for people who audit has all that an audit reads, and lets nobody write.
+#[test]
+fn who_audits_may_read_what_an_audit_reads() {
+    let all = roles("ClusterRole", true);
+    let audit = all
+        .iter()
+        .find(|role| role["metadata"]["name"] == "evenkeel-audit")
+        .unwrap();
+    let granted = granted_by(std::iter::once(audit.clone()));
+    for (group, resource, verb, _) in declared().keys() {
+        let reads = ["get", "list"].contains(&verb.as_str());
+        let wanted = reads && !["events", "leases"].contains(&resource.as_str());
+        let grain = (group.clone(), resource.clone(), verb.clone(), String::new());
+        assert!(!wanted || granted.contains(&grain), "{grain:?}");
+    }
+    for (_, resource, verb, _) in granted_by(all.into_iter()) {
+        assert!(
+            ["get", "list", "watch"].contains(&verb.as_str()),
+            "{verb} {resource}"
+        );
+    }
+}
+
 /// What would make the operator more than an observer.
 #[test]
 fn nothing_but_our_own_words_can_be_written() {
@@ -130,7 +174,7 @@ fn nothing_but_our_own_words_can_be_written() {
 #[test]
 fn every_role_is_bound_to_our_account_alone() {
     for (role, binding) in [("ClusterRole", "ClusterRoleBinding"), ("Role", "RoleBinding")] {
-        let (roles, bindings) = (of_kind(role), of_kind(binding));
+        let (roles, bindings) = (roles(role, false), of_kind(binding));
         assert_eq!(roles.len(), bindings.len());
         for binding in bindings {
             assert!(

@@ -38,6 +38,21 @@ impl From<usize> for Step {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FieldPath(pub Vec<Step>);
 
+impl FieldPath {
+    /// The path that is written `spec.ports[1].port`; a key of it holds no dot and no bracket.
+    pub fn parse(text: &str) -> Self {
+        let steps = text.split(['.', '[']).filter(|step| !step.is_empty());
+        Self(
+            steps
+                .map(|step| {
+                    let index = step.strip_suffix(']').and_then(|index| index.parse().ok());
+                    index.map_or_else(|| step.into(), Step::Item)
+                })
+                .collect(),
+        )
+    }
+}
+
 impl fmt::Display for FieldPath {
     /// `spec.ports[1].port`, `metadata.labels["a.b/c"]`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

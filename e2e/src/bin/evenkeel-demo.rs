@@ -1,6 +1,7 @@
 //! The main job, on a real control plane of this machine: a path that is silent for longer than IPVS remembers it is
 //! found from configuration alone, drawn, told by the operator in every way it has, and cleared by declaring a keepalive.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -16,8 +17,24 @@ const WITHIN: Duration = Duration::from_secs(60);
 /// The series that says that the demo's policy is not healthy.
 const UNHEALTHY: &str = "evenkeel_policy_unhealthy{namespace=\"shop\",policy=\"reports\"} 1";
 
+/// Shown by `--help`.
+const HELP: &str = "The main job of evenkeel, on a control plane of its own: a finding, its alert, and its repair.
+
+Usage: evenkeel-demo
+
+It starts etcd and kube-apiserver on loopback, unpacks Debian's Prometheus and Alertmanager below target/ where they are not
+in the PATH, and removes what it started. It takes no arguments; `make demo` builds what it needs first.";
+
 #[tokio::main]
 async fn main() -> Result<()> {
+    match std::env::args().nth(1).as_deref() {
+        None => {}
+        Some("--help" | "-h") => {
+            say(HELP);
+            return Ok(());
+        }
+        Some(other) => anyhow::bail!("`{other}` is no argument of evenkeel-demo; see --help"),
+    }
     let start = Instant::now();
     let evenkeel = beside("evenkeel")?;
     step("starting a control plane: etcd and kube-apiserver, on loopback, in a temporary folder");
@@ -48,10 +65,10 @@ async fn main() -> Result<()> {
     let folder = tempfile::tempdir().context("making a folder")?;
     let alerting = Alerting::start(&plane, folder.path()).await;
     let more: Vec<String> = alerting.iter().map(|_| Alerting::argument()).collect();
-    println!("$ evenkeel run {}", more.join(" "));
+    say(format_args!("$ evenkeel run {}", more.join(" ")));
     let operator = Operator::start(&plane, &evenkeel, "operator", &more, folder.path()).await?;
     let finding = show_broken(&plane, &operator, &alerting).await?;
-    println!();
+    say("");
     expect(&evenkeel, kubeconfig, &["status"], 1)?;
 
     step("declaring a TCP keepalive of 300 s, and auditing again");
@@ -75,30 +92,38 @@ async fn show_broken(
     alerting: &Result<Alerting>,
 ) -> Result<String> {
     let told = healthy(plane, |one| one.status == "False").await?;
-    println!("condition  Healthy={}, reason {}", told.status, told.reason);
-    println!("           {}", told.message);
+    say(format_args!(
+        "condition  Healthy={}, reason {}",
+        told.status, told.reason
+    ));
+    say(format_args!("           {}", told.message));
     let event = event(plane, "NotHealthy").await?;
-    println!(
+    say(format_args!(
         "Event      {} NotHealthy, from {}",
         event.type_.unwrap_or_default(),
         event.reporting_component.unwrap_or_default()
-    );
-    println!("metric     {}", operator.until_metric(UNHEALTHY, WITHIN).await?);
+    ));
+    say(format_args!(
+        "metric     {}",
+        operator.until_metric(UNHEALTHY, WITHIN).await?
+    ));
     match alerting {
         Ok(alerting) => {
             let alert = alerting.fires().await?;
             let label = |name: &str| alert["labels"][name].as_str().unwrap_or_default().to_owned();
-            println!(
+            say(format_args!(
                 "alert      {} of {}, severity {}, in the Alertmanager on {}",
                 label("alertname"),
                 label("check"),
                 label("severity"),
                 alerting.address()
-            );
+            ));
             Ok(label("finding"))
         }
         Err(why) => {
-            println!("alert      left out, as there is no Alertmanager to push to: {why:#}");
+            say(format_args!(
+                "alert      left out, as there is no Alertmanager to push to: {why:#}"
+            ));
             Ok(String::new())
         }
     }
@@ -112,17 +137,20 @@ async fn show_cleared(
     finding: &str,
 ) -> Result<()> {
     let told = healthy(plane, |one| one.status != "False").await?;
-    println!("condition  Healthy={}, reason {}", told.status, told.reason);
-    println!("           {}", told.message);
+    say(format_args!(
+        "condition  Healthy={}, reason {}",
+        told.status, told.reason
+    ));
+    say(format_args!("           {}", told.message));
     let start = Instant::now();
     while operator.metric(UNHEALTHY).await?.is_some() {
         ensure!(start.elapsed() < WITHIN, "the metric stays");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    println!("metric     evenkeel_policy_unhealthy has no series");
+    say(format_args!("metric     evenkeel_policy_unhealthy has no series"));
     if let Ok(alerting) = alerting {
         alerting.resolves(finding).await?;
-        println!("alert      resolved");
+        say(format_args!("alert      resolved"));
     }
     Ok(())
 }
@@ -147,12 +175,17 @@ fn beside(name: &str) -> Result<PathBuf> {
 }
 
 fn step(text: &str) {
-    println!("\n## {text}\n");
+    say(format_args!("\n## {text}\n"));
+}
+
+/// Prints a line. A reader that has gone away, as `| head`, does not end the demo: what it started is still removed.
+fn say(text: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
 }
 
 /// Runs it as people do; the demo has failed when it does not exit as it should.
 fn expect(evenkeel: &Path, kubeconfig: &Path, args: &[&str], code: i32) -> Result<()> {
-    println!("$ evenkeel {}", args.join(" "));
+    say(format_args!("$ evenkeel {}", args.join(" ")));
     let status = Command::new(evenkeel)
         .args(args)
         .arg("--kubeconfig")

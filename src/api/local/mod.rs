@@ -6,6 +6,7 @@
 //! admission policies) is not asked.
 
 mod metadata;
+mod said;
 mod walk;
 
 use std::sync::LazyLock;

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::super::{Problem, text};
+use super::said;
 
 /// Checks a whole object, drops its nulls and fills in its defaults.
 ///
@@ -66,7 +67,9 @@ fn schema_of<'a>(schema: &'a Value, field: &str) -> Option<&'a Value> {
 /// Checks one value against its schema.
 fn value(schema: &Value, value: &mut Value, path: &str, problems: &mut Vec<Problem>) {
     if !type_fits(schema, value) {
-        problems.push(Problem::new(path, format!("must be {}", type_name(schema))));
+        let (found, meant) = (said::found(value), said::meant(schema, value, path));
+        let message = format!("must be {}, found {found}{meant}", type_name(schema));
+        problems.push(Problem::new(path, message));
         return;
     }
     match value {
@@ -78,13 +81,13 @@ fn value(schema: &Value, value: &mut Value, path: &str, problems: &mut Vec<Probl
             if schema["minimum"].as_f64().is_some_and(|minimum| number < minimum) {
                 problems.push(Problem::new(
                     path,
-                    format!("must be at least {}", bound(&schema["minimum"])),
+                    format!("must be at least {}, found {number}", bound(&schema["minimum"])),
                 ));
             }
             if schema["maximum"].as_f64().is_some_and(|maximum| number > maximum) {
                 problems.push(Problem::new(
                     path,
-                    format!("must be at most {}", bound(&schema["maximum"])),
+                    format!("must be at most {}, found {number}", bound(&schema["maximum"])),
                 ));
             }
         }
@@ -157,7 +160,7 @@ fn map(schema: &Value, fields: &mut Map<String, Value>, path: &str, problems: &m
         let path = join(path, field);
         match schema_of(schema, field) {
             Some(schema) => value(schema, inner, &path, problems),
-            None => problems.push(Problem::unknown_field(path)),
+            None => problems.push(Problem::unknown_field(path).with(&said::field(schema, field))),
         }
     }
 }
@@ -235,7 +238,12 @@ fn string(schema: &Value, text: &str, path: &str, problems: &mut Vec<Problem>) {
         let values: Vec<&str> = values.iter().filter_map(Value::as_str).collect();
         problems.push(Problem::new(
             path,
-            format!("must be one of {}", values.join(", ")),
+            format!(
+                "must be one of {}, found {}{}",
+                values.join(", "),
+                said::found(&text.into()),
+                said::similar(text, &values)
+            ),
         ));
     }
     if let Some(pattern) = schema["pattern"].as_str()
@@ -261,9 +269,9 @@ mod tests {
     use super::*;
 
     #[rstest]
-    #[case(json!({"type": "integer", "minimum": 1.0}), json!(0), "must be at least 1")]
-    #[case(json!({"type": "integer", "maximum": 432_000}), json!(432_001), "must be at most 432000")]
-    #[case(json!({"type": "integer", "minimum": -1.0, "maximum": 1e6}), json!(2_000_000), "must be at most 1000000")]
+    #[case(json!({"type": "integer", "minimum": 1.0}), json!(0), "must be at least 1, found 0")]
+    #[case(json!({"type": "integer", "maximum": 432_000}), json!(432_001), "must be at most 432000, found 432001")]
+    #[case(json!({"type": "integer", "minimum": -1.0, "maximum": 1e6}), json!(2_000_000), "must be at most 1000000, found 2000000")]
     fn bounds_are_whole_numbers(#[case] schema: Value, #[case] mut number: Value, #[case] expected: &str) {
         let mut problems = Vec::new();
         value(&schema, &mut number, "spec.a", &mut problems);

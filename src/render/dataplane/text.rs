@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use evenkeel_core::know::Origin;
+use evenkeel_core::know::{Origin, Source};
 
 use super::super::{markdown_table, table as plain_table, wrapped};
 use super::{ProfileView, Setting, Value, View};
@@ -108,8 +108,14 @@ fn balancers(view: &View) -> String {
 /// Notes and what could not be read, in a form; [`wrapped`] makes each line harmless.
 fn rest(view: &View, form: &dyn Fn(&str) -> String) -> String {
     let mut text = String::new();
-    if view.profiles.is_empty() {
-        text += "Nothing is known of the nodes.\n";
+    let nodes = view
+        .unreadable
+        .iter()
+        .any(|one| one.source == Source::Nodes.name());
+    if view.profiles.is_empty() && nodes {
+        text += "The nodes could not be read: what they do is not known.\n";
+    } else if view.profiles.is_empty() {
+        text += "There is no node to show.\n";
     }
     for note in &view.notes {
         text = text + &wrapped(&form(&format!("note: {note}")), "") + "\n";

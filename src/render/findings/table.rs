@@ -158,10 +158,7 @@ impl Page<'_> {
             return String::new();
         }
         let count: usize = groups.iter().map(|one| one.findings.len()).sum();
-        let head = format!(
-            "Not judged: {}",
-            counted(count, "verdict is unknown", "verdicts are unknown")
-        );
+        let head = format!("Unknown: {}", counted(count, "verdict", "verdicts"));
         let mut text = self.lines("", &self.marked(Some(Severity::Unknown)), &head, "  ");
         for group in groups {
             text += &self.gap(&group);

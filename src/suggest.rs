@@ -5,14 +5,14 @@
 const ALIKE: f64 = 0.7;
 
 /// The known name that is most like this one, if any is.
-pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let scored = known.into_iter().map(|name| (strsim::jaro(word, name), name));
     let alike = scored.filter(|one| one.0 > ALIKE);
     alike.max_by(|a, b| a.0.total_cmp(&b.0)).map(|one| one.1)
 }
 
 /// `; did you mean NAME?`, or nothing.
-pub(super) fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     nearest(word, known).map_or_else(String::new, |name| format!("; did you mean {name}?"))
 }
 

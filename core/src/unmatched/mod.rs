@@ -1,13 +1,17 @@
-//! What policies name and what does not exist: a name that was mistyped judges nothing, and looks like health.
+//! Mistakes in policies that no schema can know: names of what does not exist, which judge nothing and look like health, and
+//! what cannot all be true.
+
+mod contradictions;
 
 use std::collections::BTreeSet;
 
 use crate::Core;
 use crate::index::Freshness;
 use crate::judge::declares;
-use crate::know::Source;
+use crate::know::{Gap, Source};
 use crate::names::Key;
 use crate::policy::{Connection, Policy, PortRef, Protocol, ServicePick};
+use crate::sources::selects;
 use crate::sources::service::Service;
 
 impl Core {
@@ -32,14 +36,43 @@ impl Core {
         Some(all.map(|name| index.names.text(name)).collect())
     }
 
+    /// Why the Services or the policies of a namespace cannot be seen, if they cannot.
+    pub fn unseen(&self, namespace: &str) -> Option<Gap> {
+        let index = &self.index;
+        let gap = |source| match index.names.find(namespace) {
+            Some(name) => index.gap_in(source, name),
+            None => index.unread(source),
+        };
+        gap(Source::Policies).or_else(|| gap(Source::Services))
+    }
+
+    /// The names of the Services of a namespace, sorted.
+    pub fn services_of(&self, namespace: &str) -> Vec<&str> {
+        let index = &self.index;
+        let keys = index.names.find(namespace).map(|name| index.services_in.of(name));
+        let mut names: Vec<_> = keys
+            .into_iter()
+            .flatten()
+            .map(|key| index.names.text(key.name))
+            .collect();
+        names.sort_unstable();
+        names
+    }
+
     /// What the policies name and what does not exist, as text, sorted. Nothing is reported of a namespace of which
     /// Services were not read.
     pub fn unmatched(&self) -> Vec<String> {
         let mut found = Vec::new();
+        let mut namespaces = BTreeSet::new();
         for (key, policy) in self.index.policies.iter() {
+            contradictions::impossible(&format!("policy {}", self.index.show(key)), policy, &mut found);
             if self.index.gap_in(Source::Services, key.namespace).is_none() {
                 self.unmatched_of(key, policy, &mut found);
+                namespaces.insert(key.namespace);
             }
+        }
+        for namespace in namespaces {
+            self.contradictions(namespace, &mut found);
         }
         found.sort();
         found
@@ -77,6 +110,7 @@ impl Core {
             }
             return;
         }
+        self.nobody(key, policy, &shown, found);
         for connection in &policy.connections {
             let spoken = |service: &&Service| {
                 let mut ports = service.ports.iter();
@@ -87,6 +121,33 @@ impl Core {
                     "{shown} declares connection {} for {}, which no Service that it governs has: nothing is judged by it",
                     connection.name,
                     wanted(connection)
+                ));
+            }
+        }
+    }
+}
+
+impl Core {
+    /// Clients whose selector matches no Pod of the namespace, where its Pods were read.
+    fn nobody(&self, key: Key, policy: &Policy, shown: &str, found: &mut Vec<String>) {
+        let index = &self.index;
+        if index.gap_in(Source::Pods, key.namespace).is_some() {
+            return;
+        }
+        let clients = policy
+            .connections
+            .iter()
+            .flat_map(|connection| &connection.clients);
+        for client in clients {
+            let Some(selector) = &client.pods else {
+                continue;
+            };
+            let keys = index.pods_in.of(key.namespace);
+            let mut pods = keys.filter_map(|pod| index.pods.get(pod));
+            if !pods.any(|pod| selects(selector, &pod.template.labels, &index.names)) {
+                found.push(format!(
+                    "{shown}: podSelector of client {} selects no Pod of its namespace: what its Pods set is not known",
+                    client.name
                 ));
             }
         }
@@ -121,7 +182,7 @@ mod tests {
     use serde_json::json;
 
     use crate::know::Source;
-    use crate::policy::{Connection, Policy, PortRef, Protocol, ServicePick};
+    use crate::policy::{Beat, Connection, Policy, PortRef, Protocol, ServicePick};
     use crate::world::{World, app, client, connection, policy, service};
 
     fn found(policy: Policy, missing: &[Source]) -> Vec<String> {
@@ -157,6 +218,70 @@ mod tests {
     #[case::nothing_selected(picks(ServicePick::Selector(app("other"))), &["policy shop/p selects no Service of its namespace"])]
     fn what_nothing_answers_to_is_told(#[case] policy: Policy, #[case] expected: &[&str]) {
         assert_eq!(found(policy, &[]), expected);
+    }
+
+    fn with_two(change: impl FnOnce(&mut Policy)) -> Vec<String> {
+        let mut one = for_ports(Protocol::Grpc, &[]);
+        one.connections[0].clients[0].tcp_keepalive = Some(Beat::Enabled(Some(300)));
+        let mut other = Policy {
+            name: "q".into(),
+            ..one.clone()
+        };
+        change(&mut other);
+        let ports = json!({"ports": [{"name": "grpc", "port": 80}]});
+        let mut world = World::without(&[])
+            .with(Source::Services, service("api", ports))
+            .policy(one)
+            .policy(other);
+        world.core.round(world.now);
+        world.core.unmatched()
+    }
+
+    #[test]
+    fn two_policies_that_say_the_same_do_not_contradict_each_other() {
+        assert!(with_two(|_| {}).is_empty());
+        // What one of them leaves out is no contradiction either.
+        assert!(with_two(|other| other.connections[0].server.request_timeout_seconds = Some(60)).is_empty());
+    }
+
+    #[test]
+    fn two_policies_that_contradict_each_other_are_named_with_the_field() {
+        let beat = Some(Beat::Enabled(Some(60)));
+        assert_eq!(
+            with_two(|other| other.connections[0].clients[0].tcp_keepalive = beat),
+            [
+                "policies shop/p and q contradict each other on Service api: client web at port 80 tcpKeepalive is Enabled               (300 s) and Enabled (60 s)"
+            ]
+        );
+    }
+
+    #[test]
+    fn numbers_that_exclude_each_other_are_named() {
+        let mut policy = for_ports(Protocol::Grpc, &[]);
+        policy.connections[0].longest_request_seconds = Some(600);
+        policy.connections[0].server.request_timeout_seconds = Some(60);
+        policy.connections[0].server.minimum_ping_interval_seconds = Some(30);
+        policy.connections[0].clients[0].ping = Some(Beat::Enabled(Some(10)));
+        assert_eq!(
+            found(policy, &[]),
+            [
+                "policy shop/p, connection main: client web pings every 10 s, and the server allows one in 30 s: such connections end",
+                "policy shop/p, connection main: longestRequestSeconds 600 cannot be, as the server ends requests after 60 s",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_client_that_is_nobody_is_named() {
+        let mut policy = for_ports(Protocol::Grpc, &[]);
+        policy.connections[0].clients[0].pods = Some(app("wbe"));
+        assert_eq!(
+            found(policy.clone(), &[]),
+            [
+                "policy shop/p: podSelector of client web selects no Pod of its namespace: what its Pods set is not known"
+            ]
+        );
+        assert!(found(policy, &[Source::Pods]).is_empty());
     }
 
     #[test]
