@@ -40,7 +40,7 @@ use fleet::{Reading, Wants};
 use history::History;
 use index::{Index, Part};
 use judge::{Severity, Subject};
-use know::{Mono, Now};
+use know::{Mono, Now, Source};
 use names::{Held, Key};
 
 /// The whole program without IO.
@@ -285,10 +285,13 @@ impl Core {
 
     /// How many objects there are to judge.
     pub fn judged(&self) -> findings::Judged {
+        // What was read of it counts, also where its whole was refused.
+        let counted =
+            |source, count: usize| (count > 0 || self.index.unread(source).is_none()).then_some(count);
         findings::Judged {
-            nodes: self.index.nodes.iter().count(),
-            services: self.index.services.iter().count(),
-            policies: self.index.policies.iter().count(),
+            nodes: counted(Source::Nodes, self.index.nodes.iter().count()),
+            services: counted(Source::Services, self.index.services.iter().count()),
+            policies: counted(Source::Policies, self.index.policies.iter().count()),
         }
     }
 

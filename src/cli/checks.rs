@@ -71,6 +71,26 @@ fn view(check: &Check) -> View {
 /// Prints the list.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
     let views: Vec<_> = ALL.iter().map(view).collect();
+    let short = || {
+        views.iter().map(|one| {
+            let needs = [
+                (one.needs_policy, "policy"),
+                (one.needs_agent, "agent"),
+                (one.needs_operator, "operator"),
+            ];
+            let needs: Vec<_> = needs.iter().filter(|need| need.0).map(|need| need.1).collect();
+            vec![
+                one.id.to_owned(),
+                one.severities.violated.name().to_owned(),
+                if needs.is_empty() {
+                    "-".to_owned()
+                } else {
+                    needs.join(", ")
+                },
+                one.summary.to_owned(),
+            ]
+        })
+    };
     let rows = || {
         views.iter().map(|one| {
             vec![
@@ -99,7 +119,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
         Form::Json => render::json(&views)?,
         Form::Yaml => render::yaml(&views)?,
         Form::Markdown => render::markdown_table(&heads, rows()),
-        Form::Table => render::table(&heads, rows()),
+        Form::Table => render::table(&["CHECK", "SEVERITY", "NEEDS", "SUMMARY"], short()),
         Form::Wide => {
             let heads = [
                 "CHECK",

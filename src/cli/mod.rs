@@ -27,6 +27,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::CompleteEnv;
 
@@ -63,7 +64,17 @@ impl Arguments {
         if plugin {
             command = command.bin_name("kubectl evenkeel");
         }
-        Self::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+        let matches = command.try_get_matches().unwrap_or_else(|error| {
+            let first = env::args().nth(1).unwrap_or_default();
+            if error.kind() == ErrorKind::UnknownArgument && first.starts_with('-') {
+                // What cannot be printed changes nothing.
+                let _ = error.print();
+                note("  tip: flags go behind the command, as in `evenkeel audit -n shop`");
+                std::process::exit(error.exit_code());
+            }
+            error.exit()
+        });
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
     }
 
     /// Logs what a command does, where that was asked for; the operator has a log of its own.

@@ -3,11 +3,13 @@
 use anyhow::{Context, bail};
 use clap::Args;
 use clap_complete::ArgValueCompleter;
+use evenkeel_core::know::Gap;
 
 use super::candidates;
 use super::input::{Input, Judged};
 use super::{End, answer};
 use crate::render::{self, Form, path};
+use crate::rights::missing;
 use crate::suggest::did_you_mean;
 
 /// From where to where.
@@ -79,8 +81,16 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
 fn absent(judged: &Judged, (namespace, service): (&str, &str), port: Option<u16>, client: &str) -> String {
     let core = &judged.core;
     if let Some(gap) = core.unseen(namespace) {
+        let why = match &gap {
+            Gap::Unreadable(source, why) if missing(why).is_some() => {
+                format!(
+                    "you may not list {source} in the cluster (-n {namespace} lists those of the namespace)"
+                )
+            }
+            gap => gap.to_string(),
+        };
         return format!(
-            "whether a policy declares a connection to {namespace}/{service} cannot be seen: {gap}"
+            "{why}: whether a policy declares a connection to {namespace}/{service} is not known"
         );
     }
     let services = core.services_of(namespace);

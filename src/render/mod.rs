@@ -14,7 +14,7 @@ pub(crate) mod tests;
 
 use clap::ValueEnum;
 use clap::builder::styling::{AnsiColor, Style};
-use comfy_table::{ContentArrangement, Table};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table};
 use serde::Serialize;
 
 use crate::escape;
@@ -52,6 +52,9 @@ pub(crate) fn yaml<T: Serialize>(value: &T) -> anyhow::Result<String> {
     Ok(text)
 }
 
+/// Fewest columns of a table's last column beside names that stay whole.
+const LAST: usize = 24;
+
 /// A table without frames, wrapped to the screen where its width is known.
 pub(crate) fn table<H: ToString>(heads: &[H], rows: impl Iterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
@@ -64,8 +67,23 @@ pub(crate) fn table<H: ToString>(heads: &[H], rows: impl Iterator<Item = Vec<Str
             .set_content_arrangement(ContentArrangement::Dynamic)
             .set_width(u16::try_from(columns).unwrap_or(u16::MAX));
     }
-    for column in table.column_iter_mut() {
+    // Names stay whole where the text in the last column has room beside them.
+    let widths = table.column_max_content_widths();
+    let names: usize = widths
+        .iter()
+        .rev()
+        .skip(1)
+        .map(|width| usize::from(*width) + 2)
+        .sum();
+    let whole = Screen::current()
+        .columns
+        .is_some_and(|columns| names + LAST <= columns);
+    let last = widths.len().saturating_sub(1);
+    for (at, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, 2));
+        if whole && at < last {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
     }
     table
         .lines()

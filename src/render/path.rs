@@ -8,6 +8,7 @@ use evenkeel_core::paths::PathView;
 use serde_json::{Value, json};
 
 use crate::escape::line;
+use crate::render::screen::Screen;
 
 /// A path as data.
 pub(crate) fn view(path: &PathView) -> Value {
@@ -107,8 +108,38 @@ pub(crate) fn draw(path: &PathView) -> String {
 
 /// Adds a line, made harmless as a whole: its names and sources are those of objects.
 fn put(out: &mut String, text: fmt::Arguments<'_>) {
-    out.push_str(&line(&text.to_string()));
+    let text = text.to_string();
+    let text = line(&text);
+    match Screen::current().columns {
+        Some(columns) => out.push_str(&hanging(&text, columns)),
+        None => out.push_str(&text),
+    }
     out.push('\n');
+}
+
+/// A line of the drawing in pieces of so many columns, cut at spaces: what follows hangs below its text, and the line of the
+/// path goes on beside it.
+fn hanging(text: &str, columns: usize) -> String {
+    let indent = text.len() - text.trim_start().len();
+    let on_the_path = text.trim_start().starts_with(['|', '+']);
+    let margin = " ".repeat(indent) + if on_the_path { "|      " } else { "   " };
+    let mut lines = String::new();
+    let mut rest = text.to_owned();
+    while rest.chars().count() > columns {
+        // Behind the margin there is a word at least, or the rest would never get shorter.
+        let fits = rest
+            .char_indices()
+            .nth(columns + 1)
+            .map_or(rest.len(), |one| one.0);
+        let head = rest.get(..fits).unwrap_or_default();
+        let Some(cut) = head.rfind(' ').filter(|cut| *cut > margin.len()) else {
+            break;
+        };
+        let (head, tail) = rest.split_at(cut);
+        lines = lines + head.trim_end() + "\n";
+        rest = margin.clone() + tail.trim_start();
+    }
+    lines + &rest
 }
 
 fn draw_segment(out: &mut String, segment: &Segment) {
@@ -187,6 +218,19 @@ mod tests {
             best: val(best),
             worst: val(worst),
         }
+    }
+
+    #[rstest]
+    #[case("    +- table: forgets after 900 s", 80, "    +- table: forgets after 900 s")]
+    #[case(
+        "    +- table: forgets after 900 s",
+        20,
+        "    +- table:\n    |      forgets\n    |      after 900\n    |      s"
+    )]
+    #[case("  longest silence  R", 18, "  longest silence\n     R")]
+    #[case("  averyveryverylongword", 10, "  averyveryverylongword")]
+    fn lines_hang_below_their_text(#[case] text: &str, #[case] columns: usize, #[case] expected: &str) {
+        assert_eq!(hanging(text, columns), expected);
     }
 
     #[rstest]

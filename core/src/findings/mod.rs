@@ -151,15 +151,15 @@ impl Met {
     }
 }
 
-/// How many objects there are to judge.
+/// How many objects there are to judge; `None` where their list was not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Judged {
     /// Nodes.
-    pub nodes: usize,
+    pub nodes: Option<usize>,
     /// Services.
-    pub services: usize,
+    pub services: Option<usize>,
     /// Policies of teams.
-    pub policies: usize,
+    pub policies: Option<usize>,
 }
 
 /// Everything an audit found.

@@ -1,9 +1,13 @@
 //! The answer as people read it: tables, and Markdown.
 
+use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
 
+use evenkeel_core::findings::Unreadable;
 use evenkeel_core::know::{Origin, Source};
 
+use super::super::findings::missing;
+use super::super::screen::Screen;
 use super::super::{markdown_table, table as plain_table, wrapped};
 use super::{ProfileView, Setting, Value, View};
 use crate::escape::{line, markdown as escaped};
@@ -93,8 +97,10 @@ pub(crate) fn table(view: &View) -> String {
         text += &plain_table(&PROFILE_HEADS, profile_rows(view));
         text.push('\n');
     }
+    let columns = Screen::current().page();
     text + &balancers(view)
-        + &rest(view, &str::to_owned)
+        + &missing::of(&view.unreadable, &BTreeSet::new(), columns)
+        + &rest(view, &|one| !missing::is_right(one), &str::to_owned)
         + "Next: -o wide shows where each setting was read.\n"
 }
 
@@ -105,8 +111,8 @@ fn balancers(view: &View) -> String {
     plain_table(&BALANCER_HEADS, balancer_rows(view)) + "\n"
 }
 
-/// Notes and what could not be read, in a form; [`wrapped`] makes each line harmless.
-fn rest(view: &View, form: &dyn Fn(&str) -> String) -> String {
+/// Notes and what could not be read of what is to be listed, in a form; [`wrapped`] makes each line harmless.
+fn rest(view: &View, listed: &dyn Fn(&Unreadable) -> bool, form: &dyn Fn(&str) -> String) -> String {
     let mut text = String::new();
     let nodes = view
         .unreadable
@@ -120,7 +126,7 @@ fn rest(view: &View, form: &dyn Fn(&str) -> String) -> String {
     for note in &view.notes {
         text = text + &wrapped(&form(&format!("note: {note}")), "") + "\n";
     }
-    for one in &view.unreadable {
+    for one in view.unreadable.iter().filter(|one| listed(one)) {
         text =
             text + &wrapped(
                 &form(&format!("could not be read: {}: {}", one.source, one.reason)),
@@ -192,7 +198,7 @@ pub(crate) fn wide(view: &View) -> String {
     let profiles = view.profiles.iter().fold(String::new(), |text, one| {
         text + &line(&title(one)) + "\n" + &plain_table(&SETTING_HEADS, setting_rows(one)) + "\n"
     });
-    profiles + &balancers(view) + &rest(view, &str::to_owned)
+    profiles + &balancers(view) + &rest(view, &|_| true, &str::to_owned)
 }
 
 /// The same in Markdown.
@@ -205,5 +211,5 @@ pub(crate) fn markdown(view: &View) -> String {
     if !view.load_balancers.is_empty() {
         text = text + "## Load balancers\n\n" + &markdown_table(&BALANCER_HEADS, balancer_rows(view)) + "\n";
     }
-    text + &rest(view, &escaped)
+    text + &rest(view, &|_| true, &escaped)
 }

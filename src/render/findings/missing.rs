@@ -19,7 +19,7 @@ const ROLE: &str = "evenkeel-audit";
 const NAMED: usize = 4;
 
 /// Whether a source could not be read for want of a right, which this block says.
-pub(super) fn is_right(one: &Unreadable) -> bool {
+pub(crate) fn is_right(one: &Unreadable) -> bool {
     missing(&one.reason).is_some() && resources(one).next().is_some()
 }
 
@@ -39,14 +39,18 @@ fn resources(one: &Unreadable) -> impl Iterator<Item = String> {
         .map(crate::resources::Resource::name)
 }
 
-/// The block; empty where no right is missing.
+/// The block of an audit; empty where no right is missing.
 pub(super) fn block(list: &FindingList, columns: usize) -> String {
-    let refused: Vec<_> = list.unreadable.iter().filter(|one| is_right(one)).collect();
+    let blind = list.findings.iter().filter(|one| is_blind(one, list));
+    of(&list.unreadable, &blind.map(|one| one.check).collect(), columns)
+}
+
+/// The block for what could not be read, with the checks that it keeps from judging.
+pub(crate) fn of(unreadable: &[Unreadable], checks: &BTreeSet<&'static str>, columns: usize) -> String {
+    let refused: Vec<_> = unreadable.iter().filter(|one| is_right(one)).collect();
     if refused.is_empty() {
         return String::new();
     }
-    let blind: Vec<_> = list.findings.iter().filter(|one| is_blind(one, list)).collect();
-    let checks: BTreeSet<_> = blind.iter().map(|one| one.check).collect();
     let names: BTreeSet<_> = refused.iter().flat_map(|one| resources(one)).collect();
     let names: Vec<_> = names.into_iter().collect();
     let mut text = filled(

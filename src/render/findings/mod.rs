@@ -3,7 +3,7 @@
 mod card;
 mod group;
 mod markdown;
-mod missing;
+pub(super) mod missing;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -138,14 +138,32 @@ fn severities<'a>(findings: impl Iterator<Item = &'a Finding>) -> Vec<String> {
     parts
 }
 
-/// What was judged, in words: `5 nodes, 38 Services and 3 policies`.
+/// What was judged, in words: `5 nodes, 38 Services and 3 policies`, and what was not read.
 fn objects(judged: Judged) -> String {
-    format!(
-        "{}, {} and {}",
-        counted(judged.nodes, "node", "nodes"),
-        counted(judged.services, "Service", "Services"),
-        counted(judged.policies, "policy", "policies")
-    )
+    let all = [
+        (judged.nodes, "node", "nodes"),
+        (judged.services, "Service", "Services"),
+        (judged.policies, "policy", "policies"),
+    ];
+    let read = all
+        .iter()
+        .filter_map(|(count, one, many)| Some(counted((*count)?, one, many)));
+    let read: Vec<_> = read.collect();
+    let unread: Vec<_> = all
+        .iter()
+        .filter(|one| one.0.is_none())
+        .map(|one| one.2)
+        .collect();
+    let mut text = match read.split_last() {
+        None => "nothing".to_owned(),
+        Some((last, [])) => last.clone(),
+        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+    };
+    if !unread.is_empty() {
+        // Writing to a string cannot fail.
+        let _ = write!(text, " ({} not read)", unread.join(" and "));
+    }
+    text
 }
 
 /// One sentence: what was judged, and what came of it.
@@ -204,8 +222,8 @@ fn next(list: &FindingList, aside: &Aside<'_>) -> String {
     let first = list.findings.iter().find(open).or_else(|| list.findings.first());
     match first {
         Some(first) => format!("Next: evenkeel explain {}{from}\n", prefix(&first.id, list)),
-        None if aside.judged.policies == 0 => {
-            "Next: evenkeel checks    # POLICY: what is judged once you declare it\n".into()
+        None if aside.judged.policies == Some(0) => {
+            "Next: evenkeel checks    # NEEDS policy: judged once you declare it\n".into()
         }
         None if !aside.list_met => format!("Next: evenkeel audit{from} --met    # lists what is met\n"),
         None => "Next: evenkeel checks    # what each check reads\n".into(),

@@ -135,9 +135,9 @@ fn scene(mut findings: Vec<Finding>, met: &[(&'static str, u32)], judged: Judged
 
 fn judged(nodes: usize, services: usize, policies: usize) -> Judged {
     Judged {
-        nodes,
-        services,
-        policies,
+        nodes: Some(nodes),
+        services: Some(services),
+        policies: Some(policies),
     }
 }
 
@@ -200,6 +200,7 @@ fn unreadable() -> Scene {
         blind("detection-vs-grace", Source::Pods),
     ];
     let mut scene = scene(findings, &[("backend-none-ready", 6)], judged(0, 6, 2));
+    scene.judged.nodes = None;
     for source in [Source::Nodes, Source::Pods, Source::Webhooks] {
         scene.list.unreadable.push(Unreadable {
             source: source.name().into(),

@@ -59,6 +59,12 @@ fn an_error_says_what_is_wrong_once(#[case] arguments: &[&str], #[case] expected
 }
 
 #[test]
+fn a_flag_before_the_command_gets_a_tip() {
+    let text = told(&evenkeel(&["-n", "shop", "audit"]));
+    assert!(text.contains("tip: flags go behind the command"), "{text}");
+}
+
+#[test]
 fn what_cannot_be_reached_is_named() {
     // A port of loopback on which nobody listens: that of a listener that is gone.
     let address = std::net::TcpListener::bind("127.0.0.1:0")
