@@ -96,12 +96,11 @@ impl Cluster {
 /// A time as `kubectl --request-timeout` takes it: a number of seconds, or one with units.
 fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || "expected a time such as 5s, 90s or 2m".to_owned();
-    let time = match text.parse::<u64>() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            let time: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
-            Duration::try_from(time).map_err(|_| wrong())?
-        }
+    let time = if let Ok(seconds) = text.parse::<u64>() {
+        Duration::from_secs(seconds)
+    } else {
+        let time: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
+        Duration::try_from(time).map_err(|_| wrong())?
     };
     if time.is_zero() { Err(wrong()) } else { Ok(time) }
 }

@@ -14,7 +14,7 @@ pub(super) struct Group<'a> {
 
 /// What findings of one group have in common.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Cause<'a> {
+struct Key<'a> {
     accepted: bool,
     severity: Severity,
     check: &'static str,
@@ -26,7 +26,7 @@ struct Cause<'a> {
 
 /// The groups of these findings, in the order of their first ones; each finding is one where `apart`.
 pub(super) fn groups<'a>(findings: impl Iterator<Item = &'a Finding>, apart: bool) -> Vec<Group<'a>> {
-    gather(findings, |one| (cause(one), apart.then_some(&*one.id)))
+    gather(findings, |one| (key(one), apart.then_some(&*one.id)))
 }
 
 /// The groups of what could not be judged, by the reason alone: one gap may keep many checks from judging.
@@ -52,10 +52,10 @@ fn gather<'a, K: Ord>(
     groups
 }
 
-fn cause(finding: &Finding) -> Cause<'_> {
+fn key(finding: &Finding) -> Key<'_> {
     let evidence = finding.evidence.iter();
     let elsewhere = evidence.filter(|one| !is_own(&one.source, &finding.subject));
-    Cause {
+    Key {
         accepted: finding.exception.is_some(),
         severity: finding.severity,
         check: finding.check,

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use evenkeel_core::findings::{Finding, FindingList, Unreadable};
+use evenkeel_core::know::Source;
 
 use super::group::counted;
 use crate::escape::line;
@@ -25,7 +26,7 @@ pub(crate) fn is_right(one: &Unreadable) -> bool {
 
 /// Whether a finding is Unknown for want of a right alone.
 pub(super) fn is_blind(finding: &Finding, list: &FindingList) -> bool {
-    let source = finding.blind.map(|source| source.name());
+    let source = finding.blind.map(Source::name);
     let mut refused = list.unreadable.iter().filter(|one| is_right(one));
     refused.any(|one| source == Some(&*one.source))
 }

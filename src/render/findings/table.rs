@@ -1,6 +1,7 @@
 //! The audit as a page: sections by family of checks, one row for each cause, then what was judged and what to do next.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
 use clap::builder::styling::AnsiColor;
 use evenkeel_core::checks::{FAMILIES, Family};
@@ -201,7 +202,8 @@ impl Page<'_> {
         }
         let more = unread.len().saturating_sub(most);
         if more > 0 {
-            text = text + &format!("  {more} more with --all\n");
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "  {more} more with --all");
         }
         text + "\n"
     }
