@@ -250,7 +250,7 @@ mod tests {
         assert_eq!(
             with_two(|other| other.connections[0].clients[0].tcp_keepalive = beat),
             [
-                "policies shop/p and q contradict each other on Service api: client web at port 80 tcpKeepalive is Enabled               (300 s) and Enabled (60 s)"
+                "policies shop/p and q contradict each other on Service api: client web at port 80 tcpKeepalive is Enabled (300 s) and Enabled (60 s)"
             ]
         );
     }
