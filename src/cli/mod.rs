@@ -81,8 +81,8 @@ impl Arguments {
     fn log(&self) {
         let level = match self.verbose {
             0 => return,
-            1 => "evenkeel=debug,kube_client=info",
-            _ => "evenkeel=trace,kube_client=debug,tower=debug",
+            1 => "evenkeel=debug,kube_client=debug",
+            _ => "evenkeel=trace,kube_client=trace,tower=debug,hyper_util=debug",
         };
         if !matches!(self.command, Command::Run(_)) {
             let log = tracing_subscriber::fmt().with_env_filter(level);
