@@ -233,10 +233,10 @@ const SLOW: &[&str] = &["AtRisk warning TooSlowToIgnore"];
     json!({"matchConditions": [{"expression": "!('system:nodes' in request.userInfo.groups)"}]}),
     &[]
 )]
-#[case::who_leads_is_not_known(
+#[case::leaders_are_no_kubelets(
     leases(),
     json!({"matchConditions": [{"expression": "!('system:nodes' in request.userInfo.groups)"}]}),
-    &["AtRisk warning BlockedIfConditionsMatch"]
+    BLOCKED
 )]
 #[case::slices_of_the_controller(
     json!({"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"]}),
