@@ -1,11 +1,11 @@
 //! What changed, into [`crate::history`]: called where a row has changed, after the index has it.
 
-use crate::Core;
 use crate::engine::Dirt;
 use crate::history::{Failure, History};
 use crate::index::{Deps, Part, place};
 use crate::know::{Now, Source};
 use crate::names::Key;
+use crate::program::Core;
 use crate::sources::event::Event;
 use crate::sources::node::{Node, Readiness};
 use crate::sources::slice::Slice;
@@ -17,16 +17,6 @@ const CASCADE_SECONDS: u32 = 600;
 const NEWCOMER: i64 = 1800;
 
 impl Core {
-    /// A core that is fed all day: it keeps a [`crate::history`], and the checks that rest on it judge.
-    pub fn live(now: Now) -> Self {
-        let mut core = Self {
-            history: History::live(now),
-            ..Self::default()
-        };
-        core.fold_cluster_policy();
-        core
-    }
-
     /// What was seen to change.
     pub const fn history(&self) -> &History {
         &self.history

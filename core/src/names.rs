@@ -2,7 +2,7 @@
 //!
 //! A cluster makes new names for ever: of EndpointSlices, of the Pods of Jobs, of label values. So a text is forgotten
 //! when nothing holds its name any more (`sweep`), and its number is given to another text. What holds names
-//! says so through its [`Hash`], which passes over every field (`Held`): a field that is added cannot be left out.
+//! says so through its [`Hash`], which passes over every field (`InUse`): a field that is added cannot be left out.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -115,7 +115,7 @@ impl Names {
 
     /// Forgets the texts that nothing holds. Their numbers are used again: whatever keeps a [`Name`] must have been shown to
     /// `held`.
-    pub(crate) fn sweep(&mut self, held: &Held) {
+    pub(crate) fn sweep(&mut self, held: &InUse) {
         let known = 1 + WELL_KNOWN.len();
         let empty = self.shared(Name::EMPTY);
         for (at, text) in self.texts.iter_mut().enumerate().skip(known) {
@@ -171,9 +171,9 @@ impl Names {
 /// bits, which every [`Name`] is. Another number of that size that happens to be equal keeps a text longer than
 /// needed, and does no harm.
 #[derive(Debug)]
-pub(crate) struct Held(Vec<bool>);
+pub(crate) struct InUse(Vec<bool>);
 
-impl Held {
+impl InUse {
     /// None of these yet.
     pub(crate) fn none_of(names: &Names) -> Self {
         Self(vec![false; names.texts.len()])
@@ -196,7 +196,7 @@ impl Held {
     }
 }
 
-impl Hasher for Held {
+impl Hasher for InUse {
     fn write_u32(&mut self, number: u32) {
         if let Some(held) = self.0.get_mut(number as usize) {
             *held = true;
@@ -274,7 +274,7 @@ mod tests {
         let mut names = Names::default();
         let before = names.len();
         let [kept, lost] = ["kept", "lost"].map(|text| names.intern(text));
-        let mut held = Held::none_of(&names);
+        let mut held = InUse::none_of(&names);
         held.all([(
             7_u64,
             Some(Key {
@@ -302,7 +302,7 @@ mod tests {
         let mut names = Names::default();
         for at in 0..10 * FEW {
             if names.is_sweep_due() {
-                names.sweep(&Held::none_of(&names));
+                names.sweep(&InUse::none_of(&names));
             }
             names.intern(&format!("pod-{at}"));
         }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::Core;
 use crate::checks::path::budget::{Segment, application_silence, segments};
 use crate::engine;
 use crate::findings::Finding;
 use crate::judge::{Look, Path};
 use crate::know::{Now, Val};
+use crate::program::Core;
 
 /// One declared connection of one client, with its segments.
 #[derive(Debug, Clone)]

@@ -11,7 +11,7 @@ use super::{Claim, DURATION, RENEW_EVERY, later};
 
 /// What a Lease held when it was last seen.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Seen {
+pub struct Observed {
     /// `metadata.resourceVersion`.
     pub version: String,
     /// `spec.holderIdentity`; empty when it was given back.
@@ -32,25 +32,25 @@ pub enum Step {
     /// Make the Lease: there is none.
     Create,
     /// Take it over from its last holder, if it is still of this version.
-    Take(Seen),
+    Take(Observed),
     /// Renew our own, if it is still of this version.
-    Renew(Seen),
+    Renew(Observed),
     /// Nothing before this moment, unless the Lease changes.
     Wait(Mono),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Known {
+enum LastSeen {
     Nothing,
     Absent,
-    Lease { seen: Seen, since: Mono },
+    Lease { seen: Observed, since: Mono },
 }
 
 /// One replica that would hold the Lease.
 #[derive(Debug, Clone)]
 pub struct Candidate {
     me: String,
-    known: Known,
+    known: LastSeen,
     term: Option<u64>,
     until: Option<Mono>,
     renew_at: Mono,
@@ -61,7 +61,7 @@ impl Candidate {
     pub fn new(me: String, now: Mono) -> Self {
         Self {
             me,
-            known: Known::Nothing,
+            known: LastSeen::Nothing,
             term: None,
             until: None,
             renew_at: now,
@@ -74,10 +74,10 @@ impl Candidate {
     }
 
     /// The Lease, as last seen.
-    pub fn seen(&self) -> Option<&Seen> {
+    pub fn seen(&self) -> Option<&Observed> {
         match &self.known {
-            Known::Lease { seen, .. } => Some(seen),
-            Known::Nothing | Known::Absent => None,
+            LastSeen::Lease { seen, .. } => Some(seen),
+            LastSeen::Nothing | LastSeen::Absent => None,
         }
     }
 
@@ -93,9 +93,9 @@ impl Candidate {
     }
 
     /// The Lease as it was just read or watched; `None` when it does not exist.
-    pub fn see(&mut self, now: Mono, lease: Option<Seen>) {
+    pub fn see(&mut self, now: Mono, lease: Option<Observed>) {
         let Some(seen) = lease else {
-            self.known = Known::Absent;
+            self.known = LastSeen::Absent;
             self.drop_claim();
             return;
         };
@@ -104,23 +104,23 @@ impl Candidate {
         }
         match &self.known {
             // Unchanged: its age goes on.
-            Known::Lease { seen: before, .. } if before.version == seen.version => {}
-            _ => self.known = Known::Lease { seen, since: now },
+            LastSeen::Lease { seen: before, .. } if before.version == seen.version => {}
+            _ => self.known = LastSeen::Lease { seen, since: now },
         }
     }
 
     /// A write of ours was answered: the Lease is ours as of `sent`, when the request had not left yet.
-    pub fn wrote(&mut self, sent: Mono, now: Mono, seen: Seen) {
+    pub fn wrote(&mut self, sent: Mono, now: Mono, seen: Observed) {
         let version = seen.version.parse().unwrap_or(0);
         self.term = self.term.or(Some(version));
         self.until = Some(later(sent, DURATION));
         self.renew_at = later(sent, RENEW_EVERY);
-        self.known = Known::Lease { seen, since: now };
+        self.known = LastSeen::Lease { seen, since: now };
     }
 
     /// A write of ours was refused because the Lease is not what we thought, or its answer was lost.
     pub fn doubt(&mut self) {
-        self.known = Known::Nothing;
+        self.known = LastSeen::Nothing;
     }
 
     fn drop_claim(&mut self) {
@@ -135,16 +135,16 @@ impl Candidate {
             self.drop_claim();
         }
         match &self.known {
-            Known::Nothing => Step::Read,
-            Known::Absent => Step::Create,
-            Known::Lease { seen, .. } if seen.holder == self.me && self.term.is_some() => {
+            LastSeen::Nothing => Step::Read,
+            LastSeen::Absent => Step::Create,
+            LastSeen::Lease { seen, .. } if seen.holder == self.me && self.term.is_some() => {
                 if self.renew_at <= now {
                     Step::Renew(seen.clone())
                 } else {
                     Step::Wait(self.renew_at)
                 }
             }
-            Known::Lease { seen, since } => {
+            LastSeen::Lease { seen, since } => {
                 let free = seen.holder.is_empty() || seen.holder == self.me;
                 let expires = later(*since, seen.duration);
                 if free || expires <= now {
@@ -168,12 +168,12 @@ mod tests {
         NOW.plus(seconds * 1000)
     }
 
-    fn lease(version: u64, holder: &str) -> Seen {
-        Seen {
+    fn lease(version: u64, holder: &str) -> Observed {
+        Observed {
             version: version.to_string(),
             holder: holder.into(),
             duration: DURATION,
-            ..Seen::default()
+            ..Observed::default()
         }
     }
 

@@ -22,7 +22,7 @@ use evenkeel_core::know::Mono;
 
 use crate::rights::{Right, RightScope};
 
-pub use candidate::{Candidate, Seen, Step};
+pub use candidate::{Candidate, Observed, Step};
 pub use task::{Options, STATE, hold};
 
 /// How long a claim lasts without renewal. 15 s, as Kubernetes' own components take

@@ -13,7 +13,7 @@ use kube::api::{PostParams, WatchEvent, WatchParams};
 use tokio::sync::watch;
 use tokio::time::{sleep, sleep_until};
 
-use super::{Candidate, Claim, DURATION, REQUEST_TIMEOUT, Seen, Step};
+use super::{Candidate, Claim, DURATION, Observed, REQUEST_TIMEOUT, Step};
 use crate::client::{Link, RequestError};
 use crate::clock::Clock;
 use crate::repeats::Repeats;
@@ -144,7 +144,7 @@ impl Task {
     }
 
     /// Makes the Lease ours: makes it where there is none, else over what was seen.
-    async fn write(&mut self, over: Option<Seen>) -> Done {
+    async fn write(&mut self, over: Option<Observed>) -> Done {
         let (name, lease) = (&self.options.name, self.lease(over.as_ref()));
         let sent = self.now();
         let parameters = PostParams::default();
@@ -220,7 +220,7 @@ impl Task {
     }
 
     /// The Lease as we would write it over what was seen.
-    fn lease(&self, seen: Option<&Seen>) -> Lease {
+    fn lease(&self, seen: Option<&Observed>) -> Lease {
         let now = jiff::Timestamp::now();
         let ours = seen.is_some_and(|seen| seen.holder == self.candidate.identity());
         let taken = seen.map_or(0, |seen| seen.transitions) + i32::from(seen.is_some() && !ours);
@@ -257,7 +257,7 @@ impl Task {
             // The last write was in doubt: it may have been committed.
             self.read().await;
         }
-        let ours = |seen: &&Seen| seen.holder == self.options.identity;
+        let ours = |seen: &&Observed| seen.holder == self.options.identity;
         let Some(seen) = self.candidate.seen().filter(ours).cloned() else {
             return;
         };
@@ -280,12 +280,12 @@ impl Task {
     }
 }
 
-fn seen(lease: &Lease) -> Seen {
+fn seen(lease: &Lease) -> Observed {
     let spec = lease.spec.clone().unwrap_or_default();
     let seconds = spec
         .lease_duration_seconds
         .and_then(|seconds| u64::try_from(seconds).ok());
-    Seen {
+    Observed {
         version: lease.metadata.resource_version.clone().unwrap_or_default(),
         holder: spec.holder_identity.unwrap_or_default(),
         duration: seconds.map_or(DURATION, Duration::from_secs),

@@ -4,8 +4,8 @@
 
 use serde_json::json;
 
-use crate::Input;
 use crate::checks;
+use crate::handle::Input;
 use crate::index::{Freshness, Part};
 use crate::judge::Check;
 use crate::know::Source;

@@ -14,7 +14,7 @@ pub(in crate::dataplane) struct Word {
 
 /// The simple commands of a script, each as its words; redirections are dropped. `None` where a quote stays open.
 pub(in crate::dataplane) fn commands(script: &str) -> Option<Vec<Vec<Word>>> {
-    let mut reader = Reader {
+    let mut reader = Splitter {
         chars: script.chars().peekable(),
         commands: vec![Vec::new()],
         word: None,
@@ -25,7 +25,7 @@ pub(in crate::dataplane) fn commands(script: &str) -> Option<Vec<Vec<Word>>> {
     Some(reader.commands)
 }
 
-struct Reader<'a> {
+struct Splitter<'a> {
     chars: std::iter::Peekable<std::str::Chars<'a>>,
     commands: Vec<Vec<Word>>,
     word: Option<Word>,
@@ -33,7 +33,7 @@ struct Reader<'a> {
     skip: bool,
 }
 
-impl Reader<'_> {
+impl Splitter<'_> {
     fn read(&mut self) -> Option<()> {
         while let Some(c) = self.chars.next() {
             match c {

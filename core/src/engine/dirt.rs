@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::index::{Dep, Deps, Index, Part};
 use crate::judge::{Dependencies, Gaps};
 use crate::know::{Reads, Source};
-use crate::names::{Held, Key, Name};
+use crate::names::{InUse, Key, Name};
 use crate::policy::Policy;
 
 /// What has changed since the last round. Inputs are noted as they come and looked at once, when judging begins: a
@@ -61,7 +61,7 @@ impl Dirt {
     pub(super) const OWN_HISTORY: Deps = Deps::one(Dep::OwnHistory);
 
     /// Notes the names that it holds.
-    pub(crate) fn hold(&self, held: &mut Held) {
+    pub(crate) fn hold(&self, held: &mut InUse) {
         let Self {
             services,
             slices,

@@ -19,17 +19,16 @@ use interner::Interner;
 use pass::Pass;
 pub(crate) use pass::each_path;
 use queue::Queue;
-pub(crate) use tally::Tallies;
+pub(crate) use tally::{MOST_CHECKS, Tallies};
 pub(crate) use unit::Reported;
 use unit::{About, Judgement, Scope, WorkUnit};
 
-use crate::checks;
 use crate::fleet::Fleet;
 use crate::history::History;
 use crate::index::{Dep, DepCounts, Deps, Index};
 use crate::judge::{Check, Judge, Subject, Verdict};
 use crate::know::{Mono, Now, Reads, Source};
-use crate::names::{Held, Key, Name};
+use crate::names::{InUse, Key, Name};
 
 /// What judging brought.
 #[derive(Debug, Default)]
@@ -45,6 +44,8 @@ pub(crate) struct Judged {
 /// Verdicts of all subjects.
 #[derive(Debug, Default)]
 pub(crate) struct Engine {
+    /// The checks that it judges by.
+    checks: &'static [Check],
     pub(crate) fleet: Fleet,
     units: BTreeMap<WorkUnit, Judgement>,
     interner: Interner,
@@ -63,6 +64,19 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
+    /// One that judges by these checks, and has judged nothing.
+    pub(crate) fn of(checks: &'static [Check]) -> Self {
+        Self {
+            checks,
+            ..Self::default()
+        }
+    }
+
+    /// The checks that it judges by.
+    pub(crate) const fn checks(&self) -> &'static [Check] {
+        self.checks
+    }
+
     /// Judges what is dirty or due: about so many units, but at once whatever became blind or is no crowd's.
     pub(crate) fn round(
         &mut self,
@@ -95,7 +109,7 @@ impl Engine {
     }
 
     /// Notes the names that it holds.
-    pub(crate) fn hold(&self, held: &mut Held) {
+    pub(crate) fn hold(&self, held: &mut InUse) {
         self.fleet.hold(held);
         for (unit, judgement) in &self.units {
             held.note(unit);
@@ -132,7 +146,7 @@ impl Engine {
         dirty.extend(zones.map(|about| WorkUnit::of(Scope::Zone, about)));
         let webhooks = index.webhooks.iter().map(|(key, _)| About::Webhook(key));
         dirty.extend(webhooks.map(|about| WorkUnit::of(Scope::Webhook, about)));
-        for (at, check) in checks::ALL.iter().enumerate() {
+        for (at, check) in self.checks.iter().enumerate() {
             if let (Judge::Cluster(_), Ok(at)) = (check.judge, u8::try_from(at)) {
                 dirty.insert(WorkUnit::of(Scope::Cluster, About::Check(at)));
             }
@@ -268,7 +282,7 @@ impl Engine {
     /// Judges one unit from nothing and replaces what was held of it.
     fn judge(&mut self, unit: WorkUnit, now: Now, (index, history): (&Index, &History), judged: &mut Judged) {
         let before = self.units.remove(&unit).unwrap_or_default();
-        let mut after = Pass::new(now, index, history, &self.fleet, unit, &before).judged();
+        let mut after = Pass::new(now, index, history, &self.fleet, self.checks, unit, &before).judged();
         for (_, reported) in &mut after.bad {
             reported.verdict = self.interner.intern(reported.verdict.clone());
         }
@@ -320,7 +334,8 @@ impl Engine {
 
     /// Every verdict that people see, in no order.
     pub(crate) fn bad(&self) -> impl Iterator<Item = (&'static Check, Subject, &Reported)> {
-        self.units.values().flat_map(reported)
+        let judged = self.units.values();
+        judged.flat_map(|one| reported(self.checks, one))
     }
 
     /// Those that the status of a policy shows; the empty key is the platform's.
@@ -328,13 +343,13 @@ impl Engine {
         self.owned
             .range((policy, WorkUnit::FIRST)..=(policy, WorkUnit::LAST))
             .filter_map(|one| self.units.get(&one.1))
-            .flat_map(reported)
+            .flat_map(|one| reported(self.checks, one))
     }
 
     /// Checks that have not watched for long enough to judge all of their subjects, in the order of the table.
     pub(crate) fn warming(&self) -> Vec<&'static str> {
         let warming = self.units.values().fold(0, |all, one| all | one.tally.warming);
-        let named = checks::ALL.iter().enumerate();
+        let named = self.checks.iter().enumerate();
         named
             .filter(|(at, _)| warming & (1 << at) != 0)
             .map(|(_, check)| check.id)
@@ -361,10 +376,10 @@ impl Engine {
     ) -> impl Iterator<Item = (&'static Check, Subject)> + 'a {
         let units = self.units.iter().filter(|(_, held)| held.tally.met > 0);
         let said = move |(unit, held): (&WorkUnit, &'a Judgement)| {
-            Pass::new(now, index, history, &self.fleet, *unit, held).said()
+            Pass::new(now, index, history, &self.fleet, self.checks, *unit, held).said()
         };
         let met = units.flat_map(said).filter(|one| one.2 == Verdict::Met.name());
-        met.filter_map(|(at, subject, _)| Some((checks::ALL.get(at)?, subject)))
+        met.filter_map(|(at, subject, _)| Some((self.checks.get(at)?, subject)))
     }
 
     /// The verdict of one check on each of its subjects, also where it is only counted.
@@ -377,11 +392,11 @@ impl Engine {
         check: &str,
     ) -> Vec<&'static str> {
         let fresh = Judgement::default();
-        let pass = |unit| Pass::new(now, index, history, &self.fleet, unit, &fresh);
+        let pass = |unit| Pass::new(now, index, history, &self.fleet, self.checks, unit, &fresh);
         let mut dirty = BTreeSet::new();
         self.everything(index, &mut dirty);
         let all = dirty.into_iter().flat_map(|unit| pass(unit).said());
-        let of_check = |at: usize| checks::ALL.get(at).is_some_and(|one| one.id == check);
+        let of_check = |at: usize| self.checks.get(at).is_some_and(|one| one.id == check);
         all.filter(|one| of_check(one.0)).map(|one| one.2).collect()
     }
 
@@ -397,10 +412,13 @@ impl Engine {
 }
 
 /// What people see of a unit.
-fn reported(held: &Judgement) -> impl Iterator<Item = (&'static Check, Subject, &Reported)> {
+fn reported<'a>(
+    checks: &'static [Check],
+    held: &'a Judgement,
+) -> impl Iterator<Item = (&'static Check, Subject, &'a Reported)> {
     held.bad
         .iter()
-        .filter_map(|((subject, at), reported)| Some((checks::ALL.get(*at)?, *subject, reported)))
+        .filter_map(|((subject, at), reported)| Some((checks.get(*at)?, *subject, reported)))
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::tally::Tally;
 use super::unit::{About, At, Judgement, Reported, Scope, WorkUnit};
-use crate::checks;
 use crate::fleet::Fleet;
 use crate::history::History;
 use crate::index::{Dep, Deps, Index};
@@ -27,6 +26,7 @@ pub(super) struct Pass<'a> {
     unit: WorkUnit,
     /// What was held of it.
     before: &'a Judgement,
+    checks: &'static [Check],
     bad: BTreeMap<At, Reported>,
     tally: Tally,
     deps: Dependencies,
@@ -44,6 +44,7 @@ impl<'a> Pass<'a> {
         index: &'a Index,
         history: &'a History,
         fleet: &'a Fleet,
+        checks: &'static [Check],
         unit: WorkUnit,
         before: &'a Judgement,
     ) -> Self {
@@ -54,6 +55,7 @@ impl<'a> Pass<'a> {
             fleet,
             unit,
             before,
+            checks,
             bad: BTreeMap::new(),
             tally: Tally::default(),
             deps: Dependencies::default(),
@@ -100,7 +102,7 @@ impl<'a> Pass<'a> {
     /// The checks of its scope, with their places in the table; without a history only those that can do without.
     fn checks(&self) -> impl Iterator<Item = (usize, &'static Check)> + use<> {
         let (scope, live) = (self.unit.scope, self.history.is_live());
-        checks::ALL
+        self.checks
             .iter()
             .enumerate()
             .filter(move |(_, check)| Scope::of(check) == scope)

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 
 use super::unit::WorkUnit;
-use crate::names::Held;
+use crate::names::InUse;
 
 /// So many units of one Service are judged at once: few Services are governed by more than one policy.
 const AT_ONCE: usize = 64;
@@ -43,7 +43,7 @@ impl Queue {
     }
 
     /// Notes the names that it holds.
-    pub(super) fn hold(&self, held: &mut Held) {
+    pub(super) fn hold(&self, held: &mut InUse) {
         held.note(&self.waiting);
         held.note(&self.last);
     }

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::names::{Held, Key};
+use crate::names::{InUse, Key};
 
-// More checks need more bits in [`Tally::warming`].
-const _: () = assert!(crate::checks::ALL.len() <= 64);
+/// Most checks: the bits of [`Tally::warming`].
+pub(crate) const MOST_CHECKS: usize = u64::BITS as usize;
 
 /// How many subjects had a verdict that is not kept one by one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -18,7 +18,7 @@ pub(crate) struct Tally {
     pub unknown: u32,
     /// Of one Service: whether the policy governs it.
     pub(crate) governs: bool,
-    /// Checks that have not watched for long enough: a bit for each place in [`crate::checks::ALL`].
+    /// Checks that have not watched for long enough: a bit for each place in the table.
     pub(crate) warming: u64,
 }
 
@@ -57,7 +57,7 @@ impl Tallies {
     }
 
     /// Notes the names that they hold.
-    pub(super) fn hold(&self, held: &mut Held) {
+    pub(super) fn hold(&self, held: &mut InUse) {
         held.all(self.counts.keys());
         held.note(&self.changed);
     }

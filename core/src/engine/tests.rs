@@ -8,16 +8,17 @@ use serde_json::{Value, json};
 
 use crate::checks;
 use crate::engine::unit::{About, WorkUnit};
+use crate::handle::Input;
 use crate::index::{Dep, Deps, Freshness, Part};
 use crate::know::{Now, Source, Wall};
 use crate::policy::{
     Beat, Client, ClusterPolicy, Connection, ControlPlanePolicy, Exception, Policy, Protocol, Server,
     ServicePick,
 };
+use crate::program::Core;
 use crate::world::{
     World, app, balanced, client, connection, node, pod, policy, proxy_config, service, slice, slice_in,
 };
-use crate::{Core, Input};
 
 /// Services `api` (with a policy whose client's Pods count), `guard` (asked by a webhook), `front` (a load balancer
 /// with traffic policy Local) and `other`; two nodes; API servers that are counted.

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::checks;
 use crate::index::Index;
 use crate::judge::{Check, Judge, Subject};
 use crate::know::Wall;
@@ -115,12 +114,13 @@ fn covers(index: &Index, excepted: &ExceptedSubject, subject: Subject) -> bool {
 
 /// Checks that a team's policy has exceptions for, though it never reports their findings: they judge what is the
 /// platform's.
-pub(crate) fn without_effect(policy: &Policy) -> impl Iterator<Item = &'static str> + '_ {
-    let checks = policy
-        .exceptions
-        .iter()
-        .filter_map(|one| checks::find(&one.check));
-    checks
+pub(crate) fn without_effect(
+    checks: &'static [Check],
+    policy: &Policy,
+) -> impl Iterator<Item = &'static str> {
+    let named = policy.exceptions.iter();
+    named
+        .filter_map(|one| checks.iter().find(|check| *check.id == *one.check))
         .filter(|check| !matches!(check.judge, Judge::Path(_) | Judge::Service(_)))
         .map(|check| check.id)
 }

@@ -17,8 +17,7 @@ pub use subject::{SubjectKind, SubjectView};
 pub use unreadable::Unreadable;
 pub(crate) use unreadable::unreadable;
 
-use crate::checks;
-use crate::engine::Reported;
+use crate::engine::{Engine, Reported};
 use crate::index::Index;
 use crate::judge::{Case, Check, Datum, Memory, Severity, Subject, Verdict};
 use crate::know::{Gap, Origin, Source, Unit, Wall};
@@ -193,12 +192,12 @@ pub struct NotJudged {
 
 impl NotJudged {
     /// The checks that need a history, where there is none, as in an audit; else those whose history is too short.
-    pub(crate) fn of(is_live: bool, warming: Vec<&'static str>) -> Option<Self> {
+    pub(crate) fn of(engine: &Engine, is_live: bool) -> Option<Self> {
         let needs = |check: &&Check| check.history == Memory::Needed;
         let (checks, reason) = if is_live {
-            (warming, "evenkeel has not watched for long enough yet")
+            (engine.warming(), "evenkeel has not watched for long enough yet")
         } else {
-            let checks = checks::ALL.iter().filter(needs).map(|check| check.id);
+            let checks = engine.checks().iter().filter(needs).map(|check| check.id);
             (
                 checks.collect(),
                 "an audit sees one moment, and only the operator sees what happens over time",

@@ -25,7 +25,7 @@ use crate::dataplane::Profile;
 use crate::dataplane::profile::{NodeInputs, profile, tcp_established};
 use crate::index::{Dep, Deps, Index};
 use crate::know::{Gap, Known, Reads, Source};
-use crate::names::{Held, Key, Name};
+use crate::names::{InUse, Key, Name};
 use crate::sources::node::Node;
 use crate::sources::workload::DaemonSet;
 
@@ -115,7 +115,7 @@ struct NodeSetup {
 
 impl Fleet {
     /// Notes the names that it holds.
-    pub(crate) fn hold(&self, held: &mut Held) {
+    pub(crate) fn hold(&self, held: &mut InUse) {
         held.note(&self.installed);
         held.all(&self.setup);
         held.all(self.groups.keys());

@@ -3,9 +3,9 @@
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::Input;
 use crate::dataplane::{Profile, ProxyMode};
 use crate::fleet::Class;
+use crate::handle::Input;
 use crate::index::{Freshness, Part};
 use crate::know::{Gap, Now, Origin, Source};
 use crate::world::{World, node, static_proxy as own};

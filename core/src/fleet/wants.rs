@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::kube_proxy::is_kube_proxy;
 use crate::index::{Index, SYSTEM};
-use crate::names::{Held, Key, Name};
+use crate::names::{InUse, Key, Name};
 use crate::policy::{Beat, Operator, Policy, Requirement, Selector};
 use crate::sources::service::Service;
 use crate::sources::workload::DaemonSet;
@@ -96,7 +96,7 @@ impl Default for Reading {
 
 impl Reading {
     /// Notes the names that it holds.
-    pub(crate) fn hold(&self, held: &mut Held) {
+    pub(crate) fn hold(&self, held: &mut InUse) {
         held.all(self.spaces.keys());
         held.all(self.spaces.values().flat_map(|space| space.backends.keys()));
         held.note(&self.changed.policies);
@@ -337,7 +337,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::Input;
+    use crate::handle::Input;
     use crate::know::Source;
     use crate::policy::{Client, ClusterPolicy, Connection, Protocol, Server, ServicePick};
     use crate::world::{World, app, client, connection, policy, service};

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::Core;
 use crate::fleet;
 use crate::index::{Dep, Deps, InTable, Opaque, Part, READ_BY_NAMESPACE, SYSTEM, Which, place};
 use crate::know::{Reads, Source};
 use crate::names::Key;
 use crate::policy::{ClusterPolicy, Policy};
+use crate::program::Core;
 use crate::sources::node::Node;
 use crate::sources::service::Service;
 use crate::sources::slice::Slice;

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::Core;
 use crate::index::{Freshness, InTable, Opaque, Part, Which};
 use crate::know::{Now, Source};
 use crate::names::{Key, Name};
 use crate::policy::{ClusterPolicy, Policy};
+use crate::program::Core;
 use crate::sources::slice::SERVICE_NAME;
 use crate::sources::{self, Place, Row, Why};
 

@@ -9,7 +9,7 @@ use super::newcomers::{Newcomers, Starting};
 use super::turnover::Turnovers;
 use crate::index::Index;
 use crate::know::Mono;
-use crate::names::{Held, Key, Name};
+use crate::names::{InUse, Key, Name};
 use crate::sources::slice::{Endpoint, Slice};
 
 /// Flips of one endpoint within [`FLAP_WINDOW`] from which on it flaps: more than three.
@@ -78,7 +78,7 @@ pub struct Backends {
 
 impl Backends {
     /// Notes the names that it holds.
-    pub(super) fn hold(&self, held: &mut Held) {
+    pub(super) fn hold(&self, held: &mut InUse) {
         held.all(self.flips.keys());
         held.all(self.loads.keys());
         self.churn.hold(held);

@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
 use crate::know::Mono;
-use crate::names::{Held, Key};
+use crate::names::{InUse, Key};
 use crate::sources::slice::Endpoint;
 
 /// A life shorter than this is short, in milliseconds: the two minutes of the formula.
@@ -111,7 +111,7 @@ pub struct Churn {
 
 impl Churn {
     /// Notes the names that it holds.
-    pub(super) fn hold(&self, held: &mut Held) {
+    pub(super) fn hold(&self, held: &mut InUse) {
         held.all(self.queue.iter().map(|one| one.1));
         held.note(&self.storm.and_then(|storm| storm.top));
     }

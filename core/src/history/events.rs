@@ -4,8 +4,8 @@ use std::collections::{HashMap, VecDeque};
 
 use super::Times;
 use crate::know::{Mono, Now};
-use crate::names::{Held, Name};
-use crate::sources::event::{Event, Reason};
+use crate::names::{InUse, Name};
+use crate::sources::event::{Event, EventReason};
 
 /// The window of evictions by pressure, in milliseconds: five minutes.
 pub const EVICT_WINDOW: u64 = 300_000;
@@ -63,7 +63,7 @@ pub struct Events {
 
 impl Events {
     /// Notes the names that it holds.
-    pub(super) fn hold(&self, held: &mut Held) {
+    pub(super) fn hold(&self, held: &mut InUse) {
         held.all(self.evicted.iter().map(|one| one.node));
     }
 
@@ -79,9 +79,9 @@ impl Events {
         }
         let times = new.min(MOMENTS as u32);
         match (event.reason, node) {
-            (Reason::Evicted, Some(node)) => self.evict(now.mono, node, &event.workload, times),
-            (Reason::Evicted, None) => return false,
-            (Reason::Preempted, _) => self.preempt(now.mono, event, times),
+            (EventReason::Evicted, Some(node)) => self.evict(now.mono, node, &event.workload, times),
+            (EventReason::Evicted, None) => return false,
+            (EventReason::Preempted, _) => self.preempt(now.mono, event, times),
         }
         true
     }

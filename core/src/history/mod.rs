@@ -45,7 +45,7 @@ use std::sync::Arc;
 
 use crate::index::{Freshness, Part};
 use crate::know::{Gap, Known, Mono, Now, Source, Wall};
-use crate::names::Held;
+use crate::names::InUse;
 
 /// How long after an interruption what arrives is still taken for what was missed, in milliseconds: a watch that is
 /// resumed delivers its backlog at once.
@@ -144,7 +144,7 @@ pub struct History {
 
 impl History {
     /// Notes the names that it holds.
-    pub(crate) fn hold(&self, held: &mut Held) {
+    pub(crate) fn hold(&self, held: &mut InUse) {
         held.all(self.coverage.keys().map(|at| at.1));
         self.backends.hold(held);
         held.note(&self.nodes);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use crate::know::Mono;
-use crate::names::{Held, Key};
+use crate::names::{InUse, Key};
 
 /// Most endpoints that are remembered, in all. One beyond that is none that is starting: a Service that lacks it is
 /// judged at once.
@@ -31,7 +31,7 @@ pub struct Starting {
 
 impl Newcomers {
     /// Notes the names that it holds.
-    pub(super) fn hold(&self, held: &mut Held) {
+    pub(super) fn hold(&self, held: &mut InUse) {
         held.all(self.came.keys());
     }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::churn::Backend;
 use super::newcomers::Starting;
 use crate::know::Mono;
-use crate::names::{Held, Key};
+use crate::names::{InUse, Key};
 
 /// How long the successor of a Pod that went may take until it has an address, in milliseconds: it is scheduled, its images
 /// are there as those of its siblings are, and its network is set up.
@@ -68,7 +68,7 @@ pub(super) struct Turnovers(HashMap<Key, Turnover>);
 
 impl Turnovers {
     /// Notes the names that it holds.
-    pub(super) fn hold(&self, held: &mut Held) {
+    pub(super) fn hold(&self, held: &mut InUse) {
         held.all(self.0.keys());
     }
 

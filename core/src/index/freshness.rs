@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::know::{Gap, Source};
-use crate::names::{Held, Name};
+use crate::names::{InUse, Name};
 
 /// Whether a source, or a part of it, can be built on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -100,7 +100,7 @@ impl FreshnessTable {
     }
 
     /// Notes the names that it holds.
-    pub(super) fn hold(&self, held: &mut Held) {
+    pub(super) fn hold(&self, held: &mut InUse) {
         held.all(self.0.keys().map(|at| at.1));
     }
 

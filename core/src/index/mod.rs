@@ -29,7 +29,7 @@ pub use table::Table;
 pub(crate) use table::Which;
 
 use crate::know::{Gap, Known, Reads, Source};
-use crate::names::{Held, Key, Name, Names};
+use crate::names::{InUse, Key, Name, Names};
 use crate::policy::{ClusterPolicy, Policy};
 use crate::sources;
 use crate::sources::service::Service;
@@ -110,7 +110,7 @@ macro_rules! index {
 
         impl Index {
             /// Notes the names that tables and lists hold.
-            pub(crate) fn hold(&self, held: &mut Held) {
+            pub(crate) fn hold(&self, held: &mut InUse) {
                 $(
                     $(held.all(self.$table.iter());)?
                     $(held.all(self.$compiled_table.iter().map(|one| one.0));)?

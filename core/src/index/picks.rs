@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use crate::names::{Held, Key, Name, Names};
+use crate::names::{InUse, Key, Name, Names};
 use crate::policy::{Operator, Policy, ServicePick};
 use crate::sources::service::Service;
 
@@ -49,7 +49,7 @@ fn anchors(policy: &Policy, names: &mut Names) -> Vec<Anchor> {
 
 impl Picks {
     /// Notes the names that it holds.
-    pub(crate) fn hold(&self, held: &mut Held) {
+    pub(crate) fn hold(&self, held: &mut InUse) {
         held.all(&self.0);
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::names::{Held, Key, Name};
+use crate::names::{InUse, Key, Name};
 
 /// The keys of a table by namespace.
 #[derive(Debug, Default)]
@@ -25,7 +25,7 @@ impl Spaces {
     }
 
     /// Notes the names that it holds.
-    pub(crate) fn hold(&self, held: &mut Held) {
+    pub(crate) fn hold(&self, held: &mut InUse) {
         held.all(&self.0);
     }
 

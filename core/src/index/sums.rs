@@ -6,7 +6,7 @@ use std::ops::Bound;
 
 use super::deps::{Dep, Deps};
 use crate::know::Wall;
-use crate::names::{Held, Name, Names};
+use crate::names::{InUse, Name, Names};
 use crate::sources::node::{Balancing, Node, REGION, ZONE};
 
 /// Sums over all Nodes.
@@ -174,7 +174,7 @@ pub(crate) fn place(names: &Names, node: &Node) -> ZoneKey {
 
 impl NodeSums {
     /// Notes the names that they hold.
-    pub(super) fn hold(&self, held: &mut Held) {
+    pub(super) fn hold(&self, held: &mut InUse) {
         held.all(self.places.keys());
         for counts in [&self.providers, &self.kubelets, &self.host_zones] {
             held.all(counts.0.keys());

@@ -27,7 +27,7 @@ pub const KINDS: [Kind; 1] = [Kind {
 
 /// Why a Pod was made to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Reason {
+pub enum EventReason {
     /// The kubelet evicted it for want of memory, storage or process ids (`pkg/kubelet/eviction`).
     Evicted,
     /// The scheduler made room for another Pod
@@ -39,7 +39,7 @@ pub enum Reason {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     /// Why.
-    pub reason: Reason,
+    pub reason: EventReason,
     /// The workload of the Pod: `namespace/name`, as far as the Pod's name shows it.
     pub workload: Box<str>,
     /// The workload of the Pod that took its place; empty when unknown.
@@ -128,24 +128,24 @@ impl Event {
     pub fn parse(json: &[u8]) -> Result<Option<Self>, Why> {
         let wire: Wire<'_> = super::why::read(json)?;
         let reason = match &*wire.reason {
-            "Evicted" => Reason::Evicted,
-            "Preempted" => Reason::Preempted,
+            "Evicted" => EventReason::Evicted,
+            "Preempted" => EventReason::Preempted,
             _ => return Ok(None),
         };
         let pod = &wire.involved_object;
         if pod.kind != "Pod" || pod.name.is_empty() || wire.metadata.name.is_empty() {
             return Ok(None);
         }
-        if reason == Reason::Evicted && is_own_limit(&wire.message) {
+        if reason == EventReason::Evicted && is_own_limit(&wire.message) {
             return Ok(None);
         }
         let node = match reason {
-            Reason::Evicted if wire.source.host.is_empty() => &*wire.reporting_instance,
-            Reason::Evicted => &*wire.source.host,
-            Reason::Preempted => "",
+            EventReason::Evicted if wire.source.host.is_empty() => &*wire.reporting_instance,
+            EventReason::Evicted => &*wire.source.host,
+            EventReason::Preempted => "",
         };
         let winner = match reason {
-            Reason::Preempted if wire.related.kind == "Pod" => show(&wire.related),
+            EventReason::Preempted if wire.related.kind == "Pod" => show(&wire.related),
             _ => String::new(),
         };
         let times = [

@@ -23,20 +23,20 @@ pub struct Placement {
 }
 
 /// Requirements that must hold together; a term without any matches no node (`component-helpers/scheduling/corev1`).
-type Term = Box<[Requirement]>;
+type Term = Box<[NodeRequirement]>;
 
 /// One requirement of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Requirement {
+struct NodeRequirement {
     key: Name,
     /// Whether it is of `matchFields`, where `metadata.name` is the one key there is.
     field: bool,
-    operator: Operator,
+    operator: NodeOperator,
     values: Box<[Name]>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Operator {
+enum NodeOperator {
     In,
     NotIn,
     Exists,
@@ -106,7 +106,7 @@ fn is_os(node: &Node, os: Name, names: &Names) -> bool {
     node.os.is_empty() || names.text(node.os).eq_ignore_ascii_case(names.text(os))
 }
 
-impl Requirement {
+impl NodeRequirement {
     fn holds(&self, name: Name, node: &Node, names: &Names) -> bool {
         let held = if self.field {
             Some(name)
@@ -125,13 +125,13 @@ impl Requirement {
             }
         };
         match self.operator {
-            Operator::In => among(),
-            Operator::NotIn => !among(),
-            Operator::Exists => held.is_some(),
-            Operator::DoesNotExist => held.is_none(),
-            Operator::Gt => compare(|held, bound| held > bound),
-            Operator::Lt => compare(|held, bound| held < bound),
-            Operator::Other => false,
+            NodeOperator::In => among(),
+            NodeOperator::NotIn => !among(),
+            NodeOperator::Exists => held.is_some(),
+            NodeOperator::DoesNotExist => held.is_none(),
+            NodeOperator::Gt => compare(|held, bound| held > bound),
+            NodeOperator::Lt => compare(|held, bound| held < bound),
+            NodeOperator::Other => false,
         }
     }
 }
@@ -169,13 +169,13 @@ struct Terms<'a> {
 #[serde(rename_all = "camelCase")]
 struct TermWire<'a> {
     #[serde(borrow, default, deserialize_with = "or_default")]
-    match_expressions: Vec<RequirementWire<'a>>,
+    match_expressions: Vec<NodeRequirementWire<'a>>,
     #[serde(borrow, default, deserialize_with = "or_default")]
-    match_fields: Vec<RequirementWire<'a>>,
+    match_fields: Vec<NodeRequirementWire<'a>>,
 }
 
 #[derive(Deserialize)]
-struct RequirementWire<'a> {
+struct NodeRequirementWire<'a> {
     #[serde(borrow, default, deserialize_with = "or_default")]
     key: Text<'a>,
     #[serde(borrow, default, deserialize_with = "or_default")]
@@ -235,19 +235,19 @@ impl Placement {
     }
 }
 
-impl RequirementWire<'_> {
-    fn row(&self, field: bool, names: &mut Names) -> Requirement {
-        Requirement {
+impl NodeRequirementWire<'_> {
+    fn row(&self, field: bool, names: &mut Names) -> NodeRequirement {
+        NodeRequirement {
             key: names.intern(&self.key),
             field,
             operator: match &*self.operator {
-                "In" => Operator::In,
-                "NotIn" => Operator::NotIn,
-                "Exists" => Operator::Exists,
-                "DoesNotExist" => Operator::DoesNotExist,
-                "Gt" => Operator::Gt,
-                "Lt" => Operator::Lt,
-                _ => Operator::Other,
+                "In" => NodeOperator::In,
+                "NotIn" => NodeOperator::NotIn,
+                "Exists" => NodeOperator::Exists,
+                "DoesNotExist" => NodeOperator::DoesNotExist,
+                "Gt" => NodeOperator::Gt,
+                "Lt" => NodeOperator::Lt,
+                _ => NodeOperator::Other,
             },
             values: self.values.iter().map(|value| names.intern(value)).collect(),
         }

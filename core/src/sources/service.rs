@@ -211,11 +211,11 @@ struct Port<'a> {
 #[serde(rename_all = "camelCase")]
 struct Status<'a> {
     #[serde(borrow, default, deserialize_with = "or_default")]
-    load_balancer: Balancer<'a>,
+    load_balancer: BalancerStatus<'a>,
 }
 
 #[derive(Deserialize, Default)]
-struct Balancer<'a> {
+struct BalancerStatus<'a> {
     #[serde(borrow, default, deserialize_with = "or_default")]
     ingress: Vec<Ingress<'a>>,
 }

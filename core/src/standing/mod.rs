@@ -9,13 +9,13 @@ use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use crate::Core;
 use crate::findings::{self, Finding, Summary};
 use crate::index::{Freshness, Part};
 use crate::judge::Verdict;
 use crate::know::{Now, Source};
 use crate::names::Key;
 use crate::policy::Mode;
+use crate::program::{Core, ESSENTIAL};
 
 pub use reason::{ConditionStatus, Reason};
 use worst::Worst;
@@ -25,9 +25,6 @@ pub const LISTED: usize = 20;
 
 /// Most gaps that a message names.
 const NAMED: usize = 5;
-
-/// Sources without which no policy can be judged.
-pub(crate) const ESSENTIAL: [Source; 2] = [Source::Services, Source::EndpointSlices];
 
 /// Whether a condition holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -158,7 +155,7 @@ impl Core {
             .as_ref()
             .map_or(Mode::Observe, |recycle| recycle.mode);
         let mut standing = self.stand(now, key, declared);
-        let without_effect: Vec<&str> = findings::without_effect(policy).collect();
+        let without_effect: Vec<&str> = findings::without_effect(self.engine.checks(), policy).collect();
         if !without_effect.is_empty() {
             standing.accepted = Condition::new(
                 Holds::True,

@@ -16,7 +16,7 @@ type Rank = (bool, Reverse<Severity>, &'static str, SubjectView);
 
 /// One verdict that may be reported.
 #[derive(Clone, Copy)]
-struct Row<'a> {
+struct Ranked<'a> {
     check: &'static Check,
     subject: Subject,
     held: &'a Reported,
@@ -27,11 +27,11 @@ pub(super) struct Worst<'a> {
     index: &'a Index,
     now: Wall,
     /// At most [`LISTED`].
-    listed: BTreeMap<Rank, Row<'a>>,
+    listed: BTreeMap<Rank, Ranked<'a>>,
     /// The first of those that decide whether a policy is healthy, each alone.
-    violated: Option<(Rank, Row<'a>)>,
-    unknown: Option<(Rank, Row<'a>)>,
-    at_risk: Option<(Rank, Row<'a>)>,
+    violated: Option<(Rank, Ranked<'a>)>,
+    unknown: Option<(Rank, Ranked<'a>)>,
+    at_risk: Option<(Rank, Ranked<'a>)>,
     /// Verdicts that no exception accepts; those that are not bad are not counted here.
     pub(super) counts: Summary,
     /// The others.
@@ -59,7 +59,7 @@ impl<'a> Worst<'a> {
         let excepted = findings::accepted(self.index, self.now, check, subject)
             .0
             .is_some();
-        let row = Row { check, subject, held };
+        let row = Ranked { check, subject, held };
         let rank = (
             excepted,
             Reverse(severity),
@@ -118,7 +118,7 @@ impl<'a> Worst<'a> {
         self.listed.values().filter_map(|row| self.report(*row)).collect()
     }
 
-    fn report(&self, row: Row<'_>) -> Option<Finding> {
+    fn report(&self, row: Ranked<'_>) -> Option<Finding> {
         let mut finding = findings::report(self.index, self.now, row.check, row.subject, row.held)?;
         finding.since = Some(row.held.since.0);
         Some(finding)

@@ -5,12 +5,12 @@ mod contradictions;
 
 use std::collections::BTreeSet;
 
-use crate::Core;
 use crate::index::Freshness;
 use crate::judge::declares;
 use crate::know::{Gap, Source};
 use crate::names::Key;
 use crate::policy::{Connection, Policy, PortRef, Protocol, ServicePick};
+use crate::program::Core;
 use crate::sources::selects;
 use crate::sources::service::Service;
 
@@ -85,7 +85,7 @@ impl Core {
             keys.filter_map(|service| Some((service, index.services.get(service)?)))
         };
         let shown = format!("policy {}", self.index.show(key));
-        found.extend(crate::findings::without_effect(policy).map(|check| {
+        found.extend(crate::findings::without_effect(self.engine.checks(), policy).map(|check| {
             format!(
                 "{shown} has an exception for {check}, which does not judge its Services: it has no effect; the \
                  platform's policy can have one (spec.exceptions)"

@@ -22,13 +22,13 @@ pub(crate) use system::{
     cilium, dns, dns_pod, kubeadm, manager, proxy_config, proxy_pod, set_up, static_proxy,
 };
 
-use crate::checks;
 use crate::findings::Finding;
+use crate::handle::Input;
 use crate::index::{Freshness, Part};
 use crate::judge::{Advice, MESSAGE, Verdict};
 use crate::know::{Mono, Now, Source, Wall};
 use crate::policy::{ClusterPolicy, Policy};
-use crate::{Core, Input};
+use crate::program::Core;
 
 /// A core with objects in it, and the present.
 pub(crate) struct World {
@@ -181,7 +181,8 @@ impl World {
 
     /// Judges what is due, and returns the findings of one check.
     pub(crate) fn findings(&mut self, id: &str) -> Vec<Finding> {
-        assert!(checks::find(id).is_some(), "no check {id}");
+        let known = self.core.engine.checks().iter().any(|check| check.id == id);
+        assert!(known, "no check {id}");
         self.core.round(self.now);
         let mut all = self.core.findings(self.now).findings;
         all.retain(|one| one.check == id);

@@ -3,9 +3,10 @@
 use rstest::rstest;
 use serde_json::{Value, json};
 
+use crate::handle::Input;
 use crate::know::{Now, Source};
+use crate::program::Core;
 use crate::world::{World, balanced, node, service, slice, slice_of};
-use crate::{Core, Input};
 
 const IDS: [&str; 5] = [
     "backend-none-ready",

@@ -318,5 +318,5 @@ mod tests {
         assert_eq!(live.says(ID), "");
     }
 
-    use crate::Input;
+    use crate::handle::Input;
 }

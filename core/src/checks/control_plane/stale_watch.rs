@@ -221,7 +221,7 @@ pub(crate) fn examples() -> Vec<Verdict> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Input;
+    use crate::handle::Input;
     use crate::index::{Freshness, Part};
     use crate::world::World;
 
@@ -303,7 +303,7 @@ mod tests {
     fn what_was_never_readable_is_not_this() {
         let now = World::watched(&[]).now;
         let mut live = World {
-            core: crate::Core::live(now),
+            core: crate::program::Core::live(now),
             now,
         };
         for source in Source::ALL {
@@ -315,7 +315,7 @@ mod tests {
 
     #[test]
     fn an_audit_does_not_speak_of_it() {
-        let mut core = crate::Core::default();
+        let mut core = crate::program::Core::default();
         let now = crate::know::Now::ONCE;
         core.handle(now, Input::Synced(Source::Nodes));
         core.handle(now, stale(Source::Nodes));

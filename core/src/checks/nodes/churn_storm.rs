@@ -191,7 +191,7 @@ pub(crate) fn examples() -> Vec<Verdict> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Input;
+    use crate::handle::Input;
     use crate::index::{Freshness, Part};
     use crate::world::{World, slice_part};
     use rstest::rstest;

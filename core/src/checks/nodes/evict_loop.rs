@@ -123,7 +123,7 @@ impl Explain for ComesBack {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Input;
+    use crate::handle::Input;
     use crate::index::{Freshness, Part};
     use crate::world::{World, evicted, node_ready};
     use rstest::rstest;

@@ -191,7 +191,7 @@ impl Explain for Loses {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Input;
+    use crate::handle::Input;
     use crate::index::{Freshness, Part};
     use crate::world::{World, preempted};
     use rstest::rstest;

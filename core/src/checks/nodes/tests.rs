@@ -1,7 +1,7 @@
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::Input;
+use crate::handle::Input;
 use crate::index::{Freshness, Part};
 use crate::know::Source;
 use crate::policy::{Door, ServicePick};

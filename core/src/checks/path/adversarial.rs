@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::Input;
+use crate::handle::Input;
 use crate::know::{Mono, Now, Source, Wall};
 use crate::policy::{
     Beat, Client, ClusterPolicy, Connection, Door, Exception, Limit, Operator, Protocol, Requirement,

@@ -80,7 +80,7 @@ than it permits: it ends the connection.
 
 /// What may silence a connection for too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Cause {
+enum Silence {
     SilenceExceedsTimeout,
     NarrowMargin,
     KeepaliveNotDeclared,
@@ -94,7 +94,7 @@ enum Cause {
 /// A silence that outlasts a hop.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Outlasted {
-    cause: Cause,
+    cause: Silence,
     from: Arc<str>,
     to: Arc<str>,
     /// Longest silence of the application; `None` when nothing declared ends it.
@@ -166,29 +166,29 @@ fn judge_tables(look: &Look<'_>, path: &Path<'_>, all: &[Segment], segment: &Seg
         }
     };
     match budget {
-        Budget::Forgotten => Verdict::violated(case(Cause::SilenceExceedsTimeout, true)),
+        Budget::Forgotten => Verdict::violated(case(Silence::SilenceExceedsTimeout, true)),
         Budget::Undeclared => {
             let cause = undeclared(segment, idle.value);
-            Verdict::at_risk(case(cause, cause == Cause::PlaceNotKnown))
+            Verdict::at_risk(case(cause, cause == Silence::PlaceNotKnown))
         }
-        Budget::Narrow => Verdict::at_risk(case(Cause::NarrowMargin, false)),
+        Budget::Narrow => Verdict::at_risk(case(Silence::NarrowMargin, false)),
         Budget::Kept | Budget::Unknown(_) | Budget::NoTable => Verdict::Met,
     }
 }
 
 /// What it is that is not declared and decides.
-fn undeclared(segment: &Segment, idle: i64) -> Cause {
+fn undeclared(segment: &Segment, idle: i64) -> Silence {
     let open = |span: &Span| reaches(span.worst.as_ref(), idle) && !reaches(span.best.as_ref(), idle);
     if reaches(segment.silence.best.as_ref(), idle) {
-        Cause::PlaceNotKnown
+        Silence::PlaceNotKnown
     } else if open(&segment.keepalive) {
-        Cause::KeepaliveNotDeclared
+        Silence::KeepaliveNotDeclared
     } else if !reaches(segment.keepalive.worst.as_ref(), idle) {
-        Cause::PingsNeedCalls
+        Silence::PingsNeedCalls
     } else if open(&segment.stream) {
-        Cause::SilenceNotDeclared
+        Silence::SilenceNotDeclared
     } else {
-        Cause::PoolNotDeclared
+        Silence::PoolNotDeclared
     }
 }
 
@@ -215,9 +215,9 @@ fn judge_closing(
         remedies: Remedies::of(look, path, all, segment, timeout),
     };
     if reaches(best.as_ref(), timeout) {
-        Verdict::violated(case(Cause::ProxyClosesIdle, best))
+        Verdict::violated(case(Silence::ProxyClosesIdle, best))
     } else if nears(worst.as_ref(), timeout) {
-        Verdict::at_risk(case(Cause::ProxyClosesIdle, worst))
+        Verdict::at_risk(case(Silence::ProxyClosesIdle, worst))
     } else {
         Verdict::Met
     }
@@ -236,14 +236,14 @@ const fn by(origin: Origin) -> &'static str {
 impl Explain for Outlasted {
     fn cause(&self) -> &'static str {
         match self.cause {
-            Cause::SilenceExceedsTimeout => "SilenceExceedsTimeout",
-            Cause::NarrowMargin => "NarrowMargin",
-            Cause::KeepaliveNotDeclared => "KeepaliveNotDeclared",
-            Cause::SilenceNotDeclared => "SilenceNotDeclared",
-            Cause::PoolNotDeclared => "PoolNotDeclared",
-            Cause::PingsNeedCalls => "PingsNeedCalls",
-            Cause::PlaceNotKnown => "PlaceNotKnown",
-            Cause::ProxyClosesIdle => "ProxyClosesIdle",
+            Silence::SilenceExceedsTimeout => "SilenceExceedsTimeout",
+            Silence::NarrowMargin => "NarrowMargin",
+            Silence::KeepaliveNotDeclared => "KeepaliveNotDeclared",
+            Silence::SilenceNotDeclared => "SilenceNotDeclared",
+            Silence::PoolNotDeclared => "PoolNotDeclared",
+            Silence::PingsNeedCalls => "PingsNeedCalls",
+            Silence::PlaceNotKnown => "PlaceNotKnown",
+            Silence::ProxyClosesIdle => "ProxyClosesIdle",
         }
     }
 
@@ -255,7 +255,7 @@ impl Explain for Outlasted {
             None => "for ever".into(),
         };
         match self.cause {
-            Cause::SilenceExceedsTimeout => {
+            Silence::SilenceExceedsTimeout => {
                 write!(
                     f,
                     "{from} is silent {silent}, but the {hop} forgets it after {idle} s{by}; "
@@ -268,7 +268,7 @@ impl Explain for Outlasted {
                     None => write!(f, "no keepalive is sent"),
                 }
             }
-            Cause::NarrowMargin => write!(
+            Silence::NarrowMargin => write!(
                 f,
                 "{from} {}, more than 80 % of the {idle} s{by} after which the {hop} forgets it",
                 match (&self.keepalive, &self.silence) {
@@ -279,30 +279,30 @@ impl Explain for Outlasted {
                     _ => format!("is silent {silent}"),
                 }
             ),
-            Cause::KeepaliveNotDeclared => write!(
+            Silence::KeepaliveNotDeclared => write!(
                 f,
                 "{from} may be silent {silent}, and the {hop} forgets it after {idle} s{by}; keepalives are not \
                  declared"
             ),
-            Cause::SilenceNotDeclared => write!(
+            Silence::SilenceNotDeclared => write!(
                 f,
                 "the {hop} forgets a silent connection of {from} after {idle} s{by}; how long it is silent is not declared"
             ),
-            Cause::PoolNotDeclared => write!(
+            Silence::PoolNotDeclared => write!(
                 f,
                 "{from} may pool connections {silent}, and the {hop} forgets them after {idle} s{by}; its pool's \
                  idle time is not declared"
             ),
-            Cause::PingsNeedCalls => write!(
+            Silence::PingsNeedCalls => write!(
                 f,
                 "{from} may be idle {silent} without a call and so without pings; the {hop} forgets it after \
                  {idle} s{by}"
             ),
-            Cause::PlaceNotKnown => write!(
+            Silence::PlaceNotKnown => write!(
                 f,
                 "{from} is silent {silent}; where it may run, the {hop} forgets it after {idle} s{by}, and elsewhere not"
             ),
-            Cause::ProxyClosesIdle => {
+            Silence::ProxyClosesIdle => {
                 write!(
                     f,
                     "{hop} closes a connection without data after {idle} s{by}, and "
@@ -334,7 +334,11 @@ impl Explain for Outlasted {
             match &self.silence {
                 Some(silence) => Evidence::seconds("silence", silence),
                 // At best without an end: that is declared.
-                None if matches!(self.cause, Cause::SilenceExceedsTimeout | Cause::PlaceNotKnown) => {
+                None if matches!(
+                    self.cause,
+                    Silence::SilenceExceedsTimeout | Silence::PlaceNotKnown
+                ) =>
+                {
                     Evidence::name("silence", &"unbounded".into(), "policy idleTimeout Never")
                 }
                 None => Evidence::text(
@@ -346,7 +350,7 @@ impl Explain for Outlasted {
         match (&self.keepalive, self.undeclared) {
             (Some(first), _) => evidence.push(Evidence::seconds("keepalive", first)),
             (None, true) => evidence.push(Evidence::undeclared("keepalive", policy)),
-            (None, false) if self.cause != Cause::ProxyClosesIdle => {
+            (None, false) if self.cause != Silence::ProxyClosesIdle => {
                 evidence.push(Evidence::name("keepalive", &"none".into(), policy));
             }
             (None, false) => {}
@@ -359,22 +363,22 @@ impl Explain for Outlasted {
         let longest = self.silence.as_ref().map(|silence| silence.value);
         let mut advice = Vec::new();
         match self.cause {
-            Cause::ProxyClosesIdle => {
+            Silence::ProxyClosesIdle => {
                 advice.extend(remedies.data());
                 advice.extend(remedies.close_later(&self.hop, self.hop_end.as_ref(), longest));
             }
-            Cause::KeepaliveNotDeclared => {
+            Silence::KeepaliveNotDeclared => {
                 advice.extend(remedies.declare_keepalive());
                 advice.extend(remedies.shorten_pool());
             }
-            Cause::SilenceNotDeclared => advice.extend(remedies.declare_silence()),
-            Cause::PoolNotDeclared => advice.extend(remedies.declare_pool()),
-            Cause::PingsNeedCalls => advice.extend(remedies.ping_without_calls()),
-            Cause::SilenceExceedsTimeout | Cause::NarrowMargin | Cause::PlaceNotKnown => {
+            Silence::SilenceNotDeclared => advice.extend(remedies.declare_silence()),
+            Silence::PoolNotDeclared => advice.extend(remedies.declare_pool()),
+            Silence::PingsNeedCalls => advice.extend(remedies.ping_without_calls()),
+            Silence::SilenceExceedsTimeout | Silence::NarrowMargin | Silence::PlaceNotKnown => {
                 advice.extend(remedies.shorten_pool());
             }
         }
-        if self.cause != Cause::ProxyClosesIdle {
+        if self.cause != Silence::ProxyClosesIdle {
             advice.extend(remedies.keepalives());
             advice.extend(Remedies::raise(&self.hop, self.hop_end.as_ref(), longest));
         }

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::{NAMES, Names};
+use super::{FieldNames, NAMES};
 use crate::dataplane::shell::{self, Word};
 use crate::dataplane::tree::shorten;
 use crate::know::{Gap, Known};
@@ -93,7 +93,7 @@ impl CommandLine {
     }
 
     /// The settings that this program evaluates.
-    pub(super) fn settings(&self) -> impl Iterator<Item = Known<(&'static Names, &str)>> {
+    pub(super) fn settings(&self) -> impl Iterator<Item = Known<(&'static FieldNames, &str)>> {
         NAMES.iter().filter_map(|names| {
             self.value(names.flag)
                 .map(|value| value.map(|v| (names, v)))

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::{Absent, Given, Key, NAMES, Raw, Settings, refused};
+use super::{Absent, Field, Given, NAMES, Raw, Settings, refused};
 use crate::dataplane::ProxyMode;
 use crate::dataplane::linux;
 use crate::dataplane::tree::shorten;
@@ -43,7 +43,7 @@ pub(super) fn settings(raw: Raw, place: &str, os: &str, version: Option<Version>
     if windows {
         return Ok(on_windows(raw, mode));
     }
-    let mut reader = Reader {
+    let mut resolver = Resolver {
         place,
         raw: &raw,
         notes: Vec::new(),
@@ -53,18 +53,23 @@ pub(super) fn settings(raw: Raw, place: &str, os: &str, version: Option<Version>
         tcp_close_wait_seconds,
         udp_seconds,
         udp_stream_seconds,
-    ] = reader.all_conntrack();
+    ] = resolver.all_conntrack();
     let ipvs = known_mode.is_none_or(|mode| mode == ProxyMode::Ipvs);
-    let accepted = reader.ipvs_call();
-    let mut of_ipvs =
-        |key, kernel| ipvs.then(|| accepted.clone().and_then(|taken| reader.ipvs(key, kernel, taken)));
-    let ipvs_tcp_seconds = of_ipvs(Key::IpvsTcp, (linux::IPVS_TCP_SECONDS, linux::IPVS_TCP_FILE));
+    let accepted = resolver.ipvs_call();
+    let mut of_ipvs = |key, kernel| {
+        ipvs.then(|| {
+            accepted
+                .clone()
+                .and_then(|taken| resolver.ipvs(key, kernel, taken))
+        })
+    };
+    let ipvs_tcp_seconds = of_ipvs(Field::IpvsTcp, (linux::IPVS_TCP_SECONDS, linux::IPVS_TCP_FILE));
     let ipvs_tcp_fin_seconds = of_ipvs(
-        Key::IpvsTcpFin,
+        Field::IpvsTcpFin,
         (linux::IPVS_TCP_FIN_SECONDS, linux::IPVS_TCP_FILE),
     );
-    let ipvs_udp_seconds = of_ipvs(Key::IpvsUdp, (linux::IPVS_UDP_SECONDS, linux::IPVS_UDP_FILE));
-    let mut notes = reader.notes;
+    let ipvs_udp_seconds = of_ipvs(Field::IpvsUdp, (linux::IPVS_UDP_SECONDS, linux::IPVS_UDP_FILE));
+    let mut notes = resolver.notes;
     if accepted == Ok(false) && known_mode == Some(ProxyMode::Ipvs) {
         notes.push(
             format!("{place}: the kernel refuses the IPVS timeouts as too long, so that all three keep its defaults")
@@ -114,7 +119,7 @@ fn mode(raw: &Raw, place: &str, windows: bool, version: Option<Version>) -> Know
     } else {
         (ProxyMode::Iptables, "iptables")
     };
-    let Some(given) = raw.get(Key::Mode) else {
+    let Some(given) = raw.get(Field::Mode) else {
         return match raw.absent {
             Absent::Default => Ok(Val::default_of(
                 usual,
@@ -161,7 +166,7 @@ fn mode(raw: &Raw, place: &str, windows: bool, version: Option<Version>) -> Know
 /// `pkg/proxy/apis/config/validation/validation.go`: no duration may be negative; those of IPVS count in that mode.
 fn validate(raw: &Raw, place: &str, mode: Option<ProxyMode>) -> Known<()> {
     for names in &NAMES {
-        let ipvs = matches!(names.key, Key::IpvsTcp | Key::IpvsTcpFin | Key::IpvsUdp);
+        let ipvs = matches!(names.key, Field::IpvsTcp | Field::IpvsTcpFin | Field::IpvsUdp);
         if ipvs && mode != Some(ProxyMode::Ipvs) {
             continue;
         }
@@ -194,7 +199,7 @@ fn scheduler(raw: &Raw, place: &str) -> Known<Val<Arc<str>>> {
             format!("{what} kube-proxy default {SCHEDULER} (pkg/proxy/ipvs/proxier.go)"),
         )
     };
-    match raw.get(Key::Scheduler) {
+    match raw.get(Field::Scheduler) {
         None if raw.absent == Absent::Unreadable => {
             Err(Gap::Opaque(format!("{place} holds no scheduler").into()))
         }
@@ -216,37 +221,37 @@ fn scheduler(raw: &Raw, place: &str) -> Known<Val<Arc<str>>> {
     }
 }
 
-struct Reader<'a> {
+struct Resolver<'a> {
     place: &'a str,
     raw: &'a Raw,
     notes: Vec<Arc<str>>,
 }
 
-impl Reader<'_> {
+impl Resolver<'_> {
     /// The conntrack timeouts: of established connections, of those in CLOSE-WAIT, of UDP, and of UDP that is answered.
     fn all_conntrack(&mut self) -> [Known<Val<i64>>; 4] {
         let (tcp, udp) = (linux::CONNTRACK_TCP_FILE, linux::CONNTRACK_UDP_FILE);
         let usual = |value| Some((value, "kube-proxy default"));
         [
             (
-                Key::Established,
+                Field::Established,
                 (linux::TCP_ESTABLISHED_SECONDS, tcp),
                 usual(TCP_ESTABLISHED_SECONDS),
             ),
             (
-                Key::CloseWait,
+                Field::CloseWait,
                 (linux::TCP_CLOSE_WAIT_SECONDS, tcp),
                 usual(TCP_CLOSE_WAIT_SECONDS),
             ),
-            (Key::Udp, (linux::UDP_SECONDS, udp), None),
-            (Key::UdpStream, (linux::UDP_STREAM_SECONDS, udp), None),
+            (Field::Udp, (linux::UDP_SECONDS, udp), None),
+            (Field::UdpStream, (linux::UDP_STREAM_SECONDS, udp), None),
         ]
         .map(|(key, kernel, usual)| self.conntrack(key, kernel, usual))
     }
 
     /// A conntrack timeout, which kube-proxy writes to a sysctl when it is above zero
     /// (`cmd/kube-proxy/app/server_linux.go`). A value that the kernel refuses ends kube-proxy.
-    fn conntrack(&mut self, key: Key, kernel: Kernel, usual: Option<(i64, &str)>) -> Known<Val<i64>> {
+    fn conntrack(&mut self, key: Field, kernel: Kernel, usual: Option<(i64, &str)>) -> Known<Val<i64>> {
         let Some(given) = self.raw.get(key) else {
             return self.absent(key, kernel, usual);
         };
@@ -270,7 +275,7 @@ impl Reader<'_> {
     }
 
     /// An IPVS timeout. kube-proxy cuts it to seconds, and the kernel keeps its value for 0.
-    fn ipvs(&mut self, key: Key, kernel: Kernel, taken: bool) -> Known<Val<i64>> {
+    fn ipvs(&mut self, key: Field, kernel: Kernel, taken: bool) -> Known<Val<i64>> {
         let Some(given) = self.raw.get(key) else {
             return self.absent(key, kernel, None);
         };
@@ -294,7 +299,7 @@ impl Reader<'_> {
     /// Whether the kernel takes the three IPVS timeouts: they are one call, and one that is too long voids all
     /// (`pkg/proxy/ipvs/proxier.go`, `net/netfilter/ipvs/ip_vs_ctl.c`). The failure is only logged.
     fn ipvs_call(&self) -> Known<bool> {
-        let given = [Key::IpvsTcp, Key::IpvsTcpFin, Key::IpvsUdp]
+        let given = [Field::IpvsTcp, Field::IpvsTcpFin, Field::IpvsUdp]
             .into_iter()
             .filter_map(|key| self.raw.get(key));
         let Some(longest) = given.max_by_key(|given| given.duration) else {
@@ -311,11 +316,11 @@ impl Reader<'_> {
         }
     }
 
-    fn absent(&self, key: Key, (kernel, file): Kernel, usual: Option<(i64, &str)>) -> Known<Val<i64>> {
+    fn absent(&self, key: Field, (kernel, file): Kernel, usual: Option<(i64, &str)>) -> Known<Val<i64>> {
         let Some(names) = NAMES.iter().find(|names| names.key == key) else {
             return Err(Gap::Opaque("a setting without a name".into()));
         };
-        let udp = matches!(key, Key::Udp | Key::UdpStream) && self.raw.get(Key::Established).is_some();
+        let udp = matches!(key, Field::Udp | Field::UdpStream) && self.raw.get(Field::Established).is_some();
         let (place, name) = (self.place, names.field);
         if self.raw.absent == Absent::Unreadable && !udp {
             return Err(Gap::Opaque(format!("{place} holds no {name}").into()));

@@ -109,7 +109,7 @@ pub fn settings(source: &ConfigSource<'_>, os: &str, version: Option<Version>) -
 
 /// A setting that this program evaluates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Key {
+enum Field {
     Mode,
     Scheduler,
     Established,
@@ -122,8 +122,8 @@ enum Key {
 }
 
 /// Names of one setting in its three spellings.
-struct Names {
-    key: Key,
+struct FieldNames {
+    key: Field,
     /// In the public document.
     field: &'static str,
     /// On the command line (`cmd/kube-proxy/app/options.go`).
@@ -133,16 +133,16 @@ struct Names {
 }
 
 /// `staging/src/k8s.io/kube-proxy/config/v1alpha1/types.go`, `pkg/proxy/apis/config/types.go`.
-const NAMES: [Names; 9] = [
-    names(Key::Mode, "mode", "proxy-mode", ["Mode", "Mode"]),
+const NAMES: [FieldNames; 9] = [
+    names(Field::Mode, "mode", "proxy-mode", ["Mode", "Mode"]),
     names(
-        Key::Scheduler,
+        Field::Scheduler,
         "ipvs.scheduler",
         "ipvs-scheduler",
         ["IPVS.Scheduler", "IPVS.Scheduler"],
     ),
     names(
-        Key::Established,
+        Field::Established,
         "conntrack.tcpEstablishedTimeout",
         "conntrack-tcp-timeout-established",
         [
@@ -151,7 +151,7 @@ const NAMES: [Names; 9] = [
         ],
     ),
     names(
-        Key::CloseWait,
+        Field::CloseWait,
         "conntrack.tcpCloseWaitTimeout",
         "conntrack-tcp-timeout-close-wait",
         [
@@ -160,39 +160,44 @@ const NAMES: [Names; 9] = [
         ],
     ),
     names(
-        Key::Udp,
+        Field::Udp,
         "conntrack.udpTimeout",
         "conntrack-udp-timeout",
         ["Linux.Conntrack.UDPTimeout", "Conntrack.UDPTimeout"],
     ),
     names(
-        Key::UdpStream,
+        Field::UdpStream,
         "conntrack.udpStreamTimeout",
         "conntrack-udp-timeout-stream",
         ["Linux.Conntrack.UDPStreamTimeout", "Conntrack.UDPStreamTimeout"],
     ),
     names(
-        Key::IpvsTcp,
+        Field::IpvsTcp,
         "ipvs.tcpTimeout",
         "ipvs-tcp-timeout",
         ["IPVS.TCPTimeout", "IPVS.TCPTimeout"],
     ),
     names(
-        Key::IpvsTcpFin,
+        Field::IpvsTcpFin,
         "ipvs.tcpFinTimeout",
         "ipvs-tcpfin-timeout",
         ["IPVS.TCPFinTimeout", "IPVS.TCPFinTimeout"],
     ),
     names(
-        Key::IpvsUdp,
+        Field::IpvsUdp,
         "ipvs.udpTimeout",
         "ipvs-udp-timeout",
         ["IPVS.UDPTimeout", "IPVS.UDPTimeout"],
     ),
 ];
 
-const fn names(key: Key, field: &'static str, flag: &'static str, internal: [&'static str; 2]) -> Names {
-    Names {
+const fn names(
+    key: Field,
+    field: &'static str,
+    flag: &'static str,
+    internal: [&'static str; 2],
+) -> FieldNames {
+    FieldNames {
         key,
         field,
         flag,
@@ -203,7 +208,7 @@ const fn names(key: Key, field: &'static str, flag: &'static str, internal: [&'s
 /// A setting as it is written.
 #[derive(Debug, Clone)]
 struct Given {
-    key: Key,
+    key: Field,
     /// Its name in that place.
     name: String,
     /// Its value in that place.
@@ -241,15 +246,15 @@ impl Raw {
     }
 
     /// The last word on a setting.
-    fn get(&self, key: Key) -> Option<&Given> {
+    fn get(&self, key: Field) -> Option<&Given> {
         self.given.iter().rev().find(|given| given.key == key)
     }
 
     /// Stores a setting; durations are read here, so that every place refuses the same texts.
-    fn set(&mut self, key: Key, name: impl Into<String>, text: &str, place: &str) -> Known<()> {
+    fn set(&mut self, key: Field, name: impl Into<String>, text: &str, place: &str) -> Known<()> {
         let name = name.into();
         let duration = match key {
-            Key::Mode | Key::Scheduler => GoDuration::default(),
+            Field::Mode | Field::Scheduler => GoDuration::default(),
             _ => GoDuration::parse(text).map_err(|error| refused(place, &name, &error.to_string()))?,
         };
         self.given.push(Given {

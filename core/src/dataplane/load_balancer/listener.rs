@@ -1,7 +1,7 @@
 //! What a listener of a load balancer does with a connection: it forwards packets, or ends it and opens another.
 
 use super::{
-    ALIBABA, AWS, Device, LbPort, LbService, Limit, declared_or, device, huawei_speaks_http, idle_of, likely,
+    ALIBABA, AWS, Bounds, Device, LbPort, LbService, declared_or, device, huawei_speaks_http, idle_of, likely,
 };
 use crate::know::{Known, Val};
 
@@ -39,11 +39,11 @@ pub(super) const OCTAVIA_MILLISECONDS: i64 = 50_000;
 pub(super) const OCTAVIA: &str = "loadbalancer.openstack.org/";
 /// oci-cloud-controller-manager, `docs/load-balancer-annotations.md`.
 pub(super) const OCI: &str = "service.beta.kubernetes.io/oci-load-balancer-";
-const OCI_TCP: Limit = Limit {
+const OCI_TCP: Bounds = Bounds {
     usual: 300,
     range: 1..=7200,
 };
-const OCI_HTTP: Limit = Limit {
+const OCI_HTTP: Bounds = Bounds {
     usual: 60,
     range: 1..=7200,
 };
@@ -54,12 +54,12 @@ const OCI_BACKEND_SECONDS: i64 = 300;
 const OCI_NETWORK_SECONDS: (i64, i64) = (360, 120);
 /// digitalocean-cloud-controller-manager, `docs/controllers/services/annotations.md`.
 pub(super) const DIGITALOCEAN: &str = "service.beta.kubernetes.io/do-loadbalancer-";
-const DIGITALOCEAN_HTTP: Limit = Limit {
+const DIGITALOCEAN_HTTP: Bounds = Bounds {
     usual: 60,
     range: 30..=600,
 };
 /// How long an HTTP listener of an Alibaba CLB waits for an answer: ACK guide, annotations of a Service.
-const ALIBABA_REQUEST: Limit = Limit {
+const ALIBABA_REQUEST: Bounds = Bounds {
     usual: 60,
     range: 1..=180,
 };

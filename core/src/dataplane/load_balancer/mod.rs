@@ -30,56 +30,56 @@ const AZURE_IDLE: &str = "service.beta.kubernetes.io/azure-load-balancer-tcp-idl
 const HUAWEI_IDLE: &str = "kubernetes.io/elb.keepalive_timeout";
 
 /// AWS NLB, TCP and TLS listeners: ELB guide, "Update the TCP idle timeout".
-const AWS_NLB_TCP: Limit = Limit {
+const AWS_NLB_TCP: Bounds = Bounds {
     usual: 350,
     range: 60..=6000,
 };
 /// AWS NLB, UDP; from general knowledge, so Assumed.
 const AWS_NLB_UDP_SECONDS: i64 = 120;
 /// AWS CLB: cloud-provider-aws, `docs/service_controller.md`.
-const AWS_CLB: Limit = Limit {
+const AWS_CLB: Bounds = Bounds {
     usual: 60,
     range: 1..=4000,
 };
 /// Azure LB in minutes: cloud-provider-azure, `pkg/provider/azure_loadbalancer.go`.
-const AZURE_MINUTES: Limit = Limit {
+const AZURE_MINUTES: Bounds = Bounds {
     usual: 4,
     range: 4..=100,
 };
 /// GCP internal passthrough load balancer: compute API, `connectionTrackingPolicy.idleTimeoutSec`.
 const GCP_INTERNAL_SECONDS: i64 = 600;
 /// Alibaba CLB, TCP: cloud-provider-alibaba-cloud, `pkg/model/slb/load_balancer.go`. Assumed: one vendor page says 500.
-const ALIBABA_CLB_TCP: Limit = Limit {
+const ALIBABA_CLB_TCP: Bounds = Bounds {
     usual: 900,
     range: 10..=900,
 };
 /// Alibaba CLB, HTTP: the same file.
-const ALIBABA_CLB_HTTP: Limit = Limit {
+const ALIBABA_CLB_HTTP: Bounds = Bounds {
     usual: 15,
     range: 1..=60,
 };
 /// Alibaba NLB, TCP: cloud-provider-alibaba-cloud, `pkg/model/nlb`.
-const ALIBABA_NLB_TCP: Limit = Limit {
+const ALIBABA_NLB_TCP: Bounds = Bounds {
     usual: 900,
     range: 1..=900,
 };
 /// Alibaba NLB, UDP: the same.
-const ALIBABA_NLB_UDP: Limit = Limit {
+const ALIBABA_NLB_UDP: Bounds = Bounds {
     usual: 20,
     range: 10..=20,
 };
 /// Huawei ELB, TCP: CCE guide, annotations of a Service.
-const HUAWEI_TCP: Limit = Limit {
+const HUAWEI_TCP: Bounds = Bounds {
     usual: 300,
     range: 10..=4000,
 };
 /// Huawei ELB, HTTP: the same.
-const HUAWEI_HTTP: Limit = Limit {
+const HUAWEI_HTTP: Bounds = Bounds {
     usual: 60,
     range: 0..=4000,
 };
 
-struct Limit {
+struct Bounds {
     usual: i64,
     range: RangeInclusive<i64>,
 }
@@ -216,7 +216,7 @@ fn huawei_speaks_http(service: &LbService<'_>, port: u16) -> bool {
     service.is_http("kubernetes.io/elb.protocol-port", port)
 }
 
-fn declared_or(service: &LbService<'_>, key: &str, limit: &Limit, what: &str) -> Known<Val<i64>> {
+fn declared_or(service: &LbService<'_>, key: &str, limit: &Bounds, what: &str) -> Known<Val<i64>> {
     let declared = service.number(key, "seconds", &limit.range)?;
     Ok(declared.unwrap_or_else(|| {
         Val::default_of(

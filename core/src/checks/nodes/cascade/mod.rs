@@ -199,7 +199,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::Input;
+    use crate::handle::Input;
     use crate::know::Mono;
     use crate::policy::{ClusterPolicy, NodesPolicy};
     use crate::world::{World, node_ready, slice_part};

@@ -228,7 +228,7 @@ fn cause(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Input;
+    use crate::handle::Input;
     use crate::know::Wall;
     use crate::world::{World, node_ready};
     use rstest::rstest;

@@ -8,7 +8,7 @@ use crate::judge::{Check, End, Judge, Look, Memory, Path, Severities, Verdict};
 use crate::know::{Gap, Known, Reads, Source};
 use crate::policy::Protocol;
 use crate::sources::service::Transport;
-use order::{Cause, Idle, Order, Party};
+use order::{Idle, Mismatch, Order, Party};
 
 /// The check.
 pub static CHECK: Check = Check {
@@ -36,7 +36,7 @@ The path is cut at its L7 hops: client, first L7 hop, ..., server. On each reuse
 opened the connection keeps it idle, and `far` is after how long the side that accepted it closes it. An L7 hop has two
 such times: `idleTimeoutSeconds` towards its client, `upstream.idleTimeoutSeconds` of its own pool.
 
-- `far <= near + max(1 s, 10 % of near)`: Violated, warning. Cause `ServerClosesFirst` where `far <= near`, else
+- `far <= near + max(1 s, 10 % of near)`: Violated, warning. Mismatch `ServerClosesFirst` where `far <= near`, else
   `NarrowMargin`.
 - HTTP2 and gRPC: the same is AtRisk, info. Who closes says so first (GOAWAY, RFC 9113 section 6.8), and requests that
   it did not take up are safe to send again, which most clients do by themselves.
@@ -109,22 +109,22 @@ fn judge_pair(near: &Party, far: &Party, table: Option<i64>, silence: i64, annou
             let (pool, server) = (pool.value, server.value);
             if server <= pool {
                 let pool = Some(pool);
-                Cause::ServerClosesFirst { pool, server }
+                Mismatch::ServerClosesFirst { pool, server }
             } else if server <= pool.saturating_add(margin::margin(pool)) {
-                Cause::NarrowMargin { pool, server }
+                Mismatch::NarrowMargin { pool, server }
             } else {
                 return Verdict::Met;
             }
         }
-        (Idle::Never, Idle::Seconds(server)) => Cause::ServerClosesFirst {
+        (Idle::Never, Idle::Seconds(server)) => Mismatch::ServerClosesFirst {
             pool: None,
             server: server.value,
         },
-        (Idle::Undeclared, Idle::Seconds(server)) => Cause::PoolNotDeclared { server: server.value },
-        (Idle::Seconds(pool), Idle::Undeclared) => Cause::ServerNotDeclared {
+        (Idle::Undeclared, Idle::Seconds(server)) => Mismatch::PoolNotDeclared { server: server.value },
+        (Idle::Seconds(pool), Idle::Undeclared) => Mismatch::ServerNotDeclared {
             pool: Some(pool.value),
         },
-        (Idle::Never, Idle::Undeclared) => Cause::ServerNotDeclared { pool: None },
+        (Idle::Never, Idle::Undeclared) => Mismatch::ServerNotDeclared { pool: None },
         (Idle::Undeclared, Idle::Undeclared) => {
             return Verdict::Unknown(Gap::Opaque(
                 format!("neither {} nor {} is declared", near.field, far.field).into(),
@@ -145,7 +145,7 @@ fn judge_pair(near: &Party, far: &Party, table: Option<i64>, silence: i64, annou
     };
     let declared = matches!(
         cause,
-        Cause::ServerClosesFirst { .. } | Cause::NarrowMargin { .. }
+        Mismatch::ServerClosesFirst { .. } | Mismatch::NarrowMargin { .. }
     );
     if declared && !announced {
         Verdict::violated(order)

@@ -19,7 +19,7 @@ pub(super) struct Order {
     pub(super) silence: i64,
     /// Whether the protocol announces that a connection ends.
     pub(super) announced: bool,
-    pub(super) cause: Cause,
+    pub(super) cause: Mismatch,
 }
 
 /// One of the two sides.
@@ -41,7 +41,7 @@ pub(super) enum Idle {
 
 /// What is known of the two idle times, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Cause {
+pub(super) enum Mismatch {
     ServerClosesFirst { pool: Option<i64>, server: i64 },
     NarrowMargin { pool: i64, server: i64 },
     PoolNotDeclared { server: i64 },
@@ -74,10 +74,10 @@ impl Party {
 impl Explain for Order {
     fn cause(&self) -> &'static str {
         match self.cause {
-            Cause::ServerClosesFirst { .. } => "ServerClosesFirst",
-            Cause::NarrowMargin { .. } => "NarrowMargin",
-            Cause::PoolNotDeclared { .. } => "PoolNotDeclared",
-            Cause::ServerNotDeclared { .. } => "ServerNotDeclared",
+            Mismatch::ServerClosesFirst { .. } => "ServerClosesFirst",
+            Mismatch::NarrowMargin { .. } => "NarrowMargin",
+            Mismatch::PoolNotDeclared { .. } => "PoolNotDeclared",
+            Mismatch::ServerNotDeclared { .. } => "ServerNotDeclared",
         }
     }
 
@@ -85,22 +85,22 @@ impl Explain for Order {
         let (from, to) = (&self.pool.name, &self.server.name);
         let kept = |pool: Option<i64>| pool.map_or("for ever".into(), |pool| format!("for {pool} s"));
         match self.cause {
-            Cause::ServerClosesFirst { pool, server } => write!(
+            Mismatch::ServerClosesFirst { pool, server } => write!(
                 f,
                 "requests of {from} may meet a closed connection: {to} closes idle ones after {server} s, {from} reuses \
                  them {}",
                 kept(pool)
             ),
-            Cause::NarrowMargin { pool, server } => write!(
+            Mismatch::NarrowMargin { pool, server } => write!(
                 f,
                 "requests of {from} may meet a closed connection: {to} closes idle ones at {server} s, hardly after \
                  {from} drops them at {pool} s"
             ),
-            Cause::PoolNotDeclared { server } => write!(
+            Mismatch::PoolNotDeclared { server } => write!(
                 f,
                 "{to} closes idle connections after {server} s; how long {from} reuses them is not declared"
             ),
-            Cause::ServerNotDeclared { pool } => write!(
+            Mismatch::ServerNotDeclared { pool } => write!(
                 f,
                 "{from} reuses idle connections {}; after how long {to} closes them is not declared",
                 kept(pool)
@@ -126,14 +126,14 @@ impl Explain for Order {
         };
         let retry = "let the caller repeat requests that may be repeated when a reused connection was closed";
         match self.cause {
-            Cause::PoolNotDeclared { server } => vec![Advice::with(
+            Mismatch::PoolNotDeclared { server } => vec![Advice::with(
                 format!(
                     "find out how long {from} keeps idle connections and declare it; at most {} s clears this",
                     self.short(server)
                 ),
                 idle(&self.pool, self.short(server)),
             )],
-            Cause::ServerNotDeclared { pool: Some(pool) } => vec![Advice::with(
+            Mismatch::ServerNotDeclared { pool: Some(pool) } => vec![Advice::with(
                 format!(
                     "find out after how long {to} closes idle connections and declare it; {} s or more clears this",
                     self.long(pool)
@@ -141,13 +141,13 @@ impl Explain for Order {
                 // An L7 hop that closes may end streams whose silence is not declared: that is no change that is safe.
                 idle(&self.server, self.long(pool)).filter(|change| change.at == End::Server),
             )],
-            Cause::ServerNotDeclared { pool: None } => vec![
+            Mismatch::ServerNotDeclared { pool: None } => vec![
                 format!(
                     "find out after how long {to} closes idle connections and declare it; idleTimeout Never clears this"
                 )
                 .into(),
             ],
-            Cause::ServerClosesFirst { pool, server } => {
+            Mismatch::ServerClosesFirst { pool, server } => {
                 let mut advice = vec![Advice::with(
                     format!("let {from} drop idle connections after {} s", self.short(server)),
                     idle(&self.pool, self.short(server)),
@@ -156,7 +156,7 @@ impl Explain for Order {
                 advice.push(retry.into());
                 advice
             }
-            Cause::NarrowMargin { pool, server } => vec![
+            Mismatch::NarrowMargin { pool, server } => vec![
                 Advice::with(
                     format!("let {from} drop idle connections after {} s", self.short(server)),
                     idle(&self.pool, self.short(server)),

@@ -10,7 +10,7 @@ use super::{client_name, declared};
 use crate::judge::{Check, Judge, Look, Memory, Path, Severities, Verdict};
 use crate::know::{Gap, Known, Origin, Reads, Source, Val};
 use crate::policy::{Beat, Client, Protocol};
-use rule::{Cause, PingRule};
+use rule::{PingFault, PingRule};
 
 /// The check.
 pub static CHECK: Check = Check {
@@ -93,7 +93,7 @@ fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
     // That no interval is right weighs more than that this one is hardly right, or not declared.
     let weak = |verdict: &Verdict| {
         matches!(verdict, Verdict::AtRisk(case) if case.of::<PingRule>().is_some_and(|floor| {
-            matches!(floor.cause, Cause::PingNotDeclared { .. } | Cause::NarrowMargin { .. })
+            matches!(floor.cause, PingFault::PingNotDeclared { .. } | PingFault::NarrowMargin { .. })
         }))
     };
     Ok(match (interval, range) {
@@ -124,17 +124,17 @@ fn too_fast(path: &Path<'_>, floor: &Val<i64>, least: Option<i64>) -> Verdict {
             if interval.value >= above_floor(floor.value) {
                 Verdict::Met
             } else if interval.value >= floor.value {
-                Verdict::at_risk(case(Cause::NarrowMargin { interval }))
+                Verdict::at_risk(case(PingFault::NarrowMargin { interval }))
             } else if floor.origin == Origin::Assumed {
-                Verdict::at_risk(case(Cause::PingBelowFloor { interval }))
+                Verdict::at_risk(case(PingFault::PingBelowFloor { interval }))
             } else {
-                Verdict::violated(case(Cause::PingBelowFloor { interval }))
+                Verdict::violated(case(PingFault::PingBelowFloor { interval }))
             }
         }
         None if floor.origin == Origin::Assumed => Verdict::Unknown(Gap::Opaque(
             format!("neither {field} nor the server's minimumPingIntervalSeconds is declared").into(),
         )),
-        None | Some(Beat::Enabled(None)) => Verdict::at_risk(case(Cause::PingNotDeclared {
+        None | Some(Beat::Enabled(None)) => Verdict::at_risk(case(PingFault::PingNotDeclared {
             field: field.into(),
             fits: least.is_none_or(|least| above_floor(floor.value) <= below(least)),
         })),
@@ -174,7 +174,7 @@ fn no_legal_interval(look: &Look<'_>, path: &Path<'_>, floor: &Val<i64>) -> Verd
     let case = PingRule {
         client: segment.from.name.clone(),
         floor: floor.clone(),
-        cause: Cause::NoLegalInterval {
+        cause: PingFault::NoLegalInterval {
             hop: table.hop.clone(),
             idle: idle.clone(),
             silence: if certain {

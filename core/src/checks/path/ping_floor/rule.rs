@@ -12,11 +12,11 @@ use crate::know::{Origin, Val};
 pub(super) struct PingRule {
     pub(super) client: Arc<str>,
     pub(super) floor: Val<i64>,
-    pub(super) cause: Cause,
+    pub(super) cause: PingFault,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum Cause {
+pub(super) enum PingFault {
     PingBelowFloor {
         interval: Val<i64>,
     },
@@ -41,19 +41,19 @@ pub(super) enum Cause {
 impl Explain for PingRule {
     fn cause(&self) -> &'static str {
         match self.cause {
-            Cause::PingBelowFloor { .. } => "PingBelowFloor",
-            Cause::NarrowMargin { .. } => "NarrowMargin",
-            Cause::PingNotDeclared { .. } => "PingNotDeclared",
-            Cause::NoLegalInterval { .. } => "NoLegalInterval",
+            PingFault::PingBelowFloor { .. } => "PingBelowFloor",
+            PingFault::NarrowMargin { .. } => "NarrowMargin",
+            PingFault::PingNotDeclared { .. } => "PingNotDeclared",
+            PingFault::NoLegalInterval { .. } => "NoLegalInterval",
         }
     }
 
     fn at_most(&self) -> Severity {
         match self.cause {
-            Cause::PingNotDeclared { .. } => Severity::Info,
-            Cause::PingBelowFloor { .. } | Cause::NarrowMargin { .. } | Cause::NoLegalInterval { .. } => {
-                Severity::Warning
-            }
+            PingFault::PingNotDeclared { .. } => Severity::Info,
+            PingFault::PingBelowFloor { .. }
+            | PingFault::NarrowMargin { .. }
+            | PingFault::NoLegalInterval { .. } => Severity::Warning,
         }
     }
 
@@ -65,22 +65,22 @@ impl Explain for PingRule {
             ""
         };
         match &self.cause {
-            Cause::PingBelowFloor { interval } => write!(
+            PingFault::PingBelowFloor { interval } => write!(
                 f,
                 "{client} pings every {} s, and the server hangs up on pings faster than {floor} s{by}",
                 interval.value
             ),
-            Cause::NarrowMargin { interval } => write!(
+            PingFault::NarrowMargin { interval } => write!(
                 f,
                 "{client} pings every {} s, too close to the {floor} s{by} below which the server hangs up: jitter is \
                  enough",
                 interval.value
             ),
-            Cause::PingNotDeclared { .. } => write!(
+            PingFault::PingNotDeclared { .. } => write!(
                 f,
                 "the server hangs up on pings faster than {floor} s{by}; how often {client} pings is not declared"
             ),
-            Cause::NoLegalInterval { hop, idle, .. } => write!(
+            PingFault::NoLegalInterval { hop, idle, .. } => write!(
                 f,
                 "no ping interval of {client} is right: the server permits one in {floor} s{by}, and the {hop} forgets after {} s",
                 idle.value
@@ -94,13 +94,13 @@ impl Explain for PingRule {
             Evidence::name("client", &self.client, "policy"),
         ];
         match &self.cause {
-            Cause::PingBelowFloor { interval } | Cause::NarrowMargin { interval } => {
+            PingFault::PingBelowFloor { interval } | PingFault::NarrowMargin { interval } => {
                 evidence.push(Evidence::seconds("interval", interval));
             }
-            Cause::PingNotDeclared { field, .. } => {
+            PingFault::PingNotDeclared { field, .. } => {
                 evidence.push(Evidence::undeclared("interval", field.clone()));
             }
-            Cause::NoLegalInterval {
+            PingFault::NoLegalInterval {
                 hop,
                 idle,
                 silence,
@@ -130,7 +130,7 @@ impl Explain for PingRule {
         let client = &self.client;
         let safe = above_floor(self.floor.value);
         match &self.cause {
-            Cause::NoLegalInterval { idle, .. } => {
+            PingFault::NoLegalInterval { idle, .. } => {
                 let half = (idle.value / 2).max(1);
                 let keepalive = change(End::Client, Setting::TcpKeepalive, half.min(32_767));
                 vec![
@@ -150,7 +150,7 @@ impl Explain for PingRule {
                     ),
                 ]
             }
-            Cause::PingBelowFloor { interval } | Cause::NarrowMargin { interval } => {
+            PingFault::PingBelowFloor { interval } | PingFault::NarrowMargin { interval } => {
                 let lowered = below(interval.value);
                 // Whether the hops permit slower pings is another check's matter: it is no change that is safe by itself.
                 let slower = format!(
@@ -164,14 +164,14 @@ impl Explain for PingRule {
                 }
                 advice
             }
-            Cause::PingNotDeclared { fits: true, .. } => vec![Advice::with(
+            PingFault::PingNotDeclared { fits: true, .. } => vec![Advice::with(
                 format!(
                     "find out whether and how often {client} pings, and declare it; {safe} s or more, or Disabled, clears \
                      this"
                 ),
                 ping(safe),
             )],
-            Cause::PingNotDeclared { fits: false, .. } => vec![
+            PingFault::PingNotDeclared { fits: false, .. } => vec![
                 format!(
                     "find out whether and how often {client} pings, and declare it; a table on the way forgets sooner than \
                      the server permits pings"

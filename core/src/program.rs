@@ -1,0 +1,312 @@
+//! The whole program without IO: what is known, what was judged, and what is to be judged again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::engine::{self, Dirt, Engine};
+use crate::findings::{self, FindingList, FindingVerdict, NotJudged, SubjectView, Summary};
+use crate::fleet::{Fleet, Reading, Wants};
+use crate::history::History;
+use crate::index::{Index, Part};
+use crate::judge::{Check, Severity, Subject};
+use crate::know::{Mono, Now, Source};
+use crate::names::{InUse, Key};
+
+/// Sources without which no policy can be judged.
+pub(crate) const ESSENTIAL: [Source; 2] = [Source::Services, Source::EndpointSlices];
+
+/// The whole program without IO.
+#[derive(Debug)]
+pub struct Core {
+    pub(crate) index: Index,
+    pub(crate) history: History,
+    pub(crate) engine: Engine,
+    pub(crate) dirt: Dirt,
+    /// When exceptions end, in seconds of wall time, sorted, and of which policy, as of the last round.
+    pub(crate) ends: Vec<(i64, Key)>,
+    /// The second of wall time of the last round.
+    pub(crate) judged: i64,
+    /// What is worth reading beyond whole lists.
+    pub(crate) reading: Reading,
+}
+
+/// What a round brought.
+#[derive(Debug, Default)]
+pub struct Round {
+    /// Checks and subjects whose verdict changed.
+    pub transitions: Vec<(usize, Subject)>,
+    /// Teams' policies whose [standing](crate::standing) may have changed, by namespace and name; the empty key is the platform's.
+    /// Names are those of [`Core::index`].
+    pub standings: BTreeSet<Key>,
+    /// What is worth reading beyond whole lists, when that is something else than before.
+    pub wants: Option<Wants>,
+    /// How many units were judged: what a change costs.
+    pub units: usize,
+    /// Whether more waits to be judged: only after a [`Core::step`].
+    pub more: bool,
+}
+
+impl Core {
+    /// A core that judges by these checks, and remembers what `history` does. Everything has to be judged yet.
+    pub(crate) fn of(checks: &'static [Check], history: History) -> Self {
+        let mut core = Self {
+            index: Index::default(),
+            history,
+            engine: Engine::of(checks),
+            dirt: Dirt {
+                all: true,
+                ..Dirt::default()
+            },
+            ends: Vec::new(),
+            judged: i64::MIN,
+            reading: Reading::default(),
+        };
+        core.fold_cluster_policy();
+        core
+    }
+
+    /// Forgets texts that nothing holds any more. A step does so by itself when enough have come; names of an earlier
+    /// [`Round`] mean nothing afterwards.
+    pub fn forget(&mut self) {
+        let mut held = InUse::none_of(&self.index.names);
+        self.index.hold(&mut held);
+        self.history.hold(&mut held);
+        self.engine.hold(&mut held);
+        self.dirt.hold(&mut held);
+        self.reading.hold(&mut held);
+        held.all(self.ends.iter().map(|one| one.1));
+        self.index.names.sweep(&held);
+    }
+
+    /// Judges what is dirty or due.
+    pub fn round(&mut self, now: Now) -> Round {
+        self.step(now, usize::MAX)
+    }
+
+    /// Like `round`, judging at most about `most` units where a Service has hundreds of policies, and the others in the
+    /// next steps. Until then verdicts on that Service are older than the last input.
+    pub fn step(&mut self, now: Now, most: usize) -> Round {
+        if self.index.names.is_sweep_due() {
+            self.forget();
+        }
+        // What was too short to be judged by is long enough now, for every unit that rests on it.
+        let (reached, changed) = self.history.tick(now.mono);
+        if reached {
+            self.dirt.deps = self.dirt.deps.with(Dirt::HISTORY);
+        }
+        if changed {
+            self.mark_history(Dirt::HISTORY);
+        }
+        let dirt = std::mem::take(&mut self.dirt);
+        let mut standings = self.exceptions(now, &dirt);
+        standings.extend(dirt.policies.iter().copied());
+        self.observed_otherwise(&dirt, &mut standings);
+        if dirt.platform() {
+            standings.insert(Key::default());
+        }
+        let judged = self.engine.round(now, &self.index, &self.history, dirt, most);
+        standings.extend(judged.owners);
+        standings.extend(self.engine.take_recounted());
+        Round {
+            transitions: judged.transitions,
+            standings,
+            wants: self.take_wants(),
+            units: judged.units,
+            more: self.engine.is_behind(),
+        }
+    }
+
+    /// What is worth reading beyond whole lists, when that is something else than when this was last asked; a round asks
+    /// as well.
+    pub fn take_wants(&mut self) -> Option<Wants> {
+        self.reading.take(&self.index)
+    }
+
+    /// Policies of which an input became fresh, or no longer is: their statuses say so without any verdict changing.
+    fn observed_otherwise(&self, dirt: &Dirt, standings: &mut BTreeSet<Key>) {
+        if dirt.all {
+            standings.insert(Key::default());
+        }
+        let essential = |source| ESSENTIAL.contains(&source);
+        let parts: BTreeSet<Part> = dirt
+            .freshness
+            .iter()
+            .filter(|one| essential(one.0))
+            .map(|one| one.1)
+            .collect();
+        let all = dirt.all || parts.contains(&Part::Whole);
+        if all || !parts.is_empty() {
+            let policies = self.index.policies.iter().map(|(key, _)| key);
+            let concerned = |key: &Key| all || parts.contains(&Part::Namespace(key.namespace));
+            standings.extend(policies.filter(concerned));
+        }
+    }
+
+    /// Brings the ends of exceptions up to date; returns the policies that stand otherwise for it.
+    fn exceptions(&mut self, now: Now, dirt: &Dirt) -> BTreeSet<Key> {
+        let since = self.judged;
+        self.judged = now.wall.0;
+        let ended = |end: i64| since < end && end <= now.wall.0;
+        let mut standings: BTreeSet<Key> = self
+            .ends
+            .iter()
+            .filter(|(end, _)| ended(*end))
+            .map(|(_, key)| *key)
+            .collect();
+        if dirt.moves_exceptions() {
+            let days = self.index.max_exception_days();
+            let policies = self.index.policies.iter();
+            // One that is counted from now moves on with time: it ends by its own word.
+            let teams =
+                policies.flat_map(|(key, policy)| policy.exceptions.iter().map(move |one| (key, one)));
+            let platform = self.index.cluster_policy().into_iter();
+            let platform = platform.flat_map(|policy| policy.exceptions.iter());
+            let platform = platform.map(|one| (Key::default(), &one.exception));
+            // One that ended early is shown as ended until its own expiry; then it is history.
+            let ends = teams.chain(platform).flat_map(|(key, one)| {
+                [one.ends_at(days, one.expires_at), one.expires_at].map(|end| (end.0, key))
+            });
+            self.ends = ends.collect();
+            self.ends.sort_unstable();
+            self.ends.dedup();
+            if dirt.platform() {
+                standings.extend(self.ends.iter().map(|(_, key)| *key));
+            }
+        }
+        standings
+    }
+
+    /// Whether a round would find nothing to judge: what came since the last one has said nothing new, as most heartbeats
+    /// of Nodes do, and no time has come.
+    pub fn is_settled(&self, now: Now) -> bool {
+        self.dirt.is_empty() && !self.engine.is_behind() && self.deadline(now).is_none_or(|at| now.mono < at)
+    }
+
+    /// When time alone may change a verdict, in monotonic time, as of the last round; `None` when only an
+    /// input can.
+    pub fn deadline(&self, now: Now) -> Option<Mono> {
+        let ended = self.ends.partition_point(|(end, _)| *end <= self.judged);
+        let next = self
+            .engine
+            .again()
+            .into_iter()
+            .chain(self.ends.get(ended).map(|(end, _)| *end))
+            .min();
+        let next = next.map(|next| {
+            let seconds = u64::try_from(next - now.wall.0).unwrap_or(0);
+            now.mono.plus(seconds.saturating_mul(1000))
+        });
+        [next, self.engine.woken(), self.history.due()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Every finding, as of the last round.
+    pub fn findings(&self, now: Now) -> FindingList {
+        self.list(now, false)
+    }
+
+    /// The same with since when each verdict holds: for a core that has judged for a while.
+    pub fn findings_since(&self, now: Now) -> FindingList {
+        self.list(now, true)
+    }
+
+    fn list(&self, now: Now, since: bool) -> FindingList {
+        let report = |(check, subject, held): (_, _, &engine::Reported)| {
+            let mut finding = findings::report(&self.index, now.wall, check, subject, held)?;
+            finding.since = since.then_some(held.since.0);
+            Some(finding)
+        };
+        let mut findings: Vec<_> = self.engine.bad().filter_map(report).collect();
+        findings::sort(&mut findings);
+        let tally = self.engine.tallies().total();
+        let count = |verdict| findings.iter().filter(|one| one.verdict == verdict).count() as u32;
+        let summary = Summary {
+            met: tally.met,
+            at_risk: count(FindingVerdict::AtRisk),
+            violated: count(FindingVerdict::Violated),
+            unknown: tally.unknown + count(FindingVerdict::Unknown),
+            not_applicable: tally.not_applicable,
+        };
+        FindingList {
+            api_version: "evenkeel.dev/v1alpha1",
+            kind: "FindingList",
+            findings,
+            unreadable: findings::unreadable(&self.index),
+            not_judged: NotJudged::of(&self.engine, self.history.is_live()),
+            summary,
+        }
+    }
+
+    /// What is met, by the id of the check, as of the last round; of subjects that are asked for. It judges them again, as
+    /// these verdicts are only counted.
+    pub fn met(
+        &self,
+        now: Now,
+        asked: &dyn Fn(&str, &SubjectView) -> bool,
+    ) -> BTreeMap<&'static str, findings::Met> {
+        let mut all: BTreeMap<&'static str, findings::Met> = BTreeMap::new();
+        for (check, subject) in self.engine.met(now, &self.index, &self.history) {
+            let (view, _) = findings::view(&self.index, subject);
+            if asked(check.id, &view) {
+                all.entry(check.id).or_default().add(view);
+            }
+        }
+        all
+    }
+
+    /// How many objects there are to judge.
+    pub fn judged(&self) -> findings::Judged {
+        // What was read of it counts, also where its whole was refused.
+        let counted =
+            |source, count: usize| (count > 0 || self.index.unread(source).is_none()).then_some(count);
+        findings::Judged {
+            nodes: counted(Source::Nodes, self.index.nodes.iter().count()),
+            services: counted(Source::Services, self.index.services.iter().count()),
+            policies: counted(Source::Policies, self.index.policies.iter().count()),
+        }
+    }
+
+    /// How many findings there are, without their texts: by check, verdict, severity and whether somebody has
+    /// accepted them.
+    pub fn census(&self, now: Now) -> BTreeMap<(&'static str, FindingVerdict, Severity, bool), u32> {
+        let mut census = BTreeMap::new();
+        for (check, subject, held) in self.engine.bad() {
+            let excepted = findings::exception(&self.index, now.wall, check, subject).is_some();
+            let Some(verdict) = FindingVerdict::of(&held.verdict) else {
+                continue;
+            };
+            let severity = findings::severity(check, &held.verdict);
+            *census.entry((check.id, verdict, severity, excepted)).or_default() += 1;
+        }
+        census
+    }
+
+    /// Critical findings that are Violated and that no exception accepts: how many, by check, the namespace that they are
+    /// about (empty for the cluster and its nodes), and the name of the policy (empty for the baseline).
+    pub fn criticals(&self, now: Now) -> BTreeMap<(&'static str, &str, &str), u32> {
+        let mut criticals = BTreeMap::new();
+        let names = &self.index.names;
+        for (check, subject, held) in self.engine.bad() {
+            if FindingVerdict::of(&held.verdict) == Some(FindingVerdict::Violated)
+                && findings::severity(check, &held.verdict) == Severity::Critical
+                && findings::exception(&self.index, now.wall, check, subject).is_none()
+            {
+                let namespace = subject.home().map_or("", |name| names.text(name));
+                let policy = subject.policy().map_or("", |key| names.text(key.name));
+                *criticals.entry((check.id, namespace, policy)).or_default() += 1;
+            }
+        }
+        criticals
+    }
+
+    /// What is known of the cluster.
+    pub const fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// What the nodes effectively do, as of the last round.
+    pub const fn fleet(&self) -> &Fleet {
+        &self.engine.fleet
+    }
+}
