@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::Core;
 use crate::judge::declares;
 use crate::names::{Key, Name};
 use crate::policy::{Balance, Beat, Client, Connection, Limit, Policy, Server};
+use crate::program::Core;
 use crate::sources::service::Service;
 
 /// What one policy says of one field.
