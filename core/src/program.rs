@@ -255,15 +255,22 @@ impl Core {
         all
     }
 
-    /// How many objects there are to judge.
-    pub fn judged(&self) -> findings::Judged {
+    /// How many objects there are to judge; of Services and policies those in namespaces that are asked for.
+    pub fn judged(&self, asked: &dyn Fn(&str) -> bool) -> findings::Judged {
+        let within = |key: &Key| asked(self.index.names.text(key.namespace));
         // What was read of it counts, also where its whole was refused.
         let counted =
             |source, count: usize| (count > 0 || self.index.unread(source).is_none()).then_some(count);
         findings::Judged {
             nodes: counted(Source::Nodes, self.index.nodes.iter().count()),
-            services: counted(Source::Services, self.index.services.iter().count()),
-            policies: counted(Source::Policies, self.index.policies.iter().count()),
+            services: counted(
+                Source::Services,
+                self.index.services.iter().filter(|one| within(&one.0)).count(),
+            ),
+            policies: counted(
+                Source::Policies,
+                self.index.policies.iter().filter(|one| within(&one.0)).count(),
+            ),
         }
     }
 

@@ -84,7 +84,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
         notes: &judged.report.notes,
         ignored: &judged.report.ignored,
         again: arguments.input.again(),
-        judged: judged.core.judged(),
+        judged: judged
+            .core
+            .judged(&|namespace| arguments.asks_namespace(namespace)),
         met: &met,
         all: arguments.all,
         list_met: arguments.met,

@@ -13,6 +13,7 @@ use crate::escape::line;
 use crate::files::{self, Report};
 use crate::live::Beside;
 use crate::live::page::Page;
+use crate::render::program;
 
 /// From where to where.
 #[derive(Debug, Args)]
@@ -65,6 +66,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
         collection: Collection::new(Folder::begin(&target)?),
     };
     let core = arguments.cluster.read(&mut writing)?;
+    arguments.cluster.exists(&core)?;
     let contents = writing.collection.finish(&core)?;
     let mut list = core.findings(evenkeel_core::know::Now::default());
     report.tell(&mut list);
@@ -80,7 +82,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
     }
     let _ = writeln!(
         text,
-        "Next: evenkeel audit --from {}",
+        "Next: {} audit --from {}",
+        program(),
         super::input::quoted(&shown)
     );
     answer(&text)?;

@@ -13,6 +13,7 @@ mod crd;
 mod dataplane;
 mod docs;
 mod explain;
+mod help;
 mod input;
 mod man;
 mod path;
@@ -22,9 +23,7 @@ mod uninstall;
 mod version;
 
 use std::env;
-use std::ffi::OsStr;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -32,11 +31,12 @@ use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::CompleteEnv;
 
 use crate::escape;
+use crate::render::program;
 use crate::render::screen::{Color, Screen};
 
 /// See what nobody looks at in Kubernetes traffic, and never do harm.
 #[derive(Debug, Parser)]
-#[command(name = "evenkeel", version, max_term_width = 100, propagate_version = true, after_help = EXIT_CODES)]
+#[command(name = "evenkeel", version, max_term_width = 100, propagate_version = true, after_help = help::ALL)]
 struct Arguments {
     /// When to colour what is printed
     #[arg(
@@ -58,12 +58,7 @@ struct Arguments {
 impl Arguments {
     /// The arguments of the process. As a plugin of kubectl it is called as one.
     fn parse_from_name() -> Self {
-        let name = env::args_os().next().map(PathBuf::from);
-        let plugin = name.as_deref().and_then(Path::file_stem) == Some(OsStr::new("kubectl-evenkeel"));
-        let mut command = Self::command();
-        if plugin {
-            command = command.bin_name("kubectl evenkeel");
-        }
+        let command = Self::command().bin_name(program());
         let matches = command.try_get_matches().unwrap_or_else(|error| {
             let first = env::args().nth(1).unwrap_or_default();
             if error.kind() == ErrorKind::UnknownArgument && first.starts_with('-') {
@@ -93,52 +88,30 @@ impl Arguments {
     }
 }
 
-/// Shown by `--help`, once for all commands.
-const EXIT_CODES: &str = "Exit codes: 0 good, 1 what the command was asked to fail on, 2 it could not look.
-Documentation: `evenkeel docs CHECK`, and the folder docs/.";
-
-/// Examples for `audit --help`.
-const AUDIT: &str = "Examples:
-  evenkeel audit                                      the current cluster
-  evenkeel audit -n shop --fail-on warning            one namespace, as a gate
-  evenkeel audit --check path-idle-budget,keepalive-order
-  evenkeel audit --from manifests/ --policy draft.yaml    files, and a draft that is not installed
-  evenkeel audit -o json | jq '.findings[].message'
-
-Exit codes: 1 when a finding is at or above --fail-on, else 2 when something could not be read, else 0.";
-
-/// Examples for `path --help`.
-const PATH: &str = "Examples:
-  evenkeel path shop/cart shop/checkout:80
-  evenkeel path - shop/checkout                       every declared client and port
-
-Exit codes: 0 drawn, 2 nothing declares it or it could not be read.";
-
-/// Examples for `explain --help`.
-const EXPLAIN: &str = "Examples:
-  evenkeel explain path-idle-budget                   a check
-  evenkeel explain edb99b1f                           a finding, by the first digits of its id
-
-Exit codes: 0 explained, 2 there is no such check or finding.";
-
-/// Examples for `status --help`.
-const STATUS: &str = "Examples:
-  evenkeel status
-  evenkeel status -n shop -o json
-
-Exit codes: 1 when a policy is not healthy, 2 when nobody renews what is shown or it could not be read, else 0.";
-
-/// Examples for `completions --help`.
-const COMPLETIONS: &str = "Examples:
-  source <(evenkeel completions bash)
-  source <(evenkeel completions zsh)
-  evenkeel completions fish | source";
-
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Judge a cluster, or files that describe one
-    #[command(after_help = AUDIT)]
+    #[command(after_help = help::AUDIT)]
     Audit(audit::Arguments),
+    /// Draw one path hop by hop: idle timeouts, keepalives, and what would fix it
+    #[command(after_help = help::PATH)]
+    Path(path::Arguments),
+    /// Show what the nodes effectively do with Service traffic, and where each setting comes from
+    #[command(visible_alias = "dp")]
+    #[command(after_help = help::DATAPLANE)]
+    Dataplane(dataplane::Arguments),
+    /// Explain a check, or one finding in full
+    #[command(after_help = help::EXPLAIN)]
+    Explain(explain::Arguments),
+    /// Show how policies stand, and whether the operator that says so is alive
+    #[command(after_help = help::STATUS)]
+    Status(status::Arguments),
+    /// List the checks: what they read and how bad their findings are
+    #[command(after_help = help::CHECKS)]
+    Checks(checks::Arguments),
+    /// Show the page of a check in a pager
+    #[command(after_help = help::DOCS)]
+    Docs(docs::Arguments),
     /// Write a folder with everything that `audit --from` needs from a cluster, and no secret
     ///
     /// It reads what an audit reads, with get and list alone, and writes one List for each kind. Of each object only
@@ -151,35 +124,25 @@ enum Command {
     /// What could not be read is written to unreadable.json, so that an audit of the folder says what an audit of the
     /// cluster said. The folder appears when it is complete; README.txt in it says how to add what kube-proxy answers
     /// on /configz, which the API does not serve. Exits with 2 when something could not be read, else with 0.
+    #[command(after_help = help::COLLECT)]
     Collect(collect::Arguments),
-    /// Show what the nodes effectively do with Service traffic, and where each setting comes from
-    #[command(visible_alias = "dp")]
-    Dataplane(dataplane::Arguments),
-    /// Draw one path hop by hop: idle timeouts, keepalives, and what would fix it
-    #[command(after_help = PATH)]
-    Path(path::Arguments),
-    /// Explain a check, or one finding in full
-    #[command(after_help = EXPLAIN)]
-    Explain(explain::Arguments),
-    /// List the checks: what they read and how bad their findings are
-    Checks(checks::Arguments),
     /// Run the operator: watch, judge on change, write statuses and alerts
+    #[command(after_help = help::RUN)]
     Run(Box<run::Arguments>),
-    /// Show how policies stand, and whether the operator that says so is alive
-    #[command(after_help = STATUS)]
-    Status(status::Arguments),
     /// Take everything of evenkeel out of a cluster
+    #[command(after_help = help::UNINSTALL)]
     Uninstall(uninstall::Arguments),
     /// Print the definitions of evenkeel's kinds, for `kubectl apply`
+    #[command(after_help = help::CRD)]
     Crd(crd::Arguments),
-    /// Show the page of a check in a pager
-    Docs(docs::Arguments),
     /// Show the versions of this program, the operator, its kinds and the server
+    #[command(after_help = help::VERSION)]
     Version(version::Arguments),
     /// Print completions for a shell, which know contexts, namespaces, Services, checks and findings
-    #[command(after_help = COMPLETIONS)]
+    #[command(after_help = help::COMPLETIONS)]
     Completions(completions::Arguments),
     /// Write manual pages to a folder
+    #[command(after_help = help::MAN)]
     Man(man::Arguments),
 }
 

@@ -12,6 +12,10 @@ pub(crate) mod screen;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
 use clap::ValueEnum;
 use clap::builder::styling::{AnsiColor, Style};
 use comfy_table::{ColumnConstraint, ContentArrangement, Table};
@@ -20,12 +24,26 @@ use serde::Serialize;
 use crate::escape;
 use screen::Screen;
 
+/// The name by which people call this program: as a plugin of kubectl it is another one.
+pub(crate) fn program() -> &'static str {
+    static NAME: OnceLock<&str> = OnceLock::new();
+    NAME.get_or_init(|| {
+        let called = std::env::args_os().next().map(PathBuf::from);
+        let stem = called.as_deref().and_then(Path::file_stem);
+        if stem == Some(OsStr::new("kubectl-evenkeel")) {
+            "kubectl evenkeel"
+        } else {
+            "evenkeel"
+        }
+    })
+}
+
 /// The form of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Form {
-    /// One row each.
+    /// For people, on a page.
     Table,
-    /// With every column.
+    /// With everything: sources, origins, ids.
     Wide,
     /// For programs.
     Json,

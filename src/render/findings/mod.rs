@@ -20,7 +20,7 @@ use group::counted;
 pub(crate) use markdown::{card_markdown, markdown};
 pub(crate) use table::table;
 
-use super::{filled, wrapped};
+use super::{filled, program, wrapped};
 
 /// What stands beside the findings.
 #[derive(Debug)]
@@ -217,15 +217,15 @@ fn over_time(list: &FindingList, columns: usize) -> String {
 
 /// What to do next, as a command to be pasted.
 fn next(list: &FindingList, aside: &Aside<'_>) -> String {
-    let from = &aside.again;
+    let (name, from) = (program(), &aside.again);
     let open = |one: &&Finding| one.exception.is_none() && one.severity != Severity::Unknown;
     let first = list.findings.iter().find(open).or_else(|| list.findings.first());
     match first {
-        Some(first) => format!("Next: evenkeel explain {}{from}\n", prefix(&first.id, list)),
+        Some(first) => format!("Next: {name} explain {}{from}\n", prefix(&first.id, list)),
         None if aside.judged.policies == Some(0) => {
-            "Next: evenkeel checks    # NEEDS policy: judged once you declare it\n".into()
+            format!("Next: {name} checks    # NEEDS policy: judged once you declare it\n")
         }
-        None if !aside.list_met => format!("Next: evenkeel audit{from} --met    # lists what is met\n"),
-        None => "Next: evenkeel checks    # what each check reads\n".into(),
+        None if !aside.list_met => format!("Next: {name} audit{from} --met    # lists what is met\n"),
+        None => format!("Next: {name} checks    # what each check reads\n"),
     }
 }

@@ -22,17 +22,38 @@ fn with(environment: &[(&str, &str)], arguments: &[&str]) -> Output {
         .unwrap()
 }
 
+#[test]
+fn every_help_has_examples_and_exit_codes() {
+    let all = out(&evenkeel(&["--help"]));
+    let commands = all
+        .split("Commands:\n")
+        .nth(1)
+        .unwrap()
+        .split("\n\n")
+        .next()
+        .unwrap();
+    // A command stands two columns in; the lines of its description stand further in.
+    let named = commands
+        .lines()
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    let names: Vec<_> = named.filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(names.len() > 12 && names[0] == "audit", "{names:?}");
+    for command in names.into_iter().filter(|name| *name != "help") {
+        let help = out(&evenkeel(&[command, "--help"]));
+        assert!(
+            help.contains("Examples:") && help.contains("Exit codes:"),
+            "{help}"
+        );
+    }
+}
+
 #[rstest]
 #[case("audit")]
 #[case("path")]
 #[case("explain")]
 #[case("status")]
-fn help_has_examples_and_exit_codes(#[case] command: &str) {
+fn own_flags_come_first(#[case] command: &str) {
     let help = out(&evenkeel(&[command, "--help"]));
-    assert!(
-        help.contains("Examples:") && help.contains("Exit codes:"),
-        "{help}"
-    );
     // The cluster's flags come last: what is asked for is read first.
     let at = |text: &str| help.find(text).unwrap_or_else(|| panic!("{text}: {help}"));
     assert!(at("--output") < at("--kubeconfig"), "{help}");
@@ -202,6 +223,20 @@ fn shells_complete_commands_checks_and_contexts() {
         "p",
     ]);
     assert_eq!(names.trim(), "prod");
+}
+
+/// `kubectl` calls a plugin by the name of its file.
+#[test]
+fn as_a_plugin_it_names_itself_so() {
+    let folder = folder(&[]);
+    let path = folder.path().join("kubectl-evenkeel");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_evenkeel"), &path).unwrap();
+    let called = |arguments: &[&str]| out(&Command::new(&path).args(arguments).output().unwrap());
+    let help = called(&["audit", "--help"]);
+    assert!(help.contains("Usage: kubectl evenkeel audit"), "{help}");
+    let b1 = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/b1");
+    let page = called(&["audit", "--from", b1.to_str().unwrap()]);
+    assert!(page.contains("\nNext: kubectl evenkeel explain "), "{page}");
 }
 
 #[test]

@@ -1,0 +1,91 @@
+//! What stands at the end of each `--help`: examples, and what the exit code says.
+
+/// Of the program.
+pub(super) const ALL: &str =
+    "Exit codes: 0 good, 1 what the command was asked to fail on, 2 it could not look.
+Documentation: `evenkeel docs CHECK`, and the folder docs/.";
+
+pub(super) const AUDIT: &str = "Examples:
+  evenkeel audit                                          the current cluster
+  evenkeel audit -n shop --fail-on warning                one namespace, as a gate
+  evenkeel audit --check path-idle-budget,keepalive-order
+  evenkeel audit --from manifests/ --policy draft.yaml    files, and a draft that is not installed
+  evenkeel audit -o json | jq '.findings[].message'
+
+Exit codes: 1 when a finding is at or above --fail-on, else 2 when something could not be read, else 0.";
+
+pub(super) const PATH: &str = "Examples:
+  evenkeel path shop/cart shop/checkout:80
+  evenkeel path - shop/checkout                           every declared client and port
+
+Exit codes: 0 drawn, 2 nothing declares it or it could not be read.";
+
+pub(super) const DATAPLANE: &str = "Examples:
+  evenkeel dataplane
+  evenkeel dataplane -o wide                              each setting with origin and source
+
+Exit codes: 0 all was read, 2 something could not be read.";
+
+pub(super) const EXPLAIN: &str = "Examples:
+  evenkeel explain path-idle-budget                       a check
+  evenkeel explain edb99b1f                               a finding, by the first digits of its id
+
+Exit codes: 0 explained, 2 there is no such check or finding.";
+
+pub(super) const STATUS: &str = "Examples:
+  evenkeel status
+  evenkeel status -n shop -o json
+
+Exit codes: 1 when a policy is not healthy, 2 when the operator is not alive or something could not be read, else 0.";
+
+pub(super) const CHECKS: &str = "Examples:
+  evenkeel checks
+  evenkeel checks -o json | jq '.[] | select(.needsPolicy | not) | .id'
+
+Exit codes: 0.";
+
+pub(super) const DOCS: &str = "Examples:
+  evenkeel docs path-idle-budget
+
+Exit codes: 0 shown, 2 there is no such check.";
+
+pub(super) const COLLECT: &str = "Examples:
+  evenkeel collect -o cluster-a
+  evenkeel audit --from cluster-a
+
+Exit codes: 0 all was read, 2 something could not be read.";
+
+pub(super) const RUN: &str = "Examples:
+  evenkeel run                                            in a Pod, as manifests/ install it
+  evenkeel run --log-format text --debug-listen 127.0.0.1:8081
+
+Exit codes: 0 it was asked to end, 2 it could not start or a part of it has failed.";
+
+pub(super) const UNINSTALL: &str = "Examples:
+  evenkeel uninstall                                      shows what would be deleted
+  evenkeel uninstall --yes --keep-policies
+
+Exit codes: 0 done or shown, 2 something could not be read or deleted.";
+
+pub(super) const CRD: &str = "Examples:
+  evenkeel crd | kubectl apply -f -
+
+Exit codes: 0.";
+
+pub(super) const VERSION: &str = "Examples:
+  evenkeel version
+  evenkeel version --client
+
+Exit codes: 0 shown, 2 the cluster could not be asked.";
+
+pub(super) const COMPLETIONS: &str = "Examples:
+  source <(evenkeel completions bash)
+  source <(evenkeel completions zsh)
+  evenkeel completions fish | source
+
+Exit codes: 0.";
+
+pub(super) const MAN: &str = "Examples:
+  evenkeel man ~/.local/share/man/man1 && man evenkeel-audit
+
+Exit codes: 0 written, 2 the folder cannot be written to.";
