@@ -156,17 +156,26 @@ impl World {
         let Some(target) = self.targets.get(&id).filter(|target| is_whole(target)) else {
             return Vec::new();
         };
-        let of = |key: &Key| key.0 == target.source;
-        let found = self.objects.iter().filter(|(key, _)| of(key));
+        let of = |key: &Key, object: &Value| key.0 == target.source && is_of(target, object);
+        let found = self.objects.iter().filter(|(key, object)| of(key, object));
         found.map(|(_, object)| object.clone()).collect()
     }
 
     /// Every watch of a source says this.
     pub(super) fn say(&mut self, source: Source, what: impl Fn() -> What) {
+        self.say_where(source, |_| true, what);
+    }
+
+    /// The watches that are about an object say this.
+    fn say_of(&mut self, source: Source, object: &Value, what: impl Fn() -> What) {
+        self.say_where(source, |target| is_of(target, object), what);
+    }
+
+    fn say_where(&mut self, source: Source, wanted: impl Fn(&Target) -> bool, what: impl Fn() -> What) {
         let ids: Vec<Id> = self
             .targets
             .iter()
-            .filter(|(_, target)| target.source == source && is_whole(target))
+            .filter(|(_, target)| target.source == source && is_whole(target) && wanted(target))
             .map(|(id, _)| *id)
             .collect();
         for id in ids {
@@ -248,15 +257,15 @@ impl World {
         object["metadata"]["generation"] = (generation + i64::from(changed)).into();
         object["metadata"]["resourceVersion"] = self.version.to_string().into();
         self.objects.insert(key, object.clone());
-        self.say(source, || text(&object));
+        self.say_of(source, &object, || text(&object));
     }
 
     /// Somebody deletes an object.
     pub(super) fn delete(&mut self, source: Source, namespace: &str, name: &str) {
         let key = (source, namespace.to_owned(), name.to_owned());
-        if self.objects.remove(&key).is_some() {
+        if let Some(object) = self.objects.remove(&key) {
             self.version += 1;
-            self.say(source, || What::Gone(namespace.into(), name.into()));
+            self.say_of(source, &object, || What::Gone(namespace.into(), name.into()));
         }
     }
 
@@ -386,10 +395,12 @@ impl World {
 
 /// Pods and `ConfigMaps` are watched in parts; there are none here.
 fn is_whole(target: &Target) -> bool {
-    !matches!(
-        target.source,
-        Source::Pods | Source::ConfigMaps | Source::Webhooks
-    )
+    !matches!(target.source, Source::Pods | Source::ConfigMaps)
+}
+
+/// Whether a target is about an object of its source: kinds that share one are watched apart.
+fn is_of(target: &Target, object: &Value) -> bool {
+    target.kind.is_empty() || object["kind"] == target.kind
 }
 
 fn text(object: &Value) -> What {

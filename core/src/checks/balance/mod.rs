@@ -90,10 +90,12 @@ enum Domain {
 }
 
 impl Domain {
-    /// The domain of an endpoint; empty when unknown.
-    const fn of(self, one: &Endpoint) -> Name {
+    /// The domain of an endpoint; empty when unknown. One that does not name its zone is in that of its node, from which
+    /// the control plane takes it as well (`k8s.io/endpointslice`).
+    fn of(self, look: &Look<'_>, one: &Endpoint) -> Name {
         match self {
             Self::Node => one.node,
+            Self::Zone if one.zone.is_empty() && !one.node.is_empty() => look.zone_of(one.node),
             Self::Zone => one.zone,
         }
     }

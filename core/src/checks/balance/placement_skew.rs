@@ -40,7 +40,8 @@ With `n` backends, `c` of them at the fullest place and `m` places that could ho
 - `c / n` above `balance.maxPercentPerNode` (or `maxPercentPerZone`), and `c > ceil(n / m)`: Violated, warning, cause
   `NodeTooFull` or `ZoneTooFull`. With fewer backends than the limit needs, the best possible placement is enough.
 - One backend or none: NotApplicable, it has to be somewhere.
-- An endpoint without node or zone: Unknown, unless the others already decide it. Endpoints of a Service without
+- An endpoint without a zone is in that of its node. One whose node or zone is not known: Unknown, unless the others
+  already decide it. Endpoints of a Service without
   selector are outside of the cluster and count nowhere.
 
 A node could hold a backend when it already holds one, or when it is ready, schedulable and one of the Service's Pods
@@ -123,7 +124,7 @@ fn judge_place(
     place: Domain,
     limit: u32,
 ) -> Known<Option<Crowd>> {
-    let groups = Groups::by(all, |one| place.of(one));
+    let groups = Groups::by(all, |one| place.of(look, one));
     let total = u32::try_from(all.len()).unwrap_or(u32::MAX);
     let exceeds = |count: u32| u64::from(count) * 100 > u64::from(limit) * u64::from(total);
     let (name, there) = groups.fullest(look).unwrap_or_default();
@@ -347,7 +348,8 @@ mod tests {
     #[case::node_unsaid(&[("", "a"), ("n1", "a"), ("n2", "a")], Some(50), None, "Unknown unknown")]
     #[case::node_unsaid_but_decided(&[("", "a"), ("n1", "a"), ("n1", "a"), ("n1", "a")], Some(50), None, "Violated warning NodeTooFull")]
     #[case::node_unsaid_without_weight(&[("", "a"), ("n1", "a"), ("n2", "a"), ("n3", "b")], Some(50), None, "Met")]
-    #[case::zone_unsaid(&[("n1", ""), ("n2", "")], None, Some(60), "Unknown unknown")]
+    #[case::zone_of_the_node(&[("n1", ""), ("n2", "")], None, Some(60), "Violated warning ZoneTooFull")]
+    #[case::zone_unsaid(&[("x1", ""), ("x2", "")], None, Some(60), "Unknown unknown")]
     fn limits_on_shares(
         #[case] places: &[(&str, &str)],
         #[case] node: Option<u32>,

@@ -106,6 +106,15 @@ impl<'a> Look<'a> {
         (!os.is_empty()).then(|| self.index.names.text(os))
     }
 
+    /// The zone that a node is labelled with; empty where that is not known.
+    pub fn zone_of(&self, node: Name) -> Name {
+        self.depend_on(Deps::one(Dep::NodePlacement));
+        let names = &self.index.names;
+        let zone = |node: &Node| names.find(node.zone(names));
+        let row = self.read(Source::Nodes).ok().and_then(|()| self.row(node));
+        row.and_then(zone).unwrap_or_default()
+    }
+
     fn row(&self, node: Name) -> Option<&'a Node> {
         self.index.nodes.get(Key {
             namespace: Name::EMPTY,

@@ -4,6 +4,7 @@
 mod nodes;
 mod pods;
 mod policies;
+mod system;
 mod watches;
 
 use evenkeel_core::findings::{Finding, FindingVerdict, SubjectKind};

@@ -212,6 +212,38 @@ fn a_zone_that_is_cut_off_is_found_and_ends() {
     assert_eq!(story.says("node-zone-disruption"), "");
 }
 
+/// Nodes that have just joined are no excuse for nodes that are lost: these were Ready for four minutes.
+#[test]
+fn a_zone_that_is_lost_soon_after_it_opened_is_found() {
+    let old: Vec<_> = (0..6).map(|at| Node::new(format!("n{at}"), "a")).collect();
+    let mut story = Story::watched(HOUR, objects(&old));
+    let mut new: Vec<_> = (0..3).map(|at| Node::new(format!("new{at}"), "b")).collect();
+    for node in &mut new {
+        node.created = story.world.now.wall;
+        story.ready(node, "False");
+    }
+    story.until(45);
+    for node in &mut new {
+        story.ready(node, "True");
+    }
+    story.until(285);
+    assert_eq!(story.says("node-zone-disruption"), "");
+    for node in &mut new {
+        story.ready(node, "Unknown");
+    }
+    story.until(295);
+    assert_eq!(
+        story.says("node-zone-disruption"),
+        "Violated critical FullDisruption"
+    );
+    assert_eq!(story.says("node-mass-loss"), "Violated warning Storm");
+    for node in &mut new {
+        story.ready(node, "True");
+    }
+    story.until(895);
+    assert_eq!(story.says("node-zone-disruption"), "");
+}
+
 /// A slice of the Service `app` for each node: so many endpoints.
 fn load(node: usize, count: usize) -> Value {
     let endpoints: Vec<_> = (0..count)

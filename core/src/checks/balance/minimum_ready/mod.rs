@@ -49,8 +49,9 @@ itself, as Pods that lack a named port do not serve it: the port with the fewest
 - `backends - (those of the fullest node) < minimum`: AtRisk, warning, cause `NodeLossGoesBelow`, where the cluster has
   more than one node.
 - The same for the fullest zone, where the cluster has more than one: cause `ZoneLossGoesBelow`.
-- An endpoint without node or zone makes these two Unknown, unless the others already decide them. Endpoints of a
-  Service without selector are outside of the cluster: no node takes them along.
+- An endpoint without a zone is in that of its node. One whose node or zone is not known makes these two Unknown, unless
+  the others already decide them. Endpoints of a Service without selector are outside of the cluster: no node takes them
+  along.
 
 ## What to do
 
@@ -145,7 +146,7 @@ fn loss(
     }
     let mut gap: Option<Gap> = None;
     for place in [Domain::Node, Domain::Zone] {
-        let groups = Groups::by(all, |one| place.of(one));
+        let groups = Groups::by(all, |one| place.of(look, one));
         let (name, there) = groups.fullest(look).unwrap_or_default();
         // What no selector chose is outside of the cluster, and no place of it takes that along.
         let homeless = if case.service.selects() {
@@ -237,6 +238,17 @@ mod tests {
             .with(Source::EndpointSlices, slice("api", places))
             .policy(balanced(minimum, None, None));
         assert_eq!(world.verdict(ID), expected);
+    }
+
+    #[test]
+    fn an_endpoint_without_a_zone_is_in_that_of_its_node() {
+        let on_three = [("n1", ""), ("n2", ""), ("n3", "")];
+        let mut world = world()
+            .with(Source::EndpointSlices, slice("api", &on_three))
+            .policy(balanced(Some(2), None, None));
+        assert_eq!(world.verdict(ID), "AtRisk warning ZoneLossGoesBelow");
+        let mut world = world.unread(Source::Nodes);
+        assert_eq!(world.verdict(ID), "Unknown unknown");
     }
 
     #[rstest]
