@@ -1,4 +1,4 @@
-//! The checks: one file and one line of [`FAMILIES`] each.
+//! The checks: one file each, and two lines in the `mod.rs` of its family.
 //!
 //! A check is a pure function of what is known, the policies and now. Its id is part of the API; its page, its metric
 //! label and what `explain` prints come from its file.
@@ -32,57 +32,23 @@ pub struct Family {
 pub const FAMILIES: &[Family] = &[
     Family {
         name: "Connections",
-        checks: &[
-            path::idle_budget::CHECK,
-            path::keepalive_order::CHECK,
-            path::ping_floor::CHECK,
-            path::netns_gap::CHECK,
-            path::deadline_order::CHECK,
-        ],
+        checks: path::CHECKS,
     },
     Family {
         name: "Connection tables",
-        checks: &[
-            conntrack::config_drift::CHECK,
-            conntrack::proxy_bounds::CHECK,
-            conntrack::port_recycle::CHECK,
-            conntrack::ipvs_reuse::CHECK,
-        ],
+        checks: conntrack::CHECKS,
     },
     Family {
         name: "Backends",
-        checks: &[
-            balance::no_rebalance::CHECK,
-            balance::policy_skew::CHECK,
-            balance::minimum_ready::CHECK,
-            balance::none_ready::CHECK,
-            balance::local_holes::CHECK,
-            balance::placement_skew::CHECK,
-            balance::flap::CHECK,
-        ],
+        checks: balance::CHECKS,
     },
     Family {
         name: "Nodes",
-        checks: &[
-            nodes::cordon_lb::CHECK,
-            nodes::zone_disruption::CHECK,
-            nodes::mass_loss::CHECK,
-            nodes::dns_headroom::CHECK,
-            nodes::churn_storm::CHECK,
-            nodes::cascade::CHECK,
-            nodes::fleet_change::CHECK,
-            nodes::evict_loop::CHECK,
-            nodes::preemption::CHECK,
-        ],
+        checks: nodes::CHECKS,
     },
     Family {
         name: "Control plane",
-        checks: &[
-            control_plane::detection::CHECK,
-            control_plane::heartbeat::CHECK,
-            control_plane::instances::CHECK,
-            control_plane::stale_watch::CHECK,
-        ],
+        checks: control_plane::CHECKS,
     },
 ];
 

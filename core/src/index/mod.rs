@@ -98,7 +98,7 @@ macro_rules! index {
             /// Policies by namespace.
             pub(crate) policies_in: Spaces,
             /// Pods of which a container was kept.
-            pub(crate) components: BTreeSet<Key>,
+            components: BTreeSet<Key>,
             /// Sums over all Nodes.
             pub(crate) sums: NodeSums,
             /// Policies by what they may govern.

@@ -12,11 +12,22 @@ mod shares;
 
 use std::collections::BTreeMap;
 
-use crate::judge::Look;
+use crate::judge::{Check, Look};
 use crate::know::Gap;
 use crate::names::{Key, Name};
 use crate::route::{PortBackends, backends, backends_by_port};
 use crate::sources::slice::Endpoint;
+
+/// The checks of this family, in the order of their pages.
+pub(super) const CHECKS: &[Check] = &[
+    no_rebalance::CHECK,
+    policy_skew::CHECK,
+    minimum_ready::CHECK,
+    none_ready::CHECK,
+    local_holes::CHECK,
+    placement_skew::CHECK,
+    flap::CHECK,
+];
 
 /// Backends by node or zone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

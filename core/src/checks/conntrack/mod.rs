@@ -10,6 +10,16 @@ mod tests;
 
 use std::sync::Arc;
 
+use crate::judge::Check;
+
+/// The checks of this family, in the order of their pages.
+pub(super) const CHECKS: &[Check] = &[
+    config_drift::CHECK,
+    proxy_bounds::CHECK,
+    port_recycle::CHECK,
+    ipvs_reuse::CHECK,
+];
+
 /// Nodes in a message, by the first of their names: `node a`, `3 nodes (a, b, ...)`.
 fn on_nodes(nodes: usize, sample: &[Arc<str>]) -> String {
     let named = sample.get(..2).unwrap_or(sample);

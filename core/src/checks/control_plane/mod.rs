@@ -9,3 +9,13 @@ mod requests;
 pub mod stale_watch;
 #[cfg(test)]
 mod tests;
+
+use crate::judge::Check;
+
+/// The checks of this family, in the order of their pages.
+pub(super) const CHECKS: &[Check] = &[
+    detection::CHECK,
+    heartbeat::CHECK,
+    instances::CHECK,
+    stale_watch::CHECK,
+];

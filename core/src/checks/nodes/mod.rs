@@ -12,6 +12,21 @@ pub mod preemption;
 mod tests;
 pub mod zone_disruption;
 
+use crate::judge::Check;
+
+/// The checks of this family, in the order of their pages.
+pub(super) const CHECKS: &[Check] = &[
+    cordon_lb::CHECK,
+    zone_disruption::CHECK,
+    mass_loss::CHECK,
+    dns_headroom::CHECK,
+    churn_storm::CHECK,
+    cascade::CHECK,
+    fleet_change::CHECK,
+    evict_loop::CHECK,
+    preemption::CHECK,
+];
+
 /// The greatest of 2, 5, 10, 20, 50 and so on that a count reaches; below 2 the count itself. A message with the exact
 /// count would be another with every event.
 fn at_least(count: usize) -> usize {

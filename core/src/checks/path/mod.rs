@@ -37,5 +37,17 @@ fn client_name(name: &Arc<str>) -> Arc<str> {
 
 #[cfg(test)]
 mod adversarial;
+
+use crate::judge::Check;
+
+/// The checks of this family, in the order of their pages.
+pub(super) const CHECKS: &[Check] = &[
+    idle_budget::CHECK,
+    keepalive_order::CHECK,
+    ping_floor::CHECK,
+    netns_gap::CHECK,
+    deadline_order::CHECK,
+];
+
 #[cfg(test)]
 mod tests;

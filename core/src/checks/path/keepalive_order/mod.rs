@@ -36,7 +36,7 @@ The path is cut at its L7 hops: client, first L7 hop, ..., server. On each reuse
 opened the connection keeps it idle, and `far` is after how long the side that accepted it closes it. An L7 hop has two
 such times: `idleTimeoutSeconds` towards its client, `upstream.idleTimeoutSeconds` of its own pool.
 
-- `far <= near + max(1 s, 10 % of near)`: Violated, warning. Mismatch `ServerClosesFirst` where `far <= near`, else
+- `far <= near + max(1 s, 10 % of near)`: Violated, warning. Cause `ServerClosesFirst` where `far <= near`, else
   `NarrowMargin`.
 - HTTP2 and gRPC: the same is AtRisk, info. Who closes says so first (GOAWAY, RFC 9113 section 6.8), and requests that
   it did not take up are safe to send again, which most clients do by themselves.
