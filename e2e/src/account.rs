@@ -2,10 +2,11 @@
 
 use anyhow::{Context, Result};
 use evenkeel::watch::RIGHTS;
+use kube::Client;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
-use crate::ControlPlane;
+use crate::{ControlPlane, client_of};
 
 /// The name of the account of a namespace, as the API server writes it.
 pub fn user_of(namespace: &str) -> String {
@@ -36,7 +37,7 @@ impl ControlPlane {
                 "subjects": [{"kind": "ServiceAccount", "name": "reader", "namespace": namespace}]}),
         ])
         .await?;
-        self.kubeconfig_of(namespace).await
+        self.kubeconfig_of(namespace, "reader").await
     }
 
     /// A kubeconfig of an account that may read some resources of its own namespace, and nothing else.
@@ -49,7 +50,37 @@ impl ControlPlane {
                 "subjects": [{"kind": "ServiceAccount", "name": "reader", "namespace": namespace}]}),
         ])
         .await?;
-        self.kubeconfig_of(namespace).await
+        self.kubeconfig_of(namespace, "reader").await
+    }
+
+    /// A client of an account with the rights that a team usually has in its namespace, and none elsewhere: the roles
+    /// `edit` and `view` that Kubernetes brings, and every right to policies. `legacy` adds the right to write
+    /// EndpointSlices, which `edit` had before Kubernetes 1.22, and keeps in clusters that were upgraded.
+    pub async fn editor(&self, namespace: &str, legacy: bool) -> Result<Client> {
+        let bound = |name: &str, kind: &str| {
+            json!({"apiVersion": format!("{RBAC}/v1"), "kind": "RoleBinding",
+                "metadata": {"name": format!("team-{name}"), "namespace": namespace},
+                "roleRef": {"apiGroup": RBAC, "kind": kind, "name": name},
+                "subjects": [{"kind": "ServiceAccount", "name": "team", "namespace": namespace}]})
+        };
+        let mut rules = vec![
+            json!({"apiGroups": ["evenkeel.dev"], "resources": ["traffichealthpolicies"], "verbs": ["*"]}),
+        ];
+        if legacy {
+            rules.push(
+                json!({"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["*"]}),
+            );
+        }
+        let role = json!({"apiVersion": format!("{RBAC}/v1"), "kind": "Role",
+            "metadata": {"name": "policies", "namespace": namespace}, "rules": rules});
+        self.apply_json(&[
+            bound("edit", "ClusterRole"),
+            bound("view", "ClusterRole"),
+            role,
+            bound("policies", "Role"),
+        ])
+        .await?;
+        client_of(self.kubeconfig_of(namespace, "team").await?.path(), None).await
     }
 
     async fn apply_json(&self, objects: &[Value]) -> Result<()> {
@@ -60,10 +91,10 @@ impl ControlPlane {
     }
 
     /// Makes the account and asks for a token of it.
-    async fn kubeconfig_of(&self, namespace: &str) -> Result<NamedTempFile> {
-        let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "reader", "namespace": namespace}});
+    async fn kubeconfig_of(&self, namespace: &str, name: &str) -> Result<NamedTempFile> {
+        let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": namespace}});
         self.apply_json(&[account]).await?;
-        let token = self.token(namespace, "reader").await?;
+        let token = self.token(namespace, name).await?;
         let mut config: Value = serde_saphyr::from_str(&self.kubeconfig()?)?;
         config["users"][0]["user"] = json!({"token": token});
         let file = NamedTempFile::new()?;

@@ -140,6 +140,11 @@ impl Operator {
         self.port
     }
 
+    /// Where it answers probes, on loopback.
+    pub fn probe_port(&self) -> u16 {
+        self.probe_port
+    }
+
     /// Its process.
     pub fn process_mut(&mut self) -> &mut Process {
         &mut self.process

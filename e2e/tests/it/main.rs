@@ -9,4 +9,5 @@ mod collect;
 mod lifecycle;
 mod operator;
 mod policies;
+mod tenant;
 mod watch;

@@ -1,0 +1,407 @@
+//! One control plane with two teams that have done nothing wrong, and for each attack a namespace and an operator of its
+//! own.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use evenkeel::api::TrafficHealthPolicy;
+use evenkeel_e2e::audit::{self, ACCOUNT};
+use evenkeel_e2e::demo::{example, example_in, root};
+use evenkeel_e2e::monitoring::{free_port, get};
+use evenkeel_e2e::operator::Operator;
+use evenkeel_e2e::under_test::{binary, evenkeel};
+use evenkeel_e2e::{ControlPlane, Options};
+use kube::Api;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::{Mutex, MutexGuard, OnceCell};
+
+use super::probes::{Probes, Served};
+use super::team::Team;
+
+/// Far above what anything here takes, on a machine that is busy with other tests.
+pub(super) const WITHIN: Duration = Duration::from_secs(120);
+
+/// How often something is asked for while it is waited for.
+const EVERY: Duration = Duration::from_millis(100);
+
+/// A kubelet asks six times, ten seconds apart, before it restarts the Pod (`manifests/deployment.yaml`): an answer that
+/// takes longer than this is no load any more but a loop that stands.
+const LIVE_WITHIN: Duration = Duration::from_secs(10);
+
+/// The teams that have done nothing wrong: a critical finding that stands, and a policy that is met.
+const VICTIMS: [(&str, &str, &str); 2] = [("shop", "False", "Violated"), ("pay", "True", "AllMet")];
+
+/// Only those controllers that a team can use to make others' verdicts: no kubelet runs, so what makes Pods would make
+/// thousands that stay pending.
+const CONTROLLERS: &str = "clusterrole-aggregation-controller,serviceaccount-controller,namespace-controller,\
+                           endpointslice-controller";
+
+/// What the operator asks for, and what it writes with its body; nobody else.
+const AUDIT_POLICY: &str = "\
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- level: Metadata
+  users: [\"system:serviceaccount:evenkeel-system:evenkeel\"]
+- level: None
+";
+
+/// The control plane of all attacks.
+struct Bed {
+    plane: ControlPlane,
+    folder: TempDir,
+    attacks: usize,
+}
+
+impl Bed {
+    /// One attack at a time.
+    async fn lock() -> MutexGuard<'static, Self> {
+        static BED: OnceCell<Mutex<Bed>> = OnceCell::const_new();
+        let bed = BED.get_or_init(async || Mutex::new(Self::start().await));
+        bed.await.lock().await
+    }
+
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let policy = folder.path().join("audit-policy.yaml");
+        fs::write(&policy, AUDIT_POLICY).unwrap();
+        let options = Options {
+            api_server_args: vec![
+                format!("--audit-policy-file={}", policy.display()),
+                format!("--audit-log-path={}", folder.path().join("audit.jsonl").display()),
+            ],
+            controller_manager_args: vec![format!("--controllers={CONTROLLERS}")],
+            ..Options::default()
+        };
+        let plane = ControlPlane::start(options).await.unwrap();
+        plane.install_operator().await.unwrap();
+        plane
+            .apply_yaml(&example("demo/cluster.yaml").unwrap())
+            .await
+            .unwrap();
+        for (namespace, _, _) in VICTIMS {
+            plane
+                .apply_yaml(&example_in("demo/shop.yaml", namespace).unwrap())
+                .await
+                .unwrap();
+        }
+        for (file, namespace) in [("demo/policy.yaml", "shop"), ("demo-keepalive.yaml", "pay")] {
+            plane
+                .apply_yaml(&example_in(file, namespace).unwrap())
+                .await
+                .unwrap();
+        }
+        until_aggregated(&plane).await;
+        Self {
+            plane,
+            folder,
+            attacks: 0,
+        }
+    }
+
+    fn asked(&self) -> Vec<Value> {
+        let events = audit::events(&self.folder.path().join("audit.jsonl")).unwrap();
+        audit::asked_by(events, ACCOUNT)
+    }
+}
+
+/// Waits for the controller that fills the role `edit` from its parts.
+async fn until_aggregated(plane: &ControlPlane) {
+    use k8s_openapi::api::rbac::v1::ClusterRole;
+    let roles: Api<ClusterRole> = Api::all(plane.client().await.unwrap());
+    let start = Instant::now();
+    for role in ["edit", "view"] {
+        while roles
+            .get(role)
+            .await
+            .unwrap()
+            .rules
+            .unwrap_or_default()
+            .is_empty()
+        {
+            assert!(start.elapsed() < WITHIN, "the role {role} stays empty");
+            tokio::time::sleep(EVERY).await;
+        }
+    }
+}
+
+/// What others than the attacking team see: all that must not change.
+#[derive(Debug, PartialEq)]
+struct Sight {
+    /// Findings on everything outside of its namespace.
+    findings: Vec<Value>,
+    /// The victims' policies, with the version that any write would change.
+    policies: Vec<(Option<String>, Value)>,
+    /// What the victims' alerts rest on.
+    metrics: Vec<String>,
+}
+
+/// How it went, in numbers.
+#[derive(Debug)]
+pub(super) struct Figures {
+    /// Memory before, at most, and at the end, in MiB.
+    pub(super) memory: [u64; 3],
+    /// How `/livez` answered meanwhile.
+    pub(super) served: Served,
+}
+
+/// An attack under way: an operator that has seen the cluster as it is, and a team that may write in one namespace.
+pub(super) struct Attack {
+    bed: MutexGuard<'static, Bed>,
+    pub(super) operator: Operator,
+    pub(super) team: Team,
+    name: String,
+    debug: SocketAddr,
+    before: Sight,
+    asked: usize,
+    memory: u64,
+    probes: Probes,
+}
+
+impl Attack {
+    /// A team with the roles `edit` and `view`.
+    pub(super) async fn begin(name: &str) -> Self {
+        Self::begin_as(name, false).await
+    }
+
+    /// The same; `legacy` also with the right to write EndpointSlices.
+    pub(super) async fn begin_as(name: &str, legacy: bool) -> Self {
+        let mut bed = Bed::lock().await;
+        bed.attacks += 1;
+        let namespace = format!("{name}-{}", bed.attacks);
+        let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+        bed.plane.apply_yaml(&object.to_string()).await.unwrap();
+        let client = bed.plane.editor(&namespace, legacy).await.unwrap();
+        let debug = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port().unwrap()));
+        let more = [format!("--debug-listen={debug}"), "--log=info".to_owned()];
+        let instance = format!("operator-{}", bed.attacks);
+        let operator = Operator::start(&bed.plane, binary().unwrap(), &instance, &more, bed.folder.path());
+        let operator = operator.await.unwrap();
+        operator.until_ready().await.unwrap();
+        operator
+            .until_metric("evenkeel_leader{} 1.0", WITHIN)
+            .await
+            .unwrap();
+        for (namespace, status, reason) in VICTIMS {
+            until_told(&bed.plane, namespace, status, reason).await;
+        }
+        let before = see(&bed.plane, &operator, debug, &namespace).await;
+        let probes = Probes::start(&operator);
+        Self {
+            asked: bed.asked().len(),
+            memory: memory(&operator, "VmRSS:"),
+            team: Team::new(client, namespace.clone()),
+            bed,
+            operator,
+            name: name.to_owned(),
+            debug,
+            before,
+            probes,
+        }
+    }
+
+    /// The administrator's control plane.
+    pub(super) fn plane(&self) -> &ControlPlane {
+        &self.bed.plane
+    }
+
+    /// Waits until the operator has told the team what it thinks of a policy, and so has seen what was written before.
+    pub(super) async fn until_seen(&self) -> Duration {
+        let start = Instant::now();
+        self.team.policy("seen", &json!({})).await.unwrap();
+        let policies: Api<TrafficHealthPolicy> =
+            Api::namespaced(self.plane().client().await.unwrap(), self.team.namespace());
+        while policies.get("seen").await.unwrap().status.is_none() {
+            assert!(
+                start.elapsed() < WITHIN,
+                "{}: the operator does not answer the team",
+                self.name
+            );
+            tokio::time::sleep(EVERY).await;
+        }
+        start.elapsed()
+    }
+
+    /// What `/debug/verdicts` says of the team's namespace.
+    pub(super) async fn own_findings(&self) -> Vec<Value> {
+        let mut found = findings(self.debug).await;
+        found.retain(|one| one["subject"]["namespace"] == self.team.namespace());
+        found
+    }
+
+    /// Whether others see something else than before.
+    pub(super) async fn changed(&self) -> bool {
+        let now = see(self.plane(), &self.operator, self.debug, self.team.namespace()).await;
+        now != self.before
+    }
+
+    /// That nothing outside of the team's namespace has changed: not a word on others, no write, no question that the
+    /// rights do not cover, no byte that a terminal obeys, and a process that lives and answers.
+    pub(super) async fn end(mut self) -> Figures {
+        let name = self.name.clone();
+        let now = see(self.plane(), &self.operator, self.debug, self.team.namespace()).await;
+        assert_eq!(now, self.before, "{name}: others see something else");
+        let asked = self.bed.asked().split_off(self.asked);
+        let refused: Vec<_> = asked
+            .iter()
+            .filter(|one| one["responseStatus"]["code"] == 403)
+            .collect();
+        assert!(refused.is_empty(), "{name}: asked without a right: {refused:#?}");
+        let elsewhere = |one: &&Value| {
+            let place = &one["objectRef"]["namespace"];
+            let reads = ["get", "list", "watch"].contains(&one["verb"].as_str().unwrap_or_default());
+            !reads && place != self.team.namespace() && place != "evenkeel-system"
+        };
+        let written: Vec<_> = asked.iter().filter(elsewhere).collect();
+        assert!(written.is_empty(), "{name}: written elsewhere: {written:#?}");
+        self.exits_are_harmless().await;
+        self.operator.lives().unwrap();
+        let served = self.probes.end().await;
+        let figures = Figures {
+            memory: [
+                self.memory,
+                memory(&self.operator, "VmHWM:"),
+                memory(&self.operator, "VmRSS:"),
+            ],
+            served,
+        };
+        let [before, most, after] = figures.memory;
+        eprintln!("{name}: memory {before} MiB, at most {most}, at the end {after}; /livez {served}");
+        assert!(
+            most < limit(),
+            "{name}: {most} MiB are above the limit of the Pod"
+        );
+        assert!(served.longest < LIVE_WITHIN, "{name}: /livez {served}");
+        self.operator.end().unwrap();
+        // Its objects would be in the way of the next attack's figures.
+        let namespaces: Api<k8s_openapi::api::core::v1::Namespace> =
+            Api::all(self.bed.plane.client().await.unwrap());
+        namespaces
+            .delete(self.team.namespace(), &kube::api::DeleteParams::default())
+            .await
+            .unwrap();
+        until_gone(&namespaces, self.team.namespace()).await;
+        figures
+    }
+
+    /// No byte that a terminal obeys leaves.
+    async fn exits_are_harmless(&self) {
+        let (_, metrics) = self.operator.get("/metrics").await.unwrap();
+        let mut exits = vec![
+            ("log".to_owned(), self.operator.log().unwrap()),
+            ("metrics".to_owned(), metrics),
+        ];
+        let kubeconfig = self.plane().kubeconfig_path().to_str().unwrap();
+        for command in [
+            "status",
+            "audit",
+            "audit -o wide",
+            "audit -o markdown",
+            "dataplane",
+        ] {
+            let arguments: Vec<_> = command.split(' ').chain(["--kubeconfig", kubeconfig]).collect();
+            let said = evenkeel(&arguments).unwrap();
+            assert!(!said.out.is_empty(), "{command}: {}", said.err);
+            exits.push((command.to_owned(), said.out + &said.err));
+        }
+        for (exit, text) in exits {
+            let active = text.chars().find(|c| c.is_control() && !['\n', '\t'].contains(c));
+            assert_eq!(active, None, "{}: {exit}", self.name);
+        }
+    }
+}
+
+/// What the Deployment gives a Pod, in MiB.
+fn limit() -> u64 {
+    let text = fs::read_to_string(PathBuf::from(root()).join("manifests/deployment.yaml")).unwrap();
+    let deployment: Value = serde_saphyr::from_str(&text).unwrap();
+    let limit = &deployment["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"];
+    limit
+        .as_str()
+        .unwrap()
+        .strip_suffix("Mi")
+        .unwrap()
+        .parse()
+        .unwrap()
+}
+
+/// A line of proc(5), `status`, in MiB rounded down.
+pub(super) fn memory(operator: &Operator, line: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", operator.id())).unwrap();
+    let line = status.lines().find_map(|one| one.strip_prefix(line)).unwrap();
+    line.split_whitespace().next().unwrap().parse::<u64>().unwrap() / 1024
+}
+
+async fn until_gone(namespaces: &Api<k8s_openapi::api::core::v1::Namespace>, name: &str) {
+    let start = Instant::now();
+    while namespaces.get_opt(name).await.unwrap().is_some() {
+        assert!(start.elapsed() < WITHIN, "the namespace {name} stays");
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
+async fn policies(plane: &ControlPlane, namespace: &str) -> Vec<TrafficHealthPolicy> {
+    let api: Api<TrafficHealthPolicy> = Api::namespaced(plane.client().await.unwrap(), namespace);
+    api.list(&kube::api::ListParams::default()).await.unwrap().items
+}
+
+async fn until_told(plane: &ControlPlane, namespace: &str, status: &str, reason: &str) {
+    let start = Instant::now();
+    loop {
+        let policy = policies(plane, namespace).await.remove(0);
+        let conditions = policy.status.unwrap_or_default().conditions;
+        let healthy = conditions.into_iter().find(|one| one.r#type == "Healthy");
+        let told = healthy.map(|one| (format!("{:?}", one.status), one.reason));
+        if told == Some((status.to_owned(), reason.to_owned())) {
+            return;
+        }
+        assert!(
+            start.elapsed() < WITHIN,
+            "{namespace}: {told:?}, not {status}/{reason}"
+        );
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
+async fn findings(debug: SocketAddr) -> Vec<Value> {
+    let start = Instant::now();
+    loop {
+        // A loop that is busy says so; the question is asked again.
+        if let Ok((200, text)) = get(debug, "/debug/verdicts").await {
+            let list: Value = serde_json::from_str(&text).unwrap();
+            return list["findings"].as_array().unwrap().clone();
+        }
+        assert!(start.elapsed() < WITHIN, "/debug/verdicts does not answer");
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
+async fn see(plane: &ControlPlane, operator: &Operator, debug: SocketAddr, namespace: &str) -> Sight {
+    let mut found = findings(debug).await;
+    found.retain(|one| one["subject"]["namespace"] != namespace);
+    let mut told = Vec::new();
+    for (victim, _, _) in VICTIMS {
+        for policy in policies(plane, victim).await {
+            let status = serde_json::to_value(&policy.status).unwrap();
+            told.push((policy.metadata.resource_version, status));
+        }
+    }
+    let (code, text) = operator.get("/metrics").await.unwrap();
+    assert_eq!(code, 200, "{text}");
+    let of_victims = |line: &&str| {
+        VICTIMS
+            .iter()
+            .any(|one| line.contains(&format!("=\"{}\"", one.0)))
+    };
+    let critical = "evenkeel_findings{check=\"path-idle-budget\",verdict=\"Violated\",severity=\"critical\"}";
+    assert!(text.contains(critical), "{text}");
+    Sight {
+        findings: found,
+        policies: told,
+        metrics: text.lines().filter(of_victims).map(str::to_owned).collect(),
+    }
+}

@@ -1,0 +1,124 @@
+//! Policies that cost much, hide others, or say much.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::bed::{Attack, WITHIN};
+use super::team::{policy, service};
+
+/// A policy of so many connections of so many clients each, which all break.
+fn wide(name: &str, connections: usize, clients: usize) -> Value {
+    let clients: Vec<_> = (0..clients)
+        .map(|at| json!({"name": format!("c{at}"), "tcpKeepalive": {"state": "Disabled"}}))
+        .collect();
+    let connections: Vec<_> = (0..connections)
+        .map(|at| {
+            json!({"name": format!("k{at}"), "protocol": "TCP", "longestSilenceSeconds": 86_400,
+            "server": {"tcpKeepalive": {"state": "Disabled"}}, "clients": clients})
+        })
+        .collect();
+    policy(name, &json!({"connections": connections}))
+}
+
+/// Makes the attack of so many Services with so many ports each; another team's policy changes meanwhile and is told.
+async fn stalls(name: &str, services: usize, ports: u16) {
+    let attack = Attack::begin(name).await;
+    let leader = leader(&attack).await;
+    let all = (0..services).map(|at| service(&format!("s{at}"), ports));
+    assert_eq!(attack.team.make_all(all).await, 0);
+    attack.team.make(&wide("wide", 16, 16)).await.unwrap();
+    // All of it again, five times: each change makes every path due.
+    for at in 0..5 {
+        let patch = json!({"spec": {"connections": wide("wide", 16, 16 - at)["spec"]["connections"]}});
+        let kind = ("evenkeel.dev/v1alpha1", "TrafficHealthPolicy");
+        attack.team.change(kind, "wide", &patch).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let seen = attack.until_seen().await;
+    eprintln!("{name}: the next policy was answered after {seen:?}");
+    assert_eq!(leader, self::leader(&attack).await, "{name}: the Lease was lost");
+    let figures = attack.end().await;
+    assert_eq!(figures.served.bad, 0, "{name}: {}", figures.served);
+}
+
+/// Holder and count of changes of the Lease.
+async fn leader(attack: &Attack) -> (Option<String>, Option<i32>) {
+    use k8s_openapi::api::coordination::v1::Lease;
+    let client = attack.plane().client().await.unwrap();
+    let leases: kube::Api<Lease> = kube::Api::namespaced(client, "evenkeel-system");
+    let spec = leases.get("evenkeel").await.unwrap().spec.unwrap();
+    (spec.holder_identity, spec.lease_transitions)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wide_policy_holds_up_nobody() {
+    stalls("wide", 10, 32).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_very_wide_policy_holds_up_nobody() {
+    stalls("wider", 50, 64).await;
+}
+
+/// More broken policies than are counted one by one, all with names before the victim's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_of_broken_policies_hides_no_other() {
+    let attack = Attack::begin("a-crowd").await;
+    let all = (0..3).map(|at| service(&format!("s{at}"), 1));
+    assert_eq!(attack.team.make_all(all).await, 0);
+    let exceptions: Vec<_> = [
+        "path-idle-budget",
+        "path-keepalive-order",
+        "balance-ready-backends",
+    ]
+    .iter()
+    .map(|check| json!({"check": check, "reason": "\u{1b}[2J".repeat(20), "until": "2099-01-01T00:00:00Z"}))
+    .collect();
+    let crowd = (0..201).map(|at| {
+        let mut one = wide(&format!("a{at:03}"), 1, 1);
+        if at % 2 == 1 {
+            one["spec"]["exceptions"] = json!(exceptions);
+        }
+        one
+    });
+    let refused = attack.team.make_all(crowd).await;
+    eprintln!("{refused} of 201 policies were refused");
+    assert!(refused <= 100, "the plain ones are taken");
+    attack.until_seen().await;
+    let own = attack.own_findings().await;
+    assert!(own.len() >= 300, "{} findings of the crowd", own.len());
+    let victim = "evenkeel_policy_unhealthy{namespace=\"shop\",policy=\"reports\"} 1";
+    attack.operator.until_metric(victim, WITHIN).await.unwrap();
+    attack.end().await;
+}
+
+/// Hundreds of ways to choose Pods: each would be a watch of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_selectors_take_nothing_from_others() {
+    let attack = Attack::begin("selectors").await;
+    attack.team.make(&service("s", 1)).await.unwrap();
+    let values: Vec<_> = (0..500).map(|at| format!("v{at}-{}", "x".repeat(50))).collect();
+    let crowd = (0..300).map(|at| {
+        let selector = json!({"matchLabels": {"app": format!("a{at}")},
+            "matchExpressions": [{"key": "tier", "operator": "NotIn", "values": if at % 50 == 0 { &values[..] } else { &values[..1] }}]});
+        let clients = json!([{"name": "c", "podSelector": selector}]);
+        policy(&format!("p{at}"), &json!({"connections": [{"name": "k", "protocol": "TCP", "longestSilenceSeconds": 60, "clients": clients}]}))
+    });
+    let refused = attack.team.make_all(crowd).await;
+    eprintln!("{refused} of 300 selectors were refused");
+    assert!(refused <= 6, "the small ones are taken");
+    attack.until_seen().await;
+    let open = std::fs::read_dir(format!("/proc/{}/fd", attack.operator.id()))
+        .unwrap()
+        .count();
+    eprintln!("300 selectors: {open} files are open");
+    assert!(open < 400, "{open} files are open");
+    let (_, text) = attack.operator.get("/metrics").await.unwrap();
+    let stale: Vec<_> = text
+        .lines()
+        .filter(|line| line.starts_with("evenkeel_source_fresh{") && !line.ends_with(" 1"))
+        .collect();
+    assert!(stale.is_empty(), "{stale:?}");
+    attack.end().await;
+}

@@ -1,0 +1,127 @@
+//! Much of everything: what is kept must not grow with what one team writes.
+
+use futures::{StreamExt, stream};
+use serde_json::{Value, json};
+
+use super::bed::{Attack, memory};
+use super::team::{pod, policy, service};
+
+/// Just below what the API server takes for all annotations of an object: 256 KiB
+/// (`apimachinery/pkg/api/validation/objectmeta.go`, `TotalAnnotationSizeLimitB`).
+const LARGE: usize = 250_000;
+
+/// How much more memory a flood may leave behind, in MiB, in a build without optimization whose allocator keeps what it
+/// has: with the flood kept it was 240.
+const LEFT: u64 = 48;
+
+fn large(seed: usize) -> String {
+    format!("{seed}-")
+        .chars()
+        .chain("x".repeat(LARGE).chars())
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_large_annotations_leave_nothing_behind() {
+    let attack = Attack::begin("annotations").await;
+    let team = &attack.team;
+    for at in 0..8 {
+        team.make(&service(&format!("noisy-{at}"), 1)).await.unwrap();
+    }
+    team.policy("noisy", &json!({"balance": {"minimumReadyBackends": 1}}))
+        .await
+        .unwrap();
+    let keys = [
+        "service.kubernetes.io/topology-mode",
+        "service.beta.kubernetes.io/aws-load-balancer-type",
+        "service.kubernetes.io/a",
+    ];
+    stream::iter(0..1_000)
+        .map(async |at: usize| {
+            let patch = json!({"metadata": {"annotations": {(keys[at / 8 % 3]): large(at), (keys[(at / 8 + 1) % 3]): null,
+                (keys[(at / 8 + 2) % 3]): null}}});
+            team.change(("v1", "Service"), &format!("noisy-{}", at % 8), &patch).await.unwrap();
+        })
+        .buffer_unordered(8)
+        .collect::<Vec<_>>()
+        .await;
+    attack.until_seen().await;
+    team.delete_all(("v1", "Service")).await;
+    let figures = attack.end().await;
+    let [before, _, after] = figures.memory;
+    assert!(after < before + LEFT, "{after} MiB after {before}");
+}
+
+/// A Pod whose every text is long.
+fn wordy(at: usize) -> Value {
+    let mut pod = pod(&format!("wordy-{at}"), "it");
+    pod["metadata"]["labels"] = json!({"app": "wordy"});
+    pod["metadata"]["annotations"] = json!({"example.com/text": large(at)});
+    let value = format!("net.ipv4.tcp_keepalive_time={}", 60 + at);
+    pod["spec"]["containers"][0]["args"] =
+        json!((0..200).map(|n| format!("--{n}-{value}")).collect::<Vec<_>>());
+    pod
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_that_come_and_go_leave_nothing_behind() {
+    let attack = Attack::begin("pods").await;
+    let team = &attack.team;
+    team.make(&service("batch", 1)).await.unwrap();
+    let clients = json!([{"name": "jobs", "podSelector": {"matchExpressions": [{"key": "app", "operator": "Exists"}]}}]);
+    let connection =
+        json!([{"name": "all", "protocol": "TCP", "longestSilenceSeconds": 60, "clients": clients}]);
+    team.make(&policy("jobs", &json!({"connections": connection})))
+        .await
+        .unwrap();
+    for wave in 0..4 {
+        let jobs = (0..250).map(|at| {
+            let mut pod = pod(&format!("job-{wave}-{at}-x7k2p"), "job");
+            pod["metadata"]["labels"] =
+                json!({"app": "job", "batch.kubernetes.io/job-name": format!("job-{wave}-{at}")});
+            pod["spec"]["nodeName"] = json!("node-a");
+            pod
+        });
+        assert_eq!(team.make_all(jobs).await, 0);
+        assert_eq!(team.make_all((0..20).map(|at| wordy(wave * 20 + at))).await, 0);
+        team.delete_all(("v1", "Pod")).await;
+    }
+    attack.until_seen().await;
+    let figures = attack.end().await;
+    let [before, _, after] = figures.memory;
+    assert!(after < before + LEFT, "{after} MiB after {before}");
+}
+
+/// Workloads that claim to be huge, and names at their longest.
+#[tokio::test(flavor = "multi_thread")]
+async fn workloads_of_any_size_are_one_row() {
+    let attack = Attack::begin("workloads").await;
+    let team = &attack.team;
+    let name = |at: usize| {
+        format!("{at}-{}", "long".repeat(60))
+            .chars()
+            .take(253)
+            .collect::<String>()
+    };
+    let deployments = (0..200).map(|at| {
+        json!({"apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": name(at), "annotations": {"a": "x".repeat(20_000)}},
+            "spec": {"replicas": 10_000, "selector": {"matchLabels": {"app": "huge"}},
+                "template": {"metadata": {"labels": {"app": "huge"}},
+                    "spec": {"containers": [{"name": "cloud-controller-manager", "image": "x".repeat(200),
+                        "args": (0..500).map(|n| format!("--flag-{n}={at}")).collect::<Vec<_>>()}]}}}})
+    });
+    assert_eq!(team.make_all(deployments).await, 0);
+    let sets = (0..100).map(|at| {
+        json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": name(at)},
+            "spec": {"selector": {"matchLabels": {"app": "huge"}},
+                "template": {"metadata": {"labels": {"app": "huge"}},
+                    "spec": {"containers": (0..20).map(|n| json!({"name": format!("kube-proxy-{n}"),
+                        "image": format!("kube-proxy:{}", "1".repeat(100)), "args": ["x".repeat(2_000)]})).collect::<Vec<_>>()}}}})
+    });
+    assert_eq!(team.make_all(sets).await, 0);
+    attack.until_seen().await;
+    let held = memory(&attack.operator, "VmRSS:");
+    eprintln!("300 large workloads: {held} MiB");
+    attack.end().await;
+}
