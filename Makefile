@@ -3,7 +3,8 @@
 # `make setup` names the system packages where a tool is missing. `make e2e` and `make e2e-kind` install Debian's
 # container runtime where it is missing, before their tests start.
 CARGO ?= cargo
-.PHONY: demo test setup bed lint unit control-plane pushes e2e e2e-kind e2e-kind-install image reproducible fuzz bench bless deny mutants
+SOAK = $(or $(CARGO_TARGET_DIR),target)/debug/evenkeel-soak
+.PHONY: demo test setup bed lint unit control-plane pushes e2e e2e-kind e2e-kind-install image reproducible fuzz bench bless deny mutants soak
 
 # A finding from files, minutes after a checkout; then the same on a real control plane, built first.
 demo: setup
@@ -100,6 +101,14 @@ fuzz:
 		cargo +nightly fuzz run $$target corpus/$$target seeds/$$target -- \
 			-max_total_time=$(FUZZ_SECONDS) -timeout=5 -rss_limit_mb=512 -malloc_limit_mb=128 -dict=words.dict || exit 1; \
 	done
+
+# The operator before a real API server and a network that freezes, cuts, delays, repeats and truncates, while objects
+# come and go: SOAK_MINUTES of it. SOAK_SEED repeats the faults of a run, which prints its seed.
+SOAK_MINUTES ?= 60
+SOAK_SEED ?=
+soak: bed
+	$(CARGO) build --locked -p evenkeel -p evenkeel-e2e --bin evenkeel --bin evenkeel-soak
+	$(SOAK) --minutes $(SOAK_MINUTES) $(if $(SOAK_SEED),--seed $(SOAK_SEED))
 
 # Installs valgrind where it is missing.
 bench:

@@ -11,6 +11,7 @@ pub mod account;
 pub mod apply;
 pub mod audit;
 pub mod binaries;
+pub mod chaos;
 mod client;
 pub mod cluster;
 mod components;

@@ -63,6 +63,14 @@ impl Access {
         Ok(this)
     }
 
+    /// Names another server in the kubeconfig, such as a proxy of another protocol.
+    pub fn put_server(&self, server: &str) -> Result<()> {
+        let text = std::fs::read_to_string(self.kubeconfig()).context("reading a kubeconfig")?;
+        let mut config: Value = serde_json::from_str(&text).context("reading a kubeconfig")?;
+        config["clusters"][0]["cluster"] = json!({"server": server});
+        self.put("kubeconfig", &config.to_string())
+    }
+
     /// The kubeconfig.
     pub fn kubeconfig(&self) -> PathBuf {
         self.folder.join("kubeconfig")

@@ -9,6 +9,8 @@ use evenkeel_core::checks;
 use evenkeel_core::judge::{Check, Judge, Memory};
 use evenkeel_core::know::Reads;
 
+use crate::writers::by_teams;
+
 /// Set to `1` to write the pages instead of comparing them.
 const BLESS: &str = "EVENKEEL_BLESS";
 
@@ -64,13 +66,14 @@ fn page(check: &Check) -> String {
     let rest = body.split_once('\n').map_or("", |found| found.1).trim();
     format!(
         "{MADE_BY}\n# {}\n\n{}\n\n| | |\n|---|---|\n| judges | {} |\n| severity | {} |\n| needs | {} |\n| uses, where it \
-         is there | {} |\n| reads the effective data plane | {} |\n| works without a policy | {} |\n{}\n{rest}\n",
+         is there | {} |\n| of these, teams write | {} |\n| reads the effective data plane | {} |\n| works without a policy | {} |\n{}\n{rest}\n",
         check.id,
         check.summary(),
         judged(check),
         severities(check),
         list(check.needs),
         list(check.uses.minus(check.needs)),
+        list(Reads::of(&by_teams(check).collect::<Vec<_>>())),
         yes(check.profiles),
         yes(check.baseline),
         remembers(check),

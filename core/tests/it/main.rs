@@ -13,3 +13,4 @@ mod freshness;
 mod history;
 mod order;
 mod reasons;
+mod writers;

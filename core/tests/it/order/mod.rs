@@ -23,7 +23,7 @@ use histories::{cases, history};
 use objects::object;
 use play::{apply, feed, from_nothing, tell, told};
 pub(crate) use play::{give_away_numbers, meaningless};
-use tenant::{TENANT, TENANTS, of_others, write};
+use tenant::{TENANT, of_others, write};
 use world::{Health, World};
 
 proptest! {
@@ -63,7 +63,7 @@ proptest! {
     fn what_a_tenant_writes_changes_nothing_elsewhere(
         steps in history(),
         order in any::<u64>(),
-        written in vec((select(&TENANTS[..]), 0..2_u8, 0..4_u8, 0..16_u8), 1..12),
+        written in vec((select(tenant::sources()), 0..2_u8, 0..4_u8, 0..16_u8), 1..12),
     ) {
         let mut world = World::default();
         let mut core = Core::default();

@@ -5,20 +5,20 @@ use evenkeel_core::{Core, Input};
 use serde_json::Value;
 
 use super::world::Id;
+use crate::writers::{Writer, writer};
 
 /// Its namespace.
 pub(crate) const TENANT: &str = "tenant";
 
-/// The sources whose objects it may write.
-pub(crate) const TENANTS: [Source; 7] = [
-    Source::Services,
-    Source::EndpointSlices,
-    Source::Pods,
-    Source::ConfigMaps,
-    Source::DaemonSets,
-    Source::Deployments,
-    Source::CiliumNodeConfigs,
-];
+/// The sources whose objects it may write, but for Events, which are counted and not kept, and policies, which do not come
+/// as JSON.
+pub(crate) fn sources() -> Vec<Source> {
+    let folded = [Source::Events, Source::Policies];
+    let all = Source::ALL
+        .into_iter()
+        .filter(|source| writer(*source) == Writer::Team);
+    all.filter(|source| !folded.contains(source)).collect()
+}
 
 /// Writes an object into a namespace, where it may usually stand elsewhere.
 pub(crate) fn write(core: &mut Core, now: Now, namespace: &str, (id, json): (Id, String)) {

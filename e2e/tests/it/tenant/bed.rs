@@ -1,6 +1,7 @@
 //! One control plane with two teams that have done nothing wrong, and for each attack a namespace and an operator of its
 //! own.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -13,7 +14,10 @@ use evenkeel_e2e::monitoring::{free_port, get};
 use evenkeel_e2e::operator::Operator;
 use evenkeel_e2e::under_test::{binary, evenkeel};
 use evenkeel_e2e::{ControlPlane, Options};
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::Api;
+use kube::api::{DeleteParams, ListParams};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
@@ -32,7 +36,7 @@ const EVERY: Duration = Duration::from_millis(100);
 const LIVE_WITHIN: Duration = Duration::from_secs(10);
 
 /// The teams that have done nothing wrong: a critical finding that stands, and a policy that is met.
-const VICTIMS: [(&str, &str, &str); 2] = [("shop", "False", "Violated"), ("pay", "True", "AllMet")];
+const VICTIMS: [(&str, &str, &str); 2] = [("orders", "False", "Violated"), ("pay", "True", "AllMet")];
 
 /// Only those controllers that a team can use to make others' verdicts: no kubelet runs, so what makes Pods would make
 /// thousands that stay pending.
@@ -55,6 +59,8 @@ struct Bed {
     plane: ControlPlane,
     folder: TempDir,
     attacks: usize,
+    /// The namespace of the last attack.
+    attacked: Option<String>,
 }
 
 impl Bed {
@@ -89,7 +95,7 @@ impl Bed {
                 .await
                 .unwrap();
         }
-        for (file, namespace) in [("demo/policy.yaml", "shop"), ("demo-keepalive.yaml", "pay")] {
+        for (file, namespace) in [("demo/policy.yaml", "orders"), ("demo-keepalive.yaml", "pay")] {
             plane
                 .apply_yaml(&example_in(file, namespace).unwrap())
                 .await
@@ -100,7 +106,26 @@ impl Bed {
             plane,
             folder,
             attacks: 0,
+            attacked: None,
         }
+    }
+
+    /// Removes what the attack before has left, also where it failed: it would be in the way of this one's figures.
+    async fn clear(&mut self) {
+        let Some(namespace) = self.attacked.take() else {
+            return;
+        };
+        let client = self.plane.client().await.unwrap();
+        let left = Team::new(client.clone(), namespace.clone());
+        left.delete_all(("evenkeel.dev/v1alpha1", "TrafficHealthPolicy"))
+            .await;
+        // Without kubelets Pods leave by force only.
+        left.delete_all(("v1", "Pod")).await;
+        let namespaces: Api<Namespace> = Api::all(client);
+        namespaces
+            .delete(&namespace, &DeleteParams::default())
+            .await
+            .unwrap();
     }
 
     fn asked(&self) -> Vec<Value> {
@@ -111,7 +136,6 @@ impl Bed {
 
 /// Waits for the controller that fills the role `edit` from its parts.
 async fn until_aggregated(plane: &ControlPlane) {
-    use k8s_openapi::api::rbac::v1::ClusterRole;
     let roles: Api<ClusterRole> = Api::all(plane.client().await.unwrap());
     let start = Instant::now();
     for role in ["edit", "view"] {
@@ -129,16 +153,9 @@ async fn until_aggregated(plane: &ControlPlane) {
     }
 }
 
-/// What others than the attacking team see: all that must not change.
-#[derive(Debug, PartialEq)]
-struct Sight {
-    /// Findings on everything outside of its namespace.
-    findings: Vec<Value>,
-    /// The victims' policies, with the version that any write would change.
-    policies: Vec<(Option<String>, Value)>,
-    /// What the victims' alerts rest on.
-    metrics: Vec<String>,
-}
+/// What others than the attacking team are told, a sentence each: findings on everything outside of its namespace, the
+/// victims' policies with the version that any write would change, and the metrics that name the victims.
+type Sight = BTreeSet<String>;
 
 /// How it went, in numbers.
 #[derive(Debug)]
@@ -171,8 +188,10 @@ impl Attack {
     /// The same; `legacy` also with the right to write EndpointSlices.
     pub(super) async fn begin_as(name: &str, legacy: bool) -> Self {
         let mut bed = Bed::lock().await;
+        bed.clear().await;
         bed.attacks += 1;
         let namespace = format!("{name}-{}", bed.attacks);
+        bed.attacked = Some(namespace.clone());
         let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
         bed.plane.apply_yaml(&object.to_string()).await.unwrap();
         let client = bed.plane.editor(&namespace, legacy).await.unwrap();
@@ -244,7 +263,11 @@ impl Attack {
     pub(super) async fn end(mut self) -> Figures {
         let name = self.name.clone();
         let now = see(self.plane(), &self.operator, self.debug, self.team.namespace()).await;
-        assert_eq!(now, self.before, "{name}: others see something else");
+        let differs = difference(&self.before, &now);
+        assert!(
+            differs.is_empty(),
+            "{name}: others see something else:\n{differs}"
+        );
         let asked = self.bed.asked().split_off(self.asked);
         let refused: Vec<_> = asked
             .iter()
@@ -277,14 +300,6 @@ impl Attack {
         );
         assert!(served.longest < LIVE_WITHIN, "{name}: /livez {served}");
         self.operator.end().unwrap();
-        // Its objects would be in the way of the next attack's figures.
-        let namespaces: Api<k8s_openapi::api::core::v1::Namespace> =
-            Api::all(self.bed.plane.client().await.unwrap());
-        namespaces
-            .delete(self.team.namespace(), &kube::api::DeleteParams::default())
-            .await
-            .unwrap();
-        until_gone(&namespaces, self.team.namespace()).await;
         figures
     }
 
@@ -336,17 +351,9 @@ pub(super) fn memory(operator: &Operator, line: &str) -> u64 {
     line.split_whitespace().next().unwrap().parse::<u64>().unwrap() / 1024
 }
 
-async fn until_gone(namespaces: &Api<k8s_openapi::api::core::v1::Namespace>, name: &str) {
-    let start = Instant::now();
-    while namespaces.get_opt(name).await.unwrap().is_some() {
-        assert!(start.elapsed() < WITHIN, "the namespace {name} stays");
-        tokio::time::sleep(EVERY).await;
-    }
-}
-
 async fn policies(plane: &ControlPlane, namespace: &str) -> Vec<TrafficHealthPolicy> {
     let api: Api<TrafficHealthPolicy> = Api::namespaced(plane.client().await.unwrap(), namespace);
-    api.list(&kube::api::ListParams::default()).await.unwrap().items
+    api.list(&ListParams::default()).await.unwrap().items
 }
 
 async fn until_told(plane: &ControlPlane, namespace: &str, status: &str, reason: &str) {
@@ -381,27 +388,36 @@ async fn findings(debug: SocketAddr) -> Vec<Value> {
 }
 
 async fn see(plane: &ControlPlane, operator: &Operator, debug: SocketAddr, namespace: &str) -> Sight {
-    let mut found = findings(debug).await;
-    found.retain(|one| one["subject"]["namespace"] != namespace);
-    let mut told = Vec::new();
+    let mut sight = Sight::new();
+    for mut finding in findings(debug).await {
+        if finding["subject"]["namespace"] != namespace {
+            // An operator that has just begun has seen nothing begin.
+            finding.as_object_mut().unwrap().remove("since");
+            sight.insert(format!("finding {finding}"));
+        }
+    }
     for (victim, _, _) in VICTIMS {
         for policy in policies(plane, victim).await {
-            let status = serde_json::to_value(&policy.status).unwrap();
-            told.push((policy.metadata.resource_version, status));
+            let status = serde_json::to_string(&policy.status).unwrap();
+            let version = policy.metadata.resource_version.unwrap();
+            sight.insert(format!("policy of {victim} {version} {status}"));
         }
     }
     let (code, text) = operator.get("/metrics").await.unwrap();
     assert_eq!(code, 200, "{text}");
-    let of_victims = |line: &&str| {
-        VICTIMS
-            .iter()
-            .any(|one| line.contains(&format!("=\"{}\"", one.0)))
-    };
     let critical = "evenkeel_findings{check=\"path-idle-budget\",verdict=\"Violated\",severity=\"critical\"}";
     assert!(text.contains(critical), "{text}");
-    Sight {
-        findings: found,
-        policies: told,
-        metrics: text.lines().filter(of_victims).map(str::to_owned).collect(),
-    }
+    let names = |line: &&str, name: &str| line.contains(&format!("=\"{name}\""));
+    let of_victims = text
+        .lines()
+        .filter(|line| VICTIMS.iter().any(|one| names(line, one.0)));
+    sight.extend(of_victims.map(|line| format!("metric {line}")));
+    sight
+}
+
+/// What one says and the other does not.
+fn difference(before: &Sight, now: &Sight) -> String {
+    let gone = before.difference(now).map(|one| format!("- {one}\n"));
+    gone.chain(now.difference(before).map(|one| format!("+ {one}\n")))
+        .collect()
 }

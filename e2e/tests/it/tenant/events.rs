@@ -98,7 +98,8 @@ async fn hostile_words_reach_no_exit() {
     let connection = json!({"name": "k", "protocol": "TCP", "longestSilenceSeconds": 4_000,
         "clients": [{"name": "c", "from": "LoadBalancer", "podSelector": {"matchLabels": {"app": "words"}}},
             {"name": "d", "podSelector": {"matchLabels": {"app": "words"}}, "tcpKeepalive": {"state": "Enabled"}}]});
-    let exception = json!({"check": "path-idle-budget", "reason": HOSTILE, "until": "2099-01-01T00:00:00Z"});
+    let exception =
+        json!({"check": "path-idle-budget", "reason": HOSTILE, "expiresAt": "2099-01-01T00:00:00Z"});
     let plain = policy("plain", &json!({"connections": [connection.clone()]}));
     let first = team.make(&plain).await;
     let accepted = policy(

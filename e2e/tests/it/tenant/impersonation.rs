@@ -76,16 +76,24 @@ fn dress(spec: &mut Value, (name, image, command): (&str, &str, &[&str])) {
     spec["volumes"] = json!([{"name": "config", "configMap": {"name": "kube-proxy"}}]);
 }
 
-/// A Pod on a node that claims to be a static one, and the node's own.
-fn static_pod(at: usize, container: (&str, &str, &[&str]), node: (&str, &Value)) -> Value {
-    let mut pod = pod(&format!("{}-{at}-{}", container.0, node.0), container.0);
-    pod["metadata"]["labels"] = labels(container.0);
-    pod["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "0", "kubernetes.io/config.hash": "0",
-        "kubernetes.io/config.source": "file"});
-    pod["metadata"]["ownerReferences"] = json!([{"apiVersion": "v1", "kind": "Node", "name": node.0,
-        "uid": node.1, "controller": true}]);
+/// A Pod on a node that claims to be the node's own, as static Pods do, or else its DaemonSet's.
+fn claiming(is_static: bool, container: (&str, &str, &[&str]), node: (&str, &Value)) -> Value {
+    let claim = if is_static { "static" } else { "owned" };
+    let mut pod = pod(&format!("{}-{claim}-{}", container.0, node.0), container.0);
     dress(&mut pod["spec"], container);
+    pod["metadata"]["labels"] = labels(container.0);
     pod["spec"]["nodeName"] = json!(node.0);
+    let owner = |version: &str, kind: &str, name: &str, uid: &Value| json!([{"apiVersion": version, "kind": kind, "name": name, "uid": uid, "controller": true}]);
+    if is_static {
+        let marks =
+            ["mirror", "hash", "source"].map(|one| (format!("kubernetes.io/config.{one}"), json!("file")));
+        pod["metadata"]["annotations"] = Value::Object(marks.into_iter().collect());
+        pod["metadata"]["ownerReferences"] = owner("v1", "Node", node.0, node.1);
+        // The API server takes no static Pod with an account.
+        pod["spec"].as_object_mut().unwrap().remove("serviceAccountName");
+    } else {
+        pod["metadata"]["ownerReferences"] = owner("apps/v1", "DaemonSet", container.0, node.1);
+    }
     pod
 }
 
@@ -157,8 +165,9 @@ async fn what_looks_like_the_platform_speaks_for_nobody() {
         team.make(&daemon_set(container)).await.unwrap();
         for node in ["node-a", "node-b"] {
             let uid = node_uid(&attack, node).await;
-            for at in 0..2 {
-                team.make(&static_pod(at, container, (node, &uid))).await.unwrap();
+            for is_static in [true, false] {
+                let pod = claiming(is_static, container, (node, &uid));
+                team.make(&pod).await.unwrap();
             }
         }
     }
@@ -166,11 +175,10 @@ async fn what_looks_like_the_platform_speaks_for_nobody() {
     // Seen and named, not merely overlooked.
     let kubeconfig = attack.plane().kubeconfig_path().to_str().unwrap();
     let (shown, _) = evenkeel_json(&["dataplane", "-o", "json", "--kubeconfig", kubeconfig]).unwrap();
-    let shown = shown["lookAlikes"].to_string();
-    assert!(
-        shown.contains("kube-proxy") && shown.contains(team.namespace()),
-        "{shown}"
-    );
+    let shown = &shown["lookAlikes"];
+    // A DaemonSet of each kind, and four Pods of it.
+    assert_eq!(shown["count"], 5 * CONTAINERS.len(), "{shown}");
+    assert!(shown["first"].to_string().contains(team.namespace()), "{shown}");
     attack.end().await;
 }
 

@@ -67,10 +67,15 @@ impl Team {
 
     /// Deletes all of a kind.
     pub(super) async fn delete_all(&self, (version, kind): (&str, &str)) {
-        let path = format!("{}?gracePeriodSeconds=0", self.path(version, kind));
-        self.send(Method::DELETE, &path, "application/json", &json!({}))
-            .await
-            .unwrap();
+        let options = json!({"gracePeriodSeconds": 0});
+        self.send(
+            Method::DELETE,
+            &self.path(version, kind),
+            "application/json",
+            &options,
+        )
+        .await
+        .unwrap();
     }
 
     fn path(&self, version: &str, kind: &str) -> String {

@@ -1,0 +1,144 @@
+//! After all of it: the word of the operator that saw it is the word of one that did not.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use evenkeel::api::TrafficHealthPolicy;
+use evenkeel_e2e::apply::apply_yaml;
+use serde_json::Value;
+use tokio::process::Command;
+
+use super::vigil::{Vigil, healthy, is_broken, policies};
+use super::{Bed, Soaked, WITHIN, binary};
+
+/// What a status says, without times and numbers that move, by namespace and name.
+type Told = BTreeMap<String, Vec<String>>;
+
+/// Waits until the operator has seen the end of it, ends it, starts another one without the proxy, and compares.
+pub(super) async fn compare(bed: &Bed, mut soaked: Soaked, vigil: &mut Vigil) -> Result<()> {
+    until_settled(bed, "last-of-the-soaked", &soaked).await?;
+    vigil.look(&bed.client, &mut soaked, None).await?;
+    let by_the_soaked = told(bed).await?;
+    soaked.process.end()?;
+    let fresh = bed.operator("fresh", None).await?;
+    fresh.process.until_ready().await?;
+    fresh
+        .process
+        .until_metric("evenkeel_leader{} 1.0", WITHIN)
+        .await?;
+    until_settled(bed, "first-of-the-fresh", &fresh).await?;
+    let mut by_the_fresh = told(bed).await?;
+    by_the_fresh.retain(|name, _| by_the_soaked.contains_key(name));
+    for (name, words) in &by_the_soaked {
+        let other = by_the_fresh.get(name);
+        ensure!(
+            other == Some(words),
+            "{name}: {words:#?} of the soaked, {other:#?} from nothing"
+        );
+    }
+    audited(bed).await?;
+    println!(
+        "{} statuses are those of judging from nothing",
+        by_the_soaked.len()
+    );
+    fresh.process.end()
+}
+
+/// An audit calls broken what the statuses call broken.
+async fn audited(bed: &Bed) -> Result<()> {
+    let output = Command::new(binary()?)
+        .args(["audit", "-o", "json", "--kubeconfig"])
+        .arg(bed.plane.kubeconfig_path())
+        .output()
+        .await?;
+    let list: Value = serde_json::from_slice(&output.stdout).context("the audit gives no JSON")?;
+    let findings = list["findings"].as_array().context("no findings")?;
+    for policy in policies(&bed.client).await? {
+        if policy.metadata.name.as_deref() != Some("reports") {
+            continue;
+        }
+        let namespace = policy.metadata.namespace.as_deref().unwrap_or_default();
+        let found = findings.iter().any(|one| {
+            one["check"] == "path-idle-budget"
+                && one["verdict"] == "Violated"
+                && one["subject"]["namespace"] == namespace
+        });
+        ensure!(
+            found == (healthy(&policy) == "False"),
+            "{namespace}: the audit says otherwise"
+        );
+    }
+    Ok(())
+}
+
+/// Waits until a policy that is made now has a status, and every other one one of its present generation.
+async fn until_settled(bed: &Bed, name: &str, operator: &Soaked) -> Result<()> {
+    let policy = format!(
+        "{{apiVersion: evenkeel.dev/v1alpha1, kind: TrafficHealthPolicy, metadata: {{name: {name}, namespace: steady}}, \
+         spec: {{services: {{names: [reports]}}}}}}"
+    );
+    apply_yaml(&bed.client, &policy).await?;
+    let start = Instant::now();
+    loop {
+        let all = policies(&bed.client).await?;
+        let waiting: Vec<_> = all.iter().filter(|one| !is_settled(one)).map(place).collect();
+        let (_, metrics) = operator.process.get("/metrics").await?;
+        let stale = metrics
+            .lines()
+            .filter(|line| line.starts_with("evenkeel_source_fresh{") && line.ends_with(" 0.0"))
+            .count();
+        if waiting.is_empty() && stale == 0 {
+            return Ok(());
+        }
+        ensure!(
+            start.elapsed() < WITHIN,
+            "no status of {waiting:?}, {stale} sources stale:\n{}",
+            operator
+                .process
+                .log()?
+                .lines()
+                .rev()
+                .take(10)
+                .collect::<Vec<_>>()
+                .join("\n")
+        );
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// Whether its status speaks of its present generation and says what is so at the server.
+fn is_settled(policy: &TrafficHealthPolicy) -> bool {
+    let speaks_of = policy
+        .status
+        .as_ref()
+        .and_then(|status| status.observed_generation);
+    let word = healthy(policy);
+    speaks_of == policy.metadata.generation
+        && !word.is_empty()
+        && is_broken(policy) == (word == "False" && policy.metadata.name.as_deref() == Some("reports"))
+}
+
+fn place(policy: &TrafficHealthPolicy) -> String {
+    let meta = &policy.metadata;
+    let [namespace, name] = [&meta.namespace, &meta.name].map(|one| one.as_deref().unwrap_or_default());
+    format!("{namespace}/{name}")
+}
+
+async fn told(bed: &Bed) -> Result<Told> {
+    let mut told = Told::new();
+    for policy in policies(&bed.client).await? {
+        let status = serde_json::to_value(&policy.status)?;
+        let conditions = status["conditions"].as_array().into_iter().flatten();
+        let conditions = conditions.map(|one| format!("{} {} {}", one["type"], one["status"], one["reason"]));
+        let findings = status["findings"].as_array().into_iter().flatten();
+        let findings = findings.map(|one| {
+            format!(
+                "{} {} {} {}",
+                one["check"], one["verdict"], one["subject"], one["message"]
+            )
+        });
+        told.insert(place(&policy), conditions.chain(findings).collect());
+    }
+    Ok(told)
+}
