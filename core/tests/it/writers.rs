@@ -14,7 +14,7 @@ use evenkeel_core::know::Source;
 pub(crate) enum Writer {
     /// Who administers the cluster.
     Platform,
-    /// The platform, and each kubelet its own (admission plugin NodeRestriction).
+    /// The platform, and each kubelet its own (admission plugin `NodeRestriction`).
     Node,
     /// Whoever has the role `edit` in a namespace, or the right to policies there.
     Team,
@@ -22,7 +22,7 @@ pub(crate) enum Writer {
 
 /// The writers of each source. `edit` is aggregated from what the products bring, too, so that what lives in a namespace
 /// counts as a team's even where Kubernetes' own part of the role does not name it: EndpointSlices (not since 1.22, but
-/// upgraded clusters keep the right) and CiliumNodeConfigs.
+/// upgraded clusters keep the right) and `CiliumNodeConfigs`.
 pub(crate) const fn writer(source: Source) -> Writer {
     match source {
         Source::Services

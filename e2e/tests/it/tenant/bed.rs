@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use evenkeel::api::TrafficHealthPolicy;
@@ -22,7 +21,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
-use super::probes::{Probes, Served};
+use super::probes::Probes;
 use super::team::Team;
 
 /// Far above what anything here takes, on a machine that is busy with other tests.
@@ -58,9 +57,8 @@ rules:
 struct Bed {
     plane: ControlPlane,
     folder: TempDir,
-    attacks: usize,
-    /// The namespace of the last attack.
-    attacked: Option<String>,
+    /// The namespaces of all attacks so far.
+    attacked: Vec<String>,
 }
 
 impl Bed {
@@ -105,14 +103,13 @@ impl Bed {
         Self {
             plane,
             folder,
-            attacks: 0,
-            attacked: None,
+            attacked: Vec::new(),
         }
     }
 
     /// Removes what the attack before has left, also where it failed: it would be in the way of this one's figures.
     async fn clear(&mut self) {
-        let Some(namespace) = self.attacked.take() else {
+        let Some(namespace) = self.attacked.last() else {
             return;
         };
         let client = self.plane.client().await.unwrap();
@@ -123,9 +120,40 @@ impl Bed {
         left.delete_all(("v1", "Pod")).await;
         let namespaces: Api<Namespace> = Api::all(client);
         namespaces
-            .delete(&namespace, &DeleteParams::default())
+            .delete(namespace, &DeleteParams::default())
             .await
             .unwrap();
+    }
+
+    /// What others are told now.
+    async fn see(&self, operator: &Operator, debug: SocketAddr) -> Sight {
+        let mut sight = Sight::new();
+        for mut finding in findings(debug).await {
+            let namespace = finding["subject"]["namespace"].as_str().unwrap_or_default();
+            if !self.attacked.iter().any(|one| one == namespace) {
+                // An operator that has just begun has seen nothing begin.
+                finding.as_object_mut().unwrap().remove("since");
+                sight.insert(format!("finding {finding}"));
+            }
+        }
+        for (victim, _, _) in VICTIMS {
+            for policy in policies(&self.plane, victim).await {
+                let status = serde_json::to_string(&policy.status).unwrap();
+                let version = policy.metadata.resource_version.unwrap();
+                sight.insert(format!("policy of {victim} {version} {status}"));
+            }
+        }
+        let (code, text) = operator.get("/metrics").await.unwrap();
+        assert_eq!(code, 200, "{text}");
+        let critical =
+            "evenkeel_findings{check=\"path-idle-budget\",verdict=\"Violated\",severity=\"critical\"}";
+        assert!(text.contains(critical), "{text}");
+        let names = |line: &&str, name: &str| line.contains(&format!("=\"{name}\""));
+        let of_victims = text
+            .lines()
+            .filter(|line| VICTIMS.iter().any(|one| names(line, one.0)));
+        sight.extend(of_victims.map(|line| format!("metric {line}")));
+        sight
     }
 
     fn asked(&self) -> Vec<Value> {
@@ -153,7 +181,7 @@ async fn until_aggregated(plane: &ControlPlane) {
     }
 }
 
-/// What others than the attacking team are told, a sentence each: findings on everything outside of its namespace, the
+/// What others than the attacking teams are told, a sentence each: findings on everything outside of their namespaces, the
 /// victims' policies with the version that any write would change, and the metrics that name the victims.
 type Sight = BTreeSet<String>;
 
@@ -162,8 +190,6 @@ type Sight = BTreeSet<String>;
 pub(super) struct Figures {
     /// Memory before, at most, and at the end, in MiB.
     pub(super) memory: [u64; 3],
-    /// How `/livez` answered meanwhile.
-    pub(super) served: Served,
 }
 
 /// An attack under way: an operator that has seen the cluster as it is, and a team that may write in one namespace.
@@ -189,15 +215,15 @@ impl Attack {
     pub(super) async fn begin_as(name: &str, legacy: bool) -> Self {
         let mut bed = Bed::lock().await;
         bed.clear().await;
-        bed.attacks += 1;
-        let namespace = format!("{name}-{}", bed.attacks);
-        bed.attacked = Some(namespace.clone());
+        let number = bed.attacked.len();
+        let namespace = format!("{name}-{number}");
+        bed.attacked.push(namespace.clone());
         let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
         bed.plane.apply_yaml(&object.to_string()).await.unwrap();
         let client = bed.plane.editor(&namespace, legacy).await.unwrap();
         let debug = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port().unwrap()));
         let more = [format!("--debug-listen={debug}"), "--log=info".to_owned()];
-        let instance = format!("operator-{}", bed.attacks);
+        let instance = format!("operator-{number}");
         let operator = Operator::start(&bed.plane, binary().unwrap(), &instance, &more, bed.folder.path());
         let operator = operator.await.unwrap();
         operator.until_ready().await.unwrap();
@@ -208,7 +234,7 @@ impl Attack {
         for (namespace, status, reason) in VICTIMS {
             until_told(&bed.plane, namespace, status, reason).await;
         }
-        let before = see(&bed.plane, &operator, debug, &namespace).await;
+        let before = bed.see(&operator, debug).await;
         let probes = Probes::start(&operator);
         Self {
             asked: bed.asked().len(),
@@ -254,7 +280,7 @@ impl Attack {
 
     /// Whether others see something else than before.
     pub(super) async fn changed(&self) -> bool {
-        let now = see(self.plane(), &self.operator, self.debug, self.team.namespace()).await;
+        let now = self.bed.see(&self.operator, self.debug).await;
         now != self.before
     }
 
@@ -262,7 +288,7 @@ impl Attack {
     /// rights do not cover, no byte that a terminal obeys, and a process that lives and answers.
     pub(super) async fn end(mut self) -> Figures {
         let name = self.name.clone();
-        let now = see(self.plane(), &self.operator, self.debug, self.team.namespace()).await;
+        let now = self.bed.see(&self.operator, self.debug).await;
         let differs = difference(&self.before, &now);
         assert!(
             differs.is_empty(),
@@ -290,7 +316,6 @@ impl Attack {
                 memory(&self.operator, "VmHWM:"),
                 memory(&self.operator, "VmRSS:"),
             ],
-            served,
         };
         let [before, most, after] = figures.memory;
         eprintln!("{name}: memory {before} MiB, at most {most}, at the end {after}; /livez {served}");
@@ -298,6 +323,7 @@ impl Attack {
             most < limit(),
             "{name}: {most} MiB are above the limit of the Pod"
         );
+        assert_eq!(served.bad, 0, "{name}: /livez {served}");
         assert!(served.longest < LIVE_WITHIN, "{name}: /livez {served}");
         self.operator.end().unwrap();
         figures
@@ -332,7 +358,7 @@ impl Attack {
 
 /// What the Deployment gives a Pod, in MiB.
 fn limit() -> u64 {
-    let text = fs::read_to_string(PathBuf::from(root()).join("manifests/deployment.yaml")).unwrap();
+    let text = fs::read_to_string(root().join("manifests/deployment.yaml")).unwrap();
     let deployment: Value = serde_saphyr::from_str(&text).unwrap();
     let limit = &deployment["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"];
     limit
@@ -385,34 +411,6 @@ async fn findings(debug: SocketAddr) -> Vec<Value> {
         assert!(start.elapsed() < WITHIN, "/debug/verdicts does not answer");
         tokio::time::sleep(EVERY).await;
     }
-}
-
-async fn see(plane: &ControlPlane, operator: &Operator, debug: SocketAddr, namespace: &str) -> Sight {
-    let mut sight = Sight::new();
-    for mut finding in findings(debug).await {
-        if finding["subject"]["namespace"] != namespace {
-            // An operator that has just begun has seen nothing begin.
-            finding.as_object_mut().unwrap().remove("since");
-            sight.insert(format!("finding {finding}"));
-        }
-    }
-    for (victim, _, _) in VICTIMS {
-        for policy in policies(plane, victim).await {
-            let status = serde_json::to_string(&policy.status).unwrap();
-            let version = policy.metadata.resource_version.unwrap();
-            sight.insert(format!("policy of {victim} {version} {status}"));
-        }
-    }
-    let (code, text) = operator.get("/metrics").await.unwrap();
-    assert_eq!(code, 200, "{text}");
-    let critical = "evenkeel_findings{check=\"path-idle-budget\",verdict=\"Violated\",severity=\"critical\"}";
-    assert!(text.contains(critical), "{text}");
-    let names = |line: &&str, name: &str| line.contains(&format!("=\"{name}\""));
-    let of_victims = text
-        .lines()
-        .filter(|line| VICTIMS.iter().any(|one| names(line, one.0)));
-    sight.extend(of_victims.map(|line| format!("metric {line}")));
-    sight
 }
 
 /// What one says and the other does not.

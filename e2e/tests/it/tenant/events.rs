@@ -27,11 +27,11 @@ fn event(at: usize, namespace: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Event",
         "metadata": {"name": format!("forged.{at}"), "annotations": {"text": HOSTILE}},
         "involvedObject": {"apiVersion": "v1", "kind": "Pod", "namespace": namespace,
-            "name": format!("victim-{at}{}", if at % 3 == 0 { HOSTILE } else { "" }), "uid": format!("uid-{at}")},
+            "name": format!("victim-{at}{}", if at.is_multiple_of(3) { HOSTILE } else { "" }), "uid": format!("uid-{at}")},
         "reason": reason, "type": "Warning", "count": 1_000_000,
         "message": format!("Preempted by pod {HOSTILE} on node node-a"),
         "firstTimestamp": now, "lastTimestamp": now,
-        "source": {"component": "default-scheduler", "host": if at % 2 == 0 { "node-a" } else { HOSTILE }},
+        "source": {"component": "default-scheduler", "host": if at.is_multiple_of(2) { "node-a" } else { HOSTILE }},
         "reportingComponent": "default-scheduler"})
 }
 

@@ -107,7 +107,7 @@ fn daemon_set(container: (&str, &str, &[&str])) -> Value {
     set
 }
 
-/// ConfigMaps by the names that the platform's have.
+/// Configuration by the names that the platform's has.
 fn config_maps() -> Vec<Value> {
     let proxy = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\nmode: iptables\n\
                  ipvs: {tcpTimeout: 10h}\n";

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::bed::Attack;
 
-/// One DaemonSet that mounts as many ConfigMaps as fit, and looks like each data plane that is read by its ConfigMap.
+/// One DaemonSet that mounts as many `ConfigMaps` as fit, and looks like each data plane that is read by its ConfigMap.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_object_of_a_team_opens_reads_in_its_name() {
     let attack = Attack::begin("reads").await;
