@@ -305,6 +305,14 @@ impl<'a> Pass<'a> {
         if saw_fleet && !matches!(verdict, Verdict::Met | Verdict::NotApplicable(_)) {
             self.depend_on(Deps::one(Dep::FleetCounts));
         }
+        let service = match &verdict {
+            Verdict::AtRisk(case) | Verdict::Violated(case) => case.service(),
+            _ => None,
+        };
+        let subject = service.map_or(subject, |service| Subject::Service {
+            service,
+            policy: None,
+        });
         self.note(at, subject, quiet, verdict);
     }
 

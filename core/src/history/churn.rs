@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
 use crate::know::Mono;
-use crate::names::{InUse, Key};
+use crate::names::{InUse, Key, Name};
 use crate::sources::slice::Endpoint;
 
 /// A life shorter than this is short, in milliseconds: the two minutes of the formula.
@@ -71,7 +71,7 @@ pub struct ChurnStorm {
     pub short: u32,
     /// All other ends of lives.
     pub long: u32,
-    /// The Service that more than half of the young Pods are of, and how many.
+    /// The Service that most young Pods are of in the namespace that more than half of them are of, and how many.
     pub top: Option<(Key, u32)>,
     /// Minutes of the baseline.
     pub minutes: usize,
@@ -278,15 +278,20 @@ impl Churn {
         }
     }
 
-    /// The Service that more than half of the young Pods are of: there is one at most.
+    /// The Service that most young Pods are of, in the namespace that more than half of them are of: there is one at most.
     fn top(&self) -> Option<(Key, u32)> {
         let mut counts: HashMap<Key, u32> = HashMap::new();
+        let mut spaces: HashMap<Name, u32> = HashMap::new();
         for (_, service, _) in &self.queue {
             *counts.entry(*service).or_default() += 1;
+            *spaces.entry(service.namespace).or_default() += 1;
         }
-        counts
+        let half = |count: u32| count as usize * 2 > self.queue.len();
+        let (space, _) = spaces.into_iter().find(|(_, count)| half(*count))?;
+        let own = counts
             .into_iter()
-            .find(|(_, count)| *count as usize * 2 > self.queue.len())
+            .filter(|(service, _)| service.namespace == space);
+        own.max_by_key(|(service, count)| (*count, *service))
     }
 
     /// The storm that there is or was a moment ago.

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::{Advice, Severity};
 use crate::know::{Origin, Unit, Val};
+use crate::names::Key;
 
 /// What one check found wrong with one subject.
 ///
@@ -41,6 +42,12 @@ pub trait Explain: Compare + fmt::Debug + Send + Sync + 'static {
     /// The worst severity that this case may have, where its cause is milder than the check's other ones.
     fn at_most(&self) -> Severity {
         Severity::Critical
+    }
+
+    /// The Service that it is about instead of the cluster, which the check judges: what one namespace brings about says
+    /// nothing of the others.
+    fn service(&self) -> Option<Key> {
+        None
     }
 }
 
@@ -106,6 +113,11 @@ impl Case {
     /// The worst severity that it may have.
     pub fn at_most(&self) -> Severity {
         self.explain.at_most()
+    }
+
+    /// The Service that it is about instead of the cluster.
+    pub fn service(&self) -> Option<Key> {
+        self.explain.service()
     }
 
     /// Whether any of its evidence is merely assumed: then it is never critical.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::history::{ChurnStorm, STORM_FACTOR, WARM_MINUTES};
 use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, Severities, Verdict};
 use crate::know::{Known, Reads, Source, Unit, Val};
+use crate::names::Key;
 
 /// How long slices must have been watched before silence means calm, in milliseconds.
 const CALM: u64 = 300_000;
@@ -43,6 +44,9 @@ A storm is when all of this holds:
 That is Violated; AtRisk while fewer than 60 minutes of history are in memory. Minutes of a storm are not what is
 usual. The numbers reported are those of its beginning, and it is over 5 minutes after it was last seen.
 
+Where more than half of the young Pods are of one namespace, the finding is about the Service there that most of them are of:
+what one team brings about says nothing of the others. Else it is about the cluster.
+
 Only the operator has a history; an audit does not judge this. What a first list or a list after a gap brings is not
 counted as coming.
 
@@ -66,7 +70,11 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
     look.wake_at(storm.until());
     let rush = Rush {
         storm: Counted::of(&storm),
-        most: storm.top.map(|(service, count)| (look.show(service), count)),
+        most: storm.top.map(|(service, count)| Most {
+            service,
+            name: look.show(service).into(),
+            count,
+        }),
     };
     Ok(if storm.minutes < WARM_MINUTES {
         Verdict::at_risk(rush)
@@ -103,8 +111,17 @@ impl Counted {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Rush {
     storm: Counted,
-    /// `namespace/name` of the Service that most of them are of, where there is one, and how many.
-    most: Option<(String, u32)>,
+    /// The workload that brings them, where most of them are of one namespace.
+    most: Option<Most>,
+}
+
+/// The Service of that namespace that most of them are of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Most {
+    service: Key,
+    /// `namespace/name`.
+    name: Arc<str>,
+    count: u32,
 }
 
 impl Explain for Rush {
@@ -129,7 +146,7 @@ impl Explain for Rush {
             "{born} Pods came within 60 s, usual are {usual}; {short} of {ended} that went had lived for less than 120 s"
         )?;
         match &self.most {
-            Some((service, _)) => write!(f, "; most are of Service {service}"),
+            Some(most) => write!(f, "; {} are of Service {}", most.count, most.name),
             None => Ok(()),
         }
     }
@@ -146,18 +163,18 @@ impl Explain for Rush {
             Evidence::watched("baseline", Unit::Count, storm.minutes, place),
             number("factor", STORM_FACTOR),
         ];
-        if let Some((service, count)) = &self.most {
-            let service: Arc<str> = service.as_str().into();
-            evidence.push(Evidence::text("top", &Val::measured(service, place)));
-            evidence.push(number("topCount", *count));
+        if let Some(most) = &self.most {
+            evidence.push(Evidence::text("top", &Val::measured(most.name.clone(), place)));
+            evidence.push(number("topCount", most.count));
         }
         evidence
     }
 
     fn advice(&self) -> Vec<Advice> {
-        let look = self.most.as_ref().map(|(service, _)| {
+        let look = self.most.as_ref().map(|most| {
             format!(
-                "find out why the Pods behind Service {service} end: kubectl get events, logs of the previous container"
+                "find out why the Pods behind Service {} end: kubectl get events, logs of the previous container",
+                most.name
             )
             .into()
         });
@@ -166,6 +183,10 @@ impl Explain for Rush {
             "do not restart what they overrun".into(),
         ];
         look.into_iter().chain(others).collect()
+    }
+
+    fn service(&self) -> Option<Key> {
+        self.most.as_ref().map(|most| most.service)
     }
 }
 
@@ -241,7 +262,7 @@ mod tests {
         let mut live = start(62);
         replace(&mut live, 40, 20, 9);
         let message = live.message(ID);
-        assert!(message.contains("most are of Service shop/dev"), "{message}");
+        assert!(message.contains(" are of Service shop/dev"), "{message}");
         assert!(message.contains("usual are 0"), "{message}");
         // Its beginning is reported, not each of its Pods.
         let before = live.findings(ID);
@@ -251,6 +272,36 @@ mod tests {
         assert_eq!(live.says(ID), "Violated critical ChurnStorm");
         live.wait(2);
         assert_eq!(live.says(ID), "");
+    }
+
+    /// Which Services of which namespaces bring the Pods, and who is spoken of.
+    #[rstest]
+    #[case::one_team(&[("shop", "dev"), ("shop", "two"), ("shop", "three")], "Service shop/")]
+    #[case::most_of_one_team(&[("shop", "dev"), ("shop", "two"), ("pay", "one")], "Service shop/")]
+    #[case::many_teams(&[("shop", "dev"), ("pay", "one"), ("hr", "one")], "Cluster")]
+    fn a_storm_of_one_namespace_is_about_a_service_of_it(
+        #[case] services: &[(&str, &str)],
+        #[case] about: &str,
+    ) {
+        let mut live = start(62);
+        for number in 1..=9 {
+            for (at, (namespace, service)) in (1..).zip(services) {
+                let ends: Vec<_> = (0..20)
+                    .map(|one| (at * 100_000 + number * 100 + one, "n1", true))
+                    .collect();
+                let mut slice = slice_part(service, 1, &ends);
+                slice["metadata"]["namespace"] = (*namespace).into();
+                live.put(Source::EndpointSlices, &slice);
+            }
+            live.wait(20);
+        }
+        let found: Vec<String> = live
+            .findings(ID)
+            .iter()
+            .map(|one| one.subject.to_string())
+            .collect();
+        assert_eq!(found.len(), 1);
+        assert!(found[0].starts_with(about), "{found:?}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! One control plane with two teams that have done nothing wrong, and for each attack a namespace and an operator of its
 //! own.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -200,6 +201,8 @@ pub(super) struct Attack {
     name: String,
     debug: SocketAddr,
     before: Sight,
+    /// How often it was waited for the operator to have seen everything.
+    seen: Cell<usize>,
     asked: usize,
     memory: u64,
     probes: Probes,
@@ -237,6 +240,7 @@ impl Attack {
         let before = bed.see(&operator, debug).await;
         let probes = Probes::start(&operator);
         Self {
+            seen: Cell::new(0),
             asked: bed.asked().len(),
             memory: memory(&operator, "VmRSS:"),
             team: Team::new(client, namespace.clone()),
@@ -257,10 +261,12 @@ impl Attack {
     /// Waits until the operator has told the team what it thinks of a policy, and so has seen what was written before.
     pub(super) async fn until_seen(&self) -> Duration {
         let start = Instant::now();
-        self.team.policy("seen", &json!({})).await.unwrap();
+        let name = format!("seen-{}", self.seen.get());
+        self.seen.set(self.seen.get() + 1);
+        self.team.policy(&name, &json!({})).await.unwrap();
         let policies: Api<TrafficHealthPolicy> =
             Api::namespaced(self.plane().client().await.unwrap(), self.team.namespace());
-        while policies.get("seen").await.unwrap().status.is_none() {
+        while policies.get(&name).await.unwrap().status.is_none() {
             assert!(
                 start.elapsed() < WITHIN,
                 "{}: the operator does not answer the team",

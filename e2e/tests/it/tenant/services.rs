@@ -14,7 +14,7 @@ fn slice(at: usize, owner: &str, endpoints: usize) -> Value {
                 "conditions": {"ready": n % 2 == 0, "serving": false, "terminating": n % 3 == 0},
                 "nodeName": if n % 2 == 0 { "node-a" } else { "no-such-node" }, "zone": "east-2",
                 "hints": {"forZones": [{"name": "nowhere"}]},
-                "targetRef": {"kind": "Pod", "namespace": "orders", "name": format!("reports-{n}"), "uid": format!("{n}")}})
+                "targetRef": {"kind": "Pod", "namespace": "orders", "name": format!("reports-{n}"), "uid": format!("{at}-{n}")}})
         })
         .collect();
     json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
@@ -47,7 +47,11 @@ async fn forged_slices_reach_no_other_service() {
     eprintln!("{refused} of 1020 slices were refused");
     assert_eq!(refused, 0);
     attack.until_seen().await;
-    // The garbage collector does not run here: the operator has to hold all of them.
+    // All of them go at once, as if thousands of Pods had lived for seconds: a storm, of this team alone.
+    team.delete_all(("discovery.k8s.io/v1", "EndpointSlice")).await;
+    attack.until_seen().await;
+    let storms = attack.own_findings().await;
+    assert!(storms.iter().any(|one| one["check"] == "pod-churn-storm"), "{storms:#?}");
     attack.end().await;
 }
 
