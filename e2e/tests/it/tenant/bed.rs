@@ -38,6 +38,9 @@ const LIVE_WITHIN: Duration = Duration::from_secs(10);
 /// The teams that have done nothing wrong: a critical finding that stands, and a policy that is met.
 const VICTIMS: [(&str, &str, &str); 2] = [("orders", "False", "Violated"), ("pay", "True", "AllMet")];
 
+/// The series of the policy that is not met.
+pub(super) const UNHEALTHY: &str = "evenkeel_policy_unhealthy{namespace=\"orders\",policy=\"reports\"} 1";
+
 /// Only those controllers that a team can use to make others' verdicts: no kubelet runs, so what makes Pods would make
 /// thousands that stay pending.
 const CONTROLLERS: &str = "clusterrole-aggregation-controller,serviceaccount-controller,namespace-controller,\
@@ -234,6 +237,8 @@ impl Attack {
             .until_metric("evenkeel_leader{} 1.0", WITHIN)
             .await
             .unwrap();
+        // The one before may have told the policies: this one has its own word when its metrics have it.
+        operator.until_metric(UNHEALTHY, WITHIN).await.unwrap();
         for (namespace, status, reason) in VICTIMS {
             until_told(&bed.plane, namespace, status, reason).await;
         }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::bed::{Attack, WITHIN};
+use super::bed::{Attack, UNHEALTHY, WITHIN};
 use super::team::{policy, service};
 
 /// A policy of so many connections of so many clients each, which all break.
@@ -46,8 +46,7 @@ async fn a_crowd_of_broken_policies_hides_no_other() {
     attack.until_seen().await;
     let own = attack.own_findings().await;
     assert!(own.len() >= 300, "{} findings of the crowd", own.len());
-    let victim = "evenkeel_policy_unhealthy{namespace=\"orders\",policy=\"reports\"} 1";
-    attack.operator.until_metric(victim, WITHIN).await.unwrap();
+    attack.operator.until_metric(UNHEALTHY, WITHIN).await.unwrap();
     attack.end().await;
 }
 

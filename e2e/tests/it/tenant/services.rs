@@ -51,7 +51,10 @@ async fn forged_slices_reach_no_other_service() {
     team.delete_all(("discovery.k8s.io/v1", "EndpointSlice")).await;
     attack.until_seen().await;
     let storms = attack.own_findings().await;
-    assert!(storms.iter().any(|one| one["check"] == "pod-churn-storm"), "{storms:#?}");
+    assert!(
+        storms.iter().any(|one| one["check"] == "pod-churn-storm"),
+        "{storms:#?}"
+    );
     attack.end().await;
 }
 
