@@ -146,7 +146,7 @@ impl Explain for Rush {
             "{born} Pods came within 60 s, usual are {usual}; {short} of {ended} that went had lived for less than 120 s"
         )?;
         match &self.most {
-            Some(most) => write!(f, "; {} are of Service {}", most.count, most.name),
+            Some(most) => write!(f, "; Service {} has the most", most.name),
             None => Ok(()),
         }
     }
@@ -201,7 +201,11 @@ pub(crate) fn examples() -> Vec<Verdict> {
             ended: 40,
             minutes,
         },
-        most: most.map(|service| (service.to_owned(), 40)),
+        most: most.map(|name| Most {
+            service: Key::default(),
+            name: name.into(),
+            count: 40,
+        }),
     };
     vec![
         Verdict::violated(of(WARM_MINUTES, Some("shop/worker"))),
@@ -262,7 +266,7 @@ mod tests {
         let mut live = start(62);
         replace(&mut live, 40, 20, 9);
         let message = live.message(ID);
-        assert!(message.contains(" are of Service shop/dev"), "{message}");
+        assert!(message.contains("Service shop/dev has the most"), "{message}");
         assert!(message.contains("usual are 0"), "{message}");
         // Its beginning is reported, not each of its Pods.
         let before = live.findings(ID);
