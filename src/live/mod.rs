@@ -13,7 +13,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use evenkeel_core::Core;
+use evenkeel_core::index::{Freshness, Part};
+use evenkeel_core::know::{Now, Source};
+use evenkeel_core::{Core, Input};
 use futures::StreamExt;
 use kube::Client;
 use tokio::sync::mpsc;
@@ -109,6 +111,13 @@ pub(crate) async fn read_beside(options: &Options, beside: &mut dyn Beside) -> R
     beside.known(&mut core);
     let wants = core.take_wants().unwrap_or_default();
     feed(&client, &mut core, list::wanted(&wants), options, beside).await?;
+    for (namespace, maps) in &wants.config_maps {
+        if let Some(why) = maps.excess() {
+            let part = Part::Namespace(&**namespace);
+            let beyond = Input::Freshness(Source::ConfigMaps, part, Freshness::unreadable(&why));
+            core.handle(Now::ONCE, beyond);
+        }
+    }
     Ok(core)
 }
 

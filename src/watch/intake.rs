@@ -123,33 +123,57 @@ impl Intake {
         }
         let mut touched = self.touched_by_excess(wants);
         self.wants = Some(wants.clone());
-        let mut wanted: BTreeMap<Target, Option<Selected>> = Target::but_pods(wants)
-            .into_iter()
-            .map(|target| (target, None))
-            .collect();
-        let pods = self.pods.choose(wants).into_iter();
-        wanted.extend(pods.map(|(target, selected)| (target, Some(selected))));
-        let mut stop = Vec::new();
-        for (id, held) in &mut self.targets {
-            match wanted.get(&held.target) {
-                Some(selected) if held.covers(&held.target, selected.as_ref()) => {
-                    held.selected = wanted.remove(&held.target).flatten();
-                }
-                _ => stop.push(*id),
-            }
+        let mut change = Change::default();
+        let others = self
+            .targets
+            .iter()
+            .filter(|one| one.1.target.source != Source::Pods);
+        let others = others.map(|one| *one.0).collect();
+        let wanted = Target::but_pods(wants).into_iter().map(|target| (target, None));
+        touched.extend(self.exchange(others, wanted.collect(), &mut change, sink));
+        for (namespace, targets) in self.pods.choose(wants) {
+            let before = self.fills.get(&(Source::Pods, namespace.to_string()));
+            let before = before.cloned().unwrap_or_default();
+            let wanted = targets
+                .into_iter()
+                .map(|(target, selected)| (target, Some(selected)));
+            touched.extend(self.exchange(before, wanted.collect(), &mut change, sink));
         }
-        let mut start = Vec::new();
-        for (target, selected) in wanted {
-            touched.insert(place(&target));
-            start.push(self.start(target, selected));
-        }
-        let places: Vec<Place> = stop.iter().filter_map(|id| self.stop(*id, sink)).collect();
-        touched.extend(places);
         for place in touched {
             self.drop_replaced(&place, sink);
             self.tell(&place, sink);
         }
-        Change { start, stop }
+        change
+    }
+
+    /// Watches these instead of those, as far as they differ; returns the parts that are concerned.
+    fn exchange(
+        &mut self,
+        before: BTreeSet<Id>,
+        mut wanted: BTreeMap<Target, Option<Selected>>,
+        change: &mut Change,
+        sink: &mut Sink<'_>,
+    ) -> BTreeSet<Place> {
+        let mut touched = BTreeSet::new();
+        let mut stop = Vec::new();
+        for id in before {
+            let Some(held) = self.targets.get_mut(&id) else {
+                continue;
+            };
+            match wanted.get(&held.target) {
+                Some(selected) if held.covers(&held.target, selected.as_ref()) => {
+                    held.selected = wanted.remove(&held.target).flatten();
+                }
+                _ => stop.push(id),
+            }
+        }
+        for (target, selected) in wanted {
+            touched.insert(place(&target));
+            change.start.push(self.start(target, selected));
+        }
+        touched.extend(stop.iter().filter_map(|id| self.stop(*id, sink)));
+        change.stop.extend(stop);
+        touched
     }
 
     /// Takes up a target.

@@ -34,7 +34,7 @@ pub(super) const SLOWLY: Duration = Duration::from_secs(5);
 pub(super) const ABSENT_MAX: Duration = Duration::from_secs(300);
 /// How rarely a whole source is asked for at last that a right is missing for: each time is twice the last. For what is of
 /// one namespace or name it is [`ABSENT_MAX`].
-pub(super) const REFUSED_MAX: Duration = Duration::from_secs(60);
+pub(super) const REFUSED_MAX: Duration = Duration::from_secs(30);
 /// How soon a first refusal is tried again before it is reported.
 pub(super) const SECOND_LOOK: Duration = Duration::from_secs(2);
 /// On average lists follow each other no faster than this, whatever the server says: two in twice this time.

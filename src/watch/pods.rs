@@ -35,56 +35,80 @@ pub(super) type Selected = Arc<BTreeSet<Selector>>;
 /// What was decided so far.
 #[derive(Debug, Default)]
 pub(super) struct PodWatches {
-    /// Namespaces of which all Pods are watched together.
-    joined: BTreeSet<Arc<str>>,
+    chosen: BTreeMap<Arc<str>, Choice>,
     /// Whether there are too many watches by selector.
     crowded: bool,
 }
 
+/// How one namespace's Pods are watched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Choice {
+    selectors: Selected,
+    /// Whether it has too many selectors for watches of their own.
+    many: bool,
+    /// Whether all are watched together, for that reason or because it is crowded.
+    together: bool,
+}
+
 impl PodWatches {
-    /// What to watch, and which of the Pods that it brings are wanted.
-    pub(super) fn choose(&mut self, wants: &Wants) -> BTreeMap<Target, Selected> {
+    /// The namespaces of which the Pods are to be watched in another way than before: by what, and which of the Pods that
+    /// it brings are wanted.
+    pub(super) fn choose(&mut self, wants: &Wants) -> Vec<(Arc<str>, BTreeMap<Target, Selected>)> {
         let is_platform = |namespace: &Arc<str>| wants.config_maps.contains_key(namespace);
-        let mut joined = BTreeSet::new();
-        for (namespace, selectors) in &wants.pods {
-            let most = if self.joined.contains(namespace) {
-                APART_AGAIN
-            } else {
-                APART
-            };
-            if selectors.len() > most {
-                joined.insert(namespace.clone());
-            }
-        }
-        self.joined = joined;
-        let tenants = wants.pods.iter().filter(|one| !is_platform(one.0));
-        let apart = tenants
-            .filter(|one| !self.joined.contains(one.0))
+        let many = |namespace: &Arc<str>, selectors: &Selected| {
+            let was = self.chosen.get(namespace).is_some_and(|choice| choice.many);
+            selectors.len() > if was { APART_AGAIN } else { APART }
+        };
+        let apart: usize = wants
+            .pods
+            .iter()
+            .filter(|(namespace, selectors)| !is_platform(namespace) && !many(namespace, selectors))
             .map(|one| one.1.len())
-            .sum::<usize>();
-        self.crowded = apart > if self.crowded { CROWD_OVER } else { CROWD };
-        let targets = wants.pods.iter().flat_map(|(namespace, selectors)| {
-            let together = selectors.len() > 1
-                && (self.joined.contains(namespace) || self.crowded && !is_platform(namespace));
-            of_namespace(namespace, selectors, together)
-        });
-        targets.collect()
+            .sum();
+        let crowded = apart > if self.crowded { CROWD_OVER } else { CROWD };
+        let choose = |(namespace, selectors): (&Arc<str>, &Selected)| {
+            let many = many(namespace, selectors);
+            let crowd = crowded && selectors.len() > 1 && !is_platform(namespace);
+            let choice = Choice {
+                selectors: selectors.clone(),
+                many,
+                together: many || crowd,
+            };
+            (namespace.clone(), choice)
+        };
+        let chosen: BTreeMap<Arc<str>, Choice> = wants.pods.iter().map(choose).collect();
+        let gone = self
+            .chosen
+            .keys()
+            .filter(|namespace| !chosen.contains_key(*namespace));
+        let mut changed: Vec<_> = gone
+            .map(|namespace| (namespace.clone(), BTreeMap::new()))
+            .collect();
+        let others = chosen
+            .iter()
+            .filter(|(namespace, choice)| self.chosen.get(*namespace) != Some(*choice));
+        changed.extend(others.map(|(namespace, choice)| (namespace.clone(), choice.targets(namespace))));
+        self.chosen = chosen;
+        self.crowded = crowded;
+        changed
     }
 }
 
-fn of_namespace(namespace: &str, selectors: &BTreeSet<Selector>, together: bool) -> Vec<(Target, Selected)> {
-    if together {
-        let all = Target::pods(namespace, &Selector::default());
-        return all
-            .map(|target| (target, Arc::new(selectors.clone())))
-            .into_iter()
-            .collect();
+impl Choice {
+    fn targets(&self, namespace: &str) -> BTreeMap<Target, Selected> {
+        if self.together {
+            let all = Target::pods(namespace, &Selector::default());
+            return all
+                .map(|target| (target, self.selectors.clone()))
+                .into_iter()
+                .collect();
+        }
+        let each = self.selectors.iter().filter_map(|selector| {
+            let target = Target::pods(namespace, selector)?;
+            Some((target, Arc::new(BTreeSet::from([selector.clone()]))))
+        });
+        each.collect()
     }
-    let each = selectors.iter().filter_map(|selector| {
-        let target = Target::pods(namespace, selector)?;
-        Some((target, Arc::new(BTreeSet::from([selector.clone()]))))
-    });
-    each.collect()
 }
 
 #[cfg(test)]
@@ -102,9 +126,12 @@ mod tests {
     }
 
     fn wants(spaces: &[(&str, usize)]) -> Wants {
-        let pods = spaces
-            .iter()
-            .map(|(namespace, count)| (Arc::from(*namespace), (0..*count).map(selector).collect()));
+        let pods = spaces.iter().map(|(namespace, count)| {
+            (
+                Arc::from(*namespace),
+                Arc::new((0..*count).map(selector).collect()),
+            )
+        });
         Wants {
             pods: pods.collect(),
             ..Wants::default()
@@ -113,10 +140,16 @@ mod tests {
 
     /// How many watches there are, and of how many of them all Pods of the namespace come.
     fn counts(watches: &mut PodWatches, wants: &Wants) -> (usize, usize) {
-        let targets = watches.choose(wants);
-        let wide = targets.keys().filter(|target| target.labels.is_empty()).count();
-        assert!(targets.keys().all(|target| !target.namespace.is_empty()));
+        watches.choose(wants);
+        assert!(watches.choose(wants).is_empty(), "it is decided");
+        let targets: Vec<_> = all(watches).collect();
+        let wide = targets.iter().filter(|target| target.labels.is_empty()).count();
         (targets.len(), wide)
+    }
+
+    fn all(watches: &PodWatches) -> impl Iterator<Item = Target> {
+        let chosen = watches.chosen.iter();
+        chosen.flat_map(|(namespace, choice)| choice.targets(namespace).into_keys())
     }
 
     #[rstest]
@@ -135,6 +168,21 @@ mod tests {
             last = counts(&mut watches, &wants(&[("shop", *count)]));
         }
         assert_eq!(last, then);
+    }
+
+    #[test]
+    fn only_the_namespaces_that_change_are_looked_at_again() {
+        let mut watches = PodWatches::default();
+        watches.choose(&wants(&[("shop", 1), ("pay", 1)]));
+        let changed = |watches: &mut PodWatches, spaces: &[(&str, usize)]| {
+            let changed = watches.choose(&wants(spaces)).into_iter();
+            changed
+                .map(|(namespace, targets)| (namespace.to_string(), targets.len()))
+                .collect::<Vec<_>>()
+        };
+        let one = |name: &str, count| [(name.to_owned(), count)];
+        assert_eq!(changed(&mut watches, &[("shop", 2), ("pay", 1)]), one("shop", 2));
+        assert_eq!(changed(&mut watches, &[("shop", 2)]), one("pay", 0));
     }
 
     #[test]
@@ -164,8 +212,10 @@ mod tests {
         wants
             .config_maps
             .insert("kube-system".into(), NamedWants::default());
-        let targets = PodWatches::default().choose(&wants);
-        let system = targets.keys().filter(|target| target.namespace == "kube-system");
+        let mut watches = PodWatches::default();
+        watches.choose(&wants);
+        let targets: Vec<_> = all(&watches).collect();
+        let system = targets.iter().filter(|target| target.namespace == "kube-system");
         assert!(system.clone().all(|target| !target.labels.is_empty()));
         assert_eq!((system.count(), targets.len()), (3, 303));
     }

@@ -382,7 +382,7 @@ fn what_is_worth_reading_is_said_when_it_is_something_else() {
     };
     let mut world = world.policy(policy(vec![connection(Protocol::Tcp, worker)]));
     let more = world.core.take_wants().expect("the Pods of a client");
-    assert_eq!(more.pods["shop"], BTreeSet::from([app("worker")]));
+    assert_eq!(*more.pods["shop"], BTreeSet::from([app("worker")]));
     assert_eq!(more.pods.len(), first.pods.len() + 1, "{more:?}");
     assert_eq!(world.core.round(world.now).wants, None);
 }
@@ -405,7 +405,12 @@ fn backends_are_worth_reading_where_something_rests_on_them(#[case] asks: Policy
     world.core.round(world.now);
     let mut world = world.with(Source::Services, service("api", json!({})));
     let wants = world.core.take_wants();
-    let read_now = wants.is_some_and(|wants| wants.pods.get("shop") == Some(&BTreeSet::from([app("api")])));
+    let read_now = wants.is_some_and(|wants| {
+        wants
+            .pods
+            .get("shop")
+            .is_some_and(|pods| **pods == BTreeSet::from([app("api")]))
+    });
     assert_eq!(read_now, read);
 }
 

@@ -20,7 +20,7 @@ pub struct Wants {
     /// `ConfigMaps` by namespace.
     pub config_maps: BTreeMap<Arc<str>, NamedWants>,
     /// Pods by namespace: those that any of its selectors selects. Never empty sets.
-    pub pods: BTreeMap<Arc<str>, BTreeSet<Selector>>,
+    pub pods: BTreeMap<Arc<str>, Arc<BTreeSet<Selector>>>,
 }
 
 /// Objects of one namespace, by name.
@@ -52,13 +52,16 @@ const USUAL_PODS: [(&str, &[&str]); 2] = [
     ),
 ];
 
+/// Selectors of Pods by namespace.
+type PodsBySpace = BTreeMap<Arc<str>, BTreeSet<Selector>>;
+
 /// Keeps [`Wants`] up to date: only the namespaces that changed are looked at again.
 #[derive(Debug)]
 pub(crate) struct Reading {
-    told: Option<Wants>,
-    /// What the data plane makes worth reading.
-    platform: Wants,
-    spaces: BTreeMap<Name, Space>,
+    wants: Wants,
+    /// Pods of the data plane, by namespace.
+    platform: PodsBySpace,
+    spaces: BTreeMap<Arc<str>, Space>,
     changed: Changed,
 }
 
@@ -68,7 +71,7 @@ struct Space {
     /// Pods of clients.
     clients: BTreeSet<Selector>,
     /// Pods of Services, by Service, where a policy rests on them.
-    backends: BTreeMap<Name, Selector>,
+    backends: BTreeMap<Arc<str>, Selector>,
 }
 
 /// What has changed since it was last looked at.
@@ -83,8 +86,8 @@ struct Changed {
 impl Default for Reading {
     fn default() -> Self {
         Self {
-            told: None,
-            platform: Wants::default(),
+            wants: Wants::default(),
+            platform: PodsBySpace::new(),
             spaces: BTreeMap::new(),
             changed: Changed {
                 platform: true,
@@ -97,8 +100,6 @@ impl Default for Reading {
 impl Reading {
     /// Notes the names that it holds.
     pub(crate) fn hold(&self, held: &mut InUse) {
-        held.all(self.spaces.keys());
-        held.all(self.spaces.values().flat_map(|space| space.backends.keys()));
         held.note(&self.changed.policies);
         held.note(&self.changed.services);
     }
@@ -125,71 +126,76 @@ impl Reading {
             policies,
             services,
         } = std::mem::take(&mut self.changed);
-        let mut changed = platform;
+        let mut touched = BTreeSet::new();
+        let mut is_news = false;
         if platform {
-            self.platform = of_platform(index);
+            let (pods, maps) = of_platform(index);
+            touched.extend(self.platform.keys().chain(pods.keys()).cloned());
+            self.platform = pods;
+            is_news = self.wants.config_maps != maps;
+            self.wants.config_maps = maps;
         }
         for key in services {
             // A namespace of which policies changed is looked at as a whole.
-            if !policies.contains(&key.namespace) {
-                changed |= self.look_at_service(index, key);
+            if !policies.contains(&key.namespace) && self.look_at_service(index, key) {
+                touched.insert(index.names.shared(key.namespace));
             }
         }
         for namespace in policies {
-            changed = true;
-            let space = Space::of(index, namespace);
-            if space.is_empty() {
-                self.spaces.remove(&namespace);
-            } else {
-                self.spaces.insert(namespace, space);
-            }
+            let text = index.names.shared(namespace);
+            self.spaces.insert(text.clone(), Space::of(index, namespace));
+            touched.insert(text);
         }
-        if !changed {
-            return None;
+        for namespace in touched {
+            is_news |= self.settle(namespace);
         }
-        let wants = self.all(index);
-        if self.told.as_ref() == Some(&wants) {
-            return None;
-        }
-        self.told = Some(wants.clone());
-        Some(wants)
+        is_news.then(|| self.wants.clone())
     }
 
     /// Looks at one Service; says whether other Pods are wanted for it than before.
     fn look_at_service(&mut self, index: &Index, key: Key) -> bool {
+        let [namespace, name] = [key.namespace, key.name].map(|name| index.names.shared(name));
         let new = backends(index, key);
-        let old = self
-            .spaces
-            .get(&key.namespace)
-            .and_then(|space| space.backends.get(&key.name));
-        if old == new.as_ref() {
+        let held = self.spaces.get(&namespace);
+        if held.and_then(|space| space.backends.get(&name)) == new.as_ref() {
             return false;
         }
-        let space = self.spaces.entry(key.namespace).or_default();
+        let space = self.spaces.entry(namespace).or_default();
         match new {
-            Some(selector) => space.backends.insert(key.name, selector),
-            None => space.backends.remove(&key.name),
+            Some(selector) => space.backends.insert(name, selector),
+            None => space.backends.remove(&name),
         };
-        if space.is_empty() {
-            self.spaces.remove(&key.namespace);
-        }
         true
     }
 
-    /// What the platform and all namespaces want together.
-    fn all(&self, index: &Index) -> Wants {
-        let mut wants = self.platform.clone();
-        for (namespace, space) in &self.spaces {
-            let pods = wants.pods.entry(index.names.shared(*namespace)).or_default();
-            pods.extend(space.clients.iter().cloned());
-            pods.extend(space.backends.values().cloned());
-        }
-        for pods in wants.pods.values_mut() {
-            if pods.len() > MOST_SELECTORS || pods.contains(&Selector::default()) {
-                *pods = BTreeSet::from([Selector::default()]);
+    /// Brings what is wanted of a namespace up to date; says whether that is something else than before.
+    fn settle(&mut self, namespace: Arc<str>) -> bool {
+        let space = self.spaces.get(&namespace);
+        let of_space = space
+            .into_iter()
+            .flat_map(|space| space.clients.iter().chain(space.backends.values()));
+        let of_platform = self.platform.get(&namespace).into_iter().flatten();
+        let mut pods = BTreeSet::new();
+        for selector in of_platform.chain(of_space) {
+            if !pods.contains(selector) {
+                pods.insert(selector.clone());
+            }
+            if pods.len() > MOST_SELECTORS || *selector == Selector::default() {
+                pods = BTreeSet::from([Selector::default()]);
+                break;
             }
         }
-        wants
+        if space.is_some_and(Space::is_empty) {
+            self.spaces.remove(&namespace);
+        }
+        if pods.is_empty() {
+            return self.wants.pods.remove(&namespace).is_some();
+        }
+        if self.wants.pods.get(&namespace).is_some_and(|held| **held == pods) {
+            return false;
+        }
+        self.wants.pods.insert(namespace, Arc::new(pods));
+        true
     }
 }
 
@@ -211,7 +217,7 @@ impl Space {
         if asks {
             let services = index.services_in.of(namespace);
             space.backends = services
-                .filter_map(|key| Some((key.name, backends(index, key)?)))
+                .filter_map(|key| Some((index.names.shared(key.name), backends(index, key)?)))
                 .collect();
         }
         space
@@ -256,9 +262,9 @@ fn labels(index: &Index, service: &Service) -> Selector {
     }
 }
 
-/// What the data plane makes worth reading.
-fn of_platform(index: &Index) -> Wants {
-    let mut wants = Wants::default();
+/// What the data plane makes worth reading: Pods and `ConfigMaps`, by namespace.
+fn of_platform(index: &Index) -> (PodsBySpace, BTreeMap<Arc<str>, NamedWants>) {
+    let mut pods = PodsBySpace::new();
     let system: Arc<str> = SYSTEM.into();
     let usual = USUAL_PODS.map(|(key, values)| Selector {
         labels: Vec::new(),
@@ -268,7 +274,7 @@ fn of_platform(index: &Index) -> Wants {
             values: values.iter().map(|value| Arc::from(*value)).collect(),
         }],
     });
-    wants.pods.insert(system.clone(), usual.into());
+    pods.insert(system.clone(), usual.into());
     // By namespace those that are asked for whatever runs there, and those that a DaemonSet mounts.
     let mut maps: BTreeMap<Arc<str>, [BTreeSet<Arc<str>>; 2]> = BTreeMap::new();
     maps.entry(system).or_default()[0].extend(USUAL_CONFIG_MAPS.map(Arc::from));
@@ -287,18 +293,12 @@ fn of_platform(index: &Index) -> Wants {
             .iter()
             .any(|one| index.names.text(one.name) == "cilium-agent");
         if proxy || agent {
-            wants
-                .pods
-                .entry(namespace)
-                .or_default()
-                .insert(set.selector.clone());
+            pods.entry(namespace).or_default().insert(set.selector.clone());
         }
     }
-    wants.config_maps = maps
-        .into_iter()
-        .map(|(namespace, [usual, others])| (namespace, NamedWants::of(usual, &others)))
-        .collect();
-    wants
+    let maps = maps.into_iter();
+    let maps = maps.map(|(namespace, [usual, others])| (namespace, NamedWants::of(usual, &others)));
+    (pods, maps.collect())
 }
 
 impl NamedWants {
@@ -415,7 +415,7 @@ mod tests {
         let system = wants.pods["kube-system"].clone();
         let mut world = world.policy(clients(MOST_SELECTORS + 1));
         let wants = world.core.take_wants().expect("more");
-        assert_eq!(wants.pods["shop"], BTreeSet::from([Selector::default()]));
+        assert_eq!(*wants.pods["shop"], BTreeSet::from([Selector::default()]));
         assert_eq!(wants.pods["kube-system"], system);
     }
 

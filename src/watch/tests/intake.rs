@@ -79,11 +79,8 @@ fn pods_of(pods: &[(&str, &str)]) -> Wants {
             labels: labels.map(|(key, value)| (key.into(), value.into())).collect(),
             expressions: Vec::new(),
         };
-        wants
-            .pods
-            .entry((*namespace).into())
-            .or_default()
-            .insert(selector);
+        let pods = wants.pods.entry((*namespace).into()).or_default();
+        Arc::make_mut(pods).insert(selector);
     }
     wants
 }

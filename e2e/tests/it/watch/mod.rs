@@ -1,6 +1,7 @@
 //! The watch pumps against a real API server: what they see, what they survive, and that they never list at rest.
 
 mod bed;
+mod budgets;
 
 use std::time::Duration;
 
