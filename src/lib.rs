@@ -9,6 +9,7 @@ mod collect;
 mod escape;
 mod fair;
 pub mod files;
+pub mod heartbeat;
 pub mod lease;
 pub mod live;
 pub mod metrics;

@@ -198,6 +198,8 @@ pub enum Gap {
     UnsupportedDataPlane(Arc<str>),
     /// The source has not been watched for so many seconds yet.
     WarmingUp(Source, u32),
+    /// The source was lost a moment ago, and what may rest on it has not been judged since.
+    Outdated(Source),
 }
 
 impl fmt::Display for Gap {
@@ -210,6 +212,12 @@ impl fmt::Display for Gap {
             Self::UnsupportedDataPlane(why) => write!(f, "unsupported data plane: {why}"),
             Self::WarmingUp(source, seconds) => {
                 write!(f, "{source} have not been watched for {seconds} s yet")
+            }
+            Self::Outdated(source) => {
+                write!(
+                    f,
+                    "{source} are no longer read, and this was not judged again yet"
+                )
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::{self, Dirt, Engine};
-use crate::findings::{self, FindingList, FindingVerdict, NotJudged, SubjectView, Summary};
+use crate::findings::{self, FindingList, FindingVerdict, NotJudged, SubjectView, Summary, in_part};
 use crate::fleet::{Fleet, Reading, Wants};
 use crate::history::History;
 use crate::index::{Index, Part};
@@ -82,8 +82,9 @@ impl Core {
         self.step(now, usize::MAX)
     }
 
-    /// Like `round`, judging at most about `most` units where a Service has hundreds of policies, and the others in the
-    /// next steps. Until then verdicts on that Service are older than the last input.
+    /// Like `round`, coming to about `most` verdicts and leaving the rest to the next steps. Until its step comes, a verdict
+    /// is older than the last input; where a source was lost since, it is shown as Unknown, and where [`Core::is_behind`]
+    /// says so, no [standing](crate::standing) is to be computed.
     pub fn step(&mut self, now: Now, most: usize) -> Round {
         if self.index.names.is_sweep_due() {
             self.forget();
@@ -181,6 +182,13 @@ impl Core {
         self.dirt.is_empty() && !self.engine.is_behind() && self.deadline(now).is_none_or(|at| now.mono < at)
     }
 
+    /// Whether something in a namespace is not judged yet: it never was, or a source was lost since. A standing that is
+    /// computed now may say what is so no longer. The empty name is for the platform's policy.
+    pub fn is_behind(&self, namespace: &str) -> bool {
+        let name = self.index.names.find(namespace);
+        name.is_some_and(|name| self.engine.is_outdated(name))
+    }
+
     /// When time alone may change a verdict, in monotonic time, as of the last round; `None` when only an
     /// input can.
     pub fn deadline(&self, now: Now) -> Option<Mono> {
@@ -233,7 +241,11 @@ impl Core {
             kind: "FindingList",
             findings,
             unreadable: findings::unreadable(&self.index),
-            not_judged: NotJudged::of(&self.engine, self.history.is_live()),
+            not_judged: NotJudged::of(
+                &self.engine,
+                self.history.is_live(),
+                in_part::all(&self.index, &self.engine),
+            ),
             summary,
         }
     }

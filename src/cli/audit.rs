@@ -105,7 +105,12 @@ impl Arguments {
     /// The part of it that is about the checks which are asked for.
     fn asked_of(&self, mut not_judged: NotJudged) -> Option<NotJudged> {
         not_judged.checks.retain(|id| self.asks_check(id));
-        (!not_judged.checks.is_empty()).then_some(not_judged)
+        let namespace = |policy: &str| policy.split_once('/').map_or("", |one| one.0).to_owned();
+        not_judged
+            .policies
+            .retain(|one| self.asks_namespace(&namespace(&one.policy)));
+        let some = !not_judged.checks.is_empty() || !not_judged.policies.is_empty();
+        some.then_some(not_judged)
     }
 
     fn asks_check(&self, id: &str) -> bool {

@@ -92,7 +92,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
         },
         alertmanager,
     };
-    // One thread: the loop is the only one that works for long, and it gives way. With two, each line would wake both.
+    // One thread for all but the loop, which has another.
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -1,7 +1,7 @@
 //! How the Lease is asked for, against a server that answers when the test says so.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use kube::{Client, Config};
 use serde_json::{Value, json};
@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::client::Link;
 use crate::clock::Clock;
+use crate::heartbeat::Heartbeat;
 
 /// A request, and where its answer goes: code and body.
 struct Asked {
@@ -57,12 +58,17 @@ struct Bench {
     /// How many clients were made.
     clients: Arc<AtomicUsize>,
     claim: watch::Receiver<Option<Claim>>,
+    heartbeat: Heartbeat,
     stop: watch::Sender<bool>,
     held: JoinHandle<()>,
 }
 
 impl Bench {
     async fn start() -> Self {
+        Self::with(Clock::default()).await
+    }
+
+    async fn with(clock: Clock) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (asked_tx, asked) = mpsc::channel(1);
@@ -87,18 +93,21 @@ impl Bench {
         let (claim_tx, claim) = watch::channel(None);
         let (stop, stopped) = watch::channel(false);
         let (_, state) = watch::channel(String::new());
+        let heartbeat = Heartbeat::new(clock);
         let held = tokio::spawn(hold(
             Arc::new(link),
-            Clock::default(),
+            clock,
             options,
             claim_tx,
             state,
+            heartbeat.clone(),
             stopped,
         ));
         Self {
             asked,
             clients,
             claim,
+            heartbeat,
             stop,
             held,
         }
@@ -168,4 +177,32 @@ async fn credentials_that_are_refused_are_read_anew() {
     let taking = bench.taking().await;
     taking.answer.send((200, lease("5", "me"))).unwrap();
     assert!(bench.claim.wait_for(Option::is_some).await.is_ok());
+}
+
+#[tokio::test]
+async fn while_the_loop_hangs_nothing_is_claimed_or_renewed() {
+    static PASSED: AtomicU64 = AtomicU64::new(0);
+    let clock = Clock::with_boot_clock(|| Duration::from_secs(PASSED.load(Ordering::Relaxed)));
+    let mut bench = Bench::with(clock).await;
+    let taking = bench.taking().await;
+    taking.answer.send((200, lease("5", "me"))).unwrap();
+    assert!(bench.claim.wait_for(Option::is_some).await.is_ok());
+    // The loop hangs for 6 s: the Lease would have been renewed after 5 s.
+    PASSED.store(6, Ordering::Relaxed);
+    assert!(bench.claim.wait_for(Option::is_none).await.is_ok());
+    let watching = bench.asked.try_recv();
+    assert!(
+        watching.is_ok_and(|asked| asked.method == "get") && bench.asked.try_recv().is_err(),
+        "only the watch of the Lease was asked for"
+    );
+    bench.heartbeat.beat();
+    let renewing = bench.next("put").await;
+    assert_eq!(renewing.body["metadata"]["resourceVersion"], "5");
+    renewing.answer.send((200, lease("6", "me"))).unwrap();
+    let claim = *bench.claim.wait_for(Option::is_some).await.unwrap();
+    assert_eq!(
+        claim.map(|claim| claim.term),
+        Some(5),
+        "it was not taken meanwhile"
+    );
 }

@@ -16,6 +16,7 @@ use tokio::time::{sleep, sleep_until};
 use super::{Candidate, Claim, DURATION, Observed, REQUEST_TIMEOUT, Step};
 use crate::client::{Link, RequestError};
 use crate::clock::Clock;
+use crate::heartbeat::Heartbeat;
 use crate::repeats::Repeats;
 
 /// How long after a failed request the next one is sent.
@@ -41,13 +42,15 @@ pub struct Options {
 /// Strives for the Lease until `stop` becomes true, then gives it back.
 ///
 /// `state` is what the holder writes beside each renewal. The claim goes out through `claim`: its receivers must ask
-/// for a permit before each request, as the claim may have run out since.
+/// for a permit before each request, as the claim may have run out since. While the loop gives no sign of life there is no
+/// claim, and nothing is renewed or taken: the Lease expires, for there may still be a request of ours under way.
 pub async fn hold(
     link: Arc<Link>,
     clock: Clock,
     options: Options,
     claim: watch::Sender<Option<Claim>>,
     state: watch::Receiver<String>,
+    heartbeat: Heartbeat,
     mut stop: watch::Receiver<bool>,
 ) {
     let mut task = Task {
@@ -58,7 +61,19 @@ pub async fn hold(
         state,
         warned: Repeats::default(),
     };
+    let mut silent = false;
     while !*stop.borrow() {
+        if std::mem::replace(&mut silent, !heartbeat.may_lead()) != silent {
+            let seconds = heartbeat.silence().as_secs();
+            tracing::warn!(silent, seconds, "the loop's signs of life decide about the Lease");
+        }
+        if silent {
+            claim.send_if_modified(|before| before.take().is_some());
+            tokio::select! {
+                () = sleep(RETRY) => continue,
+                _ = stop.changed() => break,
+            }
+        }
         let done = match task.candidate.step(task.now()) {
             // A write is never left alone: whether it was committed decides how the Lease can be given back.
             Step::Create => task.write(None).await,
@@ -69,10 +84,11 @@ pub async fn hold(
             },
             Step::Wait(until) => tokio::select! {
                 done = task.wait(until) => done,
+                () = heartbeat.stopped() => Some(()),
                 _ = stop.changed() => break,
             },
         };
-        let held = task.candidate.claim(task.now());
+        let held = task.candidate.claim(task.now()).filter(|_| heartbeat.may_lead());
         claim.send_if_modified(|before| std::mem::replace(before, held) != held);
         if done.is_none() {
             tokio::select! {

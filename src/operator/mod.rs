@@ -34,9 +34,9 @@ pub use view::State;
 /// Policies that are compared with their status in one step: bounds how long those of one namespace can hold up the others.
 const LOOKS: usize = 32;
 
-/// Units that are judged in one step, where thousands of policies govern one Service. Few: what is written about another
-/// Service passes several tasks of one thread, and each may have to wait for so many.
-const UNITS: usize = 16;
+/// Verdicts that one step comes to, about: a millisecond of work, after which the loop looks for events, replies and a
+/// stop again. What is written about another Service passes several tasks, and each may have to wait for so much.
+const VERDICTS: usize = 512;
 
 /// How long the first read of the cluster may take, in milliseconds, before judging begins without the rest: what is missing
 /// is Unknown then.
@@ -164,7 +164,7 @@ impl Operator {
         if self.core.is_settled(now) {
             return;
         }
-        let round = self.core.step(now, UNITS);
+        let round = self.core.step(now, VERDICTS);
         if let Some(wants) = &round.wants {
             self.want(now, wants, effects);
         }
@@ -222,8 +222,8 @@ impl Operator {
         claim.permit(now.mono)
     }
 
-    /// Compares statuses with how their policies stand, some at a time, and sends those that differ. A standby sends nothing,
-    /// but remembers which to compare.
+    /// Compares statuses with how their policies stand, some at a time, and sends those that differ; not where verdicts
+    /// may be outdated. A standby sends nothing, but remembers which to compare.
     fn compare(&mut self, now: Now, effects: &mut Effects) {
         for _ in 0..LOOKS {
             let Some(permit) = self.permit(now).filter(|_| self.gate.is_open(now.mono)) else {
@@ -231,7 +231,7 @@ impl Operator {
             };
             let gate = &self.gate;
             let next = self.look_at.take(
-                |namespace| gate.admits(namespace, now.mono),
+                |namespace| gate.admits(namespace, now.mono) && !self.core.is_behind(namespace),
                 |policy| !gate.is_under_way(policy),
             );
             let Some((policy, cause)) = next else { break };
@@ -266,7 +266,7 @@ impl Operator {
         let ready = may_send
             && gate.is_open(now.mono)
             && self.look_at.any(
-                |namespace| gate.admits(namespace, now.mono),
+                |namespace| gate.admits(namespace, now.mono) && !self.core.is_behind(namespace),
                 |policy| !gate.is_under_way(policy),
             );
         if ready || self.behind.is_some() {

@@ -6,9 +6,10 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::clock::Clock;
+use crate::heartbeat::{self, Heartbeat};
 use crate::lease::Claim;
 use crate::metrics::Metrics;
 use crate::operator::{Effects, Event, Next, Operator, Outgoing, ReceivedAt, Watched};
@@ -40,6 +41,7 @@ pub(super) struct Drive {
     /// Counts changes of verdicts and of leadership.
     pub(super) changes: watch::Sender<u64>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) heartbeat: Heartbeat,
 }
 
 impl Drive {
@@ -55,7 +57,10 @@ impl Drive {
 
     async fn until(&mut self, mut stop: watch::Receiver<bool>) -> Result<()> {
         let mut next = self.step(Event::Tick);
+        let mut idle = interval(heartbeat::INTERVAL);
+        idle.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !*stop.borrow() {
+            self.heartbeat.beat();
             let at = match next {
                 Next::At(at) => Some(self.clock.instant(at)),
                 Next::Never | Next::Now => None,
@@ -81,6 +86,7 @@ impl Drive {
                     self.step(Event::Claim(claim))
                 }
                 () = sleep_until(at.unwrap_or_else(Instant::now)), if at.is_some() => self.step(Event::Tick),
+                _ = idle.tick() => continue,
                 broken = self.watches.broken() => bail!(broken),
                 _ = stop.changed() => break,
             };

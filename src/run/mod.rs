@@ -1,7 +1,9 @@
 //! The operator's process: one task drives the [`Operator`], and others do the IO around it.
 //!
-//! The pumps, the Lease, requests, HTTP and the push of alerts run beside it and reach it by channels. If one of them ends
-//! before it was asked to, the process ends, because an operator that is half alive misleads.
+//! There are two threads. The loop has one, with the pumps and the requests, which it starts. The Lease, HTTP and the push of
+//! alerts have the other, so that no slice of work holds up a renewal or a probe. They reach each other by channels, and
+//! each has its own connection to the API server, as a connection lives on the thread that opened it. If a task ends before
+//! it was asked to, the process ends, because an operator that is half alive misleads.
 
 mod drive;
 #[cfg(test)]
@@ -11,12 +13,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::alert;
 use crate::client::Link;
 use crate::clock::Clock;
+use crate::heartbeat::Heartbeat;
 use crate::lease::{self, Claim};
 use crate::live;
 use crate::metrics::Metrics;
@@ -33,6 +36,9 @@ const REQUESTS_END: Duration = lease::REQUEST_TIMEOUT.saturating_add(Duration::f
 
 /// How long everything else may take after that, first of all to give the Lease back. Our Deployment grants 15 s in all.
 const GRACE: Duration = Duration::from_secs(6);
+
+/// Name of the loop's thread, as `top -H` and debuggers show it. Linux keeps 15 bytes.
+pub const LOOP_THREAD: &str = "evenkeel-loop";
 
 /// How the operator runs.
 #[derive(Debug, Clone)]
@@ -59,23 +65,27 @@ type Tasks = JoinSet<Exit>;
 
 /// Runs until a signal asks it to end, or until a part of it fails.
 pub async fn run(options: Options) -> Result<()> {
-    let link = Arc::new(Link::to(options.cluster.clone()));
+    let links = Links {
+        watching: Arc::new(Link::to(options.cluster.clone())),
+        lease: Arc::new(Link::to(options.cluster.clone())),
+    };
     // A cluster that nothing names will not be named later.
-    link.client().await?;
+    links.lease.client().await?;
     let listeners = Listeners::bind(options.listen).await?;
     let (stop_tx, stop) = watch::channel(false);
     let (release_tx, released) = watch::channel(false);
     let mut tasks = Tasks::new();
-    let release = Arc::new(release_tx);
-    start(
+    let until = release_tx.subscribe();
+    let drive = start(
         &mut tasks,
-        link,
+        links,
         Clock::default(),
         options,
         listeners,
-        stop,
-        &release,
+        &stop,
+        until,
     )?;
+    drive_apart(&mut tasks, drive, stop, release_tx)?;
 
     let outcome = tokio::select! {
         signal = signalled() => {
@@ -95,16 +105,22 @@ pub async fn run(options: Options) -> Result<()> {
     }
 }
 
-/// Starts every task. `release` becomes true when the last request has ended after a stop.
+/// Connections to the API server, one for each thread.
+struct Links {
+    watching: Arc<Link>,
+    lease: Arc<Link>,
+}
+
+/// Starts every task but the loop, which it returns. The Lease is given back when `release` becomes true.
 fn start(
     tasks: &mut Tasks,
-    link: Arc<Link>,
+    links: Links,
     clock: Clock,
     options: Options,
     listeners: Listeners,
-    stop: watch::Receiver<bool>,
-    release: &Arc<watch::Sender<bool>>,
-) -> Result<()> {
+    stop: &watch::Receiver<bool>,
+    release: watch::Receiver<bool>,
+) -> Result<Drive> {
     let identity = identity(&options.instance);
     let listen = listeners.addresses().unwrap_or(options.listen);
     tracing::info!(
@@ -120,7 +136,8 @@ fn start(
     let (changes_tx, changes) = watch::channel(0);
     let (handle, queries) = query::channel();
     let metrics = Arc::new(Metrics::default());
-    let (watches, events) = Watches::new(link.clone());
+    let (watches, events) = Watches::new(links.watching.clone());
+    let heartbeat = Heartbeat::new(clock);
     let drive = Drive {
         operator: Operator::new(clock.now(), options.instance),
         clock,
@@ -128,11 +145,12 @@ fn start(
         events,
         queries,
         claim,
-        sender: Sender::new(link.clone(), clock),
+        sender: Sender::new(links.watching, clock),
         requests: JoinSet::new(),
         state: state_tx,
         changes: changes_tx,
         metrics: metrics.clone(),
+        heartbeat: heartbeat.clone(),
     };
     if let Some(alertmanager) = options.alertmanager {
         let push = alert::Push::new(alertmanager, handle.clone(), changes, metrics.clone())?;
@@ -143,13 +161,43 @@ fn start(
         name: options.lease,
         identity,
     };
-    let until = release.subscribe();
+    let beating = heartbeat.clone();
     tasks.spawn(async move {
-        lease::hold(link, clock, elector, claim_tx, state, until).await;
+        lease::hold(links.lease, clock, elector, claim_tx, state, beating, release).await;
         ("the Lease", Ok(()))
     });
-    tasks.spawn(serve(listeners, handle, metrics, stop.clone()));
-    tasks.spawn(work(drive, stop, release.clone()));
+    tasks.spawn(serve(listeners, handle, metrics, heartbeat, stop.clone()));
+    Ok(drive)
+}
+
+/// Runs the loop on a thread of its own. `release` becomes true when its last request has ended after a stop.
+fn drive_apart(
+    tasks: &mut Tasks,
+    drive: Drive,
+    stop: watch::Receiver<bool>,
+    release: watch::Sender<bool>,
+) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the loop")?;
+    let (ended_tx, ended) = oneshot::channel();
+    std::thread::Builder::new()
+        .name(LOOP_THREAD.into())
+        .spawn(move || {
+            let driven = runtime.block_on(drive.run(stop));
+            release.send_replace(true);
+            // Nobody listens any more when the process is ending.
+            let _ = ended_tx.send(driven);
+        })
+        .context("cannot start the loop's thread")?;
+    tasks.spawn(async move {
+        let driven = ended.await;
+        (
+            "the loop",
+            driven.unwrap_or_else(|_| Err(anyhow::anyhow!("its thread has panicked"))),
+        )
+    });
     Ok(())
 }
 
@@ -162,17 +210,11 @@ async fn serve(
     listeners: Listeners,
     handle: Handle,
     metrics: Arc<Metrics>,
+    heartbeat: Heartbeat,
     until: watch::Receiver<bool>,
 ) -> Exit {
-    listeners.serve(handle, metrics, until).await;
+    listeners.serve(handle, metrics, heartbeat, until).await;
     ("HTTP", Ok(()))
-}
-
-/// Runs the loop; the Lease may be released when it has ended.
-async fn work(drive: Drive, until: watch::Receiver<bool>, release: Arc<watch::Sender<bool>>) -> Exit {
-    let driven = Box::pin(drive.run(until)).await;
-    release.send_replace(true);
-    ("the loop", driven)
 }
 
 /// Waits for everything to end. The Lease is given back when the last request under way has ended (`released`), and kept

@@ -1,16 +1,21 @@
-//! The whole process against a server that is a function, in virtual time: what ends first when it is asked to end.
+//! The whole process against a server that is a function: what ends first when it is asked to end, and what becomes of one
+//! whose loop hangs.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     reason = "a test fails by panicking"
 )]
 
+use std::net::SocketAddr;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::{Method, Request};
 use http_body_util::BodyExt;
 use kube::client::Body;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
@@ -88,6 +93,32 @@ fn complete() -> Value {
         "annotations": {"k8s.io/initial-events-end": "true"}}}})
 }
 
+async fn listeners() -> Listeners {
+    let any = ([127, 0, 0, 1], 0).into();
+    let at = Addresses {
+        metrics: any,
+        probes: any,
+        debug: None,
+    };
+    Listeners::bind(at).await.unwrap()
+}
+
+fn options(instance: &str) -> Options {
+    let any = ([127, 0, 0, 1], 0).into();
+    Options {
+        cluster: live::Options::default(),
+        namespace: "evenkeel-system".into(),
+        lease: "evenkeel".into(),
+        instance: instance.into(),
+        listen: Addresses {
+            metrics: any,
+            probes: any,
+            debug: None,
+        },
+        alertmanager: None,
+    }
+}
+
 /// A process whose first status is under way; the way to let that be answered, and the process's tasks.
 struct Started {
     tasks: Tasks,
@@ -105,28 +136,23 @@ async fn started() -> Started {
     };
     let answers = server.clone();
     let link = Arc::new(link(move |request| answers.clone().answer(request)));
-    let any = ([127, 0, 0, 1], 0).into();
-    let listen = Addresses {
-        metrics: any,
-        probes: any,
-        debug: None,
+    let links = Links {
+        watching: link.clone(),
+        lease: link,
     };
-    let listeners = Listeners::bind(listen).await.unwrap();
-    let options = Options {
-        cluster: live::Options::default(),
-        namespace: "evenkeel-system".into(),
-        lease: "evenkeel".into(),
-        instance: "pod".into(),
-        listen,
-        alertmanager: None,
-    };
+    let (listeners, options) = (listeners().await, options("pod"));
     let (stop, stopped) = watch::channel(false);
     let (release_tx, released) = watch::channel(false);
     let mut tasks = Tasks::new();
-    let release = Arc::new(release_tx);
     // Virtual time alone counts.
     let clock = Clock::with_boot_clock(|| Duration::ZERO);
-    start(&mut tasks, link, clock, options, listeners, stopped, &release).unwrap();
+    let until = release_tx.subscribe();
+    let drive = start(&mut tasks, links, clock, options, listeners, &stopped, until).unwrap();
+    tasks.spawn(async move {
+        let driven = Box::pin(drive.run(stopped)).await;
+        release_tx.send_replace(true);
+        ("the loop", driven)
+    });
     let patched = tokio::time::timeout(Duration::from_secs(120), patched.recv()).await;
     let answer = patched.expect("a status within two minutes").unwrap();
     Started {
@@ -176,4 +202,120 @@ async fn a_loop_that_never_ends_leaves_the_lease_to_expire() {
     let began = Instant::now();
     end(tasks, released).await;
     assert_eq!(began.elapsed().as_millis(), REQUESTS_END.as_millis());
+}
+
+/// A Lease that several may strive for.
+#[derive(Clone, Default)]
+struct Contended(Arc<Mutex<(u64, Value)>>);
+
+impl Contended {
+    async fn answer(self, request: Request<Body>) -> Answer {
+        let (parts, body) = request.into_parts();
+        if parts.uri.query().is_some_and(|query| query.contains("watch=")) {
+            // It ends soon, so that whoever waits looks at its clock again.
+            sleep(Duration::from_millis(20)).await;
+            return whole(200, "");
+        }
+        let body = body.collect().await.unwrap().to_bytes();
+        let mut held = self.0.lock().unwrap();
+        if parts.method != Method::GET {
+            let mut new: Value = serde_json::from_slice(&body).unwrap();
+            let over = new["metadata"]["resourceVersion"].as_str();
+            let over = over.and_then(|version| version.parse::<u64>().ok());
+            if held.0 > 0 && over != Some(held.0) {
+                let conflict = json!({"kind": "Status", "status": "Failure", "reason": "Conflict", "code": 409,
+                    "message": "another version"});
+                return whole(409, conflict.to_string());
+            }
+            held.0 += 1;
+            new["metadata"]["resourceVersion"] = held.0.to_string().into();
+            held.1 = new;
+        }
+        match held.0 {
+            0 => whole(404, absent().to_string()),
+            _ => whole(200, held.1.to_string()),
+        }
+    }
+
+    fn holder(&self) -> String {
+        let held = self.0.lock().unwrap();
+        held.1["spec"]["holderIdentity"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    }
+
+    async fn held_by(&self, instance: &str) {
+        while !self.holder().starts_with(instance) {
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+async fn probe(at: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(at).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+/// Real threads and a blocked one; only the time that has passed is what the test says.
+#[tokio::test]
+async fn a_loop_that_hangs_is_not_alive_and_another_replica_takes_over() {
+    static PASSED: AtomicU64 = AtomicU64::new(0);
+    let clock = Clock::with_boot_clock(|| Duration::from_secs(PASSED.load(Ordering::Relaxed)));
+    let lease = Contended::default();
+    let (hung_tx, mut hung) = mpsc::unbounded_channel();
+    let (_go_on, wait) = std::sync::mpsc::channel::<()>();
+    let wait = Arc::new(Mutex::new(wait));
+    let (patches, _patched) = mpsc::unbounded_channel();
+    let server = Server {
+        patches,
+        released: Arc::default(),
+    };
+    let mut tasks = Tasks::new();
+    let (_stop, stopped) = watch::channel(false);
+    let mut start_one = |instance: &str, listeners: Listeners| {
+        let (lease, server) = (lease.clone(), server.clone());
+        let (hung, wait) = (hung_tx.clone(), wait.clone());
+        let watching = link(move |request: Request<Body>| {
+            if request.method() == Method::PATCH {
+                // On the loop's thread, which sends what it writes: it goes no further.
+                hung.send(()).unwrap();
+                let _ = wait.lock().unwrap().recv();
+            }
+            server.clone().answer(request)
+        });
+        let links = Links {
+            watching: Arc::new(watching),
+            lease: Arc::new(link(move |request| lease.clone().answer(request))),
+        };
+        let (release, released) = watch::channel(false);
+        let options = options(instance);
+        let drive = start(&mut tasks, links, clock, options, listeners, &stopped, released).unwrap();
+        drive_apart(&mut tasks, drive, stopped.clone(), release).unwrap();
+    };
+    let own = listeners().await;
+    let probes = own.addresses().unwrap().probes;
+    start_one("first", own);
+    hung.recv().await.unwrap();
+    assert!(lease.holder().starts_with("first"));
+    assert!(probe(probes, "/livez").await.starts_with("HTTP/1.1 200"));
+
+    PASSED.store(40, Ordering::Relaxed);
+    let answer = probe(probes, "/livez").await;
+    assert!(
+        answer.starts_with("HTTP/1.1 503") && answer.contains("no sign of life for"),
+        "{answer}"
+    );
+    // A standby waits until it has seen the Lease unchanged for as long as that lasts.
+    let before = lease.0.lock().unwrap().0;
+    start_one("second", listeners().await);
+    sleep(Duration::from_millis(100)).await;
+    assert!(lease.0.lock().unwrap().0 == before && lease.holder().starts_with("first"));
+    PASSED.store(60, Ordering::Relaxed);
+    let taken = tokio::time::timeout(Duration::from_secs(60), lease.held_by("second"));
+    assert!(taken.await.is_ok(), "held by {}", lease.holder());
 }

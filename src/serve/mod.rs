@@ -2,7 +2,8 @@
 //! Probes have a port of their own, so that no `NetworkPolicy` has to admit a client that could keep them
 //! from being answered.
 //!
-//! Nothing here knows anything: each answer is asked of the loop, and a loop that does not answer in time is not alive.
+//! It has another thread than the loop. Nothing here knows anything: each answer is asked of the loop, and one that does not
+//! come in time is a plain 503. Only `/livez` asks nobody: it looks at the loop's last sign of life.
 
 mod connections;
 
@@ -23,6 +24,7 @@ use tokio::sync::{Mutex, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::escape;
+use crate::heartbeat::{self, Heartbeat};
 use crate::metrics::Metrics;
 use crate::query::{Handle, Query};
 
@@ -37,6 +39,7 @@ const SCRAPE_AGE: Duration = Duration::from_secs(1);
 struct Shared {
     handle: Handle,
     metrics: Arc<Metrics>,
+    heartbeat: Heartbeat,
     /// The last scrape, and when it was made.
     last: Arc<Mutex<Option<(Instant, Bytes)>>>,
 }
@@ -97,10 +100,17 @@ impl Listeners {
     }
 
     /// Serves until `stop` becomes true.
-    pub async fn serve(self, handle: Handle, metrics: Arc<Metrics>, stop: watch::Receiver<bool>) {
+    pub async fn serve(
+        self,
+        handle: Handle,
+        metrics: Arc<Metrics>,
+        heartbeat: Heartbeat,
+        stop: watch::Receiver<bool>,
+    ) {
         let shared = Shared {
             handle,
             metrics: metrics.clone(),
+            heartbeat,
             last: Arc::default(),
         };
         let serve = |listener, routes: Router<Shared>| {
@@ -182,11 +192,17 @@ async fn scrape(State(shared): State<Shared>) -> Response {
 }
 
 async fn livez(State(shared): State<Shared>) -> Response {
-    // A loop that answers is alive, whatever it thinks of the cluster: a restart would heal nothing else.
-    match shared.ask(Query::Readiness).await {
-        Some(_) => "ok\n".into_response(),
-        None => silent(),
+    // A loop that works is alive, whatever it thinks of the cluster: a restart would heal nothing else.
+    let silence = shared.heartbeat.silence();
+    if silence <= heartbeat::LIVES {
+        return "ok\n".into_response();
     }
+    let why = format!(
+        "the loop has given no sign of life for {} s; after {} s it is not alive\n",
+        silence.as_secs(),
+        heartbeat::LIVES.as_secs()
+    );
+    (StatusCode::SERVICE_UNAVAILABLE, why).into_response()
 }
 
 async fn readyz(State(shared): State<Shared>) -> Response {

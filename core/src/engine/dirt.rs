@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::index::{Dep, Deps, Index, Part};
+use crate::index::{Dep, Deps, Freshness, Index, Part};
 use crate::judge::{Dependencies, Gaps};
 use crate::know::{Reads, Source};
 use crate::names::{InUse, Key, Name};
@@ -21,8 +21,8 @@ pub(crate) struct Dirt {
     pub(crate) opaque_slices: bool,
     /// Teams' policies that came, changed, went or were refused.
     pub(crate) policies: BTreeSet<Key>,
-    /// What those that are or were understood say (before and after), with their namespace.
-    pub(crate) governing: Vec<(Name, Arc<Policy>)>,
+    /// What those that are or were understood say, before and after.
+    pub(crate) governing: Vec<(Key, Arc<Policy>)>,
     /// What was seen to change, as far as it concerns more than one Service.
     pub(crate) history: Deps,
     /// Namespaces of which Pods changed.
@@ -43,8 +43,8 @@ pub(crate) struct Dirt {
     pub(crate) all: bool,
 }
 
-/// How many changed policies of a namespace are matched with its Services one by one; with more, all are judged.
-const MATCHED: usize = 32;
+/// How many changed policies of a namespace are matched with its Services one by one; with more, all are counted anew.
+pub(super) const MATCHED: usize = 32;
 
 impl Dirt {
     /// The endpoints of the Service itself.
@@ -103,24 +103,13 @@ impl Dirt {
         self.deps.meets(Deps::of(Reads::of(&[Source::ClusterPolicy])))
     }
 
-    /// Services that changed, or that are governed by other policies than before.
-    pub(super) fn named(&self, index: &Index) -> BTreeSet<Key> {
-        let mut keys = self.services.clone();
-        let mut spaces: BTreeMap<Name, Vec<&Policy>> = BTreeMap::new();
-        for (space, policy) in &self.governing {
-            spaces.entry(*space).or_default().push(policy);
+    /// The policies that came, changed or went, with what they said and say.
+    pub(super) fn versions(&self) -> BTreeMap<Key, Vec<&Policy>> {
+        let mut versions: BTreeMap<Key, Vec<&Policy>> = BTreeMap::new();
+        for (key, policy) in &self.governing {
+            versions.entry(*key).or_default().push(policy);
         }
-        for (space, policies) in &spaces {
-            let services = index
-                .services_in
-                .of(*space)
-                .filter_map(|key| Some((key, index.services.get(key)?)));
-            let governed = services.filter(|(key, row)| {
-                policies.len() > MATCHED || policies.iter().any(|one| index.governs(one, *key, row))
-            });
-            keys.extend(governed.map(|(key, _)| key));
-        }
-        keys
+        versions
     }
 
     /// Whether a gap that opened or closed concerns what read so much, at home in this namespace.
@@ -129,6 +118,13 @@ impl Dirt {
             Part::Whole => gaps.whole.with(gaps.own).has(*source),
             Part::Namespace(name) | Part::Object(name, _) => gaps.own.has(*source) && home == Some(*name),
         })
+    }
+
+    /// A source of which some part is no longer read.
+    pub(super) fn lost(&self, index: &Index) -> Option<Source> {
+        let lost =
+            |(source, part): &&(Source, Part)| *index.freshness_of(*source, *part) != Freshness::Complete;
+        self.freshness.iter().find(lost).map(|one| one.0)
     }
 
     /// Whether what a verdict depends on beyond its own unit has changed.

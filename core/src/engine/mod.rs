@@ -5,10 +5,13 @@
 //! read it; a change judges the units again that depend on what has changed, and no others. The property that a test
 //! keeps: any order of inputs, judged step by step, gives the verdicts of judging from nothing.
 
+mod concerned;
 mod dirt;
 mod interner;
+mod outdated;
 mod pass;
 mod queue;
+mod shares;
 mod tally;
 mod unit;
 
@@ -16,17 +19,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) use dirt::Dirt;
 use interner::Interner;
+use outdated::Outdated;
 use pass::Pass;
 pub(crate) use pass::each_path;
 use queue::Queue;
+pub(crate) use shares::Cut;
+use shares::Shares;
 pub(crate) use tally::{MOST_CHECKS, Tallies};
 pub(crate) use unit::Reported;
-use unit::{About, Judgement, Scope, WorkUnit};
+use unit::{Judgement, Scope, WorkUnit};
 
 use crate::fleet::Fleet;
 use crate::history::History;
 use crate::index::{Dep, DepCounts, Deps, Index};
-use crate::judge::{Check, Judge, Subject, Verdict};
+use crate::judge::{Check, Subject, Verdict};
 use crate::know::{Mono, Now, Reads, Source};
 use crate::names::{InUse, Key, Name};
 
@@ -57,6 +63,10 @@ pub(crate) struct Engine {
     beyond: BTreeSet<WorkUnit>,
     /// How many units of each scope depend on what: most changes concern none.
     deps: [DepCounts; Scope::ALL.len()],
+    /// Units whose held verdicts are no longer shown.
+    outdated: Outdated,
+    /// How much of each policy is judged.
+    pub(crate) shares: Shares,
     /// When time alone may change a verdict: by wall time, and by monotonic time.
     again: BTreeSet<(i64, WorkUnit)>,
     wakes: BTreeSet<(Mono, WorkUnit)>,
@@ -77,7 +87,8 @@ impl Engine {
         self.checks
     }
 
-    /// Judges what is dirty or due: about so many units, but at once whatever became blind or is no crowd's.
+    /// Judges what is dirty or due, until it has come to about so many verdicts: the unit that reaches them is judged to
+    /// its end. The rest waits for the next round.
     pub(crate) fn round(
         &mut self,
         now: Now,
@@ -91,6 +102,7 @@ impl Engine {
             || dirt.deps.meets(Deps::one(Dep::FleetInputs))
             || (self.fleet.reads_deployments() && dirt.deps.meets(deployments));
         dirt.deps = dirt.deps.with(self.fleet.update(index, whole, &dirt.nodes));
+        let recut = self.shares.settle(index, &dirt);
         let mut dirty = BTreeSet::new();
         if dirt.all {
             self.everything(index, &mut dirty);
@@ -98,11 +110,17 @@ impl Engine {
             self.concerned(index, &dirt, &mut dirty);
             self.due(now, &mut dirty);
         }
-        let at_once = dirt.all || !dirt.freshness.is_empty();
-        let most = if at_once { usize::MAX } else { most };
-        let mut judged = Judged::default();
-        for unit in self.queue.next(dirty, most) {
-            self.judge(unit, now, (index, history), &mut judged);
+        for policy in recut {
+            self.of_policy(index, policy, &[], &mut dirty);
+        }
+        self.outdate(now, index, &dirt, &dirty);
+        self.queue.add(&dirty);
+        let (mut judged, mut verdicts) = (Judged::default(), 0);
+        while verdicts < most
+            && let Some(unit) = self.queue.pop()
+        {
+            // What there is nothing to say of has to be looked at, too.
+            verdicts += 1 + self.judge(unit, now, (index, history), &mut judged);
             judged.units += 1;
         }
         judged
@@ -126,6 +144,33 @@ impl Engine {
         held.all(self.wakes.iter().map(|one| one.1));
         self.tallies.hold(held);
         self.queue.hold(held);
+        self.shares.hold(held);
+        self.outdated.hold(held);
+    }
+
+    /// Marks those of which nothing that is held may be shown until they are judged: where a source was lost, all that is
+    /// dirty, and else what was never judged.
+    fn outdate(&mut self, now: Now, index: &Index, dirt: &Dirt, dirty: &BTreeSet<WorkUnit>) {
+        let lost = dirt.lost(index);
+        if let Some(source) = lost {
+            self.outdated.lost(source, now.wall);
+        }
+        for unit in dirty {
+            let held = self.units.get_mut(unit);
+            if (lost.is_some() || held.is_none())
+                && self.outdated.insert(*unit)
+                && let Some(held) = held
+            {
+                let before = held.tally;
+                held.tally = before.outdated();
+                self.tallies.replace(unit.policy, before, held.tally);
+            }
+        }
+    }
+
+    /// Whether verdicts in a namespace may be what is so no longer; the empty name is for what is in none.
+    pub(crate) fn is_outdated(&self, namespace: Name) -> bool {
+        self.outdated.any_in(namespace)
     }
 
     /// Whether units wait to be judged.
@@ -133,156 +178,19 @@ impl Engine {
         !self.queue.is_empty()
     }
 
-    /// All units there are, may be, or are no more.
-    fn everything(&self, index: &Index, dirty: &mut BTreeSet<WorkUnit>) {
-        dirty.extend(self.units.keys());
-        dirty.extend(WorkUnit::lists());
-        for (key, _) in index.services.iter() {
-            self.of_service(index, key, dirty);
-        }
-        let nodes = index.nodes.iter().map(|(key, _)| About::Node(key.name));
-        dirty.extend(nodes.map(|about| WorkUnit::of(Scope::Node, about)));
-        let zones = index.sums.zones().map(About::Zone);
-        dirty.extend(zones.map(|about| WorkUnit::of(Scope::Zone, about)));
-        let webhooks = index.webhooks.iter().map(|(key, _)| About::Webhook(key));
-        dirty.extend(webhooks.map(|about| WorkUnit::of(Scope::Webhook, about)));
-        for (at, check) in self.checks.iter().enumerate() {
-            if let (Judge::Cluster(_), Ok(at)) = (check.judge, u8::try_from(at)) {
-                dirty.insert(WorkUnit::of(Scope::Cluster, About::Check(at)));
-            }
-        }
-    }
-
-    /// The units of a Service: one for each policy that governs it or did.
-    fn of_service(&self, index: &Index, key: Key, dirty: &mut BTreeSet<WorkUnit>) {
-        let service = index.services.get(key);
-        let policies = service.map_or_else(Vec::new, |row| index.policies_of(key, row));
-        for scope in Scope::OF_SERVICES {
-            let all = WorkUnit::all_of(scope, key);
-            let first = *all.start();
-            // Without a policy the baseline judges a Service.
-            let baseline = scope == Scope::Service && service.is_some() && policies.is_empty();
-            dirty.extend(baseline.then_some(first));
-            dirty.extend(policies.iter().map(|(policy, _)| WorkUnit {
-                policy: *policy,
-                ..first
-            }));
-            dirty.extend(self.units.range(all).map(|one| *one.0));
-        }
-    }
-
-    /// The units of a Service that depend on one of these.
-    fn depending(&self, key: Key, on: Deps) -> impl Iterator<Item = WorkUnit> {
-        Scope::OF_SERVICES
-            .into_iter()
-            .flat_map(move |scope| self.units.range(WorkUnit::all_of(scope, key)))
-            .filter(move |(_, held)| held.deps.meets(on))
-            .map(|(unit, _)| *unit)
-    }
-
-    /// The units that depend on what has changed.
-    fn concerned(&self, index: &Index, dirt: &Dirt, dirty: &mut BTreeSet<WorkUnit>) {
-        for key in dirt.named(index) {
-            self.of_service(index, key, dirty);
-        }
-        if !dirt.governing.is_empty() {
-            // Whether anybody misses Services that were not read depends on whether there are policies.
-            dirty.extend(Scope::OF_SERVICES.map(|scope| WorkUnit::of(scope, About::List)));
-        }
-        for key in &dirt.slices {
-            dirty.extend(self.depending(*key, Dirt::SLICES.with(Dirt::HISTORY)));
-        }
-        if self.any(&Scope::OF_SERVICES, Dirt::OWN_PODS) {
-            let services = dirt.pods_in.iter().flat_map(|space| index.services_in.of(*space));
-            dirty.extend(services.flat_map(|key| self.depending(key, Dirt::OWN_PODS)));
-        }
-        self.subjects(index, dirt, dirty);
-        for scope in Scope::ALL {
-            let is_service = Scope::OF_SERVICES.contains(&scope);
-            let on = if is_service {
-                dirt.deps
-            } else {
-                dirt.deps.with(dirt.history)
-            };
-            if self.any(&[scope], on) {
-                let all = self.units.range(WorkUnit::all(scope));
-                dirty.extend(all.filter(|one| one.1.deps.meets(on)).map(|one| *one.0));
-            }
-        }
-        if !dirt.freshness.is_empty() {
-            let blind = self
-                .units
-                .iter()
-                .filter(|(unit, held)| dirt.blinds(held.gaps, unit.home()));
-            dirty.extend(blind.map(|one| *one.0));
-            dirty.extend(WorkUnit::lists());
-        }
-        let beyond = self.beyond.iter().filter(|unit| {
-            let held = self.units.get(unit).and_then(|held| held.beyond.as_deref());
-            held.is_some_and(|deps| dirt.touches(deps))
-        });
-        dirty.extend(beyond);
-    }
-
-    /// Whether any unit of these scopes depends on one of these.
-    fn any(&self, scopes: &[Scope], on: Deps) -> bool {
-        let counts = scopes.iter().filter_map(|scope| self.deps.get(*scope as usize));
-        counts.into_iter().any(|counts| counts.meets(on))
-    }
-
-    /// Units of Nodes, zones and webhooks that came, went, or read their own subject that has changed.
-    fn subjects(&self, index: &Index, dirt: &Dirt, dirty: &mut BTreeSet<WorkUnit>) {
-        let node = |name: Name| Key {
-            namespace: Name::EMPTY,
-            name,
-        };
-        let has_node = |name: &Name| index.nodes.get(node(*name)).is_some();
-        // A unit without anything to remember is not held: what came or went is in the sums.
-        let (count, zones) = [Dep::NodeCount, Dep::NodeZones]
-            .map(|dep| dirt.deps.meets(Deps::one(dep)))
-            .into();
-        let nodes = dirt.nodes.iter().map(|name| {
-            let unit = WorkUnit::of(Scope::Node, About::Node(*name));
-            (unit, count.then(|| has_node(name)), Dirt::OWN)
-        });
-        let evicted = dirt.evicted_from.iter().map(|name| {
-            let unit = WorkUnit::of(Scope::Node, About::Node(*name));
-            (unit, None, Dirt::OWN_HISTORY)
-        });
-        let zones = dirt.zones.iter().map(|name| {
-            let unit = WorkUnit::of(Scope::Zone, About::Zone(*name));
-            let exists = zones.then(|| index.sums.has_zone(*name));
-            (unit, exists, Dirt::OWN.with(Dirt::OWN_HISTORY))
-        });
-        let webhooks = dirt.webhooks.iter().map(|key| {
-            let unit = WorkUnit::of(Scope::Webhook, About::Webhook(*key));
-            (unit, Some(index.webhooks.get(*key).is_some()), Dirt::OWN)
-        });
-        for (unit, exists, on) in nodes.chain(evicted).chain(zones).chain(webhooks) {
-            let held = self.units.get(&unit);
-            let came_or_went = exists.is_some_and(|exists| held.is_some() != exists);
-            if came_or_went || held.is_some_and(|held| held.deps.meets(on)) {
-                dirty.insert(unit);
-            }
-        }
-    }
-
-    /// Takes the units whose time has come: each is judged now, or waits to be.
-    fn due(&mut self, now: Now, dirty: &mut BTreeSet<WorkUnit>) {
-        while let Some(one) = self.again.first().copied().filter(|one| one.0 <= now.wall.0) {
-            self.again.remove(&one);
-            dirty.insert(one.1);
-        }
-        while let Some(one) = self.wakes.first().copied().filter(|one| one.0 <= now.mono) {
-            self.wakes.remove(&one);
-            dirty.insert(one.1);
-        }
-    }
-
-    /// Judges one unit from nothing and replaces what was held of it.
-    fn judge(&mut self, unit: WorkUnit, now: Now, (index, history): (&Index, &History), judged: &mut Judged) {
+    /// Judges one unit from nothing and replaces what was held of it; returns how many verdicts it has.
+    fn judge(
+        &mut self,
+        unit: WorkUnit,
+        now: Now,
+        (index, history): (&Index, &History),
+        judged: &mut Judged,
+    ) -> usize {
+        self.outdated.remove(unit);
         let before = self.units.remove(&unit).unwrap_or_default();
-        let mut after = Pass::new(now, index, history, &self.fleet, self.checks, unit, &before).judged();
+        let mut after = Pass::new(now, index, history, &self.fleet, self.checks, unit, &before)
+            .within(self.shares.paths(index, unit))
+            .judged();
         for (_, reported) in &mut after.bad {
             reported.verdict = self.interner.intern(reported.verdict.clone());
         }
@@ -296,9 +204,11 @@ impl Engine {
         self.forget(unit, &before);
         self.remember(unit, &after);
         self.tallies.replace(unit.policy, before.tally, after.tally);
+        let verdicts = after.tally.verdicts() + after.bad.len();
         if after != Judgement::default() {
             self.units.insert(unit, after);
         }
+        verdicts
     }
 
     fn forget(&mut self, unit: WorkUnit, held: &Judgement) {
@@ -334,16 +244,29 @@ impl Engine {
 
     /// Every verdict that people see, in no order.
     pub(crate) fn bad(&self) -> impl Iterator<Item = (&'static Check, Subject, &Reported)> {
-        let judged = self.units.values();
-        judged.flat_map(|one| reported(self.checks, one))
+        self.units
+            .iter()
+            .flat_map(|(unit, held)| self.reported(unit, held))
     }
 
     /// Those that the status of a policy shows; the empty key is the platform's.
     pub(crate) fn owned_by(&self, policy: Key) -> impl Iterator<Item = (&'static Check, Subject, &Reported)> {
         self.owned
             .range((policy, WorkUnit::FIRST)..=(policy, WorkUnit::LAST))
-            .filter_map(|one| self.units.get(&one.1))
-            .flat_map(|one| reported(self.checks, one))
+            .filter_map(|one| Some((&one.1, self.units.get(&one.1)?)))
+            .flat_map(|(unit, held)| self.reported(unit, held))
+    }
+
+    /// What people see of a unit.
+    fn reported<'a>(
+        &'a self,
+        unit: &WorkUnit,
+        held: &'a Judgement,
+    ) -> impl Iterator<Item = (&'static Check, Subject, &'a Reported)> + use<'a> {
+        let instead = self.outdated.instead(unit);
+        held.bad.iter().filter_map(move |((subject, at), reported)| {
+            Some((self.checks.get(*at)?, *subject, instead.unwrap_or(reported)))
+        })
     }
 
     /// Checks that have not watched for long enough to judge all of their subjects, in the order of the table.
@@ -376,7 +299,8 @@ impl Engine {
     ) -> impl Iterator<Item = (&'static Check, Subject)> + 'a {
         let units = self.units.iter().filter(|(_, held)| held.tally.met > 0);
         let said = move |(unit, held): (&WorkUnit, &'a Judgement)| {
-            Pass::new(now, index, history, &self.fleet, self.checks, *unit, held).said()
+            let pass = Pass::new(now, index, history, &self.fleet, self.checks, *unit, held);
+            pass.within(self.shares.paths(index, *unit)).said()
         };
         let met = units.flat_map(said).filter(|one| one.2 == Verdict::Met.name());
         met.filter_map(|(at, subject, _)| Some((self.checks.get(at)?, subject)))
@@ -392,7 +316,10 @@ impl Engine {
         check: &str,
     ) -> Vec<&'static str> {
         let fresh = Judgement::default();
-        let pass = |unit| Pass::new(now, index, history, &self.fleet, self.checks, unit, &fresh);
+        let pass = |unit| {
+            Pass::new(now, index, history, &self.fleet, self.checks, unit, &fresh)
+                .within(self.shares.paths(index, unit))
+        };
         let mut dirty = BTreeSet::new();
         self.everything(index, &mut dirty);
         let all = dirty.into_iter().flat_map(|unit| pass(unit).said());
@@ -411,15 +338,7 @@ impl Engine {
     }
 }
 
-/// What people see of a unit.
-fn reported<'a>(
-    checks: &'static [Check],
-    held: &'a Judgement,
-) -> impl Iterator<Item = (&'static Check, Subject, &'a Reported)> {
-    held.bad
-        .iter()
-        .filter_map(|((subject, at), reported)| Some((checks.get(*at)?, *subject, reported)))
-}
-
+#[cfg(test)]
+mod ceilings;
 #[cfg(test)]
 mod tests;

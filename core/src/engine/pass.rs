@@ -1,6 +1,7 @@
 //! One pass over one unit: which subjects it has, and what each check says of them.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::tally::Tally;
@@ -27,6 +28,8 @@ pub(super) struct Pass<'a> {
     /// What was held of it.
     before: &'a Judgement,
     checks: &'static [Check],
+    /// How many paths may be judged; `None` when nothing may.
+    paths: Option<u64>,
     bad: BTreeMap<At, Reported>,
     tally: Tally,
     deps: Dependencies,
@@ -56,6 +59,7 @@ impl<'a> Pass<'a> {
             unit,
             before,
             checks,
+            paths: Some(u64::MAX),
             bad: BTreeMap::new(),
             tally: Tally::default(),
             deps: Dependencies::default(),
@@ -63,6 +67,12 @@ impl<'a> Pass<'a> {
             wake: None,
             said: None,
         }
+    }
+
+    /// The same for so many paths; `None` for nothing at all.
+    pub(super) const fn within(mut self, paths: Option<u64>) -> Self {
+        self.paths = paths;
+        self
     }
 
     /// Every verdict on the unit, with the check that comes to it: also those that are only counted.
@@ -211,15 +221,18 @@ impl<'a> Pass<'a> {
         let Some(service) = index.services.get(key) else {
             return;
         };
+        let Some(most) = self.paths else {
+            return;
+        };
         let policy = self.governing(key, service);
         match (self.unit.scope, policy) {
-            (Scope::Path, Some(policy)) => self.paths(key, service, policy),
+            (Scope::Path, Some(policy)) => self.some_paths(key, service, policy, most),
             (Scope::Service, Some(policy)) => {
                 self.tally.governs = true;
                 self.whole_service(key, service, Some(policy));
             }
             (Scope::Service, None)
-                if self.unit.policy == Key::default() && index.policies_of(key, service).is_empty() =>
+                if self.unit.policy == Key::default() && !index.is_governed(key, service) =>
             {
                 self.whole_service(key, service, None);
             }
@@ -227,9 +240,15 @@ impl<'a> Pass<'a> {
         }
     }
 
-    fn paths(&mut self, key: Key, service: &'a Service, policy: &'a Policy) {
+    /// Judges so many paths to a Service, the first in the order of the policy.
+    fn some_paths(&mut self, key: Key, service: &'a Service, policy: &'a Policy, most: u64) {
         let index = self.index;
+        let mut left = most;
         for_paths(index, (key, service), policy, |path| {
+            let Some(less) = left.checked_sub(1) else {
+                return ControlFlow::Break(());
+            };
+            left = less;
             let subject = Subject::Connection {
                 service: key,
                 port: path.port.port,
@@ -242,6 +261,7 @@ impl<'a> Pass<'a> {
                     self.one(at, check, subject, false, |look| judge(look, path));
                 }
             }
+            ControlFlow::Continue(())
         });
     }
 
@@ -347,12 +367,12 @@ impl<'a> Pass<'a> {
     }
 }
 
-/// Goes through every path to a Service that a policy declares.
+/// Goes through the paths to a Service that a policy declares, until one breaks it off.
 fn for_paths(
     index: &Index,
     (key, service): (Key, &Service),
     policy: &Policy,
-    mut each: impl FnMut(&Path<'_>),
+    mut each: impl FnMut(&Path<'_>) -> ControlFlow<()>,
 ) {
     for connection in &policy.connections {
         // Of the client of a connection that declares none nothing is known.
@@ -365,14 +385,17 @@ fn for_paths(
         let ports = service.ports.iter();
         for port in ports.filter(|port| declares(connection, port, &index.names)) {
             for client in clients {
-                each(&Path {
+                let path = Path {
                     key,
                     service,
                     port,
                     policy,
                     connection,
                     client,
-                });
+                };
+                if each(&path).is_break() {
+                    return;
+                }
             }
         }
     }
@@ -386,7 +409,10 @@ pub(crate) fn each_path(index: &Index, namespace: &str, service: &str, mut each:
     let key = Key { namespace, name };
     if let Some(row) = index.services.get(key) {
         for (_, policy) in index.policies_of(key, row) {
-            for_paths(index, (key, row), policy, &mut each);
+            for_paths(index, (key, row), policy, |path| {
+                each(path);
+                ControlFlow::Continue(())
+            });
         }
     }
 }

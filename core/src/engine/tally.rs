@@ -22,6 +22,22 @@ pub(crate) struct Tally {
     pub(crate) warming: u64,
 }
 
+impl Tally {
+    /// How many verdicts it counts.
+    pub(super) const fn verdicts(self) -> usize {
+        (self.met as usize) + (self.not_applicable as usize) + (self.unknown as usize)
+    }
+
+    /// The same when nobody knows any more whether what was Met is so.
+    pub(super) const fn outdated(self) -> Self {
+        Self {
+            met: 0,
+            unknown: self.unknown + self.met,
+            ..self
+        }
+    }
+}
+
 /// What is summed of one policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Count {

@@ -1,6 +1,7 @@
 //! Findings: verdicts as reported to people, in a stable JSON form.
 
 mod exception;
+pub(crate) mod in_part;
 mod subject;
 mod unreadable;
 
@@ -11,6 +12,7 @@ use serde::Serialize;
 
 pub use exception::ExceptionView;
 pub(crate) use exception::{accepted, exception, without_effect};
+pub use in_part::JudgedInPart;
 use subject::identity;
 pub(crate) use subject::view;
 pub use subject::{SubjectKind, SubjectView};
@@ -188,11 +190,27 @@ pub struct NotJudged {
     pub checks: Vec<&'static str>,
     /// Why.
     pub reason: &'static str,
+    /// Policies that are judged in part, because they declare more than is judged of one policy, namespace or cluster. At
+    /// most 100, some of each namespace before more of one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<JudgedInPart>,
+    /// How many more there are.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub policies_left: usize,
+}
+
+/// Most policies that are named.
+const IN_PART: usize = 100;
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 impl NotJudged {
     /// The checks that need a history, where there is none, as in an audit; else those whose history is too short.
-    pub(crate) fn of(engine: &Engine, is_live: bool) -> Option<Self> {
+    /// And the policies that are judged in part.
+    pub(crate) fn of(engine: &Engine, is_live: bool, mut policies: Vec<JudgedInPart>) -> Option<Self> {
         let needs = |check: &&Check| check.history == Memory::Needed;
         let (checks, reason) = if is_live {
             (engine.warming(), "evenkeel has not watched for long enough yet")
@@ -203,7 +221,14 @@ impl NotJudged {
                 "an audit sees one moment, and only the operator sees what happens over time",
             )
         };
-        (!checks.is_empty()).then_some(Self { checks, reason })
+        let policies_left = policies.len().saturating_sub(IN_PART);
+        policies.truncate(IN_PART);
+        (!checks.is_empty() || !policies.is_empty()).then_some(Self {
+            checks,
+            reason,
+            policies,
+            policies_left,
+        })
     }
 }
 
@@ -289,6 +314,7 @@ fn next_step(gap: &Gap) -> String {
             "see docs/what-works-where.md for what evenkeel can read there".into()
         }
         Gap::WarmingUp(_, seconds) => format!("wait until evenkeel has run for {seconds} s"),
+        Gap::Outdated(source) => format!("wait a moment, then see why {source} are no longer read"),
     }
 }
 

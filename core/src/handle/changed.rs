@@ -86,9 +86,10 @@ impl Core {
         }
     }
 
-    pub(super) fn service_changed(&mut self, key: Key, _: Option<&Service>) {
+    pub(super) fn service_changed(&mut self, key: Key, old: Option<&Service>) {
         self.index.keep_service(key);
         self.reading.service_changed(key);
+        self.engine.shares.service_changed(&self.index, key, old);
         self.dirt.services.insert(key);
         self.touch(Source::Services);
     }
@@ -141,7 +142,7 @@ impl Core {
     pub(super) fn policy_changed(&mut self, key: Key, old: Option<&Arc<Policy>>) {
         self.index.keep_policy(key, old);
         let both = old.into_iter().chain(self.index.policies.get(key));
-        let governing = both.map(|policy| (key.namespace, policy.clone()));
+        let governing = both.map(|policy| (key, policy.clone()));
         self.dirt.governing.extend(governing);
         self.dirt.policies.insert(key);
         self.reading.policies_changed(key.namespace);

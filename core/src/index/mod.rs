@@ -356,6 +356,16 @@ impl Index {
         found
     }
 
+    /// Whether any policy governs a Service.
+    pub(crate) fn is_governed(&self, key: Key, service: &Service) -> bool {
+        let mut policies = self.picks.may_govern(key, service);
+        policies.any(|at| {
+            self.policies
+                .get(at)
+                .is_some_and(|one| self.governs(one, key, service))
+        })
+    }
+
     /// Longest time that an exception may last, in days, where the platform says so.
     pub fn max_exception_days(&self) -> Option<u32> {
         self.cluster_policy.as_ref()?.max_exception_days

@@ -76,6 +76,11 @@ impl Picks {
 
     /// The policies that may govern a Service, each once, in no order that means anything.
     pub(crate) fn candidates(&self, key: Key, service: &Service) -> BTreeSet<Key> {
+        self.may_govern(key, service).collect()
+    }
+
+    /// The same, one by one; one that lists a thing twice comes twice.
+    pub(crate) fn may_govern(&self, key: Key, service: &Service) -> impl Iterator<Item = Key> {
         let labels = service
             .labels
             .iter()
@@ -83,12 +88,11 @@ impl Picks {
         [Anchor::Name(key.name), Anchor::Nothing]
             .into_iter()
             .chain(labels)
-            .filter_map(|anchor| self.0.get(&(key.namespace, anchor)))
+            .filter_map(move |anchor| self.0.get(&(key.namespace, anchor)))
             .flatten()
-            .map(|name| Key {
+            .map(move |name| Key {
                 namespace: key.namespace,
                 name: *name,
             })
-            .collect()
     }
 }

@@ -3,6 +3,7 @@
 //! The kinds that people write (with schema, CEL and defaults) live outside this crate; `compile` there makes these.
 //! **An absent field is unknown, not "off"**: it is an [`Option`] here, and a check judges both ends of what it may be.
 
+pub mod ceiling;
 mod cluster;
 mod labels;
 

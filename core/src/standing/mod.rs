@@ -2,6 +2,7 @@
 //!
 //! A standing is computed when asked for and never stored; it costs its own findings and not those of the cluster.
 
+mod part;
 mod reason;
 mod worst;
 
@@ -169,6 +170,9 @@ impl Core {
         }
         if let Some(accepted) = not_understood(&policy.unknown_fields) {
             standing.accepted = accepted;
+        }
+        if let Some(cut) = self.engine.shares.of(key) {
+            part::of(cut, namespace, &mut standing);
         }
         Some(standing.documented())
     }

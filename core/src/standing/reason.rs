@@ -11,6 +11,8 @@ pub enum Reason {
     ExceptionsWithoutEffect,
     /// The policy is in force without fields that this version does not know.
     FieldsNotUnderstood,
+    /// The policy is in force, and declares more than is judged of one policy, namespace or cluster.
+    JudgedInPart,
     /// The policy was not understood.
     Invalid,
     /// The policy's definition in the cluster is older than the program.
@@ -44,10 +46,11 @@ pub type ConditionStatus = (&'static str, Holds);
 
 impl Reason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Accepted,
         Self::ExceptionsWithoutEffect,
         Self::FieldsNotUnderstood,
+        Self::JudgedInPart,
         Self::Invalid,
         Self::CrdTooOld,
         Self::NotAccepted,
@@ -69,6 +72,7 @@ impl Reason {
             Self::Accepted => "Accepted",
             Self::ExceptionsWithoutEffect => "ExceptionsWithoutEffect",
             Self::FieldsNotUnderstood => "FieldsNotUnderstood",
+            Self::JudgedInPart => "JudgedInPart",
             Self::Invalid => "Invalid",
             Self::CrdTooOld => "CRDTooOld",
             Self::NotAccepted => "NotAccepted",
@@ -92,6 +96,7 @@ impl Reason {
             Self::Accepted | Self::ExceptionsWithoutEffect | Self::FieldsNotUnderstood => {
                 &[("Accepted", True)]
             }
+            Self::JudgedInPart => &[("Accepted", True), ("Healthy", Unknown)],
             Self::Invalid => &[("Accepted", False)],
             Self::CrdTooOld => &[("Accepted", Unknown)],
             Self::NotAccepted => &[
@@ -118,6 +123,9 @@ impl Reason {
             }
             Self::FieldsNotUnderstood => {
                 "the policy is in force, without the fields that the message names: the operator is older than they are"
+            }
+            Self::JudgedInPart => {
+                "the policy is in force, but declares more Services and paths than are judged of one policy, of one namespace or of the cluster; what is judged is not violated, and nothing is said of the rest"
             }
             Self::Invalid => {
                 "the policy was not understood: the message names each field that is wrong; nothing is judged by it"
@@ -159,6 +167,9 @@ impl Reason {
             }
             Self::FieldsNotUnderstood => {
                 "upgrade the operator to the version of the definitions, or remove the fields"
+            }
+            Self::JudgedInPart => {
+                "split the policy, or name in spec.connections the ports and clients that matter; the message has the numbers"
             }
             Self::Invalid => {
                 "correct the fields that the message names; `evenkeel audit --policy FILE` shows the problems before you apply"

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use evenkeel_core::findings::{Finding, FindingList};
 
 use super::card::{level, moment, origin};
-use super::{Aside, beside, counts, next, over_time};
+use super::{Aside, beside, counts, next, not_judged};
 use crate::escape::markdown as escaped;
 use crate::render::markdown_table;
 
@@ -13,7 +13,9 @@ use crate::render::markdown_table;
 pub(crate) fn markdown(list: &FindingList, aside: &Aside<'_>) -> String {
     let mut text = format!(
         "# evenkeel audit\n\n{}\n",
-        counts(list, aside, usize::MAX) + &over_time(list, usize::MAX) + &next(list, aside)
+        counts(list, aside, usize::MAX)
+            + &not_judged(list, usize::MAX, |text| escaped(text).into())
+            + &next(list, aside)
     );
     if !list.findings.is_empty() {
         let rows = list.findings.iter().map(|one| {

@@ -8,11 +8,12 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use clap::builder::styling::AnsiColor;
-use evenkeel_core::findings::{Finding, FindingList, Judged, Met};
+use evenkeel_core::findings::{Finding, FindingList, Judged, Met, NotJudged};
 use evenkeel_core::judge::Severity;
 
 pub(crate) use card::card;
@@ -21,6 +22,7 @@ pub(crate) use markdown::{card_markdown, markdown};
 pub(crate) use table::table;
 
 use super::{filled, program, wrapped};
+use crate::escape::line;
 
 /// What stands beside the findings.
 #[derive(Debug)]
@@ -65,7 +67,11 @@ pub(crate) fn wide(list: &FindingList, aside: &Aside<'_>) -> String {
         .iter()
         .fold(String::new(), |text, one| text + &card(one) + "\n");
     let rest = unreadable(list) + &beside(aside, usize::MAX, &str::to_owned);
-    cards + &rest + &counts(list, aside, usize::MAX) + &over_time(list, usize::MAX) + &next(list, aside)
+    cards
+        + &rest
+        + &counts(list, aside, usize::MAX)
+        + &not_judged(list, usize::MAX, line)
+        + &next(list, aside)
 }
 
 /// The beginning of an id by which `explain` finds it in this list.
@@ -176,7 +182,11 @@ fn counts(list: &FindingList, aside: &Aside<'_>, columns: usize) -> String {
     let bad = [Severity::Critical, Severity::Warning, Severity::Info]
         .into_iter()
         .any(open);
-    let partial = open(Severity::Unknown) || !list.unreadable.is_empty();
+    let in_part = list
+        .not_judged
+        .as_ref()
+        .is_some_and(|one| !one.policies.is_empty());
+    let partial = open(Severity::Unknown) || !list.unreadable.is_empty() || in_part;
     let mut parts = severities(list.findings.iter());
     if met > 0 {
         parts.push(format!("{met} met"));
@@ -202,11 +212,35 @@ fn counts(list: &FindingList, aside: &Aside<'_>, columns: usize) -> String {
 /// Most checks that are named where there is little room.
 const NAMED: usize = 3;
 
-/// What nobody judged because it takes time.
-fn over_time(list: &FindingList, columns: usize) -> String {
+/// Policies that are judged in part, as named at most where there is little room.
+const IN_PART: usize = 5;
+
+/// What was not judged: because it takes time, or because policies declare too much.
+fn not_judged(list: &FindingList, columns: usize, escaped: impl Fn(&str) -> Cow<'_, str>) -> String {
     let Some(one) = &list.not_judged else {
         return String::new();
     };
+    let mut text = String::new();
+    if !one.checks.is_empty() {
+        text += &over_time(one, columns);
+    }
+    for part in one.policies.iter().take(IN_PART) {
+        let said = format!(
+            "Judged in part: policy {}: {}",
+            escaped(&part.policy),
+            escaped(&part.reason)
+        );
+        text += &(filled(&said, "", "", columns) + "\n");
+    }
+    let left = one.policies.len().saturating_sub(IN_PART) + one.policies_left;
+    if left > 0 {
+        let _ = writeln!(text, "Judged in part: {left} more policies, which -o json names");
+    }
+    text
+}
+
+/// What is not judged because it takes time.
+fn over_time(one: &NotJudged, columns: usize) -> String {
     let checks = if one.checks.len() > NAMED && columns < usize::MAX {
         format!("{} checks", one.checks.len())
     } else {

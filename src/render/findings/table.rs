@@ -11,7 +11,7 @@ use evenkeel_core::judge::Severity;
 use super::card::moment;
 use super::group::{Group, counted, gaps, groups, short};
 use super::missing::{block, is_blind, is_right};
-use super::{Aside, NOTES, beside, colour, counts, next, over_time, prefix, severities};
+use super::{Aside, NOTES, beside, colour, counts, next, not_judged, prefix, severities};
 use crate::render::screen::Screen;
 use crate::render::{coloured, filled};
 
@@ -36,7 +36,9 @@ pub(crate) fn table(list: &FindingList, aside: &Aside<'_>, screen: Screen) -> St
     text += &page.unread();
     let notes = if aside.all { usize::MAX } else { NOTES };
     text += &beside(aside, notes, &str::to_owned);
-    text + &counts(list, aside, screen.page()) + &over_time(list, screen.page()) + &next(list, aside)
+    text + &counts(list, aside, screen.page())
+        + &not_judged(list, screen.page(), crate::escape::line)
+        + &next(list, aside)
 }
 
 struct Page<'a> {

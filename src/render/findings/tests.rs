@@ -124,6 +124,8 @@ fn scene(mut findings: Vec<Finding>, met: &[(&'static str, u32)], judged: Judged
                     "cp-stale-watch",
                 ],
                 reason: "an audit sees one moment, and only the operator sees what happens over time",
+                policies: Vec::new(),
+                policies_left: 0,
             }),
             summary: Summary::default(),
         },

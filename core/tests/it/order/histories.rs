@@ -32,7 +32,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..3_u8, prop::option::of(0..3_u8)).prop_map(|(node, v)| Step::Configz(node, v)),
         1 => (0..200_000_u32).prop_map(|seconds| Step::Pass(Some(seconds))),
         1 => Just(Step::Pass(None)),
-        8 => Just(Step::Round),
+        6 => Just(Step::Round),
+        6 => (1..40_u8).prop_map(Step::Part),
     ]
 }
 

@@ -130,6 +130,7 @@ pub(crate) fn apply(core: &mut Core, world: &mut World, step: &Step) {
             }
         }
         Step::Round => drop(core.round(world.now())),
+        Step::Part(verdicts) => drop(core.step(world.now(), verdicts.into())),
     }
 }
 

@@ -83,4 +83,6 @@ pub(crate) enum Step {
     /// Time passes: so many seconds, or until the deadline that the core names.
     Pass(Option<u32>),
     Round,
+    /// The same, until it has come to about so many verdicts.
+    Part(u8),
 }
