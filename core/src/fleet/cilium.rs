@@ -270,8 +270,12 @@ impl Installations {
             || self.template(index).map_or(&[][..], |one| &one.argv),
             |running| &running.argv,
         );
-        // A flag of the agent counts before every file (`pkg/option/config.go`, viper).
-        let lookup = |key: &str| flag_of(argv, key).or_else(|| merged.get(key));
+        // A flag of the agent counts before its environment, and that before every file (`pkg/option/config.go`, viper).
+        let container = self.template(index);
+        let lookup = |key: &str| {
+            let variable = || variable_of(&index.names, container?, key);
+            flag_of(argv, key).or_else(variable).or_else(|| merged.get(key))
+        };
         let settings = effective(&self.version(index, running), kernel, &lookup);
         Ok(Some(if running.is_some_and(|running| running.stale) {
             settings
@@ -336,6 +340,15 @@ fn agent_of<'a>(names: &Names, template: &'a Template) -> Option<&'a Container> 
 /// Whether a Pod is a living agent.
 pub(crate) fn is_agent(names: &Names, pod: &Pod) -> bool {
     !pod.ended && agent_of(names, &pod.template).is_some()
+}
+
+/// A setting by the agent's environment, and where it stands: `CILIUM_` and its name in capitals
+/// (`pkg/option/config.go`, `getEnvName`). One that comes from elsewhere is no text that any setting takes.
+fn variable_of(names: &Names, container: &Container, key: &str) -> Option<(String, Arc<str>)> {
+    let name = format!("CILIUM_{}", key.replace('-', "_").to_ascii_uppercase());
+    let value = container.variable(names, &name)?;
+    let value = value.unwrap_or("set elsewhere than in the DaemonSet");
+    Some((value.to_owned(), format!("env {name} of cilium-agent").into()))
 }
 
 /// A setting by a flag of the agent, and where it stands.

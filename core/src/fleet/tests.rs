@@ -450,6 +450,27 @@ fn calico_by_what_configures_felix(
     assert!(told.contains(expected), "{told}");
 }
 
+/// The agent's environment counts before its ConfigMap.
+#[rstest]
+#[case::set(json!({"name": "CILIUM_BPF_CT_TIMEOUT_SERVICE_TCP", "value": "20m"}), Some(1200))]
+#[case::another(json!({"name": "CILIUM_K8S_NAMESPACE", "value": "20m"}), Some(3600))]
+#[case::from_elsewhere(
+    json!({"name": "CILIUM_BPF_CT_TIMEOUT_SERVICE_TCP", "valueFrom": {"configMapKeyRef": {"name": "x", "key": "y"}}}),
+    None
+)]
+fn the_environment_of_an_agent(#[case] variable: Value, #[case] expected: Option<i64>) {
+    let mut world = cilium(&[]).with(
+        Source::DaemonSets,
+        json!({"metadata": {"name": "cilium", "namespace": "kube-system"}, "spec": {"template": {"spec": {
+            "containers": [{
+                "name": "cilium-agent", "image": "cilium:v1.16.2", "command": ["cilium-agent"], "env": [variable],
+            }],
+        }}}}),
+    );
+    let found = of_cilium(&mut world).cilium.unwrap().unwrap().service_tcp_seconds;
+    assert_eq!(found.ok().map(|found| found.value), expected);
+}
+
 /// What an agent runs with counts, whatever its DaemonSet and ConfigMap say by now.
 #[rstest]
 #[case::as_written("cilium:v1.16.2", &["cilium-agent"], "", 8000, Origin::Default)]

@@ -274,9 +274,15 @@ pub fn keeps_container<'t>(name: &str, image: &str, argv: impl IntoIterator<Item
 /// Whether a variable of a container is kept: one that configures a data plane, or that the command line names.
 pub fn keeps_variable<'t>(name: &str, argv: impl IntoIterator<Item = &'t str>) -> bool {
     const PREFIX: &str = "FELIX_BPF";
-    let configures = name
+    // Each setting of a Cilium agent has a variable of its name (`pkg/option/config.go`, `getEnvName`).
+    const OF_CILIUM: [&str; 4] = ["BPF_", "CONNTRACK_GC_", "ENABLE_", "KUBE_PROXY_REPLACEMENT"];
+    let of_felix = name
         .get(..PREFIX.len())
         .is_some_and(|start| start.eq_ignore_ascii_case(PREFIX));
+    let of_cilium = name
+        .strip_prefix("CILIUM_")
+        .is_some_and(|setting| OF_CILIUM.iter().any(|start| setting.starts_with(start)));
+    let configures = of_felix || of_cilium;
     let named = |word: &str| {
         word.match_indices("$(").any(|(at, mark)| {
             let inner = word

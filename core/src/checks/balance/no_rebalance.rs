@@ -8,7 +8,7 @@ use crate::judge::{
 };
 use crate::know::{Known, Reads, Source, Val};
 use crate::names::Names;
-use crate::policy::{Connection, Limit, Policy, Protocol};
+use crate::policy::{Connection, Hop, Layer, Limit, Policy, Protocol};
 use crate::sources::service::{ServicePort, ServiceType, Transport};
 
 /// The check.
@@ -40,6 +40,9 @@ A TCP port carries long-lived multiplexed connections when a policy declares GRP
 
 - A policy declares such a connection, and neither `server.maxConnectionAgeSeconds` nor that of all its clients:
   Violated, warning, cause `NoConnectionAge`; of a headless Service too.
+- The same behind an L7 hop, where the hop opens the connections: `upstream.maxConnectionAgeSeconds` counts and not the
+  clients' age. Where none is declared: AtRisk with origin Assumed, info, cause `AgeNotDeclared`, as the hop may balance
+  requests by itself.
 - Only the port says so, and the Service has a cluster address: AtRisk with origin Assumed, info, cause
   `AgeNotDeclared`: a mesh, a proxy or the client itself may balance requests.
 
@@ -66,6 +69,8 @@ struct Unending {
     headless: bool,
     /// Whether a policy declares these connections; else only the port says what it speaks.
     declared: bool,
+    /// The L7 hop that opens them, where its maximum age is not declared: it may balance requests by itself.
+    proxy: Option<Arc<str>>,
     /// The ports that carry them, and by whose word.
     ports: Vec<(u16, Val<Arc<str>>)>,
 }
@@ -76,11 +81,16 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
     }
     let Carried {
         declared,
+        proxied,
         assumed,
         ended,
     } = carried(look, case);
     let is_declared = !declared.is_empty();
-    let ports = if is_declared { declared } else { assumed };
+    let (proxy, ports) = match proxied {
+        _ if is_declared => (None, declared),
+        Some((proxy, port)) => (Some(proxy), vec![port]),
+        None => (None, assumed),
+    };
     if ports.is_empty() {
         return Ok(if ended {
             Verdict::Met
@@ -88,7 +98,7 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
             Verdict::NotApplicable("no port is known to carry gRPC or HTTP/2")
         });
     }
-    if !is_declared {
+    if !is_declared && proxy.is_none() {
         // Whether one speaks of it is known only where policies were read.
         look.policies_in(case.key.namespace)?;
     }
@@ -103,6 +113,7 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
         service: look.show(case.key),
         headless: case.service.headless,
         declared: is_declared,
+        proxy,
         ports,
     };
     Ok(if is_declared {
@@ -117,6 +128,8 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
 struct Carried {
     /// A policy says so, and nothing ends these connections.
     declared: Vec<(u16, Val<Arc<str>>)>,
+    /// The first for which a policy says so of connections that an L7 hop opens, and the hop.
+    proxied: Option<(Arc<str>, (u16, Val<Arc<str>>))>,
     /// The port says so, and no policy speaks of it.
     assumed: Vec<(u16, Val<Arc<str>>)>,
     /// Whether a policy declares some that end at an age.
@@ -141,10 +154,16 @@ fn carried(look: &Look<'_>, case: &ServiceCase<'_>) -> Carried {
             }
             let policy = case.policy.map_or("", |policy| &policy.name);
             let source = format!("policy {policy} {}.protocol", connection.name);
-            carried.declared.push((
+            let one = (
                 port.port,
                 Val::declared(connection.protocol.name().into(), source),
-            ));
+            );
+            match opener(connection) {
+                None => carried.declared.push(one),
+                Some(hop) => {
+                    carried.proxied.get_or_insert_with(|| (hop.name.clone(), one));
+                }
+            }
             break;
         }
         // What the port itself says counts where no policy speaks of it; of a headless Service clients may be anything.
@@ -175,14 +194,23 @@ const fn has_age(age: Option<Limit>) -> bool {
     matches!(age, Some(Limit::Seconds(_)))
 }
 
-/// Whether a declared connection ends some time: by the server, or by every client.
+/// The L7 hop that opens the connections to the Service; `None` where its clients do.
+fn opener(connection: &Connection) -> Option<&Hop> {
+    connection.hops.iter().rfind(|hop| hop.layer == Layer::L7)
+}
+
+/// Whether a declared connection ends some time: by the server, or by all that open it.
 fn ends(connection: &Connection) -> bool {
-    has_age(connection.server.max_connection_age)
-        || (!connection.clients.is_empty()
-            && connection
-                .clients
-                .iter()
-                .all(|client| has_age(client.max_connection_age)))
+    let by_openers = || {
+        opener(connection).map_or_else(
+            || {
+                let mut clients = connection.clients.iter();
+                !connection.clients.is_empty() && clients.all(|client| has_age(client.max_connection_age))
+            },
+            |hop| has_age(hop.upstream.max_connection_age),
+        )
+    };
+    has_age(connection.server.max_connection_age) || by_openers()
 }
 
 /// What a port says it speaks, when that is multiplexed: `appProtocol`, else its name or the name's prefix.
@@ -232,6 +260,13 @@ impl Explain for Unending {
 
     fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = self.list();
+        if let Some(proxy) = &self.proxy {
+            return write!(
+                f,
+                "{what} from {proxy}, whose maximum connection age is not declared: unless it balances requests, new \
+                 backends stay idle"
+            );
+        }
         match (self.declared, self.headless) {
             (true, false) => write!(
                 f,
@@ -261,17 +296,30 @@ impl Explain for Unending {
             evidence.push(Evidence::text("protocol", protocol));
         }
         if !self.declared {
-            evidence.push(Evidence::undeclared(
-                "maxConnectionAge",
-                "policy connections[].server.maxConnectionAgeSeconds",
-            ));
+            let field = if self.proxy.is_some() {
+                "policy connections[].hops[].upstream.maxConnectionAgeSeconds"
+            } else {
+                "policy connections[].server.maxConnectionAgeSeconds"
+            };
+            evidence.push(Evidence::undeclared("maxConnectionAge", field));
+        }
+        if let Some(proxy) = &self.proxy {
+            evidence.push(Evidence::name("proxy", proxy, "policy connections[].hops"));
         }
         evidence
     }
 
     fn advice(&self) -> Vec<Advice> {
         let mut advice: Vec<Advice> = Vec::new();
-        if !self.declared {
+        if let Some(proxy) = &self.proxy {
+            advice.push(
+                format!(
+                    "find out whether {proxy} balances requests over the backends; if not, let its connections end after 5 \
+                     to 30 minutes and declare upstream.maxConnectionAgeSeconds"
+                )
+                .into(),
+            );
+        } else if !self.declared {
             advice.push(
                 "declare the connection in a TrafficHealthPolicy, with server.maxConnectionAgeSeconds if it has one"
                     .into(),
@@ -282,6 +330,9 @@ impl Explain for Unending {
              and declare it"
                 .into(),
         );
+        if self.proxy.is_some() {
+            return advice;
+        }
         advice.push(
             "or put a proxy between that balances requests; balancing in the client, as round_robin over a headless \
              Service, needs the age too"
@@ -298,6 +349,7 @@ pub(crate) fn examples() -> Vec<Verdict> {
         service: "shop/orders".into(),
         headless,
         declared,
+        proxy: None,
         ports: ports
             .iter()
             .map(|port| (*port, Val::declared("grpc".into(), "Service shop/orders")))
@@ -307,6 +359,10 @@ pub(crate) fn examples() -> Vec<Verdict> {
         Verdict::violated(of(false, true, &[50_051])),
         Verdict::violated(of(true, true, &[50_051, 50_052])),
         Verdict::at_risk(of(false, false, &[50_051])),
+        Verdict::at_risk(Unending {
+            proxy: Some("edge".into()),
+            ..of(false, false, &[50_051])
+        }),
     ]
 }
 
@@ -317,7 +373,7 @@ mod tests {
 
     use crate::know::Source;
     use crate::policy::{Client, Connection, Limit, PortRef, Protocol, Server};
-    use crate::world::{World, client, connection, policy, service, slice};
+    use crate::world::{World, client, connection, l7, policy, service, slice};
 
     const ID: &str = "backend-no-rebalance-path";
 
@@ -381,6 +437,23 @@ mod tests {
             let mut world = world(spec).policy(policy(vec![connection.clone()]));
             assert_eq!(world.verdict(ID), expected);
         }
+    }
+
+    /// Behind an L7 hop it is the hop that opens the connections, and it may balance requests.
+    #[rstest]
+    #[case::not_declared(None, None, "AtRisk info AgeNotDeclared")]
+    #[case::of_the_client(Some(1800), None, "AtRisk info AgeNotDeclared")]
+    #[case::of_the_hop(None, Some(Limit::Seconds(1800)), "Met")]
+    #[case::never(None, Some(Limit::Never), "AtRisk info AgeNotDeclared")]
+    fn behind_a_proxy(#[case] client: Option<u32>, #[case] upstream: Option<Limit>, #[case] expected: &str) {
+        let mut edge = l7("edge", None, None);
+        edge.upstream.max_connection_age = upstream;
+        let connection = Connection {
+            hops: vec![edge],
+            ..declared(Protocol::Grpc, client, None)
+        };
+        let mut world = world(port("grpc", None)).policy(policy(vec![connection]));
+        assert_eq!(world.verdict(ID), expected);
     }
 
     #[rstest]
