@@ -176,13 +176,23 @@ async fn items(client: &Client, server: &Server, arguments: &Arguments) -> anyho
         ("rbac.authorization.k8s.io", "RoleBinding", None),
         ("rbac.authorization.k8s.io", "Role", None),
         ("scheduling.k8s.io", "PriorityClass", None),
+        (
+            "admissionregistration.k8s.io",
+            "ValidatingAdmissionPolicyBinding",
+            None,
+        ),
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy", None),
     ] {
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, "v1", kind));
         let api: Api<DynamicObject> = match namespace {
             Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
             None => Api::all_with(client.clone(), &resource),
         };
-        let list = api.list(&ListParams::default().labels(OURS)).await;
+        let list = match api.list(&ListParams::default().labels(OURS)).await {
+            // Before Kubernetes 1.30 there are no admission policies.
+            Err(kube::Error::Api(status)) if status.code == 404 => continue,
+            list => list,
+        };
         for object in list.map_err(|error| refused(server, &error, "list", &resource.plural))? {
             let name = object.metadata.name.unwrap_or_default();
             let home = object.metadata.namespace;

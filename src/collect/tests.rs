@@ -127,7 +127,7 @@ fn node() -> Value {
             "nodeInfo": {"operatingSystem": "linux", "kernelVersion": "5.15.0", "kubeletVersion": "v1.31.2",
                 "osImage": "Linux 1", "containerRuntimeVersion": "containerd://2.0",
                 "machineID": "MARKER"},
-            "addresses": [{"address": "MARKER"}], "images": [{"names": ["MARKER"]}]},
+            "addresses": [{"type": "InternalIP", "address": "10.0.0.1"}], "images": [{"names": ["MARKER"]}]},
     })
 }
 

@@ -152,6 +152,22 @@ fn who_audits_may_read_what_an_audit_reads() {
     }
 }
 
+/// The component policy-warnings warns: a policy that it does not like, or cannot judge, is taken all the same.
+#[test]
+fn warnings_never_refuse() {
+    let text = std::fs::read_to_string(root().join("components/policy-warnings/warnings.yaml")).unwrap();
+    let objects: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+    let [policy, binding] = objects.as_slice() else {
+        panic!("{objects:?}");
+    };
+    assert_eq!(policy["spec"]["failurePolicy"], "Ignore");
+    assert_eq!(binding["spec"]["validationActions"], serde_json::json!(["Warn"]));
+    assert_eq!(binding["spec"]["policyName"], policy["metadata"]["name"]);
+    for object in &objects {
+        assert_eq!(object["metadata"]["labels"]["app.kubernetes.io/name"], "evenkeel");
+    }
+}
+
 /// What would make the operator more than an observer.
 #[test]
 fn nothing_but_our_own_words_can_be_written() {

@@ -67,6 +67,73 @@ async fn ask(client: &Client, namespace: &str, draft: &Value) -> Result<Value, S
     }
 }
 
+/// What the server warns of in a draft that it takes.
+async fn warnings(client: &Client, namespace: &str, draft: &Value) -> Vec<String> {
+    let at = format!("/apis/{GROUP}/v1alpha1/namespaces/{namespace}/traffichealthpolicies?dryRun=All");
+    let mut draft = draft.clone();
+    draft["metadata"]["namespace"] = namespace.into();
+    let request = http::Request::post(at)
+        .header(http::header::CONTENT_TYPE, "application/json")
+        .body(serde_json::to_vec(&draft).unwrap().into())
+        .unwrap();
+    let response = client.send(request).await.unwrap();
+    assert!(response.status().is_success(), "{}", response.status());
+    let headers = response.headers().get_all(http::header::WARNING);
+    headers
+        .iter()
+        .map(|one| String::from_utf8_lossy(one.as_bytes()).into_owned())
+        .filter(|one| one.contains("evenkeel-policy-warnings"))
+        .collect()
+}
+
+/// The component policy-warnings: numbers that exclude each other are warned of, and taken.
+#[tokio::test]
+async fn numbers_that_exclude_each_other_are_warned_of() {
+    let plane = plane().await;
+    let file = root().join("manifests/components/policy-warnings/warnings.yaml");
+    plane
+        .apply_yaml(&std::fs::read_to_string(file).unwrap())
+        .await
+        .unwrap();
+    let (client, namespace) = (plane.client().await.unwrap(), plane.namespace().await.unwrap());
+    let draft = json!({
+        "apiVersion": format!("{GROUP}/v1alpha1"), "kind": "TrafficHealthPolicy", "metadata": {"name": "a"},
+        "spec": {"services": {"names": ["api"]}, "connections": [{"name": "grpc", "protocol": "GRPC",
+            "longestRequestSeconds": 600,
+            "clients": [{"name": "cart", "requestTimeoutSeconds": 30, "ping": {"state": "Enabled", "intervalSeconds": 10}}],
+            "server": {"requestTimeoutSeconds": 60, "minimumPingIntervalSeconds": 30}}]},
+    });
+    // The server learns of admission policies by a watch of its own.
+    let told = async {
+        loop {
+            let told = warnings(&client, &namespace, &draft).await;
+            if !told.is_empty() {
+                return told;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    };
+    let told = tokio::time::timeout(std::time::Duration::from_secs(60), told)
+        .await
+        .unwrap();
+    for expected in [
+        "spec.connections grpc: server.requestTimeoutSeconds is below longestRequestSeconds",
+        "spec.connections grpc: requestTimeoutSeconds of a client is below longestRequestSeconds",
+        "spec.connections grpc: a client pings faster than server.minimumPingIntervalSeconds permits",
+    ] {
+        assert!(
+            told.iter().any(|one| one.contains(expected)),
+            "{expected}: {told:?}"
+        );
+    }
+    for (name, draft) in drafts("examples") {
+        if draft["kind"] == "TrafficHealthPolicy" {
+            let told = warnings(&client, &namespace, &draft).await;
+            assert!(told.is_empty(), "{name}: {told:?}");
+        }
+    }
+}
+
 /// Asks about every draft of some folders, and says what each was expected to be.
 async fn verdicts(folders: &[&str], taken: bool) {
     let plane = plane().await;
