@@ -60,6 +60,9 @@ Do not recycle the backends that look idle, and do not recycle all the old ones 
 in the same second. Do not scale out further: it adds idle backends.
 ";
 
+/// A port, and by whose word it carries which protocol.
+type Spoken = (u16, Val<Arc<str>>);
+
 /// Connections that neither side ends.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Unending {
@@ -72,7 +75,7 @@ struct Unending {
     /// The L7 hop that opens them, where its maximum age is not declared: it may balance requests by itself.
     proxy: Option<Arc<str>>,
     /// The ports that carry them, and by whose word.
-    ports: Vec<(u16, Val<Arc<str>>)>,
+    ports: Vec<Spoken>,
 }
 
 fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
@@ -127,11 +130,11 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
 #[derive(Debug, Default)]
 struct Carried {
     /// A policy says so, and nothing ends these connections.
-    declared: Vec<(u16, Val<Arc<str>>)>,
+    declared: Vec<Spoken>,
     /// The first for which a policy says so of connections that an L7 hop opens, and the hop.
-    proxied: Option<(Arc<str>, (u16, Val<Arc<str>>))>,
+    proxied: Option<(Arc<str>, Spoken)>,
     /// The port says so, and no policy speaks of it.
-    assumed: Vec<(u16, Val<Arc<str>>)>,
+    assumed: Vec<Spoken>,
     /// Whether a policy declares some that end at an age.
     ended: bool,
 }

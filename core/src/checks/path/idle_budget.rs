@@ -84,7 +84,7 @@ than it permits: it ends the connection.
     reason = "each variant has the name of its stable cause"
 )]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Silence {
+enum Outlasting {
     SilenceExceedsTimeout,
     NarrowMargin,
     KeepaliveNotDeclared,
@@ -98,7 +98,7 @@ enum Silence {
 /// A silence that outlasts a hop.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Outlasted {
-    cause: Silence,
+    cause: Outlasting,
     from: Arc<str>,
     to: Arc<str>,
     /// Longest silence of the application; `None` when nothing declared ends it.
@@ -170,29 +170,29 @@ fn judge_tables(look: &Look<'_>, path: &Path<'_>, all: &[Segment], segment: &Seg
         }
     };
     match budget {
-        Budget::Forgotten => Verdict::violated(case(Silence::SilenceExceedsTimeout, true)),
+        Budget::Forgotten => Verdict::violated(case(Outlasting::SilenceExceedsTimeout, true)),
         Budget::Undeclared => {
             let cause = undeclared(segment, idle.value);
-            Verdict::at_risk(case(cause, cause == Silence::PlaceNotKnown))
+            Verdict::at_risk(case(cause, cause == Outlasting::PlaceNotKnown))
         }
-        Budget::Narrow => Verdict::at_risk(case(Silence::NarrowMargin, false)),
+        Budget::Narrow => Verdict::at_risk(case(Outlasting::NarrowMargin, false)),
         Budget::Kept | Budget::Unknown(_) | Budget::NoTable => Verdict::Met,
     }
 }
 
 /// What it is that is not declared and decides.
-fn undeclared(segment: &Segment, idle: i64) -> Silence {
+fn undeclared(segment: &Segment, idle: i64) -> Outlasting {
     let open = |span: &Span| reaches(span.worst.as_ref(), idle) && !reaches(span.best.as_ref(), idle);
     if reaches(segment.silence.best.as_ref(), idle) {
-        Silence::PlaceNotKnown
+        Outlasting::PlaceNotKnown
     } else if open(&segment.keepalive) {
-        Silence::KeepaliveNotDeclared
+        Outlasting::KeepaliveNotDeclared
     } else if !reaches(segment.keepalive.worst.as_ref(), idle) {
-        Silence::PingsNeedCalls
+        Outlasting::PingsNeedCalls
     } else if open(&segment.stream) {
-        Silence::SilenceNotDeclared
+        Outlasting::SilenceNotDeclared
     } else {
-        Silence::PoolNotDeclared
+        Outlasting::PoolNotDeclared
     }
 }
 
@@ -219,9 +219,9 @@ fn judge_closing(
         remedies: Remedies::of(look, path, all, segment, timeout),
     };
     if reaches(best.as_ref(), timeout) {
-        Verdict::violated(case(Silence::ProxyClosesIdle, best))
+        Verdict::violated(case(Outlasting::ProxyClosesIdle, best))
     } else if nears(worst.as_ref(), timeout) {
-        Verdict::at_risk(case(Silence::ProxyClosesIdle, worst))
+        Verdict::at_risk(case(Outlasting::ProxyClosesIdle, worst))
     } else {
         Verdict::Met
     }
@@ -240,14 +240,14 @@ const fn by(origin: Origin) -> &'static str {
 impl Explain for Outlasted {
     fn cause(&self) -> &'static str {
         match self.cause {
-            Silence::SilenceExceedsTimeout => "SilenceExceedsTimeout",
-            Silence::NarrowMargin => "NarrowMargin",
-            Silence::KeepaliveNotDeclared => "KeepaliveNotDeclared",
-            Silence::SilenceNotDeclared => "SilenceNotDeclared",
-            Silence::PoolNotDeclared => "PoolNotDeclared",
-            Silence::PingsNeedCalls => "PingsNeedCalls",
-            Silence::PlaceNotKnown => "PlaceNotKnown",
-            Silence::ProxyClosesIdle => "ProxyClosesIdle",
+            Outlasting::SilenceExceedsTimeout => "SilenceExceedsTimeout",
+            Outlasting::NarrowMargin => "NarrowMargin",
+            Outlasting::KeepaliveNotDeclared => "KeepaliveNotDeclared",
+            Outlasting::SilenceNotDeclared => "SilenceNotDeclared",
+            Outlasting::PoolNotDeclared => "PoolNotDeclared",
+            Outlasting::PingsNeedCalls => "PingsNeedCalls",
+            Outlasting::PlaceNotKnown => "PlaceNotKnown",
+            Outlasting::ProxyClosesIdle => "ProxyClosesIdle",
         }
     }
 
@@ -259,7 +259,7 @@ impl Explain for Outlasted {
             None => "for ever".into(),
         };
         match self.cause {
-            Silence::SilenceExceedsTimeout => {
+            Outlasting::SilenceExceedsTimeout => {
                 write!(
                     f,
                     "{from} is silent {silent}, but the {hop} forgets it after {idle} s{by}; "
@@ -272,7 +272,7 @@ impl Explain for Outlasted {
                     None => write!(f, "no keepalive is sent"),
                 }
             }
-            Silence::NarrowMargin => write!(
+            Outlasting::NarrowMargin => write!(
                 f,
                 "{from} {}, more than 80 % of the {idle} s{by} after which the {hop} forgets it",
                 match (&self.keepalive, &self.silence) {
@@ -283,30 +283,30 @@ impl Explain for Outlasted {
                     _ => format!("is silent {silent}"),
                 }
             ),
-            Silence::KeepaliveNotDeclared => write!(
+            Outlasting::KeepaliveNotDeclared => write!(
                 f,
                 "{from} may be silent {silent}, and the {hop} forgets it after {idle} s{by}; keepalives are not \
                  declared"
             ),
-            Silence::SilenceNotDeclared => write!(
+            Outlasting::SilenceNotDeclared => write!(
                 f,
                 "the {hop} forgets a silent connection of {from} after {idle} s{by}; how long it is silent is not declared"
             ),
-            Silence::PoolNotDeclared => write!(
+            Outlasting::PoolNotDeclared => write!(
                 f,
                 "{from} may pool connections {silent}, and the {hop} forgets them after {idle} s{by}; its pool's \
                  idle time is not declared"
             ),
-            Silence::PingsNeedCalls => write!(
+            Outlasting::PingsNeedCalls => write!(
                 f,
                 "{from} may be idle {silent} without a call and so without pings; the {hop} forgets it after \
                  {idle} s{by}"
             ),
-            Silence::PlaceNotKnown => write!(
+            Outlasting::PlaceNotKnown => write!(
                 f,
                 "{from} is silent {silent}; where it may run, the {hop} forgets it after {idle} s{by}, and elsewhere not"
             ),
-            Silence::ProxyClosesIdle => {
+            Outlasting::ProxyClosesIdle => {
                 write!(
                     f,
                     "{hop} closes a connection without data after {idle} s{by}, and "
@@ -340,7 +340,7 @@ impl Explain for Outlasted {
                 // At best without an end: that is declared.
                 None if matches!(
                     self.cause,
-                    Silence::SilenceExceedsTimeout | Silence::PlaceNotKnown
+                    Outlasting::SilenceExceedsTimeout | Outlasting::PlaceNotKnown
                 ) =>
                 {
                     Evidence::name("silence", &"unbounded".into(), "policy idleTimeout Never")
@@ -354,7 +354,7 @@ impl Explain for Outlasted {
         match (&self.keepalive, self.undeclared) {
             (Some(first), _) => evidence.push(Evidence::seconds("keepalive", first)),
             (None, true) => evidence.push(Evidence::undeclared("keepalive", policy)),
-            (None, false) if self.cause != Silence::ProxyClosesIdle => {
+            (None, false) if self.cause != Outlasting::ProxyClosesIdle => {
                 evidence.push(Evidence::name("keepalive", &"none".into(), policy));
             }
             (None, false) => {}
@@ -367,22 +367,22 @@ impl Explain for Outlasted {
         let longest = self.silence.as_ref().map(|silence| silence.value);
         let mut advice = Vec::new();
         match self.cause {
-            Silence::ProxyClosesIdle => {
+            Outlasting::ProxyClosesIdle => {
                 advice.extend(remedies.data());
                 advice.extend(remedies.close_later(&self.hop, self.hop_end.as_ref(), longest));
             }
-            Silence::KeepaliveNotDeclared => {
+            Outlasting::KeepaliveNotDeclared => {
                 advice.extend(remedies.declare_keepalive());
                 advice.extend(remedies.shorten_pool());
             }
-            Silence::SilenceNotDeclared => advice.extend(remedies.declare_silence()),
-            Silence::PoolNotDeclared => advice.extend(remedies.declare_pool()),
-            Silence::PingsNeedCalls => advice.extend(remedies.ping_without_calls()),
-            Silence::SilenceExceedsTimeout | Silence::NarrowMargin | Silence::PlaceNotKnown => {
+            Outlasting::SilenceNotDeclared => advice.extend(remedies.declare_silence()),
+            Outlasting::PoolNotDeclared => advice.extend(remedies.declare_pool()),
+            Outlasting::PingsNeedCalls => advice.extend(remedies.ping_without_calls()),
+            Outlasting::SilenceExceedsTimeout | Outlasting::NarrowMargin | Outlasting::PlaceNotKnown => {
                 advice.extend(remedies.shorten_pool());
             }
         }
-        if self.cause != Silence::ProxyClosesIdle {
+        if self.cause != Outlasting::ProxyClosesIdle {
             advice.extend(remedies.keepalives());
             advice.extend(Remedies::raise(&self.hop, self.hop_end.as_ref(), longest));
         }
