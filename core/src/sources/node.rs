@@ -108,6 +108,9 @@ pub struct Node {
     pub provider: Name,
     /// Readiness.
     pub ready: Readiness,
+    /// Whether it has the condition `Ready` at all. The node controller gives it to a node whose kubelet never reported
+    /// within a minute (`NodeStatusNeverUpdated`); where it is missing for longer, somebody has cut it off.
+    pub reports: bool,
     /// Since when it has that readiness (`conditions[Ready].lastTransitionTime`).
     pub ready_since: Option<Wall>,
     /// When it joined (`metadata.creationTimestamp`).
@@ -127,10 +130,13 @@ pub struct Node {
 
 impl Node {
     /// Until when it is no failure that this node is not Ready, in seconds of wall time: while it joins and has not been
-    /// Ready yet, and while it leaves. `None` for a node that is Ready.
+    /// Ready yet, while it leaves, and where it does not say. `None` for a node that is Ready.
     pub fn excused_until(&self) -> Option<Wall> {
         if self.ready == Readiness::Ready {
             return None;
+        }
+        if !self.reports {
+            return Some(Wall(i64::MAX));
         }
         let joining = match (self.created, self.ready_since) {
             (None, _) => i64::MIN,
@@ -333,6 +339,7 @@ impl Row for Node {
                 Some("False") => Readiness::NotReady,
                 _ => Readiness::Unknown,
             },
+            reports: ready.is_some(),
             ready_since: ready.and_then(|condition| Wall::parse(&condition.last_transition_time)),
             created: Wall::parse(&wire.metadata.creation_timestamp),
             addresses: addresses.take(ADDRESSES).collect(),

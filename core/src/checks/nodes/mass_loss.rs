@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::index::Dep;
 use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, Severities, Severity, Verdict};
-use crate::know::{Known, Reads, Source, Unit, Val, Wall};
+use crate::know::{Gap, Known, Reads, Source, Unit, Val, Wall};
 
 /// Share of the nodes that is a storm where the platform declares none, in percent: the default of
 /// `storm.clusterUnhealthyPercent`.
@@ -39,7 +39,8 @@ The check counts the nodes of the cluster as `node-zone-disruption` counts those
 they are cordoned, being deleted or tainted for removal are left out for 1800 s, nodes that joined less than 900 s ago
 until they have been Ready.
 
-- no node at all is Ready, whatever the reason, those left out included: Violated, `NoneReady`, critical;
+- no node at all is Ready, whatever the reason, those left out included: Violated, `NoneReady`, critical; Unknown where no
+  Node has the condition Ready, as in what was cut before it was given;
 - at least half of the nodes that count are not Ready: Violated, `HalfLost`, critical;
 - at least `storm.clusterUnhealthyPercent` (20 %) of them, and at least `storm.minimumNodes` (2): Violated, `Storm`, a
   warning.
@@ -70,6 +71,11 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
     let extent = if tally.nodes + tally.excused == 0 {
         return Ok(Verdict::NotApplicable("the cluster has no nodes"));
     } else if tally.ready() == 0 {
+        if look.nodes()?.iter().all(|(_, node)| !node.reports) {
+            return Err(Gap::Opaque(
+                "no Node has the condition Ready: what was given shows no state of nodes".into(),
+            ));
+        }
         Extent::NoneReady
     } else if tally.down == 0 {
         return Ok(Verdict::Met);
@@ -370,6 +376,21 @@ mod tests {
             &["Violated critical PartialDisruption"]
         };
         assert_eq!(cluster.found("node-zone-disruption"), zone);
+    }
+
+    #[test]
+    fn nodes_without_a_state_are_not_lost() {
+        let silent = |name: &str| {
+            let mut node = node_ready(name, "b", "True");
+            node["status"] = json!({"nodeInfo": {"kubeletVersion": "v1.33.1"}});
+            node
+        };
+        let all: Vec<Value> = ["s1", "s2", "s3"].map(silent).into();
+        let mut cluster = World::complete().all(Source::Nodes, &all);
+        assert_eq!(cluster.found(ID), ["Unknown unknown"]);
+        assert!(cluster.found("node-zone-disruption").is_empty());
+        let mut beside_others = nodes(2, 0).all(Source::Nodes, &all);
+        assert!(beside_others.found(ID).is_empty());
     }
 
     /// A node that has been Ready does not join any more, however young it is.

@@ -49,7 +49,8 @@ down, are
 - nodes that are taken out of service: cordoned, being deleted, or tainted for removal by Cluster Autoscaler,
   Karpenter, a cloud's termination handler; for 1800 s of not being Ready, then they count;
 - nodes that joined less than 900 s ago and have not been Ready yet: Ready has not changed later than 120 s after they
-  joined.
+  joined;
+- nodes without the condition Ready, as in what was cut before it was given.
 
 Then, as kube-controller-manager decides:
 

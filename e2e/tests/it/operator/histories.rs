@@ -92,8 +92,13 @@ async fn a_right_that_is_taken_away_is_named_and_comes_back() {
 
 /// A Node as its kubelet writes it.
 fn node(name: &str, zone: &str, ready: &str) -> String {
+    node_since(name, zone, ready, 0)
+}
+
+/// The same, with a transition so many seconds from now: the server says when a Node was created.
+fn node_since(name: &str, zone: &str, ready: &str, seconds: i64) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let now = Wall(i64::try_from(now.as_secs()).unwrap()).to_string();
+    let now = Wall(i64::try_from(now.as_secs()).unwrap() + seconds).to_string();
     json!({
         "apiVersion": "v1", "kind": "Node",
         "metadata": {"name": name, "labels": {"kubernetes.io/os": "linux", "topology.kubernetes.io/zone": zone}},
@@ -136,5 +141,35 @@ async fn a_zone_that_opens_is_quiet_and_no_ready_node_is_not() {
     }
     let found = watched.until("node-mass-loss", "NoneReady").await;
     assert_eq!(found[0]["severity"], "critical", "{found:#?}");
+    watched.operator.end().unwrap();
+}
+
+/// The twin of a zone that opens: its nodes were Ready when they went.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zone_that_is_lost_is_critical_and_an_info_once_it_is_back() {
+    let bed = Bed::start().await;
+    let watched = Watched::start(&bed).await;
+    let zone = "node-zone-disruption";
+    let names = ["west-a", "west-b", "west-c"];
+    for name in names {
+        bed.plane.apply_yaml(&node(name, "west-9", "True")).await.unwrap();
+    }
+    watched.until(zone, "").await;
+    for name in names {
+        // Later than a node's first report, whose change would be a start that takes long.
+        let lost = node_since(name, "west-9", "Unknown", 300);
+        bed.plane.apply_yaml(&lost).await.unwrap();
+    }
+    let found = watched.until(zone, "FullDisruption").await;
+    let [one] = &found[..] else { panic!("{found:#?}") };
+    assert_eq!(
+        (&one["severity"], &one["subject"]["name"]),
+        (&json!("critical"), &json!("west-9"))
+    );
+    for name in names {
+        bed.plane.apply_yaml(&node(name, "west-9", "True")).await.unwrap();
+    }
+    let found = watched.until(zone, "JustDisrupted").await;
+    assert_eq!(found[0]["severity"], "info", "{found:#?}");
     watched.operator.end().unwrap();
 }

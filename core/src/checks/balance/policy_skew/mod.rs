@@ -19,6 +19,9 @@ use skew::{Law, Skew};
 
 /// Largest expected share that is no skew yet, in percent of the mean share.
 const EVEN_PERCENT: u64 = 120;
+/// Classes of load balancers of which one node announces an address and gets all of its traffic: Cilium's L2
+/// announcements ("L2 Announcements", `loadBalancerClass`), kube-vip in its default mode ("ARP Mode").
+const ONE_NODE_CLASSES: [&str; 2] = ["io.cilium/l2-announcer", "kube-vip.io/kube-vip-class"];
 
 /// The check.
 pub static CHECK: Check = Check {
@@ -48,8 +51,8 @@ info. Of several ports the worst is reported.
 - `ExternalLocal`, `InternalLocal`: each of the `m` nodes with a backend gets the same traffic, and a backend on a node
   with `p` of them `1/(m p)` of it: `n / (m * least p)`. What comes to nodes without a backend is dropped, which
   `backend-local-holes` reports.
-- `ExternalLocal` where MetalLB answers on layer 2 (an L2Advertisement is there): all traffic of an address enters at one
-  node, so a backend may get `1 / least p`.
+- `ExternalLocal` where MetalLB answers on layer 2 (an L2Advertisement is there), or a `loadBalancerClass` of Cilium's L2
+  announcements or of kube-vip: all traffic of an address enters at one node, so a backend may get `1 / least p`.
 - Load balancers that send straight to Pods (NLB with `ip` targets and the like) ignore `externalTrafficPolicy`.
 - `SameNode`, `ZoneHints`: every node sends the same. By `pkg/proxy/topology.go` a node keeps to the backends hinted for
   itself, where every ready endpoint has a hint for nodes; one without falls back to those hinted for its zone, where
@@ -150,14 +153,20 @@ fn external(look: &Look<'_>, service: &Service) -> Option<Law> {
     if !service.external_local || !outside {
         return None;
     }
-    // Where it could not be read whether there is one, a balancer is taken for one that asks every node.
     let class = look.names().text(service.load_balancer_class);
-    let metallb = service.kind == ServiceType::LoadBalancer
+    let balanced = service.kind == ServiceType::LoadBalancer;
+    let by_class = balanced && ONE_NODE_CLASSES.contains(&class);
+    // Where it could not be read whether there is one, a balancer is taken for one that asks every node.
+    let metallb = balanced
         && (class.is_empty() || class.contains("metallb"))
         && look
             .l2_advertisements()
             .is_ok_and(|all| all.iter().any(|(key, _)| look.trusts(key.namespace)));
-    Some(if metallb { Law::OneNode } else { Law::ExternalLocal })
+    Some(if by_class || metallb {
+        Law::OneNode
+    } else {
+        Law::ExternalLocal
+    })
 }
 
 /// The skew of a Local traffic policy.

@@ -42,7 +42,7 @@ impl Skew {
     const fn assumption(&self) -> &'static str {
         match self.law {
             Law::ExternalLocal => "assuming that every node with a backend gets the same traffic",
-            Law::OneNode => "assuming that one node gets all traffic, as with MetalLB on layer 2",
+            Law::OneNode => "assuming that one node gets all traffic of an address, as on layer 2",
             Law::InternalLocal | Law::SameNode | Law::ZoneHints => {
                 "assuming that every node sends the same traffic"
             }
