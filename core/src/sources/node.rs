@@ -61,8 +61,11 @@ pub enum Readiness {
     Ready,
     /// `False`: the kubelet says so.
     NotReady,
-    /// `Unknown`, or no such condition: the node does not report.
+    /// `Unknown`: the node does not report.
     Unknown,
+    /// There is no such condition. The node controller gives one to a node that has not reported within a minute
+    /// (`NodeStatusNeverUpdated`): where it is missing for longer, somebody has cut it off.
+    NotSaid,
 }
 
 /// How a load balancer sees a node.
@@ -108,9 +111,6 @@ pub struct Node {
     pub provider: Name,
     /// Readiness.
     pub ready: Readiness,
-    /// Whether it has the condition `Ready` at all. The node controller gives it to a node whose kubelet never reported
-    /// within a minute (`NodeStatusNeverUpdated`); where it is missing for longer, somebody has cut it off.
-    pub reports: bool,
     /// Since when it has that readiness (`conditions[Ready].lastTransitionTime`).
     pub ready_since: Option<Wall>,
     /// When it joined (`metadata.creationTimestamp`).
@@ -135,7 +135,7 @@ impl Node {
         if self.ready == Readiness::Ready {
             return None;
         }
-        if !self.reports {
+        if self.ready == Readiness::NotSaid {
             return Some(Wall(i64::MAX));
         }
         let joining = match (self.created, self.ready_since) {
@@ -337,9 +337,9 @@ impl Row for Node {
             ready: match ready.map(|condition| &*condition.status) {
                 Some("True") => Readiness::Ready,
                 Some("False") => Readiness::NotReady,
-                _ => Readiness::Unknown,
+                Some(_) => Readiness::Unknown,
+                None => Readiness::NotSaid,
             },
-            reports: ready.is_some(),
             ready_since: ready.and_then(|condition| Wall::parse(&condition.last_transition_time)),
             created: Wall::parse(&wire.metadata.creation_timestamp),
             addresses: addresses.take(ADDRESSES).collect(),

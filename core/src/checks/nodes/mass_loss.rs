@@ -5,6 +5,7 @@ use std::fmt;
 use crate::index::Dep;
 use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, Severities, Severity, Verdict};
 use crate::know::{Gap, Known, Reads, Source, Unit, Val, Wall};
+use crate::sources::node::Readiness;
 
 /// Share of the nodes that is a storm where the platform declares none, in percent: the default of
 /// `storm.clusterUnhealthyPercent`.
@@ -71,7 +72,11 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
     let extent = if tally.nodes + tally.excused == 0 {
         return Ok(Verdict::NotApplicable("the cluster has no nodes"));
     } else if tally.ready() == 0 {
-        if look.nodes()?.iter().all(|(_, node)| !node.reports) {
+        if look
+            .nodes()?
+            .iter()
+            .all(|(_, node)| node.ready == Readiness::NotSaid)
+        {
             return Err(Gap::Opaque(
                 "no Node has the condition Ready: what was given shows no state of nodes".into(),
             ));
