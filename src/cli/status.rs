@@ -356,17 +356,8 @@ fn text(answer: &Answer, home: &str, lease: &str) -> String {
         return text + "\nThere is no policy. Examples: the folder examples/ of evenkeel.\n";
     }
     text.push('\n');
-    let heads = [
-        "NAMESPACE",
-        "POLICY",
-        "HEALTHY",
-        "REASON",
-        "OBSERVED",
-        "FINDINGS",
-        "WORST",
-    ];
+    let heads = ["NAMESPACE", "POLICY", "HEALTHY", "REASON", "OBSERVED", "FINDINGS"];
     let rows = answer.policies.iter().map(|one| {
-        let worst = one.findings.first();
         vec![
             one.namespace.clone().unwrap_or_else(|| "(cluster)".into()),
             one.name.clone(),
@@ -378,11 +369,42 @@ fn text(answer: &Answer, home: &str, lease: &str) -> String {
             },
             one.observed.clone(),
             one.findings_total.to_string(),
-            worst.map_or_else(String::new, |worst| format!("{}: {}", worst.check, worst.message)),
         ]
     });
-    text + &render::table(&heads, rows)
+    text + &render::table(&heads, rows) + &worst(&answer.policies)
 }
+
+/// Most policies of which the worst finding is shown.
+const WORST: usize = 20;
+
+/// The worst finding of each policy that is not healthy, and the command that explains the first of them.
+fn worst(policies: &[Row]) -> String {
+    let unhealthy = policies.iter().filter(|one| one.healthy == "False");
+    let worst = unhealthy.filter_map(|one| Some((one, one.findings.first()?)));
+    let worst: Vec<_> = worst.collect();
+    let Some((_, first)) = worst.first() else {
+        return String::new();
+    };
+    let mut text = "\n".to_owned();
+    for (policy, finding) in worst.iter().take(WORST) {
+        let place = policy
+            .namespace
+            .as_ref()
+            .map_or_else(String::new, |place| format!("{place}/"));
+        let said = format!("{place}{}: {}: {}", policy.name, finding.check, finding.message);
+        text = text + &render::wrapped(&said, "") + "\n";
+    }
+    let more = worst.len().saturating_sub(WORST);
+    if more > 0 {
+        // Writing into a String cannot fail.
+        let _ = writeln!(text, "and {more} more policies; -o json has all");
+    }
+    let id = line(first.id.get(..DIGITS).unwrap_or(&first.id)).into_owned();
+    text + "Next: " + render::program() + " explain " + &id + "\n"
+}
+
+/// Digits of a finding's id that are shown: enough to find it again.
+const DIGITS: usize = 8;
 
 #[cfg(test)]
 mod tests {
