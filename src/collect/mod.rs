@@ -31,12 +31,12 @@ use crate::resources::Resource;
 #[derive(Debug)]
 pub(crate) struct Collection {
     folder: Folder,
-    lists: BTreeMap<&'static str, List>,
+    lists: BTreeMap<&'static str, ListFile>,
 }
 
 /// One kind of it.
 #[derive(Debug)]
-struct List {
+struct ListFile {
     parts: Parts,
     /// The fields that are kept; `None` for policies.
     fields: Option<Fields>,
@@ -115,11 +115,11 @@ impl Collection {
         list.parts.write(&object)
     }
 
-    fn list(&mut self, resource: &'static Resource) -> Result<&mut List> {
+    fn list(&mut self, resource: &'static Resource) -> Result<&mut ListFile> {
         if !self.lists.contains_key(resource.plural()) {
             let parts = Parts::begin(&self.folder, resource)?;
             let fields = resource.source.fields().transpose();
-            let list = List {
+            let list = ListFile {
                 parts,
                 fields: fields.with_context(|| format!("which fields of {} are read", resource.plural()))?,
                 seen: HashSet::new(),

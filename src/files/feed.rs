@@ -14,7 +14,7 @@ use super::document::{Document, documents, shortened};
 use super::extent::{Extent, spans};
 use super::fields::{only_key, show, unrendered};
 use super::head::{self, Head};
-use super::list::List;
+use super::list::ObjectList;
 use super::place::{File, Place};
 use super::refused::{Refused, refused};
 use super::route::{Route, route};
@@ -205,7 +205,7 @@ impl<'a> Feed<'a> {
         if json.trim_start().starts_with('[') {
             return self.items(json, place, None, None);
         }
-        if let Some(list) = Head::of(json).and_then(|head| List::of(&head, usual)) {
+        if let Some(list) = Head::of(json).and_then(|head| ObjectList::of(&head, usual)) {
             return self.list(&list, place);
         }
         match head::value(json) {
@@ -255,7 +255,7 @@ impl<'a> Feed<'a> {
         }
     }
 
-    fn list(&mut self, list: &List<'_>, place: &Place<'_>) {
+    fn list(&mut self, list: &ObjectList<'_>, place: &Place<'_>) {
         // Go writes an empty list as null.
         let items = if list.items == "null" { "[]" } else { list.items };
         if !items.starts_with('[') {

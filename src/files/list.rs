@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use super::head::Head;
 
 /// A list of objects.
-pub(super) struct List<'a> {
+pub(super) struct ObjectList<'a> {
     /// The JSON of its items.
     pub(super) items: &'a str,
     /// The field that they stand in.
@@ -19,7 +19,7 @@ pub(super) struct List<'a> {
     pub(super) goes_on: bool,
 }
 
-impl<'a> List<'a> {
+impl<'a> ObjectList<'a> {
     /// A mapping of kind `List` or `...List` with items, or one without a kind that has items: older versions of
     /// `kubectl cluster-info dump` left the kind out.
     pub(super) fn of(head: &Head<'a>, usual: Option<(&str, &str)>) -> Option<Self> {

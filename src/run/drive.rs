@@ -24,7 +24,7 @@ const CHUNK: usize = 512;
 const CHUNK_OF_POLICIES: usize = 32;
 
 /// A request that has ended: its number, what became of it, and our own part of the reaction.
-type Ended = (u64, Reply, Duration);
+type RequestEnded = (u64, Reply, Duration);
 
 /// Everything around the operator.
 pub(super) struct Drive {
@@ -35,7 +35,7 @@ pub(super) struct Drive {
     pub(super) queries: mpsc::Receiver<Query>,
     pub(super) claim: watch::Receiver<Option<Claim>>,
     pub(super) sender: Sender,
-    pub(super) requests: JoinSet<Ended>,
+    pub(super) requests: JoinSet<RequestEnded>,
     /// What is declared beside the Lease.
     pub(super) state: watch::Sender<String>,
     /// Counts changes of verdicts and of leadership.
@@ -108,7 +108,7 @@ impl Drive {
         all
     }
 
-    fn ended(&mut self, ended: Result<Ended, JoinError>) -> Result<Next> {
+    fn ended(&mut self, ended: Result<RequestEnded, JoinError>) -> Result<Next> {
         match ended {
             Ok((id, reply, reaction)) => Ok(self.step(Event::Reply { id, reply, reaction })),
             Err(error) => bail!("a request has failed: {error}"),

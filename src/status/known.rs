@@ -59,7 +59,7 @@ impl Patch {
 }
 
 #[derive(Debug, Clone, Default)]
-struct Known {
+struct KnownStatus {
     uid: Arc<str>,
     generation: i64,
     /// The newest resourceVersion that was seen, by the watch or in a reply.
@@ -74,7 +74,7 @@ struct Known {
 /// Every policy object.
 #[derive(Debug, Default)]
 pub struct Statuses {
-    known: HashMap<PolicyRef, Known>,
+    known: HashMap<PolicyRef, KnownStatus>,
 }
 
 impl Statuses {
@@ -96,7 +96,7 @@ impl Statuses {
             return policy;
         }
         let status = status.map(Status);
-        *known = Known {
+        *known = KnownStatus {
             uid,
             generation,
             version,

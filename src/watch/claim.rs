@@ -17,7 +17,7 @@ use super::target::Id;
 
 /// One pump's claim, and the way to the loop.
 #[derive(Debug)]
-pub(super) struct Claim {
+pub(super) struct TargetClaim {
     id: Id,
     outlet: Outlet,
     pub(super) seen: Seen,
@@ -31,7 +31,7 @@ pub(super) struct Claim {
     bookmarks: bool,
 }
 
-impl Claim {
+impl TargetClaim {
     pub(super) fn new(id: Id, outlet: Outlet, seen: Seen) -> Self {
         Self {
             id,

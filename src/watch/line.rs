@@ -212,7 +212,7 @@ fn within(whole: &[u8], part: &str) -> Range<usize> {
 }
 
 #[derive(Deserialize)]
-struct List<'a> {
+struct ListBody<'a> {
     #[serde(default)]
     metadata: ListMeta,
     #[serde(borrow, default)]
@@ -241,7 +241,7 @@ pub(super) struct Page {
 
 /// Decodes a page.
 pub(super) fn page(body: &[u8]) -> Result<Page, String> {
-    let list: List<'_> = serde_json::from_slice(body).map_err(|error| format!("not a list: {error}"))?;
+    let list: ListBody<'_> = serde_json::from_slice(body).map_err(|error| format!("not a list: {error}"))?;
     let items = list.items.unwrap_or_default();
     Ok(Page {
         items: items.iter().map(|item| within(body, item.get())).collect(),

@@ -13,7 +13,7 @@ use hyper::body::{Buf, Bytes};
 use kube::client::Body;
 use tokio::time::timeout;
 
-use super::server::{Lines, Server};
+use super::server::{Lines, WatchServer};
 use crate::client::{Link, Refusal, RequestError, read};
 use crate::live::PAGE_BYTES;
 
@@ -52,7 +52,7 @@ async fn refusal(response: Response<Body>) -> RequestError {
         .map_or_else(|_| RequestError::refused(code, "", None), RequestError::Refused)
 }
 
-impl Server for Link {
+impl WatchServer for Link {
     type Lines = Stream;
 
     async fn watch(&self, uri: String) -> Result<Stream, RequestError> {

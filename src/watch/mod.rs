@@ -60,7 +60,7 @@ pub use target::{Id, Target};
 pub use crate::resources::RIGHTS;
 
 use crate::client::Link;
-use claim::Claim;
+use claim::TargetClaim;
 use outlet::Outlets;
 use pace::LISTS_APART;
 use pump::{Pump, Turns};
@@ -104,7 +104,7 @@ impl Watches {
         self.last_lists.retain(|_, at| *at + LISTS_APART > now);
         for Start { id, target, known } in change.start {
             let seen = Seen::new(target.source, target.show());
-            let mut claim = Claim::new(id, self.outlets.of(target.source), seen.clone());
+            let mut claim = TargetClaim::new(id, self.outlets.of(target.source), seen.clone());
             if known {
                 claim.inherit();
             }

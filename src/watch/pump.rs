@@ -12,12 +12,12 @@ use evenkeel_core::know::Source;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 
-use super::claim::Claim;
+use super::claim::TargetClaim;
 use super::line::{self, Line};
 use super::outlet::{Closed, What};
 use super::pace::{GARBLED_APART, HEADERS, LISTING, LISTS_APART, LONG, PROBE, Pace, SLOWLY, TOO_SHORT};
 use super::repeat::Repeats;
-use super::server::{Lines, Server, refuses_streams};
+use super::server::{Lines, WatchServer, refuses_streams};
 use super::target::Target;
 use crate::client::RequestError;
 use crate::live::{PAGE, fewer};
@@ -25,7 +25,7 @@ use crate::resources::escape;
 
 /// What comes next.
 #[derive(Debug)]
-pub(super) enum State<L> {
+pub(super) enum PumpState<L> {
     /// Read everything.
     Start,
     /// A list comes as a stream.
@@ -50,7 +50,7 @@ pub(super) enum Presence {
     Absent,
 }
 
-pub(super) type Step<S> = Result<State<<S as Server>::Lines>, Closed>;
+pub(super) type PumpStep<S> = Result<PumpState<<S as WatchServer>::Lines>, Closed>;
 
 /// Pages read at the same time, of all targets: each may be some megabytes.
 const PAGES: usize = 2;
@@ -76,11 +76,11 @@ impl Default for Turns {
 }
 
 /// Keeps one target known.
-pub(super) struct Pump<S: Server> {
+pub(super) struct Pump<S: WatchServer> {
     pub(super) target: Target,
     pub(super) server: Arc<S>,
     turns: Turns,
-    pub(super) claim: Claim,
+    pub(super) claim: TargetClaim,
     pub(super) pace: Pace,
     /// What its objects were last, where they repeat the same.
     pub(super) repeats: Option<Repeats>,
@@ -108,8 +108,8 @@ pub(super) struct Pump<S: Server> {
     watches: u64,
 }
 
-impl<S: Server> Pump<S> {
-    pub(super) fn new(target: Target, server: Arc<S>, turns: Turns, claim: Claim) -> Self {
+impl<S: WatchServer> Pump<S> {
+    pub(super) fn new(target: Target, server: Arc<S>, turns: Turns, claim: TargetClaim) -> Self {
         Self {
             repeats: (target.source == Source::Nodes).then(Repeats::default),
             target,
@@ -136,9 +136,9 @@ impl<S: Server> Pump<S> {
     /// Works until the receiver is gone, from a moment on.
     pub(super) async fn run(mut self, begin: Instant) {
         let mut state = if begin > Instant::now() {
-            State::Waiting(begin, Box::new(State::Start))
+            PumpState::Waiting(begin, Box::new(PumpState::Start))
         } else {
-            State::Start
+            PumpState::Start
         };
         while let Ok(next) = self.step(state).await {
             state = next;
@@ -146,21 +146,21 @@ impl<S: Server> Pump<S> {
     }
 
     /// One step: a request, a line, or a wait.
-    async fn step(&mut self, state: State<S::Lines>) -> Step<S> {
+    async fn step(&mut self, state: PumpState<S::Lines>) -> PumpStep<S> {
         match state {
-            State::Start => self.start().await,
-            State::Filling(lines) => self.fill(lines).await,
-            State::Paging(token) => self.page(token).await,
-            State::Known => self.watch().await,
-            State::Watching(lines, since, limit) => self.follow(lines, since, limit).await,
-            State::Waiting(until, then) => {
+            PumpState::Start => self.start().await,
+            PumpState::Filling(lines) => self.fill(lines).await,
+            PumpState::Paging(token) => self.page(token).await,
+            PumpState::Known => self.watch().await,
+            PumpState::Watching(lines, since, limit) => self.follow(lines, since, limit).await,
+            PumpState::Waiting(until, then) => {
                 self.claim.attend(until, sleep_until(until)).await?;
                 Ok(*then)
             }
         }
     }
 
-    async fn start(&mut self) -> Step<S> {
+    async fn start(&mut self) -> PumpStep<S> {
         let now = Instant::now();
         self.version.clear();
         // Read anew at once when history has expired, but not over and over.
@@ -168,11 +168,11 @@ impl<S: Server> Pump<S> {
             .map(|at| at + 2 * LISTS_APART)
             .filter(|at| *at > now)
         {
-            return Ok(State::Waiting(soonest, Box::new(State::Start)));
+            return Ok(PumpState::Waiting(soonest, Box::new(PumpState::Start)));
         }
         // A server that began streams and did not end them is asked for pages, then for a stream again.
         if !self.streams || self.failed_lists % 4 >= 2 {
-            return self.begin(State::Paging(String::new())).await;
+            return self.begin(PumpState::Paging(String::new())).await;
         }
         let passing = self.target.passing();
         let uri = self.uri(&format!(
@@ -183,18 +183,20 @@ impl<S: Server> Pump<S> {
         match self.open(uri).await? {
             Some(Ok(lines)) if passing => {
                 self.claim.skip().await?;
-                let state = self.begin(State::Watching(lines, Instant::now(), LONG)).await?;
+                let state = self
+                    .begin(PumpState::Watching(lines, Instant::now(), LONG))
+                    .await?;
                 self.synced(String::new()).await?;
                 Ok(state)
             }
-            Some(Ok(lines)) => self.begin(State::Filling(lines)).await,
+            Some(Ok(lines)) => self.begin(PumpState::Filling(lines)).await,
             Some(Err(error)) if refuses_streams(&error) => {
                 tracing::debug!(target = self.target.show(), %error, "lists come in pages");
                 self.streams = false;
-                Ok(State::Start)
+                Ok(PumpState::Start)
             }
-            Some(Err(error)) => self.fail(error, State::Start).await,
-            None => self.fail(late("headers", HEADERS), State::Start).await,
+            Some(Err(error)) => self.fail(error, PumpState::Start).await,
+            None => self.fail(late("headers", HEADERS), PumpState::Start).await,
         }
     }
 
@@ -213,7 +215,7 @@ impl<S: Server> Pump<S> {
             .await
     }
 
-    async fn begin(&mut self, state: State<S::Lines>) -> Step<S> {
+    async fn begin(&mut self, state: PumpState<S::Lines>) -> PumpStep<S> {
         self.listed_at = [self.listed_at[1], Some(Instant::now())];
         self.page_objects = PAGE;
         self.garbled = false;
@@ -222,7 +224,7 @@ impl<S: Server> Pump<S> {
         Ok(state)
     }
 
-    async fn fill(&mut self, mut lines: S::Lines) -> Step<S> {
+    async fn fill(&mut self, mut lines: S::Lines) -> PumpStep<S> {
         let error = match self.claim.attend(Instant::now() + LISTING, lines.next()).await? {
             Some(Ok(Some(bytes))) => {
                 self.claim.seen.line(Instant::now());
@@ -231,14 +233,14 @@ impl<S: Server> Pump<S> {
                         self.synced(version).await?;
                         // A long watch goes on in the same stream; a short one needs its own time limit.
                         return Ok(if self.limit() < LONG {
-                            State::Known
+                            PumpState::Known
                         } else {
-                            State::Watching(lines, Instant::now(), LONG)
+                            PumpState::Watching(lines, Instant::now(), LONG)
                         });
                     }
                     // The objects of a first list come in the order of their names: their versions say nothing.
                     said => match self.take(bytes, said).await? {
-                        Ok(_) => return Ok(State::Filling(lines)),
+                        Ok(_) => return Ok(PumpState::Filling(lines)),
                         Err(error) => error,
                     },
                 }
@@ -248,10 +250,10 @@ impl<S: Server> Pump<S> {
             None => late("a line of the first list", LISTING),
         };
         self.failed_lists += 1;
-        self.fail(error, State::Start).await
+        self.fail(error, PumpState::Start).await
     }
 
-    async fn page(&mut self, token: String) -> Step<S> {
+    async fn page(&mut self, token: String) -> PumpStep<S> {
         let passing = self.target.passing();
         let uri = if passing {
             // One object, whichever, comes with the version of the whole list.
@@ -270,7 +272,7 @@ impl<S: Server> Pump<S> {
         let error = {
             // Pages are large: few at a time over all pumps.
             let Some(Ok(_turn)) = self.claim.attend(limit, pages.acquire()).await? else {
-                return Ok(State::Paging(token));
+                return Ok(PumpState::Paging(token));
             };
             let limit = Instant::now() + LISTING;
             match self.claim.attend(limit, server.page(uri)).await? {
@@ -279,23 +281,23 @@ impl<S: Server> Pump<S> {
                         self.claim.seen.line(Instant::now());
                         self.claim.send(What::Page(body, page.items)).await?;
                         if !page.next.is_empty() && !passing {
-                            return Ok(State::Paging(page.next));
+                            return Ok(PumpState::Paging(page.next));
                         }
                         self.synced(page.version).await?;
-                        return Ok(State::Known);
+                        return Ok(PumpState::Known);
                     }
                     Err(why) => RequestError::Broken(why),
                 },
                 Some(Err(RequestError::TooLong(_))) if fewer(self.page_objects).is_some() => {
                     self.page_objects = fewer(self.page_objects).unwrap_or(1);
-                    return Ok(State::Paging(token));
+                    return Ok(PumpState::Paging(token));
                 }
                 Some(Err(error)) => error,
                 None => late("a page", LISTING),
             }
         };
         self.failed_lists += 1;
-        self.fail(error, State::Start).await
+        self.fail(error, PumpState::Start).await
     }
 
     async fn synced(&mut self, version: String) -> Result<(), Closed> {
@@ -314,7 +316,7 @@ impl<S: Server> Pump<S> {
         self.target.limit()
     }
 
-    async fn watch(&mut self) -> Step<S> {
+    async fn watch(&mut self) -> PumpStep<S> {
         let limit = if self.claim.is_proven() {
             self.limit()
         } else {
@@ -326,7 +328,7 @@ impl<S: Server> Pump<S> {
         let since = if anew {
             self.claim.skip().await?;
             if !self.streams {
-                return Ok(State::Start);
+                return Ok(PumpState::Start);
             }
             from(false)
         } else {
@@ -340,17 +342,17 @@ impl<S: Server> Pump<S> {
         self.claim.seen.note(|seen| seen.restarts = restarts);
         self.watches += 1;
         match self.open(uri).await? {
-            Some(Ok(lines)) => Ok(State::Watching(lines, Instant::now(), limit)),
+            Some(Ok(lines)) => Ok(PumpState::Watching(lines, Instant::now(), limit)),
             Some(Err(error)) if anew && refuses_streams(&error) => {
                 self.streams = false;
-                Ok(State::Start)
+                Ok(PumpState::Start)
             }
-            Some(Err(error)) => self.fail(error, State::Known).await,
-            None => self.fail(late("headers", HEADERS), State::Known).await,
+            Some(Err(error)) => self.fail(error, PumpState::Known).await,
+            None => self.fail(late("headers", HEADERS), PumpState::Known).await,
         }
     }
 
-    async fn follow(&mut self, mut lines: S::Lines, since: Instant, limit: Duration) -> Step<S> {
+    async fn follow(&mut self, mut lines: S::Lines, since: Instant, limit: Duration) -> PumpStep<S> {
         let silence = self.claim.patience(limit);
         let error = match self.claim.attend(Instant::now() + silence, lines.next()).await? {
             Some(Ok(Some(bytes))) => {
@@ -366,7 +368,7 @@ impl<S: Server> Pump<S> {
                         if proves {
                             self.proof().await?;
                         }
-                        return Ok(State::Watching(lines, since, limit));
+                        return Ok(PumpState::Watching(lines, since, limit));
                     }
                     Err(error) => error,
                 }
@@ -378,15 +380,15 @@ impl<S: Server> Pump<S> {
                 self.proof().await?;
                 let old = self.listed_at[1].is_none_or(|at| at.elapsed() >= GARBLED_APART);
                 return Ok(if self.garbled && old {
-                    State::Start
+                    PumpState::Start
                 } else {
-                    State::Known
+                    PumpState::Known
                 });
             }
             Some(Err(error)) => error,
             None => late("a line", silence),
         };
-        self.fail(error, State::Known).await
+        self.fail(error, PumpState::Known).await
     }
 
     async fn proof(&mut self) -> Result<(), Closed> {

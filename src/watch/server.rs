@@ -5,7 +5,7 @@ use std::future::Future;
 use crate::client::{Refusal, RequestError};
 
 /// Answers requests. The real one is [`crate::client::Link`].
-pub(super) trait Server: Send + Sync + 'static {
+pub(super) trait WatchServer: Send + Sync + 'static {
     /// The body of a watch.
     type Lines: Lines;
 

@@ -5,10 +5,10 @@ use tokio::time::Instant;
 
 use super::pace::{ABSENT_MAX, REFUSED_MAX, SECOND_LOOK, SLOWLY};
 use super::pump::{Presence, Pump, State, Step};
-use super::server::Server;
+use super::server::WatchServer;
 use crate::client::{Refusal, RequestError};
 
-impl<S: Server> Pump<S> {
+impl<S: WatchServer> Pump<S> {
     /// What a failure means, and what to do next.
     pub(super) async fn fail(&mut self, error: RequestError, back: State<S::Lines>) -> Step<S> {
         tracing::debug!(target = self.target.show(), %error, "watch");

@@ -6,10 +6,10 @@ use super::line::{self, Line};
 use super::link::LONGEST_LINE;
 use super::outlet::{Closed, What};
 use super::pump::Pump;
-use super::server::Server;
+use super::server::WatchServer;
 use crate::client::RequestError;
 
-impl<S: Server> Pump<S> {
+impl<S: WatchServer> Pump<S> {
     /// What a line says. Most lines of nodes change nothing.
     pub(super) fn read(&self, line: &[u8]) -> Line {
         self.repeats

@@ -14,11 +14,11 @@ use evenkeel_core::know::Source;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::claim::Claim;
+use super::claim::TargetClaim;
 use super::outlet::{self, CLUSTER_KIB, Event, What};
 use super::pump::{Pump, Turns};
 use super::seen::{Seen, WatchState, WatchStatus};
-use super::server::{Lines, Server};
+use super::server::{Lines, WatchServer};
 use super::target::{Id, Target};
 use crate::client::RequestError;
 
@@ -75,7 +75,7 @@ impl Script {
     }
 }
 
-impl Server for Script {
+impl WatchServer for Script {
     type Lines = Acts;
 
     async fn watch(&self, uri: String) -> Result<Acts, RequestError> {
@@ -130,7 +130,7 @@ impl Bench {
         });
         let (outlet, events) = outlet::channel(CLUSTER_KIB);
         let seen = Seen::new(target.source, target.show());
-        let claim = Claim::new(Id(1), outlet, seen.clone());
+        let claim = TargetClaim::new(Id(1), outlet, seen.clone());
         let pump = Pump::new(target, script.clone(), Turns::default(), claim);
         tokio::spawn(pump.run(Instant::now()));
         Self { script, events, seen }

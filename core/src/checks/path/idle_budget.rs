@@ -237,6 +237,31 @@ const fn by(origin: Origin) -> &'static str {
     }
 }
 
+impl Outlasted {
+    /// Why its keepalives are of no use.
+    fn first_keepalive(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.keepalive {
+            Some(first) if first.value >= self.idle.value => {
+                write!(f, "its first keepalive comes at {} s", first.value)
+            }
+            Some(_) => write!(f, "its pings stop while no call is open"),
+            None => write!(f, "no keepalive is sent"),
+        }
+    }
+
+    /// What comes near to the timeout: the first keepalive, or the silence.
+    fn narrow(&self, silent: &str) -> String {
+        let ends = |first: &&Val<i64>| {
+            let silence = self.silence.as_ref();
+            silence.is_none_or(|silence| first.value < silence.value)
+        };
+        self.keepalive.as_ref().filter(ends).map_or_else(
+            || format!("is silent {silent}"),
+            |first| format!("sends its first keepalive after {} s", first.value),
+        )
+    }
+}
+
 impl Explain for Outlasted {
     fn cause(&self) -> &'static str {
         match self.cause {
@@ -264,24 +289,12 @@ impl Explain for Outlasted {
                     f,
                     "{from} is silent {silent}, but the {hop} forgets it after {idle} s{by}; "
                 )?;
-                match &self.keepalive {
-                    Some(first) if first.value >= self.idle.value => {
-                        write!(f, "its first keepalive comes at {} s", first.value)
-                    }
-                    Some(_) => write!(f, "its pings stop while no call is open"),
-                    None => write!(f, "no keepalive is sent"),
-                }
+                self.first_keepalive(f)
             }
             Outlasting::NarrowMargin => write!(
                 f,
                 "{from} {}, more than 80 % of the {idle} s{by} after which the {hop} forgets it",
-                match (&self.keepalive, &self.silence) {
-                    (Some(first), None) => format!("sends its first keepalive after {} s", first.value),
-                    (Some(first), Some(silence)) if first.value < silence.value => {
-                        format!("sends its first keepalive after {} s", first.value)
-                    }
-                    _ => format!("is silent {silent}"),
-                }
+                self.narrow(&silent)
             ),
             Outlasting::KeepaliveNotDeclared => write!(
                 f,

@@ -68,30 +68,7 @@ const ALIBABA_REQUEST: Bounds = Bounds {
 pub fn listener(service: &LbService<'_>, port: LbPort<'_>) -> Known<Listener> {
     let found = device(service)?;
     let idle = idle_of(service, &found, port)?;
-    let speaks = |key: &str| service.is_http(key, port.number);
-    let forwards = match found.value {
-        // Both connections end there, and keepalives carry no data: ELB guide, "Configure the idle connection timeout".
-        Device::AwsClb => match service.get(&format!("{AWS}backend-protocol")).as_deref() {
-            Some("http" | "https") => Forwards::Requests,
-            _ => Forwards::Bytes,
-        },
-        Device::AlibabaClb if speaks(&format!("{ALIBABA}protocol-port")) => Forwards::Requests,
-        Device::Huawei if huawei_speaks_http(service, port.number) => Forwards::Requests,
-        Device::Octavia if !port.udp => Forwards::Bytes,
-        Device::Oci if oci_speaks_http(service) => Forwards::Requests,
-        Device::DigitalOcean if digitalocean_speaks_http(service, port.number) => Forwards::Requests,
-        Device::Oci | Device::DigitalOcean => Forwards::Bytes,
-        Device::AwsNlb
-        | Device::Azure
-        | Device::GcpInternal
-        | Device::GcpExternal
-        | Device::AlibabaClb
-        | Device::AlibabaNlb
-        | Device::Huawei
-        | Device::Octavia
-        | Device::OciNetwork
-        | Device::Tencent => Forwards::Packets,
-    };
+    let forwards = forwards(service, found.value, port);
     let request = match (found.value, forwards) {
         (Device::AlibabaClb, Forwards::Requests) => {
             let key = format!("{ALIBABA}request-timeout");
@@ -127,6 +104,34 @@ pub fn listener(service: &LbService<'_>, port: LbPort<'_>) -> Known<Listener> {
             && matches!(found.value, Device::AwsClb | Device::Oci),
         request,
     })
+}
+
+/// What a load balancer forwards of a port's connections.
+fn forwards(service: &LbService<'_>, device: Device, port: LbPort<'_>) -> Forwards {
+    let speaks = |key: &str| service.is_http(key, port.number);
+    match device {
+        // Both connections end there, and keepalives carry no data: ELB guide, "Configure the idle connection timeout".
+        Device::AwsClb => match service.get(&format!("{AWS}backend-protocol")).as_deref() {
+            Some("http" | "https") => Forwards::Requests,
+            _ => Forwards::Bytes,
+        },
+        Device::AlibabaClb if speaks(&format!("{ALIBABA}protocol-port")) => Forwards::Requests,
+        Device::Huawei if huawei_speaks_http(service, port.number) => Forwards::Requests,
+        Device::Octavia if !port.udp => Forwards::Bytes,
+        Device::Oci if oci_speaks_http(service) => Forwards::Requests,
+        Device::DigitalOcean if digitalocean_speaks_http(service, port.number) => Forwards::Requests,
+        Device::Oci | Device::DigitalOcean => Forwards::Bytes,
+        Device::AwsNlb
+        | Device::Azure
+        | Device::GcpInternal
+        | Device::GcpExternal
+        | Device::AlibabaClb
+        | Device::AlibabaNlb
+        | Device::Huawei
+        | Device::Octavia
+        | Device::OciNetwork
+        | Device::Tencent => Forwards::Packets,
+    }
 }
 
 /// A timeout of Octavia, which counts milliseconds; rounded down to seconds.
