@@ -4,13 +4,13 @@ use evenkeel_core::index::Part;
 use tokio::time::Instant;
 
 use super::pace::{ABSENT_MAX, REFUSED_MAX, SECOND_LOOK, SLOWLY};
-use super::pump::{Presence, Pump, State, Step};
+use super::pump::{Presence, Pump, PumpState, PumpStep};
 use super::server::WatchServer;
 use crate::client::{Refusal, RequestError};
 
 impl<S: WatchServer> Pump<S> {
     /// What a failure means, and what to do next.
-    pub(super) async fn fail(&mut self, error: RequestError, back: State<S::Lines>) -> Step<S> {
+    pub(super) async fn fail(&mut self, error: RequestError, back: PumpState<S::Lines>) -> PumpStep<S> {
         tracing::debug!(target = self.target.show(), %error, "watch");
         let (code, after) = match &error {
             RequestError::Refused(refusal) => (refusal.code, refusal.after),
@@ -23,18 +23,18 @@ impl<S: WatchServer> Pump<S> {
         match code {
             403 => return self.refused(error, back).await,
             // What is known is no longer continued: read again.
-            410 if self.failed_lists == 0 => return Ok(State::Start),
+            410 if self.failed_lists == 0 => return Ok(PumpState::Start),
             // A server that answers with another error is alive: the same connection will do.
             0 | 401 => self.server.renew(),
             _ => {}
         }
         let until = Instant::now() + self.pace.wait(after);
-        Ok(State::Waiting(until, Box::new(back)))
+        Ok(PumpState::Waiting(until, Box::new(back)))
     }
 
     /// The right is missing.
-    async fn refused(&mut self, error: RequestError, back: State<S::Lines>) -> Step<S> {
-        let lists = matches!(back, State::Start) && !self.streams;
+    async fn refused(&mut self, error: RequestError, back: PumpState<S::Lines>) -> PumpStep<S> {
+        let lists = matches!(back, PumpState::Start) && !self.streams;
         let verb = if lists { "list" } else { "watch" };
         let why = match error {
             RequestError::Refused(Refusal { message, .. }) => {
@@ -44,7 +44,7 @@ impl<S: WatchServer> Pump<S> {
         };
         if !std::mem::replace(&mut self.refused, true) {
             // A server that is starting refuses before it has read who may do what: one refusal says nothing.
-            return Ok(State::Waiting(Instant::now() + SECOND_LOOK, Box::new(back)));
+            return Ok(PumpState::Waiting(Instant::now() + SECOND_LOOK, Box::new(back)));
         }
         self.claim.unreadable(why).await?;
         // Rights of single namespaces and names come with installing a product, those of whole sources with our own role.
@@ -55,12 +55,17 @@ impl<S: WatchServer> Pump<S> {
         };
         let longer = (self.refused_for * 2).min(most);
         let after = std::mem::replace(&mut self.refused_for, longer);
-        Ok(State::Waiting(Instant::now() + after, Box::new(back)))
+        Ok(PumpState::Waiting(Instant::now() + after, Box::new(back)))
     }
 
     /// The kind is not served: nothing of it can exist.
-    async fn missing(&mut self) -> Step<S> {
-        let again = |after| Ok(State::Waiting(Instant::now() + after, Box::new(State::Start)));
+    async fn missing(&mut self) -> PumpStep<S> {
+        let again = |after| {
+            Ok(PumpState::Waiting(
+                Instant::now() + after,
+                Box::new(PumpState::Start),
+            ))
+        };
         if self.presence == Presence::Served {
             // A server that is starting may not know its kinds yet: one 404 does not undo what was known.
             self.presence = Presence::Doubtful;
@@ -70,7 +75,7 @@ impl<S: WatchServer> Pump<S> {
         }
         self.path += 1;
         if self.path < self.target.paths.len() {
-            return Ok(State::Start);
+            return Ok(PumpState::Start);
         }
         self.path = 0;
         let is_news = self.presence != Presence::Absent;
