@@ -260,3 +260,103 @@ async fn get(client: &Client, address: String, most: usize) -> Result<String, Re
     let body = client::read(response.into_body(), most).await?;
     String::from_utf8(body).map_err(|_| RequestError::Broken("the answer is no UTF-8".into()))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::client::scripted::{self, Answer, whole};
+
+    /// Reads all Services of a server that is a function of path and query; returns what was asked, and the end.
+    async fn read(
+        answer: impl Fn(&str) -> Answer + Clone + Send + Sync + 'static,
+    ) -> (Vec<String>, usize, Result<(), RequestError>) {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let log = asked.clone();
+        let link = scripted::link(move |request: Request<Body>| {
+            let path = request.uri().to_string();
+            let answer = answer(&path);
+            log.lock().unwrap().push(path);
+            async { answer }
+        });
+        let client = link.client().await.unwrap();
+        let list = whole_of(Source::Services);
+        let (page_tx, mut page_rx) = mpsc::channel(64);
+        let end = list.read(&client, &page_tx).await;
+        drop(page_tx);
+        let mut objects = 0;
+        while let Some(page) = page_rx.recv().await {
+            if let Page::Items(items) = page {
+                objects += items.objects().count();
+            }
+        }
+        let asked = asked.lock().unwrap().clone();
+        (asked, objects, end)
+    }
+
+    fn whole_of(source: Source) -> List {
+        super::whole()
+            .into_iter()
+            .find(|list| list.resource.source == source)
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn of_large_objects_fewer_are_asked_for_at_a_time() {
+        let large = "x".repeat(1 << 20);
+        let (asked, objects, end) = read(move |path| {
+            // 31 objects in all, of 1 MiB each.
+            let limit: usize = path.split(['=', '&']).nth(1).unwrap().parse().unwrap();
+            let from: usize = path
+                .split("continue=")
+                .nth(1)
+                .map_or(0, |token| token.parse().unwrap());
+            let to = (from + limit).min(31);
+            let items: Vec<_> = (from..to).map(|_| json!({"a": large})).collect();
+            let next = if to < 31 { to.to_string() } else { String::new() };
+            whole(
+                200,
+                json!({"metadata": {"continue": next}, "items": items}).to_string(),
+            )
+        })
+        .await;
+        assert_eq!((objects, end), (31, Ok(())));
+        let queries: Vec<_> = asked.iter().map(|path| path.split_once('?').unwrap().1).collect();
+        assert_eq!(queries[..4], ["limit=500", "limit=125", "limit=31", "limit=7"]);
+        assert_eq!(
+            queries[4..],
+            [
+                "limit=7&continue=7",
+                "limit=7&continue=14",
+                "limit=7&continue=21",
+                "limit=7&continue=28"
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_discovery_document_without_end_says_nothing() {
+        let (asked, _, end) = read(|path| {
+            if path.ends_with("/api/v1") {
+                whole(200, vec![b' '; DISCOVERY + 1])
+            } else {
+                whole(403, r#"{"message": "no"}"#)
+            }
+        })
+        .await;
+        assert_eq!(asked.len(), 2);
+        assert!(end.unwrap_err().is_forbidden(), "it may be served");
+    }
+
+    #[tokio::test]
+    async fn an_object_that_is_larger_than_any_page_ends_its_list() {
+        let (asked, objects, end) = read(|_| whole(200, vec![b' '; PAGE_BYTES + 1])).await;
+        assert_eq!((asked.len(), objects), (5, 0), "500, 125, 31, 7 and 1");
+        assert_eq!(end, Err(RequestError::TooLong(PAGE_BYTES)));
+    }
+}

@@ -120,7 +120,7 @@ impl Watches {
     fn begin(&mut self, target: &Target, now: Instant) -> Instant {
         let at = match self.last_lists.get(target) {
             Some(last) if *last > now => *last,
-            Some(last) => *last + LISTS_APART,
+            Some(last) => (*last + LISTS_APART).max(now),
             None => now,
         };
         if target.source == Source::Pods {

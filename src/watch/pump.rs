@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_core::index::Part;
 use evenkeel_core::know::Source;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
@@ -21,7 +20,7 @@ use super::server::{Lines, WatchServer, refuses_streams};
 use super::target::Target;
 use crate::client::RequestError;
 use crate::live::{PAGE, fewer};
-use crate::resources::escape;
+use crate::resources::{SYSTEM, escape};
 
 /// What comes next.
 #[derive(Debug)]
@@ -55,8 +54,8 @@ pub(super) type PumpStep<S> = Result<PumpState<<S as WatchServer>::Lines>, Close
 /// Pages read at the same time, of all targets: each may be some megabytes.
 const PAGES: usize = 2;
 
-/// Watches of Pods that are opened at the same time: a thousand TLS handshakes at once would all be late. Those of whole
-/// sources do not wait for them.
+/// Watches of tenants' Pods that are opened at the same time: a thousand TLS handshakes at once would all be late. Those of
+/// whole sources and of the platform do not wait for them.
 const OPENINGS: usize = 16;
 
 /// What pumps share: how many do something at the same time.
@@ -203,7 +202,7 @@ impl<S: WatchServer> Pump<S> {
     /// Opens a watch; nothing when its headers do not come in time.
     async fn open(&mut self, uri: String) -> Result<Option<Result<S::Lines, RequestError>>, Closed> {
         let (server, openings) = (self.server.clone(), self.turns.openings.clone());
-        let _turn = if self.target.part() == Part::Whole {
+        let _turn = if self.target.source != Source::Pods || self.target.namespace == SYSTEM {
             None
         } else {
             // Without a limit: whoever has a turn gives it back in time.

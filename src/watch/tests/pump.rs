@@ -3,8 +3,10 @@
 use evenkeel_core::know::Source;
 use rstest::rstest;
 
+use super::super::Watches;
 use super::super::link::LONGEST_LINE;
 use super::*;
+use crate::client::Link;
 use crate::resources::RESOURCES;
 
 fn watch(acts: &[Act]) -> Answer {
@@ -525,6 +527,31 @@ async fn pages_of_large_objects_become_smaller_until_they_fit() {
     assert!(
         bench.script.renewals.lock().unwrap().is_empty(),
         "the connection is not in doubt"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn pods_are_not_read_anew_each_time_that_a_policy_is_edited() {
+    let (mut watches, _events) = Watches::new(Arc::new(Link::new(|| async {
+        Err(anyhow::anyhow!("there is no server"))
+    })));
+    let pods = Target::pods("shop", &evenkeel_core::policy::Selector::default()).unwrap();
+    let now = Instant::now();
+    let later = now + Duration::from_secs(10);
+    assert_eq!(watches.begin(&pods, now), now);
+    assert_eq!(watches.begin(&pods, now), later);
+    assert_eq!(
+        watches.begin(&pods, now),
+        later,
+        "another one takes the place of one that has not begun"
+    );
+    assert_eq!(
+        watches.begin(&pods, later + Duration::from_secs(10)),
+        later + Duration::from_secs(10)
+    );
+    assert_eq!(
+        [watches.begin(&nodes(), now), watches.begin(&nodes(), now)],
+        [now; 2]
     );
 }
 
