@@ -12,6 +12,7 @@ pub mod files;
 pub mod heartbeat;
 pub mod lease;
 pub mod live;
+pub mod lookup;
 pub mod metrics;
 pub mod operator;
 pub mod query;

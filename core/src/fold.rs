@@ -1,14 +1,16 @@
 //! What changed, into [`crate::history`]: called where a row has changed, after the index has it.
 
 use crate::engine::Dirt;
-use crate::history::{Failure, History};
+use crate::history::{Answer, Failure, History, PodAnswer, PodQuery};
 use crate::index::{Deps, Part, place};
 use crate::know::{Now, Source};
-use crate::names::Key;
+use crate::names::{Key, Name};
 use crate::program::Core;
-use crate::sources::event::Event;
+use crate::sources::disruption::{DisruptionReason, PodDisruption};
+use crate::sources::event::{self, Event};
 use crate::sources::node::{Node, Readiness};
 use crate::sources::slice::Slice;
+use crate::sources::workload::{Pod, SinglePod};
 
 /// Window of arrivals where the platform's policy sets none, in seconds: the default of `nodes.cascade.windowSeconds`.
 const CASCADE_SECONDS: u32 = 600;
@@ -89,10 +91,7 @@ impl Core {
     /// The list of nodes is complete.
     pub(crate) fn fold_nodes_listed(&mut self) {
         if self.history.is_live() {
-            let now = Now {
-                mono: self.history.now,
-                wall: self.history.wall,
-            };
+            let now = self.present();
             self.history.zones.look(now, &self.index.sums);
             self.history.nodes.begin(now.mono);
             self.dirt.zones.extend(self.history.zones.names());
@@ -100,20 +99,104 @@ impl Core {
         }
     }
 
-    /// Folds an event. Without a history it is not even read. There may be more of them than of anything else, so one that
-    /// is not understood is not remembered.
+    /// Folds an event: it says which Pod to look at. Without a history it is not even read. There may be more of them than
+    /// of anything else, so one that is not understood is not remembered.
     pub(crate) fn fold_event(&mut self, now: Now, json: &[u8]) {
         if !self.history.is_live() {
             return;
         }
-        if let Ok(Some(event)) = Event::parse(json) {
-            // A name that nothing else has brought is that of no node.
-            let node = self.index.names.find(&event.node).filter(|name| !name.is_empty());
-            let happens = self.history.happens(Source::Events);
-            if self.history.events.fold(now, happens, &event, node) {
-                self.mark_history(Dirt::PAST_EVENTS);
-                self.dirt.evicted_from.extend(node);
-            }
+        let Ok(Some(event)) = Event::parse(json) else {
+            return;
+        };
+        let namespace = self.index.names.intern(&event.namespace);
+        let workload = Key {
+            namespace,
+            name: self.index.names.intern(event.workload()),
+        };
+        let happens = self.history.happens(Source::Events);
+        if !self.history.events.told(now, happens, &event, workload) {
+            return;
+        }
+        self.dirt.workloads.insert(workload);
+        let held = self.index.names.find(&event.pod);
+        let held = held.and_then(|name| self.index.pods.get(Key { namespace, name }));
+        let same = |one: &PodDisruption| event.uid == 0 || event.uid == one.uid;
+        let confirmed = held.and_then(|row| Some((row.disruption.filter(same)?, row.node)));
+        if let Some((disruption, node)) = confirmed {
+            self.confirm(now, namespace, &event.pod, disruption, node);
+        } else if held.is_none() || !self.history.happens_in(Source::Pods, Part::Namespace(namespace)) {
+            // Of a Pod that is watched the watch will say it.
+            self.history.look_up(&event);
+        }
+    }
+
+    /// Folds a Pod that came, changed or went: that it was made to go is seen in its status before it is deleted.
+    pub(crate) fn fold_pod(&mut self, key: Key, old: Option<&Pod>) {
+        let Some(new) = self.index.pods.get(key) else {
+            return;
+        };
+        let (Some(disruption), node) = (new.disruption, new.node) else {
+            return;
+        };
+        let happens = self
+            .history
+            .happens_in(Source::Pods, Part::Namespace(key.namespace));
+        if !happens || old.is_some_and(|old| old.disruption == Some(disruption)) {
+            return;
+        }
+        let (now, pod) = (self.present(), self.index.names.shared(key.name));
+        self.confirm(now, key.namespace, &pod, disruption, node);
+    }
+
+    /// Folds what became of reading a Pod that an Event named.
+    pub(crate) fn fold_answer(&mut self, now: Now, pod: &PodQuery, answer: &PodAnswer<'_>) {
+        if !self.history.is_live() {
+            return;
+        }
+        let names = &mut self.index.names;
+        let mut node = Name::EMPTY;
+        let answer = match answer {
+            PodAnswer::Found(json) => SinglePod::parse(json, names).map_or(Answer::Failed, |status| {
+                node = status.node;
+                Answer::Found(status.uid, status.disruption)
+            }),
+            PodAnswer::Refused(why) => Answer::Refused((*why).into()),
+            PodAnswer::Gone => Answer::Gone,
+            PodAnswer::Failed => Answer::Failed,
+        };
+        let namespace = names.intern(&pod.namespace);
+        let (decided, gap_changed) = self.history.looked_up(pod, &answer);
+        if gap_changed {
+            self.mark_history(Dirt::PAST_EVENTS);
+        }
+        if let Some(disruption) = decided {
+            self.confirm(now, namespace, &pod.name, disruption, node);
+        }
+    }
+
+    fn present(&self) -> Now {
+        Now {
+            mono: self.history.now,
+            wall: self.history.wall,
+        }
+    }
+
+    /// Counts a Pod of which the status says that it was made to go.
+    fn confirm(&mut self, now: Now, namespace: Name, pod: &str, disruption: PodDisruption, node: Name) {
+        let workload = Key {
+            namespace,
+            name: self.index.names.intern(event::workload(pod)),
+        };
+        if !self
+            .history
+            .events
+            .confirmed(now, (workload, pod), disruption, node)
+        {
+            return;
+        }
+        match disruption.reason {
+            DisruptionReason::Evicted => drop(self.dirt.evicted_from.insert(node)),
+            DisruptionReason::Preempted => drop(self.dirt.workloads.insert(workload)),
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::engine::{self, Dirt, Engine};
 use crate::findings::{self, FindingList, FindingVerdict, NotJudged, SubjectView, Summary, in_part};
 use crate::fleet::{Fleet, Reading, Wants};
-use crate::history::History;
+use crate::history::{History, PodQuery};
 use crate::index::{Index, Part};
 use crate::judge::{Check, Severity, Subject};
 use crate::know::{Mono, Now, Source};
@@ -39,6 +39,9 @@ pub struct Round {
     pub standings: BTreeSet<Key>,
     /// What is worth reading beyond whole lists, when that is something else than before.
     pub wants: Option<Wants>,
+    /// Single Pods to read once, because Events say that something happened to them: each is answered by
+    /// [`crate::Input::Lookup`].
+    pub lookups: Vec<PodQuery>,
     /// How many units were judged: what a change costs.
     pub units: usize,
     /// Whether more waits to be judged: only after a [`Core::step`].
@@ -111,6 +114,7 @@ impl Core {
             transitions: judged.transitions,
             standings,
             wants: self.take_wants(),
+            lookups: self.history.lookups(now.mono),
             units: judged.units,
             more: self.engine.is_behind(),
         }

@@ -164,12 +164,12 @@ pub struct ClusterException {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.kind != 'Cluster' || !has(self.name)")
     .message("the cluster has no name").field_path(".name"))]
-#[x_kube(validation = Rule::new("(self.kind == 'Service') == has(self.__namespace__)")
-    .message("a Service needs its namespace, and nothing else has one"))]
+#[x_kube(validation = Rule::new("(self.kind in ['Service', 'Workload']) == has(self.__namespace__)")
+    .message("a Service or workload needs its namespace, and nothing else has one"))]
 pub struct ExceptedSubject {
     /// Kind of the subject.
     pub kind: SubjectKind,
-    /// Namespace of the Services.
+    /// Namespace of the Services or workloads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = text::DNS_LABEL))]
     pub namespace: Option<String>,

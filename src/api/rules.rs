@@ -84,8 +84,9 @@ fn excepted(subject: &ExceptedSubject, path: &str, problems: &mut Vec<Problem>) 
     if subject.kind == SubjectKind::Cluster && subject.name.is_some() {
         problems.push(Problem::new(format!("{path}.name"), "the cluster has no name"));
     }
-    if (subject.kind == SubjectKind::Service) != subject.namespace.is_some() {
-        let message = "a Service needs its namespace, and nothing else has one";
+    let is_namespaced = matches!(subject.kind, SubjectKind::Service | SubjectKind::Workload);
+    if is_namespaced != subject.namespace.is_some() {
+        let message = "a Service or workload needs its namespace, and nothing else has one";
         problems.push(Problem::new(path, message));
     }
 }

@@ -233,6 +233,8 @@ pub enum SubjectKind {
     Zone,
     /// An admission webhook.
     Webhook,
+    /// A workload, by the names of its Pods.
+    Workload,
     /// The cluster as a whole.
     Cluster,
 }

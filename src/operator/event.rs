@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use evenkeel_core::history::PodQuery;
 use evenkeel_core::know::{Mono, Now};
 
 use crate::lease::{Claim, Permit};
+use crate::lookup;
 use crate::send::{Reply, Request};
 use crate::watch::{self, Change};
 
@@ -44,6 +46,8 @@ pub enum Event {
         /// From its cause to its leaving.
         reaction: Duration,
     },
+    /// A Pod was read, as [`Effects::lookups`] said.
+    Lookup(PodQuery, lookup::Answer),
     /// Nothing: the moment that [`Effects::next`] named has come.
     Tick,
     /// No more requests: the process ends when the replies of those under way have come.
@@ -80,6 +84,8 @@ pub enum Next {
 pub struct Effects {
     /// Requests to send.
     pub send: Vec<Outgoing>,
+    /// Single Pods to read; each is answered by [`Event::Lookup`].
+    pub lookups: Vec<PodQuery>,
     /// Watches to start and to stop.
     pub watches: Change,
     /// What to declare beside the Lease, where that has changed.

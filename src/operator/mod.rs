@@ -101,6 +101,7 @@ impl Operator {
             }
             Event::Claim(claim) => self.claim = claim,
             Event::Reply { id, reply, reaction } => self.replied(now, id, &reply, reaction, &mut effects),
+            Event::Lookup(pod, answer) => self.core.handle(now, Input::Lookup(&pod, answer.as_input())),
             Event::Tick => {}
             Event::Stop => self.stopping = true,
         }
@@ -165,6 +166,7 @@ impl Operator {
             return;
         }
         let round = self.core.step(now, VERDICTS);
+        effects.lookups.extend(round.lookups);
         if let Some(wants) = &round.wants {
             self.want(now, wants, effects);
         }

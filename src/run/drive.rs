@@ -4,13 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use evenkeel_core::history::PodQuery;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
+use crate::client::Link;
 use crate::clock::Clock;
 use crate::heartbeat::{self, Heartbeat};
 use crate::lease::Claim;
+use crate::lookup;
 use crate::metrics::Metrics;
 use crate::operator::{Effects, Event, Next, Operator, Outgoing, ReceivedAt, Watched};
 use crate::query::Query;
@@ -36,6 +39,9 @@ pub(super) struct Drive {
     pub(super) claim: watch::Receiver<Option<Claim>>,
     pub(super) sender: Sender,
     pub(super) requests: JoinSet<RequestEnded>,
+    /// For reading single Pods.
+    pub(super) link: Arc<Link>,
+    pub(super) lookups: JoinSet<(PodQuery, lookup::Answer)>,
     /// What is declared beside the Lease.
     pub(super) state: watch::Sender<String>,
     /// Counts changes of verdicts and of leadership.
@@ -76,6 +82,10 @@ impl Drive {
                     continue;
                 }
                 Some(ended) = self.requests.join_next() => self.ended(ended)?,
+                Some(read) = self.lookups.join_next() => match read {
+                    Ok((pod, answer)) => self.step(Event::Lookup(pod, answer)),
+                    Err(error) => bail!("reading a Pod has failed: {error}"),
+                },
                 // Everything else that waits for this thread comes first.
                 () = tokio::task::yield_now(), if next == Next::Now => self.step(Event::Tick),
                 changed = self.claim.changed() => {
@@ -124,6 +134,7 @@ impl Drive {
         }
         let Effects {
             send,
+            lookups,
             watches,
             state,
             turned,
@@ -133,6 +144,13 @@ impl Drive {
         } = effects;
         for outgoing in send {
             self.send(outgoing);
+        }
+        for pod in lookups {
+            let link = self.link.clone();
+            self.lookups.spawn(async move {
+                let answer = lookup::read(&link, &pod).await;
+                (pod, answer)
+            });
         }
         self.watches.apply(watches);
         if let Some(state) = state {

@@ -147,6 +147,8 @@ fn start(
         claim,
         sender: Sender::new(links.watching, clock),
         requests: JoinSet::new(),
+        link: link.clone(),
+        lookups: JoinSet::new(),
         state: state_tx,
         changes: changes_tx,
         metrics: metrics.clone(),

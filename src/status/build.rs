@@ -248,6 +248,7 @@ fn finding(one: &Finding, times: &Times) -> StatusFinding {
                 findings::SubjectKind::Node => SubjectKind::Node,
                 findings::SubjectKind::Zone => SubjectKind::Zone,
                 findings::SubjectKind::Webhook => SubjectKind::Webhook,
+                findings::SubjectKind::Workload => SubjectKind::Workload,
                 findings::SubjectKind::Cluster => SubjectKind::Cluster,
             },
             namespace: text(&one.subject.namespace),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use evenkeel::rights::{Right, RightScope};
-use evenkeel::{lease, send, watch};
+use evenkeel::{lease, lookup, send, watch};
 use evenkeel_core::know::Source;
 use serde_json::Value;
 
@@ -40,7 +40,7 @@ fn of_kind(kind: &str) -> Vec<Value> {
 type Grain = (String, String, String, String);
 
 fn declared() -> BTreeMap<Grain, &'static str> {
-    let all = [watch::RIGHTS, send::RIGHTS, lease::RIGHTS].concat();
+    let all = [watch::RIGHTS, lookup::RIGHTS, send::RIGHTS, lease::RIGHTS].concat();
     let mut grains = BTreeMap::new();
     for right in all {
         let Right {

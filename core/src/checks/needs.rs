@@ -14,8 +14,8 @@ use crate::policy::{
     Protocol, Range, Server,
 };
 use crate::world::{
-    World, app, balanced, cilium, client, connection, every, l7, node, pod, proxy_config, proxy_pod, rated,
-    service, set_up, slice,
+    World, app, balanced, cilium, client, connection, every, l7, node, pod, preempted_pod, proxy_config,
+    proxy_pod, rated, service, set_up, slice,
 };
 
 /// A policy of Service `api` that declares something for every check of connections and of backends.
@@ -115,7 +115,7 @@ fn watched() -> World {
         .policy(everything())
         .platform(platform());
     world.wait(7200);
-    world
+    world.with(Source::Pods, preempted_pod(1, "worker", 0))
 }
 
 /// Cilium tracks connections, and one Service has a rate.

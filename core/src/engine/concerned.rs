@@ -110,6 +110,7 @@ impl Engine {
             dirty.extend(services.flat_map(|key| self.depending(key, Dirt::OWN_PODS)));
         }
         self.subjects(index, dirt, dirty);
+        workloads(dirt, dirty);
         for scope in Scope::ALL {
             let is_service = Scope::OF_SERVICES.contains(&scope);
             let on = if is_service {
@@ -191,4 +192,10 @@ impl Engine {
             dirty.insert(one.1);
         }
     }
+}
+
+/// The units of workloads that something happened to: no list says which there are.
+pub(super) fn workloads(dirt: &Dirt, dirty: &mut BTreeSet<WorkUnit>) {
+    let workloads = dirt.workloads.iter().map(|key| About::Workload(*key));
+    dirty.extend(workloads.map(|about| WorkUnit::of(Scope::Workload, about)));
 }

@@ -31,6 +31,8 @@ pub(crate) struct Dirt {
     pub(crate) nodes: BTreeSet<Name>,
     /// Nodes that Pods were evicted from.
     pub(crate) evicted_from: BTreeSet<Name>,
+    /// Workloads of which Pods were preempted.
+    pub(crate) workloads: BTreeSet<Key>,
     /// Zones of which Nodes came, went, fell ill or recovered.
     pub(crate) zones: BTreeSet<Name>,
     /// Webhook configurations that came, changed or went.
@@ -72,13 +74,14 @@ impl Dirt {
             pods_in,
             nodes,
             evicted_from,
+            workloads,
             zones,
             webhooks,
             deps: _,
             freshness,
             all: _,
         } = self;
-        for keys in [services, slices, policies, webhooks] {
+        for keys in [services, slices, policies, webhooks, workloads] {
             held.note(keys);
         }
         for names in [pods_in, nodes, evicted_from, zones] {

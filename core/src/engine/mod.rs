@@ -1,6 +1,6 @@
 //! Judging what is dirty: which subjects exist, which must be judged again, and what is remembered of them.
 //!
-//! A unit is one subject (a Service by one of its policies, a Node, a zone, a webhook configuration, or the cluster by
+//! A unit is one subject (a Service by one of its policies, a Node, a zone, a webhook configuration, a workload, or the cluster by
 //! one check) and always judged as a whole. Of every unit it is remembered what its verdicts depend on, as the checks
 //! read it; a change judges the units again that depend on what has changed, and no others. The property that a test
 //! keeps: any order of inputs, judged step by step, gives the verdicts of judging from nothing.
@@ -106,6 +106,7 @@ impl Engine {
         let mut dirty = BTreeSet::new();
         if dirt.all {
             self.everything(index, &mut dirty);
+            concerned::workloads(&dirt, &mut dirty);
         } else {
             self.concerned(index, &dirt, &mut dirty);
             self.due(now, &mut dirty);

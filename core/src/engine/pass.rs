@@ -105,6 +105,7 @@ impl<'a> Pass<'a> {
             About::Node(name) => self.node(name),
             About::Zone(name) => self.zone(name),
             About::Webhook(key) => self.webhook(key),
+            About::Workload(key) => self.workload(key),
             About::Check(at) => self.cluster(usize::from(at)),
         }
     }
@@ -129,6 +130,7 @@ impl<'a> Pass<'a> {
             Scope::Path | Scope::Service => Some(Source::Services),
             Scope::Node | Scope::Zone => Some(Source::Nodes),
             Scope::Webhook => Some(Source::Webhooks),
+            Scope::Workload => Some(Source::Events),
             Scope::Cluster => None,
         }
     }
@@ -144,7 +146,7 @@ impl<'a> Pass<'a> {
             let speaks = match self.unit.scope {
                 Scope::Path => policies,
                 Scope::Service => check.baseline || policies,
-                Scope::Node | Scope::Zone | Scope::Webhook | Scope::Cluster => true,
+                Scope::Node | Scope::Zone | Scope::Webhook | Scope::Workload | Scope::Cluster => true,
             };
             if speaks {
                 self.note(at, Subject::Cluster, false, Verdict::Unknown(gap.clone()));
@@ -196,6 +198,18 @@ impl<'a> Pass<'a> {
         for (at, check) in self.checks() {
             if let Judge::Webhook(judge) = check.judge {
                 self.one(at, check, Subject::Webhook(key), false, |look| judge(look, key));
+            }
+        }
+    }
+
+    /// There are as many workloads as something is remembered of.
+    fn workload(&mut self, key: Key) {
+        if self.history.events().preempted(key).is_none() || !self.listed() {
+            return;
+        }
+        for (at, check) in self.checks() {
+            if let Judge::Workload(judge) = check.judge {
+                self.one(at, check, Subject::Workload(key), false, |look| judge(look, key));
             }
         }
     }

@@ -18,7 +18,8 @@ use crate::policy::{
 };
 use crate::program::Core;
 use crate::world::{
-    World, app, balanced, client, connection, node, pod, policy, proxy_config, service, slice, slice_in,
+    World, app, balanced, client, connection, evicted_pod, node, pod, policy, preempted, preempted_pod,
+    proxy_config, service, slice, slice_in,
 };
 
 /// Services `api` (with a policy whose client's Pods count), `guard` (asked by a webhook), `front` (a load balancer
@@ -101,7 +102,7 @@ fn named(core: &Core) -> Vec<String> {
     let name = |unit: WorkUnit| {
         let about = match unit.about {
             About::List => "list".to_owned(),
-            About::Service(key) => core.index.show(key),
+            About::Service(key) | About::Workload(key) => core.index.show(key),
             About::Node(name) | About::Zone(name) => core.index.names.text(name).to_owned(),
             About::Webhook(key) => core.index.names.text(key.name).to_owned(),
             About::Check(at) => checks::ALL[usize::from(at)].id.to_owned(),
@@ -153,22 +154,14 @@ fn watched() -> World {
     ])
 }
 
-fn evicted(node: &str, at: i64) -> Value {
-    json!({
-        "metadata": {"name": format!("api-1.{at}"), "namespace": "shop", "uid": format!("u{at}")},
-        "involvedObject": {"kind": "Pod", "namespace": "shop", "name": "api-7c9d5b6f4-abcde"},
-        "reason": "Evicted", "type": "Warning", "message": "The node was low on resource: memory.",
-        "source": {"component": "kubelet", "host": node},
-        "lastTimestamp": Wall(at).to_string(), "count": 1,
-    })
-}
-
 #[rstest]
 #[case::a_heartbeat(Source::Nodes, beating("n1", "a"), &[])]
 #[case::a_new_one(Source::Nodes, node("n4", "a"), &["Node n4", "Zone a"])]
 #[case::a_new_zone(Source::Nodes, node("n4", "c"), &["Node n4", "Zone c"])]
 #[case::a_sick_one(Source::Nodes, sick("n3", "b"), &["Zone b"])]
-#[case::an_eviction(Source::Events, evicted("n2", 1_800_000_000), &["Node n2"])]
+#[case::an_eviction(Source::Pods, evicted_pod(1, "api", "n2"), &["Node n2"])]
+#[case::a_preemption(Source::Pods, preempted_pod(1, "low", 0), &["Workload shop/low"])]
+#[case::an_event_of_one(Source::Events, preempted(1, "low", "high"), &["Workload shop/low"])]
 #[case::a_webhook(
     Source::Webhooks,
     json!({"kind": "ValidatingWebhookConfiguration", "metadata": {"name": "guard", "labels": {"a": "b"}},

@@ -30,16 +30,18 @@ pub(super) enum Scope {
     Node,
     Zone,
     Webhook,
+    Workload,
     Cluster,
 }
 
 impl Scope {
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::Path,
         Self::Service,
         Self::Node,
         Self::Zone,
         Self::Webhook,
+        Self::Workload,
         Self::Cluster,
     ];
 
@@ -47,7 +49,14 @@ impl Scope {
     pub(super) const OF_SERVICES: [Self; 2] = [Self::Path, Self::Service];
 
     /// Those of which the subjects come from a list that may not have been read.
-    const LISTED: [Self; 5] = [Self::Path, Self::Service, Self::Node, Self::Zone, Self::Webhook];
+    const LISTED: [Self; 6] = [
+        Self::Path,
+        Self::Service,
+        Self::Node,
+        Self::Zone,
+        Self::Webhook,
+        Self::Workload,
+    ];
 
     pub(super) const fn of(check: &Check) -> Self {
         match check.judge {
@@ -56,6 +65,7 @@ impl Scope {
             Judge::Node(_) => Self::Node,
             Judge::Zone(_) => Self::Zone,
             Judge::Webhook(_) => Self::Webhook,
+            Judge::Workload(_) => Self::Workload,
             Judge::Cluster(_) => Self::Cluster,
         }
     }
@@ -74,6 +84,8 @@ pub(super) enum About {
     Zone(Name),
     /// A webhook configuration: kind and name.
     Webhook(Key),
+    /// A workload, as far as names of Pods show it.
+    Workload(Key),
     /// The cluster, by the check at this place in the table.
     Check(u8),
 }
@@ -142,19 +154,21 @@ impl WorkUnit {
         first..=last
     }
 
-    /// The namespace of its Service.
+    /// The namespace of its Service or workload.
     pub(super) const fn home(self) -> Option<Name> {
         match self.about {
-            About::Service(key) => Some(key.namespace),
+            About::Service(key) | About::Workload(key) => Some(key.namespace),
             About::List | About::Node(_) | About::Zone(_) | About::Webhook(_) | About::Check(_) => None,
         }
     }
 
-    /// The policy whose status shows its findings: a Service has that of the unit, and none where no policy governs it;
-    /// everything else is the platform's (the empty key).
+    /// The policy whose status shows its findings: a Service has that of the unit, and none where no policy governs it; a
+    /// workload has none, as it lives in a namespace and no policy speaks of it; everything else is the platform's (the
+    /// empty key).
     pub(super) fn owner(self) -> Option<Key> {
         match self.about {
             About::Service(_) => (self.policy != NO_KEY).then_some(self.policy),
+            About::Workload(_) => None,
             About::List | About::Node(_) | About::Zone(_) | About::Webhook(_) | About::Check(_) => {
                 Some(NO_KEY)
             }

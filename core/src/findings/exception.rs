@@ -1,7 +1,7 @@
 //! Exceptions: which findings people have accepted for a time.
 //!
 //! A team's policy accepts what it reports itself: findings on the Services that it governs. Everything else is the
-//! platform's: nodes, zones, webhooks, the cluster, and Services that no policy governs.
+//! platform's: nodes, zones, webhooks, workloads, the cluster, and Services that no policy governs.
 
 use std::sync::Arc;
 
@@ -101,6 +101,9 @@ fn covers(index: &Index, excepted: &ExceptedSubject, subject: Subject) -> bool {
         (ExceptedSubject::Node(wanted), Subject::Node(name))
         | (ExceptedSubject::Zone(wanted), Subject::Zone(name)) => is(wanted, name),
         (ExceptedSubject::Webhook(wanted), Subject::Webhook(key)) => is(wanted, key.name),
+        (ExceptedSubject::Workload { namespace, name }, Subject::Workload(key)) => {
+            index.names.text(key.namespace) == &**namespace && is(name, key.name)
+        }
         (
             ExceptedSubject::Service { namespace, name },
             Subject::Service {

@@ -20,6 +20,8 @@ pub enum SubjectKind {
     Service,
     /// An admission webhook configuration.
     Webhook,
+    /// A workload, by the names of its Pods.
+    Workload,
     /// A zone.
     Zone,
 }
@@ -32,6 +34,7 @@ impl SubjectKind {
             Self::Node => "Node",
             Self::Service => "Service",
             Self::Webhook => "Webhook",
+            Self::Workload => "Workload",
             Self::Zone => "Zone",
         }
     }
@@ -43,7 +46,7 @@ impl SubjectKind {
 pub struct SubjectView {
     /// What kind of thing it is.
     pub kind: SubjectKind,
-    /// Namespace of a Service.
+    /// Namespace of a Service or a workload.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub namespace: String,
     /// Name; absent for the cluster.
@@ -138,6 +141,14 @@ pub(crate) fn view(index: &Index, subject: Subject) -> (SubjectView, Option<Key>
             SubjectView {
                 name: text(key.name),
                 ..bare(SubjectKind::Webhook)
+            },
+            None,
+        ),
+        Subject::Workload(key) => (
+            SubjectView {
+                namespace: text(key.namespace),
+                name: text(key.name),
+                ..bare(SubjectKind::Workload)
             },
             None,
         ),

@@ -119,6 +119,7 @@ impl Core {
     }
 
     pub(super) fn pod_changed(&mut self, key: Key, old: Option<&Pod>) {
+        self.fold_pod(key, old);
         // In a namespace without any Pod nobody may have asked for Pods.
         let namespace = self.index.keep_pod(key);
         let (index, new) = (&self.index, self.index.pods.get(key));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::history::{PodAnswer, PodQuery};
 use crate::index::{Freshness, InTable, Opaque, Part, Which};
 use crate::know::{Now, Source};
 use crate::names::{Key, Name};
@@ -47,6 +48,8 @@ pub enum Input<'a> {
     /// A `KubeProxyConfiguration` outside of any object, as `kubeadm` and installers take it: where it was read, and
     /// its YAML or JSON text. It counts where no process and no `ConfigMap` says more.
     ProxyDocument(&'a str, &'a str),
+    /// What became of reading a Pod that [`crate::Round::lookups`] asked for.
+    Lookup(&'a PodQuery, PodAnswer<'a>),
 }
 
 impl<'a> Input<'a> {
@@ -116,6 +119,7 @@ impl Core {
                     self.touch(Source::Configz);
                 }
             }
+            Input::Lookup(pod, answer) => self.fold_answer(now, pod, &answer),
             Input::ProxyDocument(place, text) => {
                 self.index.proxy_documents.insert(place.into(), text.into());
                 self.touch(Source::ConfigMaps);

@@ -1,39 +1,39 @@
-//! Pods that were made to go, counted from events by workload.
+//! Pods that were made to go, counted by workload.
+//!
+//! Two counts are kept apart: what a Pod's own status says, which decides, and what Events alone say, which anybody may
+//! write. A Pod counts once in each, whatever repeats it.
 
 use std::collections::{HashMap, VecDeque};
 
 use super::Times;
-use crate::know::{Mono, Now};
-use crate::names::{InUse, Name};
-use crate::sources::event::{Event, EventReason};
+use crate::know::{Mono, Now, Wall};
+use crate::names::{InUse, Key, Name};
+use crate::sources::disruption::{DisruptionReason, PodDisruption};
+use crate::sources::event::Event;
+use crate::sources::fingerprint;
 
 /// The window of evictions by pressure, in milliseconds: five minutes.
 pub const EVICT_WINDOW: u64 = 300_000;
 /// The window of preemptions, in milliseconds: ten minutes.
 pub const PREEMPT_WINDOW: u64 = 600_000;
-/// Events that are remembered so that none counts twice, in all.
+/// Pods that are remembered so that none counts twice, in all: by their status, and by Events.
 const SEEN: usize = 16_384;
 /// For how long, in milliseconds: that is how long an API server keeps an event after its last change (`--event-ttl`).
 const SEEN_FOR: u64 = 3_600_000;
-/// An event that happened longer ago than this, in seconds, is how things were and not what happens.
+/// What happened longer ago than this, in seconds, is how things were and not what happens.
 const OLD: i64 = 600;
 /// Workloads that are counted, of evictions and of preemptions each.
 const WORKLOADS: usize = 1_024;
+/// Those of one namespace.
+const OF_NAMESPACE: usize = 64;
 /// Moments that are remembered of each.
 const MOMENTS: usize = 32;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Seen {
-    uid: u64,
-    total: u32,
-    at: Mono,
-}
-
-/// Evictions of one workload's Pods from one node.
+/// Evictions of one workload's Pods from one node, as the status of the Pods says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Evicted {
-    /// `namespace/name` of the workload, as far as Pod names show it.
-    pub workload: Box<str>,
+    /// The workload, as far as Pod names show it.
+    pub workload: Key,
     /// When.
     pub times: Times<MOMENTS>,
     node: Name,
@@ -42,21 +42,25 @@ pub struct Evicted {
 /// Preemptions of one workload's Pods.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Preempted {
-    /// `namespace/name` of the workload, as far as Pod names show it.
-    pub workload: Box<str>,
-    /// When.
+    /// The workload, as far as Pod names show it.
+    pub workload: Key,
+    /// When, as the status of the Pods says.
     pub times: Times<MOMENTS>,
-    /// When it was a Pod of the same workload that took the place.
+    /// When, as Events say.
+    pub told: Times<MOMENTS>,
+    /// When Events say that it was a Pod of the same workload that took the place.
     pub own: Times<MOMENTS>,
-    /// Who took the place last; empty when unknown.
+    /// Who took the place last, as an Event says: `namespace/name`; empty when unknown.
     pub winner: Box<str>,
+    /// Whether its Pods are there to make way: the last of them has a priority below 0.
+    pub placeholder: bool,
 }
 
 /// Pods that were made to go.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Events {
-    seen: HashMap<u64, Seen>,
-    order: VecDeque<(Mono, u64)>,
+    told: Once,
+    confirmed: Once,
     evicted: Vec<Evicted>,
     preempted: Vec<Preempted>,
 }
@@ -64,110 +68,96 @@ pub struct Events {
 impl Events {
     /// Notes the names that it holds.
     pub(super) fn hold(&self, held: &mut InUse) {
-        held.all(self.evicted.iter().map(|one| one.node));
+        let evicted = self.evicted.iter();
+        held.all(evicted.clone().map(|one| one.node));
+        held.all(evicted.map(|one| one.workload));
+        held.all(self.preempted.iter().map(|one| one.workload));
     }
 
-    /// Folds one event and returns whether it counted. `node` is its node's name where the node is known.
-    pub(crate) fn fold(&mut self, now: Now, counts: bool, event: &Event, node: Option<Name>) -> bool {
-        let new = self.occurrences(now.mono, event);
-        // A clock that jumps can make an event look old, never new: what was seen stays seen.
-        let old = event
-            .last
-            .is_some_and(|last| now.wall.0.saturating_sub(last.0) > OLD);
-        if new == 0 || !counts || old {
+    /// Folds what an Event says of a Pod of this workload, and returns whether it is news: the Pod is worth a look then.
+    pub(crate) fn told(&mut self, now: Now, counts: bool, event: &Event, workload: Key) -> bool {
+        let id = (&event.namespace, &event.pod, event.uid, event.reason);
+        let new = self.told.is_new(now.mono, fingerprint(&id));
+        if !new || !counts || is_old(now, event.last) {
             return false;
         }
-        let times = new.min(MOMENTS as u32);
-        match (event.reason, node) {
-            (EventReason::Evicted, Some(node)) => self.evict(now.mono, node, &event.workload, times),
-            (EventReason::Evicted, None) => return false,
-            (EventReason::Preempted, _) => self.preempt(now.mono, event, times),
+        if event.reason == DisruptionReason::Preempted
+            && let Some(one) = self.preempted_of(workload)
+        {
+            one.told.push(now.mono);
+            if event.is_own() {
+                one.own.push(now.mono);
+            }
+            one.winner = match &event.winner {
+                Some((namespace, workload)) => format!("{namespace}/{workload}").into(),
+                None => Box::default(),
+            };
         }
         true
     }
 
-    /// How often it happened since this event was last seen.
-    fn occurrences(&mut self, now: Mono, event: &Event) -> u32 {
-        let now_seen = Seen {
-            uid: event.uid,
-            total: event.total,
-            at: now,
+    /// Folds what the status of a Pod of this workload says (`pod` is its name). Returns whether it counted.
+    pub(crate) fn confirmed(
+        &mut self,
+        now: Now,
+        (workload, pod): (Key, &str),
+        disruption: PodDisruption,
+        node: Name,
+    ) -> bool {
+        let nowhere = disruption.reason == DisruptionReason::Evicted && node.is_empty();
+        if nowhere || is_old(now, disruption.at) {
+            return false;
+        }
+        let id = match disruption.uid {
+            0 => fingerprint(&(workload, pod)),
+            uid => uid,
         };
-        if let Some(seen) = self.seen.get_mut(&event.id) {
-            if seen.uid != event.uid || now.since(seen.at) > SEEN_FOR {
-                *seen = now_seen;
-                return 1;
-            }
-            let new = event.total.saturating_sub(seen.total);
-            if new == 0 {
-                return 0;
-            }
-            let before = std::mem::replace(seen, now_seen).at;
-            // A sum over a long time shows for the window only that it happened now.
-            return if now.since(before) > EVICT_WINDOW { 1 } else { new };
+        if !self.confirmed.is_new(now.mono, id) {
+            return false;
         }
-        if self.order.len() >= SEEN {
-            self.forget(now);
-        }
-        self.seen.insert(event.id, now_seen);
-        self.order.push_back((now, event.id));
-        // The same holds for one that is seen for the first time.
-        1
-    }
-
-    /// Forgets the event that has not changed for longest, or nearly so.
-    fn forget(&mut self, now: Mono) {
-        if let Some((_, id)) = self.order.pop_front() {
-            match self.seen.get(&id) {
-                Some(seen) if now.since(seen.at) <= SEEN_FOR && self.order.len() + 1 < SEEN => {
-                    self.order.push_back((seen.at, id));
+        match disruption.reason {
+            DisruptionReason::Evicted => {
+                if let Some(one) = self.evicted_of(workload, node) {
+                    one.times.push(now.mono);
                 }
-                _ => drop(self.seen.remove(&id)),
             }
-        }
-    }
-
-    fn evict(&mut self, now: Mono, node: Name, workload: &str, times: u32) {
-        let held = self
-            .evicted
-            .iter()
-            .position(|one| one.node == node && &*one.workload == workload);
-        let at = held.unwrap_or_else(|| {
-            let new = Evicted {
-                workload: workload.into(),
-                times: Times::default(),
-                node,
-            };
-            insert(&mut self.evicted, new, |one| one.times.last())
-        });
-        if let Some(one) = self.evicted.get_mut(at) {
-            (0..times).for_each(|_| one.times.push(now));
-        }
-    }
-
-    fn preempt(&mut self, now: Mono, event: &Event, times: u32) {
-        let held = self
-            .preempted
-            .iter()
-            .position(|one| one.workload == event.workload);
-        let at = held.unwrap_or_else(|| {
-            let new = Preempted {
-                workload: event.workload.clone(),
-                times: Times::default(),
-                own: Times::default(),
-                winner: Box::default(),
-            };
-            insert(&mut self.preempted, new, |one| one.times.last())
-        });
-        if let Some(one) = self.preempted.get_mut(at) {
-            one.winner.clone_from(&event.winner);
-            for _ in 0..times {
-                one.times.push(now);
-                if event.winner == event.workload {
-                    one.own.push(now);
+            DisruptionReason::Preempted => {
+                if let Some(one) = self.preempted_of(workload) {
+                    one.placeholder = disruption.placeholder;
+                    one.times.push(now.mono);
                 }
             }
         }
+        true
+    }
+
+    fn evicted_of(&mut self, workload: Key, node: Name) -> Option<&mut Evicted> {
+        let new = || Evicted {
+            workload,
+            times: Times::default(),
+            node,
+        };
+        let is = |one: &Evicted| one.node == node && one.workload == workload;
+        entry(&mut self.evicted, is, new, |one| {
+            (one.workload.namespace, one.times.last())
+        })
+    }
+
+    fn preempted_of(&mut self, workload: Key) -> Option<&mut Preempted> {
+        let new = || Preempted {
+            workload,
+            times: Times::default(),
+            told: Times::default(),
+            own: Times::default(),
+            winner: Box::default(),
+            placeholder: false,
+        };
+        entry(
+            &mut self.preempted,
+            |one| one.workload == workload,
+            new,
+            |one| (one.workload.namespace, one.times.last().max(one.told.last())),
+        )
     }
 
     /// Evictions from a node, by workload.
@@ -175,39 +165,101 @@ impl Events {
         self.evicted.iter().filter(move |one| one.node == node)
     }
 
-    /// Preemptions, by workload.
-    pub fn preempted(&self) -> impl Iterator<Item = &Preempted> {
-        self.preempted.iter()
+    /// Preemptions of a workload's Pods.
+    pub fn preempted(&self, workload: Key) -> Option<&Preempted> {
+        self.preempted.iter().find(|one| one.workload == workload)
     }
 
     /// Lets time pass.
     pub(crate) fn tick(&mut self, now: Mono) {
         let idle = |times: &Times<MOMENTS>, window| times.count(now, window) == 0;
         self.evicted.retain(|one| !idle(&one.times, EVICT_WINDOW));
-        self.preempted.retain(|one| !idle(&one.times, PREEMPT_WINDOW));
-        while self
-            .order
-            .front()
-            .is_some_and(|(at, _)| now.since(*at) > SEEN_FOR)
+        self.preempted
+            .retain(|one| !idle(&one.times, PREEMPT_WINDOW) || !idle(&one.told, PREEMPT_WINDOW));
+        self.told.tick(now);
+        self.confirmed.tick(now);
+    }
+}
+
+/// Whether something happened too long ago to be happening. A clock that jumps can make it look old, never new.
+fn is_old(now: Now, at: Option<Wall>) -> bool {
+    at.is_some_and(|at| now.wall.0.saturating_sub(at.0) > OLD)
+}
+
+/// What has been counted, so that nothing is counted twice.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Once {
+    seen: HashMap<u64, Mono>,
+    order: VecDeque<(Mono, u64)>,
+}
+
+impl Once {
+    /// Whether this was not seen before, or not for an hour; it is seen now.
+    fn is_new(&mut self, now: Mono, id: u64) -> bool {
+        if self.seen.get(&id).is_some_and(|at| now.since(*at) <= SEEN_FOR) {
+            return false;
+        }
+        if self.order.len() >= SEEN {
+            self.forget();
+        }
+        self.seen.insert(id, now);
+        self.order.push_back((now, id));
+        true
+    }
+
+    /// Forgets the first.
+    fn forget(&mut self) {
+        if let Some((at, id)) = self.order.pop_front()
+            && self.seen.get(&id) == Some(&at)
         {
-            self.forget(now);
+            self.seen.remove(&id);
+        }
+    }
+
+    fn tick(&mut self, now: Mono) {
+        let is_over = |one: &(Mono, u64)| now.since(one.0) > SEEN_FOR;
+        while self.order.front().is_some_and(is_over) {
+            self.forget();
         }
     }
 }
 
-/// Adds an entry and returns its place; where there is no room, it takes that of the one that was quiet longest.
-fn insert<T>(list: &mut Vec<T>, new: T, last: impl Fn(&T) -> Option<Mono>) -> usize {
-    if list.len() < WORKLOADS {
-        list.push(new);
-        return list.len() - 1;
+/// The entry that is meant, made where there is none. Where there is no room it takes that of the one that was quiet
+/// longest: of its own namespace where that has its share, else of the namespace that has most.
+fn entry<T>(
+    list: &mut Vec<T>,
+    is: impl Fn(&T) -> bool,
+    new: impl FnOnce() -> T,
+    of: impl Fn(&T) -> (Name, Option<Mono>),
+) -> Option<&mut T> {
+    let at = list.iter().position(is).unwrap_or_else(|| {
+        let new = new();
+        let displaced = displaced(list, of(&new).0, &of);
+        if let Some((at, old)) = displaced.and_then(|at| Some((at, list.get_mut(at)?))) {
+            *old = new;
+            at
+        } else {
+            list.push(new);
+            list.len() - 1
+        }
+    });
+    list.get_mut(at)
+}
+
+/// The place of the entry that must make room for a new one of a namespace; `None` while there is room.
+fn displaced<T>(list: &[T], namespace: Name, of: impl Fn(&T) -> (Name, Option<Mono>)) -> Option<usize> {
+    let mut counts: HashMap<Name, usize> = HashMap::new();
+    for one in list {
+        *counts.entry(of(one).0).or_default() += 1;
     }
-    let quiet = list
-        .iter()
-        .enumerate()
-        .min_by_key(|(_, one)| last(one))
-        .map_or(0, |(at, _)| at);
-    if let Some(held) = list.get_mut(quiet) {
-        *held = new;
-    }
-    quiet
+    let from = if counts.get(&namespace).is_some_and(|count| *count >= OF_NAMESPACE) {
+        namespace
+    } else if list.len() >= WORKLOADS {
+        // Names are numbers: between equals the same one is chosen in every run.
+        counts.into_iter().max_by_key(|(name, count)| (*count, *name))?.0
+    } else {
+        return None;
+    };
+    let held = list.iter().enumerate().filter(|one| of(one.1).0 == from);
+    held.min_by_key(|one| of(one.1).1).map(|one| one.0)
 }

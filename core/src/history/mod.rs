@@ -19,13 +19,14 @@
 //!
 //! Everything is bounded. Per subject: 80 bytes for an endpoint whose readiness changes, 72 for a Pod younger than two
 //! minutes and for one that went within two minutes, 40 for an endpoint that is still starting, 56 for a node, 90 for a Service whose endpoints came within a day, 300 for a workload on a node that Pods are evicted from. In all, at most 32,768 of
-//! each of these (about 10 MB), 8,192 failures of nodes (0.5 MB), 16,384 events (1 MB), 2,048 workloads
-//! (0.6 MB), and one count for each minute of a day (6 kB). A quiet cluster of 5,000 nodes has 56 bytes for each
+//! each of these (about 10 MB), 8,192 failures of nodes (0.5 MB), 32,768 Pods that were made to go (1 MB), 2,048 workloads
+//! that lost some (1.2 MB), and one count for each minute of a day (6 kB). A quiet cluster of 5,000 nodes has 56 bytes for each
 //! node and nothing else.
 
 mod backends;
 mod churn;
 mod events;
+mod lookups;
 mod newcomers;
 mod nodes;
 mod times;
@@ -35,6 +36,8 @@ mod zones;
 pub use backends::{Backends, FLAP_FLIPS, FLAP_WINDOW, Flapping};
 pub use churn::{Churn, ChurnStorm, STORM_FACTOR, WARM_MINUTES};
 pub use events::{EVICT_WINDOW, Events, Evicted, PREEMPT_WINDOW, Preempted};
+pub(crate) use lookups::Answer;
+pub use lookups::{PodAnswer, PodQuery};
 pub use newcomers::Starting;
 pub use nodes::{Failure, NodeHistory, NodeSoftware, Past};
 pub use times::Times;
@@ -46,6 +49,9 @@ use std::sync::Arc;
 use crate::index::{Freshness, Part};
 use crate::know::{Gap, Known, Mono, Now, Source, Wall};
 use crate::names::InUse;
+use crate::sources::disruption::PodDisruption;
+use crate::sources::event::Event;
+use lookups::Lookups;
 
 /// How long after an interruption what arrives is still taken for what was missed, in milliseconds: a watch that is
 /// resumed delivers its backlog at once.
@@ -138,6 +144,7 @@ pub struct History {
     pub(crate) nodes: NodeHistory,
     pub(crate) zones: Zones,
     pub(crate) events: Events,
+    lookups: Lookups,
     /// Up to when it has been judged by.
     judged: Mono,
 }
@@ -195,7 +202,13 @@ impl History {
     /// Whether a change of this source is seen to happen now. While a first list runs, and after an interruption, it only
     /// shows the present state; what comes in or after a short silence is late, and counts.
     pub(crate) fn happens(&self, source: Source) -> bool {
-        self.coverage(source).is_some_and(|held| held.counts(self.now))
+        self.happens_in(source, Part::Whole)
+    }
+
+    /// The same of a part of it.
+    pub(crate) fn happens_in(&self, source: Source, part: Part) -> bool {
+        self.coverage_of(source, part)
+            .is_some_and(|held| held.counts(self.now))
     }
 
     /// How well a source was covered as a whole.
@@ -239,7 +252,7 @@ impl History {
 
     /// When time alone may change something.
     pub(crate) fn due(&self) -> Option<Mono> {
-        [self.reached(), self.backends.churn.due()]
+        [self.reached(), self.backends.churn.due(), self.lookups.due()]
             .into_iter()
             .flatten()
             .min()
@@ -265,6 +278,38 @@ impl History {
     /// Zones that are or were disrupted.
     pub const fn zones(&self) -> &Zones {
         &self.zones
+    }
+
+    /// An Event makes a Pod worth a look.
+    pub(crate) fn look_up(&mut self, event: &Event) {
+        let pod = PodQuery {
+            namespace: event.namespace.clone(),
+            name: event.pod.clone(),
+        };
+        self.lookups.want(self.now, pod, event.uid, event.reason);
+    }
+
+    /// The Pods to read now.
+    pub(crate) fn lookups(&mut self, now: Mono) -> Vec<PodQuery> {
+        self.lookups.next(now)
+    }
+
+    /// What became of reading a Pod: what its status decides, and whether a gap has opened or closed.
+    pub(crate) fn looked_up(&mut self, pod: &PodQuery, answer: &Answer) -> (Option<PodDisruption>, bool) {
+        let before = self.lookups.is_refused();
+        let decided = self.lookups.answered(self.now, pod, answer);
+        (decided, before != self.lookups.is_refused())
+    }
+
+    /// Whether Pods that Events name can be read: what was refused within the last so many milliseconds is a gap until then.
+    pub(crate) fn can_look_up(&self, now: Mono, window: u64) -> Result<(), (Mono, Gap)> {
+        let refused = self.lookups.refused(now, window);
+        refused.map_or(Ok(()), |(at, why)| {
+            Err((
+                at.plus(window).plus(1),
+                Gap::Unreadable(Source::Pods, why.clone()),
+            ))
+        })
     }
 
     /// Evictions and preemptions.

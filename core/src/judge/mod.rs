@@ -97,6 +97,8 @@ pub enum Subject {
     Zone(Name),
     /// A webhook configuration: kind and name.
     Webhook(Key),
+    /// A workload, as far as the names of its Pods show it: whatever one namespace causes or suffers besides Services.
+    Workload(Key),
     /// The cluster.
     Cluster,
 }
@@ -106,6 +108,7 @@ impl Subject {
     pub const fn home(self) -> Option<Name> {
         match self {
             Self::Connection { service, .. } | Self::Service { service, .. } => Some(service.namespace),
+            Self::Workload(workload) => Some(workload.namespace),
             Self::Node(_) | Self::Zone(_) | Self::Webhook(_) | Self::Cluster => None,
         }
     }
@@ -114,7 +117,7 @@ impl Subject {
     pub const fn service(self) -> Option<Key> {
         match self {
             Self::Connection { service, .. } | Self::Service { service, .. } => Some(service),
-            Self::Node(_) | Self::Zone(_) | Self::Webhook(_) | Self::Cluster => None,
+            Self::Node(_) | Self::Zone(_) | Self::Webhook(_) | Self::Workload(_) | Self::Cluster => None,
         }
     }
 
@@ -123,7 +126,7 @@ impl Subject {
         match self {
             Self::Connection { policy, .. } => Some(policy),
             Self::Service { policy, .. } => policy,
-            Self::Node(_) | Self::Zone(_) | Self::Webhook(_) | Self::Cluster => None,
+            Self::Node(_) | Self::Zone(_) | Self::Webhook(_) | Self::Workload(_) | Self::Cluster => None,
         }
     }
 }
@@ -169,6 +172,8 @@ pub enum Judge {
     Zone(fn(&Look<'_>, Name) -> Known<Verdict>),
     /// Each webhook configuration.
     Webhook(fn(&Look<'_>, Key) -> Known<Verdict>),
+    /// Each workload that something happened to.
+    Workload(fn(&Look<'_>, Key) -> Known<Verdict>),
     /// The cluster as a whole.
     Cluster(fn(&Look<'_>) -> Known<Verdict>),
 }

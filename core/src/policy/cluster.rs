@@ -63,6 +63,13 @@ pub enum ExceptedSubject {
         /// Its name.
         name: Option<Arc<str>>,
     },
+    /// Workloads of a namespace.
+    Workload {
+        /// The namespace.
+        namespace: Arc<str>,
+        /// Its name.
+        name: Option<Arc<str>>,
+    },
 }
 
 /// Inclusive bounds; an absent end is open.

@@ -7,6 +7,7 @@
 //! Go writes `null` for an empty list or map, so every optional field accepts it.
 
 pub mod config_map;
+pub mod disruption;
 pub mod event;
 pub mod felix_configuration;
 pub mod fields;
@@ -31,6 +32,7 @@ pub mod workload;
 use std::borrow::{Borrow, Cow};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Deref;
 
 use serde::de::Visitor;
@@ -227,6 +229,26 @@ pub(crate) fn key(namespace: &str, name: &str, names: &mut Names) -> Result<Key,
         namespace: names.intern(namespace),
         name: names.intern(name),
     })
+}
+
+/// Whether a text can be an object's name: a DNS subdomain of RFC 1123, as API servers hold the names of all kinds that are
+/// read here to (`NameIsDNSSubdomain` in `k8s.io/apimachinery`, `pkg/api/validation/generic.go`).
+pub(crate) fn is_object_name(text: &str) -> bool {
+    let label = |label: &str| {
+        let plain = |one: u8| one.is_ascii_lowercase() || one.is_ascii_digit();
+        let ends = [label.bytes().next(), label.bytes().last()];
+        ends.into_iter().all(|end| end.is_some_and(plain))
+            && label.bytes().all(|one| plain(one) || one == b'-')
+    };
+    text.len() <= 253 && text.split('.').all(label)
+}
+
+/// A hash of what is compared and not shown. Equal values are equal numbers in every core.
+pub(crate) fn fingerprint(what: &(impl Hash + ?Sized)) -> u64 {
+    // The keys of this hasher are fixed.
+    let mut hasher = DefaultHasher::new();
+    what.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Interns every pair.

@@ -135,6 +135,9 @@ pub(super) struct PodSpec<'a> {
     host_network: bool,
     #[serde(borrow, default)]
     priority_class_name: Option<Text<'a>>,
+    /// Set by the admission plugin Priority, from the class.
+    #[serde(default)]
+    pub(super) priority: Option<i32>,
     #[serde(borrow, default, deserialize_with = "or_default")]
     containers: Vec<ContainerWire<'a>>,
     #[serde(borrow, default, deserialize_with = "or_default")]

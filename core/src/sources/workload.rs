@@ -2,9 +2,10 @@
 
 use serde::Deserialize;
 
+use super::disruption::{DisruptionWire, PodDisruption};
 use super::kind::{Extent, Kind};
 use super::template::{PodSpec, template};
-use super::{Named, Row, SelectorWire, Text, TextMap, Why, key, name_of, or_default};
+use super::{Named, Row, SelectorWire, Text, TextMap, Why, fingerprint, key, name_of, or_default};
 use crate::know::Wall;
 use crate::names::{Key, Name, Names};
 use crate::policy::Selector;
@@ -29,6 +30,8 @@ pub struct Pod {
     /// When its containers of the data plane last started: the latest `startedAt` of those that are kept, else the
     /// Pod's `status.startTime`.
     pub started: Option<Wall>,
+    /// That it was made to go, as its status says.
+    pub disruption: Option<PodDisruption>,
 }
 
 /// A DaemonSet.
@@ -72,6 +75,8 @@ struct PodMeta<'a> {
     #[serde(borrow, default, deserialize_with = "or_default")]
     namespace: Text<'a>,
     #[serde(borrow, default, deserialize_with = "or_default")]
+    uid: Text<'a>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
     labels: TextMap<'a>,
     #[serde(borrow, default, deserialize_with = "or_default")]
     owner_references: Vec<Owner<'a>>,
@@ -92,6 +97,10 @@ struct Owner<'a> {
 struct PodStatus<'a> {
     #[serde(borrow, default)]
     phase: Option<Text<'a>>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    reason: Text<'a>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    message: Text<'a>,
     #[serde(borrow, default)]
     start_time: Option<Text<'a>>,
     #[serde(borrow, default, deserialize_with = "or_default")]
@@ -121,11 +130,16 @@ struct OwnerStatus {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Condition<'a> {
     #[serde(borrow, rename = "type", default)]
     kind: Text<'a>,
     #[serde(borrow, default)]
     status: Text<'a>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    reason: Text<'a>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    last_transition_time: Text<'a>,
 }
 
 #[derive(Deserialize)]
@@ -184,6 +198,50 @@ fn started(status: &PodStatus<'_>, kept: &[Container], names: &Names) -> Option<
         .or_else(|| Wall::parse(status.start_time.as_deref()?))
 }
 
+impl PodWire<'_> {
+    fn disruption(&self) -> Option<PodDisruption> {
+        let status = &self.status;
+        let target = status
+            .conditions
+            .iter()
+            .find(|one| one.kind == "DisruptionTarget");
+        let wire = DisruptionWire {
+            phase: status.phase.as_deref().unwrap_or_default(),
+            reason: &status.reason,
+            message: &status.message,
+            target: target
+                .filter(|one| one.status == "True")
+                .map(|one| (&*one.reason, &*one.last_transition_time)),
+            start_time: status.start_time.as_deref().unwrap_or_default(),
+        };
+        wire.read(&self.metadata.uid, self.spec.priority)
+    }
+}
+
+/// What is read of a Pod that is read by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SinglePod {
+    /// A hash of its uid; 0 where it has none.
+    pub(crate) uid: u64,
+    /// That it was made to go.
+    pub(crate) disruption: Option<PodDisruption>,
+    /// Its node; empty while unscheduled.
+    pub(crate) node: Name,
+}
+
+impl SinglePod {
+    /// Reads it.
+    pub(crate) fn parse(json: &[u8], names: &mut Names) -> Result<Self, Why> {
+        let wire: PodWire<'_> = super::why::read(json)?;
+        let uid = &*wire.metadata.uid;
+        Ok(Self {
+            uid: if uid.is_empty() { 0 } else { fingerprint(uid) },
+            disruption: wire.disruption(),
+            node: name_of(wire.spec.node_name.as_ref(), names),
+        })
+    }
+}
+
 impl Row for Pod {
     const KINDS: &'static [Kind] = &[Kind {
         extent: Extent::Selected,
@@ -215,6 +273,7 @@ impl Row for Pod {
                 .iter()
                 .any(|one| one.kind == "Ready" && one.status == "True"),
             started: started(&wire.status, &template.containers, names),
+            disruption: wire.disruption(),
             template,
         };
         Ok((key, row))

@@ -15,7 +15,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 pub(crate) use objects::{
-    evicted, node, node_ready, pod, preempted, service, slice, slice_in, slice_of, slice_part,
+    evicted, evicted_pod, node, node_ready, pod, preempted, preempted_pod, service, slice, slice_in,
+    slice_of, slice_part,
 };
 pub(crate) use policies::{NEVER, app, balanced, client, connection, every, l4, l7, policy, rated};
 pub(crate) use system::{

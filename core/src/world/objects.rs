@@ -121,17 +121,44 @@ pub(crate) fn pod(name: &str, app: &str, sysctls: &[(&str, &str)]) -> Value {
     })
 }
 
-/// An eviction of a Pod of a workload of namespace `shop`, as a kubelet reports it.
-pub(crate) fn evicted(number: u32, workload: &str, node: &str, count: u32) -> Value {
+/// One of several Pods of a workload of namespace `shop`, as a `DaemonSet` names them.
+fn name_of(workload: &str, number: u32) -> String {
+    let letters: Vec<char> = "bcdfghjklm".chars().collect();
+    let digits = format!("{number:05}");
+    let end: String = digits
+        .bytes()
+        .filter_map(|digit| letters.get(usize::from(digit - b'0')))
+        .collect();
+    format!("{workload}-{end}")
+}
+
+/// That a Pod was evicted, as a kubelet tells of it.
+pub(crate) fn evicted(number: u32, workload: &str) -> Value {
     json!({
-        "metadata": {"name": format!("{workload}.{number}"), "namespace": "shop", "uid": format!("u{number}")},
-        "reason": "Evicted", "count": count,
-        "involvedObject": {"kind": "Pod", "namespace": "shop", "name": format!("{workload}-bcdfg")},
-        "source": {"component": "kubelet", "host": node},
+        "metadata": {"name": format!("{workload}.{number}"), "namespace": "shop", "uid": format!("e{number}")},
+        "reason": "Evicted", "count": 1, "source": {"component": "kubelet", "host": "n1"},
+        "involvedObject": {
+            "kind": "Pod", "namespace": "shop", "name": name_of(workload, number),
+            "uid": format!("{workload}-{number}"),
+        },
     })
 }
 
-/// A preemption of a Pod of one workload by one of another, as the scheduler reports it.
+/// The same Pod, as the kubelet of a node leaves it.
+pub(crate) fn evicted_pod(number: u32, workload: &str, node: &str) -> Value {
+    json!({
+        "metadata": {
+            "name": name_of(workload, number), "namespace": "shop", "uid": format!("{workload}-{number}"),
+        },
+        "spec": {"nodeName": node},
+        "status": {
+            "phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory. ",
+            "conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet"}],
+        },
+    })
+}
+
+/// That a Pod of one workload was preempted by one of another, as the scheduler tells of it.
 pub(crate) fn preempted(number: u32, victim: &str, winner: &str) -> Value {
     let related = if winner.is_empty() {
         Value::Null
@@ -139,9 +166,23 @@ pub(crate) fn preempted(number: u32, victim: &str, winner: &str) -> Value {
         json!({"kind": "Pod", "namespace": "shop", "name": format!("{winner}-7d9f8c6b5-bcdfg")})
     };
     json!({
-        "metadata": {"name": format!("{victim}.{number}"), "namespace": "shop", "uid": format!("u{number}")},
+        "metadata": {"name": format!("{victim}.{number}"), "namespace": "shop", "uid": format!("e{number}")},
         "reason": "Preempted", "reportingController": "default-scheduler",
-        "regarding": {"kind": "Pod", "namespace": "shop", "name": format!("{victim}-7d9f8c6b5-bcdfg")},
+        "regarding": {
+            "kind": "Pod", "namespace": "shop", "name": name_of(victim, number), "uid": format!("{victim}-{number}"),
+        },
         "related": related,
+    })
+}
+
+/// The same Pod, as the scheduler leaves it before it deletes it.
+pub(crate) fn preempted_pod(number: u32, victim: &str, priority: i32) -> Value {
+    json!({
+        "metadata": {"name": name_of(victim, number), "namespace": "shop", "uid": format!("{victim}-{number}")},
+        "spec": {"nodeName": "n1", "priority": priority},
+        "status": {
+            "phase": "Running",
+            "conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"}],
+        },
     })
 }

@@ -27,6 +27,7 @@ const fn judged(check: &Check) -> &'static str {
         Judge::Node(_) => "each node",
         Judge::Zone(_) => "each zone",
         Judge::Webhook(_) => "each webhook configuration",
+        Judge::Workload(_) => "each workload that lost Pods",
         Judge::Cluster(_) => "the cluster",
     }
 }

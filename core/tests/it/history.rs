@@ -15,10 +15,11 @@ use serde_json::json;
 use crate::order::{give_away_numbers, meaningless};
 
 /// Sources whose objects the steps change.
-const SOURCES: [Source; 4] = [
+const SOURCES: [Source; 5] = [
     Source::Nodes,
     Source::Services,
     Source::EndpointSlices,
+    Source::Pods,
     Source::Events,
 ];
 
@@ -29,10 +30,10 @@ enum Step {
     Slice(u32, u32, u32, bool),
     /// A node's readiness.
     Node(u32, bool),
-    /// An eviction of that number, told to have happened so often.
-    Evicted(u32, u32),
-    /// A preemption of that number.
-    Preempted(u32),
+    /// An eviction of that number: the status of the Pod, and an Event.
+    Evicted(u32),
+    /// A preemption of that number; whether the status of the Pod says so, beside an Event.
+    Preempted(u32, bool),
     /// A source falls silent and is listed again.
     Gap(usize),
     /// So many seconds pass.
@@ -43,8 +44,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (0..3_u32, 0..6_u32, 0..40_u32, any::<bool>()).prop_map(|(at, from, count, ready)| Step::Slice(at, from, count, ready)),
         4 => (0..6_u32, any::<bool>()).prop_map(|(at, ready)| Step::Node(at, ready)),
-        3 => (0..8_u32, 1..9_u32).prop_map(|(at, count)| Step::Evicted(at, count)),
-        1 => (0..8_u32).prop_map(Step::Preempted),
+        3 => (0..20_u32).prop_map(Step::Evicted),
+        1 => (0..8_u32, any::<bool>()).prop_map(|(at, seen)| Step::Preempted(at, seen)),
         1 => (0..SOURCES.len()).prop_map(Step::Gap),
         5 => (1..90_u64).prop_map(Step::Wait),
     ]
@@ -79,11 +80,27 @@ fn node(at: u32, ready: bool) -> String {
     .to_string()
 }
 
-fn event(reason: &str, at: u32, count: u32) -> String {
+fn event(reason: &str, at: u32) -> String {
     let name = format!("{reason}.{at}");
     json!({
-        "metadata": {"name": name, "namespace": "shop", "uid": name}, "reason": reason, "count": count,
-        "involvedObject": {"kind": "Pod", "namespace": "shop", "name": "web-0"}, "source": {"host": format!("n{}", at % 2)},
+        "metadata": {"name": name, "namespace": "shop", "uid": format!("event-{name}")}, "reason": reason,
+        "involvedObject": {"kind": "Pod", "namespace": "shop", "name": format!("web-{at}"), "uid": name},
+    })
+    .to_string()
+}
+
+/// The Pod that such an event names.
+fn pod(reason: &str, at: u32) -> String {
+    let status = if reason == "Evicted" {
+        json!({"phase": "Failed", "reason": "Evicted", "message": "The node had condition: [DiskPressure]. "})
+    } else {
+        let condition =
+            json!({"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"});
+        json!({"phase": "Running", "conditions": [condition]})
+    };
+    json!({
+        "metadata": {"name": format!("web-{at}"), "namespace": "shop", "uid": format!("{reason}.{at}")},
+        "spec": {"nodeName": format!("n{}", at % 2)}, "status": status,
     })
     .to_string()
 }
@@ -207,22 +224,21 @@ impl World {
                 slice(at, from, count, ready),
             ),
             Step::Node(at, ready) => self.put(Source::Nodes, format!("n{at}"), node(at, ready)),
-            Step::Evicted(at, count) => {
-                let name = format!("Evicted.{at}");
-                // Counts only grow.
-                let held = self.objects.get(&(Source::Events, name.clone()));
-                let held = held.map_or(0, |json| {
-                    serde_json::from_str::<serde_json::Value>(json).unwrap()["count"]
-                        .as_u64()
-                        .unwrap()
-                });
-                self.put(Source::Events, name, event("Evicted", at, count.max(held as u32)));
+            Step::Evicted(at) => {
+                self.put(Source::Pods, format!("web-{at}"), pod("Evicted", at));
+                self.put(Source::Events, format!("Evicted.{at}"), event("Evicted", at));
             }
-            Step::Preempted(at) => self.put(
-                Source::Events,
-                format!("Preempted.{at}"),
-                event("Preempted", at, 1),
-            ),
+            Step::Preempted(at, seen) => {
+                if seen {
+                    self.put(
+                        Source::Pods,
+                        format!("web-{}", 100 + at),
+                        pod("Preempted", 100 + at),
+                    );
+                }
+                let name = format!("Preempted.{}", 100 + at);
+                self.put(Source::Events, name, event("Preempted", 100 + at));
+            }
             Step::Gap(at) => {
                 let source = SOURCES.get(at).copied().unwrap();
                 self.give(Input::Freshness(source, Part::Whole, Freshness::Stale));
@@ -269,8 +285,8 @@ fn run(steps: &[Step], how: How) -> World {
             match step {
                 Step::Slice(at, ..) => drop(words.insert((0, *at), step)),
                 Step::Node(at, _) => drop(words.insert((1, *at), step)),
-                Step::Evicted(at, _) => drop(words.insert((2, *at), step)),
-                Step::Preempted(at) => drop(words.insert((3, *at), step)),
+                Step::Evicted(at) => drop(words.insert((2, *at), step)),
+                Step::Preempted(at, _) => drop(words.insert((3, *at), step)),
                 Step::Gap(_) => gaps.push(step),
                 Step::Wait(_) => waits.push(step),
             }
@@ -343,7 +359,8 @@ fn texts_that_are_forgotten_are_missed_by_nothing() {
 fn what_is_gone_and_remembered_keeps_its_name() {
     let mut world = World::start(How::default());
     world.step(&Step::Slice(0, 5, 40, true));
-    world.step(&Step::Evicted(1, 3));
+    world.step(&Step::Evicted(1));
+    world.step(&Step::Preempted(1, true));
     for at in 0..5 {
         world.step(&Step::Node(at, false));
     }

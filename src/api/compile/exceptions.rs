@@ -83,6 +83,10 @@ fn judges(path: &str, one: &ClusterException, reader: &mut Reader) {
             matches!(kind, SubjectKind::Webhook | SubjectKind::Cluster),
             "webhooks",
         ),
+        Judge::Workload(_) => (
+            matches!(kind, SubjectKind::Workload | SubjectKind::Cluster),
+            "workloads",
+        ),
         Judge::Cluster(_) => (kind == SubjectKind::Cluster, "the cluster"),
     };
     if !fits {
@@ -95,15 +99,14 @@ fn judges(path: &str, one: &ClusterException, reader: &mut Reader) {
 
 fn subject(subject: &ExceptedSubject) -> core::ExceptedSubject {
     let name = subject.name.as_deref().map(Arc::from);
+    let namespace = Arc::from(subject.namespace.as_deref().unwrap_or_default());
     match subject.kind {
         SubjectKind::Cluster => core::ExceptedSubject::Cluster,
         SubjectKind::Node => core::ExceptedSubject::Node(name),
         SubjectKind::Zone => core::ExceptedSubject::Zone(name),
         SubjectKind::Webhook => core::ExceptedSubject::Webhook(name),
-        SubjectKind::Service => core::ExceptedSubject::Service {
-            namespace: subject.namespace.as_deref().unwrap_or_default().into(),
-            name,
-        },
+        SubjectKind::Service => core::ExceptedSubject::Service { namespace, name },
+        SubjectKind::Workload => core::ExceptedSubject::Workload { namespace, name },
     }
 }
 

@@ -4,12 +4,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use evenkeel_core::history::PodQuery;
 use evenkeel_core::know::{Mono, Now, Source, Wall};
 use serde_json::{Value, json};
 
 use super::super::{Effects, Event, Next, Operator, Outgoing, ReceivedAt, Watched};
 use crate::client::{Refusal, RequestError};
 use crate::lease::Claim;
+use crate::lookup;
 use crate::send::{Reply, Request};
 use crate::watch::{self, Id, Start, Target, What};
 
@@ -57,6 +59,8 @@ pub(super) struct World {
     pending: VecDeque<(Id, What)>,
     /// Requests that are not answered.
     pub(super) sent: VecDeque<Outgoing>,
+    /// Pods that are to be read.
+    pub(super) lookups: VecDeque<PodQuery>,
     /// Names of the Events that were created.
     pub(super) events: Vec<String>,
     /// Statuses that were written, by policy: how often.
@@ -75,6 +79,7 @@ impl World {
             targets: BTreeMap::new(),
             pending: VecDeque::new(),
             sent: VecDeque::new(),
+            lookups: VecDeque::new(),
             events: Vec::new(),
             writes: BTreeMap::new(),
         };
@@ -96,14 +101,20 @@ impl World {
         self.targets.clear();
         self.pending.clear();
         self.sent.clear();
+        self.lookups.clear();
         self.step(Event::Tick);
         self
     }
 
     pub(super) fn step(&mut self, event: Event) {
         let Effects {
-            send, watches, next, ..
+            send,
+            lookups,
+            watches,
+            next,
+            ..
         } = self.operator.step(self.now, event);
+        self.lookups.extend(lookups);
         for id in watches.stop {
             self.targets.remove(&id);
             self.pending.retain(|(of, _)| *of != id);
@@ -346,12 +357,23 @@ impl World {
         Reply::Ok(self.version.to_string())
     }
 
+    /// Reads the next Pod that the operator wants to see.
+    fn look_up(&mut self, pod: PodQuery) {
+        let found = self.stored(Source::Pods, &pod.namespace, &pod.name);
+        let answer = found.map_or(lookup::Answer::Gone, |object| {
+            lookup::Answer::Found(object.to_string().into())
+        });
+        self.step(Event::Lookup(pod, answer));
+    }
+
     /// Delivers and answers everything until nothing is left to do.
     pub(super) fn settle(&mut self) {
         for _ in 0..100_000 {
             self.work();
             if self.is_pending() {
                 self.deliver(usize::MAX);
+            } else if let Some(pod) = self.lookups.pop_front() {
+                self.look_up(pod);
             } else if !self.sent.is_empty() {
                 self.answer(Answer::Usual);
             } else if let Next::At(at) = self.next

@@ -192,6 +192,11 @@ fn many(kind: SubjectKind, subjects: &BTreeSet<&SubjectView>) -> String {
         SubjectKind::Node => counted(subjects.len(), "node", "nodes"),
         SubjectKind::Zone => counted(subjects.len(), "zone", "zones"),
         SubjectKind::Webhook => counted(subjects.len(), "webhook configuration", "webhook configurations"),
+        SubjectKind::Workload => format!(
+            "{} in {}",
+            counted(subjects.len(), "workload", "workloads"),
+            counted(namespaces.len(), "namespace", "namespaces")
+        ),
         SubjectKind::Cluster => "the cluster".into(),
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::dependencies::Dependencies;
 use crate::fleet::Fleet;
-use crate::history::{self, Events, Evicted, History};
+use crate::history::{self, Evicted, History, Preempted};
 use crate::index::{Dep, Deps, Index, Part, PortEndpoints, Table};
 use crate::judge::{ServiceCase, Subject};
 use crate::know::{Known, Mono, Now, Reads, Source, Wall};
@@ -283,10 +283,22 @@ impl<'a> Look<'a> {
         }
     }
 
-    /// Evictions and preemptions that were seen.
-    pub fn events(&self) -> &'a Events {
+    /// Preemptions of a workload's Pods that were seen.
+    pub fn preempted(&self, workload: Key) -> Option<&'a Preempted> {
+        let own = self.own == Subject::Workload(workload);
+        self.depend_on(Deps::one(if own { Dep::OwnHistory } else { Dep::PastEvents }));
+        self.history.events().preempted(workload)
+    }
+
+    /// Whether Pods that Events name could be read within the last so many milliseconds.
+    pub fn can_look_up(&self, window: u64) -> Known<()> {
         self.depend_on(Deps::one(Dep::PastEvents));
-        self.history.events()
+        self.history
+            .can_look_up(self.now.mono, window)
+            .map_err(|(until, gap)| {
+                self.wake_at(until);
+                gap
+            })
     }
 
     /// Evictions that were seen from a Node.

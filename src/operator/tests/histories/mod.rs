@@ -22,7 +22,11 @@ type Rule = fn(&Finding) -> bool;
 
 /// Something above info about the cluster, a zone or a node.
 fn above_info(one: &Finding) -> bool {
-    one.severity > Severity::Info && one.subject.kind != SubjectKind::Service
+    let whole = matches!(
+        one.subject.kind,
+        SubjectKind::Cluster | SubjectKind::Zone | SubjectKind::Node
+    );
+    one.severity > Severity::Info && whole
 }
 
 /// A cluster, the operator that watches it, and what must not be found.

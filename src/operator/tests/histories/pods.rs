@@ -8,7 +8,7 @@ use evenkeel_core::know::Source;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::{Node, Story, above_info, objects};
+use super::{Node, Story, objects};
 
 const HOUR: u64 = 3600;
 
@@ -33,35 +33,65 @@ fn deployment(namespace: &str, name: &str, class: &str) -> (Source, Value) {
     (Source::Deployments, deployment)
 }
 
-/// The scheduler says that a Pod of a Deployment had to go for one of another.
-fn preempted(number: u32, victim: (&str, &str), winner: (&str, &str)) -> Value {
-    let pod = |(namespace, name): (&str, &str), hash: &str| json!({"kind": "Pod", "namespace": namespace, "name": format!("{name}-{hash}-bcdf{number}")});
-    json!({
-        "metadata": {"namespace": victim.0, "name": format!("{}.{number}", victim.1), "uid": format!("u{number}")},
-        "reason": "Preempted", "reportingController": "default-scheduler",
-        "regarding": pod(victim, "7d9f8c6b5d"), "related": pod(winner, "5b8d7f9c6"),
-    })
+/// The name of a Pod of a Deployment.
+fn pod_of(name: &str, number: u32) -> String {
+    format!(
+        "{name}-7d9f8c6b5d-bcdf{}",
+        char::from(b"bcdfghjklmnpqrstvwxz"[number as usize])
+    )
+}
+
+/// The scheduler makes a Pod of a Deployment go for one of another: it writes its status, deletes it and tells of it.
+fn preempt(story: &mut Story, number: u32, victim: (&str, &str, i32), winner: (&str, &str)) {
+    let (namespace, name, priority) = victim;
+    let pod = pod_of(name, number);
+    story.put(
+        Source::Pods,
+        json!({
+            "metadata": {"namespace": namespace, "name": pod},
+            "spec": {"nodeName": "c1", "priority": priority},
+            "status": {"phase": "Running", "conditions": [{
+                "type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler",
+                "lastTransitionTime": story.world.now.wall.to_string(),
+            }]},
+        }),
+    );
+    let uid = story.world.stored(Source::Pods, namespace, &pod).unwrap()["metadata"]["uid"].clone();
+    story.put(
+        Source::Events,
+        json!({
+            "metadata": {"namespace": namespace, "name": format!("{name}.{number}")},
+            "reason": "Preempted", "reportingController": "default-scheduler",
+            "regarding": {"kind": "Pod", "namespace": namespace, "name": pod, "uid": uid},
+            "related": {"kind": "Pod", "namespace": winner.0, "name": pod_of(winner.1, number)},
+        }),
+    );
+    story.gone(Source::Pods, namespace, &pod);
 }
 
 #[rstest]
 #[case::as_the_page_on_overprovisioning_says(-1000, 2)]
 #[case::as_the_chart_of_the_cluster_autoscaler(-1, 20)]
-fn placeholders_that_make_way_are_quiet(#[case] priority: i32, #[case] preemptions: u32) {
-    let reserve = ("default", "capacity-reservation");
-    let objects = vec![
-        priority_class("placeholder", priority),
-        deployment(reserve.0, reserve.1, "placeholder"),
-        deployment("shop", "checkout", ""),
-    ];
+fn placeholders_that_make_way_are_quiet(
+    #[case] priority: i32,
+    #[case] preemptions: u32,
+    #[values(true, false)] deployed: bool,
+) {
+    let reserve = ("default", "capacity-reservation", priority);
+    let mut objects = vec![deployment("shop", "checkout", "")];
+    if deployed {
+        objects.push(priority_class("placeholder", priority));
+        objects.push(deployment(reserve.0, reserve.1, "placeholder"));
+    }
     let mut story = Story::watched(HOUR, objects)
-        .never("above info", above_info)
+        .never("above info", |one| one.severity > Severity::Info)
         .never("a cascade", |one| {
             one.check == "preemption-cascade" && one.verdict == FindingVerdict::Violated
         });
     for number in 0..preemptions {
         let second = story.second();
         story.until(second + 1);
-        story.put(Source::Events, preempted(number, reserve, ("shop", "checkout")));
+        preempt(&mut story, number, reserve, ("shop", "checkout"));
     }
     story.until(900);
 }
@@ -76,7 +106,7 @@ fn a_workload_that_preempts_itself_is_found() {
     let mut story = Story::watched(HOUR, objects);
     for (number, second) in (0..).zip([0, 40, 90]) {
         story.until(second);
-        story.put(Source::Events, preempted(number, ledger, ledger));
+        preempt(&mut story, number, (ledger.0, ledger.1, 0), ledger);
         if number == 1 {
             story.until(50);
             let message = story.message("preemption-cascade");
@@ -90,14 +120,59 @@ fn a_workload_that_preempts_itself_is_found() {
     assert_eq!(story.says("preemption-cascade"), "");
 }
 
-/// The kubelet of c9 says that a Pod of runner had to go.
-fn evicted(number: u32, message: &str) -> Value {
-    json!({
-        "metadata": {"namespace": "shop", "name": format!("runner.{number}"), "uid": format!("u{number}")},
-        "reason": "Evicted", "message": message, "count": 1, "type": "Warning",
-        "involvedObject": {"kind": "Pod", "namespace": "shop", "name": format!("runner-7d9f6c5b8d-bcdf{}", number + 2)},
-        "source": {"component": "kubelet", "host": "c9"},
-    })
+/// Whoever may write Events in a namespace tells of Pods that are not there, or that nothing happened to.
+#[rstest]
+fn forged_events_are_an_info_in_their_own_namespace(#[values(true, false)] there: bool) {
+    let nodes: Vec<_> = (0..3).map(|at| Node::new(format!("c{at}"), "a")).collect();
+    let mut story = Story::watched(HOUR, objects(&nodes))
+        .never("above info", |one| one.severity > Severity::Info)
+        .never("of others", |one| {
+            one.verdict != FindingVerdict::Unknown && one.subject.namespace != "shop"
+        });
+    for number in 0..18 {
+        let name = pod_of("ledger", number);
+        if there {
+            let running = json!({"metadata": {"namespace": "shop", "name": name}, "spec": {"nodeName": "c1"},
+                "status": {"phase": "Running", "conditions": [{"type": "DisruptionTarget", "status": "True",
+                    "reason": "EvictionByEvictionAPI"}]}});
+            story.put(Source::Pods, running);
+        }
+        for reason in ["Preempted", "Evicted"] {
+            let event = json!({
+                "metadata": {"namespace": "shop", "name": format!("{reason}.{number}")}, "reason": reason,
+                "message": "The node was low on resource: memory. ", "source": {"component": "kubelet", "host": "c1"},
+                "involvedObject": {"kind": "Pod", "namespace": "shop", "name": name},
+                "related": {"kind": "Pod", "namespace": "shop", "name": name},
+            });
+            story.put(Source::Events, event);
+        }
+        story.until(10 * i64::from(number + 1));
+    }
+    story.until(400);
+    assert_eq!(story.says("preemption-cascade"), "AtRisk info OnlyEvents");
+    assert_eq!(story.says("node-pressure-evict-loop"), "");
+}
+
+/// The kubelet of c9 makes a Pod of runner go: it tells of it, ends the Pod, and writes its status then.
+fn evict(story: &mut Story, number: u32, message: &str) {
+    let name = pod_of("runner", number);
+    let pod = |status: Value| json!({"metadata": {"namespace": "shop", "name": name}, "spec": {"nodeName": "c9"}, "status": status});
+    story.put(Source::Pods, pod(json!({"phase": "Running"})));
+    story.put(
+        Source::Events,
+        json!({
+            "metadata": {"namespace": "shop", "name": format!("runner.{number}")},
+            "reason": "Evicted", "message": message, "count": 1, "type": "Warning",
+            "involvedObject": {"kind": "Pod", "namespace": "shop", "name": name},
+            "source": {"component": "kubelet", "host": "c9"},
+        }),
+    );
+    let second = story.second();
+    story.until(second + 2);
+    story.put(
+        Source::Pods,
+        pod(json!({"phase": "Failed", "reason": "Evicted", "message": message})),
+    );
 }
 
 /// Nodes c0 to c9; five Pods are evicted from c9, one every 45 s.
@@ -106,7 +181,7 @@ fn evictions(message: &str) -> Story {
     let mut story = Story::watched(HOUR, objects(&nodes));
     for number in 0..5 {
         story.until(45 * i64::from(number));
-        story.put(Source::Events, evicted(number, message));
+        evict(&mut story, number, message);
     }
     story
 }
@@ -130,7 +205,8 @@ fn pods_that_come_back_to_a_node_that_is_short_are_found(#[case] message: &str) 
     story.until(190);
     assert_eq!(story.says("node-pressure-evict-loop"), "Violated warning");
     assert_eq!(story.of("node-pressure-evict-loop")[0].subject.name, "c9");
-    story.until(301);
+    // Each was seen 5 s after it was told of.
+    story.until(306);
     assert_eq!(story.says("node-pressure-evict-loop"), "");
 }
 
