@@ -13,5 +13,6 @@ mod policies;
 mod probes;
 mod reads;
 mod services;
+mod stall;
 mod team;
 mod volume;

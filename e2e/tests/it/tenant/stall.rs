@@ -1,0 +1,67 @@
+//! Policies that cost much to judge.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::bed::{Attack, WITHIN};
+use super::policies::wide;
+use super::team::service;
+
+/// A policy of 256 clients for each port of so many Services, which changes five times: each change makes all of it due.
+async fn stalls(name: &str, services: usize, ports: u16) {
+    let attack = Attack::begin(name).await;
+    let leader = leader(&attack).await;
+    let all = (0..services).map(|at| service(&format!("s{at}"), ports));
+    assert_eq!(attack.team.make_all(all).await, 0);
+    attack.team.make(&wide("wide", 16, 16)).await.unwrap();
+    for at in 0..5 {
+        let patch = json!({"spec": {"connections": wide("wide", 16, 16 - at)["spec"]["connections"]}});
+        let kind = ("evenkeel.dev/v1alpha1", "TrafficHealthPolicy");
+        attack.team.change(kind, "wide", &patch).await.unwrap();
+    }
+    let seen = attack.until_seen().await;
+    eprintln!("{name}: the next policy was answered after {seen:?}");
+    until_in_part(&attack).await;
+    assert_eq!(leader, self::leader(&attack).await, "{name}: the Lease was lost");
+    attack.end().await;
+}
+
+/// Waits until the wide policy is told that it is judged in part: what is left out is said.
+async fn until_in_part(attack: &Attack) {
+    let start = Instant::now();
+    loop {
+        let list = attack
+            .team
+            .read("/apis/evenkeel.dev/v1alpha1", "traffichealthpolicies")
+            .await;
+        let mut all = list["items"].as_array().unwrap().iter();
+        let wide = all.find(|one| one["metadata"]["name"] == "wide").unwrap();
+        let mut conditions = wide["status"]["conditions"].as_array().into_iter().flatten();
+        let accepted = conditions.find(|one| one["type"] == "Accepted");
+        if accepted.is_some_and(|one| one["reason"] == "JudgedInPart") {
+            return;
+        }
+        assert!(start.elapsed() < WITHIN, "{accepted:?}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// Holder and count of changes of the Lease.
+async fn leader(attack: &Attack) -> (Option<String>, Option<i32>) {
+    use k8s_openapi::api::coordination::v1::Lease;
+    let client = attack.plane().client().await.unwrap();
+    let leases: kube::Api<Lease> = kube::Api::namespaced(client, "evenkeel-system");
+    let spec = leases.get("evenkeel").await.unwrap().spec.unwrap();
+    (spec.holder_identity, spec.lease_transitions)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wide_policy_holds_up_nobody() {
+    stalls("wide", 10, 32).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_very_wide_policy_holds_up_nobody() {
+    stalls("wider", 50, 64).await;
+}
