@@ -79,10 +79,6 @@ than it permits: it ends the connection.
 ";
 
 /// What may silence a connection for too long.
-#[expect(
-    clippy::enum_variant_names,
-    reason = "each variant has the name of its stable cause"
-)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Outlasting {
     SilenceExceedsTimeout,
