@@ -46,7 +46,7 @@ pub(super) struct DisruptionWire<'a> {
     pub(super) phase: &'a str,
     pub(super) reason: &'a str,
     pub(super) message: &'a str,
-    /// DisruptionReason and last transition of the condition `DisruptionTarget`, where it is `True`.
+    /// Reason and last transition of the condition `DisruptionTarget`, where it is `True`.
     pub(super) target: Option<(&'a str, &'a str)>,
     pub(super) start_time: &'a str,
 }
