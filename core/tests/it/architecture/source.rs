@@ -49,6 +49,7 @@ pub(crate) fn files() -> Vec<File> {
             ![
                 "tests.rs",
                 "adversarial.rs",
+                "ceilings.rs",
                 "messages.rs",
                 "needs.rs",
                 "obeyed.rs",
