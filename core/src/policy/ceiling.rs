@@ -2,7 +2,8 @@
 //! bounded time and memory, whatever they declare.
 //!
 //! What is counted is subjects: a Service that a policy governs is one, and so is each path to it (one connection, one port,
-//! one client). The usual case is far below: 10 Services with 4 connections of 5 clients each are 210.
+//! one client). The usual case is far below: 10 Services of one port with 4 connections of 5 clients
+//! each are 210.
 
 /// Most subjects of one policy that are judged. Judging them takes about 10 ms, and the units of one policy are judged one by
 /// one, so this bounds how long a policy can hold up the loop.
