@@ -65,7 +65,7 @@ pub struct TrafficHealthPolicySpec {
     /// How evenly traffic and backends should spread; not judged when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub balance: Option<Balance>,
-    /// The kinds of connection to these Services, one each. At most 2000 paths are judged.
+    /// The kinds of connection to these Services; at most 2000 paths are judged.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
