@@ -340,6 +340,4 @@ impl Engine {
 }
 
 #[cfg(test)]
-mod ceilings;
-#[cfg(test)]
 mod tests;
