@@ -5,12 +5,14 @@
 //!
 //! | exit | function |
 //! |---|---|
-//! | one line for a terminal, a table, a status or an Event | [`line`] |
+//! | one line for a terminal, a table, a status, an Event, an error or a label of a metric | [`line`] |
 //! | a page on a terminal, made of such lines | [`page`] |
 //! | Markdown | [`markdown`] |
 //! | labels and annotations of alerts | [`alert`] |
 //! | JSON, which stays exact | [`json`] |
 //! | the log | [`Log`] |
+//!
+//! The property in `exits.rs` tries every exit with hostile text.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -51,7 +53,8 @@ pub(crate) fn line(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// A page of lines for a terminal: line feeds, tabs and our own colours stay.
+/// A page for a terminal, laid out of lines that are harmless by themselves ([`line`]): its line feeds, tabs and colours are
+/// ours and stay. Never for a text of others alone, whose line feeds would stay, too.
 pub(crate) fn page(text: &str) -> Cow<'_, str> {
     let harmless = |c: char| matches!(c, '\n' | '\t') || !is_active(c);
     if text.chars().all(harmless) {
@@ -72,19 +75,17 @@ pub(crate) fn page(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// How many bytes of the text are a colour (ECMA-48, SGR) that it begins with.
+/// How many bytes of the text are a colour (ECMA-48, SGR) that it begins with: one that we write, as others hide text.
 fn colour(text: &str) -> usize {
     let Some(parameters) = text.strip_prefix("\x1b[") else {
         return 0;
     };
-    let length = parameters
-        .bytes()
-        .take_while(|byte| byte.is_ascii_digit() || *byte == b';')
-        .count();
-    if parameters.as_bytes().get(length) == Some(&b'm') {
-        "\x1b[m".len() + length
-    } else {
-        0
+    match parameters.as_bytes() {
+        // None, bold, underlined.
+        [b'0' | b'1' | b'4', b'm', ..] => "\x1b[0m".len(),
+        // Colours of the text, dark and bright.
+        [b'3' | b'9', b'0'..=b'7', b'm', ..] => "\x1b[30m".len(),
+        _ => 0,
     }
 }
 
@@ -212,7 +213,8 @@ pub(crate) mod tests {
         "\x1b[1m\x1b[31mcritical\x1b[0m  a\n\tb\n",
         "\x1b[1m\x1b[31mcritical\x1b[0m  a\n\tb\n"
     )]
-    #[case("\x1b[31;1mred\x1b[2J", "\x1b[31;1mred\\u{1b}[2J")]
+    #[case("\x1b[31mred\x1b[2J", "\x1b[31mred\\u{1b}[2J")]
+    #[case("\x1b[8mhidden\x1b[30;40m", "\\u{1b}[8mhidden\\u{1b}[30;40m")]
     #[case("\x1b[31", "\\u{1b}[31")]
     #[case("a\rb", "a\\u{d}b")]
     fn pages(#[case] text: &str, #[case] expected: &str) {
@@ -259,11 +261,19 @@ pub(crate) mod tests {
             (0_u32..0x2100).prop_map(|code| char::from_u32(code).map_or_else(String::new, String::from)),
             prop::sample::select(vec![
                 "\x1b[2J",
+                "\x1b[8m",
+                "\u{9b}31m",
                 "<!channel>",
+                "]]>",
+                "[x](y)",
                 "`",
                 "|",
+                "\"",
+                "\\",
                 "\n",
+                "\r\n",
                 "\u{202e}",
+                "\u{2066}",
                 "@here",
                 "\u{e0041}"
             ])

@@ -7,6 +7,8 @@ pub mod client;
 pub mod clock;
 mod collect;
 mod escape;
+#[cfg(test)]
+mod exits;
 mod fair;
 pub mod files;
 pub mod heartbeat;

@@ -101,25 +101,17 @@ fn kept<const N: usize>(pairs: [(&'static str, String); N]) -> BTreeMap<&'static
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
+pub(crate) mod tests {
     use super::*;
-    use crate::escape::is_plain;
-    use crate::escape::tests::hostile;
     use crate::render::tests::finding;
 
-    proptest! {
-        /// It calls no whole chat, and a label has one line.
-        #[test]
-        fn nothing_in_an_alert_acts(text in hostile()) {
-            let alert = Alert::of(&finding(&text), Timestamp::UNIX_EPOCH);
-            for value in alert.labels.values().chain(alert.annotations.values()) {
-                prop_assert!(is_plain(value) && !value.contains("<!") && !value.contains("@here"), "{:?}", value);
-            }
-            prop_assert!(alert.labels.values().all(|value| !value.contains('\n')));
-            let steps = alert.annotations.get("advice").map_or(0, |advice| advice.lines().count());
-            prop_assert!(steps <= 2);
-        }
+    /// The labels and annotations of a finding in which every text is this one.
+    pub(crate) fn texts(text: &str) -> Vec<String> {
+        let alert = Alert::of(&finding(text), Timestamp::UNIX_EPOCH);
+        alert
+            .labels
+            .into_values()
+            .chain(alert.annotations.into_values())
+            .collect()
     }
 }

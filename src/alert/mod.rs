@@ -27,6 +27,9 @@ use body::Alert;
 use client::Client;
 use firing::Firing;
 
+#[cfg(test)]
+pub(crate) use body::tests::texts;
+
 /// How often a firing alert is repeated.
 const REPEAT: Duration = Duration::from_secs(60);
 

@@ -71,7 +71,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
     let mut list = core.findings(evenkeel_core::know::Now::default());
     report.tell(&mut list);
     let shown = target.display().to_string();
-    let mut text = format!("{shown}:\n");
+    let mut text = format!("{}:\n", line(&shown));
     for (kind, count) in &contents.objects {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "  {count} {kind}");
@@ -84,7 +84,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
         text,
         "Next: {} audit --from {}",
         program(),
-        super::input::quoted(&shown)
+        line(&super::input::quoted(&shown))
     );
     answer(&text)?;
     Ok(if list.unreadable.is_empty() {

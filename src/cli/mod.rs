@@ -193,7 +193,7 @@ pub fn main() -> ExitCode {
     };
     outcome.map_or_else(
         |error| {
-            note(&format!("error: {error:#}"));
+            note(&told(&error));
             End::Unread.into()
         },
         ExitCode::from,
@@ -212,7 +212,15 @@ fn answer(text: &str) -> anyhow::Result<()> {
     }
 }
 
-/// Messages about the run itself; none where standard error is closed.
-fn note(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{}", escape::page(text));
+/// An error and its causes.
+pub(crate) fn told(error: &anyhow::Error) -> String {
+    escape::line(&format!("error: {error:#}")).into_owned()
 }
+
+/// A message about the run itself, in one line: what servers say is part of it. None where standard error is closed.
+fn note(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{}", escape::line(text));
+}
+
+#[cfg(test)]
+pub(crate) use {status::tests::shown as status_shown, version::tests::shown as version_shown};

@@ -127,7 +127,7 @@ async fn delete(
                 Err(kube::Error::Api(status)) if status.code == 404 => {}
                 Err(error) => {
                     failed += 1;
-                    note(&line(&format!("cannot delete {}: {error}", item.shown)));
+                    note(&format!("cannot delete {}: {error}", item.shown));
                 }
             }
         }
@@ -135,7 +135,7 @@ async fn delete(
             if !item.gone().await {
                 failed += 1;
                 let seconds = GONE_WITHIN.as_secs();
-                note(&line(&format!("{}: {needs} after {seconds} s", item.shown)));
+                note(&format!("{}: {needs} after {seconds} s", item.shown));
             }
         }
     }
@@ -145,7 +145,7 @@ async fn delete(
         let api: Api<Event> = Api::namespaced(client.clone(), &namespace);
         if let Err(error) = api.delete_collection(&DeleteParams::default(), &events()).await {
             failed += 1;
-            note(&line(&format!("cannot delete Events in {namespace}: {error}")));
+            note(&format!("cannot delete Events in {namespace}: {error}"));
         }
     }
     if failed > 0 {

@@ -174,10 +174,22 @@ fn text(versions: &Versions) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use rstest::rstest;
 
     use super::*;
+
+    /// What people see where every text that a server says is this one.
+    pub(crate) fn shown(by: &str) -> String {
+        text(&Versions {
+            client: "0.1.0",
+            server: Some(by.into()),
+            kinds: Some(vec![by.into()]),
+            operator_state: Some("Alive"),
+            operator: Some(by.into()),
+            skew: vec![by.into()],
+        })
+    }
 
     #[rstest]
     #[case::none(None, None, 0)]

@@ -8,6 +8,7 @@
 mod process;
 mod table;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -20,6 +21,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Metric, Registry};
+
+use crate::escape;
 
 pub use table::{Kind, TABLE, find, page};
 
@@ -183,8 +186,14 @@ impl Metrics {
     }
 
     #[allow(clippy::needless_pass_by_value, reason = "labels are made for this call")]
-    fn set(&self, name: &'static str, labels: Labels, value: f64) {
+    fn set(&self, name: &'static str, mut labels: Labels, value: f64) {
         if let Some(family) = self.gauges.get(name) {
+            // The encoder escapes what ends a label or a line, and no more.
+            for (_, text) in &mut labels {
+                if let Cow::Owned(shown) = escape::line(text) {
+                    *text = shown;
+                }
+            }
             family.get_or_create(&labels).set(value);
         }
     }

@@ -232,7 +232,11 @@ fn shown<T: Serialize>(answer: Option<T>) -> Response {
 }
 
 fn json<T: Serialize>(answer: &T) -> impl IntoResponse + use<T> {
+    ([(header::CONTENT_TYPE, "application/json")], body(answer))
+}
+
+/// The body of an answer: exact, and harmless to a terminal.
+pub(crate) fn body<T: Serialize>(answer: &T) -> String {
     // What we made ourselves can be written as JSON.
-    let text = escape::json(serde_json::to_string_pretty(answer).unwrap_or_default());
-    ([(header::CONTENT_TYPE, "application/json")], text + "\n")
+    escape::json(serde_json::to_string_pretty(answer).unwrap_or_default()) + "\n"
 }

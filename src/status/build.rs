@@ -231,7 +231,7 @@ fn finding(one: &Finding, times: &Times) -> StatusFinding {
         .find(|before| Some(before.0) == id && before.1 == verdict)
         .map(|before| before.2);
     let judged = one.since.and_then(|since| Timestamp::from_second(since).ok());
-    let text = |text: &String| (!text.is_empty()).then(|| text.clone());
+    let text = |text: &String| (!text.is_empty()).then(|| escape::line(text).into_owned());
     StatusFinding {
         id: one.id.clone(),
         check: one.check.into(),
@@ -252,7 +252,7 @@ fn finding(one: &Finding, times: &Times) -> StatusFinding {
                 findings::SubjectKind::Cluster => SubjectKind::Cluster,
             },
             namespace: text(&one.subject.namespace),
-            name: one.subject.name.clone(),
+            name: escape::line(&one.subject.name).into_owned(),
             port: one.subject.port.map(|port| port.to_string()),
             connection: text(&one.subject.connection),
             client: text(&one.subject.client),

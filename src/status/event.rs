@@ -41,7 +41,8 @@ fn turned<'a>(before: &'a Times, status: &'a Status) -> impl Iterator<Item = &'a
     })
 }
 
-fn event(policy: &PolicyRef, uid: &str, condition: &api::Condition, instance: &str) -> Event {
+/// The Event of a condition that has turned.
+pub(crate) fn event(policy: &PolicyRef, uid: &str, condition: &api::Condition, instance: &str) -> Event {
     let namespace = home(policy);
     let time = condition.last_transition_time.clone();
     let good = condition.status == ConditionStatus::True;

@@ -8,5 +8,7 @@ mod event;
 mod known;
 
 pub use build::{Status, Times};
+#[cfg(test)]
+pub(crate) use event::event;
 pub use event::events;
 pub use known::{Patch, Statuses};
