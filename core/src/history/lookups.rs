@@ -342,9 +342,9 @@ mod tests {
         assert!(lookups.next(NOW).contains(&pod("shop", "web-0")));
         for at in 0..100 {
             let name = format!("n{at}");
-            (0..100).for_each(|one| {
-                lookups.want(NOW, pod(&name, &one.to_string()), 0, DisruptionReason::Preempted)
-            });
+            for one in 0..100 {
+                lookups.want(NOW, pod(&name, &one.to_string()), 0, DisruptionReason::Preempted);
+            }
         }
         lookups.want(NOW, pod("late", "web-0"), 0, DisruptionReason::Preempted);
         assert!(lookups.waiting.len() <= WAITING);
