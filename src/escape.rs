@@ -9,6 +9,8 @@
 //! | a page on a terminal, made of such lines | [`page`] |
 //! | Markdown | [`markdown`] |
 //! | labels and annotations of alerts | [`alert`] |
+//! | text and attributes of XML | [`xml`] |
+//! | workflow commands of GitHub's runner | [`command_data`], [`command_property`] |
 //! | JSON, which stays exact | [`json`] |
 //! | the log | [`Log`] |
 //!
@@ -132,6 +134,38 @@ fn begins_with(text: &str, word: &str) -> bool {
         .is_some_and(|begin| begin.eq_ignore_ascii_case(word))
 }
 
+/// A line for the text or an attribute of XML 1.0: it ends neither, and holds no character that XML has not (section 2.2:
+/// U+FFFE and U+FFFF are what [`line`] leaves of them).
+pub(crate) fn xml(text: &str) -> String {
+    let text = line(text);
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => shown.push_str("&amp;"),
+            '<' => shown.push_str("&lt;"),
+            '>' => shown.push_str("&gt;"),
+            '"' => shown.push_str("&quot;"),
+            '\'' => shown.push_str("&apos;"),
+            '\u{fffe}' | '\u{ffff}' => {
+                let _ = write!(shown, "{}", c.escape_unicode());
+            }
+            c => shown.push(c),
+        }
+    }
+    shown
+}
+
+/// A line as the message of a workflow command: the runner turns `%25` back (`actions/runner`, `ActionCommand.cs`), and the line
+/// holds no end of line that would begin another command.
+pub(crate) fn command_data(text: &str) -> String {
+    line(text).replace('%', "%25")
+}
+
+/// A line as a property of a workflow command: neither the next property nor the message begins in it.
+pub(crate) fn command_property(text: &str) -> String {
+    command_data(text).replace(':', "%3A").replace(',', "%2C")
+}
+
 /// JSON as it was, with every active character that stands in it as an escape: a terminal obeys nothing, and a parser
 /// reads the same.
 pub(crate) fn json(text: String) -> String {
@@ -237,10 +271,32 @@ pub(crate) mod tests {
         assert_eq!(alert(text), expected);
     }
 
+    #[rstest]
+    #[case(
+        "a < b && c > \"d\" 'e' ]]>",
+        "a &lt; b &amp;&amp; c &gt; &quot;d&quot; &apos;e&apos; ]]&gt;"
+    )]
+    #[case("\0\u{ffff}\u{fffe}\n", "\\u{0}\\u{ffff}\\u{fffe} ")]
+    fn xml_text(#[case] text: &str, #[case] expected: &str) {
+        assert_eq!(xml(text), expected);
+    }
+
+    #[rstest]
+    #[case("90 %: a, b", "90 %25: a, b", "90 %25%3A a%2C b")]
+    #[case("x\n::error::y%0A", "x ::error::y%250A", "x %3A%3Aerror%3A%3Ay%250A")]
+    fn workflow_commands(#[case] text: &str, #[case] data: &str, #[case] property: &str) {
+        assert_eq!(
+            (command_data(text), command_property(text)),
+            (data.into(), property.into())
+        );
+    }
+
     proptest! {
         #[test]
         fn nothing_is_obeyed(text in hostile()) {
-            for shown in [line(&text).into_owned(), markdown(&text), alert(&text)] {
+            let commands = [command_data(&text), command_property(&text)];
+            prop_assert!(!commands[1].contains([':', ',']));
+            for shown in [line(&text).into_owned(), markdown(&text), alert(&text), xml(&text)].into_iter().chain(commands) {
                 prop_assert!(!shown.contains(is_active), "{shown:?}");
             }
             prop_assert!(!alert(&text).contains("<!"));

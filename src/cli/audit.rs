@@ -1,6 +1,7 @@
 //! `evenkeel audit`: what is wrong, how badly, and what to do next.
 
 use std::collections::BTreeMap;
+use std::env;
 
 use clap::{Args, ValueEnum};
 use evenkeel_core::findings::{Finding, FindingList, NotJudged};
@@ -9,8 +10,12 @@ use evenkeel_core::judge::Severity;
 use super::checks::check_ids;
 use super::input::Input;
 use super::{End, answer};
+use crate::render::report::Context;
+use crate::render::report::github::github;
+use crate::render::report::junit::junit;
+use crate::render::report::sarif::sarif;
 use crate::render::screen::Screen;
-use crate::render::{self, Form, findings};
+use crate::render::{self, AuditForm, findings};
 
 /// What to judge, and how to print it.
 #[derive(Debug, Args)]
@@ -31,8 +36,8 @@ pub(super) struct Arguments {
     #[arg(long)]
     met: bool,
     /// Form of the answer
-    #[arg(long, short, value_enum, default_value_t = Form::Table)]
-    output: Form,
+    #[arg(long, short, value_enum, default_value_t = AuditForm::Table)]
+    output: AuditForm,
     #[command(flatten)]
     input: Input,
 }
@@ -74,10 +79,12 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
         .retain(|one| arguments.severity.covers(one.severity));
     let met = match arguments.output {
         // Their readers count by themselves.
-        Form::Json | Form::Yaml => BTreeMap::new(),
-        Form::Table | Form::Wide | Form::Markdown => judged.core.met(judged.now, &|check, subject| {
-            arguments.asks_check(check) && arguments.asks_namespace(&subject.namespace)
-        }),
+        AuditForm::Json | AuditForm::Yaml | AuditForm::Sarif | AuditForm::Github => BTreeMap::new(),
+        AuditForm::Table | AuditForm::Wide | AuditForm::Markdown | AuditForm::Junit => {
+            judged.core.met(judged.now, &|check, subject| {
+                arguments.asks_check(check) && arguments.asks_namespace(&subject.namespace)
+            })
+        }
     };
     let aside = findings::Aside {
         hidden: all - list.findings.len(),
@@ -91,12 +98,23 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
         all: arguments.all,
         list_met: arguments.met,
     };
+    let context = Context {
+        places: &judged.report.places,
+        root: env::current_dir().unwrap_or_default(),
+        from: arguments.input.from(),
+        again: &aside.again,
+        met: &met,
+        fails: &|one| arguments.is_bad(one),
+    };
     answer(&match arguments.output {
-        Form::Json => render::json(&list)?,
-        Form::Yaml => render::yaml(&list)?,
-        Form::Table => findings::table(&list, &aside, Screen::current()),
-        Form::Wide => findings::wide(&list, &aside),
-        Form::Markdown => findings::markdown(&list, &aside),
+        AuditForm::Json => render::json(&list)?,
+        AuditForm::Yaml => render::yaml(&list)?,
+        AuditForm::Table => findings::table(&list, &aside, Screen::current()),
+        AuditForm::Wide => findings::wide(&list, &aside),
+        AuditForm::Markdown => findings::markdown(&list, &aside),
+        AuditForm::Sarif => sarif(&list, &context)?,
+        AuditForm::Junit => junit(&list, &context),
+        AuditForm::Github => github(&list, &context),
     })?;
     Ok(end)
 }
@@ -129,9 +147,13 @@ impl Arguments {
                 || policy.is_some_and(|(home, _)| self.asks_namespace(home)))
     }
 
+    /// Whether the command fails for this finding.
+    fn is_bad(&self, finding: &Finding) -> bool {
+        finding.exception.is_none() && self.fail_on.covers(finding.severity)
+    }
+
     fn end(&self, list: &FindingList) -> End {
-        let bad = |one: &Finding| one.exception.is_none() && self.fail_on.covers(one.severity);
-        if list.findings.iter().any(bad) {
+        if list.findings.iter().any(|one| self.is_bad(one)) {
             End::Failed
         } else if list.unreadable.is_empty() {
             End::Good

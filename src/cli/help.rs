@@ -11,6 +11,7 @@ pub(super) const AUDIT: &str = "Examples:
   evenkeel audit --check path-idle-budget,keepalive-order
   evenkeel audit --from manifests/ --policy draft.yaml    files, and a draft that is not installed
   evenkeel audit -o json | jq '.findings[].message'
+  evenkeel audit --from manifests/ -o sarif > evenkeel.sarif
 
 Exit codes: 1 when a finding is at or above --fail-on, else 2 when something could not be read, else 0.";
 

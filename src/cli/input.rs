@@ -129,6 +129,11 @@ impl Input {
         Ok(Judged { core, now, report })
     }
 
+    /// The files and folders that are read; none where a cluster is.
+    pub(super) fn from(&self) -> &[PathBuf] {
+        &self.from
+    }
+
     /// The arguments that read the same again, to be pasted into a shell.
     pub(super) fn again(&self) -> String {
         let path = |flag| move |path: &PathBuf| format!(" {flag} {}", quoted(&path.display().to_string()));

@@ -316,6 +316,10 @@ impl<'a> Feed<'a> {
         if let Some(why) = unrendered(&fields).filter(|_| route != Route::Ignored) {
             return self.problem(|| place.begins(), why);
         }
+        if is_policy || matches!(route, Route::Object(..)) {
+            let places = &mut self.report.places;
+            places.note(kind, &fields, place.file.path, || place.line());
+        }
         match route {
             Route::Object(source, _) => {
                 let namespace = fields

@@ -20,6 +20,7 @@ mod list;
 mod locate;
 mod options;
 mod place;
+mod places;
 mod refused;
 mod route;
 mod strict;
@@ -32,6 +33,7 @@ use evenkeel_core::findings::{FindingList, Unreadable};
 use evenkeel_core::know::Source;
 
 use feed::{Feed, Take};
+pub use places::{At, Places};
 
 /// How files are read.
 #[derive(Debug, Clone)]
@@ -60,6 +62,8 @@ pub struct Report {
     pub notes: Vec<String>,
     /// How many objects were left aside, by kind.
     pub ignored: BTreeMap<String, u32>,
+    /// Where the objects stand that findings are about.
+    pub places: Places,
     /// Sources of which a part was lost with a document; the problems say which.
     torn: BTreeSet<Source>,
 }

@@ -39,13 +39,17 @@ impl<'a> File<'a> {
 
     /// The place of a byte in a document of this number.
     pub(super) fn at(&self, number: u32, byte: usize) -> String {
+        format!("{}, document {number}, {}", self.name, self.line_column(byte))
+    }
+
+    fn line_column(&self, byte: usize) -> LineColumn {
         let (from, at) = match self.last.get() {
             last if last.0 <= byte => last,
             _ => (0, LineColumn::FIRST),
         };
         let place = at.on(self.bytes, from, byte);
         self.last.set((byte, place));
-        format!("{}, document {number}, {place}", self.name)
+        place
     }
 }
 
@@ -94,6 +98,20 @@ impl<'a> Place<'a> {
             object,
             ..self.clone()
         }
+    }
+
+    /// The line at which a document begins, behind blank lines and comments; none for an item of a list, which only a second
+    /// reading would find.
+    pub(super) fn line(&self) -> Option<u64> {
+        let mut start = self.start;
+        for line in self.text.split_inclusive('\n') {
+            let text = line.trim_start();
+            if !text.is_empty() && !text.starts_with('#') {
+                break;
+            }
+            start += line.len();
+        }
+        self.item.0.is_empty().then(|| self.file.line_column(start).line)
     }
 
     /// Where it begins.

@@ -8,6 +8,7 @@
 pub(crate) mod dataplane;
 pub(crate) mod findings;
 pub(crate) mod path;
+pub(crate) mod report;
 pub(crate) mod screen;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -51,6 +52,27 @@ pub(crate) enum Form {
     Yaml,
     /// For tickets.
     Markdown,
+}
+
+/// The form of an audit's answer: those of all commands, and those that other programs show to people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AuditForm {
+    /// For people, on a page.
+    Table,
+    /// With everything: sources, origins, ids.
+    Wide,
+    /// For programs; docs/schemas has its JSON schema.
+    Json,
+    /// For programs that people read.
+    Yaml,
+    /// For tickets.
+    Markdown,
+    /// For code scanning: SARIF 2.1.0.
+    Sarif,
+    /// For CI systems that show reports of tests: JUnit XML.
+    Junit,
+    /// For GitHub workflows: annotations.
+    Github,
 }
 
 /// JSON with a line feed at its end.

@@ -55,6 +55,7 @@ pub(crate) fn finding(text: &str) -> Finding {
     }
 }
 
+/// A list with such findings.
 pub(crate) fn list(text: &str) -> FindingList {
     FindingList {
         api_version: "evenkeel.dev/v1alpha1",

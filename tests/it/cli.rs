@@ -4,6 +4,7 @@ mod exit_codes;
 mod files;
 mod newcomer;
 mod odd;
+mod reports;
 
 use std::path::Path;
 use std::process::{Command, Output};

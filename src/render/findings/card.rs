@@ -50,7 +50,8 @@ pub(crate) fn card(finding: &Finding) -> String {
     text
 }
 
-fn evidence(one: &EvidenceView) -> String {
+/// One piece of evidence with its unit, origin and source.
+pub(crate) fn evidence(one: &EvidenceView) -> String {
     let origin = origin(one.origin);
     format!(
         "{}: {}{} ({origin}; {})",
@@ -67,7 +68,8 @@ pub(super) const fn origin(origin: Origin) -> &'static str {
     }
 }
 
-pub(super) fn moment(seconds: i64) -> String {
+/// A moment in seconds since the Unix epoch, as people read it.
+pub(crate) fn moment(seconds: i64) -> String {
     jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |at| at.to_string())
 }
 

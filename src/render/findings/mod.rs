@@ -16,7 +16,7 @@ use clap::builder::styling::AnsiColor;
 use evenkeel_core::findings::{Finding, FindingList, Judged, Met, NotJudged};
 use evenkeel_core::judge::Severity;
 
-pub(crate) use card::card;
+pub(crate) use card::{card, evidence, moment};
 use group::counted;
 pub(crate) use markdown::{card_markdown, markdown};
 pub(crate) use table::table;

@@ -1,0 +1,208 @@
+//! `docs/schemas` says what `audit -o json` prints: every field that is printed is in the schema, as the schema has it.
+
+use std::path::Path;
+
+use evenkeel_core::findings::{FindingList, FindingVerdict, JudgedInPart, NotJudged, SubjectKind};
+use evenkeel_core::judge::{Datum, Severity};
+use evenkeel_core::know::{Mono, Now, Origin, Unit, Wall};
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use crate::files::{self, Options, Report};
+use crate::render;
+use crate::render::tests::{finding, list};
+
+fn schema() -> Value {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/schemas/finding-list.v1alpha1.schema.json");
+    serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
+}
+
+/// What does not fit, by path. It knows the keywords that the schema uses, and is stricter in one: what a schema of an object
+/// does not name is wrong, though readers have to take what later versions add.
+fn faults(root: &Value, schema: &Value, value: &Value, at: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut fault = |what: &str| found.push(format!("{at}: {what}: {value}"));
+    for (keyword, wanted) in schema.as_object().unwrap() {
+        match keyword.as_str() {
+            "$schema" | "$id" | "$defs" | "title" | "description" | "required" | "properties" | "items" => {}
+            "$ref" => {
+                let target = wanted.as_str().unwrap().strip_prefix('#').unwrap();
+                return faults(root, root.pointer(target).unwrap(), value, at);
+            }
+            "type" => {
+                let is = match wanted.as_str().unwrap() {
+                    "object" => value.is_object(),
+                    "array" => value.is_array(),
+                    "string" => value.is_string(),
+                    "integer" => value.is_i64() || value.is_u64(),
+                    other => panic!("{other}"),
+                };
+                if !is {
+                    fault("is of another type");
+                }
+            }
+            "const" if wanted != value => fault("is another value"),
+            "enum" if !wanted.as_array().unwrap().contains(value) => fault("is none of the values"),
+            "const" | "enum" => {}
+            "minimum"
+                if value
+                    .as_i64()
+                    .is_some_and(|number| Some(number) < wanted.as_i64()) =>
+            {
+                fault("is too small");
+            }
+            "minimum" => {}
+            "maxItems" if value.as_array().map(Vec::len) > wanted.as_u64().map(|most| most as usize) => {
+                fault("has too many items");
+            }
+            "maxItems" => {}
+            "anyOf" => {
+                let mut any = wanted.as_array().unwrap().iter();
+                if any.all(|one| !faults(root, one, value, at).is_empty()) {
+                    fault("is none of the forms");
+                }
+            }
+            other => panic!("the schema uses {other}, which this test does not know"),
+        }
+    }
+    for key in schema["required"].as_array().into_iter().flatten() {
+        if value.get(key.as_str().unwrap()).is_none() {
+            fault(&format!("has no {key}"));
+        }
+    }
+    for (key, inner) in value.as_object().into_iter().flatten() {
+        match schema["properties"].get(key) {
+            Some(schema) => found.extend(faults(root, schema, inner, &format!("{at}.{key}"))),
+            None => found.push(format!("{at}.{key}: is not in the schema")),
+        }
+    }
+    if let (Some(items), Some(schema)) = (value.as_array(), schema.get("items")) {
+        let inner = items.iter().zip(0..);
+        found.extend(inner.flat_map(|(one, index)| faults(root, schema, one, &format!("{at}[{index}]"))));
+    }
+    found
+}
+
+fn printed(list: &FindingList) -> Value {
+    serde_json::from_str(&render::json(list).unwrap()).unwrap()
+}
+
+fn fits(value: &Value) {
+    let schema = schema();
+    let faults = faults(&schema, &schema, value, "list");
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[rstest]
+#[case("examples/demo")]
+#[case("tests/fixtures/b1")]
+fn real_audits_fit(#[case] folder: &str) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let (mut core, mut report) = (evenkeel_core::Core::default(), Report::default());
+    files::read(&mut core, &[folder], &Options::default(), &mut report);
+    let now = Now {
+        mono: Mono(0),
+        wall: Wall(1_795_266_000),
+    };
+    core.round(now);
+    let mut list = core.findings(now);
+    report.tell(&mut list);
+    assert!(!list.findings.is_empty());
+    fits(&printed(&list));
+}
+
+/// A list with every field and every value of a closed set.
+fn whole() -> FindingList {
+    let mut list = list("x");
+    let mut add = |change: &dyn Fn(&mut evenkeel_core::findings::Finding)| {
+        let mut one = finding("x");
+        one.since = Some(1_700_000_000);
+        if let Some(exception) = &mut one.exception {
+            exception.capped_at = Some(1_700_000_000);
+        }
+        change(&mut one);
+        list.findings.push(one);
+    };
+    for severity in [
+        Severity::Unknown,
+        Severity::Info,
+        Severity::Warning,
+        Severity::Critical,
+    ] {
+        add(&|one| one.severity = severity);
+    }
+    for verdict in [
+        FindingVerdict::AtRisk,
+        FindingVerdict::Violated,
+        FindingVerdict::Unknown,
+    ] {
+        add(&|one| one.verdict = verdict);
+    }
+    for kind in [
+        SubjectKind::Cluster,
+        SubjectKind::Node,
+        SubjectKind::Service,
+        SubjectKind::Webhook,
+        SubjectKind::Workload,
+        SubjectKind::Zone,
+    ] {
+        add(&|one| one.subject.kind = kind);
+    }
+    for unit in [
+        Unit::Seconds,
+        Unit::Count,
+        Unit::Percent,
+        Unit::PerSecond,
+        Unit::Bytes,
+        Unit::None,
+    ] {
+        add(&|one| {
+            one.evidence[0].unit = unit;
+            one.evidence[0].value = Datum::Number(-1);
+        });
+    }
+    for origin in [
+        Origin::Measured,
+        Origin::Declared,
+        Origin::Default,
+        Origin::Assumed,
+    ] {
+        add(&|one| one.evidence[0].origin = origin);
+    }
+    list.not_judged = Some(NotJudged {
+        checks: vec!["endpoint-flap"],
+        reason: "because",
+        policies: vec![JudgedInPart {
+            policy: "shop/p".into(),
+            declared: 2,
+            judged: 1,
+            reason: "because".into(),
+        }],
+        policies_left: 1,
+    });
+    list
+}
+
+#[test]
+fn every_field_and_value_is_in_the_schema() {
+    fits(&printed(&whole()));
+}
+
+#[rstest]
+#[case::no_version("/apiVersion")]
+#[case::no_findings("/findings")]
+#[case::no_id("/findings/0/id")]
+#[case::no_kind("/findings/0/subject/kind")]
+#[case::no_unit("/findings/0/evidence/0/unit")]
+#[case::no_count("/summary/atRisk")]
+fn what_is_wrong_does_not_fit(#[case] field: &str) {
+    let schema = schema();
+    let mut other = printed(&whole());
+    *other.pointer_mut(field).unwrap() = json!(true);
+    assert_eq!(faults(&schema, &schema, &other, "list").len(), 1);
+    let mut without = printed(&whole());
+    let (parent, key) = field.rsplit_once('/').unwrap();
+    let parent = without.pointer_mut(parent).unwrap();
+    parent.as_object_mut().unwrap().remove(key).unwrap();
+    assert_eq!(faults(&schema, &schema, &without, "list").len(), 1);
+}
