@@ -69,7 +69,7 @@ pub(crate) enum AuditForm {
     Markdown,
     /// For code scanning: SARIF 2.1.0.
     Sarif,
-    /// For CI systems that show reports of tests: JUnit XML.
+    /// For CI systems that show test reports, in XML.
     Junit,
     /// For GitHub workflows: annotations.
     Github,

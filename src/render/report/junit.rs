@@ -1,4 +1,4 @@
-//! Findings as a report of tests in the XML of JUnit, as CI systems read it.
+//! Findings as a report of tests in the XML of `JUnit`, as CI systems read it.
 //!
 //! A check is a suite and a finding one of its cases. It fails where the command fails for it (`--fail-on`), is skipped where
 //! it is accepted or Unknown, and passes otherwise, with its text as output. What is met is one case that passes for each
@@ -67,7 +67,7 @@ pub(crate) fn junit(list: &FindingList, context: &Context<'_>) -> String {
     if !rest.is_empty() {
         suites.insert("reading", rest);
     }
-    let all = counts(suites.values().flatten());
+    let all = counts(&suites.values().flatten());
     let mut text =
         format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"evenkeel\"{all}>\n");
     for (name, cases) in &suites {
@@ -76,7 +76,7 @@ pub(crate) fn junit(list: &FindingList, context: &Context<'_>) -> String {
             text,
             "  <testsuite name=\"{}\"{}>",
             xml(name),
-            counts(cases.iter())
+            counts(&cases.iter())
         );
         for case in cases {
             write(&mut text, name, case);
@@ -108,7 +108,7 @@ fn case(finding: &Finding, context: &Context<'_>) -> Case {
 }
 
 /// How many cases of each outcome there are, as attributes.
-fn counts<'a>(cases: impl Iterator<Item = &'a Case> + Clone) -> String {
+fn counts<'a>(cases: &(impl Iterator<Item = &'a Case> + Clone)) -> String {
     let of = |outcome| cases.clone().filter(|one| one.outcome == outcome).count();
     format!(
         " tests=\"{}\" failures=\"{}\" errors=\"{}\" skipped=\"{}\" time=\"0\"",
@@ -143,5 +143,6 @@ fn write(text: &mut String, suite: &str, case: &Case) {
         Outcome::Failed => failed("failure"),
         Outcome::Error => failed("error"),
     };
-    *text += &format!("{head}>\n      {body}\n    </testcase>\n");
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "{head}>\n      {body}\n    </testcase>");
 }

@@ -1,4 +1,4 @@
-//! What other programs show of an audit: the real binary's SARIF, JUnit XML and annotations.
+//! What other programs show of an audit: the real binary's SARIF, `JUnit` XML and annotations.
 
 use serde_json::{Value, json};
 
