@@ -130,6 +130,15 @@ impl Explain for ComesBack {
     }
 }
 
+/// One case for each form of the evidence, for the file of all messages.
+#[cfg(test)]
+pub(crate) fn examples() -> Vec<Verdict> {
+    vec![Verdict::violated(ComesBack {
+        workload: "shop/agent".into(),
+        evictions: 5,
+    })]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

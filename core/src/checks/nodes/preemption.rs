@@ -238,6 +238,25 @@ impl Explain for Loses {
     }
 }
 
+/// One case for each form of the evidence, for the file of all messages.
+#[cfg(test)]
+pub(crate) fn examples() -> Vec<Verdict> {
+    let of = |basis, preemptions, winner: &str| Loses {
+        workload: "shop/worker".into(),
+        winner: winner.into(),
+        preemptions,
+        basis,
+    };
+    vec![
+        Verdict::violated(of(Basis::Repeated, 2, "")),
+        Verdict::violated(of(Basis::Repeated, 5, "shop/search")),
+        Verdict::at_risk(of(Basis::OwnSiblings, 1, "shop/worker")),
+        Verdict::violated(of(Basis::OwnSiblings, 2, "shop/worker")),
+        Verdict::at_risk(of(Basis::OnlyEvents, 1, "shop/search")),
+        Verdict::at_risk(of(Basis::OnlyEvents, 2, "")),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
