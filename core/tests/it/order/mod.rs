@@ -5,6 +5,7 @@
 //! to a second core in another order with one round at the end. Both must tell the same.
 
 mod bytes;
+mod forged;
 mod histories;
 mod objects;
 mod play;
