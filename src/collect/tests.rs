@@ -34,7 +34,8 @@ fn kept_of(resource: &Resource, object: Value) -> Value {
 /// Metadata as servers send it, with secrets where people have left them.
 fn metadata(mut own: Value) -> Value {
     let all = own.as_object_mut().unwrap();
-    all.insert("uid".into(), "MARKER".into());
+    // Kept of Pods alone, which say their own.
+    all.entry("uid").or_insert_with(|| "MARKER".into());
     all.insert(
         "managedFields".into(),
         json!([{"manager": "MARKER", "time": "2026-01-01T00:00:00Z", "fieldsV1": {"f:MARKER": {}}}]),
@@ -133,7 +134,7 @@ fn node() -> Value {
 
 fn pod() -> Value {
     json!({
-        "metadata": metadata(json!({"name": "p", "namespace": "kube-system", "labels": {"k8s-app": "kube-proxy"},
+        "metadata": metadata(json!({"name": "p", "namespace": "kube-system", "uid": "u1", "labels": {"k8s-app": "kube-proxy"},
             "ownerReferences": [{"kind": "Node", "name": "n1", "controller": true, "uid": "MARKER"}]})),
         "spec": pod_spec(),
         "status": {"phase": "Running", "startTime": "2026-01-01T00:00:00Z", "podIP": "MARKER",
