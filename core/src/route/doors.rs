@@ -88,18 +88,29 @@ pub fn node_tables(look: &Look<'_>, path: &Path<'_>) -> Vec<NodeTable> {
         .collect()
 }
 
+/// When the table of a class forgets; `None` where it keeps none.
+fn seconds<'a>(one: &Met<'a>, udp: bool) -> Result<Option<i64>, &'a Gap> {
+    let table = one.class.profile.table(one.entry, udp).as_ref()?;
+    Ok(table.as_ref().map(|table| table.idle.value))
+}
+
 /// Whether a table forgets last of all that an entry may lead to: wherever its connections enter, they meet one that
-/// forgets no later. Not where one of the tables is unknown, or there is none.
+/// forgets no later. Not where a class of nodes keeps no table.
+///
+/// Nodes whose table is not known excuse nothing while most are known: a node that has just joined would otherwise turn
+/// what is broken into a risk. Where most are not known, nothing is sure.
 fn longest_of_all(met: &[Met<'_>], at: usize, udp: bool) -> bool {
-    let seconds = |one: &Met<'_>| {
-        let table = one.class.profile.table(one.entry, udp).as_ref().ok()?;
-        Some(table.as_ref()?.idle.value)
-    };
-    let Some((own, longest)) = met.get(at).and_then(|own| Some((own, seconds(own)?))) else {
-        return false;
-    };
-    let mut others = met.iter().filter(|other| other.entry == own.entry);
-    others.all(|other| seconds(other).is_some_and(|other| other <= longest))
+    let Some(own) = met.get(at) else { return false };
+    let Ok(Some(longest)) = seconds(own, udp) else { return false };
+    let (mut known, mut unknown) = (0, 0);
+    for other in met.iter().filter(|other| other.entry == own.entry) {
+        match seconds(other, udp) {
+            Ok(Some(idle)) if idle <= longest => known += other.class.nodes,
+            Ok(_) => return false,
+            Err(_) => unknown += other.class.nodes,
+        }
+    }
+    unknown == 0 || unknown < known
 }
 
 /// The classes of nodes that a connection may enter, and how.

@@ -140,3 +140,17 @@ fn a_node_port_is_open_on_every_node() {
     world.put(Source::Services, &service("api", json!({"type": "NodePort"})));
     assert_eq!(world.verdict("path-idle-budget"), CUT);
 }
+
+/// A node that has just joined does not turn what is broken into a risk; where most nodes are not known, it is one.
+#[rstest]
+#[case::one_joins(&["c"], CUT)]
+#[case::most_are_not_known(&["c", "d", "e"], MAYBE)]
+fn nodes_whose_table_is_not_known(#[case] joined: &[&str], #[case] expected: &str) {
+    let mut world = pools(&[], client("job"))
+        .with(Source::Pods, static_proxy("kp-a", "a", "ipvs"))
+        .with(Source::Pods, static_proxy("kp-b", "b", "ipvs"));
+    for name in joined {
+        world.put(Source::Nodes, &node(name, ""));
+    }
+    assert_eq!(world.verdict("path-idle-budget"), expected);
+}

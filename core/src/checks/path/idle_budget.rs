@@ -313,7 +313,7 @@ impl Explain for Outlasted {
             ),
             Outlasting::PlaceNotKnown => write!(
                 f,
-                "{from} is silent {silent}; where it may run, the {hop} forgets it after {idle} s{by}, and elsewhere not"
+                "{from} is silent {silent}; where it may run, the {hop} forgets it after {idle} s{by}; elsewhere not, or not known"
             ),
             Outlasting::ProxyClosesIdle => {
                 write!(
