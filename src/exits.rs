@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use evenkeel_core::findings::Summary;
 use evenkeel_core::policy::Mode;
@@ -14,8 +15,13 @@ use serde_json::Value;
 use crate::api::PolicyRef;
 use crate::escape::tests::hostile;
 use crate::escape::{is_plain, page};
+use crate::files::Places;
 use crate::metrics::{CriticalSeries, Metrics, Snapshot};
 use crate::query::{IndexView, Readiness};
+use crate::render::report::Context;
+use crate::render::report::github::github;
+use crate::render::report::junit::junit;
+use crate::render::report::sarif::sarif;
 use crate::render::tests::{finding, for_people, list};
 use crate::status::{Status, Times, event};
 use crate::{alert, cli, serve};
@@ -33,6 +39,10 @@ enum To {
     Chat,
     /// Prometheus.
     Scrape,
+    /// What parses XML.
+    Xml,
+    /// The runner of a GitHub workflow.
+    Runner,
 }
 
 /// All that leaves with this text in every place that others may fill.
@@ -60,6 +70,7 @@ fn exits(text: &str) -> Vec<(String, To, String)> {
             .into_iter()
             .map(|one| ("alert".to_owned(), To::Chat, one)),
     );
+    all.extend(reports(text));
     let status = status(text);
     let policy = PolicyRef {
         namespace: "shop".into(),
@@ -72,6 +83,24 @@ fn exits(text: &str) -> Vec<(String, To, String)> {
     all.extend(texts("status", &serde_json::to_value(status).unwrap()));
     all.push(("metrics".into(), To::Scrape, scrape(text)));
     all
+}
+
+/// Reports for programs that show them to people.
+fn reports(text: &str) -> [(String, To, String); 3] {
+    let list = list(text);
+    let context = Context {
+        places: &Places::default(),
+        root: PathBuf::new(),
+        from: &[],
+        again: "",
+        met: &BTreeMap::new(),
+        fails: &|one| one.exception.is_none(),
+    };
+    [
+        ("SARIF".to_owned(), To::Terminal, sarif(&list, &context).unwrap()),
+        ("JUnit".to_owned(), To::Xml, junit(&list, &context)),
+        ("annotations".to_owned(), To::Runner, github(&list, &context)),
+    ]
 }
 
 /// The texts of an object, each by itself: `kubectl` prints them as they are.
@@ -172,6 +201,15 @@ proptest! {
                 }
                 To::Indented => prop_assert!(shown.lines().all(|line| line.starts_with("    ")), "{:?}", shown),
                 To::Chat => prop_assert!(!calls(&shown), "{}: {:?}", name, shown),
+                To::Xml => {
+                    let marked = |text: &str| text.matches(['<', '>', '"']).count();
+                    prop_assert_eq!(marked(&shown), marked(&plain), "{}: {:?}", name, shown);
+                }
+                To::Runner => {
+                    prop_assert!(shown.lines().all(|line| line.starts_with("::")), "{:?}", shown);
+                    let ends = |text: &str| text.matches("%0A").count();
+                    prop_assert_eq!(ends(&shown), ends(&plain), "{}: {:?}", name, shown);
+                }
                 To::Scrape => prop_assert_eq!(marks(&shown, &['"']), marks(&plain, &['"']), "{}: {:?}", name, shown),
             }
         }
