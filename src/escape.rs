@@ -32,16 +32,21 @@ fn is_active(c: char) -> bool {
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
+/// What begins a command of GitHub's runner anywhere in a line of a step's output (`actions/runner`, `ActionCommand.cs`,
+/// `Prefix` and `TryParse`). The other form, `::`, begins one only where a line begins, and our lines begin with our own
+/// words.
+const COMMAND: &str = "##[";
+
 /// One line of text: nothing in it is obeyed, and it does not end.
 pub(crate) fn line(text: &str) -> Cow<'_, str> {
-    if text.len() <= LINE && !text.contains(is_active) {
+    if text.len() <= LINE && !text.contains(is_active) && !text.contains(COMMAND) {
         return Cow::Borrowed(text);
     }
     let mut shown = String::with_capacity(text.len().min(LINE));
     for c in text.chars().take(LINE) {
         match c {
             '\n' | '\r' | '\t' => shown.push(' '),
-            c if is_active(c) => {
+            c if is_active(c) || (c == '[' && shown.ends_with("##")) => {
                 // Writing into a String cannot fail.
                 let _ = write!(shown, "{}", c.escape_unicode());
             }
@@ -170,12 +175,13 @@ pub(crate) fn command_property(text: &str) -> String {
 /// reads the same.
 pub(crate) fn json(text: String) -> String {
     let active = |c: char| is_active(c) && !matches!(c, '\n' | '\r' | '\t');
-    if !text.contains(active) {
+    if !text.contains(active) && !text.contains(COMMAND) {
         return text;
     }
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        if active(c) {
+        // A number sign stands in strings alone, and so does the bracket behind it.
+        if active(c) || (c == '[' && shown.ends_with("##")) {
             for unit in c.encode_utf16(&mut [0; 2]) {
                 let _ = write!(shown, "\\u{unit:04x}");
             }
@@ -188,7 +194,7 @@ pub(crate) fn json(text: String) -> String {
 
 /// Whether nothing in the text is obeyed.
 pub(crate) fn is_plain(text: &str) -> bool {
-    !text.contains(|c| is_active(c) && c != '\n')
+    !text.contains(|c| is_active(c) && c != '\n') && !text.contains(COMMAND)
 }
 
 /// Where the log is written to: each event is one write, which is made harmless as a whole.
@@ -230,6 +236,7 @@ pub(crate) mod tests {
     #[case("\x1b[2J\x1b]0;pwn\x07", "\\u{1b}[2J\\u{1b}]0;pwn\\u{7}")]
     #[case("a\nb\r\n\tc", "a b   c")]
     #[case("\u{202e}txt.exe\u{9b}31m", "\\u{202e}txt.exe\\u{9b}31m")]
+    #[case("##[error]x #[x] [x]", "##\\u{5b}error]x #[x] [x]")]
     #[case("Zürich 東京", "Zürich 東京")]
     fn lines(#[case] text: &str, #[case] expected: &str) {
         assert_eq!(line(text), expected);
@@ -323,6 +330,9 @@ pub(crate) mod tests {
                 "]]>",
                 "%0A",
                 "::error::",
+                "##[error]",
+                "#",
+                "[",
                 "&lt;",
                 "[x](y)",
                 "`",
