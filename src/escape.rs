@@ -33,8 +33,8 @@ fn is_active(c: char) -> bool {
 }
 
 /// What begins a command of GitHub's runner anywhere in a line of a step's output (`actions/runner`, `ActionCommand.cs`,
-/// `Prefix` and `TryParse`). The other form, `::`, begins one only where a line begins, and our lines begin with our own
-/// words.
+/// `Prefix` and `TryParse`). The other form, `::`, begins one only where a line begins, and ours begin with words of ours or
+/// with names that the schema holds to DNS labels.
 const COMMAND: &str = "##[";
 
 /// One line of text: nothing in it is obeyed, and it does not end.
