@@ -101,7 +101,9 @@ fn seconds<'a>(one: &Met<'a>, udp: bool) -> Result<Option<i64>, &'a Gap> {
 /// what is broken into a risk. Where most are not known, nothing is sure.
 fn longest_of_all(met: &[Met<'_>], at: usize, udp: bool) -> bool {
     let Some(own) = met.get(at) else { return false };
-    let Ok(Some(longest)) = seconds(own, udp) else { return false };
+    let Ok(Some(longest)) = seconds(own, udp) else {
+        return false;
+    };
     let (mut known, mut unknown) = (0, 0);
     for other in met.iter().filter(|other| other.entry == own.entry) {
         match seconds(other, udp) {
