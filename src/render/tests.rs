@@ -114,7 +114,7 @@ pub(crate) fn for_people(text: &str) -> Vec<(&'static str, String)> {
         hidden: 0,
         notes: &notes,
         ignored: &ignored,
-        again: String::new(),
+        again: format!(" --from '{text}'"),
         judged: Judged::default(),
         met: &BTreeMap::new(),
         all: true,

@@ -15,7 +15,7 @@ pub(crate) fn markdown(list: &FindingList, aside: &Aside<'_>) -> String {
         "# evenkeel audit\n\n{}\n",
         counts(list, aside, usize::MAX)
             + &not_judged(list, usize::MAX, |text| escaped(text).into())
-            + &next(list, aside)
+            + &next(list, aside, escaped)
     );
     if !list.findings.is_empty() {
         let rows = list.findings.iter().map(|one| {

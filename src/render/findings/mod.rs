@@ -71,7 +71,7 @@ pub(crate) fn wide(list: &FindingList, aside: &Aside<'_>) -> String {
         + &rest
         + &counts(list, aside, usize::MAX)
         + &not_judged(list, usize::MAX, line)
-        + &next(list, aside)
+        + &next(list, aside, |text| line(text).into_owned())
 }
 
 /// The beginning of an id by which `explain` finds it in this list.
@@ -249,9 +249,9 @@ fn over_time(one: &NotJudged, columns: usize) -> String {
     filled(&format!("Not judged: {checks} ({})", one.reason), "", "", columns) + "\n"
 }
 
-/// What to do next, as a command to be pasted.
-fn next(list: &FindingList, aside: &Aside<'_>) -> String {
-    let (name, from) = (program(), &aside.again);
+/// What to do next, as a command to be pasted. Its arguments are names of files, which may be those of others.
+fn next(list: &FindingList, aside: &Aside<'_>, form: impl Fn(&str) -> String) -> String {
+    let (name, from) = (program(), form(&aside.again));
     let open = |one: &&Finding| one.exception.is_none() && one.severity != Severity::Unknown;
     let first = list.findings.iter().find(open).or_else(|| list.findings.first());
     match first {

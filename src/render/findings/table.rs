@@ -38,7 +38,7 @@ pub(crate) fn table(list: &FindingList, aside: &Aside<'_>, screen: Screen) -> St
     text += &beside(aside, notes, &str::to_owned);
     text + &counts(list, aside, screen.page())
         + &not_judged(list, screen.page(), crate::escape::line)
-        + &next(list, aside)
+        + &next(list, aside, |text| crate::escape::line(text).into_owned())
 }
 
 struct Page<'a> {
