@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use evenkeel_core::Input;
 use evenkeel_core::know::Source;
 
-use super::intake::Sink;
 use super::target::Id;
+
+/// Where inputs go: `Core::handle`, or a test's list.
+pub(super) type Sink<'a> = dyn FnMut(Input<'_>) + 'a;
 
 /// A part of a source, by its namespace; empty is all of it.
 pub(super) type Place = (Source, String);

@@ -17,15 +17,12 @@ use evenkeel_core::know::Source;
 use evenkeel_core::policy::Selector;
 
 use super::echo::Echoes;
-use super::holders::{Holders, Place};
+use super::holders::{Holders, Place, Sink};
 use super::line;
 use super::outlet::{Event, What};
 use super::pods::{PodWatches, Selected};
 use super::target::{Id, Target};
 use crate::api::{self, PolicyObject};
-
-/// Where inputs go: `Core::handle`, or a test's list.
-pub(super) type Sink<'a> = dyn FnMut(Input<'_>) + 'a;
 
 /// Pods of one namespace that are kept, beside the platform's: far above what Kubernetes is tested with (3,000 in a
 /// namespace, `kubernetes/community`, `sig-scalability/configs-and-limits/thresholds.md`), and some megabytes.
