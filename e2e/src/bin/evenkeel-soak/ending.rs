@@ -114,7 +114,11 @@ fn is_settled(policy: &TrafficHealthPolicy) -> bool {
         .as_ref()
         .and_then(|status| status.observed_generation);
     let word = healthy(policy);
+    let conditions = policy.status.iter().flat_map(|status| &status.conditions);
+    // No source is stale any more: what says so waits to be written.
+    let stale = conditions.into_iter().any(|one| one.reason == "InputsStale");
     speaks_of == policy.metadata.generation
+        && !stale
         && !word.is_empty()
         && is_broken(policy) == (word == "False" && policy.metadata.name.as_deref() == Some("reports"))
 }
