@@ -178,3 +178,12 @@ fn start_forker() -> Result<mpsc::Sender<Request>> {
         .context("starting the thread that starts processes")?;
     Ok(requests)
 }
+
+/// A line of `status` of proc(5), such as `VmRSS`, in KiB; none when the process is gone.
+pub fn status_kib(id: u32, name: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    line.split_whitespace().next()?.parse().ok()
+}

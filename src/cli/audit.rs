@@ -123,10 +123,9 @@ impl Arguments {
     /// The part of it that is about the checks which are asked for.
     fn asked_of(&self, mut not_judged: NotJudged) -> Option<NotJudged> {
         not_judged.checks.retain(|id| self.asks_check(id));
-        let namespace = |policy: &str| policy.split_once('/').map_or("", |one| one.0).to_owned();
         not_judged
             .policies
-            .retain(|one| self.asks_namespace(&namespace(&one.policy)));
+            .retain(|one| self.asks_namespace(one.policy.split_once('/').map_or("", |policy| policy.0)));
         let some = !not_judged.checks.is_empty() || !not_judged.policies.is_empty();
         some.then_some(not_judged)
     }

@@ -14,6 +14,7 @@ use kube::api::ListParams;
 use kube::config::Kubeconfig;
 use kube::{Api, Client};
 
+use super::checks::summary;
 use crate::escape::line;
 use crate::live;
 
@@ -81,10 +82,9 @@ pub(super) fn services(typed: &OsStr) -> Vec<CompletionCandidate> {
 
 /// Checks, and the findings of an audit where the beginning of an id was typed.
 pub(super) fn checks_and_findings(typed: &OsStr) -> Vec<CompletionCandidate> {
-    let checks = checks::ALL.iter().map(|check| {
-        let help = check.summary().trim_start_matches(['#', ' ']);
-        CompletionCandidate::new(check.id).help(Some(help.to_owned().into()))
-    });
+    let checks = checks::ALL
+        .iter()
+        .map(|check| CompletionCandidate::new(check.id).help(Some(summary(check).to_owned().into())));
     let begins = |one: &CompletionCandidate| starts(one.get_value(), typed);
     let mut all: Vec<_> = checks.filter(begins).collect();
     let hexadecimal = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());

@@ -25,8 +25,14 @@ pub(super) fn check_ids() -> PossibleValuesParser {
     PossibleValuesParser::new(ids)
 }
 
-fn summary(check: &Check) -> &'static str {
+/// What a check is about, in one sentence.
+pub(super) fn summary(check: &Check) -> &'static str {
     check.summary().trim_start_matches(['#', ' '])
+}
+
+/// The page of a check.
+pub(super) fn page(check: &Check) -> String {
+    format!("# {}\n\n{}\n", check.id, check.doc.trim())
 }
 
 /// One check, as shown.

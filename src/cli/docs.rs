@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use clap::Args;
 use evenkeel_core::checks;
 
-use super::checks::check_ids;
+use super::checks::{check_ids, page, summary};
 use super::{End, answer};
 use crate::escape;
 use crate::render;
@@ -29,12 +29,12 @@ const PAGER: &str = "less -FRX";
 /// Shows it.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
     let text = match arguments.check.as_deref().and_then(checks::find) {
-        Some(check) => format!("# {}\n\n{}\n", check.id, check.doc.trim()),
+        Some(check) => page(check),
         None => render::table(
             &["CHECK", "SUMMARY"],
             checks::ALL
                 .iter()
-                .map(|check| vec![check.id.to_owned(), check.summary().to_owned()]),
+                .map(|check| vec![check.id.to_owned(), summary(check).to_owned()]),
         ),
     };
     if arguments.no_pager || !std::io::stdout().is_terminal() || !paged(&text) {

@@ -6,6 +6,7 @@ use clap_complete::ArgValueCompleter;
 use evenkeel_core::checks;
 
 use super::candidates;
+use super::checks::page;
 use super::input::Input;
 use super::{End, answer};
 use crate::render::{self, Form, findings};
@@ -34,7 +35,7 @@ const FEWEST: usize = 4;
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
     let id = &arguments.id;
     if let Some(check) = checks::find(id) {
-        answer(&format!("# {}\n\n{}\n", check.id, check.doc.trim()))?;
+        answer(&page(check))?;
         return Ok(End::Good);
     }
     let is_finding = (FEWEST..=DIGITS).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -64,8 +65,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
         Form::Yaml => render::yaml(finding)?,
         Form::Markdown => findings::card_markdown(finding),
         Form::Table | Form::Wide => {
-            let page = checks::find(finding.check).map_or("", |check| check.doc.trim());
-            format!("{}\n{page}\n", findings::card(finding))
+            let doc = checks::find(finding.check).map_or("", |check| check.doc.trim());
+            format!("{}\n{doc}\n", findings::card(finding))
         }
     })?;
     Ok(End::Good)

@@ -37,7 +37,7 @@ pub(super) const STATUS: &str = "Examples:
   evenkeel status
   evenkeel status -n shop -o json
 
-Exit codes: 1 when a policy is not healthy, 2 when the operator is not alive or something could not be read, else 0.";
+Exit codes: 2 when the operator is not alive or something could not be read, else 1 when a policy is not healthy, else 0.";
 
 pub(super) const CHECKS: &str = "Examples:
   evenkeel checks

@@ -153,7 +153,7 @@ enum End {
     Good,
     /// What the command was asked to fail on is there.
     Failed,
-    /// Something named could not be read.
+    /// Something could not be read.
     Unread,
 }
 

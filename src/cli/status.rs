@@ -20,6 +20,7 @@ use crate::api::{
 use crate::escape::line;
 use crate::live::{Ask, AskError, Server};
 use crate::operator::State;
+use crate::render::findings;
 use crate::suggest::did_you_mean;
 use crate::{lease, live, render};
 
@@ -29,22 +30,29 @@ pub(super) struct Arguments {
     /// Only policies of this namespace
     #[arg(long, short, value_name = "NAME", add = ArgValueCompleter::new(candidates::namespaces))]
     namespace: Option<String>,
+    #[command(flatten)]
+    target: Target,
+}
+
+/// Of which operator, and in which form; `version` takes the same.
+#[derive(Debug, Args)]
+pub(super) struct Target {
     /// Namespace of the operator
     #[arg(long, value_name = "NAME", default_value = lease::NAMESPACE)]
-    operator_namespace: String,
+    pub(super) operator_namespace: String,
     /// Name of the operator's Lease
     #[arg(long, value_name = "NAME", default_value = "evenkeel")]
-    lease: String,
+    pub(super) lease: String,
     /// Form of the answer
     #[arg(long, short, value_enum, default_value_t = Form::Table)]
-    output: Form,
+    pub(super) output: Form,
     #[command(flatten)]
-    cluster: Cluster,
+    pub(super) cluster: Cluster,
 }
 
 /// Forms of this answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Form {
+pub(super) enum Form {
     /// For people.
     Table,
     /// For programs.
@@ -60,7 +68,7 @@ const PAGE: u32 = 500;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Operator {
-    /// `Alive`, `Silent` (nobody renews the Lease), `GivenBack`, `NotFound`, or `NotAllowed` where you may not see the Lease.
+    /// `Alive`, `Silent` (the Lease is no longer renewed), `GivenBack`, `NotFound`, or `NotAllowed` where you may not see the Lease.
     pub(super) state: &'static str,
     /// Identity of the holder.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -100,13 +108,14 @@ struct Answer {
     unseen: Vec<String>,
 }
 
-/// Shows it. Exits with 1 when a policy is not healthy, with 2 when nobody renews what is shown.
+/// Shows it. Exits with 2 when the operator is not alive or something may not be seen, else with 1 when a policy is not healthy.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
-    let state = arguments.cluster.wait(ask(arguments))?;
-    answer(&match arguments.output {
+    let target = &arguments.target;
+    let state = target.cluster.wait(ask(arguments))?;
+    answer(&match target.output {
         Form::Json => render::json(&state)?,
         Form::Yaml => render::yaml(&state)?,
-        Form::Table => text(&state, &arguments.operator_namespace, &arguments.lease),
+        Form::Table => text(&state, &target.operator_namespace, &target.lease),
     })?;
     Ok(if state.operator.state != "Alive" || !state.unseen.is_empty() {
         End::Unread
@@ -118,8 +127,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
 }
 
 async fn ask(arguments: &Arguments) -> anyhow::Result<Answer> {
-    let (client, server) = live::connect(&arguments.cluster.options()).await?;
-    let operator = operator(&client, &server, &arguments.operator_namespace, &arguments.lease).await?;
+    let target = &arguments.target;
+    let (client, server) = live::connect(&target.cluster.options()).await?;
+    let operator = operator(&client, &server, &target.operator_namespace, &target.lease).await?;
     let mut policies = Vec::new();
     let mut unseen = Vec::new();
     let namespace = arguments.namespace.as_deref().unwrap_or_default();
@@ -399,12 +409,9 @@ fn worst(policies: &[Row]) -> String {
         // Writing into a String cannot fail.
         let _ = writeln!(text, "and {more} more policies; -o json has all");
     }
-    let id = line(first.id.get(..DIGITS).unwrap_or(&first.id)).into_owned();
+    let id = line(first.id.get(..findings::DIGITS).unwrap_or(&first.id)).into_owned();
     text + "Next: " + render::program() + " explain " + &id + "\n"
 }
-
-/// Digits of a finding's id that are shown: enough to find it again.
-const DIGITS: usize = 8;
 
 #[cfg(test)]
 pub(crate) mod tests {

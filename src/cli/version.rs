@@ -2,15 +2,15 @@
 
 use std::fmt::Write as _;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use http::Request;
 use serde::{Deserialize, Serialize};
 
-use super::cluster::Cluster;
+use super::status::{Form, Target};
 use super::{End, answer, status};
 use crate::escape::line;
 use crate::live::{self, VERSION};
-use crate::{api, lease, render};
+use crate::{api, render};
 
 /// Of what.
 #[derive(Debug, Args)]
@@ -18,28 +18,8 @@ pub(super) struct Arguments {
     /// Only the version of this program: no cluster is asked
     #[arg(long)]
     client: bool,
-    /// Namespace of the operator
-    #[arg(long, value_name = "NAME", default_value = lease::NAMESPACE)]
-    operator_namespace: String,
-    /// Name of the operator's Lease
-    #[arg(long, value_name = "NAME", default_value = "evenkeel")]
-    lease: String,
-    /// Form of the answer
-    #[arg(long, short, value_enum, default_value_t = Form::Table)]
-    output: Form,
     #[command(flatten)]
-    cluster: Cluster,
-}
-
-/// Forms of this answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Form {
-    /// For people.
-    Table,
-    /// For programs.
-    Json,
-    /// For programs that people read.
-    Yaml,
+    target: Target,
 }
 
 /// The versions; absent is what was not asked for, or is not there.
@@ -83,10 +63,13 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
     let outcome = if arguments.client {
         Ok(())
     } else {
-        arguments.cluster.wait(ask(arguments, &mut versions))
+        arguments
+            .target
+            .cluster
+            .wait(ask(&arguments.target, &mut versions))
     };
     versions.skew = skew(&versions);
-    answer(&match arguments.output {
+    answer(&match arguments.target.output {
         Form::Json => render::json(&versions)?,
         Form::Yaml => render::yaml(&versions)?,
         Form::Table => text(&versions),
@@ -95,8 +78,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
     outcome.map(|()| End::Good)
 }
 
-async fn ask(arguments: &Arguments, versions: &mut Versions) -> anyhow::Result<()> {
-    let (client, server) = live::connect(&arguments.cluster.options()).await?;
+async fn ask(target: &Target, versions: &mut Versions) -> anyhow::Result<()> {
+    let (client, server) = live::connect(&target.cluster.options()).await?;
     let version = client.apiserver_version().await;
     versions.server = Some(
         version
@@ -110,8 +93,7 @@ async fn ask(arguments: &Arguments, versions: &mut Versions) -> anyhow::Result<(
     };
     let group = group.map_err(|error| server.failed(&error, VERSION))?;
     versions.kinds = Some(group.versions.into_iter().map(|one| one.version).collect());
-    let operator =
-        status::operator(&client, &server, &arguments.operator_namespace, &arguments.lease).await?;
+    let operator = status::operator(&client, &server, &target.operator_namespace, &target.lease).await?;
     versions.operator_state = Some(operator.state);
     versions.operator = operator.reported.map(|reported| reported.version);
     Ok(())

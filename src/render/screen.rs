@@ -23,13 +23,13 @@ pub(crate) enum Color {
 /// What an answer is laid out for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Screen {
-    /// Columns; `None` in a pipe or file of which nobody has said the width.
+    /// Columns; `None` in a pipe or file whose width is not set.
     pub(crate) columns: Option<usize>,
     /// Whether words are coloured.
     pub(crate) colour: bool,
 }
 
-/// Columns of a page where nobody says how many there are: they fit into half of a usual screen.
+/// Columns of a page where their number is not known: they fit into half of a usual screen.
 const USUAL: usize = 100;
 
 /// Columns below which nothing is laid out: pseudo terminals of CI systems say that they have 0.

@@ -1,5 +1,5 @@
 //! What we ask people to install: exactly the rights that the code declares, nothing that Pod Security would refuse, and
-//! no file that nobody applies.
+//! no file that is never applied.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -129,7 +129,7 @@ fn what_is_granted_is_what_the_code_declares() {
     );
 }
 
-/// The role for people who audit has all that an audit reads, and lets nobody write.
+/// The role for people who audit has all that an audit reads, and grants no write.
 #[test]
 fn who_audits_may_read_what_an_audit_reads() {
     let all = roles("ClusterRole", true);

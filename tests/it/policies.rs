@@ -110,7 +110,7 @@ fn invalid_drafts_are_refused_and_the_field_is_named() {
 }
 
 #[test]
-fn what_no_schema_can_know_is_told_by_compilation() {
+fn what_no_schema_can_know_is_reported_by_compilation() {
     let drafts = drafts("tests/policies/refused");
     assert!(drafts.len() >= 8, "{}", drafts.len());
     for draft in drafts {

@@ -99,7 +99,7 @@ impl Engine {
             self.of_policy(index, policy, &versions, dirty);
         }
         if !dirt.governing.is_empty() {
-            // Whether anybody misses Services that were not read depends on whether there are policies.
+            // Whether Services that were not read are missed depends on whether there are policies.
             dirty.extend(Scope::OF_SERVICES.map(|scope| WorkUnit::of(scope, About::List)));
         }
         for key in &dirt.slices {

@@ -1,7 +1,7 @@
-//! Units whose held verdicts nobody may see any more, because they were not judged since.
+//! Units whose held verdicts are not shown any more, because they were not judged since.
 //!
 //! A lost source may concern every unit, and judging them again takes many rounds. Until its turn has come each verdict
-//! of such a unit is Unknown to everybody, and no status is computed in its namespace. The same holds of units that were
+//! of such a unit is shown as Unknown, and no status is computed in its namespace. The same holds of units that were
 //! never judged: that nothing is known of a Service yet is no news about its policy.
 
 use std::collections::{BTreeMap, BTreeSet};

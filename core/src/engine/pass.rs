@@ -35,8 +35,8 @@ pub(super) struct Pass<'a> {
     deps: Dependencies,
     again: Option<i64>,
     wake: Option<Mono>,
-    /// Every verdict by its name, with the place of its check in the table, where somebody asks for those that are only
-    /// counted.
+    /// Every verdict by its name, with the place of its check in the table, where those that are only counted are asked
+    /// for, too.
     said: Option<Vec<Said>>,
 }
 

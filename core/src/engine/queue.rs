@@ -2,7 +2,7 @@
 //!
 //! A round judges as much as it may, and the rest waits here for the next one. Namespaces take turns, so that one in which
 //! much has changed does not hold up the others; and what a small change made dirty goes before what a large one did, so
-//! that a lost source, a new class of nodes or a Service with thousands of policies delays nobody's single change.
+//! that a lost source, a new class of nodes or a Service with thousands of policies delays no single change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -86,7 +86,7 @@ struct Lanes {
 #[derive(Debug, Default)]
 struct Lane {
     waiting: BTreeSet<WorkUnit>,
-    /// The one that was taken last: the next is the one behind it, so that one that turns all the time holds up nobody.
+    /// The one that was taken last: the next is the one behind it, so that one that turns all the time holds up no other.
     last: Option<WorkUnit>,
 }
 

@@ -206,7 +206,6 @@ impl Shares {
                 .collect();
             policies.sort_unstable();
             let mut left = self.share;
-            let mut cuts = Vec::new();
             for (_, key, declared) in policies {
                 let may = declared.min(ceiling::OF_A_POLICY);
                 let judged = may.min(left);
@@ -218,18 +217,15 @@ impl Shares {
                         true => Ceiling::Namespace,
                     };
                     let ends = ends(index, key, judged);
-                    cuts.push((
-                        key,
-                        Cut {
-                            declared,
-                            judged,
-                            by,
-                            ends,
-                        },
-                    ));
+                    let cut = Cut {
+                        declared,
+                        judged,
+                        by,
+                        ends,
+                    };
+                    self.cuts.insert(key, cut);
                 }
             }
-            self.cuts.extend(cuts);
         }
         let both = before
             .keys()

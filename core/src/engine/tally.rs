@@ -28,7 +28,7 @@ impl Tally {
         (self.met as usize) + (self.not_applicable as usize) + (self.unknown as usize)
     }
 
-    /// The same when nobody knows any more whether what was Met is so.
+    /// The same when it is no longer known whether what was Met is so.
     pub(super) const fn outdated(self) -> Self {
         Self {
             met: 0,

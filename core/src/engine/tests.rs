@@ -484,7 +484,7 @@ fn one_input_judges_few_units(#[case] object: Option<(Source, Value)>, #[case] m
     assert!(judged[0] > 0 && judged[0] <= most, "{judged:?}");
 }
 
-/// What anybody sees of verdicts while a lost source is judged, a unit at a time.
+/// What is shown of verdicts while a lost source is judged, a unit at a time.
 #[test]
 fn nobody_sees_what_rested_on_a_lost_source_as_it_was() {
     let lost = || Input::Freshness(Source::EndpointSlices, Part::Whole, Freshness::Stale);

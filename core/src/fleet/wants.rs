@@ -234,7 +234,7 @@ fn backends(index: &Index, key: Key) -> Option<Selector> {
     if !service.selects() {
         return None;
     }
-    let governing = index.picks.candidates(key, service).into_iter();
+    let governing = index.picks.may_govern(key, service);
     let mut governing = governing.filter_map(|at| index.policies.get(at));
     governing
         .any(|policy| needs_backends(policy) && index.governs(policy, key, service))

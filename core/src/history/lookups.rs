@@ -1,5 +1,5 @@
 //! Single Pods to read, because an Event says that something happened to them: asked for within budgets, by namespace and in
-//! all, so that whoever writes Events makes neither us nor the API server busy.
+//! all, so that no flood of Events makes this program or the API server busy.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -230,7 +230,7 @@ pub(crate) enum Answer {
 struct Budget<'a> {
     /// What each namespace had in the last minute, and when it may have more.
     namespaces: BTreeMap<&'a str, (usize, Option<Mono>)>,
-    /// When anybody may have more.
+    /// When more may be asked for at all.
     opens: Option<Mono>,
 }
 
@@ -309,7 +309,7 @@ mod tests {
         let decided = lookups.answered(now, &pod("shop", "web-0"), &answer);
         assert_eq!((decided.is_some(), lookups.due()), (decides, None));
         assert_eq!(lookups.is_refused(), matches!(answer, Answer::Refused(_)));
-        // Nobody asked for this one.
+        // This one was not asked for.
         assert_eq!(
             lookups.answered(now, &pod("shop", "web-0"), &Answer::Found(7, Some(evicted()))),
             None

@@ -195,9 +195,7 @@ impl EntryNodes<'_> {
             }),
         }
     }
-}
 
-impl EntryNodes<'_> {
     /// Whether connections are known to enter at nodes of a class that they may reach.
     fn leads_to(&self, look: &Look<'_>, class: &Class) -> bool {
         match &self.on {

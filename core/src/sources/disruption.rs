@@ -65,11 +65,7 @@ impl DisruptionWire<'_> {
         Some(PodDisruption {
             reason,
             at: Wall::parse(at),
-            uid: if uid.is_empty() {
-                0
-            } else {
-                super::fingerprint(uid)
-            },
+            uid: super::uid_hash(uid),
             placeholder: priority.is_some_and(|priority| priority < 0),
         })
     }

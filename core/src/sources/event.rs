@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::disruption::DisruptionReason;
 use super::kind::{Extent, Kind};
-use super::{Text, Why, fingerprint, is_object_name, or_default};
+use super::{Text, Why, is_object_name, or_default, uid_hash};
 use crate::know::Wall;
 
 /// Letters and digits of suffixes that controllers make: those of Kubernetes (`k8s.io/apimachinery/pkg/util/rand`), which
@@ -117,12 +117,11 @@ impl Event {
             &wire.event_time,
             &wire.series.last_observed_time,
         ];
-        let uid = &*pod.uid;
         Ok(Some(Self {
             reason,
             namespace: (*pod.namespace).into(),
             pod: (*pod.name).into(),
-            uid: if uid.is_empty() { 0 } else { fingerprint(uid) },
+            uid: uid_hash(&pod.uid),
             winner: by.map(|by| ((*by.namespace).into(), workload(&by.name).into())),
             last: times.into_iter().filter_map(|time| Wall::parse(time)).max(),
         }))

@@ -251,6 +251,11 @@ pub(crate) fn fingerprint(what: &(impl Hash + ?Sized)) -> u64 {
     hasher.finish()
 }
 
+/// A hash of an object's uid; 0 where it has none.
+pub(crate) fn uid_hash(uid: &str) -> u64 {
+    if uid.is_empty() { 0 } else { fingerprint(uid) }
+}
+
 /// Interns every pair.
 pub(crate) fn all_pairs(map: &TextMap<'_>, names: &mut Names) -> Pairs {
     pairs(map, names, |_| true)

@@ -1,7 +1,6 @@
 //! `discovery.k8s.io/v1/EndpointSlice`.
 
 use std::fmt;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::marker::PhantomData;
 use std::net::IpAddr;
 
@@ -142,10 +141,7 @@ impl Target<'_> {
         if text.is_empty() {
             return 0;
         }
-        // The keys of this hasher are fixed: equal texts are equal numbers in every core.
-        let mut hasher = DefaultHasher::new();
-        text.as_bytes().hash(&mut hasher);
-        let hash = hasher.finish();
+        let hash = super::fingerprint(text.as_bytes());
         ((hash >> 32) as u32 ^ hash as u32).max(1)
     }
 }

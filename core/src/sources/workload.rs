@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::disruption::{DisruptionWire, PodDisruption};
 use super::kind::{Extent, Kind};
 use super::template::{PodSpec, template};
-use super::{Named, Row, SelectorWire, Text, TextMap, Why, fingerprint, key, name_of, or_default};
+use super::{Named, Row, SelectorWire, Text, TextMap, Why, key, name_of, or_default, uid_hash};
 use crate::know::Wall;
 use crate::names::{Key, Name, Names};
 use crate::policy::Selector;
@@ -233,9 +233,8 @@ impl SinglePod {
     /// Reads it.
     pub(crate) fn parse(json: &[u8], names: &mut Names) -> Result<Self, Why> {
         let wire: PodWire<'_> = super::why::read(json)?;
-        let uid = &*wire.metadata.uid;
         Ok(Self {
-            uid: if uid.is_empty() { 0 } else { fingerprint(uid) },
+            uid: uid_hash(&wire.metadata.uid),
             disruption: wire.disruption(),
             node: name_of(wire.spec.node_name.as_ref(), names),
         })

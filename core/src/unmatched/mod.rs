@@ -110,7 +110,7 @@ impl Core {
             }
             return;
         }
-        self.nobody(key, policy, &shown, found);
+        self.without_pods(key, policy, &shown, found);
         for connection in &policy.connections {
             let spoken = |service: &&Service| {
                 let mut ports = service.ports.iter();
@@ -125,11 +125,9 @@ impl Core {
             }
         }
     }
-}
 
-impl Core {
     /// Clients whose selector matches no Pod of the namespace, where its Pods were read.
-    fn nobody(&self, key: Key, policy: &Policy, shown: &str, found: &mut Vec<String>) {
+    fn without_pods(&self, key: Key, policy: &Policy, shown: &str, found: &mut Vec<String>) {
         let index = &self.index;
         if index.gap_in(Source::Pods, key.namespace).is_some() {
             return;

@@ -1,6 +1,6 @@
 //! Who may write what each check reads, in a cluster with the roles that Kubernetes brings.
 //!
-//! Whoever may write in one namespace may change the verdicts on what lives there, and no other. The property of the same
+//! A team that may write in one namespace may change the verdicts on what lives there, and no other. The property of the same
 //! name in `order` tries it; here is the list by which a new check, or a new thing to read, has to say why it holds.
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ pub(crate) enum Writer {
     Platform,
     /// The platform, and each kubelet its own (admission plugin `NodeRestriction`).
     Node,
-    /// Whoever has the role `edit` in a namespace, or the right to policies there.
+    /// Accounts with the role `edit` in a namespace, or with the right to policies there.
     Team,
 }
 

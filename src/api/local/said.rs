@@ -1,4 +1,4 @@
-//! What is said of a value that does not fit: the value itself, and an example of one that does.
+//! What a message shows of a value that does not fit: the value itself, and an example of one that does.
 
 use jiff::SignedDuration;
 use serde_json::Value;
@@ -18,7 +18,7 @@ pub(super) fn found(value: &Value) -> String {
     shown
 }
 
-/// What a value of another type was probably meant to be, with what leads to it; empty where nobody knows.
+/// What a value of another type was probably meant to be, with what leads to it; empty where that is not known.
 pub(super) fn meant(schema: &Value, value: &Value, path: &str) -> String {
     match value {
         Value::String(text) if schema["type"] == "integer" => number(text, path),

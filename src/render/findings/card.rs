@@ -30,10 +30,8 @@ pub(crate) fn card(finding: &Finding) -> String {
     if let Some(policy) = &finding.policy {
         let _ = writeln!(text, "  policy {}", line(policy));
     }
-    if let Some(exception) = &finding.exception {
-        let until = moment(exception.until());
-        let line = format!("accepted until {until}: {}", exception.reason);
-        let _ = writeln!(text, "{}", wrapped(&line, "  "));
+    if let Some(accepted) = accepted(finding) {
+        let _ = writeln!(text, "{}", wrapped(&accepted, "  "));
     }
     if !finding.evidence.is_empty() {
         text += "  evidence\n";
@@ -69,8 +67,18 @@ pub(super) const fn origin(origin: Origin) -> &'static str {
 }
 
 /// A moment in seconds since the Unix epoch, as people read it.
-pub(crate) fn moment(seconds: i64) -> String {
+pub(super) fn moment(seconds: i64) -> String {
     jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |at| at.to_string())
+}
+
+/// Until when a finding is accepted, and why; `None` where it is not.
+pub(crate) fn accepted(finding: &Finding) -> Option<String> {
+    let exception = finding.exception.as_ref()?;
+    Some(format!(
+        "accepted until {}: {}",
+        moment(exception.until()),
+        exception.reason
+    ))
 }
 
 /// The severity, and whether somebody has accepted it.

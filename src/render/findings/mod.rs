@@ -16,7 +16,7 @@ use clap::builder::styling::AnsiColor;
 use evenkeel_core::findings::{Finding, FindingList, Judged, Met, NotJudged};
 use evenkeel_core::judge::Severity;
 
-pub(crate) use card::{card, evidence, moment};
+pub(crate) use card::{accepted, card, evidence};
 use group::counted;
 pub(crate) use markdown::{card_markdown, markdown};
 pub(crate) use table::table;
@@ -49,7 +49,7 @@ pub(crate) struct Aside<'a> {
 const NOTES: usize = 5;
 
 /// Fewest digits of an id by which a finding is named.
-const DIGITS: usize = 8;
+pub(crate) const DIGITS: usize = 8;
 
 const fn colour(severity: Severity) -> Option<AnsiColor> {
     match severity {
@@ -212,7 +212,7 @@ fn counts(list: &FindingList, aside: &Aside<'_>, columns: usize) -> String {
 /// Most checks that are named where there is little room.
 const NAMED: usize = 3;
 
-/// Policies that are judged in part, as named at most where there is little room.
+/// Most policies judged in part that are named.
 const IN_PART: usize = 5;
 
 /// What was not judged: because it takes time, or because policies declare too much.
@@ -234,7 +234,13 @@ fn not_judged(list: &FindingList, columns: usize, escaped: impl Fn(&str) -> Cow<
     }
     let left = one.policies.len().saturating_sub(IN_PART) + one.policies_left;
     if left > 0 {
-        let _ = writeln!(text, "Judged in part: {left} more policies, which -o json names");
+        // Where the list itself is cut, JSON does not name all of them either.
+        let named = if one.policies_left == 0 {
+            ", which -o json names"
+        } else {
+            ""
+        };
+        let _ = writeln!(text, "Judged in part: {left} more policies{named}");
     }
     text
 }

@@ -8,7 +8,7 @@ use evenkeel_core::checks::{FAMILIES, Family};
 use evenkeel_core::findings::{Finding, FindingList, Met};
 use evenkeel_core::judge::Severity;
 
-use super::card::moment;
+use super::card::accepted;
 use super::group::{Group, counted, gaps, groups, short};
 use super::missing::{block, is_blind, is_right};
 use super::{Aside, NOTES, beside, colour, counts, next, not_judged, prefix, severities};
@@ -128,9 +128,8 @@ impl Page<'_> {
             text += &self.inner(&named(&group.subjects()));
         }
         text += &self.inner(&first.message);
-        if let Some(exception) = &first.exception {
-            let until = moment(exception.until());
-            text += &self.inner(&format!("accepted until {until}: {}", exception.reason));
+        if let Some(accepted) = accepted(first) {
+            text += &self.inner(&accepted);
         } else if let Some(step) = first.advice.first() {
             text += &self.inner(&format!("→ {step}"));
         }

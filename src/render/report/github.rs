@@ -12,7 +12,7 @@ use super::{Context, not_judged, title};
 use crate::escape::{command_data, command_property};
 use crate::render::program;
 
-/// One command for each finding that nobody has accepted and for each thing that could not be read, then the counts.
+/// One command for each finding that is not accepted and for each thing that could not be read, then the counts.
 pub(crate) fn github(list: &FindingList, context: &Context<'_>) -> String {
     let mut text = String::new();
     for one in list.findings.iter().filter(|one| one.exception.is_none()) {

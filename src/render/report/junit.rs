@@ -10,8 +10,9 @@ use std::fmt::Write as _;
 use evenkeel_core::findings::{Finding, FindingList};
 use evenkeel_core::judge::Severity;
 
-use super::{Context, accepted, details, not_judged, title};
+use super::{Context, details, not_judged, title};
 use crate::escape::xml;
+use crate::render::findings::accepted;
 
 /// How a case ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

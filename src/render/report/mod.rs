@@ -13,7 +13,7 @@ use std::path::{Component, Path, PathBuf};
 
 use evenkeel_core::findings::{Finding, FindingList, Met, SubjectKind};
 
-use super::findings::{evidence, moment};
+use super::findings::evidence;
 use crate::files::{At, Places};
 
 /// What stands beside the findings.
@@ -70,16 +70,6 @@ fn title(finding: &Finding) -> String {
         Some(policy) => format!("{} (policy {policy})", finding.subject),
         None => finding.subject.to_string(),
     }
-}
-
-/// Until when a finding is accepted, and why; `None` where it is not.
-fn accepted(finding: &Finding) -> Option<String> {
-    let exception = finding.exception.as_ref()?;
-    Some(format!(
-        "accepted until {}: {}",
-        moment(exception.until()),
-        exception.reason
-    ))
 }
 
 /// What a finding rests on and what to do, one thing each.

@@ -11,9 +11,10 @@ use evenkeel_core::judge::Severity;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use super::{Context, accepted, not_judged};
+use super::{Context, not_judged};
 use crate::escape::line;
 use crate::render;
+use crate::render::findings::accepted;
 
 /// Where the schema of the format is.
 const SCHEMA: &str =

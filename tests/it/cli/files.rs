@@ -138,7 +138,7 @@ fn bounds(#[case] content: String, #[case] expected: &str) {
 
 #[cfg(unix)]
 #[test]
-fn pipes_and_devices_are_told() {
+fn pipes_and_devices_are_reported() {
     let folder = folder(&[("b.yaml", SERVICE)]);
     let path = folder.path();
     let done = Command::new("mkfifo").arg(path.join("a.yaml")).status().unwrap();
@@ -276,7 +276,7 @@ fn what_lies_beside_manifests_in_a_folder_is_no_problem() {
 #[case::a_link_to_a_pipe("link-to-pipe", "is a named pipe")]
 #[case::a_socket("socket", "is a pipe, socket or device")]
 #[case::a_device("/dev/null", "is a pipe, socket or device")]
-fn what_is_no_file_is_told_at_once(#[case] name: &str, #[case] expected: &str) {
+fn what_is_no_file_is_reported_at_once(#[case] name: &str, #[case] expected: &str) {
     let folder = folder(&[]);
     let path = folder.path();
     let done = Command::new("mkfifo").arg(path.join("pipe")).status().unwrap();

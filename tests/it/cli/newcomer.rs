@@ -87,7 +87,7 @@ fn a_flag_before_the_command_gets_a_tip() {
 
 #[test]
 fn what_cannot_be_reached_is_named() {
-    // A port of loopback on which nobody listens: that of a listener that is gone.
+    // A port of loopback on which nothing listens: that of a listener that is gone.
     let address = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()

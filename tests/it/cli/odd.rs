@@ -105,7 +105,7 @@ fn json_documents_may_follow_each_other() {
 }
 
 #[test]
-fn what_is_too_large_is_told() {
+fn what_is_too_large_is_reported() {
     let folder = folder(&[("a.yaml", SERVICE)]);
     let path = folder.path().to_str().unwrap();
     let output = evenkeel(&["audit", "--from", path, "--max-file-size", "10"]);
@@ -114,7 +114,7 @@ fn what_is_too_large_is_told() {
 }
 
 #[test]
-fn an_empty_folder_is_told() {
+fn an_empty_folder_is_reported() {
     let folder = folder(&[("notes.txt", b"x")]);
     let (code, list) = audit(folder.path());
     assert_eq!(code, 2);

@@ -123,7 +123,7 @@ fn mode(inputs: &NodeInputs<'_>) -> Known<Val<ProxyMode>> {
     }
 }
 
-/// Who writes the node's connection-tracking timeouts: kube-proxy, and without one none.
+/// The node's connection-tracking timeouts: kube-proxy writes them, and without one they are the kernel's.
 fn conntrack(inputs: &NodeInputs<'_>) -> (Known<Val<i64>>, Known<Val<i64>>) {
     if let Some(gap) = unsupported(inputs) {
         return (Err(gap.clone()), Err(gap));
@@ -145,9 +145,7 @@ fn conntrack(inputs: &NodeInputs<'_>) -> (Known<Val<i64>>, Known<Val<i64>>) {
         ),
         (Some(Err(_)), _) if inputs.no_kube_proxy && carried => untouched,
         // What would show a kube-proxy beside it was not read; who replaces it usually takes it away.
-        (Some(Err(_)), Some(Ok(cilium)))
-            if cilium.replaces_kube_proxy.as_ref().is_ok_and(|val| val.value) =>
-        {
+        (Some(Err(_)), _) if inputs.is_replaced() => {
             let assumed = |known: Known<Val<i64>>| {
                 known.map(|val| {
                     Val::assumed(

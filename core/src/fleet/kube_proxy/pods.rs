@@ -56,7 +56,7 @@ pub(super) fn made_by(names: &Names, key: Key, pod: &Pod) -> Option<Key> {
 
 /// The kube-proxy Pods by node, each with the one that stands for all of the same configuration.
 ///
-/// Of two on one node (an old one that nobody has removed, or a mirror that outlived its manifest) the ready one
+/// Of two on one node (an old one that was not removed, or a mirror that outlived its manifest) the ready one
 /// counts, of two such the one that started later, of two such the first by name.
 ///
 /// A Pod configured as its DaemonSet says now is cited by that, which is where people change it; another stands for

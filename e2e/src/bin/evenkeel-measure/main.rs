@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use evenkeel_e2e::load::{Size, load};
+use evenkeel_e2e::process::status_kib;
 use evenkeel_e2e::{ControlPlane, Options};
 
 use crowd::Crowd;
@@ -213,7 +214,7 @@ fn run(command: &mut Command, fine: &[i32]) -> Result<Cost> {
         if let Some(status) = child.try_wait()? {
             break status;
         }
-        peak_kib = peak_kib.max(high_water(child.id()).unwrap_or_default());
+        peak_kib = peak_kib.max(status_kib(child.id(), "VmHWM").unwrap_or_default());
         std::thread::sleep(LOOK_EVERY);
     };
     let took = start.elapsed();
@@ -223,11 +224,4 @@ fn run(command: &mut Command, fine: &[i32]) -> Result<Cost> {
         command.get_program().display()
     );
     Ok(Cost { took, peak_kib })
-}
-
-/// `VmHWM` of proc(5), in KiB.
-fn high_water(pid: u32) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.split_whitespace().next()?.parse().ok()
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use evenkeel_e2e::load::Size;
 use evenkeel_e2e::operator::{Access, Operator};
+use evenkeel_e2e::process::status_kib;
 use evenkeel_e2e::{ControlPlane, client_of};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
@@ -14,7 +15,6 @@ use kube::api::WatchEvent;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::high_water;
 use super::scrape::Scrape;
 
 /// How long a start or a reaction may take before the measurement gives up.
@@ -197,17 +197,12 @@ impl Measured {
 
     /// What it holds now (`VmRSS` of proc(5)), rounded down.
     pub(super) fn resident_mib(&self) -> u64 {
-        let status =
-            std::fs::read_to_string(format!("/proc/{}/status", self.operator.id())).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok())
-            .unwrap_or(0)
-            / 1024
+        status_kib(self.operator.id(), "VmRSS").unwrap_or(0) / 1024
     }
 
     /// What it has held at most, by the kernel's own mark.
     pub(super) fn peak_mib(&self) -> u64 {
-        high_water(self.operator.id()).unwrap_or(0) / 1024
+        status_kib(self.operator.id(), "VmHWM").unwrap_or(0) / 1024
     }
 
     /// Ends it in good order, so that the next one can lead at once.

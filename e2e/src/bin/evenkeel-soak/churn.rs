@@ -66,7 +66,7 @@ impl Churn {
         self.thin.1.then_some(self.thin.0)
     }
 
-    /// Waits a little, and changes something. Whoever drops it meanwhile loses the wait or one answer.
+    /// Waits a little, and changes something. Dropped meanwhile, only the wait or one answer is lost.
     pub(super) async fn step(&mut self) -> Result<()> {
         tokio::time::sleep(BETWEEN).await;
         self.steps += 1;

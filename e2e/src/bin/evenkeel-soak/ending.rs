@@ -28,8 +28,7 @@ pub(super) async fn compare(bed: &Bed, mut soaked: Soaked, vigil: &mut Vigil) ->
         .until_metric("evenkeel_leader{} 1.0", WITHIN)
         .await?;
     until_settled(bed, "first-of-the-fresh", &fresh).await?;
-    let mut by_the_fresh = told(bed).await?;
-    by_the_fresh.retain(|name, _| by_the_soaked.contains_key(name));
+    let by_the_fresh = told(bed).await?;
     for (name, words) in &by_the_soaked {
         let other = by_the_fresh.get(name);
         ensure!(

@@ -1,6 +1,6 @@
 //! The operator against a real API server through a network that freezes, cuts, delays, repeats and truncates, while
 //! objects come, change and go. Looked at all along: the process lives and answers its probes, its memory stays flat, and
-//! nothing that is violated at the server is told to be healthy. In the end its word is compared with that of an operator
+//! nothing that is violated at the server is called healthy. In the end its word is compared with that of an operator
 //! that judges from nothing, and with an audit.
 //!
 //! `--minutes` and `--seed` say how long and which faults; the seed is printed.

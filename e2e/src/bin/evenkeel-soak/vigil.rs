@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use evenkeel::api::TrafficHealthPolicy;
 use evenkeel_e2e::monitoring::get;
+use evenkeel_e2e::process::status_kib;
 use kube::api::ListParams;
 use kube::{Api, Client};
 use serde_json::Value;
@@ -12,9 +13,9 @@ use serde_json::Value;
 use super::Soaked;
 use super::churn::THIN;
 
-/// How long something that is wrong at the server may be told as right on the operator's own port: it believes a silent
-/// watch for 13 s (`PATIENCE` in `src/watch/pace.rs`), answers come up to 4 s late and pieces of them 3 s (`chaos`), and
-/// the machine may be busy.
+/// How long something that is wrong at the server may be reported as right on the operator's own port: it believes a
+/// silent watch for 13 s (`PATIENCE` in `src/watch/pace.rs`), answers come up to 4 s late and pieces of them 3 s
+/// (`chaos`), and the machine may be busy.
 const BELIEVED: Duration = Duration::from_secs(35);
 
 /// How often the operator may fail to answer in time in a row: the kubelet restarts it after six times ten seconds.
@@ -45,7 +46,8 @@ impl Vigil {
     ) -> Result<()> {
         operator.process.lives().context("the operator has ended")?;
         self.looks += 1;
-        self.memory.push(resident(operator.process.id())?);
+        self.memory
+            .push(status_kib(operator.process.id(), "VmRSS").context("no VmRSS")?);
         let start = Instant::now();
         let is_alive = matches!(operator.process.probe("/livez").await, Ok((200, _)));
         self.longest = self.longest.max(start.elapsed());
@@ -139,7 +141,7 @@ async fn says_something(operator: &Soaked) -> Result<()> {
     let findings = list["findings"].as_array().context("no findings")?;
     ensure!(
         findings.iter().any(about),
-        "missing backends are not told, and not Unknown, after {} s: {}",
+        "missing backends are neither reported nor Unknown after {} s: {}",
         BELIEVED.as_secs(),
         list["unreadable"]
     );
@@ -159,8 +161,8 @@ pub(super) async fn policies(client: &Client) -> Result<Vec<TrafficHealthPolicy>
         .items)
 }
 
-/// Whether what the policy says alone is broken: nobody sends a keepalive, and silence is longer than the table of kube-proxy
-/// remembers, which does not change here.
+/// Whether what the policy says alone is broken: no side sends a keepalive, and silence is longer than the table of
+/// kube-proxy remembers, which does not change here.
 pub(super) fn is_broken(policy: &TrafficHealthPolicy) -> bool {
     let spec = serde_json::to_value(&policy.spec).unwrap_or_default();
     let client = &spec["connections"][0]["clients"][0];
@@ -174,12 +176,4 @@ pub(super) fn healthy(policy: &TrafficHealthPolicy) -> String {
     found
         .next()
         .map_or_else(String::new, |one| format!("{:?}", one.status))
-}
-
-/// `VmRSS` of proc(5), in KiB.
-fn resident(id: u32) -> Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{id}/status")).context("the operator is gone")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-    number.context("no VmRSS")
 }

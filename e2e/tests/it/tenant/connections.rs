@@ -7,7 +7,7 @@ use futures::{StreamExt, stream};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use super::bed::Attack;
+use super::attack::Attack;
 
 /// As many as filled 300 MiB before they were bounded.
 const CONNECTIONS: usize = 800;

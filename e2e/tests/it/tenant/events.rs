@@ -1,8 +1,8 @@
-//! Events are words of whoever writes them.
+//! Events prove nothing: a team may write any Event in its namespace.
 
 use serde_json::{Value, json};
 
-use super::bed::Attack;
+use super::attack::Attack;
 use super::team::{pod, policy, service};
 
 /// What a terminal, a chat and a table would obey.

@@ -3,7 +3,7 @@
 use evenkeel_e2e::under_test::evenkeel_json;
 use serde_json::{Value, json};
 
-use super::bed::Attack;
+use super::attack::Attack;
 use super::team::{pod, policy, service};
 
 /// A container of each kind that data-plane facts are read from: its name, its image, its arguments.
@@ -194,7 +194,7 @@ async fn the_platforms_own_word_does_count() {
     while !attack.changed().await {
         assert!(
             start.elapsed() < super::bed::WITHIN,
-            "nobody sees the platform's agent"
+            "the platform's agent is not seen"
         );
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }

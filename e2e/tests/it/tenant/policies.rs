@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::bed::{Attack, UNHEALTHY, WITHIN};
+use super::attack::Attack;
+use super::bed::{UNHEALTHY, WITHIN};
 use super::team::{policy, service};
 
 /// A policy of so many connections of so many clients each, which all break.
@@ -66,9 +67,7 @@ async fn many_selectors_take_nothing_from_others() {
     eprintln!("{refused} of 300 selectors were refused");
     assert!(refused <= 6, "the small ones are taken");
     attack.until_seen().await;
-    let open = std::fs::read_dir(format!("/proc/{}/fd", attack.operator.id()))
-        .unwrap()
-        .count();
+    let open = attack.open_files();
     eprintln!("300 selectors: {open} files are open");
     assert!(open < 400, "{open} files are open");
     let (_, text) = attack.operator.get("/metrics").await.unwrap();

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::bed::Attack;
+use super::attack::Attack;
 
 /// One DaemonSet that mounts as many `ConfigMaps` as fit, and looks like each data plane that is read by its ConfigMap.
 #[tokio::test(flavor = "multi_thread")]
@@ -29,9 +29,7 @@ async fn no_object_of_a_team_opens_reads_in_its_name() {
         team.make(&set).await.unwrap();
     }
     attack.until_seen().await;
-    let open = std::fs::read_dir(format!("/proc/{}/fd", attack.operator.id()))
-        .unwrap()
-        .count();
+    let open = attack.open_files();
     eprintln!("6,000 mounted ConfigMaps: {open} files are open");
     assert!(open < 100, "{open} files are open");
     attack.end().await;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::bed::Attack;
+use super::attack::Attack;
 use super::team::{policy, service};
 
 /// A slice that says it belongs to another team's Service, with backends that are another team's Pods on nodes and in

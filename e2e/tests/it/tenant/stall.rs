@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::bed::{Attack, WITHIN};
+use super::attack::Attack;
+use super::bed::WITHIN;
 use super::policies::wide;
 use super::team::service;
 
@@ -27,7 +28,7 @@ async fn stalls(name: &str, services: usize, ports: u16) {
     attack.end().await;
 }
 
-/// Waits until the wide policy is told that it is judged in part: what is left out is said.
+/// Waits until the status of the wide policy says that it is judged in part.
 async fn until_in_part(attack: &Attack) {
     let start = Instant::now();
     loop {

@@ -3,7 +3,7 @@
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 
-use super::bed::{Attack, memory};
+use super::attack::{Attack, memory};
 use super::team::{pod, policy, service};
 
 /// Just below what the API server takes for all annotations of an object: 256 KiB
@@ -127,7 +127,7 @@ async fn workloads_of_any_size_are_one_row() {
     });
     assert_eq!(team.make_all(sets).await, 0);
     attack.until_seen().await;
-    let held = memory(&attack.operator, "VmRSS:");
+    let held = memory(&attack.operator, "VmRSS");
     eprintln!("300 large workloads: {held} MiB");
     attack.end().await;
 }
