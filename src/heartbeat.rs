@@ -1,4 +1,4 @@
-//! Signs of life of the loop, for those who act when it gives none.
+//! Signs of life of the loop, for the tasks that act when it gives none.
 //!
 //! The loop has a thread of its own and gives a sign of life after each slice of work, and each second when there is none.
 //! The Lease and HTTP run on another thread and look at the last one: a loop that hangs must neither keep others from

@@ -10,7 +10,7 @@ use tokio::time::{Duration, Instant};
 
 use crate::client::{Link, RequestError, exchange};
 use crate::resources::escape;
-use crate::rights::{Right, RightScope};
+use crate::rights::{Right, RightScope, refusal};
 
 /// How long an answer may take: well below the time after which the core asks again (`ANSWER` in its `history::lookups`).
 const WITHIN: Duration = Duration::from_secs(10);
@@ -56,11 +56,11 @@ pub(crate) async fn read(link: &Link, pod: &PodQuery) -> Answer {
     };
     match exchange(link, request, Instant::now() + WITHIN).await {
         Ok(json) => Answer::Found(json),
-        Err(RequestError::Refused(refusal)) if refusal.code == 404 => Answer::Gone,
-        Err(RequestError::Refused(refusal)) if refusal.code == 403 => Answer::Refused(format!(
-            "missing right: get pods, by which an Event is checked ({})",
-            refusal.message
-        )),
+        Err(RequestError::Refused(answer)) if answer.code == 404 => Answer::Gone,
+        Err(RequestError::Refused(answer)) if answer.code == 403 => Answer::Refused(refusal(format_args!(
+            "get pods, by which an Event is checked ({})",
+            answer.message
+        ))),
         Err(error) => {
             tracing::debug!(%error, "cannot read a Pod");
             Answer::Failed

@@ -191,24 +191,30 @@ impl Push {
             let post = self.client.post(*endpoint, body.clone());
             async move { (endpoint, post.await) }
         });
-        let mut all = true;
+        let mut failures = Vec::new();
         for (endpoint, outcome) in join_all(posts).await {
             match outcome {
                 Ok(()) => self.metrics.pushed("accepted"),
                 Err(failure) => {
-                    all = false;
                     self.metrics.pushed(failure.outcome());
-                    let warned = format!("{endpoint} {failure}");
-                    if let Some(times) = self.warned.due(&warned) {
-                        tracing::warn!(%endpoint, error = %failure, times, "cannot push alerts");
-                    }
+                    failures.push((endpoint, failure));
                 }
             }
         }
-        if all {
+        if failures.is_empty() {
             self.warned.end();
             self.firing.delivered();
+            return true;
         }
-        all
+        // Repeated is what fails in all: of two endpoints each would be another warning than the last.
+        let each = failures
+            .iter()
+            .map(|(endpoint, failure)| format!("{endpoint} {failure}"));
+        if let Some(times) = self.warned.due(&each.collect::<Vec<_>>().join("; ")) {
+            for (endpoint, failure) in &failures {
+                tracing::warn!(%endpoint, error = %failure, times, "cannot push alerts");
+            }
+        }
+        false
     }
 }

@@ -131,7 +131,7 @@ impl Candidate {
     /// What to do now.
     pub fn step(&mut self, now: Mono) -> Step {
         if self.until.is_some_and(|until| until <= now) {
-            // Expired: a later claim of ours is a new term, even if nobody has taken it.
+            // Expired: a later claim of ours is a new term, even if it was not taken by another.
             self.drop_claim();
         }
         match &self.known {

@@ -189,7 +189,7 @@ fn drive_apart(
         .spawn(move || {
             let driven = runtime.block_on(drive.run(stop));
             release.send_replace(true);
-            // Nobody listens any more when the process is ending.
+            // There is no receiver any more when the process is ending.
             let _ = ended_tx.send(driven);
         })
         .context("cannot start the loop's thread")?;

@@ -94,13 +94,7 @@ fn complete() -> Value {
 }
 
 async fn listeners() -> Listeners {
-    let any = ([127, 0, 0, 1], 0).into();
-    let at = Addresses {
-        metrics: any,
-        probes: any,
-        debug: None,
-    };
-    Listeners::bind(at).await.unwrap()
+    Listeners::bind(options("any").listen).await.unwrap()
 }
 
 fn options(instance: &str) -> Options {
@@ -212,7 +206,7 @@ impl Contended {
     async fn answer(self, request: Request<Body>) -> Answer {
         let (parts, body) = request.into_parts();
         if parts.uri.query().is_some_and(|query| query.contains("watch=")) {
-            // It ends soon, so that whoever waits looks at its clock again.
+            // It ends soon, so that a replica that waits looks at its clock again.
             sleep(Duration::from_millis(20)).await;
             return whole(200, "");
         }

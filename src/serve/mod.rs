@@ -3,7 +3,7 @@
 //! from being answered.
 //!
 //! It has another thread than the loop. Nothing here knows anything: each answer is asked of the loop, and one that does not
-//! come in time is a plain 503. Only `/livez` asks nobody: it looks at the loop's last sign of life.
+//! come in time is a plain 503. Only `/livez` does not ask: it looks at the loop's last sign of life.
 
 mod connections;
 

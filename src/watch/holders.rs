@@ -45,7 +45,7 @@ impl Holders {
         }
     }
 
-    /// A target does not hold an object any more, nor do those that it has replaced: it is gone when nobody does.
+    /// A target does not hold an object any more, nor do those that it has replaced: it is gone when none does.
     pub(super) fn remove(&mut self, place: &Place, key: &Key, id: Id, sink: &mut Sink<'_>) {
         let Some(held) = self.0.get_mut(place) else { return };
         let Some(holders) = held.get_mut(key) else { return };

@@ -17,7 +17,7 @@ use evenkeel_core::know::Source;
 use evenkeel_core::policy::Selector;
 
 use super::echo::Echoes;
-use super::holders::{Holders, Place, Sink};
+use super::holders::{Holders, Key, Place, Sink};
 use super::line;
 use super::outlet::{Event, What};
 use super::pods::{PodWatches, Selected};
@@ -79,7 +79,7 @@ struct Held {
 }
 
 impl Held {
-    /// Whether objects come that nobody wants.
+    /// Whether objects come that are not wanted.
     fn has_others(&self) -> bool {
         self.selected.is_some() && self.target.labels.is_empty()
     }
@@ -368,7 +368,7 @@ impl Intake {
     }
 
     /// How the core names an object of a source that comes in parts.
-    fn key(&self, id: Id, namespace: String, name: String) -> (Box<str>, Box<str>) {
+    fn key(&self, id: Id, namespace: String, name: String) -> Key {
         let kind = self.targets.get(&id).map_or("", |held| held.target.kind);
         // Two kinds of webhook configurations share a table and differ by their kind in the namespace's place.
         let place = if kind.is_empty() || name.is_empty() {

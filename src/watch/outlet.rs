@@ -121,7 +121,7 @@ pub(super) fn channels() -> (Outlets, Events) {
 }
 
 impl Events {
-    /// The next event, the cluster's before those of policies; `None` when nobody sends any more. Safe to cancel.
+    /// The next event, the cluster's before those of policies; `None` when there are no senders any more. Safe to cancel.
     pub async fn recv(&mut self) -> Option<Event> {
         tokio::select! {
             biased;

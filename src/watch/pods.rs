@@ -1,8 +1,8 @@
 //! How the Pods of each namespace are watched: by selector, or all of the namespace in one watch.
 //!
-//! kube's client speaks HTTP/1.1 (kube-rs/kube issue 1923), so a watch is a connection. A few selectors of a namespace have a watch each, which
-//! carries nothing that is not wanted. Where a namespace has more, one watch of its Pods takes over, and what no selector
-//! selects is dropped as it comes. No watch is wider than a namespace, and no namespace is left out: what one of them
+//! kube's client speaks HTTP/1.1 (kube-rs/kube issue 1923), so a watch is a connection. A few selectors of a namespace have
+//! a watch each, which carries nothing that is not wanted. Where a namespace has more, one watch of its Pods takes over, and
+//! what no selector selects is dropped as it comes. No watch is wider than a namespace, and no namespace is left out: what one of them
 //! asks for costs at most [`APART`] connections, however many others there are.
 //!
 //! Both decisions stay until there is clearly less to watch, so that a policy that comes and goes does not make Pods be
@@ -23,7 +23,7 @@ const APART: usize = 4;
 const APART_AGAIN: usize = 2;
 
 /// Watches by selector in all, beside those of the platform, above which each namespace gets one watch. A connection costs
-/// about 50 KiB here and more on the server.
+/// about 60 KiB here and more on the server.
 const CROWD: usize = 512;
 
 /// Each namespace may have several again when there would be so few.

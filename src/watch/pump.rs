@@ -205,7 +205,7 @@ impl<S: WatchServer> Pump<S> {
         let _turn = if self.target.source != Source::Pods || self.target.namespace == SYSTEM {
             None
         } else {
-            // Without a limit: whoever has a turn gives it back in time.
+            // Without a limit of its own: each turn is given back in time.
             let far = Instant::now() + LONG;
             self.claim.attend(far, openings.acquire_owned()).await?
         };

@@ -7,6 +7,7 @@ use super::pace::{ABSENT_MAX, REFUSED_MAX, SECOND_LOOK, SLOWLY};
 use super::pump::{Presence, Pump, PumpState, PumpStep};
 use super::server::WatchServer;
 use crate::client::{Refusal, RequestError};
+use crate::rights::refusal;
 
 impl<S: WatchServer> Pump<S> {
     /// What a failure means, and what to do next.
@@ -38,7 +39,7 @@ impl<S: WatchServer> Pump<S> {
         let verb = if lists { "list" } else { "watch" };
         let why = match error {
             RequestError::Refused(Refusal { message, .. }) => {
-                format!("missing right: {verb} {} ({message})", self.target.resource)
+                refusal(format_args!("{verb} {} ({message})", self.target.resource))
             }
             lost => lost.to_string(),
         };

@@ -191,7 +191,10 @@ const SHOWN: &[Shown] = &[
     shown!(
         "admission-heartbeat-block",
         "InTheWay",
-        ["control_plane/heartbeat.rs", "control_plane/requests.rs"],
+        [
+            "control_plane/heartbeat/in_the_way.rs",
+            "control_plane/requests.rs"
+        ],
         control_plane::heartbeat::examples
     ),
     shown!(

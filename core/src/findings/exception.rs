@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_team_that_accepts_what_is_not_its_own_is_told() {
+    fn a_standing_names_exceptions_for_what_is_not_the_teams_own() {
         let mut policy = balanced(Some(1), None, None);
         for check in ["dns-n1-headroom", "backend-minimum-ready"] {
             policy.exceptions.push(Exception {

@@ -188,7 +188,7 @@ pub struct FindingList {
 pub struct NotJudged {
     /// Their ids.
     pub checks: Vec<&'static str>,
-    /// Why.
+    /// Why these did not; each of the policies has a reason of its own.
     pub reason: &'static str,
     /// Policies that are judged in part, because they declare more than is judged of one policy, namespace or cluster. At
     /// most 100, some of each namespace before more of one.

@@ -238,7 +238,6 @@ impl Core {
             findings: worst.findings(),
             total: counts.at_risk + counts.violated + counts.unknown,
         }
-        .documented()
     }
 
     /// Whether every needed input is there, and which are not.

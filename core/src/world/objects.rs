@@ -132,7 +132,7 @@ fn name_of(workload: &str, number: u32) -> String {
     format!("{workload}-{end}")
 }
 
-/// That a Pod was evicted, as a kubelet tells of it.
+/// The Event of an eviction, as a kubelet writes it.
 pub(crate) fn evicted(number: u32, workload: &str) -> Value {
     json!({
         "metadata": {"name": format!("{workload}.{number}"), "namespace": "shop", "uid": format!("e{number}")},
@@ -158,7 +158,7 @@ pub(crate) fn evicted_pod(number: u32, workload: &str, node: &str) -> Value {
     })
 }
 
-/// That a Pod of one workload was preempted by one of another, as the scheduler tells of it.
+/// The Event of a preemption of a Pod of one workload by one of another, as the scheduler writes it.
 pub(crate) fn preempted(number: u32, victim: &str, winner: &str) -> Value {
     let related = if winner.is_empty() {
         Value::Null

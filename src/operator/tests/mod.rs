@@ -47,7 +47,7 @@ fn what_cannot_be_read_is_waited_for_a_minute() {
     assert!(world.sent.is_empty());
     world.pass(1);
     world.step(Event::Tick);
-    // Nothing at all has been read: there is nobody to write to yet.
+    // Nothing at all has been read: there is no policy to write to yet.
     assert!(world.sent.is_empty() && world.operator.readiness(world.now).ready);
     world.settle();
     assert!(world.holds("api", "Healthy", "False"));
@@ -114,7 +114,7 @@ fn a_policy_that_is_deleted_while_its_status_is_under_way_leaves_nothing_behind(
     world.answer(Answer::LostAfter);
     world.live(60_000);
     assert!(world.events.is_empty() && world.operator.agenda(world.now).queue == 0);
-    // One of the same name is another: it is told as if there had never been one.
+    // One of the same name is another policy, and has an Event of its own.
     world.apply(Source::Policies, policy("shop", "api", 2));
     world.settle();
     assert!(world.holds("api", "Healthy", "False"));

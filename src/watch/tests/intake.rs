@@ -371,7 +371,7 @@ fn one_watch_of_a_namespace_takes_over_without_any_object_going() {
             What::Synced,
         ],
     );
-    // `b` is not among them any more, and what nobody selects is not kept.
+    // `b` is not among them any more, and what is not selected is not kept.
     assert_eq!(
         told,
         [

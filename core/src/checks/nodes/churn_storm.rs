@@ -111,11 +111,11 @@ impl Counted {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Rush {
     storm: Counted,
-    /// The workload that brings them, where most of them are of one namespace.
+    /// The Service that most of them are of, where more than half of them are of one namespace.
     most: Option<Most>,
 }
 
-/// The Service of that namespace that most of them are of.
+/// A Service and how many of the young Pods are of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Most {
     service: Key,

@@ -86,10 +86,12 @@ fn judge(look: &Look<'_>, workload: Key) -> Known<Verdict> {
         return Ok(Verdict::Met);
     }
     let decides = seen >= PREEMPTIONS;
-    let basis = match (own > 0, decides || (seen > 0 && own > 0)) {
-        (_, false) => Basis::OnlyEvents,
-        (true, true) => Basis::OwnSiblings,
-        (false, true) => Basis::Repeated,
+    let basis = if seen > 0 && own > 0 {
+        Basis::OwnSiblings
+    } else if decides {
+        Basis::Repeated
+    } else {
+        Basis::OnlyEvents
     };
     let loses = Loses {
         workload: look.show(workload).into(),
@@ -297,7 +299,7 @@ mod tests {
     #[case::two_workloads(&[(0, "low", "high"), (1, "other", "high")], "", "", "")]
     #[case::a_sibling(&[(0, "low", "low")], "AtRisk warning OwnSiblings", "", ONLY_EVENTS)]
     #[case::siblings(&[(0, "low", "low"), (1, "low", "high")], "Violated critical OwnSiblings", REPEATED, ONLY_EVENTS)]
-    #[case::nobody_said_by_whom(&[(0, "low", ""), (1, "low", "")], REPEATED, REPEATED, ONLY_EVENTS)]
+    #[case::for_whom_is_not_known(&[(0, "low", ""), (1, "low", "")], REPEATED, REPEATED, ONLY_EVENTS)]
     fn preemptions(#[case] story: Story<'_>, #[case] both: &str, #[case] seen: &str, #[case] told: &str) {
         assert_eq!(play(story, true, true).says(ID), both);
         assert_eq!(play(story, true, false).says(ID), seen, "the status alone");

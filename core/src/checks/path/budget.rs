@@ -290,6 +290,7 @@ fn declared_proxy(look: &Look<'_>, path: &Path<'_>, hop: &Hop, at: &str) -> Prox
     let field = format!("{at}.idleTimeoutSeconds");
     let upstream = &hop.upstream;
     let up = format!("{at}.upstream");
+    let pools = pools(path.connection.protocol);
     let back = Side {
         name: hop.name.clone(),
         end: Some(End::Upstream(hop.name.clone())),
@@ -310,9 +311,8 @@ fn declared_proxy(look: &Look<'_>, path: &Path<'_>, hop: &Hop, at: &str) -> Prox
             },
             &up,
         ),
-        reuses: pools(path.connection.protocol),
+        reuses: pools,
     };
-    let pools = pools(path.connection.protocol);
     let of_back = || age_of(upstream.idle_timeout, &format!("{up}.idleTimeoutSeconds"));
     Proxy {
         closes: [age_of(hop.idle_timeout, &field), (!pools).then(of_back).flatten()],

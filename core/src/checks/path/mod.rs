@@ -16,7 +16,16 @@ mod tables;
 
 use std::sync::Arc;
 
-use crate::judge::Path;
+use crate::judge::{Check, Path};
+
+/// The checks of this family, in the order of their pages.
+pub(super) const CHECKS: &[Check] = &[
+    idle_budget::CHECK,
+    keepalive_order::CHECK,
+    ping_floor::CHECK,
+    netns_gap::CHECK,
+    deadline_order::CHECK,
+];
 
 /// Where a field of the connection under judgement is declared.
 fn declared(path: &Path<'_>, field: &str) -> String {
@@ -37,17 +46,5 @@ fn client_name(name: &Arc<str>) -> Arc<str> {
 
 #[cfg(test)]
 mod adversarial;
-
-use crate::judge::Check;
-
-/// The checks of this family, in the order of their pages.
-pub(super) const CHECKS: &[Check] = &[
-    idle_budget::CHECK,
-    keepalive_order::CHECK,
-    ping_floor::CHECK,
-    netns_gap::CHECK,
-    deadline_order::CHECK,
-];
-
 #[cfg(test)]
 mod tests;

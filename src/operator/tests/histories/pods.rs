@@ -120,7 +120,7 @@ fn a_workload_that_preempts_itself_is_found() {
     assert_eq!(story.says("preemption-cascade"), "");
 }
 
-/// Whoever may write Events in a namespace tells of Pods that are not there, or that nothing happened to.
+/// A team that may write Events in its namespace names Pods that are not there, or that nothing happened to.
 #[rstest]
 fn forged_events_are_an_info_in_their_own_namespace(#[values(true, false)] there: bool) {
     let nodes: Vec<_> = (0..3).map(|at| Node::new(format!("c{at}"), "a")).collect();

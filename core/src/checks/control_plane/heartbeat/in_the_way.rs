@@ -1,0 +1,257 @@
+//! What people read of a webhook in the way of requests.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::super::requests::Reach;
+#[cfg(test)]
+use crate::judge::Verdict;
+use crate::judge::{Advice, Evidence, Explain, Severity};
+use crate::know::{Unit, Val};
+
+/// A webhook in the way of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct InTheWay {
+    pub(super) webhook: Arc<str>,
+    pub(super) what: &'static str,
+    /// Whether the request is made in a namespace, so that a namespaceSelector decides about it.
+    pub(super) in_namespace: bool,
+    pub(super) reach: Reach,
+    /// How bad it is when the request is refused.
+    pub(super) stops: Severity,
+    pub(super) service: Option<Arc<str>>,
+    pub(super) ready: u32,
+    pub(super) cause: Cause,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Cause {
+    /// With the port that its Service lacks, where that is why.
+    Blocked {
+        without_port: Option<u16>,
+    },
+    BlockedIfConditionsMatch {
+        without_port: Option<u16>,
+    },
+    WhenAway,
+    /// It is waited for longer than the caller waits, both in seconds.
+    TooSlowToIgnore {
+        timeout: u32,
+        patience: u32,
+    },
+}
+
+impl InTheWay {
+    fn service(&self) -> &str {
+        self.service.as_deref().unwrap_or("a URL")
+    }
+
+    /// Where the request is made, as far as its name does not show it.
+    const fn place(&self) -> &'static str {
+        match (self.reach, self.what.as_bytes()) {
+            (Reach::Few(_), _) => " in some namespaces",
+            (Reach::Most, _) => " in most namespaces",
+            (Reach::Own, _) => ", its own among them,",
+            (
+                Reach::System,
+                b"new Pods"
+                | b"bindings of Pods to nodes"
+                | b"the status of Pods"
+                | b"EndpointSlices"
+                | b"new EndpointSlices",
+            ) => " in kube-system",
+            (Reach::System, _) => "",
+        }
+    }
+
+    /// How to keep it out of the way of these requests.
+    fn narrower(&self) -> String {
+        let (webhook, what) = (&self.webhook, self.what);
+        match self.reach {
+            Reach::System if self.in_namespace => format!(
+                "leave kube-system, kube-node-lease and its own namespace out by the namespaceSelector of {webhook}, and name \
+                 resources instead of `*`"
+            ),
+            Reach::System => format!(
+                "leave {what} out of the rules of {webhook}, or out by a matchCondition: they are in no namespace, so no \
+                 namespaceSelector does"
+            ),
+            Reach::Own => format!("leave its own namespace out by the namespaceSelector of {webhook}"),
+            Reach::Most | Reach::Few(_) => format!(
+                "run several replicas of {}, on different nodes, in a namespace that {webhook} leaves out",
+                self.service()
+            ),
+        }
+    }
+}
+
+impl Explain for InTheWay {
+    fn cause(&self) -> &'static str {
+        match self.cause {
+            Cause::Blocked { .. } => "Blocked",
+            Cause::BlockedIfConditionsMatch { .. } => "BlockedIfConditionsMatch",
+            Cause::WhenAway => "InTheWay",
+            Cause::TooSlowToIgnore { .. } => "TooSlowToIgnore",
+        }
+    }
+
+    fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (webhook, what, place) = (&self.webhook, self.what, self.place());
+        let service = self.service();
+        match self.cause {
+            Cause::Blocked { without_port } => {
+                write!(f, "webhook {webhook} refuses {what}{place} now: ")?;
+                write!(f, "its Service {service} has no {}", missing(without_port))
+            }
+            Cause::BlockedIfConditionsMatch { without_port } => write!(
+                f,
+                "webhook {webhook} refuses {what}{place} if its matchConditions hold: {service} has no {}",
+                missing(without_port)
+            ),
+            Cause::WhenAway => {
+                let (ready, s) = (self.ready, if self.ready == 1 { "" } else { "s" });
+                write!(
+                    f,
+                    "webhook {webhook} refuses {what}{place} whenever {service} is away, which has {ready} ready \
+                     endpoint{s}"
+                )
+            }
+            Cause::TooSlowToIgnore { timeout, patience } => write!(
+                f,
+                "webhook {webhook} is ignored only after {timeout} s, but writers of {what} give up after {patience} s"
+            ),
+        }
+    }
+
+    fn evidence(&self) -> Vec<Evidence> {
+        let fails = !matches!(self.cause, Cause::TooSlowToIgnore { .. });
+        let policy = if fails { "Fail" } else { "Ignore" };
+        let source = format!("webhook configuration, failurePolicy: {policy}");
+        let mut evidence = vec![
+            Evidence::name("webhook", &self.webhook, source),
+            Evidence::name(
+                "matches",
+                &self.what.into(),
+                "rules, selectors and conditions of the webhook",
+            ),
+        ];
+        if let Some(service) = &self.service {
+            if fails {
+                let place = format!("EndpointSlices of {service}");
+                evidence.push(Evidence::count("readyEndpoints", self.ready, place));
+            }
+            evidence.push(Evidence::name("service", service, "clientConfig.service"));
+        }
+        if let Reach::Few(count) = self.reach {
+            evidence.push(Evidence::count(
+                "namespaces",
+                count,
+                "namespaceSelector of the webhook",
+            ));
+        }
+        if let Cause::TooSlowToIgnore { timeout, patience } = self.cause {
+            let patience = Val::default_of(
+                i64::from(patience),
+                "a kubelet's heartbeat (cmd/kubelet/app/server.go), a leader's renewal (client-go leaderelection)",
+            );
+            let timeout = Val::declared(i64::from(timeout), "timeoutSeconds of the webhook");
+            evidence.push(Evidence::number("timeout", Unit::Seconds, &timeout));
+            evidence.push(Evidence::number("patience", Unit::Seconds, &patience));
+        }
+        evidence
+    }
+
+    fn advice(&self) -> Vec<Advice> {
+        let (webhook, service) = (&self.webhook, self.service());
+        let first: Advice = match self.cause {
+            Cause::WhenAway => format!("run several replicas of {service}, on different nodes").into(),
+            Cause::TooSlowToIgnore { patience, .. } => {
+                format!("set timeoutSeconds of {webhook} well below {patience}").into()
+            }
+            Cause::Blocked {
+                without_port: Some(port),
+            }
+            | Cause::BlockedIfConditionsMatch {
+                without_port: Some(port),
+            } => format!("compare clientConfig.service.port {port} of {webhook} with the ports of {service}")
+                .into(),
+            Cause::Blocked { .. } | Cause::BlockedIfConditionsMatch { .. } => format!(
+                "bring {service} back; if that is refused too, delete this webhook configuration until it is"
+            )
+            .into(),
+        };
+        vec![first, self.narrower().into()]
+    }
+
+    fn at_most(&self) -> Severity {
+        match self.cause {
+            Cause::WhenAway if self.ready > 1 => Severity::Info,
+            Cause::WhenAway | Cause::TooSlowToIgnore { .. } => Severity::Warning,
+            Cause::Blocked { .. } | Cause::BlockedIfConditionsMatch { .. } => self.stops,
+        }
+    }
+}
+
+/// What a Service lacks, so that no endpoint answers.
+fn missing(port: Option<u16>) -> String {
+    port.map_or_else(|| "ready endpoint".to_owned(), |port| format!("port {port}"))
+}
+
+/// One case for each form of the evidence, for the file of all messages.
+#[cfg(test)]
+pub(crate) fn examples() -> Vec<Verdict> {
+    let of = |what: &'static str, reach, stops, service: Option<&str>, ready, cause| InTheWay {
+        webhook: "validate.example.com".into(),
+        what,
+        in_namespace: what != "nodes/status",
+        reach,
+        stops,
+        service: service.map(Into::into),
+        ready,
+        cause,
+    };
+    let gate = Some("policy/gate");
+    let blocked = Cause::Blocked { without_port: None };
+    let without_port = Some(9443);
+    let (critical, warning) = (Severity::Critical, Severity::Warning);
+    let late = Cause::TooSlowToIgnore {
+        timeout: 10,
+        patience: 5,
+    };
+    let (leases, pods) = ("Leases in kube-node-lease", "new Pods");
+    vec![
+        Verdict::violated(of(leases, Reach::System, critical, gate, 0, blocked)),
+        Verdict::violated(of(pods, Reach::System, critical, gate, 0, blocked)),
+        Verdict::violated(of(pods, Reach::Own, critical, gate, 0, blocked)),
+        Verdict::violated(of(pods, Reach::Most, critical, gate, 0, blocked)),
+        Verdict::violated(of(pods, Reach::Few(2), warning, gate, 0, blocked)),
+        Verdict::violated(of(
+            leases,
+            Reach::System,
+            critical,
+            gate,
+            0,
+            Cause::Blocked { without_port },
+        )),
+        Verdict::at_risk(of(
+            "nodes/status",
+            Reach::System,
+            critical,
+            gate,
+            0,
+            Cause::BlockedIfConditionsMatch { without_port: None },
+        )),
+        Verdict::at_risk(of(
+            "nodes/status",
+            Reach::System,
+            critical,
+            gate,
+            0,
+            Cause::BlockedIfConditionsMatch { without_port },
+        )),
+        Verdict::at_risk(of(leases, Reach::System, critical, gate, 1, Cause::WhenAway)),
+        Verdict::at_risk(of(leases, Reach::System, critical, gate, 3, Cause::WhenAway)),
+        Verdict::at_risk(of("Leases in kube-system", Reach::System, warning, gate, 0, late)),
+        Verdict::at_risk(of("Leases in kube-system", Reach::System, warning, None, 0, late)),
+    ]
+}
