@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use futures::{StreamExt, stream};
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::attack::Attack;
 
@@ -15,9 +15,15 @@ const CONNECTIONS: usize = 800;
 /// A header that does not end.
 const HEADER: usize = 400_000;
 
+/// Where they come from. A Pod has an address of its own, which is neither the kubelet's nor Prometheus': connections are
+/// bounded by peer, and one that displaces the connections of its own address displaces the probes' no more.
+const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 66);
+
 /// Sends a beginning of a request and keeps the connection; the server may end it.
 async fn half_open(to: SocketAddr) -> Option<TcpStream> {
-    let mut stream = TcpStream::connect(to).await.ok()?;
+    let socket = TcpSocket::new_v4().ok()?;
+    socket.bind((ATTACKER, 0).into()).ok()?;
+    let mut stream = socket.connect(to).await.ok()?;
     let start = format!("GET /metrics HTTP/1.1\r\nHost: {to}\r\nX-Long: ");
     let _ = stream.write_all(start.as_bytes()).await;
     let piece = vec![b'x'; 4_000];
@@ -41,6 +47,8 @@ async fn connections_without_a_request_keep_nobody_out() {
             .buffer_unordered(64)
             .collect()
             .await;
+        let opened = held.iter().flatten().count();
+        assert_eq!(opened, CONNECTIONS, "port {}", to.port());
         let start = Instant::now();
         let (code, _) = attack.operator.get("/metrics").await.unwrap();
         assert_eq!(code, 200);
