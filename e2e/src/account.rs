@@ -28,16 +28,21 @@ const RBAC: &str = "rbac.authorization.k8s.io";
 impl ControlPlane {
     /// A kubeconfig of an account that may read everything evenkeel reads, but for some resources.
     pub async fn reader(&self, namespace: &str, without: &[&str]) -> Result<NamedTempFile> {
-        let name = format!("reader-of-{namespace}");
         let rules = rules(|resource| !without.contains(&resource));
+        self.account(namespace, "reader", &rules).await
+    }
+
+    /// A kubeconfig of a new account with these rights (rules of a `ClusterRole`) in the whole cluster.
+    pub async fn account(&self, namespace: &str, account: &str, rules: &[Value]) -> Result<NamedTempFile> {
+        let name = format!("{account}-of-{namespace}");
         self.apply_json(&[
             json!({"apiVersion": format!("{RBAC}/v1"), "kind": "ClusterRole", "metadata": {"name": name}, "rules": rules}),
             json!({"apiVersion": format!("{RBAC}/v1"), "kind": "ClusterRoleBinding", "metadata": {"name": name},
                 "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": name},
-                "subjects": [{"kind": "ServiceAccount", "name": "reader", "namespace": namespace}]}),
+                "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}]}),
         ])
         .await?;
-        self.kubeconfig_of(namespace, "reader").await
+        self.kubeconfig_of(namespace, account).await
     }
 
     /// A kubeconfig of an account that may read some resources of its own namespace, and nothing else.

@@ -2,8 +2,10 @@
 //!
 //! What the operator takes longer than this is its own; the rest is the API server, the network and the machine.
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::pin::pin;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use evenkeel_e2e::client_of;
@@ -13,8 +15,11 @@ use kube::api::WatchEvent;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::operator::{NAMESPACE, POLICY_NAME};
-use super::reaction::{MEASURED_SLICE, SLICES};
+use super::operator::{Bench, NAMESPACE, POLICY_NAME};
+use super::reaction::{CHANGES, MEASURED_SLICE, Reactions, SLICES, reactions};
+
+/// The line on the standard output with which it says that changes of slices will be seen from now on.
+const WATCHING: &str = "watching";
 
 /// What is read of a slice.
 #[derive(Clone, Deserialize)]
@@ -40,6 +45,43 @@ struct Conditions {
     ready: Option<bool>,
 }
 
+/// The rights that it needs, as rules of a `ClusterRole`. They are not those of the manifests: the operator gets no policy
+/// by name.
+pub(super) fn rights() -> [Value; 3] {
+    [
+        ("discovery.k8s.io", "endpointslices", ["list", "watch"].as_slice()),
+        ("evenkeel.dev", "traffichealthpolicies", &["get"]),
+        ("evenkeel.dev", "traffichealthpolicies/status", &["patch"]),
+    ]
+    .map(|(group, resource, verbs)| json!({"apiGroups": [group], "resources": [resource], "verbs": verbs}))
+}
+
+/// Measures the same reactions as the operator's, without and with other changes, by a process of this client.
+pub(super) async fn measured(bench: &Bench) -> Result<[Reactions; 2]> {
+    let mut process = Command::new(std::env::current_exe()?)
+        .arg("--bare-reaction")
+        .arg("--kubeconfig")
+        .arg(bench.bare_kubeconfig())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("starting the bare client")?;
+    let measured = async {
+        let mut said = String::new();
+        let out = process.stdout.take().context("the bare client has no output")?;
+        BufReader::new(out).read_line(&mut said)?;
+        ensure!(said.trim() == WATCHING, "the bare client does not watch");
+        anyhow::Ok([
+            reactions(bench, None, 0, None).await?,
+            reactions(bench, None, CHANGES, None).await?,
+        ])
+    };
+    let measured = measured.await;
+    process.kill()?;
+    process.wait()?;
+    measured
+}
+
 /// Reacts until it is killed.
 pub(super) async fn react(kubeconfig: &Path) -> Result<()> {
     let client = client_of(kubeconfig, None).await?;
@@ -54,6 +96,7 @@ pub(super) async fn react(kubeconfig: &Path) -> Result<()> {
     );
     loop {
         let mut events = pin!(watch(&client).await?);
+        println!("{WATCHING}");
         while let Some(event) = events.try_next().await? {
             let slice = match event {
                 WatchEvent::Added(slice) | WatchEvent::Modified(slice) => slice,

@@ -103,18 +103,20 @@ async fn operator(bench: &Bench, cli: &Cli) -> Result<()> {
         let measured = Measured::start(bench).await?;
         measured.tell();
         rest::at_rest(bench, &measured, Duration::from_secs(cli.rest_seconds)).await?;
-        for changes in [0, CHANGES] {
-            reaction::reactions(bench, Some(&measured), changes, None)
-                .await?
-                .tell();
-        }
+        let own = [
+            reaction::reactions(bench, Some(&measured), 0, None).await?,
+            reaction::reactions(bench, Some(&measured), CHANGES, None).await?,
+        ];
         println!(
             "memory: {} MiB, peak {} MiB",
             measured.resident_mib(),
             measured.peak_mib()
         );
         measured.end()?;
-        return beside_bare(bench).await;
+        let bare = bare_reaction::measured(bench).await?;
+        own.iter().chain(&bare).for_each(reaction::Reactions::print);
+        reaction::print_beside(&own, &bare);
+        return Ok(());
     };
     let crowds = [
         None,
@@ -123,27 +125,6 @@ async fn operator(bench: &Bench, cli: &Cli) -> Result<()> {
         Some(Crowd::largest(cli.largest)),
     ];
     crowds::side_by_side(bench, crowds).await
-}
-
-/// The same reactions by the bare client.
-async fn beside_bare(bench: &Bench) -> Result<()> {
-    let mut bare = Command::new(std::env::current_exe()?)
-        .arg("--bare-reaction")
-        .arg("--kubeconfig")
-        .arg(bench.kubeconfig())
-        .stdin(Stdio::null())
-        .spawn()
-        .context("starting the bare client")?;
-    let measured = async {
-        for changes in [0, CHANGES] {
-            reaction::reactions(bench, None, changes, None).await?.tell();
-        }
-        anyhow::Ok(())
-    };
-    let measured = measured.await;
-    bare.kill()?;
-    bare.wait()?;
-    measured
 }
 
 /// One run of a process.

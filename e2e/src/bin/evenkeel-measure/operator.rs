@@ -13,8 +13,9 @@ use futures::{StreamExt, TryStreamExt};
 use kube::Client;
 use kube::api::WatchEvent;
 use serde_json::Value;
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 
+use super::bare_reaction;
 use super::scrape::Scrape;
 
 /// How long a start or a reaction may take before the measurement gives up.
@@ -47,6 +48,8 @@ pub(super) struct Bench {
     /// What it was loaded with.
     pub(super) size: Size,
     kubeconfig: PathBuf,
+    /// The account of the bare client of reactions, in a control plane of our own.
+    bare: Option<NamedTempFile>,
     folder: TempDir,
     /// The control plane, if it is our own: only then there is an audit log.
     pub(super) plane: Option<ControlPlane>,
@@ -73,19 +76,29 @@ impl Bench {
     ) -> Result<Self> {
         let administrator = plane.as_ref().map_or(&*kubeconfig, ControlPlane::kubeconfig_path);
         let client = client_of(administrator, None).await?;
+        let bare = match &plane {
+            Some(plane) => Some(
+                plane
+                    .account(NAMESPACE, "bare-client", &bare_reaction::rights())
+                    .await?,
+            ),
+            None => None,
+        };
         evenkeel_e2e::apply::apply_yaml(&client, POLICY).await?;
         Ok(Self {
             client,
             size,
             kubeconfig,
+            bare,
             folder,
             plane,
         })
     }
 
-    /// What the operator reaches the cluster by.
-    pub(super) fn kubeconfig(&self) -> &Path {
-        &self.kubeconfig
+    /// The kubeconfig of the bare client of reactions. In a cluster that was named it has the operator's rights, which
+    /// are not enough where those are exactly the rights of the manifests: it reads one policy by name.
+    pub(super) fn bare_kubeconfig(&self) -> &Path {
+        self.bare.as_ref().map_or(&*self.kubeconfig, NamedTempFile::path)
     }
 
     /// Follows the measured policy, from how it stands.

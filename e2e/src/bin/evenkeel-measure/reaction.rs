@@ -57,7 +57,7 @@ impl Reactions {
     }
 
     /// Prints them.
-    pub(super) fn tell(&self) {
+    pub(super) fn print(&self) {
         let who = self.own.map_or("the bare client".to_owned(), |own| {
             format!(
                 "our own part P50 at most {:.2} ms, P99 at most {:.2} ms",
@@ -132,6 +132,28 @@ impl Noted {
 fn times(event: &Value) -> Option<(Timestamp, Timestamp)> {
     let at = |key: &str| event[key].as_str()?.parse().ok();
     Some((at("requestReceivedTimestamp")?, at("stageTimestamp")?))
+}
+
+/// Prints the whole way of the operator beside that of the bare client, and by how much it is longer: what a client sees
+/// from its patch to the status.
+pub(super) fn print_beside(own: &[Reactions], bare: &[Reactions]) {
+    const PERCENTILES: [usize; 3] = [50, 90, 99];
+    println!(
+        "{:<24} {:<14} {:>8} {:>8} {:>8}",
+        "other changes a second", "patch to status", "P50 ms", "P90 ms", "P99 ms"
+    );
+    for (own, bare) in own.iter().zip(bare) {
+        let ways = |of: &Reactions| PERCENTILES.map(|percent| of.way(percent));
+        let (own_ways, bare_ways) = (ways(own), ways(bare));
+        for (name, [p50, p90, p99]) in [("operator", own_ways), ("bare client", bare_ways)] {
+            println!("{:<24} {name:<14} {p50:>8.1} {p90:>8.1} {p99:>8.1}", own.changes);
+        }
+        print!("{:<24} {:<14}", own.changes, "quotient");
+        for (own, bare) in own_ways.into_iter().zip(bare_ways) {
+            print!(" {:>8.2}", own / bare);
+        }
+        println!();
+    }
 }
 
 /// Makes the measured verdict turn, by the operator or else by the bare client, while others change, so many a second.
