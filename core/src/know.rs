@@ -200,6 +200,10 @@ pub enum Gap {
     WarmingUp(Source, u32),
     /// The source was lost a moment ago, and what may rest on it has not been judged since.
     Outdated(Source),
+    /// Nobody has measured it, or not lately, and why.
+    Unmeasured(Arc<str>),
+    /// This metric has been measured once since evenkeel runs or since it began anew, and its growth takes two samples.
+    TooFewSamples(Arc<str>),
 }
 
 impl fmt::Display for Gap {
@@ -219,6 +223,8 @@ impl fmt::Display for Gap {
                     "{source} are no longer read, and this was not judged again yet"
                 )
             }
+            Self::Unmeasured(why) => write!(f, "not measured: {why}"),
+            Self::TooFewSamples(metric) => write!(f, "{metric} needs one more sample"),
         }
     }
 }

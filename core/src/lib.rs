@@ -24,6 +24,7 @@ pub mod paths;
 pub mod policy;
 mod program;
 pub mod route;
+pub mod sample;
 mod source;
 pub mod sources;
 pub mod standing;

@@ -6,7 +6,7 @@ use crate::engine::{self, Dirt, Engine};
 use crate::findings::{self, FindingList, FindingVerdict, NotJudged, SubjectView, Summary, in_part};
 use crate::fleet::{Fleet, Reading, Wants};
 use crate::history::{History, PodQuery};
-use crate::index::{Index, Part};
+use crate::index::{Dep, Deps, Index, Part};
 use crate::judge::{Check, Severity, Subject};
 use crate::know::{Mono, Now, Source};
 use crate::names::{InUse, Key};
@@ -100,6 +100,9 @@ impl Core {
         if changed {
             self.mark_history(Dirt::HISTORY);
         }
+        if self.index.samples.tick(now.mono) {
+            self.dirt.deps = self.dirt.deps.with(Deps::one(Dep::SampleGaps));
+        }
         let dirt = std::mem::take(&mut self.dirt);
         let mut standings = self.exceptions(now, &dirt);
         standings.extend(dirt.policies.iter().copied());
@@ -123,7 +126,7 @@ impl Core {
     /// What is worth reading beyond whole lists, when that is something else than when this was last asked; a round asks
     /// as well.
     pub fn take_wants(&mut self) -> Option<Wants> {
-        self.reading.take(&self.index)
+        self.reading.take(&self.index, self.engine.measured())
     }
 
     /// Policies of which an input became fresh, or no longer is: their statuses say so without any verdict changing.
@@ -207,10 +210,15 @@ impl Core {
             let seconds = u64::try_from(next - now.wall.0).unwrap_or(0);
             now.mono.plus(seconds.saturating_mul(1000))
         });
-        [next, self.engine.woken(), self.history.due()]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            next,
+            self.engine.woken(),
+            self.history.due(),
+            self.index.samples.due(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Every finding, as of the last round.

@@ -105,6 +105,9 @@ impl Engine {
         for key in &dirt.slices {
             dirty.extend(self.depending(*key, Dirt::SLICES.with(Dirt::HISTORY)));
         }
+        for key in &dirt.measured_services {
+            dirty.extend(self.depending(*key, Dirt::OWN_SAMPLES));
+        }
         if self.any(&Scope::OF_SERVICES, Dirt::OWN_PODS) {
             let services = dirt.pods_in.iter().flat_map(|space| index.services_in.of(*space));
             dirty.extend(services.flat_map(|key| self.depending(key, Dirt::OWN_PODS)));
@@ -163,6 +166,10 @@ impl Engine {
             let unit = WorkUnit::of(Scope::Node, About::Node(*name));
             (unit, None, Dirt::OWN_HISTORY)
         });
+        let measured = dirt.measured_nodes.iter().map(|name| {
+            let unit = WorkUnit::of(Scope::Node, About::Node(*name));
+            (unit, None, Dirt::OWN_SAMPLES)
+        });
         let zones = dirt.zones.iter().map(|name| {
             let unit = WorkUnit::of(Scope::Zone, About::Zone(*name));
             let exists = zones.then(|| index.sums.has_zone(*name));
@@ -172,7 +179,7 @@ impl Engine {
             let unit = WorkUnit::of(Scope::Webhook, About::Webhook(*key));
             (unit, Some(index.webhooks.get(*key).is_some()), Dirt::OWN)
         });
-        for (unit, exists, on) in nodes.chain(evicted).chain(zones).chain(webhooks) {
+        for (unit, exists, on) in nodes.chain(evicted).chain(measured).chain(zones).chain(webhooks) {
             let held = self.units.get(&unit);
             let came_or_went = exists.is_some_and(|exists| held.is_some() != exists);
             if came_or_went || held.is_some_and(|held| held.deps.meets(on)) {

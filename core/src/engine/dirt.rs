@@ -31,6 +31,10 @@ pub(crate) struct Dirt {
     pub(crate) nodes: BTreeSet<Name>,
     /// Nodes that Pods were evicted from.
     pub(crate) evicted_from: BTreeSet<Name>,
+    /// Nodes that were measured.
+    pub(crate) measured_nodes: BTreeSet<Name>,
+    /// Services of which backends were measured.
+    pub(crate) measured_services: BTreeSet<Key>,
     /// Workloads of which Pods were preempted.
     pub(crate) workloads: BTreeSet<Key>,
     /// Zones of which Nodes came, went, fell ill or recovered.
@@ -59,6 +63,8 @@ impl Dirt {
     pub(super) const OWN_PODS: Deps = Deps::one(Dep::OwnPods);
     /// The Node, zone or webhook configuration itself.
     pub(super) const OWN: Deps = Deps::one(Dep::Own);
+    /// What was measured on the Node or Service itself.
+    pub(super) const OWN_SAMPLES: Deps = Deps::one(Dep::OwnSamples);
     /// What was seen of the Node or zone itself.
     pub(super) const OWN_HISTORY: Deps = Deps::one(Dep::OwnHistory);
 
@@ -74,6 +80,8 @@ impl Dirt {
             pods_in,
             nodes,
             evicted_from,
+            measured_nodes,
+            measured_services,
             workloads,
             zones,
             webhooks,
@@ -81,10 +89,10 @@ impl Dirt {
             freshness,
             all: _,
         } = self;
-        for keys in [services, slices, policies, webhooks, workloads] {
+        for keys in [services, slices, policies, webhooks, workloads, measured_services] {
             held.note(keys);
         }
-        for names in [pods_in, nodes, evicted_from, zones] {
+        for names in [pods_in, nodes, evicted_from, measured_nodes, zones] {
             held.note(names);
         }
         held.all(governing.iter().map(|one| one.0));

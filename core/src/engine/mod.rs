@@ -35,6 +35,7 @@ use crate::index::{Dep, DepCounts, Deps, Index};
 use crate::judge::{Check, Subject, Verdict};
 use crate::know::{Mono, Now, Reads, Source};
 use crate::names::{InUse, Key, Name};
+use crate::sample::Metrics;
 
 /// What judging brought.
 #[derive(Debug, Default)]
@@ -85,6 +86,12 @@ impl Engine {
     /// The checks that it judges by.
     pub(crate) const fn checks(&self) -> &'static [Check] {
         self.checks
+    }
+
+    /// What its checks rest on that is measured.
+    pub(crate) fn measured(&self) -> Metrics {
+        let all = self.checks.iter().map(|check| check.samples);
+        all.fold(Metrics::NONE, Metrics::with)
     }
 
     /// Judges what is dirty or due, until it has come to about so many verdicts: the unit that reaches them is judged to

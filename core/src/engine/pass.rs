@@ -113,11 +113,13 @@ impl<'a> Pass<'a> {
     /// The checks of its scope, with their places in the table; without a history only those that can do without.
     fn checks(&self) -> impl Iterator<Item = (usize, &'static Check)> + use<> {
         let (scope, live) = (self.unit.scope, self.history.is_live());
+        let measured = self.index.samples().is_observed();
         self.checks
             .iter()
             .enumerate()
             .filter(move |(_, check)| Scope::of(check) == scope)
             .filter(move |(_, check)| live || check.history != Memory::Needed)
+            .filter(move |(_, check)| measured || check.samples.is_empty())
     }
 
     fn depend_on(&mut self, deps: Deps) {
@@ -138,6 +140,7 @@ impl<'a> Pass<'a> {
     /// What is unknown of all subjects together, because it was not read which there are.
     fn list(&mut self) {
         let Some(gap) = self.list_gap() else {
+            self.not_measured();
             return;
         };
         let policies = !self.index.policies.is_empty();
@@ -150,6 +153,22 @@ impl<'a> Pass<'a> {
             };
             if speaks {
                 self.note(at, Subject::Cluster, false, Verdict::Unknown(gap.clone()));
+            }
+        }
+    }
+
+    /// What is unknown of all Nodes together, because nobody measures it on any.
+    fn not_measured(&mut self) {
+        if self.unit.scope != Scope::Node || !self.index.samples().is_observed() {
+            return;
+        }
+        self.depend_on(Deps::one(Dep::SampleGaps).with(Deps::one(Dep::NodeCount)));
+        if self.index.nodes.is_empty() {
+            return;
+        }
+        for (at, check) in self.checks() {
+            if let Some(gap) = self.index.samples().none_on_nodes(check.samples) {
+                self.note(at, Subject::Cluster, false, Verdict::Unknown(gap));
             }
         }
     }
@@ -174,6 +193,13 @@ impl<'a> Pass<'a> {
             return;
         }
         for (at, check) in self.checks() {
+            if !check.samples.is_empty() {
+                // Where no Node is measured, [`Self::not_measured`] says so for all of them.
+                self.depend_on(Deps::one(Dep::SampleGaps));
+                if self.index.samples().none_on_nodes(check.samples).is_some() {
+                    continue;
+                }
+            }
             if let Judge::Node(judge) = check.judge {
                 self.one(at, check, Subject::Node(name), false, |look| judge(look, name));
             }
@@ -357,7 +383,7 @@ impl<'a> Pass<'a> {
         match verdict {
             Verdict::Met => self.tally.met += 1,
             Verdict::NotApplicable(_) => self.tally.not_applicable += 1,
-            Verdict::Unknown(Gap::WarmingUp(..)) => {
+            Verdict::Unknown(Gap::WarmingUp(..) | Gap::TooFewSamples(_)) => {
                 self.tally.unknown += 1;
                 self.tally.warming |= 1 << at;
             }

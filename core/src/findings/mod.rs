@@ -315,6 +315,10 @@ fn next_step(gap: &Gap) -> String {
         }
         Gap::WarmingUp(_, seconds) => format!("wait until evenkeel has run for {seconds} s"),
         Gap::Outdated(source) => format!("wait a moment, then see why {source} are no longer read"),
+        Gap::Unmeasured(_) => {
+            "see why it is not measured: docs/what-works-where.md says which exporter has it".into()
+        }
+        Gap::TooFewSamples(_) => "wait for the next sample".into(),
     }
 }
 

@@ -7,6 +7,7 @@
 mod carriers;
 mod cilium;
 mod kube_proxy;
+mod measured;
 mod probe;
 mod wants;
 
@@ -17,6 +18,7 @@ use std::sync::Arc;
 pub(crate) use cilium::is_agent;
 pub(crate) use kube_proxy::is_proxy;
 pub use kube_proxy::{config_map_of, is_kube_proxy};
+pub use measured::SampleWants;
 pub use probe::{FirstProbe, first_probe};
 pub(crate) use wants::Reading;
 pub use wants::{MOST_NAMED, MOST_SELECTORS, NamedWants, Wants};

@@ -8,9 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::kube_proxy::is_kube_proxy;
+use super::measured::{self, SampleWants};
 use crate::index::{Index, SYSTEM};
 use crate::names::{InUse, Key, Name};
 use crate::policy::{Beat, Operator, Policy, Requirement, Selector};
+use crate::sample::{Metrics, Scope};
 use crate::sources::service::Service;
 use crate::sources::workload::DaemonSet;
 
@@ -21,6 +23,10 @@ pub struct Wants {
     pub config_maps: BTreeMap<Arc<str>, NamedWants>,
     /// Pods by namespace: those that any of its selectors selects. Never empty sets.
     pub pods: BTreeMap<Arc<str>, Arc<BTreeSet<Selector>>>,
+    /// What to measure, by what it is measured on; empty where no observer is configured or no check needs any. An observer
+    /// that has a metric is asked for it every [`crate::sample::Observer::every_seconds`], and each answer is one
+    /// [`crate::sample::Page`].
+    pub samples: Arc<BTreeMap<Scope<Arc<str>>, SampleWants>>,
 }
 
 /// Objects of one namespace, by name.
@@ -78,6 +84,8 @@ struct Space {
 #[derive(Debug, Default)]
 struct Changed {
     platform: bool,
+    /// Whether something else may be worth measuring.
+    measured: bool,
     /// Namespaces of which policies changed.
     policies: BTreeSet<Name>,
     services: BTreeSet<Key>,
@@ -109,6 +117,11 @@ impl Reading {
         self.changed.platform = true;
     }
 
+    /// Observers, API servers, or the platform's policy are others than before, or the first Node came.
+    pub(crate) const fn measured_changed(&mut self) {
+        self.changed.measured = true;
+    }
+
     /// Policies of a namespace have changed.
     pub(crate) fn policies_changed(&mut self, namespace: Name) {
         self.changed.policies.insert(namespace);
@@ -120,19 +133,27 @@ impl Reading {
     }
 
     /// What is worth reading now, where that is something else than was last said.
-    pub(crate) fn take(&mut self, index: &Index) -> Option<Wants> {
+    pub(crate) fn take(&mut self, index: &Index, metrics: Metrics) -> Option<Wants> {
         let Changed {
             platform,
+            measured,
             policies,
             services,
         } = std::mem::take(&mut self.changed);
         let mut touched = BTreeSet::new();
         let mut is_news = false;
+        if measured || index.samples().is_observed() && !(policies.is_empty() && services.is_empty()) {
+            let samples = measured::wants(index, metrics);
+            is_news = *self.wants.samples != samples;
+            if is_news {
+                self.wants.samples = Arc::new(samples);
+            }
+        }
         if platform {
             let (pods, maps) = of_platform(index);
             touched.extend(self.platform.keys().chain(pods.keys()).cloned());
             self.platform = pods;
-            is_news = self.wants.config_maps != maps;
+            is_news |= self.wants.config_maps != maps;
             self.wants.config_maps = maps;
         }
         for key in services {
@@ -248,7 +269,11 @@ fn needs_backends(policy: &Policy) -> bool {
         balance.max_percent_per_node.is_some() || balance.max_percent_per_zone.is_some()
     });
     let mut servers = policy.connections.iter().map(|connection| &connection.server);
-    limits_places || servers.any(|server| server.tcp_keepalive == Some(Beat::Enabled(None)))
+    let counted = policy
+        .balance
+        .as_ref()
+        .is_some_and(|balance| balance.counter.is_some());
+    limits_places || counted || servers.any(|server| server.tcp_keepalive == Some(Beat::Enabled(None)))
 }
 
 /// The selector of a Service.
@@ -486,7 +511,7 @@ mod tests {
             if let Some(shop) = index.names.find("shop") {
                 anew.policies_changed(shop);
             }
-            prop_assert_eq!(told, anew.take(index));
+            prop_assert_eq!(told, anew.take(index, Metrics::NONE));
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::know::{Reads, Source};
 use crate::names::Key;
 use crate::policy::{ClusterPolicy, Policy};
 use crate::program::Core;
+use crate::sample;
 use crate::sources::node::Node;
 use crate::sources::service::Service;
 use crate::sources::slice::Slice;
@@ -20,6 +21,9 @@ impl Core {
         self.mark(Deps::of(Reads::of(&[source])));
         if matches!(source, Source::DaemonSets | Source::ClusterPolicy) {
             self.reading.platform_changed();
+        }
+        if source == Source::ClusterPolicy {
+            self.reading.measured_changed();
         }
         if fleet::INPUTS.has(source) {
             self.mark(Deps::one(Dep::FleetInputs));
@@ -88,6 +92,9 @@ impl Core {
 
     pub(super) fn service_changed(&mut self, key: Key, old: Option<&Service>) {
         self.index.keep_service(key);
+        if self.index.services.get(key).is_none() {
+            self.index.samples.forget_service(key);
+        }
         self.reading.service_changed(key);
         self.engine.shares.service_changed(&self.index, key, old);
         self.dirt.services.insert(key);
@@ -96,7 +103,13 @@ impl Core {
 
     pub(super) fn slice_changed(&mut self, key: Key, old: Option<&Slice>) {
         let services = self.index.keep_slice(key, old);
-        self.dirt.slices.extend(services.into_iter().flatten());
+        for service in services.into_iter().flatten() {
+            if self.index.is_instances(service) {
+                self.reading.measured_changed();
+                self.dirt.deps = self.dirt.deps.with(Deps::one(Dep::InstanceSamples));
+            }
+            self.dirt.slices.insert(service);
+        }
         self.fold_slice(key, old);
     }
 
@@ -110,6 +123,13 @@ impl Core {
         self.mark(changed);
         self.touch(Source::Nodes);
         self.dirt.nodes.insert(key.name);
+        if old.is_none() || self.index.nodes.get(key).is_none() {
+            self.index.samples.forget(sample::Subject::Node(key.name));
+            // Nodes are measured where there is any.
+            if self.index.nodes.len() <= 1 {
+                self.reading.measured_changed();
+            }
+        }
         self.fold_node(key, old);
     }
 

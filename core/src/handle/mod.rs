@@ -1,6 +1,7 @@
 //! The one door for facts: parse, store, mark dirty. It never judges.
 
 mod changed;
+mod measured;
 
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use crate::know::{Now, Source};
 use crate::names::{Key, Name};
 use crate::policy::{ClusterPolicy, Policy};
 use crate::program::Core;
+use crate::sample::{Observer, Page};
 use crate::sources::slice::SERVICE_NAME;
 use crate::sources::{self, Place, Row, Why};
 
@@ -48,6 +50,11 @@ pub enum Input<'a> {
     /// A `KubeProxyConfiguration` outside of any object, as `kubeadm` and installers take it: where it was read, and
     /// its YAML or JSON text. It counts where no process and no `ConfigMap` says more.
     ProxyDocument(&'a str, &'a str),
+    /// Who is asked for [`crate::fleet::Wants::samples`] from now on, in any order; nobody at first. What others have
+    /// measured is forgotten.
+    Observers(&'a [Observer]),
+    /// What one observer answered when it was asked for samples.
+    Samples(&'a Page<'a>),
     /// What became of reading a Pod that [`crate::Round::lookups`] asked for.
     Lookup(&'a PodQuery, PodAnswer<'a>),
 }
@@ -119,6 +126,8 @@ impl Core {
                     self.touch(Source::Configz);
                 }
             }
+            Input::Observers(observers) => self.observers(observers),
+            Input::Samples(page) => self.fold_samples(now, page),
             Input::Lookup(pod, answer) => self.fold_answer(now, pod, &answer),
             Input::ProxyDocument(place, text) => {
                 self.index.proxy_documents.insert(place.into(), text.into());

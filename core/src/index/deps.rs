@@ -41,6 +41,14 @@ pub enum Dep {
     Own,
     /// What was seen to happen to the Node or zone under judgement.
     OwnHistory,
+    /// What was measured on the Node under judgement, or on the backends of the Service.
+    OwnSamples,
+    /// What was measured on other Nodes.
+    NodeSamples,
+    /// What was measured on API servers and on the cluster.
+    InstanceSamples,
+    /// What is measured at all, and why something is not.
+    SampleGaps,
 }
 
 /// A set of whole sources and [`Dep`]s.

@@ -31,6 +31,7 @@ pub(crate) use table::Which;
 use crate::know::{Gap, Known, Reads, Source};
 use crate::names::{InUse, Key, Name, Names};
 use crate::policy::{ClusterPolicy, Policy};
+use crate::sample::Samples;
 use crate::sources;
 use crate::sources::service::Service;
 use crate::sources::slice::{Endpoint, Slice};
@@ -103,6 +104,8 @@ macro_rules! index {
             pub(crate) sums: NodeSums,
             /// Policies by what they may govern.
             pub(crate) picks: Picks,
+            /// What was measured.
+            pub(crate) samples: Samples,
             /// Objects that were not understood.
             pub(crate) opaque: BTreeMap<(Source, Key), Opaque>,
             freshness: FreshnessTable,
@@ -125,6 +128,7 @@ macro_rules! index {
                 self.sums.hold(held);
                 self.picks.hold(held);
                 self.freshness.hold(held);
+                self.samples.hold(held);
                 // Verdicts name connections and clients, and look them up by text.
                 let policies = self.policies.iter().map(|one| one.1);
                 for text in policies.flat_map(|policy| policy.names()) {
@@ -211,6 +215,11 @@ impl Index {
     /// Sets how fresh a part of a source is; returns whether that is a change.
     pub(crate) fn set_freshness(&mut self, source: Source, part: Part, freshness: Freshness) -> bool {
         self.freshness.set(source, part, freshness)
+    }
+
+    /// What was measured.
+    pub const fn samples(&self) -> &Samples {
+        &self.samples
     }
 
     /// The platform's policy, if there is one.

@@ -18,6 +18,7 @@ pub use severity::{Severities, Severity};
 use crate::know::{Gap, Known, Reads};
 use crate::names::{Key, Name, Names};
 use crate::policy::{Client, Connection, Policy, PortRef, Protocol};
+use crate::sample::Metrics;
 use crate::sources::service::{Service, ServicePort, Transport};
 
 /// What a check has to say of a subject.
@@ -211,6 +212,8 @@ pub struct Check {
     pub profiles: bool,
     /// Whether it reads what was seen to change ([`Look::history`]).
     pub history: Memory,
+    /// What it rests on that is measured: it says something where any of it is. Where nobody measures, it does not speak.
+    pub samples: Metrics,
     /// Whether it says something without any policy.
     pub baseline: bool,
     /// The judgement.

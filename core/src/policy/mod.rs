@@ -67,6 +67,27 @@ pub enum Measure {
     ActiveConnections,
 }
 
+/// A counter that each Pod behind a Service has in a Prometheus: a metric and a label by name, and never a query.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PodCounter {
+    /// Name of the metric.
+    pub metric: Arc<str>,
+    /// The label that holds the name of the Pod.
+    pub pod_label: Arc<str>,
+    /// What it counts.
+    pub counts: Counts,
+}
+
+/// What a counter of a Pod counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum Counts {
+    /// Connections that the Pod has accepted.
+    #[default]
+    Connections,
+    /// Requests that it has answered.
+    Requests,
+}
+
 /// Expected balance of the ready backends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Balance {
@@ -76,6 +97,8 @@ pub struct Balance {
     pub tolerance_percent: u32,
     /// How long a ready backend may take to reach its share, in seconds.
     pub newcomer_grace_seconds: u32,
+    /// Where the number of its connections or requests is to be found; `None` where nobody measures it.
+    pub counter: Option<PodCounter>,
     /// Fewest ready backends.
     pub minimum_ready_backends: Option<u32>,
     /// Largest share of the ready backends on one node, in percent.

@@ -4,6 +4,7 @@
 //! over time, as the operator is, and remembers what changed. Everything goes through the engine, so a test sees what a
 //! user would.
 
+mod measured;
 mod objects;
 mod policies;
 mod system;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+pub(crate) use measured::instances;
 pub(crate) use objects::{
     evicted, evicted_pod, node, node_ready, pod, preempted, preempted_pod, service, slice, slice_in,
     slice_of, slice_part,

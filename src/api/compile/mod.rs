@@ -132,6 +132,7 @@ fn balance(balance: &Balance, reader: &mut Reader) -> core::Balance {
             "spec.balance.newcomerGraceSeconds",
             balance.newcomer_grace_seconds,
         ),
+        counter: None,
         minimum_ready_backends: reader.optional(
             "spec.balance.minimumReadyBackends",
             balance.minimum_ready_backends,

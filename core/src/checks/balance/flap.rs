@@ -7,6 +7,7 @@ use crate::history::{FLAP_FLIPS, FLAP_WINDOW};
 use crate::index::Part;
 use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, ServiceCase, Severities, Verdict};
 use crate::know::{Gap, Known, Reads, Source, Unit};
+use crate::sample::Metrics;
 use crate::sources::service::ServiceType;
 
 /// Share of endpoints that may flap, in percent.
@@ -20,6 +21,7 @@ pub static CHECK: Check = Check {
     uses: Reads::NONE,
     profiles: false,
     history: Memory::Needed,
+    samples: Metrics::NONE,
     baseline: true,
     judge: Judge::Service(judge),
     doc: DOC,

@@ -10,6 +10,7 @@ use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, Servic
 use crate::know::{Gap, Known, Reads, Source, Val};
 use crate::names::Name;
 use crate::policy::{Door, Policy};
+use crate::sample::Metrics;
 use crate::sources::selects;
 use crate::sources::service::ServiceType;
 
@@ -21,6 +22,7 @@ pub static CHECK: Check = Check {
     uses: Reads::of(&[Source::Nodes, Source::Pods]),
     profiles: true,
     history: Memory::Unused,
+    samples: Metrics::NONE,
     baseline: true,
     judge: Judge::Service(judge),
     doc: DOC,

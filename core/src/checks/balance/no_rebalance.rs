@@ -9,6 +9,7 @@ use crate::judge::{
 use crate::know::{Known, Reads, Source, Val};
 use crate::names::Names;
 use crate::policy::{Connection, Hop, Layer, Limit, Policy, Protocol};
+use crate::sample::Metrics;
 use crate::sources::service::{ServicePort, ServiceType, Transport};
 
 /// The check.
@@ -19,6 +20,7 @@ pub static CHECK: Check = Check {
     uses: Reads::of(&[Source::Policies, Source::EndpointSlices]),
     profiles: false,
     history: Memory::Unused,
+    samples: Metrics::NONE,
     baseline: true,
     judge: Judge::Service(judge),
     doc: DOC,

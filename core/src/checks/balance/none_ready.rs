@@ -6,6 +6,7 @@ use super::{PortBackends, backends_by_port, of_ports};
 use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, ServiceCase, Severities, Verdict};
 use crate::know::{Known, Reads, Source};
 use crate::policy::Policy;
+use crate::sample::Metrics;
 use crate::sources::service::ServiceType;
 
 /// The check.
@@ -16,6 +17,7 @@ pub static CHECK: Check = Check {
     uses: Reads::NONE,
     profiles: false,
     history: Memory::Unused,
+    samples: Metrics::NONE,
     baseline: true,
     judge: Judge::Service(judge),
     doc: DOC,

@@ -10,6 +10,7 @@ use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, Servic
 use crate::know::{Gap, Known, Reads, Source, Unit, Val};
 use crate::names::Name;
 use crate::policy::Policy;
+use crate::sample::Metrics;
 use crate::sources::placement::Placement;
 use crate::sources::service::ServiceType;
 use crate::sources::slice::Endpoint;
@@ -22,6 +23,7 @@ pub static CHECK: Check = Check {
     uses: Reads::of(&[Source::Nodes, Source::Pods]),
     profiles: false,
     history: Memory::Unused,
+    samples: Metrics::NONE,
     baseline: false,
     judge: Judge::Service(judge),
     doc: DOC,

@@ -10,6 +10,7 @@ use crate::fleet::{config_map_of, is_kube_proxy};
 use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, Severities, Verdict};
 use crate::know::{Gap, Known, Reads, Source, Val};
 use crate::names::Key;
+use crate::sample::Metrics;
 use crate::sources::workload::{Container, Pod};
 
 /// The check.
@@ -20,6 +21,7 @@ pub static CHECK: Check = Check {
     uses: Reads::of(&[Source::ConfigMaps]),
     profiles: false,
     history: Memory::Unused,
+    samples: Metrics::NONE,
     baseline: true,
     judge: Judge::Cluster(judge),
     doc: DOC,

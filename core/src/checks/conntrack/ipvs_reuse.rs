@@ -16,6 +16,7 @@ use crate::know::{Gap, Known, Origin, Reads, Source, Unit, Val};
 use crate::names::Key;
 use crate::policy::{Client, Connection, Policy, Protocol};
 use crate::route::met;
+use crate::sample::Metrics;
 use crate::sources::service::Service;
 
 /// For so many seconds IPVS remembers a closed connection (Linux `net/netfilter/ipvs/ip_vs_proto_tcp.c`,
@@ -38,6 +39,7 @@ pub static CHECK: Check = Check {
     ]),
     profiles: true,
     history: Memory::Unused,
+    samples: Metrics::NONE,
     baseline: true,
     judge: Judge::Cluster(judge),
     doc: DOC,

@@ -12,6 +12,7 @@ use crate::judge::{
 };
 use crate::know::{Gap, Known, Origin, Reads, Source, Unit, Val};
 use crate::route::{Met, met};
+use crate::sample::Metrics;
 use crate::sources::service::Transport;
 
 /// From this lifetime on, even ten connections in a second come back to a remembered port.
@@ -31,6 +32,7 @@ pub static CHECK: Check = Check {
     ]),
     profiles: true,
     history: Memory::Unused,
+    samples: Metrics::NONE,
     baseline: false,
     judge: Judge::Path(judge),
     doc: DOC,

@@ -9,6 +9,7 @@ use crate::fleet::Class;
 use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, Severities, Verdict};
 use crate::know::{Gap, Known, Origin, Reads, Source, Val};
 use crate::policy::Range;
+use crate::sample::Metrics;
 
 /// The check.
 pub static CHECK: Check = Check {
@@ -18,6 +19,7 @@ pub static CHECK: Check = Check {
     uses: Reads::NONE,
     profiles: true,
     history: Memory::Unused,
+    samples: Metrics::NONE,
     baseline: false,
     judge: Judge::Cluster(judge),
     doc: DOC,

@@ -11,6 +11,7 @@ use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, Severi
 use crate::know::{Gap, Known, Origin, Reads, Source, Val};
 use crate::names::Names;
 use crate::policy::ControlPlanePolicy;
+use crate::sample::Metrics;
 use crate::sources::node::K3S_ARGS;
 use crate::sources::workload::Container;
 
@@ -31,6 +32,7 @@ pub static CHECK: Check = Check {
     uses: Reads::of(&[Source::Pods, Source::Nodes]),
     profiles: false,
     history: Memory::Unused,
+    samples: Metrics::NONE,
     baseline: true,
     judge: Judge::Cluster(judge),
     doc: DOC,

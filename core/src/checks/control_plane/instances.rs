@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, Severities, Severity, Verdict};
 use crate::know::{Gap, Known, Reads, Source, Unit, Val};
 use crate::names::Key;
+use crate::sample::Metrics;
 
 /// The check.
 pub static CHECK: Check = Check {
@@ -16,6 +17,7 @@ pub static CHECK: Check = Check {
     uses: Reads::of(&[Source::EndpointSlices, Source::Nodes, Source::Pods]),
     profiles: false,
     history: Memory::Unused,
+    samples: Metrics::NONE,
     baseline: false,
     judge: Judge::Cluster(judge),
     doc: DOC,

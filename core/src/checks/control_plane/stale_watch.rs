@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, Severities, Verdict};
 use crate::know::{Known, Mono, Reads, Source, Unit, Val};
+use crate::sample::Metrics;
 
 /// How long a watch may be without a sign of life, in milliseconds: three minutes.
 const DEAF: u64 = 180_000;
@@ -21,6 +22,7 @@ pub static CHECK: Check = Check {
     uses: Reads::NONE,
     profiles: false,
     history: Memory::Needed,
+    samples: Metrics::NONE,
     baseline: true,
     judge: Judge::Cluster(judge),
     doc: DOC,

@@ -7,6 +7,7 @@ use crate::history::{ChurnStorm, STORM_FACTOR, WARM_MINUTES};
 use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, Severities, Verdict};
 use crate::know::{Known, Reads, Source, Unit, Val};
 use crate::names::Key;
+use crate::sample::Metrics;
 
 /// How long slices must have been watched before silence means calm, in milliseconds.
 const CALM: u64 = 300_000;
@@ -19,6 +20,7 @@ pub static CHECK: Check = Check {
     uses: Reads::NONE,
     profiles: false,
     history: Memory::Needed,
+    samples: Metrics::NONE,
     baseline: true,
     judge: Judge::Cluster(judge),
     doc: DOC,

@@ -12,6 +12,7 @@ use crate::judge::{
 use crate::know::{Gap, Known, Reads, Source};
 use crate::names::{Key, Name};
 use crate::route::balancer_targets;
+use crate::sample::Metrics;
 use crate::sources::node::Stays;
 use crate::sources::service::ServiceType;
 
@@ -23,6 +24,7 @@ pub static CHECK: Check = Check {
     uses: Reads::NONE,
     profiles: true,
     history: Memory::Unused,
+    samples: Metrics::NONE,
     baseline: true,
     judge: Judge::Service(judge),
     doc: DOC,

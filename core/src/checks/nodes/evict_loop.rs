@@ -8,6 +8,7 @@ use crate::history::EVICT_WINDOW;
 use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, Severities, Verdict};
 use crate::know::{Known, Reads, Source, Unit, Val};
 use crate::names::Name;
+use crate::sample::Metrics;
 
 use super::at_least;
 
@@ -22,6 +23,7 @@ pub static CHECK: Check = Check {
     uses: Reads::NONE,
     profiles: false,
     history: Memory::Needed,
+    samples: Metrics::NONE,
     baseline: true,
     judge: Judge::Node(judge),
     doc: DOC,

@@ -5,6 +5,7 @@ use std::fmt;
 use crate::index::Dep;
 use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, Severities, Severity, Verdict};
 use crate::know::{Gap, Known, Reads, Source, Unit, Val, Wall};
+use crate::sample::Metrics;
 use crate::sources::node::Readiness;
 
 /// Share of the nodes that is a storm where the platform declares none, in percent: the default of
@@ -23,6 +24,7 @@ pub static CHECK: Check = Check {
     uses: Reads::of(&[Source::ClusterPolicy]),
     profiles: false,
     history: Memory::Unused,
+    samples: Metrics::NONE,
     baseline: true,
     judge: Judge::Cluster(judge),
     doc: DOC,

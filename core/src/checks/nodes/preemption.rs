@@ -7,6 +7,7 @@ use crate::history::{PREEMPT_WINDOW, Preempted};
 use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, Severities, Severity, Verdict};
 use crate::know::{Known, Reads, Source, Unit, Val};
 use crate::names::Key;
+use crate::sample::Metrics;
 
 use super::at_least;
 
@@ -21,6 +22,7 @@ pub static CHECK: Check = Check {
     uses: Reads::of(&[Source::Deployments, Source::PriorityClasses]),
     profiles: false,
     history: Memory::Needed,
+    samples: Metrics::NONE,
     baseline: true,
     judge: Judge::Workload(judge),
     doc: DOC,

@@ -8,6 +8,7 @@ use crate::index::NodeTally;
 use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, Severities, Severity, Verdict};
 use crate::know::{Known, Reads, Source, Unit, Val};
 use crate::names::Name;
+use crate::sample::Metrics;
 use crate::sources::node::REGION;
 
 /// For how long a disruption that has ended is still reported where no policy sets it, in seconds: the default of
@@ -24,6 +25,7 @@ pub static CHECK: Check = Check {
     uses: Reads::of(&[Source::ClusterPolicy]),
     profiles: false,
     history: Memory::Used,
+    samples: Metrics::NONE,
     baseline: true,
     judge: Judge::Zone(judge),
     doc: DOC,

@@ -8,6 +8,7 @@ use super::budget::{Budget, Closing, Segment, Span, USES, segments};
 use super::span::{nears, reaches};
 use crate::judge::{Advice, Check, End, Evidence, Explain, Judge, Look, Memory, Path, Severities, Verdict};
 use crate::know::{Known, Origin, Reads, Source, Val};
+use crate::sample::Metrics;
 
 /// The check.
 pub static CHECK: Check = Check {
@@ -17,6 +18,7 @@ pub static CHECK: Check = Check {
     uses: USES,
     profiles: true,
     history: Memory::Unused,
+    samples: Metrics::NONE,
     baseline: false,
     judge: Judge::Path(judge),
     doc: DOC,

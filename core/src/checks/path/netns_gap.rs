@@ -14,6 +14,7 @@ use crate::judge::{
 use crate::know::{Gap, Known, Reads, Source, Val};
 use crate::policy::Beat;
 use crate::route::Member;
+use crate::sample::Metrics;
 use crate::sources::service::Transport;
 
 /// The check.
@@ -24,6 +25,7 @@ pub static CHECK: Check = Check {
     uses: USES,
     profiles: true,
     history: Memory::Unused,
+    samples: Metrics::NONE,
     baseline: false,
     judge: Judge::Path(judge),
     doc: DOC,

@@ -1,6 +1,7 @@
 //! How a check reads what is known.
 
 mod nodes;
+mod samples;
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};

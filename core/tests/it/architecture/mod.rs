@@ -22,14 +22,32 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("dataplane", &["know"]),
     ("policy", &["know", "dataplane"]),
     ("sources", &["source", "know", "names", "policy"]),
+    ("sample", &["know", "names"]),
+    ("statistics", &[]),
     (
         "index",
-        &["source", "know", "names", "policy", "sources", "dataplane"],
+        &[
+            "source",
+            "know",
+            "names",
+            "policy",
+            "sources",
+            "dataplane",
+            "sample",
+        ],
     ),
     ("history", &["know", "names", "sources", "index"]),
     (
         "fleet",
-        &["know", "names", "policy", "sources", "dataplane", "index"],
+        &[
+            "know",
+            "names",
+            "policy",
+            "sources",
+            "dataplane",
+            "sample",
+            "index",
+        ],
     ),
     (
         "judge",
@@ -39,6 +57,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "policy",
             "sources",
             "dataplane",
+            "sample",
             "index",
             "history",
             "fleet",
@@ -71,12 +90,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "judge",
             "route",
             "engine",
+            "sample",
+            "statistics",
         ],
     ),
     (
         "engine",
         &[
-            "know", "names", "policy", "sources", "index", "history", "fleet", "judge",
+            "know", "names", "policy", "sources", "sample", "index", "history", "fleet", "judge",
         ],
     ),
     (

@@ -10,6 +10,7 @@ use crate::index::Dep;
 use crate::judge::{Check, Judge, Look, Memory, ServiceCase, Severities, Verdict};
 use crate::know::{Gap, Known, Reads, Source};
 use crate::policy::Policy;
+use crate::sample::Metrics;
 use crate::sources::service::ServiceType;
 #[cfg(test)]
 pub(crate) use shortage::examples;
@@ -23,6 +24,7 @@ pub static CHECK: Check = Check {
     uses: Reads::of(&[Source::Nodes]),
     profiles: false,
     history: Memory::Used,
+    samples: Metrics::NONE,
     baseline: false,
     judge: Judge::Service(judge),
     doc: DOC,

@@ -11,6 +11,7 @@ use crate::fleet::{Class, Fleet};
 use crate::judge::{Check, Judge, Look, Memory, ServiceCase, Severities, Verdict};
 use crate::know::{Gap, Known, Reads, Source};
 use crate::route::balancer_targets;
+use crate::sample::Metrics;
 use crate::sources::service::{Service, ServiceType};
 use crate::sources::slice::Endpoint;
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub static CHECK: Check = Check {
     uses: Reads::of(&[Source::Nodes, Source::L2Advertisements]),
     profiles: true,
     history: Memory::Unused,
+    samples: Metrics::NONE,
     baseline: true,
     judge: Judge::Service(judge),
     doc: DOC,

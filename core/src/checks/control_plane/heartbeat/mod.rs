@@ -8,6 +8,7 @@ use crate::judge::{Check, Judge, Look, Memory, ServiceCase, Severities, Severity
 use crate::know::{Gap, Known, Reads, Source};
 use crate::names::Key;
 use crate::route::backends_by_port;
+use crate::sample::Metrics;
 use crate::sources::service::ServiceType;
 use crate::sources::webhook::Webhook;
 #[cfg(test)]
@@ -30,6 +31,7 @@ pub static CHECK: Check = Check {
     ]),
     profiles: false,
     history: Memory::Unused,
+    samples: Metrics::NONE,
     baseline: true,
     judge: Judge::Webhook(judge),
     doc: DOC,

@@ -8,6 +8,7 @@ use crate::history::Failure;
 use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, Severities, Verdict};
 use crate::know::{Known, Reads, Source, Unit};
 use crate::policy::Cascade;
+use crate::sample::Metrics;
 use wave::Wave;
 
 /// For how long failures are looked back at, in milliseconds: a day, as history keeps them.
@@ -28,6 +29,7 @@ pub static CHECK: Check = Check {
     uses: Reads::of(&[Source::ClusterPolicy]),
     profiles: false,
     history: Memory::Needed,
+    samples: Metrics::NONE,
     baseline: true,
     judge: Judge::Cluster(judge),
     doc: DOC,

@@ -9,6 +9,7 @@ use crate::judge::{Check, Judge, Look, Memory, ServiceCase, Severities, Verdict}
 use crate::know::{Gap, Known, Reads, Source};
 use crate::names::{Key, Name, Names, Pairs};
 use crate::route::{PortBackends, backends_by_port};
+use crate::sample::Metrics;
 use crate::sources::workload::{Deployment, Pod};
 #[cfg(test)]
 pub(crate) use shortage::examples;
@@ -28,6 +29,7 @@ pub static CHECK: Check = Check {
     ]),
     profiles: false,
     history: Memory::Unused,
+    samples: Metrics::NONE,
     baseline: true,
     judge: Judge::Cluster(judge),
     doc: DOC,

@@ -9,6 +9,7 @@ use crate::index::Dep;
 use crate::judge::{Check, Judge, Look, Memory, Severities, Verdict};
 use crate::know::{Known, Reads, Source};
 use crate::names::Name;
+use crate::sample::Metrics;
 use crate::sources::node::{Node, Readiness};
 #[cfg(test)]
 pub(crate) use sync::examples;
@@ -41,6 +42,7 @@ pub static CHECK: Check = Check {
     uses: Reads::NONE,
     profiles: false,
     history: Memory::Used,
+    samples: Metrics::NONE,
     baseline: true,
     judge: Judge::Cluster(judge),
     doc: DOC,

@@ -9,6 +9,7 @@ use super::{client_name, declared};
 use crate::judge::{Check, End, Judge, Look, Memory, Path, Severities, Verdict};
 use crate::know::{Gap, Known, Reads, Source, Val};
 use crate::policy::{Layer, Protocol};
+use crate::sample::Metrics;
 use crate::sources::service::Transport;
 use deadlines::{Deadline, Deadlines};
 
@@ -20,6 +21,7 @@ pub static CHECK: Check = Check {
     uses: Reads::of(&[Source::Nodes]),
     profiles: false,
     history: Memory::Unused,
+    samples: Metrics::NONE,
     baseline: false,
     judge: Judge::Path(judge),
     doc: DOC,

@@ -7,6 +7,7 @@ use super::margin;
 use crate::judge::{Check, End, Judge, Look, Memory, Path, Severities, Verdict};
 use crate::know::{Gap, Known, Reads, Source};
 use crate::policy::Protocol;
+use crate::sample::Metrics;
 use crate::sources::service::Transport;
 use order::{Idle, Mismatch, Order, Party};
 
@@ -18,6 +19,7 @@ pub static CHECK: Check = Check {
     uses: USES,
     profiles: true,
     history: Memory::Unused,
+    samples: Metrics::NONE,
     baseline: false,
     judge: Judge::Path(judge),
     doc: DOC,

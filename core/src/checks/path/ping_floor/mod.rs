@@ -10,6 +10,7 @@ use super::{client_name, declared};
 use crate::judge::{Check, Judge, Look, Memory, Path, Severities, Verdict};
 use crate::know::{Gap, Known, Origin, Reads, Source, Val};
 use crate::policy::{Beat, Client, Protocol};
+use crate::sample::Metrics;
 use rule::{PingFault, PingRule};
 
 /// The check.
@@ -20,6 +21,7 @@ pub static CHECK: Check = Check {
     uses: USES,
     profiles: true,
     history: Memory::Unused,
+    samples: Metrics::NONE,
     baseline: false,
     judge: Judge::Path(judge),
     doc: DOC,

@@ -1,0 +1,121 @@
+//! What was measured, into [`crate::sample::Samples`].
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use crate::index::{Dep, Deps, Index};
+use crate::know::Now;
+use crate::names::{Key, Name};
+use crate::program::Core;
+use crate::sample::{Observer, Page, Scope, Subject, Touched};
+
+/// Longest name of a resource that is kept, in bytes: a group and a plural of the lengths that Kubernetes allows
+/// (`DNS1123SubdomainMaxLength`, `DNS1123LabelMaxLength`), and the slash.
+const LONGEST_RESOURCE: usize = 253 + 1 + 63;
+
+impl Core {
+    /// Other observers are asked than before.
+    pub(super) fn observers(&mut self, observers: &[Observer]) {
+        if self.index.samples.observe(observers) {
+            self.dirt.all = true;
+            self.reading.measured_changed();
+        }
+    }
+
+    /// Takes a page: only of subjects that the API shows.
+    pub(super) fn fold_samples(&mut self, now: Now, page: &Page<'_>) {
+        let mut samples = std::mem::take(&mut self.index.samples);
+        let index = &mut self.index;
+        let instances = index.instances();
+        let scope = scope(index, page.scope);
+        let touched = samples.fold(now.mono, page, scope, |subject| known(index, &instances, subject));
+        index.samples = samples;
+        self.touch_samples(touched);
+    }
+
+    fn touch_samples(&mut self, touched: Touched) {
+        let mut deps = Deps::NONE;
+        for (is, dep) in [
+            (!touched.nodes.is_empty(), Dep::NodeSamples),
+            (touched.instances, Dep::InstanceSamples),
+            (touched.gaps, Dep::SampleGaps),
+        ] {
+            deps = if is { deps.with(Deps::one(dep)) } else { deps };
+        }
+        self.dirt.deps = self.dirt.deps.with(deps);
+        self.dirt.measured_nodes.extend(touched.nodes);
+        self.dirt.measured_services.extend(touched.services);
+    }
+}
+
+impl Index {
+    /// Whether this is the Service whose endpoints are the API servers.
+    pub(crate) fn is_instances(&self, service: Key) -> bool {
+        self.names.text(service.namespace) == "default" && self.names.text(service.name) == "kubernetes"
+    }
+
+    /// Addresses of the API servers, as they write them into `default/kubernetes`; none where that is not known.
+    pub fn instances(&self) -> BTreeSet<IpAddr> {
+        let names = ["default", "kubernetes"].map(|text| self.names.find(text).unwrap_or_default());
+        let [namespace, name] = names;
+        let endpoints = self.endpoints(Key { namespace, name });
+        let all = endpoints.iter().flat_map(|all| all.iter());
+        all.filter(|one| one.ready).map(|one| one.address).collect()
+    }
+}
+
+/// The subject as the index names it, if the API shows it.
+fn known(index: &mut Index, instances: &BTreeSet<IpAddr>, subject: Subject<&str>) -> Option<Subject> {
+    let cluster_wide = |name| Key {
+        namespace: Name::EMPTY,
+        name,
+    };
+    match subject {
+        Subject::Cluster => Some(Subject::Cluster),
+        Subject::Node(name) => {
+            let name = index.names.find(name)?;
+            index.nodes.get(cluster_wide(name))?;
+            Some(Subject::Node(name))
+        }
+        Subject::Instance(at) => instances.contains(&at).then_some(Subject::Instance(at)),
+        Subject::Resource(at, resource) => {
+            let fits = (1..=LONGEST_RESOURCE).contains(&resource.len());
+            (fits && instances.contains(&at)).then(|| Subject::Resource(at, index.names.intern(resource)))
+        }
+        Subject::Backend {
+            namespace,
+            service,
+            port,
+            pod,
+        } => {
+            let [namespace, service, pod] = [
+                index.names.find(namespace)?,
+                index.names.find(service)?,
+                index.names.find(pod)?,
+            ];
+            let key = |name| Key { namespace, name };
+            index.services.get(key(service))?;
+            index.pods.get(key(pod))?;
+            Some(Subject::Backend {
+                namespace,
+                service,
+                port,
+                pod,
+            })
+        }
+    }
+}
+
+/// What was asked about, as the index names it; `None` for a Service that it does not know.
+fn scope(index: &Index, scope: Scope<&str>) -> Option<Scope> {
+    Some(match scope {
+        Scope::Cluster => Scope::Cluster,
+        Scope::Nodes => Scope::Nodes,
+        Scope::Instances => Scope::Instances,
+        Scope::Instance(at) => Scope::Instance(at),
+        Scope::Backends { namespace, service } => Scope::Backends {
+            namespace: index.names.find(namespace)?,
+            service: index.names.find(service)?,
+        },
+    })
+}

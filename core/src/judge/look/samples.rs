@@ -1,0 +1,75 @@
+//! How a check reads what was measured: only what is fresh, and a gap with its reason for the rest.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::Look;
+use crate::index::{Dep, Deps};
+use crate::judge::Subject;
+use crate::know::Known;
+use crate::names::{Key, Name};
+use crate::sample::{self, Metric, Reading};
+
+impl<'a> Look<'a> {
+    fn reading(&self, metric: Metric, subject: sample::Subject) -> Known<Reading<'a>> {
+        let (reading, until) = self.index.samples.reading(self.now.mono, metric, subject);
+        if let Some(until) = until {
+            self.wake_at(until);
+        }
+        reading
+    }
+
+    fn depend_on_samples(&self, dep: Dep) {
+        self.depend_on(Deps::one(dep).with(Deps::one(Dep::SampleGaps)));
+    }
+
+    /// What was measured on a Node.
+    pub fn on_node(&self, metric: Metric, node: Name) -> Known<Reading<'a>> {
+        let own = self.own == Subject::Node(node);
+        self.depend_on_samples(if own { Dep::OwnSamples } else { Dep::NodeSamples });
+        self.reading(metric, sample::Subject::Node(node))
+    }
+
+    /// What was measured on an API server.
+    pub fn on_instance(&self, metric: Metric, at: IpAddr) -> Known<Reading<'a>> {
+        self.depend_on_samples(Dep::InstanceSamples);
+        self.reading(metric, sample::Subject::Instance(at))
+    }
+
+    /// What was measured on a resource in an API server.
+    pub fn on_resource(&self, metric: Metric, at: IpAddr, resource: Name) -> Known<Reading<'a>> {
+        self.depend_on_samples(Dep::InstanceSamples);
+        self.reading(metric, sample::Subject::Resource(at, resource))
+    }
+
+    /// The resources of an API server of which a metric was measured.
+    pub fn resources(&self, metric: Metric, at: IpAddr) -> BTreeSet<Name> {
+        self.depend_on_samples(Dep::InstanceSamples);
+        let from = sample::Subject::Resource(at, Name::EMPTY);
+        let own = |one| matches!(one, sample::Subject::Resource(of, _) if of == at);
+        let all = self.index.samples.subjects(metric, from, own).into_iter();
+        all.filter_map(|one| match one {
+            sample::Subject::Resource(_, resource) => Some(resource),
+            _ => None,
+        })
+        .collect()
+    }
+
+    /// What was measured on the cluster.
+    pub fn on_cluster(&self, metric: Metric) -> Known<Reading<'a>> {
+        self.depend_on_samples(Dep::InstanceSamples);
+        self.reading(metric, sample::Subject::Cluster)
+    }
+
+    /// What was measured on a Pod behind the Service under judgement.
+    pub fn on_backend(&self, metric: Metric, service: Key, port: u16, pod: Name) -> Known<Reading<'a>> {
+        self.depend_on_samples(Dep::OwnSamples);
+        let subject = sample::Subject::Backend {
+            namespace: service.namespace,
+            service: service.name,
+            port,
+            pod,
+        };
+        self.reading(metric, subject)
+    }
+}

@@ -1,0 +1,67 @@
+//! What a check sees of a series: its present value, and how it came to be.
+
+use std::sync::Arc;
+
+use super::Observer;
+use super::metric::{Kind, Metric};
+use super::series::Point;
+
+/// The points of a series, the oldest first.
+pub type Points<'a> = &'a [Point];
+
+/// A fresh series.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Reading<'a> {
+    /// What was measured.
+    pub metric: Metric,
+    /// By whom.
+    pub observer: Observer,
+    /// Of a gauge the present value; of a counter its last growth in a second.
+    pub value: f64,
+    /// What was before, the oldest first and the present last.
+    pub points: Points<'a>,
+}
+
+impl Reading<'_> {
+    /// How many seconds its points span: of a counter, those of which the growth is known after its first point.
+    pub fn span(&self) -> f64 {
+        match (self.points.first(), self.points.last()) {
+            (Some(first), Some(last)) => last.since(*first),
+            _ => 0.0,
+        }
+    }
+
+    /// The mean over about the last so many seconds, weighted by time; the present value where nothing before it is known.
+    pub fn mean(&self, seconds: f64) -> f64 {
+        let (mut sum, mut time) = (0.0, 0.0);
+        for two in self.points.windows(2).rev() {
+            let [before, after] = two else { continue };
+            if time >= seconds {
+                break;
+            }
+            let passed = after.since(*before);
+            let value = match self.metric.kind() {
+                Kind::Counter => f64::from(after.value),
+                Kind::Gauge => f64::midpoint(f64::from(before.value), f64::from(after.value)),
+            };
+            sum += value * passed;
+            time += passed;
+        }
+        if time > 0.0 { sum / time } else { self.value }
+    }
+
+    /// For how many seconds up to now every point has been above this.
+    pub fn above_for(&self, value: f64) -> f64 {
+        let above = self.points.iter().rev();
+        let above = above.take_while(|point| f64::from(point.value) > value);
+        match (above.last(), self.points.last()) {
+            (Some(first), Some(last)) => last.since(*first),
+            _ => 0.0,
+        }
+    }
+
+    /// Who measured what, for evidence.
+    pub fn source(&self) -> Arc<str> {
+        format!("{}, {}", self.observer, self.metric.name()).into()
+    }
+}

@@ -1,0 +1,322 @@
+//! One series: what one observer says of one metric of one subject.
+
+use super::metric::{Kind, Metric};
+use crate::know::Mono;
+
+/// A sample may be so much later than the time of asking, in milliseconds: clocks of two machines that keep time by NTP
+/// differ by less. What is later is from a clock that is wrong.
+const FUTURE: i64 = 5_000;
+/// A sample counts for at least so long after it was taken, in milliseconds.
+const FRESH: u64 = 60_000;
+/// And for at most so long. Prometheus itself goes on answering with a series for five minutes after it has ended
+/// (`--query.lookback-delta`).
+const FRESH_MOST: u64 = 150_000;
+
+/// One point of a series.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Point {
+    /// When the sample was taken, in tenths of a second; only differences mean something, and they wrap.
+    at: u32,
+    /// Of a gauge the value; of a counter its growth in a second since the point before.
+    pub value: f32,
+}
+
+impl Point {
+    /// Seconds since an earlier point.
+    pub fn since(self, earlier: Self) -> f64 {
+        f64::from(self.at.wrapping_sub(earlier.at)) / 10.0
+    }
+}
+
+/// Samples that were not taken, by reason. Nothing is lost silently.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Drops {
+    /// Later than the time of asking.
+    pub future: u32,
+    /// Older than one that was taken before.
+    pub late: u32,
+    /// Too old when they came.
+    pub stale: u32,
+    /// No finite number, or less than zero.
+    pub not_a_number: u32,
+    /// Of a subject that already had a value of this metric in the same page: none of them counts.
+    pub duplicate: u32,
+    /// Of a metric or subject that was not asked about.
+    pub not_asked: u32,
+    /// Of a subject that the API does not show.
+    pub no_subject: u32,
+    /// Beyond what is kept.
+    pub beyond: u32,
+    /// Counters that began anew: their growth over that interval is not known.
+    pub resets: u32,
+}
+
+/// What became of a sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Folded {
+    /// It is a new point.
+    New,
+    /// It is the one that is held: nothing was scraped in between.
+    Repeated,
+    /// It is older than what is held.
+    Late,
+    /// It is later than the time of asking.
+    Future,
+    /// It is too old to count.
+    Stale,
+    /// It is new, and the counter began anew: nothing is known of its growth.
+    Reset,
+}
+
+/// What is kept of a series: about 60 bytes, and 8 for each point.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Series {
+    /// The last sample's value.
+    last: f64,
+    /// When it was taken, in milliseconds since the Unix epoch.
+    at: i64,
+    /// Milliseconds between the last two samples; 0 before there are two.
+    interval: u32,
+    /// Until when it counts.
+    until: Mono,
+    points: Vec<Point>,
+}
+
+/// Tenths of a second, as far as 32 bits go.
+const fn tenths(milliseconds: i64) -> u32 {
+    (milliseconds.div_euclid(100) & 0xFFFF_FFFF) as u32
+}
+
+/// For how long after it was taken a sample counts: two intervals and a half, so that one scrape that fails makes no gap.
+fn lifetime(interval: u64) -> u64 {
+    (interval.saturating_mul(5) / 2).clamp(FRESH, FRESH_MOST)
+}
+
+impl Series {
+    /// A series of one sample, asked for at this time, when so many milliseconds pass between two askings; or why it does
+    /// not count.
+    pub(super) fn begin(
+        metric: Metric,
+        (value, at): (f64, i64),
+        asked: i64,
+        now: Mono,
+        every: u64,
+    ) -> Result<Self, Folded> {
+        let until = until(at, asked, now, every)?;
+        let mut series = Self {
+            last: value,
+            at,
+            interval: 0,
+            until,
+            points: Vec::new(),
+        };
+        if metric.kind() == Kind::Gauge {
+            series.push(metric, value);
+        }
+        Ok(series)
+    }
+
+    /// Takes the next sample.
+    pub(super) fn fold(
+        &mut self,
+        metric: Metric,
+        (value, at): (f64, i64),
+        asked: i64,
+        now: Mono,
+        every: u64,
+    ) -> Folded {
+        if at < self.at {
+            return Folded::Late;
+        }
+        if at == self.at {
+            return Folded::Repeated;
+        }
+        let passed = at.abs_diff(self.at);
+        let interval = passed.min(FRESH_MOST);
+        let until = match until(at, asked, now, interval.max(every)) {
+            Ok(until) => until,
+            Err(why) => return why,
+        };
+        let before = std::mem::replace(&mut self.last, value);
+        self.at = at;
+        self.until = until;
+        self.interval = interval as u32;
+        if passed > FRESH_MOST {
+            // What happened in between is not known.
+            self.points.clear();
+        }
+        match metric.kind() {
+            Kind::Gauge => self.push(metric, value),
+            Kind::Counter if value < before => {
+                self.points.clear();
+                return Folded::Reset;
+            }
+            Kind::Counter if passed > FRESH_MOST => {}
+            Kind::Counter => self.push(metric, (value - before) * 1000.0 / passed as f64),
+        }
+        Folded::New
+    }
+
+    fn push(&mut self, metric: Metric, value: f64) {
+        let most = metric.points();
+        if self.points.len() >= most {
+            self.points.remove(0);
+        } else if self.points.len() == self.points.capacity() {
+            self.points.reserve_exact((most - self.points.len()).min(4));
+        }
+        self.points.push(Point {
+            at: tenths(self.at),
+            value: value as f32,
+        });
+    }
+
+    /// Whether it counts at this time.
+    pub(super) fn is_fresh(&self, now: Mono) -> bool {
+        now < self.until
+    }
+
+    /// Until when it counts.
+    pub(super) const fn until(&self) -> Mono {
+        self.until
+    }
+
+    /// Its points, the oldest first. A counter has none before its second sample.
+    pub(super) fn points(&self) -> &[Point] {
+        &self.points
+    }
+
+    /// The present value of a gauge, the last growth of a counter.
+    pub(super) fn value(&self, metric: Metric) -> Option<f64> {
+        match metric.kind() {
+            Kind::Gauge => Some(self.last),
+            Kind::Counter => self.points.last().map(|point| f64::from(point.value)),
+        }
+    }
+
+    /// Bytes on the heap beside the series itself.
+    pub(super) const fn heap(&self) -> usize {
+        self.points.capacity() * size_of::<Point>()
+    }
+}
+
+/// Until when a sample counts, or why it does not.
+fn until(at: i64, asked: i64, now: Mono, interval: u64) -> Result<Mono, Folded> {
+    let age = asked.saturating_sub(at);
+    if age < -FUTURE {
+        return Err(Folded::Future);
+    }
+    let lifetime = lifetime(interval);
+    let left = lifetime.saturating_sub(age.max(0).unsigned_abs());
+    if left == 0 {
+        return Err(Folded::Stale);
+    }
+    Ok(now.plus(left))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rstest::rstest;
+
+    use super::*;
+
+    const GAUGE: Metric = Metric::ConntrackEntries;
+    const COUNTER: Metric = Metric::Requests;
+    const START: i64 = 1_800_000_000_000;
+
+    fn series(metric: Metric, values: &[f64]) -> (Series, Vec<Folded>) {
+        let at = |step: usize| START + 30_000 * step as i64;
+        let mut series = Series::begin(metric, (values[0], at(0)), at(0), Mono(0), 30_000).unwrap();
+        let folded = values.iter().enumerate().skip(1);
+        let folded = folded
+            .map(|(step, value)| {
+                let now = Mono(30_000 * step as u64);
+                series.fold(metric, (*value, at(step)), at(step), now, 30_000)
+            })
+            .collect();
+        (series, folded)
+    }
+
+    fn values(series: &Series) -> Vec<f32> {
+        series.points().iter().map(|point| point.value).collect()
+    }
+
+    #[test]
+    fn a_gauge_keeps_its_values_and_a_counter_its_growth() {
+        let (gauge, _) = series(GAUGE, &[10.0, 20.0, 5.0]);
+        assert_eq!(values(&gauge), [10.0, 20.0, 5.0]);
+        assert_eq!(gauge.value(GAUGE), Some(5.0));
+        let (counter, _) = series(COUNTER, &[1000.0, 1300.0, 1300.0]);
+        assert_eq!(values(&counter), [10.0, 0.0]);
+        assert_eq!(counter.value(COUNTER), Some(0.0));
+        assert_eq!(
+            series(COUNTER, &[7.0]).0.value(COUNTER),
+            None,
+            "one sample is no growth"
+        );
+    }
+
+    #[test]
+    fn a_counter_that_begins_anew_grows_by_nothing_that_is_known() {
+        let (counter, folded) = series(COUNTER, &[1000.0, 1300.0, 60.0, 90.0]);
+        assert_eq!(folded, [Folded::New, Folded::Reset, Folded::New]);
+        assert_eq!(values(&counter), [1.0]);
+    }
+
+    #[rstest]
+    #[case::twice(30, 30, Folded::Repeated)]
+    #[case::late(29, 30, Folded::Late)]
+    #[case::next(60, 60, Folded::New)]
+    #[case::clocks_differ(65, 60, Folded::New)]
+    #[case::from_the_future(66, 60, Folded::Future)]
+    #[case::held_back(60, 134, Folded::New)]
+    #[case::frozen(60, 135, Folded::Stale)]
+    fn times(#[case] at: i64, #[case] asked: i64, #[case] expected: Folded) {
+        let (mut gauge, _) = series(GAUGE, &[1.0, 2.0]);
+        let ms = |seconds: i64| START + seconds * 1000;
+        let now = Mono(asked.unsigned_abs() * 1000);
+        let folded = gauge.fold(GAUGE, (3.0, ms(at)), ms(asked), now, 30_000);
+        assert_eq!(folded, expected);
+        assert_eq!(gauge.value(GAUGE) == Some(3.0), expected == Folded::New);
+    }
+
+    #[test]
+    fn a_sample_counts_for_two_intervals_and_a_half_after_it_was_taken() {
+        let (mut gauge, _) = series(GAUGE, &[1.0, 2.0]);
+        assert_eq!(gauge.until(), Mono(30_000 + 75_000));
+        // Taken 20 s before it was asked for.
+        let at = START + 60_000;
+        gauge.fold(GAUGE, (3.0, at), at + 20_000, Mono(80_000), 30_000);
+        assert_eq!(gauge.until(), Mono(80_000 + 75_000 - 20_000));
+        assert!(gauge.is_fresh(Mono(134_999)) && !gauge.is_fresh(Mono(135_000)));
+    }
+
+    #[test]
+    fn after_a_long_silence_nothing_of_before_counts() {
+        let (mut counter, _) = series(COUNTER, &[1.0, 2.0, 3.0]);
+        let at = START + 60_000 + 200_000;
+        assert_eq!(
+            counter.fold(COUNTER, (900.0, at), at, Mono(260_000), 30_000),
+            Folded::New
+        );
+        assert_eq!(values(&counter), [] as [f32; 0]);
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_bounded_and_its_growth_is_never_negative(
+            values in prop::collection::vec((0.0..1e15_f64, 0..400_000_i64), 1..100),
+        ) {
+            let mut at = START;
+            let mut series = Series::begin(COUNTER, (0.0, at), at, Mono(0), 30_000).unwrap();
+            for (value, passed) in values {
+                at += passed;
+                let now = Mono((at - START).unsigned_abs());
+                series.fold(COUNTER, (value, at), at, now, 30_000);
+                prop_assert!(series.points().len() <= COUNTER.points());
+                prop_assert!(series.points().iter().all(|point| point.value >= 0.0 && point.value.is_finite()));
+                prop_assert!(series.until() >= now.plus(60_000) && series.until() <= now.plus(150_000));
+            }
+        }
+    }
+}

@@ -1,0 +1,447 @@
+//! What is kept of all samples, and why some are missing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::sync::Arc;
+
+use super::metric::{Kind, Metric, Metrics, Of};
+use super::reading::Reading;
+use super::series::{Drops, Folded, Series};
+use super::{Absent, MOST_DETAIL, Observer, Page, Scope, Subject, Why};
+use crate::know::{Gap, Known, Mono};
+use crate::names::{InUse, Key, Name};
+
+/// Most series in all. One takes about 200 bytes with its points, so that is about 50 MB at most; a cluster of 5,000 nodes
+/// that one Prometheus measures has 60,000.
+pub const MOST_SERIES: usize = 262_144;
+/// How often what no longer counts is forgotten, in milliseconds.
+const SWEEP: u64 = 60_000;
+/// For how long it is remembered why there was no answer, in milliseconds: longer than the slowest feeder takes to ask again.
+const ANSWER: u64 = 600_000;
+/// Two observers of a counter are compared once both have so many points: their scrapes are at different times.
+const COMPARED: usize = 4;
+
+type SeriesKey = (Metric, Subject, Observer);
+
+/// What became of asking one observer for one metric.
+#[derive(Debug, Clone, PartialEq)]
+struct Answer {
+    at: Mono,
+    gap: Option<(Why, Arc<str>)>,
+}
+
+/// What a page has changed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Touched {
+    /// Nodes of which a check may say something else.
+    pub(crate) nodes: BTreeSet<Name>,
+    /// Services of which backends were measured.
+    pub(crate) services: BTreeSet<Key>,
+    /// Whether an API server or the cluster was measured.
+    pub(crate) instances: bool,
+    /// Whether it is another reason why something is missing, or other metrics are measured at all.
+    pub(crate) gaps: bool,
+}
+
+/// All samples that count, by metric, subject and observer.
+#[derive(Debug, Default)]
+pub struct Samples {
+    /// Who is asked at all, in order.
+    observers: Vec<Observer>,
+    series: BTreeMap<SeriesKey, Series>,
+    answers: BTreeMap<(Scope, Metric, Observer), Answer>,
+    /// Until when at least one node has a value of a metric.
+    nodes_until: BTreeMap<Metric, Mono>,
+    /// The metrics of which at least one node has a value, as of the last tick.
+    on_nodes: Metrics,
+    drops: Drops,
+    swept: Mono,
+}
+
+impl Samples {
+    /// Notes the names that it holds.
+    pub(crate) fn hold(&self, held: &mut InUse) {
+        held.all(self.series.keys());
+        held.all(self.answers.keys());
+    }
+
+    /// Says who is asked; what others have said is forgotten. Returns whether that is a change.
+    pub(crate) fn observe(&mut self, observers: &[Observer]) -> bool {
+        let mut observers = observers.to_vec();
+        observers.sort_unstable();
+        observers.dedup();
+        if self.observers == observers {
+            return false;
+        }
+        self.series.retain(|key, _| observers.contains(&key.2));
+        self.answers.retain(|key, _| observers.contains(&key.2));
+        self.observers = observers;
+        true
+    }
+
+    /// Whether anybody is asked: without an observer nothing is measured, and no check asks for it.
+    pub fn is_observed(&self) -> bool {
+        !self.observers.is_empty()
+    }
+
+    /// Who is asked.
+    pub fn observers(&self) -> &[Observer] {
+        &self.observers
+    }
+
+    /// What was not taken, since the beginning.
+    pub const fn drops(&self) -> Drops {
+        self.drops
+    }
+
+    /// How many series are kept.
+    pub fn len(&self) -> usize {
+        self.series.len()
+    }
+
+    /// Whether none is kept.
+    pub fn is_empty(&self) -> bool {
+        self.series.is_empty()
+    }
+
+    /// About how many bytes they take.
+    pub fn bytes(&self) -> usize {
+        let one = size_of::<SeriesKey>() + size_of::<Series>();
+        let points: usize = self.series.values().map(Series::heap).sum();
+        self.series.len() * one + points
+    }
+
+    /// Takes a page once. `known` gives the subject as the API shows it, if it does.
+    pub(crate) fn fold(
+        &mut self,
+        now: Mono,
+        page: &Page<'_>,
+        scope: Option<Scope>,
+        mut known: impl FnMut(Subject<&str>) -> Option<Subject>,
+    ) -> Touched {
+        let mut touched = Touched::default();
+        let Some(scope) = scope.filter(|_| self.observers.contains(&page.observer)) else {
+            let count = u32::try_from(page.samples.len()).unwrap_or(u32::MAX);
+            self.drops.not_asked = self.drops.not_asked.saturating_add(count);
+            return touched;
+        };
+        let mut taken: Vec<(Metric, Subject, f64, i64)> = Vec::with_capacity(page.samples.len());
+        let mut found = None;
+        for sample in page.samples {
+            let metric = sample.metric;
+            let of = of(sample.subject);
+            if !page.metrics.has(metric) || metric.of() != of || !page.scope.holds(sample.subject) {
+                count(&mut self.drops.not_asked);
+            } else if !sample.value.is_finite() || sample.value < 0.0 {
+                count(&mut self.drops.not_a_number);
+                found.get_or_insert(Why::NotANumber);
+            } else if let Some(subject) = known(sample.subject) {
+                taken.push((metric, subject, sample.value, sample.at));
+            } else {
+                count(&mut self.drops.no_subject);
+            }
+        }
+        taken.sort_unstable_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
+        let mut rest = &taken[..];
+        let (mut of_metric, mut counted) = (None, 0);
+        while let Some(first) = rest.first() {
+            let same = rest.iter().take_while(|one| (one.0, one.1) == (first.0, first.1));
+            let (one, more) = rest.split_at(same.count());
+            rest = more;
+            if of_metric.replace(first.0) != Some(first.0) {
+                counted = 0;
+            }
+            counted += 1;
+            let [only] = one else {
+                self.drops.duplicate = self.drops.duplicate.saturating_add(one.len() as u32);
+                found.get_or_insert(Why::Duplicate);
+                continue;
+            };
+            if counted > only.0.of().most() {
+                count(&mut self.drops.beyond);
+                found.get_or_insert(Why::TooLarge);
+            } else if let Some(why) = self.one(now, page, *only, &mut touched) {
+                found.get_or_insert(why);
+            }
+        }
+        let found = found.map(|why| Absent { why, detail: "" });
+        self.answer(now, page, scope, page.gap.or(found), &mut touched);
+        touched.gaps |= self.tick(now);
+        touched
+    }
+
+    /// Takes one sample; says why not.
+    fn one(
+        &mut self,
+        now: Mono,
+        page: &Page<'_>,
+        (metric, subject, value, at): (Metric, Subject, f64, i64),
+        touched: &mut Touched,
+    ) -> Option<Why> {
+        let every = u64::from(page.observer.every_seconds(metric)) * 1000;
+        let key = (metric, subject, page.observer);
+        let (folded, changed) = if let Some(held) = self.series.get_mut(&key) {
+            let before = (held.is_fresh(now), held.value(metric), calm(held, metric));
+            let folded = held.fold(metric, (value, at), page.asked, now, every);
+            let after = (held.is_fresh(now), held.value(metric), calm(held, metric));
+            let same = metric.points() == 1 && before == after;
+            (folded, !same && !(before.0 && before.2 && after.0 && after.2))
+        } else if self.series.len() >= MOST_SERIES {
+            count(&mut self.drops.beyond);
+            return Some(Why::TooLarge);
+        } else {
+            match Series::begin(metric, (value, at), page.asked, now, every) {
+                Ok(series) => {
+                    self.series.insert(key, series);
+                    (Folded::New, true)
+                }
+                Err(why) => (why, false),
+            }
+        };
+        let drops = &mut self.drops;
+        match folded {
+            Folded::New | Folded::Repeated => {}
+            Folded::Late => count(&mut drops.late),
+            Folded::Future => count(&mut drops.future),
+            Folded::Stale => count(&mut drops.stale),
+            Folded::Reset => count(&mut drops.resets),
+        }
+        if matches!(folded, Folded::New | Folded::Reset) {
+            if changed {
+                touched.note(subject);
+            }
+            if metric.of() == Of::Node
+                && let Some(held) = self.series.get(&key)
+                && held.value(metric).is_some()
+            {
+                let until = self.nodes_until.entry(metric).or_default();
+                *until = (*until).max(held.until());
+            }
+        }
+        (folded == Folded::Stale).then_some(Why::Stale)
+    }
+
+    /// Remembers whether an answer was whole.
+    fn answer(
+        &mut self,
+        now: Mono,
+        page: &Page<'_>,
+        scope: Scope,
+        gap: Option<Absent<'_>>,
+        touched: &mut Touched,
+    ) {
+        let gap = gap.map(|one| (one.why, Arc::from(cut(one.detail))));
+        for metric in page.metrics.iter() {
+            let answer = Answer {
+                at: now,
+                gap: gap.clone(),
+            };
+            let before = self.answers.insert((scope, metric, page.observer), answer);
+            touched.gaps |= before.is_none_or(|one| one.gap != gap);
+        }
+    }
+
+    /// Lets time pass: forgets what no longer counts; says whether other metrics are measured on nodes at all.
+    pub(crate) fn tick(&mut self, now: Mono) -> bool {
+        if now.since(self.swept) >= SWEEP {
+            self.swept = now;
+            self.series.retain(|_, held| held.is_fresh(now));
+            self.answers.retain(|_, one| now.since(one.at) < ANSWER);
+        }
+        let on_nodes = self.nodes_until.iter().filter(|one| now < *one.1);
+        let on_nodes = on_nodes.fold(Metrics::NONE, |set, one| set.with(Metrics::of(&[*one.0])));
+        std::mem::replace(&mut self.on_nodes, on_nodes) != on_nodes
+    }
+
+    /// When time alone may change something.
+    pub(crate) fn due(&self) -> Option<Mono> {
+        let ends = self.nodes_until.iter().filter(|one| self.on_nodes.has(*one.0));
+        let sweep = (!self.series.is_empty()).then(|| self.swept.plus(SWEEP));
+        ends.map(|one| *one.1).chain(sweep).min()
+    }
+
+    /// Forgets what was measured on a subject that is gone.
+    pub(crate) fn forget(&mut self, subject: Subject) {
+        for metric in Metric::ALL {
+            for observer in Observer::ALL {
+                self.series.remove(&(metric, subject, observer));
+            }
+        }
+    }
+
+    /// The same of the Pods behind a Service.
+    pub(crate) fn forget_service(&mut self, gone: Key) {
+        if self.series.is_empty() {
+            return;
+        }
+        let of = |subject| matches!(subject, Subject::Backend { namespace, service, .. } if gone == Key { namespace, name: service });
+        self.series.retain(|key, _| !of(key.1));
+    }
+
+    /// Why no node at all has any of these metrics; `None` where one has.
+    pub(crate) fn none_on_nodes(&self, metrics: Metrics) -> Option<Gap> {
+        let some = !self.on_nodes.both(metrics).is_empty();
+        let first = metrics.iter().find(|one| one.of() == Of::Node)?;
+        (!some).then(|| self.missing(first, Subject::Node(Name::EMPTY)))
+    }
+
+    /// What is known of a metric of a subject, and until when. Where two observers differ by more than is usual, nothing is.
+    pub(crate) fn reading(
+        &self,
+        now: Mono,
+        metric: Metric,
+        subject: Subject,
+    ) -> (Known<Reading<'_>>, Option<Mono>) {
+        let held = |observer: &Observer| {
+            let held = self.series.get(&(metric, subject, *observer))?;
+            held.is_fresh(now).then_some((*observer, held))
+        };
+        let mut until = None;
+        let mut best: Option<(Observer, &Series)> = None;
+        for (observer, series) in self.observers.iter().filter_map(held) {
+            until = until.into_iter().chain([series.until()]).min();
+            let Some((other, held)) = best else {
+                best = Some((observer, series));
+                continue;
+            };
+            if let Some(gap) = differ(metric, (other, held), (observer, series)) {
+                return (Err(gap), until);
+            }
+            if series.points().len() > held.points().len() {
+                best = Some((observer, series));
+            }
+        }
+        let Some((observer, series)) = best else {
+            return (Err(self.missing(metric, subject)), until);
+        };
+        let reading = series.value(metric).map(|value| Reading {
+            metric,
+            observer,
+            value,
+            points: series.points(),
+        });
+        let few = || Gap::TooFewSamples(metric.name().into());
+        (reading.ok_or_else(few), until)
+    }
+
+    /// The subjects of which a metric is kept, among those of a range: resources of an API server, backends of a Service.
+    pub(crate) fn subjects(
+        &self,
+        metric: Metric,
+        from: Subject,
+        holds: impl Fn(Subject) -> bool,
+    ) -> BTreeSet<Subject> {
+        let range = self.series.range((metric, from, Observer::Prometheus)..);
+        let own = range.take_while(move |(key, _)| key.0 == metric && holds(key.1));
+        own.map(|(key, _)| key.1).collect()
+    }
+
+    /// Why there is no sample of a metric of a subject.
+    fn missing(&self, metric: Metric, subject: Subject) -> Gap {
+        let scopes: &[Scope] = &match subject {
+            Subject::Cluster => [Scope::Cluster; 2],
+            Subject::Node(_) => [Scope::Nodes; 2],
+            Subject::Instance(at) | Subject::Resource(at, _) => [Scope::Instance(at), Scope::Instances],
+            Subject::Backend {
+                namespace, service, ..
+            } => [Scope::Backends { namespace, service }; 2],
+        };
+        let mut text = metric.name().to_owned();
+        let mut answered = 0;
+        for observer in &self.observers {
+            let answer = |scope: &Scope| self.answers.get(&(*scope, metric, *observer));
+            let Some(answer) = scopes.iter().find_map(answer) else {
+                continue;
+            };
+            answered += 1;
+            let (why, detail) = match &answer.gap {
+                Some((why, detail)) => (*why, &**detail),
+                None => (Why::NoSeries, ""),
+            };
+            let sign = if answered == 1 { ':' } else { ';' };
+            let colon = if detail.is_empty() { "" } else { ": " };
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{sign} {observer} {}{colon}{detail}", why.text());
+        }
+        if answered == 0 {
+            let _ = write!(text, ": nobody has answered yet");
+        }
+        Gap::Unmeasured(text.into())
+    }
+}
+
+impl Touched {
+    fn note(&mut self, subject: Subject) {
+        match subject {
+            Subject::Cluster | Subject::Instance(_) | Subject::Resource(..) => self.instances = true,
+            Subject::Node(name) => drop(self.nodes.insert(name)),
+            Subject::Backend {
+                namespace, service, ..
+            } => {
+                self.services.insert(Key {
+                    namespace,
+                    name: service,
+                });
+            }
+        }
+    }
+}
+
+/// Whether no check says anything of a series, as it is and as it was.
+fn calm(series: &Series, metric: Metric) -> bool {
+    let mut points = series.points().iter();
+    points.all(|point| metric.is_calm(f64::from(point.value)))
+}
+
+/// What two observers say who differ.
+fn differ(metric: Metric, one: (Observer, &Series), other: (Observer, &Series)) -> Option<Gap> {
+    let value = |series: &Series| match metric.kind() {
+        Kind::Gauge => series.value(metric),
+        Kind::Counter => {
+            let points = series.points();
+            let sum: f64 = points.iter().map(|point| f64::from(point.value)).sum();
+            (points.len() >= COMPARED).then(|| sum / points.len() as f64)
+        }
+    };
+    let (first, second) = (value(one.1)?, value(other.1)?);
+    (!metric.agree(first, second)).then(|| {
+        Gap::Unmeasured(
+            format!(
+                "{}: {} says {first:.1} and {} says {second:.1}, which differ by more than {} %",
+                metric.name(),
+                one.0,
+                other.0,
+                metric.tolerance_percent()
+            )
+            .into(),
+        )
+    })
+}
+
+/// What a metric would have to be measured on.
+const fn of(subject: Subject<&str>) -> Of {
+    match subject {
+        Subject::Cluster => Of::Cluster,
+        Subject::Node(_) => Of::Node,
+        Subject::Instance(_) => Of::Instance,
+        Subject::Resource(..) => Of::Resource,
+        Subject::Backend { .. } => Of::Backend,
+    }
+}
+
+const fn count(counter: &mut u32) {
+    *counter = counter.saturating_add(1);
+}
+
+/// The particulars of a gap, no longer than is kept, and without what would break a line.
+fn cut(detail: &str) -> String {
+    let plain = detail.chars().map(|one| if one.is_control() { ' ' } else { one });
+    let mut kept = String::new();
+    for one in plain {
+        if kept.len() + one.len_utf8() > MOST_DETAIL {
+            break;
+        }
+        kept.push(one);
+    }
+    kept
+}

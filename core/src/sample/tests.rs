@@ -1,0 +1,238 @@
+//! Pages as feeders hand them over, and what a check could read afterwards.
+
+use rstest::rstest;
+
+use super::{Absent, Drops, MOST_DETAIL, Metric, Metrics, Observer, Page, Sample, Scope, Subject, Why};
+use crate::handle::Input;
+use crate::know::{Gap, Source};
+use crate::world::{World, instances, node};
+
+const ENTRIES: Metric = Metric::ConntrackEntries;
+const DROPS: Metric = Metric::ConntrackDrops;
+const PROMETHEUS: Observer = Observer::Prometheus;
+
+/// Two Nodes, an API server, and these observers.
+fn world(observers: &[Observer]) -> World {
+    let mut world = World::watched(&[(Source::Nodes, node("n1", "z")), (Source::Nodes, node("n2", "z"))]);
+    world.input(Input::Observers(observers));
+    world
+}
+
+fn on(node: &str) -> Subject<&str> {
+    Subject::Node(node)
+}
+
+/// The present value on a Node, or why there is none.
+fn value(world: &World, metric: Metric, node: &str) -> Result<f64, String> {
+    let subject = Subject::Node(world.name(node));
+    let samples = world.core.index().samples();
+    let (reading, _) = samples.reading(world.now.mono, metric, subject);
+    reading.map(|one| one.value).map_err(|gap| gap.to_string())
+}
+
+fn drops(world: &World) -> Drops {
+    world.core.index().samples().drops()
+}
+
+#[test]
+fn what_is_measured_is_read_until_it_is_too_old() {
+    let mut world = world(&[PROMETHEUS]);
+    world.measure(PROMETHEUS, Scope::Nodes, &[(ENTRIES, on("n1"), 7.0)]);
+    assert_eq!(value(&world, ENTRIES, "n1"), Ok(7.0));
+    let missing = "not measured: conntrackEntries: Prometheus has no such series";
+    assert_eq!(value(&world, ENTRIES, "n2").unwrap_err(), missing, "never zero");
+    world.wait(74);
+    assert_eq!(value(&world, ENTRIES, "n1"), Ok(7.0));
+    world.wait(1);
+    assert_eq!(value(&world, ENTRIES, "n1").unwrap_err(), missing);
+    world.wait(120);
+    assert!(
+        world.core.index().samples().is_empty(),
+        "what no longer counts is forgotten"
+    );
+}
+
+#[test]
+fn a_frozen_observer_is_no_observer() {
+    let mut world = world(&[PROMETHEUS]);
+    world.measure(PROMETHEUS, Scope::Nodes, &[(ENTRIES, on("n1"), 7.0)]);
+    let frozen = world.milliseconds();
+    for _ in 0..6 {
+        world.wait(15);
+        let sample = Sample {
+            metric: ENTRIES,
+            subject: on("n1"),
+            value: 7.0,
+            at: frozen,
+        };
+        world.page(PROMETHEUS, Scope::Nodes, &[sample], None);
+    }
+    assert!(value(&world, ENTRIES, "n1").is_err());
+}
+
+#[test]
+fn a_gap_says_why_and_takes_nothing_away_that_is_fresh() {
+    let mut world = world(&[PROMETHEUS]);
+    world.measure(PROMETHEUS, Scope::Nodes, &[(ENTRIES, on("n1"), 7.0)]);
+    world.no_answer(
+        PROMETHEUS,
+        Scope::Nodes,
+        Metrics::of(&[ENTRIES]),
+        Why::Unreachable,
+    );
+    assert_eq!(value(&world, ENTRIES, "n1"), Ok(7.0));
+    world.wait(80);
+    assert_eq!(
+        value(&world, ENTRIES, "n1").unwrap_err(),
+        "not measured: conntrackEntries: Prometheus cannot be reached: HTTP 503"
+    );
+    assert_eq!(
+        value(&world, DROPS, "n1").unwrap_err(),
+        "not measured: conntrackDrops: nobody has answered yet"
+    );
+}
+
+#[test]
+fn without_an_observer_nothing_is_taken() {
+    let mut world = world(&[Observer::Agent]);
+    world.measure(PROMETHEUS, Scope::Nodes, &[(ENTRIES, on("n1"), 7.0)]);
+    assert!(value(&world, ENTRIES, "n1").is_err());
+    assert_eq!(drops(&world).not_asked, 1);
+    world.input(Input::Observers(&[PROMETHEUS]));
+    world.measure(PROMETHEUS, Scope::Nodes, &[(ENTRIES, on("n1"), 7.0)]);
+    world.input(Input::Observers(&[]));
+    assert!(world.core.index().samples().is_empty());
+}
+
+#[rstest]
+#[case::no_node(&[(ENTRIES, on("n9"), 1.0)], Drops { no_subject: 1, ..Drops::default() })]
+#[case::twice(&[(ENTRIES, on("n1"), 1.0), (ENTRIES, on("n1"), 2.0)], Drops { duplicate: 2, ..Drops::default() })]
+#[case::no_number(&[(ENTRIES, on("n1"), f64::NAN)], Drops { not_a_number: 1, ..Drops::default() })]
+#[case::infinite(&[(ENTRIES, on("n1"), f64::INFINITY)], Drops { not_a_number: 1, ..Drops::default() })]
+#[case::negative(&[(ENTRIES, on("n1"), -1.0)], Drops { not_a_number: 1, ..Drops::default() })]
+#[case::not_of_a_node(&[(Metric::EtcdQuota, on("n1"), 1.0)], Drops { not_asked: 1, ..Drops::default() })]
+#[case::not_of_this_page(&[(Metric::EtcdQuota, Subject::Cluster, 1.0)], Drops { not_asked: 1, ..Drops::default() })]
+fn what_does_not_count_is_counted(#[case] values: &[(Metric, Subject<&str>, f64)], #[case] expected: Drops) {
+    let mut world = world(&[PROMETHEUS]);
+    world.measure(PROMETHEUS, Scope::Nodes, values);
+    assert_eq!(drops(&world), expected);
+    assert!(world.core.index().samples().is_empty());
+}
+
+#[test]
+fn a_metric_that_was_not_asked_for_does_not_count() {
+    let mut world = world(&[PROMETHEUS]);
+    let sample = Sample {
+        metric: ENTRIES,
+        subject: on("n1"),
+        value: 1.0,
+        at: world.milliseconds(),
+    };
+    let page = Page {
+        observer: PROMETHEUS,
+        metrics: Metrics::of(&[DROPS]),
+        scope: Scope::Nodes,
+        asked: world.milliseconds(),
+        samples: &[sample],
+        gap: None,
+    };
+    world.input(Input::Samples(&page));
+    assert_eq!(drops(&world).not_asked, 1);
+}
+
+#[test]
+fn two_observers_who_differ_are_no_evidence() {
+    let mut world = world(&[PROMETHEUS, Observer::Agent]);
+    world.measure(PROMETHEUS, Scope::Nodes, &[(ENTRIES, on("n1"), 1000.0)]);
+    world.measure(Observer::Agent, Scope::Nodes, &[(ENTRIES, on("n1"), 1190.0)]);
+    assert!(value(&world, ENTRIES, "n1").is_ok(), "they agree within 20 %");
+    world.wait(30);
+    world.measure(Observer::Agent, Scope::Nodes, &[(ENTRIES, on("n1"), 1300.0)]);
+    assert_eq!(
+        value(&world, ENTRIES, "n1").unwrap_err(),
+        "not measured: conntrackEntries: Prometheus says 1000.0 and the agent says 1300.0, which differ by more than 20 %"
+    );
+    // When one of them falls silent the other counts.
+    for _ in 0..3 {
+        world.wait(30);
+        world.measure(Observer::Agent, Scope::Nodes, &[(ENTRIES, on("n1"), 1300.0)]);
+    }
+    assert_eq!(value(&world, ENTRIES, "n1"), Ok(1300.0));
+}
+
+#[test]
+fn growth_takes_two_samples() {
+    let mut world = world(&[PROMETHEUS]);
+    world.measure(PROMETHEUS, Scope::Nodes, &[(DROPS, on("n1"), 40.0)]);
+    assert_eq!(
+        value(&world, DROPS, "n1").unwrap_err(),
+        "conntrackDrops needs one more sample"
+    );
+    world.wait(30);
+    world.measure(PROMETHEUS, Scope::Nodes, &[(DROPS, on("n1"), 100.0)]);
+    assert_eq!(value(&world, DROPS, "n1"), Ok(2.0));
+}
+
+#[test]
+fn a_node_that_is_gone_is_forgotten_at_once() {
+    let mut world = world(&[PROMETHEUS]);
+    world.measure(
+        PROMETHEUS,
+        Scope::Nodes,
+        &[(ENTRIES, on("n1"), 1.0), (ENTRIES, on("n2"), 1.0)],
+    );
+    world.input(Input::Gone(Source::Nodes, "", "n1"));
+    assert_eq!(world.core.index().samples().len(), 1);
+}
+
+#[test]
+fn an_api_server_is_what_default_kubernetes_shows() {
+    let [known, unknown]: [std::net::IpAddr; 2] =
+        ["192.0.2.1", "192.0.2.9"].map(|text| text.parse().unwrap());
+    let mut world = world(&[Observer::Instance]);
+    world.put(Source::EndpointSlices, &instances(&["192.0.2.1"]));
+    for at in [known, unknown] {
+        let values = [
+            (Metric::StartTime, Subject::Instance(at), 1.0),
+            (
+                Metric::WatchCacheRevision,
+                Subject::Resource(at, "apps/deployments"),
+                1.0,
+            ),
+        ];
+        world.measure(Observer::Instance, Scope::Instance(at), &values);
+    }
+    assert_eq!(world.core.index().samples().len(), 2);
+    assert_eq!(drops(&world).no_subject, 2);
+}
+
+#[test]
+fn particulars_of_a_gap_are_short_and_plain() {
+    let mut world = world(&[PROMETHEUS]);
+    let detail = format!("\u{1b}[31m{}", "é".repeat(500));
+    let page = Page {
+        observer: PROMETHEUS,
+        metrics: Metrics::of(&[ENTRIES]),
+        scope: Scope::Nodes,
+        asked: 0,
+        samples: &[],
+        gap: Some(Absent {
+            why: Why::Refused,
+            detail: &detail,
+        }),
+    };
+    world.input(Input::Samples(&page));
+    let subject = Subject::Node(world.name("n1"));
+    let (reading, _) = world
+        .core
+        .index()
+        .samples()
+        .reading(world.now.mono, ENTRIES, subject);
+    let Err(Gap::Unmeasured(text)) = reading else {
+        panic!("{reading:?}")
+    };
+    assert!(
+        text.len() <= MOST_DETAIL + 60 && !text.contains('\u{1b}'),
+        "{text}"
+    );
+}
