@@ -84,7 +84,7 @@ pub(super) struct Series {
 
 /// Tenths of a second, as far as 32 bits go.
 const fn tenths(milliseconds: i64) -> u32 {
-    (milliseconds.div_euclid(100) & 0xFFFF_FFFF) as u32
+    milliseconds.div_euclid(100).cast_unsigned() as u32
 }
 
 /// For how long after it was taken a sample counts: two intervals and a half, so that one scrape that fails makes no gap.
@@ -152,7 +152,7 @@ impl Series {
                 return Folded::Reset;
             }
             Kind::Counter if passed > FRESH_MOST => {}
-            Kind::Counter => self.push(metric, (value - before) * 1000.0 / passed as f64),
+            Kind::Counter => self.push(metric, (value - before) * 1000.0 / f64::from(self.interval)),
         }
         Folded::New
     }
@@ -225,7 +225,7 @@ mod tests {
     const START: i64 = 1_800_000_000_000;
 
     fn series(metric: Metric, values: &[f64]) -> (Series, Vec<Folded>) {
-        let at = |step: usize| START + 30_000 * step as i64;
+        let at = |step: usize| START + 30_000 * i64::try_from(step).unwrap();
         let mut series = Series::begin(metric, (values[0], at(0)), at(0), Mono(0), 30_000).unwrap();
         let folded = values.iter().enumerate().skip(1);
         let folded = folded

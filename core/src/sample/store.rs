@@ -141,7 +141,7 @@ impl Samples {
                 count(&mut self.drops.no_subject);
             }
         }
-        taken.sort_unstable_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
+        taken.sort_unstable_by_key(|one| (one.0, one.1));
         let mut rest = &taken[..];
         let (mut of_metric, mut counted) = (None, 0);
         while let Some(first) = rest.first() {
@@ -185,7 +185,8 @@ impl Samples {
             let folded = held.fold(metric, (value, at), page.asked, now, every);
             let after = (held.is_fresh(now), held.value(metric), calm(held, metric));
             let same = metric.points() == 1 && before == after;
-            (folded, !same && !(before.0 && before.2 && after.0 && after.2))
+            let calm = before.0 && before.2 && after.0 && after.2;
+            (folded, !(same || calm))
         } else if self.series.len() >= MOST_SERIES {
             count(&mut self.drops.beyond);
             return Some(Why::TooLarge);
@@ -400,7 +401,7 @@ fn differ(metric: Metric, one: (Observer, &Series), other: (Observer, &Series)) 
         Kind::Counter => {
             let points = series.points();
             let sum: f64 = points.iter().map(|point| f64::from(point.value)).sum();
-            (points.len() >= COMPARED).then(|| sum / points.len() as f64)
+            (points.len() >= COMPARED).then(|| sum / f64::from(points.len() as u32))
         }
     };
     let (first, second) = (value(one.1)?, value(other.1)?);
