@@ -107,6 +107,7 @@ impl Core {
         let mut standings = self.exceptions(now, &dirt);
         standings.extend(dirt.policies.iter().copied());
         self.observed_otherwise(&dirt, &mut standings);
+        self.compared_otherwise(&dirt, &mut standings);
         if dirt.platform() {
             standings.insert(Key::default());
         }

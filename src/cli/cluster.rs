@@ -94,7 +94,7 @@ impl Cluster {
 }
 
 /// A time as `kubectl --request-timeout` takes it: a number of seconds, or one with units.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || "expected a time such as 5s, 90s or 2m".to_owned();
     let time = if let Ok(seconds) = text.parse::<u64>() {
         Duration::from_secs(seconds)

@@ -12,8 +12,16 @@ pub(super) const AUDIT: &str = "Examples:
   evenkeel audit --from manifests/ --policy draft.yaml    files, and a draft that is not installed
   evenkeel audit -o json | jq '.findings[].message'
   evenkeel audit --from manifests/ -o sarif > evenkeel.sarif
+  evenkeel audit --ignore accepted.yaml --watch           what is accepted aside; then what changes
 
 Exit codes: 1 when a finding is at or above --fail-on, else 2 when something could not be read, else 0.";
+
+pub(super) const DIFF: &str = "Examples:
+  evenkeel audit -o json > before.json
+  evenkeel audit -o json | evenkeel diff before.json -
+  evenkeel diff before.json after.json --fail-on critical
+
+Exit codes: 1 when a finding at or above --fail-on is new or worse, else 2 when something can no longer be read, else 0.";
 
 pub(super) const PATH: &str = "Examples:
   evenkeel path shop/cart shop/checkout:80

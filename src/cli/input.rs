@@ -49,6 +49,11 @@ pub(super) struct ClusterScope {
     pub(super) cluster: Cluster,
 }
 
+/// A person has ended the reading.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted")]
+pub(super) struct Interrupted;
+
 /// Everything that was read, judged once.
 pub(super) struct Judged {
     /// The core after its round.
@@ -149,6 +154,13 @@ impl ClusterScope {
         self.namespace.first().map_or("default", String::as_str)
     }
 
+    /// Narrows it to these namespaces where no flag says which.
+    pub(super) fn or_namespaces(&mut self, namespaces: Vec<String>) {
+        if self.namespace.is_empty() && !self.all_namespaces {
+            self.namespace = namespaces;
+        }
+    }
+
     /// An error where a namespace is named that does not exist: nothing being found there would look like health.
     pub(super) fn exists(&self, core: &Core) -> anyhow::Result<()> {
         let Some(known) = core.namespaces() else {
@@ -175,7 +187,7 @@ impl ClusterScope {
             tokio::select! {
                 core = reading => core,
                 // An end by error, so that what was begun is tidied up on the way out.
-                _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+                _ = tokio::signal::ctrl_c() => bail!(Interrupted),
             }
         })
     }

@@ -11,16 +11,19 @@ mod collect;
 mod completions;
 mod crd;
 mod dataplane;
+mod diff;
 mod docs;
 mod explain;
 mod help;
 mod input;
+mod level;
 mod man;
 mod path;
 mod run;
 mod status;
 mod uninstall;
 mod version;
+mod yaml;
 
 use std::env;
 use std::io::{self, Write};
@@ -92,7 +95,10 @@ impl Arguments {
 enum Command {
     /// Judge a cluster, or files that describe one
     #[command(after_help = help::AUDIT)]
-    Audit(audit::Arguments),
+    Audit(Box<audit::Arguments>),
+    /// Show what two audits differ in: what is new, gone, or judged otherwise
+    #[command(after_help = help::DIFF)]
+    Diff(diff::Arguments),
     /// Draw one path hop by hop: idle timeouts, keepalives, and what would fix it
     #[command(after_help = help::PATH)]
     Path(path::Arguments),
@@ -176,7 +182,8 @@ pub fn main() -> ExitCode {
     Screen::choose(arguments.color);
     arguments.log();
     let outcome = match arguments.command {
-        Command::Audit(arguments) => audit::run(&arguments),
+        Command::Audit(arguments) => audit::run(*arguments),
+        Command::Diff(arguments) => diff::run(&arguments),
         Command::Collect(arguments) => collect::run(&arguments),
         Command::Dataplane(arguments) => dataplane::run(&arguments),
         Command::Path(arguments) => path::run(&arguments),

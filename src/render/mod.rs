@@ -20,7 +20,7 @@ use std::sync::OnceLock;
 use clap::ValueEnum;
 use clap::builder::styling::{AnsiColor, Style};
 use comfy_table::{ColumnConstraint, ContentArrangement, Table};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::escape;
 use screen::Screen;
@@ -55,7 +55,8 @@ pub(crate) enum Form {
 }
 
 /// The form of an audit's answer: those of all commands, and those that other programs show to people.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum AuditForm {
     /// For people, on a page.
     Table,

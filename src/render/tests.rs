@@ -105,6 +105,26 @@ pub(crate) fn drawn(text: &str) -> PathView {
     }
 }
 
+/// What is new, gone, judged otherwise and no longer read, each with the texts of this list.
+fn changes(list: &FindingList) -> findings::Changes {
+    let empty = FindingList {
+        findings: Vec::new(),
+        unreadable: Vec::new(),
+        ..list.clone()
+    };
+    let mut open = findings::Audit::from(list);
+    for one in &mut open.findings {
+        one.exception = None;
+    }
+    let (list, empty) = (findings::Audit::from(list), findings::Audit::from(&empty));
+    findings::Changes {
+        new: findings::Changes::of(&empty, &open).new,
+        gone: findings::Changes::of(&list, &empty).gone,
+        unread: findings::Changes::of(&empty, &list).unread,
+        ..findings::Changes::of(&list, &open)
+    }
+}
+
 /// What people see of this text, by renderer.
 pub(crate) fn for_people(text: &str) -> Vec<(&'static str, String)> {
     let list = list(text);
@@ -121,10 +141,13 @@ pub(crate) fn for_people(text: &str) -> Vec<(&'static str, String)> {
         list_met: true,
     };
     let view = dataplane::tests::view(text);
+    let changes = changes(&list);
     vec![
         ("audit table", findings::table(&list, &aside, Screen::ENDLESS)),
         ("audit wide", findings::wide(&list, &aside)),
         ("audit markdown", findings::markdown(&list, &aside)),
+        ("diff table", changes.page(&aside.again, Screen::ENDLESS)),
+        ("diff markdown", changes.markdown()),
         ("finding", findings::card(&list.findings[0])),
         ("finding markdown", findings::card_markdown(&list.findings[0])),
         ("path", path::draw(&drawn(text))),

@@ -1,5 +1,6 @@
 //! The command line as people use it: the real binary on real files.
 
+mod changes;
 mod exit_codes;
 mod files;
 mod newcomer;

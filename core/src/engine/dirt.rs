@@ -50,7 +50,7 @@ pub(crate) struct Dirt {
 }
 
 /// How many changed policies of a namespace are matched with its Services one by one; with more, all are counted anew.
-pub(super) const MATCHED: usize = 32;
+pub(crate) const MATCHED: usize = 32;
 
 impl Dirt {
     /// The endpoints of the Service itself.

@@ -17,7 +17,7 @@ mod unit;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub(crate) use dirt::Dirt;
+pub(crate) use dirt::{Dirt, MATCHED};
 use interner::Interner;
 use outdated::Outdated;
 use pass::Pass;
@@ -118,12 +118,14 @@ impl Engine {
             self.concerned(index, &dirt, &mut dirty);
             self.due(now, &mut dirty);
         }
-        for policy in recut {
-            self.of_policy(index, policy, &[], &mut dirty);
+        for policy in &recut {
+            self.of_policy(index, *policy, &[], &mut dirty);
         }
         self.outdate(now, index, &dirt, &dirty);
         self.queue.add(&dirty);
         let (mut judged, mut verdicts) = (Judged::default(), 0);
+        // Their statuses have the numbers, whatever the verdicts are.
+        judged.owners.extend(recut);
         while verdicts < most
             && let Some(unit) = self.queue.pop()
         {

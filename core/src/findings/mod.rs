@@ -8,7 +8,7 @@ mod unreadable;
 use std::fmt;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use exception::ExceptionView;
 pub(crate) use exception::{accepted, exception, without_effect};
@@ -62,7 +62,7 @@ pub struct Finding {
 }
 
 /// What a check says when not all is well.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum FindingVerdict {
     /// Not wrong yet, or wrong only if the worst of what is not known holds.
     AtRisk,

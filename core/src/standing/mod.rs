@@ -17,6 +17,7 @@ use crate::know::{Now, Source};
 use crate::names::Key;
 use crate::policy::Mode;
 use crate::program::{Core, ESSENTIAL};
+use crate::unmatched::Mistakes;
 
 pub use reason::{ConditionStatus, Reason};
 use worst::Worst;
@@ -138,6 +139,27 @@ fn not_understood(fields: &[Arc<str>]) -> Option<Condition> {
     })
 }
 
+/// The condition Accepted of a policy that is in force and cannot be right: what cannot be true comes first.
+fn mistaken(mistakes: Mistakes) -> Option<Condition> {
+    let reason = if mistakes.conflicts.is_empty() {
+        Reason::TargetNotFound
+    } else {
+        Reason::Conflicted
+    };
+    let mut all = mistakes.conflicts;
+    all.extend(mistakes.absent);
+    let more = all.len().saturating_sub(NAMED);
+    all.truncate(NAMED);
+    (!all.is_empty()).then(|| {
+        let mut message = format!("in force, but {}", all.join("; "));
+        if more > 0 {
+            // Writing to a string cannot fail.
+            let _ = write!(message, "; and {more} more");
+        }
+        Condition::new(Holds::True, reason, message)
+    })
+}
+
 impl Core {
     /// The state of a team's policy, as of the last round; `None` for a policy that the core does not have.
     pub fn standing(&self, now: Now, namespace: &str, name: &str) -> Option<Standing> {
@@ -156,6 +178,9 @@ impl Core {
             .as_ref()
             .map_or(Mode::Observe, |recycle| recycle.mode);
         let mut standing = self.stand(now, key, declared);
+        if let Some(accepted) = mistaken(self.mistakes(key, policy)) {
+            standing.accepted = accepted;
+        }
         let without_effect: Vec<&str> = findings::without_effect(self.engine.checks(), policy).collect();
         if !without_effect.is_empty() {
             standing.accepted = Condition::new(

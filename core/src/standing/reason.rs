@@ -7,6 +7,10 @@ use super::Holds;
 pub enum Reason {
     /// The policy is in force.
     Accepted,
+    /// The policy is in force, and says what cannot be true together with itself or with another policy.
+    Conflicted,
+    /// The policy is in force, and names Services or ports that do not exist.
+    TargetNotFound,
     /// The policy is in force, and has exceptions for findings that it does not report.
     ExceptionsWithoutEffect,
     /// The policy is in force without fields that this version does not know.
@@ -46,8 +50,10 @@ pub type ConditionStatus = (&'static str, Holds);
 
 impl Reason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Accepted,
+        Self::Conflicted,
+        Self::TargetNotFound,
         Self::ExceptionsWithoutEffect,
         Self::FieldsNotUnderstood,
         Self::JudgedInPart,
@@ -70,6 +76,8 @@ impl Reason {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Accepted => "Accepted",
+            Self::Conflicted => "Conflicted",
+            Self::TargetNotFound => "TargetNotFound",
             Self::ExceptionsWithoutEffect => "ExceptionsWithoutEffect",
             Self::FieldsNotUnderstood => "FieldsNotUnderstood",
             Self::JudgedInPart => "JudgedInPart",
@@ -93,9 +101,11 @@ impl Reason {
     pub const fn places(self) -> &'static [ConditionStatus] {
         use Holds::{False, True, Unknown};
         match self {
-            Self::Accepted | Self::ExceptionsWithoutEffect | Self::FieldsNotUnderstood => {
-                &[("Accepted", True)]
-            }
+            Self::Accepted
+            | Self::Conflicted
+            | Self::TargetNotFound
+            | Self::ExceptionsWithoutEffect
+            | Self::FieldsNotUnderstood => &[("Accepted", True)],
             Self::JudgedInPart => &[("Accepted", True), ("Healthy", Unknown)],
             Self::Invalid => &[("Accepted", False)],
             Self::CrdTooOld => &[("Accepted", Unknown)],
@@ -118,6 +128,12 @@ impl Reason {
     pub const fn means(self) -> &'static str {
         match self {
             Self::Accepted => "the policy was understood and is in force",
+            Self::Conflicted => {
+                "the policy is in force, but two of its numbers cannot both be, or another policy says otherwise of one of its Services: the message names both"
+            }
+            Self::TargetNotFound => {
+                "the policy is in force, but names a Service or a port that does not exist in its namespace: nothing is judged by that part"
+            }
             Self::ExceptionsWithoutEffect => {
                 "the policy is in force, but accepts findings that it does not report: those on nodes, zones, webhooks and the cluster are the platform's"
             }
@@ -162,6 +178,12 @@ impl Reason {
     pub const fn next(self) -> &'static str {
         match self {
             Self::Accepted | Self::AllInputsFresh | Self::AllMet | Self::ModeObserve => "nothing",
+            Self::Conflicted => {
+                "ask who owns the Service which of the two is true, and correct the other; `evenkeel audit` lists all of them"
+            }
+            Self::TargetNotFound => {
+                "compare the name with `kubectl get services`; `evenkeel audit` lists all of them"
+            }
             Self::ExceptionsWithoutEffect => {
                 "remove them, or put them into spec.exceptions of the ClusterTrafficHealthPolicy, which the platform's owners write"
             }

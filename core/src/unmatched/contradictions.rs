@@ -3,14 +3,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::engine::{Dirt, MATCHED};
 use crate::judge::declares;
 use crate::names::{Key, Name};
-use crate::policy::{Balance, Beat, Client, Connection, Limit, Policy, Server};
+use crate::policy::{Balance, Beat, Client, Connection, Layer, Limit, Policy, Server};
 use crate::program::Core;
 use crate::sources::service::Service;
 
 /// What one policy says of one field.
 type Said = (Key, String);
+
+/// Most Services of a policy, and most policies of a Service, that a status compares. A team may write thousands of both, and
+/// each change of one would have all of them compared; an audit, which compares once, compares all.
+const COMPARED: usize = 8;
+
+/// Most fields of a policy that a status compares on one Service.
+const FIELDS: usize = 256;
 
 impl Core {
     /// Where policies for the Services of a namespace contradict each other, as text: one for each field, with the first two
@@ -45,6 +53,72 @@ impl Core {
                         }
                         Some(_) => {}
                     }
+                }
+            }
+        }
+    }
+
+    /// Where other policies contradict this one, as text: each field once, on the first Service by name. Of at most
+    /// [`COMPARED`] Services, and of those with at most as many policies.
+    pub(super) fn contradicted(&self, own: Key, policy: &Policy, found: &mut Vec<String>) {
+        let index = &self.index;
+        let services = index.services_in.of(own.namespace);
+        let governed = services.filter_map(|key| Some((key, index.services.get(key)?)));
+        let mut governed: Vec<_> = governed
+            .filter(|(key, service)| index.governs(policy, *key, service))
+            .map(|(key, service)| (index.names.text(key.name), key, service))
+            .collect();
+        governed.sort_unstable_by_key(|one| one.0);
+        let mut told = BTreeSet::new();
+        for (name, key, service) in governed.into_iter().take(COMPARED) {
+            let policies = index.policies_of(key, service);
+            if !(2..=COMPARED).contains(&policies.len()) {
+                continue;
+            }
+            let said = fields(self, service, policy).into_iter().take(FIELDS);
+            let said: BTreeMap<_, _> = said.collect();
+            for (_, other) in policies.iter().filter(|one| one.0 != own) {
+                for (field, value) in fields(self, service, other).into_iter().take(FIELDS) {
+                    if let Some(here) = said.get(&field).filter(|here| **here != value)
+                        && told.insert((field.clone(), other.name.clone()))
+                    {
+                        found.push(format!(
+                            "policy {} contradicts it on Service {name}: {field} is {value} there and {here} here",
+                            other.name
+                        ));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Policies that may be contradicted otherwise than before: by a policy that came, changed or went, or because a Service
+    /// is governed by others.
+    pub(crate) fn compared_otherwise(&self, dirt: &Dirt, standings: &mut BTreeSet<Key>) {
+        let index = &self.index;
+        let rows = dirt.services.iter();
+        for (key, service) in rows.filter_map(|key| Some((*key, index.services.get(*key)?))) {
+            standings.extend(index.policies_of(key, service).into_iter().map(|one| one.0));
+        }
+        let mut changed: BTreeMap<Name, Vec<&Policy>> = BTreeMap::new();
+        for (key, policy) in &dirt.governing {
+            changed.entry(key.namespace).or_default().push(policy);
+        }
+        for (namespace, changed) in changed {
+            if changed.len() > MATCHED {
+                let all = index.policies.iter().map(|one| one.0);
+                standings.extend(all.filter(|key| key.namespace == namespace));
+                continue;
+            }
+            let services = index.services_in.of(namespace);
+            for (key, service) in services.filter_map(|key| Some((key, index.services.get(key)?))) {
+                if !changed.iter().any(|policy| index.governs(policy, key, service)) {
+                    continue;
+                }
+                let policies = index.policies_of(key, service);
+                // Before or after the change there were few enough to be compared.
+                if policies.len() <= COMPARED + changed.len() {
+                    standings.extend(policies.into_iter().map(|one| one.0));
                 }
             }
         }
@@ -165,34 +239,52 @@ fn limit(limit: Limit) -> String {
 pub(super) fn impossible(shown: &str, policy: &Policy, found: &mut Vec<String>) {
     for connection in &policy.connections {
         let place = format!("{shown}, connection {}", connection.name);
-        let longest = connection.longest_request_seconds;
-        let server = &connection.server;
-        let mut request = |whose: &str, timeout: Option<u32>| {
-            if let (Some(longest), Some(timeout)) = (longest, timeout)
-                && timeout < longest
-            {
-                found.push(format!(
-                    "{place}: longestRequestSeconds {longest} cannot be, as {whose} ends requests after {timeout} s"
-                ));
-            }
-        };
-        request("the server", server.request_timeout_seconds);
-        for hop in &connection.hops {
-            request(&format!("hop {}", hop.name), hop.request_timeout_seconds);
+        cut_short(&place, connection, found);
+        pinged_too_often(&place, connection, found);
+    }
+}
+
+/// Requests that are declared to take longer than somebody waits for them.
+fn cut_short(place: &str, connection: &Connection, found: &mut Vec<String>) {
+    let Some(longest) = connection.longest_request_seconds else {
+        return;
+    };
+    let server = ("the server".to_owned(), connection.server.request_timeout_seconds);
+    let hops = connection.hops.iter();
+    let hops = hops.map(|hop| (format!("hop {}", hop.name), hop.request_timeout_seconds));
+    let clients = connection.clients.iter();
+    let clients = clients.map(|one| (format!("client {}", one.name), one.request_timeout_seconds));
+    for (who, timeout) in std::iter::once(server).chain(hops).chain(clients) {
+        if let Some(timeout) = timeout.filter(|timeout| *timeout < longest) {
+            found.push(format!(
+                "{place}: longestRequestSeconds {longest} cannot be, as {who} ends requests after {timeout} s"
+            ));
         }
-        for client in &connection.clients {
-            request(&format!("client {}", client.name), client.request_timeout_seconds);
+    }
+}
+
+/// Pings that come faster than the server permits. Behind an L7 hop the server sees that hop's pings, and not the client's.
+fn pinged_too_often(place: &str, connection: &Connection, found: &mut Vec<String>) {
+    let Some(floor) = connection.server.minimum_ping_interval_seconds else {
+        return;
+    };
+    let last = connection.hops.iter().rfind(|hop| hop.layer == Layer::L7);
+    let pings: Vec<(String, Option<Beat>)> = match last {
+        Some(hop) => vec![(format!("hop {}", hop.name), hop.upstream.ping)],
+        None => {
+            let clients = connection.clients.iter();
+            clients
+                .map(|one| (format!("client {}", one.name), one.ping))
+                .collect()
         }
-        for client in &connection.clients {
-            if let (Some(Beat::Enabled(Some(ping))), Some(floor)) =
-                (client.ping, server.minimum_ping_interval_seconds)
-                && ping < floor
-            {
-                found.push(format!(
-                    "{place}: client {} pings every {ping} s, and the server allows one in {floor} s: such connections end",
-                    client.name
-                ));
-            }
+    };
+    for (who, ping) in pings {
+        if let Some(Beat::Enabled(Some(ping))) = ping
+            && ping < floor
+        {
+            found.push(format!(
+                "{place}: {who} pings every {ping} s, and the server allows one in {floor} s: such connections end"
+            ));
         }
     }
 }

@@ -59,15 +59,18 @@ impl Core {
         names
     }
 
-    /// What the policies name and what does not exist, as text, sorted. Nothing is reported of a namespace of which
-    /// Services were not read.
+    /// What the policies name and what does not exist, and what contradicts itself, as text, sorted. Nothing is reported of a
+    /// namespace of which Services were not read.
     pub fn unmatched(&self) -> Vec<String> {
         let mut found = Vec::new();
         let mut namespaces = BTreeSet::new();
         for (key, policy) in self.index.policies.iter() {
-            contradictions::impossible(&format!("policy {}", self.index.show(key)), policy, &mut found);
+            let shown = format!("policy {}", self.index.show(key));
+            contradictions::impossible(&shown, policy, &mut found);
+            self.without_effect(&shown, policy, &mut found);
             if self.index.gap_in(Source::Services, key.namespace).is_none() {
-                self.unmatched_of(key, policy, &mut found);
+                self.absent(key, policy, &shown, &mut found);
+                self.without_pods(key, policy, &shown, &mut found);
                 namespaces.insert(key.namespace);
             }
         }
@@ -78,22 +81,40 @@ impl Core {
         found
     }
 
-    fn unmatched_of(&self, key: Key, policy: &Policy, found: &mut Vec<String>) {
-        let index = &self.index;
-        let all = || {
-            let keys = index.services_in.of(key.namespace);
-            keys.filter_map(|service| Some((service, index.services.get(service)?)))
-        };
-        let shown = format!("policy {}", self.index.show(key));
+    /// What the status of a policy says of its mistakes, sorted. Of clients that select no Pod it says nothing: between two runs
+    /// of a batch job that is as it should be, and an audit says it.
+    pub(crate) fn mistakes(&self, key: Key, policy: &Policy) -> Mistakes {
+        let mut mistakes = Mistakes::default();
+        contradictions::impossible("the policy", policy, &mut mistakes.conflicts);
+        if self.index.gap_in(Source::Services, key.namespace).is_none() {
+            self.contradicted(key, policy, &mut mistakes.conflicts);
+            self.absent(key, policy, "the policy", &mut mistakes.absent);
+        }
+        mistakes.conflicts.sort();
+        mistakes.absent.sort();
+        mistakes
+    }
+
+    fn without_effect(&self, shown: &str, policy: &Policy, found: &mut Vec<String>) {
         found.extend(crate::findings::without_effect(self.engine.checks(), policy).map(|check| {
             format!(
                 "{shown} has an exception for {check}, which does not judge its Services: it has no effect; the \
                  platform's policy can have one (spec.exceptions)"
             )
         }));
+    }
+
+    /// Services and ports that a policy names and that do not exist.
+    fn absent(&self, key: Key, policy: &Policy, shown: &str, found: &mut Vec<String>) {
+        let index = &self.index;
+        let all = || {
+            let keys = index.services_in.of(key.namespace);
+            keys.filter_map(|service| Some((service, index.services.get(service)?)))
+        };
         if let ServicePick::Names(names) = &policy.services {
             for name in names {
-                if !all().any(|(service, _)| index.names.text(service.name) == &**name) {
+                let service = index.names.find(name).map(|name| Key { name, ..key });
+                if service.and_then(|service| index.services.get(service)).is_none() {
                     found.push(format!(
                         "{shown} names Service {name}, which does not exist in its namespace"
                     ));
@@ -110,7 +131,6 @@ impl Core {
             }
             return;
         }
-        self.without_pods(key, policy, &shown, found);
         for connection in &policy.connections {
             let spoken = |service: &&Service| {
                 let mut ports = service.ports.iter();
@@ -152,6 +172,15 @@ impl Core {
     }
 }
 
+/// What is wrong with one policy, as text.
+#[derive(Debug, Default)]
+pub(crate) struct Mistakes {
+    /// What cannot be true together.
+    pub(crate) conflicts: Vec<String>,
+    /// What does not exist.
+    pub(crate) absent: Vec<String>,
+}
+
 /// The ports that a connection is declared for.
 fn wanted(connection: &Connection) -> String {
     let transport = if connection.protocol == Protocol::Udp {
@@ -179,8 +208,12 @@ mod tests {
     use rstest::rstest;
     use serde_json::json;
 
+    use crate::Input;
     use crate::know::Source;
-    use crate::policy::{Beat, Connection, Policy, PortRef, Protocol, ServicePick};
+    use crate::policy::{
+        Beat, Connection, Hop, Layer, Limit, Policy, PortRef, Protocol, ServicePick, Upstream,
+    };
+    use crate::standing::Reason;
     use crate::world::{World, app, client, connection, policy, service};
 
     fn found(policy: Policy, missing: &[Source]) -> Vec<String> {
@@ -267,6 +300,101 @@ mod tests {
                 "policy shop/p, connection main: longestRequestSeconds 600 cannot be, as the server ends requests after 60 s",
             ]
         );
+    }
+
+    /// Behind a proxy the server sees the proxy's pings.
+    #[test]
+    fn the_last_proxy_pings_the_server() {
+        let mut policy = for_ports(Protocol::Grpc, &[]);
+        let connection = &mut policy.connections[0];
+        connection.server.minimum_ping_interval_seconds = Some(30);
+        connection.clients[0].ping = Some(Beat::Enabled(Some(10)));
+        connection.hops = vec![Hop {
+            name: "envoy".into(),
+            layer: Layer::L7,
+            idle_timeout: None,
+            request_timeout_seconds: None,
+            upstream: Upstream::default(),
+        }];
+        assert!(found(policy.clone(), &[]).is_empty());
+        policy.connections[0].hops[0].upstream.ping = Some(Beat::Enabled(Some(20)));
+        assert_eq!(
+            found(policy, &[]),
+            [
+                "policy shop/p, connection main: hop envoy pings every 20 s, and the server allows one in 30 s: such connections end"
+            ]
+        );
+    }
+
+    fn idle(name: &str, seconds: u32) -> Policy {
+        let mut policy = for_ports(Protocol::Grpc, &[]);
+        policy.name = name.into();
+        policy.connections[0].server.idle_timeout = Some(Limit::Seconds(seconds));
+        policy
+    }
+
+    fn accepted(world: &World, name: &str) -> (Reason, String) {
+        let standing = world.core.standing(world.now, "shop", name).unwrap();
+        (standing.accepted.reason, standing.accepted.message)
+    }
+
+    #[test]
+    fn a_status_says_what_is_mistaken() {
+        let ports = json!({"ports": [{"name": "grpc", "port": 80}]});
+        let mut world = World::complete().with(Source::Services, service("api", ports));
+        let names = ServicePick::Names(vec!["api".into(), "apu".into()]);
+        world = world.policy(Policy {
+            services: names,
+            ..idle("p", 60)
+        });
+        world.core.round(world.now);
+        let said = accepted(&world, "p");
+        assert_eq!(said.0, Reason::TargetNotFound);
+        assert!(
+            said.1.contains("names Service apu, which does not exist"),
+            "{}",
+            said.1
+        );
+        // A policy that contradicts it changes what both say, and when it goes what the other says.
+        world = world.policy(idle("q", 700));
+        let round = world.core.round(world.now);
+        let names = &world.core.index().names;
+        let told: Vec<_> = round.standings.iter().map(|key| names.text(key.name)).collect();
+        assert!(told.contains(&"p") && told.contains(&"q"), "{told:?}");
+        let said = accepted(&world, "p");
+        assert_eq!(said.0, Reason::Conflicted);
+        assert!(
+            said.1.starts_with(
+                "in force, but policy q contradicts it on Service api: server at port 80 idleTimeoutSeconds is 700 there and 60 here"
+            ) && said.1.contains("apu"),
+            "{}",
+            said.1
+        );
+        assert_eq!(accepted(&world, "q").0, Reason::Conflicted);
+        world
+            .core
+            .handle(world.now, Input::Gone(Source::Policies, "shop", "q"));
+        let round = world.core.round(world.now);
+        let names = &world.core.index().names;
+        assert!(round.standings.iter().any(|key| names.text(key.name) == "p"));
+        assert_eq!(accepted(&world, "p").0, Reason::TargetNotFound);
+    }
+
+    /// A team may write thousands of policies for one Service: their statuses compare none, and an audit all.
+    #[test]
+    fn of_many_policies_for_one_service_statuses_compare_none() {
+        let ports = json!({"ports": [{"name": "grpc", "port": 80}]});
+        let mut world = World::complete().with(Source::Services, service("api", ports));
+        for at in 0..8 {
+            world = world.policy(idle(&format!("p{at}"), 60 + at));
+        }
+        world.core.round(world.now);
+        assert_eq!(accepted(&world, "p0").0, Reason::Conflicted);
+        world = world.policy(idle("p8", 90)).policy(idle("p9", 90));
+        let round = world.core.round(world.now);
+        assert_eq!(round.standings.len(), 10);
+        assert_eq!(accepted(&world, "p0").0, Reason::Accepted);
+        assert!(!world.core.unmatched().is_empty());
     }
 
     #[test]

@@ -101,7 +101,9 @@ async fn numbers_that_exclude_each_other_are_warned_of() {
         "spec": {"services": {"names": ["api"]}, "connections": [{"name": "grpc", "protocol": "GRPC",
             "longestRequestSeconds": 600,
             "clients": [{"name": "cart", "requestTimeoutSeconds": 30, "ping": {"state": "Enabled", "intervalSeconds": 10}}],
-            "server": {"requestTimeoutSeconds": 60, "minimumPingIntervalSeconds": 30}}]},
+            "server": {"requestTimeoutSeconds": 60, "minimumPingIntervalSeconds": 30}},
+            {"name": "web", "protocol": "HTTP1", "longestRequestSeconds": 600,
+             "hops": [{"name": "proxy", "layer": "L7", "requestTimeoutSeconds": 60}]}]},
     });
     // The server learns of admission policies by a watch of its own.
     let told = async {
@@ -119,6 +121,7 @@ async fn numbers_that_exclude_each_other_are_warned_of() {
     for expected in [
         "spec.connections grpc: server.requestTimeoutSeconds is below longestRequestSeconds",
         "spec.connections grpc: requestTimeoutSeconds of a client is below longestRequestSeconds",
+        "spec.connections web: requestTimeoutSeconds of a hop is below longestRequestSeconds",
         "spec.connections grpc: a client pings faster than server.minimumPingIntervalSeconds permits",
     ] {
         assert!(

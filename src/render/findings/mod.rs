@@ -1,6 +1,7 @@
 //! Findings as people read them.
 
 mod card;
+mod changes;
 mod group;
 mod markdown;
 pub(super) mod missing;
@@ -17,6 +18,7 @@ use evenkeel_core::findings::{Finding, FindingList, Judged, Met, NotJudged};
 use evenkeel_core::judge::Severity;
 
 pub(crate) use card::{accepted, card, evidence};
+pub(crate) use changes::{Audit, Changes};
 use group::counted;
 pub(crate) use markdown::{card_markdown, markdown};
 pub(crate) use table::table;

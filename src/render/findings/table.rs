@@ -48,7 +48,7 @@ struct Page<'a> {
 }
 
 /// The mark before a row, which says how bad it is where there is no colour.
-const fn mark(severity: Option<Severity>) -> &'static str {
+pub(super) const fn mark(severity: Option<Severity>) -> &'static str {
     match severity {
         None => "✓",
         Some(Severity::Critical) => "✗",

@@ -1,4 +1,4 @@
-//! `docs/schemas` says what `audit -o json` prints: every field that is printed is in the schema, as the schema has it.
+//! `docs/schemas` says what `audit -o json` and `diff -o json` print: every field that is printed is in the schema, as the schema has it.
 
 use std::path::Path;
 
@@ -10,10 +10,12 @@ use serde_json::{Value, json};
 
 use crate::files::{self, Options, Report};
 use crate::render;
+use crate::render::findings::{Audit, Changes};
 use crate::render::tests::{finding, list};
 
-fn schema() -> Value {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/schemas/finding-list.v1alpha1.schema.json");
+fn schema(kind: &str) -> Value {
+    let file = format!("docs/schemas/{kind}.v1alpha1.schema.json");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
     serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
 }
 
@@ -86,7 +88,11 @@ fn printed(list: &FindingList) -> Value {
 }
 
 fn fits(value: &Value) {
-    let schema = schema();
+    fits_in("finding-list", value);
+}
+
+fn fits_in(kind: &str, value: &Value) {
+    let schema = schema(kind);
     let faults = faults(&schema, &schema, value, "list");
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
@@ -186,6 +192,32 @@ fn every_field_and_value_is_in_the_schema() {
     fits(&printed(&whole()));
 }
 
+#[test]
+fn what_two_audits_differ_in_fits() {
+    let (nothing, whole) = (Audit::from(&list_of(Vec::new())), Audit::from(&whole()));
+    let mut accepted = whole.clone();
+    for one in &mut accepted.findings {
+        one.exception = None;
+    }
+    for (before, after) in [(&nothing, &whole), (&whole, &nothing), (&whole, &accepted)] {
+        let changes = Changes::of(before, after);
+        assert!(!changes.is_empty());
+        let printed = render::json(&changes).unwrap();
+        fits_in("finding-diff", &serde_json::from_str(&printed).unwrap());
+    }
+    // What `audit` prints is what `diff` reads.
+    let printed: Audit = serde_json::from_value(printed(&self::whole())).unwrap();
+    assert_eq!(printed, whole);
+}
+
+fn list_of(findings: Vec<evenkeel_core::findings::Finding>) -> FindingList {
+    FindingList {
+        findings,
+        unreadable: Vec::new(),
+        ..list("x")
+    }
+}
+
 #[rstest]
 #[case::no_version("/apiVersion")]
 #[case::no_findings("/findings")]
@@ -194,7 +226,7 @@ fn every_field_and_value_is_in_the_schema() {
 #[case::no_unit("/findings/0/evidence/0/unit")]
 #[case::no_count("/summary/atRisk")]
 fn what_is_wrong_does_not_fit(#[case] field: &str) {
-    let schema = schema();
+    let schema = schema("finding-list");
     let mut other = printed(&whole());
     *other.pointer_mut(field).unwrap() = json!(true);
     assert_eq!(faults(&schema, &schema, &other, "list").len(), 1);

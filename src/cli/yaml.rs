@@ -1,0 +1,64 @@
+//! Small YAML files that people write for this program, such as its settings.
+
+use std::path::Path;
+
+use anyhow::{Context, anyhow, bail};
+use serde::de::DeserializeOwned;
+use serde_saphyr::MessageFormatter;
+
+/// The largest such file, in bytes.
+const MOST: u64 = 1 << 20;
+
+/// Reads a file; one with nothing but comments in it holds the default. A mistake is named with line and column.
+pub(super) fn read<T: DeserializeOwned + Default>(path: &Path) -> anyhow::Result<T> {
+    let shown = path.display();
+    let size = std::fs::metadata(path).with_context(|| format!("cannot read {shown}"))?;
+    if size.len() > MOST {
+        bail!("{shown} is larger than {MOST} bytes");
+    }
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?;
+    let blank = |line: &str| line.trim().is_empty() || line.trim_start().starts_with('#');
+    if text.lines().all(blank) {
+        return Ok(T::default());
+    }
+    serde_saphyr::from_str(&text).map_err(|error| {
+        let place = error.location().map_or_else(String::new, |at| {
+            format!(" at line {}, column {}", at.line(), at.column())
+        });
+        let said = serde_saphyr::UserMessageFormatter.format_message(&error);
+        anyhow!(
+            "{shown}{place}: {}",
+            said.split_whitespace().collect::<Vec<_>>().join(" ")
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::collections::BTreeMap;
+
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::nothing("", Ok(0))]
+    #[case::comments("# nothing yet\n\n", Ok(0))]
+    #[case::one("a: 1\n", Ok(1))]
+    #[case::broken("a: 1\nb: [\n", Err("line 2"))]
+    #[case::of_another_type("a: 1\nb: many\n", Err("line 2, column 4"))]
+    fn files(#[case] text: &str, #[case] expected: Result<usize, &str>) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        let read = read::<BTreeMap<String, u32>>(file.path());
+        match expected {
+            Ok(entries) => assert_eq!(read.unwrap().len(), entries),
+            Err(place) => {
+                let said = read.unwrap_err().to_string();
+                assert!(said.contains(place), "{said}");
+            }
+        }
+    }
+}
