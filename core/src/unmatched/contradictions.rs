@@ -269,14 +269,13 @@ fn pinged_too_often(place: &str, connection: &Connection, found: &mut Vec<String
         return;
     };
     let last = connection.hops.iter().rfind(|hop| hop.layer == Layer::L7);
-    let pings: Vec<(String, Option<Beat>)> = match last {
-        Some(hop) => vec![(format!("hop {}", hop.name), hop.upstream.ping)],
-        None => {
-            let clients = connection.clients.iter();
-            clients
-                .map(|one| (format!("client {}", one.name), one.ping))
-                .collect()
-        }
+    let pings: Vec<(String, Option<Beat>)> = if let Some(hop) = last {
+        vec![(format!("hop {}", hop.name), hop.upstream.ping)]
+    } else {
+        let clients = connection.clients.iter();
+        clients
+            .map(|one| (format!("client {}", one.name), one.ping))
+            .collect()
     };
     for (who, ping) in pings {
         if let Some(Beat::Enabled(Some(ping))) = ping

@@ -113,18 +113,13 @@ impl Said {
 
     /// The verdict in words.
     fn words(&self) -> String {
-        let accepted = if self.exception.is_some() {
-            ", accepted"
-        } else {
-            ""
-        };
-        let cause = if self.cause.is_empty() { "" } else { " " };
-        format!(
-            "{}, {}{cause}{}{accepted}",
-            self.severity.name(),
-            self.verdict,
-            self.cause
-        )
+        let mut words = vec![self.severity.name()];
+        let verdict = self.verdict.name();
+        // What is unknown has a level of that name.
+        words.extend((self.verdict != FindingVerdict::Unknown).then_some(verdict));
+        words.extend((!self.cause.is_empty()).then_some(&*self.cause));
+        words.extend(self.exception.is_some().then_some("accepted"));
+        words.join(", ")
     }
 }
 
@@ -237,27 +232,22 @@ impl Changes {
 
     /// For people: a section for each kind of difference, then the counts and the next command.
     pub(crate) fn page(&self, again: &str, screen: Screen) -> String {
-        let mut text = self.section(
+        let mut text = section(
             "New",
-            self.new.iter().map(|one| row(one, one.words(), None, screen)),
+            self.new.iter().map(|one| row(one, &one.words(), None, screen)),
         );
-        text += &self.section(
+        text += &section(
             "Judged otherwise",
             self.changed.iter().map(|one| {
                 let words = format!("{} → {}", one.before.words(), one.after.words());
-                row(&one.after, words, None, screen)
+                row(&one.after, &words, None, screen)
             }),
         );
-        text += &self.section(
+        text += &section(
             "Gone",
             self.gone.iter().map(|one| {
-                let words = format!("was {}", one.words());
-                row(
-                    one,
-                    words,
-                    Some(coloured("✓", Some(AnsiColor::Green), screen)),
-                    screen,
-                )
+                let tick = coloured("✓", Some(AnsiColor::Green), screen);
+                row(one, &format!("was {}", one.words()), Some(tick), screen)
             }),
         );
         for one in &self.unread {
@@ -271,20 +261,6 @@ impl Changes {
         if let Some(first) = self.worse().max_by_key(|one| one.severity) {
             let id = line(first.id.get(..DIGITS).unwrap_or(&first.id)).into_owned();
             text = text + "Next: " + crate::render::program() + " explain " + &id + &line(again) + "\n";
-        }
-        text
-    }
-
-    fn section(&self, name: &str, rows: impl ExactSizeIterator<Item = String>) -> String {
-        let count = rows.len();
-        if count == 0 {
-            return String::new();
-        }
-        let mut text = format!("{name}: {count}\n");
-        text.extend(rows.take(SHOWN));
-        if count > SHOWN {
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "  and {} more; -o json has all", count - SHOWN);
         }
         text
     }
@@ -327,8 +303,23 @@ impl Changes {
     }
 }
 
+/// Rows below the name of what they have in common; empty where there are none.
+fn section(name: &str, rows: impl ExactSizeIterator<Item = String>) -> String {
+    let count = rows.len();
+    if count == 0 {
+        return String::new();
+    }
+    let mut text = format!("{name}: {count}\n");
+    text.extend(rows.take(SHOWN));
+    if count > SHOWN {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "  and {} more; -o json has all", count - SHOWN);
+    }
+    text
+}
+
 /// A finding in lines: what it is about, how it is judged, and the message.
-fn row(one: &Said, words: String, instead: Option<String>, screen: Screen) -> String {
+fn row(one: &Said, words: &str, instead: Option<String>, screen: Screen) -> String {
     let mark = instead.unwrap_or_else(|| match one.exception {
         Some(_) => "~".to_owned(),
         None => coloured(mark(Some(one.severity)), colour(one.severity), screen),
@@ -338,7 +329,7 @@ fn row(one: &Said, words: String, instead: Option<String>, screen: Screen) -> St
     // The mark may be coloured, and takes one column.
     let head = filled(&head, "  * ", INNER, screen.page());
     let head = head.strip_prefix("  * ").unwrap_or(&head);
-    let words = filled(&words, INNER, INNER, screen.page());
+    let words = filled(words, INNER, INNER, screen.page());
     let message = filled(&one.message, INNER, INNER, screen.page());
     format!("  {mark} {head}\n{words}\n{message}\n")
 }
