@@ -113,4 +113,5 @@ soak: bed
 # Installs valgrind where it is missing.
 bench:
 	$(CARGO) bench --locked -p evenkeel-core
+	$(CARGO) bench --locked -p evenkeel --bench exposition
 	core/benches/instructions.sh

@@ -9,6 +9,7 @@ mod collect;
 mod escape;
 #[cfg(test)]
 mod exits;
+pub mod exposition;
 mod fair;
 pub mod files;
 pub mod heartbeat;
@@ -17,6 +18,8 @@ pub mod live;
 pub mod lookup;
 pub mod metrics;
 pub mod operator;
+pub mod outbound;
+pub mod prometheus;
 pub mod query;
 mod render;
 mod repeats;

@@ -10,21 +10,21 @@ mod client;
 mod firing;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use futures::future::join_all;
+use hyper::body::Bytes;
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use crate::metrics::Metrics;
+use crate::outbound::{self, Client, ServicePort, Trust};
 use crate::query::{Handle, Query};
 use crate::repeats::Repeats;
 use body::Alert;
-use client::Client;
 use firing::Firing;
 
 #[cfg(test)]
@@ -56,43 +56,10 @@ const MOST: usize = 500;
 /// Where to push, and with what credentials.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Namespace of the Service.
-    pub namespace: String,
-    /// The Service.
-    pub service: String,
-    /// Its port, by name or number.
-    pub port: String,
-    /// A file of CA certificates in PEM: makes it HTTPS. There are no system roots in our image.
-    pub ca: Option<PathBuf>,
-    /// A file with a bearer token, read before each push, as it may be renewed. Never without [`Self::ca`]: a server in
-    /// place of the Alertmanager would get it.
-    pub token: Option<PathBuf>,
-}
-
-impl std::str::FromStr for Options {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let expected =
-            || format!("`{text}`: expected namespace/service:port, for example monitoring/alertmanager:9093");
-        let (namespace, rest) = text.split_once('/').ok_or_else(expected)?;
-        let (service, port) = rest.split_once(':').ok_or_else(expected)?;
-        let label = |text: &str| {
-            !text.is_empty()
-                && text.len() <= 63
-                && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-        };
-        if ![namespace, service, port].into_iter().all(label) {
-            return Err(expected());
-        }
-        Ok(Self {
-            namespace: namespace.into(),
-            service: service.into(),
-            port: port.into(),
-            ca: None,
-            token: None,
-        })
-    }
+    /// The Alertmanager's Service.
+    pub at: ServicePort,
+    /// How it is reached.
+    pub outbound: outbound::Options,
 }
 
 /// Pushes.
@@ -115,7 +82,8 @@ impl Push {
         changes: watch::Receiver<u64>,
         metrics: Arc<Metrics>,
     ) -> Result<Self> {
-        let client = Client::new(&options).context("--alertmanager")?;
+        let name = options.at.server_name();
+        let client = Client::new(options.outbound.clone(), Trust::Name(&name)).context("--alertmanager")?;
         Ok(Self {
             options,
             client,
@@ -143,11 +111,7 @@ impl Push {
 
     /// Looks at what fires and what has ended, and pushes it to every endpoint; returns when to do so again.
     async fn push(&mut self) -> Duration {
-        let service = (
-            self.options.namespace.clone(),
-            self.options.service.clone(),
-            self.options.port.clone(),
-        );
+        let service = self.options.at.clone();
         let answer = self.handle.ask(|answer| Query::Alerts { service, answer }).await;
         let Some(alerts) = answer.filter(|alerts| alerts.leader) else {
             // Another holder pushes the same. What was pushed is kept: if the Lease comes back, what has ended is resolved.
@@ -175,8 +139,7 @@ impl Push {
         if endpoints.is_empty() {
             if let Some(times) = self.warned.due("no endpoint") {
                 tracing::warn!(
-                    service = %format_args!("{}/{}", self.options.namespace, self.options.service),
-                    port = self.options.port,
+                    service = %self.options.at,
                     times,
                     "the Alertmanager's Service has no ready endpoint"
                 );
@@ -185,10 +148,10 @@ impl Push {
             return false;
         }
         // Our own maps of text can be written as JSON.
-        let body = serde_json::to_vec(&alerts).unwrap_or_default();
+        let body = Bytes::from(serde_json::to_vec(&alerts).unwrap_or_default());
         // All at once: one that is dead must not make the others wait.
         let posts = endpoints.iter().map(|endpoint| {
-            let post = self.client.post(*endpoint, body.clone());
+            let post = client::post(&self.client, *endpoint, body.clone());
             async move { (endpoint, post.await) }
         });
         let mut failures = Vec::new();
@@ -196,7 +159,7 @@ impl Push {
             match outcome {
                 Ok(()) => self.metrics.pushed("accepted"),
                 Err(failure) => {
-                    self.metrics.pushed(failure.outcome());
+                    self.metrics.pushed(client::outcome(&failure));
                     failures.push((endpoint, failure));
                 }
             }

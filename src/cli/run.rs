@@ -10,6 +10,7 @@ use tracing_subscriber::EnvFilter;
 use super::End;
 use super::cluster::Cluster;
 use crate::escape;
+use crate::outbound::{self, Credentials, ServicePort};
 use crate::render::screen::Screen;
 use crate::serve::Addresses;
 use crate::{alert, lease, run};
@@ -42,7 +43,7 @@ pub(super) struct Arguments {
     debug_listen: Option<SocketAddr>,
     /// Push alerts to every ready endpoint of this Service
     #[arg(long, value_name = "NAMESPACE/SERVICE:PORT")]
-    alertmanager: Option<alert::Options>,
+    alertmanager: Option<ServicePort>,
     /// CA certificates (PEM) of the Alertmanager; makes it HTTPS
     #[arg(long, value_name = "FILE", requires = "alertmanager")]
     alertmanager_ca_file: Option<PathBuf>,
@@ -75,10 +76,12 @@ enum LogFormat {
 /// Runs the operator until it is asked to end.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
     arguments.log()?;
-    let alertmanager = arguments.alertmanager.clone().map(|options| alert::Options {
-        ca: arguments.alertmanager_ca_file.clone(),
-        token: arguments.alertmanager_token_file.clone(),
-        ..options
+    let alertmanager = arguments.alertmanager.clone().map(|at| alert::Options {
+        at,
+        outbound: outbound::Options {
+            ca: arguments.alertmanager_ca_file.clone(),
+            credentials: bearer(arguments.alertmanager_token_file.clone()),
+        },
     });
     let options = run::Options {
         cluster: arguments.cluster.options(),
@@ -99,6 +102,11 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
         .context("cannot start")?
         .block_on(run::run(options))?;
     Ok(End::Good)
+}
+
+/// The credentials that a file with a token is.
+fn bearer(path: Option<PathBuf>) -> Credentials {
+    path.map_or(Credentials::None, Credentials::Bearer)
 }
 
 impl Arguments {

@@ -15,6 +15,7 @@ use crate::api::ConditionStatus;
 use crate::escape::line;
 use crate::fair::share;
 use crate::metrics::{CriticalSeries, SERIES, Snapshot, SourceSnapshot};
+use crate::outbound::ServicePort;
 use crate::query::{Agenda, Alerts, IndexView, Readiness};
 use crate::watch::WatchStatus;
 
@@ -122,8 +123,8 @@ impl Operator {
         }
     }
 
-    /// What to push to the Alertmanager that this Service is (namespace, name, and port by name or number).
-    pub fn alerts(&self, now: Now, service: &(String, String, String)) -> Alerts {
+    /// What to push to the Alertmanager that this Service is.
+    pub fn alerts(&self, now: Now, service: &ServicePort) -> Alerts {
         if !self.leads(now) || self.warm_by.is_some() {
             return Alerts::default();
         }
@@ -144,7 +145,7 @@ impl Operator {
             endpoints: self
                 .core
                 .index()
-                .ready_sockets(&service.0, &service.1, &service.2),
+                .ready_sockets(&service.namespace, &service.service, &service.port),
         }
     }
 

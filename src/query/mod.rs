@@ -7,6 +7,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::metrics::Snapshot;
+use crate::outbound::ServicePort;
 use crate::watch::WatchStatus;
 
 /// A question to the loop, with where the answer goes.
@@ -26,8 +27,8 @@ pub enum Query {
     Agenda(oneshot::Sender<Agenda>),
     /// What to push to an Alertmanager, and the addresses of the Service's ready endpoints.
     Alerts {
-        /// Namespace, name and port (by name or number) of the Service.
-        service: (String, String, String),
+        /// The Alertmanager's Service.
+        service: ServicePort,
         /// The answer.
         answer: oneshot::Sender<Alerts>,
     },

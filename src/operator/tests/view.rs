@@ -47,7 +47,11 @@ fn a_scrape_shows_who_leads_what_was_found_and_which_policies_are_unhealthy() {
 #[test]
 fn what_is_pushed_is_what_is_violated_and_only_the_leader_pushes() {
     let world = world();
-    let service = ("shop".to_owned(), "api".to_owned(), String::new());
+    let service = crate::outbound::ServicePort {
+        namespace: "shop".to_owned(),
+        service: "api".to_owned(),
+        port: String::new(),
+    };
     let alerts = world.operator.alerts(world.now, &service);
     assert!(alerts.leader);
     assert!(alerts.findings.iter().any(|one| one.check == MINIMUM));

@@ -1,0 +1,363 @@
+//! The answer of Prometheus' HTTP API to an instant query.
+//!
+//! `web/api/v1/api.go` of prometheus/prometheus: `Response` is the envelope, and `docs/querying/api.md` says what a vector
+//! is. `warnings` say that something is missing, as Thanos does where a store did not answer; VictoriaMetrics says
+//! `isPartial`. `infos` only doubt the query's style and are not looked at.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::exposition::{Labels, millis, number};
+
+/// Most characters of what a server says that are kept.
+const SAID: usize = 200;
+
+/// Most labels of a series: a query that names the labels it keeps has fewer than ten.
+const MOST_LABELS: usize = 64;
+
+/// Why an answer says nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AnswerError {
+    /// It is not what this API answers: another server, a page of a login, half of an answer.
+    #[error("no answer of Prometheus: {0}")]
+    NotOne(String),
+    /// The query failed.
+    #[error("{kind}: {message}")]
+    Failed {
+        /// `timeout`, `execution`, `bad_data` and so on.
+        kind: String,
+        /// The server's message.
+        message: String,
+    },
+    /// Not all data was there to be asked.
+    #[error("answered in part: {0}")]
+    Partial(String),
+    /// Something else than one number for each series.
+    #[error("a {0} instead of a vector")]
+    NotAVector(String),
+    /// More series than are taken.
+    #[error("more than {0} series")]
+    TooManySeries(usize),
+}
+
+/// A series of an answer.
+#[derive(Debug)]
+pub struct Series<'a> {
+    /// Its labels, `__name__` among them where the query keeps it.
+    pub labels: Labels<'a>,
+    /// Its value; NaN and the infinities are for the caller to refuse.
+    pub value: f64,
+    /// When the query was evaluated, in milliseconds since 1970. This is not when the sample was taken.
+    pub at: i64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Envelope<'a> {
+    #[serde(borrow)]
+    status: Cow<'a, str>,
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    error_type: Cow<'a, str>,
+    #[serde(borrow, default)]
+    error: Cow<'a, str>,
+    #[serde(default)]
+    warnings: Option<Vec<String>>,
+    #[serde(default)]
+    is_partial: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Data<'a> {
+    #[serde(borrow)]
+    result_type: Cow<'a, str>,
+    #[serde(borrow)]
+    result: &'a RawValue,
+}
+
+/// Reads an answer of which at most so many series are taken, and gives each to the sink.
+///
+/// # Errors
+/// Why it says nothing; what the sink got counts for nothing then.
+pub fn read(body: &[u8], most: usize, sink: &mut dyn FnMut(&Series<'_>)) -> Result<(), AnswerError> {
+    let envelope: Envelope<'_> = serde_json::from_slice(body).map_err(|error| not_one(&error))?;
+    if envelope.status != "success" {
+        return Err(AnswerError::Failed {
+            kind: cut(&envelope.error_type),
+            message: cut(&envelope.error),
+        });
+    }
+    if let Some(first) = envelope.warnings.iter().flatten().next() {
+        return Err(AnswerError::Partial(cut(first)));
+    }
+    if envelope.is_partial {
+        return Err(AnswerError::Partial("isPartial".to_owned()));
+    }
+    let data = envelope
+        .data
+        .ok_or_else(|| AnswerError::NotOne("it has no data".to_owned()))?;
+    let data: Data<'_> = serde_json::from_str(data.get()).map_err(|error| not_one(&error))?;
+    if data.result_type != "vector" {
+        return Err(AnswerError::NotAVector(cut(&data.result_type)));
+    }
+    let mut too_many = false;
+    let mut histogram = false;
+    let vector = Vector {
+        most,
+        sink,
+        too_many: &mut too_many,
+        histogram: &mut histogram,
+    };
+    let read = vector.deserialize(&mut serde_json::Deserializer::from_str(data.result.get()));
+    if too_many {
+        return Err(AnswerError::TooManySeries(most));
+    }
+    if histogram {
+        return Err(AnswerError::NotAVector("native histogram".to_owned()));
+    }
+    read.map_err(|error| not_one(&error))
+}
+
+/// The vector of an answer, one series at a time.
+struct Vector<'s> {
+    most: usize,
+    sink: &'s mut dyn FnMut(&Series<'_>),
+    too_many: &'s mut bool,
+    histogram: &'s mut bool,
+}
+
+#[derive(Deserialize)]
+struct Element<'a> {
+    #[serde(borrow)]
+    metric: Metric<'a>,
+    #[serde(borrow, default)]
+    value: Option<(f64, Text<'a>)>,
+    #[serde(default)]
+    histogram: Option<IgnoredAny>,
+}
+
+/// A text, borrowed where it has no escape.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+struct Metric<'a>(Labels<'a>);
+
+impl<'de> DeserializeSeed<'de> for Vector<'_> {
+    type Value = ();
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Vector<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a vector")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
+        use serde::de::Error;
+
+        let mut count = 0;
+        while let Some(element) = elements.next_element::<Element<'de>>()? {
+            count += 1;
+            if count > self.most {
+                *self.too_many = true;
+                return Err(A::Error::custom("too many series"));
+            }
+            if element.histogram.is_some() {
+                *self.histogram = true;
+                return Err(A::Error::custom("a histogram"));
+            }
+            let (at, value) = element
+                .value
+                .ok_or_else(|| A::Error::custom("a series has no value"))?;
+            let at = millis(at).ok_or_else(|| A::Error::custom("a time is none"))?;
+            let value = number(&value.0).ok_or_else(|| A::Error::custom("a value is no number"))?;
+            (self.sink)(&Series {
+                labels: element.metric.0,
+                value,
+                at,
+            });
+        }
+        Ok(())
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Metric<'a> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MetricVisitor)
+    }
+}
+
+struct MetricVisitor;
+
+impl<'de> Visitor<'de> for MetricVisitor {
+    type Value = Metric<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("labels")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Metric<'de>, A::Error> {
+        use serde::de::Error;
+
+        let mut labels = Labels::default();
+        while let Some((name, value)) = map.next_entry::<Text<'de>, Text<'de>>()? {
+            if labels.len() == MOST_LABELS {
+                return Err(A::Error::custom("a series has too many labels"));
+            }
+            if !labels.add(name.0, value.0) {
+                return Err(A::Error::custom("a series has a label twice"));
+            }
+        }
+        Ok(Metric(labels))
+    }
+}
+
+fn not_one(error: &serde_json::Error) -> AnswerError {
+    AnswerError::NotOne(cut(&error.to_string()))
+}
+
+/// What a server says, shortened.
+fn cut(text: &str) -> String {
+    text.chars().take(SAID).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use proptest::prelude::*;
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+
+    type Seen = (Vec<(String, String)>, String, i64);
+
+    fn seen(body: &[u8], most: usize) -> Result<Vec<Seen>, AnswerError> {
+        let mut seen = Vec::new();
+        read(body, most, &mut |series| {
+            let labels = series.labels.iter();
+            let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            seen.push((labels.collect(), series.value.to_string(), series.at));
+        })?;
+        Ok(seen)
+    }
+
+    fn vector(result: &serde_json::Value) -> Vec<u8> {
+        let answer = json!({"status": "success", "data": {"resultType": "vector", "result": result}});
+        answer.to_string().into_bytes()
+    }
+
+    #[test]
+    fn a_vector_is_read() {
+        let body = vector(&json!([
+            {"metric": {"instance": "192.0.2.1:9100", "node": "a\"b\n"}, "value": [1_700_000_000.123, "7.5"]},
+            {"metric": {}, "value": [1_700_000_000, "NaN"]},
+            {"metric": {"le": "+Inf"}, "value": [1_700_000_000, "+Inf"]},
+        ]));
+        let labels = |labels: &[(&str, &str)]| -> Vec<(String, String)> {
+            labels
+                .iter()
+                .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()))
+                .collect()
+        };
+        assert_eq!(
+            seen(&body, 3).unwrap(),
+            [
+                (
+                    labels(&[("instance", "192.0.2.1:9100"), ("node", "a\"b\n")]),
+                    "7.5".to_owned(),
+                    1_700_000_000_123
+                ),
+                (labels(&[]), "NaN".to_owned(), 1_700_000_000_000),
+                (labels(&[("le", "+Inf")]), "inf".to_owned(), 1_700_000_000_000),
+            ]
+        );
+        assert_eq!(seen(&body, 2).unwrap_err(), AnswerError::TooManySeries(2));
+        for cut in 0..body.len() {
+            assert!(
+                matches!(seen(&body[..cut], 3), Err(AnswerError::NotOne(_))),
+                "the first {cut} bytes are taken for an answer"
+            );
+        }
+    }
+
+    #[rstest]
+    #[case::failed(
+        json!({"status": "error", "errorType": "timeout", "error": "query timed out"}),
+        "timeout: query timed out"
+    )]
+    #[case::warned(
+        json!({"status": "success", "data": {"resultType": "vector", "result": []}, "warnings": ["store down", "b"]}),
+        "answered in part: store down"
+    )]
+    #[case::partial(
+        json!({"status": "success", "isPartial": true, "data": {"resultType": "vector", "result": []}}),
+        "answered in part: isPartial"
+    )]
+    #[case::matrix(
+        json!({"status": "success", "data": {"resultType": "matrix", "result": []}}),
+        "a matrix instead of a vector"
+    )]
+    #[case::scalar(
+        json!({"status": "success", "data": {"resultType": "scalar", "result": [1, "1"]}}),
+        "a scalar instead of a vector"
+    )]
+    #[case::histogram(
+        json!({"status": "success", "data": {"resultType": "vector", "result": [
+            {"metric": {}, "histogram": [1, {"count": "1"}]}
+        ]}}),
+        "a native histogram instead of a vector"
+    )]
+    #[case::no_data(json!({"status": "success"}), "no answer of Prometheus: it has no data")]
+    fn an_answer_that_says_nothing_says_why(#[case] answer: serde_json::Value, #[case] why: &str) {
+        assert_eq!(
+            seen(answer.to_string().as_bytes(), 9).unwrap_err().to_string(),
+            why
+        );
+    }
+
+    #[rstest]
+    #[case::login("<html>log in</html>".as_bytes())]
+    #[case::number(&vector(&json!([{"metric": {}, "value": [1, 7.5]}])))]
+    #[case::word(&vector(&json!([{"metric": {}, "value": [1, "many"]}])))]
+    #[case::no_value(&vector(&json!([{"metric": {}}])))]
+    #[case::time(&vector(&json!([{"metric": {}, "value": [-1, "1"]}])))]
+    #[case::label(&vector(&json!([{"metric": {"a": 1}, "value": [1, "1"]}])))]
+    #[case::label_twice(
+        br#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{"a":"1","a":"2"},"value":[1,"1"]}]}}"#
+    )]
+    fn what_is_no_answer_is_none(#[case] body: &[u8]) {
+        let error = seen(body, 9).unwrap_err();
+        assert!(matches!(error, AnswerError::NotOne(_)), "{error}");
+    }
+
+    #[test]
+    fn the_infos_of_an_answer_are_no_reason_to_doubt_it() {
+        let body = br#"{"status":"success","infos":["metric might not be a counter"],"warnings":null,
+            "data":{"result":[],"resultType":"vector"}}"#;
+        assert_eq!(seen(body, 9).unwrap(), []);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic(at in 0_usize..200, bytes in prop::collection::vec(any::<u8>(), 0..8)) {
+            let mut body = vector(&json!([{"metric": {"a": "\u{e9}"}, "value": [1, "1"]}]));
+            let at = at.min(body.len());
+            let end = (at + bytes.len()).min(body.len());
+            body.splice(at..end, bytes);
+            let _ = seen(&body, 9);
+        }
+    }
+}
