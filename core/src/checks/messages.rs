@@ -112,7 +112,7 @@ const SHOWN: &[Shown] = &[
     ),
     shown!(
         "backend-minimum-ready",
-        "Shortage",
+        "BackendShortage",
         ["balance/minimum_ready/shortage.rs", "balance/mod.rs"],
         balance::minimum_ready::examples
     ),
@@ -148,19 +148,19 @@ const SHOWN: &[Shown] = &[
     ),
     shown!(
         "node-zone-disruption",
-        "Lost",
+        "ZoneLoss",
         ["nodes/zone_disruption.rs"],
         nodes::zone_disruption::examples
     ),
     shown!(
         "node-mass-loss",
-        "Lost",
+        "NodeLoss",
         ["nodes/mass_loss.rs"],
         nodes::mass_loss::examples
     ),
     shown!(
         "dns-n1-headroom",
-        "Shortage",
+        "DnsShortage",
         ["nodes/dns_headroom/shortage.rs"],
         nodes::dns_headroom::examples
     ),

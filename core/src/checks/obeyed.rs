@@ -25,15 +25,15 @@ type Found = BTreeMap<&'static str, (u8, Severity)>;
 #[derive(Debug, Clone)]
 pub(super) struct Scene {
     connection: Connection,
-    proxy: Proxy,
+    proxy: ServiceProxy,
     front: Front,
-    clients: Pods,
+    clients: ClientPods,
     balance: Option<Balance>,
 }
 
 /// What is known of the client's Pods.
 #[derive(Debug, Clone, Copy)]
-enum Pods {
+enum ClientPods {
     /// Which they are is not declared.
     NotDeclared,
     /// None exists now.
@@ -46,18 +46,18 @@ enum Pods {
     OfTheNode,
 }
 
-const CLIENTS: [Pods; 8] = [
-    Pods::NotDeclared,
-    Pods::NotDeclared,
-    Pods::Absent,
-    Pods::One(None),
-    Pods::One(Some("60")),
-    Pods::One(Some("7200")),
-    Pods::ByCommand,
-    Pods::OfTheNode,
+const CLIENTS: [ClientPods; 8] = [
+    ClientPods::NotDeclared,
+    ClientPods::NotDeclared,
+    ClientPods::Absent,
+    ClientPods::One(None),
+    ClientPods::One(Some("60")),
+    ClientPods::One(Some("7200")),
+    ClientPods::ByCommand,
+    ClientPods::OfTheNode,
 ];
 
-impl Pods {
+impl ClientPods {
     /// The Pod, where there is one.
     fn object(self) -> Option<Value> {
         let sysctls: &[(&str, &str)] = match self {
@@ -82,7 +82,7 @@ impl Pods {
 
 /// What carries Services on the nodes.
 #[derive(Debug, Clone, Copy)]
-enum Proxy {
+enum ServiceProxy {
     /// It is not known.
     Unknown,
     /// kube-proxy in this mode.
@@ -120,11 +120,11 @@ const FRONTS: [Front; 9] = [
     ),
     Front::LoadBalancer("cn-hangzhou.i-1", ALIBABA_HTTP, "http:80"),
 ];
-const PROXIES: [Proxy; 4] = [
-    Proxy::Unknown,
-    Proxy::Mode(""),
-    Proxy::Mode("ipvs"),
-    Proxy::Mode("nftables"),
+const PROXIES: [ServiceProxy; 4] = [
+    ServiceProxy::Unknown,
+    ServiceProxy::Mode(""),
+    ServiceProxy::Mode("ipvs"),
+    ServiceProxy::Mode("nftables"),
 ];
 
 impl Scene {
@@ -141,7 +141,7 @@ impl Scene {
         if connection.protocol == Protocol::Udp {
             served["spec"]["ports"][0]["protocol"] = json!("UDP");
         }
-        if !matches!(self.clients, Pods::NotDeclared) {
+        if !matches!(self.clients, ClientPods::NotDeclared) {
             for client in &mut connection.clients {
                 client.pods = Some(app("web"));
             }
@@ -175,11 +175,11 @@ impl Scene {
             let mut one = node(name, "");
             one["spec"]["providerID"] = json!(provider);
             world = world.with(Source::Nodes, one);
-            if let Proxy::Mode(_) = self.proxy {
+            if let ServiceProxy::Mode(_) = self.proxy {
                 world = world.with(Source::Pods, proxy_pod(name, "2026-01-01T00:01:00Z"));
             }
         }
-        if let Proxy::Mode(mode) = self.proxy {
+        if let ServiceProxy::Mode(mode) = self.proxy {
             let config = proxy_config(&format!("mode: '{mode}'\n"), "2026-01-01T00:00:00Z");
             world = world.with(Source::ConfigMaps, config);
         }

@@ -16,7 +16,7 @@ use crate::policy::{Client, Door, Policy};
 use crate::sources::service::Service;
 
 /// The place of a check in the table, what it judged, and the name of its verdict.
-pub(super) type Said = (usize, Subject, &'static str);
+pub(super) type VerdictKey = (usize, Subject, &'static str);
 
 /// What the judging of one unit goes through.
 pub(super) struct Pass<'a> {
@@ -37,7 +37,7 @@ pub(super) struct Pass<'a> {
     wake: Option<Mono>,
     /// Every verdict by its name, with the place of its check in the table, where those that are only counted are asked
     /// for, too.
-    said: Option<Vec<Said>>,
+    said: Option<Vec<VerdictKey>>,
 }
 
 impl<'a> Pass<'a> {
@@ -76,7 +76,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Every verdict on the unit, with the check that comes to it: also those that are only counted.
-    pub(super) fn said(mut self) -> Vec<Said> {
+    pub(super) fn said(mut self) -> Vec<VerdictKey> {
         self.said = Some(Vec::new());
         self.judge();
         self.said.unwrap_or_default()

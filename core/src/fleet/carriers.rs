@@ -13,7 +13,7 @@ use crate::sources::workload::{Container, DaemonSet};
 
 /// A product that is recognised by the name of a container of its DaemonSet, as its manifests have it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Product {
+enum CarrierProduct {
     Calico,
     Antrea,
     KubeRouter,
@@ -24,39 +24,39 @@ enum Product {
 }
 
 /// Names of containers, and whose they are.
-const CONTAINERS: [(&str, Product); 9] = [
-    ("calico-node", Product::Calico),
-    ("antrea-agent", Product::Antrea),
-    ("kube-router", Product::KubeRouter),
-    ("cni-server", Product::KubeOvn),
-    ("ovnkube-node", Product::OvnKubernetes),
-    ("ovnkube-controller", Product::OvnKubernetes),
-    ("ovn-controller", Product::OvnKubernetes),
-    ("calico-vpp-manager", Product::Other("Calico VPP")),
-    ("kpng", Product::Other("kpng")),
+const CONTAINERS: [(&str, CarrierProduct); 9] = [
+    ("calico-node", CarrierProduct::Calico),
+    ("antrea-agent", CarrierProduct::Antrea),
+    ("kube-router", CarrierProduct::KubeRouter),
+    ("cni-server", CarrierProduct::KubeOvn),
+    ("ovnkube-node", CarrierProduct::OvnKubernetes),
+    ("ovnkube-controller", CarrierProduct::OvnKubernetes),
+    ("ovn-controller", CarrierProduct::OvnKubernetes),
+    ("calico-vpp-manager", CarrierProduct::Other("Calico VPP")),
+    ("kpng", CarrierProduct::Other("kpng")),
 ];
 
 /// What a node's carrier depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Choice {
+pub(super) struct CarrierChoice {
     /// Its DaemonSet; none where only Calico's own configuration shows it.
     set: Option<Key>,
-    product: Product,
+    product: CarrierProduct,
     /// The FelixConfiguration of the node alone.
     of_node: Option<Key>,
 }
 
 /// Such products, by namespace and name of their `DaemonSets`.
 #[derive(Debug, Default, Hash)]
-pub(super) struct Installations {
+pub(super) struct CarrierInstallations {
     /// Those that carry anything, as far as can be seen without a node.
-    carrying: Vec<(Option<Key>, Product)>,
+    carrying: Vec<(Option<Key>, CarrierProduct)>,
     kube_ovn: bool,
     /// Felix configurations of single nodes.
     of_nodes: BTreeMap<Name, Key>,
 }
 
-fn product(index: &Index, key: Key, set: &DaemonSet) -> Option<Product> {
+fn product(index: &Index, key: Key, set: &DaemonSet) -> Option<CarrierProduct> {
     let names = &index.names;
     let kube_ovn = names.text(key.name).starts_with("kube-ovn");
     let containers = set.template.containers.iter();
@@ -68,17 +68,17 @@ fn product(index: &Index, key: Key, set: &DaemonSet) -> Option<Product> {
             .map(|known| known.1)
     });
     let found = found
-        .filter(|product| *product != Product::KubeOvn || kube_ovn)
+        .filter(|product| *product != CarrierProduct::KubeOvn || kube_ovn)
         .min();
     found.or_else(|| {
         names
             .text(key.name)
             .starts_with("ovnkube-node")
-            .then_some(Product::OvnKubernetes)
+            .then_some(CarrierProduct::OvnKubernetes)
     })
 }
 
-impl Installations {
+impl CarrierInstallations {
     /// Looks for them.
     pub(super) fn find(index: &Index) -> Self {
         let mut found: Vec<_> = index
@@ -86,11 +86,11 @@ impl Installations {
             .filter_map(|(key, set)| Some((Some(key), product(index, key, set)?)))
             .collect();
         found.sort_by_cached_key(|one| one.0.map(|key| index.show(key)));
-        let kube_ovn = found.iter().any(|one| one.1 == Product::KubeOvn);
-        let calico = |one: &(Option<Key>, Product)| one.1 == Product::Calico;
+        let kube_ovn = found.iter().any(|one| one.1 == CarrierProduct::KubeOvn);
+        let calico = |one: &(Option<Key>, CarrierProduct)| one.1 == CarrierProduct::Calico;
         // Calico's own configuration shows it where DaemonSets were not read.
         if !found.iter().any(calico) && index.gap(Source::DaemonSets).is_some() {
-            found.push((None, Product::Calico));
+            found.push((None, CarrierProduct::Calico));
         }
         let of_nodes = index.felix_configurations.iter().filter_map(|(key, _)| {
             let node = index.names.text(key.name).strip_prefix("node.")?;
@@ -98,7 +98,9 @@ impl Installations {
         });
         let of_nodes: BTreeMap<Name, Key> = of_nodes.collect();
         // A node may have Calico's eBPF of its own.
-        found.retain(|one| (calico(one) && !of_nodes.is_empty()) || carries(index, &Choice::of(*one, None)));
+        found.retain(|one| {
+            (calico(one) && !of_nodes.is_empty()) || carries(index, &CarrierChoice::of(*one, None))
+        });
         Self {
             carrying: found,
             kube_ovn,
@@ -117,7 +119,7 @@ impl Installations {
     }
 
     /// What may carry the traffic of a node; `None` where there is none, or none that covers it.
-    pub(super) fn choose(&self, index: &Index, name: Name, node: Option<&Node>) -> Option<Choice> {
+    pub(super) fn choose(&self, index: &Index, name: Name, node: Option<&Node>) -> Option<CarrierChoice> {
         if node.is_some_and(|node| index.names.text(node.os) == "windows") {
             return None;
         }
@@ -128,21 +130,21 @@ impl Installations {
                 let set = index.daemon_sets.get(key);
                 set.is_some_and(|set| super::covers(index, set, name, node))
             });
-            let of_node = of_node.filter(|_| one.1 == Product::Calico);
-            let choice = Choice::of(*one, of_node);
-            let asked = one.1 == Product::Calico && !self.of_nodes.is_empty();
+            let of_node = of_node.filter(|_| one.1 == CarrierProduct::Calico);
+            let choice = CarrierChoice::of(*one, of_node);
+            let asked = one.1 == CarrierProduct::Calico && !self.of_nodes.is_empty();
             (covers && (!asked || carries(index, &choice))).then_some(choice)
         })
     }
 }
 
-impl Choice {
+impl CarrierChoice {
     /// Whether it is Kube-OVN.
     pub(super) fn is_kube_ovn(&self) -> bool {
-        self.product == Product::KubeOvn
+        self.product == CarrierProduct::KubeOvn
     }
 
-    const fn of((set, product): (Option<Key>, Product), of_node: Option<Key>) -> Self {
+    const fn of((set, product): (Option<Key>, CarrierProduct), of_node: Option<Key>) -> Self {
         Self {
             set,
             product,
@@ -152,12 +154,16 @@ impl Choice {
 }
 
 /// Whether something is carried at all, or that is unknown: how long the kernel remembers plays no part.
-fn carries(index: &Index, choice: &Choice) -> bool {
+fn carries(index: &Index, choice: &CarrierChoice) -> bool {
     !matches!(carrier(index, choice, &Ok(Val::default_of(0, ""))), Ok(None))
 }
 
 /// What carries the traffic of a node; `conntrack` is how long its kernel remembers an established connection.
-pub(super) fn carrier(index: &Index, choice: &Choice, conntrack: &Known<Val<i64>>) -> Known<Option<Carrier>> {
+pub(super) fn carrier(
+    index: &Index,
+    choice: &CarrierChoice,
+    conntrack: &Known<Val<i64>>,
+) -> Known<Option<Carrier>> {
     let set = choice
         .set
         .and_then(|key| Some((key, index.daemon_sets.get(key)?)));
@@ -165,7 +171,7 @@ pub(super) fn carrier(index: &Index, choice: &Choice, conntrack: &Known<Val<i64>
         let mut all = set.iter().flat_map(|(_, set)| &set.template.containers);
         all.find(|one| index.names.text(one.name) == name)
     };
-    if choice.product == Product::Calico {
+    if choice.product == CarrierProduct::Calico {
         let container = container("calico-node");
         return calico(index, choice, container, conntrack);
     }
@@ -174,15 +180,15 @@ pub(super) fn carrier(index: &Index, choice: &Choice, conntrack: &Known<Val<i64>
     };
     let place = super::place(index, "DaemonSet", key);
     match choice.product {
-        Product::Antrea => antrea(index, key, row),
-        Product::KubeRouter => {
+        CarrierProduct::Antrea => antrea(index, key, row),
+        CarrierProduct::KubeRouter => {
             let argv = container("kube-router").map_or_else(Vec::new, |one| one.command(&index.names));
             kube_router::carrier(&argv, &place)
         }
-        Product::KubeOvn => ovn::kube_ovn(&place, kube_ovn_controller(index).as_deref()),
-        Product::OvnKubernetes => Ok(Some(ovn::ovn_kubernetes(&place))),
-        Product::Other(name) => Ok(Some(ovn::other(name, &place))),
-        Product::Calico => Ok(None),
+        CarrierProduct::KubeOvn => ovn::kube_ovn(&place, kube_ovn_controller(index).as_deref()),
+        CarrierProduct::OvnKubernetes => Ok(Some(ovn::ovn_kubernetes(&place))),
+        CarrierProduct::Other(name) => Ok(Some(ovn::other(name, &place))),
+        CarrierProduct::Calico => Ok(None),
     }
 }
 
@@ -190,7 +196,7 @@ pub(super) fn carrier(index: &Index, choice: &Choice, conntrack: &Known<Val<i64>
 /// node, that of all nodes, what the operator was asked to install.
 fn calico(
     index: &Index,
-    choice: &Choice,
+    choice: &CarrierChoice,
     container: Option<&Container>,
     conntrack: &Known<Val<i64>>,
 ) -> Known<Option<Carrier>> {

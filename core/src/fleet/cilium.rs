@@ -16,18 +16,18 @@ use crate::sources::workload::{Container, DaemonSet, Pod, Template};
 
 /// What a node's Cilium settings depend on.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Choice {
+pub(super) struct CiliumChoice {
     /// `CiliumNodeConfigs` that select the node.
     configs: Vec<Key>,
     /// Labels and annotations that configure, where that source is listed.
     own: Vec<(Name, Name)>,
     /// What its agent runs with, where that is not what the template says.
-    running: Option<Running>,
+    running: Option<AgentOverrides>,
 }
 
 /// How the agent of a node differs from the template of its DaemonSet.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Running {
+struct AgentOverrides {
     image: Name,
     argv: Box<[Arc<str>]>,
     /// Whether it started before its ConfigMap was last written: the file is read at start (`pkg/option/config.go`).
@@ -36,14 +36,14 @@ struct Running {
 
 /// The Cilium of the cluster.
 #[derive(Debug, Default, Hash)]
-pub(super) struct Installations {
+pub(super) struct CiliumInstallations {
     agent: Option<(Key, Product)>,
     /// `cilium-config` without an agent.
     config: Option<Key>,
     /// Whether node labels and annotations are among the agent's sources.
     lists_nodes: bool,
     /// Agents that differ from the template, by node.
-    running: BTreeMap<Name, Running>,
+    running: BTreeMap<Name, AgentOverrides>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -70,7 +70,7 @@ fn product(index: &Index, key: Key, set: &DaemonSet) -> Option<Product> {
         .then_some(Product::Cilium)
 }
 
-impl Installations {
+impl CiliumInstallations {
     /// Looks for it.
     pub(super) fn find(index: &Index) -> Self {
         let mut agents: Vec<_> = index
@@ -116,7 +116,7 @@ impl Installations {
     }
 
     /// What selects a node; `None` where there is no Cilium.
-    pub(super) fn choose(&self, index: &Index, name: Name, node: Option<&Node>) -> Option<Choice> {
+    pub(super) fn choose(&self, index: &Index, name: Name, node: Option<&Node>) -> Option<CiliumChoice> {
         let namespace = self.namespace()?;
         if node.is_some_and(|node| index.names.text(node.os) == "windows") {
             return None;
@@ -144,7 +144,7 @@ impl Installations {
                 .collect()
         });
         let running = self.running.get(&name).cloned();
-        Some(Choice {
+        Some(CiliumChoice {
             configs,
             own,
             running,
@@ -153,7 +153,7 @@ impl Installations {
 
     /// The agents that do not run what the template and the ConfigMap say: a roll-out half done, `OnDelete`, or an edit
     /// that no restart has followed. Terway's agents have no settings of their own.
-    fn running(&self, index: &Index) -> BTreeMap<Name, Running> {
+    fn running(&self, index: &Index) -> BTreeMap<Name, AgentOverrides> {
         let (Some((set, Product::Cilium)), Some(template)) = (self.agent, self.template(index)) else {
             return BTreeMap::new();
         };
@@ -168,14 +168,14 @@ impl Installations {
         let agents = pods.into_iter().filter_map(|(_, pod)| {
             let own = agent_of(&index.names, &pod.template)?;
             let stale = pod.started.zip(written).is_some_and(|(at, written)| written > at);
-            let running = Running {
+            let running = AgentOverrides {
                 image: own.image,
                 argv: own.argv.clone(),
                 stale,
             };
             Some((pod.node, running))
         });
-        let mut running: BTreeMap<Name, Running> = agents.collect();
+        let mut running: BTreeMap<Name, AgentOverrides> = agents.collect();
         running.retain(|_, one| one.stale || one.image != template.image || one.argv != template.argv);
         running
     }
@@ -238,7 +238,12 @@ impl Installations {
 
     /// The effective settings of a class of nodes; `None` where Terway runs without Cilium, and Services are
     /// kube-proxy's.
-    pub(super) fn settings(&self, index: &Index, choice: &Choice, kernel: &str) -> Known<Option<Cilium>> {
+    pub(super) fn settings(
+        &self,
+        index: &Index,
+        choice: &CiliumChoice,
+        kernel: &str,
+    ) -> Known<Option<Cilium>> {
         if let (Some((key, Product::Terway)), Some(set)) = (self.agent, self.agent_set(index)) {
             return terway_settings(index, key, &set.template, kernel);
         }
@@ -311,7 +316,7 @@ impl Installations {
     }
 
     /// The agent's version, by the image that runs, else by that of the template.
-    fn version(&self, index: &Index, running: Option<&Running>) -> Known<Val<Version>> {
+    fn version(&self, index: &Index, running: Option<&AgentOverrides>) -> Known<Val<Version>> {
         let (Some((key, _)), Some(set)) = (&self.agent, self.agent_set(index)) else {
             return Err(index
                 .gap(Source::DaemonSets)

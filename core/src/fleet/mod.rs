@@ -70,9 +70,9 @@ pub struct Fleet {
 /// What runs in the cluster.
 #[derive(Debug, Default, Hash)]
 struct Installed {
-    proxies: kube_proxy::Installations,
-    ciliums: cilium::Installations,
-    carriers: carriers::Installations,
+    proxies: kube_proxy::ProxyInstallations,
+    ciliums: cilium::CiliumInstallations,
+    carriers: carriers::CarrierInstallations,
 }
 
 /// Nodes with equal setup.
@@ -110,9 +110,9 @@ struct NodeSetup {
     os: Name,
     kernel: Name,
     kubelet: Name,
-    proxy: kube_proxy::Choice,
-    cilium: Option<cilium::Choice>,
-    carrier: Option<carriers::Choice>,
+    proxy: kube_proxy::ProxyChoice,
+    cilium: Option<cilium::CiliumChoice>,
+    carrier: Option<carriers::CarrierChoice>,
 }
 
 impl Fleet {
@@ -138,7 +138,7 @@ impl Fleet {
             row.is_some_and(|row| kube_proxy::node_annotation(index, row).is_some())
                 || self
                     .class(*name)
-                    .is_some_and(|class| matches!(class.group.0.proxy, kube_proxy::Choice::K3s(..)))
+                    .is_some_and(|class| matches!(class.group.0.proxy, kube_proxy::ProxyChoice::K3s(..)))
         };
         if whole || nodes.iter().any(k3s) {
             let new = Self::derive(index);
@@ -190,9 +190,9 @@ impl Fleet {
     fn derive(index: &Index) -> Self {
         let mut fleet = Self {
             installed: Installed {
-                proxies: kube_proxy::Installations::find(index),
-                ciliums: cilium::Installations::find(index),
-                carriers: carriers::Installations::find(index),
+                proxies: kube_proxy::ProxyInstallations::find(index),
+                ciliums: cilium::CiliumInstallations::find(index),
+                carriers: carriers::CarrierInstallations::find(index),
             },
             ..Self::default()
         };
@@ -297,7 +297,7 @@ impl Fleet {
     pub fn ignores_internal_local(&self) -> Option<Gap> {
         let mut carriers = self.groups.keys().filter_map(|traits| traits.carrier.as_ref());
         carriers
-            .any(carriers::Choice::is_kube_ovn)
+            .any(carriers::CarrierChoice::is_kube_ovn)
             .then(|| Gap::UnsupportedDataPlane("Kube-OVN may not follow internalTrafficPolicy: Local".into()))
     }
 
@@ -322,7 +322,7 @@ fn unread(index: &Index, installed: &Installed) -> Vec<(Name, NodeSetup)> {
         .map(|name| (name, setup(index, name, None, installed)))
         .collect();
     let rest = setup(index, Name::EMPTY, None, installed);
-    if members.is_empty() || rest.proxy != kube_proxy::Choice::Nothing {
+    if members.is_empty() || rest.proxy != kube_proxy::ProxyChoice::Nothing {
         members.push((Name::EMPTY, rest));
     }
     members
@@ -352,13 +352,13 @@ fn derive_profile(index: &Index, setup: &NodeSetup, first: Name, installed: &Ins
     let kernel = names.text(setup.kernel);
     let kubelet = names.text(setup.kubelet);
     let own = match setup.proxy {
-        kube_proxy::Choice::Configz(_)
-        | kube_proxy::Choice::Pod(_, kube_proxy::Sure::Runs | kube_proxy::Sure::Stale) => {
+        kube_proxy::ProxyChoice::Configz(_)
+        | kube_proxy::ProxyChoice::Pod(_, kube_proxy::Sure::Runs | kube_proxy::Sure::Stale) => {
             installed.proxies.choose(index, first, None)
         }
         ref shared => shared.clone(),
     };
-    let settings = kube_proxy::Installations::settings(index, &own, os, kubelet);
+    let settings = kube_proxy::ProxyInstallations::settings(index, &own, os, kubelet);
     let cilium = setup
         .cilium
         .as_ref()
@@ -376,7 +376,7 @@ fn derive_profile(index: &Index, setup: &NodeSetup, first: Name, installed: &Ins
         carrier: None,
         no_kube_proxy: matches!(
             setup.proxy,
-            kube_proxy::Choice::Nothing | kube_proxy::Choice::Absent(_)
+            kube_proxy::ProxyChoice::Nothing | kube_proxy::ProxyChoice::Absent(_)
         ),
     };
     let carrier = setup.carrier.as_ref().and_then(|choice| {

@@ -15,7 +15,7 @@ use crate::policy::{ClusterPolicy, Policy};
 use crate::program::Core;
 use crate::sample::{Observer, Page};
 use crate::sources::slice::SERVICE_NAME;
-use crate::sources::{self, Place, Row, Why};
+use crate::sources::{self, DecodeError, Place, Row};
 
 /// Something that a feeder learned.
 #[derive(Debug)]
@@ -176,7 +176,7 @@ impl Core {
         &mut self,
         json: &[u8],
         changed: impl FnOnce(&mut Self, Key, Option<&R>),
-    ) -> Result<(), Why> {
+    ) -> Result<(), DecodeError> {
         let (key, row) = R::parse(json, &mut self.index.names)?;
         let old = R::table(&mut self.index).put(key, row);
         // What could not be understood had no row, so the first that can is always another.
@@ -248,7 +248,7 @@ impl Core {
 
     /// Remembers an object that was not understood, as far as its metadata still names it. What was known of
     /// it before is dropped: an old word is not the present one.
-    fn opaque(&mut self, source: Source, json: &[u8], why: &Why, place: Option<&dyn Place>) {
+    fn opaque(&mut self, source: Source, json: &[u8], why: &DecodeError, place: Option<&dyn Place>) {
         // Field by field: what is wrong with one must not hide which object it is.
         let bare: Value = serde_json::from_slice(json).unwrap_or_default();
         let text = |at: &str| bare.pointer(at).and_then(Value::as_str).unwrap_or_default();
@@ -297,11 +297,11 @@ macro_rules! by_source {
     )*) => {
         impl Core {
             /// Reads an object into its row.
-            fn row(&mut self, source: Source, json: &[u8]) -> Result<(), Why> {
+            fn row(&mut self, source: Source, json: &[u8]) -> Result<(), DecodeError> {
                 match source {
                     $($(Source::$source => self.put::<$row>(json, Self::$changed),)?)*
                     Source::Policies | Source::ClusterPolicy | Source::Configz | Source::Events => {
-                        Err(Why::of(format!("{source} do not come as plain objects")))
+                        Err(DecodeError::of(format!("{source} do not come as plain objects")))
                     }
                 }
             }

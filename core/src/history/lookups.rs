@@ -146,7 +146,7 @@ impl Lookups {
         self.waiting.iter().map(|one| budget.opens(one)).min()
     }
 
-    fn budget(&self) -> Budget<'_> {
+    fn budget(&self) -> LookupBudget<'_> {
         let mut had: BTreeMap<&str, VecDeque<Mono>> = BTreeMap::new();
         for (at, namespace) in &self.spent {
             had.entry(namespace).or_default().push_back(*at);
@@ -160,7 +160,7 @@ impl Lookups {
         } else {
             None
         };
-        Budget {
+        LookupBudget {
             namespaces: had
                 .into_iter()
                 .map(|(namespace, times)| {
@@ -227,14 +227,14 @@ pub(crate) enum Answer {
 }
 
 /// What may be asked for, and when more may.
-struct Budget<'a> {
+struct LookupBudget<'a> {
     /// What each namespace had in the last minute, and when it may have more.
     namespaces: BTreeMap<&'a str, (usize, Option<Mono>)>,
     /// When more may be asked for at all.
     opens: Option<Mono>,
 }
 
-impl Budget<'_> {
+impl LookupBudget<'_> {
     fn had(&self, namespace: &str) -> usize {
         self.namespaces.get(namespace).map_or(0, |one| one.0)
     }

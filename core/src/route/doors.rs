@@ -35,7 +35,7 @@ pub struct NodeTable {
 
 /// A class of nodes that a connection may enter, and how it enters.
 #[derive(Debug, Clone, Copy)]
-pub struct Met<'a> {
+pub struct EntryClass<'a> {
     /// How.
     pub entry: Entry,
     /// The class.
@@ -89,7 +89,7 @@ pub fn node_tables(look: &Look<'_>, path: &Path<'_>) -> Vec<NodeTable> {
 }
 
 /// When the table of a class forgets; `None` where it keeps none.
-fn seconds<'a>(one: &Met<'a>, udp: bool) -> Result<Option<i64>, &'a Gap> {
+fn seconds<'a>(one: &EntryClass<'a>, udp: bool) -> Result<Option<i64>, &'a Gap> {
     let table = one.class.profile.table(one.entry, udp).as_ref()?;
     Ok(table.as_ref().map(|table| table.idle.value))
 }
@@ -99,7 +99,7 @@ fn seconds<'a>(one: &Met<'a>, udp: bool) -> Result<Option<i64>, &'a Gap> {
 ///
 /// Nodes whose table is not known excuse nothing while most are known: a node that has just joined would otherwise turn
 /// what is broken into a risk. Where most are not known, nothing is sure.
-fn longest_of_all(met: &[Met<'_>], at: usize, udp: bool) -> bool {
+fn longest_of_all(met: &[EntryClass<'_>], at: usize, udp: bool) -> bool {
     let Some(own) = met.get(at) else { return false };
     let Ok(Some(longest)) = seconds(own, udp) else {
         return false;
@@ -118,7 +118,7 @@ fn longest_of_all(met: &[Met<'_>], at: usize, udp: bool) -> bool {
 /// The classes of nodes that a connection may enter, and how.
 ///
 /// A gap where that is not known at all: nothing of the nodes was read, or another proxy has the Service.
-pub fn met<'a>(look: &Look<'a>, path: &Path<'_>) -> Known<Vec<Met<'a>>> {
+pub fn met<'a>(look: &Look<'a>, path: &Path<'_>) -> Known<Vec<EntryClass<'a>>> {
     let service = path.service;
     if service.kind == ServiceType::ExternalName {
         return Ok(Vec::new());
@@ -141,7 +141,7 @@ pub fn met<'a>(look: &Look<'a>, path: &Path<'_>) -> Known<Vec<Met<'a>>> {
             // Who is alone needs no search: so most clusters never look at single nodes here.
             let alone = fleet.classes.len() == 1;
             if alone || one.reaches(look, class) {
-                met.push(Met {
+                met.push(EntryClass {
                     entry: one.entry,
                     class,
                     sure: alone || one.leads_to(look, class),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::kind::{Extent, Kind};
-use super::{Row, Text, TextMap, Why, key, or_default};
+use super::{DecodeError, Row, Text, TextMap, key, or_default};
 use crate::know::Wall;
 use crate::names::{Key, Names};
 
@@ -85,7 +85,7 @@ impl Row for ConfigMap {
 
     type Wire<'a> = Wire<'a>;
 
-    fn of(wire: Wire<'_>, names: &mut Names) -> Result<(Key, Self), Why> {
+    fn of(wire: Wire<'_>, names: &mut Names) -> Result<(Key, Self), DecodeError> {
         let key = key(&wire.metadata.namespace, &wire.metadata.name, names)?;
         let data = wire
             .data

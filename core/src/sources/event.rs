@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::disruption::DisruptionReason;
 use super::kind::{Extent, Kind};
-use super::{Text, Why, is_object_name, or_default, uid_hash};
+use super::{DecodeError, Text, is_object_name, or_default, uid_hash};
 use crate::know::Wall;
 
 /// Letters and digits of suffixes that controllers make: those of Kubernetes (`k8s.io/apimachinery/pkg/util/rand`), which
@@ -99,7 +99,7 @@ struct Series<'a> {
 impl Event {
     /// Reads one event; `None` when it is of no reason that is looked at, or about something else than a Pod of its own
     /// namespace.
-    pub fn parse(json: &[u8]) -> Result<Option<Self>, Why> {
+    pub fn parse(json: &[u8]) -> Result<Option<Self>, DecodeError> {
         let wire: Wire<'_> = super::why::read(json)?;
         let reason = match &*wire.reason {
             "Evicted" => DisruptionReason::Evicted,

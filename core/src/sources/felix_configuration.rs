@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::kind::Kind;
-use super::{Resource, Row, Text, Why, name_of, or_default};
+use super::{DecodeError, Resource, Row, Text, name_of, or_default};
 use crate::names::{Key, Name, Names};
 
 /// What a FelixConfiguration says. That of the name `default` is for all nodes, `node.NAME` for one
@@ -51,7 +51,7 @@ impl Row for FelixConfiguration {
 
     type Wire<'a> = Resource<'a, Spec<'a>>;
 
-    fn of(wire: Self::Wire<'_>, names: &mut Names) -> Result<(Key, Self), Why> {
+    fn of(wire: Self::Wire<'_>, names: &mut Names) -> Result<(Key, Self), DecodeError> {
         let key = wire.metadata.key(names)?;
         let timeouts = &wire.spec.bpf_conntrack_timeouts;
         let row = Self {

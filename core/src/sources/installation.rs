@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::kind::Kind;
-use super::{Resource, Row, Text, Why, name_of, or_default};
+use super::{DecodeError, Resource, Row, Text, name_of, or_default};
 use crate::names::{Key, Name, Names};
 
 /// What an Installation says. The operator reads only that of the name `default`
@@ -43,7 +43,7 @@ impl Row for Installation {
 
     type Wire<'a> = Resource<'a, Spec<'a>>;
 
-    fn of(wire: Self::Wire<'_>, names: &mut Names) -> Result<(Key, Self), Why> {
+    fn of(wire: Self::Wire<'_>, names: &mut Names) -> Result<(Key, Self), DecodeError> {
         let key = wire.metadata.key(names)?;
         let linux_dataplane = name_of(wire.spec.calico_network.linux_dataplane.as_ref(), names);
         Ok((key, Self { linux_dataplane }))

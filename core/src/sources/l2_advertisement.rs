@@ -4,7 +4,7 @@
 use serde::Deserialize;
 
 use super::kind::Kind;
-use super::{Named, Row, Why};
+use super::{DecodeError, Named, Row};
 use crate::names::{Key, Names};
 
 /// That there is one.
@@ -31,7 +31,7 @@ impl Row for L2Advertisement {
 
     type Wire<'a> = Wire<'a>;
 
-    fn of(wire: Wire<'_>, names: &mut Names) -> Result<(Key, Self), Why> {
+    fn of(wire: Wire<'_>, names: &mut Names) -> Result<(Key, Self), DecodeError> {
         Ok((wire.metadata.key(names)?, Self))
     }
 }

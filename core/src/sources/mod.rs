@@ -40,7 +40,7 @@ use serde::{Deserialize, Deserializer};
 
 use fields::{Fields, Refused};
 use kind::Kind;
-pub use why::{FieldPath, Place, Step, Why};
+pub use why::{DecodeError, FieldPath, Place, Step};
 
 use crate::know::Source;
 use crate::names::{Key, LONGEST, Name, Names, Pairs};
@@ -63,14 +63,14 @@ pub trait Row: PartialEq + Sized {
     type Wire<'a>: Deserialize<'a>;
 
     /// Makes a row of what was read.
-    fn of(wire: Self::Wire<'_>, names: &mut Names) -> Result<(Key, Self), Why>;
+    fn of(wire: Self::Wire<'_>, names: &mut Names) -> Result<(Key, Self), DecodeError>;
 
     /// Reads one object.
-    fn parse(json: &[u8], names: &mut Names) -> Result<(Key, Self), Why> {
+    fn parse(json: &[u8], names: &mut Names) -> Result<(Key, Self), DecodeError> {
         names.take_refused();
         let made = Self::of(why::read(json)?, names);
         match names.take_refused() {
-            Some((bytes, begins)) => Err(Why::of(format!(
+            Some((bytes, begins)) => Err(DecodeError::of(format!(
                 "a text of {bytes} bytes that begins with `{begins}`; at most {LONGEST} bytes are read"
             ))),
             None => made,
@@ -201,7 +201,7 @@ pub(crate) struct Named<'a> {
 
 impl Named<'_> {
     /// The object's key.
-    pub(crate) fn key(&self, names: &mut Names) -> Result<Key, Why> {
+    pub(crate) fn key(&self, names: &mut Names) -> Result<Key, DecodeError> {
         key(&self.namespace, &self.name, names)
     }
 }
@@ -220,9 +220,9 @@ pub struct Resource<'a, S> {
 }
 
 /// An object's key; an object without a name is none.
-pub(crate) fn key(namespace: &str, name: &str, names: &mut Names) -> Result<Key, Why> {
+pub(crate) fn key(namespace: &str, name: &str, names: &mut Names) -> Result<Key, DecodeError> {
     if name.is_empty() {
-        let why = Why::of("missing; every object has a name");
+        let why = DecodeError::of("missing; every object has a name");
         return Err(why.inside(["metadata".into(), "name".into()]));
     }
     Ok(Key {
@@ -302,7 +302,7 @@ pub(crate) struct RequirementWire<'a> {
 
 impl SelectorWire<'_> {
     /// The owned form.
-    pub(crate) fn compile(&self) -> Result<Selector, Why> {
+    pub(crate) fn compile(&self) -> Result<Selector, DecodeError> {
         let labels = self
             .match_labels
             .iter()
@@ -319,7 +319,7 @@ impl SelectorWire<'_> {
                     "Exists" => Operator::Exists,
                     "DoesNotExist" => Operator::DoesNotExist,
                     other => {
-                        return Err(Why::other_than(
+                        return Err(DecodeError::other_than(
                             ["matchExpressions".into(), at.into(), "operator".into()],
                             other,
                             "In, NotIn, Exists or DoesNotExist",

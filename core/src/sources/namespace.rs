@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::kind::Kind;
-use super::{Row, Text, TextMap, Why, all_pairs, key, or_default};
+use super::{DecodeError, Row, Text, TextMap, all_pairs, key, or_default};
 use crate::names::{Key, Names, Pairs};
 
 /// What a Namespace object says.
@@ -40,7 +40,7 @@ impl Row for Namespace {
 
     type Wire<'a> = Wire<'a>;
 
-    fn of(wire: Wire<'_>, names: &mut Names) -> Result<(Key, Self), Why> {
+    fn of(wire: Wire<'_>, names: &mut Names) -> Result<(Key, Self), DecodeError> {
         let key = key("", &wire.metadata.name, names)?;
         Ok((
             key,

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::kind::Kind;
 use super::taint::{Taint, TaintWire};
-use super::{KeptKeys, Row, Text, TextMap, Why, all_pairs, key, name_of, or_default, pairs};
+use super::{DecodeError, KeptKeys, Row, Text, TextMap, all_pairs, key, name_of, or_default, pairs};
 use crate::know::Wall;
 use crate::names::{Key, Name, Names, Pairs};
 
@@ -307,7 +307,7 @@ impl Row for Node {
 
     type Wire<'a> = Wire<'a>;
 
-    fn of(wire: Wire<'_>, names: &mut Names) -> Result<(Key, Self), Why> {
+    fn of(wire: Wire<'_>, names: &mut Names) -> Result<(Key, Self), DecodeError> {
         let key = key("", &wire.metadata.name, names)?;
         let ready = wire
             .status

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::kind::Kind;
-use super::{Resource, Row, SelectorWire, TextMap, Why, or_default};
+use super::{DecodeError, Resource, Row, SelectorWire, TextMap, or_default};
 use crate::names::{Key, Names};
 use crate::policy::Selector;
 
@@ -41,7 +41,7 @@ impl Row for CiliumNodeConfig {
 
     type Wire<'a> = Resource<'a, Spec<'a>>;
 
-    fn of(wire: Self::Wire<'_>, names: &mut Names) -> Result<(Key, Self), Why> {
+    fn of(wire: Self::Wire<'_>, names: &mut Names) -> Result<(Key, Self), DecodeError> {
         let key = wire.metadata.key(names)?;
         let nodes = wire
             .spec

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::kind::Kind;
-use super::{Named, Row, Why, or_default};
+use super::{DecodeError, Named, Row, or_default};
 use crate::names::{Key, Names};
 
 /// What a PriorityClass says.
@@ -40,7 +40,7 @@ impl Row for PriorityClass {
 
     type Wire<'a> = Wire<'a>;
 
-    fn of(wire: Wire<'_>, names: &mut Names) -> Result<(Key, Self), Why> {
+    fn of(wire: Wire<'_>, names: &mut Names) -> Result<(Key, Self), DecodeError> {
         let key = wire.metadata.key(names)?;
         Ok((
             key,

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::kind::Kind;
-use super::{KeptKeys, Row, Text, TextMap, Why, all_pairs, key, name_of, or_default, pairs};
+use super::{DecodeError, KeptKeys, Row, Text, TextMap, all_pairs, key, name_of, or_default, pairs};
 use crate::names::{Key, Name, Names, Pairs};
 
 /// What kind of Service it is.
@@ -32,14 +32,14 @@ pub enum Transport {
 
 impl Transport {
     /// From the API's spelling; absent is TCP.
-    pub(super) fn parse(text: Option<&str>) -> Result<Self, Why> {
+    pub(super) fn parse(text: Option<&str>) -> Result<Self, DecodeError> {
         match text {
             None | Some("TCP" | "") => Ok(Self::Tcp),
             Some("UDP") => Ok(Self::Udp),
             Some("SCTP") => Ok(Self::Sctp),
             Some(other) => {
                 let field = ["protocol".into()];
-                Err(Why::other_than(field, other, "TCP, UDP or SCTP"))
+                Err(DecodeError::other_than(field, other, "TCP, UDP or SCTP"))
             }
         }
     }
@@ -241,7 +241,7 @@ impl Row for Service {
 
     type Wire<'a> = Wire<'a>;
 
-    fn of(wire: Wire<'_>, names: &mut Names) -> Result<(Key, Self), Why> {
+    fn of(wire: Wire<'_>, names: &mut Names) -> Result<(Key, Self), DecodeError> {
         let key = key(&wire.metadata.namespace, &wire.metadata.name, names)?;
         let spec = wire.spec;
         let kind = match spec.kind.as_deref() {
@@ -250,7 +250,7 @@ impl Row for Service {
             Some("LoadBalancer") => ServiceType::LoadBalancer,
             Some("ExternalName") => ServiceType::ExternalName,
             Some(other) => {
-                return Err(Why::other_than(
+                return Err(DecodeError::other_than(
                     ["spec".into(), "type".into()],
                     other,
                     "ClusterIP, NodePort, LoadBalancer or ExternalName",
@@ -271,7 +271,7 @@ impl Row for Service {
                     app_protocol: name_of(port.app_protocol.as_ref(), names),
                 })
             })
-            .collect::<Result<_, Why>>()?;
+            .collect::<Result<_, DecodeError>>()?;
         let affinity_seconds = (spec.session_affinity.as_deref() == Some("ClientIP")).then(|| {
             spec.session_affinity_config
                 .client_ip

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::kind::Kind;
 use super::service::Transport;
-use super::{Row, Text, Why, key, name_of, or_default};
+use super::{DecodeError, Row, Text, key, name_of, or_default};
 use crate::names::{Key, Name, Names};
 
 /// The label that names a slice's Service.
@@ -17,7 +17,7 @@ pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 /// Address family of a slice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Family {
+pub enum AddressFamily {
     /// IPv4.
     V4,
     /// IPv6.
@@ -67,7 +67,7 @@ pub struct Slice {
     /// Name of its Service, from the label; empty when it has none.
     pub service: Name,
     /// Address family.
-    pub family: Family,
+    pub family: AddressFamily,
     /// Ports that every endpoint serves.
     pub ports: Box<[SlicePort]>,
     /// Endpoints with an address, sorted by it.
@@ -194,15 +194,15 @@ impl Row for Slice {
 
     type Wire<'a> = Wire<'a>;
 
-    fn of(wire: Wire<'_>, names: &mut Names) -> Result<(Key, Self), Why> {
+    fn of(wire: Wire<'_>, names: &mut Names) -> Result<(Key, Self), DecodeError> {
         let key = key(&wire.metadata.namespace, &wire.metadata.name, names)?;
         let family = match &*wire.address_type {
-            "IPv4" => Family::V4,
-            "IPv6" => Family::V6,
-            "FQDN" => Family::Fqdn,
+            "IPv4" => AddressFamily::V4,
+            "IPv6" => AddressFamily::V6,
+            "FQDN" => AddressFamily::Fqdn,
             other => {
                 let field = ["addressType".into()];
-                return Err(Why::other_than(field, other, "IPv4, IPv6 or FQDN"));
+                return Err(DecodeError::other_than(field, other, "IPv4, IPv6 or FQDN"));
             }
         };
         let mut endpoints = Vec::with_capacity(wire.endpoints.len());
@@ -226,7 +226,7 @@ impl Row for Slice {
                         .map_err(|why| why.inside(field()))?,
                 })
             })
-            .collect::<Result<_, Why>>()?;
+            .collect::<Result<_, DecodeError>>()?;
         let service = name_of(wire.metadata.labels.service.as_ref(), names);
         Ok((
             key,
@@ -277,16 +277,16 @@ where
 /// One endpoint; `None` for names, which no proxy follows, and for endpoints without an address.
 fn parse_endpoint(
     wire: &EndpointWire<'_>,
-    family: Family,
+    family: AddressFamily,
     at: usize,
     names: &mut Names,
-) -> Result<Option<Endpoint>, Why> {
-    let (Family::V4 | Family::V6, Some(address)) = (family, &wire.addresses) else {
+) -> Result<Option<Endpoint>, DecodeError> {
+    let (AddressFamily::V4 | AddressFamily::V6, Some(address)) = (family, &wire.addresses) else {
         return Ok(None);
     };
     let address: IpAddr = address.parse().map_err(|_| {
         let field = ["endpoints".into(), at.into(), "addresses".into(), 0.into()];
-        Why::other_than(field, address, "an IP address")
+        DecodeError::other_than(field, address, "an IP address")
     })?;
     let ready = wire.conditions.ready.unwrap_or(true);
     Ok(Some(Endpoint {

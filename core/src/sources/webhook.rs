@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::kind::Kind;
-use super::{Named, Row, SelectorWire, Text, Why, or_default};
+use super::{DecodeError, Named, Row, SelectorWire, Text, or_default};
 use crate::names::{Key, Name, Names};
 use crate::policy::Selector;
 
@@ -135,7 +135,7 @@ fn texts(list: &[Text<'_>]) -> Box<[Arc<str>]> {
     list.iter().map(|text| (**text).into()).collect()
 }
 
-fn webhook(wire: &HookWire<'_>, names: &mut Names) -> Result<Webhook, Why> {
+fn webhook(wire: &HookWire<'_>, names: &mut Names) -> Result<Webhook, DecodeError> {
     let service = wire.client_config.service.as_ref();
     Ok(Webhook {
         name: (*wire.name).into(),
@@ -196,7 +196,7 @@ impl Row for WebhookConfiguration {
 
     type Wire<'a> = Wire<'a>;
 
-    fn of(wire: Wire<'_>, names: &mut Names) -> Result<(Key, Self), Why> {
+    fn of(wire: Wire<'_>, names: &mut Names) -> Result<(Key, Self), DecodeError> {
         let key = wire.metadata.key(names)?;
         let webhooks = wire
             .webhooks

@@ -70,14 +70,14 @@ impl fmt::Display for FieldPath {
 
 /// Why an object could not be understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub struct Why {
+pub struct DecodeError {
     /// The field.
     pub field: FieldPath,
     /// What is wrong there.
     pub what: String,
 }
 
-impl fmt::Display for Why {
+impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.field.0.is_empty() {
             f.write_str(&self.what)
@@ -87,7 +87,7 @@ impl fmt::Display for Why {
     }
 }
 
-impl Why {
+impl DecodeError {
     /// A fault of the whole object, or one whose text names the field.
     pub fn of(what: impl Into<String>) -> Self {
         Self {
@@ -118,12 +118,12 @@ pub trait Place: fmt::Debug {
 }
 
 /// Reads a type from JSON.
-pub(super) fn read<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, Why> {
+pub(super) fn read<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, DecodeError> {
     serde_json::from_slice(json).map_err(|error| {
         let misfit = serde_json::from_slice::<Value>(json)
             .ok()
             .and_then(|tree| misfit::<T>(&tree).err());
-        misfit.unwrap_or_else(|| Why::of(error.to_string()))
+        misfit.unwrap_or_else(|| DecodeError::of(error.to_string()))
     })
 }
 
@@ -131,12 +131,12 @@ pub(super) fn read<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, Why> {
 ///
 /// The type is asked for in the lifetime of the bytes and read from the tree, so that what it borrows is made up: nothing of
 /// it is looked at.
-fn misfit<'a, T: Deserialize<'a>>(tree: &Value) -> Result<(), Why> {
-    match T::deserialize(Tree(tree)) {
+fn misfit<'a, T: Deserialize<'a>>(tree: &Value) -> Result<(), DecodeError> {
+    match T::deserialize(BorrowedTree(tree)) {
         Ok(_) => Ok(()),
         Err(Misfit { mut way, what }) => {
             way.reverse();
-            Err(Why {
+            Err(DecodeError {
                 field: FieldPath(way),
                 what,
             })
@@ -226,9 +226,9 @@ fn wanted(found: Unexpected<'_>, expected: &dyn Expected) -> String {
 
 /// A tree that is read again. What is borrowed from it does not live long enough for the type, so texts are handed over as
 /// passing ones.
-struct Tree<'t>(&'t Value);
+struct BorrowedTree<'t>(&'t Value);
 
-impl<'de> Deserializer<'de> for Tree<'_> {
+impl<'de> Deserializer<'de> for BorrowedTree<'_> {
     type Error = Misfit;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
@@ -276,7 +276,7 @@ impl<'de> SeqAccess<'de> for Items<'_> {
         let Some((at, item)) = self.0.next() else {
             return Ok(None);
         };
-        let read = seed.deserialize(Tree(item));
+        let read = seed.deserialize(BorrowedTree(item));
         read.map(Some).map_err(|why| why.inside(Step::Item(at)))
     }
 }
@@ -298,7 +298,7 @@ impl<'de> MapAccess<'de> for Entries<'_> {
         let Some((key, value)) = self.1.take() else {
             return Err(de::Error::custom("a value without a key"));
         };
-        let read = seed.deserialize(Tree(value));
+        let read = seed.deserialize(BorrowedTree(value));
         read.map_err(|why| why.inside(Step::Key(key.into())))
     }
 }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::disruption::{DisruptionWire, PodDisruption};
 use super::kind::{Extent, Kind};
 use super::template::{PodSpec, template};
-use super::{Named, Row, SelectorWire, Text, TextMap, Why, key, name_of, or_default, uid_hash};
+use super::{DecodeError, Named, Row, SelectorWire, Text, TextMap, key, name_of, or_default, uid_hash};
 use crate::know::Wall;
 use crate::names::{Key, Name, Names};
 use crate::policy::Selector;
@@ -231,7 +231,7 @@ pub(crate) struct SinglePod {
 
 impl SinglePod {
     /// Reads it.
-    pub(crate) fn parse(json: &[u8], names: &mut Names) -> Result<Self, Why> {
+    pub(crate) fn parse(json: &[u8], names: &mut Names) -> Result<Self, DecodeError> {
         let wire: PodWire<'_> = super::why::read(json)?;
         Ok(Self {
             uid: uid_hash(&wire.metadata.uid),
@@ -253,7 +253,7 @@ impl Row for Pod {
 
     type Wire<'a> = PodWire<'a>;
 
-    fn of(wire: PodWire<'_>, names: &mut Names) -> Result<(Key, Self), Why> {
+    fn of(wire: PodWire<'_>, names: &mut Names) -> Result<(Key, Self), DecodeError> {
         let key = key(&wire.metadata.namespace, &wire.metadata.name, names)?;
         let owner = wire
             .metadata
@@ -291,7 +291,7 @@ impl Row for DaemonSet {
 
     type Wire<'a> = OwnerWire<'a>;
 
-    fn of(wire: OwnerWire<'_>, names: &mut Names) -> Result<(Key, Self), Why> {
+    fn of(wire: OwnerWire<'_>, names: &mut Names) -> Result<(Key, Self), DecodeError> {
         let key = wire.metadata.key(names)?;
         let made = &wire.spec.template;
         let selector = wire
@@ -317,7 +317,7 @@ impl Row for Deployment {
 
     type Wire<'a> = OwnerWire<'a>;
 
-    fn of(wire: OwnerWire<'_>, names: &mut Names) -> Result<(Key, Self), Why> {
+    fn of(wire: OwnerWire<'_>, names: &mut Names) -> Result<(Key, Self), DecodeError> {
         let key = wire.metadata.key(names)?;
         let made = &wire.spec.template;
         let row = Self {

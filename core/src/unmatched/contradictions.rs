@@ -11,7 +11,7 @@ use crate::program::Core;
 use crate::sources::service::Service;
 
 /// What one policy says of one field.
-type Said = (Key, String);
+type Declared = (Key, String);
 
 /// Most Services of a policy, and most policies of a Service, that a status compares. A team may write thousands of both, and
 /// each change of one would have all of them compared; an audit, which compares once, compares all.
@@ -33,7 +33,7 @@ impl Core {
             if policies.len() < 2 {
                 continue;
             }
-            let mut said: BTreeMap<String, Said> = BTreeMap::new();
+            let mut said: BTreeMap<String, Declared> = BTreeMap::new();
             let mut told = BTreeSet::new();
             for (policy_key, policy) in policies {
                 for (field, value) in fields(self, service, policy) {
@@ -146,13 +146,13 @@ fn fields(core: &Core, service: &Service, policy: &Policy) -> Vec<(String, Strin
     all
 }
 
-type Fields = Vec<(String, String)>;
+type FieldValues = Vec<(String, String)>;
 
-fn put(all: &mut Fields, place: &str, field: &str, value: Option<impl ToString>) {
+fn put(all: &mut FieldValues, place: &str, field: &str, value: Option<impl ToString>) {
     all.extend(value.map(|value| (format!("{place} {field}"), value.to_string())));
 }
 
-fn of_balance(balance: &Balance, all: &mut Fields) {
+fn of_balance(balance: &Balance, all: &mut FieldValues) {
     let place = "balance";
     put(all, place, "tolerancePercent", Some(balance.tolerance_percent));
     put(all, place, "minimumReadyBackends", balance.minimum_ready_backends);
@@ -160,7 +160,7 @@ fn of_balance(balance: &Balance, all: &mut Fields) {
     put(all, place, "maxPercentPerZone", balance.max_percent_per_zone);
 }
 
-fn of_server(server: &Server, place: &str, all: &mut Fields) {
+fn of_server(server: &Server, place: &str, all: &mut FieldValues) {
     put(all, place, "tcpKeepalive", server.tcp_keepalive.map(beat));
     put(all, place, "ping", server.ping.map(beat));
     put(all, place, "idleTimeoutSeconds", server.idle_timeout.map(limit));
@@ -184,7 +184,7 @@ fn of_server(server: &Server, place: &str, all: &mut Fields) {
     );
 }
 
-fn of_connection(connection: &Connection, port: u16, all: &mut Fields) {
+fn of_connection(connection: &Connection, port: u16, all: &mut FieldValues) {
     let place = format!("connection {} at port {port}", connection.name);
     put(
         all,
@@ -203,7 +203,7 @@ fn of_connection(connection: &Connection, port: u16, all: &mut Fields) {
     }
 }
 
-fn of_client(client: &Client, place: &str, all: &mut Fields) {
+fn of_client(client: &Client, place: &str, all: &mut FieldValues) {
     put(all, place, "tcpKeepalive", client.tcp_keepalive.map(beat));
     put(all, place, "ping", client.ping.map(beat));
     put(all, place, "idleTimeoutSeconds", client.idle_timeout.map(limit));

@@ -13,13 +13,13 @@ use crate::sources::slice::Endpoint;
 const PARTS: u64 = 1_000_000;
 
 /// How many nodes send traffic: those that take ordinary Pods, and those that are hinted at.
-pub(super) struct Clients {
+pub(super) struct SendingNodes {
     all: u64,
     /// By zone, as far as zones are hinted at.
     by_zone: BTreeMap<Name, u64>,
 }
 
-impl Clients {
+impl SendingNodes {
     /// Counts them; with `by_node` a node that is hinted at counts though it takes no ordinary Pods.
     pub(super) fn of(look: &Look<'_>, backends: &[Endpoint], by_node: bool) -> Known<Self> {
         let nodes = look.node_sums(Dep::NodeRoom)?;

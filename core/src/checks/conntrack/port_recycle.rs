@@ -11,7 +11,7 @@ use crate::judge::{
     Severity, Verdict,
 };
 use crate::know::{Gap, Known, Origin, Reads, Source, Unit, Val};
-use crate::route::{Met, met};
+use crate::route::{EntryClass, met};
 use crate::sample::Metrics;
 use crate::sources::service::Transport;
 
@@ -97,7 +97,7 @@ fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
         ));
     }
     let mut gap = None;
-    let mut longest: Option<(i64, Met<'_>, Val<PortPin>)> = None;
+    let mut longest: Option<(i64, EntryClass<'_>, Val<PortPin>)> = None;
     for one in met(look, path)? {
         match pin(&one) {
             Ok(None) => {}
@@ -145,7 +145,7 @@ fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
 }
 
 /// How long a class of nodes pins a closed port of what enters this way, in seconds; `None` where it does not.
-fn pin(met: &Met<'_>) -> Known<Option<(i64, Val<PortPin>)>> {
+fn pin(met: &EntryClass<'_>) -> Known<Option<(i64, Val<PortPin>)>> {
     let profile = &met.class.profile;
     let Some(cilium) = &profile.cilium else {
         return Ok(None);

@@ -70,7 +70,7 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
         .unwrap_or_default();
     let share = |percent: u32| u64::from(tally.down) * 100 >= u64::from(tally.nodes) * u64::from(percent);
     let declared = storm.cluster_unhealthy_percent;
-    let limit = declared.map_or(Limit::Default, Limit::Declared);
+    let limit = declared.map_or(StormShare::Default, StormShare::Declared);
     let extent = if tally.nodes + tally.excused == 0 {
         return Ok(Verdict::NotApplicable("the cluster has no nodes"));
     } else if tally.ready() == 0 {
@@ -83,20 +83,20 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
                 "no Node has the condition Ready: what was given shows no state of nodes".into(),
             ));
         }
-        Extent::NoneReady
+        LossExtent::NoneReady
     } else if tally.down == 0 {
         return Ok(Verdict::Met);
     } else if share(HALF_PERCENT) {
-        Extent::Half
+        LossExtent::Half
     } else if tally.down >= storm.minimum_nodes.unwrap_or(STORM_NODES) && share(limit.percent()) {
-        Extent::Storm { limit }
+        LossExtent::Storm { limit }
     } else {
         return Ok(Verdict::Met);
     };
-    let all = extent == Extent::NoneReady;
+    let all = extent == LossExtent::NoneReady;
     // Where no node is Ready, those that join or leave are reported as well.
     let excused = if all { tally.excused } else { 0 };
-    Ok(Verdict::violated(Lost {
+    Ok(Verdict::violated(NodeLoss {
         extent,
         down: tally.down + excused,
         nodes: tally.nodes + excused,
@@ -107,20 +107,20 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
 
 /// How much is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Extent {
+enum LossExtent {
     NoneReady,
     Half,
-    Storm { limit: Limit },
+    Storm { limit: StormShare },
 }
 
 /// The share that is a storm, in percent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Limit {
+enum StormShare {
     Declared(u32),
     Default,
 }
 
-impl Limit {
+impl StormShare {
     const fn percent(self) -> u32 {
         match self {
             Self::Declared(percent) => percent,
@@ -165,8 +165,8 @@ impl Since {
 
 /// The nodes that the cluster has lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Lost {
-    extent: Extent,
+struct NodeLoss {
+    extent: LossExtent,
     down: u32,
     nodes: u32,
     /// Those that join or leave.
@@ -174,18 +174,18 @@ struct Lost {
     since: Since,
 }
 
-impl Lost {
+impl NodeLoss {
     fn share(&self) -> i64 {
         i64::from(self.down) * 100 / i64::from(self.nodes.max(1))
     }
 }
 
-impl Explain for Lost {
+impl Explain for NodeLoss {
     fn cause(&self) -> &'static str {
         match self.extent {
-            Extent::NoneReady => "NoneReady",
-            Extent::Half => "HalfLost",
-            Extent::Storm { .. } => "Storm",
+            LossExtent::NoneReady => "NoneReady",
+            LossExtent::Half => "HalfLost",
+            LossExtent::Storm { .. } => "Storm",
         }
     }
 
@@ -195,7 +195,7 @@ impl Explain for Lost {
             f,
             "{down} of {nodes} nodes of the cluster are not Ready ({share} %"
         )?;
-        if let Extent::Storm { limit } = self.extent {
+        if let LossExtent::Storm { limit } = self.extent {
             write!(f, ", the limit is {} %", limit.percent())?;
         }
         f.write_str(")")?;
@@ -213,7 +213,7 @@ impl Explain for Lost {
             Evidence::count("nodes", self.nodes, place),
             Evidence::number("share", Unit::Percent, &Val::declared(self.share(), place)),
         ];
-        if let Extent::Storm { limit } = self.extent {
+        if let LossExtent::Storm { limit } = self.extent {
             evidence.push(limit.evidence());
         }
         if self.excused > 0 {
@@ -238,8 +238,8 @@ impl Explain for Lost {
 
     fn at_most(&self) -> Severity {
         match self.extent {
-            Extent::NoneReady | Extent::Half => Severity::Critical,
-            Extent::Storm { .. } => Severity::Warning,
+            LossExtent::NoneReady | LossExtent::Half => Severity::Critical,
+            LossExtent::Storm { .. } => Severity::Warning,
         }
     }
 }
@@ -247,7 +247,7 @@ impl Explain for Lost {
 /// One case for each form of the evidence, for the file of all messages.
 #[cfg(test)]
 pub(crate) fn examples() -> Vec<Verdict> {
-    let of = |extent, down, nodes, first: Option<i64>, last: Option<i64>| Lost {
+    let of = |extent, down, nodes, first: Option<i64>, last: Option<i64>| NodeLoss {
         extent,
         down,
         nodes,
@@ -259,11 +259,11 @@ pub(crate) fn examples() -> Vec<Verdict> {
     };
     let (seven, eight) = (Some(1_800_000_000), Some(1_800_003_600));
     vec![
-        Verdict::violated(of(Extent::NoneReady, 3, 3, seven, seven)),
-        Verdict::violated(of(Extent::Half, 53, 100, None, None)),
+        Verdict::violated(of(LossExtent::NoneReady, 3, 3, seven, seven)),
+        Verdict::violated(of(LossExtent::Half, 53, 100, None, None)),
         Verdict::violated(of(
-            Extent::Storm {
-                limit: Limit::Default,
+            LossExtent::Storm {
+                limit: StormShare::Default,
             },
             30,
             100,
@@ -271,8 +271,8 @@ pub(crate) fn examples() -> Vec<Verdict> {
             eight,
         )),
         Verdict::violated(of(
-            Extent::Storm {
-                limit: Limit::Declared(10),
+            LossExtent::Storm {
+                limit: StormShare::Declared(10),
             },
             12,
             100,

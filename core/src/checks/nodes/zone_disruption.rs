@@ -92,7 +92,7 @@ fn judge(look: &Look<'_>, zone: Name) -> Known<Verdict> {
             let share = u64::from(tally.down) * 100 / u64::from(tally.nodes.max(1));
             (*state, share, look.names().text(*region))
         });
-    let lost = |region: Name, state, down, nodes, excused| Lost {
+    let lost = |region: Name, state, down, nodes, excused| ZoneLoss {
         region: look.names().shared(region),
         state,
         down,
@@ -102,14 +102,14 @@ fn judge(look: &Look<'_>, zone: Name) -> Known<Verdict> {
     if let Some((state, region, tally)) = worst {
         let lost = lost(region, state, tally.down, tally.nodes, tally.excused);
         return Ok(match state {
-            State::Full | State::Partial => Verdict::violated(lost),
-            State::OneNodeShort | State::Storm(_) | State::Echo => Verdict::at_risk(lost),
+            ZoneState::Full | ZoneState::Partial => Verdict::violated(lost),
+            ZoneState::OneNodeShort | ZoneState::Storm(_) | ZoneState::Echo => Verdict::at_risk(lost),
         });
     }
     let cooldown = storm.cooldown_seconds.unwrap_or(ECHO_SECONDS);
     Ok(echo(look, zone, cooldown).map_or(Verdict::Met, |(region, zone)| {
         let (down, nodes) = zone.worst;
-        Verdict::at_risk(lost(region, State::Echo, down, nodes, 0))
+        Verdict::at_risk(lost(region, ZoneState::Echo, down, nodes, 0))
     }))
 }
 
@@ -129,7 +129,7 @@ fn echo<'a>(look: &Look<'a>, name: Name, seconds: u32) -> Option<(Name, &'a Zone
 
 /// What is wrong with a zone, the worst last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum State {
+enum ZoneState {
     /// Nothing any more.
     Echo,
     /// So many percent are declared as a storm.
@@ -139,50 +139,50 @@ enum State {
     Full,
 }
 
-fn state(tally: NodeTally, limit: Option<u32>, least: u32) -> Option<State> {
+fn state(tally: NodeTally, limit: Option<u32>, least: u32) -> Option<ZoneState> {
     let NodeTally { nodes, down, .. } = tally;
     let reached =
         |limit: &u32| down >= least && u64::from(down) * 100 >= u64::from(nodes) * u64::from(*limit);
     match disruption(down, nodes) {
         _ if down == 0 => None,
-        Some(Disruption::Full) => Some(State::Full),
-        Some(Disruption::Partial) => Some(State::Partial),
-        None if disruption(down + 1, nodes).is_some() => Some(State::OneNodeShort),
-        None => limit.filter(reached).map(State::Storm),
+        Some(Disruption::Full) => Some(ZoneState::Full),
+        Some(Disruption::Partial) => Some(ZoneState::Partial),
+        None if disruption(down + 1, nodes).is_some() => Some(ZoneState::OneNodeShort),
+        None => limit.filter(reached).map(ZoneState::Storm),
     }
 }
 
 /// How much of a zone is lost.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Lost {
+struct ZoneLoss {
     region: Arc<str>,
-    state: State,
+    state: ZoneState,
     down: u32,
     nodes: u32,
     /// Those that join or leave, and are not counted.
     excused: u32,
 }
 
-impl Lost {
+impl ZoneLoss {
     fn share(&self) -> i64 {
         i64::from(self.down) * 100 / i64::from(self.nodes.max(1))
     }
 }
 
-impl Explain for Lost {
+impl Explain for ZoneLoss {
     fn cause(&self) -> &'static str {
         match self.state {
-            State::Echo => "JustDisrupted",
-            State::Storm(_) => "Storm",
-            State::OneNodeShort => "OneNodeShort",
-            State::Partial => "PartialDisruption",
-            State::Full => "FullDisruption",
+            ZoneState::Echo => "JustDisrupted",
+            ZoneState::Storm(_) => "Storm",
+            ZoneState::OneNodeShort => "OneNodeShort",
+            ZoneState::Partial => "PartialDisruption",
+            ZoneState::Full => "FullDisruption",
         }
     }
 
     fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (down, nodes, share) = (self.down, self.nodes, self.share());
-        if self.state == State::Echo {
+        if self.state == ZoneState::Echo {
             return write!(
                 f,
                 "{down} of {nodes} nodes of this zone were not Ready ({share} %) a moment ago; that has ended, and may \
@@ -194,20 +194,20 @@ impl Explain for Lost {
             "{down} of {nodes} nodes of this zone are not Ready ({share} %)"
         )?;
         match self.state {
-            State::Full => write!(f, ": the zone is lost, or cut off from the control plane"),
-            State::Partial => write!(
+            ZoneState::Full => write!(f, ": the zone is lost, or cut off from the control plane"),
+            ZoneState::Partial => write!(
                 f,
                 ": from {SHARE_PERCENT} % on a common cause is likely, and Kubernetes slows evictions down"
             ),
-            State::Storm(limit) => write!(f, "; {limit} % is declared as a storm"),
-            State::OneNodeShort | State::Echo => write!(f, "; with one more the zone is disrupted"),
+            ZoneState::Storm(limit) => write!(f, "; {limit} % is declared as a storm"),
+            ZoneState::OneNodeShort | ZoneState::Echo => write!(f, "; with one more the zone is disrupted"),
         }
     }
 
     fn evidence(&self) -> Vec<Evidence> {
         let place = "Node status.conditions[Ready]";
         let threshold = match self.state {
-            State::Storm(limit) => Val::declared(
+            ZoneState::Storm(limit) => Val::declared(
                 i64::from(limit),
                 "ClusterTrafficHealthPolicy spec.storm.zoneUnhealthyPercent",
             ),
@@ -237,7 +237,7 @@ impl Explain for Lost {
             "look for what they share: zone network, way to the API server, load balancer, the last change"
                 .into(),
         ];
-        if self.state >= State::Partial {
+        if self.state >= ZoneState::Partial {
             advice.push(
                 "leave the nodes as they are until that is known: no drain, no reboot, no replacement".into(),
             );
@@ -246,7 +246,7 @@ impl Explain for Lost {
     }
 
     fn at_most(&self) -> Severity {
-        if self.state == State::Echo {
+        if self.state == ZoneState::Echo {
             Severity::Info
         } else {
             Severity::Critical
@@ -257,7 +257,7 @@ impl Explain for Lost {
 /// One case for each form of the evidence, for the file of all messages.
 #[cfg(test)]
 pub(crate) fn examples() -> Vec<Verdict> {
-    let of = |region: &str, state, down, nodes, excused| Lost {
+    let of = |region: &str, state, down, nodes, excused| ZoneLoss {
         region: region.into(),
         state,
         down,
@@ -265,11 +265,11 @@ pub(crate) fn examples() -> Vec<Verdict> {
         excused,
     };
     vec![
-        Verdict::violated(of("", State::Full, 5, 5, 0)),
-        Verdict::violated(of("eu-central-1", State::Partial, 6, 10, 2)),
-        Verdict::at_risk(of("", State::OneNodeShort, 2, 4, 0)),
-        Verdict::at_risk(of("", State::Storm(20), 3, 10, 1)),
-        Verdict::at_risk(of("", State::Echo, 6, 10, 0)),
+        Verdict::violated(of("", ZoneState::Full, 5, 5, 0)),
+        Verdict::violated(of("eu-central-1", ZoneState::Partial, 6, 10, 2)),
+        Verdict::at_risk(of("", ZoneState::OneNodeShort, 2, 4, 0)),
+        Verdict::at_risk(of("", ZoneState::Storm(20), 3, 10, 1)),
+        Verdict::at_risk(of("", ZoneState::Echo, 6, 10, 0)),
     ]
 }
 
@@ -363,19 +363,19 @@ mod tests {
 
     /// What the platform declares as a storm, below what is a disruption anyway.
     #[rstest]
-    #[case::at_the_limit(100, 30, 30, 3, Some(State::Storm(30)))]
+    #[case::at_the_limit(100, 30, 30, 3, Some(ZoneState::Storm(30)))]
     #[case::below(100, 29, 30, 3, None)]
-    #[case::above(100, 31, 30, 3, Some(State::Storm(30)))]
-    #[case::as_many_as_needed(50, 3, 5, 3, Some(State::Storm(5)))]
+    #[case::above(100, 31, 30, 3, Some(ZoneState::Storm(30)))]
+    #[case::as_many_as_needed(50, 3, 5, 3, Some(ZoneState::Storm(5)))]
     #[case::too_few(50, 2, 1, 3, None)]
     #[case::none(50, 0, 0, 0, None)]
-    #[case::disrupted(100, 55, 30, 3, Some(State::Partial))]
+    #[case::disrupted(100, 55, 30, 3, Some(ZoneState::Partial))]
     fn a_storm_of_a_zone(
         #[case] nodes: u32,
         #[case] down: u32,
         #[case] limit: u32,
         #[case] least: u32,
-        #[case] expected: Option<State>,
+        #[case] expected: Option<ZoneState>,
     ) {
         let tally = NodeTally {
             nodes,
@@ -383,7 +383,7 @@ mod tests {
             ..NodeTally::default()
         };
         assert_eq!(state(tally, Some(limit), least), expected);
-        let undeclared = expected.filter(|one| !matches!(one, State::Storm(_)));
+        let undeclared = expected.filter(|one| !matches!(one, ZoneState::Storm(_)));
         assert_eq!(state(tally, None, least), undeclared);
     }
 }

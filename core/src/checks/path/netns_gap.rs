@@ -72,12 +72,12 @@ struct LateKeepalive {
     silence: Val<i64>,
     /// Whether that is so whatever was not declared.
     certain: bool,
-    pods: Pods,
+    pods: PodKeepalive,
 }
 
 /// What the client's Pods say of their own keepalive time.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Pods {
+enum PodKeepalive {
     NotDeclared,
     WithoutSysctl {
         example: Arc<str>,
@@ -122,7 +122,7 @@ fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
     let Some(pods) = pods(look, path, idle.value)? else {
         return unless_unknown();
     };
-    let declared = !matches!(pods, Pods::NotDeclared);
+    let declared = !matches!(pods, PodKeepalive::NotDeclared);
     let certain = table.met && reaches(silence(true), idle.value);
     let case = LateKeepalive {
         client: client_name(&path.client.name),
@@ -142,9 +142,9 @@ fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
 
 /// The client's Pods where one of them sends its first keepalive after a table has forgotten; `None` where all are in
 /// time.
-fn pods(look: &Look<'_>, path: &Path<'_>, idle: i64) -> Known<Option<Pods>> {
+fn pods(look: &Look<'_>, path: &Path<'_>, idle: i64) -> Known<Option<PodKeepalive>> {
     let Some(pods) = pods_of(look, path, Sockets::Client)? else {
-        return Ok((idle <= KERNEL_KEEPALIVE_SECONDS).then_some(Pods::NotDeclared));
+        return Ok((idle <= KERNEL_KEEPALIVE_SECONDS).then_some(PodKeepalive::NotDeclared));
     };
     let shared = |one: &&Member<'_>| one.template.host_network;
     let (shared, own): (Vec<&Member<'_>>, Vec<&Member<'_>>) = pods.iter().partition(shared);
@@ -174,7 +174,7 @@ fn pods(look: &Look<'_>, path: &Path<'_>, idle: i64) -> Known<Option<Pods>> {
         }
     }
     if let Some(example) = without.iter().min().filter(|_| idle <= KERNEL_KEEPALIVE_SECONDS) {
-        return Ok(Some(Pods::WithoutSysctl {
+        return Ok(Some(PodKeepalive::WithoutSysctl {
             example: example.clone(),
             without: without.len(),
             of: own.len(),
@@ -185,32 +185,32 @@ fn pods(look: &Look<'_>, path: &Path<'_>, idle: i64) -> Known<Option<Pods>> {
         let why = format!("a command of the client's Pods seems to set {SYSCTL}: to what is in no object");
         return Err(Gap::Opaque(why.into()));
     }
-    Ok(late.map(|time| Pods::TooLong { time }))
+    Ok(late.map(|time| PodKeepalive::TooLong { time }))
 }
 
 impl Explain for LateKeepalive {
     fn cause(&self) -> &'static str {
         match self.pods {
-            Pods::NotDeclared => "PodsNotDeclared",
-            Pods::WithoutSysctl { .. } => "PodWithoutSysctl",
-            Pods::TooLong { .. } => "SysctlTooLong",
+            PodKeepalive::NotDeclared => "PodsNotDeclared",
+            PodKeepalive::WithoutSysctl { .. } => "PodWithoutSysctl",
+            PodKeepalive::TooLong { .. } => "SysctlTooLong",
         }
     }
 
     fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (client, hop, idle) = (&self.client, &self.hop, self.idle.value);
         match &self.pods {
-            Pods::NotDeclared => write!(
+            PodKeepalive::NotDeclared => write!(
                 f,
                 "{client} sets no keepalive time, and its Pods are not declared: by default the first comes at \
                  {KERNEL_KEEPALIVE_SECONDS} s, and the {hop} forgets after {idle} s"
             ),
-            Pods::WithoutSysctl { without, of, .. } => write!(
+            PodKeepalive::WithoutSysctl { without, of, .. } => write!(
                 f,
                 "{without} of {of} Pods of {client} set no keepalive time: the first comes at {KERNEL_KEEPALIVE_SECONDS} s, \
                  and the {hop} forgets after {idle} s"
             ),
-            Pods::TooLong { time } => write!(
+            PodKeepalive::TooLong { time } => write!(
                 f,
                 "Pods of {client} send their first keepalive at {} s by their sysctl, and the {hop} forgets after {idle} s",
                 time.value
@@ -231,18 +231,18 @@ impl Explain for LateKeepalive {
             },
         ];
         match &self.pods {
-            Pods::NotDeclared => {
+            PodKeepalive::NotDeclared => {
                 evidence.push(Evidence::seconds("keepalive", &kernel_default()));
                 evidence.push(Evidence::undeclared("pods", "clients[].podSelector"));
             }
-            Pods::WithoutSysctl { example, without, of } => {
+            PodKeepalive::WithoutSysctl { example, without, of } => {
                 evidence.push(Evidence::seconds("keepalive", &kernel_default()));
                 evidence.push(Evidence::count("podsWithoutSysctl", *without, "pods"));
                 evidence.push(Evidence::count("pods", *of, "pods"));
                 let source = format!("Pod {example} securityContext.sysctls");
                 evidence.push(Evidence::name("example", example, source));
             }
-            Pods::TooLong { time } => evidence.push(Evidence::seconds("keepalive", time)),
+            PodKeepalive::TooLong { time } => evidence.push(Evidence::seconds("keepalive", time)),
         }
         evidence
     }
@@ -260,7 +260,7 @@ impl Explain for LateKeepalive {
             ),
             keepalive,
         )];
-        if self.pods == Pods::NotDeclared {
+        if self.pods == PodKeepalive::NotDeclared {
             let text = format!("or declare the podSelector of {client}, so that its Pods can be looked at");
             advice.push(text.into());
         }

@@ -26,7 +26,7 @@ use crate::sources::workload::DaemonSet;
 
 /// Which installation serves a node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Choice {
+pub(super) enum ProxyChoice {
     /// A `/configz` answer of that node.
     Configz(Name),
     /// A Pod of the node, such as a static one, or one that differs from what its DaemonSet says now.
@@ -73,10 +73,10 @@ pub(super) enum Absence {
 
 /// Every kube-proxy that the index shows.
 #[derive(Debug, Default, Hash)]
-pub(super) struct Installations {
+pub(super) struct ProxyInstallations {
     daemon_sets: Vec<Key>,
     /// The configuration of a node's Pod, taken from the first Pod with the same configuration.
-    pods: BTreeMap<Name, (Key, Choice)>,
+    pods: BTreeMap<Name, (Key, ProxyChoice)>,
     /// `DaemonSets` of which a Pod waits for a node.
     coming: BTreeSet<Key>,
     /// The first of the nodes whose `/configz` says the same.
@@ -120,7 +120,7 @@ fn disabled_by_server(index: &Index) -> bool {
     })
 }
 
-impl Installations {
+impl ProxyInstallations {
     /// Looks for them.
     pub(super) fn find(index: &Index) -> Self {
         let names = &index.names;
@@ -168,27 +168,29 @@ impl Installations {
     }
 
     /// What stands for a node's installation among those of the same configuration.
-    pub(super) fn alike(&self, node: Name, choice: Choice) -> Choice {
+    pub(super) fn alike(&self, node: Name, choice: ProxyChoice) -> ProxyChoice {
         match choice {
-            Choice::Pod(key, sure) => self
+            ProxyChoice::Pod(key, sure) => self
                 .pods
                 .get(&node)
-                .map_or(Choice::Pod(key, sure), |held| held.1.clone()),
-            Choice::Configz(node) => Choice::Configz(self.configz.get(&node).copied().unwrap_or(node)),
+                .map_or(ProxyChoice::Pod(key, sure), |held| held.1.clone()),
+            ProxyChoice::Configz(node) => {
+                ProxyChoice::Configz(self.configz.get(&node).copied().unwrap_or(node))
+            }
             other => other,
         }
     }
 
     /// The installation of a node; without a node, of any.
-    pub(super) fn choose(&self, index: &Index, name: Name, node: Option<&Node>) -> Choice {
+    pub(super) fn choose(&self, index: &Index, name: Name, node: Option<&Node>) -> ProxyChoice {
         let configz = [name, Name::EMPTY]
             .into_iter()
             .find(|name| self.configz.contains_key(name));
         if let Some(name) = configz {
-            return Choice::Configz(name);
+            return ProxyChoice::Configz(name);
         }
         match self.pods.get(&name) {
-            Some((key, Choice::Pod(_, sure))) => return Choice::Pod(*key, *sure),
+            Some((key, ProxyChoice::Pod(_, sure))) => return ProxyChoice::Pod(*key, *sure),
             Some((_, choice)) => return choice.clone(),
             None => {}
         }
@@ -201,52 +203,52 @@ impl Installations {
         }
         if let Some((annotation, args)) = node.and_then(|node| node_annotation(index, node)) {
             return if self.disabled_by_server {
-                Choice::Nothing
+                ProxyChoice::Nothing
             } else {
-                Choice::K3s(annotation, args)
+                ProxyChoice::K3s(annotation, args)
             };
         }
         // A DaemonSet for Windows says nothing of the others.
         let for_linux = |set: &DaemonSet| set.template.placement.asked_os(&index.names) != "windows";
         if let Some((key, _)) = sets().find(|(_, set)| for_linux(set)) {
-            return Choice::Absent(Absence::SentAway(key));
+            return ProxyChoice::Absent(Absence::SentAway(key));
         }
         match self.config_map {
             Some(key) if is_read(index, Source::DaemonSets, key) && is_read(index, Source::Pods, key) => {
-                Choice::Absent(Absence::LeftOver(key))
+                ProxyChoice::Absent(Absence::LeftOver(key))
             }
-            Some(key) => Choice::ConfigMap(key),
-            None if self.document => Choice::Document,
+            Some(key) => ProxyChoice::ConfigMap(key),
+            None if self.document => ProxyChoice::Document,
             None => self.unread(index, node),
         }
     }
 
     /// A node of which nothing was found.
-    fn unread(&self, index: &Index, node: Option<&Node>) -> Choice {
+    fn unread(&self, index: &Index, node: Option<&Node>) -> ProxyChoice {
         let mut sources = [Source::DaemonSets, Source::Pods, Source::ConfigMaps].into_iter();
         let Some(source) = sources.find(|source| index.gap(*source).is_some()) else {
-            return Choice::Nothing;
+            return ProxyChoice::Nothing;
         };
         match (self.pods.values().next(), node) {
-            (None, _) => Choice::Unread(source),
+            (None, _) => ProxyChoice::Unread(source),
             // Those that were seen are all that is known of.
-            (Some(_), None) => Choice::Nothing,
-            (Some((key, _)), Some(_)) => Choice::Pod(*key, Sure::Neighbour),
+            (Some(_), None) => ProxyChoice::Nothing,
+            (Some((key, _)), Some(_)) => ProxyChoice::Pod(*key, Sure::Neighbour),
         }
     }
 
     /// A DaemonSet that covers a node on which no Pod of kube-proxy was seen.
-    fn of_set(&self, index: &Index, key: Key, node: Option<&Node>) -> Choice {
+    fn of_set(&self, index: &Index, key: Key, node: Option<&Node>) -> ProxyChoice {
         if !is_read(index, Source::Pods, key) {
-            return Choice::DaemonSet(key, Sure::Runs);
+            return ProxyChoice::DaemonSet(key, Sure::Runs);
         }
         match node {
             // Every node with a Pod of kube-proxy is known by that Pod.
-            None if !self.pods.is_empty() => Choice::Nothing,
+            None if !self.pods.is_empty() => ProxyChoice::Nothing,
             Some(node) if node.ready != Readiness::Ready || self.coming.contains(&key) => {
-                Choice::DaemonSet(key, Sure::Coming)
+                ProxyChoice::DaemonSet(key, Sure::Coming)
             }
-            _ => Choice::Absent(Absence::NoPod(key)),
+            _ => ProxyChoice::Absent(Absence::NoPod(key)),
         }
     }
 }
@@ -288,7 +290,7 @@ pub(super) fn is_read(index: &Index, source: Source, key: Key) -> bool {
     shown && index.gap_in(source, namespace).is_none()
 }
 
-impl Choice {
+impl ProxyChoice {
     /// What people should know of how it was found.
     pub(super) fn note(&self) -> Option<Arc<str>> {
         let what = match self {

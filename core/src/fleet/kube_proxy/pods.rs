@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::container::{config_map_of, container_of};
-use super::{Choice, Sure};
+use super::{ProxyChoice, Sure};
 use crate::dataplane::kube_proxy::command_line;
 use crate::index::Index;
 use crate::names::{Key, Name, Names};
@@ -61,7 +61,7 @@ pub(super) fn made_by(names: &Names, key: Key, pod: &Pod) -> Option<Key> {
 ///
 /// A Pod configured as its DaemonSet says now is cited by that, which is where people change it; another stands for
 /// itself: with `updateStrategy: OnDelete`, or in the middle of a roll-out, what runs is not what the template says.
-pub(super) fn pods_by_node(index: &Index) -> BTreeMap<Name, (Key, Choice)> {
+pub(super) fn pods_by_node(index: &Index) -> BTreeMap<Name, (Key, ProxyChoice)> {
     let names = &index.names;
     let mut best: BTreeMap<Name, (Key, &Pod)> = BTreeMap::new();
     let all = index
@@ -74,7 +74,7 @@ pub(super) fn pods_by_node(index: &Index) -> BTreeMap<Name, (Key, Choice)> {
             *held = (key, pod);
         }
     }
-    let mut first: HashMap<(Orders<'_>, Sure), Choice> = HashMap::new();
+    let mut first: HashMap<(Orders<'_>, Sure), ProxyChoice> = HashMap::new();
     let mut sorted: Vec<_> = best.iter().collect();
     sorted.sort_by_cached_key(|(_, (key, _))| index.show(*key));
     let mut pods = BTreeMap::new();
@@ -90,9 +90,10 @@ pub(super) fn pods_by_node(index: &Index) -> BTreeMap<Name, (Key, Choice)> {
         let of_set = || {
             let set = made_by(names, *key, pod)?;
             let template = &index.daemon_sets.get(set)?.template;
-            (Orders::of(names, set.namespace, template)? == orders).then_some(Choice::DaemonSet(set, sure))
+            (Orders::of(names, set.namespace, template)? == orders)
+                .then_some(ProxyChoice::DaemonSet(set, sure))
         };
-        let choice = of_set().unwrap_or(Choice::Pod(*key, sure));
+        let choice = of_set().unwrap_or(ProxyChoice::Pod(*key, sure));
         let choice = first.entry((orders, sure)).or_insert(choice).clone();
         pods.insert(*node, (*key, choice));
     }

@@ -1,7 +1,7 @@
 //! The settings of an installation, from wherever its configuration lies.
 
 use super::container::{config_map_of, container_of};
-use super::{Choice, Installations, Sure, document};
+use super::{ProxyChoice, ProxyInstallations, Sure, document};
 use crate::dataplane::kube_proxy::{
     ConfigSource, Settings, command_line, node_args, runs_kube_proxy, settings,
 };
@@ -13,20 +13,20 @@ use crate::names::{Key, Name};
 use crate::sources::config_map::ConfigMap;
 use crate::sources::workload::Template;
 
-impl Installations {
+impl ProxyInstallations {
     /// What an installation effectively does; `None` where none runs.
     pub(in crate::fleet) fn settings(
         index: &Index,
-        choice: &Choice,
+        choice: &ProxyChoice,
         os: &str,
         kubelet: &str,
     ) -> Option<Known<Settings>> {
         let version = Version::parse(kubelet);
         match choice {
-            Choice::Nothing => None,
-            Choice::Absent(absence) => Some(Err(Gap::Opaque(absence.show(index).into()))),
-            Choice::Unread(source) => Some(Err(index.gap(*source).unwrap_or(Gap::Missing(*source)))),
-            Choice::Configz(node) => {
+            ProxyChoice::Nothing => None,
+            ProxyChoice::Absent(absence) => Some(Err(Gap::Opaque(absence.show(index).into()))),
+            ProxyChoice::Unread(source) => Some(Err(index.gap(*source).unwrap_or(Gap::Missing(*source)))),
+            ProxyChoice::Configz(node) => {
                 let body = index.configz.get(node).cloned().unwrap_or_default();
                 let place = match index.names.text(*node) {
                     "" => "kube-proxy /configz".to_owned(),
@@ -41,18 +41,18 @@ impl Installations {
                     version,
                 ))
             }
-            Choice::K3s(annotation, args) => k3s(index, *annotation, *args, os, version),
-            Choice::ConfigMap(key) => Some(alone(index, *key, os, version).map(|mut settings| {
+            ProxyChoice::K3s(annotation, args) => k3s(index, *annotation, *args, os, version),
+            ProxyChoice::ConfigMap(key) => Some(alone(index, *key, os, version).map(|mut settings| {
                 settings.weaken("no kube-proxy process was seen");
                 settings
             })),
-            Choice::Document => Some(by_itself(index, os, version)),
-            Choice::DaemonSet(key, sure) => {
+            ProxyChoice::Document => Some(by_itself(index, os, version)),
+            ProxyChoice::DaemonSet(key, sure) => {
                 let template = &index.daemon_sets.get(*key)?.template;
                 let known = of_container(index, ("DaemonSet", *key), template, os, version);
                 Some(sure.weaken(known))
             }
-            Choice::Pod(key, sure) => {
+            ProxyChoice::Pod(key, sure) => {
                 let template = &index.pods.get(*key)?.template;
                 let known = of_container(index, ("Pod", *key), template, os, version);
                 Some(sure.weaken(known))

@@ -14,7 +14,7 @@ use crate::sample::Metrics;
 use crate::sources::service::ServiceType;
 #[cfg(test)]
 pub(crate) use shortage::examples;
-use shortage::{Shortage, Why};
+use shortage::{BackendShortage, Cause};
 
 /// The check.
 pub static CHECK: Check = Check {
@@ -81,7 +81,7 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
         return Ok(Verdict::NotApplicable("the Service has no endpoints to count"));
     };
     let ready = u32::try_from(fewest.usable.len()).unwrap_or(u32::MAX);
-    let shortage = |why| Shortage {
+    let shortage = |why| BackendShortage {
         service: look.show(case.key),
         policy: format!("{}/{}", policy.namespace, policy.name),
         ports: fewest.ports.iter().map(|port| port.port).collect(),
@@ -92,7 +92,7 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
     if ready < minimum {
         return Ok(match starting(look, case, policy, fewest, minimum - ready) {
             Some(why) => Verdict::at_risk(shortage(why)),
-            None => Verdict::violated(shortage(Why::TooFew)),
+            None => Verdict::violated(shortage(Cause::TooFew)),
         });
     }
     match loss(look, case, fewest, minimum) {
@@ -109,7 +109,7 @@ fn starting(
     policy: &Policy,
     backends: &PortBackends,
     missing: u32,
-) -> Option<Why> {
+) -> Option<Cause> {
     let grace_seconds = policy.balance.as_ref()?.newcomer_grace_seconds;
     let grace = u64::from(grace_seconds) * 1000;
     let (now, history) = (look.now.mono, look.history().backends());
@@ -122,12 +122,12 @@ fn starting(
     let count = |of: Starting| u32::try_from(of.count).unwrap_or(u32::MAX);
     let (starting, went) = (count(starting), count(went));
     if starting >= missing {
-        Some(Why::Starting {
+        Some(Cause::Starting {
             count: starting,
             grace_seconds,
         })
     } else if starting.saturating_add(went) >= missing {
-        Some(Why::Replacing { starting, went })
+        Some(Cause::Replacing { starting, went })
     } else {
         None
     }
@@ -139,7 +139,7 @@ fn loss(
     case: &ServiceCase<'_>,
     backends: &PortBackends,
     minimum: u32,
-) -> Known<Option<Why>> {
+) -> Known<Option<Cause>> {
     let all = &backends.usable;
     let ready = u32::try_from(all.len()).unwrap_or(u32::MAX);
     // A minimum of 0 is kept whatever is lost.
@@ -170,7 +170,7 @@ fn loss(
         }
         if ready.saturating_sub(there) < minimum {
             let name = look.names().shared(name);
-            return Ok(Some(Why::Loss {
+            return Ok(Some(Cause::Loss {
                 of: place,
                 name,
                 there,

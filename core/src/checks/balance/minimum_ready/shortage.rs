@@ -11,7 +11,7 @@ use crate::know::{Unit, Val};
 
 /// Fewer backends than the policy asks for, now or after a loss.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Shortage {
+pub(super) struct BackendShortage {
     /// `namespace/name` of the Service.
     pub(super) service: String,
     /// `namespace/name` of the policy.
@@ -20,11 +20,11 @@ pub(super) struct Shortage {
     pub(super) ports: Vec<u16>,
     pub(super) ready: u32,
     pub(super) minimum: u32,
-    pub(super) why: Why,
+    pub(super) why: Cause,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum Why {
+pub(super) enum Cause {
     /// There are too few.
     TooFew,
     /// There are too few, and so many are starting that would be enough, each for at most so many seconds yet.
@@ -36,35 +36,35 @@ pub(super) enum Why {
     Loss { of: Domain, name: Arc<str>, there: u32 },
 }
 
-impl Explain for Shortage {
+impl Explain for BackendShortage {
     fn cause(&self) -> &'static str {
         match self.why {
-            Why::TooFew => "TooFewReady",
-            Why::Starting { .. } => "Starting",
-            Why::Replacing { .. } => "Replacing",
-            Why::Loss { of: Domain::Node, .. } => "NodeLossGoesBelow",
-            Why::Loss { of: Domain::Zone, .. } => "ZoneLossGoesBelow",
+            Cause::TooFew => "TooFewReady",
+            Cause::Starting { .. } => "Starting",
+            Cause::Replacing { .. } => "Replacing",
+            Cause::Loss { of: Domain::Node, .. } => "NodeLossGoesBelow",
+            Cause::Loss { of: Domain::Zone, .. } => "ZoneLossGoesBelow",
         }
     }
 
     fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (ready, minimum, ports) = (self.ready, self.minimum, of_ports(&self.ports));
         match &self.why {
-            Why::TooFew => write!(
+            Cause::TooFew => write!(
                 f,
                 "ready backends{ports}: {ready}; the policy asks for at least {minimum}"
             ),
-            Why::Starting { count, grace_seconds } => write!(
+            Cause::Starting { count, grace_seconds } => write!(
                 f,
                 "ready backends{ports}: {ready} of at least {minimum}; {count} more have been starting for less than \
                  {grace_seconds} s"
             ),
-            Why::Replacing { starting, went } => write!(
+            Cause::Replacing { starting, went } => write!(
                 f,
                 "ready backends{ports}: {ready} of at least {minimum}; in a rollout {went} went a moment ago, and \
                  {starting} are starting"
             ),
-            Why::Loss { of, name, there } => write!(
+            Cause::Loss { of, name, there } => write!(
                 f,
                 "without {} {name} only {} of {ready} ready backends{ports} would be left; the policy asks for at \
                  least {minimum}",
@@ -89,8 +89,8 @@ impl Explain for Shortage {
             field("minimumReadyBackends"),
         ));
         match &self.why {
-            Why::TooFew => {}
-            Why::Starting { count, grace_seconds } => {
+            Cause::TooFew => {}
+            Cause::Starting { count, grace_seconds } => {
                 evidence.push(Evidence::watched(
                     "starting",
                     Unit::Count,
@@ -102,13 +102,13 @@ impl Explain for Shortage {
                     &Val::declared(i64::from(*grace_seconds), field("newcomerGraceSeconds")),
                 ));
             }
-            Why::Replacing { starting, went } => {
+            Cause::Replacing { starting, went } => {
                 for (what, count) in [("starting", starting), ("went", went)] {
                     let place = "EndpointSlices, as watched";
                     evidence.push(Evidence::watched(what, Unit::Count, *count, place));
                 }
             }
-            Why::Loss { name, there, .. } => {
+            Cause::Loss { name, there, .. } => {
                 evidence.push(Evidence::name("place", name, slices.clone()));
                 evidence.push(Evidence::count("backendsThere", *there, slices.clone()));
                 evidence.push(Evidence::count("left", self.ready.saturating_sub(*there), slices));
@@ -119,19 +119,19 @@ impl Explain for Shortage {
 
     fn advice(&self) -> Vec<Advice> {
         match self.why {
-            Why::TooFew => vec![
+            Cause::TooFew => vec![
                 "see which Pods of the Service are not ready, and why, before anything is recycled".into(),
                 format!("then raise the replicas to {} or more", self.minimum).into(),
             ],
-            Why::Starting { grace_seconds, .. } => vec![
+            Cause::Starting { grace_seconds, .. } => vec![
                 format!("wait for the new Pods; after {grace_seconds} s this is critical").into(),
                 "let rollouts keep the minimum: maxUnavailable 0 and maxSurge 1".into(),
             ],
-            Why::Replacing { .. } => vec![
+            Cause::Replacing { .. } => vec![
                 "wait for the rollout's next Pods; without them this is critical within 30 s".into(),
                 "let rollouts keep the minimum: maxUnavailable 0 and maxSurge 1".into(),
             ],
-            Why::Loss { of, .. } => vec![
+            Cause::Loss { of, .. } => vec![
                 format!(
                     "spread the Pods over {}s: topologySpreadConstraints with topologyKey {}",
                     of.word(),
@@ -147,7 +147,7 @@ impl Explain for Shortage {
 /// One case for each form of the evidence, for the file of all messages.
 #[cfg(test)]
 pub(crate) fn examples() -> Vec<Verdict> {
-    let of = |ports: &[u16], ready, minimum, why| Shortage {
+    let of = |ports: &[u16], ready, minimum, why| BackendShortage {
         service: "shop/checkout".into(),
         policy: "shop/checkout".into(),
         ports: ports.to_vec(),
@@ -155,20 +155,20 @@ pub(crate) fn examples() -> Vec<Verdict> {
         minimum,
         why,
     };
-    let loss = |of, name: &str| Why::Loss {
+    let loss = |of, name: &str| Cause::Loss {
         of,
         name: name.into(),
         there: 2,
     };
-    let starting = Why::Starting {
+    let starting = Cause::Starting {
         count: 1,
         grace_seconds: 600,
     };
     vec![
-        Verdict::violated(of(&[], 0, 3, Why::TooFew)),
-        Verdict::violated(of(&[9090, 80], 1, 3, Why::TooFew)),
+        Verdict::violated(of(&[], 0, 3, Cause::TooFew)),
+        Verdict::violated(of(&[9090, 80], 1, 3, Cause::TooFew)),
         Verdict::at_risk(of(&[8443], 2, 3, starting)),
-        Verdict::at_risk(of(&[], 2, 3, Why::Replacing { starting: 0, went: 1 })),
+        Verdict::at_risk(of(&[], 2, 3, Cause::Replacing { starting: 0, went: 1 })),
         Verdict::at_risk(of(&[], 3, 2, loss(Domain::Node, "worker-4"))),
         Verdict::at_risk(of(&[], 3, 2, loss(Domain::Zone, "eu-central-1a"))),
     ]

@@ -4,7 +4,7 @@ mod skew;
 #[cfg(test)]
 mod tests;
 
-use super::shares::Clients;
+use super::shares::SendingNodes;
 use super::{Groups, PortBackends, backends_by_port};
 use crate::dataplane::load_balancer::Targets;
 use crate::fleet::{Class, Fleet};
@@ -214,7 +214,7 @@ fn hinted(look: &Look<'_>, case: &ServiceCase<'_>, port: &PortBackends) -> Optio
         "" => format!("{kind} hints of every endpoint"),
         text => format!("trafficDistribution: {text}"),
     };
-    let shares = Clients::of(look, all, by_node).map(|clients| clients.shares(all, by_node, by_zone));
+    let shares = SendingNodes::of(look, all, by_node).map(|clients| clients.shares(all, by_node, by_zone));
     let most = shares.map(|shares| {
         let place = |one: &Endpoint| if by_node { one.node_hint } else { one.hint };
         let ranked = shares.iter().zip(all).map(|(share, one)| (*share, place(one)));

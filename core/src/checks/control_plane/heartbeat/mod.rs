@@ -201,7 +201,7 @@ fn refuses(look: &Look<'_>, hook: &Webhook) -> Known<Verdict> {
 
 /// What stands behind the Service of a webhook.
 #[derive(Debug, Clone, Copy, Default)]
-struct Backend {
+struct WebhookBackend {
     /// Endpoints that answer at the webhook's port.
     ready: usize,
     /// Whether the Service is a DNS alias without any.
@@ -211,7 +211,7 @@ struct Backend {
     without_port: bool,
 }
 
-fn backend(look: &Look<'_>, service: Key, port: u16) -> Known<Backend> {
+fn backend(look: &Look<'_>, service: Key, port: u16) -> Known<WebhookBackend> {
     let all = look.endpoints(service)?;
     let any = all.iter().filter(|one| one.ready).count();
     let Ok(Some(row)) = look.service(service) else {
@@ -219,22 +219,22 @@ fn backend(look: &Look<'_>, service: Key, port: u16) -> Known<Backend> {
         if any == 0 {
             look.service(service)?;
         }
-        return Ok(Backend {
+        return Ok(WebhookBackend {
             ready: any,
-            ..Backend::default()
+            ..WebhookBackend::default()
         });
     };
     if row.kind == ServiceType::ExternalName {
-        return Ok(Backend {
+        return Ok(WebhookBackend {
             ready: any,
             alias: any == 0,
             without_port: false,
         });
     }
     if !row.ports.iter().any(|one| one.port == port) {
-        return Ok(Backend {
+        return Ok(WebhookBackend {
             without_port: true,
-            ..Backend::default()
+            ..WebhookBackend::default()
         });
     }
     let case = ServiceCase {
@@ -255,9 +255,9 @@ fn backend(look: &Look<'_>, service: Key, port: u16) -> Known<Backend> {
             ready => ready,
         }
     });
-    Ok(Backend {
+    Ok(WebhookBackend {
         ready,
-        ..Backend::default()
+        ..WebhookBackend::default()
     })
 }
 

@@ -13,7 +13,7 @@ use crate::sample::Metrics;
 use crate::sources::workload::{Deployment, Pod};
 #[cfg(test)]
 pub(crate) use shortage::examples;
-use shortage::{Shortage, Why};
+use shortage::{Cause, DnsShortage};
 
 /// The check.
 pub static CHECK: Check = Check {
@@ -153,7 +153,7 @@ fn by_service(look: &Look<'_>, key: Key, backends: &PortBackends, sets: &Sets<'_
         there.max(replicas)
     };
     let service = look.show(key);
-    let shortage = |why| Shortage {
+    let shortage = |why| DnsShortage {
         counted: format!("EndpointSlices of {service}").into(),
         of: format!("Service {service}"),
         ready,
@@ -167,9 +167,9 @@ fn by_service(look: &Look<'_>, key: Key, backends: &PortBackends, sets: &Sets<'_
         // Pods may not have been read: then no more is known than that nothing answers.
         let pods = pods(look, sets).map_or(0, |all| all.iter().filter(|pod| pod.ready).count());
         let why = if pods > 0 {
-            Why::NoEndpoints { pods }
+            Cause::NoEndpoints { pods }
         } else {
-            Why::NoneReady
+            Cause::NoneReady
         };
         return Ok(Verdict::violated(shortage(why)));
     }
@@ -201,7 +201,7 @@ fn by_deployments(look: &Look<'_>, sets: &Sets<'_>) -> Known<Verdict> {
         reported
     };
     let shown = shown(sets, look);
-    let shortage = |why| Shortage {
+    let shortage = |why| DnsShortage {
         counted: format!("Deployment {shown} status.readyReplicas").into(),
         of: format!("Deployment {shown}"),
         ready,
@@ -210,7 +210,7 @@ fn by_deployments(look: &Look<'_>, sets: &Sets<'_>) -> Known<Verdict> {
     };
     if ready == 0 {
         is_no_manifest(look, sets)?;
-        return Ok(Verdict::violated(shortage(Why::NoneReady)));
+        return Ok(Verdict::violated(shortage(Cause::NoneReady)));
     }
     let places = || {
         let mut places = BTreeMap::new();
@@ -225,22 +225,22 @@ fn by_deployments(look: &Look<'_>, sets: &Sets<'_>) -> Known<Verdict> {
 /// Judges how many of those that are wanted are ready, and how they are spread.
 fn shares(
     look: &Look<'_>,
-    shortage: &dyn Fn(Why) -> Shortage,
+    shortage: &dyn Fn(Cause) -> DnsShortage,
     ready: u64,
     wanted: u64,
     places: impl FnOnce() -> Known<BTreeMap<Name, u64>>,
 ) -> Known<Verdict> {
     if ready.saturating_mul(FEW) <= wanted {
-        return Ok(Verdict::violated(shortage(Why::FewLeft)));
+        return Ok(Verdict::violated(shortage(Cause::FewLeft)));
     }
     if look.node_sums(Dep::NodeCount)?.count() < 2 {
-        return Ok(Verdict::at_risk(shortage(Why::SingleNode)));
+        return Ok(Verdict::at_risk(shortage(Cause::SingleNode)));
     }
     if wanted < 2 {
-        return Ok(Verdict::at_risk(shortage(Why::OneReplica)));
+        return Ok(Verdict::at_risk(shortage(Cause::OneReplica)));
     }
     if ready < wanted {
-        return Ok(Verdict::at_risk(shortage(Why::NotAllReady)));
+        return Ok(Verdict::at_risk(shortage(Cause::NotAllReady)));
     }
     let places = places()?;
     let names = look.names();
@@ -253,7 +253,7 @@ fn shares(
     Ok(match fullest {
         Some((node, there)) if (seen - there).saturating_mul(FEW) <= seen => {
             let node = names.shared(*node);
-            Verdict::at_risk(shortage(Why::OneNode { node, there: *there }))
+            Verdict::at_risk(shortage(Cause::OneNode { node, there: *there }))
         }
         _ => Verdict::Met,
     })

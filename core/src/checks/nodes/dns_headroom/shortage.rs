@@ -12,18 +12,18 @@ const MANY: u64 = 10;
 
 /// How cluster DNS is short of what it needs.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Shortage {
+pub(super) struct DnsShortage {
     /// Where the ready ones were counted.
     pub(super) counted: Arc<str>,
     /// What they were counted of, for advice: the Service or the Deployments.
     pub(super) of: String,
     pub(super) ready: u64,
     pub(super) wanted: u64,
-    pub(super) why: Why,
+    pub(super) why: Cause,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum Why {
+pub(super) enum Cause {
     NoneReady,
     /// So many Pods are ready, and the Service has no endpoint.
     NoEndpoints {
@@ -39,47 +39,47 @@ pub(super) enum Why {
     SingleNode,
 }
 
-impl Explain for Shortage {
+impl Explain for DnsShortage {
     fn cause(&self) -> &'static str {
         match self.why {
-            Why::NoneReady => "NoneReady",
-            Why::NoEndpoints { .. } => "NoEndpoints",
-            Why::FewLeft => "FewLeft",
-            Why::OneReplica => "OneReplica",
-            Why::NotAllReady => "NotAllReady",
-            Why::OneNode { .. } => "OneNode",
-            Why::SingleNode => "SingleNode",
+            Cause::NoneReady => "NoneReady",
+            Cause::NoEndpoints { .. } => "NoEndpoints",
+            Cause::FewLeft => "FewLeft",
+            Cause::OneReplica => "OneReplica",
+            Cause::NotAllReady => "NotAllReady",
+            Cause::OneNode { .. } => "OneNode",
+            Cause::SingleNode => "SingleNode",
         }
     }
 
     fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (ready, wanted) = (self.ready, self.wanted);
         match &self.why {
-            Why::NoneReady => write!(
+            Cause::NoneReady => write!(
                 f,
                 "no lookup is answered: of {wanted} Pods of cluster DNS none is ready"
             ),
-            Why::NoEndpoints { pods } => write!(
+            Cause::NoEndpoints { pods } => write!(
                 f,
                 "no lookup is answered: {pods} Pods of cluster DNS are ready, but its Service has no ready endpoint"
             ),
-            Why::FewLeft => write!(
+            Cause::FewLeft => write!(
                 f,
                 "only {ready} of {wanted} Pods of cluster DNS are ready: each carries {} times its load",
                 wanted / ready.max(1)
             ),
-            Why::OneReplica => {
+            Cause::OneReplica => {
                 f.write_str("cluster DNS runs with 1 replica: whenever that Pod goes, lookups fail")
             }
-            Why::NotAllReady => write!(
+            Cause::NotAllReady => write!(
                 f,
                 "{ready} of {wanted} Pods of cluster DNS are ready; they carry the load of the others"
             ),
-            Why::OneNode { node, there } => write!(
+            Cause::OneNode { node, there } => write!(
                 f,
                 "{there} of {ready} ready Pods of cluster DNS are on node {node}: its loss takes DNS along"
             ),
-            Why::SingleNode => {
+            Cause::SingleNode => {
                 f.write_str("the cluster has one node: its loss takes cluster DNS and everything else along")
             }
         }
@@ -95,22 +95,22 @@ impl Explain for Shortage {
             ),
         ];
         match &self.why {
-            Why::NoEndpoints { pods } => {
+            Cause::NoEndpoints { pods } => {
                 evidence.push(Evidence::count("readyPods", *pods, "Pods of cluster DNS"));
             }
-            Why::OneNode { node, there } => {
+            Cause::OneNode { node, there } => {
                 evidence.push(Evidence::name("node", node, self.counted.clone()));
                 evidence.push(Evidence::count("readyThere", *there, self.counted.clone()));
             }
-            Why::SingleNode => evidence.push(Evidence::count("nodes", 1, "Nodes")),
-            Why::NoneReady | Why::FewLeft | Why::OneReplica | Why::NotAllReady => {}
+            Cause::SingleNode => evidence.push(Evidence::count("nodes", 1, "Nodes")),
+            Cause::NoneReady | Cause::FewLeft | Cause::OneReplica | Cause::NotAllReady => {}
         }
         evidence
     }
 
     fn advice(&self) -> Vec<Advice> {
         match self.why {
-            Why::NoneReady | Why::NotAllReady | Why::FewLeft => vec![
+            Cause::NoneReady | Cause::NotAllReady | Cause::FewLeft => vec![
                 format!(
                     "see why Pods of {} are not ready: events, memory limit, readiness probe",
                     self.of
@@ -118,22 +118,22 @@ impl Explain for Shortage {
                 .into(),
                 "leave the ready ones alone: their caches keep clients alive".into(),
             ],
-            Why::NoEndpoints { .. } => vec![
+            Cause::NoEndpoints { .. } => vec![
                 format!("compare the selector of {} with the labels of its Pods", self.of).into(),
                 "leave the Pods alone: they are well".into(),
             ],
-            Why::OneReplica => vec!["scale cluster DNS to two replicas or more, on different nodes".into()],
-            Why::OneNode { .. } => vec![
+            Cause::OneReplica => vec!["scale cluster DNS to two replicas or more, on different nodes".into()],
+            Cause::OneNode { .. } => vec![
                 "let one Pod of cluster DNS move: a rollout restart with anti-affinity by node, at a quiet hour".into(),
             ],
-            Why::SingleNode => vec!["nothing, if one node is what is meant; else add a second one".into()],
+            Cause::SingleNode => vec!["nothing, if one node is what is meant; else add a second one".into()],
         }
     }
 
     fn at_most(&self) -> Severity {
         match self.why {
-            Why::OneNode { .. } | Why::SingleNode => Severity::Info,
-            Why::NotAllReady if (self.wanted - self.ready).saturating_mul(MANY) < self.wanted => {
+            Cause::OneNode { .. } | Cause::SingleNode => Severity::Info,
+            Cause::NotAllReady if (self.wanted - self.ready).saturating_mul(MANY) < self.wanted => {
                 Severity::Info
             }
             _ => Severity::Critical,
@@ -144,25 +144,25 @@ impl Explain for Shortage {
 /// One case for each form of the evidence, for the file of all messages.
 #[cfg(test)]
 pub(crate) fn examples() -> Vec<Verdict> {
-    let of = |ready, wanted, why| Shortage {
+    let of = |ready, wanted, why| DnsShortage {
         counted: "EndpointSlices of kube-system/kube-dns".into(),
         of: "Service kube-system/kube-dns".into(),
         ready,
         wanted,
         why,
     };
-    let one_node = Why::OneNode {
+    let one_node = Cause::OneNode {
         node: "worker-4".into(),
         there: 2,
     };
     vec![
-        Verdict::violated(of(0, 2, Why::NoneReady)),
-        Verdict::violated(of(0, 2, Why::NoEndpoints { pods: 2 })),
-        Verdict::violated(of(1, 10, Why::FewLeft)),
-        Verdict::at_risk(of(1, 1, Why::OneReplica)),
-        Verdict::at_risk(of(1, 2, Why::NotAllReady)),
-        Verdict::at_risk(of(119, 120, Why::NotAllReady)),
+        Verdict::violated(of(0, 2, Cause::NoneReady)),
+        Verdict::violated(of(0, 2, Cause::NoEndpoints { pods: 2 })),
+        Verdict::violated(of(1, 10, Cause::FewLeft)),
+        Verdict::at_risk(of(1, 1, Cause::OneReplica)),
+        Verdict::at_risk(of(1, 2, Cause::NotAllReady)),
+        Verdict::at_risk(of(119, 120, Cause::NotAllReady)),
         Verdict::at_risk(of(2, 2, one_node)),
-        Verdict::at_risk(of(1, 1, Why::SingleNode)),
+        Verdict::at_risk(of(1, 1, Cause::SingleNode)),
     ]
 }
