@@ -28,6 +28,7 @@ pub mod sample;
 mod source;
 pub mod sources;
 pub mod standing;
+pub mod statistics;
 mod unmatched;
 #[cfg(test)]
 mod world;

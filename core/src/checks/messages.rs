@@ -221,6 +221,24 @@ const SHOWN: &[Shown] = &[
         ["nodes/preemption.rs"],
         nodes::preemption::examples
     ),
+    shown!(
+        "ct-table-pressure",
+        "TablePressure",
+        ["conntrack/table_pressure.rs"],
+        conntrack::table_pressure::examples
+    ),
+    shown!(
+        "ct-drop-rate",
+        "Drops",
+        ["conntrack/drop_rate.rs"],
+        conntrack::drop_rate::examples
+    ),
+    shown!(
+        "node-pressure",
+        "Waits",
+        ["nodes/pressure.rs"],
+        nodes::pressure::examples
+    ),
 ];
 
 /// What random connections lead to, with the id of the check.

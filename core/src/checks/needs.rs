@@ -10,12 +10,13 @@ use crate::index::{Freshness, Part};
 use crate::judge::Check;
 use crate::know::Source;
 use crate::policy::{
-    Beat, Client, ClusterPolicy, Connection, ControlPlanePolicy, DataPlanePolicy, Door, Limit, Policy,
-    Protocol, Range, Server,
+    Beat, Client, ClusterPolicy, Connection, ControlPlanePolicy, DataPlanePolicy, Door, Limit, NodesPolicy,
+    Policy, Pressure, Protocol, Range, Server,
 };
+use crate::sample::{Kind, Metric, Metrics, Observer, Of, Scope, Subject};
 use crate::world::{
-    World, app, balanced, cilium, client, connection, every, l7, node, pod, preempted_pod, proxy_config,
-    proxy_pod, rated, service, set_up, slice,
+    World, app, balanced, cilium, client, connection, every, instances, l7, node, pod, preempted_pod,
+    proxy_config, proxy_pod, rated, service, set_up, slice,
 };
 
 /// A policy of Service `api` that declares something for every check of connections and of backends.
@@ -132,7 +133,59 @@ fn speaks(world: &World, check: &Check) -> bool {
     world.judged(check.id).iter().any(says_something)
 }
 
-const CLUSTERS: [fn() -> World; 2] = [watched, tracked];
+/// Everything is measured on a node, and an API server.
+fn measured() -> World {
+    let mut world = World::watched(&[
+        (Source::Nodes, node("n1", "z")),
+        (Source::EndpointSlices, instances(&["192.0.2.1", "192.0.2.2"])),
+    ])
+    .platform(ClusterPolicy {
+        nodes: NodesPolicy {
+            pressure: Some(Pressure {
+                cpu_some_percent: 60,
+                memory_some_percent: 20,
+                io_some_percent: 60,
+                for_seconds: 60,
+            }),
+            ..NodesPolicy::default()
+        },
+        ..platform()
+    });
+    world.input(Input::Observers(&[Observer::Prometheus]));
+    let servers = ["192.0.2.1", "192.0.2.2"].map(|text| text.parse().unwrap());
+    for step in 0..16 {
+        if step > 0 {
+            world.wait(30);
+        }
+        // Counters grow by one in a second, and levels stand still.
+        let value = |metric: Metric| match metric.kind() {
+            Kind::Counter => f64::from(step) * 30.0,
+            Kind::Gauge => 1000.0,
+        };
+        for (of, scope) in [
+            (Of::Node, Scope::Nodes),
+            (Of::Instance, Scope::Instances),
+            (Of::Resource, Scope::Instances),
+            (Of::Cluster, Scope::Cluster),
+        ] {
+            let subjects: Vec<Subject<&str>> = match of {
+                Of::Node => vec![Subject::Node("n1")],
+                Of::Instance => servers.map(Subject::Instance).to_vec(),
+                Of::Resource => servers.map(|at| Subject::Resource(at, "pods")).to_vec(),
+                Of::Cluster | Of::Backend => vec![Subject::Cluster],
+            };
+            let metrics: Vec<Metric> = Metrics::on(of).iter().collect();
+            let values: Vec<_> = metrics
+                .iter()
+                .flat_map(|metric| subjects.iter().map(|subject| (*metric, *subject, value(*metric))))
+                .collect();
+            world.measure(Observer::Prometheus, scope, &values);
+        }
+    }
+    world
+}
+
+const CLUSTERS: [fn() -> World; 3] = [watched, tracked, measured];
 
 #[test]
 fn every_check_comes_to_a_verdict() {

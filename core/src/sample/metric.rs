@@ -97,11 +97,11 @@ metrics! {
     /// Packets that Cilium dropped as an entry could not be made: the map was full.
     CiliumTableDrops "ciliumTableDrops" Counter Count Node points 12 calm 0.0 tolerance 50;
     /// Seconds in which some task waited for a CPU (PSI `some`).
-    CpuPressure "cpuPressure" Counter Seconds Node points 12 calm 0.1 tolerance 50;
+    CpuPressure "cpuPressure" Counter Seconds Node points 12 calm 0.01 tolerance 50;
     /// Seconds in which some task waited for memory (PSI `some`).
-    MemoryPressure "memoryPressure" Counter Seconds Node points 12 calm 0.05 tolerance 50;
+    MemoryPressure "memoryPressure" Counter Seconds Node points 12 calm 0.01 tolerance 50;
     /// Seconds in which some task waited for storage (PSI `some`).
-    IoPressure "ioPressure" Counter Seconds Node points 12 calm 0.1 tolerance 50;
+    IoPressure "ioPressure" Counter Seconds Node points 12 calm 0.01 tolerance 50;
     /// Bytes of memory of the node.
     MemoryTotal "memoryTotal" Gauge Bytes Node points 1 calm -1.0 tolerance 1;
     /// SYN cookies sent: the queue of a listening socket was full (`TcpExt SyncookiesSent`).
@@ -309,7 +309,7 @@ mod tests {
         let limit = Metric::ConntrackLimit;
         assert!(limit.agree(1000.0, 1009.0) && !limit.agree(1000.0, 1020.0));
         assert!(limit.agree(0.0, 0.0) && !limit.agree(0.0, 1.0));
-        assert!(Metric::MemoryPressure.agree(0.01, 0.04), "both are calm");
+        assert!(Metric::MemoryPressure.agree(0.001, 0.009), "both are calm");
         assert!(!Metric::MemoryPressure.agree(0.01, 0.4));
     }
 }

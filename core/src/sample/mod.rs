@@ -16,7 +16,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 pub use metric::{Kind, Metric, Metrics, Of};
-pub use reading::{Points, Reading};
+pub use reading::{Points, Reading, whole, whole_large};
 pub use series::{Drops, Point};
 pub(crate) use store::Touched;
 pub use store::{MOST_SERIES, Samples};

@@ -50,6 +50,13 @@ impl Reading<'_> {
         if time > 0.0 { sum / time } else { self.value }
     }
 
+    /// Its points as (seconds since the first, value).
+    pub fn timed(&self) -> Vec<(f64, f64)> {
+        let first = self.points.first().copied();
+        let timed = |point: &Point| Some((point.since(first?), f64::from(point.value)));
+        self.points.iter().filter_map(timed).collect()
+    }
+
     /// For how many seconds up to now every point has been above this.
     pub fn above_for(&self, value: f64) -> f64 {
         let above = self.points.iter().rev();
@@ -64,4 +71,16 @@ impl Reading<'_> {
     pub fn source(&self) -> Arc<str> {
         format!("{}, {}", self.observer, self.metric.name()).into()
     }
+}
+
+/// A value from zero up, cut to a whole number: what is shown, and what is compared. More than fits is the most that does.
+#[expect(clippy::cast_sign_loss, reason = "below zero it is zero: such casts saturate")]
+pub const fn whole(value: f64) -> u32 {
+    value as u32
+}
+
+/// The same of bytes and entries, which may be more.
+#[expect(clippy::cast_sign_loss, reason = "below zero it is zero: such casts saturate")]
+pub const fn whole_large(value: f64) -> u64 {
+    value as u64
 }

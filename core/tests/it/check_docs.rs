@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use evenkeel_core::checks;
 use evenkeel_core::judge::{Check, Judge, Memory};
 use evenkeel_core::know::Reads;
+use evenkeel_core::sample::Metric;
 
 use crate::writers::by_teams;
 
@@ -62,12 +63,24 @@ const fn remembers(check: &Check) -> &'static str {
     }
 }
 
+/// A line for the checks that rest on samples.
+fn measures(check: &Check) -> String {
+    if check.samples.is_empty() {
+        return String::new();
+    }
+    let names: Vec<&str> = check.samples.iter().map(Metric::name).collect();
+    format!(
+        "| measured | {}; where nobody is asked for samples, this is not judged |\n",
+        names.join(", ")
+    )
+}
+
 fn page(check: &Check) -> String {
     let body = check.doc.trim();
     let rest = body.split_once('\n').map_or("", |found| found.1).trim();
     format!(
         "{MADE_BY}\n# {}\n\n{}\n\n| | |\n|---|---|\n| judges | {} |\n| severity | {} |\n| needs | {} |\n| uses, where it \
-         is there | {} |\n| of these, teams write | {} |\n| reads the effective data plane | {} |\n| works without a policy | {} |\n{}\n{rest}\n",
+         is there | {} |\n| of these, teams write | {} |\n| reads the effective data plane | {} |\n| works without a policy | {} |\n{}{}\n{rest}\n",
         check.id,
         check.summary(),
         judged(check),
@@ -78,6 +91,7 @@ fn page(check: &Check) -> String {
         yes(check.profiles),
         yes(check.baseline),
         remembers(check),
+        measures(check),
     )
 }
 

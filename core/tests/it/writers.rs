@@ -121,6 +121,10 @@ const REACHES: &[(&str, &[(Source, Why)])] = &[
     ("pod-churn-storm", &[(Source::EndpointSlices, Shared)]),
     ("node-pressure-evict-loop", &[(Source::Events, WhereToLook)]),
     ("node-cascade-wave", &[(Source::EndpointSlices, Shared)]),
+    // What is measured no team writes: Prometheus, exporters and API servers are the platform's.
+    ("ct-table-pressure", &[]),
+    ("ct-drop-rate", &[]),
+    ("node-pressure", &[]),
 ];
 
 #[test]

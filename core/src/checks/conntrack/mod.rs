@@ -1,10 +1,12 @@
 //! Checks of what the nodes' connection tables and proxies do with Service traffic.
 
 pub mod config_drift;
+pub mod drop_rate;
 pub mod ipvs_reuse;
 pub mod port_recycle;
 pub mod proxy_bounds;
 mod source_ports;
+pub mod table_pressure;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +20,8 @@ pub(super) const CHECKS: &[Check] = &[
     proxy_bounds::CHECK,
     port_recycle::CHECK,
     ipvs_reuse::CHECK,
+    table_pressure::CHECK,
+    drop_rate::CHECK,
 ];
 
 /// Nodes in a message, by the first of their names: `node a`, `3 nodes (a, b, ...)`.

@@ -8,6 +8,7 @@ pub mod evict_loop;
 pub mod fleet_change;
 pub mod mass_loss;
 pub mod preemption;
+pub mod pressure;
 #[cfg(test)]
 mod tests;
 pub mod zone_disruption;
@@ -25,6 +26,7 @@ pub(super) const CHECKS: &[Check] = &[
     fleet_change::CHECK,
     evict_loop::CHECK,
     preemption::CHECK,
+    pressure::CHECK,
 ];
 
 /// The greatest of 2, 5, 10, 20, 50 and so on that a count reaches; below 2 the count itself. A message with the exact

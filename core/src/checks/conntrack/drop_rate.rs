@@ -1,0 +1,238 @@
+//! `ct-drop-rate`: no node drops packets because a connection table is full.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, Severities, Verdict};
+use crate::know::{Known, Reads, Source, Unit};
+use crate::names::Name;
+use crate::sample::{Metric, Metrics, Reading};
+
+/// For how long it must go on, in seconds: one burst is over by then.
+const LASTS: f64 = 120.0;
+
+/// The check.
+pub static CHECK: Check = Check {
+    id: "ct-drop-rate",
+    severity: Severities::CRITICAL,
+    needs: Reads::of(&[Source::Nodes]),
+    uses: Reads::NONE,
+    profiles: false,
+    history: Memory::Unused,
+    samples: Metrics::of(&[
+        Metric::ConntrackDrops,
+        Metric::ConntrackEarlyDrops,
+        Metric::CiliumTableDrops,
+    ]),
+    baseline: true,
+    judge: Judge::Node(judge),
+    doc: DOC,
+};
+
+const DOC: &str = "\
+No node drops packets because a connection table is full.
+
+A dropped first packet is tried again after 1 s, 3 s and 7 s: users see latencies of whole seconds, and no process logs
+anything.
+
+## Formula
+
+All rates are those of the node, between two samples.
+
+- Drops of the kernel's table (`drop`) or of Cilium's tables grow between all samples of the last 120 s: Violated.
+- Entries give way to new ones before their time (`early_drop`) in the same way: AtRisk. The kernel then still takes new
+  connections, at the cost of those that have not been answered yet.
+
+A table that is not measured is not judged; Unknown where none is. It is measured by node_exporter (collector `conntrack`:
+`node_nf_conntrack_stat_drop` and `node_nf_conntrack_stat_early_drop`, since 1.0), by cilium-agent
+(`cilium_drop_count_total` of reason `CT: Map insertion failed`) or by the agent.
+
+## What to do
+
+1. See `ct-table-pressure`: raise the table's limit on one such node, and see that drops end.
+2. Where Cilium drops, raise `bpf-ct-global-tcp-max` and shorten `conntrack-gc-interval`; both work after a restart of that
+   node's agent.
+
+## What not to do
+
+Do not flush the table, and do not restart its owner on all nodes at once.
+";
+
+fn judge(look: &Look<'_>, node: Name) -> Known<Verdict> {
+    let kernel = look.on_node(Metric::ConntrackDrops, node);
+    let early = look.on_node(Metric::ConntrackEarlyDrops, node);
+    let cilium = look.on_node(Metric::CiliumTableDrops, node);
+    for (reading, table) in [(&kernel, Table::Kernel), (&cilium, Table::Cilium)] {
+        if let Ok(reading) = reading
+            && let Some(case) = lasting(reading, table)
+        {
+            return Ok(Verdict::violated(case));
+        }
+    }
+    if let Ok(reading) = &early
+        && let Some(case) = lasting(reading, Table::Early)
+    {
+        return Ok(Verdict::at_risk(case));
+    }
+    if kernel.is_err() && cilium.is_err() {
+        kernel?;
+    }
+    Ok(Verdict::Met)
+}
+
+fn lasting(reading: &Reading<'_>, table: Table) -> Option<Drops> {
+    (reading.above_for(0.0) >= LASTS).then(|| Drops {
+        table,
+        at_least: step(reading.mean(LASTS)),
+        source: reading.source(),
+    })
+}
+
+/// A power of ten that a rate reaches, at least one: each sample would bring another number.
+fn step(rate: f64) -> u32 {
+    let mut step = 1_u32;
+    while f64::from(step) * 10.0 <= rate && step < 1_000_000 {
+        step *= 10;
+    }
+    step
+}
+
+/// Whose table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Table {
+    Kernel,
+    Cilium,
+    Early,
+}
+
+/// Packets or entries that are lost.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Drops {
+    table: Table,
+    /// In a second, rounded down to a power of ten.
+    at_least: u32,
+    source: Arc<str>,
+}
+
+impl Explain for Drops {
+    fn cause(&self) -> &'static str {
+        match self.table {
+            Table::Kernel => "KernelTable",
+            Table::Cilium => "CiliumTable",
+            Table::Early => "EarlyDrop",
+        }
+    }
+
+    fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.table {
+            Table::Kernel => "packets are dropped as the node's connection table is full",
+            Table::Cilium => "packets are dropped as Cilium's connection table is full",
+            Table::Early => "entries of the node's connection table give way to new ones before their time",
+        };
+        let order = if self.at_least == 1 { "about" } else { "at least" };
+        write!(f, "{what}: {order} {} in a second, for {LASTS} s", self.at_least)
+    }
+
+    fn evidence(&self) -> Vec<Evidence> {
+        vec![
+            Evidence::watched("drops", Unit::PerSecond, self.at_least, self.source.clone()),
+            Evidence::watched("window", Unit::Seconds, LASTS as i64, self.source.clone()),
+        ]
+    }
+
+    fn advice(&self) -> Vec<Advice> {
+        let raise = match self.table {
+            Table::Kernel | Table::Early => {
+                "raise net.netfilter.nf_conntrack_max on this node first, and see that drops end"
+            }
+            Table::Cilium => {
+                "raise bpf-ct-global-tcp-max and bpf-ct-global-any-max for this node first; it takes a restart of its agent"
+            }
+        };
+        vec![
+            raise.into(),
+            "find which Pods open most connections from or to this node, and let their clients reuse them"
+                .into(),
+            "do not flush the table: every connection through the node would break at once".into(),
+        ]
+    }
+}
+
+/// One case for each form of the evidence, for the file of all messages.
+#[cfg(test)]
+pub(crate) fn examples() -> Vec<Verdict> {
+    let of = |table, at_least| Drops {
+        table,
+        at_least,
+        source: "Prometheus, conntrackDrops".into(),
+    };
+    vec![
+        Verdict::violated(of(Table::Kernel, 10)),
+        Verdict::violated(of(Table::Cilium, 1)),
+        Verdict::at_risk(of(Table::Early, 1)),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::handle::Input;
+    use crate::sample::{Observer, Scope, Subject};
+    use crate::world::{World, node};
+
+    const ID: &str = "ct-drop-rate";
+
+    /// A sample every 30 s, of these values.
+    fn played(metric: Metric, values: &[f64]) -> World {
+        let mut world = World::watched(&[(Source::Nodes, node("n1", "z"))]);
+        world.input(Input::Observers(&[Observer::Prometheus]));
+        for (at, value) in values.iter().enumerate() {
+            if at > 0 {
+                world.wait(30);
+            }
+            world.measure(
+                Observer::Prometheus,
+                Scope::Nodes,
+                &[(metric, Subject::Node("n1"), *value)],
+            );
+        }
+        world
+    }
+
+    const RISING: &[f64] = &[0.0, 30.0, 60.0, 90.0, 120.0, 150.0];
+
+    #[rstest]
+    #[case::none(Metric::ConntrackDrops, &[7.0; 6], "Met")]
+    #[case::two_minutes(Metric::ConntrackDrops, RISING, "Violated critical KernelTable")]
+    #[case::not_yet(Metric::ConntrackDrops, &[0.0, 30.0, 60.0, 90.0, 120.0], "Met")]
+    #[case::one_burst(Metric::ConntrackDrops, &[0.0, 900.0, 900.0, 900.0, 900.0, 900.0], "Met")]
+    #[case::cilium(Metric::CiliumTableDrops, RISING, "Violated critical CiliumTable")]
+    #[case::the_node_restarted(Metric::ConntrackDrops, &[0.0, 30.0, 60.0, 90.0, 5.0, 35.0], "Met")]
+    fn drops(#[case] metric: Metric, #[case] values: &[f64], #[case] expected: &str) {
+        assert_eq!(played(metric, values).verdict(ID), expected);
+    }
+
+    #[test]
+    fn early_drops_alone_leave_drops_unknown_unless_they_go_on() {
+        assert_eq!(
+            played(Metric::ConntrackEarlyDrops, RISING).says(ID),
+            "AtRisk warning EarlyDrop"
+        );
+        assert_eq!(
+            played(Metric::ConntrackEarlyDrops, &[1.0; 6]).says(ID),
+            "Unknown unknown"
+        );
+    }
+
+    #[test]
+    fn it_ends_with_the_drops() {
+        let mut world = played(Metric::ConntrackDrops, RISING);
+        assert!(!world.says(ID).is_empty());
+        world.wait(30);
+        let still = [(Metric::ConntrackDrops, Subject::Node("n1"), 150.0)];
+        world.measure(Observer::Prometheus, Scope::Nodes, &still);
+        assert_eq!(world.verdict(ID), "Met");
+    }
+}
