@@ -510,3 +510,14 @@ fn the_agent_that_runs_counts(
         .unwrap();
     assert_eq!((found.value, found.origin), (seconds, origin), "{}", found.source);
 }
+
+#[test]
+fn a_configuration_file_by_itself_is_assumed() {
+    let mut world = World::without(&[Source::ConfigMaps, Source::DaemonSets, Source::Pods])
+        .with(Source::Nodes, node("n1", "a"));
+    let text = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\nmode: ipvs\n";
+    world.input(Input::ProxyDocument("file proxy.yaml", text));
+    let mode = class(&mut world, "n1").map(|class| class.profile.mode.clone());
+    let mode = mode.unwrap().unwrap();
+    assert_eq!((mode.value, mode.origin), (ProxyMode::Ipvs, Origin::Assumed));
+}

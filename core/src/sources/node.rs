@@ -51,6 +51,8 @@ const CONTROL_PLANE: [&str; 4] = [
     "node-role.kubernetes.io/controlplane",
     "node.kubernetes.io/microk8s-controlplane",
 ];
+/// The beginning of the labels that only AKS gives its nodes ("Use labels in an AKS cluster", reserved prefixes).
+const AKS: &str = "kubernetes.azure.com/";
 /// Most addresses of a node that are kept: one of each family.
 const ADDRESSES: usize = 2;
 
@@ -92,6 +94,10 @@ pub enum Stays {
 
 /// What a Node object says.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "they are independent fields of the object"
+)]
 pub struct Node {
     /// Its labels.
     pub labels: Pairs,
@@ -121,6 +127,9 @@ pub struct Node {
     pub leaving: bool,
     /// `metadata.deletionTimestamp`: whether it is being deleted.
     pub deleting: bool,
+    /// Whether its machine was stopped to be started again when it is needed, as AKS does with the scale-down mode
+    /// Deallocate: such a node stays listed, for days, and is not Ready.
+    pub deallocated: bool,
     /// `spec.unschedulable`.
     pub unschedulable: bool,
     /// Taints of effect `NoSchedule` or `NoExecute` that last: those by which the node controller shows how a node
@@ -130,12 +139,12 @@ pub struct Node {
 
 impl Node {
     /// Until when it is no failure that this node is not Ready, in seconds of wall time: while it joins and has not been
-    /// Ready yet, while it leaves, and where it does not say. `None` for a node that is Ready.
+    /// Ready yet, while it leaves or its machine is deallocated, and where it does not say. `None` for a node that is Ready.
     pub fn excused_until(&self) -> Option<Wall> {
         if self.ready == Readiness::Ready {
             return None;
         }
-        if self.ready == Readiness::NotSaid {
+        if self.ready == Readiness::NotSaid || self.deallocated {
             return Some(Wall(i64::MAX));
         }
         let joining = match (self.created, self.ready_since) {
@@ -325,6 +334,11 @@ impl Row for Node {
             .iter()
             .filter(|one| one.kind == "InternalIP");
         let addresses = internal.filter_map(|one| one.address.parse().ok());
+        // Azure stops no machine by itself: its cloud provider taints one that is stopped or deallocated
+        // (cloud-provider-azure, `InstanceShutdown`).
+        let of_azure =
+            provider.starts_with("azure://") || wire.metadata.labels.keys().any(|key| key.starts_with(AKS));
+        let deallocated = of_azure && wire.spec.taints.iter().any(TaintWire::says_shut_down);
         let row = Self {
             labels: all_pairs(&wire.metadata.labels, names),
             annotations: pairs(&wire.metadata.annotations, names, keeps_annotation),
@@ -344,7 +358,9 @@ impl Row for Node {
             created: Wall::parse(&wire.metadata.creation_timestamp),
             addresses: addresses.take(ADDRESSES).collect(),
             deleting: !wire.metadata.deletion_timestamp.is_empty(),
+            deallocated,
             leaving: wire.spec.unschedulable
+                || deallocated
                 || !wire.metadata.deletion_timestamp.is_empty()
                 || wire.spec.taints.iter().any(TaintWire::takes_away),
             unschedulable: wire.spec.unschedulable,

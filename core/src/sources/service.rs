@@ -120,7 +120,7 @@ const KEPT_ANNOTATIONS: [&str; 10] = [
     "networking.gke.io/",
     "cloud.google.com/",
     "alb.ingress.kubernetes.io/target-type",
-    "service.cloud.tencent.com/direct-access",
+    "service.cloud.tencent.com/",
     "loadbalancer.openstack.org/",
     "oci.oraclecloud.com/",
 ];

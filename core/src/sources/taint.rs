@@ -25,6 +25,9 @@ const LEAVING: [&str; 11] = [
     "node.kubernetes.io/unschedulable",
 ];
 
+/// The taint of a node whose machine is shut down (`k8s.io/cloud-provider/api`, `TaintNodeShutdown`).
+const SHUT_DOWN: &str = "node.cloudprovider.kubernetes.io/shutdown";
+
 /// Prefixes of taints that show the node's present state, and not which Pods it is for: they come and go, and daemons
 /// bear them (`pkg/controller/daemon/util`).
 const PASSING: [&str; 11] = [
@@ -80,6 +83,11 @@ impl TaintWire<'_> {
     /// Whether it says that a controller takes the node away.
     pub(super) fn takes_away(&self) -> bool {
         LEAVING.contains(&&*self.key)
+    }
+
+    /// Whether it says that the node's machine is shut down.
+    pub(super) fn says_shut_down(&self) -> bool {
+        self.key == SHUT_DOWN
     }
 
     /// The row of a taint that keeps Pods away and lasts; `None` of any other.

@@ -41,6 +41,8 @@ pub struct DaemonSet {
     pub template: Template,
     /// Its Pod selector.
     pub selector: Selector,
+    /// Whether Pods of an older template stay until somebody deletes them (`spec.updateStrategy.type: OnDelete`).
+    pub on_delete: bool,
 }
 
 /// A Deployment.
@@ -164,6 +166,7 @@ struct Running<'a> {
 }
 
 #[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
 struct OwnerSpec<'a> {
     #[serde(borrow, default, deserialize_with = "or_default")]
     selector: SelectorWire<'a>,
@@ -171,6 +174,14 @@ struct OwnerSpec<'a> {
     template: TemplateWire<'a>,
     #[serde(default)]
     replicas: Option<u32>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    update_strategy: Strategy<'a>,
+}
+
+#[derive(Deserialize, Default)]
+struct Strategy<'a> {
+    #[serde(borrow, rename = "type", default, deserialize_with = "or_default")]
+    kind: Text<'a>,
 }
 
 #[derive(Deserialize, Default)]
@@ -304,6 +315,7 @@ impl Row for DaemonSet {
             Self {
                 template: template(&made.metadata.labels, &made.spec, names),
                 selector,
+                on_delete: wire.spec.update_strategy.kind == "OnDelete",
             },
         ))
     }

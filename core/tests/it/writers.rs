@@ -92,7 +92,11 @@ const REACHES: &[(&str, &[(Source, Why)])] = &[
     ("proxy-bounds", &[]),
     (
         "proxy-config-drift",
-        &[(Source::Pods, Trusted), (Source::ConfigMaps, Trusted)],
+        &[
+            (Source::Pods, Trusted),
+            (Source::DaemonSets, Trusted),
+            (Source::ConfigMaps, Trusted),
+        ],
     ),
     (
         "ipvs-reuse-mode-mismatch",

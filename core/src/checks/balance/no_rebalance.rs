@@ -43,8 +43,8 @@ A TCP port carries long-lived multiplexed connections when a policy declares GRP
 - A policy declares such a connection, and neither `server.maxConnectionAgeSeconds` nor that of all its clients:
   Violated, warning, cause `NoConnectionAge`; of a headless Service too.
 - The same behind an L7 hop, where the hop opens the connections: `upstream.maxConnectionAgeSeconds` counts and not the
-  clients' age. Where none is declared: AtRisk with origin Assumed, info, cause `AgeNotDeclared`, as the hop may balance
-  requests by itself.
+  clients' age. Where none is declared: AtRisk with origin Assumed, info, cause `AgeNotDeclared`; where it is declared
+  to be `Never`: AtRisk, info, cause `HopNeverEnds`. The hop may balance requests by itself.
 - Only the port says so, and the Service has a cluster address: AtRisk with origin Assumed, info, cause
   `AgeNotDeclared`: a mesh, a proxy or the client itself may balance requests.
 
@@ -74,10 +74,18 @@ struct Unending {
     headless: bool,
     /// Whether a policy declares these connections; else only the port says what it speaks.
     declared: bool,
-    /// The L7 hop that opens them, where its maximum age is not declared: it may balance requests by itself.
-    proxy: Option<Arc<str>>,
+    /// The L7 hop that opens them and ends none of them: it may balance requests by itself.
+    proxy: Option<Opener>,
     /// The ports that carry them, and by whose word.
     ports: Vec<Spoken>,
+}
+
+/// An L7 hop that opens connections to the Service.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Opener {
+    name: Arc<str>,
+    /// Whether it is declared to end none of them; else that is not declared.
+    never_ends: bool,
 }
 
 fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
@@ -134,7 +142,7 @@ struct Carried {
     /// A policy says so, and nothing ends these connections.
     declared: Vec<Spoken>,
     /// The first for which a policy says so of connections that an L7 hop opens, and the hop.
-    proxied: Option<(Arc<str>, Spoken)>,
+    proxied: Option<(Opener, Spoken)>,
     /// The port says so, and no policy speaks of it.
     assumed: Vec<Spoken>,
     /// Whether a policy declares some that end at an age.
@@ -166,7 +174,11 @@ fn carried(look: &Look<'_>, case: &ServiceCase<'_>) -> Carried {
             match opener(connection) {
                 None => carried.declared.push(one),
                 Some(hop) => {
-                    carried.proxied.get_or_insert_with(|| (hop.name.clone(), one));
+                    let opener = Opener {
+                        name: hop.name.clone(),
+                        never_ends: hop.upstream.max_connection_age == Some(Limit::Never),
+                    };
+                    carried.proxied.get_or_insert((opener, one));
                 }
             }
             break;
@@ -256,20 +268,25 @@ impl Unending {
 
 impl Explain for Unending {
     fn cause(&self) -> &'static str {
-        if self.declared {
-            "NoConnectionAge"
-        } else {
-            "AgeNotDeclared"
+        match &self.proxy {
+            _ if self.declared => "NoConnectionAge",
+            Some(proxy) if proxy.never_ends => "HopNeverEnds",
+            _ => "AgeNotDeclared",
         }
     }
 
     fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = self.list();
         if let Some(proxy) = &self.proxy {
+            let ends = if proxy.never_ends {
+                "which is declared never to end a connection"
+            } else {
+                "whose maximum connection age is not declared"
+            };
             return write!(
                 f,
-                "{what} from {proxy}, whose maximum connection age is not declared: unless it balances requests, new \
-                 backends stay idle"
+                "{what} from {}, {ends}: unless it balances requests, new backends stay idle",
+                proxy.name
             );
         }
         match (self.declared, self.headless) {
@@ -300,16 +317,24 @@ impl Explain for Unending {
             ));
             evidence.push(Evidence::text("protocol", protocol));
         }
-        if !self.declared {
-            let field = if self.proxy.is_some() {
-                "policy connections[].hops[].upstream.maxConnectionAgeSeconds"
-            } else {
-                "policy connections[].server.maxConnectionAgeSeconds"
-            };
-            evidence.push(Evidence::undeclared("maxConnectionAge", field));
+        match &self.proxy {
+            _ if self.declared => {}
+            Some(proxy) if proxy.never_ends => evidence.push(Evidence::name(
+                "maxConnectionAge",
+                &"Never".into(),
+                "policy connections[].hops[].upstream.maxConnectionAge",
+            )),
+            Some(_) => evidence.push(Evidence::undeclared(
+                "maxConnectionAge",
+                "policy connections[].hops[].upstream.maxConnectionAgeSeconds",
+            )),
+            None => evidence.push(Evidence::undeclared(
+                "maxConnectionAge",
+                "policy connections[].server.maxConnectionAgeSeconds",
+            )),
         }
         if let Some(proxy) = &self.proxy {
-            evidence.push(Evidence::name("proxy", proxy, "policy connections[].hops"));
+            evidence.push(Evidence::name("proxy", &proxy.name, "policy connections[].hops"));
         }
         evidence
     }
@@ -319,8 +344,9 @@ impl Explain for Unending {
         if let Some(proxy) = &self.proxy {
             advice.push(
                 format!(
-                    "find out whether {proxy} balances requests over the backends; if not, let its connections end after 5 \
-                     to 30 minutes and declare upstream.maxConnectionAgeSeconds"
+                    "find out whether {} balances requests over the backends; if not, let its connections end after 5 \
+                     to 30 minutes and declare upstream.maxConnectionAgeSeconds",
+                    proxy.name
                 )
                 .into(),
             );
@@ -360,14 +386,19 @@ pub(crate) fn examples() -> Vec<Verdict> {
             .map(|port| (*port, Val::declared("grpc".into(), "Service shop/orders")))
             .collect(),
     };
+    let proxied = |never_ends| Unending {
+        proxy: Some(Opener {
+            name: "edge".into(),
+            never_ends,
+        }),
+        ..of(false, false, &[50_051])
+    };
     vec![
         Verdict::violated(of(false, true, &[50_051])),
         Verdict::violated(of(true, true, &[50_051, 50_052])),
         Verdict::at_risk(of(false, false, &[50_051])),
-        Verdict::at_risk(Unending {
-            proxy: Some("edge".into()),
-            ..of(false, false, &[50_051])
-        }),
+        Verdict::at_risk(proxied(false)),
+        Verdict::at_risk(proxied(true)),
     ]
 }
 
@@ -449,7 +480,7 @@ mod tests {
     #[case::not_declared(None, None, "AtRisk info AgeNotDeclared")]
     #[case::of_the_client(Some(1800), None, "AtRisk info AgeNotDeclared")]
     #[case::of_the_hop(None, Some(Limit::Seconds(1800)), "Met")]
-    #[case::never(None, Some(Limit::Never), "AtRisk info AgeNotDeclared")]
+    #[case::never(None, Some(Limit::Never), "AtRisk info HopNeverEnds")]
     fn behind_a_proxy(#[case] client: Option<u32>, #[case] upstream: Option<Limit>, #[case] expected: &str) {
         let mut edge = l7("edge", None, None);
         edge.upstream.max_connection_age = upstream;

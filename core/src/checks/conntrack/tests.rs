@@ -40,6 +40,49 @@ fn drift_counts_nodes_and_names_the_longest_lag() {
     );
 }
 
+/// The `DaemonSet` of kube-proxy, by its update strategy and one more argument of its command.
+fn proxy_set(strategy: &str, argument: &str) -> Value {
+    let mut spec = proxy_pod("", "")["spec"].clone();
+    if !argument.is_empty() {
+        let command = spec["containers"][0]["command"].as_array_mut().unwrap();
+        command.push(json!(argument));
+    }
+    json!({
+        "metadata": {"name": "kube-proxy", "namespace": "kube-system"},
+        "spec": {
+            "selector": {"matchLabels": {"k8s-app": "kube-proxy"}},
+            "updateStrategy": {"type": strategy},
+            "template": {"metadata": {"labels": {"k8s-app": "kube-proxy"}}, "spec": spec},
+        },
+    })
+}
+
+#[rstest]
+#[case::differs("OnDelete", "--v=5", "2026-01-01T01:00:00Z", &["AtRisk warning OlderThanTemplate"])]
+#[case::the_same("OnDelete", "", "2026-01-01T01:00:00Z", &[])]
+#[case::about_to_be_replaced("RollingUpdate", "--v=5", "2026-01-01T01:00:00Z", &[])]
+#[case::not_said("", "--v=5", "2026-01-01T01:00:00Z", &[])]
+#[case::the_config_map_counts_first("OnDelete", "--v=5", "2025-12-31T00:00:00Z", &["AtRisk warning"])]
+fn drift_from_a_template_that_replaces_no_pod(
+    #[case] strategy: &str,
+    #[case] argument: &str,
+    #[case] started: &str,
+    #[case] expected: &[&str],
+) {
+    let mut cluster = World::complete()
+        .with(Source::ConfigMaps, proxy_config("", "2026-01-01T00:00:00Z"))
+        .with(Source::DaemonSets, proxy_set(strategy, argument))
+        .with(Source::Pods, proxy_pod("a", started));
+    assert_eq!(cluster.found(DRIFT), expected);
+    if expected.len() == 1 && started > "2026-01-01T00:00:00Z" {
+        assert_eq!(
+            cluster.message(DRIFT),
+            "kube-proxy on node a differs from the template of DaemonSet kube-system/kube-proxy, which replaces no \
+             Pod (updateStrategy OnDelete)"
+        );
+    }
+}
+
 fn pod(container: Value, volume: &Value) -> Value {
     let mut container = container;
     container["name"] = json!("kube-proxy");

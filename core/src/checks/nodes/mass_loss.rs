@@ -385,6 +385,34 @@ mod tests {
         assert_eq!(cluster.found("node-zone-disruption"), zone);
     }
 
+    /// AKS keeps the Nodes of machines that it has deallocated; of other clouds a machine that is shut down is a loss.
+    #[rstest]
+    #[case::of_azure("azure:///subscriptions/x", "node.cloudprovider.kubernetes.io/shutdown", 2, &[])]
+    #[case::of_aks_by_its_labels("", "node.cloudprovider.kubernetes.io/shutdown", 2, &[])]
+    #[case::of_azure_but_not_shut_down(
+        "azure:///subscriptions/x", "node.kubernetes.io/unreachable", 2, &["Violated critical HalfLost"]
+    )]
+    #[case::of_aws("aws:///a/i-1", "node.cloudprovider.kubernetes.io/shutdown", 2, &["Violated critical HalfLost"])]
+    #[case::none_left("azure:///subscriptions/x", "node.cloudprovider.kubernetes.io/shutdown", 0, &["Violated critical NoneReady"])]
+    fn deallocated_machines(
+        #[case] provider: &str,
+        #[case] taint: &str,
+        #[case] ready: usize,
+        #[case] expected: &[&str],
+    ) {
+        let away = (0..6).map(|at| {
+            let mut node = mark(taint, 90_000, node_ready(&format!("away{at}"), "a", "Unknown"));
+            if provider.is_empty() {
+                node["metadata"]["labels"]["kubernetes.azure.com/agentpool"] = json!("batch");
+            } else {
+                node["spec"]["providerID"] = json!(provider);
+            }
+            node
+        });
+        let mut cluster = away.fold(nodes(ready, 0), |cluster, one| cluster.with(Source::Nodes, one));
+        assert_eq!(cluster.found(ID), expected);
+    }
+
     #[test]
     fn nodes_without_a_state_are_not_lost() {
         let silent = |name: &str| {

@@ -68,6 +68,13 @@ const ALIBABA_NLB_UDP: Bounds = Bounds {
     usual: 20,
     range: 10..=20,
 };
+/// Tencent CLB, TCP and UDP, seconds: CLB API reference, `CreateListener`, `IdleConnectTimeout`. No annotation of a
+/// Service sets them.
+const TENCENT_SECONDS: (i64, i64) = (900, 300);
+/// What only Tencent's controller reads: TKE guide, annotations of a Service.
+const TENCENT: &str = "service.cloud.tencent.com/";
+/// The same, in its older spelling.
+const TENCENT_OLDER: &str = "service.kubernetes.io/tke-";
 /// Huawei ELB, TCP: CCE guide, annotations of a Service.
 const HUAWEI_TCP: Bounds = Bounds {
     usual: 300,
@@ -184,16 +191,19 @@ fn idle_of(service: &LbService<'_>, device: &Val<Device>, listener: LbPort<'_>) 
                 service.subject
             ),
         )),
-        Device::GcpExternal => {
-            Err(service.gap("the idle timeout of GCP's external passthrough load balancer is not documented"))
-        }
+        // Compute API, `connectionTrackingPolicy.idleTimeoutSec`: it forwards packets as they are, so what it has forgotten
+        // is lost only where the nodes have changed.
+        Device::GcpExternal => Err(service.gap(
+            "GCP's external passthrough load balancer forgets a connection after 60 s, and then finds its node again \
+             unless nodes have come or gone: how long one lasts is not known",
+        )),
         Device::AlibabaClb => alibaba_clb(service, port, udp),
         Device::AlibabaNlb => {
             let limit = if udp { &ALIBABA_NLB_UDP } else { &ALIBABA_NLB_TCP };
             declared_or(service, &format!("{ALIBABA}idle-timeout"), limit, "Alibaba NLB")
         }
         Device::Huawei => huawei(service, port, udp),
-        Device::Tencent => Err(service.gap("the idle timeout of a Tencent CLB depends on the account")),
+        Device::Tencent => tencent(service, port, udp),
         Device::Octavia if udp => Err(service.gap("the idle timeout of Octavia for UDP is not documented")),
         Device::Octavia => listener::octavia(service, "timeout-client-data"),
         Device::Oci => listener::oci(service),
@@ -322,6 +332,52 @@ fn alibaba_clb(service: &LbService<'_>, port: u16, udp: bool) -> Known<Val<i64>>
         );
         Val::assumed(ALIBABA_CLB_TCP.usual, source)
     }))
+}
+
+fn tencent(service: &LbService<'_>, port: u16, udp: bool) -> Known<Val<i64>> {
+    if let Some(protocol) = tencent_protocol(service, port)? {
+        return Err(service.gap(&format!(
+            "the idle timeout of a Tencent CLB for {} is not documented",
+            shorten(&protocol)
+        )));
+    }
+    let (tcp, of_udp) = TENCENT_SECONDS;
+    let (seconds, what) = if udp { (of_udp, "UDP") } else { (tcp, "TCP") };
+    let source = format!("{}: Tencent CLB default for {what}", service.subject);
+    // One that others made or configure may have been given another time.
+    let of_others = [
+        format!("{TENCENT_OLDER}existed-lbid"),
+        format!("{TENCENT}tke-service-config"),
+    ];
+    Ok(match of_others.iter().find(|key| service.get(key).is_some()) {
+        Some(key) => Val::assumed(seconds, format!("{source}; annotation {key} may give it another")),
+        None => Val::default_of(seconds, source),
+    })
+}
+
+/// What a listener speaks that is not plain TCP or UDP: TKE guide, `specify-protocol`,
+/// `{"443": {"protocol": ["HTTPS"]}}`.
+fn tencent_protocol(service: &LbService<'_>, port: u16) -> Known<Option<String>> {
+    #[derive(serde::Deserialize)]
+    struct Spoken {
+        #[serde(default)]
+        protocol: Vec<String>,
+    }
+    let key = format!("{TENCENT}specify-protocol");
+    let Some(text) = service.get(&key) else {
+        return Ok(None);
+    };
+    let ports: std::collections::BTreeMap<String, Spoken> = serde_json::from_str(&text).map_err(|_| {
+        service.gap(&format!(
+            "annotation {key} is `{}`, expected JSON",
+            shorten(&text)
+        ))
+    })?;
+    let spoken = ports.get(&port.to_string()).map_or(&[][..], |one| &one.protocol);
+    Ok(spoken
+        .iter()
+        .find(|one| !matches!(&***one, "TCP" | "UDP"))
+        .cloned())
 }
 
 fn huawei(service: &LbService<'_>, port: u16, udp: bool) -> Known<Val<i64>> {

@@ -1,7 +1,7 @@
 //! Which load balancer stands in front of a Service.
 
 use super::listener::{DIGITALOCEAN, OCI, OCTAVIA};
-use super::{ALIBABA, AWS, HUAWEI_IDLE, LbService};
+use super::{ALIBABA, AWS, HUAWEI_IDLE, LbService, TENCENT, TENCENT_OLDER};
 use crate::dataplane::tree::shorten;
 use crate::know::{Known, Val};
 
@@ -164,7 +164,7 @@ fn cloud(provider_id: &str) -> Option<Cloud> {
 }
 
 /// Beginnings of annotations that only one cloud's controller reads. They show the cloud where no node does.
-const OF_ONE_CLOUD: [(&str, Cloud); 10] = [
+const OF_ONE_CLOUD: [(&str, Cloud); 13] = [
     (AWS, Cloud::Aws),
     ("service.beta.kubernetes.io/azure-", Cloud::Azure),
     ("networking.gke.io/", Cloud::Gcp),
@@ -178,6 +178,9 @@ const OF_ONE_CLOUD: [(&str, Cloud); 10] = [
     (OCI, Cloud::Oci),
     ("oci.oraclecloud.com/", Cloud::Oci),
     (DIGITALOCEAN, Cloud::DigitalOcean),
+    (TENCENT, Cloud::Tencent),
+    (TENCENT_OLDER, Cloud::Tencent),
+    ("service.kubernetes.io/qcloud-", Cloud::Tencent),
 ];
 
 fn by_annotation(service: &LbService<'_>) -> Option<Cloud> {
@@ -215,7 +218,7 @@ fn by_cloud(service: &LbService<'_>) -> Known<Val<Device>> {
     let sure = |device, why: &str| Ok(Val::declared(device, format!("{subject} {why}")));
     match the_cloud(service)? {
         Cloud::Azure => sure(Device::Azure, "nodes or annotations of Azure"),
-        Cloud::Tencent => sure(Device::Tencent, "nodes on Tencent Cloud"),
+        Cloud::Tencent => sure(Device::Tencent, "nodes or annotations of Tencent Cloud"),
         Cloud::OpenStack => sure(Device::Octavia, "nodes or annotations of OpenStack"),
         Cloud::DigitalOcean => sure(Device::DigitalOcean, "nodes or annotations of DigitalOcean"),
         Cloud::Oci => {

@@ -13,6 +13,8 @@ const ALI_IDLE: &str = "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-id
 const ALI_PORTS: &str = "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-protocol-port";
 const CERT: &str = "service.beta.kubernetes.io/aws-load-balancer-ssl-cert";
 const SSL_PORTS: &str = "service.beta.kubernetes.io/aws-load-balancer-ssl-ports";
+const TENCENT_ID: &str = "qcloud:///800002/ins-1";
+const TENCENT_PORTS: &str = "service.cloud.tencent.com/specify-protocol";
 const NLB: &str = "service.k8s.aws/nlb";
 const CLB_HOST: &str = "internal-a1-12.eu-west-1.elb.amazonaws.com";
 const NLB_HOST: &str = "k8s-a-b.elb.eu-west-1.amazonaws.com";
@@ -76,6 +78,11 @@ fn ask(class: &str, notes: &[(&str, &str)], id: &str, host: &str, udp: bool) -> 
 #[case("", &[(ESTABLISHED, "60")], "", "", 60, Origin::Declared)]
 #[case("", &[("kubernetes.io/elb.class", "union")], "", "", 300, Origin::Default)]
 #[case("", &[(HUAWEI_IDLE, "10")], "", "", 10, Origin::Declared)]
+#[case("", &[], TENCENT_ID, "", 900, Origin::Default)]
+#[case("", &[("service.kubernetes.io/tke-existed-lbid", "lb-1")], TENCENT_ID, "", 900, Origin::Assumed)]
+#[case("", &[("service.cloud.tencent.com/tke-service-config", "web")], "", "", 900, Origin::Assumed)]
+#[case("", &[("service.kubernetes.io/qcloud-loadbalancer-internal-subnetid", "subnet-1")], "", "", 900, Origin::Default)]
+#[case("", &[(TENCENT_PORTS, r#"{"80": {"protocol": ["HTTP"]}, "443": {"protocol": ["TCP"]}}"#)], "", "", 900, Origin::Default)]
 #[case("", &[(HUAWEI_IDLE, "0"), ("kubernetes.io/elb.protocol-port", "https:443")], "", "", 0, Origin::Declared)]
 fn tcp(
     #[case] class: &str,
@@ -165,6 +172,9 @@ fn what_a_listener_forwards(
 #[case::digitalocean_other_port("digitalocean://1", &[(DO_HTTP_PORTS, "80")])]
 #[case::digitalocean_passes_tls("digitalocean://1", &[(DO_TLS_PORTS, "443"), (DO_PASSES_TLS, "true")])]
 #[case::digitalocean_passes_all_tls("digitalocean://1", &[(DO_PROTOCOL, "https"), (DO_PASSES_TLS, "true")])]
+#[case::tencent_https(TENCENT_ID, &[(TENCENT_PORTS, r#"{"443": {"protocol": ["HTTPS"], "tls": "x"}}"#)])]
+#[case::tencent_no_json(TENCENT_ID, &[(TENCENT_PORTS, "443:HTTPS")])]
+#[case::gcp_external("gce://p/z/n", &[])]
 #[case::unknown_distribution("k3s://n1", &[])]
 fn a_listener_that_nobody_documents(#[case] id: &str, #[case] notes: &[(&str, &str)]) {
     assert!(ask("", notes, id, "", false).is_err());
@@ -176,6 +186,7 @@ fn a_listener_that_nobody_documents(#[case] id: &str, #[case] notes: &[(&str, &s
 #[case("", "azure://x", "", Some((240, Origin::Assumed)))]
 #[case("", ALIBABA_ID, "", None)]
 #[case("alibabacloud.com/nlb", "", "", Some((20, Origin::Default)))]
+#[case("", TENCENT_ID, "", Some((300, Origin::Default)))]
 fn udp(#[case] class: &str, #[case] id: &str, #[case] host: &str, #[case] expected: Option<(i64, Origin)>) {
     assert_eq!(
         ask(class, &[], id, host, true)
@@ -226,7 +237,6 @@ fn the_classic_annotation_on_an_nlb_is_noted() {
 #[case("", "", "")]
 #[case("", "kind://docker/a/b", "")]
 #[case("", "gce://p/z/n", "")]
-#[case("", "qcloud:///x/ins-1", "")]
 #[case("", "10.0.i-x", "")]
 #[case("", "", "lb.example.com")]
 fn unknown_providers(#[case] class: &str, #[case] id: &str, #[case] host: &str) {

@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use container::container_of;
 pub use container::{config_map_of, is_kube_proxy};
-pub(crate) use pods::is_proxy;
-use pods::{made_by, pods_by_node};
+use pods::pods_by_node;
+pub(crate) use pods::{is_alike, is_proxy, made_by};
 
 use crate::dataplane::kube_proxy::{node_args, runs_kube_proxy};
 use crate::index::{Freshness, Index, Part};

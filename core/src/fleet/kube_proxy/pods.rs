@@ -46,8 +46,14 @@ impl<'a> Orders<'a> {
     }
 }
 
+/// Whether a kube-proxy of one template is configured as one of another of the same namespace; `None` where one of them
+/// runs none.
+pub(crate) fn is_alike(names: &Names, namespace: Name, one: &Template, other: &Template) -> Option<bool> {
+    Some(Orders::of(names, namespace, one)? == Orders::of(names, namespace, other)?)
+}
+
 /// The key of the DaemonSet that made a Pod.
-pub(super) fn made_by(names: &Names, key: Key, pod: &Pod) -> Option<Key> {
+pub(crate) fn made_by(names: &Names, key: Key, pod: &Pod) -> Option<Key> {
     (names.text(pod.owner_kind) == "DaemonSet").then_some(Key {
         namespace: key.namespace,
         name: pod.owner,

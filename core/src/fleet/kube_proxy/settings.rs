@@ -46,7 +46,10 @@ impl ProxyInstallations {
                 settings.weaken("no kube-proxy process was seen");
                 settings
             })),
-            ProxyChoice::Document => Some(by_itself(index, os, version)),
+            ProxyChoice::Document => Some(by_itself(index, os, version).map(|mut settings| {
+                settings.weaken("no kube-proxy process was seen, nor who reads the file");
+                settings
+            })),
             ProxyChoice::DaemonSet(key, sure) => {
                 let template = &index.daemon_sets.get(*key)?.template;
                 let known = of_container(index, ("DaemonSet", *key), template, os, version);

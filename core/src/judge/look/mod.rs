@@ -198,6 +198,13 @@ impl<'a> Look<'a> {
         Ok(all.filter(move |(key, _)| key.namespace == namespace))
     }
 
+    /// One `DaemonSet`, if there is one of this name.
+    pub fn daemon_set(&self, key: Key) -> Known<Option<&'a DaemonSet>> {
+        self.depend_on(Deps::of(Reads::of(&[Source::DaemonSets])));
+        self.read_in(Source::DaemonSets, key.namespace)?;
+        Ok(self.index.daemon_sets.get(key))
+    }
+
     /// Pods of the platform of which a container was kept: proxies, the CNI, DNS, the control plane; in no order.
     pub fn components(&self) -> Known<impl Iterator<Item = (Key, &'a Pod)> + use<'a>> {
         self.depend_on(Deps::one(Dep::Components));

@@ -39,6 +39,21 @@ pub(super) enum Cause {
         timeout: u32,
         patience: u32,
     },
+    /// It and others, asked in turn, are waited for longer together than the caller waits.
+    TooSlowTogether(Together),
+}
+
+/// Webhooks that are asked one after the other about the same request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Together {
+    /// How many there are besides the one that is named.
+    pub(super) others: u32,
+    /// What their timeouts add up to, in seconds.
+    pub(super) total: u32,
+    /// How long the caller waits, in seconds.
+    pub(super) patience: u32,
+    /// Whether those of one Service suffice, which are silent at the same time.
+    pub(super) one_backend: bool,
 }
 
 impl InTheWay {
@@ -92,6 +107,7 @@ impl Explain for InTheWay {
             Cause::BlockedIfConditionsMatch { .. } => "BlockedIfConditionsMatch",
             Cause::WhenAway => "InTheWay",
             Cause::TooSlowToIgnore { .. } => "TooSlowToIgnore",
+            Cause::TooSlowTogether(_) => "TooSlowTogether",
         }
     }
 
@@ -120,11 +136,24 @@ impl Explain for InTheWay {
                 f,
                 "webhook {webhook} is ignored only after {timeout} s, but writers of {what} give up after {patience} s"
             ),
+            Cause::TooSlowTogether(Together {
+                others,
+                total,
+                patience,
+                ..
+            }) => write!(
+                f,
+                "webhook {webhook} and {others} more in turn are ignored only after {total} s, but writers of {what} give \
+                 up after {patience} s"
+            ),
         }
     }
 
     fn evidence(&self) -> Vec<Evidence> {
-        let fails = !matches!(self.cause, Cause::TooSlowToIgnore { .. });
+        let fails = !matches!(
+            self.cause,
+            Cause::TooSlowToIgnore { .. } | Cause::TooSlowTogether(_)
+        );
         let policy = if fails { "Fail" } else { "Ignore" };
         let source = format!("webhook configuration, failurePolicy: {policy}");
         let mut evidence = vec![
@@ -149,15 +178,29 @@ impl Explain for InTheWay {
                 "namespaceSelector of the webhook",
             ));
         }
-        if let Cause::TooSlowToIgnore { timeout, patience } = self.cause {
-            let patience = Val::default_of(
-                i64::from(patience),
-                "a kubelet's heartbeat (cmd/kubelet/app/server.go), a leader's renewal (client-go leaderelection)",
-            );
-            let timeout = Val::declared(i64::from(timeout), "timeoutSeconds of the webhook");
-            evidence.push(Evidence::number("timeout", Unit::Seconds, &timeout));
-            evidence.push(Evidence::number("patience", Unit::Seconds, &patience));
-        }
+        let (timeout, source, patience) = match self.cause {
+            Cause::TooSlowToIgnore { timeout, patience } => {
+                (timeout, "timeoutSeconds of the webhook".to_owned(), patience)
+            }
+            Cause::TooSlowTogether(found) => (
+                found.total,
+                format!(
+                    "timeoutSeconds of {} webhooks, mutating ones in turn, added up",
+                    found.others + 1
+                ),
+                found.patience,
+            ),
+            Cause::Blocked { .. } | Cause::BlockedIfConditionsMatch { .. } | Cause::WhenAway => {
+                return evidence;
+            }
+        };
+        let patience = Val::default_of(
+            i64::from(patience),
+            "a kubelet's heartbeat (cmd/kubelet/app/server.go), a leader's renewal (client-go leaderelection)",
+        );
+        let timeout = Val::declared(i64::from(timeout), source);
+        evidence.push(Evidence::number("timeout", Unit::Seconds, &timeout));
+        evidence.push(Evidence::number("patience", Unit::Seconds, &patience));
         evidence
     }
 
@@ -168,6 +211,11 @@ impl Explain for InTheWay {
             Cause::TooSlowToIgnore { patience, .. } => {
                 format!("set timeoutSeconds of {webhook} well below {patience}").into()
             }
+            Cause::TooSlowTogether(found) => format!(
+                "lower timeoutSeconds of {webhook} and the {} others until they add up to well below {}",
+                found.others, found.patience
+            )
+            .into(),
             Cause::Blocked {
                 without_port: Some(port),
             }
@@ -186,7 +234,8 @@ impl Explain for InTheWay {
     fn at_most(&self) -> Severity {
         match self.cause {
             Cause::WhenAway if self.ready > 1 => Severity::Info,
-            Cause::WhenAway | Cause::TooSlowToIgnore { .. } => Severity::Warning,
+            Cause::TooSlowTogether(found) if !found.one_backend => Severity::Info,
+            Cause::WhenAway | Cause::TooSlowToIgnore { .. } | Cause::TooSlowTogether(_) => Severity::Warning,
             Cause::Blocked { .. } | Cause::BlockedIfConditionsMatch { .. } => self.stops,
         }
     }
@@ -217,6 +266,14 @@ pub(crate) fn examples() -> Vec<Verdict> {
     let late = Cause::TooSlowToIgnore {
         timeout: 10,
         patience: 5,
+    };
+    let in_turn = |one_backend| {
+        Cause::TooSlowTogether(Together {
+            others: 2,
+            total: 9,
+            patience: 5,
+            one_backend,
+        })
     };
     let (leases, pods) = ("Leases in kube-node-lease", "new Pods");
     vec![
@@ -253,5 +310,21 @@ pub(crate) fn examples() -> Vec<Verdict> {
         Verdict::at_risk(of(leases, Reach::System, critical, gate, 3, Cause::WhenAway)),
         Verdict::at_risk(of("Leases in kube-system", Reach::System, warning, gate, 0, late)),
         Verdict::at_risk(of("Leases in kube-system", Reach::System, warning, None, 0, late)),
+        Verdict::at_risk(of(
+            "Leases in kube-system",
+            Reach::System,
+            warning,
+            gate,
+            0,
+            in_turn(true),
+        )),
+        Verdict::at_risk(of(
+            "Leases in kube-system",
+            Reach::System,
+            warning,
+            None,
+            0,
+            in_turn(false),
+        )),
     ]
 }

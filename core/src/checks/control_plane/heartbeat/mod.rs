@@ -1,6 +1,7 @@
 //! `admission-heartbeat-block`: no admission webhook that can be down blocks the requests that keep a cluster alive.
 
 mod in_the_way;
+mod in_turn;
 
 use super::calls::{CallScope, ComponentCall, REQUESTS, Stops};
 use super::requests::{Reach, reach};
@@ -66,7 +67,11 @@ and `Ignore`, whether its backend is ready or not:
 
 - Leases of kube-node-lease or nodes/status with `timeoutSeconds` of 10 or more, as kubelets wait 10 s: AtRisk,
   `TooSlowToIgnore`;
-- Leases of kube-system with 5 or more, as leaders wait 5 s: the same.
+- Leases of kube-system with 5 or more, as leaders wait 5 s: the same;
+- several webhooks of which none is that slow: validating ones are asked at the same time, so that the longest counts;
+  mutating ones one after the other, so that their times add up, over all configurations, and the longest validating one
+  comes on top. Where the sum is that much: AtRisk, `TooSlowTogether`, told of the first configuration by name; info where
+  only webhooks of several Services come to it, as those are rarely silent at the same time.
 
 Selectors see the labels of Namespaces and nodes, and of Pods and the templates of Deployments and DaemonSets in
 kube-system and in the webhook's own namespace, as far as they are read. Elsewhere only a webhook that is asked about
@@ -102,7 +107,12 @@ fn judge(look: &Look<'_>, key: Key) -> Known<Verdict> {
             worst = verdict;
         }
     }
-    Ok(worst)
+    let together = in_turn::delays(look, key, row).unwrap_or_else(Verdict::Unknown);
+    Ok(if weight(&together) > weight(&worst) {
+        together
+    } else {
+        worst
+    })
 }
 
 fn weight(verdict: &Verdict) -> u8 {
