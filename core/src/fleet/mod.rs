@@ -17,8 +17,8 @@ use std::sync::Arc;
 
 pub(crate) use cilium::is_agent;
 pub use kube_proxy::{config_map_of, is_kube_proxy};
-pub use measured::SampleWants;
 pub(crate) use kube_proxy::{is_alike, is_proxy, made_by};
+pub use measured::SampleWants;
 pub use probe::{FirstProbe, first_probe};
 pub(crate) use wants::Reading;
 pub use wants::{MOST_NAMED, MOST_SELECTORS, NamedWants, Wants};
