@@ -10,20 +10,52 @@ fn args(list: &[&str]) -> Vec<String> {
     list.iter().map(|&arg| arg.to_owned()).collect()
 }
 
-/// etcd, as fast as it gets: what it stores need not survive the machine.
-pub(crate) fn etcd(folder: &Path, client: &str, peer: &str) -> Vec<String> {
+/// One member of etcd, on ports of the loopback address.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Member {
+    pub(crate) name: &'static str,
+    pub(crate) client: u16,
+    pub(crate) peer: u16,
+}
+
+impl Member {
+    /// The only one, where ports need not be chosen.
+    pub(crate) const ALONE: Self = Self {
+        name: "etcd",
+        client: 2379,
+        peer: 2380,
+    };
+
+    /// Where API servers reach it.
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.client)
+    }
+
+    fn peer_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.peer)
+    }
+}
+
+/// A member of etcd, as fast as it gets: what it stores need not survive the machine.
+pub(crate) fn etcd(folder: &Path, member: &Member, members: &[Member]) -> Vec<String> {
     let mut list = args(&[
         "--unsafe-no-fsync",
         "--quota-backend-bytes=8589934592",
         "--log-level=warn",
     ]);
+    let (client, peer) = (member.url(), member.peer_url());
+    let all: Vec<_> = members
+        .iter()
+        .map(|one| format!("{}={}", one.name, one.peer_url()))
+        .collect();
     list.extend([
-        format!("--data-dir={}", folder.join("etcd").display()),
+        format!("--name={}", member.name),
+        format!("--data-dir={}", folder.join(member.name).display()),
         format!("--listen-client-urls={client}"),
         format!("--advertise-client-urls={client}"),
         format!("--listen-peer-urls={peer}"),
         format!("--initial-advertise-peer-urls={peer}"),
-        format!("--initial-cluster=default={peer}"),
+        format!("--initial-cluster={}", all.join(",")),
     ]);
     list
 }
@@ -43,6 +75,8 @@ pub(crate) struct ApiServer<'a> {
 pub(crate) enum Reach {
     /// On the loopback address only, with no kubelets.
     Loopback,
+    /// On an address of its own on the loopback device, with a certificate of its own and no kubelets.
+    Own(Ipv4Addr),
     /// On an address that nodes and Pods reach, from where kubelets are reached.
     Network(Ipv4Addr),
 }
@@ -60,13 +94,17 @@ pub(crate) fn api_server(folder: &Path, server: &ApiServer<'_>) -> Vec<String> {
         "--max-mutating-requests-inflight=1000",
     ]);
     let file = |name: &str| folder.join(name).display().to_string();
+    let serving = match server.reach {
+        Reach::Own(address) => address.to_string(),
+        Reach::Loopback | Reach::Network(_) => "serving".to_owned(),
+    };
     list.extend([
         format!("--service-cluster-ip-range={SERVICE_RANGE}"),
         format!("--secure-port={}", server.port),
         format!("--etcd-servers={}", server.etcd),
         format!("--cert-dir={}", file("certs")),
-        format!("--tls-cert-file={}", file("serving.crt")),
-        format!("--tls-private-key-file={}", file("serving.key")),
+        format!("--tls-cert-file={}", file(&format!("{serving}.crt"))),
+        format!("--tls-private-key-file={}", file(&format!("{serving}.key"))),
         format!("--client-ca-file={}", file("ca.crt")),
         format!("--token-auth-file={}", file("tokens.csv")),
         format!("--service-account-signing-key-file={}", file("accounts.key")),
@@ -77,6 +115,11 @@ pub(crate) fn api_server(folder: &Path, server: &ApiServer<'_>) -> Vec<String> {
             "--bind-address=127.0.0.1".into(),
             "--authorization-mode=RBAC".into(),
             format!("--advertise-address=192.0.2.{}", server.index + 1),
+        ]),
+        Reach::Own(address) => list.extend([
+            format!("--bind-address={address}"),
+            "--authorization-mode=RBAC".into(),
+            format!("--advertise-address={address}"),
         ]),
         Reach::Network(address) => list.extend([
             "--bind-address=0.0.0.0".into(),

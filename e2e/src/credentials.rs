@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Read;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -27,6 +28,8 @@ pub(crate) struct Identity {
 #[derive(Debug, Default)]
 pub(crate) struct Access {
     pub(crate) names: Vec<String>,
+    /// Addresses of API servers that have a certificate of their own.
+    pub(crate) instances: Vec<Ipv4Addr>,
     pub(crate) identities: Vec<Identity>,
 }
 
@@ -72,7 +75,7 @@ impl Credentials {
     /// API server reads from kubelets, the key that signs service-account tokens,
     /// and a token for each identity.
     pub(crate) fn make(folder: &Path, access: &Access) -> Result<Self> {
-        certify(folder, &access.names)?;
+        certify(folder, &access.names, &access.instances)?;
         let account_key = KeyPair::generate().context("making the service-account key")?;
         let tokens = [ADMIN, CONTROLLER_MANAGER, SCHEDULER]
             .iter()
@@ -132,8 +135,9 @@ impl Credentials {
 }
 
 /// Makes an authority, and what it signs: the serving certificate, for these names beside those of the loopback
-/// address, and the certificate with which the API server reads from kubelets. What was there is replaced.
-pub(crate) fn certify(folder: &Path, names: &[String]) -> Result<()> {
+/// address, one for each instance with an address of its own (`<address>.crt`), and the certificate with which the API
+/// server reads from kubelets. What was there is replaced.
+pub(crate) fn certify(folder: &Path, names: &[String], instances: &[Ipv4Addr]) -> Result<()> {
     let key = KeyPair::generate().context("making the authority's key")?;
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -142,6 +146,11 @@ pub(crate) fn certify(folder: &Path, names: &[String]) -> Result<()> {
     let authority = params.self_signed(&key).context("signing the authority")?.pem();
     let issuer = Issuer::new(params, key);
     let (serving, serving_key) = serving_certificate(&issuer, names)?;
+    for instance in instances {
+        let (own, own_key) = serving_certificate(&issuer, &[instance.to_string()])?;
+        write(folder, &format!("{instance}.crt"), &own)?;
+        write(folder, &format!("{instance}.key"), &own_key)?;
+    }
     let (kubelet_client, kubelet_client_key) = kubelet_client_certificate(&issuer)?;
     write(folder, AUTHORITY, &authority)?;
     write(folder, "serving.crt", &serving)?;

@@ -8,8 +8,10 @@
 //! starts a [`NodeBed`]; what needs an image of its own packs one with [`image`].
 
 pub mod account;
+mod address;
 pub mod apply;
 pub mod audit;
+mod balancer;
 pub mod binaries;
 pub mod chaos;
 mod client;
@@ -34,10 +36,12 @@ mod proxy;
 pub mod standing;
 pub mod under_test;
 
+pub use address::Address;
+pub use balancer::Balancer;
 pub use client::client_of;
 pub use control_plane::ControlPlane;
 pub use folder::KEEP_ENV;
 pub use go_module::{cilium_crds, kubernetes_version};
 pub use node_bed::{NodeBed, NodeOptions};
-pub use options::Options;
+pub use options::{Channel, Options};
 pub use proxy::Proxy;

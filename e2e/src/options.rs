@@ -2,6 +2,16 @@
 
 use crate::binaries::Program;
 
+/// One resource of one API server that reaches the first member of etcd through a proxy,
+/// [`ControlPlane::channel`](crate::ControlPlane::channel).
+#[derive(Clone, Copy, Debug)]
+pub struct Channel {
+    /// Which API server, from 0 on.
+    pub api_server: usize,
+    /// Group and resource, as in `/configmaps`.
+    pub resource: &'static str,
+}
+
 /// What to start.
 #[allow(
     clippy::struct_excessive_bools,
@@ -11,6 +21,13 @@ use crate::binaries::Program;
 pub struct Options {
     /// How many API servers, side by side on one etcd.
     pub api_servers: usize,
+    /// How many members etcd has; every API server knows all of them.
+    pub etcd_members: usize,
+    /// Whether each API server has an address of its own (on the loopback device; needs root) that the slice of the
+    /// Service `kubernetes` names, and a certificate of its own, as in a cluster with several.
+    pub own_addresses: bool,
+    /// A resource that reaches etcd by a way of its own.
+    pub channel: Option<Channel>,
     /// The built-in controllers: garbage collection, namespaces, node lifecycle.
     pub controller_manager: bool,
     /// The scheduler.
@@ -29,6 +46,9 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             api_servers: 1,
+            etcd_members: 1,
+            own_addresses: false,
+            channel: None,
             controller_manager: true,
             scheduler: false,
             kwok: false,

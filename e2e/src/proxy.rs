@@ -2,12 +2,13 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -22,12 +23,20 @@ enum Network {
     Down,
 }
 
+/// Bytes that a slow way carries at once: few, so that what is sent between them is not held up for long.
+const PIECE: usize = 2 << 10;
+
+/// A receive buffer small enough that a slow way is felt by the sender, and not filled by it for seconds.
+const BUFFER: u32 = 8 << 10;
+
 /// A running proxy. Dropping it ends it.
 #[derive(Debug)]
 pub struct Proxy {
     port: u16,
     network_tx: watch::Sender<Network>,
     accepted: Arc<AtomicUsize>,
+    /// Bytes a second that get through to the client by one connection; 0 is as many as come.
+    pace: Arc<AtomicU32>,
     task: JoinHandle<()>,
 }
 
@@ -43,17 +52,19 @@ impl Proxy {
             .port();
         let (network_tx, network_rx) = watch::channel(Network::Works);
         let accepted = Arc::new(AtomicUsize::new(0));
-        let count = accepted.clone();
+        let (count, pace) = (accepted.clone(), Arc::new(AtomicU32::new(0)));
+        let paced = pace.clone();
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 count.fetch_add(1, Ordering::Relaxed);
-                tokio::spawn(connection(stream, to, network_rx.clone()));
+                tokio::spawn(connection(stream, to, network_rx.clone(), paced.clone()));
             }
         });
         Ok(Self {
             port,
             network_tx,
             accepted,
+            pace,
             task,
         })
     }
@@ -78,6 +89,12 @@ impl Proxy {
         self.network_tx.send_replace(Network::Down);
     }
 
+    /// From now on each connection carries this many bytes a second to its client, in order, as one whose window has
+    /// shrunk; 0 lifts it. What goes to the server is not slowed.
+    pub fn slow(&self, bytes_per_second: u32) {
+        self.pace.store(bytes_per_second, Ordering::Relaxed);
+    }
+
     /// New connections work again.
     pub fn heal(&self) {
         self.network_tx.send_replace(Network::Works);
@@ -92,10 +109,15 @@ impl Drop for Proxy {
 }
 
 /// One connection, until it or the proxy ends.
-async fn connection(client: TcpStream, to: u16, mut network_rx: watch::Receiver<Network>) {
+async fn connection(
+    client: TcpStream,
+    to: u16,
+    mut network_rx: watch::Receiver<Network>,
+    pace: Arc<AtomicU32>,
+) {
     let first = *network_rx.borrow_and_update();
     if first == Network::Works
-        && let Ok(server) = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, to))).await
+        && let Ok(server) = connect(to).await
     {
         let (client, server) = (client.into_split(), server.into_split());
         let changed = async {
@@ -106,9 +128,10 @@ async fn connection(client: TcpStream, to: u16, mut network_rx: watch::Receiver<
         };
         // The halves must outlive the freeze: a closed socket would tell.
         let (mut to_server, mut to_client) = ((client.0, server.1), (server.0, client.1));
+        let full_speed = AtomicU32::new(0);
         let now = tokio::select! {
-            () = forward(&mut to_server.0, &mut to_server.1) => return,
-            () = forward(&mut to_client.0, &mut to_client.1) => return,
+            () = forward(&mut to_server.0, &mut to_server.1, &full_speed) => return,
+            () = forward(&mut to_client.0, &mut to_client.1, &pace) => return,
             now = changed => now,
         };
         if matches!(now, Ok(Network::Frozen)) {
@@ -131,14 +154,29 @@ async fn dead(mut network_rx: watch::Receiver<Network>) {
     }
 }
 
-async fn forward(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf) {
+async fn connect(to: u16) -> std::io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_recv_buffer_size(BUFFER)?;
+    socket.connect(SocketAddr::from((Ipv4Addr::LOCALHOST, to))).await
+}
+
+async fn forward(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, pace: &AtomicU32) {
     let mut bytes = vec![0; 64 << 10];
-    while let Ok(count) = from.read(&mut bytes).await {
-        let Some(some) = bytes.get(..count).filter(|some| !some.is_empty()) else {
+    loop {
+        let pace = pace.load(Ordering::Relaxed);
+        let at_once = if pace == 0 { bytes.len() } else { PIECE };
+        let Some(room) = bytes.get_mut(..at_once) else {
+            return;
+        };
+        let Ok(count) = from.read(room).await else { return };
+        let Some(some) = room.get(..count).filter(|some| !some.is_empty()) else {
             return;
         };
         if to.write_all(some).await.is_err() {
             return;
+        }
+        if pace > 0 {
+            tokio::time::sleep(Duration::from_secs_f64(count as f64 / f64::from(pace))).await;
         }
     }
 }

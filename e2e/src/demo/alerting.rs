@@ -7,7 +7,8 @@ use anyhow::Result;
 use serde_json::Value;
 
 use crate::ControlPlane;
-use crate::monitoring::{Address, Alertmanager, Programs, SERVICE, free_port};
+use crate::address::Address;
+use crate::monitoring::{Alertmanager, Programs, SERVICE, free_port};
 
 /// An Alertmanager that an operator can be told of.
 #[derive(Debug)]

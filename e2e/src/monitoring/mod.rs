@@ -1,6 +1,5 @@
 //! A real Prometheus and a real Alertmanager, run by hand on free ports, with everything in a folder of the caller's.
 
-mod address;
 mod bed;
 mod packages;
 mod rules;
@@ -18,7 +17,6 @@ use tokio::net::TcpStream;
 use crate::ports::free_ports;
 use crate::process::Process;
 
-pub use address::Address;
 pub use bed::AlertBed;
 pub use packages::Programs;
 pub use rules::{check_rules, impatient, rules, test_rules};

@@ -8,11 +8,8 @@ use super::network::{self, API_PORT, CONTROL_PLANE};
 use super::node::Supplies;
 use super::space::{Extent, Space};
 use crate::binaries::Program;
-use crate::components::{self, ApiServer, Reach};
+use crate::components::{self, ApiServer, Member, Reach};
 use crate::process::Process;
-
-const ETCD: &str = "http://127.0.0.1:2379";
-const ETCD_PEER: &str = "http://127.0.0.1:2380";
 
 /// A program of the control plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +71,10 @@ impl Hub {
     /// Starts the store and the API server.
     pub(super) fn start_server(&mut self) -> Result<()> {
         let folder = self.supplies.folder.clone();
-        self.start(Component::Etcd, components::etcd(&folder, ETCD, ETCD_PEER))?;
+        self.start(
+            Component::Etcd,
+            components::etcd(&folder, &Member::ALONE, &[Member::ALONE]),
+        )?;
         let audit_log = self.audit_log();
         if audit_log.is_some() {
             std::fs::write(folder.join("audit-policy.yaml"), components::AUDIT_POLICY)
@@ -85,7 +85,7 @@ impl Hub {
             &ApiServer {
                 index: 0,
                 port: API_PORT,
-                etcd: ETCD,
+                etcd: &Member::ALONE.url(),
                 audit_log: audit_log.as_deref(),
                 accounts: true,
                 reach: Reach::Network(CONTROL_PLANE),

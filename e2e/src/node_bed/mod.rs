@@ -383,6 +383,7 @@ fn credentials_of(supplies: &Supplies) -> Result<Credentials> {
         ]
         .into(),
         identities,
+        instances: Vec::new(),
     };
     let credentials = Credentials::make(folder, &access)?;
     let near = [format!("https://127.0.0.1:{}", network::API_PORT)];

@@ -6,7 +6,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use evenkeel_e2e::monitoring::{Address, AlertBed, Alertmanager, SERVER_NAME, SERVICE, WITHIN, free_port};
+use evenkeel_e2e::Address;
+use evenkeel_e2e::monitoring::{AlertBed, Alertmanager, SERVER_NAME, SERVICE, WITHIN, free_port};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,26 +1,33 @@
 //! A control plane of one's own, on free ports of the loopback address.
 
+mod start;
+mod waits;
+
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{DynamicObject, ObjectMeta, PostParams};
 use kube::{Api, Client};
 use tokio::sync::OnceCell;
 
+use crate::address::Address;
 use crate::apply;
 use crate::audit;
-use crate::binaries::{Binaries, Program};
+use crate::binaries::Binaries;
 use crate::client::client_of;
-use crate::components;
-use crate::credentials::{self, Access, Credentials, context_name};
+use crate::credentials::{self, context_name};
 use crate::folder::Folder;
 use crate::options::Options;
-use crate::ports::free_ports;
 use crate::process::Process;
+use crate::proxy::Proxy;
+
+use waits::pause;
+pub(crate) use waits::{is_ready, until_account};
 
 /// Names the kubeconfig of a cluster for [`ControlPlane::shared`] to use instead
 /// of starting one. The usual `KUBECONFIG` is never looked at, so no test can
@@ -38,9 +45,12 @@ pub struct ControlPlane {
     processes: Vec<Process>,
     folder: Option<Folder>,
     kubeconfig: PathBuf,
-    api_servers: usize,
+    servers: Vec<SocketAddr>,
     controller_manager: bool,
     audit_logs: Vec<PathBuf>,
+    channel: Option<Proxy>,
+    // After the processes that listen on them.
+    addresses: Vec<Address>,
 }
 
 impl ControlPlane {
@@ -83,62 +93,12 @@ impl ControlPlane {
             processes: Vec::new(),
             folder: None,
             kubeconfig,
-            api_servers: 1,
+            servers: Vec::new(),
             controller_manager: true,
             audit_logs: Vec::new(),
+            channel: None,
+            addresses: Vec::new(),
         }
-    }
-
-    async fn start_once(options: &Options, binaries: &Binaries) -> Result<Self> {
-        let folder = Folder::new()?;
-        let dir = folder.path().to_owned();
-        let credentials = Credentials::make(&dir, &Access::default())?;
-        let ports = free_ports(options.api_servers + 2)?;
-        let [etcd_port, peer_port, api_ports @ ..] = ports.as_slice() else {
-            bail!("too few ports");
-        };
-        let servers: Vec<_> = api_ports
-            .iter()
-            .map(|port| format!("https://127.0.0.1:{port}"))
-            .collect();
-        let kubeconfig = dir.join("admin.kubeconfig");
-        for (path, identity) in [
-            (kubeconfig.clone(), credentials::ADMIN),
-            (
-                dir.join("controller-manager.kubeconfig"),
-                credentials::CONTROLLER_MANAGER,
-            ),
-            (dir.join("scheduler.kubeconfig"), credentials::SCHEDULER),
-        ] {
-            fs::write(path, credentials.kubeconfig(&identity, &servers)?).context("writing a kubeconfig")?;
-        }
-        let mut this = Self {
-            processes: Vec::new(),
-            folder: Some(folder),
-            kubeconfig,
-            api_servers: options.api_servers,
-            controller_manager: options.controller_manager,
-            audit_logs: Vec::new(),
-        };
-        let etcd = format!("http://127.0.0.1:{etcd_port}");
-        let peer = format!("http://127.0.0.1:{peer_port}");
-        this.run(
-            "etcd",
-            binaries.path(Program::Etcd)?,
-            &components::etcd(&dir, &etcd, &peer),
-        )?;
-        this.run_api_servers(options, binaries, api_ports, &etcd)?;
-        let deadline = Instant::now() + READY_WITHIN;
-        this.until_served(deadline).await?;
-        this.run_clients(options, binaries)?;
-        this.until_controlled(deadline).await?;
-        Ok(this)
-    }
-
-    fn run(&mut self, name: &str, program: &Path, args: &[String]) -> Result<()> {
-        let process = Process::start(name, program, args, self.folder()?)?;
-        self.processes.insert(0, process);
-        Ok(())
     }
 
     fn folder(&self) -> Result<&Path> {
@@ -148,71 +108,9 @@ impl ControlPlane {
             .context("this cluster was not started by the test bed")
     }
 
-    fn run_api_servers(
-        &mut self,
-        options: &Options,
-        binaries: &Binaries,
-        ports: &[u16],
-        etcd: &str,
-    ) -> Result<()> {
-        let dir = self.folder()?.to_owned();
-        if options.audit {
-            fs::write(dir.join("audit-policy.yaml"), components::AUDIT_POLICY)
-                .context("writing the audit policy")?;
-            self.audit_logs = (0..ports.len())
-                .map(|index| dir.join(format!("audit-{index}.jsonl")))
-                .collect();
-        }
-        for (index, &port) in ports.iter().enumerate() {
-            let server = components::ApiServer {
-                index,
-                port,
-                etcd,
-                audit_log: self.audit_logs.get(index).map(PathBuf::as_path),
-                accounts: options.controller_manager,
-                reach: components::Reach::Loopback,
-            };
-            let mut args = components::api_server(&dir, &server);
-            args.extend(options.api_server_args.iter().cloned());
-            self.run(
-                &format!("kube-apiserver-{index}"),
-                binaries.path(Program::ApiServer)?,
-                &args,
-            )?;
-        }
-        Ok(())
-    }
-
-    /// Starts the programs that use the API. They come after it is ready, as some
-    /// of them give up when it does not answer soon.
-    fn run_clients(&mut self, options: &Options, binaries: &Binaries) -> Result<()> {
-        let dir = self.folder()?.to_owned();
-        if options.controller_manager {
-            let mut args = components::controller_manager(&dir);
-            args.extend(options.controller_manager_args.iter().cloned());
-            self.run(
-                "kube-controller-manager",
-                binaries.path(Program::ControllerManager)?,
-                &args,
-            )?;
-        }
-        if options.scheduler {
-            self.run(
-                "kube-scheduler",
-                binaries.path(Program::Scheduler)?,
-                &components::scheduler(&dir),
-            )?;
-        }
-        if options.kwok {
-            let args = components::kwok(&self.kubeconfig);
-            self.run("kwok", binaries.path(Program::Kwok)?, &args)?;
-        }
-        Ok(())
-    }
-
     /// Waits for every API server.
     async fn until_served(&mut self, deadline: Instant) -> Result<()> {
-        for index in 0..self.api_servers {
+        for index in 0..self.servers.len() {
             let client = self.client_for(index).await?;
             while !is_ready(&client).await {
                 self.all_run()?;
@@ -313,6 +211,18 @@ impl ControlPlane {
             .with_context(|| format!("no program {begins}"))
     }
 
+    /// Where the API servers listen.
+    pub fn servers(&self) -> &[SocketAddr] {
+        &self.servers
+    }
+
+    /// The way to etcd of [`Options::channel`].
+    pub fn channel(&self) -> Result<&Proxy> {
+        self.channel
+            .as_ref()
+            .context("this control plane has no channel of its own for a resource")
+    }
+
     /// The certificate of the authority that signed for the API servers, in PEM.
     pub fn authority(&self) -> Result<String> {
         credentials::authority(self.folder()?)
@@ -321,7 +231,8 @@ impl ControlPlane {
     /// Makes a new authority, which signs new certificates, and starts every API server again with them. The
     /// administrator's kubeconfig names the new one; nobody trusts the old one any more.
     pub async fn replace_authority(&mut self) -> Result<()> {
-        credentials::certify(self.folder()?, &[])?;
+        let own: Vec<_> = self.addresses.iter().map(Address::ip).collect();
+        credentials::certify(self.folder()?, &[], &own)?;
         for process in &mut self.processes {
             if process.name().starts_with("kube-apiserver") {
                 process.restart()?;
@@ -363,42 +274,4 @@ impl Drop for ControlPlane {
             drop(fs::remove_dir_all(folder.path().join("etcd")));
         }
     }
-}
-
-/// Waits for the controllers to have made a namespace's `ServiceAccount`.
-pub(crate) async fn until_account(
-    client: &Client,
-    namespace: &str,
-    deadline: Instant,
-    kubeconfig: &Path,
-    mut all_run: impl FnMut() -> Result<()>,
-) -> Result<()> {
-    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
-    while accounts.get_opt("default").await?.is_none() {
-        all_run()?;
-        let complaint = format!("the namespace {namespace} has no ServiceAccount");
-        pause(deadline, &complaint, kubeconfig).await?;
-    }
-    Ok(())
-}
-
-/// Whether the API server says so.
-pub(crate) async fn is_ready(client: &Client) -> bool {
-    let Ok(request) = http::Request::get("/readyz").body(Vec::new()) else {
-        return false;
-    };
-    client.request_text(request).await.is_ok()
-}
-
-async fn pause(deadline: Instant, complaint: &str, kubeconfig: &Path) -> Result<()> {
-    if Instant::now() > deadline {
-        let folder = kubeconfig.parent().unwrap_or(kubeconfig);
-        bail!(
-            "{complaint} after {} s; logs in {}",
-            READY_WITHIN.as_secs(),
-            folder.display()
-        );
-    }
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    Ok(())
 }
