@@ -34,6 +34,7 @@ mod ports;
 pub mod process;
 mod proxy;
 pub mod standing;
+mod traffic;
 pub mod under_test;
 
 pub use address::Address;
@@ -45,3 +46,4 @@ pub use go_module::{cilium_crds, kubernetes_version};
 pub use node_bed::{NodeBed, NodeOptions};
 pub use options::{Channel, Options};
 pub use proxy::Proxy;
+pub use traffic::Traffic;

@@ -1,0 +1,169 @@
+//! Several API servers over several members of etcd, and what goes wrong between them: a load balancer that believes in
+//! one of three, and one resource of one API server whose way to etcd has become slow.
+//!
+//! Needs root, for addresses that the slice of the Service `kubernetes` may name.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use evenkeel_e2e::{Address, Balancer, Channel, ControlPlane, Options, Traffic};
+use http::Request;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+
+/// Far above what anything takes on a busy machine.
+const WITHIN: Duration = Duration::from_secs(180);
+
+/// Bytes a second of a connection whose window has shrunk to 29 bytes, at a round trip of half a millisecond.
+const SHRUNK: u32 = 58_000;
+
+async fn plane(channel: Option<Channel>) -> ControlPlane {
+    ControlPlane::start(Options {
+        api_servers: 3,
+        etcd_members: 3,
+        own_addresses: true,
+        channel,
+        ..Options::default()
+    })
+    .await
+    .unwrap()
+}
+
+/// A number of an API server's own page, summed over its series that have these labels.
+async fn number(client: &Client, name: &str, labels: &[&str]) -> f64 {
+    let page = Request::get("/metrics").body(Vec::new()).unwrap();
+    let text = client.request_text(page).await.unwrap();
+    text.lines()
+        .filter(|line| {
+            line.strip_prefix(name)
+                .is_some_and(|rest| rest.starts_with(['{', ' ']))
+        })
+        .filter(|line| labels.iter().all(|label| line.contains(label)))
+        .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
+        .sum()
+}
+
+/// How many requests each instance has answered in some seconds.
+async fn requests(clients: &[Client], within: Duration) -> Vec<f64> {
+    let mut counts = Vec::new();
+    for client in clients {
+        counts.push(number(client, "apiserver_request_total", &[]).await);
+    }
+    tokio::time::sleep(within).await;
+    for (client, count) in clients.iter().zip(&mut counts) {
+        *count = number(client, "apiserver_request_total", &[]).await - *count;
+    }
+    counts
+}
+
+async fn clients(plane: &ControlPlane) -> Vec<Client> {
+    let mut clients = Vec::new();
+    for index in 0..plane.servers().len() {
+        clients.push(plane.client_for(index).await.unwrap());
+    }
+    clients
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_balancer_that_believes_in_one_of_three_loads_one() {
+    let plane = plane(None).await;
+    let door = Address::add().unwrap();
+    let servers = plane.servers().to_vec();
+    let balancer = Balancer::start(SocketAddr::from((door.ip(), 6443)), &servers)
+        .await
+        .unwrap();
+    let _traffic = Traffic::start(plane.kubeconfig_path(), balancer.address(), 30, &servers, 2)
+        .await
+        .unwrap();
+    let clients = clients(&plane).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let even = requests(&clients, Duration::from_secs(20)).await;
+    balancer.believe(&servers[..1]);
+    let start = Instant::now();
+    // Every instance still answers: nobody's health is in doubt but in the balancer's view.
+    loop {
+        let now = requests(&clients, Duration::from_secs(10)).await;
+        let all: f64 = now.iter().sum();
+        let least = now.iter().copied().fold(f64::INFINITY, f64::min);
+        assert!(
+            least > 0.05 * all,
+            "an instance without requests is too easy: {now:?}"
+        );
+        if now[0] > 0.6 * all {
+            eprintln!("requests before {even:?}, {:?} after {now:?}", start.elapsed());
+            break;
+        }
+        assert!(start.elapsed() < WITHIN, "{now:?}");
+    }
+    let all: f64 = even.iter().sum();
+    assert!(even[0] < 0.5 * all, "{even:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_way_to_etcd_is_felt_by_one_resource_of_one_instance() {
+    let channel = Channel {
+        api_server: 1,
+        resource: "/configmaps",
+    };
+    let plane = plane(Some(channel)).await;
+    let clients = clients(&plane).await;
+    let namespace = plane.namespace().await.unwrap();
+    let maps: Vec<Api<ConfigMap>> = clients
+        .iter()
+        .map(|client| Api::namespaced(client.clone(), &namespace))
+        .collect();
+    let made = |number: usize| ConfigMap {
+        metadata: ObjectMeta {
+            name: Some(format!("large-{number}")),
+            ..ObjectMeta::default()
+        },
+        data: Some(BTreeMap::from([("text".to_owned(), "x".repeat(20_000))])),
+        ..ConfigMap::default()
+    };
+    for number in 0..10 {
+        maps[0]
+            .create(&PostParams::default(), &made(number))
+            .await
+            .unwrap();
+    }
+    plane.channel().unwrap().slow(SHRUNK);
+    // 200 kB a second of this resource are written, by another instance.
+    let writer = maps[0].clone();
+    let writes = tokio::spawn(async move {
+        for number in 0_usize.. {
+            let change = serde_json::json!({"data": {"number": number.to_string()}});
+            let name = format!("large-{}", number % 10);
+            drop(
+                writer
+                    .patch(&name, &PatchParams::default(), &Patch::Merge(change))
+                    .await,
+            );
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    });
+    let start = Instant::now();
+    let version = "apiserver_watch_cache_resource_version";
+    let labels = ["group=\"\"", "resource=\"configmaps\""];
+    let behind = loop {
+        let [healthy, slow] = [
+            number(&clients[0], version, &labels).await,
+            number(&clients[1], version, &labels).await,
+        ];
+        if healthy - slow > 100.0 {
+            break healthy - slow;
+        }
+        assert!(start.elapsed() < WITHIN, "{healthy} {slow}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    };
+    eprintln!("{behind} versions behind after {:?}", start.elapsed());
+    // Its other resources are as new as those of the others, and its channel has not been closed.
+    let labels = ["group=\"\"", "resource=\"namespaces\""];
+    let [healthy, other] = [
+        number(&clients[0], version, &labels).await,
+        number(&clients[1], version, &labels).await,
+    ];
+    assert!((healthy - other).abs() < 50.0, "{healthy} {other}");
+    writes.abort();
+}
