@@ -175,8 +175,8 @@ async fn forward(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, pace: &Atomi
         if to.write_all(some).await.is_err() {
             return;
         }
-        if pace > 0 {
-            tokio::time::sleep(Duration::from_secs_f64(count as f64 / f64::from(pace))).await;
+        if let Some(takes) = Duration::from_secs(some.len() as u64).checked_div(pace) {
+            tokio::time::sleep(takes).await;
         }
     }
 }
