@@ -4,7 +4,7 @@
 # container runtime where it is missing, before their tests start.
 CARGO ?= cargo
 SOAK = $(or $(CARGO_TARGET_DIR),target)/debug/evenkeel-soak
-.PHONY: demo test setup bed lint unit control-plane pushes instances e2e e2e-kind e2e-kind-install image reproducible fuzz bench bless deny mutants soak
+.PHONY: demo test setup bed lint unit control-plane pushes instances e2e e2e-kind e2e-kind-install image reproducible fuzz bench bless deny mutants soak chart workflows
 
 # A finding from files, minutes after a checkout; then the same on a real control plane, built first.
 demo: setup
@@ -69,7 +69,7 @@ reproducible:
 
 # Generated files: CRDs, docs of checks, metrics and reasons.
 bless:
-	EVENKEEL_BLESS=1 $(CARGO) test --locked -p evenkeel --test it -- crds:: metrics::
+	EVENKEEL_BLESS=1 $(CARGO) test --locked -p evenkeel --test it -- crds:: metrics:: chart::
 	EVENKEEL_BLESS=1 $(CARGO) test --locked -p evenkeel-core --test it -- check_docs:: reasons::
 
 # What is built in: bans, licences and sources; known vulnerabilities where their database can be reached. Installs
@@ -94,6 +94,15 @@ mutants:
 		--file 'core/src/checks/**' --file 'core/src/dataplane/**' --file 'src/operator/**' \
 		--exclude '**/tests.rs' --exclude '**/tests/**' --exclude '**/adversarial.rs' --exclude '**/obeyed.rs' --exclude '**/messages.rs' \
 		--exclude '**/needs.rs' --output target -- --lib
+
+# The Helm chart beside the manifests: the same objects, linted, installed on a control plane and taken away. Helm is built
+# from its Go module.
+chart: bed
+	$(CARGO) test --locked -p evenkeel-e2e --test packaging chart::
+
+# The workflows of GitHub, by their linter, which is built from its Go module.
+workflows:
+	$(CARGO) test --locked -p evenkeel-e2e --test packaging workflows::
 
 # A minute for each target, from the seeds and from what earlier runs found. Needs rustup and a C++ compiler; installs
 # the nightly toolchain and cargo-fuzz. An input that needs more than five seconds is a finding.

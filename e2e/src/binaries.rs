@@ -44,6 +44,10 @@ pub enum Program {
     Kind,
     /// The cluster's DNS.
     CoreDns,
+    /// The package manager of charts.
+    Helm,
+    /// The linter of GitHub's workflows.
+    Actionlint,
 }
 
 impl Program {
@@ -83,6 +87,8 @@ impl Program {
             Self::Kubeadm => "kubeadm",
             Self::Kind => "kind",
             Self::CoreDns => "coredns",
+            Self::Helm => "helm",
+            Self::Actionlint => "actionlint",
         }
     }
 
@@ -92,6 +98,7 @@ impl Program {
             Self::Kubelet | Self::Kubeadm => GoModule::Node,
             Self::Kind => GoModule::Kind,
             Self::CoreDns => GoModule::CoreDns,
+            Self::Helm | Self::Actionlint => GoModule::Packaging,
             _ => GoModule::ControlPlane,
         }
     }

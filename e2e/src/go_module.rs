@@ -25,6 +25,8 @@ pub(crate) enum GoModule {
     CoreDns,
     /// Nothing to build, only files to read.
     Cilium,
+    /// What checks the chart and the workflows.
+    Packaging,
 }
 
 impl GoModule {
@@ -36,6 +38,7 @@ impl GoModule {
             Self::Kind => "kind",
             Self::CoreDns => "coredns",
             Self::Cilium => "cilium",
+            Self::Packaging => "packaging",
         }
     }
 
