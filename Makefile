@@ -4,7 +4,7 @@
 # container runtime where it is missing, before their tests start.
 CARGO ?= cargo
 SOAK = $(or $(CARGO_TARGET_DIR),target)/debug/evenkeel-soak
-.PHONY: demo test setup bed lint unit control-plane pushes instances e2e e2e-kind e2e-kind-install image reproducible fuzz bench bless deny mutants soak chart workflows
+.PHONY: demo test setup bed lint unit control-plane shells pushes instances e2e e2e-kind e2e-kind-install image reproducible fuzz bench bless deny mutants soak chart workflows
 
 # A finding from files, minutes after a checkout; then the same on a real control plane, built first.
 demo: setup
@@ -32,6 +32,11 @@ unit:
 
 control-plane: bed
 	$(CARGO) test --locked -p evenkeel-e2e
+
+# Completions in bash, zsh and fish, each in a pseudo terminal.
+shells: bed
+	@for tool in bash zsh fish script; do command -v $$tool >/dev/null || { echo "missing: $$tool (Debian: bash, zsh, fish, bsdutils)"; exit 1; }; done
+	$(CARGO) test --locked -p evenkeel-e2e --test shells
 
 # Alerts that the operator pushes to real Alertmanagers: root, for an address that they can have.
 pushes: bed

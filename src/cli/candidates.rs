@@ -140,9 +140,13 @@ fn options() -> live::Options {
             word.strip_prefix(&*with).map(str::to_owned).or_else(next)
         })
     };
+    let named = |flag: &str| value(flag).filter(|name| !name.is_empty());
     live::Options {
-        kubeconfig: value("--kubeconfig").map(Into::into),
-        context: value("--context").filter(|name| !name.is_empty()),
+        kubeconfig: named("--kubeconfig").map(Into::into),
+        context: named("--context"),
+        cluster: named("--cluster"),
+        user: named("--user"),
+        impersonate: named("--as"),
         ..live::Options::default()
     }
 }

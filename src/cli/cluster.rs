@@ -1,5 +1,6 @@
 //! Which cluster a command speaks to, by the flags of kubectl.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use super::candidates;
 use crate::live;
 
 /// Which cluster.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Cluster")]
 #[allow(clippy::struct_field_names, reason = "the flags are those of kubectl")]
 pub(super) struct Cluster {
@@ -73,6 +74,11 @@ impl Cluster {
         .filter_map(|(flag, value)| Some((flag, value?)))
     }
 
+    /// The same as words of a command, each after a space; kubectl takes them, too.
+    pub(super) fn words(&self) -> String {
+        words(self.again())
+    }
+
     /// Does something that waits for the cluster, for as long as was asked for; what it spawns runs on a second thread.
     pub(super) fn wait<T>(&self, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
         let bounded = async {
@@ -90,6 +96,23 @@ impl Cluster {
             .build()
             .context("cannot start")?
             .block_on(bounded)
+    }
+}
+
+/// Flags and their values as words of a command, each after a space.
+pub(super) fn words(flags: impl Iterator<Item = (&'static str, String)>) -> String {
+    flags.fold(String::new(), |words, (flag, value)| {
+        words + " " + flag + " " + &quoted(&value)
+    })
+}
+
+/// A word as a shell reads it.
+pub(super) fn quoted(word: &str) -> Cow<'_, str> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=@+,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        Cow::Borrowed(word)
+    } else {
+        Cow::Owned(format!("'{}'", word.replace('\'', r"'\''")))
     }
 }
 

@@ -84,7 +84,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
         text,
         "Next: {} audit --from {}",
         program(),
-        line(&super::input::quoted(&shown))
+        line(&super::cluster::quoted(&shown))
     );
     answer(&text)?;
     Ok(if list.unreadable.is_empty() {

@@ -1,6 +1,5 @@
 //! Where a command's facts come from: files, or a cluster.
 
-use std::borrow::Cow;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
@@ -12,7 +11,7 @@ use evenkeel_core::findings::FindingList;
 use evenkeel_core::know::{Mono, Now, Wall};
 
 use super::candidates;
-use super::cluster::Cluster;
+use super::cluster::{Cluster, quoted, words};
 use crate::files::{self, Report};
 use crate::live::page::Page;
 use crate::live::{self, Beside};
@@ -195,21 +194,7 @@ impl ClusterScope {
     /// The arguments that name the same place again.
     fn again(&self) -> String {
         let namespaces = self.namespace.iter().map(|name| ("-n", name.clone()));
-        let mut words = String::new();
-        for (flag, value) in namespaces.chain(self.cluster.again()) {
-            words.extend([" ", flag, " ", &*quoted(&value)]);
-        }
-        words
-    }
-}
-
-/// A word as a shell reads it.
-pub(super) fn quoted(word: &str) -> Cow<'_, str> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=@+,".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        Cow::Borrowed(word)
-    } else {
-        Cow::Owned(format!("'{}'", word.replace('\'', r"'\''")))
+        words(namespaces.chain(self.cluster.again()))
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use clap::{Args, ValueEnum};
 use clap_complete::ArgValueCompleter;
+use evenkeel_core::standing::Reason;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Namespace;
@@ -12,7 +13,7 @@ use kube::{Api, Client};
 use serde::Serialize;
 
 use super::candidates;
-use super::cluster::Cluster;
+use super::cluster::{Cluster, words};
 use super::{End, answer};
 use crate::api::{
     ClusterTrafficHealthPolicy, Condition, ConditionStatus, StatusFinding, TrafficHealthPolicy,
@@ -89,6 +90,9 @@ struct Row {
     namespace: Option<String>,
     name: String,
     accepted: String,
+    /// What `Accepted` says where the policy was refused, or is in force with a mistake in it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    mistakes: String,
     observed: String,
     healthy: String,
     reason: String,
@@ -96,6 +100,14 @@ struct Row {
     current: bool,
     findings_total: i32,
     findings: Vec<StatusFinding>,
+}
+
+impl Row {
+    /// Its namespace and name, or the name alone of the platform's.
+    fn shown(&self) -> String {
+        let place = self.namespace.as_ref();
+        place.map_or_else(String::new, |place| format!("{place}/")) + &self.name
+    }
 }
 
 /// Everything.
@@ -115,7 +127,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
     answer(&match target.output {
         Form::Json => render::json(&state)?,
         Form::Yaml => render::yaml(&state)?,
-        Form::Table => text(&state, &target.operator_namespace, &target.lease),
+        Form::Table => text(&state, target, &arguments.again()),
     })?;
     Ok(if state.operator.state != "Alive" || !state.unseen.is_empty() {
         End::Unread
@@ -124,6 +136,14 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
     } else {
         End::Good
     })
+}
+
+impl Arguments {
+    /// The flags that name the same place again.
+    fn again(&self) -> String {
+        let namespace = self.namespace.iter().map(|name| ("-n", name.clone()));
+        words(namespace.chain(self.target.cluster.again()))
+    }
 }
 
 async fn ask(arguments: &Arguments) -> anyhow::Result<Answer> {
@@ -301,6 +321,9 @@ fn row(
         namespace: metadata.namespace,
         name: metadata.name.unwrap_or_default(),
         accepted: word("Accepted").into(),
+        mistakes: find("Accepted")
+            .filter(|one| one.reason != Reason::Accepted.name())
+            .map_or_else(String::new, |one| one.message.clone()),
         observed: word("Observed").into(),
         healthy: word("Healthy").into(),
         reason: find("Healthy").map_or_else(|| "NotJudgedYet".into(), |one| one.reason.clone()),
@@ -310,8 +333,9 @@ fn row(
     }
 }
 
-/// For people: the operator first, as everything below is its word.
-fn text(answer: &Answer, home: &str, lease: &str) -> String {
+/// For people: the operator first, as everything below is its word; `again` are the flags that name the same place.
+fn text(answer: &Answer, target: &Target, again: &str) -> String {
+    let (home, lease) = (&*target.operator_namespace, &*target.lease);
     let operator = &answer.operator;
     let age = operator.renewed_seconds_ago.unwrap_or(0);
     let holder = line(operator.holder.as_deref().unwrap_or("nobody"));
@@ -327,7 +351,9 @@ fn text(answer: &Answer, home: &str, lease: &str) -> String {
         }
         "Silent" => format!(
             "Operator: SILENT. {holder} renewed its Lease {age} s ago; what follows is as old as that, and nobody \
-             corrects it.\nSee: kubectl -n {home} get pods\n"
+             corrects it.\nNext: kubectl -n {} get pods{}\n",
+            line(home),
+            line(&target.cluster.words())
         ),
         "GivenBack" => {
             "Operator: NOT RUNNING. The last one has given its Lease back; nobody corrects what follows.\n"
@@ -381,14 +407,34 @@ fn text(answer: &Answer, home: &str, lease: &str) -> String {
             one.findings_total.to_string(),
         ]
     });
-    text + &render::table(&heads, rows) + &worst(&answer.policies)
+    text + &render::table(&heads, rows) + &mistakes(&answer.policies) + &worst(&answer.policies, again)
+}
+
+/// Policies that were refused, or that are in force with a mistake in them.
+fn mistakes(policies: &[Row]) -> String {
+    let mistaken = policies.iter().filter(|one| !one.mistakes.is_empty());
+    let lines = mistaken.clone().take(WORST).map(|one| {
+        let said = format!("{}: {}", one.shown(), one.mistakes);
+        render::wrapped(&said, "") + "\n"
+    });
+    let mut text: String = lines.collect();
+    let more = mistaken.count().saturating_sub(WORST);
+    if more > 0 {
+        // Writing into a String cannot fail.
+        let _ = writeln!(text, "and {more} more policies with mistakes; -o json has all");
+    }
+    if text.is_empty() {
+        text
+    } else {
+        "\n".to_owned() + &text
+    }
 }
 
 /// Most policies of which the worst finding is shown.
 const WORST: usize = 20;
 
 /// The worst finding of each policy that is not healthy, and the command that explains the first of them.
-fn worst(policies: &[Row]) -> String {
+fn worst(policies: &[Row], again: &str) -> String {
     let unhealthy = policies.iter().filter(|one| one.healthy == "False");
     let worst = unhealthy.filter_map(|one| Some((one, one.findings.first()?)));
     let worst: Vec<_> = worst.collect();
@@ -397,11 +443,7 @@ fn worst(policies: &[Row]) -> String {
     };
     let mut text = "\n".to_owned();
     for (policy, finding) in worst.iter().take(WORST) {
-        let place = policy
-            .namespace
-            .as_ref()
-            .map_or_else(String::new, |place| format!("{place}/"));
-        let said = format!("{place}{}: {}: {}", policy.name, finding.check, finding.message);
+        let said = format!("{}: {}: {}", policy.shown(), finding.check, finding.message);
         text = text + &render::wrapped(&said, "") + "\n";
     }
     let more = worst.len().saturating_sub(WORST);
@@ -410,7 +452,7 @@ fn worst(policies: &[Row]) -> String {
         let _ = writeln!(text, "and {more} more policies; -o json has all");
     }
     let id = line(first.id.get(..findings::DIGITS).unwrap_or(&first.id)).into_owned();
-    text + "Next: " + render::program() + " explain " + &id + "\n"
+    text + "Next: " + render::program() + " explain " + &id + &line(again) + "\n"
 }
 
 #[cfg(test)]
@@ -438,6 +480,7 @@ pub(crate) mod tests {
                 namespace: Some(by.into()),
                 name: by.into(),
                 accepted: "True".into(),
+                mistakes: by.into(),
                 observed: "True".into(),
                 healthy: "False".into(),
                 reason: by.into(),
@@ -451,6 +494,12 @@ pub(crate) mod tests {
 
     /// What people see where every text of a status and of the Lease's annotation is this one.
     pub(crate) fn shown(by: &str) -> String {
-        text(&told(by), "evenkeel-system", "evenkeel")
+        let target = Target {
+            operator_namespace: "evenkeel-system".into(),
+            lease: "evenkeel".into(),
+            output: Form::Table,
+            cluster: Cluster::default(),
+        };
+        text(&told(by), &target, &format!(" -n '{by}'"))
     }
 }

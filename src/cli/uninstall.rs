@@ -10,11 +10,11 @@ use k8s_openapi::api::core::v1::{Event, Namespace};
 use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams};
 use kube::{Api, Client};
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, words};
 use super::{End, answer, note};
 use crate::escape::line;
 use crate::live::{Ask, AskError, Server};
-use crate::{api, lease, live};
+use crate::{api, lease, live, render};
 
 /// What to delete, and of which cluster.
 #[derive(Debug, Args)]
@@ -30,6 +30,20 @@ pub(super) struct Arguments {
     operator_namespace: String,
     #[command(flatten)]
     cluster: Cluster,
+}
+
+impl Arguments {
+    /// The flags that name the same things again.
+    fn again(&self) -> String {
+        let own = self.operator_namespace.clone();
+        let own = (own != lease::NAMESPACE).then_some(("--operator-namespace", own));
+        let keep = if self.keep_policies {
+            " --keep-policies"
+        } else {
+            ""
+        };
+        words(own.into_iter().chain(self.cluster.again())) + keep
+    }
 }
 
 /// The label that everything we install carries.
@@ -96,13 +110,27 @@ async fn uninstall(arguments: &Arguments) -> anyhow::Result<End> {
         let _ = writeln!(text, "{verb} {events} Events of evenkeel in {namespace}");
     }
     if !arguments.yes {
-        text.push_str("\nNothing was changed. To do it: evenkeel uninstall --yes");
-        text.push_str(" (add --keep-policies to keep the policies and their definitions)\n");
+        let program = render::program();
+        let again = line(&arguments.again()).into_owned();
+        // Writing into a String cannot fail.
+        let _ = writeln!(
+            text,
+            "\nNothing was changed. To do it: {program} uninstall{again} --yes"
+        );
+        if !arguments.keep_policies {
+            text.push_str("(--keep-policies keeps the policies and their definitions)\n");
+        }
         answer(&text)?;
         return Ok(End::Good);
     }
     answer(&text)?;
-    delete((&client, &server), &items, namespaces.into_keys().collect()).await?;
+    delete(
+        (&client, &server),
+        &items,
+        namespaces.into_keys().collect(),
+        &arguments.again(),
+    )
+    .await?;
     answer("Everything above is deleted.\n")?;
     Ok(End::Good)
 }
@@ -112,6 +140,7 @@ async fn delete(
     (client, server): (&Client, &Server),
     items: &[Item],
     mut namespaces: BTreeSet<String>,
+    again: &str,
 ) -> anyhow::Result<()> {
     let mut failed = 0;
     // The operator keeps its rights until it has ended: else it would report sources that it cannot read.
@@ -149,7 +178,8 @@ async fn delete(
         }
     }
     if failed > 0 {
-        bail!("{failed} deletions failed; what is left is shown by evenkeel uninstall");
+        let program = render::program();
+        bail!("{failed} deletions failed; what is left is shown by `{program} uninstall{again}`");
     }
     Ok(())
 }

@@ -152,7 +152,7 @@ pub(crate) fn for_people(text: &str) -> Vec<(&'static str, String)> {
         ("finding markdown", findings::card_markdown(&list.findings[0])),
         ("path", path::draw(&drawn(text))),
         ("path markdown", path::draw_markdown(&drawn(text))),
-        ("dataplane table", dataplane::table(&view)),
+        ("dataplane table", dataplane::table(&view, &aside.again)),
         ("dataplane wide", dataplane::wide(&view)),
         ("dataplane markdown", dataplane::markdown(&view)),
     ]

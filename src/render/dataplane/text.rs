@@ -11,6 +11,7 @@ use super::super::screen::Screen;
 use super::super::{markdown_table, table as plain_table, wrapped};
 use super::{ProfileView, Setting, Value, View};
 use crate::escape::{line, markdown as escaped};
+use crate::render::program;
 
 impl Setting {
     /// Its value, short.
@@ -91,7 +92,9 @@ fn balancer_rows(view: &View) -> impl Iterator<Item = Vec<String>> {
 }
 
 /// One row for each profile and each port of a load balancer.
-pub(crate) fn table(view: &View) -> String {
+///
+/// `again` are the flags that read the same once more.
+pub(crate) fn table(view: &View, again: &str) -> String {
     let mut text = String::new();
     if !view.profiles.is_empty() {
         text += &plain_table(&PROFILE_HEADS, profile_rows(view));
@@ -101,7 +104,11 @@ pub(crate) fn table(view: &View) -> String {
     text + &balancers(view)
         + &missing::of(&view.unreadable, &BTreeSet::new(), columns)
         + &rest(view, &|one| !missing::is_right(one), &str::to_owned)
-        + "Next: -o wide shows where each setting was read.\n"
+        + &format!(
+            "Next: {} dataplane{} -o wide    # where each setting was read\n",
+            program(),
+            line(again)
+        )
 }
 
 fn balancers(view: &View) -> String {

@@ -54,7 +54,7 @@ fn gather<'a, K: Ord>(
 
 fn key(finding: &Finding) -> Key<'_> {
     let evidence = finding.evidence.iter();
-    let elsewhere = evidence.filter(|one| !is_own(&one.source, &finding.subject));
+    let elsewhere = evidence.filter(|one| !is_own(&one.source, finding));
     Key {
         accepted: finding.exception.is_some(),
         severity: finding.severity,
@@ -65,26 +65,39 @@ fn key(finding: &Finding) -> Key<'_> {
     }
 }
 
-/// Whether a source is the subject itself, or an object of its namespace.
-fn is_own(source: &str, subject: &SubjectView) -> bool {
+/// Whether a source is the subject itself, an object of its namespace, or the policy that asks for it.
+fn is_own(source: &str, finding: &Finding) -> bool {
+    let SubjectView { namespace, name, .. } = &finding.subject;
+    let policy = finding
+        .policy
+        .as_deref()
+        .and_then(|policy| policy.split_once('/'));
+    if let (Some((_, policy)), Some(named)) = (policy, source.strip_prefix("policy "))
+        && named.split(' ').next() == Some(policy)
+    {
+        return true;
+    }
     let no_name = |c: char| !(c.is_alphanumeric() || matches!(c, '-' | '.' | '/' | '_'));
     let mut words = source.split(no_name).map(|word| word.trim_end_matches('.'));
     words.any(|word| {
-        if subject.namespace.is_empty() {
-            !subject.name.is_empty() && word == subject.name
+        if namespace.is_empty() {
+            !name.is_empty() && word == name
         } else {
-            let rest = word.strip_prefix(&*subject.namespace);
+            let rest = word.strip_prefix(&**namespace);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         }
     })
 }
 
-/// Why it cannot be judged, without the name of what cannot.
+/// Why it cannot be judged, without the name of what cannot and of the policy that asks for it.
 fn gap(finding: &Finding) -> String {
     let SubjectView { namespace, name, .. } = &finding.subject;
-    let message = finding.message.as_str();
+    let message = match &finding.policy {
+        Some(policy) => finding.message.replace(&**policy, "…"),
+        None => finding.message.clone(),
+    };
     if name.is_empty() {
-        message.to_owned()
+        message
     } else if namespace.is_empty() {
         message.replace(name, "…")
     } else {
@@ -223,6 +236,7 @@ mod tests {
             client: String::new(),
         };
         one.exception = None;
+        one.policy = Some(format!("{namespace}/rules-{name}"));
         one.evidence = sources
             .iter()
             .map(|source| EvidenceView {
@@ -241,6 +255,8 @@ mod tests {
     #[rstest]
     #[case::one_proxy(&[PROXY], &[PROXY], 1)]
     #[case::own_policies(&[PROXY, "policy shop/a x"], &[PROXY, "policy web/b x"], 1)]
+    #[case::own_policies_by_name(&[PROXY, "policy rules-a grpc.protocol"], &[PROXY, "policy rules-b grpc.protocol"], 1)]
+    #[case::anothers_policy(&[PROXY, "policy rules-a grpc.protocol"], &[PROXY, "policy rules-a grpc.protocol"], 2)]
     #[case::own_slices(&["EndpointSlices of shop/a"], &["EndpointSlices of web/b"], 1)]
     #[case::two_settings(&[PROXY], &["ConfigMap kube-system/cilium-config"], 2)]
     fn what_has_one_cause_is_one_group(#[case] a: &[&str], #[case] b: &[&str], #[case] expected: usize) {
@@ -279,6 +295,9 @@ mod tests {
         b.check = "keepalive-order";
         a.message = "cannot be judged: Service shop/a has no port".into();
         b.message = "cannot be judged: Service shop/b has no port".into();
+        assert_eq!(gaps([&a, &b].into_iter()).len(), 1);
+        a.message = "cannot be judged: policy shop/rules-a grpc.ping is not declared".into();
+        b.message = "cannot be judged: policy shop/rules-b grpc.ping is not declared".into();
         assert_eq!(gaps([&a, &b].into_iter()).len(), 1);
     }
 

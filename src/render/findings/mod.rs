@@ -260,10 +260,16 @@ fn over_time(one: &NotJudged, columns: usize) -> String {
 /// What to do next, as a command to be pasted. Its arguments are names of files, which may be those of others.
 fn next(list: &FindingList, aside: &Aside<'_>, form: impl Fn(&str) -> String) -> String {
     let (name, from) = (program(), form(&aside.again));
-    let open = |one: &&Finding| one.exception.is_none() && one.severity != Severity::Unknown;
-    let first = list.findings.iter().find(open).or_else(|| list.findings.first());
+    let open = || list.findings.iter().filter(|one| one.exception.is_none());
+    // What only a right is missing for is explained by that right.
+    let first = open()
+        .find(|one| one.severity != Severity::Unknown)
+        .or_else(|| open().find(|one| !missing::is_blind(one, list)));
     match first {
         Some(first) => format!("Next: {name} explain {}{from}\n", prefix(&first.id, list)),
+        None if list.unreadable.iter().any(missing::is_right) => {
+            format!("Next: {name} audit{from}    # once the missing rights are granted\n")
+        }
         None if aside.judged.policies == Some(0) => {
             format!("Next: {name} checks    # NEEDS policy: judged once you declare it\n")
         }

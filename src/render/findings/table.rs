@@ -1,6 +1,6 @@
 //! The audit as a page: sections by family of checks, one row for each cause, then what was judged and what to do next.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use clap::builder::styling::AnsiColor;
@@ -20,6 +20,12 @@ const INNER: &str = "      ";
 
 /// Most subjects of a group that are named.
 const NAMED: usize = 3;
+
+/// Most rows of one check: what the same repair ends is one row already.
+const ROWS: usize = 5;
+
+/// Most reasons for which something could not be judged.
+const GAPS: usize = 10;
 
 /// Most files and objects that are listed as not read.
 const UNREAD: usize = 10;
@@ -100,15 +106,42 @@ impl Page<'_> {
         let bad = findings
             .into_iter()
             .filter(|one| one.severity != Severity::Unknown);
-        for group in groups(bad, self.aside.all) {
-            text += &self.row(&group);
-        }
+        text += &self.rows(&groups(bad, self.aside.all));
         if self.aside.list_met {
             for (check, met) in met {
                 text += &self.met_row(check, met);
             }
         }
         text
+    }
+
+    /// The causes of a family: of one check only the first, unless all are asked for.
+    fn rows(&self, groups: &[Group<'_>]) -> String {
+        let mut text = String::new();
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for group in groups {
+            let check = group.first().map_or("", |one| one.check);
+            let count = counts.entry(check).or_default();
+            *count += 1;
+            if self.aside.all || *count <= ROWS {
+                text += &self.row(group);
+            }
+        }
+        if !self.aside.all {
+            for (check, count) in counts {
+                text += &self.more(count.saturating_sub(ROWS), &format!("of {check} "));
+            }
+        }
+        text
+    }
+
+    /// That there are more rows, where there are.
+    fn more(&self, count: usize, what: &str) -> String {
+        if count == 0 {
+            return String::new();
+        }
+        let rows = counted(count, "more row", "more rows");
+        self.lines("  ", "…", &format!("{rows} {what}with --all"), INNER)
     }
 
     /// One cause: what it is about, the message, and the first thing to do.
@@ -162,10 +195,9 @@ impl Page<'_> {
         let count: usize = groups.iter().map(|one| one.findings.len()).sum();
         let head = format!("Unknown: {}", counted(count, "verdict", "verdicts"));
         let mut text = self.lines("", &self.marked(Some(Severity::Unknown)), &head, "  ");
-        for group in groups {
-            text += &self.gap(&group);
-        }
-        text
+        let most = if self.aside.all { usize::MAX } else { GAPS };
+        text.extend(groups.iter().take(most).map(|group| self.gap(group)));
+        text + &self.more(groups.len().saturating_sub(most), "")
     }
 
     fn gap(&self, group: &Group<'_>) -> String {

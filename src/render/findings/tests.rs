@@ -290,6 +290,36 @@ fn rows_fit(#[case] columns: usize) {
     }
 }
 
+/// Causes that no repair has in common, such as one setting on each of a hundred load balancers.
+#[test]
+fn of_one_check_only_the_first_rows_are_shown() {
+    let mut findings: Vec<_> = (0..100).map(silent).collect();
+    for (at, one) in findings.iter_mut().enumerate() {
+        one.evidence[0].source = format!("Service other/lb-{at}").into();
+    }
+    let scene = scene(findings, &[], judged(40, 36, 12));
+    let page = shown(&scene, 100, false, false);
+    assert_eq!(page.matches("path-idle-budget (critical)").count(), 5, "{page}");
+    assert!(
+        page.contains("  … 95 more rows of path-idle-budget with --all\n"),
+        "{page}"
+    );
+    let all = shown(&scene, 100, true, false);
+    assert!(all.matches("path-idle-budget (critical)").count() == 100 && !all.contains('…'));
+}
+
+/// Explaining a verdict that only a right is missing for would say that the right is missing.
+#[test]
+fn what_only_rights_are_missing_for_is_looked_at_again() {
+    let mut scene = unreadable();
+    scene.list.findings.retain(|one| one.blind.is_some());
+    let page = shown(&scene, 100, false, false);
+    assert!(
+        page.ends_with("Next: evenkeel audit    # once the missing rights are granted\n"),
+        "{page}"
+    );
+}
+
 #[test]
 fn a_row_for_each_finding_on_demand() {
     let scene = sick();
