@@ -200,6 +200,7 @@ fn counts(list: &FindingList, aside: &Aside<'_>, columns: usize) -> String {
     let objects = objects(aside.judged);
     let mut text = match (bad, partial) {
         (true, _) => format!("{parts}, on {objects}"),
+        (false, true) if met == 0 => format!("Nothing could be judged: {parts}, on {objects}"),
         (false, true) => format!("Nothing is wrong in what could be judged: {parts}, on {objects}"),
         (false, false) if parts.is_empty() => format!("Nothing to judge: {objects}"),
         (false, false) => format!("All is well: {parts}, on {objects}"),
