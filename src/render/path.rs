@@ -208,6 +208,7 @@ fn seconds(val: Option<&Val<i64>>, none: &str) -> String {
 mod tests {
     use evenkeel_core::checks::path::budget::{Side, Span, TableHop};
     use evenkeel_core::know::Gap;
+    use evenkeel_core::route::Meets;
     use rstest::rstest;
 
     use super::*;
@@ -253,7 +254,7 @@ mod tests {
             hop: hop.into(),
             idle,
             end: None,
-            met: true,
+            meets: Meets::Surely,
         };
         let mut tables = vec![table("ipvs", Ok(Val::declared(900, "file")))];
         if !known {

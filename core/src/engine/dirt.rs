@@ -44,6 +44,8 @@ pub(crate) struct Dirt {
     /// Whole sources, and what is derived from many rows.
     pub(crate) deps: Deps,
     /// Parts of sources that became fresh, or no longer are.
+    pub(crate) parts: BTreeSet<(Source, Part)>,
+    /// The parts that readers of these depend on.
     pub(crate) freshness: BTreeSet<(Source, Part)>,
     /// Everything: the first round.
     pub(crate) all: bool,
@@ -86,6 +88,7 @@ impl Dirt {
             zones,
             webhooks,
             deps: _,
+            parts,
             freshness,
             all: _,
         } = self;
@@ -96,7 +99,7 @@ impl Dirt {
             held.note(names);
         }
         held.all(governing.iter().map(|one| one.0));
-        held.all(freshness.iter().map(|one| one.1));
+        held.all(parts.iter().chain(freshness).map(|one| one.1));
     }
 
     /// Whether nothing has changed.
@@ -135,7 +138,7 @@ impl Dirt {
     pub(super) fn lost(&self, index: &Index) -> Option<Source> {
         let lost =
             |(source, part): &&(Source, Part)| *index.freshness_of(*source, *part) != Freshness::Complete;
-        self.freshness.iter().find(lost).map(|one| one.0)
+        self.parts.iter().find(lost).map(|one| one.0)
     }
 
     /// Whether what a verdict depends on beyond its own unit has changed.

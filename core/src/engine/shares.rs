@@ -187,7 +187,8 @@ impl Shares {
         if wants.clone().sum::<u64>() <= ceiling::OF_THE_CLUSTER {
             return ceiling::OF_A_NAMESPACE;
         }
-        ceiling::fair_share(ceiling::OF_THE_CLUSTER, wants).min(ceiling::OF_A_NAMESPACE)
+        let share = ceiling::fair_share(ceiling::OF_THE_CLUSTER, wants);
+        ceiling::in_steps(share).min(ceiling::OF_A_NAMESPACE)
     }
 
     /// Says how much of each policy of a namespace is judged, and which have changed in that.

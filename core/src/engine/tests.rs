@@ -516,6 +516,36 @@ fn nobody_sees_what_rested_on_a_lost_source_as_it_was() {
     assert_eq!(world.core.findings(world.now), expected);
 }
 
+/// A part that is read again is no loss, though the source as a whole is not read, and though another part is not.
+#[rstest]
+#[case::a_namespace_comes_back(Source::Pods, Part::Namespace("kube-system"), None)]
+#[case::an_object_beside_one_that_is_refused(
+    Source::ConfigMaps,
+    Part::Object("kube-system", "kube-proxy"),
+    Some(Part::Object("kube-system", "cilium-config"))
+)]
+fn what_comes_back_is_not_lost(
+    #[case] source: Source,
+    #[case] part: Part<&'static str>,
+    #[case] refused: Option<Part<&'static str>>,
+) {
+    let mut world = crowd(&[("n1", "a")]);
+    let mut say = |part, freshness| {
+        world.input(Input::Freshness(source, part, freshness));
+        world.core.step(world.now, 1);
+        let is_outdated = world.core.is_behind("shop");
+        while world.core.step(world.now, 100).more {}
+        is_outdated
+    };
+    say(Part::Whole, Freshness::Missing);
+    if let Some(refused) = refused {
+        say(refused, Freshness::unreadable("forbidden"));
+    }
+    say(part, Freshness::Complete);
+    assert!(say(part, Freshness::Stale), "it is lost");
+    assert!(!say(part, Freshness::Complete), "it comes back");
+}
+
 #[test]
 fn a_namespace_is_behind_until_each_of_its_services_was_judged_once() {
     let mut world = crowd(&[("n1", "a")]);

@@ -20,6 +20,13 @@ pub struct JudgedInPart {
     pub reason: String,
 }
 
+impl JudgedInPart {
+    /// The policy's namespace.
+    pub fn namespace(&self) -> &str {
+        self.policy.split_once('/').map_or("", |policy| policy.0)
+    }
+}
+
 /// Why a policy is judged in part, with the numbers and the next step.
 pub(crate) fn why(cut: &Cut, namespace: &str) -> String {
     let Cut {

@@ -5,6 +5,7 @@ pub(crate) mod in_part;
 mod subject;
 mod unreadable;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -197,7 +198,13 @@ pub struct NotJudged {
     /// How many more there are.
     #[serde(skip_serializing_if = "is_zero")]
     pub policies_left: usize,
+    /// How many of these each namespace has.
+    #[serde(skip)]
+    pub left_in: BTreeMap<String, usize>,
 }
+
+/// Why policies are judged in part.
+const JUDGED_IN_PART: &str = "policies declare more than is judged of one policy, namespace or cluster";
 
 /// Most policies that are named.
 const IN_PART: usize = 100;
@@ -221,14 +228,37 @@ impl NotJudged {
                 "an audit sees one moment, and only the operator sees what happens over time",
             )
         };
+        let mut left_in = BTreeMap::new();
+        for one in policies.iter().skip(IN_PART) {
+            *left_in.entry(one.namespace().to_owned()).or_default() += 1;
+        }
         let policies_left = policies.len().saturating_sub(IN_PART);
         policies.truncate(IN_PART);
+        let reason = if checks.is_empty() { JUDGED_IN_PART } else { reason };
         (!checks.is_empty() || !policies.is_empty()).then_some(Self {
             checks,
             reason,
             policies,
             policies_left,
+            left_in,
         })
+    }
+
+    /// The part of it that is about checks and namespaces which are asked for.
+    pub fn asked_of(
+        mut self,
+        asks_check: impl Fn(&str) -> bool,
+        asks_namespace: impl Fn(&str) -> bool,
+    ) -> Option<Self> {
+        self.checks.retain(|id| asks_check(id));
+        self.policies.retain(|one| asks_namespace(one.namespace()));
+        self.left_in.retain(|namespace, _| asks_namespace(namespace));
+        self.policies_left = self.left_in.values().sum();
+        if self.checks.is_empty() {
+            self.reason = JUDGED_IN_PART;
+        }
+        let some = !self.checks.is_empty() || !self.policies.is_empty() || self.policies_left > 0;
+        some.then_some(self)
     }
 }
 

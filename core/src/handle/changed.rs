@@ -32,6 +32,7 @@ impl Core {
 
     /// Marks everything that a gap in a part of a source concerns.
     pub(super) fn touch_freshness(&mut self, source: Source, part: Part) {
+        self.dirt.parts.insert((source, part));
         // Readers of one object depend on its namespace.
         let part = match part {
             Part::Object(namespace, _) => Part::Namespace(namespace),

@@ -181,10 +181,13 @@ impl History {
             return;
         }
         let now = self.now;
-        self.coverage
-            .entry((source, part))
-            .or_default()
-            .becomes(now, freshness);
+        if *freshness == Freshness::Missing && part != Part::Whole {
+            // Nobody reads it any more: what holds of the whole holds of it, and namespaces that went hold no memory.
+            self.coverage.remove(&(source, part));
+        } else {
+            let held = self.coverage.entry((source, part)).or_default();
+            held.becomes(now, freshness);
+        }
         if (source, part) == (Source::EndpointSlices, Part::Whole) {
             self.backends
                 .churn
@@ -375,6 +378,21 @@ mod tests {
         history.freshness(Source::Nodes, Part::Whole, &Freshness::unreadable("forbidden"));
         history.freshness(Source::Nodes, Part::Whole, &Freshness::Complete);
         assert!(!covers(&history, 1_000));
+    }
+
+    #[test]
+    fn a_part_that_nobody_reads_any_more_holds_no_memory() {
+        let mut history = silent(0);
+        history.freshness(Source::Nodes, Part::Whole, &Freshness::Complete);
+        let part = Part::Namespace(crate::names::Name::MAX);
+        history.freshness(Source::Nodes, part, &Freshness::Complete);
+        assert_eq!(history.coverage.len(), 2);
+        history.freshness(Source::Nodes, part, &Freshness::Missing);
+        assert_eq!(history.coverage.len(), 1);
+        assert_eq!(
+            history.coverage_of(Source::Nodes, part),
+            history.coverage(Source::Nodes)
+        );
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub const OF_A_POLICY: u64 = 2_000;
 pub const OF_A_NAMESPACE: u64 = 10_000;
 
 /// Most subjects in the cluster that are judged. Where there are more, namespaces have fair shares: those that declare less
-/// than an equal share keep all of it, and the others share the rest equally.
+/// than an equal share keep all of it, and the others share the rest equally, in steps ([`in_steps`]).
 pub const OF_THE_CLUSTER: u64 = 100_000;
 
 /// Which of them a policy is above.
@@ -44,6 +44,17 @@ pub fn fair_share(of: u64, wants: impl IntoIterator<Item = u64>) -> u64 {
     u64::MAX
 }
 
+/// A share in steps of at most an eighth of it, rounded down. In a full cluster each Service that comes or goes moves the
+/// fair share a little; without steps, each would judge policies of all large namespaces anew.
+pub const fn in_steps(share: u64) -> u64 {
+    // Four binary digits are kept.
+    let Some(digits) = share.checked_ilog2() else {
+        return 0;
+    };
+    let rest = digits.saturating_sub(3);
+    share >> rest << rest
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -61,7 +72,23 @@ mod tests {
         assert_eq!(fair_share(of, wants.iter().copied()), expected);
     }
 
+    #[rstest]
+    #[case::none(0, 0)]
+    #[case::small_ones_are_exact(15, 15)]
+    #[case::rounded_down(8_333, 8_192)]
+    #[case::the_next_step(9_215, 8_192)]
+    #[case::a_step_further(9_216, 9_216)]
+    fn shares_move_in_steps(#[case] share: u64, #[case] expected: u64) {
+        assert_eq!(in_steps(share), expected);
+    }
+
     proptest! {
+        #[test]
+        fn a_step_is_small(share in 1..u64::MAX) {
+            let step = in_steps(share);
+            prop_assert!(step <= share && share - step <= share / 8);
+        }
+
         #[test]
         fn it_fits_and_leaves_nothing_but_a_rest(of in 0..1_000_u64, wants in prop::collection::vec(0..200_u64, 0..20)) {
             let share = fair_share(of, wants.iter().copied());

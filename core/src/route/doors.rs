@@ -28,9 +28,19 @@ pub struct NodeTable {
     pub hop: Arc<str>,
     /// After how many idle seconds it forgets a connection.
     pub idle: Known<Val<i64>>,
-    /// Whether some connections meet it; else only those of clients that run where they may and do not now, or that run
-    /// where it is not known.
-    pub met: bool,
+    /// Whether some connections meet it.
+    pub meets: Meets,
+}
+
+/// Whether some connections of a path meet a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Meets {
+    /// They do.
+    Surely,
+    /// Only those of clients that run where they may and do not now, or that run where it is not known.
+    Possibly,
+    /// They do unless other nodes keep a longer table or none, and for this reason that is not known of most.
+    NotKnown(Gap),
 }
 
 /// A class of nodes that a connection may enter, and how it enters.
@@ -57,7 +67,7 @@ pub fn node_tables(look: &Look<'_>, path: &Path<'_>) -> Vec<NodeTable> {
             return vec![NodeTable {
                 hop: "node".into(),
                 idle: Err(gap),
-                met: true,
+                meets: Meets::Surely,
             }];
         }
     };
@@ -65,7 +75,11 @@ pub fn node_tables(look: &Look<'_>, path: &Path<'_>) -> Vec<NodeTable> {
         .enumerate()
         .filter_map(|(at, one)| {
             let table = one.class.profile.table(one.entry, udp);
-            let sure = one.sure || longest_of_all(&met, at, udp);
+            let meets = if one.sure {
+                Meets::Surely
+            } else {
+                meets_anywhere(&met, at, udp)
+            };
             let (keeper, idle) = match table {
                 Ok(None) => return None,
                 Ok(Some(table)) => (&*table.keeper, Ok(table.idle.clone())),
@@ -82,7 +96,7 @@ pub fn node_tables(look: &Look<'_>, path: &Path<'_>) -> Vec<NodeTable> {
             Some(NodeTable {
                 hop: hop.into(),
                 idle,
-                met: sure,
+                meets,
             })
         })
         .collect()
@@ -94,25 +108,31 @@ fn seconds<'a>(one: &EntryClass<'a>, udp: bool) -> Result<Option<i64>, &'a Gap> 
     Ok(table.as_ref().map(|table| table.idle.value))
 }
 
-/// Whether a table forgets last of all that an entry may lead to: wherever its connections enter, they meet one that
-/// forgets no later. Not where a class of nodes keeps no table.
+/// Whether connections meet a table that forgets as early as this one wherever they enter. Not where a class of nodes
+/// keeps a longer one, or none.
 ///
-/// Nodes whose table is not known excuse nothing while most are known: a node that has just joined would otherwise turn
-/// what is broken into a risk. Where most are not known, nothing is sure.
-fn longest_of_all(met: &[EntryClass<'_>], at: usize, udp: bool) -> bool {
-    let Some(own) = met.get(at) else { return false };
-    let Ok(Some(longest)) = seconds(own, udp) else {
-        return false;
+/// Nodes whose table is not known excuse nothing. While most are known, what is broken stays so when a node joins; where
+/// most are not known, nor is what they excuse.
+fn meets_anywhere(met: &[EntryClass<'_>], at: usize, udp: bool) -> Meets {
+    let own = met.get(at).map(|own| (own.entry, seconds(own, udp)));
+    let Some((entry, Ok(Some(longest)))) = own else {
+        return Meets::Possibly;
     };
-    let (mut known, mut unknown) = (0, 0);
-    for other in met.iter().filter(|other| other.entry == own.entry) {
+    let (mut known, mut unknown, mut why) = (0, 0, None);
+    for other in met.iter().filter(|other| other.entry == entry) {
         match seconds(other, udp) {
             Ok(Some(idle)) if idle <= longest => known += other.class.nodes,
-            Ok(_) => return false,
-            Err(_) => unknown += other.class.nodes,
+            Ok(_) => return Meets::Possibly,
+            Err(gap) => {
+                unknown += other.class.nodes;
+                why = why.or(Some(gap));
+            }
         }
     }
-    unknown == 0 || unknown < known
+    match why {
+        Some(gap) if unknown >= known => Meets::NotKnown(gap.clone()),
+        _ => Meets::Surely,
+    }
 }
 
 /// The classes of nodes that a connection may enter, and how.

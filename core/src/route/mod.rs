@@ -9,7 +9,7 @@ mod doors;
 
 pub use backends::{PortBackends, backends, backends_by_port};
 pub use balancer::{balancer_idle, balancer_listener, balancer_targets};
-pub use doors::{EntryClass, Member, NodeTable, members, met, node_tables};
+pub use doors::{EntryClass, Meets, Member, NodeTable, members, met, node_tables};
 
 #[cfg(test)]
 mod tests;

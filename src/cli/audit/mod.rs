@@ -189,14 +189,9 @@ impl Audit {
         })
     }
 
-    /// The part of it that is about the checks which are asked for.
-    fn asked_of(&self, mut not_judged: NotJudged) -> Option<NotJudged> {
-        not_judged.checks.retain(|id| self.asks_check(id));
-        not_judged
-            .policies
-            .retain(|one| self.asks_namespace(one.policy.split_once('/').map_or("", |policy| policy.0)));
-        let some = !not_judged.checks.is_empty() || !not_judged.policies.is_empty();
-        some.then_some(not_judged)
+    /// The part of it that is asked for.
+    fn asked_of(&self, not_judged: NotJudged) -> Option<NotJudged> {
+        not_judged.asked_of(|id| self.asks_check(id), |namespace| self.asks_namespace(namespace))
     }
 
     fn asks_check(&self, id: &str) -> bool {

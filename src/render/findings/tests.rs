@@ -126,6 +126,7 @@ fn scene(mut findings: Vec<Finding>, met: &[(&'static str, u32)], judged: Judged
                 reason: "an audit sees one moment, and only the operator sees what happens over time",
                 policies: Vec::new(),
                 policies_left: 0,
+                left_in: BTreeMap::new(),
             }),
             summary: Summary::default(),
         },

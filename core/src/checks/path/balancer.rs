@@ -5,6 +5,7 @@ use crate::dataplane::load_balancer::{Forwards, Listener};
 use crate::judge::{Look, Path};
 use crate::know::Gap;
 use crate::policy::{Door, Hop, Layer};
+use crate::route::Meets;
 use crate::sources::service::ServiceType;
 
 /// A load balancer on a path.
@@ -75,6 +76,6 @@ fn table(name: &str, idle: Result<crate::know::Val<i64>, Gap>) -> TableHop {
         hop: name.into(),
         idle,
         end: None,
-        met: true,
+        meets: Meets::Surely,
     }
 }

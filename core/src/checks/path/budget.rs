@@ -16,6 +16,7 @@ use crate::dataplane::load_balancer::Forwards;
 use crate::judge::{End, Look, Path};
 use crate::know::{Gap, Reads, Source, Val};
 use crate::policy::{Beat, Hop, Layer, Limit, Protocol};
+use crate::route::Meets;
 
 /// What [`segments`] may read.
 pub const USES: Reads = Reads::of(&[
@@ -281,7 +282,7 @@ fn declared_hop(look: &Look<'_>, path: &Path<'_>, hop: &Hop) -> Option<Element> 
         hop: hop.name.clone(),
         idle,
         end: Some(End::Hop(hop.name.clone())),
-        met: true,
+        meets: Meets::Surely,
     }))
 }
 

@@ -52,6 +52,7 @@ The path is cut into segments at its L7 hops: each holds one TCP connection.
 | `G >= T` | Violated, critical |
 | `G >= T` only in the worst case of what is not declared | AtRisk, origin Assumed, never critical |
 | `G >= T` only on some of the nodes that the client may run on, and it runs on none of these, or where is not known | AtRisk, cause `PlaceNotKnown` |
+| `G >= T` on all nodes of which the table is known, and these are no more than half of those that the client may run on | Unknown |
 | `G > 0.8 T` | AtRisk |
 | silence without data `>=` the idle timeout of an L7 hop | Violated, critical, cause `ProxyClosesIdle` |
 

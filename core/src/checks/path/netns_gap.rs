@@ -13,7 +13,7 @@ use crate::judge::{
 };
 use crate::know::{Gap, Known, Reads, Source, Val};
 use crate::policy::Beat;
-use crate::route::Member;
+use crate::route::{Meets, Member};
 use crate::sample::Metrics;
 use crate::sources::service::Transport;
 
@@ -123,7 +123,7 @@ fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
         return unless_unknown();
     };
     let declared = !matches!(pods, PodKeepalive::NotDeclared);
-    let certain = table.met && reaches(silence(true), idle.value);
+    let certain = table.meets == Meets::Surely && reaches(silence(true), idle.value);
     let case = LateKeepalive {
         client: client_name(&path.client.name),
         hop: table.hop.clone(),
@@ -135,6 +135,8 @@ fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
     };
     Ok(if certain && declared {
         Verdict::violated(case)
+    } else if let (Some(gap), true) = (segment.excuse(), declared) {
+        return Err(gap.clone());
     } else {
         Verdict::at_risk(case)
     })

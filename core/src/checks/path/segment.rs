@@ -7,6 +7,7 @@ use super::span::{Span, nears, reaches};
 use super::tables::TableHop;
 use crate::judge::End;
 use crate::know::{Gap, Val};
+use crate::route::Meets;
 
 /// An L7 hop at one end of a segment that closes a connection without data. Keepalives carry none.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,7 +111,7 @@ impl Segment {
 
     /// The same of those that the connection is known to meet, wherever its client runs.
     pub fn tightest_met(&self) -> Option<(&TableHop, &Val<i64>)> {
-        self.first_to_forget(|table| table.met)
+        self.first_to_forget(|table| table.meets == Meets::Surely)
     }
 
     fn first_to_forget(&self, counts: impl Fn(&TableHop) -> bool) -> Option<(&TableHop, &Val<i64>)> {
@@ -118,7 +119,7 @@ impl Segment {
             .iter()
             .filter(|table| counts(table))
             .filter_map(|table| Some((table, table.idle.as_ref().ok()?)))
-            .min_by_key(|(_, idle)| idle.value)
+            .min_by_key(|(table, idle)| (idle.value, table.meets != Meets::Surely, idle.origin))
     }
 
     /// The first time after which one of its tables forgets any connection without data, or a hop at one of its ends
@@ -136,6 +137,9 @@ impl Segment {
         if met.is_some_and(|idle| reaches(best, idle)) {
             return Budget::Forgotten;
         }
+        if let Some(gap) = self.excuse() {
+            return Budget::Unknown(gap.clone());
+        }
         if tightest.is_some_and(|idle| reaches(worst, idle)) {
             return Budget::Undeclared;
         }
@@ -145,6 +149,18 @@ impl Segment {
             (None, Some(idle)) if nears(worst, idle) => Budget::Narrow,
             (None, Some(_)) => Budget::Kept,
         }
+    }
+
+    /// Why it is not known whether a connection that is silent for too long is forgotten, where only tables that are not
+    /// known can excuse it.
+    pub fn excuse(&self) -> Option<&Gap> {
+        let best = self.silence.best.as_ref();
+        self.tables
+            .iter()
+            .find_map(|table| match (&table.meets, &table.idle) {
+                (Meets::NotKnown(gap), Ok(idle)) if reaches(best, idle.value) => Some(gap),
+                _ => None,
+            })
     }
 
     /// Why one of its tables is not known.

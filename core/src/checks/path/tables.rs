@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::judge::{End, Look, Path};
 use crate::know::{Gap, Val};
-use crate::route::node_tables;
+use crate::route::{Meets, node_tables};
 
 /// One stateful L4 hop of a segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,8 +15,8 @@ pub struct TableHop {
     pub idle: Result<Val<i64>, Gap>,
     /// The hop of the policy that it is.
     pub end: Option<End>,
-    /// Whether the connection is known to meet it, not only able to: it may run on other nodes.
-    pub met: bool,
+    /// Whether the connection is known to meet it: it may run on other nodes.
+    pub meets: Meets,
 }
 
 /// Those of the nodes that the connection may enter.
@@ -25,7 +25,7 @@ pub(super) fn of_the_nodes(look: &Look<'_>, path: &Path<'_>) -> Vec<TableHop> {
         hop: table.hop,
         idle: table.idle,
         end: None,
-        met: table.met,
+        meets: table.meets,
     });
     tables.collect()
 }

@@ -34,7 +34,7 @@ const AWAY: Duration = Duration::from_secs(60);
 /// How long they stay.
 const BACK: Duration = Duration::from_secs(20);
 
-/// Pods, Services and policies beside those that are judged, by number: each number is there or not.
+/// Pods, Nodes, Services and policies beside those that are judged, by number: each number is there or not.
 const OTHERS: u64 = 40;
 
 /// Random changes.
@@ -112,12 +112,21 @@ impl Churn {
         Ok(())
     }
 
-    /// Nodes stay: which table a client meets, and so what is broken, would change with them.
+    /// Nodes come, fall ill and go; that of half of them no kube-proxy is known is no excuse for a broken path.
     async fn turn_node(&mut self, number: u64) -> Result<()> {
-        let name = ["node-a", "node-b"][usize::from(self.rng.bool())];
-        let patch = json!({"metadata": {"annotations": {"example.com/soak": number.to_string()}}});
-        self.send(Method::PATCH, &format!("/api/v1/nodes/{name}"), &patch)
-            .await
+        if self.rng.u8(0..3) == 0 {
+            return self.send(Method::DELETE, &node_path(number), &json!({})).await;
+        }
+        let node = node(number, self.rng.bool());
+        apply_yaml(&self.client, &node.to_string()).await.map(drop)
+    }
+
+    /// Takes the Nodes away that came: with most of them, which table a path meets would not be known.
+    pub(super) async fn remove_nodes(&self) -> Result<()> {
+        for number in 0..OTHERS {
+            self.send(Method::DELETE, &node_path(number), &json!({})).await?;
+        }
+        Ok(())
     }
 
     /// Deletes it where it is, makes it where it is not.
@@ -196,4 +205,17 @@ fn policy(namespace: &str, number: u64) -> Value {
         "metadata": {"name": format!("other-{number}"), "namespace": namespace},
         "spec": {"services": {"selector": {"matchLabels": {"app": "other"}}},
             "connections": [{"name": "all", "protocol": "TCP", "longestSilenceSeconds": 7_200, "clients": clients}]}})
+}
+
+fn node_path(number: u64) -> String {
+    format!("/api/v1/nodes/other-{number}")
+}
+
+fn node(number: u64, is_ready: bool) -> Value {
+    let status = if is_ready { "True" } else { "False" };
+    json!({"apiVersion": "v1", "kind": "Node",
+        "metadata": {"name": format!("other-{number}"), "labels": {"kubernetes.io/os": "linux",
+            "topology.kubernetes.io/zone": format!("east-{}", number % 3)}},
+        "status": {"conditions": [{"type": "Ready", "status": status, "reason": "Soak", "message": "",
+            "lastHeartbeatTime": "2026-01-01T00:00:00Z", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}})
 }

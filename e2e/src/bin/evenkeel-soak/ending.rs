@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use evenkeel::api::TrafficHealthPolicy;
+use evenkeel_core::judge::Memory;
 use evenkeel_e2e::apply::apply_yaml;
 use serde_json::Value;
 use tokio::process::Command;
@@ -12,8 +13,16 @@ use tokio::process::Command;
 use super::vigil::{Vigil, healthy, is_broken, policies};
 use super::{Bed, Soaked, WITHIN, binary};
 
-/// What a status says, without times and numbers that move, by namespace and name.
-type Told = BTreeMap<String, Vec<String>>;
+/// What a status says.
+struct Words {
+    /// Its conditions, without times and numbers that move; none where findings over time decide them too.
+    conditions: Option<Vec<String>>,
+    /// Its findings, without those on what was seen to change over time.
+    findings: Vec<String>,
+}
+
+/// What the statuses say, by namespace and name.
+type Told = BTreeMap<String, Words>;
 
 /// Waits until the operator has seen the end of it, ends it, starts another one without the proxy, and compares.
 pub(super) async fn compare(bed: &Bed, mut soaked: Soaked, vigil: &mut Vigil) -> Result<()> {
@@ -29,11 +38,21 @@ pub(super) async fn compare(bed: &Bed, mut soaked: Soaked, vigil: &mut Vigil) ->
         .await?;
     until_settled(bed, "first-of-the-fresh", &fresh).await?;
     let by_the_fresh = told(bed).await?;
-    for (name, words) in &by_the_soaked {
-        let other = by_the_fresh.get(name);
+    for (name, soaked) in &by_the_soaked {
+        let fresh = by_the_fresh
+            .get(name)
+            .with_context(|| format!("{name} has no status"))?;
+        let both = [&soaked.conditions, &fresh.conditions].map(Option::as_ref);
+        let [soaked_conditions, fresh_conditions] = if both.iter().all(Option::is_some) {
+            both
+        } else {
+            [None; 2]
+        };
         ensure!(
-            other == Some(words),
-            "{name}: {words:#?} of the soaked, {other:#?} from nothing"
+            (soaked_conditions, &soaked.findings) == (fresh_conditions, &fresh.findings),
+            "{name}: of the soaked {soaked_conditions:#?}, only {:#?}; from nothing {fresh_conditions:#?}, only {:#?}",
+            without(&soaked.findings, &fresh.findings),
+            without(&fresh.findings, &soaked.findings)
         );
     }
     audited(bed).await?;
@@ -132,16 +151,33 @@ async fn told(bed: &Bed) -> Result<Told> {
     let mut told = Told::new();
     for policy in policies(&bed.client).await? {
         let status = serde_json::to_value(&policy.status)?;
-        let conditions = status["conditions"].as_array().into_iter().flatten();
-        let conditions = conditions.map(|one| format!("{} {} {}", one["type"], one["status"], one["reason"]));
-        let findings = status["findings"].as_array().into_iter().flatten();
-        let findings = findings.map(|one| {
+        let list = |field: &str| status[field].as_array().cloned().unwrap_or_default();
+        let (past, present): (Vec<_>, Vec<_>) = list("findings").into_iter().partition(is_over_time);
+        let conditions = list("conditions")
+            .iter()
+            .map(|one| format!("{} {} {}", one["type"], one["status"], one["reason"]))
+            .collect();
+        let findings = present.iter().map(|one| {
             format!(
                 "{} {} {} {}",
                 one["check"], one["verdict"], one["subject"], one["message"]
             )
         });
-        told.insert(place(&policy), conditions.chain(findings).collect());
+        let words = Words {
+            conditions: past.is_empty().then_some(conditions),
+            findings: findings.collect(),
+        };
+        told.insert(place(&policy), words);
     }
     Ok(told)
+}
+
+/// Whether a finding is of a check that judges what was seen to change, which who has just started has not seen.
+fn is_over_time(finding: &Value) -> bool {
+    let mut checks = evenkeel_core::checks::ALL.iter();
+    checks.any(|check| finding["check"] == check.id && check.history != Memory::Unused)
+}
+
+fn without<'a>(all: &'a [String], others: &[String]) -> Vec<&'a String> {
+    all.iter().filter(|one| !others.contains(one)).collect()
 }

@@ -80,6 +80,7 @@ async fn main() -> Result<()> {
     );
     vigil.tell();
     chaos.calm();
+    churn.remove_nodes().await?;
     ending::compare(&bed, operator, &mut vigil).await?;
     vigil.is_flat()?;
     println!("held");

@@ -34,6 +34,8 @@ pub(super) struct Vigil {
     longest: Duration,
     /// How often each word was read of a policy that is broken at the server.
     told: [u64; 3],
+    /// How often missing backends were asked about, and answered.
+    asked: [u64; 2],
 }
 
 impl Vigil {
@@ -55,7 +57,8 @@ impl Vigil {
         ensure!(self.silent < SILENT, "/livez has failed {SILENT} times in a row");
         self.statuses(client).await?;
         if thin_since.is_some_and(|since| since.elapsed() > BELIEVED) {
-            says_something(operator).await?;
+            self.asked[0] += 1;
+            self.asked[1] += u64::from(says_something(operator).await?);
         }
         Ok(())
     }
@@ -89,7 +92,7 @@ impl Vigil {
         let mib = |at: Option<&u64>| at.copied().unwrap_or_default() / 1024;
         println!(
             "{} looks: memory {} MiB at first, {} at most, {} at last; /livez {:.1?} at most; of broken policies {} times \
-             False, {} Unknown, {} nothing, 0 True",
+             False, {} Unknown, {} nothing, 0 True; of missing backends {} of {} questions answered",
             self.looks,
             mib(self.memory.first()),
             mib(self.memory.iter().max()),
@@ -98,14 +101,21 @@ impl Vigil {
             self.told[0],
             self.told[1],
             self.told[2],
+            self.asked[1],
+            self.asked[0],
         );
     }
 
-    /// Memory must not grow with time; what a start brings is not looked at.
+    /// Memory must not grow with time; what a start brings is not looked at. And what was asked must have been answered.
     pub(super) fn is_flat(&self) -> Result<()> {
         ensure!(
             self.told[0] > 0,
             "the operator has never said that something is broken"
+        );
+        let [asked, answered] = self.asked;
+        ensure!(
+            answered > 0 && answered * 2 >= asked,
+            "of {asked} questions about missing backends {answered} were answered"
         );
         let third = self.memory.len() / 3;
         let highest = |from: usize, to: usize| {
@@ -127,9 +137,11 @@ impl Vigil {
 }
 
 /// While backends are missing for so long, the operator must find it, or say that it cannot know.
-async fn says_something(operator: &Soaked) -> Result<()> {
+///
+/// Whether it has answered at all: a busy loop says so.
+async fn says_something(operator: &Soaked) -> Result<bool> {
     let Ok((200, text)) = get(operator.debug, "/debug/verdicts").await else {
-        return Ok(());
+        return Ok(false);
     };
     let list: Value = serde_json::from_str(&text).context("reading /debug/verdicts")?;
     let about = |one: &Value| {
@@ -145,7 +157,7 @@ async fn says_something(operator: &Soaked) -> Result<()> {
         BELIEVED.as_secs(),
         list["unreadable"]
     );
-    Ok(())
+    Ok(true)
 }
 
 /// The check that counts ready backends.

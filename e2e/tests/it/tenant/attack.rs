@@ -133,6 +133,25 @@ impl Attack {
         }
     }
 
+    /// How often it has asked for something in the team's namespace since the attack began, by verb and resource. Waits for
+    /// the first time, as the audit log of the API server lags.
+    pub(super) async fn asked_for(&self, (verb, resource): (&str, &str)) -> usize {
+        let start = Instant::now();
+        loop {
+            let asked = self.bed.asked().split_off(self.asked);
+            let of_team = |one: &&Value| {
+                one["verb"] == verb
+                    && one["objectRef"]["resource"] == resource
+                    && one["objectRef"]["namespace"] == self.team.namespace()
+            };
+            let count = asked.iter().filter(of_team).count();
+            if count > 0 || start.elapsed() > WITHIN {
+                return count;
+            }
+            tokio::time::sleep(EVERY).await;
+        }
+    }
+
     /// How many files the operator has open.
     pub(super) fn open_files(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.operator.id()))

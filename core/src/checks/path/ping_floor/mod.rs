@@ -10,6 +10,7 @@ use super::{client_name, declared};
 use crate::judge::{Check, Judge, Look, Memory, Path, Severities, Verdict};
 use crate::know::{Gap, Known, Origin, Reads, Source, Val};
 use crate::policy::{Beat, Client, Protocol};
+use crate::route::Meets;
 use crate::sample::Metrics;
 use rule::{PingFault, PingRule};
 
@@ -172,7 +173,10 @@ fn no_legal_interval(look: &Look<'_>, path: &Path<'_>, floor: &Val<i64>) -> Verd
     if !may_be_silent(segment, idle.value) {
         return Verdict::Met;
     }
-    let certain = table.met && reaches(segment.silence.best.as_ref(), idle.value);
+    if let Some(gap) = segment.excuse() {
+        return Verdict::Unknown(gap.clone());
+    }
+    let certain = table.meets == Meets::Surely && reaches(segment.silence.best.as_ref(), idle.value);
     let case = PingRule {
         client: segment.from.name.clone(),
         floor: floor.clone(),
