@@ -183,7 +183,7 @@ fn whole() -> FindingList {
             reason: "because".into(),
         }],
         policies_left: 1,
-        left_in: std::collections::BTreeMap::new(),
+        left_in: BTreeMap::new(),
     });
     list
 }
