@@ -191,7 +191,10 @@ impl Audit {
 
     /// The part of it that is asked for.
     fn asked_of(&self, not_judged: NotJudged) -> Option<NotJudged> {
-        not_judged.asked_of(|id| self.asks_check(id), |namespace| self.asks_namespace(namespace))
+        not_judged.asked_of(
+            |id| self.asks_check(id),
+            |namespace| self.asks_namespace(namespace),
+        )
     }
 
     fn asks_check(&self, id: &str) -> bool {

@@ -1,5 +1,6 @@
 //! `docs/schemas` says what `audit -o json` and `diff -o json` print: every field that is printed is in the schema, as the schema has it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use evenkeel_core::findings::{FindingList, FindingVerdict, JudgedInPart, NotJudged, SubjectKind};
