@@ -222,6 +222,42 @@ const SHOWN: &[Shown] = &[
         nodes::preemption::examples
     ),
     shown!(
+        "cp-instance-skew",
+        "Skew",
+        ["control_plane/instance_skew.rs"],
+        control_plane::instance_skew::examples
+    ),
+    shown!(
+        "cp-channel-divergence",
+        "Channel",
+        ["control_plane/channel_divergence.rs"],
+        control_plane::channel_divergence::examples
+    ),
+    shown!(
+        "cp-overload-brownout",
+        "Overload",
+        ["control_plane/overload.rs"],
+        control_plane::overload::examples
+    ),
+    shown!(
+        "cp-reconnect-storm",
+        "Storm",
+        ["control_plane/reconnect_storm.rs"],
+        control_plane::reconnect_storm::examples
+    ),
+    shown!(
+        "cp-memory-headroom",
+        "NoRoom",
+        ["control_plane/memory_headroom.rs"],
+        control_plane::memory_headroom::examples
+    ),
+    shown!(
+        "etcd-quota-headroom",
+        "Grown",
+        ["control_plane/etcd_quota.rs"],
+        control_plane::etcd_quota::examples
+    ),
+    shown!(
         "ct-table-pressure",
         "TablePressure",
         ["conntrack/table_pressure.rs"],

@@ -135,8 +135,10 @@ fn speaks(world: &World, check: &Check) -> bool {
 
 /// Everything is measured on a node, and an API server.
 fn measured() -> World {
+    let mut machine = node("n1", "z");
+    machine["status"]["addresses"] = json!([{"type": "InternalIP", "address": "192.0.2.1"}]);
     let mut world = World::watched(&[
-        (Source::Nodes, node("n1", "z")),
+        (Source::Nodes, machine),
         (Source::EndpointSlices, instances(&["192.0.2.1", "192.0.2.2"])),
     ])
     .platform(ClusterPolicy {
@@ -157,9 +159,9 @@ fn measured() -> World {
         if step > 0 {
             world.wait(30);
         }
-        // Counters grow by one in a second, and levels stand still.
+        // Counters grow by ten in a second, and levels stand still.
         let value = |metric: Metric| match metric.kind() {
-            Kind::Counter => f64::from(step) * 30.0,
+            Kind::Counter => f64::from(step) * 300.0,
             Kind::Gauge => 1000.0,
         };
         for (of, scope) in [

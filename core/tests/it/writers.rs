@@ -129,6 +129,12 @@ const REACHES: &[(&str, &[(Source, Why)])] = &[
     ("ct-table-pressure", &[]),
     ("ct-drop-rate", &[]),
     ("node-pressure", &[]),
+    ("cp-instance-skew", &[(Source::EndpointSlices, OwnBackend)]),
+    ("cp-channel-divergence", &[(Source::EndpointSlices, OwnBackend)]),
+    ("cp-overload-brownout", &[(Source::EndpointSlices, OwnBackend)]),
+    ("cp-reconnect-storm", &[(Source::EndpointSlices, OwnBackend)]),
+    ("cp-memory-headroom", &[(Source::EndpointSlices, OwnBackend)]),
+    ("etcd-quota-headroom", &[(Source::EndpointSlices, OwnBackend)]),
 ];
 
 #[test]

@@ -2,10 +2,17 @@
 
 mod calls;
 mod cel;
+pub mod channel_divergence;
 pub mod detection;
+pub mod etcd_quota;
 pub mod heartbeat;
+pub mod instance_skew;
 pub mod instances;
+pub mod memory_headroom;
+pub mod overload;
+pub mod reconnect_storm;
 mod requests;
+mod servers;
 pub mod stale_watch;
 #[cfg(test)]
 mod tests;
@@ -18,4 +25,10 @@ pub(super) const CHECKS: &[Check] = &[
     heartbeat::CHECK,
     instances::CHECK,
     stale_watch::CHECK,
+    instance_skew::CHECK,
+    channel_divergence::CHECK,
+    overload::CHECK,
+    reconnect_storm::CHECK,
+    memory_headroom::CHECK,
+    etcd_quota::CHECK,
 ];
