@@ -4,7 +4,7 @@
 # container runtime where it is missing, before their tests start.
 CARGO ?= cargo
 SOAK = $(or $(CARGO_TARGET_DIR),target)/debug/evenkeel-soak
-.PHONY: demo test setup bed lint unit control-plane shells pushes instances e2e e2e-kind e2e-kind-install image reproducible fuzz bench bless deny mutants soak chart workflows
+.PHONY: demo test setup bed lint unit control-plane shells pushes instances e2e e2e-kind e2e-kind-install image reproducible fuzz bench bless deny mutants soak chart workflows site
 
 # A finding from files, minutes after a checkout; then the same on a real control plane, built first.
 demo: setup
@@ -72,9 +72,9 @@ image:
 reproducible:
 	$(CARGO) run --locked -q -p evenkeel-e2e --bin evenkeel-image -- reproducible
 
-# Generated files: CRDs, docs of checks, metrics and reasons.
+# Generated files: CRDs, copies in the chart, docs of checks, metrics, reasons and kinds, contents, recipes and screens.
 bless:
-	EVENKEEL_BLESS=1 $(CARGO) test --locked -p evenkeel --test it -- crds:: metrics:: chart::
+	EVENKEEL_BLESS=1 $(CARGO) test --locked -p evenkeel --test it -- crds:: metrics:: chart:: docs::
 	EVENKEEL_BLESS=1 $(CARGO) test --locked -p evenkeel-core --test it -- check_docs:: reasons::
 
 # What is built in: bans, licences and sources; known vulnerabilities where their database can be reached. Installs
@@ -104,6 +104,13 @@ mutants:
 # from its Go module.
 chart: bed
 	$(CARGO) test --locked -p evenkeel-e2e --test packaging chart::
+
+# The site of docs/ as target/site, with its links followed. Installs mdBook where it is missing: without its server and its
+# watcher, and not optimised, as it takes a second all the same.
+site:
+	command -v mdbook >/dev/null || $(CARGO) install --locked --debug --no-default-features --features search mdbook@0.5.4
+	mdbook build docs
+	$(CARGO) test --locked -p evenkeel-e2e --test packaging site::
 
 # The workflows of GitHub, by their linter, which is built from its Go module.
 workflows:

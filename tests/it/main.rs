@@ -4,6 +4,7 @@
 mod chart;
 mod cli;
 mod crds;
+mod docs;
 mod http;
 mod manifests;
 mod metrics;
