@@ -215,7 +215,7 @@ impl Explain for Holes {
                 client, pods, node, ..
             } => write!(
                 f,
-                "{pods} Pods of client {client} reach nobody, such as those on node {node}: no backend is ready there, \
+                "{pods} Pods of client {client} reach no backend, such as those on node {node}: none is ready there, \
                  and the traffic policy is Local"
             ),
             Cause::Nodes {
@@ -224,7 +224,7 @@ impl Explain for Holes {
                 all,
             } => write!(
                 f,
-                "by internalTrafficPolicy Local clients on {without} of {all} nodes reach nobody: no backend is ready there"
+                "by internalTrafficPolicy Local clients on {without} of {all} nodes reach no backend: none is ready there"
             ),
             Cause::Nodes { without, all, .. } => write!(
                 f,
@@ -361,7 +361,7 @@ mod tests {
         let found = world(json!({"internalTrafficPolicy": "Local"}), &["n1"]).findings(ID);
         assert_eq!(
             found[0].message,
-            "by internalTrafficPolicy Local clients on 2 of 3 nodes reach nobody: no backend is ready there"
+            "by internalTrafficPolicy Local clients on 2 of 3 nodes reach no backend: none is ready there"
         );
     }
 

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use super::balancer::ends_pings;
 use super::budget::Segment;
-use super::keepalive::{SYSCTL, Sockets, pods_of};
-use super::margin::{GRPC_FLOOR_SECONDS, above, above_floor, below};
+use super::keepalive::{SYSCTL, Sockets, ping_floor, pods_of};
+use super::margin::{above, above_floor, below};
 use crate::judge::{Advice, Change, End, Look, Path, Setting};
-use crate::policy::{Beat, Connection, Door, Protocol};
+use crate::policy::{Beat, Door};
 use crate::sources::service::Transport;
 
 /// Most seconds of a TCP keepalive: Linux `include/net/tcp.h`, `MAX_TCP_KEEPIDLE`.
@@ -56,18 +56,6 @@ pub(super) struct Remedies {
     sysctl: [bool; 2],
 }
 
-/// The least interval of pings that a server permits, in seconds; zero where it is not known to have one.
-fn floor_of(connection: &Connection) -> i64 {
-    match (
-        connection.server.minimum_ping_interval_seconds,
-        connection.protocol,
-    ) {
-        (Some(floor), _) => i64::from(floor),
-        (None, Protocol::Grpc) => GRPC_FLOOR_SECONDS,
-        (None, _) => 0,
-    }
-}
-
 fn change(at: &End, set: impl FnOnce(u32) -> Setting, seconds: i64) -> Option<Change> {
     Some(Change {
         at: at.clone(),
@@ -89,7 +77,7 @@ impl Remedies {
         let pool = server_idle.map_or(below(idle), |server| below(idle).min(below(server.value)));
         let reaches = |span: &super::span::Span| super::span::reaches(span.worst.as_ref(), idle);
         let proxied = ends_pings(look, path);
-        let floor = floor_of(connection);
+        let floor = ping_floor(path).map_or(0, |floor| floor.value);
         let ping = (idle / 2).max(above_floor(floor)).max(1);
         let by_client = segment.from.end == Some(End::Client);
         let unset = |beat: Option<Beat>| beat == Some(Beat::Enabled(None));

@@ -1,5 +1,6 @@
 //! What one end of a TCP segment sends by itself while its connection is silent.
 
+use super::declared;
 use super::span::Span;
 use crate::fleet::{FirstProbe, first_probe};
 use crate::judge::{Look, Path};
@@ -215,4 +216,23 @@ pub(super) fn pods_of<'a>(
         return Ok(None);
     };
     members(look, path.key.namespace, selector).map(Some)
+}
+
+/// Pings that a gRPC server permits by default: one in 5 minutes
+/// (`GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS` and gRPC-Go's `EnforcementPolicy.MinTime`).
+const GRPC_PING_FLOOR_SECONDS: i64 = 300;
+
+/// The least interval of pings that the server permits, in seconds; `None` where it is not known to have one.
+pub(super) fn ping_floor(path: &Path<'_>) -> Option<Val<i64>> {
+    match path.connection.server.minimum_ping_interval_seconds {
+        Some(floor) => Some(Val::declared(
+            i64::from(floor),
+            declared(path, "server.minimumPingIntervalSeconds"),
+        )),
+        None if path.connection.protocol == Protocol::Grpc => Some(Val::assumed(
+            GRPC_PING_FLOOR_SECONDS,
+            "gRPC default, five minutes; server.minimumPingIntervalSeconds is not declared",
+        )),
+        None => None,
+    }
 }

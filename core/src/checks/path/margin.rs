@@ -1,9 +1,5 @@
 //! How far apart two times have to be, so that jitter does not turn them around.
 
-/// Pings that a gRPC server permits by default: one in 5 minutes
-/// (`GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS` and gRPC-Go's `EnforcementPolicy.MinTime`).
-pub(super) const GRPC_FLOOR_SECONDS: i64 = 300;
-
 /// A time that is safely below another: 80 %.
 pub(super) const fn below(seconds: i64) -> i64 {
     seconds.saturating_mul(8) / 10

@@ -4,12 +4,13 @@ mod rule;
 
 use super::balancer::ends_pings;
 use super::budget::{Segment, USES, segments};
-use super::margin::{GRPC_FLOOR_SECONDS, above_floor, below};
+use super::keepalive::ping_floor;
+use super::margin::{above_floor, below};
 use super::span::reaches;
 use super::{client_name, declared};
 use crate::judge::{Check, Judge, Look, Memory, Path, Severities, Verdict};
 use crate::know::{Gap, Known, Origin, Reads, Source, Val};
-use crate::policy::{Beat, Client, Protocol};
+use crate::policy::{Beat, Client};
 use crate::route::Meets;
 use crate::sample::Metrics;
 use rule::{PingFault, PingRule};
@@ -72,20 +73,10 @@ fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
             "an L7 hop ends the client's pings before the server",
         ));
     }
-    let floor = match path.connection.server.minimum_ping_interval_seconds {
-        Some(floor) => Val::declared(
-            i64::from(floor),
-            declared(path, "server.minimumPingIntervalSeconds"),
-        ),
-        None if path.connection.protocol == Protocol::Grpc => Val::assumed(
-            GRPC_FLOOR_SECONDS,
-            "gRPC default, five minutes; server.minimumPingIntervalSeconds is not declared",
-        ),
-        None => {
-            return Ok(Verdict::NotApplicable(
-                "no floor is declared, and only gRPC servers have one by default",
-            ));
-        }
+    let Some(floor) = ping_floor(path) else {
+        return Ok(Verdict::NotApplicable(
+            "no floor is declared, and only gRPC servers have one by default",
+        ));
     };
     let least = segments(look, path)
         .iter()

@@ -4,21 +4,15 @@
 //! `examples()` beside the type. What the examples must show is read from the type itself: every variant of its enums,
 //! every `Option` both ways, every `bool` both ways. So a new variant without an example fails here.
 
+mod scenes;
+mod shapes;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::LazyLock;
 
-use proc_macro2::{Delimiter, TokenStream, TokenTree};
-use proptest::strategy::{Strategy, ValueTree};
-use proptest::test_runner::TestRunner;
-
-use serde_json::json;
-
-use super::obeyed::any_scene;
 use super::{ALL, balance, conntrack, control_plane, find, nodes};
 use crate::judge::{Case, Datum, MESSAGE, Verdict};
-use crate::know::Source;
-use crate::policy::{Client, Connection, Protocol, Server};
-use crate::world::{NEVER, World, client, connection, l7, node, policy, service, static_proxy};
+use scenes::by_scenes;
+use shapes::{Shape, demands, has, shapes};
 
 /// What is shown of one check.
 struct Shown {
@@ -36,7 +30,7 @@ macro_rules! shown {
             id: $id,
             evidence: $evidence,
             #[expect(clippy::disallowed_macros, reason = "the types are read from their source")]
-            files: &[$(include_str!($file)),+],
+            files: &[$(include_str!(concat!("../", $file))),+],
             examples: $examples,
         }
     };
@@ -101,7 +95,7 @@ const SHOWN: &[Shown] = &[
     shown!(
         "backend-no-rebalance-path",
         "Unending",
-        ["balance/no_rebalance.rs"],
+        ["balance/no_rebalance/unending.rs"],
         balance::no_rebalance::examples
     ),
     shown!(
@@ -155,7 +149,7 @@ const SHOWN: &[Shown] = &[
     shown!(
         "node-mass-loss",
         "NodeLoss",
-        ["nodes/mass_loss.rs"],
+        ["nodes/mass_loss/loss.rs"],
         nodes::mass_loss::examples
     ),
     shown!(
@@ -173,7 +167,7 @@ const SHOWN: &[Shown] = &[
     shown!(
         "node-cascade-wave",
         "Domino",
-        ["nodes/cascade/mod.rs"],
+        ["nodes/cascade/domino.rs"],
         nodes::cascade::examples
     ),
     shown!(
@@ -277,87 +271,6 @@ const SHOWN: &[Shown] = &[
     ),
 ];
 
-/// What random connections lead to, with the id of the check.
-static OF_SCENES: LazyLock<Vec<(&str, Verdict)>> = LazyLock::new(|| {
-    let mut runner = TestRunner::deterministic();
-    let mut found = Vec::new();
-    for world in made() {
-        found.extend(
-            world
-                .core
-                .engine
-                .bad()
-                .map(|(check, _, held)| (check.id, (*held.verdict).clone())),
-        );
-    }
-    for at in 0..3000 {
-        let mut scene = any_scene().new_tree(&mut runner).unwrap().current();
-        // No pool is short enough for a table of one second.
-        if at % 100 == 0 {
-            scene.narrow(1);
-        }
-        let world = scene.world();
-        found.extend(
-            world
-                .core
-                .engine
-                .bad()
-                .map(|(check, _, held)| (check.id, (*held.verdict).clone())),
-        );
-    }
-    found
-});
-
-/// What chance leads to too seldom.
-fn made() -> Vec<World> {
-    let silent = Connection {
-        longest_silence_seconds: Some(1800),
-        server: Server {
-            tcp_keepalive: NEVER,
-            ..Server::default()
-        },
-        ..connection(
-            Protocol::Tcp,
-            Client {
-                tcp_keepalive: NEVER,
-                ..client("web")
-            },
-        )
-    };
-    // No deadline of the hop is between those of its neighbours.
-    let called = Connection {
-        longest_request_seconds: Some(30),
-        hops: vec![l7("edge", None, None)],
-        server: Server {
-            request_timeout_seconds: Some(60),
-            ..Server::default()
-        },
-        ..connection(
-            Protocol::Grpc,
-            Client {
-                request_timeout_seconds: Some(60),
-                ..client("web")
-            },
-        )
-    };
-    let world = |connection| {
-        let mut world = World::complete()
-            .all(Source::Nodes, &[node("a", ""), node("b", "")])
-            .with(Source::Pods, static_proxy("kp-a", "a", "iptables"))
-            .with(Source::Pods, static_proxy("kp-b", "b", "ipvs"))
-            .with(Source::Services, service("api", json!({})))
-            .policy(policy(vec![connection]));
-        world.core.round(world.now);
-        world
-    };
-    vec![world(silent), world(called)]
-}
-
-fn by_scenes(id: &str) -> Vec<Verdict> {
-    let all = OF_SCENES.iter().filter(|(of, _)| *of == id);
-    all.map(|(_, verdict)| verdict.clone()).collect()
-}
-
 fn cases(shown: &Shown) -> Vec<(Verdict, Case)> {
     let all = (shown.examples)().into_iter();
     all.filter_map(|verdict| match &verdict {
@@ -365,129 +278,6 @@ fn cases(shown: &Shown) -> Vec<(Verdict, Case)> {
         Verdict::Met | Verdict::NotApplicable(_) | Verdict::Unknown(_) => None,
     })
     .collect()
-}
-
-/// A type as it is written in a file.
-enum Shape {
-    Struct(Vec<(String, String)>),
-    Enum(Vec<(String, Vec<(String, String)>)>),
-}
-
-/// The structs and enums of a file.
-fn shapes(file: &str) -> BTreeMap<String, Shape> {
-    let tokens: Vec<TokenTree> = file.parse::<TokenStream>().unwrap().into_iter().collect();
-    let mut found = BTreeMap::new();
-    for three in tokens.windows(3) {
-        let [
-            TokenTree::Ident(what),
-            TokenTree::Ident(name),
-            TokenTree::Group(body),
-        ] = three
-        else {
-            continue;
-        };
-        let shape = match (what.to_string().as_str(), body.delimiter()) {
-            ("struct", Delimiter::Brace) => Shape::Struct(fields(body.stream())),
-            ("enum", Delimiter::Brace) => Shape::Enum(variants(body.stream())),
-            _ => continue,
-        };
-        found.insert(name.to_string(), shape);
-    }
-    found
-}
-
-/// What stands between the commas of a list, without attributes.
-fn pieces(list: TokenStream) -> Vec<Vec<TokenTree>> {
-    let (mut pieces, mut piece, mut angles) = (Vec::new(), Vec::new(), 0);
-    let mut attribute = false;
-    for token in list {
-        match &token {
-            TokenTree::Punct(sign) if sign.as_char() == '#' => attribute = true,
-            TokenTree::Group(_) if attribute => attribute = false,
-            TokenTree::Punct(sign) if sign.as_char() == ',' && angles == 0 => {
-                pieces.push(std::mem::take(&mut piece));
-            }
-            _ => {
-                if let TokenTree::Punct(sign) = &token {
-                    angles += i32::from(sign.as_char() == '<') - i32::from(sign.as_char() == '>');
-                }
-                piece.push(token);
-            }
-        }
-    }
-    pieces.push(piece);
-    pieces.retain(|piece| !piece.is_empty());
-    pieces
-}
-
-/// Names and types of fields.
-fn fields(list: TokenStream) -> Vec<(String, String)> {
-    let field = |piece: Vec<TokenTree>| {
-        let colon = piece
-            .iter()
-            .position(|token| matches!(token, TokenTree::Punct(sign) if sign.as_char() == ':'))?;
-        let name = piece.get(colon.checked_sub(1)?)?.to_string();
-        let of: TokenStream = piece.into_iter().skip(colon + 1).collect();
-        Some((name, of.to_string().replace(' ', "")))
-    };
-    pieces(list).into_iter().filter_map(field).collect()
-}
-
-fn variants(list: TokenStream) -> Vec<(String, Vec<(String, String)>)> {
-    let variant = |piece: Vec<TokenTree>| {
-        let name = piece.first()?.to_string();
-        let held = match piece.get(1) {
-            Some(TokenTree::Group(held)) if held.delimiter() == Delimiter::Brace => fields(held.stream()),
-            // A lone field has no name of its own in what `Debug` prints.
-            Some(TokenTree::Group(held)) => vec![(name.clone(), held.stream().to_string().replace(' ', ""))],
-            _ => Vec::new(),
-        };
-        Some((name, held))
-    };
-    pieces(list).into_iter().filter_map(variant).collect()
-}
-
-/// What `Debug` of the examples must print for a field: one text for each form that it can have.
-fn demands(shapes: &BTreeMap<String, Shape>, name: &str, of: &str, depth: u8, found: &mut BTreeSet<String>) {
-    if depth == 0 {
-        return;
-    }
-    let own = |fields: &[(String, String)], found: &mut BTreeSet<String>| {
-        for (name, of) in fields {
-            demands(shapes, name, of, depth - 1, found);
-        }
-    };
-    if of == "bool" {
-        found.extend([format!("{name}: true"), format!("{name}: false")]);
-    } else if let Some(held) = of.strip_prefix("Option<").and_then(|of| of.strip_suffix('>')) {
-        found.extend([format!("{name}: None"), format!("{name}: Some(")]);
-        let mut inner = BTreeSet::new();
-        demands(shapes, name, held, depth, &mut inner);
-        let prefix = format!("{name}: ");
-        found.extend(inner.into_iter().map(|one| match one.strip_prefix(&prefix) {
-            Some(value) => format!("{name}: Some({value}"),
-            None => one,
-        }));
-    } else {
-        match shapes.get(of) {
-            None => {}
-            Some(Shape::Struct(fields)) => own(fields, found),
-            Some(Shape::Enum(variants)) => {
-                for (variant, fields) in variants {
-                    found.insert(format!("{name}: {variant}"));
-                    own(fields, found);
-                }
-            }
-        }
-    }
-}
-
-/// Whether a text has a piece that does not go on as a longer word.
-fn has(text: &str, piece: &str) -> bool {
-    text.match_indices(piece).any(|(at, _)| {
-        let rest = text.get(at + piece.len()..).unwrap_or_default();
-        piece.ends_with('(') || !rest.starts_with(|next: char| next.is_alphanumeric() || next == '_')
-    })
 }
 
 #[test]

@@ -4,17 +4,20 @@
 //! has a budget of its own, so what one asks for takes nothing from another; `ConfigMaps` are asked for in namespaces of
 //! the platform only.
 
+mod platform;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::kube_proxy::is_kube_proxy;
 use super::measured::{self, SampleWants};
-use crate::index::{Index, SYSTEM};
+use crate::index::Index;
 use crate::names::{InUse, Key, Name};
-use crate::policy::{Beat, Operator, Policy, Requirement, Selector};
+use crate::policy::{Beat, Policy, Selector};
 use crate::sample::{Metrics, Scope};
 use crate::sources::service::Service;
-use crate::sources::workload::DaemonSet;
+use platform::of_platform;
 
 /// What to read next.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -44,19 +47,6 @@ pub const MOST_NAMED: usize = 32;
 /// Different selectors of one namespace. Where policies have more, all of its Pods are read: comparing each Pod with
 /// thousands of selectors would cost more than the rows do.
 pub const MOST_SELECTORS: usize = 256;
-
-/// Where a kubeadm cluster and the managed ones keep the configuration of their data plane.
-const USUAL_CONFIG_MAPS: [&str; 4] = ["kube-proxy", "kube-proxy-config", "cilium-config", "eni-config"];
-
-/// Labels of Pods that are worth reading in `kube-system` whatever runs there: kube-proxy (kubeadm, EKS, AKS), static
-/// Pods (GKE, kOps, RKE2, kubeadm's control plane) and DNS.
-const USUAL_PODS: [(&str, &[&str]); 2] = [
-    ("k8s-app", &["kube-proxy", "kube-dns"]),
-    (
-        "component",
-        &["kube-proxy", "kube-controller-manager", "kube-apiserver"],
-    ),
-];
 
 /// Selectors of Pods by namespace.
 type PodsBySpace = BTreeMap<Arc<str>, BTreeSet<Selector>>;
@@ -284,234 +274,5 @@ fn labels(index: &Index, service: &Service) -> Selector {
             .map(|(key, value)| (index.names.shared(key), index.names.shared(value)))
             .collect(),
         expressions: Vec::new(),
-    }
-}
-
-/// What the data plane makes worth reading: Pods and `ConfigMaps`, by namespace.
-fn of_platform(index: &Index) -> (PodsBySpace, BTreeMap<Arc<str>, NamedWants>) {
-    let mut pods = PodsBySpace::new();
-    let system: Arc<str> = SYSTEM.into();
-    let usual = USUAL_PODS.map(|(key, values)| Selector {
-        labels: Vec::new(),
-        expressions: vec![Requirement {
-            key: key.into(),
-            operator: Operator::In,
-            values: values.iter().map(|value| Arc::from(*value)).collect(),
-        }],
-    });
-    pods.insert(system.clone(), usual.into());
-    // By namespace those that are asked for whatever runs there, and those that a DaemonSet mounts.
-    let mut maps: BTreeMap<Arc<str>, [BTreeSet<Arc<str>>; 2]> = BTreeMap::new();
-    maps.entry(system).or_default()[0].extend(USUAL_CONFIG_MAPS.map(Arc::from));
-    for (key, set) in index.platform_sets() {
-        let namespace = index.names.shared(key.namespace);
-        let containers = &set.template.containers;
-        let proxy = containers.iter().any(|one| is_kube_proxy(&index.names, one));
-        if proxy || is_network(index, set) {
-            let volumes = set.template.volumes.iter();
-            let mounted = volumes.map(|volume| index.names.shared(volume.config_map));
-            let [usual, others] = maps.entry(namespace.clone()).or_default();
-            usual.extend(USUAL_CONFIG_MAPS[2..].iter().map(|name| Arc::from(*name)));
-            others.extend(mounted);
-        }
-        let agent = containers
-            .iter()
-            .any(|one| index.names.text(one.name) == "cilium-agent");
-        if proxy || agent {
-            pods.entry(namespace).or_default().insert(set.selector.clone());
-        }
-    }
-    let maps = maps.into_iter();
-    let maps = maps.map(|(namespace, [usual, others])| (namespace, NamedWants::of(usual, &others)));
-    (pods, maps.collect())
-}
-
-impl NamedWants {
-    /// As many as there is room for, some of them first.
-    fn of(mut names: BTreeSet<Arc<str>>, others: &BTreeSet<Arc<str>>) -> Self {
-        let mut beyond = 0;
-        for name in others {
-            if names.len() < MOST_NAMED {
-                names.insert(name.clone());
-            } else if !names.contains(name) {
-                beyond += 1;
-            }
-        }
-        Self { names, beyond }
-    }
-
-    /// Why those that are not among the names are not known, where there are too many.
-    pub fn excess(&self) -> Option<String> {
-        (self.beyond > 0).then(|| {
-            let all = self.names.len() + self.beyond;
-            format!("{all} are named in this namespace, and at most {MOST_NAMED} are read")
-        })
-    }
-}
-
-fn is_network(index: &Index, set: &DaemonSet) -> bool {
-    set.template.containers.iter().any(|one| {
-        let name = index.names.text(one.name);
-        matches!(name, "cilium-agent" | "terway" | "antrea-agent")
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use serde_json::{Value, json};
-
-    use super::*;
-    use crate::handle::Input;
-    use crate::know::Source;
-    use crate::policy::{Client, ClusterPolicy, Connection, Protocol, Server, ServicePick};
-    use crate::world::{World, app, client, connection, policy, service};
-
-    /// A policy of the namespace `shop` that selects the Pods of a client, and those behind its Services where it asks.
-    fn asks(name: &str, services: &str, worker: &str, backends: bool) -> Policy {
-        let worker = Client {
-            pods: Some(app(worker)),
-            ..client("worker")
-        };
-        let server = Server {
-            tcp_keepalive: backends.then_some(Beat::Enabled(None)),
-            ..Server::default()
-        };
-        Policy {
-            name: name.into(),
-            services: ServicePick::Names(vec![services.into()]),
-            ..policy(vec![Connection {
-                server,
-                ..connection(Protocol::Tcp, worker)
-            }])
-        }
-    }
-
-    fn proxy(namespace: &str, maps: usize) -> Value {
-        let volumes: Vec<Value> = (0..maps)
-            .map(|at| json!({"name": format!("v{at}"), "configMap": {"name": format!("m{at:04}")}}))
-            .collect();
-        json!({"metadata": {"namespace": namespace, "name": "kube-proxy"}, "spec": {
-            "selector": {"matchLabels": {"app": "proxy"}},
-            "template": {"spec": {"volumes": volumes,
-                "containers": [{"name": "kube-proxy", "image": "kube-proxy:v1.33.1", "command": ["kube-proxy"]}]}}}})
-    }
-
-    #[test]
-    fn a_tenants_look_alike_makes_nothing_worth_reading() {
-        let mut world = World::complete();
-        let usual = world.core.take_wants().expect("the usual ones");
-        let mut world = world.with(Source::DaemonSets, proxy("a-team", 1_500));
-        assert_eq!(world.core.take_wants(), None);
-        world.declare_platform(ClusterPolicy {
-            trusted_namespaces: vec!["a-team".into()],
-            ..ClusterPolicy::default()
-        });
-        let trusted = world.core.take_wants().expect("it is the platform's now");
-        assert_eq!(trusted.config_maps.len(), usual.config_maps.len() + 1);
-        let maps = &trusted.config_maps["a-team"];
-        assert_eq!(
-            (maps.names.len(), maps.beyond),
-            (MOST_NAMED, 1_500 + 2 - MOST_NAMED)
-        );
-        assert!(maps.names.contains("cilium-config"), "the usual ones come first");
-        assert_eq!(
-            maps.excess().as_deref(),
-            Some("1502 are named in this namespace, and at most 32 are read")
-        );
-        assert_eq!(usual.config_maps["kube-system"].excess(), None);
-    }
-
-    #[test]
-    fn a_namespace_with_too_many_selectors_is_read_as_a_whole_and_others_as_before() {
-        let clients = |count: usize| {
-            let clients = (0..count).map(|at| Client {
-                pods: Some(app(&format!("c{at}"))),
-                ..client(&format!("c{at}"))
-            });
-            policy(vec![Connection {
-                clients: clients.collect(),
-                ..connection(Protocol::Tcp, client("none"))
-            }])
-        };
-        let mut world = World::complete().policy(clients(MOST_SELECTORS));
-        let wants = world.core.take_wants().expect("a policy");
-        assert_eq!(wants.pods["shop"].len(), MOST_SELECTORS);
-        let system = wants.pods["kube-system"].clone();
-        let mut world = world.policy(clients(MOST_SELECTORS + 1));
-        let wants = world.core.take_wants().expect("more");
-        assert_eq!(*wants.pods["shop"], BTreeSet::from([Selector::default()]));
-        assert_eq!(wants.pods["kube-system"], system);
-    }
-
-    #[derive(Debug, Clone)]
-    enum Step {
-        Policy {
-            name: usize,
-            service: usize,
-            worker: usize,
-            backends: bool,
-        },
-        NoPolicy(usize),
-        Service {
-            name: usize,
-            app: usize,
-        },
-        NoService(usize),
-        Ask,
-    }
-
-    fn step() -> impl Strategy<Value = Step> {
-        prop_oneof![
-            (0..3_usize, 0..3_usize, 0..3_usize, any::<bool>()).prop_map(
-                |(name, service, worker, backends)| Step::Policy {
-                    name,
-                    service,
-                    worker,
-                    backends
-                }
-            ),
-            (0..3_usize).prop_map(Step::NoPolicy),
-            (0..3_usize, 0..3_usize).prop_map(|(name, app)| Step::Service { name, app }),
-            (0..3_usize).prop_map(Step::NoService),
-            Just(Step::Ask),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn what_changes_step_by_step_is_what_it_is_from_nothing(
-            steps in proptest::collection::vec(step(), 0..40),
-        ) {
-            let mut world = World::complete();
-            let mut told = world.core.take_wants();
-            for step in steps {
-                let service_of = |name: usize| format!("s{name}");
-                match step {
-                    Step::Policy { name, service, worker, backends } => {
-                        let named = asks(&format!("p{name}"), &service_of(service), &format!("w{worker}"), backends);
-                        world.declare(named);
-                    }
-                    Step::NoPolicy(name) => {
-                        world.input(Input::Gone(Source::Policies, "shop", &format!("p{name}")));
-                    }
-                    Step::Service { name, app } => {
-                        let selects = json!({"selector": {"app": format!("a{app}")}});
-                        world.put(Source::Services, &service(&service_of(name), selects));
-                    }
-                    Step::NoService(name) => {
-                        world.input(Input::Gone(Source::Services, "shop", &service_of(name)));
-                    }
-                    Step::Ask => told = world.core.take_wants().or(told),
-                }
-            }
-            told = world.core.take_wants().or(told);
-            let index = world.core.index();
-            let mut anew = Reading::default();
-            if let Some(shop) = index.names.find("shop") {
-                anew.policies_changed(shop);
-            }
-            prop_assert_eq!(told, anew.take(index, Metrics::NONE));
-        }
     }
 }
