@@ -39,7 +39,7 @@ pub(super) fn page(check: &Check) -> String {
 #[allow(clippy::struct_excessive_bools, reason = "each is a key of the answer")]
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct View {
+struct CheckView {
     id: &'static str,
     summary: &'static str,
     needs: Vec<&'static str>,
@@ -51,8 +51,8 @@ struct View {
     needs_policy: bool,
 }
 
-fn view(check: &Check) -> View {
-    View {
+fn view(check: &Check) -> CheckView {
+    CheckView {
         id: check.id,
         summary: summary(check),
         needs: check
@@ -74,75 +74,76 @@ fn view(check: &Check) -> View {
     }
 }
 
+/// Columns of the list, but for what a wide one has as well.
+const HEADS: [&str; 6] = [
+    "CHECK",
+    "VIOLATED/AT RISK",
+    "POLICY",
+    "AGENT",
+    "OPERATOR",
+    "SUMMARY",
+];
+
+impl CheckView {
+    /// One cell for each column of the short list.
+    fn short(&self) -> Vec<String> {
+        let needs = [
+            (self.needs_policy, "policy"),
+            (self.needs_agent, "agent"),
+            (self.needs_operator, "operator"),
+        ];
+        let needs: Vec<_> = needs.iter().filter(|need| need.0).map(|need| need.1).collect();
+        vec![
+            self.id.to_owned(),
+            self.severities.violated.name().to_owned(),
+            if needs.is_empty() {
+                "-".to_owned()
+            } else {
+                needs.join(", ")
+            },
+            self.summary.to_owned(),
+        ]
+    }
+
+    /// One cell for each of [`HEADS`].
+    fn row(&self) -> Vec<String> {
+        let word = |needed| if needed { "yes" } else { "no" }.to_owned();
+        let Severities { violated, at_risk } = self.severities;
+        vec![
+            self.id.to_owned(),
+            format!("{}/{}", violated.name(), at_risk.name()),
+            word(self.needs_policy),
+            word(self.needs_agent),
+            word(self.needs_operator),
+            self.summary.to_owned(),
+        ]
+    }
+
+    /// The same, and what it reads.
+    fn wide(&self) -> Vec<String> {
+        let mut row = self.row();
+        row.extend([self.needs.join(", "), self.uses.join(", ")]);
+        row
+    }
+}
+
 /// Prints the list.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
     let views: Vec<_> = ALL.iter().map(view).collect();
-    let short = || {
-        views.iter().map(|one| {
-            let needs = [
-                (one.needs_policy, "policy"),
-                (one.needs_agent, "agent"),
-                (one.needs_operator, "operator"),
-            ];
-            let needs: Vec<_> = needs.iter().filter(|need| need.0).map(|need| need.1).collect();
-            vec![
-                one.id.to_owned(),
-                one.severities.violated.name().to_owned(),
-                if needs.is_empty() {
-                    "-".to_owned()
-                } else {
-                    needs.join(", ")
-                },
-                one.summary.to_owned(),
-            ]
-        })
-    };
-    let rows = || {
-        views.iter().map(|one| {
-            vec![
-                one.id.to_owned(),
-                format!(
-                    "{}/{}",
-                    one.severities.violated.name(),
-                    one.severities.at_risk.name()
-                ),
-                if one.needs_policy { "yes" } else { "no" }.to_owned(),
-                if one.needs_agent { "yes" } else { "no" }.to_owned(),
-                if one.needs_operator { "yes" } else { "no" }.to_owned(),
-                one.summary.to_owned(),
-            ]
-        })
-    };
-    let heads = [
-        "CHECK",
-        "VIOLATED/AT RISK",
-        "POLICY",
-        "AGENT",
-        "OPERATOR",
-        "SUMMARY",
-    ];
     answer(&match arguments.output {
         Form::Json => render::json(&views)?,
         Form::Yaml => render::yaml(&views)?,
-        Form::Markdown => render::markdown_table(&heads, rows()),
-        Form::Table => render::table(&["CHECK", "SEVERITY", "NEEDS", "SUMMARY"], short()),
+        Form::Markdown => render::markdown_table(&HEADS, views.iter().map(CheckView::row)),
+        Form::Table => render::table(
+            &["CHECK", "SEVERITY", "NEEDS", "SUMMARY"],
+            views.iter().map(CheckView::short),
+        ),
         Form::Wide => {
+            let [check, severities, policy, agent, operator, summary] = HEADS;
             let heads = [
-                "CHECK",
-                "VIOLATED/AT RISK",
-                "POLICY",
-                "AGENT",
-                "OPERATOR",
-                "SUMMARY",
-                "NEEDS",
-                "USES",
+                check, severities, policy, agent, operator, summary, "NEEDS", "USES",
             ];
-            let rows = rows().zip(&views).map(|(mut row, one)| {
-                row.push(one.needs.join(", "));
-                row.push(one.uses.join(", "));
-                row
-            });
-            render::table(&heads, rows)
+            render::table(&heads, views.iter().map(CheckView::wide))
         }
     })?;
     Ok(End::Good)

@@ -11,7 +11,7 @@ use crate::program::Core;
 use crate::sources::service::Service;
 
 /// What one policy says of one field.
-type Declared = (Key, String);
+type Statement = (Key, String);
 
 /// Most Services of a policy, and most policies of a Service, that a status compares. A team may write thousands of both, and
 /// each change of one would have all of them compared; an audit, which compares once, compares all.
@@ -33,7 +33,7 @@ impl Core {
             if policies.len() < 2 {
                 continue;
             }
-            let mut said: BTreeMap<String, Declared> = BTreeMap::new();
+            let mut said: BTreeMap<String, Statement> = BTreeMap::new();
             let mut told = BTreeSet::new();
             for (policy_key, policy) in policies {
                 for (field, value) in fields(self, service, policy) {

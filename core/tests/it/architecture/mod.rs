@@ -109,7 +109,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 /// What makes rows out of bytes, which is over when a check looks.
 const PARSING: &[&str] = &[
     "Row",
-    "Why",
+    "DecodeError",
     "Meta",
     "Text",
     "TextMap",

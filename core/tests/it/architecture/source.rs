@@ -50,13 +50,14 @@ pub(crate) fn files() -> Vec<File> {
                 "tests.rs",
                 "adversarial.rs",
                 "ceilings.rs",
-                "messages.rs",
                 "needs.rs",
                 "obeyed.rs",
             ]
             .iter()
             .any(|name| path.ends_with(name))
-                && !path.starts_with(root().join("world"))
+                && !["world", "checks/messages", "checks/control_plane/tests"]
+                    .iter()
+                    .any(|folder| path.starts_with(root().join(folder)))
         })
         .map(|path| file(path))
         .collect();
