@@ -74,7 +74,7 @@ reproducible:
 
 # Generated files: CRDs, copies in the chart, docs of checks, metrics, reasons and kinds, contents, recipes and screens.
 bless:
-	EVENKEEL_BLESS=1 $(CARGO) test --locked -p evenkeel --test it -- crds:: metrics:: chart:: docs::
+	EVENKEEL_BLESS=1 $(CARGO) test --locked -p evenkeel --test it -- crds:: metrics:: queries:: chart:: docs::
 	EVENKEEL_BLESS=1 $(CARGO) test --locked -p evenkeel-core --test it -- check_docs:: reasons::
 
 # What is built in: bans, licences and sources; known vulnerabilities where their database can be reached. Installs

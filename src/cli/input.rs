@@ -12,6 +12,7 @@ use evenkeel_core::know::{Mono, Now, Wall};
 
 use super::candidates;
 use super::cluster::{Cluster, quoted, words};
+use super::prometheus::Measured;
 use crate::files::{self, Report};
 use crate::live::page::Page;
 use crate::live::{self, Beside};
@@ -110,6 +111,11 @@ impl Beside for Drafts<'_> {
 impl Input {
     /// Reads and judges.
     pub(super) fn judge(&self) -> anyhow::Result<Judged> {
+        self.judge_measured(&Measured::default())
+    }
+
+    /// The same, with what a Prometheus has measured.
+    pub(super) fn judge_measured(&self, measured: &Measured) -> anyhow::Result<Judged> {
         let options = files::Options {
             max_file_size: self.max_file_size,
             namespace: self.scope.home().into(),
@@ -120,6 +126,7 @@ impl Input {
             core = self
                 .scope
                 .read(&mut Drafts::new(&self.policy, &options, &mut report))?;
+            measured.feed(&mut core, &self.scope.cluster)?;
         } else {
             files::read(&mut core, &self.from, &options, &mut report);
             Drafts::new(&self.policy, &options, &mut report).give(&mut core);

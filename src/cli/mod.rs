@@ -19,6 +19,7 @@ mod input;
 mod level;
 mod man;
 mod path;
+mod prometheus;
 mod run;
 mod status;
 mod uninstall;

@@ -9,6 +9,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::End;
 use super::cluster::Cluster;
+use super::prometheus::PrometheusArguments;
 use crate::escape;
 use crate::outbound::{self, Credentials, ServicePort};
 use crate::render::screen::Screen;
@@ -50,6 +51,15 @@ pub(super) struct Arguments {
     /// Bearer token for the Alertmanager, read before each push; only over HTTPS, so with a CA file
     #[arg(long, value_name = "FILE", requires_all = ["alertmanager", "alertmanager_ca_file"])]
     alertmanager_token_file: Option<PathBuf>,
+    /// Ask the ready endpoints of this Service, a Prometheus, for what it has measured
+    #[arg(long, value_name = "NAMESPACE/SERVICE:PORT")]
+    prometheus: Option<ServicePort>,
+    #[command(flatten)]
+    asked: PrometheusArguments,
+    /// Read each API server's /metrics by its own address, every 60 s. Needs the rights of
+    /// manifests/components/instance-metrics
+    #[arg(long)]
+    instance_metrics: bool,
     /// What to log: a level, or levels by module, such as `info,evenkeel::watch=debug`. What the client logs of its own is
     /// logged by us already
     #[arg(
@@ -94,6 +104,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
             debug: arguments.debug_listen,
         },
         alertmanager,
+        prometheus: arguments.prometheus.clone().map(|at| arguments.asked.options(at)),
+        instance_metrics: arguments.instance_metrics,
     };
     // One thread for all but the loop, which has another.
     tokio::runtime::Builder::new_current_thread()

@@ -177,6 +177,10 @@ impl<'w> Reader<'w> {
         let Some(at) = self.place(line) else {
             return Ok(());
         };
+        let only = self.wanted.metric(at).and_then(|metric| metric.only);
+        if only.is_some_and(|only| memchr::memmem::find(line, only.as_bytes()).is_none()) {
+            return Ok(());
+        }
         if line.len() > self.limits.line_bytes {
             return Err(self.too_long(number));
         }

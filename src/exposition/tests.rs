@@ -11,14 +11,17 @@ const METRICS: &[WantedMetric] = &[
     WantedMetric {
         name: "apiserver_request_total",
         kind: Kind::Counter,
+        only: None,
     },
     WantedMetric {
         name: "node_nf_conntrack_entries",
         kind: Kind::Gauge,
+        only: None,
     },
     WantedMetric {
         name: "etcd_request_duration_seconds_count",
         kind: Kind::Histogram,
+        only: None,
     },
 ];
 

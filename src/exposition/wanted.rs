@@ -31,6 +31,8 @@ pub struct WantedMetric {
     pub name: &'static str,
     /// What it is read as.
     pub kind: Kind,
+    /// A text that its lines must hold to be wanted, as one bucket of thirty: `le="10"`.
+    pub only: Option<&'static str>,
 }
 
 /// A list of metrics that are read, each known by its place in it.

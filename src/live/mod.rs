@@ -9,10 +9,11 @@ mod list;
 mod outcome;
 pub(crate) mod page;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use evenkeel_core::index::{Freshness, Part};
 use evenkeel_core::know::{Now, Source};
 use evenkeel_core::{Core, Input};
@@ -92,6 +93,20 @@ pub async fn connect(options: &Options) -> Result<(Client, Server), ConnectError
 /// A client for watches: how long a response may be silent is for its reader to say.
 pub(crate) async fn watching_client(options: &Options) -> Result<Client> {
     let (config, server) = connect::config(options).await?;
+    Ok(connect::client(config, &server, None)?)
+}
+
+/// A client for one API server of that cluster, by its own address. Each of their certificates has the name under which
+/// Pods know them, whatever the kubeconfig calls the cluster.
+pub(crate) async fn client_at(options: &Options, at: SocketAddr) -> Result<Client> {
+    let (mut config, server) = connect::config(options).await?;
+    ensure!(
+        !config.accept_invalid_certs,
+        "the kubeconfig checks no certificate, so credentials could go to anybody"
+    );
+    config.cluster_url = http::Uri::try_from(format!("https://{at}")).context("an address")?;
+    config.tls_server_name = Some("kubernetes.default.svc".to_owned());
+    config.proxy_url = None;
     Ok(connect::client(config, &server, None)?)
 }
 

@@ -7,6 +7,7 @@ use evenkeel_core::know::{Mono, Now};
 
 use crate::lease::{Claim, Permit};
 use crate::lookup;
+use crate::samples::{OwnedPage, SampleWantsByScope};
 use crate::send::{Reply, Request};
 use crate::watch::{self, Change};
 
@@ -46,6 +47,8 @@ pub enum Event {
         /// From its cause to its leaving.
         reaction: Duration,
     },
+    /// A feeder has measured something, or could not.
+    Measured(OwnedPage),
     /// A Pod was read, as [`Effects::lookups`] said.
     Lookup(PodQuery, lookup::Answer),
     /// Nothing: the moment that [`Effects::next`] named has come.
@@ -86,6 +89,8 @@ pub struct Effects {
     pub send: Vec<Outgoing>,
     /// Single Pods to read; each is answered by [`Event::Lookup`].
     pub lookups: Vec<PodQuery>,
+    /// What feeders are to measure from now on, where that has changed.
+    pub measure: Option<SampleWantsByScope>,
     /// Watches to start and to stop.
     pub watches: Change,
     /// What to declare beside the Lease, where that has changed.

@@ -17,12 +17,14 @@ use std::collections::BTreeMap;
 
 use evenkeel_core::fleet::Wants;
 use evenkeel_core::know::{Mono, Now, Source};
+use evenkeel_core::sample::Observer;
 use evenkeel_core::standing::Standing;
 use evenkeel_core::{Core, Input};
 use jiff::Timestamp;
 
 use crate::api::{CLUSTER_POLICY_NAME, PolicyRef};
 use crate::lease::{Claim, Permit};
+use crate::samples::SampleWantsByScope;
 use crate::send::{FairQueue, Gate};
 use crate::status::Statuses;
 use crate::watch::Intake;
@@ -65,6 +67,8 @@ pub struct Operator {
     stopping: bool,
     /// What was last declared beside the Lease.
     declared: String,
+    /// What feeders were last told to measure.
+    measured: SampleWantsByScope,
 }
 
 impl Operator {
@@ -85,7 +89,13 @@ impl Operator {
             behind: None,
             stopping: false,
             declared: String::new(),
+            measured: SampleWantsByScope::default(),
         }
+    }
+
+    /// Says who measures: what checks can make of that is wanted from then on. Nobody does at first.
+    pub fn observed_by(&mut self, now: Now, observers: &[Observer]) {
+        self.core.handle(now, Input::Observers(observers));
     }
 
     /// Takes in what has happened. Times never go back.
@@ -102,6 +112,7 @@ impl Operator {
             Event::Claim(claim) => self.claim = claim,
             Event::Reply { id, reply, reaction } => self.replied(now, id, &reply, reaction, &mut effects),
             Event::Lookup(pod, answer) => self.core.handle(now, Input::Lookup(&pod, answer.as_input())),
+            Event::Measured(page) => page.lend(|page| self.core.handle(now, Input::Samples(page))),
             Event::Tick => {}
             Event::Stop => self.stopping = true,
         }
@@ -137,6 +148,10 @@ impl Operator {
     fn want(&mut self, now: Now, wants: &Wants, effects: &mut Effects) {
         let core = &mut self.core;
         let change = self.intake.want(wants, &mut |input| core.handle(now, input));
+        if self.measured != wants.samples {
+            self.measured = wants.samples.clone();
+            effects.measure = Some(wants.samples.clone());
+        }
         effects.watches.start.extend(change.start);
         effects.watches.stop.extend(change.stop);
     }

@@ -16,6 +16,7 @@ use crate::escape::line;
 use crate::fair::share;
 use crate::metrics::{CriticalSeries, SERIES, Snapshot, SourceSnapshot};
 use crate::outbound::ServicePort;
+use crate::prometheus::Known;
 use crate::query::{Agenda, Alerts, IndexView, Readiness};
 use crate::watch::WatchStatus;
 
@@ -142,11 +143,19 @@ impl Operator {
             leader: true,
             findings,
             unknown,
-            endpoints: self
-                .core
-                .index()
-                .ready_sockets(&service.namespace, &service.service, &service.port),
+            endpoints: self.sockets(service),
         }
+    }
+
+    /// `address:port` of every ready endpoint of a Service's port.
+    pub fn sockets(&self, service: &ServicePort) -> Vec<std::net::SocketAddr> {
+        let index = self.core.index();
+        index.ready_sockets(&service.namespace, &service.service, &service.port)
+    }
+
+    /// What labels of series may name.
+    pub fn known(&self, nodes: bool) -> Known {
+        Known::of(&self.core, nodes)
     }
 
     /// How many policies wait to be compared with their status, as far as is known: a standby writes none.

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::metrics::Snapshot;
 use crate::outbound::ServicePort;
+use crate::prometheus::Known;
 use crate::watch::WatchStatus;
 
 /// A question to the loop, with where the answer goes.
@@ -25,6 +26,20 @@ pub enum Query {
     Verdicts(oneshot::Sender<FindingList>),
     /// When time alone will change something.
     Agenda(oneshot::Sender<Agenda>),
+    /// `address:port` of every ready endpoint of a Service's port.
+    Sockets {
+        /// The Service.
+        service: ServicePort,
+        /// The answer.
+        answer: oneshot::Sender<Vec<std::net::SocketAddr>>,
+    },
+    /// What labels of series may name.
+    Known {
+        /// Whether Nodes are among it, of which there may be thousands.
+        nodes: bool,
+        /// The answer.
+        answer: oneshot::Sender<Known>,
+    },
     /// What to push to an Alertmanager, and the addresses of the Service's ready endpoints.
     Alerts {
         /// The Alertmanager's Service.

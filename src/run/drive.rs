@@ -17,6 +17,7 @@ use crate::lookup;
 use crate::metrics::Metrics;
 use crate::operator::{Effects, Event, Next, Operator, Outgoing, ReceivedAt, Watched};
 use crate::query::Query;
+use crate::samples::{OwnedPage, SampleWantsByScope};
 use crate::send::{Reply, Sender};
 use crate::watch::{self as cluster, Events, Watches};
 
@@ -42,6 +43,10 @@ pub(super) struct Drive {
     /// For reading single Pods.
     pub(super) link: Arc<Link>,
     pub(super) lookups: JoinSet<(PodQuery, lookup::Answer)>,
+    /// What feeders have measured; none where there is no feeder.
+    pub(super) pages: mpsc::Receiver<OwnedPage>,
+    /// What feeders are to measure.
+    pub(super) measure: watch::Sender<SampleWantsByScope>,
     /// What is declared beside the Lease.
     pub(super) state: watch::Sender<String>,
     /// Counts changes of verdicts and of leadership.
@@ -86,6 +91,7 @@ impl Drive {
                     Ok((pod, answer)) => self.step(Event::Lookup(pod, answer)),
                     Err(error) => bail!("reading a Pod has failed: {error}"),
                 },
+                Some(page) = self.pages.recv() => self.step(Event::Measured(page)),
                 // Everything else that waits for this thread comes first.
                 () = tokio::task::yield_now(), if next == Next::Now => self.step(Event::Tick),
                 changed = self.claim.changed() => {
@@ -135,6 +141,7 @@ impl Drive {
         let Effects {
             send,
             lookups,
+            measure,
             watches,
             state,
             turned,
@@ -151,6 +158,9 @@ impl Drive {
                 let answer = lookup::read(&link, &pod).await;
                 (pod, answer)
             });
+        }
+        if let Some(wants) = measure {
+            self.measure.send_replace(wants);
         }
         self.watches.apply(watches);
         if let Some(state) = state {
@@ -189,6 +199,8 @@ impl Drive {
             Query::Index(answer) => drop(answer.send(operator.index())),
             Query::Verdicts(answer) => drop(answer.send(operator.findings(now))),
             Query::Agenda(answer) => drop(answer.send(operator.agenda(now))),
+            Query::Sockets { service, answer } => drop(answer.send(operator.sockets(&service))),
+            Query::Known { nodes, answer } => drop(answer.send(operator.known(nodes))),
             Query::Alerts { service, answer } => drop(answer.send(operator.alerts(now, &service))),
         }
     }

@@ -6,6 +6,7 @@
 //! it was asked to, the process ends, because an operator that is half alive misleads.
 
 mod drive;
+mod feeders;
 #[cfg(test)]
 mod tests;
 
@@ -24,12 +25,14 @@ use crate::lease::{self, Claim};
 use crate::live;
 use crate::metrics::Metrics;
 use crate::operator::Operator;
+use crate::prometheus;
 use crate::query::{self, Handle};
 use crate::send::Sender;
 use crate::serve::{Addresses, Listeners};
 use crate::watch::Watches;
 
 use drive::Drive;
+use feeders::Feeders;
 
 /// How long requests under way may take to end after a stop: a permit's time, and a little.
 const REQUESTS_END: Duration = lease::REQUEST_TIMEOUT.saturating_add(Duration::from_millis(500));
@@ -55,6 +58,10 @@ pub struct Options {
     pub listen: Addresses,
     /// The Alertmanager to push to, if any.
     pub alertmanager: Option<alert::Options>,
+    /// The Prometheus to ask, if any.
+    pub prometheus: Option<prometheus::Options>,
+    /// Whether each API server's own `/metrics` is read.
+    pub instance_metrics: bool,
 }
 
 /// A task that has ended: its name for messages, and how.
@@ -138,8 +145,13 @@ fn start(
     let metrics = Arc::new(Metrics::default());
     let (watches, events) = Watches::new(links.watching.clone());
     let heartbeat = Heartbeat::new(clock);
+    let feeders = Feeders::start(tasks, &options, &handle, &links.lease, stop)?;
+    let mut operator = Operator::new(clock.now(), options.instance);
+    operator.observed_by(clock.now(), &feeders.observers);
     let drive = Drive {
-        operator: Operator::new(clock.now(), options.instance),
+        operator,
+        pages: feeders.pages,
+        measure: feeders.measure,
         clock,
         watches,
         events,

@@ -110,6 +110,8 @@ fn options(instance: &str) -> Options {
             debug: None,
         },
         alertmanager: None,
+        prometheus: None,
+        instance_metrics: false,
     }
 }
 

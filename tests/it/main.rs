@@ -9,4 +9,5 @@ mod http;
 mod manifests;
 mod metrics;
 mod policies;
+mod queries;
 mod runbooks;

@@ -355,3 +355,21 @@ fn what_is_believed_is_named_with_who_can_write_it() {
         assert!(section.contains(other), "{other}");
     }
 }
+
+#[test]
+fn the_component_for_instance_metrics_grants_what_its_feeder_needs() {
+    let text = std::fs::read_to_string(root().join("components/instance-metrics/rbac.yaml")).unwrap();
+    let objects: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+    let rules = |kind: &str| {
+        let of_kind = objects.iter().find(|object| object["kind"] == kind).unwrap();
+        (of_kind["metadata"]["namespace"].clone(), of_kind["rules"].clone())
+    };
+    let [right] = evenkeel::instances::RIGHTS else {
+        panic!("another right than the manifest grants")
+    };
+    assert_eq!(right.scope, RightScope::Namespace("kube-system"));
+    let lists = serde_json::json!([{"apiGroups": [right.group], "resources": [right.resource], "verbs": right.verbs}]);
+    assert_eq!(rules("Role"), ("kube-system".into(), lists));
+    let reads = serde_json::json!([{"nonResourceURLs": ["/metrics"], "verbs": ["get"]}]);
+    assert_eq!(rules("ClusterRole"), (Value::Null, reads));
+}

@@ -1,12 +1,19 @@
 //! Where a Service's ready backends listen.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use super::Index;
 use crate::names::Key;
 
 impl Index {
+    /// Each Node with the addresses of its own.
+    pub fn node_addresses(&self) -> impl Iterator<Item = (Arc<str>, &[IpAddr])> {
+        let nodes = self.nodes.iter();
+        nodes.map(|(key, node)| (self.names.shared(key.name), &*node.addresses))
+    }
+
     /// Address and port of every ready endpoint of a Service's port, by the port's name or number, sorted. Empty when
     /// there is no such Service or port, or when no endpoint is ready.
     pub fn ready_sockets(&self, namespace: &str, service: &str, port: &str) -> Vec<SocketAddr> {

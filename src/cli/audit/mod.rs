@@ -19,6 +19,7 @@ use super::checks::check_ids;
 use super::cluster::duration;
 use super::input::{Input, Judged};
 use super::level::Level;
+use super::prometheus::Measured;
 use super::{End, answer};
 use crate::render::report::Context;
 use crate::render::report::github::github;
@@ -59,6 +60,8 @@ pub(super) struct Arguments {
     config: Option<PathBuf>,
     #[command(flatten)]
     input: Input,
+    #[command(flatten)]
+    measured: Measured,
 }
 
 /// What is asked: the flags, and where there are none the settings of a file.
@@ -72,6 +75,7 @@ struct Audit {
     met: bool,
     output: AuditForm,
     input: Input,
+    measured: Measured,
     /// Which file has a say in it.
     note: Option<String>,
 }
@@ -122,13 +126,14 @@ impl Audit {
             met: arguments.met || set.met,
             output: arguments.output.or(set.output).unwrap_or(AuditForm::Table),
             input,
+            measured: arguments.measured,
             note,
         })
     }
 
     /// Reads and judges once, and prints the whole of it where that is asked for.
     fn look(&self, print: bool) -> anyhow::Result<Look> {
-        let mut judged = self.input.judge()?;
+        let mut judged = self.input.judge_measured(&self.measured)?;
         self.input.scope.exists(&judged.core)?;
         let mut list = judged.findings();
         let all = list.findings.len();

@@ -1,0 +1,106 @@
+//! How a Prometheus is reached: the flags of the operator and of an audit.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Args;
+use evenkeel_core::know::Now;
+use evenkeel_core::sample::Observer;
+use evenkeel_core::{Core, Input};
+
+use super::cluster::Cluster;
+use crate::live;
+use crate::outbound::{self, Credentials, ServicePort};
+use crate::prometheus::{self, Known, Server};
+
+/// What is needed beside its place.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct PrometheusArguments {
+    /// CA certificates (PEM) of the Prometheus; makes it HTTPS
+    #[arg(long = "prometheus-ca-file", value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    /// Bearer token for the Prometheus, read before each query; only over HTTPS
+    #[arg(long = "prometheus-token-file", value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// File with one line `user:password` for the Prometheus; only over HTTPS
+    #[arg(
+        long = "prometheus-basic-auth-file",
+        value_name = "FILE",
+        conflicts_with = "token_file"
+    )]
+    basic_auth_file: Option<PathBuf>,
+    /// What is before /api/v1 in its paths, such as /select/0/prometheus
+    #[arg(long = "prometheus-path-prefix", value_name = "PATH", default_value = "")]
+    path_prefix: String,
+    /// Its tenant, as X-Scope-OrgID
+    #[arg(long = "prometheus-tenant", value_name = "NAME")]
+    tenant: Option<String>,
+}
+
+impl PrometheusArguments {
+    /// How the Prometheus behind this Service is reached.
+    pub(super) fn options(&self, at: ServicePort) -> prometheus::Options {
+        prometheus::Options {
+            at,
+            outbound: self.outbound(),
+            path_prefix: self.path_prefix.clone(),
+            tenant: self.tenant.clone(),
+        }
+    }
+
+    fn outbound(&self) -> outbound::Options {
+        let token = self.token_file.clone().map(Credentials::Bearer);
+        let basic = self.basic_auth_file.clone().map(Credentials::Basic);
+        outbound::Options {
+            ca: self.ca_file.clone(),
+            credentials: token.or(basic).unwrap_or_default(),
+        }
+    }
+}
+
+/// What an audit is told of what was measured. One look sees levels, such as how full a table is, and no rates.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Measured")]
+pub(super) struct Measured {
+    /// Ask this Service, a Prometheus, for what it has measured, through the API server's proxy and with your own rights
+    /// (get on services/proxy)
+    #[arg(long, value_name = "NAMESPACE/SERVICE:PORT", conflicts_with_all = ["prometheus_url", "from"])]
+    prometheus: Option<ServicePort>,
+    /// Ask the Prometheus at this URL
+    #[arg(long, value_name = "URL", conflicts_with = "from")]
+    prometheus_url: Option<String>,
+    #[command(flatten)]
+    asked: PrometheusArguments,
+}
+
+impl Measured {
+    /// Adds to a core what a Prometheus has measured, where one is named.
+    pub(super) fn feed(&self, core: &mut Core, cluster: &Cluster) -> anyhow::Result<()> {
+        if self.prometheus.is_none() && self.prometheus_url.is_none() {
+            return Ok(());
+        }
+        core.handle(Now::ONCE, Input::Observers(&[Observer::Prometheus]));
+        let wants = core.take_wants().unwrap_or_default().samples;
+        cluster.wait(async {
+            let server = self.server(cluster).await?;
+            let known = Known::of(core, true);
+            for question in prometheus::questions(&wants) {
+                let page = prometheus::ask(&server, None, &question, &known).await;
+                page.lend(|page| core.handle(Now::ONCE, Input::Samples(page)));
+            }
+            Ok(())
+        })
+    }
+
+    async fn server(&self, cluster: &Cluster) -> anyhow::Result<Server> {
+        let (prefix, tenant) = (&*self.asked.path_prefix, self.asked.tenant.as_deref());
+        let outbound = self.asked.outbound();
+        if let Some(url) = &self.prometheus_url {
+            return Server::at_url(url, outbound, prefix, tenant).context("--prometheus-url");
+        }
+        let at = self.prometheus.as_ref().context("--prometheus")?;
+        let (client, _) = live::connect(&cluster.options()).await?;
+        // The API server checks no certificate of what it passes requests on to, and passes no credentials on.
+        Server::by_proxy(client, at, outbound.ca.is_some(), prefix, tenant).context("--prometheus")
+    }
+}

@@ -1,0 +1,194 @@
+//! Reads each API server's own `/metrics`, by its own address.
+//!
+//! A load balancer in front of API servers shows one of them, at random or always the same, and a request by it says
+//! nothing of the others. So each address that they write into `default/kubernetes` is asked by itself, under the name that
+//! every one of their certificates has. Where all of them write the same address they are hidden behind it: then nothing
+//! is read, and that is said. How many there are, their Leases in `kube-system` tell.
+
+mod leases;
+mod page;
+mod read;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evenkeel_core::sample::{Metrics, Observer, Scope, Why};
+use futures::StreamExt;
+use kube::Client;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+
+use crate::client::Link;
+use crate::exposition::Wanted;
+use crate::live;
+use crate::outbound::ServicePort;
+use crate::query::{Handle, Query};
+use crate::repeats::Repeats;
+use crate::rights::{Right, RightScope};
+use crate::samples::{OwnedPage, SampleWantsByScope, now_millis};
+
+/// How often each API server is read: [`Observer::every_seconds`].
+const EVERY: Duration = Duration::from_secs(60);
+
+/// How many are read at the same time: a page of 50 MB takes an API server a second or two to write.
+const AT_ONCE: usize = 4;
+
+/// What it needs besides what the operator may read anyway; granted by `manifests/components/instance-metrics`.
+pub const RIGHTS: &[Right] = &[Right {
+    group: "coordination.k8s.io",
+    resource: "leases",
+    verbs: &["list"],
+    scope: RightScope::Namespace("kube-system"),
+    why: "counts the API servers behind one address by their identity Leases",
+}];
+
+/// The feeder.
+pub struct Feeder {
+    cluster: live::Options,
+    link: Arc<Link>,
+    handle: Handle,
+    wants: watch::Receiver<SampleWantsByScope>,
+    page_tx: mpsc::Sender<OwnedPage>,
+    /// One for each API server, kept while its address is there: a connection, and the credentials.
+    clients: HashMap<SocketAddr, Client>,
+    warned: Repeats,
+}
+
+impl Feeder {
+    /// A feeder for the cluster that the options name. `link` is for its Leases.
+    pub(crate) fn new(
+        cluster: live::Options,
+        link: Arc<Link>,
+        handle: Handle,
+        wants: watch::Receiver<SampleWantsByScope>,
+        page_tx: mpsc::Sender<OwnedPage>,
+    ) -> Self {
+        Self {
+            cluster,
+            link,
+            handle,
+            wants,
+            page_tx,
+            clients: HashMap::new(),
+            warned: Repeats::default(),
+        }
+    }
+
+    /// Reads until `stop` becomes true.
+    pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let wanted = Wanted::new(page::METRICS);
+        while !*stop.borrow() {
+            let next = Instant::now() + EVERY;
+            let metrics = self.metrics();
+            let turn = async {
+                if metrics == Metrics::NONE {
+                    // Nothing runs while nothing is wanted.
+                    return self.wants.changed().await.is_ok();
+                }
+                self.turn(metrics, &wanted).await;
+                sleep_until(next).await;
+                true
+            };
+            tokio::select! {
+                goes_on = turn => if !goes_on { break },
+                _ = stop.changed() => break,
+            }
+        }
+    }
+
+    /// What is wanted of API servers, as far as a page of theirs brings it.
+    fn metrics(&self) -> Metrics {
+        let wants = self.wants.borrow();
+        let wanted = wants.get(&Scope::Instances);
+        wanted.map_or(Metrics::NONE, |wanted| wanted.metrics.both(page::BROUGHT))
+    }
+
+    /// Reads each API server once.
+    async fn turn(&mut self, metrics: Metrics, wanted: &Wanted) {
+        let service = ServicePort {
+            namespace: "default".into(),
+            service: "kubernetes".into(),
+            port: "https".into(),
+        };
+        let sockets = self.handle.ask(|answer| Query::Sockets { service, answer }).await;
+        let sockets = sockets.unwrap_or_default();
+        self.clients.retain(|at, _| sockets.contains(at));
+        if let [only] = *sockets
+            && let Some((why, detail)) = leases::hidden(&self.link, only.ip()).await
+        {
+            self.warn(&detail);
+            let gap = Some((why, detail));
+            self.hand_over(failed(Scope::Instances, metrics, gap)).await;
+            return;
+        }
+        for at in &sockets {
+            if self.clients.contains_key(at) {
+                continue;
+            }
+            match live::client_at(&self.cluster, *at).await {
+                Ok(client) => {
+                    self.clients.insert(*at, client);
+                }
+                Err(error) => {
+                    let gap = Some((Why::Unreachable, format!("{error:#}")));
+                    self.hand_over(failed(Scope::Instance(at.ip()), metrics, gap))
+                        .await;
+                }
+            }
+        }
+        let clients: Vec<_> = self
+            .clients
+            .iter()
+            .map(|(at, client)| (*at, client.clone()))
+            .collect();
+        let mut pages = futures::stream::iter(clients)
+            .map(|(at, client)| async move { (at, read::read(&client, at.ip(), metrics, wanted).await) })
+            .buffer_unordered(AT_ONCE);
+        let mut failures = Vec::new();
+        while let Some((at, page)) = pages.next().await {
+            if let Some((why, detail)) = &page.gap {
+                failures.push(format!("{at} {}: {detail}", why.text()));
+                // Its files are read again: the CA or a certificate may be another one by now.
+                self.clients.remove(&at);
+            }
+            // The loop is ending where this fails.
+            if self.page_tx.send(page).await.is_err() {
+                return;
+            }
+        }
+        drop(pages);
+        failures.sort();
+        if failures.is_empty() {
+            self.warned.end();
+        } else {
+            self.warn(&failures.join("; "));
+        }
+    }
+
+    async fn hand_over(&self, page: OwnedPage) {
+        // The loop is ending where this fails.
+        drop(self.page_tx.send(page).await);
+    }
+
+    fn warn(&mut self, why: &str) {
+        if let Some(times) = self.warned.due(why) {
+            tracing::warn!(why, times, "cannot read the metrics of every API server");
+        }
+    }
+}
+
+/// A page without samples.
+fn failed(scope: Scope<Arc<str>>, metrics: Metrics, gap: Option<(Why, String)>) -> OwnedPage {
+    OwnedPage {
+        observer: Observer::Instance,
+        metrics,
+        scope,
+        asked: now_millis(),
+        samples: Vec::new(),
+        gap,
+    }
+}

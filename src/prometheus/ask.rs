@@ -1,0 +1,175 @@
+//! Questions: what the core wants, as queries.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use evenkeel_core::fleet::SampleWants;
+use evenkeel_core::sample::{Metric, Metrics, Observer, Scope, Why};
+
+use super::answer::{self, Series};
+use super::selector::{is_label, is_metric, quoted};
+use super::server::{Server, of_answer};
+use super::subject::{Answered, Known};
+use super::table::{Line, with_times};
+use crate::samples::{OwnedPage, SampleWantsByScope, now_millis};
+
+/// One metric of one scope, and the query that brings it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Question {
+    /// What it is about.
+    pub(crate) scope: Scope<Arc<str>>,
+    /// What it brings.
+    pub(crate) metric: Metric,
+    promql: String,
+    /// The label that holds the Pod; empty where it is about no Pods.
+    pod: String,
+}
+
+/// What is wanted, as far as there are queries for it.
+pub(crate) fn questions(wants: &SampleWantsByScope) -> Vec<Question> {
+    let of = |(scope, wants): (&Scope<Arc<str>>, &SampleWants)| {
+        let questions = wants
+            .metrics
+            .iter()
+            .filter_map(|metric| question(scope, metric, wants));
+        questions.collect::<Vec<_>>()
+    };
+    wants.iter().flat_map(of).collect()
+}
+
+fn question(scope: &Scope<Arc<str>>, metric: Metric, wants: &SampleWants) -> Option<Question> {
+    let (promql, pod) = match scope {
+        Scope::Backends { namespace, .. } => {
+            let counter = wants.counter.as_ref()?;
+            // Checked by the schema as well; nothing else than a name is ever put into a query without quotes.
+            let (name, pod) = (&*counter.metric, &*counter.pod_label);
+            if !is_metric(name) || !is_label(pod) {
+                return None;
+            }
+            (of_pods(name, pod, namespace), pod.to_owned())
+        }
+        _ => (Line::of(metric)?.promql(), String::new()),
+    };
+    Some(Question {
+        scope: scope.clone(),
+        metric,
+        promql,
+        pod,
+    })
+}
+
+/// The query for a counter of the Pods of one namespace. Whoever may write a policy there reads nothing of others by it.
+fn of_pods(metric: &str, pod: &str, namespace: &str) -> String {
+    let selector = format!("{metric}{{namespace={},{pod}!=\"\"}}", quoted(namespace));
+    with_times(&format!("sum by ({pod}) ({selector})"), pod, &selector)
+}
+
+impl Question {
+    /// A page that says why there is no answer.
+    pub(super) fn failed(&self, asked: i64, gap: (Why, String)) -> OwnedPage {
+        OwnedPage {
+            observer: Observer::Prometheus,
+            metrics: Metrics::of(&[self.metric]),
+            scope: self.scope.clone(),
+            asked,
+            samples: Vec::new(),
+            gap: Some(gap),
+        }
+    }
+
+    /// How often it is asked.
+    pub(super) fn every(&self) -> std::time::Duration {
+        let seconds = Observer::Prometheus.every_seconds(self.metric);
+        std::time::Duration::from_secs(seconds.into())
+    }
+}
+
+/// Asks, and makes a page of the answer.
+pub(crate) async fn ask(
+    server: &Server,
+    endpoint: Option<SocketAddr>,
+    question: &Question,
+    known: &Known,
+) -> OwnedPage {
+    let asked = now_millis();
+    let mut answered = Answered::new(known, question.metric, &question.scope, &question.pod);
+    // Each subject has a value and a time.
+    let most = question.metric.of().most() * 2;
+    let body = server.query(endpoint, &question.promql).await;
+    let outcome = body.and_then(|body| {
+        let mut take = |series: &Series<'_>| answered.take(&series.labels, series.value);
+        answer::read(&body, most, &mut take).map_err(|error| of_answer(&error))
+    });
+    match outcome {
+        Ok(()) => OwnedPage {
+            samples: answered.samples(),
+            gap: None,
+            ..question.failed(asked, (Why::NoSeries, String::new()))
+        },
+        Err(gap) => question.failed(asked, gap),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::collections::BTreeMap;
+
+    use evenkeel_core::policy::{Counts, PodCounter};
+    use rstest::rstest;
+
+    use super::*;
+
+    fn counted(metric: &str, pod: &str, namespace: &str) -> Vec<Question> {
+        let scope = Scope::Backends {
+            namespace: namespace.into(),
+            service: "web".into(),
+        };
+        let wants = SampleWants {
+            metrics: Metrics::of(&[Metric::BackendConnections]),
+            counter: Some(PodCounter {
+                metric: metric.into(),
+                pod_label: pod.into(),
+                counts: Counts::Connections,
+            }),
+            ..SampleWants::default()
+        };
+        questions(&Arc::new(BTreeMap::from([(scope, wants)])))
+    }
+
+    #[test]
+    fn a_counter_of_pods_is_asked_for_in_its_namespace_alone() {
+        let questions = counted("accepted_total", "pod", "shop");
+        let [question] = &questions[..] else {
+            panic!("{questions:?}")
+        };
+        assert_eq!(
+            question.promql,
+            "label_replace(sum by (pod) (accepted_total{namespace=\"shop\",pod!=\"\"}),\"evenkeel\",\"value\",\"\",\"\") \
+             or label_replace(min by (pod) (timestamp(accepted_total{namespace=\"shop\",pod!=\"\"})),\"evenkeel\",\"time\",\"\",\"\")"
+        );
+    }
+
+    #[rstest]
+    #[case::another_query("up) or vector(1", "pod")]
+    #[case::another_namespace("up{namespace=\"other\"} or up", "pod")]
+    #[case::label("up", "pod) (up) or sum by (pod")]
+    #[case::own_label("up", "__name__")]
+    #[case::nothing("", "pod")]
+    fn what_is_no_name_is_never_asked(#[case] metric: &str, #[case] pod: &str) {
+        assert_eq!(counted(metric, pod, "shop"), []);
+    }
+
+    #[test]
+    fn a_namespace_stays_in_its_quotes() {
+        let question = counted("up", "pod", "x\"} or up{a=\"").remove(0);
+        assert!(
+            question
+                .promql
+                .contains(r#"up{namespace="x\"} or up{a=\"",pod!=""}"#),
+            "{}",
+            question.promql
+        );
+    }
+}

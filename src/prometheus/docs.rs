@@ -1,0 +1,75 @@
+//! The page on queries, `docs/queries.md`, from the table.
+
+use std::fmt::Write as _;
+
+use evenkeel_core::know::Unit;
+use evenkeel_core::sample::{Kind, Observer, Of};
+
+use super::table::LINES;
+
+/// What stands before the table.
+const HEAD: &str = "# What a Prometheus is asked
+
+<!-- Generated from src/prometheus/table.rs by `make bless`. -->
+
+`evenkeel run --prometheus NAMESPACE/SERVICE:PORT` asks these instant queries, each only while a check needs what it
+brings, one at a time and spread over its interval. A query brings values and the times at which their samples were taken:
+what an API answers as time is when the query was evaluated. It may take 10 s and 8 MiB. Answers with warnings, in part,
+with NaN or with two values for one subject say nothing, and the reason is shown.
+
+A Node is recognised by the label `node`, `kubernetes_node`, `nodename` or `instance`, as its name or one of its addresses,
+with or without a port: kube-prometheus-stack, plain node_exporter, Google's managed collection and VictoriaMetrics differ
+in this. An API server is recognised by `instance`, as `address:port` of an endpoint of `default/kubernetes`. A resource is
+`group` and `resource`, or `type` before Kubernetes 1.34. What the API does not show is left out; what the answer does not
+have is Unknown, and never zero.
+
+Amazon's managed Prometheus takes signed requests only: put its signing proxy in front, and name the proxy's Service.
+
+| what | unit | of each | every | most series | since |
+|---|---|---|---|---|---|
+";
+
+/// The page.
+pub fn page() -> String {
+    let mut page = HEAD.to_owned();
+    for line in LINES {
+        let metric = line.metric;
+        let unit = match (metric.unit(), metric.kind()) {
+            (Unit::Seconds, _) => "seconds",
+            (Unit::Bytes, _) => "bytes",
+            (_, Kind::Counter) => "count",
+            (_, Kind::Gauge) => "number",
+        };
+        let of = match metric.of() {
+            Of::Cluster => "cluster",
+            Of::Node => "Node",
+            Of::Instance => "API server",
+            Of::Resource => "resource of an API server",
+            Of::Backend => "Pod",
+        };
+        // A String takes every write.
+        let _ = writeln!(
+            page,
+            "| `{}` | {unit} | {of} | {} s | {} | {} |",
+            metric.name(),
+            Observer::Prometheus.every_seconds(metric),
+            metric.of().most(),
+            line.exporter,
+        );
+    }
+    page.push_str("\n## The queries\n\n");
+    for line in LINES {
+        let _ = write!(
+            page,
+            "`{}`\n\n```promql\n{}\n```\n\n",
+            line.metric.name(),
+            line.promql()
+        );
+    }
+    page.push_str(
+        "## Counters of Pods\n\n\
+         A policy names a metric and the label that holds the Pod, never a query. It is asked for in the policy's own \
+         namespace, by the label `namespace`, and only Pods that the API shows there count.\n",
+    );
+    page
+}

@@ -1,0 +1,122 @@
+//! When each question is asked next.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use evenkeel_core::sample::{Metrics, Scope};
+use tokio::time::Instant;
+
+use super::{Question, Scoped};
+
+/// Questions with the time at which each is due.
+#[derive(Debug, Default)]
+pub(super) struct Schedule {
+    due: BTreeMap<Question, Instant>,
+    /// Nothing is asked before.
+    not_before: Option<Instant>,
+}
+
+impl Schedule {
+    /// Asks these from now on and no others. New ones are spread over their interval, so that they never come all at once.
+    pub(super) fn want(&mut self, questions: Vec<Question>, now: Instant) {
+        let count = u32::try_from(questions.len()).unwrap_or(u32::MAX).max(1);
+        let mut held = std::mem::take(&mut self.due);
+        for (place, question) in (0_u32..).zip(questions) {
+            let at = held
+                .remove(&question)
+                .unwrap_or_else(|| now + question.every() / count * place);
+            self.due.insert(question, at);
+        }
+    }
+
+    /// The next question, and when it is due.
+    pub(super) fn next(&self) -> Option<(Instant, Question)> {
+        let (question, at) = self.due.iter().min_by_key(|one| one.1)?;
+        let at = self.not_before.map_or(*at, |not_before| not_before.max(*at));
+        Some((at, question.clone()))
+    }
+
+    /// It was asked. What is late by more than an interval is not caught up with.
+    pub(super) fn asked(&mut self, question: &Question, now: Instant) {
+        if let Some(at) = self.due.get_mut(question) {
+            *at = (*at + question.every()).max(now);
+        }
+    }
+
+    /// Nothing is asked before this time.
+    pub(super) fn wait(&mut self, until: Instant) {
+        self.not_before = Some(until);
+    }
+
+    /// Everything that is asked, by what it is about.
+    pub(super) fn all(&self) -> Vec<Scoped> {
+        let mut all: BTreeMap<Scope<Arc<str>>, Metrics> = BTreeMap::new();
+        for question in self.due.keys() {
+            let metrics = all.entry(question.scope.clone()).or_default();
+            *metrics = metrics.with(Metrics::of(&[question.metric]));
+        }
+        all.into_iter().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use evenkeel_core::fleet::SampleWants;
+    use evenkeel_core::sample::Of;
+
+    use super::super::questions;
+    use super::*;
+
+    fn of_nodes(metrics: Metrics) -> Vec<Question> {
+        let wants = SampleWants {
+            metrics,
+            ..SampleWants::default()
+        };
+        questions(&Arc::new(BTreeMap::from([(Scope::Nodes, wants)])))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn questions_are_spread_and_each_comes_again_after_its_interval() {
+        let all = of_nodes(Metrics::on(Of::Node));
+        let count = all.len();
+        let mut schedule = Schedule::default();
+        let begin = Instant::now();
+        schedule.want(all.clone(), begin);
+        let mut times = Vec::new();
+        for _ in 0..count * 2 {
+            let (at, question) = schedule.next().unwrap();
+            times.push(at - begin);
+            schedule.asked(&question, at);
+        }
+        let apart: Vec<Duration> = times
+            .windows(2)
+            .map(|two| two[1].saturating_sub(two[0]))
+            .collect();
+        assert!(
+            apart.iter().all(|apart| *apart >= Duration::from_secs(2)),
+            "{times:?}"
+        );
+        assert!(times[count] >= Duration::from_secs(30), "{times:?}");
+        // What stays keeps its time; what is no longer wanted is gone.
+        let next = schedule.next().unwrap();
+        schedule.want(all, begin);
+        assert_eq!(schedule.next().unwrap(), next);
+        schedule.want(Vec::new(), begin);
+        assert!(schedule.next().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_fails_is_left_alone_for_a_while() {
+        let mut schedule = Schedule::default();
+        let begin = Instant::now();
+        schedule.want(of_nodes(Metrics::on(Of::Node)), begin);
+        schedule.wait(begin + Duration::from_secs(15));
+        assert_eq!(schedule.next().unwrap().0, begin + Duration::from_secs(15));
+        assert_eq!(schedule.all(), [(Scope::Nodes, Metrics::on(Of::Node))]);
+    }
+}

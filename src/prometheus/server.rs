@@ -1,0 +1,249 @@
+//! One query to a Prometheus, by whichever way it is reached.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use evenkeel_core::sample::Why;
+use http::{HeaderName, HeaderValue, Request};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use kube::client::Body;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::answer::{self, AnswerError};
+use crate::client::Refusal;
+use crate::outbound::{self, Client, Credentials, OutboundError, ServicePort, Trust};
+
+/// How long one query may take. The server is told to give up a little earlier.
+pub(super) const WITHIN: Duration = Duration::from_secs(10);
+
+/// Most bytes of an answer: 16,384 nodes with two series of some 250 bytes each.
+const ANSWER: usize = 8 << 20;
+
+/// The header that names a tenant: Mimir, Cortex, Thanos' receivers and Loki's relatives.
+const TENANT: HeaderName = HeaderName::from_static("x-scope-orgid");
+
+/// Which Prometheus, and how it is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Its Service.
+    pub at: ServicePort,
+    /// How it is reached.
+    pub outbound: outbound::Options,
+    /// What is before `/api/v1`, such as `/select/0/prometheus`; may be empty.
+    pub path_prefix: String,
+    /// `X-Scope-OrgID`, where it has tenants.
+    pub tenant: Option<String>,
+}
+
+/// The way to a Prometheus.
+#[derive(Debug)]
+pub(crate) struct Server {
+    way: Way,
+    path_prefix: String,
+    tenant: Option<HeaderValue>,
+}
+
+enum Way {
+    /// Its endpoints, each by its address.
+    Endpoints(Client),
+    /// A URL, as a person has it.
+    Url(Client, String),
+    /// The API server's proxy for Services, under the user's own rights.
+    Proxy(kube::Client, String),
+}
+
+impl std::fmt::Debug for Way {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Endpoints(_) => "Endpoints",
+            Self::Url(..) => "Url",
+            Self::Proxy(..) => "Proxy",
+        })
+    }
+}
+
+impl Server {
+    /// By the addresses of its endpoints.
+    pub(super) fn of(options: &Options) -> Result<Self> {
+        let name = options.at.server_name();
+        let client = Client::new(options.outbound.clone(), Trust::Name(&name)).context("--prometheus")?;
+        Self::by(
+            Way::Endpoints(client),
+            &options.path_prefix,
+            options.tenant.as_deref(),
+        )
+    }
+
+    /// By a URL that a person has given.
+    pub(crate) fn at_url(
+        url: &str,
+        outbound: outbound::Options,
+        path_prefix: &str,
+        tenant: Option<&str>,
+    ) -> Result<Self> {
+        let secure = url.starts_with("https://");
+        ensure!(
+            secure || url.starts_with("http://"),
+            "expected a URL that begins with http:// or https://"
+        );
+        ensure!(
+            secure || outbound.credentials == Credentials::None,
+            "credentials would go over plain HTTP: give a URL that begins with https://"
+        );
+        let client = Client::new(outbound, Trust::Host)?;
+        let way = Way::Url(client, url.trim_end_matches('/').to_owned());
+        Self::by(way, path_prefix, tenant)
+    }
+
+    /// By the API server's proxy: `get services/proxy`, with the rights of whoever asks.
+    pub(crate) fn by_proxy(
+        client: kube::Client,
+        at: &ServicePort,
+        secure: bool,
+        path_prefix: &str,
+        tenant: Option<&str>,
+    ) -> Result<Self> {
+        // k8s.io/kubernetes, `pkg/registry/core/service/storage/storage.go`, `ResourceLocation`: scheme:name:port.
+        let scheme = if secure { "https:" } else { "" };
+        let ServicePort {
+            namespace,
+            service,
+            port,
+        } = at;
+        let base = format!("/api/v1/namespaces/{namespace}/services/{scheme}{service}:{port}/proxy");
+        Self::by(Way::Proxy(client, base), path_prefix, tenant)
+    }
+
+    fn by(way: Way, path_prefix: &str, tenant: Option<&str>) -> Result<Self> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-._~/:".contains(c);
+        ensure!(
+            path_prefix.chars().all(plain),
+            "the path prefix {path_prefix} holds what a path may not"
+        );
+        let path_prefix = path_prefix.trim_matches('/');
+        Ok(Self {
+            way,
+            path_prefix: if path_prefix.is_empty() {
+                String::new()
+            } else {
+                format!("/{path_prefix}")
+            },
+            tenant: tenant
+                .map(HeaderValue::try_from)
+                .transpose()
+                .context("the tenant")?,
+        })
+    }
+
+    /// Asks, at this endpoint where it is one of several; returns the answer's text.
+    ///
+    /// # Errors
+    /// Why nothing came.
+    pub(crate) async fn query(
+        &self,
+        endpoint: Option<SocketAddr>,
+        promql: &str,
+    ) -> Result<Bytes, (Why, String)> {
+        let query = utf8_percent_encode(promql, NON_ALPHANUMERIC);
+        let path = format!("{}/api/v1/query?timeout=8s&query={query}", self.path_prefix);
+        let body = match &self.way {
+            Way::Endpoints(client) => {
+                let endpoint = endpoint
+                    .ok_or_else(|| (Why::Unreachable, "its Service has no ready endpoint".to_owned()))?;
+                self.outbound(client, format!("{}://{endpoint}{path}", client.scheme()))
+                    .await?
+            }
+            Way::Url(client, base) => self.outbound(client, format!("{base}{path}")).await?,
+            Way::Proxy(client, base) => {
+                let exchange = self.proxied(client, format!("{base}{path}"));
+                let exchange = tokio::time::timeout(WITHIN, exchange).await;
+                exchange.unwrap_or_else(|_| {
+                    Err((Why::TimedOut, format!("no answer within {} s", WITHIN.as_secs())))
+                })?
+            }
+        };
+        Ok(body)
+    }
+
+    async fn outbound(&self, client: &Client, url: String) -> Result<Bytes, (Why, String)> {
+        let request = self.request(url, Full::new(Bytes::new()))?;
+        client
+            .exchange(request, ANSWER, WITHIN)
+            .await
+            .map_err(|error| of_outbound(&error))
+    }
+
+    async fn proxied(&self, client: &kube::Client, path: String) -> Result<Bytes, (Why, String)> {
+        let request = self.request(path, Body::empty())?;
+        let response = client.send(request).await;
+        let response =
+            response.map_err(|error| (Why::Unreachable, format!("{:#}", anyhow::Error::new(error))))?;
+        if !response.status().is_success() {
+            let refusal = Refusal::read(response).await;
+            let why = refused(refusal.code);
+            return Err((why, refusal.to_string()));
+        }
+        let body = Limited::new(response.into_body(), ANSWER).collect().await;
+        let body = body.map_err(|error| {
+            let why = if error.is::<http_body_util::LengthLimitError>() {
+                Why::TooLarge
+            } else {
+                Why::Truncated
+            };
+            (why, error.to_string())
+        })?;
+        Ok(body.to_bytes())
+    }
+
+    fn request<B>(&self, url: String, body: B) -> Result<Request<B>, (Why, String)> {
+        let mut request = Request::get(url);
+        if let Some(tenant) = &self.tenant {
+            request = request.header(TENANT, tenant);
+        }
+        request
+            .body(body)
+            .map_err(|error| (Why::Unreachable, error.to_string()))
+    }
+}
+
+const fn refused(code: u16) -> Why {
+    match code {
+        401 | 403 => Why::Refused,
+        // Prometheus answers 503 where a query timed out (`web/api/v1/api.go`, `respondError`), and so does what stands
+        // before a server that is gone.
+        _ => Why::Unreachable,
+    }
+}
+
+/// What became of a request, as a gap.
+fn of_outbound(error: &OutboundError) -> (Why, String) {
+    let why = match error {
+        OutboundError::Late(_) => Why::TimedOut,
+        OutboundError::Unreachable(_) => Why::Unreachable,
+        OutboundError::Credentials(..) => Why::Refused,
+        OutboundError::TooLong(_) => Why::TooLarge,
+        OutboundError::BrokeOff(_) => Why::Truncated,
+        OutboundError::Refused(status, text) => {
+            // An error of the API itself comes with a status of 4xx or 5xx.
+            if let Err(error @ AnswerError::Failed { .. }) = answer::read(text.as_bytes(), 0, &mut |_| {}) {
+                return of_answer(&error);
+            }
+            refused(status.as_u16())
+        }
+    };
+    (why, error.to_string())
+}
+
+/// What is wrong with an answer, as a gap.
+pub(super) fn of_answer(error: &AnswerError) -> (Why, String) {
+    let why = match error {
+        AnswerError::NotOne(_) | AnswerError::NotAVector(_) => Why::NotUnderstood,
+        AnswerError::Failed { kind, .. } if kind == "timeout" || kind == "canceled" => Why::TimedOut,
+        AnswerError::Failed { .. } => Why::Refused,
+        AnswerError::Partial(_) => Why::Partly,
+        AnswerError::TooManySeries(_) => Why::TooLarge,
+    };
+    (why, error.to_string())
+}

@@ -1,0 +1,212 @@
+//! Which Node, API server or Pod a series is about.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use evenkeel_core::Core;
+use evenkeel_core::sample::{Metric, Of, Scope, Subject};
+
+use super::table::{NODE_LABELS, PART, TIME};
+use crate::exposition::Labels;
+use crate::samples::{OwnedSample, address, resource};
+
+/// The subjects that the API shows, by what labels call them.
+#[derive(Debug, Default, Clone)]
+pub struct Known {
+    /// Names of Nodes.
+    pub nodes: HashSet<Arc<str>>,
+    /// Nodes by their own addresses.
+    pub node_at: HashMap<IpAddr, Arc<str>>,
+    /// Address and port of each API server.
+    pub instances: Vec<SocketAddr>,
+}
+
+impl Known {
+    /// As a core knows them. Of several Nodes with one address none is meant by it.
+    pub(crate) fn of(core: &Core, nodes: bool) -> Self {
+        let index = core.index();
+        let mut known = Self {
+            instances: index.ready_sockets("default", "kubernetes", "https"),
+            ..Self::default()
+        };
+        if !nodes {
+            return known;
+        }
+        let mut shared = HashSet::new();
+        for (name, addresses) in index.node_addresses() {
+            for address in addresses {
+                if known.node_at.insert(*address, name.clone()).is_some() {
+                    shared.insert(*address);
+                }
+            }
+            known.nodes.insert(name);
+        }
+        known.node_at.retain(|address, _| !shared.contains(address));
+        known
+    }
+
+    /// The Node that labels name.
+    fn node(&self, labels: &Labels<'_>) -> Option<Arc<str>> {
+        NODE_LABELS.iter().find_map(|label| {
+            let text = labels.get(label)?;
+            let host = text.rsplit_once(':').map_or(text, |parts| parts.0);
+            let by_name = || self.nodes.get(text).or_else(|| self.nodes.get(host));
+            let by_address = || self.node_at.get(&address(text)?);
+            by_name().or_else(by_address).cloned()
+        })
+    }
+
+    /// The API server that `instance` names. By its port as well: everything else on its node has the same address.
+    fn instance(&self, labels: &Labels<'_>) -> Option<IpAddr> {
+        let at = labels.get("instance")?.parse::<SocketAddr>().ok()?;
+        self.instances.contains(&at).then(|| at.ip())
+    }
+
+    fn subject(
+        &self,
+        of: Of,
+        scope: &Scope<Arc<str>>,
+        labels: &Labels<'_>,
+        pod: &str,
+    ) -> Option<Subject<Arc<str>>> {
+        match (of, scope) {
+            (Of::Cluster, _) => Some(Subject::Cluster),
+            (Of::Node, _) => self.node(labels).map(Subject::Node),
+            (Of::Instance, _) => self.instance(labels).map(Subject::Instance),
+            (Of::Resource, _) => {
+                let name = resource(labels.get("group"), labels.get("resource"), labels.get("type"))?;
+                Some(Subject::Resource(self.instance(labels)?, name))
+            }
+            (Of::Backend, Scope::Backends { namespace, service }) => Some(Subject::Backend {
+                namespace: namespace.clone(),
+                service: service.clone(),
+                port: 0,
+                pod: labels.get(pod)?.into(),
+            }),
+            (Of::Backend, _) => None,
+        }
+    }
+}
+
+/// The values and times of one answer, on their way to samples.
+#[derive(Debug)]
+pub(super) struct Answered<'k> {
+    known: &'k Known,
+    metric: Metric,
+    scope: &'k Scope<Arc<str>>,
+    /// The label that holds the Pod, where it is one.
+    pod: &'k str,
+    values: Vec<(Subject<Arc<str>>, f64)>,
+    times: BTreeMap<Subject<Arc<str>>, i64>,
+}
+
+impl<'k> Answered<'k> {
+    pub(super) fn new(known: &'k Known, metric: Metric, scope: &'k Scope<Arc<str>>, pod: &'k str) -> Self {
+        Self {
+            known,
+            metric,
+            scope,
+            pod,
+            values: Vec::new(),
+            times: BTreeMap::new(),
+        }
+    }
+
+    /// Takes a series. One of a subject that the API does not show is nothing to us.
+    pub(super) fn take(&mut self, labels: &Labels<'_>, value: f64) {
+        let subject = self.known.subject(self.metric.of(), self.scope, labels, self.pod);
+        let Some(subject) = subject else { return };
+        if labels.get(PART) == Some(TIME) {
+            // `timestamp()` has seconds; two exporters of one subject are told apart by the core, by their values.
+            if let Some(at) = crate::exposition::millis(value) {
+                let held = self.times.entry(subject).or_insert(at);
+                *held = (*held).min(at);
+            }
+        } else {
+            self.values.push((subject, value));
+        }
+    }
+
+    /// The samples. A value without its time is none.
+    pub(super) fn samples(self) -> Vec<OwnedSample> {
+        let Self {
+            metric,
+            values,
+            times,
+            ..
+        } = self;
+        let samples = values.into_iter().filter_map(|(subject, value)| {
+            let at = *times.get(&subject)?;
+            Some(OwnedSample {
+                metric,
+                subject,
+                value,
+                at,
+            })
+        });
+        samples.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use rstest::rstest;
+
+    use super::*;
+
+    fn known() -> Known {
+        Known {
+            nodes: HashSet::from(["n1".into(), "n2".into()]),
+            node_at: HashMap::from([("192.0.2.1".parse().unwrap(), "n1".into())]),
+            instances: vec!["192.0.2.1:6443".parse().unwrap()],
+        }
+    }
+
+    fn labels<'a>(of: &[(&'a str, &'a str)]) -> Labels<'a> {
+        let mut labels = Labels::default();
+        for (name, value) in of {
+            assert!(labels.add((*name).into(), (*value).into()));
+        }
+        labels
+    }
+
+    #[rstest]
+    #[case::prometheus_operator(&[("node", "n2"), ("instance", "192.0.2.1:9100")], Some("n2"))]
+    #[case::kube_prometheus_stack(&[("instance", "192.0.2.1:9100")], Some("n1"))]
+    #[case::google(&[("instance", "n2:metrics")], Some("n2"))]
+    #[case::plain(&[("instance", "n1:9100")], Some("n1"))]
+    #[case::old_charts(&[("kubernetes_node", "n2"), ("instance", "192.0.2.9:9100")], Some("n2"))]
+    #[case::gone(&[("node", "n9"), ("instance", "192.0.2.9:9100")], None)]
+    #[case::nothing(&[], None)]
+    fn a_node_is_found(#[case] of: &[(&str, &str)], #[case] expected: Option<&str>) {
+        assert_eq!(known().node(&labels(of)).as_deref(), expected);
+    }
+
+    #[rstest]
+    #[case("192.0.2.1:6443", true)]
+    // kube-controller-manager on the same node.
+    #[case("192.0.2.1:10257", false)]
+    #[case("n1", false)]
+    fn an_api_server_is_its_port(#[case] instance: &str, #[case] expected: bool) {
+        assert_eq!(
+            known().instance(&labels(&[("instance", instance)])).is_some(),
+            expected
+        );
+    }
+
+    #[test]
+    fn a_value_has_the_time_of_its_sample() {
+        let known = known();
+        let mut answered = Answered::new(&known, Metric::ConntrackEntries, &Scope::Nodes, "");
+        answered.take(&labels(&[("node", "n1"), (PART, "value")]), 7.0);
+        answered.take(&labels(&[("node", "n2"), (PART, "value")]), 8.0);
+        answered.take(&labels(&[("node", "n9"), (PART, "value")]), 9.0);
+        answered.take(&labels(&[("node", "n1"), (PART, TIME)]), 1_700_000_000.5);
+        let samples = answered.samples();
+        assert_eq!(samples.len(), 1, "n2 has no time, and n9 is nobody");
+        assert_eq!((samples[0].value, samples[0].at), (7.0, 1_700_000_000_500));
+    }
+}

@@ -1,0 +1,278 @@
+//! Every query that a Prometheus is asked, and what its answer means.
+//!
+//! Only instant queries, each with the labels that it keeps, so that the number of its series is bounded by what it is
+//! about and not by how the server labels. A query brings each value beside the time at which its sample was taken: what an
+//! API answers as time is when the query was evaluated, and a server that has stopped scraping would look alive for five
+//! minutes.
+
+use evenkeel_core::sample::{Metric, Of};
+
+/// How a value comes of series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Value {
+    /// The sum of what the selector selects.
+    Sum(&'static str),
+    /// The largest.
+    Most(&'static str),
+    /// The least.
+    Least(&'static str),
+    /// The sum of the first, and zero where only the second is there: a counter of errors has no series before the first.
+    SumOrZero(&'static str, &'static str),
+    /// The sum of the first without that of the second.
+    Difference(&'static str, &'static str),
+}
+
+/// A query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Line {
+    /// What it brings.
+    pub metric: Metric,
+    /// Who exports it.
+    pub exporter: &'static str,
+    value: Value,
+}
+
+/// The label by which values and times of one answer are told apart.
+pub(super) const PART: &str = "evenkeel";
+
+/// Its value at times.
+pub(super) const TIME: &str = "time";
+
+/// Labels that may hold a node, the surest first: what the Prometheus operator and `attachMetadata` write, what older
+/// Helm charts write, and what every target has: `address:port`, or `node:port` with Google's managed collection.
+pub(super) const NODE_LABELS: [&str; 4] = ["node", "kubernetes_node", "nodename", "instance"];
+
+const NODE_EXPORTER: &str = "node_exporter 1.0";
+const API_SERVER: &str = "kube-apiserver 1.28";
+
+macro_rules! line {
+    ($metric:ident, $exporter:expr, $shape:ident($($selector:expr),+)) => {
+        Line { metric: Metric::$metric, exporter: $exporter, value: Value::$shape($($selector),+) }
+    };
+}
+
+/// Requests that end by themselves. Written as a macro, as a selector is one literal.
+macro_rules! short {
+    ($name:literal) => {
+        concat!($name, "{verb!~\"WATCH|CONNECT\"}")
+    };
+    ($name:literal, $more:literal) => {
+        concat!($name, "{verb!~\"WATCH|CONNECT\",", $more, "}")
+    };
+}
+
+/// The API servers' own process, by the names that kube-prometheus-stack, Prometheus' example configuration and
+/// VictoriaMetrics' stack give the job: everything else exports the same metric.
+macro_rules! of_api_server {
+    ($name:literal) => {
+        concat!($name, "{job=~\"apiserver|kube-apiserver|kubernetes-apiservers\"}")
+    };
+}
+
+/// All of them.
+pub static LINES: &[Line] = &[
+    line!(ConntrackEntries, NODE_EXPORTER, Most("node_nf_conntrack_entries")),
+    line!(
+        ConntrackLimit,
+        NODE_EXPORTER,
+        Most("node_nf_conntrack_entries_limit")
+    ),
+    line!(ConntrackDrops, NODE_EXPORTER, Most("node_nf_conntrack_stat_drop")),
+    line!(
+        ConntrackEarlyDrops,
+        NODE_EXPORTER,
+        Most("node_nf_conntrack_stat_early_drop")
+    ),
+    line!(
+        CiliumTableDrops,
+        "cilium-agent 1.12",
+        SumOrZero(
+            "cilium_drop_count_total{reason=~\"CT: Map insertion failed|No mapping for NAT masquerade\"}",
+            "cilium_drop_count_total"
+        )
+    ),
+    line!(
+        CpuPressure,
+        NODE_EXPORTER,
+        Most("node_pressure_cpu_waiting_seconds_total")
+    ),
+    line!(
+        MemoryPressure,
+        NODE_EXPORTER,
+        Most("node_pressure_memory_waiting_seconds_total")
+    ),
+    line!(
+        IoPressure,
+        NODE_EXPORTER,
+        Most("node_pressure_io_waiting_seconds_total")
+    ),
+    line!(MemoryTotal, NODE_EXPORTER, Most("node_memory_MemTotal_bytes")),
+    line!(
+        SynCookies,
+        NODE_EXPORTER,
+        Most("node_netstat_TcpExt_SyncookiesSent")
+    ),
+    line!(
+        ListenOverflows,
+        NODE_EXPORTER,
+        Most("node_netstat_TcpExt_ListenOverflows")
+    ),
+    line!(
+        AcceptedConnections,
+        NODE_EXPORTER,
+        Most("node_netstat_Tcp_PassiveOpens")
+    ),
+    line!(Requests, API_SERVER, Sum(short!("apiserver_request_total"))),
+    line!(
+        ServerErrors,
+        API_SERVER,
+        SumOrZero(
+            short!("apiserver_request_total", "code=~\"5..\""),
+            short!("apiserver_request_total")
+        )
+    ),
+    line!(
+        TooManyRequests,
+        API_SERVER,
+        SumOrZero(
+            short!("apiserver_request_total", "code=\"429\""),
+            short!("apiserver_request_total")
+        )
+    ),
+    line!(
+        SlowRequests,
+        API_SERVER,
+        Difference(
+            short!("apiserver_request_duration_seconds_count"),
+            // Prometheus 3 writes whole bounds as floats (docs/migration.md, "le and quantile label values").
+            short!("apiserver_request_duration_seconds_bucket", "le=~\"10|10[.]0\"")
+        )
+    ),
+    line!(
+        OpenWatches,
+        API_SERVER,
+        Sum("apiserver_longrunning_requests{verb=\"WATCH\"}")
+    ),
+    line!(
+        StartTime,
+        API_SERVER,
+        Most(of_api_server!("process_start_time_seconds"))
+    ),
+    line!(
+        ResidentMemory,
+        API_SERVER,
+        Most(of_api_server!("process_resident_memory_bytes"))
+    ),
+    line!(EtcdDatabaseSize, API_SERVER, Most("apiserver_storage_size_bytes")),
+    line!(
+        ResourceRequests,
+        API_SERVER,
+        Sum(short!("apiserver_request_total"))
+    ),
+    line!(
+        GatewayTimeouts,
+        API_SERVER,
+        SumOrZero(
+            short!("apiserver_request_total", "code=\"504\""),
+            short!("apiserver_request_total")
+        )
+    ),
+    line!(EtcdRequests, API_SERVER, Sum("etcd_requests_total")),
+    line!(
+        EtcdErrors,
+        API_SERVER,
+        SumOrZero("etcd_request_errors_total", "etcd_requests_total")
+    ),
+    line!(EtcdSeconds, API_SERVER, Sum("etcd_request_duration_seconds_sum")),
+    line!(
+        WatchCacheRevision,
+        API_SERVER,
+        Most("apiserver_watch_cache_resource_version")
+    ),
+    line!(
+        ConsistentReadFallbacks,
+        API_SERVER,
+        SumOrZero(
+            "apiserver_watch_cache_consistent_read_total{fallback=\"true\"}",
+            "apiserver_watch_cache_consistent_read_total"
+        )
+    ),
+    line!(EtcdQuota, "etcd 3.4", Least("etcd_server_quota_backend_bytes")),
+];
+
+impl Line {
+    /// The line of a metric; those of Pods are built of what a policy names.
+    pub fn of(metric: Metric) -> Option<&'static Self> {
+        LINES.iter().find(|line| line.metric == metric)
+    }
+
+    /// The query.
+    pub fn promql(&self) -> String {
+        let by = match self.metric.of() {
+            Of::Node => NODE_LABELS.join(","),
+            Of::Instance => "instance".to_owned(),
+            Of::Resource => "instance,group,resource,type".to_owned(),
+            Of::Cluster | Of::Backend => String::new(),
+        };
+        let sum = |selector| format!("sum by ({by}) ({selector})");
+        let (value, sampled) = match self.value {
+            Value::Sum(selector) => (sum(selector), selector),
+            Value::Most(selector) => (format!("max by ({by}) ({selector})"), selector),
+            Value::Least(selector) => (format!("min by ({by}) ({selector})"), selector),
+            Value::SumOrZero(selector, base) => (format!("({} or 0 * {})", sum(selector), sum(base)), base),
+            Value::Difference(all, part) => (format!("({} - {})", sum(all), sum(part)), all),
+        };
+        with_times(&value, &by, sampled)
+    }
+}
+
+/// A value beside the times of its oldest samples.
+pub(super) fn with_times(value: &str, by: &str, selector: &str) -> String {
+    format!(
+        "label_replace({value},\"{PART}\",\"value\",\"\",\"\") or \
+         label_replace(min by ({by}) (timestamp({selector})),\"{PART}\",\"{TIME}\",\"\",\"\")"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_metric_has_one_line_but_those_of_policies_and_of_no_exporter() {
+        let lines: BTreeSet<_> = LINES.iter().map(|line| line.metric).collect();
+        assert_eq!(lines.len(), LINES.len());
+        let without: Vec<_> = Metric::ALL
+            .into_iter()
+            .filter(|one| !lines.contains(one))
+            .collect();
+        assert_eq!(
+            without,
+            [
+                // API servers are static Pods without a limit where Prometheus sees them at all.
+                Metric::MemoryLimit,
+                Metric::BackendConnections,
+                Metric::BackendRequests,
+                Metric::BackendActive
+            ]
+        );
+    }
+
+    #[test]
+    fn a_query_brings_values_with_their_times() {
+        assert_eq!(
+            Line::of(Metric::ConntrackEntries).unwrap().promql(),
+            "label_replace(max by (node,kubernetes_node,nodename,instance) (node_nf_conntrack_entries),\"evenkeel\",\"value\",\"\",\"\") \
+             or label_replace(min by (node,kubernetes_node,nodename,instance) (timestamp(node_nf_conntrack_entries)),\"evenkeel\",\"time\",\"\",\"\")"
+        );
+        let errors = Line::of(Metric::EtcdErrors).unwrap().promql();
+        assert!(
+            errors.contains("(sum by (instance,group,resource,type) (etcd_request_errors_total) or 0 * sum by (instance,group,resource,type) (etcd_requests_total))"),
+            "{errors}"
+        );
+    }
+}

@@ -1,0 +1,67 @@
+//! The tasks that measure, and their channels to the loop.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use evenkeel_core::sample::Observer;
+use tokio::sync::{mpsc, watch};
+
+use super::{Exit, Options, Tasks};
+use crate::client::Link;
+use crate::instances;
+use crate::prometheus;
+use crate::query::Handle;
+use crate::samples::{self, OwnedPage, SampleWantsByScope};
+
+/// The loop's ends of the channels, and who measures.
+pub(super) struct Feeders {
+    pub(super) pages: mpsc::Receiver<OwnedPage>,
+    pub(super) measure: watch::Sender<SampleWantsByScope>,
+    pub(super) observers: Vec<Observer>,
+}
+
+impl Feeders {
+    /// Starts those that the options ask for. `link` is the API server's for their thread.
+    pub(super) fn start(
+        tasks: &mut Tasks,
+        options: &Options,
+        handle: &Handle,
+        link: &Arc<Link>,
+        stop: &watch::Receiver<bool>,
+    ) -> Result<Self> {
+        let (page_tx, pages) = mpsc::channel(samples::WAITING);
+        let (measure, wants) = watch::channel(SampleWantsByScope::default());
+        let mut observers = Vec::new();
+        if options.instance_metrics {
+            let feeder = instances::Feeder::new(
+                options.cluster.clone(),
+                link.clone(),
+                handle.clone(),
+                wants.clone(),
+                page_tx.clone(),
+            );
+            tasks.spawn(read_instances(feeder, stop.clone()));
+            observers.push(Observer::Instance);
+        }
+        if let Some(prometheus) = &options.prometheus {
+            let feeder = prometheus::Feeder::new(prometheus, handle.clone(), wants, page_tx)?;
+            tasks.spawn(ask_prometheus(feeder, stop.clone()));
+            observers.push(Observer::Prometheus);
+        }
+        Ok(Self {
+            pages,
+            measure,
+            observers,
+        })
+    }
+}
+
+async fn ask_prometheus(feeder: prometheus::Feeder, until: watch::Receiver<bool>) -> Exit {
+    feeder.run(until).await;
+    ("asking Prometheus", Ok(()))
+}
+
+async fn read_instances(feeder: instances::Feeder, until: watch::Receiver<bool>) -> Exit {
+    feeder.run(until).await;
+    ("reading API servers' metrics", Ok(()))
+}
