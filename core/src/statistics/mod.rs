@@ -5,6 +5,10 @@
     reason = "counts of what is compared stay far below 2^52, and ranks are never below zero"
 )]
 
+mod detector;
+mod quantile;
 mod trend;
 
+pub use detector::{Alarm, Detector, FACTORS, THRESHOLD, dispersion};
+pub use quantile::{Bounds, quantile};
 pub use trend::{Trend, trend};
