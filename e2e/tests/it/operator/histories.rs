@@ -1,5 +1,5 @@
-//! Two stories that virtual time cannot tell in full: what the API server itself says when a right is taken away, and nodes
-//! whose ages and transitions it has written.
+//! What virtual time cannot tell in full: what the API server itself says when a right is taken away, a network that
+//! swallows what it says, and nodes whose ages and transitions it has written.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -9,6 +9,7 @@ use evenkeel_core::know::Wall;
 use evenkeel_e2e::demo::root;
 use evenkeel_e2e::monitoring::{free_port, get};
 use evenkeel_e2e::operator::Operator;
+use evenkeel_e2e::Proxy;
 use evenkeel_e2e::under_test;
 use serde_json::{Value, json};
 
@@ -22,7 +23,12 @@ struct Watched {
 
 impl Watched {
     async fn start(bed: &Bed) -> Self {
-        let access = bed.access("first", None).await;
+        Self::start_behind(bed, None).await
+    }
+
+    /// The same with a port of a proxy between it and the API server.
+    async fn start_behind(bed: &Bed, port: Option<u16>) -> Self {
+        let access = bed.access("first", port).await;
         let debug = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port().unwrap()));
         let more = [format!("--debug-listen={debug}")];
         let binary = under_test::binary().unwrap();
@@ -40,6 +46,20 @@ impl Watched {
         let mut found = list["findings"].as_array().unwrap().clone();
         found.retain(|one| one["check"] == check && one["verdict"] != "Unknown");
         found
+    }
+
+    /// Waits until a check finds nothing that is Violated.
+    async fn until_quiet(&self, check: &str) {
+        let start = Instant::now();
+        while self
+            .of(check)
+            .await
+            .iter()
+            .any(|one| one["verdict"] == "Violated")
+        {
+            assert!(start.elapsed() < WITHIN, "{check} stays Violated");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
     }
 
     /// Waits until a check finds something of this cause; empty: nothing.
@@ -87,6 +107,37 @@ async fn a_right_that_is_taken_away_is_named_and_comes_back() {
     assert!(evidence.contains("cannot"), "the server's own answer: {evidence}");
     bed.plane.apply_yaml(&rights).await.unwrap();
     watched.until(STALE, "").await;
+    watched.operator.end().unwrap();
+}
+
+/// The twin of a right that is taken away: nobody refuses anything, connections stay open, and nothing comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn watches_that_a_network_swallows_are_silent_and_then_deaf() {
+    /// From when on `cp-stale-watch` is Violated, with the 13 s for which a watch may be silent and 7 s for the machine.
+    const DEAF_WITHIN: Duration = Duration::from_secs(200);
+    let bed = Bed::start().await;
+    let proxy = Proxy::start(bed.port()).await.unwrap();
+    let watched = Watched::start_behind(&bed, Some(proxy.port())).await;
+    watched.until(STALE, "").await;
+    let start = Instant::now();
+    proxy.freeze();
+    let mut causes: Vec<String> = Vec::new();
+    let found = loop {
+        let found = watched.of(STALE).await;
+        let cause = found.first().and_then(|one| one["cause"].as_str()).unwrap_or_default();
+        if causes.last().is_none_or(|last| last != cause) {
+            causes.push(cause.to_owned());
+        }
+        if found.iter().any(|one| one["verdict"] == "Violated") {
+            break found;
+        }
+        assert!(start.elapsed() < DEAF_WITHIN, "{causes:?}: {found:#?}");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    };
+    assert_eq!(causes, ["", "Silent", "Deaf"], "{found:#?}");
+    proxy.cut();
+    proxy.heal();
+    watched.until_quiet(STALE).await;
     watched.operator.end().unwrap();
 }
 
