@@ -521,3 +521,21 @@ fn a_configuration_file_by_itself_is_assumed() {
     let mode = mode.unwrap().unwrap();
     assert_eq!((mode.value, mode.origin), (ProxyMode::Ipvs, Origin::Assumed));
 }
+
+#[test]
+fn the_token_of_a_pod_makes_no_class() {
+    let pod = |on: &str| {
+        let mut pod = own(&format!("kube-proxy-{on}"), on, "ipvs");
+        let mount = json!([{"name": format!("kube-api-access-{on}"), "mountPath": "/var/run/secrets"}]);
+        pod["spec"]["containers"][0]["volumeMounts"] = mount;
+        pod
+    };
+    let mut world = World::complete();
+    for on in ["n1", "n2"] {
+        world = world
+            .with(Source::Nodes, node(on, "a"))
+            .with(Source::Pods, pod(on));
+    }
+    world.core.round(world.now);
+    assert_eq!(world.core.fleet().classes.len(), 1);
+}

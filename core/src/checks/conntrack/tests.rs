@@ -69,10 +69,19 @@ fn drift_from_a_template_that_replaces_no_pod(
     #[case] started: &str,
     #[case] expected: &[&str],
 ) {
+    // The API server gives each Pod a volume of its own, which no template has.
+    let mut pod = proxy_pod("a", started);
+    let token = json!({"name": "kube-api-access-x7k2p", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"});
+    let mounts = pod["spec"]["containers"][0]["volumeMounts"]
+        .as_array_mut()
+        .unwrap();
+    mounts.push(token);
+    let volumes = pod["spec"]["volumes"].as_array_mut().unwrap();
+    volumes.push(json!({"name": "kube-api-access-x7k2p", "projected": {"sources": []}}));
     let mut cluster = World::complete()
         .with(Source::ConfigMaps, proxy_config("", "2026-01-01T00:00:00Z"))
         .with(Source::DaemonSets, proxy_set(strategy, argument))
-        .with(Source::Pods, proxy_pod("a", started));
+        .with(Source::Pods, pod);
     assert_eq!(cluster.found(DRIFT), expected);
     if expected.len() == 1 && started > "2026-01-01T00:00:00Z" {
         assert_eq!(

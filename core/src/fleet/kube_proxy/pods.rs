@@ -22,7 +22,7 @@ struct Orders<'a> {
     namespace: Name,
     image: Name,
     argv: Vec<String>,
-    mounts: &'a [(Arc<str>, Name)],
+    mounts: Vec<&'a (Arc<str>, Name)>,
     volumes: &'a [ConfigVolume],
 }
 
@@ -40,7 +40,13 @@ impl<'a> Orders<'a> {
             namespace,
             image: container.image,
             argv: argv.collect(),
-            mounts: &container.mounts,
+            // Every Pod is given a mount of its own for the token of its ServiceAccount, which no template has
+            // (`plugin/pkg/admission/serviceaccount`).
+            mounts: container
+                .mounts
+                .iter()
+                .filter(|(_, volume)| template.volumes.iter().any(|one| one.name == *volume))
+                .collect(),
             volumes: &template.volumes,
         })
     }

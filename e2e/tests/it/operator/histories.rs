@@ -6,10 +6,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use evenkeel_core::know::Wall;
+use evenkeel_e2e::Proxy;
 use evenkeel_e2e::demo::root;
 use evenkeel_e2e::monitoring::{free_port, get};
 use evenkeel_e2e::operator::Operator;
-use evenkeel_e2e::Proxy;
 use evenkeel_e2e::under_test;
 use serde_json::{Value, json};
 
@@ -124,7 +124,10 @@ async fn watches_that_a_network_swallows_are_silent_and_then_deaf() {
     let mut causes: Vec<String> = Vec::new();
     let found = loop {
         let found = watched.of(STALE).await;
-        let cause = found.first().and_then(|one| one["cause"].as_str()).unwrap_or_default();
+        let cause = found
+            .first()
+            .and_then(|one| one["cause"].as_str())
+            .unwrap_or_default();
         if causes.last().is_none_or(|last| last != cause) {
             causes.push(cause.to_owned());
         }
