@@ -197,7 +197,7 @@ fn refused(server: &Server, error: &kube::Error, verb: &'static str, resource: &
 /// Everything to delete, in order: first who writes, then what lets it, then what it writes to.
 async fn items(client: &Client, server: &Server, arguments: &Arguments) -> anyhow::Result<Vec<Item>> {
     let own = arguments.operator_namespace.as_str();
-    let space = namespace((client, server), own).await?;
+    let space = namespace((client, server), own, &arguments.cluster.words()).await?;
     let mut items = Vec::new();
     for (group, kind, namespace) in [
         ("apps", "Deployment", Some(own)),
@@ -250,7 +250,13 @@ async fn items(client: &Client, server: &Server, arguments: &Arguments) -> anyho
 }
 
 /// The operator's namespace, where it exists and is ours: a name that was mistyped must not delete another namespace.
-async fn namespace((client, server): (&Client, &Server), own: &str) -> anyhow::Result<Option<Item>> {
+///
+/// `words` are the flags by which kubectl asks the same cluster.
+async fn namespace(
+    (client, server): (&Client, &Server),
+    own: &str,
+    words: &str,
+) -> anyhow::Result<Option<Item>> {
     let spaces: Api<Namespace> = Api::all(client.clone());
     let found = spaces.get_opt(own).await;
     let Some(space) = found.map_err(|error| refused(server, &error, "get", "namespaces"))? else {
@@ -258,7 +264,7 @@ async fn namespace((client, server): (&Client, &Server), own: &str) -> anyhow::R
     };
     if !is_ours(space.metadata.labels.as_ref()) {
         note(&format!(
-            "namespace {own} is kept, as it does not carry the label {OURS}; what else of evenkeel is in it is shown by kubectl -n {own} get services,serviceaccounts,poddisruptionbudgets,networkpolicies -l {OURS}"
+            "namespace {own} is kept, as it does not carry the label {OURS}; what else of evenkeel is in it is shown by kubectl -n {own} get services,serviceaccounts,poddisruptionbudgets,networkpolicies -l {OURS}{words}"
         ));
         return Ok(None);
     }

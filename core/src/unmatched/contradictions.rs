@@ -235,10 +235,10 @@ fn limit(limit: Limit) -> String {
         .map_or_else(|| "Never".into(), |seconds| seconds.to_string())
 }
 
-/// Numbers of one policy that exclude each other, as text; `shown` names the policy.
-pub(super) fn impossible(shown: &str, policy: &Policy, found: &mut Vec<String>) {
+/// Numbers of one policy that exclude each other, as text; `whose` stands before the name of a connection.
+pub(super) fn impossible(whose: &str, policy: &Policy, found: &mut Vec<String>) {
     for connection in &policy.connections {
-        let place = format!("{shown}, connection {}", connection.name);
+        let place = format!("{whose} connection {}", connection.name);
         cut_short(&place, connection, found);
         pinged_too_often(&place, connection, found);
     }

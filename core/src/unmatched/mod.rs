@@ -66,7 +66,7 @@ impl Core {
         let mut namespaces = BTreeSet::new();
         for (key, policy) in self.index.policies.iter() {
             let shown = format!("policy {}", self.index.show(key));
-            contradictions::impossible(&shown, policy, &mut found);
+            contradictions::impossible(&format!("{shown},"), policy, &mut found);
             self.without_effect(&shown, policy, &mut found);
             if self.index.gap_in(Source::Services, key.namespace).is_none() {
                 self.absent(key, policy, &shown, &mut found);
@@ -85,10 +85,10 @@ impl Core {
     /// of a batch job that is as it should be, and an audit says it.
     pub(crate) fn mistakes(&self, key: Key, policy: &Policy) -> Mistakes {
         let mut mistakes = Mistakes::default();
-        contradictions::impossible("the policy", policy, &mut mistakes.conflicts);
+        contradictions::impossible("its", policy, &mut mistakes.conflicts);
         if self.index.gap_in(Source::Services, key.namespace).is_none() {
             self.contradicted(key, policy, &mut mistakes.conflicts);
-            self.absent(key, policy, "the policy", &mut mistakes.absent);
+            self.absent(key, policy, "it", &mut mistakes.absent);
         }
         mistakes.conflicts.sort();
         mistakes.absent.sort();

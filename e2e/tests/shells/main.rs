@@ -100,8 +100,8 @@ impl Terminal {
         self.shows(line.rsplit(' ').next().unwrap());
         self.types("\t");
         self.shows(to);
-        // Away with the line.
-        self.types("\x03");
+        // Ctrl-U takes the line away. An interrupt would, too, with whatever is typed before the next prompt.
+        self.types("\x15");
     }
 }
 
