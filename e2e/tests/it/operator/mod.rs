@@ -4,14 +4,18 @@
 mod bed;
 mod histories;
 mod rotation;
+mod stuck_thread;
 mod versions;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use evenkeel::run::LOOP_THREAD;
 use evenkeel_e2e::Proxy;
+use evenkeel_e2e::operator::Operator;
 use kube::Api;
 
 use bed::{Bed, WITHIN};
+use stuck_thread::StuckThread;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_policy_is_told_how_it_stands_and_nothing_is_written_twice() {
@@ -87,6 +91,49 @@ async fn a_policy_is_told_how_it_stands_and_nothing_is_written_twice() {
     assert!(forbidden.is_empty(), "{forbidden:#?}");
     let lists = bed.asked().iter().filter(|one| one["verb"] == "list").count();
     assert_eq!(lists, 0, "this server streams its lists");
+}
+
+/// The Lease and HTTP have a thread of their own, which notices.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_loop_that_stands_loses_the_lease_and_is_not_alive() {
+    let bed = Bed::start().await;
+    let a = bed.operator("a").await;
+    a.until_ready().await.unwrap();
+    bed.until_holds("a").await;
+    let b = bed.operator("b").await;
+    b.until_ready().await.unwrap();
+    assert_eq!(a.probe("/livez").await.unwrap().0, 200);
+
+    let stuck = StuckThread::of(a.id(), LOOP_THREAD);
+    let start = Instant::now();
+    bed.until_holds("b").await;
+    eprintln!("taken over {:?} after the loop stood", start.elapsed());
+    // The one that goes on says what there is to say.
+    bed.apply("demo/policy").await;
+    bed.until("Healthy", "False", "Violated").await;
+    until_livez(&a, 503).await;
+    eprintln!("/livez fails {:?} after the loop stood", start.elapsed());
+    assert_eq!(b.probe("/livez").await.unwrap().0, 200);
+
+    let written = bed.statuses();
+    drop(stuck);
+    until_livez(&a, 200).await;
+    a.until_metric("evenkeel_leader{} 0.0", WITHIN).await.unwrap();
+    assert_eq!(bed.statuses(), written, "who stood has nothing to say");
+    assert!(bed.holder().await.starts_with("b_"));
+}
+
+/// Waits until the liveness probe is answered with this code.
+async fn until_livez(operator: &Operator, code: u16) {
+    let start = Instant::now();
+    loop {
+        let answer = operator.probe("/livez").await.unwrap();
+        if answer.0 == code {
+            return;
+        }
+        assert!(start.elapsed() < WITHIN, "/livez is {answer:?}, not {code}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
