@@ -1,5 +1,6 @@
 //! Events prove nothing: a team may write any Event in its namespace.
 
+use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::attack::Attack;
@@ -23,11 +24,12 @@ const REASONS: [&str; 9] = [
 
 fn event(at: usize, namespace: &str) -> Value {
     let reason = REASONS[at % REASONS.len()];
-    let now = "2026-11-26T12:00:00Z";
+    // What is old is no news and not looked at.
+    let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     json!({"apiVersion": "v1", "kind": "Event",
         "metadata": {"name": format!("forged.{at}"), "annotations": {"text": HOSTILE}},
         "involvedObject": {"apiVersion": "v1", "kind": "Pod", "namespace": namespace,
-            "name": format!("victim-{at}{}", if at.is_multiple_of(3) { HOSTILE } else { "" }), "uid": format!("uid-{at}")},
+            "name": format!("victim-{at}{}", if at % 4 == 3 { HOSTILE } else { "" }), "uid": format!("uid-{at}")},
         "reason": reason, "type": "Warning", "count": 1_000_000,
         "message": format!("Preempted by pod {HOSTILE} on node node-a"),
         "firstTimestamp": now, "lastTimestamp": now,
@@ -42,7 +44,7 @@ fn new_event(at: usize, namespace: &str) -> Value {
             "uid": format!("new-{at}")},
         "related": {"apiVersion": "v1", "kind": "Node", "name": "node-b"},
         "reason": REASONS[at % REASONS.len()], "type": "Warning", "action": "Preempting", "note": HOSTILE,
-        "eventTime": "2026-11-26T12:00:00.000000Z", "reportingController": "default-scheduler",
+        "eventTime": Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.000000Z").to_string(), "reportingController": "default-scheduler",
         "reportingInstance": "default-scheduler-1"})
 }
 
