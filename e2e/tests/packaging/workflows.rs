@@ -71,6 +71,39 @@ fn rights_and_time_are_bounded() {
     }
 }
 
+/// The release puts something into every gap of krew's manifest, which is one of its kind.
+#[test]
+fn the_manifest_for_krew_has_no_gap() {
+    let mut text = std::fs::read_to_string(root().join("examples/ci/krew.yaml")).unwrap();
+    let release = std::fs::read_to_string(root().join(".github/workflows/release.yaml")).unwrap();
+    let gaps: Vec<&str> = release
+        .split("s|@")
+        .skip(1)
+        .filter_map(|rest| rest.split("@|").next())
+        .collect();
+    assert!(gaps.len() >= 5, "{gaps:?}");
+    for gap in gaps {
+        let gap = format!("@{gap}@");
+        assert!(text.contains(&gap), "{gap} is not in the manifest");
+        text = text.replace(&gap, "x");
+    }
+    let manifest: Value = serde_saphyr::from_str(&text).unwrap();
+    assert_eq!(manifest["kind"], "Plugin");
+    for platform in manifest["spec"]["platforms"].as_array().unwrap() {
+        assert_eq!(platform["sha256"], "x");
+        let uri = platform["uri"].as_str().unwrap();
+        let archive = uri
+            .trim_start_matches("x/evenkeel-")
+            .trim_end_matches("-linux.tar.gz");
+        assert!(release.contains(&format!("machine: {archive}")), "{uri}");
+    }
+    let left = text
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .any(|line| line.contains('@'));
+    assert!(!left, "{text}");
+}
+
 #[test]
 fn targets_and_files_exist() {
     let makefile = std::fs::read_to_string(root().join("Makefile")).unwrap();
