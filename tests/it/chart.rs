@@ -11,7 +11,7 @@ const BLESS: &str = "EVENKEEL_BLESS";
 
 /// Files that the chart has copies of, as nothing outside of a chart's folder is packaged: folder of the chart, and where
 /// they come from.
-const COPIES: [(&str, &[&str]); 2] = [
+const COPIES: [(&str, &[&str]); 3] = [
     (
         "crds",
         &[
@@ -31,6 +31,10 @@ const COPIES: [(&str, &[&str]); 2] = [
             "manifests/components/prometheus/rules.yaml",
             "manifests/components/prometheus/service-monitor.yaml",
         ],
+    ),
+    (
+        "files/instance-metrics",
+        &["manifests/components/instance-metrics/rbac.yaml"],
     ),
 ];
 
@@ -64,7 +68,10 @@ fn copies_are_current() {
             wanted.insert(name);
         }
         let there = std::fs::read_dir(&folder).unwrap();
-        let there: BTreeSet<_> = there.map(|entry| entry.unwrap().file_name()).collect();
+        let files = there
+            .map(|entry| entry.unwrap())
+            .filter(|entry| entry.path().is_file());
+        let there: BTreeSet<_> = files.map(|entry| entry.file_name()).collect();
         assert_eq!(there, wanted, "{}", folder.display());
     }
     let definitions = std::fs::read_dir(root().join("crds")).unwrap();
@@ -120,7 +127,9 @@ fn the_flags_exist() {
         .output()
         .unwrap();
     let help = String::from_utf8(output.stdout).unwrap();
+    let words: BTreeSet<&str> = help.split_whitespace().collect();
     for flag in flags {
-        assert!(help.contains(&format!("--{flag} ")), "--{flag} is no flag of run");
+        let flag = format!("--{flag}");
+        assert!(words.contains(flag.as_str()), "{flag} is no flag of run");
     }
 }

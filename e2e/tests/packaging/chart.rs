@@ -16,7 +16,8 @@ use kube::Api;
 use serde_json::{Value, json};
 
 /// Each component of the manifests, and the values that stand for it.
-const COMPONENTS: [(&str, &str); 3] = [
+const COMPONENTS: [(&str, &str); 4] = [
+    ("instance-metrics", "instanceMetrics.enabled=true"),
     ("policy-warnings", "policyWarnings.enabled=true"),
     ("prometheus", "monitoring.enabled=true"),
     ("public-api-server", "networkPolicy.publicApiServer=true"),
