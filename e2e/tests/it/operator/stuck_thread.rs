@@ -21,13 +21,13 @@ impl StuckThread {
         let (stopped, is_stopped) = mpsc::channel();
         // Only the thread that has seized another may go on with it, and its end releases it (ptrace(2)).
         let tracer = thread::spawn(move || {
-            ptrace::seize(thread, ptrace::Options::empty()).expect("seizing a thread");
-            ptrace::interrupt(thread).expect("stopping a thread");
-            stopped.send(()).expect("the test has ended");
+            ptrace::seize(thread, ptrace::Options::empty()).unwrap();
+            ptrace::interrupt(thread).unwrap();
+            stopped.send(()).unwrap();
             // An error says that the other end is dropped.
             let _ = released.recv();
         });
-        is_stopped.recv().expect("the thread does not stop");
+        is_stopped.recv().unwrap();
         Self {
             release: Some(release),
             tracer: Some(tracer),
