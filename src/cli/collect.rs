@@ -35,12 +35,12 @@ const NAMESPACE: &str = "Where you may not list the whole cluster, read this nam
     What you may list is written whole";
 
 /// Writes what comes, beside the drafts.
-struct Writing<'a> {
+struct FolderWriter<'a> {
     drafts: Drafts<'a>,
     collection: Collection,
 }
 
-impl Beside for Writing<'_> {
+impl Beside for FolderWriter<'_> {
     fn known(&mut self, core: &mut Core) {
         self.drafts.give(core);
     }
@@ -61,7 +61,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
         ..files::Options::default()
     };
     let mut report = Report::default();
-    let mut writing = Writing {
+    let mut writing = FolderWriter {
         drafts: Drafts::new(&arguments.policy, &options, &mut report),
         collection: Collection::new(Folder::begin(&target)?),
     };

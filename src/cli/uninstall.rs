@@ -66,7 +66,7 @@ const GONE_WITHIN: Duration = Duration::from_secs(90);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// One thing to delete.
-struct Item {
+struct Deletion {
     /// As shown: `clusterrole evenkeel`.
     shown: String,
     api: Api<DynamicObject>,
@@ -75,7 +75,7 @@ struct Item {
     writes: bool,
 }
 
-impl Item {
+impl Deletion {
     /// Waits until it is gone. One that cannot be read is not.
     async fn gone(&self) -> bool {
         let gone = async {
@@ -138,7 +138,7 @@ async fn uninstall(arguments: &Arguments) -> anyhow::Result<End> {
 /// Deletes in order, and waits for what takes time to end: a script goes on with the next step.
 async fn delete(
     (client, server): (&Client, &Server),
-    items: &[Item],
+    items: &[Deletion],
     mut namespaces: BTreeSet<String>,
     again: &str,
 ) -> anyhow::Result<()> {
@@ -195,7 +195,7 @@ fn refused(server: &Server, error: &kube::Error, verb: &'static str, resource: &
 }
 
 /// Everything to delete, in order: first who writes, then what lets it, then what it writes to.
-async fn items(client: &Client, server: &Server, arguments: &Arguments) -> anyhow::Result<Vec<Item>> {
+async fn items(client: &Client, server: &Server, arguments: &Arguments) -> anyhow::Result<Vec<Deletion>> {
     let own = arguments.operator_namespace.as_str();
     let space = namespace((client, server), own, &arguments.cluster.words()).await?;
     let mut items = Vec::new();
@@ -231,7 +231,7 @@ async fn items(client: &Client, server: &Server, arguments: &Arguments) -> anyho
                 continue;
             }
             let place = home.as_ref().map_or(String::new(), |home| format!("{home}/"));
-            items.push(Item {
+            items.push(Deletion {
                 shown: format!("{} {place}{name}", kind.to_lowercase()),
                 api: match &home {
                     Some(home) => Api::namespaced_with(client.clone(), home, &resource),
@@ -256,7 +256,7 @@ async fn namespace(
     (client, server): (&Client, &Server),
     own: &str,
     words: &str,
-) -> anyhow::Result<Option<Item>> {
+) -> anyhow::Result<Option<Deletion>> {
     let spaces: Api<Namespace> = Api::all(client.clone());
     let found = spaces.get_opt(own).await;
     let Some(space) = found.map_err(|error| refused(server, &error, "get", "namespaces"))? else {
@@ -269,7 +269,7 @@ async fn namespace(
         return Ok(None);
     }
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("", "v1", "Namespace"));
-    Ok(Some(Item {
+    Ok(Some(Deletion {
         shown: format!("namespace {own} and everything in it"),
         api: Api::all_with(client.clone(), &resource),
         name: own.to_owned(),
@@ -278,7 +278,7 @@ async fn namespace(
 }
 
 /// The definitions of our kinds that exist, with how many objects go with each.
-async fn definitions(client: &Client, server: &Server) -> anyhow::Result<Vec<Item>> {
+async fn definitions(client: &Client, server: &Server) -> anyhow::Result<Vec<Deletion>> {
     let kind = GroupVersionKind::gvk("apiextensions.k8s.io", "v1", "CustomResourceDefinition");
     let resource = ApiResource::from_gvk(&kind);
     let all: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
@@ -307,7 +307,7 @@ async fn definitions(client: &Client, server: &Server) -> anyhow::Result<Vec<Ite
         );
         let count = objects.list_metadata(&ListParams::default()).await;
         let count = count.map_or(0, |list| list.items.len());
-        items.push(Item {
+        items.push(Deletion {
             shown: format!("customresourcedefinition {name} and {count} objects of it"),
             api: all.clone(),
             name,

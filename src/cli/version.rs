@@ -6,7 +6,7 @@ use clap::Args;
 use http::Request;
 use serde::{Deserialize, Serialize};
 
-use super::status::{Form, Target};
+use super::status::{OperatorTarget, StatusForm};
 use super::{End, answer, status};
 use crate::escape::line;
 use crate::live::{self, VERSION};
@@ -19,7 +19,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     client: bool,
     #[command(flatten)]
-    target: Target,
+    target: OperatorTarget,
 }
 
 /// The versions; absent is what was not asked for, or is not there.
@@ -44,7 +44,7 @@ struct Versions {
 
 /// The part of an `APIGroup` that is shown.
 #[derive(Debug, Default, Deserialize)]
-struct Group {
+struct ApiGroup {
     #[serde(default)]
     versions: Vec<GroupVersion>,
 }
@@ -70,15 +70,15 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
     };
     versions.skew = skew(&versions);
     answer(&match arguments.target.output {
-        Form::Json => render::json(&versions)?,
-        Form::Yaml => render::yaml(&versions)?,
-        Form::Table => text(&versions),
+        StatusForm::Json => render::json(&versions)?,
+        StatusForm::Yaml => render::yaml(&versions)?,
+        StatusForm::Table => text(&versions),
     })?;
     // What this program is was worth saying all the same.
     outcome.map(|()| End::Good)
 }
 
-async fn ask(target: &Target, versions: &mut Versions) -> anyhow::Result<()> {
+async fn ask(target: &OperatorTarget, versions: &mut Versions) -> anyhow::Result<()> {
     let (client, server) = live::connect(&target.cluster.options()).await?;
     let version = client.apiserver_version().await;
     versions.server = Some(
@@ -87,8 +87,8 @@ async fn ask(target: &Target, versions: &mut Versions) -> anyhow::Result<()> {
             .git_version,
     );
     let request = Request::get(format!("/apis/{}", api::GROUP)).body(Vec::new())?;
-    let group = match client.request::<Group>(request).await {
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(Group::default()),
+    let group = match client.request::<ApiGroup>(request).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(ApiGroup::default()),
         group => group,
     };
     let group = group.map_err(|error| server.failed(&error, VERSION))?;

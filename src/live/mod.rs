@@ -22,7 +22,7 @@ use kube::Client;
 use tokio::sync::mpsc;
 
 use list::List;
-use outcome::Outcome;
+use outcome::ListOutcome;
 use page::Page;
 
 use crate::client::RequestError;
@@ -183,7 +183,7 @@ async fn read_lists(
     lists: Vec<List>,
     namespaces: Vec<String>,
     page_tx: mpsc::Sender<Page>,
-) -> Vec<Outcome> {
+) -> Vec<ListOutcome> {
     let (client, namespaces, page_tx) = (&client, &namespaces[..], &page_tx);
     let read = |(at, list): (usize, List)| async move {
         let end = list.read(client, page_tx).await;
@@ -191,7 +191,7 @@ async fn read_lists(
             Err(error) if error.is_forbidden() => within(client, &list, namespaces, page_tx).await,
             _ => Vec::new(),
         };
-        Outcome {
+        ListOutcome {
             at,
             list,
             end,

@@ -14,7 +14,7 @@ use crate::client::RequestError;
 
 /// How one list ended.
 #[derive(Debug)]
-pub(super) struct Outcome {
+pub(super) struct ListOutcome {
     /// Its place among the lists.
     pub(super) at: usize,
     /// The list.
@@ -27,7 +27,7 @@ pub(super) struct Outcome {
 
 /// What is known of a source after its lists.
 #[derive(Debug, Default)]
-struct State {
+struct SourceState {
     read: BTreeSet<String>,
     torn: BTreeSet<String>,
     why: Option<String>,
@@ -36,9 +36,9 @@ struct State {
 }
 
 /// Gives the core how each source ended.
-pub(super) fn conclude(core: &mut Core, mut outcomes: Vec<Outcome>) {
+pub(super) fn conclude(core: &mut Core, mut outcomes: Vec<ListOutcome>) {
     outcomes.sort_by_key(|one| one.at);
-    let mut states: BTreeMap<Source, State> = BTreeMap::new();
+    let mut states: BTreeMap<Source, SourceState> = BTreeMap::new();
     for outcome in outcomes {
         states
             .entry(outcome.list.resource.source)
@@ -76,9 +76,9 @@ pub(super) fn conclude(core: &mut Core, mut outcomes: Vec<Outcome>) {
     }
 }
 
-impl State {
-    fn add(&mut self, outcome: Outcome) {
-        let Outcome {
+impl SourceState {
+    fn add(&mut self, outcome: ListOutcome) {
+        let ListOutcome {
             list, end, instead, ..
         } = outcome;
         let by_namespace = list.resource.by_namespace();

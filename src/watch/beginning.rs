@@ -17,7 +17,7 @@ impl Beginning {
     /// Reads as far as it goes.
     pub(super) fn of(line: &[u8]) -> Self {
         let mut found = Self::default();
-        let at = At::Line(&mut found);
+        let at = Cursor::Line(&mut found);
         // That the text ends too early is why it is read this way.
         let _ = at.deserialize(&mut serde_json::Deserializer::from_slice(line));
         found
@@ -25,13 +25,13 @@ impl Beginning {
 }
 
 /// Where in the line the reader is, and where to put what it finds.
-enum At<'a> {
+enum Cursor<'a> {
     Line(&'a mut Beginning),
     Object(&'a mut Beginning),
     Metadata(&'a mut Beginning),
 }
 
-impl<'de> DeserializeSeed<'de> for At<'_> {
+impl<'de> DeserializeSeed<'de> for Cursor<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
@@ -39,7 +39,7 @@ impl<'de> DeserializeSeed<'de> for At<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for At<'_> {
+impl<'de> Visitor<'de> for Cursor<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -50,8 +50,8 @@ impl<'de> Visitor<'de> for At<'_> {
         while let Some(key) = map.next_key::<String>()? {
             match (&mut self, &*key) {
                 (Self::Line(found), "type") => found.event = map.next_value()?,
-                (Self::Line(found), "object") => map.next_value_seed(At::Object(found))?,
-                (Self::Object(found), "metadata") => map.next_value_seed(At::Metadata(found))?,
+                (Self::Line(found), "object") => map.next_value_seed(Cursor::Object(found))?,
+                (Self::Object(found), "metadata") => map.next_value_seed(Cursor::Metadata(found))?,
                 (Self::Metadata(found), "namespace") => found.namespace = map.next_value()?,
                 (Self::Metadata(found), "name") => found.name = map.next_value()?,
                 (Self::Metadata(found), "resourceVersion") => found.version = map.next_value()?,

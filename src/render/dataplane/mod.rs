@@ -27,7 +27,7 @@ pub(crate) use text::{markdown, table, wide};
 /// The answer.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct View {
+pub(crate) struct DataplaneView {
     profiles: Vec<ProfileView>,
     pub(crate) load_balancers: Vec<BalancerView>,
     pub(crate) unreadable: Vec<Unreadable>,
@@ -277,7 +277,7 @@ fn balancer(look: &Look<'_>, key: Key, service: &Service) -> BalancerView {
 }
 
 /// What a core believes after its round.
-pub(crate) fn view(core: &Core, now: Now, unreadable: Vec<Unreadable>) -> View {
+pub(crate) fn view(core: &Core, now: Now, unreadable: Vec<Unreadable>) -> DataplaneView {
     let fleet = core.fleet();
     let look = Look::new(now, core.index(), fleet, core.history());
     let mut notes: Vec<String> = fleet
@@ -312,7 +312,7 @@ pub(crate) fn view(core: &Core, now: Now, unreadable: Vec<Unreadable>) -> View {
         .map(|(key, service)| balancer(&look, key, service))
         .collect();
     load_balancers.sort_by(|a, b| (&a.namespace, &a.service).cmp(&(&b.namespace, &b.service)));
-    View {
+    DataplaneView {
         profiles: fleet.classes.iter().map(profile).collect(),
         load_balancers,
         unreadable,

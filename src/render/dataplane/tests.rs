@@ -3,10 +3,10 @@
 use evenkeel_core::findings::Unreadable;
 use evenkeel_core::know::Origin;
 
-use super::{BalancerPort, BalancerView, LookAlikes, ProfileView, Setting, TableView, Value, View};
+use super::{BalancerPort, BalancerView, DataplaneView, LookAlikes, ProfileView, Setting, TableView, Value};
 
 /// A view in which every text that may come from an object or file is this one.
-pub(in crate::render) fn view(text: &str) -> View {
+pub(in crate::render) fn view(text: &str) -> DataplaneView {
     let known = || Setting::Known {
         value: Value::Text(text.into()),
         unit: None,
@@ -14,7 +14,7 @@ pub(in crate::render) fn view(text: &str) -> View {
         source: text.into(),
     };
     let unknown = || Setting::Unknown { unknown: text.into() };
-    View {
+    DataplaneView {
         profiles: vec![ProfileView {
             nodes: 1,
             sample: vec![text.into()],

@@ -9,7 +9,7 @@ use evenkeel_core::know::{Origin, Source};
 use super::super::findings::missing;
 use super::super::screen::Screen;
 use super::super::{markdown_table, table as plain_table, wrapped};
-use super::{ProfileView, Setting, Value, View};
+use super::{DataplaneView, ProfileView, Setting, Value};
 use crate::escape::{line, markdown as escaped};
 use crate::render::program;
 
@@ -61,7 +61,7 @@ const PROFILE_HEADS: [&str; 8] = [
     "SAMPLE",
 ];
 
-fn profile_rows(view: &View) -> impl Iterator<Item = Vec<String>> {
+fn profile_rows(view: &DataplaneView) -> impl Iterator<Item = Vec<String>> {
     view.profiles.iter().map(|one| {
         vec![
             one.nodes.to_string(),
@@ -78,7 +78,7 @@ fn profile_rows(view: &View) -> impl Iterator<Item = Vec<String>> {
 
 const BALANCER_HEADS: [&str; 4] = ["LOAD BALANCER", "PORT", "IDLE", "SOURCE"];
 
-fn balancer_rows(view: &View) -> impl Iterator<Item = Vec<String>> {
+fn balancer_rows(view: &DataplaneView) -> impl Iterator<Item = Vec<String>> {
     view.load_balancers.iter().flat_map(|one| {
         one.ports.iter().map(move |port| {
             vec![
@@ -94,7 +94,7 @@ fn balancer_rows(view: &View) -> impl Iterator<Item = Vec<String>> {
 /// One row for each profile and each port of a load balancer.
 ///
 /// `again` are the flags that read the same once more.
-pub(crate) fn table(view: &View, again: &str) -> String {
+pub(crate) fn table(view: &DataplaneView, again: &str) -> String {
     let mut text = String::new();
     if !view.profiles.is_empty() {
         text += &plain_table(&PROFILE_HEADS, profile_rows(view));
@@ -111,7 +111,7 @@ pub(crate) fn table(view: &View, again: &str) -> String {
         )
 }
 
-fn balancers(view: &View) -> String {
+fn balancers(view: &DataplaneView) -> String {
     if view.load_balancers.is_empty() {
         return String::new();
     }
@@ -119,7 +119,7 @@ fn balancers(view: &View) -> String {
 }
 
 /// Notes and what could not be read of what is to be listed, in a form; [`wrapped`] makes each line harmless.
-fn rest(view: &View, listed: &dyn Fn(&Unreadable) -> bool, form: &dyn Fn(&str) -> String) -> String {
+fn rest(view: &DataplaneView, listed: &dyn Fn(&Unreadable) -> bool, form: &dyn Fn(&str) -> String) -> String {
     let mut text = String::new();
     let nodes = view
         .unreadable
@@ -201,7 +201,7 @@ fn title(one: &ProfileView) -> String {
 }
 
 /// Every setting with its provenance.
-pub(crate) fn wide(view: &View) -> String {
+pub(crate) fn wide(view: &DataplaneView) -> String {
     let profiles = view.profiles.iter().fold(String::new(), |text, one| {
         text + &line(&title(one)) + "\n" + &plain_table(&SETTING_HEADS, setting_rows(one)) + "\n"
     });
@@ -209,7 +209,7 @@ pub(crate) fn wide(view: &View) -> String {
 }
 
 /// The same in Markdown.
-pub(crate) fn markdown(view: &View) -> String {
+pub(crate) fn markdown(view: &DataplaneView) -> String {
     let mut text = "# Effective data plane\n\n".to_owned();
     for one in &view.profiles {
         text = text + "## " + &escaped(&title(one)) + "\n\n";

@@ -14,7 +14,7 @@ pub(super) struct Group<'a> {
 
 /// What findings of one group have in common.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Key<'a> {
+struct GroupKey<'a> {
     accepted: bool,
     severity: Severity,
     check: &'static str,
@@ -52,10 +52,10 @@ fn gather<'a, K: Ord>(
     groups
 }
 
-fn key(finding: &Finding) -> Key<'_> {
+fn key(finding: &Finding) -> GroupKey<'_> {
     let evidence = finding.evidence.iter();
     let elsewhere = evidence.filter(|one| !is_own(&one.source, finding));
-    Key {
+    GroupKey {
         accepted: finding.exception.is_some(),
         severity: finding.severity,
         check: finding.check,

@@ -16,7 +16,7 @@ use crate::render::findings::accepted;
 
 /// How a case ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outcome {
+enum CaseOutcome {
     Passed,
     Skipped,
     Failed,
@@ -26,7 +26,7 @@ enum Outcome {
 /// One case of a suite.
 struct Case {
     name: String,
-    outcome: Outcome,
+    outcome: CaseOutcome,
     /// What it says at a glance.
     message: String,
     /// What kind of failure it is.
@@ -44,7 +44,7 @@ pub(crate) fn junit(list: &FindingList, context: &Context<'_>) -> String {
     for (check, met) in context.met {
         suites.entry(check).or_default().push(Case {
             name: format!("{} met", met.count),
-            outcome: Outcome::Passed,
+            outcome: CaseOutcome::Passed,
             message: String::new(),
             kind: "",
             lines: Vec::new(),
@@ -52,14 +52,14 @@ pub(crate) fn junit(list: &FindingList, context: &Context<'_>) -> String {
     }
     let unread = list.unreadable.iter().map(|one| Case {
         name: one.source.clone(),
-        outcome: Outcome::Error,
+        outcome: CaseOutcome::Error,
         message: format!("could not be read: {}", one.reason),
         kind: "unreadable",
         lines: Vec::new(),
     });
     let left = not_judged(list).into_iter().map(|text| Case {
         name: text.clone(),
-        outcome: Outcome::Skipped,
+        outcome: CaseOutcome::Skipped,
         message: text,
         kind: "",
         lines: Vec::new(),
@@ -94,10 +94,10 @@ fn case(finding: &Finding, context: &Context<'_>) -> Case {
             .map_or_else(|| path.clone(), |line| format!("{path}, line {line}"))
     });
     let (outcome, message) = match accepted(finding) {
-        Some(why) => (Outcome::Skipped, format!("{why}; {}", finding.message)),
-        None if (context.fails)(finding) => (Outcome::Failed, finding.message.clone()),
-        None if finding.severity == Severity::Unknown => (Outcome::Skipped, finding.message.clone()),
-        None => (Outcome::Passed, finding.message.clone()),
+        Some(why) => (CaseOutcome::Skipped, format!("{why}; {}", finding.message)),
+        None if (context.fails)(finding) => (CaseOutcome::Failed, finding.message.clone()),
+        None if finding.severity == Severity::Unknown => (CaseOutcome::Skipped, finding.message.clone()),
+        None => (CaseOutcome::Passed, finding.message.clone()),
     };
     Case {
         name: title(finding),
@@ -114,9 +114,9 @@ fn counts<'a>(cases: &(impl Iterator<Item = &'a Case> + Clone)) -> String {
     format!(
         " tests=\"{}\" failures=\"{}\" errors=\"{}\" skipped=\"{}\" time=\"0\"",
         cases.clone().count(),
-        of(Outcome::Failed),
-        of(Outcome::Error),
-        of(Outcome::Skipped)
+        of(CaseOutcome::Failed),
+        of(CaseOutcome::Error),
+        of(CaseOutcome::Skipped)
     )
 }
 
@@ -135,14 +135,14 @@ fn write(text: &mut String, suite: &str, case: &Case) {
         format!("<{element} message=\"{message}\" type=\"{kind}\">\n{lines}</{element}>")
     };
     let body = match case.outcome {
-        Outcome::Passed if case.message.is_empty() => {
+        CaseOutcome::Passed if case.message.is_empty() => {
             *text += &(head + "/>\n");
             return;
         }
-        Outcome::Passed => format!("<system-out>{}: {message}\n{lines}</system-out>", case.kind),
-        Outcome::Skipped => format!("<skipped message=\"{message}\"/>"),
-        Outcome::Failed => failed("failure"),
-        Outcome::Error => failed("error"),
+        CaseOutcome::Passed => format!("<system-out>{}: {message}\n{lines}</system-out>", case.kind),
+        CaseOutcome::Skipped => format!("<skipped message=\"{message}\"/>"),
+        CaseOutcome::Failed => failed("failure"),
+        CaseOutcome::Error => failed("error"),
     };
     // Writing to a string cannot fail.
     let _ = writeln!(text, "{head}>\n      {body}\n    </testcase>");

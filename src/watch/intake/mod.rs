@@ -8,6 +8,8 @@
 //! Where other targets take over what some have watched, what those held stays until the new ones have been read: the
 //! core sees no object go that is still there.
 
+mod held;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_core::Input;
@@ -23,6 +25,7 @@ use super::outlet::{Event, What};
 use super::pods::{PodWatches, Selected};
 use super::target::{Id, Target};
 use crate::api::{self, PolicyObject};
+use held::{Held, covers};
 
 /// Pods of one namespace that are kept, beside the platform's: far above what Kubernetes is tested with (3,000 in a
 /// namespace, `kubernetes/community`, `sig-scalability/configs-and-limits/thresholds.md`), and some megabytes.
@@ -63,53 +66,6 @@ pub struct Intake {
     /// Policy objects as they came, for who writes their statuses.
     policies: Vec<PolicyObject>,
     echoes: Echoes,
-}
-
-#[derive(Debug)]
-struct Held {
-    target: Target,
-    /// Of Pods, which are wanted.
-    selected: Option<Selected>,
-    freshness: Freshness,
-    /// Whether it has been read completely, or refused.
-    is_read: bool,
-    list: u32,
-    /// Whether objects of it were left out because there are too many.
-    overfull: bool,
-}
-
-impl Held {
-    /// Whether objects come that are not wanted.
-    fn has_others(&self) -> bool {
-        self.selected.is_some() && self.target.labels.is_empty()
-    }
-
-    /// Whether an object is one of those that are wanted. One that cannot be read may be.
-    fn wants(&self, object: &[u8]) -> bool {
-        let Some(selected) = self.selected.as_ref().filter(|_| self.has_others()) else {
-            return true;
-        };
-        if selected.contains(&Selector::default()) {
-            return true;
-        }
-        line::labels(object).is_none_or(|labels| {
-            let get = |key: &str| labels.get(key).map(String::as_str);
-            selected.iter().any(|one| one.matches(get))
-        })
-    }
-
-    /// Whether what it watches and has read holds all of that.
-    fn covers(&self, target: &Target, selected: Option<&Selected>) -> bool {
-        let Some(wanted) = selected.filter(|_| self.has_others()) else {
-            return self.target == *target;
-        };
-        self.target == *target && self.selected.as_ref().is_some_and(|held| covers(held, wanted))
-    }
-}
-
-/// Whether all that these select is among what those do.
-fn covers(held: &BTreeSet<Selector>, wanted: &BTreeSet<Selector>) -> bool {
-    held.contains(&Selector::default()) || wanted.is_subset(held)
 }
 
 impl Intake {

@@ -1,6 +1,6 @@
 //! `evenkeel status`: how policies stand, who says so, and whether that somebody is still alive.
 
-use std::fmt::Write as _;
+mod text;
 
 use clap::{Args, ValueEnum};
 use clap_complete::ArgValueCompleter;
@@ -18,12 +18,11 @@ use super::{End, answer};
 use crate::api::{
     ClusterTrafficHealthPolicy, Condition, ConditionStatus, StatusFinding, TrafficHealthPolicy,
 };
-use crate::escape::line;
 use crate::live::{Ask, AskError, Server};
 use crate::operator::State;
-use crate::render::findings;
 use crate::suggest::did_you_mean;
 use crate::{lease, live, render};
+use text::text;
 
 /// What to show, and of which cluster.
 #[derive(Debug, Args)]
@@ -32,12 +31,12 @@ pub(super) struct Arguments {
     #[arg(long, short, value_name = "NAME", add = ArgValueCompleter::new(candidates::namespaces))]
     namespace: Option<String>,
     #[command(flatten)]
-    target: Target,
+    target: OperatorTarget,
 }
 
 /// Of which operator, and in which form; `version` takes the same.
 #[derive(Debug, Args)]
-pub(super) struct Target {
+pub(super) struct OperatorTarget {
     /// Namespace of the operator
     #[arg(long, value_name = "NAME", default_value = lease::NAMESPACE)]
     pub(super) operator_namespace: String,
@@ -45,15 +44,15 @@ pub(super) struct Target {
     #[arg(long, value_name = "NAME", default_value = "evenkeel")]
     pub(super) lease: String,
     /// Form of the answer
-    #[arg(long, short, value_enum, default_value_t = Form::Table)]
-    pub(super) output: Form,
+    #[arg(long, short, value_enum, default_value_t = StatusForm::Table)]
+    pub(super) output: StatusForm,
     #[command(flatten)]
     pub(super) cluster: Cluster,
 }
 
 /// Forms of this answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Form {
+pub(super) enum StatusForm {
     /// For people.
     Table,
     /// For programs.
@@ -68,7 +67,7 @@ const PAGE: u32 = 500;
 /// How the operator is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Operator {
+pub(super) struct OperatorHealth {
     /// `Alive`, `Silent` (the Lease is no longer renewed), `GivenBack`, `NotFound`, or `NotAllowed` where you may not see the Lease.
     pub(super) state: &'static str,
     /// Identity of the holder.
@@ -112,8 +111,8 @@ impl Row {
 
 /// Everything.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-struct Answer {
-    operator: Operator,
+struct StatusAnswer {
+    operator: OperatorHealth,
     policies: Vec<Row>,
     /// What you may not see.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -125,9 +124,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
     let target = &arguments.target;
     let state = target.cluster.wait(ask(arguments))?;
     answer(&match target.output {
-        Form::Json => render::json(&state)?,
-        Form::Yaml => render::yaml(&state)?,
-        Form::Table => text(&state, target, &arguments.again()),
+        StatusForm::Json => render::json(&state)?,
+        StatusForm::Yaml => render::yaml(&state)?,
+        StatusForm::Table => text(&state, target, &arguments.again()),
     })?;
     Ok(if state.operator.state != "Alive" || !state.unseen.is_empty() {
         End::Unread
@@ -146,7 +145,7 @@ impl Arguments {
     }
 }
 
-async fn ask(arguments: &Arguments) -> anyhow::Result<Answer> {
+async fn ask(arguments: &Arguments) -> anyhow::Result<StatusAnswer> {
     let target = &arguments.target;
     let (client, server) = live::connect(&target.cluster.options()).await?;
     let operator = operator(&client, &server, &target.operator_namespace, &target.lease).await?;
@@ -192,7 +191,7 @@ async fn ask(arguments: &Arguments) -> anyhow::Result<Answer> {
     if let Some(namespace) = arguments.namespace.as_ref().filter(|_| policies.is_empty()) {
         exists(&Api::all(client), namespace).await?;
     }
-    Ok(Answer {
+    Ok(StatusAnswer {
         operator,
         policies,
         unseen,
@@ -235,8 +234,8 @@ pub(super) async fn operator(
     server: &Server,
     namespace: &str,
     name: &str,
-) -> anyhow::Result<Operator> {
-    let none = |state| Operator {
+) -> anyhow::Result<OperatorHealth> {
+    let none = |state| OperatorHealth {
         state,
         holder: None,
         renewed_seconds_ago: None,
@@ -269,7 +268,7 @@ pub(super) async fn operator(
         (Some(_), _) => "Silent",
     };
     let annotations = lease.metadata.annotations.unwrap_or_default();
-    Ok(Operator {
+    Ok(OperatorHealth {
         state,
         holder,
         renewed_seconds_ago: age,
@@ -333,140 +332,18 @@ fn row(
     }
 }
 
-/// For people: the operator first, as everything below is its word; `again` are the flags that name the same place.
-fn text(answer: &Answer, target: &Target, again: &str) -> String {
-    let (home, lease) = (&*target.operator_namespace, &*target.lease);
-    let operator = &answer.operator;
-    let age = operator.renewed_seconds_ago.unwrap_or(0);
-    let holder = line(operator.holder.as_deref().unwrap_or("nobody"));
-    let mut text = match operator.state {
-        "Alive" => {
-            let reported = operator.reported.as_ref();
-            let version =
-                reported.map_or_else(String::new, |reported| format!(", version {}", reported.version));
-            format!(
-                "Operator: alive, {holder}{}, renewed {age} s ago\n",
-                line(&version)
-            )
-        }
-        "Silent" => format!(
-            "Operator: SILENT. {holder} renewed its Lease {age} s ago; what follows is as old as that, and nobody \
-             corrects it.\nNext: kubectl -n {} get pods{}\n",
-            line(home),
-            line(&target.cluster.words())
-        ),
-        "GivenBack" => {
-            "Operator: NOT RUNNING. The last one has given its Lease back; nobody corrects what follows.\n"
-                .into()
-        }
-        "NotAllowed" => format!(
-            "Operator: UNKNOWN. You may not get Lease {}/{}, which shows whether it is alive; what follows may be old.\n",
-            line(home),
-            line(lease)
-        ),
-        _ => "Operator: NOT FOUND. Nobody judges these policies; evenkeel audit judges them once.\n".into(),
-    };
-    // What a holder that is gone reported of its sources says nothing about now.
-    if let Some(reported) = operator.reported.as_ref().filter(|_| operator.state == "Alive") {
-        if reported.not_fresh.is_empty() {
-            text.push_str("Sources:  all complete and current\n");
-        }
-        for (source, why) in &reported.not_fresh {
-            // Writing into a String cannot fail.
-            let _ = writeln!(
-                text,
-                "{}",
-                line(&format!(
-                    "Source {source}: NOT CURRENT, {why}: what rests on it is Unknown"
-                ))
-            );
-        }
-    }
-    for one in &answer.unseen {
-        let _ = writeln!(text, "Not seen: {}", line(one));
-    }
-    if answer.policies.is_empty() && !answer.unseen.is_empty() {
-        return text;
-    }
-    if answer.policies.is_empty() {
-        return text + "\nThere is no policy. Examples: the folder examples/ of evenkeel.\n";
-    }
-    text.push('\n');
-    let heads = ["NAMESPACE", "POLICY", "HEALTHY", "REASON", "OBSERVED", "FINDINGS"];
-    let rows = answer.policies.iter().map(|one| {
-        vec![
-            one.namespace.clone().unwrap_or_else(|| "(cluster)".into()),
-            one.name.clone(),
-            one.healthy.clone(),
-            if one.current {
-                one.reason.clone()
-            } else {
-                format!("{} (of an older generation)", one.reason)
-            },
-            one.observed.clone(),
-            one.findings_total.to_string(),
-        ]
-    });
-    text + &render::table(&heads, rows) + &mistakes(&answer.policies) + &worst(&answer.policies, again)
-}
-
-/// Policies that were refused, or that are in force with a mistake in them.
-fn mistakes(policies: &[Row]) -> String {
-    let mistaken = policies.iter().filter(|one| !one.mistakes.is_empty());
-    let lines = mistaken.clone().take(WORST).map(|one| {
-        let said = format!("{}: {}", one.shown(), one.mistakes);
-        render::wrapped(&said, "") + "\n"
-    });
-    let mut text: String = lines.collect();
-    let more = mistaken.count().saturating_sub(WORST);
-    if more > 0 {
-        // Writing into a String cannot fail.
-        let _ = writeln!(text, "and {more} more policies with mistakes; -o json has all");
-    }
-    if text.is_empty() {
-        text
-    } else {
-        "\n".to_owned() + &text
-    }
-}
-
-/// Most policies of which the worst finding is shown.
-const WORST: usize = 20;
-
-/// The worst finding of each policy that is not healthy, and the command that explains the first of them.
-fn worst(policies: &[Row], again: &str) -> String {
-    let unhealthy = policies.iter().filter(|one| one.healthy == "False");
-    let worst = unhealthy.filter_map(|one| Some((one, one.findings.first()?)));
-    let worst: Vec<_> = worst.collect();
-    let Some((_, first)) = worst.first() else {
-        return String::new();
-    };
-    let mut text = "\n".to_owned();
-    for (policy, finding) in worst.iter().take(WORST) {
-        let said = format!("{}: {}: {}", policy.shown(), finding.check, finding.message);
-        text = text + &render::wrapped(&said, "") + "\n";
-    }
-    let more = worst.len().saturating_sub(WORST);
-    if more > 0 {
-        // Writing into a String cannot fail.
-        let _ = writeln!(text, "and {more} more policies; -o json has all");
-    }
-    let id = line(first.id.get(..findings::DIGITS).unwrap_or(&first.id)).into_owned();
-    text + "Next: " + render::program() + " explain " + &id + &line(again) + "\n"
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use super::*;
 
-    fn told(by: &str) -> Answer {
+    fn told(by: &str) -> StatusAnswer {
         let finding = serde_json::json!({"check": by, "id": "0123456789abcdef", "message": by, "severity": "Critical",
             "subject": {"kind": "Service", "namespace": by, "name": by}, "verdict": "Violated", "since": "2026-01-01T00:00:00Z"});
         let finding: StatusFinding = serde_json::from_value(finding).unwrap();
-        Answer {
-            operator: Operator {
+        StatusAnswer {
+            operator: OperatorHealth {
                 state: "Alive",
                 holder: Some(by.into()),
                 renewed_seconds_ago: Some(1),
@@ -494,10 +371,10 @@ pub(crate) mod tests {
 
     /// What people see where every text of a status and of the Lease's annotation is this one.
     pub(crate) fn shown(by: &str) -> String {
-        let target = Target {
+        let target = OperatorTarget {
             operator_namespace: "evenkeel-system".into(),
             lease: "evenkeel".into(),
-            output: Form::Table,
+            output: StatusForm::Table,
             cluster: Cluster::default(),
         };
         text(&told(by), &target, &format!(" -n '{by}'"))

@@ -1,0 +1,140 @@
+//! What people see of it.
+
+use std::fmt::Write as _;
+
+use super::{OperatorHealth, OperatorTarget, Row, StatusAnswer};
+use crate::escape::line;
+use crate::render;
+use crate::render::findings;
+
+/// The whole answer: the operator first, as everything below comes from it; `again` are the flags that name the same place.
+pub(super) fn text(answer: &StatusAnswer, target: &OperatorTarget, again: &str) -> String {
+    let mut text = operator(&answer.operator, target);
+    for one in &answer.unseen {
+        // Writing into a String cannot fail.
+        let _ = writeln!(text, "Not seen: {}", line(one));
+    }
+    if answer.policies.is_empty() && !answer.unseen.is_empty() {
+        return text;
+    }
+    if answer.policies.is_empty() {
+        return text + "\nThere is no policy. Examples: the folder examples/ of evenkeel.\n";
+    }
+    text + "\n" + &table(&answer.policies) + &mistakes(&answer.policies) + &worst(&answer.policies, again)
+}
+
+/// How the operator is, and which of its sources are not current.
+fn operator(operator: &OperatorHealth, target: &OperatorTarget) -> String {
+    let (home, lease) = (&*target.operator_namespace, &*target.lease);
+    let age = operator.renewed_seconds_ago.unwrap_or(0);
+    let holder = line(operator.holder.as_deref().unwrap_or("a replica without a name"));
+    let mut text = match operator.state {
+        "Alive" => {
+            let reported = operator.reported.as_ref();
+            let version =
+                reported.map_or_else(String::new, |reported| format!(", version {}", reported.version));
+            format!(
+                "Operator: alive, {holder}{}, renewed {age} s ago\n",
+                line(&version)
+            )
+        }
+        "Silent" => format!(
+            "Operator: SILENT. {holder} renewed its Lease {age} s ago; what follows is as old as that, and is \
+             not corrected.\nNext: kubectl -n {} get pods{}\n",
+            line(home),
+            line(&target.cluster.words())
+        ),
+        "GivenBack" => {
+            "Operator: NOT RUNNING. The last one has given its Lease back; what follows is not corrected.\n"
+                .into()
+        }
+        "NotAllowed" => format!(
+            "Operator: UNKNOWN. You may not get Lease {}/{}, which shows whether it is alive; what follows may be old.\n",
+            line(home),
+            line(lease)
+        ),
+        _ => "Operator: NOT FOUND. These policies are not judged; evenkeel audit judges them once.\n".into(),
+    };
+    // What a holder that is gone reported of its sources says nothing about now.
+    if let Some(reported) = operator.reported.as_ref().filter(|_| operator.state == "Alive") {
+        if reported.not_fresh.is_empty() {
+            text.push_str("Sources:  all complete and current\n");
+        }
+        for (source, why) in &reported.not_fresh {
+            // Writing into a String cannot fail.
+            let _ = writeln!(
+                text,
+                "{}",
+                line(&format!(
+                    "Source {source}: NOT CURRENT, {why}: what rests on it is Unknown"
+                ))
+            );
+        }
+    }
+    text
+}
+
+/// One line for each policy.
+fn table(policies: &[Row]) -> String {
+    let heads = ["NAMESPACE", "POLICY", "HEALTHY", "REASON", "OBSERVED", "FINDINGS"];
+    let rows = policies.iter().map(|one| {
+        vec![
+            one.namespace.clone().unwrap_or_else(|| "(cluster)".into()),
+            one.name.clone(),
+            one.healthy.clone(),
+            if one.current {
+                one.reason.clone()
+            } else {
+                format!("{} (of an older generation)", one.reason)
+            },
+            one.observed.clone(),
+            one.findings_total.to_string(),
+        ]
+    });
+    render::table(&heads, rows)
+}
+
+/// Policies that were refused, or that are in force with a mistake in them.
+fn mistakes(policies: &[Row]) -> String {
+    let mistaken = policies.iter().filter(|one| !one.mistakes.is_empty());
+    let lines = mistaken.clone().take(WORST).map(|one| {
+        let said = format!("{}: {}", one.shown(), one.mistakes);
+        render::wrapped(&said, "") + "\n"
+    });
+    let mut text: String = lines.collect();
+    let more = mistaken.count().saturating_sub(WORST);
+    if more > 0 {
+        // Writing into a String cannot fail.
+        let _ = writeln!(text, "and {more} more policies with mistakes; -o json has all");
+    }
+    if text.is_empty() {
+        text
+    } else {
+        "\n".to_owned() + &text
+    }
+}
+
+/// Most policies of which the worst finding is shown.
+const WORST: usize = 20;
+
+/// The worst finding of each policy that is not healthy, and the command that explains the first of them.
+fn worst(policies: &[Row], again: &str) -> String {
+    let unhealthy = policies.iter().filter(|one| one.healthy == "False");
+    let worst = unhealthy.filter_map(|one| Some((one, one.findings.first()?)));
+    let worst: Vec<_> = worst.collect();
+    let Some((_, first)) = worst.first() else {
+        return String::new();
+    };
+    let mut text = "\n".to_owned();
+    for (policy, finding) in worst.iter().take(WORST) {
+        let said = format!("{}: {}: {}", policy.shown(), finding.check, finding.message);
+        text = text + &render::wrapped(&said, "") + "\n";
+    }
+    let more = worst.len().saturating_sub(WORST);
+    if more > 0 {
+        // Writing into a String cannot fail.
+        let _ = writeln!(text, "and {more} more policies; -o json has all");
+    }
+    let id = line(first.id.get(..findings::DIGITS).unwrap_or(&first.id)).into_owned();
+    text + "Next: " + render::program() + " explain " + &id + &line(again) + "\n"
+}
