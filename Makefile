@@ -73,9 +73,11 @@ reproducible:
 	$(CARGO) run --locked -q -p evenkeel-e2e --bin evenkeel-image -- reproducible
 
 # Generated files: CRDs, copies in the chart, docs of checks, metrics, reasons and kinds, contents, recipes and screens.
+# In this order: the chart copies the CRDs, and the contents link to the pages of checks.
 bless:
-	EVENKEEL_BLESS=1 $(CARGO) test --locked -p evenkeel --test it -- crds:: metrics:: queries:: chart:: docs::
 	EVENKEEL_BLESS=1 $(CARGO) test --locked -p evenkeel-core --test it -- check_docs:: reasons::
+	EVENKEEL_BLESS=1 $(CARGO) test --locked -p evenkeel --test it -- crds::
+	EVENKEEL_BLESS=1 $(CARGO) test --locked -p evenkeel --test it -- metrics:: queries:: chart:: docs::
 
 # What is built in: bans, licences and sources; known vulnerabilities where their database can be reached. Installs
 # cargo-deny.
@@ -97,7 +99,7 @@ mutants:
 	command -v cargo-mutants >/dev/null || $(CARGO) install --locked cargo-mutants
 	$(CARGO) mutants --package evenkeel-core --package evenkeel --shard $(MUTANTS_SHARD) --sharding round-robin \
 		--file 'core/src/checks/**' --file 'core/src/dataplane/**' --file 'src/operator/**' \
-		--exclude '**/tests.rs' --exclude '**/tests/**' --exclude '**/adversarial.rs' --exclude '**/obeyed.rs' --exclude '**/messages.rs' \
+		--exclude '**/tests.rs' --exclude '**/tests/**' --exclude '**/adversarial.rs' --exclude '**/obeyed.rs' --exclude '**/messages/**' \
 		--exclude '**/needs.rs' --output target -- --lib
 
 # The Helm chart beside the manifests: the same objects, linted, installed on a control plane and taken away. Helm is built
@@ -109,7 +111,7 @@ chart: bed
 # watcher, and not optimised, as it takes a second all the same.
 site:
 	command -v mdbook >/dev/null || $(CARGO) install --locked --debug --no-default-features --features search mdbook@0.5.4
-	mdbook build docs
+	PATH="$$PATH:$${CARGO_HOME:-$$HOME/.cargo}/bin" mdbook build docs
 	$(CARGO) test --locked -p evenkeel-e2e --test packaging site::
 
 # The workflows of GitHub, by their linter, which is built from its Go module.

@@ -1,5 +1,5 @@
-//! Prints how fast a page of an API server is read, in MB/s and as memory that the reader holds: `cargo bench --bench
-//! exposition`. Nothing is asserted, as times are the machine's as much as ours.
+//! Prints how fast a page of an API server is read, in MB/s: `cargo bench --bench exposition`. Nothing is asserted, as times
+//! are the machine's as much as ours.
 
 #![allow(
     clippy::expect_used,

@@ -1,4 +1,4 @@
-//! How soon an uneven share is found, how often nothing is called something, and what samples of a large cluster take. Prints
+//! How soon an uneven share is found, how often an even one is called uneven, and what samples of a large cluster take. Prints
 //! figures and asserts none.
 
 #![allow(

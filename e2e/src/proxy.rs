@@ -79,7 +79,7 @@ impl Proxy {
         self.accepted.load(Ordering::Relaxed)
     }
 
-    /// From now on nothing gets through, and nobody is told.
+    /// From now on nothing gets through, and neither end learns of it.
     pub fn freeze(&self) {
         self.network_tx.send_replace(Network::Frozen);
     }

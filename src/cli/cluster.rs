@@ -79,6 +79,12 @@ impl Cluster {
         words(self.again())
     }
 
+    /// Who a grant is for, as a word of a command: the user that is asked as, else a placeholder.
+    pub(super) fn grantee(&self) -> String {
+        let user = self.impersonate.as_deref();
+        user.map_or_else(|| "NAME".into(), |user| quoted(user).into_owned())
+    }
+
     /// Does something that waits for the cluster, for as long as was asked for; what it spawns runs on a second thread.
     pub(super) fn wait<T>(&self, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
         let bounded = async {

@@ -28,7 +28,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
     answer(&match arguments.output {
         Form::Json => render::json(&view)?,
         Form::Yaml => render::yaml(&view)?,
-        Form::Table => dataplane::table(&view, &arguments.input.again()),
+        Form::Table => {
+            let grantee = arguments.input.scope.cluster.grantee();
+            dataplane::table(&view, &arguments.input.again(), &grantee)
+        }
         Form::Wide => dataplane::wide(&view),
         Form::Markdown => dataplane::markdown(&view),
     })?;

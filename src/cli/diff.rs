@@ -27,13 +27,13 @@ pub(super) struct Arguments {
     #[arg(long, value_enum, value_name = "LEVEL", default_value_t = Level::Warning)]
     fail_on: Level,
     /// Form of the answer
-    #[arg(long, short, value_enum, default_value_t = Form::Table)]
-    output: Form,
+    #[arg(long, short, value_enum, default_value_t = DiffForm::Table)]
+    output: DiffForm,
 }
 
 /// Forms of this answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Form {
+enum DiffForm {
     /// For people.
     Table,
     /// For programs; docs/schemas has its JSON schema.
@@ -52,16 +52,17 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
     if arguments.old == Path::new("-") && arguments.new == Path::new("-") {
         bail!("standard input holds one audit; name a file for the other");
     }
-    let (old, new) = (read(&arguments.old)?, read(&arguments.new)?);
-    let mut changes = Changes::of(&old, &new);
+    let (mut old, mut new) = (read(&arguments.old)?, read(&arguments.new)?);
     if !arguments.check.is_empty() {
-        changes.retain(&|check| arguments.check.iter().any(|one| one == check));
+        old.findings.retain(|one| arguments.check.contains(&one.check));
+        new.findings.retain(|one| arguments.check.contains(&one.check));
     }
+    let changes = Changes::of(&old, &new);
     answer(&match arguments.output {
-        Form::Table => changes.page("", Screen::current()),
-        Form::Json => render::json(&changes)?,
-        Form::Yaml => render::yaml(&changes)?,
-        Form::Markdown => changes.markdown(),
+        DiffForm::Table => changes.page("", Screen::current()),
+        DiffForm::Json => render::json(&changes)?,
+        DiffForm::Yaml => render::yaml(&changes)?,
+        DiffForm::Markdown => changes.markdown(),
     })?;
     Ok(
         if changes.worse().any(|one| arguments.fail_on.covers(one.severity)) {

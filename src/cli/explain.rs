@@ -8,6 +8,7 @@ use evenkeel_core::checks;
 use super::candidates;
 use super::checks::page;
 use super::input::Input;
+use super::prometheus::Measured;
 use super::{End, answer};
 use crate::render::{self, Form, findings};
 use crate::suggest::did_you_mean;
@@ -23,6 +24,8 @@ pub(super) struct Arguments {
     output: Form,
     #[command(flatten)]
     input: Input,
+    #[command(flatten)]
+    measured: Measured,
 }
 
 /// Digits of the id of a finding.
@@ -46,7 +49,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
             did_you_mean(id, known)
         );
     }
-    let judged = arguments.input.judge()?;
+    let judged = arguments.input.judge_measured(&arguments.measured)?;
     arguments.input.scope.exists(&judged.core)?;
     let list = judged.findings();
     let mut found = list.findings.iter().filter(|one| one.id.starts_with(id.as_str()));

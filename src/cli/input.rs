@@ -1,7 +1,7 @@
 //! Where a command's facts come from: files, or a cluster.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use clap::Args;
@@ -143,6 +143,12 @@ impl Input {
     /// The files and folders that are read; none where a cluster is.
     pub(super) fn from(&self) -> &[PathBuf] {
         &self.from
+    }
+
+    /// Whether standard input is read, which can be done only once.
+    pub(super) fn is_read_once(&self) -> bool {
+        let mut paths = self.from.iter().chain(&self.policy);
+        paths.any(|path| path == Path::new("-"))
     }
 
     /// The arguments that read the same again, to be pasted into a shell.

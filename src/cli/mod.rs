@@ -109,7 +109,7 @@ enum Command {
     Dataplane(dataplane::Arguments),
     /// Explain a check, or one finding in full
     #[command(after_help = help::EXPLAIN)]
-    Explain(explain::Arguments),
+    Explain(Box<explain::Arguments>),
     /// Show how policies stand, and whether the operator that says so is alive
     #[command(after_help = help::STATUS)]
     Status(status::Arguments),

@@ -8,7 +8,7 @@ use evenkeel_core::know::Now;
 use evenkeel_core::sample::Observer;
 use evenkeel_core::{Core, Input};
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, words};
 use crate::live;
 use crate::outbound::{self, Credentials, ServicePort};
 use crate::prometheus::{self, Known, Server};
@@ -56,9 +56,24 @@ impl PrometheusArguments {
             credentials: token.or(basic).unwrap_or_default(),
         }
     }
+
+    /// The flags that name the same again, with their values.
+    fn again(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+        let prefix = Some(self.path_prefix.clone()).filter(|prefix| !prefix.is_empty());
+        [
+            ("--prometheus-ca-file", path(&self.ca_file)),
+            ("--prometheus-token-file", path(&self.token_file)),
+            ("--prometheus-basic-auth-file", path(&self.basic_auth_file)),
+            ("--prometheus-path-prefix", prefix),
+            ("--prometheus-tenant", self.tenant.clone()),
+        ]
+        .into_iter()
+        .filter_map(|(flag, value)| Some((flag, value?)))
+    }
 }
 
-/// What an audit is told of what was measured. One look sees levels, such as how full a table is, and no rates.
+/// Where an audit reads what was measured. One look sees levels, such as how full a table is, and no rates.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Measured")]
 pub(super) struct Measured {
@@ -74,6 +89,16 @@ pub(super) struct Measured {
 }
 
 impl Measured {
+    /// The arguments that ask the same again, each after a space.
+    pub(super) fn again(&self) -> String {
+        let at = self
+            .prometheus
+            .as_ref()
+            .map(|at| ("--prometheus", at.to_string()));
+        let url = self.prometheus_url.clone().map(|url| ("--prometheus-url", url));
+        words(at.into_iter().chain(url).chain(self.asked.again()))
+    }
+
     /// Adds to a core what a Prometheus has measured, where one is named.
     pub(super) fn feed(&self, core: &mut Core, cluster: &Cluster) -> anyhow::Result<()> {
         if self.prometheus.is_none() && self.prometheus_url.is_none() {

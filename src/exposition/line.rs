@@ -153,8 +153,8 @@ fn label_value(text: &str) -> Result<(Cow<'_, str>, &str), &'static str> {
         match escaped {
             '\\' | '"' => value.push(escaped),
             'n' => value.push('\n'),
-            // Prometheus keeps what it does not know as it is (`expfmt/text_parse.go`, `readTokenAsLabelValue`, refuses it;
-            // `model/textparse` unquotes with a table): a label that may mean two things says nothing.
+            // Prometheus' own parsers differ: `expfmt/text_parse.go`, `readTokenAsLabelValue`, refuses any other, and
+            // `model/textparse` keeps it as it is. A label that may mean two things says nothing.
             _ => return Err("has an escape that is none"),
         }
         rest = chars.as_str();

@@ -3,7 +3,7 @@
 //! The page of a busy API server has 50 MB, of which a few kilobytes matter. So a page is never held: [`Reader`] takes it
 //! chunk by chunk, skips a line whose metric is not wanted by its first bytes, and gives the others to its caller one at a
 //! time. A page that is wrong in what is wanted of it, or that does not come to its end, is an error as a whole: half of
-//! the series of a counter, added up, would be a number that nobody has measured.
+//! the series of a counter, added up, would be a number that was never measured.
 //!
 //! The formats: `docs/instrumenting/exposition_formats.md` of prometheus/docs, and
 //! `specification/OpenMetrics.md` of OpenObservability/OpenMetrics.

@@ -1,4 +1,4 @@
-//! Pages as exporters write them, and as nobody should.
+//! Pages as exporters write them, and as none should.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -3,7 +3,7 @@
 //! A load balancer in front of API servers shows one of them, at random or always the same, and a request by it says
 //! nothing of the others. So each address that they write into `default/kubernetes` is asked by itself, under the name that
 //! every one of their certificates has. Where all of them write the same address they are hidden behind it: then nothing
-//! is read, and that is said. How many there are, their Leases in `kube-system` tell.
+//! is read, and the gap has the reason. How many there are, their Leases in `kube-system` tell.
 
 mod leases;
 mod page;
@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_core::sample::{Metrics, Observer, Scope, Why};
+use evenkeel_core::sample::{Metrics, Observer, Of, Scope, Why};
 use futures::StreamExt;
 use kube::Client;
 use tokio::sync::{mpsc, watch};
@@ -115,7 +115,15 @@ impl Feeder {
             port: "https".into(),
         };
         let sockets = self.handle.ask(|answer| Query::Sockets { service, answer }).await;
-        let sockets = sockets.unwrap_or_default();
+        let mut sockets = sockets.unwrap_or_default();
+        let mut failures = Vec::new();
+        let (shown, most) = (sockets.len(), Of::Instance.most());
+        if shown > most {
+            failures.push(format!(
+                "{shown} addresses in default/kubernetes: {most} are read"
+            ));
+            sockets.truncate(most);
+        }
         self.clients.retain(|at, _| sockets.contains(at));
         if let [only] = *sockets
             && let Some((why, detail)) = leases::hidden(&self.link, only.ip()).await
@@ -134,7 +142,9 @@ impl Feeder {
                     self.clients.insert(*at, client);
                 }
                 Err(error) => {
-                    let gap = Some((Why::Unreachable, format!("{error:#}")));
+                    let detail = format!("{error:#}");
+                    failures.push(format!("{at} {}: {detail}", Why::Unreachable.text()));
+                    let gap = Some((Why::Unreachable, detail));
                     self.hand_over(failed(Scope::Instance(at.ip()), metrics, gap))
                         .await;
                 }
@@ -148,7 +158,6 @@ impl Feeder {
         let mut pages = futures::stream::iter(clients)
             .map(|(at, client)| async move { (at, read::read(&client, at.ip(), metrics, wanted).await) })
             .buffer_unordered(AT_ONCE);
-        let mut failures = Vec::new();
         while let Some((at, page)) = pages.next().await {
             if let Some((why, detail)) = &page.gap {
                 failures.push(format!("{at} {}: {detail}", why.text()));

@@ -159,8 +159,10 @@ impl Sums {
 
     /// The samples of what is wanted, of the API server at this address, taken at this time.
     pub(super) fn samples(mut self, instance: IpAddr, wanted: Metrics, at: i64) -> Vec<OwnedSample> {
+        // NaN stays NaN, which the core refuses.
         if let (Some(all), Some(within)) = (self.durations, self.within_ten_seconds) {
-            self.whole.insert(Metric::SlowRequests, (all - within).max(0.0));
+            self.whole
+                .insert(Metric::SlowRequests, (all - within).clamp(0.0, f64::INFINITY));
         }
         let whole = self.whole.into_iter();
         let whole = whole.map(|(metric, value)| (metric, Subject::Instance(instance), value));

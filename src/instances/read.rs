@@ -13,6 +13,7 @@ use kube::client::Body;
 use super::page::Sums;
 use crate::client::{Refusal, RequestError};
 use crate::exposition::{Format, Limits, PageError, Reader, Wanted};
+use crate::live;
 use crate::samples::{OwnedPage, OwnedSample, now_millis};
 
 /// How long a page may take, from the connection to its last byte: with four at once, 12 API servers that all hang are
@@ -56,7 +57,7 @@ async fn unbounded(client: &Client, wanted: &Wanted) -> Result<Sums, (Why, Strin
         .body(Body::empty())
         .map_err(|error| (Why::NotUnderstood, error.to_string()))?;
     let response = client.send(request).await;
-    let response = response.map_err(|error| (Why::Unreachable, innermost(&error)))?;
+    let response = response.map_err(|error| (Why::Unreachable, live::root(&error)))?;
     if !response.status().is_success() {
         let refusal = Refusal::read(response).await;
         let why = match refusal.code {
@@ -97,10 +98,4 @@ fn of_page(error: &PageError) -> (Why, String) {
         }
     };
     (why, error.to_string())
-}
-
-/// The innermost cause of an error: the outer ones say no more than that it did not work.
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |cause| cause.source());
-    causes.last().map(ToString::to_string).unwrap_or_default()
 }

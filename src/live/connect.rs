@@ -174,7 +174,7 @@ impl Server {
 }
 
 /// The innermost cause: the outer ones repeat it.
-fn root(error: &dyn Error) -> String {
+pub(crate) fn root(error: &dyn Error) -> String {
     let mut cause = error;
     while let Some(inner) = cause.source() {
         cause = inner;

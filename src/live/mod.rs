@@ -27,6 +27,7 @@ use page::Page;
 
 use crate::client::RequestError;
 
+pub(crate) use connect::root;
 pub use connect::{Ask, AskError, ConnectError, Server};
 pub use list::PAGE;
 pub(crate) use list::{PAGE_BYTES, fewer};
@@ -102,7 +103,7 @@ pub(crate) async fn client_at(options: &Options, at: SocketAddr) -> Result<Clien
     let (mut config, server) = connect::config(options).await?;
     ensure!(
         !config.accept_invalid_certs,
-        "the kubeconfig checks no certificate, so credentials could go to anybody"
+        "the kubeconfig checks no certificate, so credentials could go to any server"
     );
     config.cluster_url = http::Uri::try_from(format!("https://{at}")).context("an address")?;
     config.tls_server_name = Some("kubernetes.default.svc".to_owned());

@@ -93,7 +93,7 @@ impl Operator {
         }
     }
 
-    /// Says who measures: what checks can make of that is wanted from then on. Nobody does at first.
+    /// Says which observers measure; what checks need of them is wanted from then on. At first there are none.
     pub fn observed_by(&mut self, now: Now, observers: &[Observer]) {
         self.core.handle(now, Input::Observers(observers));
     }

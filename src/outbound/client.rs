@@ -21,7 +21,7 @@ use rustls::{ClientConfig, RootCertStore};
 /// Most bytes of a refusal that are read.
 const REFUSAL: usize = 4 << 10;
 
-/// How long a connection that nobody uses is kept: below the 5 min after which Prometheus closes it (`--web.read-timeout`),
+/// How long an unused connection is kept: below the 5 min after which Prometheus closes it (`--web.read-timeout`),
 /// and above the pause between two requests.
 const IDLE: Duration = Duration::from_secs(90);
 

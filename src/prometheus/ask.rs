@@ -10,7 +10,7 @@ use super::answer::{self, Series};
 use super::selector::{is_label, is_metric, quoted};
 use super::server::{Server, of_answer};
 use super::subject::{Answered, Known};
-use super::table::{Line, with_times};
+use super::table::{Line, PART, with_times};
 use crate::samples::{OwnedPage, SampleWantsByScope, now_millis};
 
 /// One metric of one scope, and the query that brings it.
@@ -43,7 +43,8 @@ fn question(scope: &Scope<Arc<str>>, metric: Metric, wants: &SampleWants) -> Opt
             let counter = wants.counter.as_ref()?;
             // Checked by the schema as well; nothing else than a name is ever put into a query without quotes.
             let (name, pod) = (&*counter.metric, &*counter.pod_label);
-            if !is_metric(name) || !is_label(pod) {
+            // Our own label would be written over theirs, and the query fail.
+            if !is_metric(name) || !is_label(pod) || pod == PART {
                 return None;
             }
             (of_pods(name, pod, namespace), pod.to_owned())
@@ -58,7 +59,7 @@ fn question(scope: &Scope<Arc<str>>, metric: Metric, wants: &SampleWants) -> Opt
     })
 }
 
-/// The query for a counter of the Pods of one namespace. Whoever may write a policy there reads nothing of others by it.
+/// The query for a counter of the Pods of one namespace. A policy there reads nothing of other namespaces by it.
 fn of_pods(metric: &str, pod: &str, namespace: &str) -> String {
     let selector = format!("{metric}{{namespace={},{pod}!=\"\"}}", quoted(namespace));
     with_times(&format!("sum by ({pod}) ({selector})"), pod, &selector)
@@ -75,6 +76,11 @@ impl Question {
             samples: Vec::new(),
             gap: Some(gap),
         }
+    }
+
+    /// Whether a policy names what is asked. If it fails, that may be the policy's doing and says nothing of the server.
+    pub(super) const fn is_a_policys(&self) -> bool {
+        matches!(self.scope, Scope::Backends { .. })
     }
 
     /// How often it is asked.
@@ -156,6 +162,7 @@ mod tests {
     #[case::another_namespace("up{namespace=\"other\"} or up", "pod")]
     #[case::label("up", "pod) (up) or sum by (pod")]
     #[case::own_label("up", "__name__")]
+    #[case::label_of_the_query("up", "evenkeel")]
     #[case::nothing("", "pod")]
     fn what_is_no_name_is_never_asked(#[case] metric: &str, #[case] pod: &str) {
         assert_eq!(counted(metric, pod, "shop"), []);

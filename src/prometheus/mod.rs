@@ -3,7 +3,8 @@
 //! Instant queries only, of a fixed table ([`table`]), each only while a check needs it, one at a time and spread over the
 //! interval in which it is asked again. A team names a metric and a label for its own Pods and never a query; what is
 //! asked then is built and quoted here ([`selector`]). A server that does not answer is asked once in a while, and everything
-//! that it was to measure is Unknown with the reason meanwhile.
+//! that it was to measure is Unknown with the reason meanwhile. What a policy names fails alone: no team can make the
+//! measurements of others Unknown by a query that fails.
 
 pub mod answer;
 mod ask;
@@ -36,6 +37,9 @@ pub use subject::Known;
 
 /// How soon after a failure of the whole server the next query is tried.
 const RETRY: Duration = Duration::from_secs(15);
+
+/// Most endpoints that one query is tried at: with all of them silent it has ended before it is due again.
+const ENDPOINTS: usize = 5;
 
 /// The feeder.
 pub struct Feeder {
@@ -94,6 +98,9 @@ impl Feeder {
         let page = self.ask(&question, &known).await;
         self.schedule.asked(&question, Instant::now());
         match page.gap.clone() {
+            Some((why, _)) if is_the_servers(why) && question.is_a_policys() => {
+                self.page_tx.send(page).await.is_ok()
+            }
             Some((why, detail)) if is_the_servers(why) => self.all_failed(why, &detail).await,
             _ => {
                 self.warned.end();
@@ -112,8 +119,12 @@ impl Feeder {
     async fn ask(&self, question: &Question, known: &Known) -> OwnedPage {
         let service = self.at.clone();
         let sockets = self.handle.ask(|answer| Query::Sockets { service, answer }).await;
-        let mut endpoints: Vec<Option<SocketAddr>> =
-            sockets.unwrap_or_default().into_iter().map(Some).collect();
+        let mut endpoints: Vec<Option<SocketAddr>> = sockets
+            .unwrap_or_default()
+            .into_iter()
+            .take(ENDPOINTS)
+            .map(Some)
+            .collect();
         if endpoints.is_empty() {
             endpoints.push(None);
         }

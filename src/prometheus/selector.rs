@@ -43,25 +43,6 @@ pub fn quoted(text: &str) -> String {
     out
 }
 
-/// A regular expression (RE2) that matches exactly one of these texts. Prometheus anchors it by itself
-/// (`model/labels/regexp.go`, `NewFastRegexMatcher`).
-pub fn any_of<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
-    let texts: Vec<String> = texts.into_iter().map(literal).collect();
-    texts.join("|")
-}
-
-/// A text as a regular expression that matches it: Go's `regexp.QuoteMeta`.
-fn literal(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if r"\.+*?()|[]{}^$".contains(c) {
-            out.push('\\');
-        }
-        out.push(c);
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -98,11 +79,6 @@ mod tests {
     #[case("a\nb", "\"a\\u000ab\"")]
     fn a_text_stays_a_text(#[case] text: &str, #[case] expected: &str) {
         assert_eq!(quoted(text), expected);
-    }
-
-    #[test]
-    fn names_match_only_themselves() {
-        assert_eq!(any_of(["web-0.a", "x|y", ".*"]), r"web-0\.a|x\|y|\.\*");
     }
 
     proptest! {

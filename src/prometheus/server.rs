@@ -92,12 +92,17 @@ impl Server {
             secure || outbound.credentials == Credentials::None,
             "credentials would go over plain HTTP: give a URL that begins with https://"
         );
+        let authority = url.split('/').nth(2).unwrap_or_default();
+        ensure!(
+            !authority.contains('@'),
+            "a password in a URL would be seen in the list of processes and in the next command: give a file of it"
+        );
         let client = Client::new(outbound, Trust::Host)?;
         let way = Way::Url(client, url.trim_end_matches('/').to_owned());
         Self::by(way, path_prefix, tenant)
     }
 
-    /// By the API server's proxy: `get services/proxy`, with the rights of whoever asks.
+    /// By the API server's proxy: `get services/proxy`, with the user's own rights.
     pub(crate) fn by_proxy(
         client: kube::Client,
         at: &ServicePort,

@@ -36,7 +36,8 @@ impl Known {
         let mut shared = HashSet::new();
         for (name, addresses) in index.node_addresses() {
             for address in addresses {
-                if known.node_at.insert(*address, name.clone()).is_some() {
+                let other = known.node_at.insert(*address, name.clone());
+                if other.is_some_and(|other| other != name) {
                     shared.insert(*address);
                 }
             }
@@ -206,7 +207,7 @@ mod tests {
         answered.take(&labels(&[("node", "n9"), (PART, "value")]), 9.0);
         answered.take(&labels(&[("node", "n1"), (PART, TIME)]), 1_700_000_000.5);
         let samples = answered.samples();
-        assert_eq!(samples.len(), 1, "n2 has no time, and n9 is nobody");
+        assert_eq!(samples.len(), 1, "n2 has no time, and n9 is no Node");
         assert_eq!((samples[0].value, samples[0].at), (7.0, 1_700_000_000_500));
     }
 }

@@ -135,6 +135,7 @@ pub(crate) fn for_people(text: &str) -> Vec<(&'static str, String)> {
         notes: &notes,
         ignored: &ignored,
         again: format!(" --from '{text}'"),
+        grantee: format!("'{text}'"),
         judged: Judged::default(),
         met: &BTreeMap::new(),
         all: true,
@@ -152,7 +153,10 @@ pub(crate) fn for_people(text: &str) -> Vec<(&'static str, String)> {
         ("finding markdown", findings::card_markdown(&list.findings[0])),
         ("path", path::draw(&drawn(text))),
         ("path markdown", path::draw_markdown(&drawn(text))),
-        ("dataplane table", dataplane::table(&view, &aside.again)),
+        (
+            "dataplane table",
+            dataplane::table(&view, &aside.again, &aside.grantee),
+        ),
         ("dataplane wide", dataplane::wide(&view)),
         ("dataplane markdown", dataplane::markdown(&view)),
     ]

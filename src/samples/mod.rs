@@ -1,8 +1,8 @@
-//! Pages of samples on their way from a feeder to the core, and what feeders are told to measure.
+//! Pages of samples on their way from a feeder to the core, and what feeders are to measure.
 //!
 //! A feeder is a task beside the watches. It learns what is wanted by a channel that holds the newest only, and hands over
 //! one page after the other by a bounded one: a feeder that is faster than the loop waits, and the loop waits for no
-//! feeder. Where no feeder is configured none of this exists.
+//! feeder. Where no feeder is configured, no task runs and nothing is sent.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -2,12 +2,12 @@
 //! is compared where helm is: `make chart`.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-/// Set to `1` to write the copies instead of comparing them.
-const BLESS: &str = "EVENKEEL_BLESS";
+use crate::docs::assert_current;
 
 /// Files that the chart has copies of, as nothing outside of a chart's folder is packaged: folder of the chart, and where
 /// they come from.
@@ -48,31 +48,20 @@ fn chart() -> PathBuf {
 
 #[test]
 fn copies_are_current() {
-    let bless = std::env::var(BLESS).is_ok_and(|value| value == "1");
     for (folder, sources) in COPIES {
-        let folder = chart().join(folder);
         let mut wanted = BTreeSet::new();
         for source in sources {
-            let source = root().join(source);
-            let name = source.file_name().unwrap().to_owned();
-            let text = std::fs::read_to_string(&source).unwrap();
-            if bless {
-                std::fs::write(folder.join(&name), &text).unwrap();
-            }
-            let copy = std::fs::read_to_string(folder.join(&name)).unwrap_or_default();
-            assert!(
-                copy == text,
-                "the chart's copy of {} is old: run with {BLESS}=1",
-                source.display()
-            );
-            wanted.insert(name);
+            let text = std::fs::read_to_string(root().join(source)).unwrap();
+            let name = Path::new(source).file_name().unwrap().to_str().unwrap();
+            assert_current(&format!("manifests/chart/{folder}/{name}"), &text);
+            wanted.insert(OsString::from(name));
         }
-        let there = std::fs::read_dir(&folder).unwrap();
+        let there = std::fs::read_dir(chart().join(folder)).unwrap();
         let files = there
             .map(|entry| entry.unwrap())
             .filter(|entry| entry.path().is_file());
         let there: BTreeSet<_> = files.map(|entry| entry.file_name()).collect();
-        assert_eq!(there, wanted, "{}", folder.display());
+        assert_eq!(there, wanted, "{folder}");
     }
     let definitions = std::fs::read_dir(root().join("crds")).unwrap();
     let definitions = definitions.filter(|entry| {

@@ -1,26 +1,16 @@
 //! The published definitions are what the types say, and follow the rules of an API that people rely on.
 
-use std::path::Path;
-
 use evenkeel::api::{crd_files, crds};
 use serde_json::Value;
 
-/// Set to `1` to write the definitions instead of comparing them.
-const BLESS: &str = "EVENKEEL_BLESS";
+use crate::docs::assert_current;
 
 #[test]
 fn published_definitions_are_current() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds");
-    for (name, content) in crd_files().unwrap() {
-        let path = folder.join(&name);
-        if std::env::var(BLESS).is_ok_and(|value| value == "1") {
-            std::fs::write(&path, &content).unwrap();
-        }
-        let published = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(
-            published == content,
-            "crds/{name} differs from the types: run with {BLESS}=1 and review the change"
-        );
+    let files = crd_files().unwrap();
+    assert_eq!(files.len(), 2);
+    for (name, content) in files {
+        assert_current(&format!("crds/{name}"), &content);
     }
 }
 

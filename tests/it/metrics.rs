@@ -1,27 +1,17 @@
 //! The metrics that are documented are the ones that are served, with the labels that are documented.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::time::Duration;
 
 use evenkeel::metrics::{CriticalSeries, Kind, Metrics, SERIES, Snapshot, SourceSnapshot, TABLE, page};
 use evenkeel_core::judge::Severity;
 use evenkeel_core::know::Source;
 
-/// Set to `1` to write the page instead of comparing it.
-const BLESS: &str = "EVENKEEL_BLESS";
+use crate::docs::assert_current;
 
 #[test]
 fn the_page_is_current() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
-    if std::env::var(BLESS).is_ok_and(|value| value == "1") {
-        std::fs::write(&path, page()).unwrap();
-    }
-    let published = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        published == page(),
-        "docs/metrics.md differs from the code: run with {BLESS}=1"
-    );
+    assert_current("docs/metrics.md", &page());
 }
 
 /// A picture in which every series exists.

@@ -157,7 +157,7 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// What is unknown of all Nodes together, because nobody measures it on any.
+    /// What is unknown of all Nodes together, because it is measured on none of them.
     fn not_measured(&mut self) {
         if self.unit.scope != Scope::Node || !self.index.samples().is_observed() {
             return;

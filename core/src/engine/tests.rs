@@ -384,7 +384,7 @@ fn what_is_worth_reading_is_said_when_it_is_something_else() {
     assert_eq!(world.core.round(world.now).wants, None);
 }
 
-/// The Pods behind a Service are read where its server sends keepalives at a time that nobody declares, and where
+/// The Pods behind a Service are read where its server sends keepalives at a time that is not declared, and where
 /// placement is limited.
 #[rstest]
 #[case::nothing_asks(policy(vec![connection(Protocol::Tcp, client("worker"))]), false)]

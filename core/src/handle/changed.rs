@@ -141,7 +141,7 @@ impl Core {
 
     pub(super) fn pod_changed(&mut self, key: Key, old: Option<&Pod>) {
         self.fold_pod(key, old);
-        // In a namespace without any Pod nobody may have asked for Pods.
+        // In a namespace without any Pod, Pods may not have been asked for.
         let namespace = self.index.keep_pod(key);
         let (index, new) = (&self.index, self.index.pods.get(key));
         let either = |is: &dyn Fn(&Pod) -> bool| old.is_some_and(is) || new.is_some_and(is);

@@ -50,8 +50,8 @@ pub enum Input<'a> {
     /// A `KubeProxyConfiguration` outside of any object, as `kubeadm` and installers take it: where it was read, and
     /// its YAML or JSON text. It counts where no process and no `ConfigMap` says more.
     ProxyDocument(&'a str, &'a str),
-    /// Who is asked for [`crate::fleet::Wants::samples`] from now on, in any order; nobody at first. What others have
-    /// measured is forgotten.
+    /// The observers that are asked for [`crate::fleet::Wants::samples`] from now on, in any order; none at first. What
+    /// others have measured is forgotten.
     Observers(&'a [Observer]),
     /// What one observer answered when it was asked for samples.
     Samples(&'a Page<'a>),

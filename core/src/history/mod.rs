@@ -182,7 +182,7 @@ impl History {
         }
         let now = self.now;
         if *freshness == Freshness::Missing && part != Part::Whole {
-            // Nobody reads it any more: what holds of the whole holds of it, and namespaces that went hold no memory.
+            // It is no longer read: what holds of the whole holds of it, and namespaces that went hold no memory.
             self.coverage.remove(&(source, part));
         } else {
             let held = self.coverage.entry((source, part)).or_default();

@@ -97,7 +97,7 @@ pub struct Balance {
     pub tolerance_percent: u32,
     /// How long a ready backend may take to reach its share, in seconds.
     pub newcomer_grace_seconds: u32,
-    /// Where the number of its connections or requests is to be found; `None` where nobody measures it.
+    /// Where the number of its connections or requests is to be found; `None` where it is not measured.
     pub counter: Option<PodCounter>,
     /// Fewest ready backends.
     pub minimum_ready_backends: Option<u32>,

@@ -39,7 +39,8 @@ pub enum Meets {
     Surely,
     /// Only those of clients that run where they may and do not now, or that run where it is not known.
     Possibly,
-    /// They do unless other nodes keep a longer table or none, and for this reason that is not known of most.
+    /// They do, unless nodes whose table is not known keep a longer one or none. These are at least half of all, and the
+    /// gap says why it is not known.
     NotKnown(Gap),
 }
 
@@ -111,8 +112,8 @@ fn seconds<'a>(one: &EntryClass<'a>, udp: bool) -> Result<Option<i64>, &'a Gap> 
 /// Whether connections meet a table that forgets as early as this one wherever they enter. Not where a class of nodes
 /// keeps a longer one, or none.
 ///
-/// Nodes whose table is not known excuse nothing. While most are known, what is broken stays so when a node joins; where
-/// most are not known, nor is what they excuse.
+/// Nodes whose table is not known excuse nothing while most are known: what is broken stays so when a node joins. Where
+/// at least half are not known, neither is the answer.
 fn meets_anywhere(met: &[EntryClass<'_>], at: usize, udp: bool) -> Meets {
     let own = met.get(at).map(|own| (own.entry, seconds(own, udp)));
     let Some((entry, Ok(Some(longest)))) = own else {
@@ -158,7 +159,7 @@ pub fn met<'a>(look: &Look<'a>, path: &Path<'_>) -> Known<Vec<EntryClass<'a>>> {
     let mut met = Vec::new();
     for one in &entries {
         for class in &fleet.classes {
-            // Who is alone needs no search: so most clusters never look at single nodes here.
+            // A single class needs no search: most clusters never look at single nodes here.
             let alone = fleet.classes.len() == 1;
             if alone || one.reaches(look, class) {
                 met.push(EntryClass {

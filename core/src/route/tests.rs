@@ -155,3 +155,37 @@ fn nodes_whose_table_is_not_known(#[case] joined: &[&str], #[case] expected: &st
     }
     assert_eq!(world.verdict("path-idle-budget"), expected);
 }
+
+/// What nodes whose table is not known could excuse counts for nothing where a hop that is met forgets sooner.
+#[test]
+fn a_hop_that_is_met_decides_whatever_the_nodes_keep() {
+    let connection = Connection {
+        longest_silence_seconds: Some(1800),
+        hops: vec![l4("firewall", Some(240))],
+        server: Server {
+            tcp_keepalive: NEVER,
+            ping: NEVER,
+            minimum_ping_interval_seconds: Some(300),
+            ..Server::default()
+        },
+        ..connection(
+            Protocol::Grpc,
+            Client {
+                tcp_keepalive: NEVER,
+                ping: NEVER,
+                ..client("job")
+            },
+        )
+    };
+    let mut world = pools(&[], client("job"))
+        .with(Source::Pods, static_proxy("kp-a", "a", "ipvs"))
+        .with(Source::Pods, static_proxy("kp-b", "b", "ipvs"));
+    for name in ["c", "d"] {
+        world.put(Source::Nodes, &node(name, ""));
+    }
+    world.declare(policy(vec![connection]));
+    assert_eq!(
+        world.verdict("keepalive-ping-floor"),
+        "Violated warning NoLegalInterval"
+    );
+}

@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn observers_agree_within_the_tolerance_or_where_nobody_cares() {
+    fn observers_agree_within_the_tolerance_or_where_no_check_cares() {
         let limit = Metric::ConntrackLimit;
         assert!(limit.agree(1000.0, 1009.0) && !limit.agree(1000.0, 1020.0));
         assert!(limit.agree(0.0, 0.0) && !limit.agree(0.0, 1.0));

@@ -1,4 +1,4 @@
-//! Samples: numbers that somebody measured on the running thing, with subject, time and observer.
+//! Samples: numbers that were measured on the running thing, with subject, time and observer.
 //!
 //! Feeders ask what [`crate::fleet::Wants`] names and hand each answer over as one [`Page`]: the samples, or why there are
 //! none. [`Samples`] folds a page once. What it keeps is bounded per subject and in all, and only of subjects that the API
@@ -16,7 +16,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 pub use metric::{Kind, Metric, Metrics, Of};
-pub use reading::{Points, Reading, whole, whole_large};
+pub use reading::{Reading, whole, whole_large};
 pub use series::{Drops, Point};
 pub(crate) use store::Touched;
 pub use store::{MOST_SERIES, Samples};
@@ -200,7 +200,7 @@ pub enum Why {
     Partly,
     /// It answered, and has no such series for this subject.
     NoSeries,
-    /// Nobody has been asked, or nobody has answered yet.
+    /// No observer was asked, or none has answered yet.
     NotAsked,
     /// All API servers are behind one address.
     Hidden,

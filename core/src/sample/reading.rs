@@ -6,9 +6,6 @@ use super::Observer;
 use super::metric::{Kind, Metric};
 use super::series::Point;
 
-/// The points of a series, the oldest first.
-pub type Points<'a> = &'a [Point];
-
 /// A fresh series.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Reading<'a> {
@@ -19,7 +16,7 @@ pub struct Reading<'a> {
     /// Of a gauge the present value; of a counter its last growth in a second.
     pub value: f64,
     /// What was before, the oldest first and the present last.
-    pub points: Points<'a>,
+    pub points: &'a [Point],
 }
 
 impl Reading<'_> {

@@ -365,7 +365,7 @@ impl Samples {
             let _ = write!(text, "{sign} {observer} {}{colon}{detail}", why.text());
         }
         if answered == 0 {
-            let _ = write!(text, ": nobody has answered yet");
+            let _ = write!(text, ": no answer yet");
         }
         Gap::Unmeasured(text.into())
     }

@@ -88,7 +88,7 @@ fn a_gap_says_why_and_takes_nothing_away_that_is_fresh() {
     );
     assert_eq!(
         value(&world, DROPS, "n1").unwrap_err(),
-        "not measured: conntrackDrops: nobody has answered yet"
+        "not measured: conntrackDrops: no answer yet"
     );
 }
 

@@ -191,7 +191,7 @@ impl Node {
     }
 
     /// Whether it takes ordinary Pods: ready, schedulable, and without a taint that lasts. kubeadm taints the nodes of
-    /// its control plane; where nobody does, as in k3s, Pods may run on them.
+    /// its control plane; without taints, as in k3s, Pods may run on them.
     pub fn hosts_pods(&self) -> bool {
         self.ready == Readiness::Ready && !self.unschedulable && self.taints.is_empty()
     }

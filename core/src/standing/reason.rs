@@ -7,7 +7,7 @@ use super::Holds;
 pub enum Reason {
     /// The policy is in force.
     Accepted,
-    /// The policy is in force, and says what cannot be true together with itself or with another policy.
+    /// The policy is in force, but contradicts itself or another policy.
     Conflicted,
     /// The policy is in force, and names Services or ports that do not exist.
     TargetNotFound,
@@ -129,7 +129,7 @@ impl Reason {
         match self {
             Self::Accepted => "the policy was understood and is in force",
             Self::Conflicted => {
-                "the policy is in force, but two of its numbers cannot both be, or another policy says otherwise of one of its Services: the message names both"
+                "the policy is in force, but two of its numbers exclude each other, or another policy declares something else for one of its Services: the message names both"
             }
             Self::TargetNotFound => {
                 "the policy is in force, but names a Service or a port that does not exist in its namespace: nothing is judged by that part"
@@ -179,7 +179,7 @@ impl Reason {
         match self {
             Self::Accepted | Self::AllInputsFresh | Self::AllMet | Self::ModeObserve => "nothing",
             Self::Conflicted => {
-                "ask who owns the Service which of the two is true, and correct the other; `evenkeel audit` lists all of them"
+                "ask the owners of the Service which of the two is true, and correct the other; `evenkeel audit` lists all of them"
             }
             Self::TargetNotFound => {
                 "compare the name with `kubectl get services`; `evenkeel audit` lists all of them"

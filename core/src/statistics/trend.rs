@@ -11,7 +11,7 @@ pub struct Trend {
     pub high: f64,
 }
 
-/// Fewest points of which a trend is said: with fewer no interval of 95 % exists (Sen 1968, table of Kendall's statistic).
+/// Fewest points that make a trend: with fewer no interval of 95 % exists (Sen 1968, table of Kendall's statistic).
 const FEWEST: usize = 6;
 
 /// The standard normal distribution's 97.5 % quantile.
@@ -38,7 +38,8 @@ pub fn trend(points: &[(f64, f64)]) -> Option<Trend> {
     let n = points.len() as f64;
     // Half the width of the interval, in ranks.
     let ranks = Z * (n * (n - 1.0) * (2.0 * n + 5.0) / 18.0).sqrt();
-    let low = ((count as f64 - ranks) / 2.0).floor().max(0.0) as usize;
+    // Sen counts slopes from one, an index from zero: the lower bound is the slope of rank (count - ranks) / 2.
+    let low = (((count as f64 - ranks) / 2.0).floor() - 1.0).max(0.0) as usize;
     let high = (f64::midpoint(count as f64, ranks).ceil() as usize).min(count.checked_sub(1)?);
     let middle = count / 2;
     let slope = if count % 2 == 1 {

@@ -244,7 +244,7 @@ pub(super) fn impossible(whose: &str, policy: &Policy, found: &mut Vec<String>) 
     }
 }
 
-/// Requests that are declared to take longer than somebody waits for them.
+/// Requests that are declared to take longer than the server, a hop or a client waits for them.
 fn cut_short(place: &str, connection: &Connection, found: &mut Vec<String>) {
     let Some(longest) = connection.longest_request_seconds else {
         return;

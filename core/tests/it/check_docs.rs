@@ -70,7 +70,7 @@ fn measures(check: &Check) -> String {
     }
     let names: Vec<&str> = check.samples.iter().map(Metric::name).collect();
     format!(
-        "| measured | {}; where nobody is asked for samples, this is not judged |\n",
+        "| measured | {}; not judged where no source of samples is configured |\n",
         names.join(", ")
     )
 }

@@ -41,7 +41,7 @@ const READY_WITHIN: Duration = Duration::from_secs(90);
 /// until the end of this process, and for good after a panic.
 #[derive(Debug)]
 pub struct ControlPlane {
-    // In the order in which they are ended: whoever uses another one first.
+    // In the order in which they are ended: one that uses another goes before it.
     processes: Vec<Process>,
     folder: Option<Folder>,
     kubeconfig: PathBuf,
@@ -229,7 +229,7 @@ impl ControlPlane {
     }
 
     /// Makes a new authority, which signs new certificates, and starts every API server again with them. The
-    /// administrator's kubeconfig names the new one; nobody trusts the old one any more.
+    /// administrator's kubeconfig names the new one; no client trusts the old one any more.
     pub async fn replace_authority(&mut self) -> Result<()> {
         let own: Vec<_> = self.addresses.iter().map(Address::ip).collect();
         credentials::certify(self.folder()?, &[], &own)?;
@@ -271,7 +271,9 @@ impl Drop for ControlPlane {
         self.processes.clear();
         if let Some(folder) = &self.folder {
             // The logs may still be wanted, the stored objects are large.
-            drop(fs::remove_dir_all(folder.path().join("etcd")));
+            for member in start::MEMBERS {
+                drop(fs::remove_dir_all(folder.path().join(member)));
+            }
         }
     }
 }

@@ -18,6 +18,9 @@ use crate::ports::free_ports;
 use crate::process::Process;
 use crate::proxy::Proxy;
 
+/// Names of members of etcd, and of the folders in which they store.
+pub(super) const MEMBERS: [&str; 5] = ["etcd", "etcd-1", "etcd-2", "etcd-3", "etcd-4"];
+
 impl ControlPlane {
     pub(super) async fn start_once(options: &Options, binaries: &Binaries) -> Result<Self> {
         let folder = Folder::new()?;
@@ -168,14 +171,13 @@ fn servers(options: &Options, addresses: &[Address]) -> Result<Vec<SocketAddr>> 
     Ok(ports.iter().copied().enumerate().map(at).collect())
 }
 
-/// The members of etcd; the only one keeps the name that etcd gives by itself.
+/// The members of etcd.
 fn members(count: usize) -> Result<Vec<Member>> {
-    const NAMES: [&str; 5] = ["etcd", "etcd-1", "etcd-2", "etcd-3", "etcd-4"];
-    if !(1..=NAMES.len()).contains(&count) {
-        bail!("etcd has 1 to {} members here, not {count}", NAMES.len());
+    if !(1..=MEMBERS.len()).contains(&count) {
+        bail!("etcd has 1 to {} members here, not {count}", MEMBERS.len());
     }
     let ports = free_ports(2 * count)?;
-    let pairs = ports.chunks_exact(2).zip(NAMES);
+    let pairs = ports.chunks_exact(2).zip(MEMBERS);
     Ok(pairs
         .filter_map(|(pair, name)| match pair {
             &[client, peer] => Some(Member { name, client, peer }),

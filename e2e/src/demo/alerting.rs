@@ -13,7 +13,7 @@ use crate::monitoring::{Alertmanager, Programs, SERVICE, free_port};
 /// An Alertmanager that an operator can be told of.
 #[derive(Debug)]
 pub struct Alerting {
-    // Dropped in this order: whoever listens goes before its address.
+    // Dropped in this order: what listens goes before its address.
     told: Alertmanager,
     _address: Address,
 }

@@ -375,7 +375,7 @@ async fn a_release_comes_and_goes() {
         let spec = leases.get("evenkeel").await?.spec;
         spec.and_then(|spec| spec.holder_identity)
             .filter(|holder| holder.starts_with("first_"))
-            .context("nobody holds the Lease of the release")
+            .context("no operator holds the Lease of the release")
     };
     until("it leads", WITHIN, async || holder().await.map(drop))
         .await

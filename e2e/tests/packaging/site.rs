@@ -99,6 +99,6 @@ fn every_chapter_is_a_page() {
         let html = pages
             .get(Path::new(&page))
             .unwrap_or_else(|| panic!("{chapter} is no page"));
-        assert!(html.contains("<h1") && !html.contains("{{#"), "{page}");
+        assert!(html.contains("<h1 id=") && !html.contains("{{#"), "{page}");
     }
 }

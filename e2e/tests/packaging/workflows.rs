@@ -89,7 +89,9 @@ fn the_manifest_for_krew_has_no_gap() {
     }
     let manifest: Value = serde_saphyr::from_str(&text).unwrap();
     assert_eq!(manifest["kind"], "Plugin");
-    for platform in manifest["spec"]["platforms"].as_array().unwrap() {
+    let platforms = manifest["spec"]["platforms"].as_array().unwrap();
+    assert_eq!(platforms.len(), 2);
+    for platform in platforms {
         assert_eq!(platform["sha256"], "x");
         let uri = platform["uri"].as_str().unwrap();
         let archive = uri

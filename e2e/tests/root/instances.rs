@@ -82,7 +82,7 @@ async fn a_balancer_that_believes_in_one_of_three_loads_one() {
     let even = requests(&clients, Duration::from_secs(20)).await;
     balancer.believe(&servers[..1]);
     let start = Instant::now();
-    // Every instance still answers: nobody's health is in doubt but in the balancer's view.
+    // Every instance still answers, and only the balancer takes two of them for unhealthy.
     loop {
         let now = requests(&clients, Duration::from_secs(10)).await;
         let all: f64 = now.iter().sum();

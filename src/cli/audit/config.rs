@@ -1,4 +1,4 @@
-//! The settings of an audit that a team keeps beside its files, so that everybody and CI ask the same.
+//! The settings of an audit that a team keeps beside its files, so that people and CI ask the same.
 //!
 //! ```yaml
 //! # evenkeel.yaml
@@ -9,19 +9,18 @@
 //! ```
 //!
 //! A flag wins over its setting, a list as a whole. Which cluster is asked, and as whom, is never taken from such a file: a
-//! kubeconfig may name programs to run, and the file may lie in a folder of somebody else.
+//! kubeconfig may name programs to run, and the file may be in the folder of another person.
 
 use std::env;
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
-use evenkeel_core::checks;
 use serde::Deserialize;
 
+use super::is_check;
 use crate::cli::level::Level;
 use crate::cli::yaml;
 use crate::render::AuditForm;
-use crate::suggest::did_you_mean;
 
 /// The file's name in the working directory.
 const HERE: &str = "evenkeel.yaml";
@@ -66,9 +65,8 @@ impl Config {
         };
         let File { audit: mut settings } = yaml::read(&file)?;
         for id in &settings.check {
-            if checks::find(id).is_none() {
-                let hint = did_you_mean(id, checks::ALL.iter().map(|check| check.id));
-                bail!("{}: audit.check: there is no check {id}{hint}", file.display());
+            if let Err(why) = is_check(id) {
+                bail!("{}: audit.check: {why}", file.display());
             }
         }
         let folder = file.parent().unwrap_or(Path::new(""));
@@ -81,7 +79,7 @@ impl Config {
         })
     }
 
-    /// What a person may want to know: that a file has a say in what is shown and in the exit code.
+    /// What a person may want to know: which flags a file sets, as that changes what is shown and the exit code.
     pub(super) fn note(&self) -> Option<String> {
         let file = self.file.as_ref()?;
         let set = self.settings.set();

@@ -13,12 +13,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
-use evenkeel_core::checks;
 use evenkeel_core::findings::{ExceptionView, FindingList, SubjectKind, SubjectView};
 use serde::Deserialize;
 
+use super::is_check;
 use crate::cli::yaml;
-use crate::suggest::did_you_mean;
 
 /// Most problems that are named.
 const PROBLEMS: usize = 5;
@@ -144,10 +143,7 @@ impl Ignored {
 
 /// When an entry ends, or what is wrong with it.
 fn end(entry: &Entry) -> Result<i64, String> {
-    if checks::find(&entry.check).is_none() {
-        let hint = did_you_mean(&entry.check, checks::ALL.iter().map(|check| check.id));
-        return Err(format!("check: there is no check {}{hint}", entry.check));
-    }
+    is_check(&entry.check).map_err(|why| format!("check: {why}"))?;
     if entry.reason.trim().is_empty() {
         return Err("reason: must say why".into());
     }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use clap::Args;
+use evenkeel_core::checks;
 use evenkeel_core::findings::{Finding, FindingList, NotJudged};
 
 use self::config::Config;
@@ -20,13 +21,14 @@ use super::cluster::duration;
 use super::input::{Input, Judged};
 use super::level::Level;
 use super::prometheus::Measured;
-use super::{End, answer};
+use super::{End, answer, note};
 use crate::render::report::Context;
 use crate::render::report::github::github;
 use crate::render::report::junit::junit;
 use crate::render::report::sarif::sarif;
 use crate::render::screen::Screen;
 use crate::render::{self, AuditForm, findings};
+use crate::suggest::did_you_mean;
 
 /// What to judge, and how to print it.
 #[derive(Debug, Args)]
@@ -76,7 +78,7 @@ struct Audit {
     output: AuditForm,
     input: Input,
     measured: Measured,
-    /// Which file has a say in it.
+    /// The note on the file that the settings are from.
     note: Option<String>,
 }
 
@@ -97,11 +99,23 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<End> {
     if every.is_some() && !matches!(audit.output, AuditForm::Table | AuditForm::Wide) {
         bail!("--watch shows a page and then what changes: it goes with -o table and -o wide alone");
     }
+    if every.is_some() && audit.input.is_read_once() {
+        bail!("--watch reads again and again, and standard input can be read only once; name a file");
+    }
     let first = audit.look(true)?;
     match every {
         None => Ok(first.end),
-        Some(every) => watch::watch(every, first, &audit.input.again(), || audit.look(false)),
+        Some(every) => watch::watch(every, first, &audit.again(), || audit.look(false)),
     }
+}
+
+/// An error, with the check that may be meant, where no check has this id.
+fn is_check(id: &str) -> Result<(), String> {
+    if checks::find(id).is_some() {
+        return Ok(());
+    }
+    let hint = did_you_mean(id, checks::ALL.iter().map(|check| check.id));
+    Err(format!("there is no check {id}{hint}"))
 }
 
 impl Audit {
@@ -138,10 +152,15 @@ impl Audit {
         let mut list = judged.findings();
         let all = list.findings.len();
         let accepted = self.ignored.accept(&mut list, judged.now.wall.0);
-        judged
-            .report
-            .notes
-            .extend(self.note.iter().cloned().chain(accepted));
+        let notes: Vec<_> = self.note.iter().cloned().chain(accepted).collect();
+        if self.has_notes() {
+            // They come first, as a page shows few notes, and these change the exit code.
+            judged.report.notes.splice(0..0, notes);
+        } else {
+            for text in &notes {
+                note(&format!("note: {text}"));
+            }
+        }
         list.findings.retain(|one| self.asks(one));
         list.not_judged = list.not_judged.and_then(|one| self.asked_of(one));
         let end = self.end(&list);
@@ -168,7 +187,8 @@ impl Audit {
             hidden: all - list.findings.len(),
             notes: &judged.report.notes,
             ignored: &judged.report.ignored,
-            again: self.input.again(),
+            again: self.again(),
+            grantee: self.input.scope.cluster.grantee(),
             judged: judged.core.judged(&|namespace| self.asks_namespace(namespace)),
             met: &met,
             all: self.all,
@@ -192,6 +212,19 @@ impl Audit {
             AuditForm::Junit => junit(list, &context),
             AuditForm::Github => github(list, &context),
         })
+    }
+
+    /// The arguments that read the same again, to be pasted into a shell.
+    fn again(&self) -> String {
+        self.input.again() + &self.measured.again()
+    }
+
+    /// Whether the answer has notes; those of other forms go to standard error.
+    fn has_notes(&self) -> bool {
+        matches!(
+            self.output,
+            AuditForm::Table | AuditForm::Wide | AuditForm::Markdown
+        )
     }
 
     /// The part of it that is asked for.

@@ -1,4 +1,4 @@
-//! `evenkeel status`: how policies stand, who says so, and whether that somebody is still alive.
+//! `evenkeel status`: how policies stand, and whether the operator that says so is still alive.
 
 mod text;
 

@@ -93,8 +93,8 @@ fn balancer_rows(view: &DataplaneView) -> impl Iterator<Item = Vec<String>> {
 
 /// One row for each profile and each port of a load balancer.
 ///
-/// `again` are the flags that read the same once more.
-pub(crate) fn table(view: &DataplaneView, again: &str) -> String {
+/// `again` are the flags that read the same once more, and `grantee` is the user whom a grant names.
+pub(crate) fn table(view: &DataplaneView, again: &str, grantee: &str) -> String {
     let mut text = String::new();
     if !view.profiles.is_empty() {
         text += &plain_table(&PROFILE_HEADS, profile_rows(view));
@@ -102,7 +102,7 @@ pub(crate) fn table(view: &DataplaneView, again: &str) -> String {
     }
     let columns = Screen::current().page();
     text + &balancers(view)
-        + &missing::of(&view.unreadable, &BTreeSet::new(), columns)
+        + &missing::of(&view.unreadable, &BTreeSet::new(), grantee, columns)
         + &rest(view, &|one| !missing::is_right(one), &str::to_owned)
         + &format!(
             "Next: {} dataplane{} -o wide    # where each setting was read\n",

@@ -41,13 +41,19 @@ fn resources(one: &Unreadable) -> impl Iterator<Item = String> {
 }
 
 /// The block of an audit; empty where no right is missing.
-pub(super) fn block(list: &FindingList, columns: usize) -> String {
+pub(super) fn block(list: &FindingList, grantee: &str, columns: usize) -> String {
     let blind = list.findings.iter().filter(|one| is_blind(one, list));
-    of(&list.unreadable, &blind.map(|one| one.check).collect(), columns)
+    let checks: BTreeSet<_> = blind.map(|one| one.check).collect();
+    of(&list.unreadable, &checks, grantee, columns)
 }
 
-/// The block for what could not be read, with the checks that it keeps from judging.
-pub(crate) fn of(unreadable: &[Unreadable], checks: &BTreeSet<&'static str>, columns: usize) -> String {
+/// The block for what could not be read, with the checks that it keeps from judging, and the user whom the grant names.
+pub(crate) fn of(
+    unreadable: &[Unreadable],
+    checks: &BTreeSet<&'static str>,
+    grantee: &str,
+    columns: usize,
+) -> String {
     let refused: Vec<_> = unreadable.iter().filter(|one| is_right(one)).collect();
     if refused.is_empty() {
         return String::new();
@@ -91,7 +97,8 @@ pub(crate) fn of(unreadable: &[Unreadable], checks: &BTreeSet<&'static str>, col
     );
     let _ = writeln!(
         text,
-        "           kubectl create clusterrolebinding {ROLE} --clusterrole={ROLE} --user=NAME"
+        "           kubectl create clusterrolebinding {ROLE} --clusterrole={ROLE} --user={}",
+        line(grantee)
     );
     text + "    all that an audit reads is in manifests/rbac-view.yaml\n\n"
 }

@@ -37,6 +37,8 @@ pub(crate) struct Aside<'a> {
     pub(crate) ignored: &'a BTreeMap<String, u32>,
     /// The arguments that read the same again; empty for the current cluster.
     pub(crate) again: String,
+    /// The user whom a grant names, as a word of a command.
+    pub(crate) grantee: String,
     /// How many objects were judged.
     pub(crate) judged: Judged,
     /// What is met, by check.
@@ -122,7 +124,7 @@ fn beside(aside: &Aside<'_>, most: usize, form: &dyn Fn(&str) -> String) -> Stri
     text
 }
 
-/// How many findings there are of each severity, worst first, and how many of them somebody has accepted.
+/// How many findings there are of each severity, worst first, and how many of them are accepted.
 fn severities<'a>(findings: impl Iterator<Item = &'a Finding>) -> Vec<String> {
     let mut counts: BTreeMap<_, usize> = BTreeMap::new();
     let mut accepted = 0;
@@ -203,6 +205,10 @@ fn counts(list: &FindingList, aside: &Aside<'_>, columns: usize) -> String {
         (false, true) if met == 0 => format!("Nothing could be judged: {parts}, on {objects}"),
         (false, true) => format!("Nothing is wrong in what could be judged: {parts}, on {objects}"),
         (false, false) if parts.is_empty() => format!("Nothing to judge: {objects}"),
+        // Without a node no Pod runs, and little of what is met says anything.
+        (false, false) if aside.judged.nodes == Some(0) => {
+            format!("Nothing is wrong, but there is no node: {parts}, on {objects}")
+        }
         (false, false) => format!("All is well: {parts}, on {objects}"),
     };
     if aside.hidden > 0 {

@@ -38,7 +38,7 @@ pub(crate) fn table(list: &FindingList, aside: &Aside<'_>, screen: Screen) -> St
     if !text.is_empty() {
         text.push('\n');
     }
-    text += &block(list, screen.page());
+    text += &block(list, &aside.grantee, screen.page());
     text += &page.unread();
     let notes = if aside.all { usize::MAX } else { NOTES };
     text += &beside(aside, notes, &str::to_owned);

@@ -240,6 +240,7 @@ fn shown(scene: &Scene, columns: usize, all: bool, list_met: bool) -> String {
         notes: &scene.notes,
         ignored: &ignored,
         again: String::new(),
+        grantee: "jane".into(),
         judged: scene.judged,
         met: &scene.met,
         all,
@@ -307,6 +308,19 @@ fn of_one_check_only_the_first_rows_are_shown() {
     );
     let all = shown(&scene, 100, true, false);
     assert!(all.matches("path-idle-budget (critical)").count() == 100 && !all.contains('…'));
+}
+
+/// Without nodes no Pod runs, so that nothing shows that all is well.
+#[test]
+fn a_cluster_without_nodes_is_not_well() {
+    let scene = scene(Vec::new(), &[("backend-none-ready", 2)], judged(0, 1, 0));
+    let page = shown(&scene, 100, false, false);
+    assert!(
+        page.contains(
+            "Nothing is wrong, but there is no node: 2 met, on 0 nodes, 1 Service and 0 policies.\n"
+        ),
+        "{page}"
+    );
 }
 
 /// Explaining a verdict that only a right is missing for would say that the right is missing.

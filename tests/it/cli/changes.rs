@@ -34,6 +34,29 @@ fn a_file_accepts_findings_for_a_time(#[case] check: &str, #[case] year: u32, #[
     }
 }
 
+/// JSON has no notes.
+#[test]
+fn that_an_exception_has_ended_is_said_beside_json() {
+    let folder = folder(&[("accepted.yaml", accepting("path-idle-budget", 2020).as_bytes())]);
+    let path = folder.path().join("accepted.yaml");
+    let output = evenkeel(&[
+        "audit",
+        "--from",
+        "b1",
+        "--ignore",
+        path.to_str().unwrap(),
+        "-o",
+        "json",
+    ]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        said.contains("the exception for path-idle-budget has ended"),
+        "{said}"
+    );
+    let list: Value = serde_json::from_str(&out(&output)).unwrap();
+    assert_eq!(list["kind"], "FindingList");
+}
+
 #[test]
 fn settings_stand_for_flags_and_flags_win() {
     let settings = "audit: {check: [keepalive-order], failOn: unknown, ignore: [accepted.yaml]}\n";
@@ -179,7 +202,11 @@ fn a_watch_says_what_has_changed() {
 }
 
 #[test]
-fn a_watch_prints_no_files_for_programs() {
+fn a_watch_prints_no_files_for_programs_and_reads_no_pipe() {
     let output = evenkeel(&["audit", "--from", "b1", "--watch", "-o", "json"]);
     assert_eq!(code(&output), 2);
+    let output = evenkeel(&["audit", "--from", "-", "--watch"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(code(&output), 2);
+    assert!(said.contains("standard input can be read only once"), "{said}");
 }

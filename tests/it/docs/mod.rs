@@ -19,8 +19,8 @@ fn bless() -> bool {
     std::env::var(BLESS).is_ok_and(|value| value == "1")
 }
 
-/// A page, by its path from the root of the repository, as it should be.
-fn assert_current(page: &str, wanted: &str) {
+/// A file, by its path from the root of the repository, is as it should be, or is made so.
+pub(super) fn assert_current(page: &str, wanted: &str) {
     let path = root().join(page);
     if bless() {
         std::fs::write(&path, wanted).unwrap();

@@ -30,7 +30,7 @@ pub static CHECK: Check = Check {
 const DOC: &str = "\
 Every kube-proxy runs with the configuration that is written down.
 
-kube-proxy reads the file named by `--config` once, when it starts. Who edits its ConfigMap changes what the next
+kube-proxy reads the file named by `--config` once, when it starts. An edit of its ConfigMap changes what the next
 kube-proxy does, not what the running ones do: nodes that restart later behave differently from their neighbours, and
 what one reads in the ConfigMap is true of none or of some. The same holds of the DaemonSet with the update strategy
 `OnDelete`: its Pods stay as they are until somebody deletes them.

@@ -43,9 +43,10 @@ All rates are those of the node, between two samples.
 - Entries give way to new ones before their time (`early_drop`) in the same way: AtRisk. The kernel then still takes new
   connections, at the cost of those that have not been answered yet.
 
-A table that is not measured is not judged; Unknown where none is. It is measured by node_exporter (collector `conntrack`:
+Met says only that the tables that are measured drop nothing: on a node of Cilium whose agent is not scraped, it is the kernel's
+table alone. Unknown where neither is measured. It is measured by node_exporter (collector `conntrack`:
 `node_nf_conntrack_stat_drop` and `node_nf_conntrack_stat_early_drop`, since 1.0), by cilium-agent
-(`cilium_drop_count_total` of reason `CT: Map insertion failed`) or by the agent.
+(`cilium_drop_count_total` of reasons `CT: Map insertion failed` and `No mapping for NAT masquerade`) or by the agent.
 
 ## What to do
 

@@ -45,7 +45,7 @@ for seconds and try again, probes fail, and the node looks broken although CPU a
 `occupancy` is entries over limit of the node. `bound` is `conntrack.maxOccupancyPercent` of the
 ClusterTrafficHealthPolicy, else 75 %.
 
-- `occupancy >= 90 %`, or above a bound that is higher: Violated.
+- `occupancy >= 90 %`, or at a bound that is higher: Violated.
 - `occupancy >= bound`: AtRisk.
 - `occupancy >= 30 %` and the table is full within 30 min by its trend: AtRisk. The trend is the slope of Theil and Sen over the
   last 24 samples, of which the lower end of the 95 % interval counts; it takes six samples over 150 s.
@@ -66,10 +66,10 @@ anew on the others, whose tables then fill.
 ";
 
 fn judge(look: &Look<'_>, node: Name) -> Known<Verdict> {
-    let bound = look
+    let declared = look
         .cluster_policy()?
-        .and_then(|policy| policy.conntrack.max_occupancy_percent)
-        .unwrap_or(USUAL);
+        .and_then(|policy| policy.conntrack.max_occupancy_percent);
+    let bound = declared.unwrap_or(USUAL);
     let limit = look.on_node(Metric::ConntrackLimit, node)?;
     let entries = look.on_node(Metric::ConntrackEntries, node)?;
     // A limit of zero is none (`nf_conntrack_core.c`).
@@ -79,7 +79,7 @@ fn judge(look: &Look<'_>, node: Name) -> Known<Verdict> {
     let percent = whole((entries.value * 100.0 / limit.value).min(100.0));
     let case = |full_in| TablePressure {
         percent: percent / 5 * 5,
-        bound,
+        declared,
         limit: whole_large(limit.value),
         full_in,
         source: entries.source(),
@@ -110,7 +110,8 @@ fn full_in(entries: &Reading<'_>, limit: f64) -> Option<f64> {
 struct TablePressure {
     /// Its occupancy, rounded down to a multiple of five: each sample would bring another number.
     percent: u32,
-    bound: u32,
+    /// Highest healthy occupancy that a policy says.
+    declared: Option<u32>,
     limit: u64,
     /// Minutes until it is full, rounded up to a multiple of five, where that is the reason.
     full_in: Option<u32>,
@@ -130,15 +131,22 @@ impl Explain for TablePressure {
         )?;
         match self.full_in {
             Some(minutes) => write!(f, " and is full within {minutes} min by its trend"),
-            None => write!(f, ", where at most {} % is healthy", self.bound),
+            None => write!(
+                f,
+                ", where at most {} % is healthy",
+                self.declared.unwrap_or(USUAL)
+            ),
         }
     }
 
     fn evidence(&self) -> Vec<Evidence> {
-        let bound = Val::declared(
-            i64::from(self.bound),
-            "ClusterTrafficHealthPolicy spec.conntrack.maxOccupancyPercent, 75 where it is absent",
-        );
+        let bound = match self.declared {
+            Some(percent) => Val::declared(
+                i64::from(percent),
+                "ClusterTrafficHealthPolicy spec.conntrack.maxOccupancyPercent",
+            ),
+            None => Val::default_of(i64::from(USUAL), "default of conntrack.maxOccupancyPercent"),
+        };
         let mut all = vec![
             Evidence::watched("occupancy", Unit::Percent, self.percent, self.source.clone()),
             Evidence::watched("limit", Unit::Count, self.limit, self.source.clone()),
@@ -168,17 +176,18 @@ impl Explain for TablePressure {
 /// One case for each form of the evidence, for the file of all messages.
 #[cfg(test)]
 pub(crate) fn examples() -> Vec<Verdict> {
-    let of = |percent, full_in| TablePressure {
+    let of = |percent, declared, full_in| TablePressure {
         percent,
-        bound: USUAL,
+        declared,
         limit: 262_144,
         full_in,
         source: "Prometheus, conntrackEntries".into(),
     };
     vec![
-        Verdict::violated(of(90, None)),
-        Verdict::at_risk(of(75, None)),
-        Verdict::at_risk(of(45, Some(20))),
+        Verdict::violated(of(90, None, None)),
+        Verdict::at_risk(of(75, None, None)),
+        Verdict::at_risk(of(60, Some(50), None)),
+        Verdict::at_risk(of(45, None, Some(20))),
     ]
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::servers::{node_of, on_each, servers};
+use super::servers::{node_of, on_each, runs_for, servers};
 use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, Severities, Verdict};
 use crate::know::{Known, Reads, Source, Unit};
 use crate::sample::{Metric, Metrics, whole};
@@ -42,7 +42,7 @@ const DOC: &str = "\
 The API servers share the requests.
 
 A load balancer whose health view is wrong sends every new connection to one of several API servers. Everything works, on one
-machine, until it is full; and whoever then restarts it, because it is hot, takes the whole control plane away.
+machine, until it is full; and a restart of that one, because it is hot, takes the whole control plane away.
 
 ## Formula
 
@@ -50,16 +50,18 @@ machine, until it is full; and whoever then restarts it, because it is hot, take
 
 - `share * n >= 1.8` for one of them: Violated. Cause `LastRestarted` where the one with the least has started within 1800 s:
   long-lived connections do not move by themselves. Cause `Clients` where new connections (`Tcp PassiveOpens` of the machines)
-  are shared evenly: one client sends most requests. Else cause `Balancer`.
+  are shared evenly: one client sends most requests. Else cause `Balancer`; where new connections are not measured, or there
+  are none, it may be one client as well, and the message names both.
 - `share * n <= 0.2` for one that has served for 600 s or longer: AtRisk.
-- Fewer than 5 requests in a second in all, or one API server: not applicable. One of them not measured: Unknown.
+- Fewer than 5 requests in a second in all, less than 240 s of them seen, or one API server: not applicable. One of them not
+  measured: Unknown.
 
 It is measured by `apiserver_request_total` and `process_start_time_seconds` of each API server, from Prometheus or from its
 own `/metrics`, and by node_exporter (`node_netstat_Tcp_PassiveOpens`).
 
 ## What to do
 
-1. Balancer: ask it which targets it holds for healthy, and mend its health check.
+1. Balancer: ask it which targets it holds for healthy, and mend its health check. Where all are, see 3.
 2. LastRestarted: nothing is wrong. `--goaway-chance=0.001` on the API servers spreads connections over time.
 3. Clients: find who sends most, by `apiserver_flowcontrol_dispatched_requests_total` or the audit log.
 
@@ -71,14 +73,16 @@ Do not restart the hot one: it carries the others' load, and nothing says that a
 fn judge(look: &Look<'_>) -> Known<Verdict> {
     let servers = servers(look)?;
     if servers.len() < 2 {
-        return Ok(Verdict::NotApplicable("one API server shares with nobody"));
+        return Ok(Verdict::NotApplicable("there is only one API server"));
     }
     let requests = on_each(look, Metric::Requests, &servers)?;
     let rates: Vec<(IpAddr, f64)> = requests.iter().map(|(at, one)| (*at, one.mean(WINDOW))).collect();
     let total: f64 = rates.iter().map(|one| one.1).sum();
     let seen = requests.iter().all(|(_, one)| one.span() >= SEEN);
     if !seen || total < FEWEST {
-        return Ok(Verdict::NotApplicable("too few requests to compare"));
+        return Ok(Verdict::NotApplicable(
+            "too few requests to compare, or seen for too short a time",
+        ));
     }
     let n = f64::from(u32::try_from(servers.len()).unwrap_or(u32::MAX));
     let (Some(hot), Some(cold)) = (
@@ -104,12 +108,6 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
     Ok(Verdict::Met)
 }
 
-/// For how many seconds an API server has run.
-fn runs_for(look: &Look<'_>, server: IpAddr) -> Known<f64> {
-    let started = look.on_instance(Metric::StartTime, server)?.value;
-    Ok(f64::from(u32::try_from(look.now.wall.0).unwrap_or_default()) - started)
-}
-
 /// Why one of them has so much.
 fn cause(look: &Look<'_>, servers: &[IpAddr], hot: IpAddr, cold: IpAddr, n: f64) -> Known<Cause> {
     if runs_for(look, cold)? < RESTARTED {
@@ -118,17 +116,20 @@ fn cause(look: &Look<'_>, servers: &[IpAddr], hot: IpAddr, cold: IpAddr, n: f64)
     let (mut all, mut own) = (0.0, 0.0);
     for server in servers {
         let Some(node) = node_of(look, *server)? else {
-            return Ok(Cause::Balancer);
+            return Ok(Cause::BalancerOrClients);
         };
-        // Without node_exporter it is not known, and the usual cause is said.
+        // Without node_exporter it is not known.
         let Ok(accepted) = look.on_node(Metric::AcceptedConnections, node) else {
-            return Ok(Cause::Balancer);
+            return Ok(Cause::BalancerOrClients);
         };
         let rate = accepted.mean(WINDOW);
         all += rate;
         own += if *server == hot { rate } else { 0.0 };
     }
-    let even = all > 0.0 && own / all * n < 1.0 + (HOT - 1.0) / 2.0;
+    if all <= 0.0 {
+        return Ok(Cause::BalancerOrClients);
+    }
+    let even = own / all * n < 1.0 + (HOT - 1.0) / 2.0;
     Ok(if even { Cause::Clients } else { Cause::Balancer })
 }
 
@@ -136,6 +137,8 @@ fn cause(look: &Look<'_>, servers: &[IpAddr], hot: IpAddr, cold: IpAddr, n: f64)
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Cause {
     Balancer,
+    /// New connections do not tell: the balancer as a rule, or one client.
+    BalancerOrClients,
     LastRestarted,
     Clients,
     Starved,
@@ -155,7 +158,7 @@ struct Skew {
 impl Explain for Skew {
     fn cause(&self) -> &'static str {
         match self.cause {
-            Cause::Balancer => "Balancer",
+            Cause::Balancer | Cause::BalancerOrClients => "Balancer",
             Cause::LastRestarted => "LastRestarted",
             Cause::Clients => "Clients",
             Cause::Starved => "Starved",
@@ -178,6 +181,11 @@ impl Explain for Skew {
             Cause::Balancer => write!(
                 f,
                 "API server {server}, of {servers}, gets at least {percent} % of all requests: the load balancer prefers it"
+            ),
+            Cause::BalancerOrClients => write!(
+                f,
+                "API server {server}, of {servers}, gets at least {percent} % of all requests: the load balancer prefers it, \
+                 or one client is busy"
             ),
             Cause::LastRestarted => write!(
                 f,
@@ -202,6 +210,9 @@ impl Explain for Skew {
         let first = match self.cause {
             Cause::Balancer | Cause::Starved => {
                 "ask the load balancer which API servers it holds for healthy, and mend its health check"
+            }
+            Cause::BalancerOrClients => {
+                "ask the load balancer which API servers it holds for healthy; if all, find the client that sends most"
             }
             Cause::LastRestarted => {
                 "wait, or set --goaway-chance=0.001 on the API servers: connections then spread over time"
@@ -229,7 +240,12 @@ pub(crate) fn examples() -> Vec<Verdict> {
         cause,
         source: "Prometheus, requests".into(),
     };
-    let hot = [Cause::Balancer, Cause::LastRestarted, Cause::Clients];
+    let hot = [
+        Cause::Balancer,
+        Cause::BalancerOrClients,
+        Cause::LastRestarted,
+        Cause::Clients,
+    ];
     let mut all: Vec<Verdict> = hot.map(|cause| Verdict::violated(of(80, cause))).to_vec();
     all.push(Verdict::at_risk(of(0, Cause::Starved)));
     all
@@ -282,6 +298,12 @@ mod tests {
         );
         assert!(
             world.message(ID).contains("API server 192.0.2.2, of 3"),
+            "{}",
+            world.message(ID)
+        );
+        // New connections are not measured.
+        assert!(
+            world.message(ID).ends_with(", or one client is busy"),
             "{}",
             world.message(ID)
         );

@@ -36,8 +36,8 @@ pub static CHECK: Check = Check {
 const DOC: &str = "\
 The API servers answer, and in time.
 
-An overloaded control plane takes heartbeats late, so that healthy nodes look lost; and whoever then evicts, restarts or lists
-adds to its load.
+An overloaded control plane takes heartbeats late, so that healthy nodes look lost; and each eviction, restart or list that
+follows adds to its load.
 
 ## Formula
 
@@ -70,20 +70,16 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
     if requests < FEWEST {
         return Ok(Verdict::NotApplicable("too few requests to judge by"));
     }
-    for (metric, bound) in [
-        (Metric::ServerErrors, 5.0),
-        (Metric::TooManyRequests, 5.0),
-        (Metric::SlowRequests, 1.0),
+    for (metric, sign, bound) in [
+        (Metric::ServerErrors, Sign::Errors, 5.0),
+        (Metric::TooManyRequests, Sign::TurnedAway, 5.0),
+        (Metric::SlowRequests, Sign::Slow, 1.0),
     ] {
         let percent = sum(metric)? * 100.0 / requests;
         let lasts = lasts(look, metric, &servers)?;
         if percent > bound && lasts {
             return Ok(Verdict::violated(Overload {
-                sign: match metric {
-                    Metric::ServerErrors => Sign::Errors,
-                    Metric::TooManyRequests => Sign::TurnedAway,
-                    _ => Sign::Slow,
-                },
+                sign,
                 percent: step(percent),
                 source: format!("{} of {} API servers", metric.name(), servers.len()).into(),
             }));

@@ -36,6 +36,12 @@ pub(super) fn on_each<'a>(
     servers.iter().map(one).collect()
 }
 
+/// For how many seconds an API server has run.
+pub(super) fn runs_for(look: &Look<'_>, server: IpAddr) -> Known<f64> {
+    let now = f64::from(u32::try_from(look.now.wall.0).unwrap_or_default());
+    Ok(now - look.on_instance(Metric::StartTime, server)?.value)
+}
+
 /// The Node that an API server runs on: the one that has its address.
 pub(super) fn node_of(look: &Look<'_>, server: IpAddr) -> Known<Option<Name>> {
     let mut nodes = look.nodes()?.iter();

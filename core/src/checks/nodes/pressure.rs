@@ -31,7 +31,8 @@ wait miss their heartbeats, and the node's Pods go where the next node will wait
 
 ## Formula
 
-`pressure` is the mean share over the last `nodes.pressure.forSeconds` of the ClusterTrafficHealthPolicy.
+`pressure` is the mean share over the last `nodes.pressure.forSeconds` of the ClusterTrafficHealthPolicy, and over the last
+300 s where more is declared, as samples of twelve looks are kept.
 
 - `pressure` of memory above `memorySomePercent`, of storage above `ioSomePercent`, or of CPU above `cpuSomePercent`:
   Violated, for the first of them.
@@ -50,6 +51,10 @@ Linux 4.20 or later with PSI switched on) or by the agent.
 
 Do not drain the node in a full cluster: its Pods bring their load to nodes that have no room for it.
 ";
+
+/// The longest time that is looked back on, in seconds: eleven intervals of 30 s between the twelve points that are kept,
+/// less one that may be missing.
+const KEPT: u32 = 300;
 
 /// What is short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -106,13 +111,14 @@ fn judge(look: &Look<'_>, node: Name) -> Known<Verdict> {
                 continue;
             }
         };
-        let window = f64::from(declared.for_seconds);
+        let seconds = declared.for_seconds.min(KEPT);
+        let window = f64::from(seconds);
         // The first growth is of a whole interval, which its point alone does not show.
         if reading.mean(window) * 100.0 > f64::from(bound) && reading.span() >= window {
             return Ok(Verdict::violated(Waits {
                 resource,
                 bound,
-                window: declared.for_seconds,
+                window: seconds,
                 percent: whole((reading.mean(window) * 100.0).min(100.0)) / 5 * 5,
                 source: reading.source(),
             }));
@@ -205,14 +211,14 @@ mod tests {
 
     const ID: &str = "node-pressure";
 
-    fn declared() -> ClusterPolicy {
+    fn declared(for_seconds: u32) -> ClusterPolicy {
         ClusterPolicy {
             nodes: NodesPolicy {
                 pressure: Some(Pressure {
                     cpu_some_percent: 60,
                     memory_some_percent: 20,
                     io_some_percent: 60,
-                    for_seconds: 60,
+                    for_seconds,
                 }),
                 ..NodesPolicy::default()
             },
@@ -220,11 +226,11 @@ mod tests {
         }
     }
 
-    /// Shares of CPU, memory and storage, for 120 s.
-    fn played(shares: [Option<f64>; 3]) -> World {
-        let mut world = World::watched(&[(Source::Nodes, node("n1", "z"))]).platform(declared());
+    /// Shares of CPU, memory and storage, by that many looks after the first one, 30 s apart.
+    fn played(for_seconds: u32, looks: u32, shares: [Option<f64>; 3]) -> World {
+        let mut world = World::watched(&[(Source::Nodes, node("n1", "z"))]).platform(declared(for_seconds));
         world.input(Input::Observers(&[Observer::Prometheus]));
-        for step in 0..5 {
+        for step in 0..=looks {
             if step > 0 {
                 world.wait(30);
             }
@@ -249,11 +255,18 @@ mod tests {
     #[case::storage_alone_is_measured([None, None, Some(0.9)], "Violated warning Storage")]
     #[case::the_others_may_be_high([None, None, Some(0.1)], "Unknown unknown")]
     fn pressure(#[case] shares: [Option<f64>; 3], #[case] expected: &str) {
-        assert_eq!(played(shares).verdict(ID), expected);
+        assert_eq!(played(60, 4, shares).verdict(ID), expected);
     }
 
     #[test]
-    fn what_nobody_declares_is_not_even_asked_for() {
+    fn an_hour_is_judged_by_what_is_kept_of_it() {
+        let shares = [Some(0.9), Some(0.0), Some(0.0)];
+        assert_eq!(played(3_600, 8, shares).verdict(ID), "Met");
+        assert_eq!(played(3_600, 30, shares).verdict(ID), "Violated warning Cpu");
+    }
+
+    #[test]
+    fn what_is_not_declared_is_not_even_asked_for() {
         let mut world = World::watched(&[(Source::Nodes, node("n1", "z"))]);
         world.input(Input::Observers(&[Observer::Prometheus]));
         let wants = world.core.take_wants().unwrap();
@@ -265,7 +278,7 @@ mod tests {
                 .metrics
                 .has(Metric::CpuPressure)
         );
-        let mut world = world.platform(declared());
+        let mut world = world.platform(declared(60));
         let wants = world.core.take_wants().unwrap();
         assert!(
             wants

@@ -15,7 +15,7 @@ pub struct TableHop {
     pub idle: Result<Val<i64>, Gap>,
     /// The hop of the policy that it is.
     pub end: Option<End>,
-    /// Whether the connection is known to meet it: it may run on other nodes.
+    /// Whether the connection is known to meet it: its client may run on other nodes.
     pub meets: Meets,
 }
 

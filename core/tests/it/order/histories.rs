@@ -37,7 +37,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A history that starts with some sources complete, so that more than gaps is told.
+/// A history that starts with some sources complete, so that findings are more than gaps.
 pub(crate) fn history() -> impl Strategy<Value = Vec<Step>> {
     let start = prop::collection::vec(prop::bool::weighted(0.9), Source::ALL.len());
     (start, prop::collection::vec(step(), 1..60)).prop_map(|(start, steps)| {

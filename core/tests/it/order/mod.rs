@@ -3,6 +3,9 @@
 //! A random history (objects that come, change, go, are listed anew or cannot be read, sources that are lost and
 //! regained, policies that change, time that passes) is fed to one core with rounds in between, and what it left behind
 //! to a second core in another order with one round at the end. Both must tell the same.
+//!
+//! Histories have no observers and no pages of samples (`Input::Observers`, `Input::Samples`), so checks that rest on
+//! samples are not judged here, and pages in another order are not compared.
 
 mod bytes;
 mod forged;

@@ -188,7 +188,7 @@ pub(crate) fn tell(core: &mut Core, now: Now, source: Source, health: Health) {
     }
 }
 
-/// A core that is told only what is left, in an order of its own.
+/// A core that gets only what is left, in an order of its own.
 pub(crate) fn from_nothing(world: &World, mut order: u64) -> Core {
     let mut core = Core::default();
     let mut things: Vec<_> = world.things.iter().collect();

@@ -17,7 +17,7 @@ use super::scrape::{Scrape, quantile};
 /// Slices that change in the background of a busy cluster, a second.
 pub(super) const CHANGES: u32 = 20;
 
-/// Reactions that are measured, unless they take longer than this in all: whoever waits for minutes has been answered.
+/// Reactions that are measured, unless they take longer than this in all: waiting for minutes is an answer, too.
 const FLIPS: u32 = 200;
 const AT_MOST: Duration = Duration::from_secs(90);
 

@@ -112,7 +112,7 @@ impl Churn {
         Ok(())
     }
 
-    /// Nodes come, fall ill and go; that of half of them no kube-proxy is known is no excuse for a broken path.
+    /// Nodes come, fall ill and go. A broken path has to be found even where half of them have no known kube-proxy.
     async fn turn_node(&mut self, number: u64) -> Result<()> {
         if self.rng.u8(0..3) == 0 {
             return self.send(Method::DELETE, &node_path(number), &json!({})).await;

@@ -172,7 +172,7 @@ async fn told(bed: &Bed) -> Result<Told> {
     Ok(told)
 }
 
-/// Whether a finding is of a check that judges what was seen to change, which who has just started has not seen.
+/// Whether a finding is of a check that judges what was seen to change, which a new operator has not seen.
 fn is_over_time(finding: &Value) -> bool {
     let mut checks = evenkeel_core::checks::ALL.iter();
     checks.any(|check| finding["check"] == check.id && check.history != Memory::Unused)

@@ -110,7 +110,7 @@ async fn a_right_that_is_taken_away_is_named_and_comes_back() {
     watched.operator.end().unwrap();
 }
 
-/// The twin of a right that is taken away: nobody refuses anything, connections stay open, and nothing comes.
+/// The twin of a right that is taken away: nothing is refused, connections stay open, and nothing comes.
 #[tokio::test(flavor = "multi_thread")]
 async fn watches_that_a_network_swallows_are_silent_and_then_deaf() {
     /// When to give up: 180 s after a watch is lost it is Violated, and what others wait for anything comes on top.

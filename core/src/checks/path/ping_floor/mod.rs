@@ -164,10 +164,10 @@ fn no_legal_interval(look: &Look<'_>, path: &Path<'_>, floor: &Val<i64>) -> Verd
     if !may_be_silent(segment, idle.value) {
         return Verdict::Met;
     }
-    if let Some(gap) = segment.excuse() {
+    let certain = table.meets == Meets::Surely && reaches(segment.silence.best.as_ref(), idle.value);
+    if !certain && let Some(gap) = segment.excuse() {
         return Verdict::Unknown(gap.clone());
     }
-    let certain = table.meets == Meets::Surely && reaches(segment.silence.best.as_ref(), idle.value);
     let case = PingRule {
         client: segment.from.name.clone(),
         floor: floor.clone(),

@@ -2,25 +2,13 @@
 //!
 //! A finding is the same by its id. A number in its message that moves within one verdict is no change.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
+mod text;
 
-use clap::builder::styling::AnsiColor;
+use std::collections::{BTreeMap, BTreeSet};
+
 use evenkeel_core::findings::{Finding, FindingList, FindingVerdict, SubjectView};
 use evenkeel_core::judge::Severity;
 use serde::{Deserialize, Serialize};
-
-use super::table::mark;
-use super::{DIGITS, colour};
-use crate::escape::line;
-use crate::render::screen::Screen;
-use crate::render::{coloured, filled, markdown_table};
-
-/// Most findings of a kind that are shown to people; JSON has all.
-const SHOWN: usize = 50;
-
-/// Margin of the lines below a finding.
-const INNER: &str = "      ";
 
 /// An audit, as far as two of them are compared: what `audit -o json` prints.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -28,14 +16,14 @@ const INNER: &str = "      ";
 pub(crate) struct Audit {
     pub(crate) api_version: String,
     pub(crate) kind: String,
-    pub(crate) findings: Vec<Said>,
+    pub(crate) findings: Vec<ComparedFinding>,
     pub(crate) unreadable: Vec<Unread>,
 }
 
 /// One finding, as far as it is compared and shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Said {
+pub(crate) struct ComparedFinding {
     pub(crate) id: String,
     pub(crate) check: String,
     pub(crate) verdict: FindingVerdict,
@@ -50,7 +38,7 @@ pub(crate) struct Said {
     pub(crate) message: String,
 }
 
-/// Why somebody has accepted a finding for a time.
+/// Why a finding is accepted for a time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Accepted {
@@ -65,7 +53,7 @@ pub(crate) struct Unread {
     pub(crate) reason: String,
 }
 
-impl From<&Finding> for Said {
+impl From<&Finding> for ComparedFinding {
     fn from(one: &Finding) -> Self {
         Self {
             id: one.id.clone(),
@@ -93,19 +81,19 @@ impl From<&FindingList> for Audit {
         Self {
             api_version: list.api_version.to_owned(),
             kind: list.kind.to_owned(),
-            findings: list.findings.iter().map(Said::from).collect(),
+            findings: list.findings.iter().map(ComparedFinding::from).collect(),
             unreadable: unread.collect(),
         }
     }
 }
 
-impl Said {
+impl ComparedFinding {
     /// What makes it another verdict.
     fn judged(&self) -> (FindingVerdict, Severity, &str, bool) {
         (self.verdict, self.severity, &self.cause, self.exception.is_some())
     }
 
-    /// How bad it is: a finding that somebody accepts is as good as none.
+    /// How bad it is: a finding that is accepted is as good as none.
     fn rank(&self) -> (bool, Severity, bool) {
         let violated = self.verdict == FindingVerdict::Violated;
         (self.exception.is_none(), self.severity, violated)
@@ -126,14 +114,14 @@ impl Said {
 /// A finding that is judged otherwise than before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Change {
-    pub(crate) before: Said,
-    pub(crate) after: Said,
+    pub(crate) before: ComparedFinding,
+    pub(crate) after: ComparedFinding,
 }
 
 impl Change {
     /// Whether it is worse than before; what can no longer be judged may be.
     fn is_worse(&self) -> bool {
-        let blind = |one: &Said| one.verdict == FindingVerdict::Unknown;
+        let blind = |one: &ComparedFinding| one.verdict == FindingVerdict::Unknown;
         self.after.rank() > self.before.rank() || blind(&self.after) && !blind(&self.before)
     }
 }
@@ -145,9 +133,9 @@ pub(crate) struct Changes {
     pub(crate) api_version: &'static str,
     pub(crate) kind: &'static str,
     /// Found now, and not before.
-    pub(crate) new: Vec<Said>,
+    pub(crate) new: Vec<ComparedFinding>,
     /// Found before, and not now.
-    pub(crate) gone: Vec<Said>,
+    pub(crate) gone: Vec<ComparedFinding>,
     /// Judged otherwise.
     pub(crate) changed: Vec<Change>,
     /// How many are as before.
@@ -194,8 +182,8 @@ impl Changes {
         self.new.is_empty() && self.gone.is_empty() && self.changed.is_empty() && self.unread.is_empty()
     }
 
-    /// What is new or worse and that nobody accepts.
-    pub(crate) fn worse(&self) -> impl Iterator<Item = &Said> {
+    /// What is new or worse, and not accepted.
+    pub(crate) fn worse(&self) -> impl Iterator<Item = &ComparedFinding> {
         let changed = self
             .changed
             .iter()
@@ -206,132 +194,6 @@ impl Changes {
             .chain(changed)
             .filter(|one| one.exception.is_none())
     }
-
-    /// Keeps what is about these checks.
-    pub(crate) fn retain(&mut self, asks: &dyn Fn(&str) -> bool) {
-        self.new.retain(|one| asks(&one.check));
-        self.gone.retain(|one| asks(&one.check));
-        self.changed.retain(|one| asks(&one.after.check));
-    }
-
-    /// The counts in a sentence.
-    pub(crate) fn counts(&self) -> String {
-        let mut text = format!(
-            "{} new, {} gone, {} judged otherwise, {} as before",
-            self.new.len(),
-            self.gone.len(),
-            self.changed.len(),
-            self.unchanged
-        );
-        if !self.unread.is_empty() {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "; {} can no longer be read", self.unread.len());
-        }
-        text
-    }
-
-    /// For people: a section for each kind of difference, then the counts and the next command.
-    pub(crate) fn page(&self, again: &str, screen: Screen) -> String {
-        let mut text = section(
-            "New",
-            self.new.iter().map(|one| row(one, &one.words(), None, screen)),
-        );
-        text += &section(
-            "Judged otherwise",
-            self.changed.iter().map(|one| {
-                let words = format!("{} → {}", one.before.words(), one.after.words());
-                row(&one.after, &words, None, screen)
-            }),
-        );
-        text += &section(
-            "Gone",
-            self.gone.iter().map(|one| {
-                let tick = coloured("✓", Some(AnsiColor::Green), screen);
-                row(one, &format!("was {}", one.words()), Some(tick), screen)
-            }),
-        );
-        for one in &self.unread {
-            let said = format!("No longer read: {}: {}", one.source, one.reason);
-            text = text + &filled(&said, "", "  ", screen.page()) + "\n";
-        }
-        if !text.is_empty() {
-            text.push('\n');
-        }
-        text = text + &self.counts() + ".\n";
-        if let Some(first) = self.worse().max_by_key(|one| one.severity) {
-            let id = line(first.id.get(..DIGITS).unwrap_or(&first.id)).into_owned();
-            text = text + "Next: " + crate::render::program() + " explain " + &id + &line(again) + "\n";
-        }
-        text
-    }
-
-    /// For tickets.
-    pub(crate) fn markdown(&self) -> String {
-        let mut text = format!("# evenkeel diff\n\n{}.\n", self.counts());
-        let rows = |what: &str, one: &Said, words: String| {
-            vec![
-                what.to_owned(),
-                one.check.clone(),
-                one.subject.to_string(),
-                words,
-                one.message.clone(),
-            ]
-        };
-        let new = self.new.iter().map(|one| rows("new", one, one.words()));
-        let changed = self.changed.iter().map(|one| {
-            let words = format!("{} → {}", one.before.words(), one.after.words());
-            rows("judged otherwise", &one.after, words)
-        });
-        let gone = self
-            .gone
-            .iter()
-            .map(|one| rows("gone", one, format!("was {}", one.words())));
-        if !self.is_empty() {
-            text.push('\n');
-            let heads = ["What", "Check", "Subject", "Verdict", "Message"];
-            text += &markdown_table(&heads, new.chain(changed).chain(gone));
-        }
-        if !self.unread.is_empty() {
-            text.push('\n');
-            let rows = self
-                .unread
-                .iter()
-                .map(|one| vec![one.source.clone(), one.reason.clone()]);
-            text += &markdown_table(&["No longer read", "Reason"], rows);
-        }
-        text
-    }
-}
-
-/// Rows below the name of what they have in common; empty where there are none.
-fn section(name: &str, rows: impl ExactSizeIterator<Item = String>) -> String {
-    let count = rows.len();
-    if count == 0 {
-        return String::new();
-    }
-    let mut text = format!("{name}: {count}\n");
-    text.extend(rows.take(SHOWN));
-    if count > SHOWN {
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "  and {} more; -o json has all", count - SHOWN);
-    }
-    text
-}
-
-/// A finding in lines: what it is about, how it is judged, and the message.
-fn row(one: &Said, words: &str, instead: Option<String>, screen: Screen) -> String {
-    let mark = instead.unwrap_or_else(|| match one.exception {
-        Some(_) => "~".to_owned(),
-        None => coloured(mark(Some(one.severity)), colour(one.severity), screen),
-    });
-    let id = one.id.get(..DIGITS).unwrap_or(&one.id);
-    let head = format!("{}: {} [{id}]", one.check, one.subject);
-    // The mark may be coloured, and takes one column.
-    let head = filled(&head, "  * ", INNER, screen.page());
-    let head = head.strip_prefix("  * ").unwrap_or(&head);
-    let words = filled(words, INNER, INNER, screen.page());
-    let message = filled(&one.message, INNER, INNER, screen.page());
-    format!("  {mark} {head}\n{words}\n{message}\n")
 }
 
 #[cfg(test)]
@@ -341,10 +203,11 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::render::screen::Screen;
     use crate::render::tests;
 
-    fn said(id: &str, severity: Severity, verdict: FindingVerdict) -> Said {
-        let mut one = Said::from(&tests::finding("x"));
+    fn said(id: &str, severity: Severity, verdict: FindingVerdict) -> ComparedFinding {
+        let mut one = ComparedFinding::from(&tests::finding("x"));
         one.id = format!("{id}00000000000000");
         one.severity = severity;
         one.verdict = verdict;
@@ -353,7 +216,7 @@ mod tests {
         one
     }
 
-    fn audit(findings: &[Said]) -> Audit {
+    fn audit(findings: &[ComparedFinding]) -> Audit {
         Audit {
             findings: findings.to_vec(),
             unreadable: Vec::new(),
@@ -361,7 +224,7 @@ mod tests {
         }
     }
 
-    fn accepted(mut one: Said) -> Said {
+    fn accepted(mut one: ComparedFinding) -> ComparedFinding {
         one.exception = Some(Accepted {
             reason: "known".into(),
             expires_at: 1_900_000_000,
@@ -408,8 +271,9 @@ mod tests {
     #[test]
     fn what_somebody_accepts_is_as_good_as_none() {
         let one = || said("aa", Severity::Critical, FindingVerdict::Violated);
-        let worse =
-            |before: &[Said], after: &[Said]| Changes::of(&audit(before), &audit(after)).worse().count();
+        let worse = |before: &[ComparedFinding], after: &[ComparedFinding]| {
+            Changes::of(&audit(before), &audit(after)).worse().count()
+        };
         assert_eq!(worse(&[], &[accepted(one())]), 0);
         assert_eq!(worse(&[one()], &[accepted(one())]), 0);
         // That it is no longer accepted is as bad as that it is new.
