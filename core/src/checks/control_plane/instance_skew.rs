@@ -21,6 +21,9 @@ const STARVED: f64 = 0.2;
 const FEWEST: f64 = 5.0;
 /// For how long an API server that has started has few of the long-lived connections, in seconds.
 const RESTARTED: f64 = 1800.0;
+/// A restart explains a skew only where the hot one was up for so much longer, in seconds: servers that came up together
+/// had the same chances.
+const EARLIER: f64 = 60.0;
 /// One that has just started is not expected to have any, in seconds.
 const STARTING: f64 = 600.0;
 
@@ -48,8 +51,8 @@ machine, until it is full; and a restart of that one, because it is hot, takes t
 
 `share` is an API server's part of all requests over 300 s, watches aside; `n` is their number.
 
-- `share * n >= 1.8` for one of them: Violated. Cause `LastRestarted` where the one with the least has started within 1800 s:
-  long-lived connections do not move by themselves. Cause `Clients` where new connections (`Tcp PassiveOpens` of the machines)
+- `share * n >= 1.8` for one of them: Violated. Cause `LastRestarted` where the one with the least has started within 1800 s,
+  and 60 s or more after that one: long-lived connections do not move by themselves. Cause `Clients` where new connections (`Tcp PassiveOpens` of the machines)
   are shared evenly: one client sends most requests. Else cause `Balancer`; where new connections are not measured, or there
   are none, it may be one client as well, and the message names both.
 - `share * n <= 0.2` for one that has served for 600 s or longer: AtRisk.
@@ -110,7 +113,8 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
 
 /// Why one of them has so much.
 fn cause(look: &Look<'_>, servers: &[IpAddr], hot: IpAddr, cold: IpAddr, n: f64) -> Known<Cause> {
-    if runs_for(look, cold)? < RESTARTED {
+    let (cold_runs, hot_runs) = (runs_for(look, cold)?, runs_for(look, hot)?);
+    if cold_runs < RESTARTED && hot_runs - cold_runs >= EARLIER {
         return Ok(Cause::LastRestarted);
     }
     let (mut all, mut own) = (0.0, 0.0);
@@ -285,6 +289,18 @@ mod tests {
         ];
         played.extend(accepted.map(|rates| (Metric::AcceptedConnections, "", rates)));
         assert_eq!(says(ID, &played), expected);
+    }
+
+    /// As in a cluster that has just been made: nothing is old, and no restart explains anything.
+    #[test]
+    fn servers_that_started_together_blame_no_restart() {
+        let started = (
+            Metric::StartTime,
+            "",
+            [1_799_999_000.0, 1_799_998_990.0, 1_799_999_010.0],
+        );
+        let played = [(Metric::Requests, "", [60.0, 3.0, 3.0]), started];
+        assert_eq!(says(ID, &played), "Violated warning Balancer");
     }
 
     #[test]
