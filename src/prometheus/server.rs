@@ -15,7 +15,7 @@ use super::answer::{self, AnswerError};
 use crate::client::Refusal;
 use crate::outbound::{self, Client, Credentials, OutboundError, ServicePort, Trust};
 
-/// How long one query may take. The server is told to give up a little earlier.
+/// How long one query may take. The server gets a limit of its own that ends a little earlier.
 pub(super) const WITHIN: Duration = Duration::from_secs(10);
 
 /// Most bytes of an answer: 16,384 nodes with two series of some 250 bytes each.

@@ -119,7 +119,7 @@ impl<'k> Answered<'k> {
         let subject = self.known.subject(self.metric.of(), self.scope, labels, self.pod);
         let Some(subject) = subject else { return };
         if labels.get(PART) == Some(TIME) {
-            // `timestamp()` has seconds; two exporters of one subject are told apart by the core, by their values.
+            // `timestamp()` has seconds; the core tells two exporters of one subject apart, by their values.
             if let Some(at) = crate::exposition::millis(value) {
                 let held = self.times.entry(subject).or_insert(at);
                 *held = (*held).min(at);

@@ -32,7 +32,7 @@ pub struct Line {
     value: Value,
 }
 
-/// The label by which values and times of one answer are told apart.
+/// The label by which values and times of one answer differ.
 pub(super) const PART: &str = "evenkeel";
 
 /// Its value at times.

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use evenkeel_core::fleet::SampleWants;
-use evenkeel_core::sample::{Absent, Metric, Metrics, Observer, Page, Sample, Scope, Subject, Why};
+use evenkeel_core::sample::{Metric, Metrics, Observer, Page, PageGap, Sample, Scope, Subject, Why};
 
 /// What is to be measured, by what it is measured on.
 pub type SampleWantsByScope = Arc<BTreeMap<Scope<Arc<str>>, SampleWants>>;
@@ -69,7 +69,7 @@ impl OwnedPage {
             gap: self
                 .gap
                 .as_ref()
-                .map(|(why, detail)| Absent { why: *why, detail }),
+                .map(|(why, detail)| PageGap { why: *why, detail }),
         });
     }
 }

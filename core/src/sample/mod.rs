@@ -17,7 +17,7 @@ use std::net::IpAddr;
 
 pub use metric::{Kind, Metric, Metrics, Of};
 pub use reading::{Reading, whole, whole_large};
-pub use series::{Drops, Point};
+pub use series::{DroppedSamples, Point};
 pub(crate) use store::Touched;
 pub use store::{MOST_SERIES, Samples};
 
@@ -158,12 +158,12 @@ pub struct Page<'a> {
     /// What it answered, in any order.
     pub samples: &'a [Sample<'a>],
     /// Why it answered nothing, or less than everything. What came beside it counts.
-    pub gap: Option<Absent<'a>>,
+    pub gap: Option<PageGap<'a>>,
 }
 
 /// Why samples are missing, with words for people: status, limit, address; at most [`MOST_DETAIL`] bytes of it are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Absent<'a> {
+pub struct PageGap<'a> {
     /// The kind of reason.
     pub why: Why,
     /// The particulars; may be empty.

@@ -30,7 +30,7 @@ impl Point {
 
 /// Samples that were not taken, by reason. Nothing is lost silently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Drops {
+pub struct DroppedSamples {
     /// Later than the time of asking.
     pub future: u32,
     /// Older than one that was taken before.

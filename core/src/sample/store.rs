@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::metric::{Kind, Metric, Metrics, Of};
 use super::reading::Reading;
-use super::series::{Drops, Folded, Series};
-use super::{Absent, MOST_DETAIL, Observer, Page, Scope, Subject, Why};
+use super::series::{DroppedSamples, Folded, Series};
+use super::{MOST_DETAIL, Observer, Page, PageGap, Scope, Subject, Why};
 use crate::know::{Gap, Known, Mono};
 use crate::names::{InUse, Key, Name};
 
@@ -25,7 +25,7 @@ type SeriesKey = (Metric, Subject, Observer);
 
 /// What became of asking one observer for one metric.
 #[derive(Debug, Clone, PartialEq)]
-struct Answer {
+struct Answered {
     at: Mono,
     gap: Option<(Why, Arc<str>)>,
 }
@@ -49,12 +49,12 @@ pub struct Samples {
     /// Who is asked at all, in order.
     observers: Vec<Observer>,
     series: BTreeMap<SeriesKey, Series>,
-    answers: BTreeMap<(Scope, Metric, Observer), Answer>,
+    answers: BTreeMap<(Scope, Metric, Observer), Answered>,
     /// Until when at least one node has a value of a metric.
     nodes_until: BTreeMap<Metric, Mono>,
     /// The metrics of which at least one node has a value, as of the last tick.
     on_nodes: Metrics,
-    drops: Drops,
+    drops: DroppedSamples,
     swept: Mono,
 }
 
@@ -90,7 +90,7 @@ impl Samples {
     }
 
     /// What was not taken, since the beginning.
-    pub const fn drops(&self) -> Drops {
+    pub const fn drops(&self) -> DroppedSamples {
         self.drops
     }
 
@@ -164,7 +164,7 @@ impl Samples {
                 found.get_or_insert(why);
             }
         }
-        let found = found.map(|why| Absent { why, detail: "" });
+        let found = found.map(|why| PageGap { why, detail: "" });
         self.answer(now, page, scope, page.gap.or(found), &mut touched);
         touched.gaps |= self.tick(now);
         touched
@@ -228,12 +228,12 @@ impl Samples {
         now: Mono,
         page: &Page<'_>,
         scope: Scope,
-        gap: Option<Absent<'_>>,
+        gap: Option<PageGap<'_>>,
         touched: &mut Touched,
     ) {
         let gap = gap.map(|one| (one.why, Arc::from(cut(one.detail))));
         for metric in page.metrics.iter() {
-            let answer = Answer {
+            let answer = Answered {
                 at: now,
                 gap: gap.clone(),
             };

@@ -2,7 +2,9 @@
 
 use rstest::rstest;
 
-use super::{Absent, Drops, MOST_DETAIL, Metric, Metrics, Observer, Page, Sample, Scope, Subject, Why};
+use super::{
+    DroppedSamples, MOST_DETAIL, Metric, Metrics, Observer, Page, PageGap, Sample, Scope, Subject, Why,
+};
 use crate::handle::Input;
 use crate::know::{Gap, Source};
 use crate::world::{World, instances, node};
@@ -30,7 +32,7 @@ fn value(world: &World, metric: Metric, node: &str) -> Result<f64, String> {
     reading.map(|one| one.value).map_err(|gap| gap.to_string())
 }
 
-fn drops(world: &World) -> Drops {
+fn drops(world: &World) -> DroppedSamples {
     world.core.index().samples().drops()
 }
 
@@ -105,14 +107,17 @@ fn without_an_observer_nothing_is_taken() {
 }
 
 #[rstest]
-#[case::no_node(&[(ENTRIES, on("n9"), 1.0)], Drops { no_subject: 1, ..Drops::default() })]
-#[case::twice(&[(ENTRIES, on("n1"), 1.0), (ENTRIES, on("n1"), 2.0)], Drops { duplicate: 2, ..Drops::default() })]
-#[case::no_number(&[(ENTRIES, on("n1"), f64::NAN)], Drops { not_a_number: 1, ..Drops::default() })]
-#[case::infinite(&[(ENTRIES, on("n1"), f64::INFINITY)], Drops { not_a_number: 1, ..Drops::default() })]
-#[case::negative(&[(ENTRIES, on("n1"), -1.0)], Drops { not_a_number: 1, ..Drops::default() })]
-#[case::not_of_a_node(&[(Metric::EtcdQuota, on("n1"), 1.0)], Drops { not_asked: 1, ..Drops::default() })]
-#[case::not_of_this_page(&[(Metric::EtcdQuota, Subject::Cluster, 1.0)], Drops { not_asked: 1, ..Drops::default() })]
-fn what_does_not_count_is_counted(#[case] values: &[(Metric, Subject<&str>, f64)], #[case] expected: Drops) {
+#[case::no_node(&[(ENTRIES, on("n9"), 1.0)], DroppedSamples { no_subject: 1, ..DroppedSamples::default() })]
+#[case::twice(&[(ENTRIES, on("n1"), 1.0), (ENTRIES, on("n1"), 2.0)], DroppedSamples { duplicate: 2, ..DroppedSamples::default() })]
+#[case::no_number(&[(ENTRIES, on("n1"), f64::NAN)], DroppedSamples { not_a_number: 1, ..DroppedSamples::default() })]
+#[case::infinite(&[(ENTRIES, on("n1"), f64::INFINITY)], DroppedSamples { not_a_number: 1, ..DroppedSamples::default() })]
+#[case::negative(&[(ENTRIES, on("n1"), -1.0)], DroppedSamples { not_a_number: 1, ..DroppedSamples::default() })]
+#[case::not_of_a_node(&[(Metric::EtcdQuota, on("n1"), 1.0)], DroppedSamples { not_asked: 1, ..DroppedSamples::default() })]
+#[case::not_of_this_page(&[(Metric::EtcdQuota, Subject::Cluster, 1.0)], DroppedSamples { not_asked: 1, ..DroppedSamples::default() })]
+fn what_does_not_count_is_counted(
+    #[case] values: &[(Metric, Subject<&str>, f64)],
+    #[case] expected: DroppedSamples,
+) {
     let mut world = world(&[PROMETHEUS]);
     world.measure(PROMETHEUS, Scope::Nodes, values);
     assert_eq!(drops(&world), expected);
@@ -216,7 +221,7 @@ fn particulars_of_a_gap_are_short_and_plain() {
         scope: Scope::Nodes,
         asked: 0,
         samples: &[],
-        gap: Some(Absent {
+        gap: Some(PageGap {
             why: Why::Refused,
             detail: &detail,
         }),

@@ -10,5 +10,5 @@ mod quantile;
 mod trend;
 
 pub use detector::{Alarm, Detector, FACTORS, THRESHOLD, dispersion};
-pub use quantile::{Bounds, quantile};
+pub use quantile::{QuantileBounds, quantile};
 pub use trend::{Trend, trend};

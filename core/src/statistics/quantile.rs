@@ -2,7 +2,7 @@
 
 /// Between which bounds a quantile lies. Stacks drop buckets, and then it is a wide interval and no lie.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Bounds {
+pub struct QuantileBounds {
     /// It is greater than this.
     pub above: f64,
     /// It is at most this; infinite where only the last bucket holds it.
@@ -11,7 +11,7 @@ pub struct Bounds {
 
 /// Where a quantile (0 to 1) lies by cumulative buckets (upper bound, count so far) in ascending order. `None` without
 /// any observation, or where bounds or counts do not ascend: then they are not of one histogram.
-pub fn quantile(buckets: &[(f64, f64)], quantile: f64) -> Option<Bounds> {
+pub fn quantile(buckets: &[(f64, f64)], quantile: f64) -> Option<QuantileBounds> {
     let total = buckets.last()?.1;
     let ascend = buckets.windows(2).all(|two| match two {
         [one, other] => one.0 < other.0 && one.1 <= other.1,
@@ -26,7 +26,7 @@ pub fn quantile(buckets: &[(f64, f64)], quantile: f64) -> Option<Bounds> {
     let rank = quantile * total;
     let at = buckets.iter().position(|one| one.1 >= rank && one.1 > 0.0)?;
     let above = at.checked_sub(1).and_then(|before| buckets.get(before));
-    Some(Bounds {
+    Some(QuantileBounds {
         above: above.map_or(0.0, |one| one.0),
         at_most: buckets.get(at)?.0,
     })

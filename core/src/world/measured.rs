@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::handle::Input;
-use crate::sample::{Absent, Metric, Metrics, Observer, Page, Sample, Scope, Subject, Why};
+use crate::sample::{Metric, Metrics, Observer, Page, PageGap, Sample, Scope, Subject, Why};
 use crate::world::World;
 
 impl World {
@@ -38,7 +38,7 @@ impl World {
         observer: Observer,
         scope: Scope<&str>,
         samples: &[Sample<'_>],
-        gap: Option<Absent<'_>>,
+        gap: Option<PageGap<'_>>,
     ) {
         let metrics = samples.iter().map(|one| Metrics::of(&[one.metric]));
         self.input(Input::Samples(&Page {
@@ -59,7 +59,7 @@ impl World {
             scope,
             asked: self.milliseconds(),
             samples: &[],
-            gap: Some(Absent {
+            gap: Some(PageGap {
                 why,
                 detail: "HTTP 503",
             }),

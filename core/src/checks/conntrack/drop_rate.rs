@@ -63,7 +63,7 @@ fn judge(look: &Look<'_>, node: Name) -> Known<Verdict> {
     let kernel = look.on_node(Metric::ConntrackDrops, node);
     let early = look.on_node(Metric::ConntrackEarlyDrops, node);
     let cilium = look.on_node(Metric::CiliumTableDrops, node);
-    for (reading, table) in [(&kernel, Table::Kernel), (&cilium, Table::Cilium)] {
+    for (reading, table) in [(&kernel, FullTable::Kernel), (&cilium, FullTable::Cilium)] {
         if let Ok(reading) = reading
             && let Some(case) = lasting(reading, table)
         {
@@ -71,7 +71,7 @@ fn judge(look: &Look<'_>, node: Name) -> Known<Verdict> {
         }
     }
     if let Ok(reading) = &early
-        && let Some(case) = lasting(reading, Table::Early)
+        && let Some(case) = lasting(reading, FullTable::Early)
     {
         return Ok(Verdict::at_risk(case));
     }
@@ -81,8 +81,8 @@ fn judge(look: &Look<'_>, node: Name) -> Known<Verdict> {
     Ok(Verdict::Met)
 }
 
-fn lasting(reading: &Reading<'_>, table: Table) -> Option<Drops> {
-    (reading.above_for(0.0) >= LASTS).then(|| Drops {
+fn lasting(reading: &Reading<'_>, table: FullTable) -> Option<DroppedPackets> {
+    (reading.above_for(0.0) >= LASTS).then(|| DroppedPackets {
         table,
         at_least: step(reading.mean(LASTS)),
         source: reading.source(),
@@ -100,7 +100,7 @@ fn step(rate: f64) -> u32 {
 
 /// Whose table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Table {
+enum FullTable {
     Kernel,
     Cilium,
     Early,
@@ -108,27 +108,29 @@ enum Table {
 
 /// Packets or entries that are lost.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Drops {
-    table: Table,
+struct DroppedPackets {
+    table: FullTable,
     /// In a second, rounded down to a power of ten.
     at_least: u32,
     source: Arc<str>,
 }
 
-impl Explain for Drops {
+impl Explain for DroppedPackets {
     fn cause(&self) -> &'static str {
         match self.table {
-            Table::Kernel => "KernelTable",
-            Table::Cilium => "CiliumTable",
-            Table::Early => "EarlyDrop",
+            FullTable::Kernel => "KernelTable",
+            FullTable::Cilium => "CiliumTable",
+            FullTable::Early => "EarlyDrop",
         }
     }
 
     fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.table {
-            Table::Kernel => "packets are dropped as the node's connection table is full",
-            Table::Cilium => "packets are dropped as Cilium's connection table is full",
-            Table::Early => "entries of the node's connection table give way to new ones before their time",
+            FullTable::Kernel => "packets are dropped as the node's connection table is full",
+            FullTable::Cilium => "packets are dropped as Cilium's connection table is full",
+            FullTable::Early => {
+                "entries of the node's connection table give way to new ones before their time"
+            }
         };
         let order = if self.at_least == 1 { "about" } else { "at least" };
         write!(f, "{what}: {order} {} in a second, for {LASTS} s", self.at_least)
@@ -143,10 +145,10 @@ impl Explain for Drops {
 
     fn advice(&self) -> Vec<Advice> {
         let raise = match self.table {
-            Table::Kernel | Table::Early => {
+            FullTable::Kernel | FullTable::Early => {
                 "raise net.netfilter.nf_conntrack_max on this node first, and see that drops end"
             }
-            Table::Cilium => {
+            FullTable::Cilium => {
                 "raise bpf-ct-global-tcp-max and bpf-ct-global-any-max for this node first; it takes a restart of its agent"
             }
         };
@@ -162,15 +164,15 @@ impl Explain for Drops {
 /// One case for each form of the evidence, for the file of all messages.
 #[cfg(test)]
 pub(crate) fn examples() -> Vec<Verdict> {
-    let of = |table, at_least| Drops {
+    let of = |table, at_least| DroppedPackets {
         table,
         at_least,
         source: "Prometheus, conntrackDrops".into(),
     };
     vec![
-        Verdict::violated(of(Table::Kernel, 10)),
-        Verdict::violated(of(Table::Cilium, 1)),
-        Verdict::at_risk(of(Table::Early, 1)),
+        Verdict::violated(of(FullTable::Kernel, 10)),
+        Verdict::violated(of(FullTable::Cilium, 1)),
+        Verdict::at_risk(of(FullTable::Early, 1)),
     ]
 }
 

@@ -134,7 +134,7 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
                 sign,
                 servers: servers.len(),
             };
-            let verdict = if matches!(sign, Sign::FallsBack) {
+            let verdict = if matches!(sign, ChannelSign::FallsBack) {
                 Verdict::at_risk(case)
             } else {
                 Verdict::violated(case)
@@ -146,21 +146,21 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
 }
 
 /// Whether one of them is alone with its trouble, and how much that matters.
-fn diverges(own: &Seen, at: IpAddr, all: &[(IpAddr, Seen)]) -> Option<(Sign, u32)> {
+fn diverges(own: &Seen, at: IpAddr, all: &[(IpAddr, Seen)]) -> Option<(ChannelSign, u32)> {
     let others = || all.iter().filter(|one| one.0 != at).map(|one| &one.1);
     let fails = own.failing >= FAILS && own.failing_lasts && own.rate >= FEWEST;
     if fails && others().all(|one| one.failing * 10.0 < FAILS) {
         return Some((
-            Sign::Fails(whole(own.failing) / 10 * 10),
+            ChannelSign::Fails(whole(own.failing) / 10 * 10),
             1_000 + whole(own.failing),
         ));
     }
     let slow = own.mean >= SLOW && own.mean_lasts && own.rate >= FEWEST;
     if slow && others().all(|one| one.mean * TIMES <= own.mean) {
-        return Some((Sign::Slow(step(own.mean)), 100 + whole(own.mean)));
+        return Some((ChannelSign::Slow(step(own.mean)), 100 + whole(own.mean)));
     }
     let alone = own.falls_back && others().all(|one| !one.falls_back);
-    alone.then_some((Sign::FallsBack, 1))
+    alone.then_some((ChannelSign::FallsBack, 1))
 }
 
 fn seen(look: &Look<'_>, at: IpAddr, resource: Name) -> Seen {
@@ -201,7 +201,7 @@ fn step(mean: f64) -> u32 {
 
 /// What is wrong with a resource on one API server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Sign {
+enum ChannelSign {
     /// So many percent fail, at least.
     Fails(u32),
     /// A request to etcd takes so many seconds, at least.
@@ -214,31 +214,31 @@ enum Sign {
 struct Channel {
     server: Arc<str>,
     resource: Arc<str>,
-    sign: Sign,
+    sign: ChannelSign,
     servers: usize,
 }
 
 impl Explain for Channel {
     fn cause(&self) -> &'static str {
         match self.sign {
-            Sign::Fails(_) => "Fails",
-            Sign::Slow(_) => "Slow",
-            Sign::FallsBack => "FallsBack",
+            ChannelSign::Fails(_) => "Fails",
+            ChannelSign::Slow(_) => "Slow",
+            ChannelSign::FallsBack => "FallsBack",
         }
     }
 
     fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { server, resource, .. } = self;
         match self.sign {
-            Sign::Fails(percent) => write!(
+            ChannelSign::Fails(percent) => write!(
                 f,
                 "API server {server} fails at least {percent} % of the requests for {resource}, and the others do not"
             ),
-            Sign::Slow(seconds) => write!(
+            ChannelSign::Slow(seconds) => write!(
                 f,
                 "API server {server} waits at least {seconds} s for etcd with {resource}, ten times as long as the others"
             ),
-            Sign::FallsBack => write!(
+            ChannelSign::FallsBack => write!(
                 f,
                 "the watch cache for {resource} of API server {server} is behind, and those of the others are not"
             ),
@@ -248,9 +248,9 @@ impl Explain for Channel {
     fn evidence(&self) -> Vec<Evidence> {
         let source = "etcd requests and answers of each API server";
         let number = match self.sign {
-            Sign::Fails(percent) => Evidence::watched("failing", Unit::Percent, percent, source),
-            Sign::Slow(seconds) => Evidence::watched("etcdMean", Unit::Seconds, seconds, source),
-            Sign::FallsBack => Evidence::watched("fallbacksFor", Unit::Seconds, 60, source),
+            ChannelSign::Fails(percent) => Evidence::watched("failing", Unit::Percent, percent, source),
+            ChannelSign::Slow(seconds) => Evidence::watched("etcdMean", Unit::Seconds, seconds, source),
+            ChannelSign::FallsBack => Evidence::watched("fallbacksFor", Unit::Seconds, 60, source),
         };
         vec![
             Evidence::name("apiServer", &self.server, "EndpointSlices of default/kubernetes"),
@@ -285,9 +285,9 @@ pub(crate) fn examples() -> Vec<Verdict> {
         servers: 3,
     };
     vec![
-        Verdict::violated(of(Sign::Fails(40))),
-        Verdict::violated(of(Sign::Slow(20))),
-        Verdict::at_risk(of(Sign::FallsBack)),
+        Verdict::violated(of(ChannelSign::Fails(40))),
+        Verdict::violated(of(ChannelSign::Slow(20))),
+        Verdict::at_risk(of(ChannelSign::FallsBack)),
     ]
 }
 

@@ -94,7 +94,7 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
     ) else {
         return Ok(Verdict::Met);
     };
-    let case = |at: IpAddr, share: f64, cause| Skew {
+    let case = |at: IpAddr, share: f64, cause| InstanceSkew {
         server: at.to_string().into(),
         percent: whole(share * 100.0) / 5 * 5,
         servers: servers.len(),
@@ -150,7 +150,7 @@ enum Cause {
 
 /// An API server with too much, or next to nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Skew {
+struct InstanceSkew {
     server: Arc<str>,
     /// Its share, rounded down to a multiple of five: each sample would bring another number.
     percent: u32,
@@ -159,7 +159,7 @@ struct Skew {
     source: Arc<str>,
 }
 
-impl Explain for Skew {
+impl Explain for InstanceSkew {
     fn cause(&self) -> &'static str {
         match self.cause {
             Cause::Balancer | Cause::BalancerOrClients => "Balancer",
@@ -237,7 +237,7 @@ impl Explain for Skew {
 /// One case for each form of the evidence, for the file of all messages.
 #[cfg(test)]
 pub(crate) fn examples() -> Vec<Verdict> {
-    let of = |percent, cause| Skew {
+    let of = |percent, cause| InstanceSkew {
         server: "192.0.2.1".into(),
         percent,
         servers: 3,

@@ -71,9 +71,9 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
         return Ok(Verdict::NotApplicable("too few requests to judge by"));
     }
     for (metric, sign, bound) in [
-        (Metric::ServerErrors, Sign::Errors, 5.0),
-        (Metric::TooManyRequests, Sign::TurnedAway, 5.0),
-        (Metric::SlowRequests, Sign::Slow, 1.0),
+        (Metric::ServerErrors, OverloadSign::Errors, 5.0),
+        (Metric::TooManyRequests, OverloadSign::TurnedAway, 5.0),
+        (Metric::SlowRequests, OverloadSign::Slow, 1.0),
     ] {
         let percent = sum(metric)? * 100.0 / requests;
         let lasts = lasts(look, metric, &servers)?;
@@ -103,7 +103,7 @@ fn step(percent: f64) -> u32 {
 
 /// By what it shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Sign {
+enum OverloadSign {
     Errors,
     TurnedAway,
     Slow,
@@ -112,7 +112,7 @@ enum Sign {
 /// Requests that are not answered, or late.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Overload {
-    sign: Sign,
+    sign: OverloadSign,
     /// So many at least.
     percent: u32,
     source: Arc<str>,
@@ -121,17 +121,17 @@ struct Overload {
 impl Explain for Overload {
     fn cause(&self) -> &'static str {
         match self.sign {
-            Sign::Errors => "Errors",
-            Sign::TurnedAway => "TurnedAway",
-            Sign::Slow => "Slow",
+            OverloadSign::Errors => "Errors",
+            OverloadSign::TurnedAway => "TurnedAway",
+            OverloadSign::Slow => "Slow",
         }
     }
 
     fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.sign {
-            Sign::Errors => "end in a server error (5xx)",
-            Sign::TurnedAway => "are turned away (429)",
-            Sign::Slow => "take longer than 10 s",
+            OverloadSign::Errors => "end in a server error (5xx)",
+            OverloadSign::TurnedAway => "are turned away (429)",
+            OverloadSign::Slow => "take longer than 10 s",
         };
         write!(
             f,
@@ -168,7 +168,9 @@ pub(crate) fn examples() -> Vec<Verdict> {
             source: "serverErrors of 3 API servers".into(),
         })
     };
-    [Sign::Errors, Sign::TurnedAway, Sign::Slow].map(of).to_vec()
+    [OverloadSign::Errors, OverloadSign::TurnedAway, OverloadSign::Slow]
+        .map(of)
+        .to_vec()
 }
 
 #[cfg(test)]
@@ -184,7 +186,7 @@ mod tests {
     #[case::turned_away(100.0, [0.0, 20.0, 0.0], "Violated critical TurnedAway")]
     #[case::slow(100.0, [0.0, 0.0, 1.5], "Violated critical Slow")]
     #[case::as_many_as_may_be(100.0, [4.9, 4.9, 0.9], "Met")]
-    #[case::nobody_asks(0.1, [0.1, 0.0, 0.0], "NotApplicable")]
+    #[case::no_client_asks(0.1, [0.1, 0.0, 0.0], "NotApplicable")]
     fn overload(#[case] requests: f64, #[case] bad: [f64; 3], #[case] expected: &str) {
         let played = [
             (Metric::Requests, "", [requests; 3]),

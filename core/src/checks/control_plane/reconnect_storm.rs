@@ -63,7 +63,7 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
         for metric in [Metric::SynCookies, Metric::ListenOverflows] {
             match look.on_node(metric, node) {
                 Ok(reading) if reading.above_for(0.0) >= LASTS => {
-                    return Ok(Verdict::violated(Storm {
+                    return Ok(Verdict::violated(Reconnections {
                         node: look.names().shared(node),
                         is_cookies: metric == Metric::SynCookies,
                         source: reading.source(),
@@ -82,14 +82,14 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
 
 /// A machine of the control plane that turns connections away.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Storm {
+struct Reconnections {
     node: Arc<str>,
     /// Whether it sends SYN cookies; else its queues overflow.
     is_cookies: bool,
     source: Arc<str>,
 }
 
-impl Explain for Storm {
+impl Explain for Reconnections {
     fn cause(&self) -> &'static str {
         if self.is_cookies {
             "SynCookies"
@@ -135,7 +135,7 @@ impl Explain for Storm {
 #[cfg(test)]
 pub(crate) fn examples() -> Vec<Verdict> {
     let of = |is_cookies| {
-        Verdict::violated(Storm {
+        Verdict::violated(Reconnections {
             node: "master-1".into(),
             is_cookies,
             source: "Prometheus, synCookies".into(),

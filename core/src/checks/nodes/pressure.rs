@@ -58,13 +58,13 @@ const KEPT: u32 = 300;
 
 /// What is short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Resource {
+enum StalledResource {
     Memory,
     Storage,
     Cpu,
 }
 
-impl Resource {
+impl StalledResource {
     const ALL: [Self; 3] = [Self::Memory, Self::Storage, Self::Cpu];
 
     const fn metric(self) -> Metric {
@@ -98,11 +98,11 @@ fn judge(look: &Look<'_>, node: Name) -> Known<Verdict> {
         return Ok(Verdict::NotApplicable("no pressure is declared"));
     };
     let mut gap = None;
-    for resource in Resource::ALL {
+    for resource in StalledResource::ALL {
         let bound = match resource {
-            Resource::Memory => declared.memory_some_percent,
-            Resource::Storage => declared.io_some_percent,
-            Resource::Cpu => declared.cpu_some_percent,
+            StalledResource::Memory => declared.memory_some_percent,
+            StalledResource::Storage => declared.io_some_percent,
+            StalledResource::Cpu => declared.cpu_some_percent,
         };
         let reading = match look.on_node(resource.metric(), node) {
             Ok(reading) => reading,
@@ -130,7 +130,7 @@ fn judge(look: &Look<'_>, node: Name) -> Known<Verdict> {
 /// Tasks that wait.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Waits {
-    resource: Resource,
+    resource: StalledResource,
     /// The share of time, rounded down to a multiple of five: each sample would bring another number.
     percent: u32,
     bound: u32,
@@ -141,9 +141,9 @@ struct Waits {
 impl Explain for Waits {
     fn cause(&self) -> &'static str {
         match self.resource {
-            Resource::Memory => "Memory",
-            Resource::Storage => "Storage",
-            Resource::Cpu => "Cpu",
+            StalledResource::Memory => "Memory",
+            StalledResource::Storage => "Storage",
+            StalledResource::Cpu => "Cpu",
         }
     }
 
@@ -196,7 +196,7 @@ pub(crate) fn examples() -> Vec<Verdict> {
             source: "Prometheus, memoryPressure".into(),
         })
     };
-    Resource::ALL.map(of).to_vec()
+    StalledResource::ALL.map(of).to_vec()
 }
 
 #[cfg(test)]
