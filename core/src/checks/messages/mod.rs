@@ -217,7 +217,7 @@ const SHOWN: &[Shown] = &[
     ),
     shown!(
         "cp-instance-skew",
-        "Skew",
+        "InstanceSkew",
         ["control_plane/instance_skew.rs"],
         control_plane::instance_skew::examples
     ),
@@ -235,7 +235,7 @@ const SHOWN: &[Shown] = &[
     ),
     shown!(
         "cp-reconnect-storm",
-        "Storm",
+        "Reconnections",
         ["control_plane/reconnect_storm.rs"],
         control_plane::reconnect_storm::examples
     ),
@@ -259,7 +259,7 @@ const SHOWN: &[Shown] = &[
     ),
     shown!(
         "ct-drop-rate",
-        "Drops",
+        "DroppedPackets",
         ["conntrack/drop_rate.rs"],
         conntrack::drop_rate::examples
     ),
