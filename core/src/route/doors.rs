@@ -42,6 +42,8 @@ pub enum Meets {
     /// They do, unless nodes whose table is not known keep a longer one or none. These are at least half of all, and the
     /// gap says why it is not known.
     NotKnown(Gap),
+    /// They do, but what it has forgotten it finds again by a hash, unless the nodes behind it have changed.
+    FoundAgain,
 }
 
 /// A class of nodes that a connection may enter, and how it enters.

@@ -237,7 +237,7 @@ impl Explain for Stale {
         write!(
             f,
             "kube-proxy on {} started up to {} s before ConfigMap {} was last written, and may run \
-             the text before",
+             an earlier text",
             on_nodes(self.nodes, &self.sample),
             self.seconds,
             self.config_map

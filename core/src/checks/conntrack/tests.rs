@@ -36,7 +36,7 @@ fn drift_counts_nodes_and_names_the_longest_lag() {
     assert_eq!(
         cluster.message(DRIFT),
         "kube-proxy on 2 nodes (a, b) started up to 3600 s before ConfigMap kube-system/kube-proxy was last written, \
-         and may run the text before"
+         and may run an earlier text"
     );
 }
 

@@ -247,6 +247,9 @@ fn of_manager(container: &Container, place: &str, names: &Names) -> Known<Option
     }))
 }
 
+/// The first version with the default of today.
+const NEWEST_DEFAULT: Version = Version::new(1, 32, 0);
+
 /// 50 s since 1.32, 40 s before.
 const fn default_grace(version: Version) -> i64 {
     if version.at_least(1, 32) { 50 } else { 40 }
@@ -355,10 +358,13 @@ impl Explain for Slow {
             "let clients send HTTP/2 pings: unset HTTP2_READ_IDLE_TIMEOUT_SECONDS".into()
         } else {
             let least = self.detection().saturating_add(MARGIN_SECONDS);
-            format!(
-                "set --{FLAG} of kube-controller-manager to {least} s or more, or upgrade to 1.32 or later (50 s)"
-            )
-            .into()
+            // A later default helps where nothing is set.
+            let upgrade = if self.grace.origin > Origin::Declared && least <= default_grace(NEWEST_DEFAULT) {
+                ", or upgrade to 1.32 or later (50 s)"
+            } else {
+                ""
+            };
+            format!("set --{FLAG} of kube-controller-manager to {least} s or more{upgrade}").into()
         });
         advice
     }

@@ -6,7 +6,7 @@ use super::calls::{CallScope, Caller, ComponentCall};
 use super::cel::{Value, holds};
 use crate::judge::Look;
 use crate::know::Known;
-use crate::names::{Key, Name};
+use crate::names::{Key, Name, Pairs};
 use crate::policy::Selector;
 use crate::sources::selects;
 use crate::sources::webhook::{Rule, Webhook};
@@ -301,13 +301,27 @@ fn any_object(
     let here = |key: Key| key.namespace == namespace;
     let sets = look.daemon_sets()?.iter();
     let deployments = look.deployments()?.iter();
-    Ok(sets
+    let sets = sets.filter(|(key, _)| here(*key)).map(|(_, set)| &set.template);
+    let deployments = deployments
         .filter(|(key, _)| here(*key))
-        .any(|(_, set)| selects(objects, &set.template.labels, names))
-        || deployments
-            .filter(|(key, _)| here(*key))
-            .any(|(_, one)| selects(objects, &one.template.labels, names))
-        || look
-            .pods_in(namespace)?
-            .any(|(_, pod)| selects(objects, &pod.template.labels, names)))
+        .map(|(_, one)| &one.template);
+    let pods = look.pods_in(namespace)?.map(|(_, pod)| &pod.template);
+    let labels: Vec<&Pairs> = sets
+        .chain(deployments)
+        .chain(pods)
+        .map(|one| &one.labels)
+        .collect();
+    if labels.iter().any(|labels| selects(objects, labels, names)) {
+        return Ok(true);
+    }
+    // Where none of the webhook's own Pods is there, and what makes them is of another kind, such as a StatefulSet, they
+    // still have the labels that its Service selects.
+    let Some(service) = hook.service.filter(|service| here(*service)) else {
+        return Ok(false);
+    };
+    let Ok(Some(row)) = look.service(service) else {
+        return Ok(false);
+    };
+    let known = labels.iter().any(|labels| row.selects_pod(labels));
+    Ok(!known && row.selects() && selects(objects, &row.selector, names))
 }

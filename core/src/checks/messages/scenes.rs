@@ -9,7 +9,7 @@ use serde_json::json;
 use super::super::obeyed::any_scene;
 use crate::judge::Verdict;
 use crate::know::Source;
-use crate::policy::{Client, Connection, Protocol, Server};
+use crate::policy::{Client, Connection, Door, Protocol, Server};
 use crate::world::{NEVER, World, client, connection, l7, node, policy, service, static_proxy};
 
 /// What random connections lead to, with the id of the check.
@@ -85,7 +85,22 @@ fn made() -> Vec<World> {
         world.core.round(world.now);
         world
     };
-    vec![world(silent), world(called)]
+    let on_google = Connection {
+        clients: vec![Client {
+            from: Door::LoadBalancer,
+            ..silent.clients[0].clone()
+        }],
+        ..silent.clone()
+    };
+    let mut internal = service("api", json!({"type": "LoadBalancer"}));
+    internal["metadata"]["annotations"] = json!({"networking.gke.io/load-balancer-type": "Internal"});
+    let mut google = World::complete()
+        .with(Source::Nodes, node("a", ""))
+        .with(Source::Pods, static_proxy("kp-a", "a", "iptables"))
+        .with(Source::Services, internal)
+        .policy(policy(vec![on_google]));
+    google.core.round(google.now);
+    vec![world(silent), world(called), google]
 }
 
 pub(super) fn by_scenes(id: &str) -> Vec<Verdict> {

@@ -9,6 +9,7 @@ use super::balancer::ends_pings;
 use super::budget::Segment;
 use super::keepalive::{SYSCTL, Sockets, ping_floor, pods_of};
 use super::margin::{above, above_floor, below};
+use super::tables::in_a_sentence;
 use crate::judge::{Advice, Change, End, Look, Path, Setting};
 use crate::policy::{Beat, Door};
 use crate::sources::service::Transport;
@@ -297,11 +298,12 @@ impl Remedies {
     }
 
     /// A longer timeout of a table: the last thing to do.
-    pub(super) fn raise(hop: &str, end: Option<&End>, silence: Option<i64>) -> Option<Advice> {
+    pub(super) fn raise(hop: &Arc<str>, end: Option<&End>, silence: Option<i64>) -> Option<Advice> {
         let above = above(silence?);
+        let table = in_a_sentence(hop, end);
         Some(Advice::with(
             format!(
-                "last, let the {hop} forget connections after {above} s or later; entries of dead ones then stay as long"
+                "last, let {table} forget connections after {above} s or later; entries of dead ones then stay as long"
             ),
             end.and_then(|end| change(end, Setting::IdleTimeout, above)),
         ))

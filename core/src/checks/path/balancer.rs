@@ -32,7 +32,15 @@ pub(super) fn balancer(look: &Look<'_>, path: &Path<'_>) -> Balancer {
     if path.service.kind == ServiceType::LoadBalancer {
         return match crate::route::balancer_listener(look, path.key, path.service, path.port) {
             Ok(listener) if listener.forwards == Forwards::Packets => {
-                Balancer::Last(table(listener.name, Ok(listener.idle)))
+                let meets = if listener.finds_again {
+                    Meets::FoundAgain
+                } else {
+                    Meets::Surely
+                };
+                Balancer::Last(TableHop {
+                    meets,
+                    ..table(listener.name, Ok(listener.idle))
+                })
             }
             Ok(listener) => Balancer::Proxy(listener),
             Err(_) if stands_for_it(hops.iter().rev()) => Balancer::None,

@@ -4,11 +4,16 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::advice::Remedies;
-use super::budget::{Budget, Closing, Segment, Span, USES, segments};
+use super::budget::{Budget, Closing, Segment, Span, TableHop, USES, segments};
 use super::span::{nears, reaches};
-use crate::judge::{Advice, Check, End, Evidence, Explain, Judge, Look, Memory, Path, Severities, Verdict};
+use super::tables::in_a_sentence;
+use crate::judge::{
+    Advice, Check, End, Evidence, Explain, Judge, Look, Memory, Path, Severities, Severity, Verdict,
+};
 use crate::know::{Known, Origin, Reads, Source, Val};
+use crate::route::Meets;
 use crate::sample::Metrics;
+use crate::sources::service::Transport;
 
 /// The check.
 pub static CHECK: Check = Check {
@@ -52,6 +57,7 @@ The path is cut into segments at its L7 hops: each holds one TCP connection.
 | `G >= T` | Violated, critical |
 | `G >= T` only in the worst case of what is not declared | AtRisk, origin Assumed, never critical |
 | `G >= T` only on some of the nodes that the client may run on, and it runs on none of these, or where is not known | AtRisk, cause `PlaceNotKnown` |
+| `G >= T` for GCP's internal passthrough load balancer, which finds a connection that it has forgotten again by a hash, unless nodes come or go | AtRisk, info, cause `NodesMayChange` |
 | `G >= T` on all nodes of which the table is known, and these are no more than half of those that the client may run on | Unknown |
 | `G > 0.8 T` | AtRisk |
 | silence without data `>=` the idle timeout of an L7 hop | Violated, critical, cause `ProxyClosesIdle` |
@@ -91,6 +97,7 @@ enum Outlasting {
     PoolNotDeclared,
     PingsNeedCalls,
     PlaceNotKnown,
+    NodesMayChange,
     ProxyClosesIdle,
 }
 
@@ -106,6 +113,8 @@ struct Outlasted {
     keepalive: Option<Val<i64>>,
     /// Whether an end may send keepalives that are not declared.
     undeclared: bool,
+    /// Whether these are datagrams, which know no keepalive.
+    udp: bool,
     hop: Arc<str>,
     hop_end: Option<End>,
     idle: Val<i64>,
@@ -162,6 +171,7 @@ fn judge_tables(look: &Look<'_>, path: &Path<'_>, all: &[Segment], segment: &Seg
             silence: if best { application.best } else { application.worst },
             keepalive: if best { keepalive.best } else { keepalive.worst },
             undeclared: segment.from.keepalive_is_undeclared() || segment.to.keepalive_is_undeclared(),
+            udp: path.port.transport == Transport::Udp,
             hop: table.hop.clone(),
             hop_end: table.end.clone(),
             idle: idle.clone(),
@@ -171,8 +181,8 @@ fn judge_tables(look: &Look<'_>, path: &Path<'_>, all: &[Segment], segment: &Seg
     match budget {
         Budget::Forgotten => Verdict::violated(case(Outlasting::SilenceExceedsTimeout, true)),
         Budget::Undeclared => {
-            let cause = undeclared(segment, idle.value);
-            Verdict::at_risk(case(cause, cause == Outlasting::PlaceNotKnown))
+            let cause = undeclared(segment, table, idle.value);
+            Verdict::at_risk(case(cause, reaches(segment.silence.best.as_ref(), idle.value)))
         }
         Budget::Narrow => Verdict::at_risk(case(Outlasting::NarrowMargin, false)),
         Budget::Kept | Budget::Unknown(_) | Budget::NoTable => Verdict::Met,
@@ -180,9 +190,11 @@ fn judge_tables(look: &Look<'_>, path: &Path<'_>, all: &[Segment], segment: &Seg
 }
 
 /// What it is that is not declared and decides.
-fn undeclared(segment: &Segment, idle: i64) -> Outlasting {
+fn undeclared(segment: &Segment, table: &TableHop, idle: i64) -> Outlasting {
     let open = |span: &Span| reaches(span.worst.as_ref(), idle) && !reaches(span.best.as_ref(), idle);
-    if reaches(segment.silence.best.as_ref(), idle) {
+    if table.meets == Meets::FoundAgain {
+        Outlasting::NodesMayChange
+    } else if reaches(segment.silence.best.as_ref(), idle) {
         Outlasting::PlaceNotKnown
     } else if open(&segment.keepalive) {
         Outlasting::KeepaliveNotDeclared
@@ -212,6 +224,7 @@ fn judge_closing(
         silence: silence.clone(),
         keepalive: None,
         undeclared: false,
+        udp: path.port.transport == Transport::Udp,
         hop: closing.hop.clone(),
         hop_end: closing.end.clone(),
         idle: closing.idle.clone(),
@@ -241,9 +254,15 @@ impl Outlasted {
     fn first_keepalive(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.keepalive {
             Some(first) if first.value >= self.idle.value => {
-                write!(f, "its first keepalive comes at {} s", first.value)
+                let first_of_all = if self.udp {
+                    "first datagram"
+                } else {
+                    "first keepalive"
+                };
+                write!(f, "its {first_of_all} comes at {} s", first.value)
             }
             Some(_) => write!(f, "its pings stop while no call is open"),
+            None if self.udp => write!(f, "no datagram is sent meanwhile"),
             None => write!(f, "no keepalive is sent"),
         }
     }
@@ -256,7 +275,14 @@ impl Outlasted {
         };
         self.keepalive.as_ref().filter(ends).map_or_else(
             || format!("is silent {silent}"),
-            |first| format!("sends its first keepalive after {} s", first.value),
+            |first| {
+                let what = if self.udp {
+                    "a datagram"
+                } else {
+                    "its first keepalive"
+                };
+                format!("sends {what} after {} s", first.value)
+            },
         )
     }
 }
@@ -271,12 +297,14 @@ impl Explain for Outlasted {
             Outlasting::PoolNotDeclared => "PoolNotDeclared",
             Outlasting::PingsNeedCalls => "PingsNeedCalls",
             Outlasting::PlaceNotKnown => "PlaceNotKnown",
+            Outlasting::NodesMayChange => "NodesMayChange",
             Outlasting::ProxyClosesIdle => "ProxyClosesIdle",
         }
     }
 
     fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { from, to, hop, .. } = self;
+        let table = in_a_sentence(hop, self.hop_end.as_ref());
         let (idle, by) = (self.idle.value, by(self.idle.origin));
         let silent = match &self.silence {
             Some(silence) => format!("for up to {} s", silence.value),
@@ -286,37 +314,45 @@ impl Explain for Outlasted {
             Outlasting::SilenceExceedsTimeout => {
                 write!(
                     f,
-                    "{from} is silent {silent}, but the {hop} forgets it after {idle} s{by}; "
+                    "{from} is silent {silent}, but {table} forgets it after {idle} s{by}; "
                 )?;
                 self.first_keepalive(f)
             }
             Outlasting::NarrowMargin => write!(
                 f,
-                "{from} {}, more than 80 % of the {idle} s{by} after which the {hop} forgets it",
+                "{from} {}, more than 80 % of the {idle} s{by} after which {table} forgets it",
                 self.narrow(&silent)
             ),
             Outlasting::KeepaliveNotDeclared => write!(
                 f,
-                "{from} may be silent {silent}, and the {hop} forgets it after {idle} s{by}; keepalives are not \
-                 declared"
+                "{from} may be silent {silent}, and {table} forgets it after {idle} s{by}; {} not declared",
+                if self.udp {
+                    "how often it sends a datagram is"
+                } else {
+                    "keepalives are"
+                }
             ),
             Outlasting::SilenceNotDeclared => write!(
                 f,
-                "the {hop} forgets a silent connection of {from} after {idle} s{by}; how long it is silent is not declared"
+                "{table} forgets a silent connection of {from} after {idle} s{by}; how long it is silent is not declared"
             ),
             Outlasting::PoolNotDeclared => write!(
                 f,
-                "{from} may pool connections {silent}, and the {hop} forgets them after {idle} s{by}; its pool's \
+                "{from} may pool connections {silent}, and {table} forgets them after {idle} s{by}; its pool's \
                  idle time is not declared"
             ),
             Outlasting::PingsNeedCalls => write!(
                 f,
-                "{from} may be idle {silent} without a call and so without pings; the {hop} forgets it after \
+                "{from} may be idle {silent} without a call and so without pings; {table} forgets it after \
                  {idle} s{by}"
             ),
             Outlasting::PlaceNotKnown => write!(
                 f,
-                "{from} is silent {silent}; where it may run, the {hop} forgets it after {idle} s{by}; elsewhere not, or not known"
+                "{from} is silent {silent}; where it may run, {table} forgets it after {idle} s{by}; elsewhere not, or not known"
+            ),
+            Outlasting::NodesMayChange => write!(
+                f,
+                "{from} may be silent {silent}; {table} forgets it after {idle} s{by}, and loses it if a node comes or goes"
             ),
             Outlasting::ProxyClosesIdle => {
                 write!(
@@ -328,7 +364,10 @@ impl Explain for Outlasted {
                 } else {
                     write!(f, "{from} may send none {silent}")?;
                 }
-                write!(f, "; keepalives are no data")
+                if self.udp {
+                    return Ok(());
+                }
+                f.write_str("; keepalives are no data")
             }
         }
     }
@@ -390,18 +429,32 @@ impl Explain for Outlasted {
             Outlasting::SilenceNotDeclared => advice.extend(remedies.declare_silence()),
             Outlasting::PoolNotDeclared => advice.extend(remedies.declare_pool()),
             Outlasting::PingsNeedCalls => advice.extend(remedies.ping_without_calls()),
-            Outlasting::SilenceExceedsTimeout | Outlasting::NarrowMargin | Outlasting::PlaceNotKnown => {
+            Outlasting::SilenceExceedsTimeout
+            | Outlasting::NarrowMargin
+            | Outlasting::PlaceNotKnown
+            | Outlasting::NodesMayChange => {
                 advice.extend(remedies.shorten_pool());
             }
         }
         if self.cause != Outlasting::ProxyClosesIdle {
             advice.extend(remedies.keepalives());
-            advice.extend(Remedies::raise(&self.hop, self.hop_end.as_ref(), longest));
+            // Google lets no one set it for affinity by connection.
+            if self.cause != Outlasting::NodesMayChange {
+                advice.extend(Remedies::raise(&self.hop, self.hop_end.as_ref(), longest));
+            }
         }
         if advice.is_empty() {
             // A timeout of a second or two leaves no time for anything in between.
-            advice.push(format!("let the {} keep connections for longer than {idle} s", self.hop).into());
+            let table = in_a_sentence(&self.hop, self.hop_end.as_ref());
+            advice.push(format!("let {table} keep connections for longer than {idle} s").into());
         }
         advice
+    }
+
+    fn at_most(&self) -> Severity {
+        match self.cause {
+            Outlasting::NodesMayChange => Severity::Info,
+            _ => Severity::Critical,
+        }
     }
 }

@@ -67,6 +67,8 @@ Do not raise or lower the node's sysctl for this: it does not reach Pods.
 struct LateKeepalive {
     client: Arc<str>,
     hop: Arc<str>,
+    /// The same as a sentence names it.
+    table: Arc<str>,
     idle: Val<i64>,
     /// Longest silence on the wire.
     silence: Val<i64>,
@@ -127,6 +129,7 @@ fn judge(look: &Look<'_>, path: &Path<'_>) -> Known<Verdict> {
     let case = LateKeepalive {
         client: client_name(&path.client.name),
         hop: table.hop.clone(),
+        table: table.in_a_sentence(),
         idle: idle.clone(),
         // The client's own keepalive ends every silence, at the kernel's time if at no other.
         silence: silence(certain).cloned().unwrap_or_else(kernel_default),
@@ -200,21 +203,21 @@ impl Explain for LateKeepalive {
     }
 
     fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (client, hop, idle) = (&self.client, &self.hop, self.idle.value);
+        let (client, table, idle) = (&self.client, &self.table, self.idle.value);
         match &self.pods {
             PodKeepalive::NotDeclared => write!(
                 f,
                 "{client} sets no keepalive time, and its Pods are not declared: by default the first comes at \
-                 {KERNEL_KEEPALIVE_SECONDS} s, and the {hop} forgets after {idle} s"
+                 {KERNEL_KEEPALIVE_SECONDS} s, and {table} forgets after {idle} s"
             ),
             PodKeepalive::WithoutSysctl { without, of, .. } => write!(
                 f,
                 "{without} of {of} Pods of {client} set no keepalive time: the first comes at {KERNEL_KEEPALIVE_SECONDS} s, \
-                 and the {hop} forgets after {idle} s"
+                 and {table} forgets after {idle} s"
             ),
             PodKeepalive::TooLong { time } => write!(
                 f,
-                "Pods of {client} send their first keepalive at {} s by their sysctl, and the {hop} forgets after {idle} s",
+                "Pods of {client} send their first keepalive at {} s by their sysctl, and {table} forgets after {idle} s",
                 time.value
             ),
         }

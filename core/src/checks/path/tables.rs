@@ -19,6 +19,21 @@ pub struct TableHop {
     pub meets: Meets,
 }
 
+impl TableHop {
+    /// As a sentence names it: a hop of a policy by its name, as people have given it one.
+    pub fn in_a_sentence(&self) -> Arc<str> {
+        in_a_sentence(&self.hop, self.end.as_ref())
+    }
+}
+
+/// The name of a hop of a policy, or what a device is called, with its article.
+pub(super) fn in_a_sentence(hop: &Arc<str>, end: Option<&End>) -> Arc<str> {
+    match end {
+        Some(_) => hop.clone(),
+        None => format!("the {hop}").into(),
+    }
+}
+
 /// Those of the nodes that the connection may enter.
 pub(super) fn of_the_nodes(look: &Look<'_>, path: &Path<'_>) -> Vec<TableHop> {
     let tables = node_tables(look, path).into_iter().map(|table| TableHop {

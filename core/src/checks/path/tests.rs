@@ -4,7 +4,7 @@ use rstest::rstest;
 
 use crate::know::Source;
 use crate::policy::{Beat, Client, Connection, Door, Hop, Limit, Protocol, Selector, Server, Upstream};
-use crate::world::{NEVER, World, app, client, connection, every, l4, l7, policy, service};
+use crate::world::{NEVER, World, app, client, connection, every, l4, l7, policy, service, static_proxy};
 
 const ID: &str = "path-idle-budget";
 
@@ -226,7 +226,7 @@ fn the_message_names_the_numbers_and_the_evidence_their_sources() {
     let finding = &world.findings(ID)[0];
     assert_eq!(
         finding.message,
-        "job is silent for up to 1800 s, but the ipvs forgets it after 900 s; no keepalive is sent"
+        "job is silent for up to 1800 s, but ipvs forgets it after 900 s; no keepalive is sent"
     );
     let sources: Vec<_> = finding
         .evidence
@@ -308,6 +308,56 @@ fn pods_that_nobody_named_may_set_their_own_time() {
     assert_eq!(
         world(connection).verdict(ID),
         "AtRisk warning KeepaliveNotDeclared"
+    );
+}
+
+/// Google's internal passthrough load balancer forwards by a hash what it has forgotten: to the same node, unless one came
+/// or went.
+#[rstest]
+#[case::far_below(NEVER, 300, "Met")]
+#[case::silent_for_longer(NEVER, 1800, "AtRisk info NodesMayChange")]
+#[case::kept_alive(every(300), 1800, "Met")]
+#[case::not_declared(None, 1800, "AtRisk info NodesMayChange")]
+fn a_balancer_that_finds_its_node_again(
+    #[case] keepalive: Option<Beat>,
+    #[case] silence: u32,
+    #[case] expected: &str,
+) {
+    let mut service = service("api", serde_json::json!({"type": "LoadBalancer"}));
+    service["metadata"]["annotations"] =
+        serde_json::json!({"networking.gke.io/load-balancer-type": "Internal"});
+    let mut connection = path(keepalive, NEVER, Some(silence));
+    connection.hops.clear();
+    connection.clients[0].from = Door::LoadBalancer;
+    let proxy = static_proxy("kube-proxy-n1", "n1", "iptables");
+    let mut world = World::complete()
+        .with(
+            Source::Nodes,
+            serde_json::json!({"metadata": {"name": "n1"}, "spec": {"providerID": "gce://p/z/n1"}}),
+        )
+        .with(Source::Pods, proxy)
+        .with(Source::Services, service)
+        .policy(policy(vec![connection]));
+    assert_eq!(world.verdict(ID), expected);
+}
+
+#[test]
+fn datagrams_know_no_keepalive() {
+    let mut connection = path(None, None, Some(1800));
+    connection.protocol = Protocol::Udp;
+    let udp = serde_json::json!({"ports": [{"name": "main", "port": 80, "protocol": "UDP"}]});
+    let mut world = World::complete()
+        .with(Source::Services, service("api", udp))
+        .policy(policy(vec![connection]));
+    let finding = &world.findings(ID)[0];
+    assert_eq!(
+        finding.message,
+        "job is silent for up to 1800 s, but ipvs forgets it after 900 s; no datagram is sent meanwhile"
+    );
+    let words = finding.advice.join(" ");
+    assert!(
+        words.contains("datagram") && !words.contains("keepalive"),
+        "{words}"
     );
 }
 

@@ -56,7 +56,7 @@ const REGULAR_TCP_FIN_SECONDS: i64 = 10;
 /// The first kernel with programs large enough for selecting anew: `HAVE_LARGE_INSN_LIMIT` in `bpf/lib/conntrack.h`.
 const KERNEL_OF_LARGE_PROGRAMS: Version = Version::new(5, 2, 0);
 /// The oldest and the newest minor versions of 1.x whose defaults were read.
-const KNOWN_MINORS: std::ops::RangeInclusive<u32> = 10..=20;
+const KNOWN_MINORS: std::ops::RangeInclusive<u32> = 9..=20;
 
 /// When a reused source port gets a new backend (`bpf/lib/conntrack.h`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

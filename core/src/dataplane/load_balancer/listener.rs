@@ -29,6 +29,9 @@ pub struct Listener {
     pub upstream_idle: Val<i64>,
     /// Whether it reuses idle connections towards the Service for that long, as its vendor documents.
     pub reuses_upstream: bool,
+    /// Whether it forwards a connection that it has forgotten by a hash, which leads to the same node while none comes or
+    /// goes.
+    pub finds_again: bool,
     /// How long it waits for an answer, where that is a time of its own.
     pub request: Option<Val<i64>>,
 }
@@ -102,6 +105,7 @@ pub fn listener(service: &LbService<'_>, port: LbPort<'_>) -> Known<Listener> {
         // Settings".
         reuses_upstream: forwards == Forwards::Requests
             && matches!(found.value, Device::AwsClb | Device::Oci),
+        finds_again: found.value == Device::GcpInternal,
         request,
     })
 }

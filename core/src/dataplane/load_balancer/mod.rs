@@ -46,7 +46,9 @@ const AZURE_MINUTES: Bounds = Bounds {
     usual: 4,
     range: 4..=100,
 };
-/// GCP internal passthrough load balancer: compute API, `connectionTrackingPolicy.idleTimeoutSec`.
+/// GCP internal passthrough load balancer: compute API, `connectionTrackingPolicy.idleTimeoutSec`, which can be set only for
+/// affinity by less than the connection, and by no annotation. A packet without an entry is forwarded by a hash over the
+/// healthy nodes ("Traffic distribution for internal passthrough Network Load Balancers").
 const GCP_INTERNAL_SECONDS: i64 = 600;
 /// Alibaba CLB, TCP: cloud-provider-alibaba-cloud, `pkg/model/slb/load_balancer.go`. Assumed: one vendor page says 500.
 const ALIBABA_CLB_TCP: Bounds = Bounds {

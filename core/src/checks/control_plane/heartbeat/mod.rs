@@ -74,7 +74,8 @@ and `Ignore`, whether its backend is ready or not:
   only webhooks of several Services come to it, as those are rarely silent at the same time.
 
 Selectors see the labels of Namespaces and nodes, and of Pods and the templates of Deployments and DaemonSets in
-kube-system and in the webhook's own namespace, as far as they are read. Elsewhere only a webhook that is asked about
+kube-system and in the webhook's own namespace, as far as they are read. Where none of its own Pods is there, nor such a
+template, as of a StatefulSet, they have the labels that its Service selects. Elsewhere only a webhook that is asked about
 Pods without labels is seen. Rules that name only versions which are served no longer match nothing, whatever
 `matchPolicy` is.
 
@@ -222,22 +223,31 @@ struct WebhookBackend {
 }
 
 fn backend(look: &Look<'_>, service: Key, port: u16) -> Known<WebhookBackend> {
-    let all = look.endpoints(service)?;
-    let any = all.iter().filter(|one| one.ready).count();
-    let Ok(Some(row)) = look.service(service) else {
-        // Without the Service its ports are not known, and a Service that is gone has no endpoints.
-        if any == 0 {
-            look.service(service)?;
+    let count = || {
+        look.endpoints(service)
+            .map(|all| all.iter().filter(|one| one.ready).count())
+    };
+    let row = match look.service(service) {
+        Ok(Some(row)) => row,
+        // The API server asks no webhook whose Service it does not find (`ResolveEndpoint`, in the same file), whatever
+        // slices are left of it.
+        Ok(None) => return Ok(WebhookBackend::default()),
+        // Its ports are not known.
+        Err(gap) => {
+            return match count()? {
+                0 => Err(gap),
+                ready => Ok(WebhookBackend {
+                    ready,
+                    ..WebhookBackend::default()
+                }),
+            };
         }
-        return Ok(WebhookBackend {
-            ready: any,
-            ..WebhookBackend::default()
-        });
     };
     if row.kind == ServiceType::ExternalName {
+        let ready = count()?;
         return Ok(WebhookBackend {
-            ready: any,
-            alias: any == 0,
+            ready,
+            alias: ready == 0,
             without_port: false,
         });
     }

@@ -42,8 +42,17 @@ fn guarded(ready: usize, hook: Value) -> World {
                 "spec": {"template": {"metadata": {"labels": {"app": "cni"}}, "spec": {"containers": []}}},
             }),
         )
+        .with(Source::Services, guard())
         .with(Source::EndpointSlices, slice_in("guard", "guard", &endpoints))
         .with(Source::Webhooks, hook)
+}
+
+/// The Service of the webhooks.
+fn guard() -> Value {
+    json!({
+        "metadata": {"name": "guard", "namespace": "guard"},
+        "spec": {"selector": {"app": "guard"}, "ports": [{"port": 443}]},
+    })
 }
 
 fn leases() -> Value {
@@ -283,10 +292,6 @@ fn of_requests_that_hurt_alike_the_first_of_the_table_is_named() {
 #[case::published_though_not_ready(443, &[(true, false, false)], "1 ready endpoint")]
 #[case::the_last_one_has_ended(443, &[(false, false, true)], "no ready endpoint")]
 fn what_answers_a_webhook(#[case] port: u16, #[case] states: &[(bool, bool, bool)], #[case] says: &str) {
-    let service = json!({
-        "metadata": {"name": "guard", "namespace": "guard"},
-        "spec": {"selector": {"app": "guard"}, "ports": [{"port": 443}]},
-    });
     let addresses: Vec<String> = (0..states.len()).map(|at| format!("10.2.0.{at}")).collect();
     let endpoints: Vec<_> = addresses.iter().map(|one| (&**one, "a", true)).collect();
     let mut slice = slice_in("guard", "guard", &endpoints);
@@ -296,9 +301,7 @@ fn what_answers_a_webhook(#[case] port: u16, #[case] states: &[(bool, bool, bool
     }
     let mut hook = hook(leases(), &json!({}));
     hook["webhooks"][0]["clientConfig"]["service"]["port"] = json!(port);
-    let mut cluster = guarded(0, hook)
-        .with(Source::Services, service)
-        .with(Source::EndpointSlices, slice);
+    let mut cluster = guarded(0, hook).with(Source::EndpointSlices, slice);
     let message = cluster.message(WEBHOOK);
     assert!(message.contains(says), "{message}");
 }
@@ -309,6 +312,47 @@ fn what_answers_a_webhook(#[case] port: u16, #[case] states: &[(bool, bool, bool
 #[case::pods_only(1, json!({"apiGroups": [""], "resources": ["pods"]}), &[])]
 fn webhooks_that_answer(#[case] ready: usize, #[case] rule: Value, #[case] expected: &[&str]) {
     assert_eq!(guarded(ready, hook(rule, &json!({}))).found(WEBHOOK), expected);
+}
+
+/// The Pods of a StatefulSet that its own webhook refuses: none is there, and its template is not read.
+#[rstest]
+#[case::none_of_them_is_there(json!({"app": "guard"}), None, BLOCKED)]
+#[case::others_are_meant(json!({"app": "sidecar"}), None, &[])]
+#[case::their_template_has_a_mark(json!({"app": "guard"}), Some(json!({"app": "guard", "unguarded": "yes"})), &[])]
+fn what_the_service_of_a_webhook_selects(
+    #[case] labels: Value,
+    #[case] template: Option<Value>,
+    #[case] expected: &[&str],
+) {
+    let unmarked = json!([{"key": "unguarded", "operator": "DoesNotExist"}]);
+    let selector = json!({"objectSelector": {"matchLabels": labels, "matchExpressions": unmarked}});
+    let pods = json!({"apiGroups": [""], "resources": ["pods"]});
+    let mut cluster = guarded(0, hook(pods, &selector));
+    if let Some(labels) = template {
+        cluster = cluster.with(
+            Source::Deployments,
+            json!({
+                "metadata": {"name": "guard", "namespace": "guard"},
+                "spec": {"template": {"metadata": {"labels": labels}, "spec": {"containers": []}}},
+            }),
+        );
+    }
+    assert_eq!(cluster.found(WEBHOOK), expected);
+}
+
+/// Where its Service is gone no slice is needed to know, as where only those of other Services were given.
+#[test]
+fn a_webhook_whose_service_is_gone_is_away() {
+    let mut both = hook(
+        json!({"apiGroups": ["apps"], "resources": ["deployments"]}),
+        &json!({}),
+    );
+    let mut gone = hook(leases(), &json!({}))["webhooks"][0].clone();
+    gone["name"] = json!("gone.example.com");
+    gone["clientConfig"]["service"]["name"] = json!("gone");
+    both["webhooks"].as_array_mut().unwrap().push(gone);
+    let mut cluster = guarded(2, both).unread(Source::EndpointSlices);
+    assert_eq!(cluster.found(WEBHOOK), BLOCKED);
 }
 
 /// What may be in the way and cannot be read weighs more than what is there and answers.

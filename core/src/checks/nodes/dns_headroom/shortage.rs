@@ -110,14 +110,15 @@ impl Explain for DnsShortage {
 
     fn advice(&self) -> Vec<Advice> {
         match self.why {
-            Cause::NoneReady | Cause::NotAllReady | Cause::FewLeft => vec![
-                format!(
-                    "see why Pods of {} are not ready: events, memory limit, readiness probe",
-                    self.of
-                )
-                .into(),
-                "leave the ready ones alone: their caches keep clients alive".into(),
-            ],
+            Cause::NoneReady | Cause::NotAllReady | Cause::FewLeft => {
+                let of = &self.of;
+                let why = format!("see why Pods of {of} are not ready: events, memory limit, readiness probe");
+                let mut advice = vec![why.into()];
+                if self.why != Cause::NoneReady {
+                    advice.push("leave the ready ones alone: their caches keep clients alive".into());
+                }
+                advice
+            }
             Cause::NoEndpoints { .. } => vec![
                 format!("compare the selector of {} with the labels of its Pods", self.of).into(),
                 "leave the Pods alone: they are well".into(),

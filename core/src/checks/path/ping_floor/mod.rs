@@ -173,6 +173,7 @@ fn no_legal_interval(look: &Look<'_>, path: &Path<'_>, floor: &Val<i64>) -> Verd
         floor: floor.clone(),
         cause: PingFault::NoLegalInterval {
             hop: table.hop.clone(),
+            table: table.in_a_sentence(),
             idle: idle.clone(),
             silence: if certain {
                 segment.silence.best.clone()

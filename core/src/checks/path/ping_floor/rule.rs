@@ -30,6 +30,8 @@ pub(super) enum PingFault {
     },
     NoLegalInterval {
         hop: Arc<str>,
+        /// The same as a sentence names it.
+        table: Arc<str>,
         idle: Val<i64>,
         /// Longest silence on the wire without pings; `None` when nothing declared ends it.
         silence: Option<Val<i64>>,
@@ -80,9 +82,9 @@ impl Explain for PingRule {
                 f,
                 "the server hangs up on pings faster than {floor} s{by}; how often {client} pings is not declared"
             ),
-            PingFault::NoLegalInterval { hop, idle, .. } => write!(
+            PingFault::NoLegalInterval { table, idle, .. } => write!(
                 f,
-                "no ping interval of {client} is right: the server permits one in {floor} s{by}, and the {hop} forgets after {} s",
+                "no ping interval of {client} is right: the server permits one in {floor} s{by}, and {table} forgets after {} s",
                 idle.value
             ),
         }
@@ -105,6 +107,7 @@ impl Explain for PingRule {
                 idle,
                 silence,
                 certain,
+                ..
             } => {
                 evidence.push(Evidence::seconds("idleTimeout", idle));
                 evidence.push(Evidence::name("hop", hop, idle.source.clone()));
