@@ -402,11 +402,12 @@ impl Explain for Outlasted {
                 ),
             },
         ];
+        let beat = if self.udp { "heartbeat" } else { "keepalive" };
         match (&self.keepalive, self.undeclared) {
-            (Some(first), _) => evidence.push(Evidence::seconds("keepalive", first)),
-            (None, true) => evidence.push(Evidence::undeclared("keepalive", policy)),
+            (Some(first), _) => evidence.push(Evidence::seconds(beat, first)),
+            (None, true) => evidence.push(Evidence::undeclared(beat, policy)),
             (None, false) if self.cause != Outlasting::ProxyClosesIdle => {
-                evidence.push(Evidence::name("keepalive", &"none".into(), policy));
+                evidence.push(Evidence::name(beat, &"none".into(), policy));
             }
             (None, false) => {}
         }

@@ -243,11 +243,11 @@ fn backend(look: &Look<'_>, service: Key, port: u16) -> Known<WebhookBackend> {
             };
         }
     };
+    let any = count()?;
     if row.kind == ServiceType::ExternalName {
-        let ready = count()?;
         return Ok(WebhookBackend {
-            ready,
-            alias: ready == 0,
+            ready: any,
+            alias: any == 0,
             without_port: false,
         });
     }

@@ -314,7 +314,7 @@ fn webhooks_that_answer(#[case] ready: usize, #[case] rule: Value, #[case] expec
     assert_eq!(guarded(ready, hook(rule, &json!({}))).found(WEBHOOK), expected);
 }
 
-/// The Pods of a StatefulSet that its own webhook refuses: none is there, and its template is not read.
+/// The Pods of a `StatefulSet` that its own webhook refuses: none is there, and its template is not read.
 #[rstest]
 #[case::none_of_them_is_there(json!({"app": "guard"}), None, BLOCKED)]
 #[case::others_are_meant(json!({"app": "sidecar"}), None, &[])]
