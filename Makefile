@@ -82,6 +82,7 @@ reproducible:
 # In this order: the chart copies the CRDs, and the contents link to the pages of checks.
 bless:
 	EVENKEEL_BLESS=1 $(CARGO) test --locked -p evenkeel-core --test it -- check_docs:: reasons::
+	INSTA_UPDATE=always $(CARGO) test --locked -p evenkeel-core --lib -- checks::messages
 	EVENKEEL_BLESS=1 $(CARGO) test --locked -p evenkeel --test it -- crds::
 	EVENKEEL_BLESS=1 $(CARGO) test --locked -p evenkeel --test it -- metrics:: queries:: chart:: docs::
 
@@ -105,7 +106,7 @@ mutants:
 	command -v cargo-mutants >/dev/null || $(CARGO) install --locked cargo-mutants
 	$(CARGO) mutants --package evenkeel-core --package evenkeel --shard $(MUTANTS_SHARD) --sharding round-robin \
 		--file 'core/src/checks/**' --file 'core/src/dataplane/**' --file 'src/operator/**' \
-		--exclude '**/tests.rs' --exclude '**/tests/**' --exclude '**/adversarial.rs' --exclude '**/obeyed.rs' --exclude '**/messages/**' \
+		--exclude '**/tests.rs' --exclude '**/tests/**' --exclude '**/adversarial.rs' --exclude '**/advice_followed.rs' --exclude '**/founding_incident.rs' --exclude '**/messages/**' \
 		--exclude '**/needs.rs' --output target -- --lib
 
 # The Helm chart beside the manifests: the same objects, linted, installed on a control plane and taken away. Helm is built

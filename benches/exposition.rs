@@ -13,17 +13,17 @@
 use std::fmt::Write as _;
 use std::time::Instant;
 
-use evenkeel::exposition::{Format, Kind, Limits, Reader, Wanted, WantedMetric};
+use evenkeel::exposition::{Format, PageLimits, Reader, SeriesKind, Wanted, WantedMetric};
 
 const METRICS: &[WantedMetric] = &[
     WantedMetric {
         name: "apiserver_request_total",
-        kind: Kind::Counter,
+        kind: SeriesKind::Counter,
         only: None,
     },
     WantedMetric {
         name: "etcd_request_duration_seconds_count",
-        kind: Kind::Histogram,
+        kind: SeriesKind::Histogram,
         only: None,
     },
 ];
@@ -56,7 +56,7 @@ fn main() {
     let wanted = Wanted::new(METRICS);
     for chunk in [8 << 10, 64 << 10] {
         let began = Instant::now();
-        let mut reader = Reader::new(&wanted, Format::Text, Limits::default());
+        let mut reader = Reader::new(&wanted, Format::Text, PageLimits::default());
         let mut sum = 0.0;
         for bytes in page.as_bytes().chunks(chunk) {
             reader

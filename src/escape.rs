@@ -14,7 +14,7 @@
 //! | JSON, which stays exact | [`json`] |
 //! | the log | [`Log`] |
 //!
-//! The property in `exits.rs` tries every exit with hostile text.
+//! The property in `hostile_text.rs` tries every exit with hostile text.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;

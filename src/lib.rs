@@ -7,12 +7,12 @@ pub mod client;
 pub mod clock;
 mod collect;
 mod escape;
-#[cfg(test)]
-mod exits;
 pub mod exposition;
 mod fair;
 pub mod files;
 pub mod heartbeat;
+#[cfg(test)]
+mod hostile_text;
 pub mod instances;
 pub mod lease;
 pub mod live;

@@ -26,7 +26,7 @@ pub const RIGHTS: &[Right] = &[Right {
 
 /// What became of reading a Pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
+pub enum LookupResult {
     /// The Pod as JSON.
     Found(Vec<u8>),
     /// There is none of this name.
@@ -37,7 +37,7 @@ pub enum Answer {
     Failed,
 }
 
-impl Answer {
+impl LookupResult {
     /// The same for the core.
     pub(crate) fn as_input(&self) -> PodAnswer<'_> {
         match self {
@@ -50,20 +50,19 @@ impl Answer {
 }
 
 /// Reads one Pod.
-pub(crate) async fn read(link: &Link, pod: &PodQuery) -> Answer {
+pub(crate) async fn read(link: &Link, pod: &PodQuery) -> LookupResult {
     let Ok(request) = Request::get(path(pod)).body(Body::empty()) else {
-        return Answer::Failed;
+        return LookupResult::Failed;
     };
     match exchange(link, request, Instant::now() + WITHIN).await {
-        Ok(json) => Answer::Found(json),
-        Err(RequestError::Refused(answer)) if answer.code == 404 => Answer::Gone,
-        Err(RequestError::Refused(answer)) if answer.code == 403 => Answer::Refused(refusal(format_args!(
-            "get pods, by which an Event is checked ({})",
-            answer.message
-        ))),
+        Ok(json) => LookupResult::Found(json),
+        Err(RequestError::Refused(answer)) if answer.code == 404 => LookupResult::Gone,
+        Err(RequestError::Refused(answer)) if answer.code == 403 => LookupResult::Refused(refusal(
+            format_args!("get pods, by which an Event is checked ({})", answer.message),
+        )),
         Err(error) => {
             tracing::debug!(%error, "cannot read a Pod");
-            Answer::Failed
+            LookupResult::Failed
         }
     }
 }
@@ -96,17 +95,17 @@ mod tests {
     }
 
     #[rstest]
-    #[case::found(200, "{}", Answer::Found("{}".into()))]
-    #[case::gone(404, "{}", Answer::Gone)]
+    #[case::found(200, "{}", LookupResult::Found("{}".into()))]
+    #[case::gone(404, "{}", LookupResult::Gone)]
     #[case::refused(
         403,
         r#"{"message":"pods \"web-0\" is forbidden"}"#,
-        Answer::Refused("missing right: get pods, by which an Event is checked (pods \"web-0\" is forbidden)".into())
+        LookupResult::Refused("missing right: get pods, by which an Event is checked (pods \"web-0\" is forbidden)".into())
     )]
-    #[case::busy(429, "{}", Answer::Failed)]
-    #[case::broken(500, "", Answer::Failed)]
+    #[case::busy(429, "{}", LookupResult::Failed)]
+    #[case::broken(500, "", LookupResult::Failed)]
     #[tokio::test(start_paused = true)]
-    async fn answers(#[case] code: u16, #[case] body: &'static str, #[case] expected: Answer) {
+    async fn answers(#[case] code: u16, #[case] body: &'static str, #[case] expected: LookupResult) {
         let link = link(move |request| async move {
             assert_eq!(request.uri().path(), "/api/v1/namespaces/shop/pods/web-0");
             whole(code, body)
@@ -117,6 +116,6 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_never_ends_is_none() {
         let link = link(|_| async { endless(200, "{") });
-        assert_eq!(read(&link, &pod("web-0")).await, Answer::Failed);
+        assert_eq!(read(&link, &pod("web-0")).await, LookupResult::Failed);
     }
 }

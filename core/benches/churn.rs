@@ -11,6 +11,13 @@
 
 #[path = "../tests/heap/churn.rs"]
 mod churn;
+#[path = "../src/world/objects/mod.rs"]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "each program makes its clusters of some of them"
+)]
+mod objects;
 
 use std::alloc::System;
 use std::time::Instant;

@@ -20,7 +20,9 @@ use std::alloc::System;
 use std::time::Instant;
 
 use evenkeel_core::know::{Mono, Now, Source, Wall};
-use evenkeel_core::sample::{Kind, Metrics, Observer, Of, Page, Sample, Scope, Subject};
+use evenkeel_core::sample::{
+    Metric, MetricKind, Metrics, Observer, Of, Page, PageScope, Sample, SampleSubject,
+};
 use evenkeel_core::statistics::Detector;
 use evenkeel_core::{Core, Input};
 
@@ -98,6 +100,21 @@ fn detector() {
     }
 }
 
+/// What a metric shows of each node half a minute after the other.
+fn samples(names: &[String], metric: Metric, half_minute: u64) -> Vec<Sample<'_>> {
+    let value = |at: usize| match metric.kind() {
+        MetricKind::Gauge => 100_000.0 + (at as f64) + half_minute as f64,
+        MetricKind::Counter => half_minute as f64,
+    };
+    let of = |(at, name)| Sample {
+        metric,
+        subject: SampleSubject::Node(name),
+        value: value(at),
+        at: (BEGINNING + half_minute as i64 * 30) * 1000,
+    };
+    names.iter().map(String::as_str).enumerate().map(of).collect()
+}
+
 /// Every metric of a node, on so many nodes, for an hour.
 fn nodes(count: usize) {
     let now = |seconds: u64| Now {
@@ -116,30 +133,17 @@ fn nodes(count: usize) {
     core.round(now(0));
     let before = HEAP.allocated();
     let (mut folded, mut judged) = (0.0, 0.0);
-    for minute in 0..120_u64 {
-        let seconds = minute * 30;
+    for half_minute in 0..120_u64 {
+        let seconds = half_minute * 30;
         for metric in Metrics::on(Of::Node).iter() {
-            let value = |at: usize| match metric.kind() {
-                Kind::Gauge => 100_000.0 + (at as f64) + minute as f64,
-                Kind::Counter => minute as f64,
-            };
-            let samples: Vec<Sample<'_>> = names
-                .iter()
-                .enumerate()
-                .map(|(at, name)| Sample {
-                    metric,
-                    subject: Subject::Node(name),
-                    value: value(at),
-                    at: (BEGINNING + seconds as i64) * 1000,
-                })
-                .collect();
+            let samples = samples(&names, metric, half_minute);
             let began = Instant::now();
             core.handle(
                 now(seconds),
                 Input::Samples(&Page {
                     observer: Observer::Prometheus,
                     metrics: Metrics::of(&[metric]),
-                    scope: Scope::Nodes,
+                    scope: PageScope::Nodes,
                     asked: (BEGINNING + seconds as i64) * 1000,
                     samples: &samples,
                     gap: None,

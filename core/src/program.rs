@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::{self, Dirt, Engine};
 use crate::findings::{self, FindingList, FindingVerdict, NotJudged, SubjectView, Summary, in_part};
-use crate::fleet::{Fleet, Reading, Wants};
+use crate::fleet::{Fleet, Wants, WantsTracker};
 use crate::history::{History, PodQuery};
 use crate::index::{Dep, Deps, Index, Part};
 use crate::judge::{Check, Severity, Subject};
@@ -26,7 +26,7 @@ pub struct Core {
     /// The second of wall time of the last round.
     pub(crate) judged: i64,
     /// What is worth reading beyond whole lists.
-    pub(crate) reading: Reading,
+    pub(crate) reading: WantsTracker,
 }
 
 /// What a round brought.
@@ -61,7 +61,7 @@ impl Core {
             },
             ends: Vec::new(),
             judged: i64::MIN,
-            reading: Reading::default(),
+            reading: WantsTracker::default(),
         };
         core.fold_cluster_policy();
         core
@@ -281,12 +281,12 @@ impl Core {
     }
 
     /// How many objects there are to judge; of Services and policies those in namespaces that are asked for.
-    pub fn judged(&self, asked: &dyn Fn(&str) -> bool) -> findings::Judged {
+    pub fn judged(&self, asked: &dyn Fn(&str) -> bool) -> findings::JudgedObjects {
         let within = |key: &Key| asked(self.index.names.text(key.namespace));
         // What was read of it counts, also where its whole was refused.
         let counted =
             |source, count: usize| (count > 0 || self.index.unread(source).is_none()).then_some(count);
-        findings::Judged {
+        findings::JudgedObjects {
             nodes: counted(Source::Nodes, self.index.nodes.iter().count()),
             services: counted(
                 Source::Services,

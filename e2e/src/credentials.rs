@@ -26,7 +26,7 @@ pub(crate) struct Identity {
 /// Whom the API server knows beside the programs of every control plane, and by
 /// what names it is known beside those of the loopback address.
 #[derive(Debug, Default)]
-pub(crate) struct Access {
+pub(crate) struct ServerAccess {
     pub(crate) names: Vec<String>,
     /// Addresses of API servers that have a certificate of their own.
     pub(crate) instances: Vec<Ipv4Addr>,
@@ -74,7 +74,7 @@ impl Credentials {
     /// Makes an authority, a serving certificate, the certificate with which the
     /// API server reads from kubelets, the key that signs service-account tokens,
     /// and a token for each identity.
-    pub(crate) fn make(folder: &Path, access: &Access) -> Result<Self> {
+    pub(crate) fn make(folder: &Path, access: &ServerAccess) -> Result<Self> {
         certify(folder, &access.names, &access.instances)?;
         let account_key = KeyPair::generate().context("making the service-account key")?;
         let tokens = [ADMIN, CONTROLLER_MANAGER, SCHEDULER]

@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 
 use crate::ControlPlane;
 use crate::cluster::NAMESPACE;
-use crate::demo::root;
-use crate::monitoring::get;
+use crate::http::get;
 use crate::ports::free_ports;
 use crate::process::Process;
+use crate::repository::root;
 
 /// What of the manifests a control plane without kubelets needs.
 const MANIFESTS: [&str; 4] = ["namespace", "service-account", "rbac", "rbac-kube-system"];
@@ -38,11 +38,11 @@ impl ControlPlane {
 /// How an operator reaches its cluster: the two files that a kubelet gives to a Pod and keeps up to date, `ca.crt` and
 /// `token`, and a kubeconfig that names them.
 #[derive(Debug)]
-pub struct Access {
+pub struct OperatorAccess {
     folder: PathBuf,
 }
 
-impl Access {
+impl OperatorAccess {
     /// Makes the folder of an operator of this name, with a token of its own; `port` is where it finds the API server
     /// instead, such as a proxy's.
     pub async fn make(plane: &ControlPlane, name: &str, folder: &Path, port: Option<u16>) -> Result<Self> {
@@ -111,7 +111,7 @@ impl Operator {
         more: &[String],
         folder: &Path,
     ) -> Result<Self> {
-        let access = Access::make(plane, name, folder, None).await?;
+        let access = OperatorAccess::make(plane, name, folder, None).await?;
         Self::start_with(&access.kubeconfig(), binary, name, more, folder)
     }
 

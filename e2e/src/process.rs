@@ -46,7 +46,7 @@ impl Process {
         Ok(())
     }
 
-    /// What it was told to do: the value of an argument `--name=value`.
+    /// Its settings: the value of an argument `--name=value`.
     pub fn argument(&self, name: &str) -> Option<&str> {
         self.args
             .iter()
@@ -112,7 +112,7 @@ fn child(name: &str, program: &Path, args: &[String], folder: &Path, log: &Path)
         .stdin(Stdio::null())
         .stderr(output.try_clone().context("sharing the log file")?)
         .stdout(output)
-        // Programs must not follow the cluster of whoever runs the tests.
+        // Programs must not use the kubeconfig of the person who runs the tests.
         .env_remove("KUBECONFIG")
         // A ctrl-c at the terminal is for us; we end the children in order.
         .process_group(0);

@@ -10,7 +10,7 @@ use super::LASTS;
 use crate::escape;
 
 /// What an alert is known by.
-pub(super) type Labels = BTreeMap<&'static str, String>;
+pub(super) type AlertLabels = BTreeMap<&'static str, String>;
 
 /// The label with the finding's id.
 const FINDING: &str = "finding";
@@ -19,7 +19,7 @@ const FINDING: &str = "finding";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Alert {
-    labels: Labels,
+    labels: AlertLabels,
     annotations: BTreeMap<&'static str, String>,
     /// Since when the finding holds.
     pub(super) starts_at: Timestamp,
@@ -67,7 +67,7 @@ impl Alert {
     }
 
     /// What it is known by.
-    pub(super) fn labels(&self) -> &Labels {
+    pub(super) fn labels(&self) -> &AlertLabels {
         &self.labels
     }
 

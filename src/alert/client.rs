@@ -7,7 +7,7 @@ use http::{Request, header};
 use http_body_util::Full;
 use hyper::body::Bytes;
 
-use crate::outbound::{Client, OutboundError};
+use crate::outbound::{HttpClient, OutboundError};
 
 /// How long one push may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,7 +27,7 @@ pub(super) const fn outcome(failure: &OutboundError) -> &'static str {
 }
 
 /// Posts a body of alerts.
-pub(super) async fn post(client: &Client, to: SocketAddr, body: Bytes) -> Result<(), OutboundError> {
+pub(super) async fn post(client: &HttpClient, to: SocketAddr, body: Bytes) -> Result<(), OutboundError> {
     let request = Request::post(format!("{}://{to}/api/v2/alerts", client.scheme()))
         .header(header::CONTENT_TYPE, "application/json")
         .body(Full::new(body))

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::body::{Alert, Labels};
+use super::body::{Alert, AlertLabels};
 use super::{FAREWELLS, HOLDS, LASTS, MOST};
 use crate::fair::share;
 
@@ -20,8 +20,8 @@ struct Ended {
 /// severity changes is one alert that ends and another that begins.
 #[derive(Debug, Default)]
 pub(super) struct Firing {
-    active: BTreeMap<Labels, Alert>,
-    ended: BTreeMap<Labels, Ended>,
+    active: BTreeMap<AlertLabels, Alert>,
+    ended: BTreeMap<AlertLabels, Ended>,
     left: usize,
 }
 
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repeat_moves_the_end_and_an_end_is_told_three_times() {
+    fn a_repeat_moves_the_end_and_an_end_is_sent_three_times() {
         let mut firing = Firing::default();
         let critical = finding("a", Severity::Critical);
         turn(&mut firing, 0, std::slice::from_ref(&critical), &[]);
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ends_while_it_waits_is_never_told() {
+    fn what_ends_while_it_waits_is_never_pushed() {
         let mut firing = Firing::default();
         turn(&mut firing, 0, &[begun("Few", Severity::Critical)], &[]);
         assert_eq!(turn(&mut firing, 30, &[], &[]), None);
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn the_worst_are_told_and_what_they_displace_is_not_called_ended() {
+    fn the_worst_are_pushed_and_what_they_displace_is_not_called_ended() {
         let mut firing = Firing::default();
         turn(&mut firing, 0, &[finding("old", Severity::Warning)], &[]);
         let mut many: Vec<_> = (0..MOST)

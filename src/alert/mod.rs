@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use crate::metrics::Metrics;
-use crate::outbound::{self, Client, ServicePort, Trust};
+use crate::outbound::{self, HttpClient, ServicePort, Trust};
 use crate::query::{Handle, Query};
 use crate::repeats::Repeats;
 use body::Alert;
@@ -66,7 +66,7 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Push {
     options: Options,
-    client: Client,
+    client: HttpClient,
     handle: Handle,
     changes: watch::Receiver<u64>,
     metrics: Arc<Metrics>,
@@ -83,7 +83,8 @@ impl Push {
         metrics: Arc<Metrics>,
     ) -> Result<Self> {
         let name = options.at.server_name();
-        let client = Client::new(options.outbound.clone(), Trust::Name(&name)).context("--alertmanager")?;
+        let client =
+            HttpClient::new(options.outbound.clone(), Trust::Name(&name)).context("--alertmanager")?;
         Ok(Self {
             options,
             client,

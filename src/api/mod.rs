@@ -10,6 +10,7 @@ mod connections;
 mod crd;
 mod feed;
 pub mod local;
+mod mode;
 mod nodes;
 mod object;
 mod policy;
@@ -31,13 +32,14 @@ pub use connections::{
 };
 pub use crd::{crd_files, crd_yaml, crds};
 pub use feed::{feed, input, offer};
+pub use mode::Mode;
 pub use nodes::{
     Cascade, CiliumTuning, Conntrack, Cordon, EntriesCeiling, Flap, KernelTuning, Nodes, Pressure, Tuning,
     TuningBounds,
 };
 pub use object::PolicyObject;
 pub use policy::{
-    Balance, Exception, Measure, Mode, RecycleCause, RecyclePods, Remediation, Services, TrafficHealthPolicy,
+    Balance, Exception, Measure, RecycleCause, RecyclePods, Remediation, Services, TrafficHealthPolicy,
     TrafficHealthPolicySpec,
 };
 pub use problem::Problem;

@@ -29,15 +29,15 @@ pub struct PolicyObject {
 }
 
 #[derive(Deserialize)]
-struct Wire<'a> {
-    metadata: Metadata,
+struct PolicyWire<'a> {
+    metadata: PolicyMetadata,
     #[serde(borrow, default)]
     status: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Metadata {
+struct PolicyMetadata {
     #[serde(default)]
     namespace: Arc<str>,
     #[serde(default)]
@@ -49,11 +49,11 @@ struct Metadata {
     #[serde(default)]
     resource_version: Arc<str>,
     #[serde(default)]
-    managed_fields: Option<Vec<Entry>>,
+    managed_fields: Option<Vec<ManagedFields>>,
 }
 
 #[derive(Deserialize)]
-struct Entry {
+struct ManagedFields {
     #[serde(default)]
     subresource: Option<Box<str>>,
     #[serde(default)]
@@ -63,7 +63,7 @@ struct Entry {
 impl PolicyObject {
     /// Decodes an object; `None` when it is none, or does not say its name.
     pub fn decode(json: &[u8]) -> Option<Self> {
-        let Wire { metadata, status } = serde_json::from_slice(json).ok()?;
+        let PolicyWire { metadata, status } = serde_json::from_slice(json).ok()?;
         if metadata.name.is_empty() {
             return None;
         }

@@ -10,7 +10,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Connection, LabelSelector, TrafficHealthPolicyStatus, text};
+use super::{Connection, LabelSelector, Mode, TrafficHealthPolicyStatus, text};
 
 /// What healthy traffic to some Services of this namespace is, and what evenkeel may do when it is not.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
@@ -190,18 +190,6 @@ fn recycles_per_hour() -> i32 {
 
 fn recycle_cooldown_seconds() -> i32 {
     1800
-}
-
-/// How far evenkeel may go.
-#[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Mode {
-    /// It plans nothing.
-    #[default]
-    Observe,
-    /// It asks a person for each act.
-    Suggest,
-    /// It acts by itself, inside its budgets.
-    Enforce,
 }
 
 /// Why a Pod may be recycled.

@@ -12,7 +12,7 @@ use crate::collect::{Collection, Folder};
 use crate::escape::line;
 use crate::files::{self, Report};
 use crate::live::Beside;
-use crate::live::page::Page;
+use crate::live::page::ListPiece;
 use crate::render::program;
 
 /// From where to where.
@@ -45,7 +45,7 @@ impl Beside for FolderWriter<'_> {
         self.drafts.give(core);
     }
 
-    fn page(&mut self, page: &Page) -> anyhow::Result<()> {
+    fn page(&mut self, page: &ListPiece) -> anyhow::Result<()> {
         self.collection.page(page)
     }
 }

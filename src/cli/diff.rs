@@ -10,7 +10,7 @@ use super::checks::check_ids;
 use super::level::Level;
 use super::{End, answer};
 use crate::render;
-use crate::render::findings::{Audit, Changes};
+use crate::render::findings::{Changes, ComparedAudit};
 use crate::render::screen::Screen;
 
 /// Which audits, and how to print what they differ in.
@@ -76,7 +76,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
 }
 
 /// Reads an audit that was kept.
-fn read(path: &Path) -> anyhow::Result<Audit> {
+fn read(path: &Path) -> anyhow::Result<ComparedAudit> {
     let shown = if path == Path::new("-") {
         "standard input".into()
     } else {
@@ -90,7 +90,7 @@ fn read(path: &Path) -> anyhow::Result<Audit> {
     };
     let read = input.take(MOST).read_to_string(&mut text);
     read.with_context(|| format!("cannot read {shown}"))?;
-    let audit: Audit = serde_json::from_str(&text)
+    let audit: ComparedAudit = serde_json::from_str(&text)
         .with_context(|| format!("{shown} is not what `evenkeel audit -o json` writes"))?;
     if audit.kind != "FindingList" || audit.api_version != "evenkeel.dev/v1alpha1" {
         bail!(

@@ -14,7 +14,7 @@ use super::candidates;
 use super::cluster::{Cluster, quoted, words};
 use super::prometheus::Measured;
 use crate::files::{self, Report};
-use crate::live::page::Page;
+use crate::live::page::ListPiece;
 use crate::live::{self, Beside};
 use crate::suggest::did_you_mean;
 
@@ -103,7 +103,7 @@ impl Beside for Drafts<'_> {
         self.give(core);
     }
 
-    fn page(&mut self, _: &Page) -> anyhow::Result<()> {
+    fn page(&mut self, _: &ListPiece) -> anyhow::Result<()> {
         Ok(())
     }
 }

@@ -11,7 +11,8 @@ use evenkeel_core::{Core, Input};
 use super::cluster::{Cluster, words};
 use crate::live;
 use crate::outbound::{self, Credentials, ServicePort};
-use crate::prometheus::{self, Known, Server};
+use crate::prometheus::{self, PrometheusServer};
+use crate::samples::KnownSubjects;
 
 /// What is needed beside its place.
 #[derive(Debug, Clone, Default, Args)]
@@ -108,7 +109,7 @@ impl Measured {
         let wants = core.take_wants().unwrap_or_default().samples;
         cluster.wait(async {
             let server = self.server(cluster).await?;
-            let known = Known::of(core, true);
+            let known = KnownSubjects::of(core, true);
             for question in prometheus::questions(&wants) {
                 let page = prometheus::ask(&server, None, &question, &known).await;
                 page.lend(|page| core.handle(Now::ONCE, Input::Samples(page)));
@@ -117,15 +118,15 @@ impl Measured {
         })
     }
 
-    async fn server(&self, cluster: &Cluster) -> anyhow::Result<Server> {
+    async fn server(&self, cluster: &Cluster) -> anyhow::Result<PrometheusServer> {
         let (prefix, tenant) = (&*self.asked.path_prefix, self.asked.tenant.as_deref());
         let outbound = self.asked.outbound();
         if let Some(url) = &self.prometheus_url {
-            return Server::at_url(url, outbound, prefix, tenant).context("--prometheus-url");
+            return PrometheusServer::at_url(url, outbound, prefix, tenant).context("--prometheus-url");
         }
         let at = self.prometheus.as_ref().context("--prometheus")?;
         let (client, _) = live::connect(&cluster.options()).await?;
         // The API server checks no certificate of what it passes requests on to, and passes no credentials on.
-        Server::by_proxy(client, at, outbound.ca.is_some(), prefix, tenant).context("--prometheus")
+        PrometheusServer::by_proxy(client, at, outbound.ca.is_some(), prefix, tenant).context("--prometheus")
     }
 }

@@ -13,7 +13,7 @@ use kube::{Api, Client};
 use super::cluster::{Cluster, words};
 use super::{End, answer, note};
 use crate::escape::line;
-use crate::live::{Ask, AskError, Server};
+use crate::live::{ApiServer, Ask, AskError};
 use crate::{api, lease, live, render};
 
 /// What to delete, and of which cluster.
@@ -137,7 +137,7 @@ async fn uninstall(arguments: &Arguments) -> anyhow::Result<End> {
 
 /// Deletes in order, and waits for what takes time to end: a script goes on with the next step.
 async fn delete(
-    (client, server): (&Client, &Server),
+    (client, server): (&Client, &ApiServer),
     items: &[Deletion],
     mut namespaces: BTreeSet<String>,
     again: &str,
@@ -184,7 +184,7 @@ async fn delete(
     Ok(())
 }
 
-fn refused(server: &Server, error: &kube::Error, verb: &'static str, resource: &str) -> AskError {
+fn refused(server: &ApiServer, error: &kube::Error, verb: &'static str, resource: &str) -> AskError {
     let ask = Ask {
         verb,
         resource,
@@ -195,7 +195,7 @@ fn refused(server: &Server, error: &kube::Error, verb: &'static str, resource: &
 }
 
 /// Everything to delete, in order: first who writes, then what lets it, then what it writes to.
-async fn items(client: &Client, server: &Server, arguments: &Arguments) -> anyhow::Result<Vec<Deletion>> {
+async fn items(client: &Client, server: &ApiServer, arguments: &Arguments) -> anyhow::Result<Vec<Deletion>> {
     let own = arguments.operator_namespace.as_str();
     let space = namespace((client, server), own, &arguments.cluster.words()).await?;
     let mut items = Vec::new();
@@ -253,7 +253,7 @@ async fn items(client: &Client, server: &Server, arguments: &Arguments) -> anyho
 ///
 /// `words` are the flags by which kubectl asks the same cluster.
 async fn namespace(
-    (client, server): (&Client, &Server),
+    (client, server): (&Client, &ApiServer),
     own: &str,
     words: &str,
 ) -> anyhow::Result<Option<Deletion>> {
@@ -278,7 +278,7 @@ async fn namespace(
 }
 
 /// The definitions of our kinds that exist, with how many objects go with each.
-async fn definitions(client: &Client, server: &Server) -> anyhow::Result<Vec<Deletion>> {
+async fn definitions(client: &Client, server: &ApiServer) -> anyhow::Result<Vec<Deletion>> {
     let kind = GroupVersionKind::gvk("apiextensions.k8s.io", "v1", "CustomResourceDefinition");
     let resource = ApiResource::from_gvk(&kind);
     let all: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
@@ -323,7 +323,7 @@ fn events() -> ListParams {
 }
 
 /// Namespaces that hold Events of ours, and how many.
-async fn told_in(client: &Client, server: &Server) -> anyhow::Result<BTreeMap<String, usize>> {
+async fn told_in(client: &Client, server: &ApiServer) -> anyhow::Result<BTreeMap<String, usize>> {
     let all: Api<Event> = Api::all(client.clone());
     let mut namespaces = BTreeMap::new();
     let list = all.list_metadata(&events()).await;

@@ -53,7 +53,7 @@ impl fmt::Display for Refusal {
 
 /// The part of a `metav1.Status` that says what to do.
 #[derive(Debug, Deserialize, Default)]
-pub(crate) struct Status {
+pub(crate) struct ServerStatus {
     #[serde(default)]
     pub(crate) code: Option<u16>,
     #[serde(default)]
@@ -69,7 +69,7 @@ struct Details {
     retry_after_seconds: Option<u32>,
 }
 
-impl Status {
+impl ServerStatus {
     /// How long the server asks to send nothing.
     pub(crate) fn after(&self) -> Option<Duration> {
         let seconds = self.details.as_ref()?.retry_after_seconds?;
@@ -85,7 +85,7 @@ impl Refusal {
         let after = after.and_then(|value| value.to_str().ok()?.trim().parse().ok());
         let body = Limited::new(response.into_body(), ERROR_BODY).collect().await;
         let body = body.map_or_else(|_| Bytes::new(), http_body_util::Collected::to_bytes);
-        let said: Status = serde_json::from_slice(&body).unwrap_or_default();
+        let said: ServerStatus = serde_json::from_slice(&body).unwrap_or_default();
         let after = after.map(Duration::from_secs).or_else(|| said.after());
         let message = said
             .message

@@ -14,8 +14,6 @@ use anyhow::Result;
 use kube::Client;
 use tokio::time::Instant;
 
-use crate::live;
-
 /// How soon a client may be made anew: many requests break at the same moment, and one new client serves them all.
 const RENEW_APART: Duration = Duration::from_secs(2);
 
@@ -47,14 +45,6 @@ impl Link {
             held: tokio::sync::Mutex::new(None),
             doubted_at: Mutex::new(None),
         }
-    }
-
-    /// A link to the cluster that the options name.
-    pub fn to(options: live::Options) -> Self {
-        Self::new(move || {
-            let options = options.clone();
-            async move { live::watching_client(&options).await }
-        })
     }
 
     /// The current client, made anew when it is in doubt. An error is a file that could never be read or understood.

@@ -8,7 +8,7 @@ mod link;
 pub(crate) mod scripted;
 
 pub(crate) use body::read;
-pub(crate) use error::Status;
+pub(crate) use error::ServerStatus;
 pub use error::{Refusal, RequestError};
 pub use exchange::exchange;
 pub use link::Link;

@@ -14,13 +14,13 @@ use tower::service_fn;
 use super::Link;
 
 /// What the server answers.
-pub(crate) type Answer = Response<BoxBody<Bytes, Infallible>>;
+pub(crate) type ScriptedResponse = Response<BoxBody<Bytes, Infallible>>;
 
 /// A link to a server that answers with this.
 pub(crate) fn link<F, T>(answer: F) -> Link
 where
     F: Fn(Request<Body>) -> T + Clone + Send + Sync + 'static,
-    T: Future<Output = Answer> + Send + 'static,
+    T: Future<Output = ScriptedResponse> + Send + 'static,
 {
     Link::new(move || {
         let answer = answer.clone();
@@ -34,12 +34,12 @@ where
 }
 
 /// An answer with this code and body.
-pub(crate) fn whole(code: u16, body: impl Into<Bytes>) -> Answer {
+pub(crate) fn whole(code: u16, body: impl Into<Bytes>) -> ScriptedResponse {
     response(code, Full::new(body.into()).boxed())
 }
 
 /// An answer whose body begins with this and never ends.
-pub(crate) fn endless(code: u16, begin: impl Into<Bytes>) -> Answer {
+pub(crate) fn endless(code: u16, begin: impl Into<Bytes>) -> ScriptedResponse {
     let begin = stream::iter([Ok::<_, Infallible>(Frame::data(begin.into()))]);
     response(
         code,
@@ -47,7 +47,7 @@ pub(crate) fn endless(code: u16, begin: impl Into<Bytes>) -> Answer {
     )
 }
 
-fn response(code: u16, body: BoxBody<Bytes, Infallible>) -> Answer {
+fn response(code: u16, body: BoxBody<Bytes, Infallible>) -> ScriptedResponse {
     let mut response = Response::new(body);
     *response.status_mut() = http::StatusCode::from_u16(code).unwrap_or_default();
     response

@@ -24,7 +24,7 @@ pub(crate) use folder::Folder;
 use folder::Parts;
 
 use crate::api;
-use crate::live::page::Page;
+use crate::live::page::ListPiece;
 use crate::resources::Resource;
 
 /// A collection that is being written.
@@ -83,14 +83,14 @@ impl Collection {
     }
 
     /// Writes a page.
-    pub(crate) fn page(&mut self, page: &Page) -> Result<()> {
+    pub(crate) fn page(&mut self, page: &ListPiece) -> Result<()> {
         match page {
-            Page::Begin(resource) => {
+            ListPiece::Begin(resource) => {
                 self.lists.remove(resource.plural());
                 self.list(resource)?;
             }
             // A body that is no list is reported by the core, as for an audit.
-            Page::Items(items) => {
+            ListPiece::Items(items) => {
                 for item in items.objects() {
                     self.item(items.resource, item)?;
                 }

@@ -320,12 +320,12 @@ fn a_list_that_begins_again_begins_from_nothing_and_a_folder_is_whole_or_not_the
     let target = outside.path().join("out");
     let items = |name: &str| {
         let body = json!({"items": [{"metadata": {"name": name, "namespace": "shop"}}]});
-        Page::Items(Items::list(kind("Service"), body.to_string()).0)
+        ListPiece::Items(Items::list(kind("Service"), body.to_string()).0)
     };
     let mut collection = Collection::new(Folder::begin(&target).unwrap());
-    collection.page(&Page::Begin(kind("Service"))).unwrap();
+    collection.page(&ListPiece::Begin(kind("Service"))).unwrap();
     collection.page(&items("old")).unwrap();
-    collection.page(&Page::Begin(kind("Service"))).unwrap();
+    collection.page(&ListPiece::Begin(kind("Service"))).unwrap();
     collection.page(&items("new")).unwrap();
     assert!(!target.exists());
     let contents = collection.finish(&Core::default()).unwrap();

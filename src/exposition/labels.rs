@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 /// Labels by name, in the order of the page; a name is there once.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Labels<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+pub struct SeriesLabels<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
-impl<'a> Labels<'a> {
+impl<'a> SeriesLabels<'a> {
     /// Adds a label; false where the name is there already.
     pub(crate) fn add(&mut self, name: Cow<'a, str>, value: Cow<'a, str>) -> bool {
         let new = self.find(&name).is_none();

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Format, Labels};
+use super::{Format, SeriesLabels};
 
 /// Most labels of a sample. Prometheus' own `label_limit` is off by default; the widest series of an API server has 12.
 const MOST_LABELS: usize = 64;
@@ -13,7 +13,7 @@ pub struct Sample<'a> {
     /// The metric, with its suffix: `x_bucket`, `x_total`.
     pub name: &'a str,
     /// Its labels.
-    pub labels: Labels<'a>,
+    pub labels: SeriesLabels<'a>,
     /// Its value, as it is written: NaN and the infinities are for the caller to refuse.
     pub value: f64,
     /// When it was measured, in milliseconds since 1970, where the page says so.
@@ -32,7 +32,7 @@ pub(super) fn parse(line: &[u8], name: usize, format: Format) -> Result<Sample<'
     let rest = skip_blanks(rest);
     let (labels, rest) = match rest.strip_prefix('{') {
         Some(inside) => parse_labels(inside)?,
-        None => (Labels::default(), rest),
+        None => (SeriesLabels::default(), rest),
     };
     let (value, rest) = word(rest).ok_or("has no value")?;
     let value = number(value).ok_or("has a value that is no number")?;
@@ -90,8 +90,8 @@ pub(crate) fn millis(seconds: f64) -> Option<i64> {
 }
 
 /// Labels from behind `{` to behind `}`, and what follows.
-fn parse_labels(text: &str) -> Result<(Labels<'_>, &str), &'static str> {
-    let mut labels = Labels::default();
+fn parse_labels(text: &str) -> Result<(SeriesLabels<'_>, &str), &'static str> {
+    let mut labels = SeriesLabels::default();
     let mut rest = skip_blanks(text);
     loop {
         if let Some(after) = rest.strip_prefix('}') {

@@ -15,11 +15,11 @@ mod reader;
 mod tests;
 mod wanted;
 
-pub use labels::Labels;
+pub use labels::SeriesLabels;
 pub use line::Sample;
 pub(crate) use line::{millis, number};
-pub use reader::{Limits, Reader, Summary};
-pub use wanted::{Kind, Wanted, WantedMetric};
+pub use reader::{PageLimits, Reader, Summary};
+pub use wanted::{SeriesKind, Wanted, WantedMetric};
 
 /// What a page is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +87,7 @@ pub enum PageError {
         /// The metric.
         name: &'static str,
         /// What it is read as.
-        expected: Kind,
+        expected: SeriesKind,
     },
     /// The page broke off.
     #[error("the page breaks off after {0} lines")]

@@ -8,7 +8,7 @@ use super::{Format, PageError, Wanted};
 
 /// How much of a page is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct PageLimits {
     /// Most bytes of a page.
     pub bytes: u64,
     /// Most lines of a page.
@@ -19,7 +19,7 @@ pub struct Limits {
     pub series: usize,
 }
 
-impl Default for Limits {
+impl Default for PageLimits {
     /// Pages of 50 MB are known from API servers with many resources; a series of theirs has some 150 bytes.
     fn default() -> Self {
         Self {
@@ -44,7 +44,7 @@ pub struct Summary {
 
 /// What the line is that is being read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum LineState {
     /// It may be wanted: its beginning is held.
     Held,
     /// It is not wanted, and skipped to its end.
@@ -56,11 +56,11 @@ enum State {
 pub struct Reader<'w> {
     wanted: &'w Wanted,
     format: Format,
-    limits: Limits,
+    limits: PageLimits,
     summary: Summary,
     /// Whether the page has said that it ends here.
     ended: bool,
-    state: State,
+    state: LineState,
     /// The beginning of a line whose end has not arrived.
     held: Vec<u8>,
     /// The metric of the last line, and its place among those that are wanted. The lines of a metric follow each other.
@@ -72,7 +72,7 @@ pub struct Reader<'w> {
 
 impl<'w> Reader<'w> {
     /// A reader of a page in this format.
-    pub fn new(wanted: &'w Wanted, format: Format, limits: Limits) -> Self {
+    pub fn new(wanted: &'w Wanted, format: Format, limits: PageLimits) -> Self {
         Self {
             wanted,
             format,
@@ -83,7 +83,7 @@ impl<'w> Reader<'w> {
                 series: 0,
             },
             ended: false,
-            state: State::Held,
+            state: LineState::Held,
             held: Vec::new(),
             last: (Vec::new(), None),
             seen: HashSet::new(),
@@ -118,7 +118,7 @@ impl<'w> Reader<'w> {
             Format::OpenMetrics => self.ended,
             Format::Text => self.summary.lines > 0,
         };
-        if whole && self.held.is_empty() && self.state == State::Held {
+        if whole && self.held.is_empty() && self.state == LineState::Held {
             Ok(self.summary)
         } else {
             Err(PageError::Torn(self.summary.lines))
@@ -131,8 +131,8 @@ impl<'w> Reader<'w> {
         if self.summary.lines > self.limits.lines {
             return Err(PageError::TooManyLines(self.limits.lines));
         }
-        if self.state == State::Skipped {
-            self.state = State::Held;
+        if self.state == LineState::Skipped {
+            self.state = LineState::Held;
             return Ok(());
         }
         if self.held.is_empty() {
@@ -149,7 +149,7 @@ impl<'w> Reader<'w> {
 
     /// Keeps the beginning of a line, as far as it may be wanted.
     fn hold(&mut self, begin: &[u8]) -> Result<(), PageError> {
-        if self.state == State::Skipped || begin.is_empty() {
+        if self.state == LineState::Skipped || begin.is_empty() {
             return Ok(());
         }
         self.held.extend_from_slice(begin);
@@ -160,7 +160,7 @@ impl<'w> Reader<'w> {
         if !held.starts_with(b"#") && self.place(unindented(&held)).is_some() {
             return Err(self.too_long(self.summary.lines + 1));
         }
-        self.state = State::Skipped;
+        self.state = LineState::Skipped;
         Ok(())
     }
 

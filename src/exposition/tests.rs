@@ -10,25 +10,29 @@ use super::*;
 const METRICS: &[WantedMetric] = &[
     WantedMetric {
         name: "apiserver_request_total",
-        kind: Kind::Counter,
+        kind: SeriesKind::Counter,
         only: None,
     },
     WantedMetric {
         name: "node_nf_conntrack_entries",
-        kind: Kind::Gauge,
+        kind: SeriesKind::Gauge,
         only: None,
     },
     WantedMetric {
         name: "etcd_request_duration_seconds_count",
-        kind: Kind::Histogram,
+        kind: SeriesKind::Histogram,
         only: None,
     },
 ];
 
 /// A sample that came out: place, labels, value, time.
-type Seen = (usize, Vec<(String, String)>, String, Option<i64>);
+type SeenSample = (usize, Vec<(String, String)>, String, Option<i64>);
 
-fn read_in(chunks: &[&[u8]], format: Format, limits: Limits) -> Result<(Vec<Seen>, Summary), PageError> {
+fn read_in(
+    chunks: &[&[u8]],
+    format: Format,
+    limits: PageLimits,
+) -> Result<(Vec<SeenSample>, Summary), PageError> {
     let wanted = Wanted::new(METRICS);
     let mut reader = Reader::new(&wanted, format, limits);
     let mut seen = Vec::new();
@@ -44,11 +48,11 @@ fn read_in(chunks: &[&[u8]], format: Format, limits: Limits) -> Result<(Vec<Seen
     Ok((seen, reader.finish()?))
 }
 
-fn read(page: &str, format: Format) -> Result<Vec<Seen>, PageError> {
-    read_in(&[page.as_bytes()], format, Limits::default()).map(|read| read.0)
+fn read(page: &str, format: Format) -> Result<Vec<SeenSample>, PageError> {
+    read_in(&[page.as_bytes()], format, PageLimits::default()).map(|read| read.0)
 }
 
-fn one(line: &str) -> Result<Seen, PageError> {
+fn one(line: &str) -> Result<SeenSample, PageError> {
     read(line, Format::Text).map(|mut seen| seen.remove(0))
 }
 
@@ -126,22 +130,22 @@ fn open_metrics_has_seconds_exemplars_and_an_end() {
 )]
 #[case::wrong_type(
     "# TYPE node_nf_conntrack_entries counter\nnode_nf_conntrack_entries 7\n",
-    PageError::WrongType { line: 1, name: "node_nf_conntrack_entries", expected: Kind::Gauge }
+    PageError::WrongType { line: 1, name: "node_nf_conntrack_entries", expected: SeriesKind::Gauge }
 )]
 #[case::wrong_type_of_a_family(
     "# TYPE etcd_request_duration_seconds gauge\n",
-    PageError::WrongType { line: 1, name: "etcd_request_duration_seconds_count", expected: Kind::Histogram }
+    PageError::WrongType { line: 1, name: "etcd_request_duration_seconds_count", expected: SeriesKind::Histogram }
 )]
 fn a_page_that_is_wrong_is_none(#[case] page: &str, #[case] why: PageError) {
     assert_eq!(read(page, Format::Text), Err(why));
 }
 
 #[rstest]
-#[case::bytes(Limits { bytes: 100, ..Limits::default() }, PageError::TooLong(100))]
-#[case::lines(Limits { lines: 2, ..Limits::default() }, PageError::TooManyLines(2))]
-#[case::line(Limits { line_bytes: 40, ..Limits::default() }, PageError::LineTooLong { line: 2, most: 40 })]
-#[case::series(Limits { series: 2, ..Limits::default() }, PageError::TooManySeries(2))]
-fn a_page_has_limits(#[case] limits: Limits, #[case] why: PageError) {
+#[case::bytes(PageLimits { bytes: 100, ..PageLimits::default() }, PageError::TooLong(100))]
+#[case::lines(PageLimits { lines: 2, ..PageLimits::default() }, PageError::TooManyLines(2))]
+#[case::line(PageLimits { line_bytes: 40, ..PageLimits::default() }, PageError::LineTooLong { line: 2, most: 40 })]
+#[case::series(PageLimits { series: 2, ..PageLimits::default() }, PageError::TooManySeries(2))]
+fn a_page_has_limits(#[case] limits: PageLimits, #[case] why: PageError) {
     let page = format!(
         "other{{a=\"{}\"}} 1\napiserver_request_total{{verb=\"GET\",code=\"200\"}} 1\n\
          apiserver_request_total{{verb=\"GET\"}} 1\napiserver_request_total{{verb=\"PUT\"}} 1\n",
@@ -215,7 +219,7 @@ proptest! {
     ) {
         let format = if open { Format::OpenMetrics } else { Format::Text };
         let page = parts.concat();
-        let whole = read_in(&[&page], format, Limits::default());
+        let whole = read_in(&[&page], format, PageLimits::default());
         let mut rest = &page[..];
         let mut chunks = Vec::new();
         for cut in cuts.iter().cycle() {
@@ -226,6 +230,6 @@ proptest! {
             chunks.push(chunk);
             rest = after;
         }
-        prop_assert_eq!(whole, read_in(&chunks, format, Limits::default()));
+        prop_assert_eq!(whole, read_in(&chunks, format, PageLimits::default()));
     }
 }

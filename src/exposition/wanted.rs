@@ -5,7 +5,7 @@ use std::fmt;
 
 /// What a metric is read as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum SeriesKind {
     /// It only grows, and begins again with its process.
     Counter,
     /// It is what it is now.
@@ -14,7 +14,7 @@ pub enum Kind {
     Histogram,
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for SeriesKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Counter => "counter",
@@ -30,7 +30,7 @@ pub struct WantedMetric {
     /// Its name, with its suffix.
     pub name: &'static str,
     /// What it is read as.
-    pub kind: Kind,
+    pub kind: SeriesKind,
     /// A text that its lines must hold to be wanted, as one bucket of thirty: `le="10"`.
     pub only: Option<&'static str>,
 }
@@ -86,9 +86,9 @@ impl Wanted {
 /// suffixes of a histogram out.
 fn families(metric: &WantedMetric) -> Vec<&'static str> {
     let suffixes: &[&str] = match metric.kind {
-        Kind::Counter => &["_total"],
-        Kind::Gauge => &[],
-        Kind::Histogram => &["_bucket", "_count", "_sum"],
+        SeriesKind::Counter => &["_total"],
+        SeriesKind::Gauge => &[],
+        SeriesKind::Histogram => &["_bucket", "_count", "_sum"],
     };
     let stripped = suffixes
         .iter()
@@ -98,12 +98,12 @@ fn families(metric: &WantedMetric) -> Vec<&'static str> {
 
 /// Whether a metric may be read as this where a page declares it to be that. What is declared to be nothing may be
 /// anything.
-fn agrees(kind: Kind, declared: &[u8]) -> bool {
+fn agrees(kind: SeriesKind, declared: &[u8]) -> bool {
     match declared {
         b"untyped" | b"unknown" => true,
-        b"counter" => kind == Kind::Counter,
-        b"gauge" => kind == Kind::Gauge,
-        b"histogram" | b"summary" => kind == Kind::Histogram,
+        b"counter" => kind == SeriesKind::Counter,
+        b"gauge" => kind == SeriesKind::Gauge,
+        b"histogram" | b"summary" => kind == SeriesKind::Histogram,
         _ => false,
     }
 }

@@ -15,7 +15,7 @@ use super::extent::{Extent, spans};
 use super::fields::{only_key, show, unrendered};
 use super::head::{self, Head};
 use super::list::ObjectList;
-use super::place::{File, Place};
+use super::place::{InputFile, Place};
 use super::refused::{Refused, refused};
 use super::route::{Route, route};
 use super::{Options, Report, decode, find};
@@ -170,7 +170,7 @@ impl<'a> Feed<'a> {
             Ok(bytes) => bytes,
             Err(why) => return self.problem(|| name, why),
         };
-        let file = File::new(path, &name, &bytes);
+        let file = InputFile::new(path, &name, &bytes);
         let mut any = false;
         documents(&bytes, &mut |document| {
             any = true;
@@ -181,7 +181,7 @@ impl<'a> Feed<'a> {
         }
     }
 
-    fn document(&mut self, file: &File<'_>, document: Document<'_>) {
+    fn document(&mut self, file: &InputFile<'_>, document: Document<'_>) {
         let place = Place::document(file, &document);
         match document.json {
             Ok(json) => self.text(&json, &place, None),

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use evenkeel_core::sources::Step;
+use evenkeel_core::sources::FieldStep;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -47,7 +47,7 @@ impl fmt::Display for LineColumn {
 }
 
 /// At which byte of a document the value of a field begins; where there is no such field, what would hold it.
-pub(super) fn locate(text: &str, json: bool, field: &[Step]) -> Option<usize> {
+pub(super) fn locate(text: &str, json: bool, field: &[FieldStep]) -> Option<usize> {
     if json {
         in_json(text, field)
     } else {
@@ -55,7 +55,7 @@ pub(super) fn locate(text: &str, json: bool, field: &[Step]) -> Option<usize> {
     }
 }
 
-fn in_json(text: &str, field: &[Step]) -> Option<usize> {
+fn in_json(text: &str, field: &[FieldStep]) -> Option<usize> {
     let value: &RawValue = nearest(field, |way| {
         way.deserialize(&mut serde_json::Deserializer::from_str(text))
             .ok()?
@@ -63,7 +63,7 @@ fn in_json(text: &str, field: &[Step]) -> Option<usize> {
     Some(value.get().as_ptr().addr() - text.as_ptr().addr())
 }
 
-fn in_yaml(text: &str, field: &[Step]) -> Option<usize> {
+fn in_yaml(text: &str, field: &[FieldStep]) -> Option<usize> {
     let value: Spanned<IgnoredAny> = nearest(field, |way| {
         let read = |from: serde_saphyr::Deserializer<'_, '_>| way.deserialize(from);
         serde_saphyr::with_deserializer_from_str_with_options(text, options(), read).ok()?
@@ -72,10 +72,10 @@ fn in_yaml(text: &str, field: &[Step]) -> Option<usize> {
 }
 
 /// What stands at the end of a way, or of the longest part of it that there is.
-fn nearest<'s, L>(field: &'s [Step], mut look: impl FnMut(Way<'s, L>) -> Option<L>) -> Option<L> {
+fn nearest<'s, L>(field: &'s [FieldStep], mut look: impl FnMut(AtPath<'s, L>) -> Option<L>) -> Option<L> {
     (0..=field.len())
         .rev()
-        .find_map(|steps| look(Way(field.get(..steps).unwrap_or_default(), PhantomData)))
+        .find_map(|steps| look(AtPath(field.get(..steps).unwrap_or_default(), PhantomData)))
 }
 
 /// The byte of a place that the YAML parser tells.
@@ -86,9 +86,9 @@ pub(super) fn byte(text: &str, place: serde_saphyr::Location) -> Option<usize> {
 }
 
 /// Reads what stands at the end of a way, and nothing of what stands beside it.
-struct Way<'s, L>(&'s [Step], PhantomData<L>);
+struct AtPath<'s, L>(&'s [FieldStep], PhantomData<L>);
 
-impl<'de, L: Deserialize<'de>> DeserializeSeed<'de> for Way<'_, L> {
+impl<'de, L: Deserialize<'de>> DeserializeSeed<'de> for AtPath<'_, L> {
     type Value = Option<L>;
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Option<L>, D::Error> {
@@ -100,7 +100,7 @@ impl<'de, L: Deserialize<'de>> DeserializeSeed<'de> for Way<'_, L> {
     }
 }
 
-impl<'de, L: Deserialize<'de>> Visitor<'de> for Way<'_, L> {
+impl<'de, L: Deserialize<'de>> Visitor<'de> for AtPath<'_, L> {
     type Value = Option<L>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -133,13 +133,13 @@ impl<'de, L: Deserialize<'de>> Visitor<'de> for Way<'_, L> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Option<L>, A::Error> {
         let mut found = None;
-        let Some((Step::Item(index), rest)) = self.0.split_first() else {
+        let Some((FieldStep::Item(index), rest)) = self.0.split_first() else {
             while items.next_element::<IgnoredAny>()?.is_some() {}
             return Ok(None);
         };
         for at in 0.. {
             if at == *index {
-                match items.next_element_seed(Way(rest, PhantomData))? {
+                match items.next_element_seed(AtPath(rest, PhantomData))? {
                     Some(inner) => found = inner,
                     None => break,
                 }
@@ -154,8 +154,8 @@ impl<'de, L: Deserialize<'de>> Visitor<'de> for Way<'_, L> {
         let mut found = None;
         while let Some(name) = fields.next_key::<String>()? {
             match self.0.split_first() {
-                Some((Step::Key(key), rest)) if *key == name => {
-                    found = fields.next_value_seed(Way(rest, PhantomData))?;
+                Some((FieldStep::Key(key), rest)) if *key == name => {
+                    found = fields.next_value_seed(AtPath(rest, PhantomData))?;
                 }
                 _ => drop(fields.next_value::<IgnoredAny>()?),
             }
@@ -173,17 +173,17 @@ mod tests {
         "# ünder\nspec:\n  ports:\n    - port: 1\n    - {port: x}\n  \"a.b/c\": >-\n    text\n";
     const JSON: &str = "{\"spec\": {\"ports\": [{\"port\": 1},\n {\"port\": \"x\"}], \"a.b/c\": 7}}";
 
-    fn key(text: &str) -> Step {
+    fn key(text: &str) -> FieldStep {
         text.into()
     }
 
     #[rstest]
     #[case::whole(vec![], (2, 1), (1, 1))]
-    #[case::item(vec![key("spec"), key("ports"), Step::Item(1), key("port")], (5, 14), (2, 11))]
+    #[case::item(vec![key("spec"), key("ports"), FieldStep::Item(1), key("port")], (5, 14), (2, 11))]
     #[case::odd_key(vec![key("spec"), key("a.b/c")], (7, 5), (2, 27))]
-    #[case::missing(vec![key("spec"), key("ports"), Step::Item(1), key("name")], (5, 7), (2, 2))]
-    #[case::no_such_item(vec![key("spec"), key("ports"), Step::Item(7)], (4, 5), (1, 20))]
-    fn fields(#[case] field: Vec<Step>, #[case] yaml: (u64, u64), #[case] json: (u64, u64)) {
+    #[case::missing(vec![key("spec"), key("ports"), FieldStep::Item(1), key("name")], (5, 7), (2, 2))]
+    #[case::no_such_item(vec![key("spec"), key("ports"), FieldStep::Item(7)], (4, 5), (1, 20))]
+    fn fields(#[case] field: Vec<FieldStep>, #[case] yaml: (u64, u64), #[case] json: (u64, u64)) {
         for (text, is_json, (line, column)) in [(YAML, false, yaml), (JSON, true, json)] {
             let byte = locate(text, is_json, &field).unwrap();
             assert_eq!(

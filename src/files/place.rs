@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use evenkeel_core::sources::{self, FieldPath, Step};
+use evenkeel_core::sources::{self, FieldPath, FieldStep};
 
 use super::document::Document;
 use super::locate::{LineColumn, locate};
@@ -15,7 +15,7 @@ const AGAIN: usize = 4 << 20;
 
 /// A file that is being read.
 #[derive(Debug)]
-pub(super) struct File<'a> {
+pub(super) struct InputFile<'a> {
     pub(super) path: &'a Path,
     /// What people call it.
     pub(super) name: &'a str,
@@ -26,7 +26,7 @@ pub(super) struct File<'a> {
     last: Cell<(usize, LineColumn)>,
 }
 
-impl<'a> File<'a> {
+impl<'a> InputFile<'a> {
     pub(super) const fn new(path: &'a Path, name: &'a str, bytes: &'a [u8]) -> Self {
         Self {
             path,
@@ -56,7 +56,7 @@ impl<'a> File<'a> {
 /// A document, or an item of the list that it is.
 #[derive(Debug, Clone)]
 pub(super) struct Place<'a> {
-    pub(super) file: &'a File<'a>,
+    pub(super) file: &'a InputFile<'a>,
     number: u32,
     text: &'a str,
     is_json: bool,
@@ -70,7 +70,7 @@ pub(super) struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    pub(super) fn document(file: &'a File<'a>, document: &Document<'a>) -> Self {
+    pub(super) fn document(file: &'a InputFile<'a>, document: &Document<'a>) -> Self {
         Self {
             file,
             number: document.number,
@@ -86,8 +86,8 @@ impl<'a> Place<'a> {
     /// An item of the list that stands here, under a key or as the document itself.
     pub(super) fn item(&self, key: Option<&str>, index: usize, listed: bool) -> Self {
         let mut place = self.clone();
-        place.item.0.extend(key.map(Step::from));
-        place.item.0.push(Step::Item(index));
+        place.item.0.extend(key.map(FieldStep::from));
+        place.item.0.push(FieldStep::Item(index));
         place.listed = listed;
         place
     }
@@ -119,11 +119,11 @@ impl<'a> Place<'a> {
         self.tell(&[])
     }
 
-    fn tell(&self, field: &[Step]) -> String {
+    fn tell(&self, field: &[FieldStep]) -> String {
         let left = self.file.again.get();
         let within = (left > 0).then(|| {
             self.file.again.set(left.saturating_sub(self.text.len()));
-            let way: Vec<Step> = self.item.0.iter().chain(field).cloned().collect();
+            let way: Vec<FieldStep> = self.item.0.iter().chain(field).cloned().collect();
             locate(self.text, self.is_json, &way)
         });
         let byte = self.start + within.flatten().unwrap_or(0);

@@ -20,7 +20,7 @@ pub(super) struct Refused {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Entry {
+struct RefusedEntry {
     source: String,
     reason: String,
     #[serde(default)]
@@ -33,7 +33,7 @@ struct Entry {
 
 /// Reads an entry.
 pub(super) fn refused(item: Value) -> Result<Refused, String> {
-    let entry: Entry = serde_json::from_value(item).map_err(|error| error.to_string())?;
+    let entry: RefusedEntry = serde_json::from_value(item).map_err(|error| error.to_string())?;
     let source = Source::ALL
         .into_iter()
         .find(|source| source.name() == entry.source);

@@ -134,7 +134,7 @@ impl<'de> Visitor<'de> for Copy<'_> {
     fn visit_map<A: MapAccess<'de>>(mut self, mut from: A) -> Result<(), A::Error> {
         let mut keys = HashSet::new();
         self.mark(b'{');
-        while let Some(Key(key)) = from.next_key()? {
+        while let Some(TextKey(key)) = from.next_key()? {
             if keys.contains(&key) {
                 return Err(A::Error::custom(format_args!("the key `{key}` is written twice")));
             }
@@ -152,33 +152,33 @@ impl<'de> Visitor<'de> for Copy<'_> {
 }
 
 /// A key, borrowed from the text where it stands there as it is.
-struct Key<'de>(Cow<'de, str>);
+struct TextKey<'de>(Cow<'de, str>);
 
-impl<'de> Deserialize<'de> for Key<'de> {
+impl<'de> Deserialize<'de> for TextKey<'de> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Text;
+        struct KeyVisitor;
 
-        impl<'de> Visitor<'de> for Text {
-            type Value = Key<'de>;
+        impl<'de> Visitor<'de> for KeyVisitor {
+            type Value = TextKey<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a string")
             }
 
-            fn visit_borrowed_str<E: Error>(self, value: &'de str) -> Result<Key<'de>, E> {
-                Ok(Key(value.into()))
+            fn visit_borrowed_str<E: Error>(self, value: &'de str) -> Result<TextKey<'de>, E> {
+                Ok(TextKey(value.into()))
             }
 
-            fn visit_str<E: Error>(self, value: &str) -> Result<Key<'de>, E> {
-                Ok(Key(value.to_owned().into()))
+            fn visit_str<E: Error>(self, value: &str) -> Result<TextKey<'de>, E> {
+                Ok(TextKey(value.to_owned().into()))
             }
 
-            fn visit_string<E: Error>(self, value: String) -> Result<Key<'de>, E> {
-                Ok(Key(value.into()))
+            fn visit_string<E: Error>(self, value: String) -> Result<TextKey<'de>, E> {
+                Ok(TextKey(value.into()))
             }
         }
 
-        from.deserialize_string(Text)
+        from.deserialize_string(KeyVisitor)
     }
 }
 

@@ -16,9 +16,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_core::sample::{Metrics, Observer, Of, Scope, Why};
+use evenkeel_core::sample::{Metrics, Observer, Of, PageScope, Why};
 use futures::StreamExt;
 use kube::Client;
+use tokio::sync::mpsc::error::SendError;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -47,7 +48,7 @@ pub const RIGHTS: &[Right] = &[Right {
 }];
 
 /// The feeder.
-pub struct Feeder {
+pub struct InstanceFeeder {
     cluster: live::Options,
     link: Arc<Link>,
     handle: Handle,
@@ -58,7 +59,7 @@ pub struct Feeder {
     warned: Repeats,
 }
 
-impl Feeder {
+impl InstanceFeeder {
     /// A feeder for the cluster that the options name. `link` is for its Leases.
     pub(crate) fn new(
         cluster: live::Options,
@@ -103,12 +104,38 @@ impl Feeder {
     /// What is wanted of API servers, as far as a page of theirs brings it.
     fn metrics(&self) -> Metrics {
         let wants = self.wants.borrow();
-        let wanted = wants.get(&Scope::Instances);
+        let wanted = wants.get(&PageScope::Instances);
         wanted.map_or(Metrics::NONE, |wanted| wanted.metrics.both(page::BROUGHT))
     }
 
     /// Reads each API server once.
     async fn turn(&mut self, metrics: Metrics, wanted: &Wanted) {
+        let mut failures = Vec::new();
+        let sockets = self.sockets(&mut failures).await;
+        self.clients.retain(|at, _| sockets.contains(at));
+        if let [only] = *sockets
+            && let Some((why, detail)) = leases::hidden(&self.link, only.ip()).await
+        {
+            self.warn(&detail);
+            let gap = Some((why, detail));
+            self.hand_over(failed(PageScope::Instances, metrics, gap)).await;
+            return;
+        }
+        self.connect(&sockets, metrics, &mut failures).await;
+        if self.read(metrics, wanted, &mut failures).await.is_err() {
+            // The loop is ending.
+            return;
+        }
+        failures.sort();
+        if failures.is_empty() {
+            self.warned.end();
+        } else {
+            self.warn(&failures.join("; "));
+        }
+    }
+
+    /// Where the API servers are, at most so many as are read.
+    async fn sockets(&self, failures: &mut Vec<String>) -> Vec<SocketAddr> {
         let service = ServicePort {
             namespace: "default".into(),
             service: "kubernetes".into(),
@@ -116,7 +143,6 @@ impl Feeder {
         };
         let sockets = self.handle.ask(|answer| Query::Sockets { service, answer }).await;
         let mut sockets = sockets.unwrap_or_default();
-        let mut failures = Vec::new();
         let (shown, most) = (sockets.len(), Of::Instance.most());
         if shown > most {
             failures.push(format!(
@@ -124,16 +150,12 @@ impl Feeder {
             ));
             sockets.truncate(most);
         }
-        self.clients.retain(|at, _| sockets.contains(at));
-        if let [only] = *sockets
-            && let Some((why, detail)) = leases::hidden(&self.link, only.ip()).await
-        {
-            self.warn(&detail);
-            let gap = Some((why, detail));
-            self.hand_over(failed(Scope::Instances, metrics, gap)).await;
-            return;
-        }
-        for at in &sockets {
+        sockets
+    }
+
+    /// Makes a client for each that has none.
+    async fn connect(&mut self, sockets: &[SocketAddr], metrics: Metrics, failures: &mut Vec<String>) {
+        for at in sockets {
             if self.clients.contains_key(at) {
                 continue;
             }
@@ -145,11 +167,20 @@ impl Feeder {
                     let detail = format!("{error:#}");
                     failures.push(format!("{at} {}: {detail}", Why::Unreachable.text()));
                     let gap = Some((Why::Unreachable, detail));
-                    self.hand_over(failed(Scope::Instance(at.ip()), metrics, gap))
+                    self.hand_over(failed(PageScope::Instance(at.ip()), metrics, gap))
                         .await;
                 }
             }
         }
+    }
+
+    /// Reads the page of each client and hands it over; an error when nobody takes pages any more.
+    async fn read(
+        &mut self,
+        metrics: Metrics,
+        wanted: &Wanted,
+        failures: &mut Vec<String>,
+    ) -> Result<(), SendError<OwnedPage>> {
         let clients: Vec<_> = self
             .clients
             .iter()
@@ -164,18 +195,9 @@ impl Feeder {
                 // Its files are read again: the CA or a certificate may be another one by now.
                 self.clients.remove(&at);
             }
-            // The loop is ending where this fails.
-            if self.page_tx.send(page).await.is_err() {
-                return;
-            }
+            self.page_tx.send(page).await?;
         }
-        drop(pages);
-        failures.sort();
-        if failures.is_empty() {
-            self.warned.end();
-        } else {
-            self.warn(&failures.join("; "));
-        }
+        Ok(())
     }
 
     async fn hand_over(&self, page: OwnedPage) {
@@ -191,7 +213,7 @@ impl Feeder {
 }
 
 /// A page without samples.
-fn failed(scope: Scope<Arc<str>>, metrics: Metrics, gap: Option<(Why, String)>) -> OwnedPage {
+fn failed(scope: PageScope<Arc<str>>, metrics: Metrics, gap: Option<(Why, String)>) -> OwnedPage {
     OwnedPage {
         observer: Observer::Instance,
         metrics,

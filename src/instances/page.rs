@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use evenkeel_core::sample::{Metric, Metrics, Subject};
+use evenkeel_core::sample::{Metric, Metrics, SampleSubject};
 
-use crate::exposition::{Kind, Sample, WantedMetric};
+use crate::exposition::{Sample, SeriesKind, WantedMetric};
 use crate::samples::{OwnedSample, resource};
 
 /// Most resources of one API server: as many as samples are kept of (`sample::Of::most` in the core), and room for those
@@ -35,7 +35,7 @@ macro_rules! read {
         /// What is read of a page.
         pub(super) const METRICS: &[WantedMetric] = &[$(WantedMetric {
             name: $text,
-            kind: Kind::$kind,
+            kind: SeriesKind::$kind,
             only: read!(@only $($only)?),
         },)*];
     };
@@ -165,9 +165,9 @@ impl Sums {
                 .insert(Metric::SlowRequests, (all - within).clamp(0.0, f64::INFINITY));
         }
         let whole = self.whole.into_iter();
-        let whole = whole.map(|(metric, value)| (metric, Subject::Instance(instance), value));
+        let whole = whole.map(|(metric, value)| (metric, SampleSubject::Instance(instance), value));
         let resources = self.resources.into_iter().flat_map(|(name, values)| {
-            let of = move |(metric, value)| (metric, Subject::Resource(instance, name.clone()), value);
+            let of = move |(metric, value)| (metric, SampleSubject::Resource(instance, name.clone()), value);
             values.into_iter().map(of)
         });
         whole

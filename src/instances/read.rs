@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use evenkeel_core::sample::{Metrics, Observer, Scope, Why};
+use evenkeel_core::sample::{Metrics, Observer, PageScope, Why};
 use futures::StreamExt;
 use http::{Request, header};
 use http_body_util::BodyExt;
@@ -12,7 +12,7 @@ use kube::client::Body;
 
 use super::page::Sums;
 use crate::client::{Refusal, RequestError};
-use crate::exposition::{Format, Limits, PageError, Reader, Wanted};
+use crate::exposition::{Format, PageError, PageLimits, Reader, Wanted};
 use crate::live;
 use crate::samples::{OwnedPage, OwnedSample, now_millis};
 
@@ -35,7 +35,7 @@ pub(super) async fn read(client: &Client, at: IpAddr, metrics: Metrics, wanted: 
     OwnedPage {
         observer: Observer::Instance,
         metrics,
-        scope: Scope::Instance(at),
+        scope: PageScope::Instance(at),
         asked,
         samples,
         gap,
@@ -72,7 +72,7 @@ async fn unbounded(client: &Client, wanted: &Wanted) -> Result<Sums, (Why, Strin
             .and_then(|value| value.to_str().ok())
             .unwrap_or_default(),
     );
-    let mut reader = Reader::new(wanted, format, Limits::default());
+    let mut reader = Reader::new(wanted, format, PageLimits::default());
     let mut sums = Sums::default();
     let mut chunks = response.into_body().into_data_stream();
     while let Some(chunk) = chunks.next().await {

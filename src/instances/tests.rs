@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use evenkeel_core::sample::{Metric, Metrics, Subject, Why};
+use evenkeel_core::sample::{Metric, Metrics, SampleSubject, Why};
 use http::Response;
 use kube::Client;
 use rstest::rstest;
@@ -63,9 +63,9 @@ async fn client(code: u16, body: &'static str) -> Client {
 }
 
 fn by_subject(page: &OwnedPage) -> BTreeMap<(String, Metric), f64> {
-    let of = |subject: &Subject<std::sync::Arc<str>>| match subject {
-        Subject::Instance(_) => String::new(),
-        Subject::Resource(_, name) => name.to_string(),
+    let of = |subject: &SampleSubject<std::sync::Arc<str>>| match subject {
+        SampleSubject::Instance(_) => String::new(),
+        SampleSubject::Resource(_, name) => name.to_string(),
         other => panic!("{other:?}"),
     };
     page.samples
@@ -120,7 +120,7 @@ async fn only_what_is_wanted_is_handed_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_page_does_not_speak_of_is_not_zero() {
+async fn what_a_page_leaves_out_is_not_zero() {
     let page = page_of(&client(200, "process_start_time_seconds 1\n").await, BROUGHT).await;
     assert_eq!(page.samples.len(), 1, "{:?}", page.samples);
 }

@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_that_expired_is_a_new_term_even_when_nobody_took_it() {
+    fn an_expired_claim_starts_a_new_term_even_when_no_other_took_it() {
         let (mut candidate, now) = start();
         candidate.wrote(now, now, lease(5, "me"));
         let late = at(60);

@@ -53,7 +53,7 @@ async fn serve(mut stream: TcpStream, asked: mpsc::Sender<Asked>) -> std::io::Re
     }
 }
 
-struct Bench {
+struct LeaseBench {
     asked: mpsc::Receiver<Asked>,
     /// How many clients were made.
     clients: Arc<AtomicUsize>,
@@ -63,7 +63,7 @@ struct Bench {
     held: JoinHandle<()>,
 }
 
-impl Bench {
+impl LeaseBench {
     async fn start() -> Self {
         Self::with(Clock::default()).await
     }
@@ -141,7 +141,7 @@ fn refusal(code: u16) -> Value {
 
 #[tokio::test]
 async fn a_write_under_way_at_the_end_is_waited_for_and_given_back() {
-    let mut bench = Bench::start().await;
+    let mut bench = LeaseBench::start().await;
     let taking = bench.taking().await;
     bench.stop.send_replace(true);
     // The server commits it although we are ending: a reader of the Lease sees us as its holder.
@@ -156,7 +156,7 @@ async fn a_write_under_way_at_the_end_is_waited_for_and_given_back() {
 
 #[tokio::test]
 async fn a_lost_race_gives_back_nothing() {
-    let mut bench = Bench::start().await;
+    let mut bench = LeaseBench::start().await;
     let taking = bench.taking().await;
     bench.stop.send_replace(true);
     taking.answer.send((409, refusal(409))).unwrap();
@@ -166,7 +166,7 @@ async fn a_lost_race_gives_back_nothing() {
 
 #[tokio::test]
 async fn credentials_that_are_refused_are_read_anew() {
-    let mut bench = Bench::start().await;
+    let mut bench = LeaseBench::start().await;
     let mut refused = 0;
     // A client is made anew at most every two seconds, and a failed request is repeated every second.
     while bench.clients.load(Ordering::Relaxed) < 2 {
@@ -183,7 +183,7 @@ async fn credentials_that_are_refused_are_read_anew() {
 async fn while_the_loop_hangs_nothing_is_claimed_or_renewed() {
     static PASSED: AtomicU64 = AtomicU64::new(0);
     let clock = Clock::with_boot_clock(|| Duration::from_secs(PASSED.load(Ordering::Relaxed)));
-    let mut bench = Bench::with(clock).await;
+    let mut bench = LeaseBench::with(clock).await;
     let taking = bench.taking().await;
     taking.answer.send((200, lease("5", "me"))).unwrap();
     assert!(bench.claim.wait_for(Option::is_some).await.is_ok());

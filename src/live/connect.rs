@@ -58,7 +58,7 @@ pub enum ConnectError {
 
 /// The API server that a command speaks to, as people know it.
 #[derive(Debug, Clone)]
-pub struct Server {
+pub struct ApiServer {
     url: String,
     proxy: Option<String>,
 }
@@ -81,24 +81,24 @@ pub struct Ask<'a> {
 pub enum AskError {
     /// There was no connection.
     #[error("{0} cannot be reached: {1}")]
-    Unreachable(Server, String),
+    Unreachable(ApiServer, String),
     /// The credentials could not be had, as from a plugin.
     #[error("the credentials for {0} cannot be used: {1}")]
-    Login(Server, String),
+    Login(ApiServer, String),
     /// The server does not know who asks.
     #[error("{0} refused your credentials (401): log in again, or see `kubectl auth whoami`")]
-    Credentials(Server),
+    Credentials(ApiServer),
     /// It knows, and the right is missing.
     #[error("you may not {0} (403)")]
     Forbidden(String),
     /// It does not serve the kind, or there is no such object.
     #[error("{0} does not know it (404): {1}")]
-    Absent(Server, String),
+    Absent(ApiServer, String),
     /// Anything else that it answered.
     #[error("{server} answered {code} to {ask}: {message}")]
     Answered {
         /// The server.
-        server: Server,
+        server: ApiServer,
         /// HTTP status.
         code: u16,
         /// What was asked.
@@ -108,7 +108,7 @@ pub enum AskError {
     },
 }
 
-impl fmt::Display for Server {
+impl fmt::Display for ApiServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.url)?;
         match &self.proxy {
@@ -131,7 +131,7 @@ impl fmt::Display for Ask<'_> {
     }
 }
 
-impl Server {
+impl ApiServer {
     /// The server that a configuration names.
     fn of(config: &Config) -> Self {
         Self {
@@ -184,7 +184,7 @@ pub(crate) fn root(error: &dyn Error) -> String {
 }
 
 /// The configuration that the options name.
-pub(super) async fn config(options: &Options) -> Result<(Config, Server), ConnectError> {
+pub(super) async fn config(options: &Options) -> Result<(Config, ApiServer), ConnectError> {
     let named = KubeConfigOptions {
         context: options.context.clone(),
         cluster: options.cluster.clone(),
@@ -229,14 +229,14 @@ pub(super) async fn config(options: &Options) -> Result<(Config, Server), Connec
     }
     // Retries are ours: kube's own repeat a request 15 times without a word.
     config.default_retry = false;
-    let server = Server::of(&config);
+    let server = ApiServer::of(&config);
     Ok((config, server))
 }
 
 /// A client with this much patience for a silent answer.
 pub(super) fn client(
     config: Config,
-    server: &Server,
+    server: &ApiServer,
     silence: Option<Duration>,
 ) -> Result<Client, ConnectError> {
     let mut config = config;
@@ -389,7 +389,7 @@ users: [{name: jane, user: {token: x}}]
         "https://192.0.2.1:6443 answered 500 to get leases.coordination.k8s.io evenkeel in namespace evenkeel-system: no"
     )]
     fn an_answer_has_a_class(#[case] code: u16, #[case] expected: &str) {
-        let server = Server {
+        let server = ApiServer {
             url: "https://192.0.2.1:6443".into(),
             proxy: None,
         };

@@ -10,7 +10,7 @@ use kube::client::Body;
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
-use super::page::{Items, Page};
+use super::page::{Items, ListPiece};
 use crate::client::{self, Refusal, RequestError};
 use crate::resources::{Resource, escape};
 use crate::rights::refusal;
@@ -126,7 +126,7 @@ impl List {
     pub(super) async fn read(
         &self,
         client: &Client,
-        page_tx: &mpsc::Sender<Page>,
+        page_tx: &mpsc::Sender<ListPiece>,
     ) -> Result<(), RequestError> {
         for path in self.resource.paths(self.namespace.as_deref().unwrap_or_default()) {
             match self.pages(client, &path, page_tx).await {
@@ -167,10 +167,10 @@ impl List {
     }
 
     /// The list of a kind that is not served: it is empty.
-    async fn nothing(&self, page_tx: &mpsc::Sender<Page>) -> Result<(), RequestError> {
+    async fn nothing(&self, page_tx: &mpsc::Sender<ListPiece>) -> Result<(), RequestError> {
         if self.whole {
             // A receiver that has gone away ends the reading by itself.
-            let _ = page_tx.send(Page::Begin(self.resource)).await;
+            let _ = page_tx.send(ListPiece::Begin(self.resource)).await;
         }
         Ok(())
     }
@@ -179,12 +179,12 @@ impl List {
         &self,
         client: &Client,
         path: &str,
-        page_tx: &mpsc::Sender<Page>,
+        page_tx: &mpsc::Sender<ListPiece>,
     ) -> Result<(), RequestError> {
         let (mut tries, mut objects) = (0, PAGE);
         'again: loop {
             tries += 1;
-            if self.whole && page_tx.send(Page::Begin(self.resource)).await.is_err() {
+            if self.whole && page_tx.send(ListPiece::Begin(self.resource)).await.is_err() {
                 return Ok(());
             }
             let mut next = String::new();
@@ -211,7 +211,7 @@ impl List {
                 } else {
                     Items::list(self.resource, body)
                 };
-                if page_tx.send(Page::Items(items)).await.is_err() || next.is_empty() {
+                if page_tx.send(ListPiece::Items(items)).await.is_err() || next.is_empty() {
                     return Ok(());
                 }
             }
@@ -270,11 +270,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::client::scripted::{self, Answer, whole};
+    use crate::client::scripted::{self, ScriptedResponse, whole};
 
     /// Reads all Services of a server that is a function of path and query; returns what was asked, and the end.
     async fn read(
-        answer: impl Fn(&str) -> Answer + Clone + Send + Sync + 'static,
+        answer: impl Fn(&str) -> ScriptedResponse + Clone + Send + Sync + 'static,
     ) -> (Vec<String>, usize, Result<(), RequestError>) {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let log = asked.clone();
@@ -291,7 +291,7 @@ mod tests {
         drop(page_tx);
         let mut objects = 0;
         while let Some(page) = page_rx.recv().await {
-            if let Page::Items(items) = page {
+            if let ListPiece::Items(items) = page {
                 objects += items.objects().count();
             }
         }

@@ -23,12 +23,12 @@ use tokio::sync::mpsc;
 
 use list::List;
 use outcome::ListOutcome;
-use page::Page;
+use page::ListPiece;
 
-use crate::client::RequestError;
+use crate::client::{Link, RequestError};
 
 pub(crate) use connect::root;
-pub use connect::{Ask, AskError, ConnectError, Server};
+pub use connect::{ApiServer, Ask, AskError, ConnectError};
 pub use list::PAGE;
 pub(crate) use list::{PAGE_BYTES, fewer};
 
@@ -61,7 +61,7 @@ pub(crate) trait Beside {
     fn known(&mut self, core: &mut Core);
 
     /// Looks at a page before the core does. An error ends the reading.
-    fn page(&mut self, page: &Page) -> Result<()>;
+    fn page(&mut self, page: &ListPiece) -> Result<()>;
 }
 
 /// Nothing.
@@ -70,7 +70,7 @@ struct Nothing;
 impl Beside for Nothing {
     fn known(&mut self, _: &mut Core) {}
 
-    fn page(&mut self, _: &Page) -> Result<()> {
+    fn page(&mut self, _: &ListPiece) -> Result<()> {
         Ok(())
     }
 }
@@ -85,14 +85,22 @@ const PARALLEL: usize = 4;
 ///
 /// # Errors
 /// What is wrong with the kubeconfig; the server was not asked.
-pub async fn connect(options: &Options) -> Result<(Client, Server), ConnectError> {
+pub async fn connect(options: &Options) -> Result<(Client, ApiServer), ConnectError> {
     let (config, server) = connect::config(options).await?;
     let client = connect::client(config, &server, Some(list::READ_TIMEOUT))?;
     Ok((client, server))
 }
 
+/// A link to the cluster that the options name, for watches and the Lease.
+pub(crate) fn link(options: Options) -> Link {
+    Link::new(move || {
+        let options = options.clone();
+        async move { watching_client(&options).await }
+    })
+}
+
 /// A client for watches: how long a response may be silent is for its reader to say.
-pub(crate) async fn watching_client(options: &Options) -> Result<Client> {
+async fn watching_client(options: &Options) -> Result<Client> {
     let (config, server) = connect::config(options).await?;
     Ok(connect::client(config, &server, None)?)
 }
@@ -154,7 +162,7 @@ async fn feed(
     options: &Options,
     beside: &mut dyn Beside,
 ) -> Result<()> {
-    let (page_tx, mut page_rx) = mpsc::channel::<Page>(IN_FLIGHT);
+    let (page_tx, mut page_rx) = mpsc::channel::<ListPiece>(IN_FLIGHT);
     let reading = tokio::spawn(read_lists(
         client.clone(),
         lists,
@@ -183,7 +191,7 @@ async fn read_lists(
     client: Client,
     lists: Vec<List>,
     namespaces: Vec<String>,
-    page_tx: mpsc::Sender<Page>,
+    page_tx: mpsc::Sender<ListPiece>,
 ) -> Vec<ListOutcome> {
     let (client, namespaces, page_tx) = (&client, &namespaces[..], &page_tx);
     let read = |(at, list): (usize, List)| async move {
@@ -211,7 +219,7 @@ async fn within(
     client: &Client,
     list: &List,
     namespaces: &[String],
-    page_tx: &mpsc::Sender<Page>,
+    page_tx: &mpsc::Sender<ListPiece>,
 ) -> Vec<(String, Result<(), RequestError>)> {
     let mut ends = Vec::new();
     for namespace in namespaces {

@@ -13,7 +13,7 @@ use crate::resources::Resource;
 
 /// A piece of a list.
 #[derive(Debug)]
-pub(crate) enum Page {
+pub(crate) enum ListPiece {
     /// The list begins, perhaps once more: what came of it before does not count.
     Begin(&'static Resource),
     /// Some of its objects, or the only one that was asked for.
@@ -31,15 +31,15 @@ pub(crate) struct Items {
 }
 
 #[derive(Deserialize)]
-struct Wire<'a> {
+struct ListWire<'a> {
     #[serde(borrow, default)]
     items: Option<Vec<&'a RawValue>>,
     #[serde(default)]
-    metadata: Meta,
+    metadata: PageMeta,
 }
 
 #[derive(Deserialize, Default)]
-struct Meta {
+struct PageMeta {
     #[serde(default, rename = "continue")]
     next: Option<String>,
 }
@@ -61,7 +61,7 @@ impl Items {
             let start = item.get().as_ptr().addr() - body.as_ptr().addr();
             start..start + item.get().len()
         };
-        let (places, next) = match serde_json::from_str::<Wire<'_>>(&body) {
+        let (places, next) = match serde_json::from_str::<ListWire<'_>>(&body) {
             Ok(wire) => (
                 Ok(wire.items.iter().flatten().map(place).collect()),
                 wire.metadata.next.unwrap_or_default(),
@@ -85,7 +85,7 @@ impl Items {
     }
 }
 
-impl Page {
+impl ListPiece {
     /// Feeds the core and returns how many objects it held. What the core refuses it also lists as unreadable.
     pub(super) fn feed(&self, core: &mut Core) -> usize {
         let items = match self {

@@ -24,7 +24,7 @@ use prometheus_client::registry::{Metric, Registry};
 
 use crate::escape;
 
-pub use table::{Kind, TABLE, find, page};
+pub use table::{MetricType, TABLE, find, page};
 
 /// The Kubernetes versions that are supported: those that k8s-openapi's types span, tested on the newest built here.
 pub const KUBERNETES: &str = "1.33-1.37";
@@ -32,7 +32,7 @@ pub const KUBERNETES: &str = "1.33-1.37";
 /// Most series of a metric that names namespaces and policies.
 pub const SERIES: usize = 200;
 
-type Labels = Vec<(&'static str, String)>;
+type MetricLabels = Vec<(&'static str, String)>;
 
 /// What a scrape shows of the core and its surroundings.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -99,10 +99,10 @@ pub struct SourceSnapshot {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    gauges: BTreeMap<&'static str, Family<Labels, Gauge<f64, AtomicU64>>>,
+    gauges: BTreeMap<&'static str, Family<MetricLabels, Gauge<f64, AtomicU64>>>,
     /// Statuses written, by outcome.
-    status_writes: Family<Labels, Counter>,
-    alerts: Family<Labels, Counter>,
+    status_writes: Family<MetricLabels, Counter>,
+    alerts: Family<MetricLabels, Counter>,
     displaced: Counter,
     /// Alerts that the last push left out.
     alerts_left: AtomicUsize,
@@ -116,8 +116,8 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::default();
         let mut gauges = BTreeMap::new();
-        for one in TABLE.iter().filter(|one| one.kind == Kind::Gauge) {
-            let family: Family<Labels, Gauge<f64, AtomicU64>> = Family::default();
+        for one in TABLE.iter().filter(|one| one.kind == MetricType::Gauge) {
+            let family: Family<MetricLabels, Gauge<f64, AtomicU64>> = Family::default();
             registry.register(one.name, one.help, family.clone());
             gauges.insert(one.name, family);
         }
@@ -186,7 +186,7 @@ impl Metrics {
     }
 
     #[allow(clippy::needless_pass_by_value, reason = "labels are made for this call")]
-    fn set(&self, name: &'static str, mut labels: Labels, value: f64) {
+    fn set(&self, name: &'static str, mut labels: MetricLabels, value: f64) {
         if let Some(family) = self.gauges.get(name) {
             // The encoder escapes what ends a label or a line, and no more.
             for (_, text) in &mut labels {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 /// The type of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricType {
     /// Goes up and down.
     Gauge,
     /// Only goes up, until the process starts anew.
@@ -13,7 +13,7 @@ pub enum Kind {
     Histogram,
 }
 
-impl Kind {
+impl MetricType {
     /// As in the exposition format.
     pub const fn name(self) -> &'static str {
         match self {
@@ -30,7 +30,7 @@ pub struct Metric {
     /// Its name, as scraped.
     pub name: &'static str,
     /// Its type.
-    pub kind: Kind,
+    pub kind: MetricType,
     /// Its labels; each has a bounded set of values.
     pub labels: &'static [&'static str],
     /// What it says, with the unit.
@@ -41,7 +41,7 @@ pub struct Metric {
 
 const fn metric(
     name: &'static str,
-    kind: Kind,
+    kind: MetricType,
     labels: &'static [&'static str],
     help: &'static str,
     bound: &'static str,
@@ -55,7 +55,7 @@ const fn metric(
     }
 }
 
-use Kind::{Counter, Gauge, Histogram};
+use MetricType::{Counter, Gauge, Histogram};
 
 /// Every metric, in the order of the documentation.
 pub const TABLE: &[Metric] = &[

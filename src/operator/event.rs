@@ -9,7 +9,7 @@ use crate::lease::{Claim, Permit};
 use crate::lookup;
 use crate::samples::{OwnedPage, SampleWantsByScope};
 use crate::send::{Reply, Request};
-use crate::watch::{self, Change};
+use crate::watch::{self, TargetChange};
 
 /// When a change was received, as time since the process began: from here to the request is our own part of a reaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,7 +28,7 @@ pub struct Watched {
     /// When it was received.
     pub cause: ReceivedAt,
     /// What it is.
-    pub event: watch::Event,
+    pub event: watch::WatchEvent,
 }
 
 /// Something that has happened.
@@ -50,7 +50,7 @@ pub enum Event {
     /// A feeder has measured something, or could not.
     Measured(OwnedPage),
     /// A Pod was read, as [`Effects::lookups`] said.
-    Lookup(PodQuery, lookup::Answer),
+    Lookup(PodQuery, lookup::LookupResult),
     /// Nothing: the moment that [`Effects::next`] named has come.
     Tick,
     /// No more requests: the process ends when the replies of those under way have come.
@@ -92,7 +92,7 @@ pub struct Effects {
     /// What feeders are to measure from now on, where that has changed.
     pub measure: Option<SampleWantsByScope>,
     /// Watches to start and to stop.
-    pub watches: Change,
+    pub watches: TargetChange,
     /// What to declare beside the Lease, where that has changed.
     pub state: Option<String>,
     /// Whether verdicts or leadership have changed: what alerts rest on.

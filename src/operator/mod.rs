@@ -31,7 +31,7 @@ use crate::watch::Intake;
 
 pub use event::{Effects, Event, Next, Outgoing, ReceivedAt, Watched};
 use under_way::UnderWay;
-pub use view::State;
+pub use view::HolderState;
 
 /// Policies that are compared with their status in one step: bounds how long those of one namespace can hold up the others.
 const LOOKS: usize = 32;

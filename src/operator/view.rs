@@ -16,8 +16,8 @@ use crate::escape::line;
 use crate::fair::share;
 use crate::metrics::{CriticalSeries, SERIES, Snapshot, SourceSnapshot};
 use crate::outbound::ServicePort;
-use crate::prometheus::Known;
 use crate::query::{Agenda, Alerts, IndexView, Readiness};
+use crate::samples::KnownSubjects;
 use crate::watch::WatchStatus;
 
 /// Objects that were not understood, as shown at most.
@@ -154,8 +154,8 @@ impl Operator {
     }
 
     /// What labels of series may name.
-    pub fn known(&self, nodes: bool) -> Known {
-        Known::of(&self.core, nodes)
+    pub fn known(&self, nodes: bool) -> KnownSubjects {
+        KnownSubjects::of(&self.core, nodes)
     }
 
     /// How many policies wait to be compared with their status, as far as is known: a standby writes none.
@@ -205,7 +205,7 @@ pub(super) fn not_fresh(core: &Core) -> BTreeMap<&'static str, String> {
 /// What the holder declares beside the Lease.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct State {
+pub struct HolderState {
     /// Version of the holder.
     pub version: String,
     /// Whether its first read of the cluster is complete.
@@ -221,7 +221,7 @@ pub(super) fn state(core: &Core, ready: bool) -> String {
         // `kubectl describe` prints annotations as they are.
         .map(|(source, why)| (source.to_owned(), line(&why).chars().take(200).collect()))
         .collect();
-    let state = State {
+    let state = HolderState {
         version: env!("CARGO_PKG_VERSION").into(),
         ready,
         not_fresh,

@@ -78,7 +78,7 @@ type Inside = HyperClient<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// A client for every endpoint of one server.
 #[derive(Debug)]
-pub(crate) struct Client {
+pub(crate) struct HttpClient {
     /// The present client, and when the CA file that it was made of was written.
     inside: Mutex<(Inside, Option<SystemTime>)>,
     options: Options,
@@ -86,7 +86,7 @@ pub(crate) struct Client {
     secure: bool,
 }
 
-impl Client {
+impl HttpClient {
     /// A client. An error is a file that cannot be read, or credentials that would go over plain HTTP.
     pub(crate) fn new(options: Options, trust: Trust<'_>) -> Result<Self> {
         let secure = options.ca.is_some() || trust == Trust::Host;
@@ -258,7 +258,7 @@ mod tests {
     fn credentials_never_go_over_plain_http() {
         let plain = Options::default();
         assert_eq!(
-            Client::new(plain.clone(), Trust::Name("a.b.svc"))
+            HttpClient::new(plain.clone(), Trust::Name("a.b.svc"))
                 .unwrap()
                 .scheme(),
             "http"
@@ -268,7 +268,7 @@ mod tests {
                 credentials,
                 ..plain.clone()
             };
-            let error = Client::new(options, Trust::Name("a.b.svc"))
+            let error = HttpClient::new(options, Trust::Name("a.b.svc"))
                 .unwrap_err()
                 .to_string();
             assert!(error.contains("give the CA file"), "{error}");

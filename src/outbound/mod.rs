@@ -7,6 +7,6 @@
 mod client;
 mod service_port;
 
-pub(crate) use client::{Client, OutboundError, Trust};
 pub use client::{Credentials, Options};
+pub(crate) use client::{HttpClient, OutboundError, Trust};
 pub use service_port::ServicePort;

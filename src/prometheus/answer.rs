@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::exposition::{Labels, millis, number};
+use crate::exposition::{SeriesLabels, millis, number};
 
 /// Most characters of what a server says that are kept.
 const SAID: usize = 200;
@@ -48,7 +48,7 @@ pub enum AnswerError {
 #[derive(Debug)]
 pub struct Series<'a> {
     /// Its labels, `__name__` among them where the query keeps it.
-    pub labels: Labels<'a>,
+    pub labels: SeriesLabels<'a>,
     /// Its value; NaN and the infinities are for the caller to refuse.
     pub value: f64,
     /// When the query was evaluated, in milliseconds since 1970. This is not when the sample was taken.
@@ -57,7 +57,7 @@ pub struct Series<'a> {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Envelope<'a> {
+struct QueryEnvelope<'a> {
     #[serde(borrow)]
     status: Cow<'a, str>,
     #[serde(borrow, default)]
@@ -86,7 +86,7 @@ struct Data<'a> {
 /// # Errors
 /// Why it says nothing; what the sink got counts for nothing then.
 pub fn read(body: &[u8], most: usize, sink: &mut dyn FnMut(&Series<'_>)) -> Result<(), AnswerError> {
-    let envelope: Envelope<'_> = serde_json::from_slice(body).map_err(|error| not_one(&error))?;
+    let envelope: QueryEnvelope<'_> = serde_json::from_slice(body).map_err(|error| not_one(&error))?;
     if envelope.status != "success" {
         return Err(AnswerError::Failed {
             kind: cut(&envelope.error_type),
@@ -135,18 +135,18 @@ struct Vector<'s> {
 #[derive(Deserialize)]
 struct Element<'a> {
     #[serde(borrow)]
-    metric: Metric<'a>,
+    metric: MetricSeed<'a>,
     #[serde(borrow, default)]
-    value: Option<(f64, Text<'a>)>,
+    value: Option<(f64, BorrowedText<'a>)>,
     #[serde(default)]
     histogram: Option<IgnoredAny>,
 }
 
 /// A text, borrowed where it has no escape.
 #[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+struct BorrowedText<'a>(#[serde(borrow)] Cow<'a, str>);
 
-struct Metric<'a>(Labels<'a>);
+struct MetricSeed<'a>(SeriesLabels<'a>);
 
 impl<'de> DeserializeSeed<'de> for Vector<'_> {
     type Value = ();
@@ -192,7 +192,7 @@ impl<'de> Visitor<'de> for Vector<'_> {
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Metric<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for MetricSeed<'a> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(MetricVisitor)
     }
@@ -201,17 +201,17 @@ impl<'de: 'a, 'a> Deserialize<'de> for Metric<'a> {
 struct MetricVisitor;
 
 impl<'de> Visitor<'de> for MetricVisitor {
-    type Value = Metric<'de>;
+    type Value = MetricSeed<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("labels")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Metric<'de>, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<MetricSeed<'de>, A::Error> {
         use serde::de::Error;
 
-        let mut labels = Labels::default();
-        while let Some((name, value)) = map.next_entry::<Text<'de>, Text<'de>>()? {
+        let mut labels = SeriesLabels::default();
+        while let Some((name, value)) = map.next_entry::<BorrowedText<'de>, BorrowedText<'de>>()? {
             if labels.len() == MOST_LABELS {
                 return Err(A::Error::custom("a series has too many labels"));
             }
@@ -219,7 +219,7 @@ impl<'de> Visitor<'de> for MetricVisitor {
                 return Err(A::Error::custom("a series has a label twice"));
             }
         }
-        Ok(Metric(labels))
+        Ok(MetricSeed(labels))
     }
 }
 

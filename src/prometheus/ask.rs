@@ -4,20 +4,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use evenkeel_core::fleet::SampleWants;
-use evenkeel_core::sample::{Metric, Metrics, Observer, Scope, Why};
+use evenkeel_core::sample::{Metric, Metrics, Observer, PageScope, Why};
 
 use super::answer::{self, Series};
 use super::selector::{is_label, is_metric, quoted};
-use super::server::{Server, of_answer};
-use super::subject::{Answered, Known};
-use super::table::{Line, PART, with_times};
-use crate::samples::{OwnedPage, SampleWantsByScope, now_millis};
+use super::server::{PrometheusServer, of_answer};
+use super::subject::Answered;
+use super::table::{MetricQuery, PART, with_times};
+use crate::samples::{KnownSubjects, OwnedPage, SampleWantsByScope, now_millis};
 
 /// One metric of one scope, and the query that brings it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Question {
     /// What it is about.
-    pub(crate) scope: Scope<Arc<str>>,
+    pub(crate) scope: PageScope<Arc<str>>,
     /// What it brings.
     pub(crate) metric: Metric,
     promql: String,
@@ -27,7 +27,7 @@ pub(crate) struct Question {
 
 /// What is wanted, as far as there are queries for it.
 pub(crate) fn questions(wants: &SampleWantsByScope) -> Vec<Question> {
-    let of = |(scope, wants): (&Scope<Arc<str>>, &SampleWants)| {
+    let of = |(scope, wants): (&PageScope<Arc<str>>, &SampleWants)| {
         let questions = wants
             .metrics
             .iter()
@@ -37,9 +37,9 @@ pub(crate) fn questions(wants: &SampleWantsByScope) -> Vec<Question> {
     wants.iter().flat_map(of).collect()
 }
 
-fn question(scope: &Scope<Arc<str>>, metric: Metric, wants: &SampleWants) -> Option<Question> {
+fn question(scope: &PageScope<Arc<str>>, metric: Metric, wants: &SampleWants) -> Option<Question> {
     let (promql, pod) = match scope {
-        Scope::Backends { namespace, .. } => {
+        PageScope::Backends { namespace, .. } => {
             let counter = wants.counter.as_ref()?;
             // Checked by the schema as well; nothing else than a name is ever put into a query without quotes.
             let (name, pod) = (&*counter.metric, &*counter.pod_label);
@@ -49,7 +49,7 @@ fn question(scope: &Scope<Arc<str>>, metric: Metric, wants: &SampleWants) -> Opt
             }
             (of_pods(name, pod, namespace), pod.to_owned())
         }
-        _ => (Line::of(metric)?.promql(), String::new()),
+        _ => (MetricQuery::of(metric)?.promql(), String::new()),
     };
     Some(Question {
         scope: scope.clone(),
@@ -80,7 +80,7 @@ impl Question {
 
     /// Whether a policy names what is asked. If it fails, that may be the policy's doing and says nothing of the server.
     pub(super) const fn is_a_policys(&self) -> bool {
-        matches!(self.scope, Scope::Backends { .. })
+        matches!(self.scope, PageScope::Backends { .. })
     }
 
     /// How often it is asked.
@@ -92,10 +92,10 @@ impl Question {
 
 /// Asks, and makes a page of the answer.
 pub(crate) async fn ask(
-    server: &Server,
+    server: &PrometheusServer,
     endpoint: Option<SocketAddr>,
     question: &Question,
-    known: &Known,
+    known: &KnownSubjects,
 ) -> OwnedPage {
     let asked = now_millis();
     let mut answered = Answered::new(known, question.metric, &question.scope, &question.pod);
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     fn counted(metric: &str, pod: &str, namespace: &str) -> Vec<Question> {
-        let scope = Scope::Backends {
+        let scope = PageScope::Backends {
             namespace: namespace.into(),
             service: "web".into(),
         };

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use evenkeel_core::know::Unit;
-use evenkeel_core::sample::{Kind, Observer, Of};
+use evenkeel_core::sample::{MetricKind, Observer, Of};
 
 use super::table::LINES;
 
@@ -37,8 +37,8 @@ pub fn page() -> String {
         let unit = match (metric.unit(), metric.kind()) {
             (Unit::Seconds, _) => "seconds",
             (Unit::Bytes, _) => "bytes",
-            (_, Kind::Counter) => "count",
-            (_, Kind::Gauge) => "number",
+            (_, MetricKind::Counter) => "count",
+            (_, MetricKind::Gauge) => "number",
         };
         let of = match metric.of() {
             Of::Cluster => "cluster",

@@ -20,20 +20,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use evenkeel_core::sample::{Metrics, Observer, Scope, Why};
+use evenkeel_core::sample::{Metrics, Observer, PageScope, Why};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::outbound::ServicePort;
 use crate::query::{Handle, Query};
 use crate::repeats::Repeats;
-use crate::samples::{OwnedPage, SampleWantsByScope, now_millis};
+use crate::samples::{KnownSubjects, OwnedPage, SampleWantsByScope, now_millis};
 pub(crate) use ask::{Question, ask, questions};
 pub use docs::page;
 use schedule::Schedule;
 pub use server::Options;
-pub(crate) use server::Server;
-pub use subject::Known;
+pub(crate) use server::PrometheusServer;
 
 /// How soon after a failure of the whole server the next query is tried.
 const RETRY: Duration = Duration::from_secs(15);
@@ -42,9 +41,9 @@ const RETRY: Duration = Duration::from_secs(15);
 const ENDPOINTS: usize = 5;
 
 /// The feeder.
-pub struct Feeder {
+pub struct PrometheusFeeder {
     at: ServicePort,
-    server: Server,
+    server: PrometheusServer,
     handle: Handle,
     wants: watch::Receiver<SampleWantsByScope>,
     page_tx: mpsc::Sender<OwnedPage>,
@@ -52,7 +51,7 @@ pub struct Feeder {
     warned: Repeats,
 }
 
-impl Feeder {
+impl PrometheusFeeder {
     /// A feeder for the Prometheus that the options name. An error is a file that cannot be read.
     pub(crate) fn new(
         options: &Options,
@@ -62,7 +61,7 @@ impl Feeder {
     ) -> Result<Self> {
         Ok(Self {
             at: options.at.clone(),
-            server: Server::of(options)?,
+            server: PrometheusServer::of(options)?,
             handle,
             wants,
             page_tx,
@@ -110,13 +109,15 @@ impl Feeder {
     }
 
     /// The subjects that the API shows, as far as this question is about them; `None` when the loop has ended.
-    async fn known(&self, question: &Question) -> Option<Known> {
-        let nodes = question.scope == Scope::Nodes;
-        self.handle.ask(|answer| Query::Known { nodes, answer }).await
+    async fn known(&self, question: &Question) -> Option<KnownSubjects> {
+        let nodes = question.scope == PageScope::Nodes;
+        self.handle
+            .ask(|answer| Query::KnownSubjects { nodes, answer })
+            .await
     }
 
     /// Asks one endpoint after the other until one answers.
-    async fn ask(&self, question: &Question, known: &Known) -> OwnedPage {
+    async fn ask(&self, question: &Question, known: &KnownSubjects) -> OwnedPage {
         let service = self.at.clone();
         let sockets = self.handle.ask(|answer| Query::Sockets { service, answer }).await;
         let mut endpoints: Vec<Option<SocketAddr>> = sockets
@@ -169,4 +170,4 @@ const fn is_the_servers(why: Why) -> bool {
 }
 
 /// What is wanted of Prometheus of one scope.
-pub(crate) type Scoped = (Scope<Arc<str>>, Metrics);
+pub(crate) type Scoped = (PageScope<Arc<str>>, Metrics);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use evenkeel_core::sample::{Metrics, Scope};
+use evenkeel_core::sample::{Metrics, PageScope};
 use tokio::time::Instant;
 
 use super::{Question, Scoped};
@@ -50,7 +50,7 @@ impl Schedule {
 
     /// Everything that is asked, by what it is about.
     pub(super) fn all(&self) -> Vec<Scoped> {
-        let mut all: BTreeMap<Scope<Arc<str>>, Metrics> = BTreeMap::new();
+        let mut all: BTreeMap<PageScope<Arc<str>>, Metrics> = BTreeMap::new();
         for question in self.due.keys() {
             let metrics = all.entry(question.scope.clone()).or_default();
             *metrics = metrics.with(Metrics::of(&[question.metric]));
@@ -77,7 +77,7 @@ mod tests {
             metrics,
             ..SampleWants::default()
         };
-        questions(&Arc::new(BTreeMap::from([(Scope::Nodes, wants)])))
+        questions(&Arc::new(BTreeMap::from([(PageScope::Nodes, wants)])))
     }
 
     #[tokio::test(start_paused = true)]
@@ -117,6 +117,6 @@ mod tests {
         schedule.want(of_nodes(Metrics::on(Of::Node)), begin);
         schedule.wait(begin + Duration::from_secs(15));
         assert_eq!(schedule.next().unwrap().0, begin + Duration::from_secs(15));
-        assert_eq!(schedule.all(), [(Scope::Nodes, Metrics::on(Of::Node))]);
+        assert_eq!(schedule.all(), [(PageScope::Nodes, Metrics::on(Of::Node))]);
     }
 }

@@ -13,7 +13,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::answer::{self, AnswerError};
 use crate::client::Refusal;
-use crate::outbound::{self, Client, Credentials, OutboundError, ServicePort, Trust};
+use crate::outbound::{self, Credentials, HttpClient, OutboundError, ServicePort, Trust};
 
 /// How long one query may take. The server gets a limit of its own that ends a little earlier.
 pub(super) const WITHIN: Duration = Duration::from_secs(10);
@@ -39,22 +39,22 @@ pub struct Options {
 
 /// The way to a Prometheus.
 #[derive(Debug)]
-pub(crate) struct Server {
-    way: Way,
+pub(crate) struct PrometheusServer {
+    way: PrometheusAccess,
     path_prefix: String,
     tenant: Option<HeaderValue>,
 }
 
-enum Way {
+enum PrometheusAccess {
     /// Its endpoints, each by its address.
-    Endpoints(Client),
+    Endpoints(HttpClient),
     /// A URL, as a person has it.
-    Url(Client, String),
+    Url(HttpClient, String),
     /// The API server's proxy for Services, under the user's own rights.
     Proxy(kube::Client, String),
 }
 
-impl std::fmt::Debug for Way {
+impl std::fmt::Debug for PrometheusAccess {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Endpoints(_) => "Endpoints",
@@ -64,13 +64,13 @@ impl std::fmt::Debug for Way {
     }
 }
 
-impl Server {
+impl PrometheusServer {
     /// By the addresses of its endpoints.
     pub(super) fn of(options: &Options) -> Result<Self> {
         let name = options.at.server_name();
-        let client = Client::new(options.outbound.clone(), Trust::Name(&name)).context("--prometheus")?;
+        let client = HttpClient::new(options.outbound.clone(), Trust::Name(&name)).context("--prometheus")?;
         Self::by(
-            Way::Endpoints(client),
+            PrometheusAccess::Endpoints(client),
             &options.path_prefix,
             options.tenant.as_deref(),
         )
@@ -97,8 +97,8 @@ impl Server {
             !authority.contains('@'),
             "a password in a URL would be seen in the list of processes and in the next command: give a file of it"
         );
-        let client = Client::new(outbound, Trust::Host)?;
-        let way = Way::Url(client, url.trim_end_matches('/').to_owned());
+        let client = HttpClient::new(outbound, Trust::Host)?;
+        let way = PrometheusAccess::Url(client, url.trim_end_matches('/').to_owned());
         Self::by(way, path_prefix, tenant)
     }
 
@@ -118,10 +118,10 @@ impl Server {
             port,
         } = at;
         let base = format!("/api/v1/namespaces/{namespace}/services/{scheme}{service}:{port}/proxy");
-        Self::by(Way::Proxy(client, base), path_prefix, tenant)
+        Self::by(PrometheusAccess::Proxy(client, base), path_prefix, tenant)
     }
 
-    fn by(way: Way, path_prefix: &str, tenant: Option<&str>) -> Result<Self> {
+    fn by(way: PrometheusAccess, path_prefix: &str, tenant: Option<&str>) -> Result<Self> {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-._~/:".contains(c);
         ensure!(
             path_prefix.chars().all(plain),
@@ -154,14 +154,14 @@ impl Server {
         let query = utf8_percent_encode(promql, NON_ALPHANUMERIC);
         let path = format!("{}/api/v1/query?timeout=8s&query={query}", self.path_prefix);
         let body = match &self.way {
-            Way::Endpoints(client) => {
+            PrometheusAccess::Endpoints(client) => {
                 let endpoint = endpoint
                     .ok_or_else(|| (Why::Unreachable, "its Service has no ready endpoint".to_owned()))?;
                 self.outbound(client, format!("{}://{endpoint}{path}", client.scheme()))
                     .await?
             }
-            Way::Url(client, base) => self.outbound(client, format!("{base}{path}")).await?,
-            Way::Proxy(client, base) => {
+            PrometheusAccess::Url(client, base) => self.outbound(client, format!("{base}{path}")).await?,
+            PrometheusAccess::Proxy(client, base) => {
                 let exchange = self.proxied(client, format!("{base}{path}"));
                 let exchange = tokio::time::timeout(WITHIN, exchange).await;
                 exchange.unwrap_or_else(|_| {
@@ -172,7 +172,7 @@ impl Server {
         Ok(body)
     }
 
-    async fn outbound(&self, client: &Client, url: String) -> Result<Bytes, (Why, String)> {
+    async fn outbound(&self, client: &HttpClient, url: String) -> Result<Bytes, (Why, String)> {
         let request = self.request(url, Full::new(Bytes::new()))?;
         client
             .exchange(request, ANSWER, WITHIN)

@@ -1,54 +1,18 @@
 //! Which Node, API server or Pod a series is about.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use evenkeel_core::Core;
-use evenkeel_core::sample::{Metric, Of, Scope, Subject};
+use evenkeel_core::sample::{Metric, Of, PageScope, SampleSubject};
 
 use super::table::{NODE_LABELS, PART, TIME};
-use crate::exposition::Labels;
-use crate::samples::{OwnedSample, address, resource};
+use crate::exposition::SeriesLabels;
+use crate::samples::{KnownSubjects, OwnedSample, address, resource};
 
-/// The subjects that the API shows, by what labels call them.
-#[derive(Debug, Default, Clone)]
-pub struct Known {
-    /// Names of Nodes.
-    pub nodes: HashSet<Arc<str>>,
-    /// Nodes by their own addresses.
-    pub node_at: HashMap<IpAddr, Arc<str>>,
-    /// Address and port of each API server.
-    pub instances: Vec<SocketAddr>,
-}
-
-impl Known {
-    /// As a core knows them. Of several Nodes with one address none is meant by it.
-    pub(crate) fn of(core: &Core, nodes: bool) -> Self {
-        let index = core.index();
-        let mut known = Self {
-            instances: index.ready_sockets("default", "kubernetes", "https"),
-            ..Self::default()
-        };
-        if !nodes {
-            return known;
-        }
-        let mut shared = HashSet::new();
-        for (name, addresses) in index.node_addresses() {
-            for address in addresses {
-                let other = known.node_at.insert(*address, name.clone());
-                if other.is_some_and(|other| other != name) {
-                    shared.insert(*address);
-                }
-            }
-            known.nodes.insert(name);
-        }
-        known.node_at.retain(|address, _| !shared.contains(address));
-        known
-    }
-
+impl KnownSubjects {
     /// The Node that labels name.
-    fn node(&self, labels: &Labels<'_>) -> Option<Arc<str>> {
+    fn node(&self, labels: &SeriesLabels<'_>) -> Option<Arc<str>> {
         NODE_LABELS.iter().find_map(|label| {
             let text = labels.get(label)?;
             let host = text.rsplit_once(':').map_or(text, |parts| parts.0);
@@ -59,7 +23,7 @@ impl Known {
     }
 
     /// The API server that `instance` names. By its port as well: everything else on its node has the same address.
-    fn instance(&self, labels: &Labels<'_>) -> Option<IpAddr> {
+    fn instance(&self, labels: &SeriesLabels<'_>) -> Option<IpAddr> {
         let at = labels.get("instance")?.parse::<SocketAddr>().ok()?;
         self.instances.contains(&at).then(|| at.ip())
     }
@@ -67,19 +31,19 @@ impl Known {
     fn subject(
         &self,
         of: Of,
-        scope: &Scope<Arc<str>>,
-        labels: &Labels<'_>,
+        scope: &PageScope<Arc<str>>,
+        labels: &SeriesLabels<'_>,
         pod: &str,
-    ) -> Option<Subject<Arc<str>>> {
+    ) -> Option<SampleSubject<Arc<str>>> {
         match (of, scope) {
-            (Of::Cluster, _) => Some(Subject::Cluster),
-            (Of::Node, _) => self.node(labels).map(Subject::Node),
-            (Of::Instance, _) => self.instance(labels).map(Subject::Instance),
+            (Of::Cluster, _) => Some(SampleSubject::Cluster),
+            (Of::Node, _) => self.node(labels).map(SampleSubject::Node),
+            (Of::Instance, _) => self.instance(labels).map(SampleSubject::Instance),
             (Of::Resource, _) => {
                 let name = resource(labels.get("group"), labels.get("resource"), labels.get("type"))?;
-                Some(Subject::Resource(self.instance(labels)?, name))
+                Some(SampleSubject::Resource(self.instance(labels)?, name))
             }
-            (Of::Backend, Scope::Backends { namespace, service }) => Some(Subject::Backend {
+            (Of::Backend, PageScope::Backends { namespace, service }) => Some(SampleSubject::Backend {
                 namespace: namespace.clone(),
                 service: service.clone(),
                 port: 0,
@@ -93,17 +57,22 @@ impl Known {
 /// The values and times of one answer, on their way to samples.
 #[derive(Debug)]
 pub(super) struct Answered<'k> {
-    known: &'k Known,
+    known: &'k KnownSubjects,
     metric: Metric,
-    scope: &'k Scope<Arc<str>>,
+    scope: &'k PageScope<Arc<str>>,
     /// The label that holds the Pod, where it is one.
     pod: &'k str,
-    values: Vec<(Subject<Arc<str>>, f64)>,
-    times: BTreeMap<Subject<Arc<str>>, i64>,
+    values: Vec<(SampleSubject<Arc<str>>, f64)>,
+    times: BTreeMap<SampleSubject<Arc<str>>, i64>,
 }
 
 impl<'k> Answered<'k> {
-    pub(super) fn new(known: &'k Known, metric: Metric, scope: &'k Scope<Arc<str>>, pod: &'k str) -> Self {
+    pub(super) fn new(
+        known: &'k KnownSubjects,
+        metric: Metric,
+        scope: &'k PageScope<Arc<str>>,
+        pod: &'k str,
+    ) -> Self {
         Self {
             known,
             metric,
@@ -115,7 +84,7 @@ impl<'k> Answered<'k> {
     }
 
     /// Takes a series. One of a subject that the API does not show is nothing to us.
-    pub(super) fn take(&mut self, labels: &Labels<'_>, value: f64) {
+    pub(super) fn take(&mut self, labels: &SeriesLabels<'_>, value: f64) {
         let subject = self.known.subject(self.metric.of(), self.scope, labels, self.pod);
         let Some(subject) = subject else { return };
         if labels.get(PART) == Some(TIME) {
@@ -154,20 +123,22 @@ impl<'k> Answered<'k> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+    use std::collections::{HashMap, HashSet};
+
     use rstest::rstest;
 
     use super::*;
 
-    fn known() -> Known {
-        Known {
+    fn known() -> KnownSubjects {
+        KnownSubjects {
             nodes: HashSet::from(["n1".into(), "n2".into()]),
             node_at: HashMap::from([("192.0.2.1".parse().unwrap(), "n1".into())]),
             instances: vec!["192.0.2.1:6443".parse().unwrap()],
         }
     }
 
-    fn labels<'a>(of: &[(&'a str, &'a str)]) -> Labels<'a> {
-        let mut labels = Labels::default();
+    fn labels<'a>(of: &[(&'a str, &'a str)]) -> SeriesLabels<'a> {
+        let mut labels = SeriesLabels::default();
         for (name, value) in of {
             assert!(labels.add((*name).into(), (*value).into()));
         }
@@ -201,7 +172,7 @@ mod tests {
     #[test]
     fn a_value_has_the_time_of_its_sample() {
         let known = known();
-        let mut answered = Answered::new(&known, Metric::ConntrackEntries, &Scope::Nodes, "");
+        let mut answered = Answered::new(&known, Metric::ConntrackEntries, &PageScope::Nodes, "");
         answered.take(&labels(&[("node", "n1"), (PART, "value")]), 7.0);
         answered.take(&labels(&[("node", "n2"), (PART, "value")]), 8.0);
         answered.take(&labels(&[("node", "n9"), (PART, "value")]), 9.0);

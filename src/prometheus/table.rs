@@ -9,7 +9,7 @@ use evenkeel_core::sample::{Metric, Of};
 
 /// How a value comes of series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Value {
+enum Aggregate {
     /// The sum of what the selector selects.
     Sum(&'static str),
     /// The largest.
@@ -24,12 +24,12 @@ enum Value {
 
 /// A query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Line {
+pub struct MetricQuery {
     /// What it brings.
     pub metric: Metric,
     /// Who exports it.
     pub exporter: &'static str,
-    value: Value,
+    value: Aggregate,
 }
 
 /// The label by which values and times of one answer differ.
@@ -47,7 +47,7 @@ const API_SERVER: &str = "kube-apiserver 1.28";
 
 macro_rules! line {
     ($metric:ident, $exporter:expr, $shape:ident($($selector:expr),+)) => {
-        Line { metric: Metric::$metric, exporter: $exporter, value: Value::$shape($($selector),+) }
+        MetricQuery { metric: Metric::$metric, exporter: $exporter, value: Aggregate::$shape($($selector),+) }
     };
 }
 
@@ -70,7 +70,7 @@ macro_rules! of_api_server {
 }
 
 /// All of them.
-pub static LINES: &[Line] = &[
+pub static LINES: &[MetricQuery] = &[
     line!(ConntrackEntries, NODE_EXPORTER, Most("node_nf_conntrack_entries")),
     line!(
         ConntrackLimit,
@@ -200,7 +200,7 @@ pub static LINES: &[Line] = &[
     line!(EtcdQuota, "etcd 3.4", Least("etcd_server_quota_backend_bytes")),
 ];
 
-impl Line {
+impl MetricQuery {
     /// The line of a metric; those of Pods are built of what a policy names.
     pub fn of(metric: Metric) -> Option<&'static Self> {
         LINES.iter().find(|line| line.metric == metric)
@@ -216,11 +216,13 @@ impl Line {
         };
         let sum = |selector| format!("sum by ({by}) ({selector})");
         let (value, sampled) = match self.value {
-            Value::Sum(selector) => (sum(selector), selector),
-            Value::Most(selector) => (format!("max by ({by}) ({selector})"), selector),
-            Value::Least(selector) => (format!("min by ({by}) ({selector})"), selector),
-            Value::SumOrZero(selector, base) => (format!("({} or 0 * {})", sum(selector), sum(base)), base),
-            Value::Difference(all, part) => (format!("({} - {})", sum(all), sum(part)), all),
+            Aggregate::Sum(selector) => (sum(selector), selector),
+            Aggregate::Most(selector) => (format!("max by ({by}) ({selector})"), selector),
+            Aggregate::Least(selector) => (format!("min by ({by}) ({selector})"), selector),
+            Aggregate::SumOrZero(selector, base) => {
+                (format!("({} or 0 * {})", sum(selector), sum(base)), base)
+            }
+            Aggregate::Difference(all, part) => (format!("({} - {})", sum(all), sum(part)), all),
         };
         with_times(&value, &by, sampled)
     }
@@ -265,11 +267,11 @@ mod tests {
     #[test]
     fn a_query_brings_values_with_their_times() {
         assert_eq!(
-            Line::of(Metric::ConntrackEntries).unwrap().promql(),
+            MetricQuery::of(Metric::ConntrackEntries).unwrap().promql(),
             "label_replace(max by (node,kubernetes_node,nodename,instance) (node_nf_conntrack_entries),\"evenkeel\",\"value\",\"\",\"\") \
              or label_replace(min by (node,kubernetes_node,nodename,instance) (timestamp(node_nf_conntrack_entries)),\"evenkeel\",\"time\",\"\",\"\")"
         );
-        let errors = Line::of(Metric::EtcdErrors).unwrap().promql();
+        let errors = MetricQuery::of(Metric::EtcdErrors).unwrap().promql();
         assert!(
             errors.contains("(sum by (instance,group,resource,type) (etcd_request_errors_total) or 0 * sum by (instance,group,resource,type) (etcd_requests_total))"),
             "{errors}"

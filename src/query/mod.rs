@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::metrics::Snapshot;
 use crate::outbound::ServicePort;
-use crate::prometheus::Known;
+use crate::samples::KnownSubjects;
 use crate::watch::WatchStatus;
 
 /// A question to the loop, with where the answer goes.
@@ -34,11 +34,11 @@ pub enum Query {
         answer: oneshot::Sender<Vec<std::net::SocketAddr>>,
     },
     /// What labels of series may name.
-    Known {
+    KnownSubjects {
         /// Whether Nodes are among it, of which there may be thousands.
         nodes: bool,
         /// The answer.
-        answer: oneshot::Sender<Known>,
+        answer: oneshot::Sender<KnownSubjects>,
     },
     /// What to push to an Alertmanager, and the addresses of the Service's ready endpoints.
     Alerts {

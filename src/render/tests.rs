@@ -1,4 +1,4 @@
-//! Every renderer with hostile text; what people see of it is judged in `exits.rs`, with the other exits.
+//! Every renderer with hostile text; what people see of it is judged in `hostile_text.rs`, with the other exits.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use evenkeel_core::checks::path::budget::{Closing, Segment, Side, Span};
 use evenkeel_core::findings::{
-    EvidenceView, ExceptionView, Finding, FindingList, FindingVerdict, Judged, SubjectKind, SubjectView,
-    Summary, Unreadable,
+    EvidenceView, ExceptionView, Finding, FindingList, FindingVerdict, JudgedObjects, SubjectKind,
+    SubjectView, Summary, Unreadable,
 };
 use evenkeel_core::judge::{Datum, Severity};
 use evenkeel_core::know::{Origin, Unit, Val};
@@ -112,11 +112,14 @@ fn changes(list: &FindingList) -> findings::Changes {
         unreadable: Vec::new(),
         ..list.clone()
     };
-    let mut open = findings::Audit::from(list);
+    let mut open = findings::ComparedAudit::from(list);
     for one in &mut open.findings {
         one.exception = None;
     }
-    let (list, empty) = (findings::Audit::from(list), findings::Audit::from(&empty));
+    let (list, empty) = (
+        findings::ComparedAudit::from(list),
+        findings::ComparedAudit::from(&empty),
+    );
     findings::Changes {
         new: findings::Changes::of(&empty, &open).new,
         gone: findings::Changes::of(&list, &empty).gone,
@@ -136,7 +139,7 @@ pub(crate) fn for_people(text: &str) -> Vec<(&'static str, String)> {
         ignored: &ignored,
         again: format!(" --from '{text}'"),
         grantee: format!("'{text}'"),
-        judged: Judged::default(),
+        judged: JudgedObjects::default(),
         met: &BTreeMap::new(),
         all: true,
         list_met: true,

@@ -42,7 +42,7 @@ pub(super) struct Drive {
     pub(super) requests: JoinSet<RequestEnded>,
     /// For reading single Pods.
     pub(super) link: Arc<Link>,
-    pub(super) lookups: JoinSet<(PodQuery, lookup::Answer)>,
+    pub(super) lookups: JoinSet<(PodQuery, lookup::LookupResult)>,
     /// What feeders have measured; none where there is no feeder.
     pub(super) pages: mpsc::Receiver<OwnedPage>,
     /// What feeders are to measure.
@@ -111,8 +111,8 @@ impl Drive {
     }
 
     /// An event and what has come with it.
-    fn take_in(&mut self, first: cluster::Event) -> Vec<Watched> {
-        let watched = |event: cluster::Event| Watched {
+    fn take_in(&mut self, first: cluster::WatchEvent) -> Vec<Watched> {
+        let watched = |event: cluster::WatchEvent| Watched {
             cause: ReceivedAt(self.clock.at(event.received)),
             event,
         };
@@ -200,7 +200,7 @@ impl Drive {
             Query::Verdicts(answer) => drop(answer.send(operator.findings(now))),
             Query::Agenda(answer) => drop(answer.send(operator.agenda(now))),
             Query::Sockets { service, answer } => drop(answer.send(operator.sockets(&service))),
-            Query::Known { nodes, answer } => drop(answer.send(operator.known(nodes))),
+            Query::KnownSubjects { nodes, answer } => drop(answer.send(operator.known(nodes))),
             Query::Alerts { service, answer } => drop(answer.send(operator.alerts(now, &service))),
         }
     }

@@ -33,7 +33,7 @@ impl Feeders {
         let (measure, wants) = watch::channel(SampleWantsByScope::default());
         let mut observers = Vec::new();
         if options.instance_metrics {
-            let feeder = instances::Feeder::new(
+            let feeder = instances::InstanceFeeder::new(
                 options.cluster.clone(),
                 link.clone(),
                 handle.clone(),
@@ -44,7 +44,7 @@ impl Feeders {
             observers.push(Observer::Instance);
         }
         if let Some(prometheus) = &options.prometheus {
-            let feeder = prometheus::Feeder::new(prometheus, handle.clone(), wants, page_tx)?;
+            let feeder = prometheus::PrometheusFeeder::new(prometheus, handle.clone(), wants, page_tx)?;
             tasks.spawn(ask_prometheus(feeder, stop.clone()));
             observers.push(Observer::Prometheus);
         }
@@ -56,12 +56,12 @@ impl Feeders {
     }
 }
 
-async fn ask_prometheus(feeder: prometheus::Feeder, until: watch::Receiver<bool>) -> Exit {
+async fn ask_prometheus(feeder: prometheus::PrometheusFeeder, until: watch::Receiver<bool>) -> Exit {
     feeder.run(until).await;
     ("asking Prometheus", Ok(()))
 }
 
-async fn read_instances(feeder: instances::Feeder, until: watch::Receiver<bool>) -> Exit {
+async fn read_instances(feeder: instances::InstanceFeeder, until: watch::Receiver<bool>) -> Exit {
     feeder.run(until).await;
     ("reading API servers' metrics", Ok(()))
 }

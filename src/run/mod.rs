@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use futures::FutureExt;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
@@ -73,8 +74,8 @@ type Tasks = JoinSet<Exit>;
 /// Runs until a signal asks it to end, or until a part of it fails.
 pub async fn run(options: Options) -> Result<()> {
     let links = Links {
-        watching: Arc::new(Link::to(options.cluster.clone())),
-        lease: Arc::new(Link::to(options.cluster.clone())),
+        watching: Arc::new(live::link(options.cluster.clone())),
+        lease: Arc::new(live::link(options.cluster.clone())),
     };
     // A cluster that nothing names will not be named later.
     links.lease.client().await?;
@@ -128,16 +129,8 @@ fn start(
     stop: &watch::Receiver<bool>,
     release: watch::Receiver<bool>,
 ) -> Result<Drive> {
-    let identity = identity(&options.instance);
-    let listen = listeners.addresses().unwrap_or(options.listen);
-    tracing::info!(
-        version = env!("CARGO_PKG_VERSION"),
-        identity,
-        namespace = options.namespace,
-        listen = %listen.metrics,
-        probes = %listen.probes,
-        "starting"
-    );
+    let lease = lease_options(&options);
+    log_start(&options, &lease.identity, &listeners);
     let (claim_tx, claim) = watch::channel::<Option<Claim>>(None);
     let (state_tx, state) = watch::channel(String::new());
     let (changes_tx, changes) = watch::channel(0);
@@ -170,18 +163,30 @@ fn start(
         let push = alert::Push::new(alertmanager, handle.clone(), changes, metrics.clone())?;
         tasks.spawn(push_alerts(push, stop.clone()));
     }
-    let elector = lease::Options {
-        namespace: options.namespace,
-        name: options.lease,
-        identity,
-    };
-    let beating = heartbeat.clone();
-    tasks.spawn(async move {
-        lease::hold(links.lease, clock, elector, claim_tx, state, beating, release).await;
-        ("the Lease", Ok(()))
-    });
+    let held = lease::hold(
+        links.lease,
+        clock,
+        lease,
+        claim_tx,
+        state,
+        heartbeat.clone(),
+        release,
+    );
+    tasks.spawn(held.map(|()| ("the Lease", Ok(()))));
     tasks.spawn(serve(listeners, handle, metrics, heartbeat, stop.clone()));
     Ok(drive)
+}
+
+fn log_start(options: &Options, identity: &str, listeners: &Listeners) {
+    let listen = listeners.addresses().unwrap_or(options.listen);
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        identity,
+        namespace = options.namespace,
+        listen = %listen.metrics,
+        probes = %listen.probes,
+        "starting"
+    );
 }
 
 /// Runs the loop on a thread of its own. `release` becomes true when its last request has ended after a stop.
@@ -242,6 +247,14 @@ async fn end(mut tasks: Tasks, mut released: watch::Receiver<bool>) {
     let rest = tokio::time::timeout(GRACE, async { while tasks.join_next().await.is_some() {} }).await;
     if rest.is_err() {
         tracing::warn!(seconds = GRACE.as_secs(), "not everything has ended in time");
+    }
+}
+
+fn lease_options(options: &Options) -> lease::Options {
+    lease::Options {
+        namespace: options.namespace.clone(),
+        name: options.lease.clone(),
+        identity: identity(&options.instance),
     }
 }
 

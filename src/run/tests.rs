@@ -20,18 +20,18 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
 use super::*;
-use crate::client::scripted::{Answer, endless, link, whole};
+use crate::client::scripted::{ScriptedResponse, endless, link, whole};
 
 /// What the server has seen.
 #[derive(Clone)]
-struct Server {
+struct ScriptedServer {
     /// Each status that was patched, and the way to let it be answered.
     patches: mpsc::UnboundedSender<oneshot::Sender<()>>,
     released: Arc<Mutex<Option<Instant>>>,
 }
 
-impl Server {
-    async fn answer(self, request: Request<Body>) -> Answer {
+impl ScriptedServer {
+    async fn answer(self, request: Request<Body>) -> ScriptedResponse {
         let (parts, body) = request.into_parts();
         let body = body
             .collect()
@@ -67,7 +67,7 @@ impl Server {
         endless(200, object + &complete().to_string() + "\n")
     }
 
-    fn lease(&self, mut lease: Value) -> Answer {
+    fn lease(&self, mut lease: Value) -> ScriptedResponse {
         if lease["spec"]["holderIdentity"] == "" {
             *self.released.lock().unwrap() = Some(Instant::now());
         }
@@ -120,13 +120,13 @@ struct Started {
     tasks: Tasks,
     stop: watch::Sender<bool>,
     released: watch::Receiver<bool>,
-    server: Server,
+    server: ScriptedServer,
     answer: oneshot::Sender<()>,
 }
 
 async fn started() -> Started {
     let (patches, mut patched) = mpsc::unbounded_channel();
-    let server = Server {
+    let server = ScriptedServer {
         patches,
         released: Arc::default(),
     };
@@ -205,7 +205,7 @@ async fn a_loop_that_never_ends_leaves_the_lease_to_expire() {
 struct Contended(Arc<Mutex<(u64, Value)>>);
 
 impl Contended {
-    async fn answer(self, request: Request<Body>) -> Answer {
+    async fn answer(self, request: Request<Body>) -> ScriptedResponse {
         let (parts, body) = request.into_parts();
         if parts.uri.query().is_some_and(|query| query.contains("watch=")) {
             // It ends soon, so that a replica that waits looks at its clock again.
@@ -267,7 +267,7 @@ async fn a_loop_that_hangs_is_not_alive_and_another_replica_takes_over() {
     let (_go_on, wait) = std::sync::mpsc::channel::<()>();
     let wait = Arc::new(Mutex::new(wait));
     let (patches, _patched) = mpsc::unbounded_channel();
-    let server = Server {
+    let server = ScriptedServer {
         patches,
         released: Arc::default(),
     };

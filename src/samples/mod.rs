@@ -4,15 +4,21 @@
 //! one page after the other by a bounded one: a feeder that is faster than the loop waits, and the loop waits for no
 //! feeder. Where no feeder is configured, no task runs and nothing is sent.
 
+mod known;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use evenkeel_core::fleet::SampleWants;
-use evenkeel_core::sample::{Metric, Metrics, Observer, Page, PageGap, Sample, Scope, Subject, Why};
+use evenkeel_core::sample::{
+    Metric, Metrics, Observer, Page, PageGap, PageScope, Sample, SampleSubject, Why,
+};
+
+pub use known::KnownSubjects;
 
 /// What is to be measured, by what it is measured on.
-pub type SampleWantsByScope = Arc<BTreeMap<Scope<Arc<str>>, SampleWants>>;
+pub type SampleWantsByScope = Arc<BTreeMap<PageScope<Arc<str>>, SampleWants>>;
 
 /// Pages that may wait for the loop.
 pub(crate) const WAITING: usize = 4;
@@ -23,7 +29,7 @@ pub struct OwnedSample {
     /// What was measured.
     pub metric: Metric,
     /// On what.
-    pub subject: Subject<Arc<str>>,
+    pub subject: SampleSubject<Arc<str>>,
     /// The value, in the metric's unit.
     pub value: f64,
     /// When the observer took it, in milliseconds since 1970.
@@ -38,7 +44,7 @@ pub struct OwnedPage {
     /// For which metrics.
     pub metrics: Metrics,
     /// About which subjects.
-    pub scope: Scope<Arc<str>>,
+    pub scope: PageScope<Arc<str>>,
     /// When it was asked, in milliseconds since 1970.
     pub asked: i64,
     /// What it answered.
@@ -74,18 +80,18 @@ impl OwnedPage {
     }
 }
 
-fn lend_subject(subject: &Subject<Arc<str>>) -> Subject<&str> {
+fn lend_subject(subject: &SampleSubject<Arc<str>>) -> SampleSubject<&str> {
     match subject {
-        Subject::Cluster => Subject::Cluster,
-        Subject::Node(name) => Subject::Node(name),
-        Subject::Instance(at) => Subject::Instance(*at),
-        Subject::Resource(at, name) => Subject::Resource(*at, name),
-        Subject::Backend {
+        SampleSubject::Cluster => SampleSubject::Cluster,
+        SampleSubject::Node(name) => SampleSubject::Node(name),
+        SampleSubject::Instance(at) => SampleSubject::Instance(*at),
+        SampleSubject::Resource(at, name) => SampleSubject::Resource(*at, name),
+        SampleSubject::Backend {
             namespace,
             service,
             port,
             pod,
-        } => Subject::Backend {
+        } => SampleSubject::Backend {
             namespace,
             service,
             port: *port,
@@ -94,13 +100,13 @@ fn lend_subject(subject: &Subject<Arc<str>>) -> Subject<&str> {
     }
 }
 
-fn lend_scope(scope: &Scope<Arc<str>>) -> Scope<&str> {
+fn lend_scope(scope: &PageScope<Arc<str>>) -> PageScope<&str> {
     match scope {
-        Scope::Cluster => Scope::Cluster,
-        Scope::Nodes => Scope::Nodes,
-        Scope::Instances => Scope::Instances,
-        Scope::Instance(at) => Scope::Instance(*at),
-        Scope::Backends { namespace, service } => Scope::Backends { namespace, service },
+        PageScope::Cluster => PageScope::Cluster,
+        PageScope::Nodes => PageScope::Nodes,
+        PageScope::Instances => PageScope::Instances,
+        PageScope::Instance(at) => PageScope::Instance(*at),
+        PageScope::Backends { namespace, service } => PageScope::Backends { namespace, service },
     }
 }
 

@@ -71,7 +71,7 @@ pub(super) async fn serve(
                     }
                     let complete = Arc::new(AtomicBool::new(false));
                     let task = tasks.spawn(exchange(stream, router.clone(), complete.clone()));
-                    open.0.push(Connection { peer, complete, task });
+                    open.0.push(OpenConnection { peer, complete, task });
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot take a connection");
@@ -104,7 +104,7 @@ async fn exchange(stream: TcpStream, router: Router, complete: Arc<AtomicBool>) 
 
 /// A connection that is open.
 #[derive(Debug)]
-struct Connection {
+struct OpenConnection {
     peer: IpAddr,
     /// Whether its request has arrived.
     complete: Arc<AtomicBool>,
@@ -113,7 +113,7 @@ struct Connection {
 
 /// The connections that are open, the oldest first.
 #[derive(Debug, Default)]
-struct Open(Vec<Connection>);
+struct Open(Vec<OpenConnection>);
 
 impl Open {
     /// Closes one connection where there are too many for one more of this peer; returns whether it did.
@@ -132,9 +132,9 @@ impl Open {
     }
 
     /// The oldest of these without a complete request, or else the oldest.
-    fn oldest(&self, counts: impl Fn(&Connection) -> bool) -> Option<usize> {
-        let waiting = |one: &Connection| !one.complete.load(Ordering::Relaxed);
-        let position = |wanted: &dyn Fn(&Connection) -> bool| self.0.iter().position(wanted);
+    fn oldest(&self, counts: impl Fn(&OpenConnection) -> bool) -> Option<usize> {
+        let waiting = |one: &OpenConnection| !one.complete.load(Ordering::Relaxed);
+        let position = |wanted: &dyn Fn(&OpenConnection) -> bool| self.0.iter().position(wanted);
         position(&|one| counts(one) && waiting(one)).or_else(|| position(&counts))
     }
 
@@ -160,7 +160,7 @@ mod tests {
     /// Connections of `(peer, complete)`, none of which does anything.
     fn open(tasks: &mut JoinSet<()>, of: impl Iterator<Item = (u32, bool)>) -> Open {
         Open(
-            of.map(|(peer, complete)| Connection {
+            of.map(|(peer, complete)| OpenConnection {
                 peer: Ipv4Addr::from_bits(peer).into(),
                 complete: Arc::new(AtomicBool::new(complete)),
                 task: tasks.spawn(std::future::pending()),

@@ -24,7 +24,7 @@ const LIMITED_BY: usize = 256;
 /// The status of either kind. The cluster's is the same without what only a team's policy has.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 #[serde(transparent)]
-pub struct Status(pub TrafficHealthPolicyStatus);
+pub struct PolicyStatus(pub TrafficHealthPolicyStatus);
 
 /// The conditions of a status.
 const KINDS: [&str; 5] = ["Accepted", "Observed", "Healthy", "Ready", "Remediating"];
@@ -40,7 +40,7 @@ pub struct Times {
 
 impl Times {
     /// What a status says.
-    pub fn of(status: &Status) -> Self {
+    pub fn of(status: &PolicyStatus) -> Self {
         Self {
             conditions: status
                 .0
@@ -71,7 +71,7 @@ impl Times {
     }
 }
 
-impl Status {
+impl PolicyStatus {
     /// The status of a policy of this generation.
     pub fn of(standing: &Standing, generation: i64, cluster: bool, now: Timestamp, times: &Times) -> Self {
         let ready = standing::Condition {
@@ -319,7 +319,7 @@ mod tests {
             findings: Vec::new(),
             total: 0,
         };
-        Status::of(&standing, 1, false, Timestamp::UNIX_EPOCH, &Times::default()).fingerprint()
+        PolicyStatus::of(&standing, 1, false, Timestamp::UNIX_EPOCH, &Times::default()).fingerprint()
     }
 
     #[rstest]

@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
-use super::{Patch, Status, Times};
+use super::{Patch, PolicyStatus, Times};
 use crate::api::{self, ConditionStatus, PolicyRef};
 use crate::escape;
 use crate::send::Request;
@@ -30,7 +30,7 @@ pub fn events(policy: &PolicyRef, patch: &Patch, instance: &str) -> Vec<Request>
 }
 
 /// The conditions that have turned.
-fn turned<'a>(before: &'a Times, status: &'a Status) -> impl Iterator<Item = &'a api::Condition> {
+fn turned<'a>(before: &'a Times, status: &'a PolicyStatus) -> impl Iterator<Item = &'a api::Condition> {
     WITH_EVENTS.iter().filter_map(|kind| {
         let now = status.condition(kind)?;
         let transition = match before.condition(kind) {
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
     use crate::api::{Condition, TrafficHealthPolicyStatus};
 
-    fn status(kind: &str, status: Option<ConditionStatus>) -> Status {
+    fn status(kind: &str, status: Option<ConditionStatus>) -> PolicyStatus {
         let conditions = status.map(|status| Condition {
             r#type: kind.into(),
             status,
@@ -126,7 +126,7 @@ mod tests {
             reason: "X".into(),
             message: "x".into(),
         });
-        Status(TrafficHealthPolicyStatus {
+        PolicyStatus(TrafficHealthPolicyStatus {
             conditions: conditions.into_iter().collect(),
             ..TrafficHealthPolicyStatus::default()
         })

@@ -10,7 +10,7 @@ use evenkeel_core::standing::Standing;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Status, Times};
+use super::{PolicyStatus, Times};
 use crate::api::{ConditionStatus, PolicyObject, PolicyRef};
 use crate::send::{Precondition, Request};
 
@@ -22,7 +22,7 @@ pub struct Patch {
     precondition: Precondition,
     generation: i64,
     /// The status.
-    pub status: Status,
+    pub status: PolicyStatus,
     /// What the status said before.
     pub before: Times,
 }
@@ -52,7 +52,7 @@ impl Patch {
     #[must_use]
     pub fn too_old(&self, why: &str, now: Timestamp) -> Self {
         Self {
-            status: Status::too_old(why, self.generation, now, &self.before),
+            status: PolicyStatus::too_old(why, self.generation, now, &self.before),
             ..self.clone()
         }
     }
@@ -95,12 +95,12 @@ impl Statuses {
             // On its way since before the reply to our own write, which is newer.
             return policy;
         }
-        let status = status.map(Status);
+        let status = status.map(PolicyStatus);
         *known = KnownStatus {
             uid,
             generation,
             version,
-            fingerprint: status.as_ref().map_or(0, Status::fingerprint),
+            fingerprint: status.as_ref().map_or(0, PolicyStatus::fingerprint),
             times: status.as_ref().map(Times::of).unwrap_or_default(),
             unnamed: false,
         };
@@ -144,7 +144,7 @@ impl Statuses {
     /// not known (yet, or any more).
     pub fn patch(&self, policy: &PolicyRef, standing: &Standing, now: Timestamp) -> Option<Patch> {
         let known = self.known.get(policy)?;
-        let status = Status::of(standing, known.generation, policy.is_cluster(), now, &known.times);
+        let status = PolicyStatus::of(standing, known.generation, policy.is_cluster(), now, &known.times);
         (status.fingerprint() != known.fingerprint).then(|| Patch {
             policy: policy.clone(),
             precondition: Precondition {
@@ -220,7 +220,7 @@ mod tests {
                 version: version.into(),
             },
             generation: 1,
-            status: Status::default(),
+            status: PolicyStatus::default(),
             before: Times::default(),
         }
     }
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_watch_brings_late_does_not_undo_what_the_reply_has_told() {
+    fn a_late_watch_event_does_not_undo_a_reply() {
         let mut statuses = Statuses::default();
         statuses.saw(object("1", "7", false));
         assert!(statuses.wrote(&patch("1", "7"), "9"));

@@ -1,13 +1,13 @@
 //! What the statuses of policies say, and when they must be written again.
 //!
-//! [`Status`] is made from a [`evenkeel_core::standing::Standing`]; [`Statuses`] knows what each policy's status says now, so
+//! [`PolicyStatus`] is made from a [`evenkeel_core::standing::Standing`]; [`Statuses`] knows what each policy's status says now, so
 //! that nothing is written that is already so; [`events`] are the Events of its transitions.
 
 mod build;
 mod event;
 mod known;
 
-pub use build::{Status, Times};
+pub use build::{PolicyStatus, Times};
 #[cfg(test)]
 pub(crate) use event::event;
 pub use event::events;

@@ -11,29 +11,29 @@ use super::target::Id;
 pub(super) type Sink<'a> = dyn FnMut(Input<'_>) + 'a;
 
 /// A part of a source, by its namespace; empty is all of it.
-pub(super) type Place = (Source, String);
+pub(super) type SourcePart = (Source, String);
 
 /// Namespace and name of an object, as the core names it.
-pub(super) type Key = (Box<str>, Box<str>);
+pub(super) type ObjectName = (Box<str>, Box<str>);
 
 /// Objects by the part that they are of, each with who holds it: a namespace's targets are released without a look at
 /// the others.
 #[derive(Debug, Default)]
-pub(super) struct Holders(HashMap<Place, HashMap<Key, Vec<(Id, u32)>>>);
+pub(super) struct Holders(HashMap<SourcePart, HashMap<ObjectName, Vec<(Id, u32)>>>);
 
 impl Holders {
     /// How many objects of a part are held.
-    pub(super) fn count(&self, place: &Place) -> usize {
+    pub(super) fn count(&self, place: &SourcePart) -> usize {
         self.0.get(place).map_or(0, HashMap::len)
     }
 
     /// Whether an object is held.
-    pub(super) fn has(&self, place: &Place, key: &Key) -> bool {
+    pub(super) fn has(&self, place: &SourcePart, key: &ObjectName) -> bool {
         self.0.get(place).is_some_and(|held| held.contains_key(key))
     }
 
     /// A target holds an object, by its list of that number.
-    pub(super) fn add(&mut self, place: &Place, key: Key, id: Id, list: u32) {
+    pub(super) fn add(&mut self, place: &SourcePart, key: ObjectName, id: Id, list: u32) {
         if !self.0.contains_key(place) {
             self.0.insert(place.clone(), HashMap::new());
         }
@@ -46,7 +46,7 @@ impl Holders {
     }
 
     /// A target does not hold an object any more, nor do those that it has replaced: it is gone when none does.
-    pub(super) fn remove(&mut self, place: &Place, key: &Key, id: Id, sink: &mut Sink<'_>) {
+    pub(super) fn remove(&mut self, place: &SourcePart, key: &ObjectName, id: Id, sink: &mut Sink<'_>) {
         let Some(held) = self.0.get_mut(place) else { return };
         let Some(holders) = held.get_mut(key) else { return };
         holders.retain(|holder| holder.0 != id);
@@ -58,7 +58,7 @@ impl Holders {
     }
 
     /// A target releases what it held before its list of that number.
-    pub(super) fn release(&mut self, place: &Place, id: Id, before: u32, sink: &mut Sink<'_>) {
+    pub(super) fn release(&mut self, place: &SourcePart, id: Id, before: u32, sink: &mut Sink<'_>) {
         let Some(held) = self.0.get_mut(place) else { return };
         let mut gone = Vec::new();
         held.retain(|key, holders| {
@@ -74,7 +74,7 @@ impl Holders {
         self.forget(place);
     }
 
-    fn say_gone(&self, place: &Place, key: &Key, sink: &mut Sink<'_>) {
+    fn say_gone(&self, place: &SourcePart, key: &ObjectName, sink: &mut Sink<'_>) {
         // What does not say its namespace may be held elsewhere under the same key.
         let elsewhere = key.0.is_empty()
             && self
@@ -86,7 +86,7 @@ impl Holders {
         }
     }
 
-    fn forget(&mut self, place: &Place) {
+    fn forget(&mut self, place: &SourcePart) {
         if self.0.get(place).is_some_and(HashMap::is_empty) {
             self.0.remove(place);
         }

@@ -7,16 +7,16 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::beginning::Beginning;
+use super::line_prefix::Beginning;
 use super::link::LONGEST_LINE;
-use crate::client::Status;
+use crate::client::ServerStatus;
 
 /// The annotation of the bookmark that ends the initial events (`k8s.io/apimachinery`, `meta/v1`).
 const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 
 /// What a line says.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Line {
+pub(super) enum WatchLine {
     /// An object is there or has changed; where in the line it stands, and its version.
     Object(Range<usize>, Option<String>),
     /// An object is as before; its version.
@@ -50,7 +50,7 @@ pub(super) enum Line {
 }
 
 #[derive(Deserialize)]
-struct Envelope<'a> {
+struct WatchEnvelope<'a> {
     r#type: &'a str,
     #[serde(borrow)]
     object: &'a RawValue,
@@ -58,12 +58,12 @@ struct Envelope<'a> {
 
 #[derive(Deserialize)]
 struct Bare {
-    metadata: Meta,
+    metadata: ObjectMeta,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Meta {
+struct ObjectMeta {
     #[serde(default)]
     namespace: Option<String>,
     #[serde(default)]
@@ -90,7 +90,7 @@ pub(super) fn key(object: &[u8]) -> (String, String) {
     serde_json::from_slice::<Bare>(object).map_or_else(
         |_| (String::new(), String::new()),
         |bare| {
-            let Meta { namespace, name, .. } = bare.metadata;
+            let ObjectMeta { namespace, name, .. } = bare.metadata;
             (namespace.unwrap_or_default(), name.unwrap_or_default())
         },
     )
@@ -112,7 +112,7 @@ pub(super) fn labels(object: &[u8]) -> Option<BTreeMap<String, String>> {
 }
 
 /// Decodes a line.
-pub(super) fn read(line: &[u8]) -> Line {
+pub(super) fn read(line: &[u8]) -> WatchLine {
     usual(line).unwrap_or_else(|| unusual(line))
 }
 
@@ -126,23 +126,23 @@ pub(super) fn cut(line: &[u8]) -> Option<&[u8]> {
 }
 
 /// A line as API servers write it: its object is found without reading it twice.
-fn usual(line: &[u8]) -> Option<Line> {
+fn usual(line: &[u8]) -> Option<WatchLine> {
     let object = cut(line)?;
     // Nothing may follow the object, else this is no such line.
     let bare: Bare = serde_json::from_slice(object).ok()?;
     let end = line.len() - 1;
-    Some(Line::Object(
+    Some(WatchLine::Object(
         end - object.len()..end,
         bare.metadata.resource_version,
     ))
 }
 
 /// Any line, however it is written.
-fn unusual(line: &[u8]) -> Line {
-    let envelope: Envelope<'_> = match serde_json::from_slice(line) {
+fn unusual(line: &[u8]) -> WatchLine {
+    let envelope: WatchEnvelope<'_> = match serde_json::from_slice(line) {
         Ok(envelope) => envelope,
         Err(_) if line.len() >= LONGEST_LINE => return too_long(line),
-        Err(error) => return Line::Garbled(error.to_string()),
+        Err(error) => return WatchLine::Garbled(error.to_string()),
     };
     let object = envelope.object.get();
     let bare = || serde_json::from_str::<Bare>(object).map(|bare| bare.metadata);
@@ -150,44 +150,44 @@ fn unusual(line: &[u8]) -> Line {
         "ADDED" | "MODIFIED" => {
             // An object whose metadata cannot be read is still an object: the core says what is wrong with it.
             let version = bare().ok().and_then(|meta| meta.resource_version);
-            Line::Object(within(line, object), version)
+            WatchLine::Object(within(line, object), version)
         }
         "DELETED" => match bare() {
-            Ok(Meta {
+            Ok(ObjectMeta {
                 namespace,
                 name: Some(name),
                 resource_version,
-            }) => Line::Gone {
+            }) => WatchLine::Gone {
                 namespace: namespace.unwrap_or_default(),
                 name,
                 version: resource_version,
             },
-            Ok(_) => Line::Garbled("a deleted object without a name".into()),
-            Err(error) => Line::Garbled(format!("a deleted object: {error}")),
+            Ok(_) => WatchLine::Garbled("a deleted object without a name".into()),
+            Err(error) => WatchLine::Garbled(format!("a deleted object: {error}")),
         },
         "BOOKMARK" => match serde_json::from_str::<Mark>(object) {
             Ok(Mark { metadata }) => {
                 let end = metadata
                     .annotations
                     .is_some_and(|notes| notes.get(INITIAL_EVENTS_END).is_some_and(|value| value == "true"));
-                Line::Bookmark(metadata.resource_version, end)
+                WatchLine::Bookmark(metadata.resource_version, end)
             }
-            Err(error) => Line::Garbled(format!("a bookmark: {error}")),
+            Err(error) => WatchLine::Garbled(format!("a bookmark: {error}")),
         },
         "ERROR" => {
-            let status: Status = serde_json::from_str(object).unwrap_or_default();
-            Line::Error {
+            let status: ServerStatus = serde_json::from_str(object).unwrap_or_default();
+            WatchLine::Error {
                 after: status.after(),
                 code: status.code.unwrap_or(500),
                 message: status.message.unwrap_or_else(|| object.to_owned()),
             }
         }
-        other => Line::Garbled(format!("an event of type {other:?}")),
+        other => WatchLine::Garbled(format!("an event of type {other:?}")),
     }
 }
 
 /// A line of which only the beginning was kept: it says which object it is about, as servers write metadata first.
-fn too_long(line: &[u8]) -> Line {
+fn too_long(line: &[u8]) -> WatchLine {
     let Beginning {
         event,
         namespace,
@@ -195,9 +195,9 @@ fn too_long(line: &[u8]) -> Line {
         version,
     } = Beginning::of(line);
     if name.is_empty() || !matches!(&*event, "ADDED" | "MODIFIED" | "DELETED") {
-        return Line::Garbled(format!("a line of more than {} MiB", LONGEST_LINE >> 20));
+        return WatchLine::Garbled(format!("a line of more than {} MiB", LONGEST_LINE >> 20));
     }
-    Line::TooLong {
+    WatchLine::TooLong {
         gone: event == "DELETED",
         namespace,
         name,
@@ -230,7 +230,7 @@ struct ListMeta {
 
 /// A page of a list.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Page {
+pub(super) struct WatchPage {
     /// Where in the body its items stand.
     pub(super) items: Vec<Range<usize>>,
     /// The version of the whole list.
@@ -240,10 +240,10 @@ pub(super) struct Page {
 }
 
 /// Decodes a page.
-pub(super) fn page(body: &[u8]) -> Result<Page, String> {
+pub(super) fn page(body: &[u8]) -> Result<WatchPage, String> {
     let list: ListBody<'_> = serde_json::from_slice(body).map_err(|error| format!("not a list: {error}"))?;
     let items = list.items.unwrap_or_default();
-    Ok(Page {
+    Ok(WatchPage {
         items: items.iter().map(|item| within(body, item.get())).collect(),
         version: list
             .metadata
@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn objects_stay_bytes() {
         let line = br#"{"type":"ADDED","object":{"metadata":{"name":"a","resourceVersion":"7"},"spec":{}}}"#;
-        let Line::Object(at, version) = read(line) else {
+        let WatchLine::Object(at, version) = read(line) else {
             unreachable!()
         };
         assert_eq!(
@@ -278,7 +278,7 @@ mod tests {
     #[case::the_other_way(br#"{"object":{"metadata":{"resourceVersion":"7"}},"type":"MODIFIED"}"#)]
     #[case::with_more(br#"{"type":"MODIFIED","object":{"metadata":{"resourceVersion":"7"}},"more":{}}"#)]
     fn an_object_is_found_however_a_line_is_written(#[case] line: &[u8]) {
-        let Line::Object(at, version) = read(line) else {
+        let WatchLine::Object(at, version) = read(line) else {
             unreachable!()
         };
         let object = br#"{"metadata":{"resourceVersion":"7"}}"#.as_slice();
@@ -288,22 +288,22 @@ mod tests {
     #[rstest]
     #[case::deleted(
         r#"{"type":"DELETED","object":{"metadata":{"name":"a","namespace":"n","resourceVersion":"8"}}}"#,
-        Line::Gone { namespace: "n".into(), name: "a".into(), version: Some("8".into()) }
+        WatchLine::Gone { namespace: "n".into(), name: "a".into(), version: Some("8".into()) }
     )]
     #[case::bookmark(
         r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"9"}}}"#,
-        Line::Bookmark("9".into(), false)
+        WatchLine::Bookmark("9".into(), false)
     )]
     #[case::end(
         r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"9","annotations":{"k8s.io/initial-events-end":"true"}}}}"#,
-        Line::Bookmark("9".into(), true)
+        WatchLine::Bookmark("9".into(), true)
     )]
     #[case::error(
         r#"{"type":"ERROR","object":{"code":429,"message":"busy","details":{"retryAfterSeconds":3}}}"#,
-        Line::Error { code: 429, message: "busy".into(), after: Some(Duration::from_secs(3)) }
+        WatchLine::Error { code: 429, message: "busy".into(), after: Some(Duration::from_secs(3)) }
     )]
-    #[case::broken_metadata(r#"{"type":"MODIFIED","object":{"metadata":7}}"#, Line::Object(28..42, None))]
-    fn lines_are_told_apart(#[case] line: &str, #[case] said: Line) {
+    #[case::broken_metadata(r#"{"type":"MODIFIED","object":{"metadata":7}}"#, WatchLine::Object(28..42, None))]
+    fn lines_are_told_apart(#[case] line: &str, #[case] said: WatchLine) {
         assert_eq!(read(line.as_bytes()), said);
     }
 
@@ -313,8 +313,12 @@ mod tests {
     #[case::not_utf8(b"{\"type\":\"DELETED\",\"object\":{\"metadata\":{\"name\":\"\xff\"}}}")]
     #[case::new_type(br#"{"type":"MOVED","object":{}}"#)]
     #[case::nameless(br#"{"type":"DELETED","object":{"metadata":{}}}"#)]
-    fn what_is_not_understood_is_said(#[case] line: &[u8]) {
-        assert!(matches!(read(line), Line::Garbled(_)), "{}", line.escape_ascii());
+    fn what_is_not_understood_is_listed(#[case] line: &[u8]) {
+        assert!(
+            matches!(read(line), WatchLine::Garbled(_)),
+            "{}",
+            line.escape_ascii()
+        );
     }
 
     #[test]
@@ -329,7 +333,7 @@ mod tests {
             line += &"x".repeat(LONGEST_LINE - line.len());
             line.into_bytes()
         };
-        let said = |gone| Line::TooLong {
+        let said = |gone| WatchLine::TooLong {
             gone,
             namespace: "n".into(),
             name: "a".into(),
@@ -337,8 +341,8 @@ mod tests {
         };
         assert_eq!(read(&long("MODIFIED", "a")), said(false));
         assert_eq!(read(&long("DELETED", "a")), said(true));
-        assert!(matches!(read(&long("MODIFIED", "")), Line::Garbled(_)));
-        assert!(matches!(read(&long("BOOKMARK", "a")), Line::Garbled(_)));
+        assert!(matches!(read(&long("MODIFIED", "")), WatchLine::Garbled(_)));
+        assert!(matches!(read(&long("BOOKMARK", "a")), WatchLine::Garbled(_)));
     }
 
     #[test]

@@ -23,21 +23,21 @@
 //! # }
 //! ```
 
-mod beginning;
 mod claim;
 mod echo;
 mod holders;
 mod intake;
 mod line;
+mod line_prefix;
 mod link;
 mod outlet;
 mod pace;
 mod pods;
 mod pump;
 mod repeat;
+mod retry;
 mod seen;
 mod server;
-mod setback;
 mod take;
 mod target;
 #[cfg(test)]
@@ -50,10 +50,10 @@ use evenkeel_core::know::Source;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
-pub use intake::{Change, Intake, Start};
+pub use intake::{Intake, Start, TargetChange};
 #[cfg(test)]
 pub(crate) use outlet::What;
-pub use outlet::{Event, Events};
+pub use outlet::{Events, WatchEvent};
 pub use seen::{WatchState, WatchStatus};
 pub use target::{Id, Target};
 
@@ -94,7 +94,7 @@ impl Watches {
     }
 
     /// Starts and stops pumps as [`Intake::want`] says.
-    pub fn apply(&mut self, change: Change) {
+    pub fn apply(&mut self, change: TargetChange) {
         for id in change.stop {
             if let Some((handle, _)) = self.pumps.remove(&id) {
                 handle.abort();

@@ -24,7 +24,7 @@ const EVENTS: usize = 1024;
 
 /// Something that a pump learned. Drop it when it has been taken in: that lets the next one come.
 #[derive(Debug)]
-pub struct Event {
+pub struct WatchEvent {
     /// Whose word it is.
     pub target: Id,
     /// When the line or page was received.
@@ -34,7 +34,7 @@ pub struct Event {
 }
 
 #[cfg(test)]
-impl Event {
+impl WatchEvent {
     /// A pump's word that came through no channel.
     pub(crate) fn of(target: Id, what: What) -> Self {
         Self {
@@ -73,13 +73,13 @@ pub(super) struct Closed;
 /// A pump's end of the channel.
 #[derive(Debug, Clone)]
 pub(super) struct Outlet {
-    event_tx: mpsc::Sender<Event>,
+    event_tx: mpsc::Sender<WatchEvent>,
     room: Arc<Semaphore>,
     kib: u32,
 }
 
 /// A channel for pumps, with room for so many KiB.
-pub(super) fn channel(kib: u32) -> (Outlet, mpsc::Receiver<Event>) {
+pub(super) fn channel(kib: u32) -> (Outlet, mpsc::Receiver<WatchEvent>) {
     let (event_tx, event_rx) = mpsc::channel(EVENTS);
     let room = Arc::new(Semaphore::new(kib as usize));
     (Outlet { event_tx, room, kib }, event_rx)
@@ -105,8 +105,8 @@ impl Outlets {
 /// The loop's ends of both channels.
 #[derive(Debug)]
 pub struct Events {
-    cluster: mpsc::Receiver<Event>,
-    policies: mpsc::Receiver<Event>,
+    cluster: mpsc::Receiver<WatchEvent>,
+    policies: mpsc::Receiver<WatchEvent>,
 }
 
 /// Both channels.
@@ -122,7 +122,7 @@ pub(super) fn channels() -> (Outlets, Events) {
 
 impl Events {
     /// The next event, the cluster's before those of policies; `None` when there are no senders any more. Safe to cancel.
-    pub async fn recv(&mut self) -> Option<Event> {
+    pub async fn recv(&mut self) -> Option<WatchEvent> {
         tokio::select! {
             biased;
             Some(event) = self.cluster.recv() => Some(event),
@@ -137,12 +137,12 @@ impl Events {
     }
 
     /// What has come of the cluster meanwhile.
-    pub fn try_cluster(&mut self) -> Option<Event> {
+    pub fn try_cluster(&mut self) -> Option<WatchEvent> {
         self.cluster.try_recv().ok()
     }
 
     /// What has come of policies meanwhile.
-    pub fn try_policies(&mut self) -> Option<Event> {
+    pub fn try_policies(&mut self) -> Option<WatchEvent> {
         self.policies.try_recv().ok()
     }
 }
@@ -162,7 +162,7 @@ impl Outlet {
             let permit = self.room.clone().acquire_many_owned(kib).await;
             Some(permit.map_err(|_| Closed)?)
         };
-        let event = Event {
+        let event = WatchEvent {
             target,
             received,
             what,

@@ -12,10 +12,10 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 
 use super::claim::TargetClaim;
-use super::line::{self, Line};
+use super::line::{self, WatchLine};
 use super::outlet::{Closed, What};
 use super::pace::{GARBLED_APART, HEADERS, LISTING, LISTS_APART, LONG, PROBE, Pace, SLOWLY, TOO_SHORT};
-use super::repeat::Repeats;
+use super::repeat::NodeStates;
 use super::server::{Lines, WatchServer, refuses_streams};
 use super::target::Target;
 use crate::client::RequestError;
@@ -82,7 +82,7 @@ pub(super) struct Pump<S: WatchServer> {
     pub(super) claim: TargetClaim,
     pub(super) pace: Pace,
     /// What its objects were last, where they repeat the same.
-    pub(super) repeats: Option<Repeats>,
+    pub(super) repeats: Option<NodeStates>,
     /// Up to which everything is known; empty before the first list, and after one that no longer counts.
     pub(super) version: String,
     /// When that was claimed.
@@ -110,7 +110,7 @@ pub(super) struct Pump<S: WatchServer> {
 impl<S: WatchServer> Pump<S> {
     pub(super) fn new(target: Target, server: Arc<S>, turns: Turns, claim: TargetClaim) -> Self {
         Self {
-            repeats: (target.source == Source::Nodes).then(Repeats::default),
+            repeats: (target.source == Source::Nodes).then(NodeStates::default),
             target,
             server,
             turns,
@@ -228,7 +228,7 @@ impl<S: WatchServer> Pump<S> {
             Some(Ok(Some(bytes))) => {
                 self.claim.seen.line(Instant::now());
                 match self.read(&bytes) {
-                    Line::Bookmark(version, true) => {
+                    WatchLine::Bookmark(version, true) => {
                         self.synced(version).await?;
                         // A long watch goes on in the same stream; a short one needs its own time limit.
                         return Ok(if self.limit() < LONG {
@@ -357,7 +357,7 @@ impl<S: WatchServer> Pump<S> {
             Some(Ok(Some(bytes))) => {
                 self.claim.line(limit);
                 let said = self.read(&bytes);
-                let proves = matches!(said, Line::Bookmark(..));
+                let proves = matches!(said, WatchLine::Bookmark(..));
                 match self
                     .take(bytes, said)
                     .await?

@@ -23,13 +23,13 @@ const BEAT: &[u8] = b"\"lastHeartbeatTime\":\"";
 
 /// The last state of each node.
 #[derive(Debug, Default)]
-pub(super) struct Repeats {
+pub(super) struct NodeStates {
     keys: RandomState,
     states: HashMap<Box<[u8]>, u64>,
 }
 
 /// A node's text, taken apart.
-struct Text<'a> {
+struct NodeText<'a> {
     name: &'a [u8],
     version: &'a [u8],
     /// What identifies a state of the node: its uid, the rest of its metadata, its spec and status.
@@ -38,7 +38,7 @@ struct Text<'a> {
     rest: &'a [u8],
 }
 
-impl<'a> Text<'a> {
+impl<'a> NodeText<'a> {
     fn of(object: &'a [u8]) -> Option<Self> {
         let (name, rest) = quoted(object.strip_prefix(HEAD)?)?;
         let (uid, rest) = quoted(rest.strip_prefix(b"\",\"uid\":\"")?)?;
@@ -61,10 +61,10 @@ fn quoted(text: &[u8]) -> Option<(&[u8], &[u8])> {
     (text.get(at) == Some(&b'"')).then(|| text.split_at(at))
 }
 
-impl Repeats {
+impl NodeStates {
     /// If an object says nothing new: its version.
     pub(super) fn version(&self, object: &[u8]) -> Option<String> {
-        let text = Text::of(object)?;
+        let text = NodeText::of(object)?;
         let said = self.states.get(text.name)?;
         let version = String::from_utf8(text.version.to_vec()).ok()?;
         (*said == self.hash(&text)).then_some(version)
@@ -72,7 +72,7 @@ impl Repeats {
 
     /// Notes what was passed on.
     pub(super) fn note(&mut self, object: &[u8]) {
-        let Some(text) = Text::of(object) else {
+        let Some(text) = NodeText::of(object) else {
             // Whose word it is was not looked for: nothing that is held can be relied on.
             return self.forget();
         };
@@ -93,7 +93,7 @@ impl Repeats {
         self.states.clear();
     }
 
-    fn hash(&self, text: &Text<'_>) -> u64 {
+    fn hash(&self, text: &NodeText<'_>) -> u64 {
         let mut hasher = self.keys.build_hasher();
         let mut add = |part: &[u8]| {
             hasher.write_usize(part.len());
@@ -137,8 +137,8 @@ mod tests {
         Node::parse(object.as_bytes(), &mut Names::default()).unwrap().1
     }
 
-    fn after(object: &str) -> Repeats {
-        let mut repeats = Repeats::default();
+    fn after(object: &str) -> NodeStates {
+        let mut repeats = NodeStates::default();
         repeats.note(object.as_bytes());
         repeats
     }
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_last_word_counts_and_a_node_that_is_gone_has_none() {
+    fn only_the_last_state_counts_and_a_node_that_is_gone_has_none() {
         let cordoned = NODE.replacen(r#""spec":{"#, r#""spec":{"unschedulable":true,"#, 1);
         let mut repeats = after(NODE);
         repeats.note(cordoned.as_bytes());

@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::line::{self, Line};
+use super::line::{self, WatchLine};
 use super::link::LONGEST_LINE;
 use super::outlet::{Closed, What};
 use super::pump::Pump;
@@ -11,11 +11,11 @@ use crate::client::RequestError;
 
 impl<S: WatchServer> Pump<S> {
     /// What a line says. Most lines of nodes change nothing.
-    pub(super) fn read(&self, line: &[u8]) -> Line {
+    pub(super) fn read(&self, line: &[u8]) -> WatchLine {
         self.repeats
             .as_ref()
             .and_then(|repeats| repeats.version(line::cut(line)?))
-            .map_or_else(|| line::read(line), Line::Repeat)
+            .map_or_else(|| line::read(line), WatchLine::Repeat)
     }
 
     /// Whatever objects say next is a change.
@@ -29,18 +29,18 @@ impl<S: WatchServer> Pump<S> {
     pub(super) async fn take(
         &mut self,
         bytes: Vec<u8>,
-        said: Line,
+        said: WatchLine,
     ) -> Result<Result<Option<String>, RequestError>, Closed> {
         Ok(match said {
-            Line::Repeat(version) => Ok(Some(version)),
-            Line::Object(at, version) => {
+            WatchLine::Repeat(version) => Ok(Some(version)),
+            WatchLine::Object(at, version) => {
                 if let Some(repeats) = &mut self.repeats {
                     repeats.note(bytes.get(at.clone()).unwrap_or_default());
                 }
                 self.claim.send(What::Object(bytes, at)).await?;
                 Ok(version)
             }
-            Line::Gone {
+            WatchLine::Gone {
                 namespace,
                 name,
                 version,
@@ -51,12 +51,12 @@ impl<S: WatchServer> Pump<S> {
                 self.claim.send(What::Gone(namespace, name)).await?;
                 Ok(version)
             }
-            Line::Bookmark(version, _) => {
+            WatchLine::Bookmark(version, _) => {
                 self.claim.bookmark();
                 Ok(Some(version))
             }
-            Line::Error { code, message, after } => Err(RequestError::refused(code, message, after)),
-            Line::TooLong {
+            WatchLine::Error { code, message, after } => Err(RequestError::refused(code, message, after)),
+            WatchLine::TooLong {
                 gone,
                 namespace,
                 name,
@@ -73,7 +73,7 @@ impl<S: WatchServer> Pump<S> {
                 self.claim.send(what).await?;
                 Ok(version)
             }
-            Line::Garbled(why) => {
+            WatchLine::Garbled(why) => {
                 // The core lists it as an object that it does not understand, and doubts what may depend on it.
                 self.garbled = true;
                 self.forget();

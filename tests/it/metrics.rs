@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use evenkeel::metrics::{CriticalSeries, Kind, Metrics, SERIES, Snapshot, SourceSnapshot, TABLE, page};
+use evenkeel::metrics::{CriticalSeries, MetricType, Metrics, SERIES, Snapshot, SourceSnapshot, TABLE, page};
 use evenkeel_core::judge::Severity;
 use evenkeel_core::know::Source;
 
@@ -89,7 +89,7 @@ fn what_is_served_is_what_is_documented() {
     assert!(
         TABLE
             .iter()
-            .all(|one| (one.kind == Kind::Counter) == one.name.ends_with("_total"))
+            .all(|one| (one.kind == MetricType::Counter) == one.name.ends_with("_total"))
     );
 }
 

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use evenkeel::api::{
     ClusterTrafficHealthPolicy, Problem, TrafficHealthPolicy, compile, compile_cluster, crds, local,
 };
+use evenkeel_core::policy::{Beat, Door, Layer, Limit, Mode, Policy, PortRef, Protocol, ServicePick};
 use kube::core::cel::Validator;
 use serde_json::Value;
 
@@ -137,7 +138,7 @@ fn defaults_are_filled_in_as_the_server_does() {
 }
 
 #[test]
-fn all_problems_are_told_at_once() {
+fn all_problems_are_reported_at_once() {
     let object = serde_json::json!({
         "apiVersion": "evenkeel.dev/v1alpha1",
         "kind": "TrafficHealthPolicy",
@@ -159,10 +160,8 @@ fn all_problems_are_told_at_once() {
     assert_eq!(fields, expected);
 }
 
-#[test]
-#[allow(clippy::too_many_lines, reason = "one assertion for each group of fields")]
-fn nothing_declared_is_lost_in_compilation() {
-    use evenkeel_core::policy::{Beat, Door, Layer, Limit, Mode, PortRef, Protocol, ServicePick};
+/// The policy that has every field of a connection, compiled.
+fn whole_connection() -> Policy {
     let drafts = drafts("tests/policies/valid");
     let draft = drafts
         .iter()
@@ -171,7 +170,12 @@ fn nothing_declared_is_lost_in_compilation() {
     let Ok(local::Draft::Policy(policy)) = local::validate(&draft.object) else {
         panic!("not taken")
     };
-    let compiled = compile(&policy, &|_| true).unwrap();
+    compile(&policy, &|_| true).unwrap()
+}
+
+#[test]
+fn nothing_of_a_connection_is_lost_in_compilation() {
+    let compiled = whole_connection();
     assert_eq!((&*compiled.namespace, &*compiled.name), ("default", "checkout"));
     assert!(matches!(&compiled.services, ServicePick::Names(names) if &*names[0] == "checkout"));
     let connection = &compiled.connections[0];
@@ -187,16 +191,22 @@ fn nothing_declared_is_lost_in_compilation() {
         ),
         (Some(1800), Some(1800))
     );
+}
+
+#[test]
+fn nothing_of_its_ends_is_lost_in_compilation() {
+    let compiled = whole_connection();
+    let connection = &compiled.connections[0];
     let cart = &connection.clients[0];
-    assert!(
-        cart.pods
-            .as_ref()
-            .unwrap()
-            .matches(|key| (key == "app").then_some("cart"))
-    );
+    let pods = cart.pods.as_ref().unwrap();
+    assert!(pods.matches(|key| (key == "app").then_some("cart")));
     assert_eq!(
-        (cart.tcp_keepalive, cart.ping),
-        (Some(Beat::Enabled(Some(300))), Some(Beat::Enabled(Some(60))))
+        (cart.tcp_keepalive, cart.ping, cart.ping_without_calls),
+        (
+            Some(Beat::Enabled(Some(300))),
+            Some(Beat::Enabled(Some(60))),
+            Some(true)
+        )
     );
     assert_eq!(
         (cart.idle_timeout, cart.request_timeout_seconds),
@@ -213,8 +223,8 @@ fn nothing_declared_is_lost_in_compilation() {
     );
     let server = &connection.server;
     assert_eq!(
-        (server.tcp_keepalive, server.ping),
-        (Some(Beat::Disabled), Some(Beat::Disabled))
+        (server.tcp_keepalive, server.ping, server.ping_without_calls),
+        (Some(Beat::Disabled), Some(Beat::Disabled), None)
     );
     assert_eq!(
         (server.idle_timeout, server.minimum_ping_interval_seconds),
@@ -224,20 +234,22 @@ fn nothing_declared_is_lost_in_compilation() {
         (server.request_timeout_seconds, server.max_connection_age),
         (Some(1850), Some(Limit::Seconds(1800)))
     );
-    let hops: Vec<_> = connection
-        .hops
-        .iter()
-        .map(|hop| (hop.layer, hop.idle_timeout))
-        .collect();
+}
+
+#[test]
+fn nothing_of_its_hops_is_lost_in_compilation() {
+    let compiled = whole_connection();
+    let hops = &compiled.connections[0].hops;
+    let layers: Vec<_> = hops.iter().map(|hop| (hop.layer, hop.idle_timeout)).collect();
     assert_eq!(
-        hops,
+        layers,
         [
             (Layer::L4, Some(Limit::Seconds(3600))),
             (Layer::L7, Some(Limit::Seconds(620))),
             (Layer::L7, Some(Limit::Never)),
         ]
     );
-    let upstream = &connection.hops[2].upstream;
+    let upstream = &hops[2].upstream;
     assert_eq!(
         (upstream.tcp_keepalive, upstream.ping, upstream.ping_without_calls),
         (
@@ -250,13 +262,13 @@ fn nothing_declared_is_lost_in_compilation() {
         (upstream.idle_timeout, upstream.max_connection_age),
         (Some(Limit::Seconds(600)), Some(Limit::Never))
     );
-    assert_eq!(
-        (cart.ping_without_calls, server.ping_without_calls),
-        (Some(true), None)
-    );
+}
 
-    let platform = self::drafts("examples")
-        .into_iter()
+#[test]
+fn nothing_of_the_clusters_policy_is_lost_in_compilation() {
+    let drafts = drafts("examples");
+    let platform = drafts
+        .iter()
         .find(|draft| draft.name.ends_with("platform.yaml"))
         .unwrap();
     let Ok(local::Draft::Cluster(policy)) = local::validate(&platform.object) else {

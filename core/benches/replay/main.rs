@@ -10,6 +10,13 @@
 )]
 #![allow(clippy::cast_precision_loss)] // figures for people
 
+#[path = "../../src/world/objects/mod.rs"]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "each program makes its clusters of some of them"
+)]
+mod objects;
 mod world;
 
 use std::alloc::System;
@@ -20,7 +27,8 @@ use std::time::{Duration, Instant};
 use evenkeel_core::index::{Freshness, Part};
 use evenkeel_core::know::{Mono, Now, Source, Wall};
 use evenkeel_core::{Core, Input};
-use world::{config_map, crowded, daemon_set, dns, node, platform, policy, service, slice, webhook};
+use objects::{dns, proxy, proxy_config};
+use world::{IPVS, crowded, node, platform, policy, service, slice, webhook};
 
 #[global_allocator]
 static HEAP: cap::Cap<System> = cap::Cap::new(System, usize::MAX);
@@ -39,16 +47,7 @@ fn main() {
         wall: Wall(1_800_000_000),
     };
     if std::env::args().any(|arg| arg == "small") {
-        let part = NAMESPACES * 4;
-        let slices: Vec<String> = (0..part).map(|at| slice(at, false)).collect();
-        let mut core = Core::default();
-        surroundings(
-            &mut core,
-            &(0..100).map(node).collect::<Vec<_>>(),
-            &(0..part).map(service).collect::<Vec<_>>(),
-        );
-        list(&mut core, Source::EndpointSlices, &slices);
-        black_box(core.round(now));
+        small(now);
         return;
     }
     let nodes: Vec<String> = (0..NODES).map(node).collect();
@@ -60,14 +59,36 @@ fn main() {
         "world: {NODES} nodes, {SERVICES} Services, {SERVICES} slices of {ENDPOINTS} endpoints and {} bytes",
         bytes / SERVICES
     );
+    let mut core = load(now, &nodes, &services, even);
+    changes(&mut core, now, even, odd);
+    rest(&mut core, now);
+    crowd(&mut core, now, odd, even);
+    units(now, &nodes, &services, [even, odd]);
+    history(&nodes, even, odd);
+    flapping(&nodes, &services, even);
+}
 
+/// A small cluster, loaded and judged once: what instructions are counted of.
+fn small(now: Now) {
+    let part = NAMESPACES * 4;
+    let slices: Vec<String> = (0..part).map(|at| slice(at, false)).collect();
+    let nodes: Vec<String> = (0..100).map(node).collect();
+    let services: Vec<String> = (0..part).map(service).collect();
+    let mut core = Core::default();
+    surroundings(&mut core, &nodes, &services);
+    list(&mut core, Source::EndpointSlices, &slices);
+    black_box(core.round(now));
+}
+
+/// The whole cluster, loaded and judged once.
+fn load(now: Now, nodes: &[String], services: &[String], slices: &[String]) -> Core {
     let before = HEAP.allocated();
     let mut core = Core::default();
     let start = Watch::start();
-    surroundings(&mut core, &nodes, &services);
+    surroundings(&mut core, nodes, services);
     let without = HEAP.allocated();
     let slices_from = Watch::start();
-    list(&mut core, Source::EndpointSlices, even);
+    list(&mut core, Source::EndpointSlices, slices);
     let slices_took = slices_from.elapsed();
     let loaded = HEAP.allocated();
     let load = start.elapsed();
@@ -89,11 +110,14 @@ fn main() {
         (judged - before) >> 20,
         (HEAP.max_allocated() - before) >> 20,
     );
+    core
+}
 
-    // Every event is a slice in which one endpoint changed its readiness.
+/// Every event is a slice in which one endpoint changed its readiness.
+fn changes(core: &mut Core, now: Now, even: &[String], odd: &[String]) {
     let start = Watch::start();
     for (at, json) in events(even, odd) {
-        give(&mut core, Input::object(Source::EndpointSlices, json.as_bytes()));
+        give(core, Input::object(Source::EndpointSlices, json.as_bytes()));
         if at.is_multiple_of(4096) {
             black_box(&core);
         }
@@ -102,13 +126,13 @@ fn main() {
     core.round(now);
     let start = Watch::start();
     for (_, json) in events(odd, even) {
-        give(&mut core, Input::object(Source::EndpointSlices, json.as_bytes()));
+        give(core, Input::object(Source::EndpointSlices, json.as_bytes()));
         black_box(core.round(now));
     }
     let judged = start.elapsed();
     let start = Watch::start();
     for (at, json) in events(odd, even) {
-        give(&mut core, Input::object(Source::EndpointSlices, json.as_bytes()));
+        give(core, Input::object(Source::EndpointSlices, json.as_bytes()));
         if at % CHUNK == CHUNK - 1 {
             black_box(core.round(now));
         }
@@ -121,20 +145,14 @@ fn main() {
         rate(judged),
         rate(drained),
     );
-
-    rest(&mut core, now);
-    crowd(&mut core, now, odd, even);
-    units(now, &nodes, &services, [even, odd]);
-    history(&nodes, even, odd);
-    flapping(&nodes, &services, even);
 }
 
 /// Everything but the slices.
 fn surroundings(core: &mut Core, nodes: &[String], services: &[String]) {
     list(core, Source::Nodes, nodes);
-    list(core, Source::ConfigMaps, &[config_map()]);
-    list(core, Source::DaemonSets, &[daemon_set()]);
-    list(core, Source::Deployments, &[dns()]);
+    list(core, Source::ConfigMaps, &[proxy_config(IPVS, "").to_string()]);
+    list(core, Source::DaemonSets, &[proxy().to_string()]);
+    list(core, Source::Deployments, &[dns(2, 2).to_string()]);
     list(core, Source::Pods, &[]);
     list(core, Source::CiliumNodeConfigs, &[]);
     list(core, Source::Namespaces, &[]);

@@ -1,12 +1,13 @@
-//! The objects of the world: nodes, Services, slices and policies by their numbers.
+//! The objects of the world by their numbers. Nodes, Services and slices are written out as long as an API server shows
+//! them: how long it takes to read them is measured.
 
 use std::fmt::Write as _;
 
 use evenkeel_core::policy::{
-    Beat, Client, ClusterPolicy, Connection, ControlPlanePolicy, Door, Policy, Protocol, Remediation,
-    Selector, Server, ServicePick,
+    Client, ClusterPolicy, Connection, ControlPlanePolicy, Policy, Protocol, Selector, Server, ServicePick,
 };
 
+use crate::objects::{self, NEVER};
 use crate::{ENDPOINTS, NAMESPACES, NODES};
 
 pub(crate) fn node(at: usize) -> String {
@@ -67,22 +68,15 @@ pub(crate) fn slice(at: usize, odd: bool) -> String {
     )
 }
 
-pub(crate) fn config_map() -> String {
-    r#"{"metadata":{"name":"kube-proxy","namespace":"kube-system"},"data":{"config.conf":
-    "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\nmode: ipvs\nipvs:\n  tcpTimeout: 0s\n"}}"#
-        .into()
-}
-
-pub(crate) fn daemon_set() -> String {
-    r#"{"metadata":{"name":"kube-proxy","namespace":"kube-system"},"spec":{"template":{"spec":{
-    "containers":[{"name":"kube-proxy","image":"kube-proxy:v1.33.1","command":["kube-proxy",
-    "--config=/var/lib/kube-proxy/config.conf"],"volumeMounts":[{"name":"c","mountPath":"/var/lib/kube-proxy"}]}],
-    "volumes":[{"name":"c","configMap":{"name":"kube-proxy"}}]}}}}"#
-        .into()
-}
+/// What kube-proxy of the world is told.
+pub(crate) const IPVS: &str = "mode: ipvs\nipvs:\n  tcpTimeout: 0s\n";
 
 /// Two policies for each namespace, together over half of its Services.
 pub(crate) fn policy(at: usize) -> Policy {
+    let web = Client {
+        tcp_keepalive: NEVER,
+        ..objects::client("web")
+    };
     Policy {
         namespace: format!("team-{}", at / 2).into(),
         name: format!("policy-{}", at % 2).into(),
@@ -90,26 +84,14 @@ pub(crate) fn policy(at: usize) -> Policy {
             labels: vec![("tier".into(), format!("t{}", at % 2).into())],
             expressions: Vec::new(),
         }),
-        balance: None,
-        connections: vec![Connection {
-            name: "main".into(),
-            ports: Vec::new(),
-            protocol: Protocol::Tcp,
+        ..objects::policy(vec![Connection {
             longest_silence_seconds: Some(if at.is_multiple_of(8) { 1_200 } else { 60 }),
-            longest_request_seconds: None,
-            clients: vec![Client {
-                tcp_keepalive: Some(Beat::Disabled),
-                ..Client::undeclared("web".into(), Door::Cluster)
-            }],
             server: Server {
-                tcp_keepalive: Some(Beat::Disabled),
+                tcp_keepalive: NEVER,
                 ..Server::default()
             },
-            hops: Vec::new(),
-        }],
-        remediation: Remediation::default(),
-        exceptions: Vec::new(),
-        unknown_fields: Vec::new(),
+            ..objects::connection(Protocol::Tcp, web)
+        }])
     }
 }
 
@@ -142,12 +124,5 @@ pub(crate) fn webhook() -> String {
     r#"{"kind":"ValidatingWebhookConfiguration","metadata":{"name":"w"},"webhooks":[{"name":"w.example",
     "failurePolicy":"Fail","rules":[{"apiGroups":["*"],"apiVersions":["*"],"resources":["*"],
     "operations":["*"]}],"clientConfig":{"service":{"namespace":"team-1","name":"service-1"}}}]}"#
-        .into()
-}
-
-pub(crate) fn dns() -> String {
-    r#"{"metadata":{"name":"coredns","namespace":"kube-system"},"spec":{"replicas":2,"template":{
-    "metadata":{"labels":{"k8s-app":"kube-dns"}},"spec":{"containers":[{"name":"coredns"}]}}},
-    "status":{"readyReplicas":2}}"#
         .into()
 }

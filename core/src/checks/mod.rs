@@ -3,6 +3,8 @@
 //! A check is a pure function of what is known, the policies and now. Its id is part of the API; its page, its metric
 //! label and what `explain` prints come from its file.
 
+#[cfg(test)]
+mod advice_followed;
 pub mod balance;
 pub mod conntrack;
 pub mod control_plane;
@@ -11,8 +13,6 @@ mod messages;
 #[cfg(test)]
 mod needs;
 pub mod nodes;
-#[cfg(test)]
-mod obeyed;
 pub mod path;
 
 use crate::fleet;

@@ -13,7 +13,7 @@ use crate::policy::{
     Beat, Client, ClusterPolicy, Connection, ControlPlanePolicy, DataPlanePolicy, Door, Limit, NodesPolicy,
     Policy, Pressure, Protocol, Range, Server,
 };
-use crate::sample::{Kind, Metric, Metrics, Observer, Of, Scope, Subject};
+use crate::sample::{Metric, MetricKind, Metrics, Observer, Of, PageScope, SampleSubject};
 use crate::world::{
     World, app, balanced, cilium, client, connection, every, instances, l7, node, pod, preempted_pod,
     proxy_config, proxy_pod, rated, service, set_up, slice,
@@ -161,20 +161,20 @@ fn measured() -> World {
         }
         // Counters grow by ten in a second, and levels stand still.
         let value = |metric: Metric| match metric.kind() {
-            Kind::Counter => f64::from(step) * 300.0,
-            Kind::Gauge => 1000.0,
+            MetricKind::Counter => f64::from(step) * 300.0,
+            MetricKind::Gauge => 1000.0,
         };
         for (of, scope) in [
-            (Of::Node, Scope::Nodes),
-            (Of::Instance, Scope::Instances),
-            (Of::Resource, Scope::Instances),
-            (Of::Cluster, Scope::Cluster),
+            (Of::Node, PageScope::Nodes),
+            (Of::Instance, PageScope::Instances),
+            (Of::Resource, PageScope::Instances),
+            (Of::Cluster, PageScope::Cluster),
         ] {
-            let subjects: Vec<Subject<&str>> = match of {
-                Of::Node => vec![Subject::Node("n1")],
-                Of::Instance => servers.map(Subject::Instance).to_vec(),
-                Of::Resource => servers.map(|at| Subject::Resource(at, "pods")).to_vec(),
-                Of::Cluster | Of::Backend => vec![Subject::Cluster],
+            let subjects: Vec<SampleSubject<&str>> = match of {
+                Of::Node => vec![SampleSubject::Node("n1")],
+                Of::Instance => servers.map(SampleSubject::Instance).to_vec(),
+                Of::Resource => servers.map(|at| SampleSubject::Resource(at, "pods")).to_vec(),
+                Of::Cluster | Of::Backend => vec![SampleSubject::Cluster],
             };
             let metrics: Vec<Metric> = Metrics::on(of).iter().collect();
             let values: Vec<_> = metrics

@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_verdicts_are_one_and_what_nobody_holds_is_dropped() {
+    fn equal_verdicts_are_shared_and_unused_ones_dropped() {
         let mut interner = Interner::default();
         let first = interner.intern(verdict(0));
         assert!(Arc::ptr_eq(&first, &interner.intern(verdict(0))));

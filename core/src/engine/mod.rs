@@ -6,6 +6,7 @@
 //! keeps: any order of inputs, judged step by step, gives the verdicts of judging from nothing.
 
 mod concerned;
+mod declared;
 mod dirt;
 mod interner;
 mod outdated;
@@ -17,11 +18,11 @@ mod unit;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub(crate) use declared::each_path;
 pub(crate) use dirt::{Dirt, MATCHED};
 use interner::Interner;
 use outdated::Outdated;
 use pass::Pass;
-pub(crate) use pass::each_path;
 use queue::Queue;
 pub(crate) use shares::Cut;
 use shares::Shares;
@@ -39,7 +40,7 @@ use crate::sample::Metrics;
 
 /// What judging brought.
 #[derive(Debug, Default)]
-pub(crate) struct Judged {
+pub(crate) struct PassOutcome {
     /// Checks and subjects whose verdict changed.
     pub(crate) transitions: Vec<(usize, Subject)>,
     /// The policies whose statuses show them; the empty key is the platform's.
@@ -103,7 +104,7 @@ impl Engine {
         history: &History,
         mut dirt: Dirt,
         most: usize,
-    ) -> Judged {
+    ) -> PassOutcome {
         let deployments = Deps::of(Reads::of(&[Source::Deployments]));
         let whole = dirt.all
             || dirt.deps.meets(Deps::one(Dep::FleetInputs))
@@ -123,7 +124,7 @@ impl Engine {
         }
         self.outdate(now, index, &dirt, &dirty);
         self.queue.add(&dirty);
-        let (mut judged, mut verdicts) = (Judged::default(), 0);
+        let (mut judged, mut verdicts) = (PassOutcome::default(), 0);
         // Their statuses have the numbers, whatever the verdicts are.
         judged.owners.extend(recut);
         while verdicts < most
@@ -194,7 +195,7 @@ impl Engine {
         unit: WorkUnit,
         now: Now,
         (index, history): (&Index, &History),
-        judged: &mut Judged,
+        judged: &mut PassOutcome,
     ) -> usize {
         self.outdated.remove(unit);
         let before = self.units.remove(&unit).unwrap_or_default();

@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use super::declared::for_paths;
 use super::tally::Tally;
 use super::unit::{About, At, Judgement, Reported, Scope, WorkUnit};
 use crate::fleet::Fleet;
 use crate::history::History;
 use crate::index::{Dep, Deps, Index};
-use crate::judge::{Check, Dependencies, Judge, Look, Memory, Path, ServiceCase, Subject, Verdict, declares};
+use crate::judge::{Check, Dependencies, Judge, Look, Memory, ServiceCase, Subject, Verdict};
 use crate::know::{Gap, Known, Mono, Now, Reads, Source};
 use crate::names::{Key, Name};
-use crate::policy::{Client, Door, Policy};
+use crate::policy::Policy;
 use crate::sources::service::Service;
 
 /// The place of a check in the table, what it judged, and the name of its verdict.
@@ -403,56 +404,6 @@ impl<'a> Pass<'a> {
                     }
                 }
             }
-        }
-    }
-}
-
-/// Goes through the paths to a Service that a policy declares, until one breaks it off.
-fn for_paths(
-    index: &Index,
-    (key, service): (Key, &Service),
-    policy: &Policy,
-    mut each: impl FnMut(&Path<'_>) -> ControlFlow<()>,
-) {
-    for connection in &policy.connections {
-        // Of the client of a connection that declares none nothing is known.
-        let unknown = [Client::undeclared("".into(), Door::Cluster)];
-        let clients = if connection.clients.is_empty() {
-            &unknown[..]
-        } else {
-            &connection.clients
-        };
-        let ports = service.ports.iter();
-        for port in ports.filter(|port| declares(connection, port, &index.names)) {
-            for client in clients {
-                let path = Path {
-                    key,
-                    service,
-                    port,
-                    policy,
-                    connection,
-                    client,
-                };
-                if each(&path).is_break() {
-                    return;
-                }
-            }
-        }
-    }
-}
-
-/// Goes through every declared path to a Service, by name.
-pub(crate) fn each_path(index: &Index, namespace: &str, service: &str, mut each: impl FnMut(&Path<'_>)) {
-    let (Some(namespace), Some(name)) = (index.names.find(namespace), index.names.find(service)) else {
-        return;
-    };
-    let key = Key { namespace, name };
-    if let Some(row) = index.services.get(key) {
-        for (_, policy) in index.policies_of(key, row) {
-            for_paths(index, (key, row), policy, |path| {
-                each(path);
-                ControlFlow::Continue(())
-            });
         }
     }
 }

@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_turns_all_the_time_does_not_hold_up_those_behind() {
+    fn a_policy_that_always_changes_does_not_delay_others() {
         let (mut names, mut queue) = (Names::default(), Queue::default());
         let busy = units(&mut names, "shop", "a", 3);
         let other = units(&mut names, "shop", "b", 100);

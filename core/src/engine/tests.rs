@@ -131,7 +131,7 @@ fn named(core: &Core) -> Vec<String> {
     service("other", json!({"ports": null})),
     &["Service shop/other"]
 )]
-fn a_change_concerns_those_who_looked(
+fn a_change_concerns_the_units_that_read_it(
     #[case] source: Source,
     #[case] object: Value,
     #[case] expected: &[&str],
@@ -184,7 +184,7 @@ fn one_subject_of_many_is_judged_alone(
 }
 
 #[test]
-fn a_pod_elsewhere_concerns_nobody() {
+fn a_pod_elsewhere_concerns_no_unit() {
     let mut elsewhere = pod("worker-1", "worker", &[]);
     elsewhere["metadata"]["namespace"] = json!("pay");
     assert_eq!(concerned(&world().with(Source::Pods, &elsewhere)), [""; 0]);
@@ -302,7 +302,7 @@ fn crowd(backends: &[(&str, &str)]) -> World {
 }
 
 #[test]
-fn who_judges_in_steps_ends_where_others_do_and_keeps_nobody_waiting() {
+fn judging_in_steps_ends_where_judging_at_once_does_and_is_bounded() {
     let (two, one) = ([("n1", "a"), ("n2", "b")], [("n1", "a")]);
     let mut world = crowd(&two);
     world.core.round(world.now);
@@ -365,7 +365,7 @@ fn what_says_nothing_new_leaves_nothing_to_judge() {
 }
 
 #[test]
-fn what_is_worth_reading_is_said_when_it_is_something_else() {
+fn wants_are_handed_out_only_when_they_change() {
     let mut world = World::complete();
     let first = world.core.round(world.now).wants.expect("the usual ones");
     assert!(!first.pods.is_empty() && !first.config_maps.is_empty());
@@ -486,7 +486,7 @@ fn one_input_judges_few_units(#[case] object: Option<(Source, Value)>, #[case] m
 
 /// What is shown of verdicts while a lost source is judged, a unit at a time.
 #[test]
-fn nobody_sees_what_rested_on_a_lost_source_as_it_was() {
+fn verdicts_that_rested_on_a_lost_source_are_not_shown_as_they_were() {
     let lost = || Input::Freshness(Source::EndpointSlices, Part::Whole, Freshness::Stale);
     let mut expected = crowd(&[("n1", "a")]);
     expected.core.handle(expected.now, lost());

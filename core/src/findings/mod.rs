@@ -155,7 +155,7 @@ impl Met {
 
 /// How many objects there are to judge; `None` where their list was not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Judged {
+pub struct JudgedObjects {
     /// Nodes.
     pub nodes: Option<usize>,
     /// Services.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::index::Index;
 use crate::judge::Subject;
-use crate::names::Key;
+use crate::names::{Key, Name};
 
 /// Kinds of subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -89,71 +89,47 @@ impl fmt::Display for SubjectView {
 /// A subject as shown, and the policy that asks for the verdict.
 pub(crate) fn view(index: &Index, subject: Subject) -> (SubjectView, Option<Key>) {
     let text = |name| index.names.text(name).to_owned();
-    let bare = |kind| SubjectView {
+    let named = |kind, namespace, name| SubjectView {
         kind,
-        namespace: String::new(),
-        name: String::new(),
+        namespace: text(namespace),
+        name: text(name),
         port: None,
         connection: String::new(),
         client: String::new(),
     };
-    match subject {
+    let view = match subject {
         Subject::Connection {
             service,
             port,
-            policy,
+            policy: _,
             connection,
             client,
-        } => (
-            SubjectView {
-                namespace: text(service.namespace),
-                name: text(service.name),
-                port: Some(port),
-                connection: text(connection),
-                client: text(client),
-                ..bare(SubjectKind::Service)
-            },
-            Some(policy),
-        ),
-        Subject::Service { service, policy } => (
-            SubjectView {
-                namespace: text(service.namespace),
-                name: text(service.name),
-                ..bare(SubjectKind::Service)
-            },
-            policy,
-        ),
-        Subject::Node(name) => (
-            SubjectView {
-                name: text(name),
-                ..bare(SubjectKind::Node)
-            },
-            None,
-        ),
-        Subject::Zone(name) => (
-            SubjectView {
-                name: text(name),
-                ..bare(SubjectKind::Zone)
-            },
-            None,
-        ),
-        Subject::Webhook(key) => (
-            SubjectView {
-                name: text(key.name),
-                ..bare(SubjectKind::Webhook)
-            },
-            None,
-        ),
-        Subject::Workload(key) => (
-            SubjectView {
-                namespace: text(key.namespace),
-                name: text(key.name),
-                ..bare(SubjectKind::Workload)
-            },
-            None,
-        ),
-        Subject::Cluster => (bare(SubjectKind::Cluster), None),
-    }
+        } => SubjectView {
+            port: Some(port),
+            connection: text(connection),
+            client: text(client),
+            ..named(SubjectKind::Service, service.namespace, service.name)
+        },
+        Subject::Service { service, policy: _ } => {
+            named(SubjectKind::Service, service.namespace, service.name)
+        }
+        Subject::Node(name) => named(SubjectKind::Node, Name::EMPTY, name),
+        Subject::Zone(name) => named(SubjectKind::Zone, Name::EMPTY, name),
+        // A webhook configuration has no namespace; its key has the kind there.
+        Subject::Webhook(key) => named(SubjectKind::Webhook, Name::EMPTY, key.name),
+        Subject::Workload(key) => named(SubjectKind::Workload, key.namespace, key.name),
+        Subject::Cluster => named(SubjectKind::Cluster, Name::EMPTY, Name::EMPTY),
+    };
+    let policy = match subject {
+        Subject::Connection { policy, .. } => Some(policy),
+        Subject::Service { policy, .. } => policy,
+        Subject::Node(_)
+        | Subject::Zone(_)
+        | Subject::Webhook(_)
+        | Subject::Workload(_)
+        | Subject::Cluster => None,
+    };
+    (view, policy)
 }
 
 /// What identifies a subject: the two kinds of webhook configurations may share a name.

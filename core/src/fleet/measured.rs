@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::index::Index;
 use crate::names::Key;
 use crate::policy::{Counts, PodCounter};
-use crate::sample::{Metric, Metrics, Of, Scope};
+use crate::sample::{Metric, Metrics, Of, PageScope};
 
 /// Most Services of one namespace of which backends are measured, and most in all: each takes a query every 15 s.
 const MOST_OF_NAMESPACE: usize = 8;
@@ -27,7 +27,7 @@ pub struct SampleWants {
 const PRESSURE: Metrics = Metrics::of(&[Metric::CpuPressure, Metric::MemoryPressure, Metric::IoPressure]);
 
 /// What to measure, as far as checks rest on these metrics.
-pub(super) fn wants(index: &Index, needed: Metrics) -> BTreeMap<Scope<Arc<str>>, SampleWants> {
+pub(super) fn wants(index: &Index, needed: Metrics) -> BTreeMap<PageScope<Arc<str>>, SampleWants> {
     let mut all = BTreeMap::new();
     if !index.samples().is_observed() {
         return all;
@@ -53,13 +53,13 @@ pub(super) fn wants(index: &Index, needed: Metrics) -> BTreeMap<Scope<Arc<str>>,
         } else {
             metrics.minus(PRESSURE)
         };
-        want(Scope::Nodes, metrics, BTreeSet::new());
+        want(PageScope::Nodes, metrics, BTreeSet::new());
     }
     let instances = index.instances();
     if !instances.is_empty() {
-        want(Scope::Cluster, on(Of::Cluster), BTreeSet::new());
+        want(PageScope::Cluster, on(Of::Cluster), BTreeSet::new());
         want(
-            Scope::Instances,
+            PageScope::Instances,
             on(Of::Instance).with(on(Of::Resource)),
             instances,
         );
@@ -71,7 +71,7 @@ pub(super) fn wants(index: &Index, needed: Metrics) -> BTreeMap<Scope<Arc<str>>,
 }
 
 /// The Services whose policies name a counter, some of each namespace before more of one.
-fn backends(index: &Index) -> Vec<(Scope<Arc<str>>, SampleWants)> {
+fn backends(index: &Index) -> Vec<(PageScope<Arc<str>>, SampleWants)> {
     let mut counted: BTreeMap<Arc<str>, BTreeMap<Arc<str>, PodCounter>> = BTreeMap::new();
     for (key, policy) in index.policies.iter() {
         let counter = policy
@@ -98,7 +98,7 @@ fn backends(index: &Index) -> Vec<(Scope<Arc<str>>, SampleWants)> {
             if let Some((service, counter)) = services.iter().nth(place)
                 && all.len() < MOST_SERVICES
             {
-                let scope = Scope::Backends {
+                let scope = PageScope::Backends {
                     namespace: namespace.clone(),
                     service: service.clone(),
                 };

@@ -20,7 +20,7 @@ pub use kube_proxy::{config_map_of, is_kube_proxy};
 pub(crate) use kube_proxy::{is_alike, is_proxy, made_by};
 pub use measured::SampleWants;
 pub use probe::{FirstProbe, first_probe};
-pub(crate) use wants::Reading;
+pub(crate) use wants::WantsTracker;
 pub use wants::{MOST_NAMED, MOST_SELECTORS, NamedWants, Wants};
 
 use crate::dataplane::Profile;

@@ -55,7 +55,7 @@ fn of_two_on_one_node_one_counts(#[case] one: Value, #[case] other: Value, #[cas
 }
 
 #[test]
-fn a_static_pod_tells_of_its_node_where_nodes_were_not_read() {
+fn a_static_pod_shows_its_node_where_nodes_were_not_read() {
     let mut world = World::without(&[Source::Nodes])
         .with(Source::Pods, own("a", "n1", "ipvs"))
         .with(Source::Pods, own("b", "n2", "ipvs"))
@@ -363,7 +363,7 @@ fn the_settings_of_a_cilium_that_is_gone(#[case] missing: &[Source], #[case] exp
 }
 
 #[test]
-fn a_static_pod_tells_of_its_neighbours_where_nothing_else_was_read() {
+fn a_static_pod_shows_its_neighbours_where_nothing_else_was_read() {
     let mut world = World::without(&[Source::DaemonSets])
         .all(Source::Nodes, &[node("n1", "a"), node("n2", "a")])
         .with(Source::Pods, own("a", "n1", "ipvs"));

@@ -125,7 +125,7 @@ impl Core {
         self.touch(Source::Nodes);
         self.dirt.nodes.insert(key.name);
         if old.is_none() || self.index.nodes.get(key).is_none() {
-            self.index.samples.forget(sample::Subject::Node(key.name));
+            self.index.samples.forget(sample::SampleSubject::Node(key.name));
             // Nodes are measured where there is any.
             if self.index.nodes.len() <= 1 {
                 self.reading.measured_changed();

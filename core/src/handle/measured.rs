@@ -7,7 +7,7 @@ use crate::index::{Dep, Deps, Index};
 use crate::know::Now;
 use crate::names::{Key, Name};
 use crate::program::Core;
-use crate::sample::{Observer, Page, Scope, Subject, Touched};
+use crate::sample::{Observer, Page, PageScope, SampleSubject, Touched};
 
 /// Longest name of a resource that is kept, in bytes: a group and a plural of the lengths that Kubernetes allows
 /// (`DNS1123SubdomainMaxLength`, `DNS1123LabelMaxLength`), and the slash.
@@ -65,24 +65,29 @@ impl Index {
 }
 
 /// The subject as the index names it, if the API shows it.
-fn known(index: &mut Index, instances: &BTreeSet<IpAddr>, subject: Subject<&str>) -> Option<Subject> {
+fn known(
+    index: &mut Index,
+    instances: &BTreeSet<IpAddr>,
+    subject: SampleSubject<&str>,
+) -> Option<SampleSubject> {
     let cluster_wide = |name| Key {
         namespace: Name::EMPTY,
         name,
     };
     match subject {
-        Subject::Cluster => Some(Subject::Cluster),
-        Subject::Node(name) => {
+        SampleSubject::Cluster => Some(SampleSubject::Cluster),
+        SampleSubject::Node(name) => {
             let name = index.names.find(name)?;
             index.nodes.get(cluster_wide(name))?;
-            Some(Subject::Node(name))
+            Some(SampleSubject::Node(name))
         }
-        Subject::Instance(at) => instances.contains(&at).then_some(Subject::Instance(at)),
-        Subject::Resource(at, resource) => {
+        SampleSubject::Instance(at) => instances.contains(&at).then_some(SampleSubject::Instance(at)),
+        SampleSubject::Resource(at, resource) => {
             let fits = (1..=LONGEST_RESOURCE).contains(&resource.len());
-            (fits && instances.contains(&at)).then(|| Subject::Resource(at, index.names.intern(resource)))
+            (fits && instances.contains(&at))
+                .then(|| SampleSubject::Resource(at, index.names.intern(resource)))
         }
-        Subject::Backend {
+        SampleSubject::Backend {
             namespace,
             service,
             port,
@@ -96,7 +101,7 @@ fn known(index: &mut Index, instances: &BTreeSet<IpAddr>, subject: Subject<&str>
             let key = |name| Key { namespace, name };
             index.services.get(key(service))?;
             index.pods.get(key(pod))?;
-            Some(Subject::Backend {
+            Some(SampleSubject::Backend {
                 namespace,
                 service,
                 port,
@@ -107,13 +112,13 @@ fn known(index: &mut Index, instances: &BTreeSet<IpAddr>, subject: Subject<&str>
 }
 
 /// What was asked about, as the index names it; `None` for a Service that it does not know.
-fn scope(index: &Index, scope: Scope<&str>) -> Option<Scope> {
+fn scope(index: &Index, scope: PageScope<&str>) -> Option<PageScope> {
     Some(match scope {
-        Scope::Cluster => Scope::Cluster,
-        Scope::Nodes => Scope::Nodes,
-        Scope::Instances => Scope::Instances,
-        Scope::Instance(at) => Scope::Instance(at),
-        Scope::Backends { namespace, service } => Scope::Backends {
+        PageScope::Cluster => PageScope::Cluster,
+        PageScope::Nodes => PageScope::Nodes,
+        PageScope::Instances => PageScope::Instances,
+        PageScope::Instance(at) => PageScope::Instance(at),
+        PageScope::Backends { namespace, service } => PageScope::Backends {
             namespace: index.names.find(namespace)?,
             service: index.names.find(service)?,
         },

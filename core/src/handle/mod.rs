@@ -86,38 +86,8 @@ impl Core {
                 self.fresh(source, part, freshness);
             }
             Input::Policy(policy) => self.policy(policy),
-            Input::Refused(source, namespace, name, why) => {
-                self.gone(source, namespace, name);
-                let names = &mut self.index.names;
-                let key = Key {
-                    namespace: names.intern(namespace),
-                    name: names.intern(name),
-                };
-                let opaque = Opaque {
-                    why: why.into(),
-                    place: None,
-                    service: Name::EMPTY,
-                    unnamed: false,
-                };
-                self.dirty_opaque(source, key, &opaque);
-                self.index.opaque.insert((source, key), opaque);
-                if source == Source::Policies {
-                    self.dirt.policies.insert(key);
-                }
-            }
-            Input::ClusterPolicy(policy) => {
-                self.index.cluster_policy_unnamed = false;
-                // There is only one: its word replaces whatever was refused before.
-                self.index
-                    .opaque
-                    .retain(|(at, _), _| *at != Source::ClusterPolicy);
-                if self.index.cluster_policy != policy {
-                    self.trust(policy.as_deref());
-                    self.index.cluster_policy = policy;
-                    self.fold_cluster_policy();
-                    self.touch(Source::ClusterPolicy);
-                }
-            }
+            Input::Refused(source, namespace, name, why) => self.refused(source, namespace, name, why),
+            Input::ClusterPolicy(policy) => self.cluster_policy(policy),
             Input::Configz(node, body) => {
                 let node = self.index.names.intern(node);
                 let held = self.index.configz.insert(node, body.into());
@@ -133,6 +103,40 @@ impl Core {
                 self.index.proxy_documents.insert(place.into(), text.into());
                 self.touch(Source::ConfigMaps);
             }
+        }
+    }
+
+    fn refused(&mut self, source: Source, namespace: &str, name: &str, why: &str) {
+        self.gone(source, namespace, name);
+        let names = &mut self.index.names;
+        let key = Key {
+            namespace: names.intern(namespace),
+            name: names.intern(name),
+        };
+        let opaque = Opaque {
+            why: why.into(),
+            place: None,
+            service: Name::EMPTY,
+            unnamed: false,
+        };
+        self.dirty_opaque(source, key, &opaque);
+        self.index.opaque.insert((source, key), opaque);
+        if source == Source::Policies {
+            self.dirt.policies.insert(key);
+        }
+    }
+
+    fn cluster_policy(&mut self, policy: Option<Arc<ClusterPolicy>>) {
+        self.index.cluster_policy_unnamed = false;
+        // There is only one: it replaces whatever was refused before.
+        self.index
+            .opaque
+            .retain(|(at, _), _| *at != Source::ClusterPolicy);
+        if self.index.cluster_policy != policy {
+            self.trust(policy.as_deref());
+            self.index.cluster_policy = policy;
+            self.fold_cluster_policy();
+            self.touch(Source::ClusterPolicy);
         }
     }
 

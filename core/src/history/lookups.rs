@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_that_floods_delays_nobody_else() {
+    fn a_flooding_namespace_delays_no_other() {
         let mut lookups = Lookups::default();
         for at in 0..1_000 {
             lookups.want(

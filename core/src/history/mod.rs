@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_that_nobody_reads_any_more_holds_no_memory() {
+    fn a_part_that_is_no_longer_read_takes_no_memory() {
         let mut history = silent(0);
         history.freshness(Source::Nodes, Part::Whole, &Freshness::Complete);
         let part = Part::Namespace(crate::names::Name::MAX);

@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_speaks_for_itself_before_its_namespace() {
+    fn the_freshness_of_an_object_wins_over_that_of_its_namespace() {
         let (namespace, other) = (Name::MAX, Name::EMPTY);
         let mut table = FreshnessTable::default();
         let refused = Freshness::unreadable("forbidden");

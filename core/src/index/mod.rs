@@ -1,13 +1,13 @@
 //! The index: one typed table per kind. A row is what one source says of one object; joins are computed when judged,
 //! never stored.
 
+mod by_namespace;
 mod deps;
 mod freshness;
-mod picks;
+mod policy_index;
 mod ports;
 mod secondary;
 mod sockets;
-mod spaces;
 mod sums;
 mod table;
 mod trust;
@@ -16,13 +16,13 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+pub use by_namespace::KeysByNamespace;
 pub(crate) use deps::DepCounts;
 pub use deps::{Dep, Deps};
 use freshness::FreshnessTable;
 pub use freshness::{Freshness, Part};
-pub use picks::Picks;
+pub use policy_index::PolicyIndex;
 pub use ports::PortEndpoints;
-pub use spaces::Spaces;
 pub(crate) use sums::place;
 pub use sums::{NodeSums, NodeTally, ZoneKey};
 pub use table::Table;
@@ -93,17 +93,17 @@ macro_rules! index {
             /// Slices by (namespace, Service).
             pub(crate) slices_of: HashMap<Key, BTreeSet<Key>>,
             /// Services by namespace.
-            pub(crate) services_in: Spaces,
+            pub(crate) services_in: KeysByNamespace,
             /// Pods by namespace.
-            pub(crate) pods_in: Spaces,
+            pub(crate) pods_in: KeysByNamespace,
             /// Policies by namespace.
-            pub(crate) policies_in: Spaces,
+            pub(crate) policies_in: KeysByNamespace,
             /// Pods of which a container was kept.
             components: BTreeSet<Key>,
             /// Sums over all Nodes.
             pub(crate) sums: NodeSums,
             /// Policies by what they may govern.
-            pub(crate) picks: Picks,
+            pub(crate) picks: PolicyIndex,
             /// What was measured.
             pub(crate) samples: Samples,
             /// Objects that were not understood.

@@ -14,11 +14,11 @@ use crate::sources::node::{Balancing, Node, REGION, ZONE};
 pub struct NodeSums {
     count: u32,
     places: BTreeMap<ZoneKey, ZoneSum>,
-    providers: Counts,
+    providers: NameCounts,
     auto_mode: u32,
-    kubelets: Counts,
+    kubelets: NameCounts,
     hosts: u32,
-    host_zones: Counts,
+    host_zones: NameCounts,
 }
 
 /// A zone and its region: zones of equal name in two regions are two zones. Empty where a Node has no such label.
@@ -105,9 +105,9 @@ impl ZoneSum {
 
 /// How often each name occurs; none occurs zero times.
 #[derive(Debug, Default)]
-struct Counts(BTreeMap<Name, u32>);
+struct NameCounts(BTreeMap<Name, u32>);
 
-impl Counts {
+impl NameCounts {
     /// Returns whether the name is new.
     fn add(&mut self, name: Name) -> bool {
         let count = self.0.entry(name).or_default();

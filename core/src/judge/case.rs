@@ -49,6 +49,12 @@ pub trait Explain: Compare + fmt::Debug + Send + Sync + 'static {
     fn service(&self) -> Option<Key> {
         None
     }
+
+    /// The path of the type.
+    #[cfg(test)]
+    fn type_name(&self) -> &'static str {
+        std::any::type_name::<Self>()
+    }
 }
 
 /// Most characters of a message: two lines of a terminal.
@@ -93,6 +99,13 @@ impl Case {
     pub fn of<T: Explain>(&self) -> Option<&T> {
         let any: &dyn Any = &*self.explain;
         any.downcast_ref()
+    }
+
+    /// The name of the check's own type.
+    #[cfg(test)]
+    pub(crate) fn type_name(&self) -> &'static str {
+        let path = self.explain.type_name();
+        path.rsplit("::").next().unwrap_or(path)
     }
 
     /// Its stable cause; may be empty.

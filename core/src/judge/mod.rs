@@ -220,6 +220,9 @@ pub struct Check {
     pub judge: Judge,
     /// Its page, in Markdown; the first line is the summary.
     pub doc: &'static str,
+    /// Bad verdicts of every form of its evidence, for the file of all messages.
+    #[cfg(test)]
+    pub(crate) examples: fn() -> Vec<Verdict>,
 }
 
 impl Check {

@@ -4,7 +4,7 @@ use crate::know::Unit;
 
 /// Whether a value goes up and down or counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum MetricKind {
     /// A level: each sample stands alone.
     Gauge,
     /// A count since some start: only its growth means something. It begins anew at zero when what counts restarts.
@@ -43,7 +43,7 @@ impl Of {
 /// What is known of a metric.
 struct Facts {
     name: &'static str,
-    kind: Kind,
+    kind: MetricKind,
     unit: Unit,
     of: Of,
     /// How many points are kept.
@@ -72,7 +72,7 @@ macro_rules! metrics {
                 match self {
                     $(Self::$metric => Facts {
                         name: $name,
-                        kind: Kind::$kind,
+                        kind: MetricKind::$kind,
                         unit: Unit::$unit,
                         of: Of::$of,
                         points: $points,
@@ -168,7 +168,7 @@ impl Metric {
     }
 
     /// Level or count.
-    pub const fn kind(self) -> Kind {
+    pub const fn kind(self) -> MetricKind {
         self.facts().kind
     }
 
@@ -280,7 +280,10 @@ mod tests {
             assert_eq!(Metric::named(metric.name()), Some(metric));
             assert!((1..=24).contains(&metric.points()), "{metric:?}");
             // Growth takes two samples, and more than one interval to be believed.
-            assert!(metric.kind() == Kind::Gauge || metric.points() > 1, "{metric:?}");
+            assert!(
+                metric.kind() == MetricKind::Gauge || metric.points() > 1,
+                "{metric:?}"
+            );
         }
         assert_eq!(Metric::named("up"), None);
     }

@@ -7,6 +7,7 @@
 //! Times of samples are the observer's wall clock in milliseconds, compared with the time of asking: the clock of this
 //! process ages nothing. From when a page is taken, ages are monotonic.
 
+mod answers;
 mod metric;
 mod reading;
 mod series;
@@ -15,7 +16,7 @@ mod store;
 use std::fmt;
 use std::net::IpAddr;
 
-pub use metric::{Kind, Metric, Metrics, Of};
+pub use metric::{Metric, MetricKind, Metrics, Of};
 pub use reading::{Reading, whole, whole_large};
 pub use series::{DroppedSamples, Point};
 pub(crate) use store::Touched;
@@ -67,7 +68,7 @@ impl fmt::Display for Observer {
 
 /// What a sample is about. `N` is how names are given: texts at the door, [`crate::names::Name`]s inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Subject<N = crate::names::Name> {
+pub enum SampleSubject<N = crate::names::Name> {
     /// The cluster as a whole.
     Cluster,
     /// A Node, by its name.
@@ -91,7 +92,7 @@ pub enum Subject<N = crate::names::Name> {
 
 /// The subjects that one page is about: what was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Scope<N = crate::names::Name> {
+pub enum PageScope<N = crate::names::Name> {
     /// The cluster as a whole.
     Cluster,
     /// All Nodes.
@@ -109,17 +110,19 @@ pub enum Scope<N = crate::names::Name> {
     },
 }
 
-impl<N: Copy + PartialEq> Scope<N> {
+impl<N: Copy + PartialEq> PageScope<N> {
     /// Whether a subject is one of those that were asked about.
-    pub fn holds(self, subject: Subject<N>) -> bool {
+    pub fn holds(self, subject: SampleSubject<N>) -> bool {
         match (self, subject) {
-            (Self::Cluster, Subject::Cluster)
-            | (Self::Nodes, Subject::Node(_))
-            | (Self::Instances, Subject::Instance(_) | Subject::Resource(..)) => true,
-            (Self::Instance(one), Subject::Instance(other) | Subject::Resource(other, _)) => one == other,
+            (Self::Cluster, SampleSubject::Cluster)
+            | (Self::Nodes, SampleSubject::Node(_))
+            | (Self::Instances, SampleSubject::Instance(_) | SampleSubject::Resource(..)) => true,
+            (Self::Instance(one), SampleSubject::Instance(other) | SampleSubject::Resource(other, _)) => {
+                one == other
+            }
             (
                 Self::Backends { namespace, service },
-                Subject::Backend {
+                SampleSubject::Backend {
                     namespace: of,
                     service: by,
                     ..
@@ -136,7 +139,7 @@ pub struct Sample<'a> {
     /// What was measured.
     pub metric: Metric,
     /// On what.
-    pub subject: Subject<&'a str>,
+    pub subject: SampleSubject<&'a str>,
     /// The value, in the metric's unit.
     pub value: f64,
     /// When the observer took it, in milliseconds since the Unix epoch: for Prometheus the time of the scrape
@@ -152,7 +155,7 @@ pub struct Page<'a> {
     /// For which metrics. Samples of others are dropped and counted.
     pub metrics: Metrics,
     /// About which subjects. Samples of others are dropped and counted.
-    pub scope: Scope<&'a str>,
+    pub scope: PageScope<&'a str>,
     /// When it was asked, in milliseconds since the Unix epoch, by this machine's clock.
     pub asked: i64,
     /// What it answered, in any order.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Observer;
-use super::metric::{Kind, Metric};
+use super::metric::{Metric, MetricKind};
 use super::series::Point;
 
 /// A fresh series.
@@ -38,8 +38,8 @@ impl Reading<'_> {
             }
             let passed = after.since(*before);
             let value = match self.metric.kind() {
-                Kind::Counter => f64::from(after.value),
-                Kind::Gauge => f64::midpoint(f64::from(before.value), f64::from(after.value)),
+                MetricKind::Counter => f64::from(after.value),
+                MetricKind::Gauge => f64::midpoint(f64::from(before.value), f64::from(after.value)),
             };
             sum += value * passed;
             time += passed;

@@ -1,6 +1,6 @@
 //! One series: what one observer says of one metric of one subject.
 
-use super::metric::{Kind, Metric};
+use super::metric::{Metric, MetricKind};
 use crate::know::Mono;
 
 /// A sample may be so much later than the time of asking, in milliseconds: clocks of two machines that keep time by NTP
@@ -110,7 +110,7 @@ impl Series {
             until,
             points: Vec::new(),
         };
-        if metric.kind() == Kind::Gauge {
+        if metric.kind() == MetricKind::Gauge {
             series.push(metric, value);
         }
         Ok(series)
@@ -146,13 +146,13 @@ impl Series {
             self.points.clear();
         }
         match metric.kind() {
-            Kind::Gauge => self.push(metric, value),
-            Kind::Counter if value < before => {
+            MetricKind::Gauge => self.push(metric, value),
+            MetricKind::Counter if value < before => {
                 self.points.clear();
                 return Folded::Reset;
             }
-            Kind::Counter if passed > FRESH_MOST => {}
-            Kind::Counter => self.push(metric, (value - before) * 1000.0 / f64::from(self.interval)),
+            MetricKind::Counter if passed > FRESH_MOST => {}
+            MetricKind::Counter => self.push(metric, (value - before) * 1000.0 / f64::from(self.interval)),
         }
         Folded::New
     }
@@ -188,8 +188,8 @@ impl Series {
     /// The present value of a gauge, the last growth of a counter.
     pub(super) fn value(&self, metric: Metric) -> Option<f64> {
         match metric.kind() {
-            Kind::Gauge => Some(self.last),
-            Kind::Counter => self.points.last().map(|point| f64::from(point.value)),
+            MetricKind::Gauge => Some(self.last),
+            MetricKind::Counter => self.points.last().map(|point| f64::from(point.value)),
         }
     }
 
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_counter_that_begins_anew_grows_by_nothing_that_is_known() {
+    fn the_growth_of_a_counter_that_restarted_is_unknown() {
         let (counter, folded) = series(COUNTER, &[1000.0, 1300.0, 60.0, 90.0]);
         assert_eq!(folded, [Folded::New, Folded::Reset, Folded::New]);
         assert_eq!(values(&counter), [1.0]);

@@ -1,13 +1,12 @@
-//! What is kept of all samples, and why some are missing.
+//! What is kept of all samples.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
-use std::sync::Arc;
 
-use super::metric::{Kind, Metric, Metrics, Of};
+use super::answers::Answers;
+use super::metric::{Metric, MetricKind, Metrics, Of};
 use super::reading::Reading;
 use super::series::{DroppedSamples, Folded, Series};
-use super::{MOST_DETAIL, Observer, Page, PageGap, Scope, Subject, Why};
+use super::{Observer, Page, PageGap, PageScope, SampleSubject, Why};
 use crate::know::{Gap, Known, Mono};
 use crate::names::{InUse, Key, Name};
 
@@ -16,19 +15,10 @@ use crate::names::{InUse, Key, Name};
 pub const MOST_SERIES: usize = 262_144;
 /// How often what no longer counts is forgotten, in milliseconds.
 const SWEEP: u64 = 60_000;
-/// For how long it is remembered why there was no answer, in milliseconds: longer than the slowest feeder takes to ask again.
-const ANSWER: u64 = 600_000;
 /// Two observers of a counter are compared once both have so many points: their scrapes are at different times.
 const COMPARED: usize = 4;
 
-type SeriesKey = (Metric, Subject, Observer);
-
-/// What became of asking one observer for one metric.
-#[derive(Debug, Clone, PartialEq)]
-struct Answered {
-    at: Mono,
-    gap: Option<(Why, Arc<str>)>,
-}
+type SeriesKey = (Metric, SampleSubject, Observer);
 
 /// What a page has changed.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -49,7 +39,7 @@ pub struct Samples {
     /// Who is asked at all, in order.
     observers: Vec<Observer>,
     series: BTreeMap<SeriesKey, Series>,
-    answers: BTreeMap<(Scope, Metric, Observer), Answered>,
+    answers: Answers,
     /// Until when at least one node has a value of a metric.
     nodes_until: BTreeMap<Metric, Mono>,
     /// The metrics of which at least one node has a value, as of the last tick.
@@ -62,7 +52,7 @@ impl Samples {
     /// Notes the names that it holds.
     pub(crate) fn hold(&self, held: &mut InUse) {
         held.all(self.series.keys());
-        held.all(self.answers.keys());
+        self.answers.hold(held);
     }
 
     /// Says who is asked; what others have said is forgotten. Returns whether that is a change.
@@ -74,7 +64,7 @@ impl Samples {
             return false;
         }
         self.series.retain(|key, _| observers.contains(&key.2));
-        self.answers.retain(|key, _| observers.contains(&key.2));
+        self.answers.keep_only(&observers);
         self.observers = observers;
         true
     }
@@ -116,8 +106,8 @@ impl Samples {
         &mut self,
         now: Mono,
         page: &Page<'_>,
-        scope: Option<Scope>,
-        mut known: impl FnMut(Subject<&str>) -> Option<Subject>,
+        scope: Option<PageScope>,
+        mut known: impl FnMut(SampleSubject<&str>) -> Option<SampleSubject>,
     ) -> Touched {
         let mut touched = Touched::default();
         let Some(scope) = scope.filter(|_| self.observers.contains(&page.observer)) else {
@@ -125,7 +115,7 @@ impl Samples {
             self.drops.not_asked = self.drops.not_asked.saturating_add(count);
             return touched;
         };
-        let mut taken: Vec<(Metric, Subject, f64, i64)> = Vec::with_capacity(page.samples.len());
+        let mut taken: Vec<(Metric, SampleSubject, f64, i64)> = Vec::with_capacity(page.samples.len());
         let mut found = None;
         for sample in page.samples {
             let metric = sample.metric;
@@ -165,7 +155,7 @@ impl Samples {
             }
         }
         let found = found.map(|why| PageGap { why, detail: "" });
-        self.answer(now, page, scope, page.gap.or(found), &mut touched);
+        touched.gaps |= self.answers.note(now, page, scope, page.gap.or(found));
         touched.gaps |= self.tick(now);
         touched
     }
@@ -175,7 +165,7 @@ impl Samples {
         &mut self,
         now: Mono,
         page: &Page<'_>,
-        (metric, subject, value, at): (Metric, Subject, f64, i64),
+        (metric, subject, value, at): (Metric, SampleSubject, f64, i64),
         touched: &mut Touched,
     ) -> Option<Why> {
         let every = u64::from(page.observer.every_seconds(metric)) * 1000;
@@ -222,32 +212,12 @@ impl Samples {
         (folded == Folded::Stale).then_some(Why::Stale)
     }
 
-    /// Remembers whether an answer was whole.
-    fn answer(
-        &mut self,
-        now: Mono,
-        page: &Page<'_>,
-        scope: Scope,
-        gap: Option<PageGap<'_>>,
-        touched: &mut Touched,
-    ) {
-        let gap = gap.map(|one| (one.why, Arc::from(cut(one.detail))));
-        for metric in page.metrics.iter() {
-            let answer = Answered {
-                at: now,
-                gap: gap.clone(),
-            };
-            let before = self.answers.insert((scope, metric, page.observer), answer);
-            touched.gaps |= before.is_none_or(|one| one.gap != gap);
-        }
-    }
-
     /// Lets time pass: forgets what no longer counts; says whether other metrics are measured on nodes at all.
     pub(crate) fn tick(&mut self, now: Mono) -> bool {
         if now.since(self.swept) >= SWEEP {
             self.swept = now;
             self.series.retain(|_, held| held.is_fresh(now));
-            self.answers.retain(|_, one| now.since(one.at) < ANSWER);
+            self.answers.forget_old(now);
         }
         let on_nodes = self.nodes_until.iter().filter(|one| now < *one.1);
         let on_nodes = on_nodes.fold(Metrics::NONE, |set, one| set.with(Metrics::of(&[*one.0])));
@@ -262,7 +232,7 @@ impl Samples {
     }
 
     /// Forgets what was measured on a subject that is gone.
-    pub(crate) fn forget(&mut self, subject: Subject) {
+    pub(crate) fn forget(&mut self, subject: SampleSubject) {
         for metric in Metric::ALL {
             for observer in Observer::ALL {
                 self.series.remove(&(metric, subject, observer));
@@ -275,7 +245,7 @@ impl Samples {
         if self.series.is_empty() {
             return;
         }
-        let of = |subject| matches!(subject, Subject::Backend { namespace, service, .. } if gone == Key { namespace, name: service });
+        let of = |subject| matches!(subject, SampleSubject::Backend { namespace, service, .. } if gone == Key { namespace, name: service });
         self.series.retain(|key, _| !of(key.1));
     }
 
@@ -283,7 +253,10 @@ impl Samples {
     pub(crate) fn none_on_nodes(&self, metrics: Metrics) -> Option<Gap> {
         let some = !self.on_nodes.both(metrics).is_empty();
         let first = metrics.iter().find(|one| one.of() == Of::Node)?;
-        (!some).then(|| self.missing(first, Subject::Node(Name::EMPTY)))
+        (!some).then(|| {
+            self.answers
+                .missing(&self.observers, first, SampleSubject::Node(Name::EMPTY))
+        })
     }
 
     /// What is known of a metric of a subject, and until when. Where two observers differ by more than is usual, nothing is.
@@ -291,7 +264,7 @@ impl Samples {
         &self,
         now: Mono,
         metric: Metric,
-        subject: Subject,
+        subject: SampleSubject,
     ) -> (Known<Reading<'_>>, Option<Mono>) {
         let held = |observer: &Observer| {
             let held = self.series.get(&(metric, subject, *observer))?;
@@ -313,7 +286,7 @@ impl Samples {
             }
         }
         let Some((observer, series)) = best else {
-            return (Err(self.missing(metric, subject)), until);
+            return (Err(self.answers.missing(&self.observers, metric, subject)), until);
         };
         let reading = series.value(metric).map(|value| Reading {
             metric,
@@ -329,54 +302,23 @@ impl Samples {
     pub(crate) fn subjects(
         &self,
         metric: Metric,
-        from: Subject,
-        holds: impl Fn(Subject) -> bool,
-    ) -> BTreeSet<Subject> {
+        from: SampleSubject,
+        holds: impl Fn(SampleSubject) -> bool,
+    ) -> BTreeSet<SampleSubject> {
         let range = self.series.range((metric, from, Observer::Prometheus)..);
         let own = range.take_while(move |(key, _)| key.0 == metric && holds(key.1));
         own.map(|(key, _)| key.1).collect()
     }
-
-    /// Why there is no sample of a metric of a subject.
-    fn missing(&self, metric: Metric, subject: Subject) -> Gap {
-        let scopes: &[Scope] = &match subject {
-            Subject::Cluster => [Scope::Cluster; 2],
-            Subject::Node(_) => [Scope::Nodes; 2],
-            Subject::Instance(at) | Subject::Resource(at, _) => [Scope::Instance(at), Scope::Instances],
-            Subject::Backend {
-                namespace, service, ..
-            } => [Scope::Backends { namespace, service }; 2],
-        };
-        let mut text = metric.name().to_owned();
-        let mut answered = 0;
-        for observer in &self.observers {
-            let answer = |scope: &Scope| self.answers.get(&(*scope, metric, *observer));
-            let Some(answer) = scopes.iter().find_map(answer) else {
-                continue;
-            };
-            answered += 1;
-            let (why, detail) = match &answer.gap {
-                Some((why, detail)) => (*why, &**detail),
-                None => (Why::NoSeries, ""),
-            };
-            let sign = if answered == 1 { ':' } else { ';' };
-            let colon = if detail.is_empty() { "" } else { ": " };
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{sign} {observer} {}{colon}{detail}", why.text());
-        }
-        if answered == 0 {
-            let _ = write!(text, ": no answer yet");
-        }
-        Gap::Unmeasured(text.into())
-    }
 }
 
 impl Touched {
-    fn note(&mut self, subject: Subject) {
+    fn note(&mut self, subject: SampleSubject) {
         match subject {
-            Subject::Cluster | Subject::Instance(_) | Subject::Resource(..) => self.instances = true,
-            Subject::Node(name) => drop(self.nodes.insert(name)),
-            Subject::Backend {
+            SampleSubject::Cluster | SampleSubject::Instance(_) | SampleSubject::Resource(..) => {
+                self.instances = true;
+            }
+            SampleSubject::Node(name) => drop(self.nodes.insert(name)),
+            SampleSubject::Backend {
                 namespace, service, ..
             } => {
                 self.services.insert(Key {
@@ -397,8 +339,8 @@ fn calm(series: &Series, metric: Metric) -> bool {
 /// What two observers say who differ.
 fn differ(metric: Metric, one: (Observer, &Series), other: (Observer, &Series)) -> Option<Gap> {
     let value = |series: &Series| match metric.kind() {
-        Kind::Gauge => series.value(metric),
-        Kind::Counter => {
+        MetricKind::Gauge => series.value(metric),
+        MetricKind::Counter => {
             let points = series.points();
             let sum: f64 = points.iter().map(|point| f64::from(point.value)).sum();
             (points.len() >= COMPARED).then(|| sum / f64::from(points.len() as u32))
@@ -420,29 +362,16 @@ fn differ(metric: Metric, one: (Observer, &Series), other: (Observer, &Series)) 
 }
 
 /// What a metric would have to be measured on.
-const fn of(subject: Subject<&str>) -> Of {
+const fn of(subject: SampleSubject<&str>) -> Of {
     match subject {
-        Subject::Cluster => Of::Cluster,
-        Subject::Node(_) => Of::Node,
-        Subject::Instance(_) => Of::Instance,
-        Subject::Resource(..) => Of::Resource,
-        Subject::Backend { .. } => Of::Backend,
+        SampleSubject::Cluster => Of::Cluster,
+        SampleSubject::Node(_) => Of::Node,
+        SampleSubject::Instance(_) => Of::Instance,
+        SampleSubject::Resource(..) => Of::Resource,
+        SampleSubject::Backend { .. } => Of::Backend,
     }
 }
 
 const fn count(counter: &mut u32) {
     *counter = counter.saturating_add(1);
-}
-
-/// The particulars of a gap, no longer than is kept, and without what would break a line.
-fn cut(detail: &str) -> String {
-    let plain = detail.chars().map(|one| if one.is_control() { ' ' } else { one });
-    let mut kept = String::new();
-    for one in plain {
-        if kept.len() + one.len_utf8() > MOST_DETAIL {
-            break;
-        }
-        kept.push(one);
-    }
-    kept
 }

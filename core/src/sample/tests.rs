@@ -3,7 +3,8 @@
 use rstest::rstest;
 
 use super::{
-    DroppedSamples, MOST_DETAIL, Metric, Metrics, Observer, Page, PageGap, Sample, Scope, Subject, Why,
+    DroppedSamples, MOST_DETAIL, Metric, Metrics, Observer, Page, PageGap, PageScope, Sample, SampleSubject,
+    Why,
 };
 use crate::handle::Input;
 use crate::know::{Gap, Source};
@@ -20,13 +21,13 @@ fn world(observers: &[Observer]) -> World {
     world
 }
 
-fn on(node: &str) -> Subject<&str> {
-    Subject::Node(node)
+fn on(node: &str) -> SampleSubject<&str> {
+    SampleSubject::Node(node)
 }
 
 /// The present value on a Node, or why there is none.
 fn value(world: &World, metric: Metric, node: &str) -> Result<f64, String> {
-    let subject = Subject::Node(world.name(node));
+    let subject = SampleSubject::Node(world.name(node));
     let samples = world.core.index().samples();
     let (reading, _) = samples.reading(world.now.mono, metric, subject);
     reading.map(|one| one.value).map_err(|gap| gap.to_string())
@@ -39,7 +40,7 @@ fn drops(world: &World) -> DroppedSamples {
 #[test]
 fn what_is_measured_is_read_until_it_is_too_old() {
     let mut world = world(&[PROMETHEUS]);
-    world.measure(PROMETHEUS, Scope::Nodes, &[(ENTRIES, on("n1"), 7.0)]);
+    world.measure(PROMETHEUS, PageScope::Nodes, &[(ENTRIES, on("n1"), 7.0)]);
     assert_eq!(value(&world, ENTRIES, "n1"), Ok(7.0));
     let missing = "not measured: conntrackEntries: Prometheus has no such series";
     assert_eq!(value(&world, ENTRIES, "n2").unwrap_err(), missing, "never zero");
@@ -57,7 +58,7 @@ fn what_is_measured_is_read_until_it_is_too_old() {
 #[test]
 fn a_frozen_observer_is_no_observer() {
     let mut world = world(&[PROMETHEUS]);
-    world.measure(PROMETHEUS, Scope::Nodes, &[(ENTRIES, on("n1"), 7.0)]);
+    world.measure(PROMETHEUS, PageScope::Nodes, &[(ENTRIES, on("n1"), 7.0)]);
     let frozen = world.milliseconds();
     for _ in 0..6 {
         world.wait(15);
@@ -67,7 +68,7 @@ fn a_frozen_observer_is_no_observer() {
             value: 7.0,
             at: frozen,
         };
-        world.page(PROMETHEUS, Scope::Nodes, &[sample], None);
+        world.page(PROMETHEUS, PageScope::Nodes, &[sample], None);
     }
     assert!(value(&world, ENTRIES, "n1").is_err());
 }
@@ -75,10 +76,10 @@ fn a_frozen_observer_is_no_observer() {
 #[test]
 fn a_gap_says_why_and_takes_nothing_away_that_is_fresh() {
     let mut world = world(&[PROMETHEUS]);
-    world.measure(PROMETHEUS, Scope::Nodes, &[(ENTRIES, on("n1"), 7.0)]);
+    world.measure(PROMETHEUS, PageScope::Nodes, &[(ENTRIES, on("n1"), 7.0)]);
     world.no_answer(
         PROMETHEUS,
-        Scope::Nodes,
+        PageScope::Nodes,
         Metrics::of(&[ENTRIES]),
         Why::Unreachable,
     );
@@ -97,11 +98,11 @@ fn a_gap_says_why_and_takes_nothing_away_that_is_fresh() {
 #[test]
 fn without_an_observer_nothing_is_taken() {
     let mut world = world(&[Observer::Agent]);
-    world.measure(PROMETHEUS, Scope::Nodes, &[(ENTRIES, on("n1"), 7.0)]);
+    world.measure(PROMETHEUS, PageScope::Nodes, &[(ENTRIES, on("n1"), 7.0)]);
     assert!(value(&world, ENTRIES, "n1").is_err());
     assert_eq!(drops(&world).not_asked, 1);
     world.input(Input::Observers(&[PROMETHEUS]));
-    world.measure(PROMETHEUS, Scope::Nodes, &[(ENTRIES, on("n1"), 7.0)]);
+    world.measure(PROMETHEUS, PageScope::Nodes, &[(ENTRIES, on("n1"), 7.0)]);
     world.input(Input::Observers(&[]));
     assert!(world.core.index().samples().is_empty());
 }
@@ -113,13 +114,13 @@ fn without_an_observer_nothing_is_taken() {
 #[case::infinite(&[(ENTRIES, on("n1"), f64::INFINITY)], DroppedSamples { not_a_number: 1, ..DroppedSamples::default() })]
 #[case::negative(&[(ENTRIES, on("n1"), -1.0)], DroppedSamples { not_a_number: 1, ..DroppedSamples::default() })]
 #[case::not_of_a_node(&[(Metric::EtcdQuota, on("n1"), 1.0)], DroppedSamples { not_asked: 1, ..DroppedSamples::default() })]
-#[case::not_of_this_page(&[(Metric::EtcdQuota, Subject::Cluster, 1.0)], DroppedSamples { not_asked: 1, ..DroppedSamples::default() })]
+#[case::not_of_this_page(&[(Metric::EtcdQuota, SampleSubject::Cluster, 1.0)], DroppedSamples { not_asked: 1, ..DroppedSamples::default() })]
 fn what_does_not_count_is_counted(
-    #[case] values: &[(Metric, Subject<&str>, f64)],
+    #[case] values: &[(Metric, SampleSubject<&str>, f64)],
     #[case] expected: DroppedSamples,
 ) {
     let mut world = world(&[PROMETHEUS]);
-    world.measure(PROMETHEUS, Scope::Nodes, values);
+    world.measure(PROMETHEUS, PageScope::Nodes, values);
     assert_eq!(drops(&world), expected);
     assert!(world.core.index().samples().is_empty());
 }
@@ -136,7 +137,7 @@ fn a_metric_that_was_not_asked_for_does_not_count() {
     let page = Page {
         observer: PROMETHEUS,
         metrics: Metrics::of(&[DROPS]),
-        scope: Scope::Nodes,
+        scope: PageScope::Nodes,
         asked: world.milliseconds(),
         samples: &[sample],
         gap: None,
@@ -148,11 +149,11 @@ fn a_metric_that_was_not_asked_for_does_not_count() {
 #[test]
 fn two_observers_who_differ_are_no_evidence() {
     let mut world = world(&[PROMETHEUS, Observer::Agent]);
-    world.measure(PROMETHEUS, Scope::Nodes, &[(ENTRIES, on("n1"), 1000.0)]);
-    world.measure(Observer::Agent, Scope::Nodes, &[(ENTRIES, on("n1"), 1190.0)]);
+    world.measure(PROMETHEUS, PageScope::Nodes, &[(ENTRIES, on("n1"), 1000.0)]);
+    world.measure(Observer::Agent, PageScope::Nodes, &[(ENTRIES, on("n1"), 1190.0)]);
     assert!(value(&world, ENTRIES, "n1").is_ok(), "they agree within 20 %");
     world.wait(30);
-    world.measure(Observer::Agent, Scope::Nodes, &[(ENTRIES, on("n1"), 1300.0)]);
+    world.measure(Observer::Agent, PageScope::Nodes, &[(ENTRIES, on("n1"), 1300.0)]);
     assert_eq!(
         value(&world, ENTRIES, "n1").unwrap_err(),
         "not measured: conntrackEntries: Prometheus says 1000.0 and the agent says 1300.0, which differ by more than 20 %"
@@ -160,7 +161,7 @@ fn two_observers_who_differ_are_no_evidence() {
     // When one of them falls silent the other counts.
     for _ in 0..3 {
         world.wait(30);
-        world.measure(Observer::Agent, Scope::Nodes, &[(ENTRIES, on("n1"), 1300.0)]);
+        world.measure(Observer::Agent, PageScope::Nodes, &[(ENTRIES, on("n1"), 1300.0)]);
     }
     assert_eq!(value(&world, ENTRIES, "n1"), Ok(1300.0));
 }
@@ -168,13 +169,13 @@ fn two_observers_who_differ_are_no_evidence() {
 #[test]
 fn growth_takes_two_samples() {
     let mut world = world(&[PROMETHEUS]);
-    world.measure(PROMETHEUS, Scope::Nodes, &[(DROPS, on("n1"), 40.0)]);
+    world.measure(PROMETHEUS, PageScope::Nodes, &[(DROPS, on("n1"), 40.0)]);
     assert_eq!(
         value(&world, DROPS, "n1").unwrap_err(),
         "conntrackDrops needs one more sample"
     );
     world.wait(30);
-    world.measure(PROMETHEUS, Scope::Nodes, &[(DROPS, on("n1"), 100.0)]);
+    world.measure(PROMETHEUS, PageScope::Nodes, &[(DROPS, on("n1"), 100.0)]);
     assert_eq!(value(&world, DROPS, "n1"), Ok(2.0));
 }
 
@@ -183,7 +184,7 @@ fn a_node_that_is_gone_is_forgotten_at_once() {
     let mut world = world(&[PROMETHEUS]);
     world.measure(
         PROMETHEUS,
-        Scope::Nodes,
+        PageScope::Nodes,
         &[(ENTRIES, on("n1"), 1.0), (ENTRIES, on("n2"), 1.0)],
     );
     world.input(Input::Gone(Source::Nodes, "", "n1"));
@@ -198,14 +199,14 @@ fn an_api_server_is_what_default_kubernetes_shows() {
     world.put(Source::EndpointSlices, &instances(&["192.0.2.1"]));
     for at in [known, unknown] {
         let values = [
-            (Metric::StartTime, Subject::Instance(at), 1.0),
+            (Metric::StartTime, SampleSubject::Instance(at), 1.0),
             (
                 Metric::WatchCacheRevision,
-                Subject::Resource(at, "apps/deployments"),
+                SampleSubject::Resource(at, "apps/deployments"),
                 1.0,
             ),
         ];
-        world.measure(Observer::Instance, Scope::Instance(at), &values);
+        world.measure(Observer::Instance, PageScope::Instance(at), &values);
     }
     assert_eq!(world.core.index().samples().len(), 2);
     assert_eq!(drops(&world).no_subject, 2);
@@ -218,7 +219,7 @@ fn particulars_of_a_gap_are_short_and_plain() {
     let page = Page {
         observer: PROMETHEUS,
         metrics: Metrics::of(&[ENTRIES]),
-        scope: Scope::Nodes,
+        scope: PageScope::Nodes,
         asked: 0,
         samples: &[],
         gap: Some(PageGap {
@@ -227,7 +228,7 @@ fn particulars_of_a_gap_are_short_and_plain() {
         }),
     };
     world.input(Input::Samples(&page));
-    let subject = Subject::Node(world.name("n1"));
+    let subject = SampleSubject::Node(world.name("n1"));
     let (reading, _) = world
         .core
         .index()

@@ -52,7 +52,7 @@ struct Wire<'a> {
     #[serde(borrow, default, deserialize_with = "or_default")]
     related: Reference<'a>,
     #[serde(borrow, default, deserialize_with = "or_default")]
-    series: Series<'a>,
+    series: EventSeries<'a>,
     #[serde(
         borrow,
         default,
@@ -91,7 +91,7 @@ impl Reference<'_> {
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
-struct Series<'a> {
+struct EventSeries<'a> {
     #[serde(borrow, default, deserialize_with = "or_default")]
     last_observed_time: Text<'a>,
 }
@@ -100,7 +100,7 @@ impl Event {
     /// Reads one event; `None` when it is of no reason that is looked at, or about something else than a Pod of its own
     /// namespace.
     pub fn parse(json: &[u8]) -> Result<Option<Self>, DecodeError> {
-        let wire: Wire<'_> = super::why::read(json)?;
+        let wire: Wire<'_> = super::decode_error::read(json)?;
         let reason = match &*wire.reason {
             "Evicted" => DisruptionReason::Evicted,
             "Preempted" => DisruptionReason::Preempted,

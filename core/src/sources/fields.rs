@@ -257,31 +257,31 @@ mod tests {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     #[allow(dead_code, reason = "only its fields are asked for")]
-    struct Sample<'a> {
+    struct Example<'a> {
         #[serde(borrow)]
         needed: Text<'a>,
         #[serde(borrow, default, deserialize_with = "or_default")]
         some_labels: TextMap<'a>,
         #[serde(borrow, default, deserialize_with = "or_default")]
-        items: Vec<Item<'a>>,
+        items: Vec<ExampleItem<'a>>,
         #[serde(default)]
         ignored: Vec<de::IgnoredAny>,
     }
 
     #[derive(Deserialize)]
     #[allow(dead_code, reason = "only its fields are asked for")]
-    struct Item<'a> {
+    struct ExampleItem<'a> {
         #[serde(borrow, rename = "IP")]
         ip: Option<Text<'a>>,
         port: u16,
     }
 
     #[test]
-    fn a_type_tells_every_field_that_it_reads() {
+    fn a_type_lists_every_field_that_it_reads() {
         let item = Fields::Struct([("IP", Fields::Plain), ("port", Fields::Plain)].into());
         let labels = Fields::Map(Keep::All, Box::new(Fields::Plain));
         assert_eq!(
-            of::<Sample<'static>>(),
+            of::<Example<'static>>(),
             Ok(Fields::Struct(
                 [
                     ("needed", Fields::Plain),
@@ -295,13 +295,13 @@ mod tests {
     }
 
     #[test]
-    fn a_type_that_refuses_an_empty_value_is_told() {
+    fn a_type_that_refuses_an_empty_value_is_reported() {
         assert!(of::<std::net::IpAddr>().is_err());
     }
 
     #[test]
     fn only_a_map_is_restricted() {
-        let mut fields = of::<Sample<'static>>().unwrap();
+        let mut fields = of::<Example<'static>>().unwrap();
         assert!(fields.restrict("someLabels", |key| key == "a"));
         assert!(!fields.restrict("items", |_| true));
         assert!(!fields.restrict("absent.path", |_| true));

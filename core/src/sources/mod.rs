@@ -7,6 +7,7 @@
 //! Go writes `null` for an empty list or map, so every optional field accepts it.
 
 pub mod config_map;
+mod decode_error;
 pub mod disruption;
 pub mod event;
 pub mod felix_configuration;
@@ -26,7 +27,6 @@ pub mod sysctl;
 pub mod taint;
 mod template;
 pub mod webhook;
-mod why;
 pub mod workload;
 
 use std::borrow::{Borrow, Cow};
@@ -38,9 +38,9 @@ use std::ops::Deref;
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer};
 
+pub use decode_error::{DecodeError, FieldPath, FieldStep, Place};
 use fields::{Fields, Refused};
 use kind::Kind;
-pub use why::{DecodeError, FieldPath, Place, Step};
 
 use crate::know::Source;
 use crate::names::{Key, LONGEST, Name, Names, Pairs};
@@ -68,7 +68,7 @@ pub trait Row: PartialEq + Sized {
     /// Reads one object.
     fn parse(json: &[u8], names: &mut Names) -> Result<(Key, Self), DecodeError> {
         names.take_refused();
-        let made = Self::of(why::read(json)?, names);
+        let made = Self::of(decode_error::read(json)?, names);
         match names.take_refused() {
             Some((bytes, begins)) => Err(DecodeError::of(format!(
                 "a text of {bytes} bytes that begins with `{begins}`; at most {LONGEST} bytes are read"

@@ -243,7 +243,7 @@ pub(crate) struct SinglePod {
 impl SinglePod {
     /// Reads it.
     pub(crate) fn parse(json: &[u8], names: &mut Names) -> Result<Self, DecodeError> {
-        let wire: PodWire<'_> = super::why::read(json)?;
+        let wire: PodWire<'_> = super::decode_error::read(json)?;
         Ok(Self {
             uid: uid_hash(&wire.metadata.uid),
             disruption: wire.disruption(),

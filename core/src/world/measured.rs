@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::handle::Input;
-use crate::sample::{Metric, Metrics, Observer, Page, PageGap, Sample, Scope, Subject, Why};
+use crate::sample::{Metric, Metrics, Observer, Page, PageGap, PageScope, Sample, SampleSubject, Why};
 use crate::world::World;
 
 impl World {
@@ -16,8 +16,8 @@ impl World {
     pub(crate) fn measure(
         &mut self,
         observer: Observer,
-        scope: Scope<&str>,
-        values: &[(Metric, Subject<&str>, f64)],
+        scope: PageScope<&str>,
+        values: &[(Metric, SampleSubject<&str>, f64)],
     ) {
         let at = self.milliseconds();
         let samples: Vec<_> = values
@@ -36,7 +36,7 @@ impl World {
     pub(crate) fn page(
         &mut self,
         observer: Observer,
-        scope: Scope<&str>,
+        scope: PageScope<&str>,
         samples: &[Sample<'_>],
         gap: Option<PageGap<'_>>,
     ) {
@@ -52,7 +52,13 @@ impl World {
     }
 
     /// An observer gives no answer.
-    pub(crate) fn no_answer(&mut self, observer: Observer, scope: Scope<&str>, metrics: Metrics, why: Why) {
+    pub(crate) fn no_answer(
+        &mut self,
+        observer: Observer,
+        scope: PageScope<&str>,
+        metrics: Metrics,
+        why: Why,
+    ) {
         self.input(Input::Samples(&Page {
             observer,
             metrics,

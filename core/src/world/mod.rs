@@ -4,10 +4,9 @@
 //! over time, as the operator is, and remembers what changed. Everything goes through the engine, so a test sees what a
 //! user would.
 
+mod clusters;
 mod measured;
 mod objects;
-mod policies;
-mod system;
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
@@ -15,14 +14,12 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+pub(crate) use clusters::{cilium, kubeadm, set_up};
 pub(crate) use measured::instances;
 pub(crate) use objects::{
-    evicted, evicted_pod, node, node_ready, pod, preempted, preempted_pod, service, slice, slice_in,
-    slice_of, slice_part,
-};
-pub(crate) use policies::{NEVER, app, balanced, client, connection, every, l4, l7, policy, rated};
-pub(crate) use system::{
-    cilium, dns, dns_pod, kubeadm, manager, proxy_config, proxy_pod, set_up, static_proxy,
+    NEVER, app, balanced, client, connection, dns, dns_pod, every, evicted, evicted_pod, l4, l7, manager,
+    node, node_ready, pod, policy, preempted, preempted_pod, proxy, proxy_config, proxy_pod, rated, service,
+    slice, slice_in, slice_of, slice_part, static_proxy,
 };
 
 use crate::findings::Finding;

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use evenkeel_core::know::{Mono, Now, Source, Wall};
-use evenkeel_core::policy::{
-    Client, Connection, Door, Policy, Protocol, Remediation, Selector, Server, ServicePick,
-};
+use evenkeel_core::policy::{Client, Connection, Policy, Protocol, Selector, ServicePick};
 use evenkeel_core::{Core, Input};
 use serde_json::{Value, json};
+
+use crate::objects;
 
 /// Nodes that stay.
 const NODES: u64 = 10;
@@ -92,94 +92,60 @@ fn at(minute: u64) -> Now {
 }
 
 fn node(name: &str, minute: u64) -> Value {
-    json!({
-        "metadata": {
-            "name": name,
-            "labels": {"topology.kubernetes.io/zone": "z", "kubernetes.io/os": "linux", "kubernetes.io/hostname": name},
-            "annotations": {"config.cilium.io/changed": format!("value-{minute}")},
-        },
-        "spec": {"providerID": format!("aws:///z/i-{name}")},
-        "status": {
-            "conditions": [{"type": "Ready", "status": "True"}],
-            "nodeInfo": {"kernelVersion": format!("6.1.{}", minute / 1440), "kubeletVersion": "v1.33.1"},
-        },
-    })
+    let mut node = objects::node(name, "z");
+    node["metadata"]["labels"]["kubernetes.io/hostname"] = name.into();
+    node["metadata"]["annotations"] = json!({"config.cilium.io/changed": format!("value-{minute}")});
+    node["spec"]["providerID"] = format!("aws:///z/i-{name}").into();
+    node["status"]["nodeInfo"]["kernelVersion"] = format!("6.1.{}", minute / 1440).into();
+    node
 }
 
 fn service(one: u64, minute: u64) -> Value {
-    json!({
-        "metadata": {
-            "name": format!("s{one}"), "namespace": "shop", "labels": {"revision": format!("r{minute}")},
-            "annotations": {"service.kubernetes.io/changed": format!("{minute}-{}", "x".repeat(1000))},
-        },
-        "spec": {"clusterIP": "10.96.0.1", "selector": {"app": format!("s{one}")}, "ports": [{"port": 80}]},
-    })
+    let mut service = objects::service(&format!("s{one}"), json!({}));
+    let changed = format!("{minute}-{}", "x".repeat(1000));
+    service["metadata"]["labels"]["revision"] = format!("r{minute}").into();
+    service["metadata"]["annotations"] = json!({"service.kubernetes.io/changed": changed});
+    service
 }
 
 fn slice(one: u64, minute: u64) -> Value {
-    let endpoints: Vec<Value> = (0..5)
-        .map(|endpoint| {
-            let [_, _, _, .., high, low] = (minute * 5 + endpoint).to_be_bytes();
-            json!({
-                "addresses": [format!("10.{one}.{high}.{low}")], "conditions": {"ready": true},
-                "nodeName": format!("n{}", (minute + endpoint) % NODES), "zone": "z",
-            })
+    let endpoints = (0..5).map(|endpoint| {
+        let [_, _, _, .., high, low] = (minute * 5 + endpoint).to_be_bytes();
+        json!({
+            "addresses": [format!("10.{one}.{high}.{low}")], "conditions": {"ready": true},
+            "nodeName": format!("n{}", (minute + endpoint) % NODES), "zone": "z",
         })
-        .collect();
-    json!({
-        "metadata": {
-            "name": format!("s{one}-x"), "namespace": "shop", "labels": {"kubernetes.io/service-name": format!("s{one}")},
-        },
-        "addressType": "IPv4", "endpoints": endpoints, "ports": [{"port": 80}],
-    })
+    });
+    objects::slice_of(&format!("s{one}"), "x", "IPv4", &endpoints.collect())
 }
 
 fn pod(name: &str, job: u64, minute: u64) -> Value {
-    json!({
-        "metadata": {
-            "name": name, "namespace": "shop",
-            "labels": {"app": "client", "job-name": format!("job-{job}-{minute}"), "controller-uid": format!("{job}-{minute}")},
-        },
-        "spec": {"nodeName": format!("n{}", minute % NODES), "containers": [{"name": "work", "image": "example.com/work:1"}]},
-        "status": {"phase": "Running"},
-    })
+    let mut pod = objects::pod(name, "client", &[]);
+    pod["metadata"]["labels"]["job-name"] = format!("job-{job}-{minute}").into();
+    pod["metadata"]["labels"]["controller-uid"] = format!("{job}-{minute}").into();
+    pod["spec"]["nodeName"] = format!("n{}", minute % NODES).into();
+    pod["spec"]["containers"] = json!([{"name": "work", "image": "example.com/work:1"}]);
+    pod
 }
 
 fn event(minute: u64) -> Value {
-    let name = format!("event-{minute}");
-    json!({
-        "metadata": {"name": name, "namespace": "shop", "uid": name}, "reason": "Evicted", "count": 1,
-        "involvedObject": {"kind": "Pod", "namespace": "shop", "name": format!("web-{minute}")},
-        "source": {"host": format!("n{}", minute % NODES)},
-    })
+    let mut event = objects::evicted(u32::try_from(minute).unwrap(), "web");
+    event["source"]["host"] = format!("n{}", minute % NODES).into();
+    event
 }
 
 /// Selects the Pods of Jobs, so that they are kept.
 fn policy() -> Policy {
-    let client = Client {
-        pods: Some(Selector {
-            labels: vec![("app".into(), "client".into())],
-            expressions: Vec::new(),
-        }),
-        ..Client::undeclared("jobs".into(), Door::Cluster)
+    let jobs = Client {
+        pods: Some(objects::app("client")),
+        ..objects::client("jobs")
+    };
+    let calls = Connection {
+        longest_silence_seconds: Some(60),
+        ..objects::connection(Protocol::Http1, jobs)
     };
     Policy {
-        namespace: "shop".into(),
-        name: "policy".into(),
         services: ServicePick::Selector(Selector::default()),
-        balance: None,
-        connections: vec![Connection {
-            name: "calls".into(),
-            ports: Vec::new(),
-            protocol: Protocol::Http1,
-            longest_silence_seconds: Some(60),
-            longest_request_seconds: None,
-            clients: vec![client],
-            server: Server::default(),
-            hops: Vec::new(),
-        }],
-        remediation: Remediation::default(),
-        exceptions: Vec::new(),
-        unknown_fields: Vec::new(),
+        ..objects::policy(vec![calls])
     }
 }

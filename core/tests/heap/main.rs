@@ -4,6 +4,13 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod churn;
+#[path = "../../src/world/objects/mod.rs"]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "each program makes its clusters of some of them"
+)]
+mod objects;
 
 use std::alloc::System;
 

@@ -10,8 +10,9 @@ use evenkeel_core::{Core, Input, checks};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::objects;
 use crate::order::{give_away_numbers, meaningless};
 
 /// Sources whose objects the steps change.
@@ -25,7 +26,7 @@ const SOURCES: [Source; 5] = [
 
 /// Something that happens at a moment.
 #[derive(Debug, Clone)]
-enum Step {
+enum Change {
     /// A slice of that number gets endpoints from a start on, so many, ready or not.
     Slice(u32, u32, u32, bool),
     /// A node's readiness.
@@ -40,74 +41,37 @@ enum Step {
     Wait(u64),
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn change() -> impl Strategy<Value = Change> {
     prop_oneof![
-        6 => (0..3_u32, 0..6_u32, 0..40_u32, any::<bool>()).prop_map(|(at, from, count, ready)| Step::Slice(at, from, count, ready)),
-        4 => (0..6_u32, any::<bool>()).prop_map(|(at, ready)| Step::Node(at, ready)),
-        3 => (0..20_u32).prop_map(Step::Evicted),
-        1 => (0..8_u32, any::<bool>()).prop_map(|(at, seen)| Step::Preempted(at, seen)),
-        1 => (0..SOURCES.len()).prop_map(Step::Gap),
-        5 => (1..90_u64).prop_map(Step::Wait),
+        6 => (0..3_u32, 0..6_u32, 0..40_u32, any::<bool>()).prop_map(|(at, from, count, ready)| Change::Slice(at, from, count, ready)),
+        4 => (0..6_u32, any::<bool>()).prop_map(|(at, ready)| Change::Node(at, ready)),
+        3 => (0..20_u32).prop_map(Change::Evicted),
+        1 => (0..8_u32, any::<bool>()).prop_map(|(at, seen)| Change::Preempted(at, seen)),
+        1 => (0..SOURCES.len()).prop_map(Change::Gap),
+        5 => (1..90_u64).prop_map(Change::Wait),
     ]
 }
 
+/// So many endpoints of Service `s` of that number, from a node on.
 fn slice(at: u32, from: u32, count: u32, ready: bool) -> String {
-    let endpoints: Vec<_> = (0..count)
+    let endpoints: Vec<(String, String, bool)> = (0..count)
         .map(|one| {
-            json!({
-                "addresses": [format!("10.{at}.{from}.{one}")], "nodeName": format!("n{}", (one + from) % 6),
-                "conditions": {"ready": ready || one % 3 == 0},
-            })
+            let (address, node) = (format!("10.{at}.{from}.{one}"), format!("n{}", (one + from) % 6));
+            (address, node, ready || one % 3 == 0)
         })
         .collect();
-    json!({
-        "metadata": {
-            "name": format!("s{at}-x"), "namespace": "shop", "labels": {"kubernetes.io/service-name": format!("s{at}")},
-        },
-        "addressType": "IPv4", "endpoints": endpoints, "ports": [{"port": 80}],
-    })
-    .to_string()
+    let endpoints: Vec<(&str, &str, bool)> = endpoints
+        .iter()
+        .map(|(address, node, ready)| (&**address, &**node, *ready))
+        .collect();
+    objects::slice_in("shop", &format!("s{at}"), &endpoints).to_string()
 }
 
 fn node(at: u32, ready: bool) -> String {
-    json!({
-        "metadata": {"name": format!("n{at}"), "labels": {"topology.kubernetes.io/zone": "z"}},
-        "status": {
-            "conditions": [{"type": "Ready", "status": if ready { "True" } else { "Unknown" }}],
-            "nodeInfo": {"kernelVersion": if at < 4 { "B" } else { "A" }},
-        },
-    })
-    .to_string()
-}
-
-fn event(reason: &str, at: u32) -> String {
-    let name = format!("{reason}.{at}");
-    json!({
-        "metadata": {"name": name, "namespace": "shop", "uid": format!("event-{name}")}, "reason": reason,
-        "involvedObject": {"kind": "Pod", "namespace": "shop", "name": format!("web-{at}"), "uid": name},
-    })
-    .to_string()
-}
-
-/// The Pod that such an event names.
-fn pod(reason: &str, at: u32) -> String {
-    let status = if reason == "Evicted" {
-        json!({"phase": "Failed", "reason": "Evicted", "message": "The node had condition: [DiskPressure]. "})
-    } else {
-        let condition =
-            json!({"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"});
-        json!({"phase": "Running", "conditions": [condition]})
-    };
-    json!({
-        "metadata": {"name": format!("web-{at}"), "namespace": "shop", "uid": format!("{reason}.{at}")},
-        "spec": {"nodeName": format!("n{}", at % 2)}, "status": status,
-    })
-    .to_string()
-}
-
-fn service(at: u32) -> String {
-    json!({"metadata": {"name": format!("s{at}"), "namespace": "shop"}, "spec": {"clusterIP": "10.0.0.1", "ports": [{"port": 80}]}})
-        .to_string()
+    let ready = if ready { "True" } else { "Unknown" };
+    let mut node = objects::node_ready(&format!("n{at}"), "z", ready);
+    node["status"]["nodeInfo"]["kernelVersion"] = json!(if at < 4 { "B" } else { "A" });
+    node.to_string()
 }
 
 /// How a run differs from the plain one.
@@ -128,7 +92,12 @@ struct How {
     jump: i64,
 }
 
-struct World {
+fn name_of(object: &Value) -> String {
+    object["metadata"]["name"].as_str().unwrap().to_owned()
+}
+
+/// A core and what it was given, over time.
+struct Replay {
     core: Core,
     now: Now,
     objects: BTreeMap<(Source, String), String>,
@@ -137,13 +106,13 @@ struct World {
     how: How,
 }
 
-impl World {
+impl Replay {
     fn start(how: How) -> Self {
         let now = Now {
             mono: Mono(1_000_000),
             wall: Wall(1_800_000_000),
         };
-        let mut world = Self {
+        let mut replay = Self {
             core: Core::live(now),
             now,
             objects: BTreeMap::new(),
@@ -151,29 +120,29 @@ impl World {
             how,
         };
         for at in 0..6 {
-            world
+            replay
                 .objects
                 .insert((Source::Nodes, format!("n{at}")), node(at, true));
         }
         for at in 0..3 {
-            world
-                .objects
-                .insert((Source::Services, format!("s{at}")), service(at));
-            world.objects.insert(
-                (Source::EndpointSlices, format!("s{at}-x")),
+            let name = format!("s{at}");
+            let service = objects::service(&name, json!({})).to_string();
+            replay.objects.insert((Source::Services, name), service);
+            replay.objects.insert(
+                (Source::EndpointSlices, format!("s{at}-1")),
                 slice(at, 0, 5, true),
             );
         }
         for source in Source::ALL {
-            world.list(source);
+            replay.list(source);
         }
         // Long enough that silence means calm.
         for _ in 0..40 {
-            world.now.mono.0 += 100_000;
-            world.now.wall.0 += 100;
-            world.core.round(world.now);
+            replay.now.mono.0 += 100_000;
+            replay.now.wall.0 += 100;
+            replay.core.round(replay.now);
         }
-        world
+        replay
     }
 
     fn give(&mut self, input: Input<'_>) {
@@ -211,40 +180,45 @@ impl World {
         }
     }
 
-    fn step(&mut self, step: &Step) {
+    fn pod(&mut self, pod: &Value) {
+        self.put(Source::Pods, name_of(pod), pod.to_string());
+    }
+
+    fn event(&mut self, event: &Value) {
+        self.put(Source::Events, name_of(event), event.to_string());
+    }
+
+    fn apply(&mut self, change: &Change) {
         if self.how.forgets {
             self.core.forget();
             assert_eq!(meaningless(&self.core), Vec::<u32>::new());
             give_away_numbers(&mut self.core, self.now, 0);
         }
-        match *step {
-            Step::Slice(at, from, count, ready) => self.put(
+        match *change {
+            Change::Slice(at, from, count, ready) => self.put(
                 Source::EndpointSlices,
-                format!("s{at}-x"),
+                format!("s{at}-1"),
                 slice(at, from, count, ready),
             ),
-            Step::Node(at, ready) => self.put(Source::Nodes, format!("n{at}"), node(at, ready)),
-            Step::Evicted(at) => {
-                self.put(Source::Pods, format!("web-{at}"), pod("Evicted", at));
-                self.put(Source::Events, format!("Evicted.{at}"), event("Evicted", at));
+            Change::Node(at, ready) => self.put(Source::Nodes, format!("n{at}"), node(at, ready)),
+            Change::Evicted(at) => {
+                let node = format!("n{}", at % 2);
+                self.pod(&objects::evicted_pod(at, "web", &node));
+                self.event(&objects::evicted(at, "web"));
             }
-            Step::Preempted(at, seen) => {
+            Change::Preempted(at, seen) => {
+                let at = 100 + at;
                 if seen {
-                    self.put(
-                        Source::Pods,
-                        format!("web-{}", 100 + at),
-                        pod("Preempted", 100 + at),
-                    );
+                    self.pod(&objects::preempted_pod(at, "web", 0));
                 }
-                let name = format!("Preempted.{}", 100 + at);
-                self.put(Source::Events, name, event("Preempted", 100 + at));
+                self.event(&objects::preempted(at, "web", ""));
             }
-            Step::Gap(at) => {
+            Change::Gap(at) => {
                 let source = SOURCES.get(at).copied().unwrap();
                 self.give(Input::Freshness(source, Part::Whole, Freshness::Stale));
                 self.list(source);
             }
-            Step::Wait(seconds) => {
+            Change::Wait(seconds) => {
                 self.now.mono.0 += seconds * 1000;
                 self.now.wall.0 += i64::try_from(seconds).unwrap() + self.how.jump;
                 self.how.jump = -self.how.jump;
@@ -275,24 +249,24 @@ impl World {
 
 /// Runs the steps; inputs of one moment that concern different things may come in either order, those that concern
 /// one another (a slice before the nodes, a node before its events) may not.
-fn run(steps: &[Step], how: How) -> World {
-    let mut world = World::start(how);
-    for moment in steps.split_inclusive(|step| matches!(step, Step::Wait(_))) {
-        // Of each thing the last word at a moment; else the order of words on one thing would matter, as it should.
-        let mut words: BTreeMap<(u8, u32), &Step> = BTreeMap::new();
+fn run(steps: &[Change], how: How) -> Replay {
+    let mut replay = Replay::start(how);
+    for moment in steps.split_inclusive(|step| matches!(step, Change::Wait(_))) {
+        // Of each thing the last change at a moment: the order of changes of one thing matters, as it should.
+        let mut last: BTreeMap<(u8, u32), &Change> = BTreeMap::new();
         let (mut gaps, mut waits) = (Vec::new(), Vec::new());
         for step in moment {
             match step {
-                Step::Slice(at, ..) => drop(words.insert((0, *at), step)),
-                Step::Node(at, _) => drop(words.insert((1, *at), step)),
-                Step::Evicted(at) => drop(words.insert((2, *at), step)),
-                Step::Preempted(at, _) => drop(words.insert((3, *at), step)),
-                Step::Gap(_) => gaps.push(step),
-                Step::Wait(_) => waits.push(step),
+                Change::Slice(at, ..) => drop(last.insert((0, *at), step)),
+                Change::Node(at, _) => drop(last.insert((1, *at), step)),
+                Change::Evicted(at) => drop(last.insert((2, *at), step)),
+                Change::Preempted(at, _) => drop(last.insert((3, *at), step)),
+                Change::Gap(_) => gaps.push(step),
+                Change::Wait(_) => waits.push(step),
             }
         }
         for kind in 0..4 {
-            let mut of: Vec<&Step> = words
+            let mut of: Vec<&Change> = last
                 .iter()
                 .filter(|one| one.0.0 == kind)
                 .map(|one| *one.1)
@@ -301,22 +275,22 @@ fn run(steps: &[Step], how: How) -> World {
                 of.reverse();
             }
             for step in of {
-                world.step(step);
+                replay.apply(step);
             }
         }
         for step in gaps.into_iter().chain(waits) {
-            world.step(step);
+            replay.apply(step);
         }
     }
-    world
+    replay
 }
 
-fn histories() -> impl Strategy<Value = Vec<Step>> {
-    prop::collection::vec(step(), 1..100)
+fn histories() -> impl Strategy<Value = Vec<Change>> {
+    prop::collection::vec(change(), 1..100)
 }
 
 /// Runs a property on many histories.
-fn check(cases: u32, test: impl Fn(&[Step], &mut World)) {
+fn check(cases: u32, test: impl Fn(&[Change], &mut Replay)) {
     let config = Config {
         cases: std::env::var("PROPTEST_CASES").map_or(cases, |text| text.parse().unwrap_or(cases)),
         failure_persistence: None,
@@ -332,7 +306,7 @@ fn check(cases: u32, test: impl Fn(&[Step], &mut World)) {
 
 /// Of always the same histories: a few that are drawn at random may well tell little.
 #[test]
-fn these_histories_have_something_to_tell() {
+fn these_histories_lead_to_findings() {
     let mut runner = TestRunner::deterministic();
     let mut seen = BTreeSet::new();
     for _ in 0..40 {
@@ -357,22 +331,22 @@ fn texts_that_are_forgotten_are_missed_by_nothing() {
 /// What is remembered of objects that are gone still names them.
 #[test]
 fn what_is_gone_and_remembered_keeps_its_name() {
-    let mut world = World::start(How::default());
-    world.step(&Step::Slice(0, 5, 40, true));
-    world.step(&Step::Evicted(1));
-    world.step(&Step::Preempted(1, true));
+    let mut replay = Replay::start(How::default());
+    replay.apply(&Change::Slice(0, 5, 40, true));
+    replay.apply(&Change::Evicted(1));
+    replay.apply(&Change::Preempted(1, true));
     for at in 0..5 {
-        world.step(&Step::Node(at, false));
+        replay.apply(&Change::Node(at, false));
     }
-    for (source, name) in std::mem::take(&mut world.objects).into_keys() {
-        world.give(Input::Gone(source, "shop", &name));
-        world.give(Input::Gone(source, "", &name));
+    for (source, name) in std::mem::take(&mut replay.objects).into_keys() {
+        replay.give(Input::Gone(source, "shop", &name));
+        replay.give(Input::Gone(source, "", &name));
     }
-    world.core.round(world.now);
-    world.core.forget();
-    let history = format!("{:?}", world.core.history());
+    replay.core.round(replay.now);
+    replay.core.forget();
+    let history = format!("{:?}", replay.core.history());
     assert!(history.contains("Name("), "nothing is remembered: {history}");
-    assert_eq!(meaningless(&world.core), Vec::<u32>::new());
+    assert_eq!(meaningless(&replay.core), Vec::<u32>::new());
 }
 
 #[test]
@@ -425,9 +399,9 @@ fn a_wall_clock_that_jumps_changes_nothing() {
 }
 
 #[test]
-fn a_start_tells_nothing_whatever_it_finds() {
+fn a_start_reports_no_change_whatever_it_finds() {
     check(20, |_, plain| {
-        let mut other = World {
+        let mut other = Replay {
             core: Core::live(plain.now),
             now: plain.now,
             objects: plain.objects.clone(),
@@ -450,7 +424,7 @@ fn a_start_tells_nothing_whatever_it_finds() {
 }
 
 #[test]
-fn whatever_is_told_ends_by_itself_at_its_deadline() {
+fn every_finding_over_time_ends_by_itself_at_its_deadline() {
     check(20, |_, plain| {
         for source in SOURCES {
             plain.give(Input::Synced(source));

@@ -7,10 +7,16 @@
 )]
 
 mod architecture;
-mod b1;
 mod check_docs;
 mod freshness;
 mod history;
+#[path = "../../src/world/objects/mod.rs"]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "each program makes its clusters of some of them"
+)]
+mod objects;
 mod order;
 mod reasons;
 mod writers;

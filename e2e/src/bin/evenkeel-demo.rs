@@ -7,8 +7,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use evenkeel_e2e::demo::{Alerting, event, example, healthy};
+use evenkeel_e2e::demo::{Alerting, event, healthy};
 use evenkeel_e2e::operator::Operator;
+use evenkeel_e2e::repository::example;
 use evenkeel_e2e::{ControlPlane, Options};
 
 /// How long a metric may take.

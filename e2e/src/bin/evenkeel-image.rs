@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
-use evenkeel_e2e::image::program::{Kind, Program};
+use evenkeel_e2e::image::program::{Kind, PackageBuild};
 use evenkeel_e2e::image::{Image, OPERATOR, sha256};
 
 /// An image larger than this is refused, in bytes: who installs during an incident
@@ -92,8 +92,8 @@ fn reproducible(file: &ImageFile) -> Result<()> {
     Ok(())
 }
 
-fn operator(root: PathBuf, target_dir: PathBuf) -> Program {
-    Program {
+fn operator(root: PathBuf, target_dir: PathBuf) -> PackageBuild {
+    PackageBuild {
         root,
         package: "evenkeel",
         file: "evenkeel",

@@ -11,7 +11,7 @@ use super::{ControlPlane, READY_WITHIN};
 use crate::address::Address;
 use crate::binaries::{Binaries, Program};
 use crate::components::{self, ApiServer, Member, Reach};
-use crate::credentials::{self, Access, Credentials};
+use crate::credentials::{self, Credentials, ServerAccess};
 use crate::folder::Folder;
 use crate::options::{Channel, Options};
 use crate::ports::free_ports;
@@ -26,9 +26,9 @@ impl ControlPlane {
         let folder = Folder::new()?;
         let dir = folder.path().to_owned();
         let addresses = own_addresses(options)?;
-        let access = Access {
+        let access = ServerAccess {
             instances: addresses.iter().map(Address::ip).collect(),
-            ..Access::default()
+            ..ServerAccess::default()
         };
         let credentials = Credentials::make(&dir, &access)?;
         let members = members(options.etcd_members)?;

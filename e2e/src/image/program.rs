@@ -12,7 +12,7 @@ const FLAG_END: &str = "\x1f";
 
 /// A program to build from a workspace.
 #[derive(Clone, Debug)]
-pub struct Program {
+pub struct PackageBuild {
     /// The root of the workspace.
     pub root: PathBuf,
     /// The package, by its name.
@@ -34,7 +34,7 @@ pub enum Kind {
     Test,
 }
 
-impl Program {
+impl PackageBuild {
     /// Builds it, if need be, and returns where it is. Progress goes to standard error.
     pub fn build(&self) -> Result<PathBuf> {
         let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use super::run;
 use crate::binaries::target_dir;
 use crate::debian::Needed;
-use crate::image::program::{Kind, Program};
+use crate::image::program::{Kind, PackageBuild};
 use crate::node_bed::cgroup::Cgroup;
 use crate::node_bed::space::{Extent, Space};
 use crate::node_bed::{images, packages};
@@ -176,7 +176,7 @@ impl Own {
 
 /// The program that takes out of Docker's orders what this machine cannot do.
 fn oci_program() -> Result<PathBuf> {
-    Program {
+    PackageBuild {
         root: Path::new(env!("CARGO_MANIFEST_DIR")).join(".."),
         package: "evenkeel-e2e-pod",
         file: "evenkeel-oci",

@@ -8,9 +8,9 @@ use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::{Alertmanager, Programs};
-use crate::demo::example;
 use crate::operator::Operator;
 use crate::process::Process;
+use crate::repository::example;
 use crate::{ControlPlane, Options, under_test};
 
 /// One control plane at a time: each of these tests ends parts of its own.

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::http::get;
 use crate::ports::free_ports;
 use crate::process::Process;
 
@@ -27,22 +27,6 @@ pub const WITHIN: Duration = Duration::from_secs(180);
 
 /// Far above what a start takes, on a machine that is busy with other tests.
 const START: Duration = Duration::from_secs(60);
-
-/// The answer to a GET: code and body.
-pub async fn get(to: SocketAddr, path: &str) -> Result<(u16, String)> {
-    let mut stream = TcpStream::connect(to)
-        .await
-        .with_context(|| format!("connecting to {to}"))?;
-    // 1.0: the answer ends with the connection, and comes in one piece.
-    let request = format!("GET {path} HTTP/1.0\r\nHost: {to}\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text).await?;
-    let code = text.split(' ').nth(1).and_then(|code| code.parse().ok());
-    let body = text.split_once("\r\n\r\n").map(|parts| parts.1.to_owned());
-    code.zip(body)
-        .with_context(|| format!("{to} has not answered in HTTP"))
-}
 
 /// A free port of the loopback address, and of every other.
 pub fn free_port() -> Result<u16> {
@@ -123,7 +107,7 @@ impl Alertmanager {
             format!("--config.file={}", file.display()),
             format!("--storage.path={}", folder.join(format!("{name}.data")).display()),
             format!("--web.listen-address={address}"),
-            // Alone: members of a cluster would tell each other, and hide who was told by us.
+            // Alone: members of a cluster share alerts, which would hide who got ours.
             "--cluster.listen-address=".to_owned(),
         ];
         arguments.extend_from_slice(more);

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::Programs;
-use crate::demo::root;
+use crate::repository::root;
 
 /// Where the rules and their unit tests lie.
 const FOLDER: &str = "manifests/components/prometheus";

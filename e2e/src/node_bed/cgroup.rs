@@ -22,7 +22,7 @@ pub(crate) struct Cgroup {
 
 impl Cgroup {
     /// Makes one for a node. Groups of processes that are gone are removed first:
-    /// whoever is killed cannot clean up.
+    /// a process that is killed cannot clean up.
     pub(crate) fn new(node: &str) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let hierarchies = hierarchies()?;

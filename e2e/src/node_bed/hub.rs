@@ -46,7 +46,7 @@ struct Part {
 /// The switch and the control plane on it.
 #[derive(Debug)]
 pub(super) struct Hub {
-    // In the order in which they are ended: whoever uses another one first.
+    // In the order in which they are ended: each before those that it uses.
     parts: Vec<Part>,
     space: Space,
     supplies: Supplies,

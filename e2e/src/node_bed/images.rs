@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use crate::binaries::target_dir;
-use crate::image::program::{Kind, Program};
+use crate::image::program::{Kind, PackageBuild};
 use crate::image::{Image, NON_ROOT, Written};
 
 /// Holds the namespaces of a Pod.
@@ -18,7 +18,7 @@ const PROGRAM: &str = "evenkeel-pod";
 
 /// The program of the images, built into a folder of its own if need be.
 pub(crate) fn pod_program() -> Result<PathBuf> {
-    Program {
+    PackageBuild {
         root: Path::new(env!("CARGO_MANIFEST_DIR")).join(".."),
         package: "evenkeel-e2e-pod",
         file: PROGRAM,

@@ -35,7 +35,7 @@ use crate::apply;
 use crate::binaries::{Binaries, Program};
 use crate::client::client_of;
 use crate::control_plane::{is_ready, until_account};
-use crate::credentials::{self, Access, Credentials};
+use crate::credentials::{self, Credentials, ServerAccess};
 use crate::folder::Folder;
 
 use door::Door;
@@ -375,7 +375,7 @@ fn credentials_of(supplies: &Supplies) -> Result<Credentials> {
     let names: Vec<_> = (1..=supplies.options.nodes).map(network::name).collect();
     let mut identities = vec![credentials::PROXY];
     identities.extend(names.iter().map(|name| credentials::kubelet(name)));
-    let access = Access {
+    let access = ServerAccess {
         names: [
             network::CONTROL_PLANE.to_string(),
             network::API_SERVICE.to_owned(),

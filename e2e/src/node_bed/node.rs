@@ -237,7 +237,7 @@ impl Node {
         self.join()
     }
 
-    /// What its kube-proxy is told.
+    /// The configuration of its kube-proxy.
     pub(super) fn proxy_config(&self) -> Result<String> {
         let path = self.folder.join("kube-proxy.yaml");
         fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))

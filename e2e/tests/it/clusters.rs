@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use evenkeel::resources::RESOURCES;
-use evenkeel_e2e::operator::Access;
+use evenkeel_e2e::operator::OperatorAccess;
 use evenkeel_e2e::under_test::evenkeel_json;
 use evenkeel_e2e::{ControlPlane, Options};
 use k8s_openapi::api::core::v1::Node;
@@ -135,7 +135,9 @@ async fn files_and_the_living_cluster_give_the_same_findings() {
     plane.install_operator().await.unwrap();
     plane.install_crds(&folder().join("base")).await.unwrap();
     let place = tempfile::tempdir().unwrap();
-    let access = Access::make(&plane, "auditor", place.path(), None).await.unwrap();
+    let access = OperatorAccess::make(&plane, "auditor", place.path(), None)
+        .await
+        .unwrap();
     let kubeconfig = access.kubeconfig();
     let clusters = clusters();
     assert!(clusters.len() >= 40, "only {} clusters", clusters.len());

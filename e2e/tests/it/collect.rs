@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use evenkeel_e2e::account::user_of;
-use evenkeel_e2e::demo::{example, example_in, root};
 use evenkeel_e2e::monitoring::free_port;
+use evenkeel_e2e::repository::{example, example_in, root};
 use evenkeel_e2e::under_test::{evenkeel, evenkeel_json};
 use evenkeel_e2e::{ControlPlane, Options};
 use serde_json::{Value, json};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use evenkeel::api::local;
 use evenkeel_e2e::ControlPlane;
-use evenkeel_e2e::demo::root;
+use evenkeel_e2e::repository::root;
 use kube::Client;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;

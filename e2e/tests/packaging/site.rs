@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
-use evenkeel_e2e::demo::root;
+use evenkeel_e2e::repository::root;
 
 /// The pages of the site, by path from its root.
 fn pages() -> BTreeMap<PathBuf, String> {

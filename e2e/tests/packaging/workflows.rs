@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use evenkeel_e2e::binaries::{Binaries, Program};
-use evenkeel_e2e::demo::root;
+use evenkeel_e2e::repository::root;
 use serde_json::Value;
 
 /// The workflows of the project.

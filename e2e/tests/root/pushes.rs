@@ -100,7 +100,7 @@ fn certificate(name: &str) -> (String, (String, String)) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_of_another_ca_is_refused_and_said_so() {
+async fn a_certificate_of_another_ca_is_refused_with_the_reason() {
     let bed = AlertBed::start().await.unwrap();
     let address = Address::add().unwrap();
     let at = SocketAddr::from((address.ip(), free_port().unwrap()));

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use evenkeel_e2e::ControlPlane;
-use evenkeel_e2e::demo::{example, root};
+use evenkeel_e2e::repository::{example, root};
 use evenkeel_e2e::under_test::{binary, evenkeel_json};
 
 /// How long a shell may take to show something: it starts, reads a script, and asks a program that asks a server.

@@ -6,9 +6,12 @@ use super::super::{
     Ceiling, CiliumTuning, ClusterTrafficHealthPolicySpec, Conntrack, ControlPlane, DataPlane, KernelTuning,
     Nodes, Storm, TuningBounds,
 };
-use super::reader::Reader;
+use super::reader::ProblemReader;
 
-pub(super) fn cluster(spec: &ClusterTrafficHealthPolicySpec, reader: &mut Reader) -> core::ClusterPolicy {
+pub(super) fn cluster(
+    spec: &ClusterTrafficHealthPolicySpec,
+    reader: &mut ProblemReader,
+) -> core::ClusterPolicy {
     let mut compiled = core::ClusterPolicy {
         // Without a ceiling, policies may observe and suggest.
         ceiling_mode: core::Mode::Suggest,
@@ -43,7 +46,7 @@ pub(super) fn cluster(spec: &ClusterTrafficHealthPolicySpec, reader: &mut Reader
     compiled
 }
 
-fn ceiling(ceiling: &Ceiling, compiled: &mut core::ClusterPolicy, reader: &mut Reader) {
+fn ceiling(ceiling: &Ceiling, compiled: &mut core::ClusterPolicy, reader: &mut ProblemReader) {
     compiled.ceiling_namespaces = reader.names("spec.ceiling.namespaces", &ceiling.namespaces);
     compiled.max_exception_days =
         reader.optional("spec.ceiling.maxExceptionDays", ceiling.max_exception_days);
@@ -67,7 +70,7 @@ fn data_plane(plane: &DataPlane) -> core::DataPlanePolicy {
     }
 }
 
-fn conntrack(conntrack: &Conntrack, reader: &mut Reader) -> core::ConntrackPolicy {
+fn conntrack(conntrack: &Conntrack, reader: &mut ProblemReader) -> core::ConntrackPolicy {
     let tuning = conntrack.tuning.as_ref();
     core::ConntrackPolicy {
         max_occupancy_percent: Some(reader.number(
@@ -114,7 +117,7 @@ fn range(bounds: &TuningBounds) -> core::Range {
     }
 }
 
-fn nodes(nodes: &Nodes, reader: &mut Reader) -> core::NodesPolicy {
+fn nodes(nodes: &Nodes, reader: &mut ProblemReader) -> core::NodesPolicy {
     core::NodesPolicy {
         cascade: nodes.cascade.as_ref().map(|cascade| core::Cascade {
             window_seconds: reader.number("spec.nodes.cascade.windowSeconds", cascade.window_seconds),
@@ -146,7 +149,7 @@ fn nodes(nodes: &Nodes, reader: &mut Reader) -> core::NodesPolicy {
     }
 }
 
-fn control_plane(plane: &ControlPlane, reader: &mut Reader) -> core::ControlPlanePolicy {
+fn control_plane(plane: &ControlPlane, reader: &mut ProblemReader) -> core::ControlPlanePolicy {
     let assume = plane.assume.clone().unwrap_or_default();
     let path = "spec.controlPlane.assume";
     core::ControlPlanePolicy {
@@ -173,7 +176,7 @@ fn control_plane(plane: &ControlPlane, reader: &mut Reader) -> core::ControlPlan
     }
 }
 
-fn storm(storm: &Storm, reader: &mut Reader) -> core::Storm {
+fn storm(storm: &Storm, reader: &mut ProblemReader) -> core::Storm {
     core::Storm {
         zone_unhealthy_percent: Some(
             reader.number("spec.storm.zoneUnhealthyPercent", storm.zone_unhealthy_percent),

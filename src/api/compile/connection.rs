@@ -5,9 +5,13 @@ use std::sync::Arc;
 use evenkeel_core::policy as core;
 
 use super::super::{Client, Connection, Hop, Ping, Port, Server, State, TcpKeepalive, Unlimited, Upstream};
-use super::reader::Reader;
+use super::reader::ProblemReader;
 
-pub(super) fn connection(connection: &Connection, path: &str, reader: &mut Reader) -> core::Connection {
+pub(super) fn connection(
+    connection: &Connection,
+    path: &str,
+    reader: &mut ProblemReader,
+) -> core::Connection {
     reader.unique(
         &format!("{path}.clients"),
         connection.clients.iter().map(|client| &*client.name),
@@ -48,7 +52,7 @@ pub(super) fn connection(connection: &Connection, path: &str, reader: &mut Reade
     }
 }
 
-fn ports(ports: &[Port], path: &str, reader: &mut Reader) -> Vec<core::PortRef> {
+fn ports(ports: &[Port], path: &str, reader: &mut ProblemReader) -> Vec<core::PortRef> {
     let mut compiled = Vec::with_capacity(ports.len());
     for (index, port) in ports.iter().enumerate() {
         let field = format!("{path}.ports[{index}]");
@@ -64,7 +68,7 @@ fn ports(ports: &[Port], path: &str, reader: &mut Reader) -> Vec<core::PortRef> 
     compiled
 }
 
-fn client(client: &Client, path: &str, reader: &mut Reader) -> core::Client {
+fn client(client: &Client, path: &str, reader: &mut ProblemReader) -> core::Client {
     core::Client {
         name: Arc::from(&*client.name),
         from: client.from.into(),
@@ -98,7 +102,7 @@ fn client(client: &Client, path: &str, reader: &mut Reader) -> core::Client {
     }
 }
 
-fn server(server: &Server, path: &str, reader: &mut Reader) -> core::Server {
+fn server(server: &Server, path: &str, reader: &mut ProblemReader) -> core::Server {
     core::Server {
         tcp_keepalive: keepalive(server.tcp_keepalive.as_ref(), path, reader),
         ping: ping(server.ping.as_ref(), path, reader),
@@ -126,7 +130,7 @@ fn server(server: &Server, path: &str, reader: &mut Reader) -> core::Server {
     }
 }
 
-fn hop(hop: &Hop, path: &str, reader: &mut Reader) -> core::Hop {
+fn hop(hop: &Hop, path: &str, reader: &mut ProblemReader) -> core::Hop {
     core::Hop {
         name: Arc::from(&*hop.name),
         layer: hop.layer.into(),
@@ -148,7 +152,7 @@ fn hop(hop: &Hop, path: &str, reader: &mut Reader) -> core::Hop {
     }
 }
 
-fn upstream(upstream: &Upstream, path: &str, reader: &mut Reader) -> core::Upstream {
+fn upstream(upstream: &Upstream, path: &str, reader: &mut ProblemReader) -> core::Upstream {
     core::Upstream {
         tcp_keepalive: keepalive(upstream.tcp_keepalive.as_ref(), path, reader),
         ping: ping(upstream.ping.as_ref(), path, reader),
@@ -173,7 +177,7 @@ fn limit(
     field: &str,
     never: Option<Unlimited>,
     seconds: Option<i32>,
-    reader: &mut Reader,
+    reader: &mut ProblemReader,
 ) -> Option<core::Limit> {
     match (reader.optional(field, seconds), never) {
         (Some(seconds), _) => Some(core::Limit::Seconds(seconds)),
@@ -182,7 +186,7 @@ fn limit(
     }
 }
 
-fn keepalive(keepalive: Option<&TcpKeepalive>, path: &str, reader: &mut Reader) -> Option<core::Beat> {
+fn keepalive(keepalive: Option<&TcpKeepalive>, path: &str, reader: &mut ProblemReader) -> Option<core::Beat> {
     let keepalive = keepalive?;
     Some(match keepalive.state {
         State::Disabled => core::Beat::Disabled,
@@ -193,7 +197,7 @@ fn keepalive(keepalive: Option<&TcpKeepalive>, path: &str, reader: &mut Reader) 
     })
 }
 
-fn ping(ping: Option<&Ping>, path: &str, reader: &mut Reader) -> Option<core::Beat> {
+fn ping(ping: Option<&Ping>, path: &str, reader: &mut ProblemReader) -> Option<core::Beat> {
     let ping = ping?;
     Some(match ping.state {
         State::Disabled => core::Beat::Disabled,

@@ -8,14 +8,14 @@ use evenkeel_core::know::Wall;
 use evenkeel_core::policy as core;
 
 use super::super::{ClusterException, ExceptedSubject, Exception, SubjectKind};
-use super::reader::Reader;
+use super::reader::ProblemReader;
 
 /// Those of a team's policy, which was last written then.
 pub(super) fn team(
     exceptions: &[Exception],
     since: Option<Wall>,
     knows_check: &dyn Fn(&str) -> bool,
-    reader: &mut Reader,
+    reader: &mut ProblemReader,
 ) -> Vec<core::Exception> {
     reader.unique(
         "spec.exceptions",
@@ -36,7 +36,7 @@ pub(super) fn team(
 pub(super) fn platform(
     exceptions: &[ClusterException],
     since: Option<Wall>,
-    reader: &mut Reader,
+    reader: &mut ProblemReader,
 ) -> Vec<core::PlatformException> {
     let keys: Vec<String> = exceptions.iter().map(key).collect();
     reader.unique("spec.exceptions", keys.iter().map(String::as_str));
@@ -60,7 +60,7 @@ fn key(one: &ClusterException) -> String {
 }
 
 /// Reports where a check never has a finding of such a subject that is the platform's: the exception would be ignored.
-fn judges(path: &str, one: &ClusterException, reader: &mut Reader) {
+fn judges(path: &str, one: &ClusterException, reader: &mut ProblemReader) {
     let Some(check) = checks::find(&one.check) else {
         unknown(path, &one.check, reader);
         return;
@@ -110,7 +110,7 @@ fn subject(subject: &ExceptedSubject) -> core::ExceptedSubject {
     }
 }
 
-fn unknown(path: &str, check: &str, reader: &mut Reader) {
+fn unknown(path: &str, check: &str, reader: &mut ProblemReader) {
     reader.problem(format!("{path}.check"), format!("there is no check {check}"));
 }
 
@@ -119,7 +119,7 @@ fn exception(
     path: &str,
     (check, reason, expires_at): (&str, &str, &str),
     since: Option<Wall>,
-    reader: &mut Reader,
+    reader: &mut ProblemReader,
 ) -> Option<core::Exception> {
     if reason.trim().is_empty() {
         reader.problem(format!("{path}.reason"), "must say why");

@@ -21,7 +21,7 @@ use super::local::Draft;
 use super::{
     Balance, ClusterTrafficHealthPolicy, Problem, RecyclePods, Services, TrafficHealthPolicy, rules,
 };
-use reader::Reader;
+use reader::ProblemReader;
 
 /// Compiles a namespaced policy. `knows_check` says whether a check of this id exists.
 ///
@@ -31,7 +31,7 @@ pub fn compile(
     policy: &TrafficHealthPolicy,
     knows_check: &dyn Fn(&str) -> bool,
 ) -> Result<core::Policy, Vec<Problem>> {
-    let mut reader = Reader::default();
+    let mut reader = ProblemReader::default();
     rules::policy(&policy.spec, reader.problems());
     team(policy, knows_check, reader)
 }
@@ -41,7 +41,7 @@ pub(super) fn valid(
     draft: &Draft,
     knows_check: &dyn Fn(&str) -> bool,
 ) -> Result<Input<'static>, Vec<Problem>> {
-    let reader = Reader::default();
+    let reader = ProblemReader::default();
     Ok(match draft {
         Draft::Policy(policy) => Input::Policy(Arc::new(team(policy, knows_check, reader)?)),
         Draft::Cluster(policy) => Input::ClusterPolicy(Some(Arc::new(platform(policy, reader)?))),
@@ -51,7 +51,7 @@ pub(super) fn valid(
 fn team(
     policy: &TrafficHealthPolicy,
     knows_check: &dyn Fn(&str) -> bool,
-    mut reader: Reader,
+    mut reader: ProblemReader,
 ) -> Result<core::Policy, Vec<Problem>> {
     let spec = &policy.spec;
     let namespace = policy.metadata.namespace.as_deref().unwrap_or_default();
@@ -102,14 +102,14 @@ fn team(
 /// # Errors
 /// Every problem of the policy, sorted by field.
 pub fn compile_cluster(policy: &ClusterTrafficHealthPolicy) -> Result<core::ClusterPolicy, Vec<Problem>> {
-    let mut reader = Reader::default();
+    let mut reader = ProblemReader::default();
     rules::cluster(policy.metadata.name.as_deref(), &policy.spec, reader.problems());
     platform(policy, reader)
 }
 
 fn platform(
     policy: &ClusterTrafficHealthPolicy,
-    mut reader: Reader,
+    mut reader: ProblemReader,
 ) -> Result<core::ClusterPolicy, Vec<Problem>> {
     let mut compiled = cluster::cluster(&policy.spec, &mut reader);
     compiled.exceptions =
@@ -117,14 +117,14 @@ fn platform(
     reader.finish(compiled)
 }
 
-fn services(services: &Services, reader: &mut Reader) -> core::ServicePick {
+fn services(services: &Services, reader: &mut ProblemReader) -> core::ServicePick {
     match &services.selector {
         Some(selector) => core::ServicePick::Selector(reader.selector("spec.services.selector", selector)),
         None => core::ServicePick::Names(reader.names("spec.services.names", &services.names)),
     }
 }
 
-fn balance(balance: &Balance, reader: &mut Reader) -> core::Balance {
+fn balance(balance: &Balance, reader: &mut ProblemReader) -> core::Balance {
     core::Balance {
         measure: balance.measure.into(),
         tolerance_percent: reader.number("spec.balance.tolerancePercent", balance.tolerance_percent),
@@ -142,7 +142,7 @@ fn balance(balance: &Balance, reader: &mut Reader) -> core::Balance {
     }
 }
 
-fn recycle_pods(recycle: &RecyclePods, reader: &mut Reader) -> core::RecyclePods {
+fn recycle_pods(recycle: &RecyclePods, reader: &mut ProblemReader) -> core::RecyclePods {
     let path = "spec.remediation.recyclePods";
     core::RecyclePods {
         mode: recycle.mode.into(),

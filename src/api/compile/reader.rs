@@ -9,11 +9,11 @@ use super::super::{LabelSelector, Problem, text};
 
 /// Collects problems while values are read; a value with a problem is read as a harmless stand-in.
 #[derive(Default)]
-pub(super) struct Reader {
+pub(super) struct ProblemReader {
     problems: Vec<Problem>,
 }
 
-impl Reader {
+impl ProblemReader {
     pub(super) fn problem(&mut self, field: impl Into<String>, message: impl Into<String>) {
         self.problems.push(Problem::new(field, message));
     }

@@ -6,7 +6,7 @@
 //! admission policies) is not asked.
 
 mod metadata;
-mod said;
+mod shown_value;
 mod walk;
 
 use std::sync::LazyLock;

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::super::{Problem, text};
-use super::said;
+use super::shown_value;
 
 /// Checks a whole object, drops its nulls and fills in its defaults.
 ///
@@ -67,7 +67,7 @@ fn schema_of<'a>(schema: &'a Value, field: &str) -> Option<&'a Value> {
 /// Checks one value against its schema.
 fn value(schema: &Value, value: &mut Value, path: &str, problems: &mut Vec<Problem>) {
     if !type_fits(schema, value) {
-        let (found, meant) = (said::found(value), said::meant(schema, value, path));
+        let (found, meant) = (shown_value::found(value), shown_value::meant(schema, value, path));
         let message = format!("must be {}, found {found}{meant}", type_name(schema));
         problems.push(Problem::new(path, message));
         return;
@@ -160,7 +160,7 @@ fn map(schema: &Value, fields: &mut Map<String, Value>, path: &str, problems: &m
         let path = join(path, field);
         match schema_of(schema, field) {
             Some(schema) => value(schema, inner, &path, problems),
-            None => problems.push(Problem::unknown_field(path).with(&said::field(schema, field))),
+            None => problems.push(Problem::unknown_field(path).with(&shown_value::field(schema, field))),
         }
     }
 }
@@ -241,8 +241,8 @@ fn string(schema: &Value, text: &str, path: &str, problems: &mut Vec<Problem>) {
             format!(
                 "must be one of {}, found {}{}",
                 values.join(", "),
-                said::found(&text.into()),
-                said::similar(text, &values)
+                shown_value::found(&text.into()),
+                shown_value::similar(text, &values)
             ),
         ));
     }

@@ -31,7 +31,7 @@ const OWN: &str = "evenkeel/config.yaml";
 /// A file of settings.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct File {
+struct ConfigFile {
     audit: Settings,
 }
 
@@ -63,7 +63,7 @@ impl Config {
         let Some(file) = named.map_or_else(found, |named| Some(named.to_owned())) else {
             return Ok(Self::default());
         };
-        let File { audit: mut settings } = yaml::read(&file)?;
+        let ConfigFile { audit: mut settings } = yaml::read(&file)?;
         for id in &settings.check {
             if let Err(why) = is_check(id) {
                 bail!("{}: audit.check: {why}", file.display());

@@ -25,14 +25,14 @@ const PROBLEMS: usize = 5;
 /// Such a file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
-    exceptions: Vec<Entry>,
+struct IgnoreFile {
+    exceptions: Vec<IgnoreEntry>,
 }
 
 /// One exception.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Entry {
+struct IgnoreEntry {
     check: String,
     subject: Option<Excepted>,
     reason: String,
@@ -58,8 +58,8 @@ impl Excepted {
 
 /// One exception that was read and understood.
 #[derive(Debug)]
-struct Exception {
-    entry: Entry,
+struct IgnoreRule {
+    entry: IgnoreEntry,
     /// When it ends, in seconds since the Unix epoch.
     end: i64,
     /// Where it was read.
@@ -68,18 +68,18 @@ struct Exception {
 
 /// What the files accept.
 #[derive(Debug, Default)]
-pub(super) struct Ignored(Vec<Exception>);
+pub(super) struct Ignored(Vec<IgnoreRule>);
 
 impl Ignored {
     /// Reads the files.
     pub(super) fn read(files: &[PathBuf]) -> anyhow::Result<Self> {
         let mut all = Vec::new();
         for file in files {
-            let read: File = yaml::read(file)?;
+            let read: IgnoreFile = yaml::read(file)?;
             let mut problems = Vec::new();
             for (at, entry) in read.exceptions.into_iter().enumerate() {
                 match end(&entry) {
-                    Ok(end) => all.push(Exception {
+                    Ok(end) => all.push(IgnoreRule {
                         entry,
                         end,
                         file: file.clone(),
@@ -142,7 +142,7 @@ impl Ignored {
 }
 
 /// When an entry ends, or what is wrong with it.
-fn end(entry: &Entry) -> Result<i64, String> {
+fn end(entry: &IgnoreEntry) -> Result<i64, String> {
     is_check(&entry.check).map_err(|why| format!("check: {why}"))?;
     if entry.reason.trim().is_empty() {
         return Err("reason: must say why".into());

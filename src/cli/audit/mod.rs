@@ -68,7 +68,7 @@ pub(super) struct Arguments {
 
 /// What is asked: the flags, and where there are none the settings of a file.
 #[derive(Debug)]
-struct Audit {
+struct AuditRequest {
     check: Vec<String>,
     severity: Level,
     fail_on: Level,
@@ -95,7 +95,7 @@ struct Look {
 /// Namespaces and checks narrow what is asked, and so the exit code; the severity only narrows what is shown.
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<End> {
     let every = arguments.watch;
-    let audit = Audit::of(arguments)?;
+    let audit = AuditRequest::of(arguments)?;
     if every.is_some() && !matches!(audit.output, AuditForm::Table | AuditForm::Wide) {
         bail!("--watch shows a page and then what changes: it goes with -o table and -o wide alone");
     }
@@ -118,7 +118,7 @@ fn is_check(id: &str) -> Result<(), String> {
     Err(format!("there is no check {id}{hint}"))
 }
 
-impl Audit {
+impl AuditRequest {
     fn of(arguments: Arguments) -> anyhow::Result<Self> {
         let config = Config::read(arguments.config.as_deref())?;
         let note = config.note();

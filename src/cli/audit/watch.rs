@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::super::input::Interrupted;
 use super::super::{End, answer, note, told};
 use super::Look;
-use crate::render::findings::{Audit, Changes};
+use crate::render::findings::{Changes, ComparedAudit};
 use crate::render::screen::Screen;
 use crate::repeats::Repeats;
 
@@ -49,7 +49,7 @@ pub(super) fn watch(
             }
         };
         repeats.end();
-        let changes = Changes::of(&Audit::from(&last.list), &Audit::from(&now.list));
+        let changes = Changes::of(&ComparedAudit::from(&last.list), &ComparedAudit::from(&now.list));
         if !changes.is_empty() {
             let at = jiff::Timestamp::now().strftime("%H:%M:%SZ").to_string();
             answer(&format!("\n{at}\n{}", changes.page(again, Screen::current())))?;

@@ -18,8 +18,8 @@ use super::{End, answer};
 use crate::api::{
     ClusterTrafficHealthPolicy, Condition, ConditionStatus, StatusFinding, TrafficHealthPolicy,
 };
-use crate::live::{Ask, AskError, Server};
-use crate::operator::State;
+use crate::live::{ApiServer, Ask, AskError};
+use crate::operator::HolderState;
 use crate::suggest::did_you_mean;
 use crate::{lease, live, render};
 use text::text;
@@ -78,7 +78,7 @@ pub(super) struct OperatorHealth {
     renewed_seconds_ago: Option<i64>,
     /// What the holder reports of itself.
     #[serde(rename = "tells", skip_serializing_if = "Option::is_none")]
-    pub(super) reported: Option<State>,
+    pub(super) reported: Option<HolderState>,
 }
 
 /// How one policy stands.
@@ -217,7 +217,7 @@ async fn exists(api: &Api<Namespace>, name: &str) -> anyhow::Result<()> {
 }
 
 /// What may not be seen, as text. Any other error ends the command.
-fn refused(server: &Server, error: &kube::Error, ask: Ask<'_>) -> anyhow::Result<String> {
+fn refused(server: &ApiServer, error: &kube::Error, ask: Ask<'_>) -> anyhow::Result<String> {
     match server.failed(error, ask) {
         error @ AskError::Forbidden(_) => Ok(error.to_string()),
         AskError::Absent(..) => anyhow::bail!(
@@ -231,7 +231,7 @@ fn refused(server: &Server, error: &kube::Error, ask: Ask<'_>) -> anyhow::Result
 /// How the operator is, by its Lease.
 pub(super) async fn operator(
     client: &Client,
-    server: &Server,
+    server: &ApiServer,
     namespace: &str,
     name: &str,
 ) -> anyhow::Result<OperatorHealth> {
@@ -347,7 +347,7 @@ pub(crate) mod tests {
                 state: "Alive",
                 holder: Some(by.into()),
                 renewed_seconds_ago: Some(1),
-                reported: Some(State {
+                reported: Some(HolderState {
                     version: by.into(),
                     ready: true,
                     not_fresh: [(by.to_owned(), by.to_owned())].into(),

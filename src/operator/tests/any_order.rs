@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::super::Event;
-use super::world::{Answer, World, policy, service, slice};
+use super::world::{ServerConduct, World, policy, service, slice};
 use crate::lease::Claim;
 use crate::watch::What;
 
@@ -92,11 +92,11 @@ fn take(world: &mut World, happens: &Happens) {
         Happens::Relist(at) => world.relist(source(at)),
         Happens::Deliver(most) => world.deliver(usize::from(most) + 1),
         Happens::Answer(at) => world.answer(match at % 8 {
-            0 => Answer::LostAfter,
-            1 => Answer::LostBefore,
-            2 => Answer::Error(500, "etcd"),
-            3 => Answer::Error(429, "busy"),
-            _ => Answer::Usual,
+            0 => ServerConduct::LostAfter,
+            1 => ServerConduct::LostBefore,
+            2 => ServerConduct::Error(500, "etcd"),
+            3 => ServerConduct::Error(429, "busy"),
+            _ => ServerConduct::Usual,
         }),
         Happens::Claim(seconds) => {
             let until = world.now.mono.plus(u64::from(seconds) * 1000);

@@ -14,7 +14,7 @@ use super::{Event, Next};
 use crate::lease::Claim;
 use crate::send::Request;
 use crate::watch::What;
-use world::{Answer, World, policy, slice, team};
+use world::{ServerConduct, World, policy, slice, team};
 
 #[test]
 fn nothing_is_written_before_everything_has_been_read() {
@@ -74,7 +74,7 @@ fn leadership_that_is_lost_between_judging_and_sending_sends_nothing() {
     assert_eq!(world.under_way().len(), 2, "two of a namespace at a time");
     world.step(Event::Claim(None));
     for _ in 0..2 {
-        world.answer(Answer::Usual);
+        world.answer(ServerConduct::Usual);
     }
     world.work();
     assert!(world.sent.is_empty(), "neither the third status nor an Event");
@@ -84,7 +84,7 @@ fn leadership_that_is_lost_between_judging_and_sending_sends_nothing() {
 }
 
 #[test]
-fn a_claim_that_runs_out_needs_nobody_to_say_so() {
+fn a_claim_expires_without_an_event() {
     let mut world = World::leading();
     team(&mut world, "shop", 2);
     world.settle();
@@ -111,7 +111,7 @@ fn a_policy_that_is_deleted_while_its_status_is_under_way_leaves_nothing_behind(
     assert_eq!(world.under_way(), ["shop/api"]);
     world.delete(Source::Policies, "shop", "api");
     world.deliver(usize::MAX);
-    world.answer(Answer::LostAfter);
+    world.answer(ServerConduct::LostAfter);
     world.live(60_000);
     assert!(world.events.is_empty() && world.operator.agenda(world.now).queue == 0);
     // One of the same name is another policy, and has an Event of its own.
@@ -131,7 +131,7 @@ fn a_policy_that_is_replaced_while_its_status_is_under_way_gets_its_own() {
     world.deliver(usize::MAX);
     assert_eq!(world.sent.len(), 1, "one at a time");
     // The precondition holds it off the new one.
-    world.answer(Answer::Usual);
+    world.answer(ServerConduct::Usual);
     assert!(world.writes.is_empty() && !world.sent.is_empty());
     world.settle();
     assert!(world.holds("api", "Healthy", "True"));
@@ -143,7 +143,7 @@ fn an_edit_that_the_watch_has_not_brought_yet_is_not_overwritten() {
     team(&mut world, "shop", 1);
     world.deliver(usize::MAX);
     world.apply(Source::Policies, policy("shop", "api", 1));
-    world.answer(Answer::Usual);
+    world.answer(ServerConduct::Usual);
     world.work();
     assert!(
         world.sent.is_empty() && world.writes.is_empty(),
@@ -177,7 +177,7 @@ fn one_policy_does_not_wait_for_a_crowd() {
         );
         steps += 1;
         world.step(Event::Tick);
-        world.answer(Answer::Usual);
+        world.answer(ServerConduct::Usual);
     }
     let crowd = world.writes.len();
     assert!(crowd < 100, "{crowd} of the crowd were first");
@@ -211,7 +211,7 @@ fn events_follow_the_status_one_by_one_and_keep_its_place() {
     world.work();
     let first = world.under_way();
     assert_eq!(first.len(), 2);
-    world.answer(Answer::Usual);
+    world.answer(ServerConduct::Usual);
     assert_eq!(world.under_way(), [first[1].clone(), first[0].clone()]);
     assert!(matches!(world.sent[1].request, Request::Event { .. }));
     world.settle();
@@ -227,8 +227,8 @@ fn a_stop_sends_nothing_more_and_takes_the_last_replies_in() {
     world.deliver(usize::MAX);
     world.step(Event::Stop);
     assert_eq!((world.sent.len(), world.next), (2, Next::Never));
-    world.answer(Answer::Usual);
-    world.answer(Answer::LostBefore);
+    world.answer(ServerConduct::Usual);
+    world.answer(ServerConduct::LostBefore);
     world.lead(6);
     world.apply(Source::Policies, policy("shop", "d", 2));
     world.deliver(usize::MAX);
@@ -243,8 +243,8 @@ fn a_refusal_pauses_everybody_and_is_repeated() {
         team(&mut world, namespace, 1);
     }
     world.deliver(usize::MAX);
-    world.answer(Answer::Error(403, "no"));
-    world.answer(Answer::Usual);
+    world.answer(ServerConduct::Error(403, "no"));
+    world.answer(ServerConduct::Usual);
     world.apply(Source::Policies, policy("other", "x", 2));
     world.deliver(usize::MAX);
     let begun = world.sent.len();
@@ -264,32 +264,32 @@ fn a_refusal_pauses_everybody_and_is_repeated() {
 }
 
 #[test]
-fn an_older_definition_is_told_and_a_refusal_is_not_repeated_for_ever() {
+fn an_older_definition_is_reported_and_a_refusal_is_not_repeated_for_ever() {
     let mut world = World::leading();
     team(&mut world, "shop", 1);
     world.deliver(usize::MAX);
-    world.answer(Answer::Error(500, "x: field not declared in schema"));
+    world.answer(ServerConduct::Error(500, "x: field not declared in schema"));
     let Request::Status { status, .. } = &world.sent[0].request else {
         panic!("not a status");
     };
     assert_eq!(status["conditions"][0]["reason"], "CRDTooOld");
-    world.answer(Answer::Error(422, "invalid"));
+    world.answer(ServerConduct::Error(422, "invalid"));
     world.work();
     assert!(world.sent.is_empty() && world.next != Next::Now);
 }
 
 #[test]
-fn a_lost_answer_is_looked_at_again_and_told_once() {
+fn after_a_lost_answer_the_object_is_read_and_the_event_sent_once() {
     let mut world = World::leading();
     team(&mut world, "shop", 1);
     world.deliver(usize::MAX);
-    world.answer(Answer::LostAfter);
+    world.answer(ServerConduct::LostAfter);
     world.live(10_000);
     assert_eq!(world.writes["shop/api"], 1);
 }
 
 #[test]
-fn a_source_that_falls_silent_is_told() {
+fn a_source_that_falls_silent_is_reported() {
     let mut world = World::leading();
     team(&mut world, "shop", 2);
     world.settle();
@@ -378,7 +378,7 @@ fn a_policy_that_goes_while_the_watch_is_broken_is_forgotten_with_the_next_list(
 }
 
 #[test]
-fn a_definition_that_is_too_old_is_said_when_there_is_a_permit_again() {
+fn a_definition_that_is_too_old_is_reported_when_there_is_a_permit_again() {
     let mut world = World::leading();
     team(&mut world, "shop", 1);
     world.deliver(usize::MAX);
@@ -386,7 +386,7 @@ fn a_definition_that_is_too_old_is_said_when_there_is_a_permit_again() {
     let until = world.now.mono.plus(10_000);
     world.step(Event::Claim(Some(Claim { term: 5, until })));
     world.pass(9_000);
-    world.answer(Answer::Error(500, "x: field not declared in schema"));
+    world.answer(ServerConduct::Error(500, "x: field not declared in schema"));
     assert!(world.sent.is_empty() && world.operator.readiness(world.now).leader);
     assert_eq!(world.operator.agenda(world.now).queue, 1);
     world.lead(5);

@@ -4,7 +4,7 @@ use evenkeel_core::index::Freshness;
 use evenkeel_core::know::Source;
 use serde_json::json;
 
-use super::super::{Effects, Event, Next, State};
+use super::super::{Effects, Event, HolderState, Next};
 use super::world::{World, policy, team};
 use crate::watch::{WatchState, WatchStatus, What};
 
@@ -150,7 +150,7 @@ fn a_scrape_shows_each_watched_source_once() {
 fn beside_the_lease_stands_what_is_not_fresh() {
     let mut world = World::new();
     world.deliver(usize::MAX);
-    let declared = |effects: Effects| serde_json::from_str::<State>(&effects.state.unwrap()).unwrap();
+    let declared = |effects: Effects| serde_json::from_str::<HolderState>(&effects.state.unwrap()).unwrap();
     world.say(Source::Nodes, || What::Freshness(Freshness::Stale));
     let watched = world.take_pending();
     let state = declared(world.operator.step(world.now, Event::Watched(watched)));

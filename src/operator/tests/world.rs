@@ -23,7 +23,7 @@ pub(super) const START: Now = Now {
 
 /// How a server answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum ServerConduct {
     /// As it should: carried out, or refused by a precondition.
     Usual,
     /// Carried out, and the answer is lost.
@@ -35,9 +35,9 @@ pub(super) enum Answer {
 }
 
 /// Source, namespace and name.
-type Key = (Source, String, String);
+type ObjectKey = (Source, String, String);
 
-fn key(source: Source, object: &Value) -> Key {
+fn key(source: Source, object: &Value) -> ObjectKey {
     let text = |at| {
         object
             .pointer(at)
@@ -53,7 +53,7 @@ pub(super) struct World {
     pub(super) operator: Operator,
     pub(super) now: Now,
     pub(super) next: Next,
-    objects: BTreeMap<Key, Value>,
+    objects: BTreeMap<ObjectKey, Value>,
     version: u64,
     targets: BTreeMap<Id, Target>,
     pending: VecDeque<(Id, What)>,
@@ -167,7 +167,7 @@ impl World {
         let Some(target) = self.targets.get(&id).filter(|target| is_whole(target)) else {
             return Vec::new();
         };
-        let of = |key: &Key, object: &Value| key.0 == target.source && is_of(target, object);
+        let of = |key: &ObjectKey, object: &Value| key.0 == target.source && is_of(target, object);
         let found = self.objects.iter().filter(|(key, object)| of(key, object));
         found.map(|(_, object)| object.clone()).collect()
     }
@@ -216,7 +216,7 @@ impl World {
             let cause = ReceivedAt(Duration::from_millis(self.now.mono.0));
             let watched = self.pending.drain(..chunk).map(|(id, what)| Watched {
                 cause,
-                event: watch::Event::of(id, what),
+                event: watch::WatchEvent::of(id, what),
             });
             let watched = watched.collect();
             self.step(Event::Watched(watched));
@@ -228,7 +228,7 @@ impl World {
         let cause = ReceivedAt::of(self.now);
         let watched = self.pending.drain(..).map(|(id, what)| Watched {
             cause,
-            event: watch::Event::of(id, what),
+            event: watch::WatchEvent::of(id, what),
         });
         watched.collect()
     }
@@ -296,18 +296,18 @@ impl World {
     }
 
     /// Answers the oldest request.
-    pub(super) fn answer(&mut self, answer: Answer) {
+    pub(super) fn answer(&mut self, answer: ServerConduct) {
         let Some(outgoing) = self.sent.pop_front() else {
             return;
         };
         let reply = match answer {
-            Answer::Usual => self.carry_out(&outgoing.request),
-            Answer::LostAfter => {
+            ServerConduct::Usual => self.carry_out(&outgoing.request),
+            ServerConduct::LostAfter => {
                 self.carry_out(&outgoing.request);
                 Reply::Lost(RequestError::Late(Duration::from_secs(5)))
             }
-            Answer::LostBefore => Reply::Lost(RequestError::Broken("reset".into())),
-            Answer::Error(code, message) => Reply::Refused(Refusal {
+            ServerConduct::LostBefore => Reply::Lost(RequestError::Broken("reset".into())),
+            ServerConduct::Error(code, message) => Reply::Refused(Refusal {
                 code,
                 message: message.into(),
                 after: None,
@@ -360,8 +360,8 @@ impl World {
     /// Reads the next Pod that the operator wants to see.
     fn look_up(&mut self, pod: PodQuery) {
         let found = self.stored(Source::Pods, &pod.namespace, &pod.name);
-        let answer = found.map_or(lookup::Answer::Gone, |object| {
-            lookup::Answer::Found(object.to_string().into())
+        let answer = found.map_or(lookup::LookupResult::Gone, |object| {
+            lookup::LookupResult::Found(object.to_string().into())
         });
         self.step(Event::Lookup(pod, answer));
     }
@@ -375,7 +375,7 @@ impl World {
             } else if let Some(pod) = self.lookups.pop_front() {
                 self.look_up(pod);
             } else if !self.sent.is_empty() {
-                self.answer(Answer::Usual);
+                self.answer(ServerConduct::Usual);
             } else if let Next::At(at) = self.next
                 && at.since(self.now.mono) <= 200
             {

@@ -55,7 +55,7 @@ const NAMED: usize = 3;
 #[serde(untagged)]
 enum Setting {
     Known {
-        value: Value,
+        value: ValueView,
         #[serde(skip_serializing_if = "Option::is_none")]
         unit: Option<&'static str>,
         origin: Origin,
@@ -68,7 +68,7 @@ enum Setting {
 
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-enum Value {
+enum ValueView {
     Number(i64),
     Text(String),
 }
@@ -143,7 +143,7 @@ struct BalancerPort {
 fn setting<T: Clone>(
     known: &Known<Val<T>>,
     unit: Option<&'static str>,
-    value: impl Fn(&T) -> Value,
+    value: impl Fn(&T) -> ValueView,
 ) -> Setting {
     match known {
         Ok(val) => Setting::Known {
@@ -159,11 +159,11 @@ fn setting<T: Clone>(
 }
 
 fn seconds(known: &Known<Val<i64>>) -> Setting {
-    setting(known, Some("s"), |value| Value::Number(*value))
+    setting(known, Some("s"), |value| ValueView::Number(*value))
 }
 
 fn text<T: Display + Clone>(known: &Known<Val<T>>) -> Setting {
-    setting(known, None, |value| Value::Text(value.to_string()))
+    setting(known, None, |value| ValueView::Text(value.to_string()))
 }
 
 /// A timeout of a table that may not be on the path at all.
@@ -193,7 +193,7 @@ fn profile(class: &Class) -> ProfileView {
         sample: class.sample.clone(),
         os: os.clone(),
         kernel: kernel.clone(),
-        proxy_mode: setting(mode, None, |mode| Value::Text(mode.name().into())),
+        proxy_mode: setting(mode, None, |mode| ValueView::Text(mode.name().into())),
         scheduler: scheduler.as_ref().map(text),
         tcp_established_seconds: seconds(tcp_established_seconds),
         tcp_close_wait_seconds: seconds(tcp_close_wait_seconds),
@@ -241,7 +241,9 @@ fn cilium_view(cilium: &Known<Cilium>) -> CiliumView {
             service_tcp_grace_seconds: cilium.service_tcp_grace_seconds.as_ref().map(seconds),
             gc_interval_seconds: seconds(&cilium.gc_interval_seconds),
             algorithm: text(&cilium.algorithm),
-            socket_lb: setting(&cilium.socket_lb, None, |mode| Value::Text(mode.name().into())),
+            socket_lb: setting(&cilium.socket_lb, None, |mode| {
+                ValueView::Text(mode.name().into())
+            }),
         },
         Err(gap) => {
             let unknown = || Setting::Unknown {

@@ -3,12 +3,14 @@
 use evenkeel_core::findings::Unreadable;
 use evenkeel_core::know::Origin;
 
-use super::{BalancerPort, BalancerView, DataplaneView, LookAlikes, ProfileView, Setting, TableView, Value};
+use super::{
+    BalancerPort, BalancerView, DataplaneView, LookAlikes, ProfileView, Setting, TableView, ValueView,
+};
 
 /// A view in which every text that may come from an object or file is this one.
 pub(in crate::render) fn view(text: &str) -> DataplaneView {
     let known = || Setting::Known {
-        value: Value::Text(text.into()),
+        value: ValueView::Text(text.into()),
         unit: None,
         origin: Origin::Declared,
         source: text.into(),

@@ -9,7 +9,7 @@ use evenkeel_core::know::{Origin, Source};
 use super::super::findings::missing;
 use super::super::screen::Screen;
 use super::super::{markdown_table, table as plain_table, wrapped};
-use super::{DataplaneView, ProfileView, Setting, Value};
+use super::{DataplaneView, ProfileView, Setting, ValueView};
 use crate::escape::{line, markdown as escaped};
 use crate::render::program;
 
@@ -37,7 +37,7 @@ impl Setting {
     }
 }
 
-impl fmt::Display for Value {
+impl fmt::Display for ValueView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Number(number) => number.fmt(f),

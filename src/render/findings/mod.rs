@@ -14,11 +14,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use clap::builder::styling::AnsiColor;
-use evenkeel_core::findings::{Finding, FindingList, Judged, Met, NotJudged};
+use evenkeel_core::findings::{Finding, FindingList, JudgedObjects, Met, NotJudged};
 use evenkeel_core::judge::Severity;
 
 pub(crate) use card::{accepted, card, evidence};
-pub(crate) use changes::{Audit, Changes};
+pub(crate) use changes::{Changes, ComparedAudit};
 use group::counted;
 pub(crate) use markdown::{card_markdown, markdown};
 pub(crate) use table::table;
@@ -40,7 +40,7 @@ pub(crate) struct Aside<'a> {
     /// The user whom a grant names, as a word of a command.
     pub(crate) grantee: String,
     /// How many objects were judged.
-    pub(crate) judged: Judged,
+    pub(crate) judged: JudgedObjects,
     /// What is met, by check.
     pub(crate) met: &'a BTreeMap<&'static str, Met>,
     /// Whether each finding has a row of its own.
@@ -149,7 +149,7 @@ fn severities<'a>(findings: impl Iterator<Item = &'a Finding>) -> Vec<String> {
 }
 
 /// What was judged, in words: `5 nodes, 38 Services and 3 policies`, and what was not read.
-fn objects(judged: Judged) -> String {
+fn objects(judged: JudgedObjects) -> String {
     let all = [
         (judged.nodes, "node", "nodes"),
         (judged.services, "Service", "Services"),

@@ -32,7 +32,7 @@ const UNREAD: usize = 10;
 
 /// The page.
 pub(crate) fn table(list: &FindingList, aside: &Aside<'_>, screen: Screen) -> String {
-    let page = Page { list, aside, screen };
+    let page = TablePage { list, aside, screen };
     let sections = FAMILIES.iter().map(|family| page.section(family));
     let mut text = sections.collect::<String>() + &page.unknown();
     if !text.is_empty() {
@@ -47,7 +47,7 @@ pub(crate) fn table(list: &FindingList, aside: &Aside<'_>, screen: Screen) -> St
         + &next(list, aside, |text| crate::escape::line(text).into_owned())
 }
 
-struct Page<'a> {
+struct TablePage<'a> {
     list: &'a FindingList,
     aside: &'a Aside<'a>,
     screen: Screen,
@@ -64,7 +64,7 @@ pub(super) const fn mark(severity: Option<Severity>) -> &'static str {
     }
 }
 
-impl Page<'_> {
+impl TablePage<'_> {
     fn marked(&self, severity: Option<Severity>) -> String {
         let colour = severity.map_or(Some(AnsiColor::Green), colour);
         coloured(mark(severity), colour, self.screen)

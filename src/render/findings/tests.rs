@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use evenkeel_core::findings::{
-    EvidenceView, ExceptionView, Finding, FindingList, FindingVerdict, Judged, Met, NotJudged, SubjectKind,
-    SubjectView, Summary, Unreadable,
+    EvidenceView, ExceptionView, Finding, FindingList, FindingVerdict, JudgedObjects, Met, NotJudged,
+    SubjectKind, SubjectView, Summary, Unreadable,
 };
 use evenkeel_core::judge::{Datum, Severity};
 use evenkeel_core::know::{Origin, Source, Unit};
@@ -16,7 +16,7 @@ use crate::render::screen::Screen;
 /// What one audit shows.
 struct Scene {
     list: FindingList,
-    judged: Judged,
+    judged: JudgedObjects,
     met: BTreeMap<&'static str, Met>,
     notes: Vec<String>,
 }
@@ -104,7 +104,7 @@ fn blind(check: &'static str, source: Source) -> Finding {
     one
 }
 
-fn scene(mut findings: Vec<Finding>, met: &[(&'static str, u32)], judged: Judged) -> Scene {
+fn scene(mut findings: Vec<Finding>, met: &[(&'static str, u32)], judged: JudgedObjects) -> Scene {
     findings.sort_by_key(|one| (one.exception.is_some(), std::cmp::Reverse(one.severity)));
     let met = met.iter().map(|(check, count)| {
         let first = (0..Met::NAMED.min(*count as usize)).map(service).collect();
@@ -136,8 +136,8 @@ fn scene(mut findings: Vec<Finding>, met: &[(&'static str, u32)], judged: Judged
     }
 }
 
-fn judged(nodes: usize, services: usize, policies: usize) -> Judged {
-    Judged {
+fn judged(nodes: usize, services: usize, policies: usize) -> JudgedObjects {
+    JudgedObjects {
         nodes: Some(nodes),
         services: Some(services),
         policies: Some(policies),

@@ -19,9 +19,9 @@ use evenkeel_core::know::Source;
 use evenkeel_core::policy::Selector;
 
 use super::echo::Echoes;
-use super::holders::{Holders, Key, Place, Sink};
+use super::holders::{Holders, ObjectName, Sink, SourcePart};
 use super::line;
-use super::outlet::{Event, What};
+use super::outlet::{WatchEvent, What};
 use super::pods::{PodWatches, Selected};
 use super::target::{Id, Target};
 use crate::api::{self, PolicyObject};
@@ -33,7 +33,7 @@ const MOST_PODS: usize = 20_000;
 
 /// Which pumps to start and which to stop.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Change {
+pub struct TargetChange {
     /// New targets.
     pub start: Vec<Start>,
     /// Targets that are no longer wanted.
@@ -59,9 +59,9 @@ pub struct Intake {
     pods: PodWatches,
     targets: BTreeMap<Id, Held>,
     /// The targets that fill each part of a source.
-    fills: BTreeMap<Place, BTreeSet<Id>>,
+    fills: BTreeMap<SourcePart, BTreeSet<Id>>,
     /// Targets that are not watched any more, and that hold objects until those that took over have been read.
-    replaced: BTreeMap<Place, BTreeSet<Id>>,
+    replaced: BTreeMap<SourcePart, BTreeSet<Id>>,
     holders: Holders,
     /// Policy objects as they came, for who writes their statuses.
     policies: Vec<PolicyObject>,
@@ -70,13 +70,13 @@ pub struct Intake {
 
 impl Intake {
     /// Takes in what the core wants to know now; the sink gets what is no longer watched.
-    pub fn want(&mut self, wants: &Wants, sink: &mut Sink<'_>) -> Change {
+    pub fn want(&mut self, wants: &Wants, sink: &mut Sink<'_>) -> TargetChange {
         if self.wants.as_ref() == Some(wants) {
-            return Change::default();
+            return TargetChange::default();
         }
         let mut touched = self.touched_by_excess(wants);
         self.wants = Some(wants.clone());
-        let mut change = Change::default();
+        let mut change = TargetChange::default();
         let others = self
             .targets
             .iter()
@@ -104,9 +104,9 @@ impl Intake {
         &mut self,
         before: BTreeSet<Id>,
         mut wanted: BTreeMap<Target, Option<Selected>>,
-        change: &mut Change,
+        change: &mut TargetChange,
         sink: &mut Sink<'_>,
-    ) -> BTreeSet<Place> {
+    ) -> BTreeSet<SourcePart> {
         let mut touched = BTreeSet::new();
         let mut stop = Vec::new();
         for id in before {
@@ -154,7 +154,7 @@ impl Intake {
     }
 
     /// Whether all of these Pods are known by targets that are, or were until now, watched.
-    fn is_known(&self, place: &Place, wanted: &BTreeSet<Selector>) -> bool {
+    fn is_known(&self, place: &SourcePart, wanted: &BTreeSet<Selector>) -> bool {
         let fills = self.fills.get(place).into_iter().flatten();
         let before: Vec<&Held> = fills.filter_map(|id| self.targets.get(id)).collect();
         let known: BTreeSet<Selector> = before
@@ -168,7 +168,7 @@ impl Intake {
     }
 
     /// Gives up a target, and says which part it filled. What it holds stays for now.
-    fn stop(&mut self, id: Id, sink: &mut Sink<'_>) -> Option<Place> {
+    fn stop(&mut self, id: Id, sink: &mut Sink<'_>) -> Option<SourcePart> {
         let target = self.targets.remove(&id)?.target;
         let place = place(&target);
         if let Some(fills) = self.fills.get_mut(&place) {
@@ -186,7 +186,7 @@ impl Intake {
     }
 
     /// Lets go of what targets hold that others have replaced, where these have been read.
-    fn drop_replaced(&mut self, place: &Place, sink: &mut Sink<'_>) {
+    fn drop_replaced(&mut self, place: &SourcePart, sink: &mut Sink<'_>) {
         let fills = self.fills.get(place).into_iter().flatten();
         let mut fills = fills.filter_map(|id| self.targets.get(id));
         if !self.replaced.contains_key(place) || !fills.all(|held| held.is_read) {
@@ -198,8 +198,8 @@ impl Intake {
     }
 
     /// Parts of which more or fewer objects are beyond the budget than before: also where nothing starts or stops for it.
-    fn touched_by_excess(&self, wants: &Wants) -> BTreeSet<Place> {
-        let beyond = |wants: &Wants| -> BTreeMap<Place, usize> {
+    fn touched_by_excess(&self, wants: &Wants) -> BTreeSet<SourcePart> {
+        let beyond = |wants: &Wants| -> BTreeMap<SourcePart, usize> {
             let maps = wants.config_maps.iter().filter(|one| one.1.beyond > 0);
             maps.map(|(namespace, maps)| ((Source::ConfigMaps, namespace.to_string()), maps.beyond))
                 .collect()
@@ -213,7 +213,7 @@ impl Intake {
     }
 
     /// Takes in what a pump learned.
-    pub fn take(&mut self, event: Event, sink: &mut Sink<'_>) {
+    pub fn take(&mut self, event: WatchEvent, sink: &mut Sink<'_>) {
         let id = event.target;
         let Some(held) = self.targets.get_mut(&id) else {
             // The last words of a pump that was stopped.
@@ -324,7 +324,7 @@ impl Intake {
     }
 
     /// How the core names an object of a source that comes in parts.
-    fn key(&self, id: Id, namespace: String, name: String) -> Key {
+    fn key(&self, id: Id, namespace: String, name: String) -> ObjectName {
         let kind = self.targets.get(&id).map_or("", |held| held.target.kind);
         // Two kinds of webhook configurations share a table and differ by their kind in the namespace's place.
         let place = if kind.is_empty() || name.is_empty() {
@@ -361,7 +361,7 @@ impl Intake {
     }
 
     /// Whether no more objects of a part are kept.
-    fn is_overfull(&self, place: &Place) -> bool {
+    fn is_overfull(&self, place: &SourcePart) -> bool {
         let wants = self.wants.as_ref();
         place.0 == Source::Pods
             && self.holders.count(place) >= MOST_PODS
@@ -369,7 +369,7 @@ impl Intake {
     }
 
     /// An object was left out: the part is not known until it is listed anew.
-    fn overfill(&mut self, id: Id, place: &Place, sink: &mut Sink<'_>) {
+    fn overfill(&mut self, id: Id, place: &SourcePart, sink: &mut Sink<'_>) {
         if let Some(held) = self.targets.get_mut(&id)
             && !std::mem::replace(&mut held.overfull, true)
         {
@@ -378,7 +378,7 @@ impl Intake {
     }
 
     /// Says how fresh a part of a source is: as fresh as the worst of its targets. The core ignores repeats.
-    fn tell(&self, place: &Place, sink: &mut Sink<'_>) {
+    fn tell(&self, place: &SourcePart, sink: &mut Sink<'_>) {
         let (source, namespace) = place;
         let fills = self.fills.get(place).into_iter().flatten();
         let targets: Vec<&Held> = fills.filter_map(|id| self.targets.get(id)).collect();
@@ -399,7 +399,7 @@ impl Intake {
     }
 
     /// What is not known of a part because it has more objects than its budget.
-    fn excess(&self, place: &Place, targets: &[&Held]) -> Option<Freshness> {
+    fn excess(&self, place: &SourcePart, targets: &[&Held]) -> Option<Freshness> {
         let (source, namespace) = place;
         let why = if *source == Source::ConfigMaps {
             self.wants.as_ref()?.config_maps.get(&**namespace)?.excess()?
@@ -412,7 +412,7 @@ impl Intake {
     }
 }
 
-fn place(target: &Target) -> Place {
+fn place(target: &Target) -> SourcePart {
     (target.source, target.namespace.clone())
 }
 

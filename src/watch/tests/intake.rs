@@ -9,7 +9,7 @@ use evenkeel_core::know::{Now, Source};
 use evenkeel_core::policy::Selector;
 use rstest::rstest;
 
-use super::super::intake::{Change, Intake, Start};
+use super::super::intake::{Intake, Start, TargetChange};
 use super::super::line;
 use super::*;
 
@@ -43,11 +43,11 @@ impl Fresh {
 }
 
 impl Bed {
-    fn want(&mut self, pods: &[(&str, &str)]) -> Change {
+    fn want(&mut self, pods: &[(&str, &str)]) -> TargetChange {
         self.wants(&pods_of(pods))
     }
 
-    fn wants(&mut self, wants: &Wants) -> Change {
+    fn wants(&mut self, wants: &Wants) -> TargetChange {
         let (told, fresh) = (&mut self.told, &mut self.fresh);
         self.intake
             .want(wants, &mut |input| told.extend(fresh.news(&input)))
@@ -63,8 +63,9 @@ impl Bed {
         self.told.clear();
         for what in words {
             let (told, fresh) = (&mut self.told, &mut self.fresh);
-            self.intake
-                .take(Event::of(id, what), &mut |input| told.extend(fresh.news(&input)));
+            self.intake.take(WatchEvent::of(id, what), &mut |input| {
+                told.extend(fresh.news(&input))
+            });
         }
         std::mem::take(&mut self.told)
     }
@@ -179,7 +180,7 @@ fn a_source_of_one_part_is_passed_on() {
 fn what_is_wanted_already_starts_nothing() {
     let mut bed = Bed::default();
     bed.want(&[]);
-    assert_eq!(bed.want(&[]), Change::default());
+    assert_eq!(bed.want(&[]), TargetChange::default());
 }
 
 #[test]
@@ -237,13 +238,13 @@ fn one_namespace_says_nothing_of_others() {
 }
 
 #[test]
-fn what_nobody_wants_any_more_leaves_and_late_words_are_ignored() {
+fn targets_no_longer_wanted_leave_and_late_events_are_ignored() {
     let (mut bed, first, second) = two_parts();
     bed.told.clear();
     let change = bed.want(&[("shop", "y=2")]);
     assert_eq!(
         change,
-        Change {
+        TargetChange {
             start: vec![],
             stop: vec![first]
         }
@@ -262,7 +263,7 @@ fn a_nameless_object_goes_with_the_list_that_held_it() {
 }
 
 #[test]
-fn webhooks_of_two_kinds_are_told_apart() {
+fn webhooks_of_two_kinds_may_share_a_name() {
     let mut bed = Bed::default();
     bed.want(&[]);
     let validating = bed.id(Source::Webhooks, "validating");
@@ -277,7 +278,7 @@ fn webhooks_of_two_kinds_are_told_apart() {
         What::Page(named, named_at),
         What::Synced,
     ] {
-        bed.intake.take(Event::of(validating, what), &mut |input| {
+        bed.intake.take(WatchEvent::of(validating, what), &mut |input| {
             if let Input::Object { json, .. } = input {
                 let json: serde_json::Value = serde_json::from_slice(json).unwrap();
                 kinds.push(json["kind"].as_str().unwrap().to_owned());
@@ -420,7 +421,7 @@ fn a_watch_of_a_namespace_lists_anew_when_more_is_wanted_and_only_then() {
     bed.want(&FIVE);
     let all = bed.id(Source::Pods, "shop");
     bed.take(all, vec![What::Begin, labelled("a", "x", "1"), What::Synced]);
-    assert_eq!(bed.want(&FIVE[..3]), Change::default(), "less is wanted");
+    assert_eq!(bed.want(&FIVE[..3]), TargetChange::default(), "less is wanted");
     bed.told.clear();
     let change = bed.want(&FIVE);
     assert_eq!((change.start.len(), change.stop), (1, vec![all]));
@@ -481,7 +482,7 @@ fn a_config_map_that_is_refused_is_a_gap_of_its_own() {
         } else {
             refused()
         };
-        intake.take(Event::of(start.id, end), &mut |input| {
+        intake.take(WatchEvent::of(start.id, end), &mut |input| {
             core.handle(Now::ONCE, input);
         });
     }
@@ -500,13 +501,13 @@ fn a_config_map_that_is_refused_is_a_gap_of_its_own() {
 }
 
 #[test]
-fn config_maps_beyond_a_namespaces_budget_are_told_although_nothing_starts_for_it() {
+fn config_maps_beyond_a_namespaces_budget_are_reported_though_no_watch_starts() {
     let mut bed = Bed::default();
     bed.wants(&maps_of("kube-system", &["a"], 0));
     let id = bed.id(Source::ConfigMaps, "a");
     bed.take(id, vec![What::Begin, What::Synced]);
     let change = bed.wants(&maps_of("kube-system", &["a"], 40));
-    assert_eq!(change, Change::default());
+    assert_eq!(change, TargetChange::default());
     assert_eq!(
         bed.told,
         [
@@ -530,7 +531,7 @@ fn the_core_keeps_what_any_part_holds() {
             target.show()
         );
         for what in [What::Begin, pod("a"), What::Synced] {
-            intake.take(Event::of(*id, what), &mut |input| {
+            intake.take(WatchEvent::of(*id, what), &mut |input| {
                 core.handle(Now::ONCE, input);
             });
         }

@@ -13,13 +13,13 @@ use super::*;
 use crate::client::Link;
 
 /// A server that gives every request the same answer, byte by byte as written here.
-struct Wire {
+struct ByteServer {
     url: String,
     connections: Arc<AtomicUsize>,
     heads: Arc<Mutex<Vec<String>>>,
 }
 
-impl Wire {
+impl ByteServer {
     async fn start(chunks: &'static [&'static str]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -85,7 +85,7 @@ async fn lines_are_put_together(
     #[case] lines: &[&str],
     #[case] end: Result<(), &str>,
 ) {
-    let wire = Wire::start(chunks).await;
+    let wire = ByteServer::start(chunks).await;
     let mut stream = wire.link().0.watch("/x?watch=true".into()).await.unwrap();
     for expected in lines {
         assert_eq!(stream.next().await.unwrap().as_deref(), Some(expected.as_bytes()));
@@ -156,8 +156,8 @@ async fn an_error_without_end_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_refusal_comes_with_the_servers_words_and_wish() {
-    let wire = Wire::start(&[
+async fn a_refusal_has_the_servers_message_and_retry_after() {
+    let wire = ByteServer::start(&[
         "HTTP/1.1 429 Too Many Requests\r\nretry-after: 7\r\ncontent-length: 38\r\n\r\n",
         r#"{"kind":"Status","message":"too many"}"#,
     ])
@@ -168,8 +168,8 @@ async fn a_refusal_comes_with_the_servers_words_and_wish() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_no_status_is_told_as_it_is() {
-    let wire = Wire::start(&[
+async fn an_answer_that_is_no_status_is_shown_as_it_is() {
+    let wire = ByteServer::start(&[
         "HTTP/1.1 502 Bad Gateway\r\ncontent-length: 9\r\n\r\n",
         "a balance",
     ])
@@ -181,7 +181,7 @@ async fn an_answer_that_is_no_status_is_told_as_it_is() {
 
 #[tokio::test]
 async fn watches_are_not_compressed() {
-    let wire = Wire::start(&[CHUNKED, "0\r\n\r\n"]).await;
+    let wire = ByteServer::start(&[CHUNKED, "0\r\n\r\n"]).await;
     wire.link().0.watch("/x?watch=true".into()).await.unwrap();
     let heads = wire.heads.lock().unwrap().concat();
     assert!(heads.contains("accept-encoding: identity\r\n"), "{heads}");
@@ -189,7 +189,7 @@ async fn watches_are_not_compressed() {
 
 #[tokio::test]
 async fn after_doubt_a_new_client_makes_new_connections() {
-    let wire = Wire::start(&[CHUNKED, "0\r\n\r\n"]).await;
+    let wire = ByteServer::start(&[CHUNKED, "0\r\n\r\n"]).await;
     let (link, made) = wire.link();
     let ask = async || assert_eq!(link.watch("/x".into()).await.unwrap().next().await, Ok(None));
     ask().await;

@@ -4,7 +4,7 @@ mod events;
 mod intake;
 mod link;
 mod pump;
-mod setback;
+mod retry;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::claim::TargetClaim;
-use super::outlet::{self, CLUSTER_KIB, Event, What};
+use super::outlet::{self, CLUSTER_KIB, WatchEvent, What};
 use super::pump::{Pump, Turns};
 use super::seen::{Seen, WatchState, WatchStatus};
 use super::server::{Lines, WatchServer};
@@ -25,7 +25,7 @@ use crate::client::RequestError;
 
 /// How the server answers a request; when the script is at its end, not at all.
 #[derive(Debug, Clone)]
-enum Answer {
+enum WatchAnswer {
     Watch(Vec<Act>),
     Page(String),
     /// A page that is longer than what is read of one.
@@ -54,21 +54,21 @@ struct Call {
 #[derive(Debug)]
 struct Script {
     start: Instant,
-    answers: Mutex<VecDeque<Answer>>,
+    answers: Mutex<VecDeque<WatchAnswer>>,
     calls: Mutex<Vec<Call>>,
     renewals: Mutex<Vec<Duration>>,
 }
 
 impl Script {
-    async fn answer(&self, uri: String) -> Result<Answer, RequestError> {
+    async fn answer(&self, uri: String) -> Result<WatchAnswer, RequestError> {
         let at = self.start.elapsed();
         self.calls.lock().unwrap().push(Call { at, uri });
         let answer = self.answers.lock().unwrap().pop_front();
-        match answer.unwrap_or(Answer::Hang) {
-            Answer::Hang => std::future::pending().await,
-            Answer::TooLong => Err(RequestError::TooLong(16 << 20)),
-            Answer::Break => Err(RequestError::Broken("connection refused".into())),
-            Answer::Refuse(code, after) => {
+        match answer.unwrap_or(WatchAnswer::Hang) {
+            WatchAnswer::Hang => std::future::pending().await,
+            WatchAnswer::TooLong => Err(RequestError::TooLong(16 << 20)),
+            WatchAnswer::Break => Err(RequestError::Broken("connection refused".into())),
+            WatchAnswer::Refuse(code, after) => {
                 Err(RequestError::refused(code, "no", after.map(Duration::from_secs)))
             }
             answer => Ok(answer),
@@ -81,14 +81,14 @@ impl WatchServer for Script {
 
     async fn watch(&self, uri: String) -> Result<Acts, RequestError> {
         match self.answer(uri).await? {
-            Answer::Watch(acts) => Ok(Acts(acts.into())),
+            WatchAnswer::Watch(acts) => Ok(Acts(acts.into())),
             other => panic!("a watch was asked for, the script says {other:?}"),
         }
     }
 
     async fn page(&self, uri: String) -> Result<Vec<u8>, RequestError> {
         match self.answer(uri).await? {
-            Answer::Page(body) => Ok(body.into()),
+            WatchAnswer::Page(body) => Ok(body.into()),
             other => panic!("a page was asked for, the script says {other:?}"),
         }
     }
@@ -115,14 +115,14 @@ impl Lines for Acts {
 }
 
 /// A pump at work on a script.
-struct Bench {
+struct PumpBench {
     script: Arc<Script>,
-    events: mpsc::Receiver<Event>,
+    events: mpsc::Receiver<WatchEvent>,
     seen: Seen,
 }
 
-impl Bench {
-    fn new(target: Target, answers: &[Answer]) -> Self {
+impl PumpBench {
+    fn new(target: Target, answers: &[WatchAnswer]) -> Self {
         let script = Arc::new(Script {
             start: Instant::now(),
             answers: Mutex::new(answers.to_vec().into()),
@@ -221,13 +221,13 @@ fn error(code: u16) -> Act {
 }
 
 /// A first list of one object, up to version 10.
-fn filled() -> Answer {
-    Answer::Watch(vec![added("a", 3), end(10)])
+fn filled() -> WatchAnswer {
+    WatchAnswer::Watch(vec![added("a", 3), end(10)])
 }
 
 /// A short watch of a cluster at rest: a bookmark after 8 s, the end after 10 s.
-fn quiet(version: u64) -> Answer {
-    Answer::Watch(vec![
+fn quiet(version: u64) -> WatchAnswer {
+    WatchAnswer::Watch(vec![
         Act::Pause(8_000),
         bookmark(version),
         Act::Pause(2_000),
@@ -236,8 +236,8 @@ fn quiet(version: u64) -> Answer {
 }
 
 /// The watch after a break: a bookmark after 1 s, the end after 3 s.
-fn probe(version: u64) -> Answer {
-    Answer::Watch(vec![
+fn probe(version: u64) -> WatchAnswer {
+    WatchAnswer::Watch(vec![
         Act::Pause(1_000),
         bookmark(version),
         Act::Pause(2_000),
@@ -245,12 +245,12 @@ fn probe(version: u64) -> Answer {
     ])
 }
 
-fn page(version: u64, next: &str, names: &[&str]) -> Answer {
+fn page(version: u64, next: &str, names: &[&str]) -> WatchAnswer {
     let items: Vec<_> = names
         .iter()
         .map(|name| format!(r#"{{"metadata":{{"name":"{name}"}}}}"#))
         .collect();
-    Answer::Page(format!(
+    WatchAnswer::Page(format!(
         r#"{{"metadata":{{"resourceVersion":"{version}","continue":"{next}"}},"items":[{}]}}"#,
         items.join(",")
     ))
@@ -267,7 +267,7 @@ fn nodes() -> Target {
 }
 
 /// Answers, then a cluster at rest for a minute.
-fn then_quiet(answers: &[Answer], version: u64) -> Vec<Answer> {
+fn then_quiet(answers: &[WatchAnswer], version: u64) -> Vec<WatchAnswer> {
     let mut all = answers.to_vec();
     all.extend(vec![quiet(version); 6]);
     all

@@ -9,13 +9,13 @@ use super::*;
 use crate::client::Link;
 use crate::resources::RESOURCES;
 
-pub(super) fn watch(acts: &[Act]) -> Answer {
-    Answer::Watch(acts.to_vec())
+pub(super) fn watch(acts: &[Act]) -> WatchAnswer {
+    WatchAnswer::Watch(acts.to_vec())
 }
 
 #[tokio::test(start_paused = true)]
 async fn lists_once_as_a_stream_then_watches_on_from_the_last_version() {
-    let mut bench = Bench::new(nodes(), &[filled(), quiet(12), quiet(15), quiet(15), quiet(15)]);
+    let mut bench = PumpBench::new(nodes(), &[filled(), quiet(12), quiet(15), quiet(15), quiet(15)]);
     assert_eq!(bench.words(35).await, ["begin", "object a", "synced"]);
     let uris: Vec<_> = bench.calls().into_iter().map(|call| call.uri).collect();
     assert_eq!(
@@ -37,7 +37,7 @@ async fn lists_once_as_a_stream_then_watches_on_from_the_last_version() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn changes_are_told_in_order_and_move_the_version() {
+async fn changes_are_sent_in_order_and_move_the_version() {
     let acts = [
         added("b", 11),
         object("MODIFIED", "a", 12),
@@ -45,7 +45,7 @@ async fn changes_are_told_in_order_and_move_the_version() {
         Act::Pause(9_000),
         Act::End,
     ];
-    let mut bench = Bench::new(nodes(), &[filled(), watch(&acts), quiet(13)]);
+    let mut bench = PumpBench::new(nodes(), &[filled(), watch(&acts), quiet(13)]);
     let told = bench.words(15).await;
     assert_eq!(told[3..], ["object b", "object a", "gone /b"]);
     assert!(bench.calls()[2].uri.ends_with("resourceVersion=13"));
@@ -71,11 +71,11 @@ async fn heartbeats_of_nodes_move_the_version_and_are_not_passed_on() {
     let answers = [
         filled(),
         watch(&acts),
-        Answer::Refuse(410, None),
+        WatchAnswer::Refuse(410, None),
         watch(&relisted),
         quiet(21),
     ];
-    let mut bench = Bench::new(nodes(), &answers);
+    let mut bench = PumpBench::new(nodes(), &answers);
     let told = bench.words(25).await;
     assert_eq!(told[3..6], ["object n", "object n", "object n"]);
     assert_eq!(told[6..], ["begin", "object n", "synced"]);
@@ -95,12 +95,12 @@ fn beat(event: &str, version: u32, ready: &str) -> Act {
 #[tokio::test(start_paused = true)]
 async fn a_server_without_streams_is_read_in_pages(#[case] code: u16) {
     let answers = [
-        Answer::Refuse(code, None),
+        WatchAnswer::Refuse(code, None),
         page(20, "more", &["a", "b"]),
         page(20, "", &["c"]),
         quiet(20),
     ];
-    let mut bench = Bench::new(nodes(), &answers);
+    let mut bench = PumpBench::new(nodes(), &answers);
     assert_eq!(
         bench.words(5).await,
         ["begin", "page of 2", "page of 1", "synced"]
@@ -114,13 +114,13 @@ async fn a_server_without_streams_is_read_in_pages(#[case] code: u16) {
 #[tokio::test(start_paused = true)]
 async fn an_expired_page_token_begins_the_list_again() {
     let answers = [
-        Answer::Refuse(422, None),
+        WatchAnswer::Refuse(422, None),
         page(20, "more", &["a"]),
-        Answer::Refuse(410, None),
+        WatchAnswer::Refuse(410, None),
         page(30, "", &["b"]),
         quiet(30),
     ];
-    let mut bench = Bench::new(nodes(), &answers);
+    let mut bench = PumpBench::new(nodes(), &answers);
     let told = bench.words(20).await;
     assert_eq!(told, ["begin", "page of 1", "begin", "page of 1", "synced"]);
 }
@@ -129,7 +129,7 @@ async fn an_expired_page_token_begins_the_list_again() {
 async fn a_stream_that_never_ends_its_list_is_given_up_for_pages() {
     let endless = watch(&[added("a", 3)]);
     let answers = [endless.clone(), endless, page(9, "", &["a"]), quiet(9), quiet(9)];
-    let mut bench = Bench::new(nodes(), &answers);
+    let mut bench = PumpBench::new(nodes(), &answers);
     let told = bench.words(80).await;
     assert_eq!(
         told,
@@ -147,13 +147,13 @@ async fn a_stream_that_never_ends_its_list_is_given_up_for_pages() {
 
 #[rstest]
 #[case::on_the_stream(watch(&[error(410)]))]
-#[case::as_status(Answer::Refuse(410, None))]
+#[case::as_status(WatchAnswer::Refuse(410, None))]
 #[case::going_back(watch(&[bookmark(4)]))]
 #[case::an_object_going_back(watch(&[added("b", 4)]))]
 #[tokio::test(start_paused = true)]
-async fn what_is_no_longer_continued_is_listed_anew(#[case] answer: Answer) {
+async fn what_is_no_longer_continued_is_listed_anew(#[case] answer: WatchAnswer) {
     let answers = then_quiet(&[filled(), quiet(10), answer, filled()], 10);
-    let mut bench = Bench::new(nodes(), &answers);
+    let mut bench = PumpBench::new(nodes(), &answers);
     let told = bench.words(30).await;
     let told: Vec<_> = told.iter().filter(|word| *word != "object b").collect();
     assert_eq!(
@@ -166,7 +166,7 @@ async fn what_is_no_longer_continued_is_listed_anew(#[case] answer: Answer) {
 #[tokio::test(start_paused = true)]
 async fn expired_versions_in_a_row_do_not_become_a_storm_of_lists() {
     let answers: Vec<_> = (0..100).flat_map(|_| [filled(), watch(&[error(410)])]).collect();
-    let mut bench = Bench::new(nodes(), &answers);
+    let mut bench = PumpBench::new(nodes(), &answers);
     bench.until(100).await;
     assert!(bench.lists() <= 12, "{} lists in 100 s", bench.lists());
 }
@@ -176,8 +176,8 @@ async fn expired_versions_in_a_row_do_not_become_a_storm_of_lists() {
 #[case::unavailable(503)]
 #[tokio::test(start_paused = true)]
 async fn a_busy_server_is_left_alone_for_as_long_as_it_asks(#[case] code: u16) {
-    let answers = then_quiet(&[filled(), Answer::Refuse(code, Some(7)), probe(10)], 10);
-    let mut bench = Bench::new(nodes(), &answers);
+    let answers = then_quiet(&[filled(), WatchAnswer::Refuse(code, Some(7)), probe(10)], 10);
+    let mut bench = PumpBench::new(nodes(), &answers);
     assert_eq!(bench.words(40).await, ["begin", "object a", "synced"]);
     let waited = bench.calls()[2].at.saturating_sub(bench.calls()[1].at);
     assert!((7_000..8_000).contains(&waited.as_millis()), "{waited:?}");
@@ -187,8 +187,8 @@ async fn a_busy_server_is_left_alone_for_as_long_as_it_asks(#[case] code: u16) {
 #[tokio::test(start_paused = true)]
 async fn delays_grow_while_a_server_is_away_and_it_is_silent_after_13_seconds() {
     let mut answers = vec![filled()];
-    answers.extend(vec![Answer::Break; 30]);
-    let mut bench = Bench::new(nodes(), &answers);
+    answers.extend(vec![WatchAnswer::Break; 30]);
+    let mut bench = PumpBench::new(nodes(), &answers);
     let told = bench.until(60).await;
     assert_eq!(told.last(), Some(&(13, "stale".to_owned())));
     assert_eq!(told.iter().filter(|word| word.1 == "stale").count(), 1);
@@ -215,8 +215,11 @@ async fn delays_grow_while_a_server_is_away_and_it_is_silent_after_13_seconds() 
 #[tokio::test(start_paused = true)]
 async fn a_half_open_watch_is_silent_after_13_seconds_and_comes_back_without_a_list() {
     let frozen = watch(&[Act::Pause(8_000), bookmark(12)]);
-    let answers = then_quiet(&[filled(), frozen, Answer::Hang, Answer::Hang, probe(14)], 14);
-    let mut bench = Bench::new(nodes(), &answers);
+    let answers = then_quiet(
+        &[filled(), frozen, WatchAnswer::Hang, WatchAnswer::Hang, probe(14)],
+        14,
+    );
+    let mut bench = PumpBench::new(nodes(), &answers);
     let told = bench.until(60).await;
     // The last word came after 8 s.
     assert_eq!(told[3], (21, "stale".to_owned()));
@@ -246,7 +249,7 @@ async fn what_was_missed_proves_nothing_until_a_bookmark_has_come() {
         Act::End,
     ]);
     let answers = then_quiet(&[filled(), watch(&[]), late], 12);
-    let mut bench = Bench::new(nodes(), &answers);
+    let mut bench = PumpBench::new(nodes(), &answers);
     let told = bench.words(40).await;
     assert_eq!(told[3..], ["stale", "object b", "object c", "complete"]);
 }
@@ -257,14 +260,14 @@ async fn a_short_break_is_not_told() {
         &[filled(), watch(&[Act::Pause(3_000), Act::Break]), probe(10)],
         10,
     );
-    let mut bench = Bench::new(nodes(), &answers);
+    let mut bench = PumpBench::new(nodes(), &answers);
     assert_eq!(bench.words(40).await, ["begin", "object a", "synced"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_watch_cut_within_a_line_goes_on_from_the_last_version() {
     let answers = then_quiet(&[filled(), watch(&[added("b", 11), Act::Break]), probe(12)], 12);
-    let mut bench = Bench::new(nodes(), &answers);
+    let mut bench = PumpBench::new(nodes(), &answers);
     assert_eq!(bench.words(30).await[3..], ["object b"]);
     assert!(
         bench.calls()[2]
@@ -277,7 +280,7 @@ async fn a_watch_cut_within_a_line_goes_on_from_the_last_version() {
 async fn watches_that_end_at_once_are_not_repeated_at_once() {
     let mut answers = vec![filled()];
     answers.extend(vec![watch(&[Act::End]); 1_000]);
-    let mut bench = Bench::new(nodes(), &answers);
+    let mut bench = PumpBench::new(nodes(), &answers);
     bench.until(30).await;
     assert!(
         bench.calls().len() < 20,
@@ -287,7 +290,7 @@ async fn watches_that_end_at_once_are_not_repeated_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_line_that_is_not_understood_is_told_and_the_watch_goes_on_until_a_new_list() {
+async fn a_garbled_line_is_reported_and_the_watch_goes_on_until_a_new_list() {
     let acts = [
         line(r#"{"type":"MODIFIED","object":{"metadata":"#),
         added("b", 11),
@@ -297,7 +300,7 @@ async fn a_line_that_is_not_understood_is_told_and_the_watch_goes_on_until_a_new
     let mut answers = vec![filled(), watch(&acts)];
     answers.extend(vec![quiet(11); 6]);
     answers.push(filled());
-    let mut bench = Bench::new(nodes(), &answers);
+    let mut bench = PumpBench::new(nodes(), &answers);
     let told = bench.until(80).await;
     let words: Vec<_> = told.iter().map(|told| told.1.as_str()).collect();
     assert_eq!(words[3..], ["object ", "object b", "begin", "object a", "synced"]);
@@ -309,7 +312,7 @@ async fn a_line_that_is_not_understood_is_told_and_the_watch_goes_on_until_a_new
 async fn a_long_watch_lives_on_bookmarks() {
     let minute = [Act::Pause(60_000), bookmark(11), Act::Pause(60_000), bookmark(12)];
     let list = watch(&[&[added("a", 3), end(10)], minute.as_slice()].concat());
-    let mut bench = Bench::new(target(Source::L2Advertisements), &[list]);
+    let mut bench = PumpBench::new(target(Source::L2Advertisements), &[list]);
     let told = bench.until(600).await;
     assert_eq!(bench.calls()[0].uri.matches("timeoutSeconds=290").count(), 1);
     // One bookmark may be missed: 150 s after the second.
@@ -320,7 +323,7 @@ async fn a_long_watch_lives_on_bookmarks() {
 /// of one a minute would come.
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_critical_findings_rest_on_is_frozen_for_a_minute_at_most() {
-    let mut bench = Bench::new(target(Source::DaemonSets), &[filled(), watch(&[])]);
+    let mut bench = PumpBench::new(target(Source::DaemonSets), &[filled(), watch(&[])]);
     let told = bench.until(300).await;
     assert!(bench.calls()[1].uri.contains("timeoutSeconds=50"));
     assert_eq!(told.last(), Some(&(60, "stale".to_owned())));
@@ -329,12 +332,12 @@ async fn a_watch_that_critical_findings_rest_on_is_frozen_for_a_minute_at_most()
 #[tokio::test(start_paused = true)]
 async fn a_long_watch_without_bookmarks_is_believed_until_its_end() {
     let answers = [
-        Answer::Refuse(422, None),
+        WatchAnswer::Refuse(422, None),
         page(5, "", &[]),
         watch(&[Act::Pause(290_000), Act::End]),
         watch(&[]),
     ];
-    let mut bench = Bench::new(target(Source::L2Advertisements), &answers);
+    let mut bench = PumpBench::new(target(Source::L2Advertisements), &answers);
     let told = bench.until(900).await;
     assert_eq!(told.last(), Some(&(590, "stale".to_owned())));
     assert!(bench.calls()[2].uri.contains("timeoutSeconds=290"));
@@ -344,7 +347,7 @@ async fn a_long_watch_without_bookmarks_is_believed_until_its_end() {
 async fn a_loop_that_is_slow_is_not_a_server_that_is_silent() {
     let acts: Vec<_> = (0..3_000).map(|at| added("b", 11 + at)).collect();
     let acts = [acts.as_slice(), &[Act::Pause(9_000), Act::End]].concat();
-    let mut bench = Bench::new(nodes(), &then_quiet(&[filled(), watch(&acts)], 4_000));
+    let mut bench = PumpBench::new(nodes(), &then_quiet(&[filled(), watch(&acts)], 4_000));
     // More events than the channel holds, and none is taken for a minute.
     sleep(Duration::from_secs(60)).await;
     let told = bench.words(90).await;
@@ -362,7 +365,7 @@ async fn bytes_on_their_way_are_bounded() {
         ))
     };
     let acts: Vec<_> = (0..40).map(large).chain([end(10)]).collect();
-    let mut bench = Bench::new(nodes(), &then_quiet(&[watch(&acts)], 10));
+    let mut bench = PumpBench::new(nodes(), &then_quiet(&[watch(&acts)], 10));
     sleep(Duration::from_secs(5)).await;
     assert!(
         bench.events.len() <= 9,
@@ -417,7 +420,7 @@ async fn a_line_that_is_too_long_is_a_gap_of_its_object_and_the_watch_goes_on() 
     ];
     let mut answers = vec![filled(), watch(&acts)];
     answers.extend(vec![quiet(13); 12]);
-    let mut bench = Bench::new(nodes(), &answers);
+    let mut bench = PumpBench::new(nodes(), &answers);
     let told = bench.words(120).await;
     assert_eq!(
         told[3..],
@@ -430,15 +433,15 @@ async fn a_line_that_is_too_long_is_a_gap_of_its_object_and_the_watch_goes_on() 
 #[tokio::test(start_paused = true)]
 async fn pages_of_large_objects_become_smaller_until_they_fit() {
     let answers = [
-        Answer::Refuse(422, None),
-        Answer::TooLong,
-        Answer::TooLong,
+        WatchAnswer::Refuse(422, None),
+        WatchAnswer::TooLong,
+        WatchAnswer::TooLong,
         page(20, "more", &["a", "b"]),
-        Answer::TooLong,
+        WatchAnswer::TooLong,
         page(20, "", &["c"]),
         quiet(20),
     ];
-    let mut bench = Bench::new(nodes(), &answers);
+    let mut bench = PumpBench::new(nodes(), &answers);
     let told = bench.words(5).await;
     assert_eq!(told, ["begin", "page of 2", "page of 1", "synced"]);
     let asked: Vec<_> = bench.calls()[1..6]

@@ -25,6 +25,8 @@ pub static CHECK: Check = Check {
     baseline: true,
     judge: Judge::Service(judge),
     doc: DOC,
+    #[cfg(test)]
+    examples,
 };
 
 const DOC: &str = "\
@@ -297,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn an_audit_does_not_speak_of_it() {
+    fn an_audit_does_not_judge_it() {
         let mut world = World::complete()
             .with(Source::Services, service("web", json!({})))
             .with(Source::EndpointSlices, web(9));

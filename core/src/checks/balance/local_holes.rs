@@ -26,6 +26,8 @@ pub static CHECK: Check = Check {
     baseline: true,
     judge: Judge::Service(judge),
     doc: DOC,
+    #[cfg(test)]
+    examples,
 };
 
 const DOC: &str = "\
@@ -66,11 +68,11 @@ Do not send clients to the addresses of single Pods instead: they change with ea
 struct Holes {
     /// `namespace/name` of the Service.
     service: String,
-    cause: Cause,
+    cause: HoleCause,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Cause {
+enum HoleCause {
     /// So many Pods of a client cannot reach it, one of them on this node.
     ClientsCutOff {
         client: Arc<str>,
@@ -127,7 +129,7 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
     if without == 0 {
         return Ok(Verdict::Met);
     }
-    let cause = Cause::Nodes {
+    let cause = HoleCause::Nodes {
         external: !service.internal_local,
         without,
         all,
@@ -158,7 +160,7 @@ fn with_backend(backends: &PortBackends) -> BTreeSet<Name> {
 /// What is known of the declared clients.
 enum Clients {
     /// Some run where no backend is.
-    CutOff(Cause),
+    CutOff(HoleCause),
     /// All of them run where one is.
     Served,
     /// It is not known where they run.
@@ -185,7 +187,7 @@ fn cut_off(look: &Look<'_>, case: &ServiceCase<'_>, policy: &Policy, with: &BTre
         let lost = placed.iter().filter(|node| !with.contains(node));
         // Of several the first by text, so that the message does not hang on who came first.
         if let Some(node) = lost.clone().min_by_key(|node| names.text(**node)) {
-            return Clients::CutOff(Cause::ClientsCutOff {
+            return Clients::CutOff(HoleCause::ClientsCutOff {
                 client: client.name.clone(),
                 policy: format!("{}/{}", policy.namespace, policy.name),
                 pods: lost.count(),
@@ -203,22 +205,22 @@ fn cut_off(look: &Look<'_>, case: &ServiceCase<'_>, policy: &Policy, with: &BTre
 impl Explain for Holes {
     fn cause(&self) -> &'static str {
         match self.cause {
-            Cause::ClientsCutOff { .. } => "ClientsCutOff",
-            Cause::Nodes { external: true, .. } => "NodePortsWithoutBackend",
-            Cause::Nodes { external: false, .. } => "NodesWithoutBackend",
+            HoleCause::ClientsCutOff { .. } => "ClientsCutOff",
+            HoleCause::Nodes { external: true, .. } => "NodePortsWithoutBackend",
+            HoleCause::Nodes { external: false, .. } => "NodesWithoutBackend",
         }
     }
 
     fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.cause {
-            Cause::ClientsCutOff {
+            HoleCause::ClientsCutOff {
                 client, pods, node, ..
             } => write!(
                 f,
                 "{pods} Pods of client {client} reach no backend, such as those on node {node}: none is ready there, \
                  and the traffic policy is Local"
             ),
-            Cause::Nodes {
+            HoleCause::Nodes {
                 external: false,
                 without,
                 all,
@@ -226,7 +228,7 @@ impl Explain for Holes {
                 f,
                 "by internalTrafficPolicy Local clients on {without} of {all} nodes reach no backend: none is ready there"
             ),
-            Cause::Nodes { without, all, .. } => write!(
+            HoleCause::Nodes { without, all, .. } => write!(
                 f,
                 "by externalTrafficPolicy Local {without} of {all} nodes drop what comes to the node port: no backend is \
                  ready there"
@@ -237,7 +239,7 @@ impl Explain for Holes {
     fn evidence(&self) -> Vec<Evidence> {
         let slices = format!("EndpointSlices of {}", self.service);
         match &self.cause {
-            Cause::ClientsCutOff {
+            HoleCause::ClientsCutOff {
                 client,
                 policy,
                 pods,
@@ -251,7 +253,7 @@ impl Explain for Holes {
                 Evidence::count("podsCutOff", *pods, "Pods, spec.nodeName"),
                 Evidence::name("node", node, slices),
             ],
-            Cause::Nodes {
+            HoleCause::Nodes {
                 external,
                 without,
                 all,
@@ -275,14 +277,14 @@ impl Explain for Holes {
 
     fn advice(&self) -> Vec<Advice> {
         match &self.cause {
-            Cause::ClientsCutOff { .. } => vec![
+            HoleCause::ClientsCutOff { .. } => vec![
                 "run a backend on each of these nodes, as a DaemonSet does, or set internalTrafficPolicy to Cluster".into(),
             ],
-            Cause::Nodes { external: false, .. } => vec![
+            HoleCause::Nodes { external: false, .. } => vec![
                 "nothing, if no client runs on those nodes: declare the clients with their podSelector".into(),
                 "else run a backend on every node, as a DaemonSet does, or set internalTrafficPolicy to Cluster".into(),
             ],
-            Cause::Nodes { .. } => vec![
+            HoleCause::Nodes { .. } => vec![
                 "nothing, if only nodes with a backend are asked, as by a balancer with a health check".into(),
                 "else run a backend on every node, or set externalTrafficPolicy to Cluster".into(),
             ],
@@ -297,12 +299,12 @@ pub(crate) fn examples() -> Vec<Verdict> {
         service: "shop/agent".into(),
         cause,
     };
-    let nodes = |external| Cause::Nodes {
+    let nodes = |external| HoleCause::Nodes {
         external,
         without: 2,
         all: 5,
     };
-    let clients = Cause::ClientsCutOff {
+    let clients = HoleCause::ClientsCutOff {
         client: "cart".into(),
         policy: "shop/agent".into(),
         pods: 4,

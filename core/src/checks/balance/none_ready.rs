@@ -21,6 +21,8 @@ pub static CHECK: Check = Check {
     baseline: true,
     judge: Judge::Service(judge),
     doc: DOC,
+    #[cfg(test)]
+    examples,
 };
 
 const DOC: &str = "\
@@ -65,11 +67,11 @@ struct NothingAnswers {
     waiting: usize,
     /// Endpoints that terminate and still serve.
     ending: usize,
-    cause: Cause,
+    cause: NoneReadyCause,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Cause {
+enum NoneReadyCause {
     NoneReady,
     OnlyTerminating,
     PortWithoutEndpoints,
@@ -90,11 +92,11 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
     let worst = by_port
         .iter()
         .filter_map(|one| Some((one, cause_of(one, any)?)))
-        .max_by_key(|(_, cause)| *cause != Cause::OnlyTerminating);
+        .max_by_key(|(_, cause)| *cause != NoneReadyCause::OnlyTerminating);
     let Some((port, cause)) = worst else {
         return Ok(Verdict::Met);
     };
-    if cause == Cause::NoEndpoints && !case.service.selects() {
+    if cause == NoneReadyCause::NoEndpoints && !case.service.selects() {
         return Ok(Verdict::NotApplicable(
             "it has no selector, and no endpoints were added",
         ));
@@ -107,8 +109,8 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
         cause,
     };
     Ok(match cause {
-        Cause::NoneReady | Cause::PortWithoutEndpoints => Verdict::violated(found),
-        Cause::OnlyTerminating | Cause::NoEndpoints => Verdict::at_risk(found),
+        NoneReadyCause::NoneReady | NoneReadyCause::PortWithoutEndpoints => Verdict::violated(found),
+        NoneReadyCause::OnlyTerminating | NoneReadyCause::NoEndpoints => Verdict::at_risk(found),
     })
 }
 
@@ -118,17 +120,17 @@ fn declares_minimum(policy: &Policy) -> bool {
 }
 
 /// Why nothing answers; `None` where something does. `any` says whether the Service has endpoints at all.
-fn cause_of(port: &PortBackends, any: bool) -> Option<Cause> {
+fn cause_of(port: &PortBackends, any: bool) -> Option<NoneReadyCause> {
     if !port.usable.is_empty() {
         None
     } else if !port.ending.is_empty() {
-        Some(Cause::OnlyTerminating)
+        Some(NoneReadyCause::OnlyTerminating)
     } else if !port.waiting.is_empty() {
-        Some(Cause::NoneReady)
+        Some(NoneReadyCause::NoneReady)
     } else if any {
-        Some(Cause::PortWithoutEndpoints)
+        Some(NoneReadyCause::PortWithoutEndpoints)
     } else {
-        Some(Cause::NoEndpoints)
+        Some(NoneReadyCause::NoEndpoints)
     }
 }
 
@@ -139,31 +141,31 @@ fn is_empty(port: &PortBackends) -> bool {
 impl Explain for NothingAnswers {
     fn cause(&self) -> &'static str {
         match self.cause {
-            Cause::NoneReady => "NoneReady",
-            Cause::OnlyTerminating => "OnlyTerminating",
-            Cause::PortWithoutEndpoints => "PortWithoutEndpoints",
-            Cause::NoEndpoints => "NoEndpoints",
+            NoneReadyCause::NoneReady => "NoneReady",
+            NoneReadyCause::OnlyTerminating => "OnlyTerminating",
+            NoneReadyCause::PortWithoutEndpoints => "PortWithoutEndpoints",
+            NoneReadyCause::NoEndpoints => "NoEndpoints",
         }
     }
 
     fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ports = of_ports(&self.ports);
         match self.cause {
-            Cause::NoneReady => write!(
+            NoneReadyCause::NoneReady => write!(
                 f,
                 "clients are refused: of {} endpoints{ports} none is ready",
                 self.waiting
             ),
-            Cause::OnlyTerminating => write!(
+            NoneReadyCause::OnlyTerminating => write!(
                 f,
                 "no endpoint{ports} is ready: only {} that are terminating still serve",
                 self.ending
             ),
-            Cause::PortWithoutEndpoints => write!(
+            NoneReadyCause::PortWithoutEndpoints => write!(
                 f,
                 "clients{ports} are refused: no endpoint of the Service has such a port, while its other ports have some"
             ),
-            Cause::NoEndpoints => f.write_str(
+            NoneReadyCause::NoEndpoints => f.write_str(
                 "clients are refused: there is no endpoint at all; the workload is scaled to zero, or the selector \
                  matches no Pod",
             ),
@@ -189,15 +191,17 @@ impl Explain for NothingAnswers {
 
     fn advice(&self) -> Vec<Advice> {
         match self.cause {
-            Cause::NoneReady => vec![
+            NoneReadyCause::NoneReady => vec![
                 "see why its Pods are not ready: kubectl describe one of them, and its log".into(),
                 "leave them running until that is known".into(),
             ],
-            Cause::OnlyTerminating => vec!["see whether a successor of these Pods is on its way".into()],
-            Cause::PortWithoutEndpoints => {
+            NoneReadyCause::OnlyTerminating => {
+                vec!["see whether a successor of these Pods is on its way".into()]
+            }
+            NoneReadyCause::PortWithoutEndpoints => {
                 vec!["compare the target port of the Service with the ports that its Pods name".into()]
             }
-            Cause::NoEndpoints => vec![
+            NoneReadyCause::NoEndpoints => vec![
                 "nothing, if it is scaled to zero on purpose".into(),
                 "else compare the selector of the Service with the labels of the Pods".into(),
             ],
@@ -216,11 +220,11 @@ pub(crate) fn examples() -> Vec<Verdict> {
         cause,
     };
     vec![
-        Verdict::violated(of(Cause::NoneReady, &[], 3, 0)),
-        Verdict::violated(of(Cause::NoneReady, &[8443], 1, 0)),
-        Verdict::at_risk(of(Cause::OnlyTerminating, &[], 1, 2)),
-        Verdict::violated(of(Cause::PortWithoutEndpoints, &[9090], 0, 0)),
-        Verdict::at_risk(of(Cause::NoEndpoints, &[], 0, 0)),
+        Verdict::violated(of(NoneReadyCause::NoneReady, &[], 3, 0)),
+        Verdict::violated(of(NoneReadyCause::NoneReady, &[8443], 1, 0)),
+        Verdict::at_risk(of(NoneReadyCause::OnlyTerminating, &[], 1, 2)),
+        Verdict::violated(of(NoneReadyCause::PortWithoutEndpoints, &[9090], 0, 0)),
+        Verdict::at_risk(of(NoneReadyCause::NoEndpoints, &[], 0, 0)),
     ]
 }
 
@@ -286,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_declared_minimum_tells_instead() {
+    fn a_declared_minimum_reports_instead() {
         let mut world = world(json!({})).policy(balanced(Some(1), None, None));
         assert_eq!(world.verdict(ID), "NotApplicable");
     }

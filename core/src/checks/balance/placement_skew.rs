@@ -27,6 +27,8 @@ pub static CHECK: Check = Check {
     baseline: false,
     judge: Judge::Service(judge),
     doc: DOC,
+    #[cfg(test)]
+    examples,
 };
 
 const DOC: &str = "\

@@ -27,6 +27,8 @@ pub static CHECK: Check = Check {
     baseline: true,
     judge: Judge::Node(judge),
     doc: DOC,
+    #[cfg(test)]
+    examples,
 };
 
 const DOC: &str = "\
@@ -182,7 +184,7 @@ mod tests {
 
     use super::*;
     use crate::handle::Input;
-    use crate::sample::{Observer, Scope, Subject};
+    use crate::sample::{Observer, PageScope, SampleSubject};
     use crate::world::{World, node};
 
     const ID: &str = "ct-drop-rate";
@@ -197,8 +199,8 @@ mod tests {
             }
             world.measure(
                 Observer::Prometheus,
-                Scope::Nodes,
-                &[(metric, Subject::Node("n1"), *value)],
+                PageScope::Nodes,
+                &[(metric, SampleSubject::Node("n1"), *value)],
             );
         }
         world
@@ -234,8 +236,8 @@ mod tests {
         let mut world = played(Metric::ConntrackDrops, RISING);
         assert!(!world.says(ID).is_empty());
         world.wait(30);
-        let still = [(Metric::ConntrackDrops, Subject::Node("n1"), 150.0)];
-        world.measure(Observer::Prometheus, Scope::Nodes, &still);
+        let still = [(Metric::ConntrackDrops, SampleSubject::Node("n1"), 150.0)];
+        world.measure(Observer::Prometheus, PageScope::Nodes, &still);
         assert_eq!(world.verdict(ID), "Met");
     }
 }

@@ -36,6 +36,8 @@ pub static CHECK: Check = Check {
     baseline: false,
     judge: Judge::Path(judge),
     doc: DOC,
+    #[cfg(test)]
+    examples,
 };
 
 const DOC: &str = "\

@@ -32,6 +32,8 @@ pub static CHECK: Check = Check {
     baseline: true,
     judge: Judge::Node(judge),
     doc: DOC,
+    #[cfg(test)]
+    examples,
 };
 
 const DOC: &str = "\
@@ -198,7 +200,7 @@ mod tests {
     use super::*;
     use crate::handle::Input;
     use crate::policy::{ClusterPolicy, ConntrackPolicy};
-    use crate::sample::{Observer, Scope, Subject, Why};
+    use crate::sample::{Observer, PageScope, SampleSubject, Why};
     use crate::world::{World, node};
 
     const ID: &str = "ct-table-pressure";
@@ -211,12 +213,12 @@ mod tests {
     }
 
     fn sample(world: &mut World, entries: f64) {
-        let on = Subject::Node("n1");
+        let on = SampleSubject::Node("n1");
         let values = [
             (Metric::ConntrackEntries, on, entries),
             (Metric::ConntrackLimit, on, LIMIT),
         ];
-        world.measure(Observer::Prometheus, Scope::Nodes, &values);
+        world.measure(Observer::Prometheus, PageScope::Nodes, &values);
     }
 
     #[rstest]
@@ -277,7 +279,7 @@ mod tests {
         let mut world = start().with(Source::Nodes, node("n2", "z"));
         assert_eq!(world.says(ID), "Unknown unknown");
         let metrics = CHECK.samples;
-        world.no_answer(Observer::Prometheus, Scope::Nodes, metrics, Why::Refused);
+        world.no_answer(Observer::Prometheus, PageScope::Nodes, metrics, Why::Refused);
         assert_eq!(
             world.message(ID),
             "cannot be judged: not measured: conntrackEntries: Prometheus refuses to answer: HTTP 503"
@@ -292,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn without_an_observer_it_does_not_speak() {
+    fn without_an_observer_it_does_not_judge() {
         let mut world = World::watched(&[(Source::Nodes, node("n1", "z"))]);
         assert_eq!(world.verdict(ID), "nothing");
         assert!(
@@ -303,7 +305,7 @@ mod tests {
         );
         world.input(Input::Observers(&[Observer::Prometheus]));
         let wants = world.core.take_wants().unwrap();
-        let nodes = wants.samples.get(&Scope::Nodes).unwrap();
+        let nodes = wants.samples.get(&PageScope::Nodes).unwrap();
         assert!(nodes.metrics.has(Metric::ConntrackEntries) && nodes.metrics.has(Metric::ConntrackLimit));
         world.input(Input::Observers(&[]));
         assert!(world.core.take_wants().unwrap().samples.is_empty());

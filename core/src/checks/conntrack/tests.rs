@@ -315,7 +315,7 @@ fn a_pod_has_a_port_range_of_its_own(#[case] range: Option<&str>, #[case] rate: 
 }
 
 #[test]
-fn without_policies_an_old_kernel_is_still_told() {
+fn without_policies_an_old_kernel_is_still_reported() {
     let mut cluster = ipvs("4.19.0").unread(Source::Policies);
     assert_eq!(cluster.found(REUSE), ["AtRisk warning OldBackend"]);
 }

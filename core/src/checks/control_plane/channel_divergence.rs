@@ -47,6 +47,8 @@ pub static CHECK: Check = Check {
     baseline: true,
     judge: Judge::Cluster(judge),
     doc: DOC,
+    #[cfg(test)]
+    examples,
 };
 
 const DOC: &str = "\
@@ -297,7 +299,7 @@ mod tests {
 
     use super::*;
     use crate::checks::control_plane::servers::world::{Played, play, says, start};
-    use crate::sample::{Observer, Scope, Subject};
+    use crate::sample::{Observer, PageScope, SampleSubject};
 
     const ID: &str = "cp-channel-divergence";
     const LONG_AGO: f64 = 1_799_000_000.0;
@@ -355,13 +357,13 @@ mod tests {
         play(&mut world, 6, &etcd([0.1; 3], [0.0; 3], [0.005; 3]));
         world.wait(30);
         // Three more requests to etcd, of which one takes 40 s: the mean over 120 s is above 3 s.
-        let pods = Subject::Resource("192.0.2.2".parse().unwrap(), "pods");
+        let pods = SampleSubject::Resource("192.0.2.2".parse().unwrap(), "pods");
         let once = [
             (Metric::EtcdRequests, pods, 18.0),
             (Metric::EtcdErrors, pods, 0.0),
             (Metric::EtcdSeconds, pods, 40.9),
         ];
-        world.measure(Observer::Prometheus, Scope::Instances, &once);
+        world.measure(Observer::Prometheus, PageScope::Instances, &once);
         assert_eq!(world.verdict(ID), "Met");
     }
 

@@ -36,6 +36,8 @@ pub static CHECK: Check = Check {
     baseline: true,
     judge: Judge::Cluster(judge),
     doc: DOC,
+    #[cfg(test)]
+    examples,
 };
 
 const DOC: &str = "\
@@ -89,11 +91,11 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
     };
     let detection = read_idle.value.saturating_add(ping.value);
     let cause = if read_idle.value == 0 {
-        Cause::NeverDetected
+        LateCause::NeverDetected
     } else if detection >= grace.value {
-        Cause::DetectionTooSlow
+        LateCause::DetectionTooSlow
     } else if detection.saturating_add(MARGIN_SECONDS) > grace.value {
-        Cause::NarrowMargin
+        LateCause::NarrowMargin
     } else if grace.origin == Origin::Assumed {
         let field = "spec.controlPlane.assume.nodeMonitorGraceSeconds";
         return Err(Gap::Opaque(
@@ -109,7 +111,7 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
         read_idle,
         ping,
     };
-    Ok(if sure && cause != Cause::NarrowMargin {
+    Ok(if sure && cause != LateCause::NarrowMargin {
         Verdict::violated(slow)
     } else {
         Verdict::at_risk(slow)
@@ -277,7 +279,7 @@ fn from_kubelets(look: &Look<'_>) -> Known<Option<Val<i64>>> {
 
 /// Why a dead connection is noticed too late.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Cause {
+enum LateCause {
     NeverDetected,
     DetectionTooSlow,
     NarrowMargin,
@@ -286,7 +288,7 @@ enum Cause {
 /// Clients that notice a dead connection too late; all times in seconds.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Slow {
-    cause: Cause,
+    cause: LateCause,
     grace: Val<i64>,
     read_idle: Val<i64>,
     ping: Val<i64>,
@@ -301,26 +303,26 @@ impl Slow {
 impl Explain for Slow {
     fn cause(&self) -> &'static str {
         match self.cause {
-            Cause::NeverDetected => "NeverDetected",
-            Cause::DetectionTooSlow => "DetectionTooSlow",
-            Cause::NarrowMargin => "NarrowMargin",
+            LateCause::NeverDetected => "NeverDetected",
+            LateCause::DetectionTooSlow => "DetectionTooSlow",
+            LateCause::NarrowMargin => "NarrowMargin",
         }
     }
 
     fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (detection, grace) = (self.detection(), self.grace.value);
         match self.cause {
-            Cause::NeverDetected => write!(
+            LateCause::NeverDetected => write!(
                 f,
                 "clients of the API server send no ping and never notice a dead connection; nodes are declared lost \
                  after {grace} s of silence"
             ),
-            Cause::DetectionTooSlow => write!(
+            LateCause::DetectionTooSlow => write!(
                 f,
                 "clients notice a dead connection to the API server after {detection} s, but nodes are declared lost \
                  after {grace} s of silence"
             ),
-            Cause::NarrowMargin => write!(
+            LateCause::NarrowMargin => write!(
                 f,
                 "clients notice a dead connection after {detection} s, nodes are declared lost after {grace} s: {} s are \
                  left to connect again and renew a Lease",
@@ -335,7 +337,7 @@ impl Explain for Slow {
             Evidence::seconds("readIdle", &self.read_idle),
             Evidence::seconds("pingTimeout", &self.ping),
         ];
-        if self.cause != Cause::NeverDetected {
+        if self.cause != LateCause::NeverDetected {
             let detection = Val {
                 value: self.detection(),
                 origin: self.read_idle.origin.max(self.ping.origin),
@@ -354,7 +356,7 @@ impl Explain for Slow {
                     .into(),
             );
         }
-        advice.push(if self.cause == Cause::NeverDetected {
+        advice.push(if self.cause == LateCause::NeverDetected {
             "let clients send HTTP/2 pings: unset HTTP2_READ_IDLE_TIMEOUT_SECONDS".into()
         } else {
             let least = self.detection().saturating_add(MARGIN_SECONDS);
@@ -385,20 +387,20 @@ pub(crate) fn examples() -> Vec<Verdict> {
     };
     vec![
         Verdict::violated(of(
-            Cause::DetectionTooSlow,
+            LateCause::DetectionTooSlow,
             Val::declared(40, flag),
             READ_IDLE_SECONDS,
         )),
         Verdict::at_risk(of(
-            Cause::DetectionTooSlow,
+            LateCause::DetectionTooSlow,
             Val::assumed(40, "default of --node-monitor-grace-period in v1.31.0"),
             READ_IDLE_SECONDS,
         )),
         Verdict::at_risk(of(
-            Cause::NarrowMargin,
+            LateCause::NarrowMargin,
             Val::declared(46, flag),
             READ_IDLE_SECONDS,
         )),
-        Verdict::violated(of(Cause::NeverDetected, Val::declared(50, flag), 0)),
+        Verdict::violated(of(LateCause::NeverDetected, Val::declared(50, flag), 0)),
     ]
 }

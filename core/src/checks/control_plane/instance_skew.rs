@@ -39,6 +39,8 @@ pub static CHECK: Check = Check {
     baseline: true,
     judge: Judge::Cluster(judge),
     doc: DOC,
+    #[cfg(test)]
+    examples,
 };
 
 const DOC: &str = "\
@@ -106,40 +108,48 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
         return Ok(Verdict::violated(case(hot.0, hot.1 / total, cause)));
     }
     if cold.1 / total * n <= STARVED && runs_for(look, cold.0)? >= STARTING {
-        return Ok(Verdict::at_risk(case(cold.0, cold.1 / total, Cause::Starved)));
+        return Ok(Verdict::at_risk(case(
+            cold.0,
+            cold.1 / total,
+            UnevenCause::Starved,
+        )));
     }
     Ok(Verdict::Met)
 }
 
 /// Why one of them has so much.
-fn cause(look: &Look<'_>, servers: &[IpAddr], hot: IpAddr, cold: IpAddr, n: f64) -> Known<Cause> {
+fn cause(look: &Look<'_>, servers: &[IpAddr], hot: IpAddr, cold: IpAddr, n: f64) -> Known<UnevenCause> {
     let (cold_runs, hot_runs) = (runs_for(look, cold)?, runs_for(look, hot)?);
     if cold_runs < RESTARTED && hot_runs - cold_runs >= EARLIER {
-        return Ok(Cause::LastRestarted);
+        return Ok(UnevenCause::LastRestarted);
     }
     let (mut all, mut own) = (0.0, 0.0);
     for server in servers {
         let Some(node) = node_of(look, *server)? else {
-            return Ok(Cause::BalancerOrClients);
+            return Ok(UnevenCause::BalancerOrClients);
         };
         // Without node_exporter it is not known.
         let Ok(accepted) = look.on_node(Metric::AcceptedConnections, node) else {
-            return Ok(Cause::BalancerOrClients);
+            return Ok(UnevenCause::BalancerOrClients);
         };
         let rate = accepted.mean(WINDOW);
         all += rate;
         own += if *server == hot { rate } else { 0.0 };
     }
     if all <= 0.0 {
-        return Ok(Cause::BalancerOrClients);
+        return Ok(UnevenCause::BalancerOrClients);
     }
     let even = own / all * n < 1.0 + (HOT - 1.0) / 2.0;
-    Ok(if even { Cause::Clients } else { Cause::Balancer })
+    Ok(if even {
+        UnevenCause::Clients
+    } else {
+        UnevenCause::Balancer
+    })
 }
 
 /// Why the requests are not shared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Cause {
+enum UnevenCause {
     Balancer,
     /// New connections do not tell: the balancer as a rule, or one client.
     BalancerOrClients,
@@ -155,17 +165,17 @@ struct InstanceSkew {
     /// Its share, rounded down to a multiple of five: each sample would bring another number.
     percent: u32,
     servers: usize,
-    cause: Cause,
+    cause: UnevenCause,
     source: Arc<str>,
 }
 
 impl Explain for InstanceSkew {
     fn cause(&self) -> &'static str {
         match self.cause {
-            Cause::Balancer | Cause::BalancerOrClients => "Balancer",
-            Cause::LastRestarted => "LastRestarted",
-            Cause::Clients => "Clients",
-            Cause::Starved => "Starved",
+            UnevenCause::Balancer | UnevenCause::BalancerOrClients => "Balancer",
+            UnevenCause::LastRestarted => "LastRestarted",
+            UnevenCause::Clients => "Clients",
+            UnevenCause::Starved => "Starved",
         }
     }
 
@@ -177,25 +187,25 @@ impl Explain for InstanceSkew {
             ..
         } = self;
         match self.cause {
-            Cause::Starved => write!(
+            UnevenCause::Starved => write!(
                 f,
                 "API server {server}, of {servers}, gets less than {} % of all requests",
                 percent + 5
             ),
-            Cause::Balancer => write!(
+            UnevenCause::Balancer => write!(
                 f,
                 "API server {server}, of {servers}, gets at least {percent} % of all requests: the load balancer prefers it"
             ),
-            Cause::BalancerOrClients => write!(
+            UnevenCause::BalancerOrClients => write!(
                 f,
                 "API server {server}, of {servers}, gets at least {percent} % of all requests: the load balancer prefers it, \
                  or one client is busy"
             ),
-            Cause::LastRestarted => write!(
+            UnevenCause::LastRestarted => write!(
                 f,
                 "API server {server}, of {servers}, gets at least {percent} % of all requests: another has restarted lately"
             ),
-            Cause::Clients => write!(
+            UnevenCause::Clients => write!(
                 f,
                 "API server {server}, of {servers}, gets at least {percent} % of all requests on an even share of connections"
             ),
@@ -212,16 +222,18 @@ impl Explain for InstanceSkew {
 
     fn advice(&self) -> Vec<Advice> {
         let first = match self.cause {
-            Cause::Balancer | Cause::Starved => {
+            UnevenCause::Balancer | UnevenCause::Starved => {
                 "ask the load balancer which API servers it holds for healthy, and mend its health check"
             }
-            Cause::BalancerOrClients => {
+            UnevenCause::BalancerOrClients => {
                 "ask the load balancer which API servers it holds for healthy; if all, find the client that sends most"
             }
-            Cause::LastRestarted => {
+            UnevenCause::LastRestarted => {
                 "wait, or set --goaway-chance=0.001 on the API servers: connections then spread over time"
             }
-            Cause::Clients => "find the client that sends most requests, in the audit log, and slow it down",
+            UnevenCause::Clients => {
+                "find the client that sends most requests, in the audit log, and slow it down"
+            }
         };
         vec![
             first.into(),
@@ -245,13 +257,13 @@ pub(crate) fn examples() -> Vec<Verdict> {
         source: "Prometheus, requests".into(),
     };
     let hot = [
-        Cause::Balancer,
-        Cause::BalancerOrClients,
-        Cause::LastRestarted,
-        Cause::Clients,
+        UnevenCause::Balancer,
+        UnevenCause::BalancerOrClients,
+        UnevenCause::LastRestarted,
+        UnevenCause::Clients,
     ];
     let mut all: Vec<Verdict> = hot.map(|cause| Verdict::violated(of(80, cause))).to_vec();
-    all.push(Verdict::at_risk(of(0, Cause::Starved)));
+    all.push(Verdict::at_risk(of(0, UnevenCause::Starved)));
     all
 }
 

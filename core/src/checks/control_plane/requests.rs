@@ -72,13 +72,13 @@ pub(super) fn reach(
     }
 }
 
-type Asked<'a> = &'a dyn Fn(Reach, Option<&str>) -> Option<(Reach, bool)>;
+type NamedMatch<'a> = &'a dyn Fn(Reach, Option<&str>) -> Option<(Reach, bool)>;
 
 fn everywhere(
     look: &Look<'_>,
     hook: &Webhook,
     request: &ComponentCall,
-    named: Asked<'_>,
+    named: NamedMatch<'_>,
 ) -> Known<Option<(Reach, bool)>> {
     let names = look.names();
     let system = "kube-system";
@@ -124,7 +124,7 @@ fn among(
     look: &Look<'_>,
     hook: &Webhook,
     namespaces: &[&str],
-    named: Asked<'_>,
+    named: NamedMatch<'_>,
 ) -> Known<Option<(Reach, bool)>> {
     let mut met = 0;
     let mut unsure = false;

@@ -57,7 +57,7 @@ pub(super) mod world {
 
     use crate::handle::Input;
     use crate::know::Source;
-    use crate::sample::{Kind, Metric, Observer, Of, Scope, Subject};
+    use crate::sample::{Metric, MetricKind, Observer, Of, PageScope, SampleSubject};
     use crate::world::{World, instances, node};
 
     const SERVERS: [&str; 3] = ["192.0.2.1", "192.0.2.2", "192.0.2.3"];
@@ -89,22 +89,22 @@ pub(super) mod world {
                     .map(|(at, value)| {
                         let address = SERVERS[usize::from(at)].parse().unwrap();
                         let subject = match metric.of() {
-                            Of::Resource => Subject::Resource(address, *resource),
-                            Of::Node => Subject::Node(["m0", "m1", "m2"][usize::from(at)]),
-                            Of::Cluster => Subject::Cluster,
-                            Of::Instance | Of::Backend => Subject::Instance(address),
+                            Of::Resource => SampleSubject::Resource(address, *resource),
+                            Of::Node => SampleSubject::Node(["m0", "m1", "m2"][usize::from(at)]),
+                            Of::Cluster => SampleSubject::Cluster,
+                            Of::Instance | Of::Backend => SampleSubject::Instance(address),
                         };
                         let value = match metric.kind() {
-                            Kind::Gauge => *value,
-                            Kind::Counter => value * 30.0 * f64::from(step),
+                            MetricKind::Gauge => *value,
+                            MetricKind::Counter => value * 30.0 * f64::from(step),
                         };
                         (*metric, subject, value)
                     })
                     .collect();
                 let scope = match metric.of() {
-                    Of::Node => Scope::Nodes,
-                    Of::Cluster => Scope::Cluster,
-                    Of::Instance | Of::Resource | Of::Backend => Scope::Instances,
+                    Of::Node => PageScope::Nodes,
+                    Of::Cluster => PageScope::Cluster,
+                    Of::Instance | Of::Resource | Of::Backend => PageScope::Instances,
                 };
                 let most = if metric.of() == Of::Cluster { 1 } else { 3 };
                 world.measure(

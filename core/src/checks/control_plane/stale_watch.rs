@@ -26,6 +26,8 @@ pub static CHECK: Check = Check {
     baseline: true,
     judge: Judge::Cluster(judge),
     doc: DOC,
+    #[cfg(test)]
+    examples,
 };
 
 const DOC: &str = "\
@@ -316,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn an_audit_does_not_speak_of_it() {
+    fn an_audit_does_not_judge_it() {
         let mut core = crate::program::Core::default();
         let now = crate::know::Now::ONCE;
         core.handle(now, Input::Synced(Source::Nodes));

@@ -1,278 +1,22 @@
 //! Every message and every advice of every check in one reviewed file, `snapshots/…__messages__all.snap`.
 //!
-//! Each check gives examples of its evidence: the path checks from connections at random, the others by hand, in an
-//! `examples()` beside the type. What the examples must show is read from the type itself: every variant of its enums,
-//! every `Option` both ways, every `bool` both ways. So a new variant without an example fails here.
+//! Each check gives examples of its evidence (`Check::examples`): the path checks from connections at random, the others by
+//! hand, in an `examples()` beside the type. What the examples must show is read from the type itself: every variant of its
+//! enums, every `Option` both ways, every `bool` both ways. So a new variant without an example fails here.
 
 mod scenes;
 mod shapes;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
-use super::{ALL, balance, conntrack, control_plane, find, nodes};
-use crate::judge::{Case, Datum, MESSAGE, Verdict};
-use scenes::by_scenes;
+use super::ALL;
+use crate::judge::{Case, Check, Datum, MESSAGE, Verdict};
+pub(super) use scenes::by_scenes;
 use shapes::{Shape, demands, has, shapes};
 
-/// What is shown of one check.
-struct Shown {
-    id: &'static str,
-    /// The type that its cases are of.
-    evidence: &'static str,
-    /// The files that hold it and the types of its fields.
-    files: &'static [&'static str],
-    examples: fn() -> Vec<Verdict>,
-}
-
-macro_rules! shown {
-    ($id:literal, $evidence:literal, [$($file:literal),+], $examples:expr) => {
-        Shown {
-            id: $id,
-            evidence: $evidence,
-            #[expect(clippy::disallowed_macros, reason = "the types are read from their source")]
-            files: &[$(include_str!(concat!("../", $file))),+],
-            examples: $examples,
-        }
-    };
-}
-
-/// One line for each check; the name of its evidence type, its files, and its examples.
-const SHOWN: &[Shown] = &[
-    shown!(
-        "path-idle-budget",
-        "Outlasted",
-        ["path/idle_budget.rs", "path/advice.rs"],
-        || by_scenes("path-idle-budget")
-    ),
-    shown!(
-        "keepalive-order",
-        "Order",
-        ["path/keepalive_order/order.rs"],
-        || { by_scenes("keepalive-order") }
-    ),
-    shown!(
-        "keepalive-ping-floor",
-        "PingRule",
-        ["path/ping_floor/rule.rs"],
-        || { by_scenes("keepalive-ping-floor") }
-    ),
-    shown!(
-        "keepalive-netns-gap",
-        "LateKeepalive",
-        ["path/netns_gap.rs"],
-        || by_scenes("keepalive-netns-gap")
-    ),
-    shown!(
-        "l7-deadline-order",
-        "Deadlines",
-        ["path/deadline_order/deadlines.rs"],
-        || by_scenes("l7-deadline-order")
-    ),
-    shown!(
-        "proxy-config-drift",
-        "Stale",
-        ["conntrack/config_drift.rs"],
-        conntrack::config_drift::examples
-    ),
-    shown!(
-        "proxy-bounds",
-        "Outside",
-        ["conntrack/proxy_bounds.rs"],
-        conntrack::proxy_bounds::examples
-    ),
-    shown!(
-        "ct-port-recycle-pin",
-        "PinnedPorts",
-        ["conntrack/port_recycle.rs"],
-        conntrack::port_recycle::examples
-    ),
-    shown!(
-        "ipvs-reuse-mode-mismatch",
-        "ReusedPort",
-        ["conntrack/ipvs_reuse.rs"],
-        conntrack::ipvs_reuse::examples
-    ),
-    shown!(
-        "backend-no-rebalance-path",
-        "Unending",
-        ["balance/no_rebalance/unending.rs"],
-        balance::no_rebalance::examples
-    ),
-    shown!(
-        "backend-policy-induced-skew",
-        "Skew",
-        ["balance/policy_skew/skew.rs"],
-        balance::policy_skew::examples
-    ),
-    shown!(
-        "backend-minimum-ready",
-        "BackendShortage",
-        ["balance/minimum_ready/shortage.rs", "balance/mod.rs"],
-        balance::minimum_ready::examples
-    ),
-    shown!(
-        "backend-none-ready",
-        "NothingAnswers",
-        ["balance/none_ready.rs"],
-        balance::none_ready::examples
-    ),
-    shown!(
-        "backend-local-holes",
-        "Holes",
-        ["balance/local_holes.rs"],
-        balance::local_holes::examples
-    ),
-    shown!(
-        "backend-placement-skew",
-        "Crowd",
-        ["balance/placement_skew.rs", "balance/mod.rs"],
-        balance::placement_skew::examples
-    ),
-    shown!(
-        "endpoint-flap",
-        "Unsteady",
-        ["balance/flap.rs"],
-        balance::flap::examples
-    ),
-    shown!(
-        "cordon-lb-safety",
-        "Exposure",
-        ["nodes/cordon_lb.rs"],
-        nodes::cordon_lb::examples
-    ),
-    shown!(
-        "node-zone-disruption",
-        "ZoneLoss",
-        ["nodes/zone_disruption.rs"],
-        nodes::zone_disruption::examples
-    ),
-    shown!(
-        "node-mass-loss",
-        "NodeLoss",
-        ["nodes/mass_loss/loss.rs"],
-        nodes::mass_loss::examples
-    ),
-    shown!(
-        "dns-n1-headroom",
-        "DnsShortage",
-        ["nodes/dns_headroom/shortage.rs"],
-        nodes::dns_headroom::examples
-    ),
-    shown!(
-        "pod-churn-storm",
-        "Rush",
-        ["nodes/churn_storm.rs"],
-        nodes::churn_storm::examples
-    ),
-    shown!(
-        "node-cascade-wave",
-        "Domino",
-        ["nodes/cascade/domino.rs"],
-        nodes::cascade::examples
-    ),
-    shown!(
-        "fleet-change-sync",
-        "Sync",
-        ["nodes/fleet_change/sync.rs"],
-        nodes::fleet_change::examples
-    ),
-    shown!(
-        "detection-vs-grace",
-        "Slow",
-        ["control_plane/detection.rs"],
-        control_plane::detection::examples
-    ),
-    shown!(
-        "admission-heartbeat-block",
-        "InTheWay",
-        [
-            "control_plane/heartbeat/in_the_way.rs",
-            "control_plane/requests.rs"
-        ],
-        control_plane::heartbeat::examples
-    ),
-    shown!(
-        "cp-instances-missing",
-        "Missing",
-        ["control_plane/instances.rs"],
-        control_plane::instances::examples
-    ),
-    shown!(
-        "cp-stale-watch",
-        "WatchTrouble",
-        ["control_plane/stale_watch.rs"],
-        control_plane::stale_watch::examples
-    ),
-    shown!(
-        "node-pressure-evict-loop",
-        "ComesBack",
-        ["nodes/evict_loop.rs"],
-        nodes::evict_loop::examples
-    ),
-    shown!(
-        "preemption-cascade",
-        "Loses",
-        ["nodes/preemption.rs"],
-        nodes::preemption::examples
-    ),
-    shown!(
-        "cp-instance-skew",
-        "InstanceSkew",
-        ["control_plane/instance_skew.rs"],
-        control_plane::instance_skew::examples
-    ),
-    shown!(
-        "cp-channel-divergence",
-        "Channel",
-        ["control_plane/channel_divergence.rs"],
-        control_plane::channel_divergence::examples
-    ),
-    shown!(
-        "cp-overload-brownout",
-        "Overload",
-        ["control_plane/overload.rs"],
-        control_plane::overload::examples
-    ),
-    shown!(
-        "cp-reconnect-storm",
-        "Reconnections",
-        ["control_plane/reconnect_storm.rs"],
-        control_plane::reconnect_storm::examples
-    ),
-    shown!(
-        "cp-memory-headroom",
-        "NoRoom",
-        ["control_plane/memory_headroom.rs"],
-        control_plane::memory_headroom::examples
-    ),
-    shown!(
-        "etcd-quota-headroom",
-        "Grown",
-        ["control_plane/etcd_quota.rs"],
-        control_plane::etcd_quota::examples
-    ),
-    shown!(
-        "ct-table-pressure",
-        "TablePressure",
-        ["conntrack/table_pressure.rs"],
-        conntrack::table_pressure::examples
-    ),
-    shown!(
-        "ct-drop-rate",
-        "DroppedPackets",
-        ["conntrack/drop_rate.rs"],
-        conntrack::drop_rate::examples
-    ),
-    shown!(
-        "node-pressure",
-        "Waits",
-        ["nodes/pressure.rs"],
-        nodes::pressure::examples
-    ),
-];
-
-fn cases(shown: &Shown) -> Vec<(Verdict, Case)> {
-    let all = (shown.examples)().into_iter();
+fn cases(check: &Check) -> Vec<(Verdict, Case)> {
+    let all = (check.examples)().into_iter();
     all.filter_map(|verdict| match &verdict {
         Verdict::AtRisk(case) | Verdict::Violated(case) => Some((verdict.clone(), case.clone())),
         Verdict::Met | Verdict::NotApplicable(_) | Verdict::Unknown(_) => None,
@@ -280,35 +24,44 @@ fn cases(shown: &Shown) -> Vec<(Verdict, Case)> {
     .collect()
 }
 
-#[test]
-fn every_check_is_shown() {
-    let mut listed: Vec<&str> = SHOWN.iter().map(|one| one.id).collect();
-    listed.sort_unstable();
-    let mut all: Vec<&str> = ALL.iter().map(|check| check.id).collect();
-    all.sort_unstable();
-    assert_eq!(listed, all);
+/// Every type in the files of the checks, by its name: a name stands for one type of the crate.
+#[expect(clippy::disallowed_methods, reason = "the types are read from their source")]
+fn types() -> BTreeMap<String, Shape> {
+    let mut todo = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src/checks")];
+    let mut types = BTreeMap::new();
+    while let Some(path) = todo.pop() {
+        if path.is_dir() {
+            todo.extend(
+                std::fs::read_dir(path)
+                    .unwrap()
+                    .map(|entry| entry.unwrap().path()),
+            );
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            types.extend(shapes(&std::fs::read_to_string(path).unwrap()));
+        }
+    }
+    types
 }
 
 #[test]
 fn every_variant_has_an_example() {
+    let types = types();
     let mut missing = Vec::new();
-    for shown in SHOWN {
-        let shapes: BTreeMap<String, Shape> = shown.files.iter().flat_map(|file| shapes(file)).collect();
-        assert!(
-            shapes.contains_key(shown.evidence),
-            "{}: no type {}",
-            shown.id,
-            shown.evidence
-        );
+    for check in ALL {
+        let cases = cases(check);
+        let evidence: BTreeSet<&str> = cases.iter().map(|(_, case)| case.type_name()).collect();
+        assert!(!evidence.is_empty(), "{}: no example", check.id);
         let mut demanded = BTreeSet::new();
-        // As `Debug` of a case prints its evidence.
-        demands(&shapes, "explain", shown.evidence, 6, &mut demanded);
-        let all: Vec<String> = cases(shown).iter().map(|(_, case)| format!("{case:?}")).collect();
-        assert!(!all.is_empty(), "{}: no example", shown.id);
+        for name in evidence {
+            assert!(types.contains_key(name), "{}: no type {name}", check.id);
+            // As `Debug` of a case prints its evidence.
+            demands(&types, "explain", name, 6, &mut demanded);
+        }
+        let all: Vec<String> = cases.iter().map(|(_, case)| format!("{case:?}")).collect();
         let gone = demanded
             .into_iter()
             .filter(|one| !all.iter().any(|text| has(text, one)));
-        missing.extend(gone.map(|one| format!("{}: {one}", shown.id)));
+        missing.extend(gone.map(|one| format!("{}: {one}", check.id)));
     }
     assert!(missing.is_empty(), "no example shows\n{}", missing.join("\n"));
 }
@@ -348,15 +101,14 @@ struct Told {
 #[test]
 fn all() {
     let mut text = Vec::new();
-    for shown in SHOWN {
-        let check = find(shown.id).unwrap();
+    for check in ALL {
         let mut causes: BTreeMap<&str, Told> = BTreeMap::new();
-        for (verdict, case) in cases(shown) {
+        for (verdict, case) in cases(check) {
             let told = causes.entry(case.cause()).or_default();
             told.severities
                 .insert(crate::findings::severity(check, &verdict).name());
             let message = case.to_string();
-            assert!(message.chars().count() <= MESSAGE, "{}: {message}", shown.id);
+            assert!(message.chars().count() <= MESSAGE, "{}: {message}", check.id);
             told.messages.entry(pattern(&message, &case)).or_insert(message);
             for advice in case.advice() {
                 told.advice
@@ -366,7 +118,7 @@ fn all() {
         }
         for (cause, told) in causes {
             let severities: Vec<&str> = told.severities.into_iter().collect();
-            text.push(format!("{} {cause} ({})", shown.id, severities.join(", ")));
+            text.push(format!("{} {cause} ({})", check.id, severities.join(", ")));
             text.extend(told.messages.into_values().map(|message| format!("  {message}")));
             text.extend(told.advice.into_values().map(|advice| format!("  - {advice}")));
             text.push(String::new());

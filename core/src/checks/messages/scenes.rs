@@ -6,7 +6,7 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use serde_json::json;
 
-use super::super::obeyed::any_scene;
+use super::super::advice_followed::any_scene;
 use crate::judge::Verdict;
 use crate::know::Source;
 use crate::policy::{Client, Connection, Door, Protocol, Server};
@@ -103,7 +103,7 @@ fn made() -> Vec<World> {
     vec![world(silent), world(called), google]
 }
 
-pub(super) fn by_scenes(id: &str) -> Vec<Verdict> {
+pub(in crate::checks) fn by_scenes(id: &str) -> Vec<Verdict> {
     let all = OF_SCENES.iter().filter(|(of, _)| *of == id);
     all.map(|(_, verdict)| verdict.clone()).collect()
 }

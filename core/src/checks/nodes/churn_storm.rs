@@ -24,6 +24,8 @@ pub static CHECK: Check = Check {
     baseline: true,
     judge: Judge::Cluster(judge),
     doc: DOC,
+    #[cfg(test)]
+    examples,
 };
 
 const DOC: &str = "\
@@ -392,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn an_audit_does_not_speak_of_it() {
+    fn an_audit_does_not_judge_it() {
         let mut world = World::complete();
         assert_eq!(world.says(ID), "");
     }

@@ -28,6 +28,8 @@ pub static CHECK: Check = Check {
     baseline: true,
     judge: Judge::Service(judge),
     doc: DOC,
+    #[cfg(test)]
+    examples,
 };
 
 const DOC: &str = "\

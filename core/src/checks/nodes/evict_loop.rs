@@ -27,6 +27,8 @@ pub static CHECK: Check = Check {
     baseline: true,
     judge: Judge::Node(judge),
     doc: DOC,
+    #[cfg(test)]
+    examples,
 };
 
 const DOC: &str = "\
@@ -203,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_that_is_told_falls_with_time() {
+    fn the_reported_number_falls_with_time() {
         let mut live = start();
         live.put(Source::Pods, &evicted_pod(0, "agent", "n1"));
         live.wait(10);

@@ -26,6 +26,8 @@ pub static CHECK: Check = Check {
     baseline: true,
     judge: Judge::Workload(judge),
     doc: DOC,
+    #[cfg(test)]
+    examples,
 };
 
 const DOC: &str = "\

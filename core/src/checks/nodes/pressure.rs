@@ -20,6 +20,8 @@ pub static CHECK: Check = Check {
     baseline: false,
     judge: Judge::Node(judge),
     doc: DOC,
+    #[cfg(test)]
+    examples,
 };
 
 const DOC: &str = "\
@@ -206,7 +208,7 @@ mod tests {
     use super::*;
     use crate::handle::Input;
     use crate::policy::{ClusterPolicy, NodesPolicy, Pressure};
-    use crate::sample::{Observer, Scope, Subject};
+    use crate::sample::{Observer, PageScope, SampleSubject};
     use crate::world::{World, node};
 
     const ID: &str = "node-pressure";
@@ -239,10 +241,10 @@ mod tests {
                 .into_iter()
                 .zip(shares)
                 .filter_map(|(metric, share)| {
-                    Some((metric, Subject::Node("n1"), share? * 30.0 * f64::from(step)))
+                    Some((metric, SampleSubject::Node("n1"), share? * 30.0 * f64::from(step)))
                 })
                 .collect();
-            world.measure(Observer::Prometheus, Scope::Nodes, &values);
+            world.measure(Observer::Prometheus, PageScope::Nodes, &values);
         }
         world
     }
@@ -273,7 +275,7 @@ mod tests {
         assert!(
             !wants
                 .samples
-                .get(&Scope::Nodes)
+                .get(&PageScope::Nodes)
                 .unwrap()
                 .metrics
                 .has(Metric::CpuPressure)
@@ -283,7 +285,7 @@ mod tests {
         assert!(
             wants
                 .samples
-                .get(&Scope::Nodes)
+                .get(&PageScope::Nodes)
                 .unwrap()
                 .metrics
                 .has(Metric::CpuPressure)

@@ -29,6 +29,8 @@ pub static CHECK: Check = Check {
     baseline: true,
     judge: Judge::Zone(judge),
     doc: DOC,
+    #[cfg(test)]
+    examples,
 };
 
 const DOC: &str = "\
@@ -297,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disruption_is_told_for_a_while_after_it_has_ended() {
+    fn a_disruption_is_reported_for_a_while_after_it_ended() {
         let mut live = start();
         set(&mut live, 0..3, "Unknown");
         assert_eq!(live.says(ID), "Violated critical PartialDisruption");

@@ -39,7 +39,7 @@ fn an_empty_cluster_has_nothing_to_judge() {
 }
 
 #[test]
-fn nothing_is_said_of_a_service_without_a_policy() {
+fn a_service_without_a_policy_has_no_finding() {
     let mut world = World::complete()
         .with(Source::Services, service("api", json!({})))
         .with(Source::Nodes, node("n1", ""));

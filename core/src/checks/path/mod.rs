@@ -47,4 +47,6 @@ fn client_name(name: &Arc<str>) -> Arc<str> {
 #[cfg(test)]
 mod adversarial;
 #[cfg(test)]
+mod founding_incident;
+#[cfg(test)]
 mod tests;

@@ -29,6 +29,8 @@ pub static CHECK: Check = Check {
     baseline: false,
     judge: Judge::Path(judge),
     doc: DOC,
+    #[cfg(test)]
+    examples: || crate::checks::messages::by_scenes("keepalive-netns-gap"),
 };
 
 const DOC: &str = "\

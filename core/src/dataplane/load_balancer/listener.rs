@@ -1,7 +1,8 @@
 //! What a listener of a load balancer does with a connection: it forwards packets, or ends it and opens another.
 
 use super::{
-    ALIBABA, AWS, Bounds, Device, LbPort, LbService, declared_or, device, huawei_speaks_http, idle_of, likely,
+    ALIBABA, AWS, Bounds, DIGITALOCEAN, Device, LbPort, LbService, OCI, OCTAVIA, declared_or, device,
+    huawei_speaks_http, idle_of, likely,
 };
 use crate::know::{Known, Val};
 
@@ -38,10 +39,6 @@ pub struct Listener {
 
 /// Octavia's amphora, milliseconds: octavia/common/config.py, `timeout_client_data` and `timeout_member_data`.
 pub(super) const OCTAVIA_MILLISECONDS: i64 = 50_000;
-/// cloud-provider-openstack, `docs/openstack-cloud-controller-manager/expose-applications-using-loadbalancer-type-service.md`.
-pub(super) const OCTAVIA: &str = "loadbalancer.openstack.org/";
-/// oci-cloud-controller-manager, `docs/load-balancer-annotations.md`.
-pub(super) const OCI: &str = "service.beta.kubernetes.io/oci-load-balancer-";
 const OCI_TCP: Bounds = Bounds {
     usual: 300,
     range: 1..=7200,
@@ -55,8 +52,6 @@ const OCI_BACKEND_SECONDS: i64 = 300;
 /// An OCI network load balancer, TCP and UDP, seconds: OCI guide, "Changing a Listener's Idle Timeout". No annotation sets
 /// them.
 const OCI_NETWORK_SECONDS: (i64, i64) = (360, 120);
-/// digitalocean-cloud-controller-manager, `docs/controllers/services/annotations.md`.
-pub(super) const DIGITALOCEAN: &str = "service.beta.kubernetes.io/do-loadbalancer-";
 const DIGITALOCEAN_HTTP: Bounds = Bounds {
     usual: 60,
     range: 30..=600,

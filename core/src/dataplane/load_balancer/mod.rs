@@ -28,6 +28,12 @@ pub const HOMES: &[&str] = &["metallb-system"];
 const AZURE_IDLE: &str = "service.beta.kubernetes.io/azure-load-balancer-tcp-idle-timeout";
 /// Huawei's annotation: CCE guide, "Configuring Timeout for a `LoadBalancer` Service".
 const HUAWEI_IDLE: &str = "kubernetes.io/elb.keepalive_timeout";
+/// cloud-provider-openstack, `docs/openstack-cloud-controller-manager/expose-applications-using-loadbalancer-type-service.md`.
+const OCTAVIA: &str = "loadbalancer.openstack.org/";
+/// oci-cloud-controller-manager, `docs/load-balancer-annotations.md`.
+const OCI: &str = "service.beta.kubernetes.io/oci-load-balancer-";
+/// digitalocean-cloud-controller-manager, `docs/controllers/services/annotations.md`.
+const DIGITALOCEAN: &str = "service.beta.kubernetes.io/do-loadbalancer-";
 
 /// AWS NLB, TCP and TLS listeners: ELB guide, "Update the TCP idle timeout".
 const AWS_NLB_TCP: Bounds = Bounds {
@@ -361,7 +367,7 @@ fn tencent(service: &LbService<'_>, port: u16, udp: bool) -> Known<Val<i64>> {
 /// `{"443": {"protocol": ["HTTPS"]}}`.
 fn tencent_protocol(service: &LbService<'_>, port: u16) -> Known<Option<String>> {
     #[derive(serde::Deserialize)]
-    struct Spoken {
+    struct TencentPort {
         #[serde(default)]
         protocol: Vec<String>,
     }
@@ -369,12 +375,13 @@ fn tencent_protocol(service: &LbService<'_>, port: u16) -> Known<Option<String>>
     let Some(text) = service.get(&key) else {
         return Ok(None);
     };
-    let ports: std::collections::BTreeMap<String, Spoken> = serde_json::from_str(&text).map_err(|_| {
-        service.gap(&format!(
-            "annotation {key} is `{}`, expected JSON",
-            shorten(&text)
-        ))
-    })?;
+    let ports: std::collections::BTreeMap<String, TencentPort> =
+        serde_json::from_str(&text).map_err(|_| {
+            service.gap(&format!(
+                "annotation {key} is `{}`, expected JSON",
+                shorten(&text)
+            ))
+        })?;
     let spoken = ports.get(&port.to_string()).map_or(&[][..], |one| &one.protocol);
     Ok(spoken
         .iter()

@@ -1,7 +1,6 @@
 //! Which load balancer stands in front of a Service.
 
-use super::listener::{DIGITALOCEAN, OCI, OCTAVIA};
-use super::{ALIBABA, AWS, HUAWEI_IDLE, LbService, TENCENT, TENCENT_OLDER};
+use super::{ALIBABA, AWS, DIGITALOCEAN, HUAWEI_IDLE, LbService, OCI, OCTAVIA, TENCENT, TENCENT_OLDER};
 use crate::dataplane::tree::shorten;
 use crate::know::{Known, Val};
 

@@ -15,7 +15,7 @@ use super::measured::{self, SampleWants};
 use crate::index::Index;
 use crate::names::{InUse, Key, Name};
 use crate::policy::{Beat, Policy, Selector};
-use crate::sample::{Metrics, Scope};
+use crate::sample::{Metrics, PageScope};
 use crate::sources::service::Service;
 use platform::of_platform;
 
@@ -29,7 +29,7 @@ pub struct Wants {
     /// What to measure, by what it is measured on; empty where no observer is configured or no check needs any. An observer
     /// that has a metric is asked for it every [`crate::sample::Observer::every_seconds`], and each answer is one
     /// [`crate::sample::Page`].
-    pub samples: Arc<BTreeMap<Scope<Arc<str>>, SampleWants>>,
+    pub samples: Arc<BTreeMap<PageScope<Arc<str>>, SampleWants>>,
 }
 
 /// Objects of one namespace, by name.
@@ -53,7 +53,7 @@ type PodsBySpace = BTreeMap<Arc<str>, BTreeSet<Selector>>;
 
 /// Keeps [`Wants`] up to date: only the namespaces that changed are looked at again.
 #[derive(Debug)]
-pub(crate) struct Reading {
+pub(crate) struct WantsTracker {
     wants: Wants,
     /// Pods of the data plane, by namespace.
     platform: PodsBySpace,
@@ -81,7 +81,7 @@ struct Changed {
     services: BTreeSet<Key>,
 }
 
-impl Default for Reading {
+impl Default for WantsTracker {
     fn default() -> Self {
         Self {
             wants: Wants::default(),
@@ -95,7 +95,7 @@ impl Default for Reading {
     }
 }
 
-impl Reading {
+impl WantsTracker {
     /// Notes the names that it holds.
     pub(crate) fn hold(&self, held: &mut InUse) {
         held.note(&self.changed.policies);

@@ -147,7 +147,7 @@ proptest! {
         }
         told = world.core.take_wants().or(told);
         let index = world.core.index();
-        let mut anew = Reading::default();
+        let mut anew = WantsTracker::default();
         if let Some(shop) = index.names.find("shop") {
             anew.policies_changed(shop);
         }

@@ -11,7 +11,7 @@ use crate::names::{Key, Name};
 use crate::sample::{self, Metric, Reading};
 
 impl<'a> Look<'a> {
-    fn reading(&self, metric: Metric, subject: sample::Subject) -> Known<Reading<'a>> {
+    fn reading(&self, metric: Metric, subject: sample::SampleSubject) -> Known<Reading<'a>> {
         let (reading, until) = self.index.samples.reading(self.now.mono, metric, subject);
         if let Some(until) = until {
             self.wake_at(until);
@@ -27,29 +27,29 @@ impl<'a> Look<'a> {
     pub fn on_node(&self, metric: Metric, node: Name) -> Known<Reading<'a>> {
         let own = self.own == Subject::Node(node);
         self.depend_on_samples(if own { Dep::OwnSamples } else { Dep::NodeSamples });
-        self.reading(metric, sample::Subject::Node(node))
+        self.reading(metric, sample::SampleSubject::Node(node))
     }
 
     /// What was measured on an API server.
     pub fn on_instance(&self, metric: Metric, at: IpAddr) -> Known<Reading<'a>> {
         self.depend_on_samples(Dep::InstanceSamples);
-        self.reading(metric, sample::Subject::Instance(at))
+        self.reading(metric, sample::SampleSubject::Instance(at))
     }
 
     /// What was measured on a resource in an API server.
     pub fn on_resource(&self, metric: Metric, at: IpAddr, resource: Name) -> Known<Reading<'a>> {
         self.depend_on_samples(Dep::InstanceSamples);
-        self.reading(metric, sample::Subject::Resource(at, resource))
+        self.reading(metric, sample::SampleSubject::Resource(at, resource))
     }
 
     /// The resources of an API server of which a metric was measured.
     pub fn resources(&self, metric: Metric, at: IpAddr) -> BTreeSet<Name> {
         self.depend_on_samples(Dep::InstanceSamples);
-        let from = sample::Subject::Resource(at, Name::EMPTY);
-        let own = |one| matches!(one, sample::Subject::Resource(of, _) if of == at);
+        let from = sample::SampleSubject::Resource(at, Name::EMPTY);
+        let own = |one| matches!(one, sample::SampleSubject::Resource(of, _) if of == at);
         let all = self.index.samples.subjects(metric, from, own).into_iter();
         all.filter_map(|one| match one {
-            sample::Subject::Resource(_, resource) => Some(resource),
+            sample::SampleSubject::Resource(_, resource) => Some(resource),
             _ => None,
         })
         .collect()
@@ -58,13 +58,13 @@ impl<'a> Look<'a> {
     /// What was measured on the cluster.
     pub fn on_cluster(&self, metric: Metric) -> Known<Reading<'a>> {
         self.depend_on_samples(Dep::InstanceSamples);
-        self.reading(metric, sample::Subject::Cluster)
+        self.reading(metric, sample::SampleSubject::Cluster)
     }
 
     /// What was measured on a Pod behind the Service under judgement.
     pub fn on_backend(&self, metric: Metric, service: Key, port: u16, pod: Name) -> Known<Reading<'a>> {
         self.depend_on_samples(Dep::OwnSamples);
-        let subject = sample::Subject::Backend {
+        let subject = sample::SampleSubject::Backend {
             namespace: service.namespace,
             service: service.name,
             port,

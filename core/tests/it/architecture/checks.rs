@@ -115,7 +115,7 @@ fn every_check_file_is_in_the_table() {
             "{}: {id} is not in checks::ALL",
             file.name
         );
-        ids.insert(id.to_owned(), file.name);
+        ids.insert(id.to_owned(), &file.name);
     }
     for check in checks::ALL {
         assert!(ids.contains_key(check.id), "{} has no file of its own", check.id);

@@ -3,16 +3,19 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
 
-/// One file of the core, without comments, texts and unit tests.
+/// One file, without comments, texts and unit tests.
 pub(crate) struct File {
     /// Such as `checks/path/budget.rs`.
     pub(crate) name: String,
     /// Where it is in the crate: `["checks", "path", "budget"]`.
     pub(crate) module: Vec<String>,
     pub(crate) tokens: Vec<Token>,
+    /// Every path that it names, as [`paths`] finds them.
+    pub(crate) paths: BTreeSet<Vec<String>>,
     pub(crate) raw: String,
 }
 
@@ -24,11 +27,66 @@ pub(crate) enum Token {
     Sign(char),
 }
 
-pub(crate) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+impl File {
+    /// A file of this name below the crate's `src`, with this text.
+    pub(crate) fn of(name: &str, text: &str) -> Self {
+        let mut module: Vec<String> = name
+            .trim_end_matches(".rs")
+            .split('/')
+            .map(str::to_owned)
+            .collect();
+        if module.last().is_some_and(|last| last == "mod" || last == "lib") {
+            module.pop();
+        }
+        let tokens = without_tests(&tokens(text));
+        Self {
+            name: name.into(),
+            paths: paths(&tokens, &module),
+            module,
+            tokens,
+            raw: text.into(),
+        }
+    }
+
+    /// The modules that it declares for tests only, as `#[cfg(test)] mod tests;`.
+    fn test_modules(&self) -> Vec<Vec<String>> {
+        let tokens = tokens(&self.raw);
+        let mark = tokens_of_mark();
+        let after_mark = |at: usize| {
+            let declared = tokens[at..].strip_prefix(&mark[..])?;
+            let visibility = |token: &&Token| {
+                matches!(token, Token::Sign('(' | ')')) || is_one_of(token, &["pub", "crate", "super"])
+            };
+            match &declared[declared.iter().take_while(visibility).count()..] {
+                [Token::Word(item), Token::Word(name), Token::Sign(';'), ..] if item == "mod" => {
+                    Some(name.clone())
+                }
+                _ => None,
+            }
+        };
+        (0..tokens.len())
+            .filter_map(after_mark)
+            .map(|name| self.module.iter().cloned().chain([name]).collect())
+            .collect()
+    }
 }
 
-pub(crate) fn files() -> Vec<File> {
+/// Of each crate the folder of its source, seen from the core, which is the first.
+pub(crate) const CRATES: [&str; 3] = ["src", "../src", "../e2e/src"];
+
+/// The core's own files.
+pub(crate) fn files() -> &'static [File] {
+    files_of(CRATES[0])
+}
+
+/// The files of one of [`CRATES`], read once; those for tests only are left out.
+pub(crate) fn files_of(folder: &str) -> &'static [File] {
+    static FILES: [OnceLock<Vec<File>>; CRATES.len()] = [const { OnceLock::new() }; CRATES.len()];
+    let at = CRATES.iter().position(|one| *one == folder).unwrap();
+    FILES[at].get_or_init(|| read(folder))
+}
+
+fn read(folder: &str) -> Vec<File> {
     fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -39,61 +97,28 @@ pub(crate) fn files() -> Vec<File> {
             }
         }
     }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let mut paths = Vec::new();
-    walk(&root(), &mut paths);
+    walk(&root, &mut paths);
     paths.sort();
-    let files: Vec<File> = paths
+    let mut files: Vec<File> = paths
         .iter()
-        // Files that are declared `#[cfg(test)]` where they are named.
-        .filter(|path| {
-            ![
-                "tests.rs",
-                "adversarial.rs",
-                "ceilings.rs",
-                "needs.rs",
-                "obeyed.rs",
-            ]
-            .iter()
-            .any(|name| path.ends_with(name))
-                && !["world", "checks/messages", "checks/control_plane/tests"]
-                    .iter()
-                    .any(|folder| path.starts_with(root().join(folder)))
+        .map(|path| {
+            let name = path.strip_prefix(&root).unwrap().to_str().unwrap();
+            File::of(&name.replace('\\', "/"), &fs::read_to_string(path).unwrap())
         })
-        .map(|path| file(path))
         .collect();
-    assert!(files.len() > 20, "the source of the core was not found");
+    let of_tests: Vec<Vec<String>> = files.iter().flat_map(File::test_modules).collect();
+    files.retain(|file| !of_tests.iter().any(|module| file.module.starts_with(module)));
+    assert!(files.len() > 20, "the source below {folder} was not found");
     files
-}
-
-pub(crate) fn file(path: &Path) -> File {
-    let name = path
-        .strip_prefix(root())
-        .unwrap()
-        .to_str()
-        .unwrap()
-        .replace('\\', "/");
-    let mut module: Vec<String> = name
-        .trim_end_matches(".rs")
-        .split('/')
-        .map(str::to_owned)
-        .collect();
-    if module.last().is_some_and(|last| last == "mod" || last == "lib") {
-        module.pop();
-    }
-    let raw = fs::read_to_string(path).unwrap();
-    File {
-        tokens: without_tests(&tokens(&raw)),
-        name,
-        module,
-        raw,
-    }
 }
 
 /// Rust as words and signs, without comments, texts, numbers and lifetimes.
 ///
 /// Tokens and no syntax tree: what stands inside of a macro's parentheses is tokens and nothing more, and has to follow
 /// the rules, too.
-pub(crate) fn tokens(text: &str) -> Vec<Token> {
+fn tokens(text: &str) -> Vec<Token> {
     let stream = text
         .parse()
         .unwrap_or_else(|why| panic!("this is no Rust: {why}"));
@@ -141,12 +166,16 @@ fn flatten(stream: TokenStream, found: &mut Vec<Token>) {
     }
 }
 
+fn is_one_of(token: &Token, words: &[&str]) -> bool {
+    matches!(token, Token::Word(word) if words.contains(&word.as_str()))
+}
+
 pub(crate) fn word(text: &str) -> Token {
     Token::Word(text.into())
 }
 
 /// Leaves out every item marked `#[cfg(test)]`.
-pub(crate) fn without_tests(tokens: &[Token]) -> Vec<Token> {
+fn without_tests(tokens: &[Token]) -> Vec<Token> {
     let mark: Vec<Token> = tokens_of_mark();
     let mut kept = Vec::new();
     let mut here = 0;
@@ -174,7 +203,7 @@ pub(crate) fn without_tests(tokens: &[Token]) -> Vec<Token> {
     kept
 }
 
-pub(crate) fn tokens_of_mark() -> Vec<Token> {
+fn tokens_of_mark() -> Vec<Token> {
     vec![
         Token::Sign('#'),
         Token::Sign('['),
@@ -188,21 +217,21 @@ pub(crate) fn tokens_of_mark() -> Vec<Token> {
 
 /// Every path of two or more words, groups written out and `crate`, `self` and `super` resolved: what lies in this
 /// crate begins with `crate`.
-pub(crate) fn paths(file: &File) -> BTreeSet<Vec<String>> {
+fn paths(tokens: &[Token], module: &[String]) -> BTreeSet<Vec<String>> {
     let mut found = BTreeSet::new();
     let mut here = 0;
-    while here < file.tokens.len() {
-        let starts = matches!(file.tokens[here], Token::Word(_))
-            && file.tokens.get(here + 1) == Some(&Token::Sep)
-            && (here == 0 || file.tokens[here - 1] != Token::Sep);
+    while here < tokens.len() {
+        let starts = matches!(tokens[here], Token::Word(_))
+            && tokens.get(here + 1) == Some(&Token::Sep)
+            && (here == 0 || tokens[here - 1] != Token::Sep);
         if starts {
-            here = path(&file.tokens, here, &[], &mut found);
+            here = path(tokens, here, &[], &mut found);
         } else {
             here += 1;
         }
     }
     // An alias or a bare crate: `use std as s`, `extern crate tokio`.
-    for three in file.tokens.windows(3) {
+    for three in tokens.windows(3) {
         if let [Token::Word(before), Token::Word(name), after] = three
             && matches!(before.as_str(), "use" | "crate")
             && *after != Token::Sep
@@ -210,15 +239,10 @@ pub(crate) fn paths(file: &File) -> BTreeSet<Vec<String>> {
             found.insert(vec![name.clone()]);
         }
     }
-    found.into_iter().map(|path| resolve(file, path)).collect()
+    found.into_iter().map(|path| resolve(module, path)).collect()
 }
 
-pub(crate) fn path(
-    tokens: &[Token],
-    from: usize,
-    before: &[String],
-    found: &mut BTreeSet<Vec<String>>,
-) -> usize {
+fn path(tokens: &[Token], from: usize, before: &[String], found: &mut BTreeSet<Vec<String>>) -> usize {
     let mut whole = before.to_vec();
     let mut here = from;
     loop {
@@ -264,21 +288,21 @@ pub(crate) fn path(
     here.max(from + 1)
 }
 
-pub(crate) fn resolve(file: &File, path: Vec<String>) -> Vec<String> {
+fn resolve(module: &[String], path: Vec<String>) -> Vec<String> {
     let Some(first) = path.first() else { return path };
     let mut base: Vec<String> = vec!["crate".into()];
     let rest: Vec<String> = match first.as_str() {
         "crate" => path[1..].to_vec(),
         "self" => {
-            base.extend(file.module.iter().cloned());
+            base.extend(module.iter().cloned());
             path[1..].to_vec()
         }
         "super" => {
             let up = path.iter().take_while(|word| *word == "super").count();
-            let keep = file.module.len().checked_sub(up).unwrap_or_else(|| {
-                panic!("{}: `super` leads out of the crate", file.name);
+            let keep = module.len().checked_sub(up).unwrap_or_else(|| {
+                panic!("{}: `super` leads out of the crate", module.join("::"));
             });
-            base.extend(file.module[..keep].iter().cloned());
+            base.extend(module[..keep].iter().cloned());
             path[up..].to_vec()
         }
         _ => return path,

@@ -18,6 +18,7 @@ use super::histories::cases;
 use super::objects::object;
 use super::tenant::{TENANT, of_others};
 use super::world::BEGINNING;
+use crate::objects::{self, proxy_pod};
 
 /// Reasons of Events: of those that are looked at, and others.
 const REASONS: [&str; 6] = [
@@ -34,7 +35,7 @@ const ABOUT: [&str; 5] = [TENANT, "shop", "pay", "kube-system", ""];
 
 /// Names that mean something elsewhere.
 const NAMES: [&str; 5] = [
-    "web-1",
+    "web-bbbbc",
     "o1",
     "kube-apiserver-o1",
     "kube-proxy-bcdfg",
@@ -64,7 +65,7 @@ fn forged() -> impl Strategy<Value = Value> {
                 "metadata": {"name": format!("e{number}"), "namespace": TENANT, "uid": format!("forged-{number}")},
                 "reason": reason, "count": 50, "source": {"component": "kubelet", "host": "o1"},
                 "reportingController": "default-scheduler",
-                "related": {"kind": "Pod", "namespace": "shop", "name": "web-2"},
+                "related": {"kind": "Pod", "namespace": "shop", "name": "web-bbbbd"},
             });
             event[if newer { "regarding" } else { "involvedObject" }] = object;
             event
@@ -146,43 +147,16 @@ fn act() -> impl Strategy<Value = Act> {
 
 /// A Pod of `shop` that was made to go, and its Event.
 fn gone(evicted: bool, number: u32) -> (Value, Value) {
-    let status = if evicted {
-        json!({"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory. "})
+    if evicted {
+        (
+            objects::evicted_pod(number, "web", "o1"),
+            objects::evicted(number, "web"),
+        )
     } else {
-        let condition =
-            json!({"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"});
-        json!({"phase": "Running", "conditions": [condition]})
-    };
-    let reason = if evicted { "Evicted" } else { "Preempted" };
-    let (name, uid) = (format!("web-{number}"), format!("{reason}-{number}"));
-    let pod = json!({
-        "metadata": {"name": name, "namespace": "shop", "uid": uid}, "spec": {"nodeName": "o1"}, "status": status,
-    });
-    let event = json!({
-        "metadata": {"name": format!("{name}.{reason}"), "namespace": "shop", "uid": format!("event-{uid}")},
-        "reason": reason, "involvedObject": {"kind": "Pod", "namespace": "shop", "name": name, "uid": uid},
-    });
-    (pod, event)
-}
-
-/// kube-proxy of a node, as its `DaemonSet` runs it.
-fn proxy(node: &str) -> Value {
-    json!({
-        "metadata": {
-            "name": format!("kube-proxy-{node}"), "namespace": "kube-system", "labels": {"k8s-app": "kube-proxy"},
-            "ownerReferences": [
-                {"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "kube-proxy", "uid": "d", "controller": true},
-            ],
-        },
-        "spec": {
-            "nodeName": node, "hostNetwork": true,
-            "containers": [{
-                "name": "kube-proxy", "image": "registry/kube-proxy:v1.31.0",
-                "command": ["kube-proxy"], "args": ["--proxy-mode=ipvs"],
-            }],
-        },
-        "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
-    })
+        let mut pod = objects::preempted_pod(number, "web", 0);
+        pod["spec"]["nodeName"] = json!("o1");
+        (pod, objects::preempted(number, "web", ""))
+    }
 }
 
 /// A core, and what its API server would answer.
@@ -209,7 +183,7 @@ impl Side {
         for node in ["o0", "o1", "o2"] {
             core.handle(
                 now,
-                Input::object(Source::Pods, proxy(node).to_string().as_bytes()),
+                Input::object(Source::Pods, proxy_pod(node, "").to_string().as_bytes()),
             );
         }
         for source in Source::ALL {

@@ -123,6 +123,48 @@ fn config_map(name: &str, namespace: &str, variant: u8) -> String {
     format!(r#"{{"metadata":{{"name":"{name}","namespace":"{namespace}"}},"data":{{{data}}}}}"#)
 }
 
+fn pod(namespace: &str, name: &str, variant: u8) -> String {
+    format!(
+        r#"{{"metadata":{{"name":"{name}","namespace":"{namespace}","labels":{{"app":"a{}"}}}},
+        "spec":{{"nodeName":"o{}","containers":[{{"name":"{}","image":"kube-proxy:v1.30.0",
+        "command":["x","--proxy-mode={}"]}}],
+        "securityContext":{{"sysctls":[{{"name":"net.ipv4.tcp_keepalive_time","value":"{}"}}]}}}},
+        "status":{{"phase":"{}","conditions":[{{"type":"Ready","status":"{}"}}],
+        "startTime":"2026-11-21T13:00:0{}Z"}}}}"#,
+        variant % 2,
+        variant % 3,
+        match variant {
+            0..6 => "app",
+            6 | 7 => "kube-controller-manager",
+            _ => "kube-proxy",
+        },
+        if variant & 1 == 0 { "ipvs" } else { "nftables" },
+        u32::from(variant) * 100,
+        if variant == 5 { "Failed" } else { "Running" },
+        if variant & 4 == 0 { "True" } else { "False" },
+        variant % 3,
+    )
+}
+
+fn webhooks(kind: &str, name: &str, variant: u8) -> String {
+    if variant >= 12 {
+        return format!(r#"{{"kind":"{kind}","metadata":{{"name":"{name}"}},"webhooks":7}}"#);
+    }
+    format!(
+        r#"{{"kind":"{kind}","metadata":{{"name":"{name}"}},"webhooks":[{{"name":"w{variant}",
+        "failurePolicy":"Fail","rules":[{{"apiGroups":[""],"apiVersions":["v1"],"resources":["{}"],
+        "operations":["*"]}}],"clientConfig":{{"service":{{"namespace":"shop","name":"o{}"}}}},
+        "objectSelector":{{"matchLabels":{{{}}}}},"timeoutSeconds":{variant}}}]}}"#,
+        if variant & 1 == 0 { "nodes" } else { "pods" },
+        variant % 3,
+        match variant % 4 {
+            0 | 1 => "",
+            2 => r#""topology.kubernetes.io/zone":"z1""#,
+            _ => r#""app":"a1""#,
+        },
+    )
+}
+
 /// Objects of the sources of which little is read.
 fn other(source: Source, namespace: &str, name: &str, variant: u8) -> String {
     match source {
@@ -193,26 +235,7 @@ pub(crate) fn object(source: Source, at: u8, name: u8, variant: u8) -> (Id, Stri
                 variant,
             ),
             Source::Nodes => node(name, variant),
-            Source::Pods => format!(
-                r#"{{"metadata":{{"name":"{name}","namespace":"{namespace}","labels":{{"app":"a{}"}}}},
-                "spec":{{"nodeName":"o{}","containers":[{{"name":"{}","image":"kube-proxy:v1.30.0",
-                "command":["x","--proxy-mode={}"]}}],
-                "securityContext":{{"sysctls":[{{"name":"net.ipv4.tcp_keepalive_time","value":"{}"}}]}}}},
-                "status":{{"phase":"{}","conditions":[{{"type":"Ready","status":"{}"}}],
-                "startTime":"2026-11-21T13:00:0{}Z"}}}}"#,
-                variant % 2,
-                variant % 3,
-                match variant {
-                    0..6 => "app",
-                    6 | 7 => "kube-controller-manager",
-                    _ => "kube-proxy",
-                },
-                if variant & 1 == 0 { "ipvs" } else { "nftables" },
-                u32::from(variant) * 100,
-                if variant == 5 { "Failed" } else { "Running" },
-                if variant & 4 == 0 { "True" } else { "False" },
-                variant % 3,
-            ),
+            Source::Pods => pod(namespace, name, variant),
             Source::DaemonSets => daemon_set(name, namespace, variant),
             Source::ConfigMaps => config_map(name, namespace, variant),
             Source::CiliumNodeConfigs => format!(
@@ -221,22 +244,7 @@ pub(crate) fn object(source: Source, at: u8, name: u8, variant: u8) -> (Id, Stri
                 "defaults":{{"bpf-ct-timeout-service-tcp":"{variant}00s"}}}}}}"#,
                 variant % 3
             ),
-            Source::Webhooks if variant >= 12 => {
-                format!(r#"{{"kind":"{kind}","metadata":{{"name":"{name}"}},"webhooks":7}}"#)
-            }
-            Source::Webhooks => format!(
-                r#"{{"kind":"{kind}","metadata":{{"name":"{name}"}},"webhooks":[{{"name":"w{variant}",
-                "failurePolicy":"Fail","rules":[{{"apiGroups":[""],"apiVersions":["v1"],"resources":["{}"],
-                "operations":["*"]}}],"clientConfig":{{"service":{{"namespace":"shop","name":"o{}"}}}},
-                "objectSelector":{{"matchLabels":{{{}}}}},"timeoutSeconds":{variant}}}]}}"#,
-                if variant & 1 == 0 { "nodes" } else { "pods" },
-                variant % 3,
-                match variant % 4 {
-                    0 | 1 => "",
-                    2 => r#""topology.kubernetes.io/zone":"z1""#,
-                    _ => r#""app":"a1""#,
-                },
-            ),
+            Source::Webhooks => webhooks(kind, name, variant),
             _ => other(source, namespace, name, variant),
         }
     };

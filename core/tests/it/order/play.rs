@@ -75,31 +75,7 @@ pub(crate) fn apply(core: &mut Core, world: &mut World, step: &Step) {
             core.handle(world.now(), Input::Gone(source, &id.1, &id.2));
             world.things.remove(&id);
         }
-        Step::Relist(source, mask, round, ends) => {
-            core.handle(world.now(), Input::Begin(source));
-            let mut left_out = Vec::new();
-            let listed = world.things.iter().filter(|(id, _)| id.0 == source);
-            for (at, (id, thing)) in listed.enumerate() {
-                if (mask >> (at % 16)) & 1 == 0 {
-                    feed(core, world.now(), id, thing);
-                } else {
-                    left_out.push(id.clone());
-                }
-            }
-            if round {
-                core.round(world.now());
-            }
-            if ends {
-                tell(core, world.now(), source, Health::Complete);
-                world.health.insert(source, Health::Complete);
-                for id in &left_out {
-                    world.things.remove(id);
-                }
-            } else {
-                tell(core, world.now(), source, Health::Lost);
-                world.health.insert(source, Health::Lost);
-            }
-        }
+        Step::Relist(source, mask, round, ends) => relist(core, world, source, mask, round, ends),
         Step::Health(source, health) => turn(core, world, source, health),
         Step::Cluster(variant) => {
             world.cluster = variant.map(cluster_policy);
@@ -132,6 +108,31 @@ pub(crate) fn apply(core: &mut Core, world: &mut World, step: &Step) {
         Step::Round => drop(core.round(world.now())),
         Step::Part(verdicts) => drop(core.step(world.now(), verdicts.into())),
     }
+}
+
+/// A source is listed anew, without the things that the mask leaves out; the list may break off.
+fn relist(core: &mut Core, world: &mut World, source: Source, mask: u16, round: bool, ends: bool) {
+    core.handle(world.now(), Input::Begin(source));
+    let mut left_out = Vec::new();
+    let listed = world.things.iter().filter(|(id, _)| id.0 == source);
+    for (at, (id, thing)) in listed.enumerate() {
+        if (mask >> (at % 16)) & 1 == 0 {
+            feed(core, world.now(), id, thing);
+        } else {
+            left_out.push(id.clone());
+        }
+    }
+    if round {
+        core.round(world.now());
+    }
+    if ends {
+        for id in &left_out {
+            world.things.remove(id);
+        }
+    }
+    let health = if ends { Health::Complete } else { Health::Lost };
+    tell(core, world.now(), source, health);
+    world.health.insert(source, health);
 }
 
 /// A source becomes fresh, or no longer is.

@@ -31,8 +31,30 @@ fn selector(variant: u8) -> Selector {
     Selector { labels, expressions }
 }
 
-pub(crate) fn policy(at: u8, name: u8, variant: u8) -> Policy {
-    let connection = |name: &str, protocol, silence| Connection {
+fn connection(name: &str, protocol: Protocol, silence: Option<u32>, variant: u8) -> Connection {
+    let client = || Client {
+        pods: Some(Selector {
+            labels: vec![("app".into(), "a1".into())],
+            expressions: Vec::new(),
+        }),
+        tcp_keepalive: Some(Beat::Enabled(None)),
+        ..Client::undeclared(
+            "worker".into(),
+            if variant & 2 == 0 {
+                Door::Cluster
+            } else {
+                Door::LoadBalancer
+            },
+        )
+    };
+    let hop = || Hop {
+        name: "proxy".into(),
+        layer: Layer::L7,
+        idle_timeout: Some(Limit::Seconds(60)),
+        request_timeout_seconds: None,
+        upstream: evenkeel_core::policy::Upstream::default(),
+    };
+    Connection {
         name: name.into(),
         ports: match variant % 3 {
             0 => Vec::new(),
@@ -42,39 +64,16 @@ pub(crate) fn policy(at: u8, name: u8, variant: u8) -> Policy {
         protocol,
         longest_silence_seconds: silence,
         longest_request_seconds: None,
-        clients: if variant & 1 == 0 {
-            Vec::new()
-        } else {
-            let from = if variant & 2 == 0 {
-                Door::Cluster
-            } else {
-                Door::LoadBalancer
-            };
-            vec![Client {
-                pods: Some(Selector {
-                    labels: vec![("app".into(), "a1".into())],
-                    expressions: Vec::new(),
-                }),
-                tcp_keepalive: Some(Beat::Enabled(None)),
-                ..Client::undeclared("worker".into(), from)
-            }]
-        },
+        clients: (variant & 1 != 0).then(client).into_iter().collect(),
         server: Server {
             tcp_keepalive: Some(Beat::Disabled),
             ..Server::default()
         },
-        hops: if variant & 4 == 0 {
-            Vec::new()
-        } else {
-            vec![Hop {
-                name: "proxy".into(),
-                layer: Layer::L7,
-                idle_timeout: Some(Limit::Seconds(60)),
-                request_timeout_seconds: None,
-                upstream: evenkeel_core::policy::Upstream::default(),
-            }]
-        },
-    };
+        hops: (variant & 4 != 0).then(hop).into_iter().collect(),
+    }
+}
+
+pub(crate) fn policy(at: u8, name: u8, variant: u8) -> Policy {
     Policy {
         namespace: NAMESPACES
             .get(usize::from(at % 2))
@@ -97,8 +96,8 @@ pub(crate) fn policy(at: u8, name: u8, variant: u8) -> Policy {
             max_percent_per_zone: Some(u32::from(variant) * 10),
         }),
         connections: vec![
-            connection("main", Protocol::Tcp, Some(300 * u32::from(variant % 5))),
-            connection("calls", Protocol::Grpc, None),
+            connection("main", Protocol::Tcp, Some(300 * u32::from(variant % 5)), variant),
+            connection("calls", Protocol::Grpc, None, variant),
         ],
         remediation: Remediation::default(),
         exceptions: variant

@@ -45,17 +45,6 @@ struct Conditions {
     ready: Option<bool>,
 }
 
-/// The rights that it needs, as rules of a `ClusterRole`. They are not those of the manifests: the operator gets no policy
-/// by name.
-pub(super) fn rights() -> [Value; 3] {
-    [
-        ("discovery.k8s.io", "endpointslices", ["list", "watch"].as_slice()),
-        ("evenkeel.dev", "traffichealthpolicies", &["get"]),
-        ("evenkeel.dev", "traffichealthpolicies/status", &["patch"]),
-    ]
-    .map(|(group, resource, verbs)| json!({"apiGroups": [group], "resources": [resource], "verbs": verbs}))
-}
-
 /// Measures the same reactions as the operator's, without and with other changes, by a process of this client.
 pub(super) async fn measured(bench: &Bench) -> Result<[Reactions; 2]> {
     let mut process = Command::new(std::env::current_exe()?)

@@ -5,17 +5,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use evenkeel_e2e::load::Size;
-use evenkeel_e2e::operator::{Access, Operator};
+use evenkeel_e2e::operator::{Operator, OperatorAccess};
 use evenkeel_e2e::process::status_kib;
 use evenkeel_e2e::{ControlPlane, client_of};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use kube::Client;
 use kube::api::WatchEvent;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::{NamedTempFile, TempDir};
 
-use super::bare_reaction;
 use super::scrape::Scrape;
 
 /// How long a start or a reaction may take before the measurement gives up.
@@ -43,7 +42,7 @@ metadata: {name: evenkeel-system}
 
 /// A cluster that has been loaded, with the measured policy.
 pub(super) struct Bench {
-    /// The administrator's, or whoever's kubeconfig was named.
+    /// By the administrator's kubeconfig, or the one that was named.
     pub(super) client: Client,
     /// What it was loaded with.
     pub(super) size: Size,
@@ -55,6 +54,17 @@ pub(super) struct Bench {
     pub(super) plane: Option<ControlPlane>,
 }
 
+/// The rights that the bare client of reactions needs, as rules of a `ClusterRole`. They are not those of the manifests: the operator gets no policy
+/// by name.
+fn rights_of_bare() -> [Value; 3] {
+    [
+        ("discovery.k8s.io", "endpointslices", ["list", "watch"].as_slice()),
+        ("evenkeel.dev", "traffichealthpolicies", &["get"]),
+        ("evenkeel.dev", "traffichealthpolicies/status", &["patch"]),
+    ]
+    .map(|(group, resource, verbs)| json!({"apiGroups": [group], "resources": [resource], "verbs": verbs}))
+}
+
 impl Bench {
     /// A cluster of somebody's. The operator has the rights of the kubeconfig.
     pub(super) async fn of(kubeconfig: PathBuf, size: Size) -> Result<Self> {
@@ -64,7 +74,7 @@ impl Bench {
     /// A control plane of our own. The operator has the rights of the manifests.
     pub(super) async fn on(plane: ControlPlane, size: Size) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let access = Access::make(&plane, "measured", folder.path(), None).await?;
+        let access = OperatorAccess::make(&plane, "measured", folder.path(), None).await?;
         Self::with(access.kubeconfig(), size, Some(plane), folder).await
     }
 
@@ -77,11 +87,7 @@ impl Bench {
         let administrator = plane.as_ref().map_or(&*kubeconfig, ControlPlane::kubeconfig_path);
         let client = client_of(administrator, None).await?;
         let bare = match &plane {
-            Some(plane) => Some(
-                plane
-                    .account(NAMESPACE, "bare-client", &bare_reaction::rights())
-                    .await?,
-            ),
+            Some(plane) => Some(plane.account(NAMESPACE, "bare-client", &rights_of_bare()).await?),
             None => None,
         };
         evenkeel_e2e::apply::apply_yaml(&client, POLICY).await?;
@@ -126,7 +132,7 @@ impl Bench {
     }
 }
 
-/// The measured policy, each time that it changes: whoever asked for it over and over would be a load of its own.
+/// The measured policy, each time that it changes: polling would be a load of its own.
 pub(super) struct Statuses(BoxStream<'static, kube::Result<WatchEvent<Value>>>);
 
 impl Statuses {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use evenkeel_e2e::apply::apply_yaml;
-use evenkeel_e2e::demo::example_in;
+use evenkeel_e2e::repository::example_in;
 use http::Method;
 use kube::Client;
 use serde_json::{Value, json};

@@ -16,9 +16,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::Parser;
 use evenkeel_e2e::chaos::Chaos;
-use evenkeel_e2e::demo::{example, example_in};
 use evenkeel_e2e::monitoring::free_port;
-use evenkeel_e2e::operator::{Access, Operator};
+use evenkeel_e2e::operator::{Operator, OperatorAccess};
+use evenkeel_e2e::repository::{example, example_in};
 use evenkeel_e2e::{ControlPlane, Options};
 use kube::Client;
 use tempfile::TempDir;
@@ -121,7 +121,7 @@ impl Bed {
 
     /// Starts an operator of the binary beside this one.
     async fn operator(&self, name: &str, server: Option<&str>) -> Result<Soaked> {
-        let access = Access::make(&self.plane, name, self.folder.path(), None).await?;
+        let access = OperatorAccess::make(&self.plane, name, self.folder.path(), None).await?;
         if let Some(server) = server {
             access.put_server(server)?;
         }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use evenkeel::api::TrafficHealthPolicy;
-use evenkeel_e2e::monitoring::get;
+use evenkeel_e2e::http::get;
 use evenkeel_e2e::process::status_kib;
 use kube::api::ListParams;
 use kube::{Api, Client};

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use evenkeel::api::TrafficHealthPolicy;
 use evenkeel_e2e::audit::{self, ACCOUNT};
-use evenkeel_e2e::demo::example;
-use evenkeel_e2e::operator::{Access, Operator};
+use evenkeel_e2e::operator::{Operator, OperatorAccess};
+use evenkeel_e2e::repository::example;
 use evenkeel_e2e::{ControlPlane, Options, under_test};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
@@ -25,13 +25,13 @@ const EVERY: Duration = Duration::from_millis(50);
 static ONE: Mutex<()> = Mutex::const_new(());
 
 /// A control plane with our kinds, our rights and the demo's nodes and data plane.
-pub(super) struct Bed {
+pub(super) struct OperatorBed {
     pub(super) plane: ControlPlane,
     folder: TempDir,
     _one: MutexGuard<'static, ()>,
 }
 
-impl Bed {
+impl OperatorBed {
     pub(super) async fn start() -> Self {
         let one = ONE.lock().await;
         let options = Options {
@@ -70,8 +70,8 @@ impl Bed {
     }
 
     /// The operator's own account; every one has a token of its own.
-    pub(super) async fn access(&self, name: &str, port: Option<u16>) -> Access {
-        Access::make(&self.plane, name, self.folder(), port)
+    pub(super) async fn access(&self, name: &str, port: Option<u16>) -> OperatorAccess {
+        OperatorAccess::make(&self.plane, name, self.folder(), port)
             .await
             .unwrap()
     }
@@ -80,12 +80,12 @@ impl Bed {
         self.operator_by(name, &self.access(name, None).await)
     }
 
-    pub(super) fn operator_by(&self, name: &str, access: &Access) -> Operator {
+    pub(super) fn operator_by(&self, name: &str, access: &OperatorAccess) -> Operator {
         self.operator_of(under_test::binary().unwrap(), name, access)
     }
 
     /// An operator of another binary than this build's.
-    pub(super) fn operator_of(&self, binary: &Path, name: &str, access: &Access) -> Operator {
+    pub(super) fn operator_of(&self, binary: &Path, name: &str, access: &OperatorAccess) -> Operator {
         Operator::start_with(&access.kubeconfig(), binary, name, &[], self.folder()).unwrap()
     }
 

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use evenkeel_core::know::Wall;
 use evenkeel_e2e::Proxy;
-use evenkeel_e2e::demo::root;
-use evenkeel_e2e::monitoring::{free_port, get};
+use evenkeel_e2e::http::get;
+use evenkeel_e2e::monitoring::free_port;
 use evenkeel_e2e::operator::Operator;
+use evenkeel_e2e::repository::root;
 use evenkeel_e2e::under_test;
 use serde_json::{Value, json};
 
-use super::bed::{Bed, WITHIN};
+use super::bed::{OperatorBed, WITHIN};
 
 /// An operator, and where it serves `/debug`.
 struct Watched {
@@ -22,12 +23,12 @@ struct Watched {
 }
 
 impl Watched {
-    async fn start(bed: &Bed) -> Self {
+    async fn start(bed: &OperatorBed) -> Self {
         Self::start_behind(bed, None).await
     }
 
     /// The same with a port of a proxy between it and the API server.
-    async fn start_behind(bed: &Bed, port: Option<u16>) -> Self {
+    async fn start_behind(bed: &OperatorBed, port: Option<u16>) -> Self {
         let access = bed.access("first", port).await;
         let debug = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port().unwrap()));
         let more = [format!("--debug-listen={debug}")];
@@ -85,7 +86,7 @@ const STALE: &str = "cp-stale-watch";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_right_that_is_taken_away_is_named_and_comes_back() {
-    let mut bed = Bed::start().await;
+    let mut bed = OperatorBed::start().await;
     let watched = Watched::start(&bed).await;
     watched.until(STALE, "").await;
     let rights = fs::read_to_string(root().join("manifests/rbac.yaml")).unwrap();
@@ -115,7 +116,7 @@ async fn a_right_that_is_taken_away_is_named_and_comes_back() {
 async fn watches_that_a_network_swallows_are_silent_and_then_deaf() {
     /// When to give up: 180 s after a watch is lost it is Violated, and what others wait for anything comes on top.
     const DEAF_WITHIN: Duration = Duration::from_secs(180 + WITHIN.as_secs());
-    let bed = Bed::start().await;
+    let bed = OperatorBed::start().await;
     let proxy = Proxy::start(bed.port()).await.unwrap();
     let watched = Watched::start_behind(&bed, Some(proxy.port())).await;
     watched.until(STALE, "").await;
@@ -164,7 +165,7 @@ fn node_since(name: &str, zone: &str, ready: &str, seconds: i64) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_zone_that_opens_is_quiet_and_no_ready_node_is_not() {
-    let bed = Bed::start().await;
+    let bed = OperatorBed::start().await;
     let watched = Watched::start(&bed).await;
     let names = ["new-0", "new-1", "new-2"];
     for name in names {
@@ -201,7 +202,7 @@ async fn a_zone_that_opens_is_quiet_and_no_ready_node_is_not() {
 /// The twin of a zone that opens: its nodes were Ready when they went.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_zone_that_is_lost_is_critical_and_an_info_once_it_is_back() {
-    let bed = Bed::start().await;
+    let bed = OperatorBed::start().await;
     let watched = Watched::start(&bed).await;
     let zone = "node-zone-disruption";
     let names = ["west-a", "west-b", "west-c"];

@@ -14,12 +14,12 @@ use evenkeel_e2e::Proxy;
 use evenkeel_e2e::operator::Operator;
 use kube::Api;
 
-use bed::{Bed, WITHIN};
+use bed::{OperatorBed, WITHIN};
 use stuck_thread::StuckThread;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_policy_is_told_how_it_stands_and_nothing_is_written_twice() {
-    let bed = Bed::start().await;
+async fn a_policy_gets_its_status_and_nothing_is_written_twice() {
+    let bed = OperatorBed::start().await;
     let mut first = bed.operator("first").await;
     let ready = first.until_ready().await.unwrap();
     bed.until_holds("first").await;
@@ -96,7 +96,7 @@ async fn a_policy_is_told_how_it_stands_and_nothing_is_written_twice() {
 /// The Lease and HTTP have a thread of their own, which notices.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_loop_that_stands_loses_the_lease_and_is_not_alive() {
-    let bed = Bed::start().await;
+    let bed = OperatorBed::start().await;
     let a = bed.operator("a").await;
     a.until_ready().await.unwrap();
     bed.until_holds("a").await;
@@ -138,7 +138,7 @@ async fn until_livez(operator: &Operator, code: u16) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_takes_over_and_who_was_stopped_writes_nothing() {
-    let bed = Bed::start().await;
+    let bed = OperatorBed::start().await;
     let a = bed.operator("a").await;
     a.until_ready().await.unwrap();
     bed.until_holds("a").await;
@@ -180,7 +180,7 @@ async fn another_takes_over_and_who_was_stopped_writes_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn servers_that_die_and_come_back_need_no_restart_of_ours() {
-    let mut bed = Bed::start().await;
+    let mut bed = OperatorBed::start().await;
     let mut operator = bed.operator("survivor").await;
     operator.until_ready().await.unwrap();
     bed.apply("demo/policy").await;
@@ -209,8 +209,8 @@ async fn servers_that_die_and_come_back_need_no_restart_of_ours() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_frozen_network_is_told_by_the_operator_and_heals() {
-    let bed = Bed::start().await;
+async fn the_operator_reports_a_frozen_network_and_recovers() {
+    let bed = OperatorBed::start().await;
     let proxy = Proxy::start(bed.port()).await.unwrap();
     let access = bed.access("frozen", Some(proxy.port())).await;
     let mut operator = bed.operator_by("frozen", &access);

@@ -7,14 +7,14 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::DeleteParams;
 
-use super::bed::{Bed, WITHIN, told};
+use super::bed::{OperatorBed, WITHIN, told};
 
 const FRESH: &str = "evenkeel_source_fresh{source=\"endpointslices\"} 1";
 const STALE: &str = "evenkeel_source_fresh{source=\"endpointslices\"} 0";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_authority_that_is_replaced_needs_no_restart_of_ours() {
-    let mut bed = Bed::start().await;
+    let mut bed = OperatorBed::start().await;
     let access = bed.access("lasting", None).await;
     let mut operator = bed.operator_by("lasting", &access);
     operator.until_ready().await.unwrap();
@@ -49,7 +49,7 @@ async fn an_authority_that_is_replaced_needs_no_restart_of_ours() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_is_replaced_is_read_before_the_claim_ends() {
-    let bed = Bed::start().await;
+    let bed = OperatorBed::start().await;
     let access = bed.access("lasting", None).await;
     let token = async |secret: &str| {
         let token = bed.plane.token_bound_to("evenkeel-system", "evenkeel", secret);
@@ -81,7 +81,7 @@ async fn a_token_that_is_replaced_is_read_before_the_claim_ends() {
 
 /// Nobody was told of health since so many statuses; the writer has a new client, too, and it is the same process that
 /// holds the Lease.
-async fn goes_on(bed: &Bed, operator: &mut Operator, identity: &str, before: usize) {
+async fn goes_on(bed: &OperatorBed, operator: &mut Operator, identity: &str, before: usize) {
     let since = bed.written().split_off(before);
     assert!(
         since.iter().all(|one| told(one, "Healthy") != "True"),

@@ -3,19 +3,19 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use evenkeel_e2e::demo::root;
 use evenkeel_e2e::operator::Operator;
+use evenkeel_e2e::repository::root;
 use evenkeel_e2e::under_test::{altered, binary, evenkeel_json};
 use serde_json::Value;
 
-use super::bed::{Bed, WITHIN, token};
+use super::bed::{OperatorBed, WITHIN, token};
 
 /// The version of this build, and what another release calls itself and one of its checks.
 const VERSIONS: [&str; 2] = [env!("CARGO_PKG_VERSION"), "7.7.7"];
 const CHECKS: [&str; 2] = ["path-idle-budget", "path-idle-ledger"];
 
 /// The version that `evenkeel status` tells of the holder of the Lease.
-async fn told_version(bed: &Bed, wanted: &str) {
+async fn told_version(bed: &OperatorBed, wanted: &str) {
     let kubeconfig = bed.plane.kubeconfig_path().to_str().unwrap();
     let start = Instant::now();
     loop {
@@ -35,7 +35,7 @@ async fn has_version(operator: &Operator, version: &str) {
 }
 
 /// Waits until the policy is told a finding of this check.
-async fn until_found(bed: &Bed, check: &str) {
+async fn until_found(bed: &OperatorBed, check: &str) {
     let start = Instant::now();
     loop {
         let status = bed.policy().await.status.unwrap_or_default();
@@ -48,13 +48,13 @@ async fn until_found(bed: &Bed, check: &str) {
 }
 
 /// The writers of statuses from the one of this number on, each by its token.
-fn writers(bed: &Bed, from: usize) -> BTreeSet<String> {
+fn writers(bed: &OperatorBed, from: usize) -> BTreeSet<String> {
     bed.written().split_off(from).iter().map(token).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn releases_that_judge_otherwise_do_not_write_against_each_other() {
-    let bed = Bed::start().await;
+    let bed = OperatorBed::start().await;
     let words = [(VERSIONS[0], VERSIONS[1]), (CHECKS[0], CHECKS[1])];
     let other = altered(binary().unwrap(), &words, bed.folder()).unwrap();
     let old = bed.operator("old").await;
@@ -107,7 +107,7 @@ async fn releases_that_judge_otherwise_do_not_write_against_each_other() {
 }
 
 /// Waits until the status speaks of a later generation than this one.
-async fn until_told(bed: &Bed, than: Option<i64>) {
+async fn until_told(bed: &OperatorBed, than: Option<i64>) {
     let start = Instant::now();
     while bed
         .policy()
@@ -123,7 +123,7 @@ async fn until_told(bed: &Bed, than: Option<i64>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_definition_older_than_the_program_is_named() {
-    let bed = Bed::start().await;
+    let bed = OperatorBed::start().await;
     // As a release before this one had it: without counts and findings.
     let old = std::fs::read_to_string(root().join("crds/traffichealthpolicies.yaml")).unwrap();
     let mut crd: Value = serde_saphyr::from_str(&old).unwrap();

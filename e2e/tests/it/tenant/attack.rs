@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 
 use evenkeel::api::TrafficHealthPolicy;
 use evenkeel_e2e::ControlPlane;
-use evenkeel_e2e::demo::root;
 use evenkeel_e2e::monitoring::free_port;
 use evenkeel_e2e::operator::Operator;
 use evenkeel_e2e::process::status_kib;
+use evenkeel_e2e::repository::root;
 use evenkeel_e2e::under_test::{binary, evenkeel};
 use kube::Api;
 use serde_json::{Value, json};
 use tokio::sync::MutexGuard;
 
-use super::bed::{Bed, EVERY, Sight, UNHEALTHY, VICTIMS, WITHIN, difference, findings, until_told};
+use super::bed::{EVERY, Sight, TenantBed, UNHEALTHY, VICTIMS, WITHIN, difference, findings, until_told};
 use super::probes::Probes;
 use super::team::Team;
 
@@ -33,7 +33,7 @@ pub(super) struct Figures {
 
 /// An attack under way: an operator that has seen the cluster as it is, and a team that may write in one namespace.
 pub(super) struct Attack {
-    bed: MutexGuard<'static, Bed>,
+    bed: MutexGuard<'static, TenantBed>,
     pub(super) operator: Operator,
     pub(super) team: Team,
     name: String,
@@ -54,7 +54,7 @@ impl Attack {
 
     /// The same; `legacy` also with the right to write EndpointSlices.
     pub(super) async fn begin_as(name: &str, legacy: bool) -> Self {
-        let mut bed = Bed::lock().await;
+        let mut bed = TenantBed::lock().await;
         bed.clear().await;
         let number = bed.attacked.len();
         let namespace = format!("{name}-{number}");

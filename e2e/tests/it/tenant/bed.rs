@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use evenkeel::api::TrafficHealthPolicy;
 use evenkeel_e2e::audit::{self, ACCOUNT};
-use evenkeel_e2e::demo::{example, example_in};
-use evenkeel_e2e::monitoring::get;
+use evenkeel_e2e::http::get;
 use evenkeel_e2e::operator::Operator;
+use evenkeel_e2e::repository::{example, example_in};
 use evenkeel_e2e::{ControlPlane, Options};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::ClusterRole;
@@ -51,17 +51,17 @@ rules:
 ";
 
 /// The control plane of all attacks.
-pub(super) struct Bed {
+pub(super) struct TenantBed {
     pub(super) plane: ControlPlane,
     pub(super) folder: TempDir,
     /// The namespaces of all attacks so far.
     pub(super) attacked: Vec<String>,
 }
 
-impl Bed {
+impl TenantBed {
     /// One attack at a time.
     pub(super) async fn lock() -> MutexGuard<'static, Self> {
-        static BED: OnceCell<Mutex<Bed>> = OnceCell::const_new();
+        static BED: OnceCell<Mutex<TenantBed>> = OnceCell::const_new();
         let bed = BED.get_or_init(async || Mutex::new(Self::start().await));
         bed.await.lock().await
     }

@@ -38,7 +38,7 @@ async fn half_open(to: SocketAddr) -> Option<TcpStream> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_without_a_request_keep_nobody_out() {
+async fn connections_without_a_request_block_no_other() {
     let attack = Attack::begin("connections").await;
     for port in [attack.operator.port(), attack.operator.probe_port()] {
         let to = SocketAddr::from((Ipv4Addr::LOCALHOST, port));

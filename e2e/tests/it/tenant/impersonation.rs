@@ -148,7 +148,7 @@ async fn node_uid(attack: &Attack, name: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_looks_like_the_platform_speaks_for_nobody() {
+async fn what_only_looks_like_the_platform_is_not_believed() {
     let attack = Attack::begin("impersonation").await;
     let team = &attack.team;
     for object in [&config_maps()[..], &policies()].concat() {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use evenkeel_e2e::monitoring::get;
+use evenkeel_e2e::http::get;
 use evenkeel_e2e::operator::Operator;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;

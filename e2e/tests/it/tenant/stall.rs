@@ -58,11 +58,11 @@ async fn leader(attack: &Attack) -> (Option<String>, Option<i32>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wide_policy_holds_up_nobody() {
+async fn a_wide_policy_delays_no_other() {
     stalls("wide", 10, 32).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_very_wide_policy_holds_up_nobody() {
+async fn a_very_wide_policy_delays_no_other() {
     stalls("wider", 50, 64).await;
 }

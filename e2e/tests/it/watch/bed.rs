@@ -10,7 +10,7 @@ use evenkeel_core::index::Freshness;
 use evenkeel_core::know::{Mono, Now, Source, Wall};
 use evenkeel_core::names::Key;
 use evenkeel_core::{Core, Input};
-use evenkeel_e2e::demo::root;
+use evenkeel_e2e::repository::root;
 use evenkeel_e2e::{ControlPlane, Options, audit};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use evenkeel_core::index::{Freshness, Part};
 use evenkeel_core::know::Source;
 use evenkeel_core::names::Key;
-use evenkeel_e2e::demo::root;
+use evenkeel_e2e::repository::root;
 use evenkeel_e2e::{ControlPlane, Options};
 use serde_json::{Value, json};
 

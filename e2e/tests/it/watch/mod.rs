@@ -8,8 +8,8 @@ use std::time::Duration;
 use evenkeel::watch::WatchState;
 use evenkeel_core::index::Freshness;
 use evenkeel_core::know::Source;
-use evenkeel_e2e::demo::{example, root};
 use evenkeel_e2e::load::{Size, load};
+use evenkeel_e2e::repository::{example, root};
 use evenkeel_e2e::{ControlPlane, Options, Proxy};
 
 use bed::{Operator, asked, compact, grant, link, options, plane, port, slice, sources};
@@ -69,7 +69,7 @@ async fn under_its_declared_rights_it_sees_changes_stays_alive_on_bookmarks_and_
 }
 
 #[tokio::test]
-async fn a_network_that_lets_nothing_through_is_told_and_new_connections_heal_it() {
+async fn a_blocked_network_is_reported_and_new_connections_recover() {
     let plane = plane().await;
     grant(plane, "frozen", "").await;
     let namespace = plane.namespace().await.unwrap();

@@ -4,9 +4,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use evenkeel_e2e::demo::root;
-use evenkeel_e2e::monitoring::{free_port, get};
+use evenkeel_e2e::http::get;
+use evenkeel_e2e::monitoring::free_port;
 use evenkeel_e2e::operator::Operator;
+use evenkeel_e2e::repository::root;
 use evenkeel_e2e::under_test::binary;
 use evenkeel_e2e::{Channel, ControlPlane};
 use serde_json::Value;

@@ -205,7 +205,7 @@ fn pods_that_come_back_to_a_node_that_is_short_are_found(#[case] message: &str) 
     story.until(190);
     assert_eq!(story.says("node-pressure-evict-loop"), "Violated warning");
     assert_eq!(story.of("node-pressure-evict-loop")[0].subject.name, "c9");
-    // Each was seen 5 s after it was told of.
+    // Each was seen 5 s after its Event.
     story.until(306);
     assert_eq!(story.says("node-pressure-evict-loop"), "");
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 /// An audit, as far as two of them are compared: what `audit -o json` prints.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Audit {
+pub(crate) struct ComparedAudit {
     pub(crate) api_version: String,
     pub(crate) kind: String,
     pub(crate) findings: Vec<ComparedFinding>,
@@ -72,7 +72,7 @@ impl From<&Finding> for ComparedFinding {
     }
 }
 
-impl From<&FindingList> for Audit {
+impl From<&FindingList> for ComparedAudit {
     fn from(list: &FindingList) -> Self {
         let unread = list.unreadable.iter().map(|one| Unread {
             source: one.source.clone(),
@@ -113,12 +113,12 @@ impl ComparedFinding {
 
 /// A finding that is judged otherwise than before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Change {
+pub(crate) struct ChangedFinding {
     pub(crate) before: ComparedFinding,
     pub(crate) after: ComparedFinding,
 }
 
-impl Change {
+impl ChangedFinding {
     /// Whether it is worse than before; what can no longer be judged may be.
     fn is_worse(&self) -> bool {
         let blind = |one: &ComparedFinding| one.verdict == FindingVerdict::Unknown;
@@ -137,7 +137,7 @@ pub(crate) struct Changes {
     /// Found before, and not now.
     pub(crate) gone: Vec<ComparedFinding>,
     /// Judged otherwise.
-    pub(crate) changed: Vec<Change>,
+    pub(crate) changed: Vec<ChangedFinding>,
     /// How many are as before.
     pub(crate) unchanged: usize,
     /// What could be read before, and not now.
@@ -146,14 +146,14 @@ pub(crate) struct Changes {
 
 impl Changes {
     /// From one audit to the next.
-    pub(crate) fn of(before: &Audit, after: &Audit) -> Self {
+    pub(crate) fn of(before: &ComparedAudit, after: &ComparedAudit) -> Self {
         let old: BTreeMap<_, _> = before.findings.iter().map(|one| (&*one.id, one)).collect();
         let ids: BTreeSet<_> = after.findings.iter().map(|one| &*one.id).collect();
         let (mut new, mut changed, mut unchanged) = (Vec::new(), Vec::new(), 0);
         for one in &after.findings {
             match old.get(&*one.id) {
                 None => new.push(one.clone()),
-                Some(before) if before.judged() != one.judged() => changed.push(Change {
+                Some(before) if before.judged() != one.judged() => changed.push(ChangedFinding {
                     before: (*before).clone(),
                     after: one.clone(),
                 }),
@@ -216,11 +216,11 @@ mod tests {
         one
     }
 
-    fn audit(findings: &[ComparedFinding]) -> Audit {
-        Audit {
+    fn audit(findings: &[ComparedFinding]) -> ComparedAudit {
+        ComparedAudit {
             findings: findings.to_vec(),
             unreadable: Vec::new(),
-            ..Audit::from(&tests::list("x"))
+            ..ComparedAudit::from(&tests::list("x"))
         }
     }
 
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_accepts_is_as_good_as_none() {
+    fn accepted_findings_count_as_none() {
         let one = || said("aa", Severity::Critical, FindingVerdict::Violated);
         let worse = |before: &[ComparedFinding], after: &[ComparedFinding]| {
             Changes::of(&audit(before), &audit(after)).worse().count()
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_no_longer_be_read_is_told() {
+    fn what_can_no_longer_be_read_is_reported() {
         let mut after = audit(&[]);
         after.unreadable = vec![Unread {
             source: "nodes".into(),

@@ -14,7 +14,7 @@ use crate::sample::Metrics;
 use crate::sources::service::ServiceType;
 #[cfg(test)]
 pub(crate) use shortage::examples;
-use shortage::{BackendShortage, Cause};
+use shortage::{BackendShortage, ShortfallCause};
 
 /// The check.
 pub static CHECK: Check = Check {
@@ -28,6 +28,8 @@ pub static CHECK: Check = Check {
     baseline: false,
     judge: Judge::Service(judge),
     doc: DOC,
+    #[cfg(test)]
+    examples,
 };
 
 const DOC: &str = "\
@@ -92,7 +94,7 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
     if ready < minimum {
         return Ok(match starting(look, case, policy, fewest, minimum - ready) {
             Some(why) => Verdict::at_risk(shortage(why)),
-            None => Verdict::violated(shortage(Cause::TooFew)),
+            None => Verdict::violated(shortage(ShortfallCause::TooFew)),
         });
     }
     match loss(look, case, fewest, minimum) {
@@ -109,7 +111,7 @@ fn starting(
     policy: &Policy,
     backends: &PortBackends,
     missing: u32,
-) -> Option<Cause> {
+) -> Option<ShortfallCause> {
     let grace_seconds = policy.balance.as_ref()?.newcomer_grace_seconds;
     let grace = u64::from(grace_seconds) * 1000;
     let (now, history) = (look.now.mono, look.history().backends());
@@ -122,12 +124,12 @@ fn starting(
     let count = |of: Starting| u32::try_from(of.count).unwrap_or(u32::MAX);
     let (starting, went) = (count(starting), count(went));
     if starting >= missing {
-        Some(Cause::Starting {
+        Some(ShortfallCause::Starting {
             count: starting,
             grace_seconds,
         })
     } else if starting.saturating_add(went) >= missing {
-        Some(Cause::Replacing { starting, went })
+        Some(ShortfallCause::Replacing { starting, went })
     } else {
         None
     }
@@ -139,7 +141,7 @@ fn loss(
     case: &ServiceCase<'_>,
     backends: &PortBackends,
     minimum: u32,
-) -> Known<Option<Cause>> {
+) -> Known<Option<ShortfallCause>> {
     let all = &backends.usable;
     let ready = u32::try_from(all.len()).unwrap_or(u32::MAX);
     // A minimum of 0 is kept whatever is lost.
@@ -170,7 +172,7 @@ fn loss(
         }
         if ready.saturating_sub(there) < minimum {
             let name = look.names().shared(name);
-            return Ok(Some(Cause::Loss {
+            return Ok(Some(ShortfallCause::Loss {
                 of: place,
                 name,
                 there,

@@ -20,11 +20,11 @@ pub(super) struct BackendShortage {
     pub(super) ports: Vec<u16>,
     pub(super) ready: u32,
     pub(super) minimum: u32,
-    pub(super) why: Cause,
+    pub(super) why: ShortfallCause,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum Cause {
+pub(super) enum ShortfallCause {
     /// There are too few.
     TooFew,
     /// There are too few, and so many are starting that would be enough, each for at most so many seconds yet.
@@ -39,32 +39,32 @@ pub(super) enum Cause {
 impl Explain for BackendShortage {
     fn cause(&self) -> &'static str {
         match self.why {
-            Cause::TooFew => "TooFewReady",
-            Cause::Starting { .. } => "Starting",
-            Cause::Replacing { .. } => "Replacing",
-            Cause::Loss { of: Domain::Node, .. } => "NodeLossGoesBelow",
-            Cause::Loss { of: Domain::Zone, .. } => "ZoneLossGoesBelow",
+            ShortfallCause::TooFew => "TooFewReady",
+            ShortfallCause::Starting { .. } => "Starting",
+            ShortfallCause::Replacing { .. } => "Replacing",
+            ShortfallCause::Loss { of: Domain::Node, .. } => "NodeLossGoesBelow",
+            ShortfallCause::Loss { of: Domain::Zone, .. } => "ZoneLossGoesBelow",
         }
     }
 
     fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (ready, minimum, ports) = (self.ready, self.minimum, of_ports(&self.ports));
         match &self.why {
-            Cause::TooFew => write!(
+            ShortfallCause::TooFew => write!(
                 f,
                 "ready backends{ports}: {ready}; the policy asks for at least {minimum}"
             ),
-            Cause::Starting { count, grace_seconds } => write!(
+            ShortfallCause::Starting { count, grace_seconds } => write!(
                 f,
                 "ready backends{ports}: {ready} of at least {minimum}; {count} more have been starting for less than \
                  {grace_seconds} s"
             ),
-            Cause::Replacing { starting, went } => write!(
+            ShortfallCause::Replacing { starting, went } => write!(
                 f,
                 "ready backends{ports}: {ready} of at least {minimum}; in a rollout {went} went a moment ago, and \
                  {starting} are starting"
             ),
-            Cause::Loss { of, name, there } => write!(
+            ShortfallCause::Loss { of, name, there } => write!(
                 f,
                 "without {} {name} only {} of {ready} ready backends{ports} would be left; the policy asks for at \
                  least {minimum}",
@@ -89,8 +89,8 @@ impl Explain for BackendShortage {
             field("minimumReadyBackends"),
         ));
         match &self.why {
-            Cause::TooFew => {}
-            Cause::Starting { count, grace_seconds } => {
+            ShortfallCause::TooFew => {}
+            ShortfallCause::Starting { count, grace_seconds } => {
                 evidence.push(Evidence::watched(
                     "starting",
                     Unit::Count,
@@ -102,13 +102,13 @@ impl Explain for BackendShortage {
                     &Val::declared(i64::from(*grace_seconds), field("newcomerGraceSeconds")),
                 ));
             }
-            Cause::Replacing { starting, went } => {
+            ShortfallCause::Replacing { starting, went } => {
                 for (what, count) in [("starting", starting), ("went", went)] {
                     let place = "EndpointSlices, as watched";
                     evidence.push(Evidence::watched(what, Unit::Count, *count, place));
                 }
             }
-            Cause::Loss { name, there, .. } => {
+            ShortfallCause::Loss { name, there, .. } => {
                 evidence.push(Evidence::name("place", name, slices.clone()));
                 evidence.push(Evidence::count("backendsThere", *there, slices.clone()));
                 evidence.push(Evidence::count("left", self.ready.saturating_sub(*there), slices));
@@ -119,19 +119,19 @@ impl Explain for BackendShortage {
 
     fn advice(&self) -> Vec<Advice> {
         match self.why {
-            Cause::TooFew => vec![
+            ShortfallCause::TooFew => vec![
                 "see which Pods of the Service are not ready, and why, before anything is recycled".into(),
                 format!("then raise the replicas to {} or more", self.minimum).into(),
             ],
-            Cause::Starting { grace_seconds, .. } => vec![
+            ShortfallCause::Starting { grace_seconds, .. } => vec![
                 format!("wait for the new Pods; after {grace_seconds} s this is critical").into(),
                 "let rollouts keep the minimum: maxUnavailable 0 and maxSurge 1".into(),
             ],
-            Cause::Replacing { .. } => vec![
+            ShortfallCause::Replacing { .. } => vec![
                 "wait for the rollout's next Pods; without them this is critical within 30 s".into(),
                 "let rollouts keep the minimum: maxUnavailable 0 and maxSurge 1".into(),
             ],
-            Cause::Loss { of, .. } => vec![
+            ShortfallCause::Loss { of, .. } => vec![
                 format!(
                     "spread the Pods over {}s: topologySpreadConstraints with topologyKey {}",
                     of.word(),
@@ -155,20 +155,20 @@ pub(crate) fn examples() -> Vec<Verdict> {
         minimum,
         why,
     };
-    let loss = |of, name: &str| Cause::Loss {
+    let loss = |of, name: &str| ShortfallCause::Loss {
         of,
         name: name.into(),
         there: 2,
     };
-    let starting = Cause::Starting {
+    let starting = ShortfallCause::Starting {
         count: 1,
         grace_seconds: 600,
     };
     vec![
-        Verdict::violated(of(&[], 0, 3, Cause::TooFew)),
-        Verdict::violated(of(&[9090, 80], 1, 3, Cause::TooFew)),
+        Verdict::violated(of(&[], 0, 3, ShortfallCause::TooFew)),
+        Verdict::violated(of(&[9090, 80], 1, 3, ShortfallCause::TooFew)),
         Verdict::at_risk(of(&[8443], 2, 3, starting)),
-        Verdict::at_risk(of(&[], 2, 3, Cause::Replacing { starting: 0, went: 1 })),
+        Verdict::at_risk(of(&[], 2, 3, ShortfallCause::Replacing { starting: 0, went: 1 })),
         Verdict::at_risk(of(&[], 3, 2, loss(Domain::Node, "worker-4"))),
         Verdict::at_risk(of(&[], 3, 2, loss(Domain::Zone, "eu-central-1a"))),
     ]

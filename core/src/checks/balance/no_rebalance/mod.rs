@@ -26,6 +26,8 @@ pub static CHECK: Check = Check {
     baseline: true,
     judge: Judge::Service(judge),
     doc: DOC,
+    #[cfg(test)]
+    examples,
 };
 
 const DOC: &str = "\
@@ -65,7 +67,7 @@ in the same second. Do not scale out further: it adds idle backends.
 ";
 
 /// A port, and by whose word it carries which protocol.
-type Spoken = (u16, Val<Arc<str>>);
+type PortProtocol = (u16, Val<Arc<str>>);
 
 fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
     if case.service.kind == ServiceType::ExternalName {
@@ -119,11 +121,11 @@ fn judge(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Verdict> {
 #[derive(Debug, Default)]
 struct Carried {
     /// A policy says so, and nothing ends these connections.
-    declared: Vec<Spoken>,
+    declared: Vec<PortProtocol>,
     /// The first for which a policy says so of connections that an L7 hop opens, and the hop.
-    proxied: Option<(Opener, Spoken)>,
+    proxied: Option<(Opener, PortProtocol)>,
     /// The port says so, and no policy speaks of it.
-    assumed: Vec<Spoken>,
+    assumed: Vec<PortProtocol>,
     /// Whether a policy declares some that end at an age.
     ended: bool,
 }

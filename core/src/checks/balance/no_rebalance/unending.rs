@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::Spoken;
+use super::PortProtocol;
 #[cfg(test)]
 use crate::judge::Verdict;
 use crate::judge::{Advice, Evidence, Explain};
@@ -22,7 +22,7 @@ pub(super) struct Unending {
     /// The L7 hop that opens them and ends none of them: it may balance requests by itself.
     pub(super) proxy: Option<Opener>,
     /// The ports that carry them, and by whose word.
-    pub(super) ports: Vec<Spoken>,
+    pub(super) ports: Vec<PortProtocol>,
 }
 
 /// An L7 hop that opens connections to the Service.

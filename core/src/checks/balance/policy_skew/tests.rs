@@ -93,7 +93,7 @@ fn hints_count_only_together(#[case] hints: &[&str], #[case] expected: &str) {
 #[case::beside_kube_proxy(Some(json!({"kube-proxy-replacement": "false"})), "NotApplicable")]
 #[case::told_so(Some(json!({"kube-proxy-replacement": "true", "enable-service-topology": "true"})), "AtRisk info ZoneHints")]
 #[case::nonsense(Some(json!({"enable-service-topology": "perhaps"})), "AtRisk info ZoneHints")]
-fn cilium_ignores_hints_unless_told(#[case] keys: Option<Value>, #[case] expected: &str) {
+fn cilium_ignores_hints_unless_configured(#[case] keys: Option<Value>, #[case] expected: &str) {
     let mut one = slice("api", UNEVEN);
     for (at, hint) in ["a", "a", "a", "b"].iter().enumerate() {
         one["endpoints"][at]["hints"] = json!({"forZones": [{"name": hint}]});

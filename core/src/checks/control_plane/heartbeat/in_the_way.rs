@@ -21,11 +21,11 @@ pub(super) struct InTheWay {
     pub(super) stops: Severity,
     pub(super) service: Option<Arc<str>>,
     pub(super) ready: u32,
-    pub(super) cause: Cause,
+    pub(super) cause: BlockCause,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Cause {
+pub(super) enum BlockCause {
     /// With the port that its Service lacks, where that is why.
     Blocked {
         without_port: Option<u16>,
@@ -103,11 +103,11 @@ impl InTheWay {
 impl Explain for InTheWay {
     fn cause(&self) -> &'static str {
         match self.cause {
-            Cause::Blocked { .. } => "Blocked",
-            Cause::BlockedIfConditionsMatch { .. } => "BlockedIfConditionsMatch",
-            Cause::WhenAway => "InTheWay",
-            Cause::TooSlowToIgnore { .. } => "TooSlowToIgnore",
-            Cause::TooSlowTogether(_) => "TooSlowTogether",
+            BlockCause::Blocked { .. } => "Blocked",
+            BlockCause::BlockedIfConditionsMatch { .. } => "BlockedIfConditionsMatch",
+            BlockCause::WhenAway => "InTheWay",
+            BlockCause::TooSlowToIgnore { .. } => "TooSlowToIgnore",
+            BlockCause::TooSlowTogether(_) => "TooSlowTogether",
         }
     }
 
@@ -115,16 +115,16 @@ impl Explain for InTheWay {
         let (webhook, what, place) = (&self.webhook, self.what, self.place());
         let service = self.service();
         match self.cause {
-            Cause::Blocked { without_port } => {
+            BlockCause::Blocked { without_port } => {
                 write!(f, "webhook {webhook} refuses {what}{place} now: ")?;
                 write!(f, "its Service {service} has no {}", missing(without_port))
             }
-            Cause::BlockedIfConditionsMatch { without_port } => write!(
+            BlockCause::BlockedIfConditionsMatch { without_port } => write!(
                 f,
                 "webhook {webhook} refuses {what}{place} if its matchConditions hold: {service} has no {}",
                 missing(without_port)
             ),
-            Cause::WhenAway => {
+            BlockCause::WhenAway => {
                 let (ready, s) = (self.ready, if self.ready == 1 { "" } else { "s" });
                 write!(
                     f,
@@ -132,11 +132,11 @@ impl Explain for InTheWay {
                      endpoint{s}"
                 )
             }
-            Cause::TooSlowToIgnore { timeout, patience } => write!(
+            BlockCause::TooSlowToIgnore { timeout, patience } => write!(
                 f,
                 "webhook {webhook} is ignored only after {timeout} s, but writers of {what} give up after {patience} s"
             ),
-            Cause::TooSlowTogether(Together {
+            BlockCause::TooSlowTogether(Together {
                 others,
                 total,
                 patience,
@@ -152,7 +152,7 @@ impl Explain for InTheWay {
     fn evidence(&self) -> Vec<Evidence> {
         let fails = !matches!(
             self.cause,
-            Cause::TooSlowToIgnore { .. } | Cause::TooSlowTogether(_)
+            BlockCause::TooSlowToIgnore { .. } | BlockCause::TooSlowTogether(_)
         );
         let policy = if fails { "Fail" } else { "Ignore" };
         let source = format!("webhook configuration, failurePolicy: {policy}");
@@ -179,10 +179,10 @@ impl Explain for InTheWay {
             ));
         }
         let (timeout, source, patience) = match self.cause {
-            Cause::TooSlowToIgnore { timeout, patience } => {
+            BlockCause::TooSlowToIgnore { timeout, patience } => {
                 (timeout, "timeoutSeconds of the webhook".to_owned(), patience)
             }
-            Cause::TooSlowTogether(found) => (
+            BlockCause::TooSlowTogether(found) => (
                 found.total,
                 format!(
                     "timeoutSeconds of {} webhooks, mutating ones in turn, added up",
@@ -190,7 +190,9 @@ impl Explain for InTheWay {
                 ),
                 found.patience,
             ),
-            Cause::Blocked { .. } | Cause::BlockedIfConditionsMatch { .. } | Cause::WhenAway => {
+            BlockCause::Blocked { .. }
+            | BlockCause::BlockedIfConditionsMatch { .. }
+            | BlockCause::WhenAway => {
                 return evidence;
             }
         };
@@ -207,23 +209,23 @@ impl Explain for InTheWay {
     fn advice(&self) -> Vec<Advice> {
         let (webhook, service) = (&self.webhook, self.service());
         let first: Advice = match self.cause {
-            Cause::WhenAway => format!("run several replicas of {service}, on different nodes").into(),
-            Cause::TooSlowToIgnore { patience, .. } => {
+            BlockCause::WhenAway => format!("run several replicas of {service}, on different nodes").into(),
+            BlockCause::TooSlowToIgnore { patience, .. } => {
                 format!("set timeoutSeconds of {webhook} well below {patience}").into()
             }
-            Cause::TooSlowTogether(found) => format!(
+            BlockCause::TooSlowTogether(found) => format!(
                 "lower timeoutSeconds of {webhook} and the {} others until they add up to well below {}",
                 found.others, found.patience
             )
             .into(),
-            Cause::Blocked {
+            BlockCause::Blocked {
                 without_port: Some(port),
             }
-            | Cause::BlockedIfConditionsMatch {
+            | BlockCause::BlockedIfConditionsMatch {
                 without_port: Some(port),
             } => format!("compare clientConfig.service.port {port} of {webhook} with the ports of {service}")
                 .into(),
-            Cause::Blocked { .. } | Cause::BlockedIfConditionsMatch { .. } => format!(
+            BlockCause::Blocked { .. } | BlockCause::BlockedIfConditionsMatch { .. } => format!(
                 "bring {service} back; if that is refused too, delete this webhook configuration until it is"
             )
             .into(),
@@ -233,10 +235,12 @@ impl Explain for InTheWay {
 
     fn at_most(&self) -> Severity {
         match self.cause {
-            Cause::WhenAway if self.ready > 1 => Severity::Info,
-            Cause::TooSlowTogether(found) if !found.one_backend => Severity::Info,
-            Cause::WhenAway | Cause::TooSlowToIgnore { .. } | Cause::TooSlowTogether(_) => Severity::Warning,
-            Cause::Blocked { .. } | Cause::BlockedIfConditionsMatch { .. } => self.stops,
+            BlockCause::WhenAway if self.ready > 1 => Severity::Info,
+            BlockCause::TooSlowTogether(found) if !found.one_backend => Severity::Info,
+            BlockCause::WhenAway | BlockCause::TooSlowToIgnore { .. } | BlockCause::TooSlowTogether(_) => {
+                Severity::Warning
+            }
+            BlockCause::Blocked { .. } | BlockCause::BlockedIfConditionsMatch { .. } => self.stops,
         }
     }
 }
@@ -249,82 +253,54 @@ fn missing(port: Option<u16>) -> String {
 /// One case for each form of the evidence, for the file of all messages.
 #[cfg(test)]
 pub(crate) fn examples() -> Vec<Verdict> {
-    let of = |what: &'static str, reach, stops, service: Option<&str>, ready, cause| InTheWay {
+    use BlockCause::{Blocked, BlockedIfConditionsMatch, TooSlowToIgnore, TooSlowTogether, WhenAway};
+    use Reach::{Few, Most, Own, System};
+    use Severity::{Critical, Warning};
+
+    let of = |what: &'static str, reach, stops, ready, cause| InTheWay {
         webhook: "validate.example.com".into(),
         what,
         in_namespace: what != "nodes/status",
         reach,
         stops,
-        service: service.map(Into::into),
+        service: Some("policy/gate".into()),
         ready,
         cause,
     };
-    let gate = Some("policy/gate");
-    let blocked = Cause::Blocked { without_port: None };
-    let without_port = Some(9443);
-    let (critical, warning) = (Severity::Critical, Severity::Warning);
-    let late = Cause::TooSlowToIgnore {
+    let by_url = |case: InTheWay| InTheWay {
+        service: None,
+        ..case
+    };
+    let (beats, leases, pods) = ("Leases in kube-node-lease", "Leases in kube-system", "new Pods");
+    let (no_endpoint, no_port) = (None, Some(9443));
+    let blocked = |without_port| Blocked { without_port };
+    let if_matched = |without_port| BlockedIfConditionsMatch { without_port };
+    let late = TooSlowToIgnore {
         timeout: 10,
         patience: 5,
     };
     let in_turn = |one_backend| {
-        Cause::TooSlowTogether(Together {
+        TooSlowTogether(Together {
             others: 2,
             total: 9,
             patience: 5,
             one_backend,
         })
     };
-    let (leases, pods) = ("Leases in kube-node-lease", "new Pods");
     vec![
-        Verdict::violated(of(leases, Reach::System, critical, gate, 0, blocked)),
-        Verdict::violated(of(pods, Reach::System, critical, gate, 0, blocked)),
-        Verdict::violated(of(pods, Reach::Own, critical, gate, 0, blocked)),
-        Verdict::violated(of(pods, Reach::Most, critical, gate, 0, blocked)),
-        Verdict::violated(of(pods, Reach::Few(2), warning, gate, 0, blocked)),
-        Verdict::violated(of(
-            leases,
-            Reach::System,
-            critical,
-            gate,
-            0,
-            Cause::Blocked { without_port },
-        )),
-        Verdict::at_risk(of(
-            "nodes/status",
-            Reach::System,
-            critical,
-            gate,
-            0,
-            Cause::BlockedIfConditionsMatch { without_port: None },
-        )),
-        Verdict::at_risk(of(
-            "nodes/status",
-            Reach::System,
-            critical,
-            gate,
-            0,
-            Cause::BlockedIfConditionsMatch { without_port },
-        )),
-        Verdict::at_risk(of(leases, Reach::System, critical, gate, 1, Cause::WhenAway)),
-        Verdict::at_risk(of(leases, Reach::System, critical, gate, 3, Cause::WhenAway)),
-        Verdict::at_risk(of("Leases in kube-system", Reach::System, warning, gate, 0, late)),
-        Verdict::at_risk(of("Leases in kube-system", Reach::System, warning, None, 0, late)),
-        Verdict::at_risk(of(
-            "Leases in kube-system",
-            Reach::System,
-            warning,
-            gate,
-            0,
-            in_turn(true),
-        )),
-        Verdict::at_risk(of(
-            "Leases in kube-system",
-            Reach::System,
-            warning,
-            None,
-            0,
-            in_turn(false),
-        )),
+        Verdict::violated(of(beats, System, Critical, 0, blocked(no_endpoint))),
+        Verdict::violated(of(pods, System, Critical, 0, blocked(no_endpoint))),
+        Verdict::violated(of(pods, Own, Critical, 0, blocked(no_endpoint))),
+        Verdict::violated(of(pods, Most, Critical, 0, blocked(no_endpoint))),
+        Verdict::violated(of(pods, Few(2), Warning, 0, blocked(no_endpoint))),
+        Verdict::violated(of(beats, System, Critical, 0, blocked(no_port))),
+        Verdict::at_risk(of("nodes/status", System, Critical, 0, if_matched(no_endpoint))),
+        Verdict::at_risk(of("nodes/status", System, Critical, 0, if_matched(no_port))),
+        Verdict::at_risk(of(beats, System, Critical, 1, WhenAway)),
+        Verdict::at_risk(of(beats, System, Critical, 3, WhenAway)),
+        Verdict::at_risk(of(leases, System, Warning, 0, late)),
+        Verdict::at_risk(by_url(of(leases, System, Warning, 0, late))),
+        Verdict::at_risk(of(leases, System, Warning, 0, in_turn(true))),
+        Verdict::at_risk(by_url(of(leases, System, Warning, 0, in_turn(false)))),
     ]
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::calls::{CallScope, ComponentCall, REQUESTS};
 use super::super::requests::{Reach, reach};
-use super::in_the_way::{Cause, InTheWay, Together};
+use super::in_the_way::{BlockCause, InTheWay, Together};
 use crate::judge::{Look, Severity, Verdict};
 use crate::know::Known;
 use crate::names::Key;
@@ -16,7 +16,7 @@ use crate::sources::webhook::{Webhook, WebhookConfiguration};
 const IN_TURN: &str = "MutatingWebhookConfiguration";
 
 /// A webhook that is asked about a request and may be ignored.
-struct Asked<'a> {
+struct IgnorableHook<'a> {
     configuration: Key,
     hook: &'a Webhook,
     reach: Reach,
@@ -39,7 +39,7 @@ pub(super) fn delays(look: &Look<'_>, key: Key, row: &WebhookConfiguration) -> K
                 let Some((reach, _)) = reach(look, hook, request)? else {
                     continue;
                 };
-                let asked = Asked {
+                let asked = IgnorableHook {
                     configuration,
                     hook,
                     reach,
@@ -67,7 +67,7 @@ fn is_in_turn(look: &Look<'_>, configuration: Key) -> bool {
 }
 
 /// What their timeouts come to, where that is too much and two or more are asked in turn.
-fn found(in_turn: &[Asked<'_>], at_once: &[Asked<'_>], patience: u32) -> Option<Together> {
+fn found(in_turn: &[IgnorableHook<'_>], at_once: &[IgnorableHook<'_>], patience: u32) -> Option<Together> {
     let longest = |of: Option<Key>| {
         let hooks = at_once
             .iter()
@@ -106,7 +106,7 @@ fn found(in_turn: &[Asked<'_>], at_once: &[Asked<'_>], patience: u32) -> Option<
     (all.1 >= patience).then(|| together(all, false))
 }
 
-fn case(look: &Look<'_>, first: &Asked<'_>, request: &ComponentCall, found: Together) -> InTheWay {
+fn case(look: &Look<'_>, first: &IgnorableHook<'_>, request: &ComponentCall, found: Together) -> InTheWay {
     let service = first.hook.service.filter(|_| found.one_backend);
     InTheWay {
         webhook: first.hook.name.clone(),
@@ -116,7 +116,7 @@ fn case(look: &Look<'_>, first: &Asked<'_>, request: &ComponentCall, found: Toge
         stops: Severity::Warning,
         service: service.map(|service| look.show(service).into()),
         ready: 0,
-        cause: Cause::TooSlowTogether(found),
+        cause: BlockCause::TooSlowTogether(found),
     }
 }
 

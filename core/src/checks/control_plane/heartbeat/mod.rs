@@ -14,7 +14,7 @@ use crate::sources::service::ServiceType;
 use crate::sources::webhook::Webhook;
 #[cfg(test)]
 pub(crate) use in_the_way::examples;
-use in_the_way::{Cause, InTheWay};
+use in_the_way::{BlockCause, InTheWay};
 
 /// The check.
 pub static CHECK: Check = Check {
@@ -36,6 +36,8 @@ pub static CHECK: Check = Check {
     baseline: true,
     judge: Judge::Webhook(judge),
     doc: DOC,
+    #[cfg(test)]
+    examples,
 };
 
 const DOC: &str = "\
@@ -198,16 +200,15 @@ fn refuses(look: &Look<'_>, hook: &Webhook) -> Known<Verdict> {
     if ready == 0 {
         let without_port = backend.without_port.then_some(hook.port);
         return Ok(if hit.open {
-            Verdict::at_risk(case(hit, Cause::BlockedIfConditionsMatch { without_port }))
+            Verdict::at_risk(case(hit, BlockCause::BlockedIfConditionsMatch { without_port }))
         } else {
-            Verdict::violated(case(hit, Cause::Blocked { without_port }))
+            Verdict::violated(case(hit, BlockCause::Blocked { without_port }))
         });
     }
     let heartbeat = |request: &ComponentCall| matches!(request.stops, Stops::Nodes | Stops::Leaders);
-    Ok(
-        worst(look, hook, heartbeat)?
-            .map_or(Verdict::Met, |hit| Verdict::at_risk(case(hit, Cause::WhenAway))),
-    )
+    Ok(worst(look, hook, heartbeat)?.map_or(Verdict::Met, |hit| {
+        Verdict::at_risk(case(hit, BlockCause::WhenAway))
+    }))
 }
 
 /// What stands behind the Service of a webhook.
@@ -295,7 +296,7 @@ fn delays(look: &Look<'_>, hook: &Webhook) -> Known<Verdict> {
             stops: Severity::Warning,
             service: hook.service.map(|service| look.show(service).into()),
             ready: 0,
-            cause: Cause::TooSlowToIgnore {
+            cause: BlockCause::TooSlowToIgnore {
                 timeout: hook.timeout_seconds,
                 patience,
             },

@@ -9,7 +9,7 @@ use crate::know::Unit;
 
 /// How sure it is that it is a wave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Cause {
+pub(super) enum WaveCertainty {
     Wave,
     SomeFilled,
     ShortHistory,
@@ -18,7 +18,7 @@ pub(super) enum Cause {
 /// Nodes that failed one after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Domino {
-    pub(super) cause: Cause,
+    pub(super) cause: WaveCertainty,
     pub(super) failed: usize,
     pub(super) later: usize,
     pub(super) filled: usize,
@@ -31,9 +31,9 @@ pub(super) struct Domino {
 impl Explain for Domino {
     fn cause(&self) -> &'static str {
         match self.cause {
-            Cause::Wave => "Wave",
-            Cause::SomeFilled => "SomeFilled",
-            Cause::ShortHistory => "ShortHistory",
+            WaveCertainty::Wave => "Wave",
+            WaveCertainty::SomeFilled => "SomeFilled",
+            WaveCertainty::ShortHistory => "ShortHistory",
         }
     }
 
@@ -44,8 +44,8 @@ impl Explain for Domino {
             self.failed, self.step, self.filled, self.later, self.growth
         )?;
         match self.cause {
-            Cause::ShortHistory => write!(f, ", as far as is known"),
-            Cause::Wave | Cause::SomeFilled => Ok(()),
+            WaveCertainty::ShortHistory => write!(f, ", as far as is known"),
+            WaveCertainty::Wave | WaveCertainty::SomeFilled => Ok(()),
         }
     }
 
@@ -84,8 +84,8 @@ pub(crate) fn examples() -> Vec<Verdict> {
         step: 600,
     };
     vec![
-        Verdict::violated(of(Cause::Wave, 3)),
-        Verdict::at_risk(of(Cause::SomeFilled, 2)),
-        Verdict::at_risk(of(Cause::ShortHistory, 3)),
+        Verdict::violated(of(WaveCertainty::Wave, 3)),
+        Verdict::at_risk(of(WaveCertainty::SomeFilled, 2)),
+        Verdict::at_risk(of(WaveCertainty::ShortHistory, 3)),
     ]
 }

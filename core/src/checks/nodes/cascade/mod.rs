@@ -10,7 +10,7 @@ use crate::policy::Cascade;
 use crate::sample::Metrics;
 #[cfg(test)]
 pub(crate) use domino::examples;
-use domino::{Cause, Domino};
+use domino::{Domino, WaveCertainty};
 use wave::Wave;
 
 /// For how long failures are looked back at, in milliseconds: a day, as history keeps them.
@@ -35,6 +35,8 @@ pub static CHECK: Check = Check {
     baseline: true,
     judge: Judge::Cluster(judge),
     doc: DOC,
+    #[cfg(test)]
+    examples,
 };
 
 const DOC: &str = "\
@@ -94,11 +96,11 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
         return Ok(Verdict::Met);
     }
     let cause = if !wave.seen {
-        Cause::ShortHistory
+        WaveCertainty::ShortHistory
     } else if others > 0 {
-        Cause::SomeFilled
+        WaveCertainty::SomeFilled
     } else {
-        Cause::Wave
+        WaveCertainty::Wave
     };
     let domino = Domino {
         cause,
@@ -108,7 +110,7 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
         growth: wave.growth,
         step: rule.window_seconds,
     };
-    Ok(if cause == Cause::Wave {
+    Ok(if cause == WaveCertainty::Wave {
         Verdict::violated(domino)
     } else {
         Verdict::at_risk(domino)

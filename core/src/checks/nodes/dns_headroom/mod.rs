@@ -13,7 +13,7 @@ use crate::sample::Metrics;
 use crate::sources::workload::{Deployment, Pod};
 #[cfg(test)]
 pub(crate) use shortage::examples;
-use shortage::{Cause, DnsShortage};
+use shortage::{DnsCause, DnsShortage};
 
 /// The check.
 pub static CHECK: Check = Check {
@@ -33,6 +33,8 @@ pub static CHECK: Check = Check {
     baseline: true,
     judge: Judge::Cluster(judge),
     doc: DOC,
+    #[cfg(test)]
+    examples,
 };
 
 const DOC: &str = "\
@@ -167,9 +169,9 @@ fn by_service(look: &Look<'_>, key: Key, backends: &PortBackends, sets: &Sets<'_
         // Pods may not have been read: then no more is known than that nothing answers.
         let pods = pods(look, sets).map_or(0, |all| all.iter().filter(|pod| pod.ready).count());
         let why = if pods > 0 {
-            Cause::NoEndpoints { pods }
+            DnsCause::NoEndpoints { pods }
         } else {
-            Cause::NoneReady
+            DnsCause::NoneReady
         };
         return Ok(Verdict::violated(shortage(why)));
     }
@@ -210,7 +212,7 @@ fn by_deployments(look: &Look<'_>, sets: &Sets<'_>) -> Known<Verdict> {
     };
     if ready == 0 {
         is_no_manifest(look, sets)?;
-        return Ok(Verdict::violated(shortage(Cause::NoneReady)));
+        return Ok(Verdict::violated(shortage(DnsCause::NoneReady)));
     }
     let places = || {
         let mut places = BTreeMap::new();
@@ -225,22 +227,22 @@ fn by_deployments(look: &Look<'_>, sets: &Sets<'_>) -> Known<Verdict> {
 /// Judges how many of those that are wanted are ready, and how they are spread.
 fn shares(
     look: &Look<'_>,
-    shortage: &dyn Fn(Cause) -> DnsShortage,
+    shortage: &dyn Fn(DnsCause) -> DnsShortage,
     ready: u64,
     wanted: u64,
     places: impl FnOnce() -> Known<BTreeMap<Name, u64>>,
 ) -> Known<Verdict> {
     if ready.saturating_mul(FEW) <= wanted {
-        return Ok(Verdict::violated(shortage(Cause::FewLeft)));
+        return Ok(Verdict::violated(shortage(DnsCause::FewLeft)));
     }
     if look.node_sums(Dep::NodeCount)?.count() < 2 {
-        return Ok(Verdict::at_risk(shortage(Cause::SingleNode)));
+        return Ok(Verdict::at_risk(shortage(DnsCause::SingleNode)));
     }
     if wanted < 2 {
-        return Ok(Verdict::at_risk(shortage(Cause::OneReplica)));
+        return Ok(Verdict::at_risk(shortage(DnsCause::OneReplica)));
     }
     if ready < wanted {
-        return Ok(Verdict::at_risk(shortage(Cause::NotAllReady)));
+        return Ok(Verdict::at_risk(shortage(DnsCause::NotAllReady)));
     }
     let places = places()?;
     let names = look.names();
@@ -253,7 +255,7 @@ fn shares(
     Ok(match fullest {
         Some((node, there)) if (seen - there).saturating_mul(FEW) <= seen => {
             let node = names.shared(*node);
-            Verdict::at_risk(shortage(Cause::OneNode { node, there: *there }))
+            Verdict::at_risk(shortage(DnsCause::OneNode { node, there: *there }))
         }
         _ => Verdict::Met,
     })

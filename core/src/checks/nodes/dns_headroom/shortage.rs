@@ -19,11 +19,11 @@ pub(super) struct DnsShortage {
     pub(super) of: String,
     pub(super) ready: u64,
     pub(super) wanted: u64,
-    pub(super) why: Cause,
+    pub(super) why: DnsCause,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum Cause {
+pub(super) enum DnsCause {
     NoneReady,
     /// So many Pods are ready, and the Service has no endpoint.
     NoEndpoints {
@@ -42,44 +42,44 @@ pub(super) enum Cause {
 impl Explain for DnsShortage {
     fn cause(&self) -> &'static str {
         match self.why {
-            Cause::NoneReady => "NoneReady",
-            Cause::NoEndpoints { .. } => "NoEndpoints",
-            Cause::FewLeft => "FewLeft",
-            Cause::OneReplica => "OneReplica",
-            Cause::NotAllReady => "NotAllReady",
-            Cause::OneNode { .. } => "OneNode",
-            Cause::SingleNode => "SingleNode",
+            DnsCause::NoneReady => "NoneReady",
+            DnsCause::NoEndpoints { .. } => "NoEndpoints",
+            DnsCause::FewLeft => "FewLeft",
+            DnsCause::OneReplica => "OneReplica",
+            DnsCause::NotAllReady => "NotAllReady",
+            DnsCause::OneNode { .. } => "OneNode",
+            DnsCause::SingleNode => "SingleNode",
         }
     }
 
     fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (ready, wanted) = (self.ready, self.wanted);
         match &self.why {
-            Cause::NoneReady => write!(
+            DnsCause::NoneReady => write!(
                 f,
                 "no lookup is answered: of {wanted} Pods of cluster DNS none is ready"
             ),
-            Cause::NoEndpoints { pods } => write!(
+            DnsCause::NoEndpoints { pods } => write!(
                 f,
                 "no lookup is answered: {pods} Pods of cluster DNS are ready, but its Service has no ready endpoint"
             ),
-            Cause::FewLeft => write!(
+            DnsCause::FewLeft => write!(
                 f,
                 "only {ready} of {wanted} Pods of cluster DNS are ready: each carries {} times its load",
                 wanted / ready.max(1)
             ),
-            Cause::OneReplica => {
+            DnsCause::OneReplica => {
                 f.write_str("cluster DNS runs with 1 replica: whenever that Pod goes, lookups fail")
             }
-            Cause::NotAllReady => write!(
+            DnsCause::NotAllReady => write!(
                 f,
                 "{ready} of {wanted} Pods of cluster DNS are ready; they carry the load of the others"
             ),
-            Cause::OneNode { node, there } => write!(
+            DnsCause::OneNode { node, there } => write!(
                 f,
                 "{there} of {ready} ready Pods of cluster DNS are on node {node}: its loss takes DNS along"
             ),
-            Cause::SingleNode => {
+            DnsCause::SingleNode => {
                 f.write_str("the cluster has one node: its loss takes cluster DNS and everything else along")
             }
         }
@@ -95,46 +95,46 @@ impl Explain for DnsShortage {
             ),
         ];
         match &self.why {
-            Cause::NoEndpoints { pods } => {
+            DnsCause::NoEndpoints { pods } => {
                 evidence.push(Evidence::count("readyPods", *pods, "Pods of cluster DNS"));
             }
-            Cause::OneNode { node, there } => {
+            DnsCause::OneNode { node, there } => {
                 evidence.push(Evidence::name("node", node, self.counted.clone()));
                 evidence.push(Evidence::count("readyThere", *there, self.counted.clone()));
             }
-            Cause::SingleNode => evidence.push(Evidence::count("nodes", 1, "Nodes")),
-            Cause::NoneReady | Cause::FewLeft | Cause::OneReplica | Cause::NotAllReady => {}
+            DnsCause::SingleNode => evidence.push(Evidence::count("nodes", 1, "Nodes")),
+            DnsCause::NoneReady | DnsCause::FewLeft | DnsCause::OneReplica | DnsCause::NotAllReady => {}
         }
         evidence
     }
 
     fn advice(&self) -> Vec<Advice> {
         match self.why {
-            Cause::NoneReady | Cause::NotAllReady | Cause::FewLeft => {
+            DnsCause::NoneReady | DnsCause::NotAllReady | DnsCause::FewLeft => {
                 let of = &self.of;
                 let why = format!("see why Pods of {of} are not ready: events, memory limit, readiness probe");
                 let mut advice = vec![why.into()];
-                if self.why != Cause::NoneReady {
+                if self.why != DnsCause::NoneReady {
                     advice.push("leave the ready ones alone: their caches keep clients alive".into());
                 }
                 advice
             }
-            Cause::NoEndpoints { .. } => vec![
+            DnsCause::NoEndpoints { .. } => vec![
                 format!("compare the selector of {} with the labels of its Pods", self.of).into(),
                 "leave the Pods alone: they are well".into(),
             ],
-            Cause::OneReplica => vec!["scale cluster DNS to two replicas or more, on different nodes".into()],
-            Cause::OneNode { .. } => vec![
+            DnsCause::OneReplica => vec!["scale cluster DNS to two replicas or more, on different nodes".into()],
+            DnsCause::OneNode { .. } => vec![
                 "let one Pod of cluster DNS move: a rollout restart with anti-affinity by node, at a quiet hour".into(),
             ],
-            Cause::SingleNode => vec!["nothing, if one node is what is meant; else add a second one".into()],
+            DnsCause::SingleNode => vec!["nothing, if one node is what is meant; else add a second one".into()],
         }
     }
 
     fn at_most(&self) -> Severity {
         match self.why {
-            Cause::OneNode { .. } | Cause::SingleNode => Severity::Info,
-            Cause::NotAllReady if (self.wanted - self.ready).saturating_mul(MANY) < self.wanted => {
+            DnsCause::OneNode { .. } | DnsCause::SingleNode => Severity::Info,
+            DnsCause::NotAllReady if (self.wanted - self.ready).saturating_mul(MANY) < self.wanted => {
                 Severity::Info
             }
             _ => Severity::Critical,
@@ -152,18 +152,18 @@ pub(crate) fn examples() -> Vec<Verdict> {
         wanted,
         why,
     };
-    let one_node = Cause::OneNode {
+    let one_node = DnsCause::OneNode {
         node: "worker-4".into(),
         there: 2,
     };
     vec![
-        Verdict::violated(of(0, 2, Cause::NoneReady)),
-        Verdict::violated(of(0, 2, Cause::NoEndpoints { pods: 2 })),
-        Verdict::violated(of(1, 10, Cause::FewLeft)),
-        Verdict::at_risk(of(1, 1, Cause::OneReplica)),
-        Verdict::at_risk(of(1, 2, Cause::NotAllReady)),
-        Verdict::at_risk(of(119, 120, Cause::NotAllReady)),
+        Verdict::violated(of(0, 2, DnsCause::NoneReady)),
+        Verdict::violated(of(0, 2, DnsCause::NoEndpoints { pods: 2 })),
+        Verdict::violated(of(1, 10, DnsCause::FewLeft)),
+        Verdict::at_risk(of(1, 1, DnsCause::OneReplica)),
+        Verdict::at_risk(of(1, 2, DnsCause::NotAllReady)),
+        Verdict::at_risk(of(119, 120, DnsCause::NotAllReady)),
         Verdict::at_risk(of(2, 2, one_node)),
-        Verdict::at_risk(of(1, 1, Cause::SingleNode)),
+        Verdict::at_risk(of(1, 1, DnsCause::SingleNode)),
     ]
 }

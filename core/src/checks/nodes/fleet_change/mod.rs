@@ -13,7 +13,7 @@ use crate::sample::Metrics;
 use crate::sources::node::{Node, Readiness};
 #[cfg(test)]
 pub(crate) use sync::examples;
-use sync::{Cause, Sync, TOGETHER};
+use sync::{ChangeCertainty, Sync, TOGETHER};
 
 /// A change within so many seconds before a failure may be its cause: a day, in which unattended upgrades come round.
 const CHANGED: i64 = 86_400;
@@ -46,6 +46,8 @@ pub static CHECK: Check = Check {
     baseline: true,
     judge: Judge::Cluster(judge),
     doc: DOC,
+    #[cfg(test)]
+    examples,
 };
 
 const DOC: &str = "\
@@ -136,7 +138,7 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
     if !enough(together.len()) || ready.is_empty() {
         return Ok(Verdict::Met);
     }
-    let mut found: Vec<(Cause, usize, Name, usize)> = Vec::new();
+    let mut found: Vec<(ChangeCertainty, usize, Name, usize)> = Vec::new();
     for at in 0..ATTRIBUTES.len() {
         if let Some((value, count)) = most_common(&together, at) {
             let with = ready
@@ -165,7 +167,7 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
         with: found.iter().map(|one| one.3).max().unwrap_or(0),
         ready: ready.len(),
     };
-    Ok(if worst == Cause::Changed {
+    Ok(if worst == ChangeCertainty::Changed {
         Verdict::violated(sync)
     } else {
         Verdict::at_risk(sync)
@@ -207,7 +209,7 @@ fn cause(
     value: Name,
     (count, with, ready): (usize, usize, usize),
     left: bool,
-) -> Option<Cause> {
+) -> Option<ChangeCertainty> {
     let carriers = || {
         nodes
             .iter()
@@ -217,11 +219,11 @@ fn cause(
     let few = with * 100 <= ready * FEW_PERCENT;
     let all = count == nodes.len();
     if changed && few && all {
-        Some(Cause::Changed)
+        Some(ChangeCertainty::Changed)
     } else if changed && few && count * 100 >= nodes.len() * MOST_PERCENT {
-        Some(Cause::MostlyChanged)
+        Some(ChangeCertainty::MostlyChanged)
     } else if all && with == 0 && !left && !nodes.iter().all(|one| one.watched) {
-        Some(Cause::OnlyTheFailed)
+        Some(ChangeCertainty::OnlyTheFailed)
     } else {
         None
     }

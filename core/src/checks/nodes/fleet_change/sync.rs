@@ -13,7 +13,7 @@ pub(super) const TOGETHER: i64 = 1800;
 
 /// How sure it is that a change took the nodes down, the surest last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Cause {
+pub(super) enum ChangeCertainty {
     OnlyTheFailed,
     MostlyChanged,
     Changed,
@@ -22,7 +22,7 @@ pub(super) enum Cause {
 /// Nodes that are down together and share something that few others have.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Sync {
-    pub(super) cause: Cause,
+    pub(super) cause: ChangeCertainty,
     pub(super) down: usize,
     pub(super) nodes: usize,
     /// What they share, with its name.
@@ -35,9 +35,9 @@ pub(super) struct Sync {
 impl Explain for Sync {
     fn cause(&self) -> &'static str {
         match self.cause {
-            Cause::OnlyTheFailed => "OnlyTheFailed",
-            Cause::MostlyChanged => "MostlyChanged",
-            Cause::Changed => "Changed",
+            ChangeCertainty::OnlyTheFailed => "OnlyTheFailed",
+            ChangeCertainty::MostlyChanged => "MostlyChanged",
+            ChangeCertainty::Changed => "Changed",
         }
     }
 
@@ -46,9 +46,9 @@ impl Explain for Sync {
         let (with, ready) = (self.with, self.ready);
         write!(f, "{down} of {nodes} nodes went down together; ")?;
         match self.cause {
-            Cause::Changed => write!(f, "all had changed to {shared} in the day before"),
-            Cause::MostlyChanged => write!(f, "most had changed to {shared} in the day before"),
-            Cause::OnlyTheFailed => write!(f, "all run {shared}"),
+            ChangeCertainty::Changed => write!(f, "all had changed to {shared} in the day before"),
+            ChangeCertainty::MostlyChanged => write!(f, "most had changed to {shared} in the day before"),
+            ChangeCertainty::OnlyTheFailed => write!(f, "all run {shared}"),
         }?;
         write!(f, ", which {with} of {ready} Ready nodes run")
     }
@@ -67,7 +67,7 @@ impl Explain for Sync {
 
     fn advice(&self) -> Vec<Advice> {
         let shared = &self.shared;
-        let stop = if self.cause == Cause::OnlyTheFailed {
+        let stop = if self.cause == ChangeCertainty::OnlyTheFailed {
             format!("find out when {shared} came to these nodes, and whether it still comes to others")
         } else {
             format!("stop what brings {shared}: unattended upgrades, the rollout of a node image or pool")
@@ -93,8 +93,8 @@ pub(crate) fn examples() -> Vec<Verdict> {
         ready: 70,
     };
     vec![
-        Verdict::violated(of(Cause::Changed, 2)),
-        Verdict::at_risk(of(Cause::MostlyChanged, 0)),
-        Verdict::at_risk(of(Cause::OnlyTheFailed, 0)),
+        Verdict::violated(of(ChangeCertainty::Changed, 2)),
+        Verdict::at_risk(of(ChangeCertainty::MostlyChanged, 0)),
+        Verdict::at_risk(of(ChangeCertainty::OnlyTheFailed, 0)),
     ]
 }

@@ -25,6 +25,8 @@ pub static CHECK: Check = Check {
     baseline: false,
     judge: Judge::Path(judge),
     doc: DOC,
+    #[cfg(test)]
+    examples: || crate::checks::messages::by_scenes("l7-deadline-order"),
 };
 
 const DOC: &str = "\

@@ -27,6 +27,8 @@ pub static CHECK: Check = Check {
     baseline: false,
     judge: Judge::Path(judge),
     doc: DOC,
+    #[cfg(test)]
+    examples: || crate::checks::messages::by_scenes("keepalive-ping-floor"),
 };
 
 const DOC: &str = "\

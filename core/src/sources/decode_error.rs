@@ -15,20 +15,20 @@ const SHOWN: usize = 60;
 
 /// One step on the way to a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub enum FieldStep {
     /// To the value of a key.
     Key(String),
     /// To an item of a list, counted from 0.
     Item(usize),
 }
 
-impl From<&str> for Step {
+impl From<&str> for FieldStep {
     fn from(key: &str) -> Self {
         Self::Key(key.into())
     }
 }
 
-impl From<usize> for Step {
+impl From<usize> for FieldStep {
     fn from(index: usize) -> Self {
         Self::Item(index)
     }
@@ -36,7 +36,7 @@ impl From<usize> for Step {
 
 /// The way to a field, from the whole object inwards; empty for the object itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct FieldPath(pub Vec<Step>);
+pub struct FieldPath(pub Vec<FieldStep>);
 
 impl FieldPath {
     /// The path that is written `spec.ports[1].port`; a key of it holds no dot and no bracket.
@@ -46,7 +46,7 @@ impl FieldPath {
             steps
                 .map(|step| {
                     let index = step.strip_suffix(']').and_then(|index| index.parse().ok());
-                    index.map_or_else(|| step.into(), Step::Item)
+                    index.map_or_else(|| step.into(), FieldStep::Item)
                 })
                 .collect(),
         )
@@ -58,10 +58,10 @@ impl fmt::Display for FieldPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, step) in self.0.iter().enumerate() {
             match step {
-                Step::Key(key) if key.contains(['.', '/']) => write!(f, "[\"{key}\"]")?,
-                Step::Key(key) if at == 0 => f.write_str(key)?,
-                Step::Key(key) => write!(f, ".{key}")?,
-                Step::Item(index) => write!(f, "[{index}]")?,
+                FieldStep::Key(key) if key.contains(['.', '/']) => write!(f, "[\"{key}\"]")?,
+                FieldStep::Key(key) if at == 0 => f.write_str(key)?,
+                FieldStep::Key(key) => write!(f, ".{key}")?,
+                FieldStep::Item(index) => write!(f, "[{index}]")?,
             }
         }
         Ok(())
@@ -97,13 +97,13 @@ impl DecodeError {
     }
 
     /// The same of an object that stands in this field of another.
-    pub(super) fn inside<const N: usize>(mut self, field: [Step; N]) -> Self {
+    pub(super) fn inside<const N: usize>(mut self, field: [FieldStep; N]) -> Self {
         self.field.0.splice(0..0, field);
         self
     }
 
     /// A text in a field where one of a few is expected.
-    pub(super) fn other_than<const N: usize>(field: [Step; N], found: &str, expected: &str) -> Self {
+    pub(super) fn other_than<const N: usize>(field: [FieldStep; N], found: &str, expected: &str) -> Self {
         Self {
             field: FieldPath(field.into()),
             what: format!("{}, expected {expected}", shown(Unexpected::Str(found))),
@@ -149,12 +149,12 @@ fn misfit<'a, T: Deserialize<'a>>(tree: &Value) -> Result<(), DecodeError> {
 #[error("{what}")]
 struct Misfit {
     /// The way to the field, from the inside outwards.
-    way: Vec<Step>,
+    way: Vec<FieldStep>,
     what: String,
 }
 
 impl Misfit {
-    fn inside(mut self, step: Step) -> Self {
+    fn inside(mut self, step: FieldStep) -> Self {
         self.way.push(step);
         self
     }
@@ -177,7 +177,7 @@ impl de::Error for Misfit {
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Self::custom("missing").inside(Step::Key(field.into()))
+        Self::custom("missing").inside(FieldStep::Key(field.into()))
     }
 }
 
@@ -277,7 +277,7 @@ impl<'de> SeqAccess<'de> for Items<'_> {
             return Ok(None);
         };
         let read = seed.deserialize(BorrowedTree(item));
-        read.map(Some).map_err(|why| why.inside(Step::Item(at)))
+        read.map(Some).map_err(|why| why.inside(FieldStep::Item(at)))
     }
 }
 
@@ -299,7 +299,7 @@ impl<'de> MapAccess<'de> for Entries<'_> {
             return Err(de::Error::custom("a value without a key"));
         };
         let read = seed.deserialize(BorrowedTree(value));
-        read.map_err(|why| why.inside(Step::Key(key.into())))
+        read.map_err(|why| why.inside(FieldStep::Key(key.into())))
     }
 }
 
@@ -327,7 +327,7 @@ mod tests {
     #[case::word(json!({"metadata": {"name": "a"}, "spec": {"ports": [{"port": 1, "protocol": "QUIC"}]}}),
         "spec.ports[0].protocol: found the text \"QUIC\", expected TCP, UDP or SCTP")]
     #[case::no_name(json!({}), "metadata.name: missing; every object has a name")]
-    fn what_does_not_fit_is_told_by_field(#[case] mut object: Value, #[case] expected: &str) {
+    fn what_does_not_fit_is_reported_by_field(#[case] mut object: Value, #[case] expected: &str) {
         if let Some(fields) = object.as_object_mut() {
             fields.entry("metadata").or_insert_with(|| json!({}));
         }

@@ -7,9 +7,9 @@ use super::*;
 #[tokio::test(start_paused = true)]
 async fn a_missing_right_is_named_and_its_return_needs_no_list() {
     let mut answers = vec![filled(), quiet(10)];
-    answers.extend(vec![Answer::Refuse(403, None); 4]);
+    answers.extend(vec![WatchAnswer::Refuse(403, None); 4]);
     answers.push(probe(12));
-    let mut bench = Bench::new(nodes(), &then_quiet(&answers, 12));
+    let mut bench = PumpBench::new(nodes(), &then_quiet(&answers, 12));
     let told = bench.until(80).await;
     assert_eq!(
         told[3],
@@ -24,10 +24,14 @@ async fn a_missing_right_is_named_and_its_return_needs_no_list() {
 #[tokio::test(start_paused = true)]
 async fn a_right_that_was_never_there_is_asked_for_until_it_is() {
     let answers = then_quiet(
-        &[Answer::Refuse(403, None), Answer::Refuse(403, None), filled()],
+        &[
+            WatchAnswer::Refuse(403, None),
+            WatchAnswer::Refuse(403, None),
+            filled(),
+        ],
         10,
     );
-    let mut bench = Bench::new(nodes(), &answers);
+    let mut bench = PumpBench::new(nodes(), &answers);
     let told = bench.words(30).await;
     assert_eq!(
         told,
@@ -41,16 +45,19 @@ async fn a_right_that_was_never_there_is_asked_for_until_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_refusal_by_a_server_that_is_starting_is_not_told() {
-    let answers = then_quiet(&[filled(), Answer::Refuse(403, None), probe(10)], 10);
-    let mut bench = Bench::new(nodes(), &answers);
+async fn one_refusal_by_a_server_that_is_starting_is_not_reported() {
+    let answers = then_quiet(&[filled(), WatchAnswer::Refuse(403, None), probe(10)], 10);
+    let mut bench = PumpBench::new(nodes(), &answers);
     assert_eq!(bench.words(30).await, ["begin", "object a", "synced"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_right_to_list_is_named_where_pages_are_refused() {
-    let refused = Answer::Refuse(403, None);
-    let mut bench = Bench::new(nodes(), &[Answer::Refuse(422, None), refused.clone(), refused]);
+    let refused = WatchAnswer::Refuse(403, None);
+    let mut bench = PumpBench::new(
+        nodes(),
+        &[WatchAnswer::Refuse(422, None), refused.clone(), refused],
+    );
     assert_eq!(
         bench.words(5).await,
         ["begin", "begin", "unreadable: missing right: list nodes (no)"]
@@ -59,9 +66,9 @@ async fn the_right_to_list_is_named_where_pages_are_refused() {
 
 #[tokio::test(start_paused = true)]
 async fn a_kind_that_is_not_served_is_an_empty_one_until_it_is() {
-    let mut answers = vec![Answer::Refuse(404, None); 4];
+    let mut answers = vec![WatchAnswer::Refuse(404, None); 4];
     answers.push(filled());
-    let mut bench = Bench::new(target(Source::Policies), &then_quiet(&answers, 10));
+    let mut bench = PumpBench::new(target(Source::Policies), &then_quiet(&answers, 10));
     let told = bench.until(25).await;
     assert_eq!(told[..2], [(0, "begin".to_owned()), (0, "synced".to_owned())]);
     assert_eq!(
@@ -76,9 +83,9 @@ async fn a_kind_that_is_not_served_is_an_empty_one_until_it_is() {
 
 #[tokio::test(start_paused = true)]
 async fn a_kind_of_others_that_is_not_served_is_asked_for_ever_more_rarely() {
-    let mut bench = Bench::new(
+    let mut bench = PumpBench::new(
         target(Source::CiliumNodeConfigs),
-        &vec![Answer::Refuse(404, None); 100],
+        &vec![WatchAnswer::Refuse(404, None); 100],
     );
     let hour = bench.until(3_600).await;
     assert_eq!(
@@ -93,16 +100,16 @@ async fn a_kind_of_others_that_is_not_served_is_asked_for_ever_more_rarely() {
 
 #[tokio::test(start_paused = true)]
 async fn the_version_that_is_served_is_found() {
-    let answers = then_quiet(&[Answer::Refuse(404, None), filled()], 10);
-    let mut bench = Bench::new(target(Source::CiliumNodeConfigs), &answers);
+    let answers = then_quiet(&[WatchAnswer::Refuse(404, None), filled()], 10);
+    let mut bench = PumpBench::new(target(Source::CiliumNodeConfigs), &answers);
     assert_eq!(bench.words(5).await, ["begin", "object a", "synced"]);
     assert!(bench.calls()[1].uri.starts_with("/apis/cilium.io/v2alpha1/"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_404_does_not_undo_what_was_served() {
-    let gone = Answer::Refuse(404, None);
-    let mut bench = Bench::new(
+    let gone = WatchAnswer::Refuse(404, None);
+    let mut bench = PumpBench::new(
         nodes(),
         &then_quiet(&[filled(), quiet(10), gone.clone(), filled()], 10),
     );
@@ -112,7 +119,7 @@ async fn one_404_does_not_undo_what_was_served() {
         ["begin", "object a", "synced", "begin", "object a", "synced"]
     );
     // Two do: the kind has been removed.
-    let mut bench = Bench::new(nodes(), &[filled(), quiet(10), gone.clone(), gone]);
+    let mut bench = PumpBench::new(nodes(), &[filled(), quiet(10), gone.clone(), gone]);
     let told = bench.until(16).await;
     assert_eq!(told[3..], [(15, "begin".to_owned()), (15, "synced".to_owned())]);
     assert_eq!(bench.snapshot().state, WatchState::Absent);
@@ -120,8 +127,8 @@ async fn one_404_does_not_undo_what_was_served() {
 
 #[tokio::test(start_paused = true)]
 async fn an_expired_token_is_renewed() {
-    let answers = then_quiet(&[filled(), Answer::Refuse(401, None), probe(10)], 10);
-    let mut bench = Bench::new(nodes(), &answers);
+    let answers = then_quiet(&[filled(), WatchAnswer::Refuse(401, None), probe(10)], 10);
+    let mut bench = PumpBench::new(nodes(), &answers);
     assert_eq!(bench.words(30).await, ["begin", "object a", "synced"]);
     assert_eq!(bench.script.renewals.lock().unwrap().len(), 1);
 }
@@ -129,12 +136,12 @@ async fn an_expired_token_is_renewed() {
 #[tokio::test(start_paused = true)]
 async fn a_right_that_stays_missing_in_a_namespace_is_asked_for_ever_more_rarely() {
     let pods = Target::pods("shop", &evenkeel_core::policy::Selector::default()).unwrap();
-    let mut bench = Bench::new(pods, &vec![Answer::Refuse(403, None); 100]);
+    let mut bench = PumpBench::new(pods, &vec![WatchAnswer::Refuse(403, None); 100]);
     let told = bench.words(3_600).await;
     assert_eq!(told, ["unreadable: missing right: watch pods (no)"]);
     // After 0, 2, 7, 17, 37, 77, 157 and 317 s, and every 300 s from then on.
     assert_eq!(bench.calls().len(), 8 + 10);
-    let mut bench = Bench::new(nodes(), &vec![Answer::Refuse(403, None); 200]);
+    let mut bench = PumpBench::new(nodes(), &vec![WatchAnswer::Refuse(403, None); 200]);
     bench.words(3_600).await;
     // After 0, 2, 7, 17 and 37 s, and every 30 s from then on, as our own role may be mended.
     assert_eq!(bench.calls().len(), 5 + 118);

@@ -23,7 +23,7 @@ use crate::render::report::github::github;
 use crate::render::report::junit::junit;
 use crate::render::report::sarif::sarif;
 use crate::render::tests::{finding, for_people, list};
-use crate::status::{Status, Times, event};
+use crate::status::{PolicyStatus, Times, event};
 use crate::{alert, cli, serve};
 
 /// Where a text leaves to, and so what could be done with it there.
@@ -116,7 +116,7 @@ fn texts(name: &str, value: &Value) -> Vec<(String, To, String)> {
     }
 }
 
-fn status(text: &str) -> Status {
+fn status(text: &str) -> PolicyStatus {
     let condition = |holds, reason| Condition {
         holds,
         reason,
@@ -135,7 +135,7 @@ fn status(text: &str) -> Status {
         findings: vec![finding(text)],
         total: 1,
     };
-    Status::of(&standing, 1, false, Timestamp::UNIX_EPOCH, &Times::default())
+    PolicyStatus::of(&standing, 1, false, Timestamp::UNIX_EPOCH, &Times::default())
 }
 
 fn scrape(text: &str) -> String {

@@ -21,7 +21,7 @@ enum Anchor {
 
 /// Policies by what their Services must have.
 #[derive(Debug, Default)]
-pub struct Picks(HashMap<(Name, Anchor), BTreeSet<Name>>);
+pub struct PolicyIndex(HashMap<(Name, Anchor), BTreeSet<Name>>);
 
 /// Under what a policy is filed. Of a selector one line is enough, as every line must hold.
 fn anchors(policy: &Policy, names: &mut Names) -> Vec<Anchor> {
@@ -47,7 +47,7 @@ fn anchors(policy: &Policy, names: &mut Names) -> Vec<Anchor> {
     }
 }
 
-impl Picks {
+impl PolicyIndex {
     /// Notes the names that it holds.
     pub(crate) fn hold(&self, held: &mut InUse) {
         held.all(&self.0);

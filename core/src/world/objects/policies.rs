@@ -1,6 +1,6 @@
 //! Policies of teams.
 
-use crate::policy::{
+use evenkeel_core::policy::{
     Balance, Beat, Client, Connection, Door, Hop, Layer, Limit, Measure, Policy, Protocol, Remediation,
     Selector, Server, ServicePick, Upstream,
 };

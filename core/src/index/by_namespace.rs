@@ -6,9 +6,9 @@ use crate::names::{InUse, Key, Name};
 
 /// The keys of a table by namespace.
 #[derive(Debug, Default)]
-pub struct Spaces(HashMap<Name, BTreeSet<Name>>);
+pub struct KeysByNamespace(HashMap<Name, BTreeSet<Name>>);
 
-impl Spaces {
+impl KeysByNamespace {
     /// Adds a key.
     pub(crate) fn insert(&mut self, key: Key) {
         self.0.entry(key.namespace).or_default().insert(key.name);

@@ -1,0 +1,44 @@
+//! What labels of series may name.
+
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use evenkeel_core::Core;
+
+/// The subjects that the API shows, by what labels call them.
+#[derive(Debug, Default, Clone)]
+pub struct KnownSubjects {
+    /// Names of Nodes.
+    pub nodes: HashSet<Arc<str>>,
+    /// Nodes by their own addresses.
+    pub node_at: HashMap<IpAddr, Arc<str>>,
+    /// Address and port of each API server.
+    pub instances: Vec<SocketAddr>,
+}
+
+impl KnownSubjects {
+    /// As a core knows them. Of several Nodes with one address none is meant by it.
+    pub(crate) fn of(core: &Core, nodes: bool) -> Self {
+        let index = core.index();
+        let mut known = Self {
+            instances: index.ready_sockets("default", "kubernetes", "https"),
+            ..Self::default()
+        };
+        if !nodes {
+            return known;
+        }
+        let mut shared = HashSet::new();
+        for (name, addresses) in index.node_addresses() {
+            for address in addresses {
+                let other = known.node_at.insert(*address, name.clone());
+                if other.is_some_and(|other| other != name) {
+                    shared.insert(*address);
+                }
+            }
+            known.nodes.insert(name);
+        }
+        known.node_at.retain(|address, _| !shared.contains(address));
+        known
+    }
+}
