@@ -13,6 +13,7 @@ pub mod files;
 pub mod heartbeat;
 #[cfg(test)]
 mod hostile_text;
+mod init;
 pub mod instances;
 pub mod lease;
 pub mod live;

@@ -259,6 +259,7 @@ impl Core {
                 self.history.is_live(),
                 in_part::all(&self.index, &self.engine),
             ),
+            notes: Vec::new(),
             summary,
         }
     }
@@ -297,6 +298,19 @@ impl Core {
                 self.index.policies.iter().filter(|one| within(&one.0)).count(),
             ),
         }
+    }
+
+    /// The namespace with the most Services that select Pods, outside of the platform's: where a first policy tells the
+    /// most. Of those that are asked for; of equal ones the first by name.
+    pub fn busiest_namespace(&self, asked: &dyn Fn(&str) -> bool) -> Option<&str> {
+        let mut counted: BTreeMap<&str, usize> = BTreeMap::new();
+        for (key, service) in self.index.services.iter() {
+            let namespace = self.index.names.text(key.namespace);
+            if service.selects() && !self.index.trusts(key.namespace) && asked(namespace) {
+                *counted.entry(namespace).or_default() += 1;
+            }
+        }
+        counted.into_iter().rev().max_by_key(|one| one.1).map(|one| one.0)
     }
 
     /// How many findings there are, without their texts: by check, verdict, severity and whether somebody has

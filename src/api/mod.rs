@@ -49,6 +49,7 @@ pub use status::{
     ClusterTrafficHealthPolicyStatus, Condition, ConditionStatus, FindingSeverity, FindingSubject,
     FindingVerdict, RecentRemediation, StatusFinding, SubjectKind, TrafficHealthPolicyStatus, VerdictCounts,
 };
+pub(crate) use text::{is_dns_label, is_port_name};
 
 /// The group of every kind.
 pub const GROUP: &str = "evenkeel.dev";

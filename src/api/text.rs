@@ -22,7 +22,7 @@ pub(super) const UTC_SECONDS: &str =
 pub(super) fn has_form(pattern: &str, text: &str) -> Option<bool> {
     Some(match pattern {
         DNS_LABEL => is_dns_label(text),
-        PORT_NAME => is_dns_label(text) && text.bytes().any(|byte| byte.is_ascii_lowercase()),
+        PORT_NAME => is_port_name(text),
         LABEL_KEY => is_label_key(text),
         LABEL_VALUE => text.is_empty() || is_bare_name(text),
         UTC_SECONDS => is_utc_seconds(text),
@@ -31,12 +31,17 @@ pub(super) fn has_form(pattern: &str, text: &str) -> Option<bool> {
 }
 
 /// Whether the text is one DNS label; the length is bounded elsewhere.
-fn is_dns_label(text: &str) -> bool {
+pub(crate) fn is_dns_label(text: &str) -> bool {
     framed(
         text,
         |byte| byte.is_ascii_lowercase() || byte.is_ascii_digit(),
         |byte| byte == b'-',
     )
+}
+
+/// Whether the text has the form of the name of a Service's port; the length is bounded elsewhere.
+pub(crate) fn is_port_name(text: &str) -> bool {
+    is_dns_label(text) && text.bytes().any(|byte| byte.is_ascii_lowercase())
 }
 
 /// Whether the text has the form of a label's key.

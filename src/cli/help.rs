@@ -13,6 +13,7 @@ pub(super) const AUDIT: &str = "Examples:
   evenkeel audit -o json | jq '.findings[].message'
   evenkeel audit --from manifests/ -o sarif > evenkeel.sarif
   evenkeel audit --ignore accepted.yaml --watch           what is accepted aside; then what changes
+  evenkeel audit --prometheus monitoring/prometheus:9090  with what was measured
 
 Exit codes: 1 when a finding is at or above --fail-on, else 2 when something could not be read, else 0.";
 
@@ -22,6 +23,15 @@ pub(super) const DIFF: &str = "Examples:
   evenkeel diff before.json after.json --fail-on critical
 
 Exit codes: 1 when a finding at or above --fail-on is new or worse, else 2 when something can no longer be read, else 0.";
+
+pub(super) const INIT: &str = "Examples:
+  evenkeel init -n shop                                   policies for the Services of a namespace
+  evenkeel init -n shop -o shop.yaml && evenkeel audit -n shop --policy shop.yaml
+  evenkeel init -n shop | kubectl apply --dry-run=server -f -
+  evenkeel init --cluster                                 the policy of the platform
+  evenkeel init -n shop --from manifests/                 from files
+
+Exit codes: 0 written, or nothing is to be written; 2 it could not look, or the file exists.";
 
 pub(super) const PATH: &str = "Examples:
   evenkeel path shop/cart shop/checkout:80
@@ -37,7 +47,8 @@ Exit codes: 0 all was read, 2 something could not be read.";
 
 pub(super) const EXPLAIN: &str = "Examples:
   evenkeel explain path-idle-budget                       a check
-  evenkeel explain edb99b1f                               a finding, by the first digits of its id
+  evenkeel explain edb99b1f                               a finding, by the first digits of its id, and its check
+  evenkeel explain edb99b1f -o table                      the finding alone
 
 Exit codes: 0 explained, 2 there is no such check or finding.";
 

@@ -14,6 +14,7 @@ use super::candidates;
 use super::cluster::{Cluster, quoted, words};
 use super::prometheus::Measured;
 use crate::files::{self, Report};
+use crate::init;
 use crate::live::page::ListPiece;
 use crate::live::{self, Beside};
 use crate::suggest::did_you_mean;
@@ -78,6 +79,8 @@ pub(super) struct Drafts<'a> {
     paths: &'a [PathBuf],
     options: &'a files::Options,
     report: &'a mut Report,
+    /// Namespaces of which the Pods behind Services are read as well.
+    backends_of: &'a [String],
 }
 
 impl<'a> Drafts<'a> {
@@ -87,6 +90,7 @@ impl<'a> Drafts<'a> {
             paths,
             options,
             report,
+            backends_of: &[],
         }
     }
 
@@ -101,6 +105,9 @@ impl<'a> Drafts<'a> {
 impl Beside for Drafts<'_> {
     fn known(&mut self, core: &mut Core) {
         self.give(core);
+        for namespace in self.backends_of {
+            init::wanted(core, namespace);
+        }
     }
 
     fn page(&mut self, _: &ListPiece) -> anyhow::Result<()> {
@@ -116,6 +123,16 @@ impl Input {
 
     /// The same, with what a Prometheus has measured.
     pub(super) fn judge_measured(&self, measured: &Measured) -> anyhow::Result<Judged> {
+        self.judge_with_backends(&[], measured)
+    }
+
+    /// The same, with the Pods behind every Service of these namespaces: an audit reads them only where a policy rests on
+    /// them.
+    pub(super) fn judge_with_backends(
+        &self,
+        namespaces: &[String],
+        measured: &Measured,
+    ) -> anyhow::Result<Judged> {
         let options = files::Options {
             max_file_size: self.max_file_size,
             namespace: self.scope.home().into(),
@@ -123,9 +140,12 @@ impl Input {
         let mut report = Report::default();
         let mut core = Core::default();
         if self.from.is_empty() {
-            core = self
-                .scope
-                .read(&mut Drafts::new(&self.policy, &options, &mut report))?;
+            let mut beside = Drafts::new(&self.policy, &options, &mut report);
+            beside.backends_of = namespaces;
+            core = self.scope.read(&mut beside)?;
+            for namespace in namespaces {
+                init::unwanted(&mut core, namespace);
+            }
             measured.feed(&mut core, &self.scope.cluster)?;
         } else {
             files::read(&mut core, &self.from, &options, &mut report);

@@ -15,6 +15,7 @@ mod diff;
 mod docs;
 mod explain;
 mod help;
+mod init;
 mod input;
 mod level;
 mod man;
@@ -100,6 +101,9 @@ enum Command {
     /// Show what two audits differ in: what is new, gone, or judged otherwise
     #[command(after_help = help::DIFF)]
     Diff(diff::Arguments),
+    /// Write first policies from what is seen: each field with what was seen and what was assumed
+    #[command(after_help = help::INIT)]
+    Init(Box<init::Arguments>),
     /// Draw one path hop by hop: idle timeouts, keepalives, and what would fix it
     #[command(after_help = help::PATH)]
     Path(path::Arguments),
@@ -185,6 +189,7 @@ pub fn main() -> ExitCode {
     let outcome = match arguments.command {
         Command::Audit(arguments) => audit::run(*arguments),
         Command::Diff(arguments) => diff::run(&arguments),
+        Command::Init(arguments) => init::run(&arguments),
         Command::Collect(arguments) => collect::run(&arguments),
         Command::Dataplane(arguments) => dataplane::run(&arguments),
         Command::Path(arguments) => path::run(&arguments),

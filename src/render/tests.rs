@@ -66,6 +66,7 @@ pub(crate) fn list(text: &str) -> FindingList {
             reason: text.into(),
         }],
         not_judged: None,
+        notes: vec![text.into()],
         summary: Summary::default(),
     }
 }
@@ -138,6 +139,7 @@ pub(crate) fn for_people(text: &str) -> Vec<(&'static str, String)> {
         notes: &notes,
         ignored: &ignored,
         again: format!(" --from '{text}'"),
+        busiest: None,
         grantee: format!("'{text}'"),
         judged: JudgedObjects::default(),
         met: &BTreeMap::new(),

@@ -3,6 +3,7 @@
 mod changes;
 mod exit_codes;
 mod files;
+mod init;
 mod newcomer;
 mod odd;
 mod reports;

@@ -59,6 +59,20 @@ impl Core {
         names
     }
 
+    /// The names of the policies of a namespace, those that could not be understood included, sorted.
+    pub fn policy_names(&self, namespace: &str) -> BTreeSet<&str> {
+        let index = &self.index;
+        let Some(space) = index.names.find(namespace) else {
+            return BTreeSet::new();
+        };
+        let refused = index
+            .opaque
+            .keys()
+            .filter(|(source, key)| *source == Source::Policies && key.namespace == space);
+        let all = index.policies_in.of(space).chain(refused.map(|one| one.1));
+        all.map(|key| index.names.text(key.name)).collect()
+    }
+
     /// What the policies name and what does not exist, and what contradicts itself, as text, sorted. Nothing is reported of a
     /// namespace of which Services were not read.
     pub fn unmatched(&self) -> Vec<String> {

@@ -6,6 +6,7 @@ mod apply;
 mod audit;
 mod clusters;
 mod collect;
+mod init;
 mod lifecycle;
 mod operator;
 mod policies;

@@ -37,6 +37,8 @@ pub(crate) struct Aside<'a> {
     pub(crate) ignored: &'a BTreeMap<String, u32>,
     /// The arguments that read the same again; empty for the current cluster.
     pub(crate) again: String,
+    /// The namespace for which a first policy tells the most; `None` where no Service selects Pods.
+    pub(crate) busiest: Option<String>,
     /// The user whom a grant names, as a word of a command.
     pub(crate) grantee: String,
     /// How many objects were judged.
@@ -53,7 +55,7 @@ pub(crate) struct Aside<'a> {
 const NOTES: usize = 5;
 
 /// Fewest digits of an id by which a finding is named.
-pub(crate) const DIGITS: usize = 8;
+const DIGITS: usize = 8;
 
 const fn colour(severity: Severity) -> Option<AnsiColor> {
     match severity {
@@ -80,9 +82,14 @@ pub(crate) fn wide(list: &FindingList, aside: &Aside<'_>) -> String {
 
 /// The beginning of an id by which `explain` finds it in this list.
 fn prefix<'a>(id: &'a str, list: &FindingList) -> &'a str {
+    prefix_among(id, list.findings.iter().map(|one| &*one.id))
+}
+
+/// The beginning of an id that no other of these has: 8 digits where that is enough.
+pub(crate) fn prefix_among<'a, 'b>(id: &'a str, all: impl Iterator<Item = &'b str>) -> &'a str {
     let shared = |other: &str| id.bytes().zip(other.bytes()).take_while(|(a, b)| a == b).count();
-    let others = list.findings.iter().filter(|one| one.id != id);
-    let needed = others.map(|one| shared(&one.id) + 1).max().unwrap_or_default();
+    let others = all.filter(|other| *other != id);
+    let needed = others.map(|other| shared(other) + 1).max().unwrap_or_default();
     id.get(..needed.max(DIGITS)).unwrap_or(id)
 }
 
@@ -277,9 +284,15 @@ fn next(list: &FindingList, aside: &Aside<'_>, form: impl Fn(&str) -> String) ->
         None if list.unreadable.iter().any(missing::is_right) => {
             format!("Next: {name} audit{from}    # once the missing rights are granted\n")
         }
-        None if aside.judged.policies == Some(0) => {
-            format!("Next: {name} checks    # NEEDS policy: judged once you declare it\n")
-        }
+        None if aside.judged.policies == Some(0) => match &aside.busiest {
+            Some(space) => {
+                let space = form(space);
+                format!(
+                    "Next: {name} init -n {space}{from}    # writes first policies, which most checks need\n"
+                )
+            }
+            None => format!("Next: {name} checks    # NEEDS policy: judged once you declare it\n"),
+        },
         None if !aside.list_met => format!("Next: {name} audit{from} --met    # lists what is met\n"),
         None => format!("Next: {name} checks    # what each check reads\n"),
     }

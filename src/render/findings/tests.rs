@@ -116,6 +116,7 @@ fn scene(mut findings: Vec<Finding>, met: &[(&'static str, u32)], judged: Judged
             kind: "FindingList",
             findings,
             unreadable: Vec::new(),
+            notes: Vec::new(),
             not_judged: Some(NotJudged {
                 checks: vec![
                     "endpoint-flap",
@@ -240,6 +241,7 @@ fn shown(scene: &Scene, columns: usize, all: bool, list_met: bool) -> String {
         notes: &scene.notes,
         ignored: &ignored,
         again: String::new(),
+        busiest: (scene.judged.services > Some(0)).then(|| "shop".to_owned()),
         grantee: "jane".into(),
         judged: scene.judged,
         met: &scene.met,
