@@ -286,6 +286,49 @@ fn values_arrive() {
     );
 }
 
+/// What a Prometheus wants to see comes from a Secret that is mounted, and the network lets out to its Pods.
+#[test]
+fn a_prometheus_is_reached() {
+    let objects = rendered(&[
+        "prometheus.service=monitoring/prometheus-operated:web",
+        "prometheus.podPort=9095",
+        "prometheus.pathPrefix=/select/0/prometheus",
+        "prometheus.tenant=platform",
+        "prometheus.secret=prometheus-client",
+        "prometheus.caKey=ca.crt",
+        "prometheus.tokenKey=token",
+        "instanceMetrics.enabled=true",
+    ]);
+    let of = |kind: &str| &objects[&[kind, NAMESPACE, "evenkeel"].map(str::to_owned)];
+    let pod = &of("Deployment")["spec"]["template"]["spec"];
+    assert_eq!(
+        pod["containers"][0]["args"],
+        json!([
+            "run",
+            "--debug-listen=127.0.0.1:8081",
+            "--instance-metrics",
+            "--prometheus=monitoring/prometheus-operated:web",
+            "--prometheus-path-prefix=/select/0/prometheus",
+            "--prometheus-tenant=platform",
+            "--prometheus-ca-file=/etc/evenkeel/prometheus/ca.crt",
+            "--prometheus-token-file=/etc/evenkeel/prometheus/token",
+        ])
+    );
+    assert_eq!(
+        pod["volumes"],
+        json!([{"name": "prometheus", "secret": {"secretName": "prometheus-client"}}])
+    );
+    let mount = json!([{"name": "prometheus", "mountPath": "/etc/evenkeel/prometheus", "readOnly": true}]);
+    assert_eq!(pod["containers"][0]["volumeMounts"], mount);
+    let egress = of("NetworkPolicy")["spec"]["egress"].as_array().unwrap();
+    assert!(
+        egress
+            .iter()
+            .any(|rule| rule["ports"] == json!([{"port": 9095, "protocol": "TCP"}])),
+        "{egress:?}"
+    );
+}
+
 #[test]
 fn a_value_that_means_nothing_is_refused() {
     let version = kubernetes_version().unwrap();
@@ -297,6 +340,9 @@ fn a_value_that_means_nothing_is_refused() {
         ("image.digest=latest", "/image/digest"),
         ("alertmanager.service=alertmanager", "/alertmanager/service"),
         ("alertmanager.tokenFile=/token", "/alertmanager"),
+        ("prometheus.tenant=platform", "/prometheus"),
+        ("prometheus.secret=client", "/prometheus"),
+        ("prometheus.podPort=0", "/prometheus/podPort"),
         ("priorityClass.name=", "/priorityClass/name"),
         (
             "rbac.dataPlaneNamespaces={Kube System}",

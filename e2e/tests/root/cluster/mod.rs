@@ -18,7 +18,7 @@ use kube::api::ListParams;
 use serde_json::json;
 
 use ordeals::{NEXT, is_upgraded, leader_is_killed, node_is_lost, nothing_was_refused, server_is_restarted};
-use story::{alert, install, left, uninstall};
+use story::{alert, chart, install, left, uninstall};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_nodes_the_operator_lives_through_everything_and_leaves_nothing() {
@@ -55,6 +55,7 @@ async fn on_nodes_the_operator_lives_through_everything_and_leaves_nothing() {
     is_upgraded(&bed, &cluster).await;
     node_is_lost(&mut bed, &cluster).await;
     uninstall(&cluster).await;
+    chart(&bed, &cluster).await;
     nothing_was_refused(&bed, &starting);
 }
 

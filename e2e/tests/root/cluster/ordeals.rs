@@ -186,7 +186,7 @@ pub(super) async fn node_is_lost(bed: &mut NodeBed, cluster: &Cluster) {
 }
 
 /// What the operator has asked for, as the API server has noted it.
-fn asked(bed: &NodeBed) -> Vec<Value> {
+pub(super) fn asked(bed: &NodeBed) -> Vec<Value> {
     audit::asked_by(audit::events(&bed.audit_log().unwrap()).unwrap(), ACCOUNT)
 }
 

@@ -1,15 +1,20 @@
 //! What happens on every bed: installed, asked, answered, uninstalled.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use evenkeel_e2e::binaries::{Binaries, Program};
 use evenkeel_e2e::cluster::{Cluster, NAMESPACE, Overlay, WITHIN, condition, until};
+use evenkeel_e2e::demo::root;
 use evenkeel_e2e::image::OPERATOR;
-use evenkeel_e2e::node_bed::POD_IMAGE;
+use evenkeel_e2e::node_bed::{NodeBed, POD_IMAGE};
 use evenkeel_e2e::under_test;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Event, Namespace};
 use kube::Api;
 use kube::api::ListParams;
+
+use super::ordeals::asked;
 
 /// A shop whose Pods are spread over the nodes as far as these allow it.
 const SHOP: &str = "
@@ -117,6 +122,83 @@ pub(super) async fn install(cluster: &Cluster) -> Overlay {
     .await
     .unwrap();
     overlay
+}
+
+/// Runs helm on a cluster, with folders of its own.
+fn helm(cluster: &Cluster, arguments: &[&str]) -> String {
+    let home = tempfile::tempdir().unwrap();
+    let programs = Binaries::find_or_build(&[Program::Helm]).unwrap();
+    let output = Command::new(programs.path(Program::Helm).unwrap())
+        .args(arguments)
+        .args(["--namespace", NAMESPACE])
+        .env("HOME", home.path())
+        .env("KUBECONFIG", cluster.kubeconfig())
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "helm {arguments:?}: {errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The same operator by the chart, with the values of its components: Pods start, lead, judge, and write; then it goes, and
+/// only what helm never deletes is left for `evenkeel uninstall`.
+pub(super) async fn chart(bed: &NodeBed, cluster: &Cluster) {
+    let chart = root().join("manifests/chart").display().to_string();
+    let (repository, tag) = OPERATOR.rsplit_once(':').unwrap();
+    let image = format!("image.repository={repository},image.tag={tag},image.pullPolicy=Never");
+    let start = Instant::now();
+    let install = [
+        "install",
+        "evenkeel",
+        &chart,
+        "--create-namespace",
+        "--set",
+        &image,
+    ];
+    helm(
+        cluster,
+        &[&install[..], &["--set", "instanceMetrics.enabled=true"]].concat(),
+    );
+    cluster.until_rolled_out(OPERATOR).await.unwrap();
+    tell("from helm install to two ready replicas", start.elapsed());
+    apply(cluster, &policy(SILENT)).await;
+    cluster
+        .until_healthy_is("shop", "reports", VIOLATED)
+        .await
+        .unwrap();
+    // The component's rights and flag arrived: each API server's own page is read.
+    until("the page of the API server is read", WITHIN, async || {
+        let mut asked = asked(bed).into_iter();
+        let read = asked.any(|one| one["requestURI"] == "/metrics" && one["responseStatus"]["code"] == 200);
+        anyhow::ensure!(read, "nobody has asked for it");
+        Ok(())
+    })
+    .await
+    .unwrap();
+    // Helm takes the rights away while Pods end: without Pods nothing can be refused.
+    helm(
+        cluster,
+        &[
+            "upgrade",
+            "evenkeel",
+            &chart,
+            "--reuse-values",
+            "--set",
+            "replicas=0",
+        ],
+    );
+    until("every Pod has ended", WITHIN, async || {
+        let pods = cluster.pods().await?;
+        anyhow::ensure!(pods.is_empty(), "{} are left", pods.len());
+        Ok(())
+    })
+    .await
+    .unwrap();
+    helm(cluster, &["uninstall", "evenkeel", "--wait"]);
+    let kubeconfig = cluster.kubeconfig().display().to_string();
+    let said = under_test::evenkeel(&["uninstall", "--yes", "--kubeconfig", &kubeconfig]).unwrap();
+    assert_eq!(said.code, 0, "{}{}", said.out, said.err);
+    assert_eq!(left(cluster).await, "");
 }
 
 /// A policy that this cluster's kube-proxy violates, which forgets a silent connection after so many seconds: told in
