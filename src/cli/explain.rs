@@ -19,7 +19,7 @@ pub(super) struct Arguments {
     /// Id of a check (`evenkeel checks` lists them), or the first digits of the id of a finding (`audit` shows them)
     #[arg(value_name = "CHECK|FINDING", add = ArgValueCompleter::new(candidates::checks_and_findings))]
     id: String,
-    /// Form of a finding
+    /// Form of a finding; wide has the page of its check as well
     #[arg(long, short, value_enum, default_value_t = Form::Wide)]
     output: Form,
     #[command(flatten)]
@@ -67,7 +67,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
         Form::Json => render::json(finding)?,
         Form::Yaml => render::yaml(finding)?,
         Form::Markdown => findings::card_markdown(finding),
-        Form::Table | Form::Wide => {
+        Form::Table => findings::card(finding),
+        Form::Wide => {
             let doc = checks::find(finding.check).map_or("", |check| check.doc.trim());
             format!("{}\n{doc}\n", findings::card(finding))
         }

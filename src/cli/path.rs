@@ -101,7 +101,8 @@ fn absent(judged: &Judged, (namespace, service): (&str, &str), port: Option<u16>
     let paths = core.paths(judged.now, namespace, service, None, None);
     if paths.is_empty() {
         return format!(
-            "no policy declares a connection to {namespace}/{service}; write one (see examples/) and judge it with --policy FILE"
+            "no policy declares a connection to {namespace}/{service}; `evenkeel init -n {namespace}` writes one, to be judged with \
+             --policy FILE"
         );
     }
     let hint = did_you_mean(client, paths.iter().map(|path| &*path.client));

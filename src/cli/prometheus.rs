@@ -14,27 +14,31 @@ use crate::outbound::{self, Credentials, ServicePort};
 use crate::prometheus::{self, PrometheusServer};
 use crate::samples::KnownSubjects;
 
+/// The group of the flags that name a Prometheus: without one of them the others mean nothing.
+pub(super) const PLACE: &str = "place-of-prometheus";
+
 /// What is needed beside its place.
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct PrometheusArguments {
     /// CA certificates (PEM) of the Prometheus; makes it HTTPS
-    #[arg(long = "prometheus-ca-file", value_name = "FILE")]
+    #[arg(long = "prometheus-ca-file", value_name = "FILE", requires = PLACE)]
     ca_file: Option<PathBuf>,
     /// Bearer token for the Prometheus, read before each query; only over HTTPS
-    #[arg(long = "prometheus-token-file", value_name = "FILE")]
+    #[arg(long = "prometheus-token-file", value_name = "FILE", requires = PLACE)]
     token_file: Option<PathBuf>,
     /// File with one line `user:password` for the Prometheus; only over HTTPS
     #[arg(
         long = "prometheus-basic-auth-file",
         value_name = "FILE",
+        requires = PLACE,
         conflicts_with = "token_file"
     )]
     basic_auth_file: Option<PathBuf>,
     /// What is before /api/v1 in its paths, such as /select/0/prometheus
-    #[arg(long = "prometheus-path-prefix", value_name = "PATH", default_value = "")]
+    #[arg(long = "prometheus-path-prefix", value_name = "PATH", default_value = "", requires = PLACE)]
     path_prefix: String,
     /// Its tenant, as X-Scope-OrgID
-    #[arg(long = "prometheus-tenant", value_name = "NAME")]
+    #[arg(long = "prometheus-tenant", value_name = "NAME", requires = PLACE)]
     tenant: Option<String>,
 }
 
@@ -80,10 +84,10 @@ impl PrometheusArguments {
 pub(super) struct Measured {
     /// Ask this Service, a Prometheus, for what it has measured, through the API server's proxy and with your own rights
     /// (get on services/proxy)
-    #[arg(long, value_name = "NAMESPACE/SERVICE:PORT", conflicts_with_all = ["prometheus_url", "from"])]
+    #[arg(long, value_name = "NAMESPACE/SERVICE:PORT", group = PLACE, conflicts_with = "from")]
     prometheus: Option<ServicePort>,
     /// Ask the Prometheus at this URL
-    #[arg(long, value_name = "URL", conflicts_with = "from")]
+    #[arg(long, value_name = "URL", group = PLACE, conflicts_with = "from")]
     prometheus_url: Option<String>,
     #[command(flatten)]
     asked: PrometheusArguments,

@@ -9,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::End;
 use super::cluster::Cluster;
-use super::prometheus::PrometheusArguments;
+use super::prometheus::{PLACE, PrometheusArguments};
 use crate::escape;
 use crate::outbound::{self, Credentials, ServicePort};
 use crate::render::screen::Screen;
@@ -52,7 +52,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE", requires_all = ["alertmanager", "alertmanager_ca_file"])]
     alertmanager_token_file: Option<PathBuf>,
     /// Ask the ready endpoints of this Service, a Prometheus, for what it has measured
-    #[arg(long, value_name = "NAMESPACE/SERVICE:PORT")]
+    #[arg(long, value_name = "NAMESPACE/SERVICE:PORT", group = PLACE)]
     prometheus: Option<ServicePort>,
     #[command(flatten)]
     asked: PrometheusArguments,

@@ -179,6 +179,9 @@ pub struct FindingList {
     /// Checks that did not judge what happens over time; absent when all did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_judged: Option<NotJudged>,
+    /// What a person may want to know, without being wrong: exceptions that have ended, names in policies that nothing has.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// Counts.
     pub summary: Summary,
 }
@@ -276,7 +279,11 @@ pub(crate) fn report(
             let advice = case.advice().into_iter().map(|one| one.text).collect();
             (case.to_string(), advice, Some(case))
         }
-        Verdict::Unknown(gap) => (format!("cannot be judged: {gap}"), vec![next_step(gap)], None),
+        Verdict::Unknown(gap) => (
+            format!("cannot be judged: {gap}"),
+            vec![next_step(check, gap)],
+            None,
+        ),
         Verdict::Met | Verdict::NotApplicable(_) => return None,
     };
     let severity = severity(check, &held.verdict);
@@ -332,14 +339,24 @@ fn evidence(case: &Case) -> Vec<EvidenceView> {
 }
 
 /// What a person can do about a gap.
-fn next_step(gap: &Gap) -> String {
+fn next_step(check: &Check, gap: &Gap) -> String {
     match gap {
         Gap::Missing(source) => {
             format!("give evenkeel the {source}: in files, add them to what --from names")
         }
         Gap::Stale(source) => format!("see why the watch of {source} is silent"),
         Gap::Unreadable(source, _) => format!("grant get and list on {source}, or see the reason above"),
-        Gap::Opaque(_) => "correct or provide the value named above".into(),
+        // Where a policy declares the connection, what no object shows can be declared there.
+        Gap::Opaque(_) if check.needs.has(Source::Policies) => {
+            format!(
+                "correct it there, or declare it in the policy: evenkeel docs {} says which field",
+                check.id
+            )
+        }
+        Gap::Opaque(_) => format!(
+            "correct it there; evenkeel docs {} says what is read, and from where",
+            check.id
+        ),
         Gap::UnsupportedDataPlane(_) => {
             "see docs/what-works-where.md for what evenkeel can read there".into()
         }

@@ -45,12 +45,12 @@ pub(super) struct Arguments {
     /// Accept what the exceptions in this file name, until they end; repeatable (docs/command-line.md)
     #[arg(long, value_name = "FILE")]
     ignore: Vec<PathBuf>,
-    /// Give each finding a row of its own, instead of one for each cause
-    #[arg(long)]
-    all: bool,
-    /// List also what is met
-    #[arg(long)]
-    met: bool,
+    /// Give each finding a row of its own, instead of one for each cause; --all=false where a file says so
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
+    all: Option<bool>,
+    /// List also what is met; --met=false where a file says so
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
+    met: Option<bool>,
     /// Form of the answer [default: table]
     #[arg(long, short, value_enum)]
     output: Option<AuditForm>,
@@ -136,8 +136,8 @@ impl AuditRequest {
             severity: arguments.severity.or(set.severity).unwrap_or(Level::Unknown),
             fail_on: arguments.fail_on.or(set.fail_on).unwrap_or(Level::Critical),
             ignored: Ignored::read(&ignore)?,
-            all: arguments.all || set.all,
-            met: arguments.met || set.met,
+            all: arguments.all.unwrap_or(set.all),
+            met: arguments.met.unwrap_or(set.met),
             output: arguments.output.or(set.output).unwrap_or(AuditForm::Table),
             input,
             measured: arguments.measured,
@@ -160,6 +160,9 @@ impl AuditRequest {
             for text in &notes {
                 note(&format!("note: {text}"));
             }
+        }
+        if matches!(self.output, AuditForm::Json | AuditForm::Yaml) {
+            list.notes.clone_from(&judged.report.notes);
         }
         list.findings.retain(|one| self.asks(one));
         list.not_judged = list.not_judged.and_then(|one| self.asked_of(one));
@@ -188,6 +191,11 @@ impl AuditRequest {
             notes: &judged.report.notes,
             ignored: &judged.report.ignored,
             again: self.again(),
+            busiest: judged
+                .core
+                .busiest_namespace(&|namespace| self.asks_namespace(namespace))
+                .filter(|_| self.input.scope.namespace.is_empty())
+                .map(str::to_owned),
             grantee: self.input.scope.cluster.grantee(),
             judged: judged.core.judged(&|namespace| self.asks_namespace(namespace)),
             met: &met,
@@ -221,9 +229,9 @@ impl AuditRequest {
 
     /// Whether the answer has notes; those of other forms go to standard error.
     fn has_notes(&self) -> bool {
-        matches!(
+        !matches!(
             self.output,
-            AuditForm::Table | AuditForm::Wide | AuditForm::Markdown
+            AuditForm::Sarif | AuditForm::Junit | AuditForm::Github
         )
     }
 

@@ -18,7 +18,12 @@ pub(super) fn text(answer: &StatusAnswer, target: &OperatorTarget, again: &str) 
         return text;
     }
     if answer.policies.is_empty() {
-        return text + "\nThere is no policy. Examples: the folder examples/ of evenkeel.\n";
+        return text
+            + "\nThere is no policy.\nNext: "
+            + render::program()
+            + " init -n NAMESPACE"
+            + &line(again)
+            + "    # writes first ones from what it sees\n";
     }
     text + "\n" + &table(&answer.policies) + &mistakes(&answer.policies) + &worst(&answer.policies, again)
 }
@@ -135,6 +140,7 @@ fn worst(policies: &[Row], again: &str) -> String {
         // Writing into a String cannot fail.
         let _ = writeln!(text, "and {more} more policies; -o json has all");
     }
-    let id = line(first.id.get(..findings::DIGITS).unwrap_or(&first.id)).into_owned();
+    let all = policies.iter().flat_map(|policy| &policy.findings);
+    let id = line(findings::prefix_among(&first.id, all.map(|one| &*one.id))).into_owned();
     text + "Next: " + render::program() + " explain " + &id + &line(again) + "\n"
 }

@@ -34,9 +34,15 @@ fn a_file_accepts_findings_for_a_time(#[case] check: &str, #[case] year: u32, #[
     }
 }
 
-/// JSON has no notes.
-#[test]
-fn that_an_exception_has_ended_is_said_beside_json() {
+/// Where the form has a place for notes they are in the answer, else on standard error, and never in both.
+#[rstest]
+#[case("json", true)]
+#[case("yaml", true)]
+#[case("sarif", false)]
+#[case("junit", false)]
+#[case("github", false)]
+fn that_an_exception_has_ended_is_said_once(#[case] form: &str, #[case] within: bool) {
+    const SAID: &str = "the exception for path-idle-budget has ended";
     let folder = folder(&[("accepted.yaml", accepting("path-idle-budget", 2020).as_bytes())]);
     let path = folder.path().join("accepted.yaml");
     let output = evenkeel(&[
@@ -46,15 +52,32 @@ fn that_an_exception_has_ended_is_said_beside_json() {
         "--ignore",
         path.to_str().unwrap(),
         "-o",
-        "json",
+        form,
     ]);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(
-        said.contains("the exception for path-idle-budget has ended"),
-        "{said}"
+    let beside = String::from_utf8_lossy(&output.stderr).contains(SAID);
+    assert_eq!(
+        (out(&output).contains(SAID), beside),
+        (within, !within),
+        "{}",
+        out(&output)
     );
-    let list: Value = serde_json::from_str(&out(&output)).unwrap();
-    assert_eq!(list["kind"], "FindingList");
+    if form == "json" {
+        let list: Value = serde_json::from_str(&out(&output)).unwrap();
+        assert!(list["notes"][0].as_str().unwrap().contains(SAID), "{list:#}");
+    }
+}
+
+/// What a file switches on, a flag can switch off.
+#[rstest]
+#[case(&[], true)]
+#[case(&["--met=false"], false)]
+#[case(&["--met"], true)]
+fn a_flag_wins_over_a_switch(#[case] flags: &[&str], #[case] listed: bool) {
+    let folder = folder(&[("settings.yaml", b"audit: {met: true}\n")]);
+    let path = folder.path().join("settings.yaml");
+    let common = ["audit", "--from", "b1", "--config", path.to_str().unwrap()];
+    let text = out(&evenkeel(&[&common[..], flags].concat()));
+    assert_eq!(text.contains("  ✓ "), listed, "{text}");
 }
 
 #[test]

@@ -66,6 +66,7 @@ fn own_flags_come_first(#[case] command: &str) {
 #[case::check(&["audit", "--from", "b1", "--check", "path-idle-bugdet"], "path-idle-budget")]
 #[case::service(&["path", "cart", "shop/chekout", "--from", "b1"], "error: there is no Service shop/chekout; did you mean checkout?")]
 #[case::client(&["path", "crat", "shop/checkout", "--from", "b1"], "; did you mean cart?; declared are: cart to port")]
+#[case::prometheus(&["audit", "--from", "b1", "--prometheus-tenant", "a"], "<--prometheus <NAMESPACE/SERVICE:PORT>|--prometheus-url <URL>>")]
 #[case::explained(&["explain", "keepalive-ordr"], "; did you mean keepalive-order?")]
 fn an_error_says_what_is_wrong_once(#[case] arguments: &[&str], #[case] expected: &str) {
     let output = with(&[], arguments);

@@ -142,6 +142,9 @@ pub(crate) struct Changes {
     pub(crate) unchanged: usize,
     /// What could be read before, and not now.
     pub(crate) unread: Vec<Unread>,
+    /// The ids of all findings of both.
+    #[serde(skip)]
+    pub(crate) ids: BTreeSet<String>,
 }
 
 impl Changes {
@@ -174,6 +177,12 @@ impl Changes {
             changed,
             unchanged,
             unread: newly.cloned().collect(),
+            ids: before
+                .findings
+                .iter()
+                .chain(&after.findings)
+                .map(|one| one.id.clone())
+                .collect(),
         }
     }
 

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use clap::builder::styling::AnsiColor;
 
 use super::super::table::mark;
-use super::super::{DIGITS, colour};
+use super::super::{colour, prefix_among};
 use super::{Changes, ComparedFinding};
 use crate::escape::line;
 use crate::render::screen::Screen;
@@ -39,20 +39,28 @@ impl Changes {
     pub(crate) fn page(&self, again: &str, screen: Screen) -> String {
         let mut text = section(
             "New",
-            self.new.iter().map(|one| row(one, &one.words(), None, screen)),
+            self.new
+                .iter()
+                .map(|one| row(one, self.prefix(&one.id), &one.words(), None, screen)),
         );
         text += &section(
             "Judged otherwise",
             self.changed.iter().map(|one| {
                 let words = format!("{} → {}", one.before.words(), one.after.words());
-                row(&one.after, &words, None, screen)
+                row(&one.after, self.prefix(&one.after.id), &words, None, screen)
             }),
         );
         text += &section(
             "Gone",
             self.gone.iter().map(|one| {
                 let tick = coloured("✓", Some(AnsiColor::Green), screen);
-                row(one, &format!("was {}", one.words()), Some(tick), screen)
+                row(
+                    one,
+                    self.prefix(&one.id),
+                    &format!("was {}", one.words()),
+                    Some(tick),
+                    screen,
+                )
             }),
         );
         for one in &self.unread {
@@ -64,10 +72,15 @@ impl Changes {
         }
         text = text + &self.counts() + ".\n";
         if let Some(first) = self.worse().min_by_key(|one| Reverse(one.severity)) {
-            let id = line(first.id.get(..DIGITS).unwrap_or(&first.id)).into_owned();
+            let id = line(self.prefix(&first.id)).into_owned();
             text = text + "Next: " + program() + " explain " + &id + &line(again) + "\n";
         }
         text
+    }
+
+    /// The beginning of an id that no other finding of either audit has.
+    fn prefix<'a>(&self, id: &'a str) -> &'a str {
+        prefix_among(id, self.ids.iter().map(String::as_str))
     }
 
     /// For tickets.
@@ -124,12 +137,11 @@ fn section(name: &str, rows: impl ExactSizeIterator<Item = String>) -> String {
 }
 
 /// A finding in lines: what it is about, how it is judged, and the message.
-fn row(one: &ComparedFinding, words: &str, instead: Option<String>, screen: Screen) -> String {
+fn row(one: &ComparedFinding, id: &str, words: &str, instead: Option<String>, screen: Screen) -> String {
     let mark = instead.unwrap_or_else(|| match one.exception {
         Some(_) => "~".to_owned(),
         None => coloured(mark(Some(one.severity)), colour(one.severity), screen),
     });
-    let id = one.id.get(..DIGITS).unwrap_or(&one.id);
     let head = format!("{}: {} [{id}]", one.check, one.subject);
     // The mark may be coloured, and takes one column.
     let head = filled(&head, "  * ", INNER, screen.page());
