@@ -61,7 +61,7 @@ fn spread(page: &mut Page, look: &Look<'_>, ready: &[Endpoint]) {
     );
     page.field(4, &format!("minimumReadyBackends: {least}"));
     let nodes = counted(ready.iter().map(|one| one.node));
-    share(page, "Node", "nodes", all, nodes.as_ref());
+    share(page, "Node", all, nodes.as_ref());
     let zone = |one: &Endpoint| {
         if one.zone.is_empty() {
             look.zone_of(one.node)
@@ -70,7 +70,7 @@ fn spread(page: &mut Page, look: &Look<'_>, ready: &[Endpoint]) {
         }
     };
     let zones = counted(ready.iter().map(zone));
-    share(page, "Zone", "zones", all, zones.as_ref());
+    share(page, "Zone", all, zones.as_ref());
 }
 
 /// How many backends are at each place; `None` where that of one is not known.
@@ -86,7 +86,12 @@ fn counted(places: impl Iterator<Item = Name>) -> Option<BTreeMap<Name, usize>> 
 }
 
 /// Writes the largest share on one place.
-fn share(page: &mut Page, place: &str, places: &str, all: usize, counted: Option<&BTreeMap<Name, usize>>) {
+fn share(page: &mut Page, place: &str, all: usize, counted: Option<&BTreeMap<Name, usize>>) {
+    let (at, places) = if place == "Node" {
+        ("on", "nodes")
+    } else {
+        ("in", "zones")
+    };
     let field = format!("maxPercentPer{place}");
     let Some(counted) = counted else {
         page.say(4, &format!("Not seen: their {places}."));
@@ -97,7 +102,7 @@ fn share(page: &mut Page, place: &str, places: &str, all: usize, counted: Option
     if counted.len() < 2 {
         page.say(
             4,
-            &format!("Seen: all {all} on one of the {places}. With this line that is a finding."),
+            &format!("Seen: all {all} {at} one of the {places}. With this line that is a finding."),
         );
         page.off(4, &format!("{field}: {HALF}"));
     } else {
@@ -105,7 +110,7 @@ fn share(page: &mut Page, place: &str, places: &str, all: usize, counted: Option
         page.say(
             4,
             &format!(
-                "Seen: on {} {places}, at most {most} of {all} on one. Assumed: half may be.",
+                "Seen: {at} {} {places}, at most {most} of {all} {at} one. Assumed: half may be.",
                 counted.len()
             ),
         );
