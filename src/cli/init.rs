@@ -11,7 +11,7 @@ use super::cluster::quoted;
 use super::input::{Input, Judged};
 use super::prometheus::Measured;
 use super::{End, answer, note};
-use crate::init::{self, Draft, Head};
+use crate::init::{self, Heading, WrittenPolicies};
 use crate::render::program;
 
 /// Of what, and where to.
@@ -78,18 +78,18 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
 }
 
 impl Arguments {
-    fn draft(&self, judged: &Judged, next: &str) -> anyhow::Result<Draft> {
+    fn draft(&self, judged: &Judged, next: &str) -> anyhow::Result<WrittenPolicies> {
         let at = jiff::Timestamp::from_second(judged.now.wall.0).context("the time")?;
         let seen = if self.input.from().is_empty() {
             format!("in the cluster at {at}")
         } else {
             "in files".to_owned()
         };
-        let head = Head { seen: &seen, next };
+        let head = Heading { seen: &seen, next };
         if self.platform {
             return init::platform(&judged.core, judged.now, &head);
         }
-        let mut whole = Draft {
+        let mut whole = WrittenPolicies {
             text: String::new(),
             policies: 0,
             services: 0,

@@ -8,14 +8,14 @@ use evenkeel_core::names::Name;
 use evenkeel_core::route::backends_by_port;
 use evenkeel_core::sources::slice::Endpoint;
 
-use super::page::Page;
+use super::page::CommentedYaml;
 
 /// Largest share on one node or in one zone that is taken for healthy, in percent, where what is seen is below it: while two
 /// Pods are replaced one by one, one may carry half for a moment.
 const HALF: usize = 50;
 
 /// Writes `balance` from the ready backends.
-pub(super) fn balance(page: &mut Page, look: &Look<'_>, case: &ServiceCase<'_>) {
+pub(super) fn balance(page: &mut CommentedYaml, look: &Look<'_>, case: &ServiceCase<'_>) {
     page.field(2, "balance:");
     page.say(
         4,
@@ -45,7 +45,7 @@ fn ready(look: &Look<'_>, case: &ServiceCase<'_>) -> Known<Vec<Endpoint>> {
     Ok(fewest.map_or_else(Vec::new, |one| one.usable))
 }
 
-fn spread(page: &mut Page, look: &Look<'_>, ready: &[Endpoint]) {
+fn spread(page: &mut CommentedYaml, look: &Look<'_>, ready: &[Endpoint]) {
     let all = ready.len();
     if all == 1 {
         page.say(4, "Seen: 1 ready, so nothing serves while it is replaced.");
@@ -86,7 +86,7 @@ fn counted(places: impl Iterator<Item = Name>) -> Option<BTreeMap<Name, usize>> 
 }
 
 /// Writes the largest share on one place.
-fn share(page: &mut Page, place: &str, all: usize, counted: Option<&BTreeMap<Name, usize>>) {
+fn share(page: &mut CommentedYaml, place: &str, all: usize, counted: Option<&BTreeMap<Name, usize>>) {
     let (at, places) = if place == "Node" {
         ("on", "nodes")
     } else {

@@ -9,7 +9,7 @@ use evenkeel_core::know::{Gap, Known};
 use evenkeel_core::policy::{Client, Connection, Door, Policy, Protocol};
 use evenkeel_core::sources::service::{ServicePort, ServiceType, Transport};
 
-use super::page::{Page, name};
+use super::page::{CommentedYaml, name};
 use super::protocol::protocol;
 use super::{connection, scaffold};
 use crate::api::{is_dns_label, is_port_name};
@@ -22,7 +22,7 @@ const MOST: usize = 16;
 const KEEPALIVE_SECONDS: i64 = 300;
 
 /// Writes `connections`; says how many paths of one Service they make.
-pub(super) fn connections(page: &mut Page, look: &Look<'_>, case: &ServiceCase<'_>) -> usize {
+pub(super) fn connections(page: &mut CommentedYaml, look: &Look<'_>, case: &ServiceCase<'_>) -> usize {
     let names = look.names();
     let mut ports: Vec<_> = case
         .service
@@ -55,7 +55,7 @@ pub(super) fn connections(page: &mut Page, look: &Look<'_>, case: &ServiceCase<'
     let mut paths = 0;
     for (port, (protocol, how)) in ports {
         let connection = connection(protocol);
-        let spoken = Spoken {
+        let spoken = PortConnection {
             look,
             case,
             policy: &policy,
@@ -70,7 +70,7 @@ pub(super) fn connections(page: &mut Page, look: &Look<'_>, case: &ServiceCase<'
 }
 
 /// One port under a draft.
-struct Spoken<'a> {
+struct PortConnection<'a> {
     look: &'a Look<'a>,
     case: &'a ServiceCase<'a>,
     policy: &'a Policy,
@@ -78,9 +78,9 @@ struct Spoken<'a> {
     connection: &'a Connection,
 }
 
-impl Spoken<'_> {
+impl PortConnection<'_> {
     /// What is spoken on which port, and how long it may be silent.
-    fn head(&self, page: &mut Page, how: &str, called: &mut BTreeSet<String>) {
+    fn head(&self, page: &mut CommentedYaml, how: &str, called: &mut BTreeSet<String>) {
         let (port, said) = (self.port, self.look.names().text(self.port.name));
         let transport = match port.transport {
             Transport::Tcp => "TCP",
@@ -115,7 +115,7 @@ impl Spoken<'_> {
     }
 
     /// Who opens the connections; says how many clients that are.
-    fn clients(&self, page: &mut Page) -> usize {
+    fn clients(&self, page: &mut CommentedYaml) -> usize {
         page.field(6, "clients:");
         page.say(
             8,
@@ -130,7 +130,7 @@ impl Spoken<'_> {
         2
     }
 
-    fn client(&self, page: &mut Page, called: &str, from: Door) {
+    fn client(&self, page: &mut CommentedYaml, called: &str, from: Door) {
         let client = Client::undeclared(called.into(), from);
         let path = Path {
             key: self.case.key,
@@ -173,7 +173,7 @@ impl Spoken<'_> {
     }
 
     /// Keepalives and pings as fields to fill in, behind `margin`.
-    fn beats(&self, page: &mut Page, indent: usize, margin: &str, seconds: i64, whose: &str) {
+    fn beats(&self, page: &mut CommentedYaml, indent: usize, margin: &str, seconds: i64, whose: &str) {
         page.say(indent, whose);
         if self.connection.protocol != Protocol::Udp {
             page.off(
@@ -190,7 +190,7 @@ impl Spoken<'_> {
     }
 
     /// Who accepts the connections.
-    fn server(&self, page: &mut Page, pods: &Known<Vec<FirstProbe>>) {
+    fn server(&self, page: &mut CommentedYaml, pods: &Known<Vec<FirstProbe>>) {
         if self.connection.protocol != Protocol::Udp {
             page.say(6, &probes(pods));
         }
@@ -212,21 +212,21 @@ impl Spoken<'_> {
 }
 
 /// What forgets or closes an idle connection first.
-struct First {
+struct FirstToForget {
     hop: String,
     seconds: i64,
     source: String,
 }
 
 /// The first of all segments; a gap where that is not known of one of them and nothing else is.
-fn first_to_forget(segments: &[Segment]) -> Result<Option<First>, Gap> {
+fn first_to_forget(segments: &[Segment]) -> Result<Option<FirstToForget>, Gap> {
     let tables = segments.iter().filter_map(Segment::tightest);
     let tables = tables.map(|(table, idle)| (&table.hop, idle));
     let closings = segments.iter().flat_map(|segment| &segment.closings);
     let closings = closings.map(|one| (&one.hop, &one.idle));
     let first = tables.chain(closings).min_by_key(|(_, idle)| idle.value);
     match (first, segments.iter().find_map(Segment::gap)) {
-        (Some((hop, idle)), _) => Ok(Some(First {
+        (Some((hop, idle)), _) => Ok(Some(FirstToForget {
             hop: hop.to_string(),
             seconds: idle.value,
             source: idle.source.to_string(),

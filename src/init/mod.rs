@@ -28,11 +28,11 @@ use evenkeel_core::{Core, Input};
 pub(crate) use platform::platform;
 pub(crate) use team::team;
 
-use page::Page;
+use page::CommentedYaml;
 
 /// A draft.
 #[derive(Debug)]
-pub(crate) struct Draft {
+pub(crate) struct WrittenPolicies {
     /// YAML, with one document for each policy.
     pub(crate) text: String,
     /// How many policies it holds.
@@ -43,17 +43,17 @@ pub(crate) struct Draft {
 
 /// What stands at the head of a draft.
 #[derive(Debug)]
-pub(crate) struct Head<'a> {
+pub(crate) struct Heading<'a> {
     /// Where it was seen: in a cluster at a moment, or in files.
     pub(crate) seen: &'a str,
     /// The command that judges with the draft.
     pub(crate) next: &'a str,
 }
 
-impl Head<'_> {
+impl Heading<'_> {
     /// Begins a page.
-    fn page(&self, what: &str) -> Page {
-        let mut page = Page::default();
+    fn page(&self, what: &str) -> CommentedYaml {
+        let mut page = CommentedYaml::default();
         let version = env!("CARGO_PKG_VERSION");
         page.say(
             0,

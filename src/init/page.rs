@@ -9,11 +9,11 @@ const COLUMNS: usize = 100;
 
 /// Text that grows field by field. What comes from objects stands in comments alone, or was checked to be a name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Page {
+pub(super) struct CommentedYaml {
     pub(super) text: String,
 }
 
-impl Page {
+impl CommentedYaml {
     /// A comment, wrapped. It begins with `# `.
     pub(super) fn say(&mut self, indent: usize, text: &str) {
         let text = line(text);
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn comments_are_wrapped_and_cannot_end() {
-        let mut page = Page::default();
+        let mut page = CommentedYaml::default();
         page.say(4, &format!("Seen: {}\nkind: Secret", "a word ".repeat(40)));
         assert!(
             page.text

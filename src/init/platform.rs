@@ -11,8 +11,8 @@ use evenkeel_core::know::{Known, Now};
 use evenkeel_core::names::Key;
 use evenkeel_core::sample::Metric;
 
-use super::page::{Page, list};
-use super::{Draft, Head};
+use super::page::{CommentedYaml, list};
+use super::{Heading, WrittenPolicies};
 use crate::api::is_dns_label;
 
 /// Longest bound of a time, in seconds, as the schema allows (`Limits`).
@@ -25,7 +25,7 @@ const MOST_TRUSTED: usize = 16;
 ///
 /// # Errors
 /// Where there is one already, or that cannot be seen.
-pub(crate) fn platform(core: &Core, now: Now, head: &Head<'_>) -> anyhow::Result<Draft> {
+pub(crate) fn platform(core: &Core, now: Now, head: &Heading<'_>) -> anyhow::Result<WrittenPolicies> {
     let look = Look::new(now, core.index(), core.fleet(), core.history());
     match look.cluster_policy() {
         Ok(None) => {}
@@ -56,7 +56,7 @@ pub(crate) fn platform(core: &Core, now: Now, head: &Head<'_>) -> anyhow::Result
         "Assumed: the defaults. Where so much is sick at once, nothing is ever done.",
     );
     page.field(2, "storm: {zoneUnhealthyPercent: 30, clusterUnhealthyPercent: 20, minimumNodes: 2, cooldownSeconds: 600}");
-    Ok(Draft {
+    Ok(WrittenPolicies {
         text: page.text,
         policies: 1,
         services: 0,
@@ -64,7 +64,7 @@ pub(crate) fn platform(core: &Core, now: Now, head: &Head<'_>) -> anyhow::Result
 }
 
 /// What teams may do, and which namespaces are the platform's.
-fn ceiling(page: &mut Page, core: &Core) {
+fn ceiling(page: &mut CommentedYaml, core: &Core) {
     page.say(2, "Yours: the namespaces whose teams may let evenkeel act. Without it, all may let it observe and suggest.");
     page.off(2, "ceiling:");
     page.off(2, "  namespaces: [shop]");
@@ -100,7 +100,7 @@ fn ceiling(page: &mut Page, core: &Core) {
 }
 
 /// What every node runs.
-fn data_plane(page: &mut Page, core: &Core) {
+fn data_plane(page: &mut CommentedYaml, core: &Core) {
     let classes = &core.fleet().classes;
     if classes.is_empty() {
         let gap = core.fleet().gap.as_ref();
@@ -167,7 +167,7 @@ const fn written(mode: ProxyMode) -> &'static str {
     }
 }
 
-fn conntrack(page: &mut Page, look: &Look<'_>) {
+fn conntrack(page: &mut CommentedYaml, look: &Look<'_>) {
     page.field(2, "conntrack:");
     let fullest = fullest(look);
     let measured = match &fullest {
@@ -207,7 +207,7 @@ fn fullest(look: &Look<'_>) -> Known<Option<(String, u64, String)>> {
     Ok(fullest)
 }
 
-fn nodes(page: &mut Page) {
+fn nodes(page: &mut CommentedYaml) {
     page.say(2, "Assumed: the defaults.");
     page.field(2, "nodes:");
     page.say(
@@ -233,7 +233,7 @@ fn nodes(page: &mut Page) {
     );
 }
 
-fn control_plane(page: &mut Page, core: &Core, look: &Look<'_>, now: Now) {
+fn control_plane(page: &mut CommentedYaml, core: &Core, look: &Look<'_>, now: Now) {
     let serving = serving(look);
     let findings = core.findings(now).findings;
     let hidden = findings
@@ -268,7 +268,7 @@ fn control_plane(page: &mut Page, core: &Core, look: &Look<'_>, now: Now) {
 }
 
 /// Settings of a control plane that hides them.
-fn assume(page: &mut Page, indent: usize, hidden: Option<&str>) {
+fn assume(page: &mut CommentedYaml, indent: usize, hidden: Option<&str>) {
     if let Some(message) = hidden {
         let message = message.strip_prefix("cannot be judged: ").unwrap_or(message);
         page.say(

@@ -11,8 +11,8 @@ use evenkeel_core::sources::service::{Service, ServiceType};
 
 use super::backends::balance;
 use super::connections::connections;
-use super::page::{Page, list, name};
-use super::{Draft, Head};
+use super::page::{CommentedYaml, list, name};
+use super::{Heading, WrittenPolicies};
 use crate::api::is_dns_label;
 
 /// Most Services that one policy names, as the schema allows.
@@ -26,8 +26,8 @@ const MOST_LEFT: usize = 20;
 
 /// What a policy says of Services that are alike.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Body {
-    page: Page,
+struct PolicyBody {
+    page: CommentedYaml,
     /// Paths of each Service.
     paths: usize,
 }
@@ -36,7 +36,12 @@ struct Body {
 ///
 /// # Errors
 /// Where its Services cannot be seen.
-pub(crate) fn team(core: &Core, now: Now, namespace: &str, head: &Head<'_>) -> anyhow::Result<Draft> {
+pub(crate) fn team(
+    core: &Core,
+    now: Now,
+    namespace: &str,
+    head: &Heading<'_>,
+) -> anyhow::Result<WrittenPolicies> {
     if !is_dns_label(namespace) {
         bail!("{namespace} is no name that a namespace can have");
     }
@@ -44,7 +49,7 @@ pub(crate) fn team(core: &Core, now: Now, namespace: &str, head: &Head<'_>) -> a
         bail!("the Services and policies of namespace {namespace} cannot be seen: {gap}");
     }
     let look = Look::new(now, core.index(), core.fleet(), core.history());
-    let mut alike: BTreeMap<Body, Vec<&str>> = BTreeMap::new();
+    let mut alike: BTreeMap<PolicyBody, Vec<&str>> = BTreeMap::new();
     let mut left: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for called in core.services_of(namespace) {
         let names = look.names();
@@ -81,7 +86,7 @@ pub(crate) fn team(core: &Core, now: Now, namespace: &str, head: &Head<'_>) -> a
             services += some.len();
         }
     }
-    Ok(Draft {
+    Ok(WrittenPolicies {
         text: page.text,
         policies: count,
         services,
@@ -116,19 +121,25 @@ fn some(services: &[&str]) -> String {
 }
 
 /// What stands behind `services`.
-fn body(look: &Look<'_>, key: Key, service: &Service) -> Body {
+fn body(look: &Look<'_>, key: Key, service: &Service) -> PolicyBody {
     let case = ServiceCase {
         key,
         service,
         policy: None,
     };
-    let mut page = Page::default();
+    let mut page = CommentedYaml::default();
     balance(&mut page, look, &case);
     let paths = connections(&mut page, look, &case);
-    Body { page, paths }
+    PolicyBody { page, paths }
 }
 
-fn document(page: &mut Page, namespace: &str, services: &[&str], body: &Body, taken: &mut BTreeSet<String>) {
+fn document(
+    page: &mut CommentedYaml,
+    namespace: &str,
+    services: &[&str],
+    body: &PolicyBody,
+    taken: &mut BTreeSet<String>,
+) {
     let Some(first) = services.first() else { return };
     let mut own = (*first).to_owned();
     let mut number = 1;

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::{Draft, Head, platform, team};
+use super::{Heading, WrittenPolicies, platform, team};
 use crate::api::{compile, compile_cluster, local};
 
 const NOW: Now = Now {
@@ -16,7 +16,7 @@ const NOW: Now = Now {
     wall: Wall(1_800_000_000),
 };
 
-const HEAD: Head<'static> = Head {
+const HEAD: Heading<'static> = Heading {
     seen: "in the cluster at 2027-01-15T08:00:00Z",
     next: "evenkeel audit -n shop --policy FILE",
 };
@@ -102,7 +102,7 @@ fn web() -> Value {
 }
 
 /// The documents of a draft, each taken and compiled; then once more with every field that was left to people.
-fn documents(draft: &Draft) -> Vec<Value> {
+fn documents(draft: &WrittenPolicies) -> Vec<Value> {
     let filled: String = draft.text.lines().map(|row| filled_in(row) + "\n").collect();
     let whole = parsed(&filled);
     assert_eq!(whole.len(), draft.policies, "{filled}");
@@ -139,7 +139,7 @@ fn parsed(text: &str) -> Vec<Value> {
         .collect()
 }
 
-fn of_shop(objects: &[(Source, Value)]) -> Draft {
+fn of_shop(objects: &[(Source, Value)]) -> WrittenPolicies {
     team(&core(objects), NOW, "shop", &HEAD).unwrap()
 }
 
