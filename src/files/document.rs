@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_broken_document_reading_goes_on_and_what_was_lost_is_told() {
+    fn after_a_broken_document_reading_goes_on_and_what_was_lost_is_reported() {
         let text = "{\"a\": 1}\n{\n  \"kind\": \"ServiceList\",\n  \"items\": [ x\n}\n{\"b\": 2}\n";
         let found = read(text);
         assert_eq!(found.len(), 3);

@@ -10,12 +10,82 @@
 //! Kinds without a namespace are read as a whole or not at all. What configures the data plane lives where clusters run
 //! it, so there it is enough that such a namespace was read.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use evenkeel_core::know::Source;
+use evenkeel_core::index::{Freshness, Part};
+use evenkeel_core::know::{Now, Source};
+use evenkeel_core::{Core, Input};
 
 use super::head::{each_item, namespace};
+use super::refused::Refused;
+
+/// How much was given of every source.
+#[derive(Debug, Default)]
+pub(super) struct Given {
+    extents: BTreeMap<Source, Extent>,
+    /// Folders that `collect` wrote: their lists are whole.
+    pub(super) collected: BTreeSet<PathBuf>,
+    /// Sources of which a part was lost, and the first place where.
+    torn: BTreeMap<Source, String>,
+    /// Sources that could not be read when the files were made.
+    pub(super) refused: Vec<Refused>,
+}
+
+impl Given {
+    /// A source of which an object or a list is there.
+    pub(super) fn see(&mut self, core: &mut Core, source: Source) -> &mut Extent {
+        self.extents.entry(source).or_insert_with(|| {
+            core.handle(Now::ONCE, Input::Begin(source));
+            Extent::default()
+        })
+    }
+
+    /// A part of a source was lost.
+    pub(super) fn tear(&mut self, source: Source, why: impl FnOnce() -> String) {
+        self.torn.entry(source).or_insert_with(why);
+    }
+
+    /// Whether there was no list and nothing that says what was refused.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.refused.is_empty() && self.extents.values().all(|extent| extent.lists.is_empty())
+    }
+
+    /// Tells the core which sources are complete, and which are not although they were seen. Returns those of which a part
+    /// was lost with a document that could not be read.
+    pub(super) fn finish(self, core: &mut Core) -> BTreeSet<Source> {
+        let mut tell = |input: Input<'_>| core.handle(Now::ONCE, input);
+        for (source, extent) in &self.extents {
+            if extent.is_whole(*source, &self.collected) {
+                tell(Input::Synced(*source));
+            } else {
+                for namespace in &extent.namespaces {
+                    let part = Part::Namespace(namespace.as_str());
+                    tell(Input::Freshness(*source, part, Freshness::Complete));
+                }
+            }
+        }
+        for (source, why) in &self.torn {
+            let torn = Freshness::unreadable(why);
+            tell(Input::Freshness(*source, Part::Whole, torn));
+        }
+        let mut torn: BTreeSet<Source> = self.torn.into_keys().collect();
+        for entry in &self.refused {
+            let source = entry.source;
+            if !entry.read_in.is_empty() {
+                tell(Input::Synced(source));
+            }
+            let refused = Freshness::unreadable(&entry.reason);
+            tell(Input::Freshness(source, Part::Whole, refused));
+            torn.remove(&source);
+            for namespace in &entry.read_in {
+                let part = Part::Namespace(namespace.as_str());
+                tell(Input::Freshness(source, part, Freshness::Complete));
+            }
+        }
+        torn
+    }
+}
 
 /// What was seen of a source.
 #[derive(Debug, Default)]
@@ -116,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn several_namespaces_are_told_from_one() {
+    fn several_namespaces_differ_from_one() {
         let item = |namespace: &str| json!({"metadata": {"name": "a", "namespace": namespace}});
         let several = json!([item("a"), {"metadata": {"name": "n1"}}, item("b")]);
         assert!(spans(&several.to_string()));

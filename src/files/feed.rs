@@ -1,22 +1,20 @@
 //! From documents into the core.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use evenkeel_core::findings::Unreadable;
-use evenkeel_core::index::{Freshness, Part};
 use evenkeel_core::know::{Now, Source};
 use evenkeel_core::sources::{FieldPath, Place as _};
 use evenkeel_core::{Core, Input};
 use serde_json::{Map, Value};
 
 use super::document::{Document, documents, shortened};
-use super::extent::{Extent, spans};
-use super::fields::{only_key, show, unrendered};
+use super::extent::{Given, spans};
+use super::fields::{named, only_key, show, unrendered};
 use super::head::{self, Head};
 use super::list::ObjectList;
 use super::place::{InputFile, Place};
-use super::refused::{Refused, refused};
+use super::refused::refused;
 use super::route::{Route, route};
 use super::{Options, Report, decode, find};
 use crate::api::{self, Problem};
@@ -39,16 +37,9 @@ pub(super) struct Feed<'a> {
     take: Take,
     options: &'a Options,
     report: &'a mut Report,
-    /// What was seen of each source, by which it is complete at the end or not.
-    seen: BTreeMap<Source, Extent>,
-    /// Folders that `collect` wrote: their lists are whole.
-    collected: BTreeSet<PathBuf>,
+    given: Given,
     /// Whether the list that is being read holds objects of several namespaces.
     spans: bool,
-    /// Sources of which a part was lost, and the first place where.
-    torn: BTreeMap<Source, String>,
-    /// Sources that could not be read when the files were made.
-    refused: Vec<Refused>,
     homeless: u32,
     /// Objects that the core was given.
     objects: u64,
@@ -73,20 +64,18 @@ impl<'a> Feed<'a> {
             take,
             options,
             report,
-            seen: BTreeMap::new(),
-            collected: BTreeSet::new(),
+            given: Given::default(),
             spans: false,
             objects: 0,
             unlisted: 0,
-            torn: BTreeMap::new(),
-            refused: Vec::new(),
             homeless: 0,
             found: false,
             strange: None,
         };
         if take == Take::Everything {
-            feed.see(Source::Policies);
-            feed.see(Source::ClusterPolicy);
+            for source in [Source::Policies, Source::ClusterPolicy] {
+                feed.given.see(feed.core, source);
+            }
         }
         feed
     }
@@ -130,38 +119,10 @@ impl<'a> Feed<'a> {
 
     /// Says which sources are complete, and which are not although they were seen.
     pub(super) fn finish(mut self) {
-        let lists = self.seen.values().any(|extent| !extent.lists.is_empty());
-        if self.objects == 0 && !lists && self.refused.is_empty() && self.report.problems.is_empty() {
+        if self.objects == 0 && self.given.is_nothing() && self.report.problems.is_empty() {
             self.problem(|| "--from".into(), "no object was found that any check reads");
         }
-        for (source, extent) in std::mem::take(&mut self.seen) {
-            if extent.is_whole(source, &self.collected) {
-                self.tell(Input::Synced(source));
-            } else {
-                for namespace in &extent.namespaces {
-                    let part = Part::Namespace(namespace.as_str());
-                    self.tell(Input::Freshness(source, part, Freshness::Complete));
-                }
-            }
-        }
-        for (source, why) in std::mem::take(&mut self.torn) {
-            let torn = Freshness::unreadable(&why);
-            self.tell(Input::Freshness(source, Part::Whole, torn));
-            self.report.torn.insert(source);
-        }
-        for entry in std::mem::take(&mut self.refused) {
-            let source = entry.source;
-            if !entry.read_in.is_empty() {
-                self.tell(Input::Synced(source));
-            }
-            let refused = Freshness::unreadable(&entry.reason);
-            self.tell(Input::Freshness(source, Part::Whole, refused));
-            self.report.torn.remove(&source);
-            for namespace in &entry.read_in {
-                let part = Part::Namespace(namespace.as_str());
-                self.tell(Input::Freshness(source, part, Freshness::Complete));
-            }
-        }
+        self.report.torn.extend(self.given.finish(self.core));
     }
 
     fn file(&mut self, path: &Path) {
@@ -188,7 +149,7 @@ impl<'a> Feed<'a> {
             Err(fault) => {
                 if self.take == Take::Everything {
                     for source in fault.lost {
-                        self.tear(source, || {
+                        self.given.tear(source, || {
                             let name = file.name;
                             format!("{name}, document {} was not read in full", document.number)
                         });
@@ -205,14 +166,44 @@ impl<'a> Feed<'a> {
         if json.trim_start().starts_with('[') {
             return self.items(json, place, None, None);
         }
-        if let Some(list) = Head::of(json).and_then(|head| ObjectList::of(&head, usual)) {
+        let head = Head::of(json);
+        if let Some(list) = head.as_ref().and_then(|head| ObjectList::of(head, usual)) {
             return self.list(&list, place);
+        }
+        if head.is_some_and(|head| self.as_it_is(json, &head, place, usual)) {
+            return;
         }
         match head::value(json) {
             Ok(Value::Object(fields)) => self.value(fields, place, usual),
             Ok(_) => self.problem(|| place.begins(), NO_OBJECT),
             Err(why) => self.problem(|| place.begins(), why),
         }
+    }
+
+    /// Takes an object by its text, where the core reads its kind and nothing is to be added to it; else returns false.
+    fn as_it_is(
+        &mut self,
+        json: &str,
+        head: &Head<'_>,
+        place: &Place<'_>,
+        usual: Option<(&str, &str)>,
+    ) -> bool {
+        let known = head.version_and_kind(usual).zip(head.named());
+        let Some(((version, kind), (namespace, name))) = known else {
+            return false;
+        };
+        let Route::Object(source, namespaced) = route(&version, &kind) else {
+            return false;
+        };
+        // Two kinds of one source are told apart by what the object says.
+        let lacks_kind = head.kind.is_none() && source.kinds().len() > 1;
+        let homeless = namespaced && namespace.is_empty();
+        if lacks_kind || homeless || self.take == Take::Policies || unrendered(&namespace, &name).is_some() {
+            return false;
+        }
+        let place = &place.of_object(show(&kind, &namespace, &name));
+        self.fact(source, &kind, (&namespace, &name), json, place);
+        true
     }
 
     /// One mapping that is no list.
@@ -263,10 +254,11 @@ impl<'a> Feed<'a> {
         }
         let (version, item) = (list.version.as_str(), list.item.as_str());
         if let (Route::Refused, Take::Everything) = (route(version, item), self.take) {
-            self.collected
+            self.given
+                .collected
                 .extend(place.file.path.parent().map(Path::to_owned));
             head::each_item(items, |index, item| match head::value(item).and_then(refused) {
-                Ok(entry) => self.refused.push(entry),
+                Ok(entry) => self.given.refused.push(entry),
                 Err(why) => self.problem(|| place.item(Some(list.key), index, true).begins(), why),
             });
             return;
@@ -277,10 +269,11 @@ impl<'a> Feed<'a> {
         };
         if let (Some(source), Take::Everything) = (typed, self.take) {
             let folder = place.file.path.parent().map(Path::to_owned);
-            self.see(source).lists.push(folder.unwrap_or_default());
+            let extent = self.given.see(self.core, source);
+            extent.lists.push(folder.unwrap_or_default());
             if list.goes_on {
                 let why = "is one page of a longer list; get the whole of it";
-                self.tear(source, || format!("{} {why}", place.begins()));
+                self.given.tear(source, || format!("{} {why}", place.begins()));
                 self.problem(|| place.begins(), why);
             }
         }
@@ -312,29 +305,19 @@ impl<'a> Feed<'a> {
         if matches!(route, Route::Object(_, true) | Route::Policy) {
             self.home(&mut fields);
         }
-        let place = &place.of_object(show(kind, &fields));
-        if let Some(why) = unrendered(&fields).filter(|_| route != Route::Ignored) {
+        let (namespace, name) = named(&fields);
+        let place = &place.of_object(show(kind, namespace, name));
+        if let Some(why) = unrendered(namespace, name).filter(|_| route != Route::Ignored) {
             return self.problem(|| place.begins(), why);
-        }
-        if is_policy || matches!(route, Route::Object(..)) {
-            let places = &mut self.report.places;
-            places.note(kind, &fields, place.file.path, || place.line());
         }
         match route {
             Route::Object(source, _) => {
-                let namespace = fields
-                    .get("metadata")
-                    .and_then(|metadata| metadata.get("namespace"))
-                    .and_then(Value::as_str)
-                    .unwrap_or_default()
-                    .to_owned();
-                let spans = self.spans;
-                let extent = self.see(source);
-                extent.spans |= spans;
-                extent.namespaces.insert(namespace);
-                self.fact(source, &Value::Object(fields), place);
+                let names = (namespace.to_owned(), name.to_owned());
+                let json = Value::Object(fields).to_string();
+                self.fact(source, kind, (&names.0, &names.1), &json, place);
             }
             Route::Policy | Route::ClusterPolicy => {
+                self.note(kind, (namespace, name), place);
                 self.policy(&Value::Object(fields), place);
             }
             Route::ProxyConfiguration => {
@@ -355,14 +338,23 @@ impl<'a> Feed<'a> {
         }
     }
 
-    fn fact(&mut self, source: Source, object: &Value, place: &Place<'_>) {
-        let json = object.to_string();
+    /// Takes an object that the core reads.
+    fn fact(&mut self, source: Source, kind: &str, names: (&str, &str), json: &str, place: &Place<'_>) {
+        self.note(kind, names, place);
+        let extent = self.given.see(self.core, source);
+        extent.spans |= self.spans;
+        extent.namespaces.insert(names.0.to_owned());
         self.objects += 1;
         self.tell(Input::Object {
             source,
             json: json.as_bytes(),
             place: Some(place),
         });
+    }
+
+    fn note(&mut self, kind: &str, names: (&str, &str), place: &Place<'_>) {
+        let places = &mut self.report.places;
+        places.note(kind, names, place.file.path, || place.line());
     }
 
     fn policy(&mut self, draft: &Value, place: &Place<'_>) {
@@ -405,17 +397,6 @@ impl<'a> Feed<'a> {
             metadata.insert("namespace".into(), self.options.namespace.as_str().into());
             self.homeless += 1;
         }
-    }
-
-    fn see(&mut self, source: Source) -> &mut Extent {
-        if !self.seen.contains_key(&source) {
-            self.tell(Input::Begin(source));
-        }
-        self.seen.entry(source).or_default()
-    }
-
-    fn tear(&mut self, source: Source, why: impl FnOnce() -> String) {
-        self.torn.entry(source).or_insert_with(why);
     }
 
     fn tell(&mut self, input: Input<'_>) {

@@ -44,6 +44,35 @@ impl<'a> Head<'a> {
         if self.items.is_some() { "items" } else { "Items" }
     }
 
+    /// Version and kind, by itself or by the list that it is an item of; `None` where they are no texts.
+    pub(super) fn version_and_kind(&self, usual: Option<(&str, &str)>) -> Option<(String, String)> {
+        let text = |json: Option<&RawValue>, usual: Option<&str>| match json {
+            None => Some(usual.unwrap_or_default().to_owned()),
+            Some(json) => serde_json::from_str::<Option<String>>(json.get())
+                .ok()
+                .map(Option::unwrap_or_default),
+        };
+        let version = text(self.version, usual.map(|usual| usual.0))?;
+        Some((version, text(self.kind, usual.map(|usual| usual.1))?))
+    }
+
+    /// Namespace and name, each empty where it is not there; `None` where they are no texts, or there is no metadata.
+    pub(super) fn named(&self) -> Option<(String, String)> {
+        #[derive(Deserialize)]
+        struct Names {
+            #[serde(default)]
+            namespace: Option<String>,
+            #[serde(default)]
+            name: Option<String>,
+        }
+
+        let names: Names = serde_json::from_str(self.metadata?.get()).ok()?;
+        Some((
+            names.namespace.unwrap_or_default(),
+            names.name.unwrap_or_default(),
+        ))
+    }
+
     /// The items, where there is a field for them.
     pub(super) fn items(&self) -> Option<&'a str> {
         self.items.or(self.go_items).map(RawValue::get)
@@ -108,18 +137,8 @@ pub(super) fn each_item<'a>(list: &'a str, each: impl FnMut(usize, &'a str)) {
 
 /// The namespace of an item, where it says one.
 pub(super) fn namespace(json: &str) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Item {
-        metadata: Metadata,
-    }
-
-    #[derive(Deserialize)]
-    struct Metadata {
-        namespace: String,
-    }
-
-    let item: Item = serde_json::from_str(json).ok()?;
-    Some(item.metadata.namespace).filter(|namespace| !namespace.is_empty())
+    let (namespace, _) = Head::of(json)?.named()?;
+    Some(namespace).filter(|namespace| !namespace.is_empty())
 }
 
 #[cfg(test)]

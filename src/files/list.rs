@@ -2,7 +2,6 @@
 
 use evenkeel_core::know::Source;
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use super::head::Head;
 
@@ -24,21 +23,7 @@ impl<'a> ObjectList<'a> {
     /// `kubectl cluster-info dump` left the kind out.
     pub(super) fn of(head: &Head<'a>, usual: Option<(&str, &str)>) -> Option<Self> {
         let items = head.items()?;
-        let text = |json: Option<&RawValue>| match json {
-            None => Some(String::new()),
-            Some(json) => serde_json::from_str::<Option<String>>(json.get())
-                .ok()
-                .map(Option::unwrap_or_default),
-        };
-        let (mut version, mut kind) = (text(head.version)?, text(head.kind)?);
-        if let Some((usual_version, usual_kind)) = usual {
-            if head.version.is_none() {
-                usual_version.clone_into(&mut version);
-            }
-            if head.kind.is_none() {
-                usual_kind.clone_into(&mut kind);
-            }
-        }
+        let (version, kind) = head.version_and_kind(usual)?;
         let metadata: ListMetadata = head
             .metadata
             .and_then(|json| serde_json::from_str(json.get()).ok())

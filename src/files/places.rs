@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
-
 /// Where an object stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct At {
@@ -33,21 +31,15 @@ impl Places {
     pub(super) fn note(
         &mut self,
         kind: &str,
-        fields: &Map<String, Value>,
+        (namespace, name): (&str, &str),
         file: &Path,
         line: impl FnOnce() -> Option<u64>,
     ) {
-        let metadata = fields.get("metadata");
-        let text = |key| metadata.and_then(|one| one.get(key)).and_then(Value::as_str);
         let kind = KINDS.into_iter().find(|one| *one == kind);
-        let (Some(kind), Some(name), true) = (kind, text("name"), file != Path::new("-")) else {
+        let (Some(kind), false, true) = (kind, name.is_empty(), file != Path::new("-")) else {
             return;
         };
-        let key = (
-            kind,
-            text("namespace").unwrap_or_default().to_owned(),
-            name.to_owned(),
-        );
+        let key = (kind, namespace.to_owned(), name.to_owned());
         let file = PathBuf::from(file).into();
         self.0.insert(key, At { file, line: line() });
     }

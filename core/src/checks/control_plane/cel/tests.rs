@@ -56,6 +56,9 @@ fn get(path: &str) -> Value {
 #[case("request.resource.resource == 'leases' || 1 + 2 >= -3", Some(true))]
 #[case("!request.userInfo.username.startsWith('system:')", Some(false))]
 #[case("request.userInfo.username.startsWith('system:node:n1')", None)]
+// Of a text of which only the beginning is known, no end and no middle is.
+#[case("request.userInfo.username.endsWith('system:')", None)]
+#[case("request.userInfo.username.contains('x')", None)]
 #[case("request.userInfo.username != 'system:apiserver'", Some(true))]
 #[case("request.userInfo.username == 'system:node:n1'", None)]
 #[case(
