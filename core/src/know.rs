@@ -202,7 +202,8 @@ pub enum Gap {
     Outdated(Source),
     /// Nobody has measured it, or not lately, and why.
     Unmeasured(Arc<str>),
-    /// This metric has been measured once since evenkeel runs or since it began anew, and its growth takes two samples.
+    /// This metric has been measured too few times since evenkeel runs or since it began anew: its growth takes two samples,
+    /// a share a few more.
     TooFewSamples(Arc<str>),
 }
 
@@ -224,7 +225,7 @@ impl fmt::Display for Gap {
                 )
             }
             Self::Unmeasured(why) => write!(f, "not measured: {why}"),
-            Self::TooFewSamples(metric) => write!(f, "{metric} needs one more sample"),
+            Self::TooFewSamples(metric) => write!(f, "{metric} has too few samples yet"),
         }
     }
 }

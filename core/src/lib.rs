@@ -12,6 +12,7 @@ pub mod checks;
 pub mod dataplane;
 mod engine;
 pub mod findings;
+pub mod fitness;
 pub mod fleet;
 mod fold;
 mod handle;

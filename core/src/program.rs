@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::{self, Dirt, Engine};
 use crate::findings::{self, FindingList, FindingVerdict, NotJudged, SubjectView, Summary, in_part};
+use crate::fitness::{self, Fitness};
 use crate::fleet::{Fleet, Wants, WantsTracker};
 use crate::history::{History, PodQuery};
 use crate::index::{Dep, Deps, Index, Part};
@@ -27,6 +28,8 @@ pub struct Core {
     pub(crate) judged: i64,
     /// What is worth reading beyond whole lists.
     pub(crate) reading: WantsTracker,
+    /// Whether the control plane is fit for acts on nodes.
+    fitness: fitness::Latch,
 }
 
 /// What a round brought.
@@ -62,6 +65,7 @@ impl Core {
             ends: Vec::new(),
             judged: i64::MIN,
             reading: WantsTracker::default(),
+            fitness: fitness::Latch::default(),
         };
         core.fold_cluster_policy();
         core
@@ -112,6 +116,7 @@ impl Core {
             standings.insert(Key::default());
         }
         let judged = self.engine.round(now, &self.index, &self.history, dirt, most);
+        self.settle_fitness(now, &judged.transitions);
         standings.extend(judged.owners);
         standings.extend(self.engine.take_recounted());
         Round {
@@ -122,6 +127,31 @@ impl Core {
             units: judged.units,
             more: self.engine.is_behind(),
         }
+    }
+
+    /// Whether nodes may be acted on, as far as the control plane is concerned.
+    pub fn fitness(&self, now: Now) -> Fitness {
+        let storm = self.index.cluster_policy().map(|policy| policy.storm);
+        self.fitness
+            .fitness(now.mono, storm.and_then(|storm| storm.cooldown_seconds))
+    }
+
+    /// Follows the verdicts that veto acts on nodes.
+    fn settle_fitness(&mut self, now: Now, transitions: &[(usize, Subject)]) {
+        let checks = self.engine.checks();
+        let concerned = |at: &usize| checks.get(*at).is_some_and(|check| fitness::concerns(check.id));
+        let first = self.fitness.fitness(now.mono, None) == Fitness::NotJudged;
+        if first && self.engine.is_behind() {
+            return;
+        }
+        if !first && !transitions.iter().any(|one| concerned(&one.0)) {
+            self.fitness.hold(now.mono);
+            return;
+        }
+        let bad = self.engine.bad();
+        let verdicts = bad.map(|(check, _, reported)| (check.id, &*reported.verdict));
+        let present = fitness::of(verdicts, self.index.samples.is_observed());
+        self.fitness.set(now.mono, present);
     }
 
     /// What is worth reading beyond whole lists, when that is something else than when this was last asked; a round asks

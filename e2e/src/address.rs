@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use anyhow::{Context, Result, bail};
 
 /// Seconds after which the kernel takes the address away, should this process be killed before it does.
-const LASTS: &str = "900";
+const LASTS: &str = "1800";
 
 /// An address of our own; dropping it takes it away.
 #[derive(Debug)]

@@ -9,6 +9,7 @@
 
 pub mod account;
 mod address;
+pub mod api_servers;
 pub mod apply;
 pub mod audit;
 mod balancer;

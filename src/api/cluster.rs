@@ -234,6 +234,12 @@ pub struct ControlPlane {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 99))]
     pub expected_instances: Option<i32>,
+    /// Address of the load balancer before the API servers, such as `api.example.com:6443`. With `--instance-metrics` evenkeel
+    /// opens a connection to it every 5 s, without credentials, and sees which API server answers. The address in ConfigMap
+    /// kube-public/cluster-info is used where none is declared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 3, max = 259), regex(pattern = text::HOST_PORT))]
+    pub load_balancer: Option<String>,
 }
 
 /// Settings to assume where they cannot be read.

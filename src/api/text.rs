@@ -14,6 +14,8 @@ pub(super) const LABEL_KEY: &str =
     "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$";
 /// A label's value.
 pub(super) const LABEL_VALUE: &str = "^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$";
+/// A host and its port: a name, an IPv4 address or an IPv6 address in brackets.
+pub(super) const HOST_PORT: &str = "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?|\\[[0-9a-f:.]+\\]):[1-9][0-9]{0,4}$";
 /// A moment in UTC to the second, as RFC 3339 writes it.
 pub(super) const UTC_SECONDS: &str =
     "^20[0-9]{2}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$";

@@ -194,6 +194,8 @@ fn command(name: &str, image: &str, argv: Vec<String>) -> Vec<String> {
         masked(&argv)
     } else if runs("kube-controller-manager") {
         manager(&argv)
+    } else if runs("kube-apiserver") {
+        flags(vec!["kube-apiserver".to_owned()], argv, &["etcd-servers"])
     } else if runs("kube-router") {
         let wanted = ["run-service-proxy", "service-tcp-timeout", "service-udp-timeout"];
         flags(vec!["kube-router".to_owned()], argv, &wanted)

@@ -5,9 +5,13 @@
 //! every one of their certificates has. Where all of them write the same address they are hidden behind it: then nothing
 //! is read, and the gap has the reason. How many there are, their Leases in `kube-system` tell.
 
+mod balancer;
+mod certificate;
 mod leases;
 mod page;
+mod published;
 mod read;
+mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -38,14 +42,25 @@ const EVERY: Duration = Duration::from_secs(60);
 /// How many are read at the same time: a page of 50 MB takes an API server a second or two to write.
 const AT_ONCE: usize = 4;
 
+pub(crate) use balancer::BalancerFeeder;
+
 /// What it needs besides what the operator may read anyway; granted by `manifests/components/instance-metrics`.
-pub const RIGHTS: &[Right] = &[Right {
-    group: "coordination.k8s.io",
-    resource: "leases",
-    verbs: &["list"],
-    scope: RightScope::Namespace("kube-system"),
-    why: "counts the API servers behind one address by their identity Leases",
-}];
+pub const RIGHTS: &[Right] = &[
+    Right {
+        group: "",
+        resource: "configmaps",
+        verbs: &["get"],
+        scope: RightScope::Namespace("kube-public"),
+        why: "reads the address of the load balancer before the API servers (cluster-info)",
+    },
+    Right {
+        group: "coordination.k8s.io",
+        resource: "leases",
+        verbs: &["list"],
+        scope: RightScope::Namespace("kube-system"),
+        why: "counts the API servers behind one address by their identity Leases",
+    },
+];
 
 /// The feeder.
 pub struct InstanceFeeder {
@@ -113,6 +128,13 @@ impl InstanceFeeder {
         let mut failures = Vec::new();
         let sockets = self.sockets(&mut failures).await;
         self.clients.retain(|at, _| sockets.contains(at));
+        if sockets.is_empty() {
+            let detail = "default/kubernetes has no ready address with a port https".to_owned();
+            self.warn(&detail);
+            let gap = Some((Why::Unreachable, detail));
+            self.hand_over(failed(PageScope::Instances, metrics, gap)).await;
+            return;
+        }
         if let [only] = *sockets
             && let Some((why, detail)) = leases::hidden(&self.link, only.ip()).await
         {

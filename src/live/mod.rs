@@ -19,6 +19,7 @@ use evenkeel_core::know::{Now, Source};
 use evenkeel_core::{Core, Input};
 use futures::StreamExt;
 use kube::Client;
+use kube::client::ConfigExt;
 use tokio::sync::mpsc;
 
 use list::List;
@@ -117,6 +118,20 @@ pub(crate) async fn client_at(options: &Options, at: SocketAddr) -> Result<Clien
     config.tls_server_name = Some("kubernetes.default.svc".to_owned());
     config.proxy_url = None;
     Ok(connect::client(config, &server, None)?)
+}
+
+/// How TLS is spoken with the API servers of that cluster where nothing may be shown of us: their CA, and no client
+/// certificate. No session is resumed, so that each connection brings the server's certificate.
+pub(crate) async fn anonymous_tls(options: &Options) -> Result<rustls::ClientConfig> {
+    let (mut config, _) = connect::config(options).await?;
+    ensure!(
+        !config.accept_invalid_certs,
+        "the kubeconfig checks no certificate, so any server could answer"
+    );
+    config.auth_info = kube::config::AuthInfo::default();
+    let mut tls = config.rustls_client_config().context("the cluster's CA")?;
+    tls.resumption = rustls::client::Resumption::disabled();
+    Ok(tls)
 }
 
 /// Reads the cluster into a core. An error means that it could not be reached at all.

@@ -67,7 +67,9 @@ pub struct Operator {
     stopping: bool,
     /// What was last declared beside the Lease.
     declared: String,
-    /// What feeders were last told to measure.
+    /// What is worth measuring.
+    worth_measuring: SampleWantsByScope,
+    /// What feeders were last given to measure: nothing on a standby.
     measured: SampleWantsByScope,
 }
 
@@ -89,6 +91,7 @@ impl Operator {
             behind: None,
             stopping: false,
             declared: String::new(),
+            worth_measuring: SampleWantsByScope::default(),
             measured: SampleWantsByScope::default(),
         }
     }
@@ -122,6 +125,7 @@ impl Operator {
                 self.judge(now, cause, &mut effects);
                 self.compare(now, &mut effects);
             }
+            self.measure(now, &mut effects);
         }
         effects.next = self.next(now);
         effects
@@ -148,12 +152,23 @@ impl Operator {
     fn want(&mut self, now: Now, wants: &Wants, effects: &mut Effects) {
         let core = &mut self.core;
         let change = self.intake.want(wants, &mut |input| core.handle(now, input));
-        if self.measured != wants.samples {
-            self.measured = wants.samples.clone();
-            effects.measure = Some(wants.samples.clone());
-        }
+        self.worth_measuring = wants.samples.clone();
         effects.watches.start.extend(change.start);
         effects.watches.stop.extend(change.stop);
+    }
+
+    /// Only the leader measures: two replicas would double what Prometheus and the API servers are asked, and a standby writes
+    /// nothing that would rest on it. What it has measured is stale when it leads again.
+    fn measure(&mut self, now: Now, effects: &mut Effects) {
+        let wanted = if self.leads(now) {
+            self.worth_measuring.clone()
+        } else {
+            SampleWantsByScope::default()
+        };
+        if self.measured != wanted {
+            self.measured = wanted.clone();
+            effects.measure = Some(wanted);
+        }
     }
 
     /// Whether everything has been read once. Until then nothing is judged and nothing is written: verdicts on half of what
@@ -202,7 +217,7 @@ impl Operator {
         }
         effects.judged = true;
         effects.turned |= !round.transitions.is_empty();
-        let state = view::state(&self.core, true);
+        let state = view::state(now, &self.core, true);
         if state != self.declared {
             self.declared.clone_from(&state);
             effects.state = Some(state);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use evenkeel_core::Core;
 use evenkeel_core::findings::{FindingList, FindingVerdict};
+use evenkeel_core::fitness::Fitness;
 use evenkeel_core::index::Freshness;
 use evenkeel_core::judge::Severity;
 use evenkeel_core::know::{Now, Source};
@@ -212,10 +213,22 @@ pub struct HolderState {
     pub ready: bool,
     /// Sources that are not complete and current, and why.
     pub not_fresh: BTreeMap<String, String>,
+    /// Why the control plane is not fit for acts on nodes, where a check finds something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unfit: Option<String>,
+}
+
+/// Why no node is to be acted on, as far as the control plane is concerned; nothing where that is only not known.
+fn unfit(now: Now, core: &Core) -> Option<String> {
+    match core.fitness(now) {
+        Fitness::Unfit { check, finding } => Some(format!("{check}: {finding}")),
+        Fitness::Recovering { check, .. } => Some(format!("{check} has ended a short time ago")),
+        Fitness::NotJudged | Fitness::Fit | Fitness::Unmeasured { .. } => None,
+    }
 }
 
 /// The state as JSON, bounded: reasons are cut before a source is left out.
-pub(super) fn state(core: &Core, ready: bool) -> String {
+pub(super) fn state(now: Now, core: &Core, ready: bool) -> String {
     let not_fresh = not_fresh(core)
         .into_iter()
         // `kubectl describe` prints annotations as they are.
@@ -225,6 +238,7 @@ pub(super) fn state(core: &Core, ready: bool) -> String {
         version: env!("CARGO_PKG_VERSION").into(),
         ready,
         not_fresh,
+        unfit: unfit(now, core).map(|why| line(&why).chars().take(200).collect()),
     };
     // Our own maps of text can be written as JSON.
     let text = serde_json::to_string(&state).unwrap_or_default();

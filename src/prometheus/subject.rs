@@ -22,6 +22,12 @@ impl KnownSubjects {
         })
     }
 
+    /// The API server on the machine that labels name: for what another process there exports.
+    fn beside(&self, labels: &SeriesLabels<'_>) -> Option<IpAddr> {
+        let at = address(labels.get("instance")?)?;
+        self.instances.iter().any(|one| one.ip() == at).then_some(at)
+    }
+
     /// The API server that `instance` names. By its port as well: everything else on its node has the same address.
     fn instance(&self, labels: &SeriesLabels<'_>) -> Option<IpAddr> {
         let at = labels.get("instance")?.parse::<SocketAddr>().ok()?;
@@ -30,14 +36,18 @@ impl KnownSubjects {
 
     fn subject(
         &self,
-        of: Of,
+        metric: Metric,
         scope: &PageScope<Arc<str>>,
         labels: &SeriesLabels<'_>,
         pod: &str,
     ) -> Option<SampleSubject<Arc<str>>> {
-        match (of, scope) {
+        match (metric.of(), scope) {
             (Of::Cluster, _) => Some(SampleSubject::Cluster),
             (Of::Node, _) => self.node(labels).map(SampleSubject::Node),
+            // etcd and the kubelet export these.
+            (Of::Instance, _) if matches!(metric, Metric::EtcdRanges | Metric::MemoryLimit) => {
+                self.beside(labels).map(SampleSubject::Instance)
+            }
             (Of::Instance, _) => self.instance(labels).map(SampleSubject::Instance),
             (Of::Resource, _) => {
                 let name = resource(labels.get("group"), labels.get("resource"), labels.get("type"))?;
@@ -85,7 +95,7 @@ impl<'k> Answered<'k> {
 
     /// Takes a series. One of a subject that the API does not show is nothing to us.
     pub(super) fn take(&mut self, labels: &SeriesLabels<'_>, value: f64) {
-        let subject = self.known.subject(self.metric.of(), self.scope, labels, self.pod);
+        let subject = self.known.subject(self.metric, self.scope, labels, self.pod);
         let Some(subject) = subject else { return };
         if labels.get(PART) == Some(TIME) {
             // `timestamp()` has seconds; the core tells two exporters of one subject apart, by their values.
@@ -167,6 +177,21 @@ mod tests {
             known().instance(&labels(&[("instance", instance)])).is_some(),
             expected
         );
+    }
+
+    #[rstest]
+    #[case::a_member_of_etcd(Metric::EtcdRanges, "192.0.2.1:2381", true)]
+    #[case::a_kubelet(Metric::MemoryLimit, "192.0.2.1:10250", true)]
+    #[case::of_another_machine(Metric::EtcdRanges, "192.0.2.9:2381", false)]
+    #[case::no_api_server(Metric::Requests, "192.0.2.1:2381", false)]
+    fn what_runs_beside_an_api_server_is_known_by_its_machine(
+        #[case] metric: Metric,
+        #[case] instance: &str,
+        #[case] expected: bool,
+    ) {
+        let labels = labels(&[("instance", instance)]);
+        let found = known().subject(metric, &PageScope::Instances, &labels, "");
+        assert_eq!(found.is_some(), expected);
     }
 
     #[test]

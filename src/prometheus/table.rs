@@ -118,6 +118,21 @@ pub static LINES: &[MetricQuery] = &[
         Most("node_netstat_TcpExt_ListenOverflows")
     ),
     line!(
+        EstablishedConnections,
+        NODE_EXPORTER,
+        Most("node_netstat_Tcp_CurrEstab")
+    ),
+    line!(
+        CiliumTablePressure,
+        "cilium-agent 1.16",
+        Most("cilium_bpf_map_pressure{map_name=~\"(cilium_)?(ct|snat).*\"}")
+    ),
+    line!(
+        CiliumGcSeconds,
+        "cilium-agent 1.12",
+        Sum("cilium_datapath_conntrack_gc_duration_seconds_sum")
+    ),
+    line!(
         AcceptedConnections,
         NODE_EXPORTER,
         Most("node_netstat_Tcp_PassiveOpens")
@@ -163,6 +178,16 @@ pub static LINES: &[MetricQuery] = &[
         API_SERVER,
         Most(of_api_server!("process_resident_memory_bytes"))
     ),
+    line!(
+        MemoryLimit,
+        "cAdvisor of the kubelet",
+        Most("container_spec_memory_limit_bytes{namespace=\"kube-system\",container=\"kube-apiserver\"}")
+    ),
+    line!(
+        EtcdRanges,
+        "etcd 3.4",
+        Sum("grpc_server_started_total{grpc_service=\"etcdserverpb.KV\",grpc_method=\"Range\"}")
+    ),
     line!(EtcdDatabaseSize, API_SERVER, Most("apiserver_storage_size_bytes")),
     line!(
         ResourceRequests,
@@ -196,6 +221,11 @@ pub static LINES: &[MetricQuery] = &[
             "apiserver_watch_cache_consistent_read_total{fallback=\"true\"}",
             "apiserver_watch_cache_consistent_read_total"
         )
+    ),
+    line!(
+        DnsMemory,
+        "cAdvisor of the kubelet",
+        Most("container_memory_working_set_bytes{namespace=\"kube-system\",container=\"coredns\"}")
     ),
     line!(EtcdQuota, "etcd 3.4", Least("etcd_server_quota_backend_bytes")),
 ];
@@ -255,11 +285,12 @@ mod tests {
         assert_eq!(
             without,
             [
-                // API servers are static Pods without a limit where Prometheus sees them at all.
-                Metric::MemoryLimit,
+                // Our own connections.
+                Metric::BalancerHandshakes,
                 Metric::BackendConnections,
                 Metric::BackendRequests,
-                Metric::BackendActive
+                Metric::BackendActive,
+                Metric::BalancerChanges,
             ]
         );
     }

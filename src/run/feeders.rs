@@ -42,6 +42,15 @@ impl Feeders {
             );
             tasks.spawn(read_instances(feeder, stop.clone()));
             observers.push(Observer::Instance);
+            let feeder = instances::BalancerFeeder::new(
+                options.cluster.clone(),
+                link.clone(),
+                handle.clone(),
+                wants.clone(),
+                page_tx.clone(),
+            );
+            tasks.spawn(watch_balancer(feeder, stop.clone()));
+            observers.push(Observer::LoadBalancer);
         }
         if let Some(prometheus) = &options.prometheus {
             let feeder = prometheus::PrometheusFeeder::new(prometheus, handle.clone(), wants, page_tx)?;
@@ -59,6 +68,11 @@ impl Feeders {
 async fn ask_prometheus(feeder: prometheus::PrometheusFeeder, until: watch::Receiver<bool>) -> Exit {
     feeder.run(until).await;
     ("asking Prometheus", Ok(()))
+}
+
+async fn watch_balancer(feeder: instances::BalancerFeeder, until: watch::Receiver<bool>) -> Exit {
+    feeder.run(until).await;
+    ("connections to the load balancer", Ok(()))
 }
 
 async fn read_instances(feeder: instances::InstanceFeeder, until: watch::Receiver<bool>) -> Exit {

@@ -34,7 +34,10 @@ const COPIES: [(&str, &[&str]); 3] = [
     ),
     (
         "files/instance-metrics",
-        &["manifests/components/instance-metrics/rbac.yaml"],
+        &[
+            "manifests/components/instance-metrics/rbac.yaml",
+            "manifests/components/instance-metrics/rbac-kube-public.yaml",
+        ],
     ),
 ];
 

@@ -358,18 +358,26 @@ fn what_is_believed_is_named_with_who_can_write_it() {
 
 #[test]
 fn the_component_for_instance_metrics_grants_what_its_feeder_needs() {
-    let text = std::fs::read_to_string(root().join("components/instance-metrics/rbac.yaml")).unwrap();
-    let objects: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
-    let rules = |kind: &str| {
+    let rules = |file: &str, kind: &str| {
+        let path = root().join("components/instance-metrics").join(file);
+        let objects: Vec<Value> =
+            serde_saphyr::from_multiple(&std::fs::read_to_string(path).unwrap()).unwrap();
         let of_kind = objects.iter().find(|object| object["kind"] == kind).unwrap();
         (of_kind["metadata"]["namespace"].clone(), of_kind["rules"].clone())
     };
-    let [right] = evenkeel::instances::RIGHTS else {
-        panic!("another right than the manifest grants")
+    let [published, leases] = evenkeel::instances::RIGHTS else {
+        panic!("other rights than the manifests grant")
     };
-    assert_eq!(right.scope, RightScope::Namespace("kube-system"));
-    let lists = serde_json::json!([{"apiGroups": [right.group], "resources": [right.resource], "verbs": right.verbs}]);
-    assert_eq!(rules("Role"), ("kube-system".into(), lists));
+    assert_eq!(leases.scope, RightScope::Namespace("kube-system"));
+    let lists = serde_json::json!([{"apiGroups": [leases.group], "resources": [leases.resource], "verbs": leases.verbs}]);
+    assert_eq!(rules("rbac.yaml", "Role"), ("kube-system".into(), lists));
+    assert_eq!(published.scope, RightScope::Namespace("kube-public"));
+    let gets = serde_json::json!([{"apiGroups": [published.group], "resources": [published.resource],
+        "resourceNames": ["cluster-info"], "verbs": published.verbs}]);
+    assert_eq!(
+        rules("rbac-kube-public.yaml", "Role"),
+        ("kube-public".into(), gets)
+    );
     let reads = serde_json::json!([{"nonResourceURLs": ["/metrics"], "verbs": ["get"]}]);
-    assert_eq!(rules("ClusterRole"), (Value::Null, reads));
+    assert_eq!(rules("rbac.yaml", "ClusterRole"), (Value::Null, reads));
 }

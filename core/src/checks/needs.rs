@@ -121,7 +121,17 @@ fn watched() -> World {
 
 /// Cilium tracks connections, and one Service has a rate.
 fn tracked() -> World {
-    cilium("v1.14.5", &json!({})).policy(rated(Door::Cluster, Some(1)))
+    let mut world = cilium("v1.14.5", &json!({})).policy(rated(Door::Cluster, Some(1)));
+    world.input(Input::Observers(&[Observer::Prometheus]));
+    for seconds in [10.0, 11.0] {
+        let values = [
+            (Metric::CiliumTablePressure, SampleSubject::Node("a"), 0.1),
+            (Metric::CiliumGcSeconds, SampleSubject::Node("a"), seconds),
+        ];
+        world.measure(Observer::Prometheus, PageScope::Nodes, &values);
+        world.wait(30);
+    }
+    world
 }
 
 /// The checks that come to a verdict of their own: neither Unknown nor `NotApplicable`.
@@ -137,9 +147,15 @@ fn speaks(world: &World, check: &Check) -> bool {
 fn measured() -> World {
     let mut machine = node("n1", "z");
     machine["status"]["addresses"] = json!([{"type": "InternalIP", "address": "192.0.2.1"}]);
+    let api_server = json!({
+        "metadata": {"name": "kube-apiserver-n1", "namespace": "kube-system"},
+        "spec": {"nodeName": "n1", "containers": [{"name": "kube-apiserver",
+            "command": ["kube-apiserver", "--etcd-servers=https://192.0.2.1:2379,https://192.0.2.2:2379"]}]},
+    });
     let mut world = World::watched(&[
         (Source::Nodes, machine),
         (Source::EndpointSlices, instances(&["192.0.2.1", "192.0.2.2"])),
+        (Source::Pods, api_server),
     ])
     .platform(ClusterPolicy {
         nodes: NodesPolicy {
@@ -153,7 +169,7 @@ fn measured() -> World {
         },
         ..platform()
     });
-    world.input(Input::Observers(&[Observer::Prometheus]));
+    world.input(Input::Observers(&[Observer::Prometheus, Observer::LoadBalancer]));
     let servers = ["192.0.2.1", "192.0.2.2"].map(|text| text.parse().unwrap());
     for step in 0..16 {
         if step > 0 {

@@ -5,6 +5,7 @@
 //! of objects or about policies: plain inputs in, [`Val`]s with origin out.
 
 pub mod antrea;
+pub mod api_server;
 pub mod calico;
 pub mod cilium;
 pub mod controller_manager;

@@ -120,7 +120,7 @@ impl<'a> Pass<'a> {
             .enumerate()
             .filter(move |(_, check)| Scope::of(check) == scope)
             .filter(move |(_, check)| live || check.history != Memory::Needed)
-            .filter(move |(_, check)| measured || check.samples.is_empty())
+            .filter(move |(_, check)| measured || !check.samples.are_needed())
     }
 
     fn depend_on(&mut self, deps: Deps) {
@@ -168,7 +168,9 @@ impl<'a> Pass<'a> {
             return;
         }
         for (at, check) in self.checks() {
-            if let Some(gap) = self.index.samples().none_on_nodes(check.samples) {
+            if check.samples.are_needed()
+                && let Some(gap) = self.index.samples().none_on_nodes(check.samples)
+            {
                 self.note(at, Subject::Cluster, false, Verdict::Unknown(gap));
             }
         }
@@ -194,7 +196,7 @@ impl<'a> Pass<'a> {
             return;
         }
         for (at, check) in self.checks() {
-            if !check.samples.is_empty() {
+            if check.samples.are_needed() {
                 // Where no Node is measured, [`Self::not_measured`] says so for all of them.
                 self.depend_on(Deps::one(Dep::SampleGaps));
                 if self.index.samples().none_on_nodes(check.samples).is_some() {

@@ -124,7 +124,7 @@ fn named(core: &Core) -> Vec<String> {
 #[case::of_a_webhook(Source::EndpointSlices, slice("guard", &[]), &["Service shop/guard", "Webhook guard"])]
 #[case::of_api_servers(Source::EndpointSlices, api_servers(2), &["Cluster cp-instances-missing"])]
 #[case::a_heartbeat(Source::Nodes, beating("n1", "a"), &[])]
-#[case::a_sick_node(Source::Nodes, sick("n1", "a"), &["Service shop/front", "Zone a", "Cluster node-mass-loss", "Cluster fleet-change-sync"])]
+#[case::a_sick_node(Source::Nodes, sick("n1", "a"), &["Service shop/front", "Node n1", "Zone a", "Cluster node-mass-loss", "Cluster fleet-change-sync"])]
 #[case::a_pod_of_a_client(Source::Pods, pod("worker-1", "worker", &[]), &["Path shop/api by p"])]
 #[case::a_service(
     Source::Services,
@@ -160,7 +160,7 @@ fn watched() -> World {
 #[case::a_heartbeat(Source::Nodes, beating("n1", "a"), &[])]
 #[case::a_new_one(Source::Nodes, node("n4", "a"), &["Node n4", "Zone a"])]
 #[case::a_new_zone(Source::Nodes, node("n4", "c"), &["Node n4", "Zone c"])]
-#[case::a_sick_one(Source::Nodes, sick("n3", "b"), &["Zone b"])]
+#[case::a_sick_one(Source::Nodes, sick("n3", "b"), &["Node n3", "Zone b"])]
 #[case::an_eviction(Source::Pods, evicted_pod(1, "api", "n2"), &["Node n2"])]
 #[case::a_preemption(Source::Pods, preempted_pod(1, "low", 0), &["Workload shop/low"])]
 #[case::an_event_of_one(Source::Events, preempted(1, "low", "high"), &["Workload shop/low"])]

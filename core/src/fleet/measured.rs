@@ -20,6 +20,8 @@ pub struct SampleWants {
     pub metrics: Metrics,
     /// Addresses of the API servers, where it is these.
     pub instances: BTreeSet<IpAddr>,
+    /// The declared address of the load balancer before them, as `host:port`.
+    pub load_balancer: Option<Arc<str>>,
     /// Where the counter of each Pod is to be found, where it is backends. Checked on entry, and to be quoted on exit.
     pub counter: Option<PodCounter>,
 }
@@ -37,7 +39,7 @@ pub(super) fn wants(index: &Index, needed: Metrics) -> BTreeMap<PageScope<Arc<st
             let wants = SampleWants {
                 metrics,
                 instances,
-                counter: None,
+                ..SampleWants::default()
             };
             all.insert(scope, wants);
         }
@@ -63,6 +65,10 @@ pub(super) fn wants(index: &Index, needed: Metrics) -> BTreeMap<PageScope<Arc<st
             on(Of::Instance).with(on(Of::Resource)),
             instances,
         );
+        if let Some(wants) = all.get_mut(&PageScope::Instances) {
+            let policy = index.cluster_policy();
+            wants.load_balancer = policy.and_then(|policy| policy.load_balancer.clone());
+        }
     }
     if !on(Of::Backend).is_empty() {
         all.extend(backends(index));
@@ -108,8 +114,8 @@ fn backends(index: &Index) -> Vec<(PageScope<Arc<str>>, SampleWants)> {
                 };
                 let wants = SampleWants {
                     metrics: Metrics::of(&[metric]),
-                    instances: BTreeSet::new(),
                     counter: Some(counter.clone()),
+                    ..SampleWants::default()
                 };
                 all.push((scope, wants));
             }

@@ -212,7 +212,8 @@ pub struct Check {
     pub profiles: bool,
     /// Whether it reads what was seen to change ([`Look::history`]).
     pub history: Memory,
-    /// What it rests on that is measured: it says something where any of it is. Where nothing measures, it does not speak.
+    /// What it rests on that is measured: it says something where any of it is. Where nothing measures, it does not speak,
+    /// unless they only help ([`Metrics::helpful`]).
     pub samples: Metrics,
     /// Whether it says something without any policy.
     pub baseline: bool,

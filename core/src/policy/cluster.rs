@@ -32,6 +32,8 @@ pub struct ClusterPolicy {
     pub nodes: NodesPolicy,
     /// What is expected of the control plane.
     pub control_plane: ControlPlanePolicy,
+    /// Address of the load balancer before the API servers, as `host:port`.
+    pub load_balancer: Option<Arc<str>>,
     /// When too much is sick to act at all.
     pub storm: Storm,
 }

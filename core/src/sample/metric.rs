@@ -108,6 +108,12 @@ metrics! {
     SynCookies "synCookies" Counter Count Node points 12 calm 0.0 tolerance 50;
     /// Connections dropped as a listening socket's queue was full (`TcpExt ListenOverflows`).
     ListenOverflows "listenOverflows" Counter Count Node points 12 calm 0.0 tolerance 50;
+    /// TCP connections of the node's host network that are open (`Tcp CurrEstab`).
+    EstablishedConnections "establishedConnections" Gauge Count Node points 1 calm 128.0 tolerance 50;
+    /// How full the fullest of Cilium's connection and NAT tables is, from 0 to 1.
+    CiliumTablePressure "ciliumTablePressure" Gauge None Node points 24 calm -1.0 tolerance 20;
+    /// Seconds that Cilium's garbage collection of connections took, in all.
+    CiliumGcSeconds "ciliumGcSeconds" Counter Seconds Node points 12 calm 0.01 tolerance 50;
     /// TCP connections that the node's host network has accepted (`Tcp PassiveOpens`).
     AcceptedConnections "acceptedConnections" Counter Count Node points 12 calm 1e12 tolerance 50;
 
@@ -129,6 +135,11 @@ metrics! {
     MemoryLimit "memoryLimit" Gauge Bytes Instance points 1 calm -1.0 tolerance 1;
     /// Bytes of the etcd database, the largest of those that the API server uses.
     EtcdDatabaseSize "etcdDatabaseSize" Gauge Bytes Instance points 24 calm -1.0 tolerance 20;
+
+    /// Connections of our own to the load balancer that reached this API server, since evenkeel measures.
+    BalancerHandshakes "balancerHandshakes" Counter Count Instance points 24 calm -1.0 tolerance 50;
+    /// Range calls that the member of etcd on the API server's machine has taken.
+    EtcdRanges "etcdRanges" Counter Count Instance points 24 calm -1.0 tolerance 30;
 
     /// Requests for a resource, watches aside.
     ResourceRequests "resourceRequests" Counter Count Resource points 12 calm -1.0 tolerance 30;
@@ -152,11 +163,20 @@ metrics! {
     /// Connections that are open at a backend.
     BackendActive "backendActive" Gauge Count Backend points 1 calm -1.0 tolerance 30;
 
+    /// How often the load balancer has changed between API servers from one connection of ours to the next.
+    BalancerChanges "balancerChanges" Gauge Count Cluster points 1 calm -1.0 tolerance 1;
+    /// Bytes of memory that the largest process of cluster DNS holds.
+    DnsMemory "dnsMemory" Gauge Bytes Cluster points 12 calm -1.0 tolerance 30;
     /// Most bytes that an etcd database may have (`--quota-backend-bytes`), the least of all members.
     EtcdQuota "etcdQuota" Gauge Bytes Cluster points 1 calm -1.0 tolerance 1;
 }
 
 impl Metric {
+    /// Whether its values are revisions of etcd: large, and only their differences mean something.
+    pub(super) const fn is_revision(self) -> bool {
+        matches!(self, Self::WatchCacheRevision)
+    }
+
     /// In lowerCamelCase: part of the API, in stored samples and in evidence.
     pub const fn name(self) -> &'static str {
         self.facts().name
@@ -207,11 +227,14 @@ impl Metric {
     }
 }
 
+/// The bit of [`Metrics`] that says that they help and are not needed.
+const HELPFUL: u64 = 1 << 63;
+
 /// A set of metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, PartialOrd, Ord)]
 pub struct Metrics(u64);
 
-const _: () = assert!(Metric::ALL.len() <= u64::BITS as usize);
+const _: () = assert!(Metric::ALL.len() < u64::BITS as usize);
 
 impl Metrics {
     /// None.
@@ -225,6 +248,16 @@ impl Metrics {
             at += 1;
         }
         Self(bits)
+    }
+
+    /// The set of these, for a check that says what it can where none of them is measured.
+    pub const fn helpful(metrics: &[Metric]) -> Self {
+        Self(Self::of(metrics).0 | HELPFUL)
+    }
+
+    /// Whether a check that rests on them says nothing where nothing measures.
+    pub const fn are_needed(self) -> bool {
+        self.0 != 0 && self.0 & HELPFUL == 0
     }
 
     /// All metrics that are measured on such subjects.
@@ -258,7 +291,7 @@ impl Metrics {
 
     /// Whether there is none.
     pub const fn is_empty(self) -> bool {
-        self.0 == 0
+        self.0 & !HELPFUL == 0
     }
 
     /// Each of them, in the order of [`Metric::ALL`].
@@ -296,6 +329,8 @@ mod tests {
             [Metric::Requests, Metric::EtcdQuota]
         );
         assert!(Metrics::NONE.is_empty() && !set.is_empty());
+        assert!(set.are_needed() && !Metrics::NONE.are_needed());
+        assert!(!Metrics::helpful(&[Metric::Requests]).are_needed() && Metrics::helpful(&[]).is_empty());
         let all = [Of::Cluster, Of::Node, Of::Instance, Of::Resource, Of::Backend].map(Metrics::on);
         assert_eq!(
             all.into_iter().fold(Metrics::NONE, Metrics::with),

@@ -32,11 +32,13 @@ pub enum Observer {
     Instance,
     /// evenkeel's agent on the node.
     Agent,
+    /// Connections of our own to the load balancer before the API servers.
+    LoadBalancer,
 }
 
 impl Observer {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Prometheus, Self::Instance, Self::Agent];
+    pub const ALL: [Self; 4] = [Self::Prometheus, Self::Instance, Self::Agent, Self::LoadBalancer];
 
     /// In a sentence.
     pub const fn name(self) -> &'static str {
@@ -44,12 +46,15 @@ impl Observer {
             Self::Prometheus => "Prometheus",
             Self::Instance => "the API server's /metrics",
             Self::Agent => "the agent",
+            Self::LoadBalancer => "the load balancer",
         }
     }
 
     /// After how many seconds it is asked again for a metric.
     pub const fn every_seconds(self, metric: Metric) -> u32 {
         match (self, metric.of()) {
+            // Three connections of which each is 5 s after the other.
+            (Self::LoadBalancer, _) => 15,
             // A page of an API server may have 50 MB.
             (Self::Instance, _) | (_, Of::Cluster) => 60,
             // The detector of uneven shares gains by each interval.
@@ -207,6 +212,14 @@ pub enum Why {
     NotAsked,
     /// All API servers are behind one address.
     Hidden,
+    /// Several API servers show the same certificate, so that it does not tell which one has answered.
+    SameCertificate,
+    /// A certificate that is none of the API servers'.
+    OtherCertificate,
+    /// Its address is neither declared nor published.
+    NoAddress,
+    /// Its address is that of an API server.
+    NoBalancer,
 }
 
 impl Why {
@@ -227,6 +240,10 @@ impl Why {
             Self::NoSeries => "has no such series",
             Self::NotAsked => "has not answered yet",
             Self::Hidden => "is behind one address with all others",
+            Self::SameCertificate => "shows a certificate that several API servers share",
+            Self::OtherCertificate => "shows a certificate of no API server",
+            Self::NoAddress => "has no address that is declared or published",
+            Self::NoBalancer => "is an API server itself",
         }
     }
 }

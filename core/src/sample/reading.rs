@@ -15,8 +15,12 @@ pub struct Reading<'a> {
     pub observer: Observer,
     /// Of a gauge the present value; of a counter its last growth in a second.
     pub value: f64,
-    /// What was before, the oldest first and the present last.
+    /// What was before, the oldest first and the present last. Values of revisions are above `base`.
     pub points: &'a [Point],
+    /// What the values of its points are above; zero but for revisions.
+    pub(super) base: f64,
+    /// The last sample as it was taken: of a counter the count itself.
+    pub last: f64,
 }
 
 impl Reading<'_> {
@@ -45,6 +49,14 @@ impl Reading<'_> {
             time += passed;
         }
         if time > 0.0 { sum / time } else { self.value }
+    }
+
+    /// Its points with their values as they were taken: revisions are exact.
+    pub fn levels(&self) -> impl DoubleEndedIterator<Item = (Point, f64)> + use<'_> {
+        let base = self.base;
+        self.points
+            .iter()
+            .map(move |point| (*point, base + f64::from(point.value)))
     }
 
     /// Its points as (seconds since the first, value).

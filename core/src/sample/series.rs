@@ -17,14 +17,15 @@ const FRESH_MOST: u64 = 150_000;
 pub struct Point {
     /// When the sample was taken, in tenths of a second; only differences mean something, and they wrap.
     at: u32,
-    /// Of a gauge the value; of a counter its growth in a second since the point before.
+    /// Of a gauge the value, of a revision what it is above the series' base; of a counter its growth in a second since the
+    /// point before.
     pub value: f32,
 }
 
 impl Point {
-    /// Seconds since an earlier point.
-    pub fn since(self, earlier: Self) -> f64 {
-        f64::from(self.at.wrapping_sub(earlier.at)) / 10.0
+    /// Seconds since another point of the same observer; below zero where that is a later one.
+    pub fn since(self, other: Self) -> f64 {
+        f64::from(self.at.wrapping_sub(other.at).cast_signed()) / 10.0
     }
 }
 
@@ -79,8 +80,13 @@ pub(super) struct Series {
     interval: u32,
     /// Until when it counts.
     until: Mono,
+    /// What the values of its points are above: zero but for revisions, which 32 bits cannot tell apart.
+    base: f64,
     points: Vec<Point>,
 }
+
+/// Above this `f32` does not hold every whole number (24 bits of significand, IEEE 754).
+const EXACT: f64 = 16_777_216.0;
 
 /// Tenths of a second, as far as 32 bits go.
 const fn tenths(milliseconds: i64) -> u32 {
@@ -108,6 +114,7 @@ impl Series {
             at,
             interval: 0,
             until,
+            base: 0.0,
             points: Vec::new(),
         };
         if metric.kind() == MetricKind::Gauge {
@@ -164,10 +171,33 @@ impl Series {
         } else if self.points.len() == self.points.capacity() {
             self.points.reserve_exact((most - self.points.len()).min(4));
         }
+        self.rebase(metric, value);
         self.points.push(Point {
             at: tenths(self.at),
-            value: value as f32,
+            value: (value - self.base) as f32,
         });
+    }
+
+    /// Keeps the newest values of a revision exact.
+    fn rebase(&mut self, metric: Metric, value: f64) {
+        if !metric.is_revision() || (!self.points.is_empty() && (value - self.base).abs() < EXACT / 2.0) {
+            return;
+        }
+        let moved = value - self.base;
+        for point in &mut self.points {
+            point.value = (f64::from(point.value) - moved) as f32;
+        }
+        self.base = value;
+    }
+
+    /// What the values of its points are above.
+    pub(super) const fn base(&self) -> f64 {
+        self.base
+    }
+
+    /// The last sample as it was taken.
+    pub(super) const fn last(&self) -> f64 {
+        self.last
     }
 
     /// Whether it counts at this time.
@@ -289,6 +319,25 @@ mod tests {
         gauge.fold(GAUGE, (3.0, at), at + 20_000, Mono(80_000), 30_000);
         assert_eq!(gauge.until(), Mono(80_000 + 75_000 - 20_000));
         assert!(gauge.is_fresh(Mono(134_999)) && !gauge.is_fresh(Mono(135_000)));
+    }
+
+    #[test]
+    fn revisions_of_large_clusters_stay_apart() {
+        let revisions = [
+            4_000_000_001.0,
+            4_000_000_002.0,
+            4_000_000_002.0,
+            4_030_000_000.0,
+            4_030_000_001.0,
+        ];
+        let (series, _) = series(Metric::WatchCacheRevision, &revisions);
+        let held = series
+            .points()
+            .iter()
+            .map(|point| series.base() + f64::from(point.value));
+        let held: Vec<f64> = held.collect();
+        assert_eq!(held[3..], revisions[3..], "the newest are exact");
+        assert!((held[0] - revisions[0]).abs() <= 2.0, "{held:?}");
     }
 
     #[test]

@@ -293,6 +293,8 @@ impl Samples {
             observer,
             value,
             points: series.points(),
+            base: series.base(),
+            last: series.last(),
         });
         let few = || Gap::TooFewSamples(metric.name().into());
         (reading.ok_or_else(few), until)

@@ -172,7 +172,7 @@ fn growth_takes_two_samples() {
     world.measure(PROMETHEUS, PageScope::Nodes, &[(DROPS, on("n1"), 40.0)]);
     assert_eq!(
         value(&world, DROPS, "n1").unwrap_err(),
-        "conntrackDrops needs one more sample"
+        "conntrackDrops has too few samples yet"
     );
     world.wait(30);
     world.measure(PROMETHEUS, PageScope::Nodes, &[(DROPS, on("n1"), 100.0)]);

@@ -70,6 +70,17 @@ pub enum Readiness {
     NotSaid,
 }
 
+/// The conditions by which a kubelet reports that something is short: those that are `True`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct PressureConditions {
+    /// `MemoryPressure`.
+    pub memory: bool,
+    /// `DiskPressure`.
+    pub disk: bool,
+    /// `PIDPressure`.
+    pub processes: bool,
+}
+
 /// How a load balancer sees a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Balancing {
@@ -119,6 +130,8 @@ pub struct Node {
     pub ready: Readiness,
     /// Since when it has that readiness (`conditions[Ready].lastTransitionTime`).
     pub ready_since: Option<Wall>,
+    /// Which pressure its kubelet reports.
+    pub pressure: PressureConditions,
     /// When it joined (`metadata.creationTimestamp`).
     pub created: Option<Wall>,
     /// Its first addresses of type `InternalIP` (`status.addresses`).
@@ -323,6 +336,10 @@ impl Row for Node {
             .conditions
             .iter()
             .find(|condition| condition.kind == "Ready");
+        let is = |kind: &str| {
+            let mut conditions = wire.status.conditions.iter();
+            conditions.any(|one| one.kind == kind && one.status == "True")
+        };
         let provider = wire.spec.provider_id.as_deref().unwrap_or("");
         let provider = cut_provider(provider);
         let info = &wire.status.node_info;
@@ -355,6 +372,11 @@ impl Row for Node {
                 None => Readiness::NotSaid,
             },
             ready_since: ready.and_then(|condition| Wall::parse(&condition.last_transition_time)),
+            pressure: PressureConditions {
+                memory: is("MemoryPressure"),
+                disk: is("DiskPressure"),
+                processes: is("PIDPressure"),
+            },
             created: Wall::parse(&wire.metadata.creation_timestamp),
             addresses: addresses.take(ADDRESSES).collect(),
             deleting: !wire.metadata.deletion_timestamp.is_empty(),

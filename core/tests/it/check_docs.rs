@@ -69,9 +69,15 @@ fn measures(check: &Check) -> String {
         return String::new();
     }
     let names: Vec<&str> = check.samples.iter().map(Metric::name).collect();
+    let without = if check.samples.are_needed() {
+        "not judged"
+    } else {
+        "judged by the rest"
+    };
     format!(
-        "| measured | {}; not judged where no source of samples is configured |\n",
-        names.join(", ")
+        "| measured | {}; {} where no source of samples is configured |\n",
+        names.join(", "),
+        without
     )
 }
 

@@ -130,11 +130,17 @@ const REACHES: &[(&str, &[(Source, Why)])] = &[
     ("ct-drop-rate", &[]),
     ("node-pressure", &[]),
     ("cp-instance-skew", &[(Source::EndpointSlices, OwnBackend)]),
+    ("lb-view-mismatch", &[(Source::EndpointSlices, OwnBackend)]),
     ("cp-channel-divergence", &[(Source::EndpointSlices, OwnBackend)]),
     ("cp-overload-brownout", &[(Source::EndpointSlices, OwnBackend)]),
     ("cp-reconnect-storm", &[(Source::EndpointSlices, OwnBackend)]),
     ("cp-memory-headroom", &[(Source::EndpointSlices, OwnBackend)]),
     ("etcd-quota-headroom", &[(Source::EndpointSlices, OwnBackend)]),
+    (
+        "cp-etcd-pinned",
+        &[(Source::EndpointSlices, OwnBackend), (Source::Pods, Trusted)],
+    ),
+    ("cilium-ct-gc-lag", &[]),
 ];
 
 #[test]

@@ -46,6 +46,8 @@ pub struct ControlPlane {
     folder: Option<Folder>,
     kubeconfig: PathBuf,
     servers: Vec<SocketAddr>,
+    /// Ports of the members of etcd, for clients.
+    etcd: Vec<u16>,
     controller_manager: bool,
     audit_logs: Vec<PathBuf>,
     channel: Option<Proxy>,
@@ -94,6 +96,7 @@ impl ControlPlane {
             folder: None,
             kubeconfig,
             servers: Vec::new(),
+            etcd: Vec::new(),
             controller_manager: true,
             audit_logs: Vec::new(),
             channel: None,
@@ -214,6 +217,18 @@ impl ControlPlane {
     /// Where the API servers listen.
     pub fn servers(&self) -> &[SocketAddr] {
         &self.servers
+    }
+
+    /// Ports of the members of etcd on the loopback address, for clients and for their metrics.
+    pub fn etcd(&self) -> &[u16] {
+        &self.etcd
+    }
+
+    /// The administrator's token.
+    pub fn admin_token(&self) -> Result<String> {
+        let config: serde_json::Value = serde_saphyr::from_str(&self.kubeconfig()?)?;
+        let token = config["users"][0]["user"]["token"].as_str();
+        Ok(token.context("the kubeconfig has no token")?.to_owned())
     }
 
     /// The way to etcd of [`Options::channel`].

@@ -50,6 +50,7 @@ impl ControlPlane {
             folder: Some(folder),
             kubeconfig,
             servers,
+            etcd: members.iter().map(|member| member.client).collect(),
             controller_manager: options.controller_manager,
             audit_logs: Vec::new(),
             channel: None,

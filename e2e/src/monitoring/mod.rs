@@ -185,9 +185,19 @@ impl Prometheus {
             "scrape_configs": [{"job_name": "evenkeel", "static_configs": [{"targets": targets}]}],
             "alerting": {"alertmanagers": [{"static_configs": [{"targets": [alertmanager.to_string()]}]}]},
         });
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
+        Self::start_with(programs, folder, &config, address).await
+    }
+
+    /// Starts one with a configuration of the caller's, at this address.
+    pub async fn start_with(
+        programs: &Programs,
+        folder: &Path,
+        config: &Value,
+        address: SocketAddr,
+    ) -> Result<Self> {
         let file: PathBuf = folder.join("prometheus.yml");
         std::fs::write(&file, config.to_string())?;
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
         let arguments = [
             format!("--config.file={}", file.display()),
             format!("--storage.tsdb.path={}", folder.join("prometheus.data").display()),

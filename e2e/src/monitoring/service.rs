@@ -1,4 +1,4 @@
-//! The Service of an Alertmanager, as an operator finds it.
+//! The Service of an Alertmanager or a Prometheus, as an operator finds it.
 
 use std::net::Ipv4Addr;
 
@@ -14,9 +14,19 @@ pub const SERVICE: &str = "monitoring/alertmanager:web";
 pub const SERVER_NAME: &str = "alertmanager.monitoring.svc";
 
 impl ControlPlane {
-    /// Makes the Service whose endpoints are these ports of the address, one `EndpointSlice` each.
+    /// Makes the Service of an Alertmanager.
     pub async fn alertmanager_service(&self, address: Ipv4Addr, ports: &[u16]) -> Result<()> {
-        let (name, namespace) = ("alertmanager", "monitoring");
+        self.endpoints("monitoring", "alertmanager", address, ports).await
+    }
+
+    /// Makes the Service with a port `web` whose endpoints are these ports of the address, one `EndpointSlice` each.
+    pub async fn endpoints(
+        &self,
+        namespace: &str,
+        name: &str,
+        address: Ipv4Addr,
+        ports: &[u16],
+    ) -> Result<()> {
         let mut objects = vec![
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}),
             json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": namespace},

@@ -33,6 +33,10 @@ pub(super) fn cluster(
             .as_ref()
             .map(|entry| control_plane(entry, reader))
             .unwrap_or_default(),
+        load_balancer: spec
+            .control_plane
+            .as_ref()
+            .and_then(|entry| entry.load_balancer.as_deref().map(Into::into)),
         storm: spec
             .storm
             .as_ref()

@@ -351,6 +351,7 @@ pub(crate) mod tests {
                     version: by.into(),
                     ready: true,
                     not_fresh: [(by.to_owned(), by.to_owned())].into(),
+                    unfit: None,
                 }),
             },
             policies: vec![Row {

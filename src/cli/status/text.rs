@@ -65,6 +65,10 @@ fn operator(operator: &OperatorHealth, target: &OperatorTarget) -> String {
         if reported.not_fresh.is_empty() {
             text.push_str("Sources:  all complete and current\n");
         }
+        if let Some(why) = &reported.unfit {
+            // Writing into a String cannot fail.
+            let _ = writeln!(text, "Control plane: NOT FIT for acts on nodes, {}", line(why));
+        }
         for (source, why) in &reported.not_fresh {
             // Writing into a String cannot fail.
             let _ = writeln!(

@@ -8,6 +8,7 @@ mod world;
 
 use evenkeel_core::index::Freshness;
 use evenkeel_core::know::{Mono, Source};
+use evenkeel_core::sample::Observer;
 use rstest::rstest;
 
 use super::{Event, Next};
@@ -62,6 +63,21 @@ fn a_standby_judges_and_writes_nothing_until_it_leads() {
     world.lead(7);
     assert_eq!(world.under_way(), ["shop/api"]);
     assert_eq!(world.sent[0].permit.term(), 7);
+}
+
+#[test]
+fn only_the_leader_measures() {
+    let mut world = World::new();
+    world.operator.observed_by(world.now, &[Observer::Prometheus]);
+    team(&mut world, "shop", 1);
+    world.apply(Source::Nodes, serde_json::json!({"metadata": {"name": "n1"}}));
+    world.settle();
+    assert_eq!(world.measured, 0, "a standby measures nothing");
+    world.lead(7);
+    world.settle();
+    assert!(world.measured > 0);
+    world.step(Event::Claim(None));
+    assert_eq!(world.measured, 0);
 }
 
 #[test]

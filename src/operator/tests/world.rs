@@ -59,6 +59,8 @@ pub(super) struct World {
     pending: VecDeque<(Id, What)>,
     /// Requests that are not answered.
     pub(super) sent: VecDeque<Outgoing>,
+    /// Of how many scopes something is to be measured.
+    pub(super) measured: usize,
     /// Pods that are to be read.
     pub(super) lookups: VecDeque<PodQuery>,
     /// Names of the Events that were created.
@@ -79,6 +81,7 @@ impl World {
             targets: BTreeMap::new(),
             pending: VecDeque::new(),
             sent: VecDeque::new(),
+            measured: 0,
             lookups: VecDeque::new(),
             events: Vec::new(),
             writes: BTreeMap::new(),
@@ -112,6 +115,7 @@ impl World {
             lookups,
             watches,
             next,
+            measure,
             ..
         } = self.operator.step(self.now, event);
         self.lookups.extend(lookups);
@@ -125,6 +129,9 @@ impl World {
         }
         self.sent.extend(send);
         self.next = next;
+        if let Some(wants) = measure {
+            self.measured = wants.len();
+        }
     }
 
     /// Lets so many milliseconds pass.

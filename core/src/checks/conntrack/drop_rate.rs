@@ -17,7 +17,7 @@ pub static CHECK: Check = Check {
     severity: Severities::CRITICAL,
     needs: Reads::of(&[Source::Nodes]),
     uses: Reads::NONE,
-    profiles: false,
+    profiles: true,
     history: Memory::Unused,
     samples: Metrics::of(&[
         Metric::ConntrackDrops,
@@ -45,8 +45,8 @@ All rates are those of the node, between two samples.
 - Entries give way to new ones before their time (`early_drop`) in the same way: AtRisk. The kernel then still takes new
   connections, at the cost of those that have not been answered yet.
 
-Met says only that the tables that are measured drop nothing: on a node of Cilium whose agent is not scraped, it is the kernel's
-table alone. Unknown where neither is measured. It is measured by node_exporter (collector `conntrack`:
+Unknown where the kernel's table is not measured, and on a node of Cilium where Cilium's is not: a table that is not measured may
+be the full one. It is measured by node_exporter (collector `conntrack`:
 `node_nf_conntrack_stat_drop` and `node_nf_conntrack_stat_early_drop`, since 1.0), by cilium-agent
 (`cilium_drop_count_total` of reasons `CT: Map insertion failed` and `No mapping for NAT masquerade`) or by the agent.
 
@@ -77,10 +77,38 @@ fn judge(look: &Look<'_>, node: Name) -> Known<Verdict> {
     {
         return Ok(Verdict::at_risk(case));
     }
-    if kernel.is_err() && cilium.is_err() {
-        kernel?;
+    // One that is measured and well says nothing of the other. Cilium in place of kube-proxy leaves the kernel's table empty.
+    match cilium_of(look, node) {
+        Some(CiliumShare::Every) => drop(cilium?),
+        Some(CiliumShare::Some) => {
+            cilium?;
+            kernel?;
+        }
+        None if kernel.is_err() && cilium.is_ok() => {}
+        None => drop(kernel?),
     }
     Ok(Verdict::Met)
+}
+
+/// Which connections of a node Cilium keeps in its tables.
+enum CiliumShare {
+    /// Those of Pods and of Services.
+    Every,
+    /// Those of Pods, beside kube-proxy or in a way that is not known.
+    Some,
+}
+
+/// Whether a node runs Cilium.
+fn cilium_of(look: &Look<'_>, node: Name) -> Option<CiliumShare> {
+    let cilium = look.fleet().class(node)?.profile.cilium.as_ref()?;
+    let replaces = cilium
+        .as_ref()
+        .ok()
+        .and_then(|one| one.replaces_kube_proxy.as_ref().ok());
+    Some(match replaces {
+        Some(replaces) if replaces.value => CiliumShare::Every,
+        _ => CiliumShare::Some,
+    })
 }
 
 fn lasting(reading: &Reading<'_>, table: FullTable) -> Option<DroppedPackets> {
@@ -185,7 +213,7 @@ mod tests {
     use super::*;
     use crate::handle::Input;
     use crate::sample::{Observer, PageScope, SampleSubject};
-    use crate::world::{World, node};
+    use crate::world::{World, cilium, node};
 
     const ID: &str = "ct-drop-rate";
 
@@ -229,6 +257,38 @@ mod tests {
             played(Metric::ConntrackEarlyDrops, &[1.0; 6]).says(ID),
             "Unknown unknown"
         );
+    }
+
+    /// A node of Cilium, beside kube-proxy or in its place, of which some of the tables are measured.
+    fn on_cilium(replaces: &str, metrics: &[Metric]) -> String {
+        let data = serde_json::json!({"kube-proxy-replacement": replaces});
+        let mut world = cilium("v1.16.5", &data);
+        world.input(Input::Observers(&[Observer::Prometheus]));
+        for step in 0..3 {
+            if step > 0 {
+                world.wait(30);
+            }
+            let values: Vec<_> = metrics
+                .iter()
+                .map(|metric| (*metric, SampleSubject::Node("a"), 7.0))
+                .collect();
+            world.measure(Observer::Prometheus, PageScope::Nodes, &values);
+        }
+        world.verdict(ID)
+    }
+
+    #[rstest]
+    #[case::the_kernels_alone("false", &[Metric::ConntrackDrops], "Unknown unknown")]
+    #[case::ciliums_alone("false", &[Metric::CiliumTableDrops], "Unknown unknown")]
+    #[case::both("false", &[Metric::ConntrackDrops, Metric::CiliumTableDrops], "Met")]
+    #[case::in_place_of_kube_proxy("true", &[Metric::CiliumTableDrops], "Met")]
+    #[case::and_the_kernels_says_nothing("true", &[Metric::ConntrackDrops], "Unknown unknown")]
+    fn a_table_that_is_not_measured_may_be_full(
+        #[case] replaces: &str,
+        #[case] metrics: &[Metric],
+        #[case] expected: &str,
+    ) {
+        assert_eq!(on_cilium(replaces, metrics), expected);
     }
 
     #[test]

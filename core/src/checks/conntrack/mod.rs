@@ -2,6 +2,7 @@
 
 pub mod config_drift;
 pub mod drop_rate;
+pub mod gc_lag;
 pub mod ipvs_reuse;
 pub mod port_recycle;
 pub mod proxy_bounds;
@@ -22,6 +23,7 @@ pub(super) const CHECKS: &[Check] = &[
     ipvs_reuse::CHECK,
     table_pressure::CHECK,
     drop_rate::CHECK,
+    gc_lag::CHECK,
 ];
 
 /// Nodes in a message, by the first of their names: `node a`, `3 nodes (a, b, ...)`.

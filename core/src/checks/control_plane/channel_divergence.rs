@@ -22,6 +22,9 @@ const FAILS: f64 = 10.0;
 /// A mean of so many seconds is slow, and so many times a sibling's mean.
 const SLOW: f64 = 1.0;
 const TIMES: f64 = 10.0;
+/// A watch cache that gets changes of so many seconds ago is behind. What arrives is new as a rule, and two samples are up to
+/// 60 s apart.
+const BEHIND: f64 = 90.0;
 /// An API server that has just started fills its caches, in seconds.
 const STARTING: f64 = 600.0;
 
@@ -33,6 +36,7 @@ const METRICS: Metrics = Metrics::of(&[
     Metric::EtcdErrors,
     Metric::EtcdSeconds,
     Metric::ConsistentReadFallbacks,
+    Metric::WatchCacheRevision,
 ]);
 
 /// The check.
@@ -64,14 +68,16 @@ Of each resource on each API server, over 120 s and at least 60 s long:
 
 - 10 % or more of its requests end in a 504, or of its requests to etcd fail; or a request to etcd takes 1 s or longer on average
   and ten times as long as on the others; and each of the others that serves the resource stays below a tenth: Violated.
+- Its watch cache goes on, and what it has reached now another API server had passed 90 s ago or earlier, and on no other API
+  server: Violated. A cache that stands still says nothing: there may be no changes.
 - Consistent reads fall back from the watch cache to etcd, and on no other API server: AtRisk.
 - An API server that has started within 600 s fills its caches and is not judged. All slow together is an overload
   (`cp-overload-brownout`). Fewer than one request in 20 s says nothing.
 - One API server: not applicable. Nothing measured of one of them: Unknown.
 
 It is measured by `apiserver_request_total`, `etcd_requests_total`, `etcd_request_errors_total`,
-`etcd_request_duration_seconds` (labels `type`, or `group` and `resource` since 1.34) and
-`apiserver_watch_cache_consistent_read_total` (since 1.31) of each API server, from Prometheus or from its own `/metrics`.
+`etcd_request_duration_seconds` (labels `type`, or `group` and `resource` since 1.34),
+`apiserver_watch_cache_resource_version` and `apiserver_watch_cache_consistent_read_total` (since 1.31) of each API server, from Prometheus or from its own `/metrics`.
 
 ## What to do
 
@@ -94,6 +100,8 @@ struct Seen {
     /// Mean seconds of a request to etcd.
     mean: f64,
     mean_lasts: bool,
+    /// For how many seconds another has been ahead of what its watch cache has reached, at least.
+    behind: f64,
     /// Consistent reads that the cache did not answer.
     falls_back: bool,
 }
@@ -121,7 +129,7 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
     for resource in sorted {
         let seen: Vec<(IpAddr, Seen)> = servers
             .iter()
-            .map(|at| (*at, seen(look, *at, resource)))
+            .map(|at| (*at, seen(look, *at, resource, &servers)))
             .collect();
         for (at, own) in &seen {
             let Some((sign, weight)) = diverges(own, *at, &seen) else {
@@ -161,11 +169,14 @@ fn diverges(own: &Seen, at: IpAddr, all: &[(IpAddr, Seen)]) -> Option<(ChannelSi
     if slow && others().all(|one| one.mean * TIMES <= own.mean) {
         return Some((ChannelSign::Slow(step(own.mean)), 100 + whole(own.mean)));
     }
+    if own.behind >= BEHIND && others().all(|one| one.behind < BEHIND) {
+        return Some((ChannelSign::Behind(step(own.behind)), 90));
+    }
     let alone = own.falls_back && others().all(|one| !one.falls_back);
     alone.then_some((ChannelSign::FallsBack, 1))
 }
 
-fn seen(look: &Look<'_>, at: IpAddr, resource: Name) -> Seen {
+fn seen(look: &Look<'_>, at: IpAddr, resource: Name, servers: &[IpAddr]) -> Seen {
     let read = |metric| look.on_resource(metric, at, resource).ok();
     let mut seen = Seen::default();
     for (all, bad) in [
@@ -191,14 +202,43 @@ fn seen(look: &Look<'_>, at: IpAddr, resource: Name) -> Seen {
         // Each interval alone is slow, so that one long request among many short ones is not.
         seen.mean_lasts = requests.span() >= LASTS && seconds.above_for(SLOW * rate / 2.0) >= LASTS;
     }
+    seen.behind = behind(look, at, resource, servers);
     seen.falls_back = read(Metric::ConsistentReadFallbacks).is_some_and(|one| one.above_for(0.0) >= LASTS);
     seen
 }
 
-/// The greatest of 1, 2, 5, 10, 20, 50 seconds that a mean reaches.
-fn step(mean: f64) -> u32 {
-    let steps = [50, 20, 10, 5, 2];
-    steps.into_iter().find(|step| whole(mean) >= *step).unwrap_or(1)
+/// For how many seconds at least another API server has been ahead of what a watch cache has reached now; zero where that
+/// cache stands still, as it does without changes. Revisions are those of etcd, so that they can be compared, and what
+/// arrives over a channel that works has the newest one.
+fn behind(look: &Look<'_>, at: IpAddr, resource: Name, servers: &[IpAddr]) -> f64 {
+    let read = |at| look.on_resource(Metric::WatchCacheRevision, at, resource).ok();
+    let Some(own) = read(at) else { return 0.0 };
+    let mut newest = own.levels().rev();
+    let (Some((now, reached)), Some((_, before))) = (newest.next(), newest.next()) else {
+        return 0.0;
+    };
+    if reached <= before {
+        return 0.0;
+    }
+    let others = servers
+        .iter()
+        .filter(|one| **one != at)
+        .filter_map(|one| read(*one));
+    let ahead = others.filter_map(|other| {
+        let mut levels = other.levels();
+        let passed = levels.find(|one| one.1 > reached)?;
+        Some(now.since(passed.0))
+    });
+    ahead.fold(0.0, f64::max)
+}
+
+/// The greatest of 1, 2, 5, 10, 20, 50, 90, 300 seconds that a time reaches.
+fn step(seconds: f64) -> u32 {
+    let steps = [300, 90, 50, 20, 10, 5, 2];
+    steps
+        .into_iter()
+        .find(|step| whole(seconds) >= *step)
+        .unwrap_or(1)
 }
 
 /// What is wrong with a resource on one API server.
@@ -208,6 +248,8 @@ enum ChannelSign {
     Fails(u32),
     /// A request to etcd takes so many seconds, at least.
     Slow(u32),
+    /// Its watch cache gets changes that are so many seconds old, at least.
+    Behind(u32),
     FallsBack,
 }
 
@@ -225,6 +267,7 @@ impl Explain for Channel {
         match self.sign {
             ChannelSign::Fails(_) => "Fails",
             ChannelSign::Slow(_) => "Slow",
+            ChannelSign::Behind(_) => "Behind",
             ChannelSign::FallsBack => "FallsBack",
         }
     }
@@ -240,6 +283,10 @@ impl Explain for Channel {
                 f,
                 "API server {server} waits at least {seconds} s for etcd with {resource}, ten times as long as the others"
             ),
+            ChannelSign::Behind(seconds) => write!(
+                f,
+                "API server {server} gets changes of {resource} at least {seconds} s late, and the others do not"
+            ),
             ChannelSign::FallsBack => write!(
                 f,
                 "the watch cache for {resource} of API server {server} is behind, and those of the others are not"
@@ -252,6 +299,7 @@ impl Explain for Channel {
         let number = match self.sign {
             ChannelSign::Fails(percent) => Evidence::watched("failing", Unit::Percent, percent, source),
             ChannelSign::Slow(seconds) => Evidence::watched("etcdMean", Unit::Seconds, seconds, source),
+            ChannelSign::Behind(seconds) => Evidence::watched("behind", Unit::Seconds, seconds, source),
             ChannelSign::FallsBack => Evidence::watched("fallbacksFor", Unit::Seconds, 60, source),
         };
         vec![
@@ -289,6 +337,7 @@ pub(crate) fn examples() -> Vec<Verdict> {
     vec![
         Verdict::violated(of(ChannelSign::Fails(40))),
         Verdict::violated(of(ChannelSign::Slow(20))),
+        Verdict::violated(of(ChannelSign::Behind(90))),
         Verdict::at_risk(of(ChannelSign::FallsBack)),
     ]
 }
@@ -349,6 +398,50 @@ mod tests {
             "API server 192.0.2.3 fails at least 50 % of the requests for persistentvolumeclaims, and the others do not",
             "within three minutes"
         );
+    }
+
+    /// Revisions that the watch cache of `pods` has reached on each, at samples 30 s apart.
+    fn caches(revisions: &[[f64; 3]]) -> String {
+        let mut world = start();
+        for (step, of_each) in revisions.iter().enumerate() {
+            if step > 0 {
+                world.wait(30);
+            }
+            let step = f64::from(u32::try_from(step).unwrap());
+            let mut samples = Vec::new();
+            for (at, revision) in (1_u8..).zip(of_each) {
+                let address = [192, 0, 2, at].into();
+                samples.push((Metric::StartTime, SampleSubject::Instance(address), LONG_AGO));
+                let pods = SampleSubject::Resource(address, "pods");
+                samples.push((Metric::EtcdRequests, pods, step));
+                samples.push((Metric::WatchCacheRevision, pods, *revision));
+            }
+            world.measure(Observer::Prometheus, PageScope::Instances, &samples);
+        }
+        world.verdict(ID)
+    }
+
+    /// Revisions as they are after years: each is 4e9 and more.
+    fn cache(of: impl Fn(f64) -> [f64; 3]) -> String {
+        let revisions: Vec<_> = (0_u32..10)
+            .map(|step| of(f64::from(step)).map(|one| one + 4e9))
+            .collect();
+        caches(&revisions)
+    }
+
+    #[test]
+    fn a_cache_that_gets_old_changes_is_behind() {
+        assert_eq!(cache(|step| [30.0 * step; 3]), "Met", "all keep up");
+        let late = |step: f64| [30.0 * step, 9.0 * step, 30.0 * step];
+        assert_eq!(cache(late), "Violated critical Behind");
+        // One large change in a quiet cluster, and one sibling reads it a sample later.
+        let once = |step: f64| if step < 9.0 { [1.0; 3] } else { [5.0, 1.0, 5.0] };
+        assert_eq!(cache(once), "Met");
+        // Its last change is long ago; the other has asked etcd for its newest revision since.
+        let quiet = |step: f64| [1.0 + 30.0 * step, 1.0, 1.0 + 30.0 * step];
+        assert_eq!(cache(quiet), "Met", "it stands still");
+        let two = |step: f64| [30.0 * step, 9.0 * step, 9.0 * step];
+        assert_eq!(cache(two), "Met", "two are behind: that is no channel of one");
     }
 
     #[test]

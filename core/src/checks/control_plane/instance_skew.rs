@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use super::servers::{node_of, on_each, runs_for, servers};
 use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, Severities, Verdict};
-use crate::know::{Known, Reads, Source, Unit};
-use crate::sample::{Metric, Metrics, whole};
+use crate::know::{Gap, Known, Reads, Source, Unit};
+use crate::sample::{Metric, Metrics, Reading, whole};
 
 /// Over so many seconds shares are compared.
 const WINDOW: f64 = 300.0;
-/// So many of them must have been seen.
-const SEEN: f64 = 240.0;
+/// So many of them must lie between the first and the last sample: with one every 60 s that is the fifth, as the first has
+/// no growth yet.
+const SEEN: f64 = 180.0;
 /// A share of so many times an equal one is a skew.
 const HOT: f64 = 1.8;
 /// A share of so little of an equal one is, too.
@@ -58,8 +59,8 @@ machine, until it is full; and a restart of that one, because it is hot, takes t
   are shared evenly: one client sends most requests. Else cause `Balancer`; where new connections are not measured, or there
   are none, it may be one client as well, and the message names both.
 - `share * n <= 0.2` for one that has served for 600 s or longer: AtRisk.
-- Fewer than 5 requests in a second in all, less than 240 s of them seen, or one API server: not applicable. One of them not
-  measured: Unknown.
+- Fewer than 5 requests in a second in all, or one API server: not applicable. One of them not measured, or less than 240 s of
+  all but one: Unknown. One whose counters began anew counts by what was seen of it since.
 
 It is measured by `apiserver_request_total` and `process_start_time_seconds` of each API server, from Prometheus or from its
 own `/metrics`, and by node_exporter (`node_netstat_Tcp_PassiveOpens`).
@@ -80,14 +81,11 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
     if servers.len() < 2 {
         return Ok(Verdict::NotApplicable("there is only one API server"));
     }
-    let requests = on_each(look, Metric::Requests, &servers)?;
+    let requests = requests(look, &servers)?;
     let rates: Vec<(IpAddr, f64)> = requests.iter().map(|(at, one)| (*at, one.mean(WINDOW))).collect();
     let total: f64 = rates.iter().map(|one| one.1).sum();
-    let seen = requests.iter().all(|(_, one)| one.span() >= SEEN);
-    if !seen || total < FEWEST {
-        return Ok(Verdict::NotApplicable(
-            "too few requests to compare, or seen for too short a time",
-        ));
+    if total < FEWEST {
+        return Ok(Verdict::NotApplicable("too few requests to compare"));
     }
     let n = f64::from(u32::try_from(servers.len()).unwrap_or(u32::MAX));
     let (Some(hot), Some(cold)) = (
@@ -115,6 +113,17 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
         )));
     }
     Ok(Verdict::Met)
+}
+
+/// The requests of each, seen for long enough. One may have begun anew a moment ago: what was seen of it since is enough beside
+/// the others.
+fn requests<'a>(look: &Look<'a>, servers: &[IpAddr]) -> Known<Vec<(IpAddr, Reading<'a>)>> {
+    let all = on_each(look, Metric::Requests, servers)?;
+    let long = all.iter().filter(|(_, one)| one.span() >= SEEN).count();
+    if long + 1 < all.len() || long == 0 {
+        return Err(Gap::TooFewSamples(Metric::Requests.name().into()));
+    }
+    Ok(all)
 }
 
 /// Why one of them has so much.
@@ -273,6 +282,7 @@ mod tests {
 
     use super::*;
     use crate::checks::control_plane::servers::world::{play, says, start};
+    use crate::sample::{Observer, PageScope, SampleSubject};
     use crate::world::World;
 
     const ID: &str = "cp-instance-skew";
@@ -313,6 +323,60 @@ mod tests {
         );
         let played = [(Metric::Requests, "", [60.0, 3.0, 3.0]), started];
         assert_eq!(says(ID, &played), "Violated warning Balancer");
+    }
+
+    /// Requests in a second on each, played for a while; then the counter of the second begins anew, for some samples.
+    fn restarted(rates: [f64; 3], since: u32) -> String {
+        let started = (Metric::StartTime, "", [LONG_AGO; 3]);
+        let mut world = start();
+        play(&mut world, 12, &[(Metric::Requests, "", rates), started]);
+        for step in 0..since {
+            world.wait(30);
+            let on = |at: u8, value: f64| {
+                let at = SampleSubject::Instance([192, 0, 2, at].into());
+                (Metric::Requests, at, value)
+            };
+            let grown = |rate: f64| rate * 30.0 * f64::from(12 + step);
+            let values = [
+                on(1, grown(rates[0])),
+                on(2, rates[1] * 30.0 * f64::from(step)),
+                on(3, grown(rates[2])),
+            ];
+            world.measure(Observer::Prometheus, PageScope::Instances, &values);
+            let started = [1, 2, 3].map(|at: u8| {
+                (
+                    Metric::StartTime,
+                    SampleSubject::Instance([192, 0, 2, at].into()),
+                    LONG_AGO,
+                )
+            });
+            world.measure(Observer::Prometheus, PageScope::Instances, &started);
+        }
+        world.verdict(ID)
+    }
+
+    #[rstest]
+    #[case::even([20.0, 22.0, 18.0], 1, "Unknown")]
+    #[case::and_then_it_goes_on([20.0, 22.0, 18.0], 2, "Met")]
+    #[case::the_hot_one_stays_named([60.0, 3.0, 3.0], 2, "Violated warning Balancer")]
+    fn a_counter_that_begins_anew_hides_nothing_for_long(
+        #[case] rates: [f64; 3],
+        #[case] since: u32,
+        #[case] expected: &str,
+    ) {
+        assert_eq!(restarted(rates, since), expected);
+    }
+
+    #[test]
+    fn until_enough_is_seen_nothing_is_said() {
+        let mut world = start();
+        let started = (Metric::StartTime, "", [LONG_AGO; 3]);
+        play(
+            &mut world,
+            5,
+            &[(Metric::Requests, "", [60.0, 2.0, 2.0]), started],
+        );
+        assert_eq!(world.verdict(ID), "Unknown");
     }
 
     #[test]

@@ -78,7 +78,8 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
 /// What an API server may hold at most.
 fn limit<'a>(look: &Look<'a>, server: IpAddr) -> Known<Reading<'a>> {
     let own = look.on_instance(Metric::MemoryLimit, server);
-    if own.is_err()
+    // cAdvisor writes 0 where there is no limit, as kubeadm sets none.
+    if own.as_ref().map_or(true, |limit| limit.value <= 0.0)
         && let Some(node) = node_of(look, server)?
     {
         return look.on_node(Metric::MemoryTotal, node);
@@ -150,6 +151,7 @@ mod tests {
     #[case::room([4.0, 4.0, 4.0], Some([8.0; 3]), None, "Met")]
     #[case::just_enough([4.0, 4.0, 4.0], Some([6.0; 3]), None, "Met")]
     #[case::not_enough([6.0, 6.0, 5.0], Some([8.0; 3]), None, "Violated warning")]
+    #[case::a_limit_of_zero_is_none([6.0, 6.0, 5.0], Some([0.0; 3]), Some([8.0; 3]), "Violated warning")]
     #[case::by_the_machine([6.0, 6.0, 5.0], None, Some([8.0; 3]), "Violated warning")]
     #[case::no_limit_known([6.0, 6.0, 5.0], None, None, "Unknown unknown")]
     #[case::one_not_measured([4.0, NAN, 4.0], Some([8.0; 3]), None, "Unknown unknown")]

@@ -4,10 +4,12 @@ mod calls;
 mod cel;
 pub mod channel_divergence;
 pub mod detection;
+pub mod etcd_pinned;
 pub mod etcd_quota;
 pub mod heartbeat;
 pub mod instance_skew;
 pub mod instances;
+pub mod lb_view;
 pub mod memory_headroom;
 pub mod overload;
 pub mod reconnect_storm;
@@ -26,9 +28,11 @@ pub(super) const CHECKS: &[Check] = &[
     instances::CHECK,
     stale_watch::CHECK,
     instance_skew::CHECK,
+    lb_view::CHECK,
     channel_divergence::CHECK,
     overload::CHECK,
     reconnect_storm::CHECK,
     memory_headroom::CHECK,
     etcd_quota::CHECK,
+    etcd_pinned::CHECK,
 ];

@@ -4,12 +4,18 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::servers::{node_of, servers};
+use crate::dataplane::version::Version;
 use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, Severities, Verdict};
-use crate::know::{Gap, Known, Reads, Source, Unit};
-use crate::sample::{Metric, Metrics};
+use crate::know::{Gap, Known, Reads, Source, Unit, Val};
+use crate::names::Name;
+use crate::sample::{Metric, Metrics, whole};
 
 /// For so long cookies must be sent, in seconds: a port scan is over by then.
 const LASTS: f64 = 60.0;
+/// Connections that wait to be accepted at most: `net.core.somaxconn` since Linux 5.4, and before
+/// (`include/linux/socket.h`, `SOMAXCONN`). Go's listener takes as many (`net/sock_linux.go`).
+const QUEUE: u32 = 4096;
+const QUEUE_BEFORE: u32 = 128;
 
 /// The check.
 pub static CHECK: Check = Check {
@@ -19,7 +25,11 @@ pub static CHECK: Check = Check {
     uses: Reads::NONE,
     profiles: false,
     history: Memory::Unused,
-    samples: Metrics::of(&[Metric::SynCookies, Metric::ListenOverflows]),
+    samples: Metrics::of(&[
+        Metric::SynCookies,
+        Metric::ListenOverflows,
+        Metric::EstablishedConnections,
+    ]),
     baseline: true,
     judge: Judge::Cluster(judge),
     doc: DOC,
@@ -39,10 +49,13 @@ many hangs for minutes.
 Of each machine that has the address of an API server:
 
 - SYN cookies are sent, or queues of listening sockets overflow, between all samples of 60 s: Violated.
+- A forecast: `connections` that are open on one of the machines (`Tcp CurrEstab`, of all its processes), shared by the others,
+  are more than the queue of a listening socket there: AtRisk, `RestartWouldOverflow`. When that machine goes, its clients
+  connect to the others at once. The queue is `net.core.somaxconn`, taken as its default: 4096 since Linux 5.4, 128 before.
 - No such Node is to be seen, as on managed control planes: not applicable. One of them not measured: Unknown.
 
-It is measured by node_exporter (collector `netstat`: `node_netstat_TcpExt_SyncookiesSent` and
-`node_netstat_TcpExt_ListenOverflows`).
+It is measured by node_exporter (collector `netstat`: `node_netstat_TcpExt_SyncookiesSent`,
+`node_netstat_TcpExt_ListenOverflows` and `node_netstat_Tcp_CurrEstab`).
 
 ## What to do
 
@@ -56,18 +69,21 @@ Do not restart clients to make them reconnect: they all come at once again.
 
 fn judge(look: &Look<'_>) -> Known<Verdict> {
     let mut gap: Option<Gap> = None;
-    let mut any = false;
+    let mut machines = Vec::new();
     for server in servers(look)? {
-        let Some(node) = node_of(look, server)? else {
-            continue;
-        };
-        any = true;
+        machines.extend(node_of(look, server)?);
+    }
+    for node in machines.iter().copied() {
         for metric in [Metric::SynCookies, Metric::ListenOverflows] {
             match look.on_node(metric, node) {
                 Ok(reading) if reading.above_for(0.0) >= LASTS => {
                     return Ok(Verdict::violated(Reconnections {
                         node: look.names().shared(node),
-                        is_cookies: metric == Metric::SynCookies,
+                        sign: if metric == Metric::SynCookies {
+                            StormSign::Cookies
+                        } else {
+                            StormSign::Overflows
+                        },
                         source: reading.source(),
                     }));
                 }
@@ -76,35 +92,95 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
             }
         }
     }
-    if !any {
+    if machines.is_empty() {
         return Ok(Verdict::NotApplicable("no Node has the address of an API server"));
+    }
+    if let Some(forecast) = forecast(look, &machines)? {
+        return Ok(Verdict::at_risk(forecast));
     }
     gap.map_or(Ok(Verdict::Met), Err)
 }
 
-/// A machine of the control plane that turns connections away.
+/// What the loss of one machine would bring to the others, where that is more than they take at once. Not measured, there is
+/// none.
+fn forecast(look: &Look<'_>, machines: &[Name]) -> Known<Option<Reconnections>> {
+    let others = u32::try_from(machines.len().saturating_sub(1)).unwrap_or(u32::MAX);
+    if others == 0 {
+        return Ok(None);
+    }
+    for node in machines {
+        let Ok(open) = look.on_node(Metric::EstablishedConnections, *node) else {
+            continue;
+        };
+        let each = whole(open.value) / others;
+        for other in machines.iter().filter(|one| *one != node) {
+            let queue = queue(look, *other)?;
+            if each > queue {
+                return Ok(Some(Reconnections {
+                    node: look.names().shared(*node),
+                    sign: StormSign::Forecast {
+                        // Each sample would bring another number.
+                        connections: each / 1000 * 1000,
+                        queue,
+                    },
+                    source: open.source(),
+                }));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// How many connections wait at most on a machine.
+fn queue(look: &Look<'_>, node: Name) -> Known<u32> {
+    let row = look.node(node)?;
+    let kernel = row.and_then(|row| Version::parse(look.names().text(row.kernel)));
+    Ok(match kernel {
+        Some(version) if version < Version::new(5, 4, 0) => QUEUE_BEFORE,
+        _ => QUEUE,
+    })
+}
+
+/// By what it shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum StormSign {
+    Cookies,
+    Overflows,
+    /// So many connections would come to each of the others, whose queues take so many.
+    Forecast {
+        connections: u32,
+        queue: u32,
+    },
+}
+
+/// A machine of the control plane that turns connections away, or whose loss would make others do so.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Reconnections {
     node: Arc<str>,
-    /// Whether it sends SYN cookies; else its queues overflow.
-    is_cookies: bool,
+    sign: StormSign,
     source: Arc<str>,
 }
 
 impl Explain for Reconnections {
     fn cause(&self) -> &'static str {
-        if self.is_cookies {
-            "SynCookies"
-        } else {
-            "ListenOverflows"
+        match self.sign {
+            StormSign::Cookies => "SynCookies",
+            StormSign::Overflows => "ListenOverflows",
+            StormSign::Forecast { .. } => "RestartWouldOverflow",
         }
     }
 
     fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = if self.is_cookies {
-            "sends SYN cookies"
-        } else {
-            "drops connections from full queues"
+        let what = match self.sign {
+            StormSign::Cookies => "sends SYN cookies",
+            StormSign::Overflows => "drops connections from full queues",
+            StormSign::Forecast { connections, queue } => {
+                return write!(
+                    f,
+                    "a restart of node {} would bring {connections} connections or more to each other API server, whose queue takes {queue}",
+                    self.node
+                );
+            }
         };
         write!(
             f,
@@ -114,13 +190,34 @@ impl Explain for Reconnections {
     }
 
     fn evidence(&self) -> Vec<Evidence> {
-        vec![
-            Evidence::name("node", &self.node, "Node status.addresses"),
-            Evidence::watched("lasting", Unit::Seconds, 60, self.source.clone()),
-        ]
+        let node = Evidence::name("node", &self.node, "Node status.addresses");
+        match self.sign {
+            StormSign::Forecast { connections, queue } => vec![
+                node,
+                Evidence::watched("connections", Unit::Count, connections, self.source.clone()),
+                Evidence::number(
+                    "queue",
+                    Unit::Count,
+                    &Val::assumed(i64::from(queue), "default of net.core.somaxconn"),
+                ),
+            ],
+            StormSign::Cookies | StormSign::Overflows => {
+                vec![
+                    node,
+                    Evidence::watched("lasting", Unit::Seconds, 60, self.source.clone()),
+                ]
+            }
+        }
     }
 
     fn advice(&self) -> Vec<Advice> {
+        if matches!(self.sign, StormSign::Forecast { .. }) {
+            return vec![
+                "before a planned restart, take its API server out of the load balancer, and let its clients leave slowly"
+                    .into(),
+                "raise net.core.somaxconn on the machines of the API servers; sockets opened afterwards use it".into(),
+            ];
+        }
         vec![
             "let nothing of the control plane restart until it is over".into(),
             format!(
@@ -136,14 +233,19 @@ impl Explain for Reconnections {
 /// One case for each form of the evidence, for the file of all messages.
 #[cfg(test)]
 pub(crate) fn examples() -> Vec<Verdict> {
-    let of = |is_cookies| {
-        Verdict::violated(Reconnections {
-            node: "master-1".into(),
-            is_cookies,
-            source: "Prometheus, synCookies".into(),
-        })
+    let of = |sign| Reconnections {
+        node: "master-1".into(),
+        sign,
+        source: "Prometheus, synCookies".into(),
     };
-    vec![of(true), of(false)]
+    vec![
+        Verdict::violated(of(StormSign::Cookies)),
+        Verdict::violated(of(StormSign::Overflows)),
+        Verdict::at_risk(of(StormSign::Forecast {
+            connections: 6000,
+            queue: QUEUE,
+        })),
+    ]
 }
 
 #[cfg(test)]
@@ -164,6 +266,19 @@ mod tests {
         let played = [
             (Metric::SynCookies, "", cookies),
             (Metric::ListenOverflows, "", overflows),
+        ];
+        assert_eq!(says(ID, &played), expected);
+    }
+
+    #[rstest]
+    #[case::room([8000.0; 3], "Met")]
+    #[case::one_has_too_many([9000.0, 200.0, 200.0], "AtRisk info RestartWouldOverflow")]
+    #[case::not_measured([f64::NAN; 3], "Met")]
+    fn a_restart_is_forecast(#[case] open: [f64; 3], #[case] expected: &str) {
+        let played = [
+            (Metric::SynCookies, "", [0.0; 3]),
+            (Metric::ListenOverflows, "", [0.0; 3]),
+            (Metric::EstablishedConnections, "", open),
         ];
         assert_eq!(says(ID, &played), expected);
     }

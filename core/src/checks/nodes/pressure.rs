@@ -1,4 +1,4 @@
-//! `node-pressure`: on no node do tasks wait longer for CPU, memory or storage than the platform declares.
+//! `node-pressure`: no node is short of CPU, memory, storage or processes.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,18 +6,19 @@ use std::sync::Arc;
 use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, Severities, Verdict};
 use crate::know::{Known, Reads, Source, Unit, Val};
 use crate::names::Name;
-use crate::sample::{Metric, Metrics, whole};
+use crate::sample::{Metric, Metrics, Reading, whole};
+use crate::sources::node::PressureConditions;
 
 /// The check.
 pub static CHECK: Check = Check {
     id: "node-pressure",
     severity: Severities::ALWAYS_WARNING,
-    needs: Reads::of(&[Source::Nodes, Source::ClusterPolicy]),
-    uses: Reads::NONE,
+    needs: Reads::of(&[Source::Nodes]),
+    uses: Reads::of(&[Source::ClusterPolicy]),
     profiles: false,
     history: Memory::Unused,
-    samples: Metrics::of(&[Metric::CpuPressure, Metric::MemoryPressure, Metric::IoPressure]),
-    baseline: false,
+    samples: Metrics::helpful(&[Metric::CpuPressure, Metric::MemoryPressure, Metric::IoPressure]),
+    baseline: true,
     judge: Judge::Node(judge),
     doc: DOC,
     #[cfg(test)]
@@ -25,7 +26,7 @@ pub static CHECK: Check = Check {
 };
 
 const DOC: &str = "\
-On no node do tasks wait longer for CPU, memory or storage than the platform declares.
+No node is short of CPU, memory, storage or processes.
 
 The kernel's pressure stall information (PSI, `some`) is the share of time in which at least one task waited. It rises before
 the conditions `MemoryPressure` and `DiskPressure` of the Node do, and there is no condition for CPU at all. Kubelets that
@@ -38,8 +39,12 @@ wait miss their heartbeats, and the node's Pods go where the next node will wait
 
 - `pressure` of memory above `memorySomePercent`, of storage above `ioSomePercent`, or of CPU above `cpuSomePercent`:
   Violated, for the first of them.
-- One of the three is not measured and no other is too high: Unknown.
-- No `nodes.pressure` declared: not applicable, and nothing is asked for.
+- The kubelet reports `MemoryPressure`, `DiskPressure` or `PIDPressure`: AtRisk. It evicts Pods until that ends.
+- One of the three is not measured and nothing else is found: Unknown.
+- No `nodes.pressure` declared, or nothing measures: the conditions alone are judged, and nothing is asked for.
+
+What the kubelet reports stands beside what is measured in the evidence: PSI without the condition is a node that is slow
+before it is short.
 
 It is measured by node_exporter (collector `pressure`: `node_pressure_cpu_waiting_seconds_total` and the like, since 0.17;
 Linux 4.20 or later with PSI switched on) or by the agent.
@@ -95,9 +100,27 @@ impl StalledResource {
 }
 
 fn judge(look: &Look<'_>, node: Name) -> Known<Verdict> {
+    let conditions = look.node(node)?.map(|row| row.pressure).unwrap_or_default();
+    let measured = measured(look, node, conditions);
+    if let Ok(Some(waits)) = measured {
+        return Ok(Verdict::violated(waits));
+    }
+    let reported = [
+        (conditions.memory, ReportedCondition::Memory),
+        (conditions.disk, ReportedCondition::Disk),
+        (conditions.processes, ReportedCondition::Processes),
+    ];
+    if let Some((_, reported)) = reported.into_iter().find(|one| one.0) {
+        return Ok(Verdict::at_risk(NodePressure::Condition { reported }));
+    }
+    measured.map(|_| Verdict::Met)
+}
+
+/// What is measured against what is declared; nothing where nothing is declared, or nothing measures.
+fn measured(look: &Look<'_>, node: Name, conditions: PressureConditions) -> Known<Option<NodePressure>> {
     let declared = look.cluster_policy()?.and_then(|policy| policy.nodes.pressure);
-    let Some(declared) = declared else {
-        return Ok(Verdict::NotApplicable("no pressure is declared"));
+    let Some(declared) = declared.filter(|_| look.is_observed()) else {
+        return Ok(None);
     };
     let mut gap = None;
     for resource in StalledResource::ALL {
@@ -117,49 +140,133 @@ fn judge(look: &Look<'_>, node: Name) -> Known<Verdict> {
         let window = f64::from(seconds);
         // The first growth is of a whole interval, which its point alone does not show.
         if reading.mean(window) * 100.0 > f64::from(bound) && reading.span() >= window {
-            return Ok(Verdict::violated(Waits {
+            return Ok(Some(NodePressure::Waits(Waits {
                 resource,
                 bound,
                 window: seconds,
-                percent: whole((reading.mean(window) * 100.0).min(100.0)) / 5 * 5,
+                percent: percent(&reading, window),
+                reported: match resource {
+                    StalledResource::Memory => conditions.memory,
+                    StalledResource::Storage => conditions.disk,
+                    StalledResource::Cpu => false,
+                },
                 source: reading.source(),
-            }));
+            })));
         }
     }
-    gap.map_or(Ok(Verdict::Met), Err)
+    gap.map_or(Ok(None), Err)
+}
+
+/// The share of time, rounded down to a multiple of five: each sample would bring another number.
+fn percent(reading: &Reading<'_>, window: f64) -> u32 {
+    whole((reading.mean(window) * 100.0).min(100.0)) / 5 * 5
+}
+
+/// What a kubelet reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum ReportedCondition {
+    Memory,
+    Disk,
+    Processes,
+}
+
+impl ReportedCondition {
+    const fn condition(self) -> &'static str {
+        match self {
+            Self::Memory => "MemoryPressure",
+            Self::Disk => "DiskPressure",
+            Self::Processes => "PIDPressure",
+        }
+    }
+
+    const fn short_of(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Disk => "storage",
+            Self::Processes => "process IDs",
+        }
+    }
+}
+
+/// A node that is short of something.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum NodePressure {
+    /// Its kubelet reports it.
+    Condition { reported: ReportedCondition },
+    /// Its tasks wait.
+    Waits(Waits),
 }
 
 /// Tasks that wait.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Waits {
     resource: StalledResource,
-    /// The share of time, rounded down to a multiple of five: each sample would bring another number.
+    /// The share of time.
     percent: u32,
     bound: u32,
     window: u32,
+    /// Whether the kubelet reports it, too.
+    reported: bool,
     source: Arc<str>,
 }
 
-impl Explain for Waits {
+impl Explain for NodePressure {
     fn cause(&self) -> &'static str {
-        match self.resource {
-            StalledResource::Memory => "Memory",
-            StalledResource::Storage => "Storage",
-            StalledResource::Cpu => "Cpu",
+        match self {
+            Self::Condition { reported } => reported.condition(),
+            Self::Waits(waits) => match waits.resource {
+                StalledResource::Memory => "Memory",
+                StalledResource::Storage => "Storage",
+                StalledResource::Cpu => "Cpu",
+            },
         }
     }
 
     fn message(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "tasks of the node waited for {} in at least {} % of the last {} s, where at most {} % is declared",
-            self.resource.name(),
-            self.percent,
-            self.window,
-            self.bound
-        )
+        match self {
+            Self::Condition { reported } => write!(
+                f,
+                "the node's kubelet reports {}: it is short of {} and evicts Pods until that ends",
+                reported.condition(),
+                reported.short_of()
+            ),
+            Self::Waits(waits) => write!(
+                f,
+                "tasks of the node waited for {} in at least {} % of the last {} s, where at most {} % is declared",
+                waits.resource.name(),
+                waits.percent,
+                waits.window,
+                waits.bound
+            ),
+        }
     }
 
+    fn evidence(&self) -> Vec<Evidence> {
+        match self {
+            Self::Condition { reported } => vec![Evidence::name(
+                "condition",
+                &reported.condition().into(),
+                "Node status.conditions",
+            )],
+            Self::Waits(waits) => waits.evidence(),
+        }
+    }
+
+    fn advice(&self) -> Vec<Advice> {
+        let short = match self {
+            Self::Condition { reported } => reported.short_of(),
+            Self::Waits(waits) => waits.resource.name(),
+        };
+        vec![
+            format!("see which Pods of the node use most {short}, and set their requests and limits by it")
+                .into(),
+            "move one replica of the largest workload to a node with room".into(),
+            "do not drain the node unless others have room by measure: its load goes with its Pods".into(),
+        ]
+    }
+}
+
+impl Waits {
     fn evidence(&self) -> Vec<Evidence> {
         let field = format!(
             "ClusterTrafficHealthPolicy spec.nodes.pressure.{}",
@@ -170,18 +277,16 @@ impl Explain for Waits {
             Evidence::watched("pressure", Unit::Percent, self.percent, self.source.clone()),
             Evidence::watched("window", Unit::Seconds, self.window, self.source.clone()),
             Evidence::number("bound", Unit::Percent, &bound),
-        ]
-    }
-
-    fn advice(&self) -> Vec<Advice> {
-        vec![
-            format!(
-                "see which Pods of the node use most {}, and set their requests and limits by it",
-                self.resource.name()
-            )
-            .into(),
-            "move one replica of the largest workload to a node with room".into(),
-            "do not drain the node unless others have room by measure: its load goes with its Pods".into(),
+            Evidence::name(
+                "reported",
+                &if self.reported {
+                    "by the kubelet, too"
+                } else {
+                    "not by the kubelet"
+                }
+                .into(),
+                "Node status.conditions",
+            ),
         ]
     }
 }
@@ -190,15 +295,22 @@ impl Explain for Waits {
 #[cfg(test)]
 pub(crate) fn examples() -> Vec<Verdict> {
     let of = |resource| {
-        Verdict::violated(Waits {
+        Verdict::violated(NodePressure::Waits(Waits {
             resource,
             percent: 60,
             bound: 40,
             window: 60,
+            reported: resource == StalledResource::Memory,
             source: "Prometheus, memoryPressure".into(),
-        })
+        }))
     };
-    StalledResource::ALL.map(of).to_vec()
+    let reported = [
+        ReportedCondition::Memory,
+        ReportedCondition::Disk,
+        ReportedCondition::Processes,
+    ];
+    let reported = reported.map(|one| Verdict::at_risk(NodePressure::Condition { reported: one }));
+    StalledResource::ALL.map(of).into_iter().chain(reported).collect()
 }
 
 #[cfg(test)]
@@ -258,6 +370,31 @@ mod tests {
     #[case::the_others_may_be_high([None, None, Some(0.1)], "Unknown unknown")]
     fn pressure(#[case] shares: [Option<f64>; 3], #[case] expected: &str) {
         assert_eq!(played(60, 4, shares).verdict(ID), expected);
+    }
+
+    fn short_of(condition: &str) -> World {
+        let mut short = node("n1", "z");
+        let conditions = short["status"]["conditions"].as_array_mut().unwrap();
+        conditions.push(serde_json::json!({"type": condition, "status": "True"}));
+        World::watched(&[(Source::Nodes, short)])
+    }
+
+    #[rstest]
+    #[case("MemoryPressure", "AtRisk warning MemoryPressure")]
+    #[case("DiskPressure", "AtRisk warning DiskPressure")]
+    #[case("PIDPressure", "AtRisk warning PIDPressure")]
+    #[case("NetworkUnavailable", "Met")]
+    fn what_a_kubelet_reports_needs_no_measuring(#[case] condition: &str, #[case] expected: &str) {
+        assert_eq!(short_of(condition).verdict(ID), expected);
+        // What is measured would say more, and is missing.
+        let mut world = short_of(condition).platform(declared(60));
+        world.input(Input::Observers(&[Observer::Prometheus]));
+        let expected = if expected == "Met" {
+            "Unknown unknown"
+        } else {
+            expected
+        };
+        assert_eq!(world.verdict(ID), expected);
     }
 
     #[test]

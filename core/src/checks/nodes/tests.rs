@@ -371,3 +371,40 @@ fn a_clean_cluster_is_quiet(#[values(0, 1, 3)] nodes: usize) {
     };
     assert_eq!(cluster.found(DNS), [expected]);
 }
+
+/// Bytes that the largest Pod of cluster DNS holds, of a limit as it is written.
+#[rstest]
+#[case::room(42, "170Mi", "")]
+#[case::with_twice_the_load_it_is_killed(70, "170Mi", "AtRisk warning LittleMemory")]
+#[case::by_gibibytes(300, "1Gi", "AtRisk warning LittleMemory")]
+#[case::in_bytes(20, "100000000", "")]
+#[case::no_limit(4000, "", "")]
+fn memory_of_cluster_dns(#[case] mebibytes: u32, #[case] limit: &str, #[case] expected: &str) {
+    use crate::sample::{Metric, Observer, PageScope, SampleSubject};
+    let mut set = dns(2, 2);
+    let limits = if limit.is_empty() {
+        json!({})
+    } else {
+        json!({"memory": limit})
+    };
+    set["spec"]["template"]["spec"]["containers"] =
+        json!([{"name": "coredns", "image": "coredns", "resources": {"limits": limits}}]);
+    let mut world = World::complete().with(Source::Deployments, set);
+    for at in 0..2 {
+        world = world
+            .with(Source::Nodes, node_ready(&format!("node-{at}"), "", "True"))
+            .with(
+                Source::Pods,
+                dns_pod(&format!("coredns-{at}"), &format!("node-{at}")),
+            );
+    }
+    assert_eq!(world.says(DNS), "", "not measured");
+    world.input(Input::Observers(&[Observer::Prometheus]));
+    let held = f64::from(mebibytes) * 1_048_576.0;
+    world.measure(
+        Observer::Prometheus,
+        PageScope::Cluster,
+        &[(Metric::DnsMemory, SampleSubject::Cluster, held)],
+    );
+    assert_eq!(world.says(DNS), expected);
+}

@@ -19,6 +19,18 @@ impl<'a> Look<'a> {
         reading
     }
 
+    /// Whether anything measures.
+    pub fn is_observed(&self) -> bool {
+        self.depend_on(Deps::one(Dep::SampleGaps));
+        self.index.samples.is_observed()
+    }
+
+    /// Whether an observer is asked at all.
+    pub fn is_observed_by(&self, observer: sample::Observer) -> bool {
+        self.depend_on(Deps::one(Dep::SampleGaps));
+        self.index.samples.observers().contains(&observer)
+    }
+
     fn depend_on_samples(&self, dep: Dep) {
         self.depend_on(Deps::one(dep).with(Deps::one(Dep::SampleGaps)));
     }

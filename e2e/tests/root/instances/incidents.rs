@@ -1,72 +1,70 @@
-//! What the operator says of them, by the API servers' own pages alone.
+//! What the operator says of them: by the API servers' own pages alone, and by Prometheus alone, side by side.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use evenkeel_e2e::http::get;
-use evenkeel_e2e::monitoring::free_port;
-use evenkeel_e2e::operator::Operator;
-use evenkeel_e2e::repository::root;
+use evenkeel_e2e::Channel;
+use evenkeel_e2e::api_servers::{
+    By, Door, SHRUNK, STARTING, Scraped, Watched, clients, plane, readers, writes,
+};
 use evenkeel_e2e::under_test::binary;
-use evenkeel_e2e::{Channel, ControlPlane};
-use serde_json::Value;
 
-use super::bed::{Door, SHRUNK, clients, plane, readers, writes};
+/// What is promised: D1 within 5 minutes, D2 within 3. The machine is shared with other tests.
+const D1: Duration = Duration::from_secs(300);
+const D2: Duration = Duration::from_secs(240);
 
-/// The operator with the right to read each API server's page.
-async fn operator(plane: &ControlPlane, folder: &Path) -> (Operator, SocketAddr) {
-    plane.install_operator().await.unwrap();
-    let rights = root().join("manifests/components/instance-metrics/rbac.yaml");
-    let rights = std::fs::read_to_string(rights).unwrap();
-    plane.apply_yaml(&rights).await.unwrap();
-    let debug = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port().unwrap()));
-    let more = ["--instance-metrics".to_owned(), format!("--debug-listen={debug}")];
-    let operator = Operator::start(plane, binary().unwrap(), "reading", &more, folder)
-        .await
-        .unwrap();
-    operator.until_ready().await.unwrap();
-    (operator, debug)
-}
-
-/// What a check finds now.
-async fn found(debug: SocketAddr, check: &str) -> Option<Value> {
-    let (_, text) = get(debug, "/debug/verdicts").await.unwrap();
-    let list: Value = serde_json::from_str(&text).unwrap();
-    let all = list["findings"].as_array().unwrap();
-    let judged = |one: &&Value| one["check"] == check && one["verdict"] == "Violated";
-    all.iter().find(judged).cloned()
-}
-
-/// Waits until a check finds something.
-async fn until_found(operator: &Operator, debug: SocketAddr, check: &str, within: Duration) -> Value {
-    let start = Instant::now();
-    loop {
-        if let Some(found) = found(debug, check).await {
-            eprintln!("{check} after {:?}: {}", start.elapsed(), found["message"]);
-            return found;
-        }
-        let log = operator.log().unwrap();
-        assert!(start.elapsed() < within, "no {check} in {within:?}:\n{log}");
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
-}
+/// Longest time until there are samples enough.
+const JUDGED: Duration = Duration::from_secs(420);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_hot_api_server_and_the_balancer_are_named() {
-    let plane = plane(None).await;
+    let plane = plane(None).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let door = Door::open(&plane).await;
-    let (operator, debug) = operator(&plane, folder.path()).await;
+    let door = Door::open(&plane).await.unwrap();
+    let _scraped = Scraped::start(&plane, folder.path()).await.unwrap();
+    let binary = binary().unwrap();
+    let by_pages = Watched::start(&plane, binary, By::Instances, folder.path())
+        .await
+        .unwrap();
+    let by_prometheus = Watched::start(&plane, binary, By::Prometheus, folder.path())
+        .await
+        .unwrap();
+    for check in ["cp-instance-skew", "lb-view-mismatch"] {
+        by_pages.until_judged(check, JUDGED).await.unwrap();
+        assert_eq!(by_pages.found(check).await.unwrap(), None, "{check}: all is well");
+    }
+    by_prometheus
+        .until_judged("cp-instance-skew", JUDGED)
+        .await
+        .unwrap();
+    assert_eq!(by_prometheus.found("cp-instance-skew").await.unwrap(), None);
+
     let hot = plane.servers()[0];
     door.balancer.believe(&[hot]);
-    let found = until_found(&operator, debug, "cp-instance-skew", Duration::from_secs(400)).await;
-    assert_eq!(found["cause"], "Balancer", "{found:#}");
-    let message = found["message"].as_str().unwrap();
-    assert!(message.contains(&hot.ip().to_string()), "{message}");
-    let advice = found["advice"].to_string();
-    assert!(advice.contains("do not restart"), "{advice}");
-    operator.end().unwrap();
+    let (balancer, skew, by_samples) = tokio::join!(
+        by_pages.until_found("lb-view-mismatch", D1),
+        by_pages.until_found("cp-instance-skew", D1),
+        by_prometheus.until_found("cp-instance-skew", D1),
+    );
+    let (found, after) = balancer.unwrap();
+    eprintln!("lb-view-mismatch after {after:?}: {}", found["message"]);
+    assert_eq!(found["severity"], "critical", "{found:#}");
+    assert_eq!(found["cause"], "OneUsed", "{found:#}");
+    let mut all = vec![found];
+    for (watched, outcome) in [(&by_pages, skew), (&by_prometheus, by_samples)] {
+        let (found, after) = outcome.unwrap();
+        let by = watched.by().name();
+        eprintln!("cp-instance-skew by {by} after {after:?}: {}", found["message"]);
+        assert_eq!(found["cause"], "Balancer", "{found:#}");
+        all.push(found);
+    }
+    for found in all {
+        let message = found["message"].as_str().unwrap();
+        assert!(message.contains(&hot.ip().to_string()), "{message}");
+        let advice = found["advice"].to_string();
+        assert!(advice.contains("do not restart"), "{advice}");
+    }
+    by_pages.end().unwrap();
+    by_prometheus.end().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,22 +73,42 @@ async fn the_slow_channel_is_named_by_instance_and_resource() {
         api_server: 1,
         resource: "/configmaps",
     };
-    let plane = plane(Some(channel)).await;
+    let plane = plane(Some(channel)).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let (operator, debug) = operator(&plane, folder.path()).await;
-    let _writes = writes(&plane).await;
-    let _readers = readers(&clients(&plane).await);
-    // One that has just started fills its caches, and is not judged for ten minutes.
-    tokio::time::sleep(Duration::from_secs(600)).await;
-    assert_eq!(found(debug, "cp-channel-divergence").await, None);
+    let _scraped = Scraped::start(&plane, folder.path()).await.unwrap();
+    let binary = binary().unwrap();
+    let mut watched = Vec::new();
+    for by in [By::Instances, By::Prometheus] {
+        watched.push(Watched::start(&plane, binary, by, folder.path()).await.unwrap());
+    }
+    let _writes = writes(&plane).await.unwrap();
+    let _readers = readers(&clients(&plane).await.unwrap());
+    // One that has just started fills its caches, and is not judged.
+    tokio::time::sleep(STARTING).await;
+    for one in &watched {
+        assert_eq!(one.found("cp-channel-divergence").await.unwrap(), None);
+    }
     plane.channel().unwrap().slow(SHRUNK);
-    let within = Duration::from_secs(300);
-    let found = until_found(&operator, debug, "cp-channel-divergence", within).await;
-    let message = found["message"].as_str().unwrap();
-    assert!(
-        message.contains(&plane.servers()[1].ip().to_string()),
-        "{message}"
+    let all = futures::future::join_all(
+        watched
+            .iter()
+            .map(|one| one.until_found("cp-channel-divergence", D2)),
     );
-    assert!(message.contains("configmaps"), "{message}");
-    operator.end().unwrap();
+    for (one, outcome) in watched.iter().zip(all.await) {
+        let (found, after) = outcome.unwrap();
+        let by = one.by().name();
+        eprintln!(
+            "cp-channel-divergence by {by} after {after:?}: {}",
+            found["message"]
+        );
+        let message = found["message"].as_str().unwrap();
+        assert!(
+            message.contains(&plane.servers()[1].ip().to_string()),
+            "{message}"
+        );
+        assert!(message.contains("configmaps"), "{message}");
+    }
+    for one in watched {
+        one.end().unwrap();
+    }
 }

@@ -3,19 +3,50 @@
 //!
 //! Needs root, for addresses that the slice of the Service `kubernetes` may name.
 
-mod bed;
 mod incidents;
 
 use std::time::{Duration, Instant};
 
-use bed::{Door, SHRUNK, WITHIN, clients, number, plane, requests, writes};
 use evenkeel_e2e::Channel;
+use evenkeel_e2e::api_servers::{Door, SHRUNK, clients, plane, writes};
+use http::Request;
+use kube::Client;
+
+/// Far above what anything takes on a busy machine.
+const WITHIN: Duration = Duration::from_secs(180);
+
+/// A number of an API server's own page, summed over its series that have these labels.
+async fn number(client: &Client, name: &str, labels: &[&str]) -> f64 {
+    let page = Request::get("/metrics").body(Vec::new()).unwrap();
+    let text = client.request_text(page).await.unwrap();
+    text.lines()
+        .filter(|line| {
+            line.strip_prefix(name)
+                .is_some_and(|rest| rest.starts_with(['{', ' ']))
+        })
+        .filter(|line| labels.iter().all(|label| line.contains(label)))
+        .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
+        .sum()
+}
+
+/// How many requests each instance has answered in some seconds.
+async fn requests(clients: &[Client], within: Duration) -> Vec<f64> {
+    let mut counts = Vec::new();
+    for client in clients {
+        counts.push(number(client, "apiserver_request_total", &[]).await);
+    }
+    tokio::time::sleep(within).await;
+    for (client, count) in clients.iter().zip(&mut counts) {
+        *count = number(client, "apiserver_request_total", &[]).await - *count;
+    }
+    counts
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_balancer_that_believes_in_one_of_three_loads_one() {
-    let plane = plane(None).await;
-    let door = Door::open(&plane).await;
-    let clients = clients(&plane).await;
+    let plane = plane(None).await.unwrap();
+    let door = Door::open(&plane).await.unwrap();
+    let clients = clients(&plane).await.unwrap();
     tokio::time::sleep(Duration::from_secs(5)).await;
     let even = requests(&clients, Duration::from_secs(20)).await;
     door.balancer.believe(&plane.servers()[..1]);
@@ -45,9 +76,9 @@ async fn a_slow_way_to_etcd_is_felt_by_one_resource_of_one_instance() {
         api_server: 1,
         resource: "/configmaps",
     };
-    let plane = plane(Some(channel)).await;
-    let clients = clients(&plane).await;
-    let writes = writes(&plane).await;
+    let plane = plane(Some(channel)).await.unwrap();
+    let clients = clients(&plane).await.unwrap();
+    let writes = writes(&plane).await.unwrap();
     plane.channel().unwrap().slow(SHRUNK);
     let start = Instant::now();
     let version = "apiserver_watch_cache_resource_version";

@@ -9,7 +9,7 @@ use crate::judge::{Check, Judge, Look, Memory, ServiceCase, Severities, Verdict}
 use crate::know::{Gap, Known, Reads, Source};
 use crate::names::{Key, Name, Names, Pairs};
 use crate::route::{PortBackends, backends_by_port};
-use crate::sample::Metrics;
+use crate::sample::{Metric, Metrics, whole};
 use crate::sources::workload::{Deployment, Pod};
 #[cfg(test)]
 pub(crate) use shortage::examples;
@@ -29,7 +29,7 @@ pub static CHECK: Check = Check {
     ]),
     profiles: false,
     history: Memory::Unused,
-    samples: Metrics::NONE,
+    samples: Metrics::helpful(&[Metric::DnsMemory]),
     baseline: true,
     judge: Judge::Cluster(judge),
     doc: DOC,
@@ -57,6 +57,10 @@ ready, up to a quarter more that are starting are a rollout and not wanted.
 - `ready <= wanted / 4`: Violated, critical, `FewLeft`: each carries four times its load or more, and retries;
 - `wanted < 2`: AtRisk, warning, `OneReplica`;
 - `ready < wanted`: AtRisk, `NotAllReady`; a warning from a tenth on, else info, as of many Pods one always moves;
+- `memory * n / (n - 1) * 2 > limit`: AtRisk, warning, `LittleMemory`: `memory` is the most that one of the `n` ready Pods held in
+  the last 12 min, `limit` the least memory limit of CoreDNS. With one Pod less and the load doubled, as when clients retry, it is
+  killed for want of memory, and the others after it. Not judged where it is not measured
+  (`container_memory_working_set_bytes` of cAdvisor, by Prometheus);
 - one node holds so many that without it a quarter or less is left: AtRisk, info, `OneNode`; kubeadm and kind start out
   with all of them on one;
 - the cluster has one node: AtRisk, info, `SingleNode`, and nothing else of the last four: it takes all along.
@@ -244,6 +248,9 @@ fn shares(
     if ready < wanted {
         return Ok(Verdict::at_risk(shortage(DnsCause::NotAllReady)));
     }
+    if let Some(little) = little_memory(look, ready) {
+        return Ok(Verdict::at_risk(shortage(little)));
+    }
     let places = places()?;
     let names = look.names();
     // Of equal ones the first by text.
@@ -258,6 +265,42 @@ fn shares(
             Verdict::at_risk(shortage(DnsCause::OneNode { node, there: *there }))
         }
         _ => Verdict::Met,
+    })
+}
+
+/// Where one Pod less and twice the load is more than a Pod may hold; nothing where it is not known.
+fn little_memory(look: &Look<'_>, ready: u64) -> Option<DnsCause> {
+    let held = look.on_cluster(Metric::DnsMemory).ok()?;
+    let most = held.levels().map(|one| one.1).fold(held.value, f64::max);
+    let sets = deployments(look).ok()?;
+    let names = look.names();
+    let containers = sets.iter().flat_map(|(_, set)| set.template.containers.iter());
+    let limits = containers.filter_map(|one| bytes(names.text(one.memory_limit)));
+    let limit = limits.min_by(f64::total_cmp)?;
+    let ready = f64::from(u32::try_from(ready).unwrap_or(u32::MAX));
+    let after = most * ready / (ready - 1.0).max(1.0) * 2.0;
+    (after > limit).then(|| DnsCause::LittleMemory {
+        percent: whole((most * 100.0 / limit).min(100.0)) / 5 * 5,
+        limit: whole(limit / 1_048_576.0),
+    })
+}
+
+/// A quantity of memory in bytes (`k8s.io/apimachinery/pkg/api/resource`): a number with a binary or a decimal suffix.
+fn bytes(text: &str) -> Option<f64> {
+    const SUFFIXES: [(&str, f64); 9] = [
+        ("Ki", 1024.0),
+        ("Mi", 1_048_576.0),
+        ("Gi", 1_073_741_824.0),
+        ("Ti", 1_099_511_627_776.0),
+        ("k", 1e3),
+        ("M", 1e6),
+        ("G", 1e9),
+        ("T", 1e12),
+        ("", 1.0),
+    ];
+    SUFFIXES.iter().find_map(|(suffix, factor)| {
+        let number: f64 = text.strip_suffix(suffix)?.parse().ok()?;
+        (number.is_finite() && number > 0.0).then_some(number * factor)
     })
 }
 

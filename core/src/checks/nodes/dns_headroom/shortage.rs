@@ -6,6 +6,7 @@ use std::sync::Arc;
 #[cfg(test)]
 use crate::judge::Verdict;
 use crate::judge::{Advice, Evidence, Explain, Severity};
+use crate::know::{Unit, Val};
 
 /// From what share on missing Pods are a warning: one over this.
 const MANY: u64 = 10;
@@ -37,6 +38,11 @@ pub(super) enum DnsCause {
         there: u64,
     },
     SingleNode,
+    /// The largest Pod holds so much of its limit in MiB.
+    LittleMemory {
+        percent: u32,
+        limit: u32,
+    },
 }
 
 impl Explain for DnsShortage {
@@ -49,6 +55,7 @@ impl Explain for DnsShortage {
             DnsCause::NotAllReady => "NotAllReady",
             DnsCause::OneNode { .. } => "OneNode",
             DnsCause::SingleNode => "SingleNode",
+            DnsCause::LittleMemory { .. } => "LittleMemory",
         }
     }
 
@@ -79,6 +86,10 @@ impl Explain for DnsShortage {
                 f,
                 "{there} of {ready} ready Pods of cluster DNS are on node {node}: its loss takes DNS along"
             ),
+            DnsCause::LittleMemory { percent, limit } => write!(
+                f,
+                "a Pod of cluster DNS holds at least {percent} % of its {limit} MiB: with one Pod less and twice the load it is killed"
+            ),
             DnsCause::SingleNode => {
                 f.write_str("the cluster has one node: its loss takes cluster DNS and everything else along")
             }
@@ -103,6 +114,16 @@ impl Explain for DnsShortage {
                 evidence.push(Evidence::count("readyThere", *there, self.counted.clone()));
             }
             DnsCause::SingleNode => evidence.push(Evidence::count("nodes", 1, "Nodes")),
+            DnsCause::LittleMemory { percent, limit } => {
+                evidence.push(Evidence::watched(
+                    "memory",
+                    Unit::Percent,
+                    *percent,
+                    "Prometheus, dnsMemory",
+                ));
+                let limit = Val::declared(i64::from(*limit) << 20, "resources.limits.memory of CoreDNS");
+                evidence.push(Evidence::number("limit", Unit::Bytes, &limit));
+            }
             DnsCause::NoneReady | DnsCause::FewLeft | DnsCause::OneReplica | DnsCause::NotAllReady => {}
         }
         evidence
@@ -122,6 +143,10 @@ impl Explain for DnsShortage {
             DnsCause::NoEndpoints { .. } => vec![
                 format!("compare the selector of {} with the labels of its Pods", self.of).into(),
                 "leave the Pods alone: they are well".into(),
+            ],
+            DnsCause::LittleMemory { .. } => vec![
+                "raise the memory limit of CoreDNS, or add a replica, at a quiet hour".into(),
+                "do not restart its Pods under load: their caches keep clients alive".into(),
             ],
             DnsCause::OneReplica => vec!["scale cluster DNS to two replicas or more, on different nodes".into()],
             DnsCause::OneNode { .. } => vec![
@@ -165,5 +190,13 @@ pub(crate) fn examples() -> Vec<Verdict> {
         Verdict::at_risk(of(119, 120, DnsCause::NotAllReady)),
         Verdict::at_risk(of(2, 2, one_node)),
         Verdict::at_risk(of(1, 1, DnsCause::SingleNode)),
+        Verdict::at_risk(of(
+            2,
+            2,
+            DnsCause::LittleMemory {
+                percent: 40,
+                limit: 170,
+            },
+        )),
     ]
 }

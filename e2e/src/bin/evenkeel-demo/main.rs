@@ -1,6 +1,8 @@
 //! The main job, on a real control plane of this machine: a path that is silent for longer than IPVS remembers it is
 //! found from configuration alone, drawn, told by the operator in every way it has, and cleared by declaring a keepalive.
 
+mod stories;
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,23 +23,37 @@ const UNHEALTHY: &str = "evenkeel_policy_unhealthy{namespace=\"shop\",policy=\"r
 /// Shown by `--help`.
 const HELP: &str = "The main job of evenkeel, on a control plane of its own: a finding, its alert, and its repair.
 
-Usage: evenkeel-demo
+Usage: evenkeel-demo [--story d1|d2]
+
+--story d1  instead: a load balancer that believes in one of three API servers; 10 minutes, needs root
+--story d2  instead: one API server whose connection to etcd for one resource is slow; 15 minutes, needs root
 
 It starts etcd and kube-apiserver on loopback, unpacks Debian's Prometheus and Alertmanager below target/ where they are not
-in the PATH, and removes what it started. It takes no arguments; `make demo` builds what it needs first.";
+in the PATH, and removes what it started. `make demo` builds what it needs first.";
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    match std::env::args().nth(1).as_deref() {
-        None => {}
-        Some("--help" | "-h") => {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let evenkeel = || beside("evenkeel");
+    match arguments[..] {
+        [] => repair(&evenkeel()?).await,
+        ["--help" | "-h"] => {
             say(HELP);
-            return Ok(());
+            Ok(())
         }
-        Some(other) => anyhow::bail!("`{other}` is no argument of evenkeel-demo; see --help"),
+        ["--story", "d1"] => stories::balancer(&evenkeel()?).await,
+        ["--story", "d2"] => stories::channel(&evenkeel()?).await,
+        _ => anyhow::bail!(
+            "`{}` are no arguments of evenkeel-demo; see --help",
+            arguments.join(" ")
+        ),
     }
+}
+
+/// The main job: a finding, its alert, and its repair.
+async fn repair(evenkeel: &Path) -> Result<()> {
     let start = Instant::now();
-    let evenkeel = beside("evenkeel")?;
     step("starting a control plane: etcd and kube-apiserver, on loopback, in a temporary folder");
     let plane = ControlPlane::start(Options {
         controller_manager: false,
@@ -53,10 +69,10 @@ async fn main() -> Result<()> {
     step(
         "auditing it: the client may be silent for 1800 s, and kube-proxy is in mode ipvs with tcpTimeout 0s",
     );
-    expect(&evenkeel, kubeconfig, &["audit"], 1)?;
+    expect(evenkeel, kubeconfig, &["audit"], 1)?;
     step("drawing the path");
     expect(
-        &evenkeel,
+        evenkeel,
         kubeconfig,
         &["path", "shop/worker", "shop/reports:80"],
         0,
@@ -67,14 +83,14 @@ async fn main() -> Result<()> {
     let alerting = Alerting::start(&plane, folder.path()).await;
     let more: Vec<String> = alerting.iter().map(|_| Alerting::argument()).collect();
     say(format_args!("$ evenkeel run {}", more.join(" ")));
-    let operator = Operator::start(&plane, &evenkeel, "operator", &more, folder.path()).await?;
+    let operator = Operator::start(&plane, evenkeel, "operator", &more, folder.path()).await?;
     let finding = show_broken(&plane, &operator, &alerting).await?;
     say("");
-    expect(&evenkeel, kubeconfig, &["status"], 1)?;
+    expect(evenkeel, kubeconfig, &["status"], 1)?;
 
     step("declaring a TCP keepalive of 300 s, and auditing again");
     apply(&plane, "demo-keepalive.yaml").await?;
-    expect(&evenkeel, kubeconfig, &["audit"], 0)?;
+    expect(evenkeel, kubeconfig, &["audit"], 0)?;
     step("what the operator says of it now");
     show_cleared(&plane, &operator, &alerting, &finding).await?;
     operator.end()?;

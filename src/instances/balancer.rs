@@ -1,0 +1,234 @@
+//! Sees which API servers the load balancer before them uses.
+//!
+//! A load balancer cannot be asked what it believes, but it can be observed: now and then a fresh TLS connection to its address
+//! is opened and closed again, and the certificate says which API server is at the other end. Nothing is requested and no
+//! credentials are shown. The connections are spread over time: a burst would meet one state of the balancer, and many API
+//! servers count connections of one client.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use evenkeel_core::sample::{Metric, Of, PageScope, Why};
+use futures::StreamExt;
+use rustls::ClientConfig;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+
+use super::certificate::{Certificate, are_instances, resolved, shown};
+use super::published;
+use super::tally::{Outcome, Tally};
+use crate::client::Link;
+use crate::live;
+use crate::outbound::ServicePort;
+use crate::query::{Handle, Query};
+use crate::repeats::Repeats;
+use crate::samples::{OwnedPage, SampleWantsByScope, now_millis};
+
+/// How often a connection is opened.
+const EVERY: Duration = Duration::from_secs(5);
+/// After so many of them there are pages: every 15 s, as the core expects (`Observer::every_seconds`).
+const IN_A_PAGE: u32 = 3;
+/// How often the API servers' own certificates, the CA and the published address are read again.
+const REFRESH: Duration = Duration::from_secs(60);
+/// How many API servers are asked for their certificate at the same time.
+const AT_ONCE: usize = 4;
+
+/// The feeder.
+pub(crate) struct BalancerFeeder {
+    cluster: live::Options,
+    link: Arc<Link>,
+    handle: Handle,
+    wants: watch::Receiver<SampleWantsByScope>,
+    page_tx: mpsc::Sender<OwnedPage>,
+    tally: Tally,
+    setting: Option<Setting>,
+    warned: Repeats,
+}
+
+/// What holds for a minute.
+struct Setting {
+    until: Instant,
+    /// What the policy declared then.
+    declared: Option<Arc<str>>,
+    /// The API servers.
+    instances: Vec<SocketAddr>,
+    /// Where the load balancer is, and how TLS is spoken with it; or why it is not known.
+    balancer: Result<(Vec<SocketAddr>, Arc<ClientConfig>), (Why, String)>,
+}
+
+impl BalancerFeeder {
+    /// A feeder for the cluster that the options name. `link` is for what it publishes.
+    pub(crate) fn new(
+        cluster: live::Options,
+        link: Arc<Link>,
+        handle: Handle,
+        wants: watch::Receiver<SampleWantsByScope>,
+        page_tx: mpsc::Sender<OwnedPage>,
+    ) -> Self {
+        Self {
+            cluster,
+            link,
+            handle,
+            wants,
+            page_tx,
+            tally: Tally::default(),
+            setting: None,
+            warned: Repeats::default(),
+        }
+    }
+
+    /// Opens connections until `stop` becomes true.
+    pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        while !*stop.borrow() {
+            tokio::select! {
+                goes_on = self.pages() => if !goes_on { break },
+                _ = stop.changed() => break,
+            }
+        }
+    }
+
+    /// What is declared, where anything is wanted at all.
+    fn wanted(&self) -> Option<Option<Arc<str>>> {
+        let wants = self.wants.borrow();
+        let wanted = wants.get(&PageScope::Instances)?;
+        let many = wanted.instances.len() > 1 && wanted.metrics.has(Metric::BalancerHandshakes);
+        many.then(|| wanted.load_balancer.clone())
+    }
+
+    /// Opens the connections of one page and hands it over; false when the loop has ended. Nothing runs while nothing is
+    /// wanted, and what was seen before counts no more.
+    async fn pages(&mut self) -> bool {
+        if self.wanted().is_none() {
+            self.tally = Tally::default();
+            self.setting = None;
+            return self.wants.changed().await.is_ok();
+        }
+        for number in 0..IN_A_PAGE {
+            let next = Instant::now() + EVERY;
+            let Some(declared) = self.wanted() else {
+                return true;
+            };
+            let outcome = self.connect(declared, number).await;
+            match &outcome {
+                Ok(_) => self.warned.end(),
+                Err((why, detail)) => {
+                    if let Some(times) = self.warned.due(detail) {
+                        tracing::warn!(why = why.text(), detail, times, "cannot see the load balancer");
+                    }
+                }
+            }
+            self.tally.add(outcome);
+            sleep_until(next).await;
+        }
+        for page in self.tally.pages(now_millis()) {
+            // The loop is ending where this fails.
+            if self.page_tx.send(page).await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// One connection. A name with several addresses is tried at one after the other.
+    async fn connect(&mut self, declared: Option<Arc<str>>, number: u32) -> Outcome {
+        self.refresh(declared, false).await;
+        let outcome = self.open(number).await;
+        // Its certificate may be newer than what was last read of the API servers.
+        if let Ok(certificate) = &outcome
+            && !self.tally.knows(certificate)
+            && let Some(setting) = &self.setting
+        {
+            self.refresh(setting.declared.clone(), true).await;
+        }
+        outcome
+    }
+
+    async fn open(&self, number: u32) -> Outcome {
+        let balancer = self.setting.as_ref().map(|setting| &setting.balancer);
+        let (addresses, tls) = match balancer {
+            Some(Ok(known)) => known,
+            Some(Err(gap)) => return Err(gap.clone()),
+            None => return Err((Why::NotAsked, String::new())),
+        };
+        let at = usize::try_from(number).unwrap_or_default() % addresses.len().max(1);
+        let Some(address) = addresses.get(at) else {
+            return Err((Why::NoAddress, String::new()));
+        };
+        shown(tls, *address).await
+    }
+
+    /// Reads again what holds for a minute, where that is over or something has changed.
+    async fn refresh(&mut self, declared: Option<Arc<str>>, now: bool) {
+        let instances = self.instances().await;
+        let holds = |setting: &Setting| {
+            setting.until > Instant::now() && setting.declared == declared && setting.instances == instances
+        };
+        if !now && self.setting.as_ref().is_some_and(holds) {
+            return;
+        }
+        let until = Instant::now() + REFRESH;
+        let tls = live::anonymous_tls(&self.cluster).await.map(Arc::new);
+        let balancer = match &tls {
+            Ok(tls) => {
+                self.tally.know(certificates(tls, &instances).await);
+                self.find(declared.as_deref(), &instances)
+                    .await
+                    .map(|addresses| (addresses, tls.clone()))
+            }
+            Err(error) => Err((Why::Unreachable, format!("{error:#}"))),
+        };
+        self.setting = Some(Setting {
+            until,
+            declared,
+            instances,
+            balancer,
+        });
+    }
+
+    /// The API servers.
+    async fn instances(&self) -> Vec<SocketAddr> {
+        let service = ServicePort {
+            namespace: "default".into(),
+            service: "kubernetes".into(),
+            port: "https".into(),
+        };
+        let sockets = self.handle.ask(|answer| Query::Sockets { service, answer }).await;
+        let mut sockets = sockets.unwrap_or_default();
+        sockets.truncate(Of::Instance.most());
+        sockets
+    }
+
+    /// Where the load balancer is.
+    async fn find(
+        &self,
+        declared: Option<&str>,
+        instances: &[SocketAddr],
+    ) -> Result<Vec<SocketAddr>, (Why, String)> {
+        let at = match declared {
+            Some(at) => at.to_owned(),
+            None => published::address(&self.link).await?,
+        };
+        let addresses = resolved(&at).await?;
+        if are_instances(&addresses, instances) {
+            return Err((Why::NoBalancer, at));
+        }
+        Ok(addresses)
+    }
+}
+
+/// The certificate that each API server shows by its own address.
+async fn certificates(
+    tls: &Arc<ClientConfig>,
+    instances: &[SocketAddr],
+) -> BTreeMap<IpAddr, Option<Certificate>> {
+    let each = instances.iter().map(|at| {
+        let (tls, at) = (tls.clone(), *at);
+        async move { (at.ip(), shown(&tls, at).await.ok()) }
+    });
+    futures::stream::iter(each.collect::<Vec<_>>())
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await
+}
