@@ -43,12 +43,12 @@ pub(crate) struct BalancerFeeder {
     wants: watch::Receiver<SampleWantsByScope>,
     page_tx: mpsc::Sender<OwnedPage>,
     tally: Tally,
-    setting: Option<Setting>,
+    setting: Option<BalancerSetup>,
     warned: Repeats,
 }
 
 /// What holds for a minute.
-struct Setting {
+struct BalancerSetup {
     until: Instant,
     /// What the policy declared then.
     declared: Option<Arc<str>>,
@@ -162,7 +162,7 @@ impl BalancerFeeder {
     /// Reads again what holds for a minute, where that is over or something has changed.
     async fn refresh(&mut self, declared: Option<Arc<str>>, now: bool) {
         let instances = self.instances().await;
-        let holds = |setting: &Setting| {
+        let holds = |setting: &BalancerSetup| {
             setting.until > Instant::now() && setting.declared == declared && setting.instances == instances
         };
         if !now && self.setting.as_ref().is_some_and(holds) {
@@ -179,7 +179,7 @@ impl BalancerFeeder {
             }
             Err(error) => Err((Why::Unreachable, format!("{error:#}"))),
         };
-        self.setting = Some(Setting {
+        self.setting = Some(BalancerSetup {
             until,
             declared,
             instances,

@@ -52,14 +52,14 @@ pub async fn clients(plane: &ControlPlane) -> Result<Vec<Client>> {
 /// A load balancer before them, with kubelets that come by it and Pods that do not; published in `kube-public/cluster-info` as
 /// kubeadm does it.
 #[derive(Debug)]
-pub struct Door {
+pub struct FrontDoor {
     /// The load balancer.
     pub balancer: Balancer,
     _traffic: Traffic,
     _address: Address,
 }
 
-impl Door {
+impl FrontDoor {
     /// Opens it.
     pub async fn open(plane: &ControlPlane) -> Result<Self> {
         let address = Address::add()?;

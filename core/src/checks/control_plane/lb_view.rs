@@ -127,7 +127,7 @@ fn one_is_used(look: &Look<'_>, servers: &[IpAddr], hot: IpAddr, handshakes: u32
         return Ok(Verdict::NotApplicable("the other API servers have just started"));
     }
     let clients = clients(look, servers, hot, n)?;
-    if clients == Clients::Elsewhere {
+    if clients == OtherClients::Elsewhere {
         return Ok(Verdict::Met);
     }
     let spreads = look.on_cluster(Metric::BalancerChanges)?.value >= SPREADS;
@@ -140,7 +140,7 @@ fn one_is_used(look: &Look<'_>, servers: &[IpAddr], hot: IpAddr, handshakes: u32
         servers: servers.len(),
         by: if spreads {
             SeenBy::Change
-        } else if declared && clients == Clients::There {
+        } else if declared && clients == OtherClients::There {
             SeenBy::Clients
         } else {
             SeenBy::Handshakes
@@ -150,7 +150,7 @@ fn one_is_used(look: &Look<'_>, servers: &[IpAddr], hot: IpAddr, handshakes: u32
 
 /// Where other clients go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Clients {
+enum OtherClients {
     /// To the same API server.
     There,
     /// To others as well.
@@ -160,7 +160,7 @@ enum Clients {
 }
 
 /// Where other clients go: by new connections, else by requests, which long-lived connections may hold where they are.
-fn clients(look: &Look<'_>, servers: &[IpAddr], hot: IpAddr, n: f64) -> Known<Clients> {
+fn clients(look: &Look<'_>, servers: &[IpAddr], hot: IpAddr, n: f64) -> Known<OtherClients> {
     let mut accepted = Vec::new();
     for server in servers {
         if let Some(node) = node_of(look, *server)?
@@ -173,10 +173,10 @@ fn clients(look: &Look<'_>, servers: &[IpAddr], hot: IpAddr, n: f64) -> Known<Cl
         && let Some(share) = share(&accepted, hot)
     {
         if share * n >= HOT {
-            return Ok(Clients::There);
+            return Ok(OtherClients::There);
         }
         if share * n <= SPREAD {
-            return Ok(Clients::Elsewhere);
+            return Ok(OtherClients::Elsewhere);
         }
     }
     let requests = on_each(look, Metric::Requests, servers);
@@ -186,8 +186,8 @@ fn clients(look: &Look<'_>, servers: &[IpAddr], hot: IpAddr, n: f64) -> Known<Cl
             .collect::<Vec<_>>()
     });
     Ok(match rates.as_deref().map(|rates| share(rates, hot)) {
-        Ok(Some(share)) if share * n >= HOT => Clients::There,
-        _ => Clients::Unknown,
+        Ok(Some(share)) if share * n >= HOT => OtherClients::There,
+        _ => OtherClients::Unknown,
     })
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use evenkeel_e2e::Channel;
-use evenkeel_e2e::api_servers::{By, Door, SHRUNK, STARTING, Watched, clients, plane, readers, writes};
+use evenkeel_e2e::api_servers::{By, FrontDoor, SHRUNK, STARTING, Watched, clients, plane, readers, writes};
 use serde_json::Value;
 
 use super::{say, step};
@@ -20,7 +20,7 @@ pub(super) async fn balancer(evenkeel: &Path) -> Result<()> {
     );
     let plane = plane(None).await?;
     let folder = tempfile::tempdir().context("making a folder")?;
-    let door = Door::open(&plane).await?;
+    let door = FrontDoor::open(&plane).await?;
     step(
         "running the operator: it reads each API server's own page, and opens a connection to the balancer every 5 s",
     );

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use evenkeel_e2e::Channel;
 use evenkeel_e2e::api_servers::{
-    By, Door, SHRUNK, STARTING, Scraped, Watched, clients, plane, readers, writes,
+    By, FrontDoor, SHRUNK, STARTING, Scraped, Watched, clients, plane, readers, writes,
 };
 use evenkeel_e2e::under_test::binary;
 
@@ -19,7 +19,7 @@ const JUDGED: Duration = Duration::from_secs(420);
 async fn the_hot_api_server_and_the_balancer_are_named() {
     let plane = plane(None).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let door = Door::open(&plane).await.unwrap();
+    let door = FrontDoor::open(&plane).await.unwrap();
     let _scraped = Scraped::start(&plane, folder.path()).await.unwrap();
     let binary = binary().unwrap();
     let by_pages = Watched::start(&plane, binary, By::Instances, folder.path())

@@ -8,7 +8,7 @@ mod incidents;
 use std::time::{Duration, Instant};
 
 use evenkeel_e2e::Channel;
-use evenkeel_e2e::api_servers::{Door, SHRUNK, clients, plane, writes};
+use evenkeel_e2e::api_servers::{FrontDoor, SHRUNK, clients, plane, writes};
 use http::Request;
 use kube::Client;
 
@@ -45,7 +45,7 @@ async fn requests(clients: &[Client], within: Duration) -> Vec<f64> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_balancer_that_believes_in_one_of_three_loads_one() {
     let plane = plane(None).await.unwrap();
-    let door = Door::open(&plane).await.unwrap();
+    let door = FrontDoor::open(&plane).await.unwrap();
     let clients = clients(&plane).await.unwrap();
     tokio::time::sleep(Duration::from_secs(5)).await;
     let even = requests(&clients, Duration::from_secs(20)).await;
