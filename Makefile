@@ -4,7 +4,7 @@
 # container runtime where it is missing, before their tests start.
 CARGO ?= cargo
 SOAK = $(or $(CARGO_TARGET_DIR),target)/debug/evenkeel-soak
-.PHONY: demo test setup bed lint unit control-plane shells pushes instances incidents e2e e2e-kind e2e-kind-install image reproducible fuzz bench bless deny mutants soak chart workflows site
+.PHONY: demo test setup bed lint unit control-plane shells pushes instances incidents feeders e2e e2e-kind e2e-kind-install image reproducible fuzz bench bless deny mutants soak chart workflows site
 
 # A finding from files, minutes after a checkout; then the same on a real control plane, built first.
 demo: setup
@@ -54,6 +54,13 @@ incidents: bed
 	@[ "$$(id -u)" = 0 ] || { echo "cannot run: an EndpointSlice may name no loopback address, and adding another needs root"; exit 1; }
 	$(CARGO) build --locked -p evenkeel
 	$(CARGO) test --locked -p evenkeel-e2e --test root instances::incidents -- --nocapture
+
+# The operator and the command line beside a Prometheus: root, for an address and a network of its own. 6 minutes, as a table
+# takes its time to fill.
+feeders: bed
+	@[ "$$(id -u)" = 0 ] || { echo "cannot run: an EndpointSlice may name no loopback address, and adding another needs root"; exit 1; }
+	$(CARGO) build --locked -p evenkeel
+	$(CARGO) test --locked -p evenkeel-e2e --test root prometheus:: -- --nocapture
 
 # On real kubelets, in namespaces of this machine: root, and no container engine.
 e2e: image

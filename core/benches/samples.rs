@@ -103,7 +103,8 @@ fn detector() {
 /// What a metric shows of each node half a minute after the other.
 fn samples(names: &[String], metric: Metric, half_minute: u64) -> Vec<Sample<'_>> {
     let value = |at: usize| match metric.kind() {
-        MetricKind::Gauge => 100_000.0 + (at as f64) + half_minute as f64,
+        // As large as memory, so that it is in the unit of each.
+        MetricKind::Gauge => 1e9 + (at as f64) + half_minute as f64,
         MetricKind::Counter => half_minute as f64,
     };
     let of = |(at, name)| Sample {

@@ -7,6 +7,7 @@ use clap::Args;
 use evenkeel_core::Core;
 
 use super::input::{ClusterScope, Drafts};
+use super::prometheus::Measured;
 use super::{End, answer};
 use crate::collect::{Collection, Folder};
 use crate::escape::line;
@@ -28,6 +29,8 @@ pub(super) struct Arguments {
     policy: Vec<PathBuf>,
     #[command(flatten)]
     cluster: ClusterScope,
+    #[command(flatten)]
+    measured: Measured,
 }
 
 /// Here it narrows nothing: a folder of half a cluster would be judged as a whole one.
@@ -65,8 +68,14 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
         drafts: Drafts::new(&arguments.policy, &options, &mut report),
         collection: Collection::new(Folder::begin(&target)?),
     };
-    let core = arguments.cluster.read(&mut writing)?;
+    let mut core = arguments.cluster.read(&mut writing)?;
     arguments.cluster.exists(&core)?;
+    let collection = &mut writing.collection;
+    arguments
+        .measured
+        .each(&mut core, &arguments.cluster.cluster, &mut |_, page| {
+            collection.samples(page)
+        })?;
     let contents = writing.collection.finish(&core)?;
     let mut list = core.findings(evenkeel_core::know::Now::default());
     report.tell(&mut list);
@@ -75,6 +84,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
     for (kind, count) in &contents.objects {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "  {count} {kind}");
+    }
+    if contents.pages > 0 {
+        let _ = writeln!(text, "  {} answers of a Prometheus", contents.pages);
     }
     for one in &list.unreadable {
         let problem = format!("could not be read: {}: {}", one.source, one.reason);

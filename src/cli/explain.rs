@@ -4,10 +4,12 @@ use anyhow::bail;
 use clap::Args;
 use clap_complete::ArgValueCompleter;
 use evenkeel_core::checks;
+use evenkeel_core::findings::{Finding, SubjectKind, SubjectView};
+use evenkeel_core::sample::{Metrics, SampleSubject, SampleView};
 
 use super::candidates;
 use super::checks::page;
-use super::input::Input;
+use super::input::{Input, Judged};
 use super::prometheus::Measured;
 use super::{End, answer};
 use crate::render::{self, Form, findings};
@@ -26,6 +28,32 @@ pub(super) struct Arguments {
     input: Input,
     #[command(flatten)]
     measured: Measured,
+}
+
+/// What was measured of the metrics that a check rests on: of the finding's own Node or Service, or of the control plane.
+fn samples(judged: &Judged, metrics: Metrics, finding: &Finding) -> Vec<SampleView> {
+    let SubjectView {
+        kind,
+        namespace: home,
+        name,
+        ..
+    } = &finding.subject;
+    let index = judged.core.index();
+    let of = |subject: SampleSubject<&str>| match (kind, subject) {
+        (SubjectKind::Node, SampleSubject::Node(node)) => node == name,
+        (
+            SubjectKind::Service,
+            SampleSubject::Backend {
+                namespace, service, ..
+            },
+        ) => namespace == home && service == name,
+        (SubjectKind::Cluster, subject) => {
+            !matches!(subject, SampleSubject::Node(_) | SampleSubject::Backend { .. })
+        }
+        _ => false,
+    };
+    let now = judged.now.mono;
+    index.samples().shown(now, &index.names, metrics, of)
 }
 
 /// Digits of the id of a finding.
@@ -67,10 +95,14 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
         Form::Json => render::json(finding)?,
         Form::Yaml => render::yaml(finding)?,
         Form::Markdown => findings::card_markdown(finding),
-        Form::Table => findings::card(finding),
-        Form::Wide => {
-            let doc = checks::find(finding.check).map_or("", |check| check.doc.trim());
-            format!("{}\n{doc}\n", findings::card(finding))
+        Form::Table | Form::Wide => {
+            let check = checks::find(finding.check);
+            let samples = check.map_or_else(Vec::new, |check| samples(&judged, check.samples, finding));
+            let card = findings::card(finding) + &findings::samples(&samples);
+            match (&arguments.output, check) {
+                (Form::Wide, Some(check)) => format!("{card}\n{}\n", check.doc.trim()),
+                _ => card,
+            }
         }
     })?;
     Ok(End::Good)

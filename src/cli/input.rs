@@ -3,12 +3,12 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 use clap::Args;
 use clap_complete::ArgValueCompleter;
 use evenkeel_core::Core;
 use evenkeel_core::findings::FindingList;
-use evenkeel_core::know::{Mono, Now, Wall};
+use evenkeel_core::know::{Now, Wall};
 
 use super::candidates;
 use super::cluster::{Cluster, quoted, words};
@@ -146,13 +146,18 @@ impl Input {
             for namespace in namespaces {
                 init::unwanted(&mut core, namespace);
             }
-            measured.feed(&mut core, &self.scope.cluster)?;
+            report.measured = measured.feed(&mut core, &self.scope.cluster, &mut report.notes)?;
         } else {
+            ensure!(
+                !measured.is_asked(),
+                "--from reads files, which hold what was measured where `evenkeel collect` has written it; a Prometheus \
+                 measures a cluster: leave --prometheus and --prometheus-url away"
+            );
             files::read(&mut core, &self.from, &options, &mut report);
             Drafts::new(&self.policy, &options, &mut report).give(&mut core);
         }
         let now = Now {
-            mono: Mono(0),
+            mono: report.measured,
             wall: Wall(jiff::Timestamp::now().as_second()),
         };
         core.round(now);

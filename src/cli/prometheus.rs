@@ -4,15 +4,16 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
-use evenkeel_core::know::Now;
-use evenkeel_core::sample::Observer;
+use evenkeel_core::know::{Mono, Now};
+use evenkeel_core::sample::{Observer, Why};
 use evenkeel_core::{Core, Input};
+use futures::StreamExt;
 
 use super::cluster::{Cluster, words};
 use crate::live;
 use crate::outbound::{self, Credentials, ServicePort};
-use crate::prometheus::{self, PrometheusServer};
-use crate::samples::KnownSubjects;
+use crate::prometheus::{self, AnswerLimits, PrometheusServer};
+use crate::samples::{KnownSubjects, OwnedPage, asked_after, now_millis};
 
 /// The group of the flags that name a Prometheus: without one of them the others mean nothing.
 pub(super) const PLACE: &str = "place-of-prometheus";
@@ -78,22 +79,34 @@ impl PrometheusArguments {
     }
 }
 
-/// Where an audit reads what was measured. One look sees levels, such as how full a table is, and no rates.
+/// Times about which a Prometheus is asked, in seconds before now: rates and trends take several samples. It has them, so
+/// nobody waits for them.
+const LOOKS: [i64; 6] = [300, 240, 180, 120, 60, 0];
+
+/// Questions that are asked at the same time.
+const AT_ONCE: usize = 2;
+
+/// Where an audit reads what was measured.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Measured")]
 pub(super) struct Measured {
     /// Ask this Service, a Prometheus, for what it has measured, through the API server's proxy and with your own rights
     /// (get on services/proxy)
-    #[arg(long, value_name = "NAMESPACE/SERVICE:PORT", group = PLACE, conflicts_with = "from")]
+    #[arg(long, value_name = "NAMESPACE/SERVICE:PORT", group = PLACE)]
     prometheus: Option<ServicePort>,
     /// Ask the Prometheus at this URL
-    #[arg(long, value_name = "URL", group = PLACE, conflicts_with = "from")]
+    #[arg(long, value_name = "URL", group = PLACE)]
     prometheus_url: Option<String>,
     #[command(flatten)]
     asked: PrometheusArguments,
 }
 
 impl Measured {
+    /// Whether a Prometheus is named.
+    pub(super) const fn is_asked(&self) -> bool {
+        self.prometheus.is_some() || self.prometheus_url.is_some()
+    }
+
     /// The arguments that ask the same again, each after a space.
     pub(super) fn again(&self) -> String {
         let at = self
@@ -104,9 +117,38 @@ impl Measured {
         words(at.into_iter().chain(url).chain(self.asked.again()))
     }
 
-    /// Adds to a core what a Prometheus has measured, where one is named.
-    pub(super) fn feed(&self, core: &mut Core, cluster: &Cluster) -> anyhow::Result<()> {
-        if self.prometheus.is_none() && self.prometheus_url.is_none() {
+    /// Adds to a core what a Prometheus has measured, where one is named, and says so in a note; returns the moment at which
+    /// it is to be judged.
+    pub(super) fn feed(
+        &self,
+        core: &mut Core,
+        cluster: &Cluster,
+        notes: &mut Vec<String>,
+    ) -> anyhow::Result<Mono> {
+        let mut first = None;
+        let mut moment = Now::ONCE;
+        self.each(core, cluster, &mut |core, page| {
+            moment = asked_after(*first.get_or_insert(page.asked), page.asked);
+            page.lend(|page| core.handle(moment, Input::Samples(page)));
+            Ok(())
+        })?;
+        if first.is_some() {
+            let (count, seconds) = (LOOKS.len(), LOOKS[0]);
+            notes.push(format!(
+                "Prometheus was asked about {count} moments of the last {seconds} s, as rates and trends take several samples"
+            ));
+        }
+        Ok(moment.mono)
+    }
+
+    /// Asks what a core wants to have measured and hands over each page, those of earlier moments before later ones.
+    pub(super) fn each(
+        &self,
+        core: &mut Core,
+        cluster: &Cluster,
+        take: &mut dyn FnMut(&mut Core, &OwnedPage) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        if !self.is_asked() {
             return Ok(());
         }
         core.handle(Now::ONCE, Input::Observers(&[Observer::Prometheus]));
@@ -114,9 +156,32 @@ impl Measured {
         cluster.wait(async {
             let server = self.server(cluster).await?;
             let known = KnownSubjects::of(core, true);
-            for question in prometheus::questions(&wants) {
-                let page = prometheus::ask(&server, None, &question, &known).await;
-                page.lend(|page| core.handle(Now::ONCE, Input::Samples(page)));
+            let questions = prometheus::questions(&wants);
+            let present = now_millis();
+            let mut late = 0;
+            for ago in LOOKS {
+                let at = present - ago * 1000;
+                let asked = questions.iter().filter(|one| ago == 0 || one.metric.has_past());
+                let mut pages = futures::stream::iter(asked)
+                    .map(|question| {
+                        let limits = AnswerLimits::default();
+                        prometheus::ask(&server, None, question, &known, Some(at), limits)
+                    })
+                    .buffered(AT_ONCE);
+                while let Some((page, _)) = pages.next().await {
+                    let outage = page.gap.clone().filter(|gap| prometheus::is_the_servers(gap.0));
+                    late += u32::from(outage.is_some());
+                    // One question may be too much for a server that answers others in time.
+                    let outage = outage.filter(|gap| gap.0 != Why::TimedOut || late > 1);
+                    if let Some(outage) = outage {
+                        // Nobody waits for forty questions to go the same way.
+                        for question in &questions {
+                            take(core, &question.out(&outage))?;
+                        }
+                        return Ok(());
+                    }
+                    take(core, &page)?;
+                }
             }
             Ok(())
         })

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use crate::api;
 use crate::resources::Resource;
+use crate::samples::stored;
 
 /// Where a list goes on in another file, in bytes: well below what a reader takes (64 MiB), and little enough that
 /// reading one needs little memory.
@@ -82,6 +84,57 @@ impl Drop for Folder {
         if !self.kept {
             let _ = fs::remove_dir_all(&self.hidden);
         }
+    }
+}
+
+/// The files of samples, each a whole list.
+#[derive(Debug)]
+pub(super) struct SampleFiles {
+    /// The items of the file that is being filled.
+    items: String,
+    /// Files so far.
+    files: u32,
+    /// Pages so far.
+    pub(super) pages: u64,
+}
+
+impl SampleFiles {
+    pub(super) const fn new() -> Self {
+        Self {
+            items: String::new(),
+            files: 0,
+            pages: 0,
+        }
+    }
+
+    /// Adds a page.
+    pub(super) fn write(&mut self, folder: &Folder, page: &str) -> Result<()> {
+        if !self.items.is_empty() && (self.items.len() + page.len()) as u64 > PART {
+            self.close(folder)?;
+        }
+        self.items
+            .push_str(if self.items.is_empty() { "\n" } else { ",\n" });
+        self.items.push_str(page);
+        self.pages += 1;
+        Ok(())
+    }
+
+    /// Writes what is left.
+    pub(super) fn close(&mut self, folder: &Folder) -> Result<()> {
+        if self.items.is_empty() {
+            return Ok(());
+        }
+        self.files += 1;
+        let name = match self.files {
+            1 => "samples.json".to_owned(),
+            number => format!("samples-{number}.json"),
+        };
+        let (group, version, kind) = (api::GROUP, api::VERSION, stored::KIND);
+        let items = std::mem::take(&mut self.items);
+        let text = format!(
+            "{{\"apiVersion\":\"{group}/{version}\",\"kind\":\"{kind}List\",\"metadata\":{{}},\"items\":[{items}\n]}}\n"
+        );
+        folder.write(&name, &text)
     }
 }
 

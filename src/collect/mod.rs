@@ -21,17 +21,19 @@ use evenkeel_core::sources::fields::Fields;
 use serde_json::{Map, Value, json};
 
 pub(crate) use folder::Folder;
-use folder::Parts;
+use folder::{Parts, SampleFiles};
 
 use crate::api;
 use crate::live::page::ListPiece;
 use crate::resources::Resource;
+use crate::samples::{OwnedPage, stored};
 
 /// A collection that is being written.
 #[derive(Debug)]
 pub(crate) struct Collection {
     folder: Folder,
     lists: BTreeMap<&'static str, ListFile>,
+    samples: SampleFiles,
 }
 
 /// One kind of it.
@@ -49,6 +51,8 @@ struct ListFile {
 pub(crate) struct Contents {
     /// Objects by kind, as in an address.
     pub(crate) objects: Vec<(&'static str, u64)>,
+    /// Pages of samples.
+    pub(crate) pages: u64,
 }
 
 /// What is written of an object.
@@ -79,7 +83,14 @@ impl Collection {
         Self {
             folder,
             lists: BTreeMap::new(),
+            samples: SampleFiles::new(),
         }
+    }
+
+    /// Writes what was measured.
+    pub(crate) fn samples(&mut self, page: &OwnedPage) -> Result<()> {
+        let text = stored::written(page).context("a page of samples")?;
+        self.samples.write(&self.folder, &text)
     }
 
     /// Writes a page.
@@ -149,10 +160,12 @@ impl Collection {
                 }
             }
         }
+        self.samples.close(&self.folder)?;
         self.folder.write("unreadable.json", &unreadable(core))?;
         self.folder.write("README.txt", &readme())?;
         self.folder.finish()?;
-        Ok(Contents { objects })
+        let pages = self.samples.pages;
+        Ok(Contents { objects, pages })
     }
 }
 

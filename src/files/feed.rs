@@ -1,9 +1,11 @@
 //! From documents into the core.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use evenkeel_core::findings::Unreadable;
 use evenkeel_core::know::{Now, Source};
+use evenkeel_core::sample::Observer;
 use evenkeel_core::sources::{FieldPath, Place as _};
 use evenkeel_core::{Core, Input};
 use serde_json::{Map, Value};
@@ -18,6 +20,7 @@ use super::refused::refused;
 use super::route::{Route, route};
 use super::{Options, Report, decode, find};
 use crate::api::{self, Problem};
+use crate::samples::{OwnedPage, asked_after, stored};
 
 /// The one key of what kube-proxy's `/configz` answers.
 const CONFIGZ: &str = "kubeproxy.config.k8s.io";
@@ -40,6 +43,8 @@ pub(super) struct Feed<'a> {
     given: Given,
     /// Whether the list that is being read holds objects of several namespaces.
     spans: bool,
+    /// What was measured when the files were made.
+    samples: Vec<OwnedPage>,
     homeless: u32,
     /// Objects that the core was given.
     objects: u64,
@@ -53,6 +58,9 @@ pub(super) struct Feed<'a> {
 
 /// Most problems that are listed: a file of a million of them must not take memory for each.
 const PROBLEMS: usize = 1000;
+
+/// Most pages of samples: some 40 questions, each at several times, and those of teams.
+const PAGES: usize = 4096;
 
 /// The message for a text or a number where an object should be.
 const NO_OBJECT: &str = "is no object; expected a mapping with apiVersion and kind";
@@ -68,6 +76,7 @@ impl<'a> Feed<'a> {
             spans: false,
             objects: 0,
             unlisted: 0,
+            samples: Vec::new(),
             homeless: 0,
             found: false,
             strange: None,
@@ -122,7 +131,33 @@ impl<'a> Feed<'a> {
         if self.objects == 0 && self.given.is_nothing() && self.report.problems.is_empty() {
             self.problem(|| "--from".into(), "no object was found that any check reads");
         }
-        self.report.torn.extend(self.given.finish(self.core));
+        let torn = std::mem::take(&mut self.given).finish(self.core);
+        self.report.torn.extend(torn);
+        self.measured();
+    }
+
+    /// Gives what was measured to the core, in the order and at the distances of time in which it was asked: only now is it
+    /// known what the objects are that it is about.
+    fn measured(&mut self) {
+        let mut pages = std::mem::take(&mut self.samples);
+        pages.sort_by_key(|page| page.asked);
+        let (Some(first), Some(last)) = (pages.first(), pages.last()) else {
+            return;
+        };
+        let (first, last) = (first.asked, last.asked);
+        let observers: BTreeSet<Observer> = pages.iter().map(|page| page.observer).collect();
+        let observers: Vec<_> = observers.into_iter().collect();
+        self.tell(Input::Observers(&observers));
+        for page in &pages {
+            let now = asked_after(first, page.asked);
+            page.lend(|page| self.core.handle(now, Input::Samples(page)));
+        }
+        self.report.measured = asked_after(first, last).mono;
+        let at = jiff::Timestamp::from_millisecond(last);
+        let at = at.map_or_else(|_| last.to_string(), |at| at.strftime("%FT%TZ").to_string());
+        self.report.notes.push(format!(
+            "what was measured is judged as of {at}, when it was collected"
+        ));
     }
 
     fn file(&mut self, path: &Path) {
@@ -263,6 +298,17 @@ impl<'a> Feed<'a> {
             });
             return;
         }
+        if let (Route::Samples, Take::Everything) = (route(version, item), self.take) {
+            head::each_item(items, |index, item| {
+                let page = stored::read(item);
+                match page {
+                    _ if self.samples.len() >= PAGES => self.unlisted += 1,
+                    Ok(page) => self.samples.push(page),
+                    Err(why) => self.problem(|| place.item(Some(list.key), index, true).begins(), why),
+                }
+            });
+            return;
+        }
         let typed = match route(version, item) {
             Route::Object(source, _) => Some(source),
             _ => None,
@@ -331,6 +377,10 @@ impl<'a> Feed<'a> {
             }
             Route::Refused => {
                 let why = "stands by itself; expected a list of kind UnreadableList";
+                self.problem(|| place.begins(), why);
+            }
+            Route::Samples => {
+                let why = "stands by itself; expected a list of kind SamplePageList";
                 self.problem(|| place.begins(), why);
             }
             Route::Ignored => *self.report.ignored.entry(kind.to_owned()).or_default() += 1,

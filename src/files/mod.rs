@@ -30,7 +30,7 @@ use std::path::PathBuf;
 
 use evenkeel_core::Core;
 use evenkeel_core::findings::{FindingList, Unreadable};
-use evenkeel_core::know::Source;
+use evenkeel_core::know::{Mono, Source};
 
 use feed::{Feed, Take};
 pub use places::{At, Places};
@@ -64,6 +64,8 @@ pub struct Report {
     pub ignored: BTreeMap<String, u32>,
     /// Where the objects stand that findings are about.
     pub places: Places,
+    /// The moment at which what was measured is judged, since the first of it was asked for.
+    pub measured: Mono,
     /// Sources of which a part was lost with a document; the problems say which.
     torn: BTreeSet<Source>,
 }

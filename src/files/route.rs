@@ -4,6 +4,7 @@ use evenkeel_core::know::Source;
 use evenkeel_core::sources::kind::Kind;
 
 use crate::api;
+use crate::samples::stored;
 
 /// What an object is to evenkeel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub(super) enum Route {
     ProxyConfiguration,
     /// What could not be read when the files were made.
     Refused,
+    /// What was measured when the files were made.
+    Samples,
     /// Nothing that a check reads.
     Ignored,
     /// A kind that is read, in a group or version that is not, and why not.
@@ -46,6 +49,7 @@ pub(super) fn route(api_version: &str, name: &str) -> Route {
         (api::GROUP, "TrafficHealthPolicy") => return Route::Policy,
         (api::GROUP, "ClusterTrafficHealthPolicy") => return Route::ClusterPolicy,
         (api::GROUP, "Unreadable") => return Route::Refused,
+        (api::GROUP, stored::KIND) => return Route::Samples,
         ("kubeproxy.config.k8s.io", "KubeProxyConfiguration") => return Route::ProxyConfiguration,
         // Calico's own API server and tools show its objects in a group of their own.
         ("projectcalico.org", "FelixConfiguration") => {

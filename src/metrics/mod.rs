@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use evenkeel_core::judge::Severity;
 use evenkeel_core::know::Source;
+use evenkeel_core::sample::DroppedSamples;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -59,6 +60,17 @@ pub struct Snapshot {
     pub criticals_left: usize,
     /// Statuses that wait.
     pub queue: usize,
+    /// Samples that are held, where anybody measures.
+    pub samples: Option<SampleSnapshot>,
+}
+
+/// What a scrape shows of samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SampleSnapshot {
+    /// Series that are held.
+    pub series: usize,
+    /// What was not taken, since the process began.
+    pub dropped: DroppedSamples,
 }
 
 /// Critical findings that are Violated and not accepted.
@@ -103,6 +115,9 @@ pub struct Metrics {
     /// Statuses written, by outcome.
     status_writes: Family<MetricLabels, Counter>,
     alerts: Family<MetricLabels, Counter>,
+    /// Queries to a Prometheus, by outcome, and the bytes of their answers.
+    queries: Family<MetricLabels, Counter>,
+    answer_bytes: Counter,
     displaced: Counter,
     /// Alerts that the last push left out.
     alerts_left: AtomicUsize,
@@ -128,6 +143,8 @@ impl Default for Metrics {
             gauges,
             status_writes: Family::default(),
             alerts: Family::default(),
+            queries: Family::default(),
+            answer_bytes: Counter::default(),
             displaced: Counter::default(),
             alerts_left: AtomicUsize::new(0),
             rounds: Counter::default(),
@@ -137,6 +154,11 @@ impl Default for Metrics {
         };
         metrics.register("evenkeel_status_writes_total", metrics.status_writes.clone());
         metrics.register("evenkeel_alerts_total", metrics.alerts.clone());
+        metrics.register("evenkeel_prometheus_queries_total", metrics.queries.clone());
+        metrics.register(
+            "evenkeel_prometheus_answer_bytes_total",
+            metrics.answer_bytes.clone(),
+        );
         metrics.register("evenkeel_http_displaced_total", metrics.displaced.clone());
         metrics.register("evenkeel_rounds_total", metrics.rounds.clone());
         metrics.register("evenkeel_round_seconds", metrics.round_seconds.clone());
@@ -167,6 +189,14 @@ impl Metrics {
         self.alerts
             .get_or_create(&vec![("outcome", outcome.to_owned())])
             .inc();
+    }
+
+    /// Counts a query to a Prometheus, and the bytes of its answer.
+    pub(crate) fn asked_prometheus(&self, outcome: &'static str, bytes: usize) {
+        self.queries
+            .get_or_create(&vec![("outcome", outcome.to_owned())])
+            .inc();
+        self.answer_bytes.inc_by(bytes as u64);
     }
 
     /// Notes how many alerts a push left out.
@@ -267,7 +297,31 @@ impl Metrics {
             self.set("evenkeel_truncated", vec![("what", what.to_owned())], left as f64);
         }
         self.set("evenkeel_status_queue", vec![], snapshot.queue as f64);
+        if let Some(samples) = &snapshot.samples {
+            self.set_samples(samples);
+        }
     }
+
+    fn set_samples(&self, samples: &SampleSnapshot) {
+        self.set("evenkeel_sample_series", vec![], samples.series as f64);
+        let dropped = samples.dropped;
+        for (reason, count) in [
+            ("future", dropped.future),
+            ("late", dropped.late),
+            ("stale", dropped.stale),
+            ("not-a-number", dropped.not_a_number),
+            ("duplicate", dropped.duplicate),
+            ("not-asked", dropped.not_asked),
+            ("no-subject", dropped.no_subject),
+            ("beyond", dropped.beyond),
+            ("wrong-unit", dropped.wrong_unit),
+            ("reset", dropped.resets),
+        ] {
+            let labels = vec![("reason", reason.to_owned())];
+            self.set("evenkeel_samples_dropped", labels, f64::from(count));
+        }
+    }
+
     fn set_sources(&self, snapshot: &Snapshot) {
         for one in &snapshot.sources {
             let labels = || vec![("source", one.source.name().to_owned())];

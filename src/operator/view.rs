@@ -15,7 +15,7 @@ use super::{Next, Operator};
 use crate::api::ConditionStatus;
 use crate::escape::line;
 use crate::fair::share;
-use crate::metrics::{CriticalSeries, SERIES, Snapshot, SourceSnapshot};
+use crate::metrics::{CriticalSeries, SERIES, SampleSnapshot, Snapshot, SourceSnapshot};
 use crate::outbound::ServicePort;
 use crate::query::{Agenda, Alerts, IndexView, Readiness};
 use crate::samples::KnownSubjects;
@@ -34,6 +34,7 @@ impl Operator {
             leader: self.leads(now),
             ready: self.warm_by.is_none(),
             queue: self.queue(now),
+            samples: samples(&self.core),
             sources: Source::ALL
                 .into_iter()
                 .filter_map(|one| source(&self.core, one, watches))
@@ -165,6 +166,15 @@ impl Operator {
     }
 }
 
+/// What is held of samples, where anybody measures.
+fn samples(core: &Core) -> Option<SampleSnapshot> {
+    let samples = core.index().samples();
+    samples.is_observed().then(|| SampleSnapshot {
+        series: samples.len(),
+        dropped: samples.drops(),
+    })
+}
+
 /// A source that is watched; the others would be series that never move.
 fn source(core: &Core, source: Source, watches: &[WatchStatus]) -> Option<SourceSnapshot> {
     let parts: Vec<&WatchStatus> = watches.iter().filter(|one| one.source == source).collect();
@@ -185,9 +195,14 @@ fn source(core: &Core, source: Source, watches: &[WatchStatus]) -> Option<Source
     })
 }
 
-/// Sources that are not complete and current, and why.
+/// Sources that are not complete and current, and observers that bring nothing, and why.
 pub(super) fn not_fresh(core: &Core) -> BTreeMap<&'static str, String> {
-    Source::ALL
+    let failing = core.index().samples().failing().into_iter();
+    let failing = failing.map(|(observer, (why, detail))| {
+        let colon = if detail.is_empty() { "" } else { ": " };
+        (observer.name(), format!("it {}{colon}{detail}", why.text()))
+    });
+    let sources = Source::ALL
         .into_iter()
         // No watch brings these to an operator.
         .filter(|source| *source != Source::Configz)
@@ -199,8 +214,8 @@ pub(super) fn not_fresh(core: &Core) -> BTreeMap<&'static str, String> {
                 Freshness::Unreadable(why) => why.to_string(),
             };
             Some((source.name(), why))
-        })
-        .collect()
+        });
+    sources.chain(failing).collect()
 }
 
 /// What the holder declares beside the Lease.

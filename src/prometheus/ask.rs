@@ -8,7 +8,7 @@ use evenkeel_core::sample::{Metric, Metrics, Observer, PageScope, Why};
 
 use super::answer::{self, Series};
 use super::selector::{is_label, is_metric, quoted};
-use super::server::{PrometheusServer, of_answer};
+use super::server::{AnswerLimits, PrometheusServer, of_answer};
 use super::subject::Answered;
 use super::table::{MetricQuery, PART, with_times};
 use crate::samples::{KnownSubjects, OwnedPage, SampleWantsByScope, now_millis};
@@ -78,9 +78,13 @@ impl Question {
         }
     }
 
-    /// Whether a policy names what is asked. If it fails, that may be the policy's doing and says nothing of the server.
-    pub(super) const fn is_a_policys(&self) -> bool {
-        matches!(self.scope, PageScope::Backends { .. })
+    /// The namespace of the policies that name what is asked; `None` where it is the platform's. If such a question fails,
+    /// that may be the policy's doing and says nothing of the server.
+    pub(super) const fn namespace(&self) -> Option<&Arc<str>> {
+        match &self.scope {
+            PageScope::Backends { namespace, .. } => Some(namespace),
+            _ => None,
+        }
     }
 
     /// How often it is asked.
@@ -90,30 +94,34 @@ impl Question {
     }
 }
 
-/// Asks, and makes a page of the answer.
+/// Asks, at this endpoint where it is one of several, and makes a page of the answer; beside it the bytes that were read.
+/// `at` is the time to evaluate the query at, in milliseconds since 1970: the present where it is absent.
 pub(crate) async fn ask(
     server: &PrometheusServer,
     endpoint: Option<SocketAddr>,
     question: &Question,
     known: &KnownSubjects,
-) -> OwnedPage {
-    let asked = now_millis();
+    at: Option<i64>,
+    limits: AnswerLimits,
+) -> (OwnedPage, usize) {
+    let asked = at.unwrap_or_else(now_millis);
     let mut answered = Answered::new(known, question.metric, &question.scope, &question.pod);
     // Each subject has a value and a time.
     let most = question.metric.of().most() * 2;
-    let body = server.query(endpoint, &question.promql).await;
-    let outcome = body.and_then(|body| {
-        let mut take = |series: &Series<'_>| answered.take(&series.labels, series.value);
-        answer::read(&body, most, &mut take).map_err(|error| of_answer(&error))
-    });
-    match outcome {
+    let body = match server.query(endpoint, &question.promql, at, limits).await {
+        Ok(body) => body,
+        Err(gap) => return (question.failed(asked, gap), 0),
+    };
+    let mut take = |series: &Series<'_>| answered.take(&series.labels, series.value);
+    let page = match answer::read(&body, most, &mut take) {
         Ok(()) => OwnedPage {
             samples: answered.samples(),
             gap: None,
             ..question.failed(asked, (Why::NoSeries, String::new()))
         },
-        Err(gap) => question.failed(asked, gap),
-    }
+        Err(error) => question.failed(asked, of_answer(&error)),
+    };
+    (page, body.len())
 }
 
 #[cfg(test)]

@@ -15,18 +15,26 @@ const HEAD: &str = "# What a Prometheus is asked
 `evenkeel run --prometheus NAMESPACE/SERVICE:PORT` asks these instant queries, each only while a check needs what it
 brings, one at a time and spread over its interval. A query brings values and the times at which their samples were taken:
 what an API answers as time is when the query was evaluated. It may take 10 s and 8 MiB. Answers with warnings, in part,
-with NaN or with two values for one subject say nothing, and the reason is shown.
+with NaN, in another unit or with two values for one subject say nothing, and the reason is shown.
+
+A sample counts for two and a half intervals after it was taken, by its own time, so that one scrape that fails makes no
+gap; where the server does not answer, brings nothing new or has lost many of its series, for two. The endpoint that has
+answered last is asked first, and after it the others in order. A server that does not answer is asked again after 15 s.
 
 A Node is recognised by the label `node`, `kubernetes_node`, `nodename` or `instance`, as its name or one of its addresses,
 with or without a port: kube-prometheus-stack, plain node_exporter, Google's managed collection and VictoriaMetrics differ
-in this. An API server is recognised by `instance`, as `address:port` of an endpoint of `default/kubernetes`. A resource is
-`group` and `resource`, or `type` before Kubernetes 1.34. What the API does not show is left out; what the answer does not
-have is Unknown, and never zero.
+in this. Where several series speak of one Node, that counts of which `instance` is the Node itself: a Pod of a team can
+write a Node into its labels, and cannot have its address. An API server is recognised by `instance`, as `address:port` of an
+endpoint of `default/kubernetes`. A resource is `group` and `resource`, or `type` before Kubernetes 1.34. What the API does
+not show is left out; what the answer does not have is Unknown, and never zero.
+
+`evenkeel audit`, `explain` and `collect` ask the same about six moments of the last five minutes, as rates and trends take
+several samples: nobody waits for them.
 
 Amazon's managed Prometheus takes signed requests only: put its signing proxy in front, and name the proxy's Service.
 
-| what | unit | of each | every | most series | since |
-|---|---|---|---|---|---|
+| what | unit | of each | every | most series | since | tried with |
+|---|---|---|---|---|---|---|
 ";
 
 /// The page.
@@ -50,11 +58,12 @@ pub fn page() -> String {
         // A String takes every write.
         let _ = writeln!(
             page,
-            "| `{}` | {unit} | {of} | {} s | {} | {} |",
+            "| `{}` | {unit} | {of} | {} s | {} | {} | {} |",
             metric.name(),
             Observer::Prometheus.every_seconds(metric),
             metric.of().most(),
             line.exporter,
+            line.tried_with(),
         );
     }
     page.push_str("\n## The queries\n\n");
@@ -69,7 +78,10 @@ pub fn page() -> String {
     page.push_str(
         "## Counters of Pods\n\n\
          A policy names a metric and the label that holds the Pod, never a query. It is asked for in the policy's own \
-         namespace, by the label `namespace`, and only Pods that the API shows there count.\n",
+         namespace, by the label `namespace`, and only Pods that the API shows there count.\n\n\
+         Four are asked at the same time, at most one of each namespace, beside the queries above, which wait for none of \
+         them. One may take 5 s and 1 MiB. The server may work 12 s a minute for one namespace and answer 4 MiB: beyond \
+         that its questions wait, what rests on them is Unknown with that reason, and no others wait.\n",
     );
     page
 }

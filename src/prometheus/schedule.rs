@@ -43,9 +43,22 @@ impl Schedule {
         }
     }
 
-    /// Nothing is asked before this time.
+    /// Questions that have waited for more than an interval since they were due; each comes once in an interval.
+    pub(super) fn missed(&mut self, now: Instant) -> Vec<Question> {
+        let late = self.due.iter_mut().filter_map(|(question, at)| {
+            let is_late = *at + question.every() < now;
+            is_late.then(|| {
+                *at += question.every();
+                question.clone()
+            })
+        });
+        late.collect()
+    }
+
+    /// Nothing is asked before this time; what was due before is due then.
     pub(super) fn wait(&mut self, until: Instant) {
         self.not_before = Some(until);
+        self.due.values_mut().for_each(|at| *at = (*at).max(until));
     }
 
     /// Everything that is asked, by what it is about.
@@ -108,6 +121,20 @@ mod tests {
         assert_eq!(schedule.next().unwrap(), next);
         schedule.want(Vec::new(), begin);
         assert!(schedule.next().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_not_asked_for_an_interval_is_said_once_in_each() {
+        let mut schedule = Schedule::default();
+        let begin = Instant::now();
+        let all = of_nodes(Metrics::on(Of::Node));
+        schedule.want(all.clone(), begin);
+        assert_eq!(schedule.missed(begin + Duration::from_secs(30)), []);
+        let late = begin + Duration::from_secs(60);
+        assert_eq!(schedule.missed(late).len(), all.len());
+        assert_eq!(schedule.missed(late), []);
+        // The one that has waited longest comes first all the same.
+        assert!(schedule.next().unwrap().0 <= late);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,5 +1,6 @@
 //! One query to a Prometheus, by whichever way it is reached.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -15,11 +16,31 @@ use super::answer::{self, AnswerError};
 use crate::client::Refusal;
 use crate::outbound::{self, Credentials, HttpClient, OutboundError, ServicePort, Trust};
 
-/// How long one query may take. The server gets a limit of its own that ends a little earlier.
-pub(super) const WITHIN: Duration = Duration::from_secs(10);
+/// What one answer may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct AnswerLimits {
+    /// How long it may take. The server gets a limit of its own that ends a little earlier.
+    pub(crate) within: Duration,
+    /// Most bytes.
+    pub(crate) bytes: usize,
+}
 
-/// Most bytes of an answer: 16,384 nodes with two series of some 250 bytes each.
-const ANSWER: usize = 8 << 20;
+impl Default for AnswerLimits {
+    /// Of the largest question: 16,384 nodes with two series of some 250 bytes each.
+    fn default() -> Self {
+        Self {
+            within: Duration::from_secs(10),
+            bytes: 8 << 20,
+        }
+    }
+}
+
+impl AnswerLimits {
+    /// The limit that the server is given, in milliseconds.
+    fn of_server(self) -> u128 {
+        self.within.as_millis() * 4 / 5
+    }
+}
 
 /// The header that names a tenant: Mimir, Cortex, Thanos' receivers and Loki's relatives.
 const TENANT: HeaderName = HeaderName::from_static("x-scope-orgid");
@@ -142,7 +163,8 @@ impl PrometheusServer {
         })
     }
 
-    /// Asks, at this endpoint where it is one of several; returns the answer's text.
+    /// Asks, at this endpoint where it is one of several; returns the answer's text. `at` is the time to evaluate the query
+    /// at, in milliseconds since 1970.
     ///
     /// # Errors
     /// Why nothing came.
@@ -150,37 +172,60 @@ impl PrometheusServer {
         &self,
         endpoint: Option<SocketAddr>,
         promql: &str,
+        at: Option<i64>,
+        limits: AnswerLimits,
     ) -> Result<Bytes, (Why, String)> {
         let query = utf8_percent_encode(promql, NON_ALPHANUMERIC);
-        let path = format!("{}/api/v1/query?timeout=8s&query={query}", self.path_prefix);
+        let timeout = limits.of_server();
+        let mut path = format!(
+            "{}/api/v1/query?timeout={timeout}ms&query={query}",
+            self.path_prefix
+        );
+        if let Some(at) = at {
+            // A Unix time in seconds, with decimals. A String takes every write.
+            let _ = write!(path, "&time={}.{:03}", at.div_euclid(1000), at.rem_euclid(1000));
+        }
         let body = match &self.way {
             PrometheusAccess::Endpoints(client) => {
                 let endpoint = endpoint
                     .ok_or_else(|| (Why::Unreachable, "its Service has no ready endpoint".to_owned()))?;
-                self.outbound(client, format!("{}://{endpoint}{path}", client.scheme()))
-                    .await?
+                let url = format!("{}://{endpoint}{path}", client.scheme());
+                self.outbound(client, url, limits).await?
             }
-            PrometheusAccess::Url(client, base) => self.outbound(client, format!("{base}{path}")).await?,
+            PrometheusAccess::Url(client, base) => {
+                self.outbound(client, format!("{base}{path}"), limits).await?
+            }
             PrometheusAccess::Proxy(client, base) => {
-                let exchange = self.proxied(client, format!("{base}{path}"));
-                let exchange = tokio::time::timeout(WITHIN, exchange).await;
+                let exchange = self.proxied(client, format!("{base}{path}"), limits.bytes);
+                let exchange = tokio::time::timeout(limits.within, exchange).await;
                 exchange.unwrap_or_else(|_| {
-                    Err((Why::TimedOut, format!("no answer within {} s", WITHIN.as_secs())))
+                    let seconds = limits.within.as_secs();
+                    Err((Why::TimedOut, format!("no answer within {seconds} s")))
                 })?
             }
         };
         Ok(body)
     }
 
-    async fn outbound(&self, client: &HttpClient, url: String) -> Result<Bytes, (Why, String)> {
+    async fn outbound(
+        &self,
+        client: &HttpClient,
+        url: String,
+        limits: AnswerLimits,
+    ) -> Result<Bytes, (Why, String)> {
         let request = self.request(url, Full::new(Bytes::new()))?;
         client
-            .exchange(request, ANSWER, WITHIN)
+            .exchange(request, limits.bytes, limits.within)
             .await
             .map_err(|error| of_outbound(&error))
     }
 
-    async fn proxied(&self, client: &kube::Client, path: String) -> Result<Bytes, (Why, String)> {
+    async fn proxied(
+        &self,
+        client: &kube::Client,
+        path: String,
+        most: usize,
+    ) -> Result<Bytes, (Why, String)> {
         let request = self.request(path, Body::empty())?;
         let response = client.send(request).await;
         let response =
@@ -190,7 +235,7 @@ impl PrometheusServer {
             let why = refused(refusal.code);
             return Err((why, refusal.to_string()));
         }
-        let body = Limited::new(response.into_body(), ANSWER).collect().await;
+        let body = Limited::new(response.into_body(), most).collect().await;
         let body = body.map_err(|error| {
             let why = if error.is::<http_body_util::LengthLimitError>() {
                 Why::TooLarge

@@ -1,6 +1,6 @@
 //! Which Node, API server or Pod a series is about.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -26,6 +26,17 @@ impl KnownSubjects {
     fn beside(&self, labels: &SeriesLabels<'_>) -> Option<IpAddr> {
         let at = address(labels.get("instance")?)?;
         self.instances.iter().any(|one| one.ip() == at).then_some(at)
+    }
+
+    /// Whether a series comes from what runs on a node's own address or under its name, as an exporter of the node does. A
+    /// Pod of a team has an address of its own: it can write a node into its labels, and not this.
+    fn is_from_the_node(&self, labels: &SeriesLabels<'_>, node: &str) -> bool {
+        let Some(text) = labels.get("instance") else {
+            return false;
+        };
+        let host = text.rsplit_once(':').map_or(text, |parts| parts.0);
+        let own_address = || address(text).and_then(|at| self.node_at.get(&at));
+        text == node || host == node || own_address().is_some_and(|own| &**own == node)
     }
 
     /// The API server that `instance` names. By its port as well: everything else on its node has the same address.
@@ -72,9 +83,12 @@ pub(super) struct Answered<'k> {
     scope: &'k PageScope<Arc<str>>,
     /// The label that holds the Pod, where it is one.
     pod: &'k str,
-    values: Vec<(SampleSubject<Arc<str>>, f64)>,
-    times: BTreeMap<SampleSubject<Arc<str>>, i64>,
+    values: Vec<(Claimed, f64)>,
+    times: BTreeMap<Claimed, i64>,
 }
+
+/// A subject, and whether it is another that says so: of two that speak of one node the node's own counts.
+type Claimed = (SampleSubject<Arc<str>>, bool);
 
 impl<'k> Answered<'k> {
     pub(super) fn new(
@@ -97,6 +111,11 @@ impl<'k> Answered<'k> {
     pub(super) fn take(&mut self, labels: &SeriesLabels<'_>, value: f64) {
         let subject = self.known.subject(self.metric, self.scope, labels, self.pod);
         let Some(subject) = subject else { return };
+        let by_another = match &subject {
+            SampleSubject::Node(node) => !self.known.is_from_the_node(labels, node),
+            _ => false,
+        };
+        let subject = (subject, by_another);
         if labels.get(PART) == Some(TIME) {
             // `timestamp()` has seconds; the core tells two exporters of one subject apart, by their values.
             if let Some(at) = crate::exposition::millis(value) {
@@ -116,8 +135,17 @@ impl<'k> Answered<'k> {
             times,
             ..
         } = self;
-        let samples = values.into_iter().filter_map(|(subject, value)| {
-            let at = *times.get(&subject)?;
+        let own: HashSet<_> = values
+            .iter()
+            .filter(|one| !one.0.1)
+            .map(|one| one.0.0.clone())
+            .collect();
+        let samples = values.into_iter().filter_map(|(claimed, value)| {
+            let at = *times.get(&claimed)?;
+            let (subject, by_another) = claimed;
+            if by_another && own.contains(&subject) {
+                return None;
+            }
             Some(OwnedSample {
                 metric,
                 subject,
@@ -192,6 +220,25 @@ mod tests {
         let labels = labels(&[("instance", instance)]);
         let found = known().subject(metric, &PageScope::Instances, &labels, "");
         assert_eq!(found.is_some(), expected);
+    }
+
+    #[rstest]
+    #[case::forged_beside(&["192.0.2.1:9100", "192.0.2.77:80"], &[0.0])]
+    #[case::forged_before(&["192.0.2.77:80", "192.0.2.1:9100"], &[1.0])]
+    // An exporter that is no Pod of the host's network, such as Cilium's in some charts: nobody else speaks of the node.
+    #[case::alone(&["192.0.2.77:80"], &[0.0])]
+    // Two of them are two values of one subject, and the core takes neither.
+    #[case::two_others(&["192.0.2.77:80", "192.0.2.78:80"], &[0.0, 1.0])]
+    fn of_two_that_speak_of_a_node_its_own_counts(#[case] instances: &[&str], #[case] expected: &[f64]) {
+        let known = known();
+        let mut answered = Answered::new(&known, Metric::ConntrackEntries, &PageScope::Nodes, "");
+        for (value, instance) in (0_u32..).zip(instances) {
+            let labels = |part| labels(&[("node", "n1"), ("instance", instance), (PART, part)]);
+            answered.take(&labels("value"), f64::from(value));
+            answered.take(&labels(TIME), 1_700_000_000.0);
+        }
+        let values: Vec<f64> = answered.samples().iter().map(|one| one.value).collect();
+        assert_eq!(values, expected);
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub(super) const PART: &str = "evenkeel";
 /// Its value at times.
 pub(super) const TIME: &str = "time";
 
-/// Labels that may hold a node, the surest first: what the Prometheus operator and `attachMetadata` write, what older
+/// SeriesLabels that may hold a node, the surest first: what the Prometheus operator and `attachMetadata` write, what older
 /// Helm charts write, and what every target has: `address:port`, or `node:port` with Google's managed collection.
 pub(super) const NODE_LABELS: [&str; 4] = ["node", "kubernetes_node", "nodename", "instance"];
 
@@ -231,6 +231,15 @@ pub static LINES: &[MetricQuery] = &[
 ];
 
 impl MetricQuery {
+    /// The version of the exporter that a test of ours has read it from, or what is known of it else.
+    pub(super) fn tried_with(&self) -> &'static str {
+        match self.exporter {
+            NODE_EXPORTER => "node_exporter 1.5.0, Prometheus 2.42",
+            API_SERVER => "kube-apiserver 1.36",
+            _ => "its documentation",
+        }
+    }
+
     /// The line of a metric; those of Pods are built of what a policy names.
     pub fn of(metric: Metric) -> Option<&'static Self> {
         LINES.iter().find(|line| line.metric == metric)

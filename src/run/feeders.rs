@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use super::{Exit, Options, Tasks};
 use crate::client::Link;
 use crate::instances;
+use crate::metrics::Metrics;
 use crate::prometheus;
 use crate::query::Handle;
 use crate::samples::{self, OwnedPage, SampleWantsByScope};
@@ -27,6 +28,7 @@ impl Feeders {
         options: &Options,
         handle: &Handle,
         link: &Arc<Link>,
+        metrics: &Arc<Metrics>,
         stop: &watch::Receiver<bool>,
     ) -> Result<Self> {
         let (page_tx, pages) = mpsc::channel(samples::WAITING);
@@ -53,7 +55,13 @@ impl Feeders {
             observers.push(Observer::LoadBalancer);
         }
         if let Some(prometheus) = &options.prometheus {
-            let feeder = prometheus::PrometheusFeeder::new(prometheus, handle.clone(), wants, page_tx)?;
+            let feeder = prometheus::PrometheusFeeder::new(
+                prometheus,
+                handle.clone(),
+                wants,
+                page_tx,
+                metrics.clone(),
+            )?;
             tasks.spawn(ask_prometheus(feeder, stop.clone()));
             observers.push(Observer::Prometheus);
         }

@@ -138,7 +138,7 @@ fn start(
     let metrics = Arc::new(Metrics::default());
     let (watches, events) = Watches::new(links.watching.clone());
     let heartbeat = Heartbeat::new(clock);
-    let feeders = Feeders::start(tasks, &options, &handle, &links.lease, stop)?;
+    let feeders = Feeders::start(tasks, &options, &handle, &links.lease, &metrics, stop)?;
     let mut operator = Operator::new(clock.now(), options.instance);
     operator.observed_by(clock.now(), &feeders.observers);
     let drive = Drive {

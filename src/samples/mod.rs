@@ -5,12 +5,14 @@
 //! feeder. Where no feeder is configured, no task runs and nothing is sent.
 
 mod known;
+pub(crate) mod stored;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use evenkeel_core::fleet::SampleWants;
+use evenkeel_core::know::{Mono, Now};
 use evenkeel_core::sample::{
     Metric, Metrics, Observer, Page, PageGap, PageScope, Sample, SampleSubject, Why,
 };
@@ -129,6 +131,15 @@ pub(crate) fn resource(group: Option<&str>, resource: Option<&str>, kind: Option
                 None => Some(Arc::from(text)),
             }
         }
+    }
+}
+
+/// The moment in a core that judges only once at which a page is given to it, of pages that were asked for at different times:
+/// it begins with the first. Both are in milliseconds since 1970.
+pub(crate) fn asked_after(first: i64, asked: i64) -> Now {
+    Now {
+        mono: Mono(asked.saturating_sub(first).max(0).unsigned_abs()),
+        ..Now::ONCE
     }
 }
 

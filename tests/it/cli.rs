@@ -4,6 +4,7 @@ mod changes;
 mod exit_codes;
 mod files;
 mod init;
+mod measured;
 mod newcomer;
 mod odd;
 mod reports;

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use evenkeel::metrics::{CriticalSeries, MetricType, Metrics, SERIES, Snapshot, SourceSnapshot, TABLE, page};
+use evenkeel::metrics::{
+    CriticalSeries, MetricType, Metrics, SERIES, SampleSnapshot, Snapshot, SourceSnapshot, TABLE, page,
+};
 use evenkeel_core::judge::Severity;
 use evenkeel_core::know::Source;
 
@@ -45,6 +47,7 @@ fn full() -> Snapshot {
             })
             .collect(),
         criticals_left: 7,
+        samples: Some(SampleSnapshot::default()),
         queue: 0,
     }
 }

@@ -8,7 +8,7 @@ use crate::checks;
 use crate::handle::Input;
 use crate::index::{Freshness, Part};
 use crate::judge::Check;
-use crate::know::Source;
+use crate::know::{Source, Unit};
 use crate::policy::{
     Beat, Client, ClusterPolicy, Connection, ControlPlanePolicy, DataPlanePolicy, Door, Limit, NodesPolicy,
     Policy, Pressure, Protocol, Range, Server,
@@ -175,10 +175,11 @@ fn measured() -> World {
         if step > 0 {
             world.wait(30);
         }
-        // Counters grow by ten in a second, and levels stand still.
-        let value = |metric: Metric| match metric.kind() {
-            MetricKind::Counter => f64::from(step) * 300.0,
-            MetricKind::Gauge => 1000.0,
+        // Counters grow by ten in a second, those of waiting by half a second, and levels stand still.
+        let value = |metric: Metric| match (metric.kind(), metric.of(), metric.unit()) {
+            (MetricKind::Counter, Of::Node, Unit::Seconds) => f64::from(step) * 15.0,
+            (MetricKind::Counter, ..) => f64::from(step) * 300.0,
+            (MetricKind::Gauge, ..) => 1e9,
         };
         for (of, scope) in [
             (Of::Node, PageScope::Nodes),

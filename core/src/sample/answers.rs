@@ -60,6 +60,24 @@ impl Answers {
         self.0.retain(|_, one| now.since(one.at) < ANSWER);
     }
 
+    /// Observers of which every answer but those about Pods of teams is a gap, with the first of these.
+    pub(super) fn failing(&self) -> BTreeMap<Observer, (Why, Arc<str>)> {
+        let mut failing: BTreeMap<Observer, Option<(Why, Arc<str>)>> = BTreeMap::new();
+        for ((scope, _, observer), answered) in &self.0 {
+            if matches!(scope, PageScope::Backends { .. }) {
+                continue;
+            }
+            let first = failing.entry(*observer).or_insert_with(|| answered.gap.clone());
+            if answered.gap.is_none() {
+                *first = None;
+            }
+        }
+        let failing = failing.into_iter();
+        failing
+            .filter_map(|(observer, gap)| Some((observer, gap?)))
+            .collect()
+    }
+
     /// Why none of these observers has a sample of a metric of a subject.
     pub(super) fn missing(&self, observers: &[Observer], metric: Metric, subject: SampleSubject) -> Gap {
         let scopes: &[PageScope] = &match subject {

@@ -202,6 +202,11 @@ impl Metric {
         self.facts().of
     }
 
+    /// Whether a check looks at more than the last sample of it.
+    pub const fn has_past(self) -> bool {
+        self.points() > 1
+    }
+
     /// How many points are kept of each series.
     pub(super) const fn points(self) -> usize {
         self.facts().points
@@ -210,6 +215,27 @@ impl Metric {
     /// Whether no check says anything of such a value, or of such a growth in a second.
     pub(super) fn is_calm(self, value: f64) -> bool {
         value <= self.facts().calm
+    }
+
+    /// The least value but zero, and the greatest value of a gauge or growth of a counter in a second, that can be in its unit:
+    /// milliseconds for seconds, kilobytes for bytes and the like are outside. Zero and infinity
+    /// where nothing tells.
+    pub(super) const fn bounds(self) -> (f64, f64) {
+        const MIB: f64 = 1_048_576.0;
+        match self {
+            // Some task waits for at most a second in a second (`Documentation/accounting/psi.rst`); two scrapes are not
+            // apart by exactly the time between two readings.
+            Self::CpuPressure | Self::MemoryPressure | Self::IoPressure => (0.0, 1.5),
+            // No kubelet runs in less, and 256 GiB are less in kilobytes.
+            Self::MemoryTotal => (256.0 * MIB, f64::INFINITY),
+            // No Go program that serves HTTPS needs less.
+            Self::ResidentMemory | Self::MemoryLimit => (MIB, f64::INFINITY),
+            // Between 2001 and the year 5138: what is later is in milliseconds.
+            Self::StartTime => (1e9, 1e11),
+            // etcd's default is 2 GiB (`DefaultQuotaBytes` of server/storage/quota.go); a quota in megabytes is a few thousand.
+            Self::EtcdQuota => (MIB, f64::INFINITY),
+            _ => (0.0, f64::INFINITY),
+        }
     }
 
     /// Whether two observers mean the same by these values: they differ by no more than is usual between two scrapes, or no

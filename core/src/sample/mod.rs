@@ -7,10 +7,13 @@
 //! Times of samples are the observer's wall clock in milliseconds, compared with the time of asking: the clock of this
 //! process ages nothing. From when a page is taken, ages are monotonic.
 
+mod agreement;
 mod answers;
+mod doubt;
 mod metric;
 mod reading;
 mod series;
+mod shown;
 mod store;
 
 use std::fmt;
@@ -19,6 +22,7 @@ use std::net::IpAddr;
 pub use metric::{Metric, MetricKind, Metrics, Of};
 pub use reading::{Reading, whole, whole_large};
 pub use series::{DroppedSamples, Point};
+pub use shown::SampleView;
 pub(crate) use store::Touched;
 pub use store::{MOST_SERIES, Samples};
 
@@ -220,9 +224,34 @@ pub enum Why {
     NoAddress,
     /// Its address is that of an API server.
     NoBalancer,
+    /// The questions of its namespace take more than a namespace's share.
+    OverBudget,
 }
 
 impl Why {
+    /// All of them.
+    pub const ALL: [Self; 19] = [
+        Self::Unreachable,
+        Self::Refused,
+        Self::TimedOut,
+        Self::TooLarge,
+        Self::Truncated,
+        Self::NotUnderstood,
+        Self::WrongUnit,
+        Self::Duplicate,
+        Self::NotANumber,
+        Self::Stale,
+        Self::Partly,
+        Self::NoSeries,
+        Self::NotAsked,
+        Self::Hidden,
+        Self::SameCertificate,
+        Self::OtherCertificate,
+        Self::NoAddress,
+        Self::NoBalancer,
+        Self::OverBudget,
+    ];
+
     /// What is so, after the name of the observer: `Prometheus cannot be reached`.
     pub const fn text(self) -> &'static str {
         match self {
@@ -244,6 +273,7 @@ impl Why {
             Self::OtherCertificate => "shows a certificate of no API server",
             Self::NoAddress => "has no address that is declared or published",
             Self::NoBalancer => "is an API server itself",
+            Self::OverBudget => "was not asked",
         }
     }
 }

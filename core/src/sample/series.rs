@@ -48,6 +48,8 @@ pub struct DroppedSamples {
     pub no_subject: u32,
     /// Beyond what is kept.
     pub beyond: u32,
+    /// Too small or too large to be in the metric's unit.
+    pub wrong_unit: u32,
     /// Counters that began anew: their growth over that interval is not known.
     pub resets: u32,
 }
@@ -67,6 +69,8 @@ pub(super) enum Folded {
     Stale,
     /// It is new, and the counter began anew: nothing is known of its growth.
     Reset,
+    /// It cannot be in the metric's unit.
+    WrongUnit,
 }
 
 /// What is kept of a series: about 60 bytes, and 8 for each point.
@@ -78,6 +82,10 @@ pub(super) struct Series {
     at: i64,
     /// Milliseconds between the last two samples; 0 before there are two.
     interval: u32,
+    /// Seconds between two askings.
+    every: u16,
+    /// Whether its observer has failed to bring the next sample.
+    doubted: bool,
     /// Until when it counts.
     until: Mono,
     /// What the values of its points are above: zero but for revisions, which 32 bits cannot tell apart.
@@ -98,6 +106,11 @@ fn lifetime(interval: u64) -> u64 {
     (interval.saturating_mul(5) / 2).clamp(FRESH, FRESH_MOST)
 }
 
+/// The same where it is not one scrape that has failed but the observer: two intervals.
+fn doubted_lifetime(interval: u64) -> u64 {
+    interval.saturating_mul(2).clamp(FRESH, FRESH_MOST)
+}
+
 impl Series {
     /// A series of one sample, asked for at this time, when so many milliseconds pass between two askings; or why it does
     /// not count.
@@ -113,6 +126,8 @@ impl Series {
             last: value,
             at,
             interval: 0,
+            every: (every / 1000) as u16,
+            doubted: false,
             until,
             base: 0.0,
             points: Vec::new(),
@@ -148,6 +163,8 @@ impl Series {
         self.at = at;
         self.until = until;
         self.interval = interval as u32;
+        self.every = (every / 1000) as u16;
+        self.doubted = false;
         if passed > FRESH_MOST {
             // What happened in between is not known.
             self.points.clear();
@@ -159,7 +176,14 @@ impl Series {
                 return Folded::Reset;
             }
             MetricKind::Counter if passed > FRESH_MOST => {}
-            MetricKind::Counter => self.push(metric, (value - before) * 1000.0 / f64::from(self.interval)),
+            MetricKind::Counter => {
+                let growth = (value - before) * 1000.0 / f64::from(self.interval);
+                if growth > metric.bounds().1 {
+                    self.points.clear();
+                    return Folded::WrongUnit;
+                }
+                self.push(metric, growth);
+            }
         }
         Folded::New
     }
@@ -203,6 +227,34 @@ impl Series {
     /// Whether it counts at this time.
     pub(super) fn is_fresh(&self, now: Mono) -> bool {
         now < self.until
+    }
+
+    /// Milliseconds between two samples, or between two askings where that is longer.
+    fn pace(&self) -> u64 {
+        u64::from(self.interval).max(u64::from(self.every) * 1000)
+    }
+
+    /// Whether the next sample should have come by the time of asking. How often they come is known from two of them.
+    pub(super) fn is_overdue(&self, asked: i64) -> bool {
+        let age = asked.saturating_sub(self.at).max(0).unsigned_abs();
+        self.interval > 0 && age > self.pace() + self.pace() / 8
+    }
+
+    /// The observer has failed, and not one scrape: until it brings the next sample this one counts for two intervals. Says
+    /// whether that is a change.
+    pub(super) fn doubt(&mut self) -> bool {
+        let doubted = std::mem::replace(&mut self.doubted, true);
+        if !doubted {
+            let less = lifetime(self.pace()) - doubted_lifetime(self.pace());
+            self.until = Mono(self.until.0.saturating_sub(less));
+        }
+        !doubted
+    }
+
+    /// When the last sample was taken.
+    pub(super) fn taken(&self) -> Mono {
+        let lifetime = if self.doubted { doubted_lifetime } else { lifetime };
+        Mono(self.until.0.saturating_sub(lifetime(self.pace())))
     }
 
     /// Until when it counts.
@@ -287,6 +339,20 @@ mod tests {
     }
 
     #[test]
+    fn no_task_waits_for_more_than_a_second_in_a_second() {
+        let at = |step: i64| START + 30_000 * step;
+        let metric = Metric::CpuPressure;
+        let mut pressure = Series::begin(metric, (0.0, at(0)), at(0), Mono(0), 30_000).unwrap();
+        let mut fold = |step: i64, value| {
+            let now = Mono(at(step).abs_diff(START));
+            pressure.fold(metric, (value, at(step)), at(step), now, 30_000)
+        };
+        assert_eq!(fold(1, 30.0), Folded::New);
+        assert_eq!(fold(2, 30_030.0), Folded::WrongUnit, "milliseconds");
+        assert_eq!(values(&pressure), [] as [f32; 0]);
+    }
+
+    #[test]
     fn the_growth_of_a_counter_that_restarted_is_unknown() {
         let (counter, folded) = series(COUNTER, &[1000.0, 1300.0, 60.0, 90.0]);
         assert_eq!(folded, [Folded::New, Folded::Reset, Folded::New]);
@@ -338,6 +404,34 @@ mod tests {
         let held: Vec<f64> = held.collect();
         assert_eq!(held[3..], revisions[3..], "the newest are exact");
         assert!((held[0] - revisions[0]).abs() <= 2.0, "{held:?}");
+    }
+
+    #[test]
+    fn a_sample_that_is_doubted_counts_for_two_intervals_until_the_next() {
+        let (mut gauge, _) = series(GAUGE, &[1.0, 2.0]);
+        let before = gauge.until();
+        for change in [true, false] {
+            assert_eq!(gauge.doubt(), change);
+            assert_eq!(gauge.until(), Mono(before.0 - 15_000));
+            assert_eq!(gauge.taken(), Mono(30_000));
+        }
+        let at = START + 60_000;
+        gauge.fold(GAUGE, (3.0, at), at, Mono(60_000), 30_000);
+        assert_eq!(gauge.until(), Mono(60_000 + 75_000));
+    }
+
+    #[rstest]
+    #[case::one_sample(&[1.0], 300, false)]
+    #[case::just_come(&[1.0, 2.0], 33, false)]
+    #[case::should_be_there(&[1.0, 2.0], 34, true)]
+    fn the_next_sample_is_overdue_an_eighth_after_its_interval(
+        #[case] values: &[f64],
+        #[case] seconds: i64,
+        #[case] expected: bool,
+    ) {
+        let (gauge, _) = series(GAUGE, values);
+        let last = START + 30_000 * i64::try_from(values.len() - 1).unwrap();
+        assert_eq!(gauge.is_overdue(last + seconds * 1000), expected);
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::agreement::differ;
 use super::answers::Answers;
-use super::metric::{Metric, MetricKind, Metrics, Of};
+use super::metric::{Metric, Metrics, Of};
 use super::reading::Reading;
 use super::series::{DroppedSamples, Folded, Series};
 use super::{Observer, Page, PageGap, PageScope, SampleSubject, Why};
@@ -15,10 +16,21 @@ use crate::names::{InUse, Key, Name};
 pub const MOST_SERIES: usize = 262_144;
 /// How often what no longer counts is forgotten, in milliseconds.
 const SWEEP: u64 = 60_000;
-/// Two observers of a counter are compared once both have so many points: their scrapes are at different times.
-const COMPARED: usize = 4;
+pub(super) type SeriesKey = (Metric, SampleSubject, Observer);
 
-type SeriesKey = (Metric, SampleSubject, Observer);
+/// A sample of a subject that the API shows: metric, subject, value and time.
+pub(super) type Taken = (Metric, SampleSubject, f64, i64);
+
+/// What a page has brought.
+#[derive(Debug, Default)]
+pub(super) struct Brought {
+    /// Metrics of which something is newer than before.
+    pub(super) anew: Metrics,
+    /// Metrics of which something is as before, and should be newer by now.
+    pub(super) overdue: Metrics,
+    /// What is wrong with some of it.
+    pub(super) found: Option<Why>,
+}
 
 /// What a page has changed.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -38,13 +50,13 @@ pub(crate) struct Touched {
 pub struct Samples {
     /// Who is asked at all, in order.
     observers: Vec<Observer>,
-    series: BTreeMap<SeriesKey, Series>,
-    answers: Answers,
+    pub(super) series: BTreeMap<SeriesKey, Series>,
+    pub(super) answers: Answers,
     /// Until when at least one node has a value of a metric.
-    nodes_until: BTreeMap<Metric, Mono>,
+    pub(super) nodes_until: BTreeMap<Metric, Mono>,
     /// The metrics of which at least one node has a value, as of the last tick.
     on_nodes: Metrics,
-    drops: DroppedSamples,
+    pub(super) drops: DroppedSamples,
     swept: Mono,
 }
 
@@ -115,18 +127,20 @@ impl Samples {
             self.drops.not_asked = self.drops.not_asked.saturating_add(count);
             return touched;
         };
-        let mut taken: Vec<(Metric, SampleSubject, f64, i64)> = Vec::with_capacity(page.samples.len());
-        let mut found = None;
+        let mut taken: Vec<Taken> = Vec::with_capacity(page.samples.len());
+        let mut brought = Brought::default();
         for sample in page.samples {
             let metric = sample.metric;
             let of = of(sample.subject);
             if !page.metrics.has(metric) || metric.of() != of || !page.scope.holds(sample.subject) {
                 count(&mut self.drops.not_asked);
-            } else if !sample.value.is_finite() || sample.value < 0.0 {
-                count(&mut self.drops.not_a_number);
-                found.get_or_insert(Why::NotANumber);
             } else if let Some(subject) = known(sample.subject) {
-                taken.push((metric, subject, sample.value, sample.at));
+                if let Some(why) = self.wrong(metric, sample.value) {
+                    brought.found.get_or_insert(why);
+                    self.doubt_one((metric, subject, page.observer), &mut touched);
+                } else {
+                    taken.push((metric, subject, sample.value, sample.at));
+                }
             } else {
                 count(&mut self.drops.no_subject);
             }
@@ -144,30 +158,33 @@ impl Samples {
             counted += 1;
             let [only] = one else {
                 self.drops.duplicate = self.drops.duplicate.saturating_add(one.len() as u32);
-                found.get_or_insert(Why::Duplicate);
+                brought.found.get_or_insert(Why::Duplicate);
+                self.doubt_one((first.0, first.1, page.observer), &mut touched);
                 continue;
             };
             if counted > only.0.of().most() {
                 count(&mut self.drops.beyond);
-                found.get_or_insert(Why::TooLarge);
-            } else if let Some(why) = self.one(now, page, *only, &mut touched) {
-                found.get_or_insert(why);
+                brought.found.get_or_insert(Why::TooLarge);
+            } else {
+                self.one(now, page, *only, &mut brought, &mut touched);
             }
         }
-        let found = found.map(|why| PageGap { why, detail: "" });
+        self.doubt(now, page, scope, &mut brought, &taken, &mut touched);
+        let found = brought.found.map(|why| PageGap { why, detail: "" });
         touched.gaps |= self.answers.note(now, page, scope, page.gap.or(found));
         touched.gaps |= self.tick(now);
         touched
     }
 
-    /// Takes one sample; says why not.
+    /// Takes one sample.
     fn one(
         &mut self,
         now: Mono,
         page: &Page<'_>,
-        (metric, subject, value, at): (Metric, SampleSubject, f64, i64),
+        (metric, subject, value, at): Taken,
+        brought: &mut Brought,
         touched: &mut Touched,
-    ) -> Option<Why> {
+    ) {
         let every = u64::from(page.observer.every_seconds(metric)) * 1000;
         let key = (metric, subject, page.observer);
         let (folded, changed) = if let Some(held) = self.series.get_mut(&key) {
@@ -176,10 +193,14 @@ impl Samples {
             let after = (held.is_fresh(now), held.value(metric), calm(held, metric));
             let same = metric.points() == 1 && before == after;
             let calm = before.0 && before.2 && after.0 && after.2;
+            if folded == Folded::Repeated && held.is_overdue(page.asked) {
+                brought.overdue = brought.overdue.with(Metrics::of(&[metric]));
+            }
             (folded, !(same || calm))
         } else if self.series.len() >= MOST_SERIES {
             count(&mut self.drops.beyond);
-            return Some(Why::TooLarge);
+            brought.found.get_or_insert(Why::TooLarge);
+            return;
         } else {
             match Series::begin(metric, (value, at), page.asked, now, every) {
                 Ok(series) => {
@@ -189,27 +210,28 @@ impl Samples {
                 Err(why) => (why, false),
             }
         };
-        let drops = &mut self.drops;
+        self.drops.note(folded);
         match folded {
-            Folded::New | Folded::Repeated => {}
-            Folded::Late => count(&mut drops.late),
-            Folded::Future => count(&mut drops.future),
-            Folded::Stale => count(&mut drops.stale),
-            Folded::Reset => count(&mut drops.resets),
-        }
-        if matches!(folded, Folded::New | Folded::Reset) {
-            if changed {
+            Folded::New | Folded::Reset => {
+                brought.anew = brought.anew.with(Metrics::of(&[metric]));
+                if changed {
+                    touched.note(subject);
+                }
+                if metric.of() == Of::Node
+                    && let Some(held) = self.series.get(&key)
+                    && held.value(metric).is_some()
+                {
+                    let until = self.nodes_until.entry(metric).or_default();
+                    *until = (*until).max(held.until());
+                }
+            }
+            Folded::WrongUnit => {
+                brought.found.get_or_insert(Why::WrongUnit);
                 touched.note(subject);
             }
-            if metric.of() == Of::Node
-                && let Some(held) = self.series.get(&key)
-                && held.value(metric).is_some()
-            {
-                let until = self.nodes_until.entry(metric).or_default();
-                *until = (*until).max(held.until());
-            }
+            Folded::Stale => drop(brought.found.get_or_insert(Why::Stale)),
+            Folded::Repeated | Folded::Late | Folded::Future => {}
         }
-        (folded == Folded::Stale).then_some(Why::Stale)
     }
 
     /// Lets time pass: forgets what no longer counts; says whether other metrics are measured on nodes at all.
@@ -314,7 +336,7 @@ impl Samples {
 }
 
 impl Touched {
-    fn note(&mut self, subject: SampleSubject) {
+    pub(super) fn note(&mut self, subject: SampleSubject) {
         match subject {
             SampleSubject::Cluster | SampleSubject::Instance(_) | SampleSubject::Resource(..) => {
                 self.instances = true;
@@ -338,31 +360,6 @@ fn calm(series: &Series, metric: Metric) -> bool {
     points.all(|point| metric.is_calm(f64::from(point.value)))
 }
 
-/// What two observers say who differ.
-fn differ(metric: Metric, one: (Observer, &Series), other: (Observer, &Series)) -> Option<Gap> {
-    let value = |series: &Series| match metric.kind() {
-        MetricKind::Gauge => series.value(metric),
-        MetricKind::Counter => {
-            let points = series.points();
-            let sum: f64 = points.iter().map(|point| f64::from(point.value)).sum();
-            (points.len() >= COMPARED).then(|| sum / f64::from(points.len() as u32))
-        }
-    };
-    let (first, second) = (value(one.1)?, value(other.1)?);
-    (!metric.agree(first, second)).then(|| {
-        Gap::Unmeasured(
-            format!(
-                "{}: {} says {first:.1} and {} says {second:.1}, which differ by more than {} %",
-                metric.name(),
-                one.0,
-                other.0,
-                metric.tolerance_percent()
-            )
-            .into(),
-        )
-    })
-}
-
 /// What a metric would have to be measured on.
 const fn of(subject: SampleSubject<&str>) -> Of {
     match subject {
@@ -374,6 +371,6 @@ const fn of(subject: SampleSubject<&str>) -> Of {
     }
 }
 
-const fn count(counter: &mut u32) {
+pub(super) const fn count(counter: &mut u32) {
     *counter = counter.saturating_add(1);
 }

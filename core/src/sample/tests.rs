@@ -95,6 +95,93 @@ fn a_gap_says_why_and_takes_nothing_away_that_is_fresh() {
     );
 }
 
+/// Two samples of both Nodes, 30 s apart, after which they count for 75 s.
+fn measured_twice() -> World {
+    let mut world = world(&[PROMETHEUS]);
+    for (wait, entries) in [(0, 7.0), (30, 8.0)] {
+        world.wait(wait);
+        let both = [(ENTRIES, on("n1"), entries), (ENTRIES, on("n2"), entries)];
+        world.measure(PROMETHEUS, PageScope::Nodes, &both);
+    }
+    world
+}
+
+/// For how many more seconds a Node has a value.
+fn lasts(world: &mut World, node: &str) -> u64 {
+    (0..)
+        .find(|_| {
+            let gone = value(world, ENTRIES, node).is_err();
+            world.wait(1);
+            gone
+        })
+        .unwrap()
+}
+
+#[rstest]
+#[case::unreachable(Some(Why::Unreachable))]
+#[case::late(Some(Why::TimedOut))]
+#[case::in_part(Some(Why::Partly))]
+#[case::nothing_new(None)]
+fn an_observer_that_fails_is_believed_for_two_intervals(#[case] why: Option<Why>) {
+    let mut world = measured_twice();
+    let frozen = world.milliseconds();
+    world.wait(35);
+    match why {
+        Some(why) => world.no_answer(PROMETHEUS, PageScope::Nodes, Metrics::of(&[ENTRIES]), why),
+        None => {
+            let of = |node| Sample {
+                metric: ENTRIES,
+                subject: on(node),
+                value: 8.0,
+                at: frozen,
+            };
+            world.page(PROMETHEUS, PageScope::Nodes, &[of("n1"), of("n2")], None);
+        }
+    }
+    assert_eq!(lasts(&mut world, "n1"), 25);
+}
+
+#[test]
+fn one_scrape_that_fails_makes_no_gap() {
+    let mut world = measured_twice();
+    world.wait(35);
+    world.measure(PROMETHEUS, PageScope::Nodes, &[(ENTRIES, on("n2"), 9.0)]);
+    assert_eq!(lasts(&mut world, "n1"), 40);
+}
+
+#[test]
+fn a_shard_that_is_gone_is_not_waited_for() {
+    let mut world = World::watched(&["n1", "n2", "n3", "n4"].map(|name| (Source::Nodes, node(name, "z"))));
+    world.input(Input::Observers(&[PROMETHEUS]));
+    let of =
+        |names: &[&'static str]| -> Vec<_> { names.iter().map(|name| (ENTRIES, on(name), 7.0)).collect() };
+    for _ in 0..2 {
+        world.wait(30);
+        world.measure(PROMETHEUS, PageScope::Nodes, &of(&["n1", "n2", "n3", "n4"]));
+    }
+    world.wait(30);
+    world.measure(PROMETHEUS, PageScope::Nodes, &of(&["n3", "n4"]));
+    assert_eq!(lasts(&mut world, "n1"), 30, "and not 45");
+}
+
+#[test]
+fn one_subject_that_is_lied_about_is_doubted_alone() {
+    let mut world = measured_twice();
+    world.wait(30);
+    let lies = [
+        (ENTRIES, on("n1"), 9.0),
+        (ENTRIES, on("n1"), 10.0),
+        (ENTRIES, on("n2"), 9.0),
+    ];
+    world.measure(PROMETHEUS, PageScope::Nodes, &lies);
+    assert_eq!(lasts(&mut world, "n1"), 30);
+    assert_eq!(
+        value(&world, ENTRIES, "n1").unwrap_err(),
+        "not measured: conntrackEntries: Prometheus has several values for one subject"
+    );
+    assert!(value(&world, ENTRIES, "n2").is_ok());
+}
+
 #[test]
 fn without_an_observer_nothing_is_taken() {
     let mut world = world(&[Observer::Agent]);
@@ -113,6 +200,7 @@ fn without_an_observer_nothing_is_taken() {
 #[case::no_number(&[(ENTRIES, on("n1"), f64::NAN)], DroppedSamples { not_a_number: 1, ..DroppedSamples::default() })]
 #[case::infinite(&[(ENTRIES, on("n1"), f64::INFINITY)], DroppedSamples { not_a_number: 1, ..DroppedSamples::default() })]
 #[case::negative(&[(ENTRIES, on("n1"), -1.0)], DroppedSamples { not_a_number: 1, ..DroppedSamples::default() })]
+#[case::kilobytes(&[(Metric::MemoryTotal, on("n1"), 16_777_216.0)], DroppedSamples { wrong_unit: 1, ..DroppedSamples::default() })]
 #[case::not_of_a_node(&[(Metric::EtcdQuota, on("n1"), 1.0)], DroppedSamples { not_asked: 1, ..DroppedSamples::default() })]
 #[case::not_of_this_page(&[(Metric::EtcdQuota, SampleSubject::Cluster, 1.0)], DroppedSamples { not_asked: 1, ..DroppedSamples::default() })]
 fn what_does_not_count_is_counted(
@@ -156,7 +244,7 @@ fn two_observers_who_differ_are_no_evidence() {
     world.measure(Observer::Agent, PageScope::Nodes, &[(ENTRIES, on("n1"), 1300.0)]);
     assert_eq!(
         value(&world, ENTRIES, "n1").unwrap_err(),
-        "not measured: conntrackEntries: Prometheus says 1000.0 and the agent says 1300.0, which differ by more than 20 %"
+        "not measured: conntrackEntries: Prometheus says 1000 and the agent says 1300, which differ by more than 20 %"
     );
     // When one of them falls silent the other counts.
     for _ in 0..3 {
@@ -180,6 +268,54 @@ fn growth_takes_two_samples() {
 }
 
 #[test]
+fn what_counts_is_shown_with_its_age_and_observer() {
+    let mut world = measured_twice();
+    world.measure(PROMETHEUS, PageScope::Nodes, &[(DROPS, on("n1"), 5.0)]);
+    world.wait(7);
+    let samples = world.core.index().samples();
+    let shown = |of: &str| {
+        let metrics = Metrics::of(&[ENTRIES, DROPS]);
+        let names = &world.core.index().names;
+        let shown = samples.shown(world.now.mono, names, metrics, |subject| subject == on(of));
+        let line = |one: &super::SampleView| {
+            let (name, value) = (one.metric.name(), one.value_text());
+            format!(
+                "{name} of {}: {value}, {}, {} s",
+                one.on, one.observer, one.age_seconds
+            )
+        };
+        shown.iter().map(line).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        shown("n1"),
+        [
+            "conntrackEntries of n1: 8, Prometheus, 7 s",
+            "conntrackDrops of n1: one sample, of which no growth is known, Prometheus, 7 s"
+        ]
+    );
+    assert_eq!(shown("n2"), ["conntrackEntries of n2: 8, Prometheus, 7 s"]);
+}
+
+#[test]
+fn an_observer_fails_where_nothing_that_is_asked_for_comes() {
+    let mut world = measured_twice();
+    let failing = |world: &World| {
+        let failing = world.core.index().samples().failing();
+        failing.get(&PROMETHEUS).map(|one| one.0)
+    };
+    let drops = Metrics::of(&[DROPS]);
+    world.no_answer(PROMETHEUS, PageScope::Nodes, drops, Why::TimedOut);
+    assert_eq!(failing(&world), None, "it has entries");
+    world.no_answer(
+        PROMETHEUS,
+        PageScope::Nodes,
+        Metrics::of(&[ENTRIES]),
+        Why::Refused,
+    );
+    assert_eq!(failing(&world), Some(Why::Refused));
+}
+
+#[test]
 fn a_node_that_is_gone_is_forgotten_at_once() {
     let mut world = world(&[PROMETHEUS]);
     world.measure(
@@ -199,7 +335,7 @@ fn an_api_server_is_what_default_kubernetes_shows() {
     world.put(Source::EndpointSlices, &instances(&["192.0.2.1"]));
     for at in [known, unknown] {
         let values = [
-            (Metric::StartTime, SampleSubject::Instance(at), 1.0),
+            (Metric::StartTime, SampleSubject::Instance(at), 1.7e9),
             (
                 Metric::WatchCacheRevision,
                 SampleSubject::Resource(at, "apps/deployments"),

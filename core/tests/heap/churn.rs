@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use evenkeel_core::know::{Mono, Now, Source, Wall};
 use evenkeel_core::policy::{Client, Connection, Policy, Protocol, Selector, ServicePick};
+use evenkeel_core::sample::{Metric, Metrics, Observer, Page, PageScope, Sample, SampleSubject};
 use evenkeel_core::{Core, Input};
 use serde_json::{Value, json};
 
@@ -46,6 +47,7 @@ impl Churn {
             }
             churn.give(Input::Synced(source));
         }
+        churn.give(Input::Observers(&[Observer::Prometheus]));
         churn.core.round(at(0));
         churn
     }
@@ -72,7 +74,45 @@ impl Churn {
                 self.give(Input::Gone(Source::Nodes, "", &format!("auto-{left}")));
             }
         }
+        self.samples();
         self.core.round(at(minute));
+    }
+
+    /// A Prometheus measures each node that is there, and one that is gone.
+    fn samples(&mut self) {
+        let minute = self.minute;
+        let autoscaled = format!("auto-{}", minute / 10 * 10);
+        let gone = format!("auto-{}", minute.saturating_sub(100) / 10 * 10);
+        let mut names: Vec<String> = (0..NODES).map(|one| format!("n{one}")).collect();
+        names.extend([autoscaled, gone]);
+        let asked = at(minute).wall.0 * 1_000;
+        for metric in [
+            Metric::ConntrackEntries,
+            Metric::ConntrackLimit,
+            Metric::ConntrackDrops,
+        ] {
+            let samples: Vec<_> = names
+                .iter()
+                .map(|name| Sample {
+                    metric,
+                    subject: SampleSubject::Node(&**name),
+                    value: if metric == Metric::ConntrackLimit {
+                        1e6
+                    } else {
+                        1e3 + f64::from(minute as u32)
+                    },
+                    at: asked - 5_000,
+                })
+                .collect();
+            self.give(Input::Samples(&Page {
+                observer: Observer::Prometheus,
+                metrics: Metrics::of(&[metric]),
+                scope: PageScope::Nodes,
+                asked,
+                samples: &samples,
+                gap: None,
+            }));
+        }
     }
 
     fn object(&mut self, source: Source, object: &Value) {

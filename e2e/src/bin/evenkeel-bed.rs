@@ -12,7 +12,7 @@ use evenkeel_e2e::binaries::{Binaries, Program};
 use evenkeel_e2e::control_plane::{ControlPlane, KUBECONFIG_ENV};
 use evenkeel_e2e::kind_bed::{self, KindBed, KindOptions};
 use evenkeel_e2e::load::{Size, load};
-use evenkeel_e2e::monitoring::Programs;
+use evenkeel_e2e::monitoring::{Programs, node_exporter};
 use evenkeel_e2e::node_bed::{self, Detection, NodeBed, NodeOptions, POD_IMAGE, ProxyMode};
 use evenkeel_e2e::{Options, client_of, standing};
 use tokio::process::Command;
@@ -149,6 +149,9 @@ async fn main() -> Result<ExitCode> {
             // The demo goes on without, and a test that needs them says so.
             if let Err(why) = Programs::find_or_fetch() {
                 eprintln!("no Prometheus and no Alertmanager: {why:#}");
+            }
+            if let Err(why) = node_exporter() {
+                eprintln!("no node_exporter: {why:#}");
             }
             Ok(print(&Binaries::find_or_build(&Program::CONTROL_PLANE)?))
         }

@@ -1,12 +1,15 @@
 //! A real Prometheus and a real Alertmanager, run by hand on free ports, with everything in a folder of the caller's.
 
+pub mod answers;
 mod bed;
+mod fake;
 mod packages;
+mod prometheus;
 mod rules;
 mod service;
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::net::SocketAddr;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -18,7 +21,9 @@ use crate::ports::free_ports;
 use crate::process::Process;
 
 pub use bed::AlertBed;
-pub use packages::Programs;
+pub use fake::{Asked, FakePrometheus, Reply};
+pub use packages::{Programs, node_exporter};
+pub use prometheus::{Prometheus, Scraping};
 pub use rules::{check_rules, impatient, rules, test_rules};
 pub use service::{SERVER_NAME, SERVICE};
 
@@ -156,72 +161,5 @@ impl Alertmanager {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         Ok(())
-    }
-}
-
-/// A running Prometheus.
-#[derive(Debug)]
-pub struct Prometheus {
-    process: Process,
-    address: SocketAddr,
-}
-
-impl Prometheus {
-    /// Starts one that scrapes these ports of the loopback address every second, evaluates the rules as often, and tells
-    /// the Alertmanager.
-    pub async fn start(
-        programs: &Programs,
-        folder: &Path,
-        rules: &Value,
-        scrape: &[u16],
-        alertmanager: SocketAddr,
-    ) -> Result<Self> {
-        let rules_file = folder.join("rules.yml");
-        std::fs::write(&rules_file, rules.to_string())?;
-        let targets: Vec<_> = scrape.iter().map(|port| format!("127.0.0.1:{port}")).collect();
-        let config = json!({
-            "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-            "rule_files": [rules_file],
-            "scrape_configs": [{"job_name": "evenkeel", "static_configs": [{"targets": targets}]}],
-            "alerting": {"alertmanagers": [{"static_configs": [{"targets": [alertmanager.to_string()]}]}]},
-        });
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
-        Self::start_with(programs, folder, &config, address).await
-    }
-
-    /// Starts one with a configuration of the caller's, at this address.
-    pub async fn start_with(
-        programs: &Programs,
-        folder: &Path,
-        config: &Value,
-        address: SocketAddr,
-    ) -> Result<Self> {
-        let file: PathBuf = folder.join("prometheus.yml");
-        std::fs::write(&file, config.to_string())?;
-        let arguments = [
-            format!("--config.file={}", file.display()),
-            format!("--storage.tsdb.path={}", folder.join("prometheus.data").display()),
-            format!("--web.listen-address={address}"),
-        ];
-        let mut process = Process::start("prometheus", &programs.prometheus, &arguments, folder)?;
-        until_ready(&mut process, address).await?;
-        Ok(Self { process, address })
-    }
-
-    /// The names of rules whose alerts are pending or firing.
-    pub async fn active(&self) -> Result<Vec<(String, String)>> {
-        let (code, body) = get(self.address, "/api/v1/alerts").await?;
-        ensure!(
-            code == 200,
-            "Prometheus answers {code}: {body}\n{}",
-            self.process.last_words()
-        );
-        let answer: Value = serde_json::from_str(&body)?;
-        let alerts = answer["data"]["alerts"].as_array().cloned().unwrap_or_default();
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        Ok(alerts
-            .iter()
-            .map(|one| (text(&one["labels"]["alertname"]), text(&one["state"])))
-            .collect())
     }
 }

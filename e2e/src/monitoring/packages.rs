@@ -1,4 +1,4 @@
-//! Where Prometheus and Alertmanager come from.
+//! Where Prometheus, Alertmanager and node_exporter come from.
 //!
 //! What is in the `PATH` is used. Else Debian's packages are fetched with `apt-get download` and unpacked into the
 //! target folder. They are not installed: an installed package would start a service of its own on this machine.
@@ -14,6 +14,23 @@ use crate::debian::Turn;
 
 /// Debian's packages.
 const PACKAGES: [&str; 2] = ["prometheus", "prometheus-alertmanager"];
+
+/// Debian's package of node_exporter, and its program there.
+const NODE_EXPORTER: &str = "prometheus-node-exporter";
+
+/// Finds node_exporter, or fetches it once. The error says what to do.
+pub fn node_exporter() -> Result<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let names = [NODE_EXPORTER, "node_exporter"];
+    let mut installed = std::env::split_paths(&path).flat_map(|folder| names.map(|name| folder.join(name)));
+    if let Some(found) = installed.find(|path| path.is_file()) {
+        return Ok(found);
+    }
+    let folder = fetched("node-exporter", &[NODE_EXPORTER]).context(
+        "node_exporter is not in the PATH, and Debian's package could not be fetched: put it into the PATH",
+    )?;
+    Ok(folder.join("bin").join(NODE_EXPORTER))
+}
 
 /// Paths of the programs.
 #[derive(Clone, Debug)]
@@ -35,7 +52,7 @@ impl Programs {
         if let Some(found) = Self::within(&installed) {
             return Ok(found);
         }
-        let folder = fetched().context(
+        let folder = fetched("debian", &PACKAGES).context(
             "prometheus, promtool and alertmanager are not in the PATH, and Debian's packages could not be fetched: \
              put them into the PATH",
         )?;
@@ -87,28 +104,28 @@ fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
-/// The folder `usr` of the unpacked packages.
-fn fetched() -> Result<PathBuf> {
-    let root = target_dir().join("e2e").join("debian");
+/// The folder `usr` of the unpacked packages, which lie in a folder of this name.
+fn fetched(name: &str, packages: &[&str]) -> Result<PathBuf> {
+    let root = target_dir().join("e2e").join(name);
     fs::create_dir_all(&root).with_context(|| format!("making {}", root.display()))?;
     let done = root.join(".complete");
     let lock = File::create(root.join(".lock")).context("making the lock file")?;
     lock.lock().context("waiting for another fetch")?;
     if !done.is_file() {
-        fetch(&root)?;
+        fetch(&root, packages)?;
         File::create(&done).context("marking the packages as whole")?;
     }
     Ok(root.join("usr"))
 }
 
-fn fetch(root: &Path) -> Result<()> {
-    eprintln!("fetching Debian's packages {}", PACKAGES.join(" and "));
+fn fetch(root: &Path, packages: &[&str]) -> Result<()> {
+    eprintln!("fetching Debian's packages {}", packages.join(" and "));
     let turn = Turn::wait()?;
-    if let Err(first) = download(&turn, root) {
+    if let Err(first) = download(&turn, root, packages) {
         // The lists of packages may be missing or old; only root can renew them.
         turn.apt(root, &["update", "-qq"])
             .with_context(|| format!("renewing the lists of packages, after: {first:#}"))?;
-        download(&turn, root)?;
+        download(&turn, root, packages)?;
     }
     drop(turn);
     let mut unpacked = 0;
@@ -121,19 +138,15 @@ fn fetch(root: &Path) -> Result<()> {
         }
     }
     ensure!(
-        unpacked >= PACKAGES.len(),
+        unpacked >= packages.len(),
         "{unpacked} packages were fetched, not {}",
-        PACKAGES.len()
+        packages.len()
     );
     Ok(())
 }
 
-fn download(turn: &Turn, root: &Path) -> Result<()> {
-    let arguments = [
-        &["download", "-qq", "-o", "APT::Sandbox::User="],
-        PACKAGES.as_slice(),
-    ]
-    .concat();
+fn download(turn: &Turn, root: &Path, packages: &[&str]) -> Result<()> {
+    let arguments = [&["download", "-qq", "-o", "APT::Sandbox::User="], packages].concat();
     turn.apt(root, &arguments)
 }
 

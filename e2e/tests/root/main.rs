@@ -6,4 +6,5 @@ mod cluster;
 mod instances;
 mod kind;
 mod nodes;
+mod prometheus;
 mod pushes;

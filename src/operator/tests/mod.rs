@@ -3,6 +3,7 @@
 
 mod any_order;
 mod histories;
+mod measured;
 mod view;
 mod world;
 

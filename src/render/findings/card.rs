@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use evenkeel_core::findings::{EvidenceView, Finding};
 use evenkeel_core::know::Origin;
+use evenkeel_core::sample::SampleView;
 
 use super::colour;
 use crate::escape::line;
@@ -44,6 +45,30 @@ pub(crate) fn card(finding: &Finding) -> String {
         for (number, step) in (1..).zip(&finding.advice) {
             let _ = writeln!(text, "{}", wrapped(&format!("{number}. {step}"), "    "));
         }
+    }
+    text
+}
+
+/// Most samples that are shown of one finding.
+const SAMPLES: usize = 24;
+
+/// What was measured: metric, subject, value with unit, observer and age.
+pub(crate) fn samples(all: &[SampleView]) -> String {
+    if all.is_empty() {
+        return String::new();
+    }
+    let mut text = String::from("  measured\n");
+    for one in all.iter().take(SAMPLES) {
+        let (metric, value) = (one.metric.name(), one.value_text());
+        let sample = format!(
+            "{metric} of {}: {value} ({}, {} s ago)",
+            one.on, one.observer, one.age_seconds
+        );
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{}", wrapped(&sample, "    "));
+    }
+    if all.len() > SAMPLES {
+        let _ = writeln!(text, "    and {} more", all.len() - SAMPLES);
     }
     text
 }

@@ -17,7 +17,7 @@ use clap::builder::styling::AnsiColor;
 use evenkeel_core::findings::{Finding, FindingList, JudgedObjects, Met, NotJudged};
 use evenkeel_core::judge::Severity;
 
-pub(crate) use card::{accepted, card, evidence};
+pub(crate) use card::{accepted, card, evidence, samples};
 pub(crate) use changes::{Changes, ComparedAudit};
 use group::counted;
 pub(crate) use markdown::{card_markdown, markdown};

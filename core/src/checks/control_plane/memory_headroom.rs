@@ -161,9 +161,10 @@ mod tests {
         #[case] machines: Option<[f64; 3]>,
         #[case] expected: &str,
     ) {
-        let mut played = vec![(Metric::ResidentMemory, "", held)];
-        played.extend(limits.map(|all| (Metric::MemoryLimit, "", all)));
-        played.extend(machines.map(|all| (Metric::MemoryTotal, "", all)));
+        let bytes = |all: [f64; 3]| all.map(|gib| gib * 1_073_741_824.0);
+        let mut played = vec![(Metric::ResidentMemory, "", bytes(held))];
+        played.extend(limits.map(|all| (Metric::MemoryLimit, "", bytes(all))));
+        played.extend(machines.map(|all| (Metric::MemoryTotal, "", bytes(all))));
         assert_eq!(says("cp-memory-headroom", &played), expected);
     }
 }

@@ -4,13 +4,14 @@
 //! regained, policies that change, time that passes) is fed to one core with rounds in between, and what it left behind
 //! to a second core in another order with one round at the end. Both must tell the same.
 //!
-//! Histories have no observers and no pages of samples (`Input::Observers`, `Input::Samples`), so checks that rest on
-//! samples are not judged here, and pages in another order are not compared.
+//! Histories have no observers and no pages of samples (`Input::Observers`, `Input::Samples`): those are played in [`pages`],
+//! in one order, as what is kept of samples follows from it.
 
 mod bytes;
 mod forged;
 mod histories;
 mod objects;
+mod pages;
 mod play;
 mod policies;
 mod tenant;

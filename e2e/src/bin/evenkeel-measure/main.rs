@@ -6,6 +6,7 @@ mod bare;
 mod bare_reaction;
 mod crowd;
 mod crowds;
+mod feeders;
 mod namespaces;
 mod operator;
 mod reaction;
@@ -58,6 +59,9 @@ struct Cli {
     /// 1000
     #[arg(long, requires = "operator", conflicts_with = "crowd")]
     namespaces: Option<u32>,
+    /// With --operator, and instead of reactions: rest without and with a Prometheus that measures every node
+    #[arg(long, requires = "operator", conflicts_with_all = ["crowd", "namespaces"])]
+    feeders: bool,
     /// Be the bare client
     #[arg(long, hide = true, requires = "kubeconfig")]
     bare: bool,
@@ -98,6 +102,9 @@ async fn main() -> Result<()> {
 async fn operator(bench: &Bench, cli: &Cli) -> Result<()> {
     if let Some(count) = cli.namespaces {
         return namespaces::measure(bench, count, Duration::from_secs(cli.rest_seconds)).await;
+    }
+    if cli.feeders {
+        return feeders::measure(bench, Duration::from_secs(cli.rest_seconds)).await;
     }
     let Some(count) = cli.crowd else {
         let measured = Measured::start(bench).await?;

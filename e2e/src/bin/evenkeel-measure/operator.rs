@@ -168,9 +168,15 @@ pub(super) struct Measured {
 impl Measured {
     /// Starts it and waits until it leads and has told the measured policy that all is well.
     pub(super) async fn start(bench: &Bench) -> Result<Self> {
+        Self::start_with(bench, &[]).await
+    }
+
+    /// The same with more arguments.
+    pub(super) async fn start_with(bench: &Bench, arguments: &[String]) -> Result<Self> {
         let binary = std::env::current_exe()?.with_file_name("evenkeel");
         let start = Instant::now();
-        let more = ["--log=warn".to_owned()];
+        let mut more = vec!["--log=warn".to_owned()];
+        more.extend_from_slice(arguments);
         let operator =
             Operator::start_with(&bench.kubeconfig, &binary, "measured", &more, bench.folder.path())?;
         let ready = operator.until_ready().await?;
