@@ -281,6 +281,7 @@ fn command_lines(#[case] argv: &[&str], #[case] expected: &[&str]) {
 #[case("antrea-config", "antrea-controller.conf", "password: x", false)]
 #[case("kube-proxy-config", "config", "conntrack: {}", true)]
 #[case("kube-proxy-config", "notes", "the password is x", false)]
+#[case("kube-proxy", "config.conf", "", true)]
 #[case("any", "x", "kind: KubeProxyConfiguration", true)]
 #[case("any", "x", "kind: KubeProxyConfiguration\n---\ncurrent-context: a", false)]
 #[case("any", "x", "ipvs", false)]

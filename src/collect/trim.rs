@@ -273,7 +273,8 @@ fn config_map(object: &mut Value) {
             "eni-config" => key == terway::CNI_KEY,
             name => {
                 keeps_key(name, key, text)
-                    && PROXY_WORDS.iter().any(|word| text.contains(word))
+                    // One without text is none that kube-proxy starts with.
+                    && (text.is_empty() || PROXY_WORDS.iter().any(|word| text.contains(word)))
                     && !KEY_WORDS.iter().any(|word| text.contains(word))
             }
         }

@@ -5,6 +5,7 @@ use std::fmt;
 use evenkeel_core::checks::path::budget::{Budget, Segment};
 use evenkeel_core::know::Val;
 use evenkeel_core::paths::PathView;
+use evenkeel_core::route::Meets;
 use serde_json::{Value, json};
 
 use crate::escape::line;
@@ -176,11 +177,14 @@ fn draw_segment(out: &mut String, segment: &Segment) {
             ),
         );
     }
-    let least = segment.tightest().map(|(_, idle)| idle.value);
+    let tightest = segment.tightest();
+    let least = tightest.map(|(_, idle)| idle.value);
+    let is_found_again = tightest.is_some_and(|(table, _)| table.meets == Meets::FoundAgain);
     // The same judgement as the check's, so that both say the same.
     let how = match segment.budget() {
         Budget::Kept => "G <= 0.8 T: kept alive",
         Budget::Narrow => "G > 0.8 T: narrow",
+        Budget::Undeclared if is_found_again => "G >= T at worst: found again, unless nodes have changed",
         Budget::Undeclared => "G >= T at worst: what is not declared, or where the client runs, decides",
         Budget::Forgotten => "G >= T: forgotten while it is still in use",
         Budget::Unknown(_) => "a hop is not known: T may be less",
@@ -207,8 +211,7 @@ fn seconds(val: Option<&Val<i64>>, none: &str) -> String {
 #[cfg(test)]
 mod tests {
     use evenkeel_core::checks::path::budget::{Side, Span, TableHop};
-    use evenkeel_core::know::Gap;
-    use evenkeel_core::route::Meets;
+    use evenkeel_core::know::{Gap, Known};
     use rstest::rstest;
 
     use super::*;
@@ -234,6 +237,33 @@ mod tests {
         assert_eq!(hanging(text, columns), expected);
     }
 
+    fn table(hop: &str, idle: Known<Val<i64>>) -> TableHop {
+        TableHop {
+            hop: hop.into(),
+            idle,
+            end: None,
+            meets: Meets::Surely,
+        }
+    }
+
+    fn drawn(silence: Span, tables: Vec<TableHop>) -> String {
+        let segment = Segment {
+            from: Side::named("job"),
+            to: Side::named("shop/api"),
+            keepalive: silence.clone(),
+            idle_keepalive: silence.clone(),
+            stream: silence.clone(),
+            pool: silence.clone(),
+            silence,
+            tables,
+            closings: Vec::new(),
+            closes_after: None,
+        };
+        let mut out = String::new();
+        draw_segment(&mut out, &segment);
+        out
+    }
+
     #[rstest]
     #[case::kept(silence(Some(720), Some(720)), true, "G <= 0.8 T: kept alive")]
     #[case::narrow(silence(Some(1), Some(899)), true, "G > 0.8 T: narrow")]
@@ -250,30 +280,24 @@ mod tests {
         #[case] known: bool,
         #[case] expected: &str,
     ) {
-        let table = |hop: &str, idle| TableHop {
-            hop: hop.into(),
-            idle,
-            end: None,
-            meets: Meets::Surely,
-        };
         let mut tables = vec![table("ipvs", Ok(Val::declared(900, "file")))];
         if !known {
             tables.push(table("firewall", Err(Gap::Opaque("not declared".into()))));
         }
-        let segment = Segment {
-            from: Side::named("job"),
-            to: Side::named("shop/api"),
-            keepalive: silence.clone(),
-            idle_keepalive: silence.clone(),
-            stream: silence.clone(),
-            pool: silence.clone(),
-            silence,
-            tables,
-            closings: Vec::new(),
-            closes_after: None,
-        };
-        let mut out = String::new();
-        draw_segment(&mut out, &segment);
+        let out = drawn(silence, tables);
         assert!(out.contains(&format!("T = 900 s   {expected}\n")), "{out}");
+    }
+
+    #[test]
+    fn a_connection_that_is_found_again_is_not_lost_for_sure() {
+        let balancer = TableHop {
+            meets: Meets::FoundAgain,
+            ..table("balancer", Ok(Val::declared(900, "annotation")))
+        };
+        let out = drawn(silence(Some(1800), Some(1800)), vec![balancer]);
+        assert!(
+            out.contains("G >= T at worst: found again, unless nodes have changed"),
+            "{out}"
+        );
     }
 }

@@ -101,7 +101,7 @@ enum Front {
 }
 
 const ALIBABA_HTTP: &str = "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-protocol-port";
-const FRONTS: [Front; 9] = [
+const FRONTS: [Front; 10] = [
     Front::Nothing,
     Front::Nothing,
     Front::NodePort,
@@ -119,6 +119,7 @@ const FRONTS: [Front; 9] = [
         "HTTP",
     ),
     Front::LoadBalancer("cn-hangzhou.i-1", ALIBABA_HTTP, "http:80"),
+    Front::LoadBalancer("gce://p/z/n1", "networking.gke.io/load-balancer-type", "Internal"),
 ];
 const PROXIES: [ServiceProxy; 4] = [
     ServiceProxy::Unknown,

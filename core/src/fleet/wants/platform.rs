@@ -12,10 +12,18 @@ use crate::sources::workload::DaemonSet;
 /// Where a kubeadm cluster and the managed ones keep the configuration of their data plane.
 const USUAL_CONFIG_MAPS: [&str; 4] = ["kube-proxy", "kube-proxy-config", "cilium-config", "eni-config"];
 
-/// Labels of Pods that are worth reading in `kube-system` whatever runs there: kube-proxy (kubeadm, EKS, AKS), static
-/// Pods (GKE, kOps, RKE2, kubeadm's control plane) and DNS.
+/// Labels of Pods that are worth reading in `kube-system` whatever runs there: kube-proxy (kubeadm, EKS, AKS), DNS, and
+/// static Pods, which GKE, RKE2 and kubeadm label by `component`, kOps (`nodeup/pkg/model`) and Talos by `k8s-app` alone.
 const USUAL_PODS: [(&str, &[&str]); 2] = [
-    ("k8s-app", &["kube-proxy", "kube-dns"]),
+    (
+        "k8s-app",
+        &[
+            "kube-proxy",
+            "kube-dns",
+            "kube-controller-manager",
+            "kube-apiserver",
+        ],
+    ),
     (
         "component",
         &["kube-proxy", "kube-controller-manager", "kube-apiserver"],

@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::handle::Input;
+use crate::index::SYSTEM;
 use crate::know::Source;
 use crate::policy::{Client, ClusterPolicy, Connection, Protocol, Server, ServicePick};
 use crate::world::{World, app, client, connection, policy, service};
@@ -35,6 +36,20 @@ fn proxy(namespace: &str, maps: usize) -> Value {
         "selector": {"matchLabels": {"app": "proxy"}},
         "template": {"spec": {"volumes": volumes,
             "containers": [{"name": "kube-proxy", "image": "kube-proxy:v1.33.1", "command": ["kube-proxy"]}]}}}})
+}
+
+/// By the labels that installers give them.
+#[test]
+fn pods_of_the_control_plane_are_read_whoever_installed_it() {
+    let wants = World::complete().core.take_wants().expect("the usual ones");
+    let reads = |key: &str, value: &str| {
+        let mut selectors = wants.pods[SYSTEM].iter();
+        selectors.any(|one| one.matches(|asked| (asked == key).then_some(value)))
+    };
+    for program in ["kube-apiserver", "kube-controller-manager", "kube-proxy"] {
+        assert!(reads("component", program) && reads("k8s-app", program), "{program}");
+    }
+    assert!(reads("k8s-app", "kube-dns") && !reads("k8s-app", "other"));
 }
 
 #[test]
