@@ -47,7 +47,10 @@ fn pods_of_the_control_plane_are_read_whoever_installed_it() {
         selectors.any(|one| one.matches(|asked| (asked == key).then_some(value)))
     };
     for program in ["kube-apiserver", "kube-controller-manager", "kube-proxy"] {
-        assert!(reads("component", program) && reads("k8s-app", program), "{program}");
+        assert!(
+            reads("component", program) && reads("k8s-app", program),
+            "{program}"
+        );
     }
     assert!(reads("k8s-app", "kube-dns") && !reads("k8s-app", "other"));
 }
