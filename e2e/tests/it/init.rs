@@ -1,6 +1,6 @@
 //! First policies of a living cluster: the API server takes them as they are written, and an audit judges with them.
 
-use evenkeel_e2e::demo::{example, root};
+use evenkeel_e2e::repository::{example, root};
 use evenkeel_e2e::under_test::{evenkeel, evenkeel_json};
 use evenkeel_e2e::{ControlPlane, Options};
 use kube::Client;

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use evenkeel_e2e::binaries::{Binaries, Program};
 use evenkeel_e2e::cluster::{Cluster, NAMESPACE, Overlay, WITHIN, condition, until};
-use evenkeel_e2e::demo::root;
 use evenkeel_e2e::image::OPERATOR;
 use evenkeel_e2e::node_bed::{NodeBed, POD_IMAGE};
+use evenkeel_e2e::repository::root;
 use evenkeel_e2e::under_test;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Event, Namespace};
