@@ -89,7 +89,7 @@ reproducible:
 # Generated files: CRDs, copies in the chart, docs of checks, metrics, reasons and kinds, contents, recipes and screens.
 # In this order: the chart copies the CRDs, and the contents link to the pages of checks.
 bless:
-	EVENKEEL_BLESS=1 $(CARGO) test --locked -p evenkeel-core --test it -- check_docs:: reasons::
+	EVENKEEL_BLESS=1 $(CARGO) test --locked -p evenkeel-core --test it -- check_docs:: reasons:: remedies::
 	INSTA_UPDATE=always $(CARGO) test --locked -p evenkeel-core --lib -- checks::messages
 	EVENKEEL_BLESS=1 $(CARGO) test --locked -p evenkeel --test it -- crds::
 	EVENKEEL_BLESS=1 $(CARGO) test --locked -p evenkeel --test it -- metrics:: queries:: chart:: docs::

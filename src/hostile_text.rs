@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use evenkeel_core::findings::Summary;
+use evenkeel_core::plan::{Decision, HeldView, PlanView, PlansView};
 use evenkeel_core::policy::Mode;
 use evenkeel_core::standing::{Condition, Holds, Reason, Standing};
 use jiff::Timestamp;
@@ -80,7 +81,11 @@ fn exits(text: &str) -> Vec<(String, To, String)> {
         let event = event(&policy, "uid", condition, "evenkeel-0");
         all.extend(texts("Event", &serde_json::to_value(event).unwrap()));
     }
-    all.extend(texts("status", &serde_json::to_value(status).unwrap()));
+    all.extend(texts("status", &serde_json::to_value(&status.0).unwrap()));
+    all.extend(texts(
+        "status of the platform",
+        &serde_json::to_value(status.cluster()).unwrap(),
+    ));
     all.push(("metrics".into(), To::Scrape, scrape(text)));
     all
 }
@@ -116,6 +121,30 @@ fn texts(name: &str, value: &Value) -> Vec<(String, To, String)> {
     }
 }
 
+fn plans(text: &str) -> PlansView {
+    let plan = PlanView {
+        id: "0123456789abcdef".into(),
+        remedy: "CordonNode",
+        node: text.into(),
+        cause: "RefilledFlapper",
+        message: text.into(),
+        evidence: Vec::new(),
+        decision: Decision::Held,
+        held: Some(HeldView {
+            by: "EntryAtRisk",
+            message: text.into(),
+            evidence: Vec::new(),
+            again_at: None,
+        }),
+        since: 0,
+    };
+    PlansView {
+        planning: true,
+        plans: vec![plan],
+        ..PlansView::default()
+    }
+}
+
 fn status(text: &str) -> PolicyStatus {
     let condition = |holds, reason| Condition {
         holds,
@@ -134,6 +163,7 @@ fn status(text: &str) -> PolicyStatus {
         limited_by: None,
         findings: vec![finding(text)],
         total: 1,
+        plans: plans(text),
     };
     PolicyStatus::of(&standing, 1, false, Timestamp::UNIX_EPOCH, &Times::default())
 }

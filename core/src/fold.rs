@@ -31,7 +31,7 @@ impl Core {
         }
         let (now, happens) = (self.history.now, self.history.happens(Source::EndpointSlices));
         let before = self.history.backends.churn.storm(now).map(|storm| storm.minutes);
-        self.history.backends.fold(now, happens, &self.index, key, old);
+        self.history.fold_slice(happens, &self.index, key, old);
         if self.history.backends.churn.storm(now).map(|storm| storm.minutes) != before {
             self.mark_history(Dirt::HISTORY);
         }

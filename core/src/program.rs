@@ -11,6 +11,7 @@ use crate::index::{Dep, Deps, Index, Part};
 use crate::judge::{Check, Severity, Subject};
 use crate::know::{Mono, Now, Source};
 use crate::names::{InUse, Key};
+use crate::plan::{Planner, Sight};
 
 /// Sources without which no policy can be judged.
 pub(crate) const ESSENTIAL: [Source; 2] = [Source::Services, Source::EndpointSlices];
@@ -30,6 +31,8 @@ pub struct Core {
     pub(crate) reading: WantsTracker,
     /// Whether the control plane is fit for acts on nodes.
     fitness: fitness::Latch,
+    /// What remedies would do.
+    pub(crate) planner: Planner,
 }
 
 /// What a round brought.
@@ -66,6 +69,7 @@ impl Core {
             judged: i64::MIN,
             reading: WantsTracker::default(),
             fitness: fitness::Latch::default(),
+            planner: Planner::default(),
         };
         core.fold_cluster_policy();
         core
@@ -80,6 +84,7 @@ impl Core {
         self.engine.hold(&mut held);
         self.dirt.hold(&mut held);
         self.reading.hold(&mut held);
+        self.planner.hold(&mut held);
         held.all(self.ends.iter().map(|one| one.1));
         self.index.names.sweep(&held);
     }
@@ -119,6 +124,15 @@ impl Core {
         self.settle_fitness(now, &judged.transitions);
         standings.extend(judged.owners);
         standings.extend(self.engine.take_recounted());
+        let sight = Sight {
+            now,
+            index: &self.index,
+            history: &self.history,
+            engine: &self.engine,
+        };
+        if self.planner.round(sight) {
+            standings.insert(Key::default());
+        }
         Round {
             transitions: judged.transitions,
             standings,
@@ -246,6 +260,8 @@ impl Core {
             self.engine.woken(),
             self.history.due(),
             self.index.samples.due(),
+            self.planner
+                .due(self.index.cluster_policy.as_ref(), &self.history),
         ]
         .into_iter()
         .flatten()

@@ -16,6 +16,7 @@ mod object;
 mod policy;
 mod problem;
 mod reference;
+mod remediation;
 mod rules;
 mod selector;
 mod status;
@@ -30,12 +31,12 @@ pub use connections::{
     Client, Connection, Door, Hop, Layer, Ping, Port, Protocol, Server, State, TcpKeepalive, Unlimited,
     Upstream,
 };
-pub use crd::{crd_files, crd_yaml, crds};
+pub use crd::{crd_files, crd_yaml, crds, ledger_crd_files, ledger_crds};
 pub use feed::{feed, input, offer};
 pub use mode::Mode;
 pub use nodes::{
-    Cascade, CiliumTuning, Conntrack, Cordon, EntriesCeiling, Flap, KernelTuning, Nodes, Pressure, Tuning,
-    TuningBounds,
+    Cascade, CiliumTuning, Conntrack, Cordon, EntriesCeiling, FenceEffect, Flap, KernelTuning, Nodes,
+    Pressure, Tuning, TuningBounds,
 };
 pub use object::PolicyObject;
 pub use policy::{
@@ -44,10 +45,16 @@ pub use policy::{
 };
 pub use problem::Problem;
 pub use reference::PolicyRef;
+pub use remediation::{
+    ApprovalDecision, RemediationApproval, RemediationApprovalSpec, RemediationChange, RemediationEvidence,
+    RemediationPolicy, RemediationRecord, RemediationSpec, RemediationStatus, RemediationTarget, RemedyKind,
+    TargetKind, WatchedNumber,
+};
 pub use selector::{LabelOperator, LabelRequirement, LabelSelector};
 pub use status::{
     ClusterTrafficHealthPolicyStatus, Condition, ConditionStatus, FindingSeverity, FindingSubject,
-    FindingVerdict, RecentRemediation, StatusFinding, SubjectKind, TrafficHealthPolicyStatus, VerdictCounts,
+    FindingVerdict, PlanDecision, RecentRemediation, StatusFinding, StatusPlan, StatusPlans, SubjectKind,
+    TrafficHealthPolicyStatus, VerdictCounts,
 };
 pub(crate) use text::{is_dns_label, is_port_name};
 

@@ -7,6 +7,7 @@
 )]
 
 use kube::KubeSchema;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Mode;
@@ -220,25 +221,56 @@ fn pressure_seconds() -> i32 {
     60
 }
 
-/// Bounds of cordoning.
+/// When evenkeel fences a node that feeds a cascade, and within which bounds: its own taint keeps new Pods away.
+///
+/// This version plans and does not act: in the modes Suggest and Enforce it shows what it would do and what holds it back,
+/// and changes no Node. Acting comes with the component `remedy-cordon`, which does not exist yet.
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Cordon {
-    /// How far evenkeel may go: Observe plans nothing, Suggest asks a person, Enforce acts inside the bounds.
+    /// How far evenkeel may go: Observe plans nothing, Suggest asks a person, Enforce acts inside the bounds. Suggest and
+    /// Enforce only plan until the component `remedy-cordon` exists.
     #[serde(default)]
     pub mode: Mode,
-    /// Most nodes cordoned at a time, in percent of the cluster, rounded down.
+    /// Effect of the taint. `PreferNoSchedule`: the scheduler avoids the node while there is room elsewhere, and nothing
+    /// else changes. `NoSchedule`: no Pod that does not tolerate it is placed there.
+    #[serde(default)]
+    pub effect: FenceEffect,
+    /// Most nodes fenced at a time, in percent of the nodes that take Pods, rounded down.
     #[serde(default = "cordon_max_percent")]
     #[schemars(range(min = 1, max = 50))]
     pub max_percent: i32,
-    /// Most nodes cordoned at a time.
+    /// Most nodes fenced at a time.
     #[serde(default = "cordon_max_nodes")]
     #[schemars(range(min = 1, max = 1000))]
     pub max_nodes: i32,
-    /// How often the mark is renewed while its cause lasts, in seconds.
-    #[serde(default = "cordon_renew_seconds")]
+    /// Most nodes fenced at a time in one node pool, in percent of the pool, rounded down.
+    #[serde(default = "cordon_max_percent_of_pool")]
+    #[schemars(range(min = 1, max = 50))]
+    pub max_percent_of_pool: i32,
+    /// Most fences in an hour.
+    #[serde(default = "cordon_max_per_hour")]
+    #[schemars(range(min = 1, max = 60))]
+    pub max_per_hour: i32,
+    /// For how long a fenced node must be Ready without interruption before its fence is removed, in seconds; doubled
+    /// each time it is fenced again.
+    #[serde(default = "cordon_steady_seconds")]
     #[schemars(range(min = 300, max = 86_400))]
-    pub renew_seconds: i32,
+    pub steady_seconds: i32,
+    /// Highest measured load of the nodes that are left after the fence and the loss of one more, in percent.
+    #[serde(default = "cordon_ceiling_percent")]
+    #[schemars(range(min = 10, max = 95))]
+    pub ceiling_percent: i32,
+}
+
+/// What the scheduler does with a fenced node.
+#[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FenceEffect {
+    /// It avoids the node while there is room elsewhere.
+    #[default]
+    PreferNoSchedule,
+    /// It places no Pod there that does not tolerate the taint.
+    NoSchedule,
 }
 
 fn cordon_max_percent() -> i32 {
@@ -249,6 +281,18 @@ fn cordon_max_nodes() -> i32 {
     5
 }
 
-fn cordon_renew_seconds() -> i32 {
-    3600
+fn cordon_max_percent_of_pool() -> i32 {
+    25
+}
+
+fn cordon_max_per_hour() -> i32 {
+    2
+}
+
+fn cordon_steady_seconds() -> i32 {
+    1800
+}
+
+fn cordon_ceiling_percent() -> i32 {
+    85
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{PolicyRef, TrafficHealthPolicyStatus};
+use super::{PolicyRef, StatusPlans, TrafficHealthPolicyStatus};
 
 /// What a policy object says of itself.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +26,8 @@ pub struct PolicyObject {
     pub written: Option<Box<str>>,
     /// Its status; `None` when there is none, or none that can be read.
     pub status: Option<TrafficHealthPolicyStatus>,
+    /// What only the status of the platform's policy has.
+    pub plans: StatusPlans,
 }
 
 #[derive(Deserialize)]
@@ -69,11 +71,15 @@ impl PolicyObject {
         }
         let entries = metadata.managed_fields.into_iter().flatten();
         let of_others = entries.filter(|one| one.subresource.as_deref().is_none_or(str::is_empty));
+        let policy = PolicyRef {
+            namespace: metadata.namespace,
+            name: metadata.name,
+        };
+        let of_platform = status.filter(|_| policy.is_cluster());
+        let plans = of_platform.and_then(|status| serde_json::from_str(status.get()).ok());
         Some(Self {
-            policy: PolicyRef {
-                namespace: metadata.namespace,
-                name: metadata.name,
-            },
+            plans: plans.unwrap_or_default(),
+            policy,
             uid: metadata.uid,
             generation: metadata.generation,
             version: metadata.resource_version,

@@ -82,6 +82,72 @@ pub struct ClusterTrafficHealthPolicyStatus {
     #[schemars(length(max = 20))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["id".into()]))]
     pub findings: Vec<StatusFinding>,
+    /// What remedies would do, and what holds each back; at most 20, in a stable order. Nothing of it is carried out by
+    /// this version.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["id".into()]))]
+    pub plans: Vec<StatusPlan>,
+    /// How many plans there are; the list above may be shorter. Absent in mode Observe, which plans nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub plans_total: Option<i32>,
+}
+
+/// What a remedy would do, and what holds it back.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct StatusPlan {
+    /// Id of the plan, stable over its life.
+    #[schemars(length(min = 1, max = 64))]
+    pub id: String,
+    /// The remedy.
+    #[schemars(length(min = 1, max = 63))]
+    pub remedy: String,
+    /// The node that it is for.
+    #[schemars(length(min = 1, max = 253))]
+    pub node: String,
+    /// Why, in one stable word.
+    #[schemars(length(min = 1, max = 63))]
+    pub cause: String,
+    /// What becomes of it.
+    pub decision: PlanDecision,
+    /// The guard that holds it back; absent when none does. `evenkeel explain` with this word says what it means.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub held_by: Option<String>,
+    /// What would be done and what holds it back, with the numbers of the moment it began.
+    #[schemars(length(max = 1024))]
+    pub message: String,
+    /// Since when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+    /// When it is looked at again, as of the moment it began: where only time can change it, when it will have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<Time>,
+}
+
+/// What only the status of the platform's policy has, decoded for itself.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct StatusPlans {
+    /// What remedies would do.
+    #[serde(default)]
+    pub plans: Vec<StatusPlan>,
+    /// How many plans there are.
+    #[serde(default)]
+    pub plans_total: Option<i32>,
+}
+
+/// What becomes of a plan.
+#[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlanDecision {
+    /// Nothing holds it back.
+    Planned,
+    /// Nothing but a person's yes is missing.
+    Suggested,
+    /// A guard holds it back.
+    Held,
 }
 
 /// One condition of a policy, with the bounds that Kubernetes' own type leaves out.

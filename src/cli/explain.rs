@@ -1,11 +1,11 @@
-//! `evenkeel explain`: the page of a check, or one finding with everything it rests on.
+//! `evenkeel explain`: the page of a check, a remedy or a guard, or one finding with everything it rests on.
 
 use anyhow::bail;
 use clap::Args;
 use clap_complete::ArgValueCompleter;
-use evenkeel_core::checks;
 use evenkeel_core::findings::{Finding, SubjectKind, SubjectView};
 use evenkeel_core::sample::{Metrics, SampleSubject, SampleView};
+use evenkeel_core::{checks, guards, remedies};
 
 use super::candidates;
 use super::checks::page;
@@ -18,8 +18,9 @@ use crate::suggest::did_you_mean;
 /// What to explain.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Id of a check (`evenkeel checks` lists them), or the first digits of the id of a finding (`audit` shows them)
-    #[arg(value_name = "CHECK|FINDING", add = ArgValueCompleter::new(candidates::checks_and_findings))]
+    /// Id of a check (`evenkeel checks` lists them), the first digits of the id of a finding (`audit` shows them), or a remedy or
+    /// the guard that holds it back (`status` shows them)
+    #[arg(value_name = "CHECK|FINDING|REMEDY|GUARD", add = ArgValueCompleter::new(candidates::checks_and_findings))]
     id: String,
     /// Form of a finding; wide has the page of its check as well
     #[arg(long, short, value_enum, default_value_t = Form::Wide)]
@@ -69,9 +70,22 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
         answer(&page(check))?;
         return Ok(End::Good);
     }
+    if let Some(remedy) = remedies::ALL.iter().find(|one| one.id == id) {
+        answer(&format!("# {}\n\n{}\n", remedy.id, remedy.doc.trim()))?;
+        return Ok(End::Good);
+    }
+    if let Some(guard) = guards::find(id) {
+        answer(&format!(
+            "# {}\n\nA guard: it holds a remedy back where {}.\n\n## What to do\n\n{}\n",
+            guard.id, guard.means, guard.next
+        ))?;
+        return Ok(End::Good);
+    }
     let is_finding = (FEWEST..=DIGITS).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_hexdigit());
     if !is_finding {
         let known = checks::ALL.iter().map(|check| check.id);
+        let known = known.chain(remedies::ALL.iter().map(|remedy| remedy.id));
+        let known = known.chain(guards::ALL.iter().map(|guard| guard.id));
         bail!(
             "`{id}` is neither a check nor the id of a finding{}; `evenkeel checks` lists the checks",
             did_you_mean(id, known)

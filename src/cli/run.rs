@@ -33,6 +33,10 @@ pub(super) struct Arguments {
     /// Name of this instance
     #[arg(long, env = "POD_NAME", value_name = "NAME", default_value = "evenkeel")]
     instance: String,
+    /// Node that this instance runs on, which no remedy is planned for; empty outside of the cluster. Without it, every plan is
+    /// held
+    #[arg(long, env = "NODE_NAME", value_name = "NAME")]
+    node_name: Option<String>,
     /// Where to serve /metrics
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
     listen: SocketAddr,
@@ -98,6 +102,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
         namespace: arguments.namespace.clone(),
         lease: arguments.lease.clone(),
         instance: arguments.instance.clone(),
+        node: arguments.node_name.clone(),
         listen: Addresses {
             metrics: arguments.listen,
             probes: arguments.probe_listen,

@@ -60,6 +60,10 @@ pub struct Snapshot {
     pub criticals_left: usize,
     /// Statuses that wait.
     pub queue: usize,
+    /// Plans by remedy and by the guard that holds them back, empty for none.
+    pub plans: BTreeMap<(&'static str, &'static str), u32>,
+    /// Whether too much is unhealthy to do anything; `None` where nothing is planned.
+    pub storm: Option<bool>,
     /// Samples that are held, where anybody measures.
     pub samples: Option<SampleSnapshot>,
 }
@@ -299,6 +303,16 @@ impl Metrics {
         self.set("evenkeel_status_queue", vec![], snapshot.queue as f64);
         if let Some(samples) = &snapshot.samples {
             self.set_samples(samples);
+        }
+        for ((remedy, held_by), count) in &snapshot.plans {
+            let labels = vec![
+                ("remedy", (*remedy).to_owned()),
+                ("held_by", (*held_by).to_owned()),
+            ];
+            self.set("evenkeel_plans", labels, f64::from(*count));
+        }
+        if let Some(storm) = snapshot.storm {
+            self.set("evenkeel_storm", vec![], truth(storm));
         }
     }
 

@@ -165,6 +165,20 @@ pub const TABLE: &[Metric] = &[
         "15",
     ),
     metric(
+        "evenkeel_plans",
+        Gauge,
+        &["remedy", "held_by"],
+        "What remedies would do, by the guard that holds it back; an empty held_by is what none holds. Absent in mode Observe, which plans nothing",
+        "one for each remedy and guard",
+    ),
+    metric(
+        "evenkeel_storm",
+        Gauge,
+        &[],
+        "Whether so many nodes were not Ready or are fenced that nothing is done to any: 1 or 0. Absent in mode Observe",
+        "1",
+    ),
+    metric(
         "evenkeel_policy_unhealthy",
         Gauge,
         &["namespace", "policy"],

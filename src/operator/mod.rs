@@ -101,6 +101,11 @@ impl Operator {
         self.core.handle(now, Input::Observers(observers));
     }
 
+    /// Says which node this replica runs on, `None` for one outside of the cluster: no remedy is planned for it.
+    pub fn runs_on(&mut self, now: Now, node: Option<&str>) {
+        self.core.handle(now, Input::OwnNode(node));
+    }
+
     /// Takes in what has happened. Times never go back.
     pub fn step(&mut self, now: Now, event: Event) -> Effects {
         let mut effects = Effects::default();

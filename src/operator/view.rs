@@ -35,6 +35,8 @@ impl Operator {
             ready: self.warm_by.is_none(),
             queue: self.queue(now),
             samples: samples(&self.core),
+            plans: self.core.planned(),
+            storm: self.core.plans(now).map(|plans| plans.storm_until.is_some()),
             sources: Source::ALL
                 .into_iter()
                 .filter_map(|one| source(&self.core, one, watches))

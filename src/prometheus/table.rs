@@ -108,6 +108,23 @@ pub static LINES: &[MetricQuery] = &[
     ),
     line!(MemoryTotal, NODE_EXPORTER, Most("node_memory_MemTotal_bytes")),
     line!(
+        MemoryAvailable,
+        NODE_EXPORTER,
+        Most("node_memory_MemAvailable_bytes")
+    ),
+    line!(
+        CpuBusy,
+        NODE_EXPORTER,
+        Sum("node_cpu_seconds_total{mode!~\"idle|iowait\"}")
+    ),
+    line!(CpuTime, NODE_EXPORTER, Sum("node_cpu_seconds_total")),
+    line!(
+        ExporterUp,
+        "Prometheus, of node_exporter",
+        // The names that kube-prometheus-stack, Prometheus' example configuration and the chart of its community give the job.
+        Most("up{job=~\"node-exporter|node_exporter|prometheus-node-exporter|kubernetes-node-exporter\"}")
+    ),
+    line!(
         SynCookies,
         NODE_EXPORTER,
         Most("node_netstat_TcpExt_SyncookiesSent")

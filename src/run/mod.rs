@@ -55,6 +55,8 @@ pub struct Options {
     pub lease: String,
     /// Name of this instance: the Pod's.
     pub instance: String,
+    /// Node that it runs on; empty outside of the cluster, `None` where nobody said which.
+    pub node: Option<String>,
     /// Where metrics, probes and `/debug` are served.
     pub listen: Addresses,
     /// The Alertmanager to push to, if any.
@@ -141,6 +143,9 @@ fn start(
     let feeders = Feeders::start(tasks, &options, &handle, &links.lease, &metrics, stop)?;
     let mut operator = Operator::new(clock.now(), options.instance);
     operator.observed_by(clock.now(), &feeders.observers);
+    if let Some(node) = &options.node {
+        operator.runs_on(clock.now(), Some(&**node).filter(|name| !name.is_empty()));
+    }
     let drive = Drive {
         operator,
         pages: feeders.pages,

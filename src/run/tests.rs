@@ -104,6 +104,7 @@ fn options(instance: &str) -> Options {
         namespace: "evenkeel-system".into(),
         lease: "evenkeel".into(),
         instance: instance.into(),
+        node: None,
         listen: Addresses {
             metrics: any,
             probes: any,

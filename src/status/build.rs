@@ -4,15 +4,16 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use evenkeel_core::findings::{self, Finding};
 use evenkeel_core::judge::Severity;
+use evenkeel_core::plan::{Decision, PlanView, PlansView};
 use evenkeel_core::policy::Mode as CoreMode;
 use evenkeel_core::standing::{self, Holds, Reason, Standing};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use serde::{Deserialize, Serialize};
 
 use crate::api::{
     ClusterTrafficHealthPolicyStatus, Condition, ConditionStatus, FindingSeverity, FindingSubject,
-    FindingVerdict, Mode, StatusFinding, SubjectKind, TrafficHealthPolicyStatus, VerdictCounts,
+    FindingVerdict, Mode, PlanDecision, StatusFinding, StatusPlan, StatusPlans, SubjectKind,
+    TrafficHealthPolicyStatus, VerdictCounts,
 };
 use crate::escape;
 
@@ -21,10 +22,9 @@ const CONDITION_MESSAGE: usize = 4096;
 const FINDING_MESSAGE: usize = 1024;
 const LIMITED_BY: usize = 256;
 
-/// The status of either kind. The cluster's is the same without what only a team's policy has.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
-#[serde(transparent)]
-pub struct PolicyStatus(pub TrafficHealthPolicyStatus);
+/// The status of either kind. The cluster's is the same without what only a team's policy has, and with plans.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct PolicyStatus(pub TrafficHealthPolicyStatus, pub StatusPlans);
 
 /// The conditions of a status.
 const KINDS: [&str; 5] = ["Accepted", "Observed", "Healthy", "Ready", "Remediating"];
@@ -36,6 +36,8 @@ pub struct Times {
     conditions: Box<[(&'static str, ConditionStatus, Timestamp)]>,
     /// Id of a finding and its verdict, and since when.
     findings: Box<[(u64, FindingVerdict, Timestamp)]>,
+    /// Id of a plan and what becomes of it, as a number, and since when.
+    plans: Box<[(u64, u64, Timestamp)]>,
 }
 
 impl Times {
@@ -56,6 +58,12 @@ impl Times {
                 .findings
                 .iter()
                 .filter_map(|one| Some((number(&one.id)?, one.verdict, one.since.as_ref()?.0)))
+                .collect(),
+            plans: status
+                .1
+                .plans
+                .iter()
+                .filter_map(|one| Some((number(&one.id)?, became(one), one.since.as_ref()?.0)))
                 .collect(),
         }
     }
@@ -88,7 +96,7 @@ impl PolicyStatus {
         let written = [accepted, observed, healthy, &ready, remediating];
         let conditions = KINDS.into_iter().zip(written);
         let conditions = conditions.map(|(kind, one)| condition(kind, one, generation, now, times));
-        Self(TrafficHealthPolicyStatus {
+        let status = TrafficHealthPolicyStatus {
             observed_generation: Some(generation),
             conditions: conditions.collect(),
             counts: Some(VerdictCounts {
@@ -111,7 +119,8 @@ impl PolicyStatus {
             findings_total: Some(int(standing.total)),
             findings: standing.findings.iter().map(|one| finding(one, times)).collect(),
             recent_remediations: Vec::new(),
-        })
+        };
+        Self(status, plans(&standing.plans, times))
     }
 
     /// The status of a policy whose definition in the cluster is older than this program.
@@ -124,11 +133,12 @@ impl PolicyStatus {
                 env!("CARGO_PKG_VERSION")
             ),
         };
-        Self(TrafficHealthPolicyStatus {
+        let status = TrafficHealthPolicyStatus {
             observed_generation: Some(generation),
             conditions: vec![condition("Accepted", &one, generation, now, times)],
             ..TrafficHealthPolicyStatus::default()
-        })
+        };
+        Self(status, StatusPlans::default())
     }
 
     /// What it says, whatever the times and the numbers in its messages: equal fingerprints need no write.
@@ -170,6 +180,10 @@ impl PolicyStatus {
                 .map(|time| time.0.as_second())
                 .hash(&mut hash);
         }
+        self.1.plans_total.hash(&mut hash);
+        for one in &self.1.plans {
+            (&one.id, became(one)).hash(&mut hash);
+        }
         hash.finish()
     }
 
@@ -182,6 +196,8 @@ impl PolicyStatus {
             counts: status.counts,
             findings_total: status.findings_total,
             findings: status.findings,
+            plans: self.1.plans,
+            plans_total: self.1.plans_total,
         }
     }
 
@@ -269,6 +285,55 @@ fn finding(one: &Finding, times: &Times) -> StatusFinding {
     }
 }
 
+/// The plans of the platform's policy. In mode Observe there are none, and not even their number.
+fn plans(all: &PlansView, times: &Times) -> StatusPlans {
+    let total = all.plans.len() + all.left;
+    StatusPlans {
+        plans: all.plans.iter().map(|one| plan(one, times)).collect(),
+        plans_total: all.planning.then(|| i32::try_from(total).unwrap_or(i32::MAX)),
+    }
+}
+
+fn plan(one: &PlanView, times: &Times) -> StatusPlan {
+    let held = one.held.as_ref();
+    let why = held.map_or_else(String::new, |held| {
+        format!("; held by {}: {}", held.by, held.message)
+    });
+    let moment = |at: i64| Timestamp::from_second(at).ok();
+    let mut plan = StatusPlan {
+        id: one.id.clone(),
+        remedy: one.remedy.into(),
+        node: escape::line(&one.node).into_owned(),
+        cause: one.cause.into(),
+        decision: match one.decision {
+            Decision::Planned => PlanDecision::Planned,
+            Decision::Suggested => PlanDecision::Suggested,
+            Decision::Held => PlanDecision::Held,
+        },
+        held_by: held.map(|held| held.by.into()),
+        message: cut(&format!("{}{why}", one.message), FINDING_MESSAGE),
+        since: None,
+        again: held.and_then(|held| moment(held.again_at?)).map(Time),
+    };
+    let (id, became) = (number(&plan.id), became(&plan));
+    let written = times
+        .plans
+        .iter()
+        .find(|before| Some(before.0) == id && before.1 == became);
+    plan.since = written
+        .map(|before| before.2)
+        .or_else(|| moment(one.since))
+        .map(Time);
+    plan
+}
+
+/// What becomes of a plan, as a number: equal where nothing has turned.
+fn became(one: &StatusPlan) -> u64 {
+    let mut hash = DefaultHasher::new();
+    (one.decision as u8, &one.held_by).hash(&mut hash);
+    hash.finish()
+}
+
 /// The id of a finding as a number, as which it is written in hexadecimal; `None` for one that is not of ours.
 fn number(id: &str) -> Option<u64> {
     u64::from_str_radix(id, 16).ok()
@@ -318,6 +383,7 @@ mod tests {
             limited_by: None,
             findings: Vec::new(),
             total: 0,
+            plans: PlansView::default(),
         };
         PolicyStatus::of(&standing, 1, false, Timestamp::UNIX_EPOCH, &Times::default()).fingerprint()
     }

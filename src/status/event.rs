@@ -115,7 +115,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::api::{Condition, TrafficHealthPolicyStatus};
+    use crate::api::{Condition, StatusPlans, TrafficHealthPolicyStatus};
 
     fn status(kind: &str, status: Option<ConditionStatus>) -> PolicyStatus {
         let conditions = status.map(|status| Condition {
@@ -126,10 +126,11 @@ mod tests {
             reason: "X".into(),
             message: "x".into(),
         });
-        PolicyStatus(TrafficHealthPolicyStatus {
+        let status = TrafficHealthPolicyStatus {
             conditions: conditions.into_iter().collect(),
             ..TrafficHealthPolicyStatus::default()
-        })
+        };
+        PolicyStatus(status, StatusPlans::default())
     }
 
     #[rstest]

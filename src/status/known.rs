@@ -38,7 +38,7 @@ impl Patch {
         let status = if self.policy.is_cluster() {
             serde_json::to_value(self.status.clone().cluster())
         } else {
-            serde_json::to_value(&self.status)
+            serde_json::to_value(&self.status.0)
         };
         Request::Status {
             policy: self.policy.clone(),
@@ -86,6 +86,7 @@ impl Statuses {
             generation,
             version,
             status,
+            plans,
             ..
         } = object;
         let known = self.known.entry(policy.clone()).or_default();
@@ -95,7 +96,7 @@ impl Statuses {
             // On its way since before the reply to our own write, which is newer.
             return policy;
         }
-        let status = status.map(PolicyStatus);
+        let status = status.map(|status| PolicyStatus(status, plans));
         *known = KnownStatus {
             uid,
             generation,

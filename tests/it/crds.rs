@@ -1,6 +1,6 @@
 //! The published definitions are what the types say, and follow the rules of an API that people rely on.
 
-use evenkeel::api::{crd_files, crds};
+use evenkeel::api::{crd_files, crds, ledger_crd_files, ledger_crds};
 use serde_json::Value;
 
 use crate::docs::assert_current;
@@ -11,6 +11,10 @@ fn published_definitions_are_current() {
     assert_eq!(files.len(), 2);
     for (name, content) in files {
         assert_current(&format!("crds/{name}"), &content);
+    }
+    // Beside those that are installed, and installed by nothing.
+    for (name, content) in ledger_crd_files().unwrap() {
+        assert_current(&format!("crds/ledger/{name}"), &content);
     }
 }
 
@@ -40,7 +44,7 @@ fn every_node(visit: &mut dyn FnMut(&Node<'_>)) {
             walk(&format!("{path}[]"), inner, false, visit);
         }
     }
-    for crd in crds() {
+    for crd in crds().into_iter().chain(ledger_crds()) {
         let schema = crd.spec.versions[0]
             .schema
             .clone()

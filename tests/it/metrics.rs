@@ -49,6 +49,8 @@ fn full() -> Snapshot {
         criticals_left: 7,
         samples: Some(SampleSnapshot::default()),
         queue: 0,
+        plans: BTreeMap::from([(("CordonNode", "Storm"), 1)]),
+        storm: Some(true),
     }
 }
 

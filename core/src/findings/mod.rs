@@ -22,7 +22,7 @@ pub(crate) use unreadable::unreadable;
 
 use crate::engine::{Engine, Reported};
 use crate::index::Index;
-use crate::judge::{Case, Check, Datum, Memory, Severity, Subject, Verdict};
+use crate::judge::{Case, Check, Datum, Evidence, Memory, Severity, Subject, Verdict};
 use crate::know::{Gap, Origin, Source, Unit, Wall};
 
 /// A verdict other than Met or `NotApplicable`, as reported to people.
@@ -326,16 +326,20 @@ pub(crate) fn severity(check: &Check, verdict: &Verdict) -> Severity {
 }
 
 fn evidence(case: &Case) -> Vec<EvidenceView> {
-    case.evidence()
-        .into_iter()
-        .map(|one| EvidenceView {
+    case.evidence().iter().map(EvidenceView::of).collect()
+}
+
+impl EvidenceView {
+    /// A piece of evidence, as it is shown.
+    pub(crate) fn of(one: &Evidence) -> Self {
+        Self {
             what: one.what,
-            value: one.value,
+            value: one.value.clone(),
             unit: one.unit,
-            source: one.source,
+            source: one.source.clone(),
             origin: one.origin,
-        })
-        .collect()
+        }
+    }
 }
 
 /// What a person can do about a gap.
@@ -376,6 +380,11 @@ fn id(check: &str, subject: &str, policy: Option<&str>) -> String {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
     format!("{hash:016x}")
+}
+
+/// The id of a plan, made as that of a finding.
+pub(crate) fn id_of(remedy: &str, node: &str, cause: &str) -> String {
+    id(remedy, node, Some(cause))
 }
 
 /// Sorts findings: the worst first, accepted ones last, then by check and subject.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::index::Index;
 use crate::names::Key;
-use crate::policy::{Counts, PodCounter};
+use crate::policy::{Counts, Mode, PodCounter};
 use crate::sample::{Metric, Metrics, Of, PageScope};
 
 /// Most Services of one namespace of which backends are measured, and most in all: each takes a query every 15 s.
@@ -28,7 +28,16 @@ pub struct SampleWants {
 
 const PRESSURE: Metrics = Metrics::of(&[Metric::CpuPressure, Metric::MemoryPressure, Metric::IoPressure]);
 
-/// What to measure, as far as checks rest on these metrics.
+/// What fencing nodes rests on ([`crate::plan`]): how a node is by another channel, and whether the others have room.
+const FENCING: Metrics = PRESSURE.with(Metrics::of(&[
+    Metric::ExporterUp,
+    Metric::CpuBusy,
+    Metric::CpuTime,
+    Metric::MemoryTotal,
+    Metric::MemoryAvailable,
+]));
+
+/// What to measure, as far as checks rest on these metrics, and plans.
 pub(super) fn wants(index: &Index, needed: Metrics) -> BTreeMap<PageScope<Arc<str>>, SampleWants> {
     let mut all = BTreeMap::new();
     if !index.samples().is_observed() {
@@ -54,6 +63,11 @@ pub(super) fn wants(index: &Index, needed: Metrics) -> BTreeMap<PageScope<Arc<st
             metrics
         } else {
             metrics.minus(PRESSURE)
+        };
+        let plans = index.cluster_policy().and_then(|policy| policy.nodes.cordon);
+        let metrics = match plans.map(|cordon| cordon.mode) {
+            Some(Mode::Suggest | Mode::Enforce) => metrics.with(FENCING),
+            None | Some(Mode::Observe) => metrics,
         };
         want(PageScope::Nodes, metrics, BTreeSet::new());
     }

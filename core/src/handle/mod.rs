@@ -13,6 +13,7 @@ use crate::know::{Now, Source};
 use crate::names::{Key, Name};
 use crate::policy::{ClusterPolicy, Policy};
 use crate::program::Core;
+use crate::remedies::OwnNode;
 use crate::sample::{Observer, Page};
 use crate::sources::slice::SERVICE_NAME;
 use crate::sources::{self, DecodeError, Place, Row};
@@ -55,6 +56,8 @@ pub enum Input<'a> {
     Observers(&'a [Observer]),
     /// What one observer answered when it was asked for samples.
     Samples(&'a Page<'a>),
+    /// The node that this replica runs on; `None` where it runs outside of the cluster. Until it is said, no plan goes ahead.
+    OwnNode(Option<&'a str>),
     /// What became of reading a Pod that [`crate::Round::lookups`] asked for.
     Lookup(&'a PodQuery, PodAnswer<'a>),
 }
@@ -95,6 +98,11 @@ impl Core {
                 if held.as_deref() != Some(body) {
                     self.touch(Source::Configz);
                 }
+            }
+            Input::OwnNode(node) => {
+                let node = node.map(|name| self.index.names.intern(name));
+                self.planner
+                    .runs_on(node.map_or(OwnNode::Outside, OwnNode::Named));
             }
             Input::Observers(observers) => self.observers(observers),
             Input::Samples(page) => self.fold_samples(now, page),

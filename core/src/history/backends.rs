@@ -73,6 +73,8 @@ pub struct Backends {
     pub(crate) churn: Churn,
     newcomers: Newcomers,
     turnovers: Turnovers,
+    /// Node and namespace of endpoints that have just come.
+    arrivals: Vec<(Name, Name)>,
     swept: Mono,
 }
 
@@ -147,6 +149,7 @@ impl Backends {
                 (None, Some(other)) if !elsewhere.has(other.address) => {
                     self.load(now, counts, other.node, 1);
                     if counts {
+                        self.arrivals.push((other.node, at.0.namespace));
                         self.churn.born(now, at.0, Backend::of(other));
                         self.turnovers.came(now, at.0, Backend::of(other));
                         if !other.ready && !other.terminating {
@@ -157,6 +160,11 @@ impl Backends {
                 _ => {}
             }
         }
+    }
+
+    /// Node and namespace of each endpoint that has come since this was last asked.
+    pub(super) fn take_arrivals(&mut self) -> impl Iterator<Item = (Name, Name)> + '_ {
+        self.arrivals.drain(..)
     }
 
     /// An endpoint that stays in its slice.

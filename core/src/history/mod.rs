@@ -19,13 +19,14 @@
 //!
 //! Everything is bounded. Per subject: 80 bytes for an endpoint whose readiness changes, 72 for a Pod younger than two
 //! minutes and for one that went within two minutes, 40 for an endpoint that is still starting, 56 for a node, 90 for a Service whose endpoints came within a day, 300 for a workload on a node that Pods are evicted from. In all, at most 32,768 of
-//! each of these (about 10 MB), 8,192 failures of nodes (0.5 MB), 32,768 Pods that were made to go (1 MB), 2,048 workloads
+//! each of these (about 10 MB), 8,192 failures and 8,192 flips of nodes (1 MB), 32,768 Pods that were made to go (1 MB), 2,048 workloads
 //! that lost some (1.2 MB), and one count for each minute of a day (6 kB). A quiet cluster of 5,000 nodes has 56 bytes for each
 //! node and nothing else.
 
 mod backends;
 mod churn;
 mod events;
+mod flips;
 mod lookups;
 mod newcomers;
 mod nodes;
@@ -36,6 +37,7 @@ mod zones;
 pub use backends::{Backends, FLAP_FLIPS, FLAP_WINDOW, Flapping};
 pub use churn::{Churn, ChurnStorm, STORM_FACTOR, WARM_MINUTES};
 pub use events::{EVICT_WINDOW, Events, Evicted, PREEMPT_WINDOW, Preempted};
+pub use flips::{Flip, FlipAuthor, NodeFlips, Refill};
 pub(crate) use lookups::Answer;
 pub use lookups::{PodAnswer, PodQuery};
 pub use newcomers::Starting;
@@ -46,11 +48,12 @@ pub use zones::{Disruption, SHARE_PERCENT, Zone, Zones, disruption};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::index::{Freshness, Part};
+use crate::index::{Freshness, Index, Part};
 use crate::know::{Gap, Known, Mono, Now, Source, Wall};
-use crate::names::InUse;
+use crate::names::{InUse, Key};
 use crate::sources::disruption::PodDisruption;
 use crate::sources::event::Event;
+use crate::sources::slice::Slice;
 use lookups::Lookups;
 
 /// How long after an interruption what arrives is still taken for what was missed, in milliseconds: a watch that is
@@ -271,6 +274,14 @@ impl History {
     /// How often readiness of a Service's endpoints changed.
     pub const fn backends(&self) -> &Backends {
         &self.backends
+    }
+
+    /// Folds the change of one slice; see [`Backends::fold`].
+    pub(crate) fn fold_slice(&mut self, counts: bool, index: &Index, key: Key, old: Option<&Slice>) {
+        self.backends.fold(self.now, counts, index, key, old);
+        for (node, namespace) in self.backends.take_arrivals() {
+            self.nodes.arrived(node, namespace);
+        }
     }
 
     /// Nodes that failed.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::flips::NodeFlips;
 use crate::know::Mono;
 use crate::names::Name;
 use crate::sources::node::{Node, Readiness};
@@ -75,6 +76,7 @@ pub struct NodeHistory {
     past: BTreeMap<Name, Past>,
     /// Since when Nodes are watched.
     since: Option<Mono>,
+    flips: NodeFlips,
 }
 
 impl NodeHistory {
@@ -102,6 +104,7 @@ impl NodeHistory {
         old: Option<&Node>,
         new: Option<&Node>,
     ) {
+        self.flips.fold(now, happens, name, old, new);
         let Some(new) = new else {
             self.past.remove(&name);
             return;
@@ -138,6 +141,16 @@ impl NodeHistory {
         }
     }
 
+    /// An endpoint of a namespace came to a node.
+    pub(super) fn arrived(&mut self, node: Name, namespace: Name) {
+        self.flips.arrived(node, namespace);
+    }
+
+    /// Nodes that come and go.
+    pub const fn flips(&self) -> &NodeFlips {
+        &self.flips
+    }
+
     /// A node failed.
     pub(crate) fn failed(&mut self, failure: Failure) {
         if self.failures.len() == FAILURES {
@@ -158,5 +171,6 @@ impl NodeHistory {
         while self.failures.front().is_some_and(|one| now.since(one.at) > KEEP) {
             self.failures.pop_front();
         }
+        self.flips.tick(now);
     }
 }

@@ -175,17 +175,45 @@ pub struct Pressure {
     pub for_seconds: u32,
 }
 
-/// Bounds of cordoning.
+/// Bounds of fencing nodes: of the remedy `CordonNode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CordonPolicy {
     /// How far evenkeel may go.
     pub mode: Mode,
-    /// Most nodes, percent of the cluster, rounded down.
+    /// Effect of the taint.
+    pub effect: FenceEffect,
+    /// Most nodes fenced at a time, percent of the nodes that take Pods, rounded down.
     pub max_percent: u32,
-    /// Most nodes.
+    /// Most nodes fenced at a time.
     pub max_nodes: u32,
-    /// How often the mark is renewed, seconds.
-    pub renew_seconds: u32,
+    /// Most nodes fenced at a time, percent of their node pool, rounded down.
+    pub max_percent_of_pool: u32,
+    /// Most fences in an hour.
+    pub max_per_hour: u32,
+    /// For how long a node must be steady before its fence is removed, seconds.
+    pub steady_seconds: u32,
+    /// Highest measured load of the nodes that are left, percent.
+    pub ceiling_percent: u32,
+}
+
+/// What the scheduler does with a fenced node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub enum FenceEffect {
+    /// It avoids the node while there is room elsewhere.
+    #[default]
+    PreferNoSchedule,
+    /// It places no Pod there that does not tolerate the taint.
+    NoSchedule,
+}
+
+impl FenceEffect {
+    /// As written in a taint.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::PreferNoSchedule => "PreferNoSchedule",
+            Self::NoSchedule => "NoSchedule",
+        }
+    }
 }
 
 /// What is expected of the control plane, and what to assume where it hides its flags.

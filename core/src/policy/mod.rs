@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 pub use cluster::{
     Cascade, CiliumTuning, ClusterPolicy, ConntrackPolicy, ControlPlanePolicy, CordonPolicy, DataPlanePolicy,
-    ExceptedSubject, Flap, KernelTuning, NodesPolicy, PlatformException, Pressure, Range, Storm,
+    ExceptedSubject, FenceEffect, Flap, KernelTuning, NodesPolicy, PlatformException, Pressure, Range, Storm,
 };
 pub use labels::{Operator, Requirement, Selector};
 

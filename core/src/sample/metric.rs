@@ -104,6 +104,14 @@ metrics! {
     IoPressure "ioPressure" Counter Seconds Node points 12 calm 0.01 tolerance 50;
     /// Bytes of memory of the node.
     MemoryTotal "memoryTotal" Gauge Bytes Node points 1 calm -1.0 tolerance 1;
+    /// Bytes of memory that new programs could have without swapping (`MemAvailable`).
+    MemoryAvailable "memoryAvailable" Gauge Bytes Node points 4 calm 1e15 tolerance 30;
+    /// Seconds that all CPUs of the node were at work, idling and waiting for storage aside.
+    CpuBusy "cpuBusy" Counter Seconds Node points 12 calm 1e12 tolerance 30;
+    /// Seconds of all CPUs of the node, whatever they did: in a second as many as there are CPUs.
+    CpuTime "cpuTime" Counter Seconds Node points 12 calm 1e12 tolerance 10;
+    /// Whether the node's exporter answered when it was last scraped: 1 or 0.
+    ExporterUp "exporterUp" Gauge Count Node points 12 calm 1e12 tolerance 10;
     /// SYN cookies sent: the queue of a listening socket was full (`TcpExt SyncookiesSent`).
     SynCookies "synCookies" Counter Count Node points 12 calm 0.0 tolerance 50;
     /// Connections dropped as a listening socket's queue was full (`TcpExt ListenOverflows`).

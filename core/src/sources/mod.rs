@@ -6,6 +6,7 @@
 //!
 //! Go writes `null` for an empty list or map, so every optional field accepts it.
 
+pub mod claim;
 pub mod config_map;
 mod decode_error;
 pub mod disruption;

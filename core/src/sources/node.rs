@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use serde::Deserialize;
 
+use super::claim::{self, Holder};
 use super::kind::Kind;
 use super::taint::{Taint, TaintWire};
 use super::{DecodeError, KeptKeys, Row, Text, TextMap, all_pairs, key, name_of, or_default, pairs};
@@ -50,6 +51,18 @@ const CONTROL_PLANE: [&str; 4] = [
     "node-role.kubernetes.io/master",
     "node-role.kubernetes.io/controlplane",
     "node.kubernetes.io/microk8s-controlplane",
+];
+/// Labels that name a node's pool: EKS, GKE, AKS, Karpenter, kops, Gardener, eksctl and DigitalOcean, as their documentation
+/// has them.
+const POOL: [&str; 8] = [
+    "eks.amazonaws.com/nodegroup",
+    "cloud.google.com/gke-nodepool",
+    "kubernetes.azure.com/agentpool",
+    "karpenter.sh/nodepool",
+    "kops.k8s.io/instancegroup",
+    "worker.gardener.cloud/pool",
+    "alpha.eksctl.io/nodegroup-name",
+    "doks.digitalocean.com/node-pool",
 ];
 /// The beginning of the labels that only AKS gives its nodes ("Use labels in an AKS cluster", reserved prefixes).
 const AKS: &str = "kubernetes.azure.com/";
@@ -148,6 +161,10 @@ pub struct Node {
     /// Taints of effect `NoSchedule` or `NoExecute` that last: those by which the node controller shows how a node
     /// feels are left out.
     pub taints: Box<[Taint]>,
+    /// Who takes it out of service or is about to.
+    pub holder: Option<Holder>,
+    /// Whether it carries evenkeel's own taint ([`claim::FENCE`]).
+    pub fenced: bool,
 }
 
 impl Node {
@@ -181,6 +198,18 @@ impl Node {
         CONTROL_PLANE
             .iter()
             .any(|key| self.labels.text(names, key).is_some())
+    }
+
+    /// Its node pool; the empty name where no label says it.
+    pub fn pool(&self, names: &Names) -> Name {
+        let label = |key: &&str| self.labels.get(names.find(key)?);
+        POOL.iter().find_map(label).unwrap_or_default()
+    }
+
+    /// Whether it is for ordinary Pods, Ready or not: none of the control plane, and no taint that lasts but evenkeel's own.
+    pub fn is_worker(&self, names: &Names) -> bool {
+        let own = |taint: &Taint| names.text(taint.key) == claim::FENCE;
+        !self.is_control_plane(names) && self.taints.iter().all(own)
     }
 
     /// Whether EKS Auto Mode runs it, which labels its nodes so (EKS guide, "Control if a workload is deployed on EKS Auto
@@ -325,7 +354,9 @@ impl Row for Node {
         ..Kind::v1("Node", "nodes", "zones, readiness and versions of nodes")
     }];
 
-    const KEPT_KEYS: &'static [KeptKeys] = &[("metadata.annotations", keeps_annotation)];
+    const KEPT_KEYS: &'static [KeptKeys] = &[("metadata.annotations", |key| {
+        keeps_annotation(key) || claim::keeps_annotation(key)
+    })];
 
     type Wire<'a> = Wire<'a>;
 
@@ -387,6 +418,13 @@ impl Row for Node {
                 || wire.spec.taints.iter().any(TaintWire::takes_away),
             unschedulable: wire.spec.unschedulable,
             taints,
+            holder: claim::holder(
+                !wire.metadata.deletion_timestamp.is_empty(),
+                wire.spec.unschedulable,
+                &wire.spec.taints,
+                &wire.metadata.annotations,
+            ),
+            fenced: claim::is_fenced(&wire.spec.taints),
         };
         Ok((key, row))
     }

@@ -80,6 +80,11 @@ pub(super) struct TaintWire<'a> {
 }
 
 impl TaintWire<'_> {
+    /// Its key.
+    pub(super) fn key(&self) -> &str {
+        &self.key
+    }
+
     /// Whether it says that a controller takes the node away.
     pub(super) fn takes_away(&self) -> bool {
         LEAVING.contains(&&*self.key)

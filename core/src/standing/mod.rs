@@ -4,6 +4,7 @@
 
 mod part;
 mod reason;
+mod remedies;
 mod worst;
 
 use std::collections::{BTreeSet, HashSet};
@@ -15,6 +16,7 @@ use crate::index::{Freshness, Part};
 use crate::judge::Verdict;
 use crate::know::{Now, Source};
 use crate::names::Key;
+use crate::plan::PlansView;
 use crate::policy::Mode;
 use crate::program::{Core, ESSENTIAL};
 use crate::unmatched::Mistakes;
@@ -96,6 +98,8 @@ pub struct Standing {
     pub findings: Vec<Finding>,
     /// All findings, excepted ones not counted.
     pub total: u32,
+    /// What remedies would do, and what holds them back; of the platform's policy only.
+    pub plans: PlansView,
 }
 
 impl Standing {
@@ -220,6 +224,12 @@ impl Core {
             .map_or(Mode::Observe, |cordon| cordon.mode);
         let declared = policy.conntrack.tuning_mode.max(cordon);
         let mut standing = self.stand(now, Key::default(), declared);
+        if let Some(plans) = self.plans(now) {
+            standing.remediating = remedies::remediating(&plans);
+            standing.mode = Mode::Suggest;
+            standing.limited_by = Some(remedies::PLANS_ONLY);
+            standing.plans = plans;
+        }
         if let Some(accepted) = not_understood(&policy.unknown_fields) {
             standing.accepted = accepted;
         }
@@ -262,6 +272,7 @@ impl Core {
             limited_by,
             findings: worst.findings(),
             total: counts.at_risk + counts.violated + counts.unknown,
+            plans: PlansView::default(),
         }
     }
 
@@ -334,6 +345,7 @@ fn refused(why: &str) -> Standing {
         limited_by: None,
         findings: Vec::new(),
         total: 0,
+        plans: PlansView::default(),
     }
     .documented()
 }

@@ -43,6 +43,14 @@ pub enum Reason {
     AllMet,
     /// Nothing is done, only watched.
     ModeObserve,
+    /// Remedies are planned, and none is called for.
+    NothingToDo,
+    /// A remedy is called for, and guards hold all of them back.
+    Held,
+    /// So much is unhealthy that nothing may be done.
+    Storm,
+    /// A remedy is called for, and this version does not carry it out.
+    Planned,
 }
 
 /// A condition and what it says with a reason.
@@ -50,7 +58,7 @@ pub type ConditionStatus = (&'static str, Holds);
 
 impl Reason {
     /// Every reason, in the order of the documentation.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 23] = [
         Self::Accepted,
         Self::Conflicted,
         Self::TargetNotFound,
@@ -70,6 +78,10 @@ impl Reason {
         Self::MinorFindings,
         Self::AllMet,
         Self::ModeObserve,
+        Self::NothingToDo,
+        Self::Held,
+        Self::Storm,
+        Self::Planned,
     ];
 
     /// As written in a condition.
@@ -94,6 +106,10 @@ impl Reason {
             Self::MinorFindings => "MinorFindings",
             Self::AllMet => "AllMet",
             Self::ModeObserve => "ModeObserve",
+            Self::NothingToDo => "NothingToDo",
+            Self::Held => "Held",
+            Self::Storm => "Storm",
+            Self::Planned => "Planned",
         }
     }
 
@@ -120,7 +136,9 @@ impl Reason {
             Self::NoServices | Self::NothingJudged => &[("Healthy", Unknown)],
             Self::Violated => &[("Healthy", False)],
             Self::AtRisk | Self::MinorFindings | Self::AllMet => &[("Healthy", True)],
-            Self::ModeObserve => &[("Remediating", False)],
+            Self::ModeObserve | Self::NothingToDo | Self::Held | Self::Storm | Self::Planned => {
+                &[("Remediating", False)]
+            }
         }
     }
 
@@ -169,7 +187,17 @@ impl Reason {
             Self::MinorFindings => "what is violated is informational only",
             Self::AllMet => "every verdict is met",
             Self::ModeObserve => {
-                "nothing is being changed: this version observes, whatever the declared mode"
+                "nothing is being changed: the policy asks for observation only, or this version has no remedy for what it asks"
+            }
+            Self::NothingToDo => "remedies are planned, and no node calls for one",
+            Self::Held => {
+                "a node calls for a remedy, and a guard holds it back: the message has the first, status.plans all of them; see docs/remedies.md"
+            }
+            Self::Storm => {
+                "so many nodes were not Ready or are fenced that nothing is done to any: one cause is likely, and the others need what is left"
+            }
+            Self::Planned => {
+                "a node calls for a remedy and no guard holds it back, or only a person's yes is missing; this version plans and does not act"
             }
         }
     }
@@ -177,7 +205,16 @@ impl Reason {
     /// What to do next.
     pub const fn next(self) -> &'static str {
         match self {
-            Self::Accepted | Self::AllInputsFresh | Self::AllMet | Self::ModeObserve => "nothing",
+            Self::Accepted | Self::AllInputsFresh | Self::AllMet | Self::ModeObserve | Self::NothingToDo => {
+                "nothing"
+            }
+            Self::Held => "`evenkeel explain GUARD` with the guard that the message names",
+            Self::Storm => {
+                "look for what the nodes share: zone, rack, network, API server, rollout; stop what makes Pods move"
+            }
+            Self::Planned => {
+                "look at the evidence in status.plans; if you agree, taint the node yourself with the line of docs/remedies.md"
+            }
             Self::Conflicted => {
                 "ask the owners of the Service which of the two is true, and correct the other; `evenkeel audit` lists all of them"
             }

@@ -9,6 +9,7 @@
 mod architecture;
 mod check_docs;
 mod freshness;
+mod harm;
 mod history;
 #[path = "../../src/world/objects/mod.rs"]
 #[allow(
@@ -19,4 +20,5 @@ mod history;
 mod objects;
 mod order;
 mod reasons;
+mod remedies;
 mod writers;

@@ -220,7 +220,10 @@ async fn rules_would_be_cheap_enough_at_twice_every_bound() {
     let plane = plane().await;
     let client = plane.client().await.unwrap();
     let mut doubled = 0;
-    for crd in evenkeel::api::crds() {
+    for crd in evenkeel::api::crds()
+        .into_iter()
+        .chain(evenkeel::api::ledger_crds())
+    {
         let mut copy = serde_json::to_value(crd).unwrap();
         // A copy under a group of its own, so that nothing else sees it.
         let group = format!("doubled.{GROUP}");

@@ -148,7 +148,12 @@ fn nodes(nodes: &Nodes, reader: &mut ProblemReader) -> core::NodesPolicy {
             mode: cordon.mode.into(),
             max_percent: reader.number("spec.nodes.cordon.maxPercent", cordon.max_percent),
             max_nodes: reader.number("spec.nodes.cordon.maxNodes", cordon.max_nodes),
-            renew_seconds: reader.number("spec.nodes.cordon.renewSeconds", cordon.renew_seconds),
+            effect: cordon.effect.into(),
+            max_percent_of_pool: reader
+                .number("spec.nodes.cordon.maxPercentOfPool", cordon.max_percent_of_pool),
+            max_per_hour: reader.number("spec.nodes.cordon.maxPerHour", cordon.max_per_hour),
+            steady_seconds: reader.number("spec.nodes.cordon.steadySeconds", cordon.steady_seconds),
+            ceiling_percent: reader.number("spec.nodes.cordon.ceilingPercent", cordon.ceiling_percent),
         }),
     }
 }

@@ -3,7 +3,9 @@
 use evenkeel_core::dataplane;
 use evenkeel_core::policy as core;
 
-use super::super::{Door, LabelOperator, Layer, Measure, Mode, Protocol, ProxyMode, RecycleCause};
+use super::super::{
+    Door, FenceEffect, LabelOperator, Layer, Measure, Mode, Protocol, ProxyMode, RecycleCause,
+};
 
 macro_rules! same_terms {
     ($from:ty => $to:ty { $($theirs:ident => $ours:ident),+ $(,)? }) => {
@@ -26,6 +28,7 @@ same_terms!(Layer => core::Layer { L4 => L4, L7 => L7 });
 same_terms!(RecycleCause => core::RecycleCause {
     PinnedClient => PinnedClient, HotBackend => HotBackend, StuckClient => StuckClient,
 });
+same_terms!(FenceEffect => core::FenceEffect { PreferNoSchedule => PreferNoSchedule, NoSchedule => NoSchedule });
 same_terms!(LabelOperator => core::Operator {
     In => In, NotIn => NotIn, Exists => Exists, DoesNotExist => DoesNotExist,
 });

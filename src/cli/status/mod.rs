@@ -16,7 +16,7 @@ use super::candidates;
 use super::cluster::{Cluster, words};
 use super::{End, answer};
 use crate::api::{
-    ClusterTrafficHealthPolicy, Condition, ConditionStatus, StatusFinding, TrafficHealthPolicy,
+    ClusterTrafficHealthPolicy, Condition, ConditionStatus, StatusFinding, StatusPlans, TrafficHealthPolicy,
 };
 use crate::live::{ApiServer, Ask, AskError};
 use crate::operator::HolderState;
@@ -97,6 +97,12 @@ struct Row {
     reason: String,
     /// Whether the status speaks of the present generation.
     current: bool,
+    /// Reason of the condition `Remediating`: whether a remedy is called for, and why none is carried out.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    remediating: String,
+    /// What remedies would do, and what holds each back; of the platform's policy only.
+    #[serde(flatten)]
+    plans: StatusPlans,
     findings_total: i32,
     findings: Vec<StatusFinding>,
 }
@@ -292,13 +298,20 @@ fn team(policy: TrafficHealthPolicy) -> Row {
 
 fn platform(policy: ClusterTrafficHealthPolicy) -> Row {
     let status = policy.status.unwrap_or_default();
-    row(
+    let of_all = row(
         policy.metadata,
         &status.conditions,
         status.observed_generation,
         status.findings_total,
         status.findings,
-    )
+    );
+    Row {
+        plans: StatusPlans {
+            plans: status.plans,
+            plans_total: status.plans_total,
+        },
+        ..of_all
+    }
 }
 
 fn row(
@@ -326,6 +339,8 @@ fn row(
         observed: word("Observed").into(),
         healthy: word("Healthy").into(),
         reason: find("Healthy").map_or_else(|| "NotJudgedYet".into(), |one| one.reason.clone()),
+        remediating: find("Remediating").map_or_else(String::new, |one| one.reason.clone()),
+        plans: StatusPlans::default(),
         current: observed.is_some() && observed == metadata.generation,
         findings_total: total.unwrap_or(0),
         findings,
@@ -342,6 +357,9 @@ pub(crate) mod tests {
         let finding = serde_json::json!({"check": by, "id": "0123456789abcdef", "message": by, "severity": "Critical",
             "subject": {"kind": "Service", "namespace": by, "name": by}, "verdict": "Violated", "since": "2026-01-01T00:00:00Z"});
         let finding: StatusFinding = serde_json::from_value(finding).unwrap();
+        let plans = serde_json::json!({"plansTotal": 2, "plans": [{"id": "0123456789abcdef", "remedy": by, "node": by, "cause": by,
+            "decision": "Held", "heldBy": by, "message": by, "again": "2026-01-01T00:00:00Z"}]});
+        let plans: StatusPlans = serde_json::from_value(plans).unwrap();
         StatusAnswer {
             operator: OperatorHealth {
                 state: "Alive",
@@ -363,6 +381,8 @@ pub(crate) mod tests {
                 healthy: "False".into(),
                 reason: by.into(),
                 current: true,
+                remediating: by.into(),
+                plans,
                 findings_total: 1,
                 findings: vec![finding],
             }],

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{OperatorHealth, OperatorTarget, Row, StatusAnswer};
+use crate::api::PlanDecision;
 use crate::escape::line;
 use crate::render;
 use crate::render::findings;
@@ -25,7 +26,11 @@ pub(super) fn text(answer: &StatusAnswer, target: &OperatorTarget, again: &str) 
             + &line(again)
             + "    # writes first ones from what it sees\n";
     }
-    text + "\n" + &table(&answer.policies) + &mistakes(&answer.policies) + &worst(&answer.policies, again)
+    text + "\n"
+        + &table(&answer.policies)
+        + &mistakes(&answer.policies)
+        + &worst(&answer.policies, again)
+        + &plans(&answer.policies)
 }
 
 /// How the operator is, and which of its sources are not current.
@@ -125,6 +130,50 @@ fn mistakes(policies: &[Row]) -> String {
 
 /// Most policies of which the worst finding is shown.
 const WORST: usize = 20;
+
+/// What remedies would do, and what holds each back: as prominent as findings.
+fn plans(policies: &[Row]) -> String {
+    let mut text = String::new();
+    for policy in policies {
+        for one in &policy.plans.plans {
+            let by = one
+                .held_by
+                .as_deref()
+                .map_or_else(String::new, |by| format!(" by {by}"));
+            let decision = match one.decision {
+                PlanDecision::Planned => "PLANNED",
+                PlanDecision::Suggested => "SUGGESTED",
+                PlanDecision::Held => "HELD",
+            };
+            let again = one
+                .again
+                .as_ref()
+                .map_or_else(String::new, |at| format!("; looked at again at {}", at.0));
+            let said = format!(
+                "{decision}{by}: {} of node {}: {}{again}",
+                one.remedy, one.node, one.message
+            );
+            text = text + &render::wrapped(&said, "") + "\n";
+        }
+        let total = usize::try_from(policy.plans.plans_total.unwrap_or(0)).unwrap_or(0);
+        let more = total.saturating_sub(policy.plans.plans.len());
+        if more > 0 {
+            // Writing into a String cannot fail.
+            let _ = writeln!(text, "and {more} more plans");
+        }
+    }
+    if text.is_empty() {
+        return text;
+    }
+    let guard = policies
+        .iter()
+        .flat_map(|one| &one.plans.plans)
+        .find_map(|one| one.held_by.as_deref());
+    let next = guard.map_or_else(String::new, |guard| {
+        format!("Next: {} explain {}\n", render::program(), line(guard))
+    });
+    format!("\nRemedies (this version plans and does not act):\n{text}{next}")
+}
 
 /// The worst finding of each policy that is not healthy, and the command that explains the first of them.
 fn worst(policies: &[Row], again: &str) -> String {

@@ -4,6 +4,7 @@
 mod any_order;
 mod histories;
 mod measured;
+mod remedies;
 mod view;
 mod world;
 

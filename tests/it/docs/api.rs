@@ -2,15 +2,18 @@
 
 use std::fmt::Write as _;
 
-use evenkeel::api::crds;
+use evenkeel::api::{crds, ledger_crds};
 use serde_json::Value;
 
 const HEAD: &str = "\
 <!-- Generated from src/api: make bless -->
 # API reference
 
-Group `evenkeel.dev`, version `v1alpha1`. Every field of the two kinds: what it is, and what the API server takes. A field
+Group `evenkeel.dev`, version `v1alpha1`. Every field of the kinds: what it is, and what the API server takes. A field
 that is left out is unknown, not \"off\". `kubectl explain thp.spec` shows the same in a cluster.
+
+Remediation and RemediationApproval are published in `crds/ledger` and installed by nothing: no part of this version reads or
+writes them. They come with the component `remedy-cordon`.
 ";
 
 /// A description in one line of a table.
@@ -107,7 +110,7 @@ fn rules(page: &mut String, path: &str, schema: &Value) {
 
 fn page() -> String {
     let mut page = HEAD.to_owned();
-    for crd in crds() {
+    for crd in crds().into_iter().chain(ledger_crds()) {
         let names = &crd.spec.names;
         let version = &crd.spec.versions[0];
         let schema = version.schema.clone().unwrap().open_api_v3_schema.unwrap();
@@ -121,7 +124,8 @@ fn page() -> String {
             crd.spec.scope.to_lowercase(),
         )
         .unwrap();
-        for part in ["spec", "status"] {
+        let parts = ["spec", "status"].into_iter();
+        for part in parts.filter(|part| schema["properties"][part].is_object()) {
             write!(
                 page,
                 "\n### {part} of {}\n\n| field | takes | what it is |\n|---|---|---|\n",

@@ -20,6 +20,7 @@ const CONTENTS: &str = "\
 - [Recipes by protocol](recipes.md)
 - [Recipes by platform](platforms.md)
 - [Troubleshooting](troubleshooting.md)
+- [How a remedy decides](remedies.md)
 - [What works where](what-works-where.md)
 - [Security](security.md)
 - [Releases](releases.md)

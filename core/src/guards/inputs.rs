@@ -1,0 +1,49 @@
+//! What concerns the whole cluster: that everything is known, that it is calm, and that the control plane is fit.
+
+use super::Hold;
+use crate::judge::Evidence;
+use crate::know::Unit;
+use crate::remedies::{NodeChange, NodeState, Situation, UnhealthyShare};
+
+pub(super) fn fresh(situation: &Situation, _: &NodeState, _: &NodeChange) -> Result<(), Hold> {
+    situation.gap.as_ref().map_or(Ok(()), |gap| Err(Hold::gap(gap)))
+}
+
+pub(super) fn calm(situation: &Situation, _: &NodeState, _: &NodeChange) -> Result<(), Hold> {
+    let (shares, rule) = (situation.shares(), situation.storm);
+    let until = situation.storm_until;
+    if !situation.is_storm(shares) && until.is_none() {
+        return Ok(());
+    }
+    let say = |share: UnhealthyShare| format!("{} of {}", share.unhealthy, share.nodes);
+    let message = format!(
+        "{} nodes were not Ready within {} s or are fenced, {} of the worst zone; it is a storm from {} % or {} % of a zone",
+        say(shares.cluster),
+        situation.flap.window / 1000,
+        say(shares.zone),
+        rule.cluster_percent,
+        rule.zone_percent
+    );
+    let ready = "Nodes: status.conditions[Ready], as watched";
+    let hold = Hold::new(message).with([
+        Evidence::watched("unhealthy", Unit::Count, shares.cluster.unhealthy, ready),
+        Evidence::watched("nodes", Unit::Count, shares.cluster.nodes, ready),
+        Evidence::watched("clusterBound", Unit::Percent, rule.cluster_percent, "spec.storm"),
+        Evidence::watched("unhealthyOfZone", Unit::Count, shares.zone.unhealthy, ready),
+        Evidence::watched("nodesOfZone", Unit::Count, shares.zone.nodes, ready),
+        Evidence::watched("zoneBound", Unit::Percent, rule.zone_percent, "spec.storm"),
+    ]);
+    Err(match until {
+        Some(until) => hold.until(until),
+        None => hold,
+    })
+}
+
+pub(super) fn control_plane(situation: &Situation, _: &NodeState, _: &NodeChange) -> Result<(), Hold> {
+    match situation.unfit_control_plane {
+        None => Ok(()),
+        Some(check) => Err(Hold::new(format!(
+            "the control plane is not fit: {check} is violated"
+        ))),
+    }
+}

@@ -1,0 +1,279 @@
+//! Plans of a watched cluster, from objects and samples to what people see.
+
+use rstest::rstest;
+
+use crate::guards;
+use crate::handle::Input;
+use crate::index::{Freshness, Part};
+use crate::know::Source;
+use crate::plan::{Decision, PlansView};
+use crate::policy::{ClusterPolicy, CordonPolicy, FenceEffect, Mode, NodesPolicy};
+use crate::sample::{Metric, Observer, PageScope, SampleSubject};
+use crate::standing::Reason;
+use crate::world::{World, node, node_ready, service, slice_in};
+
+const NODES: usize = 20;
+
+fn name(at: usize) -> String {
+    format!("n{at:02}")
+}
+
+fn declared(mode: Mode) -> ClusterPolicy {
+    ClusterPolicy {
+        nodes: NodesPolicy {
+            cordon: Some(CordonPolicy {
+                mode,
+                effect: FenceEffect::PreferNoSchedule,
+                max_percent: 10,
+                max_nodes: 5,
+                max_percent_of_pool: 25,
+                max_per_hour: 2,
+                steady_seconds: 1800,
+                ceiling_percent: 85,
+            }),
+            ..NodesPolicy::default()
+        },
+        ..ClusterPolicy::default()
+    }
+}
+
+/// A cluster that has been watched for an hour.
+fn cluster(mode: Mode) -> World {
+    let nodes: Vec<_> = (0..NODES)
+        .map(|at| (Source::Nodes, node(&name(at), "")))
+        .collect();
+    let mut world = World::watched(&nodes).platform(declared(mode));
+    world.input(Input::OwnNode(None));
+    world.input(Input::Observers(&[Observer::Prometheus]));
+    world.wait(3600);
+    world
+}
+
+/// Samples of all nodes over the last minutes: CPUs at work of ten, and whether tasks wait on the first.
+fn measure(world: &mut World, busy: f64, stalls: bool) {
+    let started = world.now.mono.0 as f64 / 1000.0;
+    for look in 0..6 {
+        if look > 0 {
+            world.wait(30);
+        }
+        let time = started + f64::from(look) * 30.0;
+        let names: Vec<String> = (0..NODES).map(name).collect();
+        let mut values = Vec::new();
+        for (at, name) in names.iter().enumerate() {
+            let share = if at == 0 && stalls { 0.9 } else { 0.1 };
+            for (metric, value) in [
+                (Metric::CpuBusy, busy * time),
+                (Metric::CpuTime, 10.0 * time),
+                (Metric::MemoryTotal, 1000.0),
+                (Metric::MemoryAvailable, 500.0),
+                (Metric::ExporterUp, 1.0),
+                (Metric::CpuPressure, share * time),
+                (Metric::MemoryPressure, 0.0),
+                (Metric::IoPressure, 0.0),
+            ] {
+                values.push((metric, SampleSubject::Node(&**name), value));
+            }
+        }
+        world.measure(Observer::Prometheus, PageScope::Nodes, &values);
+    }
+    world.core.round(world.now);
+}
+
+fn ready(world: &mut World, at: usize, status: &str) {
+    world.put(Source::Nodes, &node_ready(&name(at), "", status));
+}
+
+/// The first node fails three times, and three teams' Pods fill it after each return.
+fn flap(world: &mut World) {
+    for turn in 0..3 {
+        ready(world, 0, "Unknown");
+        world.wait(200);
+        ready(world, 0, "True");
+        for team in ["a", "b", "c"] {
+            let address = format!("10.{turn}.0.1");
+            world.put(
+                Source::EndpointSlices,
+                &slice_in(team, "app", &[(&address, "n00", true)]),
+            );
+        }
+        world.wait(200);
+    }
+}
+
+fn plans(world: &World) -> PlansView {
+    world.core.plans(world.now).expect("something is planned")
+}
+
+/// What becomes of the plan for the first node.
+fn becomes(world: &World) -> String {
+    match plans(world).plans.first() {
+        None => "nothing".into(),
+        Some(plan) => plan
+            .held
+            .as_ref()
+            .map_or(plan.decision.name(), |held| held.by)
+            .to_owned(),
+    }
+}
+
+fn reason(world: &World) -> Reason {
+    world
+        .core
+        .cluster_standing(world.now, "cluster")
+        .unwrap()
+        .remediating
+        .reason
+}
+
+#[test]
+fn in_mode_observe_nothing_is_planned_and_nothing_costs_anything() {
+    let mut world = cluster(Mode::Observe);
+    flap(&mut world);
+    assert!(world.core.plans(world.now).is_none() && world.core.planned().is_empty());
+    let policy = world.core.index().cluster_policy.as_ref();
+    assert_eq!(world.core.planner.due(policy, world.core.history()), None);
+    let wants = world
+        .core
+        .take_wants()
+        .or_else(|| world.core.round(world.now).wants);
+    let wanted = wants.and_then(|wants| wants.samples.get(&PageScope::Nodes).map(|one| one.metrics));
+    assert!(wanted.is_none_or(|metrics| !metrics.has(Metric::CpuBusy)));
+    assert_eq!(reason(&world), Reason::ModeObserve);
+}
+
+#[test]
+fn a_flapper_in_slack_is_planned_with_its_evidence() {
+    let mut world = cluster(Mode::Enforce);
+    assert_eq!(reason(&world), Reason::NothingToDo);
+    flap(&mut world);
+    measure(&mut world, 5.0, true);
+    assert_eq!(becomes(&world), "Planned");
+    let view = plans(&world);
+    assert_eq!(view.plans.len(), 1);
+    let plan = view.plans.first().unwrap();
+    assert_eq!(
+        (plan.node.as_str(), plan.remedy, plan.cause),
+        ("n00", "CordonNode", "RefilledFlapper")
+    );
+    assert_eq!(
+        plan.message,
+        "taint n00 with evenkeel-fenced:PreferNoSchedule: it failed 3 times within 1800 s, and 9 endpoints of 3 namespaces \
+         filled it between"
+    );
+    let standing = world.core.cluster_standing(world.now, "cluster").unwrap();
+    assert_eq!(standing.remediating.reason, Reason::Planned);
+    assert!(
+        standing.remediating.message.contains("plans and does not act"),
+        "{}",
+        standing.remediating.message
+    );
+    assert_eq!(
+        world.core.planned().into_iter().collect::<Vec<_>>(),
+        [(("CordonNode", ""), 1)]
+    );
+    world.wait(1900);
+    assert_eq!(becomes(&world), "nothing", "the window is over");
+    assert_eq!(reason(&world), Reason::NothingToDo);
+}
+
+#[rstest]
+#[case::a_person_has_to_agree(Mode::Suggest, 5.0, true, "AwaitsApproval")]
+#[case::full(Mode::Enforce, 8.0, true, "NoHeadroom")]
+#[case::well_by_another_channel(Mode::Enforce, 5.0, false, "OtherChannelWell")]
+fn what_is_measured_decides(
+    #[case] mode: Mode,
+    #[case] busy: f64,
+    #[case] stalls: bool,
+    #[case] expected: &str,
+) {
+    let mut world = cluster(mode);
+    flap(&mut world);
+    measure(&mut world, busy, stalls);
+    assert_eq!(becomes(&world), expected);
+    let held = plans(&world).plans.first().unwrap().held.clone().unwrap();
+    assert!(guards::find(held.by).is_some() && !held.message.is_empty());
+    let suggested = expected == guards::APPROVAL;
+    assert_eq!(
+        plans(&world).plans.first().unwrap().decision == Decision::Suggested,
+        suggested
+    );
+    assert_eq!(
+        reason(&world),
+        if suggested { Reason::Planned } else { Reason::Held }
+    );
+}
+
+#[rstest]
+#[case::nothing_is_measured(|_: &mut World| {}, "NoHeadroom")]
+#[case::a_frozen_watch(|world: &mut World| {
+    world.input(Input::Freshness(Source::Nodes, Part::Whole, Freshness::Stale));
+}, "InputsStale")]
+#[case::a_cordon(|world: &mut World| {
+    let mut cordoned = node("n00", "");
+    cordoned["spec"]["unschedulable"] = true.into();
+    world.put(Source::Nodes, &cordoned);
+}, "HeldByOthers")]
+#[case::its_own_node(|world: &mut World| world.input(Input::OwnNode(Some("n00"))), "OwnNode")]
+#[case::of_the_control_plane(|world: &mut World| {
+    let mut server = node("n00", "");
+    server["metadata"]["labels"]["node-role.kubernetes.io/control-plane"] = "".into();
+    world.put(Source::Nodes, &server);
+}, "ControlPlaneNode")]
+fn what_objects_say_decides(#[case] change: fn(&mut World), #[case] expected: &str) {
+    let mut world = cluster(Mode::Enforce);
+    flap(&mut world);
+    change(&mut world);
+    world.wait(30);
+    assert_eq!(becomes(&world), expected);
+}
+
+#[test]
+fn the_only_entry_from_outside_is_left_alone() {
+    let mut world = cluster(Mode::Enforce);
+    let entry = serde_json::json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local"});
+    world.put(Source::Services, &service("entry", entry));
+    let endpoints = [("10.9.0.1", "n00", true), ("10.9.0.2", "n01", true)];
+    world.put(Source::EndpointSlices, &slice_in("shop", "entry", &endpoints));
+    flap(&mut world);
+    measure(&mut world, 5.0, true);
+    assert_eq!(becomes(&world), "EntryAtRisk");
+    let held = plans(&world).plans.first().unwrap().held.clone().unwrap();
+    assert!(held.message.contains("shop/entry"), "{}", held.message);
+}
+
+#[test]
+fn an_operator_that_has_just_started_plans_nothing() {
+    let nodes: Vec<_> = (0..NODES)
+        .map(|at| (Source::Nodes, node(&name(at), "")))
+        .collect();
+    let mut world = World::watched(&nodes).platform(declared(Mode::Enforce));
+    world.input(Input::OwnNode(None));
+    flap(&mut world);
+    assert_eq!(becomes(&world), "InputsStale");
+    let held = plans(&world).plans.first().unwrap().held.clone().unwrap();
+    assert_eq!(held.message, "nodes have not been watched for 1800 s yet");
+}
+
+#[test]
+fn many_failures_at_once_are_a_storm_and_a_bounded_list() {
+    let mut world = cluster(Mode::Enforce);
+    for _ in 0..3 {
+        (0..NODES).for_each(|at| ready(&mut world, at, "Unknown"));
+        world.wait(100);
+        (0..NODES).for_each(|at| ready(&mut world, at, "True"));
+        world.wait(100);
+    }
+    let view = plans(&world);
+    assert!(
+        view.plans.len() <= crate::plan::MOST && view.plans.iter().all(|one| one.decision == Decision::Held)
+    );
+    assert_eq!(becomes(&world), "Storm");
+    assert_eq!(reason(&world), Reason::Storm);
+    let held = view.plans.first().unwrap().held.as_ref().unwrap();
+    assert!(held.again_at.is_some(), "it says when it is looked at again");
+    // The window passes, and then the cooldown.
+    world.wait(1900);
+    assert_eq!(reason(&world), Reason::Storm);
+    world.wait(700);
+    assert_eq!(reason(&world), Reason::NothingToDo);
+}

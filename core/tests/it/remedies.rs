@@ -1,0 +1,91 @@
+//! The published page of remedies is what remedies, guards and marks say of themselves.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use evenkeel_core::sources::claim::{MARKS, Mark};
+use evenkeel_core::{guards, remedies};
+
+/// Set to `1` to write the page instead of comparing it.
+const BLESS: &str = "EVENKEEL_BLESS";
+
+const HEAD: &str = "\
+<!-- Generated from core/src/remedies and core/src/guards: make bless -->
+# How a remedy decides
+
+**This version plans and does not act.** In mode Observe, the default, nothing is planned and nothing is measured for it. In
+the modes Suggest and Enforce the operator shows what it would do and what holds it back; no Node is changed, and no right to
+do so exists. Acting comes with the component `remedy-cordon`.
+
+```text
+  a node stops being Ready     3 times in 30 min?      each guard, in this order       nothing holds
+ ──────────────────────────► propose CordonNode ────► the first that holds ─────────► planned, or suggested
+   Nodes, as watched                                    is shown: held                 where a person has to agree
+```
+
+A plan is made anew when a node fails, at most every 5 s, and every 30 s while there is one. Where it is shown:
+
+| where | what |
+|---|---|
+| `evenkeel status` | each plan, the guard that holds it back, its numbers |
+| `status.plans` of the ClusterTrafficHealthPolicy | the same, at most 20, with since when and when it is looked at again |
+| condition `Remediating` | `ModeObserve`, `NothingToDo`, `Held`, `Storm` or `Planned`; see [reasons](reasons.md) |
+| `evenkeel_plans`, `evenkeel_storm` | see [metrics](metrics.md) |
+| `evenkeel explain GUARD` | what a guard means and what to do |
+
+To plan, the operator needs a Prometheus (`--prometheus`) with node_exporter: without measured load there is no headroom to
+speak of, and every plan is held.
+";
+
+const BY_HAND: &str = "
+## By hand
+
+What a plan would do, and its undo:
+
+```sh
+kubectl taint nodes NODE status-taint.cluster-autoscaler.kubernetes.io/evenkeel-fenced=:PreferNoSchedule
+kubectl taint nodes NODE status-taint.cluster-autoscaler.kubernetes.io/evenkeel-fenced-
+```
+
+A node that carries the taint counts as fenced, whoever set it. To keep evenkeel off a node:
+`kubectl annotate nodes NODE evenkeel.dev/hands-off=true`.
+";
+
+fn page() -> String {
+    let mut page = HEAD.to_owned();
+    for remedy in remedies::ALL {
+        let doc = remedy.doc.trim();
+        writeln!(page, "\n## {}\n\n{doc}", remedy.id).unwrap();
+    }
+    page.push_str(
+        "\n## Guards\n\nThe first that holds is shown. One that cannot know holds. None holds back an undo.\n\n\
+         | held by | what it means | what to do |\n|---|---|---|\n",
+    );
+    for guard in guards::ALL {
+        writeln!(page, "| `{}` | {} | {} |", guard.id, guard.means, guard.next).unwrap();
+    }
+    page.push_str(
+        "\n## Who else holds a node\n\nBesides a cordon (`spec.unschedulable`), a deletion, and the taints of termination \
+         handlers:\n\n| who | mark of the Node | defined in |\n|---|---|---|\n",
+    );
+    for (holder, mark, source) in MARKS {
+        let mark = match mark {
+            Mark::Taint(key) if key.ends_with('/') => format!("any taint `{key}...`"),
+            Mark::Taint(key) => format!("taint `{key}`"),
+            Mark::Annotation(key) => format!("annotation `{key}`"),
+            Mark::AnnotationPrefix(key, value) => format!("annotation `{key}: {value}...`"),
+        };
+        writeln!(page, "| {} | {mark} | {source} |", holder.name()).unwrap();
+    }
+    page + BY_HAND + include_str!("harm/table.md")
+}
+
+#[test]
+fn the_page_is_current() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/remedies.md");
+    if std::env::var(BLESS).is_ok_and(|value| value == "1") {
+        std::fs::write(&path, page()).unwrap();
+    }
+    let published = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(published, page(), "run with {BLESS}=1");
+}
