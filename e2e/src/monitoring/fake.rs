@@ -84,7 +84,7 @@ impl Reply {
 type Behaviour = Arc<dyn Fn(&Asked) -> Reply + Send + Sync>;
 
 /// What all connections share.
-struct Shared {
+struct FakeState {
     behaviour: Mutex<Behaviour>,
     asked: Mutex<VecDeque<Asked>>,
     queries: AtomicU64,
@@ -94,7 +94,7 @@ struct Shared {
 /// A running one. Dropping it ends it.
 pub struct FakePrometheus {
     address: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<FakeState>,
     task: JoinHandle<()>,
 }
 
@@ -139,7 +139,7 @@ impl FakePrometheus {
             .await
             .with_context(|| format!("listening on {at}"))?;
         let address = listener.local_addr().context("asking for its address")?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(FakeState {
             behaviour: Mutex::new(behaviour),
             asked: Mutex::default(),
             queries: AtomicU64::new(0),
@@ -195,7 +195,7 @@ impl Drop for FakePrometheus {
     }
 }
 
-async fn secured(stream: TcpStream, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {
+async fn secured(stream: TcpStream, tls: Option<TlsAcceptor>, shared: Arc<FakeState>) {
     match tls {
         None => connection(stream, shared).await,
         // A client that does not trust the certificate ends the connection.
@@ -207,7 +207,7 @@ async fn secured(stream: TcpStream, tls: Option<TlsAcceptor>, shared: Arc<Shared
     }
 }
 
-async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin + Send, shared: Arc<Shared>) {
+async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin + Send, shared: Arc<FakeState>) {
     let service = service_fn(|request| answer(request, shared.clone()));
     // A connection that is cut ends with an error, as it should.
     drop(
@@ -219,7 +219,7 @@ async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin + Send, shared: 
 
 async fn answer(
     request: Request<Incoming>,
-    shared: Arc<Shared>,
+    shared: Arc<FakeState>,
 ) -> Result<Response<UnsyncBoxBody<Bytes, io::Error>>, Infallible> {
     let asked = asked(&request);
     let behaviour = shared

@@ -64,7 +64,7 @@ impl Bed {
         for what in words {
             let (told, fresh) = (&mut self.told, &mut self.fresh);
             self.intake.take(WatchEvent::of(id, what), &mut |input| {
-                told.extend(fresh.news(&input))
+                told.extend(fresh.news(&input));
             });
         }
         std::mem::take(&mut self.told)
