@@ -9,6 +9,9 @@ use crate::sample::whole;
 /// Of the nodes that are left at least this share must be measured, percent.
 const MEASURED: usize = 90;
 
+/// Reads the load of one resource of a node.
+type LoadOf = fn(&NodeState) -> &Known<NodeLoad>;
+
 /// One resource of a group of nodes without one of them.
 struct Headroom {
     /// What all of them use, the node included: its load comes to the others.
@@ -24,8 +27,7 @@ struct Headroom {
 
 pub(super) fn holds(situation: &Situation, node: &NodeState, _: &NodeChange) -> Result<(), Hold> {
     let ceiling = situation.policy.ceiling_percent;
-    let resources: [(&str, fn(&NodeState) -> &Known<NodeLoad>); 2] =
-        [("CPU", |node| &node.cpu), ("memory", |node| &node.memory)];
+    let resources: [(&str, LoadOf); 2] = [("CPU", |node| &node.cpu), ("memory", |node| &node.memory)];
     let in_pool = |other: &&NodeState| other.pool == node.pool;
     for (resource, load) in resources {
         let cluster = room(situation.workers(), node, load);
@@ -37,11 +39,7 @@ pub(super) fn holds(situation: &Situation, node: &NodeState, _: &NodeChange) -> 
     Ok(())
 }
 
-fn room<'s>(
-    nodes: impl Iterator<Item = &'s NodeState>,
-    node: &NodeState,
-    load: fn(&NodeState) -> &Known<NodeLoad>,
-) -> Headroom {
+fn room<'s>(nodes: impl Iterator<Item = &'s NodeState>, node: &NodeState, load: LoadOf) -> Headroom {
     let mut room = Headroom {
         used: 0.0,
         capacity: 0.0,

@@ -1,4 +1,5 @@
 //! Each guard holds a change back that nothing else would: with its line taken out of the table the plan goes ahead.
+#![allow(clippy::cast_precision_loss, reason = "counts of a test")]
 
 use std::collections::BTreeSet;
 
@@ -225,6 +226,7 @@ fn down(minutes: u64) -> Flip {
 }
 
 #[test]
+#[allow(clippy::disallowed_macros, reason = "it reads its own table")]
 fn every_guard_has_a_case() {
     // The table of cases above, as text: a new guard without one is noticed here.
     let text = include_str!("tests.rs");

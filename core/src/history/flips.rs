@@ -6,9 +6,9 @@ use crate::know::Mono;
 use crate::names::Name;
 use crate::sources::node::{Node, Readiness};
 
-/// NodeFlips that are remembered, in all. Beyond, nothing more is noted and [`NodeFlips::is_full`] says so.
+/// Flips that are remembered, in all. Beyond, nothing more is noted and [`NodeFlips::is_full`] says so.
 const MOST: usize = 8_192;
-/// NodeFlips of one node that are remembered: the most that `nodes.flap.transitions` can ask for. Of more, the oldest go.
+/// Flips of one node that are remembered: the most that `nodes.flap.transitions` can ask for. Of more, the oldest go.
 const OF_A_NODE: usize = 100;
 /// For how long a flip is remembered, in milliseconds: a day, the longest window that a policy can set.
 const KEEP: u64 = 86_400_000;

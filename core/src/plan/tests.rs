@@ -1,4 +1,5 @@
 //! Plans of a watched cluster, from objects and samples to what people see.
+#![allow(clippy::cast_precision_loss, reason = "times of a test")]
 
 use rstest::rstest;
 

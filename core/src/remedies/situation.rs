@@ -85,6 +85,7 @@ impl StormRule {
 
 /// One node, as far as a plan looks at it.
 #[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "they are independent of each other")]
 pub struct NodeState {
     /// Its name.
     pub name: Name,
@@ -120,7 +121,7 @@ pub struct NodeState {
 }
 
 impl NodeState {
-    /// NodeFlips that began within the window.
+    /// Flips that began within the window.
     pub fn flips_within(&self, now: Mono, window: u64) -> impl Iterator<Item = &Flip> + Clone {
         self.flips.iter().filter(move |one| now.since(one.down) <= window)
     }

@@ -185,6 +185,7 @@ mod tests {
     use crate::sources::Row;
     use crate::sources::node::Node;
 
+    #[allow(clippy::needless_pass_by_value, reason = "they are made for this call")]
     fn read(spec: Value, annotations: Value) -> Node {
         let node = json!({"metadata": {"name": "n", "annotations": annotations}, "spec": spec});
         Node::parse(node.to_string().as_bytes(), &mut Names::default())

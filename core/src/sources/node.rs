@@ -52,7 +52,7 @@ const CONTROL_PLANE: [&str; 4] = [
     "node-role.kubernetes.io/controlplane",
     "node.kubernetes.io/microk8s-controlplane",
 ];
-/// Labels that name a node's pool: EKS, GKE, AKS, Karpenter, kops, Gardener, eksctl and DigitalOcean, as their documentation
+/// Labels that name a node's pool: EKS, GKE, AKS, Karpenter, kops, Gardener, eksctl and `DigitalOcean`, as their documentation
 /// has them.
 const POOL: [&str; 8] = [
     "eks.amazonaws.com/nodegroup",
