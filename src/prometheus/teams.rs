@@ -198,7 +198,8 @@ impl TeamSchedule {
         let at = self.due.iter().filter_map(|(question, at)| {
             let namespace = question.namespace()?;
             let open = self.spent(namespace, now).open_at(now);
-            let late = (open > *at).then(|| *at + question.every());
+            // One that only waits for another of its namespace has nothing to say.
+            let late = (open > now).then(|| *at + question.every());
             let asked = (!self.busy.contains(namespace)).then(|| open.max(*at));
             asked.into_iter().chain(late).min()
         });
