@@ -4,7 +4,7 @@
 # container runtime where it is missing, before their tests start.
 CARGO ?= cargo
 SOAK = $(or $(CARGO_TARGET_DIR),target)/debug/evenkeel-soak
-.PHONY: demo test setup bed lint unit control-plane shells pushes instances incidents feeders e2e e2e-kind e2e-kind-install image reproducible fuzz bench bless deny mutants soak chart workflows site
+.PHONY: demo test setup bed lint unit control-plane shells pushes shares instances incidents feeders e2e e2e-kind e2e-kind-install image reproducible fuzz bench bless deny mutants soak chart workflows site
 
 # A finding from files, minutes after a checkout; then the same on a real control plane, built first.
 demo: setup
@@ -42,6 +42,11 @@ shells: bed
 pushes: bed
 	@[ "$$(id -u)" = 0 ] || { echo "cannot run: an EndpointSlice may name no loopback address, and adding another needs root"; exit 1; }
 	$(CARGO) test --locked -p evenkeel-e2e --test root pushes::
+
+# Backends that count real connections, and a real Prometheus that scrapes them: root, for an address that they can have.
+shares: bed
+	@[ "$$(id -u)" = 0 ] || { echo "cannot run: an EndpointSlice may name no loopback address, and adding another needs root"; exit 1; }
+	$(CARGO) test --locked -p evenkeel-e2e --test root shares::
 
 # Several API servers over several members of etcd, and what goes wrong between them: root, for addresses of their own.
 instances: bed

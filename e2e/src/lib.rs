@@ -12,6 +12,7 @@ mod address;
 pub mod api_servers;
 pub mod apply;
 pub mod audit;
+pub mod backends;
 mod balancer;
 pub mod binaries;
 pub mod chaos;

@@ -40,8 +40,8 @@ pub use nodes::{
 };
 pub use object::PolicyObject;
 pub use policy::{
-    Balance, Exception, Measure, RecycleCause, RecyclePods, Remediation, Services, TrafficHealthPolicy,
-    TrafficHealthPolicySpec,
+    Balance, Counts, Exception, Measure, PodMetric, RecycleCause, RecyclePods, Remediation, Services,
+    TrafficHealthPolicy, TrafficHealthPolicySpec,
 };
 pub use problem::Problem;
 pub use reference::PolicyRef;

@@ -100,6 +100,10 @@ pub struct Services {
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new(
+    "!has(self.podMetric) || self.measure != 'ActiveConnections' || self.podMetric.counts == 'Connections'"
+).message("with measure ActiveConnections the metric is the number of open connections: counts must be Connections")
+ .field_path(".podMetric.counts"))]
+#[x_kube(validation = Rule::new(
     "!has(self.maxPercentPerNode) || !has(self.maxPercentPerZone) || self.maxPercentPerNode <= self.maxPercentPerZone"
 ).message("maxPercentPerNode must not exceed maxPercentPerZone: a zone holds all that its nodes hold")
  .field_path(".maxPercentPerNode"))]
@@ -115,6 +119,10 @@ pub struct Balance {
     #[serde(default = "newcomer_grace_seconds")]
     #[schemars(range(min = 0, max = 86_400))]
     pub newcomer_grace_seconds: i32,
+    /// Where each Pod's number of connections or requests is to be found, in the Prometheus that the operator asks; shares
+    /// are not measured when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_metric: Option<PodMetric>,
     /// Fewest ready backends of each Service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100_000))]
@@ -127,6 +135,40 @@ pub struct Balance {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub max_percent_per_zone: Option<i32>,
+}
+
+/// A metric of the Pods behind the Services. The query is made of it, for the Pods behind each Service in the policy's
+/// namespace and nothing else.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!(self.podLabel in ['namespace', 'evenkeel'])")
+    .message("the labels namespace and evenkeel hold something else than the Pod").field_path(".podLabel"))]
+pub struct PodMetric {
+    /// Its name: a counter, or with measure ActiveConnections the number of open connections. Series of one Pod are added
+    /// up, and a Pod without any is not known: let it begin at zero.
+    #[schemars(length(min = 1, max = 200), regex(pattern = text::METRIC_NAME))]
+    pub name: String,
+    /// The label that holds the name of the Pod.
+    #[serde(default = "pod_label")]
+    #[schemars(length(min = 1, max = 100), regex(pattern = text::METRIC_LABEL))]
+    pub pod_label: String,
+    /// What it counts.
+    #[serde(default)]
+    pub counts: Counts,
+}
+
+fn pod_label() -> String {
+    "pod".to_owned()
+}
+
+/// What a metric of a Pod counts.
+#[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Counts {
+    /// Connections: what a balancer decides about, each by itself.
+    #[default]
+    Connections,
+    /// Requests, of which a connection may carry many: shares follow the connections that clients keep.
+    Requests,
 }
 
 fn tolerance_percent() -> i32 {

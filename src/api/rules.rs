@@ -5,10 +5,10 @@
 //! an older schema.
 
 use super::{
-    Balance, CLUSTER_POLICY_NAME, CiliumTuning, Client, ClusterTrafficHealthPolicySpec, Connection,
-    ExceptedSubject, Hop, LabelOperator, LabelSelector, Layer, Limits, Mode, Ping, Problem, Protocol,
-    RecyclePods, Services, State, SubjectKind, TcpKeepalive, TrafficHealthPolicySpec, Tuning, TuningBounds,
-    Unlimited,
+    Balance, CLUSTER_POLICY_NAME, CiliumTuning, Client, ClusterTrafficHealthPolicySpec, Connection, Counts,
+    ExceptedSubject, Hop, LabelOperator, LabelSelector, Layer, Limits, Measure, Mode, Ping, Problem,
+    Protocol, RecyclePods, Services, State, SubjectKind, TcpKeepalive, TrafficHealthPolicySpec, Tuning,
+    TuningBounds, Unlimited,
 };
 
 /// Asks the rules of a namespaced policy.
@@ -131,6 +131,15 @@ fn balance(balance: &Balance, problems: &mut Vec<Problem>) {
         let message =
             "maxPercentPerNode must not exceed maxPercentPerZone: a zone holds all that its nodes hold";
         problems.push(Problem::new("spec.balance.maxPercentPerNode", message));
+    }
+    let Some(metric) = &balance.pod_metric else { return };
+    if balance.measure == Measure::ActiveConnections && metric.counts != Counts::Connections {
+        let message = "with measure ActiveConnections the metric is the number of open connections: counts must be Connections";
+        problems.push(Problem::new("spec.balance.podMetric.counts", message));
+    }
+    if ["namespace", "evenkeel"].contains(&&*metric.pod_label) {
+        let message = "the labels namespace and evenkeel hold something else than the Pod";
+        problems.push(Problem::new("spec.balance.podMetric.podLabel", message));
     }
 }
 

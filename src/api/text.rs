@@ -16,6 +16,11 @@ pub(super) const LABEL_KEY: &str =
 pub(super) const LABEL_VALUE: &str = "^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$";
 /// A host and its port: a name, an IPv4 address or an IPv6 address in brackets.
 pub(super) const HOST_PORT: &str = "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?|\\[[0-9a-f:.]+\\]):[1-9][0-9]{0,4}$";
+/// The name of a metric, as its exporters write it: without the colons of recording rules, which are no Pod's own
+/// (`prometheus/common`, `model.IsValidLegacyMetricName`).
+pub(super) const METRIC_NAME: &str = "^[a-zA-Z_][a-zA-Z0-9_]*$";
+/// The name of a label of a metric, as targets and exporters write it; what begins with an underscore is internal.
+pub(super) const METRIC_LABEL: &str = "^[a-zA-Z][a-zA-Z0-9_]*$";
 /// A moment in UTC to the second, as RFC 3339 writes it.
 pub(super) const UTC_SECONDS: &str =
     "^20[0-9]{2}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$";
@@ -27,6 +32,8 @@ pub(super) fn has_form(pattern: &str, text: &str) -> Option<bool> {
         PORT_NAME => is_port_name(text),
         LABEL_KEY => is_label_key(text),
         LABEL_VALUE => text.is_empty() || is_bare_name(text),
+        METRIC_NAME => is_metric_name(text),
+        METRIC_LABEL => is_metric_name(text) && !text.starts_with('_'),
         UTC_SECONDS => is_utc_seconds(text),
         _ => return None,
     })
@@ -85,6 +92,12 @@ fn framed(text: &str, edge: impl Fn(u8) -> bool, inner: impl Fn(u8) -> bool) -> 
     bytes.first().is_some_and(|&byte| edge(byte))
         && bytes.last().is_some_and(|&byte| edge(byte))
         && bytes.iter().all(|&byte| edge(byte) || inner(byte))
+}
+
+/// Whether the text can be the name of a metric; the length is bounded elsewhere.
+fn is_metric_name(text: &str) -> bool {
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    text.bytes().all(is_word) && text.bytes().next().is_some_and(|byte| !byte.is_ascii_digit())
 }
 
 /// Whether the text has the shape of a moment in UTC; whether such a day exists is asked elsewhere.
@@ -162,6 +175,9 @@ mod tests {
             ".a",
             "a_b",
             "_",
+            "_a",
+            "a:b",
+            "a{b=\"c\"}",
             "a/b",
             "A/b",
             "a/B",
@@ -186,7 +202,15 @@ mod tests {
             "2027-01-31",
             "2027-01-31T00:00:00.5Z",
         ];
-        for pattern in [DNS_LABEL, PORT_NAME, LABEL_KEY, LABEL_VALUE, UTC_SECONDS] {
+        for pattern in [
+            DNS_LABEL,
+            PORT_NAME,
+            LABEL_KEY,
+            LABEL_VALUE,
+            METRIC_NAME,
+            METRIC_LABEL,
+            UTC_SECONDS,
+        ] {
             for text in texts {
                 assert_eq!(
                     has_form(pattern, text),

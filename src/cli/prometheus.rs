@@ -155,8 +155,12 @@ impl Measured {
         let wants = core.take_wants().unwrap_or_default().samples;
         cluster.wait(async {
             let server = self.server(cluster).await?;
-            let known = KnownSubjects::of(core, true);
             let questions = prometheus::questions(&wants);
+            let known: BTreeMap<_, _> = questions
+                .iter()
+                .map(|one| (one.scope.clone(), KnownSubjects::of(core, &one.scope)))
+                .collect();
+            let nothing = KnownSubjects::default();
             let present = now_millis();
             let mut late = 0;
             for ago in LOOKS {
@@ -165,7 +169,8 @@ impl Measured {
                 let mut pages = futures::stream::iter(asked)
                     .map(|question| {
                         let limits = AnswerLimits::default();
-                        prometheus::ask(&server, None, question, &known, Some(at), limits)
+                        let known = known.get(&question.scope).unwrap_or(&nothing);
+                        prometheus::ask(&server, None, question, known, Some(at), limits)
                     })
                     .buffered(AT_ONCE);
                 while let Some((page, _)) = pages.next().await {

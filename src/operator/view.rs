@@ -1,6 +1,7 @@
 //! What the operator shows: answers to queries, and the state beside the Lease.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_core::Core;
@@ -9,6 +10,7 @@ use evenkeel_core::fitness::Fitness;
 use evenkeel_core::index::Freshness;
 use evenkeel_core::judge::Severity;
 use evenkeel_core::know::{Now, Source};
+use evenkeel_core::sample::PageScope;
 use serde::Serialize;
 
 use super::{Next, Operator};
@@ -158,8 +160,8 @@ impl Operator {
     }
 
     /// What labels of series may name.
-    pub fn known(&self, nodes: bool) -> KnownSubjects {
-        KnownSubjects::of(&self.core, nodes)
+    pub fn known(&self, scope: &PageScope<Arc<str>>) -> KnownSubjects {
+        KnownSubjects::of(&self.core, scope)
     }
 
     /// How many policies wait to be compared with their status, as far as is known: a standby writes none.

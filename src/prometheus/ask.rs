@@ -1,13 +1,15 @@
 //! Questions: what the core wants, as queries.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use evenkeel_core::fleet::SampleWants;
+use evenkeel_core::policy::PodMetric;
 use evenkeel_core::sample::{Metric, Metrics, Observer, PageScope, Why};
 
 use super::answer::{self, Series};
-use super::selector::{is_label, is_metric, quoted};
+use super::selector::{any_of, is_label, is_metric, quoted};
 use super::server::{AnswerLimits, PrometheusServer, of_answer};
 use super::subject::Answered;
 use super::table::{MetricQuery, PART, with_times};
@@ -20,9 +22,16 @@ pub(crate) struct Question {
     pub(crate) scope: PageScope<Arc<str>>,
     /// What it brings.
     pub(crate) metric: Metric,
-    promql: String,
-    /// The label that holds the Pod; empty where it is about no Pods.
-    pod: String,
+    asks: Asks,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Asks {
+    /// A line of the table.
+    Line(String),
+    /// A metric that a policy names, and the label that holds the Pod.
+    OfPods(PodMetric),
 }
 
 /// What is wanted, as far as there are queries for it.
@@ -38,34 +47,57 @@ pub(crate) fn questions(wants: &SampleWantsByScope) -> Vec<Question> {
 }
 
 fn question(scope: &PageScope<Arc<str>>, metric: Metric, wants: &SampleWants) -> Option<Question> {
-    let (promql, pod) = match scope {
-        PageScope::Backends { namespace, .. } => {
-            let counter = wants.counter.as_ref()?;
+    let asks = match scope {
+        PageScope::Backends { .. } => {
+            let named = wants.pod_metric.as_ref()?;
             // Checked by the schema as well; nothing else than a name is ever put into a query without quotes.
-            let (name, pod) = (&*counter.metric, &*counter.pod_label);
+            let (name, pod) = (&*named.name, &*named.pod_label);
             // Our own label would be written over theirs, and the query fail.
             if !is_metric(name) || !is_label(pod) || pod == PART {
                 return None;
             }
-            (of_pods(name, pod, namespace), pod.to_owned())
+            Asks::OfPods(named.clone())
         }
-        _ => (MetricQuery::of(metric)?.promql(), String::new()),
+        _ => Asks::Line(MetricQuery::of(metric)?.promql()),
     };
     Some(Question {
         scope: scope.clone(),
         metric,
-        promql,
-        pod,
+        asks,
     })
 }
 
-/// The query for a counter of the Pods of one namespace. A policy there reads nothing of other namespaces by it.
-fn of_pods(metric: &str, pod: &str, namespace: &str) -> String {
-    let selector = format!("{metric}{{namespace={},{pod}!=\"\"}}", quoted(namespace));
+/// The query for a metric of some Pods of one namespace. A policy there reads nothing of other namespaces by it.
+fn of_pods(metric: &PodMetric, namespace: &str, pods: &BTreeSet<Arc<str>>) -> String {
+    let (name, pod) = (&metric.name, &*metric.pod_label);
+    let named = any_of(pods.iter().map(|pod| &**pod)).map_or_else(
+        || format!("{pod}!=\"\""),
+        |pattern| format!("{pod}=~{}", quoted(&pattern)),
+    );
+    let selector = format!("{name}{{namespace={},{named}}}", quoted(namespace));
     with_times(&format!("sum by ({pod}) ({selector})"), pod, &selector)
 }
 
 impl Question {
+    /// The query.
+    fn promql(&self, known: &KnownSubjects) -> String {
+        match (&self.asks, &self.scope) {
+            (Asks::OfPods(metric), PageScope::Backends { namespace, .. }) => {
+                of_pods(metric, namespace, &known.pods)
+            }
+            (Asks::OfPods(_), _) => String::new(),
+            (Asks::Line(promql), _) => promql.clone(),
+        }
+    }
+
+    /// The label that holds the Pod; empty where it is about no Pods.
+    fn pod_label(&self) -> &str {
+        match &self.asks {
+            Asks::OfPods(metric) => &metric.pod_label,
+            Asks::Line(_) => "",
+        }
+    }
+
     /// A page that says why there is no answer.
     pub(super) fn failed(&self, asked: i64, gap: (Why, String)) -> OwnedPage {
         OwnedPage {
@@ -105,10 +137,10 @@ pub(crate) async fn ask(
     limits: AnswerLimits,
 ) -> (OwnedPage, usize) {
     let asked = at.unwrap_or_else(now_millis);
-    let mut answered = Answered::new(known, question.metric, &question.scope, &question.pod);
+    let mut answered = Answered::new(known, question.metric, &question.scope, question.pod_label());
     // Each subject has a value and a time.
     let most = question.metric.of().most() * 2;
-    let body = match server.query(endpoint, &question.promql, at, limits).await {
+    let body = match server.query(endpoint, &question.promql(known), at, limits).await {
         Ok(body) => body,
         Err(gap) => return (question.failed(asked, gap), 0),
     };
@@ -130,7 +162,7 @@ mod tests {
 
     use std::collections::BTreeMap;
 
-    use evenkeel_core::policy::{Counts, PodCounter};
+    use evenkeel_core::policy::Counts;
     use rstest::rstest;
 
     use super::*;
@@ -142,8 +174,8 @@ mod tests {
         };
         let wants = SampleWants {
             metrics: Metrics::of(&[Metric::BackendConnections]),
-            counter: Some(PodCounter {
-                metric: metric.into(),
+            pod_metric: Some(PodMetric {
+                name: metric.into(),
                 pod_label: pod.into(),
                 counts: Counts::Connections,
             }),
@@ -152,14 +184,21 @@ mod tests {
         questions(&Arc::new(BTreeMap::from([(scope, wants)])))
     }
 
+    fn query(question: &Question, pods: &[&str]) -> String {
+        question.promql(&KnownSubjects {
+            pods: pods.iter().map(|pod| Arc::from(*pod)).collect(),
+            ..KnownSubjects::default()
+        })
+    }
+
     #[test]
-    fn a_counter_of_pods_is_asked_for_in_its_namespace_alone() {
+    fn a_metric_of_pods_is_asked_for_in_its_namespace_alone() {
         let questions = counted("accepted_total", "pod", "shop");
         let [question] = &questions[..] else {
             panic!("{questions:?}")
         };
         assert_eq!(
-            question.promql,
+            query(question, &[]),
             "label_replace(sum by (pod) (accepted_total{namespace=\"shop\",pod!=\"\"}),\"evenkeel\",\"value\",\"\",\"\") \
              or label_replace(min by (pod) (timestamp(accepted_total{namespace=\"shop\",pod!=\"\"})),\"evenkeel\",\"time\",\"\",\"\")"
         );
@@ -178,13 +217,31 @@ mod tests {
 
     #[test]
     fn a_namespace_stays_in_its_quotes() {
-        let question = counted("up", "pod", "x\"} or up{a=\"").remove(0);
-        assert!(
-            question
-                .promql
-                .contains(r#"up{namespace="x\"} or up{a=\"",pod!=""}"#),
-            "{}",
-            question.promql
-        );
+        let promql = query(&counted("up", "pod", "x\"} or up{a=\"").remove(0), &[]);
+        let expected = r#"up{namespace="x\"} or up{a=\"",pod!=""}"#;
+        assert!(promql.contains(expected), "{promql}");
+    }
+
+    #[test]
+    fn only_the_pods_behind_the_service_are_asked_for() {
+        let question = counted("up", "pod", "shop").remove(0);
+        let promql = query(&question, &["web-1", "web-2.a"]);
+        let expected = r#"up{namespace="shop",pod=~"web-1|web-2\\.a"}"#;
+        assert!(promql.contains(expected), "{promql}");
+        // What no API server gives as a name is in no query.
+        for hostile in [".*", "a|.*", "a\"} or up{b=\"", "a\\"] {
+            let promql = query(&question, &[hostile, "web-1"]);
+            assert!(promql.contains(r#"{namespace="shop",pod=~"web-1"}"#), "{promql}");
+        }
+    }
+
+    /// A query that named thousands of Pods would be longer than servers take.
+    #[test]
+    fn many_pods_are_asked_for_by_their_namespace() {
+        let question = counted("up", "pod", "shop").remove(0);
+        let names: Vec<String> = (0..600).map(|at| format!("web-{at:020}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let promql = query(&question, &names);
+        assert!(promql.contains(r#"{namespace="shop",pod!=""}"#) && promql.len() < 500);
     }
 }

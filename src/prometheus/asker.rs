@@ -58,10 +58,10 @@ impl Asker {
         limits: AnswerLimits,
         patience: Duration,
     ) -> Option<AskedPage> {
-        let nodes = question.scope == PageScope::Nodes;
+        let scope = question.scope.clone();
         let known = self
             .handle
-            .ask(|answer| Query::KnownSubjects { nodes, answer })
+            .ask(|answer| Query::KnownSubjects { scope, answer })
             .await?;
         let endpoints = self.endpoints().await?;
         let began = Instant::now();

@@ -76,9 +76,12 @@ pub fn page() -> String {
         );
     }
     page.push_str(
-        "## Counters of Pods\n\n\
-         A policy names a metric and the label that holds the Pod, never a query. It is asked for in the policy's own \
-         namespace, by the label `namespace`, and only Pods that the API shows there count.\n\n\
+        "## Metrics of Pods\n\n\
+         A policy names a metric and the label that holds the Pod (`balance.podMetric`), never a query. It is asked for every \
+         15 s, in the policy's own namespace, by the label `namespace`, for the Pods behind each Service by name, or, where \
+         their names are longer than 2 KiB together, for all of the namespace. Only Pods behind the Service count; at most 1024 \
+         of each Service are taken.\n\n\
+         ```promql\nsum by (pod) (accepted_total{namespace=\"shop\",pod=~\"web-1|web-2\"})\n```\n\n\
          Four are asked at the same time, at most one of each namespace, beside the queries above, which wait for none of \
          them. One may take 5 s and 1 MiB. The server may work 12 s a minute for one namespace and answer 4 MiB: beyond \
          that its questions wait, what rests on them is Unknown with that reason, and no others wait.\n",

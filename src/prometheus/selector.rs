@@ -43,6 +43,27 @@ pub fn quoted(text: &str) -> String {
     out
 }
 
+/// Longest pattern that a query has, in bytes: it is there twice, and servers take a request line of 8 KiB at least once
+/// each of its signs is escaped (RFC 9112, section 3, recommends so much).
+const LONGEST_PATTERN: usize = 2048;
+
+/// A pattern that means these names and nothing else, in the syntax of RE2, which PromQL anchors at both ends; `None` where it
+/// would be too long, or would mean nothing. What is no name of an object is left out.
+pub fn any_of<'a>(names: impl Iterator<Item = &'a str>) -> Option<String> {
+    let is_name = |name: &&str| {
+        !name.is_empty()
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte))
+    };
+    let names: Vec<String> = names
+        .filter(is_name)
+        .map(|name| name.replace('.', "\\."))
+        .collect();
+    let pattern = names.join("|");
+    (!pattern.is_empty() && pattern.len() <= LONGEST_PATTERN).then_some(pattern)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -68,7 +68,8 @@ impl KnownSubjects {
                 namespace: namespace.clone(),
                 service: service.clone(),
                 port: 0,
-                pod: labels.get(pod)?.into(),
+                // Nobody's series speak of Pods that are not behind this Service.
+                pod: self.pods.get(labels.get(pod)?)?.clone(),
             }),
             (Of::Backend, _) => None,
         }
@@ -172,6 +173,7 @@ mod tests {
             nodes: HashSet::from(["n1".into(), "n2".into()]),
             node_at: HashMap::from([("192.0.2.1".parse().unwrap(), "n1".into())]),
             instances: vec!["192.0.2.1:6443".parse().unwrap()],
+            pods: BTreeSet::from(["web-1".into()]),
         }
     }
 
@@ -239,6 +241,19 @@ mod tests {
         }
         let values: Vec<f64> = answered.samples().iter().map(|one| one.value).collect();
         assert_eq!(values, expected);
+    }
+
+    #[rstest]
+    #[case::behind_it("web-1", true)]
+    #[case::of_another_service("api-1", false)]
+    #[case::nothing("", false)]
+    fn a_backend_is_a_pod_behind_the_service(#[case] pod: &str, #[case] expected: bool) {
+        let scope = PageScope::Backends {
+            namespace: "shop".into(),
+            service: "web".into(),
+        };
+        let found = known().subject(Metric::BackendConnections, &scope, &labels(&[("pod", pod)]), "pod");
+        assert_eq!(found.is_some(), expected);
     }
 
     #[test]

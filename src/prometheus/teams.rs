@@ -212,7 +212,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use evenkeel_core::fleet::SampleWants;
-    use evenkeel_core::policy::{Counts, PodCounter};
+    use evenkeel_core::policy::{Counts, PodMetric};
     use evenkeel_core::sample::{Metric, Metrics, PageScope};
 
     use super::*;
@@ -227,7 +227,7 @@ mod tests {
                 };
                 let wants = SampleWants {
                     metrics: Metrics::of(&[Metric::BackendConnections]),
-                    counter: Some(PodCounter {
+                    pod_metric: Some(PodMetric {
                         metric: "accepted_total".into(),
                         pod_label: "pod".into(),
                         counts: Counts::Connections,

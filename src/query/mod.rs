@@ -1,8 +1,10 @@
 //! What others may ask of the loop. The loop owns the core; no other task sees it, all of them ask.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use evenkeel_core::findings::{Finding, FindingList};
+use evenkeel_core::sample::PageScope;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
@@ -35,8 +37,8 @@ pub enum Query {
     },
     /// What labels of series may name.
     KnownSubjects {
-        /// Whether Nodes are among it, of which there may be thousands.
-        nodes: bool,
+        /// What the series are about.
+        scope: PageScope<Arc<str>>,
         /// The answer.
         answer: oneshot::Sender<KnownSubjects>,
     },

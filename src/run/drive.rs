@@ -200,7 +200,7 @@ impl Drive {
             Query::Verdicts(answer) => drop(answer.send(operator.findings(now))),
             Query::Agenda(answer) => drop(answer.send(operator.agenda(now))),
             Query::Sockets { service, answer } => drop(answer.send(operator.sockets(&service))),
-            Query::KnownSubjects { nodes, answer } => drop(answer.send(operator.known(nodes))),
+            Query::KnownSubjects { scope, answer } => drop(answer.send(operator.known(&scope))),
             Query::Alerts { service, answer } => drop(answer.send(operator.alerts(now, &service))),
         }
     }

@@ -15,8 +15,8 @@ use crate::policy::{
 };
 use crate::sample::{Metric, MetricKind, Metrics, Observer, Of, PageScope, SampleSubject};
 use crate::world::{
-    World, app, balanced, cilium, client, connection, every, instances, l7, node, pod, preempted_pod,
-    proxy_config, proxy_pod, rated, service, set_up, slice,
+    Traffic, World, app, balanced, cilium, client, connection, every, instances, l7, node, pod,
+    preempted_pod, proxy_config, proxy_pod, rated, service, set_up, slice,
 };
 
 /// A policy of Service `api` that declares something for every check of connections and of backends.
@@ -204,7 +204,14 @@ fn measured() -> World {
     world
 }
 
-const CLUSTERS: [fn() -> World; 3] = [watched, tracked, measured];
+/// A Service of which the backends are measured.
+fn counted() -> World {
+    let mut traffic = Traffic::of(3, "mode: iptables\n", 1);
+    traffic.flow(180, 10);
+    traffic.world
+}
+
+const CLUSTERS: [fn() -> World; 4] = [watched, tracked, measured, counted];
 
 #[test]
 fn every_check_comes_to_a_verdict() {

@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::index::Index;
-use crate::names::Key;
-use crate::policy::{Counts, Mode, PodCounter};
+use crate::names::{Key, Name};
+use crate::policy::{Balance, Counts, Measure, Mode, PodMetric};
 use crate::sample::{Metric, Metrics, Of, PageScope};
+use crate::sources::service::Service;
 
 /// Most Services of one namespace of which backends are measured, and most in all: each takes a query every 15 s.
 const MOST_OF_NAMESPACE: usize = 8;
@@ -22,8 +23,8 @@ pub struct SampleWants {
     pub instances: BTreeSet<IpAddr>,
     /// The declared address of the load balancer before them, as `host:port`.
     pub load_balancer: Option<Arc<str>>,
-    /// Where the counter of each Pod is to be found, where it is backends. Checked on entry, and to be quoted on exit.
-    pub counter: Option<PodCounter>,
+    /// Where the metric of each Pod is to be found, where it is backends. Checked on entry, and to be quoted on exit.
+    pub pod_metric: Option<PodMetric>,
 }
 
 const PRESSURE: Metrics = Metrics::of(&[Metric::CpuPressure, Metric::MemoryPressure, Metric::IoPressure]);
@@ -90,45 +91,65 @@ pub(super) fn wants(index: &Index, needed: Metrics) -> BTreeMap<PageScope<Arc<st
     all
 }
 
-/// The Services whose policies name a counter, some of each namespace before more of one.
+/// What a team wants measured on the Pods of its Services, and as what it counts.
+pub fn on_pods(balance: &Balance) -> Option<(Metric, &PodMetric)> {
+    let named = balance.pod_metric.as_ref()?;
+    let metric = match (balance.measure, named.counts) {
+        (Measure::ActiveConnections, _) => Metric::BackendActive,
+        (Measure::NewConnections, Counts::Connections) => Metric::BackendConnections,
+        (Measure::NewConnections, Counts::Requests) => Metric::BackendRequests,
+    };
+    Some((metric, named))
+}
+
+/// What is measured on the Pods behind a Service: of several policies the least, whatever order they came in.
+pub fn on_pods_of<'a>(index: &'a Index, key: Key, service: &Service) -> Option<(Metric, &'a PodMetric)> {
+    let governing = index.picks.may_govern(key, service);
+    governing
+        .filter_map(|at| index.policies.get(at))
+        .filter(|policy| index.governs(policy, key, service))
+        .filter_map(|policy| on_pods(policy.balance.as_ref()?))
+        .min()
+}
+
+/// The Services whose policies name a metric, some of each namespace before more of one.
 fn backends(index: &Index) -> Vec<(PageScope<Arc<str>>, SampleWants)> {
-    let mut counted: BTreeMap<Arc<str>, BTreeMap<Arc<str>, PodCounter>> = BTreeMap::new();
-    for (key, policy) in index.policies.iter() {
-        let counter = policy
-            .balance
-            .as_ref()
-            .and_then(|balance| balance.counter.as_ref());
-        let Some(counter) = counter else { continue };
-        for at in index.services_in.of(key.namespace) {
-            let row = index.services.get(at);
-            if row.is_some_and(|service| index.governs(policy, at, service)) {
-                let [namespace, name] = text(index, at);
-                let services = counted.entry(namespace).or_default();
-                // Of two policies the lesser counter, whatever order they came in.
-                let held = services.entry(name).or_insert_with(|| counter.clone());
-                if counter < held {
-                    *held = counter.clone();
-                }
-            }
+    let mut counted: BTreeMap<Arc<str>, BTreeMap<Arc<str>, (Metric, PodMetric)>> = BTreeMap::new();
+    let spaces: BTreeSet<Name> = index
+        .policies
+        .iter()
+        .filter(|(_, policy)| {
+            policy
+                .balance
+                .as_ref()
+                .is_some_and(|one| one.pod_metric.is_some())
+        })
+        .map(|(key, _)| key.namespace)
+        .collect();
+    for key in spaces.iter().flat_map(|space| index.services_in.of(*space)) {
+        if let Some(service) = index.services.get(key)
+            && let Some((metric, named)) = on_pods_of(index, key, service)
+        {
+            let [namespace, name] = text(index, key);
+            counted
+                .entry(namespace)
+                .or_default()
+                .insert(name, (metric, named.clone()));
         }
     }
     let mut all = Vec::new();
     for place in 0..MOST_OF_NAMESPACE {
         for (namespace, services) in &counted {
-            if let Some((service, counter)) = services.iter().nth(place)
+            if let Some((service, (metric, named))) = services.iter().nth(place)
                 && all.len() < MOST_SERVICES
             {
                 let scope = PageScope::Backends {
                     namespace: namespace.clone(),
                     service: service.clone(),
                 };
-                let metric = match counter.counts {
-                    Counts::Connections => Metric::BackendConnections,
-                    Counts::Requests => Metric::BackendRequests,
-                };
                 let wants = SampleWants {
-                    metrics: Metrics::of(&[metric]),
-                    counter: Some(counter.clone()),
+                    metrics: Metrics::of(&[*metric]),
+                    pod_metric: Some(named.clone()),
                     ..SampleWants::default()
                 };
                 all.push((scope, wants));

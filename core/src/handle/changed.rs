@@ -109,6 +109,7 @@ impl Core {
                 self.reading.measured_changed();
                 self.dirt.deps = self.dirt.deps.with(Deps::one(Dep::InstanceSamples));
             }
+            self.backends_changed(service);
             self.dirt.slices.insert(service);
         }
         self.fold_slice(key, old);
@@ -141,6 +142,12 @@ impl Core {
 
     pub(super) fn pod_changed(&mut self, key: Key, old: Option<&Pod>) {
         self.fold_pod(key, old);
+        if let Some(old) = old
+            && self.index.pods.get(key).is_none_or(|new| new.uid != old.uid)
+        {
+            // One of the same name begins its counters anew.
+            self.index.samples.forget_pod(key);
+        }
         // In a namespace without any Pod, Pods may not have been asked for.
         let namespace = self.index.keep_pod(key);
         let (index, new) = (&self.index, self.index.pods.get(key));

@@ -26,10 +26,26 @@ impl Core {
     pub(super) fn fold_samples(&mut self, now: Now, page: &Page<'_>) {
         let mut samples = std::mem::take(&mut self.index.samples);
         let index = &mut self.index;
-        let instances = index.instances();
         let scope = scope(index, page.scope);
-        let touched = samples.fold(now.mono, page, scope, |subject| known(index, &instances, subject));
+        let shown = match scope {
+            Some(Scope::Backends { namespace, service }) => ShownSubjects {
+                backends: index.backend_pods(Key {
+                    namespace,
+                    name: service,
+                }),
+                ..ShownSubjects::default()
+            },
+            Some(Scope::Instances | Scope::Instance(_)) => ShownSubjects {
+                instances: index.instances(),
+                ..ShownSubjects::default()
+            },
+            Some(Scope::Cluster | Scope::Nodes) | None => ShownSubjects::default(),
+        };
+        let touched = samples.fold(now.mono, page, scope, |subject| known(index, &shown, subject));
         index.samples = samples;
+        for service in &touched.services {
+            self.fold_shares(now, *service, page.asked);
+        }
         self.touch_samples(touched);
     }
 
@@ -64,12 +80,16 @@ impl Index {
     }
 }
 
+/// The subjects of a page that the API shows, as far as they are not looked up one by one.
+#[derive(Debug, Default)]
+struct ShownSubjects {
+    instances: BTreeSet<IpAddr>,
+    /// Pods behind the Service.
+    backends: BTreeSet<Name>,
+}
+
 /// The subject as the index names it, if the API shows it.
-fn known(
-    index: &mut Index,
-    instances: &BTreeSet<IpAddr>,
-    subject: SampleSubject<&str>,
-) -> Option<SampleSubject> {
+fn known(index: &mut Index, shown: &ShownSubjects, subject: SampleSubject<&str>) -> Option<SampleSubject> {
     let cluster_wide = |name| Key {
         namespace: Name::EMPTY,
         name,
@@ -81,10 +101,10 @@ fn known(
             index.nodes.get(cluster_wide(name))?;
             Some(SampleSubject::Node(name))
         }
-        SampleSubject::Instance(at) => instances.contains(&at).then_some(SampleSubject::Instance(at)),
+        SampleSubject::Instance(at) => shown.instances.contains(&at).then_some(SampleSubject::Instance(at)),
         SampleSubject::Resource(at, resource) => {
             let fits = (1..=LONGEST_RESOURCE).contains(&resource.len());
-            (fits && instances.contains(&at))
+            (fits && shown.instances.contains(&at))
                 .then(|| SampleSubject::Resource(at, index.names.intern(resource)))
         }
         SampleSubject::Backend {
@@ -100,8 +120,7 @@ fn known(
             ];
             let key = |name| Key { namespace, name };
             index.services.get(key(service))?;
-            index.pods.get(key(pod))?;
-            Some(SampleSubject::Backend {
+            shown.backends.contains(&pod).then_some(SampleSubject::Backend {
                 namespace,
                 service,
                 port,

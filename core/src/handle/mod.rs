@@ -1,5 +1,6 @@
 //! The one door for facts: parse, store, mark dirty. It never judges.
 
+mod backends;
 mod changed;
 mod measured;
 

@@ -18,7 +18,8 @@
 //! # Memory
 //!
 //! Everything is bounded. Per subject: 80 bytes for an endpoint whose readiness changes, 72 for a Pod younger than two
-//! minutes and for one that went within two minutes, 40 for an endpoint that is still starting, 56 for a node, 90 for a Service whose endpoints came within a day, 300 for a workload on a node that Pods are evicted from. In all, at most 32,768 of
+//! minutes and for one that went within two minutes, 40 for an endpoint that is still starting, 56 for a node, 90 for a Service whose endpoints came within a day, 300 for a workload on a node that Pods are evicted from, 1,024
+//! for a backend whose share is measured (at most 16,384 of these). In all, at most 32,768 of
 //! each of these (about 10 MB), 8,192 failures and 8,192 flips of nodes (1 MB), 32,768 Pods that were made to go (1 MB), 2,048 workloads
 //! that lost some (1.2 MB), and one count for each minute of a day (6 kB). A quiet cluster of 5,000 nodes has 56 bytes for each
 //! node and nothing else.
@@ -30,6 +31,7 @@ mod flips;
 mod lookups;
 mod newcomers;
 mod nodes;
+mod shares;
 mod times;
 mod turnover;
 mod zones;
@@ -42,6 +44,7 @@ pub(crate) use lookups::Answer;
 pub use lookups::{PodAnswer, PodQuery};
 pub use newcomers::Starting;
 pub use nodes::{Failure, NodeHistory, NodeSoftware, Past};
+pub use shares::{BackendShare, MeasuredBackend, ServiceShares, ShareBounds, ShareHistory, Took};
 pub use times::Times;
 pub use zones::{Disruption, SHARE_PERCENT, Zone, Zones, disruption};
 
@@ -147,6 +150,7 @@ pub struct History {
     pub(crate) nodes: NodeHistory,
     pub(crate) zones: Zones,
     pub(crate) events: Events,
+    pub(crate) shares: ShareHistory,
     lookups: Lookups,
     /// Up to when it has been judged by.
     judged: Mono,
@@ -160,6 +164,7 @@ impl History {
         held.note(&self.nodes);
         held.note(&self.zones);
         self.events.hold(held);
+        self.shares.hold(held);
     }
 
     /// The history of a core that is fed all day.
@@ -251,6 +256,7 @@ impl History {
         self.backends.tick(now);
         self.nodes.tick(now);
         self.events.tick(now);
+        self.shares.tick(now);
         let reached = self.reached().is_some_and(|at| at <= now);
         self.judged = self.judged.max(now);
         (reached, storm(self) != before)
@@ -324,6 +330,11 @@ impl History {
                 Gap::Unreadable(Source::Pods, why.clone()),
             ))
         })
+    }
+
+    /// How backends share what reaches them.
+    pub const fn shares(&self) -> &ShareHistory {
+        &self.shares
     }
 
     /// Evictions and preemptions.

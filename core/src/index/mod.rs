@@ -1,6 +1,7 @@
 //! The index: one typed table per kind. A row is what one source says of one object; joins are computed when judged,
 //! never stored.
 
+mod behind;
 mod by_namespace;
 mod deps;
 mod freshness;

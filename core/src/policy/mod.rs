@@ -67,18 +67,18 @@ pub enum Measure {
     ActiveConnections,
 }
 
-/// A counter that each Pod behind a Service has in a Prometheus: a metric and a label by name, and never a query.
+/// A metric that each Pod behind a Service has in a Prometheus: it and a label by name, and never a query.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PodCounter {
-    /// Name of the metric.
-    pub metric: Arc<str>,
+pub struct PodMetric {
+    /// Its name.
+    pub name: Arc<str>,
     /// The label that holds the name of the Pod.
     pub pod_label: Arc<str>,
     /// What it counts.
     pub counts: Counts,
 }
 
-/// What a counter of a Pod counts.
+/// What a metric of a Pod counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub enum Counts {
     /// Connections that the Pod has accepted.
@@ -98,7 +98,7 @@ pub struct Balance {
     /// How long a ready backend may take to reach its share, in seconds.
     pub newcomer_grace_seconds: u32,
     /// Where the number of its connections or requests is to be found; `None` where it is not measured.
-    pub counter: Option<PodCounter>,
+    pub pod_metric: Option<PodMetric>,
     /// Fewest ready backends.
     pub minimum_ready_backends: Option<u32>,
     /// Largest share of the ready backends on one node, in percent.

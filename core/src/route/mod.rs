@@ -6,10 +6,12 @@
 mod backends;
 mod balancer;
 mod doors;
+mod law;
 
 pub use backends::{PortBackends, backends, backends_by_port};
 pub use balancer::{balancer_idle, balancer_listener, balancer_targets};
 pub use doors::{EntryClass, Meets, Member, NodeTable, members, met, node_tables};
+pub use law::{BackendPlace, KeptBy, PlaceRule, ShareLaw, follows_hints, law};
 
 #[cfg(test)]
 mod tests;

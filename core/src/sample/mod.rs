@@ -21,7 +21,7 @@ use std::net::IpAddr;
 
 pub use metric::{Metric, MetricKind, Metrics, Of};
 pub use reading::{Reading, whole, whole_large};
-pub use series::{DroppedSamples, Point};
+pub use series::{DroppedSamples, Point, Tenths};
 pub use shown::SampleView;
 pub(crate) use store::Touched;
 pub use store::{MOST_SERIES, Samples};

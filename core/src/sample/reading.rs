@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::Observer;
-use super::metric::{Metric, MetricKind};
-use super::series::Point;
+use super::metric::{MetricKind, Metric};
+use super::series::{Point, Tenths};
 
 /// A fresh series.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -57,6 +57,33 @@ impl Reading<'_> {
         self.points
             .iter()
             .map(move |point| (*point, base + f64::from(point.value)))
+    }
+
+    /// When the last sample was taken.
+    pub fn last(&self) -> Option<Tenths> {
+        self.points.last().map(|point| point.at())
+    }
+
+    /// How many seconds passed between the last two samples.
+    pub fn interval(&self) -> Option<f64> {
+        let two = self.points.last_chunk::<2>()?;
+        Some(two[1].since(two[0]))
+    }
+
+    /// By how much a counter grew between two moments, as if it had grown evenly between any two samples: so counters that
+    /// were scraped at different times are compared over the same time. `None` where samples do not cover it.
+    pub fn growth(&self, from: Tenths, to: Tenths) -> Option<f64> {
+        let (first, last) = (self.points.first()?.at(), self.points.last()?.at());
+        if from.since(first) < 0 || last.since(to) < 0 {
+            return None;
+        }
+        let grown = self.points.windows(2).map(|two| {
+            let [before, after] = two else { return 0.0 };
+            let begin = before.at().max(from);
+            let end = after.at().min(to);
+            f64::from(end.since(begin).max(0)) / 10.0 * f64::from(after.value)
+        });
+        Some(grown.sum())
     }
 
     /// Its points as (seconds since the first, value).

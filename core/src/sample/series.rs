@@ -12,6 +12,34 @@ const FRESH: u64 = 60_000;
 /// (`--query.lookback-delta`).
 const FRESH_MOST: u64 = 150_000;
 
+/// A moment of an observer's clock, in tenths of a second; only differences mean something, and they wrap after 13 years.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Tenths(u32);
+
+impl Tenths {
+    /// Of a time in milliseconds since the Unix epoch.
+    pub const fn of(milliseconds: i64) -> Self {
+        Self(tenths(milliseconds))
+    }
+
+    /// How much later it is than another, in tenths of a second; negative where it is earlier.
+    pub const fn since(self, other: Self) -> i32 {
+        self.0.wrapping_sub(other.0).cast_signed()
+    }
+
+    /// The later of two.
+    #[must_use]
+    pub const fn max(self, other: Self) -> Self {
+        if self.since(other) > 0 { self } else { other }
+    }
+
+    /// The earlier of two.
+    #[must_use]
+    pub const fn min(self, other: Self) -> Self {
+        if self.since(other) < 0 { self } else { other }
+    }
+}
+
 /// One point of a series.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Point {
@@ -23,6 +51,11 @@ pub struct Point {
 }
 
 impl Point {
+    /// When the sample was taken, in tenths of a second; only differences mean something, and they wrap.
+    pub const fn at(self) -> Tenths {
+        Tenths(self.at)
+    }
+
     /// Seconds since another point of the same observer; below zero where that is a later one.
     pub fn since(self, other: Self) -> f64 {
         f64::from(self.at.wrapping_sub(other.at).cast_signed()) / 10.0

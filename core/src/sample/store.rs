@@ -271,6 +271,27 @@ impl Samples {
         self.series.retain(|key, _| !of(key.1));
     }
 
+    /// The same of one Pod, behind whatever Services of its namespace.
+    pub(crate) fn forget_pod(&mut self, gone: Key) {
+        let of =
+            |subject| matches!(subject, Subject::Backend { namespace, .. } if namespace == gone.namespace);
+        let from = Subject::Backend {
+            namespace: gone.namespace,
+            service: Name::EMPTY,
+            port: 0,
+            pod: Name::EMPTY,
+        };
+        let mut subjects = BTreeSet::new();
+        for metric in Metrics::on(Of::Backend).iter() {
+            let all = self.subjects(metric, from, of).into_iter();
+            subjects
+                .extend(all.filter(|one| matches!(one, Subject::Backend { pod, .. } if *pod == gone.name)));
+        }
+        for subject in subjects {
+            self.forget(subject);
+        }
+    }
+
     /// Why no node at all has any of these metrics; `None` where one has.
     pub(crate) fn none_on_nodes(&self, metrics: Metrics) -> Option<Gap> {
         let some = !self.on_nodes.both(metrics).is_empty();

@@ -252,6 +252,17 @@ pub(crate) fn fingerprint(what: &(impl Hash + ?Sized)) -> u64 {
     hasher.finish()
 }
 
+/// A hash of a Pod, the same in its own row and in those of its endpoints; 0 where nothing tells it from others. The uid tells
+/// it from one of the same name before it; slices that people write may have only the name.
+pub(crate) fn pod_hash(uid: &str, name: &str) -> u32 {
+    let text = if uid.is_empty() { name } else { uid };
+    if text.is_empty() {
+        return 0;
+    }
+    let hash = fingerprint(text.as_bytes());
+    ((hash >> 32) as u32 ^ hash as u32).max(1)
+}
+
 /// A hash of an object's uid; 0 where it has none.
 pub(crate) fn uid_hash(uid: &str) -> u64 {
     if uid.is_empty() { 0 } else { fingerprint(uid) }

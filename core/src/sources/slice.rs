@@ -131,18 +131,8 @@ struct Target<'a> {
 }
 
 impl Target<'_> {
-    /// The uid tells a Pod from one of the same name before it; slices that people write may have only the name.
     fn hash(&self) -> u32 {
-        let text = if self.uid.is_empty() {
-            &self.name
-        } else {
-            &self.uid
-        };
-        if text.is_empty() {
-            return 0;
-        }
-        let hash = super::fingerprint(text.as_bytes());
-        ((hash >> 32) as u32 ^ hash as u32).max(1)
+        super::pod_hash(&self.uid, &self.name)
     }
 }
 

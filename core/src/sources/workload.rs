@@ -15,6 +15,8 @@ pub use super::template::{ConfigVolume, Container, Template, keeps_container, ke
 /// A Pod.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Pod {
+    /// A hash of its uid, as its endpoints have it ([`Endpoint::pod`](super::slice::Endpoint::pod)).
+    pub uid: u32,
     /// What it was made from.
     pub template: Template,
     /// Node; empty while unscheduled.
@@ -273,6 +275,7 @@ impl Row for Pod {
             .find(|owner| owner.controller == Some(true));
         let template = template(&wire.metadata.labels, &wire.spec, names);
         let row = Self {
+            uid: super::pod_hash(&wire.metadata.uid, &wire.metadata.name),
             node: name_of(wire.spec.node_name.as_ref(), names),
             owner_kind: name_of(owner.map(|owner| &owner.kind), names),
             owner: name_of(owner.map(|owner| &owner.name), names),

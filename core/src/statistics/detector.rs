@@ -2,7 +2,7 @@
 //!
 //! A mixture of Shiryaev-Roberts e-detectors (Shin, Ramdas and Rinaldo, "E-detectors"; anytime-valid multinomial tests of
 //! Lindon and Malek): for each backend and each factor by which its share may have changed, the statistic
-//! `M <- (M + weight) * likelihood ratio` is kept, and there is an alarm when their sum reaches [`THRESHOLD`]. Whatever rule
+//! `M <- (M + weight) * likelihood ratio` is kept, and there is an alarm when their sum over one backend reaches [`THRESHOLD`]. Whatever rule
 //! stops it, the mean number of ticks between false alarms is at least the threshold; there is no window to choose, and
 //! the sum takes care of how many hypotheses there are.
 //!
@@ -22,13 +22,111 @@ const NOTHING: f64 = 0.01;
 /// Logarithms below this change no sum that matters.
 const FLOOR: f64 = -60.0;
 
-/// What is kept of one Service: eight numbers for each of its backends.
+/// By how much evidence may exceed the threshold, as a logarithm: what has been wrong for long must not take as long to be right
+/// again. To cut it off leaves the guarantee as it is.
+const ABOVE: f64 = 6.0;
+
+/// The evidence against one backend: for each of [`FACTORS`] the logarithm of its statistic.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ShareEvidence([f32; FACTORS.len()]);
+
+impl Default for ShareEvidence {
+    fn default() -> Self {
+        Self([FLOOR as f32; FACTORS.len()])
+    }
+}
+
+impl ShareEvidence {
+    /// The logarithm of the sum of its statistics.
+    pub fn log(&self) -> f64 {
+        let most = self.0.iter().fold(FLOOR, |most, log| most.max(f64::from(*log)));
+        let sum: f64 = self.0.iter().map(|log| (f64::from(*log) - most).exp()).sum();
+        most + sum.ln()
+    }
+
+    /// Whether it alone has reached [`THRESHOLD`].
+    pub fn is_enough(&self) -> bool {
+        self.log() >= THRESHOLD.ln()
+    }
+
+    /// Whether it has gone back so far that nothing more is to be said: between the two an alarm stays as it is.
+    pub fn is_over(&self) -> bool {
+        self.log() < THRESHOLD.ln() / 2.0
+    }
+
+    /// The factor that fits best; 0 for nothing at all.
+    pub fn factor(&self) -> f64 {
+        let each = self.0.iter().zip(FACTORS);
+        each.max_by(|a, b| a.0.total_cmp(b.0)).map_or(1.0, |one| one.1)
+    }
+}
+
+/// One backend in one tick.
+#[derive(Debug)]
+pub struct TickShare<'a> {
+    /// The evidence against it so far.
+    pub evidence: &'a mut ShareEvidence,
+    /// What it got: a count of independent placements, or a count divided by its dispersion.
+    pub count: f64,
+    /// Its share under the configured law; shares need not sum to one. Zero for one that is not to be compared now.
+    pub share: f64,
+}
+
+/// How much one tick may say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TickWeight {
+    /// Half of what an alarm takes. Counters are scraped at different times, and where all connections of a minute come in one
+    /// second, one tick may put them all to one backend; the next one puts it right. To cut a likelihood ratio off leaves
+    /// the guarantee as it is.
+    Half,
+    /// All of it: levels that were read once, each as evidence of its own.
+    All,
+}
+
+/// Takes what each of some backends got in one tick. `tolerance` is by how much a share may deviate and still be healthy, as a
+/// part of it.
+pub fn tick(tolerance: f64, backends: &mut [TickShare<'_>], at_most: TickWeight) {
+    let total: f64 = backends.iter().map(|one| one.count).sum();
+    let shares: f64 = backends.iter().map(|one| one.share).sum();
+    if total <= 0.0 || shares <= 0.0 || !total.is_finite() || !shares.is_finite() {
+        return;
+    }
+    let weight = -((backends.len() * FACTORS.len()) as f64).ln();
+    let most = match at_most {
+        // With this twice, what began with its weight reaches the threshold.
+        TickWeight::Half => (THRESHOLD.ln() - weight) / 2.0 + 0.1,
+        TickWeight::All => f64::INFINITY,
+    };
+    for TickShare {
+        evidence,
+        count,
+        share,
+    } in backends.iter_mut().filter(|one| one.share > 0.0)
+    {
+        let fair = *share / shares;
+        for (log, factor) in evidence.0.iter_mut().zip(FACTORS) {
+            let Some((other, null)) = shifted(fair, factor, tolerance) else {
+                *log = FLOOR as f32;
+                continue;
+            };
+            // One backend against all others: a binomial likelihood ratio.
+            let ratio = *count * (other / null).ln() + (total - *count) * ((1.0 - other) / (1.0 - null)).ln();
+            let sum = sum_of_logs(f64::from(*log), weight) + ratio.min(most);
+            *log = sum.clamp(FLOOR, THRESHOLD.ln() + ABOVE) as f32;
+        }
+    }
+}
+
+/// A tolerance in percent as a part of a share.
+pub fn tolerance(percent: u32) -> f64 {
+    f64::from(percent.min(95)) / 100.0
+}
+
+/// The evidence against each of some backends.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Detector {
-    /// By how much a share may deviate and still be healthy, as a part of it.
     tolerance: f64,
-    /// The logarithm of each statistic, by backend and factor.
-    logs: Vec<[f32; FACTORS.len()]>,
+    evidence: Vec<ShareEvidence>,
 }
 
 /// What the evidence says.
@@ -44,56 +142,35 @@ impl Detector {
     /// A detector for so many backends and a tolerance in percent.
     pub fn of(backends: usize, tolerance_percent: u32) -> Self {
         Self {
-            tolerance: f64::from(tolerance_percent.min(95)) / 100.0,
-            logs: vec![[FLOOR as f32; FACTORS.len()]; backends],
+            tolerance: tolerance(tolerance_percent),
+            evidence: vec![ShareEvidence::default(); backends],
         }
     }
 
-    /// How many backends it watches.
-    pub fn backends(&self) -> usize {
-        self.logs.len()
-    }
-
-    /// Takes what each backend got in one tick: counts of independent placements, or counts divided by their dispersion.
-    /// `expected` are their shares under the configured law and need not sum to one. Counts of another number of backends are
-    /// not taken: a change of backends takes a new detector.
+    /// Takes what each backend got in one tick, with its share under the configured law. Counts of another number of backends
+    /// are not taken.
     pub fn tick(&mut self, counts: &[f64], expected: &[f64]) {
-        let total: f64 = counts.iter().sum();
-        let shares: f64 = expected.iter().sum();
-        let fits = counts.len() == self.logs.len() && expected.len() == counts.len();
-        if !fits || total <= 0.0 || shares <= 0.0 || !total.is_finite() {
+        if counts.len() != self.evidence.len() || expected.len() != counts.len() {
             return;
         }
-        let weight = -((self.logs.len() * FACTORS.len()) as f64).ln();
-        for (logs, (count, share)) in self.logs.iter_mut().zip(counts.iter().zip(expected)) {
-            let fair = share / shares;
-            for (log, factor) in logs.iter_mut().zip(FACTORS) {
-                let Some((other, null)) = shifted(fair, factor, self.tolerance) else {
-                    *log = FLOOR as f32;
-                    continue;
-                };
-                // One backend against all others: a binomial likelihood ratio.
-                let ratio =
-                    count * (other / null).ln() + (total - count) * ((1.0 - other) / (1.0 - null)).ln();
-                *log = (sum_of_logs(f64::from(*log), weight) + ratio).max(FLOOR) as f32;
-            }
-        }
+        let each = self.evidence.iter_mut().zip(counts.iter().zip(expected));
+        let mut backends: Vec<TickShare<'_>> = each
+            .map(|(evidence, (count, share))| TickShare {
+                evidence,
+                count: *count,
+                share: *share,
+            })
+            .collect();
+        tick(self.tolerance, &mut backends, TickWeight::Half);
     }
 
-    /// The alarm, if the evidence has reached the threshold.
+    /// The alarm, if the evidence against one of them has reached the threshold.
     pub fn alarm(&self) -> Option<Alarm> {
-        let all = || self.logs.iter().flatten().map(|log| f64::from(*log));
-        let most = all().fold(FLOOR, f64::max);
-        let sum: f64 = all().map(|log| (log - most).exp()).sum();
-        if most + sum.ln() < THRESHOLD.ln() {
-            return None;
-        }
-        let places = self.logs.iter().enumerate();
-        let each = places.flat_map(|(backend, logs)| logs.iter().zip(FACTORS).map(move |one| (backend, one)));
-        let worst = each.max_by(|a, b| a.1.0.total_cmp(b.1.0))?;
-        Some(Alarm {
+        let each = self.evidence.iter().enumerate();
+        let worst = each.max_by(|a, b| a.1.log().total_cmp(&b.1.log()))?;
+        worst.1.is_enough().then(|| Alarm {
             backend: worst.0,
-            factor: worst.1.1,
+            factor: worst.1.factor(),
         })
     }
 }
@@ -152,34 +229,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-
-    /// A sequence of numbers that look random, in (0, 1): the generator of Knuth's MMIX.
-    pub(super) struct Chance(pub u64);
-
-    impl Chance {
-        pub(super) fn next(&mut self) -> f64 {
-            self.0 = self
-                .0
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            ((self.0 >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
-        }
-
-        /// So many placements by these shares.
-        fn place(&mut self, placements: u32, shares: &[f64]) -> Vec<f64> {
-            let total: f64 = shares.iter().sum();
-            let mut counts = vec![0.0; shares.len()];
-            for _ in 0..placements {
-                let mut left = self.next() * total;
-                let at = shares.iter().position(|share| {
-                    left -= share;
-                    left < 0.0
-                });
-                counts[at.unwrap_or(shares.len() - 1)] += 1.0;
-            }
-            counts
-        }
-    }
+    use crate::world::Chance;
 
     /// Ticks until an alarm, at most so many, with one backend's share at `factor` of its own.
     fn ticks_until(n: usize, mean: u32, factor: f64, most: u32, seed: u64) -> Option<(u32, Alarm)> {
@@ -283,7 +333,8 @@ mod tests {
                 one.tick(&counts, &shares);
                 other.tick(&counts, &scaled);
             }
-            for (a, b) in one.logs.iter().flatten().zip(other.logs.iter().flatten()) {
+            let logs = |detector: &Detector| detector.evidence.iter().flat_map(|one| one.0).collect::<Vec<f32>>();
+            for (a, b) in logs(&one).into_iter().zip(logs(&other)) {
                 prop_assert!(a.is_finite() && (a - b).abs() <= 1e-3 * a.abs().max(1.0), "{a} {b}");
             }
         }
@@ -293,7 +344,7 @@ mod tests {
             let after = |count: f64| {
                 let mut detector = Detector::of(4, 25);
                 detector.tick(&[count, 100.0, 100.0, 100.0], &[1.0; 4]);
-                detector.logs[0]
+                detector.evidence[0].0
             };
             let (low, high) = (after(count), after(count + more));
             for (at, factor) in FACTORS.into_iter().enumerate() {

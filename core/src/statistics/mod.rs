@@ -6,9 +6,13 @@
 )]
 
 mod detector;
+#[cfg(test)]
+mod oracle;
 mod quantile;
 mod trend;
 
-pub use detector::{Alarm, Detector, FACTORS, THRESHOLD, dispersion};
+pub use detector::{
+    Alarm, TickWeight, Detector, ShareEvidence, FACTORS, THRESHOLD, TickShare, dispersion, tick, tolerance,
+};
 pub use quantile::{QuantileBounds, quantile};
 pub use trend::{Trend, trend};

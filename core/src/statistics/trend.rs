@@ -80,6 +80,13 @@ mod tests {
     }
 
     #[test]
+    fn the_interval_is_one_of_95_percent() {
+        use statrs::distribution::{ContinuousCDF, Normal};
+        let quantile = Normal::new(0.0, 1.0).unwrap().inverse_cdf(0.975);
+        assert!((Z - quantile).abs() < 1e-6, "{quantile}");
+    }
+
+    #[test]
     fn few_points_or_one_time_have_no_trend() {
         assert_eq!(trend(&line(2.0, 5)), None);
         assert_eq!(trend(&[(1.0, 2.0); 8]), None);

@@ -4,9 +4,11 @@
 //! over time, as the operator is, and remembers what changed. Everything goes through the engine, so a test sees what a
 //! user would.
 
+mod chance;
 mod clusters;
 mod measured;
 mod objects;
+mod traffic;
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
@@ -14,6 +16,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+pub(crate) use chance::Chance;
 pub(crate) use clusters::{cilium, kubeadm, set_up};
 pub(crate) use measured::instances;
 pub(crate) use objects::{
@@ -21,6 +24,8 @@ pub(crate) use objects::{
     node, node_ready, pod, policy, preempted, preempted_pod, proxy, proxy_config, proxy_pod, rated, service,
     slice, slice_in, slice_of, slice_part, static_proxy,
 };
+
+pub(crate) use traffic::{Traffic, measured};
 
 use crate::findings::Finding;
 use crate::handle::Input;

@@ -8,3 +8,4 @@ mod kind;
 mod nodes;
 mod prometheus;
 mod pushes;
+mod shares;

@@ -132,7 +132,11 @@ fn balance(balance: &Balance, reader: &mut ProblemReader) -> core::Balance {
             "spec.balance.newcomerGraceSeconds",
             balance.newcomer_grace_seconds,
         ),
-        counter: None,
+        pod_metric: balance.pod_metric.as_ref().map(|metric| core::PodMetric {
+            name: Arc::from(&*metric.name),
+            pod_label: Arc::from(&*metric.pod_label),
+            counts: metric.counts.into(),
+        }),
         minimum_ready_backends: reader.optional(
             "spec.balance.minimumReadyBackends",
             balance.minimum_ready_backends,

@@ -4,7 +4,7 @@ use evenkeel_core::dataplane;
 use evenkeel_core::policy as core;
 
 use super::super::{
-    Door, FenceEffect, LabelOperator, Layer, Measure, Mode, Protocol, ProxyMode, RecycleCause,
+    Counts, Door, FenceEffect, LabelOperator, Layer, Measure, Mode, Protocol, ProxyMode, RecycleCause,
 };
 
 macro_rules! same_terms {
@@ -22,6 +22,7 @@ macro_rules! same_terms {
 same_terms!(Mode => core::Mode { Observe => Observe, Suggest => Suggest, Enforce => Enforce });
 same_terms!(core::Mode => Mode { Observe => Observe, Suggest => Suggest, Enforce => Enforce });
 same_terms!(Measure => core::Measure { NewConnections => NewConnections, ActiveConnections => ActiveConnections });
+same_terms!(Counts => core::Counts { Connections => Connections, Requests => Requests });
 same_terms!(Protocol => core::Protocol { Tcp => Tcp, Http1 => Http1, Http2 => Http2, Grpc => Grpc, Udp => Udp });
 same_terms!(Door => core::Door { Cluster => Cluster, LoadBalancer => LoadBalancer });
 same_terms!(Layer => core::Layer { L4 => L4, L7 => L7 });

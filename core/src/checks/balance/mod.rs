@@ -1,14 +1,17 @@
-//! Checks of balance that need no traffic: how many backends there are, where they are, and what policy does to their
-//! shares.
+//! Checks of balance: how many backends there are, where they are, what policy does to their shares, and what these are where
+//! they are measured.
 
 pub mod flap;
 pub mod local_holes;
+mod measured;
 pub mod minimum_ready;
 pub mod no_rebalance;
 pub mod none_ready;
 pub mod placement_skew;
 pub mod policy_skew;
+pub mod share_skew;
 mod shares;
+pub mod starved_newcomer;
 
 use std::collections::BTreeMap;
 
@@ -22,6 +25,8 @@ use crate::sources::slice::Endpoint;
 pub(super) const CHECKS: &[Check] = &[
     no_rebalance::CHECK,
     policy_skew::CHECK,
+    share_skew::CHECK,
+    starved_newcomer::CHECK,
     minimum_ready::CHECK,
     none_ready::CHECK,
     local_holes::CHECK,

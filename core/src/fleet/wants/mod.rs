@@ -262,7 +262,7 @@ fn needs_backends(policy: &Policy) -> bool {
     let counted = policy
         .balance
         .as_ref()
-        .is_some_and(|balance| balance.counter.is_some());
+        .is_some_and(|balance| balance.pod_metric.is_some());
     limits_places || counted || servers.any(|server| server.tcp_keepalive == Some(Beat::Enabled(None)))
 }
 

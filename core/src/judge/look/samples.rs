@@ -1,14 +1,18 @@
 //! How a check reads what was measured: only what is fresh, and a gap with its reason for the rest.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use super::Look;
+use crate::fleet::on_pods_of;
+use crate::history::{ServiceShares, ShareBounds};
 use crate::index::{Dep, Deps};
 use crate::judge::Subject;
-use crate::know::Known;
+use crate::know::{Known, Source};
 use crate::names::{Key, Name};
+use crate::policy::PodMetric;
 use crate::sample::{self, Metric, Reading};
+use crate::sources::service::Service;
 
 impl<'a> Look<'a> {
     fn reading(&self, metric: Metric, subject: sample::SampleSubject) -> Known<Reading<'a>> {
@@ -83,5 +87,25 @@ impl<'a> Look<'a> {
             pod,
         };
         self.reading(metric, subject)
+    }
+
+    /// Names of the Pods of the namespace of the Service under judgement, by the hashes that endpoints have of them.
+    pub fn pods_by_hash(&self, service: Key) -> Known<HashMap<u32, Name>> {
+        self.depend_on(Deps::one(Dep::OwnPods));
+        self.read_in(Source::Pods, service.namespace)?;
+        Ok(self.index.pods_by_hash(service.namespace))
+    }
+
+    /// What is measured on the Pods behind the Service under judgement: what the least of its policies names.
+    pub fn measured_on_pods(&self, key: Key, service: &Service) -> Known<Option<(Metric, &'a PodMetric)>> {
+        self.policies_in(key.namespace)?;
+        Ok(on_pods_of(self.index, key, service))
+    }
+
+    /// How the backends of the Service under judgement have shared what reached them.
+    pub fn shares(&self, service: Key, bounds: ShareBounds) -> Option<&'a ServiceShares> {
+        self.depend_on_samples(Dep::OwnSamples);
+        self.depend_on(Deps::one(Dep::OwnHistory));
+        self.history.shares().of(service, bounds)
     }
 }

@@ -26,7 +26,7 @@ pub(crate) fn balanced(minimum: Option<u32>, node: Option<u32>, zone: Option<u32
             measure: Measure::NewConnections,
             tolerance_percent: 25,
             newcomer_grace_seconds: 600,
-            counter: None,
+            pod_metric: None,
             minimum_ready_backends: minimum,
             max_percent_per_node: node,
             max_percent_per_zone: zone,

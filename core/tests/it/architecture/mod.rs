@@ -38,7 +38,18 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "sample",
         ],
     ),
-    ("history", &["know", "names", "sources", "index"]),
+    (
+        "history",
+        &[
+            "know",
+            "names",
+            "policy",
+            "sources",
+            "sample",
+            "statistics",
+            "index",
+        ],
+    ),
     (
         "fleet",
         &[

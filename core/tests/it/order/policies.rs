@@ -90,7 +90,7 @@ pub(crate) fn policy(at: u8, name: u8, variant: u8) -> Policy {
             measure: Measure::NewConnections,
             tolerance_percent: 25,
             newcomer_grace_seconds: 600,
-            counter: None,
+            pod_metric: None,
             minimum_ready_backends: Some(u32::from(variant % 3)),
             max_percent_per_node: Some(40),
             max_percent_per_zone: Some(u32::from(variant) * 10),

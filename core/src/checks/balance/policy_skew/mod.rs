@@ -7,10 +7,9 @@ mod tests;
 use super::shares::SendingNodes;
 use super::{Groups, PortBackends, backends_by_port};
 use crate::dataplane::load_balancer::Targets;
-use crate::fleet::{Class, Fleet};
 use crate::judge::{Check, Judge, Look, Memory, ServiceCase, Severities, Verdict};
 use crate::know::{Gap, Known, Reads, Source};
-use crate::route::balancer_targets;
+use crate::route::{balancer_targets, follows_hints};
 use crate::sample::Metrics;
 use crate::sources::service::{Service, ServiceType};
 use crate::sources::slice::Endpoint;
@@ -235,18 +234,4 @@ fn hinted(look: &Look<'_>, case: &ServiceCase<'_>, port: &PortBackends) -> Optio
         }
     });
     Some(most)
-}
-
-/// Whether hints count on any class of nodes: where Cilium carries a Pod's connections they do only when configured,
-/// beside kube-proxy as well as in its place. What is not known may count.
-fn follows_hints(fleet: &Fleet) -> bool {
-    let ignores = |class: &Class| {
-        let cilium = class
-            .profile
-            .cilium
-            .as_ref()
-            .and_then(|cilium| cilium.as_ref().ok());
-        cilium.is_some_and(|cilium| cilium.follows_hints.as_ref().is_ok_and(|follows| !follows.value))
-    };
-    fleet.gap.is_some() || fleet.classes.is_empty() || !fleet.classes.iter().all(ignores)
 }
