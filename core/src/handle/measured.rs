@@ -101,7 +101,10 @@ fn known(index: &mut Index, shown: &ShownSubjects, subject: SampleSubject<&str>)
             index.nodes.get(cluster_wide(name))?;
             Some(SampleSubject::Node(name))
         }
-        SampleSubject::Instance(at) => shown.instances.contains(&at).then_some(SampleSubject::Instance(at)),
+        SampleSubject::Instance(at) => shown
+            .instances
+            .contains(&at)
+            .then_some(SampleSubject::Instance(at)),
         SampleSubject::Resource(at, resource) => {
             let fits = (1..=LONGEST_RESOURCE).contains(&resource.len());
             (fits && shown.instances.contains(&at))

@@ -94,7 +94,9 @@ pub fn law(look: &Look<'_>, case: &ServiceCase<'_>, backends: &[Endpoint]) -> Kn
                 known += nodes;
                 match rule {
                     ChoiceRule::Alike => {}
-                    ChoiceRule::Address(scheduler) => law.keeps = law.keeps.or(Some(KeptBy::Scheduler(scheduler))),
+                    ChoiceRule::Address(scheduler) => {
+                        law.keeps = law.keeps.or(Some(KeptBy::Scheduler(scheduler)))
+                    }
                     ChoiceRule::Fewest(scheduler) => law.fewest = law.fewest.or(Some(scheduler)),
                 }
             }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Observer;
-use super::metric::{MetricKind, Metric};
+use super::metric::{Metric, MetricKind};
 use super::series::{Point, Tenths};
 
 /// A fresh series.

@@ -223,6 +223,44 @@ pub fn dispersion(ticks: &[Vec<f64>]) -> Option<f64> {
     Some((sum / freedom).max(1.0))
 }
 
+/// By how much more the shares of one tick differ from those of the next than chance makes them differ: at least one. Counters
+/// that are scraped at different times show a burst of connections in different ticks, and counts that are divided by this say
+/// no more than they can. The median over all two neighbours, so that one change of shares for good is no unsteadiness.
+pub fn unsteadiness(ticks: &[Vec<f64>]) -> f64 {
+    let mut each: Vec<f64> = ticks
+        .windows(2)
+        .filter_map(|two| differ(two.first()?, two.last()?))
+        .collect();
+    each.sort_unstable_by(f64::total_cmp);
+    each.get(each.len() / 2).map_or(1.0, |median| median.max(1.0))
+}
+
+/// Pearson's statistic for two ticks of the same shares, as a part of what chance exceeds in one of twenty cases.
+fn differ(one: &[f64], other: &[f64]) -> Option<f64> {
+    let [first, second]: [f64; 2] = [one, other].map(|tick| tick.iter().sum());
+    let all = first + second;
+    if first <= 0.0 || second <= 0.0 || one.len() != other.len() {
+        return None;
+    }
+    let (mut sum, mut used) = (0.0, 0);
+    for (a, b) in one.iter().zip(other) {
+        let share = (a + b) / all;
+        if share > 0.0 {
+            used += 1;
+            sum += (a - first * share).powi(2) / (first * share)
+                + (b - second * share).powi(2) / (second * share);
+        }
+    }
+    (used > 1).then(|| sum / rarely_exceeded(f64::from(used - 1)))
+}
+
+/// The 95 % quantile of the chi-squared distribution, by Wilson and Hilferty (1931).
+pub(super) fn rarely_exceeded(freedom: f64) -> f64 {
+    const Z: f64 = 1.644_854;
+    let part = 2.0 / (9.0 * freedom);
+    freedom * Z.mul_add(part.sqrt(), 1.0 - part).powi(3)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

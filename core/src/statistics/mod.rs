@@ -12,7 +12,8 @@ mod quantile;
 mod trend;
 
 pub use detector::{
-    Alarm, TickWeight, Detector, ShareEvidence, FACTORS, THRESHOLD, TickShare, dispersion, tick, tolerance,
+    Alarm, Detector, FACTORS, ShareEvidence, THRESHOLD, TickShare, TickWeight, dispersion, tick, tolerance,
+    unsteadiness,
 };
 pub use quantile::{QuantileBounds, quantile};
 pub use trend::{Trend, trend};

@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 use statrs::distribution::{Binomial, ChiSquared, ContinuousCDF, Discrete};
 
-use super::{TickWeight, ShareEvidence, FACTORS, THRESHOLD, TickShare, dispersion, tick};
+use super::detector::rarely_exceeded;
+use super::{FACTORS, ShareEvidence, THRESHOLD, TickShare, TickWeight, dispersion, tick};
 use crate::world::Chance;
 
 const TOLERANCE: f64 = 0.25;
@@ -60,6 +61,12 @@ proptest! {
             .sum();
         let began = FACTORS.len() as f64 / (backends * FACTORS.len()) as f64;
         prop_assert!(mean <= began * (1.0 + 1e-4), "{mean} is more than {began}");
+    }
+
+    #[test]
+    fn the_quantile_is_that_of_the_distribution(freedom in 1..2000_u32) {
+        let exact = ChiSquared::new(f64::from(freedom)).unwrap().inverse_cdf(0.95);
+        prop_assert!((rarely_exceeded(f64::from(freedom)) / exact - 1.0).abs() < 0.03, "{exact}");
     }
 
     /// Counts that are placed independently are as dispersed as the chi-squared distribution has it.

@@ -10,7 +10,7 @@ use crate::judge::{Evidence, Look, ServiceCase};
 use crate::know::{Gap, Known, Unit};
 use crate::names::Name;
 use crate::policy::PodMetric;
-use crate::route::{ShareLaw, BackendPlace, backends, law};
+use crate::route::{BackendPlace, ShareLaw, backends, law};
 use crate::sample::{Metric, whole_large};
 use crate::sources::service::ServiceType;
 use crate::sources::slice::Endpoint;

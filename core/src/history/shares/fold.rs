@@ -6,7 +6,7 @@ use super::{BackendShare, MeasuredBackend, ServiceShares, ShareBounds, ShareHist
 use crate::know::{Mono, Now};
 use crate::names::{Key, Name};
 use crate::sample::{Metric, Tenths};
-use crate::statistics::{TickWeight, ShareEvidence, TickShare, dispersion, tick, tolerance};
+use crate::statistics::{ShareEvidence, TickShare, TickWeight, dispersion, tick, tolerance, unsteadiness};
 
 /// Counters are compared over at least so long, in tenths of a second: a page may bring one of several that are scraped one
 /// after the other.
@@ -19,6 +19,8 @@ const LATE_INTERVALS: f64 = 1.5;
 const CHANCE: f64 = 5.0;
 /// Requests are judged once so many ticks have shown how much they come in clusters.
 const CLUSTERED: usize = 8;
+/// Nothing is said before so many ticks have shown that counters can be compared tick by tick.
+const STEADY: usize = 3;
 /// A connection may bring its requests over several ticks, so that clusters are looked for in so many at once as well.
 const BLOCK: usize = 3;
 
@@ -200,7 +202,6 @@ impl ServiceShares {
         for members in places.values() {
             let each = members.iter().filter_map(|at| counts.get(*at).copied().flatten());
             let total: f64 = each.sum();
-            let scale = self.scale(members);
             let due = total / f64::from(u32::try_from(members.len()).unwrap_or(u32::MAX));
             for at in members {
                 if let (Some(took), Some(Some(count))) = (took.get_mut(*at), counts.get(*at)) {
@@ -212,8 +213,10 @@ impl ServiceShares {
                     };
                 }
             }
-            if let Some(scale) = scale.filter(|_| members.len() > 1) {
-                self.tell(now, members, &took, (scale, tolerance));
+            let ticks = self.ticks_of(members, &took);
+            if let Some(scale) = self.scale(&ticks).filter(|_| members.len() > 1) {
+                let is_sure = self.metric == Metric::BackendActive || ticks.len() >= STEADY;
+                self.tell(now, members, &took, (scale, tolerance, is_sure));
             }
         }
         for (one, took) in self.backends.iter_mut().zip(took) {
@@ -229,7 +232,13 @@ impl ServiceShares {
     }
 
     /// Adds to the evidence what the backends of one place got.
-    fn tell(&mut self, now: Mono, members: &[usize], took: &[Took], (scale, tolerance): (f64, f64)) {
+    fn tell(
+        &mut self,
+        now: Mono,
+        members: &[usize],
+        took: &[Took],
+        (scale, tolerance, is_sure): (f64, f64, bool),
+    ) {
         let metric = self.metric;
         let mut own = members.iter().copied().peekable();
         let mut group: Vec<(&mut BackendShare, Took)> = Vec::with_capacity(members.len());
@@ -263,7 +272,7 @@ impl ServiceShares {
             };
             if one.wrong.is_some() {
                 is_over |= one.evidence.is_over();
-            } else if one.evidence.is_enough() {
+            } else if is_sure && one.evidence.is_enough() {
                 let before = one.ticks.iter().rev().take(one.growing.saturating_sub(1));
                 let all = if metric == Metric::BackendActive {
                     *took
@@ -280,29 +289,41 @@ impl ServiceShares {
         }
     }
 
-    /// By what counts of these backends are divided, so that each counts for as much as an independent one: requests by how
-    /// much they come in clusters, once that is known, and connections not at all.
-    fn scale(&self, members: &[usize]) -> Option<f64> {
-        if self.metric != Metric::BackendRequests {
-            return Some(1.0);
-        }
-        let own: Vec<&BackendShare> = members.iter().filter_map(|at| self.backends.get(*at)).collect();
-        let length = own.iter().map(|one| one.ticks.len()).min()?;
-        let nth = |one: &BackendShare, back: usize| one.ticks.iter().rev().nth(back).copied();
-        // Ticks in which all of them were compared, the newest first.
-        let ticks: Vec<Vec<f64>> = (0..length)
-            .filter_map(|back| {
-                let tick: Option<Vec<Took>> = own.iter().map(|one| nth(one, back)).collect();
-                let tick = tick.filter(|tick| tick.iter().all(|took| took.due > 0.0))?;
-                Some(tick.iter().map(|took| took.count).collect())
-            })
+    /// What each of these backends got in each tick in which all of them were compared, the newest first.
+    fn ticks_of(&self, members: &[usize], took: &[Took]) -> Vec<Vec<f64>> {
+        let own: Vec<(&BackendShare, &Took)> = members
+            .iter()
+            .filter_map(|at| Some((self.backends.get(*at)?, took.get(*at)?)))
             .collect();
-        if ticks.len() < CLUSTERED {
-            return None;
+        let length = own.iter().map(|one| one.0.ticks.len()).min().unwrap_or_default();
+        let nth = |back: usize, one: &(&BackendShare, &Took)| match back.checked_sub(1) {
+            None => Some(*one.1),
+            Some(back) => one.0.ticks.iter().rev().nth(back).copied(),
+        };
+        (0..=length)
+            .filter_map(|back| {
+                let tick: Vec<Took> = own.iter().map(|one| nth(back, one)).collect::<Option<_>>()?;
+                let compared = tick.iter().all(|took| took.due > 0.0);
+                compared.then(|| tick.iter().map(|took| took.count).collect())
+            })
+            .collect()
+    }
+
+    /// By what counts are divided, so that each counts for as much as an independent one: requests by how much they come in
+    /// clusters, once that is known; connections by nothing, as long as their counters can be compared tick by tick.
+    fn scale(&self, ticks: &[Vec<f64>]) -> Option<f64> {
+        match self.metric {
+            Metric::BackendRequests => {
+                // Without the last one, which is what is asked about.
+                let before = ticks.get(1..).filter(|before| before.len() >= CLUSTERED)?;
+                let blocks: Vec<Vec<f64>> = before.chunks_exact(BLOCK).map(sum).collect();
+                let single = dispersion(before)?;
+                let clusters = dispersion(&blocks).map_or(single, |blocks| blocks.max(single));
+                Some(clusters.max(unsteadiness(ticks)))
+            }
+            Metric::BackendActive => Some(1.0),
+            _ => Some(unsteadiness(ticks)),
         }
-        let blocks: Vec<Vec<f64>> = ticks.chunks_exact(BLOCK).map(sum).collect();
-        let single = dispersion(&ticks)?;
-        Some(dispersion(&blocks).map_or(single, |blocks| blocks.max(single)))
     }
 }
 

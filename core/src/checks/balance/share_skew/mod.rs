@@ -4,7 +4,7 @@ mod skew;
 #[cfg(test)]
 mod tests;
 
-use super::measured::{SharesAsked, CountedAs, MeasuredService, TookShare, asked};
+use super::measured::{CountedAs, MeasuredService, SharesAsked, TookShare, asked};
 use crate::history::BackendShare;
 use crate::judge::{Check, Judge, Look, Memory, ServiceCase, Severities, Verdict};
 use crate::know::{Gap, Known, Reads, Source};

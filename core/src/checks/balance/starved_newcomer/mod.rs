@@ -6,7 +6,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use super::measured::{SharesAsked, MeasuredService, TookShare, asked};
+use super::measured::{MeasuredService, SharesAsked, TookShare, asked};
 use crate::dataplane::PortPin;
 use crate::fleet::Class;
 use crate::history::{BackendShare, ServiceShares};
@@ -14,7 +14,7 @@ use crate::judge::{Check, Judge, Look, Memory, ServiceCase, Severities, Verdict,
 use crate::know::{Known, Reads, Source};
 use crate::policy::Protocol;
 use crate::sample::{Metric, Metrics};
-use starved::{StarvedNewcomer, StarvedBy};
+use starved::{StarvedBy, StarvedNewcomer};
 
 /// A backend alone at its place that got nothing, where its share of all would have been so many: as many as it takes to
 /// be sure of one that is not alone.

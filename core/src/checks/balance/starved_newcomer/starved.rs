@@ -54,7 +54,9 @@ impl Explain for StarvedNewcomer {
             StarvedBy::Pinned => "clients stay with the old ones",
             StarvedBy::LongLived => "clients keep their connections",
             StarvedBy::Local => "got nothing: no client enters at its place",
-            StarvedBy::NoNewConnections => "got nothing: nobody opens new connections, clients keep the old ones",
+            StarvedBy::NoNewConnections => {
+                "got nothing: nobody opens new connections, clients keep the old ones"
+            }
         };
         write!(f, "backend {pod}, ready for over {grace_seconds} s, ")?;
         match &self.took {
