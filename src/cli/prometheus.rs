@@ -1,5 +1,6 @@
 //! How a Prometheus is reached: the flags of the operator and of an audit.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Context;

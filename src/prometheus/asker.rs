@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use evenkeel_core::sample::{PageScope, Why};
+use evenkeel_core::sample::Why;
 use tokio::time::Instant;
 
 use super::server::AnswerLimits;

@@ -228,7 +228,7 @@ mod tests {
                 let wants = SampleWants {
                     metrics: Metrics::of(&[Metric::BackendConnections]),
                     pod_metric: Some(PodMetric {
-                        metric: "accepted_total".into(),
+                        name: "accepted_total".into(),
                         pod_label: "pod".into(),
                         counts: Counts::Connections,
                     }),

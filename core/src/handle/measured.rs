@@ -28,18 +28,18 @@ impl Core {
         let index = &mut self.index;
         let scope = scope(index, page.scope);
         let shown = match scope {
-            Some(Scope::Backends { namespace, service }) => ShownSubjects {
+            Some(PageScope::Backends { namespace, service }) => ShownSubjects {
                 backends: index.backend_pods(Key {
                     namespace,
                     name: service,
                 }),
                 ..ShownSubjects::default()
             },
-            Some(Scope::Instances | Scope::Instance(_)) => ShownSubjects {
+            Some(PageScope::Instances | PageScope::Instance(_)) => ShownSubjects {
                 instances: index.instances(),
                 ..ShownSubjects::default()
             },
-            Some(Scope::Cluster | Scope::Nodes) | None => ShownSubjects::default(),
+            Some(PageScope::Cluster | PageScope::Nodes) | None => ShownSubjects::default(),
         };
         let touched = samples.fold(now.mono, page, scope, |subject| known(index, &shown, subject));
         index.samples = samples;

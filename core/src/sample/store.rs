@@ -273,9 +273,8 @@ impl Samples {
 
     /// The same of one Pod, behind whatever Services of its namespace.
     pub(crate) fn forget_pod(&mut self, gone: Key) {
-        let of =
-            |subject| matches!(subject, Subject::Backend { namespace, .. } if namespace == gone.namespace);
-        let from = Subject::Backend {
+        let of = |subject| matches!(subject, SampleSubject::Backend { namespace, .. } if namespace == gone.namespace);
+        let from = SampleSubject::Backend {
             namespace: gone.namespace,
             service: Name::EMPTY,
             port: 0,
@@ -284,8 +283,9 @@ impl Samples {
         let mut subjects = BTreeSet::new();
         for metric in Metrics::on(Of::Backend).iter() {
             let all = self.subjects(metric, from, of).into_iter();
-            subjects
-                .extend(all.filter(|one| matches!(one, Subject::Backend { pod, .. } if *pod == gone.name)));
+            subjects.extend(
+                all.filter(|one| matches!(one, SampleSubject::Backend { pod, .. } if *pod == gone.name)),
+            );
         }
         for subject in subjects {
             self.forget(subject);

@@ -272,14 +272,12 @@ impl ServiceShares {
             };
             if one.wrong.is_some() {
                 is_over |= one.evidence.is_over();
-            } else if is_sure && one.evidence.is_enough() {
-                let before = one.ticks.iter().rev().take(one.growing.saturating_sub(1));
-                let all = if metric == Metric::BackendActive {
-                    *took
-                } else {
-                    before.copied().fold(*took, Took::and)
+            } else if is_sure && one.evidence.is_enough() && one.is_beyond(*took, tolerance) {
+                let took = match metric {
+                    Metric::BackendActive => *took,
+                    _ => one.took_since(*took),
                 };
-                one.wrong = Some((now, all));
+                one.wrong = Some((now, took));
             }
         }
         if is_over {

@@ -117,6 +117,22 @@ impl BackendShare {
         self.wrong = None;
     }
 
+    /// Whether what it got is beyond the tolerance even with what came before the evidence began: where a burst of connections
+    /// was counted in one tick here and in the next one there, that puts it right.
+    fn is_beyond(&self, last: Took, tolerance: f64) -> bool {
+        let before = self.ticks.iter().rev().filter(|tick| tick.total > 0.0);
+        let all = before.take(self.growing).copied().fold(last, Took::and);
+        (all.count - all.due).abs() > all.due * tolerance
+    }
+
+    /// What it got since the evidence began; of one that gets nothing, since it gets nothing.
+    fn took_since(&self, last: Took) -> Took {
+        let dead = self.evidence.factor() <= 0.0;
+        let before = self.ticks.iter().rev().take(self.growing.saturating_sub(1));
+        let before = before.take_while(|tick| !dead || tick.count * 50.0 <= tick.due);
+        before.copied().fold(last, Took::and)
+    }
+
     /// Whether it gets less than its share, where it is another.
     pub fn gets_less(&self) -> bool {
         self.wrong.is_some_and(|(_, took)| took.count < took.due)
