@@ -132,6 +132,7 @@ mod tests {
     use super::*;
     use crate::outbound;
     use crate::samples::KnownSubjects;
+    use evenkeel_core::sample::PageScope;
 
     const EMPTY: &str = r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#;
 

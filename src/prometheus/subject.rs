@@ -252,7 +252,12 @@ mod tests {
             namespace: "shop".into(),
             service: "web".into(),
         };
-        let found = known().subject(Metric::BackendConnections, &scope, &labels(&[("pod", pod)]), "pod");
+        let found = known().subject(
+            Metric::BackendConnections,
+            &scope,
+            &labels(&[("pod", pod)]),
+            "pod",
+        );
         assert_eq!(found.is_some(), expected);
     }
 
