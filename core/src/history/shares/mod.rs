@@ -29,6 +29,11 @@ const SWEEP: u64 = 60_000;
 /// How many ticks are remembered of each backend: what messages say it took, and how much requests come in clusters.
 const TICKS: usize = 24;
 
+/// One that gets no more than one in so many of its share gets nothing: a stray connection is no traffic.
+const NOTHING: f64 = 50.0;
+/// Where so much was its share, it is by no chance that it got nothing.
+const SURE: f64 = 20.0;
+
 /// By what shares are judged, as a policy declares it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ShareBounds {
@@ -125,12 +130,23 @@ impl BackendShare {
         (all.count - all.due).abs() > all.due * tolerance
     }
 
-    /// What it got since the evidence began; of one that gets nothing, since it gets nothing.
+    /// What it got since the evidence began; of one that gets nothing any more, since it gets nothing.
     fn took_since(&self, last: Took) -> Took {
-        let dead = self.evidence.factor() <= 0.0;
-        let before = self.ticks.iter().rev().take(self.growing.saturating_sub(1));
-        let before = before.take_while(|tick| !dead || tick.count * 50.0 <= tick.due);
-        before.copied().fold(last, Took::and)
+        let before = || {
+            self.ticks
+                .iter()
+                .rev()
+                .take(self.growing.saturating_sub(1))
+                .copied()
+        };
+        let is_nothing = |tick: &Took| tick.count * NOTHING <= tick.due;
+        if is_nothing(&last) {
+            let nothing = before().take_while(is_nothing).fold(last, Took::and);
+            if nothing.due >= SURE {
+                return nothing;
+            }
+        }
+        before().fold(last, Took::and)
     }
 
     /// Whether it gets less than its share, where it is another.

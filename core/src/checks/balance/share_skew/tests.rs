@@ -150,19 +150,6 @@ proptest! {
         prop_assert!(said.iter().all(|one| !one.starts_with(['V', 'A'])), "{said:?}");
         prop_assert_eq!(said.last().map(String::as_str), Some("Met"));
     }
-
-    /// All of a minute's connections in one second, whenever each Pod is scraped.
-    #[test]
-    fn bursts_say_nothing(seed in any::<u64>(), pods in 2..5_usize, burst in 10..2000_u32, every in 20..90_u64) {
-        let mut traffic = Traffic::of(pods, IPTABLES, seed);
-        let mut said = Vec::new();
-        for _ in 0..40 {
-            traffic.flow(1, burst);
-            traffic.flow(every, 0);
-            said.push(traffic.world.verdict(ID));
-        }
-        prop_assert!(said.iter().all(|one| !one.starts_with(['V', 'A'])), "{said:?}");
-    }
 }
 
 #[test]
