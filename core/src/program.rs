@@ -1,6 +1,7 @@
 //! The whole program without IO: what is known, what was judged, and what is to be judged again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::engine::{self, Dirt, Engine};
 use crate::findings::{self, FindingList, FindingVerdict, NotJudged, SubjectView, Summary, in_part};
@@ -45,11 +46,16 @@ pub struct Round {
     pub standings: BTreeSet<Key>,
     /// What is worth reading beyond whole lists, when that is something else than before.
     pub wants: Option<Wants>,
+    /// Namespaces in which critical findings rest on Pods, when that are others than before: there it has to be noticed
+    /// sooner that Pods are read no longer.
+    pub urgent: Option<BTreeSet<Arc<str>>>,
     /// Single Pods to read once, because Events say that something happened to them: each is answered by
     /// [`crate::Input::Lookup`].
     pub lookups: Vec<PodQuery>,
     /// How many units were judged: what a change costs.
     pub units: usize,
+    /// To how many verdicts that came, and a few more: what a step is measured by.
+    pub verdicts: usize,
     /// Whether more waits to be judged: only after a [`Core::step`].
     pub more: bool,
 }
@@ -137,10 +143,18 @@ impl Core {
             transitions: judged.transitions,
             standings,
             wants: self.take_wants(),
+            urgent: self.take_urgent(),
             lookups: self.history.lookups(now.mono),
             units: judged.units,
+            verdicts: judged.verdicts,
             more: self.engine.is_behind(),
         }
+    }
+
+    fn take_urgent(&mut self) -> Option<BTreeSet<Arc<str>>> {
+        let names = &self.index.names;
+        let urgent = self.engine.take_urgent()?;
+        Some(urgent.map(|name| names.shared(name)).collect())
     }
 
     /// Whether nodes may be acted on, as far as the control plane is concerned.
@@ -368,7 +382,7 @@ impl Core {
             let Some(verdict) = FindingVerdict::of(&held.verdict) else {
                 continue;
             };
-            let severity = findings::severity(check, &held.verdict);
+            let severity = check.severity_of(&held.verdict);
             *census.entry((check.id, verdict, severity, excepted)).or_default() += 1;
         }
         census
@@ -381,7 +395,7 @@ impl Core {
         let names = &self.index.names;
         for (check, subject, held) in self.engine.bad() {
             if FindingVerdict::of(&held.verdict) == Some(FindingVerdict::Violated)
-                && findings::severity(check, &held.verdict) == Severity::Critical
+                && check.severity_of(&held.verdict) == Severity::Critical
                 && findings::exception(&self.index, now.wall, check, subject).is_none()
             {
                 let namespace = subject.home().map_or("", |name| names.text(name));

@@ -1,7 +1,8 @@
 //! What is pushed next: what fires, and what has ended and was not yet pushed often enough.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use evenkeel_core::findings::number_of;
 use jiff::Timestamp;
 
 use super::body::{Alert, AlertLabels};
@@ -26,7 +27,7 @@ pub(super) struct Firing {
 }
 
 impl Firing {
-    /// Takes in what is violated now, the worst first. What fired before and does not any more has ended, with two
+    /// Takes in what is violated now, the worst first, but for what is `beyond` what was told of its namespace. What fired before and does not any more has ended, with two
     /// exceptions: a finding that is merely `unknown` now goes on, because not to see is no all-clear; and one that
     /// is beyond its namespace's share of the bound is left to end by itself.
     ///
@@ -35,24 +36,29 @@ impl Firing {
     pub(super) fn update(
         &mut self,
         mut violated: Vec<Alert>,
-        unknown: &BTreeSet<String>,
+        beyond: &HashSet<u64>,
+        unknown: &HashSet<u64>,
         now: Timestamp,
     ) -> Option<Timestamp> {
+        let is_among = |ids: &HashSet<u64>, alert: &Alert| {
+            number_of(alert.finding()).is_some_and(|number| ids.contains(&number))
+        };
         let next = self.wait(&mut violated, now);
         for alert in &violated {
             self.ended.remove(alert.labels());
         }
-        let (violated, beyond) = share(violated, MOST, |alert| alert.namespace().to_owned());
-        self.left = beyond.len();
+        let (violated, cut) = share(violated, MOST, |alert| alert.namespace().to_owned());
+        self.left = cut.len() + beyond.len();
         let labelled = |alert: Alert| (alert.labels().clone(), alert);
         let mut firing: BTreeMap<_, _> = violated.into_iter().map(labelled).collect();
-        let beyond: BTreeMap<_, _> = beyond.into_iter().map(labelled).collect();
+        let cut: BTreeMap<_, _> = cut.into_iter().map(labelled).collect();
         for (labels, mut alert) in std::mem::take(&mut self.active) {
             // What was not repeated in time, as another replica held the Lease, has ended by itself.
-            if firing.contains_key(&labels) || beyond.contains_key(&labels) || alert.ends_at <= now {
+            let is_cut = cut.contains_key(&labels) || is_among(beyond, &alert);
+            if firing.contains_key(&labels) || is_cut || alert.ends_at <= now {
                 continue;
             }
-            if unknown.contains(alert.finding()) {
+            if is_among(unknown, &alert) {
                 alert.hold(now);
                 firing.insert(labels, alert);
             } else {
@@ -157,8 +163,8 @@ mod tests {
 
     fn turn(firing: &mut Firing, second: i64, violated: &[Finding], unknown: &[&str]) -> Option<Timestamp> {
         let alerts = violated.iter().map(|one| Alert::of(one, at(second))).collect();
-        let unknown = unknown.iter().map(|one| (*one).to_owned()).collect();
-        firing.update(alerts, &unknown, at(second))
+        let unknown = unknown.iter().map(|one| number_of(one).unwrap()).collect();
+        firing.update(alerts, &HashSet::new(), &unknown, at(second))
     }
 
     fn expect(firing: &Firing, expected: &[(&str, &str, i64)]) {
@@ -183,6 +189,17 @@ mod tests {
             firing.delivered();
         }
         expect(&firing, &[]);
+    }
+
+    /// One that is violated still, and of which nothing is told as its namespace has too many, ends by itself.
+    #[test]
+    fn what_is_beyond_its_share_is_neither_pushed_nor_called_ended() {
+        let mut firing = Firing::default();
+        turn(&mut firing, 0, &[finding("a", Severity::Critical)], &[]);
+        let beyond = HashSet::from([0xa, 0xb]);
+        firing.update(Vec::new(), &beyond, &HashSet::new(), at(10));
+        expect(&firing, &[]);
+        assert_eq!(firing.left(), 2);
     }
 
     #[test]

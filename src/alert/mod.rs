@@ -51,7 +51,7 @@ const APART: Duration = Duration::from_secs(1);
 const FAREWELLS: u8 = 3;
 
 /// Most alerts in a push, the worst of each namespace first.
-const MOST: usize = 500;
+pub(crate) const MOST: usize = 500;
 
 /// Where to push, and with what credentials.
 #[derive(Debug, Clone)]
@@ -119,8 +119,9 @@ impl Push {
             return REPEAT;
         };
         let now = Timestamp::now();
-        let violated = alerts.findings.iter().map(|one| Alert::of(one, now)).collect();
-        let next = self.firing.update(violated, &alerts.unknown, now);
+        let worth = &alerts.findings;
+        let violated = worth.findings.iter().map(|one| Alert::of(one, now)).collect();
+        let next = self.firing.update(violated, &worth.beyond, &worth.unknown, now);
         self.metrics.left_out(self.firing.left());
         let next = next.map(|at| now.duration_until(at).unsigned_abs());
         let again = if self.post(&alerts.endpoints).await {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 
-use super::Options;
+use super::{Options, proxy};
 use crate::suggest::did_you_mean;
 
 /// Why there is no client.
@@ -46,6 +46,9 @@ pub enum ConnectError {
         /// The contexts that it has.
         known: String,
     },
+    /// The environment names a proxy that is none.
+    #[error("{0}")]
+    Proxy(String),
     /// What it names does not make a client, as a certificate that is none or a plugin that fails.
     #[error("the credentials for {server} cannot be used: {why}")]
     Credentials {
@@ -199,11 +202,18 @@ pub(super) async fn config(options: &Options) -> Result<(Config, ApiServer), Con
         Ok(file) => {
             let path = path(options);
             entries(&file, &named, &path)?;
+            let own = own_proxy(&file, &named);
             let config = Config::from_custom_kubeconfig(file, &named).await;
-            config.map_err(|error| ConnectError::Unusable {
+            let mut config = config.map_err(|error| ConnectError::Unusable {
                 path,
                 why: root(&error),
-            })?
+            })?;
+            config.proxy_url = match own {
+                // Which kube has parsed, and then may have left out.
+                Some(own) => own.parse().ok(),
+                None => proxy_of(&config.cluster_url)?,
+            };
+            config
         }
         // In a Pod there is no kubeconfig, and an account of its own.
         Err(error) if options.kubeconfig.is_none() && !chosen && is_absent(&error) => {
@@ -255,6 +265,30 @@ fn is_absent(error: &KubeconfigError) -> bool {
         KubeconfigError::FindPath => true,
         _ => false,
     }
+}
+
+/// The proxy that the kubeconfig names for the cluster that is meant.
+fn own_proxy(file: &Kubeconfig, named: &KubeConfigOptions) -> Option<String> {
+    let context = named.context.as_ref().or(file.current_context.as_ref());
+    let context = file.contexts.iter().find(|one| Some(&one.name) == context);
+    let of_context = context
+        .and_then(|one| one.context.as_ref())
+        .map(|one| &one.cluster);
+    let cluster = named.cluster.as_ref().or(of_context);
+    let cluster = file.clusters.iter().find(|one| Some(&one.name) == cluster);
+    let proxy = cluster.and_then(|one| one.cluster.as_ref()?.proxy_url.clone());
+    proxy.filter(|proxy| !proxy.is_empty())
+}
+
+/// The proxy that the environment names for a server.
+fn proxy_of(server: &http::Uri) -> Result<Option<http::Uri>, ConnectError> {
+    let [https, http, no_proxy] = ["HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"].map(proxy::variable);
+    let environment = proxy::Environment {
+        https: &https,
+        http: &http,
+        no_proxy: &no_proxy,
+    };
+    proxy::of(server, environment).map_err(ConnectError::Proxy)
 }
 
 /// The names in the file, compared with those that were asked for.

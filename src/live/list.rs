@@ -47,7 +47,7 @@ pub(super) struct List {
     /// Its namespace; `None` for the whole cluster.
     pub(super) namespace: Option<String>,
     /// The only object that is wanted.
-    name: Option<String>,
+    pub(super) name: Option<String>,
     /// Label selector; empty for all.
     selector: String,
     /// Whether this list alone makes its source complete.

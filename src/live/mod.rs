@@ -8,6 +8,7 @@ mod connect;
 mod list;
 mod outcome;
 pub(crate) mod page;
+mod proxy;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -1,5 +1,7 @@
 //! Events and effects of the operator's step.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_core::history::PodQuery;
@@ -93,6 +95,8 @@ pub struct Effects {
     pub measure: Option<SampleWantsByScope>,
     /// Watches to start and to stop.
     pub watches: TargetChange,
+    /// Namespaces in which critical findings rest on Pods, where those have changed.
+    pub urgent: Option<BTreeSet<Arc<str>>>,
     /// What to declare beside the Lease, where that has changed.
     pub state: Option<String>,
     /// Whether verdicts or leadership have changed: what alerts rest on.

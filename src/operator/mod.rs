@@ -36,6 +36,10 @@ pub use view::HolderState;
 /// Policies that are compared with their status in one step: bounds how long those of one namespace can hold up the others.
 const LOOKS: usize = 32;
 
+/// Findings that these may have before the next policy waits for the next step: each is looked at, and one policy may have
+/// thousands.
+const LOOKED_AT: u32 = 4_096;
+
 /// Verdicts that one step comes to, about: a millisecond of work, after which the loop looks for events, replies and a
 /// stop again. What is written about another Service passes several tasks, and each may have to wait for so much.
 const VERDICTS: usize = 512;
@@ -202,6 +206,7 @@ impl Operator {
         }
         let round = self.core.step(now, VERDICTS);
         effects.lookups.extend(round.lookups);
+        effects.urgent = round.urgent;
         if let Some(wants) = &round.wants {
             self.want(now, wants, effects);
         }
@@ -262,7 +267,11 @@ impl Operator {
     /// Compares statuses with how their policies stand, some at a time, and sends those that differ; not where verdicts
     /// may be outdated. A standby sends nothing, but remembers which to compare.
     fn compare(&mut self, now: Now, effects: &mut Effects) {
+        let mut looked_at = 0;
         for _ in 0..LOOKS {
+            if looked_at >= LOOKED_AT {
+                break;
+            }
             let Some(permit) = self.permit(now).filter(|_| self.gate.is_open(now.mono)) else {
                 break;
             };
@@ -275,6 +284,7 @@ impl Operator {
             let Some(standing) = self.standing(now, &policy) else {
                 continue;
             };
+            looked_at += standing.total + standing.excepted;
             if let Some(patch) = self.statuses.patch(&policy, &standing, time(now)) {
                 self.gate.enter(&policy, now.mono);
                 self.send(permit, UnderWay::status(policy, cause, patch), effects);

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_core::Core;
-use evenkeel_core::findings::{FindingList, FindingVerdict};
+use evenkeel_core::findings::FindingList;
 use evenkeel_core::fitness::Fitness;
 use evenkeel_core::index::Freshness;
-use evenkeel_core::judge::Severity;
 use evenkeel_core::know::{Now, Source};
 use evenkeel_core::sample::PageScope;
 use serde::Serialize;
 
 use super::{Next, Operator};
+use crate::alert::MOST;
 use crate::api::ConditionStatus;
 use crate::escape::line;
 use crate::fair::share;
@@ -135,20 +135,9 @@ impl Operator {
         if !self.leads(now) || self.warm_by.is_some() {
             return Alerts::default();
         }
-        let mut findings = self.core.findings_since(now).findings;
-        let unknown = findings
-            .iter()
-            .filter(|one| one.verdict == FindingVerdict::Unknown);
-        let unknown = unknown.map(|one| one.id.clone()).collect();
-        findings.retain(|one| {
-            one.exception.is_none()
-                && one.verdict == FindingVerdict::Violated
-                && one.severity >= Severity::Warning
-        });
         Alerts {
             leader: true,
-            findings,
-            unknown,
+            findings: self.core.alertable(now, MOST),
             endpoints: self.sockets(service),
         }
     }

@@ -1,9 +1,9 @@
 //! What others may ask of the loop. The loop owns the core; no other task sees it, all of them ask.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use evenkeel_core::findings::{Finding, FindingList};
+use evenkeel_core::findings::{Alertable, FindingList};
 use evenkeel_core::sample::PageScope;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
@@ -90,10 +90,9 @@ pub struct Agenda {
 pub struct Alerts {
     /// Whether this replica is the one to push.
     pub leader: bool,
-    /// Findings that are worth an alert: Violated at warning or above, accepted by no exception.
-    pub findings: Vec<Finding>,
-    /// Ids of findings that are Unknown now: what fired for them before has not ended.
-    pub unknown: BTreeSet<String>,
+    /// What is worth an alert: what fired before for one that is Unknown now, or beyond the share of its namespace, has not
+    /// ended.
+    pub findings: Alertable,
     /// `address:port` of every ready endpoint of the Service.
     pub endpoints: Vec<std::net::SocketAddr>,
 }

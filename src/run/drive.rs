@@ -143,6 +143,7 @@ impl Drive {
             lookups,
             measure,
             watches,
+            urgent,
             state,
             turned,
             judged: _,
@@ -163,6 +164,9 @@ impl Drive {
             self.measure.send_replace(wants);
         }
         self.watches.apply(watches);
+        if let Some(namespaces) = urgent {
+            self.watches.set_urgent(namespaces);
+        }
         if let Some(state) = state {
             self.state.send_replace(state);
         }

@@ -43,10 +43,11 @@ mod target;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use evenkeel_core::know::Source;
+use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
@@ -72,6 +73,7 @@ pub struct Watches {
     link: Arc<Link>,
     outlets: Outlets,
     turns: Turns,
+    urgent: watch::Sender<BTreeSet<Arc<str>>>,
     tasks: JoinSet<()>,
     pumps: BTreeMap<Id, (AbortHandle, Seen)>,
     /// When Pods were last read that may have to be read anew soon.
@@ -82,10 +84,12 @@ impl Watches {
     /// No pumps yet, and where their events will come out.
     pub fn new(link: Arc<Link>) -> (Self, Events) {
         let (outlets, events) = outlet::channels();
+        let (urgent, turns) = watch::channel(BTreeSet::new());
         let watches = Self {
             link,
             outlets,
-            turns: Turns::default(),
+            turns: Turns::new(turns),
+            urgent,
             tasks: JoinSet::new(),
             pumps: BTreeMap::new(),
             last_lists: BTreeMap::new(),
@@ -113,6 +117,11 @@ impl Watches {
             let handle = self.tasks.spawn(pump.run(begin));
             self.pumps.insert(id, (handle, seen));
         }
+    }
+
+    /// Says in which namespaces critical findings rest on Pods: there it is noticed sooner that Pods are read no longer.
+    pub fn set_urgent(&self, namespaces: BTreeSet<Arc<str>>) {
+        self.urgent.send_replace(namespaces);
     }
 
     /// When a target may be read. One that is read anew because more of its objects are wanted waits for its turn: who

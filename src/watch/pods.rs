@@ -44,6 +44,8 @@ pub(super) struct PodWatches {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Choice {
     selectors: Selected,
+    /// Whether it is a tenant's.
+    tenant: bool,
     /// Whether it has too many selectors for watches of their own.
     many: bool,
     /// Whether all are watched together, for that reason or because it is crowded.
@@ -71,6 +73,7 @@ impl PodWatches {
             let crowd = crowded && selectors.len() > 1 && !is_platform(namespace);
             let choice = Choice {
                 selectors: selectors.clone(),
+                tenant: !is_platform(namespace),
                 many,
                 together: many || crowd,
             };
@@ -97,14 +100,14 @@ impl PodWatches {
 impl Choice {
     fn targets(&self, namespace: &str) -> BTreeMap<Target, Selected> {
         if self.together {
-            let all = Target::pods(namespace, &Selector::default());
+            let all = Target::pods(namespace, &Selector::default(), self.tenant);
             return all
                 .map(|target| (target, self.selectors.clone()))
                 .into_iter()
                 .collect();
         }
         let each = self.selectors.iter().filter_map(|selector| {
-            let target = Target::pods(namespace, selector)?;
+            let target = Target::pods(namespace, selector, self.tenant)?;
             Some((target, Arc::new(BTreeSet::from([selector.clone()]))))
         });
         each.collect()

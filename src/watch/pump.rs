@@ -4,11 +4,12 @@
 //! over: at rest it never lists. How well it knows its target is its [`Claim`]. After a break the first watch is short,
 //! because the server sends a bookmark two seconds before a watch ends, and only that proves that nothing is missing.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_core::know::Source;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::claim::TargetClaim;
@@ -58,11 +59,23 @@ const PAGES: usize = 2;
 /// whole sources and of the platform do not wait for them.
 const OPENINGS: usize = 16;
 
-/// What pumps share: how many do something at the same time.
+/// What pumps share: how many do something at the same time, and which of them have to notice a silence sooner.
 #[derive(Debug, Clone)]
 pub(super) struct Turns {
     pages: Arc<Semaphore>,
     openings: Arc<Semaphore>,
+    /// Namespaces in which critical findings rest on Pods.
+    urgent: watch::Receiver<BTreeSet<Arc<str>>>,
+}
+
+impl Turns {
+    /// All are free; this says where critical findings rest on Pods.
+    pub(super) fn new(urgent: watch::Receiver<BTreeSet<Arc<str>>>) -> Self {
+        Self {
+            urgent,
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for Turns {
@@ -70,6 +83,7 @@ impl Default for Turns {
         Self {
             pages: Arc::new(Semaphore::new(PAGES)),
             openings: Arc::new(Semaphore::new(OPENINGS)),
+            urgent: watch::channel(BTreeSet::new()).1,
         }
     }
 }
@@ -312,7 +326,7 @@ impl<S: WatchServer> Pump<S> {
 
     /// The server time limit of a watch in good times.
     fn limit(&self) -> Duration {
-        self.target.limit()
+        self.target.limit(&self.turns.urgent.borrow())
     }
 
     async fn watch(&mut self) -> PumpStep<S> {
@@ -352,6 +366,11 @@ impl<S: WatchServer> Pump<S> {
     }
 
     async fn follow(&mut self, mut lines: S::Lines, since: Instant, limit: Duration) -> PumpStep<S> {
+        if self.limit() < limit && self.claim.is_proven() {
+            // Its silence has to be noticed sooner than when it was opened. A line or a bookmark brought us here, so
+            // that is within a minute.
+            return Ok(PumpState::Known);
+        }
         let silence = self.claim.patience(limit);
         let error = match self.claim.attend(Instant::now() + silence, lines.next()).await? {
             Some(Ok(Some(bytes))) => {

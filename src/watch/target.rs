@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use evenkeel_core::checks;
@@ -35,6 +35,8 @@ pub struct Target {
     pub name: String,
     /// Whether its silence has to be noticed within seconds.
     pub evidence: bool,
+    /// Whether it is a tenant's: what nobody but its namespace's policies rests on.
+    pub tenant: bool,
 }
 
 /// A target's number: never used twice, so that a late event of a stopped pump is known as such.
@@ -57,17 +59,21 @@ impl Target {
             fields: String::new(),
             name: String::new(),
             evidence: resource.kind.evidence,
+            tenant: false,
         }
     }
 
     /// The server time limit of its watches in good times, by how soon their silence has to be noticed: within seconds, within
-    /// a minute where critical findings rest on them, else by a bookmark that is missed.
-    pub(super) fn limit(&self) -> Duration {
+    /// a minute where critical findings rest on them, else by a bookmark that is missed. Of tenants there may be a thousand, and a
+    /// watch that ends each minute is a request each minute: they have the short limit only where a critical finding
+    /// rests on their Pods now.
+    pub(super) fn limit(&self, urgent: &BTreeSet<Arc<str>>) -> Duration {
         static UNDER_CRITICAL: LazyLock<Reads> = LazyLock::new(checks::under_critical);
         match self.source {
             _ if self.evidence => SHORT,
             // They come without bookmarks: only the end of a watch proves anything.
             Source::Events => LONG,
+            _ if self.tenant && !urgent.contains(&*self.namespace) => LONG,
             source if UNDER_CRITICAL.has(source) => MINUTE,
             _ => LONG,
         }
@@ -97,12 +103,13 @@ impl Target {
         all
     }
 
-    /// Pods of a namespace, by selector; all of them by an empty one.
-    pub(super) fn pods(namespace: &str, selector: &Selector) -> Option<Self> {
+    /// Pods of a namespace, the platform's or a tenant's, by selector; all of them by an empty one.
+    pub(super) fn pods(namespace: &str, selector: &Selector, tenant: bool) -> Option<Self> {
         // No namespace would be all namespaces.
         let resource = Resource::wanted(Source::Pods).filter(|_| !namespace.is_empty())?;
         Some(Self {
             labels: selector.to_string(),
+            tenant,
             ..Self::of(resource, namespace)
         })
     }

@@ -207,7 +207,7 @@ fn judge(scene: &Scene) -> (Found, Vec<(&'static str, Advice)>) {
         let (Verdict::AtRisk(case) | Verdict::Violated(case)) = verdict else {
             continue;
         };
-        let severity = crate::findings::severity(check, verdict);
+        let severity = check.severity_of(verdict);
         let worst = found.entry(check.id).or_insert((0, Severity::Unknown));
         *worst = (*worst).max((verdict.weight(), severity));
         advised.extend(case.advice().into_iter().map(|one| (check.id, one)));

@@ -32,7 +32,8 @@ impl Engine {
         }
     }
 
-    /// The units of a Service: one for each policy that governs it or did.
+    /// The units of a Service: the first of each policy that governs it, and those that are held. Judging one part of the
+    /// paths brings the next one where there is none yet.
     fn of_service(&self, index: &Index, key: Key, dirty: &mut BTreeSet<WorkUnit>) {
         let service = index.services.get(key);
         let policies = service.map_or_else(Vec::new, |row| index.policies_of(key, row));
@@ -74,7 +75,8 @@ impl Engine {
                 let baseline = WorkUnit::of(scope, About::Service(key));
                 let unit = WorkUnit { policy, ..baseline };
                 let judged = governed && self.shares.paths(index, unit).is_some();
-                dirty.extend((judged || self.units.contains_key(&unit)).then_some(unit));
+                dirty.extend(judged.then_some(unit));
+                dirty.extend(self.units.range(unit.parts()).map(|one| *one.0));
                 let turns = scope == Scope::Service && (!governed || self.units.contains_key(&baseline));
                 dirty.extend(turns.then_some(baseline));
             }

@@ -25,7 +25,7 @@ pub(crate) struct Dirt {
     pub(crate) governing: Vec<(Key, Arc<Policy>)>,
     /// What was seen to change, as far as it concerns more than one Service.
     pub(crate) history: Deps,
-    /// Namespaces of which Pods changed.
+    /// Namespaces of which Pods changed, or what makes Pods.
     pub(crate) pods_in: BTreeSet<Name>,
     /// Nodes that came, changed or went.
     pub(crate) nodes: BTreeSet<Name>,

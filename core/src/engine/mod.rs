@@ -33,7 +33,7 @@ use unit::{Judgement, Scope, WorkUnit};
 use crate::fleet::Fleet;
 use crate::history::History;
 use crate::index::{Dep, DepCounts, Deps, Index};
-use crate::judge::{Check, Subject, Verdict};
+use crate::judge::{Check, Selections, Severity, Subject, Verdict};
 use crate::know::{Mono, Now, Reads, Source};
 use crate::names::{InUse, Key, Name};
 use crate::sample::Metrics;
@@ -47,6 +47,8 @@ pub(crate) struct PassOutcome {
     pub(crate) owners: BTreeSet<Key>,
     /// How many units were judged.
     pub(crate) units: usize,
+    /// To how many verdicts.
+    pub(crate) verdicts: usize,
 }
 
 /// Verdicts of all subjects.
@@ -65,10 +67,16 @@ pub(crate) struct Engine {
     beyond: BTreeSet<WorkUnit>,
     /// How many units of each scope depend on what: most changes concern none.
     deps: [DepCounts; Scope::ALL.len()],
+    /// Namespaces in which critical verdicts rest on Pods: on how many units.
+    urgent: BTreeMap<Name, usize>,
+    /// Whether others are than when that was last taken.
+    urgent_changed: bool,
     /// Units whose held verdicts are no longer shown.
     outdated: Outdated,
     /// How much of each policy is judged.
     pub(crate) shares: Shares,
+    /// What selectors select, by the rows of the last round.
+    selections: Selections,
     /// When time alone may change a verdict: by wall time, and by monotonic time.
     again: BTreeSet<(i64, WorkUnit)>,
     wakes: BTreeSet<(Mono, WorkUnit)>,
@@ -111,6 +119,7 @@ impl Engine {
             || (self.fleet.reads_deployments() && dirt.deps.meets(deployments));
         dirt.deps = dirt.deps.with(self.fleet.update(index, whole, &dirt.nodes));
         let recut = self.shares.settle(index, &dirt);
+        self.forget_selections(&dirt);
         let mut dirty = BTreeSet::new();
         if dirt.all {
             self.everything(index, &mut dirty);
@@ -124,20 +133,30 @@ impl Engine {
         }
         self.outdate(now, index, &dirt, &dirty);
         self.queue.add(&dirty);
-        let (mut judged, mut verdicts) = (PassOutcome::default(), 0);
+        let mut judged = PassOutcome::default();
         // Their statuses have the numbers, whatever the verdicts are.
         judged.owners.extend(recut);
-        while verdicts < most
+        while judged.verdicts < most
             && let Some(unit) = self.queue.pop()
         {
             // What there is nothing to say of has to be looked at, too.
-            verdicts += 1 + self.judge(unit, now, (index, history), &mut judged);
+            judged.verdicts += 1 + self.judge(unit, now, (index, history), &mut judged);
             judged.units += 1;
         }
         judged
     }
 
-    /// Notes the names that it holds.
+    /// Forgets what may be selected by now.
+    fn forget_selections(&mut self, dirt: &Dirt) {
+        if dirt.all {
+            self.selections.clear();
+        }
+        for namespace in &dirt.pods_in {
+            self.selections.pods_changed(*namespace);
+        }
+    }
+
+    /// Notes the names that it holds: what was selected is forgotten with the Pods that it names.
     pub(crate) fn hold(&self, held: &mut InUse) {
         self.fleet.hold(held);
         for (unit, judgement) in &self.units {
@@ -153,6 +172,7 @@ impl Engine {
         held.note(&self.beyond);
         held.all(self.again.iter().map(|one| one.1));
         held.all(self.wakes.iter().map(|one| one.1));
+        held.all(self.urgent.keys());
         self.tallies.hold(held);
         self.queue.hold(held);
         self.shares.hold(held);
@@ -201,6 +221,7 @@ impl Engine {
         let before = self.units.remove(&unit).unwrap_or_default();
         let mut after = Pass::new(now, index, history, &self.fleet, self.checks, unit, &before)
             .within(self.shares.paths(index, unit))
+            .remembering(&self.selections)
             .judged();
         for (_, reported) in &mut after.bad {
             reported.verdict = self.interner.intern(reported.verdict.clone());
@@ -216,6 +237,13 @@ impl Engine {
         self.remember(unit, &after);
         self.tallies.replace(unit.policy, before.tally, after.tally);
         let verdicts = after.tally.verdicts() + after.bad.len();
+        if after.goes_on
+            && let Some(next) = unit.next_part()
+            && !self.units.contains_key(&next)
+        {
+            self.outdated.insert(next);
+            self.queue.follow(next);
+        }
         if after != Judgement::default() {
             self.units.insert(unit, after);
         }
@@ -235,6 +263,15 @@ impl Engine {
         if held.beyond.is_some() {
             self.beyond.remove(&unit);
         }
+        if let Some(home) = self.urgent_in(unit, held)
+            && let Some(count) = self.urgent.get_mut(&home)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.urgent.remove(&home);
+                self.urgent_changed = true;
+            }
+        }
         if let Some(counts) = self.deps.get_mut(unit.scope as usize) {
             counts.remove(held.deps);
         }
@@ -248,9 +285,30 @@ impl Engine {
         if held.beyond.is_some() {
             self.beyond.insert(unit);
         }
+        if let Some(home) = self.urgent_in(unit, held) {
+            let count = self.urgent.entry(home).or_default();
+            *count += 1;
+            self.urgent_changed |= *count == 1;
+        }
         if let Some(counts) = self.deps.get_mut(unit.scope as usize) {
             counts.add(held.deps);
         }
+    }
+
+    /// The namespace of a unit with a critical verdict, where that rests on its Pods.
+    fn urgent_in(&self, unit: WorkUnit, held: &Judgement) -> Option<Name> {
+        let home = unit.home().filter(|_| held.deps.meets(Dirt::OWN_PODS))?;
+        let mut bad = held
+            .bad
+            .iter()
+            .filter_map(|((_, at), one)| Some((self.checks.get(*at)?, one)));
+        let critical = bad.any(|(check, one)| check.severity_of(&one.verdict) == Severity::Critical);
+        critical.then_some(home)
+    }
+
+    /// Takes the namespaces in which critical verdicts rest on Pods, where that are others than when this was last asked.
+    pub(crate) fn take_urgent(&mut self) -> Option<impl Iterator<Item = Name> + '_> {
+        std::mem::take(&mut self.urgent_changed).then(|| self.urgent.keys().copied())
     }
 
     /// Every verdict that people see, in no order.

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use super::declared::for_paths;
 use super::tally::Tally;
-use super::unit::{About, At, Judgement, Reported, Scope, WorkUnit};
+use super::unit::{About, At, Judgement, PATHS, Reported, Scope, WorkUnit};
 use crate::fleet::Fleet;
 use crate::history::History;
 use crate::index::{Dep, Deps, Index};
-use crate::judge::{Check, Dependencies, Judge, Look, Memory, ServiceCase, Subject, Verdict};
+use crate::judge::{Check, Dependencies, Judge, Look, Memory, Selections, ServiceCase, Subject, Verdict};
 use crate::know::{Gap, Known, Mono, Now, Reads, Source};
 use crate::names::{Key, Name};
 use crate::policy::Policy;
@@ -31,9 +31,12 @@ pub(super) struct Pass<'a> {
     checks: &'static [Check],
     /// How many paths may be judged; `None` when nothing may.
     paths: Option<u64>,
+    /// What selectors were seen to select since the rows last changed.
+    selections: Option<&'a Selections>,
     bad: BTreeMap<At, Reported>,
     tally: Tally,
     deps: Dependencies,
+    goes_on: bool,
     again: Option<i64>,
     wake: Option<Mono>,
     /// Every verdict by its name, with the place of its check in the table, where those that are only counted are asked
@@ -61,9 +64,11 @@ impl<'a> Pass<'a> {
             before,
             checks,
             paths: Some(u64::MAX),
+            selections: None,
             bad: BTreeMap::new(),
             tally: Tally::default(),
             deps: Dependencies::default(),
+            goes_on: false,
             again: None,
             wake: None,
             said: None,
@@ -73,6 +78,12 @@ impl<'a> Pass<'a> {
     /// The same for so many paths; `None` for nothing at all.
     pub(super) const fn within(mut self, paths: Option<u64>) -> Self {
         self.paths = paths;
+        self
+    }
+
+    /// The same, which remembers what selectors select: nothing may have changed since that was last cleared.
+    pub(super) const fn remembering(mut self, selections: &'a Selections) -> Self {
+        self.selections = Some(selections);
         self
     }
 
@@ -93,6 +104,7 @@ impl<'a> Pass<'a> {
             bad: self.bad.into_iter().collect(),
             deps: deps.deps,
             gaps: deps.gaps,
+            goes_on: self.goes_on,
             beyond: beyond.then(|| Box::new(deps)),
             again: self.again,
             wake: self.wake,
@@ -283,15 +295,24 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Judges so many paths to a Service, the first in the order of the policy.
+    /// Judges the unit's part of so many paths to a Service, the first in the order of the policy.
     fn some_paths(&mut self, key: Key, service: &'a Service, policy: &'a Policy, most: u64) {
         let index = self.index;
-        let mut left = most;
+        let first = u64::from(self.unit.part) * PATHS;
+        let mut count = 0;
         for_paths(index, (key, service), policy, |path| {
-            let Some(less) = left.checked_sub(1) else {
+            let place = count;
+            count += 1;
+            if place >= most {
                 return ControlFlow::Break(());
-            };
-            left = less;
+            }
+            if place < first {
+                return ControlFlow::Continue(());
+            }
+            if place >= first + PATHS {
+                self.goes_on = true;
+                return ControlFlow::Break(());
+            }
             let subject = Subject::Connection {
                 service: key,
                 port: path.port.port,
@@ -333,7 +354,10 @@ impl<'a> Pass<'a> {
         quiet: bool,
         judge: impl FnOnce(&Look<'_>) -> Known<Verdict>,
     ) {
-        let look = Look::new(self.now, self.index, self.fleet, self.history).at(subject);
+        let mut look = Look::new(self.now, self.index, self.fleet, self.history).at(subject);
+        if let Some(selections) = self.selections {
+            look = look.remembering(selections);
+        }
         // What is judged in a namespace needs no more of a source than that namespace.
         for source in check.needs.iter() {
             look.may_miss(source, subject.home());

@@ -45,6 +45,13 @@ impl Queue {
         }
     }
 
+    /// Adds the unit behind one that was judged: where there are several, much has changed.
+    pub(super) fn follow(&mut self, unit: WorkUnit) {
+        if !self.small.has(unit) {
+            self.large.add(unit);
+        }
+    }
+
     /// The next one to judge.
     pub(super) fn pop(&mut self) -> Option<WorkUnit> {
         self.taken = self.taken.wrapping_add(1);

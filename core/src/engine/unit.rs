@@ -91,14 +91,20 @@ pub(super) enum About {
 }
 
 /// Which unit: the smallest thing that is judged again when something changes. Units of Services differ by
-/// policy, too: thousands of policies may govern one Service, and each is judged by itself.
+/// policy, too: thousands of policies may govern one Service, and each is judged by itself; and its paths are judged in
+/// parts of at most [`PATHS`], so that no unit takes long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct WorkUnit {
     pub(super) scope: Scope,
     pub(super) about: About,
     /// The policy; empty for the baseline and for whatever is no Service's.
     pub(super) policy: Key,
+    /// Which part of the paths; nothing else has parts.
+    pub(super) part: u16,
 }
+
+/// Paths of one unit. Each is judged by every check of paths, so these are a step's worth of verdicts.
+pub(super) const PATHS: u64 = 32;
 
 const NO_KEY: Key = Key {
     namespace: Name::EMPTY,
@@ -116,6 +122,7 @@ impl WorkUnit {
         scope: Scope::Cluster,
         about: About::Check(u8::MAX),
         policy: LAST_KEY,
+        part: u16::MAX,
     };
 
     /// The unit of a subject that no policy of a team governs.
@@ -124,7 +131,24 @@ impl WorkUnit {
             scope,
             about,
             policy: NO_KEY,
+            part: 0,
         }
+    }
+
+    /// The unit of the paths behind those of this one; `None` where their number is too large to count.
+    pub(super) fn next_part(self) -> Option<Self> {
+        let part = self.part.checked_add(1)?;
+        Some(Self { part, ..self })
+    }
+
+    /// All parts of it.
+    pub(super) const fn parts(self) -> RangeInclusive<Self> {
+        let first = Self { part: 0, ..self };
+        let last = Self {
+            part: u16::MAX,
+            ..self
+        };
+        first..=last
     }
 
     /// The units that say which lists were not read.
@@ -140,6 +164,7 @@ impl WorkUnit {
             scope,
             about: About::Check(u8::MAX),
             policy: LAST_KEY,
+            part: u16::MAX,
         };
         Self::of(scope, About::List)..=last
     }
@@ -149,6 +174,7 @@ impl WorkUnit {
         let first = Self::of(scope, About::Service(service));
         let last = Self {
             policy: LAST_KEY,
+            part: u16::MAX,
             ..first
         };
         first..=last
@@ -187,6 +213,8 @@ pub(super) struct Judgement {
     pub(super) deps: Deps,
     /// Which gaps would change it.
     pub(super) gaps: Gaps,
+    /// Whether there are paths behind its own: another unit judges them.
+    pub(super) goes_on: bool,
     /// What it depends on beyond itself and its own namespace; few do.
     pub(super) beyond: Option<Box<Dependencies>>,
     /// The earliest second of wall time at which time alone may change a verdict.

@@ -1,22 +1,24 @@
 //! Findings: verdicts as reported to people, in a stable JSON form.
 
+mod alertable;
 mod exception;
 pub(crate) mod in_part;
 mod subject;
 mod unreadable;
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use alertable::Alertable;
 pub use exception::ExceptionView;
 pub(crate) use exception::{accepted, exception, without_effect};
 pub use in_part::JudgedInPart;
-use subject::identity;
-pub(crate) use subject::view;
+use subject::write_identity;
 pub use subject::{SubjectKind, SubjectView};
+pub(crate) use subject::{SubjectRank, rank, view};
 pub use unreadable::Unreadable;
 pub(crate) use unreadable::unreadable;
 
@@ -286,12 +288,12 @@ pub(crate) fn report(
         ),
         Verdict::Met | Verdict::NotApplicable(_) => return None,
     };
-    let severity = severity(check, &held.verdict);
+    let severity = check.severity_of(&held.verdict);
     let (exception, refused) = accepted(index, now, check, subject);
     advice.splice(0..0, refused);
     let policy = policy.map(|key| index.show(key));
     Some(Finding {
-        id: id(check.id, &identity(index, subject, &view), policy.as_deref()),
+        id: format!("{:016x}", number(index, check, subject)),
         check: check.id,
         verdict: FindingVerdict::of(&held.verdict)?,
         severity,
@@ -308,21 +310,6 @@ pub(crate) fn report(
             _ => None,
         },
     })
-}
-
-/// How bad a verdict is. What rests on an assumption is never critical.
-pub(crate) fn severity(check: &Check, verdict: &Verdict) -> Severity {
-    let (usual, case) = match verdict {
-        Verdict::Violated(case) => (check.severity.violated, case),
-        Verdict::AtRisk(case) => (check.severity.at_risk, case),
-        Verdict::Unknown(_) | Verdict::Met | Verdict::NotApplicable(_) => return Severity::Unknown,
-    };
-    let most = if case.assumes() {
-        Severity::Warning
-    } else {
-        Severity::Critical
-    };
-    usual.min(case.at_most()).min(most)
 }
 
 fn evidence(case: &Case) -> Vec<EvidenceView> {
@@ -373,13 +360,34 @@ fn next_step(check: &Check, gap: &Gap) -> String {
     }
 }
 
-/// A stable id: 64-bit FNV-1a (draft-eastlake-fnv) in hexadecimal.
-fn id(check: &str, subject: &str, policy: Option<&str>) -> String {
-    let text = format!("{check}\0{subject}\0{}", policy.unwrap_or(""));
-    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    format!("{hash:016x}")
+/// The number that is the id of a verdict's finding: 64-bit FNV-1a (draft-eastlake-fnv) of check, subject and policy.
+pub(crate) fn number(index: &Index, check: &Check, subject: Subject) -> u64 {
+    let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
+    // A hash takes every write.
+    let _ = write!(hash, "{}\0", check.id);
+    let _ = write_identity(&mut hash, index, subject);
+    let _ = hash.write_char('\0');
+    if let (_, Some(policy)) = rank(index, subject) {
+        let [namespace, name] = [policy.namespace, policy.name].map(|name| index.names.text(name));
+        let _ = write!(hash, "{namespace}/{name}");
+    }
+    hash.0
+}
+
+/// The number of an id.
+pub fn number_of(id: &str) -> Option<u64> {
+    u64::from_str_radix(id, 16).ok()
+}
+
+struct Fnv(u64);
+
+impl fmt::Write for Fnv {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0 = text.bytes().fold(self.0, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        Ok(())
+    }
 }
 
 /// The id of a plan, made as that of a finding.
@@ -394,3 +402,6 @@ pub(crate) fn sort(findings: &mut [Finding]) {
         (key(a), a.check, &a.subject, &a.policy, &a.id).cmp(&(key(b), b.check, &b.subject, &b.policy, &b.id))
     });
 }
+
+#[cfg(test)]
+mod tests;

@@ -56,6 +56,10 @@ impl Core {
 
     /// A row changed of which nothing else is kept: it concerns every unit that read its source.
     pub(super) fn plain_changed<R: InTable>(&mut self, key: Key, _: Option<&R>) {
+        if matches!(R::SOURCE, Source::Deployments | Source::DaemonSets) {
+            // Who looks for Pods looks for what makes them, too.
+            self.dirt.pods_in.insert(key.namespace);
+        }
         // The first object and the last say whether there are any at all.
         let alone = R::table(&mut self.index).len() <= 1;
         if alone || key.namespace.is_empty() || self.index.trusts(key.namespace) {

@@ -7,10 +7,13 @@ use std::sync::Arc;
 use crate::know::Mono;
 use crate::sources::disruption::{DisruptionReason, PodDisruption};
 
-/// Reads of Pods of one namespace, a minute.
-const OF_NAMESPACE: usize = 12;
-/// Reads of Pods of all namespaces, a minute.
-const IN_ALL: usize = 120;
+/// Replicas that the manifests run (`manifests/deployment.yaml`). Each looks up what it judges by, so that a standby knows as
+/// much when it takes over, and each has its share of what all of them may ask.
+const REPLICAS: usize = 2;
+/// Reads of Pods of one namespace, a minute: 12 by all replicas.
+const OF_NAMESPACE: usize = 12 / REPLICAS;
+/// Reads of Pods of all namespaces, a minute: 120 by all replicas.
+const IN_ALL: usize = 120 / REPLICAS;
 /// A minute, in milliseconds.
 const MINUTE: u64 = 60_000;
 /// Reads under way at a time.

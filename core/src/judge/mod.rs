@@ -7,12 +7,15 @@ mod advice;
 mod case;
 mod dependencies;
 mod look;
+mod selections;
 mod severity;
 
 pub use advice::{Advice, Change, End, Setting};
 pub use case::{Case, Compare, Datum, Evidence, Explain, MESSAGE};
 pub use dependencies::{Dependencies, Gaps};
 pub use look::{Look, Room};
+pub(crate) use selections::Selections;
+pub use selections::{Alike, KINDS, Selection};
 pub use severity::{Severities, Severity};
 
 use crate::know::{Gap, Known, Reads};
@@ -240,6 +243,21 @@ impl Check {
     /// Everything it may read.
     pub const fn reads(&self) -> Reads {
         self.needs.with(self.uses)
+    }
+
+    /// How bad a verdict of it is. What rests on an assumption is never critical.
+    pub fn severity_of(&self, verdict: &Verdict) -> Severity {
+        let (usual, case) = match verdict {
+            Verdict::Violated(case) => (self.severity.violated, case),
+            Verdict::AtRisk(case) => (self.severity.at_risk, case),
+            Verdict::Unknown(_) | Verdict::Met | Verdict::NotApplicable(_) => return Severity::Unknown,
+        };
+        let most = if case.assumes() {
+            Severity::Warning
+        } else {
+            Severity::Critical
+        };
+        usual.min(case.at_most()).min(most)
     }
 }
 

@@ -6,8 +6,7 @@
 //! each are 210.
 
 /// Most subjects of one policy that are judged. Judging them takes some 30 ms, 15 for 1,000 (release build on two busy cores,
-/// every path with findings), and the units of one policy are judged one by
-/// one, so this bounds how long a policy can hold up the loop.
+/// every path with findings), in units of at most 32 paths between which other namespaces have their turns.
 pub const OF_A_POLICY: u64 = 2_000;
 
 /// Most subjects in one namespace that are judged, over all of its policies.

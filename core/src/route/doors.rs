@@ -11,13 +11,12 @@ use crate::dataplane::entry::Entry;
 use crate::dataplane::load_balancer::Targets;
 use crate::fleet::Class;
 use crate::index::Dep;
-use crate::judge::{Look, Path};
+use crate::judge::{Alike, KINDS, Look, Path, Selection};
 use crate::know::{Gap, Known, Val};
 use crate::names::{Key, Name};
 use crate::policy::{Door, Layer, Selector};
 use crate::sources::node::Node;
 use crate::sources::placement::Placement;
-use crate::sources::selects;
 use crate::sources::service::{Service, ServiceType, Transport};
 use crate::sources::workload::Template;
 
@@ -319,7 +318,7 @@ fn of_client<'a>(
     let mut entries: Vec<EntryNodes<'a>> = Vec::new();
     for one in templates {
         let entry = entry_of(service, one.template.host_network);
-        add(&mut entries, entry, one.template, one.node);
+        add(&mut entries, entry, &one);
     }
     if entries.is_empty() { anywhere() } else { entries }
 }
@@ -333,8 +332,8 @@ const fn entry_of(service: &Service, host_network: bool) -> Entry {
     }
 }
 
-/// Adds a client Pod to those that come by its entry, with the node that it is on, or none.
-fn add<'a>(entries: &mut Vec<EntryNodes<'a>>, entry: Entry, template: &'a Template, node: Name) {
+/// Adds Pods of a client to those that come by their entry, with the nodes that they are on.
+fn add<'a>(entries: &mut Vec<EntryNodes<'a>>, entry: Entry, pods: &Member<'a>) {
     let found = entries.iter().position(|one| one.entry == entry);
     let at = found.unwrap_or_else(|| {
         let on = On::Of(Vec::new());
@@ -344,62 +343,54 @@ fn add<'a>(entries: &mut Vec<EntryNodes<'a>>, entry: Entry, template: &'a Templa
     let Some(On::Of(homes)) = entries.get_mut(at).map(|one| &mut one.on) else {
         return;
     };
-    let same = |home: &Home<'_>| *home.placement == template.placement;
+    let placement = &pods.template.placement;
+    let same = |home: &Home<'_>| home.placement == placement;
     let at = homes.iter().position(same).unwrap_or(homes.len());
-    if at == homes.len() && at < HOMES {
+    if at == homes.len() {
         homes.push(Home {
-            placement: &template.placement,
+            placement,
             nodes: BTreeSet::new(),
         });
     }
-    if let Some(home) = homes.get_mut(at).filter(|_| !node.is_empty()) {
-        home.nodes.insert(node);
+    if let Some(home) = homes.get_mut(at) {
+        home.nodes.extend(pods.nodes.iter().map(|one| one.0));
     }
 }
 
-/// A Pod of a client, or what would make one.
-#[derive(Debug, Clone, Copy)]
+/// Pods of a client that are alike, or what would make such.
+#[derive(Debug, Clone)]
 pub struct Member<'a> {
-    /// The object's kind.
+    /// The objects' kind.
     pub kind: &'static str,
-    /// Its key.
+    /// The first of them by name.
     pub key: Key,
-    /// What a Pod of it is made of.
+    /// What a Pod of them is made of.
     pub template: &'a Template,
-    /// Where it runs; empty where it does not.
-    pub node: Name,
+    /// How many there are.
+    pub count: usize,
+    /// Where they run, and how many on each node.
+    pub nodes: Arc<[(Name, usize)]>,
 }
 
-/// A client's Pods, and where none exists at the moment, or they were not read, what would make some; in no order. Empty
+/// A client's Pods, and where none exists at the moment, or they were not read, what would make some; by name. Empty
 /// where neither is known, as for a job between two runs.
 pub fn members<'a>(look: &Look<'a>, namespace: Name, selector: &Selector) -> Known<Vec<Member<'a>>> {
-    let names = look.names();
-    let selected = |template: &Template| selects(selector, &template.labels, names);
-    let pods = look.pods_in(namespace);
+    let pods = look.selected_pods(namespace, selector);
     let gap = pods.as_ref().err().cloned();
-    let pods = pods.into_iter().flatten();
-    let mut found: Vec<_> = pods
-        .filter(|(_, pod)| !pod.ended && selected(&pod.template))
-        .map(|(key, pod)| Member {
-            kind: "Pod",
-            key,
-            template: &pod.template,
-            node: pod.node,
-        })
-        .collect();
-    if found.is_empty() {
-        let deployments = look.deployments_in(namespace).into_iter().flatten();
-        let sets = look.daemon_sets_in(namespace).into_iter().flatten();
-        let all = deployments
-            .map(|(key, one)| ("Deployment", key, &one.template))
-            .chain(sets.map(|(key, one)| ("DaemonSet", key, &one.template)));
-        let mine = all.filter(|(_, _, template)| selected(template));
-        found.extend(mine.map(|(kind, key, template)| Member {
-            kind,
-            key,
-            template,
-            node: Name::EMPTY,
-        }));
+    let found = match pods {
+        Ok(selection) => of_kinds(look, selection)?,
+        Err(_) => Vec::new(),
+    };
+    if !found.is_empty() {
+        return Ok(found);
+    }
+    let makers = [
+        look.selected_deployments(namespace, selector),
+        look.selected_daemon_sets(namespace, selector),
+    ];
+    let mut found = Vec::new();
+    for selection in makers.into_iter().flatten() {
+        found.extend(of_kinds(look, selection)?);
     }
     match gap {
         Some(gap) if found.is_empty() => Err(gap),
@@ -407,5 +398,19 @@ pub fn members<'a>(look: &Look<'a>, namespace: Name, selector: &Selector) -> Kno
     }
 }
 
-/// How many different wishes of a client's Pods are looked at.
-const HOMES: usize = 64;
+fn of_kinds<'a>(look: &Look<'a>, selection: Selection) -> Known<Vec<Member<'a>>> {
+    let Some(kinds) = selection else {
+        let why = format!("the Pods of the client differ in more than {KINDS} ways");
+        return Err(Gap::Opaque(why.into()));
+    };
+    let member = |one: &Alike| {
+        Some(Member {
+            kind: one.kind,
+            key: one.first,
+            template: look.template(one.kind, one.first)?,
+            count: one.count,
+            nodes: one.nodes.clone(),
+        })
+    };
+    Ok(kinds.iter().filter_map(member).collect())
+}

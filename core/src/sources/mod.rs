@@ -220,17 +220,27 @@ pub struct Resource<'a, S> {
     spec: S,
 }
 
-/// An object's key; an object without a name is none.
+/// An object's key; an object without a name is none, nor is one with a name that no API server takes.
 pub(crate) fn key(namespace: &str, name: &str, names: &mut Names) -> Result<Key, DecodeError> {
+    let bad = |field: &'static str, why| Err(DecodeError::of(why).inside(["metadata".into(), field.into()]));
     if name.is_empty() {
-        let why = DecodeError::of("missing; every object has a name");
-        return Err(why.inside(["metadata".into(), "name".into()]));
+        return bad("name", "missing; every object has a name");
+    }
+    if !is_object_name(name) {
+        return bad("name", NO_NAME);
+    }
+    if !namespace.is_empty() && !is_object_name(namespace) {
+        return bad("namespace", NO_NAME);
     }
     Ok(Key {
         namespace: names.intern(namespace),
         name: names.intern(name),
     })
 }
+
+/// What is said of a name that no object can have.
+const NO_NAME: &str = "no object can be called so: at most 253 of a-z, 0-9, - and ., each part between dots beginning and \
+    ending with a letter or digit (RFC 1123)";
 
 /// Whether a text can be an object's name: a DNS subdomain of RFC 1123, as API servers hold the names of all kinds that are
 /// read here to (`NameIsDNSSubdomain` in `k8s.io/apimachinery`, `pkg/api/validation/generic.go`).

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use super::kind::Kind;
 use super::{DecodeError, KeptKeys, Row, Text, TextMap, all_pairs, key, name_of, or_default, pairs};
 use crate::names::{Key, Name, Names, Pairs};
+use crate::policy::Selector;
 
 /// What kind of Service it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -103,6 +104,17 @@ impl Service {
     pub fn selects_pod(&self, labels: &Pairs) -> bool {
         let mut wanted = self.selector.iter();
         self.selects() && wanted.all(|(key, value)| labels.get(key) == Some(value))
+    }
+
+    /// By what it selects Pods of this namespace; `None` where it selects none.
+    pub fn pod_selector(&self, names: &Names) -> Option<Selector> {
+        let labels = self.selector.iter();
+        self.selects().then(|| Selector {
+            labels: labels
+                .map(|(key, value)| (names.shared(key), names.shared(value)))
+                .collect(),
+            expressions: Vec::new(),
+        })
     }
 
     /// Whether it has any data plane: it is neither a DNS alias nor headless.

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 
 use super::LISTED;
 use crate::engine::Reported;
-use crate::findings::{self, Finding, SubjectView, Summary};
+use crate::findings::{self, Finding, SubjectRank, Summary};
 use crate::index::Index;
 use crate::judge::{Check, Severity, Subject, Verdict};
 use crate::know::Wall;
 
 /// What is reported first: what no exception accepts, the worst, then by check and subject; as [`findings::sort`] has it
 /// for findings of one policy.
-type Rank = (bool, Reverse<Severity>, &'static str, SubjectView);
+type Rank<'a> = (bool, Reverse<Severity>, &'static str, SubjectRank<'a>);
 
 /// One verdict that may be reported.
 #[derive(Clone, Copy)]
@@ -27,11 +27,11 @@ pub(super) struct Worst<'a> {
     index: &'a Index,
     now: Wall,
     /// At most [`LISTED`].
-    listed: BTreeMap<Rank, Ranked<'a>>,
+    listed: BTreeMap<Rank<'a>, Ranked<'a>>,
     /// The first of those that decide whether a policy is healthy, each alone.
-    violated: Option<(Rank, Ranked<'a>)>,
-    unknown: Option<(Rank, Ranked<'a>)>,
-    at_risk: Option<(Rank, Ranked<'a>)>,
+    violated: Option<(Rank<'a>, Ranked<'a>)>,
+    unknown: Option<(Rank<'a>, Ranked<'a>)>,
+    at_risk: Option<(Rank<'a>, Ranked<'a>)>,
     /// Verdicts that no exception accepts; those that are not bad are not counted here.
     pub(super) counts: Summary,
     /// The others.
@@ -55,16 +55,14 @@ impl<'a> Worst<'a> {
 
     /// Sees one more.
     pub(super) fn see(&mut self, check: &'static Check, subject: Subject, held: &'a Reported) {
-        let severity = findings::severity(check, &held.verdict);
-        let excepted = findings::accepted(self.index, self.now, check, subject)
-            .0
-            .is_some();
+        let severity = check.severity_of(&held.verdict);
+        let excepted = findings::exception(self.index, self.now, check, subject).is_some();
         let row = Ranked { check, subject, held };
         let rank = (
             excepted,
             Reverse(severity),
             check.id,
-            findings::view(self.index, subject).0,
+            findings::rank(self.index, subject).0,
         );
         if excepted {
             self.excepted += 1;
@@ -87,7 +85,7 @@ impl<'a> Worst<'a> {
             if let Some(first) = first
                 && first.as_ref().is_none_or(|held| rank < held.0)
             {
-                *first = Some((rank.clone(), row));
+                *first = Some((rank, row));
             }
         }
         if self.listed.len() < LISTED || self.listed.last_key_value().is_some_and(|last| rank < *last.0) {

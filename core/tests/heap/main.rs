@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod ceilings;
 mod churn;
 #[path = "../../src/world/objects/mod.rs"]
 #[allow(
@@ -13,11 +14,19 @@ mod churn;
 mod objects;
 
 use std::alloc::System;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use churn::Churn;
+use evenkeel_core::know::Now;
 
 #[global_allocator]
 static HEAP: cap::Cap<System> = cap::Cap::new(System, usize::MAX);
+
+/// One test at a time: the heap is that of all.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Minutes of a day.
 const DAY: u64 = 1440;
@@ -27,6 +36,7 @@ const MORE: usize = 2 << 20;
 
 #[test]
 fn a_week_of_churn_leaves_nothing_behind() {
+    let _alone = alone();
     let mut churn = Churn::start();
     // A day fills what is remembered of a day.
     (0..DAY).for_each(|_| churn.minute());
@@ -38,4 +48,45 @@ fn a_week_of_churn_leaves_nothing_behind() {
         "{before} bytes after a day, {after} a week later: {}",
         churn.core.index().names.len()
     );
+}
+
+/// What a namespace with all that one may have adds at most, in bytes (`design.md` has 32 MiB for all of the process), and what
+/// all of them together do. The second is with few Pods: how many there are in all is bounded by the cluster's nodes.
+const ONE: usize = 24 << 20;
+const ALL: usize = 56 << 20;
+
+#[test]
+fn a_namespace_at_its_ceilings_has_a_bounded_share() {
+    let _alone = alone();
+    let mut core = ceilings::start();
+    let before = HEAP.allocated();
+    ceilings::fill(&mut core, "a-team", ceilings::PODS);
+    let rows = HEAP.allocated() - before;
+    core.round(Now::ONCE);
+    let judged = HEAP.allocated() - before;
+    for turn in 1..4 {
+        for at in 0..1_000 {
+            ceilings::change(&mut core, "a-team", at, turn);
+        }
+        core.round(Now::ONCE);
+    }
+    core.forget();
+    let after = HEAP.allocated() - before;
+    eprintln!("one namespace: {rows} bytes read, {judged} judged, {after} after changes");
+    assert!(judged <= ONE, "{judged} bytes");
+    assert!(after <= judged + MORE, "{judged} bytes, then {after}");
+}
+
+#[test]
+fn all_namespaces_at_their_ceilings_have_a_bounded_share() {
+    let _alone = alone();
+    let mut core = ceilings::start();
+    let before = HEAP.allocated();
+    for team in 0..ceilings::ALL {
+        ceilings::fill(&mut core, &format!("team-{team}"), 500);
+    }
+    core.round(Now::ONCE);
+    let after = HEAP.allocated() - before;
+    eprintln!("all namespaces: {after} bytes");
+    assert!(after <= ALL, "{after} bytes");
 }

@@ -54,14 +54,20 @@ fn what_is_pushed_is_what_is_violated_and_only_the_leader_pushes() {
     };
     let alerts = world.operator.alerts(world.now, &service);
     assert!(alerts.leader);
-    assert!(alerts.findings.iter().any(|one| one.check == MINIMUM));
-    assert!(alerts.findings.iter().all(|one| one.verdict.name() == "Violated"));
+    assert!(alerts.findings.findings.iter().any(|one| one.check == MINIMUM));
+    assert!(
+        alerts
+            .findings
+            .findings
+            .iter()
+            .all(|one| one.verdict.name() == "Violated")
+    );
     let mut standby = World::new();
     standby.deliver(usize::MAX);
     team(&mut standby, "shop", 1);
     standby.settle();
     let alerts = standby.operator.alerts(standby.now, &service);
-    assert!(!alerts.leader && alerts.findings.is_empty());
+    assert!(!alerts.leader && alerts.findings.findings.is_empty());
     assert!(!standby.operator.snapshot(standby.now, &[]).leader);
 }
 

@@ -6,7 +6,7 @@ mod link;
 mod pump;
 mod retry;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -119,6 +119,7 @@ struct PumpBench {
     script: Arc<Script>,
     events: mpsc::Receiver<WatchEvent>,
     seen: Seen,
+    urgent: tokio::sync::watch::Sender<BTreeSet<Arc<str>>>,
 }
 
 impl PumpBench {
@@ -132,9 +133,15 @@ impl PumpBench {
         let (outlet, events) = outlet::channel(CLUSTER_KIB);
         let seen = Seen::new(target.source, target.show());
         let claim = TargetClaim::new(Id(1), outlet, seen.clone());
-        let pump = Pump::new(target, script.clone(), Turns::default(), claim);
+        let (urgent, turns) = tokio::sync::watch::channel(BTreeSet::new());
+        let pump = Pump::new(target, script.clone(), Turns::new(turns), claim);
         tokio::spawn(pump.run(Instant::now()));
-        Self { script, events, seen }
+        Self {
+            script,
+            events,
+            seen,
+            urgent,
+        }
     }
 
     /// What the pump tells until then, with the second at which it does.

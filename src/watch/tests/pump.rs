@@ -1,5 +1,7 @@
 //! Every way in which a watch goes wrong, and what the pump makes of it. Time is paused: seconds are exact.
 
+use std::collections::BTreeSet;
+
 use evenkeel_core::know::Source;
 use rstest::rstest;
 
@@ -329,6 +331,33 @@ async fn a_watch_that_critical_findings_rest_on_is_frozen_for_a_minute_at_most()
     assert_eq!(told.last(), Some(&(60, "stale".to_owned())));
 }
 
+/// Of tenants' Pods a frozen watch is noticed when bookmarks are missed; within a minute where a critical finding rests on
+/// them, from the next bookmark on, and nothing is listed for it.
+#[tokio::test(start_paused = true)]
+async fn a_tenants_pods_are_watched_closely_while_a_critical_finding_rests_on_them() {
+    let pods = Target::pods("shop", &evenkeel_core::policy::Selector::default(), true).unwrap();
+    let minute = watch(&[added("a", 3), end(10), Act::Pause(60_000), bookmark(11)]);
+    let mut bench = PumpBench::new(
+        pods,
+        &[minute, watch(&[Act::Pause(50_000), Act::End]), watch(&[])],
+    );
+    bench.until(30).await;
+    bench.urgent.send_replace(BTreeSet::from(["shop".into()]));
+    bench.until(100).await;
+    bench.urgent.send_replace(BTreeSet::new());
+    let told = bench.until(600).await;
+    let limits = bench.calls().into_iter().map(|call| {
+        let (_, rest) = call.uri.split_once("timeoutSeconds=").unwrap();
+        (call.at.as_secs(), rest.split('&').next().unwrap().to_owned())
+    });
+    let limits: Vec<_> = limits.collect();
+    assert_eq!(
+        limits[..3],
+        [(0, "290".into()), (60, "50".into()), (110, "290".into())],
+        "{told:?}"
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_long_watch_without_bookmarks_is_believed_until_its_end() {
     let answers = [
@@ -390,7 +419,7 @@ fn what_critical_findings_rest_on_is_watched_closely() {
         Source::Installations,
     ];
     let wants = evenkeel_core::Core::default().take_wants().unwrap();
-    let pods = Target::pods("shop", &evenkeel_core::policy::Selector::default());
+    let pods = Target::pods("kube-system", &evenkeel_core::policy::Selector::default(), false);
     for target in Target::but_pods(&wants).into_iter().chain(pods) {
         let most = if target.evidence {
             10
@@ -399,7 +428,11 @@ fn what_critical_findings_rest_on_is_watched_closely() {
         } else {
             290
         };
-        assert!(target.limit().as_secs() <= most, "{}", target.show());
+        assert!(
+            target.limit(&BTreeSet::new()).as_secs() <= most,
+            "{}",
+            target.show()
+        );
     }
 }
 
@@ -469,7 +502,7 @@ async fn pods_are_not_read_anew_each_time_that_a_policy_is_edited() {
     let (mut watches, _events) = Watches::new(Arc::new(Link::new(|| async {
         Err(anyhow::anyhow!("there is no server"))
     })));
-    let pods = Target::pods("shop", &evenkeel_core::policy::Selector::default()).unwrap();
+    let pods = Target::pods("shop", &evenkeel_core::policy::Selector::default(), true).unwrap();
     let now = Instant::now();
     let later = now + Duration::from_secs(10);
     assert_eq!(watches.begin(&pods, now), now);

@@ -135,7 +135,7 @@ async fn an_expired_token_is_renewed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_right_that_stays_missing_in_a_namespace_is_asked_for_ever_more_rarely() {
-    let pods = Target::pods("shop", &evenkeel_core::policy::Selector::default()).unwrap();
+    let pods = Target::pods("shop", &evenkeel_core::policy::Selector::default(), true).unwrap();
     let mut bench = PumpBench::new(pods, &vec![WatchAnswer::Refuse(403, None); 100]);
     let told = bench.words(3_600).await;
     assert_eq!(told, ["unreadable: missing right: watch pods (no)"]);

@@ -11,7 +11,6 @@ use crate::know::{Gap, Known, Reads, Source, Val};
 use crate::names::Name;
 use crate::policy::{Door, Policy};
 use crate::sample::Metrics;
-use crate::sources::selects;
 use crate::sources::service::ServiceType;
 
 /// The check.
@@ -173,24 +172,23 @@ fn cut_off(look: &Look<'_>, case: &ServiceCase<'_>, policy: &Policy, with: &BTre
     let names = look.names();
     let mut all_known = !clients.is_empty() && policy.connections.iter().all(|one| !one.clients.is_empty());
     for client in clients {
-        let (Some(wanted), Ok(pods)) = (&client.pods, look.pods_in(case.key.namespace)) else {
+        let Some(wanted) = &client.pods else {
             all_known = false;
             continue;
         };
-        let placed: Vec<Name> = pods
-            .filter(|(_, pod)| {
-                !pod.ended && !pod.node.is_empty() && selects(wanted, &pod.template.labels, names)
-            })
-            .map(|(_, pod)| pod.node)
-            .collect();
-        all_known &= !placed.is_empty();
-        let lost = placed.iter().filter(|node| !with.contains(node));
+        let Ok(Some(kinds)) = look.selected_pods(case.key.namespace, wanted) else {
+            all_known = false;
+            continue;
+        };
+        let mut placed = kinds.iter().flat_map(|one| one.nodes.iter()).peekable();
+        all_known &= placed.peek().is_some();
+        let lost: Vec<&(Name, usize)> = placed.filter(|one| !with.contains(&one.0)).collect();
         // Of several the first by text, so that the message does not hang on who came first.
-        if let Some(node) = lost.clone().min_by_key(|node| names.text(**node)) {
+        if let Some((node, _)) = lost.iter().min_by_key(|one| names.text(one.0)) {
             return Clients::CutOff(HoleCause::ClientsCutOff {
                 client: client.name.clone(),
                 policy: format!("{}/{}", policy.namespace, policy.name),
-                pods: lost.count(),
+                pods: lost.iter().map(|one| one.1).sum(),
                 node: names.shared(*node),
             });
         }

@@ -200,13 +200,16 @@ fn room(look: &Look<'_>, case: &ServiceCase<'_>, groups: &Groups, place: Domain)
 /// Where the Pods of the Service may run, each way once; nothing where they were not read.
 fn placements<'a>(look: &Look<'a>, case: &ServiceCase<'_>) -> Vec<&'a Placement> {
     let mut found: Vec<&Placement> = Vec::new();
-    let Ok(pods) = look.pods_in(case.key.namespace) else {
+    let Some(selector) = case.service.pod_selector(look.names()) else {
         return found;
     };
-    for (_, pod) in pods.filter(|(_, pod)| !pod.ended && case.service.selects_pod(&pod.template.labels)) {
-        // The Pods of a workload are alike, so there are few ways.
-        if !found.contains(&&pod.template.placement) {
-            found.push(&pod.template.placement);
+    let Ok(Some(kinds)) = look.selected_pods(case.key.namespace, &selector) else {
+        return found;
+    };
+    let templates = kinds.iter().filter_map(|one| look.template(one.kind, one.first));
+    for template in templates {
+        if !found.contains(&&template.placement) {
+            found.push(&template.placement);
         }
     }
     found

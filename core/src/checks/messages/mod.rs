@@ -105,8 +105,7 @@ fn all() {
         let mut causes: BTreeMap<&str, Told> = BTreeMap::new();
         for (verdict, case) in cases(check) {
             let told = causes.entry(case.cause()).or_default();
-            told.severities
-                .insert(crate::findings::severity(check, &verdict).name());
+            told.severities.insert(check.severity_of(&verdict).name());
             let message = case.to_string();
             assert!(message.chars().count() <= MESSAGE, "{}: {message}", check.id);
             told.messages.entry(pattern(&message, &case)).or_insert(message);

@@ -5,7 +5,7 @@ use super::span::Span;
 use crate::fleet::{FirstProbe, first_probe};
 use crate::judge::{Look, Path};
 use crate::know::{Known, Val};
-use crate::policy::{Beat, Protocol, Selector};
+use crate::policy::{Beat, Protocol};
 use crate::route::{Member, members};
 use crate::sources::service::Transport;
 
@@ -173,7 +173,10 @@ fn of_the_sockets(look: &Look<'_>, path: &Path<'_>, sockets: Sockets) -> Span {
                 continue;
             }
         };
-        let longer = |held: &Val<i64>| (held.value, &held.source) < (time.value, &time.source);
+        // Of equal ones the first by name.
+        let longer = |held: &Val<i64>| {
+            held.value < time.value || held.value == time.value && held.source > time.source
+        };
         if largest.as_ref().is_none_or(longer) {
             largest = Some(time);
         }
@@ -196,21 +199,14 @@ pub(super) fn pods_of<'a>(
     path: &Path<'_>,
     sockets: Sockets,
 ) -> Known<Option<Vec<Member<'a>>>> {
-    let names = look.names();
     let of_the_service;
     let selector = match sockets {
         Sockets::Client => path.client.pods.as_ref(),
-        Sockets::Server if !path.service.selector.is_empty() => {
-            let labels = path.service.selector.iter();
-            of_the_service = Selector {
-                labels: labels
-                    .map(|(key, value)| (names.shared(key), names.shared(value)))
-                    .collect(),
-                expressions: Vec::new(),
-            };
-            Some(&of_the_service)
+        Sockets::Server => {
+            of_the_service = path.service.pod_selector(look.names());
+            of_the_service.as_ref()
         }
-        Sockets::Server | Sockets::Hidden => None,
+        Sockets::Hidden => None,
     };
     let Some(selector) = selector else {
         return Ok(None);

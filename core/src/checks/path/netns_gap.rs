@@ -155,23 +155,27 @@ fn pods(look: &Look<'_>, path: &Path<'_>, idle: i64) -> Known<Option<PodKeepaliv
     };
     let shared = |one: &&Member<'_>| one.template.host_network;
     let (shared, own): (Vec<&Member<'_>>, Vec<&Member<'_>>) = pods.iter().partition(shared);
+    let count = |pods: &[&Member<'_>]| pods.iter().map(|one| one.count).sum::<usize>();
     if own.is_empty() {
-        let shared = shared.len();
+        let shared = count(&shared);
         return Err(Gap::Opaque(
             format!("{shared} Pods of the client use hostNetwork: the node's {SYSCTL} is in no object")
                 .into(),
         ));
     }
-    let mut without: Vec<Arc<str>> = Vec::new();
+    let mut without: Vec<&Member<'_>> = Vec::new();
     let mut longest: Option<Val<i64>> = None;
     let mut commands = false;
     for one in &own {
         let shown = look.show(one.key);
         match first_probe(look.names(), one.template) {
-            FirstProbe::Kernel => without.push(shown.into()),
+            FirstProbe::Kernel => without.push(one),
             FirstProbe::Declared(time) => {
                 let time = Val::declared(time, format!("{} {shown} securityContext.sysctls", one.kind));
-                let longer = |held: &Val<i64>| (held.value, &held.source) < (time.value, &time.source);
+                // Of equal ones the first by name.
+                let longer = |held: &Val<i64>| {
+                    held.value < time.value || held.value == time.value && held.source > time.source
+                };
                 if longest.as_ref().is_none_or(longer) {
                     longest = Some(time);
                 }
@@ -180,11 +184,12 @@ fn pods(look: &Look<'_>, path: &Path<'_>, idle: i64) -> Known<Option<PodKeepaliv
             FirstProbe::OfTheNode => {}
         }
     }
-    if let Some(example) = without.iter().min().filter(|_| idle <= KERNEL_KEEPALIVE_SECONDS) {
+    let example = without.iter().map(|one| look.show(one.key)).min();
+    if let Some(example) = example.filter(|_| idle <= KERNEL_KEEPALIVE_SECONDS) {
         return Ok(Some(PodKeepalive::WithoutSysctl {
-            example: example.clone(),
-            without: without.len(),
-            of: own.len(),
+            example: example.into(),
+            without: count(&without),
+            of: count(&own),
         }));
     }
     let late = longest.filter(|time| time.value >= idle);

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use rstest::rstest;
 use serde_json::json;
 
+use crate::engine::unit::PATHS;
 use crate::findings::JudgedInPart;
 use crate::know::{Now, Source};
+use crate::names::Key;
 use crate::policy::ceiling::{OF_A_NAMESPACE, OF_A_POLICY, OF_THE_CLUSTER};
 use crate::policy::{Client, Connection, Policy, Protocol, Selector, ServicePick};
 use crate::standing::{Holds, Reason, Standing};
@@ -14,7 +17,14 @@ use crate::{Core, Input};
 
 /// A policy over all Services of a namespace, with so many connections of so many clients.
 fn wide(namespace: &str, name: &str, connections: usize, clients: usize) -> Arc<Policy> {
-    let clients: Vec<Client> = (0..clients).map(|at| client(&format!("c{at}"))).collect();
+    let of_pods = |at: usize| Client {
+        pods: Some(Selector {
+            labels: vec![("app".into(), "c".into())],
+            expressions: Vec::new(),
+        }),
+        ..client(&format!("c{at}"))
+    };
+    let clients: Vec<Client> = (0..clients).map(of_pods).collect();
     let connections = (0..connections).map(|at| Connection {
         name: format!("connection-{at}").into(),
         clients: clients.clone(),
@@ -80,7 +90,11 @@ fn a_policy_above_its_ceiling_is_judged_in_part_and_says_so() {
     let round = core.round(Now::ONCE);
     let declared = 10 * (1 + 16 * 16 * 32);
     assert_eq!(judged(&core, "a-team"), [(declared, OF_A_POLICY)]);
-    assert!(round.units <= 64, "{} units", round.units);
+    assert!(
+        round.units as u64 <= 64 + OF_A_POLICY / PATHS,
+        "{} units",
+        round.units
+    );
     let before = standing(&core, "a-team", "huge");
     assert_eq!(
         (before.accepted.holds, before.accepted.reason),
@@ -162,6 +176,80 @@ fn a_full_cluster_leaves_small_namespaces_alone() {
     );
     core.round(Now::ONCE);
     assert_eq!(standing(&core, "shop", "own").accepted.reason, Reason::Accepted);
+}
+
+/// A namespace at its ceilings, and a Service of another team: whatever changes, a step judges at most one unit more than
+/// it should, and the other team's turn comes in the first.
+#[rstest]
+#[case::its_service_changes(true)]
+#[case::one_of_its_pods_changes(false)]
+fn a_namespace_at_its_ceilings_is_judged_in_small_steps(#[case] of_service: bool) {
+    const STEP: usize = 512;
+    let pod = |at: usize, version: usize| {
+        json!({
+            "metadata": {"name": format!("c-{at}"), "namespace": "a-team",
+                "labels": {"app": "c", "version": version.to_string()}},
+            "spec": {"nodeName": "n1", "containers": []},
+        })
+        .to_string()
+    };
+    let mut core = core();
+    ports(&mut core, "a-team", "api", 32);
+    for at in 0..OF_A_NAMESPACE / OF_A_POLICY {
+        core.handle(
+            Now::ONCE,
+            Input::Policy(wide("a-team", &format!("p{at}"), 16, 16)),
+        );
+    }
+    for at in 0..500 {
+        core.handle(Now::ONCE, Input::object(Source::Pods, pod(at, 0).as_bytes()));
+    }
+    ports(&mut core, "shop", "api", 1);
+    core.handle(Now::ONCE, Input::Policy(wide("shop", "own", 1, 1)));
+    core.round(Now::ONCE);
+    assert_eq!(judged_in(&core, "a-team"), OF_A_NAMESPACE);
+
+    if of_service {
+        ports(&mut core, "a-team", "api", 33);
+    } else {
+        core.handle(Now::ONCE, Input::object(Source::Pods, pod(7, 1).as_bytes()));
+    }
+    ports(&mut core, "shop", "api", 2);
+    let own = Key {
+        namespace: core.index.names.find("shop").expect("a name in use"),
+        name: core.index.names.find("own").expect("a name in use"),
+    };
+    let most = STEP + PATHS as usize * core.engine.checks().len();
+    let mut steps = Vec::new();
+    loop {
+        let step = core.step(Now::ONCE, STEP);
+        assert!(step.verdicts <= most, "{} verdicts", step.verdicts);
+        steps.push(step.standings.contains(&own));
+        if !step.more {
+            break;
+        }
+    }
+    assert!(steps.len() >= 10 && steps.first() == Some(&true), "{steps:?}");
+}
+
+/// What is judged in parts is judged as from nothing, whatever grows and shrinks.
+#[test]
+fn parts_come_and_go_with_the_paths() {
+    let mut core = core();
+    for count in [1, 20, 3, 33, 0, 2] {
+        ports(&mut core, "a-team", "api", count);
+        core.handle(Now::ONCE, Input::Policy(wide("a-team", "wide", 2, count)));
+        while core.step(Now::ONCE, 16).more {}
+        let mut fresh = self::core();
+        ports(&mut fresh, "a-team", "api", count);
+        fresh.handle(Now::ONCE, Input::Policy(wide("a-team", "wide", 2, count)));
+        fresh.round(Now::ONCE);
+        assert_eq!(
+            core.findings(Now::ONCE),
+            fresh.findings(Now::ONCE),
+            "{count} ports"
+        );
+    }
 }
 
 fn judged_in(core: &Core, namespace: &str) -> u64 {

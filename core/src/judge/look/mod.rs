@@ -8,19 +8,20 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use super::dependencies::Dependencies;
+use super::selections::{Among, Selection, Selections, select};
 use crate::fleet::Fleet;
 use crate::history::{self, Evicted, History, Preempted};
 use crate::index::{Dep, Deps, Index, Part, PortEndpoints, Table};
 use crate::judge::{ServiceCase, Subject};
 use crate::know::{Known, Mono, Now, Reads, Source, Wall};
 use crate::names::{Key, Name, Names};
-use crate::policy::{ClusterPolicy, Policy};
+use crate::policy::{ClusterPolicy, Policy, Selector};
 use crate::sources::config_map::ConfigMap;
 use crate::sources::node::Node;
 use crate::sources::service::Service;
 use crate::sources::slice::Endpoint;
 use crate::sources::webhook::WebhookConfiguration;
-use crate::sources::workload::{DaemonSet, Deployment, Pod};
+use crate::sources::workload::{DaemonSet, Deployment, Pod, Template};
 pub use nodes::Room;
 
 /// What a check can read: accessors only.
@@ -41,6 +42,8 @@ pub struct Look<'a> {
     again: Cell<Option<i64>>,
     history: &'a History,
     wake: Cell<Option<Mono>>,
+    /// What selectors were seen to select, where that is remembered from one verdict to the next.
+    selections: Option<&'a Selections>,
 }
 
 macro_rules! tables {
@@ -68,7 +71,14 @@ impl<'a> Look<'a> {
             again: Cell::default(),
             history,
             wake: Cell::default(),
+            selections: None,
         }
+    }
+
+    /// The same view, which remembers what selectors select: of these very rows.
+    pub(crate) const fn remembering(mut self, selections: &'a Selections) -> Self {
+        self.selections = Some(selections);
+        self
     }
 
     /// The same view, for the judgement of a subject.
@@ -160,13 +170,18 @@ impl<'a> Look<'a> {
         Ok(self.index.webhooks.get(key))
     }
 
-    /// The Pods of a namespace, in no order.
-    pub fn pods_in(&self, namespace: Name) -> Known<impl Iterator<Item = (Key, &'a Pod)> + use<'a>> {
+    /// Remembers a look at the Pods of a namespace, or at what makes them.
+    fn depend_on_pods(&self, namespace: Name) {
         if Some(namespace) == self.own.home() {
             self.depend_on(Deps::one(Dep::OwnPods));
         } else {
             self.others.borrow_mut().pods_in.insert(namespace);
         }
+    }
+
+    /// The Pods of a namespace, in no order.
+    pub fn pods_in(&self, namespace: Name) -> Known<impl Iterator<Item = (Key, &'a Pod)> + use<'a>> {
+        self.depend_on_pods(namespace);
         self.read_in(Source::Pods, namespace)?;
         if let Some(gap) = self.index.refused_in(Source::Pods, namespace) {
             return Err(gap);
@@ -176,26 +191,40 @@ impl<'a> Look<'a> {
         Ok(keys.filter_map(|key| Some((key, index.pods.get(key)?))))
     }
 
-    /// The Deployments of a namespace, in no order; those of others may be missing.
-    pub fn deployments_in(
-        &self,
-        namespace: Name,
-    ) -> Known<impl Iterator<Item = (Key, &'a Deployment)> + use<'a>> {
-        self.depend_on(Deps::of(Reads::of(&[Source::Deployments])));
+    /// The kinds of living Pods that a selector selects in a namespace.
+    pub fn selected_pods(&self, namespace: Name, selector: &Selector) -> Known<Selection> {
+        self.pods_in(namespace).map(drop)?;
+        Ok(self.select(Among::Pods, namespace, selector))
+    }
+
+    /// The kinds of Deployments that make such Pods.
+    pub fn selected_deployments(&self, namespace: Name, selector: &Selector) -> Known<Selection> {
+        self.depend_on_pods(namespace);
         self.read_in(Source::Deployments, namespace)?;
-        let all = self.index.deployments.iter();
-        Ok(all.filter(move |(key, _)| key.namespace == namespace))
+        Ok(self.select(Among::Deployments, namespace, selector))
     }
 
     /// The same of `DaemonSet`s.
-    pub fn daemon_sets_in(
-        &self,
-        namespace: Name,
-    ) -> Known<impl Iterator<Item = (Key, &'a DaemonSet)> + use<'a>> {
-        self.depend_on(Deps::of(Reads::of(&[Source::DaemonSets])));
+    pub fn selected_daemon_sets(&self, namespace: Name, selector: &Selector) -> Known<Selection> {
+        self.depend_on_pods(namespace);
         self.read_in(Source::DaemonSets, namespace)?;
-        let all = self.index.daemon_sets.iter();
-        Ok(all.filter(move |(key, _)| key.namespace == namespace))
+        Ok(self.select(Among::DaemonSets, namespace, selector))
+    }
+
+    fn select(&self, among: Among, namespace: Name, selector: &Selector) -> Selection {
+        match self.selections {
+            Some(known) => known.get(self.index, among, namespace, selector),
+            None => select(self.index, among, namespace, selector),
+        }
+    }
+
+    /// What the Pods of a kind are made of, by the first of them.
+    pub fn template(&self, kind: &str, key: Key) -> Option<&'a Template> {
+        match kind {
+            "Deployment" => self.index.deployments.get(key).map(|one| &one.template),
+            "DaemonSet" => self.index.daemon_sets.get(key).map(|one| &one.template),
+            _ => self.index.pods.get(key).map(|one| &one.template),
+        }
     }
 
     /// One `DaemonSet`, if there is one of this name.

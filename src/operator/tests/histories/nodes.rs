@@ -185,7 +185,7 @@ fn a_zone_that_opens_is_quiet(#[case] count: usize, #[case] starts: i64) {
     story.until(starts + 900);
     let service = "shop/alertmanager:9093".parse().unwrap();
     let alerts = story.world.operator.alerts(story.world.now, &service);
-    assert!(alerts.findings.is_empty());
+    assert!(alerts.findings.findings.is_empty());
 }
 
 #[test]
