@@ -374,6 +374,14 @@ pub(crate) fn number(index: &Index, check: &Check, subject: Subject) -> u64 {
     hash.0
 }
 
+/// A stable id of a check, a subject as shown and what else tells it apart.
+fn id(check: &str, subject: &str, more: Option<&str>) -> String {
+    let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
+    // A hash takes every write.
+    let _ = write!(hash, "{check}\0{subject}\0{}", more.unwrap_or(""));
+    format!("{:016x}", hash.0)
+}
+
 /// The number of an id.
 pub fn number_of(id: &str) -> Option<u64> {
     u64::from_str_radix(id, 16).ok()
