@@ -236,12 +236,11 @@ impl Metric {
             Self::CpuPressure | Self::MemoryPressure | Self::IoPressure => (0.0, 1.5),
             // No kubelet runs in less, and 256 GiB are less in kilobytes.
             Self::MemoryTotal => (256.0 * MIB, f64::INFINITY),
-            // No Go program that serves HTTPS needs less.
-            Self::ResidentMemory | Self::MemoryLimit => (MIB, f64::INFINITY),
+            // No Go program that serves HTTPS needs less memory. etcd's default quota is 2 GiB (`DefaultQuotaBytes` of
+            // server/storage/quota.go); one in megabytes is a few thousand.
+            Self::ResidentMemory | Self::MemoryLimit | Self::EtcdQuota => (MIB, f64::INFINITY),
             // Between 2001 and the year 5138: what is later is in milliseconds.
             Self::StartTime => (1e9, 1e11),
-            // etcd's default is 2 GiB (`DefaultQuotaBytes` of server/storage/quota.go); a quota in megabytes is a few thousand.
-            Self::EtcdQuota => (MIB, f64::INFINITY),
             _ => (0.0, f64::INFINITY),
         }
     }
