@@ -71,7 +71,13 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
     let what = if arguments.platform {
         "the policy of the platform".to_owned()
     } else {
-        format!("{} policies for {} Services", draft.policies, draft.services)
+        let (policies, services) = (draft.policies, draft.services);
+        let one = |count, one, many| if count == 1 { one } else { many };
+        format!(
+            "{policies} {} for {services} {}",
+            one(policies, "policy", "policies"),
+            one(services, "Service", "Services")
+        )
     };
     answer(&format!("{} holds {what}.\nNext: {next}\n", file.display()))?;
     Ok(End::Good)

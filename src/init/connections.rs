@@ -145,25 +145,30 @@ impl PortConnection<'_> {
         if from == Door::LoadBalancer {
             page.field(10, "from: LoadBalancer");
         }
-        let first = first_to_forget(&segments);
-        match &first {
-            Ok(Some(first)) => page.say(
+        let (first, unknown) = first_to_forget(&segments);
+        match (&first, &unknown) {
+            (Some(first), _) => page.say(
                 10,
                 &format!(
                     "Seen on its way: the first to forget an idle connection is the {}, after {} s ({}).",
                     first.hop, first.seconds, first.source
                 ),
             ),
-            Ok(None) => page.say(10, "Seen on its way: nothing that forgets an idle connection."),
-            Err(gap) => page.say(
-                10,
-                &format!("Not seen: after how long something on its way forgets ({gap})."),
-            ),
+            (None, None) => page.say(10, "Seen on its way: nothing that forgets an idle connection."),
+            (None, Some(_)) => {}
         }
-        let seconds = first
-            .ok()
-            .flatten()
-            .map_or(KEEPALIVE_SECONDS, |first| first.seconds / 2);
+        if let Some(gap) = unknown {
+            let what = if first.is_some() {
+                "something else"
+            } else {
+                "something"
+            };
+            page.say(
+                10,
+                &format!("Not seen: after how long {what} on its way forgets ({gap})."),
+            );
+        }
+        let seconds = first.map_or(KEEPALIVE_SECONDS, |first| first.seconds / 2);
         let seconds = seconds.clamp(1, KEEPALIVE_SECONDS);
         self.beats(page, 10, "", seconds, "Yours: what the client's library does.");
         page.off(10, "idleTimeoutSeconds: 60");
@@ -218,22 +223,19 @@ struct FirstToForget {
     source: String,
 }
 
-/// The first of all segments; a gap where that is not known of one of them and nothing else is.
-fn first_to_forget(segments: &[Segment]) -> Result<Option<FirstToForget>, Gap> {
+/// The first of all segments, as far as it is known, and why it is not known of one of them.
+fn first_to_forget(segments: &[Segment]) -> (Option<FirstToForget>, Option<&Gap>) {
     let tables = segments.iter().filter_map(Segment::tightest);
     let tables = tables.map(|(table, idle)| (&table.hop, idle));
     let closings = segments.iter().flat_map(|segment| &segment.closings);
     let closings = closings.map(|one| (&one.hop, &one.idle));
     let first = tables.chain(closings).min_by_key(|(_, idle)| idle.value);
-    match (first, segments.iter().find_map(Segment::gap)) {
-        (Some((hop, idle)), _) => Ok(Some(FirstToForget {
-            hop: hop.to_string(),
-            seconds: idle.value,
-            source: idle.source.to_string(),
-        })),
-        (None, Some(gap)) => Err(gap.clone()),
-        (None, None) => Ok(None),
-    }
+    let first = first.map(|(hop, idle)| FirstToForget {
+        hop: hop.to_string(),
+        seconds: idle.value,
+        source: idle.source.to_string(),
+    });
+    (first, segments.iter().find_map(Segment::gap))
 }
 
 /// When the Pods behind a Service send the first probe of a keepalive that has no time of its own.

@@ -149,10 +149,15 @@ fn data_plane(page: &mut CommentedYaml, core: &Core) {
         return;
     };
     let (seconds, source) = (least.value, &least.source);
+    let to = if most > seconds {
+        format!(" to {most} s")
+    } else {
+        String::new()
+    };
     page.say(
         4,
         &format!(
-            "Seen: an idle connection to a Service is kept for {seconds} s to {most} s ({source}). Below the minimum is a finding."
+            "Seen: an idle connection to a Service is kept for {seconds} s{to} ({source}). Below the minimum is a finding."
         ),
     );
     let minimum = seconds.clamp(1, MOST_SECONDS);
@@ -243,6 +248,7 @@ fn control_plane(page: &mut CommentedYaml, core: &Core, look: &Look<'_>, now: No
     match serving {
         Ok(count) if (1..=99).contains(&count) => {
             page.field(2, "controlPlane:");
+            let endpoints = if count == 1 { "endpoint" } else { "endpoints" };
             let hint = if count == 1 {
                 " One address may stand for several."
             } else {
@@ -250,7 +256,7 @@ fn control_plane(page: &mut CommentedYaml, core: &Core, look: &Look<'_>, now: No
             };
             page.say(
                 4,
-                &format!("Seen: {count} ready endpoints of default/kubernetes.{hint}"),
+                &format!("Seen: {count} ready {endpoints} of default/kubernetes.{hint}"),
             );
             page.field(4, &format!("expectedInstances: {count}"));
             assume(page, 4, hidden.map(|one| &*one.message));

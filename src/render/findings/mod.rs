@@ -275,10 +275,17 @@ fn over_time(one: &NotJudged, columns: usize) -> String {
 fn next(list: &FindingList, aside: &Aside<'_>, form: impl Fn(&str) -> String) -> String {
     let (name, from) = (program(), form(&aside.again));
     let open = || list.findings.iter().filter(|one| one.exception.is_none());
+    // Where nothing is declared yet, a first policy says more than what is only worth knowing.
+    let undeclared = aside.judged.policies == Some(0) && aside.busiest.is_some();
+    let least = if undeclared {
+        Severity::Warning
+    } else {
+        Severity::Info
+    };
     // What only a right is missing for is explained by that right.
     let first = open()
-        .find(|one| one.severity != Severity::Unknown)
-        .or_else(|| open().find(|one| !missing::is_blind(one, list)));
+        .find(|one| one.severity >= least)
+        .or_else(|| open().find(|one| !undeclared && !missing::is_blind(one, list)));
     match first {
         Some(first) => format!("Next: {name} explain {}{from}\n", prefix(&first.id, list)),
         None if list.unreadable.iter().any(missing::is_right) => {

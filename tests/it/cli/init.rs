@@ -30,7 +30,7 @@ fn a_draft_is_written_and_judged_at_once() {
     let written = evenkeel(&[&["init", "-n", "shop", "-o", path], &FILES[..]].concat());
     assert_eq!(code(&written), 0);
     assert!(
-        out(&written).contains("holds 1 policies for 1 Services.\nNext: evenkeel audit --from b1/nodes.json"),
+        out(&written).contains("holds 1 policy for 1 Service.\nNext: evenkeel audit --from b1/nodes.json"),
         "{}",
         out(&written)
     );
