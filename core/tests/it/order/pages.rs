@@ -28,7 +28,7 @@ const METRICS: [Metric; 4] = [
 const OBSERVERS: [Observer; 2] = [Observer::Prometheus, Observer::Agent];
 
 #[derive(Debug, Clone)]
-enum Step {
+enum PageStep {
     /// A Node comes or goes.
     Node(usize, bool),
     /// Who is asked.
@@ -47,24 +47,24 @@ fn value() -> impl Strategy<Value = Option<f64>> {
     prop_oneof![3 => value.prop_map(Some), 1 => Just(None)]
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = PageStep> {
     let gap = prop::option::weighted(0.2, select(&Why::ALL[..]));
     prop_oneof![
-        1 => (0..NODES.len(), any::<bool>()).prop_map(|(at, is)| Step::Node(at, is)),
-        1 => (0..4_u8).prop_map(Step::Observers),
+        1 => (0..NODES.len(), any::<bool>()).prop_map(|(at, is)| PageStep::Node(at, is)),
+        1 => (0..4_u8).prop_map(PageStep::Observers),
         10 => (select(&OBSERVERS[..]), select(&METRICS[..]), [value(), value(), value()], 0..70_i64, gap)
-            .prop_map(|(observer, metric, values, age, gap)| Step::Page(observer, metric, values, age, gap)),
-        6 => (0..90_u64).prop_map(Step::Pass),
+            .prop_map(|(observer, metric, values, age, gap)| PageStep::Page(observer, metric, values, age, gap)),
+        6 => (0..90_u64).prop_map(PageStep::Pass),
     ]
 }
 
 /// A core beside the time.
-struct Played {
+struct PlayedPages {
     core: Core,
     seconds: u64,
 }
 
-impl Played {
+impl PlayedPages {
     fn begin() -> Self {
         let mut played = Self {
             core: Core::default(),
@@ -99,16 +99,16 @@ impl Played {
         self.give(Input::object(Source::Nodes, node.to_string().as_bytes()));
     }
 
-    fn play(&mut self, step: &Step) {
+    fn play(&mut self, step: &PageStep) {
         match step {
-            Step::Node(at, true) => self.node(NODES[*at]),
-            Step::Node(at, false) => self.give(Input::Gone(Source::Nodes, "", NODES[*at])),
-            Step::Observers(mask) => {
+            PageStep::Node(at, true) => self.node(NODES[*at]),
+            PageStep::Node(at, false) => self.give(Input::Gone(Source::Nodes, "", NODES[*at])),
+            PageStep::Observers(mask) => {
                 let asked = OBSERVERS.iter().zip([1, 2]).filter(|one| mask & one.1 != 0);
                 let asked: Vec<_> = asked.map(|one| *one.0).collect();
                 self.give(Input::Observers(&asked));
             }
-            Step::Page(observer, metric, values, age, why) => {
+            PageStep::Page(observer, metric, values, age, why) => {
                 let asked = self.now().wall.0 * 1_000;
                 let samples = NODES.iter().zip(values).filter_map(|(name, value)| {
                     Some(Sample {
@@ -128,7 +128,7 @@ impl Played {
                     gap: why.map(|why| PageGap { why, detail: "" }),
                 }));
             }
-            Step::Pass(seconds) => self.seconds += seconds,
+            PageStep::Pass(seconds) => self.seconds += seconds,
         }
     }
 
@@ -147,7 +147,7 @@ proptest! {
 
     #[test]
     fn judged_after_each_page_or_after_all_the_same_is_told(steps in vec(step(), 1..60)) {
-        let (mut often, mut once) = (Played::begin(), Played::begin());
+        let (mut often, mut once) = (PlayedPages::begin(), PlayedPages::begin());
         for step in &steps {
             often.play(step);
             often.core.round(often.now());
@@ -158,13 +158,13 @@ proptest! {
 
     #[test]
     fn until_the_deadline_no_sample_becomes_too_old(steps in vec(step(), 1..40), share in 0..100_u64) {
-        let mut played = Played::begin();
+        let mut played = PlayedPages::begin();
         for step in &steps {
             played.play(step);
         }
         let now = played.now();
         played.core.round(now);
-        let told = |played: &Played| format!("{:#?}", played.core.findings(played.now()));
+        let told = |played: &PlayedPages| format!("{:#?}", played.core.findings(played.now()));
         let before = told(&played);
         let left = played.core.deadline(now).map_or(1_000, |at| (at.0 - now.mono.0) / 1_000);
         // Strictly before the deadline, wherever that is.
