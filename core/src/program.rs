@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::engine::{self, Dirt, Engine};
-use crate::findings::{self, FindingList, FindingVerdict, NotJudged, SubjectView, Summary, in_part};
+use crate::findings::{
+    self, Alertable, FindingList, FindingVerdict, NotJudged, SubjectView, Summary, in_part,
+};
 use crate::fitness::{self, Fitness};
 use crate::fleet::{Fleet, Wants, WantsTracker};
 use crate::history::{History, PodQuery};
@@ -285,6 +287,11 @@ impl Core {
     /// Every finding, as of the last round.
     pub fn findings(&self, now: Now) -> FindingList {
         self.list(now, false)
+    }
+
+    /// What is worth an alert, as of the last round: as text at most so many of each namespace, the worst first.
+    pub fn alertable(&self, now: Now, of_each: usize) -> Alertable {
+        Alertable::of(&self.index, &self.engine, now, of_each)
     }
 
     /// The same with since when each verdict holds: for a core that has judged for a while.

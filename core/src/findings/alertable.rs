@@ -7,11 +7,11 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet};
 
 use super::{Finding, SubjectRank, exception, number, rank, report};
-use crate::engine::Reported;
+use crate::engine::{Engine, Reported};
+use crate::index::Index;
 use crate::judge::{Check, Severity, Subject, Verdict};
 use crate::know::Now;
 use crate::names::{Key, Name};
-use crate::program::Core;
 
 /// What is worth an alert.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -29,13 +29,12 @@ type Order<'a> = (Reverse<Severity>, &'static str, SubjectRank<'a>, Option<Key>)
 
 type Violated<'a> = (&'static Check, Subject, &'a Reported);
 
-impl Core {
-    /// What is worth an alert, as of the last round: as text at most so many of each namespace, the worst first.
-    pub fn alertable(&self, now: Now, of_each: usize) -> Alertable {
-        let index = &self.index;
+impl Alertable {
+    /// What is worth an alert: as text at most so many of each namespace, the worst first.
+    pub(crate) fn of(index: &Index, engine: &Engine, now: Now, of_each: usize) -> Self {
         let mut worst: BTreeMap<Name, BTreeMap<Order<'_>, Violated<'_>>> = BTreeMap::new();
-        let mut alertable = Alertable::default();
-        for (check, subject, held) in self.engine.bad() {
+        let mut alertable = Self::default();
+        for (check, subject, held) in engine.bad() {
             if matches!(&*held.verdict, Verdict::Unknown(_)) {
                 alertable.unknown.insert(number(index, check, subject));
                 continue;
