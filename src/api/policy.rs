@@ -144,7 +144,7 @@ pub struct Balance {
 #[x_kube(validation = Rule::new("!(self.podLabel in ['namespace', 'evenkeel'])")
     .message("the labels namespace and evenkeel hold something else than the Pod").field_path(".podLabel"))]
 pub struct PodMetric {
-    /// Its name: a counter, or with measure ActiveConnections the number of open connections. Series of one Pod are added
+    /// Its name: a counter, or with measure `ActiveConnections` the number of open connections. Series of one Pod are added
     /// up, and a Pod without any is not known: let it begin at zero.
     #[schemars(length(min = 1, max = 200), regex(pattern = text::METRIC_NAME))]
     pub name: String,

@@ -89,28 +89,36 @@ impl BalancerFeeder {
         }
     }
 
-    /// What is declared, where anything is wanted at all.
-    fn wanted(&self) -> Option<Option<Arc<str>>> {
+    /// Whether connections are wanted at all: there are several API servers, and a check asks for them.
+    fn is_wanted(&self) -> bool {
+        self.wants
+            .borrow()
+            .get(&PageScope::Instances)
+            .is_some_and(|wanted| {
+                wanted.instances.len() > 1 && wanted.metrics.has(Metric::BalancerHandshakes)
+            })
+    }
+
+    /// The address that the platform declares.
+    fn declared(&self) -> Option<Arc<str>> {
         let wants = self.wants.borrow();
-        let wanted = wants.get(&PageScope::Instances)?;
-        let many = wanted.instances.len() > 1 && wanted.metrics.has(Metric::BalancerHandshakes);
-        many.then(|| wanted.load_balancer.clone())
+        wants.get(&PageScope::Instances)?.load_balancer.clone()
     }
 
     /// Opens the connections of one page and hands it over; false when the loop has ended. Nothing runs while nothing is
     /// wanted, and what was seen before counts no more.
     async fn pages(&mut self) -> bool {
-        if self.wanted().is_none() {
+        if !self.is_wanted() {
             self.tally = Tally::default();
             self.setting = None;
             return self.wants.changed().await.is_ok();
         }
         for number in 0..IN_A_PAGE {
             let next = Instant::now() + EVERY;
-            let Some(declared) = self.wanted() else {
+            if !self.is_wanted() {
                 return true;
-            };
-            let outcome = self.connect(declared, number).await;
+            }
+            let outcome = self.connect(self.declared(), number).await;
             match &outcome {
                 Ok(_) => self.warned.end(),
                 Err((why, detail)) => {

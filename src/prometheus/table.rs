@@ -38,7 +38,7 @@ pub(super) const PART: &str = "evenkeel";
 /// Its value at times.
 pub(super) const TIME: &str = "time";
 
-/// SeriesLabels that may hold a node, the surest first: what the Prometheus operator and `attachMetadata` write, what older
+/// Labels that may hold a node, the surest first: what the Prometheus operator and `attachMetadata` write, what older
 /// Helm charts write, and what every target has: `address:port`, or `node:port` with Google's managed collection.
 pub(super) const NODE_LABELS: [&str; 4] = ["node", "kubernetes_node", "nodename", "instance"];
 

@@ -36,10 +36,7 @@ fn sum(cell: Cell, seeds: u64, arm: Arm) -> Run {
 }
 
 fn main() {
-    let seeds = std::env::args()
-        .filter_map(|one| one.parse().ok())
-        .next()
-        .unwrap_or(40);
+    let seeds = std::env::args().find_map(|one| one.parse().ok()).unwrap_or(40);
     println!(
         "Minutes in which nodes are not Ready in three hours, all nodes together, mean of {seeds} runs.\n"
     );

@@ -114,7 +114,8 @@ pub fn on_pods_of<'a>(index: &'a Index, key: Key, service: &Service) -> Option<(
 
 /// The Services whose policies name a metric, some of each namespace before more of one.
 fn backends(index: &Index) -> Vec<(PageScope<Arc<str>>, SampleWants)> {
-    let mut counted: BTreeMap<Arc<str>, BTreeMap<Arc<str>, (Metric, PodMetric)>> = BTreeMap::new();
+    type OfNamespace = BTreeMap<Arc<str>, (Metric, PodMetric)>;
+    let mut counted: BTreeMap<Arc<str>, OfNamespace> = BTreeMap::new();
     let spaces: BTreeSet<Name> = index
         .policies
         .iter()

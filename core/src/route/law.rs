@@ -95,7 +95,7 @@ pub fn law(look: &Look<'_>, case: &ServiceCase<'_>, backends: &[Endpoint]) -> Kn
                 match rule {
                     ChoiceRule::Alike => {}
                     ChoiceRule::Address(scheduler) => {
-                        law.keeps = law.keeps.or(Some(KeptBy::Scheduler(scheduler)))
+                        law.keeps = law.keeps.or(Some(KeptBy::Scheduler(scheduler)));
                     }
                     ChoiceRule::Fewest(scheduler) => law.fewest = law.fewest.or(Some(scheduler)),
                 }

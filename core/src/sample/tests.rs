@@ -108,7 +108,7 @@ fn measured_twice() -> World {
 
 /// For how many more seconds a Node has a value.
 fn lasts(world: &mut World, node: &str) -> u64 {
-    (0..)
+    (0..1_000)
         .find(|_| {
             let gone = value(world, ENTRIES, node).is_err();
             world.wait(1);
@@ -126,17 +126,16 @@ fn an_observer_that_fails_is_believed_for_two_intervals(#[case] why: Option<Why>
     let mut world = measured_twice();
     let frozen = world.milliseconds();
     world.wait(35);
-    match why {
-        Some(why) => world.no_answer(PROMETHEUS, PageScope::Nodes, Metrics::of(&[ENTRIES]), why),
-        None => {
-            let of = |node| Sample {
-                metric: ENTRIES,
-                subject: on(node),
-                value: 8.0,
-                at: frozen,
-            };
-            world.page(PROMETHEUS, PageScope::Nodes, &[of("n1"), of("n2")], None);
-        }
+    if let Some(why) = why {
+        world.no_answer(PROMETHEUS, PageScope::Nodes, Metrics::of(&[ENTRIES]), why);
+    } else {
+        let of = |node| Sample {
+            metric: ENTRIES,
+            subject: on(node),
+            value: 8.0,
+            at: frozen,
+        };
+        world.page(PROMETHEUS, PageScope::Nodes, &[of("n1"), of("n2")], None);
     }
     assert_eq!(lasts(&mut world, "n1"), 25);
 }

@@ -10,7 +10,9 @@ impl Chance {
             .0
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
-        ((self.0 >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
+        // 32 bits fit into an f64 exactly.
+        let [.., a, b, c, d] = (self.0 >> 32).to_be_bytes();
+        (f64::from(u32::from_be_bytes([a, b, c, d])) + 0.5) / 4_294_967_296.0
     }
 
     /// So many placements by these shares.

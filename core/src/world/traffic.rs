@@ -172,7 +172,7 @@ impl Traffic {
             self.place(in_a_second);
             self.second += 1;
             self.scrape();
-            if self.second % PAGE == 0 {
+            if self.second.is_multiple_of(PAGE) {
                 self.world.wait(PAGE);
                 self.page();
             }

@@ -5,7 +5,7 @@
 //! has not been ready for as long as newcomers may take is left out of that tick, and the others go on: given what reaches
 //! them together, their shares are as even as before.
 //!
-//! ShareEvidence is kept per backend and survives the coming and going of others. It is forgotten with its backend, and all of it
+//! Evidence is kept per backend and survives the coming and going of others. It is forgotten with its backend, and all of it
 //! when what was wrong is right again: what the others got instead is then over as well.
 
 mod fold;

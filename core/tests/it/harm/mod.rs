@@ -3,7 +3,7 @@
 
 mod model;
 
-use model::{Arm, Cell, Trouble, play};
+use model::{Arm, Cell, Run, Trouble, play};
 
 /// Seeds of each cell here; the benchmark plays more.
 const SEEDS: u64 = 2;
@@ -68,10 +68,12 @@ fn one_seed_is_one_run() {
         trouble: Trouble::SickAndBursts,
     };
     let [one, other] = [(); 2].map(|()| play(cell, 7, Arm::Guarded));
+    // By their bits: the same to the last one.
+    let minutes = |run: &Run| run.not_ready.to_bits();
     assert_eq!(
-        (one.not_ready, one.pending, one.fences),
-        (other.not_ready, other.pending, other.fences)
+        (minutes(&one), one.pending, one.fences),
+        (minutes(&other), other.pending, other.fences)
     );
     assert_eq!(one.held, other.held);
-    assert_ne!(play(cell, 8, Arm::Guarded).not_ready, one.not_ready);
+    assert_ne!(minutes(&play(cell, 8, Arm::Guarded)), minutes(&one));
 }

@@ -115,7 +115,7 @@ pub(crate) struct Run {
 }
 
 struct Pod {
-    /// UnhealthyShare of a node's capacity.
+    /// Share of a node's capacity.
     load: f64,
     namespace: u64,
     node: Option<usize>,
@@ -139,7 +139,7 @@ struct Machine {
     last_strain: Option<u64>,
 }
 
-/// A number in [0, 1) of these numbers: the finalizer of SplitMix64.
+/// A number in [0, 1) of these numbers: the finalizer of `SplitMix64`.
 fn chance(parts: [u64; 4]) -> f64 {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     for part in parts {
@@ -358,7 +358,8 @@ impl World {
         let any = self.machines.iter().any(|one| flapped(one) || one.fenced);
         // As the planner does: where nothing flaps nothing is planned, but a storm is noticed by each failure.
         let failed = self.machines.iter().any(|one| one.down == Some(self.now));
-        if !failed && !(any && self.now % 30 == 0) {
+        let due = any && self.now.is_multiple_of(30);
+        if !failed && !due {
             return;
         }
         let mut situation = self.situation();

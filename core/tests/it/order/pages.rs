@@ -73,7 +73,9 @@ impl PlayedPages {
         for source in Source::ALL {
             played.give(Input::Begin(source));
             if source == Source::Nodes {
-                NODES.iter().for_each(|name| played.node(name));
+                for name in &NODES {
+                    played.node(name);
+                }
             }
             played.give(Input::Synced(source));
         }

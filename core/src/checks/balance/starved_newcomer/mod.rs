@@ -128,7 +128,7 @@ fn judge<'a>(look: &Look<'a>, case: &ServiceCase<'a>) -> Known<Verdict> {
     Ok(Verdict::Met)
 }
 
-/// StarvedBy a newcomer gets less than others of its place.
+/// Why a newcomer gets less than others of its place.
 fn why(look: &Look<'_>, measured: &MeasuredService<'_>) -> StarvedBy {
     if measured.law.keeps.is_some() {
         return StarvedBy::Pinned;

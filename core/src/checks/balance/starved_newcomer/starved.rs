@@ -11,7 +11,7 @@ use crate::judge::Verdict;
 use crate::judge::{Advice, Evidence, Explain};
 use crate::know::Val;
 
-/// StarvedBy a newcomer gets little.
+/// Why a newcomer gets little.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum StarvedBy {
     NotReached,
