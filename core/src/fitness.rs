@@ -7,10 +7,6 @@
 use crate::judge::Verdict;
 use crate::know::Mono;
 
-/// For how long after the last finding no node is acted on, where the platform declares no `storm.cooldownSeconds`: that
-/// field's default, in milliseconds.
-const COOLDOWN: u64 = 600_000;
-
 /// A check that vetoes acts on nodes.
 #[derive(Debug, Clone, Copy)]
 struct Veto {
@@ -60,7 +56,7 @@ pub enum Fitness {
     NotJudged,
     /// Every check that vetoes has judged, and none finds anything.
     Fit,
-    /// The load of the API servers is not measured, or not known now: whether they are overloaded nobody can say.
+    /// The load of the API servers is not measured, or not known now, so they may be overloaded.
     Unmeasured {
         /// The check that cannot say it.
         check: &'static str,
@@ -117,7 +113,7 @@ pub(crate) fn of<'v>(verdicts: impl Iterator<Item = (&'static str, &'v Verdict)>
     }
 }
 
-/// By what two of one check are told apart, so that their order decides nothing.
+/// What two of one check are compared by, so that their order decides nothing.
 fn text(fitness: &Fitness) -> &str {
     match fitness {
         Fitness::Unfit { finding: text, .. } | Fitness::Unmeasured { why: text, .. } => text,
@@ -172,9 +168,13 @@ impl Latch {
         }
     }
 
-    /// Whether nodes may be acted on now; `cooldown` are the seconds that the platform declares.
-    pub(crate) fn fitness(&self, now: Mono, cooldown: Option<u32>) -> Fitness {
-        let cooldown = cooldown.map_or(COOLDOWN, |seconds| u64::from(seconds) * 1000);
+    /// Whether anything was judged yet.
+    pub(crate) fn is_judged(&self) -> bool {
+        self.present != Fitness::NotJudged
+    }
+
+    /// Whether nodes may be acted on now; for `cooldown` milliseconds after the last finding none is.
+    pub(crate) fn fitness(&self, now: Mono, cooldown: u64) -> Fitness {
         match (&self.present, self.last) {
             (Fitness::Unfit { .. }, _) => self.present.clone(),
             (_, Some((check, at))) if now.since(at) < cooldown => Fitness::Recovering {
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn load_that_nobody_measures_is_no_leave() {
+    fn load_that_is_not_measured_is_no_leave() {
         assert!(matches!(
             of(std::iter::empty(), false),
             Fitness::Unmeasured { .. }
@@ -265,24 +265,25 @@ mod tests {
     #[test]
     fn it_recovers_for_as_long_as_is_declared() {
         let mut latch = Latch::default();
-        assert_eq!(latch.fitness(Mono(0), None), Fitness::NotJudged);
+        assert!(!latch.is_judged());
+        assert_eq!(latch.fitness(Mono(0), 600_000), Fitness::NotJudged);
         let unfit = Fitness::Unfit {
             check: "cp-overload-brownout",
             finding: String::new(),
         };
         latch.set(Mono(1_000), unfit.clone());
-        assert_eq!(latch.fitness(Mono(2_000), None), unfit);
+        assert_eq!(latch.fitness(Mono(2_000), 600_000), unfit);
         latch.set(Mono(50_000), Fitness::Fit);
         let recovering = |until| Fitness::Recovering {
             check: "cp-overload-brownout",
             until: Mono(until),
         };
         assert_eq!(
-            latch.fitness(Mono(60_000), None),
+            latch.fitness(Mono(60_000), 600_000),
             recovering(650_000),
             "from its end on"
         );
-        assert_eq!(latch.fitness(Mono(60_000), Some(60)), recovering(110_000));
-        assert_eq!(latch.fitness(Mono(110_000), Some(60)), Fitness::Fit);
+        assert_eq!(latch.fitness(Mono(60_000), 60_000), recovering(110_000));
+        assert_eq!(latch.fitness(Mono(110_000), 60_000), Fitness::Fit);
     }
 }

@@ -15,6 +15,7 @@ use crate::judge::{Check, Severity, Subject};
 use crate::know::{Mono, Now, Source};
 use crate::names::{InUse, Key};
 use crate::plan::{Planner, Sight};
+use crate::remedies::StormRule;
 
 /// Sources without which no policy can be judged.
 pub(crate) const ESSENTIAL: [Source; 2] = [Source::Services, Source::EndpointSlices];
@@ -48,7 +49,7 @@ pub struct Round {
     pub standings: BTreeSet<Key>,
     /// What is worth reading beyond whole lists, when that is something else than before.
     pub wants: Option<Wants>,
-    /// Namespaces in which critical findings rest on Pods, when that are others than before: there it has to be noticed
+    /// Namespaces in which critical findings rest on Pods, when they are others than before: there it has to be noticed
     /// sooner that Pods are read no longer.
     pub urgent: Option<BTreeSet<Arc<str>>>,
     /// Single Pods to read once, because Events say that something happened to them: each is answered by
@@ -161,16 +162,16 @@ impl Core {
 
     /// Whether nodes may be acted on, as far as the control plane is concerned.
     pub fn fitness(&self, now: Now) -> Fitness {
-        let storm = self.index.cluster_policy().map(|policy| policy.storm);
-        self.fitness
-            .fitness(now.mono, storm.and_then(|storm| storm.cooldown_seconds))
+        let policy = self.index.cluster_policy();
+        let storm = policy.map(|policy| policy.storm).unwrap_or_default();
+        self.fitness.fitness(now.mono, StormRule::of(&storm).cooldown)
     }
 
     /// Follows the verdicts that veto acts on nodes.
     fn settle_fitness(&mut self, now: Now, transitions: &[(usize, Subject)]) {
         let checks = self.engine.checks();
         let concerned = |at: &usize| checks.get(*at).is_some_and(|check| fitness::concerns(check.id));
-        let first = self.fitness.fitness(now.mono, None) == Fitness::NotJudged;
+        let first = !self.fitness.is_judged();
         if first && self.engine.is_behind() {
             return;
         }

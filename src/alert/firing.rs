@@ -27,9 +27,10 @@ pub(super) struct Firing {
 }
 
 impl Firing {
-    /// Takes in what is violated now, the worst first, but for what is `beyond` what was told of its namespace. What fired before and does not any more has ended, with two
-    /// exceptions: a finding that is merely `unknown` now goes on, because not to see is no all-clear; and one that
-    /// is beyond its namespace's share of the bound is left to end by itself.
+    /// Takes in what is violated now, the worst first; findings that are `beyond` the share of their namespace are violated
+    /// too, and not among them. What fired before and does not any more has ended, with two exceptions: a finding that is
+    /// merely `unknown` now goes on, because not to see is no all-clear; and one that is beyond its namespace's share of the
+    /// bound is left to end by itself.
     ///
     /// A finding fires when it has held for [`HOLDS`]; one that fires already and turns into something else does not wait
     /// again. Returns when the next one of those that wait has held for long enough.
@@ -47,6 +48,7 @@ impl Firing {
         for alert in &violated {
             self.ended.remove(alert.labels());
         }
+        self.ended.retain(|_, ended| !is_among(beyond, &ended.alert));
         let (violated, cut) = share(violated, MOST, |alert| alert.namespace().to_owned());
         self.left = cut.len() + beyond.len();
         let labelled = |alert: Alert| (alert.labels().clone(), alert);
@@ -191,7 +193,7 @@ mod tests {
         expect(&firing, &[]);
     }
 
-    /// One that is violated still, and of which nothing is told as its namespace has too many, ends by itself.
+    /// One that is violated still, and is not pushed as its namespace has too many, ends by itself.
     #[test]
     fn what_is_beyond_its_share_is_neither_pushed_nor_called_ended() {
         let mut firing = Firing::default();
@@ -200,6 +202,12 @@ mod tests {
         firing.update(Vec::new(), &beyond, &HashSet::new(), at(10));
         expect(&firing, &[]);
         assert_eq!(firing.left(), 2);
+        let mut firing = Firing::default();
+        turn(&mut firing, 0, &[finding("a", Severity::Critical)], &[]);
+        turn(&mut firing, 10, &[], &[]);
+        expect(&firing, &[("a", "critical", 10)]);
+        firing.update(Vec::new(), &beyond, &HashSet::new(), at(20));
+        expect(&firing, &[]);
     }
 
     #[test]
@@ -278,7 +286,7 @@ mod tests {
 
     /// The Lease was lost and came back: the same as after a pause between two changes.
     #[test]
-    fn what_ended_while_nobody_asked_us_is_told_unless_it_has_ended_by_itself() {
+    fn what_ended_between_two_pushes_is_sent_unless_it_has_ended_by_itself() {
         let mut firing = Firing::default();
         turn(&mut firing, 0, &[finding("a", Severity::Critical)], &[]);
         turn(&mut firing, 200, &[], &[]);

@@ -87,7 +87,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
         let known = known.chain(remedies::ALL.iter().map(|remedy| remedy.id));
         let known = known.chain(guards::ALL.iter().map(|guard| guard.id));
         bail!(
-            "`{id}` is neither a check nor the id of a finding{}; `evenkeel checks` lists the checks",
+            "`{id}` is no check, remedy or guard, nor the id of a finding{}; `evenkeel checks` lists the checks",
             did_you_mean(id, known)
         );
     }

@@ -50,7 +50,7 @@ pub(super) const EXPLAIN: &str = "Examples:
   evenkeel explain edb99b1f                               a finding, by the first digits of its id, and its check
   evenkeel explain edb99b1f -o table                      the finding alone
 
-Exit codes: 0 explained, 2 there is no such check or finding.";
+Exit codes: 0 explained, 2 there is no such check, finding, remedy or guard.";
 
 pub(super) const STATUS: &str = "Examples:
   evenkeel status

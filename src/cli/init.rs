@@ -12,6 +12,7 @@ use super::input::{Input, Judged};
 use super::prometheus::Measured;
 use super::{End, answer, note};
 use crate::init::{self, Heading, WrittenPolicies};
+use crate::render::findings::counted;
 use crate::render::program;
 
 /// Of what, and where to.
@@ -71,12 +72,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
     let what = if arguments.platform {
         "the policy of the platform".to_owned()
     } else {
-        let (policies, services) = (draft.policies, draft.services);
-        let one = |count, one, many| if count == 1 { one } else { many };
         format!(
-            "{policies} {} for {services} {}",
-            one(policies, "policy", "policies"),
-            one(services, "Service", "Services")
+            "{} for {}",
+            counted(draft.policies, "policy", "policies"),
+            counted(draft.services, "Service", "Services")
         )
     };
     answer(&format!("{} holds {what}.\nNext: {next}\n", file.display()))?;

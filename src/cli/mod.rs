@@ -128,9 +128,10 @@ enum Command {
     /// It reads what an audit reads, with get and list alone, and writes one List for each kind. Of each object only
     /// the fields that checks use are written, by a list of what is allowed: no Secret, no environment variable, no
     /// managed fields (but the times in those of a ConfigMap), no annotation but those of load balancers and data
-    /// planes, no certificate or URL of a webhook, of a ConfigMap only the keys that configure kube-proxy, Cilium or
-    /// Terway. Command lines are written for kube-proxy, and single flags for Cilium's build-config and
-    /// kube-controller-manager; nobody else's are. Names, labels, addresses and policies are in it.
+    /// planes, no certificate or URL of a webhook, of a ConfigMap only the keys that configure kube-proxy, Cilium, Antrea
+    /// or Terway. Command lines are written for kube-proxy, and single flags for Cilium's build-config,
+    /// kube-controller-manager, kube-apiserver, kube-router and kube-ovn-controller; no others are. Names, labels,
+    /// addresses and policies are in it.
     ///
     /// What could not be read is written to unreadable.json, so that an audit of the folder says what an audit of the
     /// cluster said. The folder appears when it is complete; README.txt in it says how to add what kube-proxy answers

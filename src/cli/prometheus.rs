@@ -80,8 +80,8 @@ impl PrometheusArguments {
     }
 }
 
-/// Times about which a Prometheus is asked, in seconds before now: rates and trends take several samples. It has them, so
-/// nobody waits for them.
+/// Times about which a Prometheus is asked, in seconds before now: rates and trends take several samples. It has kept
+/// them, so an audit need not wait for them.
 const LOOKS: [i64; 6] = [300, 240, 180, 120, 60, 0];
 
 /// Questions that are asked at the same time.
@@ -180,7 +180,7 @@ impl Measured {
                     // One question may be too much for a server that answers others in time.
                     let outage = outage.filter(|gap| gap.0 != Why::TimedOut || late > 1);
                     if let Some(outage) = outage {
-                        // Nobody waits for forty questions to go the same way.
+                        // The other questions would fail the same way: they are not asked.
                         for question in &questions {
                             take(core, &question.out(&outage))?;
                         }

@@ -181,8 +181,8 @@ fn variable(variable: &mut Value, argv: &[String]) -> bool {
     true
 }
 
-/// The part of a command line that checks read: all of kube-proxy's but what looks like a secret, single flags of the
-/// controller manager and of Cilium's `build-config`, nothing of anybody else's.
+/// The part of a command line that checks read: all of kube-proxy's but what looks like a secret, single flags of
+/// some other programs, and nothing else.
 fn command(name: &str, image: &str, argv: Vec<String>) -> Vec<String> {
     let base = |word: &str, program: &str| word.rsplit('/').next() == Some(program);
     let runs = |program: &str| {

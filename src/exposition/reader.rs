@@ -58,7 +58,7 @@ pub struct Reader<'w> {
     format: Format,
     limits: PageLimits,
     summary: Summary,
-    /// Whether the page has said that it ends here.
+    /// Whether the line that ends the page, `# EOF`, was read.
     ended: bool,
     state: LineState,
     /// The beginning of a line whose end has not arrived.

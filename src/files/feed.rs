@@ -1,11 +1,9 @@
 //! From documents into the core.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use evenkeel_core::findings::Unreadable;
 use evenkeel_core::know::{Now, Source};
-use evenkeel_core::sample::Observer;
 use evenkeel_core::sources::{FieldPath, Place as _};
 use evenkeel_core::{Core, Input};
 use serde_json::{Map, Value};
@@ -15,12 +13,13 @@ use super::extent::{Given, spans};
 use super::fields::{named, only_key, show, unrendered};
 use super::head::{self, Head};
 use super::list::ObjectList;
+use super::measured;
 use super::place::{InputFile, Place};
 use super::refused::refused;
 use super::route::{Route, route};
 use super::{Options, Report, decode, find};
 use crate::api::{self, Problem};
-use crate::samples::{OwnedPage, asked_after, stored};
+use crate::samples::{OwnedPage, stored};
 
 /// The one key of what kube-proxy's `/configz` answers.
 const CONFIGZ: &str = "kubeproxy.config.k8s.io";
@@ -133,31 +132,7 @@ impl<'a> Feed<'a> {
         }
         let torn = std::mem::take(&mut self.given).finish(self.core);
         self.report.torn.extend(torn);
-        self.measured();
-    }
-
-    /// Gives what was measured to the core, in the order and at the distances of time in which it was asked: only now is it
-    /// known what the objects are that it is about.
-    fn measured(&mut self) {
-        let mut pages = std::mem::take(&mut self.samples);
-        pages.sort_by_key(|page| page.asked);
-        let (Some(first), Some(last)) = (pages.first(), pages.last()) else {
-            return;
-        };
-        let (first, last) = (first.asked, last.asked);
-        let observers: BTreeSet<Observer> = pages.iter().map(|page| page.observer).collect();
-        let observers: Vec<_> = observers.into_iter().collect();
-        self.tell(Input::Observers(&observers));
-        for page in &pages {
-            let now = asked_after(first, page.asked);
-            page.lend(|page| self.core.handle(now, Input::Samples(page)));
-        }
-        self.report.measured = asked_after(first, last).mono;
-        let at = jiff::Timestamp::from_millisecond(last);
-        let at = at.map_or_else(|_| last.to_string(), |at| at.strftime("%FT%TZ").to_string());
-        self.report.notes.push(format!(
-            "what was measured is judged as of {at}, when it was collected"
-        ));
+        measured::give(self.core, &mut self.samples, self.report);
     }
 
     fn file(&mut self, path: &Path) {

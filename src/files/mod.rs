@@ -18,6 +18,7 @@ mod find;
 mod head;
 mod list;
 mod locate;
+mod measured;
 mod options;
 mod place;
 mod places;

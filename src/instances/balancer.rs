@@ -21,8 +21,7 @@ use super::published;
 use super::tally::{Outcome, Tally};
 use crate::client::Link;
 use crate::live;
-use crate::outbound::ServicePort;
-use crate::query::{Handle, Query};
+use crate::query::Handle;
 use crate::repeats::Repeats;
 use crate::samples::{OwnedPage, SampleWantsByScope, now_millis};
 
@@ -30,7 +29,8 @@ use crate::samples::{OwnedPage, SampleWantsByScope, now_millis};
 const EVERY: Duration = Duration::from_secs(5);
 /// After so many of them there are pages: every 15 s, as the core expects (`Observer::every_seconds`).
 const IN_A_PAGE: u32 = 3;
-/// How often the API servers' own certificates, the CA and the published address are read again.
+/// How often the API servers' own certificates, the CA and the published address are read again;
+/// sooner where the load balancer shows a certificate that is none of theirs.
 const REFRESH: Duration = Duration::from_secs(60);
 /// How many API servers are asked for their certificate at the same time.
 const AT_ONCE: usize = 4;
@@ -44,6 +44,8 @@ pub(crate) struct BalancerFeeder {
     page_tx: mpsc::Sender<OwnedPage>,
     tally: Tally,
     setting: Option<BalancerSetup>,
+    /// How many connections there were: a name with several addresses is tried at one after the other.
+    number: usize,
     warned: Repeats,
 }
 
@@ -75,6 +77,7 @@ impl BalancerFeeder {
             page_tx,
             tally: Tally::default(),
             setting: None,
+            number: 0,
             warned: Repeats::default(),
         }
     }
@@ -113,12 +116,12 @@ impl BalancerFeeder {
             self.setting = None;
             return self.wants.changed().await.is_ok();
         }
-        for number in 0..IN_A_PAGE {
+        for _ in 0..IN_A_PAGE {
             let next = Instant::now() + EVERY;
             if !self.is_wanted() {
                 return true;
             }
-            let outcome = self.connect(self.declared(), number).await;
+            let outcome = self.connect(self.declared()).await;
             match &outcome {
                 Ok(_) => self.warned.end(),
                 Err((why, detail)) => {
@@ -139,10 +142,11 @@ impl BalancerFeeder {
         true
     }
 
-    /// One connection. A name with several addresses is tried at one after the other.
-    async fn connect(&mut self, declared: Option<Arc<str>>, number: u32) -> Outcome {
+    /// One connection.
+    async fn connect(&mut self, declared: Option<Arc<str>>) -> Outcome {
         self.refresh(declared, false).await;
-        let outcome = self.open(number).await;
+        let outcome = self.open().await;
+        self.number = self.number.wrapping_add(1);
         // Its certificate may be newer than what was last read of the API servers.
         if let Ok(certificate) = &outcome
             && !self.tally.knows(certificate)
@@ -153,14 +157,14 @@ impl BalancerFeeder {
         outcome
     }
 
-    async fn open(&self, number: u32) -> Outcome {
+    async fn open(&self) -> Outcome {
         let balancer = self.setting.as_ref().map(|setting| &setting.balancer);
         let (addresses, tls) = match balancer {
             Some(Ok(known)) => known,
             Some(Err(gap)) => return Err(gap.clone()),
             None => return Err((Why::NotAsked, String::new())),
         };
-        let at = usize::try_from(number).unwrap_or_default() % addresses.len().max(1);
+        let at = self.number % addresses.len().max(1);
         let Some(address) = addresses.get(at) else {
             return Err((Why::NoAddress, String::new()));
         };
@@ -197,13 +201,7 @@ impl BalancerFeeder {
 
     /// The API servers.
     async fn instances(&self) -> Vec<SocketAddr> {
-        let service = ServicePort {
-            namespace: "default".into(),
-            service: "kubernetes".into(),
-            port: "https".into(),
-        };
-        let sockets = self.handle.ask(|answer| Query::Sockets { service, answer }).await;
-        let mut sockets = sockets.unwrap_or_default();
+        let mut sockets = self.handle.api_servers().await;
         sockets.truncate(Of::Instance.most());
         sockets
     }

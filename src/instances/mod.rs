@@ -30,8 +30,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::client::Link;
 use crate::exposition::Wanted;
 use crate::live;
-use crate::outbound::ServicePort;
-use crate::query::{Handle, Query};
+use crate::query::Handle;
 use crate::repeats::Repeats;
 use crate::rights::{Right, RightScope};
 use crate::samples::{OwnedPage, SampleWantsByScope, now_millis};
@@ -158,13 +157,7 @@ impl InstanceFeeder {
 
     /// Where the API servers are, at most so many as are read.
     async fn sockets(&self, failures: &mut Vec<String>) -> Vec<SocketAddr> {
-        let service = ServicePort {
-            namespace: "default".into(),
-            service: "kubernetes".into(),
-            port: "https".into(),
-        };
-        let sockets = self.handle.ask(|answer| Query::Sockets { service, answer }).await;
-        let mut sockets = sockets.unwrap_or_default();
+        let mut sockets = self.handle.api_servers().await;
         let (shown, most) = (sockets.len(), Of::Instance.most());
         if shown > most {
             failures.push(format!(
@@ -196,7 +189,7 @@ impl InstanceFeeder {
         }
     }
 
-    /// Reads the page of each client and hands it over; an error when nobody takes pages any more.
+    /// Reads the page of each client and hands it over; an error when the loop has ended.
     async fn read(
         &mut self,
         metrics: Metrics,

@@ -1,7 +1,7 @@
 //! The address that a cluster publishes for its API servers: ConfigMap `kube-public/cluster-info`.
 //!
 //! kubeadm writes it for nodes that join (`cmd/kubeadm/app/phases/bootstraptoken/clusterinfo`): a kubeconfig without
-//! credentials, of which `server` is the control plane's endpoint. Its CA is not believed: whoever answers is checked
+//! credentials, of which `server` is the control plane's endpoint. Its CA is not trusted: the server that answers is checked
 //! under ours.
 
 use std::time::Duration;

@@ -6,7 +6,7 @@
 //! [`Permit`] is given only when a whole exchange fits before it; time spent in suspension counts ([`crate::clock::Clock`]), so a replica that was
 //! stopped or suspended for a minute goes on with an expired claim and writes nothing. A virtual machine that is paused sees
 //! no clock move: therefore every request has a **precondition** too (`send::Precondition`), and one that leaves late changes
-//! nothing that somebody else has written since.
+//! nothing that another client has written since.
 //!
 //! A holder that cannot renew becomes a standby again; what it has learned stays. On shutdown the Lease is given back after
 //! the last request has ended, so that another replica need not wait for it to expire.

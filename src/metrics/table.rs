@@ -239,7 +239,7 @@ pub const TABLE: &[Metric] = &[
         "evenkeel_sample_series",
         Gauge,
         &[],
-        "Series of samples that are held; there is none where nobody measures",
+        "Series of samples that are held; absent where nothing is measured",
         "1",
     ),
     metric(

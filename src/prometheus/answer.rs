@@ -13,8 +13,8 @@ use serde_json::value::RawValue;
 
 use crate::exposition::{SeriesLabels, millis, number};
 
-/// Most characters of what a server says that are kept.
-const SAID: usize = 200;
+/// Most characters of a server's message that are kept.
+const MOST_TEXT: usize = 200;
 
 /// Most labels of a series: a query that names the labels it keeps has fewer than ten.
 const MOST_LABELS: usize = 64;
@@ -229,7 +229,7 @@ fn not_one(error: &serde_json::Error) -> AnswerError {
 
 /// What a server says, shortened.
 fn cut(text: &str) -> String {
-    text.chars().take(SAID).collect()
+    text.chars().take(MOST_TEXT).collect()
 }
 
 #[cfg(test)]

@@ -30,8 +30,8 @@ pub(crate) struct Question {
 enum Asks {
     /// A line of the table.
     Line(String),
-    /// A metric that a policy names, and the label that holds the Pod.
-    OfPods(PodMetric),
+    /// A metric that policies of a namespace name, and the label that holds the Pod.
+    OfPods { namespace: Arc<str>, metric: PodMetric },
 }
 
 /// What is wanted, as far as there are queries for it.
@@ -48,7 +48,7 @@ pub(crate) fn questions(wants: &SampleWantsByScope) -> Vec<Question> {
 
 fn question(scope: &PageScope<Arc<str>>, metric: Metric, wants: &SampleWants) -> Option<Question> {
     let asks = match scope {
-        PageScope::Backends { .. } => {
+        PageScope::Backends { namespace, .. } => {
             let named = wants.pod_metric.as_ref()?;
             // Checked by the schema as well; nothing else than a name is ever put into a query without quotes.
             let (name, pod) = (&*named.name, &*named.pod_label);
@@ -56,7 +56,10 @@ fn question(scope: &PageScope<Arc<str>>, metric: Metric, wants: &SampleWants) ->
             if !is_metric(name) || !is_label(pod) || pod == PART {
                 return None;
             }
-            Asks::OfPods(named.clone())
+            Asks::OfPods {
+                namespace: namespace.clone(),
+                metric: named.clone(),
+            }
         }
         _ => Asks::Line(MetricQuery::of(metric)?.promql()),
     };
@@ -81,19 +84,16 @@ fn of_pods(metric: &PodMetric, namespace: &str, pods: &BTreeSet<Arc<str>>) -> St
 impl Question {
     /// The query.
     fn promql(&self, known: &KnownSubjects) -> String {
-        match (&self.asks, &self.scope) {
-            (Asks::OfPods(metric), PageScope::Backends { namespace, .. }) => {
-                of_pods(metric, namespace, &known.pods)
-            }
-            (Asks::OfPods(_), _) => String::new(),
-            (Asks::Line(promql), _) => promql.clone(),
+        match &self.asks {
+            Asks::OfPods { namespace, metric } => of_pods(metric, namespace, &known.pods),
+            Asks::Line(promql) => promql.clone(),
         }
     }
 
     /// The label that holds the Pod; empty where it is about no Pods.
     fn pod_label(&self) -> &str {
         match &self.asks {
-            Asks::OfPods(metric) => &metric.pod_label,
+            Asks::OfPods { metric, .. } => &metric.pod_label,
             Asks::Line(_) => "",
         }
     }
@@ -113,9 +113,9 @@ impl Question {
     /// The namespace of the policies that name what is asked; `None` where it is the platform's. If such a question fails,
     /// that may be the policy's doing and says nothing of the server.
     pub(super) const fn namespace(&self) -> Option<&Arc<str>> {
-        match &self.scope {
-            PageScope::Backends { namespace, .. } => Some(namespace),
-            _ => None,
+        match &self.asks {
+            Asks::OfPods { namespace, .. } => Some(namespace),
+            Asks::Line(_) => None,
         }
     }
 

@@ -88,9 +88,9 @@ impl Asker {
                 break;
             }
         }
-        let nobody = || question.failed(now_millis(), (Why::Unreachable, String::new()));
+        let unreachable = || question.failed(now_millis(), (Why::Unreachable, String::new()));
         Some(AskedPage {
-            page: last.unwrap_or_else(nobody),
+            page: last.unwrap_or_else(unreachable),
             bytes,
             took: began.elapsed(),
         })

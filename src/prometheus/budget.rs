@@ -80,7 +80,7 @@ mod tests {
         spent.add(Duration::from_secs(18), 0, now);
         assert!((spent.part(now) - 1.5).abs() < 1e-9);
         let open = spent.open_at(now);
-        assert!((open - now).as_secs_f64() - 30.0 < 0.01);
+        assert!(((open - now).as_secs_f64() - 30.0).abs() < 0.01);
         assert!(spent.part(open + Duration::from_secs(1)) < 1.0);
         assert!(spent.part(now + Duration::from_secs(90)) < 1e-9);
     }

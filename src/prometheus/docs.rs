@@ -29,7 +29,7 @@ endpoint of `default/kubernetes`. A resource is `group` and `resource`, or `type
 not show is left out; what the answer does not have is Unknown, and never zero.
 
 `evenkeel audit`, `explain` and `collect` ask the same about six moments of the last five minutes, as rates and trends take
-several samples: nobody waits for them.
+several samples, and need not wait for them.
 
 Amazon's managed Prometheus takes signed requests only: put its signing proxy in front, and name the proxy's Service.
 

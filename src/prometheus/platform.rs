@@ -1,7 +1,7 @@
 //! What checks of nodes and the control plane need: one question at a time, spread over its interval.
 //!
-//! It waits for nothing that a team asks. Where the whole server fails, everybody is told by [`Outage`], and it is left alone
-//! for a while.
+//! It waits for nothing that a team asks. Where the whole server fails, [`Outage`] has the reason for teams' questions too, and
+//! the server is left alone for a while.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,13 +24,13 @@ const RETRY: Duration = Duration::from_secs(15);
 /// over within a minute.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// So many questions in a row that nobody answers in time are a server that does not answer. One may be too much for it.
+/// So many questions in a row that are not answered in time are a server that does not answer. One may be too much for it.
 const LATE_IN_A_ROW: u32 = 2;
 
 /// Why the whole server does not answer, while it does not.
 pub(super) type Outage = Option<(Why, String)>;
 
-/// The questions, and who is told.
+/// The questions, and where the answers go.
 pub(super) struct PlatformQuestions {
     asker: Arc<Asker>,
     wants: watch::Receiver<SampleWantsByScope>,

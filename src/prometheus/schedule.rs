@@ -8,6 +8,18 @@ use tokio::time::Instant;
 
 use super::{Question, Scoped};
 
+/// Makes these questions due and no others. New ones are spread over their interval, so that they never come all at once.
+pub(super) fn spread(due: &mut BTreeMap<Question, Instant>, questions: Vec<Question>, now: Instant) {
+    let count = u32::try_from(questions.len()).unwrap_or(u32::MAX).max(1);
+    let mut held = std::mem::take(due);
+    for (place, question) in (0_u32..).zip(questions) {
+        let at = held
+            .remove(&question)
+            .unwrap_or_else(|| now + question.every() / count * place);
+        due.insert(question, at);
+    }
+}
+
 /// Questions with the time at which each is due.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
@@ -17,16 +29,9 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    /// Asks these from now on and no others. New ones are spread over their interval, so that they never come all at once.
+    /// Asks these from now on and no others.
     pub(super) fn want(&mut self, questions: Vec<Question>, now: Instant) {
-        let count = u32::try_from(questions.len()).unwrap_or(u32::MAX).max(1);
-        let mut held = std::mem::take(&mut self.due);
-        for (place, question) in (0_u32..).zip(questions) {
-            let at = held
-                .remove(&question)
-                .unwrap_or_else(|| now + question.every() / count * place);
-            self.due.insert(question, at);
-        }
+        spread(&mut self.due, questions, now);
     }
 
     /// The next question, and when it is due.

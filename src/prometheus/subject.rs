@@ -68,7 +68,7 @@ impl KnownSubjects {
                 namespace: namespace.clone(),
                 service: service.clone(),
                 port: 0,
-                // Nobody's series speak of Pods that are not behind this Service.
+                // A series about a Pod that is not behind this Service is left out.
                 pod: self.pods.get(labels.get(pod)?)?.clone(),
             }),
             (Of::Backend, _) => None,
@@ -227,7 +227,7 @@ mod tests {
     #[rstest]
     #[case::forged_beside(&["192.0.2.1:9100", "192.0.2.77:80"], &[0.0])]
     #[case::forged_before(&["192.0.2.77:80", "192.0.2.1:9100"], &[1.0])]
-    // An exporter that is no Pod of the host's network, such as Cilium's in some charts: nobody else speaks of the node.
+    // An exporter that is no Pod of the host's network, such as Cilium's in some charts: no other series is about the node.
     #[case::alone(&["192.0.2.77:80"], &[0.0])]
     // Two of them are two values of one subject, and the core takes neither.
     #[case::two_others(&["192.0.2.77:80", "192.0.2.78:80"], &[0.0, 1.0])]

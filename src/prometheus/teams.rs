@@ -2,7 +2,7 @@
 //!
 //! Few are asked at the same time, at most one of each namespace, and of those that are due the one of the namespace that has
 //! taken least. What a namespace takes of the server is bounded ([`super::budget`]), so that its slow queries are asked more
-//! rarely and nobody else's are. A question that fails fails alone.
+//! rarely and those of others are not. A question that fails fails alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until};
 use super::asker::{AskedPage, Asker};
 use super::budget::{Spent, over_budget};
 use super::platform::Outage;
+use super::schedule::spread;
 use super::server::AnswerLimits;
 use super::{Question, questions};
 use crate::samples::{OwnedPage, SampleWantsByScope, now_millis};
@@ -128,15 +129,9 @@ struct TeamSchedule {
 }
 
 impl TeamSchedule {
-    /// Asks these from now on and no others. New ones are spread over their interval.
+    /// Asks these from now on and no others.
     fn want(&mut self, questions: Vec<Question>, now: Instant) {
-        let count = u32::try_from(questions.len()).unwrap_or(u32::MAX).max(1);
-        let mut held = std::mem::take(&mut self.due);
-        for (place, question) in (0_u32..).zip(questions) {
-            let at = held.remove(&question);
-            let at = at.unwrap_or_else(|| now + question.every() / count * place);
-            self.due.insert(question, at);
-        }
+        spread(&mut self.due, questions, now);
         let named: BTreeSet<_> = self.due.keys().filter_map(Question::namespace).collect();
         // What was taken is not forgotten by leaving for a moment.
         self.spent
@@ -193,7 +188,7 @@ impl TeamSchedule {
         late.collect()
     }
 
-    /// When something may be asked, or is to be said, at the latest.
+    /// When the next question may be asked, or the next gap is to be reported.
     fn wake(&self, now: Instant) -> Option<Instant> {
         let at = self.due.iter().filter_map(|(question, at)| {
             let namespace = question.namespace()?;
@@ -240,7 +235,7 @@ mod tests {
         questions(&Arc::new(wants.collect()))
     }
 
-    /// Plays so many seconds in which each answer takes as long as its namespace is said to, and returns the questions that
+    /// Plays so many seconds in which each answer takes as long as `takes` gives for its namespace, and returns the questions that
     /// were asked and those that were given up, by namespace, with the longest time that one of them was late.
     fn play(
         schedule: &mut TeamSchedule,
@@ -283,7 +278,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn slow_queries_of_one_namespace_delay_nobody_elses() {
+    async fn slow_queries_of_one_namespace_do_not_delay_others() {
         let mut schedule = TeamSchedule::default();
         schedule.want(of(&[("shop", 2), ("slow", 8)]), Instant::now());
         let seen = play(&mut schedule, 600, |of| if of == "slow" { 5.0 } else { 0.02 });
@@ -316,6 +311,7 @@ mod tests {
         let mut schedule = TeamSchedule::default();
         schedule.want(of(&wants), Instant::now());
         let seen = play(&mut schedule, 300, |_| 0.05);
+        assert_eq!(seen.len(), names.len(), "{seen:?}");
         for (asked, given_up, late) in seen.values() {
             assert!(*asked >= 8 * 19 && *given_up == 0, "{seen:?}");
             assert!(*late < Duration::from_secs(1), "{seen:?}");

@@ -117,4 +117,15 @@ impl Handle {
         self.0.send(question(answer_tx)).await.ok()?;
         answer_rx.await.ok()
     }
+
+    /// `address:port` of every API server, from the endpoints of `default/kubernetes`; none when the loop has ended.
+    pub(crate) async fn api_servers(&self) -> Vec<std::net::SocketAddr> {
+        let service = ServicePort {
+            namespace: "default".into(),
+            service: "kubernetes".into(),
+            port: "https".into(),
+        };
+        let sockets = self.ask(|answer| Query::Sockets { service, answer }).await;
+        sockets.unwrap_or_default()
+    }
 }

@@ -55,7 +55,7 @@ pub struct Options {
     pub lease: String,
     /// Name of this instance: the Pod's.
     pub instance: String,
-    /// Node that it runs on; empty outside of the cluster, `None` where nobody said which.
+    /// Node that it runs on; empty outside of the cluster, `None` where it is not known.
     pub node: Option<String>,
     /// Where metrics, probes and `/debug` are served.
     pub listen: Addresses,

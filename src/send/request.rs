@@ -35,7 +35,7 @@ pub enum Request {
 }
 
 /// What an object must still be when a request for it is carried out. A request that was held up, by a machine that stood
-/// still or by the network, then changes nothing that somebody else has written meanwhile.
+/// still or by the network, then changes nothing that another client has written meanwhile.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Precondition {
     /// uid: an object of the same name that was made later is another one.

@@ -57,13 +57,13 @@ impl Times {
                 .0
                 .findings
                 .iter()
-                .filter_map(|one| Some((number(&one.id)?, one.verdict, one.since.as_ref()?.0)))
+                .filter_map(|one| Some((findings::number_of(&one.id)?, one.verdict, one.since.as_ref()?.0)))
                 .collect(),
             plans: status
                 .1
                 .plans
                 .iter()
-                .filter_map(|one| Some((number(&one.id)?, became(one), one.since.as_ref()?.0)))
+                .filter_map(|one| Some((findings::number_of(&one.id)?, became(one), one.since.as_ref()?.0)))
                 .collect(),
         }
     }
@@ -240,7 +240,7 @@ fn finding(one: &Finding, times: &Times) -> StatusFinding {
         findings::FindingVerdict::AtRisk => FindingVerdict::AtRisk,
         findings::FindingVerdict::Unknown => FindingVerdict::Unknown,
     };
-    let id = number(&one.id);
+    let id = findings::number_of(&one.id);
     let written = times
         .findings
         .iter()
@@ -315,7 +315,7 @@ fn plan(one: &PlanView, times: &Times) -> StatusPlan {
         since: None,
         again: held.and_then(|held| moment(held.again_at?)).map(Time),
     };
-    let (id, became) = (number(&plan.id), became(&plan));
+    let (id, became) = (findings::number_of(&plan.id), became(&plan));
     let written = times
         .plans
         .iter()
@@ -332,11 +332,6 @@ fn became(one: &StatusPlan) -> u64 {
     let mut hash = DefaultHasher::new();
     (one.decision as u8, &one.held_by).hash(&mut hash);
     hash.finish()
-}
-
-/// The id of a finding as a number, as which it is written in hexadecimal; `None` for one that is not of ours.
-fn number(id: &str) -> Option<u64> {
-    u64::from_str_radix(id, 16).ok()
 }
 
 /// A count as the schema has it.
@@ -406,7 +401,7 @@ mod tests {
 
     #[test]
     fn an_id_that_is_not_ours_keeps_no_time() {
-        assert_eq!(number("00000000000000ff"), Some(255));
-        assert_eq!(number("a finding"), None);
+        assert_eq!(findings::number_of("00000000000000ff"), Some(255));
+        assert_eq!(findings::number_of("a finding"), None);
     }
 }

@@ -1,7 +1,7 @@
 //! What the statuses of policies say, and when they must be written again.
 //!
-//! [`PolicyStatus`] is made from a [`evenkeel_core::standing::Standing`]; [`Statuses`] knows what each policy's status says now, so
-//! that nothing is written that is already so; [`events`] are the Events of its transitions.
+//! [`PolicyStatus`] is made from a [`evenkeel_core::standing::Standing`]; [`Statuses`] knows what each policy's status says
+//! now, so that nothing is written that is already so; [`events`] are the Events of its transitions.
 
 mod build;
 mod event;

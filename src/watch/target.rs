@@ -35,7 +35,7 @@ pub struct Target {
     pub name: String,
     /// Whether its silence has to be noticed within seconds.
     pub evidence: bool,
-    /// Whether it is a tenant's: what nobody but its namespace's policies rests on.
+    /// Whether it is a tenant's: only policies of its own namespace rest on it.
     pub tenant: bool,
 }
 

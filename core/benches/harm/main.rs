@@ -20,7 +20,7 @@ mod model;
 
 use std::collections::BTreeMap;
 
-use model::{Arm, Cell, Run, Trouble, play};
+use model::{Arm, Cell, Run, Trouble, is_worse, play};
 
 fn sum(cell: Cell, seeds: u64, arm: Arm) -> Run {
     let mut all = Run::default();
@@ -58,7 +58,7 @@ fn main() {
                     base if base > 0.0 => format!("{:+.0} %", (one.not_ready / base - 1.0) * 100.0),
                     _ => "0 %".to_owned(),
                 };
-                worse += u32::from(with.not_ready > without.not_ready * 1.01 + 0.34);
+                worse += u32::from(is_worse(with.not_ready, without.not_ready));
                 println!(
                     "| {nodes} | {percent} % | {trouble:?} | {:.1} | {:.1} | {} | {:.2} | {} | {} |",
                     mean(without.not_ready),

@@ -68,7 +68,7 @@ pub(crate) fn slice(at: usize, odd: bool) -> String {
     )
 }
 
-/// What kube-proxy of the world is told.
+/// The settings of kube-proxy in this world.
 pub(crate) const IPVS: &str = "mode: ipvs\nipvs:\n  tcpTimeout: 0s\n";
 
 /// Two policies for each namespace, together over half of its Services.

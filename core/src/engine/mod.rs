@@ -306,7 +306,7 @@ impl Engine {
         critical.then_some(home)
     }
 
-    /// Takes the namespaces in which critical verdicts rest on Pods, where that are others than when this was last asked.
+    /// Takes the namespaces in which critical verdicts rest on Pods, where they are others than when this was last asked.
     pub(crate) fn take_urgent(&mut self) -> Option<impl Iterator<Item = Name> + '_> {
         std::mem::take(&mut self.urgent_changed).then(|| self.urgent.keys().copied())
     }

@@ -1,4 +1,4 @@
-//! What is worth an alert: the worst of each namespace as text, and of the others that they are.
+//! What is worth an alert: the worst of each namespace as text, and of the others their ids.
 //!
 //! A cluster whose namespaces are all at their ceilings has some hundred thousand findings, and each is some kilobyte of
 //! text. No push holds more than some hundred, so no more become text than one namespace could have of them.
@@ -59,12 +59,12 @@ impl Alertable {
             }
         }
         let all = worst.into_values().flat_map(BTreeMap::into_values);
-        let told = all.filter_map(|(check, subject, held)| {
+        let shown = all.filter_map(|(check, subject, held)| {
             let mut finding = report(index, now.wall, check, subject, held)?;
             finding.since = Some(held.since.0);
             Some(finding)
         });
-        alertable.findings = told.collect();
+        alertable.findings = shown.collect();
         super::sort(&mut alertable.findings);
         alertable
     }

@@ -362,7 +362,7 @@ fn next_step(check: &Check, gap: &Gap) -> String {
 
 /// The number that is the id of a verdict's finding: 64-bit FNV-1a (draft-eastlake-fnv) of check, subject and policy.
 pub(crate) fn number(index: &Index, check: &Check, subject: Subject) -> u64 {
-    let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
+    let mut hash = Fnv::BEGIN;
     // A hash takes every write.
     let _ = write!(hash, "{}\0", check.id);
     let _ = write_identity(&mut hash, index, subject);
@@ -374,11 +374,11 @@ pub(crate) fn number(index: &Index, check: &Check, subject: Subject) -> u64 {
     hash.0
 }
 
-/// A stable id of a check, a subject as shown and what else tells it apart.
-fn id(check: &str, subject: &str, more: Option<&str>) -> String {
-    let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
+/// The id of a plan, made as that of a finding: of remedy, node and cause.
+pub(crate) fn id_of(remedy: &str, node: &str, cause: &str) -> String {
+    let mut hash = Fnv::BEGIN;
     // A hash takes every write.
-    let _ = write!(hash, "{check}\0{subject}\0{}", more.unwrap_or(""));
+    let _ = write!(hash, "{remedy}\0{node}\0{cause}");
     format!("{:016x}", hash.0)
 }
 
@@ -389,6 +389,10 @@ pub fn number_of(id: &str) -> Option<u64> {
 
 struct Fnv(u64);
 
+impl Fnv {
+    const BEGIN: Self = Self(0xcbf2_9ce4_8422_2325);
+}
+
 impl fmt::Write for Fnv {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.0 = text.bytes().fold(self.0, |hash, byte| {
@@ -396,11 +400,6 @@ impl fmt::Write for Fnv {
         });
         Ok(())
     }
-}
-
-/// The id of a plan, made as that of a finding.
-pub(crate) fn id_of(remedy: &str, node: &str, cause: &str) -> String {
-    id(remedy, node, Some(cause))
 }
 
 /// Sorts findings: the worst first, accepted ones last, then by check and subject.

@@ -23,23 +23,26 @@ fn not_judged() -> NotJudged {
 /// With `-n` and `--check` it is about what was asked for: its policies, how many more there are of them, and the reason that
 /// is left.
 #[test]
-fn what_was_not_judged_is_told_of_what_is_asked_for() {
+fn only_what_is_asked_for_is_listed_as_not_judged() {
     let shop = |namespace: &str| namespace == "shop";
-    let told = not_judged().asked_of(|_| true, shop).expect("a policy of shop");
+    let asked = not_judged().asked_of(|_| true, shop).expect("a policy of shop");
     assert_eq!(
-        told.policies.iter().map(|one| &*one.policy).collect::<Vec<_>>(),
+        asked.policies.iter().map(|one| &*one.policy).collect::<Vec<_>>(),
         ["shop/wide"]
     );
-    assert_eq!((told.policies_left, told.reason), (3, "an audit sees one moment"));
+    assert_eq!(
+        (asked.policies_left, asked.reason),
+        (3, "an audit sees one moment")
+    );
 
-    let told = not_judged().asked_of(|_| false, shop).expect("a policy of shop");
-    assert_eq!((told.checks, told.reason), (Vec::new(), JUDGED_IN_PART));
+    let asked = not_judged().asked_of(|_| false, shop).expect("a policy of shop");
+    assert_eq!((asked.checks, asked.reason), (Vec::new(), JUDGED_IN_PART));
 
-    let told = not_judged()
+    let asked = not_judged()
         .asked_of(|id| id == "endpoint-flap", |_| false)
         .expect("a check");
-    assert_eq!((told.checks, told.policies_left), (vec!["endpoint-flap"], 0));
-    assert!(told.policies.is_empty());
+    assert_eq!((asked.checks, asked.policies_left), (vec!["endpoint-flap"], 0));
+    assert!(asked.policies.is_empty());
 
     assert_eq!(not_judged().asked_of(|_| false, |_| false), None);
 }

@@ -68,7 +68,7 @@ pub(super) fn refilled(situation: &Situation, node: &NodeState, _: &NodeChange) 
     ]))
 }
 
-/// That nobody measures it makes it a suggestion at most; that it is well by measurement is a contradiction.
+/// Where it is not measured the change is a suggestion at most; that it is well by measurement is a contradiction.
 pub(super) fn other_channel(_: &Situation, node: &NodeState, _: &NodeChange) -> Result<(), Hold> {
     match node.other_channel {
         OtherChannel::Well => Err(Hold::new(

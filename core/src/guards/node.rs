@@ -9,7 +9,7 @@ use crate::remedies::{NodeChange, NodeState, OwnNode, Situation};
 /// Fewest workers of a cluster in which one is given up: with four, a fence and one loss more leave two.
 const TINY: usize = 5;
 /// From when on a node that is not Ready will not be filled soon, in milliseconds: its Pods were moved after 300 s
-/// (`DefaultTolerationSeconds`), and nobody places any there.
+/// (`DefaultTolerationSeconds`), and the scheduler places none there.
 const STEADILY: u64 = 900_000;
 
 pub(super) fn of_control_plane(_: &Situation, node: &NodeState, _: &NodeChange) -> Result<(), Hold> {
@@ -22,7 +22,7 @@ pub(super) fn of_control_plane(_: &Situation, node: &NodeState, _: &NodeChange) 
 pub(super) fn own(situation: &Situation, node: &NodeState, _: &NodeChange) -> Result<(), Hold> {
     match situation.own_node {
         OwnNode::NotSaid => Err(Hold::new(
-            "nobody said which node evenkeel runs on: NODE_NAME is not set",
+            "which node evenkeel runs on is not known: NODE_NAME is not set",
         )),
         OwnNode::Named(own) if own == node.name => Err(Hold::new("evenkeel runs on it")),
         OwnNode::Named(_) | OwnNode::Outside => Ok(()),

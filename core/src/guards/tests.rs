@@ -40,7 +40,7 @@ fn situation() -> Situation {
     let load = |used| Ok(NodeLoad { used, capacity: 10.0 });
     let node = |at: usize, name: &Name| NodeState {
         name: *name,
-        zone: ([names_zone(at)][0], Name::default()),
+        zone: (names_zone(at), Name::default()),
         pool: Name::default(),
         ready: true,
         worker: true,

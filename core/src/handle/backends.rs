@@ -101,7 +101,8 @@ impl Core {
         Ok(measured.collect())
     }
 
-    /// The slices of a Service have changed: who takes no new connections any more is a newcomer when it comes back.
+    /// The slices of a Service have changed: a backend that takes no new connections any more is a newcomer when it comes
+    /// back.
     pub(super) fn backends_changed(&mut self, service: Key) {
         if !self.history.shares.has(service) {
             return;

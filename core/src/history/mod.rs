@@ -18,10 +18,11 @@
 //! # Memory
 //!
 //! Everything is bounded. Per subject: 80 bytes for an endpoint whose readiness changes, 72 for a Pod younger than two
-//! minutes and for one that went within two minutes, 40 for an endpoint that is still starting, 56 for a node, 90 for a Service whose endpoints came within a day, 300 for a workload on a node that Pods are evicted from, 1,024
-//! for a backend whose share is measured (at most 16,384 of these). In all, at most 32,768 of
-//! each of these (about 10 MB), 8,192 failures and 8,192 flips of nodes (1 MB), 32,768 Pods that were made to go (1 MB), 2,048 workloads
-//! that lost some (1.2 MB), and one count for each minute of a day (6 kB). A quiet cluster of 5,000 nodes has 56 bytes for each
+//! minutes and for one that went within two minutes, 40 for an endpoint that is still starting, 56 for a node, 90 for a
+//! Service whose endpoints came within a day, 300 for a workload on a node that Pods are evicted from, 1,024 for a
+//! backend whose share is measured (at most 16,384 of these). In all, at most 32,768 of each of these (about 10 MB),
+//! 8,192 failures and 8,192 flips of nodes (1 MB), 32,768 Pods that were made to go (1 MB), 2,048 workloads that lost
+//! some (1.2 MB), and one count for each minute of a day (6 kB). A quiet cluster of 5,000 nodes has 56 bytes for each
 //! node and nothing else.
 
 mod backends;

@@ -100,8 +100,7 @@ impl Sight<'_> {
     /// What is measured, and looked for in Services: only where a node flaps, as each answer takes a look-up for each node.
     fn measure(self, situation: &mut Situation, pressure: Pressure) {
         let (now, flap) = (situation.now, situation.flap);
-        let flaps =
-            |node: &NodeState| node.flips_within(now, flap.window).count() >= flap.transitions as usize;
+        let flaps = |node: &NodeState| node.flaps(now, flap);
         if !situation.nodes.iter().any(flaps) {
             return;
         }
@@ -241,9 +240,12 @@ impl Sight<'_> {
                 let why = format!("an endpoint of {} does not name its node", self.index.show(key));
                 return Err(Gap::Opaque(why.into()));
             }
+            let balanced = service.kind == ServiceType::LoadBalancer;
             let stays = |name: &&Name| {
-                let row = self.row(**name);
-                row.is_some_and(|row| row.balancing(&self.index.names).stays == Stays::Stays && !row.fenced)
+                self.row(**name).is_some_and(|row| {
+                    let seen = row.balancing(&self.index.names);
+                    seen.stays == Stays::Stays && !row.fenced && !(balanced && seen.left_out)
+                })
             };
             let staying: BTreeSet<Name> = with.iter().filter(stays).copied().collect();
             for name in with {

@@ -3,6 +3,7 @@
 
 use rstest::rstest;
 
+use crate::fleet::WantsTracker;
 use crate::guards;
 use crate::handle::Input;
 use crate::index::{Freshness, Part};
@@ -133,12 +134,13 @@ fn in_mode_observe_nothing_is_planned_and_nothing_costs_anything() {
     assert!(world.core.plans(world.now).is_none() && world.core.planned().is_empty());
     let policy = world.core.index().cluster_policy.as_ref();
     assert_eq!(world.core.planner.due(policy, world.core.history()), None);
-    let wants = world
-        .core
-        .take_wants()
-        .or_else(|| world.core.round(world.now).wants);
-    let wanted = wants.and_then(|wants| wants.samples.get(&PageScope::Nodes).map(|one| one.metrics));
-    assert!(wanted.is_none_or(|metrics| !metrics.has(Metric::CpuBusy)));
+    let mut anew = WantsTracker::default();
+    anew.measured_changed();
+    let wants = anew
+        .take(world.core.index(), world.core.engine.measured())
+        .unwrap();
+    let wanted = wants.samples.get(&PageScope::Nodes).unwrap().metrics;
+    assert!(!wanted.is_empty() && !wanted.has(Metric::CpuBusy));
     assert_eq!(reason(&world), Reason::ModeObserve);
 }
 
@@ -228,13 +230,41 @@ fn what_objects_say_decides(#[case] change: fn(&mut World), #[case] expected: &s
     assert_eq!(becomes(&world), expected);
 }
 
+/// Service `shop/entry`, which is reached from outside by the nodes of its endpoints alone.
+fn enter(world: &mut World, endpoints: &[(&str, &str, bool)]) {
+    let entry = serde_json::json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local"});
+    world.put(Source::Services, &service("entry", entry));
+    world.put(Source::EndpointSlices, &slice_in("shop", "entry", endpoints));
+}
+
+#[test]
+fn a_node_that_load_balancers_leave_out_is_no_other_entry() {
+    let mut world = cluster(Mode::Enforce);
+    enter(
+        &mut world,
+        &[
+            ("10.9.0.1", "n00", true),
+            ("10.9.0.2", "n01", true),
+            ("10.9.0.3", "n02", true),
+        ],
+    );
+    flap(&mut world);
+    measure(&mut world, 5.0, true);
+    assert_eq!(becomes(&world), "Planned");
+    let mut left_out = node("n02", "");
+    left_out["metadata"]["labels"]["node.kubernetes.io/exclude-from-external-load-balancers"] = "".into();
+    world.put(Source::Nodes, &left_out);
+    world.wait(30);
+    assert_eq!(becomes(&world), "EntryAtRisk");
+}
+
 #[test]
 fn the_only_entry_from_outside_is_left_alone() {
     let mut world = cluster(Mode::Enforce);
-    let entry = serde_json::json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local"});
-    world.put(Source::Services, &service("entry", entry));
-    let endpoints = [("10.9.0.1", "n00", true), ("10.9.0.2", "n01", true)];
-    world.put(Source::EndpointSlices, &slice_in("shop", "entry", &endpoints));
+    enter(
+        &mut world,
+        &[("10.9.0.1", "n00", true), ("10.9.0.2", "n01", true)],
+    );
     flap(&mut world);
     measure(&mut world, 5.0, true);
     assert_eq!(becomes(&world), "EntryAtRisk");

@@ -35,11 +35,11 @@ pub const DAY: u64 = 86_400_000;
 /// Proposes to fence a node that comes and goes.
 fn propose(situation: &Situation, node: &NodeState) -> Option<NodeChange> {
     let window = situation.flap.window;
-    let flips = node.flips_within(situation.now, window);
-    let count = flips.clone().count();
-    if node.fenced || count < situation.flap.transitions as usize {
+    if node.fenced || !node.flaps(situation.now, situation.flap) {
         return None;
     }
+    let flips = node.flips_within(situation.now, window);
+    let count = flips.clone().count();
     let by_kubelet = flips.filter(|one| one.author == FlipAuthor::Kubelet).count();
     let refill = refill(situation, node);
     let ready = "Node status.conditions[Ready], as watched";

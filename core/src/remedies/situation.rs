@@ -126,6 +126,11 @@ impl NodeState {
         self.flips.iter().filter(move |one| now.since(one.down) <= window)
     }
 
+    /// Whether it stopped being Ready as often as the rule says.
+    pub fn flaps(&self, now: Mono, rule: FlapRule) -> bool {
+        self.flips_within(now, rule.window).count() >= rule.transitions as usize
+    }
+
     /// Whether it was not Ready at some time in the window.
     pub fn was_down(&self, now: Mono, window: u64) -> bool {
         !self.ready || self.flips.iter().any(|one| one.touches(now, window))
@@ -144,7 +149,7 @@ pub struct NodeLoad {
 /// How a node is by an observer that does not go through its kubelet.
 #[derive(Debug, Clone, PartialEq)]
 pub enum OtherChannel {
-    /// Nobody measures it, or not lately.
+    /// It is not measured, or was not lately.
     Unmeasured(Gap),
     /// Nothing waits there, and its exporter answers.
     Well,
@@ -164,7 +169,7 @@ pub enum OtherChannel {
 /// The node that this replica runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OwnNode {
-    /// Nobody said which.
+    /// It is not known which.
     #[default]
     NotSaid,
     /// None: it runs outside of the cluster.

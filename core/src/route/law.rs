@@ -68,7 +68,7 @@ impl PlaceRule {
         ]
     }
 
-    /// Whether there are several.
+    /// Whether anything ties connections to places.
     pub const fn any(self) -> bool {
         self.node || self.node_hint || self.zone_hint
     }
@@ -77,7 +77,7 @@ impl PlaceRule {
 /// The rule for these backends of a Service.
 ///
 /// # Errors
-/// Where it is not known: nothing was read of what carries connections, or something chooses of which nobody says how.
+/// Where it is not known: nothing was read of what carries connections, or something chooses by a rule that is not known.
 pub fn law(look: &Look<'_>, case: &ServiceCase<'_>, backends: &[Endpoint]) -> Known<ShareLaw> {
     let service = case.service;
     let mut law = ShareLaw {

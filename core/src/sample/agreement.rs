@@ -63,7 +63,7 @@ mod tests {
     #[case(12.7, "13")]
     #[case(1.26, "1.3")]
     #[case(0.012_34, "0.012")]
-    fn numbers_are_told_by_two_digits(#[case] number: f64, #[case] expected: &str) {
+    fn numbers_are_shown_by_two_digits(#[case] number: f64, #[case] expected: &str) {
         assert_eq!(two_digits(number), expected);
     }
 }

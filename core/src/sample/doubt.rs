@@ -1,4 +1,4 @@
-//! When an observer fails: what it has said before counts for less long.
+//! When an observer fails: what it has measured before counts for less long.
 //!
 //! One scrape that fails makes no gap, so a sample counts for two intervals and a half. Where it is the observer that fails,
 //! and not one scrape, nothing is gained by waiting: no answer, an answer without anything new, or one in which many of those

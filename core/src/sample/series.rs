@@ -19,7 +19,7 @@ pub struct Tenths(u32);
 impl Tenths {
     /// Of a time in milliseconds since the Unix epoch.
     pub const fn of(milliseconds: i64) -> Self {
-        Self(tenths(milliseconds))
+        Self(milliseconds.div_euclid(100).cast_unsigned() as u32)
     }
 
     /// How much later it is than another, in tenths of a second; negative where it is earlier.
@@ -43,22 +43,22 @@ impl Tenths {
 /// One point of a series.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Point {
-    /// When the sample was taken, in tenths of a second; only differences mean something, and they wrap.
-    at: u32,
+    /// When the sample was taken.
+    at: Tenths,
     /// Of a gauge the value, of a revision what it is above the series' base; of a counter its growth in a second since the
     /// point before.
     pub value: f32,
 }
 
 impl Point {
-    /// When the sample was taken, in tenths of a second; only differences mean something, and they wrap.
+    /// When the sample was taken.
     pub const fn at(self) -> Tenths {
-        Tenths(self.at)
+        self.at
     }
 
     /// Seconds since another point of the same observer; below zero where that is a later one.
     pub fn since(self, other: Self) -> f64 {
-        f64::from(self.at.wrapping_sub(other.at).cast_signed()) / 10.0
+        f64::from(self.at.since(other.at)) / 10.0
     }
 }
 
@@ -128,11 +128,6 @@ pub(super) struct Series {
 
 /// Above this `f32` does not hold every whole number (24 bits of significand, IEEE 754).
 const EXACT: f64 = 16_777_216.0;
-
-/// Tenths of a second, as far as 32 bits go.
-const fn tenths(milliseconds: i64) -> u32 {
-    milliseconds.div_euclid(100).cast_unsigned() as u32
-}
 
 /// For how long after it was taken a sample counts: two intervals and a half, so that one scrape that fails makes no gap.
 fn lifetime(interval: u64) -> u64 {
@@ -230,7 +225,7 @@ impl Series {
         }
         self.rebase(metric, value);
         self.points.push(Point {
-            at: tenths(self.at),
+            at: Tenths::of(self.at),
             value: (value - self.base) as f32,
         });
     }

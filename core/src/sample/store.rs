@@ -16,6 +16,8 @@ use crate::names::{InUse, Key, Name};
 pub const MOST_SERIES: usize = 262_144;
 /// How often what no longer counts is forgotten, in milliseconds.
 const SWEEP: u64 = 60_000;
+
+/// What a series is of, and who says it.
 pub(super) type SeriesKey = (Metric, SampleSubject, Observer);
 
 /// A sample of a subject that the API shows: metric, subject, value and time.

@@ -2,8 +2,8 @@
 //!
 //! A mixture of Shiryaev-Roberts e-detectors (Shin, Ramdas and Rinaldo, "E-detectors"; anytime-valid multinomial tests of
 //! Lindon and Malek): for each backend and each factor by which its share may have changed, the statistic
-//! `M <- (M + weight) * likelihood ratio` is kept, and there is an alarm when their sum over one backend reaches [`THRESHOLD`]. Whatever rule
-//! stops it, the mean number of ticks between false alarms is at least the threshold; there is no window to choose, and
+//! `M <- (M + weight) * likelihood ratio` is kept, and there is an alarm when their sum over one backend reaches [`THRESHOLD`].
+//! Whatever rule stops it, the mean number of ticks between false alarms is at least the threshold; there is no window to choose, and
 //! the sum takes care of how many hypotheses there are.
 //!
 //! The null is not "even" but "within the declared tolerance": each ratio compares with the nearest share that is still
@@ -49,7 +49,7 @@ impl ShareEvidence {
         self.log() >= THRESHOLD.ln()
     }
 
-    /// Whether it has gone back so far that nothing more is to be said: between the two an alarm stays as it is.
+    /// Whether it has gone back so far that there is nothing more to report: between the two an alarm stays as it is.
     pub fn is_over(&self) -> bool {
         self.log() < THRESHOLD.ln() / 2.0
     }

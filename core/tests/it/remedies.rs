@@ -47,7 +47,7 @@ kubectl taint nodes NODE status-taint.cluster-autoscaler.kubernetes.io/evenkeel-
 kubectl taint nodes NODE status-taint.cluster-autoscaler.kubernetes.io/evenkeel-fenced-
 ```
 
-A node that carries the taint counts as fenced, whoever set it. To keep evenkeel off a node:
+A node that carries the taint counts as fenced, no matter what set it. To keep evenkeel off a node:
 `kubectl annotate nodes NODE evenkeel.dev/hands-off=true`.
 ";
 

@@ -1,9 +1,9 @@
-//! What a Prometheus answers that scrapes node_exporter on simulated nodes.
+//! What a Prometheus answers that scrapes `node_exporter` on simulated nodes.
 
 use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Values of metrics of node_exporter by node.
+/// Values of metrics of `node_exporter` by node.
 #[derive(Debug, Clone, Default)]
 pub struct NodeAnswers {
     /// Nodes with their addresses: a series has `node` and `instance`.

@@ -1,4 +1,4 @@
-//! Where Prometheus, Alertmanager and node_exporter come from.
+//! Where Prometheus, Alertmanager and `node_exporter` come from.
 //!
 //! What is in the `PATH` is used. Else Debian's packages are fetched with `apt-get download` and unpacked into the
 //! target folder. They are not installed: an installed package would start a service of its own on this machine.
@@ -15,10 +15,10 @@ use crate::debian::Turn;
 /// Debian's packages.
 const PACKAGES: [&str; 2] = ["prometheus", "prometheus-alertmanager"];
 
-/// Debian's package of node_exporter, and its program there.
+/// Debian's package of `node_exporter`, and its program there.
 const NODE_EXPORTER: &str = "prometheus-node-exporter";
 
-/// Finds node_exporter, or fetches it once. The error says what to do.
+/// Finds `node_exporter`, or fetches it once. The error says what to do.
 pub fn node_exporter() -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let names = [NODE_EXPORTER, "node_exporter"];

@@ -17,7 +17,7 @@ use evenkeel_core::findings::{Finding, FindingList, NotJudged};
 use self::config::Config;
 use self::ignore::Ignored;
 use super::checks::check_ids;
-use super::cluster::duration;
+use super::cluster::{duration, quoted};
 use super::input::{Input, Judged};
 use super::level::Level;
 use super::prometheus::Measured;
@@ -195,7 +195,7 @@ impl AuditRequest {
                 .core
                 .busiest_namespace(&|namespace| self.asks_namespace(namespace))
                 .filter(|_| self.input.scope.namespace.is_empty())
-                .map(str::to_owned),
+                .map(|namespace| quoted(namespace).into_owned()),
             grantee: self.input.scope.cluster.grantee(),
             judged: judged.core.judged(&|namespace| self.asks_namespace(namespace)),
             met: &met,

@@ -128,9 +128,6 @@ fn mistakes(policies: &[Row]) -> String {
     }
 }
 
-/// Most policies of which the worst finding is shown.
-const WORST: usize = 20;
-
 /// What remedies would do, and what holds each back: as prominent as findings.
 fn plans(policies: &[Row]) -> String {
     let mut text = String::new();
@@ -174,6 +171,9 @@ fn plans(policies: &[Row]) -> String {
     });
     format!("\nRemedies (this version plans and does not act):\n{text}{next}")
 }
+
+/// Most policies of which the worst finding is shown.
+const WORST: usize = 20;
 
 /// The worst finding of each policy that is not healthy, and the command that explains the first of them.
 fn worst(policies: &[Row], again: &str) -> String {

@@ -106,7 +106,7 @@ fn gap(finding: &Finding) -> String {
 }
 
 /// So many of a kind, in words.
-pub(super) fn counted(count: usize, one: &str, many: &str) -> String {
+pub(crate) fn counted(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 

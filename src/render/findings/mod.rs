@@ -19,7 +19,7 @@ use evenkeel_core::judge::Severity;
 
 pub(crate) use card::{accepted, card, evidence, samples};
 pub(crate) use changes::{Changes, ComparedAudit};
-use group::counted;
+pub(crate) use group::counted;
 pub(crate) use markdown::{card_markdown, markdown};
 pub(crate) use table::table;
 
@@ -37,7 +37,7 @@ pub(crate) struct Aside<'a> {
     pub(crate) ignored: &'a BTreeMap<String, u32>,
     /// The arguments that read the same again; empty for the current cluster.
     pub(crate) again: String,
-    /// The namespace for which a first policy tells the most; `None` where no Service selects Pods.
+    /// The namespace for which a first policy tells the most, as a word of a command; `None` where no Service selects Pods.
     pub(crate) busiest: Option<String>,
     /// The user whom a grant names, as a word of a command.
     pub(crate) grantee: String,

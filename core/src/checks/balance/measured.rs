@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::fleet::on_pods;
 use crate::history::{BackendShare, ServiceShares, ShareBounds, Took};
 use crate::judge::{Evidence, Look, ServiceCase};
-use crate::know::{Gap, Known, Unit};
+use crate::know::{Gap, Known, Unit, Val};
 use crate::names::Name;
 use crate::policy::PodMetric;
 use crate::route::{BackendPlace, ShareLaw, backends, law};
@@ -224,7 +224,7 @@ impl TookShare {
             Evidence::number(
                 "tolerance",
                 Unit::Percent,
-                &crate::know::Val::declared(self.tolerance_percent.into(), "policy balance.tolerancePercent"),
+                &Val::declared(self.tolerance_percent.into(), "policy balance.tolerancePercent"),
             ),
         ];
         if self.counted != CountedAs::Open {

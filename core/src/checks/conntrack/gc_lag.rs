@@ -1,4 +1,4 @@
-//! `cilium-ct-gc-lag`: on no node Cilium's tables fill faster than they are collected.
+//! `cilium-ct-gc-lag`: on no node do Cilium's tables fill faster than they are collected.
 
 use std::fmt;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ pub static CHECK: Check = Check {
 };
 
 const DOC: &str = "\
-On no node Cilium's tables fill faster than they are collected.
+On no node do Cilium's tables fill faster than they are collected.
 
 Entries of connections that have ended stay in Cilium's maps until its garbage collection takes them. When new ones come
 faster, the map is full of the dead, and the kernel evicts entries that are in use: replies are taken for new connections and

@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn until_enough_is_seen_nothing_is_said() {
+    fn until_enough_is_seen_it_is_unknown() {
         let mut world = start();
         let started = (Metric::StartTime, "", [LONG_AGO; 3]);
         play(

@@ -441,7 +441,7 @@ impl Explain for Outlasted {
         }
         if self.cause != Outlasting::ProxyClosesIdle {
             advice.extend(remedies.keepalives());
-            // Google lets no one set it for affinity by connection.
+            // It cannot be set for affinity by connection.
             if self.cause != Outlasting::NodesMayChange {
                 advice.extend(Remedies::raise(&self.hop, self.hop_end.as_ref(), longest));
             }

@@ -173,11 +173,7 @@ fn of_the_sockets(look: &Look<'_>, path: &Path<'_>, sockets: Sockets) -> Span {
                 continue;
             }
         };
-        // Of equal ones the first by name.
-        let longer = |held: &Val<i64>| {
-            held.value < time.value || held.value == time.value && held.source > time.source
-        };
-        if largest.as_ref().is_none_or(longer) {
+        if largest.as_ref().is_none_or(|held| gives_way(held, &time)) {
             largest = Some(time);
         }
     }
@@ -191,6 +187,11 @@ fn of_the_sockets(look: &Look<'_>, path: &Path<'_>, sockets: Sockets) -> Span {
             }
         }
     }
+}
+
+/// Whether a time gives way to another one: the longest counts, and of equal ones the first by name.
+pub(super) fn gives_way(held: &Val<i64>, to: &Val<i64>) -> bool {
+    held.value < to.value || held.value == to.value && held.source > to.source
 }
 
 /// The living Pods that have the sockets of an end, or what would make them; `None` where it is not declared which they are.

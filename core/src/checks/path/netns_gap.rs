@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::budget::{USES, segments};
 use super::client_name;
-use super::keepalive::{KERNEL_KEEPALIVE_SECONDS, SYSCTL, Sockets, kernel_default, pods_of};
+use super::keepalive::{KERNEL_KEEPALIVE_SECONDS, SYSCTL, Sockets, gives_way, kernel_default, pods_of};
 use super::span::reaches;
 use crate::fleet::{FirstProbe, first_probe};
 use crate::judge::{
@@ -172,11 +172,7 @@ fn pods(look: &Look<'_>, path: &Path<'_>, idle: i64) -> Known<Option<PodKeepaliv
             FirstProbe::Kernel => without.push(one),
             FirstProbe::Declared(time) => {
                 let time = Val::declared(time, format!("{} {shown} securityContext.sysctls", one.kind));
-                // Of equal ones the first by name.
-                let longer = |held: &Val<i64>| {
-                    held.value < time.value || held.value == time.value && held.source > time.source
-                };
-                if longest.as_ref().is_none_or(longer) {
+                if longest.as_ref().is_none_or(|held| gives_way(held, &time)) {
                     longest = Some(time);
                 }
             }

@@ -40,7 +40,7 @@ fn proxy(namespace: &str, maps: usize) -> Value {
 
 /// By the labels that installers give them.
 #[test]
-fn pods_of_the_control_plane_are_read_whoever_installed_it() {
+fn pods_of_the_control_plane_are_read_of_every_installer() {
     let wants = World::complete().core.take_wants().expect("the usual ones");
     let reads = |key: &str, value: &str| {
         let mut selectors = wants.pods[SYSTEM].iter();

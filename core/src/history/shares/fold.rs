@@ -68,7 +68,8 @@ impl ShareHistory {
 }
 
 impl ServiceShares {
-    /// Brings the backends up to date: who is gone is forgotten, who comes is compared from now on.
+    /// Brings the backends up to date: those that are gone are forgotten, those that come are compared from
+    /// now on.
     fn meet(
         &mut self,
         now: Now,

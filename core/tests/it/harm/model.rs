@@ -172,6 +172,11 @@ pub(crate) fn play(cell: Cell, seed: u64, arm: Arm) -> Run {
     world.run
 }
 
+/// Whether a cell is worse off: by more than one percent, and what two steps of one node make.
+pub(crate) fn is_worse(with: f64, without: f64) -> bool {
+    with > without * 1.01 + 0.34
+}
+
 impl World {
     fn new(cell: Cell, seed: u64, arm: Arm) -> Self {
         let mut names = Names::default();

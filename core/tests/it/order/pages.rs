@@ -1,4 +1,4 @@
-//! Pages of samples among the objects that they are about: judged after each of them, or once after all, the same is told.
+//! Pages of samples among the objects that they are about: judged after each of them, or once after all, the same is found.
 //!
 //! What is kept of samples follows from the order in which they came, so both cores get the same inputs at the same times,
 //! and only one of them is judged in between.
@@ -134,12 +134,11 @@ impl PlayedPages {
         }
     }
 
-    /// Everything that is told, and when time alone changes something.
-    fn told(&mut self) -> String {
+    /// Every finding, and when time alone changes something.
+    fn shown(&mut self) -> String {
         let now = self.now();
         self.core.round(now);
-        let mut list = self.core.findings(now);
-        list.findings.iter_mut().for_each(|one| one.since = None);
+        let list = self.core.findings(now);
         format!("{list:#?}\n{:?}", self.core.deadline(now))
     }
 }
@@ -148,14 +147,14 @@ proptest! {
     #![proptest_config(cases(300))]
 
     #[test]
-    fn judged_after_each_page_or_after_all_the_same_is_told(steps in vec(step(), 1..60)) {
+    fn judged_after_each_page_or_after_all_the_same_is_found(steps in vec(step(), 1..60)) {
         let (mut often, mut once) = (PlayedPages::begin(), PlayedPages::begin());
         for step in &steps {
             often.play(step);
             often.core.round(often.now());
             once.play(step);
         }
-        prop_assert_eq!(often.told(), once.told());
+        prop_assert_eq!(often.shown(), once.shown());
     }
 
     #[test]
@@ -166,12 +165,12 @@ proptest! {
         }
         let now = played.now();
         played.core.round(now);
-        let told = |played: &PlayedPages| format!("{:#?}", played.core.findings(played.now()));
-        let before = told(&played);
+        let shown = |played: &PlayedPages| format!("{:#?}", played.core.findings(played.now()));
+        let before = shown(&played);
         let left = played.core.deadline(now).map_or(1_000, |at| (at.0 - now.mono.0) / 1_000);
         // Strictly before the deadline, wherever that is.
         played.seconds += left.saturating_sub(1) * share / 100;
         prop_assert!(played.core.round(played.now()).transitions.is_empty());
-        prop_assert_eq!(before, told(&played));
+        prop_assert_eq!(before, shown(&played));
     }
 }

@@ -5,7 +5,7 @@ mod skew;
 mod tests;
 
 use super::measured::{CountedAs, MeasuredService, SharesAsked, TookShare, asked};
-use crate::history::BackendShare;
+use crate::history::{BackendShare, ServiceShares};
 use crate::judge::{Check, Judge, Look, Memory, ServiceCase, Severities, Verdict};
 use crate::know::{Gap, Known, Reads, Source};
 use crate::sample::{Metric, Metrics};
@@ -39,7 +39,7 @@ pub static CHECK: Check = Check {
 const DOC: &str = "\
 Each backend of a Service gets its share of the connections.
 
-Readiness says that a backend answers its probe, not that it gets anything. A backend that gets nothing fails nobody and is
+Readiness says that a backend answers its probe, not that it gets anything. A backend that gets nothing fails no request and is
 seen by no alert on errors; one that gets twice its share is slow, and more replicas do not help it.
 
 ## Formula
@@ -47,7 +47,7 @@ seen by no alert on errors; one that gets twice its share is slow, and more repl
 A team names a metric of its Pods in `balance.podMetric`. The shares are those by which the nodes choose, and whose place is
 the same (see below): `1/n` of what `n` backends get together. Every 15 s, what each has got since the last time is compared
 with its share, and the evidence grows or shrinks: a mixture Shiryaev-Roberts detector, whose null is not an even share but
-the nearest one within `tolerancePercent`. It speaks at a statistic of 3.15e10, which chance alone reaches less than once a
+the nearest one within `tolerancePercent`. It alarms at a statistic of 3.15e10, which chance alone reaches less than once a
 year in a cluster of 10,000 Services.
 
 - new connections (`counts: Connections`): Violated, warning. Cause `NoTraffic` for a backend that gets nothing, `Starved` for
@@ -125,9 +125,7 @@ fn skew(look: &Look<'_>, measured: &MeasuredService<'_>) -> Option<ShareSkew> {
     // Of one that has never had its share the other check speaks, which looks for why.
     let counts = |one: &BackendShare| !(one.gets_less() && one.never_reached(now, measured.grace()));
     let (pod, took) = measured.first_wrong(counts)?;
-    let all = measured
-        .shares
-        .map_or(&[][..], crate::history::ServiceShares::backends);
+    let all = measured.shares.map_or(&[][..], ServiceShares::backends);
     let gets_less = took.count < took.due;
     let alike = all
         .iter()

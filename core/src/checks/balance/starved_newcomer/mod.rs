@@ -20,7 +20,7 @@ use starved::{StarvedBy, StarvedNewcomer};
 /// be sure of one that is not alone.
 const ALONE: f64 = 31.0;
 
-/// For so many seconds nobody may have opened a connection until that is said.
+/// For so many seconds no client may have opened a connection until that is reported.
 const IDLE: f64 = 240.0;
 
 /// The check.
@@ -52,7 +52,7 @@ const DOC: &str = "\
 A new backend reaches its share.
 
 After a scale-up the new Pods are ready, and the old ones stay as loaded as before: the money is spent and nothing is won.
-StarvedBy the new ones get nothing decides what helps, and to scale out further never does.
+Why the new ones get nothing decides what helps, and to scale out further never does.
 
 ## Formula
 
@@ -67,7 +67,7 @@ with the same rate of false alarms. Where it gets less than its share:
 - `LongLived`: requests are counted, and clients send them on the connections that they have: AtRisk, info.
 - `Local`: by traffic policy or hints it is the only backend of its place, it got nothing, and its equal share would have
   been at least 31: AtRisk, info. No client enters there.
-- `NoNewConnections`: a policy declares GRPC or HTTP2, connections are counted, and nobody has opened any for 240 s or
+- `NoNewConnections`: a policy declares GRPC or HTTP2, connections are counted, and no client has opened any for 240 s or
   longer: AtRisk, info. Clients keep those that they have.
 
 It is measured as `backend-share-skew` is; that page says by what, and what is Unknown.
@@ -162,7 +162,7 @@ fn is_alone(measured: &MeasuredService<'_>, one: &BackendShare) -> bool {
     measured.law.places.any() && alone && lately.seconds > 0.0 && lately.count <= 0.0 && equal >= ALONE
 }
 
-/// Whether nobody has opened a connection for as long as that is remembered.
+/// Whether no client has opened a connection for as long as that is remembered.
 fn is_idle(all: &[BackendShare]) -> bool {
     let longest = all.iter().map(|one| one.lately().seconds).fold(0.0, f64::max);
     longest >= IDLE && all.iter().all(|one| one.lately().total <= 0.0)

@@ -9,7 +9,7 @@ use super::super::measured::TookShare;
 #[cfg(test)]
 use crate::judge::Verdict;
 use crate::judge::{Advice, Evidence, Explain};
-use crate::know::Val;
+use crate::know::{Unit, Val};
 
 /// Why a newcomer gets little.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -55,7 +55,7 @@ impl Explain for StarvedNewcomer {
             StarvedBy::LongLived => "clients keep their connections",
             StarvedBy::Local => "got nothing: no client enters at its place",
             StarvedBy::NoNewConnections => {
-                "got nothing: nobody opens new connections, clients keep the old ones"
+                "got nothing: clients open no new connections and keep the old ones"
             }
         };
         write!(f, "backend {pod}, ready for over {grace_seconds} s, ")?;
@@ -70,7 +70,7 @@ impl Explain for StarvedNewcomer {
             Some(took) => took.evidence(),
             None => vec![
                 Evidence::name("pod", &self.pod, "EndpointSlices"),
-                Evidence::watched("took", crate::know::Unit::Count, 0, self.source.clone()),
+                Evidence::watched("took", Unit::Count, 0, self.source.clone()),
             ],
         };
         evidence.push(Evidence::seconds(

@@ -89,7 +89,7 @@ fn no_client_enters_where_it_is() {
 #[rstest]
 #[case::grpc(Protocol::Grpc, "AtRisk info NoNewConnections")]
 #[case::http1(Protocol::Http1, "Met")]
-fn nobody_opens_new_connections(#[case] protocol: Protocol, #[case] expected: &str) {
+fn no_client_opens_new_connections(#[case] protocol: Protocol, #[case] expected: &str) {
     let mut policy = measured(Measure::NewConnections, Counts::Connections);
     policy.connections = vec![Connection {
         name: "calls".into(),

@@ -63,7 +63,7 @@ ready, up to a quarter more that are starting are a rollout and not wanted.
   (`container_memory_working_set_bytes` of cAdvisor, by Prometheus);
 - one node holds so many that without it a quarter or less is left: AtRisk, info, `OneNode`; kubeadm and kind start out
   with all of them on one;
-- the cluster has one node: AtRisk, info, `SingleNode`, and nothing else of the last four: it takes all along.
+- the cluster has one node: AtRisk, info, `SingleNode`, and nothing else of the last five: it takes all along.
 
 Where there is neither such a Service nor such a Deployment the check does not apply.
 
