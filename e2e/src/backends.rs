@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -16,7 +16,6 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::address::Address;
-use crate::ports::free_ports;
 
 /// The counter that each backend serves.
 pub const METRIC: &str = "accepted_connections_total";
@@ -54,21 +53,17 @@ pub struct Backends {
 }
 
 impl Backends {
-    /// Starts backends for these Pods at an address. Nobody connects to them yet.
+    /// Starts backends for these Pods at an address. There are no connections yet.
     pub async fn start(address: &Address, pods: &[&str]) -> Result<Self> {
         let mut tasks = JoinSet::new();
         let mut all = Vec::new();
         for pod in pods {
-            let ports = free_ports(2)?;
-            let at = |place: usize| {
-                ports
-                    .get(place)
-                    .map(|port| SocketAddr::from((address.ip(), *port)))
-            };
-            let (at, metrics) = at(0).zip(at(1)).context("no two free ports")?;
+            let traffic = TcpListener::bind((address.ip(), 0)).await?;
+            let page = TcpListener::bind((address.ip(), 0)).await?;
+            let (at, metrics) = (traffic.local_addr()?, page.local_addr()?);
             let accepted = Arc::new(AtomicU64::new(0));
-            tasks.spawn(accept(TcpListener::bind(at).await?, accepted.clone()));
-            tasks.spawn(serve(TcpListener::bind(metrics).await?, accepted.clone()));
+            tasks.spawn(accept(traffic, accepted.clone()));
+            tasks.spawn(serve(page, accepted.clone()));
             all.push(CountingBackend {
                 pod: (*pod).to_owned(),
                 at,

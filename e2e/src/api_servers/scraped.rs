@@ -6,11 +6,8 @@ use std::path::Path;
 use anyhow::Result;
 use serde_json::json;
 
-use crate::monitoring::{Programs, Prometheus, free_port};
+use crate::monitoring::{PROMETHEUS, Programs, Prometheus, free_port};
 use crate::{Address, ControlPlane};
-
-/// As `--prometheus` takes it.
-const SERVICE: &str = "monitoring/prometheus:web";
 
 /// Prometheus at work.
 #[derive(Debug)]
@@ -45,9 +42,7 @@ impl Scraped {
         });
         let programs = Programs::find_or_fetch()?;
         let prometheus = Prometheus::start_with(&programs, folder, &config, at).await?;
-        plane
-            .endpoints("monitoring", "prometheus", address.ip(), &[at.port()])
-            .await?;
+        plane.prometheus_service(address.ip(), at.port()).await?;
         Ok(Self {
             _prometheus: prometheus,
             _address: address,
@@ -56,6 +51,6 @@ impl Scraped {
 
     /// What an operator must be given, to ask it.
     pub fn argument() -> String {
-        format!("--prometheus={SERVICE}")
+        format!("--prometheus={PROMETHEUS}")
     }
 }

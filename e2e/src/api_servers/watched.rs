@@ -89,13 +89,19 @@ impl Watched {
         Ok(Self { operator, debug, by })
     }
 
-    /// What a check finds now.
-    pub async fn found(&self, check: &str) -> Result<Option<Value>> {
+    async fn findings(&self) -> Result<Vec<Value>> {
         let (_, text) = get(self.debug, "/debug/verdicts").await?;
         let list: Value = serde_json::from_str(&text).context("verdicts")?;
-        let all = list["findings"].as_array().cloned().unwrap_or_default();
+        list["findings"]
+            .as_array()
+            .cloned()
+            .context("no list of findings")
+    }
+
+    /// What a check finds now.
+    pub async fn found(&self, check: &str) -> Result<Option<Value>> {
         let judged = |one: &Value| one["check"] == check && one["verdict"] == "Violated";
-        Ok(all.into_iter().find(judged))
+        Ok(self.findings().await?.into_iter().find(judged))
     }
 
     /// Waits until a check finds something, and says after how long.
@@ -119,11 +125,8 @@ impl Watched {
     pub async fn until_judged(&self, check: &str, within: Duration) -> Result<()> {
         let start = Instant::now();
         loop {
-            let (_, text) = get(self.debug, "/debug/verdicts").await?;
-            let list: Value = serde_json::from_str(&text).context("verdicts")?;
-            let all = list["findings"].as_array().cloned().unwrap_or_default();
             let unknown = |one: &Value| one["check"] == check && one["verdict"] == "Unknown";
-            let Some(unknown) = all.into_iter().find(unknown) else {
+            let Some(unknown) = self.findings().await?.into_iter().find(unknown) else {
                 return Ok(());
             };
             ensure!(start.elapsed() < within, "{unknown:#}\n{}", self.operator.log()?);

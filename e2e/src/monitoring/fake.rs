@@ -1,4 +1,4 @@
-//! A server that answers as a Prometheus does, or as one that is broken, slow or lies: what a real one cannot be told to do.
+//! A server that answers as a Prometheus does, or as one that is broken, slow or lies, which a real one cannot be made to do.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;

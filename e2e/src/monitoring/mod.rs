@@ -6,7 +6,6 @@ mod fake;
 mod packages;
 mod prometheus;
 mod rules;
-mod scrape;
 mod service;
 
 use std::net::SocketAddr;
@@ -26,8 +25,7 @@ pub use fake::{Asked, FakePrometheus, Reply};
 pub use packages::{Programs, node_exporter};
 pub use prometheus::{Prometheus, Scraping};
 pub use rules::{check_rules, impatient, rules, test_rules};
-pub use scrape::{MEASURES, scraping};
-pub use service::{SERVER_NAME, SERVICE};
+pub use service::{PROMETHEUS, SERVER_NAME, SERVICE};
 
 /// How long an alert may take to come or go: far above what it takes, on a machine that is busy with other tests.
 pub const WITHIN: Duration = Duration::from_secs(180);

@@ -35,7 +35,7 @@ pub struct Scraping {
 }
 
 impl Scraping {
-    /// One that scrapes this target, and is reached by plain HTTP.
+    /// One with these jobs that is reached by plain HTTP.
     pub fn of(at: SocketAddr, interval: u32, jobs: Value) -> Self {
         Self {
             at,

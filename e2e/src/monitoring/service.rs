@@ -10,13 +10,21 @@ use crate::ControlPlane;
 /// As `--alertmanager` takes it.
 pub const SERVICE: &str = "monitoring/alertmanager:web";
 
-/// The name that its certificate must have.
+/// As `--prometheus` takes it.
+pub const PROMETHEUS: &str = "monitoring/prometheus:web";
+
+/// The name that the certificate of an Alertmanager must have.
 pub const SERVER_NAME: &str = "alertmanager.monitoring.svc";
 
 impl ControlPlane {
     /// Makes the Service of an Alertmanager.
     pub async fn alertmanager_service(&self, address: Ipv4Addr, ports: &[u16]) -> Result<()> {
         self.endpoints("monitoring", "alertmanager", address, ports).await
+    }
+
+    /// Makes the Service of a Prometheus.
+    pub async fn prometheus_service(&self, address: Ipv4Addr, port: u16) -> Result<()> {
+        self.endpoints("monitoring", "prometheus", address, &[port]).await
     }
 
     /// Makes the Service with a port `web` whose endpoints are these ports of the address, one `EndpointSlice` each.

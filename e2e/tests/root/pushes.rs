@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use evenkeel_e2e::Address;
 use evenkeel_e2e::monitoring::{AlertBed, Alertmanager, SERVER_NAME, SERVICE, WITHIN, free_port};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+
+use crate::certificate::certificate;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pushes_reach_every_alertmanager_that_lives_and_end_when_the_finding_does() {
@@ -84,19 +85,6 @@ async fn pushes_reach_every_alertmanager_that_lives_and_end_when_the_finding_doe
     b.until_resolved("EvenkeelFinding", &[]).await.unwrap();
     assert_eq!(operator.process_mut().ended().unwrap(), None);
     operator.end().unwrap();
-}
-
-/// A CA, and a certificate and key that it has signed for a name; in PEM.
-fn certificate(name: &str) -> (String, (String, String)) {
-    let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::default();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = params.self_signed(&key).unwrap().pem();
-    let issuer = Issuer::new(params, key);
-    let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new([name.to_owned()]).unwrap();
-    let certificate = params.signed_by(&key, &issuer).unwrap().pem();
-    (authority, (certificate, key.serialize_pem()))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use evenkeel_e2e::Address;
 use evenkeel_e2e::monitoring::answers::{NodeAnswers, now};
-use evenkeel_e2e::monitoring::{FakePrometheus, Reply, free_port};
+use evenkeel_e2e::monitoring::{FakePrometheus, PROMETHEUS, Reply, free_port};
 use serde_json::json;
 
 use super::operator::{Bench, Measured};
@@ -46,9 +46,7 @@ pub(super) async fn measure(bench: &Bench, rest: Duration) -> Result<()> {
     plane.apply_yaml(&policy.to_string()).await?;
     let address = Address::add()?;
     let at = SocketAddr::from((address.ip(), free_port()?));
-    plane
-        .endpoints("monitoring", "prometheus", address.ip(), &[at.port()])
-        .await?;
+    plane.prometheus_service(address.ip(), at.port()).await?;
     let nodes = bench.size.nodes;
     let began = now();
     let fake = FakePrometheus::start(at, move |asked| {
@@ -63,7 +61,7 @@ pub(super) async fn measure(bench: &Bench, rest: Duration) -> Result<()> {
     without.end()?;
 
     println!("with one that measures every metric of every node:");
-    let more = ["--prometheus=monitoring/prometheus:web".to_owned()];
+    let more = [format!("--prometheus={PROMETHEUS}")];
     let with = Measured::start_with(bench, &more).await?;
     let (asked_before, start) = (fake.traffic(), Instant::now());
     rest::at_rest(bench, &with, rest).await?;

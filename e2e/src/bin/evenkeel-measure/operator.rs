@@ -54,8 +54,8 @@ pub(super) struct Bench {
     pub(super) plane: Option<ControlPlane>,
 }
 
-/// The rights that the bare client of reactions needs, as rules of a `ClusterRole`. They are not those of the manifests: the operator gets no policy
-/// by name.
+/// The rights that the bare client of reactions needs, as rules of a `ClusterRole`. They are not those of the manifests: the
+/// operator gets no policy by name.
 fn rights_of_bare() -> [Value; 3] {
     [
         ("discovery.k8s.io", "endpointslices", ["list", "watch"].as_slice()),

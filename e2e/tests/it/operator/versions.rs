@@ -34,7 +34,7 @@ async fn has_version(operator: &Operator, version: &str) {
     operator.until_metric(&line, WITHIN).await.unwrap();
 }
 
-/// Waits until the policy is told a finding of this check.
+/// Waits until the policy's status has a finding of this check.
 async fn until_found(bed: &OperatorBed, check: &str) {
     let start = Instant::now();
     loop {

@@ -170,7 +170,7 @@ pub(super) async fn chart(bed: &NodeBed, cluster: &Cluster) {
     until("the page of the API server is read", WITHIN, async || {
         let mut asked = asked(bed).into_iter();
         let read = asked.any(|one| one["requestURI"] == "/metrics" && one["responseStatus"]["code"] == 200);
-        anyhow::ensure!(read, "nobody has asked for it");
+        anyhow::ensure!(read, "it has not been asked for");
         Ok(())
     })
     .await

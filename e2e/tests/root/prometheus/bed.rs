@@ -9,12 +9,11 @@ use evenkeel_e2e::monitoring::{Programs, free_port};
 use evenkeel_e2e::operator::Operator;
 use evenkeel_e2e::under_test::binary;
 use evenkeel_e2e::{Address, ControlPlane, Options};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Far above what anything takes on a busy machine.
-pub(super) const WITHIN: Duration = Duration::from_secs(240);
+pub(super) const WITHIN: Duration = Duration::from_secs(480);
 
 /// The check that everything here is about.
 pub(super) const PRESSURE: &str = "ct-table-pressure";
@@ -78,7 +77,7 @@ impl Bed {
         SocketAddr::from((self.address.ip(), free_port().unwrap()))
     }
 
-    /// Makes the Service of this name in the namespace `monitoring`, with this endpoint.
+    /// Makes the Service of this name in the namespace `monitoring`, with these endpoints.
     pub(super) async fn service(&self, name: &str, at: &[SocketAddr]) {
         let ports: Vec<u16> = at.iter().map(SocketAddr::port).collect();
         self.plane
@@ -87,7 +86,7 @@ impl Bed {
             .unwrap();
     }
 
-    /// An operator with a Lease of its own that asks the Prometheus behind the Service of its name.
+    /// An operator with a Lease of its own that asks the Prometheus behind this Service.
     pub(super) async fn operator(&self, name: &str, service: &str, more: &[String]) -> Asking {
         let debug = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port().unwrap()));
         let mut arguments = vec![
@@ -188,17 +187,4 @@ pub(super) fn honest() -> NodeAnswers {
         ],
         taken: None,
     }
-}
-
-/// A CA, and a certificate and key that it has signed for a name; in PEM.
-pub(super) fn certificate(name: &str) -> (String, (String, String)) {
-    let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::default();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = params.self_signed(&key).unwrap().pem();
-    let issuer = Issuer::new(params, key);
-    let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new([name.to_owned()]).unwrap();
-    let certificate = params.signed_by(&key, &issuer).unwrap().pem();
-    (authority, (certificate, key.serialize_pem()))
 }

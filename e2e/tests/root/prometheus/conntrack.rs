@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -29,7 +30,10 @@ fn ip(arguments: &str) {
 
 impl Network {
     fn make() -> Self {
-        let number = fastrand::u8(1..250);
+        // Another run on this machine may have made one.
+        let free = |number: &u8| !Path::new(&format!("/var/run/netns/evk{number}")).exists();
+        let mut numbers = std::iter::repeat_with(|| fastrand::u8(1..250)).take(1_000);
+        let number = numbers.find(free).unwrap();
         let (name, outer, inner) = (
             format!("evk{number}"),
             format!("evo{number}"),
@@ -91,7 +95,7 @@ impl Filling {
                     let [_, a, b, c] = sent.to_be_bytes();
                     // 127.0.0.1 is where it sends from.
                     let to = SocketAddr::from((Ipv4Addr::new(127, a + 1, b, c), 9));
-                    // Nobody listens there, and the answer to an earlier one may say so.
+                    // Nothing listens there, and the answer to an earlier one may say so.
                     drop(socket.send_to(&[0], to));
                 }
             };
@@ -189,7 +193,7 @@ async fn a_table_that_fills_is_forecast_and_critical_before_anything_is_dropped(
     asking.until(PRESSURE, "critical", critical).await;
     let entries = table(&network);
     eprintln!("critical at {:.0} %", entries * 100.0 / limit);
-    assert_eq!(dropped(&network), 0, "packets were dropped before it was said");
+    assert_eq!(dropped(&network), 0, "packets were dropped before the finding");
     drop(filling);
     asking.operator.end().unwrap();
 }

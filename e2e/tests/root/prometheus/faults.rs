@@ -6,14 +6,15 @@ use std::time::{Duration, Instant};
 
 use evenkeel_e2e::Address;
 use evenkeel_e2e::monitoring::answers::{NodeAnswers, now, vector};
-use evenkeel_e2e::monitoring::{AlertBed, Asked, FakePrometheus, Reply, free_port};
+use evenkeel_e2e::monitoring::{AlertBed, Asked, FakePrometheus, PROMETHEUS, Reply, free_port};
 use evenkeel_e2e::operator::Operator;
 use evenkeel_e2e::process::status_kib;
 use evenkeel_e2e::repository::example;
 use futures::future::join_all;
 use serde_json::{Value, json};
 
-use super::bed::{Bed, PRESSURE, WITHIN, certificate, honest, is_critical, message};
+use super::bed::{Bed, PRESSURE, WITHIN, honest, is_critical, message};
+use crate::certificate::certificate;
 
 /// A fault, and what is to be said of it.
 struct Fault {
@@ -133,11 +134,11 @@ async fn every_fault_is_unknown_with_the_reason_and_ends_with_it() {
             .unwrap();
         let asking = bed.operator(fault.name, fault.name, &[]).await;
         let first = asking.until_critical().await;
-        let before = status_kib(asking.operator.id(), "VmHWM").unwrap_or(0);
+        let before = status_kib(asking.operator.id(), "VmHWM").unwrap();
         let answer = fault.answer;
         fake.behave(move |asked| answer(&asked.promql));
         let unknown = asking.until_unknown(PRESSURE, fault.reason).await;
-        let memory = status_kib(asking.operator.id(), "VmHWM").unwrap_or(0) - before;
+        let memory = status_kib(asking.operator.id(), "VmHWM").unwrap() - before;
         fake.behave(|asked| Reply::body(honest().answer(&asked.promql)));
         let back = asking.until_critical().await;
         eprintln!(
@@ -194,7 +195,7 @@ async fn values_in_another_unit_are_no_values() {
     bed.plane.apply_yaml(&policy.to_string()).await.unwrap();
     let at = bed.place();
     bed.service("units", &[at]).await;
-    // Tasks wait for half of the time, and milliseconds are told.
+    // Tasks wait for half of the time, and the series has it in milliseconds.
     let milliseconds = |promql: &str| {
         let mut answers = honest();
         let waited = now() * 0.5 * 1000.0;
@@ -218,7 +219,7 @@ async fn who_looks_like_it_is_not_asked_and_not_believed() {
     let bed = Bed::start().await;
     let (at, imposter) = (bed.place(), bed.place());
     bed.service("prometheus", &[at]).await;
-    // A team's Service of the same name, and a slice of its own that names the other's.
+    // A team's Service of the same name, with a server of the team's.
     bed.plane
         .endpoints("shop", "prometheus", bed.ip(), &[imposter.port()])
         .await
@@ -328,7 +329,7 @@ async fn a_slow_prometheus_delays_nothing_else() {
     let address = Address::add().unwrap();
     let at = SocketAddr::from((address.ip(), free_port().unwrap()));
     bed.plane
-        .endpoints("monitoring", "prometheus", address.ip(), &[at.port()])
+        .prometheus_service(address.ip(), at.port())
         .await
         .unwrap();
     let large = format!("{}{}", vector(""), " ".repeat(7 << 20));
@@ -340,10 +341,7 @@ async fn a_slow_prometheus_delays_nothing_else() {
     let policy = example("demo/policy.yaml").unwrap();
     for (name, more) in [
         ("alone", vec![]),
-        (
-            "beside",
-            vec!["--prometheus=monitoring/prometheus:web".to_owned()],
-        ),
+        ("beside", vec![format!("--prometheus={PROMETHEUS}")]),
     ] {
         let operator = bed.operator(name, &more).await.unwrap();
         operator

@@ -6,7 +6,8 @@ use evenkeel_e2e::monitoring::{FakePrometheus, Prometheus, Reply, Scraping, free
 use evenkeel_e2e::under_test::{evenkeel, evenkeel_json};
 use serde_json::{Value, json};
 
-use super::bed::{Bed, ENTRIES, LIMIT, NODES, PRESSURE, certificate, is_critical, message};
+use super::bed::{Bed, ENTRIES, LIMIT, NODES, PRESSURE, WITHIN, is_critical, message};
+use crate::certificate::certificate;
 
 /// The password `secret` as bcrypt stores it.
 const SECRET: &str = "$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a";
@@ -96,15 +97,8 @@ async fn by_tls_password_and_prefix_and_with_each_of_them_wrong() {
             [
                 ca(&authority, "ca.crt"),
                 password("evenkeel:secret", "right"),
-                String::new(),
-            ]
-            .map(|one| {
-                if one.is_empty() {
-                    "--prometheus-path-prefix=/".to_owned()
-                } else {
-                    one
-                }
-            }),
+                "--prometheus-path-prefix=/".to_owned(),
+            ],
             "cannot be reached: refused with 404",
         ),
     ];
@@ -160,10 +154,11 @@ async fn people_reach_it_by_the_proxy_with_their_own_rights_and_take_it_along() 
         if found.iter().any(is_critical) {
             break found;
         }
-        assert!(start.elapsed() < super::bed::WITHIN, "{found:#?}");
+        assert!(start.elapsed() < WITHIN, "{found:#?}");
     };
     assert_eq!(found.len(), 1, "{found:#?}");
     let refused = audit(may_not.path());
+    assert!(!refused.is_empty(), "a question that is refused leaves a gap");
     assert!(
         refused
             .iter()
