@@ -32,6 +32,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 #[derive(Parser)]
 #[command(about = "Time and memory of `evenkeel audit` beside a bare client")]
+#[allow(clippy::struct_excessive_bools, reason = "flags of a command line")]
 struct Cli {
     /// Measure on this cluster as it is, instead of a new one
     #[arg(long)]
