@@ -31,6 +31,7 @@ pub(super) fn has_form(pattern: &str, text: &str) -> Option<bool> {
         DNS_LABEL => is_dns_label(text),
         PORT_NAME => is_port_name(text),
         LABEL_KEY => is_label_key(text),
+        HOST_PORT => is_host_port(text),
         LABEL_VALUE => text.is_empty() || is_bare_name(text),
         METRIC_NAME => is_metric_name(text),
         METRIC_LABEL => is_metric_name(text) && !text.starts_with('_'),
@@ -92,6 +93,29 @@ fn framed(text: &str, edge: impl Fn(u8) -> bool, inner: impl Fn(u8) -> bool) -> 
     bytes.first().is_some_and(|&byte| edge(byte))
         && bytes.last().is_some_and(|&byte| edge(byte))
         && bytes.iter().all(|&byte| edge(byte) || inner(byte))
+}
+
+/// Whether the text has the form of a host and its port; the length is bounded elsewhere.
+fn is_host_port(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return false;
+    };
+    let inside = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let is_host = match inside {
+        Some(inside) => {
+            let is_part = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b':' | b'.');
+            !inside.is_empty() && inside.bytes().all(is_part)
+        }
+        None => framed(
+            host,
+            |byte| byte.is_ascii_lowercase() || byte.is_ascii_digit(),
+            |byte| matches!(byte, b'-' | b'.'),
+        ),
+    };
+    let is_port = (1..=5).contains(&port.len())
+        && !port.starts_with('0')
+        && port.bytes().all(|byte| byte.is_ascii_digit());
+    is_host && is_port
 }
 
 /// Whether the text can be the name of a metric; the length is bounded elsewhere.

@@ -196,7 +196,7 @@ impl Metrics {
     }
 
     /// Counts a query to a Prometheus, and the bytes of its answer.
-    pub(crate) fn asked_prometheus(&self, outcome: &'static str, bytes: usize) {
+    pub fn asked_prometheus(&self, outcome: &'static str, bytes: usize) {
         self.queries
             .get_or_create(&vec![("outcome", outcome.to_owned())])
             .inc();

@@ -135,10 +135,12 @@ pub(crate) fn resource(group: Option<&str>, resource: Option<&str>, kind: Option
 }
 
 /// The moment in a core that judges only once at which a page is given to it, of pages that were asked for at different times:
-/// it begins with the first. Both are in milliseconds since 1970.
+/// it begins a while before the first, as what a page brings was taken before it was asked for. Both are in milliseconds
+/// since 1970.
 pub(crate) fn asked_after(first: i64, asked: i64) -> Now {
+    const BEFORE: u64 = 600_000;
     Now {
-        mono: Mono(asked.saturating_sub(first).max(0).unsigned_abs()),
+        mono: Mono(BEFORE + asked.saturating_sub(first).max(0).unsigned_abs()),
         ..Now::ONCE
     }
 }

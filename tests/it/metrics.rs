@@ -81,6 +81,7 @@ fn what_is_served_is_what_is_documented() {
     let metrics = Metrics::default();
     metrics.wrote("written", Duration::from_millis(1));
     metrics.pushed("accepted");
+    metrics.asked_prometheus("answered", 1);
     metrics.round(Duration::from_micros(50));
     let served = samples(&metrics.text(&full()));
     let documented: BTreeMap<String, BTreeSet<String>> = TABLE

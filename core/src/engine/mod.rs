@@ -156,8 +156,9 @@ impl Engine {
         }
     }
 
-    /// Notes the names that it holds: what was selected is forgotten with the Pods that it names.
-    pub(crate) fn hold(&self, held: &mut InUse) {
+    /// Notes the names that it holds. What was selected is forgotten, and looked for again: it may name Pods that are gone.
+    pub(crate) fn hold(&mut self, held: &mut InUse) {
+        self.selections.clear();
         self.fleet.hold(held);
         for (unit, judgement) in &self.units {
             held.note(unit);
@@ -242,7 +243,7 @@ impl Engine {
             && !self.units.contains_key(&next)
         {
             self.outdated.insert(next);
-            self.queue.follow(next);
+            self.queue.add_one(next);
         }
         if after != Judgement::default() {
             self.units.insert(unit, after);

@@ -1,8 +1,7 @@
 //! Units that wait to be judged, and which of them is next.
 //!
 //! A round judges as much as it may, and the rest waits here for the next one. Namespaces take turns, so that one in which
-//! much has changed does not hold up the others; and what a small change made dirty goes before what a large one did, so
-//! that a lost source, a new class of nodes or a Service with thousands of policies delays no single change.
+//! much has changed does not hold up the others, and so do the units of each.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -10,79 +9,9 @@ use std::ops::Bound;
 use super::unit::WorkUnit;
 use crate::names::{InUse, Name};
 
-/// So many units of one Service are a small change: few Services are governed by more than one policy.
-const OF_ONE: usize = 64;
-
-/// So many units in all are a small change: a step takes in at most some hundreds of objects.
-const IN_ALL: usize = 512;
-
-/// Of so many units one comes from the large changes, however many small ones wait.
-const SHARE: usize = 4;
-
-/// The units that wait.
+/// The units that wait: one lane for each namespace, and one for what is in none, that of the empty name.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    small: Lanes,
-    large: Lanes,
-    /// How many were taken: who is served next.
-    taken: usize,
-}
-
-impl Queue {
-    /// Adds what has become dirty at one time; those that wait already keep their place.
-    pub(super) fn add(&mut self, dirty: &BTreeSet<WorkUnit>) {
-        let units: Vec<WorkUnit> = dirty.iter().copied().collect();
-        for of_one in units.chunk_by(|a, b| (a.scope, a.about) == (b.scope, b.about)) {
-            let small = of_one.len() <= OF_ONE && units.len() <= IN_ALL;
-            for unit in of_one {
-                if small {
-                    self.large.remove(*unit);
-                    self.small.add(*unit);
-                } else if !self.small.has(*unit) {
-                    self.large.add(*unit);
-                }
-            }
-        }
-    }
-
-    /// Adds the unit behind one that was judged: where there are several, much has changed.
-    pub(super) fn follow(&mut self, unit: WorkUnit) {
-        if !self.small.has(unit) {
-            self.large.add(unit);
-        }
-    }
-
-    /// The next one to judge.
-    pub(super) fn pop(&mut self) -> Option<WorkUnit> {
-        self.taken = self.taken.wrapping_add(1);
-        if self.taken.is_multiple_of(SHARE) {
-            self.large.pop().or_else(|| self.small.pop())
-        } else {
-            self.small.pop().or_else(|| self.large.pop())
-        }
-    }
-
-    /// Notes the names that it holds.
-    pub(super) fn hold(&self, held: &mut InUse) {
-        for lanes in [&self.small, &self.large] {
-            held.note(&lanes.last);
-            for (home, lane) in &lanes.by_home {
-                held.note(home);
-                held.note(&lane.waiting);
-                held.note(&lane.last);
-            }
-        }
-    }
-
-    /// Whether none waits.
-    pub(super) fn is_empty(&self) -> bool {
-        self.small.by_home.is_empty() && self.large.by_home.is_empty()
-    }
-}
-
-/// One lane for each namespace, served in turn; what is in none is in that of the empty name.
-#[derive(Debug, Default)]
-struct Lanes {
     /// None of them is empty.
     by_home: BTreeMap<Name, Lane>,
     /// The one that was served last.
@@ -97,26 +26,19 @@ struct Lane {
     last: Option<WorkUnit>,
 }
 
-impl Lanes {
-    fn add(&mut self, unit: WorkUnit) {
+impl Queue {
+    /// Adds what has become dirty at one time; those that wait already keep their place.
+    pub(super) fn add(&mut self, dirty: &BTreeSet<WorkUnit>) {
+        dirty.iter().for_each(|unit| self.add_one(*unit));
+    }
+
+    /// Adds one unit.
+    pub(super) fn add_one(&mut self, unit: WorkUnit) {
         self.by_home.entry(home(unit)).or_default().waiting.insert(unit);
     }
 
-    fn has(&self, unit: WorkUnit) -> bool {
-        let lane = self.by_home.get(&home(unit));
-        lane.is_some_and(|lane| lane.waiting.contains(&unit))
-    }
-
-    fn remove(&mut self, unit: WorkUnit) {
-        if let Some(lane) = self.by_home.get_mut(&home(unit)) {
-            lane.waiting.remove(&unit);
-            if lane.waiting.is_empty() {
-                self.by_home.remove(&home(unit));
-            }
-        }
-    }
-
-    fn pop(&mut self) -> Option<WorkUnit> {
+    /// The next one to judge.
+    pub(super) fn pop(&mut self) -> Option<WorkUnit> {
         let behind = self.last.map_or(Bound::Unbounded, Bound::Excluded);
         let next = self.by_home.range((behind, Bound::Unbounded)).next();
         let home = *next.or_else(|| self.by_home.first_key_value())?.0;
@@ -127,6 +49,21 @@ impl Lanes {
             self.by_home.remove(&home);
         }
         unit
+    }
+
+    /// Notes the names that it holds.
+    pub(super) fn hold(&self, held: &mut InUse) {
+        held.note(&self.last);
+        for (home, lane) in &self.by_home {
+            held.note(home);
+            held.note(&lane.waiting);
+            held.note(&lane.last);
+        }
+    }
+
+    /// Whether none waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_home.is_empty()
     }
 }
 
@@ -170,21 +107,6 @@ mod tests {
     }
 
     #[test]
-    fn many_of_one_service_wait_and_a_few_do_not() {
-        let (mut names, mut queue) = (Names::default(), Queue::default());
-        let crowd = units(&mut names, "shop", "crowd", 300);
-        let few = units(&mut names, "shop", "few", 3);
-        queue.add(&crowd.union(&few).copied().collect());
-        let first = take(&mut queue, 10);
-        assert!(few.iter().all(|one| first.contains(one)), "{first:?}");
-        queue.add(&few);
-        let rest = take(&mut queue, usize::MAX);
-        assert_eq!(rest.len(), 300 + 3 + 3 - 10);
-        assert!(few.iter().all(|one| rest[..4].contains(one)));
-        assert!(queue.is_empty());
-    }
-
-    #[test]
     fn a_policy_that_always_changes_does_not_delay_others() {
         let (mut names, mut queue) = (Names::default(), Queue::default());
         let busy = units(&mut names, "shop", "a", 3);
@@ -213,21 +135,5 @@ mod tests {
             others.is_subset(&first),
             "none waits for more than one of another"
         );
-    }
-
-    #[test]
-    fn a_large_change_ends_while_small_ones_go_on() {
-        let (mut names, mut queue) = (Names::default(), Queue::default());
-        let (large, small) = (
-            units(&mut names, "a", "crowd", 400),
-            units(&mut names, "b", "api", 60),
-        );
-        queue.add(&large);
-        let mut judged = BTreeSet::new();
-        for _ in 0..40 {
-            queue.add(&small);
-            judged.extend(take(&mut queue, 40));
-        }
-        assert!(large.is_subset(&judged));
     }
 }

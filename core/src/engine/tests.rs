@@ -306,12 +306,6 @@ fn judging_in_steps_ends_where_judging_at_once_does_and_is_bounded() {
     let (two, one) = ([("n1", "a"), ("n2", "b")], [("n1", "a")]);
     let mut world = crowd(&two);
     world.core.round(world.now);
-    let owner = |world: &World, round: &crate::Round| -> BTreeSet<String> {
-        let names = round.standings.iter();
-        names
-            .map(|key| world.core.index.names.text(key.name).to_owned())
-            .collect()
-    };
     // The crowd's Service turns, then the other.
     let mut world = world.with(Source::EndpointSlices, slice("api", &one));
     let first = world.core.step(world.now, 100);
@@ -320,8 +314,7 @@ fn judging_in_steps_ends_where_judging_at_once_does_and_is_bounded() {
         "{first:?}"
     );
     let mut world = world.with(Source::EndpointSlices, slice("other", &one));
-    let second = world.core.step(world.now, 100);
-    assert!(owner(&world, &second).contains("q"), "{second:?}");
+    world.core.step(world.now, 100);
     // It turns back before all have been judged, and again.
     let mut world = world.with(Source::EndpointSlices, slice("api", &two));
     world.core.step(world.now, 100);

@@ -25,14 +25,14 @@ pub struct Alertable {
 }
 
 /// As [`super::sort`] sorts them.
-type Order<'a> = (Reverse<Severity>, &'static str, SubjectRank<'a>, Option<Key>);
+type AlertRank<'a> = (Reverse<Severity>, &'static str, SubjectRank<'a>, Option<Key>);
 
 type Violated<'a> = (&'static Check, Subject, &'a Reported);
 
 impl Alertable {
     /// What is worth an alert: as text at most so many of each namespace, the worst first.
     pub(crate) fn of(index: &Index, engine: &Engine, now: Now, of_each: usize) -> Self {
-        let mut worst: BTreeMap<Name, BTreeMap<Order<'_>, Violated<'_>>> = BTreeMap::new();
+        let mut worst: BTreeMap<Name, BTreeMap<AlertRank<'_>, Violated<'_>>> = BTreeMap::new();
         let mut alertable = Self::default();
         for (check, subject, held) in engine.bad() {
             if matches!(&*held.verdict, Verdict::Unknown(_)) {

@@ -130,7 +130,7 @@ impl Remembered {
 type Traits<'a> = (&'static str, bool, &'a Pairs, &'a Pairs, &'a Placement);
 
 /// A kind while it is counted.
-struct Counted {
+struct KindCount {
     first: Key,
     count: usize,
     nodes: BTreeMap<Name, usize>,
@@ -142,9 +142,9 @@ pub(crate) fn select(index: &Index, among: Among, namespace: Name, selector: &Se
     let Some(wanted) = Interned::of(selector, names) else {
         return Some(Arc::from([]));
     };
-    let mut kinds: HashMap<Traits<'_>, Counted> = HashMap::new();
+    let mut kinds: HashMap<Traits<'_>, KindCount> = HashMap::new();
     let mut add = |kind, key: Key, template, node: Name| {
-        let counted = kinds.entry(traits(kind, template)).or_insert_with(|| Counted {
+        let counted = kinds.entry(traits(kind, template)).or_insert_with(|| KindCount {
             first: key,
             count: 0,
             nodes: BTreeMap::new(),

@@ -66,8 +66,8 @@ fn measure(world: &mut World, busy: f64, stalls: bool) {
             for (metric, value) in [
                 (Metric::CpuBusy, busy * time),
                 (Metric::CpuTime, 10.0 * time),
-                (Metric::MemoryTotal, 1000.0),
-                (Metric::MemoryAvailable, 500.0),
+                (Metric::MemoryTotal, 8e9),
+                (Metric::MemoryAvailable, 4e9),
                 (Metric::ExporterUp, 1.0),
                 (Metric::CpuPressure, share * time),
                 (Metric::MemoryPressure, 0.0),

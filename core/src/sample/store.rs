@@ -189,17 +189,21 @@ impl Samples {
     ) {
         let every = u64::from(page.observer.every_seconds(metric)) * 1000;
         let key = (metric, subject, page.observer);
-        let (folded, changed) = if let Some(held) = self.series.get_mut(&key) {
-            let before = (held.is_fresh(now), held.value(metric), calm(held, metric));
+        // One that counts no longer is as good as forgotten, whether or not it was swept.
+        let held = self.series.get_mut(&key).filter(|held| held.is_fresh(now));
+        let (folded, changed) = if let Some(held) = held {
+            let before = (held.value(metric), calm(held, metric));
             let folded = held.fold(metric, (value, at), page.asked, now, every);
-            let after = (held.is_fresh(now), held.value(metric), calm(held, metric));
+            let after = (held.value(metric), calm(held, metric));
             let same = metric.points() == 1 && before == after;
-            let calm = before.0 && before.2 && after.0 && after.2;
+            // A counter that has a rate for the first time is news, however calm.
+            let known = before.0.is_some() && after.0.is_some();
+            let calm = known && before.1 && after.1 && held.is_fresh(now);
             if folded == Folded::Repeated && held.is_overdue(page.asked) {
                 brought.overdue = brought.overdue.with(Metrics::of(&[metric]));
             }
             (folded, !(same || calm))
-        } else if self.series.len() >= MOST_SERIES {
+        } else if self.series.len() >= MOST_SERIES && !self.series.contains_key(&key) {
             count(&mut self.drops.beyond);
             brought.found.get_or_insert(Why::TooLarge);
             return;
@@ -248,11 +252,10 @@ impl Samples {
         std::mem::replace(&mut self.on_nodes, on_nodes) != on_nodes
     }
 
-    /// When time alone may change something.
+    /// When time alone may change something. What no longer counts is forgotten when something else happens.
     pub(crate) fn due(&self) -> Option<Mono> {
         let ends = self.nodes_until.iter().filter(|one| self.on_nodes.has(*one.0));
-        let sweep = (!self.series.is_empty()).then(|| self.swept.plus(SWEEP));
-        ends.map(|one| *one.1).chain(sweep).min()
+        ends.map(|one| *one.1).min()
     }
 
     /// Forgets what was measured on a subject that is gone.
