@@ -55,9 +55,16 @@ impl Answers {
         changed
     }
 
-    /// Forgets what was answered too long ago.
-    pub(super) fn forget_old(&mut self, now: Mono) {
+    /// Forgets what was answered too long ago, and says whether there was any.
+    pub(super) fn forget_old(&mut self, now: Mono) -> bool {
+        let before = self.0.len();
         self.0.retain(|_, one| now.since(one.at) < ANSWER);
+        self.0.len() < before
+    }
+
+    /// When the next one is forgotten.
+    pub(super) fn due(&self) -> Option<Mono> {
+        self.0.values().map(|one| one.at.plus(ANSWER)).min()
     }
 
     /// Observers of which every answer but those about Pods of teams is a gap, with the first of these.

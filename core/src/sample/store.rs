@@ -240,22 +240,23 @@ impl Samples {
         }
     }
 
-    /// Lets time pass: forgets what no longer counts; says whether other metrics are measured on nodes at all.
+    /// Lets time pass: forgets what no longer counts; says whether other metrics are measured on nodes at all, or what is
+    /// said of a gap is another reason.
     pub(crate) fn tick(&mut self, now: Mono) -> bool {
         if now.since(self.swept) >= SWEEP {
             self.swept = now;
             self.series.retain(|_, held| held.is_fresh(now));
-            self.answers.forget_old(now);
         }
+        let forgotten = self.answers.forget_old(now);
         let on_nodes = self.nodes_until.iter().filter(|one| now < *one.1);
         let on_nodes = on_nodes.fold(Metrics::NONE, |set, one| set.with(Metrics::of(&[*one.0])));
-        std::mem::replace(&mut self.on_nodes, on_nodes) != on_nodes
+        (std::mem::replace(&mut self.on_nodes, on_nodes) != on_nodes) | forgotten
     }
 
-    /// When time alone may change something. What no longer counts is forgotten when something else happens.
+    /// When time alone may change something. A series that no longer counts is forgotten when something else happens.
     pub(crate) fn due(&self) -> Option<Mono> {
         let ends = self.nodes_until.iter().filter(|one| self.on_nodes.has(*one.0));
-        ends.map(|one| *one.1).min()
+        ends.map(|one| *one.1).chain(self.answers.due()).min()
     }
 
     /// Forgets what was measured on a subject that is gone.
