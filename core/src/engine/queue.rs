@@ -29,7 +29,9 @@ struct Lane {
 impl Queue {
     /// Adds what has become dirty at one time; those that wait already keep their place.
     pub(super) fn add(&mut self, dirty: &BTreeSet<WorkUnit>) {
-        dirty.iter().for_each(|unit| self.add_one(*unit));
+        for unit in dirty {
+            self.add_one(*unit);
+        }
     }
 
     /// Adds one unit.
