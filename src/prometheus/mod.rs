@@ -2,8 +2,8 @@
 //!
 //! Instant queries only, of a fixed table ([`table`]), each only while a check needs it and spread over the interval in which
 //! it is asked again. A team names a metric and a label for its own Pods and never a query; what is asked then is built and
-//! quoted here ([`selector`]). What checks of nodes and the control plane need is asked one at a time ([`platform`]) and waits
-//! for no team; teams take turns within budgets ([`teams`]). A server that does not answer is asked once in a while, and
+//! quoted here ([`selector`]). What checks of nodes and the control plane need is asked one at a time (`platform`) and waits
+//! for no team; teams take turns within budgets (`teams`). A server that does not answer is asked once in a while, and
 //! everything that it was to measure is Unknown with the reason meanwhile. What a policy names fails alone: no team can make
 //! the measurements of others Unknown by a query that fails.
 
