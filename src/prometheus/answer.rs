@@ -34,7 +34,7 @@ pub enum AnswerError {
         message: String,
     },
     /// Not all data was there to be asked.
-    #[error("answered in part: {0}")]
+    #[error("{0}")]
     Partial(String),
     /// Something else than one number for each series.
     #[error("a {0} instead of a vector")]
@@ -300,11 +300,11 @@ mod tests {
     )]
     #[case::warned(
         json!({"status": "success", "data": {"resultType": "vector", "result": []}, "warnings": ["store down", "b"]}),
-        "answered in part: store down"
+        "store down"
     )]
     #[case::partial(
         json!({"status": "success", "isPartial": true, "data": {"resultType": "vector", "result": []}}),
-        "answered in part: isPartial"
+        "isPartial"
     )]
     #[case::matrix(
         json!({"status": "success", "data": {"resultType": "matrix", "result": []}}),
