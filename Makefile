@@ -4,7 +4,7 @@
 # container runtime where it is missing, before their tests start.
 CARGO ?= cargo
 SOAK = $(or $(CARGO_TARGET_DIR),target)/debug/evenkeel-soak
-.PHONY: demo test setup bed lint unit control-plane shells pushes shares instances incidents feeders e2e e2e-kind e2e-kind-install image reproducible fuzz bench bless deny mutants soak chart workflows site
+.PHONY: demo test setup bed lint unit control-plane shells pushes shares instances incidents feeders e2e e2e-chart e2e-kind e2e-kind-install image reproducible fuzz bench bless deny mutants soak chart workflows site
 
 # A finding from files, minutes after a checkout; then the same on a real control plane, built first.
 demo: setup
@@ -73,6 +73,12 @@ e2e: image
 	$(CARGO) run --locked -q -p evenkeel-e2e --bin evenkeel-bed -- nodes build
 	$(CARGO) test --locked -p evenkeel-e2e --test root nodes::
 	$(CARGO) test --locked -p evenkeel-e2e --test root cluster::on_nodes -- --nocapture
+
+# The chart on the same real kubelets, from helm install to helm uninstall. Builds Helm from its Go module.
+e2e-chart: image
+	@[ "$$(id -u)" = 0 ] || { echo "cannot run: real nodes are namespaces, mounts and control groups of this machine, which need root"; exit 1; }
+	$(CARGO) run --locked -q -p evenkeel-e2e --bin evenkeel-bed -- nodes build
+	$(CARGO) test --locked -p evenkeel-e2e --test root cluster::by_chart_on_nodes -- --nocapture
 
 # On kind: with the container engine that answers, or else, as root, with Docker in namespaces of its own.
 e2e-kind: e2e-kind-install

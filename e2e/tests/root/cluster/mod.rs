@@ -55,8 +55,24 @@ async fn on_nodes_the_operator_lives_through_everything_and_leaves_nothing() {
     is_upgraded(&bed, &cluster).await;
     node_is_lost(&mut bed, &cluster).await;
     uninstall(&cluster).await;
-    chart(&bed, &cluster).await;
     nothing_was_refused(&bed, &starting);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_chart_on_nodes_the_operator_reports_and_leaves_nothing() {
+    let bed = NodeBed::start_with(NodeOptions {
+        audit: true,
+        proxy_config: json!({"conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "15m0s", "tcpCloseWaitTimeout": "0s"}}),
+        ..NodeOptions::nodes(3)
+    })
+    .await
+    .unwrap();
+    bed.load(&operator_archive().unwrap()).unwrap();
+    bed.publish_proxy_config().await.unwrap();
+    let cluster = Cluster::of(&bed).await.unwrap();
+    install(&cluster).await;
+    uninstall(&cluster).await;
+    chart(&bed, &cluster).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
