@@ -60,7 +60,7 @@ async fn on_nodes_the_operator_lives_through_everything_and_leaves_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn by_chart_on_nodes_the_operator_reports_and_leaves_nothing() {
-    let bed = NodeBed::start_with(NodeOptions {
+    let mut bed = NodeBed::start_with(NodeOptions {
         audit: true,
         proxy_config: json!({"conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "15m0s", "tcpCloseWaitTimeout": "0s"}}),
         ..NodeOptions::nodes(3)
