@@ -132,10 +132,10 @@ pub struct StatusPlan {
 #[serde(rename_all = "camelCase")]
 pub struct StatusPlans {
     /// What remedies would do.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub plans: Vec<StatusPlan>,
     /// How many plans there are.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plans_total: Option<i32>,
 }
 

@@ -88,6 +88,7 @@ proptest! {
         traffic.cluster = 50.0;
         let said = traffic.said(ID, 3600, rate);
         prop_assert!(said.iter().all(|one| one == "Met" || one.starts_with("Unknown")), "{said:?}");
+        prop_assert_eq!(said.last().map(String::as_str), Some("Met"));
     }
 
     /// A roll-out, one Pod after the other, under load.
