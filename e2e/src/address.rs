@@ -24,9 +24,9 @@ impl Address {
             if output.status.success() {
                 return Ok(Self(address));
             }
-            let why = String::from_utf8_lossy(&output.stderr);
-            // Another test has taken it.
-            if !why.contains("File exists") {
+            // Another test may have taken it. The words for that differ between kernels, so the device is asked.
+            if !is_taken(address)? {
+                let why = String::from_utf8_lossy(&output.stderr);
                 bail!(
                     "cannot add {address} to the loopback device (root can): {}",
                     why.trim()
@@ -49,10 +49,40 @@ impl Drop for Address {
     }
 }
 
+/// Whether the loopback device has the address.
+fn is_taken(address: Ipv4Addr) -> Result<bool> {
+    let output = run(&["show", "to", &format!("{address}/32"), "dev", "lo"])?;
+    if !output.status.success() {
+        let why = String::from_utf8_lossy(&output.stderr);
+        bail!(
+            "cannot list the addresses of the loopback device: {}",
+            why.trim()
+        );
+    }
+    Ok(!output.stdout.is_empty())
+}
+
 fn ip(verb: &str, address: Ipv4Addr, more: &[&str]) -> Result<Output> {
+    let address = format!("{address}/32");
+    run(&[&[verb, &address, "dev", "lo"], more].concat())
+}
+
+fn run(arguments: &[&str]) -> Result<Output> {
     Command::new("ip")
-        .args(["address", verb, &format!("{address}/32"), "dev", "lo"])
-        .args(more)
+        .arg("address")
+        .args(arguments)
         .output()
         .context("running ip (iproute2)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_device_is_asked_who_has_an_address() {
+        assert!(is_taken(Ipv4Addr::LOCALHOST).unwrap());
+        // Never handed out by `add`.
+        assert!(!is_taken(Ipv4Addr::new(192, 0, 2, 0)).unwrap());
+    }
 }
