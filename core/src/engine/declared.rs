@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use crate::index::Index;
-use crate::judge::{Path, declares};
+use crate::judge::{Path, declares, numbered_ports};
 use crate::names::Key;
 use crate::policy::{Client, Door, Policy};
 use crate::sources::service::Service;
@@ -23,7 +23,8 @@ pub(super) fn for_paths(
         } else {
             &connection.clients
         };
-        let ports = service.ports.iter();
+        let numbered = numbered_ports(connection, service);
+        let ports = service.ports.iter().chain(&numbered);
         for port in ports.filter(|port| declares(connection, port, &index.names)) {
             for client in clients {
                 let path = Path {

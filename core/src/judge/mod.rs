@@ -261,14 +261,36 @@ impl Check {
     }
 }
 
+/// The ports that a declared connection numbers, for a Service without any, as a DNS alias or a headless Service may be;
+/// none where the Service has its own.
+pub fn numbered_ports(connection: &Connection, service: &Service) -> Vec<ServicePort> {
+    if !service.ports.is_empty() {
+        return Vec::new();
+    }
+    let numbers = connection.ports.iter().filter_map(|one| match one {
+        PortRef::Number(number) => Some(*number),
+        PortRef::Name(_) => None,
+    });
+    let port = |port| ServicePort {
+        name: Name::EMPTY,
+        port,
+        transport: transport(connection),
+        app_protocol: Name::EMPTY,
+    };
+    numbers.map(port).collect()
+}
+
+const fn transport(connection: &Connection) -> Transport {
+    match connection.protocol {
+        Protocol::Udp => Transport::Udp,
+        Protocol::Tcp | Protocol::Http1 | Protocol::Http2 | Protocol::Grpc => Transport::Tcp,
+    }
+}
+
 /// Whether a declared connection is one to this port: by name or number where it says so, and always by transport, as
 /// UDP and TCP may share a number.
 pub fn declares(connection: &Connection, port: &ServicePort, names: &Names) -> bool {
-    let transport = match connection.protocol {
-        Protocol::Udp => Transport::Udp,
-        Protocol::Tcp | Protocol::Http1 | Protocol::Http2 | Protocol::Grpc => Transport::Tcp,
-    };
-    port.transport == transport
+    port.transport == transport(connection)
         && (connection.ports.is_empty()
             || connection.ports.iter().any(|one| match one {
                 PortRef::Number(number) => *number == port.port,

@@ -114,18 +114,21 @@ fn seconds<'a>(one: &EntryClass<'a>, udp: bool) -> Result<Option<i64>, &'a Gap> 
 /// keeps a longer one, or none.
 ///
 /// Nodes whose table is not known excuse nothing while most are known: what is broken stays so when a node joins. Where
-/// at least half are not known, neither is the answer.
+/// at least half are not known, neither is the answer; nor is it certain where the client runs on such nodes now, and only
+/// may run on the others.
 fn meets_anywhere(met: &[EntryClass<'_>], at: usize, udp: bool) -> Meets {
     let own = met.get(at).map(|own| (own.entry, seconds(own, udp)));
     let Some((entry, Ok(Some(longest)))) = own else {
         return Meets::Possibly;
     };
     let (mut known, mut unknown, mut why) = (0, 0, None);
+    let mut sure_unknown = false;
     for other in met.iter().filter(|other| other.entry == entry) {
         match seconds(other, udp) {
             Ok(Some(idle)) if idle <= longest => known += other.class.nodes,
             Ok(_) => return Meets::Possibly,
             Err(gap) => {
+                sure_unknown |= other.sure;
                 unknown += other.class.nodes;
                 why = why.or(Some(gap));
             }
@@ -133,6 +136,7 @@ fn meets_anywhere(met: &[EntryClass<'_>], at: usize, udp: bool) -> Meets {
     }
     match why {
         Some(gap) if unknown >= known => Meets::NotKnown(gap.clone()),
+        Some(_) if sure_unknown => Meets::Possibly,
         _ => Meets::Surely,
     }
 }

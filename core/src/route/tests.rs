@@ -156,6 +156,25 @@ fn nodes_whose_table_is_not_known(#[case] joined: &[&str], #[case] expected: &st
     assert_eq!(world.verdict("path-idle-budget"), expected);
 }
 
+/// Where a client runs on a node whose table is not known, those that it only may run on prove nothing; where it runs on
+/// both, those that are known do.
+#[rstest]
+#[case::on_it_alone(&["c"], MAYBE)]
+#[case::on_another_too(&["b", "c"], CUT)]
+fn a_client_on_a_node_whose_table_is_not_known(#[case] on: &[&str], #[case] expected: &str) {
+    let mut world = pools(&[], jobs())
+        .with(Source::Pods, static_proxy("kp-a", "a", "ipvs"))
+        .with(Source::Pods, static_proxy("kp-b", "b", "ipvs"))
+        .with(Source::Nodes, node("c", ""));
+    for name in on {
+        let mut pod = pod(&format!("job-{name}"), "job", &[]);
+        pod["spec"]["tolerations"] = json!([{"operator": "Exists"}]);
+        pod["spec"]["nodeName"] = json!(name);
+        world = world.with(Source::Pods, pod);
+    }
+    assert_eq!(world.verdict("path-idle-budget"), expected);
+}
+
 /// What nodes whose table is not known could excuse counts for nothing where a hop that is met forgets sooner.
 #[test]
 fn a_hop_that_is_met_decides_whatever_the_nodes_keep() {

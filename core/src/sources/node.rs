@@ -339,8 +339,14 @@ pub fn keeps_annotation(key: &str) -> bool {
     matches!(key, K3S_ARGS | RKE2_ARGS) || key.starts_with("config.cilium.io/")
 }
 
+const OCI_INSTANCE: &str = "ocid1.instance.";
+
 /// What a provider ID says of the provider, without what it says of the instance. Cutting twice changes nothing.
 pub fn cut_provider(id: &str) -> &str {
+    // Oracle's nodes carry the instance's OCID, without a scheme (oci-cloud-controller-manager, `instances.go`).
+    if id.starts_with(OCI_INSTANCE) {
+        return OCI_INSTANCE;
+    }
     ["://", ".i-"]
         .iter()
         .find_map(|mark| id.get(..id.find(mark)? + mark.len()))

@@ -6,7 +6,7 @@ mod contradictions;
 use std::collections::BTreeSet;
 
 use crate::index::Freshness;
-use crate::judge::declares;
+use crate::judge::{declares, numbered_ports};
 use crate::know::{Gap, Source};
 use crate::names::Key;
 use crate::policy::{Connection, Policy, PortRef, Protocol, ServicePick};
@@ -149,10 +149,17 @@ impl Core {
             let spoken = |service: &&Service| {
                 let mut ports = service.ports.iter();
                 ports.any(|port| declares(connection, port, &index.names))
+                    || !numbered_ports(connection, service).is_empty()
             };
             if !governed.iter().any(spoken) {
+                let hint = if governed.iter().all(|service| service.ports.is_empty()) {
+                    " (a Service without ports is judged by the numbers that the connection's ports name)"
+                } else {
+                    ""
+                };
                 found.push(format!(
-                    "{shown} declares connection {} for {}, which no Service that it governs has: nothing is judged by it",
+                    "{shown} declares connection {} for {}, which no Service that it governs has: nothing is judged by \
+                     it{hint}",
                     connection.name,
                     wanted(connection)
                 ));
@@ -263,6 +270,21 @@ mod tests {
     #[case::nothing_selected(picks(ServicePick::Selector(app("other"))), &["policy shop/p selects no Service of its namespace"])]
     fn what_nothing_answers_to_is_told(#[case] policy: Policy, #[case] expected: &[&str]) {
         assert_eq!(found(policy, &[]), expected);
+    }
+
+    /// As of a DNS alias, whose ports nobody has to write.
+    #[rstest]
+    #[case::numbered(&[PortRef::Number(5432)], "")]
+    #[case::any(&[], "policy shop/p declares connection main for any TCP port, which no Service that it governs has: nothing is judged by it (a Service without ports is judged by the numbers that the connection's ports name)")]
+    fn a_service_without_ports(#[case] ports: &[PortRef], #[case] expected: &str) {
+        let mut world = World::complete()
+            .with(
+                Source::Services,
+                service("api", json!({"ports": [], "type": "ExternalName"})),
+            )
+            .policy(for_ports(Protocol::Tcp, ports));
+        world.core.round(world.now);
+        assert_eq!(world.core.unmatched().concat(), expected);
     }
 
     fn with_two(change: impl FnOnce(&mut Policy)) -> Vec<String> {

@@ -59,8 +59,10 @@ It is measured by cilium-agent: `cilium_bpf_map_pressure` of its `ct` and `snat`
 ## What to do
 
 1. Let clients reuse connections, or move one replica of the busiest workload to another node.
-2. Raise `bpf-ct-global-tcp-max` and `bpf-ct-global-any-max`, or shorten `conntrack-gc-interval`, by a CiliumNodeConfig for one
-   node first; both work after a restart of that node's agent.
+2. Where the map is full: raise `bpf-ct-global-tcp-max` and `bpf-ct-global-any-max`, or shorten `conntrack-gc-interval`, by a
+   CiliumNodeConfig for one node first; both work after a restart of that node's agent.
+3. Where collections lag: see whether the agent's CPU limit holds it up. A collection walks the whole map, so that a larger
+   one takes longer.
 
 ## What not to do
 
@@ -149,7 +151,8 @@ impl Explain for CollectionLag {
             ),
             LagSign::Collection => write!(
                 f,
-                "Cilium collects ended connections in at least {percent} % of the last {WINDOW} s, and hardly keeps up"
+                "Cilium collects ended connections for at least {percent} % of the last {WINDOW} s, where {} % leaves room",
+                whole(BUSY * 100.0)
             ),
         }
     }
@@ -168,10 +171,19 @@ impl Explain for CollectionLag {
     }
 
     fn advice(&self) -> Vec<Advice> {
+        let second: Advice = match self.sign {
+            LagSign::Full | LagSign::Fills => {
+                "raise bpf-ct-global-tcp-max and bpf-ct-global-any-max for this node first; it takes a restart of its agent"
+            }
+            LagSign::Collection => {
+                "see whether a CPU limit holds cilium-agent up (container_cpu_cfs_throttled_periods_total); a larger map takes longer"
+            }
+        }
+        .into();
         vec![
-            "find which Pods open most connections from or to this node, and let their clients reuse them".into(),
-            "raise bpf-ct-global-tcp-max and bpf-ct-global-any-max for this node first; it takes a restart of its agent"
+            "find which Pods open most connections from or to this node, and let their clients reuse them"
                 .into(),
+            second,
             "do not flush the maps: every connection through the node would break at once".into(),
         ]
     }

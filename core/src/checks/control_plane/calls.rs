@@ -105,8 +105,17 @@ const SLICE: ComponentCall = ComponentCall {
     ..NONE
 };
 
+const CERTIFICATE_REQUEST: ComponentCall = ComponentCall {
+    group: "certificates.k8s.io",
+    resource: "certificatesigningrequests",
+    kind: "CertificateSigningRequest",
+    scope: CallScope::Cluster,
+    stops: Stops::Calls,
+    ..NONE
+};
+
 /// The most harmful first.
-pub(super) const REQUESTS: [ComponentCall; 15] = [
+pub(super) const REQUESTS: [ComponentCall; 17] = [
     // A Lease that is there is renewed by an update; only a new node's is created.
     ComponentCall {
         what: "Leases in kube-node-lease",
@@ -215,11 +224,21 @@ pub(super) const REQUESTS: [ComponentCall; 15] = [
     },
     ComponentCall {
         what: "CertificateSigningRequests",
-        group: "certificates.k8s.io",
-        resource: "certificatesigningrequests",
-        kind: "CertificateSigningRequest",
-        scope: CallScope::Cluster,
-        stops: Stops::Calls,
-        ..NONE
+        ..CERTIFICATE_REQUEST
+    },
+    // A kubelet's certificate is approved and then signed by kube-controller-manager (`pkg/controller/certificates`).
+    ComponentCall {
+        what: "approvals of CertificateSigningRequests",
+        subresource: "approval",
+        operations: &["UPDATE"],
+        caller: Caller::Controller("certificate-controller"),
+        ..CERTIFICATE_REQUEST
+    },
+    ComponentCall {
+        what: "the status of CertificateSigningRequests",
+        subresource: "status",
+        operations: &["UPDATE"],
+        caller: Caller::Controller("certificate-controller"),
+        ..CERTIFICATE_REQUEST
     },
 ];

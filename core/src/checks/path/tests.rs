@@ -3,7 +3,9 @@
 use rstest::rstest;
 
 use crate::know::Source;
-use crate::policy::{Beat, Client, Connection, Door, Hop, Limit, Protocol, Selector, Server, Upstream};
+use crate::policy::{
+    Beat, Client, Connection, Door, Hop, Limit, PortRef, Protocol, Selector, Server, Upstream,
+};
 use crate::world::{NEVER, World, app, client, connection, every, l4, l7, policy, service, static_proxy};
 
 const ID: &str = "path-idle-budget";
@@ -428,6 +430,22 @@ fn pings_at_a_load_balancer_that_ends_connections(
     assert_eq!(world.policy(policy(vec![grpc])).says(ID), expected);
 }
 
+/// A DNS alias, or a headless Service, has ports only if somebody writes some: those that the policy numbers count.
+#[rstest]
+#[case::alias("ExternalName", &[5432], "Violated critical SilenceExceedsTimeout")]
+#[case::alias_of_which_no_port_is_known("ExternalName", &[], "-")]
+#[case::headless("ClusterIP", &[5432], "Violated critical SilenceExceedsTimeout")]
+fn a_service_without_ports(#[case] kind: &str, #[case] ports: &[u16], #[case] expected: &str) {
+    let mut connection = path(NEVER, NEVER, Some(1800));
+    connection.ports = ports.iter().map(|port| PortRef::Number(*port)).collect();
+    let spec = serde_json::json!({"type": kind, "clusterIP": "None", "ports": []});
+    let mut world = World::complete()
+        .with(Source::Services, service("api", spec))
+        .policy(policy(vec![connection]));
+    let found = world.found(ID);
+    assert_eq!(found.first().map_or("-", |one| one.as_str()), expected);
+}
+
 /// Whether the advice about a keepalive without a time names the sysctl of the client's Pods.
 #[rstest]
 #[case::own_network(Door::Cluster, Some(Beat::Enabled(None)), &[false], true)]
@@ -516,6 +534,7 @@ fn an_undeclared_keepalive_is_evidence(
 /// an idle one, which no request notices.
 #[rstest]
 #[case::bytes("openstack:///x", "", 50)]
+#[case::bytes_by_instances_without_a_scheme("ocid1.instance.oc1.eu-frankfurt-1.abc", "", 300)]
 #[case::requests("cn-hangzhou.i-1", "http:80", 0)]
 fn who_forwards_bytes_closes_on_both_sides(
     #[case] provider: &str,

@@ -13,7 +13,7 @@ use super::entry::{Carrier, ConnectionTable};
 use super::kube_proxy::Settings;
 use super::version::Version;
 use super::{Cilium, Profile, ProxyMode, linux};
-use crate::know::{Gap, Known, Val};
+use crate::know::{Gap, Known, Origin, Val};
 use tables::tables;
 
 /// The first kernel on which kube-proxy runs nftables: `pkg/util/kernel/constants.go`.
@@ -54,7 +54,7 @@ pub fn profile(inputs: &NodeInputs<'_>) -> Profile {
         &udp_stream(inputs),
         |cilium| &cilium.service_any_seconds,
         |carrier| &carrier.udp,
-        Settings::service_udp_seconds,
+        |proxy| of_older_kernels(proxy.service_udp_seconds(), inputs.kernel),
     );
     let idle =
         |table: &Known<Option<ConnectionTable>>| table.clone().map(|table| table.map(|table| table.idle));
@@ -176,7 +176,7 @@ pub fn tcp_established(inputs: &NodeInputs<'_>) -> Known<Val<i64>> {
 
 /// The same for UDP flows that are answered.
 fn udp_stream(inputs: &NodeInputs<'_>) -> Known<Val<i64>> {
-    match &inputs.kube_proxy {
+    let seconds = match &inputs.kube_proxy {
         Some(Ok(proxy)) => proxy.udp_stream_seconds.clone(),
         Some(Err(gap)) if !inputs.no_kube_proxy => Err(gap.clone()),
         _ => Ok(Val::default_of(
@@ -186,7 +186,22 @@ fn udp_stream(inputs: &NodeInputs<'_>) -> Known<Val<i64>> {
                 linux::CONNTRACK_UDP_FILE
             ),
         )),
-    }
+    };
+    of_older_kernels(seconds, inputs.kernel)
+}
+
+/// Linux before 5.0 remembered answered UDP flows for 180 s, and some distributions brought the shorter time to older
+/// kernels: there neither is sure.
+fn of_older_kernels(seconds: Known<Val<i64>>, kernel: &str) -> Known<Val<i64>> {
+    let is_older = Version::parse(kernel).is_some_and(|kernel| !kernel.at_least(5, 0));
+    seconds.map(|val| {
+        let is_default = val.origin == Origin::Default && val.value == linux::UDP_STREAM_SECONDS;
+        if is_older && is_default {
+            Val::assumed(val.value, format!("{}; 180 s in Linux before 5.0", val.source))
+        } else {
+            val
+        }
+    })
 }
 
 fn notes(inputs: &NodeInputs<'_>, mode: &Known<Val<ProxyMode>>) -> Vec<Arc<str>> {

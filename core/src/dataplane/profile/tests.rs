@@ -69,6 +69,25 @@ fn cilium_comes_first(#[case] keys: &[(&str, &str)], #[case] idle: Option<i64>, 
     assert_eq!(got.tcp_established_seconds.unwrap().value, 86_400);
 }
 
+/// 120 s are sure from Linux 5.0 on alone, unless they are written.
+#[rstest]
+#[case::today("5.10.0", &[], Origin::Default)]
+#[case::before("4.18.0-553.el8.x86_64", &[], Origin::Assumed)]
+#[case::written("3.10.0", &["--conntrack-udp-timeout-stream=120s"], Origin::Declared)]
+fn answered_udp_flows_of_older_kernels(
+    #[case] kernel: &str,
+    #[case] flags: &[&str],
+    #[case] expected: Origin,
+) {
+    let proxy = proxy(flags);
+    let got = profile(&NodeInputs {
+        kernel,
+        ..inputs(Some(&proxy), None)
+    });
+    let idle = got.udp_idle_seconds.unwrap().unwrap();
+    assert_eq!((idle.value, idle.origin), (120, expected));
+}
+
 #[test]
 fn connection_tracking_below_ipvs_may_remember_for_less() {
     let argv = ["kube-router".to_owned()];

@@ -26,12 +26,12 @@ pub(super) struct InTheWay {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum BlockCause {
-    /// With the port that its Service lacks, where that is why.
+    /// With what its Service lacks.
     Blocked {
-        without_port: Option<u16>,
+        lacks: Lacks,
     },
     BlockedIfConditionsMatch {
-        without_port: Option<u16>,
+        lacks: Lacks,
     },
     WhenAway,
     /// It is waited for longer than the caller waits, both in seconds.
@@ -41,6 +41,27 @@ pub(super) enum BlockCause {
     },
     /// It and others, asked in turn, are waited for longer together than the caller waits.
     TooSlowTogether(Together),
+}
+
+/// What a Service lacks, so that the API server cannot ask the webhook behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Lacks {
+    /// A ready endpoint.
+    Endpoint,
+    /// This port.
+    Port(u16),
+    /// A cluster address, as it is headless.
+    ClusterAddress,
+}
+
+impl fmt::Display for Lacks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Endpoint => f.write_str("ready endpoint"),
+            Self::Port(port) => write!(f, "port {port}"),
+            Self::ClusterAddress => f.write_str("cluster address"),
+        }
+    }
 }
 
 /// Webhooks that are asked one after the other about the same request.
@@ -115,14 +136,13 @@ impl Explain for InTheWay {
         let (webhook, what, place) = (&self.webhook, self.what, self.place());
         let service = self.service();
         match self.cause {
-            BlockCause::Blocked { without_port } => {
-                write!(f, "webhook {webhook} refuses {what}{place} now: ")?;
-                write!(f, "its Service {service} has no {}", missing(without_port))
-            }
-            BlockCause::BlockedIfConditionsMatch { without_port } => write!(
+            BlockCause::Blocked { lacks } => write!(
                 f,
-                "webhook {webhook} refuses {what}{place} if its matchConditions hold: {service} has no {}",
-                missing(without_port)
+                "webhook {webhook} refuses {what}{place} now: its Service {service} has no {lacks}"
+            ),
+            BlockCause::BlockedIfConditionsMatch { lacks } => write!(
+                f,
+                "webhook {webhook} refuses {what}{place} if its matchConditions hold: {service} has no {lacks}"
             ),
             BlockCause::WhenAway => {
                 let (ready, s) = (self.ready, if self.ready == 1 { "" } else { "s" });
@@ -218,17 +238,20 @@ impl Explain for InTheWay {
                 found.others, found.patience
             )
             .into(),
-            BlockCause::Blocked {
-                without_port: Some(port),
-            }
-            | BlockCause::BlockedIfConditionsMatch {
-                without_port: Some(port),
-            } => format!("compare clientConfig.service.port {port} of {webhook} with the ports of {service}")
+            BlockCause::Blocked { lacks } | BlockCause::BlockedIfConditionsMatch { lacks } => match lacks {
+                Lacks::Endpoint => format!(
+                    "bring {service} back; if that is refused too, delete this webhook configuration until it is"
+                )
                 .into(),
-            BlockCause::Blocked { .. } | BlockCause::BlockedIfConditionsMatch { .. } => format!(
-                "bring {service} back; if that is refused too, delete this webhook configuration until it is"
-            )
-            .into(),
+                Lacks::Port(port) => {
+                    format!("compare clientConfig.service.port {port} of {webhook} with the ports of {service}")
+                        .into()
+                }
+                Lacks::ClusterAddress => format!(
+                    "make {service} anew without `clusterIP: None`: the API server calls no headless Service"
+                )
+                .into(),
+            },
         };
         vec![first, self.narrower().into()]
     }
@@ -243,11 +266,6 @@ impl Explain for InTheWay {
             BlockCause::Blocked { .. } | BlockCause::BlockedIfConditionsMatch { .. } => self.stops,
         }
     }
-}
-
-/// What a Service lacks, so that no endpoint answers.
-fn missing(port: Option<u16>) -> String {
-    port.map_or_else(|| "ready endpoint".to_owned(), |port| format!("port {port}"))
 }
 
 /// One case for each form of the evidence, for the file of all messages.
@@ -272,9 +290,9 @@ pub(crate) fn examples() -> Vec<Verdict> {
         ..case
     };
     let (beats, leases, pods) = ("Leases in kube-node-lease", "Leases in kube-system", "new Pods");
-    let (no_endpoint, no_port) = (None, Some(9443));
-    let blocked = |without_port| Blocked { without_port };
-    let if_matched = |without_port| BlockedIfConditionsMatch { without_port };
+    let (no_endpoint, no_port) = (Lacks::Endpoint, Lacks::Port(9443));
+    let blocked = |lacks| Blocked { lacks };
+    let if_matched = |lacks| BlockedIfConditionsMatch { lacks };
     let late = TooSlowToIgnore {
         timeout: 10,
         patience: 5,
@@ -294,6 +312,7 @@ pub(crate) fn examples() -> Vec<Verdict> {
         Verdict::violated(of(pods, Most, Critical, 0, blocked(no_endpoint))),
         Verdict::violated(of(pods, Few(2), Warning, 0, blocked(no_endpoint))),
         Verdict::violated(of(beats, System, Critical, 0, blocked(no_port))),
+        Verdict::violated(of(beats, System, Critical, 0, blocked(Lacks::ClusterAddress))),
         Verdict::at_risk(of("nodes/status", System, Critical, 0, if_matched(no_endpoint))),
         Verdict::at_risk(of("nodes/status", System, Critical, 0, if_matched(no_port))),
         Verdict::at_risk(of(beats, System, Critical, 1, WhenAway)),

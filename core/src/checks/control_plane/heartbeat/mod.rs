@@ -14,7 +14,7 @@ use crate::sources::service::ServiceType;
 use crate::sources::webhook::Webhook;
 #[cfg(test)]
 pub(crate) use in_the_way::examples;
-use in_the_way::{BlockCause, InTheWay};
+use in_the_way::{BlockCause, InTheWay, Lacks};
 
 /// The check.
 pub static CHECK: Check = Check {
@@ -53,11 +53,13 @@ answer (its node died, the network drops packets), each request waits that long,
 ## Formula
 
 The requests that count: Leases in kube-node-lease and kube-system, nodes and nodes/status; new Pods, their bindings,
-status and tokens; EndpointSlices; TokenReviews, SubjectAccessReviews and CertificateSigningRequests. For every webhook
+status and tokens; EndpointSlices; TokenReviews, SubjectAccessReviews and CertificateSigningRequests with their approval
+and status. For every webhook
 its rules, namespaceSelector, objectSelector and matchConditions are evaluated against each of them; of who asks, the
 conditions see kubelets, the scheduler and the controllers of kube-controller-manager. `Fail`:
 
-- it matches, and its Service has no ready endpoint at its port, or no such port: Violated, `Blocked`. A warning where it
+- it matches, and its Service has no ready endpoint at its port, or no such port, or is headless, so that the API server
+  calls it never: Violated, `Blocked`. A warning where it
   reaches fewer than half of the namespaces outside of the system's and not its own, for reviews and
   CertificateSigningRequests, and where only new Leases or EndpointSlices are refused (those that are there are
   updated, not created); else critical;
@@ -198,11 +200,11 @@ fn refuses(look: &Look<'_>, hook: &Webhook) -> Known<Verdict> {
         cause,
     };
     if ready == 0 {
-        let without_port = backend.without_port.then_some(hook.port);
+        let lacks = backend.lacks;
         return Ok(if hit.open {
-            Verdict::at_risk(case(hit, BlockCause::BlockedIfConditionsMatch { without_port }))
+            Verdict::at_risk(case(hit, BlockCause::BlockedIfConditionsMatch { lacks }))
         } else {
-            Verdict::violated(case(hit, BlockCause::Blocked { without_port }))
+            Verdict::violated(case(hit, BlockCause::Blocked { lacks }))
         });
     }
     let heartbeat = |request: &ComponentCall| matches!(request.stops, Stops::Nodes | Stops::Leaders);
@@ -212,17 +214,36 @@ fn refuses(look: &Look<'_>, hook: &Webhook) -> Known<Verdict> {
 }
 
 /// What stands behind the Service of a webhook.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 struct WebhookBackend {
     /// Endpoints that answer at the webhook's port.
     ready: usize,
     /// Whether the Service is a DNS alias without any.
     alias: bool,
-    /// Whether the Service has no such port: the API server refuses to ask it then (`findServicePort` in
-    /// k8s.io/apiserver `pkg/util/proxy`).
-    without_port: bool,
+    /// What it lacks where none is ready.
+    lacks: Lacks,
 }
 
+impl WebhookBackend {
+    const fn ready(ready: usize) -> Self {
+        let lacks = Lacks::Endpoint;
+        Self {
+            ready,
+            alias: false,
+            lacks,
+        }
+    }
+
+    const fn without(lacks: Lacks) -> Self {
+        Self {
+            ready: 0,
+            alias: false,
+            lacks,
+        }
+    }
+}
+
+/// As the API server finds it: `ResolveCluster` and `findServicePort` in k8s.io/apiserver `pkg/util/proxy/proxy.go`.
 fn backend(look: &Look<'_>, service: Key, port: u16) -> Known<WebhookBackend> {
     let count = || {
         look.endpoints(service)
@@ -230,33 +251,29 @@ fn backend(look: &Look<'_>, service: Key, port: u16) -> Known<WebhookBackend> {
     };
     let row = match look.service(service) {
         Ok(Some(row)) => row,
-        // The API server asks no webhook whose Service it does not find (`ResolveEndpoint`, in the same file), whatever
-        // slices are left of it.
-        Ok(None) => return Ok(WebhookBackend::default()),
+        // It asks no webhook whose Service it does not find, whatever slices are left of it.
+        Ok(None) => return Ok(WebhookBackend::ready(0)),
         // Its ports are not known.
         Err(gap) => {
             return match count()? {
                 0 => Err(gap),
-                ready => Ok(WebhookBackend {
-                    ready,
-                    ..WebhookBackend::default()
-                }),
+                ready => Ok(WebhookBackend::ready(ready)),
             };
         }
     };
-    let any = count()?;
     if row.kind == ServiceType::ExternalName {
+        let ready = count()?;
         return Ok(WebhookBackend {
-            ready: any,
-            alias: any == 0,
-            without_port: false,
+            alias: ready == 0,
+            ..WebhookBackend::ready(ready)
         });
     }
+    // "cannot route to service with ClusterIP None", however many endpoints are ready.
+    if row.headless {
+        return Ok(WebhookBackend::without(Lacks::ClusterAddress));
+    }
     if !row.ports.iter().any(|one| one.port == port) {
-        return Ok(WebhookBackend {
-            without_port: true,
-            ..WebhookBackend::default()
-        });
+        return Ok(WebhookBackend::without(Lacks::Port(port)));
     }
     let case = ServiceCase {
         key: service,
@@ -276,10 +293,7 @@ fn backend(look: &Look<'_>, service: Key, port: u16) -> Known<WebhookBackend> {
             ready => ready,
         }
     });
-    Ok(WebhookBackend {
-        ready,
-        ..WebhookBackend::default()
-    })
+    Ok(WebhookBackend::ready(ready))
 }
 
 /// A webhook that lets pass what it cannot be asked about, after a while.

@@ -77,6 +77,16 @@ const SLOW: &[&str] = &["AtRisk warning TooSlowToIgnore"];
 #[case::bindings(json!({"apiGroups": [""], "resources": ["pods/binding"]}), json!({}), BLOCKED)]
 #[case::tokens(json!({"apiGroups": [""], "resources": ["serviceaccounts/token"]}), json!({}), BLOCKED)]
 #[case::slices(json!({"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"]}), json!({}), BLOCKED)]
+#[case::approvals(
+    json!({"apiGroups": ["certificates.k8s.io"], "resources": ["certificatesigningrequests/approval"]}),
+    json!({}),
+    &["Violated warning Blocked"]
+)]
+#[case::certificates(
+    json!({"apiGroups": ["certificates.k8s.io"], "resources": ["certificatesigningrequests/status"]}),
+    json!({}),
+    &["Violated warning Blocked"]
+)]
 #[case::token_reviews(
     json!({"apiGroups": ["authentication.k8s.io"], "resources": ["*"]}), json!({}), &["Violated warning Blocked"]
 )]
@@ -390,4 +400,17 @@ fn an_alias_has_no_endpoints_to_count() {
     });
     let mut cluster = guarded(0, hook(leases(), &json!({}))).with(Source::Services, alias);
     assert_eq!(cluster.found(WEBHOOK), ["Unknown unknown"]);
+}
+
+/// "cannot route to service with ClusterIP None", says the API server, and asks none of the ready endpoints.
+#[test]
+fn a_headless_service_is_never_called() {
+    let headless = json!({
+        "metadata": {"name": "guard", "namespace": "guard"},
+        "spec": {"clusterIP": "None", "selector": {"app": "guard"}, "ports": [{"port": 443}]},
+    });
+    let mut cluster = guarded(2, hook(leases(), &json!({}))).with(Source::Services, headless);
+    assert_eq!(cluster.found(WEBHOOK), BLOCKED);
+    let message = cluster.message(WEBHOOK);
+    assert!(message.ends_with("has no cluster address"), "{message}");
 }
