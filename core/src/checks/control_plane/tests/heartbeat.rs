@@ -402,7 +402,7 @@ fn an_alias_has_no_endpoints_to_count() {
     assert_eq!(cluster.found(WEBHOOK), ["Unknown unknown"]);
 }
 
-/// "cannot route to service with ClusterIP None", says the API server, and asks none of the ready endpoints.
+/// The API server says that it cannot route to such a Service, and asks none of the ready endpoints.
 #[test]
 fn a_headless_service_is_never_called() {
     let headless = json!({
