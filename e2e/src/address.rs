@@ -54,10 +54,7 @@ fn is_taken(address: Ipv4Addr) -> Result<bool> {
     let output = run(&["show", "to", &format!("{address}/32"), "dev", "lo"])?;
     if !output.status.success() {
         let why = String::from_utf8_lossy(&output.stderr);
-        bail!(
-            "cannot list the addresses of the loopback device: {}",
-            why.trim()
-        );
+        bail!("cannot list the addresses of the loopback device: {}", why.trim());
     }
     Ok(!output.stdout.is_empty())
 }
