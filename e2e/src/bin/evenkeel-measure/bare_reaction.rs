@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::operator::{Bench, NAMESPACE, POLICY_NAME};
-use super::reaction::{CHANGES, MEASURED_SLICE, Reactions, SLICES, reactions};
+use super::reaction::{CHANGES, MEASURED_SLICE, Neighbours, Reactions, SLICES, reactions};
 
 /// The line on the standard output with which it says that changes of slices will be seen from now on.
 const WATCHING: &str = "watching";
@@ -61,8 +61,8 @@ pub(super) async fn measured(bench: &Bench) -> Result<[Reactions; 2]> {
         BufReader::new(out).read_line(&mut said)?;
         ensure!(said.trim() == WATCHING, "the bare client does not watch");
         anyhow::Ok([
-            reactions(bench, None, 0, None).await?,
-            reactions(bench, None, CHANGES, None).await?,
+            reactions(bench, None, 0, Neighbours::Quiet).await?,
+            reactions(bench, None, CHANGES, Neighbours::Quiet).await?,
         ])
     };
     let measured = measured.await;

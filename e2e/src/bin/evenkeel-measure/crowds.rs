@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 
 use super::crowd::{Crowd, SERVICES, make, remove, until_told};
 use super::operator::{Bench, Measured};
-use super::reaction::{CHANGES, Reactions, reactions};
+use super::reaction::{CHANGES, Neighbours, Reactions, reactions};
 
 /// Measures each crowd with an operator of its own, and prints them side by side.
 pub(super) async fn side_by_side(bench: &Bench, crowds: [Option<Crowd>; 4]) -> Result<()> {
@@ -48,8 +48,9 @@ pub(super) async fn side_by_side(bench: &Bench, crowds: [Option<Crowd>; 4]) -> R
             until_told(bench, crowd, start).await?;
         }
         let told = start.elapsed();
-        let reacted = reactions(bench, Some(&measured), CHANGES, crowd).await?;
-        line(crowd, &measured, told, &reacted);
+        let reacted = reactions(bench, Some(&measured), CHANGES, Neighbours::of(crowd)).await?;
+        let shown = crowd.map_or_else(|| "none".into(), Crowd::name);
+        line(&shown, &measured, told, &reacted);
         measured.end()?;
         if crowd.is_some() {
             remove(bench).await?;
@@ -58,7 +59,7 @@ pub(super) async fn side_by_side(bench: &Bench, crowds: [Option<Crowd>; 4]) -> R
     Ok(())
 }
 
-fn heads([first, rest @ ..]: [&str; 10]) {
+pub(super) fn heads([first, rest @ ..]: [&str; 10]) {
     print!("{first:<16}");
     for one in rest {
         print!(" {one:>9}");
@@ -66,11 +67,11 @@ fn heads([first, rest @ ..]: [&str; 10]) {
     println!();
 }
 
-fn line(crowd: Option<Crowd>, measured: &Measured, told: Duration, reacted: &Reactions) {
+pub(super) fn line(shown: &str, measured: &Measured, told: Duration, reacted: &Reactions) {
     let own = reacted.own.unwrap_or_default();
     println!(
         "{:<16} {:>9.2} {:>9.2} {:>9} {:>9.2} {:>9.2} {:>9.1} {:>9.1} {:>9} {:>9}",
-        crowd.map_or_else(|| "none".into(), Crowd::name),
+        shown,
         measured.ready().as_secs_f64(),
         told.as_secs_f64(),
         reacted.ways.len(),

@@ -2,8 +2,10 @@
 //!
 //! Both run as processes of their own, one after the other. Build with `--release`; a debug build measures nothing.
 
+mod at_ceilings;
 mod bare;
 mod bare_reaction;
+mod ceilings;
 mod crowd;
 mod crowds;
 mod feeders;
@@ -23,9 +25,10 @@ use evenkeel_e2e::load::{Size, load};
 use evenkeel_e2e::process::status_kib;
 use evenkeel_e2e::{ControlPlane, Options};
 
+use ceilings::{Ceilings, NamespaceCount};
 use crowd::Crowd;
 use operator::{Bench, Measured};
-use reaction::CHANGES;
+use reaction::{CHANGES, Neighbours};
 
 /// How often a process is asked how much memory it has had at most.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
@@ -63,6 +66,13 @@ struct Cli {
     /// With --operator, and instead of reactions: rest without and with a Prometheus that measures every node
     #[arg(long, requires = "operator", conflicts_with_all = ["crowd", "namespaces"])]
     feeders: bool,
+    /// With --operator, and instead of rest: what others' reactions cost while so many namespaces have all that one may
+    /// have: a number, or `all` for as many as reach the ceilings of the cluster
+    #[arg(long, requires = "operator", conflicts_with_all = ["crowd", "namespaces", "feeders"])]
+    ceilings: Option<NamespaceCount>,
+    /// With --ceilings: Pods of each of these namespaces
+    #[arg(long, default_value_t = 20_000, requires = "ceilings")]
+    pods: u32,
     /// Be the bare client
     #[arg(long, hide = true, requires = "kubeconfig")]
     bare: bool,
@@ -107,13 +117,16 @@ async fn operator(bench: &Bench, cli: &Cli) -> Result<()> {
     if cli.feeders {
         return feeders::measure(bench, Duration::from_secs(cli.rest_seconds)).await;
     }
+    if let Some(count) = cli.ceilings {
+        return at_ceilings::measure(bench, Ceilings::new(count, cli.pods)).await;
+    }
     let Some(count) = cli.crowd else {
         let measured = Measured::start(bench).await?;
         measured.tell();
         rest::at_rest(bench, &measured, Duration::from_secs(cli.rest_seconds)).await?;
         let own = [
-            reaction::reactions(bench, Some(&measured), 0, None).await?,
-            reaction::reactions(bench, Some(&measured), CHANGES, None).await?,
+            reaction::reactions(bench, Some(&measured), 0, Neighbours::Quiet).await?,
+            reaction::reactions(bench, Some(&measured), CHANGES, Neighbours::Quiet).await?,
         ];
         println!(
             "memory: {} MiB, peak {} MiB",

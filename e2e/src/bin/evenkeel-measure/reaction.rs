@@ -10,6 +10,7 @@ use anyhow::Result;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::ceilings::Ceilings;
 use super::crowd::{Crowd, TURNS_EVERY};
 use super::operator::{Bench, Measured, NAMESPACE, POLICY_NAME};
 use super::scrape::{Scrape, quantile};
@@ -27,6 +28,37 @@ pub(super) const SLICES: &str = "/apis/discovery.k8s.io/v1/endpointslices";
 
 /// Between two reactions: not a multiple of anything that the crowd does.
 const PAUSE: Duration = Duration::from_millis(230);
+
+/// What changes in other namespaces meanwhile.
+#[derive(Clone, Copy)]
+pub(super) enum Neighbours {
+    /// Nothing.
+    Quiet,
+    /// The Service that all of the crowd's policies govern loses a backend and gets it back: all of their verdicts turn at
+    /// once.
+    Crowd(Crowd),
+    /// Namespaces that have all that one may have.
+    Ceilings(Ceilings),
+}
+
+impl Neighbours {
+    /// A crowd, where its verdicts turn.
+    pub(super) fn of(crowd: Option<Crowd>) -> Self {
+        match crowd {
+            Some(crowd) if crowd.turns => Self::Crowd(crowd),
+            _ => Self::Quiet,
+        }
+    }
+
+    /// Changes what they have, for ever.
+    async fn change(self, bench: &Bench) -> Result<()> {
+        match self {
+            Self::Quiet => std::future::pending().await,
+            Self::Crowd(_) => turn_crowd(bench).await,
+            Self::Ceilings(ceilings) => ceilings.change(bench).await,
+        }
+    }
+}
 
 /// What was measured.
 pub(super) struct Reactions {
@@ -161,7 +193,7 @@ pub(super) async fn reactions(
     bench: &Bench,
     measured: Option<&Measured>,
     changes: u32,
-    crowd: Option<Crowd>,
+    neighbours: Neighbours,
 ) -> Result<Reactions> {
     let noted_before = bench.noted()?.map(|events| events.len());
     let before = scrape(measured).await?;
@@ -183,7 +215,7 @@ pub(super) async fn reactions(
         }
         anyhow::Ok(ways)
     };
-    let noise = async { tokio::try_join!(background(bench, changes), move_crowd(bench, crowd)).map(drop) };
+    let noise = async { tokio::try_join!(background(bench, changes), neighbours.change(bench)).map(drop) };
     let mut ways = tokio::select! {
         ways = work => ways?,
         // Ends only by an error.
@@ -229,12 +261,7 @@ async fn background(bench: &Bench, changes: u32) -> Result<()> {
     Ok(())
 }
 
-/// The Service that all of the crowd's policies govern loses a backend and gets it back, for ever: all of their verdicts
-/// turn at once.
-async fn move_crowd(bench: &Bench, crowd: Option<Crowd>) -> Result<()> {
-    if !crowd.is_some_and(|crowd| crowd.turns) {
-        return std::future::pending().await;
-    }
+async fn turn_crowd(bench: &Bench) -> Result<()> {
     let mut beat = tokio::time::interval(TURNS_EVERY);
     for count in 0_u32.. {
         beat.tick().await;

@@ -45,7 +45,10 @@ pub(super) async fn at_rest(bench: &Bench, measured: &Measured, rest: Duration) 
         delta("evenkeel_status_writes_total"),
     );
     if bench.plane.is_some() {
-        tell(&asked(bench)?.split_off(asked_before));
+        let asked = asked(bench)?.split_off(asked_before);
+        let watches = asked.iter().filter(|one| one["verb"] == "watch").count();
+        println!("watches that began anew: {:.2} a second", watches as f64 / took);
+        tell(&asked);
     } else {
         println!("no audit log of this cluster can be read: what the API server says was not counted");
     }

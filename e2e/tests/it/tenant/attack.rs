@@ -54,6 +54,11 @@ impl Attack {
 
     /// The same; `legacy` also with the right to write EndpointSlices.
     pub(super) async fn begin_as(name: &str, legacy: bool) -> Self {
+        Self::begin_with(name, legacy, &[]).await
+    }
+
+    /// The same, against an operator with more flags.
+    pub(super) async fn begin_with(name: &str, legacy: bool, flags: &[&str]) -> Self {
         let mut bed = TenantBed::lock().await;
         bed.clear().await;
         let number = bed.attacked.len();
@@ -63,7 +68,8 @@ impl Attack {
         bed.plane.apply_yaml(&object.to_string()).await.unwrap();
         let client = bed.plane.editor(&namespace, legacy).await.unwrap();
         let debug = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port().unwrap()));
-        let more = [format!("--debug-listen={debug}"), "--log=info".to_owned()];
+        let mut more = vec![format!("--debug-listen={debug}"), "--log=info".to_owned()];
+        more.extend(flags.iter().map(|flag| (*flag).to_owned()));
         let instance = format!("operator-{number}");
         let operator = Operator::start(&bed.plane, binary().unwrap(), &instance, &more, bed.folder.path());
         let operator = operator.await.unwrap();
@@ -135,21 +141,44 @@ impl Attack {
 
     /// How often it has asked for something in the team's namespace since the attack began, by verb and resource. Waits for
     /// the first time, as the audit log of the API server lags.
-    pub(super) async fn asked_for(&self, (verb, resource): (&str, &str)) -> usize {
+    pub(super) async fn asked_for(&self, what: (&str, &str)) -> usize {
+        self.asked_in(self.team.namespace(), what).await
+    }
+
+    /// The same in any namespace.
+    pub(super) async fn asked_in(&self, namespace: &str, (verb, resource): (&str, &str)) -> usize {
         let start = Instant::now();
         loop {
             let asked = self.bed.asked().split_off(self.asked);
-            let of_team = |one: &&Value| {
+            let is_such = |one: &&Value| {
                 one["verb"] == verb
                     && one["objectRef"]["resource"] == resource
-                    && one["objectRef"]["namespace"] == self.team.namespace()
+                    && one["objectRef"]["namespace"] == namespace
             };
-            let count = asked.iter().filter(of_team).count();
+            let count = asked.iter().filter(is_such).count();
             if count > 0 || start.elapsed() > WITHIN {
                 return count;
             }
             tokio::time::sleep(EVERY).await;
         }
+    }
+
+    /// Waits until the operator's log holds a text.
+    pub(super) async fn until_logged(&self, text: &str) {
+        let start = Instant::now();
+        while !self.operator.log().unwrap().contains(text) {
+            assert!(
+                start.elapsed() < WITHIN,
+                "{}: the log does not say {text}",
+                self.name
+            );
+            tokio::time::sleep(EVERY).await;
+        }
+    }
+
+    /// Everything that operators of these attacks have asked for so far.
+    pub(super) fn asked_at_all(&self) -> Vec<Value> {
+        self.bed.asked()
     }
 
     /// How many files the operator has open.

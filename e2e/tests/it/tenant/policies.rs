@@ -48,21 +48,30 @@ async fn a_crowd_of_broken_policies_hides_no_other() {
     attack.end().await;
 }
 
+/// Values of one line of a selector: `maxItems` of the schema.
+const VALUES: usize = 32;
+
 /// Hundreds of ways to choose Pods: each would be a watch of its own.
 #[tokio::test(flavor = "multi_thread")]
 async fn many_selectors_take_nothing_from_others() {
     let attack = Attack::begin("selectors").await;
     attack.team.make(&service("s", 1)).await.unwrap();
-    let values: Vec<_> = (0..500).map(|at| format!("v{at}-{}", "x".repeat(50))).collect();
-    let crowd = (0..300).map(|at| {
+    let values: Vec<_> = (0..=VALUES)
+        .map(|at| format!("v{at}-{}", "x".repeat(50)))
+        .collect();
+    let selecting = |at: usize, values: &[String]| {
         let selector = json!({"matchLabels": {"app": format!("a{at}")},
-            "matchExpressions": [{"key": "tier", "operator": "NotIn", "values": if at % 50 == 0 { &values[..] } else { &values[..1] }}]});
+            "matchExpressions": [{"key": "tier", "operator": "NotIn", "values": values}]});
         let clients = json!([{"name": "c", "podSelector": selector}]);
-        policy(&format!("p{at}"), &json!({"connections": [{"name": "k", "protocol": "TCP", "longestSilenceSeconds": 60, "clients": clients}]}))
-    });
-    let refused = attack.team.make_all(crowd).await;
-    eprintln!("{refused} of 300 selectors were refused");
-    assert!(refused <= 6, "the small ones are taken");
+        policy(
+            &format!("p{at}"),
+            &json!({"connections": [{"name": "k", "protocol": "TCP", "longestSilenceSeconds": 60, "clients": clients}]}),
+        )
+    };
+    let crowd = (0..300).map(|at| selecting(at, &values[..if at % 50 == 0 { VALUES } else { 1 }]));
+    assert_eq!(attack.team.make_all(crowd).await, 0, "of 300 selectors");
+    let larger = attack.team.make(&selecting(300, &values)).await;
+    assert_eq!(larger, Err(422), "one value more than the schema takes");
     attack.until_seen().await;
     let open = attack.open_files();
     eprintln!("300 selectors: {open} files are open");

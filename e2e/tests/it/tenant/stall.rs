@@ -7,7 +7,7 @@ use serde_json::json;
 use super::attack::Attack;
 use super::bed::WITHIN;
 use super::policies::wide;
-use super::team::service;
+use super::team::{pod, service};
 
 /// A policy of 256 clients for each port of so many Services, which changes five times: each change makes all of it due.
 async fn stalls(name: &str, services: usize, ports: u16) {
@@ -65,4 +65,64 @@ async fn a_wide_policy_delays_no_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_very_wide_policy_delays_no_other() {
     stalls("wider", 50, 64).await;
+}
+
+/// Pods that are alike in nothing, under as many selectors as a policy may have: each change of one makes all clients due.
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_that_all_differ_hold_up_nobody() {
+    let attack = Attack::begin("differing").await;
+    let leader = leader(&attack).await;
+    let team = &attack.team;
+    team.make(&service("s", 8)).await.unwrap();
+    let differing = |at: usize, turn: usize| {
+        let mut pod = pod(&format!("differing-{at}"), "it");
+        pod["metadata"]["labels"] =
+            json!({"app": "differing", "own": format!("own-{at}"), "turn": format!("turn-{turn}")});
+        pod["spec"]["nodeSelector"] = json!({format!("example.com/{at}"): "x"});
+        pod["spec"]["tolerations"] = (0..20)
+            .map(|n| json!({"key": format!("example.com/{at}-{n}"), "operator": "Exists"}))
+            .collect();
+        pod
+    };
+    assert_eq!(team.make_all((0..500).map(|at| differing(at, 0))).await, 0);
+    let connections: Vec<_> = (0..16)
+        .map(|at| {
+            let clients: Vec<_> = (0..16)
+                .map(|client| {
+                    let none = format!("none-{at}-{client}");
+                    json!({"name": format!("c{client}"), "tcpKeepalive": {"state": "Enabled"},
+                        "podSelector": {"matchLabels": {"app": "differing"},
+                            "matchExpressions": [{"key": "own", "operator": "NotIn", "values": [none]}]}})
+                })
+                .collect();
+            json!({"name": format!("k{at}"), "protocol": "TCP", "longestSilenceSeconds": 86_400,
+                "server": {"tcpKeepalive": {"state": "Disabled"}}, "clients": clients})
+        })
+        .collect();
+    for at in 0..5 {
+        let more = json!({"connections": connections});
+        team.policy(&format!("wide-{at}"), &more).await.unwrap();
+    }
+    for turn in 1..=20 {
+        let patch = json!({"metadata": {"labels": {"turn": format!("turn-{turn}")}}});
+        let name = format!("differing-{turn}");
+        team.change(("v1", "Pod"), &name, &patch).await.unwrap();
+    }
+    let seen = attack.until_seen().await;
+    eprintln!("500 Pods that all differ: the next policy was answered after {seen:?}");
+    // It has reached it: of such a client nothing is known.
+    let start = Instant::now();
+    loop {
+        let own = attack.own_findings().await;
+        if own
+            .iter()
+            .any(|one| one.to_string().contains("differ in more than 64 ways"))
+        {
+            break;
+        }
+        assert!(start.elapsed() < WITHIN, "nothing is said of the clients");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert_eq!(leader, self::leader(&attack).await, "the Lease was lost");
+    attack.end().await;
 }

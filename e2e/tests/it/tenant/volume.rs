@@ -131,3 +131,111 @@ async fn workloads_of_any_size_are_one_row() {
     eprintln!("300 large workloads: {held} MiB");
     attack.end().await;
 }
+
+/// What a policy object carries beside its spec: the newest object of each is held until its status is compared.
+#[tokio::test(flavor = "multi_thread")]
+async fn large_policies_that_change_leave_nothing_behind() {
+    let attack = Attack::begin("large-policies").await;
+    let team = &attack.team;
+    team.make(&service("one", 1)).await.unwrap();
+    for at in 0..8 {
+        team.policy(
+            &format!("large-{at}"),
+            &json!({"balance": {"minimumReadyBackends": 1}}),
+        )
+        .await
+        .unwrap();
+    }
+    let refused = stream::iter(0..400)
+        .map(async |at: usize| {
+            let labels: serde_json::Map<String, Value> = (0..500)
+                .map(|n| {
+                    (
+                        format!("label-{n}"),
+                        json!(format!("{at}-{n}-{}", "y".repeat(40))),
+                    )
+                })
+                .collect();
+            let patch =
+                json!({"metadata": {"annotations": {"example.com/text": large(at)}, "labels": labels}});
+            let kind = ("evenkeel.dev/v1alpha1", "TrafficHealthPolicy");
+            let name = format!("large-{}", at % 8);
+            team.change(kind, &name, &patch).await.is_err()
+        })
+        .buffer_unordered(8)
+        .filter(|refused| std::future::ready(*refused))
+        .count()
+        .await;
+    eprintln!("{refused} of 400 patches were refused");
+    assert!(refused < 200, "most are taken");
+    attack.until_seen().await;
+    let figures = attack.end().await;
+    let [before, _, after] = figures.memory;
+    assert!(after < before + LEFT, "{after} MiB after {before}");
+}
+
+/// Labels by the thousand, each with a value of its own: all labels of a Service are kept, as policies select by them.
+#[tokio::test(flavor = "multi_thread")]
+async fn labels_by_the_thousand_are_forgotten() {
+    let attack = Attack::begin("labels").await;
+    let team = &attack.team;
+    for at in 0..4 {
+        team.make(&service(&format!("labelled-{at}"), 1)).await.unwrap();
+    }
+    let refused = stream::iter(0..200)
+        .map(async |at: usize| {
+            let labels: serde_json::Map<String, Value> = (0..2_000)
+                .map(|n| {
+                    (
+                        format!("l{at}-{n}"),
+                        json!(format!("{at}-{n}-{}", "z".repeat(50))),
+                    )
+                })
+                .collect();
+            // The labels of the last patch of this Service go.
+            let gone = at
+                .checked_sub(4)
+                .map(|last| (0..2_000).map(move |n| (format!("l{last}-{n}"), Value::Null)));
+            let labels: serde_json::Map<String, Value> =
+                labels.into_iter().chain(gone.into_iter().flatten()).collect();
+            let name = format!("labelled-{}", at % 4);
+            let patch = json!({"metadata": {"labels": labels}});
+            team.change(("v1", "Service"), &name, &patch).await.is_err()
+        })
+        .buffer_unordered(4)
+        .filter(|refused| std::future::ready(*refused))
+        .count()
+        .await;
+    eprintln!("{refused} of 200 patches were refused");
+    assert!(refused < 100, "most are taken");
+    attack.until_seen().await;
+    let figures = attack.end().await;
+    let [before, _, after] = figures.memory;
+    assert!(after < before + LEFT, "{after} MiB after {before}");
+}
+
+/// Services by the thousand under a few policies that select all of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn thousands_of_services_are_one_share() {
+    let attack = Attack::begin("many-services").await;
+    let team = &attack.team;
+    let connection = json!([{"name": "k", "protocol": "TCP", "longestSilenceSeconds": 86_400,
+        "server": {"tcpKeepalive": {"state": "Disabled"}},
+        "clients": (0..16).map(|at| json!({"name": format!("c{at}"), "tcpKeepalive": {"state": "Disabled"}})).collect::<Vec<_>>()}]);
+    for at in 0..6 {
+        let more = json!({"connections": connection, "balance": {"minimumReadyBackends": 2}});
+        team.policy(&format!("all-{at}"), &more).await.unwrap();
+    }
+    let refused = team
+        .make_all((0..2_000).map(|at| service(&format!("s{at:04}"), 4)))
+        .await;
+    eprintln!("{refused} of 2000 Services were refused");
+    // Each takes an address of the Services' network, which others need, too.
+    assert!(refused < 1_000, "most are taken");
+    let seen = attack.until_seen().await;
+    eprintln!("2,000 Services under 6 policies: the next policy was answered after {seen:?}");
+    let own = attack.own_findings().await;
+    assert!(own.len() >= 500, "{} findings of the team", own.len());
+    team.delete_all(("v1", "Service")).await;
+    attack.end().await;
+}

@@ -1,0 +1,62 @@
+//! What namespaces at their ceilings cost the policies of others: some beside none.
+
+use std::time::Instant;
+
+use anyhow::Result;
+
+use super::ceilings::{Ceilings, make, until_told};
+use super::crowds::{heads, line};
+use super::operator::{Bench, Measured};
+use super::reaction::{CHANGES, Neighbours, reactions};
+
+/// Measures the reactions of others without and with them, each with an operator of its own.
+pub(super) async fn measure(bench: &Bench, ceilings: Ceilings) -> Result<()> {
+    heads([
+        "at ceilings",
+        "start",
+        "all told",
+        "reactions",
+        "own P50",
+        "own P99",
+        "way P50",
+        "way P99",
+        "peak",
+        "memory",
+    ]);
+    heads(["namespaces", "s", "s", "", "ms", "ms", "ms", "ms", "MiB", "MiB"]);
+    let mut memory = Vec::new();
+    for with in [false, true] {
+        if with {
+            make(bench, ceilings).await?;
+        }
+        let start = Instant::now();
+        let measured = Measured::start(bench).await?;
+        if with {
+            until_told(bench, ceilings, start).await?;
+        }
+        let told = start.elapsed();
+        let neighbours = if with {
+            Neighbours::Ceilings(ceilings)
+        } else {
+            Neighbours::Quiet
+        };
+        let reacted = reactions(bench, Some(&measured), CHANGES, neighbours).await?;
+        let shown = if with {
+            ceilings.namespaces.to_string()
+        } else {
+            "none".to_owned()
+        };
+        line(&shown, &measured, told, &reacted);
+        memory.push(measured.resident_mib());
+        measured.end()?;
+    }
+    if let [before, after] = memory[..] {
+        println!(
+            "{} namespaces at their ceilings, with {} Pods each: {} MiB more",
+            ceilings.namespaces,
+            ceilings.pods,
+            after.saturating_sub(before)
+        );
+    }
+    Ok(())
+}
