@@ -103,7 +103,7 @@ bless:
 	EVENKEEL_BLESS=1 $(CARGO) test --locked -p evenkeel-core --test it -- check_docs:: reasons:: remedies::
 	INSTA_UPDATE=always $(CARGO) test --locked -p evenkeel-core --lib -- checks::messages
 	EVENKEEL_BLESS=1 $(CARGO) test --locked -p evenkeel --test it -- crds::
-	EVENKEEL_BLESS=1 $(CARGO) test --locked -p evenkeel --test it -- metrics:: queries:: chart:: docs::
+	EVENKEEL_BLESS=1 $(CARGO) test --locked -p evenkeel --test it -- metrics:: queries:: rights:: chart:: docs::
 
 # What is built in: bans, licences and sources; known vulnerabilities where their database can be reached. Installs
 # cargo-deny.

@@ -210,6 +210,47 @@ impl Hasher for InUse {
     }
 }
 
+/// How many bytes a value takes with its names, about: each counts as if no other value had it.
+///
+/// A [`Hasher`] as [`InUse`] is, so that no field can be left out. Another number of 32 bits counts as the name that it
+/// happens to be.
+pub(crate) struct Weight<'a> {
+    names: &'a Names,
+    bytes: usize,
+}
+
+/// What a text costs beside its bytes: two counters, a place by number and a place by text.
+const TEXT: usize = 64;
+
+/// What a row costs beside its names.
+const ROW: usize = 128;
+
+impl<'a> Weight<'a> {
+    /// That of one value.
+    pub(crate) fn of(value: &impl Hash, names: &'a Names) -> u32 {
+        let mut weight = Self { names, bytes: ROW };
+        value.hash(&mut weight);
+        u32::try_from(weight.bytes).unwrap_or(u32::MAX)
+    }
+}
+
+impl Hasher for Weight<'_> {
+    fn write_u32(&mut self, number: u32) {
+        let text = self.names.text(Name(number));
+        if !text.is_empty() {
+            self.bytes += TEXT + text.len();
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len();
+    }
+
+    fn finish(&self) -> u64 {
+        self.bytes as u64
+    }
+}
+
 /// Namespace and name of an object; the namespace is empty for cluster-scoped objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Key {

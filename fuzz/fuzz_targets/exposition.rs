@@ -9,7 +9,7 @@ mod exposition;
 
 use std::sync::LazyLock;
 
-use exposition::{Format, PageLimits, PageError, Reader, SeriesKind, Summary, Wanted, WantedMetric};
+use exposition::{Format, PageError, PageLimits, Reader, SeriesKind, Summary, Wanted, WantedMetric};
 use libfuzzer_sys::fuzz_target;
 
 const METRICS: &[WantedMetric] = &[

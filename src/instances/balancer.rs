@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::certificate::{Certificate, are_instances, resolved, shown};
+use super::early::EarlyRefresh;
 use super::published;
 use super::tally::{Outcome, Tally};
 use crate::client::Link;
@@ -44,6 +45,8 @@ pub(crate) struct BalancerFeeder {
     page_tx: mpsc::Sender<OwnedPage>,
     tally: Tally,
     setting: Option<BalancerSetup>,
+    /// Whether a certificate that is none of theirs is a reason to read again what holds.
+    early: EarlyRefresh,
     /// How many connections there were: a name with several addresses is tried at one after the other.
     number: usize,
     warned: Repeats,
@@ -77,6 +80,7 @@ impl BalancerFeeder {
             page_tx,
             tally: Tally::default(),
             setting: None,
+            early: EarlyRefresh::default(),
             number: 0,
             warned: Repeats::default(),
         }
@@ -150,9 +154,11 @@ impl BalancerFeeder {
         // Its certificate may be newer than what was last read of the API servers.
         if let Ok(certificate) = &outcome
             && !self.tally.knows(certificate)
+            && self.early.is_due(Instant::now())
             && let Some(setting) = &self.setting
         {
             self.refresh(setting.declared.clone(), true).await;
+            self.early.done(Instant::now(), self.tally.knows(certificate));
         }
         outcome
     }

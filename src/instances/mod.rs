@@ -7,6 +7,7 @@
 
 mod balancer;
 mod certificate;
+mod early;
 mod leases;
 mod page;
 mod published;

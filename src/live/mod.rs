@@ -28,6 +28,7 @@ use outcome::ListOutcome;
 use page::ListPiece;
 
 use crate::client::{Link, RequestError};
+use crate::resources::SYSTEM;
 
 pub(crate) use connect::root;
 pub use connect::{ApiServer, Ask, AskError, ConnectError};
@@ -210,24 +211,66 @@ async fn read_lists(
     page_tx: mpsc::Sender<ListPiece>,
 ) -> Vec<ListOutcome> {
     let (client, namespaces, page_tx) = (&client, &namespaces[..], &page_tx);
-    let read = |(at, list): (usize, List)| async move {
-        let end = list.read(client, page_tx).await;
+    let groups = groups(lists).into_iter();
+    let ends: Vec<_> = futures::stream::iter(groups)
+        .map(|group| read_group(client, group, namespaces, page_tx))
+        .buffer_unordered(PARALLEL)
+        .collect()
+        .await;
+    ends.into_iter().flatten().collect()
+}
+
+/// The lists with their places, in groups that one refusal speaks for: who may not list the Pods of a namespace may do so by
+/// no selector. Those of the cluster's own namespace are a group each: whoever audits a cluster may read them, and they
+/// are read side by side.
+fn groups(lists: Vec<List>) -> Vec<Vec<(usize, List)>> {
+    let mut groups: Vec<Vec<(usize, List)>> = Vec::new();
+    for (at, list) in lists.into_iter().enumerate() {
+        let is_alone = list.resource.source != Source::Pods || list.namespace.as_deref() == Some(SYSTEM);
+        match groups.last_mut() {
+            Some(group)
+                if !is_alone
+                    && group.last().is_some_and(|(_, last)| {
+                        last.resource == list.resource && last.namespace == list.namespace
+                    }) =>
+            {
+                group.push((at, list));
+            }
+            _ => groups.push(vec![(at, list)]),
+        }
+    }
+    groups
+}
+
+/// Reads the lists of a group one after the other, and asks for no more where one was refused.
+async fn read_group(
+    client: &Client,
+    group: Vec<(usize, List)>,
+    namespaces: &[String],
+    page_tx: &mpsc::Sender<ListPiece>,
+) -> Vec<ListOutcome> {
+    let mut ends = Vec::with_capacity(group.len());
+    let mut refused: Option<RequestError> = None;
+    for (at, list) in group {
+        let end = match &refused {
+            Some(error) => Err(error.clone()),
+            None => list.read(client, page_tx).await,
+        };
         let instead = match &end {
-            Err(error) if error.is_forbidden() => within(client, &list, namespaces, page_tx).await,
+            Err(error) if error.is_forbidden() && refused.is_none() => {
+                refused = Some(error.clone());
+                within(client, &list, namespaces, page_tx).await
+            }
             _ => Vec::new(),
         };
-        ListOutcome {
+        ends.push(ListOutcome {
             at,
             list,
             end,
             instead,
-        }
-    };
-    futures::stream::iter(lists.into_iter().enumerate())
-        .map(read)
-        .buffer_unordered(PARALLEL)
-        .collect()
-        .await
+        });
+    }
+    ends
 }
 
 /// Reads a list that was refused in single namespaces.
@@ -244,4 +287,83 @@ async fn within(
         }
     }
     ends
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
+    use evenkeel_core::fleet::Wants;
+    use evenkeel_core::policy::Selector;
+    use http::Request;
+    use kube::client::Body;
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::*;
+    use crate::client::scripted::{self, whole};
+
+    /// Pods of some namespaces, each by so many selectors.
+    fn pods(namespaces: &[(&str, usize)]) -> Wants {
+        let selector = |at: usize| Selector {
+            labels: vec![("app".into(), format!("a{at}").into())],
+            expressions: Vec::new(),
+        };
+        let pods = namespaces.iter().map(|(namespace, count)| {
+            let selectors: BTreeSet<Selector> = (0..*count).map(selector).collect();
+            (Arc::from(*namespace), Arc::new(selectors))
+        });
+        Wants {
+            pods: pods.collect(),
+            ..Wants::default()
+        }
+    }
+
+    /// Reads these Pods of a server that refuses those of one namespace; returns how often each namespace was asked for.
+    async fn asked(wants: &Wants, refused: &'static str) -> (Vec<String>, usize) {
+        let (asked_tx, mut asked_rx) = unbounded_channel();
+        let link = scripted::link(move |request: Request<Body>| {
+            let path = request.uri().path().to_owned();
+            let answer = if path.contains(&format!("/{refused}/")) {
+                whole(403, r#"{"message": "no"}"#)
+            } else {
+                whole(200, r#"{"items": []}"#)
+            };
+            asked_tx.send(path).unwrap();
+            async { answer }
+        });
+        let client = link.client().await.unwrap();
+        let (page_tx, mut page_rx) = mpsc::channel(64);
+        let ends = read_lists(client, list::wanted(wants), Vec::new(), page_tx).await;
+        page_rx.close();
+        drop(link);
+        let mut paths = Vec::new();
+        while let Ok(path) = asked_rx.try_recv() {
+            paths.push(path);
+        }
+        let refused = ends
+            .iter()
+            .filter(|one| one.end.as_ref().is_err_and(RequestError::is_forbidden));
+        (paths, refused.count())
+    }
+
+    #[tokio::test]
+    async fn who_may_not_list_the_pods_of_a_namespace_is_asked_once() {
+        let wants = pods(&[("pay", 3), ("shop", 16)]);
+        let (asked, refused) = asked(&wants, "shop").await;
+        let of = |namespace: &str| {
+            let path = format!("/api/v1/namespaces/{namespace}/pods");
+            asked.iter().filter(|one| **one == path).count()
+        };
+        assert_eq!((of("pay"), of("shop")), (3, 1), "{asked:?}");
+        assert_eq!(refused, 16, "each of them is a gap");
+    }
+
+    #[tokio::test]
+    async fn no_pod_is_read_by_name() {
+        let (asked, _) = asked(&pods(&[("shop", 2)]), "none").await;
+        assert!(asked.iter().all(|path| path.ends_with("/pods")), "{asked:?}");
+    }
 }

@@ -10,4 +10,5 @@ mod manifests;
 mod metrics;
 mod policies;
 mod queries;
+mod rights;
 mod runbooks;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::history::{PodAnswer, PodQuery};
-use crate::index::{Freshness, InTable, Opaque, Part, Which};
+use crate::index::{Freshness, InTable, Opaque, Part, SHARE, Which};
 use crate::know::{Now, Source};
 use crate::names::{Key, Name};
 use crate::policy::{ClusterPolicy, Policy};
@@ -191,6 +191,7 @@ impl Core {
         changed: impl FnOnce(&mut Self, Key, Option<&R>),
     ) -> Result<(), DecodeError> {
         let (key, row) = R::parse(json, &mut self.index.names)?;
+        self.admit(key, &row)?;
         let old = R::table(&mut self.index).put(key, row);
         // What could not be understood had no row, so the first that can is always another.
         if let Some(opaque) = self.index.opaque.remove(&(R::SOURCE, key)) {
@@ -202,9 +203,26 @@ impl Core {
         Ok(())
     }
 
+    /// Counts a row for its namespace; an error where that has its share already.
+    fn admit<R: InTable>(&mut self, key: Key, row: &R) -> Result<(), DecodeError> {
+        let weight = row.weight(&self.index.names);
+        if weight == 0 {
+            return Ok(());
+        }
+        let bounded = !self.index.trusts(key.namespace);
+        if self.index.shares.admit(R::SOURCE, key, weight, bounded) {
+            return Ok(());
+        }
+        Err(DecodeError::of(format!(
+            "this namespace holds {} MiB of labels and other text already, and no more is kept",
+            SHARE >> 20
+        )))
+    }
+
     /// Removes rows, and says so for each.
     fn take<R: InTable>(&mut self, which: Which, mut changed: impl FnMut(&mut Self, Key, Option<&R>)) {
         for (key, row) in R::table(&mut self.index).take(which) {
+            self.index.shares.release(R::SOURCE, key);
             changed(self, key, Some(&row));
         }
     }

@@ -8,6 +8,7 @@ mod freshness;
 mod policy_index;
 mod ports;
 mod secondary;
+mod shares;
 mod sockets;
 mod sums;
 mod table;
@@ -24,6 +25,7 @@ use freshness::FreshnessTable;
 pub use freshness::{Freshness, Part};
 pub use policy_index::PolicyIndex;
 pub use ports::PortEndpoints;
+pub(crate) use shares::{SHARE, Shares};
 pub(crate) use sums::place;
 pub use sums::{NodeSums, NodeTally, ZoneKey};
 pub use table::Table;
@@ -110,6 +112,8 @@ macro_rules! index {
             /// Objects that were not understood.
             pub(crate) opaque: BTreeMap<(Source, Key), Opaque>,
             freshness: FreshnessTable,
+            /// What each namespace holds of what teams write.
+            pub(crate) shares: Shares,
         }
 
         impl Index {
@@ -162,6 +166,10 @@ macro_rules! index {
             $(impl InTable for $row {
                 const SOURCE: Source = Source::$source;
 
+                fn weight(&self, names: &Names) -> u32 {
+                    shares::weigh(Self::SOURCE, self, names)
+                }
+
                 fn table(index: &mut Index) -> &mut Table<Self> {
                     &mut index.$table
                 }
@@ -185,6 +193,11 @@ pub(crate) trait InTable: PartialEq + Sized {
 
     /// The table.
     fn table(index: &mut Index) -> &mut Table<Self>;
+
+    /// What it weighs in its namespace's share.
+    fn weight(&self, _: &Names) -> u32 {
+        0
+    }
 }
 
 impl Index {

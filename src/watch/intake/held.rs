@@ -9,6 +9,15 @@ use super::super::line;
 use super::super::pods::Selected;
 use super::super::target::Target;
 
+/// Which ceiling was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Overfull {
+    /// That of a namespace: what came first is kept.
+    Namespace,
+    /// That of all namespaces, of which this one had most: nothing of it is kept.
+    All,
+}
+
 /// A target that is watched.
 #[derive(Debug)]
 pub(super) struct Held {
@@ -19,8 +28,8 @@ pub(super) struct Held {
     /// Whether it has been read completely, or refused.
     pub(super) is_read: bool,
     pub(super) list: u32,
-    /// Whether objects of it were left out because there are too many.
-    pub(super) overfull: bool,
+    /// Why objects of it were left out, where there are too many.
+    pub(super) overfull: Option<Overfull>,
 }
 
 impl Held {

@@ -25,11 +25,16 @@ use super::outlet::{WatchEvent, What};
 use super::pods::{PodWatches, Selected};
 use super::target::{Id, Target};
 use crate::api::{self, PolicyObject};
-use held::{Held, covers};
+use held::{Held, Overfull, covers};
 
 /// Pods of one namespace that are kept, beside the platform's: far above what Kubernetes is tested with (3,000 in a
 /// namespace, `kubernetes/community`, `sig-scalability/configs-and-limits/thresholds.md`), and some megabytes.
 const MOST_PODS: usize = 20_000;
+
+/// Pods of all namespaces together that are kept, beside the platform's: three namespaces at their ceiling, or 60 of each of a
+/// thousand. Where there are more, the namespace that has most gives up all of its own and is a gap, so that those
+/// with few lose none.
+const MOST_PODS_IN_ALL: usize = 60_000;
 
 /// Which pumps to start and which to stop.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -146,7 +151,7 @@ impl Intake {
             },
             is_read: false,
             list: 0,
-            overfull: false,
+            overfull: None,
         };
         self.fills.entry(place(&target)).or_default().insert(id);
         self.targets.insert(id, held);
@@ -224,7 +229,7 @@ impl Intake {
         match event.what {
             What::Begin if shares => {
                 held.list += 1;
-                held.overfull = false;
+                held.overfull = None;
             }
             What::Begin => {
                 self.echoes.begin(source);
@@ -296,8 +301,10 @@ impl Intake {
                 self.holders.remove(&place, &key, id, sink);
                 return;
             }
-            if self.is_overfull(&place) && !self.holders.has(&place, &key) {
-                self.overfill(id, &place, sink);
+            if !self.holders.has(&place, &key)
+                && let Some(why) = self.overfull(&place, sink)
+            {
+                self.overfill(id, &place, why, sink);
                 return;
             }
             self.holders.add(&place, key, id, list);
@@ -360,18 +367,53 @@ impl Intake {
         }
     }
 
-    /// Whether no more objects of a part are kept.
-    fn is_overfull(&self, place: &SourcePart) -> bool {
+    /// Why no more objects of a part are kept, where that is so. Makes room where another has more.
+    fn overfull(&mut self, place: &SourcePart, sink: &mut Sink<'_>) -> Option<Overfull> {
+        if place.0 != Source::Pods || self.is_platform(&place.1) {
+            return None;
+        }
+        let fills = self.fills.get(place).into_iter().flatten();
+        let mut fills = fills.filter_map(|id| self.targets.get(id));
+        if fills.any(|held| held.overfull == Some(Overfull::All)) {
+            return Some(Overfull::All);
+        }
+        if self.holders.count(place) >= MOST_PODS {
+            return Some(Overfull::Namespace);
+        }
+        if self.holders.objects() < MOST_PODS_IN_ALL {
+            return None;
+        }
+        let largest = self
+            .holders
+            .largest(Source::Pods, |namespace| !self.is_platform(namespace))?;
+        if largest.in_all < MOST_PODS_IN_ALL {
+            return None;
+        }
+        if largest.objects <= self.holders.count(place) {
+            self.holders.clear(place, sink);
+            return Some(Overfull::All);
+        }
+        let other = largest.part.clone();
+        self.holders.clear(&other, sink);
+        for id in self.fills.get(&other).cloned().unwrap_or_default() {
+            if let Some(held) = self.targets.get_mut(&id) {
+                held.overfull = Some(Overfull::All);
+            }
+        }
+        self.tell(&other, sink);
+        None
+    }
+
+    /// Whether a namespace is one of the platform's, which have no ceiling.
+    fn is_platform(&self, namespace: &str) -> bool {
         let wants = self.wants.as_ref();
-        place.0 == Source::Pods
-            && self.holders.count(place) >= MOST_PODS
-            && wants.is_none_or(|wants| !wants.config_maps.contains_key(&*place.1))
+        wants.is_some_and(|wants| wants.config_maps.contains_key(namespace))
     }
 
     /// An object was left out: the part is not known until it is listed anew.
-    fn overfill(&mut self, id: Id, place: &SourcePart, sink: &mut Sink<'_>) {
+    fn overfill(&mut self, id: Id, place: &SourcePart, why: Overfull, sink: &mut Sink<'_>) {
         if let Some(held) = self.targets.get_mut(&id)
-            && !std::mem::replace(&mut held.overfull, true)
+            && held.overfull.replace(why) != Some(why)
         {
             self.tell(place, sink);
         }
@@ -403,10 +445,17 @@ impl Intake {
         let (source, namespace) = place;
         let why = if *source == Source::ConfigMaps {
             self.wants.as_ref()?.config_maps.get(&**namespace)?.excess()?
-        } else if targets.iter().any(|held| held.overfull) {
-            format!("policies select more than {MOST_PODS} Pods of this namespace, and no more are kept")
         } else {
-            return None;
+            match targets.iter().find_map(|held| held.overfull)? {
+                Overfull::Namespace => {
+                    format!(
+                        "policies select more than {MOST_PODS} Pods of this namespace, and no more are kept"
+                    )
+                }
+                Overfull::All => format!(
+                    "policies select more than {MOST_PODS_IN_ALL} Pods of all namespaces, of which this one has most, and none of its own are kept"
+                ),
+            }
         };
         Some(Freshness::unreadable(&why))
     }

@@ -102,8 +102,12 @@ fn say(input: &Input<'_>) -> String {
 }
 
 fn pod(name: &str) -> What {
+    pod_of("shop", name)
+}
+
+fn pod_of(namespace: &str, name: &str) -> What {
     text(format!(
-        r#"{{"metadata":{{"namespace":"shop","name":"{name}"}}}}"#
+        r#"{{"metadata":{{"namespace":"{namespace}","name":"{name}"}}}}"#
     ))
 }
 
@@ -451,6 +455,45 @@ fn more_pods_than_a_namespace_may_have_are_its_gap_alone() {
     assert_eq!(
         bed.take(other, vec![What::Begin, What::Synced]),
         [r#"Complete pods Namespace("pay")"#]
+    );
+}
+
+/// Lists so many Pods of a namespace; returns what was told but of the Pods themselves.
+fn listed(bed: &mut Bed, namespace: &str, count: usize) -> Vec<String> {
+    let id = bed.id(Source::Pods, &format!("/{namespace}/"));
+    let pods = (0..count).map(|at| pod_of(namespace, &format!("p{at}")));
+    let list = std::iter::once(What::Begin).chain(pods).chain([What::Synced]);
+    let mut told = bed.take(id, list.collect());
+    told.retain(|one| !one.starts_with("pods ") && !one.starts_with("gone "));
+    told
+}
+
+#[test]
+fn of_more_pods_than_all_namespaces_may_have_the_largest_has_none() {
+    let mut bed = Bed::default();
+    bed.want(&[("a", ""), ("b", ""), ("c", ""), ("small", ""), ("d", "")]);
+    for (namespace, count) in [("a", 20_000), ("b", 19_000), ("c", 19_990), ("small", 10)] {
+        let complete = format!(r#"Complete pods Namespace("{namespace}")"#);
+        assert_eq!(listed(&mut bed, namespace, count), [complete]);
+    }
+    let why = "policies select more than 60000 Pods of all namespaces, of which this one has most, and none of its own are kept";
+    let told = listed(&mut bed, "d", 1_100);
+    let gap = format!(r#"Unreadable("{why}") pods Namespace("a")"#);
+    assert_eq!(told, [gap, r#"Complete pods Namespace("d")"#.into()]);
+    // It stays a gap when one of its Pods changes, and takes no room from others.
+    let id = bed.id(Source::Pods, "/a/");
+    assert_eq!(bed.take(id, vec![pod_of("a", "p7")]), Vec::<String>::new());
+    // Who would have most by what comes now has none itself.
+    let told = listed(&mut bed, "a", 20_000);
+    assert!(
+        told.iter()
+            .all(|one| one.ends_with(r#"Namespace("c")"#) || one.ends_with(r#"Namespace("a")"#)),
+        "{told:?}"
+    );
+    assert!(
+        bed.take(bed.id(Source::Pods, "/small/"), vec![pod_of("small", "new")])
+            .len()
+            == 1
     );
 }
 

@@ -43,7 +43,7 @@ fn contents() -> String {
     for check in checks::ALL {
         writeln!(text, "  - [{id}](checks/{id}.md)", id = check.id).unwrap();
     }
-    text.push_str("- [Reasons of conditions](reasons.md)\n- [Metrics](metrics.md)\n- [Queries](queries.md)\n- [Alerts]()\n");
+    text.push_str("- [Reasons of conditions](reasons.md)\n- [Metrics](metrics.md)\n- [Queries](queries.md)\n- [Rights](rights.md)\n- [Alerts]()\n");
     for page in pages().iter().filter(|page| page.starts_with("runbooks/")) {
         let name = page.trim_start_matches("runbooks/").trim_end_matches(".md");
         writeln!(text, "  - [{name}]({page})").unwrap();

@@ -8,6 +8,7 @@ use super::ceilings::{Ceilings, make, until_told};
 use super::crowds::{heads, line};
 use super::operator::{Bench, Measured};
 use super::reaction::{CHANGES, Neighbours, reactions};
+use super::rest;
 
 /// Measures the reactions of others without and with them, each with an operator of its own.
 pub(super) async fn measure(bench: &Bench, ceilings: Ceilings) -> Result<()> {
@@ -40,13 +41,30 @@ pub(super) async fn measure(bench: &Bench, ceilings: Ceilings) -> Result<()> {
         } else {
             Neighbours::Quiet
         };
+        let asked_before = rest::asked(bench)?.len();
+        let reacting = Instant::now();
         let reacted = reactions(bench, Some(&measured), CHANGES, neighbours).await?;
+        let took = reacting.elapsed().as_secs_f64();
         let shown = if with {
             ceilings.namespaces.to_string()
         } else {
             "none".to_owned()
         };
         line(&shown, &measured, told, &reacted);
+        print!("  {} sockets", measured.sockets()?);
+        if bench.plane.is_some() {
+            // The log begins anew when it has become too long.
+            let asked = rest::asked(bench)?;
+            let since = asked.get(asked_before..).unwrap_or(&asked);
+            let watches = since.iter().filter(|one| one["verb"] == "watch").count();
+            let statuses = since.iter().filter(|one| one["verb"] == "patch").count();
+            print!(
+                ", {:.2} watches that began anew and {:.2} statuses written a second",
+                watches as f64 / took,
+                statuses as f64 / took
+            );
+        }
+        println!();
         memory.push(measured.resident_mib());
         measured.end()?;
     }

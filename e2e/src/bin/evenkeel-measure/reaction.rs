@@ -36,7 +36,7 @@ pub(super) enum Neighbours {
     Quiet,
     /// The Service that all of the crowd's policies govern loses a backend and gets it back: all of their verdicts turn at
     /// once.
-    Crowd(Crowd),
+    Crowd,
     /// Namespaces that have all that one may have.
     Ceilings(Ceilings),
 }
@@ -45,7 +45,7 @@ impl Neighbours {
     /// A crowd, where its verdicts turn.
     pub(super) fn of(crowd: Option<Crowd>) -> Self {
         match crowd {
-            Some(crowd) if crowd.turns => Self::Crowd(crowd),
+            Some(crowd) if crowd.turns => Self::Crowd,
             _ => Self::Quiet,
         }
     }
@@ -54,7 +54,7 @@ impl Neighbours {
     async fn change(self, bench: &Bench) -> Result<()> {
         match self {
             Self::Quiet => std::future::pending().await,
-            Self::Crowd(_) => turn_crowd(bench).await,
+            Self::Crowd => turn_crowd(bench).await,
             Self::Ceilings(ceilings) => ceilings.change(bench).await,
         }
     }

@@ -56,7 +56,7 @@ pub(super) async fn at_rest(bench: &Bench, measured: &Measured, rest: Duration) 
 }
 
 /// What the operator has asked for so far, in the order of the audit log; nothing where there is none.
-fn asked(bench: &Bench) -> Result<Vec<Value>> {
+pub(super) fn asked(bench: &Bench) -> Result<Vec<Value>> {
     Ok(audit::asked_by(bench.noted()?.unwrap_or_default(), ACCOUNT))
 }
 

@@ -89,7 +89,8 @@ async fn a_team_writes_no_status() {
         json!({"type": kind, "status": "True", "reason": "AllMet", "message": "x".repeat(30_000),
             "lastTransitionTime": "2020-01-01T00:00:00Z"})
     };
-    let forged = json!({"conditions": ["Accepted", "Observed", "Healthy", "Ready"].map(condition),
+    let conditions = ["Accepted", "Observed", "Healthy", "Ready"].map(condition);
+    let forged = json!({"conditions": conditions,
         "observedGeneration": 99, "findings": []});
     let mut policy = super::team::policy("forged", &json!({"balance": {"minimumReadyBackends": 1_000}}));
     policy["status"] = forged.clone();

@@ -7,7 +7,9 @@
 
 mod attack;
 mod bed;
+mod commands;
 mod connections;
+mod elsewhere;
 mod events;
 mod exceptions;
 mod feeders;
@@ -21,3 +23,4 @@ mod services;
 mod stall;
 mod team;
 mod volume;
+mod writes;

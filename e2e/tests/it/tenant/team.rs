@@ -58,6 +58,17 @@ impl Team {
         self.make(&policy(name, more)).await
     }
 
+    /// Tries to make an object anywhere, by the path of its collection.
+    pub(super) async fn make_at(&self, path: &str, object: &Value) -> Result<(), u16> {
+        self.send(Method::POST, path, "application/json", object).await
+    }
+
+    /// Tries to change an object anywhere, by its path.
+    pub(super) async fn change_at(&self, path: &str, patch: &Value) -> Result<(), u16> {
+        self.send(Method::PATCH, path, "application/merge-patch+json", patch)
+            .await
+    }
+
     /// What it may list.
     pub(super) async fn read(&self, group: &str, plural: &str) -> Value {
         let path = format!("{group}/namespaces/{}/{plural}", self.namespace);

@@ -239,3 +239,36 @@ async fn thousands_of_services_are_one_share() {
     team.delete_all(("v1", "Service")).await;
     attack.end().await;
 }
+
+/// More labels than a namespace's share: Services with some megabytes of them, each label another one.
+#[tokio::test(flavor = "multi_thread")]
+async fn labels_beyond_a_share_are_not_kept() {
+    let attack = Attack::begin("share").await;
+    let team = &attack.team;
+    team.make(&service("own", 1)).await.unwrap();
+    team.policy("own", &json!({"balance": {"minimumReadyBackends": 1_000}}))
+        .await
+        .unwrap();
+    let labelled = (0..60).map(|at| {
+        let mut one = service(&format!("labelled-{at}"), 1);
+        let labels: serde_json::Map<String, Value> = (0..4_000)
+            .map(|n| {
+                (
+                    format!("l{at}-{n}"),
+                    json!(format!("{at}-{n}-{}", "z".repeat(50))),
+                )
+            })
+            .collect();
+        one["metadata"]["labels"] = labels.into();
+        one
+    });
+    let refused = team.make_all(labelled).await;
+    eprintln!("{refused} of 60 Services with 4,000 labels were refused");
+    assert!(refused < 10, "most are taken");
+    attack.until_seen().await;
+    attack.until_own("backend-minimum-ready").await;
+    let figures = attack.end().await;
+    let [before, _, after] = figures.memory;
+    // The share, what one more list of it takes, and what the allocator keeps.
+    assert!(after < before + 80, "{after} MiB after {before}");
+}
