@@ -92,7 +92,7 @@ mod tests {
         let [a, b, other] =
             [("shop", "a"), ("shop", "b"), ("pay", "a")].map(|(space, name)| key(&mut names, space, name));
         let half = (SHARE / 2) as u32;
-        let mut admit = |shares: &mut Shares, key, weight| shares.admit(Source::Services, key, weight, true);
+        let admit = |shares: &mut Shares, key, weight| shares.admit(Source::Services, key, weight, true);
         assert!(admit(&mut shares, a, half));
         assert!(!admit(&mut shares, b, half + 1));
         assert!(admit(&mut shares, b, half));
