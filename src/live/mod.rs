@@ -328,6 +328,8 @@ mod tests {
             let path = request.uri().path().to_owned();
             let answer = if path.contains(&format!("/{refused}/")) {
                 whole(403, r#"{"message": "no"}"#)
+            } else if path == "/api/v1" {
+                whole(200, r#"{"resources": [{"name": "pods"}]}"#)
             } else {
                 whole(200, r#"{"items": []}"#)
             };

@@ -53,23 +53,13 @@ async fn what_commands_write_about_a_hostile_namespace_is_what_they_mean() {
     for (at, text) in HOSTILE.iter().enumerate() {
         team.make(&hostile(at, text)).await.unwrap();
         eprintln!("a Deployment: {:?}", team.make(&deployment(at, text)).await);
-        let reason: String = text.chars().take(200).collect();
-        let exception =
-            json!({"check": "backend-minimum-ready", "reason": reason, "expiresAt": "2099-01-01T00:00:00Z"});
-        let made = team
-            .make(&policy(
-                &format!("p{at}"),
-                &json!({"balance": {"minimumReadyBackends": 1_000}, "exceptions": [exception]}),
-            ))
-            .await;
-        eprintln!("an exception: {made:?}");
     }
-    attack.until_seen().await;
     let kubeconfig = attack.plane().kubeconfig_path().to_str().unwrap();
     let namespace = team.namespace();
     let folder = tempfile::tempdir().unwrap();
 
-    // Policies that somebody will apply: they are nothing else, and of this namespace.
+    // Before any policy of the team, as no second one is written for a Service.
+    // What somebody will apply is policies of this namespace and nothing else.
     let said = evenkeel(&["init", "-n", namespace, "--kubeconfig", kubeconfig]).unwrap();
     assert_eq!(said.code, 0, "{}", said.err);
     assert_harmless("init", &said.out);
@@ -99,6 +89,19 @@ async fn what_commands_write_about_a_hostile_namespace_is_what_they_mean() {
     .unwrap();
     assert_harmless("audit of drafts", &audit.out);
 
+    for (at, text) in HOSTILE.iter().enumerate() {
+        let reason: String = text.chars().take(200).collect();
+        let exception =
+            json!({"check": "backend-minimum-ready", "reason": reason, "expiresAt": "2099-01-01T00:00:00Z"});
+        let made = team
+            .make(&policy(
+                &format!("p{at}"),
+                &json!({"balance": {"minimumReadyBackends": 1_000}, "exceptions": [exception]}),
+            ))
+            .await;
+        eprintln!("an exception: {made:?}");
+    }
+    attack.until_seen().await;
     // A folder that somebody will send to others: files of its own names, and no value that no check reads.
     let collected = folder.path().join("collected");
     let to = collected.to_str().unwrap();
