@@ -23,6 +23,7 @@ pub mod operator;
 pub mod outbound;
 pub mod prometheus;
 pub mod query;
+pub mod remedy;
 mod render;
 mod repeats;
 pub mod resources;

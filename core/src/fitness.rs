@@ -46,6 +46,11 @@ const VETOES: &[Veto] = &[
         ..veto("cp-instance-skew")
     },
     veto("etcd-quota-headroom"),
+    // One member serves all reads, one failure is the last, or the next failure takes the others along: what follows of an
+    // act (evictions, restarts, lists) comes to what is about to break.
+    veto("cp-etcd-pinned"),
+    veto("cp-memory-headroom"),
+    veto("cp-instances-missing"),
 ];
 
 /// Whether nodes may be acted on, as far as the control plane is concerned. Only `Fit` is leave to act.

@@ -10,6 +10,7 @@
 
 pub mod checks;
 pub mod dataplane;
+pub mod drive;
 mod engine;
 pub mod findings;
 pub mod fitness;

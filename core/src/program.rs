@@ -137,7 +137,7 @@ impl Core {
             now,
             index: &self.index,
             history: &self.history,
-            engine: &self.engine,
+            fitness: &self.fitness,
         };
         if self.planner.round(sight) {
             standings.insert(Key::default());

@@ -95,8 +95,8 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// Makes the account and asks for a token of it.
-    async fn kubeconfig_of(&self, namespace: &str, name: &str) -> Result<NamedTempFile> {
+    /// A kubeconfig of an account, which is made where it does not exist, with a token of its own.
+    pub async fn kubeconfig_of(&self, namespace: &str, name: &str) -> Result<NamedTempFile> {
         let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": namespace}});
         self.apply_json(&[account]).await?;
         let token = self.token(namespace, name).await?;

@@ -1,6 +1,6 @@
 //! `Remediation` and `RemediationApproval`: the ledger of what evenkeel does, and a person's yes or no.
 //!
-//! Their definitions are published and not installed: nothing writes them before the component `remedy-cordon` exists.
+//! The component `remedy-cordon` installs their definitions; nothing writes them yet.
 
 #![allow(clippy::duplicated_attributes, reason = "printer columns have equal parts")]
 #![allow(

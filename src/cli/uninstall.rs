@@ -283,7 +283,7 @@ async fn definitions(client: &Client, server: &ApiServer) -> anyhow::Result<Vec<
     let resource = ApiResource::from_gvk(&kind);
     let all: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
     let mut items = Vec::new();
-    for crd in api::crds() {
+    for crd in api::crds().into_iter().chain(api::ledger_crds()) {
         let name = crd.metadata.name.unwrap_or_default();
         if all
             .get_opt(&name)

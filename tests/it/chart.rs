@@ -11,7 +11,7 @@ use crate::docs::assert_current;
 
 /// Files that the chart has copies of, as nothing outside of a chart's folder is packaged: folder of the chart, and where
 /// they come from.
-const COPIES: [(&str, &[&str]); 3] = [
+const COPIES: [(&str, &[&str]); 4] = [
     (
         "crds",
         &[
@@ -37,6 +37,16 @@ const COPIES: [(&str, &[&str]); 3] = [
         &[
             "manifests/components/instance-metrics/rbac.yaml",
             "manifests/components/instance-metrics/rbac-kube-public.yaml",
+        ],
+    ),
+    (
+        "files/remedy-cordon",
+        &[
+            "crds/ledger/remediations.yaml",
+            "crds/ledger/remediationapprovals.yaml",
+            "manifests/components/remedy-cordon/admission.yaml",
+            "manifests/components/remedy-cordon/rbac.yaml",
+            "manifests/components/remedy-cordon/rbac-people.yaml",
         ],
     ),
 ];

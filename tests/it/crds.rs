@@ -12,7 +12,7 @@ fn published_definitions_are_current() {
     for (name, content) in files {
         assert_current(&format!("crds/{name}"), &content);
     }
-    // Beside those that are installed, and installed by nothing.
+    // Beside those that are installed by default: the component remedy-cordon installs them.
     for (name, content) in ledger_crd_files().unwrap() {
         assert_current(&format!("crds/ledger/{name}"), &content);
     }

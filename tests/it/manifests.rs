@@ -381,3 +381,72 @@ fn the_component_for_instance_metrics_grants_what_its_feeder_needs() {
     let reads = serde_json::json!([{"nonResourceURLs": ["/metrics"], "verbs": ["get"]}]);
     assert_eq!(rules("rbac.yaml", "ClusterRole"), (Value::Null, reads));
 }
+
+/// What of the component `remedy-cordon` grants is what requests of a remedy need, and its admission policies refuse where
+/// they cannot judge.
+#[test]
+fn the_component_for_fencing_grants_what_its_requests_need() {
+    let read = |file: &str| -> Vec<Value> {
+        let path = root().join("components/remedy-cordon").join(file);
+        serde_saphyr::from_multiple(&std::fs::read_to_string(path).unwrap()).unwrap()
+    };
+    let objects = read("rbac.yaml");
+    let roles = objects
+        .iter()
+        .filter(|one| ["ClusterRole", "Role"].contains(&one["kind"].as_str().unwrap()));
+    let granted = granted_by(roles.cloned());
+    let grains = evenkeel::remedy::RIGHTS.iter().flat_map(|right| {
+        let namespace = match right.scope {
+            RightScope::Cluster => "",
+            RightScope::Namespace(name) => name,
+        };
+        let grain = move |verb: &&str| -> Grain {
+            let [group, resource, verb, namespace] =
+                [right.group, right.resource, *verb, namespace].map(str::to_owned);
+            (group, resource, verb, namespace)
+        };
+        right.verbs.iter().map(grain)
+    });
+    assert_eq!(granted, grains.collect());
+    // Single objects by name, and nothing of the default installation.
+    for rule in objects
+        .iter()
+        .flat_map(|one| one["rules"].as_array().into_iter().flatten())
+    {
+        for (resource, name) in [
+            ("leases", evenkeel_core::drive::SLOT),
+            ("configmaps", evenkeel::remedy::STOP),
+        ] {
+            if rule["resources"] == serde_json::json!([resource]) {
+                assert_eq!(rule["resourceNames"], serde_json::json!([name]));
+            }
+        }
+    }
+    let admission = read("admission.yaml");
+    let of_kind = |kind: &str| admission.iter().filter(move |one| one["kind"] == kind);
+    let policies: BTreeMap<_, _> = of_kind("ValidatingAdmissionPolicy")
+        .map(|one| (one["metadata"]["name"].as_str().unwrap(), one))
+        .collect();
+    assert_eq!(policies.len(), 4);
+    for policy in policies.values() {
+        assert_eq!(policy["spec"]["failurePolicy"], "Fail");
+    }
+    for binding in of_kind("ValidatingAdmissionPolicyBinding") {
+        assert!(policies.contains_key(binding["spec"]["policyName"].as_str().unwrap()));
+        assert_eq!(binding["spec"]["validationActions"], serde_json::json!(["Deny"]));
+        assert!(
+            binding["spec"].get("matchResources").is_none(),
+            "it holds everywhere"
+        );
+    }
+    for name in ["evenkeel-nodes", "evenkeel-stop"] {
+        let text = policies[name].to_string();
+        assert!(text.contains(evenkeel_core::sources::claim::FENCE), "{name}");
+    }
+    // Nothing of it is in a default installation.
+    assert!(
+        !std::fs::read_to_string(root().join("kustomization.yaml"))
+            .unwrap()
+            .contains("remedy")
+    );
+}

@@ -387,10 +387,12 @@ pub fn number_of(id: &str) -> Option<u64> {
     u64::from_str_radix(id, 16).ok()
 }
 
-struct Fnv(u64);
+/// FNV-1a, 64 bit (<http://www.isthe.com/chongo/tech/comp/fnv/>): stable over versions and machines, and no secret.
+pub(crate) struct Fnv(pub(crate) u64);
 
 impl Fnv {
-    const BEGIN: Self = Self(0xcbf2_9ce4_8422_2325);
+    /// The hash of nothing.
+    pub(crate) const BEGIN: Self = Self(0xcbf2_9ce4_8422_2325);
 }
 
 impl fmt::Write for Fnv {

@@ -77,7 +77,7 @@ pub(super) fn nodes(situation: &Situation, node: &NodeState, _: &NodeChange) -> 
 
 pub(super) fn hour(situation: &Situation, _: &NodeState, _: &NodeChange) -> Result<(), Hold> {
     let recent = situation.records.iter().map(|one| one.started);
-    let recent: Vec<_> = recent.filter(|at| situation.now.since(*at) < HOUR).collect();
+    let recent: Vec<_> = recent.filter(|at| at.until(situation.now) < HOUR).collect();
     let most = situation.policy.max_per_hour;
     if recent.len() < most as usize {
         return Ok(());

@@ -1,7 +1,8 @@
 //! What concerns the whole cluster: that everything is known, that it is calm, and that the control plane is fit.
 
 use super::Hold;
-use crate::judge::Evidence;
+use crate::fitness::Fitness;
+use crate::judge::{Evidence, MESSAGE};
 use crate::know::Unit;
 use crate::remedies::{NodeChange, NodeState, Situation, UnhealthyShare};
 
@@ -39,11 +40,25 @@ pub(super) fn calm(situation: &Situation, _: &NodeState, _: &NodeChange) -> Resu
     })
 }
 
+/// Only what was judged to be fit is: load that is not measured may be overload.
 pub(super) fn control_plane(situation: &Situation, _: &NodeState, _: &NodeChange) -> Result<(), Hold> {
-    match situation.unfit_control_plane {
-        None => Ok(()),
-        Some(check) => Err(Hold::new(format!(
-            "the control plane is not fit: {check} is violated"
-        ))),
+    let unfit = |why: String| Err(Hold::new(shortened(why)));
+    match &situation.control_plane {
+        Fitness::Fit => Ok(()),
+        Fitness::NotJudged => unfit("the control plane is not judged yet".to_owned()),
+        Fitness::Unmeasured { check, why } => unfit(format!("{check} cannot be judged: {why}")),
+        Fitness::Unfit { check, finding } => unfit(format!("{check}: {finding}")),
+        Fitness::Recovering { check, until } => Err(Hold::new(format!(
+            "{check} has ended a short time ago: nodes are left alone for a while"
+        ))
+        .until(*until)),
     }
+}
+
+/// A message of at most [`MESSAGE`] characters.
+fn shortened(text: String) -> String {
+    if text.chars().count() <= MESSAGE {
+        return text;
+    }
+    text.chars().take(MESSAGE - 3).chain("...".chars()).collect()
 }

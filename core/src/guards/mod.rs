@@ -107,8 +107,8 @@ pub const ALL: &[Guard] = &[
     guard!(
         "ControlPlaneUnfit",
         inputs::control_plane,
-        "a check of the control plane is violated: what nodes seem to do may be its doing, and a change may make it worse",
-        "see the finding that the message names"
+        "the control plane is not known to be fit: what nodes seem to do may be its doing, and a change may make it worse",
+        "see the finding that the message names; where API servers are not measured, name a Prometheus or `--instance-metrics`"
     ),
     guard!(
         "ControlPlaneNode",

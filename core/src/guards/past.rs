@@ -23,9 +23,9 @@ pub(super) fn undone_by_others(situation: &Situation, node: &NodeState, _: &Node
         .find(by_others)
         .and_then(|one| one.ended);
     match undone {
-        Some(at) if situation.now.since(at) < DAY => Err(Hold::new(format!(
+        Some(at) if at.until(situation.now) < DAY => Err(Hold::new(format!(
             "somebody removed its fence {} s ago; it is left alone for a day",
-            situation.now.since(at) / 1000
+            at.until(situation.now) / 1000
         ))
         .until(at.plus(DAY))),
         _ => Ok(()),
@@ -35,9 +35,9 @@ pub(super) fn undone_by_others(situation: &Situation, node: &NodeState, _: &Node
 pub(super) fn cooldown(situation: &Situation, node: &NodeState, _: &NodeChange) -> Result<(), Hold> {
     let ended = own(situation, node).filter_map(|one| one.ended).max();
     match ended {
-        Some(at) if situation.now.since(at) < COOLDOWN => Err(Hold::new(format!(
+        Some(at) if at.until(situation.now) < COOLDOWN => Err(Hold::new(format!(
             "its last fence ended {} s ago; it is left alone for {} s",
-            situation.now.since(at) / 1000,
+            at.until(situation.now) / 1000,
             COOLDOWN / 1000
         ))
         .until(at.plus(COOLDOWN))),
@@ -55,7 +55,7 @@ pub(super) fn futile(situation: &Situation, _: &NodeState, _: &NodeChange) -> Re
     let last: Vec<&LedgerRecord> = known.take(2).collect();
     let futile = last.iter().filter(|one| one.outcome == Outcome::Futile).count();
     match last.first() {
-        Some(newest) if futile == 2 && situation.now.since(newest.started) < DAY => Err(Hold::new(
+        Some(newest) if futile == 2 && newest.started.until(situation.now) < DAY => Err(Hold::new(
             "the last two fences made no difference: the remedy is suspended for a day",
         )
         .with([Evidence::count("futile", futile, "records")])

@@ -7,12 +7,15 @@ use proptest::prelude::*;
 use rstest::rstest;
 
 use super::*;
+use crate::fitness::Fitness;
 use crate::history::{Flip, FlipAuthor, Refill};
 use crate::know::Source;
 use crate::names::{Name, Names};
 use crate::plan::decide;
 use crate::policy::{CordonPolicy, FenceEffect, Mode};
-use crate::remedies::{FlapRule, LedgerRecord, NodeLoad, OtherChannel, Outcome, OwnNode, StormRule};
+use crate::remedies::{
+    FlapRule, LedgerRecord, NodeLoad, OtherChannel, Outcome, OwnNode, PastMoment, StormRule,
+};
 use crate::sources::claim::Holder;
 
 const NOW: Mono = Mono(100_000_000);
@@ -79,7 +82,7 @@ fn situation() -> Situation {
         nodes,
         removed: 0,
         own_node: OwnNode::Outside,
-        unfit_control_plane: None,
+        control_plane: Fitness::Fit,
         records: Vec::new(),
         storm_until: None,
         slot: None,
@@ -114,7 +117,7 @@ fn light(situation: &mut Situation, count: usize) {
 fn record(situation: &Situation, at: usize, ago: u64, outcome: Outcome) -> LedgerRecord {
     LedgerRecord {
         node: situation.nodes[at].name,
-        started: Mono(NOW.0 - ago),
+        started: PastMoment::before(NOW, ago),
         ended: None,
         outcome,
     }
@@ -148,7 +151,19 @@ fn held_by(guards: &[Guard], mut situation: Situation) -> Option<&'static str> {
 })]
 #[case::storm_counts_nodes_that_are_gone("Storm", |s: &mut Situation| s.removed = 4)]
 #[case::storm_reopens_slowly("Storm", |s: &mut Situation| s.storm_until = Some(Mono(NOW.0 + 1)))]
-#[case::control_plane("ControlPlaneUnfit", |s: &mut Situation| s.unfit_control_plane = Some("cp-overload-brownout"))]
+#[case::control_plane("ControlPlaneUnfit", |s: &mut Situation| s.control_plane = Fitness::Unfit {
+    check: "cp-overload-brownout",
+    finding: "a finding ".repeat(30),
+})]
+#[case::control_plane_is_not_measured("ControlPlaneUnfit", |s: &mut Situation| s.control_plane = Fitness::Unmeasured {
+    check: "cp-overload-brownout",
+    why: "nothing measures".into(),
+})]
+#[case::control_plane_is_not_judged("ControlPlaneUnfit", |s: &mut Situation| s.control_plane = Fitness::NotJudged)]
+#[case::control_plane_recovers("ControlPlaneUnfit", |s: &mut Situation| s.control_plane = Fitness::Recovering {
+    check: "cp-overload-brownout",
+    until: s.now.plus(1_000),
+})]
 #[case::of_the_control_plane("ControlPlaneNode", |s: &mut Situation| s.nodes[0].control_plane = true)]
 #[case::own("OwnNode", |s: &mut Situation| s.own_node = OwnNode::Named(s.nodes[0].name))]
 #[case::own_is_not_said("OwnNode", |s: &mut Situation| s.own_node = OwnNode::NotSaid)]
@@ -193,11 +208,11 @@ fn held_by(guards: &[Guard], mut situation: Situation) -> Option<&'static str> {
 #[case::hour("HourSpent", |s: &mut Situation| s.records = [4, 8].map(|at| record(s, at, 50 * MINUTE, Outcome::Improved)).into())]
 #[case::people_win("UndoneByOthers", |s: &mut Situation| {
     let undone = record(s, 0, 600 * MINUTE, Outcome::UndoneByOthers);
-    s.records = vec![LedgerRecord { ended: Some(Mono(NOW.0 - 590 * MINUTE)), ..undone }];
+    s.records = vec![LedgerRecord { ended: Some(PastMoment::before(NOW, 590 * MINUTE)), ..undone }];
 })]
 #[case::cooldown("Cooldown", |s: &mut Situation| {
     let ended = record(s, 0, 200 * MINUTE, Outcome::Improved);
-    s.records = vec![LedgerRecord { ended: Some(Mono(NOW.0 - 9 * MINUTE)), ..ended }];
+    s.records = vec![LedgerRecord { ended: Some(PastMoment::before(NOW, 9 * MINUTE)), ..ended }];
 })]
 #[case::futile("Futile", |s: &mut Situation| s.records = [(4, 300), (8, 200)].map(|(at, ago)| record(s, at, ago * MINUTE, Outcome::Futile)).into())]
 #[case::slot("OneAtATime", |s: &mut Situation| s.slot = Some(s.nodes[7].name))]

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::drive::RemediationRecord;
 use crate::history::{PodAnswer, PodQuery};
 use crate::index::{Freshness, InTable, Opaque, Part, SHARE, Which};
 use crate::know::{Now, Source};
@@ -59,6 +60,8 @@ pub enum Input<'a> {
     Samples(&'a Page<'a>),
     /// The node that this replica runs on; `None` where it runs outside of the cluster. Until it is said, no plan goes ahead.
     OwnNode(Option<&'a str>),
+    /// Every stored record of what was done to Nodes: the ledger, as it was just read.
+    Remediations(&'a [RemediationRecord]),
     /// What became of reading a Pod that [`crate::Round::lookups`] asked for.
     Lookup(&'a PodQuery, PodAnswer<'a>),
 }
@@ -105,6 +108,7 @@ impl Core {
                 self.planner
                     .runs_on(node.map_or(OwnNode::Outside, OwnNode::Named));
             }
+            Input::Remediations(records) => self.planner.remember(records, &mut self.index.names, now),
             Input::Observers(observers) => self.observers(observers),
             Input::Samples(page) => self.fold_samples(now, page),
             Input::Lookup(pod, answer) => self.fold_answer(now, pod, &answer),

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use super::read::Sight;
 use super::{Plan, Plans, decide};
+use crate::drive::{self, RemediationRecord};
 use crate::guards;
 use crate::history::History;
-use crate::know::{Mono, Wall};
-use crate::names::{InUse, Name};
+use crate::know::{Mono, Now, Wall};
+use crate::names::{InUse, Name, Names};
 use crate::policy::{ClusterPolicy, Mode};
-use crate::remedies::{OwnNode, UnhealthyShares};
+use crate::remedies::{LedgerRecord, OwnNode, UnhealthyShares};
 
 /// Least time between two plans, in milliseconds: thousands of nodes that fail at once are looked at as one.
 const APART: u64 = 5_000;
@@ -26,6 +27,8 @@ pub(crate) struct Planner {
     planned: Option<Mono>,
     again: Option<Mono>,
     storm_until: Option<Mono>,
+    /// What was done before, of the ledger: nothing of it is lost with the process.
+    records: Vec<LedgerRecord>,
     shares: UnhealthyShares,
     plans: Plans,
     /// By what each plan is held back, and since when.
@@ -47,11 +50,18 @@ impl Planner {
         }
     }
 
+    /// Takes the ledger as it was just read.
+    pub(crate) fn remember(&mut self, records: &[RemediationRecord], names: &mut Names, now: Now) {
+        self.records = drive::history(records, names, now);
+        self.planned = None;
+    }
+
     /// Notes the names that it holds.
     pub(crate) fn hold(&self, held: &mut InUse) {
         if let OwnNode::Named(name) = self.own_node {
             held.note(&name);
         }
+        held.all(self.records.iter().map(|record| record.node));
         held.all(self.since.keys());
         held.all(self.plans.plans.iter().map(|plan| plan.change.node));
     }
@@ -80,6 +90,7 @@ impl Planner {
             if was {
                 *self = Self {
                     own_node: self.own_node,
+                    records: std::mem::take(&mut self.records),
                     ..Self::default()
                 };
             }
@@ -95,6 +106,8 @@ impl Planner {
         }
         let mut situation = sight.situation(policy, cordon, self.own_node);
         situation.storm_until = self.storm_until;
+        situation.records.clone_from(&self.records);
+        situation.slot = situation.under_way();
         let plans = decide(guards::ALL, &mut situation);
         let shown = (self.storm_until.is_some(), self.by());
         self.storm_until = situation.storm_until;
@@ -103,11 +116,11 @@ impl Planner {
         self.planned = Some(now.mono);
         let waits = !plans.plans.is_empty() || self.storm_until.is_some();
         self.again = waits.then(|| now.mono.plus(AGAIN));
-        self.remember(plans, now.wall);
+        self.show(plans, now.wall);
         !same || shown != (self.storm_until.is_some(), self.by())
     }
 
-    fn remember(&mut self, plans: Plans, wall: Wall) {
+    fn show(&mut self, plans: Plans, wall: Wall) {
         let since = plans.plans.iter().map(|plan| {
             let by = plan.held.as_ref().map(|held| held.by);
             let before = self.since.get(&plan.change.node).filter(|before| before.0 == by);

@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::engine::Engine;
+use crate::fitness;
 use crate::history::History;
 use crate::index::{Index, Part, place};
-use crate::judge::Verdict;
 use crate::know::{Gap, Known, Now, Source};
 use crate::names::{Key, Name};
 use crate::policy::{ClusterPolicy, CordonPolicy, Pressure};
@@ -15,8 +14,6 @@ use crate::sample::{Metric, Reading, SampleSubject, whole};
 use crate::sources::node::{Node, Readiness, Stays};
 use crate::sources::service::ServiceType;
 
-/// Prefix of the checks that say whether the control plane is fit.
-const CONTROL_PLANE: &str = "cp-";
 /// What counts as pressure where no policy says: the defaults of `nodes.pressure`.
 const PRESSURE: Pressure = Pressure {
     cpu_some_percent: 60,
@@ -33,7 +30,7 @@ pub(crate) struct Sight<'c> {
     pub(crate) now: Now,
     pub(crate) index: &'c Index,
     pub(crate) history: &'c History,
-    pub(crate) engine: &'c Engine,
+    pub(crate) fitness: &'c fitness::Latch,
 }
 
 impl Sight<'_> {
@@ -45,6 +42,7 @@ impl Sight<'_> {
         own_node: OwnNode,
     ) -> Situation {
         let flap = FlapRule::of(policy.nodes.flap);
+        let storm = StormRule::of(&policy.storm);
         let instances = self.index.instances();
         let nodes = self.index.nodes.iter().map(|(key, row)| {
             let flips = self.history.nodes().flips().of(key.name).to_vec();
@@ -83,12 +81,12 @@ impl Sight<'_> {
             now: self.now.mono,
             policy: cordon,
             flap,
-            storm: StormRule::of(&policy.storm),
+            storm,
             gap: self.gap(window),
             removed: removed.count() as u32,
             nodes,
             own_node,
-            unfit_control_plane: self.unfit_control_plane(),
+            control_plane: self.fitness.fitness(self.now.mono, storm.cooldown),
             records: Vec::new(),
             storm_until: None,
             slot: None,
@@ -132,14 +130,6 @@ impl Sight<'_> {
             .or_else(|| covered(Source::Nodes))
             .or_else(|| covered(Source::EndpointSlices))
             .or_else(|| full.then(|| Gap::Opaque("more nodes flip than are remembered".into())))
-    }
-
-    fn unfit_control_plane(self) -> Option<&'static str> {
-        let violated = self.engine.bad().filter_map(|(check, _, held)| {
-            let violated = matches!(*held.verdict, Verdict::Violated(_));
-            (violated && check.id.starts_with(CONTROL_PLANE)).then_some(check.id)
-        });
-        violated.min()
     }
 
     fn reading(&self, metric: Metric, node: Name) -> Known<Reading<'_>> {

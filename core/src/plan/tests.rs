@@ -3,11 +3,12 @@
 
 use rstest::rstest;
 
+use crate::drive::{Ending, Phase, RemediationRecord};
 use crate::fleet::WantsTracker;
 use crate::guards;
 use crate::handle::Input;
 use crate::index::{Freshness, Part};
-use crate::know::Source;
+use crate::know::{Source, Wall};
 use crate::plan::{Decision, PlansView};
 use crate::policy::{ClusterPolicy, CordonPolicy, FenceEffect, Mode, NodesPolicy};
 use crate::sample::{Metric, Observer, PageScope, SampleSubject};
@@ -15,6 +16,9 @@ use crate::standing::Reason;
 use crate::world::{World, node, node_ready, service, slice_in};
 
 const NODES: usize = 20;
+const UNDONE: Phase = Phase::Finished(Ending::Undone);
+/// The only API server.
+const SERVER: &str = "192.0.2.1";
 
 fn name(at: usize) -> String {
     format!("n{at:02}")
@@ -45,10 +49,36 @@ fn cluster(mode: Mode) -> World {
         .map(|at| (Source::Nodes, node(&name(at), "")))
         .collect();
     let mut world = World::watched(&nodes).platform(declared(mode));
+    world.put(
+        Source::EndpointSlices,
+        &slice_in("default", "kubernetes", &[(SERVER, "", true)]),
+    );
     world.input(Input::OwnNode(None));
     world.input(Input::Observers(&[Observer::Prometheus]));
     world.wait(3600);
     world
+}
+
+/// A sample of the API server: it answers, and in time.
+fn serves(world: &mut World, time: f64) {
+    let server = SampleSubject::Instance(SERVER.parse().unwrap());
+    let values = [
+        (Metric::Requests, server, 2.0 * time),
+        (Metric::ServerErrors, server, 0.0),
+        (Metric::TooManyRequests, server, 0.0),
+        (Metric::SlowRequests, server, 0.0),
+    ];
+    world.measure(Observer::Prometheus, PageScope::Instances, &values);
+}
+
+/// Samples of the API server alone over the last minutes.
+fn serve(world: &mut World) {
+    for _ in 0..6 {
+        world.wait(30);
+        let time = world.now.mono.0 as f64 / 1000.0;
+        serves(world, time);
+    }
+    world.core.round(world.now);
 }
 
 /// Samples of all nodes over the last minutes: CPUs at work of ten, and whether tasks wait on the first.
@@ -77,6 +107,7 @@ fn measure(world: &mut World, busy: f64, stalls: bool) {
             }
         }
         world.measure(Observer::Prometheus, PageScope::Nodes, &values);
+        serves(world, time);
     }
     world.core.round(world.now);
 }
@@ -226,8 +257,23 @@ fn what_objects_say_decides(#[case] change: fn(&mut World), #[case] expected: &s
     let mut world = cluster(Mode::Enforce);
     flap(&mut world);
     change(&mut world);
-    world.wait(30);
+    serve(&mut world);
     assert_eq!(becomes(&world), expected);
+}
+
+/// Nodes that seem lost may be an API server that takes their heartbeats late.
+#[test]
+fn api_servers_that_are_not_measured_are_not_fit() {
+    let mut world = cluster(Mode::Enforce);
+    flap(&mut world);
+    world.wait(30);
+    assert_eq!(becomes(&world), "ControlPlaneUnfit");
+    let held = plans(&world).plans.first().unwrap().held.clone().unwrap();
+    assert!(
+        held.message.starts_with("cp-overload-brownout"),
+        "{}",
+        held.message
+    );
 }
 
 /// Service `shop/entry`, which is reached from outside by the nodes of its endpoints alone.
@@ -307,4 +353,50 @@ fn many_failures_at_once_are_a_storm_and_a_bounded_list() {
     assert_eq!(reason(&world), Reason::Storm);
     world.wait(700);
     assert_eq!(reason(&world), Reason::NothingToDo);
+}
+
+/// A record of a fence of one node, so many seconds ago, as the ledger has it.
+fn stored(world: &World, at: usize, ago: i64, phase: Phase, failures: Option<u32>) -> RemediationRecord {
+    let at_wall = |seconds: i64| Wall(world.now.wall.0 - seconds).to_string();
+    let mut object = serde_json::json!({
+        "metadata": {"name": format!("cordonnode-{at}"), "resourceVersion": "1", "creationTimestamp": at_wall(ago)},
+        "spec": {"target": {"kind": "Node", "name": name(at), "uid": "u"}, "cause": "RefilledFlapper", "term": "1",
+            "policyRef": {"uid": "p", "generation": 1}, "planHash": "0", "change": {"effect": "PreferNoSchedule"}},
+    });
+    let mut record = RemediationRecord::parse(&object).unwrap();
+    record.was_in_effect = true;
+    record.phase = phase;
+    record.failures_after = failures;
+    object["status"] = record.status_json(Wall(world.now.wall.0 - ago / 2))["status"].clone();
+    RemediationRecord::parse(&object).unwrap()
+}
+
+/// Whoever leads next reads the ledger, and is held by what was done before it was there.
+#[rstest]
+#[case::hour(&[(4, 3000, UNDONE, None), (5, 2400, UNDONE, None)], "HourSpent")]
+#[case::people_win(&[(0, 40_000, Phase::Finished(Ending::Lapsed), None)], "UndoneByOthers")]
+#[case::cooldown(&[(0, 1_000, UNDONE, None)], "Cooldown")]
+#[case::futile(&[(4, 30_000, UNDONE, Some(3)), (5, 20_000, UNDONE, Some(2))], "Futile")]
+#[case::effect_is_not_known(&[(6, 300, Phase::InEffect, None)], "OneAtATime")]
+#[case::loops(&[(0, 50_000, UNDONE, None), (0, 30_000, UNDONE, None)], "AwaitsApproval")]
+#[case::long_ago(&[(0, 100_000, Phase::Finished(Ending::Lapsed), None), (4, 5_000, UNDONE, None)], "Planned")]
+fn what_was_done_before_a_restart_holds(
+    #[case] records: &[(usize, i64, Phase, Option<u32>)],
+    #[case] expected: &str,
+) {
+    let mut world = cluster(Mode::Enforce);
+    flap(&mut world);
+    measure(&mut world, 5.0, true);
+    assert_eq!(becomes(&world), "Planned");
+    let records: Vec<_> = records
+        .iter()
+        .map(|(at, ago, phase, failures)| stored(&world, *at, *ago, *phase, *failures))
+        .collect();
+    world.input(Input::Remediations(&records));
+    world.core.round(world.now);
+    assert_eq!(becomes(&world), expected);
+    // Their names are held as long as they are.
+    world.core.forget();
+    world.core.round(world.now);
+    assert_eq!(becomes(&world), expected);
 }

@@ -108,7 +108,7 @@ pub fn refill(situation: &Situation, node: &NodeState) -> Refill {
 /// How often a node was fenced within a day.
 pub fn fences_within_a_day(situation: &Situation, node: &NodeState) -> u32 {
     let own = situation.records.iter().filter(|one| one.node == node.name);
-    own.filter(|one| situation.now.since(one.started) < DAY).count() as u32
+    own.filter(|one| one.started.until(situation.now) < DAY).count() as u32
 }
 
 /// A fence goes when its node was steady for long enough. No guard holds an undo back: what was taken away from the
@@ -121,7 +121,10 @@ fn undo(situation: &Situation, node: &NodeState) -> Undo {
     let steady = (u64::from(situation.policy.steady_seconds) * 1000) << again;
     let fenced = situation.records.iter().rev().find(|one| one.node == node.name);
     let last_down = node.flips.iter().map(|one| one.up.unwrap_or(situation.now)).max();
-    let from = last_down.into_iter().chain(fenced.map(|one| one.started)).max();
+    let from = last_down
+        .into_iter()
+        .chain(fenced.map(|one| one.started.plus(0)))
+        .max();
     let steady_at = from.map_or(Mono(0), |from| from.plus(steady));
     let ended_by_others = fenced.is_some_and(|one| one.outcome == Outcome::UndoneByOthers);
     if ended_by_others || (node.ready && steady_at <= situation.now) {

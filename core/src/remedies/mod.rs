@@ -8,8 +8,8 @@ pub mod cordon_node;
 mod situation;
 
 pub use situation::{
-    FlapRule, LedgerRecord, NodeLoad, NodeState, OtherChannel, Outcome, OwnNode, Situation, StormRule,
-    UnhealthyShare, UnhealthyShares,
+    FlapRule, LedgerRecord, NodeLoad, NodeState, OtherChannel, Outcome, OwnNode, PastMoment, Situation,
+    StormRule, UnhealthyShare, UnhealthyShares,
 };
 
 use crate::judge::Evidence;

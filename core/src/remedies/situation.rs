@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::fitness::Fitness;
 use crate::history::Flip;
 use crate::index::ZoneKey;
 use crate::know::{Gap, Known, Mono};
 use crate::names::Name;
 use crate::policy::{CordonPolicy, Flap, Storm};
 use crate::sources::claim::Holder;
+
+/// How long after an act its effect is not known, in milliseconds: a node that is refilled fails again within minutes.
+const EFFECT: u64 = 600_000;
 
 /// Everything that a plan rests on, of one moment.
 #[derive(Debug, Clone)]
@@ -29,8 +33,8 @@ pub struct Situation {
     pub removed: u32,
     /// The node that this replica runs on.
     pub own_node: OwnNode,
-    /// The check that says that the control plane is not fit for a change.
-    pub unfit_control_plane: Option<&'static str>,
+    /// Whether the control plane is fit for a change.
+    pub control_plane: Fitness,
     /// What was done before, the oldest first: the ledger.
     pub records: Vec<LedgerRecord>,
     /// Until when a storm is over at the earliest.
@@ -178,15 +182,46 @@ pub enum OwnNode {
     Named(Name),
 }
 
+/// A moment of the past, in milliseconds of the monotonic clock: negative before that clock began, as a record of another
+/// process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PastMoment(i64);
+
+impl PastMoment {
+    /// So many milliseconds before a moment.
+    pub fn before(now: Mono, ago: u64) -> Self {
+        let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        Self(signed(now.0).saturating_sub(signed(ago)))
+    }
+
+    /// Milliseconds from it to a moment; none where it lies ahead.
+    pub fn until(self, now: Mono) -> u64 {
+        let now = i64::try_from(now.0).unwrap_or(i64::MAX);
+        u64::try_from(now.saturating_sub(self.0)).unwrap_or(0)
+    }
+
+    /// So many milliseconds after it; the beginning of the clock where that is before it.
+    pub fn plus(self, milliseconds: u64) -> Mono {
+        let after = i64::try_from(milliseconds).unwrap_or(i64::MAX);
+        Mono(u64::try_from(self.0.saturating_add(after)).unwrap_or(0))
+    }
+}
+
+impl From<Mono> for PastMoment {
+    fn from(at: Mono) -> Self {
+        Self::before(at, 0)
+    }
+}
+
 /// What was done to a node before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LedgerRecord {
     /// The node.
     pub node: Name,
     /// When it was done.
-    pub started: Mono,
+    pub started: PastMoment,
     /// When it was undone.
-    pub ended: Option<Mono>,
+    pub ended: Option<PastMoment>,
     /// What became of it.
     pub outcome: Outcome,
 }
@@ -280,6 +315,12 @@ impl Situation {
         let enough = |share: UnhealthyShare| share.unhealthy >= self.storm.minimum_nodes;
         enough(cluster) && cluster.percent() >= self.storm.cluster_percent
             || enough(zone) && zone.percent() >= self.storm.zone_percent
+    }
+
+    /// The node of the newest act of which the effect is not known yet: nothing else is done meanwhile.
+    pub fn under_way(&self) -> Option<Name> {
+        let open = |one: &&LedgerRecord| one.ended.is_none() && one.started.until(self.now) < EFFECT;
+        self.records.iter().rev().find(open).map(|one| one.node)
     }
 
     /// Lets the storm latch at once, and reopen only after its cooldown.

@@ -8,6 +8,7 @@
 
 mod architecture;
 mod check_docs;
+mod drive;
 mod freshness;
 mod harm;
 mod history;

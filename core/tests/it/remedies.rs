@@ -14,8 +14,9 @@ const HEAD: &str = "\
 # How a remedy decides
 
 **This version plans and does not act.** In mode Observe, the default, nothing is planned and nothing is measured for it. In
-the modes Suggest and Enforce the operator shows what it would do and what holds it back; no Node is changed, and no right to
-do so exists. Acting comes with the component `remedy-cordon`.
+the modes Suggest and Enforce the operator shows what it would do and what holds it back; no Node is changed, and the default
+installation has no right to. The component `manifests/components/remedy-cordon` has that right, the kinds of the ledger, and
+the admission policies that narrow it to evenkeel's taint and annotations ([install](install.md#fencing-of-nodes)).
 
 ```text
   a node stops being Ready     3 times in 30 min?      each guard, in this order       nothing holds
@@ -34,7 +35,8 @@ A plan is made anew when a node fails, at most every 5 s, and every 30 s while t
 | `evenkeel explain GUARD` | what a guard means and what to do |
 
 To plan, the operator needs a Prometheus (`--prometheus`) with node_exporter: without measured load there is no headroom to
-speak of, and every plan is held.
+speak of, and every plan is held. So it is where API servers are not measured, there or by `--instance-metrics`: an overloaded
+control plane takes heartbeats late, and nodes look lost that are well.
 ";
 
 const BY_HAND: &str = "

@@ -16,11 +16,12 @@ use kube::Api;
 use serde_json::{Value, json};
 
 /// Each component of the manifests, and the values that stand for it.
-const COMPONENTS: [(&str, &str); 4] = [
+const COMPONENTS: [(&str, &str); 5] = [
     ("instance-metrics", "instanceMetrics.enabled=true"),
     ("policy-warnings", "policyWarnings.enabled=true"),
     ("prometheus", "monitoring.enabled=true"),
     ("public-api-server", "networkPolicy.publicApiServer=true"),
+    ("remedy-cordon", "remedyCordon.enabled=true"),
 ];
 
 /// Labels that helm's own tools expect, and the manifests do not have.

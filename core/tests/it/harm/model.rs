@@ -15,6 +15,7 @@
 
 use std::collections::BTreeMap;
 
+use evenkeel_core::fitness::Fitness;
 use evenkeel_core::guards;
 use evenkeel_core::history::{Flip, FlipAuthor, Refill};
 use evenkeel_core::know::{Gap, Mono};
@@ -22,8 +23,8 @@ use evenkeel_core::names::{Name, Names};
 use evenkeel_core::plan::decide;
 use evenkeel_core::policy::{CordonPolicy, FenceEffect, Mode, Storm};
 use evenkeel_core::remedies::{
-    FlapRule, LedgerRecord, NodeLoad, NodeState, OtherChannel, Outcome, OwnNode, Situation, StormRule, Undo,
-    cordon_node,
+    FlapRule, LedgerRecord, NodeLoad, NodeState, OtherChannel, Outcome, OwnNode, PastMoment, Situation,
+    StormRule, Undo, cordon_node,
 };
 
 /// A step, in seconds.
@@ -408,12 +409,12 @@ impl World {
         let recent = self
             .records
             .iter()
-            .filter(|one| within(one.started.0, 3_599_000))
+            .filter(|one| within(one.started.plus(0).0, 3_599_000))
             .count();
         let under_way = self
             .records
             .iter()
-            .any(|one| one.ended.is_none() && within(one.started.0, 590_000));
+            .any(|one| one.ended.is_none() && within(one.started.plus(0).0, 590_000));
         let flips = self.machines[at]
             .flips
             .iter()
@@ -457,7 +458,7 @@ impl World {
         self.run.fences += 1;
         self.records.push(LedgerRecord {
             node: self.machines[at].name,
-            started: Mono(self.now * 1000),
+            started: Mono(self.now * 1000).into(),
             ended: None,
             outcome: Outcome::Running,
         });
@@ -470,9 +471,9 @@ impl World {
             let since = machine
                 .flips
                 .iter()
-                .filter(|flip| flip.down > record.started)
+                .filter(|flip| PastMoment::from(flip.down) > record.started)
                 .count();
-            record.ended = Some(Mono(self.now * 1000));
+            record.ended = Some(Mono(self.now * 1000).into());
             record.outcome = if since <= 1 {
                 Outcome::Improved
             } else {
@@ -516,11 +517,7 @@ impl World {
         };
         let mut nodes: Vec<NodeState> = self.machines.iter().map(node).collect();
         nodes.sort_by_key(|node| node.name);
-        let running = self
-            .records
-            .iter()
-            .find(|one| one.ended.is_none() && self.now * 1000 - one.started.0 < 600_000);
-        Situation {
+        let mut situation = Situation {
             now: Mono(self.now * 1000),
             policy: CordonPolicy {
                 mode: Mode::Enforce,
@@ -538,10 +535,12 @@ impl World {
             nodes,
             removed: 0,
             own_node: OwnNode::Outside,
-            unfit_control_plane: None,
+            control_plane: Fitness::Fit,
             records: self.records.clone(),
             storm_until: self.storm_until,
-            slot: running.map(|one| one.node),
-        }
+            slot: None,
+        };
+        situation.slot = situation.under_way();
+        situation
     }
 }

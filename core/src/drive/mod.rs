@@ -1,0 +1,256 @@
+//! Carries one remediation out, one request at a time: from its record to its act, and to its undo.
+//!
+//! A [`Drive`] is pure. [`Drive::ask`] says which request follows, [`Drive::take`] takes what became of it. Nothing in it
+//! waits, sends or knows the time, so that a test can lose, delay, repeat or refuse each request, and end the program after
+//! each.
+//!
+//! The order is what makes it safe. The record is stored before anything is done, under a name that follows of the intent,
+//! so that two leaders that mean the same write one object. The slot is taken by compare-and-swap. That people said stop,
+//! and the target, are read after that, and the act is bound to what was read: uid, resourceVersion and the whole list of
+//! taints. What is lost is read, never repeated. When it cannot be seen whether an act has come, the target is touched:
+//! its new version refuses whatever is still under way. A new leader touches the target of an older term's slot in the same
+//! way before it frees it.
+//!
+//! In this version nothing sends these requests.
+
+mod node;
+mod record;
+mod request;
+mod slot;
+mod stages;
+#[cfg(test)]
+mod tests;
+
+pub use node::{LiveNode, NodePatch, REASON, RECORD, TERM, is_fence};
+pub use record::{Ending, Phase, PolicyVersion, RemediationRecord, history};
+pub use request::{Reply, Request};
+pub use slot::{SLOT, SlotHolder, SlotLease};
+
+use crate::guards::Held;
+
+/// Most requests of one drive. What is not settled by then stays open, and is settled by a drive of its own.
+pub const MOST_REQUESTS: u32 = 10;
+/// Requests that it takes from the look at stop until the slot is free again: before it starts over it must have as many left.
+const WHOLE_ACT: u32 = 5;
+
+/// What a drive is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Goal {
+    /// Makes the slot this term's, at its beginning: what an older term has sent to it is refused from then on.
+    Claim,
+    /// Fences a node.
+    Fence,
+    /// Undoes a fence. No stop, guard or slot holds it back.
+    Undo,
+    /// Finds out what became of a record that another leader, or this one, left open.
+    Settle,
+}
+
+/// The request that is next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Intend,
+    FindRecord,
+    ReadSlot,
+    TakeSlot,
+    Stop,
+    Read,
+    Act,
+    ReadBack,
+    Touch,
+    Close,
+    FindClosed,
+    FreeSlot,
+    FindFreed,
+}
+
+/// Why a drive ended as it did.
+#[derive(Debug, Clone, PartialEq)]
+pub enum DriveReason {
+    /// What was to be done is done.
+    Done,
+    /// A guard holds it back, on the target as it was read.
+    Held(Held),
+    /// People said stop.
+    Stopped,
+    /// Whether people said stop cannot be read.
+    StopUnreadable(u16),
+    /// Another record has the slot.
+    OneAtATime,
+    /// The target is gone, or is another one of the same name.
+    TargetGone,
+    /// The target carries the taint already, by another record or by hand.
+    AlreadyFenced,
+    /// The target changed each time before the act came.
+    Contended,
+    /// The API server refuses, with this status.
+    Refused(u16),
+    /// The reply was lost, and what it was about is not there.
+    Lost,
+    /// Somebody else has undone it.
+    UndoneByOthers,
+}
+
+/// How a drive ends.
+#[derive(Debug, Clone, PartialEq)]
+pub enum DriveEnd {
+    /// The record says how it is.
+    Closed(Phase, DriveReason),
+    /// Nothing was done, and no record of it is stored.
+    NothingDone(DriveReason),
+    /// The slot is this term's, and free.
+    Claimed,
+    /// The slot is held by the record of an older term: that is to be settled first.
+    Taken(SlotHolder),
+    /// What became of it is not known, or the record could not be written. It stays open, and is to be settled.
+    Left,
+    /// A newer leader has written the slot: this one does nothing more.
+    Superseded,
+}
+
+/// One remediation that is being carried out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Drive {
+    goal: Goal,
+    term: u64,
+    record: RemediationRecord,
+    slot: SlotLease,
+    stage: Stage,
+    /// The target as it was last read.
+    live: Option<LiveNode>,
+    why: DriveReason,
+    asked: u32,
+    end: Option<DriveEnd>,
+}
+
+impl Drive {
+    /// Makes the slot this term's.
+    pub fn claim(term: u64) -> Self {
+        Self::of(Goal::Claim, Stage::ReadSlot, term, RemediationRecord::nobody())
+    }
+
+    /// Carries a planned fence out. `slot` is the slot as this leader last saw it: it saves a read.
+    pub fn fence(record: RemediationRecord, term: u64, slot: SlotLease) -> Self {
+        Self {
+            slot,
+            ..Self::of(Goal::Fence, Stage::Intend, term, record)
+        }
+    }
+
+    /// Undoes the fence of a record.
+    pub fn undo(record: RemediationRecord, term: u64) -> Self {
+        Self::of(Goal::Undo, Stage::Read, term, record)
+    }
+
+    /// Finds out what became of a record that is open.
+    pub fn settle(record: RemediationRecord, term: u64) -> Self {
+        Self::of(Goal::Settle, Stage::ReadSlot, term, record)
+    }
+
+    /// The same for a record that has the slot and is not there any more: somebody deleted it.
+    pub fn settle_holder(holder: SlotHolder, term: u64) -> Self {
+        let record = RemediationRecord {
+            name: holder.record,
+            node: holder.node,
+            node_uid: holder.node_uid,
+            ..RemediationRecord::nobody()
+        };
+        Self::settle(record, term)
+    }
+
+    fn of(goal: Goal, stage: Stage, term: u64, record: RemediationRecord) -> Self {
+        Self {
+            goal,
+            term,
+            record,
+            slot: SlotLease::default(),
+            stage,
+            live: None,
+            why: DriveReason::Done,
+            asked: 0,
+            end: None,
+        }
+    }
+
+    /// How it ended, when it has.
+    pub const fn end(&self) -> Option<&DriveEnd> {
+        self.end.as_ref()
+    }
+
+    /// The record, as far as it has come.
+    pub const fn record(&self) -> &RemediationRecord {
+        &self.record
+    }
+
+    /// The slot as it was last seen.
+    pub const fn slot(&self) -> &SlotLease {
+        &self.slot
+    }
+
+    /// What it is for.
+    pub const fn goal(&self) -> Goal {
+        self.goal
+    }
+
+    /// The next request; `None` at the end. It is sent once, and what became of it is for [`Drive::take`].
+    pub fn ask(&mut self) -> Option<Request> {
+        if self.end.is_none() && self.asked >= MOST_REQUESTS {
+            self.end = Some(DriveEnd::Left);
+        }
+        if self.end.is_some() {
+            return None;
+        }
+        self.asked += 1;
+        let name = || self.record.name.clone();
+        let node = || self.record.node.clone();
+        Some(match self.stage {
+            Stage::Intend => Request::CreateRecord(Box::new(self.record.clone())),
+            Stage::FindRecord | Stage::FindClosed => Request::ReadRecord(name()),
+            Stage::ReadSlot | Stage::FindFreed => Request::ReadSlot,
+            Stage::TakeSlot => Request::WriteSlot(self.slot_of(Some(SlotHolder {
+                record: name(),
+                node: node(),
+                node_uid: self.record.node_uid.clone(),
+            }))),
+            Stage::FreeSlot => Request::WriteSlot(self.slot_of(None)),
+            Stage::Stop => Request::ReadStop,
+            Stage::Read | Stage::ReadBack => Request::ReadNode(node()),
+            Stage::Act | Stage::Touch => match self.patch() {
+                Some(patch) => Request::PatchNode(node(), Box::new(patch)),
+                None => Request::ReadNode(node()),
+            },
+            Stage::Close => Request::WriteRecord(Box::new(self.record.clone())),
+        })
+    }
+
+    fn slot_of(&self, holder: Option<SlotHolder>) -> SlotLease {
+        SlotLease {
+            version: self.slot.version.clone(),
+            term: self.term,
+            holder,
+        }
+    }
+
+    fn patch(&self) -> Option<NodePatch> {
+        let live = self.live.as_ref()?;
+        Some(match (self.stage, self.goal) {
+            (Stage::Touch, _) => live.touch(self.term),
+            (_, Goal::Undo) => live.unfence(),
+            _ => live.fence(&self.record),
+        })
+    }
+
+    fn holds_slot(&self) -> bool {
+        let holder = self.slot.holder.as_ref();
+        holder.is_some_and(|holder| holder.record == self.record.name)
+    }
+
+    /// Whether the requests that are left suffice for another try.
+    const fn can_start_over(&self) -> bool {
+        self.asked + WHOLE_ACT <= MOST_REQUESTS
+    }
+
+    fn over(&mut self, end: DriveEnd) {
+        self.end = Some(end);
+    }
+}

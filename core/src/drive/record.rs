@@ -1,0 +1,329 @@
+//! The stored record of one remediation (`kind: Remediation`), as far as the drive reads and writes it.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use crate::findings::Fnv;
+use crate::judge::Evidence;
+use crate::know::{Now, Wall};
+use crate::names::Names;
+use crate::policy::FenceEffect;
+use crate::remedies::{LedgerRecord, NodeChange, Outcome, PastMoment};
+use crate::sources::claim::FENCE;
+
+/// Most numbers that a record says it rests on: `maxItems` of the definition.
+const EVIDENCE: usize = 32;
+/// A fence after which the node fails no more often than this was of use: it may fail once more under what it had before.
+const FEW: u32 = 1;
+/// What a fence is expected to improve.
+const EXPECTED: &str = "the node is not filled after its next return, and stops failing";
+
+/// The policy that allows a remediation, as it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyVersion {
+    /// Its uid.
+    pub uid: String,
+    /// Its generation.
+    pub generation: i64,
+}
+
+/// How far a remediation has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// It is stored; whether anything was done is for the target to say.
+    Intended,
+    /// It was done, and is in effect.
+    InEffect,
+    /// It is over.
+    Finished(Ending),
+}
+
+/// How a remediation ended: the reason of its condition `Finished`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ending {
+    /// Nothing was done: a guard, a stop, or the target as it was read.
+    Refused,
+    /// What was done is not there any more, or never was, without an undo of ours.
+    Lapsed,
+    /// It was undone.
+    Undone,
+    /// It could not be done.
+    Failed,
+}
+
+impl Ending {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Refused, Self::Lapsed, Self::Undone, Self::Failed];
+
+    /// As written in the condition.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Refused => "Refused",
+            Self::Lapsed => "Lapsed",
+            Self::Undone => "Undone",
+            Self::Failed => "Failed",
+        }
+    }
+}
+
+/// The record of the fence of one node.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RemediationRecord {
+    /// Its name: one intent has one, so that it cannot be stored twice.
+    pub name: String,
+    /// Its resourceVersion; empty before it is stored.
+    pub version: String,
+    /// When it was stored.
+    pub created: Option<Wall>,
+    /// Name of the node.
+    pub node: String,
+    /// uid of the node: another of the same name is not meant.
+    pub node_uid: String,
+    /// Effect of the taint.
+    pub effect: FenceEffect,
+    /// DriveReason, in one stable word.
+    pub cause: String,
+    /// What it rests on.
+    pub evidence: Vec<Evidence>,
+    /// The policy that allows it.
+    pub policy: PolicyVersion,
+    /// The term of the leader that meant it: the resourceVersion of the write by which it acquired the Lease.
+    pub term: u64,
+    /// Hash of the plan.
+    pub plan_hash: String,
+    /// How far it has come.
+    pub phase: Phase,
+    /// When it ended.
+    pub ended: Option<Wall>,
+    /// Whether it was in effect before it ended.
+    pub was_in_effect: bool,
+    /// How often the node failed while it was in effect, where that was counted: by it a fence was of use, or was not.
+    pub failures_after: Option<u32>,
+}
+
+impl RemediationRecord {
+    /// The record of a change that is planned. `finished` is how many records of this remedy, node and cause have ended:
+    /// the name follows of it, so two leaders that mean the same write the same object.
+    pub fn of(
+        change: &NodeChange,
+        names: &Names,
+        node_uid: &str,
+        policy: PolicyVersion,
+        term: u64,
+        finished: usize,
+    ) -> Self {
+        let node = names.text(change.node).to_owned();
+        let name = name_of(change.remedy, node_uid, change.cause, finished);
+        let plan_hash = plan_hash(change, &node, node_uid, &policy);
+        Self {
+            name,
+            version: String::new(),
+            created: None,
+            node,
+            node_uid: node_uid.to_owned(),
+            effect: change.effect,
+            cause: change.cause.to_owned(),
+            evidence: change.evidence.iter().take(EVIDENCE).cloned().collect(),
+            policy,
+            term,
+            plan_hash,
+            phase: Phase::Intended,
+            ended: None,
+            was_in_effect: false,
+            failures_after: None,
+        }
+    }
+
+    /// The record of nothing.
+    pub(super) fn nobody() -> Self {
+        Self {
+            name: String::new(),
+            version: String::new(),
+            created: None,
+            node: String::new(),
+            node_uid: String::new(),
+            effect: FenceEffect::PreferNoSchedule,
+            cause: String::new(),
+            evidence: Vec::new(),
+            policy: PolicyVersion {
+                uid: String::new(),
+                generation: 0,
+            },
+            term: 0,
+            plan_hash: String::new(),
+            phase: Phase::Intended,
+            ended: None,
+            was_in_effect: false,
+            failures_after: None,
+        }
+    }
+
+    /// Whether nothing is to be done for it any more.
+    pub const fn is_finished(&self) -> bool {
+        matches!(self.phase, Phase::Finished(_))
+    }
+
+    /// The object that is created.
+    pub fn json(&self, namespace: &str) -> Value {
+        let evidence = self.evidence.iter().map(|one| {
+            json!({"what": one.what, "value": one.value.to_string(), "unit": one.unit, "source": &*one.source})
+        });
+        json!({
+            "apiVersion": "evenkeel.dev/v1alpha1",
+            "kind": "Remediation",
+            "metadata": {"name": self.name, "namespace": namespace},
+            "spec": {
+                "remedy": "CordonNode",
+                "target": {"kind": "Node", "name": self.node, "uid": self.node_uid},
+                "policyRef": {"uid": self.policy.uid, "generation": self.policy.generation},
+                "check": "node-cascade-wave",
+                "cause": self.cause,
+                "evidence": evidence.collect::<Vec<_>>(),
+                "change": {"field": "spec.taints", "to": FENCE, "effect": self.effect.name()},
+                "expectedEffect": EXPECTED,
+                "term": self.term.to_string(),
+                "planHash": self.plan_hash,
+            },
+        })
+    }
+
+    /// The patch (JSON merge) of its status, for the version that was read: conditions as of now.
+    pub fn status_json(&self, now: Wall) -> Value {
+        let condition = |kind: &str, reason: &str, message: &str| {
+            json!({"type": kind, "status": "True", "reason": reason, "message": message,
+                "lastTransitionTime": now.to_string()})
+        };
+        let mut conditions = Vec::new();
+        if self.was_in_effect || self.phase == Phase::InEffect {
+            conditions.push(condition("Started", "Fenced", "the node carries the taint"));
+        }
+        if let Phase::Finished(ending) = self.phase {
+            conditions.push(condition("Finished", ending.name(), ""));
+        }
+        let mut status = json!({"conditions": conditions});
+        if let Some(failures) = self.failures_after {
+            status["after"] =
+                json!({"what": "failuresWhileFenced", "value": failures, "time": now.to_string()});
+        }
+        json!({"metadata": {"resourceVersion": self.version}, "status": status})
+    }
+
+    /// Reads a stored record; `None` of one that no version of evenkeel wrote.
+    pub fn parse(object: &Value) -> Option<Self> {
+        let text = |at: &str| object.pointer(at).and_then(Value::as_str).map(str::to_owned);
+        let effect = match text("/spec/change/effect")?.as_str() {
+            "PreferNoSchedule" => FenceEffect::PreferNoSchedule,
+            "NoSchedule" => FenceEffect::NoSchedule,
+            _ => return None,
+        };
+        let none = Vec::new();
+        let conditions = object
+            .pointer("/status/conditions")
+            .and_then(Value::as_array)
+            .unwrap_or(&none);
+        let holds = |kind: &str| {
+            let is_it = |one: &&Value| one["type"] == kind && one["status"] == "True";
+            conditions.iter().find(is_it)
+        };
+        let started = holds("Started").is_some();
+        let finished = holds("Finished");
+        let ending = finished.map(|one| {
+            let known = Ending::ALL
+                .into_iter()
+                .find(|ending| one["reason"] == ending.name());
+            known.unwrap_or(Ending::Failed)
+        });
+        let phase = match ending {
+            Some(ending) => Phase::Finished(ending),
+            None if started => Phase::InEffect,
+            None => Phase::Intended,
+        };
+        let time = |text: Option<&str>| text.and_then(Wall::parse);
+        Some(Self {
+            name: text("/metadata/name")?,
+            version: text("/metadata/resourceVersion")?,
+            created: time(
+                object
+                    .pointer("/metadata/creationTimestamp")
+                    .and_then(Value::as_str),
+            ),
+            node: text("/spec/target/name")?,
+            node_uid: text("/spec/target/uid")?,
+            effect,
+            cause: text("/spec/cause")?,
+            evidence: Vec::new(),
+            policy: PolicyVersion {
+                uid: text("/spec/policyRef/uid")?,
+                generation: object.pointer("/spec/policyRef/generation")?.as_i64()?,
+            },
+            term: text("/spec/term")?.parse().ok()?,
+            plan_hash: text("/spec/planHash")?,
+            phase,
+            ended: finished.and_then(|one| time(one["lastTransitionTime"].as_str())),
+            was_in_effect: started,
+            failures_after: object
+                .pointer("/status/after/value")
+                .and_then(Value::as_u64)
+                .and_then(|value| u32::try_from(value).ok()),
+        })
+    }
+}
+
+/// What guards look back on, of stored records, the oldest first. Times of objects are ages by the wall clock once, when the
+/// records are read: one that lies ahead counts as now, which holds the longest.
+pub fn history<'r>(
+    records: impl IntoIterator<Item = &'r RemediationRecord>,
+    names: &mut Names,
+    now: Now,
+) -> Vec<LedgerRecord> {
+    let ago = |at: Wall| {
+        let seconds = u64::try_from(now.wall.0.saturating_sub(at.0)).unwrap_or(0);
+        PastMoment::before(now.mono, seconds.saturating_mul(1000))
+    };
+    let mut all: Vec<LedgerRecord> = records
+        .into_iter()
+        // One that lapsed may have been in effect for a moment, and undone by somebody.
+        .filter(|one| {
+            one.was_in_effect || matches!(one.phase, Phase::Intended | Phase::Finished(Ending::Lapsed))
+        })
+        .map(|one| LedgerRecord {
+            node: names.intern(&one.node),
+            started: one.created.map_or(now.mono.into(), ago),
+            ended: one.ended.map(ago),
+            outcome: match (one.phase, one.failures_after) {
+                (Phase::Finished(Ending::Lapsed), _) => Outcome::UndoneByOthers,
+                // A node that still fails, again and again, does not fail for what it is given.
+                (Phase::Finished(_), Some(failures)) if failures > FEW => Outcome::Futile,
+                (Phase::Finished(_), Some(_)) => Outcome::Improved,
+                // What was not counted is neither of use nor futile.
+                _ => Outcome::Running,
+            },
+        })
+        .collect();
+    all.sort_by_key(|one| (one.started, one.node));
+    all
+}
+
+/// The name of the record of one intent.
+fn name_of(remedy: &str, uid: &str, cause: &str, finished: usize) -> String {
+    let mut hash = Fnv::BEGIN;
+    // A hash takes every write.
+    let _ = write!(hash, "{remedy}\0{uid}\0{cause}\0{finished}");
+    format!("{}-{:016x}", remedy.to_lowercase(), hash.0)
+}
+
+/// What an approval is for: the same remedy on the same object, with the same effect under the same policy. It tells plans
+/// apart and guards against none: only the operator writes records, and an approval names the record's uid as well.
+fn plan_hash(change: &NodeChange, node: &str, uid: &str, policy: &PolicyVersion) -> String {
+    let mut hash = Fnv::BEGIN;
+    let PolicyVersion { uid: of, generation } = policy;
+    let _ = write!(
+        hash,
+        "{}\0{node}\0{uid}\0{}\0{}\0{of}\0{generation}",
+        change.remedy,
+        change.cause,
+        change.effect.name()
+    );
+    format!("{:016x}", hash.0)
+}

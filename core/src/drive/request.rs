@@ -1,0 +1,59 @@
+//! What the drive asks of the API server, and what becomes of it.
+
+use super::node::{LiveNode, NodePatch};
+use super::record::RemediationRecord;
+use super::slot::SlotLease;
+
+/// One request. Whoever sends it sends it once: no client below may repeat it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Request {
+    /// Stores the record.
+    CreateRecord(Box<RemediationRecord>),
+    /// Reads the record of this name.
+    ReadRecord(String),
+    /// Writes the status of the record, for the version that it has.
+    WriteRecord(Box<RemediationRecord>),
+    /// Reads the slot.
+    ReadSlot,
+    /// Writes the slot, for the version that it has.
+    WriteSlot(SlotLease),
+    /// Reads whether people said stop.
+    ReadStop,
+    /// Reads the Node of this name, as the quorum has it.
+    ReadNode(String),
+    /// Changes the Node of this name.
+    PatchNode(String, Box<NodePatch>),
+}
+
+impl Request {
+    /// Whether it changes something.
+    pub const fn writes(&self) -> bool {
+        matches!(
+            self,
+            Self::CreateRecord(_) | Self::WriteRecord(_) | Self::WriteSlot(_) | Self::PatchNode(..)
+        )
+    }
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reply {
+    /// A record, as it is stored now.
+    Record(Box<RemediationRecord>),
+    /// The slot, as it is stored now.
+    Slot(SlotLease),
+    /// A Node, as it is stored now.
+    Node(Box<LiveNode>),
+    /// The object that says stop is there.
+    Stop,
+    /// There is no such object (404).
+    Absent,
+    /// The object is another one than was read, or exists already (409; 422 for a test of a patch). Nothing was done.
+    Conflict,
+    /// The server refuses for good, with this status (400, 401, 403). Nothing was done.
+    Refused(u16),
+    /// The server asks to come back later (429). Nothing was done.
+    Busy,
+    /// Nothing is known: no reply, half of one, or a failure of the server (5xx). It may be done, or be done later.
+    Lost,
+}

@@ -1,0 +1,320 @@
+//! What follows of what became of a request, stage by stage.
+
+use super::node::LiveNode;
+use super::record::{Ending, Phase, RemediationRecord};
+use super::request::Reply;
+use super::slot::SlotLease;
+use super::{Drive, DriveEnd, DriveReason, Goal, Stage};
+use crate::guards::Held;
+
+impl Drive {
+    /// Takes what became of the last request. `confirm` asks the guards once more, on the target as it was just read.
+    pub fn take(&mut self, reply: Reply, confirm: impl FnOnce(&LiveNode) -> Result<(), Held>) {
+        match self.stage {
+            Stage::Intend => self.on_intend(reply),
+            Stage::FindRecord => self.on_find_record(reply),
+            Stage::ReadSlot => self.on_read_slot(reply),
+            Stage::TakeSlot => self.on_take_slot(reply),
+            Stage::Stop => self.on_stop(&reply),
+            Stage::Read => self.on_read(reply, confirm),
+            Stage::Act => self.on_act(reply),
+            Stage::ReadBack => self.on_read_back(reply),
+            Stage::Touch => self.on_touch(reply),
+            Stage::Close => self.on_close(reply),
+            Stage::FindClosed => self.on_find_closed(reply),
+            Stage::FreeSlot => self.on_free_slot(reply),
+            Stage::FindFreed => self.on_find_freed(reply),
+        }
+    }
+
+    fn on_intend(&mut self, reply: Reply) {
+        match reply {
+            Reply::Record(record) => self.is_stored(*record),
+            Reply::Refused(code) => self.over(DriveEnd::NothingDone(DriveReason::Refused(code))),
+            Reply::Busy => self.over(DriveEnd::NothingDone(DriveReason::Contended)),
+            _ => self.stage = Stage::FindRecord,
+        }
+    }
+
+    /// Whether the record was stored after all, or was before. One that is not there may still come: it is created again under
+    /// the same name, so that there is one in the end.
+    fn on_find_record(&mut self, reply: Reply) {
+        match reply {
+            Reply::Record(record) => self.is_stored(*record),
+            Reply::Absent => self.stage = Stage::Intend,
+            Reply::Refused(_) => self.over(DriveEnd::Left),
+            _ => {}
+        }
+    }
+
+    fn is_stored(&mut self, record: RemediationRecord) {
+        let same = record.plan_hash == self.record.plan_hash && record.node_uid == self.record.node_uid;
+        if record.is_finished() || record.phase == Phase::InEffect {
+            // It was carried out under this name already: what is counted as finished is not up to date.
+            self.over(DriveEnd::NothingDone(DriveReason::Contended));
+        } else if same {
+            self.record.version = record.version;
+            self.record.created = record.created;
+            let free = self.slot.term == self.term && self.slot.holder.is_none();
+            self.stage = if free { Stage::TakeSlot } else { Stage::ReadSlot };
+        } else {
+            // Another plan of the same intent is open, under an older policy.
+            self.over(DriveEnd::Left);
+        }
+    }
+
+    fn on_read_slot(&mut self, reply: Reply) {
+        let slot = match reply {
+            Reply::Slot(slot) => slot,
+            Reply::Absent => SlotLease::default(),
+            Reply::Refused(code) => return self.without_slot(DriveReason::Refused(code)),
+            _ => return,
+        };
+        if slot.term > self.term {
+            return self.over(DriveEnd::Superseded);
+        }
+        self.slot = slot;
+        let own = self.holds_slot();
+        match (self.goal, &self.slot.holder) {
+            (Goal::Claim, Some(holder)) => {
+                let holder = holder.clone();
+                self.over(DriveEnd::Taken(holder));
+            }
+            (Goal::Claim, None) => self.stage = Stage::FreeSlot,
+            (Goal::Settle, _) => self.stage = Stage::ReadBack,
+            _ if own => self.stage = Stage::Stop,
+            (_, Some(_)) => self.close(Phase::Finished(Ending::Refused), DriveReason::OneAtATime),
+            (_, None) => self.stage = Stage::TakeSlot,
+        }
+    }
+
+    fn without_slot(&mut self, why: DriveReason) {
+        match self.goal {
+            Goal::Fence => self.close(Phase::Finished(Ending::Failed), why),
+            Goal::Claim | Goal::Settle | Goal::Undo => self.over(DriveEnd::Left),
+        }
+    }
+
+    fn on_take_slot(&mut self, reply: Reply) {
+        match reply {
+            Reply::Slot(slot) => {
+                self.slot = slot;
+                self.stage = Stage::Stop;
+            }
+            Reply::Refused(code) => self.close(Phase::Finished(Ending::Failed), DriveReason::Refused(code)),
+            _ => self.stage = Stage::ReadSlot,
+        }
+    }
+
+    fn on_stop(&mut self, reply: &Reply) {
+        let refused = Phase::Finished(Ending::Refused);
+        match reply {
+            Reply::Absent => self.stage = Stage::Read,
+            Reply::Stop => self.close(refused, DriveReason::Stopped),
+            Reply::Refused(code) => self.close(refused, DriveReason::StopUnreadable(*code)),
+            _ if self.can_start_over() => {}
+            _ => self.close(refused, DriveReason::Contended),
+        }
+    }
+
+    fn on_read(&mut self, reply: Reply, confirm: impl FnOnce(&LiveNode) -> Result<(), Held>) {
+        let node = match reply {
+            Reply::Node(node) => *node,
+            Reply::Absent => return self.is_gone(),
+            Reply::Refused(code) if self.goal == Goal::Fence => {
+                return self.close(Phase::Finished(Ending::Failed), DriveReason::Refused(code));
+            }
+            Reply::Refused(_) => return self.over(DriveEnd::Left),
+            _ if self.goal == Goal::Fence && !self.can_start_over() => {
+                return self.close(Phase::Finished(Ending::Refused), DriveReason::Contended);
+            }
+            _ => return,
+        };
+        if node.uid != self.record.node_uid {
+            return self.is_gone();
+        }
+        let by_us = node.is_fenced_by(&self.record.name);
+        if self.goal == Goal::Undo {
+            if by_us {
+                self.live = Some(node);
+                self.stage = Stage::Act;
+            } else {
+                self.close(Phase::Finished(Ending::Lapsed), DriveReason::UndoneByOthers);
+            }
+        } else if by_us {
+            self.close(Phase::InEffect, DriveReason::Done);
+        } else if node.is_fenced() {
+            self.close(Phase::Finished(Ending::Refused), DriveReason::AlreadyFenced);
+        } else if let Err(held) = confirm(&node) {
+            self.close(Phase::Finished(Ending::Refused), DriveReason::Held(held));
+        } else {
+            self.live = Some(node);
+            self.stage = Stage::Act;
+        }
+    }
+
+    /// The target is not there any more, and what was done to it went with it.
+    fn is_gone(&mut self) {
+        let ending = if self.goal == Goal::Undo {
+            Ending::Undone
+        } else {
+            Ending::Refused
+        };
+        self.close(Phase::Finished(ending), DriveReason::TargetGone);
+    }
+
+    fn on_act(&mut self, reply: Reply) {
+        let undo = self.goal == Goal::Undo;
+        match reply {
+            Reply::Node(node) if !undo && node.is_fenced_by(&self.record.name) => {
+                self.close(Phase::InEffect, DriveReason::Done);
+            }
+            Reply::Node(node) if undo && !node.is_fenced() => {
+                self.close(Phase::Finished(Ending::Undone), DriveReason::Done);
+            }
+            Reply::Absent => self.is_gone(),
+            Reply::Refused(_) if undo => self.over(DriveEnd::Left),
+            Reply::Refused(code) => self.close(Phase::Finished(Ending::Failed), DriveReason::Refused(code)),
+            // Nothing was done. People may have said stop meanwhile, so it starts there.
+            Reply::Conflict | Reply::Busy if undo => self.stage = Stage::Read,
+            Reply::Conflict | Reply::Busy if self.can_start_over() => self.stage = Stage::Stop,
+            Reply::Conflict | Reply::Busy => {
+                self.close(Phase::Finished(Ending::Refused), DriveReason::Contended)
+            }
+            _ => self.stage = Stage::ReadBack,
+        }
+    }
+
+    /// What became of an act, by its target. That it is not there yet says nothing: it may be under way, and it may have been
+    /// undone by somebody. So it is never done again, and the target is touched.
+    fn on_read_back(&mut self, reply: Reply) {
+        let node = match reply {
+            Reply::Node(node) => *node,
+            Reply::Absent => return self.is_gone(),
+            Reply::Refused(_) => return self.over(DriveEnd::Left),
+            _ => return,
+        };
+        let by_us = node.uid == self.record.node_uid && node.is_fenced_by(&self.record.name);
+        match (self.goal, by_us) {
+            _ if node.uid != self.record.node_uid => self.is_gone(),
+            // A removal may be done again: it is the same each time.
+            (Goal::Undo, true) => self.stage = Stage::Read,
+            (Goal::Undo, false) => self.close(Phase::Finished(Ending::Undone), DriveReason::Done),
+            (_, true) => self.close(Phase::InEffect, DriveReason::Done),
+            (_, false) => {
+                self.live = Some(node);
+                self.stage = Stage::Touch;
+            }
+        }
+    }
+
+    fn on_touch(&mut self, reply: Reply) {
+        match reply {
+            Reply::Node(_) if self.record.phase == Phase::InEffect => {
+                self.close(Phase::Finished(Ending::Lapsed), DriveReason::UndoneByOthers);
+            }
+            // Without the slot no act was ever sent.
+            Reply::Node(_) if !self.holds_slot() => {
+                self.close(Phase::Finished(Ending::Refused), DriveReason::Lost)
+            }
+            Reply::Node(_) => self.close(Phase::Finished(Ending::Lapsed), DriveReason::Lost),
+            Reply::Absent => self.is_gone(),
+            Reply::Refused(_) => self.over(DriveEnd::Left),
+            _ => self.stage = Stage::ReadBack,
+        }
+    }
+
+    /// Writes how it is into the record.
+    fn close(&mut self, phase: Phase, why: DriveReason) {
+        self.why = why;
+        // What is finished stays so.
+        if !self.record.is_finished() {
+            self.record.was_in_effect |= self.record.phase == Phase::InEffect || phase == Phase::InEffect;
+            self.record.phase = phase;
+            if !self.record.version.is_empty() {
+                self.stage = Stage::Close;
+                return;
+            }
+        }
+        self.closed();
+    }
+
+    fn on_close(&mut self, reply: Reply) {
+        match reply {
+            Reply::Record(record) => {
+                self.record.version = record.version;
+                self.closed();
+            }
+            // Somebody deleted it: there is nothing to write to.
+            Reply::Absent => self.closed(),
+            Reply::Refused(_) => self.over(DriveEnd::Left),
+            _ => self.stage = Stage::FindClosed,
+        }
+    }
+
+    fn on_find_closed(&mut self, reply: Reply) {
+        match reply {
+            Reply::Record(record) => {
+                self.record.version = record.version.clone();
+                if record.is_finished() || record.phase == self.record.phase {
+                    self.record.phase = record.phase;
+                    self.closed();
+                } else {
+                    self.stage = Stage::Close;
+                }
+            }
+            Reply::Absent => self.closed(),
+            Reply::Refused(_) => self.over(DriveEnd::Left),
+            _ => {}
+        }
+    }
+
+    /// The record says how it is: the slot is free for the next.
+    fn closed(&mut self) {
+        if self.holds_slot() {
+            self.stage = Stage::FreeSlot;
+        } else {
+            self.finish();
+        }
+    }
+
+    fn on_free_slot(&mut self, reply: Reply) {
+        match reply {
+            Reply::Slot(slot) => {
+                self.slot = slot;
+                self.finish();
+            }
+            Reply::Refused(_) => self.over(DriveEnd::Left),
+            _ => self.stage = Stage::FindFreed,
+        }
+    }
+
+    fn on_find_freed(&mut self, reply: Reply) {
+        let slot = match reply {
+            Reply::Slot(slot) => slot,
+            Reply::Absent => SlotLease::default(),
+            Reply::Refused(_) => return self.over(DriveEnd::Left),
+            _ => return,
+        };
+        if slot.term > self.term {
+            return self.over(DriveEnd::Superseded);
+        }
+        let free = slot.holder.is_none();
+        let claimed = slot.term == self.term && free;
+        self.slot = slot;
+        match self.goal {
+            Goal::Claim if !free => self.stage = Stage::ReadSlot,
+            Goal::Claim if !claimed => self.stage = Stage::FreeSlot,
+            _ if self.holds_slot() => self.stage = Stage::FreeSlot,
+            _ => self.finish(),
+        }
+    }
+
+    fn finish(&mut self) {
+        let end = match self.goal {
+            Goal::Claim => DriveEnd::Claimed,
+            Goal::Fence | Goal::Undo | Goal::Settle => DriveEnd::Closed(self.record.phase, self.why.clone()),
+        };
+        self.over(end);
+    }
+}

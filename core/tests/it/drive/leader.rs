@@ -1,0 +1,364 @@
+//! Leaders that come and go, what happens to their requests, and people.
+
+use evenkeel_core::drive::{
+    Drive, DriveEnd, Ending, Goal, MOST_REQUESTS, Phase, PolicyVersion, RemediationRecord, Reply, Request,
+    SlotLease, is_fence,
+};
+use evenkeel_core::guards::Held;
+use evenkeel_core::names::Names;
+use evenkeel_core::policy::FenceEffect;
+use evenkeel_core::remedies::NodeChange;
+use serde_json::json;
+
+use super::server::{Defect, Sender, Server};
+
+/// `SplitMix64`: one seed, one run.
+struct Chance(u64);
+
+impl Chance {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, most: u64) -> u64 {
+        self.next() % most
+    }
+
+    fn percent(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+}
+
+/// One leader: what it knows, and the drive that it is at.
+pub(super) struct Leader {
+    term: u64,
+    drive: Option<Drive>,
+    asked: u32,
+    stopped_at_start: bool,
+    claimed: bool,
+    slot: SlotLease,
+    is_over: bool,
+}
+
+impl Leader {
+    /// Nodes that may be fenced at a time.
+    pub(super) const BUDGET: usize = 2;
+
+    fn new(term: u64, defect: Option<Defect>) -> Self {
+        Self {
+            term,
+            drive: None,
+            asked: 0,
+            stopped_at_start: false,
+            claimed: defect == Some(Defect::NoClaim),
+            slot: SlotLease::default(),
+            is_over: false,
+        }
+    }
+}
+
+/// A request that comes later than its sender thinks.
+struct Delayed {
+    at: u64,
+    sender: Sender,
+    request: Request,
+}
+
+pub(super) struct Run {
+    pub(super) server: Server,
+    chance: Chance,
+    step: u64,
+    delayed: Vec<Delayed>,
+    faults: bool,
+    pub(super) undone: u32,
+    pub(super) leaders: u32,
+    pub(super) lost: u32,
+}
+
+/// Steps with faults, and after them.
+const STEPS: (u64, u64) = (220, 400);
+const NODES: u64 = 5;
+
+impl Run {
+    pub(super) fn play(seed: u64, defect: Option<Defect>) -> Self {
+        let mut run = Self {
+            server: Server::new(NODES as usize, Leader::BUDGET, defect),
+            chance: Chance(seed),
+            step: 0,
+            delayed: Vec::new(),
+            faults: true,
+            undone: 0,
+            leaders: 0,
+            lost: 0,
+        };
+        let mut leaders = vec![run.elect()];
+        while run.step < STEPS.0 {
+            run.step += 1;
+            run.people();
+            run.deliver();
+            if run.chance.percent(3) {
+                let next = run.elect();
+                if defect == Some(Defect::NoPermit) {
+                    leaders.truncate(1);
+                    leaders.insert(0, next);
+                } else {
+                    leaders = vec![next];
+                }
+            }
+            for leader in &mut leaders {
+                run.act(leader, false);
+            }
+        }
+        run.end();
+        run
+    }
+
+    fn elect(&mut self) -> Leader {
+        self.leaders += 1;
+        Leader::new(self.server.next_version(), self.server.defect)
+    }
+
+    /// Faults end, and everything is undone: nothing may be left. Stop may go on meanwhile.
+    fn end(&mut self) {
+        self.faults = false;
+        while !self.delayed.is_empty() {
+            self.step += 1;
+            self.deliver();
+        }
+        let mut leader = self.elect();
+        for _ in 0..STEPS.1 {
+            self.act(&mut leader, true);
+        }
+        let open = self
+            .server
+            .records
+            .values()
+            .filter(|one| !one.is_finished())
+            .count();
+        let held = self
+            .server
+            .slot
+            .as_ref()
+            .is_some_and(|slot| slot.holder.is_some());
+        let fenced = self.server.fenced();
+        if open > 0 || held || fenced > 0 {
+            let left = format!("{open} records open, {fenced} nodes fenced, slot held: {held}");
+            self.server.broken.push(left);
+        }
+    }
+
+    fn people(&mut self) {
+        let name = format!("n{}", self.chance.below(NODES));
+        match self.chance.below(100) {
+            0..3 => self.server.stop = !self.server.stop,
+            3..6 => self
+                .server
+                .change(&name, |taints| taints.retain(|one| !is_fence(one))),
+            6..9 => self.server.change(&name, |taints| {
+                taints.push(json!({"key": "example.com/theirs", "effect": "NoSchedule"}));
+            }),
+            9..12 => self.server.change(&name, |taints| taints.retain(is_fence)),
+            12..15 => self.server.change(&name, |_| {}),
+            15 => self.server.create_node(&name),
+            _ => {}
+        }
+    }
+
+    fn deliver(&mut self) {
+        let due: Vec<Delayed> = {
+            let step = self.step;
+            self.delayed.extract_if(.., |one| one.at <= step).collect()
+        };
+        for one in due {
+            self.server.apply(one.sender, &one.request);
+        }
+    }
+
+    /// One request of a leader.
+    fn act(&mut self, leader: &mut Leader, only_undo: bool) {
+        if leader.is_over {
+            return;
+        }
+        if leader.drive.is_none() {
+            let Some(drive) = self.choose(leader, only_undo) else {
+                return;
+            };
+            leader.asked = 0;
+            leader.stopped_at_start = self.server.stop;
+            leader.drive = Some(drive);
+        }
+        let Some(drive) = &mut leader.drive else { return };
+        if let Some(request) = drive.ask() {
+            leader.asked += 1;
+            let too_many = leader.asked > MOST_REQUESTS;
+            let is_act = matches!(&request, Request::PatchNode(_, patch) if patch.adds_fence());
+            let after_stop = is_act && leader.stopped_at_start && self.server.stop;
+            let reply = self.send(Sender { term: leader.term }, &request, drive.record());
+            let busy = self.server.fenced() >= Leader::BUDGET && self.server.defect != Some(Defect::NoBudget);
+            drive.take(reply, |_| if busy { Err(held()) } else { Ok(()) });
+            if too_many {
+                self.server.broken.push("too many requests".into());
+            }
+            if after_stop {
+                self.server
+                    .broken
+                    .push("an act was sent though people had said stop before".into());
+            }
+            return;
+        }
+        self.finished(leader);
+    }
+
+    fn finished(&mut self, leader: &mut Leader) {
+        let Some(drive) = leader.drive.take() else { return };
+        if drive.goal() != Goal::Undo {
+            leader.slot = drive.slot().clone();
+        }
+        match drive.end() {
+            Some(DriveEnd::Claimed) => leader.claimed = true,
+            Some(DriveEnd::Taken(holder)) => {
+                let settled = match self.server.records.get(&holder.record) {
+                    Some(record) => Drive::settle(record.clone(), leader.term),
+                    None => Drive::settle_holder(holder.clone(), leader.term),
+                };
+                leader.asked = 0;
+                leader.drive = Some(settled);
+            }
+            Some(DriveEnd::Left) => leader.claimed = false,
+            Some(DriveEnd::Superseded) => leader.is_over = true,
+            Some(DriveEnd::Closed(phase, _)) => {
+                self.undone += u32::from(*phase == Phase::Finished(Ending::Undone));
+            }
+            Some(DriveEnd::NothingDone(_)) | None => {}
+        }
+    }
+
+    /// What is next: the slot, what is open, what is to be undone, and then a fence. Records are read anew each time.
+    fn choose(&mut self, leader: &Leader, only_undo: bool) -> Option<Drive> {
+        if !leader.claimed {
+            return Some(Drive::claim(leader.term));
+        }
+        let records: Vec<_> = self.server.records.values().cloned().collect();
+        if let Some(open) = records.iter().find(|one| one.phase == Phase::Intended) {
+            return Some(Drive::settle(open.clone(), leader.term));
+        }
+        let gone = |one: &&RemediationRecord| {
+            let node = self.server.nodes.get(&one.node);
+            !node.is_some_and(|node| node.uid == one.node_uid && node.is_fenced_by(&one.name))
+        };
+        let in_effect = || records.iter().filter(|one| one.phase == Phase::InEffect);
+        if let Some(gone) = in_effect().find(gone) {
+            return Some(Drive::undo(gone.clone(), leader.term));
+        }
+        let undo = only_undo || self.chance.percent(15);
+        if let Some(one) = in_effect().next().filter(|_| undo) {
+            return Some(Drive::undo(one.clone(), leader.term));
+        }
+        if only_undo || self.chance.percent(30) {
+            return None;
+        }
+        self.fence(leader, &records)
+    }
+
+    fn fence(&mut self, leader: &Leader, records: &[RemediationRecord]) -> Option<Drive> {
+        let name = format!("n{}", self.chance.below(NODES));
+        let node = self.server.nodes.get(&name)?;
+        let own: Vec<_> = records.iter().filter(|one| one.node_uid == node.uid).collect();
+        let lapsed = own.iter().any(|one| one.phase == Phase::Finished(Ending::Lapsed));
+        let respected = self.server.defect != Some(Defect::NoRespect);
+        if node.is_fenced() || lapsed && respected {
+            return None;
+        }
+        let finished = own.iter().filter(|one| one.is_finished()).count();
+        let mut names = Names::default();
+        let change = NodeChange {
+            remedy: "CordonNode",
+            node: names.intern(&name),
+            effect: FenceEffect::PreferNoSchedule,
+            cause: "RefilledFlapper",
+            evidence: Vec::new(),
+        };
+        let policy = PolicyVersion {
+            uid: "p".into(),
+            generation: 1,
+        };
+        let record = RemediationRecord::of(&change, &names, &node.uid, policy, leader.term, finished);
+        Some(Drive::fence(record, leader.term, leader.slot.clone()))
+    }
+
+    /// What becomes of a request.
+    fn send(&mut self, sender: Sender, request: &Request, record: &RemediationRecord) -> Reply {
+        let reply = self.carry(sender, request);
+        self.lost += u32::from(reply == Reply::Lost);
+        let act = matches!(request, Request::PatchNode(..));
+        match (self.server.defect, reply) {
+            (Some(Defect::LostIsNo), Reply::Lost) if act => Reply::Conflict,
+            (Some(Defect::NoUid), Reply::Node(mut node)) => {
+                node.uid.clone_from(&record.node_uid);
+                Reply::Node(node)
+            }
+            (_, reply) => reply,
+        }
+    }
+
+    fn carry(&mut self, sender: Sender, request: &Request) -> Reply {
+        if !self.faults || self.chance.percent(70) {
+            return self.server.apply(sender, request);
+        }
+        let delay = |chance: &mut Chance, step: u64| step + 1 + chance.below(25);
+        match self.chance.below(9) {
+            // It never comes.
+            0 => Reply::Lost,
+            // It comes, and its reply does not.
+            1 => {
+                self.server.apply(sender, request);
+                Reply::Lost
+            }
+            // It comes later, also after another leader.
+            2..4 => {
+                let at = delay(&mut self.chance, self.step);
+                self.delayed.push(Delayed {
+                    at,
+                    sender,
+                    request: request.clone(),
+                });
+                Reply::Lost
+            }
+            // It comes twice.
+            4 => {
+                let at = delay(&mut self.chance, self.step);
+                self.delayed.push(Delayed {
+                    at,
+                    sender,
+                    request: request.clone(),
+                });
+                self.server.apply(sender, request)
+            }
+            5 if request.writes() => Reply::Conflict,
+            6 => Reply::Busy,
+            7 if self.chance.percent(20) => Reply::Refused(403),
+            // What it answers is old.
+            8 => match request {
+                Request::ReadNode(name) => match self.server.old_node(name) {
+                    Some(old) => Reply::Node(Box::new(old.clone())),
+                    None => self.server.apply(sender, request),
+                },
+                _ => self.server.apply(sender, request),
+            },
+            _ => self.server.apply(sender, request),
+        }
+    }
+}
+
+fn held() -> Held {
+    Held {
+        by: "BudgetSpent",
+        message: String::new(),
+        evidence: Vec::new(),
+        again: None,
+    }
+}

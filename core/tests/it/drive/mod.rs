@@ -1,0 +1,62 @@
+//! Drives against a small API server, with everything that happens to requests and leaders: lost, delayed, repeated and
+//! refused requests, killed leaders, old objects, people. One seed is one run; it is printed when something breaks.
+
+mod leader;
+mod server;
+
+use std::collections::BTreeMap;
+
+use leader::{Leader, Run};
+use server::Defect;
+
+/// Seeds of the test without defects.
+const SEEDS: u64 = 1_500;
+/// At most so many seeds until a defect is noticed.
+const UNTIL_NOTICED: u64 = 1_500;
+
+fn play(seed: u64, defect: Option<Defect>) -> Run {
+    Run::play(seed, defect)
+}
+
+#[test]
+fn no_seed_breaks_an_invariant() {
+    let (mut fences, mut undone, mut leaders, mut lost) = (0, 0, 0, 0);
+    for seed in 0..SEEDS {
+        let run = play(seed, None);
+        assert!(
+            run.server.broken.is_empty(),
+            "seed {seed}: {:?}",
+            run.server.broken
+        );
+        fences += run.server.fences;
+        undone += run.undone;
+        leaders += run.leaders;
+        lost += run.lost;
+    }
+    // It was tried.
+    assert!(fences > 1_000 && undone > 500, "{fences} fences, {undone} undone");
+    assert!(leaders > 2_000 && lost > 5_000, "{leaders} leaders, {lost} lost");
+}
+
+#[test]
+fn each_defect_is_noticed() {
+    let mut noticed: BTreeMap<String, (u64, String)> = BTreeMap::new();
+    for defect in Defect::ALL {
+        let broken = (0..UNTIL_NOTICED).find_map(|seed| {
+            let run = play(seed, Some(defect));
+            run.server.broken.first().map(|what| (seed, what.clone()))
+        });
+        noticed.insert(
+            format!("{defect:?}"),
+            broken.unwrap_or_else(|| panic!("{defect:?} is not noticed")),
+        );
+    }
+    assert_eq!(noticed.len(), Defect::ALL.len());
+}
+
+#[test]
+fn a_seed_is_a_run() {
+    let [one, other] = [(); 2].map(|()| format!("{:?}", play(11, None).server));
+    assert_eq!(one, other);
+    assert_eq!(Leader::BUDGET, 2);
+}
