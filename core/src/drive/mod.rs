@@ -7,8 +7,9 @@
 //! The order is what makes it safe. The record is stored before anything is done, under a name that follows of the intent,
 //! so that two leaders that mean the same write one object. The slot is taken by compare-and-swap. That people said stop,
 //! and the target, are read after that, and the act is bound to what was read: uid, resourceVersion and the whole list of
-//! taints. What is lost is read, never repeated. When it cannot be seen whether an act has come, the target is touched:
-//! its new version refuses whatever is still under way. A new leader touches the target of an older term's slot in the same
+//! taints. What is lost is read, never repeated. Where the target does not show a fence, the target is touched: that proves
+//! that what was read is not old, and its new version refuses whatever is still under way. So is a target whose act was
+//! refused, before its record is closed: a copy of the act may come when the reason of its refusal is gone. A new leader touches the target of an older term's slot in the same
 //! way before it frees it.
 //!
 //! In this version nothing sends these requests.
@@ -75,7 +76,7 @@ pub enum DriveReason {
     Stopped,
     /// Whether people said stop cannot be read.
     StopUnreadable(u16),
-    /// Another record has the slot.
+    /// Another record has the slot. As a leader drives one at a time it is nobody's: the slot is to be claimed anew.
     OneAtATime,
     /// The target is gone, or is another one of the same name.
     TargetGone,
@@ -118,6 +119,10 @@ pub struct Drive {
     stage: Stage,
     /// The target as it was last read.
     live: Option<LiveNode>,
+    /// Whether a fence was sent and is not known to be there: a copy of it may be under way, also of one that was refused.
+    may_come: bool,
+    /// How it ends once nothing that was sent can come any more.
+    then: Option<(Phase, DriveReason)>,
     why: DriveReason,
     asked: u32,
     end: Option<DriveEnd>,
@@ -166,6 +171,8 @@ impl Drive {
             slot: SlotLease::default(),
             stage,
             live: None,
+            may_come: false,
+            then: None,
             why: DriveReason::Done,
             asked: 0,
             end: None,
@@ -201,6 +208,7 @@ impl Drive {
             return None;
         }
         self.asked += 1;
+        self.may_come |= self.stage == Stage::Act && self.goal == Goal::Fence;
         let name = || self.record.name.clone();
         let node = || self.record.node.clone();
         Some(match self.stage {

@@ -62,8 +62,13 @@ impl LiveNode {
 
     /// Whether it is fenced by this record.
     pub fn is_fenced_by(&self, record: &str) -> bool {
+        self.is_fenced() && self.names(record)
+    }
+
+    /// Whether it names this record as the last that fenced it.
+    pub fn names(&self, record: &str) -> bool {
         let by = self.annotations.as_ref().and_then(|all| all.get(RECORD));
-        self.is_fenced() && by.is_some_and(|by| by == record)
+        by.is_some_and(|by| by == record)
     }
 
     /// Fences it.

@@ -130,17 +130,13 @@ impl Drive {
             }
             _ => return,
         };
-        if node.uid != self.record.node_uid {
-            return self.is_gone();
-        }
-        let by_us = node.is_fenced_by(&self.record.name);
+        let same = node.uid == self.record.node_uid;
+        let by_us = same && node.is_fenced_by(&self.record.name);
         if self.goal == Goal::Undo {
-            if by_us {
-                self.live = Some(node);
-                self.stage = Stage::Act;
-            } else {
-                self.close(Phase::Finished(Ending::Lapsed), DriveReason::UndoneByOthers);
-            }
+            self.live = Some(node);
+            self.stage = if by_us { Stage::Act } else { Stage::Touch };
+        } else if !same {
+            self.is_gone();
         } else if by_us {
             self.close(Phase::InEffect, DriveReason::Done);
         } else if node.is_fenced() {
@@ -196,10 +192,8 @@ impl Drive {
         };
         let by_us = node.uid == self.record.node_uid && node.is_fenced_by(&self.record.name);
         match (self.goal, by_us) {
-            _ if node.uid != self.record.node_uid => self.is_gone(),
             // A removal may be done again: it is the same each time.
             (Goal::Undo, true) => self.stage = Stage::Read,
-            (Goal::Undo, false) => self.close(Phase::Finished(Ending::Undone), DriveReason::Done),
             (_, true) => self.close(Phase::InEffect, DriveReason::Done),
             (_, false) => {
                 self.live = Some(node);
@@ -208,24 +202,47 @@ impl Drive {
         }
     }
 
+    /// A touch that succeeds proves that the target is as it was read: without the fence, or another one of its name. Nothing
+    /// that is under way to it comes through any more.
     fn on_touch(&mut self, reply: Reply) {
         match reply {
-            Reply::Node(_) if self.record.phase == Phase::InEffect => {
-                self.close(Phase::Finished(Ending::Lapsed), DriveReason::UndoneByOthers);
-            }
-            // Without the slot no act was ever sent.
-            Reply::Node(_) if !self.holds_slot() => {
-                self.close(Phase::Finished(Ending::Refused), DriveReason::Lost)
-            }
-            Reply::Node(_) => self.close(Phase::Finished(Ending::Lapsed), DriveReason::Lost),
+            Reply::Node(_) => self.is_without_fence(),
             Reply::Absent => self.is_gone(),
             Reply::Refused(_) => self.over(DriveEnd::Left),
             _ => self.stage = Stage::ReadBack,
         }
     }
 
+    /// The target is not fenced by this record. Who removes a fence of ours by hand leaves the annotation that names the
+    /// record, as no one has a reason to look at it; our own undo removes both at once.
+    fn is_without_fence(&mut self) {
+        self.may_come = false;
+        let Some(live) = &self.live else { return };
+        let (same, by_hand) = (live.uid == self.record.node_uid, live.names(&self.record.name));
+        let lapsed = Phase::Finished(Ending::Lapsed);
+        match self.goal {
+            _ if !same => self.is_gone(),
+            _ if by_hand => self.close(lapsed, DriveReason::UndoneByOthers),
+            Goal::Fence if self.then.is_some() => {
+                if let Some((phase, why)) = self.then.take() {
+                    self.close(phase, why);
+                }
+            }
+            Goal::Undo => self.close(Phase::Finished(Ending::Undone), DriveReason::Done),
+            _ if self.record.phase == Phase::InEffect => self.close(lapsed, DriveReason::UndoneByOthers),
+            // Without the slot no act was ever sent.
+            _ if !self.holds_slot() => self.close(Phase::Finished(Ending::Refused), DriveReason::Lost),
+            _ => self.close(lapsed, DriveReason::Lost),
+        }
+    }
+
     /// Writes how it is into the record.
     fn close(&mut self, phase: Phase, why: DriveReason) {
+        if self.may_come && phase != Phase::InEffect && why != DriveReason::TargetGone {
+            self.then = Some((phase, why));
+            self.stage = Stage::Touch;
+            return;
+        }
         self.why = why;
         // What is finished stays so.
         if !self.record.is_finished() {

@@ -136,6 +136,15 @@ fn an_act_on_what_changed_starts_over_at_stop() {
     take(&mut drive, Reply::Conflict);
     assert_eq!(drive.ask(), Some(Request::ReadStop));
     take(&mut drive, Reply::Stop);
+    // A copy of the act may come after people said go.
+    let Some(Request::PatchNode(_, touch)) = drive.ask() else {
+        panic!("not touched")
+    };
+    assert!(touch.taints.is_none());
+    take(
+        &mut drive,
+        Reply::Node(Box::new(node("31", json!([]), json!({TERM: "7.1"})))),
+    );
     let Some(Request::WriteRecord(written)) = drive.ask() else {
         panic!("not closed")
     };

@@ -379,7 +379,7 @@ fn stored(world: &World, at: usize, ago: i64, phase: Phase, failures: Option<u32
 #[case::futile(&[(4, 30_000, UNDONE, Some(3)), (5, 20_000, UNDONE, Some(2))], "Futile")]
 #[case::effect_is_not_known(&[(6, 300, Phase::InEffect, None)], "OneAtATime")]
 #[case::loops(&[(0, 50_000, UNDONE, None), (0, 30_000, UNDONE, None)], "AwaitsApproval")]
-#[case::long_ago(&[(0, 100_000, Phase::Finished(Ending::Lapsed), None), (4, 5_000, UNDONE, None)], "Planned")]
+#[case::long_ago(&[(0, 200_000, Phase::Finished(Ending::Lapsed), None), (4, 5_000, UNDONE, None)], "Planned")]
 fn what_was_done_before_a_restart_holds(
     #[case] records: &[(usize, i64, Phase, Option<u32>)],
     #[case] expected: &str,

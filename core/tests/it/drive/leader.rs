@@ -1,8 +1,8 @@
 //! Leaders that come and go, what happens to their requests, and people.
 
 use evenkeel_core::drive::{
-    Drive, DriveEnd, Ending, Goal, MOST_REQUESTS, Phase, PolicyVersion, RemediationRecord, Reply, Request,
-    SlotLease, is_fence,
+    Drive, DriveEnd, DriveReason, Ending, Goal, MOST_REQUESTS, Phase, PolicyVersion, RemediationRecord,
+    Reply, Request, SlotLease, is_fence,
 };
 use evenkeel_core::guards::Held;
 use evenkeel_core::names::Names;
@@ -38,7 +38,8 @@ pub(super) struct Leader {
     term: u64,
     drive: Option<Drive>,
     asked: u32,
-    stopped_at_start: bool,
+    /// How often people had said stop or go when its drive began.
+    words_at_start: u32,
     claimed: bool,
     slot: SlotLease,
     is_over: bool,
@@ -53,7 +54,7 @@ impl Leader {
             term,
             drive: None,
             asked: 0,
-            stopped_at_start: false,
+            words_at_start: 0,
             claimed: defect == Some(Defect::NoClaim),
             slot: SlotLease::default(),
             is_over: false,
@@ -77,6 +78,8 @@ pub(super) struct Run {
     pub(super) undone: u32,
     pub(super) leaders: u32,
     pub(super) lost: u32,
+    /// Each request and what became of it, where that was asked for.
+    pub(super) trace: Option<Vec<String>>,
 }
 
 /// Steps with faults, and after them.
@@ -84,7 +87,7 @@ const STEPS: (u64, u64) = (220, 400);
 const NODES: u64 = 5;
 
 impl Run {
-    pub(super) fn play(seed: u64, defect: Option<Defect>) -> Self {
+    pub(super) fn play(seed: u64, defect: Option<Defect>, traced: bool) -> Self {
         let mut run = Self {
             server: Server::new(NODES as usize, Leader::BUDGET, defect),
             chance: Chance(seed),
@@ -94,6 +97,7 @@ impl Run {
             undone: 0,
             leaders: 0,
             lost: 0,
+            trace: traced.then(Vec::new),
         };
         let mut leaders = vec![run.elect()];
         while run.step < STEPS.0 {
@@ -154,8 +158,11 @@ impl Run {
     fn people(&mut self) {
         let name = format!("n{}", self.chance.below(NODES));
         match self.chance.below(100) {
-            0..3 => self.server.stop = !self.server.stop,
-            3..6 => self
+            0..3 => {
+                self.server.stop = !self.server.stop;
+                self.server.words += 1;
+            }
+            16..22 => self
                 .server
                 .change(&name, |taints| taints.retain(|one| !is_fence(one))),
             6..9 => self.server.change(&name, |taints| {
@@ -174,7 +181,8 @@ impl Run {
             self.delayed.extract_if(.., |one| one.at <= step).collect()
         };
         for one in due {
-            self.server.apply(one.sender, &one.request);
+            let reply = self.server.apply(one.sender, &one.request);
+            self.note("late", one.sender, &one.request, &reply);
         }
     }
 
@@ -188,7 +196,7 @@ impl Run {
                 return;
             };
             leader.asked = 0;
-            leader.stopped_at_start = self.server.stop;
+            leader.words_at_start = self.server.words;
             leader.drive = Some(drive);
         }
         let Some(drive) = &mut leader.drive else { return };
@@ -196,7 +204,8 @@ impl Run {
             leader.asked += 1;
             let too_many = leader.asked > MOST_REQUESTS;
             let is_act = matches!(&request, Request::PatchNode(_, patch) if patch.adds_fence());
-            let after_stop = is_act && leader.stopped_at_start && self.server.stop;
+            let stopped = self.server.stop && self.server.words == leader.words_at_start;
+            let after_stop = is_act && stopped;
             let reply = self.send(Sender { term: leader.term }, &request, drive.record());
             let busy = self.server.fenced() >= Leader::BUDGET && self.server.defect != Some(Defect::NoBudget);
             drive.take(reply, |_| if busy { Err(held()) } else { Ok(()) });
@@ -230,8 +239,10 @@ impl Run {
             }
             Some(DriveEnd::Left) => leader.claimed = false,
             Some(DriveEnd::Superseded) => leader.is_over = true,
-            Some(DriveEnd::Closed(phase, _)) => {
+            Some(DriveEnd::Closed(phase, why)) => {
                 self.undone += u32::from(*phase == Phase::Finished(Ending::Undone));
+                // One drive at a time: who else has the slot in this term is not at work.
+                leader.claimed &= *why != DriveReason::OneAtATime;
             }
             Some(DriveEnd::NothingDone(_)) | None => {}
         }
@@ -290,9 +301,23 @@ impl Run {
         Some(Drive::fence(record, leader.term, leader.slot.clone()))
     }
 
+    fn note(&mut self, how: &str, sender: Sender, request: &Request, reply: &Reply) {
+        let (step, broken) = (self.step, self.server.broken.len());
+        if let Some(trace) = &mut self.trace
+            && broken < 2
+        {
+            let (request, reply) = (format!("{request:?}"), format!("{reply:?}"));
+            trace.push(format!(
+                "{step} {how} {}: {request:.400} -> {reply:.400}",
+                sender.term
+            ));
+        }
+    }
+
     /// What becomes of a request.
     fn send(&mut self, sender: Sender, request: &Request, record: &RemediationRecord) -> Reply {
         let reply = self.carry(sender, request);
+        self.note("sent", sender, request, &reply);
         self.lost += u32::from(reply == Reply::Lost);
         let act = matches!(request, Request::PatchNode(..));
         match (self.server.defect, reply) {

@@ -4,8 +4,6 @@
 mod leader;
 mod server;
 
-use std::collections::BTreeMap;
-
 use leader::{Leader, Run};
 use server::Defect;
 
@@ -15,23 +13,28 @@ const SEEDS: u64 = 1_500;
 const UNTIL_NOTICED: u64 = 1_500;
 
 fn play(seed: u64, defect: Option<Defect>) -> Run {
-    Run::play(seed, defect)
+    Run::play(seed, defect, false)
 }
 
 #[test]
 fn no_seed_breaks_an_invariant() {
     let (mut fences, mut undone, mut leaders, mut lost) = (0, 0, 0, 0);
+    let mut broken = Vec::new();
     for seed in 0..SEEDS {
         let run = play(seed, None);
-        assert!(
-            run.server.broken.is_empty(),
-            "seed {seed}: {:?}",
-            run.server.broken
-        );
+        if let Some(what) = run.server.broken.first() {
+            broken.push((seed, what.clone()));
+        }
         fences += run.server.fences;
         undone += run.undone;
         leaders += run.leaders;
         lost += run.lost;
+    }
+    if let Some((seed, _)) = broken.first() {
+        // The last requests of the first of them.
+        let trace = Run::play(*seed, None, true).trace.unwrap();
+        let shown = trace.get(trace.len().saturating_sub(60)..).unwrap().join("\n");
+        panic!("{broken:?}\n{shown}");
     }
     // It was tried.
     assert!(fences > 1_000 && undone > 500, "{fences} fences, {undone} undone");
@@ -40,18 +43,18 @@ fn no_seed_breaks_an_invariant() {
 
 #[test]
 fn each_defect_is_noticed() {
-    let mut noticed: BTreeMap<String, (u64, String)> = BTreeMap::new();
+    let mut unnoticed = Vec::new();
     for defect in Defect::ALL {
-        let broken = (0..UNTIL_NOTICED).find_map(|seed| {
+        let noticed = (0..UNTIL_NOTICED).find_map(|seed| {
             let run = play(seed, Some(defect));
             run.server.broken.first().map(|what| (seed, what.clone()))
         });
-        noticed.insert(
-            format!("{defect:?}"),
-            broken.unwrap_or_else(|| panic!("{defect:?} is not noticed")),
-        );
+        match noticed {
+            Some((seed, what)) => println!("{defect:?}: seed {seed}, {what}"),
+            None => unnoticed.push(defect),
+        }
     }
-    assert_eq!(noticed.len(), Defect::ALL.len());
+    assert!(unnoticed.is_empty(), "not noticed: {unnoticed:?}");
 }
 
 #[test]

@@ -74,6 +74,8 @@ pub(super) struct Server {
     pub(super) records: BTreeMap<String, RemediationRecord>,
     pub(super) slot: Option<SlotLease>,
     pub(super) stop: bool,
+    /// How often people have said stop or go.
+    pub(super) words: u32,
     /// The newest term that has written the slot or touched a target.
     newest: u64,
     /// Committed fences by record.
@@ -95,6 +97,7 @@ impl Server {
             records: BTreeMap::new(),
             slot: None,
             stop: false,
+            words: 0,
             newest: 0,
             acts: BTreeMap::new(),
             undone: Vec::new(),
