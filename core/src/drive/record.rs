@@ -82,7 +82,7 @@ pub struct RemediationRecord {
     pub node_uid: String,
     /// Effect of the taint.
     pub effect: FenceEffect,
-    /// DriveReason, in one stable word.
+    /// Why, in one stable word.
     pub cause: String,
     /// What it rests on.
     pub evidence: Vec<Evidence>,

@@ -19,7 +19,7 @@ impl Drive {
             Stage::Read => self.on_read(reply, confirm),
             Stage::Act => self.on_act(reply),
             Stage::ReadBack => self.on_read_back(reply),
-            Stage::Touch => self.on_touch(reply),
+            Stage::Touch => self.on_touch(&reply),
             Stage::Close => self.on_close(reply),
             Stage::FindClosed => self.on_find_closed(reply),
             Stage::FreeSlot => self.on_free_slot(reply),
@@ -175,7 +175,7 @@ impl Drive {
             Reply::Conflict | Reply::Busy if undo => self.stage = Stage::Read,
             Reply::Conflict | Reply::Busy if self.can_start_over() => self.stage = Stage::Stop,
             Reply::Conflict | Reply::Busy => {
-                self.close(Phase::Finished(Ending::Refused), DriveReason::Contended)
+                self.close(Phase::Finished(Ending::Refused), DriveReason::Contended);
             }
             _ => self.stage = Stage::ReadBack,
         }
@@ -204,7 +204,7 @@ impl Drive {
 
     /// A touch that succeeds proves that the target is as it was read: without the fence, or another one of its name. Nothing
     /// that is under way to it comes through any more.
-    fn on_touch(&mut self, reply: Reply) {
+    fn on_touch(&mut self, reply: &Reply) {
         match reply {
             Reply::Node(_) => self.is_without_fence(),
             Reply::Absent => self.is_gone(),
@@ -272,7 +272,7 @@ impl Drive {
     fn on_find_closed(&mut self, reply: Reply) {
         match reply {
             Reply::Record(record) => {
-                self.record.version = record.version.clone();
+                self.record.version.clone_from(&record.version);
                 if record.is_finished() || record.phase == self.record.phase {
                     self.record.phase = record.phase;
                     self.closed();
