@@ -160,7 +160,10 @@ fuzz:
 # come and go: SOAK_MINUTES of it. SOAK_SEED repeats the faults of a run, which prints its seed.
 SOAK_MINUTES ?= 60
 SOAK_SEED ?=
+# Seeds of drives of remedies against a model of the API server.
+SOAK_DRIVES ?= 100000
 soak: bed
+	EVENKEEL_SEEDS=$(SOAK_DRIVES) $(CARGO) test --locked -p evenkeel-core --test it -- drive::no_seed_breaks_an_invariant
 	$(CARGO) build --locked -p evenkeel -p evenkeel-e2e --bin evenkeel --bin evenkeel-soak
 	$(SOAK) --minutes $(SOAK_MINUTES) $(if $(SOAK_SEED),--seed $(SOAK_SEED))
 

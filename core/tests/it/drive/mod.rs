@@ -7,8 +7,9 @@ mod server;
 use leader::{Leader, Run};
 use server::Defect;
 
-/// Seeds of the test without defects.
+/// Seeds of the test without defects; [`MORE`] names another number, as `make soak` does.
 const SEEDS: u64 = 1_500;
+const MORE: &str = "EVENKEEL_SEEDS";
 /// At most so many seeds until a defect is noticed.
 const UNTIL_NOTICED: u64 = 1_500;
 
@@ -20,7 +21,8 @@ fn play(seed: u64, defect: Option<Defect>) -> Run {
 fn no_seed_breaks_an_invariant() {
     let (mut fences, mut undone, mut leaders, mut lost) = (0, 0, 0, 0);
     let mut broken = Vec::new();
-    for seed in 0..SEEDS {
+    let more = std::env::var(MORE).ok().and_then(|text| text.parse().ok());
+    for seed in 0..more.unwrap_or(SEEDS) {
         let run = play(seed, None);
         if let Some(what) = run.server.broken.first() {
             broken.push((seed, what.clone()));
