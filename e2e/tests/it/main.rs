@@ -10,7 +10,5 @@ mod init;
 mod lifecycle;
 mod operator;
 mod policies;
-mod remedy_cordon;
-mod remedy_drive;
 mod tenant;
 mod watch;
