@@ -423,7 +423,7 @@ fn the_component_for_fencing_grants_what_its_requests_need() {
         }
     }
     let admission = read("admission.yaml");
-    let of_kind = |kind: &str| admission.iter().filter(move |one| one["kind"] == kind);
+    let of_kind = |kind: &'static str| admission.iter().filter(move |one| one["kind"] == kind);
     let policies: BTreeMap<_, _> = of_kind("ValidatingAdmissionPolicy")
         .map(|one| (one["metadata"]["name"].as_str().unwrap(), one))
         .collect();

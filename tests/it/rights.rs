@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use evenkeel::rights::{Right, RightScope};
-use evenkeel::{instances, lease, lookup, send, watch};
+use evenkeel::{instances, lease, lookup, remedy, send, watch};
 
 use crate::docs::assert_current;
 
@@ -32,6 +32,15 @@ Not used in every cluster:
 - `get` of Pods: when an Event says that a Pod was evicted or preempted, at most 12 a minute of a namespace.
 
 With the component `instance-metrics`, and with nothing else, come these as well:
+
+| verbs | resource | where | what for |
+|---|---|---|---|
+";
+
+const FENCING: &str = "
+With the component `remedy-cordon`, which is off by default, come these as well. Nothing uses them yet. Of a Node admission
+policies let the account change its own taint and its annotations `evenkeel.dev/fence-*`, and nothing else
+([fencing of nodes](install.md#fencing-of-nodes)); of Leases and ConfigMaps these are `evenkeel-remedy` and `evenkeel-stop`.
 
 | verbs | resource | where | what for |
 |---|---|---|---|
@@ -68,6 +77,8 @@ fn page() -> String {
         "| get | the path `/metrics` | everywhere | reads what each API server measures of itself |"
     )
     .unwrap();
+    page.push_str(FENCING);
+    page.extend(remedy::RIGHTS.iter().map(line));
     page
 }
 
