@@ -48,6 +48,6 @@ pub use control_plane::ControlPlane;
 pub use folder::KEEP_ENV;
 pub use go_module::{cilium_crds, kubernetes_version};
 pub use node_bed::{NodeBed, NodeOptions};
-pub use options::{Channel, Options};
+pub use options::Options;
 pub use proxy::Proxy;
 pub use traffic::Traffic;

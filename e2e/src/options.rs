@@ -2,16 +2,6 @@
 
 use crate::binaries::Program;
 
-/// One resource of one API server that reaches the first member of etcd through a proxy,
-/// [`ControlPlane::channel`](crate::ControlPlane::channel).
-#[derive(Clone, Copy, Debug)]
-pub struct Channel {
-    /// Which API server, from 0 on.
-    pub api_server: usize,
-    /// Group and resource, as in `/configmaps`.
-    pub resource: &'static str,
-}
-
 /// What to start.
 #[allow(
     clippy::struct_excessive_bools,
@@ -26,8 +16,9 @@ pub struct Options {
     /// Whether each API server has an address of its own (on the loopback device; needs root) that the slice of the
     /// Service `kubernetes` names, and a certificate of its own, as in a cluster with several.
     pub own_addresses: bool,
-    /// A resource that reaches etcd by a way of its own.
-    pub channel: Option<Channel>,
+    /// A resource, as in `/configmaps`, for which each API server reaches the first member of etcd through a proxy of its
+    /// own, [`ControlPlane::channel`](crate::ControlPlane::channel).
+    pub channels: Option<&'static str>,
     /// The built-in controllers: garbage collection, namespaces, node lifecycle.
     pub controller_manager: bool,
     /// The scheduler.
@@ -48,7 +39,7 @@ impl Default for Options {
             api_servers: 1,
             etcd_members: 1,
             own_addresses: false,
-            channel: None,
+            channels: None,
             controller_manager: true,
             scheduler: false,
             kwok: false,

@@ -10,21 +10,19 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use evenkeel_core::sample::{Metric, Of, PageScope, Why};
+use evenkeel_core::sample::{Metric, PageScope, Why};
 use futures::StreamExt;
 use rustls::ClientConfig;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::certificate::{Certificate, are_instances, resolved, shown};
 use super::early::EarlyRefresh;
-use super::published;
 use super::tally::{Outcome, Tally};
-use crate::client::Link;
+use super::{ApiServers, published};
 use crate::live;
-use crate::query::Handle;
 use crate::repeats::Repeats;
-use crate::samples::{OwnedPage, SampleWantsByScope, now_millis};
+use crate::samples::{Feed, now_millis, until_stopped};
 
 /// How often a connection is opened.
 const EVERY: Duration = Duration::from_secs(5);
@@ -38,11 +36,8 @@ const AT_ONCE: usize = 4;
 
 /// The feeder.
 pub(crate) struct BalancerFeeder {
-    cluster: live::Options,
-    link: Arc<Link>,
-    handle: Handle,
-    wants: watch::Receiver<SampleWantsByScope>,
-    page_tx: mpsc::Sender<OwnedPage>,
+    servers: ApiServers,
+    feed: Feed,
     tally: Tally,
     setting: Option<BalancerSetup>,
     /// Whether a certificate that is none of theirs is a reason to read again what holds.
@@ -64,20 +59,11 @@ struct BalancerSetup {
 }
 
 impl BalancerFeeder {
-    /// A feeder for the cluster that the options name. `link` is for what it publishes.
-    pub(crate) fn new(
-        cluster: live::Options,
-        link: Arc<Link>,
-        handle: Handle,
-        wants: watch::Receiver<SampleWantsByScope>,
-        page_tx: mpsc::Sender<OwnedPage>,
-    ) -> Self {
+    /// A feeder for the load balancer before these API servers.
+    pub(crate) fn new(servers: ApiServers, feed: Feed) -> Self {
         Self {
-            cluster,
-            link,
-            handle,
-            wants,
-            page_tx,
+            servers,
+            feed,
             tally: Tally::default(),
             setting: None,
             early: EarlyRefresh::default(),
@@ -87,19 +73,14 @@ impl BalancerFeeder {
     }
 
     /// Opens connections until `stop` becomes true.
-    pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
-        while !*stop.borrow() {
-            tokio::select! {
-                goes_on = self.pages() => if !goes_on { break },
-                _ = stop.changed() => break,
-            }
-        }
+    pub(crate) async fn run(mut self, stop: watch::Receiver<bool>) {
+        until_stopped(stop, async move { while self.pages().await.is_some() {} }).await;
     }
 
     /// Whether connections are wanted at all: there are several API servers, and a check asks for them.
     fn is_wanted(&self) -> bool {
-        self.wants
-            .borrow()
+        self.feed
+            .wants()
             .get(&PageScope::Instances)
             .is_some_and(|wanted| {
                 wanted.instances.len() > 1 && wanted.metrics.has(Metric::BalancerHandshakes)
@@ -108,22 +89,22 @@ impl BalancerFeeder {
 
     /// The address that the platform declares.
     fn declared(&self) -> Option<Arc<str>> {
-        let wants = self.wants.borrow();
+        let wants = self.feed.wants();
         wants.get(&PageScope::Instances)?.load_balancer.clone()
     }
 
-    /// Opens the connections of one page and hands it over; false when the loop has ended. Nothing runs while nothing is
+    /// Opens the connections of one page and hands it over; `None` when the loop has ended. Nothing runs while nothing is
     /// wanted, and what was seen before counts no more.
-    async fn pages(&mut self) -> bool {
+    async fn pages(&mut self) -> Option<()> {
         if !self.is_wanted() {
             self.tally = Tally::default();
             self.setting = None;
-            return self.wants.changed().await.is_ok();
+            return self.feed.changed().await;
         }
         for _ in 0..IN_A_PAGE {
             let next = Instant::now() + EVERY;
             if !self.is_wanted() {
-                return true;
+                return Some(());
             }
             let outcome = self.connect(self.declared()).await;
             match &outcome {
@@ -138,12 +119,9 @@ impl BalancerFeeder {
             sleep_until(next).await;
         }
         for page in self.tally.pages(now_millis()) {
-            // The loop is ending where this fails.
-            if self.page_tx.send(page).await.is_err() {
-                return false;
-            }
+            self.feed.hand_over(page).await?;
         }
-        true
+        Some(())
     }
 
     /// One connection.
@@ -179,7 +157,7 @@ impl BalancerFeeder {
 
     /// Reads again what holds for a minute, where that is over or something has changed.
     async fn refresh(&mut self, declared: Option<Arc<str>>, now: bool) {
-        let instances = self.instances().await;
+        let (instances, _) = self.servers.sockets().await;
         let holds = |setting: &BalancerSetup| {
             setting.until > Instant::now() && setting.declared == declared && setting.instances == instances
         };
@@ -187,7 +165,7 @@ impl BalancerFeeder {
             return;
         }
         let until = Instant::now() + REFRESH;
-        let tls = live::anonymous_tls(&self.cluster).await.map(Arc::new);
+        let tls = live::anonymous_tls(&self.servers.cluster).await.map(Arc::new);
         let balancer = match &tls {
             Ok(tls) => {
                 self.tally.know(certificates(tls, &instances).await);
@@ -205,13 +183,6 @@ impl BalancerFeeder {
         });
     }
 
-    /// The API servers.
-    async fn instances(&self) -> Vec<SocketAddr> {
-        let mut sockets = self.handle.api_servers().await;
-        sockets.truncate(Of::Instance.most());
-        sockets
-    }
-
     /// Where the load balancer is.
     async fn find(
         &self,
@@ -220,7 +191,7 @@ impl BalancerFeeder {
     ) -> Result<Vec<SocketAddr>, (Why, String)> {
         let at = match declared {
             Some(at) => at.to_owned(),
-            None => published::address(&self.link).await?,
+            None => published::address(&self.servers.link).await?,
         };
         let addresses = resolved(&at).await?;
         if are_instances(&addresses, instances) {

@@ -24,8 +24,7 @@ use std::time::Duration;
 use evenkeel_core::sample::{Metrics, Observer, Of, PageScope, Why};
 use futures::StreamExt;
 use kube::Client;
-use tokio::sync::mpsc::error::SendError;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use crate::client::Link;
@@ -34,7 +33,7 @@ use crate::live;
 use crate::query::Handle;
 use crate::repeats::Repeats;
 use crate::rights::{Right, RightScope};
-use crate::samples::{OwnedPage, SampleWantsByScope, now_millis};
+use crate::samples::{Feed, OwnedPage, now_millis, until_stopped};
 
 /// How often each API server is read: [`Observer::every_seconds`].
 const EVERY: Duration = Duration::from_secs(60);
@@ -62,120 +61,132 @@ pub const RIGHTS: &[Right] = &[
     },
 ];
 
-/// The feeder.
-pub struct InstanceFeeder {
+/// By what the API servers are found.
+#[derive(Clone)]
+pub(crate) struct ApiServers {
     cluster: live::Options,
     link: Arc<Link>,
     handle: Handle,
-    wants: watch::Receiver<SampleWantsByScope>,
-    page_tx: mpsc::Sender<OwnedPage>,
+}
+
+impl ApiServers {
+    /// Those of the cluster that the options name. `link` is for what the cluster publishes of them.
+    pub(crate) const fn new(cluster: live::Options, link: Arc<Link>, handle: Handle) -> Self {
+        Self {
+            cluster,
+            link,
+            handle,
+        }
+    }
+
+    /// The addresses in `default/kubernetes`, at most so many as are read, and how many there are.
+    async fn sockets(&self) -> (Vec<SocketAddr>, usize) {
+        let mut sockets = self.handle.api_servers().await;
+        let shown = sockets.len();
+        sockets.truncate(Of::Instance.most());
+        (sockets, shown)
+    }
+}
+
+/// The feeder.
+pub(crate) struct InstanceFeeder {
+    servers: ApiServers,
+    feed: Feed,
     /// One for each API server, kept while its address is there: a connection, and the credentials.
     clients: HashMap<SocketAddr, Client>,
     warned: Repeats,
 }
 
 impl InstanceFeeder {
-    /// A feeder for the cluster that the options name. `link` is for its Leases.
-    pub(crate) fn new(
-        cluster: live::Options,
-        link: Arc<Link>,
-        handle: Handle,
-        wants: watch::Receiver<SampleWantsByScope>,
-        page_tx: mpsc::Sender<OwnedPage>,
-    ) -> Self {
+    /// A feeder for these API servers.
+    pub(crate) fn new(servers: ApiServers, feed: Feed) -> Self {
         Self {
-            cluster,
-            link,
-            handle,
-            wants,
-            page_tx,
+            servers,
+            feed,
             clients: HashMap::new(),
             warned: Repeats::default(),
         }
     }
 
     /// Reads until `stop` becomes true.
-    pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
+    pub(crate) async fn run(mut self, stop: watch::Receiver<bool>) {
         let wanted = Wanted::new(page::METRICS);
-        while !*stop.borrow() {
-            let next = Instant::now() + EVERY;
-            let metrics = self.metrics();
-            let turn = async {
-                if metrics == Metrics::NONE {
-                    // Nothing runs while nothing is wanted.
-                    return self.wants.changed().await.is_ok();
-                }
-                self.turn(metrics, &wanted).await;
-                sleep_until(next).await;
-                true
-            };
-            tokio::select! {
-                goes_on = turn => if !goes_on { break },
-                _ = stop.changed() => break,
-            }
+        until_stopped(stop, async move { while self.round(&wanted).await.is_some() {} }).await;
+    }
+
+    /// Reads each API server and waits for the next time; `None` when the loop has ended.
+    async fn round(&mut self, wanted: &Wanted) -> Option<()> {
+        let next = Instant::now() + EVERY;
+        let metrics = self.metrics();
+        if metrics == Metrics::NONE {
+            // Nothing runs while nothing is wanted.
+            return self.feed.changed().await;
         }
+        self.read_all(metrics, wanted).await?;
+        sleep_until(next).await;
+        Some(())
     }
 
     /// What is wanted of API servers, as far as a page of theirs brings it.
-    fn metrics(&self) -> Metrics {
-        let wants = self.wants.borrow();
+    fn metrics(&mut self) -> Metrics {
+        let wants = self.feed.take_wants();
         let wanted = wants.get(&PageScope::Instances);
         wanted.map_or(Metrics::NONE, |wanted| wanted.metrics.both(page::BROUGHT))
     }
 
-    /// Reads each API server once.
-    async fn turn(&mut self, metrics: Metrics, wanted: &Wanted) {
+    /// Reads each API server once; `None` when the loop has ended.
+    async fn read_all(&mut self, metrics: Metrics, wanted: &Wanted) -> Option<()> {
         let mut failures = Vec::new();
-        let sockets = self.sockets(&mut failures).await;
+        let (sockets, shown) = self.servers.sockets().await;
+        if shown > sockets.len() {
+            let read = sockets.len();
+            failures.push(format!(
+                "{shown} addresses in default/kubernetes: {read} are read"
+            ));
+        }
         self.clients.retain(|at, _| sockets.contains(at));
         if sockets.is_empty() {
             let detail = "default/kubernetes has no ready address with a port https".to_owned();
             self.warn(&detail);
             let gap = Some((Why::Unreachable, detail));
-            self.hand_over(failed(PageScope::Instances, metrics, gap)).await;
-            return;
+            return self
+                .feed
+                .hand_over(failed(PageScope::Instances, metrics, gap))
+                .await;
         }
         if let [only] = *sockets
-            && let Some((why, detail)) = leases::hidden(&self.link, only.ip()).await
+            && let Some((why, detail)) = leases::hidden(&self.servers.link, only.ip()).await
         {
             self.warn(&detail);
             let gap = Some((why, detail));
-            self.hand_over(failed(PageScope::Instances, metrics, gap)).await;
-            return;
+            return self
+                .feed
+                .hand_over(failed(PageScope::Instances, metrics, gap))
+                .await;
         }
-        self.connect(&sockets, metrics, &mut failures).await;
-        if self.read(metrics, wanted, &mut failures).await.is_err() {
-            // The loop is ending.
-            return;
-        }
+        self.connect(&sockets, metrics, &mut failures).await?;
+        self.read(metrics, wanted, &mut failures).await?;
         failures.sort();
         if failures.is_empty() {
             self.warned.end();
         } else {
             self.warn(&failures.join("; "));
         }
-    }
-
-    /// Where the API servers are, at most so many as are read.
-    async fn sockets(&self, failures: &mut Vec<String>) -> Vec<SocketAddr> {
-        let mut sockets = self.handle.api_servers().await;
-        let (shown, most) = (sockets.len(), Of::Instance.most());
-        if shown > most {
-            failures.push(format!(
-                "{shown} addresses in default/kubernetes: {most} are read"
-            ));
-            sockets.truncate(most);
-        }
-        sockets
+        Some(())
     }
 
     /// Makes a client for each that has none.
-    async fn connect(&mut self, sockets: &[SocketAddr], metrics: Metrics, failures: &mut Vec<String>) {
+    async fn connect(
+        &mut self,
+        sockets: &[SocketAddr],
+        metrics: Metrics,
+        failures: &mut Vec<String>,
+    ) -> Option<()> {
         for at in sockets {
             if self.clients.contains_key(at) {
                 continue;
             }
-            match live::client_at(&self.cluster, *at).await {
+            match live::client_at(&self.servers.cluster, *at).await {
                 Ok(client) => {
                     self.clients.insert(*at, client);
                 }
@@ -183,20 +194,16 @@ impl InstanceFeeder {
                     let detail = format!("{error:#}");
                     failures.push(format!("{at} {}: {detail}", Why::Unreachable.text()));
                     let gap = Some((Why::Unreachable, detail));
-                    self.hand_over(failed(PageScope::Instance(at.ip()), metrics, gap))
-                        .await;
+                    let page = failed(PageScope::Instance(at.ip()), metrics, gap);
+                    self.feed.hand_over(page).await?;
                 }
             }
         }
+        Some(())
     }
 
-    /// Reads the page of each client and hands it over; an error when the loop has ended.
-    async fn read(
-        &mut self,
-        metrics: Metrics,
-        wanted: &Wanted,
-        failures: &mut Vec<String>,
-    ) -> Result<(), SendError<OwnedPage>> {
+    /// Reads the page of each client and hands it over; `None` when the loop has ended.
+    async fn read(&mut self, metrics: Metrics, wanted: &Wanted, failures: &mut Vec<String>) -> Option<()> {
         let clients: Vec<_> = self
             .clients
             .iter()
@@ -211,14 +218,9 @@ impl InstanceFeeder {
                 // Its files are read again: the CA or a certificate may be another one by now.
                 self.clients.remove(&at);
             }
-            self.page_tx.send(page).await?;
+            self.feed.hand_over(page).await?;
         }
-        Ok(())
-    }
-
-    async fn hand_over(&self, page: OwnedPage) {
-        // The loop is ending where this fails.
-        drop(self.page_tx.send(page).await);
+        Some(())
     }
 
     fn warn(&mut self, why: &str) {

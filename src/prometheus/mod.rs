@@ -24,11 +24,11 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use evenkeel_core::sample::{Metrics, PageScope, Why};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use crate::metrics;
 use crate::query::Handle;
-use crate::samples::{OwnedPage, SampleWantsByScope};
+use crate::samples::{Feed, until_stopped};
 pub(crate) use ask::{Question, ask, questions};
 use asker::Asker;
 pub use docs::page;
@@ -48,31 +48,37 @@ impl PrometheusFeeder {
     pub(crate) fn new(
         options: &Options,
         handle: Handle,
-        wants: watch::Receiver<SampleWantsByScope>,
-        page_tx: mpsc::Sender<OwnedPage>,
+        feed: Feed,
         metrics: Arc<metrics::Metrics>,
     ) -> Result<Self> {
         let server = PrometheusServer::of(options)?;
         let asker = Arc::new(Asker::new(options.at.clone(), server, handle, metrics));
         let (outage_tx, outage) = watch::channel(None);
-        let platform = PlatformQuestions::new(asker.clone(), wants.clone(), page_tx.clone(), outage_tx);
-        let teams = TeamQuestions::new(asker, wants, page_tx, outage);
+        let platform = PlatformQuestions::new(asker.clone(), feed.clone(), outage_tx);
+        let teams = TeamQuestions::new(asker, feed, outage);
         Ok(Self { platform, teams })
     }
 
     /// Asks until `stop` becomes true.
-    pub(crate) async fn run(self, mut stop: watch::Receiver<bool>) {
-        tokio::select! {
-            // Neither waits for the other: they meet at the server and at the loop alone.
-            _ = async { tokio::join!(self.platform.run(), self.teams.run()) } => {}
-            _ = stop.wait_for(|stop| *stop) => {}
-        }
+    pub(crate) async fn run(self, stop: watch::Receiver<bool>) {
+        // Neither waits for the other: they meet at the server and at the loop alone.
+        let both = async {
+            tokio::join!(self.platform.run(), self.teams.run());
+        };
+        until_stopped(stop, both).await;
     }
 }
 
 /// Whether it is the whole server that does not answer, and not one question that it cannot.
 pub(crate) const fn is_the_servers(why: Why) -> bool {
     matches!(why, Why::Unreachable | Why::TimedOut | Why::Refused)
+}
+
+/// The questions of one kind that are wanted now.
+fn wanted(feed: &mut Feed, kind: impl Fn(&Question) -> bool) -> Vec<Question> {
+    let mut questions = questions(&feed.take_wants());
+    questions.retain(kind);
+    questions
 }
 
 /// What is wanted of Prometheus of one scope.

@@ -7,15 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_core::sample::{Observer, Why};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::asker::Asker;
 use super::schedule::Schedule;
 use super::server::AnswerLimits;
-use super::{Question, is_the_servers, questions};
+use super::{Question, is_the_servers, wanted};
 use crate::repeats::Repeats;
-use crate::samples::{OwnedPage, SampleWantsByScope, now_millis};
+use crate::samples::{Feed, OwnedPage, now_millis};
 
 /// How soon after a failure of the whole server the next question is tried.
 const RETRY: Duration = Duration::from_secs(15);
@@ -33,8 +33,7 @@ pub(super) type Outage = Option<(Why, String)>;
 /// The questions, and where the answers go.
 pub(super) struct PlatformQuestions {
     asker: Arc<Asker>,
-    wants: watch::Receiver<SampleWantsByScope>,
-    page_tx: mpsc::Sender<OwnedPage>,
+    feed: Feed,
     outage: watch::Sender<Outage>,
     schedule: Schedule,
     late: u32,
@@ -42,16 +41,10 @@ pub(super) struct PlatformQuestions {
 }
 
 impl PlatformQuestions {
-    pub(super) fn new(
-        asker: Arc<Asker>,
-        wants: watch::Receiver<SampleWantsByScope>,
-        page_tx: mpsc::Sender<OwnedPage>,
-        outage: watch::Sender<Outage>,
-    ) -> Self {
+    pub(super) fn new(asker: Arc<Asker>, feed: Feed, outage: watch::Sender<Outage>) -> Self {
         Self {
             asker,
-            wants,
-            page_tx,
+            feed,
             outage,
             schedule: Schedule::default(),
             late: 0,
@@ -61,30 +54,22 @@ impl PlatformQuestions {
 
     /// Asks until the loop has ended.
     pub(super) async fn run(mut self) {
-        loop {
-            let wants = self.wants.borrow_and_update().clone();
-            let questions = questions(&wants).into_iter();
-            let questions = questions.filter(|one| one.namespace().is_none());
-            self.schedule.want(questions.collect(), Instant::now());
-            if !self.step().await {
-                return;
-            }
-        }
+        while self.step().await.is_some() {}
     }
 
-    /// Waits for the next question or for other wants; false when the loop has ended.
-    async fn step(&mut self) -> bool {
+    /// Waits for the next question or for other wants; `None` when the loop has ended.
+    async fn step(&mut self) -> Option<()> {
+        let questions = wanted(&mut self.feed, |one| one.namespace().is_none());
+        self.schedule.want(questions, Instant::now());
         let Some((due, question)) = self.schedule.next() else {
-            return self.wants.changed().await.is_ok();
+            return self.feed.changed().await;
         };
         tokio::select! {
-            changed = self.wants.changed() => return changed.is_ok(),
+            changed = self.feed.changed() => return changed,
             () = sleep_until(due) => {}
         }
         let limits = AnswerLimits::default();
-        let Some(answer) = self.asker.ask(&question, limits, PATIENCE).await else {
-            return false;
-        };
+        let answer = self.asker.ask(&question, limits, PATIENCE).await?;
         let now = Instant::now();
         self.schedule.asked(&question, now);
         let page = answer.page;
@@ -99,27 +84,23 @@ impl PlatformQuestions {
             self.warned.end();
             self.outage.send_if_modified(|outage| outage.take().is_some());
         }
-        if self.page_tx.send(page).await.is_err() {
-            return false;
-        }
+        self.feed.hand_over(page).await?;
         self.tell_of_missed(now).await
     }
 
     /// Says of questions whose turn has not come for an interval that the server is too slow for all of them.
-    async fn tell_of_missed(&mut self, now: Instant) -> bool {
+    async fn tell_of_missed(&mut self, now: Instant) -> Option<()> {
         for question in self.schedule.missed(now) {
             let seconds = Observer::Prometheus.every_seconds(question.metric);
             let why = format!("queries take so long that its turn has not come for {seconds} s");
             let page = question.failed(now_millis(), (Why::TimedOut, why));
-            if self.page_tx.send(page).await.is_err() {
-                return false;
-            }
+            self.feed.hand_over(page).await?;
         }
-        true
+        Some(())
     }
 
     /// Says of everything that is wanted why it is not there, and asks nothing for a while.
-    async fn all_failed(&mut self, why: Why, detail: String) -> bool {
+    async fn all_failed(&mut self, why: Why, detail: String) -> Option<()> {
         if let Some(times) = self.warned.due(&detail) {
             tracing::warn!(service = %self.asker.at, why = detail, times, "cannot ask Prometheus");
         }
@@ -133,13 +114,11 @@ impl PlatformQuestions {
                 samples: Vec::new(),
                 gap: Some((why, detail.clone())),
             };
-            if self.page_tx.send(page).await.is_err() {
-                return false;
-            }
+            self.feed.hand_over(page).await?;
         }
         // Also again where it was so before: the others say it once more, as all answers are forgotten after a while.
         self.outage.send_replace(Some((why, detail)));
-        true
+        Some(())
     }
 }
 

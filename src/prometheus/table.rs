@@ -42,8 +42,16 @@ pub(super) const TIME: &str = "time";
 /// Helm charts write, and what every target has: `address:port`, or `node:port` with Google's managed collection.
 pub(super) const NODE_LABELS: [&str; 4] = ["node", "kubernetes_node", "nodename", "instance"];
 
-const NODE_EXPORTER: &str = "node_exporter 1.0";
+/// Since when `node_exporter` has what is asked for under these names, by its CHANGELOG.md: the table since "Add Linux conntrack
+/// collector", its drops since "Add conntrack statistics metrics" (#1155), PSI since "Add pressure collector" (#1174), and
+/// units in names and the counters of `netstat` that it exposes by default since 0.16.
+const CONNTRACK: &str = "node_exporter 0.12";
+const CONNTRACK_STATISTICS: &str = "node_exporter 1.2";
+const PRESSURE: &str = "node_exporter 0.18";
+const NODE_EXPORTER: &str = "node_exporter 0.16";
+/// `etcd_requests_total` since 1.28 (kubernetes#117222); the watch cache's own metrics since 1.31 (kubernetes#125377).
 const API_SERVER: &str = "kube-apiserver 1.28";
+const WATCH_CACHE: &str = "kube-apiserver 1.31";
 
 macro_rules! line {
     ($metric:ident, $exporter:expr, $shape:ident($($selector:expr),+)) => {
@@ -71,16 +79,16 @@ macro_rules! of_api_server {
 
 /// All of them.
 pub static LINES: &[MetricQuery] = &[
-    line!(ConntrackEntries, NODE_EXPORTER, Most("node_nf_conntrack_entries")),
+    line!(ConntrackEntries, CONNTRACK, Most("node_nf_conntrack_entries")),
+    line!(ConntrackLimit, CONNTRACK, Most("node_nf_conntrack_entries_limit")),
     line!(
-        ConntrackLimit,
-        NODE_EXPORTER,
-        Most("node_nf_conntrack_entries_limit")
+        ConntrackDrops,
+        CONNTRACK_STATISTICS,
+        Most("node_nf_conntrack_stat_drop")
     ),
-    line!(ConntrackDrops, NODE_EXPORTER, Most("node_nf_conntrack_stat_drop")),
     line!(
         ConntrackEarlyDrops,
-        NODE_EXPORTER,
+        CONNTRACK_STATISTICS,
         Most("node_nf_conntrack_stat_early_drop")
     ),
     line!(
@@ -93,17 +101,17 @@ pub static LINES: &[MetricQuery] = &[
     ),
     line!(
         CpuPressure,
-        NODE_EXPORTER,
+        PRESSURE,
         Most("node_pressure_cpu_waiting_seconds_total")
     ),
     line!(
         MemoryPressure,
-        NODE_EXPORTER,
+        PRESSURE,
         Most("node_pressure_memory_waiting_seconds_total")
     ),
     line!(
         IoPressure,
-        NODE_EXPORTER,
+        PRESSURE,
         Most("node_pressure_io_waiting_seconds_total")
     ),
     line!(MemoryTotal, NODE_EXPORTER, Most("node_memory_MemTotal_bytes")),
@@ -228,12 +236,12 @@ pub static LINES: &[MetricQuery] = &[
     line!(EtcdSeconds, API_SERVER, Sum("etcd_request_duration_seconds_sum")),
     line!(
         WatchCacheRevision,
-        API_SERVER,
+        WATCH_CACHE,
         Most("apiserver_watch_cache_resource_version")
     ),
     line!(
         ConsistentReadFallbacks,
-        API_SERVER,
+        WATCH_CACHE,
         SumOrZero(
             "apiserver_watch_cache_consistent_read_total{fallback=\"true\"}",
             "apiserver_watch_cache_consistent_read_total"
@@ -250,9 +258,10 @@ pub static LINES: &[MetricQuery] = &[
 impl MetricQuery {
     /// The version of the exporter that a test of ours has read it from, or what is known of it else.
     pub(super) fn tried_with(&self) -> &'static str {
-        match self.exporter {
-            NODE_EXPORTER => "node_exporter 1.5.0, Prometheus 2.42",
-            API_SERVER => "kube-apiserver 1.36",
+        match self.exporter.split_whitespace().next() {
+            Some("node_exporter") => "node_exporter 1.5.0, Prometheus 2.42",
+            Some("kube-apiserver") => "kube-apiserver 1.36, Prometheus 2.42",
+            Some("etcd") => "etcd 3.6, Prometheus 2.42",
             _ => "its documentation",
         }
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evenkeel_core::sample::Why;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
@@ -18,8 +18,8 @@ use super::budget::{Spent, over_budget};
 use super::platform::Outage;
 use super::schedule::spread;
 use super::server::AnswerLimits;
-use super::{Question, questions};
-use crate::samples::{OwnedPage, SampleWantsByScope, now_millis};
+use super::{Question, wanted};
+use crate::samples::{Feed, now_millis};
 
 /// Questions that are asked at the same time.
 const AT_ONCE: usize = 4;
@@ -36,24 +36,17 @@ type QuestionEnded = (Question, Option<AskedPage>);
 /// The questions, and who asks them.
 pub(super) struct TeamQuestions {
     asker: Arc<Asker>,
-    wants: watch::Receiver<SampleWantsByScope>,
-    page_tx: mpsc::Sender<OwnedPage>,
+    feed: Feed,
     outage: watch::Receiver<Outage>,
     schedule: TeamSchedule,
     under_way: JoinSet<QuestionEnded>,
 }
 
 impl TeamQuestions {
-    pub(super) fn new(
-        asker: Arc<Asker>,
-        wants: watch::Receiver<SampleWantsByScope>,
-        page_tx: mpsc::Sender<OwnedPage>,
-        outage: watch::Receiver<Outage>,
-    ) -> Self {
+    pub(super) fn new(asker: Arc<Asker>, feed: Feed, outage: watch::Receiver<Outage>) -> Self {
         Self {
             asker,
-            wants,
-            page_tx,
+            feed,
             outage,
             schedule: TeamSchedule::default(),
             under_way: JoinSet::new(),
@@ -67,14 +60,12 @@ impl TeamQuestions {
 
     /// Asks what is due and waits for what happens next; `None` when the loop has ended.
     async fn step(&mut self) -> Option<()> {
-        let wants = self.wants.borrow_and_update().clone();
-        let questions = questions(&wants).into_iter();
-        let questions = questions.filter(|one| one.namespace().is_some());
-        self.schedule.want(questions.collect(), Instant::now());
+        let questions = wanted(&mut self.feed, |one| one.namespace().is_some());
+        self.schedule.want(questions, Instant::now());
         let outage = self.outage.borrow_and_update().clone();
         if let Some(outage) = &outage {
             for question in self.schedule.due.keys() {
-                self.page_tx.send(question.out(outage)).await.ok()?;
+                self.feed.hand_over(question.out(outage)).await?;
             }
         } else {
             self.begin().await?;
@@ -84,7 +75,7 @@ impl TeamQuestions {
             .wake(Instant::now())
             .filter(|_| outage.is_none() && self.under_way.len() < AT_ONCE);
         tokio::select! {
-            changed = self.wants.changed() => changed.ok(),
+            changed = self.feed.changed() => changed,
             // The sender lives as long as the other questions are asked.
             changed = self.outage.changed() => changed.ok(),
             Some(ended) = self.under_way.join_next() => self.ended(ended.ok()?).await,
@@ -97,7 +88,7 @@ impl TeamQuestions {
         let now = Instant::now();
         for question in self.schedule.over_budget(now) {
             let page = question.failed(now_millis(), (Why::OverBudget, over_budget()));
-            self.page_tx.send(page).await.ok()?;
+            self.feed.hand_over(page).await?;
         }
         while self.under_way.len() < AT_ONCE
             && let Some(question) = self.schedule.take(now)
@@ -115,7 +106,7 @@ impl TeamQuestions {
         let answer = answer?;
         self.schedule
             .ended(&question, answer.took, answer.bytes, Instant::now());
-        self.page_tx.send(answer.page).await.ok()
+        self.feed.hand_over(answer.page).await
     }
 }
 
@@ -210,6 +201,7 @@ mod tests {
     use evenkeel_core::policy::{Counts, PodMetric};
     use evenkeel_core::sample::{Metric, Metrics, PageScope};
 
+    use super::super::questions;
     use super::*;
 
     /// So many Services of each namespace.

@@ -12,7 +12,7 @@ use crate::instances;
 use crate::metrics::Metrics;
 use crate::prometheus;
 use crate::query::Handle;
-use crate::samples::{self, OwnedPage, SampleWantsByScope};
+use crate::samples::{self, Feed, OwnedPage, SampleWantsByScope};
 
 /// The loop's ends of the channels, and who measures.
 pub(super) struct Feeders {
@@ -33,35 +33,20 @@ impl Feeders {
     ) -> Result<Self> {
         let (page_tx, pages) = mpsc::channel(samples::WAITING);
         let (measure, wants) = watch::channel(SampleWantsByScope::default());
+        let feed = Feed::new(wants, page_tx);
         let mut observers = Vec::new();
         if options.instance_metrics {
-            let feeder = instances::InstanceFeeder::new(
-                options.cluster.clone(),
-                link.clone(),
-                handle.clone(),
-                wants.clone(),
-                page_tx.clone(),
-            );
+            let servers = instances::ApiServers::new(options.cluster.clone(), link.clone(), handle.clone());
+            let feeder = instances::InstanceFeeder::new(servers.clone(), feed.clone());
             tasks.spawn(read_instances(feeder, stop.clone()));
             observers.push(Observer::Instance);
-            let feeder = instances::BalancerFeeder::new(
-                options.cluster.clone(),
-                link.clone(),
-                handle.clone(),
-                wants.clone(),
-                page_tx.clone(),
-            );
+            let feeder = instances::BalancerFeeder::new(servers, feed.clone());
             tasks.spawn(watch_balancer(feeder, stop.clone()));
             observers.push(Observer::LoadBalancer);
         }
         if let Some(prometheus) = &options.prometheus {
-            let feeder = prometheus::PrometheusFeeder::new(
-                prometheus,
-                handle.clone(),
-                wants,
-                page_tx,
-                metrics.clone(),
-            )?;
+            let feeder =
+                prometheus::PrometheusFeeder::new(prometheus, handle.clone(), feed, metrics.clone())?;
             tasks.spawn(ask_prometheus(feeder, stop.clone()));
             observers.push(Observer::Prometheus);
         }

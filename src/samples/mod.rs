@@ -4,6 +4,7 @@
 //! one page after the other by a bounded one: a feeder that is faster than the loop waits, and the loop waits for no
 //! feeder. Where no feeder is configured, no task runs and nothing is sent.
 
+mod feed;
 mod known;
 pub(crate) mod stored;
 
@@ -17,6 +18,7 @@ use evenkeel_core::sample::{
     Metric, Metrics, Observer, Page, PageGap, PageScope, Sample, SampleSubject, Why,
 };
 
+pub(crate) use feed::{Feed, until_stopped};
 pub use known::KnownSubjects;
 
 /// What is to be measured, by what it is measured on.

@@ -2,40 +2,19 @@
 
 use std::sync::Arc;
 
-use super::tree::shorten;
-use crate::know::{Gap, Known};
+use super::flags::flag;
+use crate::know::Known;
 
 /// Its program, and the name of its container.
 pub const PROGRAM: &str = "kube-apiserver";
 /// The flag that names its members of etcd (`k8s.io/apiserver/pkg/server/options/etcd.go`), by commas.
-const ETCD_SERVERS: &str = "--etcd-servers";
+const ETCD_SERVERS: &str = "etcd-servers";
 
 /// The addresses of etcd on a command line, or in a script in it; `None` where there is no such flag.
 pub fn etcd_servers(argv: &[impl AsRef<str>]) -> Known<Option<Vec<Arc<str>>>> {
-    // No URL has a space in it, so that a script is read word by word as well.
-    let words = argv
-        .iter()
-        .flat_map(|word| word.as_ref().split_ascii_whitespace());
-    let words: Vec<&str> = words.collect();
-    let found = words.iter().enumerate().rev().find_map(|(at, word)| {
-        let rest = word.strip_prefix(ETCD_SERVERS)?;
-        match rest.strip_prefix('=') {
-            Some(value) => Some(value),
-            None if rest.is_empty() => words.get(at + 1).copied(),
-            None => None,
-        }
-    });
-    let Some(value) = found else { return Ok(None) };
-    let value = value.trim_matches(['"', '\'']);
-    if value.contains('$') {
-        return Err(Gap::Opaque(
-            format!(
-                "{PROGRAM}'s {ETCD_SERVERS} is `{}`, which only the node can resolve",
-                shorten(value)
-            )
-            .into(),
-        ));
-    }
+    let Some(value) = flag(PROGRAM, argv, ETCD_SERVERS)? else {
+        return Ok(None);
+    };
     let mut servers: Vec<Arc<str>> = value
         .split(',')
         .map(|one| one.trim().trim_end_matches('/'))
@@ -65,8 +44,10 @@ mod tests {
         assert_eq!(found.as_deref(), expected);
     }
 
-    #[test]
-    fn what_a_shell_fills_in_is_not_known() {
-        assert!(etcd_servers(&["--etcd-servers=${ETCD}"]).is_err());
+    #[rstest]
+    #[case::by_the_kubelet(&["kube-apiserver", "--etcd-servers=$(ETCD)"])]
+    #[case::by_a_shell(&["sh", "-c", "exec kube-apiserver --etcd-servers=${ETCD}"])]
+    fn what_is_filled_in_is_not_known(#[case] argv: &[&str]) {
+        assert!(etcd_servers(argv).is_err());
     }
 }

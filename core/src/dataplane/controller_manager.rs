@@ -1,8 +1,7 @@
 //! The arguments of kube-controller-manager: on its command line, behind a shell, or by the arguments of k3s.
 
-use super::shell::{self, Word};
-use super::tree::shorten;
-use crate::know::{Gap, Known};
+use super::flags;
+use crate::know::Known;
 
 /// Its program.
 const PROGRAM: &str = "kube-controller-manager";
@@ -13,64 +12,12 @@ const HANDED_ON: [&str; 2] = ["kube-controller-manager-arg", "kube-controller-ar
 
 /// Whether a word of a command line, or a script in it, names the program.
 pub fn names_it(word: &str) -> bool {
-    word.split(|c: char| c.is_whitespace() || c == '/')
-        .any(|part| part == PROGRAM)
+    flags::names(word, PROGRAM)
 }
 
-/// The last value of a flag, as Go's flag parser takes it, in the command and arguments of a container. A gap where
-/// only the node can tell.
+/// The last value of a flag in the command and arguments of a container ([`flags::flag`]).
 pub fn flag(argv: &[impl AsRef<str>], flag: &str) -> Known<Option<String>> {
-    let words = argv.iter().map(AsRef::as_ref);
-    let Some(script) = words.clone().find(|word| is_script(word)) else {
-        let plain = words.map(|word| Word {
-            text: word.to_owned(),
-            expanded: word.replace("$$", "").contains("$("),
-        });
-        return last(&plain.collect::<Vec<_>>(), flag);
-    };
-    let commands = shell::commands(script).ok_or_else(|| {
-        Gap::Opaque(format!("the shell command that starts {PROGRAM}: a quote stays open").into())
-    })?;
-    let behind = commands.iter().find_map(|words| {
-        let at = words.iter().position(|word| names_it(&word.text))?;
-        words.get(at + 1..)
-    });
-    last(behind.unwrap_or_default(), flag)
-}
-
-/// A word with the program and its arguments in it is a line for a shell.
-fn is_script(word: &str) -> bool {
-    names_it(word) && word.split_ascii_whitespace().nth(1).is_some()
-}
-
-fn last(words: &[Word], flag: &str) -> Known<Option<String>> {
-    let found = words.iter().enumerate().rev().find_map(|(at, word)| {
-        let rest = word.text.trim_start_matches('-').strip_prefix(flag)?;
-        if word.text.starts_with('-') && rest.is_empty() {
-            words.get(at + 1).map(|next| (next.text.as_str(), next.expanded))
-        } else {
-            rest.strip_prefix('=').map(|value| (value, word.expanded))
-        }
-    });
-    match found {
-        Some((value, false)) => Ok(Some(value.to_owned())),
-        Some((value, true)) => Err(unresolved(value)),
-        // A word that a shell fills in may be any flag.
-        None => words
-            .iter()
-            .find(|word| word.expanded && !word.text.starts_with('-'))
-            .map_or(Ok(None), |word| Err(unresolved(&word.text))),
-    }
-}
-
-fn unresolved(text: &str) -> Gap {
-    Gap::Opaque(
-        format!(
-            "{PROGRAM}'s arguments hold `{}`, which only the node can resolve",
-            shorten(text)
-        )
-        .into(),
-    )
+    flags::flag(PROGRAM, argv, flag)
 }
 
 /// Whether an argument of k3s hands a flag of this program on, so that the next one may be its value.
@@ -105,27 +52,6 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-
-    #[rstest]
-    #[case::plain(&["kube-controller-manager", "--node-monitor-grace-period=20s"], Ok(Some("20s")))]
-    #[case::apart(&["/kcm/kube-controller-manager", "--node-monitor-grace-period", "20s", "--v=2"], Ok(Some("20s")))]
-    #[case::one_dash(&["-node-monitor-grace-period=20s"], Ok(Some("20s")))]
-    #[case::the_last_wins(&["--node-monitor-grace-period=20s", "--node-monitor-grace-period=30s"], Ok(Some("30s")))]
-    #[case::none(&["kube-controller-manager", "--v=2"], Ok(None))]
-    #[case::another(&["--node-monitor-grace-period-x=1s", "--node-monitor-period=2s"], Ok(None))]
-    #[case::a_shell(&["/bin/sh", "-c", "mkfifo /p; (tee -a /l < /p & ) ; exec /usr/local/bin/kube-controller-manager --v=2 --node-monitor-grace-period=16s > /p 2>&1"], Ok(Some("16s")))]
-    #[case::a_shell_without(&["sh", "-c", "exec kube-controller-manager --v=2 1>>/log 2>&1"], Ok(None))]
-    #[case::quoted(&["sh", "-c", "exec kube-controller-manager '--node-monitor-grace-period=16s'"], Ok(Some("16s")))]
-    #[case::of_another_program(&["sh", "-c", "echo --node-monitor-grace-period=1s; kube-controller-manager --v=2"], Ok(None))]
-    #[case::filled_in(&["sh", "-c", "kube-controller-manager --node-monitor-grace-period=${GRACE}"], Err(()))]
-    #[case::anything_may_come(&["sh", "-c", "kube-controller-manager ${FLAGS}"], Err(()))]
-    #[case::of_no_matter(&["sh", "-c", "kube-controller-manager --bind-address=${IP}"], Ok(None))]
-    #[case::by_the_kubelet(&["kube-controller-manager", "--node-monitor-grace-period=$(GRACE)"], Err(()))]
-    #[case::an_open_quote(&["sh", "-c", "kube-controller-manager 'x"], Err(()))]
-    fn a_flag(#[case] argv: &[&str], #[case] expected: Result<Option<&str>, ()>) {
-        let got = flag(argv, GRACE_FLAG);
-        assert_eq!(got.as_ref().map(Option::as_deref).map_err(|_| ()), expected);
-    }
 
     #[rstest]
     #[case(&["server", "--kube-controller-manager-arg", "node-monitor-grace-period=30s"], Some("30s"))]

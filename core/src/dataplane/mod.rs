@@ -11,6 +11,7 @@ pub mod cilium;
 pub mod controller_manager;
 pub mod duration;
 pub mod entry;
+mod flags;
 pub mod kube_proxy;
 pub mod kube_router;
 pub mod linux;

@@ -8,16 +8,16 @@ mod watched;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{ListParams, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::{Address, Balancer, Channel, ControlPlane, Options, Traffic};
+use crate::{Address, Balancer, ControlPlane, Options, Traffic};
 
 pub use scraped::Scraped;
 pub use watched::{By, Watched};
@@ -28,13 +28,13 @@ pub const SHRUNK: u32 = 58_000;
 /// How long an API server that has started fills its caches, and is not judged by its channels.
 pub const STARTING: Duration = Duration::from_secs(600);
 
-/// Three API servers; `channel` is the resource of one of them that has a way to etcd of its own.
-pub async fn plane(channel: Option<Channel>) -> Result<ControlPlane> {
+/// Three API servers; `channels` is a resource for which each of them has a channel to etcd of its own.
+pub async fn plane(channels: Option<&'static str>) -> Result<ControlPlane> {
     ControlPlane::start(Options {
         api_servers: 3,
         etcd_members: 3,
         own_addresses: true,
-        channel,
+        channels,
         ..Options::default()
     })
     .await
@@ -110,6 +110,32 @@ pub async fn writes(plane: &ControlPlane) -> Result<JoinSet<()>> {
         }
     });
     Ok(tasks)
+}
+
+/// Makes 20 MB of `ConfigMaps`, 200 of 100 kB, lists them once at one API server, and deletes them. Returns how long the list
+/// took.
+pub async fn large_list(plane: &ControlPlane, api_server: usize) -> Result<Duration> {
+    let namespace = plane.namespace().await?;
+    let maps: Api<ConfigMap> = Api::namespaced(plane.client_for(api_server).await?, &namespace);
+    for number in 0..200 {
+        let map = ConfigMap {
+            metadata: ObjectMeta {
+                name: Some(format!("large-{number}")),
+                ..ObjectMeta::default()
+            },
+            data: Some(BTreeMap::from([("text".to_owned(), "x".repeat(100_000))])),
+            ..ConfigMap::default()
+        };
+        let made = maps.create(&PostParams::default(), &map).await;
+        made.context("making a large object")?;
+    }
+    let start = Instant::now();
+    let listed = maps.list(&ListParams::default()).await?.items.len();
+    let took = start.elapsed();
+    ensure!(listed >= 200, "{listed} are listed");
+    maps.delete_collection(&DeleteParams::default(), &ListParams::default())
+        .await?;
+    Ok(took)
 }
 
 /// Clients that list `ConfigMaps` at each API server, as controllers do it; until it is dropped.

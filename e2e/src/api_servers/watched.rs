@@ -59,6 +59,19 @@ fn right_to_lease(by: By) -> String {
     format!("{role}\n---\n{binding}\n")
 }
 
+impl ControlPlane {
+    /// Gives an operator that is installed the rights of `manifests/components/instance-metrics`.
+    pub async fn allow_instance_metrics(&self) -> Result<()> {
+        for file in ["rbac.yaml", "rbac-kube-public.yaml"] {
+            let path = root().join("manifests/components/instance-metrics").join(file);
+            let text =
+                std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+            self.apply_yaml(&text).await?;
+        }
+        Ok(())
+    }
+}
+
 /// The operator.
 #[derive(Debug)]
 pub struct Watched {
@@ -71,12 +84,7 @@ impl Watched {
     /// Starts one of this binary, and waits until it is ready. Several stand side by side, each with a Lease of its own.
     pub async fn start(plane: &ControlPlane, binary: &Path, by: By, folder: &Path) -> Result<Self> {
         plane.install_operator().await?;
-        for file in ["rbac.yaml", "rbac-kube-public.yaml"] {
-            let path = root().join("manifests/components/instance-metrics").join(file);
-            let text =
-                std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-            plane.apply_yaml(&text).await?;
-        }
+        plane.allow_instance_metrics().await?;
         let debug = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
         let more = [
             by.argument(),
@@ -119,6 +127,16 @@ impl Watched {
             );
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
+    }
+
+    /// Waits until a check finds nothing any more.
+    pub async fn until_gone(&self, check: &str, within: Duration) -> Result<()> {
+        let start = Instant::now();
+        while let Some(found) = self.found(check).await? {
+            ensure!(start.elapsed() < within, "it stays: {found:#}");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        Ok(())
     }
 
     /// Waits until a check says something of its own: it has samples enough.

@@ -50,7 +50,7 @@ pub struct ControlPlane {
     etcd: Vec<u16>,
     controller_manager: bool,
     audit_logs: Vec<PathBuf>,
-    channel: Option<Proxy>,
+    channels: Vec<Proxy>,
     // After the processes that listen on them.
     addresses: Vec<Address>,
 }
@@ -99,7 +99,7 @@ impl ControlPlane {
             etcd: Vec::new(),
             controller_manager: true,
             audit_logs: Vec::new(),
-            channel: None,
+            channels: Vec::new(),
             addresses: Vec::new(),
         }
     }
@@ -231,11 +231,11 @@ impl ControlPlane {
         Ok(token.context("the kubeconfig has no token")?.to_owned())
     }
 
-    /// The way to etcd of [`Options::channel`].
-    pub fn channel(&self) -> Result<&Proxy> {
-        self.channel
-            .as_ref()
-            .context("this control plane has no channel of its own for a resource")
+    /// By what one API server reaches etcd for the resource of [`Options::channels`].
+    pub fn channel(&self, api_server: usize) -> Result<&Proxy> {
+        self.channels
+            .get(api_server)
+            .context("this API server has no channel of its own for a resource")
     }
 
     /// The certificate of the authority that signed for the API servers, in PEM.

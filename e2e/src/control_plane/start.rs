@@ -13,7 +13,7 @@ use crate::binaries::{Binaries, Program};
 use crate::components::{self, ApiServer, Member, Reach};
 use crate::credentials::{self, Credentials, ServerAccess};
 use crate::folder::Folder;
-use crate::options::{Channel, Options};
+use crate::options::Options;
 use crate::ports::free_ports;
 use crate::process::Process;
 use crate::proxy::Proxy;
@@ -53,7 +53,7 @@ impl ControlPlane {
             etcd: members.iter().map(|member| member.client).collect(),
             controller_manager: options.controller_manager,
             audit_logs: Vec::new(),
-            channel: None,
+            channels: Vec::new(),
             addresses,
         };
         for member in &members {
@@ -63,8 +63,10 @@ impl ControlPlane {
                 &components::etcd(&dir, member, &members),
             )?;
         }
-        if let (Some(_), Some(first)) = (options.channel, members.first()) {
-            this.channel = Some(Proxy::start(first.client).await?);
+        if let (Some(_), Some(first)) = (options.channels, members.first()) {
+            for _ in 0..options.api_servers {
+                this.channels.push(Proxy::start(first.client).await?);
+            }
         }
         this.run_api_servers(options, binaries, &members)?;
         let deadline = Instant::now() + READY_WITHIN;
@@ -104,7 +106,7 @@ impl ControlPlane {
             };
             let mut args = components::api_server(&dir, &server);
             args.extend(options.api_server_args.iter().cloned());
-            args.extend(self.slow_resource(options.channel, index));
+            args.extend(self.own_channel(options.channels, index));
             self.run(
                 &format!("kube-apiserver-{index}"),
                 binaries.path(Program::ApiServer)?,
@@ -114,13 +116,11 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// Sends one resource of one API server through the proxy.
-    fn slow_resource(&self, channel: Option<Channel>, index: usize) -> Option<String> {
-        let channel = channel.filter(|one| one.api_server == index)?;
-        let port = self.channel.as_ref()?.port();
+    /// Sends one resource of an API server through its proxy.
+    fn own_channel(&self, resource: Option<&str>, index: usize) -> Option<String> {
+        let (resource, port) = (resource?, self.channels.get(index)?.port());
         Some(format!(
-            "--etcd-servers-overrides={}#http://127.0.0.1:{port}",
-            channel.resource
+            "--etcd-servers-overrides={resource}#http://127.0.0.1:{port}"
         ))
     }
 

@@ -5,6 +5,7 @@ mod any_order;
 mod histories;
 mod measured;
 mod remedies;
+mod shares;
 mod view;
 mod world;
 

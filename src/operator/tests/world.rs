@@ -171,7 +171,7 @@ impl World {
     }
 
     fn about(&self, id: Id) -> Vec<Value> {
-        let Some(target) = self.targets.get(&id).filter(|target| is_whole(target)) else {
+        let Some(target) = self.targets.get(&id) else {
             return Vec::new();
         };
         let of = |key: &ObjectKey, object: &Value| key.0 == target.source && is_of(target, object);
@@ -193,7 +193,7 @@ impl World {
         let ids: Vec<Id> = self
             .targets
             .iter()
-            .filter(|(_, target)| target.source == source && is_whole(target) && wanted(target))
+            .filter(|(_, target)| target.source == source && wanted(target))
             .map(|(id, _)| *id)
             .collect();
         for id in ids {
@@ -422,14 +422,16 @@ impl World {
     }
 }
 
-/// Pods and `ConfigMaps` are watched in parts; there are none here.
-fn is_whole(target: &Target) -> bool {
-    !matches!(target.source, Source::Pods | Source::ConfigMaps)
-}
-
-/// Whether a target is about an object of its source: kinds that share one are watched apart.
+/// Whether a target is about an object of its source: kinds that share one are watched apart, and some sources by namespace,
+/// by name or by labels that are equal.
 fn is_of(target: &Target, object: &Value) -> bool {
-    target.kind.is_empty() || object["kind"] == target.kind
+    let metadata = &object["metadata"];
+    let is = |wanted: &str, field: &str| wanted.is_empty() || metadata[field] == wanted;
+    let labels = target.labels.split(',').filter_map(|one| one.split_once('='));
+    (target.kind.is_empty() || object["kind"] == target.kind)
+        && is(&target.namespace, "namespace")
+        && is(&target.name, "name")
+        && labels.into_iter().all(|(key, value)| metadata["labels"][key] == value)
 }
 
 fn text(object: &Value) -> What {

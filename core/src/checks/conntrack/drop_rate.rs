@@ -47,7 +47,7 @@ All rates are those of the node, between two samples.
 
 Unknown where the kernel's table is not measured, and on a node of Cilium where Cilium's is not: a table that is not measured may
 be the full one. It is measured by node_exporter (collector `conntrack`:
-`node_nf_conntrack_stat_drop` and `node_nf_conntrack_stat_early_drop`, since 1.0), by cilium-agent
+`node_nf_conntrack_stat_drop` and `node_nf_conntrack_stat_early_drop`, since 1.2), by cilium-agent
 (`cilium_drop_count_total` of reasons `CT: Map insertion failed` and `No mapping for NAT masquerade`) or by the agent.
 
 ## What to do

@@ -53,7 +53,7 @@ ClusterTrafficHealthPolicy, else 75 %.
   last 24 samples, of which the lower end of the 95 % interval counts; it takes six samples over 150 s.
 
 It is measured by node_exporter (collector `conntrack`: `node_nf_conntrack_entries` and `node_nf_conntrack_entries_limit`,
-since 0.11) or by the agent. Cilium's tables are others.
+since 0.12) or by the agent. Cilium's tables are others.
 
 ## What to do
 

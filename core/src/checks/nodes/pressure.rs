@@ -46,7 +46,7 @@ wait miss their heartbeats, and the node's Pods go where the next node will wait
 What the kubelet reports stands beside what is measured in the evidence: PSI without the condition is a node that is slow
 before it is short.
 
-It is measured by node_exporter (collector `pressure`: `node_pressure_cpu_waiting_seconds_total` and the like, since 0.17;
+It is measured by node_exporter (collector `pressure`: `node_pressure_cpu_waiting_seconds_total` and the like, since 0.18;
 Linux 4.20 or later with PSI switched on) or by the agent.
 
 ## What to do

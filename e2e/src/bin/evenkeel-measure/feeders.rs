@@ -1,4 +1,5 @@
-//! What a Prometheus costs the operator: the same rest without and with one that measures every node.
+//! What feeders cost the operator: the same rest without, and with a Prometheus that measures every node and the API
+//! server's own page.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -54,14 +55,18 @@ pub(super) async fn measure(bench: &Bench, rest: Duration) -> Result<()> {
     })
     .await?;
 
-    println!("without a Prometheus:");
+    println!("without feeders:");
     let without = Measured::start(bench).await?;
     rest::at_rest(bench, &without, rest).await?;
     let peak_without = without.peak_mib();
     without.end()?;
 
-    println!("with one that measures every metric of every node:");
-    let more = [format!("--prometheus={PROMETHEUS}")];
+    println!("with one that measures every metric of every node, and with the API server's own page:");
+    plane.allow_instance_metrics().await?;
+    let more = [
+        format!("--prometheus={PROMETHEUS}"),
+        "--instance-metrics".to_owned(),
+    ];
     let with = Measured::start_with(bench, &more).await?;
     let (asked_before, start) = (fake.traffic(), Instant::now());
     rest::at_rest(bench, &with, rest).await?;

@@ -63,7 +63,8 @@ struct Cli {
     /// 1000
     #[arg(long, requires = "operator", conflicts_with = "crowd")]
     namespaces: Option<u32>,
-    /// With --operator, and instead of reactions: rest without and with a Prometheus that measures every node
+    /// With --operator, and instead of reactions: rest without and with a Prometheus that measures every node and the API
+    /// server's own page
     #[arg(long, requires = "operator", conflicts_with_all = ["crowd", "namespaces"])]
     feeders: bool,
     /// With --operator, and instead of rest: what others' reactions cost while so many namespaces have all that one may
@@ -93,6 +94,8 @@ async fn main() -> Result<()> {
             let options = Options {
                 controller_manager: false,
                 audit: cli.operator,
+                // Its page is read by the address that `default/kubernetes` names.
+                own_addresses: cli.feeders,
                 ..Options::default()
             };
             let plane = ControlPlane::start(options).await?;

@@ -7,7 +7,6 @@ mod incidents;
 
 use std::time::{Duration, Instant};
 
-use evenkeel_e2e::Channel;
 use evenkeel_e2e::api_servers::{FrontDoor, SHRUNK, clients, plane, writes};
 use http::Request;
 use kube::Client;
@@ -72,14 +71,10 @@ async fn a_balancer_that_believes_in_one_of_three_loads_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_way_to_etcd_is_felt_by_one_resource_of_one_instance() {
-    let channel = Channel {
-        api_server: 1,
-        resource: "/configmaps",
-    };
-    let plane = plane(Some(channel)).await.unwrap();
+    let plane = plane(Some("/configmaps")).await.unwrap();
     let clients = clients(&plane).await.unwrap();
     let writes = writes(&plane).await.unwrap();
-    plane.channel().unwrap().slow(SHRUNK);
+    plane.channel(1).unwrap().slow(SHRUNK);
     let start = Instant::now();
     let version = "apiserver_watch_cache_resource_version";
     let labels = ["group=\"\"", "resource=\"configmaps\""];

@@ -195,13 +195,16 @@ async fn values_in_another_unit_are_no_values() {
     bed.plane.apply_yaml(&policy.to_string()).await.unwrap();
     let at = bed.place();
     bed.service("units", &[at]).await;
-    // Tasks wait for half of the time, and the series has it in milliseconds.
+    // Tasks wait for half of the time, and the series have it in milliseconds.
     let milliseconds = |promql: &str| {
         let mut answers = honest();
         let waited = now() * 0.5 * 1000.0;
-        answers
-            .values
-            .push(("node_pressure_cpu_waiting_seconds_total", vec![waited; 4]));
+        let series = [
+            "node_pressure_cpu_waiting_seconds_total",
+            "node_pressure_memory_waiting_seconds_total",
+            "node_pressure_io_waiting_seconds_total",
+        ];
+        answers.values.extend(series.map(|name| (name, vec![waited; 4])));
         Reply::body(answers.answer(promql))
     };
     let _fake = FakePrometheus::start(at, move |asked| milliseconds(&asked.promql))

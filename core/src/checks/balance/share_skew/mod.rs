@@ -48,7 +48,7 @@ A team names a metric of its Pods in `balance.podMetric`. The shares are those b
 the same (see below): `1/n` of what `n` backends get together. Every 15 s, what each has got since the last time is compared
 with its share, and the evidence grows or shrinks: a mixture Shiryaev-Roberts detector, whose null is not an even share but
 the nearest one within `tolerancePercent`. It alarms at a statistic of 3.15e10, which chance alone reaches less than once a
-year in a cluster of 10,000 Services.
+year in a cluster of 10,000 Services, as calculated: the mean time between false alarms is that many ticks or more.
 
 - new connections (`counts: Connections`): Violated, warning. Cause `NoTraffic` for a backend that gets nothing, `Starved` for
   less than its share, `Hot` for more.

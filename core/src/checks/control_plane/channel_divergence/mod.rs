@@ -80,7 +80,7 @@ Of each resource on each API server, over 120 s and at least 60 s long:
 
 It is measured by `apiserver_request_total`, `etcd_requests_total`, `etcd_request_errors_total`,
 `etcd_request_duration_seconds` (labels `type`, or `group` and `resource` since 1.34),
-`apiserver_watch_cache_resource_version` and `apiserver_watch_cache_consistent_read_total` (since 1.31) of each API server, from Prometheus or from its own `/metrics`.
+`apiserver_watch_cache_resource_version` and `apiserver_watch_cache_consistent_read_total` (both since 1.31) of each API server, from Prometheus or from its own `/metrics`.
 
 ## What to do
 

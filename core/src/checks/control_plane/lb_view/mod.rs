@@ -72,10 +72,14 @@ With `n` API servers, and `k` the fewest connections of which all reach the same
   keepalived).
 - new connections to the machines of the API servers (`Tcp PassiveOpens`) are shared evenly: met, as the balancer keeps clients
   by their address.
-- none of the kept connections reached one of them, by chance less than once in 1e9 (54 connections of three): AtRisk.
+- none of the kept connections reached one of them, by chance less than once in 1e9 (`n * (1 - 1/n)^k <= 1e-9`: 54 connections
+  of three): AtRisk.
 - The API servers that get none have started within 120 s: not judged, as the balancer has to find them first.
 - One API server, or no connections are opened (`--instance-metrics`): not applicable. A certificate that API servers share,
   one that is none of theirs, or no address: Unknown, with the reason.
+
+These numbers of connections are calculated for a balancer that chooses each time by chance; one that takes its targets in
+turns needs fewer.
 
 ## What to do
 
