@@ -119,6 +119,8 @@ pub(super) struct Series {
     every: u16,
     /// Whether its observer has failed to bring the next sample.
     doubted: bool,
+    /// Whether what came last cannot be in the metric's unit.
+    in_another_unit: bool,
     /// Until when it counts.
     until: Mono,
     /// What the values of its points are above: zero but for revisions, which 32 bits cannot tell apart.
@@ -156,6 +158,7 @@ impl Series {
             interval: 0,
             every: (every / 1000) as u16,
             doubted: false,
+            in_another_unit: false,
             until,
             base: 0.0,
             points: Vec::new(),
@@ -206,7 +209,8 @@ impl Series {
             MetricKind::Counter if passed > FRESH_MOST => {}
             MetricKind::Counter => {
                 let growth = (value - before) * 1000.0 / f64::from(self.interval);
-                if growth > metric.bounds().1 {
+                self.in_another_unit = growth > metric.bounds().1;
+                if self.in_another_unit {
                     self.points.clear();
                     return Folded::WrongUnit;
                 }
@@ -255,6 +259,11 @@ impl Series {
     /// Whether it counts at this time.
     pub(super) fn is_fresh(&self, now: Mono) -> bool {
         now < self.until
+    }
+
+    /// Whether what came last cannot be in the metric's unit, so that the next sample will not be either.
+    pub(super) const fn is_in_another_unit(&self) -> bool {
+        self.in_another_unit
     }
 
     /// Milliseconds between two samples, or between two askings where that is longer.

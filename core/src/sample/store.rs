@@ -345,7 +345,15 @@ impl Samples {
             base: series.base(),
             last: series.last(),
         });
-        let few = || Gap::TooFewSamples(metric.name().into());
+        let few = || {
+            if series.is_in_another_unit() {
+                // No next sample is waited for.
+                let why = Why::WrongUnit.text();
+                Gap::Unmeasured(format!("{}: {observer} {why}", metric.name()).into())
+            } else {
+                Gap::TooFewSamples(metric.name().into())
+            }
+        };
         (reading.ok_or_else(few), until)
     }
 

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use futures::{StreamExt, stream};
 use http::{Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, StreamBody};
@@ -246,9 +247,14 @@ async fn answer(
     }
     shared.queries.fetch_add(1, Ordering::Relaxed);
     shared.bytes.fetch_add(body.len() as u64, Ordering::Relaxed);
-    let end = cut.then(|| Err(io::Error::other("cut")));
-    let frames = std::iter::once(Ok(Frame::data(body))).chain(end);
-    let body = StreamBody::new(futures::stream::iter(frames)).boxed_unsync();
+    let end = cut.then(|| async {
+        // What is written together with the end of its connection never leaves.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        Err(io::Error::other("cut"))
+    });
+    let begins = stream::iter([Ok(Frame::data(body))]);
+    let ends = stream::iter(end).then(|end| end);
+    let body = StreamBody::new(begins.chain(ends)).boxed_unsync();
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     Ok(response)

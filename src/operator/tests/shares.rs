@@ -40,8 +40,8 @@ struct Shop {
     number: u32,
 }
 
-/// kube-proxy as kubeadm runs it.
-fn kube_proxy() -> [(Source, Value); 2] {
+/// kube-proxy as kubeadm runs it on these nodes.
+fn kube_proxy(nodes: &[&str]) -> Vec<(Source, Value)> {
     let conf = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\nmode: iptables\n";
     let spec = json!({
         "hostNetwork": true,
@@ -54,27 +54,40 @@ fn kube_proxy() -> [(Source, Value); 2] {
     });
     let labels = json!({"k8s-app": "kube-proxy"});
     let metadata = json!({"namespace": "kube-system", "name": "kube-proxy"});
-    [
+    let template = json!({"metadata": {"labels": labels}, "spec": spec});
+    let mut objects = vec![
         (
             Source::ConfigMaps,
             json!({"metadata": metadata, "data": {"config.conf": conf}}),
         ),
         (
             Source::DaemonSets,
-            json!({"metadata": metadata, "spec": {
-                "selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": spec}}}),
+            json!({"metadata": metadata, "spec": {"selector": {"matchLabels": labels}, "template": template}}),
         ),
-    ]
+    ];
+    for node in nodes {
+        let mut spec = spec.clone();
+        spec["nodeName"] = json!(node);
+        objects.push((
+            Source::Pods,
+            json!({"metadata": {"namespace": "kube-system", "name": format!("kube-proxy-{node}"), "labels": labels,
+                    "ownerReferences": [{"kind": "DaemonSet", "name": "kube-proxy", "controller": true}]},
+                "spec": spec,
+                "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}}),
+        ));
+    }
+    objects
 }
 
 impl Shop {
     /// Three Pods on three nodes.
     fn of(metric: Metric, counts: &str) -> Self {
         let mut world = World::new();
-        for (source, object) in kube_proxy() {
+        let nodes = ["n1", "n2", "n3"];
+        for (source, object) in kube_proxy(&nodes) {
             world.put(source, object);
         }
-        for name in ["n1", "n2", "n3"] {
+        for name in nodes {
             world.put(
                 Source::Nodes,
                 json!({"metadata": {"name": name, "labels": {"kubernetes.io/os": "linux"}},

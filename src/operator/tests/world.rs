@@ -431,7 +431,9 @@ fn is_of(target: &Target, object: &Value) -> bool {
     (target.kind.is_empty() || object["kind"] == target.kind)
         && is(&target.namespace, "namespace")
         && is(&target.name, "name")
-        && labels.into_iter().all(|(key, value)| metadata["labels"][key] == value)
+        && labels
+            .into_iter()
+            .all(|(key, value)| metadata["labels"][key] == value)
 }
 
 fn text(object: &Value) -> What {

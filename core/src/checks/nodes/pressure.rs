@@ -372,6 +372,15 @@ mod tests {
         assert_eq!(played(60, 4, shares).verdict(ID), expected);
     }
 
+    #[test]
+    fn milliseconds_are_no_share_of_time_and_are_not_waited_out() {
+        let mut played = played(60, 4, [Some(500.0); 3]);
+        assert_eq!(
+            played.message(ID),
+            "cannot be judged: not measured: memoryPressure: Prometheus has it in another unit"
+        );
+    }
+
     fn short_of(condition: &str) -> World {
         let mut short = node("n1", "z");
         let conditions = short["status"]["conditions"].as_array_mut().unwrap();
