@@ -53,8 +53,9 @@ instances: bed
 	@[ "$$(id -u)" = 0 ] || { echo "cannot run: an EndpointSlice may name no loopback address, and adding another needs root"; exit 1; }
 	$(CARGO) test --locked -p evenkeel-e2e --test root instances:: -- --test-threads=1 --skip incidents
 
-# The same under the operator, which must name what goes wrong, by the API servers alone and by a real Prometheus alone: 15
-# minutes, as an API server is not judged in its first ten. `evenkeel-demo --story d1` and d2 show them.
+# The same under the operator, which must name what goes wrong, and call nothing slow that is not, by the API servers alone
+# and by a real Prometheus alone: 20 minutes, as an API server is not judged in its first ten. `evenkeel-demo --story d1`
+# and d2 show them.
 incidents: bed
 	@[ "$$(id -u)" = 0 ] || { echo "cannot run: an EndpointSlice may name no loopback address, and adding another needs root"; exit 1; }
 	$(CARGO) build --locked -p evenkeel

@@ -22,7 +22,7 @@ use super::tally::{Outcome, Tally};
 use super::{ApiServers, published};
 use crate::live;
 use crate::repeats::Repeats;
-use crate::samples::{Feed, now_millis, until_stopped};
+use crate::samples::{SampleFeed, now_millis, until_stopped};
 
 /// How often a connection is opened.
 const EVERY: Duration = Duration::from_secs(5);
@@ -37,7 +37,7 @@ const AT_ONCE: usize = 4;
 /// The feeder.
 pub(crate) struct BalancerFeeder {
     servers: ApiServers,
-    feed: Feed,
+    feed: SampleFeed,
     tally: Tally,
     setting: Option<BalancerSetup>,
     /// Whether a certificate that is none of theirs is a reason to read again what holds.
@@ -60,7 +60,7 @@ struct BalancerSetup {
 
 impl BalancerFeeder {
     /// A feeder for the load balancer before these API servers.
-    pub(crate) fn new(servers: ApiServers, feed: Feed) -> Self {
+    pub(crate) fn new(servers: ApiServers, feed: SampleFeed) -> Self {
         Self {
             servers,
             feed,

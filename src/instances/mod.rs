@@ -33,7 +33,7 @@ use crate::live;
 use crate::query::Handle;
 use crate::repeats::Repeats;
 use crate::rights::{Right, RightScope};
-use crate::samples::{Feed, OwnedPage, now_millis, until_stopped};
+use crate::samples::{OwnedPage, SampleFeed, now_millis, until_stopped};
 
 /// How often each API server is read: [`Observer::every_seconds`].
 const EVERY: Duration = Duration::from_secs(60);
@@ -91,7 +91,7 @@ impl ApiServers {
 /// The feeder.
 pub(crate) struct InstanceFeeder {
     servers: ApiServers,
-    feed: Feed,
+    feed: SampleFeed,
     /// One for each API server, kept while its address is there: a connection, and the credentials.
     clients: HashMap<SocketAddr, Client>,
     warned: Repeats,
@@ -99,7 +99,7 @@ pub(crate) struct InstanceFeeder {
 
 impl InstanceFeeder {
     /// A feeder for these API servers.
-    pub(crate) fn new(servers: ApiServers, feed: Feed) -> Self {
+    pub(crate) fn new(servers: ApiServers, feed: SampleFeed) -> Self {
         Self {
             servers,
             feed,

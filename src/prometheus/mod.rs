@@ -28,7 +28,7 @@ use tokio::sync::watch;
 
 use crate::metrics;
 use crate::query::Handle;
-use crate::samples::{Feed, until_stopped};
+use crate::samples::{SampleFeed, until_stopped};
 pub(crate) use ask::{Question, ask, questions};
 use asker::Asker;
 pub use docs::page;
@@ -48,7 +48,7 @@ impl PrometheusFeeder {
     pub(crate) fn new(
         options: &Options,
         handle: Handle,
-        feed: Feed,
+        feed: SampleFeed,
         metrics: Arc<metrics::Metrics>,
     ) -> Result<Self> {
         let server = PrometheusServer::of(options)?;
@@ -75,7 +75,7 @@ pub(crate) const fn is_the_servers(why: Why) -> bool {
 }
 
 /// The questions of one kind that are wanted now.
-fn wanted(feed: &mut Feed, kind: impl Fn(&Question) -> bool) -> Vec<Question> {
+fn wanted(feed: &mut SampleFeed, kind: impl Fn(&Question) -> bool) -> Vec<Question> {
     let mut questions = questions(&feed.take_wants());
     questions.retain(kind);
     questions

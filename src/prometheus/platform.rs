@@ -15,7 +15,7 @@ use super::schedule::Schedule;
 use super::server::AnswerLimits;
 use super::{Question, is_the_servers, wanted};
 use crate::repeats::Repeats;
-use crate::samples::{Feed, OwnedPage, now_millis};
+use crate::samples::{OwnedPage, SampleFeed, now_millis};
 
 /// How soon after a failure of the whole server the next question is tried.
 const RETRY: Duration = Duration::from_secs(15);
@@ -33,7 +33,7 @@ pub(super) type Outage = Option<(Why, String)>;
 /// The questions, and where the answers go.
 pub(super) struct PlatformQuestions {
     asker: Arc<Asker>,
-    feed: Feed,
+    feed: SampleFeed,
     outage: watch::Sender<Outage>,
     schedule: Schedule,
     late: u32,
@@ -41,7 +41,7 @@ pub(super) struct PlatformQuestions {
 }
 
 impl PlatformQuestions {
-    pub(super) fn new(asker: Arc<Asker>, feed: Feed, outage: watch::Sender<Outage>) -> Self {
+    pub(super) fn new(asker: Arc<Asker>, feed: SampleFeed, outage: watch::Sender<Outage>) -> Self {
         Self {
             asker,
             feed,

@@ -19,7 +19,7 @@ use super::platform::Outage;
 use super::schedule::spread;
 use super::server::AnswerLimits;
 use super::{Question, wanted};
-use crate::samples::{Feed, now_millis};
+use crate::samples::{SampleFeed, now_millis};
 
 /// Questions that are asked at the same time.
 const AT_ONCE: usize = 4;
@@ -36,14 +36,14 @@ type QuestionEnded = (Question, Option<AskedPage>);
 /// The questions, and who asks them.
 pub(super) struct TeamQuestions {
     asker: Arc<Asker>,
-    feed: Feed,
+    feed: SampleFeed,
     outage: watch::Receiver<Outage>,
     schedule: TeamSchedule,
     under_way: JoinSet<QuestionEnded>,
 }
 
 impl TeamQuestions {
-    pub(super) fn new(asker: Arc<Asker>, feed: Feed, outage: watch::Receiver<Outage>) -> Self {
+    pub(super) fn new(asker: Arc<Asker>, feed: SampleFeed, outage: watch::Receiver<Outage>) -> Self {
         Self {
             asker,
             feed,

@@ -12,7 +12,7 @@ use crate::instances;
 use crate::metrics::Metrics;
 use crate::prometheus;
 use crate::query::Handle;
-use crate::samples::{self, Feed, OwnedPage, SampleWantsByScope};
+use crate::samples::{self, OwnedPage, SampleFeed, SampleWantsByScope};
 
 /// The loop's ends of the channels, and who measures.
 pub(super) struct Feeders {
@@ -33,7 +33,7 @@ impl Feeders {
     ) -> Result<Self> {
         let (page_tx, pages) = mpsc::channel(samples::WAITING);
         let (measure, wants) = watch::channel(SampleWantsByScope::default());
-        let feed = Feed::new(wants, page_tx);
+        let feed = SampleFeed::new(wants, page_tx);
         let mut observers = Vec::new();
         if options.instance_metrics {
             let servers = instances::ApiServers::new(options.cluster.clone(), link.clone(), handle.clone());

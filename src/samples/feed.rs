@@ -6,12 +6,12 @@ use super::{OwnedPage, SampleWantsByScope};
 
 /// What is wanted, and where pages go.
 #[derive(Debug, Clone)]
-pub(crate) struct Feed {
+pub(crate) struct SampleFeed {
     wants: watch::Receiver<SampleWantsByScope>,
     page_tx: mpsc::Sender<OwnedPage>,
 }
 
-impl Feed {
+impl SampleFeed {
     /// The ends of these channels.
     pub(crate) const fn new(
         wants: watch::Receiver<SampleWantsByScope>,
@@ -25,7 +25,7 @@ impl Feed {
         self.wants.borrow().clone()
     }
 
-    /// What is wanted now, so that [`Feed::changed`] waits for something else.
+    /// What is wanted now, so that [`SampleFeed::changed`] waits for something else.
     pub(crate) fn take_wants(&mut self) -> SampleWantsByScope {
         self.wants.borrow_and_update().clone()
     }

@@ -18,7 +18,7 @@ use evenkeel_core::sample::{
     Metric, Metrics, Observer, Page, PageGap, PageScope, Sample, SampleSubject, Why,
 };
 
-pub(crate) use feed::{Feed, until_stopped};
+pub(crate) use feed::{SampleFeed, until_stopped};
 pub use known::KnownSubjects;
 
 /// What is to be measured, by what it is measured on.

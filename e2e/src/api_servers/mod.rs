@@ -28,6 +28,10 @@ pub const SHRUNK: u32 = 58_000;
 /// How long an API server that has started fills its caches, and is not judged by its channels.
 pub const STARTING: Duration = Duration::from_secs(600);
 
+/// How long an operator watches before it knows how it was: shares are taken over 300 s, and by then a load balancer that
+/// spreads connections has been seen to do so.
+pub const KNOWN: Duration = Duration::from_secs(330);
+
 /// Three API servers; `channels` is a resource for which each of them has a channel to etcd of its own.
 pub async fn plane(channels: Option<&'static str>) -> Result<ControlPlane> {
     ControlPlane::start(Options {

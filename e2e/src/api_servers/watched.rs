@@ -97,28 +97,13 @@ impl Watched {
         Ok(Self { operator, debug, by })
     }
 
-    async fn verdicts(&self) -> Result<Value> {
-        let (_, text) = get(self.debug, "/debug/verdicts").await?;
-        serde_json::from_str(&text).context("verdicts")
-    }
-
     async fn findings(&self) -> Result<Vec<Value>> {
-        let list = self.verdicts().await?;
+        let (_, text) = get(self.debug, "/debug/verdicts").await?;
+        let list: Value = serde_json::from_str(&text).context("verdicts")?;
         list["findings"]
             .as_array()
             .cloned()
             .context("no list of findings")
-    }
-
-    /// What keeps a check from being judged: a finding that it is Unknown, or that there are too few samples yet.
-    async fn not_judged(&self, check: &str) -> Result<Option<Value>> {
-        let list = self.verdicts().await?;
-        let all = list["findings"].as_array().into_iter().flatten();
-        let mut unknown = all.filter(|one| one["check"] == check && one["verdict"] == "Unknown");
-        let waiting = &list["notJudged"];
-        let mut waits = waiting["checks"].as_array().into_iter().flatten();
-        let waits = waits.any(|one| one == check).then_some(waiting);
-        Ok(unknown.next().or(waits).cloned())
     }
 
     /// What a check finds now.
@@ -152,25 +137,6 @@ impl Watched {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
         Ok(())
-    }
-
-    /// Waits until a check that could not be judged at first has samples enough.
-    pub async fn until_judged(&self, check: &str, within: Duration) -> Result<()> {
-        let start = Instant::now();
-        let mut began = false;
-        loop {
-            let why = self.not_judged(check).await?;
-            if began && why.is_none() {
-                return Ok(());
-            }
-            began |= why.is_some();
-            ensure!(
-                start.elapsed() < within,
-                "{check} is not judged: {why:#?}\n{}",
-                self.operator.log()?
-            );
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
     }
 
     /// By what it measures.

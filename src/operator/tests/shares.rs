@@ -142,13 +142,14 @@ impl Shop {
         for (name, backend) in &self.backends {
             let number: u32 = name.rsplit('-').next().unwrap().parse().unwrap();
             let node = format!("n{}", number % 3 + 1);
-            let uid = format!("of-{name}");
             self.world.put(
                 Source::Pods,
                 json!({"metadata": {"namespace": "shop", "name": name, "labels": {"app": "api"}},
                     "spec": {"nodeName": node},
                     "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}}),
             );
+            let stored = self.world.stored(Source::Pods, "shop", name).unwrap();
+            let uid = stored["metadata"]["uid"].clone();
             endpoints.push(json!({
                 "addresses": [format!("10.1.0.{number}")], "nodeName": node,
                 "conditions": {"ready": backend.ready, "serving": true, "terminating": !backend.ready},

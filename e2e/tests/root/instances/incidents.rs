@@ -3,18 +3,15 @@
 use std::time::{Duration, Instant};
 
 use evenkeel_e2e::api_servers::{
-    By, FrontDoor, SHRUNK, STARTING, Scraped, Watched, clients, large_list, plane, readers, writes,
+    By, FrontDoor, KNOWN, SHRUNK, STARTING, Scraped, Watched, clients, large_list, plane, readers, writes,
 };
 use evenkeel_e2e::under_test::binary;
 use futures::future::join_all;
 use serde_json::Value;
 
-/// What is promised: D1 within 5 minutes, D2 within 3. The machine is shared with other tests.
+/// What is promised: D1 within 5 minutes, D2 within 3.
 const D1: Duration = Duration::from_secs(300);
-const D2: Duration = Duration::from_secs(240);
-
-/// Longest time until there are samples enough.
-const JUDGED: Duration = Duration::from_secs(420);
+const D2: Duration = Duration::from_secs(180);
 
 /// So long what is over would show: each API server's own page is read every 60 s, and shares are taken over 120 s.
 const LOOKS: Duration = Duration::from_secs(190);
@@ -35,15 +32,15 @@ async fn the_hot_api_server_and_the_balancer_are_named() {
     let by_prometheus = Watched::start(&plane, binary, By::Prometheus, folder.path())
         .await
         .unwrap();
+    tokio::time::sleep(KNOWN).await;
     for check in ["cp-instance-skew", "lb-view-mismatch"] {
-        by_pages.until_judged(check, JUDGED).await.unwrap();
         assert_eq!(by_pages.found(check).await.unwrap(), None, "{check}: all is well");
+        assert_eq!(
+            by_prometheus.found(check).await.unwrap(),
+            None,
+            "{check}: all is well"
+        );
     }
-    by_prometheus
-        .until_judged("cp-instance-skew", JUDGED)
-        .await
-        .unwrap();
-    assert_eq!(by_prometheus.found("cp-instance-skew").await.unwrap(), None);
 
     let hot = plane.servers()[0];
     door.balancer.believe(&[hot]);
