@@ -118,12 +118,32 @@ async fn by_tls_password_and_prefix_and_with_each_of_them_wrong() {
     asking.operator.end().unwrap();
 }
 
+/// Makes what the API server's proxy of the Service goes by: Endpoints whose addresses are those of Pods
+/// (`ResourceLocation` of k8s.io/kubernetes, `pkg/registry/core/service/storage/storage.go`).
+async fn behind_the_proxy(bed: &Bed, at: SocketAddr) {
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "prometheus-0", "namespace": "monitoring"},
+        "spec": {"nodeName": "n1", "containers": [{"name": "prometheus", "image": "prometheus:2"}]},
+        "status": {"phase": "Running", "podIP": at.ip().to_string(), "podIPs": [{"ip": at.ip().to_string()}]},
+    });
+    let target = json!({"kind": "Pod", "namespace": "monitoring", "name": "prometheus-0"});
+    let endpoints = json!({
+        "apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "prometheus", "namespace": "monitoring"},
+        "subsets": [{"addresses": [{"ip": at.ip().to_string(), "targetRef": target}],
+            "ports": [{"name": "web", "port": at.port(), "protocol": "TCP"}]}],
+    });
+    for object in [pod, endpoints] {
+        bed.plane.apply_yaml(&object.to_string()).await.unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn people_reach_it_by_the_proxy_with_their_own_rights_and_take_it_along() {
     let bed = Bed::start().await;
     let exporter = exporter().await;
     let at = bed.place();
     bed.service("prometheus", &[at]).await;
+    behind_the_proxy(&bed, at).await;
     let scraping = Scraping::of(at, 1, jobs(&exporter));
     let _prometheus = Prometheus::scraping(&bed.programs, "prometheus", bed.folder.path(), &scraping)
         .await
