@@ -247,13 +247,13 @@ async fn answer(
     }
     shared.queries.fetch_add(1, Ordering::Relaxed);
     shared.bytes.fetch_add(body.len() as u64, Ordering::Relaxed);
-    let end = cut.then(|| async {
+    let end = async {
         // What is written together with the end of its connection never leaves.
         tokio::time::sleep(Duration::from_millis(100)).await;
         Err(io::Error::other("cut"))
-    });
+    };
     let begins = stream::iter([Ok(Frame::data(body))]);
-    let ends = stream::iter(end).then(|end| end);
+    let ends = stream::iter(cut.then_some(end)).then(|end| end);
     let body = StreamBody::new(begins.chain(ends)).boxed_unsync();
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
