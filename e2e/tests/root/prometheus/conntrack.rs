@@ -1,4 +1,4 @@
-//! A connection table that fills, on a real node_exporter in a network of its own.
+//! A connection table that fills, on a real `node_exporter` in a network of its own.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -167,6 +167,7 @@ async fn a_table_that_fills_is_forecast_and_critical_before_anything_is_dropped(
     .await
     .unwrap();
     let asking = bed.operator("filling", "prometheus", &[]).await;
+    #[allow(clippy::cast_sign_loss, reason = "no limit is negative")]
     let part = |percent: f64| (limit * percent / 100.0) as u32;
     // From 32 % on it gains 2.5 % a minute: it is full in 27 min.
     let filling = Filling::start(&network, part(32.0), part(2.5) / 60);

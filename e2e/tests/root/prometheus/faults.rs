@@ -90,7 +90,7 @@ fn faults() -> Vec<Fault> {
             changed(|all| {
                 for (name, address) in &mut all.nodes {
                     *name = format!("host-of-{name}");
-                    *address = "203.0.113.1".to_owned();
+                    "203.0.113.1".clone_into(address);
                 }
             }),
         ),

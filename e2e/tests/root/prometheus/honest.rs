@@ -12,7 +12,7 @@ use crate::certificate::certificate;
 /// The password `secret` as bcrypt stores it.
 const SECRET: &str = "$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a";
 
-/// Pages of node_exporter, one for each node by its path.
+/// Pages of `node_exporter`, one for each node by its path.
 async fn exporter() -> FakePrometheus {
     let at = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port().unwrap()));
     FakePrometheus::start(at, |asked| {
