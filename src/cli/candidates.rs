@@ -7,8 +7,9 @@ use std::future::Future;
 use std::time::Duration;
 
 use clap_complete::CompletionCandidate;
-use evenkeel_core::checks;
 use evenkeel_core::know::{Now, Wall};
+use evenkeel_core::standing::Reason;
+use evenkeel_core::{checks, guards, remedies};
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use kube::api::ListParams;
 use kube::config::Kubeconfig;
@@ -80,13 +81,20 @@ pub(super) fn services(typed: &OsStr) -> Vec<CompletionCandidate> {
     begun(typed, asked(list).unwrap_or_default())
 }
 
-/// Checks, and the findings of an audit where the beginning of an id was typed.
-pub(super) fn checks_and_findings(typed: &OsStr) -> Vec<CompletionCandidate> {
-    let checks = checks::ALL
-        .iter()
-        .map(|check| CompletionCandidate::new(check.id).help(Some(summary(check).to_owned().into())));
+/// What `explain` knows: checks, remedies, guards and reasons, and the findings of an audit where the beginning of an id was
+/// typed.
+pub(super) fn explainable(typed: &OsStr) -> Vec<CompletionCandidate> {
+    let checks = checks::ALL.iter().map(|check| (check.id, summary(check)));
+    let remedies = remedies::ALL.iter().map(|one| {
+        let doc = one.doc.trim();
+        (one.id, doc.lines().next().unwrap_or(doc))
+    });
+    let guards = guards::ALL.iter().map(|one| (one.id, one.means));
+    let reasons = Reason::ALL.iter().map(|one| (one.name(), one.means()));
+    let known = checks.chain(remedies).chain(guards).chain(reasons);
     let begins = |one: &CompletionCandidate| starts(one.get_value(), typed);
-    let mut all: Vec<_> = checks.filter(begins).collect();
+    let known = known.map(|(id, help)| CompletionCandidate::new(id).help(Some(help.to_owned().into())));
+    let mut all: Vec<_> = known.filter(begins).collect();
     let hexadecimal = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     if typed.to_str().is_some_and(hexadecimal) {
         all.extend(findings().into_iter().filter(begins));

@@ -1,13 +1,19 @@
 //! `evenkeel checks`
 
-use clap::Args;
-use clap::builder::{PossibleValue, PossibleValuesParser};
-use evenkeel_core::checks::ALL;
+use std::ffi::OsStr;
+
+use clap::builder::{PossibleValue, TypedValueParser};
+use clap::error::ErrorKind;
+use clap::{Arg, Args, Command};
+use evenkeel_core::checks::{ALL, find};
 use evenkeel_core::judge::{Check, Memory, Severities};
 use serde::Serialize;
 
 use super::{End, answer};
-use crate::render::{self, Form};
+use crate::escape::line;
+use crate::render::screen::Screen;
+use crate::render::{self, Form, filled, program};
+use crate::suggest::did_you_mean;
 
 /// In which form.
 #[derive(Debug, Args)]
@@ -17,12 +23,42 @@ pub(super) struct Arguments {
     output: Form,
 }
 
-/// Reads the id of a check that exists.
-pub(super) fn check_ids() -> PossibleValuesParser {
-    let ids = ALL
-        .iter()
-        .map(|check| PossibleValue::new(check.id).help(summary(check)));
-    PossibleValuesParser::new(ids)
+/// Reads the id of a check that exists. The error names the one that may be meant, and not all of them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CheckId;
+
+impl TypedValueParser for CheckId {
+    type Value = String;
+
+    fn parse_ref(&self, _: &Command, _: Option<&Arg>, value: &OsStr) -> Result<String, clap::Error> {
+        let id = value.to_string_lossy();
+        match is_check(&id) {
+            Ok(()) => Ok(id.into_owned()),
+            Err(why) => Err(clap::Error::raw(
+                ErrorKind::InvalidValue,
+                line(&why).into_owned() + "\n",
+            )),
+        }
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let ids = ALL
+            .iter()
+            .map(|check| PossibleValue::new(check.id).help(summary(check)));
+        Some(Box::new(ids))
+    }
+}
+
+/// An error, with the check that may be meant, where no check has this id.
+pub(super) fn is_check(id: &str) -> Result<(), String> {
+    if find(id).is_some() {
+        return Ok(());
+    }
+    let hint = did_you_mean(id, ALL.iter().map(|check| check.id));
+    Err(format!(
+        "there is no check {id} (`{} checks` lists them){hint}",
+        program()
+    ))
 }
 
 /// What a check is about, in one sentence.
@@ -85,14 +121,19 @@ const HEADS: [&str; 6] = [
 ];
 
 impl CheckView {
-    /// One cell for each column of the short list.
-    fn short(&self) -> Vec<String> {
+    /// What has to be there before it is judged.
+    fn needed(&self) -> Vec<&'static str> {
         let needs = [
             (self.needs_policy, "policy"),
             (self.needs_agent, "agent"),
             (self.needs_operator, "operator"),
         ];
-        let needs: Vec<_> = needs.iter().filter(|need| need.0).map(|need| need.1).collect();
+        needs.iter().filter(|need| need.0).map(|need| need.1).collect()
+    }
+
+    /// One cell for each column of the short list.
+    fn short(&self) -> Vec<String> {
+        let needs = self.needed();
         vec![
             self.id.to_owned(),
             self.severities.violated.name().to_owned(),
@@ -127,6 +168,27 @@ impl CheckView {
     }
 }
 
+/// Fewest columns at which the summary of a check has room beside its id.
+const ROOM: usize = 120;
+
+/// The short list. Where there is little room, each summary has lines of its own.
+fn list(views: &[CheckView], columns: usize) -> String {
+    if columns >= ROOM {
+        let heads = ["CHECK", "SEVERITY", "NEEDS", "SUMMARY"];
+        return render::table(&heads, views.iter().map(CheckView::short));
+    }
+    let entries = views.iter().map(|view| {
+        let severity = view.severities.violated.name();
+        let needs = match view.needed() {
+            needs if needs.is_empty() => String::new(),
+            needs => format!(", needs {}", needs.join(", ")),
+        };
+        let summary = filled(view.summary, "    ", "    ", columns);
+        format!("{} ({severity}{needs})\n{summary}\n", view.id)
+    });
+    entries.collect()
+}
+
 /// Prints the list.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
     let views: Vec<_> = ALL.iter().map(view).collect();
@@ -134,10 +196,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
         Form::Json => render::json(&views)?,
         Form::Yaml => render::yaml(&views)?,
         Form::Markdown => render::markdown_table(&HEADS, views.iter().map(CheckView::row)),
-        Form::Table => render::table(
-            &["CHECK", "SEVERITY", "NEEDS", "SUMMARY"],
-            views.iter().map(CheckView::short),
-        ),
+        Form::Table => list(&views, Screen::current().page()),
         Form::Wide => {
             let [check, severities, policy, agent, operator, summary] = HEADS;
             let heads = [

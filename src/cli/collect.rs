@@ -1,5 +1,6 @@
 //! `evenkeel collect`: a folder for `audit --from`.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -14,7 +15,9 @@ use crate::escape::line;
 use crate::files::{self, Report};
 use crate::live::Beside;
 use crate::live::page::ListPiece;
+use crate::render::findings::missing;
 use crate::render::program;
+use crate::render::screen::Screen;
 
 /// From where to where.
 #[derive(Debug, Args)]
@@ -88,7 +91,14 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
     if contents.pages > 0 {
         let _ = writeln!(text, "  {} answers of a Prometheus", contents.pages);
     }
-    for one in &list.unreadable {
+    let grantee = arguments.cluster.cluster.grantee();
+    text += &missing::of(
+        &list.unreadable,
+        &BTreeSet::new(),
+        &grantee,
+        Screen::current().page(),
+    );
+    for one in list.unreadable.iter().filter(|one| !missing::is_right(one)) {
         let problem = format!("could not be read: {}: {}", one.source, one.reason);
         let _ = writeln!(text, "{}", line(&problem));
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 
-use super::checks::check_ids;
+use super::checks::CheckId;
 use super::level::Level;
 use super::{End, answer};
 use crate::render;
@@ -21,7 +21,7 @@ pub(super) struct Arguments {
     /// The later audit
     new: PathBuf,
     /// Only these checks: ids, separated by commas
-    #[arg(long, value_name = "IDS", value_parser = check_ids(), hide_possible_values = true, value_delimiter = ',')]
+    #[arg(long, value_name = "IDS", value_parser = CheckId, hide_possible_values = true, value_delimiter = ',')]
     check: Vec<String>,
     /// Exit with 1 when a finding at or above this level is new or worse than before; accepted ones never count
     #[arg(long, value_enum, value_name = "LEVEL", default_value_t = Level::Warning)]

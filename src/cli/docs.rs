@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use clap::Args;
 use evenkeel_core::checks;
 
-use super::checks::{check_ids, page, summary};
+use super::checks::{CheckId, page, summary};
 use super::{End, answer};
 use crate::escape;
 use crate::render;
@@ -16,7 +16,7 @@ use crate::render;
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Id of the check; without it, the list of them
-    #[arg(value_name = "CHECK", value_parser = check_ids(), hide_possible_values = true)]
+    #[arg(value_name = "CHECK", value_parser = CheckId, hide_possible_values = true)]
     check: Option<String>,
     /// Print it without a pager
     #[arg(long)]

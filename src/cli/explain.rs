@@ -1,10 +1,11 @@
-//! `evenkeel explain`: the page of a check, a remedy or a guard, or one finding with everything it rests on.
+//! `evenkeel explain`: the page of a check, a remedy, a guard or a reason, or one finding with everything it rests on.
 
 use anyhow::bail;
 use clap::Args;
 use clap_complete::ArgValueCompleter;
 use evenkeel_core::findings::{Finding, SubjectKind, SubjectView};
 use evenkeel_core::sample::{Metrics, SampleSubject, SampleView};
+use evenkeel_core::standing::Reason;
 use evenkeel_core::{checks, guards, remedies};
 
 use super::candidates;
@@ -12,15 +13,16 @@ use super::checks::page;
 use super::input::{Input, Judged};
 use super::prometheus::Measured;
 use super::{End, answer};
-use crate::render::{self, Form, findings};
+use crate::render::findings::counted;
+use crate::render::{self, Form, findings, program};
 use crate::suggest::did_you_mean;
 
 /// What to explain.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Id of a check (`evenkeel checks` lists them), the first digits of the id of a finding (`audit` shows them), or a remedy or
-    /// the guard that holds it back (`status` shows them)
-    #[arg(value_name = "CHECK|FINDING|REMEDY|GUARD", add = ArgValueCompleter::new(candidates::checks_and_findings))]
+    /// Id of a check (`evenkeel checks` lists them), the first digits of the id of a finding (`audit` shows them), or a reason
+    /// of a condition, a remedy or the guard that holds it back (`status` shows them)
+    #[arg(value_name = "CHECK|FINDING|REASON|REMEDY|GUARD", add = ArgValueCompleter::new(candidates::explainable))]
     id: String,
     /// Form of a finding; wide has the page of its check as well
     #[arg(long, short, value_enum, default_value_t = Form::Wide)]
@@ -63,6 +65,21 @@ const DIGITS: usize = 16;
 /// Fewest digits that are taken for the beginning of an id.
 const FEWEST: usize = 4;
 
+/// A reason: where it stands, what it means, and what to do.
+fn of_reason(reason: Reason) -> String {
+    let places = reason.places().iter();
+    let places: Vec<_> = places
+        .map(|(kind, holds)| format!("{kind}={}", holds.name()))
+        .collect();
+    format!(
+        "# {}\n\nA reason of the condition {}: {}.\n\n## What to do\n\n{}\n",
+        reason.name(),
+        places.join(", "),
+        reason.means(),
+        reason.next()
+    )
+}
+
 /// Explains.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
     let id = &arguments.id;
@@ -81,13 +98,19 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
         ))?;
         return Ok(End::Good);
     }
+    if let Some(reason) = Reason::ALL.iter().find(|one| one.name() == id) {
+        answer(&of_reason(*reason))?;
+        return Ok(End::Good);
+    }
     let is_finding = (FEWEST..=DIGITS).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_hexdigit());
     if !is_finding {
         let known = checks::ALL.iter().map(|check| check.id);
         let known = known.chain(remedies::ALL.iter().map(|remedy| remedy.id));
         let known = known.chain(guards::ALL.iter().map(|guard| guard.id));
+        let known = known.chain(Reason::ALL.iter().map(|reason| reason.name()));
         bail!(
-            "`{id}` is no check, remedy or guard, nor the id of a finding{}; `evenkeel checks` lists the checks",
+            "`{id}` is no check (`{} checks` lists them), reason, remedy or guard, nor the id of a finding{}",
+            program(),
             did_you_mean(id, known)
         );
     }
@@ -102,7 +125,14 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
             found.count() + 2
         ),
         (None, _) => {
-            bail!("there is no finding {id} now; it may be healed, or come from another place than this")
+            let unread = match list.unreadable.len() {
+                0 => String::new(),
+                count => format!(
+                    ", or rest on what could not be read ({})",
+                    counted(count, "source", "sources")
+                ),
+            };
+            bail!("there is no finding {id} now; it may be healed, come from another place than this{unread}")
         }
     };
     answer(&match arguments.output {

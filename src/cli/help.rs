@@ -49,8 +49,10 @@ pub(super) const EXPLAIN: &str = "Examples:
   evenkeel explain path-idle-budget                       a check
   evenkeel explain edb99b1f                               a finding, by the first digits of its id, and its check
   evenkeel explain edb99b1f -o table                      the finding alone
+  evenkeel explain Conflicted                             a reason of a condition
+  evenkeel explain CordonNode                             a remedy; also the guard that holds one back
 
-Exit codes: 0 explained, 2 there is no such check, finding, remedy or guard.";
+Exit codes: 0 explained, 2 there is no such check, finding, reason, remedy or guard.";
 
 pub(super) const STATUS: &str = "Examples:
   evenkeel status

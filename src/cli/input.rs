@@ -39,9 +39,9 @@ pub(super) struct Input {
 /// Which part of which cluster.
 #[derive(Debug, Args)]
 pub(super) struct ClusterScope {
-    /// Only what concerns this namespace; repeatable. Where you may not list the whole cluster, what lives in this
-    /// namespace is read by itself
-    #[arg(long, short, value_name = "NAME", add = ArgValueCompleter::new(candidates::namespaces))]
+    /// Only what concerns this namespace; repeatable, or several with commas. Where you may not list the whole cluster, what
+    /// lives in this namespace is read by itself
+    #[arg(long, short, value_name = "NAME", value_delimiter = ',', add = ArgValueCompleter::new(candidates::namespaces))]
     pub(super) namespace: Vec<String>,
     /// All namespaces, which is the default
     #[arg(long, short = 'A', conflicts_with = "namespace")]
@@ -153,6 +153,14 @@ impl Input {
                 "--from reads files, which hold what was measured where `evenkeel collect` has written it; a Prometheus \
                  measures a cluster: leave --prometheus and --prometheus-url away"
             );
+            // One file that is not there leaves the rest to be judged; without any other there is nothing to judge.
+            let is_there = |path: &PathBuf| path == Path::new("-") || path.symlink_metadata().is_ok();
+            if let (Some(path), false) = (self.from.first(), self.from.iter().any(is_there)) {
+                bail!(
+                    "{} does not exist; --from takes files and folders, and - for standard input",
+                    path.display()
+                );
+            }
             files::read(&mut core, &self.from, &options, &mut report);
             Drafts::new(&self.policy, &options, &mut report).give(&mut core);
         }

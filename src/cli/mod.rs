@@ -111,7 +111,7 @@ enum Command {
     #[command(visible_alias = "dp")]
     #[command(after_help = help::DATAPLANE)]
     Dataplane(dataplane::Arguments),
-    /// Explain a check, or one finding in full
+    /// Explain a check, a reason or a remedy, or one finding in full
     #[command(after_help = help::EXPLAIN)]
     Explain(Box<explain::Arguments>),
     /// Show how policies stand, and whether the operator that says so is alive

@@ -1,15 +1,17 @@
 //! `evenkeel path`: one path hop by hop, with what each hop forgets after and what keeps the connection alive.
 
-use anyhow::{Context, bail};
+use std::num::NonZeroU16;
+
+use anyhow::bail;
 use clap::Args;
 use clap_complete::ArgValueCompleter;
-use evenkeel_core::know::Gap;
+use evenkeel_core::Core;
 
 use super::candidates;
 use super::input::{Input, Judged};
 use super::{End, answer};
 use crate::render::{self, Form, path};
-use crate::rights::missing;
+use crate::rights::refused;
 use crate::suggest::did_you_mean;
 
 /// From where to where.
@@ -33,10 +35,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
     let home = arguments.input.scope.home();
     let (service, port) = match arguments.service.split_once(':') {
         Some((service, port)) => {
-            let port: u16 = port
-                .parse()
-                .with_context(|| format!("the port `{port}` is no number from 1 to 65535"))?;
-            (service, Some(port))
+            let Ok(number) = port.parse::<NonZeroU16>() else {
+                bail!("`{port}` is no number of a port: write one from 1 to 65535, as in {service}:80");
+            };
+            (service, Some(number.get()))
         }
         None => (arguments.service.as_str(), None),
     };
@@ -49,7 +51,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
     arguments.input.scope.exists(&judged.core)?;
     let known = judged.core.namespaces();
     if let Some(known) = known.filter(|known| !known.contains(namespace)) {
-        let hint = did_you_mean(namespace, known.iter().copied());
+        let hint = elsewhere(&judged.core, service);
+        let hint = hint.unwrap_or_else(|| did_you_mean(namespace, known.iter().copied()));
         bail!("there is no namespace {namespace}{hint}");
     }
     let paths = judged.core.paths(judged.now, namespace, service, port, client);
@@ -77,25 +80,27 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
     Ok(End::Good)
 }
 
+/// The Service of this name in another namespace, which is meant where no namespace was named.
+fn elsewhere(core: &Core, service: &str) -> Option<String> {
+    let spaces = core.namespaces()?;
+    let space = spaces
+        .into_iter()
+        .find(|space| core.services_of(space).contains(&service))?;
+    Some(format!("; did you mean {space}/{service}?"))
+}
+
 /// Why there is nothing to draw, and what there is instead.
 fn absent(judged: &Judged, (namespace, service): (&str, &str), port: Option<u16>, client: &str) -> String {
     let core = &judged.core;
     if let Some(gap) = core.unseen(namespace) {
-        let why = match &gap {
-            Gap::Unreadable(source, why) if missing(why).is_some() => {
-                format!(
-                    "you may not list {source} in the cluster (-n {namespace} lists those of the namespace)"
-                )
-            }
-            gap => gap.to_string(),
-        };
         return format!(
-            "{why}: whether a policy declares a connection to {namespace}/{service} is not known"
+            "whether a policy declares a connection to {namespace}/{service} is not known: {}",
+            refused(&gap, namespace)
         );
     }
     let services = core.services_of(namespace);
-    if !services.is_empty() && !services.contains(&service) {
-        let hint = did_you_mean(service, services);
+    if !services.contains(&service) {
+        let hint = elsewhere(core, service).unwrap_or_else(|| did_you_mean(service, services));
         return format!("there is no Service {namespace}/{service}{hint}");
     }
     let paths = core.paths(judged.now, namespace, service, None, None);
@@ -105,14 +110,19 @@ fn absent(judged: &Judged, (namespace, service): (&str, &str), port: Option<u16>
              --policy FILE"
         );
     }
-    let hint = did_you_mean(client, paths.iter().map(|path| &*path.client));
+    let clients = || paths.iter().map(|path| &*path.client);
+    let hint = if clients().any(|one| one == client) {
+        String::new()
+    } else {
+        did_you_mean(client, clients())
+    };
     let port = port.map_or_else(String::new, |port| format!(":{port}"));
     let declared = paths
         .iter()
         .map(|path| format!("{} to port {}", path.client, path.port));
     let declared: Vec<_> = declared.take(DECLARED).collect();
     format!(
-        "no policy declares {client} to {namespace}/{service}{port}{hint}; declared are: {}",
+        "no policy declares {client} to {namespace}/{service}{port} (but {}){hint}",
         declared.join(", ")
     )
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 use evenkeel_core::know::{Mono, Now};
 use evenkeel_core::sample::{Observer, Why};
@@ -15,6 +15,7 @@ use crate::live;
 use crate::outbound::{self, Credentials, ServicePort};
 use crate::prometheus::{self, AnswerLimits, PrometheusServer};
 use crate::samples::{KnownSubjects, OwnedPage, asked_after, now_millis};
+use crate::suggest::did_you_mean;
 
 /// The group of the flags that name a Prometheus: without one of them the others mean nothing.
 pub(super) const PLACE: &str = "place-of-prometheus";
@@ -152,6 +153,9 @@ impl Measured {
         if !self.is_asked() {
             return Ok(());
         }
+        if let Some(at) = &self.prometheus {
+            exists(core, at)?;
+        }
         core.handle(Now::ONCE, Input::Observers(&[Observer::Prometheus]));
         let wants = core.take_wants().unwrap_or_default().samples;
         cluster.wait(async {
@@ -204,4 +208,24 @@ impl Measured {
         // The API server checks no certificate of what it passes requests on to, and passes no credentials on.
         PrometheusServer::by_proxy(client, at, outbound.ca.is_some(), prefix, tenant).context("--prometheus")
     }
+}
+
+/// An error where the Service that is named does not exist, in a cluster whose Services were read.
+fn exists(core: &Core, at: &ServicePort) -> anyhow::Result<()> {
+    let ServicePort {
+        namespace, service, ..
+    } = at;
+    let Some(known) = core.namespaces() else {
+        return Ok(());
+    };
+    if !known.contains(&**namespace) {
+        let hint = did_you_mean(namespace, known.iter().copied());
+        bail!("--prometheus: there is no namespace {namespace}{hint}");
+    }
+    let services = core.services_of(namespace);
+    if core.unseen(namespace).is_none() && !services.contains(&&**service) {
+        let hint = did_you_mean(service, services);
+        bail!("--prometheus: there is no Service {namespace}/{service}{hint}");
+    }
+    Ok(())
 }

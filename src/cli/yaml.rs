@@ -6,6 +6,8 @@ use anyhow::{Context, anyhow, bail};
 use serde::de::DeserializeOwned;
 use serde_saphyr::MessageFormatter;
 
+use crate::suggest::did_you_mean;
+
 /// The largest such file, in bytes.
 const MOST: u64 = 1 << 20;
 
@@ -26,11 +28,22 @@ pub(super) fn read<T: DeserializeOwned + Default>(path: &Path) -> anyhow::Result
             format!(" at line {}, column {}", at.line(), at.column())
         });
         let said = serde_saphyr::UserMessageFormatter.format_message(&error);
-        anyhow!(
-            "{shown}{place}: {}",
-            said.split_whitespace().collect::<Vec<_>>().join(" ")
-        )
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        anyhow!("{shown}{place}: {}", explained(&said))
     })
+}
+
+/// What the parser says, in the words of people who write such files, with the name that may be meant.
+fn explained(said: &str) -> String {
+    let said = said
+        .replace("expected sequence start", "expected a list, such as [NAME, NAME]")
+        .replace("expected mapping start", "expected fields, such as NAME: VALUE")
+        .replace("unknown variant", "unknown value");
+    let hint = said.split_once("expected one of ").map(|(before, known)| {
+        let word = before.split('`').nth(1).unwrap_or_default();
+        did_you_mean(word, known.split(", "))
+    });
+    said.clone() + &hint.unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -48,6 +61,7 @@ mod tests {
     #[case::comments("# nothing yet\n\n", Ok(0))]
     #[case::one("a: 1\n", Ok(1))]
     #[case::broken("a: 1\nb: [\n", Err("line 2"))]
+    #[case::no_fields("- a\n", Err("expected fields, such as NAME: VALUE"))]
     #[case::of_another_type("a: 1\nb: many\n", Err("line 2, column 4"))]
     fn files(#[case] text: &str, #[case] expected: Result<usize, &str>) {
         let file = tempfile::NamedTempFile::new().unwrap();

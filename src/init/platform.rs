@@ -14,6 +14,7 @@ use evenkeel_core::sample::Metric;
 use super::page::{CommentedYaml, list};
 use super::{Heading, WrittenPolicies};
 use crate::api::is_dns_label;
+use crate::rights::refused;
 
 /// Longest bound of a time, in seconds, as the schema allows (`Limits`).
 const MOST_SECONDS: i64 = 2_592_000;
@@ -32,7 +33,10 @@ pub(crate) fn platform(core: &Core, now: Now, head: &Heading<'_>) -> anyhow::Res
         Ok(Some(_)) => bail!(
             "the cluster has a ClusterTrafficHealthPolicy already (kubectl get cthp cluster -o yaml); a second one cannot be"
         ),
-        Err(gap) => bail!("whether the cluster has a ClusterTrafficHealthPolicy cannot be seen: {gap}"),
+        Err(gap) => bail!(
+            "whether the cluster has a ClusterTrafficHealthPolicy is not known: {}",
+            refused(&gap, "")
+        ),
     }
     let mut page = head.page("The first policy of the platform");
     for row in [

@@ -14,6 +14,7 @@ use super::connections::connections;
 use super::page::{CommentedYaml, list, name};
 use super::{Heading, WrittenPolicies};
 use crate::api::is_dns_label;
+use crate::rights::refused;
 
 /// Most Services that one policy names, as the schema allows.
 const MOST_NAMED: usize = 64;
@@ -46,7 +47,10 @@ pub(crate) fn team(
         bail!("{namespace} is no name that a namespace can have");
     }
     if let Some(gap) = core.unseen(namespace) {
-        bail!("the Services and policies of namespace {namespace} cannot be seen: {gap}");
+        bail!(
+            "what is governed in namespace {namespace} is not known: {}",
+            refused(&gap, namespace)
+        );
     }
     let look = Look::new(now, core.index(), core.fleet(), core.history());
     let mut alike: BTreeMap<PolicyBody, Vec<&str>> = BTreeMap::new();

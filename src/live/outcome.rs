@@ -11,6 +11,7 @@ use evenkeel_core::{Core, Input};
 
 use super::list::List;
 use crate::client::RequestError;
+use crate::rights::ALONE;
 
 /// How one list ended.
 #[derive(Debug)]
@@ -67,11 +68,7 @@ pub(super) fn conclude(core: &mut Core, mut outcomes: Vec<ListOutcome>) {
             core.handle(Now::ONCE, Input::Freshness(source, part, freshness));
         };
         if whole.is_empty() {
-            let next = if state.hint {
-                "; with -n NAME it is read in that namespace alone"
-            } else {
-                ""
-            };
+            let next = if state.hint { ALONE } else { "" };
             tell(Part::Whole, Freshness::unreadable(&format!("{why}{next}")));
             continue;
         }

@@ -30,8 +30,7 @@ impl std::str::FromStr for ServicePort {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let expected =
-            || format!("`{text}`: expected namespace/service:port, for example monitoring/alertmanager:9093");
+        let expected = || "expected NAMESPACE/SERVICE:PORT, such as monitoring/prometheus:9090".to_owned();
         let (namespace, rest) = text.split_once('/').ok_or_else(expected)?;
         let (service, port) = rest.split_once(':').ok_or_else(expected)?;
         let label = |text: &str| {

@@ -18,8 +18,17 @@ use evenkeel_e2e::{Options, client_of, standing};
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 
+/// What stands at the end of `--help`.
+const HELP: &str = "Examples:
+  evenkeel-bed up --kwok                                    a control plane; prints the path of a kubeconfig
+  evenkeel-bed load --kubeconfig FILE --size 500            500 nodes and 1,000 Services into it
+  evenkeel-bed nodes up 3                                   three real nodes, until `evenkeel-bed nodes down`
+  evenkeel-bed exec -- kubectl get namespaces               one command against a new control plane
+
+Exit codes: 0 done, 1 a program is missing or has failed; of `exec` the code of the command.";
+
 #[derive(Parser)]
-#[command(about = "A real control plane on this machine, without containers")]
+#[command(about = "A real control plane on this machine, without containers", after_help = HELP)]
 struct Cli {
     #[command(subcommand)]
     action: Action,

@@ -174,5 +174,7 @@ async fn shells_complete_what_exists() {
         terminal.completes("evenkeel path - shop/repo", "rts");
         let (begin, rest) = id.split_at(6);
         terminal.completes(&format!("evenkeel explain {begin}"), rest);
+        terminal.completes("evenkeel explain CordonN", "ode");
+        terminal.completes("evenkeel explain Conflic", "ted");
     }
 }

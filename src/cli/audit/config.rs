@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use serde::Deserialize;
 
-use super::is_check;
+use crate::cli::checks::is_check;
 use crate::cli::level::Level;
 use crate::cli::yaml;
 use crate::render::AuditForm;

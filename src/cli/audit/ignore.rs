@@ -16,7 +16,7 @@ use anyhow::bail;
 use evenkeel_core::findings::{ExceptionView, FindingList, SubjectKind, SubjectView};
 use serde::Deserialize;
 
-use super::is_check;
+use crate::cli::checks::is_check;
 use crate::cli::yaml;
 
 /// Most problems that are named.

@@ -11,12 +11,11 @@ use std::time::Duration;
 
 use anyhow::bail;
 use clap::Args;
-use evenkeel_core::checks;
 use evenkeel_core::findings::{Finding, FindingList, NotJudged};
 
 use self::config::Config;
 use self::ignore::Ignored;
-use super::checks::check_ids;
+use super::checks::CheckId;
 use super::cluster::{duration, quoted};
 use super::input::{Input, Judged};
 use super::level::Level;
@@ -28,13 +27,12 @@ use crate::render::report::junit::junit;
 use crate::render::report::sarif::sarif;
 use crate::render::screen::Screen;
 use crate::render::{self, AuditForm, findings};
-use crate::suggest::did_you_mean;
 
 /// What to judge, and how to print it.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Only these checks: ids, separated by commas
-    #[arg(long, value_name = "IDS", value_parser = check_ids(), hide_possible_values = true, value_delimiter = ',')]
+    #[arg(long, value_name = "IDS", value_parser = CheckId, hide_possible_values = true, value_delimiter = ',')]
     check: Vec<String>,
     /// Show findings of this level and above [default: unknown]
     #[arg(long, value_enum, value_name = "LEVEL")]
@@ -107,15 +105,6 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<End> {
         None => Ok(first.end),
         Some(every) => watch::watch(every, first, &audit.again(), || audit.look(false)),
     }
-}
-
-/// An error, with the check that may be meant, where no check has this id.
-fn is_check(id: &str) -> Result<(), String> {
-    if checks::find(id).is_some() {
-        return Ok(());
-    }
-    let hint = did_you_mean(id, checks::ALL.iter().map(|check| check.id));
-    Err(format!("there is no check {id}{hint}"))
 }
 
 impl AuditRequest {

@@ -81,6 +81,9 @@ pub(super) struct OperatorHealth {
     pub(super) reported: Option<HolderState>,
 }
 
+/// Stands for the reason of a policy that has no status.
+const NOT_JUDGED_YET: &str = "NotJudgedYet";
+
 /// How one policy stands.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -338,7 +341,7 @@ fn row(
             .map_or_else(String::new, |one| one.message.clone()),
         observed: word("Observed").into(),
         healthy: word("Healthy").into(),
-        reason: find("Healthy").map_or_else(|| "NotJudgedYet".into(), |one| one.reason.clone()),
+        reason: find("Healthy").map_or_else(|| NOT_JUDGED_YET.into(), |one| one.reason.clone()),
         remediating: find("Remediating").map_or_else(String::new, |one| one.reason.clone()),
         plans: StatusPlans::default(),
         current: observed.is_some() && observed == metadata.generation,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{OperatorHealth, OperatorTarget, Row, StatusAnswer};
+use super::{NOT_JUDGED_YET, OperatorHealth, OperatorTarget, Row, StatusAnswer};
 use crate::api::PlanDecision;
 use crate::escape::line;
 use crate::render;
@@ -96,7 +96,8 @@ fn table(policies: &[Row]) -> String {
             one.namespace.clone().unwrap_or_else(|| "(cluster)".into()),
             one.name.clone(),
             one.healthy.clone(),
-            if one.current {
+            // A policy without a status has none of an older generation either.
+            if one.current || one.reason == NOT_JUDGED_YET {
                 one.reason.clone()
             } else {
                 format!("{} (of an older generation)", one.reason)

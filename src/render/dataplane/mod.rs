@@ -14,7 +14,7 @@ use evenkeel_core::findings::Unreadable;
 use evenkeel_core::fleet::Class;
 use evenkeel_core::index::Table;
 use evenkeel_core::judge::Look;
-use evenkeel_core::know::{Known, Now, Origin, Val};
+use evenkeel_core::know::{Gap, Known, Now, Origin, Val};
 use evenkeel_core::names::Key;
 use evenkeel_core::route::balancer_idle;
 use evenkeel_core::sources::service::{Service, ServiceType, Transport};
@@ -288,12 +288,12 @@ pub(crate) fn view(core: &Core, now: Now, unreadable: Vec<Unreadable>) -> Datapl
         .flat_map(|class| &class.profile.notes)
         .map(ToString::to_string)
         .collect();
-    notes.extend(
-        fleet
-            .gap
-            .as_ref()
-            .map(|gap| format!("not everything is known: {gap}")),
-    );
+    // What could not be read is listed by itself.
+    let gap = fleet
+        .gap
+        .as_ref()
+        .filter(|gap| !matches!(gap, Gap::Unreadable(..)));
+    notes.extend(gap.map(|gap| format!("not everything is known: {gap}")));
     let look_alikes = look_alikes(core);
     notes.extend(look_alikes.as_ref().map(|one| {
         format!(

@@ -66,7 +66,11 @@ fn profile_rows(view: &DataplaneView) -> impl Iterator<Item = Vec<String>> {
         vec![
             one.nodes.to_string(),
             one.proxy_mode.short(),
-            one.kernel.to_string(),
+            if one.kernel.is_empty() {
+                "unknown".into()
+            } else {
+                one.kernel.to_string()
+            },
             short(one.service_idle_seconds.as_ref()),
             short(one.udp_idle_seconds.as_ref()),
             one.tcp_established_seconds.short(),
@@ -104,11 +108,19 @@ pub(crate) fn table(view: &DataplaneView, again: &str, grantee: &str) -> String 
     text + &balancers(view)
         + &missing::of(&view.unreadable, &BTreeSet::new(), grantee, columns)
         + &rest(view, &|one| !missing::is_right(one), &str::to_owned)
-        + &format!(
-            "Next: {} dataplane{} -o wide    # where each setting was read\n",
-            program(),
-            line(again)
-        )
+        + &next(view, again)
+}
+
+/// The command that says more, where there is more to say.
+fn next(view: &DataplaneView, again: &str) -> String {
+    let (name, again) = (program(), line(again));
+    if !view.profiles.is_empty() || !view.load_balancers.is_empty() {
+        format!("Next: {name} dataplane{again} -o wide    # where each setting was read\n")
+    } else if view.unreadable.iter().any(missing::is_right) {
+        format!("Next: {name} dataplane{again}    # once the missing rights are granted\n")
+    } else {
+        String::new()
+    }
 }
 
 fn balancers(view: &DataplaneView) -> String {

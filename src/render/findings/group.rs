@@ -89,8 +89,20 @@ fn is_own(source: &str, finding: &Finding) -> bool {
     })
 }
 
-/// Why it cannot be judged, without the name of what cannot and of the policy that asks for it.
+/// How the message of a metric that was not measured begins; its name and the reason follow (`core/src/know.rs`).
+const UNMEASURED: &str = "cannot be judged: not measured: ";
+
+/// The metric that was not measured, and why not.
+pub(super) fn unmeasured(message: &str) -> Option<(&str, &str)> {
+    message.strip_prefix(UNMEASURED)?.split_once(": ")
+}
+
+/// Why it cannot be judged, without the name of what cannot and of the policy that asks for it. What fails for one metric as
+/// for others, such as a Prometheus that cannot be reached, is one reason.
 fn gap(finding: &Finding) -> String {
+    if let Some((_, why)) = unmeasured(&finding.message) {
+        return format!("{UNMEASURED}{why}");
+    }
     let SubjectView { namespace, name, .. } = &finding.subject;
     let message = match &finding.policy {
         Some(policy) => finding.message.replace(&**policy, "…"),

@@ -11,7 +11,7 @@ use super::group::counted;
 use crate::escape::line;
 use crate::render::filled;
 use crate::resources::RESOURCES;
-use crate::rights::missing;
+use crate::rights::{ALONE, missing};
 
 /// The `ClusterRole` to ask for; `manifests/` has it with everything that an audit reads.
 const ROLE: &str = "evenkeel-audit";
@@ -68,11 +68,19 @@ pub(crate) fn of(
     );
     text.push('\n');
     // The namespaces that were read by themselves are said in each reason.
-    let alone = refused
-        .iter()
-        .find_map(|one| Some(one.reason.split_once("; read in ")?.1));
-    if let Some(alone) = alone {
-        text = text + &filled(&format!("read in {alone}"), "    ", "    ", columns) + "\n";
+    let alone = |one: &&&Unreadable| one.reason.contains("; read in ");
+    let place = refused.iter().find(alone);
+    if let Some((_, place)) = place.and_then(|one| one.reason.split_once("; read in ")) {
+        let read: Vec<_> = refused
+            .iter()
+            .filter(alone)
+            .map(|one| one.source.as_str())
+            .collect();
+        let said = format!("of these, {} were read in {place}", read.join(", "));
+        text = text + &filled(&said, "    ", "    ", columns) + "\n";
+    } else if refused.iter().any(|one| one.reason.ends_with(ALONE)) {
+        let said = "where your rights end at a namespace: -n NAMESPACE judges what is in it";
+        text = text + &filled(said, "    ", "    ", columns) + "\n";
     }
     if !checks.is_empty() {
         let named: Vec<_> = checks.iter().copied().take(NAMED).collect();

@@ -4,7 +4,7 @@ mod card;
 mod changes;
 mod group;
 mod markdown;
-pub(super) mod missing;
+pub(crate) mod missing;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -171,16 +171,24 @@ fn objects(judged: JudgedObjects) -> String {
         .filter(|one| one.0.is_none())
         .map(|one| one.2)
         .collect();
-    let mut text = match read.split_last() {
-        None => "nothing".to_owned(),
-        Some((last, [])) => last.clone(),
-        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
-    };
+    let mut text = enumerated(&read);
+    if text.is_empty() {
+        text.push_str("nothing");
+    }
     if !unread.is_empty() {
         // Writing to a string cannot fail.
-        let _ = write!(text, " ({} not read)", unread.join(" and "));
+        let _ = write!(text, " ({} not read)", enumerated(&unread));
     }
     text
+}
+
+/// Words as a list in a sentence: `a, b and c`.
+fn enumerated(words: &[impl std::borrow::Borrow<str>]) -> String {
+    match words.split_last() {
+        None => String::new(),
+        Some((last, [])) => last.borrow().to_owned(),
+        Some((last, rest)) => format!("{} and {}", rest.join(", "), last.borrow()),
+    }
 }
 
 /// One sentence: what was judged, and what came of it.

@@ -9,7 +9,7 @@ use evenkeel_core::findings::{Finding, FindingList, Met};
 use evenkeel_core::judge::Severity;
 
 use super::card::accepted;
-use super::group::{Group, counted, gaps, groups, short};
+use super::group::{Group, counted, gaps, groups, short, unmeasured};
 use super::missing::{block, is_blind, is_right};
 use super::{Aside, NOTES, beside, colour, counts, next, not_judged, prefix, severities};
 use crate::render::screen::Screen;
@@ -208,6 +208,17 @@ impl TablePage<'_> {
             .message
             .strip_prefix("cannot be judged: ")
             .unwrap_or(&first.message);
+        let metrics = group.findings.iter().filter_map(|one| unmeasured(&one.message));
+        let metrics: BTreeSet<_> = metrics.map(|one| one.0.to_owned()).collect();
+        let of_several;
+        let why = match unmeasured(&first.message) {
+            Some((_, reason)) if metrics.len() > 1 => {
+                let metrics: Vec<_> = metrics.into_iter().collect();
+                of_several = format!("{reason}: not measured: {}", named(&metrics));
+                &of_several
+            }
+            _ => why,
+        };
         let id = prefix(&first.id, self.list);
         let mark = self.marked(Some(Severity::Unknown));
         let mut text = self.lines("  ", &mark, &format!("{why} [{id}]"), INNER);

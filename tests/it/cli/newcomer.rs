@@ -63,9 +63,14 @@ fn own_flags_come_first(#[case] command: &str) {
 #[case::no_kubeconfig(&["audit"], "error: no kubeconfig: ~/.kube/config does not exist; use --kubeconfig")]
 #[case::no_such_file(&["status", "--kubeconfig", "/nonexistent/config"], "error: no kubeconfig: /nonexistent/config does not exist")]
 #[case::namespace(&["audit", "--from", "b1", "-n", "shopp"], "error: there is no namespace shopp; did you mean shop?")]
-#[case::check(&["audit", "--from", "b1", "--check", "path-idle-bugdet"], "path-idle-budget")]
+#[case::check(&["audit", "--from", "b1", "--check", "path-idle-bugdet"], "error: there is no check path-idle-bugdet (`evenkeel checks` lists them); did you mean path-idle-budget?")]
+#[case::no_file(&["audit", "--from", "nowhere"], "error: nowhere does not exist; --from takes files and folders")]
+#[case::one_of_two_namespaces(&["audit", "--from", "b1", "-n", "shop,shpo"], "error: there is no namespace shpo; did you mean shop?")]
+#[case::no_number(&["path", "cart", "shop/checkout:grpc", "--from", "b1"], "error: `grpc` is no number of a port: write one from 1 to 65535, as in shop/checkout:80")]
+#[case::another_namespace(&["path", "cart", "checkout", "--from", "b1"], "did you mean shop/checkout?")]
+#[case::of_a_prometheus(&["run", "--prometheus", "monitoring"], "expected NAMESPACE/SERVICE:PORT, such as monitoring/prometheus:9090")]
 #[case::service(&["path", "cart", "shop/chekout", "--from", "b1"], "error: there is no Service shop/chekout; did you mean checkout?")]
-#[case::client(&["path", "crat", "shop/checkout", "--from", "b1"], "; did you mean cart?; declared are: cart to port")]
+#[case::client(&["path", "crat", "shop/checkout", "--from", "b1"], "(but cart to port 8080); did you mean cart?")]
 #[case::prometheus(&["audit", "--from", "b1", "--prometheus-tenant", "a"], "<--prometheus <NAMESPACE/SERVICE:PORT>|--prometheus-url <URL>>")]
 #[case::explained(&["explain", "keepalive-ordr"], "; did you mean keepalive-order?")]
 fn an_error_says_what_is_wrong_once(#[case] arguments: &[&str], #[case] expected: &str) {
@@ -78,6 +83,27 @@ fn an_error_says_what_is_wrong_once(#[case] arguments: &[&str], #[case] expected
         text.matches("/nonexistent/config").count(),
         expected.matches("/nonexistent/config").count()
     );
+}
+
+#[test]
+fn the_checks_are_not_listed_where_one_is_mistyped() {
+    let text = told(&evenkeel(&["docs", "path-idle"]));
+    assert!(text.contains("did you mean path-idle-budget?"), "{text}");
+    assert!(!text.contains("keepalive-order"), "{text}");
+}
+
+/// What `status` shows is explained, whatever it is.
+#[rstest]
+#[case::reason("Conflicted", "A reason of the condition Accepted=True: ")]
+#[case::remedy("CordonNode", "A node that comes and goes")]
+#[case::guard("BudgetSpent", "A guard: it holds a remedy back where ")]
+#[case::check("keepalive-order", "## Formula")]
+fn every_word_of_a_status_is_explained(#[case] word: &str, #[case] expected: &str) {
+    let output = evenkeel(&["explain", word]);
+    assert_eq!(code(&output), 0, "{}", told(&output));
+    let text = out(&output);
+    assert!(text.starts_with(&format!("# {word}\n")), "{text}");
+    assert!(text.contains(expected), "{text}");
 }
 
 #[test]

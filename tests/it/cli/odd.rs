@@ -60,7 +60,6 @@ const SERVICE: &[u8] =
     "middle-broken.yaml",
     "document 3, line 11, column 23 (Service shop/a): spec.ports[0].port: found the text \"x\", expected"
 )]
-#[case("no-such-file.yaml", "No such file")]
 fn odd_files(#[case] name: &str, #[case] expected: &str) {
     let path = format!("odd/{name}");
     let output = evenkeel(&["audit", "--from", &path]);
@@ -70,6 +69,17 @@ fn odd_files(#[case] name: &str, #[case] expected: &str) {
     // Whatever is wrong with it, the rest is still judged.
     let both = evenkeel(&["audit", "--from", &path, "--from", "b1"]);
     assert_eq!(code(&both), 1, "{}", out(&both));
+}
+
+#[test]
+fn one_file_that_is_not_there_leaves_the_rest_to_be_judged() {
+    let output = evenkeel(&["audit", "--from", "nowhere.yaml", "--from", "b1"]);
+    assert_eq!(code(&output), 1, "{}", out(&output));
+    assert!(
+        out(&output).contains("nowhere.yaml: No such file"),
+        "{}",
+        out(&output)
+    );
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::dataplane::ProxyMode;
 use crate::dataplane::entry::Entry;
 use crate::dataplane::version::Version;
 use crate::fleet::Class;
+use crate::index::Dep;
 use crate::judge::{
     Advice, Check, Evidence, Explain, Judge, Look, Memory, Path, Severities, Verdict, declares,
 };
@@ -86,7 +87,7 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
     let mut old: Option<(&Class, Version, Val<ProxyMode>)> = None;
     let mut nodes = 0_u32;
     for class in &fleet.classes {
-        match old_ipvs(class) {
+        match old_ipvs(look, class) {
             Ok(None) => {}
             Ok(Some((kernel, mode))) => {
                 nodes = nodes.saturating_add(class.nodes);
@@ -126,20 +127,25 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
 }
 
 /// The kernel of a class that runs IPVS on one before 5.9.
-fn old_ipvs(class: &Class) -> Known<Option<(Version, Val<ProxyMode>)>> {
+fn old_ipvs(look: &Look<'_>, class: &Class) -> Known<Option<(Version, Val<ProxyMode>)>> {
     let mode = class.profile.mode.clone()?;
     if mode.value != ProxyMode::Ipvs {
         return Ok(None);
     }
-    let kernel = Version::parse(&class.profile.kernel).ok_or_else(|| {
-        let sample = class.sample.first().map_or("of the cluster", |name| &**name);
-        Gap::Opaque(
-            format!(
-                "kernel version of node {sample}: `{}` is none",
-                class.profile.kernel
-            )
-            .into(),
-        )
+    let text = &*class.profile.kernel;
+    if text.is_empty() {
+        // Which nodes there are, Pods say as well; what they run, only Nodes.
+        look.node_sums(Dep::NodeCount)?;
+    }
+    let kernel = Version::parse(text).ok_or_else(|| {
+        let node = class.sample.first().map_or("of the cluster", |name| &**name);
+        let field = "status.nodeInfo.kernelVersion";
+        let why = if text.is_empty() {
+            format!("node {node} reports no kernel version ({field})")
+        } else {
+            format!("node {node} reports `{text}`, which is no kernel version ({field})")
+        };
+        Gap::Opaque(why.into())
     })?;
     Ok((!kernel.at_least(5, 9)).then_some((kernel, mode)))
 }
@@ -225,20 +231,20 @@ fn met_with(look: &Look<'_>, policy: &Policy, connection: &Connection, client: &
                 };
                 let met = met(look, &path).ok()?;
                 met.iter()
-                    .any(|one| is_old_ipvs(one.class, one.entry))
+                    .any(|one| is_old_ipvs(look, one.class, one.entry))
                     .then(|| source_ports(look, &path))
             })
     })
 }
 
 /// Whether what enters this way meets IPVS on an old kernel.
-fn is_old_ipvs(class: &Class, entry: Entry) -> bool {
+fn is_old_ipvs(look: &Look<'_>, class: &Class, entry: Entry) -> bool {
     let by_ipvs = class
         .profile
         .table(entry, false)
         .as_ref()
         .is_ok_and(|table| table.as_ref().is_some_and(|table| &*table.keeper == "IPVS"));
-    by_ipvs && matches!(old_ipvs(class), Ok(Some(_)))
+    by_ipvs && matches!(old_ipvs(look, class), Ok(Some(_)))
 }
 
 /// IPVS that sends a reused source port to its old backend, or makes it wait.

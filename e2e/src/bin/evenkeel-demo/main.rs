@@ -25,6 +25,8 @@ const HELP: &str = "The main job of evenkeel, on a control plane of its own: a f
 
 Usage: evenkeel-demo [--story d1|d2]
 
+Exits with 0 when all came about, else with 1.
+
 --story d1  instead: a load balancer that believes in one of three API servers; 10 minutes, needs root
 --story d2  instead: one API server whose connection to etcd for one resource is slow; 15 minutes, needs root
 
