@@ -199,7 +199,11 @@ pub(super) async fn chart(bed: &NodeBed, cluster: &Cluster) {
     let said = under_test::evenkeel(&["uninstall", "--yes", "--kubeconfig", &kubeconfig]).unwrap();
     assert_eq!(said.code, 0, "{}{}", said.out, said.err);
     // Helm made the namespace (`--create-namespace`): it does not carry our label, and helm deletes none.
-    assert!(said.err.contains("namespace evenkeel-system is kept"), "{}", said.err);
+    assert!(
+        said.err.contains("namespace evenkeel-system is kept"),
+        "{}",
+        said.err
+    );
     assert_eq!(left(cluster).await, format!("namespace/{NAMESPACE}\n"));
     cluster
         .kubectl(&["delete", "namespace", NAMESPACE])
