@@ -61,7 +61,7 @@ incidents: bed
 	$(CARGO) build --locked -p evenkeel
 	$(CARGO) test --locked -p evenkeel-e2e --test root instances::incidents -- --nocapture
 
-# The operator and the command line beside a Prometheus: root, for an address and a network of its own. 6 minutes, as a table
+# The operator and the command line beside a Prometheus: root, for an address and a network of its own. 8 minutes, as a table
 # takes its time to fill.
 feeders: bed
 	@[ "$$(id -u)" = 0 ] || { echo "cannot run: an EndpointSlice may name no loopback address, and adding another needs root"; exit 1; }

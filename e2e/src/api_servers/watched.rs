@@ -85,13 +85,25 @@ impl Watched {
     pub async fn start(plane: &ControlPlane, binary: &Path, by: By, folder: &Path) -> Result<Self> {
         plane.install_operator().await?;
         plane.allow_instance_metrics().await?;
+        plane.apply_yaml(&right_to_lease(by)).await?;
+        // Ports are free when chosen, and rarely taken before they are used.
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            match Self::start_once(plane, binary, by, folder).await {
+                Err(error) if attempts < 3 && format!("{error:#}").contains("Address already in use") => {}
+                done => return done,
+            }
+        }
+    }
+
+    async fn start_once(plane: &ControlPlane, binary: &Path, by: By, folder: &Path) -> Result<Self> {
         let debug = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
         let more = [
             by.argument(),
             format!("--debug-listen={debug}"),
             format!("--lease={}", by.lease()),
         ];
-        plane.apply_yaml(&right_to_lease(by)).await?;
         let operator = Operator::start(plane, binary, by.name(), &more, folder).await?;
         operator.until_ready().await?;
         Ok(Self { operator, debug, by })

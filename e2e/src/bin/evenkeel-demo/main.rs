@@ -28,7 +28,7 @@ Usage: evenkeel-demo [--story d1|d2]
 Exits with 0 when all came about, else with 1.
 
 --story d1  instead: a load balancer that believes in one of three API servers; 10 minutes, needs root
---story d2  instead: one API server whose connection to etcd for one resource is slow; 15 minutes, needs root
+--story d2  instead: one API server whose connection to etcd is slow for one resource; 15 minutes, needs root
 
 It starts etcd and kube-apiserver on this machine, unpacks Debian's Prometheus and Alertmanager below target/ where they are not
 in the PATH, and removes what it started. `make demo` builds what it needs first.";

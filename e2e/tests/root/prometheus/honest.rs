@@ -171,12 +171,12 @@ async fn people_reach_it_by_the_proxy_with_their_own_rights_and_take_it_along() 
     let start = std::time::Instant::now();
     let found = loop {
         let found = audit(may.path());
-        if found.iter().any(is_critical) {
+        // Of a node that was not scraped yet it is Unknown.
+        if matches!(&found[..], [one] if is_critical(one)) {
             break found;
         }
         assert!(start.elapsed() < WITHIN, "{found:#?}");
     };
-    assert_eq!(found.len(), 1, "{found:#?}");
     let refused = audit(may_not.path());
     assert!(!refused.is_empty(), "a question that is refused leaves a gap");
     assert!(
