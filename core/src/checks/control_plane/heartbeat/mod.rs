@@ -261,11 +261,12 @@ fn backend(look: &Look<'_>, service: Key, port: u16) -> Known<WebhookBackend> {
             };
         }
     };
+    // Where no slice of it was read, the Service may be half of a picture as well.
+    let any = count()?;
     if row.kind == ServiceType::ExternalName {
-        let ready = count()?;
         return Ok(WebhookBackend {
-            alias: ready == 0,
-            ..WebhookBackend::ready(ready)
+            alias: any == 0,
+            ..WebhookBackend::ready(any)
         });
     }
     // "cannot route to service with ClusterIP None", however many endpoints are ready.

@@ -390,6 +390,10 @@ fn a_webhook_needs_only_what_decides() {
     );
     let mut cluster = guarded(0, hook(leases(), &json!({}))).unread(Source::EndpointSlices);
     assert_eq!(cluster.found(WEBHOOK), ["Unknown unknown"]);
+    let mut another_port = hook(leases(), &json!({}));
+    another_port["webhooks"][0]["clientConfig"]["service"]["port"] = json!(9443);
+    let mut cluster = guarded(0, another_port).unread(Source::EndpointSlices);
+    assert_eq!(cluster.found(WEBHOOK), ["Unknown unknown"]);
 }
 
 #[test]
