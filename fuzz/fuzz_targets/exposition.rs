@@ -3,7 +3,7 @@
 #![no_main]
 
 // The module's own source, so that the program and its dependencies need not be built with the sanitizers.
-#[allow(dead_code, reason = "of the module a part is used")]
+#[allow(dead_code, unused_imports, reason = "of the module a part is used")]
 #[path = "../../src/exposition/mod.rs"]
 mod exposition;
 

@@ -1,6 +1,7 @@
 //! No attack: that the operator has no right which it does not use.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use evenkeel::rights::Right;
 use evenkeel::{lease, lookup, send, watch};
@@ -8,6 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::attack::Attack;
+use super::bed::{EVERY, WITHIN};
 use super::team::service;
 
 /// Verb, and resource with its group and its part.
@@ -67,6 +69,18 @@ fn is_spare((verb, resource): &Use) -> bool {
     }
 }
 
+/// Waits until the platform's policy has a status.
+async fn until_answered(attack: &Attack) {
+    let start = Instant::now();
+    let is_status = |one: &Value| {
+        one["verb"] == "patch" && one["objectRef"]["resource"] == "clustertraffichealthpolicies"
+    };
+    while !attack.asked_at_all().iter().any(is_status) {
+        assert!(start.elapsed() < WITHIN, "the platform's policy has no status");
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_granted_is_used() {
     let attack = Attack::begin("rights").await;
@@ -85,6 +99,12 @@ async fn what_is_granted_is_used() {
         "source": {"component": "default-scheduler"}}))
         .await
         .unwrap();
+    attack.until_seen().await;
+    let platform = json!({"apiVersion": "evenkeel.dev/v1alpha1", "kind": "ClusterTrafficHealthPolicy",
+        "metadata": {"name": "cluster"}, "spec": {"protectedNamespaces": ["kube-system"]}});
+    let made = attack.plane().apply_yaml(&platform.to_string()).await.unwrap();
+    until_answered(&attack).await;
+    attack.plane().remove(&made).await.unwrap();
     attack.until_seen().await;
     assert!(attack.asked_for(("get", "pods")).await > 0);
     assert!(attack.asked_for(("create", "events")).await > 0);
