@@ -171,6 +171,7 @@ pub fn reply_of(request: &Request, answer: Result<&[u8], &RequestError>) -> Repl
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    #![allow(clippy::needless_pass_by_value, reason = "cases of a table are values")]
 
     use evenkeel_core::drive::SlotHolder;
     use rstest::rstest;
