@@ -213,9 +213,10 @@ pub(super) async fn until_told(plane: &ControlPlane, namespace: &str, status: &s
 pub(super) async fn findings(debug: SocketAddr) -> Vec<Value> {
     let start = Instant::now();
     loop {
-        // A loop that is busy says so; the question is asked again.
-        if let Ok((200, text)) = get(debug, "/debug/verdicts").await {
-            let list: Value = serde_json::from_str(&text).unwrap();
+        // A loop that is busy says so, and an answer that takes too long is cut; the question is asked again.
+        if let Ok((200, text)) = get(debug, "/debug/verdicts").await
+            && let Ok(list) = serde_json::from_str::<Value>(&text)
+        {
             return list["findings"].as_array().unwrap().clone();
         }
         assert!(start.elapsed() < WITHIN, "/debug/verdicts does not answer");
