@@ -444,7 +444,8 @@ async fn who_forges_records_or_approvals_gains_nothing() {
     assert!(code == 422 && why.contains("never changes"), "{code} {why}");
 
     // And a team with the usual rights of its namespace may not even ask.
-    let editor = Account(plane.editor(&namespace, false).await.unwrap());
+    let another = plane.namespace().await.unwrap();
+    let editor = Account(plane.editor(&another, false).await.unwrap());
     assert_eq!(editor.post(&approvals, &approval("a")).await.unwrap_err().0, 403);
     assert_eq!(
         editor
