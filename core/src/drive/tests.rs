@@ -27,6 +27,7 @@ fn record(finished: usize) -> RemediationRecord {
     RemediationRecord::of(&change, &names, "u-1", policy(), 7, finished)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "objects are written in place")]
 fn node(version: &str, taints: serde_json::Value, annotations: serde_json::Value) -> LiveNode {
     let object = json!({"metadata": {"name": "n1", "uid": "u-1", "resourceVersion": version, "annotations": annotations},
         "spec": {"taints": taints}});

@@ -187,6 +187,6 @@ async fn a_leader_may_be_killed_after_each_request() {
         assert_eq!(end.taints, live.taints, "killed after {killed_after}");
     }
     // Killed before its act, and after it.
-    assert!(fenced >= 2 && fenced < REQUESTS, "{fenced}");
+    assert!((2..REQUESTS).contains(&fenced), "{fenced}");
     assert!(matches!(Drive::claim(1).ask(), Some(Request::ReadSlot)));
 }

@@ -18,8 +18,11 @@ pub(super) const fn above_floor(floor: i64) -> i64 {
     floor.saturating_add(margin(floor))
 }
 
-/// The larger of 1 s and 10 %, rounded up.
+/// What timers of whole seconds and a way there and back use up, in seconds.
+pub(super) const LEAST: i64 = 1;
+
+/// The larger of [`LEAST`] and 10 %, rounded up.
 pub(super) const fn margin(seconds: i64) -> i64 {
     let tenth = seconds.saturating_add(9).div_euclid(10);
-    if tenth < 1 { 1 } else { tenth }
+    if tenth < LEAST { LEAST } else { tenth }
 }

@@ -11,6 +11,7 @@ use super::reaction::{CHANGES, Neighbours, reactions};
 use super::rest;
 
 /// Measures the reactions of others without and with them, each with an operator of its own.
+#[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
 pub(super) async fn measure(bench: &Bench, ceilings: Ceilings) -> Result<()> {
     heads([
         "at ceilings",

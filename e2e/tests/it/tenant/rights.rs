@@ -52,10 +52,9 @@ fn named(resource: &str, group: &str, part: &str) -> String {
 /// Whether a right is for what this API server does not make necessary.
 fn is_spare((verb, resource): &Use) -> bool {
     match (&**verb, &**resource) {
-        // This API server streams its lists, and older ones do not.
-        ("list", _) => true,
-        // The command line reads single ConfigMaps under the same role.
-        ("get", "configmaps||") => true,
+        // This API server streams its lists, and older ones do not. The command line reads single ConfigMaps under the
+        // same role.
+        ("list", _) | ("get", "configmaps||") => true,
         // Kinds of products that are not installed here: the API server knows no watch of what it does not serve.
         ("watch", resource) => [
             "cilium.io",

@@ -41,8 +41,9 @@ opened the connection keeps it idle, and `far` is after how long the side that a
 such times: `idleTimeoutSeconds` towards its client, `upstream.idleTimeoutSeconds` of its own pool.
 
 - `far <= near`: Violated, warning, `ServerClosesFirst`.
-- `far <= near + max(1 s, 10 % of near)`: AtRisk, info, `NarrowMargin`. It holds as long as neither side's timer is late.
-- HTTP2 and gRPC: both are AtRisk, info. Who closes says so first (GOAWAY, RFC 9113 section 6.8), and requests that
+- `far <= near + 1 s`: Violated, warning, `NarrowMargin`. A way there and back and timers of whole seconds use it up.
+- `far <= near + 10 % of near`: AtRisk, info, `NarrowMargin`. It holds as long as neither side's timer is late.
+- HTTP2 and gRPC: all three are AtRisk, info. Who closes says so first (GOAWAY, RFC 9113 section 6.8), and requests that
   it did not take up are safe to send again, which most clients do by themselves.
 - Only one of the two is declared: AtRisk with origin Assumed, info; the other may be on either side of it.
 - Neither is declared: Unknown where the path declares another idle time, else NotApplicable: there is nothing to
@@ -147,8 +148,13 @@ fn judge_pair(near: &Party, far: &Party, table: Option<i64>, silence: i64, annou
         announced,
         cause,
     };
-    // A narrow margin works until one side's timer is late.
-    if matches!(cause, Mismatch::ServerClosesFirst { .. }) && !announced {
+    let certain = match cause {
+        Mismatch::ServerClosesFirst { .. } => true,
+        // More than that works until one side's timer is late.
+        Mismatch::NarrowMargin { pool, server } => server <= pool.saturating_add(margin::LEAST),
+        Mismatch::PoolNotDeclared { .. } | Mismatch::ServerNotDeclared { .. } => false,
+    };
+    if certain && !announced {
         Verdict::violated(order)
     } else {
         Verdict::at_risk(order)
@@ -203,9 +209,11 @@ mod tests {
     #[case(Some(90), Some(620), "Met")]
     #[case(Some(60), Some(60), "Violated warning ServerClosesFirst")]
     #[case(Some(90), Some(5), "Violated warning ServerClosesFirst")]
+    #[case(Some(60), Some(61), "Violated warning NarrowMargin")]
+    #[case(Some(60), Some(62), "AtRisk info NarrowMargin")]
     #[case(Some(60), Some(66), "AtRisk info NarrowMargin")]
     #[case(Some(60), Some(67), "Met")]
-    #[case(Some(4), Some(5), "AtRisk info NarrowMargin")]
+    #[case(Some(4), Some(5), "Violated warning NarrowMargin")]
     #[case(Some(4), Some(6), "Met")]
     #[case(Some(60), None, "AtRisk info ServerNotDeclared")]
     #[case(None, Some(60), "AtRisk info PoolNotDeclared")]
