@@ -25,7 +25,7 @@ use freshness::FreshnessTable;
 pub use freshness::{Freshness, Part};
 pub use policy_index::PolicyIndex;
 pub use ports::PortEndpoints;
-pub(crate) use shares::{SHARE, Shares};
+pub(crate) use shares::{NamespaceShares, SHARE};
 pub(crate) use sums::place;
 pub use sums::{NodeSums, NodeTally, ZoneKey};
 pub use table::Table;
@@ -113,7 +113,7 @@ macro_rules! index {
             pub(crate) opaque: BTreeMap<(Source, Key), Opaque>,
             freshness: FreshnessTable,
             /// What each namespace holds of what teams write.
-            pub(crate) shares: Shares,
+            pub(crate) shares: NamespaceShares,
         }
 
         impl Index {

@@ -27,7 +27,7 @@ pub(crate) const SHARE: usize = 24 << 20;
 
 /// What rows weigh, and the sum by namespace.
 #[derive(Debug, Default)]
-pub(crate) struct Shares {
+pub(crate) struct NamespaceShares {
     rows: HashMap<(Source, Key), u32>,
     by_namespace: HashMap<Name, usize>,
 }
@@ -41,7 +41,7 @@ pub(super) fn weigh(source: Source, row: &impl Hash, names: &Names) -> u32 {
     }
 }
 
-impl Shares {
+impl NamespaceShares {
     /// Counts a row in place of the one of its key. `false` where it may not be kept: then nothing has changed.
     pub(crate) fn admit(&mut self, source: Source, key: Key, weight: u32, bounded: bool) -> bool {
         if !TEAMS.has(source) {
@@ -88,11 +88,12 @@ mod tests {
 
     #[test]
     fn what_goes_makes_room() {
-        let (mut names, mut shares) = (Names::default(), Shares::default());
+        let (mut names, mut shares) = (Names::default(), NamespaceShares::default());
         let [a, b, other] =
             [("shop", "a"), ("shop", "b"), ("pay", "a")].map(|(space, name)| key(&mut names, space, name));
         let half = (SHARE / 2) as u32;
-        let admit = |shares: &mut Shares, key, weight| shares.admit(Source::Services, key, weight, true);
+        let admit =
+            |shares: &mut NamespaceShares, key, weight| shares.admit(Source::Services, key, weight, true);
         assert!(admit(&mut shares, a, half));
         assert!(!admit(&mut shares, b, half + 1));
         assert!(admit(&mut shares, b, half));
