@@ -55,15 +55,16 @@ fn what_holds_a_plan_back_is_in_the_status_and_is_written_once() {
     flap(&mut world);
     assert_eq!(remediating(&world), "Held");
     let plan = &status(&world)["plans"][0];
+    // Nothing measures the API servers here, and what is not measured is not fit.
     assert_eq!(
         (&plan["node"], &plan["decision"], &plan["heldBy"]),
-        (&json!("n7"), &json!("Held"), &json!("NotRefilled"))
+        (&json!("n7"), &json!("Held"), &json!("ControlPlaneUnfit"))
     );
     assert!(plan["since"].is_string() && plan["again"].is_string(), "{plan}");
     let snapshot = world.operator.snapshot(world.now, &[]);
     assert_eq!(
         snapshot.plans.into_iter().collect::<Vec<_>>(),
-        [(("CordonNode", "NotRefilled"), 1)]
+        [(("CordonNode", "ControlPlaneUnfit"), 1)]
     );
     assert_eq!(snapshot.storm, Some(false));
     let written = world.writes.get("cluster").copied();
