@@ -40,7 +40,7 @@ pub(crate) fn refusal(what: impl std::fmt::Display) -> String {
 /// How a reason ends where one namespace can be read by itself, and was not asked for.
 pub(crate) const ALONE: &str = "; with -n NAME it is read in that namespace alone";
 
-/// Why something of a namespace is not known, for the one who asks: a right that is missing in a sentence.
+/// Why something of a namespace is not known, for people: a right that is missing as a sentence.
 pub(crate) fn refused(gap: &Gap, namespace: &str) -> String {
     match gap {
         Gap::Unreadable(source, why) if missing(why).is_some() => {

@@ -31,7 +31,7 @@ const VETOES: &[Veto] = &[
         unknown: true,
         ..veto("cp-overload-brownout")
     },
-    // Our own picture is old: nodes are not what they seem.
+    // What was read is old: nodes are not what they seem.
     Veto {
         unknown: true,
         ..veto("cp-stale-watch")

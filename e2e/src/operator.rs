@@ -21,6 +21,28 @@ const MANIFESTS: [&str; 4] = ["namespace", "service-account", "rbac", "rbac-kube
 /// Far above what a start takes, on a machine that is busy with other tests.
 const READY_WITHIN: Duration = Duration::from_secs(90);
 
+/// The same for an answer of `/debug`.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(120);
+
+/// All findings, as `/debug/verdicts` lists them. A loop that is busy says so, and an answer that takes too long is cut: then
+/// the question is asked again.
+pub async fn verdicts(debug: SocketAddr) -> Result<Vec<Value>> {
+    let start = Instant::now();
+    loop {
+        if let Ok((200, text)) = get(debug, "/debug/verdicts").await
+            && let Ok(mut list) = serde_json::from_str::<Value>(&text)
+            && let Some(Value::Array(all)) = list.get_mut("findings").map(Value::take)
+        {
+            return Ok(all);
+        }
+        ensure!(
+            start.elapsed() < ANSWERS_WITHIN,
+            "/debug/verdicts does not answer"
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 impl ControlPlane {
     /// Installs the kinds, the operator's account and its rights.
     pub async fn install_operator(&self) -> Result<()> {

@@ -22,7 +22,7 @@ fuzz_target!(|body: &[u8]| {
     });
     assert!(series <= MOST);
     if let Err(error) = read {
-        // Told to people: it repeats little of what the other side said.
+        // People read it: it repeats little of what the other side has sent.
         assert!(error.to_string().len() < 2_048);
     }
 });

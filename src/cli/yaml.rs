@@ -41,7 +41,7 @@ fn explained(said: &str) -> String {
         .replace("unknown variant", "unknown value");
     let hint = said.split_once("expected one of ").map(|(before, known)| {
         let word = before.split('`').nth(1).unwrap_or_default();
-        did_you_mean(word, known.split(", "))
+        did_you_mean(word, known.split(", ").map(|one| one.trim_matches('`')))
     });
     said.clone() + &hint.unwrap_or_default()
 }

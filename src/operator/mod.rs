@@ -210,6 +210,10 @@ impl Operator {
         if let Some(wants) = &round.wants {
             self.want(now, wants, effects);
         }
+        let core = &mut self.core;
+        let change = self.intake.retry(&mut |input| core.handle(now, input));
+        effects.watches.start.extend(change.start);
+        effects.watches.stop.extend(change.stop);
         // What has waited has the older cause.
         let cause = self.behind.unwrap_or(cause);
         self.behind = round.more.then_some(cause);

@@ -431,6 +431,7 @@ fn the_component_for_fencing_grants_what_its_requests_need() {
     for policy in policies.values() {
         assert_eq!(policy["spec"]["failurePolicy"], "Fail");
     }
+    assert_eq!(of_kind("ValidatingAdmissionPolicyBinding").count(), 4);
     for binding in of_kind("ValidatingAdmissionPolicyBinding") {
         assert!(policies.contains_key(binding["spec"]["policyName"].as_str().unwrap()));
         assert_eq!(binding["spec"]["validationActions"], serde_json::json!(["Deny"]));

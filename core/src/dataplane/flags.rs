@@ -24,9 +24,10 @@ pub(super) fn flag(program: &str, argv: &[impl AsRef<str>], flag: &str) -> Known
     let commands = shell::commands(script).ok_or_else(|| {
         Gap::Opaque(format!("the shell command that starts {program}: a quote stays open").into())
     })?;
-    let behind = commands.iter().find_map(|words| {
+    // A script that makes a directory of the program's name does so first, and nothing follows the name there.
+    let behind = commands.iter().rev().find_map(|words| {
         let at = words.iter().position(|word| names(&word.text, program))?;
-        words.get(at + 1..)
+        words.get(at + 1..).filter(|rest| !rest.is_empty())
     });
     last(program, behind.unwrap_or_default(), flag)
 }
@@ -83,6 +84,7 @@ mod tests {
     #[case::a_shell_without(&["sh", "-c", "exec kube-controller-manager --v=2 1>>/log 2>&1"], Ok(None))]
     #[case::quoted(&["sh", "-c", "exec kube-controller-manager '--node-monitor-grace-period=16s'"], Ok(Some("16s")))]
     #[case::of_another_program(&["sh", "-c", "echo --node-monitor-grace-period=1s; kube-controller-manager --v=2"], Ok(None))]
+    #[case::a_directory_of_its_name(&["sh", "-c", "mkdir -p /var/log/kube-controller-manager && exec kube-controller-manager --node-monitor-grace-period=16s"], Ok(Some("16s")))]
     #[case::filled_in(&["sh", "-c", "kube-controller-manager --node-monitor-grace-period=${GRACE}"], Err(()))]
     #[case::anything_may_come(&["sh", "-c", "kube-controller-manager ${FLAGS}"], Err(()))]
     #[case::of_no_matter(&["sh", "-c", "kube-controller-manager --bind-address=${IP}"], Ok(None))]

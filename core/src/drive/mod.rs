@@ -9,8 +9,8 @@
 //! and the target, are read after that, and the act is bound to what was read: uid, resourceVersion and the whole list of
 //! taints. What is lost is read, never repeated. Where the target does not show a fence, the target is touched: that proves
 //! that what was read is not old, and its new version refuses whatever is still under way. So is a target whose act was
-//! refused, before its record is closed: a copy of the act may come when the reason of its refusal is gone. A new leader touches the target of an older term's slot in the same
-//! way before it frees it.
+//! refused, before its record is closed: a copy of the act may come when the reason of its refusal is gone. A new leader
+//! touches the target of an older term's slot in the same way before it frees it.
 //!
 //! In this version nothing sends these requests.
 
@@ -76,7 +76,8 @@ pub enum DriveReason {
     Stopped,
     /// Whether people said stop cannot be read.
     StopUnreadable(u16),
-    /// Another record has the slot. As a leader drives one at a time it is nobody's: the slot is to be claimed anew.
+    /// Another record has the slot. As a leader drives one at a time, no drive is at work on it: the slot is to be claimed
+    /// anew.
     OneAtATime,
     /// The target is gone, or is another one of the same name.
     TargetGone,
@@ -131,7 +132,7 @@ pub struct Drive {
 impl Drive {
     /// Makes the slot this term's.
     pub fn claim(term: u64) -> Self {
-        Self::of(Goal::Claim, Stage::ReadSlot, term, RemediationRecord::nobody())
+        Self::of(Goal::Claim, Stage::ReadSlot, term, RemediationRecord::blank())
     }
 
     /// Carries a planned fence out. `slot` is the slot as this leader last saw it: it saves a read.
@@ -158,7 +159,7 @@ impl Drive {
             name: holder.record,
             node: holder.node,
             node_uid: holder.node_uid,
-            ..RemediationRecord::nobody()
+            ..RemediationRecord::blank()
         };
         Self::settle(record, term)
     }

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::record::RemediationRecord;
 use crate::sources::claim::FENCE;
 
-/// Annotation of a fenced node: the name of the record that says why. Also the prefix of every annotation of evenkeel's on
-/// Nodes, which an admission policy holds it to.
+/// Annotation of a fenced node: the name of the record that says why. All annotations of evenkeel's on Nodes begin with
+/// `evenkeel.dev/fence-`, and an admission policy refuses it any other.
 pub const RECORD: &str = "evenkeel.dev/fence-record";
 /// Annotation of a fenced node: why, in one stable word.
 pub const REASON: &str = "evenkeel.dev/fence-reason";

@@ -135,8 +135,8 @@ impl RemediationRecord {
         }
     }
 
-    /// The record of nothing.
-    pub(super) fn nobody() -> Self {
+    /// A record of no remediation, where a drive is about none, or where the stored one is gone.
+    pub(super) fn blank() -> Self {
         Self {
             name: String::new(),
             version: String::new(),

@@ -4,7 +4,7 @@ use super::node::{LiveNode, NodePatch};
 use super::record::RemediationRecord;
 use super::slot::SlotLease;
 
-/// One request. Whoever sends it sends it once: no client below may repeat it.
+/// One request. It is sent once: no client below may repeat it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Request {
     /// Stores the record.

@@ -20,7 +20,7 @@ pub struct SlotLease {
     pub holder: Option<SlotHolder>,
 }
 
-/// Who has the slot. The Node stands beside the record's name: the record may have been deleted since.
+/// The record that has the slot. The Node stands beside the record's name: the record may have been deleted since.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlotHolder {
     /// Name of the record.

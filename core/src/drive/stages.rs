@@ -30,6 +30,8 @@ impl Drive {
     fn on_intend(&mut self, reply: Reply) {
         match reply {
             Reply::Record(record) => self.is_stored(*record),
+            // One that was lost before may still come.
+            Reply::Refused(_) | Reply::Busy if self.asked > 1 => self.over(DriveEnd::Left),
             Reply::Refused(code) => self.over(DriveEnd::NothingDone(DriveReason::Refused(code))),
             Reply::Busy => self.over(DriveEnd::NothingDone(DriveReason::Contended)),
             _ => self.stage = Stage::FindRecord,
@@ -132,8 +134,9 @@ impl Drive {
         };
         let same = node.uid == self.record.node_uid;
         let by_us = same && node.is_fenced_by(&self.record.name);
+        // Also where nothing is done to it: a touch for what was sent before is for the newest version.
+        let node = &*self.live.insert(node);
         if self.goal == Goal::Undo {
-            self.live = Some(node);
             self.stage = if by_us { Stage::Act } else { Stage::Touch };
         } else if !same {
             self.is_gone();
@@ -141,17 +144,19 @@ impl Drive {
             self.close(Phase::InEffect, DriveReason::Done);
         } else if node.is_fenced() {
             self.close(Phase::Finished(Ending::Refused), DriveReason::AlreadyFenced);
-        } else if let Err(held) = confirm(&node) {
+        } else if node.names(&self.record.name) {
+            // An act of this record came, though its reply said otherwise, and its fence was removed by hand since.
+            self.close(Phase::Finished(Ending::Lapsed), DriveReason::UndoneByOthers);
+        } else if let Err(held) = confirm(node) {
             self.close(Phase::Finished(Ending::Refused), DriveReason::Held(held));
         } else {
-            self.live = Some(node);
             self.stage = Stage::Act;
         }
     }
 
     /// The target is not there any more, and what was done to it went with it.
     fn is_gone(&mut self) {
-        let ending = if self.goal == Goal::Undo {
+        let ending = if self.goal == Goal::Undo || self.record.phase == Phase::InEffect {
             Ending::Undone
         } else {
             Ending::Refused
@@ -213,8 +218,8 @@ impl Drive {
         }
     }
 
-    /// The target is not fenced by this record. Who removes a fence of ours by hand leaves the annotation that names the
-    /// record, as no one has a reason to look at it; our own undo removes both at once.
+    /// The target is not fenced by this record. A fence of ours that is removed by hand leaves the annotation that names the
+    /// record, as people have no reason to look at it; our own undo removes both at once.
     fn is_without_fence(&mut self) {
         self.may_come = false;
         let Some(live) = &self.live else { return };

@@ -152,8 +152,101 @@ fn an_act_on_what_changed_starts_over_at_stop() {
     assert_eq!(written.phase, Phase::Finished(Ending::Refused));
 }
 
+/// Its record says why, within the requests of one drive.
 #[test]
-fn nobody_reads_on_for_ever() {
+fn a_guard_may_hold_when_the_target_changed() {
+    let (mut drive, _) = until_act();
+    take(&mut drive, Reply::Conflict);
+    assert_eq!(drive.ask(), Some(Request::ReadStop));
+    take(&mut drive, Reply::Absent);
+    assert_eq!(drive.ask(), Some(Request::ReadNode("n1".into())));
+    let held = Held {
+        by: "BudgetSpent",
+        message: String::new(),
+        evidence: Vec::new(),
+        again: None,
+    };
+    let changed = node("31", json!([]), json!({}));
+    drive.take(Reply::Node(Box::new(changed)), |_| Err(held.clone()));
+    let Some(Request::PatchNode(_, touch)) = drive.ask() else {
+        panic!("not touched")
+    };
+    assert!(touch.taints.is_none() && touch.version == "31");
+    let touched = node("32", json!([]), json!({TERM: "7.1"}));
+    take(&mut drive, Reply::Node(Box::new(touched)));
+    let Some(Request::WriteRecord(written)) = drive.ask() else {
+        panic!("not closed")
+    };
+    take(&mut drive, Reply::Record(written));
+    let Some(Request::WriteSlot(slot)) = drive.ask() else {
+        panic!("not freed")
+    };
+    take(&mut drive, Reply::Slot(slot));
+    let refused = Phase::Finished(Ending::Refused);
+    assert_eq!(
+        drive.end(),
+        Some(&DriveEnd::Closed(refused, DriveReason::Held(held)))
+    );
+}
+
+/// A proxy may send an act twice, and answer with the refusal of the second.
+#[test]
+fn an_act_that_people_undid_at_once_is_not_done_again() {
+    let (mut drive, _) = until_act();
+    let by_hand = json!({RECORD: drive.record().name});
+    take(&mut drive, Reply::Conflict);
+    assert_eq!(drive.ask(), Some(Request::ReadStop));
+    take(&mut drive, Reply::Absent);
+    assert_eq!(drive.ask(), Some(Request::ReadNode("n1".into())));
+    take(
+        &mut drive,
+        Reply::Node(Box::new(node("32", json!([]), by_hand.clone()))),
+    );
+    let Some(Request::PatchNode(_, touch)) = drive.ask() else {
+        panic!("not touched")
+    };
+    assert!(touch.taints.is_none() && touch.version == "32");
+    take(&mut drive, Reply::Node(Box::new(node("33", json!([]), by_hand))));
+    let Some(Request::WriteRecord(written)) = drive.ask() else {
+        panic!("not closed")
+    };
+    assert_eq!(written.phase, Phase::Finished(Ending::Lapsed));
+}
+
+/// A record that was lost may come later: that nothing is stored is not known.
+#[test]
+fn a_record_that_may_still_come_is_left() {
+    let mut drive = Drive::fence(record(0), 7, free(7));
+    for reply in [Reply::Lost, Reply::Absent, Reply::Busy] {
+        assert!(drive.ask().is_some());
+        take(&mut drive, reply);
+    }
+    assert_eq!(drive.end(), Some(&DriveEnd::Left));
+}
+
+#[test]
+fn what_was_in_effect_on_a_node_that_is_gone_is_undone() {
+    let in_effect = RemediationRecord {
+        version: "20".into(),
+        phase: Phase::InEffect,
+        ..record(0)
+    };
+    let mut drive = Drive::settle(in_effect, 7);
+    for reply in [Reply::Slot(free(7)), Reply::Absent] {
+        assert!(drive.ask().is_some());
+        take(&mut drive, reply);
+    }
+    let Some(Request::WriteRecord(written)) = drive.ask() else {
+        panic!("not closed")
+    };
+    assert_eq!(
+        (written.phase, written.was_in_effect),
+        (Phase::Finished(Ending::Undone), true)
+    );
+}
+
+#[test]
+fn reading_on_has_an_end() {
     let (mut drive, _) = until_act();
     let mut asked = 5;
     while drive.ask().is_some() {

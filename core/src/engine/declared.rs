@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use crate::index::Index;
-use crate::judge::{Path, declares, numbered_ports};
+use crate::judge::{Path, declared_ports};
 use crate::names::Key;
 use crate::policy::{Client, Door, Policy};
 use crate::sources::service::Service;
@@ -23,14 +23,12 @@ pub(super) fn for_paths(
         } else {
             &connection.clients
         };
-        let numbered = numbered_ports(connection, service);
-        let ports = service.ports.iter().chain(&numbered);
-        for port in ports.filter(|port| declares(connection, port, &index.names)) {
+        for port in declared_ports(connection, service, &index.names) {
             for client in clients {
                 let path = Path {
                     key,
                     service,
-                    port,
+                    port: &port,
                     policy,
                     connection,
                     client,

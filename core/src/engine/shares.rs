@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::dirt::{Dirt, MATCHED};
 use super::unit::{About, WorkUnit};
 use crate::index::Index;
-use crate::judge::declares;
+use crate::judge::declared_ports;
 use crate::names::{InUse, Key, Name, Names};
 use crate::policy::Policy;
 use crate::policy::ceiling::{self, Ceiling};
@@ -78,11 +78,7 @@ fn all_in(namespace: Name) -> std::ops::RangeInclusive<Key> {
 /// A Service that a policy governs, and each path to it.
 fn subjects(policy: &Policy, service: &Service, names: &Names) -> u64 {
     let paths = policy.connections.iter().map(|connection| {
-        let ports = service
-            .ports
-            .iter()
-            .filter(|port| declares(connection, port, names));
-        ports.count() * connection.clients.len().max(1)
+        declared_ports(connection, service, names).count() * connection.clients.len().max(1)
     });
     1 + paths.sum::<usize>() as u64
 }

@@ -186,6 +186,7 @@ impl Core {
     pub(super) fn dirty_opaque(&mut self, source: Source, key: Key, opaque: &Opaque) {
         match source {
             Source::Pods => drop(self.dirt.pods_in.insert(key.namespace)),
+            Source::Services => drop(self.dirt.services.insert(key)),
             Source::ConfigMaps => self.touch(source),
             _ => {}
         }

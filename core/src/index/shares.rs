@@ -4,7 +4,7 @@
 //! (`maxRequestBytes` of etcd; labels have a limit of their length and none of their number,
 //! `k8s.io/apimachinery`, `pkg/apis/meta/v1/validation`). All labels of a Service or a Pod are kept, as policies select by
 //! them. So rows are weighed as they come, and one with which its namespace would hold more than its share is
-//! not kept: it counts as not understood, which is a gap in that namespace alone.
+//! not kept: it counts as not understood, which is a gap in that namespace alone, until the object changes or is listed anew.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -42,11 +42,9 @@ pub(super) fn weigh(source: Source, row: &impl Hash, names: &Names) -> u32 {
 }
 
 impl NamespaceShares {
-    /// Counts a row in place of the one of its key. `false` where it may not be kept: then nothing has changed.
+    /// Counts a row that weighs something in place of the one of its key. `false` where it may not be kept: then nothing has
+    /// changed.
     pub(crate) fn admit(&mut self, source: Source, key: Key, weight: u32, bounded: bool) -> bool {
-        if !TEAMS.has(source) {
-            return true;
-        }
         let before = self.rows.get(&(source, key)).copied().unwrap_or(0);
         let held = self.by_namespace.entry(key.namespace).or_default();
         let after = held.saturating_sub(before as usize) + weight as usize;

@@ -261,23 +261,26 @@ impl Check {
     }
 }
 
-/// The ports that a declared connection numbers, for a Service without any, as a DNS alias or a headless Service may be;
-/// none where the Service has its own.
-pub fn numbered_ports(connection: &Connection, service: &Service) -> Vec<ServicePort> {
-    if !service.ports.is_empty() {
-        return Vec::new();
-    }
-    let numbers = connection.ports.iter().filter_map(|one| match one {
-        PortRef::Number(number) => Some(*number),
+/// The ports of a Service that a declared connection is one to. A Service without any, as a DNS alias or a headless Service
+/// may be, has those that the connection numbers.
+pub fn declared_ports(
+    connection: &Connection,
+    service: &Service,
+    names: &Names,
+) -> impl Iterator<Item = ServicePort> {
+    let own = service.ports.iter().copied();
+    let own = own.filter(move |port| declares(connection, port, names));
+    let refs = connection.ports.iter().filter(move |_| service.ports.is_empty());
+    let numbered = refs.filter_map(move |one| match one {
+        PortRef::Number(number) => Some(ServicePort {
+            name: Name::EMPTY,
+            port: *number,
+            transport: transport(connection),
+            app_protocol: Name::EMPTY,
+        }),
         PortRef::Name(_) => None,
     });
-    let port = |port| ServicePort {
-        name: Name::EMPTY,
-        port,
-        transport: transport(connection),
-        app_protocol: Name::EMPTY,
-    };
-    numbers.map(port).collect()
+    own.chain(numbered)
 }
 
 const fn transport(connection: &Connection) -> Transport {

@@ -371,7 +371,7 @@ fn stored(world: &World, at: usize, ago: i64, phase: Phase, failures: Option<u32
     RemediationRecord::parse(&object).unwrap()
 }
 
-/// Whoever leads next reads the ledger, and is held by what was done before it was there.
+/// The next leader reads the ledger, and is held by what was done before it was there.
 #[rstest]
 #[case::hour(&[(4, 3000, UNDONE, None), (5, 2400, UNDONE, None)], "HourSpent")]
 #[case::people_win(&[(0, 40_000, Phase::Finished(Ending::Lapsed), None)], "UndoneByOthers")]

@@ -196,6 +196,7 @@ impl Series {
         self.interval = interval as u32;
         self.every = (every / 1000) as u16;
         self.doubted = false;
+        self.in_another_unit = false;
         if passed > FRESH_MOST {
             // What happened in between is not known.
             self.points.clear();

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::{Dirt, MATCHED};
-use crate::judge::declares;
+use crate::judge::declared_ports;
 use crate::names::{Key, Name};
 use crate::policy::{Balance, Beat, Client, Connection, Layer, Limit, Policy, Server};
 use crate::program::Core;
@@ -132,8 +132,7 @@ fn fields(core: &Core, service: &Service, policy: &Policy) -> Vec<(String, Strin
         of_balance(balance, &mut all);
     }
     for connection in &policy.connections {
-        let ports = service.ports.iter();
-        for port in ports.filter(|port| declares(connection, port, &core.index.names)) {
+        for port in declared_ports(connection, service, &core.index.names) {
             of_server(
                 &connection.server,
                 &format!("server at port {}", port.port),

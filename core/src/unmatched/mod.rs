@@ -6,7 +6,7 @@ mod contradictions;
 use std::collections::BTreeSet;
 
 use crate::index::Freshness;
-use crate::judge::{declares, numbered_ports};
+use crate::judge::declared_ports;
 use crate::know::{Gap, Source};
 use crate::names::Key;
 use crate::policy::{Connection, Policy, PortRef, Protocol, ServicePick};
@@ -146,12 +146,10 @@ impl Core {
             return;
         }
         for connection in &policy.connections {
-            let spoken = |service: &&Service| {
-                let mut ports = service.ports.iter();
-                ports.any(|port| declares(connection, port, &index.names))
-                    || !numbered_ports(connection, service).is_empty()
-            };
-            if !governed.iter().any(spoken) {
+            let mut ports = governed
+                .iter()
+                .flat_map(|service| declared_ports(connection, service, &index.names));
+            if ports.next().is_none() {
                 let hint = if governed.iter().all(|service| service.ports.is_empty()) {
                     " (a Service without ports is judged by the numbers that the connection's ports name)"
                 } else {
@@ -272,7 +270,7 @@ mod tests {
         assert_eq!(found(policy, &[]), expected);
     }
 
-    /// As of a DNS alias, whose ports nobody has to write.
+    /// As a DNS alias may be, which needs no ports.
     #[rstest]
     #[case::numbered(&[PortRef::Number(5432)], "")]
     #[case::any(&[], "policy shop/p declares connection main for any TCP port, which no Service that it governs has: nothing is judged by it (a Service without ports is judged by the numbers that the connection's ports name)")]

@@ -51,7 +51,7 @@ fn a_week_of_churn_leaves_nothing_behind() {
 }
 
 /// What a namespace with all that one may have adds at most, in bytes, and what all of them together do. The second is with few Pods:
-/// how many are kept in all is the bound of who watches them (`MOST_PODS_IN_ALL` in the operator's `watch::intake`).
+/// how many are kept in all is bounded by the operator's watch (`MOST_PODS_IN_ALL` in its `watch::intake`).
 const ONE: usize = 24 << 20;
 const ALL: usize = 56 << 20;
 

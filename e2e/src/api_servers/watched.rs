@@ -10,9 +10,8 @@ use serde_json::{Value, json};
 use super::Scraped;
 use crate::ControlPlane;
 use crate::cluster::NAMESPACE;
-use crate::http::get;
 use crate::monitoring::free_port;
-use crate::operator::Operator;
+use crate::operator::{Operator, verdicts};
 use crate::repository::root;
 
 /// By what it measures.
@@ -109,19 +108,10 @@ impl Watched {
         Ok(Self { operator, debug, by })
     }
 
-    async fn findings(&self) -> Result<Vec<Value>> {
-        let (_, text) = get(self.debug, "/debug/verdicts").await?;
-        let list: Value = serde_json::from_str(&text).context("verdicts")?;
-        list["findings"]
-            .as_array()
-            .cloned()
-            .context("no list of findings")
-    }
-
     /// What a check finds now.
     pub async fn found(&self, check: &str) -> Result<Option<Value>> {
         let judged = |one: &Value| one["check"] == check && one["verdict"] == "Violated";
-        Ok(self.findings().await?.into_iter().find(judged))
+        Ok(verdicts(self.debug).await?.into_iter().find(judged))
     }
 
     /// Waits until a check finds something, and says after how long.

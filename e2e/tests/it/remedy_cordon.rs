@@ -44,9 +44,10 @@ async fn start() -> ControlPlane {
     plane
 }
 
-/// Who asks, and what becomes of it: the object, or code and message of the refusal.
+/// An account that sends requests.
 pub(super) struct Account(Client);
 
+/// What becomes of a request: the object, or code and message of the refusal.
 pub(super) type Answer = Result<Value, (u16, String)>;
 
 impl Account {
@@ -288,6 +289,21 @@ async fn fenced_and_unfenced(operator: &Account, name: &str) {
     assert!(!operator.node(name).await.is_fenced());
 }
 
+/// Without a touch no record is closed, so a taint that people wrote otherwise than evenkeel would must not refuse it.
+#[tokio::test]
+async fn a_fence_of_people_refuses_no_touch() {
+    let plane = plane().await;
+    let (operator, admin) = (Account::operator(&plane).await, Account::admin(&plane).await);
+    make_node(&admin, "by-hand", json!({})).await;
+    until_narrowed(&operator, "by-hand").await;
+    let by_hand = taints(&[json!({"key": FENCE, "value": "why", "effect": "NoSchedule"})]);
+    admin.merge(&node("by-hand"), &by_hand).await.unwrap();
+    let live = operator.node("by-hand").await;
+    let touch = live.touch(7).json();
+    let touched = operator.patch(&node("by-hand"), &touch).await.unwrap();
+    assert_eq!(LiveNode::parse(&touched).unwrap().taints, live.taints);
+}
+
 /// RBAC could be wider by mistake, and the operator may be installed elsewhere.
 #[tokio::test]
 async fn an_account_with_every_right_is_narrowed_as_well() {
@@ -347,6 +363,10 @@ async fn stop_refuses_every_fence_and_no_removal() {
     let path = format!("{maps}/evenkeel-stop");
     assert_eq!(operator.get(&path).await["metadata"]["name"], "evenkeel-stop");
     assert_eq!(operator.delete(&path).await.unwrap_err().0, 403);
+    // One that is there gets no stronger either.
+    let stronger = taints(&[json!({"key": FENCE, "effect": "NoSchedule"})]);
+    let (code, why) = operator.merge(&node("fenced"), &stronger).await.unwrap_err();
+    assert!(code == 422 && why.contains("people said stop"), "{code} {why}");
     let fenced = operator.node("fenced").await;
     operator
         .patch(&node("fenced"), &fenced.unfence().json())
@@ -418,7 +438,7 @@ async fn who_forges_records_or_approvals_gains_nothing() {
         team.post(&elsewhere, &record(&live, 1).json(&namespace)).await,
         "one of its own namespace",
     );
-    // What is in a record never changes: the operator has no right to, and the definition refuses who has.
+    // What is in a record never changes: the operator has no right to, and the definition refuses those that have.
     let changed = json!({"spec": {"cause": "Other"}});
     assert_eq!(operator.merge(&path, &changed).await.unwrap_err().0, 403);
     let (code, why) = admin.merge(&path, &changed).await.unwrap_err();
@@ -431,7 +451,7 @@ async fn who_forges_records_or_approvals_gains_nothing() {
     };
     let (code, why) = team.post(&approvals, &approval("admin")).await.unwrap_err();
     assert!(
-        code == 422 && why.contains("spec.by must be who asks"),
+        code == 422 && why.contains("spec.by must be the requesting user"),
         "{code} {why}"
     );
     let user = format!("system:serviceaccount:{namespace}:team");

@@ -8,6 +8,7 @@
 //! Where other targets take over what some have watched, what those held stays until the new ones have been read: the
 //! core sees no object go that is still there.
 
+mod ceiling;
 mod held;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,16 +26,7 @@ use super::outlet::{WatchEvent, What};
 use super::pods::{PodWatches, Selected};
 use super::target::{Id, Target};
 use crate::api::{self, PolicyObject};
-use held::{Held, Overfull, covers};
-
-/// Pods of one namespace that are kept, beside the platform's: far above what Kubernetes is tested with (3,000 in a
-/// namespace, `kubernetes/community`, `sig-scalability/configs-and-limits/thresholds.md`), and some megabytes.
-const MOST_PODS: usize = 20_000;
-
-/// Pods of all namespaces together that are kept, beside the platform's: three namespaces at their ceiling, or 60 of each of a
-/// thousand. Where there are more, the namespace that has most gives up all of its own and is a gap, so that those
-/// with few lose none.
-const MOST_PODS_IN_ALL: usize = 60_000;
+use held::{Held, covers};
 
 /// Which pumps to start and which to stop.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -68,6 +60,8 @@ pub struct Intake {
     /// Targets that are not watched any more, and that hold objects until those that took over have been read.
     replaced: BTreeMap<SourcePart, BTreeSet<Id>>,
     holders: Holders,
+    /// Whether there may be targets of which objects were left out.
+    leaves_out: bool,
     /// Policy objects as they came, for who writes their statuses.
     policies: Vec<PolicyObject>,
     echoes: Echoes,
@@ -119,7 +113,8 @@ impl Intake {
                 continue;
             };
             match wanted.get(&held.target) {
-                Some(selected) if held.covers(&held.target, selected.as_ref()) => {
+                // With another selection there may be room for what was left out.
+                Some(selected) if held.overfull.is_none() && held.covers(&held.target, selected.as_ref()) => {
                     held.selected = wanted.remove(&held.target).flatten();
                 }
                 _ => stop.push(id),
@@ -164,7 +159,7 @@ impl Intake {
         let before: Vec<&Held> = fills.filter_map(|id| self.targets.get(id)).collect();
         let known: BTreeSet<Selector> = before
             .iter()
-            .filter(|held| held.is_read && held.freshness == Freshness::Complete)
+            .filter(|held| held.is_read && held.freshness == Freshness::Complete && held.overfull.is_none())
             .filter_map(|held| held.selected.as_deref())
             .flatten()
             .cloned()
@@ -172,9 +167,10 @@ impl Intake {
         covers(&known, wanted)
     }
 
-    /// Gives up a target, and says which part it filled. What it holds stays for now.
+    /// Gives up a target, and says which part it filled. What it holds stays for now; where objects were left out it goes at
+    /// once, to make room.
     fn stop(&mut self, id: Id, sink: &mut Sink<'_>) -> Option<SourcePart> {
-        let target = self.targets.remove(&id)?.target;
+        let Held { target, overfull, .. } = self.targets.remove(&id)?;
         let place = place(&target);
         if let Some(fills) = self.fills.get_mut(&place) {
             fills.remove(&id);
@@ -186,7 +182,11 @@ impl Intake {
             let part = Part::Object(&*target.namespace, &*target.name);
             sink(Input::Freshness(target.source, part, Freshness::Missing));
         }
-        self.replaced.entry(place.clone()).or_default().insert(id);
+        if overfull.is_some() {
+            self.holders.release(&place, id, u32::MAX, sink);
+        } else {
+            self.replaced.entry(place.clone()).or_default().insert(id);
+        }
         Some(place)
     }
 
@@ -229,7 +229,10 @@ impl Intake {
         match event.what {
             What::Begin if shares => {
                 held.list += 1;
-                held.overfull = None;
+                if held.overfull.take().is_some() {
+                    // It is a gap until the list is complete.
+                    held.freshness = Freshness::Missing;
+                }
             }
             What::Begin => {
                 self.echoes.begin(source);
@@ -302,7 +305,7 @@ impl Intake {
                 return;
             }
             if !self.holders.has(&place, &key)
-                && let Some(why) = self.overfull(&place, sink)
+                && let Some(why) = self.overfull(id, &place, sink)
             {
                 self.overfill(id, &place, why, sink);
                 return;
@@ -367,58 +370,6 @@ impl Intake {
         }
     }
 
-    /// Why no more objects of a part are kept, where that is so. Makes room where another has more.
-    fn overfull(&mut self, place: &SourcePart, sink: &mut Sink<'_>) -> Option<Overfull> {
-        if place.0 != Source::Pods || self.is_platform(&place.1) {
-            return None;
-        }
-        let fills = self.fills.get(place).into_iter().flatten();
-        let mut fills = fills.filter_map(|id| self.targets.get(id));
-        if fills.any(|held| held.overfull == Some(Overfull::All)) {
-            return Some(Overfull::All);
-        }
-        if self.holders.count(place) >= MOST_PODS {
-            return Some(Overfull::Namespace);
-        }
-        if self.holders.objects() < MOST_PODS_IN_ALL {
-            return None;
-        }
-        let largest = self
-            .holders
-            .largest(Source::Pods, |namespace| !self.is_platform(namespace))?;
-        if largest.in_all < MOST_PODS_IN_ALL {
-            return None;
-        }
-        if largest.objects <= self.holders.count(place) {
-            self.holders.clear(place, sink);
-            return Some(Overfull::All);
-        }
-        let other = largest.part.clone();
-        self.holders.clear(&other, sink);
-        for id in self.fills.get(&other).cloned().unwrap_or_default() {
-            if let Some(held) = self.targets.get_mut(&id) {
-                held.overfull = Some(Overfull::All);
-            }
-        }
-        self.tell(&other, sink);
-        None
-    }
-
-    /// Whether a namespace is one of the platform's, which have no ceiling.
-    fn is_platform(&self, namespace: &str) -> bool {
-        let wants = self.wants.as_ref();
-        wants.is_some_and(|wants| wants.config_maps.contains_key(namespace))
-    }
-
-    /// An object was left out: the part is not known until it is listed anew.
-    fn overfill(&mut self, id: Id, place: &SourcePart, why: Overfull, sink: &mut Sink<'_>) {
-        if let Some(held) = self.targets.get_mut(&id)
-            && held.overfull.replace(why) != Some(why)
-        {
-            self.tell(place, sink);
-        }
-    }
-
     /// Says how fresh a part of a source is: as fresh as the worst of its targets. The core ignores repeats.
     fn tell(&self, place: &SourcePart, sink: &mut Sink<'_>) {
         let (source, namespace) = place;
@@ -446,16 +397,7 @@ impl Intake {
         let why = if *source == Source::ConfigMaps {
             self.wants.as_ref()?.config_maps.get(&**namespace)?.excess()?
         } else {
-            match targets.iter().find_map(|held| held.overfull)? {
-                Overfull::Namespace => {
-                    format!(
-                        "policies select more than {MOST_PODS} Pods of this namespace, and no more are kept"
-                    )
-                }
-                Overfull::All => format!(
-                    "policies select more than {MOST_PODS_IN_ALL} Pods of all namespaces, of which this one has most, and none of its own are kept"
-                ),
-            }
+            targets.iter().find_map(|held| held.overfull)?.why()
         };
         Some(Freshness::unreadable(&why))
     }

@@ -10,7 +10,7 @@ use crate::findings::JudgedInPart;
 use crate::know::{Now, Source};
 use crate::names::Key;
 use crate::policy::ceiling::{OF_A_NAMESPACE, OF_A_POLICY, OF_THE_CLUSTER};
-use crate::policy::{Client, Connection, Policy, Protocol, Selector, ServicePick};
+use crate::policy::{Client, Connection, Policy, PortRef, Protocol, Selector, ServicePick};
 use crate::standing::{Holds, Reason, Standing};
 use crate::world::{World, client, connection, policy, service};
 use crate::{Core, Input};
@@ -117,6 +117,20 @@ fn a_policy_above_its_ceiling_is_judged_in_part_and_says_so() {
     core.round(Now::ONCE);
     let after = standing(&core, "a-team", "huge");
     assert_eq!((after.accepted.reason, after.governed), (Reason::Accepted, 10));
+}
+
+/// As of a DNS alias, which has no ports of its own.
+#[test]
+fn ports_that_only_connections_number_count_as_well() {
+    let mut core = core();
+    let mut policy = Arc::unwrap_or_clone(wide("a-team", "huge", 16, 16));
+    for connection in &mut policy.connections {
+        connection.ports = (1..=16).map(PortRef::Number).collect();
+    }
+    core.handle(Now::ONCE, Input::Policy(Arc::new(policy)));
+    ports(&mut core, "a-team", "alias", 0);
+    core.round(Now::ONCE);
+    assert_eq!(judged(&core, "a-team"), [(1 + 16 * 16 * 16, OF_A_POLICY)]);
 }
 
 #[test]

@@ -255,6 +255,8 @@ impl<'a> Look<'a> {
     pub fn service(&self, service: Key) -> Known<Option<&'a Service>> {
         self.depend_on_service(service, Source::Services);
         self.read_in(Source::Services, service.namespace)?;
+        // One that was not understood is there all the same.
+        self.index.gap_at(Source::Services, service).map_or(Ok(()), Err)?;
         Ok(self.index.services.get(service))
     }
 

@@ -241,7 +241,7 @@ impl Run {
             Some(DriveEnd::Superseded) => leader.is_over = true,
             Some(DriveEnd::Closed(phase, why)) => {
                 self.undone += u32::from(*phase == Phase::Finished(Ending::Undone));
-                // One drive at a time: who else has the slot in this term is not at work.
+                // One drive at a time: another record that has the slot in this term is not being worked on.
                 leader.claimed &= *why != DriveReason::OneAtATime;
             }
             Some(DriveEnd::NothingDone(_)) | None => {}

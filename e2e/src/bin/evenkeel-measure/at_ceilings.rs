@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use super::ceilings::{Ceilings, make, until_told};
+use super::ceilings::{Ceilings, make, until_written};
 use super::crowds::{heads, line};
 use super::operator::{Bench, Measured};
 use super::reaction::{CHANGES, Neighbours, reactions};
@@ -34,7 +34,7 @@ pub(super) async fn measure(bench: &Bench, ceilings: Ceilings) -> Result<()> {
         let start = Instant::now();
         let measured = Measured::start(bench).await?;
         if with {
-            until_told(bench, ceilings, start).await?;
+            until_written(bench, ceilings, start).await?;
         }
         let told = start.elapsed();
         let neighbours = if with {
@@ -54,9 +54,7 @@ pub(super) async fn measure(bench: &Bench, ceilings: Ceilings) -> Result<()> {
         line(&shown, &measured, told, &reacted);
         print!("  {} sockets", measured.sockets()?);
         if bench.plane.is_some() {
-            // The log begins anew when it has become too long.
-            let asked = rest::asked(bench)?;
-            let since = asked.get(asked_before..).unwrap_or(&asked);
+            let since = rest::asked_since(bench, asked_before)?;
             let watches = since.iter().filter(|one| one["verb"] == "watch").count();
             let statuses = since.iter().filter(|one| one["verb"] == "patch").count();
             print!(

@@ -9,12 +9,10 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 
 use super::operator::Bench;
+use super::statuses;
 
 /// Requests under way at a time.
 const CONCURRENCY: usize = 32;
-
-/// How long the statuses of all policies may take.
-const WITHIN: Duration = Duration::from_secs(600);
 
 /// Policies of a namespace: each may have 2,000 subjects, and all together 10,000 (`core/src/policy/ceiling.rs`).
 const POLICIES: u32 = 5;
@@ -92,6 +90,13 @@ fn name(at: u32) -> String {
     format!("ceiling-{at:02}")
 }
 
+fn policies(at: u32) -> String {
+    format!(
+        "/apis/evenkeel.dev/v1alpha1/namespaces/{}/traffichealthpolicies",
+        name(at)
+    )
+}
+
 /// Makes them.
 pub(super) async fn make(bench: &Bench, ceilings: Ceilings) -> Result<()> {
     for at in 0..ceilings.namespaces {
@@ -113,7 +118,7 @@ pub(super) async fn make(bench: &Bench, ceilings: Ceilings) -> Result<()> {
         post(bench, format!("{core}/services"), service()).await?;
         let slices = format!("/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices");
         post(bench, slices, slice()).await?;
-        let policies = format!("/apis/evenkeel.dev/v1alpha1/namespaces/{namespace}/traffichealthpolicies");
+        let policies = policies(at);
         for place in 0..POLICIES {
             post(bench, policies.clone(), policy(place)).await?;
         }
@@ -189,28 +194,8 @@ fn pod(place: u32, nodes: u32) -> Value {
 }
 
 /// Waits until every policy of theirs has a status.
-pub(super) async fn until_told(bench: &Bench, ceilings: Ceilings, start: Instant) -> Result<()> {
-    loop {
-        let mut told = 0;
-        for at in 0..ceilings.namespaces {
-            let path = format!(
-                "/apis/evenkeel.dev/v1alpha1/namespaces/{}/traffichealthpolicies",
-                name(at)
-            );
-            let list: Value = bench
-                .client
-                .request(http::Request::get(path).body(Vec::new())?)
-                .await?;
-            let items = list["items"].as_array().into_iter().flatten();
-            told += items.filter(|one| one["status"]["conditions"].is_array()).count();
-        }
-        let all = (POLICIES * ceilings.namespaces) as usize;
-        if told == all {
-            return Ok(());
-        }
-        if start.elapsed() > WITHIN {
-            bail!("{told} of {all} policies have a status");
-        }
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
+pub(super) async fn until_written(bench: &Bench, ceilings: Ceilings, start: Instant) -> Result<()> {
+    let collections: Vec<_> = (0..ceilings.namespaces).map(policies).collect();
+    let count = (POLICIES * ceilings.namespaces) as usize;
+    statuses::until_written(bench, &collections, count, start).await
 }

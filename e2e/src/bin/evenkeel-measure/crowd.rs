@@ -5,17 +5,15 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 
 use super::operator::Bench;
+use super::statuses;
 
 /// Requests under way at a time.
 const CONCURRENCY: usize = 32;
-
-/// How long the crowd's first statuses may take.
-const WITHIN: Duration = Duration::from_secs(600);
 
 /// How often the crowd's verdicts turn: seldom enough that the API server takes the statuses in between.
 pub(super) const TURNS_EVERY: Duration = Duration::from_secs(10);
@@ -163,21 +161,6 @@ pub(super) async fn remove(bench: &Bench) -> Result<()> {
 }
 
 /// Waits until every policy of the crowd has a status.
-pub(super) async fn until_told(bench: &Bench, crowd: Crowd, start: Instant) -> Result<()> {
-    loop {
-        let request = http::Request::get(collection()).body(Vec::new())?;
-        let list: Value = bench.client.request(request).await?;
-        let items = list["items"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let told = items
-            .iter()
-            .filter(|one| one["status"]["conditions"].is_array())
-            .count();
-        if told == crowd.count as usize {
-            return Ok(());
-        }
-        if start.elapsed() > WITHIN {
-            bail!("{told} of {} policies have a status", crowd.count);
-        }
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
+pub(super) async fn until_written(bench: &Bench, crowd: Crowd, start: Instant) -> Result<()> {
+    statuses::until_written(bench, &[collection()], crowd.count as usize, start).await
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
-use super::crowd::{Crowd, SERVICES, make, remove, until_told};
+use super::crowd::{Crowd, SERVICES, make, remove, until_written};
 use super::operator::{Bench, Measured};
 use super::reaction::{CHANGES, Neighbours, Reactions, reactions};
 
@@ -45,7 +45,7 @@ pub(super) async fn side_by_side(bench: &Bench, crowds: [Option<Crowd>; 4]) -> R
         let start = Instant::now();
         let measured = Measured::start(bench).await?;
         if let Some(crowd) = crowd {
-            until_told(bench, crowd, start).await?;
+            until_written(bench, crowd, start).await?;
         }
         let told = start.elapsed();
         let reacted = reactions(bench, Some(&measured), CHANGES, Neighbours::of(crowd)).await?;

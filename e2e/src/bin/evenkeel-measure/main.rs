@@ -14,6 +14,7 @@ mod operator;
 mod reaction;
 mod rest;
 mod scrape;
+mod statuses;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -2,18 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use futures::{StreamExt, TryStreamExt, stream};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::operator::{Bench, Measured};
-use super::rest;
+use super::{rest, statuses};
 
 /// Requests under way at a time.
 const CONCURRENCY: usize = 32;
-
-/// How long the first statuses may take.
-const WITHIN: Duration = Duration::from_secs(600);
 
 /// Makes so many namespaces and prints what the operator costs with them.
 pub(super) async fn measure(bench: &Bench, count: u32, rest: Duration) -> Result<()> {
@@ -26,7 +23,9 @@ pub(super) async fn measure(bench: &Bench, count: u32, rest: Duration) -> Result
     let start = Instant::now();
     let measured = Measured::start(bench).await?;
     measured.tell();
-    until_told(bench, count, start).await?;
+    // With the measured one.
+    let policies = ["/apis/evenkeel.dev/v1alpha1/traffichealthpolicies".to_owned()];
+    statuses::until_written(bench, &policies, count as usize + 1, start).await?;
     println!(
         "{count} namespaces with a policy each: the last status after {:.1} s, {} sockets, memory {} MiB, peak {} MiB",
         start.elapsed().as_secs_f64(),
@@ -68,22 +67,4 @@ async fn make(bench: &Bench, at: u32) -> Result<()> {
         answer.with_context(|| format!("making an object at {path}"))?;
     }
     Ok(())
-}
-
-/// Waits until every policy has a status.
-async fn until_told(bench: &Bench, count: u32, start: Instant) -> Result<()> {
-    loop {
-        let request =
-            http::Request::get("/apis/evenkeel.dev/v1alpha1/traffichealthpolicies").body(Vec::new())?;
-        let list: Value = bench.client.request(request).await?;
-        let items = list["items"].as_array().into_iter().flatten();
-        let told = items.filter(|one| one["status"]["conditions"].is_array()).count();
-        if told > count as usize {
-            return Ok(());
-        }
-        if start.elapsed() > WITHIN {
-            bail!("{told} of {} policies have a status", count + 1);
-        }
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
 }

@@ -46,12 +46,10 @@ pub(super) async fn at_rest(bench: &Bench, measured: &Measured, rest: Duration) 
         delta("evenkeel_status_writes_total"),
     );
     if bench.plane.is_some() {
-        // The log begins anew when it has become too long.
-        let all = asked(bench)?;
-        let asked = all.get(asked_before..).unwrap_or(&all);
+        let asked = asked_since(bench, asked_before)?;
         let watches = asked.iter().filter(|one| one["verb"] == "watch").count();
         println!("watches that began anew: {:.2} a second", watches as f64 / took);
-        tell(asked);
+        tell(&asked);
     } else {
         println!("no audit log of this cluster can be read: what the API server says was not counted");
     }
@@ -61,6 +59,15 @@ pub(super) async fn at_rest(bench: &Bench, measured: &Measured, rest: Duration) 
 /// What the operator has asked for so far, in the order of the audit log; nothing where there is none.
 pub(super) fn asked(bench: &Bench) -> Result<Vec<Value>> {
     Ok(audit::asked_by(bench.noted()?.unwrap_or_default(), ACCOUNT))
+}
+
+/// What it has asked for since so many requests were noted. The log begins anew when it has become too long: then all of it.
+pub(super) fn asked_since(bench: &Bench, before: usize) -> Result<Vec<Value>> {
+    let mut all = asked(bench)?;
+    if before <= all.len() {
+        all = all.split_off(before);
+    }
+    Ok(all)
 }
 
 /// Prints the requests by kind, as the API server has noted them.

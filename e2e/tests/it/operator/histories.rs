@@ -7,9 +7,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use evenkeel_core::know::Wall;
 use evenkeel_e2e::Proxy;
-use evenkeel_e2e::http::get;
 use evenkeel_e2e::monitoring::free_port;
-use evenkeel_e2e::operator::Operator;
+use evenkeel_e2e::operator::{Operator, verdicts};
 use evenkeel_e2e::repository::root;
 use evenkeel_e2e::under_test;
 use serde_json::{Value, json};
@@ -42,9 +41,7 @@ impl Watched {
 
     /// What a check has found, Unknown left out.
     async fn of(&self, check: &str) -> Vec<Value> {
-        let (_, text) = get(self.debug, "/debug/verdicts").await.unwrap();
-        let list: Value = serde_json::from_str(&text).unwrap();
-        let mut found = list["findings"].as_array().unwrap().clone();
+        let mut found = verdicts(self.debug).await.unwrap();
         found.retain(|one| one["check"] == check && one["verdict"] != "Unknown");
         found
     }

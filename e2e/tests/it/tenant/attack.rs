@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use evenkeel::api::TrafficHealthPolicy;
 use evenkeel_e2e::ControlPlane;
 use evenkeel_e2e::monitoring::free_port;
-use evenkeel_e2e::operator::Operator;
+use evenkeel_e2e::operator::{Operator, verdicts};
 use evenkeel_e2e::process::status_kib;
 use evenkeel_e2e::repository::root;
 use evenkeel_e2e::under_test::{binary, evenkeel};
@@ -16,7 +16,7 @@ use kube::Api;
 use serde_json::{Value, json};
 use tokio::sync::MutexGuard;
 
-use super::bed::{EVERY, Sight, TenantBed, UNHEALTHY, VICTIMS, WITHIN, difference, findings, until_told};
+use super::bed::{EVERY, Sight, TenantBed, UNHEALTHY, VICTIMS, WITHIN, difference, until_told};
 use super::probes::Probes;
 use super::team::Team;
 
@@ -133,7 +133,7 @@ impl Attack {
 
     /// What `/debug/verdicts` says of the team's namespace.
     pub(super) async fn own_findings(&self) -> Vec<Value> {
-        let mut found = findings(self.debug).await;
+        let mut found = verdicts(self.debug).await.unwrap();
         found.retain(|one| one["subject"]["namespace"] == self.team.namespace());
         found
     }

@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use evenkeel::api::TrafficHealthPolicy;
 use evenkeel_e2e::audit::{self, ACCOUNT};
-use evenkeel_e2e::http::get;
-use evenkeel_e2e::operator::Operator;
+use evenkeel_e2e::operator::{Operator, verdicts};
 use evenkeel_e2e::repository::{example, example_in};
 use evenkeel_e2e::{ControlPlane, Options};
 use k8s_openapi::api::core::v1::Namespace;
@@ -125,7 +124,7 @@ impl TenantBed {
     /// What others see now.
     pub(super) async fn see(&self, operator: &Operator, debug: SocketAddr) -> Sight {
         let mut sight = Sight::new();
-        for mut finding in findings(debug).await {
+        for mut finding in verdicts(debug).await.unwrap() {
             let namespace = finding["subject"]["namespace"].as_str().unwrap_or_default();
             if !self.attacked.iter().any(|one| one == namespace) {
                 // An operator that has just begun has seen nothing begin.
@@ -206,20 +205,6 @@ pub(super) async fn until_told(plane: &ControlPlane, namespace: &str, status: &s
             start.elapsed() < WITHIN,
             "{namespace}: {told:?}, not {status}/{reason}"
         );
-        tokio::time::sleep(EVERY).await;
-    }
-}
-
-pub(super) async fn findings(debug: SocketAddr) -> Vec<Value> {
-    let start = Instant::now();
-    loop {
-        // A loop that is busy says so, and an answer that takes too long is cut; the question is asked again.
-        if let Ok((200, text)) = get(debug, "/debug/verdicts").await
-            && let Ok(list) = serde_json::from_str::<Value>(&text)
-        {
-            return list["findings"].as_array().unwrap().clone();
-        }
-        assert!(start.elapsed() < WITHIN, "/debug/verdicts does not answer");
         tokio::time::sleep(EVERY).await;
     }
 }

@@ -1,4 +1,4 @@
-//! What is measured comes from where a flag says, and from nobody who calls himself so.
+//! What is measured comes from the Service that a flag names, and from no other of the same name.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use super::attack::Attack;
 use super::bed::WITHIN;
 
-/// Where the team would like to be asked: an address for documentation (RFC 5737), so that a connection shows as one that is
-/// begun.
-const FORGED: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 77);
+/// Where the team would like to be asked: an address of TEST-NET-3 (RFC 5737), which nothing here has, so that a connection
+/// shows as one that is begun.
+const FORGED: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 77);
 
 /// A Service without selector and a slice of it that leads to the team's address.
 fn forged(name: &str, port: &str) -> [Value; 2] {
@@ -29,7 +29,7 @@ fn forged(name: &str, port: &str) -> [Value; 2] {
 
 /// Services of the team with the names of the Prometheus that a flag names, of the API server and of the Alertmanager.
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_called_like_a_prometheus_is_not_asked() {
+async fn a_service_that_is_named_like_a_prometheus_is_not_asked() {
     let flags = [
         "--prometheus=monitoring/prometheus:web",
         "--alertmanager=monitoring/alertmanager:web",
@@ -44,9 +44,8 @@ async fn who_is_called_like_a_prometheus_is_not_asked() {
     ] {
         assert_eq!(team.make_all(forged(name, port)).await, 0, "{name}");
     }
-    // A workload that could be what the team's own Prometheus scrapes: it is nobody's exporter here.
     attack.until_seen().await;
-    // The feeder is at work: it has looked for the one that it was told of, and says that it is not there.
+    // The feeder is at work: it has looked for the one that the flag names, and says that it is not there.
     attack.until_logged("monitoring/prometheus").await;
     let log = attack.operator.log().unwrap();
     let own = format!("{}/", team.namespace());
@@ -58,29 +57,27 @@ async fn who_is_called_like_a_prometheus_is_not_asked() {
         assert!(!is_called(&sockets), "{sockets}");
     }
     assert!(is_called(&format!(
-        "   0: 0100007F:9C40 {} 02\n",
-        hexadecimal(9_090)
+        "   0: 0100007F:9C40 {}:2382 02\n",
+        hexadecimal()
     )));
     attack.end().await;
 }
 
 /// Whether a table of sockets (proc(5), `/proc/net/tcp`) has one that leads to the team's address.
 fn is_called(sockets: &str) -> bool {
-    let address = hexadecimal(9_090);
-    let address = address.split(':').next().unwrap_or_default();
+    let address = hexadecimal();
     sockets.lines().any(|line| {
         let remote = line.split_whitespace().nth(2).unwrap_or_default();
-        remote.contains(address)
+        remote.contains(&address)
     })
 }
 
 /// The team's address as the kernel writes it: in the order of the machine's bytes.
-fn hexadecimal(port: u16) -> String {
-    let address = u32::from_ne_bytes(FORGED.octets());
-    format!("{address:08X}:{port:04X}")
+fn hexadecimal() -> String {
+    format!("{:08X}", u32::from_ne_bytes(FORGED.octets()))
 }
 
-/// A loop that asks is no loop that floods: with nobody to ask, the operator asks the API server for nothing more.
+/// Without a Prometheus to ask, the operator asks the API server for nothing more, and floods nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_team_without_a_prometheus_makes_nobody_ask_for_its_pods() {
     let attack = Attack::begin_with("samples", false, &["--prometheus=monitoring/prometheus:web"]).await;

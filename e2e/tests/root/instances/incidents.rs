@@ -131,7 +131,7 @@ async fn on_each<'a>(watched: &'a [Watched], check: &str) -> Vec<(&'a str, (Valu
         .collect()
 }
 
-/// Watches for so long that nobody is called slow.
+/// Watches for a while: nothing is called slow.
 async fn nothing_is_slow(watched: &[Watched], period: Duration) {
     let start = Instant::now();
     while start.elapsed() < period {

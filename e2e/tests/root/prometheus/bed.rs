@@ -3,10 +3,9 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use evenkeel_e2e::http::get;
 use evenkeel_e2e::monitoring::answers::NodeAnswers;
 use evenkeel_e2e::monitoring::{Programs, free_port};
-use evenkeel_e2e::operator::Operator;
+use evenkeel_e2e::operator::{Operator, verdicts};
 use evenkeel_e2e::under_test::binary;
 use evenkeel_e2e::{Address, ControlPlane, Options};
 use serde_json::{Value, json};
@@ -125,10 +124,9 @@ pub(super) struct Asking {
 impl Asking {
     /// What a check finds now.
     pub(super) async fn found(&self, check: &str) -> Vec<Value> {
-        let (_, text) = get(self.debug, "/debug/verdicts").await.unwrap();
-        let list: Value = serde_json::from_str(&text).unwrap();
-        let all = list["findings"].as_array().unwrap();
-        all.iter().filter(|one| one["check"] == check).cloned().collect()
+        let mut found = verdicts(self.debug).await.unwrap();
+        found.retain(|one| one["check"] == check);
+        found
     }
 
     /// Waits until a check finds what is asked for, and returns how long that took.

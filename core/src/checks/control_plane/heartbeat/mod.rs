@@ -261,7 +261,7 @@ fn backend(look: &Look<'_>, service: Key, port: u16) -> Known<WebhookBackend> {
             };
         }
     };
-    // Where no slice of it was read, the Service may be half of a picture as well.
+    // Where no slice of it was read, the Service may not be known as a whole either.
     let any = count()?;
     if row.kind == ServiceType::ExternalName {
         return Ok(WebhookBackend {

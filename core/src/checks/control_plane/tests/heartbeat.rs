@@ -2,6 +2,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::WEBHOOK;
+use crate::Input;
 use crate::know::Source;
 use crate::world::{World, node_ready, slice_in};
 
@@ -417,4 +418,14 @@ fn a_headless_service_is_never_called() {
     assert_eq!(cluster.found(WEBHOOK), BLOCKED);
     let message = cluster.message(WEBHOOK);
     assert!(message.ends_with("has no cluster address"), "{message}");
+}
+
+/// It is there, and may be of any kind.
+#[test]
+fn a_service_that_was_not_understood_is_unknown() {
+    let mut cluster = guarded(0, hook(leases(), &json!({})));
+    cluster.input(Input::Gone(Source::Services, "guard", "guard"));
+    assert_eq!(cluster.found(WEBHOOK), BLOCKED);
+    cluster.input(Input::Refused(Source::Services, "guard", "guard", "too long"));
+    assert_eq!(cluster.found(WEBHOOK), ["Unknown unknown"]);
 }
