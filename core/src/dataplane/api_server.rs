@@ -10,6 +10,25 @@ pub const PROGRAM: &str = "kube-apiserver";
 /// The flag that names its members of etcd (`k8s.io/apiserver/pkg/server/options/etcd.go`), by commas.
 const ETCD_SERVERS: &str = "etcd-servers";
 
+/// The flag by which it calls what is behind a Service, webhooks as well, at its endpoints and not at its cluster address
+/// (`buildServiceResolver` in `k8s.io/kubernetes` `pkg/controlplane/apiserver/config.go`). Off unless given.
+const AGGREGATOR_ROUTING: &str = "enable-aggregator-routing";
+
+/// Whether it calls Services at their endpoints.
+pub fn calls_endpoints(argv: &[impl AsRef<str>]) -> Known<bool> {
+    let Some(value) = flag(PROGRAM, argv, AGGREGATOR_ROUTING)? else {
+        // A flag without a value, at the end.
+        return Ok(argv
+            .last()
+            .is_some_and(|word| word.as_ref().trim_end().ends_with("--enable-aggregator-routing")));
+    };
+    // As `strconv.ParseBool` reads it; what begins with a dash is the next flag.
+    Ok(!matches!(
+        value.as_str(),
+        "0" | "f" | "F" | "false" | "False" | "FALSE"
+    ))
+}
+
 /// The addresses of etcd on a command line, or in a script in it; `None` where there is no such flag.
 pub fn etcd_servers(argv: &[impl AsRef<str>]) -> Known<Option<Vec<Arc<str>>>> {
     let Some(value) = flag(PROGRAM, argv, ETCD_SERVERS)? else {
@@ -42,6 +61,16 @@ mod tests {
     fn addresses(#[case] argv: &[&str], #[case] expected: Option<&str>) {
         let found = etcd_servers(argv).unwrap().map(|all| all.join(" "));
         assert_eq!(found.as_deref(), expected);
+    }
+
+    #[rstest]
+    #[case::not_given(&["kube-apiserver", "--v=2"], false)]
+    #[case::given(&["kube-apiserver", "--enable-aggregator-routing=true"], true)]
+    #[case::bare(&["kube-apiserver", "--enable-aggregator-routing", "--v=2"], true)]
+    #[case::bare_at_the_end(&["kube-apiserver", "--v=2", "--enable-aggregator-routing"], true)]
+    #[case::off(&["kube-apiserver", "--enable-aggregator-routing=false"], false)]
+    fn services_are_called_at_their_endpoints(#[case] argv: &[&str], #[case] expected: bool) {
+        assert_eq!(calls_endpoints(argv), Ok(expected));
     }
 
     #[rstest]

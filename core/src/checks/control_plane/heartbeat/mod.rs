@@ -5,6 +5,7 @@ mod in_turn;
 
 use super::calls::{CallScope, ComponentCall, REQUESTS, Stops};
 use super::requests::{Reach, reach};
+use crate::dataplane::api_server;
 use crate::judge::{Check, Judge, Look, Memory, ServiceCase, Severities, Severity, Verdict};
 use crate::know::{Gap, Known, Reads, Source};
 use crate::names::Key;
@@ -54,15 +55,15 @@ answer (its node died, the network drops packets), each request waits that long,
 
 The requests that count: Leases in kube-node-lease and kube-system, nodes and nodes/status; new Pods, their bindings,
 status and tokens; EndpointSlices; TokenReviews, SubjectAccessReviews and CertificateSigningRequests with their approval
-and status. For every webhook
-its rules, namespaceSelector, objectSelector and matchConditions are evaluated against each of them; of who asks, the
-conditions see kubelets, the scheduler and the controllers of kube-controller-manager. `Fail`:
+and status. For every webhook its rules, namespaceSelector, objectSelector and matchConditions are evaluated against each
+of them; of who asks, the conditions see kubelets, the scheduler and the controllers of kube-controller-manager. `Fail`:
 
-- it matches, and its Service has no ready endpoint at its port, or no such port, or is headless, so that the API server
-  calls it never: Violated, `Blocked`. A warning where it
+- it matches, and its Service has no ready endpoint at its port, or no such port: Violated, `Blocked`. A warning where it
   reaches fewer than half of the namespaces outside of the system's and not its own, for reviews and
   CertificateSigningRequests, and where only new Leases or EndpointSlices are refused (those that are there are
   updated, not created); else critical;
+- it matches, and its Service is headless: the same, as an API server calls the Service's cluster address, unless it runs
+  with `--enable-aggregator-routing`; Unknown where its flags are not to be seen;
 - the same with matchConditions whose answer is not known: AtRisk, `BlockedIfConditionsMatch`;
 - it matches Leases or nodes, and its Service has ready endpoints: AtRisk, `InTheWay`, a warning when there is only one;
 - it matches, and is reached by a URL or through an ExternalName: Unknown;
@@ -243,6 +244,23 @@ impl WebhookBackend {
     }
 }
 
+/// Whether all API servers call webhooks at the endpoints of their Services.
+fn calls_endpoints(look: &Look<'_>) -> Known<bool> {
+    let names = look.names();
+    let mut all = Vec::new();
+    for (_, pod) in look.components()?.filter(|one| !one.1.ended) {
+        let mut containers = pod.template.containers.iter();
+        if let Some(container) = containers.find(|one| names.text(one.name) == api_server::PROGRAM) {
+            all.push(api_server::calls_endpoints(&container.command(names))?);
+        }
+    }
+    if all.is_empty() {
+        let why = "its Service is headless, and no Pod of a kube-apiserver with its flags is to be seen";
+        return Err(Gap::Opaque(why.into()));
+    }
+    Ok(all.iter().all(|one| *one))
+}
+
 /// As the API server finds it: `ResolveCluster` and `findServicePort` in k8s.io/apiserver `pkg/util/proxy/proxy.go`.
 fn backend(look: &Look<'_>, service: Key, port: u16) -> Known<WebhookBackend> {
     let count = || {
@@ -270,7 +288,7 @@ fn backend(look: &Look<'_>, service: Key, port: u16) -> Known<WebhookBackend> {
         });
     }
     // "cannot route to service with ClusterIP None", however many endpoints are ready.
-    if row.headless {
+    if row.headless && any > 0 && !calls_endpoints(look)? {
         return Ok(WebhookBackend::without(Lacks::ClusterAddress));
     }
     if !row.ports.iter().any(|one| one.port == port) {

@@ -408,16 +408,30 @@ fn an_alias_has_no_endpoints_to_count() {
 }
 
 /// The API server says that it cannot route to such a Service, and asks none of the ready endpoints.
-#[test]
-fn a_headless_service_is_never_called() {
+#[rstest]
+#[case::at_its_address(Some("--v=2"), BLOCKED, "has no cluster address")]
+#[case::at_its_endpoints(Some("--enable-aggregator-routing=true"), &["AtRisk info InTheWay"], "")]
+#[case::not_to_be_seen(None, &["Unknown unknown"], "")]
+fn a_headless_service_is_called_by_its_endpoints_alone(
+    #[case] flag: Option<&str>,
+    #[case] expected: &[&str],
+    #[case] end: &str,
+) {
     let headless = json!({
         "metadata": {"name": "guard", "namespace": "guard"},
         "spec": {"clusterIP": "None", "selector": {"app": "guard"}, "ports": [{"port": 443}]},
     });
     let mut cluster = guarded(2, hook(leases(), &json!({}))).with(Source::Services, headless);
-    assert_eq!(cluster.found(WEBHOOK), BLOCKED);
+    if let Some(flag) = flag {
+        let server = json!({
+            "metadata": {"name": "kube-apiserver-a", "namespace": "kube-system"},
+            "spec": {"containers": [{"name": "kube-apiserver", "command": ["kube-apiserver", flag]}]},
+        });
+        cluster = cluster.with(Source::Pods, server);
+    }
+    assert_eq!(cluster.found(WEBHOOK), expected);
     let message = cluster.message(WEBHOOK);
-    assert!(message.ends_with("has no cluster address"), "{message}");
+    assert!(message.ends_with(end), "{message}");
 }
 
 /// It is there, and may be of any kind.
