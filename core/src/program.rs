@@ -287,7 +287,8 @@ impl Core {
 
     /// Every finding, as of the last round.
     pub fn findings(&self, now: Now) -> FindingList {
-        self.list(now, false)
+        let all = self.engine.bad().collect();
+        self.list(now, all, false)
     }
 
     /// What is worth an alert, as of the last round: as text at most so many of each namespace, the worst first.
@@ -295,28 +296,51 @@ impl Core {
         Alertable::of(&self.index, &self.engine, now, of_each)
     }
 
-    /// The same with since when each verdict holds: for a core that has judged for a while.
-    pub fn findings_since(&self, now: Now) -> FindingList {
-        self.list(now, true)
+    /// At most so many findings with since when each verdict holds, the worst of each namespace: for a core that has judged
+    /// for a while. A note says how many are left out; they are counted all the same.
+    pub fn findings_since(&self, now: Now, most: usize) -> FindingList {
+        let (shown, beyond) = findings::worst(&self.index, &self.engine, most);
+        let mut list = self.list(now, shown, true);
+        if beyond > 0 {
+            list.notes.push(format!(
+                "{beyond} more findings are left out: at most {most} are listed, the worst of each namespace"
+            ));
+        }
+        list
     }
 
-    fn list(&self, now: Now, since: bool) -> FindingList {
+    fn list(
+        &self,
+        now: Now,
+        shown: Vec<(&'static Check, Subject, &engine::Reported)>,
+        since: bool,
+    ) -> FindingList {
         let report = |(check, subject, held): (_, _, &engine::Reported)| {
             let mut finding = findings::report(&self.index, now.wall, check, subject, held)?;
             finding.since = since.then_some(held.since.0);
             Some(finding)
         };
-        let mut findings: Vec<_> = self.engine.bad().filter_map(report).collect();
+        let mut findings: Vec<_> = shown.into_iter().filter_map(report).collect();
         findings::sort(&mut findings);
         let tally = self.engine.tallies().total();
-        let count = |verdict| findings.iter().filter(|one| one.verdict == verdict).count() as u32;
-        let summary = Summary {
+        let verdicts = self
+            .engine
+            .bad()
+            .filter_map(|(_, _, held)| FindingVerdict::of(&held.verdict));
+        let mut summary = Summary {
             met: tally.met,
-            at_risk: count(FindingVerdict::AtRisk),
-            violated: count(FindingVerdict::Violated),
-            unknown: tally.unknown + count(FindingVerdict::Unknown),
+            at_risk: 0,
+            violated: 0,
+            unknown: tally.unknown,
             not_applicable: tally.not_applicable,
         };
+        for verdict in verdicts {
+            *match verdict {
+                FindingVerdict::AtRisk => &mut summary.at_risk,
+                FindingVerdict::Violated => &mut summary.violated,
+                FindingVerdict::Unknown => &mut summary.unknown,
+            } += 1;
+        }
         FindingList {
             api_version: "evenkeel.dev/v1alpha1",
             kind: "FindingList",

@@ -26,6 +26,9 @@ use crate::watch::WatchStatus;
 /// Objects that were not understood, as shown at most.
 const OPAQUE: usize = 100;
 
+/// Findings that are listed at most: each is some kilobyte of text.
+const LISTED: usize = 2_500;
+
 /// Most bytes of the state beside the Lease.
 const STATE: usize = 8 << 10;
 
@@ -113,9 +116,9 @@ impl Operator {
         }
     }
 
-    /// Every finding.
+    /// The findings, of each namespace the worst where there are more than [`LISTED`].
     pub fn findings(&self, now: Now) -> FindingList {
-        self.core.findings_since(now)
+        self.core.findings_since(now, LISTED)
     }
 
     /// When time alone will change something.

@@ -136,7 +136,7 @@ impl Listeners {
 
 /// The pages of [`debug`].
 const DEBUG: &str = "/debug/watches   what each watch is doing\n/debug/index     how many objects are held, by source\n\
-    /debug/verdicts  every finding\n/debug/agenda    when it will look next\n";
+    /debug/verdicts  findings, at most 2,500\n/debug/agenda    when it will look next\n";
 
 /// What is shown on loopback.
 fn debug() -> Router<Shared> {

@@ -102,7 +102,11 @@ mod tests {
                 && one.severity >= Severity::Warning
                 && one.exception.is_none()
         };
-        let list = world.core.findings_since(world.now);
+        let list = world.core.findings_since(world.now, usize::MAX);
+        let few = world.core.findings_since(world.now, 5);
+        assert!((3..=5).contains(&few.findings.len()), "{}", few.findings.len());
+        assert!(few.findings.iter().all(|one| list.findings.contains(one)));
+        assert_eq!((few.summary, few.notes.len()), (list.summary, 1));
         let all: Vec<Finding> = list.findings.iter().filter(is_worth).cloned().collect();
         assert!(all.len() >= 30, "{}", all.len());
         let ids = |findings: &[Finding]| {

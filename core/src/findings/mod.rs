@@ -5,6 +5,7 @@ mod exception;
 pub(crate) mod in_part;
 mod subject;
 mod unreadable;
+mod worst;
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -21,6 +22,7 @@ pub use subject::{SubjectKind, SubjectView};
 pub(crate) use subject::{SubjectRank, rank, view};
 pub use unreadable::Unreadable;
 pub(crate) use unreadable::unreadable;
+pub(crate) use worst::worst;
 
 use crate::engine::{Engine, Reported};
 use crate::index::Index;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use evenkeel::rights::Right;
-use evenkeel::{lease, lookup, send, watch};
+use evenkeel::{instances, lease, lookup, send, watch};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -16,7 +16,14 @@ use super::team::service;
 type Use = (String, String);
 
 fn declared() -> BTreeSet<Use> {
-    let all = [watch::RIGHTS, lookup::RIGHTS, send::RIGHTS, lease::RIGHTS];
+    // Other attacks have API servers measured, which is optional.
+    let all = [
+        watch::RIGHTS,
+        lookup::RIGHTS,
+        send::RIGHTS,
+        lease::RIGHTS,
+        instances::RIGHTS,
+    ];
     let uses = |right: &Right| {
         let resource = right.resource.split_once('/').map_or_else(
             || named(right.resource, right.group, ""),
