@@ -21,11 +21,17 @@ pub fn events(log: &Path) -> Result<Vec<Value>> {
 }
 
 /// What a user, or somebody in its name, has asked for and was answered.
-pub fn asked_by(mut events: Vec<Value>, user: &str) -> Vec<Value> {
+pub fn asked_by(events: Vec<Value>, user: &str) -> Vec<Value> {
+    let mut events = answered_to(events, user);
+    events.retain(|event| event["stage"] == "ResponseComplete");
+    events
+}
+
+/// The same with watches that are under way: they are noted when they begin, and once more when they end.
+pub fn answered_to(mut events: Vec<Value>, user: &str) -> Vec<Value> {
     events.retain(|event| {
         let name = |of: &str| event[of]["username"].as_str();
-        event["stage"] == "ResponseComplete"
-            && name("impersonatedUser").or_else(|| name("user")) == Some(user)
+        name("impersonatedUser").or_else(|| name("user")) == Some(user)
     });
     events
 }

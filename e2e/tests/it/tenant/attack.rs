@@ -186,7 +186,7 @@ impl Attack {
 
     /// Everything that operators of these attacks have asked for so far.
     pub(super) fn asked_at_all(&self) -> Vec<Value> {
-        self.bed.asked()
+        self.bed.answered()
     }
 
     /// How many files the operator has open.

@@ -158,8 +158,16 @@ impl TenantBed {
 
     /// What the operator has asked for so far.
     pub(super) fn asked(&self) -> Vec<Value> {
-        let events = audit::events(&self.folder.path().join("audit.jsonl")).unwrap();
-        audit::asked_by(events, ACCOUNT)
+        audit::asked_by(self.noted(), ACCOUNT)
+    }
+
+    /// The same with watches that are under way.
+    pub(super) fn answered(&self) -> Vec<Value> {
+        audit::answered_to(self.noted(), ACCOUNT)
+    }
+
+    fn noted(&self) -> Vec<Value> {
+        audit::events(&self.folder.path().join("audit.jsonl")).unwrap()
     }
 }
 

@@ -115,8 +115,18 @@ async fn what_is_granted_is_used() {
     assert!(attack.asked_for(("get", "pods")).await > 0);
     assert!(attack.asked_for(("create", "events")).await > 0);
     // Each operator of these attacks took the Lease in turn, the first one made it.
-    let used = used(&attack.asked_at_all());
     let declared = declared();
+    let start = Instant::now();
+    let used = loop {
+        let used = used(&attack.asked_at_all());
+        let unused: Vec<_> = declared.difference(&used).filter(|one| !is_spare(one)).collect();
+        if unused.is_empty() {
+            break used;
+        }
+        // A Lease is renewed after some seconds.
+        assert!(start.elapsed() < WITHIN, "declared and not used: {unused:#?}");
+        tokio::time::sleep(EVERY).await;
+    };
     // What every account may ask.
     let open = ["selfsubjectaccessreviews", "selfsubjectrulesreviews"];
     let beyond: Vec<_> = used
@@ -124,7 +134,6 @@ async fn what_is_granted_is_used() {
         .filter(|one| !open.iter().any(|review| one.1.starts_with(review)))
         .collect();
     assert!(beyond.is_empty(), "used without being declared: {beyond:#?}");
-    let unused: Vec<_> = declared.difference(&used).filter(|one| !is_spare(one)).collect();
-    assert!(unused.is_empty(), "declared and not used: {unused:#?}");
-    attack.end().await;
+    // Not ended as an attack is, which finds that only teams' objects were written: here the platform's policy was.
+    drop(attack);
 }
