@@ -319,9 +319,7 @@ impl Run {
         let reply = self.carry(sender, request);
         self.note("sent", sender, request, &reply);
         self.lost += u32::from(reply == Reply::Lost);
-        let act = matches!(request, Request::PatchNode(..));
         match (self.server.defect, reply) {
-            (Some(Defect::LostIsNo), Reply::Lost) if act => Reply::Conflict,
             (Some(Defect::NoUid), Reply::Node(mut node)) => {
                 node.uid.clone_from(&record.node_uid);
                 Reply::Node(node)

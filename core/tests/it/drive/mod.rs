@@ -43,6 +43,7 @@ fn no_seed_breaks_an_invariant() {
     assert!(leaders > 2_000 && lost > 5_000, "{leaders} leaders, {lost} lost");
 }
 
+/// A lost act that counts as one that was refused is none of them: the touch and the read that follow find out.
 #[test]
 fn each_defect_is_noticed() {
     let mut unnoticed = Vec::new();

@@ -14,8 +14,6 @@ pub(super) enum Defect {
     NoVersion,
     /// A Node of the same name counts as the same Node.
     NoUid,
-    /// An act of which nothing is known counts as one that was not done.
-    LostIsNo,
     /// Whether people said stop is not read.
     NoStopRead,
     /// Nothing refuses an act that comes after people said stop.
@@ -39,10 +37,9 @@ pub(super) enum Defect {
 }
 
 impl Defect {
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::NoVersion,
         Self::NoUid,
-        Self::LostIsNo,
         Self::NoStopRead,
         Self::NoAdmission,
         Self::NoTouch,
