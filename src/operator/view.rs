@@ -116,7 +116,7 @@ impl Operator {
         }
     }
 
-    /// The findings, of each namespace the worst where there are more than [`LISTED`].
+    /// At most 2,500 findings, of each namespace the worst.
     pub fn findings(&self, now: Now) -> FindingList {
         self.core.findings_since(now, LISTED)
     }

@@ -15,7 +15,7 @@ pub fn names_it(word: &str) -> bool {
     flags::names(word, PROGRAM)
 }
 
-/// The last value of a flag in the command and arguments of a container ([`flags::flag`]).
+/// The last value of a flag in the command and arguments of a container.
 pub fn flag(argv: &[impl AsRef<str>], flag: &str) -> Known<Option<String>> {
     flags::flag(PROGRAM, argv, flag)
 }
