@@ -10,6 +10,7 @@ mod init;
 mod lifecycle;
 mod operator;
 mod policies;
+mod remedy_bed;
 mod remedy_cordon;
 mod remedy_drive;
 mod tenant;

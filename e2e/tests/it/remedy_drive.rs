@@ -11,7 +11,7 @@ use evenkeel_core::drive::{
 use evenkeel_e2e::client_of;
 use serde_json::json;
 
-use crate::remedy_cordon::{Account, make_node, plane, record, until_narrowed};
+use crate::remedy_bed::{Account, make_node, plane, record, until_narrowed};
 
 /// Requests of a fence on a quiet server, and one more.
 const REQUESTS: u32 = 8;

@@ -13,19 +13,7 @@ use super::rest;
 /// Measures the reactions of others without and with them, each with an operator of its own.
 #[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
 pub(super) async fn measure(bench: &Bench, ceilings: Ceilings) -> Result<()> {
-    heads([
-        "at ceilings",
-        "start",
-        "all told",
-        "reactions",
-        "own P50",
-        "own P99",
-        "way P50",
-        "way P99",
-        "peak",
-        "memory",
-    ]);
-    heads(["namespaces", "s", "s", "", "ms", "ms", "ms", "ms", "MiB", "MiB"]);
+    heads("at ceilings", "namespaces");
     let mut memory = Vec::new();
     for with in [false, true] {
         if with {

@@ -14,30 +14,7 @@ pub(super) async fn side_by_side(bench: &Bench, crowds: [Option<Crowd>; 4]) -> R
         bench.size.services >= 2 * SERVICES,
         "the crowd needs a namespace of its own: take --size 200 or more"
     );
-    heads([
-        "policies of",
-        "start",
-        "all told",
-        "reactions",
-        "own P50",
-        "own P99",
-        "way P50",
-        "way P99",
-        "peak",
-        "memory",
-    ]);
-    heads([
-        "another space",
-        "s",
-        "s",
-        "",
-        "ms",
-        "ms",
-        "ms",
-        "ms",
-        "MiB",
-        "MiB",
-    ]);
+    heads("policies of", "another space");
     for crowd in crowds {
         if let Some(crowd) = crowd {
             make(bench, crowd).await?;
@@ -59,12 +36,21 @@ pub(super) async fn side_by_side(bench: &Bench, crowds: [Option<Crowd>; 4]) -> R
     Ok(())
 }
 
-pub(super) fn heads([first, rest @ ..]: [&str; 10]) {
-    print!("{first:<16}");
-    for one in rest {
-        print!(" {one:>9}");
-    }
-    println!();
+/// Prints what the columns are, the first of them in two lines.
+pub(super) fn heads(first: &str, below: &str) {
+    let rest = [
+        ("start", "s"),
+        ("all told", "s"),
+        ("reactions", ""),
+        ("own P50", "ms"),
+        ("own P99", "ms"),
+        ("way P50", "ms"),
+        ("way P99", "ms"),
+        ("peak", "MiB"),
+        ("memory", "MiB"),
+    ];
+    println!("{first:<16}{}", rest.map(|one| format!(" {:>9}", one.0)).concat());
+    println!("{below:<16}{}", rest.map(|one| format!(" {:>9}", one.1)).concat());
 }
 
 pub(super) fn line(shown: &str, measured: &Measured, told: Duration, reacted: &Reactions) {
