@@ -9,6 +9,7 @@ use crate::findings::{
 };
 use crate::fitness::{self, Fitness};
 use crate::fleet::{Fleet, Wants, WantsTracker};
+use crate::handle::MeasuredNodes;
 use crate::history::{History, PodQuery};
 use crate::index::{Dep, Deps, Index, Part};
 use crate::judge::{Check, Severity, Subject};
@@ -27,6 +28,8 @@ pub struct Core {
     pub(crate) history: History,
     pub(crate) engine: Engine,
     pub(crate) dirt: Dirt,
+    /// Nodes that were measured, and are not judged for it yet.
+    pub(crate) measured: MeasuredNodes,
     /// When exceptions end, in seconds of wall time, sorted, and of which policy, as of the last round.
     pub(crate) ends: Vec<(i64, Key)>,
     /// The second of wall time of the last round.
@@ -74,6 +77,7 @@ impl Core {
                 all: true,
                 ..Dirt::default()
             },
+            measured: MeasuredNodes::default(),
             ends: Vec::new(),
             judged: i64::MIN,
             reading: WantsTracker::default(),
@@ -92,6 +96,7 @@ impl Core {
         self.history.hold(&mut held);
         self.engine.hold(&mut held);
         self.dirt.hold(&mut held);
+        self.measured.hold(&mut held);
         self.reading.hold(&mut held);
         self.planner.hold(&mut held);
         held.all(self.ends.iter().map(|one| one.1));
@@ -121,6 +126,8 @@ impl Core {
         if self.index.samples.tick(now.mono) {
             self.dirt.deps = self.dirt.deps.with(Deps::one(Dep::SampleGaps));
         }
+        let all = most == usize::MAX;
+        self.measured.settle(now.mono, all, &mut self.dirt);
         let dirt = std::mem::take(&mut self.dirt);
         let mut standings = self.exceptions(now, &dirt);
         standings.extend(dirt.policies.iter().copied());
@@ -277,6 +284,7 @@ impl Core {
             self.engine.woken(),
             self.history.due(),
             self.index.samples.due(),
+            self.measured.due(),
             self.planner
                 .due(self.index.cluster_policy.as_ref(), &self.history),
         ]

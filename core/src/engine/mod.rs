@@ -38,6 +38,9 @@ use crate::know::{Mono, Now, Reads, Source};
 use crate::names::{InUse, Key, Name};
 use crate::sample::Metrics;
 
+/// Going through so many Pods for a selector takes as long as a verdict, about.
+const ROWS_FOR_A_VERDICT: usize = 256;
+
 /// What judging brought.
 #[derive(Debug, Default)]
 pub(crate) struct PassOutcome {
@@ -141,7 +144,11 @@ impl Engine {
         {
             // What there is nothing to say of has to be looked at, too.
             judged.verdicts += 1 + self.judge(unit, now, (index, history), &mut judged);
+            judged.verdicts += self.selections.take_looked_at() / ROWS_FOR_A_VERDICT;
             judged.units += 1;
+        }
+        if self.queue.is_empty() {
+            self.selections.rest();
         }
         judged
     }

@@ -548,3 +548,35 @@ fn a_namespace_is_behind_until_each_of_its_services_was_judged_once() {
     let mut world = world.with(Source::EndpointSlices, slice("api", &[]));
     assert!(world.core.step(world.now, 1).more && !world.core.is_behind("shop"));
 }
+
+#[test]
+fn going_through_many_pods_counts_as_work() {
+    let world = |pods: usize| {
+        let world = (0..pods).fold(World::complete(), |world, at| {
+            world.with(
+                Source::Pods,
+                json!({"metadata": {"name": format!("c-{at}"), "namespace": "shop", "labels": {"app": "c"}},
+                    "spec": {"containers": []}}),
+            )
+        });
+        (0..20).fold(world, |world, at| {
+            let name = format!("api-{at}");
+            let caller = Client {
+                pods: Some(app(&format!("c-{at}"))),
+                ..client("c")
+            };
+            let mut policy = policy(vec![connection(Protocol::Tcp, caller)]);
+            policy.name = name.as_str().into();
+            policy.services = ServicePick::Names(vec![name.as_str().into()]);
+            world
+                .with(Source::Services, service(&name, json!({})))
+                .policy(policy)
+        })
+    };
+    let units = |pods: usize| {
+        let mut world = world(pods);
+        world.core.step(world.now, 600).units
+    };
+    let (few, many) = (units(1), units(5_000));
+    assert!(many < few, "{many} and {few}");
+}

@@ -7,6 +7,7 @@ mod advice;
 mod case;
 mod dependencies;
 mod look;
+mod selectable;
 mod selections;
 mod severity;
 

@@ -6,14 +6,14 @@
 //! Pods of a workload have all the same.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 use std::sync::Arc;
 
+use super::selectable::Rows;
 use crate::index::Index;
-use crate::names::{Key, Name, Names, Pairs};
-use crate::policy::{Operator, Requirement, Selector};
-use crate::sources::placement::Placement;
-use crate::sources::workload::Template;
+use crate::names::{Key, Name};
+use crate::policy::Selector;
 
 /// Kinds of Pods of one selection that are told apart. The Pods of one workload are of one kind, two while it is rolled
 /// out, and a client is seldom more than one workload.
@@ -21,6 +21,9 @@ pub const KINDS: usize = 64;
 
 /// What is remembered of one namespace, in kinds and nodes of kinds; a namespace with more begins anew.
 const OF_A_NAMESPACE: usize = 65_536;
+
+/// To read and sort the rows of a namespace takes as long as going through them so often, about.
+const ROWS_TO_SORT: usize = 8;
 
 /// The same of all namespaces together.
 const IN_ALL: usize = 1_048_576;
@@ -61,12 +64,16 @@ struct Remembered {
     namespaces: BTreeMap<(Among, Name), OfNamespace>,
     /// The sum of what the namespaces hold.
     held: usize,
+    /// Rows that were gone through since [`Selections::take_looked_at`].
+    looked_at: usize,
 }
 
 #[derive(Debug, Default)]
 struct OfNamespace {
     by_selector: HashMap<Selector, Selection>,
     held: usize,
+    /// What was gone through; not kept any longer than units wait to be judged.
+    rows: Option<Rc<Rows>>,
 }
 
 impl Selections {
@@ -81,9 +88,24 @@ impl Selections {
         if let Some(known) = known {
             return known;
         }
-        let selection = select(index, among, namespace, selector);
-        self.0.borrow_mut().keep(at, selector, &selection);
+        let mut all = self.0.borrow_mut();
+        let rows = all.rows(index, at);
+        let selection = rows.select(index, selector);
+        all.looked_at += rows.len();
+        all.keep(at, selector, &selection);
         selection
+    }
+
+    /// How many rows were gone through since this was last asked.
+    pub(crate) fn take_looked_at(&mut self) -> usize {
+        std::mem::take(&mut self.0.get_mut().looked_at)
+    }
+
+    /// Gives the memory back that selecting more would save time with.
+    pub(crate) fn rest(&mut self) {
+        for here in self.0.get_mut().namespaces.values_mut() {
+            here.rows = None;
+        }
     }
 
     /// Forgets what was said of the Pods of a namespace, and of what makes them.
@@ -100,6 +122,16 @@ impl Selections {
 }
 
 impl Remembered {
+    fn rows(&mut self, index: &Index, at: (Among, Name)) -> Rc<Rows> {
+        let here = self.namespaces.entry(at).or_default();
+        let rows = here.rows.get_or_insert_with(|| {
+            let rows = Rows::of(index, at.0, at.1);
+            self.looked_at += ROWS_TO_SORT * rows.len();
+            Rc::new(rows)
+        });
+        rows.clone()
+    }
+
     fn keep(&mut self, at: (Among, Name), selector: &Selector, selection: &Selection) {
         let kinds = selection.iter().flat_map(|kinds| kinds.iter());
         let size = 1 + kinds.map(|one| 1 + one.nodes.len()).sum::<usize>();
@@ -126,136 +158,18 @@ impl Remembered {
     }
 }
 
-/// What tells kinds apart.
-type Traits<'a> = (&'static str, bool, &'a Pairs, &'a Pairs, &'a Placement);
-
-/// A kind while it is counted.
-struct KindCount {
-    first: Key,
-    count: usize,
-    nodes: BTreeMap<Name, usize>,
-}
-
 /// Goes through the rows.
 pub(crate) fn select(index: &Index, among: Among, namespace: Name, selector: &Selector) -> Selection {
-    let names = &index.names;
-    let Some(wanted) = Interned::of(selector, names) else {
-        return Some(Arc::from([]));
-    };
-    let mut kinds: HashMap<Traits<'_>, KindCount> = HashMap::new();
-    let mut add = |kind, key: Key, template, node: Name| {
-        let counted = kinds.entry(traits(kind, template)).or_insert_with(|| KindCount {
-            first: key,
-            count: 0,
-            nodes: BTreeMap::new(),
-        });
-        counted.count += 1;
-        if names.text(key.name) < names.text(counted.first.name) {
-            counted.first = key;
-        }
-        if !node.is_empty() {
-            *counted.nodes.entry(node).or_default() += 1;
-        }
-        kinds.len() <= KINDS
-    };
-    let few = match among {
-        Among::Pods => index
-            .pods_in
-            .of(namespace)
-            .filter_map(|key| Some((key, index.pods.get(key)?)))
-            .filter(|(_, pod)| !pod.ended && wanted.takes(&pod.template.labels))
-            .all(|(key, pod)| add("Pod", key, &pod.template, pod.node)),
-        Among::Deployments => index
-            .deployments
-            .iter()
-            .filter(|(key, one)| key.namespace == namespace && wanted.takes(&one.template.labels))
-            .all(|(key, one)| add("Deployment", key, &one.template, Name::EMPTY)),
-        Among::DaemonSets => index
-            .daemon_sets
-            .iter()
-            .filter(|(key, one)| key.namespace == namespace && wanted.takes(&one.template.labels))
-            .all(|(key, one)| add("DaemonSet", key, &one.template, Name::EMPTY)),
-    };
-    if !few {
-        return None;
-    }
-    let mut alike: Vec<Alike> = kinds
-        .into_iter()
-        .map(|(traits, counted)| Alike {
-            kind: traits.0,
-            first: counted.first,
-            count: counted.count,
-            nodes: counted.nodes.into_iter().collect(),
-        })
-        .collect();
-    alike.sort_by_key(|one| (names.text(one.first.name), one.kind));
-    Some(alike.into())
-}
-
-fn traits<'a>(kind: &'static str, template: &'a Template) -> Traits<'a> {
-    let Template {
-        host_network,
-        sysctls,
-        set_by_command,
-        placement,
-        // These say which Pods they are, and what the data plane's own do.
-        labels: _,
-        containers: _,
-        volumes: _,
-        priority_class: _,
-    } = template;
-    (kind, *host_network, sysctls, set_by_command, placement)
-}
-
-/// A selector of which the texts were looked up once, instead of for each Pod.
-struct Interned<'a> {
-    labels: Vec<(Name, Name)>,
-    /// Key, what is asked of it, and values; a key that no object has is `None`.
-    lines: Vec<(Option<Name>, &'a Requirement, BTreeSet<Name>)>,
-}
-
-impl<'a> Interned<'a> {
-    /// `None` where it asks for a label that no object has.
-    fn of(selector: &'a Selector, names: &Names) -> Option<Self> {
-        let labels = selector.labels.iter();
-        let labels = labels.map(|(key, value)| Some((names.find(key)?, names.find(value)?)));
-        let lines = selector.expressions.iter().map(|line| {
-            let values = line.values.iter().filter_map(|value| names.find(value));
-            (names.find(&line.key), line, values.collect())
-        });
-        Some(Self {
-            labels: labels.collect::<Option<_>>()?,
-            lines: lines.collect(),
-        })
-    }
-
-    fn takes(&self, labels: &Pairs) -> bool {
-        self.labels
-            .iter()
-            .all(|(key, value)| labels.get(*key) == Some(*value))
-            && self.lines.iter().all(|(key, line, values)| {
-                let value = key.and_then(|key| labels.get(key));
-                let among = value.is_some_and(|value| values.contains(&value));
-                match line.operator {
-                    Operator::In => among,
-                    Operator::NotIn => !among,
-                    Operator::Exists => value.is_some(),
-                    Operator::DoesNotExist => value.is_none(),
-                }
-            })
-    }
+    Rows::of(index, among, namespace).select(index, selector)
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use serde_json::json;
 
     use super::*;
     use crate::Input;
     use crate::know::{Now, Source};
-    use crate::sources::selects;
     use crate::world::World;
 
     /// Pods of two nodes, of which every second has a sysctl of its own; so many ways in all.
@@ -336,33 +250,5 @@ mod tests {
             held.held,
             held.namespaces.values().map(|one| one.held).sum::<usize>()
         );
-    }
-
-    proptest! {
-        /// Interned, a selector takes what it takes by text.
-        #[test]
-        fn a_selector_takes_the_same_when_interned(
-            labels in prop::collection::vec(("[ab]", "[xy]{0,1}"), 0..4),
-            equal in prop::collection::vec(("[abc]", "[xyz]{0,1}"), 0..3),
-            lines in prop::collection::vec(("[abc]", 0..4_usize, prop::collection::vec("[xyz]{0,1}", 0..3)), 0..3),
-        ) {
-            let operators = [Operator::In, Operator::NotIn, Operator::Exists, Operator::DoesNotExist];
-            let selector = Selector {
-                labels: equal.iter().map(|(key, value)| ((**key).into(), (**value).into())).collect(),
-                expressions: lines
-                    .iter()
-                    .map(|(key, operator, values)| Requirement {
-                        key: (**key).into(),
-                        operator: operators[*operator],
-                        values: values.iter().map(|one| (**one).into()).collect(),
-                    })
-                    .collect(),
-            };
-            let mut names = Names::default();
-            let mut pair = |(key, value): &(String, String)| (names.intern(key), names.intern(value));
-            let labels = Pairs::new(labels.iter().map(&mut pair).collect());
-            let taken = Interned::of(&selector, &names).is_some_and(|wanted| wanted.takes(&labels));
-            prop_assert_eq!(taken, selects(&selector, &labels, &names));
-        }
     }
 }
