@@ -3,13 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::engine::{self, Dirt, Engine};
+use crate::engine::{self, Dirt, Engine, MeasuredNodes};
 use crate::findings::{
     self, Alertable, FindingList, FindingVerdict, NotJudged, SubjectView, Summary, in_part,
 };
 use crate::fitness::{self, Fitness};
 use crate::fleet::{Fleet, Wants, WantsTracker};
-use crate::handle::MeasuredNodes;
 use crate::history::{History, PodQuery};
 use crate::index::{Dep, Deps, Index, Part};
 use crate::judge::{Check, Severity, Subject};

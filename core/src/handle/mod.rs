@@ -8,8 +8,6 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-pub(crate) use measured::MeasuredNodes;
-
 use crate::drive::RemediationRecord;
 use crate::history::{PodAnswer, PodQuery};
 use crate::index::{Freshness, InTable, Opaque, Part, SHARE, Which};

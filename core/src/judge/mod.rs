@@ -15,8 +15,8 @@ pub use advice::{Advice, Change, End, Setting};
 pub use case::{Case, Compare, Datum, Evidence, Explain, MESSAGE};
 pub use dependencies::{Dependencies, Gaps};
 pub use look::{Look, Room};
+pub use selectable::{Alike, KINDS, Selection};
 pub(crate) use selections::Selections;
-pub use selections::{Alike, KINDS, Selection};
 pub use severity::{Severities, Severity};
 
 use crate::know::{Gap, Known, Reads};

@@ -2,18 +2,49 @@
 //! hundreds of selectors.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
-use super::selections::{Alike, Among, KINDS, Selection};
 use crate::index::Index;
 use crate::names::{Key, Name, Names, Pairs};
 use crate::policy::{Operator, Requirement, Selector};
 use crate::sources::placement::Placement;
 use crate::sources::workload::Template;
 
+/// Kinds of Pods of one selection that are told apart. The Pods of one workload are of one kind, two while it is rolled
+/// out, and a client is seldom more than one workload.
+pub const KINDS: usize = 64;
+
+/// Pods, or Pod templates, that are alike in what checks of paths read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alike {
+    /// `Pod`, or the kind of the object that makes some.
+    pub kind: &'static str,
+    /// The first by name.
+    pub first: Key,
+    /// How many there are.
+    pub count: usize,
+    /// The nodes that they are on, and how many on each.
+    pub nodes: Arc<[(Name, usize)]>,
+}
+
+/// The kinds of what is selected, by the name of their first; `None` where there are more than [`KINDS`].
+pub type Selection = Option<Arc<[Alike]>>;
+
+/// Where to look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Among {
+    /// Living Pods.
+    Pods,
+    /// Deployments.
+    Deployments,
+    /// `DaemonSet`s.
+    DaemonSets,
+}
+
 /// What can be selected, by its name.
 #[derive(Debug, Default)]
-pub(super) struct Rows {
-    rows: Vec<Row>,
+pub(super) struct Selectable {
+    rows: Vec<Candidate>,
     /// The labels of all rows, one after the other, those of each by key.
     labels: Vec<(Name, Name)>,
     /// The nodes of all rows, in their order.
@@ -22,7 +53,7 @@ pub(super) struct Rows {
 
 /// One Pod, or one object that makes some.
 #[derive(Debug)]
-struct Row {
+struct Candidate {
     what: &'static str,
     key: Key,
     /// Rows of one kind have the same number.
@@ -45,7 +76,7 @@ struct KindCount {
     nodes: Vec<usize>,
 }
 
-impl Rows {
+impl Selectable {
     /// Of the rows of the index as they are now.
     pub(super) fn of(index: &Index, among: Among, namespace: Name) -> Self {
         let mut found: Vec<(&'static str, Key, &Template, Name)> = match among {
@@ -82,7 +113,7 @@ impl Rows {
         for (what, key, template, node) in found {
             let next = u32::try_from(kinds.len()).unwrap_or(u32::MAX);
             labels.extend(template.labels.iter());
-            rows.push(Row {
+            rows.push(Candidate {
                 what,
                 key,
                 kind: *kinds.entry(traits(what, template)).or_insert(next),

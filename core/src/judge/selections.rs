@@ -7,17 +7,12 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
-use std::rc::Rc;
 use std::sync::Arc;
 
-use super::selectable::Rows;
+use super::selectable::{Among, Selectable, Selection};
 use crate::index::Index;
-use crate::names::{Key, Name};
+use crate::names::Name;
 use crate::policy::Selector;
-
-/// Kinds of Pods of one selection that are told apart. The Pods of one workload are of one kind, two while it is rolled
-/// out, and a client is seldom more than one workload.
-pub const KINDS: usize = 64;
 
 /// What is remembered of one namespace, in kinds and nodes of kinds; a namespace with more begins anew.
 const OF_A_NAMESPACE: usize = 65_536;
@@ -27,33 +22,6 @@ const ROWS_TO_SORT: usize = 8;
 
 /// The same of all namespaces together.
 const IN_ALL: usize = 1_048_576;
-
-/// Pods, or Pod templates, that are alike in what checks of paths read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Alike {
-    /// `Pod`, or the kind of the object that makes some.
-    pub kind: &'static str,
-    /// The first by name.
-    pub first: Key,
-    /// How many there are.
-    pub count: usize,
-    /// The nodes that they are on, and how many on each.
-    pub nodes: Arc<[(Name, usize)]>,
-}
-
-/// The kinds of what is selected, by the name of their first; `None` where there are more than [`KINDS`].
-pub type Selection = Option<Arc<[Alike]>>;
-
-/// Where to look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Among {
-    /// Living Pods.
-    Pods,
-    /// Deployments.
-    Deployments,
-    /// `DaemonSet`s.
-    DaemonSets,
-}
 
 /// Selections that were asked for, by where.
 #[derive(Debug, Default)]
@@ -73,7 +41,7 @@ struct OfNamespace {
     by_selector: HashMap<Selector, Selection>,
     held: usize,
     /// What was gone through; not kept any longer than units wait to be judged.
-    rows: Option<Rc<Rows>>,
+    rows: Option<Arc<Selectable>>,
 }
 
 impl Selections {
@@ -122,12 +90,12 @@ impl Selections {
 }
 
 impl Remembered {
-    fn rows(&mut self, index: &Index, at: (Among, Name)) -> Rc<Rows> {
+    fn rows(&mut self, index: &Index, at: (Among, Name)) -> Arc<Selectable> {
         let here = self.namespaces.entry(at).or_default();
         let rows = here.rows.get_or_insert_with(|| {
-            let rows = Rows::of(index, at.0, at.1);
+            let rows = Selectable::of(index, at.0, at.1);
             self.looked_at += ROWS_TO_SORT * rows.len();
-            Rc::new(rows)
+            Arc::new(rows)
         });
         rows.clone()
     }
@@ -160,7 +128,7 @@ impl Remembered {
 
 /// Goes through the rows.
 pub(crate) fn select(index: &Index, among: Among, namespace: Name, selector: &Selector) -> Selection {
-    Rows::of(index, among, namespace).select(index, selector)
+    Selectable::of(index, among, namespace).select(index, selector)
 }
 
 #[cfg(test)]
@@ -169,6 +137,7 @@ mod tests {
 
     use super::*;
     use crate::Input;
+    use crate::judge::KINDS;
     use crate::know::{Now, Source};
     use crate::world::World;
 

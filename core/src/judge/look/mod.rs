@@ -8,7 +8,8 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use super::dependencies::Dependencies;
-use super::selections::{Among, Selection, Selections, select};
+use super::selectable::{Among, Selection};
+use super::selections::{Selections, select};
 use crate::fleet::Fleet;
 use crate::history::{self, Evicted, History, Preempted};
 use crate::index::{Dep, Deps, Index, Part, PortEndpoints, Table};
