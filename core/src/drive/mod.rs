@@ -14,6 +14,7 @@
 //!
 //! In this version nothing sends these requests.
 
+mod executor;
 mod node;
 mod record;
 mod request;
@@ -22,6 +23,7 @@ mod stages;
 #[cfg(test)]
 mod tests;
 
+pub use executor::{Executor, Work};
 pub use node::{LiveNode, NodePatch, REASON, RECORD, TERM, is_fence};
 pub use record::{Ending, Phase, PolicyVersion, RemediationRecord, history};
 pub use request::{Reply, Request};

@@ -1,10 +1,13 @@
 //! Leaders that come and go, what happens to their requests, and people.
 
+use std::collections::BTreeSet;
+
 use evenkeel_core::drive::{
-    Drive, DriveEnd, DriveReason, Ending, Goal, MOST_REQUESTS, Phase, PolicyVersion, RemediationRecord,
-    Reply, Request, SlotLease, is_fence,
+    Ending, Executor, Goal, MOST_REQUESTS, Phase, PolicyVersion, RemediationRecord, Reply, Request,
+    SlotLease, Work, is_fence,
 };
 use evenkeel_core::guards::Held;
+use evenkeel_core::know::Mono;
 use evenkeel_core::names::Names;
 use evenkeel_core::policy::FenceEffect;
 use evenkeel_core::remedies::NodeChange;
@@ -33,31 +36,30 @@ impl Chance {
     }
 }
 
-/// One leader: what it knows, and the drive that it is at.
+/// One leader.
 pub(super) struct Leader {
     term: u64,
-    drive: Option<Drive>,
+    executor: Executor,
+    begun: u64,
     asked: u32,
     /// How often people had said stop or go when its drive began.
     words_at_start: u32,
-    claimed: bool,
-    slot: SlotLease,
-    is_over: bool,
+    /// The ledger as its watch last showed it.
+    watched: Vec<RemediationRecord>,
 }
 
 impl Leader {
     /// Nodes that may be fenced at a time.
     pub(super) const BUDGET: usize = 2;
 
-    fn new(term: u64, defect: Option<Defect>) -> Self {
+    fn new(term: u64) -> Self {
         Self {
             term,
-            drive: None,
+            executor: Executor::new(term),
+            begun: 0,
             asked: 0,
             words_at_start: 0,
-            claimed: defect == Some(Defect::NoClaim),
-            slot: SlotLease::default(),
-            is_over: false,
+            watched: Vec::new(),
         }
     }
 }
@@ -82,6 +84,8 @@ pub(super) struct Run {
     pub(super) trace: Option<Vec<String>>,
 }
 
+/// From one request to the next, in milliseconds: longer than any pause, as the order of requests is what is tried.
+const STEP: u64 = 60_000;
 /// Steps with faults, and after them.
 const STEPS: (u64, u64) = (220, 400);
 const NODES: u64 = 5;
@@ -123,7 +127,7 @@ impl Run {
 
     fn elect(&mut self) -> Leader {
         self.leaders += 1;
-        Leader::new(self.server.next_version(), self.server.defect)
+        Leader::new(self.server.next_version())
     }
 
     /// Faults end, and everything is undone: nothing may be left. Stop may go on meanwhile.
@@ -149,6 +153,8 @@ impl Run {
             .as_ref()
             .is_some_and(|slot| slot.holder.is_some());
         let fenced = self.server.fenced();
+        let undone = |one: &&RemediationRecord| one.phase == Phase::Finished(Ending::Undone);
+        self.undone = self.server.records.values().filter(undone).count() as u32;
         if open > 0 || held || fenced > 0 {
             let left = format!("{open} records open, {fenced} nodes fenced, slot held: {held}");
             self.server.broken.push(left);
@@ -188,94 +194,87 @@ impl Run {
 
     /// One request of a leader.
     fn act(&mut self, leader: &mut Leader, only_undo: bool) {
-        if leader.is_over {
+        let now = Mono(self.step * STEP);
+        let work = self.work(leader, only_undo);
+        let Some(request) = leader.executor.ask(now, &work) else {
             return;
-        }
-        if leader.drive.is_none() {
-            let Some(drive) = self.choose(leader, only_undo) else {
-                return;
-            };
+        };
+        if leader.begun != leader.executor.begun() {
+            leader.begun = leader.executor.begun();
             leader.asked = 0;
             leader.words_at_start = self.server.words;
-            leader.drive = Some(drive);
         }
-        let Some(drive) = &mut leader.drive else { return };
-        if let Some(request) = drive.ask() {
-            leader.asked += 1;
-            let too_many = leader.asked > MOST_REQUESTS;
-            let is_act = matches!(&request, Request::PatchNode(_, patch) if patch.adds_fence());
-            let stopped = self.server.stop && self.server.words == leader.words_at_start;
-            let after_stop = is_act && stopped;
-            let reply = self.send(Sender { term: leader.term }, &request, drive.record());
-            let busy = self.server.fenced() >= Leader::BUDGET && self.server.defect != Some(Defect::NoBudget);
-            drive.take(reply, |_| if busy { Err(held()) } else { Ok(()) });
-            if too_many {
-                self.server.broken.push("too many requests".into());
-            }
-            if after_stop {
-                self.server
-                    .broken
-                    .push("an act was sent though people had said stop before".into());
-            }
-            return;
+        leader.asked += 1;
+        let too_many = leader.asked > MOST_REQUESTS;
+        let is_act = matches!(&request, Request::PatchNode(_, patch) if patch.adds_fence());
+        let stopped = self.server.stop && self.server.words == leader.words_at_start;
+        let after_stop = is_act && stopped;
+        let drive = leader.executor.drive().unwrap();
+        let reply = match self.pretended(leader, drive.goal(), &request) {
+            Some(reply) => reply,
+            None => self.send(Sender { term: leader.term }, &request, drive.record()),
+        };
+        let busy = self.server.fenced() >= Leader::BUDGET && self.server.defect != Some(Defect::NoBudget);
+        leader
+            .executor
+            .take(now, reply, |_| if busy { Err(held()) } else { Ok(()) });
+        if too_many {
+            self.server.broken.push("too many requests".into());
         }
-        self.finished(leader);
-    }
-
-    fn finished(&mut self, leader: &mut Leader) {
-        let Some(drive) = leader.drive.take() else { return };
-        if drive.goal() != Goal::Undo {
-            leader.slot = drive.slot().clone();
-        }
-        match drive.end() {
-            Some(DriveEnd::Claimed) => leader.claimed = true,
-            Some(DriveEnd::Taken(holder)) => {
-                let settled = match self.server.records.get(&holder.record) {
-                    Some(record) => Drive::settle(record.clone(), leader.term),
-                    None => Drive::settle_holder(holder.clone(), leader.term),
-                };
-                leader.asked = 0;
-                leader.drive = Some(settled);
-            }
-            Some(DriveEnd::Left) => leader.claimed = false,
-            Some(DriveEnd::Superseded) => leader.is_over = true,
-            Some(DriveEnd::Closed(phase, why)) => {
-                self.undone += u32::from(*phase == Phase::Finished(Ending::Undone));
-                // One drive at a time: another record that has the slot in this term is not being worked on.
-                leader.claimed &= *why != DriveReason::OneAtATime;
-            }
-            Some(DriveEnd::NothingDone(_)) | None => {}
+        if after_stop {
+            self.server
+                .broken
+                .push("an act was sent though people had said stop before".into());
         }
     }
 
-    /// What is next: the slot, what is open, what is to be undone, and then a fence. Records are read anew each time.
-    fn choose(&mut self, leader: &Leader, only_undo: bool) -> Option<Drive> {
-        if !leader.claimed {
-            return Some(Drive::claim(leader.term));
+    /// A claim that is not made, where that is the defect: the leader thinks that the slot is its own and free.
+    fn pretended(&self, leader: &Leader, goal: Goal, request: &Request) -> Option<Reply> {
+        if self.server.defect != Some(Defect::NoClaim) || goal != Goal::Claim || leader.begun > 1 {
+            return None;
         }
-        let records: Vec<_> = self.server.records.values().cloned().collect();
-        if let Some(open) = records.iter().find(|one| one.phase == Phase::Intended) {
-            return Some(Drive::settle(open.clone(), leader.term));
+        let version = self.server.slot.as_ref().map_or("", |slot| &slot.version);
+        matches!(request, Request::ReadSlot | Request::WriteSlot(_)).then(|| {
+            Reply::Slot(SlotLease {
+                version: version.to_owned(),
+                term: leader.term,
+                holder: None,
+            })
+        })
+    }
+
+    /// What there is to do: what is gone, what is to be undone, and a fence. The watch of records may be behind.
+    fn work(&mut self, leader: &mut Leader, only_undo: bool) -> Work {
+        if !self.faults || self.chance.percent(60) {
+            leader.watched = self.server.records.values().cloned().collect();
         }
-        let gone = |one: &&RemediationRecord| {
+        let records = leader.executor.ledger(&leader.watched);
+        let gone = |one: &RemediationRecord| {
             let node = self.server.nodes.get(&one.node);
             !node.is_some_and(|node| node.uid == one.node_uid && node.is_fenced_by(&one.name))
         };
-        let in_effect = || records.iter().filter(|one| one.phase == Phase::InEffect);
-        if let Some(gone) = in_effect().find(gone) {
-            return Some(Drive::undo(gone.clone(), leader.term));
+        let mut undo: BTreeSet<String> = records
+            .iter()
+            .filter(|one| gone(one) || only_undo)
+            .map(|one| one.name.clone())
+            .collect();
+        if self.chance.percent(15) {
+            let in_effect = records.iter().find(|one| one.phase == Phase::InEffect);
+            undo.extend(in_effect.map(|one| one.name.clone()));
         }
-        let undo = only_undo || self.chance.percent(15);
-        if let Some(one) = in_effect().next().filter(|_| undo) {
-            return Some(Drive::undo(one.clone(), leader.term));
+        let fence = if only_undo || self.chance.percent(30) {
+            None
+        } else {
+            self.fence(leader.term, &records)
+        };
+        Work {
+            records: leader.watched.clone(),
+            undo,
+            fence,
         }
-        if only_undo || self.chance.percent(30) {
-            return None;
-        }
-        self.fence(leader, &records)
     }
 
-    fn fence(&mut self, leader: &Leader, records: &[RemediationRecord]) -> Option<Drive> {
+    fn fence(&mut self, term: u64, records: &[RemediationRecord]) -> Option<RemediationRecord> {
         let name = format!("n{}", self.chance.below(NODES));
         let node = self.server.nodes.get(&name)?;
         let own: Vec<_> = records.iter().filter(|one| one.node_uid == node.uid).collect();
@@ -297,8 +296,9 @@ impl Run {
             uid: "p".into(),
             generation: 1,
         };
-        let record = RemediationRecord::of(&change, &names, &node.uid, policy, leader.term, finished);
-        Some(Drive::fence(record, leader.term, leader.slot.clone()))
+        Some(RemediationRecord::of(
+            &change, &names, &node.uid, policy, term, finished,
+        ))
     }
 
     fn note(&mut self, how: &str, sender: Sender, request: &Request, reply: &Reply) {

@@ -1,0 +1,245 @@
+//! The drives of one leader, one after the other: which is next, and what follows of how one ended.
+//!
+//! The slot first: nothing else is done in a term before what an older one left in it is settled. Then records that were left
+//! open, then what is to be undone, and only then a fence. An undo does not wait for a slot that cannot be claimed.
+//!
+//! What is read of the ledger may be behind what this leader has written itself, so that is remembered until it is read. Who
+//! loses the lead drops its executor with the drive under way: the next leader settles what it left.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::record::{Phase, RemediationRecord};
+use super::request::{Reply, Request};
+use super::slot::SlotLease;
+use super::{Drive, DriveEnd, DriveReason, Goal, LiveNode};
+use crate::guards::Held;
+use crate::know::Mono;
+
+/// Pause after a request that was lost or refused as too many, in milliseconds: as long as the API server's own priority and
+/// fairness asks for (`k8s.io/apiserver/pkg/server/filters/priority-and-fairness.go`, `Retry-After: 1`).
+const AFTER_LOSS: u64 = 1_000;
+/// Pause after a drive that is left to be settled, in milliseconds: what refuses it does not change within seconds.
+const AFTER_LEFT: u64 = 10_000;
+/// After a fence that came to nothing none is tried for so long, in milliseconds: each try stores a record, and a plan is made
+/// anew every 30 s.
+const AFTER_REFUSED: u64 = 60_000;
+/// Most records that are remembered until they are read. Drives take seconds and a watch less, so it is never near.
+const MOST_WRITTEN: usize = 100;
+
+/// What there is to do, of one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Work {
+    /// The ledger as it was last read.
+    pub records: Vec<RemediationRecord>,
+    /// Names of the records that are to be undone. Those that are not in effect do not count.
+    pub undo: BTreeSet<String>,
+    /// The fence that is planned and that no guard holds back.
+    pub fence: Option<RemediationRecord>,
+}
+
+/// How far this term has come with the slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Claim {
+    /// It is to be claimed.
+    Due,
+    /// The last try was given up: an undo goes first, if there is one, before the next.
+    Failed,
+    /// It is this term's.
+    Made,
+    /// A newer leader has written it: nothing more is done in this term.
+    Superseded,
+}
+
+/// Carries out what there is to do in one term, one request at a time.
+#[derive(Debug, Clone)]
+pub struct Executor {
+    term: u64,
+    claim: Claim,
+    slot: SlotLease,
+    drive: Option<Drive>,
+    begun: u64,
+    awaits_reply: bool,
+    not_before: Mono,
+    no_fence_before: Mono,
+    written: BTreeMap<String, RemediationRecord>,
+}
+
+impl Executor {
+    /// The executor of the leader of this term.
+    pub fn new(term: u64) -> Self {
+        Self {
+            term,
+            claim: Claim::Due,
+            slot: SlotLease::default(),
+            drive: None,
+            begun: 0,
+            awaits_reply: false,
+            not_before: Mono(0),
+            no_fence_before: Mono(0),
+            written: BTreeMap::new(),
+        }
+    }
+
+    /// The drive under way.
+    pub const fn drive(&self) -> Option<&Drive> {
+        self.drive.as_ref()
+    }
+
+    /// How many drives have begun.
+    pub const fn begun(&self) -> u64 {
+        self.begun
+    }
+
+    /// Whether a newer leader has written the slot: nothing more is done in this term.
+    pub fn is_superseded(&self) -> bool {
+        self.claim == Claim::Superseded
+    }
+
+    /// Before this moment there is no request; one that is under way is answered first.
+    pub const fn not_before(&self) -> Mono {
+        self.not_before
+    }
+
+    /// The ledger as it was read, with what this leader has written since.
+    pub fn ledger(&self, read: &[RemediationRecord]) -> Vec<RemediationRecord> {
+        let mut all = read.to_vec();
+        for one in self.written.values() {
+            match all.iter_mut().find(|read| read.name == one.name) {
+                Some(read) if is_newer(one, read) => read.clone_from(one),
+                Some(_) => {}
+                None => all.push(one.clone()),
+            }
+        }
+        all
+    }
+
+    /// The next request, if there is one now. It is sent once, and what became of it is for [`Executor::take`]; until then
+    /// there is no other.
+    pub fn ask(&mut self, now: Mono, work: &Work) -> Option<Request> {
+        self.forget(&work.records);
+        loop {
+            if self.awaits_reply || self.is_superseded() || now < self.not_before {
+                return None;
+            }
+            let mut drive = match self.drive.take() {
+                Some(drive) => drive,
+                None => self.choose(now, work)?,
+            };
+            if let Some(request) = drive.ask() {
+                self.awaits_reply = true;
+                self.drive = Some(drive);
+                return Some(request);
+            }
+            self.ended(now, &drive, work);
+        }
+    }
+
+    /// Takes what became of the request; `confirm` asks the guards once more, on the target as it was just read.
+    pub fn take(&mut self, now: Mono, reply: Reply, confirm: impl FnOnce(&LiveNode) -> Result<(), Held>) {
+        if !std::mem::take(&mut self.awaits_reply) {
+            return;
+        }
+        if matches!(reply, Reply::Lost | Reply::Busy) {
+            self.not_before = now.plus(AFTER_LOSS);
+        }
+        if let Some(drive) = &mut self.drive {
+            drive.take(reply, confirm);
+        }
+    }
+
+    fn begin(&mut self, drive: Drive) -> Drive {
+        self.begun += 1;
+        drive
+    }
+
+    fn choose(&mut self, now: Mono, work: &Work) -> Option<Drive> {
+        let records = self.ledger(&work.records);
+        let undo = records
+            .iter()
+            .find(|one| one.phase == Phase::InEffect && work.undo.contains(&one.name))
+            .map(|one| Drive::undo(one.clone(), self.term));
+        if self.claim != Claim::Made {
+            let failed = std::mem::replace(&mut self.claim, Claim::Due) == Claim::Failed;
+            let instead = undo.filter(|_| failed);
+            let claim = || Drive::claim(self.term);
+            let drive = instead.unwrap_or_else(claim);
+            return Some(self.begin(drive));
+        }
+        let open = records.iter().find(|one| one.phase == Phase::Intended);
+        let settle = open.map(|one| Drive::settle(one.clone(), self.term));
+        let drive = settle.or(undo).or_else(|| {
+            let fence = work.fence.as_ref().filter(|_| self.no_fence_before <= now)?;
+            Some(Drive::fence(fence.clone(), self.term, self.slot.clone()))
+        })?;
+        Some(self.begin(drive))
+    }
+
+    fn ended(&mut self, now: Mono, drive: &Drive, work: &Work) {
+        let fence = drive.goal() == Goal::Fence;
+        if drive.goal() != Goal::Undo {
+            self.slot = drive.slot().clone();
+        }
+        match drive.end() {
+            Some(DriveEnd::Claimed) => self.claim = Claim::Made,
+            Some(DriveEnd::Taken(holder)) => {
+                let records = self.ledger(&work.records);
+                let settle = match records.into_iter().find(|one| one.name == holder.record) {
+                    Some(record) => Drive::settle(record, self.term),
+                    None => Drive::settle_holder(holder.clone(), self.term),
+                };
+                self.drive = Some(self.begin(settle));
+            }
+            Some(DriveEnd::Left) => {
+                self.claim = if drive.goal() == Goal::Claim {
+                    Claim::Failed
+                } else {
+                    Claim::Due
+                };
+                self.not_before = now.plus(AFTER_LEFT);
+            }
+            Some(DriveEnd::Superseded) => self.claim = Claim::Superseded,
+            Some(DriveEnd::Closed(phase, why)) => {
+                // Another record that has the slot in this term is not being worked on.
+                if *why == DriveReason::OneAtATime {
+                    self.claim = Claim::Due;
+                }
+                self.remember(drive.record());
+                if fence && *phase != Phase::InEffect {
+                    self.no_fence_before = now.plus(AFTER_REFUSED);
+                }
+            }
+            Some(DriveEnd::NothingDone(_)) => self.no_fence_before = now.plus(AFTER_REFUSED),
+            None => {}
+        }
+    }
+
+    /// Remembers a record that was written until it is read. One that was not stored has no version.
+    fn remember(&mut self, record: &RemediationRecord) {
+        if record.version.is_empty() {
+            return;
+        }
+        self.written.insert(record.name.clone(), record.clone());
+        if self.written.len() > MOST_WRITTEN {
+            self.written.pop_first();
+        }
+    }
+
+    /// Forgets what is read by now, as it was written or newer.
+    fn forget(&mut self, read: &[RemediationRecord]) {
+        let is_read = |one: &RemediationRecord| {
+            let found = read.iter().find(|read| read.name == one.name);
+            found.is_some_and(|read| !is_newer(one, read))
+        };
+        self.written.retain(|_, one| !is_read(one));
+    }
+}
+
+/// Whether the first is a newer version of the record than the second. Versions of one kind are ordered (Kubernetes 1.35,
+/// KEP-5504); where they are no numbers, what was read counts.
+fn is_newer(one: &RemediationRecord, other: &RemediationRecord) -> bool {
+    let version = |record: &RemediationRecord| record.version.parse::<u64>().ok();
+    match (version(one), version(other)) {
+        (Some(one), Some(other)) => one > other,
+        _ => false,
+    }
+}

@@ -1,0 +1,291 @@
+//! What one leader does after the other, without chance: order, pauses, and a successor at each request.
+
+use std::collections::BTreeSet;
+
+use evenkeel_core::drive::{
+    Ending, Executor, Goal, Phase, PolicyVersion, RemediationRecord, Reply, Request, Work,
+};
+use evenkeel_core::know::Mono;
+use evenkeel_core::names::Names;
+use evenkeel_core::policy::FenceEffect;
+use evenkeel_core::remedies::NodeChange;
+use rstest::rstest;
+
+use super::server::{Sender, Server};
+
+/// A cluster, its leader, and the time.
+struct Bed {
+    server: Server,
+    leader: Executor,
+    term: u64,
+    now: Mono,
+    fence: bool,
+    undo: bool,
+    /// Each request that was sent, in a word.
+    sent: Vec<&'static str>,
+}
+
+fn word(request: &Request) -> &'static str {
+    match request {
+        Request::CreateRecord(_) => "create record",
+        Request::ReadRecord(_) => "read record",
+        Request::WriteRecord(_) => "write record",
+        Request::ReadSlot => "read slot",
+        Request::WriteSlot(_) => "write slot",
+        Request::ReadStop => "read stop",
+        Request::ReadNode(_) => "read node",
+        Request::PatchNode(_, patch) if patch.adds_fence() => "fence",
+        Request::PatchNode(_, patch) if patch.taints.is_some() => "unfence",
+        Request::PatchNode(..) => "touch",
+    }
+}
+
+impl Bed {
+    fn new() -> Self {
+        Self {
+            server: Server::new(3, 3, None),
+            leader: Executor::new(7),
+            term: 7,
+            now: Mono(1_000_000),
+            fence: true,
+            undo: false,
+            sent: Vec::new(),
+        }
+    }
+
+    fn work(&self) -> Work {
+        let records: Vec<_> = self.server.records.values().cloned().collect();
+        let undo: BTreeSet<_> = records.iter().map(|one| one.name.clone()).collect();
+        let node = &self.server.nodes["n1"];
+        let finished = records.iter().filter(|one| one.is_finished()).count();
+        let mut names = Names::default();
+        let change = NodeChange {
+            remedy: "CordonNode",
+            node: names.intern("n1"),
+            effect: FenceEffect::PreferNoSchedule,
+            cause: "RefilledFlapper",
+            evidence: Vec::new(),
+        };
+        let policy = PolicyVersion {
+            uid: "p".into(),
+            generation: 1,
+        };
+        let record = RemediationRecord::of(&change, &names, &node.uid, policy, self.term, finished);
+        let wanted = self.fence && !node.is_fenced();
+        Work {
+            records,
+            undo: if self.undo { undo } else { BTreeSet::new() },
+            fence: wanted.then_some(record),
+        }
+    }
+
+    /// The next request, if there is one now.
+    fn ask(&mut self) -> Option<Request> {
+        let work = self.work();
+        let request = self.leader.ask(self.now, &work)?;
+        self.sent.push(word(&request));
+        Some(request)
+    }
+
+    fn apply(&mut self, request: &Request) -> Reply {
+        self.server.apply(Sender { term: self.term }, request)
+    }
+
+    fn take(&mut self, reply: Reply) {
+        self.leader.take(self.now, reply, |_| Ok(()));
+    }
+
+    /// All that it does for so long; returns what it sent.
+    fn live(&mut self, millis: u64) -> Vec<&'static str> {
+        let end = self.now.plus(millis);
+        self.sent.clear();
+        while self.now <= end {
+            match self.ask() {
+                Some(request) => {
+                    let reply = self.apply(&request);
+                    self.take(reply);
+                }
+                None => self.now = self.now.plus(500),
+            }
+        }
+        std::mem::take(&mut self.sent)
+    }
+
+    fn succeed(&mut self) {
+        self.term = self.server.next_version();
+        self.leader = Executor::new(self.term);
+    }
+
+    fn phases(&self) -> Vec<Phase> {
+        self.server.records.values().map(|one| one.phase).collect()
+    }
+
+    fn slot_is_free(&self) -> bool {
+        self.server
+            .slot
+            .as_ref()
+            .is_some_and(|slot| slot.holder.is_none())
+    }
+}
+
+const CLAIM: [&str; 2] = ["read slot", "write slot"];
+const FENCE: [&str; 7] = [
+    "create record",
+    "write slot",
+    "read stop",
+    "read node",
+    "fence",
+    "write record",
+    "write slot",
+];
+const UNDO: [&str; 3] = ["read node", "unfence", "write record"];
+
+#[test]
+fn a_node_is_fenced_once_and_undone_once() {
+    let mut bed = Bed::new();
+    assert_eq!(bed.live(60_000), [&CLAIM[..], &FENCE].concat());
+    assert_eq!(bed.live(3_600_000), [""; 0], "nothing is left to do");
+    bed.undo = true;
+    bed.fence = false;
+    assert_eq!(bed.live(3_600_000), UNDO);
+    assert_eq!(bed.phases(), [Phase::Finished(Ending::Undone)]);
+    assert!(bed.server.broken.is_empty() && bed.server.fenced() == 0 && bed.slot_is_free());
+}
+
+#[test]
+fn a_fence_that_came_to_nothing_is_not_tried_for_a_minute_and_stop_holds_no_undo() {
+    let mut bed = Bed::new();
+    bed.server.stop = true;
+    let begin = bed.live(59_000);
+    assert_eq!(
+        begin.iter().filter(|one| **one == "read stop").count(),
+        1,
+        "{begin:?}"
+    );
+    assert_eq!(bed.phases(), [Phase::Finished(Ending::Refused)]);
+    bed.server.stop = false;
+    bed.live(2_000);
+    assert_eq!(bed.server.fenced(), 1);
+    bed.server.stop = true;
+    bed.undo = true;
+    bed.live(2_000);
+    assert_eq!(bed.server.fenced(), 0);
+    assert!(bed.server.broken.is_empty(), "{:?}", bed.server.broken);
+}
+
+#[rstest]
+#[case::lost(Reply::Lost)]
+#[case::too_many(Reply::Busy)]
+fn what_is_lost_or_too_much_is_followed_by_a_pause_of_a_second(#[case] reply: Reply) {
+    let mut bed = Bed::new();
+    assert!(bed.ask().is_some());
+    assert!(bed.ask().is_none(), "one request is under way");
+    bed.take(reply.clone());
+    assert_eq!(bed.leader.not_before(), bed.now.plus(1_000));
+    bed.now = bed.now.plus(999);
+    assert!(bed.ask().is_none());
+    bed.now = bed.now.plus(1);
+    assert_eq!(bed.ask(), Some(Request::ReadSlot));
+    bed.take(Reply::Absent);
+    bed.take(reply);
+    assert!(bed.ask().is_some(), "a reply to no request says nothing");
+}
+
+#[test]
+fn an_undo_does_not_wait_for_a_slot_that_cannot_be_claimed() {
+    let mut bed = Bed::new();
+    bed.live(60_000);
+    bed.succeed();
+    bed.undo = true;
+    bed.fence = false;
+    for _ in 0..1_000 {
+        let Some(request) = bed.ask() else {
+            bed.now = bed.now.plus(500);
+            continue;
+        };
+        let reply = match request {
+            Request::ReadSlot | Request::WriteSlot(_) => Reply::Refused(403),
+            request => bed.apply(&request),
+        };
+        bed.take(reply);
+    }
+    assert_eq!(bed.phases(), [Phase::Finished(Ending::Undone)]);
+    let claims = bed.sent.iter().filter(|one| **one == "read slot").count();
+    assert!((10..=60).contains(&claims), "{claims} tries in some 8 minutes");
+}
+
+#[test]
+fn a_record_that_the_watch_does_not_show_yet_is_known() {
+    let mut bed = Bed::new();
+    let mut work = bed.work();
+    assert!(work.records.is_empty(), "and it stays so");
+    while let Some(request) = bed.leader.ask(bed.now, &work) {
+        let reply = bed.apply(&request);
+        bed.take(reply);
+        work.fence = work.fence.filter(|_| bed.server.fenced() == 0);
+    }
+    let known = bed.leader.ledger(&work.records);
+    assert_eq!(known.len(), 1);
+    assert_eq!(known[0].phase, Phase::InEffect);
+    work.undo.insert(known[0].name.clone());
+    assert!(matches!(
+        bed.leader.ask(bed.now, &work),
+        Some(Request::ReadNode(_))
+    ));
+    assert_eq!(bed.leader.drive().unwrap().goal(), Goal::Undo);
+}
+
+#[test]
+fn under_a_newer_leader_nothing_more_is_sent() {
+    let mut bed = Bed::new();
+    let mut older = bed.leader.clone();
+    bed.succeed();
+    bed.live(60_000);
+    let work = bed.work();
+    assert_eq!(older.ask(bed.now, &work), Some(Request::ReadSlot));
+    let slot = bed.server.slot.clone().unwrap();
+    older.take(bed.now, Reply::Slot(slot), |_| Ok(()));
+    assert_eq!(older.ask(bed.now.plus(3_600_000), &work), None);
+    assert!(older.is_superseded());
+}
+
+/// The lead is lost at each request of a fence and of its undo: before it comes, after it, or while it is under way, so that it
+/// comes when the next leader has done its work. There is one act at most for each record, and nothing is left over.
+#[test]
+fn a_successor_at_each_request_settles_what_is_left() {
+    let mut tried = 0;
+    for at in 0..CLAIM.len() + FENCE.len() + UNDO.len() {
+        for (comes, late) in [(false, false), (true, false), (false, true)] {
+            let mut bed = Bed::new();
+            let mut last = None;
+            for _ in 0..=at {
+                if bed.server.fenced() == 1 && bed.phases() == [Phase::InEffect] && bed.slot_is_free() {
+                    (bed.undo, bed.fence) = (true, false);
+                }
+                let request = bed.ask().unwrap();
+                if bed.sent.len() <= at {
+                    let reply = bed.apply(&request);
+                    bed.take(reply);
+                } else if comes {
+                    bed.apply(&request);
+                }
+                last = Some(request);
+            }
+            let old = bed.term;
+            bed.succeed();
+            bed.live(10_000);
+            if late {
+                bed.server.apply(Sender { term: old }, &last.unwrap());
+            }
+            (bed.undo, bed.fence) = (true, false);
+            bed.live(120_000);
+            let broken = &bed.server.broken;
+            assert!(broken.is_empty(), "request {at}, {comes} {late}: {broken:?}");
+            assert!(bed.server.fenced() == 0 && bed.slot_is_free());
+            let open = bed.server.records.values().filter(|one| !one.is_finished());
+            assert_eq!(open.count(), 0, "request {at}, {comes} {late}");
+            tried += 1;
+        }
+    }
+    assert_eq!(tried, 36);
+}
