@@ -42,7 +42,7 @@ const LOOKED_AT: u32 = 4_096;
 
 /// Verdicts that one step comes to, about: a millisecond of work, after which the loop looks for events, replies and a
 /// stop again. What is written about another Service passes several tasks, and each may have to wait for so much.
-const VERDICTS: usize = 512;
+const VERDICTS: usize = 128;
 
 /// How long the first read of the cluster may take, in milliseconds, before judging begins without the rest: what is missing
 /// is Unknown then.
