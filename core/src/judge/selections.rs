@@ -104,7 +104,8 @@ impl Remembered {
         let kinds = selection.iter().flat_map(|kinds| kinds.iter());
         let size = 1 + kinds.map(|one| 1 + one.nodes.len()).sum::<usize>();
         if self.held + size > IN_ALL {
-            *self = Self::default();
+            self.namespaces.clear();
+            self.held = 0;
         }
         if self
             .namespaces

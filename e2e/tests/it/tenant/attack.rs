@@ -90,6 +90,15 @@ impl Attack {
             };
             until_told(&bed.plane, namespace, status, reason).await;
         }
+        // Each observer says in its own time that it has nothing.
+        for (flag, observer) in [
+            ("--prometheus", "Prometheus"),
+            ("--instance-metrics", "the API server's /metrics"),
+        ] {
+            if flags.iter().any(|one| one.starts_with(flag)) {
+                until_named(debug, observer).await;
+            }
+        }
         let before = bed.see(&operator, debug).await;
         assert!(before.contains("the critical finding stands"), "{before:#?}");
         let probes = Probes::start(&operator);
@@ -316,6 +325,20 @@ fn limit() -> u64 {
         .unwrap()
         .parse()
         .unwrap()
+}
+
+/// Waits until a verdict names an observer.
+async fn until_named(debug: SocketAddr, observer: &str) {
+    let start = Instant::now();
+    let names = |one: &Value| {
+        one["message"]
+            .as_str()
+            .is_some_and(|text| text.contains(observer))
+    };
+    while !verdicts(debug).await.unwrap().iter().any(names) {
+        assert!(start.elapsed() < WITHIN, "no verdict names {observer}");
+        tokio::time::sleep(EVERY).await;
+    }
 }
 
 /// A line of proc(5), `status`, in MiB rounded down.
