@@ -132,6 +132,7 @@ impl Core {
         standings.extend(dirt.policies.iter().copied());
         self.observed_otherwise(&dirt, &mut standings);
         self.compared_otherwise(&dirt, &mut standings);
+        self.unread_otherwise(&dirt, &mut standings);
         if dirt.platform() {
             standings.insert(Key::default());
         }

@@ -92,7 +92,7 @@ fn elsewhere(core: &Core, service: &str) -> Option<String> {
 /// Why there is nothing to draw, and what there is instead.
 fn absent(judged: &Judged, (namespace, service): (&str, &str), port: Option<u16>, client: &str) -> String {
     let core = &judged.core;
-    if let Some(gap) = core.unseen(namespace) {
+    if let Some(gap) = core.unseen_service(namespace, service) {
         return format!(
             "whether a policy declares a connection to {namespace}/{service} is not known: {}",
             refused(&gap, namespace)

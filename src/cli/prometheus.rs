@@ -223,7 +223,7 @@ fn exists(core: &Core, at: &ServicePort) -> anyhow::Result<()> {
         bail!("--prometheus: there is no namespace {namespace}{hint}");
     }
     let services = core.services_of(namespace);
-    if core.unseen(namespace).is_none() && !services.contains(&&**service) {
+    if core.unseen_service(namespace, service).is_none() && !services.contains(&&**service) {
         let hint = did_you_mean(service, services);
         bail!("--prometheus: there is no Service {namespace}/{service}{hint}");
     }

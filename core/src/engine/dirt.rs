@@ -15,6 +15,8 @@ use crate::policy::Policy;
 pub(crate) struct Dirt {
     /// Services that came, changed or went.
     pub(crate) services: BTreeSet<Key>,
+    /// Services that were refused, or that are no longer.
+    pub(crate) refused_services: BTreeSet<Key>,
     /// Services of which the endpoints changed.
     pub(crate) slices: BTreeSet<Key>,
     /// Whether a slice that was not understood came or went: it may be of any Service.
@@ -74,6 +76,7 @@ impl Dirt {
     pub(crate) fn hold(&self, held: &mut InUse) {
         let Self {
             services,
+            refused_services,
             slices,
             opaque_slices: _,
             policies,
@@ -92,7 +95,10 @@ impl Dirt {
             freshness,
             all: _,
         } = self;
-        for keys in [services, slices, policies, webhooks, workloads, measured_services] {
+        for keys in [services, refused_services, slices, policies, webhooks] {
+            held.note(keys);
+        }
+        for keys in [workloads, measured_services] {
             held.note(keys);
         }
         for names in [pods_in, nodes, evicted_from, measured_nodes, zones] {

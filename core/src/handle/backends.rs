@@ -31,7 +31,8 @@ impl Core {
         let row = index.services.get(key);
         let asked_for = row.and_then(|row| Some((row, on_pods_of(index, key, row)?)));
         // Half of the Pods is not all of them.
-        let pods = index.gap_in(Source::Pods, key.namespace);
+        let refused = || index.refused_in(Source::Pods, key.namespace);
+        let pods = index.gap_in(Source::Pods, key.namespace).or_else(refused);
         let Some((row, (metric, named))) = asked_for.filter(|_| pods.is_none()) else {
             shares.keep(key, |_| false);
             return;

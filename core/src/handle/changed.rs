@@ -185,8 +185,14 @@ impl Core {
     /// Dirties what an object that was not understood may concern.
     pub(super) fn dirty_opaque(&mut self, source: Source, key: Key, opaque: &Opaque) {
         match source {
-            Source::Pods => drop(self.dirt.pods_in.insert(key.namespace)),
-            Source::Services => drop(self.dirt.services.insert(key)),
+            // Who looks for Pods looks for what makes them, too.
+            Source::Pods | Source::Deployments | Source::DaemonSets => {
+                self.dirt.pods_in.insert(key.namespace);
+            }
+            Source::Services => {
+                self.dirt.services.insert(key);
+                self.dirt.refused_services.insert(key);
+            }
             Source::ConfigMaps => self.touch(source),
             _ => {}
         }

@@ -393,8 +393,13 @@ pub fn members<'a>(look: &Look<'a>, namespace: Name, selector: &Selector) -> Kno
         look.selected_daemon_sets(namespace, selector),
     ];
     let mut found = Vec::new();
-    for selection in makers.into_iter().flatten() {
-        found.extend(of_kinds(look, selection)?);
+    for selection in makers {
+        match selection {
+            Ok(selection) => found.extend(of_kinds(look, selection)?),
+            // One that is there and was not understood may be the client.
+            Err(refused @ Gap::Opaque(_)) => return Err(refused),
+            Err(_) => {}
+        }
     }
     match gap {
         Some(gap) if found.is_empty() => Err(gap),

@@ -3,6 +3,7 @@
 use rstest::rstest;
 use serde_json::{Value, json};
 
+use crate::Input;
 use crate::know::Source;
 use crate::policy::{Client, Connection, Door, Protocol, Server};
 use crate::world::{NEVER, World, app, client, connection, l4, node, pod, policy, service, static_proxy};
@@ -65,6 +66,17 @@ fn jobs() -> Client {
 
 const CUT: &str = "Violated critical SilenceExceedsTimeout";
 const MAYBE: &str = "AtRisk warning PlaceNotKnown";
+
+/// A Deployment that was refused may be the client as well as what was read.
+#[test]
+fn what_makes_the_client_and_was_refused_may_run_anywhere() {
+    let mut world = proxies(pools(&[], jobs())).with(Source::DaemonSets, deployment("job", &json!({})));
+    assert_eq!(world.verdict("path-idle-budget"), "Met");
+    world.input(Input::Refused(Source::Deployments, "shop", "other", "too long"));
+    assert_eq!(world.verdict("path-idle-budget"), MAYBE);
+    world.input(Input::Gone(Source::Deployments, "shop", "other"));
+    assert_eq!(world.verdict("path-idle-budget"), "Met");
+}
 
 #[rstest]
 #[case::runs_there(Some("b"), json!({"tolerations": [{"operator": "Exists"}]}), CUT)]

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use crate::findings::{self, Finding, Summary};
 use crate::index::{Freshness, Part};
 use crate::judge::Verdict;
-use crate::know::{Now, Source};
+use crate::know::{Gap, Now, Source};
 use crate::names::Key;
 use crate::plan::PlansView;
 use crate::policy::Mode;
@@ -245,7 +245,10 @@ impl Core {
             }
             worst.see(check, subject, held);
         }
-        let gaps = gaps.into_iter().map(ToString::to_string).collect();
+        // What is there and could not be read has no verdicts of its own.
+        let policy = self.index.policies.get(key);
+        let unread = policy.map_or_else(Vec::new, |policy| self.unread_services(key, policy));
+        let gaps = gaps.into_iter().chain(&unread).map(ToString::to_string).collect();
         let count = self.engine.tallies().of(key);
         let counts = Summary {
             met: count.met,
@@ -255,9 +258,9 @@ impl Core {
         let cluster = key == Key::default();
         let observed = self.observed(key, &gaps);
         let healthy = if !cluster && count.services == 0 {
-            self.nothing_governed(key)
+            self.nothing_governed(key, unread.first())
         } else {
-            healthy(&worst, counts)
+            with_unread(healthy(&worst, counts), unread.first())
         };
         let (remediating, limited_by) = remediating(declared);
         Standing {
@@ -310,9 +313,10 @@ impl Core {
     }
 
     /// A policy that governs nothing is neither healthy nor unhealthy.
-    fn nothing_governed(&self, key: Key) -> Condition {
+    fn nothing_governed(&self, key: Key, unread: Option<&Gap>) -> Condition {
         let namespace = self.index.names.text(key.namespace);
-        match self.index.gap_in(Source::Services, key.namespace) {
+        let gap = self.index.gap_in(Source::Services, key.namespace);
+        match gap.as_ref().or(unread) {
             Some(gap) => Condition::new(
                 Holds::Unknown,
                 Reason::InputsMissing,
@@ -390,6 +394,18 @@ fn healthy(worst: &Worst<'_>, counts: Summary) -> Condition {
         Reason::AllMet,
         format!("{} verdicts are met", counts.met),
     )
+}
+
+/// The summary where a Service that the policy governs, or may govern, could not be read: nothing is healthy then.
+fn with_unread(healthy: Condition, unread: Option<&Gap>) -> Condition {
+    match unread {
+        Some(gap) if healthy.holds != Holds::False => Condition::new(
+            Holds::Unknown,
+            Reason::InputsMissing,
+            format!("a Service that it may govern cannot be judged: {gap}"),
+        ),
+        _ => healthy,
+    }
 }
 
 /// Why nothing is being done, and what limits the mode.

@@ -299,18 +299,9 @@ fn any_object(
     };
     let names = look.names();
     let here = |key: Key| key.namespace == namespace;
-    let sets = look.daemon_sets()?.iter();
-    let deployments = look.deployments()?.iter();
-    let sets = sets.filter(|(key, _)| here(*key)).map(|(_, set)| &set.template);
-    let deployments = deployments
-        .filter(|(key, _)| here(*key))
-        .map(|(_, one)| &one.template);
+    let makers = look.templates_in(namespace)?;
     let pods = look.pods_in(namespace)?.map(|(_, pod)| &pod.template);
-    let labels: Vec<&Pairs> = sets
-        .chain(deployments)
-        .chain(pods)
-        .map(|one| &one.labels)
-        .collect();
+    let labels: Vec<&Pairs> = makers.chain(pods).map(|one| &one.labels).collect();
     if labels.iter().any(|labels| selects(objects, labels, names)) {
         return Ok(true);
     }

@@ -200,16 +200,33 @@ impl<'a> Look<'a> {
 
     /// The kinds of Deployments that make such Pods.
     pub fn selected_deployments(&self, namespace: Name, selector: &Selector) -> Known<Selection> {
-        self.depend_on_pods(namespace);
-        self.read_in(Source::Deployments, namespace)?;
+        self.makers_in(Source::Deployments, namespace)?;
         Ok(self.select(Among::Deployments, namespace, selector))
     }
 
     /// The same of `DaemonSet`s.
     pub fn selected_daemon_sets(&self, namespace: Name, selector: &Selector) -> Known<Selection> {
-        self.depend_on_pods(namespace);
-        self.read_in(Source::DaemonSets, namespace)?;
+        self.makers_in(Source::DaemonSets, namespace)?;
         Ok(self.select(Among::DaemonSets, namespace, selector))
+    }
+
+    /// Whether all of a source that makes Pods was read in a namespace: one that was refused may be any.
+    fn makers_in(&self, source: Source, namespace: Name) -> Known<()> {
+        self.depend_on_pods(namespace);
+        self.read_in(source, namespace)?;
+        self.index.refused_in(source, namespace).map_or(Ok(()), Err)
+    }
+
+    /// The `DaemonSet`s and Deployments of a namespace by what their Pods are made of, in no order.
+    pub fn templates_in(&self, namespace: Name) -> Known<impl Iterator<Item = &'a Template> + use<'a>> {
+        self.makers_in(Source::DaemonSets, namespace)?;
+        self.makers_in(Source::Deployments, namespace)?;
+        let here = move |key: Key| key.namespace == namespace;
+        let sets = self.index.daemon_sets.iter().filter(move |one| here(one.0));
+        let deployments = self.index.deployments.iter().filter(move |one| here(one.0));
+        Ok(sets
+            .map(|one| &one.1.template)
+            .chain(deployments.map(|one| &one.1.template)))
     }
 
     fn select(&self, among: Among, namespace: Name, selector: &Selector) -> Selection {
@@ -232,6 +249,7 @@ impl<'a> Look<'a> {
     pub fn daemon_set(&self, key: Key) -> Known<Option<&'a DaemonSet>> {
         self.depend_on(Deps::of(Reads::of(&[Source::DaemonSets])));
         self.read_in(Source::DaemonSets, key.namespace)?;
+        self.index.gap_at(Source::DaemonSets, key).map_or(Ok(()), Err)?;
         Ok(self.index.daemon_sets.get(key))
     }
 

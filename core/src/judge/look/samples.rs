@@ -93,6 +93,9 @@ impl<'a> Look<'a> {
     pub fn pods_by_hash(&self, service: Key) -> Known<HashMap<u32, Name>> {
         self.depend_on(Deps::one(Dep::OwnPods));
         self.read_in(Source::Pods, service.namespace)?;
+        self.index
+            .refused_in(Source::Pods, service.namespace)
+            .map_or(Ok(()), Err)?;
         Ok(self.index.pods_by_hash(service.namespace))
     }
 
