@@ -13,7 +13,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Far above what anything here takes, on a machine that is busy with other tests.
 pub(super) const WITHIN: Duration = Duration::from_secs(90);
@@ -21,19 +21,19 @@ pub(super) const WITHIN: Duration = Duration::from_secs(90);
 /// How often something is asked for while it is waited for.
 const EVERY: Duration = Duration::from_millis(50);
 
-/// One control plane at a time: each of these tests ends, freezes or restarts parts of its own.
-static ONE: Mutex<()> = Mutex::const_new(());
+/// Two control planes at a time: each of these tests ends, freezes or restarts parts of its own.
+static TURNS: Semaphore = Semaphore::const_new(2);
 
 /// A control plane with our kinds, our rights and the demo's nodes and data plane.
 pub(super) struct OperatorBed {
     pub(super) plane: ControlPlane,
     folder: TempDir,
-    _one: MutexGuard<'static, ()>,
+    _turn: SemaphorePermit<'static>,
 }
 
 impl OperatorBed {
     pub(super) async fn start() -> Self {
-        let one = ONE.lock().await;
+        let turn = TURNS.acquire().await.unwrap();
         let options = Options {
             audit: true,
             controller_manager: false,
@@ -44,7 +44,7 @@ impl OperatorBed {
         let bed = Self {
             plane,
             folder: tempfile::tempdir().unwrap(),
-            _one: one,
+            _turn: turn,
         };
         bed.apply("demo/cluster").await;
         bed.apply("demo/shop").await;

@@ -14,9 +14,8 @@ use evenkeel_e2e::repository::root;
 use evenkeel_e2e::under_test::{binary, evenkeel};
 use kube::Api;
 use serde_json::{Value, json};
-use tokio::sync::MutexGuard;
 
-use super::bed::{EVERY, Sight, TenantBed, UNHEALTHY, VICTIMS, WITHIN, difference, until_told};
+use super::bed::{EVERY, Sight, TakenBed, TenantBed, UNHEALTHY, VICTIMS, WITHIN, difference, until_told};
 use super::probes::Probes;
 use super::team::Team;
 
@@ -33,7 +32,7 @@ pub(super) struct Figures {
 
 /// An attack under way: an operator that has seen the cluster as it is, and a team that may write in one namespace.
 pub(super) struct Attack {
-    bed: MutexGuard<'static, TenantBed>,
+    bed: TakenBed,
     pub(super) operator: Operator,
     pub(super) team: Team,
     name: String,
@@ -59,7 +58,7 @@ impl Attack {
 
     /// The same, against an operator with more flags.
     pub(super) async fn begin_with(name: &str, legacy: bool, flags: &[&str]) -> Self {
-        let mut bed = TenantBed::lock().await;
+        let mut bed = TenantBed::take().await;
         bed.clear().await;
         let number = bed.attacked.len();
         let namespace = format!("{name}-{number}");

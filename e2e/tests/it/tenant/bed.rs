@@ -1,8 +1,10 @@
-//! One control plane for all attacks, with two teams that have done nothing wrong, and what others see there.
+//! Control planes for all attacks, each with two teams that have done nothing wrong, and what others see there.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use evenkeel::api::TrafficHealthPolicy;
@@ -16,7 +18,7 @@ use kube::Api;
 use kube::api::{DeleteParams, ListParams};
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::sync::{Mutex, MutexGuard, OnceCell};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::team::Team;
 
@@ -49,7 +51,13 @@ rules:
 - level: None
 ";
 
-/// The control plane of all attacks.
+/// How many attacks there are at a time, each on a control plane of its own: they wait more than they compute.
+const BEDS: usize = 2;
+
+/// The beds that no attack has now; made as they are needed.
+static FREE: Mutex<Vec<TenantBed>> = Mutex::new(Vec::new());
+
+/// A control plane that attacks come to one after the other.
 pub(super) struct TenantBed {
     pub(super) plane: ControlPlane,
     pub(super) folder: TempDir,
@@ -57,12 +65,49 @@ pub(super) struct TenantBed {
     pub(super) attacked: Vec<String>,
 }
 
+/// A bed, until its attack has ended.
+pub(super) struct TakenBed {
+    /// There until it is dropped.
+    bed: Option<TenantBed>,
+    _turn: SemaphorePermit<'static>,
+}
+
+impl Deref for TakenBed {
+    type Target = TenantBed;
+
+    fn deref(&self) -> &TenantBed {
+        self.bed.as_ref().unwrap()
+    }
+}
+
+impl DerefMut for TakenBed {
+    fn deref_mut(&mut self) -> &mut TenantBed {
+        self.bed.as_mut().unwrap()
+    }
+}
+
+impl Drop for TakenBed {
+    fn drop(&mut self) {
+        FREE.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(self.bed.take());
+    }
+}
+
 impl TenantBed {
-    /// One attack at a time.
-    pub(super) async fn lock() -> MutexGuard<'static, Self> {
-        static BED: OnceCell<Mutex<TenantBed>> = OnceCell::const_new();
-        let bed = BED.get_or_init(async || Mutex::new(Self::start().await));
-        bed.await.lock().await
+    /// A bed for one attack, which others have afterwards.
+    pub(super) async fn take() -> TakenBed {
+        static TURNS: Semaphore = Semaphore::const_new(BEDS);
+        let turn = TURNS.acquire().await.unwrap();
+        let free = FREE.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let bed = match free {
+            Some(bed) => bed,
+            None => Self::start().await,
+        };
+        TakenBed {
+            bed: Some(bed),
+            _turn: turn,
+        }
     }
 
     async fn start() -> Self {
