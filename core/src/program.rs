@@ -13,7 +13,7 @@ use crate::history::{History, PodQuery};
 use crate::index::{Dep, Deps, Index, Part};
 use crate::judge::{Check, Severity, Subject};
 use crate::know::{Mono, Now, Source};
-use crate::names::{InUse, Key};
+use crate::names::{InUse, Key, Name};
 use crate::plan::{Planner, Sight};
 use crate::remedies::StormRule;
 
@@ -61,7 +61,8 @@ pub struct Round {
     pub units: usize,
     /// To how many verdicts that came, and a few more: what a step is measured by.
     pub verdicts: usize,
-    /// Whether more waits to be judged: only after a [`Core::step`].
+    /// Whether more is to be judged now: only after a [`Core::step`]. A namespace that has had its share waits until
+    /// [`Core::deadline`].
     pub more: bool,
 }
 
@@ -157,7 +158,7 @@ impl Core {
             lookups: self.history.lookups(now.mono),
             units: judged.units,
             verdicts: judged.verdicts,
-            more: self.engine.is_behind(),
+            more: self.engine.is_ready(),
         }
     }
 
@@ -179,7 +180,8 @@ impl Core {
         let checks = self.engine.checks();
         let concerned = |at: &usize| checks.get(*at).is_some_and(|check| fitness::concerns(check.id));
         let first = !self.fitness.is_judged();
-        if first && self.engine.is_behind() {
+        // What is in no namespace: how long others' units wait does not matter.
+        if first && self.engine.is_outdated(Name::EMPTY) {
             return;
         }
         if !first && !transitions.iter().any(|one| concerned(&one.0)) {
@@ -255,7 +257,7 @@ impl Core {
     /// Whether a round would find nothing to judge: what came since the last one has said nothing new, as most heartbeats
     /// of Nodes do, and no time has come.
     pub fn is_settled(&self, now: Now) -> bool {
-        self.dirt.is_empty() && !self.engine.is_behind() && self.deadline(now).is_none_or(|at| now.mono < at)
+        self.dirt.is_empty() && !self.engine.is_ready() && self.deadline(now).is_none_or(|at| now.mono < at)
     }
 
     /// Whether something in a namespace is not judged yet: it never was, or a source was lost since. A standing that is

@@ -6,6 +6,7 @@
 //! keeps: any order of inputs, judged step by step, gives the verdicts of judging from nothing.
 
 mod concerned;
+mod credit;
 mod declared;
 mod dirt;
 mod interner;
@@ -138,6 +139,7 @@ impl Engine {
         }
         self.outdate(now, index, &dirt, &dirty);
         self.queue.add(&dirty);
+        self.queue.release(now.mono, most == usize::MAX);
         let mut judged = PassOutcome::default();
         // Their statuses have the numbers, whatever the verdicts are.
         judged.owners.extend(recut);
@@ -145,8 +147,12 @@ impl Engine {
             && let Some(unit) = self.queue.pop()
         {
             // What there is nothing to say of has to be looked at, too.
-            judged.verdicts += 1 + self.judge(unit, now, (index, history), &mut judged);
-            judged.verdicts += self.selections.take_looked_at() / ROWS_FOR_A_VERDICT;
+            let mut took = 1 + self.judge(unit, now, (index, history), &mut judged);
+            took += self.selections.take_looked_at() / ROWS_FOR_A_VERDICT;
+            if most != usize::MAX {
+                self.queue.spend(now.mono, unit, took);
+            }
+            judged.verdicts += took;
             judged.units += 1;
         }
         if self.queue.is_empty() {
@@ -214,9 +220,15 @@ impl Engine {
         self.outdated.any_in(namespace)
     }
 
-    /// Whether units wait to be judged.
+    /// Whether units wait, for their turn or for credit.
+    #[cfg(test)]
     pub(crate) fn is_behind(&self) -> bool {
         !self.queue.is_empty()
+    }
+
+    /// Whether units wait that are to be judged now, and not when their namespace has credit again.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.queue.is_ready()
     }
 
     /// Judges one unit from nothing and replaces what was held of it; returns how many verdicts it has.
@@ -406,9 +418,10 @@ impl Engine {
         all.filter(|one| of_check(one.0)).map(|one| one.2).collect()
     }
 
-    /// The earliest moment at which some window ends.
+    /// The earliest moment at which some window ends, or a namespace is judged further.
     pub(crate) fn woken(&self) -> Option<Mono> {
-        self.wakes.first().map(|one| one.0)
+        let window = self.wakes.first().map(|one| one.0);
+        [window, self.queue.due()].into_iter().flatten().min()
     }
 
     /// The earliest second of wall time at which time alone may change a verdict.

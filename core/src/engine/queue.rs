@@ -1,21 +1,28 @@
 //! Units that wait to be judged, and which of them is next.
 //!
 //! A round judges as much as it may, and the rest waits here for the next one. Namespaces take turns, so that one in which
-//! much has changed does not hold up the others, and so do the units of each.
+//! much has changed does not hold up the others, and so do the units of each. One that changes all the time is judged to so
+//! many verdicts a second: what takes turns with it is not late, but the machine would be busy with nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
+use super::credit::Credits;
 use super::unit::WorkUnit;
+use crate::know::Mono;
 use crate::names::{InUse, Name};
 
 /// The units that wait: one lane for each namespace, and one for what is in none, that of the empty name.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    /// None of them is empty.
+    /// Those that are served. None of them is empty.
     by_home: BTreeMap<Name, Lane>,
     /// The one that was served last.
     last: Option<Name>,
+    /// Those that wait for credit, and when they have it. None of them is empty.
+    parked: BTreeMap<Name, Lane>,
+    due: BTreeSet<(Mono, Name)>,
+    credits: Credits,
 }
 
 /// The units of one namespace.
@@ -36,7 +43,49 @@ impl Queue {
 
     /// Adds one unit.
     pub(super) fn add_one(&mut self, unit: WorkUnit) {
-        self.by_home.entry(home(unit)).or_default().waiting.insert(unit);
+        let home = home(unit);
+        let lane = match self.parked.get_mut(&home) {
+            Some(parked) => parked,
+            None => self.by_home.entry(home).or_default(),
+        };
+        lane.waiting.insert(unit);
+    }
+
+    /// Serves those again that have credit by now; all of them where everything is to be judged now.
+    pub(super) fn release(&mut self, now: Mono, all: bool) {
+        while let Some((when, home)) = self.due.first().copied()
+            && (all || when <= now)
+        {
+            self.due.pop_first();
+            self.by_home
+                .extend(self.parked.remove(&home).map(|lane| (home, lane)));
+        }
+    }
+
+    /// Counts what judging a unit took, in verdicts; its namespace waits when it has had more than its credit.
+    pub(super) fn spend(&mut self, now: Mono, unit: WorkUnit, verdicts: usize) {
+        let home = home(unit);
+        // What is in no namespace is the platform's own.
+        if home == Name::EMPTY {
+            return;
+        }
+        let again = self.credits.spend(now, home, verdicts);
+        if again > now
+            && let Some(lane) = self.by_home.remove(&home)
+        {
+            self.parked.insert(home, lane);
+            self.due.insert((again, home));
+        }
+    }
+
+    /// When one that waits for credit is served again, where nothing else waits.
+    pub(super) fn due(&self) -> Option<Mono> {
+        self.due.first().map(|one| one.0)
+    }
+
+    /// Whether one is to be judged now.
+    pub(super) fn is_ready(&self) -> bool {
+        !self.by_home.is_empty()
     }
 
     /// The next one to judge.
@@ -56,16 +105,18 @@ impl Queue {
     /// Notes the names that it holds.
     pub(super) fn hold(&self, held: &mut InUse) {
         held.note(&self.last);
-        for (home, lane) in &self.by_home {
+        self.credits.hold(held);
+        held.all(self.due.iter().map(|one| one.1));
+        for (home, lane) in self.by_home.iter().chain(&self.parked) {
             held.note(home);
             held.note(&lane.waiting);
             held.note(&lane.last);
         }
     }
 
-    /// Whether none waits.
+    /// Whether none waits, not even for credit.
     pub(super) fn is_empty(&self) -> bool {
-        self.by_home.is_empty()
+        self.by_home.is_empty() && self.parked.is_empty()
     }
 }
 
@@ -87,6 +138,7 @@ fn home(unit: WorkUnit) -> Name {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::credit::MOST_AT_ONCE;
     use crate::engine::unit::{About, Scope};
     use crate::names::{Key, Names};
 
@@ -120,6 +172,48 @@ mod tests {
             judged.extend(take(&mut queue, 4));
         }
         assert!(other.is_subset(&judged));
+    }
+
+    #[test]
+    fn a_namespace_without_credit_waits_and_the_others_do_not() {
+        let (mut names, mut queue) = (Names::default(), Queue::default());
+        let crowd = units(&mut names, "a-team", "crowd", 3);
+        let other = units(&mut names, "shop", "api", 2);
+        queue.add(&crowd);
+        queue.add(&other);
+        let now = Mono(1_000);
+        let first = queue.pop().unwrap();
+        assert!(crowd.contains(&first));
+        queue.spend(now, first, MOST_AT_ONCE + 8_000);
+        assert_eq!(take(&mut queue, 9).into_iter().collect::<BTreeSet<_>>(), other);
+        assert!(!queue.is_ready() && !queue.is_empty());
+        // What comes meanwhile waits with the others.
+        queue.add(&crowd);
+        assert!(!queue.is_ready());
+        let due = queue.due().unwrap();
+        assert_eq!(due, Mono(2_000));
+        queue.release(Mono(due.0 - 1), false);
+        assert!(!queue.is_ready());
+        queue.release(due, false);
+        assert_eq!(take(&mut queue, 9).into_iter().collect::<BTreeSet<_>>(), crowd);
+        assert_eq!(queue.due(), None);
+        // Who judges everything now waits for nobody.
+        queue.add(&crowd);
+        let one = queue.pop().unwrap();
+        queue.spend(due, one, 8_000);
+        assert!(!queue.is_ready());
+        queue.release(due, true);
+        assert!(queue.is_ready());
+        assert!(queue.due().is_none());
+    }
+
+    #[test]
+    fn the_platform_has_no_ceiling() {
+        let mut queue = Queue::default();
+        let unit = WorkUnit::of(Scope::Cluster, About::Check(0));
+        queue.add_one(unit);
+        queue.spend(Mono(0), unit, usize::MAX);
+        assert_eq!(queue.pop(), Some(unit));
     }
 
     #[test]

@@ -246,6 +246,55 @@ fn a_namespace_at_its_ceilings_is_judged_in_small_steps(#[case] of_service: bool
     assert!(steps.len() >= 10 && steps.first() == Some(&true), "{steps:?}");
 }
 
+/// One that changes all the time is judged to so many verdicts a second, and all of it in the end; another namespace waits for
+/// none of it.
+#[test]
+fn a_namespace_that_always_changes_has_its_share_of_the_time() {
+    let mut core = core();
+    ports(&mut core, "a-team", "api", 32);
+    for at in 0..OF_A_NAMESPACE / OF_A_POLICY {
+        core.handle(
+            Now::ONCE,
+            Input::Policy(wide("a-team", &format!("p{at}"), 16, 16)),
+        );
+    }
+    ports(&mut core, "shop", "api", 1);
+    core.handle(Now::ONCE, Input::Policy(wide("shop", "own", 1, 1)));
+    core.round(Now::ONCE);
+    let own = Key {
+        namespace: core.index.names.find("shop").expect("a name in use"),
+        name: core.index.names.find("own").expect("a name in use"),
+    };
+    let mut verdicts = 0;
+    let (begin, mut now) = (Now::ONCE, Now::ONCE);
+    for second in 0..15 {
+        now.mono = begin.mono.plus(second * 1_000);
+        let port = 1 + usize::from(second % 2 == 0);
+        ports(&mut core, "a-team", "api", 32 + port);
+        ports(&mut core, "shop", "api", port);
+        let first = core.step(now, 128);
+        assert!(first.standings.contains(&own), "second {second}");
+        verdicts += first.verdicts;
+        loop {
+            let step = core.step(now, 128);
+            verdicts += step.verdicts;
+            if !step.more {
+                break;
+            }
+        }
+        assert!(core.deadline(now).is_some_and(|at| at > now.mono), "second {second}");
+    }
+    // Its credit of four seconds, and of these fifteen.
+    assert!((15 * 8_000..21 * 8_000).contains(&verdicts), "{verdicts}");
+    while let Some(at) = core.deadline(now).filter(|_| core.engine.is_behind()) {
+        now.mono = at;
+        while core.step(now, 128).more {}
+    }
+    let left = core.findings(now);
+    core.round(now);
+    assert_eq!(left, core.findings(now));
+}
+
 /// What is judged in parts is judged as from nothing, whatever grows and shrinks.
 #[test]
 fn parts_come_and_go_with_the_paths() {
