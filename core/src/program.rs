@@ -200,6 +200,19 @@ impl Core {
         self.reading.take(&self.index, self.engine.measured())
     }
 
+    /// Kinds that are worth reading anew, each with a namespace: objects of it were refused as it had its share, and it has room
+    /// now. Said once.
+    pub fn read_again(&mut self) -> Vec<(Source, Arc<str>)> {
+        let mut shares = std::mem::take(&mut self.index.shares);
+        let found = shares.with_room(|namespace| self.index.trusts(namespace));
+        self.index.shares = shares;
+        let names = &self.index.names;
+        let shown = found
+            .into_iter()
+            .map(|(source, name)| (source, names.shared(name)));
+        shown.collect()
+    }
+
     /// Policies of which an input became fresh, or no longer is: their statuses say so without any verdict changing.
     fn observed_otherwise(&self, dirt: &Dirt, standings: &mut BTreeSet<Key>) {
         if dirt.all {

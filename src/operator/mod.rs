@@ -132,6 +132,7 @@ impl Operator {
             self.lead(now, &mut effects);
             if self.is_warm(now, &mut effects) {
                 self.judge(now, cause, &mut effects);
+                self.read_again(now, &mut effects);
                 self.compare(now, &mut effects);
             }
             self.measure(now, &mut effects);
@@ -210,10 +211,6 @@ impl Operator {
         if let Some(wants) = &round.wants {
             self.want(now, wants, effects);
         }
-        let core = &mut self.core;
-        let change = self.intake.retry(&mut |input| core.handle(now, input));
-        effects.watches.start.extend(change.start);
-        effects.watches.stop.extend(change.stop);
         // What has waited has the older cause.
         let cause = self.behind.unwrap_or(cause);
         self.behind = round.more.then_some(cause);
@@ -235,6 +232,20 @@ impl Operator {
         if state != self.declared {
             self.declared.clone_from(&state);
             effects.state = Some(state);
+        }
+    }
+
+    /// Reads anew of what objects were left out, where there is room again.
+    fn read_again(&mut self, now: Now, effects: &mut Effects) {
+        let core = &mut self.core;
+        let with_room = core.read_again();
+        let sink = &mut |input: Input<'_>| core.handle(now, input);
+        for change in [
+            self.intake.retry(sink),
+            self.intake.read_again(now.mono, with_room, sink),
+        ] {
+            effects.watches.start.extend(change.start);
+            effects.watches.stop.extend(change.stop);
         }
     }
 
@@ -324,8 +335,8 @@ impl Operator {
             return Next::Now;
         }
         let opens = may_send.then(|| gate.opens_at(self.look_at.namespaces(), now.mono));
-        let due = self.core.deadline(now);
-        let at = due.into_iter().chain(opens.flatten()).min();
+        let due = [self.core.deadline(now), self.intake.due(), opens.flatten()];
+        let at = due.into_iter().flatten().min();
         at.map_or(Next::Never, Next::At)
     }
 }

@@ -75,6 +75,7 @@ impl Core {
         let before = self.index.cluster_policy();
         let [before, now] = [before, policy].map(|one| one.map_or(&[][..], |one| &one.trusted_namespaces));
         self.dirt.all |= before != now;
+        self.index.shares.trust_changed();
     }
 
     pub(super) fn remove_cluster_policy(&mut self, which: Which) {

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::drive::RemediationRecord;
 use crate::history::{PodAnswer, PodQuery};
-use crate::index::{Freshness, InTable, Opaque, Part, SHARE, Which};
+use crate::index::{Freshness, InTable, Opaque, Part, Which};
 use crate::know::{Now, Source};
 use crate::names::{Key, Name};
 use crate::policy::{ClusterPolicy, Policy};
@@ -214,13 +214,8 @@ impl Core {
             return Ok(());
         }
         let bounded = !self.index.trusts(key.namespace);
-        if self.index.shares.admit(R::SOURCE, key, weight, bounded) {
-            return Ok(());
-        }
-        Err(DecodeError::of(format!(
-            "this namespace holds {} MiB of labels and other text already, and no more is kept",
-            SHARE >> 20
-        )))
+        let admitted = self.index.shares.admit(R::SOURCE, key, weight, bounded);
+        admitted.map_err(|full| DecodeError::of(full.why()))
     }
 
     /// Removes rows, and says so for each.
@@ -233,6 +228,7 @@ impl Core {
 
     fn begin(&mut self, source: Source) {
         self.history.begin(source);
+        self.index.shares.begin(source);
         self.begin_table(source);
         // What was not understood stays until the list has ended without naming it.
         let opaque = self.index.opaque.iter_mut();

@@ -25,7 +25,7 @@ use freshness::FreshnessTable;
 pub use freshness::{Freshness, Part};
 pub use policy_index::PolicyIndex;
 pub use ports::PortEndpoints;
-pub(crate) use shares::{NamespaceShares, SHARE};
+pub(crate) use shares::NamespaceShares;
 pub(crate) use sums::place;
 pub use sums::{NodeSums, NodeTally, ZoneKey};
 pub use table::Table;
@@ -133,6 +133,7 @@ macro_rules! index {
                 self.sums.hold(held);
                 self.picks.hold(held);
                 self.freshness.hold(held);
+                self.shares.hold(held);
                 self.samples.hold(held);
                 // Verdicts name connections and clients, and look them up by text.
                 let policies = self.policies.iter().map(|one| one.1);

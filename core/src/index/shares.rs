@@ -3,33 +3,77 @@
 //! The API server takes objects of up to 1.5 MiB, and any number of them, with any number of labels
 //! (`maxRequestBytes` of etcd; labels have a limit of their length and none of their number,
 //! `k8s.io/apimachinery`, `pkg/apis/meta/v1/validation`). All labels of a Service or a Pod are kept, as policies select by
-//! them. So rows are weighed as they come, and one with which its namespace would hold more than its share is
-//! not kept: it counts as not understood, which is a gap in that namespace alone, until the object changes or is listed anew.
+//! them; and two thousand Services that select the same thousand Pods have two million endpoints. So rows are weighed as they
+//! come, and one with which its namespace would hold more than its share is not kept: it counts as not understood, which is a gap
+//! in that namespace alone, until the object changes or the kind is read anew, as it is when there is room again.
+//!
+//! While a kind is listed anew its old rows do not count: what the list names takes their places, and what it does not name
+//! goes when it ends. For that time a namespace may take twice its share.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 
 use crate::know::{Reads, Source};
-use crate::names::{Key, Name, Names, Weight};
+use crate::names::{InUse, Key, Name, Names, Weight};
 
-/// Kinds that teams write in their own namespaces.
+/// Kinds that teams write in their own namespaces, or that controllers write there for them.
 const TEAMS: Reads = Reads::of(&[
     Source::Services,
+    Source::EndpointSlices,
     Source::Pods,
     Source::Deployments,
     Source::DaemonSets,
 ]);
 
-/// Most bytes of a namespace's rows, as [`Weight`] counts them: 14,000 Pods with ten labels each, or 20,000 Services of one
-/// port. Kubernetes is tested with 3,000 Pods and 5,000 Services of a namespace (`kubernetes/community`,
+/// Most bytes of a namespace's rows of all these kinds, as [`Weight`] counts them: 14,000 Pods with ten labels each, or 20,000
+/// Services of one port. Kubernetes is tested with 3,000 Pods and 5,000 Services of a namespace (`kubernetes/community`,
 /// `sig-scalability/configs-and-limits/thresholds.md`).
 pub(crate) const SHARE: usize = 24 << 20;
+
+/// What every namespace may hold, however much others do: 2,400 Pods with ten labels each.
+pub(crate) const FREE: usize = 4 << 20;
+
+/// Most bytes that all namespaces together hold beyond what each may: three at their share, or what 60,000 Pods weigh that are
+/// spread over five namespaces and more.
+pub(crate) const BEYOND: usize = 64 << 20;
 
 /// What rows weigh, and the sum by namespace.
 #[derive(Debug, Default)]
 pub(crate) struct NamespaceShares {
-    rows: HashMap<(Source, Key), u32>,
-    by_namespace: HashMap<Name, usize>,
+    rows: HashMap<(Source, Key), RowWeight>,
+    by_namespace: HashMap<Name, HeldBytes>,
+    /// Of all namespaces, what is beyond [`FREE`].
+    beyond: usize,
+    /// Of what rows were refused, since it was last listed.
+    refused: BTreeSet<(Source, Name)>,
+    /// Whether some of it may have room by now.
+    looked_at: bool,
+}
+
+/// What one row weighs.
+#[derive(Debug, Clone, Copy, Default)]
+struct RowWeight {
+    bytes: u32,
+    /// Whether a list that has begun since has not named it yet.
+    unnamed: bool,
+}
+
+/// What a namespace holds, in bytes.
+#[derive(Debug, Default)]
+struct HeldBytes {
+    /// The rows that count.
+    named: usize,
+    /// Those that a list under way has not named yet.
+    unnamed: usize,
+}
+
+/// Why a row is not kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FullShare {
+    /// Its namespace has its share.
+    Namespace,
+    /// Its namespace has what is free to each, and all together have what there is beyond that.
+    All,
 }
 
 /// What a row weighs; nothing where it is of a kind that teams do not write.
@@ -42,30 +86,134 @@ pub(super) fn weigh(source: Source, row: &impl Hash, names: &Names) -> u32 {
 }
 
 impl NamespaceShares {
-    /// Counts a row that weighs something in place of the one of its key. `false` where it may not be kept: then nothing has
-    /// changed.
-    pub(crate) fn admit(&mut self, source: Source, key: Key, weight: u32, bounded: bool) -> bool {
-        let before = self.rows.get(&(source, key)).copied().unwrap_or(0);
+    /// Counts a row that weighs something in place of the one of its key. An error where it may not be kept: then nothing has
+    /// changed but that this is remembered.
+    pub(crate) fn admit(
+        &mut self,
+        source: Source,
+        key: Key,
+        weight: u32,
+        bounded: bool,
+    ) -> Result<(), FullShare> {
+        let before = self.rows.get(&(source, key)).copied().unwrap_or_default();
+        let counted = if before.unnamed { 0 } else { before.bytes as usize };
         let held = self.by_namespace.entry(key.namespace).or_default();
-        let after = held.saturating_sub(before as usize) + weight as usize;
-        if bounded && weight > before && after > SHARE {
-            return false;
+        let named = held.named.saturating_sub(counted) + weight as usize;
+        let beyond = self.beyond - beyond(held.named) + beyond(named);
+        if bounded && named > held.named {
+            let full = if named > SHARE {
+                Some(FullShare::Namespace)
+            } else if named > FREE && beyond > BEYOND {
+                Some(FullShare::All)
+            } else {
+                None
+            };
+            if let Some(full) = full {
+                self.refused.insert((source, key.namespace));
+                return Err(full);
+            }
         }
-        *held = after;
-        self.rows.insert((source, key), weight);
-        true
+        self.looked_at &= named >= held.named;
+        if before.unnamed {
+            held.unnamed = held.unnamed.saturating_sub(before.bytes as usize);
+        }
+        held.named = named;
+        self.beyond = beyond;
+        let row = RowWeight {
+            bytes: weight,
+            unnamed: false,
+        };
+        self.rows.insert((source, key), row);
+        Ok(())
     }
 
     /// A row is gone.
     pub(crate) fn release(&mut self, source: Source, key: Key) {
-        let Some(weight) = self.rows.remove(&(source, key)) else {
+        let Some(row) = self.rows.remove(&(source, key)) else {
             return;
         };
-        if let Some(held) = self.by_namespace.get_mut(&key.namespace) {
-            *held = held.saturating_sub(weight as usize);
-            if *held == 0 {
-                self.by_namespace.remove(&key.namespace);
-            }
+        let bytes = row.bytes as usize;
+        self.looked_at = false;
+        let Some(held) = self.by_namespace.get_mut(&key.namespace) else {
+            return;
+        };
+        if row.unnamed {
+            held.unnamed = held.unnamed.saturating_sub(bytes);
+        } else {
+            let named = held.named.saturating_sub(bytes);
+            self.beyond = self.beyond - beyond(held.named) + beyond(named);
+            held.named = named;
+        }
+        if held.named == 0 && held.unnamed == 0 {
+            self.by_namespace.remove(&key.namespace);
+        }
+    }
+
+    /// A list of a kind begins: what it held until now counts no longer, and what was refused will be again where it must.
+    pub(crate) fn begin(&mut self, source: Source) {
+        if !TEAMS.has(source) {
+            return;
+        }
+        self.refused.retain(|one| one.0 != source);
+        let (by_namespace, sum) = (&mut self.by_namespace, &mut self.beyond);
+        let counted = self.rows.iter_mut();
+        let counted = counted.filter(|((of, _), row)| *of == source && !row.unnamed);
+        // Sums, whatever the order.
+        counted.for_each(|((_, key), row)| {
+            row.unnamed = true;
+            let held = by_namespace.entry(key.namespace).or_default();
+            let named = held.named.saturating_sub(row.bytes as usize);
+            *sum = *sum - beyond(held.named) + beyond(named);
+            held.named = named;
+            held.unnamed += row.bytes as usize;
+        });
+    }
+
+    /// Other namespaces are trusted than before.
+    pub(crate) fn trust_changed(&mut self) {
+        self.looked_at = false;
+    }
+
+    /// The kinds, and the namespaces, of which rows were refused and that have room again: half of what there is, so that one that
+    /// is about full is not read time and again.
+    pub(crate) fn with_room(&mut self, is_trusted: impl Fn(Name) -> bool) -> Vec<(Source, Name)> {
+        if std::mem::replace(&mut self.looked_at, true) {
+            return Vec::new();
+        }
+        let has_room = |namespace: &Name| {
+            let held = self.by_namespace.get(namespace).map_or(0, |held| held.named);
+            let of_all = self.beyond <= BEYOND / 2 || held <= FREE / 2;
+            is_trusted(*namespace) || (held <= SHARE / 2 && of_all)
+        };
+        let refused = self.refused.iter();
+        refused.filter(|one| has_room(&one.1)).copied().collect()
+    }
+
+    /// Notes the names that it holds beside those of rows.
+    pub(crate) fn hold(&self, held: &mut InUse) {
+        held.all(self.refused.iter().map(|one| one.1));
+    }
+}
+
+/// What is beyond [`FREE`] of what a namespace holds.
+const fn beyond(held: usize) -> usize {
+    held.saturating_sub(FREE)
+}
+
+impl FullShare {
+    /// Why, for people.
+    pub(crate) fn why(self) -> String {
+        match self {
+            Self::Namespace => format!(
+                "this namespace holds {} MiB of labels, endpoints and other text already, and no more is kept",
+                SHARE >> 20
+            ),
+            Self::All => format!(
+                "this namespace holds {} MiB of labels, endpoints and other text already, all namespaces hold {} MiB beyond that, and \
+                 no more is kept",
+                FREE >> 20,
+                BEYOND >> 20
+            ),
         }
     }
 }
@@ -90,8 +238,9 @@ mod tests {
         let [a, b, other] =
             [("shop", "a"), ("shop", "b"), ("pay", "a")].map(|(space, name)| key(&mut names, space, name));
         let half = (SHARE / 2) as u32;
-        let admit =
-            |shares: &mut NamespaceShares, key, weight| shares.admit(Source::Services, key, weight, true);
+        let admit = |shares: &mut NamespaceShares, key, weight| {
+            shares.admit(Source::Services, key, weight, true).is_ok()
+        };
         assert!(admit(&mut shares, a, half));
         assert!(!admit(&mut shares, b, half + 1));
         assert!(admit(&mut shares, b, half));
@@ -107,6 +256,81 @@ mod tests {
             shares.release(Source::Services, key);
         }
         assert!(shares.rows.is_empty() && shares.by_namespace.is_empty());
+        assert_eq!(shares.beyond, 0);
+    }
+
+    #[test]
+    fn a_list_replaces_what_was_held_before_it() {
+        let (mut names, mut shares) = (Names::default(), NamespaceShares::default());
+        let mut of = |name: &str| key(&mut names, "shop", name);
+        let (old, new, late) = (of("old"), of("new"), of("late"));
+        let most = SHARE as u32;
+        let admit = |shares: &mut NamespaceShares, key, weight| {
+            shares.admit(Source::Services, key, weight, true).is_ok()
+        };
+        assert!(admit(&mut shares, old, most));
+        assert!(!admit(&mut shares, new, 1));
+        shares.begin(Source::Services);
+        assert!(admit(&mut shares, new, most - 8), "what is gone takes no room");
+        assert!(!admit(&mut shares, late, 9));
+        assert!(!admit(&mut shares, old, 9), "it has lost its place");
+        shares.release(Source::Services, old);
+        assert!(admit(&mut shares, late, 8));
+        assert_eq!(shares.by_namespace.len(), 1);
+        for key in [new, late] {
+            shares.release(Source::Services, key);
+        }
+        assert!(shares.rows.is_empty() && shares.by_namespace.is_empty());
+    }
+
+    #[test]
+    fn kinds_share_one_share_and_namespaces_what_is_beyond_the_free_part() {
+        let (mut names, mut shares) = (Names::default(), NamespaceShares::default());
+        let admit = |shares: &mut NamespaceShares, source, key, weight: usize| {
+            shares.admit(source, key, u32::try_from(weight).unwrap(), true)
+        };
+        let mut full = 0;
+        for at in 0..8 {
+            let one = key(&mut names, &format!("n{at}"), "x");
+            assert_eq!(admit(&mut shares, Source::Services, one, FREE), Ok(()), "{at}");
+            let rest = admit(&mut shares, Source::EndpointSlices, one, SHARE - FREE);
+            if rest.is_ok() {
+                full += 1;
+                assert_eq!(
+                    admit(&mut shares, Source::Pods, one, 1),
+                    Err(FullShare::Namespace)
+                );
+            } else {
+                assert_eq!(rest, Err(FullShare::All));
+            }
+        }
+        assert_eq!(full, BEYOND / (SHARE - FREE));
+    }
+
+    #[test]
+    fn what_was_refused_is_read_again_when_there_is_room() {
+        let (mut names, mut shares) = (Names::default(), NamespaceShares::default());
+        let [a, b, more] = ["a", "b", "more"].map(|name| key(&mut names, "shop", name));
+        let nobody = |_: Name| false;
+        let half = (SHARE / 2) as u32;
+        let mut admit = |key, weight| shares.admit(Source::Services, key, weight, true).is_ok();
+        assert!(admit(a, half) && admit(b, half) && !admit(more, 1));
+        assert_eq!(shares.with_room(nobody), []);
+        shares.release(Source::Services, b);
+        let shop = (Source::Services, a.namespace);
+        assert_eq!(shares.with_room(nobody), [shop]);
+        assert_eq!(shares.with_room(nobody), [], "it is said once");
+        shares.begin(Source::Services);
+        shares.release(Source::Services, a);
+        assert_eq!(shares.with_room(nobody), [], "it is being listed");
+
+        assert!(shares.admit(Source::Services, b, SHARE as u32, true).is_ok());
+        assert!(shares.admit(Source::Pods, more, 1, true).is_err());
+        shares.trust_changed();
+        assert_eq!(
+            shares.with_room(|namespace| namespace == a.namespace),
+            [(Source::Pods, a.namespace)]
+        );
     }
 
     /// A Service with this much text in labels.

@@ -8,6 +8,7 @@
 //! Where other targets take over what some have watched, what those held stays until the new ones have been read: the
 //! core sees no object go that is still there.
 
+mod again;
 mod ceiling;
 mod held;
 
@@ -26,6 +27,7 @@ use super::outlet::{WatchEvent, What};
 use super::pods::{PodWatches, Selected};
 use super::target::{Id, Target};
 use crate::api::{self, PolicyObject};
+use again::ReadAgain;
 use held::{Held, covers};
 
 /// Which pumps to start and which to stop.
@@ -62,6 +64,8 @@ pub struct Intake {
     holders: Holders,
     /// Whether there may be targets of which objects were left out.
     leaves_out: bool,
+    /// What is to be read anew, as there is room for what was refused.
+    again: ReadAgain,
     /// Policy objects as they came, for who writes their statuses.
     policies: Vec<PolicyObject>,
     echoes: Echoes,
@@ -184,7 +188,7 @@ impl Intake {
         }
         if overfull.is_some() {
             self.holders.release(&place, id, u32::MAX, sink);
-        } else {
+        } else if target.shares() {
             self.replaced.entry(place.clone()).or_default().insert(id);
         }
         Some(place)

@@ -282,7 +282,10 @@ fn a_namespace_that_always_changes_has_its_share_of_the_time() {
                 break;
             }
         }
-        assert!(core.deadline(now).is_some_and(|at| at > now.mono), "second {second}");
+        assert!(
+            core.deadline(now).is_some_and(|at| at > now.mono),
+            "second {second}"
+        );
     }
     // Its credit of four seconds, and of these fifteen.
     assert!((15 * 8_000..21 * 8_000).contains(&verdicts), "{verdicts}");

@@ -1,5 +1,6 @@
 //! What pumps' words are to the core: most of all for sources that come in parts.
 
+mod again;
 mod ceiling;
 
 use std::collections::HashMap;
@@ -7,7 +8,7 @@ use std::collections::HashMap;
 use evenkeel_core::Input;
 use evenkeel_core::fleet::{NamedWants, Wants};
 use evenkeel_core::index::{Freshness, Part};
-use evenkeel_core::know::{Now, Source};
+use evenkeel_core::know::{Mono, Now, Source};
 use evenkeel_core::policy::Selector;
 use rstest::rstest;
 
@@ -58,6 +59,22 @@ impl Bed {
     fn retry(&mut self) -> TargetChange {
         let (told, fresh) = (&mut self.told, &mut self.fresh);
         self.intake.retry(&mut |input| told.extend(fresh.news(&input)))
+    }
+
+    /// Reads parts anew; returns what the core was told as well.
+    fn read_again(
+        &mut self,
+        at: u64,
+        with_room: Vec<(Source, Arc<str>)>,
+    ) -> (TargetChange, Vec<String>) {
+        self.told.clear();
+        let (told, fresh) = (&mut self.told, &mut self.fresh);
+        let change = self
+            .intake
+            .read_again(Mono(at), with_room, &mut |input| {
+                told.extend(fresh.news(&input));
+            });
+        (change, std::mem::take(&mut self.told))
     }
 
     fn id(&self, source: Source, part: &str) -> Id {

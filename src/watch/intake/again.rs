@@ -1,0 +1,74 @@
+//! Kinds of which the core refused objects for want of room, and that are read anew as there is room again: a pump by itself
+//! lists only after a break.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use evenkeel_core::index::Freshness;
+use evenkeel_core::know::{Mono, Source};
+
+use super::{Intake, TargetChange};
+use crate::watch::holders::{Sink, SourcePart};
+
+/// How long after it was read anew a part is not read so again, in milliseconds: a namespace that fills and empties its share
+/// all the time costs the API server a list of a kind so often.
+const APART: u64 = 300_000;
+
+/// The parts of sources that are to be read anew.
+#[derive(Debug, Default)]
+pub(super) struct ReadAgain {
+    wanted: BTreeSet<SourcePart>,
+    /// When each may be again.
+    from: BTreeMap<SourcePart, Mono>,
+}
+
+impl Intake {
+    /// Reads kinds anew, each named with the namespace that has room again. What is known of them stays known meanwhile.
+    pub fn read_again(
+        &mut self,
+        now: Mono,
+        with_room: impl IntoIterator<Item = (Source, Arc<str>)>,
+        sink: &mut Sink<'_>,
+    ) -> TargetChange {
+        let parts = with_room.into_iter().flat_map(|(source, namespace)| {
+            // A kind is watched by namespace or as a whole.
+            [(source, namespace.to_string()), (source, String::new())]
+        });
+        let fills = &self.fills;
+        self.again
+            .wanted
+            .extend(parts.filter(|part| fills.contains_key(part)));
+        self.again.from.retain(|_, from| *from > now);
+        let from = &self.again.from;
+        let next = self.again.wanted.iter().find(|part| !from.contains_key(*part));
+        let mut change = TargetChange::default();
+        let Some(part) = next.cloned() else { return change };
+        self.again.wanted.remove(&part);
+        self.again.from.insert(part.clone(), now.plus(APART));
+        for id in self.fills.get(&part).cloned().unwrap_or_default() {
+            let Some(held) = self.targets.get(&id) else {
+                continue;
+            };
+            let (target, selected) = (held.target.clone(), held.selected.clone());
+            let is_known = held.freshness == Freshness::Complete;
+            let mut start = self.start(target, selected);
+            if is_known && let Some(held) = self.targets.get_mut(&start.id) {
+                held.freshness = Freshness::Complete;
+                start.known = true;
+            }
+            change.start.push(start);
+            change.stop.push(id);
+            self.stop(id, sink);
+        }
+        self.tell(&part, sink);
+        change
+    }
+
+    /// When one that waits for it may be read anew.
+    pub fn due(&self) -> Option<Mono> {
+        let wanted = self.again.wanted.iter();
+        wanted
+            .map(|part| self.again.from.get(part).copied().unwrap_or_default())
+            .min()
+    }
+}

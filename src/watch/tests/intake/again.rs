@@ -1,0 +1,58 @@
+//! Kinds that are read anew, as there is room for what was refused.
+
+use super::*;
+
+fn shop(source: Source) -> Vec<(Source, Arc<str>)> {
+    vec![(source, "shop".into())]
+}
+
+#[test]
+fn a_kind_is_read_anew_and_stays_known() {
+    let mut bed = Bed::default();
+    bed.want(&[]);
+    let id = bed.id(Source::Services, "");
+    bed.take(id, vec![What::Begin, pod("a"), What::Synced]);
+    let (change, told) = bed.read_again(1_000, shop(Source::Services));
+    let [start] = &change.start[..] else {
+        panic!("{change:?}")
+    };
+    assert_eq!((start.known, &change.stop[..]), (true, &[id][..]));
+    assert_eq!(told, [""; 0], "it is as complete as before");
+    // The last words of the pump before count no longer.
+    assert_eq!(bed.take(id, vec![pod("b")]), [""; 0]);
+    let told = bed.take(start.id, vec![What::Begin, pod("a"), What::Synced]);
+    assert_eq!(told, ["begin services", "services shop/a", "synced services"]);
+
+    // The next time is five minutes after that at the earliest.
+    assert_eq!(
+        bed.read_again(2_000, shop(Source::Services)).0,
+        TargetChange::default()
+    );
+    assert_eq!(bed.intake.due(), Some(Mono(301_000)));
+    assert_eq!(bed.read_again(300_999, Vec::new()).0, TargetChange::default());
+    assert_eq!(bed.read_again(301_000, Vec::new()).0.start.len(), 1);
+    assert_eq!(bed.intake.due(), None);
+}
+
+#[test]
+fn pods_are_read_anew_of_that_namespace_alone() {
+    let mut bed = Bed::default();
+    bed.want(&[("shop", "x=1"), ("pay", "")]);
+    let id = bed.id(Source::Pods, "/shop/");
+    bed.take(id, vec![What::Begin, pod("a"), What::Synced]);
+    let (change, told) = bed.read_again(1_000, shop(Source::Pods));
+    assert_eq!(change.stop, [id]);
+    assert_eq!(told, [""; 0]);
+    let [start] = &change.start[..] else {
+        panic!("{change:?}")
+    };
+    assert!(start.known);
+    // What is not there any more goes when the new list has ended.
+    let told = bed.take(start.id, vec![What::Begin, pod("b"), What::Synced]);
+    assert_eq!(told, ["pods shop/b", "gone pods shop/a"]);
+    // What nothing watches is not read.
+    assert_eq!(bed.read_again(2_000, shop(Source::Deployments)).0.start.len(), 1);
+    let nobody = vec![(Source::Pods, "other".into())];
+    assert_eq!(bed.read_again(3_000, nobody).0, TargetChange::default());
+    assert_eq!(bed.intake.due(), None);
+}
