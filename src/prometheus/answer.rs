@@ -55,81 +55,160 @@ pub struct Series<'a> {
     pub at: i64,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct QueryEnvelope<'a> {
-    #[serde(borrow)]
-    status: Cow<'a, str>,
-    #[serde(borrow, default)]
-    data: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    error_type: Cow<'a, str>,
-    #[serde(borrow, default)]
-    error: Cow<'a, str>,
-    #[serde(default)]
-    warnings: Option<Vec<String>>,
-    #[serde(default)]
-    is_partial: bool,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Data<'a> {
-    #[serde(borrow)]
-    result_type: Cow<'a, str>,
-    #[serde(borrow)]
-    result: &'a RawValue,
-}
-
 /// Reads an answer of which at most so many series are taken, and gives each to the sink.
 ///
 /// # Errors
 /// Why it says nothing; what the sink got counts for nothing then.
 pub fn read(body: &[u8], most: usize, sink: &mut dyn FnMut(&Series<'_>)) -> Result<(), AnswerError> {
-    let envelope: QueryEnvelope<'_> = serde_json::from_slice(body).map_err(|error| not_one(&error))?;
+    let body = std::str::from_utf8(body).map_err(|error| AnswerError::NotOne(cut(&error.to_string())))?;
+    let mut found = FoundIn::default();
+    let mut json = serde_json::Deserializer::from_str(body);
+    let read = AnswerMap(VectorSeed {
+        most,
+        sink,
+        found: &mut found,
+    });
+    let envelope = read.deserialize(&mut json).and_then(|envelope| {
+        json.end()?;
+        Ok(envelope)
+    });
+    if found.too_many {
+        return Err(AnswerError::TooManySeries(most));
+    }
+    if found.histogram {
+        return Err(AnswerError::NotAVector("native histogram".to_owned()));
+    }
+    let envelope = envelope.map_err(|error| not_one(&error))?;
     if envelope.status != "success" {
         return Err(AnswerError::Failed {
             kind: cut(&envelope.error_type),
             message: cut(&envelope.error),
         });
     }
-    if let Some(first) = envelope.warnings.iter().flatten().next() {
+    if let Some(first) = &envelope.warning {
         return Err(AnswerError::Partial(cut(first)));
     }
     if envelope.is_partial {
         return Err(AnswerError::Partial("isPartial".to_owned()));
     }
-    let data = envelope
-        .data
-        .ok_or_else(|| AnswerError::NotOne("it has no data".to_owned()))?;
-    let data: Data<'_> = serde_json::from_str(data.get()).map_err(|error| not_one(&error))?;
-    if data.result_type != "vector" {
-        return Err(AnswerError::NotAVector(cut(&data.result_type)));
+    match found.kind {
+        Some(kind) if kind == "vector" => Ok(()),
+        Some(kind) => Err(AnswerError::NotAVector(cut(&kind))),
+        None => Err(AnswerError::NotOne("it has no data".to_owned())),
     }
-    let mut too_many = false;
-    let mut histogram = false;
-    let vector = Vector {
-        most,
-        sink,
-        too_many: &mut too_many,
-        histogram: &mut histogram,
-    };
-    let read = vector.deserialize(&mut serde_json::Deserializer::from_str(data.result.get()));
-    if too_many {
-        return Err(AnswerError::TooManySeries(most));
+}
+
+/// What an answer says beside its data.
+#[derive(Debug, Default)]
+struct QueryEnvelope<'a> {
+    status: Cow<'a, str>,
+    error_type: Cow<'a, str>,
+    error: Cow<'a, str>,
+    warning: Option<String>,
+    is_partial: bool,
+}
+
+/// What was found in the data.
+#[derive(Debug, Default)]
+struct FoundIn {
+    too_many: bool,
+    histogram: bool,
+    /// What kind of result it is.
+    kind: Option<String>,
+}
+
+/// The answer as a whole. Its series go to the sink as they are read: answers have megabytes, and there are some each second.
+struct AnswerMap<'s>(VectorSeed<'s>);
+
+impl<'de> DeserializeSeed<'de> for AnswerMap<'_> {
+    type Value = QueryEnvelope<'de>;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
     }
-    if histogram {
-        return Err(AnswerError::NotAVector("native histogram".to_owned()));
+}
+
+impl<'de> Visitor<'de> for AnswerMap<'_> {
+    type Value = QueryEnvelope<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an answer")
     }
-    read.map_err(|error| not_one(&error))
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut envelope = QueryEnvelope::default();
+        while let Some(key) = map.next_key::<BorrowedText<'de>>()? {
+            match &*key.0 {
+                "status" => envelope.status = map.next_value::<BorrowedText<'de>>()?.0,
+                "errorType" => envelope.error_type = map.next_value::<BorrowedText<'de>>()?.0,
+                "error" => envelope.error = map.next_value::<BorrowedText<'de>>()?.0,
+                "warnings" => {
+                    let all = map.next_value::<Option<Vec<String>>>()?;
+                    envelope.warning = all.into_iter().flatten().next();
+                }
+                "isPartial" => envelope.is_partial = map.next_value()?,
+                "data" => map.next_value_seed(DataMap(&mut self.0))?,
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(envelope)
+    }
+}
+
+/// The data of an answer; `null` where a query failed.
+struct DataMap<'v, 's>(&'v mut VectorSeed<'s>);
+
+impl<'de> DeserializeSeed<'de> for DataMap<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for DataMap<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("data")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        use serde::de::Error;
+
+        let mut early: Option<&'de RawValue> = None;
+        while let Some(key) = map.next_key::<BorrowedText<'de>>()? {
+            match &*key.0 {
+                "resultType" => {
+                    let kind = map.next_value::<BorrowedText<'de>>()?.0;
+                    self.0.found.kind = Some(kind.into_owned());
+                }
+                "result" => match self.0.found.kind.as_deref() {
+                    Some("vector") => map.next_value_seed(&mut *self.0)?,
+                    Some(_) => drop(map.next_value::<IgnoredAny>()?),
+                    None => early = Some(map.next_value()?),
+                },
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        // A server that says only afterwards what it is.
+        if let Some(early) = early.filter(|_| self.0.found.kind.as_deref() == Some("vector")) {
+            let mut json = serde_json::Deserializer::from_str(early.get());
+            self.0.deserialize(&mut json).map_err(A::Error::custom)?;
+        }
+        Ok(())
+    }
 }
 
 /// The vector of an answer, one series at a time.
-struct Vector<'s> {
+struct VectorSeed<'s> {
     most: usize,
     sink: &'s mut dyn FnMut(&Series<'_>),
-    too_many: &'s mut bool,
-    histogram: &'s mut bool,
+    found: &'s mut FoundIn,
 }
 
 #[derive(Deserialize)]
@@ -148,7 +227,7 @@ struct BorrowedText<'a>(#[serde(borrow)] Cow<'a, str>);
 
 struct MetricSeed<'a>(SeriesLabels<'a>);
 
-impl<'de> DeserializeSeed<'de> for Vector<'_> {
+impl<'de> DeserializeSeed<'de> for &mut VectorSeed<'_> {
     type Value = ();
 
     fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -156,7 +235,7 @@ impl<'de> DeserializeSeed<'de> for Vector<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Vector<'_> {
+impl<'de> Visitor<'de> for &mut VectorSeed<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -170,11 +249,11 @@ impl<'de> Visitor<'de> for Vector<'_> {
         while let Some(element) = elements.next_element::<Element<'de>>()? {
             count += 1;
             if count > self.most {
-                *self.too_many = true;
+                self.found.too_many = true;
                 return Err(A::Error::custom("too many series"));
             }
             if element.histogram.is_some() {
-                *self.histogram = true;
+                self.found.histogram = true;
                 return Err(A::Error::custom("a histogram"));
             }
             let (at, value) = element
@@ -293,6 +372,15 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_it_is_may_be_said_afterwards() {
+        let body = br#"{"data": {"result": [{"metric": {}, "value": [1, "2"]}], "resultType": "vector"}, "status": "success"}"#;
+        assert_eq!(seen(body, 9).unwrap(), [(Vec::new(), "2".to_owned(), 1_000)]);
+        let body = br#"{"data": {"result": [1, "2"], "resultType": "scalar"}, "status": "success"}"#;
+        assert!(matches!(seen(body, 9), Err(AnswerError::NotAVector(_))));
+        assert!(matches!(seen(b"{} {}", 9), Err(AnswerError::NotOne(_))));
+    }
+
     #[rstest]
     #[case::failed(
         json!({"status": "error", "errorType": "timeout", "error": "query timed out"}),
@@ -321,6 +409,7 @@ mod tests {
         "a native histogram instead of a vector"
     )]
     #[case::no_data(json!({"status": "success"}), "no answer of Prometheus: it has no data")]
+    #[case::null(json!({"status": "error", "data": null, "errorType": "bad_data", "error": "no"}), "bad_data: no")]
     fn an_answer_that_says_nothing_says_why(#[case] answer: serde_json::Value, #[case] why: &str) {
         assert_eq!(
             seen(answer.to_string().as_bytes(), 9).unwrap_err().to_string(),

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use evenkeel_core::sample::Why;
+use evenkeel_core::sample::{PageScope, Why};
 use tokio::time::Instant;
 
 use super::server::AnswerLimits;
@@ -12,10 +12,13 @@ use super::{PrometheusServer, Question, ask, is_the_servers};
 use crate::metrics::Metrics;
 use crate::outbound::ServicePort;
 use crate::query::{Handle, Query};
-use crate::samples::{OwnedPage, now_millis};
+use crate::samples::{KnownSubjects, OwnedPage, now_millis};
 
 /// Most endpoints that one question is tried at.
 const ENDPOINTS: usize = 5;
+
+/// How long what is known of Nodes serves for questions about them.
+const NODES_FOR: Duration = Duration::from_secs(10);
 
 /// Who asks.
 pub(super) struct Asker {
@@ -25,6 +28,8 @@ pub(super) struct Asker {
     metrics: Arc<Metrics>,
     /// The endpoint that has answered last: one that does not answer is not waited for again with each question.
     answered: Mutex<Option<SocketAddr>>,
+    /// What labels of Nodes may name, and since when that is known.
+    nodes: Mutex<Option<(Instant, Arc<KnownSubjects>)>>,
 }
 
 /// An answer, and what it took.
@@ -48,6 +53,7 @@ impl Asker {
             handle,
             metrics,
             answered: Mutex::default(),
+            nodes: Mutex::default(),
         }
     }
 
@@ -58,11 +64,7 @@ impl Asker {
         limits: AnswerLimits,
         patience: Duration,
     ) -> Option<AskedPage> {
-        let scope = question.scope.clone();
-        let known = self
-            .handle
-            .ask(|answer| Query::KnownSubjects { scope, answer })
-            .await?;
+        let known = self.known(&question.scope).await?;
         let endpoints = self.endpoints().await?;
         let began = Instant::now();
         let until = began + patience;
@@ -94,6 +96,31 @@ impl Asker {
             bytes,
             took: began.elapsed(),
         })
+    }
+
+    /// What labels may name. A dozen questions about thousands of Nodes are asked within half a minute, and one answer does for
+    /// those of a few seconds: a new Node is known to the next ones.
+    async fn known(&self, scope: &PageScope<Arc<str>>) -> Option<Arc<KnownSubjects>> {
+        let held = |asker: &Self| {
+            let nodes = asker.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+            let (at, known) = nodes.as_ref()?;
+            (at.elapsed() < NODES_FOR).then(|| known.clone())
+        };
+        let is_nodes = *scope == PageScope::Nodes;
+        if let Some(known) = held(self).filter(|_| is_nodes) {
+            return Some(known);
+        }
+        let asked = scope.clone();
+        let known = self
+            .handle
+            .ask(|answer| Query::KnownSubjects { scope: asked, answer })
+            .await?;
+        let known = Arc::new(known);
+        if is_nodes {
+            *self.nodes.lock().unwrap_or_else(PoisonError::into_inner) =
+                Some((Instant::now(), known.clone()));
+        }
+        Some(known)
     }
 
     /// The endpoints to try, the one that has answered last before the others; one `None` where there is none.

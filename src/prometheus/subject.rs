@@ -1,6 +1,6 @@
 //! Which Node, API server or Pod a series is about.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -85,7 +85,7 @@ pub(super) struct Answered<'k> {
     /// The label that holds the Pod, where it is one.
     pod: &'k str,
     values: Vec<(Claimed, f64)>,
-    times: BTreeMap<Claimed, i64>,
+    times: HashMap<Claimed, i64>,
 }
 
 /// A subject, and whether it is another that says so: of two that speak of one node the node's own counts.
@@ -104,7 +104,7 @@ impl<'k> Answered<'k> {
             scope,
             pod,
             values: Vec::new(),
-            times: BTreeMap::new(),
+            times: HashMap::new(),
         }
     }
 
@@ -136,9 +136,11 @@ impl<'k> Answered<'k> {
             times,
             ..
         } = self;
+        // Most often there is no other.
+        let has_others = values.iter().any(|one| one.0.1);
         let own: HashSet<_> = values
             .iter()
-            .filter(|one| !one.0.1)
+            .filter(|one| has_others && !one.0.1)
             .map(|one| one.0.0.clone())
             .collect();
         let samples = values.into_iter().filter_map(|(claimed, value)| {
