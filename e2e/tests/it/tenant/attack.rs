@@ -341,6 +341,6 @@ async fn until_named(debug: SocketAddr, observer: &str) {
 }
 
 /// A line of proc(5), `status`, in MiB rounded down.
-pub(super) fn memory(operator: &Operator, name: &str) -> u64 {
+fn memory(operator: &Operator, name: &str) -> u64 {
     status_kib(operator.id(), name).unwrap() / 1024
 }

@@ -3,7 +3,7 @@
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 
-use super::attack::{Attack, memory};
+use super::attack::Attack;
 use super::team::{pod, policy, service};
 
 /// Just below what the API server takes for all annotations of an object: 256 KiB
