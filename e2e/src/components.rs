@@ -144,12 +144,28 @@ pub(crate) fn api_server(folder: &Path, server: &ApiServer<'_>) -> Vec<String> {
     list
 }
 
-/// Every write with its body, every read without.
+/// Every write with its body, and those to Nodes and what evenkeel keeps in its namespace with their answers as well, by which
+/// [`crate::invariants`] are judged; every read without.
 pub(crate) const AUDIT_POLICY: &str = "\
 apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
 rules:
+- level: RequestResponse
+  verbs: [create, update, patch, delete]
+  resources:
+  - group: \"\"
+    resources: [nodes]
+  - group: evenkeel.dev
+    resources: [remediations, remediations/status, remediationapprovals]
+- level: RequestResponse
+  verbs: [create, update, patch, delete]
+  namespaces: [evenkeel-system]
+  resources:
+  - group: \"\"
+    resources: [configmaps]
+  - group: coordination.k8s.io
+    resources: [leases]
 - level: Request
   verbs: [create, update, patch, delete, deletecollection]
 - level: Metadata

@@ -27,6 +27,7 @@ mod folder;
 mod go_module;
 pub mod http;
 pub mod image;
+pub mod invariants;
 pub mod kind_bed;
 pub mod load;
 pub mod monitoring;

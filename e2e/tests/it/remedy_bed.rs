@@ -29,13 +29,27 @@ pub(super) async fn plane() -> MutexGuard<'static, ControlPlane> {
 }
 
 async fn start() -> ControlPlane {
-    let plane = ControlPlane::start(Options::default()).await.unwrap();
+    let plane = ControlPlane::start(Options {
+        audit: true,
+        ..Options::default()
+    })
+    .await
+    .unwrap();
     plane.install_operator().await.unwrap();
     plane.install_crds(&root().join("crds/ledger")).await.unwrap();
     for file in ["rbac", "rbac-people", "admission"] {
         let path = root().join(format!("manifests/components/remedy-cordon/{file}.yaml"));
         let text = std::fs::read_to_string(path).unwrap();
         plane.apply_yaml(&text).await.unwrap();
+    }
+    // A kind that has just been defined is served a moment later: until then its storage "is (re)initializing".
+    let admin = Account::admin(&plane).await;
+    for plural in ["remediations", "remediationapprovals"] {
+        let path = format!("/apis/evenkeel.dev/v1alpha1/namespaces/{NAMESPACE}/{plural}");
+        until("the kinds of the ledger", async || {
+            admin.send(Method::GET, &path, JSON, &Value::Null).await.is_ok()
+        })
+        .await;
     }
     plane
 }

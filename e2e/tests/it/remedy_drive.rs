@@ -3,18 +3,29 @@
 
 use evenkeel::client::Link;
 use evenkeel::clock::Clock;
-use evenkeel::lease::{Claim, DURATION, NAMESPACE};
+use evenkeel::lease::{self, Claim, DURATION, NAMESPACE, Permit};
 use evenkeel::remedy;
+use evenkeel_core::drive::LiveNode;
 use evenkeel_core::drive::{
     Drive, DriveEnd, DriveReason, Ending, MOST_REQUESTS, Phase, RemediationRecord, Request, SlotLease,
 };
+use evenkeel_e2e::audit::ACCOUNT;
 use evenkeel_e2e::client_of;
-use serde_json::json;
+use evenkeel_e2e::invariants::{Limits, verbs_of, violations};
+use serde_json::{Value, json};
 
-use crate::remedy_bed::{Account, make_node, plane, record, until_narrowed};
+use crate::remedy_bed::{self, Account, make_node, plane, until_narrowed};
 
 /// Requests of a fence on a quiet server, and one more.
 const REQUESTS: u32 = 8;
+
+/// A record as the leader of this term makes it.
+fn record(live: &LiveNode, finished: usize, term: u64) -> RemediationRecord {
+    RemediationRecord {
+        term,
+        ..remedy_bed::record(live, finished)
+    }
+}
 
 /// The leader of one term, as far as it drives remedies.
 struct Sender<'a> {
@@ -49,7 +60,7 @@ impl<'a> Sender<'a> {
         Some(drive)
     }
 
-    fn permit(&self, clock: Clock) -> evenkeel::lease::Permit {
+    fn permit(&self, clock: Clock) -> Permit {
         let now = clock.now().mono;
         let until = now.plus(u64::try_from(DURATION.as_millis()).unwrap());
         let claim = Claim {
@@ -104,6 +115,7 @@ async fn a_leader_may_be_killed_after_each_request() {
     let (operator, admin) = (Account::operator(&plane).await, Account::admin(&plane).await);
     make_node(&admin, "driven", json!({})).await;
     until_narrowed(&operator, "driven").await;
+    let before = plane.audit_events().unwrap().len();
     let file = plane.kubeconfig_of(NAMESPACE, "evenkeel").await.unwrap();
     let path = file.path().to_owned();
     let link = Link::new(move || {
@@ -116,7 +128,7 @@ async fn a_leader_may_be_killed_after_each_request() {
     let slot = leader.take_over(&operator).await;
     let live = operator.node("driven").await;
     let fence = leader
-        .drive(Drive::fence(record(&live, 0), 10, slot))
+        .drive(Drive::fence(record(&live, 0, 10), 10, slot))
         .await
         .unwrap();
     assert_eq!(
@@ -135,7 +147,7 @@ async fn a_leader_may_be_killed_after_each_request() {
     assert_eq!(undo.end(), Some(&DriveEnd::Closed(undone, DriveReason::Done)));
     let after = operator.node("driven").await;
     assert_eq!(after.taints, live.taints);
-    let again = Drive::fence(record(&after, 1), 10, fence.slot().clone());
+    let again = Drive::fence(record(&after, 1, 10), 10, fence.slot().clone());
     let again = leader.drive(again).await.unwrap();
     assert_eq!(
         again.end(),
@@ -155,7 +167,9 @@ async fn a_leader_may_be_killed_after_each_request() {
         let mut first = Sender::of(&link, terms[0]);
         let slot = first.take_over(&operator).await;
         first.left = killed_after;
-        let _ = first.drive(Drive::fence(record(&live, 0), terms[0], slot)).await;
+        let _ = first
+            .drive(Drive::fence(record(&live, 0, terms[0]), terms[0], slot))
+            .await;
 
         let mut second = Sender::of(&link, terms[1]);
         second.take_over(&operator).await;
@@ -189,4 +203,22 @@ async fn a_leader_may_be_killed_after_each_request() {
     // Killed before its act, and after it.
     assert!((2..REQUESTS).contains(&fenced), "{fenced}");
     assert!(matches!(Drive::claim(1).ask(), Some(Request::ReadSlot)));
+    hold_invariants(&plane.audit_events().unwrap()[before..], fenced);
+}
+
+/// Nothing of what the log holds breaks an invariant, and it holds so many fences.
+fn hold_invariants(events: &[Value], fenced: u32) {
+    let ours = events.iter().filter(|one| {
+        one["user"]["username"] == ACCOUNT
+            && one["verb"] == "patch"
+            && one["objectRef"]["resource"] == "nodes"
+    });
+    assert!(ours.count() > 2 * usize::try_from(fenced).unwrap());
+    let limits = Limits {
+        per_hour: 100,
+        requests: 1_000,
+        rights: verbs_of(remedy::RIGHTS).chain(verbs_of(lease::RIGHTS)).collect(),
+        ..Limits::default()
+    };
+    assert_eq!(violations(events, &limits), []);
 }

@@ -1,0 +1,526 @@
+//! A story that breaks nothing, and one defect for each invariant, which it must name.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::needless_pass_by_value,
+    reason = "tests fail by panicking, and cases of a table are values"
+)]
+
+use evenkeel_core::drive::{LiveNode, PolicyVersion, RECORD, RemediationRecord, SLOT, SlotHolder, SlotLease};
+use evenkeel_core::names::Names;
+use evenkeel_core::policy::FenceEffect;
+use evenkeel_core::remedies::NodeChange;
+use evenkeel_core::sources::claim::FENCE;
+use k8s_openapi::jiff::Timestamp;
+use serde_json::json;
+
+use super::*;
+
+/// A log as the requests of drives make it: each call is one line.
+#[derive(Default)]
+struct Story {
+    events: Vec<Value>,
+    version: u64,
+    /// Milliseconds since the beginning.
+    now: i64,
+    node: Value,
+    record: Value,
+}
+
+fn time(milliseconds: i64) -> String {
+    Timestamp::from_millisecond(1_700_000_000_000 + milliseconds)
+        .unwrap()
+        .to_string()
+}
+
+impl Story {
+    /// A fence with all that goes before it, and its undo.
+    fn whole() -> Self {
+        let mut story = Self::fenced();
+        story.undo(ACCOUNT);
+        story.close("Undone");
+        story
+    }
+
+    fn fenced() -> Self {
+        let mut story = Self::default();
+        story.create_node("n1");
+        story.fence(7, 0);
+        story
+    }
+
+    fn log(&mut self, user: &str, verb: &str, of: (&str, &str), code: u64, body: Value, answer: Value) {
+        self.now += 100;
+        let (resource, part) = of.0.split_once('/').unwrap_or((of.0, ""));
+        let namespace = if resource == "nodes" {
+            ""
+        } else {
+            "evenkeel-system"
+        };
+        self.events.push(json!({
+            "stage": "ResponseComplete", "user": {"username": user}, "verb": verb,
+            "requestURI": format!("/{resource}/{}?fieldManager=evenkeel", of.1),
+            "objectRef": {"resource": resource, "subresource": part, "namespace": namespace, "name": of.1},
+            "responseStatus": {"code": code}, "requestReceivedTimestamp": time(self.now), "stageTimestamp": time(self.now + 5),
+            "requestObject": body, "responseObject": answer,
+        }));
+    }
+
+    fn versioned(&mut self, mut object: Value) -> Value {
+        self.version += 1;
+        object["metadata"]["resourceVersion"] = self.version.to_string().into();
+        object
+    }
+
+    fn create_node(&mut self, name: &str) {
+        let node = json!({"metadata": {"name": name, "uid": format!("uid-{name}"), "labels": {"pool": "a"}, "annotations": {"a": "b"}},
+            "spec": {"podCIDR": "10.0.0.0/24", "taints": [{"key": "example.com/gpu", "effect": "NoSchedule"}]}});
+        self.node = self.versioned(node);
+        let node = self.node.clone();
+        self.log("admin", "create", ("nodes", name), 201, node.clone(), node);
+    }
+
+    fn live(&self) -> LiveNode {
+        LiveNode::parse(&self.node).unwrap()
+    }
+
+    /// A change of the node by somebody.
+    fn change(&mut self, user: &str, change: impl FnOnce(&mut Value)) {
+        let mut node = self.node.clone();
+        change(&mut node);
+        self.node = self.versioned(node);
+        let (name, node) = (self.live().name, self.node.clone());
+        self.log(user, "patch", ("nodes", &name), 200, json!({}), node);
+    }
+
+    fn patch(&mut self, user: &str, body: Value, change: impl FnOnce(&mut Value)) {
+        self.change(user, change);
+        self.events.last_mut().unwrap()["requestObject"] = body;
+    }
+
+    fn slot(&mut self, term: u64, holder: Option<SlotHolder>) {
+        let lease = SlotLease {
+            version: String::new(),
+            term,
+            holder,
+        };
+        let body = lease.json("evenkeel-system");
+        let answer = self.versioned(body.clone());
+        self.log(ACCOUNT, "update", ("leases", SLOT), 200, body, answer);
+    }
+
+    /// Record, slot, stop, read, act, close and free slot, as a leader of this term does it.
+    fn fence(&mut self, term: u64, finished: usize) {
+        self.intend(term, finished);
+        self.act();
+    }
+
+    fn intend(&mut self, term: u64, finished: usize) {
+        let mut names = Names::default();
+        let live = self.live();
+        let change = NodeChange {
+            remedy: "CordonNode",
+            node: names.intern(&live.name),
+            effect: FenceEffect::PreferNoSchedule,
+            cause: "RefilledFlapper",
+            evidence: Vec::new(),
+        };
+        let policy = PolicyVersion {
+            uid: "p".into(),
+            generation: 1,
+        };
+        let record = RemediationRecord::of(&change, &names, &live.uid, policy, term, finished);
+        let body = record.json("evenkeel-system");
+        self.record = self.versioned(body.clone());
+        let answer = self.record.clone();
+        self.log(
+            ACCOUNT,
+            "create",
+            ("remediations", &record.name),
+            201,
+            body,
+            answer,
+        );
+        let holder = SlotHolder {
+            record: record.name,
+            node: live.name,
+            node_uid: live.uid,
+        };
+        self.slot(term, Some(holder));
+    }
+
+    fn read(&mut self) {
+        let name = self.live().name;
+        self.log(ACCOUNT, "get", ("nodes", &name), 200, Value::Null, Value::Null);
+        self.events.last_mut().unwrap()["requestURI"] = format!("/api/v1/nodes/{name}").into();
+    }
+
+    fn act(&mut self) {
+        self.read();
+        self.act_unread();
+        self.slot(self.term(), None);
+    }
+
+    fn term(&self) -> u64 {
+        self.record["spec"]["term"].as_str().unwrap().parse().unwrap()
+    }
+
+    fn act_unread(&mut self) {
+        let record = RemediationRecord::parse(&self.record).unwrap();
+        let patch = self.live().fence(&record);
+        let (taints, annotations) = (patch.taints.clone().unwrap(), patch.annotations.clone());
+        self.patch(ACCOUNT, patch.json(), |node| {
+            node["spec"]["taints"] = taints.into();
+            for (key, value) in annotations {
+                node["metadata"]["annotations"][key] = value.into();
+            }
+        });
+    }
+
+    fn undo(&mut self, user: &str) {
+        let body = self.live().unfence().json();
+        self.patch(user, body, |node| {
+            node["spec"]["taints"]
+                .as_array_mut()
+                .unwrap()
+                .retain(|one| one["key"] != FENCE);
+            node["metadata"]["annotations"]
+                .as_object_mut()
+                .unwrap()
+                .remove(RECORD);
+        });
+    }
+
+    fn close(&mut self, reason: &str) {
+        let mut record = self.record.clone();
+        record["status"]["conditions"] = json!([{"type": "Finished", "status": "True", "reason": reason}]);
+        self.record = self.versioned(record);
+        let (name, answer) = (
+            self.record["metadata"]["name"].as_str().unwrap().to_owned(),
+            self.record.clone(),
+        );
+        self.log(
+            ACCOUNT,
+            "patch",
+            ("remediations/status", &name),
+            200,
+            Value::Null,
+            answer,
+        );
+    }
+
+    fn stop(&mut self, verb: &str) {
+        let body = json!({"metadata": {"name": "evenkeel-stop"}});
+        self.log(
+            "admin",
+            verb,
+            ("configmaps", "evenkeel-stop"),
+            200,
+            body,
+            Value::Null,
+        );
+    }
+}
+
+fn limits() -> Limits {
+    Limits {
+        cooldown_seconds: 60,
+        rights: verbs_of(evenkeel::remedy::RIGHTS).collect(),
+        secrets: vec!["hunter2".into()],
+        ..Limits::default()
+    }
+}
+
+#[test]
+fn a_whole_story_breaks_nothing() {
+    let mut story = Story::whole();
+    // Again much later, under another leader, between a stop and the next.
+    story.stop("create");
+    story.now += 100_000;
+    story.stop("delete");
+    story.fence(9, 1);
+    story.stop("create");
+    assert_eq!(violations(&story.events, &limits()), []);
+    assert!(story.events.len() > 15);
+}
+
+fn no_record() -> Story {
+    let mut story = Story::whole();
+    story
+        .events
+        .retain(|one| one["objectRef"]["resource"] != "remediations" || one["verb"] != "create");
+    story
+}
+
+fn record_of_another() -> Story {
+    let mut story = Story::default();
+    story.create_node("n1");
+    story.intend(7, 0);
+    let at = story
+        .events
+        .iter()
+        .position(|one| one["objectRef"]["resource"] == "remediations")
+        .unwrap();
+    story.events[at]["responseObject"]["spec"]["target"]["uid"] = "another".into();
+    story.act();
+    story
+}
+
+fn twice_for_one_record() -> Story {
+    let mut story = Story::fenced();
+    story.undo(ACCOUNT);
+    story.now += 100_000;
+    story.act();
+    story
+}
+
+fn soon_again() -> Story {
+    let mut story = Story::whole();
+    story.fence(7, 1);
+    story
+}
+
+fn two_nodes() -> Story {
+    let mut story = Story::fenced();
+    story.create_node("n2");
+    story.fence(7, 0);
+    story
+}
+
+fn three_within_an_hour() -> Story {
+    let mut story = Story::whole();
+    for finished in 1..3 {
+        story.now += 100_000;
+        story.fence(7, finished);
+        story.undo(ACCOUNT);
+        story.close("Undone");
+    }
+    story
+}
+
+fn an_older_leader() -> Story {
+    let mut story = Story::default();
+    story.create_node("n1");
+    story.intend(7, 0);
+    // A newer one touches the node.
+    let body = story.live().touch(8).json();
+    story.patch(ACCOUNT, body, |_| {});
+    story.act();
+    story
+}
+
+fn without_the_slot() -> Story {
+    let mut story = Story::default();
+    story.create_node("n1");
+    story.intend(7, 0);
+    story.slot(7, None);
+    story.act();
+    story
+}
+
+fn unread() -> Story {
+    let mut story = Story::default();
+    story.create_node("n1");
+    story.intend(7, 0);
+    story.act_unread();
+    story
+}
+
+fn read_from_a_cache() -> Story {
+    let mut story = Story::fenced();
+    let read = story.events.iter_mut().find(|one| one["verb"] == "get").unwrap();
+    read["requestURI"] = "/api/v1/nodes/n1?resourceVersion=0".into();
+    story
+}
+
+fn after_people_removed_it() -> Story {
+    let mut story = Story::fenced();
+    story.undo("jane");
+    story.close("Lapsed");
+    story.now += 100_000;
+    story.fence(7, 1);
+    story
+}
+
+fn with(change: impl FnOnce(&mut Value)) -> Story {
+    let mut story = Story::default();
+    story.create_node("n1");
+    story.change("admin", change);
+    story.fence(7, 0);
+    story
+}
+
+fn after_stop() -> Story {
+    let mut story = Story::default();
+    story.create_node("n1");
+    story.stop("create");
+    story.now += 20_000;
+    story.fence(7, 0);
+    story
+}
+
+fn left_fenced() -> Story {
+    let mut story = Story::fenced();
+    story.close("Failed");
+    story
+}
+
+fn left_open() -> Story {
+    let mut story = Story::fenced();
+    story.undo(ACCOUNT);
+    story
+}
+
+fn without_a_test(path: &str) -> Story {
+    let mut story = Story::whole();
+    for event in &mut story.events {
+        if let Some(steps) = event["requestObject"].as_array_mut() {
+            steps.retain(|step| step["path"] != path);
+        }
+    }
+    story
+}
+
+fn another(verb: &str, of: (&str, &str), code: u64, body: Value) -> Story {
+    let mut story = Story::whole();
+    story.log(ACCOUNT, verb, of, code, body, Value::Null);
+    story
+}
+
+fn changes(change: impl FnOnce(&mut Value)) -> Story {
+    let mut story = Story::whole();
+    let body = story.live().touch(7).json();
+    story.patch(ACCOUNT, body, change);
+    story
+}
+
+fn two_ends() -> Story {
+    let mut story = Story::whole();
+    story.close("Failed");
+    story
+}
+
+fn too_many() -> Story {
+    let mut story = Story::whole();
+    for _ in 0..300 {
+        story.read();
+        story.now -= 90;
+    }
+    story
+}
+
+/// Each invariant that is broken, and a log that breaks it.
+fn cases() -> Vec<(&'static str, Story)> {
+    vec![
+        ("I1 Declared", no_record()),
+        ("I1 Declared", record_of_another()),
+        ("I2 Once", twice_for_one_record()),
+        ("I2 Cooldown", soon_again()),
+        ("I3 Budget", two_nodes()),
+        ("I4 Rate", three_within_an_hour()),
+        ("I5 Terms", an_older_leader()),
+        ("I21 One at a time", without_the_slot()),
+        ("I8 Live read", unread()),
+        ("I8 Live read", read_from_a_cache()),
+        ("I12 People win", after_people_removed_it()),
+        (
+            "I15 Protected",
+            with(|node| node["metadata"]["labels"]["node-role.kubernetes.io/control-plane"] = "".into()),
+        ),
+        (
+            "I15 Protected",
+            with(|node| node["metadata"]["annotations"]["evenkeel.dev/hands-off"] = "true".into()),
+        ),
+        (
+            "I26 Others",
+            with(|node| node["spec"]["unschedulable"] = true.into()),
+        ),
+        (
+            "I26 Others",
+            with(|node| node["spec"]["taints"] = json!([{"key": "karpenter.sh/disrupted"}])),
+        ),
+        (
+            "I26 Others",
+            with(|node| node["metadata"]["annotations"]["weave.works/kured-reboot-in-progress"] = "a".into()),
+        ),
+        ("I17 Stopped", after_stop()),
+        ("I20 Settled", left_fenced()),
+        ("I20 Settled", left_open()),
+        ("I7 Preconditions", without_a_test("/metadata/uid")),
+        ("I7 Preconditions", without_a_test("/metadata/resourceVersion")),
+        (
+            "I7 Preconditions",
+            another("update", ("nodes", "n1"), 409, Value::Null),
+        ),
+        (
+            "I11 Fence alone",
+            changes(|node| node["spec"]["unschedulable"] = true.into()),
+        ),
+        (
+            "I11 Fence alone",
+            changes(|node| node["spec"]["taints"] = json!([])),
+        ),
+        (
+            "I11 Fence alone",
+            changes(|node| node["metadata"]["labels"] = json!({})),
+        ),
+        ("I19 One end", two_ends()),
+        ("I23 Requests", too_many()),
+        ("I24 Rights", another("get", ("secrets", "a"), 403, Value::Null)),
+        (
+            "I24 Rights",
+            another("create", ("pods/eviction", "a"), 201, Value::Null),
+        ),
+        (
+            "I25 Secrets",
+            another(
+                "create",
+                ("remediations", "a"),
+                201,
+                json!({"spec": {"cause": "hunter2"}}),
+            ),
+        ),
+    ]
+}
+
+#[test]
+fn a_broken_invariant_is_named() {
+    for (at, (id, story)) in cases().into_iter().enumerate() {
+        let broken = violations(&story.events, &limits());
+        assert!(
+            broken.iter().any(|one| one.id == id),
+            "case {at}, {id}: {broken:#?}"
+        );
+    }
+}
+
+#[test]
+fn every_invariant_has_its_case() {
+    let cases = cases();
+    for one in INVARIANTS {
+        assert!(cases.iter().any(|(id, _)| *id == one.id), "{}", one.id);
+    }
+}
+
+/// Nothing is taken for an act that was refused, tried as a dry run, or done by people.
+#[test]
+fn what_was_not_done_by_us_breaks_nothing() {
+    let mut story = Story::whole();
+    let count = story.events.len();
+    let mut others = Story::fenced().events;
+    for event in &mut others {
+        event["user"]["username"] = "jane".into();
+    }
+    story.events.extend(others);
+    assert!(story.events.len() > count);
+    story.intend(7, 1);
+    story.read();
+    story.act_unread();
+    story.events.last_mut().unwrap()["responseStatus"]["code"] = 422.into();
+    let limits = Limits {
+        settled: false,
+        ..limits()
+    };
+    assert_eq!(violations(&story.events, &limits), []);
+}
