@@ -10,7 +10,7 @@ use evenkeel_core::{guards, remedies};
 const BLESS: &str = "EVENKEEL_BLESS";
 
 const HEAD: &str = "\
-<!-- Generated from core/src/remedies and core/src/guards: make bless -->
+<!-- Generated from core/src/remedies, core/src/guards and core/tests/it/harm: make bless -->
 # How a remedy decides
 
 **This version plans and does not act.** In mode Observe, the default, nothing is planned and nothing is measured for it. In
@@ -51,6 +51,26 @@ kubectl taint nodes NODE status-taint.cluster-autoscaler.kubernetes.io/evenkeel-
 
 A node that carries the taint counts as fenced, no matter what set it. To keep evenkeel off a node:
 `kubectl annotate nodes NODE evenkeel.dev/hands-off=true`.
+
+## Stop, go on, undo
+
+| to | with evenkeel | with kubectl alone, also where no operator runs |
+|---|---|---|
+| stop: no node is fenced, within about a second not even by a request that is under way | `evenkeel stop --reason TEXT` | `kubectl -n evenkeel-system create configmap evenkeel-stop` |
+| go on | `evenkeel go` | `kubectl -n evenkeel-system delete configmap evenkeel-stop` |
+| undo one fence | `evenkeel undo NODE` | `kubectl taint nodes NODE status-taint.cluster-autoscaler.kubernetes.io/evenkeel-fenced-` |
+| undo all | `evenkeel undo --all` | the same line for each node of `kubectl get nodes -o custom-columns=NAME:.metadata.name,TAINTS:.spec.taints[*].key` that has it |
+| agree to a plan, or refuse it, in mode Suggest | `evenkeel approve RECORD`, `evenkeel reject RECORD` | `kubectl create -f` of a RemediationApproval with the record's `uid` and `planHash` |
+
+Each may be said twice, and says what it did. `evenkeel status` shows a stop, with who said it and since when, and each record
+that is open. A stop leaves fences where they are, and holds no undo back; a taint does not expire by itself. `undo` also takes
+the annotations `evenkeel.dev/fence-*`, `--dry-run` shows what it would do, and what others change of a node at the same time
+is kept. It needs no operator, but the right to patch Nodes.
+
+`approve` and `reject` show the plan of the record, what it rests on and under which policy it is, and write a decision on this
+plan alone (`--dry-run` only shows it); an admission policy holds its `by` to who makes it. The ClusterRole `evenkeel-approve`
+lets people decide, and `evenkeel-stop` lets them stop and go on: both are of the component `remedy-cordon`, to be bound in
+`evenkeel-system`. This version stores no record by itself yet.
 ";
 
 fn page() -> String {
@@ -79,7 +99,7 @@ fn page() -> String {
         };
         writeln!(page, "| {} | {mark} | {source} |", holder.name()).unwrap();
     }
-    page + BY_HAND + include_str!("harm/table.md")
+    page + BY_HAND + &crate::harm::page()
 }
 
 #[test]

@@ -65,6 +65,16 @@ impl Trouble {
     /// All of them.
     pub(crate) const ALL: [Self; 4] = [Self::OneSick, Self::TwoSick, Self::Bursts, Self::SickAndBursts];
 
+    /// As people say it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::OneSick => "one node bears less than its share",
+            Self::TwoSick => "two nodes do",
+            Self::Bursts => "bursts of load",
+            Self::SickAndBursts => "one such node, and bursts",
+        }
+    }
+
     const fn sick(self) -> usize {
         match self {
             Self::OneSick | Self::SickAndBursts => 1,
