@@ -60,6 +60,9 @@ fn exits(text: &str) -> Vec<(String, To, String)> {
     let terminal = [
         ("status command", cli::status_shown(text)),
         ("version command", cli::version_shown(text)),
+        ("approve command", cli::approve_shown(text)),
+        ("stop command", cli::stop_shown(text)),
+        ("undo command", cli::undo_shown(text)),
         (
             "error line",
             cli::told(&anyhow::anyhow!("{text}").context(text.to_owned())),

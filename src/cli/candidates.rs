@@ -3,6 +3,7 @@
 //! A shell waits for the answer while somebody types, so a cluster that does not answer within [`PATIENCE`] has no names.
 
 use std::ffi::OsStr;
+use std::fmt::Debug;
 use std::future::Future;
 use std::time::Duration;
 
@@ -10,13 +11,16 @@ use clap_complete::CompletionCandidate;
 use evenkeel_core::know::{Now, Wall};
 use evenkeel_core::standing::Reason;
 use evenkeel_core::{checks, guards, remedies};
-use k8s_openapi::api::core::v1::{Namespace, Service};
+use k8s_openapi::api::core::v1::{Namespace, Node, Service};
 use kube::api::ListParams;
 use kube::config::Kubeconfig;
 use kube::{Api, Client};
+use serde::de::DeserializeOwned;
 
 use super::checks::summary;
+use crate::api::RemediationRecord;
 use crate::escape::line;
+use crate::lease::NAMESPACE;
 use crate::live;
 
 /// How long a cluster may take to answer.
@@ -45,17 +49,34 @@ pub(super) fn users(typed: &OsStr) -> Vec<CompletionCandidate> {
 
 /// Namespaces of the cluster.
 pub(super) fn namespaces(typed: &OsStr) -> Vec<CompletionCandidate> {
-    let list = async |client: Client| {
-        let api: Api<Namespace> = Api::all(client);
-        let list = api.list_metadata(&ListParams::default().limit(MOST)).await.ok()?;
-        Some(
-            list.items
-                .into_iter()
-                .filter_map(|one| one.metadata.name)
-                .collect::<Vec<_>>(),
-        )
-    };
+    let list = async |client: Client| named(&Api::<Namespace>::all(client)).await;
     begun(typed, asked(list).unwrap_or_default())
+}
+
+/// Records in the operator's namespace.
+pub(super) fn records(typed: &OsStr) -> Vec<CompletionCandidate> {
+    let list = async |client: Client| named(&Api::<RemediationRecord>::namespaced(client, NAMESPACE)).await;
+    begun(typed, asked(list).unwrap_or_default())
+}
+
+/// Nodes of the cluster.
+pub(super) fn nodes(typed: &OsStr) -> Vec<CompletionCandidate> {
+    let list = async |client: Client| named(&Api::<Node>::all(client)).await;
+    begun(typed, asked(list).unwrap_or_default())
+}
+
+/// The names of what an API lists.
+async fn named<K>(api: &Api<K>) -> Option<Vec<String>>
+where
+    K: Clone + DeserializeOwned + Debug,
+{
+    let list = api.list_metadata(&ListParams::default().limit(MOST)).await.ok()?;
+    Some(
+        list.items
+            .into_iter()
+            .filter_map(|one| one.metadata.name)
+            .collect(),
+    )
 }
 
 /// Services of the cluster, as `NAMESPACE/SERVICE`.

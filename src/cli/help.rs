@@ -60,6 +60,37 @@ pub(super) const STATUS: &str = "Examples:
 
 Exit codes: 2 when the operator is not alive or something could not be read, else 1 when a policy is not healthy, else 0.";
 
+pub(super) const APPROVE: &str = "Examples:
+  evenkeel approve cordonnode-0123456789abcdef --dry-run    shows plan and evidence
+  evenkeel approve cordonnode-0123456789abcdef --plan-hash 00f1e2d3c4b5a697
+
+Exit codes: 0 approved, or it was approved before; 2 there is nothing to approve, or it could not be done.";
+
+pub(super) const REJECT: &str = "Examples:
+  evenkeel reject cordonnode-0123456789abcdef
+
+Exit codes: 0 rejected, or it was rejected before; 2 there is nothing to reject, or it could not be done.";
+
+pub(super) const STOP: &str = "Examples:
+  evenkeel stop --reason 'the network is rebuilt'
+  kubectl -n evenkeel-system create configmap evenkeel-stop    the same by hand
+
+Exit codes: 0 stopped, or it was stopped before; 2 it could not be done.";
+
+pub(super) const GO: &str = "Examples:
+  evenkeel go
+  kubectl -n evenkeel-system delete configmap evenkeel-stop    the same by hand
+
+Exit codes: 0 nothing is stopped any more; 2 it could not be done.";
+
+pub(super) const UNDO: &str = "Examples:
+  evenkeel undo node-7 --dry-run
+  evenkeel undo node-7
+  evenkeel undo --all
+  kubectl taint nodes node-7 status-taint.cluster-autoscaler.kubernetes.io/evenkeel-fenced-    the same by hand
+
+Exit codes: 0 undone, or there was nothing to undo; 2 a node does not exist, or its fence could not be removed.";
+
 pub(super) const CHECKS: &str = "Examples:
   evenkeel checks
   evenkeel checks -o json | jq '.[] | select(.needsPolicy | not) | .id'

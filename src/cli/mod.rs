@@ -3,6 +3,7 @@
 //! Answers go to standard output, everything about the run itself to standard error, so that `-o json` stays JSON
 //! whatever happens. Exit codes: 0 is good, 1 is what the command was asked to fail on, 2 is that it could not look.
 
+mod approve;
 mod audit;
 mod candidates;
 mod checks;
@@ -14,6 +15,7 @@ mod dataplane;
 mod diff;
 mod docs;
 mod explain;
+mod go;
 mod help;
 mod init;
 mod input;
@@ -23,6 +25,8 @@ mod path;
 mod prometheus;
 mod run;
 mod status;
+mod stop;
+mod undo;
 mod uninstall;
 mod version;
 mod yaml;
@@ -35,6 +39,7 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::CompleteEnv;
 
+use crate::api::ApprovalDecision;
 use crate::escape;
 use crate::render::program;
 use crate::render::screen::{Color, Screen};
@@ -117,6 +122,21 @@ enum Command {
     /// Show how policies stand, and whether the operator that says so is alive
     #[command(after_help = help::STATUS)]
     Status(status::Arguments),
+    /// Say yes to one plan, in mode Suggest, after it was shown
+    #[command(after_help = help::APPROVE)]
+    Approve(approve::Arguments),
+    /// Say no to one plan, after it was shown
+    #[command(after_help = help::REJECT)]
+    Reject(approve::Arguments),
+    /// Say stop: no node is fenced until somebody says go
+    #[command(after_help = help::STOP)]
+    Stop(stop::Arguments),
+    /// Take a stop back
+    #[command(after_help = help::GO)]
+    Go(go::Arguments),
+    /// Take evenkeel's fence from nodes, also where no operator runs
+    #[command(after_help = help::UNDO)]
+    Undo(undo::Arguments),
     /// List the checks: what they read and how bad their findings are
     #[command(after_help = help::CHECKS)]
     Checks(checks::Arguments),
@@ -158,6 +178,9 @@ enum Command {
     Man(man::Arguments),
 }
 
+/// Who writes, in the API server's notes on fields.
+const FIELD_MANAGER: &str = "evenkeel-cli";
+
 /// How a command ended, apart from errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
@@ -198,6 +221,11 @@ pub fn main() -> ExitCode {
         Command::Checks(arguments) => checks::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Approve(arguments) => approve::run(&arguments, ApprovalDecision::Approve),
+        Command::Reject(arguments) => approve::run(&arguments, ApprovalDecision::Reject),
+        Command::Stop(arguments) => stop::run(&arguments),
+        Command::Go(arguments) => go::run(&arguments),
+        Command::Undo(arguments) => undo::run(&arguments),
         Command::Uninstall(arguments) => uninstall::run(&arguments),
         Command::Crd(arguments) => crd::run(&arguments),
         Command::Docs(arguments) => docs::run(&arguments),
@@ -237,4 +265,8 @@ fn note(text: &str) {
 }
 
 #[cfg(test)]
-pub(crate) use {status::tests::shown as status_shown, version::tests::shown as version_shown};
+pub(crate) use {
+    approve::tests::shown as approve_shown, status::tests::shown as status_shown,
+    stop::tests::shown as stop_shown, undo::tests::shown as undo_shown,
+    version::tests::shown as version_shown,
+};

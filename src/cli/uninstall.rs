@@ -11,6 +11,7 @@ use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, List
 use kube::{Api, Client};
 
 use super::cluster::{Cluster, words};
+use super::undo::{self, UndoOutcome};
 use super::{End, answer, note};
 use crate::escape::line;
 use crate::live::{ApiServer, Ask, AskError};
@@ -96,7 +97,15 @@ async fn uninstall(arguments: &Arguments) -> anyhow::Result<End> {
     let (client, server) = live::connect(&arguments.cluster.options()).await?;
     let items = items(&client, &server, arguments).await?;
     let namespaces = told_in(&client, &server).await?;
-    if items.is_empty() && namespaces.is_empty() {
+    let fenced = match undo::fenced(&client, &server).await {
+        Ok((_, fenced)) => fenced,
+        Err(error @ AskError::Forbidden(_)) => {
+            note(&format!("fences of nodes are not looked for: {error}"));
+            Vec::new()
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if items.is_empty() && namespaces.is_empty() && fenced.is_empty() {
         answer("Nothing of evenkeel is in this cluster.\n")?;
         return Ok(End::Good);
     }
@@ -105,6 +114,10 @@ async fn uninstall(arguments: &Arguments) -> anyhow::Result<End> {
     for item in &items {
         // Writing into a String cannot fail.
         let _ = writeln!(text, "{verb} {}", line(&item.shown));
+    }
+    let verb_of_fences = if arguments.yes { "undoing" } else { "would undo" };
+    for live in &fenced {
+        let _ = writeln!(text, "{verb_of_fences} the fence of node {}", line(&live.name));
     }
     for (namespace, events) in &namespaces {
         let _ = writeln!(text, "{verb} {events} Events of evenkeel in {namespace}");
@@ -143,6 +156,8 @@ async fn delete(
     again: &str,
 ) -> anyhow::Result<()> {
     let mut failed = 0;
+    // After the end of the operator, which could fence again.
+    let mut undone = false;
     // The operator keeps its rights until it has ended: else it would report sources that it cannot read.
     let (writers, rest): (Vec<_>, Vec<_>) = items.iter().partition(|item| item.writes);
     for (items, needs) in [
@@ -167,6 +182,10 @@ async fn delete(
                 note(&format!("{}: {needs} after {seconds} s", item.shown));
             }
         }
+        if !undone {
+            failed += undo_fences(client, server).await;
+            undone = true;
+        }
     }
     // Those that it wrote until its end.
     namespaces.extend(told_in(client, server).await?.into_keys());
@@ -182,6 +201,26 @@ async fn delete(
         bail!("{failed} deletions failed; what is left is shown by `{program} uninstall{again}`");
     }
     Ok(())
+}
+
+/// Undoes every fence, and says how many could not be.
+async fn undo_fences(client: &Client, server: &ApiServer) -> usize {
+    let undone = match undo::fenced(client, server).await {
+        Ok((_, fenced)) => undo::undo_all(client, server, fenced, false).await,
+        Err(error) => Err(error),
+    };
+    match undone {
+        Ok(undone) => {
+            let failed = undone
+                .iter()
+                .filter(|one| matches!(one.outcome, UndoOutcome::Failed(_)));
+            failed.map(|one| note(&one.told())).count()
+        }
+        Err(error) => {
+            note(&format!("cannot undo the fences of nodes: {error}"));
+            1
+        }
+    }
 }
 
 fn refused(server: &ApiServer, error: &kube::Error, verb: &'static str, resource: &str) -> AskError {

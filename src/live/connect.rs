@@ -135,6 +135,15 @@ impl fmt::Display for Ask<'_> {
 }
 
 impl ApiServer {
+    /// One for tests, which is never asked.
+    #[cfg(test)]
+    pub(crate) fn unnamed() -> Self {
+        Self {
+            url: "https://192.0.2.1:6443".into(),
+            proxy: None,
+        }
+    }
+
     /// The server that a configuration names.
     fn of(config: &Config) -> Self {
         Self {

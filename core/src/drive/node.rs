@@ -89,6 +89,16 @@ impl LiveNode {
         self.patch(Some(taints), [(RECORD, None), (REASON, None)])
     }
 
+    /// Takes away all of evenkeel's, the taint and every annotation, for people who undo a fence without the operator. `None`
+    /// where there is nothing of it.
+    pub fn cleared(&self) -> Option<NodePatch> {
+        let fenced = self.is_fenced();
+        let rest = || self.taints.iter().filter(|one| !is_fence(one)).cloned().collect();
+        let annotations = [(RECORD, None), (REASON, None), (TERM, None)];
+        let patch = self.patch(fenced.then(rest), annotations);
+        (fenced || !patch.annotations.is_empty()).then_some(patch)
+    }
+
     /// Changes nothing but its version, so that what is under way to it is refused when it comes: an act that changes
     /// nothing would leave the version as it is, so the term is written, and how often that was done.
     pub fn touch(&self, term: u64) -> NodePatch {

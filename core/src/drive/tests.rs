@@ -327,6 +327,16 @@ fn the_patch_is_for_what_was_read() {
             {"op": "remove", "path": "/metadata/annotations/evenkeel.dev~1fence-record"},
         ])
     );
+    // By people, who leave nothing of ours; where nothing is, there is no patch.
+    let touched = node("31", json!([other, mine]), json!({TERM: "7.3", "a": "b"}));
+    let cleared = touched.cleared().unwrap();
+    assert_eq!(cleared.taints, Some(vec![other.clone()]));
+    assert_eq!(cleared.annotations, [(TERM, None)].into());
+    assert_eq!(live.cleared(), None);
+    let left = node("31", json!([other]), json!({REASON: "a"}))
+        .cleared()
+        .unwrap();
+    assert_eq!((left.taints, left.annotations), (None, [(REASON, None)].into()));
     let touched = node("32", json!([]), json!({TERM: "7.3"}));
     assert_eq!(touched.touch(7).annotations[TERM].as_deref(), Some("7.4"));
     assert_eq!(touched.touch(8).annotations[TERM].as_deref(), Some("8.1"));

@@ -13,5 +13,6 @@ mod policies;
 mod remedy_bed;
 mod remedy_cordon;
 mod remedy_drive;
+mod remedy_people;
 mod tenant;
 mod watch;

@@ -1,5 +1,6 @@
 //! `evenkeel status`: how policies stand, and whether the operator that says so is still alive.
 
+mod remediations;
 mod text;
 
 use clap::{Args, ValueEnum};
@@ -22,6 +23,7 @@ use crate::live::{ApiServer, Ask, AskError};
 use crate::operator::HolderState;
 use crate::suggest::did_you_mean;
 use crate::{lease, live, render};
+use remediations::RemedyState;
 use text::text;
 
 /// What to show, and of which cluster.
@@ -48,6 +50,15 @@ pub(super) struct OperatorTarget {
     pub(super) output: StatusForm,
     #[command(flatten)]
     pub(super) cluster: Cluster,
+}
+
+impl OperatorTarget {
+    /// The flags that name the same operator again.
+    fn again(&self) -> String {
+        let own = self.operator_namespace.clone();
+        let own = (own != lease::NAMESPACE).then_some(("--operator-namespace", own));
+        words(own.into_iter().chain(self.cluster.again()))
+    }
 }
 
 /// Forms of this answer.
@@ -122,6 +133,9 @@ impl Row {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 struct StatusAnswer {
     operator: OperatorHealth,
+    /// What people said, and what is under way; of the whole cluster only.
+    #[serde(flatten)]
+    under_way: RemedyState,
     policies: Vec<Row>,
     /// What you may not see.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -160,6 +174,10 @@ async fn ask(arguments: &Arguments) -> anyhow::Result<StatusAnswer> {
     let operator = operator(&client, &server, &target.operator_namespace, &target.lease).await?;
     let mut policies = Vec::new();
     let mut unseen = Vec::new();
+    let under_way = match &arguments.namespace {
+        Some(_) => RemedyState::default(),
+        None => remediations::read((&client, &server), &target.operator_namespace, &mut unseen).await?,
+    };
     let namespace = arguments.namespace.as_deref().unwrap_or_default();
     let team_ask = Ask {
         verb: "list",
@@ -202,6 +220,7 @@ async fn ask(arguments: &Arguments) -> anyhow::Result<StatusAnswer> {
     }
     Ok(StatusAnswer {
         operator,
+        under_way,
         policies,
         unseen,
     })
@@ -375,6 +394,7 @@ pub(crate) mod tests {
                     unfit: None,
                 }),
             },
+            under_way: remediations::tests::under_way(by, 1),
             policies: vec![Row {
                 namespace: Some(by.into()),
                 name: by.into(),

@@ -10,7 +10,7 @@ use crate::render::findings;
 
 /// The whole answer: the operator first, as everything below comes from it; `again` are the flags that name the same place.
 pub(super) fn text(answer: &StatusAnswer, target: &OperatorTarget, again: &str) -> String {
-    let mut text = operator(&answer.operator, target);
+    let mut text = operator(&answer.operator, target) + &answer.under_way.stop_line(&target.again());
     for one in &answer.unseen {
         // Writing into a String cannot fail.
         let _ = writeln!(text, "Not seen: {}", line(one));
@@ -18,8 +18,10 @@ pub(super) fn text(answer: &StatusAnswer, target: &OperatorTarget, again: &str) 
     if answer.policies.is_empty() && !answer.unseen.is_empty() {
         return text;
     }
+    let under_way = answer.under_way.table();
     if answer.policies.is_empty() {
         return text
+            + &under_way
             + "\nThere is no policy.\nNext: "
             + render::program()
             + " init -n NAMESPACE"
@@ -31,6 +33,7 @@ pub(super) fn text(answer: &StatusAnswer, target: &OperatorTarget, again: &str) 
         + &mistakes(&answer.policies)
         + &worst(&answer.policies, again)
         + &plans(&answer.policies)
+        + &under_way
 }
 
 /// How the operator is, and which of its sources are not current.

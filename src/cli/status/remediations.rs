@@ -1,0 +1,203 @@
+//! What people said and what is under way on nodes: the stop, and records that are open.
+
+use std::fmt::Write as _;
+
+use kube::api::ListParams;
+use kube::{Api, Client};
+use serde::Serialize;
+
+use super::PAGE;
+use crate::api::{Condition, ConditionStatus, RemediationRecord};
+use crate::cli::stop::{self, StopNotice};
+use crate::escape::line;
+use crate::live::{ApiServer, Ask, AskError};
+use crate::render;
+
+/// The stop and the open records; nothing where the component `remedy-cordon` is not installed.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub(super) struct RemedyState {
+    /// The stop that is in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stop: Option<StopNotice>,
+    /// Records that are open, by node.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    remediations: Vec<OpenRemediation>,
+}
+
+/// A record that is not finished.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OpenRemediation {
+    target: String,
+    name: String,
+    remedy: String,
+    cause: String,
+    /// `InEffect`, `Approved`, `Intended`, or the reason why it is not approved.
+    state: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<String>,
+}
+
+impl OpenRemediation {
+    /// `None` of a record that is finished.
+    fn of(record: RemediationRecord) -> Option<Self> {
+        let conditions = record.status.unwrap_or_default().conditions;
+        Some(Self {
+            state: state(&conditions)?,
+            target: record.spec.target.name,
+            name: record.metadata.name.unwrap_or_default(),
+            remedy: format!("{:?}", record.spec.remedy),
+            cause: record.spec.cause,
+            since: record.metadata.creation_timestamp.map(|time| time.0.to_string()),
+        })
+    }
+}
+
+/// How far a record has come, by its conditions; `None` of one that is finished.
+fn state(conditions: &[Condition]) -> Option<String> {
+    let find = |kind: &str| conditions.iter().find(|one| one.r#type == kind);
+    let holds = |kind: &str| find(kind).is_some_and(|one| one.status == ConditionStatus::True);
+    if holds("Finished") {
+        return None;
+    }
+    Some(match find("Approved") {
+        _ if holds("Started") => "InEffect".into(),
+        Some(_) if holds("Approved") => "Approved".into(),
+        Some(waits) => waits.reason.clone(),
+        None => "Intended".into(),
+    })
+}
+
+/// Reads them. What may not be seen is added to `unseen`.
+pub(super) async fn read(
+    (client, server): (&Client, &ApiServer),
+    namespace: &str,
+    unseen: &mut Vec<String>,
+) -> Result<RemedyState, AskError> {
+    let mut under_way = RemedyState::default();
+    match stop::read(client, server, namespace).await {
+        Ok(stop) => under_way.stop = stop,
+        Err(error @ AskError::Forbidden(_)) => unseen.push(error.to_string()),
+        Err(error) => return Err(error),
+    }
+    let api: Api<RemediationRecord> = Api::namespaced(client.clone(), namespace);
+    let mut page = ListParams::default().limit(PAGE);
+    loop {
+        let list = match api.list(&page).await {
+            Ok(list) => list,
+            Err(error) => {
+                let ask = Ask {
+                    verb: "list",
+                    resource: "remediations.evenkeel.dev",
+                    name: "",
+                    namespace,
+                };
+                match server.failed(&error, ask) {
+                    AskError::Absent(..) => {}
+                    error @ AskError::Forbidden(_) => unseen.push(error.to_string()),
+                    error => return Err(error),
+                }
+                break;
+            }
+        };
+        let open = list.items.into_iter().filter_map(OpenRemediation::of);
+        under_way.remediations.extend(open);
+        match list.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page = page.continue_token(&token),
+            None => break,
+        }
+    }
+    under_way.remediations.sort();
+    Ok(under_way)
+}
+
+/// Most records that are shown.
+const SHOWN: usize = 20;
+
+impl RemedyState {
+    /// A line that is read before everything else where people said stop.
+    pub(super) fn stop_line(&self, again: &str) -> String {
+        let Some(stop) = &self.stop else {
+            return String::new();
+        };
+        let said = format!("STOPPED {}: no node is fenced.", stop.told());
+        let next = format!("{} go{again}", render::program());
+        render::wrapped(&said, "") + "\nNext: " + &line(&next) + "    # when it may go on\n"
+    }
+
+    /// A table of records that are open.
+    pub(super) fn table(&self) -> String {
+        if self.remediations.is_empty() {
+            return String::new();
+        }
+        let rows = self.remediations.iter().take(SHOWN).map(|one| {
+            let since = one.since.clone().unwrap_or_else(|| "-".into());
+            let [target, state, cause, name] =
+                [&one.target, &one.state, &one.cause, &one.name].map(Clone::clone);
+            vec![target, state, since, cause, name]
+        });
+        let heads = ["NODE", "REMEDIATION", "SINCE", "CAUSE", "RECORD"];
+        let mut text = "\n".to_owned() + &render::table(&heads, rows);
+        let more = self.remediations.len().saturating_sub(SHOWN);
+        if more > 0 {
+            // Writing into a String cannot fail.
+            let _ = writeln!(text, "and {more} more; -o json has all");
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+
+    pub(crate) fn under_way(by: &str, records: usize) -> RemedyState {
+        let record = OpenRemediation {
+            target: by.into(),
+            name: by.into(),
+            remedy: "CordonNode".into(),
+            cause: by.into(),
+            state: by.into(),
+            since: Some("2026-01-01T00:00:00Z".into()),
+        };
+        RemedyState {
+            stop: Some(stop::tests::notice(by)),
+            remediations: vec![record; records],
+        }
+    }
+
+    #[rstest]
+    #[case::stored(json!([]), Some("Intended"))]
+    #[case::waits(json!([["Approved", "False", "AwaitsApproval"]]), Some("AwaitsApproval"))]
+    #[case::approved(json!([["Approved", "True", "Approved"]]), Some("Approved"))]
+    #[case::acts(json!([["Approved", "True", "Approved"], ["Started", "True", "Fenced"]]), Some("InEffect"))]
+    #[case::over(json!([["Started", "True", "Fenced"], ["Finished", "True", "Undone"]]), None)]
+    #[case::not_over(json!([["Finished", "False", "Undone"]]), Some("Intended"))]
+    fn a_record_is_open_until_it_is_finished(
+        #[case] conditions: serde_json::Value,
+        #[case] expected: Option<&str>,
+    ) {
+        let all = conditions.as_array().unwrap().iter().map(|one| {
+            let condition = json!({"type": one[0], "status": one[1], "reason": one[2], "message": "",
+                "lastTransitionTime": "2026-01-01T00:00:00Z"});
+            serde_json::from_value(condition).unwrap()
+        });
+        let all: Vec<Condition> = all.collect();
+        assert_eq!(state(&all).as_deref(), expected);
+    }
+
+    #[test]
+    fn a_long_table_is_cut() {
+        let text = under_way("a", SHOWN + 5).table();
+        assert!(text.contains("and 5 more"), "{text}");
+        assert_eq!(
+            RemedyState::default().table() + &RemedyState::default().stop_line(""),
+            ""
+        );
+    }
+}
