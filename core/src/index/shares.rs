@@ -8,7 +8,7 @@
 //! in that namespace alone, until the object changes or the kind is read anew, as it is when there is room again.
 //!
 //! While a kind is listed anew its old rows do not count: what the list names takes their places, and what it does not name
-//! goes when it ends. For that time a namespace may take twice its share.
+//! goes when it ends. For that time a namespace may take twice its share, and no more: lists may break off time and again.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
@@ -100,8 +100,10 @@ impl NamespaceShares {
         let held = self.by_namespace.entry(key.namespace).or_default();
         let named = held.named.saturating_sub(counted) + weight as usize;
         let beyond = self.beyond - beyond(held.named) + beyond(named);
+        let replaced = if before.unnamed { before.bytes as usize } else { 0 };
+        let unnamed = held.unnamed.saturating_sub(replaced);
         if bounded && named > held.named {
-            let full = if named > SHARE {
+            let full = if named > SHARE || named + unnamed > 2 * SHARE {
                 Some(FullShare::Namespace)
             } else if named > FREE && beyond > BEYOND {
                 Some(FullShare::All)
@@ -114,9 +116,7 @@ impl NamespaceShares {
             }
         }
         self.looked_at &= named >= held.named;
-        if before.unnamed {
-            held.unnamed = held.unnamed.saturating_sub(before.bytes as usize);
-        }
+        held.unnamed = unnamed;
         held.named = named;
         self.beyond = beyond;
         let row = RowWeight {
@@ -281,6 +281,20 @@ mod tests {
             shares.release(Source::Services, key);
         }
         assert!(shares.rows.is_empty() && shares.by_namespace.is_empty());
+    }
+
+    /// A list that breaks off leaves its rows to the next one.
+    #[test]
+    fn lists_that_never_end_hold_twice_a_share() {
+        let (mut names, mut shares) = (Names::default(), NamespaceShares::default());
+        let mut kept = |turn: usize| {
+            shares.begin(Source::Services);
+            let one = key(&mut names, "shop", &format!("{turn}"));
+            shares.admit(Source::Services, one, SHARE as u32, true).is_ok()
+        };
+        assert_eq!([0, 1, 2, 3].map(&mut kept), [true, true, false, false]);
+        // What is there and named again is no more than before.
+        assert!(kept(1));
     }
 
     #[test]

@@ -62,18 +62,12 @@ impl Bed {
     }
 
     /// Reads parts anew; returns what the core was told as well.
-    fn read_again(
-        &mut self,
-        at: u64,
-        with_room: Vec<(Source, Arc<str>)>,
-    ) -> (TargetChange, Vec<String>) {
+    fn read_again(&mut self, at: u64, with_room: Vec<(Source, Arc<str>)>) -> (TargetChange, Vec<String>) {
         self.told.clear();
         let (told, fresh) = (&mut self.told, &mut self.fresh);
-        let change = self
-            .intake
-            .read_again(Mono(at), with_room, &mut |input| {
-                told.extend(fresh.news(&input));
-            });
+        let change = self.intake.read_again(Mono(at), with_room, &mut |input| {
+            told.extend(fresh.news(&input));
+        });
         (change, std::mem::take(&mut self.told))
     }
 
