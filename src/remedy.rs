@@ -1,7 +1,7 @@
 //! The requests of a [`Drive`](evenkeel_core::drive::Drive) as HTTP, and what their answers mean to it.
 //!
-//! Nothing in this version makes such requests: the operator plans, and a person acts. They are sent on their own way, and
-//! not on that of statuses, so that without this module nothing of the program can change a Node.
+//! They are sent on their own way, and not on that of statuses, so that without this module nothing of the program can change
+//! a Node.
 
 use evenkeel_core::drive::{LiveNode, RemediationRecord, Reply, Request, SLOT, SlotLease};
 use evenkeel_core::know::Wall;
@@ -31,7 +31,7 @@ pub const RIGHTS: &[Right] = &[
     Right {
         group: GROUP,
         resource: "remediations",
-        verbs: &["create", "delete", "get", "list"],
+        verbs: &["create", "delete", "get", "list", "watch"],
         scope: RightScope::Namespace(NAMESPACE),
         why: "keeps the records of what was done",
     },

@@ -4,6 +4,7 @@ use evenkeel_core::know::Source;
 use evenkeel_core::sources::kind::{Extent, Kind};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use crate::lease::NAMESPACE;
 use crate::rights::{Right, RightScope};
 
 /// One resource of the API that is read.
@@ -23,6 +24,11 @@ pub(crate) const SYSTEM: &str = "kube-system";
 impl Resource {
     const fn of(source: Source, kind: &'static Kind) -> Self {
         let named = matches!(kind.extent, Extent::Named);
+        let scope = match kind.extent {
+            Extent::Named => RightScope::Namespace(SYSTEM),
+            Extent::Own => RightScope::Namespace(NAMESPACE),
+            Extent::Whole | Extent::Selected => RightScope::Cluster,
+        };
         Self {
             source,
             kind,
@@ -34,11 +40,7 @@ impl Resource {
                 } else {
                     &["list", "watch"]
                 },
-                scope: if named {
-                    RightScope::Namespace(SYSTEM)
-                } else {
-                    RightScope::Cluster
-                },
+                scope,
                 why: kind.why,
             },
         }
@@ -72,12 +74,25 @@ pub const RESOURCES: [Resource; COUNT] = {
     all
 };
 
-/// The rights that reading needs, one for each line of [`RESOURCES`].
-pub const RIGHTS: &[Right] = &{
-    let mut rights = [RESOURCES[0].right; RESOURCES.len()];
-    let mut at = 0;
+const READ_BY_ALL: usize = {
+    let (mut count, mut at) = (0, 0);
     while at < RESOURCES.len() {
-        rights[at] = RESOURCES[at].right;
+        count += !RESOURCES[at].is_own() as usize;
+        at += 1;
+    }
+    count
+};
+
+/// The rights that reading needs, one for each line of [`RESOURCES`] but those of the ledger: these are
+/// [`crate::remedy::RIGHTS`], which only an operator that acts has.
+pub const RIGHTS: &[Right] = &{
+    let mut rights = [RESOURCES[0].right; READ_BY_ALL];
+    let (mut next, mut at) = (0, 0);
+    while at < RESOURCES.len() {
+        if !RESOURCES[at].is_own() {
+            rights[next] = RESOURCES[at].right;
+            next += 1;
+        }
         at += 1;
     }
     rights
@@ -122,6 +137,11 @@ impl Resource {
         matches!(self.kind.extent, Extent::Whole)
     }
 
+    /// Whether it is of the ledger: read by an operator that acts, and by nobody else.
+    pub(crate) const fn is_own(&self) -> bool {
+        matches!(self.kind.extent, Extent::Own)
+    }
+
     /// Its plural, as in an address.
     pub(crate) const fn plural(&self) -> &'static str {
         self.right.resource
@@ -150,9 +170,10 @@ impl Resource {
         )
     }
 
-    /// Every resource that is read once: all but Events, which only a watch counts.
+    /// Every resource that is read once: all but Events, which only a watch counts, and the ledger.
     pub(crate) fn read_once() -> impl Iterator<Item = &'static Self> {
-        RESOURCES.iter().filter(|one| one.source != Source::Events)
+        let once = |one: &&Self| one.source != Source::Events && !one.is_own();
+        RESOURCES.iter().filter(once)
     }
 
     /// Its name for people: `endpointslices.discovery.k8s.io`.

@@ -8,6 +8,7 @@
     reason = "the order of a hash map is chance, and answers must not depend on it"
 )]
 
+pub mod acting;
 pub mod checks;
 pub mod dataplane;
 pub mod drive;

@@ -36,7 +36,7 @@ pub struct Core {
     /// What is worth reading beyond whole lists.
     pub(crate) reading: WantsTracker,
     /// Whether the control plane is fit for acts on nodes.
-    fitness: fitness::Latch,
+    pub(crate) fitness: fitness::Latch,
     /// What remedies would do.
     pub(crate) planner: Planner,
 }

@@ -64,6 +64,9 @@ macro_rules! sources {
             Configz "kube-proxy configz" of &[];
             /// Events of Pods that were evicted or preempted. Folded into counters, never stored.
             Events "events" of &sources::event::KINDS;
+            /// `evenkeel.dev/Remediation` of the operator's namespace: what evenkeel has done. Only an operator that acts
+            /// reads them, and keeps them; the core is given them as [`crate::Input::Remediations`].
+            Remediations "remediations" of &sources::ledger::KINDS;
         }
     };
 }

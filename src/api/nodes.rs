@@ -223,13 +223,13 @@ fn pressure_seconds() -> i32 {
 
 /// When evenkeel fences a node that feeds a cascade, and within which bounds: its own taint keeps new Pods away.
 ///
-/// This version plans and does not act: in the modes Suggest and Enforce it shows what it would do and what holds it back,
-/// and changes no Node. Acting comes with the component `remedy-cordon`, which does not exist yet.
+/// In the modes Suggest and Enforce the operator shows what it would do and what holds it back. It changes Nodes in mode
+/// Enforce only, and only where it runs with `--remedies` and the component `remedy-cordon`.
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Cordon {
-    /// How far evenkeel may go: Observe plans nothing, Suggest asks a person, Enforce acts inside the bounds. Suggest and
-    /// Enforce only plan until the component `remedy-cordon` exists.
+    /// How far evenkeel may go: Observe plans nothing and takes its fences away, Suggest plans, Enforce acts inside the bounds
+    /// where the operator runs with `--remedies`.
     #[serde(default)]
     pub mode: Mode,
     /// Effect of the taint. `PreferNoSchedule`: the scheduler avoids the node while there is room elsewhere, and nothing

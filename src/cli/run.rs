@@ -64,6 +64,10 @@ pub(super) struct Arguments {
     /// manifests/components/instance-metrics
     #[arg(long)]
     instance_metrics: bool,
+    /// Carry out remedies whose mode is Enforce in the ClusterTrafficHealthPolicy; without it they are planned and shown. Needs the
+    /// rights and admission policies of manifests/components/remedy-cordon
+    #[arg(long)]
+    remedies: bool,
     /// What to log: a level, or levels by module, such as `info,evenkeel::watch=debug`. What the client logs of its own is
     /// logged by us already
     #[arg(
@@ -111,6 +115,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
         alertmanager,
         prometheus: arguments.prometheus.clone().map(|at| arguments.asked.options(at)),
         instance_metrics: arguments.instance_metrics,
+        remedies: arguments.remedies,
     };
     // One thread for all but the loop, which has another.
     tokio::runtime::Builder::new_current_thread()

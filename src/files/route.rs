@@ -29,8 +29,13 @@ pub(super) enum Route {
 
 /// The kind of this name that is read as it is, and its source.
 fn known(name: &str) -> Option<(Source, &'static Kind)> {
-    let plain =
-        |source: &Source| !matches!(source, Source::Policies | Source::ClusterPolicy | Source::Events);
+    let apart = [
+        Source::Policies,
+        Source::ClusterPolicy,
+        Source::Events,
+        Source::Remediations,
+    ];
+    let plain = |source: &Source| !apart.contains(source);
     Source::ALL.into_iter().filter(plain).find_map(|source| {
         let kind = source.kinds().iter().find(|kind| kind.name == name)?;
         Some((source, kind))

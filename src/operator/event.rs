@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use evenkeel_core::drive;
 use evenkeel_core::history::PodQuery;
 use evenkeel_core::know::{Mono, Now};
 
@@ -33,6 +34,17 @@ pub struct Watched {
     pub event: watch::WatchEvent,
 }
 
+/// A request of a remedy that must be sent now. There is one at a time.
+#[derive(Debug)]
+pub struct RemedyRequest {
+    /// The number under which its reply must come back.
+    pub id: u64,
+    /// Leave to send it.
+    pub permit: Permit,
+    /// The request.
+    pub request: drive::Request,
+}
+
 /// Something that has happened.
 #[derive(Debug)]
 pub enum Event {
@@ -48,6 +60,13 @@ pub enum Event {
         reply: Reply,
         /// From its cause to its leaving.
         reaction: Duration,
+    },
+    /// A request of a remedy has ended.
+    RemedyReply {
+        /// As in [`RemedyRequest::id`].
+        id: u64,
+        /// What became of it.
+        reply: drive::Reply,
     },
     /// A feeder has measured something, or could not.
     Measured(OwnedPage),
@@ -89,6 +108,8 @@ pub enum Next {
 pub struct Effects {
     /// Requests to send.
     pub send: Vec<Outgoing>,
+    /// The next request of a remedy, if there is one; answered by [`Event::RemedyReply`].
+    pub remedy: Option<RemedyRequest>,
     /// Single Pods to read; each is answered by [`Event::Lookup`].
     pub lookups: Vec<PodQuery>,
     /// What feeders are to measure from now on, where that has changed.

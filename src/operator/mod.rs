@@ -8,6 +8,8 @@
 //! the newest verdicts are what is written, and thousands of policies that wait cost little.
 
 mod event;
+mod ledger;
+mod remedies;
 #[cfg(test)]
 mod tests;
 mod under_way;
@@ -29,7 +31,8 @@ use crate::send::{FairQueue, Gate};
 use crate::status::Statuses;
 use crate::watch::Intake;
 
-pub use event::{Effects, Event, Next, Outgoing, ReceivedAt, Watched};
+pub use event::{Effects, Event, Next, Outgoing, ReceivedAt, RemedyRequest, Watched};
+use remedies::Remedies;
 use under_way::UnderWay;
 pub use view::HolderState;
 
@@ -75,6 +78,8 @@ pub struct Operator {
     worth_measuring: SampleWantsByScope,
     /// What feeders were last given to measure: nothing on a standby.
     measured: SampleWantsByScope,
+    /// What is remembered of acts; `None` where it only plans.
+    remedies: Option<Remedies>,
 }
 
 impl Operator {
@@ -97,6 +102,7 @@ impl Operator {
             declared: String::new(),
             worth_measuring: SampleWantsByScope::default(),
             measured: SampleWantsByScope::default(),
+            remedies: None,
         }
     }
 
@@ -123,6 +129,7 @@ impl Operator {
             }
             Event::Claim(claim) => self.claim = claim,
             Event::Reply { id, reply, reaction } => self.replied(now, id, &reply, reaction, &mut effects),
+            Event::RemedyReply { id, reply } => self.remedy_replied(now, id, reply),
             Event::Lookup(pod, answer) => self.core.handle(now, Input::Lookup(&pod, answer.as_input())),
             Event::Measured(page) => page.lend(|page| self.core.handle(now, Input::Samples(page))),
             Event::Tick => {}
@@ -136,6 +143,7 @@ impl Operator {
                 self.compare(now, &mut effects);
             }
             self.measure(now, &mut effects);
+            self.remedy(now, &mut effects);
         }
         effects.next = self.next(now);
         effects
@@ -145,7 +153,13 @@ impl Operator {
     fn take_in(&mut self, now: Now, watched: Watched) {
         let Watched { cause, event } = watched;
         let (core, statuses, look_at) = (&mut self.core, &mut self.statuses, &mut self.look_at);
+        let remedies = &mut self.remedies;
         self.intake.take(event, &mut |input| {
+            if let Some(remedies) = remedies
+                && remedies.follow(now, &input)
+            {
+                return;
+            }
             if let Some(gone) = follow(statuses, &input) {
                 look_at.put(gone, cause);
             }
@@ -228,7 +242,7 @@ impl Operator {
         }
         effects.judged = true;
         effects.turned |= !round.transitions.is_empty();
-        let state = view::state(now, &self.core, true);
+        let state = view::state(now, &self.core, true, self.remedies.is_some());
         if state != self.declared {
             self.declared.clone_from(&state);
             effects.state = Some(state);
@@ -335,7 +349,13 @@ impl Operator {
             return Next::Now;
         }
         let opens = may_send.then(|| gate.opens_at(self.look_at.namespaces(), now.mono));
-        let due = [self.core.deadline(now), self.intake.due(), opens.flatten()];
+        let remedy = self.remedies.as_ref().and_then(|one| one.next(now.mono));
+        let due = [
+            self.core.deadline(now),
+            self.intake.due(),
+            opens.flatten(),
+            remedy,
+        ];
         let at = due.into_iter().flatten().min();
         at.map_or(Next::Never, Next::At)
     }

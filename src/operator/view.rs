@@ -91,7 +91,7 @@ impl Operator {
     pub fn readiness(&self, now: Now) -> Readiness {
         Readiness {
             ready: self.warm_by.is_none(),
-            not_fresh: not_fresh(&self.core),
+            not_fresh: not_fresh(&self.core, self.remedies.is_some()),
             leader: self.leads(now),
         }
     }
@@ -192,7 +192,7 @@ fn source(core: &Core, source: Source, watches: &[WatchStatus]) -> Option<Source
 }
 
 /// Sources that are not complete and current, and observers that bring nothing, and why.
-pub(super) fn not_fresh(core: &Core) -> BTreeMap<&'static str, String> {
+pub(super) fn not_fresh(core: &Core, acts: bool) -> BTreeMap<&'static str, String> {
     let failing = core.index().samples().failing().into_iter();
     let failing = failing.map(|(observer, (why, detail))| {
         let colon = if detail.is_empty() { "" } else { ": " };
@@ -200,8 +200,9 @@ pub(super) fn not_fresh(core: &Core) -> BTreeMap<&'static str, String> {
     });
     let sources = Source::ALL
         .into_iter()
-        // No watch brings these to an operator.
+        // No watch brings these to an operator, the latter to one that only plans.
         .filter(|source| *source != Source::Configz)
+        .filter(|source| *source != Source::Remediations || acts)
         .filter_map(|source| {
             let why = match core.index().worst_freshness(source) {
                 Freshness::Complete => return None,
@@ -239,8 +240,8 @@ fn unfit(now: Now, core: &Core) -> Option<String> {
 }
 
 /// The state as JSON, bounded: reasons are cut before a source is left out.
-pub(super) fn state(now: Now, core: &Core, ready: bool) -> String {
-    let not_fresh = not_fresh(core)
+pub(super) fn state(now: Now, core: &Core, ready: bool, acts: bool) -> String {
+    let not_fresh = not_fresh(core, acts)
         .into_iter()
         // `kubectl describe` prints annotations as they are.
         .map(|(source, why)| (source.to_owned(), line(&why).chars().take(200).collect()))

@@ -15,8 +15,9 @@ use crate::heartbeat::{self, Heartbeat};
 use crate::lease::Claim;
 use crate::lookup;
 use crate::metrics::Metrics;
-use crate::operator::{Effects, Event, Next, Operator, Outgoing, ReceivedAt, Watched};
+use crate::operator::{Effects, Event, Next, Operator, Outgoing, ReceivedAt, RemedyRequest, Watched};
 use crate::query::Query;
+use crate::remedy;
 use crate::samples::{OwnedPage, SampleWantsByScope};
 use crate::send::{Reply, Sender};
 use crate::watch::{self as cluster, Events, Watches};
@@ -43,6 +44,10 @@ pub(super) struct Drive {
     /// For reading single Pods.
     pub(super) link: Arc<Link>,
     pub(super) lookups: JoinSet<(PodQuery, lookup::LookupResult)>,
+    /// Namespace of the operator, where the ledger is.
+    pub(super) namespace: Arc<str>,
+    /// Requests of remedies: one at a time.
+    pub(super) remedies: JoinSet<(u64, evenkeel_core::drive::Reply)>,
     /// What feeders have measured; none where there is no feeder.
     pub(super) pages: mpsc::Receiver<OwnedPage>,
     /// What feeders are to measure.
@@ -63,6 +68,8 @@ impl Drive {
         while let Some(ended) = self.requests.join_next().await {
             self.ended(ended)?;
         }
+        // What was left is settled by the next leader; only nothing may be on its way.
+        while self.remedies.join_next().await.is_some() {}
         outcome
     }
 
@@ -90,6 +97,10 @@ impl Drive {
                 Some(read) = self.lookups.join_next() => match read {
                     Ok((pod, answer)) => self.step(Event::Lookup(pod, answer)),
                     Err(error) => bail!("reading a Pod has failed: {error}"),
+                },
+                Some(ended) = self.remedies.join_next() => match ended {
+                    Ok((id, reply)) => self.step(Event::RemedyReply { id, reply }),
+                    Err(error) => bail!("a request of a remedy has failed: {error}"),
                 },
                 Some(page) = self.pages.recv() => self.step(Event::Measured(page)),
                 // Everything else that waits for this thread comes first.
@@ -140,6 +151,7 @@ impl Drive {
         }
         let Effects {
             send,
+            remedy,
             lookups,
             measure,
             watches,
@@ -152,6 +164,13 @@ impl Drive {
         } = effects;
         for outgoing in send {
             self.send(outgoing);
+        }
+        if let Some(RemedyRequest { id, permit, request }) = remedy {
+            let (link, clock, namespace) = (self.link.clone(), self.clock, self.namespace.clone());
+            self.remedies.spawn(async move {
+                let reply = remedy::send(&link, clock, permit, &namespace, &request).await;
+                (id, reply)
+            });
         }
         for pod in lookups {
             let link = self.link.clone();

@@ -65,6 +65,8 @@ pub struct Options {
     pub prometheus: Option<prometheus::Options>,
     /// Whether each API server's own `/metrics` is read.
     pub instance_metrics: bool,
+    /// Whether remedies are carried out, and not only planned.
+    pub remedies: bool,
 }
 
 /// A task that has ended: its name for messages, and how.
@@ -146,8 +148,13 @@ fn start(
     if let Some(node) = &options.node {
         operator.runs_on(clock.now(), Some(&**node).filter(|name| !name.is_empty()));
     }
+    if options.remedies {
+        operator.acts(clock.now(), &options.namespace);
+    }
     let drive = Drive {
         operator,
+        namespace: options.namespace.as_str().into(),
+        remedies: JoinSet::new(),
         pages: feeders.pages,
         measure: feeders.measure,
         clock,

@@ -113,6 +113,7 @@ fn options(instance: &str) -> Options {
         alertmanager: None,
         prometheus: None,
         instance_metrics: false,
+        remedies: false,
     }
 }
 

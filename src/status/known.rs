@@ -108,6 +108,12 @@ impl Statuses {
         policy
     }
 
+    /// uid and generation of a policy, as it was last seen.
+    pub fn version(&self, policy: &PolicyRef) -> Option<(&str, i64)> {
+        let known = self.known.get(policy)?;
+        Some((&*known.uid, known.generation))
+    }
+
     /// A policy object is gone.
     pub fn gone(&mut self, policy: &PolicyRef) {
         self.known.remove(policy);

@@ -103,6 +103,12 @@ impl Target {
         all
     }
 
+    /// The ledger, in the operator's namespace.
+    pub(super) fn ledger(namespace: &str) -> Option<Self> {
+        let resource = Resource::wanted(Source::Remediations).filter(|_| !namespace.is_empty())?;
+        Some(Self::of(resource, namespace))
+    }
+
     /// Pods of a namespace, the platform's or a tenant's, by selector; all of them by an empty one.
     pub(super) fn pods(namespace: &str, selector: &Selector, tenant: bool) -> Option<Self> {
         // No namespace would be all namespaces.

@@ -38,8 +38,8 @@ With the component `instance-metrics`, and with nothing else, come these as well
 ";
 
 const FENCING: &str = "
-With the component `remedy-cordon`, which is off by default, come these as well. Nothing uses them yet. Of a Node admission
-policies let the account change its own taint and its annotations `evenkeel.dev/fence-*`, and nothing else
+With the component `remedy-cordon`, which is off by default, come these as well. An operator that runs with `--remedies` uses
+them. Of a Node admission policies let the account change its own taint and its annotations `evenkeel.dev/fence-*`, and nothing else
 ([fencing of nodes](install.md#fencing-of-nodes)); of Leases and ConfigMaps these are `evenkeel-remedy` and `evenkeel-stop`.
 
 | verbs | resource | where | what for |

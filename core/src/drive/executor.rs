@@ -6,7 +6,8 @@
 //! What is read of the ledger may be behind what this leader has written itself, so that is remembered until it is read. Who
 //! loses the lead drops its executor with the drive under way: the next leader settles what it left.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use super::record::{Phase, RemediationRecord};
 use super::request::{Reply, Request};
@@ -28,11 +29,12 @@ const MOST_WRITTEN: usize = 100;
 
 /// What there is to do, of one moment.
 #[derive(Debug, Clone, Default)]
-pub struct Work {
+pub struct Work<'r> {
     /// The ledger as it was last read.
-    pub records: Vec<RemediationRecord>,
-    /// Names of the records that are to be undone. Those that are not in effect do not count.
-    pub undo: BTreeSet<String>,
+    pub records: Cow<'r, [RemediationRecord]>,
+    /// Names of the records that are to be undone, each with how often its node failed while it was fenced, where that was
+    /// counted. Those that are not in effect do not count.
+    pub undo: BTreeMap<String, Option<u32>>,
     /// The fence that is planned and that no guard holds back.
     pub fence: Option<RemediationRecord>,
 }
@@ -113,9 +115,20 @@ impl Executor {
         all
     }
 
+    /// Whether there is something to do before anything is planned: the slot is not this term's yet, a drive is under way, or
+    /// what was written has not been read.
+    pub fn is_busy(&self) -> bool {
+        self.claim != Claim::Made || self.drive.is_some() || !self.written.is_empty()
+    }
+
+    /// Whether a request is under way.
+    pub const fn awaits_reply(&self) -> bool {
+        self.awaits_reply
+    }
+
     /// The next request, if there is one now. It is sent once, and what became of it is for [`Executor::take`]; until then
     /// there is no other.
-    pub fn ask(&mut self, now: Mono, work: &Work) -> Option<Request> {
+    pub fn ask(&mut self, now: Mono, work: &Work<'_>) -> Option<Request> {
         self.forget(&work.records);
         loop {
             if self.awaits_reply || self.is_superseded() || now < self.not_before {
@@ -152,12 +165,19 @@ impl Executor {
         drive
     }
 
-    fn choose(&mut self, now: Mono, work: &Work) -> Option<Drive> {
+    fn choose(&mut self, now: Mono, work: &Work<'_>) -> Option<Drive> {
         let records = self.ledger(&work.records);
         let undo = records
             .iter()
-            .find(|one| one.phase == Phase::InEffect && work.undo.contains(&one.name))
-            .map(|one| Drive::undo(one.clone(), self.term));
+            .filter(|one| one.phase == Phase::InEffect)
+            .find_map(|one| Some((one, *work.undo.get(&one.name)?)))
+            .map(|(one, failures_after)| {
+                let record = RemediationRecord {
+                    failures_after,
+                    ..one.clone()
+                };
+                Drive::undo(record, self.term)
+            });
         if self.claim != Claim::Made {
             let failed = std::mem::replace(&mut self.claim, Claim::Due) == Claim::Failed;
             let instead = undo.filter(|_| failed);
@@ -174,7 +194,7 @@ impl Executor {
         Some(self.begin(drive))
     }
 
-    fn ended(&mut self, now: Mono, drive: &Drive, work: &Work) {
+    fn ended(&mut self, now: Mono, drive: &Drive, work: &Work<'_>) {
         let fence = drive.goal() == Goal::Fence;
         if drive.goal() != Goal::Undo {
             self.slot = drive.slot().clone();

@@ -11,8 +11,6 @@
 //! that what was read is not old, and its new version refuses whatever is still under way. So is a target whose act was
 //! refused, before its record is closed: a copy of the act may come when the reason of its refusal is gone. A new leader
 //! touches the target of an older term's slot in the same way before it frees it.
-//!
-//! In this version nothing sends these requests.
 
 mod executor;
 mod node;

@@ -28,6 +28,8 @@ pub struct LiveNode {
     pub taints: Vec<Value>,
     /// Its annotations of evenkeel's; `None` where it has no annotations at all.
     pub annotations: Option<BTreeMap<String, String>>,
+    /// The whole object as it was read, by which the guards are asked once more.
+    pub object: Value,
 }
 
 impl LiveNode {
@@ -52,6 +54,7 @@ impl LiveNode {
                 .cloned()
                 .unwrap_or_default(),
             annotations: annotations.map(own),
+            object: object.clone(),
         })
     }
 

@@ -3,7 +3,7 @@
 use super::Hold;
 use crate::judge::Evidence;
 use crate::know::{Mono, Unit};
-use crate::remedies::{NodeChange, NodeState, OtherChannel, Situation, cordon_node};
+use crate::remedies::{self, NodeChange, NodeState, OtherChannel, Situation, cordon_node};
 
 /// Nodes that fall silent at one moment are marked within this time, in milliseconds: they renew their Leases every 10 s
 /// (`nodeLeaseRenewIntervalFraction`, a quarter of 40 s), the controller looks every 5 s (`--node-monitor-period`), and
@@ -13,6 +13,18 @@ const MOMENT: u64 = 30_000;
 const REFILL: u32 = 3;
 /// Fewest namespaces that they are of: no team alone brings a node action about.
 const NAMESPACES: usize = 3;
+
+/// When a plan is made it stands: this is for the live read.
+pub(super) fn cause_stands(situation: &Situation, node: &NodeState, change: &NodeChange) -> Result<(), Hold> {
+    let remedy = remedies::ALL.iter().find(|one| one.id == change.remedy);
+    let proposed = remedy.and_then(|one| (one.propose)(situation, node));
+    if proposed.is_some_and(|one| one.cause == change.cause) {
+        return Ok(());
+    }
+    Err(Hold::new(
+        "it does not come and go any more, or is fenced already",
+    ))
+}
 
 pub(super) fn siblings_steady(situation: &Situation, node: &NodeState, _: &NodeChange) -> Result<(), Hold> {
     let (now, window) = (situation.now, situation.flap.window);

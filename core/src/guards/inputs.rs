@@ -10,6 +10,13 @@ pub(super) fn fresh(situation: &Situation, _: &NodeState, _: &NodeChange) -> Res
     situation.gap.as_ref().map_or(Ok(()), |gap| Err(Hold::gap(gap)))
 }
 
+pub(super) fn same_policy(situation: &Situation, _: &NodeState, _: &NodeChange) -> Result<(), Hold> {
+    if situation.policy_changed {
+        return Err(Hold::new("the policy is another than when this was planned"));
+    }
+    Ok(())
+}
+
 pub(super) fn calm(situation: &Situation, _: &NodeState, _: &NodeChange) -> Result<(), Hold> {
     let (shares, rule) = (situation.shares(), situation.storm);
     let until = situation.storm_until;

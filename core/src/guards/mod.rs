@@ -99,6 +99,18 @@ pub const ALL: &[Guard] = &[
         "`evenkeel status` names the source; after a start, wait for the flap window"
     ),
     guard!(
+        "PolicyChanged",
+        inputs::same_policy,
+        "the platform's policy was changed or deleted after the plan was made",
+        "nothing; it is planned anew under the policy as it is"
+    ),
+    guard!(
+        "CauseGone",
+        evidence::cause_stands,
+        "the node does not come and go any more, or is fenced already: the reason of the plan is gone",
+        "nothing"
+    ),
+    guard!(
         "Storm",
         inputs::calm,
         "so many nodes were not Ready within the window, or are fenced, that nothing may be done: one cause, or no room",

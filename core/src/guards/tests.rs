@@ -79,6 +79,8 @@ fn situation() -> Situation {
         flap: FlapRule::of(None),
         storm: StormRule::of(&crate::policy::Storm::default()),
         gap: None,
+        watched_since: Some(Mono(0)),
+        policy_changed: false,
         nodes,
         removed: 0,
         own_node: OwnNode::Outside,
@@ -143,6 +145,7 @@ fn held_by(guards: &[Guard], mut situation: Situation) -> Option<&'static str> {
 
 #[rstest]
 #[case::stale("InputsStale", |s: &mut Situation| s.gap = Some(Gap::Stale(Source::Nodes)))]
+#[case::another_policy("PolicyChanged", |s: &mut Situation| s.policy_changed = true)]
 #[case::storm("Storm", |s: &mut Situation| for at in 1..4 { s.nodes[at].flips = vec![down(at as u64 * 7)] })]
 #[case::storm_of_the_cluster("Storm", |s: &mut Situation| for at in [4, 8, 12] { s.nodes[at].flips = vec![down(at as u64)] })]
 #[case::storm_counts_fenced_nodes("Storm", |s: &mut Situation| {
@@ -231,6 +234,22 @@ fn each_guard_holds_alone(#[case] id: &str, #[case] change: fn(&mut Situation)) 
     );
 }
 
+/// When a plan is made its cause stands, so this guard is asked apart.
+#[test]
+fn a_cause_that_is_gone_holds() {
+    let mut situation = situation();
+    let first = &situation.nodes[0];
+    let change = (crate::remedies::ALL[0].propose)(&situation, first).unwrap();
+    assert_eq!(ask(ALL, &situation, &change), Ok(()));
+    situation.nodes[0].fenced = true;
+    assert_eq!(ask(ALL, &situation, &change).unwrap_err().by, "CauseGone");
+    let without: Vec<Guard> = ALL.iter().copied().filter(|one| one.id != "CauseGone").collect();
+    assert_eq!(ask(&without, &situation, &change), Ok(()));
+    situation.nodes[0].fenced = false;
+    situation.nodes[0].flips.truncate(2);
+    assert_eq!(ask(ALL, &situation, &change).unwrap_err().by, "CauseGone");
+}
+
 fn down(minutes: u64) -> Flip {
     Flip {
         down: Mono(NOW.0 - minutes * MINUTE - 137_000),
@@ -245,7 +264,7 @@ fn down(minutes: u64) -> Flip {
 fn every_guard_has_a_case() {
     // The table of cases above, as text: a new guard without one is noticed here.
     let text = include_str!("tests.rs");
-    let cases = text.split("fn each_guard_holds_alone").next().unwrap();
+    let cases = text.split("fn down(").next().unwrap();
     for guard in ALL {
         let quoted = format!("\"{}\"", guard.id);
         assert!(cases.contains(&quoted), "{} has no case", guard.id);

@@ -60,6 +60,8 @@ pub enum Input<'a> {
     Samples(&'a Page<'a>),
     /// The node that this replica runs on; `None` where it runs outside of the cluster. Until it is said, no plan goes ahead.
     OwnNode(Option<&'a str>),
+    /// Whoever feeds carries out what is planned: the ledger counts among the inputs of plans.
+    Acts,
     /// Every stored record of what was done to Nodes: the ledger, as it was just read.
     Remediations(&'a [RemediationRecord]),
     /// What became of reading a Pod that [`crate::Round::lookups`] asked for.
@@ -108,6 +110,7 @@ impl Core {
                 self.planner
                     .runs_on(node.map_or(OwnNode::Outside, OwnNode::Named));
             }
+            Input::Acts => self.planner.acts(),
             Input::Remediations(records) => self.planner.remember(records, &mut self.index.names, now),
             Input::Observers(observers) => self.observers(observers),
             Input::Samples(page) => self.fold_samples(now, page),
@@ -331,7 +334,11 @@ macro_rules! by_source {
             fn row(&mut self, source: Source, json: &[u8]) -> Result<(), DecodeError> {
                 match source {
                     $($(Source::$source => self.put::<$row>(json, Self::$changed),)?)*
-                    Source::Policies | Source::ClusterPolicy | Source::Configz | Source::Events => {
+                    Source::Policies
+                    | Source::ClusterPolicy
+                    | Source::Configz
+                    | Source::Events
+                    | Source::Remediations => {
                         Err(DecodeError::of(format!("{source} do not come as plain objects")))
                     }
                 }
@@ -344,7 +351,7 @@ macro_rules! by_source {
                         $(Source::$source => <$compiled>::table(&mut self.index).begin(),)?
                     )*
                     Source::ClusterPolicy => self.index.cluster_policy_unnamed = true,
-                    Source::Configz | Source::Events => {}
+                    Source::Configz | Source::Events | Source::Remediations => {}
                 }
             }
 
@@ -357,7 +364,7 @@ macro_rules! by_source {
                     )*
                     Source::ClusterPolicy => self.remove_cluster_policy(which),
                     Source::Configz => self.remove_configz(which),
-                    Source::Events => {}
+                    Source::Events | Source::Remediations => {}
                 }
             }
         }

@@ -234,6 +234,11 @@ impl History {
         self.coverage.get(&(source, part)).or_else(whole)
     }
 
+    /// Since when nothing was missed of a source; `None` while it is not watched.
+    pub fn watched_since(&self, source: Source) -> Option<Mono> {
+        self.coverage(source).and_then(Coverage::since)
+    }
+
     /// Whether nothing was missed of a part of a source for the last so many milliseconds; where something may have been,
     /// the answer is that history is too short.
     pub fn covers(&self, now: Mono, source: Source, part: Part, window: u64) -> Known<()> {

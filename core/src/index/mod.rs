@@ -147,8 +147,8 @@ macro_rules! index {
                 match source {
                     Source::ClusterPolicy => usize::from(self.cluster_policy.is_some()),
                     Source::Configz => self.configz.len(),
-                    // Counted, and not kept.
-                    Source::Events => 0,
+                    // Counted, and not kept; kept by who acts.
+                    Source::Events | Source::Remediations => 0,
                     $(
                         $(Source::$source => {
                             let table: &Table<$row> = &self.$table;

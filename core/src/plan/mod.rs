@@ -1,8 +1,8 @@
 //! Plans: what remedies propose, and which guard holds each back.
 //!
 //! [`decide`] is pure: a situation in, plans out. The planner makes situations of what the core knows, no
-//! more often than every five seconds and only where a node comes and goes. In this version nothing follows of a plan but
-//! that people see it.
+//! more often than every five seconds and only where a node comes and goes. People see every plan; [`crate::acting`] says which
+//! are carried out.
 
 mod planner;
 mod read;

@@ -1,17 +1,18 @@
 //! When to plan, and what is remembered between two plans.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::read::Sight;
 use super::{Plan, Plans, decide};
 use crate::drive::{self, RemediationRecord};
-use crate::guards;
+use crate::guards::{self, Held};
 use crate::history::History;
-use crate::know::{Mono, Now, Wall};
+use crate::know::{Mono, Now, Source, Wall};
 use crate::names::{InUse, Name, Names};
-use crate::policy::{ClusterPolicy, Mode};
-use crate::remedies::{LedgerRecord, OwnNode, UnhealthyShares};
+use crate::policy::{ClusterPolicy, CordonPolicy, Mode};
+use crate::remedies::{self, LedgerRecord, NodeChange, OwnNode, Situation, Undo, UnhealthyShares};
+use crate::sources::node::Node;
 
 /// Least time between two plans, in milliseconds: thousands of nodes that fail at once are looked at as one.
 const APART: u64 = 5_000;
@@ -22,6 +23,8 @@ const AGAIN: u64 = 30_000;
 #[derive(Debug, Default)]
 pub(crate) struct Planner {
     own_node: OwnNode,
+    /// Whether plans are carried out.
+    acting: bool,
     /// The policy that the last plan rests on.
     policy: Option<Arc<ClusterPolicy>>,
     planned: Option<Mono>,
@@ -31,8 +34,22 @@ pub(crate) struct Planner {
     records: Vec<LedgerRecord>,
     shares: UnhealthyShares,
     plans: Plans,
+    /// Fenced nodes whose fence has lasted long enough.
+    steady: BTreeSet<Name>,
+    /// How often plans were made.
+    made: u64,
     /// By what each plan is held back, and since when.
     since: BTreeMap<Name, (Option<&'static str>, Wall)>,
+}
+
+/// Fenced nodes whose fence has lasted long enough.
+fn steady(situation: &Situation) -> BTreeSet<Name> {
+    let fenced = situation.nodes.iter().filter(|node| node.fenced);
+    let steady = fenced.filter(|node| {
+        let mut remedies = remedies::ALL.iter();
+        remedies.any(|remedy| (remedy.undo)(situation, node) == Undo::Now)
+    });
+    steady.map(|node| node.name).collect()
 }
 
 /// The mode in which nodes are fenced under a policy.
@@ -50,6 +67,16 @@ impl Planner {
         }
     }
 
+    /// Plans are carried out from now on.
+    pub(crate) const fn acts(&mut self) {
+        self.acting = true;
+    }
+
+    /// Whether plans are carried out.
+    pub(crate) const fn is_acting(&self) -> bool {
+        self.acting
+    }
+
     /// Takes the ledger as it was just read.
     pub(crate) fn remember(&mut self, records: &[RemediationRecord], names: &mut Names, now: Now) {
         self.records = drive::history(records, names, now);
@@ -63,6 +90,7 @@ impl Planner {
         }
         held.all(self.records.iter().map(|record| record.node));
         held.all(self.since.keys());
+        held.all(&self.steady);
         held.all(self.plans.plans.iter().map(|plan| plan.change.node));
     }
 
@@ -90,7 +118,9 @@ impl Planner {
             if was {
                 *self = Self {
                     own_node: self.own_node,
+                    acting: self.acting,
                     records: std::mem::take(&mut self.records),
+                    made: self.made + 1,
                     ..Self::default()
                 };
             }
@@ -104,8 +134,7 @@ impl Planner {
         if same && !due || !sight.history.is_live() {
             return false;
         }
-        let mut situation = sight.situation(policy, cordon, self.own_node);
-        situation.storm_until = self.storm_until;
+        let mut situation = self.situation(sight, policy, cordon);
         situation.records.clone_from(&self.records);
         situation.slot = situation.under_way();
         let plans = decide(guards::ALL, &mut situation);
@@ -114,10 +143,53 @@ impl Planner {
         self.shares = situation.shares();
         self.policy = Some(policy.clone());
         self.planned = Some(now.mono);
-        let waits = !plans.plans.is_empty() || self.storm_until.is_some();
+        self.made += 1;
+        self.steady = steady(&situation);
+        let open = self.records.iter().any(|one| one.ended.is_none());
+        let waits = open || !plans.plans.is_empty() || self.storm_until.is_some();
         self.again = waits.then(|| now.mono.plus(AGAIN));
         self.show(plans, now.wall);
         !same || shown != (self.storm_until.is_some(), self.by())
+    }
+
+    /// Asks the guards once more, on a node as it was just read; `changed` says that the policy is another than the plan's.
+    pub(crate) fn confirm(
+        &self,
+        sight: Sight<'_>,
+        records: Vec<LedgerRecord>,
+        change: &NodeChange,
+        row: &Node,
+        changed: bool,
+    ) -> Result<(), Held> {
+        let policy = sight.index.cluster_policy.as_ref();
+        let cordon = policy.and_then(|policy| policy.nodes.cordon);
+        let allowed = cordon.filter(|cordon| cordon.mode != Mode::Observe);
+        let (Some(policy), Some(cordon)) = (policy, allowed) else {
+            return Err(Held {
+                by: "PolicyChanged",
+                message: "no policy asks for it any more".into(),
+                evidence: Vec::new(),
+                again: None,
+            });
+        };
+        let mut situation = self.situation(sight, policy, cordon);
+        situation.records = records;
+        situation.slot = situation.under_way();
+        situation.policy_changed = changed;
+        sight.patch(&mut situation, change.node, row);
+        situation.latch();
+        guards::ask(guards::ALL, &situation, change)
+    }
+
+    fn situation(&self, sight: Sight<'_>, policy: &ClusterPolicy, cordon: CordonPolicy) -> Situation {
+        let mut situation = sight.situation(policy, cordon, self.own_node);
+        situation.storm_until = self.storm_until;
+        if self.acting {
+            // What was done before is known only while nothing is missed of the ledger.
+            let ledger = sight.index.worst_freshness(Source::Remediations);
+            situation.gap = situation.gap.or_else(|| ledger.gap(Source::Remediations));
+        }
+        situation
     }
 
     fn show(&mut self, plans: Plans, wall: Wall) {
@@ -142,6 +214,16 @@ impl Planner {
     /// The plans.
     pub(crate) const fn plans(&self) -> &Plans {
         &self.plans
+    }
+
+    /// Fenced nodes whose fence has lasted long enough, as of the last plan.
+    pub(crate) const fn steady(&self) -> &BTreeSet<Name> {
+        &self.steady
+    }
+
+    /// How often plans were made: whoever acts on them looks again when it has grown.
+    pub(crate) const fn made(&self) -> u64 {
+        self.made
     }
 
     /// Since when a plan is held back by what holds it now.

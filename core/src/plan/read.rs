@@ -1,6 +1,7 @@
 //! A situation of what the core knows.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::fitness;
@@ -44,29 +45,8 @@ impl Sight<'_> {
         let flap = FlapRule::of(policy.nodes.flap);
         let storm = StormRule::of(&policy.storm);
         let instances = self.index.instances();
-        let nodes = self.index.nodes.iter().map(|(key, row)| {
-            let flips = self.history.nodes().flips().of(key.name).to_vec();
-            let names = &self.index.names;
-            let of_instance = row.addresses.iter().any(|at| instances.contains(at));
-            let worker = row.is_worker(names) && !of_instance;
-            NodeState {
-                name: key.name,
-                zone: place(names, row),
-                pool: row.pool(names),
-                ready: row.ready == Readiness::Ready,
-                worker,
-                takes_pods: worker && row.ready == Readiness::Ready && !row.unschedulable,
-                control_plane: row.is_control_plane(names) || of_instance,
-                deallocated: row.deallocated,
-                fenced: row.fenced,
-                holder: row.holder,
-                flips,
-                cpu: Err(Gap::Unmeasured("not asked for".into())),
-                memory: Err(Gap::Unmeasured("not asked for".into())),
-                other_channel: OtherChannel::Unmeasured(Gap::Unmeasured("not asked for".into())),
-                sole_entry: Ok(None),
-            }
-        });
+        let nodes = self.index.nodes.iter();
+        let nodes = nodes.map(|(key, row)| self.node(key.name, row, &instances));
         let mut nodes: Vec<NodeState> = nodes.collect();
         nodes.sort_unstable_by_key(|node| node.name);
         let window = flap.window;
@@ -83,6 +63,8 @@ impl Sight<'_> {
             flap,
             storm,
             gap: self.gap(window),
+            watched_since: self.history.watched_since(Source::Nodes),
+            policy_changed: false,
             removed: removed.count() as u32,
             nodes,
             own_node,
@@ -93,6 +75,44 @@ impl Sight<'_> {
         };
         self.measure(&mut situation, policy.nodes.pressure.unwrap_or(PRESSURE));
         situation
+    }
+
+    /// One node, without what is measured.
+    pub(super) fn node(self, name: Name, row: &Node, instances: &BTreeSet<IpAddr>) -> NodeState {
+        let names = &self.index.names;
+        let of_instance = row.addresses.iter().any(|at| instances.contains(at));
+        let worker = row.is_worker(names) && !of_instance;
+        let unasked = || Gap::Unmeasured("not asked for".into());
+        NodeState {
+            name,
+            zone: place(names, row),
+            pool: row.pool(names),
+            ready: row.ready == Readiness::Ready,
+            worker,
+            takes_pods: worker && row.ready == Readiness::Ready && !row.unschedulable,
+            control_plane: row.is_control_plane(names) || of_instance,
+            deallocated: row.deallocated,
+            fenced: row.fenced,
+            holder: row.holder,
+            flips: self.history.nodes().flips().of(name).to_vec(),
+            cpu: Err(unasked()),
+            memory: Err(unasked()),
+            other_channel: OtherChannel::Unmeasured(unasked()),
+            sole_entry: Ok(None),
+        }
+    }
+
+    /// Puts a node as it was just read in the place of what was watched. What is measured stays.
+    pub(super) fn patch(self, situation: &mut Situation, name: Name, row: &Node) {
+        let read = self.node(name, row, &self.index.instances());
+        let Some(held) = situation.nodes.iter_mut().find(|node| node.name == name) else {
+            return;
+        };
+        let watched = std::mem::replace(held, read);
+        held.cpu = watched.cpu;
+        held.memory = watched.memory;
+        held.other_channel = watched.other_channel;
+        held.sole_entry = watched.sole_entry;
     }
 
     /// What is measured, and looked for in Services: only where a node flaps, as each answer takes a look-up for each node.

@@ -197,7 +197,7 @@ fn a_flapper_in_slack_is_planned_with_its_evidence() {
     let standing = world.core.cluster_standing(world.now, "cluster").unwrap();
     assert_eq!(standing.remediating.reason, Reason::Planned);
     assert!(
-        standing.remediating.message.contains("plans and does not act"),
+        standing.remediating.message.contains("runs without --remedies"),
         "{}",
         standing.remediating.message
     );

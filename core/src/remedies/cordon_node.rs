@@ -29,6 +29,9 @@ It is proposed for a node that stopped being Ready at least `nodes.flap.transiti
 `nodes.flap.windowSeconds`. Everything that holds it back is a guard.
 ";
 
+/// Why a node is fenced.
+pub const CAUSE: &str = "RefilledFlapper";
+
 /// A day, in milliseconds.
 pub const DAY: u64 = 86_400_000;
 
@@ -86,7 +89,7 @@ fn propose(situation: &Situation, node: &NodeState) -> Option<NodeChange> {
         remedy: REMEDY.id,
         node: node.name,
         effect: situation.policy.effect,
-        cause: "RefilledFlapper",
+        cause: CAUSE,
         evidence,
     })
 }
@@ -111,12 +114,15 @@ pub fn fences_within_a_day(situation: &Situation, node: &NodeState) -> u32 {
     own.filter(|one| one.started.until(situation.now) < DAY).count() as u32
 }
 
-/// A fence goes when its node was steady for long enough. No guard holds an undo back: what was taken away from the
-/// cluster comes back.
+/// A fence goes when its node was steady for long enough, as far as that was seen. No guard holds an undo back: what was
+/// taken away from the cluster comes back.
 fn undo(situation: &Situation, node: &NodeState) -> Undo {
     if !node.fenced {
         return Undo::Nothing;
     }
+    let Some(watched_since) = situation.watched_since else {
+        return Undo::Keep(situation.now.plus(1000));
+    };
     let again = fences_within_a_day(situation, node).saturating_sub(1).min(4);
     let steady = (u64::from(situation.policy.steady_seconds) * 1000) << again;
     let fenced = situation.records.iter().rev().find(|one| one.node == node.name);
@@ -124,6 +130,7 @@ fn undo(situation: &Situation, node: &NodeState) -> Undo {
     let from = last_down
         .into_iter()
         .chain(fenced.map(|one| one.started.plus(0)))
+        .chain([watched_since])
         .max();
     let steady_at = from.map_or(Mono(0), |from| from.plus(steady));
     let ended_by_others = fenced.is_some_and(|one| one.outcome == Outcome::UndoneByOthers);

@@ -2,7 +2,7 @@
 //! rests on, of one moment. It proposes; whether its proposal may be carried out is for [`crate::guards`] to say.
 //!
 //! The same functions serve the plan, the simulation that shows what a remedy is good for, and the read of the live object
-//! before an act: they differ only in who makes the situation. In this version nothing acts.
+//! before an act: they differ only in who makes the situation.
 
 pub mod cordon_node;
 mod situation;

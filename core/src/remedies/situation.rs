@@ -27,6 +27,10 @@ pub struct Situation {
     pub storm: StormRule,
     /// An input that is missing, stale or not known for long enough.
     pub gap: Option<Gap>,
+    /// Since when Nodes have been watched without a gap; `None` while they are not.
+    pub watched_since: Option<Mono>,
+    /// Whether the policy is another than the one that the plan was made under.
+    pub policy_changed: bool,
     /// Every Node, by name.
     pub nodes: Vec<NodeState>,
     /// How many nodes were not Ready within the window and have been removed since.

@@ -32,6 +32,8 @@ pub enum Extent {
     Selected,
     /// Only what [`crate::fleet::Wants`] names, one by one, mostly in `kube-system`.
     Named,
+    /// Only those of the operator's own namespace, and only by an operator that acts.
+    Own,
 }
 
 impl Kind {

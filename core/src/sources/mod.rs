@@ -16,6 +16,7 @@ pub mod fields;
 pub mod installation;
 pub mod kind;
 pub mod l2_advertisement;
+pub mod ledger;
 pub mod namespace;
 pub mod node;
 pub mod node_config;
@@ -117,7 +118,9 @@ macro_rules! by_source {
             pub fn fields(self) -> Option<Result<Fields, Refused>> {
                 match self {
                     $($(Self::$source => Some(<$row as Row>::fields()),)?)*
-                    Self::Policies | Self::ClusterPolicy | Self::Configz | Self::Events => None,
+                    Self::Policies | Self::ClusterPolicy | Self::Configz | Self::Events | Self::Remediations => {
+                        None
+                    }
                 }
             }
         }

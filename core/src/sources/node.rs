@@ -123,6 +123,8 @@ pub enum Stays {
     reason = "they are independent fields of the object"
 )]
 pub struct Node {
+    /// `metadata.uid`: another Node of the same name is not the same.
+    pub uid: Name,
     /// Its labels.
     pub labels: Pairs,
     /// Annotations of k3s, RKE2 and Cilium that carry configuration.
@@ -270,6 +272,8 @@ struct Meta<'a> {
     #[serde(borrow, default, deserialize_with = "or_default")]
     name: Text<'a>,
     #[serde(borrow, default, deserialize_with = "or_default")]
+    uid: Text<'a>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
     labels: TextMap<'a>,
     #[serde(borrow, default, deserialize_with = "or_default")]
     annotations: TextMap<'a>,
@@ -394,6 +398,7 @@ impl Row for Node {
             provider.starts_with("azure://") || wire.metadata.labels.keys().any(|key| key.starts_with(AKS));
         let deallocated = of_azure && wire.spec.taints.iter().any(TaintWire::says_shut_down);
         let row = Self {
+            uid: names.intern(&wire.metadata.uid),
             labels: all_pairs(&wire.metadata.labels, names),
             annotations: pairs(&wire.metadata.annotations, names, keeps_annotation),
             os: name_of(info.operating_system.as_ref(), names),

@@ -225,9 +225,10 @@ impl Core {
         let declared = policy.conntrack.tuning_mode.max(cordon);
         let mut standing = self.stand(now, Key::default(), declared);
         if let Some(plans) = self.plans(now) {
-            standing.remediating = remedies::remediating(&plans);
-            standing.mode = Mode::Suggest;
-            standing.limited_by = Some(remedies::PLANS_ONLY);
+            let acts = self.planner.is_acting();
+            standing.remediating = remedies::remediating(&plans, acts);
+            standing.mode = if acts { cordon } else { Mode::Suggest };
+            standing.limited_by = (!acts).then_some(remedies::PLANS_ONLY);
             standing.plans = plans;
         }
         if let Some(accepted) = not_understood(&policy.unknown_fields) {

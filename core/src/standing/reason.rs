@@ -197,7 +197,7 @@ impl Reason {
                 "so many nodes were not Ready or are fenced that nothing is done to any: one cause is likely, and the others need what is left"
             }
             Self::Planned => {
-                "a node calls for a remedy and no guard holds it back, or only a person's yes is missing; this version plans and does not act"
+                "a node calls for a remedy and no guard holds it back, or only a person's yes is missing; it is carried out where the operator runs with --remedies and the mode is Enforce"
             }
         }
     }

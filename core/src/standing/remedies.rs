@@ -1,14 +1,18 @@
-//! What a policy says of remedies: what is planned, what holds it back, and that nothing is carried out yet.
+//! What a policy says of remedies: what is planned, what holds it back, and whether it is carried out.
 
 use super::{Condition, Holds, Reason};
 use crate::plan::{Decision, PlansView};
 
 /// Why no plan is carried out.
-pub(super) const PLANS_ONLY: &str =
-    "this version plans and does not act: the component remedy-cordon does not exist yet";
+pub(super) const PLANS_ONLY: &str = "nothing is carried out: the operator runs without --remedies";
 
-/// The condition Remediating of a policy under which remedies are planned.
-pub(super) fn remediating(plans: &PlansView) -> Condition {
+/// The condition Remediating of a policy under which remedies are planned, and carried out or not.
+pub(super) fn remediating(plans: &PlansView, acts: bool) -> Condition {
+    let only = if acts {
+        String::new()
+    } else {
+        format!("; {PLANS_ONLY}")
+    };
     let (unhealthy, nodes) = plans.unhealthy;
     let more = |count: usize| match count {
         0 => String::new(),
@@ -17,7 +21,7 @@ pub(super) fn remediating(plans: &PlansView) -> Condition {
     let others = (plans.plans.len() + plans.left).saturating_sub(1);
     if plans.storm_until.is_some() {
         let message = format!(
-            "{unhealthy} of {nodes} nodes were not Ready within the window or are fenced: nothing is done to any; {PLANS_ONLY}"
+            "{unhealthy} of {nodes} nodes were not Ready within the window or are fenced: nothing is done to any{only}"
         );
         return Condition::new(Holds::False, Reason::Storm, message);
     }
@@ -27,7 +31,7 @@ pub(super) fn remediating(plans: &PlansView) -> Condition {
             Decision::Suggested => "suggested",
             Decision::Planned | Decision::Held => "planned",
         };
-        let message = format!("{word}: {}{}; {PLANS_ONLY}", plan.message, more(others));
+        let message = format!("{word}: {}{}{only}", plan.message, more(others));
         return Condition::new(Holds::False, Reason::Planned, message);
     }
     match plans
@@ -37,7 +41,7 @@ pub(super) fn remediating(plans: &PlansView) -> Condition {
     {
         Some((plan, held)) => {
             let message = format!(
-                "held by {}: {} of {}: {}{}; {PLANS_ONLY}",
+                "held by {}: {} of {}: {}{}{only}",
                 held.by,
                 plan.remedy,
                 plan.node,
@@ -49,7 +53,7 @@ pub(super) fn remediating(plans: &PlansView) -> Condition {
         None => Condition::new(
             Holds::False,
             Reason::NothingToDo,
-            format!("no node calls for a remedy; {PLANS_ONLY}"),
+            format!("no node calls for a remedy{only}"),
         ),
     }
 }

@@ -13,10 +13,11 @@ const HEAD: &str = "\
 <!-- Generated from core/src/remedies, core/src/guards and core/tests/it/harm: make bless -->
 # How a remedy decides
 
-**This version plans and does not act.** In mode Observe, the default, nothing is planned and nothing is measured for it. In
-the modes Suggest and Enforce the operator shows what it would do and what holds it back; no Node is changed, and the default
-installation has no right to. The component `manifests/components/remedy-cordon` has that right, the kinds of the ledger, and
-the admission policies that narrow it to evenkeel's taint and annotations ([install](install.md#fencing-of-nodes)).
+In mode Observe, the default, nothing is planned and nothing is measured for it. In the modes Suggest and Enforce the operator
+shows what it would do and what holds it back. **The default installation changes no Node, and has no right to**: a plan is
+carried out in mode Enforce, by an operator that runs with `--remedies`, with the component
+`manifests/components/remedy-cordon`, which has that right, the kinds of the ledger, and the admission policies that narrow it to
+evenkeel's taint and annotations ([install](install.md#fencing-of-nodes)).
 
 ```text
   a node stops being Ready     3 times in 30 min?      each guard, in this order       nothing holds
@@ -37,6 +38,27 @@ A plan is made anew when a node fails, at most every 5 s, and every 30 s while t
 To plan, the operator needs a Prometheus (`--prometheus`) with node_exporter: without measured load there is no headroom to
 speak of, and every plan is held. So it is where API servers are not measured, there or by `--instance-metrics`: an overloaded
 control plane takes heartbeats late, and nodes look lost that are well.
+";
+
+const ACTING: &str = "
+## How a plan is carried out
+
+One request after the other, each answered before the next is sent, at most ten in all:
+
+1. The **record** is stored: a `Remediation` in the operator's namespace, under a name that follows of the intent.
+2. The **slot** is taken, a Lease (`evenkeel-remedy`): one act at a time in the cluster.
+3. Whether people said **stop** is read: the ConfigMap `evenkeel-stop`.
+4. The Node is **read**, and every guard is asked once more, on the Node as it is now.
+5. The taint is added, for the Node that was read and no other version of it. An answer that is lost is found out by reading;
+   nothing is sent twice.
+6. The record says what became of it, and the slot is free.
+
+A leader that has just taken over first makes the slot its own and finds out what the one before it has left. Nothing is done
+before the ledger was read, and no fence while it is not watched without a gap (`InputsStale`).
+
+A fence is undone when its node was Ready for `steadySeconds` while the operator watched; when the policy is deleted or its mode
+is Observe; and nothing holds an undo back. A fence that people remove is not made again for a day (`UndoneByOthers`). Where
+the operator is gone it stays until somebody undoes it, as shown below.
 ";
 
 const BY_HAND: &str = "
@@ -70,7 +92,8 @@ is kept. It needs no operator, but the right to patch Nodes.
 `approve` and `reject` show the plan of the record, what it rests on and under which policy it is, and write a decision on this
 plan alone (`--dry-run` only shows it); an admission policy holds its `by` to who makes it. The ClusterRole `evenkeel-approve`
 lets people decide, and `evenkeel-stop` lets them stop and go on: both are of the component `remedy-cordon`, to be bound in
-`evenkeel-system`. This version stores no record by itself yet.
+`evenkeel-system`. In mode Suggest this version stores no record yet, so there is
+nothing to decide on.
 ";
 
 fn page() -> String {
@@ -79,6 +102,7 @@ fn page() -> String {
         let doc = remedy.doc.trim();
         writeln!(page, "\n## {}\n\n{doc}", remedy.id).unwrap();
     }
+    page.push_str(ACTING);
     page.push_str(
         "\n## Guards\n\nThe first that holds is shown. One that cannot know holds. None holds back an undo.\n\n\
          | held by | what it means | what to do |\n|---|---|---|\n",

@@ -42,7 +42,8 @@ pub(crate) const fn writer(source: Source) -> Writer {
         | Source::PriorityClasses
         | Source::Webhooks
         | Source::ClusterPolicy
-        | Source::Configz => Writer::Platform,
+        | Source::Configz
+        | Source::Remediations => Writer::Platform,
     }
 }
 

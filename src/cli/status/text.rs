@@ -173,7 +173,7 @@ fn plans(policies: &[Row]) -> String {
     let next = guard.map_or_else(String::new, |guard| {
         format!("Next: {} explain {}\n", render::program(), line(guard))
     });
-    format!("\nRemedies (this version plans and does not act):\n{text}{next}")
+    format!("\nRemedies:\n{text}{next}")
 }
 
 /// Most policies of which the worst finding is shown.

@@ -1,8 +1,10 @@
 //! The step on virtual time: who is written to, when, and what happens when leadership, policies or answers are lost.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod acting;
 mod any_order;
 mod histories;
+mod ledger_server;
 mod measured;
 mod remedies;
 mod shares;

@@ -8,7 +8,8 @@ use evenkeel_core::history::PodQuery;
 use evenkeel_core::know::{Mono, Now, Source, Wall};
 use serde_json::{Value, json};
 
-use super::super::{Effects, Event, Next, Operator, Outgoing, ReceivedAt, Watched};
+use super::super::{Effects, Event, Next, Operator, Outgoing, ReceivedAt, RemedyRequest, Watched};
+use super::ledger_server::{LedgerServer, NAMESPACE};
 use crate::client::{Refusal, RequestError};
 use crate::lease::Claim;
 use crate::lookup;
@@ -59,6 +60,12 @@ pub(super) struct World {
     pending: VecDeque<(Id, What)>,
     /// Requests that are not answered.
     pub(super) sent: VecDeque<Outgoing>,
+    /// The request of a remedy that is not answered.
+    pub(super) remedy: Option<RemedyRequest>,
+    /// Whether requests of remedies wait for the test to answer them.
+    pub(super) hold_remedies: bool,
+    /// What remedies need beside objects that are watched.
+    pub(super) ledger: LedgerServer,
     /// Of how many scopes something is to be measured.
     pub(super) measured: usize,
     /// Pods that are to be read.
@@ -72,8 +79,19 @@ pub(super) struct World {
 impl World {
     /// An operator that has just begun.
     pub(super) fn new() -> Self {
+        Self::of(Operator::new(START, "pod".into()))
+    }
+
+    /// One that acts.
+    pub(super) fn acting() -> Self {
+        let mut operator = Operator::new(START, "pod".into());
+        operator.acts(START, NAMESPACE);
+        Self::of(operator)
+    }
+
+    fn of(operator: Operator) -> Self {
         let mut world = Self {
-            operator: Operator::new(START, "pod".into()),
+            operator,
             now: START,
             next: Next::Never,
             objects: BTreeMap::new(),
@@ -81,6 +99,9 @@ impl World {
             targets: BTreeMap::new(),
             pending: VecDeque::new(),
             sent: VecDeque::new(),
+            remedy: None,
+            hold_remedies: false,
+            ledger: LedgerServer::default(),
             measured: 0,
             lookups: VecDeque::new(),
             events: Vec::new(),
@@ -104,6 +125,7 @@ impl World {
         self.targets.clear();
         self.pending.clear();
         self.sent.clear();
+        self.remedy = None;
         self.lookups.clear();
         self.step(Event::Tick);
         self
@@ -112,6 +134,7 @@ impl World {
     pub(super) fn step(&mut self, event: Event) {
         let Effects {
             send,
+            remedy,
             lookups,
             watches,
             next,
@@ -128,6 +151,10 @@ impl World {
             self.list(id);
         }
         self.sent.extend(send);
+        if let Some(request) = remedy {
+            // One at a time; that of an older claim is for nobody.
+            self.remedy = Some(request);
+        }
         self.next = next;
         if let Some(wants) = measure {
             self.measured = wants.len();
@@ -278,6 +305,23 @@ impl World {
         self.say_of(source, &object, || text(&object));
     }
 
+    /// The request of a remedy that waits for an answer.
+    pub(super) fn asked(&self) -> Option<&evenkeel_core::drive::Request> {
+        self.remedy.as_ref().map(|one| &one.request)
+    }
+
+    /// All objects of a source.
+    pub(super) fn all(&self, source: Source) -> impl Iterator<Item = &Value> {
+        let own = self.objects.iter().filter(move |one| one.0.0 == source);
+        own.map(|one| one.1)
+    }
+
+    /// The next version: of one counter, as in etcd.
+    pub(super) fn next_version(&mut self) -> u64 {
+        self.version += 1;
+        self.version
+    }
+
     /// Somebody deletes an object.
     pub(super) fn delete(&mut self, source: Source, namespace: &str, name: &str) {
         let key = (source, namespace.to_owned(), name.to_owned());
@@ -383,6 +427,7 @@ impl World {
                 self.look_up(pod);
             } else if !self.sent.is_empty() {
                 self.answer(ServerConduct::Usual);
+            } else if !self.hold_remedies && self.answer_remedy() {
             } else if let Next::At(at) = self.next
                 && at.since(self.now.mono) <= 200
             {

@@ -54,6 +54,8 @@ pub struct Start {
 #[derive(Debug, Default)]
 pub struct Intake {
     wants: Option<Wants>,
+    /// The namespace of the ledger, where it is watched.
+    ledger: Option<String>,
     last: u32,
     pods: PodWatches,
     targets: BTreeMap<Id, Held>,
@@ -72,6 +74,11 @@ pub struct Intake {
 }
 
 impl Intake {
+    /// Says that the ledger is watched as well, in this namespace: from the next change of what is wanted on.
+    pub fn watch_ledger(&mut self, namespace: &str) {
+        self.ledger = Some(namespace.to_owned());
+    }
+
     /// Takes in what the core wants to know now; the sink gets what is no longer watched.
     pub fn want(&mut self, wants: &Wants, sink: &mut Sink<'_>) -> TargetChange {
         if self.wants.as_ref() == Some(wants) {
@@ -85,7 +92,9 @@ impl Intake {
             .iter()
             .filter(|one| one.1.target.source != Source::Pods);
         let others = others.map(|one| *one.0).collect();
-        let wanted = Target::but_pods(wants).into_iter().map(|target| (target, None));
+        let ledger = self.ledger.as_deref().and_then(Target::ledger);
+        let wanted = Target::but_pods(wants).into_iter().chain(ledger);
+        let wanted = wanted.map(|target| (target, None));
         touched.extend(self.exchange(others, wanted.collect(), &mut change, sink));
         for (namespace, targets) in self.pods.choose(wants) {
             let before = self.fills.get(&(Source::Pods, namespace.to_string()));

@@ -175,6 +175,7 @@ fn modules_use_only_what_is_below_them() {
 #[test]
 fn every_module_is_known_to_this_test() {
     let spine = [
+        "acting",
         "fold",
         "handle",
         "paths",

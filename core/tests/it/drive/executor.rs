@@ -1,6 +1,6 @@
 //! What one leader does after the other, without chance: order, pauses, and a successor at each request.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use evenkeel_core::drive::{
     Ending, Executor, Goal, Phase, PolicyVersion, RemediationRecord, Reply, Request, Work,
@@ -53,9 +53,9 @@ impl Bed {
         }
     }
 
-    fn work(&self) -> Work {
+    fn work(&self) -> Work<'static> {
         let records: Vec<_> = self.server.records.values().cloned().collect();
-        let undo: BTreeSet<_> = records.iter().map(|one| one.name.clone()).collect();
+        let undo: BTreeMap<_, _> = records.iter().map(|one| (one.name.clone(), None)).collect();
         let node = &self.server.nodes["n1"];
         let finished = records.iter().filter(|one| one.is_finished()).count();
         let mut names = Names::default();
@@ -73,8 +73,8 @@ impl Bed {
         let record = RemediationRecord::of(&change, &names, &node.uid, policy, self.term, finished);
         let wanted = self.fence && !node.is_fenced();
         Work {
-            records,
-            undo: if self.undo { undo } else { BTreeSet::new() },
+            records: records.into(),
+            undo: if self.undo { undo } else { BTreeMap::new() },
             fence: wanted.then_some(record),
         }
     }
@@ -227,7 +227,7 @@ fn a_record_that_the_watch_does_not_show_yet_is_known() {
     let known = bed.leader.ledger(&work.records);
     assert_eq!(known.len(), 1);
     assert_eq!(known[0].phase, Phase::InEffect);
-    work.undo.insert(known[0].name.clone());
+    work.undo.insert(known[0].name.clone(), None);
     assert!(matches!(
         bed.leader.ask(bed.now, &work),
         Some(Request::ReadNode(_))

@@ -1,6 +1,6 @@
 //! Leaders that come and go, what happens to their requests, and people.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use evenkeel_core::drive::{
     Ending, Executor, Goal, MOST_REQUESTS, Phase, PolicyVersion, RemediationRecord, Reply, Request,
@@ -244,7 +244,7 @@ impl Run {
     }
 
     /// What there is to do: what is gone, what is to be undone, and a fence. The watch of records may be behind.
-    fn work(&mut self, leader: &mut Leader, only_undo: bool) -> Work {
+    fn work(&mut self, leader: &mut Leader, only_undo: bool) -> Work<'static> {
         if !self.faults || self.chance.percent(60) {
             leader.watched = self.server.records.values().cloned().collect();
         }
@@ -253,14 +253,14 @@ impl Run {
             let node = self.server.nodes.get(&one.node);
             !node.is_some_and(|node| node.uid == one.node_uid && node.is_fenced_by(&one.name))
         };
-        let mut undo: BTreeSet<String> = records
+        let mut undo: BTreeMap<String, Option<u32>> = records
             .iter()
             .filter(|one| gone(one) || only_undo)
-            .map(|one| one.name.clone())
+            .map(|one| (one.name.clone(), None))
             .collect();
         if self.chance.percent(15) {
             let in_effect = records.iter().find(|one| one.phase == Phase::InEffect);
-            undo.extend(in_effect.map(|one| one.name.clone()));
+            undo.extend(in_effect.map(|one| (one.name.clone(), None)));
         }
         let fence = if only_undo || self.chance.percent(30) {
             None
@@ -268,7 +268,7 @@ impl Run {
             self.fence(leader.term, &records)
         };
         Work {
-            records: leader.watched.clone(),
+            records: leader.watched.clone().into(),
             undo,
             fence,
         }

@@ -127,6 +127,7 @@ impl Server {
             version,
             taints: Vec::new(),
             annotations: Some(BTreeMap::new()),
+            object: Value::Null,
         };
         self.store(node);
     }

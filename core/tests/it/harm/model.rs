@@ -542,6 +542,8 @@ impl World {
             flap: FlapRule::of(None),
             storm: StormRule::of(&Storm::default()),
             gap: None,
+            watched_since: Some(Mono(0)),
+            policy_changed: false,
             nodes,
             removed: 0,
             own_node: OwnNode::Outside,

@@ -1,0 +1,167 @@
+//! What an operator that acts asks of the core: what there is to do, and whether it still may.
+
+use std::collections::BTreeMap;
+
+use crate::drive::{self, LiveNode, Phase, PolicyVersion, RemediationRecord};
+use crate::guards::Held;
+use crate::history::Flip;
+use crate::index::Part;
+use crate::know::{Now, Source};
+use crate::names::{Key, Name};
+use crate::plan::Sight;
+use crate::policy::Mode;
+use crate::program::Core;
+use crate::remedies::{NodeChange, PastMoment, cordon_node};
+use crate::sources::Row;
+use crate::sources::node::Node;
+
+/// What there is to do about the ledger, of one moment.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ToDo {
+    /// Names of the records that are to be undone, each with how often its node failed while it was fenced, where that was
+    /// seen.
+    pub undo: BTreeMap<String, Option<u32>>,
+    /// The fence that is planned and that no guard holds back.
+    pub fence: Option<RemediationRecord>,
+}
+
+impl Core {
+    /// How often plans were made. When it has grown there may be something else to do.
+    pub const fn plans_made(&self) -> u64 {
+        self.planner.made()
+    }
+
+    /// What there is to do about these records, for the leader of a term. `settled` says of which records the effect must have
+    /// been seen by now: what Nodes show may be a moment behind. `policy` is the platform's policy, where there is one.
+    pub fn to_do(
+        &self,
+        now: Now,
+        ledger: &[RemediationRecord],
+        settled: impl Fn(&str) -> bool,
+        policy: Option<&PolicyVersion>,
+        term: u64,
+    ) -> ToDo {
+        let in_effect = ledger.iter().filter(|one| one.phase == Phase::InEffect);
+        let undo = in_effect
+            .filter(|one| self.must_go(one, settled(&one.name)))
+            .map(|one| (one.name.clone(), self.failures(now, one)))
+            .collect();
+        ToDo {
+            undo,
+            fence: policy.and_then(|policy| self.next_fence(ledger, policy, term)),
+        }
+    }
+
+    /// Whether a fence must go: no policy asks for it any more, its node is another one or is not fenced any more, or it has
+    /// lasted long enough. What is not known is no reason.
+    fn must_go(&self, record: &RemediationRecord, settled: bool) -> bool {
+        if self.is_forbidden() {
+            return true;
+        }
+        if self.index.gap(Source::Nodes).is_some() {
+            return false;
+        }
+        let Some((name, row)) = self.node(&record.node) else {
+            return settled;
+        };
+        let same = self.index.names.text(row.uid) == record.node_uid;
+        settled && !(same && row.fenced) || same && self.planner.steady().contains(&name)
+    }
+
+    /// Whether the platform's policy is known to ask for no fences.
+    fn is_forbidden(&self) -> bool {
+        if let Some(policy) = self.index.cluster_policy() {
+            return policy
+                .nodes
+                .cordon
+                .is_none_or(|cordon| cordon.mode == Mode::Observe);
+        }
+        let refused = self.index.opaque.keys().any(|at| at.0 == Source::ClusterPolicy);
+        self.index.gap(Source::ClusterPolicy).is_none() && !refused
+    }
+
+    fn node(&self, name: &str) -> Option<(Name, &Node)> {
+        let name = self.index.names.find(name)?;
+        let key = Key {
+            namespace: Name::EMPTY,
+            name,
+        };
+        Some((name, self.index.nodes.get(key)?))
+    }
+
+    /// How often a node failed since it was fenced, where it was watched all the time.
+    fn failures(&self, now: Now, record: &RemediationRecord) -> Option<u32> {
+        let seconds = u64::try_from(now.wall.0.saturating_sub(record.created?.0)).ok()?;
+        let age = seconds.saturating_mul(1000);
+        let watched = self.history.covers(now.mono, Source::Nodes, Part::Whole, age);
+        let (name, _) = watched.ok().and_then(|()| self.node(&record.node))?;
+        let fenced = PastMoment::before(now.mono, age);
+        let since = |flip: &&Flip| PastMoment::from(flip.down) >= fenced;
+        Some(self.history.nodes().flips().of(name).iter().filter(since).count() as u32)
+    }
+
+    /// The fence that is planned, as a record under a name that is not used yet.
+    fn next_fence(
+        &self,
+        ledger: &[RemediationRecord],
+        policy: &PolicyVersion,
+        term: u64,
+    ) -> Option<RemediationRecord> {
+        let mut plans = self.planner.plans().plans.iter();
+        let plan = plans.find(|plan| plan.held.is_none())?;
+        let names = &self.index.names;
+        let (_, row) = self.node(names.text(plan.change.node))?;
+        let uid = names.text(row.uid);
+        let own = |one: &&RemediationRecord| one.node_uid == uid && one.cause == plan.change.cause;
+        let own: Vec<_> = ledger.iter().filter(own).collect();
+        // Nodes that are watched may not show yet what was done.
+        if uid.is_empty() || own.iter().any(|one| !one.is_finished()) {
+            return None;
+        }
+        // Old records are deleted, so their count may name one that is still there.
+        let named = |at| RemediationRecord::of(&plan.change, names, uid, policy.clone(), term, at);
+        let free = |record: &RemediationRecord| own.iter().all(|one| one.name != record.name);
+        (own.len()..=own.len() * 2).map(named).find(free)
+    }
+
+    /// Asks the guards once more, on the node as it was just read for the act of this record. Of the ledger the record itself
+    /// does not count. `policy` is the platform's policy as it is now, where there is one.
+    ///
+    /// # Errors
+    /// The guard that holds it back.
+    pub fn confirm_fence(
+        &mut self,
+        now: Now,
+        ledger: &[RemediationRecord],
+        record: &RemediationRecord,
+        policy: Option<&PolicyVersion>,
+        live: &LiveNode,
+    ) -> Result<(), Held> {
+        let names = &mut self.index.names;
+        let others = ledger.iter().filter(|one| one.name != record.name);
+        let records = drive::history(others, names, now);
+        let Ok((key, row)) = Node::parse(live.object.to_string().as_bytes(), names) else {
+            return Err(Held {
+                by: "InputsStale",
+                message: "the node as it was just read cannot be understood".into(),
+                evidence: Vec::new(),
+                again: None,
+            });
+        };
+        let change = NodeChange {
+            remedy: cordon_node::REMEDY.id,
+            node: key.name,
+            effect: record.effect,
+            cause: cordon_node::CAUSE,
+            evidence: record.evidence.clone(),
+        };
+        let changed = policy != Some(&record.policy);
+        let sight = Sight {
+            now,
+            index: &self.index,
+            history: &self.history,
+            fitness: &self.fitness,
+        };
+        self.planner.confirm(sight, records, &change, &row, changed)
+    }
+}

@@ -1,0 +1,127 @@
+//! The ledger as it is watched: the records of what evenkeel has done.
+
+use std::collections::BTreeMap;
+
+use evenkeel_core::drive::{Phase, RemediationRecord};
+use evenkeel_core::know::Mono;
+use serde_json::Value;
+
+/// Most records that are kept. Retention leaves 500 of them, so where there are more the ledger is not evenkeel's own doing
+/// any more, and nothing is added to it.
+const MOST: usize = 2_000;
+
+/// So long after a record was seen to be in effect its Node must be seen to be fenced, in milliseconds: watches of Nodes are
+/// proven to be current every 30 s, or stale.
+const SETTLED: u64 = 60_000;
+
+/// The records by name, as they were last watched.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    records: BTreeMap<String, Entry>,
+    /// Whether it has changed since this was last asked.
+    changed: bool,
+    overfull: bool,
+}
+
+#[derive(Debug)]
+struct Entry {
+    record: RemediationRecord,
+    /// When it was first seen to be in effect.
+    in_effect: Option<Mono>,
+}
+
+impl Ledger {
+    /// Takes in an object. One that no version of evenkeel wrote is none of its records.
+    pub(super) fn put(&mut self, now: Mono, json: &[u8]) {
+        let object = serde_json::from_slice::<Value>(json).unwrap_or_default();
+        let Some(record) = RemediationRecord::parse(&object) else {
+            tracing::warn!(name = %object["metadata"]["name"], "a Remediation cannot be understood");
+            return;
+        };
+        if !self.records.contains_key(&record.name) && self.records.len() >= MOST {
+            self.overfull = true;
+            return;
+        }
+        let before = self.records.get(&record.name).and_then(|one| one.in_effect);
+        let in_effect = (record.phase == Phase::InEffect).then(|| before.unwrap_or(now));
+        self.changed = true;
+        let name = record.name.clone();
+        self.records.insert(name, Entry { record, in_effect });
+    }
+
+    /// A record was deleted.
+    pub(super) fn remove(&mut self, name: &str) {
+        self.changed |= self.records.remove(name).is_some();
+    }
+
+    /// Whether it has changed since this was last asked.
+    pub(super) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// Whether records were left out.
+    pub(super) const fn is_overfull(&self) -> bool {
+        self.overfull
+    }
+
+    /// All of them.
+    pub(super) fn records(&self) -> Vec<RemediationRecord> {
+        self.records.values().map(|one| one.record.clone()).collect()
+    }
+
+    /// Whether the effect of a record must have been seen by now.
+    pub(super) fn is_settled(&self, now: Mono, name: &str) -> bool {
+        let since = self.records.get(name).and_then(|one| one.in_effect);
+        since.is_some_and(|since| now.since(since) >= SETTLED)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(name: &str, started: bool) -> Vec<u8> {
+        let conditions = if started {
+            json!([{"type": "Started", "status": "True", "reason": "Fenced"}])
+        } else {
+            json!([])
+        };
+        json!({"metadata": {"name": name, "resourceVersion": "7"}, "status": {"conditions": conditions},
+            "spec": {"target": {"name": "n1", "uid": "u"}, "policyRef": {"uid": "p", "generation": 1},
+                "cause": "RefilledFlapper", "change": {"effect": "PreferNoSchedule"}, "term": "5",
+                "planHash": "0123456789abcdef"}})
+        .to_string()
+        .into_bytes()
+    }
+
+    #[test]
+    fn what_is_in_effect_settles_a_minute_after_it_was_first_seen_so() {
+        let mut ledger = Ledger::default();
+        ledger.put(Mono(1_000), &object("a", false));
+        assert!(ledger.take_changed() && !ledger.take_changed());
+        assert!(!ledger.is_settled(Mono(100_000), "a"));
+        ledger.put(Mono(2_000), &object("a", true));
+        ledger.put(Mono(9_000), &object("a", true));
+        assert!(!ledger.is_settled(Mono(61_999), "a"));
+        assert!(ledger.is_settled(Mono(62_000), "a"));
+        ledger.remove("a");
+        assert!(ledger.take_changed() && ledger.records().is_empty());
+        assert!(!ledger.is_settled(Mono(62_000), "a"));
+    }
+
+    #[test]
+    fn what_is_no_record_changes_nothing_and_more_than_fit_is_said() {
+        let mut ledger = Ledger::default();
+        ledger.put(Mono(0), b"{}");
+        ledger.put(Mono(0), b"[");
+        assert!(!ledger.take_changed());
+        for at in 0..=MOST {
+            assert!(!ledger.is_overfull());
+            ledger.put(Mono(0), &object(&at.to_string(), false));
+        }
+        assert!(ledger.is_overfull());
+        assert_eq!(ledger.records().len(), MOST);
+    }
+}

@@ -1,0 +1,174 @@
+//! How the operator acts: it drives what the core plans, one request at a time, as the leader of its term.
+//!
+//! Nothing is done before the cluster and the ledger have been read, and nothing without a permit of the Lease. A fence needs
+//! a ledger that is current as well; an undo does not. Each claim of the lead has an executor of its own, and a reply that
+//! comes after its claim has ended is for nobody: the next leader settles what was left.
+
+use evenkeel_core::Input;
+use evenkeel_core::acting::ToDo;
+use evenkeel_core::drive::{Executor, PolicyVersion, RemediationRecord, Reply, Work};
+use evenkeel_core::index::Freshness;
+use evenkeel_core::know::{Mono, Now, Source};
+
+use super::Operator;
+use super::event::{Effects, RemedyRequest};
+use super::ledger::Ledger;
+use crate::api::{CLUSTER_POLICY_NAME, PolicyRef};
+use crate::lease::Permit;
+
+/// What an operator that acts remembers.
+#[derive(Debug, Default)]
+pub(super) struct Remedies {
+    pub(super) ledger: Ledger,
+    /// The executor of this claim of the lead, and its term.
+    executor: Option<(u64, Executor)>,
+    /// The number of the request that is under way.
+    under_way: Option<u64>,
+    /// Whether there may be something else to do than when it was last looked at.
+    look: bool,
+    /// Until when the executor waited when it was last looked at.
+    waited_until: Mono,
+    /// How often the core had planned when it was last looked at.
+    plans_made: u64,
+    /// The ledger as the core was last given it.
+    given: Vec<RemediationRecord>,
+}
+
+impl Remedies {
+    /// Takes in what a watch of the ledger says; whether it was that.
+    pub(super) fn follow(&mut self, now: Now, input: &Input<'_>) -> bool {
+        match input {
+            Input::Object {
+                source: Source::Remediations,
+                json,
+                ..
+            } => self.ledger.put(now.mono, json),
+            Input::Gone(Source::Remediations, _, name) => self.ledger.remove(name),
+            _ => return false,
+        }
+        true
+    }
+
+    /// When there may be something to do although nothing happens.
+    pub(super) fn next(&self, now: Mono) -> Option<Mono> {
+        let (_, executor) = self.executor.as_ref()?;
+        let waits = self.under_way.is_none() && now < executor.not_before();
+        waits.then(|| executor.not_before())
+    }
+}
+
+impl Operator {
+    /// Acts from now on, for the operator of this namespace: its ledger is watched.
+    pub fn acts(&mut self, now: Now, namespace: &str) {
+        self.core.handle(now, Input::Acts);
+        self.intake.watch_ledger(namespace);
+        self.remedies = Some(Remedies::default());
+    }
+
+    /// Takes in what became of a request of a remedy.
+    pub(super) fn remedy_replied(&mut self, now: Now, id: u64, reply: Reply) {
+        let policy = self.policy_version();
+        let Some(remedies) = &mut self.remedies else {
+            return;
+        };
+        if remedies.under_way != Some(id) {
+            return;
+        }
+        remedies.under_way = None;
+        remedies.look = true;
+        let Some((_, executor)) = &mut remedies.executor else {
+            return;
+        };
+        let ledger = executor.ledger(&remedies.ledger.records());
+        let record = executor.drive().map(|drive| drive.record().clone());
+        let core = &mut self.core;
+        executor.take(now.mono, reply, |live| {
+            record.as_ref().map_or(Ok(()), |record| {
+                core.confirm_fence(now, &ledger, record, policy.as_ref(), live)
+            })
+        });
+    }
+
+    /// Looks for what there is to do, and asks for the next request.
+    pub(super) fn remedy(&mut self, now: Now, effects: &mut Effects) {
+        let term = self.claim.filter(|claim| claim.is_live(now.mono));
+        let term = term.map(|claim| claim.term);
+        let permit = self.permit(now);
+        let plans_made = self.core.plans_made();
+        let ledger_is_read = matches!(self.ledger_freshness(), Freshness::Complete | Freshness::Stale);
+        let Some(remedies) = &mut self.remedies else {
+            return;
+        };
+        if remedies.executor.as_ref().map(|one| one.0) != term {
+            remedies.executor = term.map(|term| (term, Executor::new(term)));
+            remedies.under_way = None;
+            remedies.look = true;
+        }
+        let waits_until = remedies
+            .executor
+            .as_ref()
+            .map_or(Mono(0), |one| one.1.not_before());
+        let waited = remedies.waited_until != waits_until && waits_until <= now.mono;
+        let changed = remedies.ledger.take_changed();
+        remedies.look |= changed || waited || remedies.plans_made != plans_made;
+        remedies.plans_made = plans_made;
+        let Some(permit) = permit.filter(|_| self.warm_by.is_none() && ledger_is_read) else {
+            return;
+        };
+        if std::mem::take(&mut remedies.look) && remedies.under_way.is_none() {
+            remedies.waited_until = waits_until;
+            effects.remedy = self.next_request(now, permit);
+        }
+    }
+
+    fn ledger_freshness(&self) -> &Freshness {
+        self.core.index().worst_freshness(Source::Remediations)
+    }
+
+    fn next_request(&mut self, now: Now, permit: Permit) -> Option<RemedyRequest> {
+        let policy = self.policy_version();
+        let is_current = *self.ledger_freshness() == Freshness::Complete;
+        let remedies = self.remedies.as_mut()?;
+        let (term, executor) = remedies.executor.as_mut()?;
+        let records = remedies.ledger.records();
+        let ledger = executor.ledger(&records);
+        if remedies.given != ledger {
+            self.core.handle(now, Input::Remediations(&ledger));
+            remedies.given.clone_from(&ledger);
+        }
+        let settled = |name: &str| remedies.ledger.is_settled(now.mono, name);
+        let may_fence = is_current && !remedies.ledger.is_overfull();
+        let policy = policy.filter(|_| may_fence);
+        let ToDo { undo, fence } = self.core.to_do(now, &ledger, settled, policy.as_ref(), *term);
+        // Who has never acted does not even claim the slot.
+        if ledger.is_empty() && fence.is_none() && executor.begun() == 0 {
+            return None;
+        }
+        let work = Work {
+            records: records.into(),
+            undo,
+            fence,
+        };
+        let request = executor.ask(now.mono, &work)?;
+        self.last_request += 1;
+        remedies.under_way = Some(self.last_request);
+        Some(RemedyRequest {
+            id: self.last_request,
+            permit,
+            request,
+        })
+    }
+
+    /// uid and generation of the platform's policy, as it was last seen.
+    fn policy_version(&self) -> Option<PolicyVersion> {
+        let policy = PolicyRef {
+            namespace: "".into(),
+            name: CLUSTER_POLICY_NAME.into(),
+        };
+        let (uid, generation) = self.statuses.version(&policy)?;
+        Some(PolicyVersion {
+            uid: uid.to_owned(),
+            generation,
+        })
+    }
+}
