@@ -121,7 +121,7 @@ fn slice() -> Value {
 
 fn node() -> Value {
     json!({
-        "metadata": metadata(json!({"name": "n1", "labels": {"topology.kubernetes.io/zone": "z1"},
+        "metadata": metadata(json!({"name": "n1", "uid": "u2", "labels": {"topology.kubernetes.io/zone": "z1"},
             "annotations": {"config.cilium.io/bpf-lb-sock": "true"}})),
         "spec": {"providerID": "aws://", "unschedulable": true, "taints": [{"key": "a", "value": "b", "effect": "NoSchedule", "timeAdded": "MARKER"}]},
         "status": {"conditions": [{"type": "Ready", "status": "True", "message": "MARKER"}],
