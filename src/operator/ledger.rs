@@ -6,8 +6,7 @@ use evenkeel_core::drive::{Phase, RemediationRecord};
 use evenkeel_core::know::Mono;
 use serde_json::Value;
 
-/// Most records that are kept. Retention leaves 500 of them, so where there are more the ledger is not evenkeel's own doing
-/// any more, and nothing is added to it.
+/// Most records that are kept; with more of them nothing is fenced any more.
 const MOST: usize = 2_000;
 
 /// So long after a record was seen to be in effect its Node must be seen to be fenced, in milliseconds: watches of Nodes are

@@ -109,8 +109,11 @@ impl Operator {
             .as_ref()
             .map_or(Mono(0), |one| one.1.not_before());
         let waited = remedies.waited_until != waits_until && waits_until <= now.mono;
+        let goes_on = remedies.executor.as_ref().is_some_and(|one| one.1.is_driving());
         let changed = remedies.ledger.take_changed();
-        remedies.look |= changed || waited || remedies.plans_made != plans_made;
+        // What is under way goes on as soon as it may, whatever else happens or does not.
+        remedies.look |=
+            changed || waited || (goes_on && waits_until <= now.mono) || remedies.plans_made != plans_made;
         remedies.plans_made = plans_made;
         let Some(permit) = permit.filter(|_| self.warm_by.is_none() && ledger_is_read) else {
             return;

@@ -115,10 +115,9 @@ impl Executor {
         all
     }
 
-    /// Whether there is something to do before anything is planned: the slot is not this term's yet, a drive is under way, or
-    /// what was written has not been read.
-    pub fn is_busy(&self) -> bool {
-        self.claim != Claim::Made || self.drive.is_some() || !self.written.is_empty()
+    /// Whether a drive is under way.
+    pub const fn is_driving(&self) -> bool {
+        self.drive.is_some()
     }
 
     /// Whether a request is under way.

@@ -122,6 +122,8 @@ pub struct Drive {
     live: Option<LiveNode>,
     /// Whether a fence was sent and is not known to be there: a copy of it may be under way, also of one that was refused.
     may_come: bool,
+    /// Whether it has asked to take the fence away: who else has is somebody whose word counts.
+    unfenced: bool,
     /// How it ends once nothing that was sent can come any more.
     then: Option<(Phase, DriveReason)>,
     why: DriveReason,
@@ -173,6 +175,7 @@ impl Drive {
             stage,
             live: None,
             may_come: false,
+            unfenced: false,
             then: None,
             why: DriveReason::Done,
             asked: 0,
@@ -210,6 +213,7 @@ impl Drive {
         }
         self.asked += 1;
         self.may_come |= self.stage == Stage::Act && self.goal == Goal::Fence;
+        self.unfenced |= self.stage == Stage::Act && self.goal == Goal::Undo;
         let name = || self.record.name.clone();
         let node = || self.record.node.clone();
         Some(match self.stage {

@@ -233,7 +233,12 @@ impl Drive {
                     self.close(phase, why);
                 }
             }
-            Goal::Undo => self.close(Phase::Finished(Ending::Undone), DriveReason::Done),
+            Goal::Undo if self.unfenced => {
+                self.close(Phase::Finished(Ending::Undone), DriveReason::Done);
+            }
+            // `evenkeel undo` leaves no annotation. A leader that ended between its undo and the record looks the same: then
+            // the node is left alone for a day without need.
+            Goal::Undo => self.close(lapsed, DriveReason::UndoneByOthers),
             _ if self.record.phase == Phase::InEffect => self.close(lapsed, DriveReason::UndoneByOthers),
             // Without the slot no act was ever sent.
             _ if !self.holds_slot() => self.close(Phase::Finished(Ending::Refused), DriveReason::Lost),

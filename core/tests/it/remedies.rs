@@ -19,6 +19,10 @@ carried out in mode Enforce, by an operator that runs with `--remedies`, with th
 `manifests/components/remedy-cordon`, which has that right, the kinds of the ledger, and the admission policies that narrow it to
 evenkeel's taint and annotations ([install](install.md#fencing-of-nodes)).
 
+**`--remedies` is not finished, and for test clusters.** The operator does not check that the admission policies are in force;
+records of acts are not deleted after a time, so that after 2,000 of them nothing is fenced; decisions of people on records are
+not read; acts are in the records alone, and in no Event, log or metric; and a new leader trusts what its watches have read.
+
 ```text
   a node stops being Ready     3 times in 30 min?      each guard, in this order       nothing holds
  ──────────────────────────► propose CordonNode ────► the first that holds ─────────► planned, or suggested

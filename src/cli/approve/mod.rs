@@ -320,9 +320,12 @@ fn outcome(decision: ApprovalDecision, decided: &Decided, hash: &str, arguments:
     let _ = match decided {
         Decided::Now if decision == ApprovalDecision::Approve => writeln!(
             text,
-            "Approved: this plan and no other. The operator checks every guard again before it acts."
+            "Approved: this plan and no other. This version does not read decisions yet, so nothing follows from it."
         ),
-        Decided::Now => writeln!(text, "Rejected: this plan is not carried out."),
+        Decided::Now => writeln!(
+            text,
+            "Rejected. This version does not read decisions yet: `{program} stop` holds back what is not done."
+        ),
         Decided::WouldBe => writeln!(
             text,
             "Nothing was changed; the API server would take it.\nNext: {}",

@@ -240,13 +240,31 @@ fn without_a_policy_that_asks_for_it_a_fence_goes(#[case] change: fn(&mut World)
     assert_eq!(world.ending(), Some(UNDONE));
 }
 
+/// Where nothing else happens, too: the policy is gone, and the ledger stands still.
 #[test]
-fn who_removes_the_fence_wins() {
+fn an_undo_goes_on_after_each_lost_reply() {
+    let mut world = world("Enforce");
+    world.flap();
+    assert!(world.is_fenced());
+    world.ledger.loses = true;
+    world.delete(Source::ClusterPolicy, "", "cluster");
+    world.measured(60);
+    assert!(!world.is_fenced(), "{:?}", world.ledger.words);
+    assert_eq!(world.ending(), Some(UNDONE));
+}
+
+#[rstest]
+#[case::by_kubectl_taint(false)]
+#[case::by_evenkeel_undo(true)]
+fn who_removes_the_fence_wins(#[case] without_annotations: bool) {
     let mut world = world("Enforce");
     world.flap();
     world.measured(120);
     let mut object = world.stored(Source::Nodes, "", FENCED).unwrap().clone();
     object["spec"]["taints"] = json!([]);
+    if without_annotations {
+        object["metadata"]["annotations"] = json!({});
+    }
     world.put(Source::Nodes, object);
     world.flap();
     world.measured(900);

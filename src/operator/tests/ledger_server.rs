@@ -15,6 +15,9 @@ pub(super) struct LedgerServer {
     slot: Option<Value>,
     /// Whether people said stop.
     pub(super) stop: bool,
+    /// Whether every other reply is lost, the request having been carried out or not.
+    pub(super) loses: bool,
+    lost: usize,
     /// Each request that was carried out, in a word.
     pub(super) words: Vec<&'static str>,
 }
@@ -40,8 +43,18 @@ impl World {
         let Some(outgoing) = self.remedy.take() else {
             return false;
         };
-        self.ledger.words.push(word(&outgoing.request));
-        let reply = self.carry_out_remedy(&outgoing.request);
+        self.ledger.lost += usize::from(self.ledger.loses);
+        let reply = if self.ledger.lost % 4 == 1 {
+            Reply::Lost
+        } else {
+            self.ledger.words.push(word(&outgoing.request));
+            let reply = self.carry_out_remedy(&outgoing.request);
+            if self.ledger.lost % 4 == 3 {
+                Reply::Lost
+            } else {
+                reply
+            }
+        };
         self.step(Event::RemedyReply {
             id: outgoing.id,
             reply,
