@@ -15,7 +15,7 @@ pub(super) struct LedgerServer {
     slot: Option<Value>,
     /// Whether people said stop.
     pub(super) stop: bool,
-    /// Whether every other reply is lost, the request having been carried out or not.
+    /// Whether two of five replies are lost, one of a request that was carried out.
     pub(super) loses: bool,
     lost: usize,
     /// Each request that was carried out, in a word.
@@ -44,7 +44,7 @@ impl World {
             return false;
         };
         self.ledger.lost += usize::from(self.ledger.loses);
-        let reply = if self.ledger.lost % 4 == 1 {
+        let reply = if self.ledger.lost % 5 == 1 {
             Reply::Lost
         } else {
             self.ledger.words.push(word(&outgoing.request));
