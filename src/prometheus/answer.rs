@@ -5,6 +5,7 @@
 //! `isPartial`. `infos` only doubt the query's style and are not looked at.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::Deserialize;
@@ -79,7 +80,10 @@ pub fn read(body: &[u8], most: usize, sink: &mut dyn FnMut(&Series<'_>)) -> Resu
         return Err(AnswerError::NotAVector("native histogram".to_owned()));
     }
     let envelope = envelope.map_err(|error| not_one(&error))?;
-    if envelope.status != "success" {
+    let status = envelope
+        .status
+        .ok_or_else(|| AnswerError::NotOne("it has no status".to_owned()))?;
+    if status != "success" {
         return Err(AnswerError::Failed {
             kind: cut(&envelope.error_type),
             message: cut(&envelope.error),
@@ -92,7 +96,8 @@ pub fn read(body: &[u8], most: usize, sink: &mut dyn FnMut(&Series<'_>)) -> Resu
         return Err(AnswerError::Partial("isPartial".to_owned()));
     }
     match found.kind {
-        Some(kind) if kind == "vector" => Ok(()),
+        Some(kind) if kind == "vector" && found.has_result => Ok(()),
+        Some(kind) if kind == "vector" => Err(AnswerError::NotOne("it has no result".to_owned())),
         Some(kind) => Err(AnswerError::NotAVector(cut(&kind))),
         None => Err(AnswerError::NotOne("it has no data".to_owned())),
     }
@@ -101,7 +106,7 @@ pub fn read(body: &[u8], most: usize, sink: &mut dyn FnMut(&Series<'_>)) -> Resu
 /// What an answer says beside its data.
 #[derive(Debug, Default)]
 struct QueryEnvelope<'a> {
-    status: Cow<'a, str>,
+    status: Option<Cow<'a, str>>,
     error_type: Cow<'a, str>,
     error: Cow<'a, str>,
     warning: Option<String>,
@@ -115,6 +120,25 @@ struct FoundIn {
     histogram: bool,
     /// What kind of result it is.
     kind: Option<String>,
+    has_result: bool,
+}
+
+/// The keys of a map: what stands twice in one could say two things.
+#[derive(Default)]
+struct Keys<'a>(BTreeSet<Cow<'a, str>>);
+
+impl<'de> Keys<'de> {
+    fn next<A: MapAccess<'de>>(&mut self, map: &mut A) -> Result<Option<Cow<'de, str>>, A::Error> {
+        use serde::de::Error;
+
+        let Some(BorrowedText(key)) = map.next_key()? else {
+            return Ok(None);
+        };
+        if !self.0.insert(key.clone()) {
+            return Err(A::Error::custom("a key stands twice"));
+        }
+        Ok(Some(key))
+    }
 }
 
 /// The answer as a whole. Its series go to the sink as they are read: answers have megabytes, and there are some each second.
@@ -137,9 +161,10 @@ impl<'de> Visitor<'de> for AnswerMap<'_> {
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut envelope = QueryEnvelope::default();
-        while let Some(key) = map.next_key::<BorrowedText<'de>>()? {
-            match &*key.0 {
-                "status" => envelope.status = map.next_value::<BorrowedText<'de>>()?.0,
+        let mut keys = Keys::default();
+        while let Some(key) = keys.next(&mut map)? {
+            match &*key {
+                "status" => envelope.status = Some(map.next_value::<BorrowedText<'de>>()?.0),
                 "errorType" => envelope.error_type = map.next_value::<BorrowedText<'de>>()?.0,
                 "error" => envelope.error = map.next_value::<BorrowedText<'de>>()?.0,
                 "warnings" => {
@@ -181,8 +206,10 @@ impl<'de> Visitor<'de> for DataMap<'_, '_> {
         use serde::de::Error;
 
         let mut early: Option<&'de RawValue> = None;
-        while let Some(key) = map.next_key::<BorrowedText<'de>>()? {
-            match &*key.0 {
+        let mut keys = Keys::default();
+        while let Some(key) = keys.next(&mut map)? {
+            self.0.found.has_result |= key == "result";
+            match &*key {
                 "resultType" => {
                     let kind = map.next_value::<BorrowedText<'de>>()?.0;
                     self.0.found.kind = Some(kind.into_owned());
@@ -426,6 +453,16 @@ mod tests {
     #[case::label(&vector(&json!([{"metric": {"a": 1}, "value": [1, "1"]}])))]
     #[case::label_twice(
         br#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{"a":"1","a":"2"},"value":[1,"1"]}]}}"#
+    )]
+    #[case::nothing(b"{}")]
+    #[case::another_api(br#"{"message":"no upstream","code":502}"#)]
+    #[case::no_result(br#"{"status":"success","data":{"resultType":"vector"}}"#)]
+    #[case::two_warnings(
+        br#"{"status":"success","data":{"resultType":"vector","result":[]},"warnings":["store down"],"warnings":null}"#
+    )]
+    #[case::two_results(br#"{"status":"success","data":{"resultType":"vector","result":[],"result":[]}}"#)]
+    #[case::two_types(
+        br#"{"status":"success","data":{"resultType":"matrix","result":[1],"resultType":"vector"}}"#
     )]
     fn what_is_no_answer_is_none(#[case] body: &[u8]) {
         let error = seen(body, 9).unwrap_err();

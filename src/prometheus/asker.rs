@@ -158,8 +158,6 @@ mod tests {
     use super::super::{Options, questions};
     use super::*;
     use crate::outbound;
-    use crate::samples::KnownSubjects;
-    use evenkeel_core::sample::PageScope;
 
     const EMPTY: &str = r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#;
 
@@ -190,6 +188,52 @@ mod tests {
         (at, count)
     }
 
+    fn asker(handle: Handle) -> Asker {
+        let at: ServicePort = "monitoring/prometheus:web".parse().unwrap();
+        let options = Options {
+            at: at.clone(),
+            outbound: outbound::Options::default(),
+            path_prefix: String::new(),
+            tenant: None,
+        };
+        let server = PrometheusServer::of(&options).unwrap();
+        Asker::new(at, server, handle, Arc::default())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_known_of_nodes_serves_for_some_seconds_and_nothing_else_does() {
+        let (handle, mut queries) = crate::query::channel();
+        let count = Arc::new(AtomicU32::new(0));
+        let counted = count.clone();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            while let Some(query) = queries.recv().await {
+                let Query::KnownSubjects { answer, .. } = query else {
+                    panic!("{query:?}")
+                };
+                counted.fetch_add(1, Ordering::Relaxed);
+                drop(answer.send(KnownSubjects::default()));
+            }
+        });
+        let asker = asker(handle);
+        for (scope, seconds, asked) in [
+            (PageScope::Nodes, 0, 1),
+            (PageScope::Nodes, 9, 1),
+            (PageScope::Instances, 0, 2),
+            (PageScope::Instances, 0, 3),
+            (PageScope::Nodes, 1, 4),
+            (PageScope::Nodes, 0, 4),
+        ] {
+            tokio::time::advance(Duration::from_secs(seconds)).await;
+            asker.known(&scope).await.unwrap();
+            assert_eq!(
+                count.load(Ordering::Relaxed),
+                asked,
+                "{scope:?} after {seconds} s"
+            );
+        }
+    }
+
     #[tokio::test]
     async fn an_endpoint_that_is_silent_is_not_waited_for_again() {
         let mut tasks = JoinSet::new();
@@ -205,15 +249,7 @@ mod tests {
                 }
             }
         });
-        let at: ServicePort = "monitoring/prometheus:web".parse().unwrap();
-        let options = Options {
-            at: at.clone(),
-            outbound: outbound::Options::default(),
-            path_prefix: String::new(),
-            tenant: None,
-        };
-        let server = PrometheusServer::of(&options).unwrap();
-        let asker = Asker::new(at, server, handle, Arc::default());
+        let asker = asker(handle);
         let wants = SampleWants {
             metrics: Metrics::of(&[Metric::ConntrackEntries]),
             ..SampleWants::default()

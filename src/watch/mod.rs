@@ -99,14 +99,16 @@ impl Watches {
 
     /// Starts and stops pumps as [`Intake::want`] says.
     pub fn apply(&mut self, change: TargetChange) {
-        for id in change.stop {
-            if let Some((handle, _)) = self.pumps.remove(&id) {
+        for id in &change.stop {
+            if let Some((handle, _)) = self.pumps.remove(id) {
                 handle.abort();
             }
         }
         let now = Instant::now();
         self.last_lists.retain(|_, at| *at + LISTS_APART > now);
-        for Start { id, target, known } in change.start {
+        // One that has started and stopped in one step never begins.
+        let starts = change.start.into_iter();
+        for Start { id, target, known } in starts.filter(|start| !change.stop.contains(&start.id)) {
             let seen = Seen::new(target.source, target.show());
             let mut claim = TargetClaim::new(id, self.outlets.of(target.source), seen.clone());
             if known {

@@ -12,6 +12,9 @@ const OF_A_VERDICT: u64 = 125;
 /// The most credit that a namespace has, in microseconds of [`OF_A_VERDICT`]s: what changes now and then never waits.
 const FULL: u64 = 4_000_000;
 
+/// The longest that a namespace waits for credit, in microseconds: more than all verdicts of one at its ceilings take.
+const LONGEST_WAIT: u64 = 15_000_000;
+
 /// To how many verdicts a namespace is judged at once.
 #[cfg(test)]
 pub(super) const MOST_AT_ONCE: usize = (FULL / OF_A_VERDICT) as usize;
@@ -41,7 +44,8 @@ impl Credits {
             .unwrap_or(u64::MAX)
             .saturating_mul(OF_A_VERDICT);
         let full = self.full_at.entry(home).or_default();
-        *full = (*full).max(at).saturating_add(took);
+        let most = at.saturating_add(FULL + LONGEST_WAIT);
+        *full = (*full).max(at).saturating_add(took).min(most);
         Mono(full.saturating_sub(FULL).div_ceil(1_000).max(now.0))
     }
 

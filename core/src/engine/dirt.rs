@@ -19,8 +19,9 @@ pub(crate) struct Dirt {
     pub(crate) refused_services: BTreeSet<Key>,
     /// Services of which the endpoints changed.
     pub(crate) slices: BTreeSet<Key>,
-    /// Whether a slice that was not understood came or went: it may be of any Service.
-    pub(crate) opaque_slices: bool,
+    /// Namespaces in which a slice that was not understood came or went, the empty name for one that may be of any: it may be
+    /// of a Service that does not exist.
+    pub(crate) opaque_slices: BTreeSet<Name>,
     /// Teams' policies that came, changed, went or were refused.
     pub(crate) policies: BTreeSet<Key>,
     /// What those that are or were understood say, before and after.
@@ -78,7 +79,7 @@ impl Dirt {
             services,
             refused_services,
             slices,
-            opaque_slices: _,
+            opaque_slices,
             policies,
             governing,
             history: _,
@@ -101,7 +102,7 @@ impl Dirt {
         for keys in [workloads, measured_services] {
             held.note(keys);
         }
-        for names in [pods_in, nodes, evicted_from, measured_nodes, zones] {
+        for names in [opaque_slices, pods_in, nodes, evicted_from, measured_nodes, zones] {
             held.note(names);
         }
         held.all(governing.iter().map(|one| one.0));
@@ -150,9 +151,13 @@ impl Dirt {
     /// Whether what a verdict depends on beyond its own unit has changed.
     pub(super) fn touches(&self, deps: &Dependencies) -> bool {
         let changed = |key: &Key| self.services.contains(key) || self.slices.contains(key);
+        let lost = |key: &Key| {
+            let of = [key.namespace, Name::EMPTY];
+            of.iter().any(|namespace| self.opaque_slices.contains(namespace))
+        };
         deps.services.iter().any(changed)
             || deps.pods_in.iter().any(|space| self.pods_in.contains(space))
-            || (self.opaque_slices && !deps.services.is_empty())
+            || (!self.opaque_slices.is_empty() && deps.services.iter().any(lost))
             || self.freshness.iter().any(|(source, part)| match part {
                 Part::Namespace(name) | Part::Object(name, _) => deps.gaps_in.contains(&(*source, *name)),
                 Part::Whole => deps.gaps_in.iter().any(|(other, _)| other == source),

@@ -19,7 +19,7 @@ pub(super) struct Queue {
     by_home: BTreeMap<Name, Lane>,
     /// The one that was served last.
     last: Option<Name>,
-    /// Those that wait for credit, and when they have it. None of them is empty.
+    /// Those that wait for credit, and when they have it. One may be empty: what comes next waits as well.
     parked: BTreeMap<Name, Lane>,
     due: BTreeSet<(Mono, Name)>,
     credits: Credits,
@@ -57,8 +57,11 @@ impl Queue {
             && (all || when <= now)
         {
             self.due.pop_first();
-            self.by_home
-                .extend(self.parked.remove(&home).map(|lane| (home, lane)));
+            let lane = self.parked.remove(&home);
+            self.by_home.extend(
+                lane.filter(|lane| !lane.waiting.is_empty())
+                    .map(|lane| (home, lane)),
+            );
         }
     }
 
@@ -70,9 +73,9 @@ impl Queue {
             return;
         }
         let again = self.credits.spend(now, home, verdicts);
-        if again > now
-            && let Some(lane) = self.by_home.remove(&home)
-        {
+        if again > now {
+            // The one that was judged may have been its last.
+            let lane = self.by_home.remove(&home).unwrap_or_default();
             self.parked.insert(home, lane);
             self.due.insert((again, home));
         }
@@ -116,7 +119,7 @@ impl Queue {
 
     /// Whether none waits, not even for credit.
     pub(super) fn is_empty(&self) -> bool {
-        self.by_home.is_empty() && self.parked.is_empty()
+        self.by_home.is_empty() && self.parked.values().all(|lane| lane.waiting.is_empty())
     }
 }
 
@@ -205,6 +208,32 @@ mod tests {
         queue.release(due, true);
         assert!(queue.is_ready());
         assert!(queue.due().is_none());
+    }
+
+    #[test]
+    fn one_of_a_single_unit_waits_as_well_and_never_long() {
+        let (mut names, mut queue) = (Names::default(), Queue::default());
+        let single = units(&mut names, "a-team", "api", 1);
+        let mut now = Mono(0);
+        let mut judged = 0;
+        // It changes a hundred times a second, for a minute, and each time takes 700 verdicts.
+        for _ in 0..6_000 {
+            now = now.plus(10);
+            queue.release(now, false);
+            queue.add(&single);
+            while let Some(unit) = queue.pop() {
+                judged += 700;
+                queue.spend(now, unit, 700);
+            }
+            assert!(queue.due().is_none_or(|due| due.since(now) <= 100), "at {now:?}");
+        }
+        assert!((60 * 8_000..65 * 8_000).contains(&judged), "{judged}");
+        // However much one takes, the next waits for seconds.
+        queue.release(now, true);
+        queue.add(&single);
+        let one = queue.pop().unwrap();
+        queue.spend(now, one, usize::MAX);
+        assert!(queue.due().is_some_and(|due| due.since(now) <= 15_000));
     }
 
     #[test]

@@ -75,7 +75,13 @@ impl Core {
         let before = self.index.cluster_policy();
         let [before, now] = [before, policy].map(|one| one.map_or(&[][..], |one| &one.trusted_namespaces));
         self.dirt.all |= before != now;
-        self.index.shares.trust_changed();
+    }
+
+    /// Counts what namespaces hold as it counts under the platform's policy now.
+    pub(super) fn settle_trust(&mut self) {
+        let mut shares = std::mem::take(&mut self.index.shares);
+        shares.trust(|namespace| self.index.trusts(namespace));
+        self.index.shares = shares;
     }
 
     pub(super) fn remove_cluster_policy(&mut self, which: Which) {
@@ -83,6 +89,7 @@ impl Core {
         if (unnamed || matches!(which, Which::One(_))) && self.index.cluster_policy.is_some() {
             self.trust(None);
             self.index.cluster_policy = None;
+            self.settle_trust();
             self.fold_cluster_policy();
             self.touch(Source::ClusterPolicy);
         }
@@ -198,11 +205,16 @@ impl Core {
             _ => {}
         }
         if source == Source::EndpointSlices {
-            let keys = self.index.services.iter().map(|(service, _)| service);
-            let keys = keys.filter(|service| opaque.may_belong(key, *service));
-            self.dirt.slices.extend(keys);
+            let may_belong = |service: &Key| opaque.may_belong(key, *service);
+            let dirty = &mut self.dirt.slices;
+            if key.namespace.is_empty() {
+                let all = self.index.services.iter().map(|(service, _)| service);
+                dirty.extend(all.filter(may_belong));
+            } else {
+                dirty.extend(self.index.services_in.of(key.namespace).filter(may_belong));
+            }
             // A Service that others name may not exist, and may have had endpoints all the same.
-            self.dirt.opaque_slices = true;
+            self.dirt.opaque_slices.insert(key.namespace);
         }
     }
 }

@@ -151,6 +151,7 @@ impl Core {
         if self.index.cluster_policy != policy {
             self.trust(policy.as_deref());
             self.index.cluster_policy = policy;
+            self.settle_trust();
             self.fold_cluster_policy();
             self.touch(Source::ClusterPolicy);
         }
@@ -242,6 +243,7 @@ impl Core {
 
     fn synced(&mut self, source: Source) {
         self.remove(source, Which::Unnamed);
+        self.index.shares.look_again();
         if source == Source::Nodes {
             self.fold_nodes_listed();
         }

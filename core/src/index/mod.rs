@@ -46,6 +46,10 @@ pub(crate) const SYSTEM: &str = "kube-system";
 /// something is absent elsewhere.
 pub(crate) const READ_BY_NAMESPACE: Reads = Reads::of(&[Source::Pods, Source::ConfigMaps]);
 
+/// Of so many objects that were not understood the first by name is told; of more, one of them: each verdict that rests on
+/// them looks for it.
+const COMPARED: usize = 64;
+
 /// One object that was seen but not understood.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Opaque {
@@ -278,14 +282,19 @@ impl Index {
 
     /// The gap that an object leaves which is in this namespace and was not understood.
     pub(crate) fn refused_in(&self, source: Source, namespace: Name) -> Option<Gap> {
+        let own = self.opaque_in(source, namespace).take(COMPARED);
+        let named = own.min_by_key(|(at, _)| self.names.text(at.1.name));
+        named.map(|(at, opaque)| self.refused(source, at.1, opaque))
+    }
+
+    /// Objects of a namespace that were not understood.
+    fn opaque_in(&self, source: Source, namespace: Name) -> impl Iterator<Item = (&(Source, Key), &Opaque)> {
         let first = Key {
             namespace,
             name: Name::EMPTY,
         };
         let all = self.opaque.range((source, first)..);
-        let own = all.take_while(|(at, _)| at.0 == source && at.1.namespace == namespace);
-        let named = own.min_by_key(|(at, _)| self.names.text(at.1.name));
-        named.map(|(at, opaque)| self.refused(source, at.1, opaque))
+        all.take_while(move |(at, _)| at.0 == source && at.1.namespace == namespace)
     }
 
     fn refused(&self, source: Source, key: Key, opaque: &Opaque) -> Gap {
@@ -305,11 +314,12 @@ impl Index {
         if !self.slices_of.contains_key(&service) && self.is_partial(Source::EndpointSlices) {
             return Err(Gap::Missing(Source::EndpointSlices));
         }
-        let lost = self
-            .opaque
-            .range((Source::EndpointSlices, Key::default())..)
-            .take_while(|(at, _)| at.0 == Source::EndpointSlices)
+        // Those that do not say their namespace may be of any.
+        let lost = [Name::EMPTY, service.namespace].into_iter();
+        let lost = lost
+            .flat_map(|namespace| self.opaque_in(Source::EndpointSlices, namespace))
             .filter(|(at, opaque)| opaque.may_belong(at.1, service))
+            .take(COMPARED)
             .min_by_key(|(at, _)| self.names.text(at.1.name));
         if let Some((at, opaque)) = lost {
             let name = self.names.text(at.1.name);

@@ -42,12 +42,12 @@ pub(crate) const BEYOND: usize = 64 << 20;
 pub(crate) struct NamespaceShares {
     rows: HashMap<(Source, Key), RowWeight>,
     by_namespace: HashMap<Name, HeldBytes>,
-    /// Of all namespaces, what is beyond [`FREE`].
+    /// Of all namespaces but the platform's, what is beyond [`FREE`].
     beyond: usize,
     /// Of what rows were refused, since it was last listed.
     refused: BTreeSet<(Source, Name)>,
-    /// Whether some of it may have room by now.
-    looked_at: bool,
+    /// Whether it was asked of what is refused whether it has room, since there may be more.
+    looked_for_room: bool,
 }
 
 /// What one row weighs.
@@ -65,6 +65,19 @@ struct HeldBytes {
     named: usize,
     /// Those that a list under way has not named yet.
     unnamed: usize,
+    /// Whether it is the platform's own, which takes no room from others.
+    trusted: bool,
+}
+
+impl HeldBytes {
+    /// What it has of [`BEYOND`].
+    const fn beyond(&self) -> usize {
+        if self.trusted {
+            0
+        } else {
+            self.named.saturating_sub(FREE)
+        }
+    }
 }
 
 /// Why a row is not kept.
@@ -96,16 +109,22 @@ impl NamespaceShares {
         bounded: bool,
     ) -> Result<(), FullShare> {
         let before = self.rows.get(&(source, key)).copied().unwrap_or_default();
-        let counted = if before.unnamed { 0 } else { before.bytes as usize };
+        let [counted, replaced] = if before.unnamed {
+            [0, before.bytes as usize]
+        } else {
+            [before.bytes as usize, 0]
+        };
         let held = self.by_namespace.entry(key.namespace).or_default();
-        let named = held.named.saturating_sub(counted) + weight as usize;
-        let beyond = self.beyond - beyond(held.named) + beyond(named);
-        let replaced = if before.unnamed { before.bytes as usize } else { 0 };
-        let unnamed = held.unnamed.saturating_sub(replaced);
-        if bounded && named > held.named {
-            let full = if named > SHARE || named + unnamed > 2 * SHARE {
+        let after = HeldBytes {
+            named: held.named.saturating_sub(counted) + weight as usize,
+            unnamed: held.unnamed.saturating_sub(replaced),
+            trusted: !bounded,
+        };
+        let sum = self.beyond - held.beyond() + after.beyond();
+        if bounded && after.named > held.named {
+            let full = if after.named > SHARE || after.named + after.unnamed > 2 * SHARE {
                 Some(FullShare::Namespace)
-            } else if named > FREE && beyond > BEYOND {
+            } else if after.named > FREE && sum > BEYOND {
                 Some(FullShare::All)
             } else {
                 None
@@ -115,10 +134,9 @@ impl NamespaceShares {
                 return Err(full);
             }
         }
-        self.looked_at &= named >= held.named;
-        held.unnamed = unnamed;
-        held.named = named;
-        self.beyond = beyond;
+        self.looked_for_room &= after.named >= held.named;
+        *held = after;
+        self.beyond = sum;
         let row = RowWeight {
             bytes: weight,
             unnamed: false,
@@ -132,18 +150,18 @@ impl NamespaceShares {
         let Some(row) = self.rows.remove(&(source, key)) else {
             return;
         };
-        let bytes = row.bytes as usize;
-        self.looked_at = false;
+        self.looked_for_room = false;
         let Some(held) = self.by_namespace.get_mut(&key.namespace) else {
             return;
         };
-        if row.unnamed {
-            held.unnamed = held.unnamed.saturating_sub(bytes);
+        self.beyond -= held.beyond();
+        let part = if row.unnamed {
+            &mut held.unnamed
         } else {
-            let named = held.named.saturating_sub(bytes);
-            self.beyond = self.beyond - beyond(held.named) + beyond(named);
-            held.named = named;
-        }
+            &mut held.named
+        };
+        *part = part.saturating_sub(row.bytes as usize);
+        self.beyond += held.beyond();
         if held.named == 0 && held.unnamed == 0 {
             self.by_namespace.remove(&key.namespace);
         }
@@ -162,42 +180,53 @@ impl NamespaceShares {
         counted.for_each(|((_, key), row)| {
             row.unnamed = true;
             let held = by_namespace.entry(key.namespace).or_default();
-            let named = held.named.saturating_sub(row.bytes as usize);
-            *sum = *sum - beyond(held.named) + beyond(named);
-            held.named = named;
+            *sum -= held.beyond();
+            held.named = held.named.saturating_sub(row.bytes as usize);
             held.unnamed += row.bytes as usize;
+            *sum += held.beyond();
         });
     }
 
+    /// A list of a kind has ended, so what was refused may have room.
+    pub(crate) fn look_again(&mut self) {
+        self.looked_for_room = false;
+    }
+
     /// Other namespaces are trusted than before.
-    pub(crate) fn trust_changed(&mut self) {
-        self.looked_at = false;
+    pub(crate) fn trust(&mut self, is_trusted: impl Fn(Name) -> bool) {
+        self.look_again();
+        let mut sum = 0;
+        // A sum, whatever the order.
+        self.by_namespace.iter_mut().for_each(|(namespace, held)| {
+            held.trusted = is_trusted(*namespace);
+            sum += held.beyond();
+        });
+        self.beyond = sum;
     }
 
     /// The kinds, and the namespaces, of which rows were refused and that have room again: half of what there is, so that one that
-    /// is about full is not read time and again.
+    /// is about full is not read time and again. Each is said once.
     pub(crate) fn with_room(&mut self, is_trusted: impl Fn(Name) -> bool) -> Vec<(Source, Name)> {
-        if std::mem::replace(&mut self.looked_at, true) {
+        if std::mem::replace(&mut self.looked_for_room, true) {
             return Vec::new();
         }
         let has_room = |namespace: &Name| {
-            let held = self.by_namespace.get(namespace).map_or(0, |held| held.named);
+            let held = self.by_namespace.get(namespace);
+            let held = held.map_or(0, |held| held.named + held.unnamed);
             let of_all = self.beyond <= BEYOND / 2 || held <= FREE / 2;
             is_trusted(*namespace) || (held <= SHARE / 2 && of_all)
         };
         let refused = self.refused.iter();
-        refused.filter(|one| has_room(&one.1)).copied().collect()
+        let found: Vec<_> = refused.filter(|one| has_room(&one.1)).copied().collect();
+        // Reading it anew refuses it again where it must.
+        self.refused.retain(|one| !found.contains(one));
+        found
     }
 
     /// Notes the names that it holds beside those of rows.
     pub(crate) fn hold(&self, held: &mut InUse) {
         held.all(self.refused.iter().map(|one| one.1));
     }
-}
-
-/// What is beyond [`FREE`] of what a namespace holds.
-const fn beyond(held: usize) -> usize {
-    held.saturating_sub(FREE)
 }
 
 impl FullShare {
@@ -322,6 +351,29 @@ mod tests {
     }
 
     #[test]
+    fn the_platform_takes_no_room_from_others() {
+        let (mut names, mut shares) = (Names::default(), NamespaceShares::default());
+        let [platform, team, small] =
+            [("own", "a"), ("shop", "a"), ("pay", "a")].map(|(space, name)| key(&mut names, space, name));
+        let source = Source::Services;
+        let large = (FREE + BEYOND) as u32;
+        assert!(shares.admit(source, platform, large, false).is_ok());
+        assert!(shares.admit(source, team, SHARE as u32, true).is_ok());
+        // Where it is the platform's no longer it counts like any other's.
+        shares.trust(|_| false);
+        assert_eq!(
+            shares.admit(source, small, FREE as u32 + 1, true),
+            Err(FullShare::All)
+        );
+        shares.trust(|namespace| namespace == platform.namespace);
+        assert!(shares.admit(source, small, FREE as u32 + 1, true).is_ok());
+        for key in [platform, team, small] {
+            shares.release(source, key);
+        }
+        assert_eq!(shares.beyond, 0);
+    }
+
+    #[test]
     fn what_was_refused_is_read_again_when_there_is_room() {
         let (mut names, mut shares) = (Names::default(), NamespaceShares::default());
         let [a, b, more] = ["a", "b", "more"].map(|name| key(&mut names, "shop", name));
@@ -336,15 +388,15 @@ mod tests {
         assert_eq!(shares.with_room(nobody), [], "it is said once");
         shares.begin(Source::Services);
         shares.release(Source::Services, a);
-        assert_eq!(shares.with_room(nobody), [], "it is being listed");
+        assert_eq!(shares.with_room(nobody), [], "nothing is refused");
 
         assert!(shares.admit(Source::Services, b, SHARE as u32, true).is_ok());
         assert!(shares.admit(Source::Pods, more, 1, true).is_err());
-        shares.trust_changed();
-        assert_eq!(
-            shares.with_room(|namespace| namespace == a.namespace),
-            [(Source::Pods, a.namespace)]
-        );
+        let platform = |namespace: Name| namespace == a.namespace;
+        shares.trust(platform);
+        assert_eq!(shares.with_room(platform), [(Source::Pods, a.namespace)]);
+        shares.release(Source::Services, b);
+        assert_eq!(shares.with_room(platform), [], "it is said once");
     }
 
     /// A Service with this much text in labels.

@@ -46,7 +46,8 @@ impl Intake {
         self.again.wanted.remove(&part);
         self.again.from.insert(part.clone(), now.plus(APART));
         for id in self.fills.get(&part).cloned().unwrap_or_default() {
-            let Some(held) = self.targets.get(&id) else {
+            // Where more objects were left out than these, [`Intake::retry`] reads anew.
+            let Some(held) = self.targets.get(&id).filter(|held| held.overfull.is_none()) else {
                 continue;
             };
             let (target, selected) = (held.target.clone(), held.selected.clone());

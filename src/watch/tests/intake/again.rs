@@ -36,6 +36,19 @@ fn a_kind_is_read_anew_and_stays_known() {
 }
 
 #[test]
+fn a_namespace_of_which_pods_were_left_out_is_not_known_by_it() {
+    let mut bed = Bed::default();
+    bed.want(&[("shop", "")]);
+    let id = bed.id(Source::Pods, "/shop/");
+    let pods = (0..=20_000).map(|at| pod(&format!("p{at}")));
+    let list = std::iter::once(What::Begin).chain(pods).chain([What::Synced]);
+    bed.take(id, list.collect());
+    let (change, told) = bed.read_again(1_000, shop(Source::Pods));
+    assert_eq!(change, TargetChange::default());
+    assert_eq!(told, [""; 0], "it is a gap as before");
+}
+
+#[test]
 fn pods_are_read_anew_of_that_namespace_alone() {
     let mut bed = Bed::default();
     bed.want(&[("shop", "x=1"), ("pay", "")]);
