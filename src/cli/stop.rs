@@ -21,7 +21,7 @@ use crate::{lease, live, render};
 /// Why, and of which operator.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Why, for those who find it later
+    /// Why, as `evenkeel status` shows it
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
     #[command(flatten)]
@@ -57,7 +57,7 @@ pub(super) struct StopNotice {
     /// Since when.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) since: Option<String>,
-    /// Who said it, by its own word; absent where the object was made by hand.
+    /// Who said it, as the object has it; absent where the object was made by hand.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) by: Option<String>,
     /// The program that made the object.

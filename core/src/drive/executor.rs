@@ -120,11 +120,6 @@ impl Executor {
         self.drive.is_some()
     }
 
-    /// Whether a request is under way.
-    pub const fn awaits_reply(&self) -> bool {
-        self.awaits_reply
-    }
-
     /// The next request, if there is one now. It is sent once, and what became of it is for [`Executor::take`]; until then
     /// there is no other.
     pub fn ask(&mut self, now: Mono, work: &Work<'_>) -> Option<Request> {

@@ -60,7 +60,7 @@ pub enum Input<'a> {
     Samples(&'a Page<'a>),
     /// The node that this replica runs on; `None` where it runs outside of the cluster. Until it is said, no plan goes ahead.
     OwnNode(Option<&'a str>),
-    /// Whoever feeds carries out what is planned: the ledger counts among the inputs of plans.
+    /// This operator carries out what is planned: the ledger counts among the inputs of plans.
     Acts,
     /// Every stored record of what was done to Nodes: the ledger, as it was just read.
     Remediations(&'a [RemediationRecord]),

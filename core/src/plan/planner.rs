@@ -221,7 +221,7 @@ impl Planner {
         &self.steady
     }
 
-    /// How often plans were made: whoever acts on them looks again when it has grown.
+    /// How often plans were made: when it has grown there may be something else to do.
     pub(crate) const fn made(&self) -> u64 {
         self.made
     }

@@ -108,7 +108,7 @@ async fn stop_and_go_may_be_said_twice() {
     until("go", async || act().await.is_ok()).await;
     assert!(done(&plane, &["go"]).starts_with("Nothing is stopped"));
 
-    // By the line for whoever has no evenkeel at hand.
+    // By the line that needs no evenkeel.
     let maps = format!("/api/v1/namespaces/{NAMESPACE}/configmaps");
     let by_hand = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "evenkeel-stop"}});
     admin.post(&maps, &by_hand).await.unwrap();
@@ -320,7 +320,7 @@ async fn a_decision_is_for_one_plan() {
 
 /// Somebody with the role for it decides in its own name, and somebody without not at all.
 #[tokio::test]
-async fn a_decision_is_by_whoever_makes_it() {
+async fn a_decision_names_who_made_it() {
     let plane = plane().await;
     let (operator, admin) = (Account::operator(&plane).await, Account::admin(&plane).await);
     let (record, uid) = stored(&operator, &admin, "people-jane").await;

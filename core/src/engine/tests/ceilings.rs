@@ -49,6 +49,25 @@ fn ports(core: &mut Core, namespace: &str, name: &str, count: usize) {
     core.handle(Now::ONCE, Input::object(Source::Services, text.as_bytes()));
 }
 
+/// A namespace at its ceilings, and a small one, `shop`, with the key of its policy; nothing is judged yet.
+fn crowded() -> (Core, Key) {
+    let mut core = core();
+    ports(&mut core, "a-team", "api", 32);
+    for at in 0..OF_A_NAMESPACE / OF_A_POLICY {
+        core.handle(
+            Now::ONCE,
+            Input::Policy(wide("a-team", &format!("p{at}"), 16, 16)),
+        );
+    }
+    ports(&mut core, "shop", "api", 1);
+    core.handle(Now::ONCE, Input::Policy(wide("shop", "own", 1, 1)));
+    let own = Key {
+        namespace: core.index.names.find("shop").expect("a name in use"),
+        name: core.index.names.find("own").expect("a name in use"),
+    };
+    (core, own)
+}
+
 fn core() -> Core {
     let mut core = World::complete().core;
     core.round(Now::ONCE);
@@ -207,19 +226,10 @@ fn a_namespace_at_its_ceilings_is_judged_in_small_steps(#[case] of_service: bool
         })
         .to_string()
     };
-    let mut core = core();
-    ports(&mut core, "a-team", "api", 32);
-    for at in 0..OF_A_NAMESPACE / OF_A_POLICY {
-        core.handle(
-            Now::ONCE,
-            Input::Policy(wide("a-team", &format!("p{at}"), 16, 16)),
-        );
-    }
+    let (mut core, own) = crowded();
     for at in 0..500 {
         core.handle(Now::ONCE, Input::object(Source::Pods, pod(at, 0).as_bytes()));
     }
-    ports(&mut core, "shop", "api", 1);
-    core.handle(Now::ONCE, Input::Policy(wide("shop", "own", 1, 1)));
     core.round(Now::ONCE);
     assert_eq!(judged_in(&core, "a-team"), OF_A_NAMESPACE);
 
@@ -229,10 +239,6 @@ fn a_namespace_at_its_ceilings_is_judged_in_small_steps(#[case] of_service: bool
         core.handle(Now::ONCE, Input::object(Source::Pods, pod(7, 1).as_bytes()));
     }
     ports(&mut core, "shop", "api", 2);
-    let own = Key {
-        namespace: core.index.names.find("shop").expect("a name in use"),
-        name: core.index.names.find("own").expect("a name in use"),
-    };
     let most = STEP + PATHS as usize * core.engine.checks().len();
     let mut steps = Vec::new();
     loop {
@@ -250,21 +256,8 @@ fn a_namespace_at_its_ceilings_is_judged_in_small_steps(#[case] of_service: bool
 /// none of it.
 #[test]
 fn a_namespace_that_always_changes_has_its_share_of_the_time() {
-    let mut core = core();
-    ports(&mut core, "a-team", "api", 32);
-    for at in 0..OF_A_NAMESPACE / OF_A_POLICY {
-        core.handle(
-            Now::ONCE,
-            Input::Policy(wide("a-team", &format!("p{at}"), 16, 16)),
-        );
-    }
-    ports(&mut core, "shop", "api", 1);
-    core.handle(Now::ONCE, Input::Policy(wide("shop", "own", 1, 1)));
+    let (mut core, own) = crowded();
     core.round(Now::ONCE);
-    let own = Key {
-        namespace: core.index.names.find("shop").expect("a name in use"),
-        name: core.index.names.find("own").expect("a name in use"),
-    };
     let mut verdicts = 0;
     let (begin, mut now) = (Now::ONCE, Now::ONCE);
     for second in 0..15 {
