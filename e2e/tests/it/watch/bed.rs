@@ -25,7 +25,7 @@ pub(super) const WITHIN: Duration = Duration::from_secs(60);
 pub(super) fn sources() -> impl Iterator<Item = Source> {
     Source::ALL
         .into_iter()
-        .filter(|source| *source != Source::Configz)
+        .filter(|source| !matches!(source, Source::Configz | Source::Remediations))
 }
 
 pub(super) fn options() -> Options {
