@@ -170,7 +170,9 @@ impl Measured {
             let mut late = 0;
             for ago in LOOKS {
                 let at = present - ago * 1000;
-                let asked = questions.iter().filter(|one| ago == 0 || one.metric.has_past());
+                let asked = questions
+                    .iter()
+                    .filter(|one| ago == 0 || one.metrics.iter().any(|metric| metric.has_past()));
                 let mut pages = futures::stream::iter(asked)
                     .map(|question| {
                         let limits = AnswerLimits::default();

@@ -1,52 +1,71 @@
 //! Questions: what the core wants, as queries.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use evenkeel_core::fleet::SampleWants;
 use evenkeel_core::policy::PodMetric;
-use evenkeel_core::sample::{Metric, Metrics, Observer, PageScope, Why};
+use evenkeel_core::sample::{Metric, Metrics, Observer, Of, PageScope, Why};
 
 use super::answer::{self, Series};
+use super::promql::{Only, PART, promql, with_times};
 use super::selector::{any_of, is_label, is_metric, quoted};
 use super::server::{AnswerLimits, PrometheusServer, of_answer};
 use super::subject::Answered;
-use super::table::{MetricQuery, PART, with_times};
+use super::table::{MetricQuery, TOGETHER};
 use crate::samples::{KnownSubjects, OwnedPage, SampleWantsByScope, now_millis};
 
-/// One metric of one scope, and the query that brings it.
+/// Metrics of one scope, and the query that brings them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Question {
     /// What it is about.
     pub(crate) scope: PageScope<Arc<str>>,
-    /// What it brings.
-    pub(crate) metric: Metric,
+    /// What it brings: one metric, or what one scrape of Nodes' exporters has taken.
+    pub(crate) metrics: Metrics,
     asks: Asks,
 }
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Asks {
-    /// A line of the table.
-    Line(String),
+    /// Lines of the table.
+    Lines(String),
+    /// Lines of the table, of the Nodes with these addresses.
+    OnMachines(BTreeSet<IpAddr>),
     /// A metric that policies of a namespace name, and the label that holds the Pod.
-    OfPods { namespace: Arc<str>, metric: PodMetric },
+    OfPods {
+        namespace: Arc<str>,
+        metric: Metric,
+        named: PodMetric,
+    },
 }
 
 /// What is wanted, as far as there are queries for it.
 pub(crate) fn questions(wants: &SampleWantsByScope) -> Vec<Question> {
-    let of = |(scope, wants): (&PageScope<Arc<str>>, &SampleWants)| {
-        let questions = wants
-            .metrics
-            .iter()
-            .filter_map(|metric| question(scope, metric, wants));
-        questions.collect::<Vec<_>>()
-    };
-    wants.iter().flat_map(of).collect()
+    let mut all = Vec::new();
+    for (scope, wants) in wants.iter() {
+        let mut left = wants.metrics;
+        while let Some(metric) = left.iter().next() {
+            let one = Metrics::of(&[metric]);
+            let together = TOGETHER.into_iter().find(|some| some.has(metric)).unwrap_or(one);
+            let few = wants.on_api_servers.has(metric);
+            // Those of few machines and those of all are two questions.
+            let same = if few {
+                wants.on_api_servers
+            } else {
+                wants.metrics.minus(wants.on_api_servers)
+            };
+            let metrics = left.both(together).both(same);
+            left = left.minus(metrics);
+            all.extend(question(scope, metrics, wants));
+        }
+    }
+    all
 }
 
-fn question(scope: &PageScope<Arc<str>>, metric: Metric, wants: &SampleWants) -> Option<Question> {
+fn question(scope: &PageScope<Arc<str>>, metrics: Metrics, wants: &SampleWants) -> Option<Question> {
+    let metric = metrics.iter().next()?;
     let asks = match scope {
         PageScope::Backends { namespace, .. } => {
             let named = wants.pod_metric.as_ref()?;
@@ -58,43 +77,71 @@ fn question(scope: &PageScope<Arc<str>>, metric: Metric, wants: &SampleWants) ->
             }
             Asks::OfPods {
                 namespace: namespace.clone(),
-                metric: named.clone(),
+                metric,
+                named: named.clone(),
             }
         }
-        _ => Asks::Line(MetricQuery::of(metric)?.promql()),
+        _ => {
+            MetricQuery::of(metric)?;
+            if wants.on_api_servers.has(metric) {
+                // Where the platform hides the API servers' machines there is nothing to ask.
+                (!wants.instances.is_empty()).then(|| Asks::OnMachines(wants.instances.clone()))?
+            } else {
+                Asks::Lines(promql(metrics, None))
+            }
+        }
     };
     Some(Question {
         scope: scope.clone(),
-        metric,
+        metrics,
         asks,
     })
 }
 
 /// The query for a metric of some Pods of one namespace. A policy there reads nothing of other namespaces by it.
-fn of_pods(metric: &PodMetric, namespace: &str, pods: &BTreeSet<Arc<str>>) -> String {
-    let (name, pod) = (&metric.name, &*metric.pod_label);
+fn of_pods(metric: Metric, counted: &PodMetric, namespace: &str, pods: &BTreeSet<Arc<str>>) -> String {
+    let (name, pod) = (&counted.name, &*counted.pod_label);
     let named = any_of(pods.iter().map(|pod| &**pod)).map_or_else(
         || format!("{pod}!=\"\""),
         |pattern| format!("{pod}=~{}", quoted(&pattern)),
     );
     let selector = format!("{name}{{namespace={},{named}}}", quoted(namespace));
-    with_times(&format!("sum by ({pod}) ({selector})"), pod, &selector)
+    with_times(
+        [(metric, format!("sum by ({pod}) ({selector})"))],
+        [format!("min by ({pod}) (timestamp({selector}))")],
+    )
 }
 
 impl Question {
-    /// The query.
-    fn promql(&self, known: &KnownSubjects) -> String {
+    /// The query; `None` where none of the machines that it is about is a Node.
+    fn promql(&self, known: &KnownSubjects) -> Option<String> {
         match &self.asks {
-            Asks::OfPods { namespace, metric } => of_pods(metric, namespace, &known.pods),
-            Asks::Line(promql) => promql.clone(),
+            Asks::OfPods {
+                namespace,
+                metric,
+                named,
+            } => Some(of_pods(*metric, named, namespace, &known.pods)),
+            Asks::Lines(promql) => Some(promql.clone()),
+            Asks::OnMachines(machines) => {
+                let nodes = machines
+                    .iter()
+                    .filter_map(|at| Some((at, known.node_at.get(at)?)));
+                let names = any_of(nodes.clone().map(|one| &**one.1))?;
+                let addresses: Vec<String> = nodes.map(|one| address_pattern(*one.0)).collect();
+                let only = Only {
+                    names: &names,
+                    addresses: &addresses.join("|"),
+                };
+                Some(promql(self.metrics, Some(&only)))
+            }
         }
     }
 
     /// The label that holds the Pod; empty where it is about no Pods.
     fn pod_label(&self) -> &str {
         match &self.asks {
-            Asks::OfPods { metric, .. } => &metric.pod_label,
-            Asks::Line(_) => "",
+            Asks::OfPods { named, .. } => &named.pod_label,
+            Asks::Lines(_) | Asks::OnMachines(_) => "",
         }
     }
 
@@ -102,7 +149,7 @@ impl Question {
     pub(super) fn failed(&self, asked: i64, gap: (Why, String)) -> OwnedPage {
         OwnedPage {
             observer: Observer::Prometheus,
-            metrics: Metrics::of(&[self.metric]),
+            metrics: self.metrics,
             scope: self.scope.clone(),
             asked,
             samples: Vec::new(),
@@ -115,14 +162,17 @@ impl Question {
     pub(super) const fn namespace(&self) -> Option<&Arc<str>> {
         match &self.asks {
             Asks::OfPods { namespace, .. } => Some(namespace),
-            Asks::Line(_) => None,
+            Asks::Lines(_) | Asks::OnMachines(_) => None,
         }
     }
 
     /// How often it is asked.
     pub(super) fn every(&self) -> std::time::Duration {
-        let seconds = Observer::Prometheus.every_seconds(self.metric);
-        std::time::Duration::from_secs(seconds.into())
+        let each = self
+            .metrics
+            .iter()
+            .map(|one| Observer::Prometheus.every_seconds(one));
+        std::time::Duration::from_secs(each.min().unwrap_or(u32::MAX).into())
     }
 }
 
@@ -137,23 +187,44 @@ pub(crate) async fn ask(
     limits: AnswerLimits,
 ) -> (OwnedPage, usize) {
     let asked = at.unwrap_or_else(now_millis);
-    let mut answered = Answered::new(known, question.metric, &question.scope, question.pod_label());
-    // Each subject has a value and a time.
-    let most = question.metric.of().most() * 2;
-    let body = match server.query(endpoint, &question.promql(known), at, limits).await {
+    let nothing = |samples| OwnedPage {
+        samples,
+        gap: None,
+        ..question.failed(asked, (Why::NoSeries, String::new()))
+    };
+    let Some(promql) = question.promql(known) else {
+        return (nothing(Vec::new()), 0);
+    };
+    let mut answered = Answered::new(known, question.metrics, &question.scope, question.pod_label());
+    // Each subject has its values and a time.
+    let of = question
+        .metrics
+        .iter()
+        .map(Metric::of)
+        .map(Of::most)
+        .max()
+        .unwrap_or_default();
+    let most = of * (question.metrics.iter().count() + 1);
+    let body = match server.query(endpoint, &promql, at, limits).await {
         Ok(body) => body,
         Err(gap) => return (question.failed(asked, gap), 0),
     };
     let mut take = |series: &Series<'_>| answered.take(&series.labels, series.value);
     let page = match answer::read(&body, most, &mut take) {
-        Ok(()) => OwnedPage {
-            samples: answered.samples(),
-            gap: None,
-            ..question.failed(asked, (Why::NoSeries, String::new()))
-        },
+        Ok(()) => nothing(answered.samples()),
         Err(error) => question.failed(asked, of_answer(&error)),
     };
     (page, body.len())
+}
+
+/// A pattern that means this address and nothing else, as `instance` writes it: RFC 5952's text, in brackets where it is IPv6.
+fn address_pattern(at: IpAddr) -> String {
+    let text = at.to_string().replace('.', "\\.");
+    if at.is_ipv6() {
+        format!("\\[?{text}\\]?")
+    } else {
+        text
+    }
 }
 
 #[cfg(test)]
@@ -185,10 +256,57 @@ mod tests {
     }
 
     fn query(question: &Question, pods: &[&str]) -> String {
-        question.promql(&KnownSubjects {
-            pods: pods.iter().map(|pod| Arc::from(*pod)).collect(),
-            ..KnownSubjects::default()
-        })
+        question
+            .promql(&KnownSubjects {
+                pods: pods.iter().map(|pod| Arc::from(*pod)).collect(),
+                ..KnownSubjects::default()
+            })
+            .unwrap()
+    }
+
+    #[test]
+    fn what_one_scrape_takes_is_one_question_and_of_few_machines_another() {
+        let on_api_servers = Metrics::of(&[Metric::SynCookies, Metric::MemoryTotal]);
+        let all = [
+            Metric::ConntrackEntries,
+            Metric::ConntrackLimit,
+            Metric::CpuBusy,
+            Metric::ExporterUp,
+        ];
+        let at: IpAddr = "192.0.2.1".parse().unwrap();
+        let mut wants = SampleWants {
+            metrics: on_api_servers.with(Metrics::of(&all)),
+            on_api_servers,
+            instances: BTreeSet::from([at]),
+            ..SampleWants::default()
+        };
+        let asked =
+            |wants: &SampleWants| questions(&Arc::new(BTreeMap::from([(PageScope::Nodes, wants.clone())])));
+        let of = |questions: &[Question]| questions.iter().map(|one| one.metrics).collect::<Vec<_>>();
+        assert_eq!(
+            of(&asked(&wants)),
+            [
+                Metrics::of(&all[..2]),
+                Metrics::of(&[Metric::MemoryTotal]),
+                Metrics::of(&[Metric::CpuBusy]),
+                Metrics::of(&[Metric::ExporterUp]),
+                Metrics::of(&[Metric::SynCookies]),
+            ]
+        );
+        let cookies = asked(&wants).remove(4);
+        let nothing = KnownSubjects::default();
+        assert_eq!(cookies.promql(&nothing), None, "its machine is no Node");
+        let known = KnownSubjects {
+            node_at: [(at, "m1".into())].into(),
+            ..nothing
+        };
+        let promql = cookies.promql(&known).unwrap();
+        assert!(
+            promql.contains(r#"{instance=~"(m1|192\\.0\\.2\\.1)(:.*)?"}"#),
+            "{promql}"
+        );
+        wants.instances.clear();
+        assert_eq!(of(&asked(&wants)).len(), 3, "nobody is there to ask about");
     }
 
     #[test]
@@ -199,7 +317,7 @@ mod tests {
         };
         assert_eq!(
             query(question, &[]),
-            "label_replace(sum by (pod) (accepted_total{namespace=\"shop\",pod!=\"\"}),\"evenkeel\",\"value\",\"\",\"\") \
+            "label_replace(sum by (pod) (accepted_total{namespace=\"shop\",pod!=\"\"}),\"evenkeel\",\"backendConnections\",\"\",\"\") \
              or label_replace(min by (pod) (timestamp(accepted_total{namespace=\"shop\",pod!=\"\"})),\"evenkeel\",\"time\",\"\",\"\")"
         );
     }

@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 
 use evenkeel_core::know::Unit;
-use evenkeel_core::sample::{MetricKind, Observer, Of};
+use evenkeel_core::sample::{MetricKind, Metrics, Observer, Of};
 
-use super::table::LINES;
+use super::promql::promql;
+use super::table::{LINES, TOGETHER};
 
 /// What stands before the table.
 const HEAD: &str = "# What a Prometheus is asked
@@ -14,7 +15,9 @@ const HEAD: &str = "# What a Prometheus is asked
 
 `evenkeel run --prometheus NAMESPACE/SERVICE:PORT` asks these instant queries, each only while a check needs what it
 brings, one at a time and spread over its interval. A query brings values and the times at which their samples were taken:
-what an API answers as time is when the query was evaluated. It may take 10 s and 8 MiB. Answers with warnings, in part,
+what an API answers as time is when the query was evaluated. What one scrape of a Node's exporter has taken is asked for
+together and has one time, and what is needed of the API servers' own machines is asked for these alone. A query may take
+10 s and 12 MiB. Answers with warnings, in part,
 with NaN, in another unit or with two values for one subject say nothing, and the reason is shown.
 
 A sample counts for two and a half intervals after it was taken, by its own time, so that one scrape that fails makes no
@@ -67,12 +70,23 @@ pub fn page() -> String {
         );
     }
     page.push_str("\n## The queries\n\n");
+    let mut shown = Metrics::NONE;
     for line in LINES {
+        let one = Metrics::of(&[line.metric]);
+        let together = TOGETHER
+            .into_iter()
+            .find(|some| some.has(line.metric))
+            .unwrap_or(one);
+        if shown.has(line.metric) {
+            continue;
+        }
+        shown = shown.with(together);
+        let names: Vec<String> = together.iter().map(|one| format!("`{}`", one.name())).collect();
         let _ = write!(
             page,
-            "`{}`\n\n```promql\n{}\n```\n\n",
-            line.metric.name(),
-            line.promql()
+            "{}\n\n```promql\n{}\n```\n\n",
+            names.join(", "),
+            promql(together, None)
         );
     }
     page.push_str(

@@ -13,6 +13,7 @@ mod asker;
 mod budget;
 mod docs;
 mod platform;
+mod promql;
 mod schedule;
 pub mod selector;
 mod server;

@@ -91,7 +91,7 @@ impl PlatformQuestions {
     /// Says of questions whose turn has not come for an interval that the server is too slow for all of them.
     async fn tell_of_missed(&mut self, now: Instant) -> Option<()> {
         for question in self.schedule.missed(now) {
-            let seconds = Observer::Prometheus.every_seconds(question.metric);
+            let seconds = question.every().as_secs();
             let why = format!("queries take so long that its turn has not come for {seconds} s");
             let page = question.failed(now_millis(), (Why::TimedOut, why));
             self.feed.hand_over(page).await?;

@@ -71,7 +71,7 @@ impl Schedule {
         let mut all: BTreeMap<PageScope<Arc<str>>, Metrics> = BTreeMap::new();
         for question in self.due.keys() {
             let metrics = all.entry(question.scope.clone()).or_default();
-            *metrics = metrics.with(Metrics::of(&[question.metric]));
+            *metrics = metrics.with(question.metrics);
         }
         all.into_iter().collect()
     }

@@ -26,11 +26,11 @@ pub(crate) struct AnswerLimits {
 }
 
 impl Default for AnswerLimits {
-    /// Of the largest question: 16,384 nodes with two series of some 250 bytes each.
+    /// Of the largest question: 16,384 Nodes with five series of some 150 bytes each.
     fn default() -> Self {
         Self {
             within: Duration::from_secs(10),
-            bytes: 8 << 20,
+            bytes: 12 << 20,
         }
     }
 }

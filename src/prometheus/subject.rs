@@ -4,9 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use evenkeel_core::sample::{Metric, Of, PageScope, SampleSubject};
+use evenkeel_core::sample::{Metric, Metrics, Of, PageScope, SampleSubject};
 
-use super::table::{NODE_LABELS, PART, TIME};
+use super::promql::{NODE_LABELS, PART, TIME};
 use crate::exposition::SeriesLabels;
 use crate::samples::{KnownSubjects, OwnedSample, address, resource};
 
@@ -80,11 +80,12 @@ impl KnownSubjects {
 #[derive(Debug)]
 pub(super) struct Answered<'k> {
     known: &'k KnownSubjects,
-    metric: Metric,
+    /// What was asked for: the same of one subject each.
+    metrics: Vec<Metric>,
     scope: &'k PageScope<Arc<str>>,
     /// The label that holds the Pod, where it is one.
     pod: &'k str,
-    values: Vec<(Claimed, f64)>,
+    values: Vec<(Metric, Claimed, f64)>,
     times: HashMap<Claimed, i64>,
 }
 
@@ -94,13 +95,13 @@ type Claimed = (SampleSubject<Arc<str>>, bool);
 impl<'k> Answered<'k> {
     pub(super) fn new(
         known: &'k KnownSubjects,
-        metric: Metric,
+        metrics: Metrics,
         scope: &'k PageScope<Arc<str>>,
         pod: &'k str,
     ) -> Self {
         Self {
             known,
-            metric,
+            metrics: metrics.iter().collect(),
             scope,
             pod,
             values: Vec::new(),
@@ -110,43 +111,42 @@ impl<'k> Answered<'k> {
 
     /// Takes a series. One of a subject that the API does not show is nothing to us.
     pub(super) fn take(&mut self, labels: &SeriesLabels<'_>, value: f64) {
-        let subject = self.known.subject(self.metric, self.scope, labels, self.pod);
-        let Some(subject) = subject else { return };
+        let part = labels.get(PART).unwrap_or_default();
+        let metric = self.metrics.iter().find(|one| one.name() == part || part == TIME);
+        let subject = metric.and_then(|one| self.known.subject(*one, self.scope, labels, self.pod));
+        let (Some(metric), Some(subject)) = (metric, subject) else {
+            return;
+        };
         let by_another = match &subject {
             SampleSubject::Node(node) => !self.known.is_from_the_node(labels, node),
             _ => false,
         };
         let subject = (subject, by_another);
-        if labels.get(PART) == Some(TIME) {
+        if part == TIME {
             // `timestamp()` has seconds; the core tells two exporters of one subject apart, by their values.
             if let Some(at) = crate::exposition::millis(value) {
                 let held = self.times.entry(subject).or_insert(at);
                 *held = (*held).min(at);
             }
         } else {
-            self.values.push((subject, value));
+            self.values.push((*metric, subject, value));
         }
     }
 
     /// The samples. A value without its time is none.
     pub(super) fn samples(self) -> Vec<OwnedSample> {
-        let Self {
-            metric,
-            values,
-            times,
-            ..
-        } = self;
+        let Self { values, times, .. } = self;
         // Most often there is no other.
-        let has_others = values.iter().any(|one| one.0.1);
+        let has_others = values.iter().any(|one| one.1.1);
         let own: HashSet<_> = values
             .iter()
-            .filter(|one| has_others && !one.0.1)
-            .map(|one| one.0.0.clone())
+            .filter(|one| has_others && !one.1.1)
+            .map(|one| (one.0, one.1.0.clone()))
             .collect();
-        let samples = values.into_iter().filter_map(|(claimed, value)| {
+        let samples = values.into_iter().filter_map(|(metric, claimed, value)| {
             let at = *times.get(&claimed)?;
             let (subject, by_another) = claimed;
-            if by_another && own.contains(&subject) {
+            if by_another && own.contains(&(metric, subject.clone())) {
                 return None;
             }
             Some(OwnedSample {
@@ -235,10 +235,15 @@ mod tests {
     #[case::two_others(&["192.0.2.77:80", "192.0.2.78:80"], &[0.0, 1.0])]
     fn of_two_that_speak_of_a_node_its_own_counts(#[case] instances: &[&str], #[case] expected: &[f64]) {
         let known = known();
-        let mut answered = Answered::new(&known, Metric::ConntrackEntries, &PageScope::Nodes, "");
+        let mut answered = Answered::new(
+            &known,
+            Metrics::of(&[Metric::ConntrackEntries]),
+            &PageScope::Nodes,
+            "",
+        );
         for (value, instance) in (0_u32..).zip(instances) {
             let labels = |part| labels(&[("node", "n1"), ("instance", instance), (PART, part)]);
-            answered.take(&labels("value"), f64::from(value));
+            answered.take(&labels("conntrackEntries"), f64::from(value));
             answered.take(&labels(TIME), 1_700_000_000.0);
         }
         let values: Vec<f64> = answered.samples().iter().map(|one| one.value).collect();
@@ -266,10 +271,15 @@ mod tests {
     #[test]
     fn a_value_has_the_time_of_its_sample() {
         let known = known();
-        let mut answered = Answered::new(&known, Metric::ConntrackEntries, &PageScope::Nodes, "");
-        answered.take(&labels(&[("node", "n1"), (PART, "value")]), 7.0);
-        answered.take(&labels(&[("node", "n2"), (PART, "value")]), 8.0);
-        answered.take(&labels(&[("node", "n9"), (PART, "value")]), 9.0);
+        let mut answered = Answered::new(
+            &known,
+            Metrics::of(&[Metric::ConntrackEntries]),
+            &PageScope::Nodes,
+            "",
+        );
+        answered.take(&labels(&[("node", "n1"), (PART, "conntrackEntries")]), 7.0);
+        answered.take(&labels(&[("node", "n2"), (PART, "conntrackEntries")]), 8.0);
+        answered.take(&labels(&[("node", "n9"), (PART, "conntrackEntries")]), 9.0);
         answered.take(&labels(&[("node", "n1"), (PART, TIME)]), 1_700_000_000.5);
         let samples = answered.samples();
         assert_eq!(samples.len(), 1, "n2 has no time, and n9 is no Node");

@@ -1,15 +1,15 @@
 //! Every query that a Prometheus is asked, and what its answer means.
 //!
 //! Only instant queries, each with the labels that it keeps, so that the number of its series is bounded by what it is
-//! about and not by how the server labels. A query brings each value beside the time at which its sample was taken: what an
+//! about and not by how the server labels. A query brings values beside the time at which their samples were taken: what an
 //! API answers as time is when the query was evaluated, and a server that has stopped scraping would look alive for five
-//! minutes.
+//! minutes. What one scrape of a Node's exporter brings is asked for together ([`TOGETHER`]), with one time.
 
-use evenkeel_core::sample::{Metric, Of};
+use evenkeel_core::sample::{Metric, Metrics};
 
 /// How a value comes of series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Aggregate {
+pub(super) enum Aggregate {
     /// The sum of what the selector selects.
     Sum(&'static str),
     /// The largest.
@@ -29,18 +29,32 @@ pub struct MetricQuery {
     pub metric: Metric,
     /// Who exports it.
     pub exporter: &'static str,
-    value: Aggregate,
+    pub(super) value: Aggregate,
 }
 
-/// The label by which values and times of one answer differ.
-pub(super) const PART: &str = "evenkeel";
-
-/// Its value at times.
-pub(super) const TIME: &str = "time";
-
-/// Labels that may hold a node, the surest first: what the Prometheus operator and `attachMetadata` write, what older
-/// Helm charts write, and what every target has: `address:port`, or `node:port` with Google's managed collection.
-pub(super) const NODE_LABELS: [&str; 4] = ["node", "kubernetes_node", "nodename", "instance"];
+/// What one query brings of each Node: one scrape of `node_exporter` has taken it all. At most four, as an answer about the
+/// most Nodes has to stay within the limit of one answer.
+pub(super) const TOGETHER: [Metrics; 4] = [
+    Metrics::of(&[
+        Metric::ConntrackEntries,
+        Metric::ConntrackLimit,
+        Metric::ConntrackDrops,
+        Metric::ConntrackEarlyDrops,
+    ]),
+    Metrics::of(&[
+        Metric::CpuPressure,
+        Metric::MemoryPressure,
+        Metric::IoPressure,
+        Metric::MemoryAvailable,
+    ]),
+    Metrics::of(&[Metric::MemoryTotal, Metric::CpuBusy, Metric::CpuTime]),
+    Metrics::of(&[
+        Metric::SynCookies,
+        Metric::ListenOverflows,
+        Metric::EstablishedConnections,
+        Metric::AcceptedConnections,
+    ]),
+];
 
 /// Since when `node_exporter` has what is asked for under these names, by its CHANGELOG.md: the table since "Add Linux conntrack
 /// collector", its drops since "Add conntrack statistics metrics" (#1155), PSI since "Add pressure collector" (#1174), and
@@ -270,35 +284,6 @@ impl MetricQuery {
     pub fn of(metric: Metric) -> Option<&'static Self> {
         LINES.iter().find(|line| line.metric == metric)
     }
-
-    /// The query.
-    pub fn promql(&self) -> String {
-        let by = match self.metric.of() {
-            Of::Node => NODE_LABELS.join(","),
-            Of::Instance => "instance".to_owned(),
-            Of::Resource => "instance,group,resource,type".to_owned(),
-            Of::Cluster | Of::Backend => String::new(),
-        };
-        let sum = |selector| format!("sum by ({by}) ({selector})");
-        let (value, sampled) = match self.value {
-            Aggregate::Sum(selector) => (sum(selector), selector),
-            Aggregate::Most(selector) => (format!("max by ({by}) ({selector})"), selector),
-            Aggregate::Least(selector) => (format!("min by ({by}) ({selector})"), selector),
-            Aggregate::SumOrZero(selector, base) => {
-                (format!("({} or 0 * {})", sum(selector), sum(base)), base)
-            }
-            Aggregate::Difference(all, part) => (format!("({} - {})", sum(all), sum(part)), all),
-        };
-        with_times(&value, &by, sampled)
-    }
-}
-
-/// A value beside the times of its oldest samples.
-pub(super) fn with_times(value: &str, by: &str, selector: &str) -> String {
-    format!(
-        "label_replace({value},\"{PART}\",\"value\",\"\",\"\") or \
-         label_replace(min by ({by}) (timestamp({selector})),\"{PART}\",\"{TIME}\",\"\",\"\")"
-    )
 }
 
 #[cfg(test)]
@@ -327,20 +312,6 @@ mod tests {
                 Metric::BackendActive,
                 Metric::BalancerChanges,
             ]
-        );
-    }
-
-    #[test]
-    fn a_query_brings_values_with_their_times() {
-        assert_eq!(
-            MetricQuery::of(Metric::ConntrackEntries).unwrap().promql(),
-            "label_replace(max by (node,kubernetes_node,nodename,instance) (node_nf_conntrack_entries),\"evenkeel\",\"value\",\"\",\"\") \
-             or label_replace(min by (node,kubernetes_node,nodename,instance) (timestamp(node_nf_conntrack_entries)),\"evenkeel\",\"time\",\"\",\"\")"
-        );
-        let errors = MetricQuery::of(Metric::EtcdErrors).unwrap().promql();
-        assert!(
-            errors.contains("(sum by (instance,group,resource,type) (etcd_request_errors_total) or 0 * sum by (instance,group,resource,type) (etcd_requests_total))"),
-            "{errors}"
         );
     }
 }

@@ -41,11 +41,11 @@ pub(crate) fn unreadable(index: &Index) -> Vec<Unreadable> {
         }
     }));
     all.sort();
-    let more = index.opaque.len().saturating_sub(LISTED);
+    let more = index.opaque.len().saturating_sub(LISTED) + index.crowds.len();
     if more > 0 {
         all.push(Unreadable {
             source: format!("{more} more objects"),
-            reason: format!("not understood; only {LISTED} are listed"),
+            reason: "not understood or not kept, beyond those that are listed".to_owned(),
         });
     }
     all

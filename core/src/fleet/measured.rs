@@ -19,7 +19,9 @@ const MOST_SERVICES: usize = 128;
 pub struct SampleWants {
     /// Which metrics.
     pub metrics: Metrics,
-    /// Addresses of the API servers, where it is these.
+    /// Those of them that are needed of the API servers' own machines and of no other Node.
+    pub on_api_servers: Metrics,
+    /// Addresses of the API servers, where it is these or their machines.
     pub instances: BTreeSet<IpAddr>,
     /// The declared address of the load balancer before them, as `host:port`.
     pub load_balancer: Option<Arc<str>>,
@@ -38,23 +40,28 @@ const FENCING: Metrics = PRESSURE.with(Metrics::of(&[
     Metric::MemoryAvailable,
 ]));
 
+/// What checks of the control plane look at on the machine of an API server. Thousands of other Nodes export it as well.
+const ON_API_SERVERS: Metrics = Metrics::of(&[
+    Metric::SynCookies,
+    Metric::ListenOverflows,
+    Metric::EstablishedConnections,
+    Metric::AcceptedConnections,
+    Metric::MemoryTotal,
+]);
+
 /// What to measure, as far as checks rest on these metrics, and plans.
 pub(super) fn wants(index: &Index, needed: Metrics) -> BTreeMap<PageScope<Arc<str>>, SampleWants> {
     let mut all = BTreeMap::new();
     if !index.samples().is_observed() {
         return all;
     }
-    let mut want = |scope, metrics: Metrics, instances| {
-        if !metrics.is_empty() {
-            let wants = SampleWants {
-                metrics,
-                instances,
-                ..SampleWants::default()
-            };
+    let mut want = |scope, wants: SampleWants| {
+        if !wants.metrics.is_empty() {
             all.insert(scope, wants);
         }
     };
     let on = |of| needed.both(Metrics::on(of));
+    let instances = index.instances();
     if !index.nodes.is_empty() {
         let declared = index
             .cluster_policy()
@@ -66,24 +73,32 @@ pub(super) fn wants(index: &Index, needed: Metrics) -> BTreeMap<PageScope<Arc<st
             metrics.minus(PRESSURE)
         };
         let plans = index.cluster_policy().and_then(|policy| policy.nodes.cordon);
-        let metrics = match plans.map(|cordon| cordon.mode) {
-            Some(Mode::Suggest | Mode::Enforce) => metrics.with(FENCING),
-            None | Some(Mode::Observe) => metrics,
+        let of_all = match plans.map(|cordon| cordon.mode) {
+            Some(Mode::Suggest | Mode::Enforce) => FENCING,
+            None | Some(Mode::Observe) => Metrics::NONE,
         };
-        want(PageScope::Nodes, metrics, BTreeSet::new());
+        let on_nodes = SampleWants {
+            metrics: metrics.with(of_all),
+            on_api_servers: metrics.both(ON_API_SERVERS).minus(of_all),
+            instances: instances.clone(),
+            ..SampleWants::default()
+        };
+        want(PageScope::Nodes, on_nodes);
     }
-    let instances = index.instances();
     if !instances.is_empty() {
-        want(PageScope::Cluster, on(Of::Cluster), BTreeSet::new());
-        want(
-            PageScope::Instances,
-            on(Of::Instance).with(on(Of::Resource)),
+        let on_cluster = SampleWants {
+            metrics: on(Of::Cluster),
+            ..SampleWants::default()
+        };
+        want(PageScope::Cluster, on_cluster);
+        let policy = index.cluster_policy();
+        let on_instances = SampleWants {
+            metrics: on(Of::Instance).with(on(Of::Resource)),
             instances,
-        );
-        if let Some(wants) = all.get_mut(&PageScope::Instances) {
-            let policy = index.cluster_policy();
-            wants.load_balancer = policy.and_then(|policy| policy.load_balancer.clone());
-        }
+            load_balancer: policy.and_then(|policy| policy.load_balancer.clone()),
+            ..SampleWants::default()
+        };
+        want(PageScope::Instances, on_instances);
     }
     if !on(Of::Backend).is_empty() {
         all.extend(backends(index));
@@ -162,4 +177,56 @@ fn backends(index: &Index) -> Vec<(PageScope<Arc<str>>, SampleWants)> {
 
 fn text(index: &Index, key: Key) -> [Arc<str>; 2] {
     [key.namespace, key.name].map(|name| index.names.shared(name))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use crate::handle::Input;
+    use crate::policy::{ClusterPolicy, CordonPolicy, FenceEffect, NodesPolicy};
+    use crate::sample::Observer;
+    use crate::source::Source;
+    use crate::world::{World, instances, node};
+
+    fn on_nodes(world: &mut World) -> SampleWants {
+        let wants = world.core.take_wants().unwrap();
+        wants.samples.get(&PageScope::Nodes).unwrap().clone()
+    }
+
+    #[test]
+    fn what_only_api_servers_need_is_asked_of_their_machines_unless_plans_need_it_of_all() {
+        let mut world = World::watched(&[
+            (Source::Nodes, node("n1", "z")),
+            (Source::EndpointSlices, instances(&["192.0.2.1"])),
+        ]);
+        world.input(Input::Observers(&[Observer::Prometheus]));
+        let wants = on_nodes(&mut world);
+        assert_eq!(wants.on_api_servers, ON_API_SERVERS);
+        assert_eq!(wants.instances, ["192.0.2.1".parse().unwrap()].into());
+        assert!(wants.metrics.has(Metric::ConntrackEntries) && wants.metrics.has(Metric::MemoryTotal));
+        world = world.platform(ClusterPolicy {
+            nodes: NodesPolicy {
+                cordon: Some(CordonPolicy {
+                    mode: Mode::Suggest,
+                    effect: FenceEffect::PreferNoSchedule,
+                    max_percent: 10,
+                    max_nodes: 5,
+                    max_percent_of_pool: 25,
+                    max_per_hour: 2,
+                    steady_seconds: 1800,
+                    ceiling_percent: 85,
+                }),
+                ..NodesPolicy::default()
+            },
+            ..ClusterPolicy::default()
+        });
+        let wants = on_nodes(&mut world);
+        assert!(
+            !wants.on_api_servers.has(Metric::MemoryTotal),
+            "headroom is of all Nodes"
+        );
+        assert!(wants.on_api_servers.has(Metric::SynCookies) && wants.metrics.has(Metric::CpuBusy));
+    }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::fleet;
-use crate::index::{Dep, Deps, InTable, Opaque, Part, READ_BY_NAMESPACE, SYSTEM, Which, place};
+use crate::index::{Dep, Deps, InTable, Part, READ_BY_NAMESPACE, SYSTEM, Which, place};
 use crate::know::{Reads, Source};
 use crate::names::Key;
 use crate::policy::{ClusterPolicy, Policy};
@@ -188,33 +188,5 @@ impl Core {
         self.dirt.policies.insert(key);
         self.reading.policies_changed(key.namespace);
         self.touch(Source::Policies);
-    }
-
-    /// Dirties what an object that was not understood may concern.
-    pub(super) fn dirty_opaque(&mut self, source: Source, key: Key, opaque: &Opaque) {
-        match source {
-            // Who looks for Pods looks for what makes them, too.
-            Source::Pods | Source::Deployments | Source::DaemonSets => {
-                self.dirt.pods_in.insert(key.namespace);
-            }
-            Source::Services => {
-                self.dirt.services.insert(key);
-                self.dirt.refused_services.insert(key);
-            }
-            Source::ConfigMaps => self.touch(source),
-            _ => {}
-        }
-        if source == Source::EndpointSlices {
-            let may_belong = |service: &Key| opaque.may_belong(key, *service);
-            let dirty = &mut self.dirt.slices;
-            if key.namespace.is_empty() {
-                let all = self.index.services.iter().map(|(service, _)| service);
-                dirty.extend(all.filter(may_belong));
-            } else {
-                dirty.extend(self.index.services_in.of(key.namespace).filter(may_belong));
-            }
-            // A Service that others name may not exist, and may have had endpoints all the same.
-            self.dirt.opaque_slices.insert(key.namespace);
-        }
     }
 }

@@ -3,10 +3,9 @@
 mod backends;
 mod changed;
 mod measured;
+mod opaque;
 
 use std::sync::Arc;
-
-use serde_json::Value;
 
 use crate::drive::RemediationRecord;
 use crate::history::{PodAnswer, PodQuery};
@@ -17,7 +16,6 @@ use crate::policy::{ClusterPolicy, Policy};
 use crate::program::Core;
 use crate::remedies::OwnNode;
 use crate::sample::{Observer, Page};
-use crate::sources::slice::SERVICE_NAME;
 use crate::sources::{self, DecodeError, Place, Row};
 
 /// Something that a feeder learned.
@@ -135,8 +133,7 @@ impl Core {
             service: Name::EMPTY,
             unnamed: false,
         };
-        self.dirty_opaque(source, key, &opaque);
-        self.index.opaque.insert((source, key), opaque);
+        self.remember_opaque(source, key, opaque);
         if source == Source::Policies {
             self.dirt.policies.insert(key);
         }
@@ -202,9 +199,7 @@ impl Core {
         self.admit(key, &row)?;
         let old = R::table(&mut self.index).put(key, row);
         // What could not be understood had no row, so the first that can is always another.
-        if let Some(opaque) = self.index.opaque.remove(&(R::SOURCE, key)) {
-            self.dirty_opaque(R::SOURCE, key, &opaque);
-        }
+        self.forget_opaque(R::SOURCE, key);
         if let Some(old) = old {
             changed(self, key, old.as_ref());
         }
@@ -239,6 +234,7 @@ impl Core {
         for (_, opaque) in opaque.filter(|(at, _)| at.0 == source) {
             opaque.unnamed = true;
         }
+        self.index.crowds.begin(source);
     }
 
     fn synced(&mut self, source: Source) {
@@ -251,22 +247,6 @@ impl Core {
         self.fresh(source, Part::Whole, Freshness::Complete);
     }
 
-    /// Forgets what was not understood and is no longer listed.
-    fn sweep_opaque(&mut self, source: Source) {
-        let gone: Vec<Key> = self
-            .index
-            .opaque
-            .iter()
-            .filter(|(at, opaque)| at.0 == source && opaque.unnamed)
-            .map(|(at, _)| at.1)
-            .collect();
-        for key in &gone {
-            if let Some(opaque) = self.index.opaque.remove(&(source, *key)) {
-                self.dirty_opaque(source, *key, &opaque);
-            }
-        }
-    }
-
     fn gone(&mut self, source: Source, namespace: &str, name: &str) {
         // An event that went says nothing, and its name is worth no memory.
         if source == Source::Events {
@@ -276,50 +256,8 @@ impl Core {
             namespace: self.index.names.intern(namespace),
             name: self.index.names.intern(name),
         };
-        if let Some(opaque) = self.index.opaque.remove(&(source, key)) {
-            self.dirty_opaque(source, key, &opaque);
-        }
+        self.forget_opaque(source, key);
         self.remove(source, Which::One(key));
-    }
-
-    /// Remembers an object that was not understood, as far as its metadata still names it. What was known of
-    /// it before is dropped: an old word is not the present one.
-    fn opaque(&mut self, source: Source, json: &[u8], why: &DecodeError, place: Option<&dyn Place>) {
-        // Field by field: what is wrong with one must not hide which object it is.
-        let bare: Value = serde_json::from_slice(json).unwrap_or_default();
-        let text = |at: &str| bare.pointer(at).and_then(Value::as_str).unwrap_or_default();
-        let place = place.map(|place| place.of(&why.field));
-        let names = &mut self.index.names;
-        let key = match text("/metadata/name") {
-            // In files there may be many of them, and each is listed.
-            "" => Key {
-                namespace: Name::EMPTY,
-                name: names.intern(place.as_deref().unwrap_or_default()),
-            },
-            name => Key {
-                // Two kinds of webhook configurations share a table and differ by their kind.
-                namespace: names.intern(text(if source == Source::Webhooks {
-                    "/kind"
-                } else {
-                    "/metadata/namespace"
-                })),
-                name: names.intern(name),
-            },
-        };
-        let service = bare
-            .pointer("/metadata/labels")
-            .and_then(|labels| labels.get(SERVICE_NAME)?.as_str());
-        let service = names.intern(service.unwrap_or_default());
-        let (namespace, name) = (names.shared(key.namespace), names.shared(key.name));
-        self.gone(source, &namespace, &name);
-        let opaque = Opaque {
-            why: why.to_string().into(),
-            place: place.map(Into::into),
-            service,
-            unnamed: false,
-        };
-        self.dirty_opaque(source, key, &opaque);
-        self.index.opaque.insert((source, key), opaque);
     }
 }
 

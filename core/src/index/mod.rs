@@ -3,6 +3,7 @@
 
 mod behind;
 mod by_namespace;
+mod crowds;
 mod deps;
 mod freshness;
 mod policy_index;
@@ -19,6 +20,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 pub use by_namespace::KeysByNamespace;
+use crowds::Crowds;
+pub(crate) use crowds::MOST_OPAQUE;
 pub(crate) use deps::DepCounts;
 pub use deps::{Dep, Deps};
 use freshness::FreshnessTable;
@@ -115,6 +118,8 @@ macro_rules! index {
             pub(crate) samples: Samples,
             /// Objects that were not understood.
             pub(crate) opaque: BTreeMap<(Source, Key), Opaque>,
+            /// Those beyond what is remembered of each.
+            pub(crate) crowds: Crowds,
             freshness: FreshnessTable,
             /// What each namespace holds of what teams write.
             pub(crate) shares: NamespaceShares,
@@ -131,6 +136,7 @@ macro_rules! index {
                 held.all(&self.slices_of);
                 held.all(&self.components);
                 held.all(self.opaque.iter().map(|(at, opaque)| (at.1, opaque.service)));
+                self.crowds.hold(held);
                 self.services_in.hold(held);
                 self.pods_in.hold(held);
                 self.policies_in.hold(held);
@@ -277,18 +283,39 @@ impl Index {
     pub fn gap_at(&self, source: Source, key: Key) -> Option<Gap> {
         let part = Part::Object(key.namespace, key.name);
         let refused = || Some(self.refused(source, key, self.opaque.get(&(source, key))?));
-        self.freshness_of(source, part).gap(source).or_else(refused)
+        let crowd = || {
+            let name = self.names.text(key.name);
+            let is_one = self.crowds.holds(source, key.namespace, name);
+            is_one.then(|| self.crowd(source, key.namespace)).flatten()
+        };
+        let gap = self.freshness_of(source, part).gap(source);
+        gap.or_else(refused).or_else(crowd)
     }
 
     /// The gap that an object leaves which is in this namespace and was not understood.
     pub(crate) fn refused_in(&self, source: Source, namespace: Name) -> Option<Gap> {
         let own = self.opaque_in(source, namespace).take(COMPARED);
         let named = own.min_by_key(|(at, _)| self.names.text(at.1.name));
-        named.map(|(at, opaque)| self.refused(source, at.1, opaque))
+        let named = named.map(|(at, opaque)| self.refused(source, at.1, opaque));
+        named.or_else(|| self.crowd(source, namespace))
+    }
+
+    /// The gap that more objects of a namespace leave than are remembered.
+    fn crowd(&self, source: Source, namespace: Name) -> Option<Gap> {
+        let count = self.crowds.count(source, namespace);
+        (count > 0).then(|| {
+            let namespace = self.names.text(namespace);
+            let text = format!("{source}: more than {MOST_OPAQUE} objects of namespace {namespace} are not understood or not kept");
+            Gap::Opaque(text.into())
+        })
     }
 
     /// Objects of a namespace that were not understood.
-    fn opaque_in(&self, source: Source, namespace: Name) -> impl Iterator<Item = (&(Source, Key), &Opaque)> {
+    pub(crate) fn opaque_in(
+        &self,
+        source: Source,
+        namespace: Name,
+    ) -> impl Iterator<Item = (&(Source, Key), &Opaque)> {
         let first = Key {
             namespace,
             name: Name::EMPTY,
@@ -313,6 +340,9 @@ impl Index {
         // a Service without any is one whose slice is in the other part.
         if !self.slices_of.contains_key(&service) && self.is_partial(Source::EndpointSlices) {
             return Err(Gap::Missing(Source::EndpointSlices));
+        }
+        if let Some(gap) = self.crowd(Source::EndpointSlices, service.namespace) {
+            return Err(gap);
         }
         // Those that do not say their namespace may be of any.
         let lost = [Name::EMPTY, service.namespace].into_iter();

@@ -17,7 +17,7 @@ use crate::know::{Reads, Source};
 use crate::names::{InUse, Key, Name, Names, Weight};
 
 /// Kinds that teams write in their own namespaces, or that controllers write there for them.
-const TEAMS: Reads = Reads::of(&[
+pub(super) const TEAMS: Reads = Reads::of(&[
     Source::Services,
     Source::EndpointSlices,
     Source::Pods,

@@ -37,6 +37,7 @@ impl Core {
             is_named.then_some(*key)
         }));
         let all = own.chain(keys.map(|key| key.namespace));
+        let all = all.chain(index.crowds.namespaces());
         Some(all.map(|name| index.names.text(name)).collect())
     }
 

@@ -15,26 +15,40 @@ pub struct NodeAnswers {
 }
 
 impl NodeAnswers {
-    /// The answer to one of evenkeel's queries.
+    /// The answer to one of evenkeel's queries: its parts, each of one metric or of times.
     pub fn answer(&self, promql: &str) -> String {
-        let now = now();
-        let taken = self.taken.unwrap_or(now);
         let mut series = String::new();
-        if let Some((_, values)) = self.values.iter().find(|one| names(promql, one.0)) {
-            for ((node, address), value) in self.nodes.iter().zip(values) {
-                for (part, number) in [("value", *value), ("time", taken)] {
-                    let comma = if series.is_empty() { "" } else { "," };
-                    // A String takes every write.
-                    let _ = write!(
-                        series,
-                        "{comma}{{\"metric\":{{\"evenkeel\":\"{part}\",\"instance\":\"{address}:9100\",\"node\":\"{node}\"}},\
-                         \"value\":[{now:.3},\"{}\"]}}",
-                        shown(number)
-                    );
-                }
-            }
+        for part in promql.split("label_replace(").skip(1) {
+            self.part(part, &mut series);
         }
         vector(&series)
+    }
+
+    fn part(&self, promql: &str, series: &mut String) {
+        let now = now();
+        let asked = self.values.iter().find(|one| names(promql, one.0));
+        let label = promql.split("\"evenkeel\",\"").nth(1);
+        let (Some((_, values)), Some(label)) = (asked, label.and_then(|rest| rest.split('"').next())) else {
+            return;
+        };
+        for ((node, address), value) in self.nodes.iter().zip(values) {
+            // Where some are asked for, they are by name.
+            if promql.contains("{node=~") && !names(promql, node) {
+                continue;
+            }
+            let number = match label {
+                "time" => self.taken.unwrap_or(now),
+                _ => *value,
+            };
+            let comma = if series.is_empty() { "" } else { "," };
+            // A String takes every write.
+            let _ = write!(
+                series,
+                "{comma}{{\"metric\":{{\"evenkeel\":\"{label}\",\"instance\":\"{address}:9100\",\"node\":\"{node}\"}},\
+                 \"value\":[{now:.3},\"{}\"]}}",
+                shown(number)
+            );
+        }
     }
 }
 
@@ -49,9 +63,9 @@ pub fn now() -> f64 {
     now.map_or(0.0, |now| now.as_secs_f64())
 }
 
-/// Whether a query is about this metric: as a whole word.
+/// Whether a query is about this metric or Node: as a whole word.
 fn names(promql: &str, metric: &str) -> bool {
-    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     promql.match_indices(metric).any(|(at, _)| {
         let before = promql[..at].chars().next_back();
         let after = promql[at + metric.len()..].chars().next();
