@@ -7,6 +7,7 @@
 
 mod attack;
 mod bed;
+mod beyond;
 mod commands;
 mod connections;
 mod elsewhere;

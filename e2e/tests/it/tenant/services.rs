@@ -7,7 +7,7 @@ use super::team::{policy, service};
 
 /// A slice that says it belongs to another team's Service, with backends that are another team's Pods on nodes and in
 /// zones of its choice.
-fn slice(at: usize, owner: &str, endpoints: usize) -> Value {
+pub(super) fn slice(at: usize, owner: &str, endpoints: usize) -> Value {
     let endpoints: Vec<_> = (0..endpoints)
         .map(|n| {
             json!({"addresses": [format!("10.{}.{}.{}", 200 + at % 50, n / 250, n % 250 + 1)],

@@ -76,6 +76,15 @@ impl Team {
         self.client.request(request).await.unwrap()
     }
 
+    /// Deletes one.
+    pub(super) async fn delete(&self, (version, kind): (&str, &str), name: &str) {
+        let path = format!("{}/{name}", self.path(version, kind));
+        let deleted = self
+            .send(Method::DELETE, &path, "application/json", &json!({}))
+            .await;
+        deleted.unwrap();
+    }
+
     /// Deletes all of a kind.
     pub(super) async fn delete_all(&self, (version, kind): (&str, &str)) {
         let options = json!({"gracePeriodSeconds": 0});
