@@ -88,8 +88,8 @@ fn colour(text: &str) -> usize {
         return 0;
     };
     match parameters.as_bytes() {
-        // None, bold, underlined.
-        [b'0' | b'1' | b'4', b'm', ..] => "\x1b[0m".len(),
+        // None, bold, dim, slanted, underlined: the second and third of these are the log's.
+        [b'0'..=b'4', b'm', ..] => "\x1b[0m".len(),
         // Colours of the text, dark and bright.
         [b'3' | b'9', b'0'..=b'7', b'm', ..] => "\x1b[30m".len(),
         _ => 0,

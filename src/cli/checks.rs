@@ -68,7 +68,7 @@ pub(super) fn summary(check: &Check) -> &'static str {
 
 /// The page of a check.
 pub(super) fn page(check: &Check) -> String {
-    format!("# {}\n\n{}\n", check.id, check.doc.trim())
+    render::page::page(&format!("# {}\n\n{}\n", check.id, check.doc.trim()))
 }
 
 /// One check, as shown.

@@ -14,6 +14,7 @@ use super::input::{Input, Judged};
 use super::prometheus::Measured;
 use super::{End, answer};
 use crate::render::findings::counted;
+use crate::render::page::page as laid_out;
 use crate::render::{self, Form, findings, program};
 use crate::suggest::did_you_mean;
 
@@ -88,18 +89,18 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
         return Ok(End::Good);
     }
     if let Some(remedy) = remedies::ALL.iter().find(|one| one.id == id) {
-        answer(&format!("# {}\n\n{}\n", remedy.id, remedy.doc.trim()))?;
+        answer(&laid_out(&format!("# {}\n\n{}\n", remedy.id, remedy.doc.trim())))?;
         return Ok(End::Good);
     }
     if let Some(guard) = guards::find(id) {
-        answer(&format!(
+        answer(&laid_out(&format!(
             "# {}\n\nA guard: it holds a remedy back where {}.\n\n## What to do\n\n{}\n",
             guard.id, guard.means, guard.next
-        ))?;
+        )))?;
         return Ok(End::Good);
     }
     if let Some(reason) = Reason::ALL.iter().find(|one| one.name() == id) {
-        answer(&of_reason(*reason))?;
+        answer(&laid_out(&of_reason(*reason)))?;
         return Ok(End::Good);
     }
     let is_finding = (FEWEST..=DIGITS).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -126,13 +127,13 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
         ),
         (None, _) => {
             let unread = match list.unreadable.len() {
-                0 => String::new(),
+                0 => " or come from another place than this".to_owned(),
                 count => format!(
-                    ", or rest on what could not be read ({})",
+                    ", come from another place than this, or rest on what could not be read ({})",
                     counted(count, "source", "sources")
                 ),
             };
-            bail!("there is no finding {id} now; it may be healed, come from another place than this{unread}")
+            bail!("there is no finding {id} now; it may be healed{unread}")
         }
     };
     answer(&match arguments.output {
@@ -144,7 +145,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
             let samples = check.map_or_else(Vec::new, |check| samples(&judged, check.samples, finding));
             let card = findings::card(finding) + &findings::samples(&samples);
             match (&arguments.output, check) {
-                (Form::Wide, Some(check)) => format!("{card}\n{}\n", check.doc.trim()),
+                (Form::Wide, Some(check)) => format!("{card}\n{}", laid_out(check.doc.trim())),
                 _ => card,
             }
         }

@@ -169,7 +169,9 @@ impl Input {
             wall: Wall(jiff::Timestamp::now().as_second()),
         };
         core.round(now);
-        report.notes.extend(core.unmatched());
+        report
+            .notes
+            .extend(core.unmatched(&|namespace| self.scope.asks(namespace)));
         Ok(Judged { core, now, report })
     }
 
@@ -194,6 +196,11 @@ impl Input {
 }
 
 impl ClusterScope {
+    /// Whether a namespace is asked for: all are where none is named.
+    pub(super) fn asks(&self, namespace: &str) -> bool {
+        self.namespace.is_empty() || self.namespace.iter().any(|one| one == namespace)
+    }
+
     /// The namespace of what names none.
     pub(super) fn home(&self) -> &str {
         self.namespace.first().map_or("default", String::as_str)

@@ -7,6 +7,7 @@
 
 pub(crate) mod dataplane;
 pub(crate) mod findings;
+pub(crate) mod page;
 pub(crate) mod path;
 pub(crate) mod report;
 pub(crate) mod screen;

@@ -142,6 +142,7 @@ pub(crate) fn for_people(text: &str) -> Vec<(&'static str, String)> {
         busiest: None,
         grantee: format!("'{text}'"),
         judged: JudgedObjects::default(),
+        checks: 0,
         met: &BTreeMap::new(),
         all: true,
         list_met: true,

@@ -91,12 +91,14 @@ impl Core {
         all.map(|key| index.names.text(key.name)).collect()
     }
 
-    /// What the policies name and what does not exist, and what contradicts itself, as text, sorted. Nothing is reported of a
-    /// namespace of which Services were not read.
-    pub fn unmatched(&self) -> Vec<String> {
+    /// What the policies name and what does not exist, and what contradicts itself, as text, sorted: of the
+    /// namespaces that are asked for. Nothing is reported of a namespace of which Services were not read.
+    pub fn unmatched(&self, asked: &dyn Fn(&str) -> bool) -> Vec<String> {
         let mut found = Vec::new();
         let mut namespaces = BTreeSet::new();
-        for (key, policy) in self.index.policies.iter() {
+        let names = &self.index.names;
+        let policies = self.index.policies.iter();
+        for (key, policy) in policies.filter(|one| asked(names.text(one.0.namespace))) {
             let shown = format!("policy {}", self.index.show(key));
             contradictions::impossible(&format!("{shown},"), policy, &mut found);
             self.without_effect(&shown, policy, &mut found);

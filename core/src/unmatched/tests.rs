@@ -15,7 +15,7 @@ fn found(policy: Policy, missing: &[Source]) -> Vec<String> {
         .with(Source::Services, service("api", ports))
         .policy(policy);
     world.core.round(world.now);
-    world.core.unmatched()
+    world.core.unmatched(&|_| true)
 }
 
 fn for_ports(protocol: Protocol, ports: &[PortRef]) -> Policy {
@@ -56,7 +56,7 @@ fn a_service_without_ports(#[case] ports: &[PortRef], #[case] expected: &str) {
         )
         .policy(for_ports(Protocol::Tcp, ports));
     world.core.round(world.now);
-    assert_eq!(world.core.unmatched().concat(), expected);
+    assert_eq!(world.core.unmatched(&|_| true).concat(), expected);
 }
 
 fn with_two(change: impl FnOnce(&mut Policy)) -> Vec<String> {
@@ -73,7 +73,7 @@ fn with_two(change: impl FnOnce(&mut Policy)) -> Vec<String> {
         .policy(one)
         .policy(other);
     world.core.round(world.now);
-    world.core.unmatched()
+    world.core.unmatched(&|_| true)
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn of_many_policies_for_one_service_statuses_compare_none() {
     let round = world.core.round(world.now);
     assert_eq!(round.standings.len(), 10);
     assert_eq!(accepted(&world, "p0").0, Reason::Accepted);
-    assert!(!world.core.unmatched().is_empty());
+    assert!(!world.core.unmatched(&|_| true).is_empty());
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn a_service_that_was_refused_is_not_absent(#[case] services: ServicePick) {
             condition.message
         );
     }
-    let said = world.core.unmatched();
+    let said = world.core.unmatched(&|_| true);
     assert_eq!(
         said,
         ["policy shop/p may govern a Service of which nothing is known: services shop/apu: too long"]
@@ -268,9 +268,15 @@ fn a_client_may_be_a_pod_that_was_refused() {
         .with(Source::Services, service("api", json!({})))
         .policy(policy);
     world.core.round(world.now);
-    assert!(world.core.unmatched().concat().contains("selects no Pod"));
+    assert!(
+        world
+            .core
+            .unmatched(&|_| true)
+            .concat()
+            .contains("selects no Pod")
+    );
     world.input(Input::Refused(Source::Pods, "shop", "wbe-1", "too long"));
-    assert!(world.core.unmatched().is_empty());
+    assert!(world.core.unmatched(&|_| true).is_empty());
 }
 
 #[test]

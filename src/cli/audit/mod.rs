@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use clap::Args;
+use evenkeel_core::checks;
 use evenkeel_core::findings::{Finding, FindingList, NotJudged};
 
 use self::config::Config;
@@ -187,6 +188,7 @@ impl AuditRequest {
                 .map(|namespace| quoted(namespace).into_owned()),
             grantee: self.input.scope.cluster.grantee(),
             judged: judged.core.judged(&|namespace| self.asks_namespace(namespace)),
+            checks: checks::ALL.iter().filter(|one| self.asks_check(one.id)).count(),
             met: &met,
             all: self.all,
             list_met: self.met,
@@ -237,8 +239,7 @@ impl AuditRequest {
     }
 
     fn asks_namespace(&self, namespace: &str) -> bool {
-        let asked = &self.input.scope.namespace;
-        asked.is_empty() || asked.iter().any(|one| one == namespace)
+        self.input.scope.asks(namespace)
     }
 
     fn asks(&self, finding: &Finding) -> bool {

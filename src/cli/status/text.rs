@@ -66,7 +66,7 @@ fn operator(operator: &OperatorHealth, target: &OperatorTarget) -> String {
             line(home),
             line(lease)
         ),
-        _ => "Operator: NOT FOUND. These policies are not judged; evenkeel audit judges them once.\n".into(),
+        _ => "Operator: NOT FOUND. No policy is judged; evenkeel audit judges them once.\n".into(),
     };
     // What a holder that is gone reported of its sources says nothing about now.
     if let Some(reported) = operator.reported.as_ref().filter(|_| operator.state == "Alive") {
@@ -106,7 +106,11 @@ fn table(policies: &[Row]) -> String {
                 format!("{} (of an older generation)", one.reason)
             },
             one.observed.clone(),
-            one.findings_total.to_string(),
+            if one.reason == NOT_JUDGED_YET {
+                "-".to_owned()
+            } else {
+                one.findings_total.to_string()
+            },
         ]
     });
     render::table(&heads, rows)

@@ -54,7 +54,7 @@ const PROFILE_HEADS: [&str; 8] = [
     "NODES",
     "MODE",
     "KERNEL",
-    "SERVICE IDLE",
+    "TCP IDLE",
     "UDP IDLE",
     "ESTABLISHED",
     "CILIUM",
@@ -75,9 +75,26 @@ fn profile_rows(view: &DataplaneView) -> impl Iterator<Item = Vec<String>> {
             short(one.udp_idle_seconds.as_ref()),
             one.tcp_established_seconds.short(),
             short(one.cilium.as_ref().map(|cilium| &cilium.version)),
-            one.sample.join(", "),
+            one.sample
+                .first()
+                .map_or_else(|| "-".to_owned(), ToString::to_string),
         ]
     })
+}
+
+/// The profiles; a column in which none has a value leaves its room to the others.
+fn profiles(view: &DataplaneView) -> String {
+    let rows: Vec<_> = profile_rows(view).collect();
+    let is_used = |at: &usize| {
+        rows.iter()
+            .any(|row| row.get(*at).is_some_and(|cell| cell != "-"))
+    };
+    let used: Vec<_> = (0..PROFILE_HEADS.len()).filter(is_used).collect();
+    let heads: Vec<_> = used.iter().filter_map(|at| PROFILE_HEADS.get(*at)).collect();
+    let cells = rows
+        .iter()
+        .map(|row| used.iter().filter_map(|at| row.get(*at).cloned()).collect());
+    plain_table(&heads, cells)
 }
 
 const BALANCER_HEADS: [&str; 4] = ["LOAD BALANCER", "PORT", "IDLE", "SOURCE"];
@@ -101,7 +118,7 @@ fn balancer_rows(view: &DataplaneView) -> impl Iterator<Item = Vec<String>> {
 pub(crate) fn table(view: &DataplaneView, again: &str, grantee: &str) -> String {
     let mut text = String::new();
     if !view.profiles.is_empty() {
-        text += &plain_table(&PROFILE_HEADS, profile_rows(view));
+        text += &profiles(view);
         text.push('\n');
     }
     let columns = Screen::current().page();

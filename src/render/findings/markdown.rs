@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use evenkeel_core::findings::{Finding, FindingList};
 
 use super::card::{level, moment, origin};
-use super::{Aside, beside, counts, next, not_judged};
+use super::summary::{counts, next, not_judged};
+use super::{Aside, beside};
 use crate::escape::markdown as escaped;
 use crate::render::markdown_table;
 

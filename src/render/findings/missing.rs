@@ -2,7 +2,6 @@
 //! for.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 
 use evenkeel_core::findings::{Finding, FindingList, Unreadable};
 use evenkeel_core::know::Source;
@@ -97,16 +96,49 @@ pub(crate) fn of(
         );
         text = text + &filled(&blinds, "    ", "    ", columns) + "\n";
     }
-    // Commands stay whole, so that they can be pasted. Writing to a string cannot fail.
-    let _ = writeln!(
-        text,
-        "    grant: kubectl create clusterrole {ROLE} --verb=get,list --resource={}",
-        line(&names.join(","))
-    );
-    let _ = writeln!(
-        text,
-        "           kubectl create clusterrolebinding {ROLE} --clusterrole={ROLE} --user={}",
-        line(grantee)
-    );
+    text += &grant(&names, line(grantee).as_ref(), columns);
     text + "    all that an audit reads is in manifests/rbac-view.yaml\n\n"
+}
+
+/// Fewest columns of a line of a command.
+const FEWEST: usize = 60;
+
+/// Margin of a command.
+const MARGIN: &str = "      ";
+
+/// The commands that grant it.
+fn grant(resources: &[String], grantee: &str, columns: usize) -> String {
+    // The end of a line takes two columns.
+    let room = columns.max(FEWEST).saturating_sub(MARGIN.len() + 2);
+    let verb = "kubectl create clusterrole".to_owned();
+    let mut role = vec![verb, ROLE.to_owned(), "--verb=get,list".to_owned()];
+    let mut flag = String::new();
+    for name in resources.iter().map(|name| line(name)) {
+        if flag.is_empty() || flag.len() + 1 + name.len() > room {
+            role.extend((!flag.is_empty()).then_some(flag));
+            flag = format!("--resource={name}");
+        } else {
+            flag = flag + "," + &name;
+        }
+    }
+    role.push(flag);
+    let binding = [
+        "kubectl create clusterrolebinding".to_owned(),
+        ROLE.to_owned(),
+        format!("--clusterrole={ROLE}"),
+        format!("--user={grantee}"),
+    ];
+    format!("    grant:\n{}{}", command(&role, room), command(&binding, room))
+}
+
+/// A command in lines of so many columns, which a shell reads as one when they are pasted.
+fn command(words: &[String], room: usize) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for word in words {
+        match lines.last_mut() {
+            Some(last) if last.len() + 1 + word.len() <= room => *last = format!("{last} {word}"),
+            _ => lines.push(word.clone()),
+        }
+    }
+    format!("{MARGIN}{}\n", lines.join(&format!(" \\\n{MARGIN}")))
 }

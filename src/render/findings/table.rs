@@ -11,7 +11,8 @@ use evenkeel_core::judge::Severity;
 use super::card::accepted;
 use super::group::{Group, counted, gaps, groups, short, unmeasured};
 use super::missing::{block, is_blind, is_right};
-use super::{Aside, NOTES, beside, colour, counts, next, not_judged, prefix, severities};
+use super::summary::{counts, next, not_judged, severities};
+use super::{Aside, NOTES, beside, colour, prefix};
 use crate::render::screen::Screen;
 use crate::render::{coloured, filled};
 

@@ -244,6 +244,7 @@ fn shown(scene: &Scene, columns: usize, all: bool, list_met: bool) -> String {
         busiest: (scene.judged.services > Some(0)).then(|| "shop".to_owned()),
         grantee: "jane".into(),
         judged: scene.judged,
+        checks: 43,
         met: &scene.met,
         all,
         list_met,
@@ -281,13 +282,7 @@ fn what_is_met_is_listed_on_demand() {
 fn rows_fit(#[case] columns: usize) {
     for scene in [empty(), healthy(), sick(), unreadable(), large()] {
         for line in shown(&scene, columns, true, true).lines() {
-            let command = [
-                "kubectl create",
-                "Next: evenkeel",
-                "Could not",
-                "note:",
-                "  deployments",
-            ];
+            let command = ["Next: evenkeel", "Could not", "note:", "  deployments"];
             let fits = line.chars().count() <= columns;
             assert!(fits || command.iter().any(|one| line.contains(one)), "{line}");
         }
@@ -319,7 +314,7 @@ fn a_cluster_without_nodes_is_not_well() {
     let page = shown(&scene, 100, false, false);
     assert!(
         page.contains(
-            "Nothing is wrong, but there is no node: 2 met, on 0 nodes, 1 Service and 0 policies.\n"
+            "Nothing is wrong, but there is no node: 2 met by 1 check, on 0 nodes, 1 Service and 0 policies.\n"
         ),
         "{page}"
     );
@@ -333,6 +328,31 @@ fn what_only_rights_are_missing_for_is_looked_at_again() {
     let page = shown(&scene, 100, false, false);
     assert!(
         page.ends_with("Next: evenkeel audit    # once the missing rights are granted\n"),
+        "{page}"
+    );
+}
+
+/// What is wrong with the whole cluster explains much of what is wrong with its Services.
+#[test]
+fn the_widest_of_the_worst_findings_is_explained_first() {
+    let mut scene = sick();
+    let mut lost = finding("node-mass-loss", Severity::Critical, 999, node(0));
+    lost.subject.kind = SubjectKind::Cluster;
+    let begin = format!("Next: evenkeel explain {}", &lost.id[..8]);
+    scene.list.findings.push(lost);
+    let page = shown(&scene, 100, false, false);
+    assert!(page.contains(&begin), "{page}");
+}
+
+/// A draft with a mistake is mended before anything else is looked at.
+#[test]
+fn what_could_not_be_read_is_looked_at_again() {
+    let mut scene = scene(Vec::new(), &[], judged(2, 6, 2));
+    let (source, reason) = ("a.yaml, line 3".into(), "unknown field".into());
+    scene.list.unreadable.push(Unreadable { source, reason });
+    let page = shown(&scene, 100, false, false);
+    assert!(
+        page.ends_with("Next: evenkeel audit    # once all of it can be read\n"),
         "{page}"
     );
 }

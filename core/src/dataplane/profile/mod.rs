@@ -94,7 +94,7 @@ fn unsupported(inputs: &NodeInputs<'_>) -> Option<Gap> {
 }
 
 fn nothing_found() -> Gap {
-    Gap::Opaque("neither kube-proxy nor a known replacement was found on this node".into())
+    Gap::Opaque("neither kube-proxy nor a known replacement was found on a node".into())
 }
 
 fn no_kube_proxy() -> Gap {
