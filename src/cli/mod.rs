@@ -68,7 +68,9 @@ struct Arguments {
 impl Arguments {
     /// The arguments of the process. As a plugin of kubectl it is called as one.
     fn parse_from_name() -> Self {
-        let command = Self::command().bin_name(program());
+        let command = Self::command()
+            .bin_name(program())
+            .term_width(Screen::columns_of_help());
         let matches = command.try_get_matches().unwrap_or_else(|error| {
             let first = env::args().nth(1).unwrap_or_default();
             if error.kind() == ErrorKind::UnknownArgument && first.starts_with('-') {

@@ -122,7 +122,7 @@ pub(crate) fn table<H: ToString>(heads: &[H], rows: impl Iterator<Item = Vec<Str
         .is_some_and(|columns| names + LAST <= columns);
     let last = widths.len().saturating_sub(1);
     for (at, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((0, 2));
+        column.set_padding((0, if at < last { 2 } else { 0 }));
         if whole && at < last {
             column.set_constraint(ColumnConstraint::ContentWidth);
         }

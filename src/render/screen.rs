@@ -67,6 +67,11 @@ impl Screen {
         })
     }
 
+    /// Columns of help, which is shown before it is known whether to colour: clap would take 0 of them for what they are.
+    pub(crate) fn columns_of_help() -> usize {
+        Self::standard_output(Color::Never).page()
+    }
+
     /// Whether the log, on standard error, takes colour.
     pub(crate) fn log_takes_colour() -> bool {
         let terminal = std::io::stderr().is_terminal();
