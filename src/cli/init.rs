@@ -59,9 +59,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
     let next = format!("{} audit{again} --policy {}", program(), quoted(&file));
     let draft = arguments.draft(&judged, &next)?;
     if draft.policies == 0 {
-        note(
-            "note: every Service there is governed by a policy already, or is an alias: nothing is to be written",
-        );
+        note(arguments.nothing(&judged));
         return Ok(End::Good);
     }
     let Some(file) = &arguments.output else {
@@ -83,6 +81,16 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
 }
 
 impl Arguments {
+    /// Why there is nothing to write.
+    fn nothing(&self, judged: &Judged) -> &'static str {
+        let mut namespaces = self.input.scope.namespace.iter();
+        if namespaces.all(|namespace| judged.core.services_of(namespace).is_empty()) {
+            "note: there is no Service there yet: nothing is to be written"
+        } else {
+            "note: every Service there is governed by a policy already, or is an alias: nothing is to be written"
+        }
+    }
+
     fn draft(&self, judged: &Judged, next: &str) -> anyhow::Result<WrittenPolicies> {
         let at = jiff::Timestamp::from_second(judged.now.wall.0).context("the time")?;
         let seen = if self.input.from().is_empty() {

@@ -47,6 +47,18 @@ fn every_help_has_examples_and_exit_codes() {
     }
 }
 
+/// A terminal of a CI system says that it has no columns, and so may `COLUMNS`.
+#[rstest]
+#[case("80", 80)]
+#[case("0", 100)]
+fn help_fits(#[case] columns: &str, #[case] fits: usize) {
+    for command in ["audit", "run", "collect", "uninstall"] {
+        let help = out(&with(&[("COLUMNS", columns)], &[command, "--help"]));
+        let widest = help.lines().map(|line| line.chars().count()).max().unwrap();
+        assert!((60..=fits).contains(&widest), "{widest}: {help}");
+    }
+}
+
 #[rstest]
 #[case("audit")]
 #[case("path")]
