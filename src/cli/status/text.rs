@@ -1,5 +1,6 @@
 //! What people see of it.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use super::{NOT_JUDGED_YET, OperatorHealth, OperatorTarget, Row, StatusAnswer};
@@ -119,21 +120,43 @@ fn table(policies: &[Row]) -> String {
 /// Policies that were refused, or that are in force with a mistake in them.
 fn mistakes(policies: &[Row]) -> String {
     let mistaken = policies.iter().filter(|one| !one.mistakes.is_empty());
-    let lines = mistaken.clone().take(WORST).map(|one| {
-        let said = format!("{}: {}", one.shown(), one.mistakes);
-        render::wrapped(&said, "") + "\n"
-    });
-    let mut text: String = lines.collect();
-    let more = mistaken.count().saturating_sub(WORST);
-    if more > 0 {
+    let said = alike(mistaken.map(|one| (one.shown(), one.mistakes.clone())));
+    if said.is_empty() {
+        return String::new();
+    }
+    "\n".to_owned() + &lines(&said, "with mistakes")
+}
+
+/// What is said of policies, each thing once: under the first of them, with how many more there are.
+fn alike(all: impl Iterator<Item = (String, String)>) -> Vec<(String, usize, String)> {
+    let mut groups: Vec<(String, usize, String)> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
+    for (policy, said) in all {
+        let place = *places.entry(said.clone()).or_insert(groups.len());
+        match groups.get_mut(place) {
+            Some(group) => group.1 += 1,
+            None => groups.push((policy, 0, said)),
+        }
+    }
+    groups
+}
+
+/// The first of these in lines of the screen, and how many policies are left out.
+fn lines(groups: &[(String, usize, String)], what: &str) -> String {
+    let mut text = String::new();
+    for (policy, more, said) in groups.iter().take(WORST) {
+        let others = match more {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        text = text + &render::wrapped(&format!("{policy}{others}: {said}"), "") + "\n";
+    }
+    let left: usize = groups.iter().skip(WORST).map(|one| one.1 + 1).sum();
+    if left > 0 {
         // Writing into a String cannot fail.
-        let _ = writeln!(text, "and {more} more policies with mistakes; -o json has all");
+        let _ = writeln!(text, "and {left} more policies {what}; -o json has all");
     }
-    if text.is_empty() {
-        text
-    } else {
-        "\n".to_owned() + &text
-    }
+    text
 }
 
 /// What remedies would do, and what holds each back: as prominent as findings.
@@ -180,7 +203,7 @@ fn plans(policies: &[Row]) -> String {
     format!("\nRemedies:\n{text}{next}")
 }
 
-/// Most policies of which the worst finding is shown.
+/// Most lines of mistakes, and of worst findings.
 const WORST: usize = 20;
 
 /// The worst finding of each policy that is not healthy, and the command that explains the first of them.
@@ -191,17 +214,35 @@ fn worst(policies: &[Row], again: &str) -> String {
     let Some((_, first)) = worst.first() else {
         return String::new();
     };
-    let mut text = "\n".to_owned();
-    for (policy, finding) in worst.iter().take(WORST) {
-        let said = format!("{}: {}: {}", policy.shown(), finding.check, finding.message);
-        text = text + &render::wrapped(&said, "") + "\n";
-    }
-    let more = worst.len().saturating_sub(WORST);
-    if more > 0 {
-        // Writing into a String cannot fail.
-        let _ = writeln!(text, "and {more} more policies; -o json has all");
-    }
+    let said = worst
+        .iter()
+        .map(|(policy, finding)| (policy.shown(), format!("{}: {}", finding.check, finding.message)));
+    let text = "\n".to_owned() + &lines(&alike(said), "that are not healthy");
     let all = policies.iter().flat_map(|policy| &policy.findings);
     let id = line(findings::prefix_among(&first.id, all.map(|one| &*one.id))).into_owned();
     text + "Next: " + render::program() + " explain " + &id + &line(again) + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_many_policies_share_is_said_once() {
+        let said = |policy: &str, what: &str| (policy.to_owned(), what.to_owned());
+        let all = [said("a/x", "no"), said("b/x", "other"), said("c/x", "no")];
+        let shown = lines(&alike(all.into_iter()), "with mistakes");
+        assert_eq!(shown, "a/x and 1 more: no\nb/x: other\n");
+    }
+
+    #[test]
+    fn policies_beyond_the_lines_are_counted() {
+        let all = (0..2 * WORST).map(|at| (format!("a/{at}"), format!("{}", at % (WORST + 3))));
+        let shown = lines(&alike(all), "with mistakes");
+        assert_eq!(shown.lines().count(), WORST + 1);
+        assert!(
+            shown.ends_with("and 3 more policies with mistakes; -o json has all\n"),
+            "{shown}"
+        );
+    }
 }
