@@ -191,8 +191,11 @@ pub(crate) fn root(error: &dyn Error) -> String {
     while let Some(inner) = cause.source() {
         cause = inner;
     }
-    // Parsers add a picture of the place.
-    cause.to_string().lines().next().unwrap_or_default().to_owned()
+    // Parsers add a picture of the place, and errors of the operating system its number for it.
+    let text = cause.to_string();
+    let text = text.lines().next().unwrap_or_default();
+    let (said, _) = text.split_once(" (os error ").unwrap_or((text, ""));
+    said.to_owned()
 }
 
 /// The configuration that the options name.

@@ -346,6 +346,10 @@ fn next_step(check: &Check, gap: &Gap) -> String {
                 check.id
             )
         }
+        // The gap says what to declare.
+        Gap::Opaque(why) if why.contains("; declare ") => {
+            format!("evenkeel docs {} says what is read, and from where", check.id)
+        }
         Gap::Opaque(_) => format!(
             "correct it there; evenkeel docs {} says what is read, and from where",
             check.id

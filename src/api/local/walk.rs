@@ -4,6 +4,7 @@
 //! and bounds. In one point this is stricter: `30.0` is no whole number here, while an API server takes it where no rule
 //! reads the field. Only the keywords that our schemas use are known; a test fails when a schema uses another.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
@@ -116,18 +117,23 @@ fn type_fits(schema: &Value, value: &Value) -> bool {
     }
 }
 
-fn type_name(schema: &Value) -> &'static str {
-    if schema["x-kubernetes-int-or-string"] == true {
-        return "a whole number or a text";
+fn type_name(schema: &Value) -> Cow<'static, str> {
+    if let Some(values) = schema["enum"].as_array() {
+        let values: Vec<&str> = values.iter().filter_map(Value::as_str).collect();
+        return format!("one of {}", values.join(", ")).into();
     }
-    match schema["type"].as_str() {
+    if schema["x-kubernetes-int-or-string"] == true {
+        return "a whole number or a text".into();
+    }
+    let name = match schema["type"].as_str() {
         Some("object") => "an object",
         Some("array") => "a list",
         Some("string") => "a text",
         Some("boolean") => "true or false",
         Some("integer") => "a whole number",
         _ => "of a known type",
-    }
+    };
+    name.into()
 }
 
 fn map(schema: &Value, fields: &mut Map<String, Value>, path: &str, problems: &mut Vec<Problem>) {
@@ -271,8 +277,9 @@ mod tests {
     #[rstest]
     #[case(json!({"type": "integer", "minimum": 1.0}), json!(0), "must be at least 1, found 0")]
     #[case(json!({"type": "integer", "maximum": 432_000}), json!(432_001), "must be at most 432000, found 432001")]
+    #[case(json!({"type": "string", "enum": ["Enabled", "Disabled"]}), json!(true), "must be one of Enabled, Disabled, found true; write Enabled")]
     #[case(json!({"type": "integer", "minimum": -1.0, "maximum": 1e6}), json!(2_000_000), "must be at most 1000000, found 2000000")]
-    fn bounds_are_whole_numbers(#[case] schema: Value, #[case] mut number: Value, #[case] expected: &str) {
+    fn values_that_do_not_fit(#[case] schema: Value, #[case] mut number: Value, #[case] expected: &str) {
         let mut problems = Vec::new();
         value(&schema, &mut number, "spec.a", &mut problems);
         let found: Vec<String> = problems.iter().map(ToString::to_string).collect();

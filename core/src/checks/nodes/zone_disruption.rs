@@ -191,10 +191,14 @@ impl Explain for ZoneLoss {
                  return"
             );
         }
-        write!(
-            f,
-            "{down} of {nodes} nodes of this zone are not Ready ({share} %)"
-        )?;
+        if nodes == 1 {
+            write!(f, "the only node of this zone is not Ready")?;
+        } else {
+            write!(
+                f,
+                "{down} of {nodes} nodes of this zone are not Ready ({share} %)"
+            )?;
+        }
         match self.state {
             ZoneState::Full => write!(f, ": the zone is lost, or cut off from the control plane"),
             ZoneState::Partial => write!(
