@@ -6,6 +6,7 @@ use crate::index::{Deps, Part, place};
 use crate::know::{Now, Source};
 use crate::names::{Key, Name};
 use crate::program::Core;
+use crate::sample::CalmLevels;
 use crate::sources::disruption::{DisruptionReason, PodDisruption};
 use crate::sources::event::{self, Event};
 use crate::sources::node::{Node, Readiness};
@@ -221,6 +222,8 @@ impl Core {
             .and_then(|policy| policy.nodes.cascade);
         let seconds = cascade.map_or(CASCADE_SECONDS, |one| one.window_seconds);
         self.history.backends.set_window(u64::from(seconds) * 1000);
+        let levels = CalmLevels::of(self.index.cluster_policy.as_deref());
+        self.index.samples.set_levels(levels);
         self.mark_history(Dirt::HISTORY);
     }
 }

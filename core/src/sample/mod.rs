@@ -9,6 +9,7 @@
 
 mod agreement;
 mod answers;
+mod calm;
 mod doubt;
 mod metric;
 mod reading;
@@ -19,6 +20,8 @@ mod store;
 use std::fmt;
 use std::net::IpAddr;
 
+pub(crate) use calm::CalmLevels;
+pub use calm::TABLE_FORECAST_PERCENT;
 pub use metric::{Metric, MetricKind, Metrics, Of};
 pub use reading::{Reading, whole, whole_large};
 pub use series::{DroppedSamples, Point, Tenths};

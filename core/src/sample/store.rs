@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::agreement::differ;
 use super::answers::Answers;
+use super::calm::CalmLevels;
 use super::metric::{Metric, Metrics, Of};
 use super::reading::Reading;
 use super::series::{DroppedSamples, Folded, Series};
@@ -54,6 +55,8 @@ pub struct Samples {
     observers: Vec<Observer>,
     pub(super) series: BTreeMap<SeriesKey, Series>,
     pub(super) answers: Answers,
+    /// Of which values of Nodes no check says anything.
+    levels: CalmLevels,
     /// Until when at least one node has a value of a metric.
     pub(super) nodes_until: BTreeMap<Metric, Mono>,
     /// The metrics of which at least one node has a value, as of the last tick.
@@ -81,6 +84,11 @@ impl Samples {
         self.answers.keep_only(&observers);
         self.observers = observers;
         true
+    }
+
+    /// Takes the levels up to which Nodes are well.
+    pub(crate) const fn set_levels(&mut self, levels: CalmLevels) {
+        self.levels = levels;
     }
 
     /// Whether anybody is asked: without an observer nothing is measured, and no check asks for it.
@@ -189,12 +197,17 @@ impl Samples {
     ) {
         let every = u64::from(page.observer.every_seconds(metric)) * 1000;
         let key = (metric, subject, page.observer);
+        let limit = || {
+            let limit = self.series.get(&(Metric::ConntrackLimit, subject, page.observer));
+            limit.filter(|held| held.is_fresh(now)).map(Series::last)
+        };
+        let level = self.levels.level(metric, limit);
         // One that counts no longer is as good as forgotten, whether or not it was swept.
         let held = self.series.get_mut(&key).filter(|held| held.is_fresh(now));
         let (folded, changed) = if let Some(held) = held {
-            let before = (held.value(metric), calm(held, metric));
+            let before = (held.value(metric), calm(held, metric, level));
             let folded = held.fold(metric, (value, at), page.asked, now, every);
-            let after = (held.value(metric), calm(held, metric));
+            let after = (held.value(metric), calm(held, metric, level));
             let same = metric.points() == 1 && before == after;
             // A counter that has a rate for the first time is news, however calm.
             let known = before.0.is_some() && after.0.is_some();
@@ -389,10 +402,11 @@ impl Touched {
     }
 }
 
-/// Whether no check says anything of a series, as it is and as it was.
-fn calm(series: &Series, metric: Metric) -> bool {
+/// Whether no check says anything of a series, as it is and as it was; `level` is what is declared.
+fn calm(series: &Series, metric: Metric, level: Option<f64>) -> bool {
+    let is_calm = |value: f64| level.map_or_else(|| metric.is_calm(value), |level| value <= level);
     let mut points = series.points().iter();
-    points.all(|point| metric.is_calm(f64::from(point.value)))
+    points.all(|point| is_calm(f64::from(point.value)))
 }
 
 /// What a metric would have to be measured on.

@@ -22,7 +22,7 @@ use crate::process::Process;
 
 pub use bed::AlertBed;
 pub use fake::{Asked, FakePrometheus, Reply};
-pub use packages::{Programs, node_exporter};
+pub use packages::{Programs, ensure_nft, node_exporter};
 pub use prometheus::{Prometheus, Scraping};
 pub use rules::{check_rules, impatient, rules, test_rules};
 pub use service::{PROMETHEUS, SERVER_NAME, SERVICE};

@@ -10,13 +10,18 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::binaries::target_dir;
-use crate::debian::Turn;
+use crate::debian::{self, Turn};
 
 /// Debian's packages.
 const PACKAGES: [&str; 2] = ["prometheus", "prometheus-alertmanager"];
 
 /// Debian's package of `node_exporter`, and its program there.
 const NODE_EXPORTER: &str = "prometheus-node-exporter";
+
+/// Makes sure that `nft` is there, installing it where that is possible. The error says what to do.
+pub fn ensure_nft() -> Result<()> {
+    debian::ensure(|| debian::absent(&[("nft", "nftables")]))
+}
 
 /// Finds `node_exporter`, or fetches it once. The error says what to do.
 pub fn node_exporter() -> Result<PathBuf> {

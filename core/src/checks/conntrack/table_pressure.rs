@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::judge::{Advice, Check, Evidence, Explain, Judge, Look, Memory, Severities, Verdict};
 use crate::know::{Known, Reads, Source, Unit, Val};
 use crate::names::Name;
-use crate::sample::{Metric, Metrics, Reading, whole, whole_large};
+use crate::sample::{Metric, Metrics, Reading, TABLE_FORECAST_PERCENT, whole, whole_large};
 use crate::statistics;
 
 /// Highest healthy occupancy where no policy says another, in percent.
@@ -15,8 +15,6 @@ const USUAL: u32 = 75;
 const CRITICAL: u32 = 90;
 /// A table that is full within so many seconds is not waited for.
 const SOON: f64 = 1800.0;
-/// Below this occupancy no forecast is made, in percent: a node that has just started fills its table, and stops.
-const FORECAST_FROM: u32 = 30;
 /// A forecast needs to have seen the table for so many seconds.
 const SEEN: f64 = 150.0;
 
@@ -93,7 +91,7 @@ fn judge(look: &Look<'_>, node: Name) -> Known<Verdict> {
         return Ok(Verdict::at_risk(case(None)));
     }
     // Of most tables no forecast is needed, and none is made.
-    let forecast = percent >= FORECAST_FROM;
+    let forecast = percent >= TABLE_FORECAST_PERCENT;
     let full_in = forecast.then(|| full_in(&entries, limit.value)).flatten();
     Ok(full_in.map_or(Verdict::Met, |seconds| {
         Verdict::at_risk(case(Some(whole((seconds / 300.0).ceil()) * 5)))

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use evenkeel_e2e::monitoring::{Prometheus, Scraping, node_exporter};
+use evenkeel_e2e::monitoring::{Prometheus, Scraping, ensure_nft, node_exporter};
 use evenkeel_e2e::process::Process;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::{Value, json};
@@ -132,6 +132,7 @@ fn number(path: &str) -> f64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_fills_is_forecast_and_critical_before_anything_is_dropped() {
+    ensure_nft().unwrap();
     let limit = number("/proc/sys/net/netfilter/nf_conntrack_max");
     let bed = Bed::start().await;
     let network = Network::make();
