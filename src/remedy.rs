@@ -7,7 +7,7 @@ use evenkeel_core::drive::{LiveNode, RemediationRecord, Reply, Request, SLOT, Sl
 use evenkeel_core::know::Wall;
 use http::Method;
 use kube::client::Body;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::api::{GROUP, VERSION};
 use crate::client::{Link, RequestError, exchange};
@@ -87,6 +87,16 @@ pub fn http_of(request: &Request, namespace: &str, now: Wall) -> Result<http::Re
     let records = format!("/apis/{GROUP}/{VERSION}/namespaces/{namespace}/remediations");
     let leases = format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases");
     let (method, path, content, body) = match request {
+        Request::ListRecords(from) => {
+            let from = from.as_deref().map(|from| format!("&continue={}", escaped(from)));
+            let path = format!("{records}?limit={PAGE}{}", from.unwrap_or_default());
+            (Method::GET, path, JSON, Value::Null)
+        }
+        Request::DeleteRecord(record) => {
+            let body = json!({"apiVersion": "v1", "kind": "DeleteOptions",
+                "preconditions": {"uid": record.uid, "resourceVersion": record.version}});
+            (Method::DELETE, format!("{records}/{}", record.name), JSON, body)
+        }
         Request::CreateRecord(record) => (Method::POST, records, JSON, record.json(namespace)),
         Request::ReadRecord(name) => (Method::GET, format!("{records}/{name}"), JSON, Value::Null),
         Request::WriteRecord(record) => {
@@ -117,6 +127,9 @@ pub fn http_of(request: &Request, namespace: &str, now: Wall) -> Result<http::Re
     };
     let (path, body) = if method == Method::GET {
         (path, Vec::new())
+    } else if method == Method::DELETE {
+        // No field of it is anybody's.
+        (path, body.to_string().into_bytes())
     } else {
         (
             format!("{path}?fieldManager={FIELD_MANAGER}"),
@@ -129,6 +142,19 @@ pub fn http_of(request: &Request, namespace: &str, now: Wall) -> Result<http::Re
         .header(http::header::CONTENT_TYPE, content)
         .header(http::header::ACCEPT, JSON)
         .body(Body::from(body))
+}
+
+/// Records of one page: some hundred kilobytes.
+const PAGE: u32 = 500;
+
+/// A token of the API server, so that it can stand in a query: base64, of which a few characters mean something else there.
+fn escaped(token: &str) -> String {
+    token
+        .replace('%', "%25")
+        .replace('+', "%2B")
+        .replace('/', "%2F")
+        .replace('=', "%3D")
+        .replace('&', "%26")
 }
 
 const JSON: &str = "application/json";
@@ -156,6 +182,9 @@ pub fn reply_of(request: &Request, answer: Result<&[u8], &RequestError>) -> Repl
         return Reply::Lost;
     };
     let read = match request {
+        Request::ListRecords(_) => records_of(&object),
+        // Without finalizers, which no record has, it is gone.
+        Request::DeleteRecord(_) => Some(Reply::Absent),
         Request::CreateRecord(_) | Request::ReadRecord(_) | Request::WriteRecord(_) => {
             RemediationRecord::parse(&object).map(|record| Reply::Record(Box::new(record)))
         }
@@ -166,6 +195,15 @@ pub fn reply_of(request: &Request, answer: Result<&[u8], &RequestError>) -> Repl
         }
     };
     read.unwrap_or(Reply::Lost)
+}
+
+/// A page of records; what no version of evenkeel wrote is none of them.
+fn records_of(object: &Value) -> Option<Reply> {
+    let items = object.pointer("/items")?.as_array()?;
+    let records = items.iter().filter_map(RemediationRecord::parse).collect();
+    let next = object.pointer("/metadata/continue").and_then(Value::as_str);
+    let next = next.filter(|next| !next.is_empty()).map(str::to_owned);
+    Some(Reply::Records(records, next))
 }
 
 #[cfg(test)]
@@ -204,6 +242,11 @@ mod tests {
     #[rstest]
     #[case::node(Request::ReadNode("n1".into()), "GET", "/api/v1/nodes/n1")]
     #[case::act(patch(), "PATCH", "/api/v1/nodes/n1?fieldManager=evenkeel")]
+    #[case::list(
+        Request::ListRecords(Some("a+b=".into())),
+        "GET",
+        "/apis/evenkeel.dev/v1alpha1/namespaces/ops/remediations?limit=500&continue=a%2Bb%3D"
+    )]
     #[case::stop(Request::ReadStop, "GET", "/api/v1/namespaces/ops/configmaps/evenkeel-stop")]
     #[case::first_slot(
         slot(""),

@@ -23,6 +23,8 @@ pub struct ToDo {
     pub undo: BTreeMap<String, Option<u32>>,
     /// The fence that is planned and that no guard holds back.
     pub fence: Option<RemediationRecord>,
+    /// The record that is old: it is to be deleted.
+    pub old: Option<RemediationRecord>,
 }
 
 impl Core {
@@ -49,6 +51,7 @@ impl Core {
         ToDo {
             undo,
             fence: policy.and_then(|policy| self.next_fence(ledger, policy, term)),
+            old: drive::old(ledger, now.wall).cloned(),
         }
     }
 
@@ -118,10 +121,11 @@ impl Core {
         if uid.is_empty() || own.iter().any(|one| !one.is_finished()) {
             return None;
         }
-        // Old records are deleted, so their count may name one that is still there.
-        let named = |at| RemediationRecord::of(&plan.change, names, uid, policy.clone(), term, at);
-        let free = |record: &RemediationRecord| own.iter().all(|one| one.name != record.name);
-        (own.len()..=own.len() * 2).map(named).find(free)
+        // Old records are deleted, so their count would name one that is still there.
+        let last = own.iter().filter_map(|one| one.number()).max();
+        let number = last.map_or(0, |last| last.saturating_add(1));
+        let record = RemediationRecord::of(&plan.change, names, uid, policy.clone(), term, number);
+        Some(record)
     }
 
     /// Asks the guards once more, on the node as it was just read for the act of this record. Of the ledger the record itself

@@ -37,11 +37,26 @@ impl Ledger {
             tracing::warn!(name = %object["metadata"]["name"], "a Remediation cannot be understood");
             return;
         };
-        if !self.records.contains_key(&record.name) && self.records.len() >= MOST {
+        self.keep(now, record);
+    }
+
+    /// Takes in records as they were just listed. A watch may be behind them, and brings what has changed since.
+    pub(super) fn list(&mut self, now: Mono, records: &[RemediationRecord]) {
+        for record in records {
+            self.keep(now, record.clone());
+        }
+    }
+
+    fn keep(&mut self, now: Mono, record: RemediationRecord) {
+        let before = self.records.get(&record.name);
+        if before.is_none() && self.records.len() >= MOST {
             self.overfull = true;
             return;
         }
-        let before = self.records.get(&record.name).and_then(|one| one.in_effect);
+        if before.is_some_and(|before| is_older(&record, &before.record)) {
+            return;
+        }
+        let before = before.and_then(|one| one.in_effect);
         let in_effect = (record.phase == Phase::InEffect).then(|| before.unwrap_or(now));
         self.changed = true;
         let name = record.name.clone();
@@ -58,9 +73,21 @@ impl Ledger {
         std::mem::take(&mut self.changed)
     }
 
+    /// Whether records were left out and there is room for them now: the ledger is to be listed anew.
+    pub(super) fn take_room(&mut self) -> bool {
+        let room = self.overfull && self.records.len() <= MOST / 2;
+        self.overfull &= !room;
+        room
+    }
+
     /// Whether records were left out.
     pub(super) const fn is_overfull(&self) -> bool {
         self.overfull
+    }
+
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.records.is_empty()
     }
 
     /// All of them.
@@ -75,6 +102,12 @@ impl Ledger {
     }
 }
 
+/// Whether the first is an older version of the same object than the second.
+fn is_older(one: &RemediationRecord, other: &RemediationRecord) -> bool {
+    let version = |record: &RemediationRecord| record.version.parse::<u64>().ok();
+    one.uid == other.uid && matches!((version(one), version(other)), (Some(one), Some(other)) if one < other)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -82,12 +115,16 @@ mod tests {
     use super::*;
 
     fn object(name: &str, started: bool) -> Vec<u8> {
+        version(name, started, "7")
+    }
+
+    fn version(name: &str, started: bool, version: &str) -> Vec<u8> {
         let conditions = if started {
             json!([{"type": "Started", "status": "True", "reason": "Fenced"}])
         } else {
             json!([])
         };
-        json!({"metadata": {"name": name, "resourceVersion": "7"}, "status": {"conditions": conditions},
+        json!({"metadata": {"name": name, "uid": name, "resourceVersion": version}, "status": {"conditions": conditions},
             "spec": {"target": {"name": "n1", "uid": "u"}, "policyRef": {"uid": "p", "generation": 1},
                 "cause": "RefilledFlapper", "change": {"effect": "PreferNoSchedule"}, "term": "5",
                 "planHash": "0123456789abcdef"}})
@@ -122,5 +159,26 @@ mod tests {
         }
         assert!(ledger.is_overfull());
         assert_eq!(ledger.records().len(), MOST);
+        assert!(!ledger.take_room());
+        for at in 0..MOST / 2 {
+            ledger.remove(&at.to_string());
+        }
+        assert!(ledger.take_room(), "it is listed anew");
+        assert!(!ledger.is_overfull() && !ledger.take_room());
+    }
+
+    #[test]
+    fn a_watch_that_is_behind_makes_nothing_older() {
+        let mut ledger = Ledger::default();
+        ledger.put(Mono(0), &version("a", false, "7"));
+        let object = serde_json::from_slice(&version("a", true, "10")).unwrap();
+        let listed = RemediationRecord::parse(&object).unwrap();
+        ledger.list(Mono(0), std::slice::from_ref(&listed));
+        ledger.put(Mono(0), &version("a", false, "9"));
+        assert_eq!(ledger.records(), [listed]);
+        ledger.put(Mono(0), &version("a", false, "11"));
+        assert_eq!(ledger.records()[0].phase, Phase::Intended);
+        ledger.remove("a");
+        assert!(ledger.records().is_empty());
     }
 }

@@ -16,6 +16,9 @@ use super::ledger::Ledger;
 use crate::api::{CLUSTER_POLICY_NAME, PolicyRef};
 use crate::lease::Permit;
 
+/// How often to look for what there is to do although nothing happens, in milliseconds.
+const LOOK: u64 = 3_600_000;
+
 /// What an operator that acts remembers.
 #[derive(Debug, Default)]
 pub(super) struct Remedies {
@@ -26,6 +29,8 @@ pub(super) struct Remedies {
     under_way: Option<u64>,
     /// Whether there may be something else to do than when it was last looked at.
     look: bool,
+    /// When to look whatever happens: records grow old.
+    look_by: Mono,
     /// Until when the executor waited when it was last looked at.
     waited_until: Mono,
     /// How often the core had planned when it was last looked at.
@@ -52,8 +57,12 @@ impl Remedies {
     /// When there may be something to do although nothing happens.
     pub(super) fn next(&self, now: Mono) -> Option<Mono> {
         let (_, executor) = self.executor.as_ref()?;
-        let waits = self.under_way.is_none() && now < executor.not_before();
-        waits.then(|| executor.not_before())
+        if self.under_way.is_some() {
+            return None;
+        }
+        let waits = Some(executor.not_before()).filter(|at| now < *at);
+        let grows_old = Some(self.look_by).filter(|_| !self.ledger.is_empty());
+        waits.into_iter().chain(grows_old).min()
     }
 }
 
@@ -76,6 +85,9 @@ impl Operator {
         }
         remedies.under_way = None;
         remedies.look = true;
+        if let Reply::Records(records, _) = &reply {
+            remedies.ledger.list(now.mono, records);
+        }
         let Some((_, executor)) = &mut remedies.executor else {
             return;
         };
@@ -112,8 +124,15 @@ impl Operator {
         let goes_on = remedies.executor.as_ref().is_some_and(|one| one.1.is_driving());
         let changed = remedies.ledger.take_changed();
         // What is under way goes on as soon as it may, whatever else happens or does not.
-        remedies.look |=
-            changed || waited || (goes_on && waits_until <= now.mono) || remedies.plans_made != plans_made;
+        let by_time = remedies.look_by <= now.mono;
+        if by_time {
+            remedies.look_by = now.mono.plus(LOOK);
+        }
+        remedies.look |= by_time
+            || changed
+            || waited
+            || (goes_on && waits_until <= now.mono)
+            || remedies.plans_made != plans_made;
         remedies.plans_made = plans_made;
         let Some(permit) = permit.filter(|_| self.warm_by.is_none() && ledger_is_read) else {
             return;
@@ -133,6 +152,9 @@ impl Operator {
         let is_current = *self.ledger_freshness() == Freshness::Complete;
         let remedies = self.remedies.as_mut()?;
         let (term, executor) = remedies.executor.as_mut()?;
+        if remedies.ledger.take_room() {
+            executor.list_again();
+        }
         let records = remedies.ledger.records();
         let ledger = executor.ledger(&records);
         if remedies.given != ledger {
@@ -142,7 +164,7 @@ impl Operator {
         let settled = |name: &str| remedies.ledger.is_settled(now.mono, name);
         let may_fence = is_current && !remedies.ledger.is_overfull();
         let policy = policy.filter(|_| may_fence);
-        let ToDo { undo, fence } = self.core.to_do(now, &ledger, settled, policy.as_ref(), *term);
+        let ToDo { undo, fence, old } = self.core.to_do(now, &ledger, settled, policy.as_ref(), *term);
         // Who has never acted does not even claim the slot.
         if ledger.is_empty() && fence.is_none() && executor.begun() == 0 {
             return None;
@@ -151,6 +173,7 @@ impl Operator {
             records: records.into(),
             undo,
             fence,
+            old,
         };
         let request = executor.ask(now.mono, &work)?;
         self.last_request += 1;

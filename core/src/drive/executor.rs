@@ -1,13 +1,14 @@
 //! The drives of one leader, one after the other: which is next, and what follows of how one ended.
 //!
-//! The slot first: nothing else is done in a term before what an older one left in it is settled. Then records that were left
-//! open, then what is to be undone, and only then a fence. An undo does not wait for a slot that cannot be claimed.
+//! The slot first: nothing else is done in a term before what an older one left in it is settled. Then the ledger is read once,
+//! as what is watched may be behind. Then records that were left open, then what is to be undone, then a fence, and at last the
+//! records that are old are deleted. An undo does not wait for a slot that cannot be claimed.
 //!
 //! What is read of the ledger may be behind what this leader has written itself, so that is remembered until it is read. Who
 //! loses the lead drops its executor with the drive under way: the next leader settles what it left.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::record::{Phase, RemediationRecord};
 use super::request::{Reply, Request};
@@ -37,6 +38,8 @@ pub struct Work<'r> {
     pub undo: BTreeMap<String, Option<u32>>,
     /// The fence that is planned and that no guard holds back.
     pub fence: Option<RemediationRecord>,
+    /// The record that is old: it is to be deleted.
+    pub old: Option<RemediationRecord>,
 }
 
 /// How far this term has come with the slot.
@@ -46,7 +49,9 @@ enum Claim {
     Due,
     /// The last try was given up: an undo goes first, if there is one, before the next.
     Failed,
-    /// It is this term's.
+    /// It is this term's, and the ledger is to be read.
+    Slot,
+    /// It is this term's, and the ledger was read.
     Made,
     /// A newer leader has written it: nothing more is done in this term.
     Superseded,
@@ -63,6 +68,10 @@ pub struct Executor {
     awaits_reply: bool,
     not_before: Mono,
     no_fence_before: Mono,
+    forgets_from: Mono,
+    listed: bool,
+    /// Names and uids of records that were deleted, until that is read.
+    deleted: BTreeSet<(String, String)>,
     written: BTreeMap<String, RemediationRecord>,
 }
 
@@ -78,6 +87,9 @@ impl Executor {
             awaits_reply: false,
             not_before: Mono(0),
             no_fence_before: Mono(0),
+            forgets_from: Mono(0),
+            listed: false,
+            deleted: BTreeSet::new(),
             written: BTreeMap::new(),
         }
     }
@@ -105,6 +117,7 @@ impl Executor {
     /// The ledger as it was read, with what this leader has written since.
     pub fn ledger(&self, read: &[RemediationRecord]) -> Vec<RemediationRecord> {
         let mut all = read.to_vec();
+        all.retain(|one| !self.is_deleted(one));
         for one in self.written.values() {
             match all.iter_mut().find(|read| read.name == one.name) {
                 Some(read) if is_newer(one, read) => read.clone_from(one),
@@ -118,6 +131,14 @@ impl Executor {
     /// Whether a drive is under way.
     pub const fn is_driving(&self) -> bool {
         self.drive.is_some()
+    }
+
+    /// Reads the ledger once more, before anything else is done.
+    pub fn list_again(&mut self) {
+        self.listed = false;
+        if self.claim == Claim::Made {
+            self.claim = Claim::Slot;
+        }
     }
 
     /// The next request, if there is one now. It is sent once, and what became of it is for [`Executor::take`]; until then
@@ -172,6 +193,9 @@ impl Executor {
                 };
                 Drive::undo(record, self.term)
             });
+        if self.claim == Claim::Slot {
+            return Some(self.begin(Drive::list(self.term)));
+        }
         if self.claim != Claim::Made {
             let failed = std::mem::replace(&mut self.claim, Claim::Due) == Claim::Failed;
             let instead = undo.filter(|_| failed);
@@ -184,17 +208,32 @@ impl Executor {
         let drive = settle.or(undo).or_else(|| {
             let fence = work.fence.as_ref().filter(|_| self.no_fence_before <= now)?;
             Some(Drive::fence(fence.clone(), self.term, self.slot.clone()))
+        });
+        let drive = drive.or_else(|| {
+            let is_due = |old: &&RemediationRecord| self.forgets_from <= now && !self.is_deleted(old);
+            let old = work.old.as_ref().filter(is_due)?;
+            Some(Drive::forget(old.clone(), self.term))
         })?;
         Some(self.begin(drive))
     }
 
     fn ended(&mut self, now: Mono, drive: &Drive, work: &Work<'_>) {
         let fence = drive.goal() == Goal::Fence;
-        if drive.goal() != Goal::Undo {
+        if !matches!(drive.goal(), Goal::Undo | Goal::List | Goal::Forget) {
             self.slot = drive.slot().clone();
         }
         match drive.end() {
-            Some(DriveEnd::Claimed) => self.claim = Claim::Made,
+            Some(DriveEnd::Claimed) if self.listed => self.claim = Claim::Made,
+            Some(DriveEnd::Claimed) => self.claim = Claim::Slot,
+            Some(DriveEnd::Listed) => {
+                self.listed = true;
+                self.claim = Claim::Made;
+            }
+            Some(DriveEnd::Forgotten) => {
+                let RemediationRecord { name, uid, .. } = drive.record();
+                self.written.remove(name);
+                self.deleted.insert((name.clone(), uid.clone()));
+            }
             Some(DriveEnd::Taken(holder)) => {
                 let records = self.ledger(&work.records);
                 let settle = match records.into_iter().find(|one| one.name == holder.record) {
@@ -204,7 +243,7 @@ impl Executor {
                 self.drive = Some(self.begin(settle));
             }
             Some(DriveEnd::Left) => {
-                self.claim = if drive.goal() == Goal::Claim {
+                self.claim = if matches!(drive.goal(), Goal::Claim | Goal::List) {
                     Claim::Failed
                 } else {
                     Claim::Due
@@ -221,6 +260,9 @@ impl Executor {
                 if fence && *phase != Phase::InEffect {
                     self.no_fence_before = now.plus(AFTER_REFUSED);
                 }
+            }
+            Some(DriveEnd::NothingDone(_)) if drive.goal() == Goal::Forget => {
+                self.forgets_from = now.plus(AFTER_REFUSED);
             }
             Some(DriveEnd::NothingDone(_)) => self.no_fence_before = now.plus(AFTER_REFUSED),
             None => {}
@@ -245,6 +287,16 @@ impl Executor {
             found.is_some_and(|read| !is_newer(one, read))
         };
         self.written.retain(|_, one| !is_read(one));
+        let is_there = |(name, uid): &(String, String)| {
+            let mut read = read.iter();
+            read.any(|one| one.name == *name && one.uid == *uid)
+        };
+        self.deleted.retain(is_there);
+    }
+
+    fn is_deleted(&self, record: &RemediationRecord) -> bool {
+        let mut deleted = self.deleted.iter();
+        deleted.any(|(name, uid)| *name == record.name && *uid == record.uid)
     }
 }
 

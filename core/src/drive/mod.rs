@@ -4,7 +4,7 @@
 //! waits, sends or knows the time, so that a test can lose, delay, repeat or refuse each request, and end the program after
 //! each.
 //!
-//! The order is what makes it safe. The record is stored before anything is done, under a name that follows of the intent,
+//! The order is what makes it safe. While people say stop nothing is stored. The record is stored before anything is done, under a name that follows of the intent,
 //! so that two leaders that mean the same write one object. The slot is taken by compare-and-swap. That people said stop,
 //! and the target, are read after that, and the act is bound to what was read: uid, resourceVersion and the whole list of
 //! taints. What is lost is read, never repeated. Where the target does not show a fence, the target is touched: that proves
@@ -16,6 +16,7 @@ mod executor;
 mod node;
 mod record;
 mod request;
+mod retention;
 mod slot;
 mod stages;
 #[cfg(test)]
@@ -25,11 +26,12 @@ pub use executor::{Executor, Work};
 pub use node::{LiveNode, NodePatch, REASON, RECORD, TERM, is_fence};
 pub use record::{Ending, Phase, PolicyVersion, RemediationRecord, history};
 pub use request::{Reply, Request};
+pub use retention::old;
 pub use slot::{SLOT, SlotHolder, SlotLease};
 
 use crate::guards::Held;
 
-/// Most requests of one drive. What is not settled by then stays open, and is settled by a drive of its own.
+/// Most requests of one drive, from its record on. What is not settled by then stays open, and is settled by a drive of its own.
 pub const MOST_REQUESTS: u32 = 10;
 /// Requests that it takes from the look at stop until the slot is free again: before it starts over it must have as many left.
 const WHOLE_ACT: u32 = 5;
@@ -39,17 +41,24 @@ const WHOLE_ACT: u32 = 5;
 pub enum Goal {
     /// Makes the slot this term's, at its beginning: what an older term has sent to it is refused from then on.
     Claim,
+    /// Reads the ledger, at the beginning of a term: what is watched may be behind what an older one did.
+    List,
     /// Fences a node.
     Fence,
     /// Undoes a fence. No stop, guard or slot holds it back.
     Undo,
     /// Finds out what became of a record that another leader, or this one, left open.
     Settle,
+    /// Deletes a record that is old.
+    Forget,
 }
 
 /// The request that is next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
+    List,
+    /// Stop once before anything is stored: while people say stop, no record is written for nothing.
+    FirstStop,
     Intend,
     FindRecord,
     ReadSlot,
@@ -63,6 +72,7 @@ enum Stage {
     FindClosed,
     FreeSlot,
     FindFreed,
+    Forget,
 }
 
 /// Why a drive ended as it did.
@@ -102,6 +112,10 @@ pub enum DriveEnd {
     NothingDone(DriveReason),
     /// The slot is this term's, and free.
     Claimed,
+    /// The ledger was read.
+    Listed,
+    /// A record that was old is deleted.
+    Forgotten,
     /// The slot is held by the record of an older term: that is to be settled first.
     Taken(SlotHolder),
     /// What became of it is not known, or the record could not be written. It stays open, and is to be settled.
@@ -120,6 +134,10 @@ pub struct Drive {
     stage: Stage,
     /// The target as it was last read.
     live: Option<LiveNode>,
+    /// Where the next page of the ledger begins.
+    page: Option<String>,
+    /// Whether this drive has stored its record, so that no other can have acted by it.
+    stored: bool,
     /// Whether a fence was sent and is not known to be there: a copy of it may be under way, also of one that was refused.
     may_come: bool,
     /// Whether it has asked to take the fence away: who else has is somebody whose word counts.
@@ -137,11 +155,21 @@ impl Drive {
         Self::of(Goal::Claim, Stage::ReadSlot, term, RemediationRecord::blank())
     }
 
+    /// Reads the ledger.
+    pub fn list(term: u64) -> Self {
+        Self::of(Goal::List, Stage::List, term, RemediationRecord::blank())
+    }
+
+    /// Deletes a record.
+    pub fn forget(record: RemediationRecord, term: u64) -> Self {
+        Self::of(Goal::Forget, Stage::Forget, term, record)
+    }
+
     /// Carries a planned fence out. `slot` is the slot as this leader last saw it: it saves a read.
     pub fn fence(record: RemediationRecord, term: u64, slot: SlotLease) -> Self {
         Self {
             slot,
-            ..Self::of(Goal::Fence, Stage::Intend, term, record)
+            ..Self::of(Goal::Fence, Stage::FirstStop, term, record)
         }
     }
 
@@ -174,6 +202,8 @@ impl Drive {
             slot: SlotLease::default(),
             stage,
             live: None,
+            page: None,
+            stored: false,
             may_come: false,
             unfenced: false,
             then: None,
@@ -211,12 +241,15 @@ impl Drive {
         if self.end.is_some() {
             return None;
         }
-        self.asked += 1;
+        // It is asked once, before anything is stored.
+        self.asked += u32::from(self.stage != Stage::FirstStop);
         self.may_come |= self.stage == Stage::Act && self.goal == Goal::Fence;
         self.unfenced |= self.stage == Stage::Act && self.goal == Goal::Undo;
         let name = || self.record.name.clone();
         let node = || self.record.node.clone();
         Some(match self.stage {
+            Stage::List => Request::ListRecords(self.page.clone()),
+            Stage::Forget => Request::DeleteRecord(Box::new(self.record.clone())),
             Stage::Intend => Request::CreateRecord(Box::new(self.record.clone())),
             Stage::FindRecord | Stage::FindClosed => Request::ReadRecord(name()),
             Stage::ReadSlot | Stage::FindFreed => Request::ReadSlot,
@@ -226,7 +259,7 @@ impl Drive {
                 node_uid: self.record.node_uid.clone(),
             }))),
             Stage::FreeSlot => Request::WriteSlot(self.slot_of(None)),
-            Stage::Stop => Request::ReadStop,
+            Stage::FirstStop | Stage::Stop => Request::ReadStop,
             Stage::Read | Stage::ReadBack => Request::ReadNode(node()),
             Stage::Act | Stage::Touch => match self.patch() {
                 Some(patch) => Request::PatchNode(node(), Box::new(patch)),

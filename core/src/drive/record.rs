@@ -72,6 +72,8 @@ impl Ending {
 pub struct RemediationRecord {
     /// Its name: one intent has one, so that it cannot be stored twice.
     pub name: String,
+    /// Its uid; empty before it is stored.
+    pub uid: String,
     /// Its resourceVersion; empty before it is stored.
     pub version: String,
     /// When it was stored.
@@ -103,21 +105,22 @@ pub struct RemediationRecord {
 }
 
 impl RemediationRecord {
-    /// The record of a change that is planned. `finished` is how many records of this remedy, node and cause have ended:
-    /// the name follows of it, so two leaders that mean the same write the same object.
+    /// The record of a change that is planned, the `number`th of this remedy, node and cause: the name follows of it, so two
+    /// leaders that mean the same write the same object.
     pub fn of(
         change: &NodeChange,
         names: &Names,
         node_uid: &str,
         policy: PolicyVersion,
         term: u64,
-        finished: usize,
+        number: u32,
     ) -> Self {
         let node = names.text(change.node).to_owned();
-        let name = name_of(change.remedy, node_uid, change.cause, finished);
+        let name = name_of(change.remedy, node_uid, change.cause, number);
         let plan_hash = plan_hash(change, &node, node_uid, &policy);
         Self {
             name,
+            uid: String::new(),
             version: String::new(),
             created: None,
             node,
@@ -139,6 +142,7 @@ impl RemediationRecord {
     pub(super) fn blank() -> Self {
         Self {
             name: String::new(),
+            uid: String::new(),
             version: String::new(),
             created: None,
             node: String::new(),
@@ -157,6 +161,11 @@ impl RemediationRecord {
             was_in_effect: false,
             failures_after: None,
         }
+    }
+
+    /// The how manieth it is of its remedy, node and cause, as its name says.
+    pub fn number(&self) -> Option<u32> {
+        self.name.rsplit_once('-')?.1.parse().ok()
     }
 
     /// Whether nothing is to be done for it any more.
@@ -242,6 +251,7 @@ impl RemediationRecord {
         let time = |text: Option<&str>| text.and_then(Wall::parse);
         Some(Self {
             name: text("/metadata/name")?,
+            uid: text("/metadata/uid")?,
             version: text("/metadata/resourceVersion")?,
             created: time(
                 object
@@ -306,11 +316,11 @@ pub fn history<'r>(
 }
 
 /// The name of the record of one intent.
-fn name_of(remedy: &str, uid: &str, cause: &str, finished: usize) -> String {
+fn name_of(remedy: &str, uid: &str, cause: &str, number: u32) -> String {
     let mut hash = Fnv::BEGIN;
     // A hash takes every write.
-    let _ = write!(hash, "{remedy}\0{uid}\0{cause}\0{finished}");
-    format!("{}-{:016x}", remedy.to_lowercase(), hash.0)
+    let _ = write!(hash, "{remedy}\0{uid}\0{cause}");
+    format!("{}-{:016x}-{number}", remedy.to_lowercase(), hash.0)
 }
 
 /// What an approval is for: the same remedy on the same object, with the same effect under the same policy. It tells plans

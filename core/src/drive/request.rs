@@ -7,12 +7,16 @@ use super::slot::SlotLease;
 /// One request. It is sent once: no client below may repeat it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Request {
+    /// Lists the records, from where the page before ended: as the quorum has them.
+    ListRecords(Option<String>),
     /// Stores the record.
     CreateRecord(Box<RemediationRecord>),
     /// Reads the record of this name.
     ReadRecord(String),
     /// Writes the status of the record, for the version that it has.
     WriteRecord(Box<RemediationRecord>),
+    /// Deletes the record of this name, for the version that it has: it is old.
+    DeleteRecord(Box<RemediationRecord>),
     /// Reads the slot.
     ReadSlot,
     /// Writes the slot, for the version that it has.
@@ -30,7 +34,11 @@ impl Request {
     pub const fn writes(&self) -> bool {
         matches!(
             self,
-            Self::CreateRecord(_) | Self::WriteRecord(_) | Self::WriteSlot(_) | Self::PatchNode(..)
+            Self::CreateRecord(_)
+                | Self::WriteRecord(_)
+                | Self::DeleteRecord(_)
+                | Self::WriteSlot(_)
+                | Self::PatchNode(..)
         )
     }
 }
@@ -38,6 +46,8 @@ impl Request {
 /// What became of a request.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reply {
+    /// Records as they are stored now, and from where the next page goes on.
+    Records(Vec<RemediationRecord>, Option<String>),
     /// A record, as it is stored now.
     Record(Box<RemediationRecord>),
     /// The slot, as it is stored now.
@@ -46,7 +56,7 @@ pub enum Reply {
     Node(Box<LiveNode>),
     /// The object that says stop is there.
     Stop,
-    /// There is no such object (404).
+    /// There is no such object (404), or it is deleted as was asked.
     Absent,
     /// The object is another one than was read, or exists already (409; 422 for a test of a patch). Nothing was done.
     Conflict,

@@ -11,6 +11,8 @@ impl Drive {
     /// Takes what became of the last request. `confirm` asks the guards once more, on the target as it was just read.
     pub fn take(&mut self, reply: Reply, confirm: impl FnOnce(&LiveNode) -> Result<(), Held>) {
         match self.stage {
+            Stage::List => self.on_list(reply),
+            Stage::FirstStop => self.on_first_stop(&reply),
             Stage::Intend => self.on_intend(reply),
             Stage::FindRecord => self.on_find_record(reply),
             Stage::ReadSlot => self.on_read_slot(reply),
@@ -24,12 +26,44 @@ impl Drive {
             Stage::FindClosed => self.on_find_closed(reply),
             Stage::FreeSlot => self.on_free_slot(reply),
             Stage::FindFreed => self.on_find_freed(reply),
+            Stage::Forget => self.on_forget(&reply),
         }
+    }
+
+    /// What was read is for who keeps the ledger.
+    fn on_list(&mut self, reply: Reply) {
+        match reply {
+            Reply::Records(_, None) => self.over(DriveEnd::Listed),
+            Reply::Records(_, page) => self.page = page,
+            _ => self.over(DriveEnd::Left),
+        }
+    }
+
+    fn on_forget(&mut self, reply: &Reply) {
+        self.over(match reply {
+            Reply::Absent => DriveEnd::Forgotten,
+            Reply::Refused(code) => DriveEnd::NothingDone(DriveReason::Refused(*code)),
+            Reply::Conflict => DriveEnd::NothingDone(DriveReason::Contended),
+            _ => DriveEnd::NothingDone(DriveReason::Lost),
+        });
+    }
+
+    fn on_first_stop(&mut self, reply: &Reply) {
+        let why = match reply {
+            Reply::Absent => return self.stage = Stage::Intend,
+            Reply::Stop => DriveReason::Stopped,
+            Reply::Refused(code) => DriveReason::StopUnreadable(*code),
+            _ => DriveReason::Lost,
+        };
+        self.over(DriveEnd::NothingDone(why));
     }
 
     fn on_intend(&mut self, reply: Reply) {
         match reply {
-            Reply::Record(record) => self.is_stored(*record),
+            Reply::Record(record) => {
+                self.stored = self.asked == 1;
+                self.is_stored(*record);
+            }
             // One that was lost before may still come.
             Reply::Refused(_) | Reply::Busy if self.asked > 1 => self.over(DriveEnd::Left),
             Reply::Refused(code) => self.over(DriveEnd::NothingDone(DriveReason::Refused(code))),
@@ -55,6 +89,7 @@ impl Drive {
             // It was carried out under this name already: what is counted as finished is not up to date.
             self.over(DriveEnd::NothingDone(DriveReason::Contended));
         } else if same {
+            self.record.uid = record.uid;
             self.record.version = record.version;
             self.record.created = record.created;
             let free = self.slot.term == self.term && self.slot.holder.is_none();
@@ -93,7 +128,7 @@ impl Drive {
     fn without_slot(&mut self, why: DriveReason) {
         match self.goal {
             Goal::Fence => self.close(Phase::Finished(Ending::Failed), why),
-            Goal::Claim | Goal::Settle | Goal::Undo => self.over(DriveEnd::Left),
+            _ => self.over(DriveEnd::Left),
         }
     }
 
@@ -144,7 +179,7 @@ impl Drive {
             self.close(Phase::InEffect, DriveReason::Done);
         } else if node.is_fenced() {
             self.close(Phase::Finished(Ending::Refused), DriveReason::AlreadyFenced);
-        } else if node.names(&self.record.name) {
+        } else if node.names(&self.record.name) && (self.may_come || !self.stored) {
             // An act of this record came, though its reply said otherwise, and its fence was removed by hand since.
             self.close(Phase::Finished(Ending::Lapsed), DriveReason::UndoneByOthers);
         } else if let Err(held) = confirm(node) {
@@ -340,7 +375,7 @@ impl Drive {
     fn finish(&mut self) {
         let end = match self.goal {
             Goal::Claim => DriveEnd::Claimed,
-            Goal::Fence | Goal::Undo | Goal::Settle => DriveEnd::Closed(self.record.phase, self.why.clone()),
+            _ => DriveEnd::Closed(self.record.phase, self.why.clone()),
         };
         self.over(end);
     }

@@ -15,7 +15,7 @@ fn policy() -> PolicyVersion {
     }
 }
 
-fn record(finished: usize) -> RemediationRecord {
+fn record(finished: u32) -> RemediationRecord {
     let mut names = Names::default();
     let change = NodeChange {
         remedy: "CordonNode",
@@ -36,6 +36,7 @@ fn node(version: &str, taints: serde_json::Value, annotations: serde_json::Value
 
 fn stored(record: &RemediationRecord) -> Reply {
     Reply::Record(Box::new(RemediationRecord {
+        uid: "r-1".into(),
         version: "20".into(),
         ..record.clone()
     }))
@@ -58,6 +59,8 @@ fn take(drive: &mut Drive, reply: Reply) {
 fn until_act() -> (Drive, NodePatch) {
     let record = record(0);
     let mut drive = Drive::fence(record.clone(), 7, free(7));
+    assert_eq!(drive.ask(), Some(Request::ReadStop));
+    take(&mut drive, Reply::Absent);
     assert!(matches!(drive.ask(), Some(Request::CreateRecord(_))));
     take(&mut drive, stored(&record));
     let Some(Request::WriteSlot(slot)) = drive.ask() else {
@@ -85,7 +88,7 @@ fn until_act() -> (Drive, NodePatch) {
 }
 
 #[test]
-fn a_fence_takes_seven_requests() {
+fn a_fence_takes_eight_requests() {
     let (mut drive, patch) = until_act();
     assert!(patch.adds_fence());
     let fenced = node("31", json!(patch.taints), json!({RECORD: drive.record().name}));
@@ -217,11 +220,48 @@ fn an_act_that_people_undid_at_once_is_not_done_again() {
 #[test]
 fn a_record_that_may_still_come_is_left() {
     let mut drive = Drive::fence(record(0), 7, free(7));
-    for reply in [Reply::Lost, Reply::Absent, Reply::Busy] {
+    for reply in [Reply::Absent, Reply::Lost, Reply::Absent, Reply::Busy] {
         assert!(drive.ask().is_some());
         take(&mut drive, reply);
     }
     assert_eq!(drive.end(), Some(&DriveEnd::Left));
+}
+
+#[test]
+fn while_people_say_stop_no_record_is_stored() {
+    for (reply, why) in [
+        (Reply::Stop, DriveReason::Stopped),
+        (Reply::Refused(403), DriveReason::StopUnreadable(403)),
+        (Reply::Lost, DriveReason::Lost),
+    ] {
+        let mut drive = Drive::fence(record(0), 7, free(7));
+        assert_eq!(drive.ask(), Some(Request::ReadStop));
+        take(&mut drive, reply);
+        assert_eq!(drive.ask(), None);
+        assert_eq!(drive.end(), Some(&DriveEnd::NothingDone(why)));
+    }
+}
+
+/// Its record was deleted since, as it was old, and its name is used again.
+#[test]
+fn what_an_older_record_of_the_same_name_has_left_says_nothing() {
+    let (mut drive, _) = (Drive::fence(record(0), 7, free(7)), ());
+    let left = node("30", json!([]), json!({RECORD: drive.record().name}));
+    let slot = SlotLease {
+        version: "11".into(),
+        ..free(7)
+    };
+    for reply in [
+        Reply::Absent,
+        stored(&record(0)),
+        Reply::Slot(slot),
+        Reply::Absent,
+        Reply::Node(Box::new(left)),
+    ] {
+        assert!(drive.ask().is_some());
+        take(&mut drive, reply);
+    }
+    assert!(matches!(drive.ask(), Some(Request::PatchNode(_, patch)) if patch.adds_fence()));
 }
 
 #[test]
@@ -347,6 +387,7 @@ fn a_record_is_read_as_it_was_written() {
     let mut record = record(2);
     let mut object = record.json("evenkeel-system");
     object["metadata"]["resourceVersion"] = "5".into();
+    object["metadata"]["uid"] = "r-1".into();
     object["metadata"]["creationTimestamp"] = "2026-11-21T13:00:00Z".into();
     assert_eq!(RemediationRecord::parse(&object).unwrap().phase, Phase::Intended);
     for ending in Ending::ALL {

@@ -173,8 +173,8 @@ fn a_flapper_in_slack_is_fenced_once_and_the_fence_is_undone_when_it_was_steady(
     let words = world.ledger.words.clone();
     assert_eq!(
         words.len(),
-        9,
-        "the slot is claimed, and a fence is seven requests: {words:?}"
+        11,
+        "the slot is claimed, the ledger is listed, and a fence is eight requests: {words:?}"
     );
     world.measured(1_200);
     assert!(world.is_fenced());
@@ -216,9 +216,14 @@ fn stop_holds_a_fence_and_no_undo() {
     let mut world = world("Enforce");
     world.ledger.stop = true;
     world.flap();
+    world.measured(600);
     assert!(!world.is_fenced());
-    assert_eq!(world.ending(), Some(Phase::Finished(Ending::Refused)));
-    assert_eq!(world.times("fence"), 0);
+    assert_eq!(world.ending(), None, "no record is stored while people say stop");
+    assert!(
+        (2..=15).contains(&world.times("read stop")),
+        "{:?}",
+        world.ledger.words
+    );
     world.ledger.stop = false;
     world.measured(120);
     assert!(world.is_fenced(), "{:?}", world.ledger.words);
@@ -340,4 +345,39 @@ fn without_the_lead_nothing_is_asked() {
     assert!(world.ledger.words.is_empty());
     assert!(world.all(Source::Remediations).next().is_none());
     assert_eq!(NAMESPACE, crate::lease::NAMESPACE);
+}
+
+#[test]
+fn what_is_over_is_deleted_after_seven_days() {
+    let mut world = world("Enforce");
+    world.flap();
+    world.measured(2_100);
+    assert_eq!(world.ending(), Some(UNDONE));
+    world.pass(7 * 86_400_000);
+    world.measured(3_660);
+    assert!(world.records().is_empty());
+    assert_eq!(world.times("delete record"), 1);
+}
+
+/// Its watch shows the ledger as it was before the last leader's fence, and has no sign of it.
+#[test]
+fn a_new_leader_whose_watch_is_behind_sees_the_ledger_before_it_acts() {
+    let mut world = world("Enforce");
+    world.hold_remedies = true;
+    world.flap();
+    while world.times("fence") == 0 {
+        assert!(world.answer_remedy());
+        world.work();
+    }
+    // Nothing of it has reached the watch of the next leader.
+    world.lose();
+    world.relist(Source::Nodes);
+    world.remedy = None;
+    world.lead(9);
+    world.hold_remedies = false;
+    world.ledger.words.clear();
+    world.measured(60);
+    let (listed, record) = (world.times("list records"), world.times("create record"));
+    assert_eq!((listed, record), (1, 0), "{:?}", world.ledger.words);
+    assert_eq!(world.ending(), Some(Phase::InEffect));
 }

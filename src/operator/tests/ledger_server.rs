@@ -24,6 +24,8 @@ pub(super) struct LedgerServer {
 
 fn word(request: &Request) -> &'static str {
     match request {
+        Request::ListRecords(_) => "list records",
+        Request::DeleteRecord(_) => "delete record",
         Request::CreateRecord(_) => "create record",
         Request::ReadRecord(_) => "read record",
         Request::WriteRecord(_) => "write record",
@@ -75,6 +77,14 @@ impl World {
 
     pub(super) fn carry_out_remedy(&mut self, request: &Request) -> Reply {
         match request {
+            Request::ListRecords(_) => Reply::Records(self.records(), None),
+            Request::DeleteRecord(record) => {
+                if !matches!(self.record(&record.name), Reply::Record(one) if one.version == record.version) {
+                    return Reply::Conflict;
+                }
+                self.delete(Source::Remediations, NAMESPACE, &record.name);
+                Reply::Absent
+            }
             Request::CreateRecord(record) => {
                 if self.record(&record.name) != Reply::Absent {
                     return Reply::Conflict;

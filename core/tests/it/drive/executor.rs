@@ -21,12 +21,15 @@ struct Bed {
     now: Mono,
     fence: bool,
     undo: bool,
+    forget: bool,
     /// Each request that was sent, in a word.
     sent: Vec<&'static str>,
 }
 
 fn word(request: &Request) -> &'static str {
     match request {
+        Request::ListRecords(_) => "list records",
+        Request::DeleteRecord(_) => "delete record",
         Request::CreateRecord(_) => "create record",
         Request::ReadRecord(_) => "read record",
         Request::WriteRecord(_) => "write record",
@@ -49,6 +52,7 @@ impl Bed {
             now: Mono(1_000_000),
             fence: true,
             undo: false,
+            forget: false,
             sent: Vec::new(),
         }
     }
@@ -57,7 +61,8 @@ impl Bed {
         let records: Vec<_> = self.server.records.values().cloned().collect();
         let undo: BTreeMap<_, _> = records.iter().map(|one| (one.name.clone(), None)).collect();
         let node = &self.server.nodes["n1"];
-        let finished = records.iter().filter(|one| one.is_finished()).count();
+        let number = records.iter().filter_map(RemediationRecord::number).max();
+        let number = number.map_or(0, |last| last + 1);
         let mut names = Names::default();
         let change = NodeChange {
             remedy: "CordonNode",
@@ -70,10 +75,12 @@ impl Bed {
             uid: "p".into(),
             generation: 1,
         };
-        let record = RemediationRecord::of(&change, &names, &node.uid, policy, self.term, finished);
+        let record = RemediationRecord::of(&change, &names, &node.uid, policy, self.term, number);
         let wanted = self.fence && !node.is_fenced();
+        let old = records.iter().find(|one| one.is_finished()).cloned();
         Work {
             records: records.into(),
+            old: old.filter(|_| self.forget),
             undo: if self.undo { undo } else { BTreeMap::new() },
             fence: wanted.then_some(record),
         }
@@ -128,8 +135,9 @@ impl Bed {
     }
 }
 
-const CLAIM: [&str; 2] = ["read slot", "write slot"];
-const FENCE: [&str; 7] = [
+const CLAIM: [&str; 3] = ["read slot", "write slot", "list records"];
+const FENCE: [&str; 8] = [
+    "read stop",
     "create record",
     "write slot",
     "read stop",
@@ -162,7 +170,7 @@ fn a_fence_that_came_to_nothing_is_not_tried_for_a_minute_and_stop_holds_no_undo
         1,
         "{begin:?}"
     );
-    assert_eq!(bed.phases(), [Phase::Finished(Ending::Refused)]);
+    assert_eq!(bed.phases(), [], "while people say stop nothing is stored");
     bed.server.stop = false;
     bed.live(2_000);
     assert_eq!(bed.server.fenced(), 1);
@@ -287,5 +295,81 @@ fn a_successor_at_each_request_settles_what_is_left() {
             tried += 1;
         }
     }
-    assert_eq!(tried, 36);
+    assert_eq!(tried, 42);
+}
+
+#[test]
+fn what_is_old_is_deleted_once_and_its_number_is_not_used_again() {
+    let mut bed = Bed::new();
+    bed.live(60_000);
+    (bed.undo, bed.fence) = (true, false);
+    bed.live(60_000);
+    (bed.undo, bed.fence) = (false, true);
+    bed.live(120_000);
+    let names = |bed: &Bed| bed.server.records.keys().cloned().collect::<Vec<_>>();
+    let before = names(&bed);
+    assert_eq!(before.len(), 2);
+    bed.fence = false;
+    bed.forget = true;
+    assert_eq!(bed.live(60_000), ["delete record"]);
+    assert_eq!(names(&bed), before[1..]);
+    bed.undo = true;
+    bed.forget = false;
+    bed.live(60_000);
+    (bed.undo, bed.fence) = (false, true);
+    bed.live(120_000);
+    let after = names(&bed);
+    assert!(
+        after.len() == 2 && !after.contains(&before[0]),
+        "{before:?}, {after:?}"
+    );
+}
+
+#[test]
+fn what_was_deleted_is_not_known_though_the_watch_still_shows_it() {
+    let mut bed = Bed::new();
+    bed.live(60_000);
+    (bed.undo, bed.fence, bed.forget) = (true, false, true);
+    let stale: Vec<_> = bed.server.records.values().cloned().collect();
+    let mut work = bed.work();
+    for _ in 0..10 {
+        if let Some(request) = bed.leader.ask(bed.now, &work) {
+            let reply = bed.apply(&request);
+            bed.take(reply);
+            assert!(!bed.server.records.is_empty() || matches!(request, Request::DeleteRecord(_)));
+        }
+        work.old = bed
+            .leader
+            .ledger(&stale)
+            .into_iter()
+            .find(RemediationRecord::is_finished);
+    }
+    assert!(bed.server.records.is_empty());
+    assert!(bed.leader.ledger(&stale).is_empty());
+}
+
+/// Its watch may show the ledger as it was before the last leader's acts.
+#[test]
+fn a_new_leader_lists_the_ledger_once_before_it_acts() {
+    let mut bed = Bed::new();
+    bed.live(60_000);
+    bed.succeed();
+    (bed.undo, bed.fence) = (true, false);
+    let sent = bed.live(60_000);
+    assert_eq!(sent[..3], CLAIM);
+    assert_eq!(sent.iter().filter(|one| **one == "list records").count(), 1);
+    // Where it cannot be listed, nothing is fenced.
+    let mut bed = Bed::new();
+    for _ in 0..100 {
+        match bed.ask() {
+            Some(Request::ListRecords(_)) => bed.take(Reply::Refused(403)),
+            Some(request) => {
+                let reply = bed.apply(&request);
+                bed.take(reply);
+            }
+            None => bed.now = bed.now.plus(500),
+        }
+    }
+    assert_eq!(bed.server.fences, 0);
+    assert!(bed.sent.contains(&"list records"));
 }

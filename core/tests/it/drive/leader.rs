@@ -204,7 +204,9 @@ impl Run {
             leader.asked = 0;
             leader.words_at_start = self.server.words;
         }
-        leader.asked += 1;
+        // Stop is read once before the record.
+        let first = leader.asked == 0 && request == Request::ReadStop;
+        leader.asked += u32::from(!first);
         let too_many = leader.asked > MOST_REQUESTS;
         let is_act = matches!(&request, Request::PatchNode(_, patch) if patch.adds_fence());
         let stopped = self.server.stop && self.server.words == leader.words_at_start;
@@ -267,7 +269,16 @@ impl Run {
         } else {
             self.fence(leader.term, &records)
         };
+        // What guards look back on here is never old.
+        let is_old = |one: &&RemediationRecord| {
+            let newer =
+                |other: &RemediationRecord| other.node_uid == one.node_uid && other.number() > one.number();
+            let over = matches!(one.phase, Phase::Finished(ending) if ending != Ending::Lapsed);
+            over && records.iter().any(newer)
+        };
+        let old = records.iter().find(is_old).cloned();
         Work {
+            old: old.filter(|_| self.faults && self.chance.percent(50)),
             records: leader.watched.clone().into(),
             undo,
             fence,
@@ -280,10 +291,13 @@ impl Run {
         let own: Vec<_> = records.iter().filter(|one| one.node_uid == node.uid).collect();
         let lapsed = own.iter().any(|one| one.phase == Phase::Finished(Ending::Lapsed));
         let respected = self.server.defect != Some(Defect::NoRespect);
-        if node.is_fenced() || lapsed && respected {
+        // What is open is settled or undone first, as in the operator.
+        let open = own.iter().any(|one| !one.is_finished());
+        if node.is_fenced() || open || lapsed && respected {
             return None;
         }
-        let finished = own.iter().filter(|one| one.is_finished()).count();
+        let number = own.iter().filter_map(|one| one.number()).max();
+        let number = number.map_or(0, |last| last + 1);
         let mut names = Names::default();
         let change = NodeChange {
             remedy: "CordonNode",
@@ -297,7 +311,7 @@ impl Run {
             generation: 1,
         };
         Some(RemediationRecord::of(
-            &change, &names, &node.uid, policy, term, finished,
+            &change, &names, &node.uid, policy, term, number,
         ))
     }
 

@@ -170,6 +170,8 @@ impl Server {
     /// Does what a request asks.
     pub(super) fn apply(&mut self, sender: Sender, request: &Request) -> Reply {
         match request {
+            Request::ListRecords(_) => Reply::Records(self.records.values().cloned().collect(), None),
+            Request::DeleteRecord(record) => self.delete_record(record),
             Request::CreateRecord(record) => self.create_record(record),
             Request::ReadRecord(name) => match self.records.get(name) {
                 Some(record) => Reply::Record(Box::new(record.clone())),
@@ -203,6 +205,7 @@ impl Server {
             return Reply::Conflict;
         }
         stored.version = self.next_version().to_string();
+        stored.uid.clone_from(&stored.version);
         if !self.has(Defect::NoRecord) {
             let open = |one: &&RemediationRecord| !one.is_finished() && one.node_uid == record.node_uid;
             let twice = self.records.values().any(|one| open(&one));
@@ -210,6 +213,17 @@ impl Server {
             self.records.insert(stored.name.clone(), stored.clone());
         }
         Reply::Record(Box::new(stored))
+    }
+
+    fn delete_record(&mut self, record: &RemediationRecord) -> Reply {
+        let stored = self.records.get(&record.name);
+        if stored.is_some_and(|one| one.version != record.version || one.uid != record.uid) {
+            return Reply::Conflict;
+        }
+        let open = stored.is_some_and(|one| !one.is_finished());
+        self.break_if(open, "a record that is open is deleted");
+        self.records.remove(&record.name);
+        Reply::Absent
     }
 
     fn write_record(&mut self, record: &RemediationRecord) -> Reply {
@@ -290,7 +304,9 @@ impl Server {
         }
         self.fences += 1;
         let name = patch.annotations[RECORD].clone().unwrap_or_default();
-        let acts = self.acts.entry(name.clone()).or_default();
+        // When a record was deleted as it is old, its name may be used again.
+        let uid = self.records.get(&name).map_or("", |one| one.uid.as_str());
+        let acts = self.acts.entry(format!("{name} {uid}")).or_default();
         *acts += 1;
         let twice = *acts > 1;
         self.break_if(twice, "one intent is carried out twice");
