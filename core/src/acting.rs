@@ -71,8 +71,8 @@ impl Core {
         settled && !(same && row.fenced) || same && self.planner.steady().contains(&name)
     }
 
-    /// Whether the platform's policy is known to ask for no fences.
-    fn is_forbidden(&self) -> bool {
+    /// Whether the platform's policy is known to ask for no fences: then those that there are go.
+    pub fn is_forbidden(&self) -> bool {
         if let Some(policy) = self.index.cluster_policy() {
             return policy
                 .nodes

@@ -33,6 +33,8 @@ pub(super) struct Remedies {
     look_by: Mono,
     /// Until when the executor waited when it was last looked at.
     waited_until: Mono,
+    /// Whether the policy was known to ask for no fences.
+    forbidden: bool,
     /// How often the core had planned when it was last looked at.
     plans_made: u64,
     /// The ledger as the core was last given it.
@@ -107,6 +109,7 @@ impl Operator {
         let term = term.map(|claim| claim.term);
         let permit = self.permit(now);
         let plans_made = self.core.plans_made();
+        let forbidden = self.core.is_forbidden();
         let ledger_is_read = matches!(self.ledger_freshness(), Freshness::Complete | Freshness::Stale);
         let Some(remedies) = &mut self.remedies else {
             return;
@@ -124,11 +127,14 @@ impl Operator {
         let goes_on = remedies.executor.as_ref().is_some_and(|one| one.1.is_driving());
         let changed = remedies.ledger.take_changed();
         // What is under way goes on as soon as it may, whatever else happens or does not.
+        // That a policy is gone may come to be known long after the last plan under it.
+        let turned = std::mem::replace(&mut remedies.forbidden, forbidden) != forbidden;
         let by_time = remedies.look_by <= now.mono;
         if by_time {
             remedies.look_by = now.mono.plus(LOOK);
         }
         remedies.look |= by_time
+            || turned
             || changed
             || waited
             || (goes_on && waits_until <= now.mono)

@@ -138,6 +138,8 @@ pub struct Drive {
     page: Option<String>,
     /// Whether this drive has stored its record, so that no other can have acted by it.
     stored: bool,
+    /// Whether a read has shown another Node of the name.
+    another: bool,
     /// Whether a fence was sent and is not known to be there: a copy of it may be under way, also of one that was refused.
     may_come: bool,
     /// Whether it has asked to take the fence away: who else has is somebody whose word counts.
@@ -204,6 +206,7 @@ impl Drive {
             live: None,
             page: None,
             stored: false,
+            another: false,
             may_come: false,
             unfenced: false,
             then: None,
@@ -281,7 +284,7 @@ impl Drive {
         let live = self.live.as_ref()?;
         Some(match (self.stage, self.goal) {
             (Stage::Touch, _) => live.touch(self.term),
-            (_, Goal::Undo) => live.unfence(),
+            (_, Goal::Undo) => live.unfence(&self.record),
             _ => live.fence(&self.record),
         })
     }

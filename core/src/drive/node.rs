@@ -63,9 +63,15 @@ impl LiveNode {
         self.taints.iter().any(is_fence)
     }
 
-    /// Whether it is fenced by this record.
-    pub fn is_fenced_by(&self, record: &str) -> bool {
-        self.is_fenced() && self.names(record)
+    /// Whether it is fenced by this record: it names it, and the taint is as the record wrote it. One that people wrote
+    /// otherwise is theirs.
+    pub fn is_fenced_by(&self, record: &RemediationRecord) -> bool {
+        self.names(&record.name) && self.has_taint_of(record)
+    }
+
+    /// Whether it carries the taint as this record writes it.
+    pub fn has_taint_of(&self, record: &RemediationRecord) -> bool {
+        self.taints.iter().any(|one| is_taint_of(record, one))
     }
 
     /// Whether it names this record as the last that fenced it.
@@ -85,9 +91,9 @@ impl LiveNode {
         self.patch(Some(taints), annotations)
     }
 
-    /// Takes evenkeel's taint away, and nothing else.
-    pub fn unfence(&self) -> NodePatch {
-        let taints = self.taints.iter().filter(|one| !is_fence(one));
+    /// Takes the taint of this record away, and nothing else.
+    pub fn unfence(&self, record: &RemediationRecord) -> NodePatch {
+        let taints = self.taints.iter().filter(|one| !is_taint_of(record, one));
         let taints = taints.cloned().collect();
         self.patch(Some(taints), [(RECORD, None), (REASON, None)])
     }
@@ -139,6 +145,12 @@ impl LiveNode {
 /// Whether a taint is evenkeel's.
 pub fn is_fence(taint: &Value) -> bool {
     taint["key"] == FENCE
+}
+
+/// Whether a taint is as this record writes it.
+fn is_taint_of(record: &RemediationRecord, taint: &Value) -> bool {
+    let value = taint["value"].as_str().unwrap_or("");
+    is_fence(taint) && taint["effect"] == record.effect.name() && value.is_empty()
 }
 
 /// A change of one Node, for the version that was read and no other. Taints are one atomic list, so the whole of it is

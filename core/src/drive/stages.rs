@@ -168,10 +168,12 @@ impl Drive {
             _ => return,
         };
         let same = node.uid == self.record.node_uid;
-        let by_us = same && node.is_fenced_by(&self.record.name);
+        let by_us = same && node.is_fenced_by(&self.record);
         // Also where nothing is done to it: a touch for what was sent before is for the newest version.
         let node = &*self.live.insert(node);
-        if self.goal == Goal::Undo {
+        if self.goal == Goal::Undo && !same {
+            self.is_another();
+        } else if self.goal == Goal::Undo {
             self.stage = if by_us { Stage::Act } else { Stage::Touch };
         } else if !same {
             self.is_gone();
@@ -189,6 +191,13 @@ impl Drive {
         }
     }
 
+    /// Another Node of the name: nothing is done to it. As an answer may be old, two have to say so.
+    fn is_another(&mut self) {
+        if std::mem::replace(&mut self.another, true) {
+            self.is_gone();
+        }
+    }
+
     /// The target is not there any more, and what was done to it went with it.
     fn is_gone(&mut self) {
         let ending = if self.goal == Goal::Undo || self.record.phase == Phase::InEffect {
@@ -202,10 +211,10 @@ impl Drive {
     fn on_act(&mut self, reply: Reply) {
         let undo = self.goal == Goal::Undo;
         match reply {
-            Reply::Node(node) if !undo && node.is_fenced_by(&self.record.name) => {
+            Reply::Node(node) if !undo && node.is_fenced_by(&self.record) => {
                 self.close(Phase::InEffect, DriveReason::Done);
             }
-            Reply::Node(node) if undo && !node.is_fenced() => {
+            Reply::Node(node) if undo && !node.has_taint_of(&self.record) => {
                 self.close(Phase::Finished(Ending::Undone), DriveReason::Done);
             }
             Reply::Absent => self.is_gone(),
@@ -230,7 +239,11 @@ impl Drive {
             Reply::Refused(_) => return self.over(DriveEnd::Left),
             _ => return,
         };
-        let by_us = node.uid == self.record.node_uid && node.is_fenced_by(&self.record.name);
+        let by_us = node.uid == self.record.node_uid && node.is_fenced_by(&self.record);
+        if self.goal == Goal::Undo && node.uid != self.record.node_uid {
+            self.stage = Stage::Read;
+            return self.is_another();
+        }
         match (self.goal, by_us) {
             // A removal may be done again: it is the same each time.
             (Goal::Undo, true) => self.stage = Stage::Read,

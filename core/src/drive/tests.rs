@@ -356,9 +356,9 @@ fn the_patch_is_for_what_was_read() {
         json!([other, mine]),
         json!({RECORD: record(0).name, "a": "b"}),
     );
-    assert!(fenced.is_fenced_by(&record(0).name) && !fenced.is_fenced_by("another"));
+    assert!(fenced.is_fenced_by(&record(0)) && !fenced.is_fenced_by(&record(1)));
     assert_eq!(
-        fenced.unfence().json(),
+        fenced.unfence(&record(0)).json(),
         json!([
             {"op": "test", "path": "/metadata/uid", "value": "u-1"},
             {"op": "test", "path": "/metadata/resourceVersion", "value": "31"},
@@ -461,4 +461,56 @@ fn history_outlives_the_program() {
             .iter()
             .all(|one| one.started.until(now.mono) == 0)
     );
+}
+
+/// A taint of the same key that people wrote otherwise is theirs.
+#[test]
+fn an_undo_removes_the_taint_as_it_was_written_and_no_other() {
+    let fence = crate::sources::claim::FENCE;
+    let mine = json!({"key": fence, "effect": "PreferNoSchedule"});
+    for theirs in [
+        json!({"key": fence, "effect": "NoSchedule"}),
+        json!({"key": fence, "effect": "PreferNoSchedule", "value": "by-hand"}),
+    ] {
+        let named = json!({RECORD: record(0).name});
+        let both = node("31", json!([theirs, mine]), named.clone());
+        assert_eq!(both.unfence(&record(0)).taints, Some(vec![theirs.clone()]));
+        // Where only theirs is there, the fence was undone by them.
+        let in_effect = RemediationRecord {
+            version: "20".into(),
+            phase: Phase::InEffect,
+            ..record(0)
+        };
+        let mut drive = Drive::undo(in_effect, 7);
+        assert!(drive.ask().is_some());
+        take(
+            &mut drive,
+            Reply::Node(Box::new(node("31", json!([theirs]), named))),
+        );
+        let Some(Request::PatchNode(_, touch)) = drive.ask() else {
+            panic!("not touched")
+        };
+        assert_eq!(touch.taints, None);
+    }
+}
+
+#[test]
+fn an_undo_changes_no_node_of_another_uid() {
+    let in_effect = RemediationRecord {
+        version: "20".into(),
+        phase: Phase::InEffect,
+        node_uid: "u-0".into(),
+        ..record(0)
+    };
+    let mine = json!({"key": crate::sources::claim::FENCE, "effect": "PreferNoSchedule"});
+    let other = node("31", json!([mine]), json!({RECORD: record(0).name}));
+    let mut drive = Drive::undo(in_effect, 7);
+    for _ in 0..2 {
+        assert_eq!(drive.ask(), Some(Request::ReadNode("n1".into())));
+        take(&mut drive, Reply::Node(Box::new(other.clone())));
+    }
+    let Some(Request::WriteRecord(written)) = drive.ask() else {
+        panic!("not closed")
+    };
+    assert_eq!(written.phase, Phase::Finished(Ending::Undone));
 }

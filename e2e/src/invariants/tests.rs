@@ -111,12 +111,12 @@ impl Story {
     }
 
     /// Record, slot, stop, read, act, close and free slot, as a leader of this term does it.
-    fn fence(&mut self, term: u64, finished: usize) {
+    fn fence(&mut self, term: u64, finished: u32) {
         self.intend(term, finished);
         self.act();
     }
 
-    fn intend(&mut self, term: u64, finished: usize) {
+    fn intend(&mut self, term: u64, finished: u32) {
         let mut names = Names::default();
         let live = self.live();
         let change = NodeChange {
@@ -179,7 +179,8 @@ impl Story {
     }
 
     fn undo(&mut self, user: &str) {
-        let body = self.live().unfence().json();
+        let record = RemediationRecord::parse(&self.record).unwrap();
+        let body = self.live().unfence(&record).json();
         self.patch(user, body, |node| {
             node["spec"]["taints"]
                 .as_array_mut()

@@ -129,7 +129,7 @@ pub(super) async fn make_node(admin: &Account, name: &str, labels: Value) {
     admin.merge(&node(name), &taints(&[])).await.unwrap();
 }
 
-pub(super) fn record(node: &LiveNode, finished: usize) -> RemediationRecord {
+pub(super) fn record(node: &LiveNode, finished: u32) -> RemediationRecord {
     let mut names = Names::default();
     let change = NodeChange {
         remedy: "CordonNode",

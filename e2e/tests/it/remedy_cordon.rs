@@ -119,11 +119,17 @@ async fn fenced_and_unfenced(operator: &Account, name: &str) {
     let record = record(&live, 0);
     let act = live.fence(&record).json();
     let fenced = LiveNode::parse(&operator.patch(&path, &act).await.unwrap()).unwrap();
-    assert!(fenced.is_fenced_by(&record.name) && fenced.taints.len() == 3);
+    assert!(fenced.is_fenced_by(&record) && fenced.taints.len() == 3);
     // The same once more, as a proxy or a network may repeat it.
     let (code, why) = operator.patch(&path, &act).await.unwrap_err();
     assert!([409, 422].contains(&code), "{code} {why}");
-    let unfenced = LiveNode::parse(&operator.patch(&path, &fenced.unfence().json()).await.unwrap()).unwrap();
+    let unfenced = LiveNode::parse(
+        &operator
+            .patch(&path, &fenced.unfence(&record).json())
+            .await
+            .unwrap(),
+    )
+    .unwrap();
     assert!(!unfenced.is_fenced() && unfenced.taints == live.taints);
     // A fence that is late: the node was touched meanwhile.
     let late = unfenced.fence(&record).json();
@@ -214,7 +220,7 @@ async fn stop_refuses_every_fence_and_no_removal() {
     assert!(code == 422 && why.contains("people said stop"), "{code} {why}");
     let fenced = operator.node("fenced").await;
     operator
-        .patch(&node("fenced"), &fenced.unfence().json())
+        .patch(&node("fenced"), &fenced.unfence(&record(&fenced, 0)).json())
         .await
         .unwrap();
     assert!(!operator.node("fenced").await.is_fenced());

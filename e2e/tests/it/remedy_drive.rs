@@ -17,10 +17,10 @@ use serde_json::{Value, json};
 use crate::remedy_bed::{self, Account, make_node, plane, until_narrowed};
 
 /// Requests of a fence on a quiet server, and one more.
-const REQUESTS: u32 = 8;
+const REQUESTS: u32 = 9;
 
 /// A record as the leader of this term makes it.
-fn record(live: &LiveNode, finished: usize, term: u64) -> RemediationRecord {
+fn record(live: &LiveNode, finished: u32, term: u64) -> RemediationRecord {
     RemediationRecord {
         term,
         ..remedy_bed::record(live, finished)
@@ -135,7 +135,7 @@ async fn a_leader_may_be_killed_after_each_request() {
         fence.end(),
         Some(&DriveEnd::Closed(Phase::InEffect, DriveReason::Done))
     );
-    assert!(operator.node("driven").await.is_fenced_by(&fence.record().name));
+    assert!(operator.node("driven").await.is_fenced_by(fence.record()));
     let maps = format!("/api/v1/namespaces/{NAMESPACE}/configmaps");
     let stop = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": remedy::STOP}});
     admin.post(&maps, &stop).await.unwrap();

@@ -148,7 +148,7 @@ async fn a_fence_is_undone_without_an_operator() {
     let shown = done(&plane, &["undo", "people-1", "--dry-run"]);
     assert!(shown.starts_with("people-1: would remove the taint"), "{shown}");
     assert!(
-        operator.node("people-1").await.is_fenced_by(&record.name),
+        operator.node("people-1").await.is_fenced_by(&record),
         "a dry run changes nothing"
     );
     let undone = done(&plane, &["undo", "people-1"]);

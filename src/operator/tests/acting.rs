@@ -245,6 +245,37 @@ fn without_a_policy_that_asks_for_it_a_fence_goes(#[case] change: fn(&mut World)
     assert_eq!(world.ending(), Some(UNDONE));
 }
 
+/// The planner drops the policy at once, and it is known to be gone when the watch is proven to be current.
+#[test]
+fn a_fence_goes_when_it_is_known_that_the_policy_is_gone() {
+    let mut world = world("Enforce");
+    world.flap();
+    assert!(world.is_fenced());
+    world.say(Source::ClusterPolicy, || What::Freshness(Freshness::Stale));
+    world.delete(Source::ClusterPolicy, "", "cluster");
+    world.measured(300);
+    assert!(world.is_fenced());
+    world.say(Source::ClusterPolicy, || What::Freshness(Freshness::Complete));
+    world.settle();
+    assert!(!world.is_fenced(), "{:?}", world.ledger.words);
+}
+
+/// What cannot be read may ask for fences.
+#[test]
+fn a_policy_that_cannot_be_read_undoes_nothing_until_it_is_deleted() {
+    let mut world = world("Enforce");
+    world.flap();
+    world.apply(
+        Source::ClusterPolicy,
+        json!({"metadata": {"name": "cluster"}, "spec": {"nodes": "all"}}),
+    );
+    world.measured(300);
+    assert!(world.is_fenced());
+    world.delete(Source::ClusterPolicy, "", "cluster");
+    world.settle();
+    assert!(!world.is_fenced(), "{:?}", world.ledger.words);
+}
+
 /// Where nothing else happens, too: the policy is gone, and the ledger stands still.
 #[test]
 fn an_undo_goes_on_after_each_lost_reply() {

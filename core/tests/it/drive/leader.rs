@@ -253,7 +253,7 @@ impl Run {
         let records = leader.executor.ledger(&leader.watched);
         let gone = |one: &RemediationRecord| {
             let node = self.server.nodes.get(&one.node);
-            !node.is_some_and(|node| node.uid == one.node_uid && node.is_fenced_by(&one.name))
+            !node.is_some_and(|node| node.uid == one.node_uid && node.is_fenced_by(one))
         };
         let mut undo: BTreeMap<String, Option<u32>> = records
             .iter()
