@@ -93,21 +93,30 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
     arguments.cluster.wait(uninstall(arguments))
 }
 
+/// What is said where Nodes may not be listed.
+const UNSEEN: &str = "whether nodes are fenced is not known";
+/// The same in place of the answer that nothing is there.
+const NOTHING_ELSE: &str = "Nothing else of evenkeel is in this cluster. Look for fences with the right to list nodes: evenkeel undo --all --dry-run\n";
+
 async fn uninstall(arguments: &Arguments) -> anyhow::Result<End> {
     let (client, server) = live::connect(&arguments.cluster.options()).await?;
     let items = items(&client, &server, arguments).await?;
     let namespaces = told_in(&client, &server).await?;
     let fenced = match undo::fenced(&client, &server).await {
-        Ok((_, fenced)) => fenced,
+        Ok((_, fenced)) => Some(fenced),
         Err(error @ AskError::Forbidden(_)) => {
-            note(&format!("fences of nodes are not looked for: {error}"));
-            Vec::new()
+            note(&format!("{UNSEEN}: {error}"));
+            None
         }
         Err(error) => return Err(error.into()),
     };
+    let (fenced, end, nothing) = match fenced {
+        Some(fenced) => (fenced, End::Good, "Nothing of evenkeel is in this cluster.\n"),
+        None => (Vec::new(), End::Unread, NOTHING_ELSE),
+    };
     if items.is_empty() && namespaces.is_empty() && fenced.is_empty() {
-        answer("Nothing of evenkeel is in this cluster.\n")?;
-        return Ok(End::Good);
+        answer(nothing)?;
+        return Ok(end);
     }
     let mut text = String::new();
     let verb = if arguments.yes { "deleting" } else { "would delete" };
@@ -134,7 +143,7 @@ async fn uninstall(arguments: &Arguments) -> anyhow::Result<End> {
             text.push_str("(--keep-policies keeps the policies and their definitions)\n");
         }
         answer(&text)?;
-        return Ok(End::Good);
+        return Ok(end);
     }
     answer(&text)?;
     delete(
@@ -198,26 +207,23 @@ async fn delete(
     }
     if failed > 0 {
         let program = render::program();
-        bail!("{failed} deletions failed; what is left is shown by `{program} uninstall{again}`");
+        bail!("{failed} steps failed; what is left is shown by `{program} uninstall{again}`");
     }
     Ok(())
 }
 
 /// Undoes every fence, and says how many could not be.
 async fn undo_fences(client: &Client, server: &ApiServer) -> usize {
-    let undone = match undo::fenced(client, server).await {
-        Ok((_, fenced)) => undo::undo_all(client, server, fenced, false).await,
-        Err(error) => Err(error),
-    };
-    match undone {
-        Ok(undone) => {
+    match undo::fenced(client, server).await {
+        Ok((_, fenced)) => {
+            let undone = undo::undo_all(client, server, fenced, false).await;
             let failed = undone
                 .iter()
                 .filter(|one| matches!(one.outcome, UndoOutcome::Failed(_)));
             failed.map(|one| note(&one.told())).count()
         }
         Err(error) => {
-            note(&format!("cannot undo the fences of nodes: {error}"));
+            note(&format!("{UNSEEN}, and none is undone: {error}"));
             1
         }
     }

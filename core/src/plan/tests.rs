@@ -359,7 +359,7 @@ fn many_failures_at_once_are_a_storm_and_a_bounded_list() {
 fn stored(world: &World, at: usize, ago: i64, phase: Phase, failures: Option<u32>) -> RemediationRecord {
     let at_wall = |seconds: i64| Wall(world.now.wall.0 - seconds).to_string();
     let mut object = serde_json::json!({
-        "metadata": {"name": format!("cordonnode-{at}"), "resourceVersion": "1", "creationTimestamp": at_wall(ago)},
+        "metadata": {"name": format!("cordonnode-{at}"), "uid": "r", "resourceVersion": "1", "creationTimestamp": at_wall(ago)},
         "spec": {"target": {"kind": "Node", "name": name(at), "uid": "u"}, "cause": "RefilledFlapper", "term": "1",
             "policyRef": {"uid": "p", "generation": 1}, "planHash": "0", "change": {"effect": "PreferNoSchedule"}},
     });

@@ -47,7 +47,8 @@ control plane takes heartbeats late, and nodes look lost that are well.
 const ACTING: &str = "
 ## How a plan is carried out
 
-One request after the other, each answered before the next is sent, at most ten in all:
+While people say stop, nothing is stored or sent but the question whether they still do. Else one request follows the other,
+each answered before the next is sent, at most ten in all:
 
 1. The **record** is stored: a `Remediation` in the operator's namespace, under a name that follows of the intent.
 2. The **slot** is taken, a Lease (`evenkeel-remedy`): one act at a time in the cluster.
@@ -57,11 +58,13 @@ One request after the other, each answered before the next is sent, at most ten 
    nothing is sent twice.
 6. The record says what became of it, and the slot is free.
 
-A leader that has just taken over first makes the slot its own and finds out what the one before it has left. Nothing is done
-before the ledger was read, and no fence while it is not watched without a gap (`InputsStale`).
+A leader that has just taken over first makes the slot its own, finds out what the one before it has left, and lists the ledger
+once, as what it watches may be behind. Nothing is done before the ledger was read, and no fence while it is not watched without a
+gap (`InputsStale`). Records that are over are deleted after seven days, or when there are more than 500, the oldest first.
 
 A fence is undone when its node was Ready for `steadySeconds` while the operator watched; when the policy is deleted or its mode
-is Observe; and nothing holds an undo back. A fence that people remove is not made again for a day (`UndoneByOthers`). Where
+is Observe; and nothing holds an undo back. It removes the taint as its record
+wrote it: one with another effect or a value is somebody else's. A fence that people remove is not made again for a day (`UndoneByOthers`). Where
 the operator is gone it stays until somebody undoes it, as shown below.
 ";
 

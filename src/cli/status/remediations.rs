@@ -7,7 +7,7 @@ use kube::{Api, Client};
 use serde::Serialize;
 
 use super::PAGE;
-use crate::api::{Condition, ConditionStatus, RemediationRecord};
+use crate::api::{Condition, ConditionStatus, GROUP, RemediationRecord, VERSION};
 use crate::cli::stop::{self, StopNotice};
 use crate::escape::line;
 use crate::live::{ApiServer, Ask, AskError};
@@ -75,6 +75,10 @@ pub(super) async fn read(
     unseen: &mut Vec<String>,
 ) -> Result<RemedyState, AskError> {
     let mut under_way = RemedyState::default();
+    // Without the component there is nothing that may be missed, whatever rights there are.
+    if !is_installed(client).await {
+        return Ok(under_way);
+    }
     match stop::read(client, server, namespace).await {
         Ok(stop) => under_way.stop = stop,
         Err(error @ AskError::Forbidden(_)) => unseen.push(error.to_string()),
@@ -109,6 +113,16 @@ pub(super) async fn read(
     }
     under_way.remediations.sort();
     Ok(under_way)
+}
+
+/// Whether the kinds of the ledger are served, where that can be told: everybody may ask for it.
+async fn is_installed(client: &Client) -> bool {
+    let group = format!("{GROUP}/{VERSION}");
+    match client.list_api_group_resources(&group).await {
+        Ok(list) => list.resources.iter().any(|one| one.name == "remediations"),
+        Err(kube::Error::Api(status)) => status.code != 404,
+        Err(_) => true,
+    }
 }
 
 /// Most records that are shown.
@@ -189,6 +203,34 @@ pub(super) mod tests {
         });
         let all: Vec<Condition> = all.collect();
         assert_eq!(state(&all).as_deref(), expected);
+    }
+
+    /// Who may see nothing of it misses nothing where it is not installed.
+    #[rstest]
+    #[case::not_installed("clustertraffichealthpolicies", 0)]
+    #[case::installed("remediations", 2)]
+    #[tokio::test]
+    async fn without_the_component_nothing_is_unseen(#[case] resource: &'static str, #[case] unseen: usize) {
+        let service = tower::service_fn(move |request: http::Request<kube::client::Body>| async move {
+            let kinds = json!({"kind": "APIResourceList", "groupVersion": "evenkeel.dev/v1alpha1", "resources": [
+                {"name": resource, "singularName": "", "namespaced": true, "kind": "A", "verbs": ["list"]}]});
+            let refused = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403,
+                "message": "no", "reason": "Forbidden"});
+            let is_discovery = request.uri().path() == "/apis/evenkeel.dev/v1alpha1";
+            let (code, body) = if is_discovery {
+                (200, kinds)
+            } else {
+                (403, refused)
+            };
+            let body = kube::client::Body::from(body.to_string().into_bytes());
+            let answer = http::Response::builder().status(code).body(body).unwrap();
+            Ok::<_, std::convert::Infallible>(answer)
+        });
+        let client = Client::new(service, "default");
+        let mut missed = Vec::new();
+        let read = read((&client, &ApiServer::unnamed()), "evenkeel-system", &mut missed).await;
+        assert_eq!(read.unwrap(), RemedyState::default());
+        assert_eq!(missed.len(), unseen, "{missed:?}");
     }
 
     #[test]

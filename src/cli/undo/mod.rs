@@ -78,14 +78,15 @@ impl NodeUndo {
         }
     }
 
-    fn gone(node: &str) -> Self {
+    /// Of a node that could not be read.
+    fn unread(node: &str, outcome: UndoOutcome) -> Self {
         Self {
             node: node.to_owned(),
             effect: None,
             cause: None,
             record: None,
             annotations: 0,
-            outcome: UndoOutcome::Gone,
+            outcome,
         }
     }
 
@@ -130,13 +131,15 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
         let (client, server) = live::connect(&arguments.cluster.options()).await?;
         let (looked_at, undone) = if arguments.all {
             let (count, fenced) = fenced(&client, &server).await?;
-            (count, undo_all(&client, &server, fenced, dry).await?)
+            (count, undo_all(&client, &server, fenced, dry).await)
         } else {
             let mut undone = Vec::new();
             for name in &arguments.nodes {
-                undone.push(match read(&client, &server, name).await? {
-                    Some(live) => undo(&client, &server, live, dry).await?,
-                    None => NodeUndo::gone(name),
+                undone.push(match read(&client, &server, name).await {
+                    Ok(Some(live)) => undo(&client, &server, live, dry).await,
+                    Ok(None) => NodeUndo::unread(name, UndoOutcome::Gone),
+                    Err(error) if arguments.nodes.len() == 1 => return Err(error.into()),
+                    Err(error) => NodeUndo::unread(name, UndoOutcome::Failed(error.to_string())),
                 });
             }
             (undone.len(), undone)
@@ -155,21 +158,18 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<End> {
     })
 }
 
-/// Undoes these fences, one after the other.
-///
-/// # Errors
-/// An answer that every further request would have as well.
+/// Undoes these fences, one after the other. One that cannot be undone keeps no other from it.
 pub(super) async fn undo_all(
     client: &Client,
     server: &ApiServer,
     fenced: Vec<LiveNode>,
     dry: bool,
-) -> Result<Vec<NodeUndo>, AskError> {
+) -> Vec<NodeUndo> {
     let mut undone = Vec::new();
     for live in fenced {
-        undone.push(undo(client, server, live, dry).await?);
+        undone.push(undo(client, server, live, dry).await);
     }
-    Ok(undone)
+    undone
 }
 
 /// Nodes that have something of evenkeel, and how many were looked at.
@@ -196,8 +196,9 @@ pub(super) async fn fenced(client: &Client, server: &ApiServer) -> Result<(usize
 }
 
 /// Undoes one fence: for the node, the version and the whole list of taints that were read, so that nothing that others
-/// change at the same time is lost. After such a change it is read and tried again.
-async fn undo(client: &Client, server: &ApiServer, live: LiveNode, dry: bool) -> Result<NodeUndo, AskError> {
+/// change at the same time is lost. After such a change it is read and tried again, and so it is where no answer came: it may be
+/// undone.
+async fn undo(client: &Client, server: &ApiServer, live: LiveNode, dry: bool) -> NodeUndo {
     let mut now = live.clone();
     let mut why = String::new();
     for _ in 0..TRIES {
@@ -207,18 +208,18 @@ async fn undo(client: &Client, server: &ApiServer, live: LiveNode, dry: bool) ->
                 Some(_) => UndoOutcome::Done,
                 None => UndoOutcome::NotFenced,
             };
-            return Ok(NodeUndo::of(&live, outcome));
+            return NodeUndo::of(&live, outcome);
         };
         match send_patch(client, &now.name, &patch, dry).await {
-            Ok(()) if dry => return Ok(NodeUndo::of(&now, UndoOutcome::WouldDo)),
-            Ok(()) => return Ok(NodeUndo::of(&now, UndoOutcome::Done)),
+            Ok(()) if dry => return NodeUndo::of(&now, UndoOutcome::WouldDo),
+            Ok(()) => return NodeUndo::of(&now, UndoOutcome::Done),
             Err(error) => {
                 let failed = server.failed(&error, ask("patch", &now.name));
                 let again = match &failed {
                     // The node has changed since, or an admission policy refuses: which of them, only the next try shows.
                     AskError::Answered { code, .. } => matches!(code, 409 | 422 | 429 | 500..),
-                    AskError::Absent(..) => true,
-                    _ => return Err(failed),
+                    AskError::Absent(..) | AskError::Unreachable(..) => true,
+                    _ => false,
                 };
                 why = failed.to_string();
                 if !again {
@@ -226,12 +227,16 @@ async fn undo(client: &Client, server: &ApiServer, live: LiveNode, dry: bool) ->
                 }
             }
         }
-        match read(client, server, &live.name).await? {
-            Some(next) if next.uid == live.uid => now = next,
-            _ => return Ok(NodeUndo::of(&live, UndoOutcome::Gone)),
+        match read(client, server, &live.name).await {
+            Ok(Some(next)) if next.uid == live.uid => now = next,
+            Ok(_) => return NodeUndo::of(&live, UndoOutcome::Gone),
+            Err(error) => {
+                why = error.to_string();
+                break;
+            }
         }
     }
-    Ok(NodeUndo::of(&now, UndoOutcome::Failed(why)))
+    NodeUndo::of(&now, UndoOutcome::Failed(why))
 }
 
 async fn send_patch(client: &Client, name: &str, patch: &NodePatch, dry: bool) -> Result<(), kube::Error> {

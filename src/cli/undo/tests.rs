@@ -72,7 +72,10 @@ fn screens() {
         text(1, &[by_hand], &arguments(&["node-7"], false, false)),
         text(
             2,
-            &[of(UndoOutcome::NotFenced), NodeUndo::gone("node-8")],
+            &[
+                of(UndoOutcome::NotFenced),
+                NodeUndo::unread("node-8", UndoOutcome::Gone),
+            ],
             &arguments(&["node-7", "node-8"], false, false),
         ),
         text(
@@ -110,16 +113,16 @@ async fn played(answers: Vec<(u16, Value)>) -> (UndoOutcome, Vec<String>) {
                 .unwrap()
                 .push(line + " " + &String::from_utf8_lossy(&body));
             let (code, body) = answers.lock().unwrap().pop_front().unwrap();
-            Ok::<_, std::convert::Infallible>(answered(code, &body))
+            match code {
+                0 => Err(std::io::Error::other("reset")),
+                code => Ok(answered(code, &body)),
+            }
         }
     });
     let client = Client::new(service, "default");
     let fence = json!({"key": FENCE, "effect": "PreferNoSchedule"});
     let live = LiveNode::parse(&object("u", "5", &[&fence])).unwrap();
-    let outcome = undo(&client, &ApiServer::unnamed(), live, false)
-        .await
-        .unwrap()
-        .outcome;
+    let outcome = undo(&client, &ApiServer::unnamed(), live, false).await.outcome;
     let asked = std::mem::take(&mut *asked.lock().unwrap());
     (outcome, asked)
 }
@@ -179,6 +182,37 @@ async fn what_was_done_is_not_done_again() {
     gone["metadata"]["annotations"] = json!({});
     let (outcome, asked) = played(vec![refusal(504), (200, gone)]).await;
     assert_eq!((outcome, asked.len()), (UndoOutcome::Done, 2));
+}
+
+/// The connection breaks: whether the patch came is for a read to say.
+#[tokio::test]
+async fn no_answer_is_followed_by_a_read() {
+    let mut gone = object("u", "6", &[]);
+    gone["metadata"]["annotations"] = json!({});
+    let broken = || (0, Value::Null);
+    let (outcome, asked) = played(vec![broken(), (200, gone)]).await;
+    assert_eq!((outcome, asked.len()), (UndoOutcome::Done, 2));
+    let (outcome, asked) = played(vec![broken(), broken()]).await;
+    assert!(
+        matches!(outcome, UndoOutcome::Failed(_)) && asked.len() == 2,
+        "{asked:?}"
+    );
+}
+
+#[tokio::test]
+async fn one_that_is_refused_keeps_no_other_from_being_undone() {
+    let service = tower::service_fn(|request: Request<Body>| async move {
+        let refused = request.uri().path().ends_with("/n1");
+        let mut gone = object("u", "6", &[]);
+        gone["metadata"]["annotations"] = json!({});
+        let (code, body) = if refused { refusal(403) } else { (200, gone) };
+        Ok::<_, std::convert::Infallible>(answered(code, &body))
+    });
+    let client = Client::new(service, "default");
+    let fenced = ["n1", "n2"].map(|name| fenced_node(name, "a")).into();
+    let undone = undo_all(&client, &ApiServer::unnamed(), fenced, false).await;
+    assert!(matches!(undone[0].outcome, UndoOutcome::Failed(_)), "{undone:?}");
+    assert_eq!(undone[1].outcome, UndoOutcome::Done);
 }
 
 #[rstest]

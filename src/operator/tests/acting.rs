@@ -220,7 +220,7 @@ fn stop_holds_a_fence_and_no_undo() {
     assert!(!world.is_fenced());
     assert_eq!(world.ending(), None, "no record is stored while people say stop");
     assert!(
-        (2..=15).contains(&world.times("read stop")),
+        (8..=20).contains(&world.times("read stop")),
         "{:?}",
         world.ledger.words
     );
