@@ -118,6 +118,10 @@ pub fn http_of(request: &Request, namespace: &str, now: Wall) -> Result<http::Re
             (Method::GET, path, JSON, Value::Null)
         }
         Request::ReadNode(name) => (Method::GET, format!("/api/v1/nodes/{name}"), JSON, Value::Null),
+        Request::TryForbidden(name) => {
+            let label = json!({"metadata": {"labels": {"evenkeel.dev/forbidden": "dry-run"}}});
+            (Method::PATCH, format!("/api/v1/nodes/{name}"), MERGE_PATCH, label)
+        }
         Request::PatchNode(name, patch) => (
             Method::PATCH,
             format!("/api/v1/nodes/{name}"),
@@ -131,8 +135,13 @@ pub fn http_of(request: &Request, namespace: &str, now: Wall) -> Result<http::Re
         // No field of it is anybody's.
         (path, body.to_string().into_bytes())
     } else {
+        let dry = if matches!(request, Request::TryForbidden(_)) {
+            "&dryRun=All"
+        } else {
+            ""
+        };
         (
-            format!("{path}?fieldManager={FIELD_MANAGER}"),
+            format!("{path}?fieldManager={FIELD_MANAGER}{dry}"),
             body.to_string().into_bytes(),
         )
     };
@@ -143,6 +152,9 @@ pub fn http_of(request: &Request, namespace: &str, now: Wall) -> Result<http::Re
         .header(http::header::ACCEPT, JSON)
         .body(Body::from(body))
 }
+
+/// Name of the admission policy that narrows what may be changed of a Node: its refusals name it.
+const NARROWS: &str = "evenkeel-nodes";
 
 /// Records of one page: some hundred kilobytes.
 const PAGE: u32 = 500;
@@ -167,6 +179,9 @@ pub fn reply_of(request: &Request, answer: Result<&[u8], &RequestError>) -> Repl
         Ok(body) => body,
         Err(RequestError::Refused(refusal)) => {
             return match refusal.code {
+                422 if matches!(request, Request::TryForbidden(_)) && refusal.message.contains(NARROWS) => {
+                    Reply::Narrowed
+                }
                 404 | 410 => Reply::Absent,
                 409 => Reply::Conflict,
                 // A test of the patch that fails, or an admission policy.
@@ -189,6 +204,7 @@ pub fn reply_of(request: &Request, answer: Result<&[u8], &RequestError>) -> Repl
             RemediationRecord::parse(&object).map(|record| Reply::Record(Box::new(record)))
         }
         Request::ReadSlot | Request::WriteSlot(_) => SlotLease::parse(&object).map(Reply::Slot),
+        Request::TryForbidden(_) => Some(Reply::NotNarrowed),
         Request::ReadStop => Some(Reply::Stop),
         Request::ReadNode(_) | Request::PatchNode(..) => {
             LiveNode::parse(&object).map(|node| Reply::Node(Box::new(node)))
@@ -247,6 +263,11 @@ mod tests {
         "GET",
         "/apis/evenkeel.dev/v1alpha1/namespaces/ops/remediations?limit=500&continue=a%2Bb%3D"
     )]
+    #[case::forbidden(
+        Request::TryForbidden("n1".into()),
+        "PATCH",
+        "/api/v1/nodes/n1?fieldManager=evenkeel&dryRun=All"
+    )]
     #[case::stop(Request::ReadStop, "GET", "/api/v1/namespaces/ops/configmaps/evenkeel-stop")]
     #[case::first_slot(
         slot(""),
@@ -298,6 +319,37 @@ mod tests {
             let read = Request::ReadRecord("r".into());
             assert_eq!(reply_of(&read, Err(&refused)), Reply::Refused(422));
         }
+    }
+
+    #[rstest]
+    #[case::by_our_policy(
+        422,
+        "ValidatingAdmissionPolicy 'evenkeel-nodes' denied the request",
+        Reply::Narrowed
+    )]
+    #[case::by_another(
+        422,
+        "ValidatingAdmissionPolicy 'theirs' denied the request",
+        Reply::Refused(422)
+    )]
+    #[case::without_the_right(403, "nodes is forbidden", Reply::Refused(403))]
+    #[case::server(500, "evenkeel-nodes", Reply::Lost)]
+    fn rights_are_narrowed_where_our_policy_refuses(
+        #[case] code: u16,
+        #[case] message: &str,
+        #[case] expected: Reply,
+    ) {
+        let asked = Request::TryForbidden("n1".into());
+        let refused = RequestError::Refused(Refusal {
+            code,
+            message: message.into(),
+            after: None,
+        });
+        assert_eq!(reply_of(&asked, Err(&refused)), expected);
+        assert_eq!(
+            reply_of(&asked, Ok(node().to_string().as_bytes())),
+            Reply::NotNarrowed
+        );
     }
 
     #[test]

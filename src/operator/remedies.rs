@@ -6,7 +6,9 @@
 
 use evenkeel_core::Input;
 use evenkeel_core::acting::ToDo;
-use evenkeel_core::drive::{Executor, PolicyVersion, RemediationRecord, Reply, Work};
+use evenkeel_core::drive::{
+    Drive, DriveEnd, DriveReason, Executor, PolicyVersion, RemediationRecord, Reply, Work,
+};
 use evenkeel_core::index::Freshness;
 use evenkeel_core::know::{Mono, Now, Source};
 
@@ -101,6 +103,11 @@ impl Operator {
                 core.confirm_fence(now, &ledger, record, policy.as_ref(), live)
             })
         });
+        if let Some(drive) = executor.drive()
+            && let Some(end) = drive.end()
+        {
+            log(drive, end);
+        }
     }
 
     /// Looks for what there is to do, and asks for the next request.
@@ -202,5 +209,29 @@ impl Operator {
             uid: uid.to_owned(),
             generation,
         })
+    }
+}
+
+/// Says how a drive ended: acts and undos as information, what was refused as a warning.
+fn log(drive: &Drive, end: &DriveEnd) {
+    let (record, node, goal) = (&drive.record().name, &drive.record().node, drive.goal());
+    match end {
+        DriveEnd::NothingDone(DriveReason::RightsNotNarrowed) => tracing::error!(
+            node,
+            "nothing is fenced: no admission policy narrows the right to change Nodes; is the component installed as it is?"
+        ),
+        DriveEnd::NothingDone(why) => tracing::warn!(record, node, ?goal, ?why, "a remedy did nothing"),
+        DriveEnd::Closed(phase, why) => {
+            tracing::info!(record, node, ?goal, ?phase, ?why, "a remedy has ended")
+        }
+        DriveEnd::Left => tracing::warn!(record, node, ?goal, "what became of a remedy is found out later"),
+        DriveEnd::Superseded => tracing::warn!("a newer leader acts: this one does no more"),
+        DriveEnd::Claimed
+        | DriveEnd::Listed
+        | DriveEnd::Narrowed
+        | DriveEnd::Forgotten
+        | DriveEnd::Taken(_) => {
+            tracing::debug!(record, ?goal, ?end, "a step of remedies has ended");
+        }
     }
 }

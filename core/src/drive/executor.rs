@@ -25,6 +25,8 @@ const AFTER_LEFT: u64 = 10_000;
 /// After a fence that came to nothing none is tried for so long, in milliseconds: each try stores a record, and a plan is made
 /// anew every 30 s.
 const AFTER_REFUSED: u64 = 60_000;
+/// So long it is relied on that the right to change Nodes is narrowed, in milliseconds.
+const NARROWED: u64 = 3_600_000;
 /// Most records that are remembered until they are read. Drives take seconds and a watch less, so it is never near.
 const MOST_WRITTEN: usize = 100;
 
@@ -69,6 +71,8 @@ pub struct Executor {
     not_before: Mono,
     no_fence_before: Mono,
     forgets_from: Mono,
+    /// Until when it is known that the right to change Nodes is narrowed.
+    narrowed_until: Option<Mono>,
     listed: bool,
     /// Names and uids of records that were deleted, until that is read.
     deleted: BTreeSet<(String, String)>,
@@ -88,6 +92,7 @@ impl Executor {
             not_before: Mono(0),
             no_fence_before: Mono(0),
             forgets_from: Mono(0),
+            narrowed_until: None,
             listed: false,
             deleted: BTreeSet::new(),
             written: BTreeMap::new(),
@@ -207,6 +212,9 @@ impl Executor {
         let settle = open.map(|one| Drive::settle(one.clone(), self.term));
         let drive = settle.or(undo).or_else(|| {
             let fence = work.fence.as_ref().filter(|_| self.no_fence_before <= now)?;
+            if self.narrowed_until.is_none_or(|until| until <= now) {
+                return Some(Drive::probe(fence.clone(), self.term));
+            }
             Some(Drive::fence(fence.clone(), self.term, self.slot.clone()))
         });
         let drive = drive.or_else(|| {
@@ -219,7 +227,7 @@ impl Executor {
 
     fn ended(&mut self, now: Mono, drive: &Drive, work: &Work<'_>) {
         let fence = drive.goal() == Goal::Fence;
-        if !matches!(drive.goal(), Goal::Undo | Goal::List | Goal::Forget) {
+        if !matches!(drive.goal(), Goal::Undo | Goal::List | Goal::Probe | Goal::Forget) {
             self.slot = drive.slot().clone();
         }
         match drive.end() {
@@ -229,6 +237,7 @@ impl Executor {
                 self.listed = true;
                 self.claim = Claim::Made;
             }
+            Some(DriveEnd::Narrowed) => self.narrowed_until = Some(now.plus(NARROWED)),
             Some(DriveEnd::Forgotten) => {
                 let RemediationRecord { name, uid, .. } = drive.record();
                 self.written.remove(name);

@@ -43,6 +43,8 @@ pub enum Goal {
     Claim,
     /// Reads the ledger, at the beginning of a term: what is watched may be behind what an older one did.
     List,
+    /// Finds out whether the right to change Nodes is narrowed, before a fence, once an hour.
+    Probe,
     /// Fences a node.
     Fence,
     /// Undoes a fence. No stop, guard or slot holds it back.
@@ -57,6 +59,7 @@ pub enum Goal {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     List,
+    Probe,
     /// Stop once before anything is stored: while people say stop, no record is written for nothing.
     FirstStop,
     Intend,
@@ -89,6 +92,8 @@ pub enum DriveReason {
     /// Another record has the slot. As a leader drives one at a time, no drive is at work on it: the slot is to be claimed
     /// anew.
     OneAtATime,
+    /// No admission policy narrows the right to change Nodes: an installation that is not as it should be.
+    RightsNotNarrowed,
     /// The target is gone, or is another one of the same name.
     TargetGone,
     /// The target carries the taint already, by another record or by hand.
@@ -114,6 +119,8 @@ pub enum DriveEnd {
     Claimed,
     /// The ledger was read.
     Listed,
+    /// The right to change Nodes is narrowed.
+    Narrowed,
     /// A record that was old is deleted.
     Forgotten,
     /// The slot is held by the record of an older term: that is to be settled first.
@@ -160,6 +167,11 @@ impl Drive {
     /// Reads the ledger.
     pub fn list(term: u64) -> Self {
         Self::of(Goal::List, Stage::List, term, RemediationRecord::blank())
+    }
+
+    /// Finds out whether the right to change Nodes is narrowed, for the node of this record; nothing is changed.
+    pub fn probe(record: RemediationRecord, term: u64) -> Self {
+        Self::of(Goal::Probe, Stage::Probe, term, record)
     }
 
     /// Deletes a record.
@@ -252,6 +264,7 @@ impl Drive {
         let node = || self.record.node.clone();
         Some(match self.stage {
             Stage::List => Request::ListRecords(self.page.clone()),
+            Stage::Probe => Request::TryForbidden(node()),
             Stage::Forget => Request::DeleteRecord(Box::new(self.record.clone())),
             Stage::Intend => Request::CreateRecord(Box::new(self.record.clone())),
             Stage::FindRecord | Stage::FindClosed => Request::ReadRecord(name()),

@@ -21,6 +21,8 @@ pub enum Request {
     ReadSlot,
     /// Writes the slot, for the version that it has.
     WriteSlot(SlotLease),
+    /// Asks, as a dry run, for a change of the Node of this name that the component's admission policy must refuse.
+    TryForbidden(String),
     /// Reads whether people said stop.
     ReadStop,
     /// Reads the Node of this name, as the quorum has it.
@@ -54,6 +56,10 @@ pub enum Reply {
     Slot(SlotLease),
     /// A Node, as it is stored now.
     Node(Box<LiveNode>),
+    /// The admission policy refuses, as it must.
+    Narrowed,
+    /// It does not: the change would have been made, or something else refuses it.
+    NotNarrowed,
     /// The object that says stop is there.
     Stop,
     /// There is no such object (404), or it is deleted as was asked.

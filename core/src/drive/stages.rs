@@ -12,6 +12,7 @@ impl Drive {
     pub fn take(&mut self, reply: Reply, confirm: impl FnOnce(&LiveNode) -> Result<(), Held>) {
         match self.stage {
             Stage::List => self.on_list(reply),
+            Stage::Probe => self.on_probe(&reply),
             Stage::FirstStop => self.on_first_stop(&reply),
             Stage::Intend => self.on_intend(reply),
             Stage::FindRecord => self.on_find_record(reply),
@@ -37,6 +38,15 @@ impl Drive {
             Reply::Records(_, page) => self.page = page,
             _ => self.over(DriveEnd::Left),
         }
+    }
+
+    fn on_probe(&mut self, reply: &Reply) {
+        self.over(match reply {
+            Reply::Narrowed => DriveEnd::Narrowed,
+            Reply::Absent => DriveEnd::NothingDone(DriveReason::TargetGone),
+            Reply::Busy | Reply::Lost => DriveEnd::NothingDone(DriveReason::Lost),
+            _ => DriveEnd::NothingDone(DriveReason::RightsNotNarrowed),
+        });
     }
 
     fn on_forget(&mut self, reply: &Reply) {

@@ -173,8 +173,8 @@ fn a_flapper_in_slack_is_fenced_once_and_the_fence_is_undone_when_it_was_steady(
     let words = world.ledger.words.clone();
     assert_eq!(
         words.len(),
-        11,
-        "the slot is claimed, the ledger is listed, and a fence is eight requests: {words:?}"
+        12,
+        "the slot is claimed, the ledger is listed, rights are tried, and a fence is eight requests: {words:?}"
     );
     world.measured(1_200);
     assert!(world.is_fenced());

@@ -31,6 +31,7 @@ fn word(request: &Request) -> &'static str {
         Request::WriteRecord(_) => "write record",
         Request::ReadSlot => "read slot",
         Request::WriteSlot(_) => "write slot",
+        Request::TryForbidden(_) => "dry run",
         Request::ReadStop => "read stop",
         Request::ReadNode(_) => "read node",
         Request::PatchNode(_, patch) if patch.adds_fence() => "fence",
@@ -112,6 +113,7 @@ impl World {
                 slot.map_or(Reply::Absent, |slot| Reply::Slot(SlotLease::parse(slot).unwrap()))
             }
             Request::WriteSlot(slot) => self.write_slot(slot),
+            Request::TryForbidden(_) => Reply::Narrowed,
             Request::ReadStop if self.ledger.stop => Reply::Stop,
             Request::ReadStop => Reply::Absent,
             Request::ReadNode(name) => self.node(name),

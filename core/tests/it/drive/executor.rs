@@ -35,6 +35,7 @@ fn word(request: &Request) -> &'static str {
         Request::WriteRecord(_) => "write record",
         Request::ReadSlot => "read slot",
         Request::WriteSlot(_) => "write slot",
+        Request::TryForbidden(_) => "dry run",
         Request::ReadStop => "read stop",
         Request::ReadNode(_) => "read node",
         Request::PatchNode(_, patch) if patch.adds_fence() => "fence",
@@ -136,7 +137,8 @@ impl Bed {
 }
 
 const CLAIM: [&str; 3] = ["read slot", "write slot", "list records"];
-const FENCE: [&str; 8] = [
+const FENCE: [&str; 9] = [
+    "dry run",
     "read stop",
     "create record",
     "write slot",
@@ -295,7 +297,7 @@ fn a_successor_at_each_request_settles_what_is_left() {
             tried += 1;
         }
     }
-    assert_eq!(tried, 42);
+    assert_eq!(tried, 45);
 }
 
 #[test]
@@ -372,4 +374,35 @@ fn a_new_leader_lists_the_ledger_once_before_it_acts() {
     }
     assert_eq!(bed.server.fences, 0);
     assert!(bed.sent.contains(&"list records"));
+}
+
+/// Without the policies that narrow its rights it does nothing; what it was told holds for an hour.
+#[test]
+fn rights_that_are_not_narrowed_hold_every_fence() {
+    let mut bed = Bed::new();
+    for _ in 0..600 {
+        match bed.ask() {
+            Some(Request::TryForbidden(_)) => bed.take(Reply::NotNarrowed),
+            Some(request) => {
+                let reply = bed.apply(&request);
+                bed.take(reply);
+            }
+            None => bed.now = bed.now.plus(500),
+        }
+    }
+    assert!(bed.server.records.is_empty() && bed.server.fences == 0);
+    let asked = bed.sent.iter().filter(|one| **one == "dry run").count();
+    assert!((3..=6).contains(&asked), "{asked} in some five minutes");
+    let mut fences = 0;
+    for _ in 0..3 {
+        (bed.undo, bed.fence) = (false, true);
+        fences += bed
+            .live(1_200_000)
+            .iter()
+            .filter(|one| **one == "dry run")
+            .count();
+        (bed.undo, bed.fence) = (true, false);
+        bed.live(900_000);
+    }
+    assert_eq!((bed.server.fences, fences), (3, 2));
 }

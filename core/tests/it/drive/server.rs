@@ -187,6 +187,7 @@ impl Server {
                 None => Reply::Absent,
             },
             Request::WriteSlot(slot) => self.write_slot(slot),
+            Request::TryForbidden(_) => Reply::Narrowed,
             Request::ReadStop if self.stop && !self.has(Defect::NoStopRead) => Reply::Stop,
             Request::ReadStop => Reply::Absent,
             Request::ReadNode(name) => match self.nodes.get(name) {
