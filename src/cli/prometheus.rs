@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use clap::Args;
 use evenkeel_core::know::{Mono, Now};
-use evenkeel_core::sample::{Observer, Why};
+use evenkeel_core::sample::{Metric, Observer, Why};
 use evenkeel_core::{Core, Input};
 use futures::StreamExt;
 
@@ -172,7 +172,7 @@ impl Measured {
                 let at = present - ago * 1000;
                 let asked = questions
                     .iter()
-                    .filter(|one| ago == 0 || one.metrics.iter().any(|metric| metric.has_past()));
+                    .filter(|one| ago == 0 || one.metrics.iter().any(Metric::has_past));
                 let mut pages = futures::stream::iter(asked)
                     .map(|question| {
                         let limits = AnswerLimits::default();

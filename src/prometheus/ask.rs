@@ -66,29 +66,26 @@ pub(crate) fn questions(wants: &SampleWantsByScope) -> Vec<Question> {
 
 fn question(scope: &PageScope<Arc<str>>, metrics: Metrics, wants: &SampleWants) -> Option<Question> {
     let metric = metrics.iter().next()?;
-    let asks = match scope {
-        PageScope::Backends { namespace, .. } => {
-            let named = wants.pod_metric.as_ref()?;
-            // Checked by the schema as well; nothing else than a name is ever put into a query without quotes.
-            let (name, pod) = (&*named.name, &*named.pod_label);
-            // Our own label would be written over theirs, and the query fail.
-            if !is_metric(name) || !is_label(pod) || pod == PART {
-                return None;
-            }
-            Asks::OfPods {
-                namespace: namespace.clone(),
-                metric,
-                named: named.clone(),
-            }
+    let asks = if let PageScope::Backends { namespace, .. } = scope {
+        let named = wants.pod_metric.as_ref()?;
+        // Checked by the schema as well; nothing else than a name is ever put into a query without quotes.
+        let (name, pod) = (&*named.name, &*named.pod_label);
+        // Our own label would be written over theirs, and the query fail.
+        if !is_metric(name) || !is_label(pod) || pod == PART {
+            return None;
         }
-        _ => {
-            MetricQuery::of(metric)?;
-            if wants.on_api_servers.has(metric) {
-                // Where the platform hides the API servers' machines there is nothing to ask.
-                (!wants.instances.is_empty()).then(|| Asks::OnMachines(wants.instances.clone()))?
-            } else {
-                Asks::Lines(promql(metrics, None))
-            }
+        Asks::OfPods {
+            namespace: namespace.clone(),
+            metric,
+            named: named.clone(),
+        }
+    } else {
+        MetricQuery::of(metric)?;
+        if wants.on_api_servers.has(metric) {
+            // Where the platform hides the API servers' machines there is nothing to ask.
+            (!wants.instances.is_empty()).then(|| Asks::OnMachines(wants.instances.clone()))?
+        } else {
+            Asks::Lines(promql(metrics, None))
         }
     };
     Some(Question {

@@ -7,7 +7,7 @@ use super::dirt::Dirt;
 use super::unit::{About, Scope, WorkUnit};
 use crate::index::{Dep, Deps, Index};
 use crate::judge::Judge;
-use crate::know::Now;
+use crate::know::{Mono, Now};
 use crate::names::{Key, Name};
 use crate::policy::Policy;
 
@@ -191,15 +191,30 @@ impl Engine {
     }
 
     /// Takes the units whose time has come: each is judged now, or waits to be.
-    pub(super) fn due(&mut self, now: Now, dirty: &mut BTreeSet<WorkUnit>) {
+    pub(super) fn due(&mut self, now: Now, index: &Index, dirty: &mut BTreeSet<WorkUnit>) {
         while let Some(one) = self.again.first().copied().filter(|one| one.0 <= now.wall.0) {
             self.again.remove(&one);
             dirty.insert(one.1);
         }
         while let Some(one) = self.wakes.first().copied().filter(|one| one.0 <= now.mono) {
             self.wakes.remove(&one);
-            dirty.insert(one.1);
+            match self.still_sampled(now, index, one.1) {
+                Some(next) => drop(self.wakes.insert((next, one.1))),
+                None => drop(dirty.insert(one.1)),
+            }
         }
+    }
+
+    /// Until when a unit need not be judged that waits for its samples to count no longer: newer ones have come that change
+    /// nothing, or it would be dirty.
+    fn still_sampled(&mut self, now: Now, index: &Index, unit: WorkUnit) -> Option<Mono> {
+        let About::Node(name) = unit.about else {
+            return None;
+        };
+        let held = self.units.get_mut(&unit)?;
+        let next = index.samples().all_until(now.mono, held.sampled, name)?;
+        held.wake = Some(next);
+        Some(next)
     }
 }
 

@@ -132,7 +132,7 @@ impl Engine {
             concerned::workloads(&dirt, &mut dirty);
         } else {
             self.concerned(index, &dirt, &mut dirty);
-            self.due(now, &mut dirty);
+            self.due(now, index, &mut dirty);
         }
         for policy in &recut {
             self.of_policy(index, *policy, &[], &mut dirty);

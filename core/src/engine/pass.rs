@@ -10,10 +10,13 @@ use super::unit::{About, At, Judgement, PATHS, Reported, Scope, WorkUnit};
 use crate::fleet::Fleet;
 use crate::history::History;
 use crate::index::{Dep, Deps, Index};
-use crate::judge::{Check, Dependencies, Judge, Look, Memory, Selections, ServiceCase, Subject, Verdict};
+use crate::judge::{
+    Check, Dependencies, Judge, Look, Memory, SampledUntil, Selections, ServiceCase, Subject, Verdict,
+};
 use crate::know::{Gap, Known, Mono, Now, Reads, Source};
 use crate::names::{Key, Name};
 use crate::policy::Policy;
+use crate::sample::Metrics;
 use crate::sources::service::Service;
 
 /// The place of a check in the table, what it judged, and the name of its verdict.
@@ -39,6 +42,7 @@ pub(super) struct Pass<'a> {
     goes_on: bool,
     again: Option<i64>,
     wake: Option<Mono>,
+    sampled: SampledUntil,
     /// Every verdict by its name, with the place of its check in the table, where those that are only counted are asked
     /// for, too.
     said: Option<Vec<VerdictKey>>,
@@ -71,6 +75,7 @@ impl<'a> Pass<'a> {
             goes_on: false,
             again: None,
             wake: None,
+            sampled: SampledUntil::default(),
             said: None,
         }
     }
@@ -107,7 +112,11 @@ impl<'a> Pass<'a> {
             goes_on: self.goes_on,
             beyond: beyond.then(|| Box::new(deps)),
             again: self.again,
-            wake: self.wake,
+            wake: self.wake.into_iter().chain(self.sampled.until).min(),
+            sampled: match self.wake {
+                Some(_) => Metrics::NONE,
+                None => self.sampled.metrics,
+            },
         }
     }
 
@@ -387,6 +396,7 @@ impl<'a> Pass<'a> {
             check.id
         );
         self.wake = self.wake.into_iter().chain(look.wake()).min();
+        self.sampled = self.sampled.with(look.sampled());
         self.again = self.again.into_iter().chain(look.again()).min();
         self.deps.add(look.dependencies());
         if saw_fleet && !matches!(verdict, Verdict::Met | Verdict::NotApplicable(_)) {

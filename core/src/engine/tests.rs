@@ -1,6 +1,7 @@
 //! What is judged again: the units that depend on what has changed, and no others.
 
 mod ceilings;
+mod sampled;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -8,6 +8,7 @@ use crate::index::Deps;
 use crate::judge::{Check, Dependencies, Gaps, Judge, Subject, Verdict};
 use crate::know::{Mono, Wall};
 use crate::names::{Key, Name};
+use crate::sample::Metrics;
 
 /// A subject and the place in the table of the check that judges it.
 pub(super) type At = (Subject, usize);
@@ -221,6 +222,8 @@ pub(super) struct Judgement {
     pub(super) again: Option<i64>,
     /// The same in monotonic time, for what depends on a window: no clock change moves it.
     pub(super) wake: Option<Mono>,
+    /// Where nothing else is waited for then but that samples of its Node count no longer: their metrics.
+    pub(super) sampled: Metrics,
 }
 
 impl Judgement {

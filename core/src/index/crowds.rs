@@ -4,7 +4,7 @@
 //! them: 100,000 would take 30 MiB beside the namespace's share. So of each kind that teams write a few are remembered in full,
 //! and of the others a number made of the name. While there is one of them, nothing is known of the kind in that namespace.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
 use super::shares::TEAMS;
@@ -18,7 +18,7 @@ pub(crate) const MOST_OPAQUE: usize = 256;
 type NameHash = u64;
 
 /// The objects of one kind in one namespace, each with whether a list that has begun since may leave it out.
-type Crowd = HashMap<NameHash, bool, BuildHasherDefault<DefaultHasher>>;
+type Crowd = BTreeMap<NameHash, bool>;
 
 /// All of them, by kind and namespace; none is empty.
 #[derive(Debug, Default)]
@@ -56,7 +56,9 @@ impl Crowds {
     pub(crate) fn begin(&mut self, source: Source) {
         let crowds = self.0.iter_mut().filter(|one| one.0.0 == source);
         for (_, crowd) in crowds {
-            crowd.values_mut().for_each(|unnamed| *unnamed = true);
+            for unnamed in crowd.values_mut() {
+                *unnamed = true;
+            }
         }
     }
 
@@ -76,7 +78,7 @@ impl Crowds {
 
     /// How many there are of a kind in a namespace.
     pub(crate) fn count(&self, source: Source, namespace: Name) -> usize {
-        self.0.get(&(source, namespace)).map_or(0, HashMap::len)
+        self.0.get(&(source, namespace)).map_or(0, BTreeMap::len)
     }
 
     /// Whether this object is one of them.
@@ -87,7 +89,7 @@ impl Crowds {
 
     /// How many there are in all.
     pub(crate) fn len(&self) -> usize {
-        self.0.values().map(HashMap::len).sum()
+        self.0.values().map(BTreeMap::len).sum()
     }
 
     /// The namespaces that have some.

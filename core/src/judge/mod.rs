@@ -14,6 +14,7 @@ mod severity;
 pub use advice::{Advice, Change, End, Setting};
 pub use case::{Case, Compare, Datum, Evidence, Explain, MESSAGE};
 pub use dependencies::{Dependencies, Gaps};
+pub(crate) use look::SampledUntil;
 pub use look::{Look, Room};
 pub use selectable::{Alike, KINDS, Selection};
 pub(crate) use selections::Selections;

@@ -370,6 +370,26 @@ impl Samples {
         (reading.ok_or_else(few), until)
     }
 
+    /// Until when samples of all these metrics of a Node count; `None` where one of them does not.
+    pub(crate) fn all_until(&self, now: Mono, metrics: Metrics, node: Name) -> Option<Mono> {
+        let mut all: Option<Mono> = None;
+        for metric in metrics.iter() {
+            let of = |observer: &Observer| self.series.get(&(metric, SampleSubject::Node(node), *observer));
+            let mut measured = false;
+            for held in self.observers.iter().filter_map(of) {
+                if !held.is_fresh(now) {
+                    return None;
+                }
+                measured = true;
+                all = all.into_iter().chain([held.until()]).min();
+            }
+            if !measured {
+                return None;
+            }
+        }
+        all
+    }
+
     /// The subjects of which a metric is kept, among those of a range: resources of an API server, backends of a Service.
     pub(crate) fn subjects(
         &self,

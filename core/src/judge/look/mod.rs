@@ -24,6 +24,7 @@ use crate::sources::slice::Endpoint;
 use crate::sources::webhook::WebhookConfiguration;
 use crate::sources::workload::{DaemonSet, Deployment, Pod, Template};
 pub use nodes::Room;
+pub(crate) use samples::SampledUntil;
 
 /// What a check can read: accessors only.
 ///
@@ -43,6 +44,7 @@ pub struct Look<'a> {
     again: Cell<Option<i64>>,
     history: &'a History,
     wake: Cell<Option<Mono>>,
+    sampled: Cell<SampledUntil>,
     /// What selectors were seen to select, where that is remembered from one verdict to the next.
     selections: Option<&'a Selections>,
 }
@@ -72,6 +74,7 @@ impl<'a> Look<'a> {
             again: Cell::default(),
             history,
             wake: Cell::default(),
+            sampled: Cell::default(),
             selections: None,
         }
     }
@@ -406,6 +409,11 @@ impl<'a> Look<'a> {
     /// When a window ends.
     pub fn wake(&self) -> Option<Mono> {
         self.wake.get()
+    }
+
+    /// What of its own subject's samples was read, and until when all of it counts.
+    pub(crate) const fn sampled(&self) -> SampledUntil {
+        self.sampled.get()
     }
 
     /// When another look was asked for.

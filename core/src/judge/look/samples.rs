@@ -8,11 +8,29 @@ use crate::fleet::on_pods_of;
 use crate::history::{ServiceShares, ShareBounds};
 use crate::index::{Dep, Deps};
 use crate::judge::Subject;
-use crate::know::{Known, Source};
+use crate::know::{Known, Mono, Source};
 use crate::names::{Key, Name};
 use crate::policy::PodMetric;
-use crate::sample::{self, Metric, Reading};
+use crate::sample::{self, Metric, Metrics, Reading};
 use crate::sources::service::Service;
+
+/// Metrics that were read, and until when samples of all of them count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct SampledUntil {
+    pub(crate) metrics: Metrics,
+    pub(crate) until: Option<Mono>,
+}
+
+impl SampledUntil {
+    /// Both together.
+    #[must_use]
+    pub(crate) fn with(self, other: Self) -> Self {
+        Self {
+            metrics: self.metrics.with(other.metrics),
+            until: self.until.into_iter().chain(other.until).min(),
+        }
+    }
+}
 
 impl<'a> Look<'a> {
     fn reading(&self, metric: Metric, subject: sample::SampleSubject) -> Known<Reading<'a>> {
@@ -41,9 +59,23 @@ impl<'a> Look<'a> {
 
     /// What was measured on a Node.
     pub fn on_node(&self, metric: Metric, node: Name) -> Known<Reading<'a>> {
-        let own = self.own == Subject::Node(node);
-        self.depend_on_samples(if own { Dep::OwnSamples } else { Dep::NodeSamples });
-        self.reading(metric, sample::SampleSubject::Node(node))
+        let subject = sample::SampleSubject::Node(node);
+        if self.own != Subject::Node(node) {
+            self.depend_on_samples(Dep::NodeSamples);
+            return self.reading(metric, subject);
+        }
+        self.depend_on_samples(Dep::OwnSamples);
+        let (reading, until) = self.index.samples.reading(self.now.mono, metric, subject);
+        match (&reading, until) {
+            (Ok(_), Some(_)) => {
+                let metrics = Metrics::of(&[metric]);
+                self.sampled
+                    .set(self.sampled.get().with(SampledUntil { metrics, until }));
+            }
+            (_, Some(until)) => self.wake_at(until),
+            (_, None) => {}
+        }
+        reading
     }
 
     /// What was measured on an API server.
