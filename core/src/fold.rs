@@ -222,7 +222,12 @@ impl Core {
             .and_then(|policy| policy.nodes.cascade);
         let seconds = cascade.map_or(CASCADE_SECONDS, |one| one.window_seconds);
         self.history.backends.set_window(u64::from(seconds) * 1000);
-        let levels = CalmLevels::of(self.index.cluster_policy.as_deref());
+        let policy = self.index.cluster_policy.as_deref();
+        let waits = policy.and_then(|policy| policy.nodes.pressure);
+        let levels = CalmLevels::of(
+            policy.and_then(|policy| policy.conntrack.max_occupancy_percent),
+            waits.map(|one| [one.cpu_some_percent, one.memory_some_percent, one.io_some_percent]),
+        );
         self.index.samples.set_levels(levels);
         self.mark_history(Dirt::HISTORY);
     }

@@ -3,7 +3,6 @@
 //! Thousands of Nodes are measured every half minute, and nearly all of them are well before and after.
 
 use super::metric::Metric;
-use crate::policy::ClusterPolicy;
 
 /// Percent of a connection table below which no forecast is made, and nothing said: a node that has just started fills its
 /// table, and stops.
@@ -23,18 +22,16 @@ pub(crate) struct CalmLevels {
 
 impl Default for CalmLevels {
     fn default() -> Self {
-        Self::of(None)
+        Self::of(None, None)
     }
 }
 
 impl CalmLevels {
-    /// By what is declared; waits of which nothing is declared are read by no check.
-    pub(crate) fn of(policy: Option<&ClusterPolicy>) -> Self {
+    /// By the bounds that are declared, in percent: of the table, and of waits for a CPU, memory and storage. Waits of which
+    /// nothing is declared are read by no check.
+    pub(crate) fn of(table: Option<u32>, waits: Option<[u32; 3]>) -> Self {
         let part = |percent: u32| f64::from(percent) / 100.0 * BELOW;
-        let bound = policy.and_then(|policy| policy.conntrack.max_occupancy_percent);
-        let table = bound.map_or(TABLE_FORECAST_PERCENT, |bound| bound.min(TABLE_FORECAST_PERCENT));
-        let waits = policy.and_then(|policy| policy.nodes.pressure);
-        let waits = waits.map(|one| [one.cpu_some_percent, one.memory_some_percent, one.io_some_percent]);
+        let table = table.map_or(TABLE_FORECAST_PERCENT, |bound| bound.min(TABLE_FORECAST_PERCENT));
         Self {
             table: part(table),
             waits: waits.map_or([f64::INFINITY; 3], |waits| waits.map(part)),
@@ -62,35 +59,15 @@ mod tests {
     use super::*;
     use crate::know::Mono;
     use crate::names::Name;
-    use crate::policy::{ConntrackPolicy, NodesPolicy, Pressure};
     use crate::sample::{Metrics, Observer, Page, PageScope, Sample, SampleSubject, Samples};
 
     const SUBJECT: SampleSubject<&str> = SampleSubject::Node("n1");
 
-    fn declared(table: Option<u32>) -> ClusterPolicy {
-        ClusterPolicy {
-            conntrack: ConntrackPolicy {
-                max_occupancy_percent: table,
-                ..ConntrackPolicy::default()
-            },
-            nodes: NodesPolicy {
-                pressure: Some(Pressure {
-                    cpu_some_percent: 60,
-                    memory_some_percent: 20,
-                    io_some_percent: 40,
-                    for_seconds: 60,
-                }),
-                ..NodesPolicy::default()
-            },
-            ..ClusterPolicy::default()
-        }
-    }
-
     /// Whether a Node is judged again for each of these samples, which come every 30 s: its table has 1,000 places.
-    fn judged(policy: Option<&ClusterPolicy>, metric: Metric, values: &[f64]) -> Vec<bool> {
+    fn judged(levels: CalmLevels, metric: Metric, values: &[f64]) -> Vec<bool> {
         let mut samples = Samples::default();
         samples.observe(&[Observer::Prometheus]);
-        samples.set_levels(CalmLevels::of(policy));
+        samples.set_levels(levels);
         let page = |(at, value): (usize, &f64)| {
             let at = 30_000 * at as u64;
             let asked = 1_700_000_000_000 + at.cast_signed();
@@ -125,8 +102,8 @@ mod tests {
         #[case] entries: &[f64],
         #[case] expected: &[bool],
     ) {
-        let policy = declared(bound);
-        assert_eq!(judged(Some(&policy), Metric::ConntrackEntries, entries), expected);
+        let levels = CalmLevels::of(bound, None);
+        assert_eq!(judged(levels, Metric::ConntrackEntries, entries), expected);
     }
 
     #[rstest]
@@ -141,8 +118,12 @@ mod tests {
         #[case] expected: &[bool],
     ) {
         let counts = [0.0, 1.0, 2.0, 3.0].map(|at| at * 30.0 * growth);
-        assert_eq!(judged(Some(&declared(None)), metric, &counts), expected);
+        let levels = CalmLevels::of(None, Some([60, 20, 40]));
+        assert_eq!(judged(levels, metric, &counts), expected);
         // Nothing reads what nobody has declared anything of, once it is there.
-        assert_eq!(judged(None, metric, &counts), [true, true, false, false]);
+        assert_eq!(
+            judged(CalmLevels::default(), metric, &counts),
+            [true, true, false, false]
+        );
     }
 }
