@@ -222,7 +222,7 @@ fn log(drive: &Drive, end: &DriveEnd) {
         ),
         DriveEnd::NothingDone(why) => tracing::warn!(record, node, ?goal, ?why, "a remedy did nothing"),
         DriveEnd::Closed(phase, why) => {
-            tracing::info!(record, node, ?goal, ?phase, ?why, "a remedy has ended")
+            tracing::info!(record, node, ?goal, ?phase, ?why, "a remedy has ended");
         }
         DriveEnd::Left => tracing::warn!(record, node, ?goal, "what became of a remedy is found out later"),
         DriveEnd::Superseded => tracing::warn!("a newer leader acts: this one does no more"),

@@ -133,6 +133,10 @@ pub enum DriveEnd {
 
 /// One remediation that is being carried out.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "what was seen so far, of which any may be so with any other"
+)]
 pub struct Drive {
     goal: Goal,
     term: u64,

@@ -73,8 +73,9 @@ mod tests {
 
     #[test]
     fn of_too_many_the_oldest_go_but_not_what_guards_look_back_on() {
-        let mut all: Vec<_> = (0..MOST)
-            .map(|at| record(at, UNDONE, 1_000 + at as i64))
+        let mut all: Vec<_> = (1_000..)
+            .zip(0..MOST)
+            .map(|(finished, at)| record(at, UNDONE, finished))
             .collect();
         assert_eq!(old(&all, NOW), None);
         all.push(record(MOST, REFUSED, 5));

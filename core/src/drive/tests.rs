@@ -245,7 +245,7 @@ fn while_people_say_stop_no_record_is_stored() {
 /// Its record was deleted since, as it was old, and its name is used again.
 #[test]
 fn what_an_older_record_of_the_same_name_has_left_says_nothing() {
-    let (mut drive, _) = (Drive::fence(record(0), 7, free(7)), ());
+    let mut drive = Drive::fence(record(0), 7, free(7));
     let left = node("30", json!([]), json!({RECORD: drive.record().name}));
     let slot = SlotLease {
         version: "11".into(),

@@ -13,6 +13,9 @@ use serde_json::json;
 use super::operator::{Bench, Measured};
 use super::rest;
 
+/// How long it takes until everything has been measured twice: three intervals of queries.
+const SETTLES: Duration = Duration::from_secs(90);
+
 /// Levels of a node: entries of its table, the limit, and memory.
 const LEVELS: [(&str, f64); 3] = [
     ("node_nf_conntrack_entries", 60_000.0),
@@ -68,6 +71,8 @@ pub(super) async fn measure(bench: &Bench, rest: Duration) -> Result<()> {
         "--instance-metrics".to_owned(),
     ];
     let with = Measured::start_with(bench, &more).await?;
+    // The first values of each node are judged, and its first rates.
+    tokio::time::sleep(SETTLES).await;
     let (asked_before, start) = (fake.traffic(), Instant::now());
     rest::at_rest(bench, &with, rest).await?;
     let asked = fake.traffic();
