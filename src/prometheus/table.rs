@@ -3,7 +3,7 @@
 //! Only instant queries, each with the labels that it keeps, so that the number of its series is bounded by what it is
 //! about and not by how the server labels. A query brings values beside the time at which their samples were taken: what an
 //! API answers as time is when the query was evaluated, and a server that has stopped scraping would look alive for five
-//! minutes. What one scrape of a Node's exporter brings is asked for together ([`TOGETHER`]), with one time.
+//! minutes. What one scrape of a Node's exporter brings is asked for together (`TOGETHER`), with one time.
 
 use evenkeel_core::sample::{Metric, Metrics};
 
