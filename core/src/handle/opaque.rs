@@ -92,7 +92,8 @@ impl Core {
         }
         for namespace in self.index.crowds.sweep(source) {
             // Which they were is not known any more.
-            self.touch_freshness(source, Part::Namespace(namespace));
+            let name = Name::EMPTY;
+            self.dirty_crowd(source, Key { namespace, name }, true);
         }
     }
 
@@ -126,9 +127,7 @@ impl Core {
 
     /// Dirties what one more or one less of a crowd concerns: all of its namespace where it is the first or was the last.
     fn dirty_crowd(&mut self, source: Source, key: Key, all: bool) {
-        if all {
-            self.touch_freshness(source, Part::Namespace(key.namespace));
-        }
+        let part = Part::Namespace(key.namespace);
         match source {
             Source::Services => {
                 self.dirt.services.insert(key);
@@ -138,9 +137,14 @@ impl Core {
                 self.dirt.opaque_slices.insert(key.namespace);
             }
             Source::EndpointSlices => {}
+            // Who looks for Pods looks for what makes them, too. It says nothing of the data plane.
             _ => {
                 self.dirt.pods_in.insert(key.namespace);
+                return;
             }
+        }
+        if all {
+            self.touch_freshness(source, part);
         }
     }
 }

@@ -60,13 +60,14 @@ each answered before the next is sent, at most ten in all:
 
 A leader that has just taken over first makes the slot its own, finds out what the one before it has left, and lists the ledger
 once, as what it watches may be behind. Before its first fence, and then once an hour, it asks by a dry run for a change that the
-admission policy `evenkeel-nodes` must refuse: without that refusal nothing is fenced. Nothing is done before the ledger was read, and no fence while it is not watched without a
-gap (`InputsStale`). Records that are over are deleted after seven days, or when there are more than 500, the oldest first.
+admission policy `evenkeel-nodes` must refuse: without that refusal nothing is fenced. Nothing is done before the ledger was
+read, and no fence while it is not watched without a gap (`InputsStale`). Records that are over are deleted after seven days, or
+when there are more than 500, the oldest first.
 
 A fence is undone when its node was Ready for `steadySeconds` while the operator watched; when the policy is deleted or its mode
-is Observe; and nothing holds an undo back. It removes the taint as its record
-wrote it: one with another effect or a value is somebody else's. A fence that people remove is not made again for a day (`UndoneByOthers`). Where
-the operator is gone it stays until somebody undoes it, as shown below.
+is Observe; and nothing holds an undo back. It removes the taint as its record wrote it: one with another effect or a value is
+somebody else's. A fence that people remove is not made again for a day (`UndoneByOthers`). Where the operator is gone it stays
+until somebody undoes it, as shown below.
 ";
 
 const BY_HAND: &str = "
@@ -100,8 +101,7 @@ is kept. It needs no operator, but the right to patch Nodes.
 `approve` and `reject` show the plan of the record, what it rests on and under which policy it is, and write a decision on this
 plan alone (`--dry-run` only shows it); an admission policy holds its `by` to who makes it. The ClusterRole `evenkeel-approve`
 lets people decide, and `evenkeel-stop` lets them stop and go on: both are of the component `remedy-cordon`, to be bound in
-`evenkeel-system`. In mode Suggest this version stores no record yet, so there is
-nothing to decide on.
+`evenkeel-system`. In mode Suggest this version stores no record yet, so there is nothing to decide on.
 ";
 
 fn page() -> String {
