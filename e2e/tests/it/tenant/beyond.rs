@@ -93,7 +93,7 @@ async fn endpoints_without_end_are_the_gap_of_their_namespace() {
     for name in ["one", "two"] {
         team.make(&service(name, 1)).await.unwrap();
     }
-    team.policy("own", &json!({"balance": {"minimumReadyBackends": 1_000_000}}))
+    team.policy("own", &json!({"balance": {"minimumReadyBackends": 100_000}}))
         .await
         .unwrap();
     attack.until_own("backend-minimum-ready").await;

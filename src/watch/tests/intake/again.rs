@@ -24,15 +24,36 @@ fn a_kind_is_read_anew_and_stays_known() {
     let told = bed.take(start.id, vec![What::Begin, pod("a"), What::Synced]);
     assert_eq!(told, ["begin services", "services shop/a", "synced services"]);
 
-    // The next time is five minutes after that at the earliest.
+    // The next time is ten seconds after that at the earliest.
     assert_eq!(
         bed.read_again(2_000, shop(Source::Services)).0,
         TargetChange::default()
     );
-    assert_eq!(bed.intake.due(), Some(Mono(301_000)));
-    assert_eq!(bed.read_again(300_999, Vec::new()).0, TargetChange::default());
-    assert_eq!(bed.read_again(301_000, Vec::new()).0.start.len(), 1);
+    assert_eq!(bed.intake.due(), Some(Mono(11_000)));
+    assert_eq!(bed.read_again(10_999, Vec::new()).0, TargetChange::default());
+    assert_eq!(bed.read_again(11_000, Vec::new()).0.start.len(), 1);
     assert_eq!(bed.intake.due(), None);
+}
+
+#[test]
+fn what_is_to_be_read_all_the_time_is_read_ever_more_rarely() {
+    let mut bed = Bed::default();
+    bed.want(&[]);
+    let mut read = Vec::new();
+    for second in 0..3_000 {
+        let (change, _) = bed.read_again(second * 1_000, shop(Source::Services));
+        if !change.start.is_empty() {
+            read.push(second);
+        }
+    }
+    assert_eq!(read[..7], [0, 10, 30, 70, 150, 310, 610]);
+    assert_eq!(read.len(), 7 + (3_000 - 610) / 300);
+    // Nothing was to be read for long enough: as at first.
+    let later = 4_000_000;
+    for (at, count) in [(0, 1), (9_999, 0), (10_000, 1)] {
+        let (change, _) = bed.read_again(later + at, shop(Source::Services));
+        assert_eq!(change.start.len(), count, "{at}");
+    }
 }
 
 #[test]
