@@ -216,6 +216,9 @@ impl Attack {
         let name = self.name.clone();
         let now = self.bed.see(&self.operator, self.debug).await;
         let differs = difference(&self.before, &now);
+        if !differs.is_empty() {
+            eprintln!("{}", self.operator.log().unwrap_or_default());
+        }
         assert!(
             differs.is_empty(),
             "{name}: others see something else:\n{differs}"
