@@ -11,7 +11,7 @@ use evenkeel_core::index::Freshness;
 use tokio::time::{Instant, timeout_at};
 
 use super::outlet::{Closed, Outlet, What};
-use super::pace::{BOOKMARKS, LONG, NO_BOOKMARKS, PATIENCE, SHORT, SLACK};
+use super::pace::{BOOKMARKS, INHERITED, LONG, NO_BOOKMARKS, PATIENCE, SHORT, SLACK};
 use super::seen::{Seen, WatchState};
 use super::target::Id;
 
@@ -27,6 +27,8 @@ pub(super) struct TargetClaim {
     proven: bool,
     /// When it becomes stale without another proof.
     quiet_at: Instant,
+    /// Until when it may live on what others have watched, where it does.
+    inherited: Option<Instant>,
     /// Whether the server has ever sent a bookmark.
     bookmarks: bool,
 }
@@ -40,14 +42,18 @@ impl TargetClaim {
             freshness: Freshness::Missing,
             proven: false,
             quiet_at: Instant::now() + PATIENCE,
+            inherited: None,
             bookmarks: false,
         }
     }
 
-    /// Others have watched all of it until now: it is as well known as it was, but not for long.
+    /// Others have watched all of it until now: it is as well known as it was, but not for long. While its own list comes
+    /// it is so for [`INHERITED`]: a list of many objects takes its time.
     pub(super) fn inherit(&mut self) {
+        let now = Instant::now();
         self.freshness = Freshness::Complete;
-        self.quiet_at = Instant::now() + PATIENCE;
+        self.quiet_at = now + PATIENCE;
+        self.inherited = Some(now + INHERITED);
     }
 
     pub(super) const fn is_proven(&self) -> bool {
@@ -76,6 +82,15 @@ impl TargetClaim {
         }
     }
 
+    /// A part of a list has come, which proves nothing yet.
+    pub(super) fn listed(&mut self) {
+        let now = Instant::now();
+        self.seen.line(now);
+        if let Some(until) = self.inherited {
+            self.quiet_at = until.min(now + PATIENCE);
+        }
+    }
+
     /// A bookmark has come that was not asked for by a list.
     pub(super) const fn bookmark(&mut self) {
         self.bookmarks = true;
@@ -101,6 +116,7 @@ impl TargetClaim {
     /// Nothing has been missed up to this version.
     pub(super) async fn proof(&mut self, version: &str, limit: Duration) -> Result<(), Closed> {
         self.proven = true;
+        self.inherited = None;
         self.quiet_at = Instant::now() + self.patience(limit);
         self.seen.note(|seen| {
             version.clone_into(&mut seen.resource_version);

@@ -22,6 +22,9 @@ pub(super) const LISTING: Duration = Duration::from_secs(30);
 /// How long a source stays believed without proof where silence has to be noticed within seconds, or where there is no
 /// connection: [`SHORT`] and three seconds for a slow answer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(13);
+/// How long a kind that is read anew stays believed while its list comes: no longer than a watch may be silent on which a
+/// critical finding rests. One namespace can make that list long.
+pub(super) const INHERITED: Duration = Duration::from_secs(60);
 /// The same for a long watch whose server sends bookmarks: about one a minute (`k8s.io/apiserver`,
 /// `storage/cacher/cacher.go`), of which one may be missed.
 pub(super) const BOOKMARKS: Duration = Duration::from_secs(150);

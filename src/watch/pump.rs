@@ -240,7 +240,7 @@ impl<S: WatchServer> Pump<S> {
     async fn fill(&mut self, mut lines: S::Lines) -> PumpStep<S> {
         let error = match self.claim.attend(Instant::now() + LISTING, lines.next()).await? {
             Some(Ok(Some(bytes))) => {
-                self.claim.seen.line(Instant::now());
+                self.claim.listed();
                 match self.read(&bytes) {
                     WatchLine::Bookmark(version, true) => {
                         self.synced(version).await?;
@@ -291,7 +291,7 @@ impl<S: WatchServer> Pump<S> {
             match self.claim.attend(limit, server.page(uri)).await? {
                 Some(Ok(body)) => match line::page(&body) {
                     Ok(page) => {
-                        self.claim.seen.line(Instant::now());
+                        self.claim.listed();
                         self.claim.send(What::Page(body, page.items)).await?;
                         if !page.next.is_empty() && !passing {
                             return Ok(PumpState::Paging(page.next));

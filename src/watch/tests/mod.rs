@@ -124,6 +124,15 @@ struct PumpBench {
 
 impl PumpBench {
     fn new(target: Target, answers: &[WatchAnswer]) -> Self {
+        Self::of(target, answers, |_| {})
+    }
+
+    /// One that takes over from others.
+    fn heir(target: Target, answers: &[WatchAnswer]) -> Self {
+        Self::of(target, answers, TargetClaim::inherit)
+    }
+
+    fn of(target: Target, answers: &[WatchAnswer], prepare: impl FnOnce(&mut TargetClaim)) -> Self {
         let script = Arc::new(Script {
             start: Instant::now(),
             answers: Mutex::new(answers.to_vec().into()),
@@ -132,7 +141,8 @@ impl PumpBench {
         });
         let (outlet, events) = outlet::channel(CLUSTER_KIB);
         let seen = Seen::new(target.source, target.show());
-        let claim = TargetClaim::new(Id(1), outlet, seen.clone());
+        let mut claim = TargetClaim::new(Id(1), outlet, seen.clone());
+        prepare(&mut claim);
         let (urgent, turns) = tokio::sync::watch::channel(BTreeSet::new());
         let pump = Pump::new(target, script.clone(), Turns::new(turns), claim);
         tokio::spawn(pump.run(Instant::now()));
