@@ -41,7 +41,7 @@ async fn lists_once_as_a_stream_then_watches_on_from_the_last_version() {
 /// A list that is long, as one namespace has many large objects: nobody is blinded by it, and not for long.
 #[rstest]
 #[case::it_ends(4, &["begin", "object a", "object a", "object a", "object a", "synced"])]
-#[case::it_never_ends(9, &["begin", "object a", "object a", "object a", "object a", "object a", "object a", "60 Stale"])]
+#[case::it_never_ends(9, &["begin", "object a", "object a", "object a", "object a", "object a", "object a", "object a", "60 Stale"])]
 #[tokio::test(start_paused = true)]
 async fn what_is_read_anew_stays_known_while_its_list_comes(#[case] lines: usize, #[case] expected: &[&str]) {
     let slow = (0..lines).flat_map(|_| [added("a", 9), Act::Pause(9_000)]);
