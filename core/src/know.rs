@@ -194,6 +194,8 @@ pub enum Gap {
     Unreadable(Source, Arc<str>),
     /// One object or value could not be understood, or exists where this program cannot look.
     Opaque(Arc<str>),
+    /// No object shows it, and nobody has declared it; what to declare.
+    Undeclared(Arc<str>),
     /// The data plane of this node is none that evenkeel knows.
     UnsupportedDataPlane(Arc<str>),
     /// The source has not been watched for so many seconds yet.
@@ -213,7 +215,7 @@ impl fmt::Display for Gap {
             Self::Missing(source) => write!(f, "{source} were not read"),
             Self::Stale(source) => write!(f, "{source} are stale"),
             Self::Unreadable(source, why) => write!(f, "{source} could not be read: {why}"),
-            Self::Opaque(why) => f.write_str(why),
+            Self::Opaque(why) | Self::Undeclared(why) => f.write_str(why),
             Self::UnsupportedDataPlane(why) => write!(f, "unsupported data plane: {why}"),
             Self::WarmingUp(source, seconds) => {
                 write!(f, "{source} have not been watched for {seconds} s yet")

@@ -184,13 +184,13 @@ pub(crate) async fn ask(
     limits: AnswerLimits,
 ) -> (OwnedPage, usize) {
     let asked = at.unwrap_or_else(now_millis);
-    let nothing = |samples| OwnedPage {
+    let page_of = |samples| OwnedPage {
         samples,
         gap: None,
         ..question.failed(asked, (Why::NoSeries, String::new()))
     };
     let Some(promql) = question.promql(known) else {
-        return (nothing(Vec::new()), 0);
+        return (page_of(Vec::new()), 0);
     };
     let mut answered = Answered::new(known, question.metrics, &question.scope, question.pod_label());
     // Each subject has its values and a time.
@@ -208,7 +208,7 @@ pub(crate) async fn ask(
     };
     let mut take = |series: &Series<'_>| answered.take(&series.labels, series.value);
     let page = match answer::read(&body, most, &mut take) {
-        Ok(()) => nothing(answered.samples()),
+        Ok(()) => page_of(answered.samples()),
         Err(error) => question.failed(asked, of_answer(&error)),
     };
     (page, body.len())

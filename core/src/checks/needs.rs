@@ -5,9 +5,10 @@
 use serde_json::json;
 
 use crate::checks;
+use crate::fleet::ON_API_SERVERS;
 use crate::handle::Input;
 use crate::index::{Freshness, Part};
-use crate::judge::Check;
+use crate::judge::{Check, Judge};
 use crate::know::{Source, Unit};
 use crate::policy::{
     Beat, Client, ClusterPolicy, Connection, ControlPlanePolicy, DataPlanePolicy, Door, Limit, NodesPolicy,
@@ -225,6 +226,20 @@ fn every_check_comes_to_a_verdict() {
         .map(|check| (check.id, worlds.each_ref().map(|world| world.judged(check.id))))
         .collect();
     assert!(silent.is_empty(), "no cluster of this file exercises {silent:#?}");
+}
+
+/// What is asked of the API servers' machines alone: a check of all Nodes would have nothing of the others.
+#[test]
+fn no_check_of_nodes_rests_on_what_is_measured_of_few() {
+    for check in checks::ALL {
+        let few = check.samples.both(ON_API_SERVERS);
+        let is_of_nodes = matches!(check.judge, Judge::Node(_));
+        assert!(!is_of_nodes || few.is_empty(), "{}", check.id);
+    }
+    let all = checks::ALL
+        .iter()
+        .fold(Metrics::NONE, |set, check| set.with(check.samples));
+    assert!(ON_API_SERVERS.minus(all).is_empty(), "each is needed");
 }
 
 #[test]

@@ -4,10 +4,10 @@
 //! waits, sends or knows the time, so that a test can lose, delay, repeat or refuse each request, and end the program after
 //! each.
 //!
-//! The order is what makes it safe. While people say stop nothing is stored. The record is stored before anything is done, under a name that follows of the intent,
-//! so that two leaders that mean the same write one object. The slot is taken by compare-and-swap. That people said stop,
-//! and the target, are read after that, and the act is bound to what was read: uid, resourceVersion and the whole list of
-//! taints. What is lost is read, never repeated. Where the target does not show a fence, the target is touched: that proves
+//! The order is what makes it safe. While people say stop nothing is stored. The record is stored before anything is done,
+//! under a name that follows of the intent, so that two leaders that mean the same write one object. The slot is taken by
+//! compare-and-swap. That people said stop, and the target, are read after that, and the act is bound to what was read: uid,
+//! resourceVersion and the whole list of taints. What is lost is read, never repeated. Where the target does not show a fence, the target is touched: that proves
 //! that what was read is not old, and its new version refuses whatever is still under way. So is a target whose act was
 //! refused, before its record is closed: a copy of the act may come when the reason of its refusal is gone. A new leader
 //! touches the target of an older term's slot in the same way before it frees it.
@@ -31,7 +31,8 @@ pub use slot::{SLOT, SlotHolder, SlotLease};
 
 use crate::guards::Held;
 
-/// Most requests of one drive, from its record on. What is not settled by then stays open, and is settled by a drive of its own.
+/// Most requests of one drive, from its record on. What is not settled by then stays open, and is settled by a drive of its
+/// own.
 pub const MOST_REQUESTS: u32 = 10;
 /// Requests that it takes from the look at stop until the slot is free again: before it starts over it must have as many left.
 const WHOLE_ACT: u32 = 5;

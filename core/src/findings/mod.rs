@@ -346,8 +346,7 @@ fn next_step(check: &Check, gap: &Gap) -> String {
                 check.id
             )
         }
-        // The gap says what to declare.
-        Gap::Opaque(why) if why.contains("; declare ") => {
+        Gap::Undeclared(_) => {
             format!("evenkeel docs {} says what is read, and from where", check.id)
         }
         Gap::Opaque(_) => format!(

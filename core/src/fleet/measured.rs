@@ -41,7 +41,7 @@ const FENCING: Metrics = PRESSURE.with(Metrics::of(&[
 ]));
 
 /// What checks of the control plane look at on the machine of an API server. Thousands of other Nodes export it as well.
-const ON_API_SERVERS: Metrics = Metrics::of(&[
+pub(crate) const ON_API_SERVERS: Metrics = Metrics::of(&[
     Metric::SynCookies,
     Metric::ListenOverflows,
     Metric::EstablishedConnections,
@@ -185,10 +185,10 @@ mod tests {
 
     use super::*;
     use crate::handle::Input;
-    use crate::policy::{ClusterPolicy, CordonPolicy, FenceEffect, NodesPolicy};
+    use crate::policy::{ClusterPolicy, NodesPolicy};
     use crate::sample::Observer;
     use crate::source::Source;
-    use crate::world::{World, instances, node};
+    use crate::world::{World, cordon, instances, node};
 
     fn on_nodes(world: &mut World) -> SampleWants {
         let wants = world.core.take_wants().unwrap();
@@ -208,16 +208,7 @@ mod tests {
         assert!(wants.metrics.has(Metric::ConntrackEntries) && wants.metrics.has(Metric::MemoryTotal));
         world = world.platform(ClusterPolicy {
             nodes: NodesPolicy {
-                cordon: Some(CordonPolicy {
-                    mode: Mode::Suggest,
-                    effect: FenceEffect::PreferNoSchedule,
-                    max_percent: 10,
-                    max_nodes: 5,
-                    max_percent_of_pool: 25,
-                    max_per_hour: 2,
-                    steady_seconds: 1800,
-                    ceiling_percent: 85,
-                }),
+                cordon: Some(cordon(Mode::Suggest)),
                 ..NodesPolicy::default()
             },
             ..ClusterPolicy::default()

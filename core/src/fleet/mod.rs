@@ -18,6 +18,8 @@ use std::sync::Arc;
 pub(crate) use cilium::is_agent;
 pub use kube_proxy::{config_map_of, is_kube_proxy};
 pub(crate) use kube_proxy::{is_alike, is_proxy, made_by};
+#[cfg(test)]
+pub(crate) use measured::ON_API_SERVERS;
 pub use measured::{SampleWants, on_pods, on_pods_of};
 pub use probe::{FirstProbe, first_probe};
 pub(crate) use wants::WantsTracker;

@@ -12,11 +12,12 @@ use crate::history::{Flip, FlipAuthor, Refill};
 use crate::know::Source;
 use crate::names::{Name, Names};
 use crate::plan::decide;
-use crate::policy::{CordonPolicy, FenceEffect, Mode};
+use crate::policy::{FenceEffect, Mode};
 use crate::remedies::{
     FlapRule, LedgerRecord, NodeLoad, OtherChannel, Outcome, OwnNode, PastMoment, StormRule,
 };
 use crate::sources::claim::Holder;
+use crate::world::cordon;
 
 const NOW: Mono = Mono(100_000_000);
 const MINUTE: u64 = 60_000;
@@ -66,16 +67,7 @@ fn situation() -> Situation {
     nodes[0].flips = vec![flip(25 * MINUTE), flip(15 * MINUTE), flip(5 * MINUTE)];
     Situation {
         now: NOW,
-        policy: CordonPolicy {
-            mode: Mode::Enforce,
-            effect: FenceEffect::PreferNoSchedule,
-            max_percent: 10,
-            max_nodes: 5,
-            max_percent_of_pool: 25,
-            max_per_hour: 2,
-            steady_seconds: 1800,
-            ceiling_percent: 85,
-        },
+        policy: cordon(Mode::Enforce),
         flap: FlapRule::of(None),
         storm: StormRule::of(&crate::policy::Storm::default()),
         gap: None,

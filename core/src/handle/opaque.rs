@@ -127,7 +127,6 @@ impl Core {
 
     /// Dirties what one more or one less of a crowd concerns: all of its namespace where it is the first or was the last.
     fn dirty_crowd(&mut self, source: Source, key: Key, all: bool) {
-        let part = Part::Namespace(key.namespace);
         match source {
             Source::Services => {
                 self.dirt.services.insert(key);
@@ -144,7 +143,7 @@ impl Core {
             }
         }
         if all {
-            self.touch_freshness(source, part);
+            self.touch_freshness(source, Part::Namespace(key.namespace));
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! An object that is refused costs a few hundred bytes with its name and the reason, and a namespace may have any number of
 //! them: 100,000 would take 30 MiB beside the namespace's share. So of each kind that teams write a few are remembered in full,
-//! and of the others a number made of the name. While there is one of them, nothing is known of the kind in that namespace.
+//! and of the others a number made of the name. Each is a gap all the same, and while there is one, no endpoint of the
+//! namespace is known: of which Services such EndpointSlices are is not remembered.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
@@ -193,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn the_platforms_policy_and_what_has_no_namespace_are_remembered_each() {
+    fn what_teams_do_not_write_and_what_has_no_namespace_is_remembered_each() {
         let mut crowds = Crowds::default();
         for (source, namespace) in [(Source::Services, Name::EMPTY), (Source::Policies, Name::MAX)] {
             assert!(!crowds.take(source, namespace, "a", MOST_OPAQUE), "{source}");

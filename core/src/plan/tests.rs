@@ -10,10 +10,10 @@ use crate::handle::Input;
 use crate::index::{Freshness, Part};
 use crate::know::{Source, Wall};
 use crate::plan::{Decision, PlansView};
-use crate::policy::{ClusterPolicy, CordonPolicy, FenceEffect, Mode, NodesPolicy};
+use crate::policy::{ClusterPolicy, Mode, NodesPolicy};
 use crate::sample::{Metric, Observer, PageScope, SampleSubject};
 use crate::standing::Reason;
-use crate::world::{World, node, node_ready, service, slice_in};
+use crate::world::{World, cordon, node, node_ready, service, slice_in};
 
 const NODES: usize = 20;
 const UNDONE: Phase = Phase::Finished(Ending::Undone);
@@ -27,16 +27,7 @@ fn name(at: usize) -> String {
 fn declared(mode: Mode) -> ClusterPolicy {
     ClusterPolicy {
         nodes: NodesPolicy {
-            cordon: Some(CordonPolicy {
-                mode,
-                effect: FenceEffect::PreferNoSchedule,
-                max_percent: 10,
-                max_nodes: 5,
-                max_percent_of_pool: 25,
-                max_per_hour: 2,
-                steady_seconds: 1800,
-                ceiling_percent: 85,
-            }),
+            cordon: Some(cordon(mode)),
             ..NodesPolicy::default()
         },
         ..ClusterPolicy::default()

@@ -20,9 +20,9 @@ pub(crate) use chance::Chance;
 pub(crate) use clusters::{cilium, kubeadm, set_up};
 pub(crate) use measured::instances;
 pub(crate) use objects::{
-    NEVER, app, balanced, client, connection, dns, dns_pod, every, evicted, evicted_pod, l4, l7, manager,
-    node, node_ready, pod, policy, preempted, preempted_pod, proxy, proxy_config, proxy_pod, rated, service,
-    slice, slice_in, slice_of, slice_part, static_proxy,
+    NEVER, app, balanced, client, connection, cordon, dns, dns_pod, every, evicted, evicted_pod, l4, l7,
+    manager, node, node_ready, pod, policy, preempted, preempted_pod, proxy, proxy_config, proxy_pod, rated,
+    service, slice, slice_in, slice_of, slice_part, static_proxy,
 };
 
 pub(crate) use traffic::{Traffic, measured};

@@ -59,7 +59,7 @@ each answered before the next is sent, at most ten in all:
 6. The record says what became of it, and the slot is free.
 
 A leader that has just taken over first makes the slot its own, finds out what the one before it has left, and lists the ledger
-once, as what it watches may be behind. Before its first fence, and then once an hour, it asks by a dry run for a change that the
+once, as what it watches may be behind. Before a fence, at most once an hour, it asks by a dry run for a change that the
 admission policy `evenkeel-nodes` must refuse: without that refusal nothing is fenced. Nothing is done before the ledger was
 read, and no fence while it is not watched without a gap (`InputsStale`). Records that are over are deleted after seven days, or
 when there are more than 500, the oldest first.

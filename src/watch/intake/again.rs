@@ -32,7 +32,8 @@ struct NextReading {
 }
 
 impl ReadAgain {
-    fn from(&self, part: &SourcePart) -> Mono {
+    /// When a part may be read anew.
+    fn opens(&self, part: &SourcePart) -> Mono {
         self.from.get(part).map(|next| next.from).unwrap_or_default()
     }
 
@@ -66,7 +67,7 @@ impl Intake {
             .extend(parts.filter(|part| fills.contains_key(part)));
         let again = &mut self.again;
         again.from.retain(|_, next| now < next.from.plus(APART_AT_LAST));
-        let next = again.wanted.iter().find(|part| again.from(part) <= now);
+        let next = again.wanted.iter().find(|part| again.opens(part) <= now);
         let mut change = TargetChange::default();
         let Some(part) = next.cloned() else { return change };
         again.reads(&part, now);
@@ -93,6 +94,6 @@ impl Intake {
     /// When one that waits for it may be read anew.
     pub fn due(&self) -> Option<Mono> {
         let wanted = self.again.wanted.iter();
-        wanted.map(|part| self.again.from(part)).min()
+        wanted.map(|part| self.again.opens(part)).min()
     }
 }

@@ -1,5 +1,6 @@
 //! A server that follows a script, and what a pump tells while it does.
 
+mod anew;
 mod events;
 mod intake;
 mod link;

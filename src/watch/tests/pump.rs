@@ -38,41 +38,6 @@ async fn lists_once_as_a_stream_then_watches_on_from_the_last_version() {
     assert_eq!((seen.restarts, seen.silences, seen.lines), (3, 0, 5));
 }
 
-/// A list that is long, as one namespace has many large objects: nobody is blinded by it, and not for long.
-#[rstest]
-#[case::it_ends(4, &["begin", "object a", "object a", "object a", "object a", "synced"])]
-#[case::it_never_ends(9, &["begin", "object a", "object a", "object a", "object a", "object a", "object a", "object a", "60 Stale"])]
-#[tokio::test(start_paused = true)]
-async fn what_is_read_anew_stays_known_while_its_list_comes(#[case] lines: usize, #[case] expected: &[&str]) {
-    let slow = (0..lines).flat_map(|_| [added("a", 9), Act::Pause(9_000)]);
-    let acts: Vec<_> = slow.chain([end(10), Act::Pause(15_000), Act::End]).collect();
-    let mut bench = PumpBench::heir(nodes(), &[watch(&acts)]);
-    let told = bench.until(61).await.into_iter();
-    let told: Vec<_> = told
-        .map(|(at, word)| {
-            if word.to_lowercase().contains("stale") {
-                format!("{at} Stale")
-            } else {
-                word
-            }
-        })
-        .take(expected.len())
-        .collect();
-    assert_eq!(told, expected);
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_is_read_anew_and_does_not_come_is_not_known_for_long() {
-    let mut bench = PumpBench::heir(nodes(), &[watch(&[Act::Pause(90_000)])]);
-    let told = bench.until(20).await;
-    let stale: Vec<_> = told
-        .iter()
-        .filter(|one| one.1.to_lowercase().contains("stale"))
-        .map(|one| one.0)
-        .collect();
-    assert_eq!(stale, [13], "{told:?}");
-}
-
 #[tokio::test(start_paused = true)]
 async fn changes_are_sent_in_order_and_move_the_version() {
     let acts = [

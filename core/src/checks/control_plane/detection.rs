@@ -98,7 +98,7 @@ fn judge(look: &Look<'_>) -> Known<Verdict> {
         LateCause::NarrowMargin
     } else if grace.origin == Origin::Assumed {
         let field = "spec.controlPlane.assume.nodeMonitorGraceSeconds";
-        return Err(Gap::Opaque(
+        return Err(Gap::Undeclared(
             format!("no kube-controller-manager is to be seen; declare its --{FLAG} as {field}").into(),
         ));
     } else {

@@ -1,8 +1,8 @@
 //! Policies of teams.
 
 use evenkeel_core::policy::{
-    Balance, Beat, Client, Connection, Door, Hop, Layer, Limit, Measure, Policy, Protocol, Remediation,
-    Selector, Server, ServicePick, Upstream,
+    Balance, Beat, Client, Connection, CordonPolicy, Door, FenceEffect, Hop, Layer, Limit, Measure, Mode,
+    Policy, Protocol, Remediation, Selector, Server, ServicePick, Upstream,
 };
 
 /// Policy `shop/p` of Service `api`, with these connections.
@@ -103,3 +103,17 @@ pub(crate) const fn every(seconds: u32) -> Option<Beat> {
 
 /// No beat.
 pub(crate) const NEVER: Option<Beat> = Some(Beat::Disabled);
+
+/// Bounds of fencing nodes as they are where nothing else is declared.
+pub(crate) fn cordon(mode: Mode) -> CordonPolicy {
+    CordonPolicy {
+        mode,
+        effect: FenceEffect::PreferNoSchedule,
+        max_percent: 10,
+        max_nodes: 5,
+        max_percent_of_pool: 25,
+        max_per_hour: 2,
+        steady_seconds: 1800,
+        ceiling_percent: 85,
+    }
+}

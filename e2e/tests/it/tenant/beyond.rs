@@ -7,27 +7,13 @@ use serde_json::{Value, json};
 use super::attack::Attack;
 use super::bed::{EVERY, WITHIN};
 use super::services::slice;
-use super::team::service;
+use super::team::{labelled, service};
 
 /// Services so small that all of them have room once the large ones are gone.
 const SMALL: usize = 400;
 
 /// The share, what one more list of it takes, and what the allocator keeps, in MiB.
 const LEFT: u64 = 80;
-
-fn labelled(name: &str, count: usize) -> Value {
-    let mut one = service(name, 1);
-    let labels: serde_json::Map<String, Value> = (0..count)
-        .map(|n| {
-            (
-                format!("{name}-{n}"),
-                json!(format!("{name}-{n}-{}", "z".repeat(40))),
-            )
-        })
-        .collect();
-    one["metadata"]["labels"] = labels.into();
-    one
-}
 
 /// A namespace that has filled its share makes hundreds of Services more, and then room for all of them.
 #[tokio::test(flavor = "multi_thread")]

@@ -144,6 +144,21 @@ pub(super) fn service(name: &str, ports: u16) -> Value {
 }
 
 /// A Pod of one container.
+/// A Service with so many labels, each another one of some sixty bytes.
+pub(super) fn labelled(name: &str, count: usize) -> Value {
+    let mut one = service(name, 1);
+    let labels: serde_json::Map<String, Value> = (0..count)
+        .map(|n| {
+            (
+                format!("{name}-{n}"),
+                json!(format!("{name}-{n}-{}", "z".repeat(40))),
+            )
+        })
+        .collect();
+    one["metadata"]["labels"] = labels.into();
+    one
+}
+
 pub(super) fn pod(name: &str, container: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {}}, "spec": {
         // The controller may not have made the account `default` yet.

@@ -4,7 +4,7 @@ use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 
 use super::attack::Attack;
-use super::team::{pod, policy, service};
+use super::team::{labelled, pod, policy, service};
 
 /// Just below what the API server takes for all annotations of an object: 256 KiB
 /// (`apimachinery/pkg/api/validation/objectmeta.go`, `TotalAnnotationSizeLimitB`).
@@ -249,19 +249,7 @@ async fn labels_beyond_a_share_are_not_kept() {
     team.policy("own", &json!({"balance": {"minimumReadyBackends": 1_000}}))
         .await
         .unwrap();
-    let labelled = (0..60).map(|at| {
-        let mut one = service(&format!("labelled-{at}"), 1);
-        let labels: serde_json::Map<String, Value> = (0..4_000)
-            .map(|n| {
-                (
-                    format!("l{at}-{n}"),
-                    json!(format!("{at}-{n}-{}", "z".repeat(50))),
-                )
-            })
-            .collect();
-        one["metadata"]["labels"] = labels.into();
-        one
-    });
+    let labelled = (0..60).map(|at| labelled(&format!("labelled-{at}"), 4_000));
     let refused = team.make_all(labelled).await;
     eprintln!("{refused} of 60 Services with 4,000 labels were refused");
     assert!(refused < 10, "most are taken");
