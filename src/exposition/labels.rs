@@ -16,6 +16,11 @@ impl<'a> SeriesLabels<'a> {
         new
     }
 
+    /// Forgets all of them.
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
     /// The value of a label. One that is absent and one that is empty are the same to Prometheus, and so they are here.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.find(name).filter(|value| !value.is_empty())

@@ -49,7 +49,7 @@ pub enum AnswerError {
 #[derive(Debug)]
 pub struct Series<'a> {
     /// Its labels, `__name__` among them where the query keeps it.
-    pub labels: SeriesLabels<'a>,
+    pub labels: &'a SeriesLabels<'a>,
     /// Its value; NaN and the infinities are for the caller to refuse.
     pub value: f64,
     /// When the query was evaluated, in milliseconds since 1970. This is not when the sample was taken.
@@ -238,21 +238,21 @@ struct VectorSeed<'s> {
     found: &'s mut FoundIn,
 }
 
-#[derive(Deserialize)]
+/// What a series says beside its labels.
+#[derive(Default)]
 struct Element<'a> {
-    #[serde(borrow)]
-    metric: MetricSeed<'a>,
-    #[serde(borrow, default)]
     value: Option<(f64, BorrowedText<'a>)>,
-    #[serde(default)]
     histogram: Option<IgnoredAny>,
 }
+
+/// One series. Its labels go where those of the last one were: an answer has ten thousands.
+struct ElementSeed<'l, 'de>(&'l mut SeriesLabels<'de>);
 
 /// A text, borrowed where it has no escape.
 #[derive(Deserialize)]
 struct BorrowedText<'a>(#[serde(borrow)] Cow<'a, str>);
 
-struct MetricSeed<'a>(SeriesLabels<'a>);
+struct MetricSeed<'l, 'de>(&'l mut SeriesLabels<'de>);
 
 impl<'de> DeserializeSeed<'de> for &mut VectorSeed<'_> {
     type Value = ();
@@ -273,7 +273,8 @@ impl<'de> Visitor<'de> for &mut VectorSeed<'_> {
         use serde::de::Error;
 
         let mut count = 0;
-        while let Some(element) = elements.next_element::<Element<'de>>()? {
+        let mut labels = SeriesLabels::default();
+        while let Some(element) = elements.next_element_seed(ElementSeed(&mut labels))? {
             count += 1;
             if count > self.most {
                 self.found.too_many = true;
@@ -289,7 +290,7 @@ impl<'de> Visitor<'de> for &mut VectorSeed<'_> {
             let at = millis(at).ok_or_else(|| A::Error::custom("a time is none"))?;
             let value = number(&value.0).ok_or_else(|| A::Error::custom("a value is no number"))?;
             (self.sink)(&Series {
-                labels: element.metric.0,
+                labels: &labels,
                 value,
                 at,
             });
@@ -298,34 +299,83 @@ impl<'de> Visitor<'de> for &mut VectorSeed<'_> {
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for MetricSeed<'a> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(MetricVisitor)
+impl<'de> DeserializeSeed<'de> for ElementSeed<'_, 'de> {
+    type Value = Element<'de>;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
     }
 }
 
-struct MetricVisitor;
+impl<'de> Visitor<'de> for ElementSeed<'_, 'de> {
+    type Value = Element<'de>;
 
-impl<'de> Visitor<'de> for MetricVisitor {
-    type Value = MetricSeed<'de>;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a series")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        use serde::de::Error;
+
+        let mut element = Element::default();
+        let [mut metric, mut value, mut histogram] = [false; 3];
+        while let Some(BorrowedText(key)) = map.next_key()? {
+            let seen = match &*key {
+                "metric" => {
+                    map.next_value_seed(MetricSeed(self.0))?;
+                    &mut metric
+                }
+                "value" => {
+                    element.value = map.next_value()?;
+                    &mut value
+                }
+                "histogram" => {
+                    element.histogram = map.next_value()?;
+                    &mut histogram
+                }
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+            };
+            if std::mem::replace(seen, true) {
+                return Err(A::Error::custom("a series says something twice"));
+            }
+        }
+        metric
+            .then_some(element)
+            .ok_or_else(|| A::Error::missing_field("metric"))
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for MetricSeed<'_, 'de> {
+    type Value = ();
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for MetricSeed<'_, 'de> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("labels")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<MetricSeed<'de>, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         use serde::de::Error;
 
-        let mut labels = SeriesLabels::default();
+        self.0.clear();
         while let Some((name, value)) = map.next_entry::<BorrowedText<'de>, BorrowedText<'de>>()? {
-            if labels.len() == MOST_LABELS {
+            if self.0.len() == MOST_LABELS {
                 return Err(A::Error::custom("a series has too many labels"));
             }
-            if !labels.add(name.0, value.0) {
+            if !self.0.add(name.0, value.0) {
                 return Err(A::Error::custom("a series has a label twice"));
             }
         }
-        Ok(MetricSeed(labels))
+        Ok(())
     }
 }
 

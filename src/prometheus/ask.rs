@@ -206,7 +206,7 @@ pub(crate) async fn ask(
         Ok(body) => body,
         Err(gap) => return (question.failed(asked, gap), 0),
     };
-    let mut take = |series: &Series<'_>| answered.take(&series.labels, series.value);
+    let mut take = |series: &Series<'_>| answered.take(series.labels, series.value);
     let page = match answer::read(&body, most, &mut take) {
         Ok(()) => page_of(answered.samples()),
         Err(error) => question.failed(asked, of_answer(&error)),

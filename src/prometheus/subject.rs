@@ -85,12 +85,28 @@ pub(super) struct Answered<'k> {
     scope: &'k PageScope<Arc<str>>,
     /// The label that holds the Pod, where it is one.
     pod: &'k str,
-    values: Vec<(Metric, Claimed, f64)>,
-    times: HashMap<Claimed, i64>,
+    subjects: Vec<AnsweredSubject>,
+    /// Where each of them is.
+    at: HashMap<Claimed, usize>,
+    /// The same by the labels that may hold a Node, and no place for labels that hold none: an answer has a dozen series of
+    /// each of thousands.
+    at_labels: HashMap<String, Option<usize>>,
+    /// The labels that are looked up.
+    labels: String,
+    /// Of which metric the last value was: those of one come together.
+    last: Option<Metric>,
+    values: Vec<(usize, Metric, f64)>,
 }
 
 /// A subject, and whether it is another that says so: of two that speak of one node the node's own counts.
 type Claimed = (SampleSubject<Arc<str>>, bool);
+
+/// A subject, and the time of its oldest sample.
+#[derive(Debug)]
+struct AnsweredSubject {
+    claimed: Claimed,
+    time: Option<i64>,
+}
 
 impl<'k> Answered<'k> {
     pub(super) fn new(
@@ -104,56 +120,95 @@ impl<'k> Answered<'k> {
             metrics: metrics.iter().collect(),
             scope,
             pod,
+            subjects: Vec::new(),
+            at: HashMap::new(),
+            at_labels: HashMap::new(),
+            labels: String::new(),
+            last: None,
             values: Vec::new(),
-            times: HashMap::new(),
         }
     }
 
     /// Takes a series. One of a subject that the API does not show is nothing to us.
     pub(super) fn take(&mut self, labels: &SeriesLabels<'_>, value: f64) {
         let part = labels.get(PART).unwrap_or_default();
-        let metric = self.metrics.iter().find(|one| one.name() == part || part == TIME);
-        let subject = metric.and_then(|one| self.known.subject(*one, self.scope, labels, self.pod));
-        let (Some(metric), Some(subject)) = (metric, subject) else {
-            return;
+        let is = |one: &Metric| one.name() == part;
+        let metric = if part == TIME {
+            self.metrics.first().copied()
+        } else {
+            let all = || self.metrics.iter().copied().find(is);
+            self.last = self.last.filter(is).or_else(all);
+            self.last
         };
+        let Some(metric) = metric else { return };
+        let Some(at) = self.place(metric, labels) else { return };
+        if part != TIME {
+            self.values.push((at, metric, value));
+        } else if let Some(time) = crate::exposition::millis(value)
+            && let Some(subject) = self.subjects.get_mut(at)
+        {
+            // `timestamp()` has seconds; the core tells two exporters of one subject apart, by their values.
+            subject.time = Some(subject.time.map_or(time, |held| held.min(time)));
+        }
+    }
+
+    /// Where the subject of a series is, noted when it is new.
+    fn place(&mut self, metric: Metric, labels: &SeriesLabels<'_>) -> Option<usize> {
+        if metric.of() != Of::Node {
+            return self.place_of(metric, labels);
+        }
+        self.labels.clear();
+        for label in NODE_LABELS {
+            self.labels.push_str(labels.get(label).unwrap_or_default());
+            // No label of a Node has it.
+            self.labels.push('\n');
+        }
+        if let Some(at) = self.at_labels.get(&self.labels) {
+            return *at;
+        }
+        let at = self.place_of(metric, labels);
+        self.at_labels.insert(self.labels.clone(), at);
+        at
+    }
+
+    fn place_of(&mut self, metric: Metric, labels: &SeriesLabels<'_>) -> Option<usize> {
+        let subject = self.known.subject(metric, self.scope, labels, self.pod)?;
         let by_another = match &subject {
             SampleSubject::Node(node) => !self.known.is_from_the_node(labels, node),
             _ => false,
         };
-        let subject = (subject, by_another);
-        if part == TIME {
-            // `timestamp()` has seconds; the core tells two exporters of one subject apart, by their values.
-            if let Some(at) = crate::exposition::millis(value) {
-                let held = self.times.entry(subject).or_insert(at);
-                *held = (*held).min(at);
-            }
-        } else {
-            self.values.push((*metric, subject, value));
+        let claimed = (subject, by_another);
+        if let Some(at) = self.at.get(&claimed) {
+            return Some(*at);
         }
+        let at = self.subjects.len();
+        self.at.insert(claimed.clone(), at);
+        self.subjects.push(AnsweredSubject { claimed, time: None });
+        Some(at)
     }
 
-    /// The samples. A value without its time is none.
-    pub(super) fn samples(self) -> Vec<OwnedSample> {
-        let Self { values, times, .. } = self;
+    /// The samples, those of one subject together. A value without its time is none.
+    pub(super) fn samples(mut self) -> Vec<OwnedSample> {
+        self.values.sort_by_key(|one| one.0);
+        let Self { values, subjects, .. } = self;
         // Most often there is no other.
-        let has_others = values.iter().any(|one| one.1.1);
-        let own: HashSet<_> = values
-            .iter()
-            .filter(|one| has_others && !one.1.1)
-            .map(|one| (one.0, one.1.0.clone()))
-            .collect();
-        let samples = values.into_iter().filter_map(|(metric, claimed, value)| {
-            let at = *times.get(&claimed)?;
-            let (subject, by_another) = claimed;
-            if by_another && own.contains(&(metric, subject.clone())) {
+        let has_others = subjects.iter().any(|one| one.claimed.1);
+        let of = |at: usize| subjects.get(at).map(|one| (&one.claimed.0, one.claimed.1));
+        let own = values.iter().filter(|_| has_others).filter_map(|(at, metric, _)| {
+            let (subject, by_another) = of(*at)?;
+            (!by_another).then_some((*metric, subject))
+        });
+        let own: HashSet<_> = own.collect();
+        let samples = values.iter().filter_map(|(at, metric, value)| {
+            let (subject, by_another) = of(*at)?;
+            if by_another && own.contains(&(*metric, subject)) {
                 return None;
             }
             Some(OwnedSample {
-                metric,
-                subject,
-                value,
-                at,
+                metric: *metric,
+                subject: subject.clone(),
+                value: *value,
+                at: subjects.get(*at)?.time?,
             })
         });
         samples.collect()

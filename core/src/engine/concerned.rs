@@ -212,9 +212,12 @@ impl Engine {
             return None;
         };
         let held = self.units.get_mut(&unit)?;
+        if held.unsampled.is_some_and(|at| at <= now.mono) {
+            return None;
+        }
         let next = index.samples().all_until(now.mono, held.sampled, name)?;
-        held.wake = Some(next);
-        Some(next)
+        held.wake = held.unsampled.into_iter().chain([next]).min();
+        held.wake
     }
 }
 

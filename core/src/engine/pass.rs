@@ -16,7 +16,6 @@ use crate::judge::{
 use crate::know::{Gap, Known, Mono, Now, Reads, Source};
 use crate::names::{Key, Name};
 use crate::policy::Policy;
-use crate::sample::Metrics;
 use crate::sources::service::Service;
 
 /// The place of a check in the table, what it judged, and the name of its verdict.
@@ -113,10 +112,8 @@ impl<'a> Pass<'a> {
             beyond: beyond.then(|| Box::new(deps)),
             again: self.again,
             wake: self.wake.into_iter().chain(self.sampled.until).min(),
-            sampled: match self.wake {
-                Some(_) => Metrics::NONE,
-                None => self.sampled.metrics,
-            },
+            sampled: self.sampled.metrics,
+            unsampled: self.wake,
         }
     }
 

@@ -222,8 +222,10 @@ pub(super) struct Judgement {
     pub(super) again: Option<i64>,
     /// The same in monotonic time, for what depends on a window: no clock change moves it.
     pub(super) wake: Option<Mono>,
-    /// Where nothing else is waited for then but that samples of its Node count no longer: their metrics.
+    /// The metrics of its Node that it was judged by: their samples are waited for to count no longer.
     pub(super) sampled: Metrics,
+    /// What `wake` would be without them.
+    pub(super) unsampled: Option<Mono>,
 }
 
 impl Judgement {

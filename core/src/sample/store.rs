@@ -1,5 +1,6 @@
 //! What is kept of all samples.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::agreement::differ;
@@ -139,20 +140,29 @@ impl Samples {
         };
         let mut taken: Vec<Taken> = Vec::with_capacity(page.samples.len());
         let mut brought = Brought::default();
+        // Samples of one subject stand together, most often: it is looked up once.
+        let mut last = None;
         for sample in page.samples {
             let metric = sample.metric;
             let of = of(sample.subject);
             if !page.metrics.has(metric) || metric.of() != of || !page.scope.holds(sample.subject) {
                 count(&mut self.drops.not_asked);
-            } else if let Some(subject) = known(sample.subject) {
-                if let Some(why) = self.wrong(metric, sample.value) {
-                    brought.found.get_or_insert(why);
-                    self.doubt_one((metric, subject, page.observer), &mut touched);
-                } else {
-                    taken.push((metric, subject, sample.value, sample.at));
-                }
-            } else {
+                continue;
+            }
+            let subject = match last {
+                Some((text, subject)) if text == sample.subject => subject,
+                _ => known(sample.subject),
+            };
+            last = Some((sample.subject, subject));
+            let Some(subject) = subject else {
                 count(&mut self.drops.no_subject);
+                continue;
+            };
+            if let Some(why) = self.wrong(metric, sample.value) {
+                brought.found.get_or_insert(why);
+                self.doubt_one((metric, subject, page.observer), &mut touched);
+            } else {
+                taken.push((metric, subject, sample.value, sample.at));
             }
         }
         taken.sort_unstable_by_key(|one| (one.0, one.1));
@@ -202,32 +212,36 @@ impl Samples {
             limit.filter(|held| held.is_fresh(now)).map(Series::last)
         };
         let level = self.levels.level(metric, limit);
-        // One that counts no longer is as good as forgotten, whether or not it was swept.
-        let held = self.series.get_mut(&key).filter(|held| held.is_fresh(now));
-        let (folded, changed) = if let Some(held) = held {
-            let before = (held.value(metric), calm(held, metric, level));
-            let folded = held.fold(metric, (value, at), page.asked, now, every);
-            let after = (held.value(metric), calm(held, metric, level));
-            let same = metric.points() == 1 && before == after;
-            // A counter that has a rate for the first time is news, however calm.
-            let known = before.0.is_some() && after.0.is_some();
-            let calm = known && before.1 && after.1 && held.is_fresh(now);
-            if folded == Folded::Repeated && held.is_overdue(page.asked) {
-                brought.overdue = brought.overdue.with(Metrics::of(&[metric]));
+        let is_full = self.series.len() >= MOST_SERIES;
+        let mut place = self.series.entry(key);
+        let (folded, changed) = match &mut place {
+            // One that counts no longer is as good as forgotten, whether or not it was swept.
+            Entry::Occupied(held) if held.get().is_fresh(now) => {
+                let held = held.get_mut();
+                let before = (held.value(metric), calm(held, metric, level));
+                let folded = held.fold(metric, (value, at), page.asked, now, every);
+                let after = (held.value(metric), calm(held, metric, level));
+                let same = metric.points() == 1 && before == after;
+                // A counter that has a rate for the first time is news, however calm.
+                let known = before.0.is_some() && after.0.is_some();
+                let calm = known && before.1 && after.1 && held.is_fresh(now);
+                if folded == Folded::Repeated && held.is_overdue(page.asked) {
+                    brought.overdue = brought.overdue.with(Metrics::of(&[metric]));
+                }
+                (folded, !(same || calm))
             }
-            (folded, !(same || calm))
-        } else if self.series.len() >= MOST_SERIES && !self.series.contains_key(&key) {
-            count(&mut self.drops.beyond);
-            brought.found.get_or_insert(Why::TooLarge);
-            return;
-        } else {
-            match Series::begin(metric, (value, at), page.asked, now, every) {
+            Entry::Vacant(_) if is_full => {
+                count(&mut self.drops.beyond);
+                brought.found.get_or_insert(Why::TooLarge);
+                return;
+            }
+            _ => match Series::begin(metric, (value, at), page.asked, now, every) {
                 Ok(series) => {
-                    self.series.insert(key, series);
+                    place = Entry::Occupied(place.insert_entry(series));
                     (Folded::New, true)
                 }
                 Err(why) => (why, false),
-            }
+            },
         };
         self.drops.note(folded);
         match folded {
@@ -237,11 +251,11 @@ impl Samples {
                     touched.note(subject);
                 }
                 if metric.of() == Of::Node
-                    && let Some(held) = self.series.get(&key)
-                    && held.value(metric).is_some()
+                    && let Entry::Occupied(held) = &place
+                    && held.get().value(metric).is_some()
                 {
                     let until = self.nodes_until.entry(metric).or_default();
-                    *until = (*until).max(held.until());
+                    *until = (*until).max(held.get().until());
                 }
             }
             Folded::WrongUnit => {

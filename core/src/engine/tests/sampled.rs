@@ -37,12 +37,15 @@ fn measure(world: &mut World, entries: f64) {
 fn nodes_that_are_well_are_not_judged_for_samples_and_are_when_they_stop() {
     let mut world = World::watched(&[(Source::Nodes, node("n1", "z")), (Source::Nodes, node("n2", "z"))]);
     world.input(Input::Observers(&[Observer::Prometheus]));
-    // Until nothing else is waited for: history covers the windows of other checks.
+    let mut judged = Vec::new();
     for entries in [100.0, 120.0, 110.0].repeat(20) {
         measure(&mut world, entries);
-        judged_within(&mut world, 30);
+        judged.push(judged_within(&mut world, 30));
     }
     assert_eq!(world.verdict(ID), "Met");
+    // Meanwhile something else is waited for as well: history covers two windows of other checks, each once.
+    let again = judged.iter().skip(1).filter(|units| **units > 0);
+    assert_eq!(again.count(), 2, "{judged:?}");
     for at in 0..20_u32 {
         measure(&mut world, f64::from(100 + at));
         assert_eq!(judged_within(&mut world, 30), 0, "sample {at}");
