@@ -325,9 +325,10 @@ impl Core {
         let (shown, beyond) = findings::worst(&self.index, &self.engine, most);
         let mut list = self.list(now, shown, true);
         if beyond > 0 {
-            list.notes.push(format!(
+            let said = format!(
                 "{beyond} more findings are left out: at most {most} are listed, the worst of each namespace"
-            ));
+            );
+            list.notes.push(said.into());
         }
         list
     }
@@ -412,6 +413,7 @@ impl Core {
                 Source::Policies,
                 self.index.policies.iter().filter(|one| within(&one.0)).count(),
             ),
+            platform: self.index.cluster_policy().is_some(),
         }
     }
 

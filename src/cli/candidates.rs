@@ -5,12 +5,13 @@
 use std::ffi::OsStr;
 use std::fmt::Debug;
 use std::future::Future;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap_complete::CompletionCandidate;
 use evenkeel_core::know::{Now, Wall};
 use evenkeel_core::standing::Reason;
-use evenkeel_core::{checks, guards, remedies};
+use evenkeel_core::{Core, checks, guards, remedies};
 use k8s_openapi::api::core::v1::{Namespace, Node, Service};
 use kube::api::ListParams;
 use kube::config::Kubeconfig;
@@ -20,6 +21,7 @@ use serde::de::DeserializeOwned;
 use super::checks::summary;
 use crate::api::RemediationRecord;
 use crate::escape::line;
+use crate::files::{self, Report};
 use crate::lease::NAMESPACE;
 use crate::live;
 
@@ -124,8 +126,23 @@ pub(super) fn explainable(typed: &OsStr) -> Vec<CompletionCandidate> {
 }
 
 fn findings() -> Vec<CompletionCandidate> {
+    let from = typed_paths("--from", "-f");
     let audit = async {
-        let mut core = live::read(&options()).await.ok()?;
+        let mut core = if from.is_empty() {
+            live::read(&options()).await.ok()?
+        } else if from.iter().any(|path| path == Path::new("-")) {
+            // What is on standard input is for the command itself.
+            return None;
+        } else {
+            let mut core = Core::default();
+            files::read(
+                &mut core,
+                &from,
+                &files::Options::default(),
+                &mut Report::default(),
+            );
+            core
+        };
         let now = Now {
             wall: Wall(jiff::Timestamp::now().as_second()),
             ..Now::default()
@@ -159,17 +176,26 @@ fn kubeconfig() -> Option<Kubeconfig> {
     }
 }
 
-/// The flags of the cluster that were typed before: the shell passes the whole line.
-fn options() -> live::Options {
+/// The values of a flag that were typed before: the shell passes the whole line.
+fn typed_values(flag: &str) -> Vec<String> {
     let words: Vec<String> = std::env::args().collect();
-    let value = |flag: &str| {
-        let with = format!("{flag}=");
-        words.iter().enumerate().rev().find_map(|(at, word)| {
-            let next = || (word == flag).then(|| words.get(at + 1).cloned()).flatten();
-            word.strip_prefix(&*with).map(str::to_owned).or_else(next)
-        })
-    };
-    let named = |flag: &str| value(flag).filter(|name| !name.is_empty());
+    let with = format!("{flag}=");
+    let values = words.iter().enumerate().filter_map(|(at, word)| {
+        let next = || (word == flag).then(|| words.get(at + 1).cloned()).flatten();
+        word.strip_prefix(&*with).map(str::to_owned).or_else(next)
+    });
+    values.filter(|value| !value.is_empty()).collect()
+}
+
+/// The same as paths, of a flag and its short form.
+fn typed_paths(flag: &str, short: &str) -> Vec<PathBuf> {
+    let values = [flag, short].map(typed_values);
+    values.into_iter().flatten().map(PathBuf::from).collect()
+}
+
+/// The flags of the cluster that were typed before.
+fn options() -> live::Options {
+    let named = |flag: &str| typed_values(flag).pop();
     live::Options {
         kubeconfig: named("--kubeconfig").map(Into::into),
         context: named("--context"),

@@ -146,7 +146,7 @@ impl Input {
             for namespace in namespaces {
                 init::unwanted(&mut core, namespace);
             }
-            report.measured = measured.feed(&mut core, &self.scope.cluster, &mut report.notes)?;
+            report.measured = measured.feed(&mut core, &self.scope.cluster, &mut report)?;
         } else {
             ensure!(
                 !measured.is_asked(),
@@ -206,11 +206,13 @@ impl ClusterScope {
         self.namespace.first().map_or("default", String::as_str)
     }
 
-    /// Narrows it to these namespaces where no flag says which.
-    pub(super) fn or_namespaces(&mut self, namespaces: Vec<String>) {
-        if self.namespace.is_empty() && !self.all_namespaces {
+    /// Narrows it to these namespaces where no flag says which; whether it did.
+    pub(super) fn or_namespaces(&mut self, namespaces: Vec<String>) -> bool {
+        let narrows = self.namespace.is_empty() && !self.all_namespaces && !namespaces.is_empty();
+        if narrows {
             self.namespace = namespaces;
         }
+        narrows
     }
 
     /// An error where a namespace is named that does not exist: nothing being found there would look like health.

@@ -41,8 +41,8 @@ use clap_complete::CompleteEnv;
 
 use crate::api::ApprovalDecision;
 use crate::escape;
-use crate::render::program;
 use crate::render::screen::{Color, Screen};
+use crate::render::{filled, program};
 
 /// See what nobody looks at in Kubernetes traffic, and never do harm.
 #[derive(Debug, Parser)]
@@ -256,14 +256,31 @@ fn answer(text: &str) -> anyhow::Result<()> {
     }
 }
 
-/// An error and its causes.
+/// An error and its causes, without the numbers that the operating system has for them.
 pub(crate) fn told(error: &anyhow::Error) -> String {
-    escape::line(&format!("error: {error:#}")).into_owned()
+    let said = format!("error: {error:#}");
+    let mut parts = said.split(" (os error ");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once(')') {
+            Some((number, rest)) if number.bytes().all(|byte| byte.is_ascii_digit()) => text += rest,
+            _ => text = text + " (os error " + part,
+        }
+    }
+    escape::line(&text).into_owned()
 }
 
-/// A message about the run itself, in one line: what servers say is part of it. None where standard error is closed.
+/// A message about the run itself, in one line, or in lines of the terminal's width: what servers say is part of it. None
+/// where standard error is closed.
 fn note(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{}", escape::line(text));
+    let shown = match Screen::columns_of_errors() {
+        None => escape::line(text).into_owned(),
+        Some(columns) => {
+            let margin: String = text.chars().take_while(|c| *c == ' ').collect();
+            filled(text, &margin, &(margin.clone() + "  "), columns)
+        }
+    };
+    let _ = writeln!(io::stderr().lock(), "{shown}");
 }
 
 #[cfg(test)]
@@ -272,3 +289,23 @@ pub(crate) use {
     stop::tests::shown as stop_shown, undo::tests::shown as undo_shown,
     version::tests::shown as version_shown,
 };
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::number(
+        "No such file or directory (os error 2)",
+        "error: a: No such file or directory"
+    )]
+    #[case::within("b (os error 2): c", "error: a: b: c")]
+    #[case::no_number("b (os error x) c", "error: a: b (os error x) c")]
+    #[case::cut("b (os error 2", "error: a: b (os error 2")]
+    fn errors_are_told_without_numbers(#[case] cause: &str, #[case] expected: &str) {
+        let error = anyhow::Error::msg(cause.to_owned()).context("a");
+        assert_eq!(told(&error), expected);
+    }
+}

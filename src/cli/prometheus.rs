@@ -11,6 +11,7 @@ use evenkeel_core::{Core, Input};
 use futures::StreamExt;
 
 use super::cluster::{Cluster, words};
+use crate::files::Report;
 use crate::live;
 use crate::outbound::{self, Credentials, ServicePort};
 use crate::prometheus::{self, AnswerLimits, PrometheusServer};
@@ -125,7 +126,7 @@ impl Measured {
         &self,
         core: &mut Core,
         cluster: &Cluster,
-        notes: &mut Vec<String>,
+        report: &mut Report,
     ) -> anyhow::Result<Mono> {
         let mut first = None;
         let mut moment = Now::ONCE;
@@ -136,7 +137,7 @@ impl Measured {
         })?;
         if first.is_some() {
             let (count, seconds) = (LOOKS.len(), LOOKS[0]);
-            notes.push(format!(
+            report.note(format!(
                 "Prometheus was asked about {count} moments of the last {seconds} s, as rates and trends take several samples"
             ));
         }

@@ -15,6 +15,7 @@ use super::undo::{self, UndoOutcome};
 use super::{End, answer, note};
 use crate::escape::line;
 use crate::live::{ApiServer, Ask, AskError};
+use crate::render::findings::counted;
 use crate::{api, lease, live, render};
 
 /// What to delete, and of which cluster.
@@ -351,9 +352,12 @@ async fn definitions(client: &Client, server: &ApiServer) -> anyhow::Result<Vec<
             &ApiResource::from_gvk_with_plural(&gvk, &crd.spec.names.plural),
         );
         let count = objects.list_metadata(&ListParams::default()).await;
-        let count = count.map_or(0, |list| list.items.len());
+        let count = count.map_or_else(
+            |_| "all objects of it".into(),
+            |list| counted(list.items.len(), "object of it", "objects of it"),
+        );
         items.push(Deletion {
-            shown: format!("customresourcedefinition {name} and {count} objects of it"),
+            shown: format!("customresourcedefinition {name} and {count}"),
             api: all.clone(),
             name,
             writes: false,

@@ -133,7 +133,7 @@ fn text(versions: &Versions) -> String {
                 "Alive" => version.to_owned(),
                 "NotFound" => "not installed".into(),
                 "NotAllowed" => "you may not see its Lease".into(),
-                "Silent" => format!("{version}, SILENT: see evenkeel status"),
+                "Silent" => format!("{version}, SILENT: see {} status", render::program()),
                 _ => format!("{version}, not running"),
             },
         );

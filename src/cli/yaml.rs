@@ -43,7 +43,16 @@ fn explained(said: &str) -> String {
         let word = before.split('`').nth(1).unwrap_or_default();
         did_you_mean(word, known.split(", ").map(|one| one.trim_matches('`')))
     });
-    said.clone() + &hint.unwrap_or_default()
+    // Of one name that is known, it is none of several.
+    let alone = said
+        .split_once("expected one of ")
+        .is_some_and(|one| !one.1.contains(", "));
+    let said = if alone {
+        said.replace("expected one of ", "expected ")
+    } else {
+        said
+    };
+    said + &hint.unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -96,7 +96,7 @@ impl<'a> Feed<'a> {
             }
         }
         if self.homeless > 0 {
-            self.report.notes.push(format!(
+            self.report.note(format!(
                 "{} objects name no namespace and are taken to be in `{}`",
                 self.homeless, self.options.namespace
             ));
@@ -104,12 +104,11 @@ impl<'a> Feed<'a> {
         }
         if self.unlisted > 0 {
             self.report
-                .notes
-                .push(format!("{} further problems are not listed", self.unlisted));
+                .note(format!("{} further problems are not listed", self.unlisted));
             self.unlisted = 0;
         }
         if let Some((count, first)) = self.strange.take() {
-            self.report.notes.push(format!(
+            self.report.note(format!(
                 "{count} documents without kind and metadata are no objects of Kubernetes and were left aside, such as {first}"
             ));
         }
@@ -148,7 +147,7 @@ impl<'a> Feed<'a> {
             self.document(&file, document);
         });
         if !any {
-            self.report.notes.push(format!("{name} holds no document"));
+            self.report.note(format!("{name} holds no document"));
         }
     }
 
@@ -343,7 +342,7 @@ impl<'a> Feed<'a> {
             }
             Route::ProxyConfiguration => {
                 let at = place.begins();
-                self.report.notes.push(format!(
+                self.report.note(format!(
                     "{at} is kube-proxy's configuration by itself, and which nodes use it is not known: it counts where no process and no ConfigMap of kube-proxy is given"
                 ));
                 let text = Value::Object(fields).to_string();

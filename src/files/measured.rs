@@ -27,7 +27,7 @@ pub(super) fn give(core: &mut Core, pages: &mut [OwnedPage], report: &mut Report
     report.measured = asked_after(first, last).mono;
     let at = jiff::Timestamp::from_millisecond(last);
     let at = at.map_or_else(|_| last.to_string(), |at| at.strftime("%FT%TZ").to_string());
-    report.notes.push(format!(
+    report.note(format!(
         "what was measured is judged as of {at}, when it was collected"
     ));
 }

@@ -30,7 +30,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use evenkeel_core::Core;
-use evenkeel_core::findings::{FindingList, Unreadable};
+use evenkeel_core::findings::{FindingList, Note, Unreadable};
 use evenkeel_core::know::{Mono, Source};
 
 use feed::{Feed, Take};
@@ -60,7 +60,7 @@ pub struct Report {
     /// What could not be read, in the order it was met.
     pub problems: Vec<Unreadable>,
     /// What a person may want to know, without being wrong.
-    pub notes: Vec<String>,
+    pub notes: Vec<Note>,
     /// How many objects were left aside, by kind.
     pub ignored: BTreeMap<String, u32>,
     /// Where the objects stand that findings are about.
@@ -72,6 +72,11 @@ pub struct Report {
 }
 
 impl Report {
+    /// Adds a note: a sentence by itself.
+    pub(crate) fn note(&mut self, sentence: String) {
+        self.notes.push(Note::Sentence(sentence));
+    }
+
     /// Lists the problems with files among what could not be read. The document by which a source was torn is one of them,
     /// so the source itself is not listed once more.
     pub fn tell(&self, list: &mut FindingList) {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
+use serde_saphyr::{MessageFormatter, UserMessageFormatter};
 
 use super::{Options, proxy};
 use crate::suggest::did_you_mean;
@@ -218,7 +219,7 @@ pub(super) async fn config(options: &Options) -> Result<(Config, ApiServer), Con
             let config = Config::from_custom_kubeconfig(file, &named).await;
             let mut config = config.map_err(|error| ConnectError::Unusable {
                 path,
-                why: root(&error),
+                why: unusable(&error),
             })?;
             config.proxy_url = match own {
                 // Which kube has parsed, and then may have left out.
@@ -236,7 +237,7 @@ pub(super) async fn config(options: &Options) -> Result<(Config, ApiServer), Con
         Err(error) => {
             return Err(ConnectError::Unusable {
                 path: path(options),
-                why: root(&error),
+                why: unusable(&error),
             });
         }
     };
@@ -269,6 +270,18 @@ pub(super) fn client(
         server: server.to_string(),
         why: root(&error),
     })
+}
+
+/// Why a kubeconfig cannot be used; where it cannot be understood, with the place.
+fn unusable(error: &KubeconfigError) -> String {
+    let KubeconfigError::Parse(error) = error else {
+        return root(error);
+    };
+    let place = error.location().map_or_else(String::new, |at| {
+        format!("line {}, column {}: ", at.line(), at.column())
+    });
+    let said = UserMessageFormatter.format_message(error);
+    place + &said.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn is_absent(error: &KubeconfigError) -> bool {

@@ -14,6 +14,7 @@ pub(crate) mod screen;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -163,13 +164,13 @@ pub(crate) fn wrapped(text: &str, margin: &str) -> String {
 }
 
 /// Text in lines of so many columns: the first begins with one margin, the others with another. A word that is longer than a
-/// line has a line of its own.
+/// line has a line of its own; what stands between backticks is there to be pasted, and is one word.
 pub(crate) fn filled(text: &str, first: &str, margin: &str, columns: usize) -> String {
     let text = escape::line(text);
     let mut lines = first.to_owned();
     let mut used = first.chars().count();
     let mut empty = true;
-    for word in text.split_whitespace() {
+    for word in words(&text) {
         let size = word.chars().count();
         if !empty && used + 1 + size > columns {
             lines = lines + "\n" + margin;
@@ -180,9 +181,34 @@ pub(crate) fn filled(text: &str, first: &str, margin: &str, columns: usize) -> S
             lines.push(' ');
             used += 1;
         }
-        lines += word;
+        lines += &word;
         used += size;
         empty = false;
     }
     lines
+}
+
+/// Most words between two backticks.
+const QUOTED: usize = 16;
+
+/// The words of a text, of which those between backticks are one.
+fn words(text: &str) -> impl Iterator<Item = Cow<'_, str>> {
+    let all: Vec<_> = text.split_whitespace().collect();
+    let ticks = |word: &str| word.matches('`').count() % 2 == 1;
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let rest = all.get(at..).filter(|rest| !rest.is_empty())?;
+        let (first, after) = rest.split_first()?;
+        let end = after.iter().take(QUOTED).position(|word| ticks(word));
+        match end.filter(|_| ticks(first)) {
+            None => {
+                at += 1;
+                Some(Cow::Borrowed(*first))
+            }
+            Some(end) => {
+                at += end + 2;
+                Some(Cow::Owned(rest.get(..end + 2).unwrap_or_default().join(" ")))
+            }
+        }
+    })
 }

@@ -72,6 +72,15 @@ impl Screen {
         Self::standard_output(Color::Never).page()
     }
 
+    /// Columns of standard error; `None` in a pipe or file whose width is not set.
+    pub(crate) fn columns_of_errors() -> Option<usize> {
+        let terminal = std::io::stderr().is_terminal();
+        let mut table = Table::new();
+        table.use_stderr();
+        let size = terminal.then(|| table.width().map(usize::from)).flatten();
+        Self::of(size, terminal, Color::Never, &|name| env::var_os(name)).columns
+    }
+
     /// Whether the log, on standard error, takes colour.
     pub(crate) fn log_takes_colour() -> bool {
         let terminal = std::io::stderr().is_terminal();

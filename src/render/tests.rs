@@ -66,7 +66,7 @@ pub(crate) fn list(text: &str) -> FindingList {
             reason: text.into(),
         }],
         not_judged: None,
-        notes: vec![text.into()],
+        notes: vec![text.to_owned().into()],
         summary: Summary::default(),
     }
 }
@@ -132,7 +132,7 @@ fn changes(list: &FindingList) -> findings::Changes {
 /// What people see of this text, by renderer.
 pub(crate) fn for_people(text: &str) -> Vec<(&'static str, String)> {
     let list = list(text);
-    let notes = [text.to_owned()];
+    let notes = [text.to_owned().into()];
     let ignored = BTreeMap::from([(text.to_owned(), 2)]);
     let aside = findings::Aside {
         hidden: 0,
@@ -194,4 +194,21 @@ fn a_megabyte_is_cut_for_people() {
     for (renderer, shown) in for_people(&"ä".repeat(1 << 20)) {
         assert!(shown.len() < 1 << 20, "{renderer}: {} bytes", shown.len());
     }
+}
+
+/// A command is pasted, and would be two where it is broken; a backtick alone, or two far apart, are no command.
+#[test]
+fn what_stands_between_backticks_is_not_broken() {
+    let filled = |text: &str| super::filled(text, "", "  ", 24);
+    assert_eq!(
+        filled("declare it with `kubectl apply -f -` and look"),
+        "declare it with\n  `kubectl apply -f -`\n  and look"
+    );
+    assert_eq!(
+        filled("a lone ` is one of many here"),
+        "a lone ` is one of many\n  here"
+    );
+    let far = format!("`a {} b`", "x ".repeat(20));
+    assert!(filled(&far).lines().count() > 1, "{}", filled(&far));
+    assert_eq!(filled("`a b`, `c`"), "`a b`, `c`");
 }

@@ -3,6 +3,7 @@
 mod alertable;
 mod exception;
 pub(crate) mod in_part;
+mod note;
 mod subject;
 mod unreadable;
 mod worst;
@@ -17,6 +18,7 @@ pub use alertable::Alertable;
 pub use exception::ExceptionView;
 pub(crate) use exception::{accepted, exception, without_effect};
 pub use in_part::JudgedInPart;
+pub use note::{Note, Remark};
 use subject::write_identity;
 pub use subject::{SubjectKind, SubjectView};
 pub(crate) use subject::{SubjectRank, rank, view};
@@ -166,6 +168,8 @@ pub struct JudgedObjects {
     pub services: Option<usize>,
     /// Policies of teams.
     pub policies: Option<usize>,
+    /// Whether the platform has a policy.
+    pub platform: bool,
 }
 
 /// Everything an audit found.
@@ -183,9 +187,9 @@ pub struct FindingList {
     /// Checks that did not judge what happens over time; absent when all did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_judged: Option<NotJudged>,
-    /// What a person may want to know, without being wrong: exceptions that have ended, names in policies that nothing has.
+    /// What a person may want to know, without being wrong.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub notes: Vec<String>,
+    pub notes: Vec<Note>,
     /// Counts.
     pub summary: Summary,
 }

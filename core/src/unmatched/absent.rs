@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::Dirt;
+use crate::findings::Remark;
 use crate::judge::declared_ports;
 use crate::know::{Gap, Source};
 use crate::names::{Key, Name};
@@ -13,7 +14,7 @@ use crate::sources::service::Service;
 
 impl Core {
     /// Services and ports that a policy names and that do not exist.
-    pub(super) fn absent(&self, key: Key, policy: &Policy, shown: &str, found: &mut Vec<String>) {
+    pub(super) fn absent(&self, key: Key, policy: &Policy, found: &mut Vec<Remark>) {
         let index = &self.index;
         let all = || {
             let keys = index.services_in.of(key.namespace);
@@ -26,9 +27,9 @@ impl Core {
                     index.services.get(service).is_some() || index.gap_at(Source::Services, service).is_some()
                 });
                 if !is_there {
-                    found.push(format!(
-                        "{shown} names Service {name}, which does not exist in its namespace"
-                    ));
+                    found.push(Remark::whole(format!(
+                        "names Service {name}, which does not exist in its namespace"
+                    )));
                 }
             }
         }
@@ -39,7 +40,7 @@ impl Core {
         let is_whole = self.unread_services(key, policy).is_empty();
         if governed.is_empty() {
             if matches!(policy.services, ServicePick::Selector(_)) && is_whole {
-                found.push(format!("{shown} selects no Service of its namespace"));
+                found.push(Remark::whole("selects no Service of its namespace".into()));
             }
             return;
         }
@@ -57,18 +58,17 @@ impl Core {
                 } else {
                     ""
                 };
-                found.push(format!(
-                    "{shown} declares connection {} for {}, which no Service that it governs has: nothing is judged by \
-                     it{hint}",
+                found.push(Remark::whole(format!(
+                    "declares connection {} for {}, which no Service that it governs has: nothing is judged by it{hint}",
                     connection.name,
                     wanted(connection)
-                ));
+                )));
             }
         }
     }
 
     /// Clients whose selector matches no Pod of the namespace, where its Pods were read.
-    pub(super) fn without_pods(&self, key: Key, policy: &Policy, shown: &str, found: &mut Vec<String>) {
+    pub(super) fn without_pods(&self, key: Key, policy: &Policy, found: &mut Vec<Remark>) {
         let index = &self.index;
         let gap = index.gap_in(Source::Pods, key.namespace);
         if gap.is_some() || index.refused_in(Source::Pods, key.namespace).is_some() {
@@ -85,10 +85,10 @@ impl Core {
             let keys = index.pods_in.of(key.namespace);
             let mut pods = keys.filter_map(|pod| index.pods.get(pod));
             if !pods.any(|pod| selects(selector, &pod.template.labels, &index.names)) {
-                found.push(format!(
-                    "{shown}: podSelector of client {} selects no Pod of its namespace: what its Pods set is not known",
+                found.push(Remark::whole(format!(
+                    "has a podSelector of client {} that selects no Pod of its namespace: what its Pods set is not known",
                     client.name
-                ));
+                )));
             }
         }
     }
@@ -112,12 +112,10 @@ impl Core {
     }
 
     /// Services that a policy may govern and that could not be read.
-    pub(super) fn unread(&self, key: Key, policy: &Policy, shown: &str, found: &mut Vec<String>) {
+    pub(super) fn unread(&self, key: Key, policy: &Policy, found: &mut Vec<Remark>) {
         let gaps = self.unread_services(key, policy);
-        found.extend(
-            gaps.iter()
-                .map(|gap| format!("{shown} may govern a Service of which nothing is known: {gap}")),
-        );
+        let said = |gap: &Gap| format!("may govern a Service of which nothing is known: {gap}");
+        found.extend(gaps.iter().map(|gap| Remark::whole(said(gap))));
     }
 
     /// Policies that may govern a Service which could not be read, or that could not until now: their statuses say so.

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::{Dirt, MATCHED};
+use crate::findings::{Note, Remark};
 use crate::judge::declared_ports;
 use crate::names::{Key, Name};
 use crate::policy::{Balance, Beat, Client, Connection, Layer, Limit, Policy, Server};
@@ -21,9 +22,9 @@ const COMPARED: usize = 8;
 const FIELDS: usize = 256;
 
 impl Core {
-    /// Where policies for the Services of a namespace contradict each other, as text: one for each field, with the first two
+    /// Where policies for the Services of a namespace contradict each other: one note for each field, with the first two
     /// values.
-    pub(super) fn contradictions(&self, namespace: Name, found: &mut Vec<String>) {
+    pub(super) fn contradictions(&self, namespace: Name, found: &mut Vec<Note>) {
         let index = &self.index;
         for key in index.services_in.of(namespace) {
             let Some(service) = index.services.get(key) else {
@@ -43,12 +44,13 @@ impl Core {
                         }
                         Some((first, other)) if *first != policy_key && *other != value => {
                             if told.insert(field.clone()) {
-                                found.push(format!(
+                                let said = format!(
                                     "policies {} and {} contradict each other on Service {}: {field} is {other} and {value}",
                                     index.show(*first),
                                     index.names.text(policy_key.name),
                                     index.names.text(key.name)
-                                ));
+                                );
+                                found.push(said.into());
                             }
                         }
                         Some(_) => {}
@@ -234,17 +236,21 @@ fn limit(limit: Limit) -> String {
         .map_or_else(|| "Never".into(), |seconds| seconds.to_string())
 }
 
-/// Numbers of one policy that exclude each other, as text; `whose` stands before the name of a connection.
-pub(super) fn impossible(whose: &str, policy: &Policy, found: &mut Vec<String>) {
+/// Numbers of one policy that exclude each other.
+pub(super) fn impossible(policy: &Policy, found: &mut Vec<Remark>) {
     for connection in &policy.connections {
-        let place = format!("{whose} connection {}", connection.name);
-        cut_short(&place, connection, found);
-        pinged_too_often(&place, connection, found);
+        let mut all = Vec::new();
+        cut_short(connection, &mut all);
+        pinged_too_often(connection, &mut all);
+        found.extend(all.into_iter().map(|said| Remark {
+            connection: Some(connection.name.to_string()),
+            said,
+        }));
     }
 }
 
 /// Requests that are declared to take longer than the server, a hop or a client waits for them.
-fn cut_short(place: &str, connection: &Connection, found: &mut Vec<String>) {
+fn cut_short(connection: &Connection, found: &mut Vec<String>) {
     let Some(longest) = connection.longest_request_seconds else {
         return;
     };
@@ -256,14 +262,14 @@ fn cut_short(place: &str, connection: &Connection, found: &mut Vec<String>) {
     for (who, timeout) in std::iter::once(server).chain(hops).chain(clients) {
         if let Some(timeout) = timeout.filter(|timeout| *timeout < longest) {
             found.push(format!(
-                "{place}: longestRequestSeconds {longest} cannot be, as {who} ends requests after {timeout} s"
+                "longestRequestSeconds {longest} cannot be, as {who} ends requests after {timeout} s"
             ));
         }
     }
 }
 
 /// Pings that come faster than the server permits. Behind an L7 hop the server sees that hop's pings, and not the client's.
-fn pinged_too_often(place: &str, connection: &Connection, found: &mut Vec<String>) {
+fn pinged_too_often(connection: &Connection, found: &mut Vec<String>) {
     let Some(floor) = connection.server.minimum_ping_interval_seconds else {
         return;
     };
@@ -281,7 +287,7 @@ fn pinged_too_often(place: &str, connection: &Connection, found: &mut Vec<String
             && ping < floor
         {
             found.push(format!(
-                "{place}: {who} pings every {ping} s, and the server allows one in {floor} s: such connections end"
+                "{who} pings every {ping} s, and the server allows one in {floor} s: such connections end"
             ));
         }
     }

@@ -8,6 +8,7 @@ mod tests;
 
 use std::collections::BTreeSet;
 
+use crate::findings::{Note, Remark};
 use crate::index::Freshness;
 use crate::know::{Gap, Source};
 use crate::names::Key;
@@ -91,51 +92,62 @@ impl Core {
         all.map(|key| index.names.text(key.name)).collect()
     }
 
-    /// What the policies name and what does not exist, and what contradicts itself, as text, sorted: of the
-    /// namespaces that are asked for. Nothing is reported of a namespace of which Services were not read.
-    pub fn unmatched(&self, asked: &dyn Fn(&str) -> bool) -> Vec<String> {
-        let mut found = Vec::new();
+    /// What the policies name and what does not exist, and what contradicts itself, sorted: of the namespaces that are
+    /// asked for. Nothing is reported of a namespace of which Services were not read.
+    pub fn unmatched(&self, asked: &dyn Fn(&str) -> bool) -> Vec<Note> {
+        let mut notes = Vec::new();
         let mut namespaces = BTreeSet::new();
         let names = &self.index.names;
         let policies = self.index.policies.iter();
         for (key, policy) in policies.filter(|one| asked(names.text(one.0.namespace))) {
-            let shown = format!("policy {}", self.index.show(key));
-            contradictions::impossible(&format!("{shown},"), policy, &mut found);
-            self.without_effect(&shown, policy, &mut found);
+            let mut found = Vec::new();
+            contradictions::impossible(policy, &mut found);
+            self.without_effect(policy, &mut found);
             if self.index.gap_in(Source::Services, key.namespace).is_none() {
-                self.absent(key, policy, &shown, &mut found);
-                self.unread(key, policy, &shown, &mut found);
-                self.without_pods(key, policy, &shown, &mut found);
+                self.absent(key, policy, &mut found);
+                self.unread(key, policy, &mut found);
+                self.without_pods(key, policy, &mut found);
                 namespaces.insert(key.namespace);
             }
+            let shown = self.index.show(key);
+            notes.extend(found.into_iter().map(|remark| Note::OfPolicy {
+                policy: shown.clone(),
+                remark,
+            }));
         }
         for namespace in namespaces {
-            self.contradictions(namespace, &mut found);
+            self.contradictions(namespace, &mut notes);
         }
-        found.sort();
-        found
+        notes.sort();
+        notes
     }
 
     /// What the status of a policy says of its mistakes, sorted. Of clients that select no Pod it says nothing: between two runs
     /// of a batch job that is as it should be, and an audit says it.
     pub(crate) fn mistakes(&self, key: Key, policy: &Policy) -> Mistakes {
-        let mut mistakes = Mistakes::default();
-        contradictions::impossible("its", policy, &mut mistakes.conflicts);
+        let (mut impossible, mut absent) = (Vec::new(), Vec::new());
+        contradictions::impossible(policy, &mut impossible);
+        let said = |all: Vec<Remark>| all.iter().map(Remark::of_itself).collect();
+        let mut mistakes = Mistakes {
+            conflicts: said(impossible),
+            absent: Vec::new(),
+        };
         if self.index.gap_in(Source::Services, key.namespace).is_none() {
             self.contradicted(key, policy, &mut mistakes.conflicts);
-            self.absent(key, policy, "it", &mut mistakes.absent);
+            self.absent(key, policy, &mut absent);
+            mistakes.absent = said(absent);
         }
         mistakes.conflicts.sort();
         mistakes.absent.sort();
         mistakes
     }
 
-    fn without_effect(&self, shown: &str, policy: &Policy, found: &mut Vec<String>) {
+    fn without_effect(&self, policy: &Policy, found: &mut Vec<Remark>) {
         found.extend(crate::findings::without_effect(self.engine.checks(), policy).map(|check| {
-            format!(
-                "{shown} has an exception for {check}, which does not judge its Services: it has no effect; the \
-                 platform's policy can have one (spec.exceptions)"
-            )
+            Remark::whole(format!(
+                "has an exception for {check}, which does not judge its Services: it has no effect; the platform's policy \
+                 can have one (spec.exceptions)"
+            ))
         }));
     }
 }

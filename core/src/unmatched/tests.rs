@@ -9,13 +9,18 @@ use crate::policy::{Beat, Connection, Hop, Layer, Limit, Policy, PortRef, Protoc
 use crate::standing::Reason;
 use crate::world::{World, app, client, connection, policy, service};
 
+fn unmatched(world: &World) -> Vec<String> {
+    let notes = world.core.unmatched(&|_| true);
+    notes.iter().map(ToString::to_string).collect()
+}
+
 fn found(policy: Policy, missing: &[Source]) -> Vec<String> {
     let ports = json!({"ports": [{"name": "grpc", "port": 80}]});
     let mut world = World::without(missing)
         .with(Source::Services, service("api", ports))
         .policy(policy);
     world.core.round(world.now);
-    world.core.unmatched(&|_| true)
+    unmatched(&world)
 }
 
 fn for_ports(protocol: Protocol, ports: &[PortRef]) -> Policy {
@@ -56,7 +61,7 @@ fn a_service_without_ports(#[case] ports: &[PortRef], #[case] expected: &str) {
         )
         .policy(for_ports(Protocol::Tcp, ports));
     world.core.round(world.now);
-    assert_eq!(world.core.unmatched(&|_| true).concat(), expected);
+    assert_eq!(unmatched(&world).concat(), expected);
 }
 
 fn with_two(change: impl FnOnce(&mut Policy)) -> Vec<String> {
@@ -73,7 +78,7 @@ fn with_two(change: impl FnOnce(&mut Policy)) -> Vec<String> {
         .policy(one)
         .policy(other);
     world.core.round(world.now);
-    world.core.unmatched(&|_| true)
+    unmatched(&world)
 }
 
 #[test]
@@ -212,7 +217,7 @@ fn a_client_that_is_nobody_is_named() {
     assert_eq!(
         found(policy.clone(), &[]),
         [
-            "policy shop/p: podSelector of client web selects no Pod of its namespace: what its Pods set is not known"
+            "policy shop/p has a podSelector of client web that selects no Pod of its namespace: what its Pods set is not known"
         ]
     );
     assert!(found(policy, &[Source::Pods]).is_empty());
@@ -248,7 +253,7 @@ fn a_service_that_was_refused_is_not_absent(#[case] services: ServicePick) {
             condition.message
         );
     }
-    let said = world.core.unmatched(&|_| true);
+    let said = unmatched(&world);
     assert_eq!(
         said,
         ["policy shop/p may govern a Service of which nothing is known: services shop/apu: too long"]
@@ -268,13 +273,7 @@ fn a_client_may_be_a_pod_that_was_refused() {
         .with(Source::Services, service("api", json!({})))
         .policy(policy);
     world.core.round(world.now);
-    assert!(
-        world
-            .core
-            .unmatched(&|_| true)
-            .concat()
-            .contains("selects no Pod")
-    );
+    assert!(unmatched(&world).concat().contains("selects no Pod"));
     world.input(Input::Refused(Source::Pods, "shop", "wbe-1", "too long"));
     assert!(world.core.unmatched(&|_| true).is_empty());
 }

@@ -13,7 +13,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
-use evenkeel_core::findings::{ExceptionView, FindingList, SubjectKind, SubjectView};
+use evenkeel_core::findings::{ExceptionView, FindingList, Note, SubjectKind, SubjectView};
 use serde::Deserialize;
 
 use crate::cli::checks::is_check;
@@ -93,8 +93,8 @@ impl Ignored {
     }
 
     /// Marks what they accept now; returns what a person may want to know of them: what has ended, and what accepts nothing.
-    pub(super) fn accept(&self, list: &mut FindingList, now: i64) -> Vec<String> {
-        let mut notes = Vec::new();
+    pub(super) fn accept(&self, list: &mut FindingList, now: i64) -> Vec<Note> {
+        let mut notes: Vec<Note> = Vec::new();
         for one in &self.0 {
             let covered = |check: &str, subject: &SubjectView| {
                 check == one.entry.check
@@ -112,9 +112,10 @@ impl Ignored {
             if one.end <= now {
                 let ended = &one.entry.expires_at;
                 if found.next().is_some() {
-                    notes.push(format!(
-                        "{file}: the exception for {check} has ended ({ended}): its findings count"
-                    ));
+                    notes.push(
+                        format!("{file}: the exception for {check} has ended ({ended}): its findings count")
+                            .into(),
+                    );
                 }
                 continue;
             }
@@ -130,9 +131,7 @@ impl Ignored {
                 }
             }
             if !any {
-                notes.push(format!(
-                    "{file}: an exception for {check} accepts nothing that was found"
-                ));
+                notes.push(format!("{file}: an exception for {check} accepts nothing that was found").into());
             }
         }
         // Accepted ones come last, else in the order that they have.

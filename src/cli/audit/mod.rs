@@ -6,13 +6,13 @@ mod watch;
 
 use std::collections::BTreeMap;
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use clap::Args;
 use evenkeel_core::checks;
-use evenkeel_core::findings::{Finding, FindingList, NotJudged};
+use evenkeel_core::findings::{Finding, FindingList, NotJudged, Note};
 
 use self::config::Config;
 use self::ignore::Ignored;
@@ -54,7 +54,7 @@ pub(super) struct Arguments {
     #[arg(long, short, value_enum)]
     output: Option<AuditForm>,
     /// Look again and again, and show what has changed; after 30 s, or after a time such as 10s
-    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "30s", value_parser = duration)]
+    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "30s", value_parser = duration)]
     watch: Option<Duration>,
     /// Settings for these flags [default: evenkeel.yaml, else evenkeel/config.yaml in ~/.config]; flags win
     #[arg(long, value_name = "FILE", env = "EVENKEEL_CONFIG")]
@@ -79,6 +79,8 @@ struct AuditRequest {
     measured: Measured,
     /// The note on the file that the settings are from.
     note: Option<String>,
+    /// The file that names the namespaces, where no flag does.
+    narrowed_by: Option<PathBuf>,
 }
 
 /// What one look came to.
@@ -108,41 +110,53 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<End> {
     }
 }
 
+/// A setting, as errors name it.
+fn setting(file: &Path, name: &str) -> String {
+    format!("{}: audit.{name}", file.display())
+}
+
 impl AuditRequest {
     fn of(arguments: Arguments) -> anyhow::Result<Self> {
         let config = Config::read(arguments.config.as_deref())?;
         let note = config.note();
         let set = config.settings;
         let or = |flag: Vec<String>, set| if flag.is_empty() { set } else { flag };
-        let ignore = if arguments.ignore.is_empty() {
-            set.ignore
-        } else {
-            arguments.ignore
+        let ignored = match &config.file {
+            Some(file) if arguments.ignore.is_empty() => {
+                Ignored::read(&set.ignore).with_context(|| setting(file, "ignore"))?
+            }
+            _ => Ignored::read(&arguments.ignore)?,
         };
         let mut input = arguments.input;
-        input.scope.or_namespaces(set.namespace);
+        let narrowed = input.scope.or_namespaces(set.namespace);
         Ok(Self {
             check: or(arguments.check, set.check),
             severity: arguments.severity.or(set.severity).unwrap_or(Level::Unknown),
             fail_on: arguments.fail_on.or(set.fail_on).unwrap_or(Level::Critical),
-            ignored: Ignored::read(&ignore)?,
+            ignored,
             all: arguments.all.unwrap_or(set.all),
             met: arguments.met.unwrap_or(set.met),
             output: arguments.output.or(set.output).unwrap_or(AuditForm::Table),
             input,
             measured: arguments.measured,
             note,
+            narrowed_by: config.file.filter(|_| narrowed),
         })
     }
 
     /// Reads and judges once, and prints the whole of it where that is asked for.
     fn look(&self, print: bool) -> anyhow::Result<Look> {
         let mut judged = self.input.judge_measured(&self.measured)?;
-        self.input.scope.exists(&judged.core)?;
+        let exists = self.input.scope.exists(&judged.core);
+        match &self.narrowed_by {
+            Some(file) => exists.with_context(|| setting(file, "namespace"))?,
+            None => exists?,
+        }
         let mut list = judged.findings();
         let all = list.findings.len();
         let accepted = self.ignored.accept(&mut list, judged.now.wall.0);
-        let notes: Vec<_> = self.note.iter().cloned().chain(accepted).collect();
+        let set = self.note.iter().cloned().map(Note::Sentence);
+        let notes: Vec<_> = set.chain(accepted).collect();
         if self.has_notes() {
             // They come first, as a page shows few notes, and these change the exit code.
             judged.report.notes.splice(0..0, notes);

@@ -26,6 +26,10 @@ pub(super) fn watch(
     let _entered = runtime.enter();
     let mut interrupted = signal(SignalKind::interrupt()).context("cannot wait for an interrupt")?;
     let mut last = first;
+    note(&format!(
+        "looks again every {} s and shows what has changed, until ctrl-c",
+        every.as_secs_f64()
+    ));
     let mut repeats = Repeats::default();
     loop {
         let waited = runtime.block_on(async {

@@ -375,7 +375,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    fn told(by: &str) -> StatusAnswer {
+    pub(super) fn told(by: &str) -> StatusAnswer {
         let finding = serde_json::json!({"check": by, "id": "0123456789abcdef", "message": by, "severity": "Critical",
             "subject": {"kind": "Service", "namespace": by, "name": by}, "verdict": "Violated", "since": "2026-01-01T00:00:00Z"});
         let finding: StatusFinding = serde_json::from_value(finding).unwrap();

@@ -9,7 +9,6 @@ use serde::Serialize;
 use super::PAGE;
 use crate::api::{Condition, ConditionStatus, GROUP, RemediationRecord, VERSION};
 use crate::cli::stop::{self, StopNotice};
-use crate::escape::line;
 use crate::live::{ApiServer, Ask, AskError};
 use crate::render;
 
@@ -134,9 +133,9 @@ impl RemedyState {
         let Some(stop) = &self.stop else {
             return String::new();
         };
-        let said = format!("STOPPED {}: no node is fenced.", stop.told());
-        let next = format!("{} go{again}", render::program());
-        render::wrapped(&said, "") + "\nNext: " + &line(&next) + "    # when it may go on\n"
+        let go = format!("`{} go{again}`", render::program());
+        let said = format!("STOPPED {}: no node is fenced until {go}", stop.told());
+        render::wrapped(&said, "") + "\n"
     }
 
     /// A table of records that are open.

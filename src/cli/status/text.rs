@@ -4,90 +4,117 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use super::{NOT_JUDGED_YET, OperatorHealth, OperatorTarget, Row, StatusAnswer};
-use crate::api::PlanDecision;
+use crate::api::{PlanDecision, StatusFinding};
 use crate::escape::line;
 use crate::render;
 use crate::render::findings;
 
-/// The whole answer: the operator first, as everything below comes from it; `again` are the flags that name the same place.
+/// The whole answer: the operator first, as everything below comes from it, and last what to do next; `again` are the flags
+/// that name the same place.
 pub(super) fn text(answer: &StatusAnswer, target: &OperatorTarget, again: &str) -> String {
     let mut text = operator(&answer.operator, target) + &answer.under_way.stop_line(&target.again());
     for one in &answer.unseen {
-        // Writing into a String cannot fail.
-        let _ = writeln!(text, "Not seen: {}", line(one));
+        text = text + &render::wrapped(&format!("Not seen: {one}"), "") + "\n";
     }
-    if answer.policies.is_empty() && !answer.unseen.is_empty() {
-        return text;
+    if !answer.policies.is_empty() {
+        text = text
+            + "\n"
+            + &table(&answer.policies)
+            + &mistakes(&answer.policies)
+            + &worst(&answer.policies)
+            + &plans(&answer.policies);
     }
     let under_way = answer.under_way.table();
-    if answer.policies.is_empty() {
-        return text
-            + &under_way
-            + "\nThere is no policy.\nNext: "
-            + render::program()
-            + " init -n NAMESPACE"
-            + &line(again)
-            + "    # writes first ones from what it sees\n";
+    text += &under_way;
+    if answer.policies.is_empty() && answer.unseen.is_empty() {
+        text += "\nThere is no policy.\n";
     }
-    text + "\n"
-        + &table(&answer.policies)
-        + &mistakes(&answer.policies)
-        + &worst(&answer.policies, again)
-        + &plans(&answer.policies)
-        + &under_way
+    let Some(next) = next(answer, target, again) else {
+        return text;
+    };
+    // Below a table it would read as a row.
+    let apart = if under_way.is_empty() { "" } else { "\n" };
+    text + apart + "Next: " + &next + "\n"
+}
+
+/// What to do next, as a command to be pasted; `None` where there is nothing to do.
+///
+/// Without an operator whatever its statuses say is old, so that it comes first; then what is wrong, then what is held back.
+fn next(answer: &StatusAnswer, target: &OperatorTarget, again: &str) -> Option<String> {
+    let (program, again) = (render::program(), line(again));
+    if matches!(answer.operator.state, "Silent" | "GivenBack") {
+        let (home, words) = (&*target.operator_namespace, &*target.cluster.words());
+        return Some(format!(
+            "kubectl -n {} get deployments,pods{}    # why no operator runs",
+            line(home),
+            line(words)
+        ));
+    }
+    if answer.policies.is_empty() && answer.unseen.is_empty() {
+        return Some(format!(
+            "{program} init -n NAMESPACE{again}    # writes first ones from what it sees"
+        ));
+    }
+    if answer.policies.is_empty() {
+        return Some(format!(
+            "{program} audit{again}    # says which rights are missing"
+        ));
+    }
+    if answer.operator.state != "Alive" {
+        return Some(format!("{program} audit{again}    # judges them once"));
+    }
+    if let Some((_, first)) = unhealthy(&answer.policies).next() {
+        let all = answer.policies.iter().flat_map(|policy| &policy.findings);
+        let id = findings::prefix_among(&first.id, all.map(|one| &*one.id));
+        return Some(format!("{program} explain {}{again}", line(id)));
+    }
+    let plans = answer.policies.iter().flat_map(|one| &one.plans.plans);
+    let guard = plans.into_iter().find_map(|one| one.held_by.as_deref());
+    guard.map(|guard| format!("{program} explain {}", line(guard)))
 }
 
 /// How the operator is, and which of its sources are not current.
 fn operator(operator: &OperatorHealth, target: &OperatorTarget) -> String {
     let (home, lease) = (&*target.operator_namespace, &*target.lease);
     let age = operator.renewed_seconds_ago.unwrap_or(0);
-    let holder = line(operator.holder.as_deref().unwrap_or("a replica without a name"));
-    let mut text = match operator.state {
+    let holder = operator.holder.as_deref().unwrap_or("a replica without a name");
+    let said = match operator.state {
         "Alive" => {
             let reported = operator.reported.as_ref();
             let version =
                 reported.map_or_else(String::new, |reported| format!(", version {}", reported.version));
-            format!(
-                "Operator: alive, {holder}{}, renewed {age} s ago\n",
-                line(&version)
-            )
+            format!("Operator: alive, {holder}{version}, renewed {age} s ago")
         }
         "Silent" => format!(
             "Operator: SILENT. {holder} renewed its Lease {age} s ago; what follows is as old as that, and is \
-             not corrected.\nNext: kubectl -n {} get pods{}\n",
-            line(home),
-            line(&target.cluster.words())
+             not corrected."
         ),
         "GivenBack" => {
-            "Operator: NOT RUNNING. The last one has given its Lease back; what follows is not corrected.\n"
+            "Operator: NOT RUNNING. The last one has given its Lease back; what follows is not corrected."
                 .into()
         }
         "NotAllowed" => format!(
-            "Operator: UNKNOWN. You may not get Lease {}/{}, which shows whether it is alive; what follows may be old.\n",
-            line(home),
-            line(lease)
+            "Operator: UNKNOWN. You may not get Lease {home}/{lease}, which shows whether it is alive; what follows may \
+             be old."
         ),
-        _ => "Operator: NOT FOUND. No policy is judged; evenkeel audit judges them once.\n".into(),
+        _ => "Operator: NOT FOUND. No policy is judged.".into(),
     };
+    let mut text = render::wrapped(&said, "") + "\n";
     // What a holder that is gone reported of its sources says nothing about now.
-    if let Some(reported) = operator.reported.as_ref().filter(|_| operator.state == "Alive") {
-        if reported.not_fresh.is_empty() {
-            text.push_str("Sources:  all complete and current\n");
-        }
-        if let Some(why) = &reported.unfit {
-            // Writing into a String cannot fail.
-            let _ = writeln!(text, "Control plane: NOT FIT for acts on nodes, {}", line(why));
-        }
-        for (source, why) in &reported.not_fresh {
-            // Writing into a String cannot fail.
-            let _ = writeln!(
-                text,
-                "{}",
-                line(&format!(
-                    "Source {source}: NOT CURRENT, {why}: what rests on it is Unknown"
-                ))
-            );
-        }
+    let alive = operator.state == "Alive";
+    let Some(reported) = operator.reported.as_ref().filter(|_| alive) else {
+        return text;
+    };
+    if reported.not_fresh.is_empty() {
+        text.push_str("Sources:  all complete and current\n");
+    }
+    let unfit = reported.unfit.iter();
+    let unfit = unfit.map(|why| format!("Control plane: NOT FIT for acts on nodes, {why}"));
+    let sources = reported.not_fresh.iter();
+    let sources = sources
+        .map(|(source, why)| format!("Source {source}: NOT CURRENT, {why}: what rests on it is Unknown"));
+    for said in unfit.chain(sources) {
+        text = text + &render::wrapped(&said, "") + "\n";
     }
     text
 }
@@ -187,45 +214,87 @@ fn plans(policies: &[Row]) -> String {
         let more = total.saturating_sub(policy.plans.plans.len());
         if more > 0 {
             // Writing into a String cannot fail.
-            let _ = writeln!(text, "and {more} more plans");
+            let plans = if more == 1 { "plan" } else { "plans" };
+            let _ = writeln!(text, "and {more} more {plans}");
         }
     }
     if text.is_empty() {
         return text;
     }
-    let guard = policies
-        .iter()
-        .flat_map(|one| &one.plans.plans)
-        .find_map(|one| one.held_by.as_deref());
-    let next = guard.map_or_else(String::new, |guard| {
-        format!("Next: {} explain {}\n", render::program(), line(guard))
-    });
-    format!("\nRemedies:\n{text}{next}")
+    format!("\nRemedies:\n{text}")
 }
 
 /// Most lines of mistakes, and of worst findings.
 const WORST: usize = 20;
 
-/// The worst finding of each policy that is not healthy, and the command that explains the first of them.
-fn worst(policies: &[Row], again: &str) -> String {
+/// The policies that are not healthy, each with its worst finding.
+fn unhealthy(policies: &[Row]) -> impl Iterator<Item = (&Row, &StatusFinding)> {
     let unhealthy = policies.iter().filter(|one| one.healthy == "False");
-    let worst = unhealthy.filter_map(|one| Some((one, one.findings.first()?)));
-    let worst: Vec<_> = worst.collect();
-    let Some((_, first)) = worst.first() else {
-        return String::new();
-    };
-    let said = worst
-        .iter()
+    unhealthy.filter_map(|one| Some((one, one.findings.first()?)))
+}
+
+/// The worst finding of each policy that is not healthy.
+fn worst(policies: &[Row]) -> String {
+    let said = unhealthy(policies)
         .map(|(policy, finding)| (policy.shown(), format!("{}: {}", finding.check, finding.message)));
-    let text = "\n".to_owned() + &lines(&alike(said), "that are not healthy");
-    let all = policies.iter().flat_map(|policy| &policy.findings);
-    let id = line(findings::prefix_among(&first.id, all.map(|one| &*one.id))).into_owned();
-    text + "Next: " + render::program() + " explain " + &id + &line(again) + "\n"
+    let said = alike(said);
+    if said.is_empty() {
+        return String::new();
+    }
+    "\n".to_owned() + &lines(&said, "that are not healthy")
 }
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
+
     use super::*;
+    use crate::cli::cluster::Cluster;
+    use crate::cli::status::{StatusForm, tests};
+
+    /// What is done first comes of the operator, then of findings, then of what holds a remedy back.
+    #[rstest]
+    #[case::unhealthy("Alive", &[], "evenkeel explain 01234567 -n a")]
+    #[case::held("Alive", &["findings"], "evenkeel explain x")]
+    #[case::well("Alive", &["findings", "plans"], "")]
+    #[case::silent("Silent", &[], "kubectl -n evenkeel-system get deployments,pods    # why no operator runs")]
+    #[case::none("NotFound", &[], "evenkeel audit -n a    # judges them once")]
+    #[case::no_policy("NotFound", &["policies", "unseen"], "evenkeel init -n NAMESPACE -n a    # writes first ones from what it sees")]
+    #[case::not_allowed("Alive", &["policies"], "evenkeel audit -n a    # says which rights are missing")]
+    fn the_last_line_is_what_to_do_next(
+        #[case] state: &'static str,
+        #[case] without: &[&str],
+        #[case] expected: &str,
+    ) {
+        let mut answer = tests::told("x");
+        answer.operator.state = state;
+        for part in without {
+            match *part {
+                "findings" => answer.policies[0].findings.clear(),
+                "plans" => answer.policies[0].plans.plans.clear(),
+                "policies" => answer.policies.clear(),
+                _ => answer.unseen.clear(),
+            }
+        }
+        let target = OperatorTarget {
+            operator_namespace: "evenkeel-system".into(),
+            lease: "evenkeel".into(),
+            output: StatusForm::Table,
+            cluster: Cluster::default(),
+        };
+        let shown = text(&answer, &target, " -n a");
+        let next: Vec<_> = shown.lines().filter(|line| line.starts_with("Next: ")).collect();
+        let expected: Vec<_> = [expected]
+            .into_iter()
+            .filter(|command| !command.is_empty())
+            .map(|command| format!("Next: {command}"))
+            .collect();
+        assert_eq!(next, expected, "{shown}");
+        assert!(
+            expected.is_empty() || shown.ends_with(&format!("{}\n", expected[0])),
+            "{shown}"
+        );
+    }
 
     #[test]
     fn what_many_policies_share_is_said_once() {

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use clap::builder::styling::AnsiColor;
-use evenkeel_core::findings::{FindingList, JudgedObjects, Met};
+use evenkeel_core::findings::{FindingList, JudgedObjects, Met, Note};
 use evenkeel_core::judge::Severity;
 
 pub(crate) use card::{accepted, card, evidence, samples};
@@ -34,7 +34,7 @@ pub(crate) struct Aside<'a> {
     /// How many findings the filters hide.
     pub(crate) hidden: usize,
     /// Notes on what was read.
-    pub(crate) notes: &'a [String],
+    pub(crate) notes: &'a [Note],
     /// Objects that no check reads, by kind.
     pub(crate) ignored: &'a BTreeMap<String, u32>,
     /// The arguments that read the same again; empty for the current cluster.

@@ -1,56 +1,67 @@
-//! Notes on policies, with what several of them say alike said once.
+//! Notes, with what is said alike of several policies said once.
+
+use std::collections::HashMap;
+
+use evenkeel_core::findings::{Note, Remark};
 
 /// Notes in their order; where they are to be few, policies with the same mistake are one note, under the first of them.
-pub(super) fn grouped(notes: &[String], few: bool) -> Vec<String> {
-    if !few {
-        return notes.to_vec();
-    }
-    let mut groups: Vec<(&str, &str, usize)> = Vec::new();
+pub(super) fn grouped(notes: &[Note], few: bool) -> Vec<String> {
+    let mut groups: Vec<(&Note, usize)> = Vec::new();
+    let mut places: HashMap<&Remark, usize> = HashMap::new();
     for note in notes {
-        let (policy, said) = split(note).unwrap_or(("", note));
-        let same = groups.iter_mut().find(|one| !one.0.is_empty() && one.1 == said);
-        match same {
-            Some(one) if !policy.is_empty() => one.2 += 1,
-            _ => groups.push((policy, said, 0)),
+        if let (Note::OfPolicy { remark, .. }, true) = (note, few) {
+            let place = *places.entry(remark).or_insert(groups.len());
+            if let Some(group) = groups.get_mut(place) {
+                group.1 += 1;
+                continue;
+            }
         }
+        groups.push((note, 0));
     }
-    let shown = groups
-        .into_iter()
-        .map(|(policy, said, more)| match (policy, more) {
-            ("", _) => said.to_owned(),
-            (policy, 0) => format!("policy {policy}{said}"),
-            (policy, more) => format!("policy {policy} and {more} more like it{said}"),
-        });
+    let shown = groups.into_iter().map(|group| match group {
+        (Note::OfPolicy { policy, remark }, more @ 1..) => {
+            remark.of(format_args!("policy {policy} (and {more} more like it)"))
+        }
+        (note, _) => note.to_string(),
+    });
     shown.collect()
-}
-
-/// A note on one policy: which, and what is said of it.
-fn split(note: &str) -> Option<(&str, &str)> {
-    let rest = note.strip_prefix("policy ")?;
-    rest.split_at_checked(rest.find([' ', ',', ':'])?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn of(policy: &str, connection: Option<&str>, said: &str) -> Note {
+        Note::OfPolicy {
+            policy: policy.into(),
+            remark: Remark {
+                connection: connection.map(str::to_owned),
+                said: said.into(),
+            },
+        }
+    }
+
     #[test]
     fn policies_with_one_mistake_are_one_note() {
+        let file = || Note::from("a file".to_owned());
         let notes = [
-            "a file",
-            "policy a/x selects no Service of its namespace",
-            "policy b/y, connection c: no",
-            "policy c/z selects no Service of its namespace",
-            "a file",
-        ]
-        .map(str::to_owned);
+            file(),
+            of("a/x", None, "selects no Service of its namespace"),
+            of("b/y", Some("c"), "no"),
+            of("b/y", Some("d"), "no"),
+            of("c/z", None, "selects no Service of its namespace"),
+            of("d/z", Some("c"), "no"),
+            file(),
+        ];
         let expected = [
             "a file",
-            "policy a/x and 1 more like it selects no Service of its namespace",
-            "policy b/y, connection c: no",
+            "policy a/x (and 1 more like it) selects no Service of its namespace",
+            "policy b/y (and 1 more like it), connection c: no",
+            "policy b/y, connection d: no",
             "a file",
         ];
         assert_eq!(grouped(&notes, true), expected);
-        assert_eq!(grouped(&notes, false), notes);
+        let each = notes.iter().map(ToString::to_string);
+        assert_eq!(grouped(&notes, false), each.collect::<Vec<_>>());
     }
 }

@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use evenkeel_core::checks;
 use evenkeel_core::findings::{Finding, FindingList, JudgedObjects, NotJudged, SubjectKind};
 use evenkeel_core::judge::Severity;
 
@@ -43,10 +44,13 @@ fn objects(judged: JudgedObjects) -> String {
         (judged.services, "Service", "Services"),
         (judged.policies, "policy", "policies"),
     ];
-    let read = all
+    // Where the platform has a policy, there is not none.
+    let shown = all
         .iter()
-        .filter_map(|(count, one, many)| Some(counted((*count)?, one, many)));
-    let read: Vec<_> = read.collect();
+        .filter(|one| !(judged.platform && **one == (Some(0), "policy", "policies")));
+    let read = shown.filter_map(|(count, one, many)| Some(counted((*count)?, one, many)));
+    let platform = judged.platform.then(|| "the platform's policy".to_owned());
+    let read: Vec<_> = read.chain(platform).collect();
     let unread: Vec<_> = all
         .iter()
         .filter(|one| one.0.is_none())
@@ -212,7 +216,9 @@ pub(super) fn next(list: &FindingList, aside: &Aside<'_>, form: impl Fn(&str) ->
         Severity::Info
     };
     let wrong = open().filter(|one| one.severity >= least);
-    let first = wrong.min_by_key(|one| (Reverse(one.severity), breadth(one.subject.kind)));
+    // Of equal ones the first on the page, which is in the order of the checks.
+    let place = |id| checks::ALL.iter().position(|check| check.id == id);
+    let first = wrong.min_by_key(|one| (Reverse(one.severity), breadth(one.subject.kind), place(one.check)));
     if let Some(first) = first {
         return format!("Next: {name} explain {}{from}\n", prefix(&first.id, list));
     }

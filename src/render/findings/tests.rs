@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use evenkeel_core::findings::{
-    EvidenceView, ExceptionView, Finding, FindingList, FindingVerdict, JudgedObjects, Met, NotJudged,
-    SubjectKind, SubjectView, Summary, Unreadable,
+    EvidenceView, ExceptionView, Finding, FindingList, FindingVerdict, JudgedObjects, Met, NotJudged, Note,
+    Remark, SubjectKind, SubjectView, Summary, Unreadable,
 };
 use evenkeel_core::judge::{Datum, Severity};
 use evenkeel_core::know::{Origin, Source, Unit};
@@ -18,7 +18,7 @@ struct Scene {
     list: FindingList,
     judged: JudgedObjects,
     met: BTreeMap<&'static str, Met>,
-    notes: Vec<String>,
+    notes: Vec<Note>,
 }
 
 fn service(at: usize) -> SubjectView {
@@ -142,6 +142,7 @@ fn judged(nodes: usize, services: usize, policies: usize) -> JudgedObjects {
         nodes: Some(nodes),
         services: Some(services),
         policies: Some(policies),
+        platform: false,
     }
 }
 
@@ -190,7 +191,13 @@ fn sick() -> Scene {
     findings.push(gap);
     let mut scene = scene(findings, &[("backend-none-ready", 36)], judged(40, 36, 12));
     scene.notes = (0..7)
-        .map(|at| format!("policy team-{at:02}/p names Service apu, which does not exist in its namespace"))
+        .map(|at| Note::OfPolicy {
+            policy: format!("team-{at:02}/p"),
+            remark: Remark {
+                connection: None,
+                said: "names Service apu, which does not exist in its namespace".into(),
+            },
+        })
         .collect();
     scene
 }
@@ -320,6 +327,16 @@ fn a_cluster_without_nodes_is_not_well() {
     );
 }
 
+#[rstest]
+#[case::alone(0, "on 2 nodes, 1 Service and the platform's policy")]
+#[case::beside_others(3, "on 2 nodes, 1 Service, 3 policies and the platform's policy")]
+fn the_policy_of_the_platform_counts(#[case] policies: usize, #[case] expected: &str) {
+    let mut scene = scene(Vec::new(), &[("backend-none-ready", 2)], judged(2, 1, policies));
+    scene.judged.platform = true;
+    let page = shown(&scene, 200, false, false);
+    assert!(page.contains(expected), "{page}");
+}
+
 /// Explaining a verdict that only a right is missing for would say that the right is missing.
 #[test]
 fn what_only_rights_are_missing_for_is_looked_at_again() {
@@ -342,6 +359,22 @@ fn the_widest_of_the_worst_findings_is_explained_first() {
     scene.list.findings.push(lost);
     let page = shown(&scene, 100, false, false);
     assert!(page.contains(&begin), "{page}");
+}
+
+/// The page has families of checks in their order, which is not that of their ids.
+#[test]
+fn of_equal_findings_the_first_on_the_page_is_explained_first() {
+    let findings = ["backend-minimum-ready", "path-idle-budget"].map(|check| {
+        let at = usize::from(check == "path-idle-budget");
+        finding(check, Severity::Warning, at, service(0))
+    });
+    let scene = scene(findings.into(), &[], judged(2, 6, 2));
+    let page = shown(&scene, 100, false, false);
+    let first = page.split(['[', ']']).nth(1).unwrap();
+    assert!(
+        page.ends_with(&format!("Next: evenkeel explain {first}\n")),
+        "{page}"
+    );
 }
 
 /// A draft with a mistake is mended before anything else is looked at.

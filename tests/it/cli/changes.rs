@@ -128,6 +128,31 @@ fn settings_of_the_working_directory_are_found() {
     assert_eq!(code(&run(&[("EVENKEEL_CONFIG", "/dev/null")])), 1);
 }
 
+/// Nobody has typed what a file names: the error says which file, and which setting.
+#[rstest]
+#[case(
+    "audit: {namespace: [shopp]}",
+    "audit.namespace: there is no namespace shopp; did you mean shop?"
+)]
+#[case("audit: {ignore: [nowhere.yaml]}", "audit.ignore: cannot read ")]
+#[case("failOn: warning", "unknown field `failOn`, expected audit")]
+fn a_mistake_in_a_setting_names_it(#[case] settings: &str, #[case] expected: &str) {
+    let folder = folder(&[("settings.yaml", settings.as_bytes())]);
+    let path = folder.path().join("settings.yaml");
+    let common = ["audit", "--from", "b1", "--config", path.to_str().unwrap()];
+    let output = evenkeel(&common);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(code(&output), 2, "{said}");
+    assert!(said.starts_with(&format!("error: {}", path.display())), "{said}");
+    assert!(said.contains(expected), "{said}");
+    // A flag wins, and then the mistake is its own.
+    let output = evenkeel(&[&common[..], &["-n", "shpo"]].concat());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    if settings.contains("namespace") {
+        assert!(said.starts_with("error: there is no namespace shpo"), "{said}");
+    }
+}
+
 /// Two audits, as files, and the folder that they are in.
 fn two_audits() -> (tempfile::TempDir, String, String) {
     let (_, list) = json(&["audit", "--from", "b1", "-o", "json"]);
@@ -208,8 +233,15 @@ fn a_watch_says_what_has_changed() {
         std::fs::copy(file.path(), folder.path().join(file.file_name())).unwrap();
     }
     let mut child = Command::new(env!("CARGO_BIN_EXE_evenkeel"))
-        .args(["audit", "--watch=1s", "--from", folder.path().to_str().unwrap()])
+        .args([
+            "audit",
+            "--watch",
+            "1s",
+            "--from",
+            folder.path().to_str().unwrap(),
+        ])
         .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap())
@@ -220,6 +252,12 @@ fn a_watch_says_what_has_changed() {
     std::fs::remove_file(folder.path().join("policy.yaml")).unwrap();
     assert!(lines.any(|line| line.starts_with("Gone: ")));
     assert!(lines.any(|line| line.contains("path-idle-budget")));
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+    let first = said.next().unwrap().unwrap();
+    assert_eq!(
+        first,
+        "looks again every 1 s and shows what has changed, until ctrl-c"
+    );
     child.kill().unwrap();
     child.wait().unwrap();
 }

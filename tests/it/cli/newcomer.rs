@@ -97,6 +97,53 @@ fn an_error_says_what_is_wrong_once(#[case] arguments: &[&str], #[case] expected
     );
 }
 
+/// What a parser says begins with a word of its own.
+#[rstest]
+#[case::not_closed("clusters: [\n", ": line 1, column 11: unclosed bracket '['")]
+#[case::no_list("clusters: 7\n", ": line 1, column 11: expected sequence start")]
+#[case::binary("\u{0}", ": line 1, column 1: ")]
+fn a_kubeconfig_that_is_none_is_an_error_once(#[case] text: &str, #[case] expected: &str) {
+    let folder = folder(&[("config", text.as_bytes())]);
+    let path = folder.path().join("config");
+    let said = told(&with(&[], &["status", "--kubeconfig", path.to_str().unwrap()]));
+    let begin = format!("error: kubeconfig {}{expected}", path.display());
+    assert!(
+        said.starts_with(&begin) && said.matches("error").count() == 1,
+        "{said}"
+    );
+}
+
+/// A long error is laid out for the screen, and stays one line where a program reads it. A command in it stays whole.
+#[rstest]
+#[case::screen(&[("COLUMNS", "60")], true)]
+#[case::pipe(&[], false)]
+fn an_error_fits_the_screen(#[case] environment: &[(&str, &str)], #[case] is_wrapped: bool) {
+    let said = told(&with(environment, &["explain", "no-such-thing-anywhere"]));
+    assert_eq!(said.lines().count() > 1, is_wrapped, "{said}");
+    if is_wrapped {
+        assert!(said.lines().all(|line| line.chars().count() <= 60), "{said}");
+    }
+    assert!(said.contains("`evenkeel checks`"), "{said}");
+}
+
+/// An id is completed from what `explain` will read.
+#[test]
+fn ids_of_findings_in_files_are_completed() {
+    let (_, list) = super::json(&["audit", "--from", "b1", "-o", "json"]);
+    let id = list["findings"][0]["id"].as_str().unwrap();
+    let candidates = |from: &str| {
+        let words = ["--", "evenkeel", "explain", "--from", from, &id[..4]];
+        let asked = [
+            ("EVENKEEL_COMPLETE", "bash"),
+            ("_CLAP_COMPLETE_INDEX", "4"),
+            ("_CLAP_IFS", "\n"),
+        ];
+        out(&with(&asked, &words))
+    };
+    assert_eq!(candidates("b1"), id);
+    assert_eq!(candidates("nowhere"), "");
+}
+
 #[test]
 fn the_checks_are_not_listed_where_one_is_mistyped() {
     let text = told(&evenkeel(&["docs", "path-idle"]));
