@@ -67,7 +67,7 @@ impl Heading<'_> {
             "Seen: read there. Assumed: a guess or a default; correct it. Yours: nothing there shows it.",
         );
         page.say(0, "A line with `#` and no space after it is a field to fill in: correct its value and remove the `#`.");
-        page.say(0, &format!("Next: {}", self.next));
+        page.command(&format!("Next: {}", self.next));
         page
     }
 }

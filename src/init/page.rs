@@ -34,6 +34,11 @@ impl CommentedYaml {
         }
     }
 
+    /// A comment with a command in it, which is there to be pasted: it stays one line.
+    pub(super) fn command(&mut self, text: &str) {
+        self.put(0, "# ", &line(text));
+    }
+
     /// A field that counts.
     pub(super) fn field(&mut self, indent: usize, text: &str) {
         self.put(indent, "", text);

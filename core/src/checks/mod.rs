@@ -62,7 +62,7 @@ const COUNT: usize = {
     count
 };
 
-/// Every check, family by family. The order is that of the documentation; nothing else depends on it.
+/// Every check, family by family. The order is that of pages and of the documentation; no verdict depends on it.
 pub static ALL: &[Check] = &{
     let mut all = [FAMILIES[0].checks[0]; COUNT];
     let (mut next, mut family) = (0, 0);

@@ -369,6 +369,40 @@ fn a_value_that_means_nothing_is_refused() {
     }
 }
 
+/// What the operator may do is said as the values have it.
+fn assert_notes(kubeconfig: &Path) {
+    let cases = [
+        ("replicas=2", "it changes nothing but statuses"),
+        (
+            "extraArgs={--remedies}",
+            "has no effect without remedyCordon.enabled",
+        ),
+        (
+            "extraArgs={--remedies},remedyCordon.enabled=true",
+            "`evenkeel stop --operator-namespace other`",
+        ),
+    ];
+    for (values, expected) in cases {
+        let arguments = [
+            "install",
+            "e",
+            &chart(),
+            "-n",
+            "other",
+            "--dry-run=client",
+            "--set",
+            values,
+        ];
+        let said = helm_ok(Some(kubeconfig), &arguments);
+        let notes = said.split("NOTES:").nth(1).unwrap_or_default();
+        assert!(notes.contains(expected), "{values}: {notes}");
+        assert!(
+            notes.contains("evenkeel status --operator-namespace other\n"),
+            "{notes}"
+        );
+    }
+}
+
 #[test]
 fn helm_finds_nothing_to_complain_about() {
     let version = kubernetes_version().unwrap();
@@ -397,6 +431,7 @@ fn ours(kubeconfig: &Path) -> Result<Vec<String>> {
 async fn a_release_comes_and_goes() {
     let plane = ControlPlane::start(Options::default()).await.unwrap();
     let kubeconfig = plane.kubeconfig_path();
+    assert_notes(kubeconfig);
     let chart = chart();
     let install = ["install", "evenkeel", &chart, "--namespace", NAMESPACE];
     let install = [

@@ -206,7 +206,7 @@ impl Explain for PinnedPorts {
         match &self.rate {
             Some(rate) => write!(
                 f,
-                "a client opens {} connections/s: above {threshold}/s its source ports come round within the {lifetime} s \
+                "a client opens connections at {}/s; above {threshold}/s its source ports come round within the {lifetime} s \
                  that pin them to old backends",
                 rate.value
             ),

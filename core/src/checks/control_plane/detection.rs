@@ -324,8 +324,8 @@ impl Explain for Slow {
             ),
             LateCause::NarrowMargin => write!(
                 f,
-                "clients notice a dead connection after {detection} s, nodes are declared lost after {grace} s: {} s are \
-                 left to connect again and renew a Lease",
+                "clients notice a dead connection after {detection} s, nodes are declared lost after {grace} s: that leaves {} s \
+                 to connect again and renew a Lease",
                 grace - detection
             ),
         }

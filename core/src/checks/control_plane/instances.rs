@@ -47,6 +47,8 @@ ClusterTrafficHealthPolicy.
 
 1. See which API server is missing: its Pod, its node, its certificate, its etcd.
 2. Until it is back, do not touch those that serve.
+3. Where it is Unknown because one address may stand for all, leave `controlPlane.expectedInstances` out: the provider
+   counts them, and evenkeel cannot.
 
 ## What not to do
 
@@ -97,7 +99,7 @@ fn is_one(look: &Look<'_>, address: IpAddr) -> Known<()> {
             (count + 1, silent + u32::from(node.addresses.is_empty()))
         });
         if count > 1 && silent == 0 {
-            return Err(Gap::Opaque(
+            return Err(Gap::Undeclared(
                 format!(
                     "one address may stand for all API servers: {address} is of none of the {count} nodes of the control plane"
                 )
@@ -116,7 +118,7 @@ fn is_one(look: &Look<'_>, address: IpAddr) -> Known<()> {
         return Ok(());
     }
     nodes?;
-    Err(Gap::Opaque(
+    Err(Gap::Undeclared(
         "one address may stand for all API servers: no node of the control plane and no Pod of a kube-apiserver is to be \
          seen"
             .into(),

@@ -189,6 +189,22 @@ impl Exposure {
             _ => Left::One,
         }
     }
+
+    /// Why the other nodes do not count, as the end of a sentence.
+    fn losses(&self) -> String {
+        let all = [
+            (self.leaving, "leaving"),
+            (self.down, "not Ready"),
+            (self.out, "left out by the balancer"),
+        ];
+        let some = all.iter().filter(|one| one.0 > 0);
+        let some: Vec<_> = some.map(|(count, what)| format!("{count} {what}")).collect();
+        if some.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", some.join(", "))
+        }
+    }
 }
 
 impl Explain for Exposure {
@@ -208,11 +224,15 @@ impl Explain for Exposure {
                 f,
                 "nothing reaches it from outside: its load balancer leaves out each of the {with} nodes with a ready backend"
             ),
+            Left::None if with == 1 => write!(
+                f,
+                "the only node with a ready backend does not stay{}; then nothing reaches the Service from outside",
+                self.losses()
+            ),
             Left::None => write!(
                 f,
-                "none of the {with} nodes with a ready backend stays: {} leaving, {} not Ready; then nothing reaches the Service \
-                 from outside",
-                self.leaving, self.down
+                "none of the {with} nodes with a ready backend stays{}; then nothing reaches the Service from outside",
+                self.losses()
             ),
             Left::OneNode => write!(
                 f,
@@ -220,8 +240,8 @@ impl Explain for Exposure {
             ),
             Left::One => write!(
                 f,
-                "only {node} of {with} nodes with a ready backend stays: {} leaving, {} not Ready, {} left out by the balancer",
-                self.leaving, self.down, self.out
+                "only {node} of {with} nodes with a ready backend stays{}",
+                self.losses()
             ),
         }
     }

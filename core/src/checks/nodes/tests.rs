@@ -340,7 +340,7 @@ fn cluster_dns_is_found(#[case] name: &str, #[case] label: &str, #[case] expecte
 /// What a person reads of each cause, and what is the first step.
 #[rstest]
 #[case::one_node(&[("10.1.0.1", "a", true)], "all ready backends are on node a", "do not drain a")]
-#[case::none_left(&[("10.1.0.1", "b", true)], "none of the 1 nodes with a ready backend stays", "uncordon a node")]
+#[case::none_left(&[("10.1.0.1", "b", true)], "the only node with a ready backend does not stay: 1 leaving; then nothing", "uncordon a node")]
 #[case::none_served(&[("10.1.0.1", "d", true)], "nothing reaches it from outside", "run backends on nodes without")]
 #[case::one_left(&[("10.1.0.1", "a", true), ("10.1.0.2", "b", true)], "only a of 2 nodes with a ready backend stays: 1 leaving", "uncordon a node")]
 fn a_balancer_with_few_nodes_says_why(
