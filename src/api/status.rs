@@ -249,7 +249,7 @@ pub enum FindingVerdict {
 }
 
 /// How much a finding matters.
-#[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FindingSeverity {
     /// It is not known.
     Unknown,

@@ -83,8 +83,28 @@ impl Report {
         list.unreadable
             .retain(|one| !self.torn.iter().any(|source| one.source == source.name()));
         list.unreadable.extend(self.problems.iter().cloned());
-        list.unreadable.sort();
+        list.unreadable
+            .sort_by_cached_key(|one| (by_number(&one.source), one.reason.clone()));
     }
+}
+
+/// Most digits of a number by which text is sorted.
+const DIGITS: usize = 10;
+
+/// A key that sorts text as people count: line 9 before line 12.
+fn by_number(text: &str) -> String {
+    let mut key = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(|c: char| c.is_ascii_digit()) {
+        let (words, numbers) = rest.split_at(at);
+        let end = numbers.find(|c: char| !c.is_ascii_digit());
+        let (number, after) = numbers.split_at(end.unwrap_or(numbers.len()));
+        key.push_str(words);
+        key.extend(std::iter::repeat_n('0', DIGITS.saturating_sub(number.len())));
+        key.push_str(number);
+        rest = after;
+    }
+    key + rest
 }
 
 /// Reads everything below these paths into a core.
@@ -97,4 +117,21 @@ pub fn read(core: &mut Core, paths: &[PathBuf], options: &Options, report: &mut 
 /// Reads drafts of policies into a core that knows the rest; of equal names the draft replaces the stored one.
 pub fn drafts(core: &mut Core, paths: &[PathBuf], options: &Options, report: &mut Report) {
     Feed::new(core, Take::Policies, options, report).paths(paths);
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("a.yaml, line 9, column 30", "a.yaml, line 12, column 3")]
+    #[case("a.yaml, line 9, column 3", "a.yaml, line 9, column 12")]
+    #[case("a", "b")]
+    #[case("a 1", "a 2")]
+    #[case("a 99999999999", "b 1")]
+    fn numbers_are_sorted_as_people_count(#[case] first: &str, #[case] second: &str) {
+        assert!(by_number(first) < by_number(second));
+    }
 }

@@ -141,7 +141,9 @@ impl<'k> Answered<'k> {
             self.last
         };
         let Some(metric) = metric else { return };
-        let Some(at) = self.place(metric, labels) else { return };
+        let Some(at) = self.place(metric, labels) else {
+            return;
+        };
         if part != TIME {
             self.values.push((at, metric, value));
         } else if let Some(time) = crate::exposition::millis(value)
@@ -194,10 +196,13 @@ impl<'k> Answered<'k> {
         // Most often there is no other.
         let has_others = subjects.iter().any(|one| one.claimed.1);
         let of = |at: usize| subjects.get(at).map(|one| (&one.claimed.0, one.claimed.1));
-        let own = values.iter().filter(|_| has_others).filter_map(|(at, metric, _)| {
-            let (subject, by_another) = of(*at)?;
-            (!by_another).then_some((*metric, subject))
-        });
+        let own = values
+            .iter()
+            .filter(|_| has_others)
+            .filter_map(|(at, metric, _)| {
+                let (subject, by_another) = of(*at)?;
+                (!by_another).then_some((*metric, subject))
+            });
         let own: HashSet<_> = own.collect();
         let samples = values.iter().filter_map(|(at, metric, value)| {
             let (subject, by_another) = of(*at)?;

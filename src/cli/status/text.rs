@@ -1,5 +1,6 @@
 //! What people see of it.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
@@ -8,22 +9,20 @@ use crate::api::{PlanDecision, StatusFinding};
 use crate::escape::line;
 use crate::render;
 use crate::render::findings;
+use crate::render::screen::Screen;
 
 /// The whole answer: the operator first, as everything below comes from it, and last what to do next; `again` are the flags
 /// that name the same place.
 pub(super) fn text(answer: &StatusAnswer, target: &OperatorTarget, again: &str) -> String {
     let mut text = operator(&answer.operator, target) + &answer.under_way.stop_line(&target.again());
     for one in &answer.unseen {
-        text = text + &render::wrapped(&format!("Not seen: {one}"), "") + "\n";
+        text += &sentence(&format!("Not seen: {one}"));
     }
     if !answer.policies.is_empty() {
-        text = text
-            + "\n"
-            + &table(&answer.policies)
-            + &mistakes(&answer.policies)
-            + &worst(&answer.policies)
-            + &plans(&answer.policies);
+        text = text + "\n" + &table(&answer.policies);
     }
+    let said = mistakes(&answer.policies) + &worst(&answer.policies) + &plans(&answer.policies);
+    text += &said;
     let under_way = answer.under_way.table();
     text += &under_way;
     if answer.policies.is_empty() && answer.unseen.is_empty() {
@@ -33,7 +32,8 @@ pub(super) fn text(answer: &StatusAnswer, target: &OperatorTarget, again: &str) 
         return text;
     };
     // Below a table it would read as a row.
-    let apart = if under_way.is_empty() { "" } else { "\n" };
+    let ends_in_table = !under_way.is_empty() || (said.is_empty() && !answer.policies.is_empty());
+    let apart = if ends_in_table { "\n" } else { "" };
     text + apart + "Next: " + &next + "\n"
 }
 
@@ -63,7 +63,10 @@ fn next(answer: &StatusAnswer, target: &OperatorTarget, again: &str) -> Option<S
     if answer.operator.state != "Alive" {
         return Some(format!("{program} audit{again}    # judges them once"));
     }
-    if let Some((_, first)) = unhealthy(&answer.policies).next() {
+    // Of equal ones what is wrong with the cluster explains what is wrong with a part of it.
+    let worst = unhealthy(&answer.policies)
+        .min_by_key(|(policy, finding)| (Reverse(finding.severity), policy.namespace.is_some()));
+    if let Some((_, first)) = worst {
         let all = answer.policies.iter().flat_map(|policy| &policy.findings);
         let id = findings::prefix_among(&first.id, all.map(|one| &*one.id));
         return Some(format!("{program} explain {}{again}", line(id)));
@@ -97,9 +100,9 @@ fn operator(operator: &OperatorHealth, target: &OperatorTarget) -> String {
             "Operator: UNKNOWN. You may not get Lease {home}/{lease}, which shows whether it is alive; what follows may \
              be old."
         ),
-        _ => "Operator: NOT FOUND. No policy is judged.".into(),
+        _ => "Operator: NOT FOUND. No policy is judged, and what follows is not corrected.".into(),
     };
-    let mut text = render::wrapped(&said, "") + "\n";
+    let mut text = sentence(&said);
     // What a holder that is gone reported of its sources says nothing about now.
     let alive = operator.state == "Alive";
     let Some(reported) = operator.reported.as_ref().filter(|_| alive) else {
@@ -114,9 +117,15 @@ fn operator(operator: &OperatorHealth, target: &OperatorTarget) -> String {
     let sources = sources
         .map(|(source, why)| format!("Source {source}: NOT CURRENT, {why}: what rests on it is Unknown"));
     for said in unfit.chain(sources) {
-        text = text + &render::wrapped(&said, "") + "\n";
+        text += &sentence(&said);
     }
     text
+}
+
+/// One sentence in lines of the screen, which hang below the first.
+fn sentence(said: &str) -> String {
+    let columns = Screen::current().columns.unwrap_or(usize::MAX);
+    render::filled(said, "", "  ", columns) + "\n"
 }
 
 /// One line for each policy.
@@ -246,11 +255,23 @@ fn worst(policies: &[Row]) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
     use rstest::rstest;
 
     use super::*;
+    use crate::api::FindingSeverity;
     use crate::cli::cluster::Cluster;
     use crate::cli::status::{StatusForm, tests};
+
+    fn target() -> OperatorTarget {
+        OperatorTarget {
+            operator_namespace: "evenkeel-system".into(),
+            lease: "evenkeel".into(),
+            output: StatusForm::Table,
+            cluster: Cluster::default(),
+        }
+    }
 
     /// What is done first comes of the operator, then of findings, then of what holds a remedy back.
     #[rstest]
@@ -276,13 +297,7 @@ mod tests {
                 _ => answer.unseen.clear(),
             }
         }
-        let target = OperatorTarget {
-            operator_namespace: "evenkeel-system".into(),
-            lease: "evenkeel".into(),
-            output: StatusForm::Table,
-            cluster: Cluster::default(),
-        };
-        let shown = text(&answer, &target, " -n a");
+        let shown = text(&answer, &target(), " -n a");
         let next: Vec<_> = shown.lines().filter(|line| line.starts_with("Next: ")).collect();
         let expected: Vec<_> = [expected]
             .into_iter()
@@ -294,6 +309,31 @@ mod tests {
             expected.is_empty() || shown.ends_with(&format!("{}\n", expected[0])),
             "{shown}"
         );
+    }
+
+    /// On call, the worst comes first, and of equal ones that of the whole cluster.
+    #[rstest]
+    #[case::worse(FindingSeverity::Warning, FindingSeverity::Critical, "bb")]
+    #[case::equal(FindingSeverity::Critical, FindingSeverity::Critical, "bb")]
+    #[case::milder(FindingSeverity::Critical, FindingSeverity::Warning, "aa")]
+    fn the_worst_is_explained_first(
+        #[case] of_team: FindingSeverity,
+        #[case] of_platform: FindingSeverity,
+        #[case] expected: &str,
+    ) {
+        let mut answer = tests::told("x");
+        let mut platform = answer.policies[0].clone();
+        platform.namespace = None;
+        for (policy, id, severity) in [
+            (&mut answer.policies[0], "aa", of_team),
+            (&mut platform, "bb", of_platform),
+        ] {
+            policy.findings[0].id = id.into();
+            policy.findings[0].severity = severity;
+        }
+        answer.policies.push(platform);
+        let next = next(&answer, &target(), "").unwrap();
+        assert_eq!(next, format!("evenkeel explain {expected}"));
     }
 
     #[test]
