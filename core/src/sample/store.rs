@@ -214,7 +214,8 @@ impl Samples {
         let level = self.levels.level(metric, limit);
         let is_full = self.series.len() >= MOST_SERIES;
         let mut place = self.series.entry(key);
-        let (folded, changed) = match &mut place {
+        let lasts = |held: &Series| held.value(metric).map(|_| held.until());
+        let (folded, changed, until) = match &mut place {
             // One that counts no longer is as good as forgotten, whether or not it was swept.
             Entry::Occupied(held) if held.get().is_fresh(now) => {
                 let held = held.get_mut();
@@ -228,7 +229,7 @@ impl Samples {
                 if folded == Folded::Repeated && held.is_overdue(page.asked) {
                     brought.overdue = brought.overdue.with(Metrics::of(&[metric]));
                 }
-                (folded, !(same || calm))
+                (folded, !(same || calm), lasts(held))
             }
             Entry::Vacant(_) if is_full => {
                 count(&mut self.drops.beyond);
@@ -237,10 +238,14 @@ impl Samples {
             }
             _ => match Series::begin(metric, (value, at), page.asked, now, every) {
                 Ok(series) => {
-                    place = Entry::Occupied(place.insert_entry(series));
-                    (Folded::New, true)
+                    let until = lasts(&series);
+                    match place {
+                        Entry::Occupied(mut held) => drop(held.insert(series)),
+                        Entry::Vacant(free) => _ = free.insert(series),
+                    }
+                    (Folded::New, true, until)
                 }
-                Err(why) => (why, false),
+                Err(why) => (why, false, None),
             },
         };
         self.drops.note(folded);
@@ -251,11 +256,10 @@ impl Samples {
                     touched.note(subject);
                 }
                 if metric.of() == Of::Node
-                    && let Entry::Occupied(held) = &place
-                    && held.get().value(metric).is_some()
+                    && let Some(until) = until
                 {
-                    let until = self.nodes_until.entry(metric).or_default();
-                    *until = (*until).max(held.get().until());
+                    let latest = self.nodes_until.entry(metric).or_default();
+                    *latest = (*latest).max(until);
                 }
             }
             Folded::WrongUnit => {
