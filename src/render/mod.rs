@@ -164,7 +164,8 @@ pub(crate) fn wrapped(text: &str, margin: &str) -> String {
 }
 
 /// Text in lines of so many columns: the first begins with one margin, the others with another. A word that is longer than a
-/// line has a line of its own; what stands between backticks is there to be pasted, and is one word.
+/// line has a line of its own; what stands between backticks is there to be pasted, and is one word, as is a number with its
+/// unit.
 pub(crate) fn filled(text: &str, first: &str, margin: &str, columns: usize) -> String {
     let text = escape::line(text);
     let mut lines = first.to_owned();
@@ -191,7 +192,16 @@ pub(crate) fn filled(text: &str, first: &str, margin: &str, columns: usize) -> S
 /// Most words between two backticks.
 const QUOTED: usize = 16;
 
-/// The words of a text, of which those between backticks are one.
+/// Units that stand behind a number.
+const UNITS: &[&str] = &["s", "ms", "min", "h", "%"];
+
+/// Whether a word is a number, and the next one its unit, with what may follow it in a sentence.
+fn is_measure(number: &str, unit: &str) -> bool {
+    let unit = unit.trim_end_matches(|c: char| c.is_ascii_punctuation() && c != '%');
+    number.ends_with(|c: char| c.is_ascii_digit()) && UNITS.contains(&unit)
+}
+
+/// The words of a text, of which those between backticks are one, and a number and its unit.
 fn words(text: &str) -> impl Iterator<Item = Cow<'_, str>> {
     let all: Vec<_> = text.split_whitespace().collect();
     let ticks = |word: &str| word.matches('`').count() % 2 == 1;
@@ -200,15 +210,15 @@ fn words(text: &str) -> impl Iterator<Item = Cow<'_, str>> {
         let rest = all.get(at..).filter(|rest| !rest.is_empty())?;
         let (first, after) = rest.split_first()?;
         let end = after.iter().take(QUOTED).position(|word| ticks(word));
-        match end.filter(|_| ticks(first)) {
-            None => {
-                at += 1;
-                Some(Cow::Borrowed(*first))
-            }
-            Some(end) => {
-                at += end + 2;
-                Some(Cow::Owned(rest.get(..end + 2).unwrap_or_default().join(" ")))
-            }
-        }
+        let size = match end.filter(|_| ticks(first)) {
+            Some(end) => end + 2,
+            None if after.first().is_some_and(|next| is_measure(first, next)) => 2,
+            None => 1,
+        };
+        at += size;
+        Some(match rest.get(..size) {
+            Some(several) if size > 1 => Cow::Owned(several.join(" ")),
+            _ => Cow::Borrowed(*first),
+        })
     })
 }

@@ -211,4 +211,13 @@ fn what_stands_between_backticks_is_not_broken() {
     let far = format!("`a {} b`", "x ".repeat(20));
     assert!(filled(&far).lines().count() > 1, "{}", filled(&far));
     assert_eq!(filled("`a b`, `c`"), "`a b`, `c`");
+    // A number and its unit are read in one.
+    assert_eq!(
+        filled("it is silent for up to 1800 s, and then"),
+        "it is silent for up to\n  1800 s, and then"
+    );
+    assert_eq!(
+        filled("the first of 33 names are shown"),
+        "the first of 33 names\n  are shown"
+    );
 }
