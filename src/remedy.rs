@@ -3,7 +3,7 @@
 //! They are sent on their own way, and not on that of statuses, so that without this module nothing of the program can change
 //! a Node.
 
-use evenkeel_core::drive::{LiveNode, RemediationRecord, Reply, Request, SLOT, SlotLease};
+use evenkeel_core::drive::{Approval, LiveNode, RemediationRecord, Reply, Request, SLOT, SlotLease};
 use evenkeel_core::know::Wall;
 use http::Method;
 use kube::client::Body;
@@ -87,10 +87,10 @@ pub fn http_of(request: &Request, namespace: &str, now: Wall) -> Result<http::Re
     let records = format!("/apis/{GROUP}/{VERSION}/namespaces/{namespace}/remediations");
     let leases = format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases");
     let (method, path, content, body) = match request {
-        Request::ListRecords(from) => {
-            let from = from.as_deref().map(|from| format!("&continue={}", escaped(from)));
-            let path = format!("{records}?limit={PAGE}{}", from.unwrap_or_default());
-            (Method::GET, path, JSON, Value::Null)
+        Request::ListRecords(from) => (Method::GET, page(&records, from.as_deref()), JSON, Value::Null),
+        Request::ListApprovals(from) => {
+            let approvals = format!("/apis/{GROUP}/{VERSION}/namespaces/{namespace}/remediationapprovals");
+            (Method::GET, page(&approvals, from.as_deref()), JSON, Value::Null)
         }
         Request::DeleteRecord(record) => {
             let body = json!({"apiVersion": "v1", "kind": "DeleteOptions",
@@ -156,7 +156,13 @@ pub fn http_of(request: &Request, namespace: &str, now: Wall) -> Result<http::Re
 /// Name of the admission policy that narrows what may be changed of a Node: its refusals name it.
 const NARROWS: &str = "evenkeel-nodes";
 
-/// Records of one page: some hundred kilobytes.
+/// The path of a page of a list, from where the one before ended.
+fn page(list: &str, from: Option<&str>) -> String {
+    let from = from.map(|from| format!("&continue={}", escaped(from)));
+    format!("{list}?limit={PAGE}{}", from.unwrap_or_default())
+}
+
+/// Records, or approvals, of one page: some hundred kilobytes.
 const PAGE: u32 = 500;
 
 /// A token of the API server, so that it can stand in a query: base64, of which a few characters mean something else there.
@@ -197,7 +203,14 @@ pub fn reply_of(request: &Request, answer: Result<&[u8], &RequestError>) -> Repl
         return Reply::Lost;
     };
     let read = match request {
-        Request::ListRecords(_) => records_of(&object),
+        Request::ListRecords(_) => {
+            let read = page_of(&object, RemediationRecord::parse);
+            read.map(|(records, next)| Reply::Records(records, next))
+        }
+        Request::ListApprovals(_) => {
+            let read = page_of(&object, Approval::parse);
+            read.map(|(approvals, next)| Reply::Approvals(approvals, next))
+        }
         // Without finalizers, which no record has, it is gone.
         Request::DeleteRecord(_) => Some(Reply::Absent),
         Request::CreateRecord(_) | Request::ReadRecord(_) | Request::WriteRecord(_) => {
@@ -213,13 +226,12 @@ pub fn reply_of(request: &Request, answer: Result<&[u8], &RequestError>) -> Repl
     read.unwrap_or(Reply::Lost)
 }
 
-/// A page of records; what no version of evenkeel wrote is none of them.
-fn records_of(object: &Value) -> Option<Reply> {
+/// A page of a list, and from where the next goes on; what cannot be understood is not in it.
+fn page_of<T>(object: &Value, parse: impl Fn(&Value) -> Option<T>) -> Option<(Vec<T>, Option<String>)> {
     let items = object.pointer("/items")?.as_array()?;
-    let records = items.iter().filter_map(RemediationRecord::parse).collect();
     let next = object.pointer("/metadata/continue").and_then(Value::as_str);
     let next = next.filter(|next| !next.is_empty()).map(str::to_owned);
-    Some(Reply::Records(records, next))
+    Some((items.iter().filter_map(parse).collect(), next))
 }
 
 #[cfg(test)]
@@ -262,6 +274,11 @@ mod tests {
         Request::ListRecords(Some("a+b=".into())),
         "GET",
         "/apis/evenkeel.dev/v1alpha1/namespaces/ops/remediations?limit=500&continue=a%2Bb%3D"
+    )]
+    #[case::approvals(
+        Request::ListApprovals(None),
+        "GET",
+        "/apis/evenkeel.dev/v1alpha1/namespaces/ops/remediationapprovals?limit=500"
     )]
     #[case::forbidden(
         Request::TryForbidden("n1".into()),

@@ -1,14 +1,14 @@
 //! What an operator that acts asks of the core: what there is to do, and whether it still may.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::drive::{self, LiveNode, Phase, PolicyVersion, RemediationRecord};
-use crate::guards::Held;
+use crate::drive::{self, DriveReason, LiveNode, Phase, PolicyVersion, RemediationRecord};
+use crate::guards::{self, Held};
 use crate::history::Flip;
 use crate::index::Part;
 use crate::know::{Now, Source};
 use crate::names::{Key, Name};
-use crate::plan::Sight;
+use crate::plan::{Plan, Sight};
 use crate::policy::Mode;
 use crate::program::Core;
 use crate::remedies::{NodeChange, PastMoment, cordon_node};
@@ -23,8 +23,37 @@ pub struct ToDo {
     pub undo: BTreeMap<String, Option<u32>>,
     /// The fence that is planned and that no guard holds back.
     pub fence: Option<RemediationRecord>,
+    /// The record of a plan for which nothing but a person's yes is missing, and that is not stored yet.
+    pub suggest: Option<RemediationRecord>,
+    /// Names of the records that wait, and for which nothing but a person's yes is missing now.
+    pub awaited: BTreeSet<String>,
+    /// A record that waits for nothing any more, and why.
+    pub dismiss: Option<(RemediationRecord, DriveReason)>,
     /// The record that is old: it is to be deleted.
     pub old: Option<RemediationRecord>,
+}
+
+/// A plan as the record that it would have.
+struct Planned {
+    record: RemediationRecord,
+    held: Option<Held>,
+}
+
+impl Planned {
+    /// Whether nothing but a person's yes is missing.
+    fn is_suggested(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| held.by == guards::APPROVAL)
+    }
+}
+
+/// What a record that waits still waits for.
+enum WaitsFor {
+    /// A person's yes, and nothing else.
+    Person,
+    /// First for something else to pass, or to become known.
+    Guard,
+    /// It is over.
+    Nothing(DriveReason),
 }
 
 impl Core {
@@ -48,10 +77,56 @@ impl Core {
             .filter(|one| self.must_go(one, settled(&one.name)))
             .map(|one| (one.name.clone(), self.failures(now, one)))
             .collect();
-        ToDo {
+        // Plans that do not know the ledger as it is would ask people again who have just said no.
+        let policy = policy.filter(|_| self.planner.is_current());
+        let planned = policy.map(|policy| self.planned_records(ledger, policy, term));
+        let is_waiting = |one: &&RemediationRecord| one.phase == Phase::Waiting;
+        let mut to_do = ToDo {
             undo,
-            fence: policy.and_then(|policy| self.next_fence(ledger, policy, term)),
             old: drive::old(ledger, now.wall).cloned(),
+            ..ToDo::default()
+        };
+        for one in ledger.iter().filter(is_waiting) {
+            match self.waits_for(now, one, planned.as_deref()) {
+                WaitsFor::Person => drop(to_do.awaited.insert(one.name.clone())),
+                WaitsFor::Guard => {}
+                WaitsFor::Nothing(why) => to_do.dismiss = Some((one.clone(), why)),
+            }
+        }
+        // Nodes that are watched may not show yet what was done.
+        let is_open = |record: &RemediationRecord| {
+            let own = |one: &&RemediationRecord| one.is_same_intent(record);
+            ledger.iter().filter(own).any(|one| !one.is_finished())
+        };
+        let mut free = planned.iter().flatten().filter(|one| one.held.is_none());
+        to_do.fence = free.next().map(|one| one.record.clone());
+        to_do.fence.take_if(|record| is_open(record));
+        let mut suggested = planned.iter().flatten().filter(|one| one.is_suggested());
+        to_do.suggest = suggested.find_map(|one| {
+            let reason = one.held.as_ref().map_or("", |held| &held.message);
+            (!is_open(&one.record)).then(|| one.record.clone().awaiting(reason))
+        });
+        to_do
+    }
+
+    /// What a record that waits still waits for. `planned` is what is planned, where that is known.
+    fn waits_for(&self, now: Now, record: &RemediationRecord, planned: Option<&[Planned]>) -> WaitsFor {
+        if record.is_unanswered(now.wall) {
+            return WaitsFor::Nothing(DriveReason::Unanswered);
+        }
+        if self.is_forbidden() {
+            return WaitsFor::Nothing(DriveReason::NotPlanned);
+        }
+        let Some(planned) = planned else {
+            return WaitsFor::Guard;
+        };
+        let same =
+            |one: &&Planned| one.record.plan_hash == record.plan_hash && one.record.is_same_intent(record);
+        match planned.iter().find(same) {
+            Some(plan) if plan.is_suggested() => WaitsFor::Person,
+            Some(plan) if plan.held.is_some() => WaitsFor::Guard,
+            // One that needs nobody's yes any more gets a record of its own.
+            _ => WaitsFor::Nothing(DriveReason::NotPlanned),
         }
     }
 
@@ -103,29 +178,36 @@ impl Core {
         Some(self.history.nodes().flips().of(name).iter().filter(since).count() as u32)
     }
 
-    /// The fence that is planned, as a record under a name that is not used yet.
-    fn next_fence(
+    /// What is planned, each as a record under a name that is not used yet.
+    fn planned_records(
         &self,
         ledger: &[RemediationRecord],
         policy: &PolicyVersion,
         term: u64,
-    ) -> Option<RemediationRecord> {
-        let mut plans = self.planner.plans().plans.iter();
-        let plan = plans.find(|plan| plan.held.is_none())?;
-        let names = &self.index.names;
-        let (_, row) = self.node(names.text(plan.change.node))?;
-        let uid = names.text(row.uid);
-        let own = |one: &&RemediationRecord| one.node_uid == uid && one.cause == plan.change.cause;
-        let own: Vec<_> = ledger.iter().filter(own).collect();
-        // Nodes that are watched may not show yet what was done.
-        if uid.is_empty() || own.iter().any(|one| !one.is_finished()) {
-            return None;
-        }
-        // Old records are deleted, so their count would name one that is still there.
-        let last = own.iter().filter_map(|one| one.number()).max();
-        let number = last.map_or(0, |last| last.saturating_add(1));
-        let record = RemediationRecord::of(&plan.change, names, uid, policy.clone(), term, number);
-        Some(record)
+    ) -> Vec<Planned> {
+        let plans = self.planner.plans().plans.iter();
+        let record = |plan: &Plan| {
+            let names = &self.index.names;
+            let (_, row) = self.node(names.text(plan.change.node))?;
+            let uid = names.text(row.uid);
+            let own = |one: &&RemediationRecord| one.node_uid == uid && one.cause == plan.change.cause;
+            // Old records are deleted, so their count would name one that is still there.
+            let last = ledger
+                .iter()
+                .filter(own)
+                .filter_map(RemediationRecord::number)
+                .max();
+            let number = last.map_or(0, |last| last.saturating_add(1));
+            let record = RemediationRecord::of(&plan.change, names, uid, policy.clone(), term, number);
+            (!uid.is_empty()).then_some(record)
+        };
+        let planned = plans.filter_map(|plan| {
+            Some(Planned {
+                record: record(plan)?,
+                held: plan.held.clone(),
+            })
+        });
+        planned.collect()
     }
 
     /// Asks the guards once more, on the node as it was just read for the act of this record. Of the ledger the record itself
@@ -160,12 +242,16 @@ impl Core {
             evidence: record.evidence.clone(),
         };
         let changed = policy != Some(&record.policy);
+        // Of what was agreed to nothing may be another by now.
+        let hash = drive::hash_of(&change, names, &live.uid, &record.policy);
+        let approved = record.is_approved() && hash == record.plan_hash;
         let sight = Sight {
             now,
             index: &self.index,
             history: &self.history,
             fitness: &self.fitness,
         };
-        self.planner.confirm(sight, records, &change, &row, changed)
+        self.planner
+            .confirm(sight, records, &change, &row, (changed, approved))
     }
 }

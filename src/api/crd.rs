@@ -18,8 +18,8 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
     ])
 }
 
-/// The definitions of the ledger of remedies. The component `remedy-cordon` installs them; no part of this
-/// version reads or writes these kinds.
+/// The definitions of the ledger of remedies. The component `remedy-cordon` installs them; an operator that runs with
+/// `--remedies` writes records and reads approvals.
 pub fn ledger_crds() -> Vec<CustomResourceDefinition> {
     tidied(vec![RemediationRecord::crd(), RemediationApproval::crd()])
 }
@@ -54,7 +54,7 @@ pub fn crd_files() -> Result<Vec<(String, String)>, serde_saphyr::ser::Error> {
 pub fn ledger_crd_files() -> Result<Vec<(String, String)>, serde_saphyr::ser::Error> {
     files(
         &ledger_crds(),
-        "# Generated: make bless. A part of the component remedy-cordon; nothing reads or writes this kind yet.",
+        "# Generated: make bless. A part of the component remedy-cordon.",
     )
 }
 

@@ -1,6 +1,6 @@
 //! `Remediation` and `RemediationApproval`: the ledger of what evenkeel does, and a person's yes or no.
 //!
-//! The component `remedy-cordon` installs their definitions; nothing writes them yet.
+//! The component `remedy-cordon` installs their definitions. The operator writes records, and people approvals.
 
 #![allow(clippy::duplicated_attributes, reason = "printer columns have equal parts")]
 #![allow(
@@ -88,6 +88,10 @@ pub struct RemediationSpec {
     /// Hash of remedy, target, cause and change: an approval is for this plan and no other.
     #[schemars(length(min = 16, max = 64), regex(pattern = "^[0-9a-f]+$"))]
     pub plan_hash: String,
+    /// Why a person has to agree before it is done; absent where nobody has to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub approval_reason: Option<String>,
 }
 
 /// What evenkeel can do.

@@ -82,8 +82,8 @@ pub struct ClusterTrafficHealthPolicyStatus {
     #[schemars(length(max = 20))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["id".into()]))]
     pub findings: Vec<StatusFinding>,
-    /// What remedies would do, and what holds each back; at most 20, in a stable order. Nothing of it is carried out by
-    /// this version.
+    /// What remedies would do, and what holds each back; at most 20, in a stable order. Where the operator runs with
+    /// `--remedies`, what nothing holds is carried out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["id".into()]))]

@@ -64,8 +64,9 @@ pub(super) struct Arguments {
     /// manifests/components/instance-metrics
     #[arg(long)]
     instance_metrics: bool,
-    /// Carry out remedies whose mode is Enforce in the ClusterTrafficHealthPolicy; without it they are planned and shown. Needs the
-    /// rights and admission policies of manifests/components/remedy-cordon. Not finished, and for test clusters: see
+    /// Carry out remedies whose mode is Enforce in the ClusterTrafficHealthPolicy, and those of mode Suggest that a person agreed
+    /// to; without it they are planned and shown. Needs the rights
+    /// and admission policies of manifests/components/remedy-cordon. Not finished, and for test clusters: see
     /// docs/remedies.md
     #[arg(long)]
     remedies: bool,

@@ -37,6 +37,8 @@ pub(super) struct Remedies {
     waited_until: Mono,
     /// Whether the policy was known to ask for no fences.
     forbidden: bool,
+    /// When it is to be read again what people have said; `None` where nothing waits for them alone.
+    listens_at: Option<Mono>,
     /// How often the core had planned when it was last looked at.
     plans_made: u64,
     /// The ledger as the core was last given it.
@@ -66,7 +68,7 @@ impl Remedies {
         }
         let waits = Some(executor.not_before()).filter(|at| now < *at);
         let grows_old = Some(self.look_by).filter(|_| !self.ledger.is_empty());
-        waits.into_iter().chain(grows_old).min()
+        waits.into_iter().chain(self.listens_at).chain(grows_old).min()
     }
 }
 
@@ -124,6 +126,7 @@ impl Operator {
         if remedies.executor.as_ref().map(|one| one.0) != term {
             remedies.executor = term.map(|term| (term, Executor::new(term)));
             remedies.under_way = None;
+            remedies.listens_at = None;
             remedies.look = true;
         }
         let waits_until = remedies
@@ -140,7 +143,9 @@ impl Operator {
         if by_time {
             remedies.look_by = now.mono.plus(LOOK);
         }
+        let listens = remedies.listens_at.is_some_and(|at| at <= now.mono);
         remedies.look |= by_time
+            || listens
             || turned
             || changed
             || waited
@@ -177,18 +182,33 @@ impl Operator {
         let settled = |name: &str| remedies.ledger.is_settled(now.mono, name);
         let may_fence = is_current && !remedies.ledger.is_overfull();
         let policy = policy.filter(|_| may_fence);
-        let ToDo { undo, fence, old } = self.core.to_do(now, &ledger, settled, policy.as_ref(), *term);
+        let to_do = self.core.to_do(now, &ledger, settled, policy.as_ref(), *term);
+        let ToDo {
+            undo,
+            fence,
+            suggest,
+            awaited,
+            dismiss,
+            old,
+        } = to_do;
         // Who has never acted does not even claim the slot.
-        if ledger.is_empty() && fence.is_none() && executor.begun() == 0 {
+        if ledger.is_empty() && fence.is_none() && suggest.is_none() && executor.begun() == 0 {
             return None;
         }
+        let listens = !awaited.is_empty();
         let work = Work {
             records: records.into(),
             undo,
             fence,
+            suggest,
+            awaited,
+            dismiss,
             old,
         };
-        let request = executor.ask(now.mono, &work)?;
+        let request = executor.ask(now.mono, &work);
+        let soonest = now.mono.plus(1_000);
+        remedies.listens_at = listens.then(|| executor.listens_from().max(soonest));
+        let request = request?;
         self.last_request += 1;
         remedies.under_way = Some(self.last_request);
         Some(RemedyRequest {
@@ -222,7 +242,25 @@ fn log(drive: &Drive, end: &DriveEnd) {
         ),
         DriveEnd::NothingDone(why) => tracing::warn!(record, node, ?goal, ?why, "a remedy did nothing"),
         DriveEnd::Closed(phase, why) => {
-            tracing::info!(record, node, ?goal, ?phase, ?why, "a remedy has ended");
+            let by = drive.record().answer.as_ref().map(|answer| &*answer.by);
+            tracing::info!(
+                record,
+                node,
+                ?goal,
+                ?phase,
+                ?why,
+                answered_by = by,
+                "a remedy has ended"
+            );
+        }
+        DriveEnd::Suggested => {
+            let why = drive.record().approval_reason.as_deref();
+            tracing::info!(
+                record,
+                node,
+                why,
+                "a remedy waits for a person: evenkeel approve RECORD, or reject"
+            );
         }
         DriveEnd::Left => tracing::warn!(record, node, ?goal, "what became of a remedy is found out later"),
         DriveEnd::Superseded => tracing::warn!("a newer leader acts: this one does no more"),
@@ -230,6 +268,7 @@ fn log(drive: &Drive, end: &DriveEnd) {
         | DriveEnd::Listed
         | DriveEnd::Narrowed
         | DriveEnd::Forgotten
+        | DriveEnd::Heard
         | DriveEnd::Taken(_) => {
             tracing::debug!(record, ?goal, ?end, "a step of remedies has ended");
         }

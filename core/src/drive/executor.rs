@@ -1,8 +1,9 @@
 //! The drives of one leader, one after the other: which is next, and what follows of how one ended.
 //!
 //! The slot first: nothing else is done in a term before what an older one left in it is settled. Then the ledger is read once,
-//! as what is watched may be behind. Then records that were left open, then what is to be undone, then a fence, and at last the
-//! records that are old are deleted. An undo does not wait for a slot that cannot be claimed.
+//! as what is watched may be behind. Then records that were left open, then what is to be undone, then records that wait for
+//! nothing any more, then a fence or a record that asks a person, then what people have said, and at last the records that are
+//! old are deleted. An undo does not wait for a slot that cannot be claimed.
 //!
 //! What is read of the ledger may be behind what this leader has written itself, so that is remembered until it is read. Who
 //! loses the lead drops its executor with the drive under way: the next leader settles what it left.
@@ -10,6 +11,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::approval::PersonAnswer;
 use super::record::{Phase, RemediationRecord};
 use super::request::{Reply, Request};
 use super::slot::SlotLease;
@@ -27,6 +29,9 @@ const AFTER_LEFT: u64 = 10_000;
 const AFTER_REFUSED: u64 = 60_000;
 /// So long it is relied on that the right to change Nodes is narrowed, in milliseconds.
 const NARROWED: u64 = 3_600_000;
+/// What people have said is read again after so long while a plan waits for them, in milliseconds, and what was read is used
+/// for no longer.
+const LISTENS: u64 = 10_000;
 /// Most records that are remembered until they are read. Drives take seconds and a watch less, so it is never near.
 const MOST_WRITTEN: usize = 100;
 
@@ -40,6 +45,12 @@ pub struct Work<'r> {
     pub undo: BTreeMap<String, Option<u32>>,
     /// The fence that is planned and that no guard holds back.
     pub fence: Option<RemediationRecord>,
+    /// The record of a plan for which nothing but a person's yes is missing, and that is not stored yet.
+    pub suggest: Option<RemediationRecord>,
+    /// Names of the records that wait, and for which nothing but a person's yes is missing now.
+    pub awaited: BTreeSet<String>,
+    /// The record that waits for nothing any more, and why.
+    pub dismiss: Option<(RemediationRecord, DriveReason)>,
     /// The record that is old: it is to be deleted.
     pub old: Option<RemediationRecord>,
 }
@@ -73,6 +84,9 @@ pub struct Executor {
     forgets_from: Mono,
     /// Until when it is known that the right to change Nodes is narrowed.
     narrowed_until: Option<Mono>,
+    /// What people have said to records that wait, by uid of the record, and until when it counts.
+    answers: BTreeMap<String, PersonAnswer>,
+    listens_from: Mono,
     listed: bool,
     /// Names and uids of records that were deleted, until that is read.
     deleted: BTreeSet<(String, String)>,
@@ -93,6 +107,8 @@ impl Executor {
             no_fence_before: Mono(0),
             forgets_from: Mono(0),
             narrowed_until: None,
+            answers: BTreeMap::new(),
+            listens_from: Mono(0),
             listed: false,
             deleted: BTreeSet::new(),
             written: BTreeMap::new(),
@@ -117,6 +133,11 @@ impl Executor {
     /// Before this moment there is no request; one that is under way is answered first.
     pub const fn not_before(&self) -> Mono {
         self.not_before
+    }
+
+    /// From when on it is read again what people have said, where a record waits for them.
+    pub const fn listens_from(&self) -> Mono {
+        self.listens_from
     }
 
     /// The ledger as it was read, with what this leader has written since.
@@ -210,24 +231,76 @@ impl Executor {
         }
         let open = records.iter().find(|one| one.phase == Phase::Intended);
         let settle = open.map(|one| Drive::settle(one.clone(), self.term));
-        let drive = settle.or(undo).or_else(|| {
-            let fence = work.fence.as_ref().filter(|_| self.no_fence_before <= now)?;
-            if self.narrowed_until.is_none_or(|until| until <= now) {
-                return Some(Drive::probe(fence.clone(), self.term));
-            }
-            Some(Drive::fence(fence.clone(), self.term, self.slot.clone()))
-        });
-        let drive = drive.or_else(|| {
-            let is_due = |old: &&RemediationRecord| self.forgets_from <= now && !self.is_deleted(old);
-            let old = work.old.as_ref().filter(is_due)?;
-            Some(Drive::forget(old.clone(), self.term))
-        })?;
+        let waiting: Vec<_> = records.iter().filter(|one| one.phase == Phase::Waiting).collect();
+        let drive = settle
+            .or(undo)
+            .or_else(|| self.dismissal(now, work, &waiting))
+            .or_else(|| self.fence_or_suggestion(now, work, &waiting))
+            .or_else(|| {
+                let is_due = self.listens_from <= now;
+                let awaited = waiting.iter().any(|one| work.awaited.contains(&one.name));
+                (is_due && awaited).then(|| Drive::approvals(waiting.iter().copied(), self.term))
+            })
+            .or_else(|| {
+                let is_due = |old: &&RemediationRecord| self.forgets_from <= now && !self.is_deleted(old);
+                let old = work.old.as_ref().filter(is_due)?;
+                Some(Drive::forget(old.clone(), self.term))
+            })?;
         Some(self.begin(drive))
+    }
+
+    /// What people have said to a record, where that was read a moment ago.
+    fn answer(&self, now: Mono, record: &RemediationRecord) -> Option<&PersonAnswer> {
+        self.answers.get(&record.uid).filter(|_| now < self.listens_from)
+    }
+
+    /// Ends a record that waits, where a person said no or nothing is to be waited for.
+    fn dismissal(&self, now: Mono, work: &Work<'_>, waiting: &[&RemediationRecord]) -> Option<Drive> {
+        let rejected = waiting.iter().find_map(|one| {
+            let no = self.answer(now, one).filter(|answer| !answer.yes)?;
+            Some(((*one).clone(), DriveReason::Rejected, Some(no.clone())))
+        });
+        let (record, why, answer) = rejected.or_else(|| {
+            let (record, why) = work.dismiss.clone()?;
+            let waits = waiting.iter().any(|one| one.name == record.name);
+            waits.then_some((record, why, None))
+        })?;
+        (self.no_fence_before <= now).then(|| Drive::dismiss(record, why, answer, self.term))
+    }
+
+    /// A fence that is planned, one that a person agreed to, or a record that asks a person.
+    fn fence_or_suggestion(
+        &self,
+        now: Mono,
+        work: &Work<'_>,
+        waiting: &[&RemediationRecord],
+    ) -> Option<Drive> {
+        if now < self.no_fence_before {
+            return None;
+        }
+        let approved = || {
+            let mut awaited = waiting.iter().filter(|one| work.awaited.contains(&one.name));
+            awaited.find_map(|one| {
+                let yes = self.answer(now, one).filter(|answer| answer.yes)?;
+                let slot = self.slot.clone();
+                Some(Drive::approved((*one).clone(), yes.clone(), self.term, slot))
+            })
+        };
+        let fence = |fence: &RemediationRecord| Drive::fence(fence.clone(), self.term, self.slot.clone());
+        let suggest = |record: &RemediationRecord| Drive::suggest(record.clone(), self.term);
+        let drive = work.fence.as_ref().map(fence);
+        let drive = drive
+            .or_else(approved)
+            .or_else(|| work.suggest.as_ref().map(suggest))?;
+        if self.narrowed_until.is_none_or(|until| until <= now) {
+            return Some(Drive::probe(drive.record().clone(), self.term));
+        }
+        Some(drive)
     }
 
     fn ended(&mut self, now: Mono, drive: &Drive, work: &Work<'_>) {
         let fence = drive.goal() == Goal::Fence;
-        if !matches!(drive.goal(), Goal::Undo | Goal::List | Goal::Probe | Goal::Forget) {
+        if matches!(drive.goal(), Goal::Claim | Goal::Fence | Goal::Settle) {
             self.slot = drive.slot().clone();
         }
         match drive.end() {
@@ -269,6 +342,15 @@ impl Executor {
                 if fence && *phase != Phase::InEffect {
                     self.no_fence_before = now.plus(AFTER_REFUSED);
                 }
+            }
+            Some(DriveEnd::Suggested) => self.remember(drive.record()),
+            Some(DriveEnd::Heard) => {
+                self.answers.clone_from(drive.answers());
+                self.listens_from = now.plus(LISTENS);
+            }
+            Some(DriveEnd::NothingDone(_)) if drive.goal() == Goal::Approvals => {
+                self.answers.clear();
+                self.listens_from = now.plus(LISTENS);
             }
             Some(DriveEnd::NothingDone(_)) if drive.goal() == Goal::Forget => {
                 self.forgets_from = now.plus(AFTER_REFUSED);

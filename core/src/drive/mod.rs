@@ -11,9 +11,14 @@
 //! that what was read is not old, and its new version refuses whatever is still under way. So is a target whose act was
 //! refused, before its record is closed: a copy of the act may come when the reason of its refusal is gone. A new leader
 //! touches the target of an older term's slot in the same way before it frees it.
+//!
+//! What needs a person's yes is stored first, and waits. When somebody agreed, that is written into the record, for the version
+//! that waited, and from there on the order is the same.
 
+mod approval;
 mod executor;
 mod node;
+mod past;
 mod record;
 mod request;
 mod retention;
@@ -21,13 +26,19 @@ mod slot;
 mod stages;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
+pub use approval::{Approval, PersonAnswer};
 pub use executor::{Executor, Work};
 pub use node::{LiveNode, NodePatch, REASON, RECORD, TERM, is_fence};
-pub use record::{Ending, Phase, PolicyVersion, RemediationRecord, history};
+pub use past::{history, rejections};
+pub(crate) use record::hash_of;
+pub use record::{Ending, Phase, PolicyVersion, RemediationRecord};
 pub use request::{Reply, Request};
 pub use retention::old;
 pub use slot::{SLOT, SlotHolder, SlotLease};
+
+use std::collections::BTreeMap;
 
 use crate::guards::Held;
 
@@ -54,6 +65,12 @@ pub enum Goal {
     Settle,
     /// Deletes a record that is old.
     Forget,
+    /// Stores a record that waits for a person.
+    Suggest,
+    /// Reads what people have said to the records that wait.
+    Approvals,
+    /// Ends a record that waits: a person said no, nobody said anything, or it is not planned any more.
+    Dismiss,
 }
 
 /// The request that is next.
@@ -77,6 +94,10 @@ enum Stage {
     FreeSlot,
     FindFreed,
     Forget,
+    Approvals,
+    /// That a person agreed, in the record that waited.
+    Approve,
+    FindApproved,
 }
 
 /// Why a drive ended as it did.
@@ -107,6 +128,14 @@ pub enum DriveReason {
     Lost,
     /// Somebody else has undone it.
     UndoneByOthers,
+    /// A person said no.
+    Rejected,
+    /// It is not planned any more, or another plan took its place.
+    NotPlanned,
+    /// Nobody said yes or no in time.
+    Unanswered,
+    /// There are more approvals than are read.
+    TooManyApprovals,
 }
 
 /// How a drive ends.
@@ -124,6 +153,10 @@ pub enum DriveEnd {
     Narrowed,
     /// A record that was old is deleted.
     Forgotten,
+    /// The record is stored, and waits for a person.
+    Suggested,
+    /// What people have said was read.
+    Heard,
     /// The slot is held by the record of an older term: that is to be settled first.
     Taken(SlotHolder),
     /// What became of it is not known, or the record could not be written. It stays open, and is to be settled.
@@ -146,8 +179,11 @@ pub struct Drive {
     stage: Stage,
     /// The target as it was last read.
     live: Option<LiveNode>,
-    /// Where the next page of the ledger begins.
+    /// Where the next page of the ledger, or of approvals, begins.
     page: Option<String>,
+    /// uids of the records to which answers are wanted, and the hashes of their plans.
+    asked_for: BTreeMap<String, String>,
+    answers: BTreeMap<String, PersonAnswer>,
     /// Whether this drive has stored its record, so that no other can have acted by it.
     stored: bool,
     /// Whether a read has shown another Node of the name.
@@ -222,6 +258,8 @@ impl Drive {
             stage,
             live: None,
             page: None,
+            asked_for: BTreeMap::new(),
+            answers: BTreeMap::new(),
             stored: false,
             another: false,
             may_come: false,
@@ -272,7 +310,8 @@ impl Drive {
             Stage::Probe => Request::TryForbidden(node()),
             Stage::Forget => Request::DeleteRecord(Box::new(self.record.clone())),
             Stage::Intend => Request::CreateRecord(Box::new(self.record.clone())),
-            Stage::FindRecord | Stage::FindClosed => Request::ReadRecord(name()),
+            Stage::FindRecord | Stage::FindClosed | Stage::FindApproved => Request::ReadRecord(name()),
+            Stage::Approvals => Request::ListApprovals(self.page.clone()),
             Stage::ReadSlot | Stage::FindFreed => Request::ReadSlot,
             Stage::TakeSlot => Request::WriteSlot(self.slot_of(Some(SlotHolder {
                 record: name(),
@@ -286,7 +325,7 @@ impl Drive {
                 Some(patch) => Request::PatchNode(node(), Box::new(patch)),
                 None => Request::ReadNode(node()),
             },
-            Stage::Close => Request::WriteRecord(Box::new(self.record.clone())),
+            Stage::Close | Stage::Approve => Request::WriteRecord(Box::new(self.record.clone())),
         })
     }
 

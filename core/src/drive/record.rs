@@ -4,18 +4,21 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
+use super::approval::PersonAnswer;
 use crate::findings::Fnv;
 use crate::judge::Evidence;
-use crate::know::{Now, Wall};
+use crate::know::Wall;
 use crate::names::Names;
 use crate::policy::FenceEffect;
-use crate::remedies::{LedgerRecord, NodeChange, Outcome, PastMoment};
+use crate::remedies::NodeChange;
 use crate::sources::claim::FENCE;
 
 /// Most numbers that a record says it rests on: `maxItems` of the definition.
 const EVIDENCE: usize = 32;
-/// A fence after which the node fails no more often than this was of use: it may fail once more under what it had before.
-const FEW: u32 = 1;
+/// Longest reason why a person has to agree: `maxLength` of the definition.
+const REASON: usize = 256;
+/// For so long a record waits for a person, in seconds: its evidence is of the window of flaps before.
+const WAITS: i64 = 3_600;
 /// What a fence is expected to improve.
 const EXPECTED: &str = "the node is not filled after its next return, and stops failing";
 
@@ -31,6 +34,8 @@ pub struct PolicyVersion {
 /// How far a remediation has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
+    /// It is stored, and waits for a person: nothing may be done for it.
+    Waiting,
     /// It is stored; whether anything was done is for the target to say.
     Intended,
     /// It was done, and is in effect.
@@ -94,6 +99,10 @@ pub struct RemediationRecord {
     pub term: u64,
     /// Hash of the plan.
     pub plan_hash: String,
+    /// Why a person has to agree before it is carried out; none where nobody has to.
+    pub approval_reason: Option<String>,
+    /// What a person said to it.
+    pub answer: Option<PersonAnswer>,
     /// How far it has come.
     pub phase: Phase,
     /// When it ended.
@@ -131,11 +140,52 @@ impl RemediationRecord {
             policy,
             term,
             plan_hash,
+            approval_reason: None,
+            answer: None,
             phase: Phase::Intended,
             ended: None,
             was_in_effect: false,
             failures_after: None,
         }
+    }
+
+    /// The same, which waits until a person agrees, for this reason.
+    #[must_use]
+    pub fn awaiting(self, reason: &str) -> Self {
+        Self {
+            approval_reason: Some(reason.chars().take(REASON).collect()),
+            phase: Phase::Waiting,
+            ..self
+        }
+    }
+
+    /// Whether it is about the same cause of the same node.
+    pub fn is_same_intent(&self, other: &Self) -> bool {
+        self.node_uid == other.node_uid && self.cause == other.cause
+    }
+
+    /// Whether it has waited for a person for too long.
+    pub fn is_unanswered(&self, now: Wall) -> bool {
+        let since = self.created.filter(|_| self.phase == Phase::Waiting);
+        since.is_some_and(|since| now.0.saturating_sub(since.0) >= WAITS)
+    }
+
+    /// Whether a person agreed to this plan.
+    pub fn is_approved(&self) -> bool {
+        self.answer.as_ref().is_some_and(|answer| answer.yes)
+    }
+
+    /// Whether anything can have been done by it: not where a person had to agree and did not.
+    pub const fn may_have_acted(&self) -> bool {
+        match &self.answer {
+            Some(answer) => answer.yes,
+            None => self.approval_reason.is_none(),
+        }
+    }
+
+    /// Whether a person said no to it.
+    pub fn is_rejected(&self) -> bool {
+        self.answer.as_ref().is_some_and(|answer| !answer.yes)
     }
 
     /// A record of no remediation, where a drive is about none, or where the stored one is gone.
@@ -156,6 +206,8 @@ impl RemediationRecord {
             },
             term: 0,
             plan_hash: String::new(),
+            approval_reason: None,
+            answer: None,
             phase: Phase::Intended,
             ended: None,
             was_in_effect: false,
@@ -178,7 +230,7 @@ impl RemediationRecord {
         let evidence = self.evidence.iter().map(|one| {
             json!({"what": one.what, "value": one.value.to_string(), "unit": one.unit, "source": &*one.source})
         });
-        json!({
+        let mut object = json!({
             "apiVersion": "evenkeel.dev/v1alpha1",
             "kind": "Remediation",
             "metadata": {"name": self.name, "namespace": namespace},
@@ -194,16 +246,29 @@ impl RemediationRecord {
                 "term": self.term.to_string(),
                 "planHash": self.plan_hash,
             },
-        })
+        });
+        if let Some(reason) = &self.approval_reason {
+            object["spec"]["approvalReason"] = reason.clone().into();
+        }
+        object
     }
 
     /// The patch (JSON merge) of its status, for the version that was read: conditions as of now.
     pub fn status_json(&self, now: Wall) -> Value {
-        let condition = |kind: &str, reason: &str, message: &str| {
-            json!({"type": kind, "status": "True", "reason": reason, "message": message,
+        let said = |kind: &str, status: &str, reason: &str, message: &str| {
+            json!({"type": kind, "status": status, "reason": reason, "message": message,
                 "lastTransitionTime": now.to_string()})
         };
+        let condition = |kind: &str, reason: &str, message: &str| said(kind, "True", reason, message);
         let mut conditions = Vec::new();
+        if let Some(PersonAnswer { yes, by }) = &self.answer {
+            let (status, reason) = if *yes {
+                ("True", "Approved")
+            } else {
+                ("False", REJECTED)
+            };
+            conditions.push(said(APPROVED, status, reason, &format!("{BY}{by}")));
+        }
         if self.was_in_effect || self.phase == Phase::InEffect {
             conditions.push(condition("Started", "Fenced", "the node carries the taint"));
         }
@@ -243,10 +308,14 @@ impl RemediationRecord {
                 .find(|ending| one["reason"] == ending.name());
             known.unwrap_or(Ending::Failed)
         });
+        let answer = conditions.iter().find_map(answer_of);
+        let approval_reason = text("/spec/approvalReason");
+        let agreed = approval_reason.is_none() || answer.as_ref().is_some_and(|answer| answer.yes);
         let phase = match ending {
             Some(ending) => Phase::Finished(ending),
             None if started => Phase::InEffect,
-            None => Phase::Intended,
+            None if agreed => Phase::Intended,
+            None => Phase::Waiting,
         };
         let time = |text: Option<&str>| text.and_then(Wall::parse);
         Some(Self {
@@ -269,6 +338,8 @@ impl RemediationRecord {
             },
             term: text("/spec/term")?.parse().ok()?,
             plan_hash: text("/spec/planHash")?,
+            approval_reason,
+            answer,
             phase,
             ended: finished.and_then(|one| time(one["lastTransitionTime"].as_str())),
             was_in_effect: started,
@@ -280,39 +351,21 @@ impl RemediationRecord {
     }
 }
 
-/// What guards look back on, of stored records, the oldest first. Times of objects are ages by the wall clock once, when the
-/// records are read: one that lies ahead counts as now, which holds the longest.
-pub fn history<'r>(
-    records: impl IntoIterator<Item = &'r RemediationRecord>,
-    names: &mut Names,
-    now: Now,
-) -> Vec<LedgerRecord> {
-    let ago = |at: Wall| {
-        let seconds = u64::try_from(now.wall.0.saturating_sub(at.0)).unwrap_or(0);
-        PastMoment::before(now.mono, seconds.saturating_mul(1000))
+/// Condition of a record to which a person has answered; its reason where the answer is no; and what stands before the name.
+const APPROVED: &str = "Approved";
+const REJECTED: &str = "Rejected";
+const BY: &str = "by ";
+
+/// What a condition says that a person has said.
+fn answer_of(condition: &Value) -> Option<PersonAnswer> {
+    let yes = match condition["status"].as_str()? {
+        "True" => true,
+        "False" if condition["reason"] == REJECTED => false,
+        _ => return None,
     };
-    let mut all: Vec<LedgerRecord> = records
-        .into_iter()
-        // One that lapsed may have been in effect for a moment, and undone by somebody.
-        .filter(|one| {
-            one.was_in_effect || matches!(one.phase, Phase::Intended | Phase::Finished(Ending::Lapsed))
-        })
-        .map(|one| LedgerRecord {
-            node: names.intern(&one.node),
-            started: one.created.map_or(now.mono.into(), ago),
-            ended: one.ended.map(ago),
-            outcome: match (one.phase, one.failures_after) {
-                (Phase::Finished(Ending::Lapsed), _) => Outcome::UndoneByOthers,
-                // A node that still fails, again and again, does not fail for what it is given.
-                (Phase::Finished(_), Some(failures)) if failures > FEW => Outcome::Futile,
-                (Phase::Finished(_), Some(_)) => Outcome::Improved,
-                // What was not counted is neither of use nor futile.
-                _ => Outcome::Running,
-            },
-        })
-        .collect();
-    all.sort_by_key(|one| (one.started, one.node));
-    all
+    let message = condition["message"].as_str().unwrap_or_default();
+    let by = message.strip_prefix(BY).unwrap_or(message).to_owned();
+    (condition["type"] == APPROVED).then_some(PersonAnswer { yes, by })
 }
 
 /// The name of the record of one intent.
@@ -321,6 +374,11 @@ fn name_of(remedy: &str, uid: &str, cause: &str, number: u32) -> String {
     // A hash takes every write.
     let _ = write!(hash, "{remedy}\0{uid}\0{cause}");
     format!("{}-{:016x}-{number}", remedy.to_lowercase(), hash.0)
+}
+
+/// The hash of the plan of a change of this node, under this policy.
+pub(crate) fn hash_of(change: &NodeChange, names: &Names, node_uid: &str, policy: &PolicyVersion) -> String {
+    plan_hash(change, names.text(change.node), node_uid, policy)
 }
 
 /// What an approval is for: the same remedy on the same object, with the same effect under the same policy. It tells plans

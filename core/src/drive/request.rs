@@ -1,5 +1,6 @@
 //! What the drive asks of the API server, and what becomes of it.
 
+use super::approval::Approval;
 use super::node::{LiveNode, NodePatch};
 use super::record::RemediationRecord;
 use super::slot::SlotLease;
@@ -9,6 +10,8 @@ use super::slot::SlotLease;
 pub enum Request {
     /// Lists the records, from where the page before ended: as the quorum has them.
     ListRecords(Option<String>),
+    /// Lists what people have said to plans, from where the page before ended: as the quorum has them.
+    ListApprovals(Option<String>),
     /// Stores the record.
     CreateRecord(Box<RemediationRecord>),
     /// Reads the record of this name.
@@ -50,6 +53,8 @@ impl Request {
 pub enum Reply {
     /// Records as they are stored now, and from where the next page goes on.
     Records(Vec<RemediationRecord>, Option<String>),
+    /// What people have said, as it is stored now, and from where the next page goes on.
+    Approvals(Vec<Approval>, Option<String>),
     /// A record, as it is stored now.
     Record(Box<RemediationRecord>),
     /// The slot, as it is stored now.

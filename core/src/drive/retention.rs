@@ -26,8 +26,9 @@ pub fn old(records: &[RemediationRecord], now: Wall) -> Option<&RemediationRecor
         same.all(|other| other.number() <= one.number())
     };
     let may_go = over.filter(|(age, one)| {
+        let lapsed = one.phase == Phase::Finished(Ending::Lapsed);
         let says_something =
-            is_newest(one) || one.was_in_effect || one.phase == Phase::Finished(Ending::Lapsed);
+            is_newest(one) || one.was_in_effect || one.is_rejected() || lapsed && one.may_have_acted();
         *age > KEPT || too_many && !(says_something && *age < LOOKED_BACK_ON)
     });
     may_go

@@ -28,6 +28,9 @@ impl Drive {
             Stage::FreeSlot => self.on_free_slot(reply),
             Stage::FindFreed => self.on_find_freed(reply),
             Stage::Forget => self.on_forget(&reply),
+            Stage::Approvals => self.on_approvals(reply),
+            Stage::Approve => self.on_approve(reply),
+            Stage::FindApproved => self.on_find_approved(reply),
         }
     }
 
@@ -60,7 +63,9 @@ impl Drive {
 
     fn on_first_stop(&mut self, reply: &Reply) {
         let why = match reply {
-            Reply::Absent => return self.stage = Stage::Intend,
+            // One that waited is stored.
+            Reply::Absent if self.record.version.is_empty() => return self.stage = Stage::Intend,
+            Reply::Absent => return self.stage = Stage::Approve,
             Reply::Stop => DriveReason::Stopped,
             Reply::Refused(code) => DriveReason::StopUnreadable(*code),
             _ => DriveReason::Lost,
@@ -93,21 +98,26 @@ impl Drive {
         }
     }
 
-    fn is_stored(&mut self, record: RemediationRecord) {
+    pub(super) fn is_stored(&mut self, record: RemediationRecord) {
         let same = record.plan_hash == self.record.plan_hash && record.node_uid == self.record.node_uid;
-        if record.is_finished() || record.phase == Phase::InEffect {
-            // It was carried out under this name already: what is counted as finished is not up to date.
-            self.over(DriveEnd::NothingDone(DriveReason::Contended));
-        } else if same {
-            self.record.uid = record.uid;
-            self.record.version = record.version;
-            self.record.created = record.created;
-            let free = self.slot.term == self.term && self.slot.holder.is_none();
-            self.stage = if free { Stage::TakeSlot } else { Stage::ReadSlot };
-        } else {
+        let suggests = self.goal == Goal::Suggest;
+        match record.phase {
+            Phase::Waiting if same && suggests => self.over(DriveEnd::Suggested),
+            Phase::Intended if same && !suggests => {
+                let free = self.slot.term == self.term && self.slot.holder.is_none();
+                self.stage = if free { Stage::TakeSlot } else { Stage::ReadSlot };
+            }
             // Another plan of the same intent is open, under an older policy.
-            self.over(DriveEnd::Left);
+            Phase::Intended => return self.over(DriveEnd::Left),
+            // It was carried out under this name already, as what is counted as finished is not up to date; or it waits for a
+            // person, whose yes is not for this.
+            Phase::Waiting | Phase::Finished(_) | Phase::InEffect => {
+                return self.over(DriveEnd::NothingDone(DriveReason::Contended));
+            }
         }
+        self.record.uid = record.uid;
+        self.record.version = record.version;
+        self.record.created = record.created;
     }
 
     fn on_read_slot(&mut self, reply: Reply) {
@@ -339,6 +349,10 @@ impl Drive {
 
     fn on_find_closed(&mut self, reply: Reply) {
         match reply {
+            // A newer leader carries it out.
+            Reply::Record(record) if self.goal == Goal::Dismiss && record.phase == Phase::Intended => {
+                self.over(DriveEnd::NothingDone(DriveReason::Contended));
+            }
             Reply::Record(record) => {
                 self.record.version.clone_from(&record.version);
                 if record.is_finished() || record.phase == self.record.phase {

@@ -219,6 +219,12 @@ pub const ALL: &[Guard] = &[
         "nothing, or fence it yourself: `kubectl cordon NODE`"
     ),
     guard!(
+        "Rejected",
+        past::rejected,
+        "a person said no to this fence within a day: people win",
+        "nothing, or fence it yourself: `kubectl cordon NODE`"
+    ),
+    guard!(
         "Cooldown",
         past::cooldown,
         "the node's last fence ended a moment ago",
@@ -240,7 +246,7 @@ pub const ALL: &[Guard] = &[
         "AwaitsApproval",
         past::approved,
         "a person has to agree: the mode is Suggest, no second channel confirms it, or it is the third fence within a day",
-        "look at the evidence, and fence the node yourself if you agree"
+        "look at the evidence: `evenkeel status` names the record, `evenkeel approve RECORD` or `reject` decides"
     ),
 ];
 

@@ -32,6 +32,18 @@ pub(super) fn undone_by_others(situation: &Situation, node: &NodeState, _: &Node
     }
 }
 
+pub(super) fn rejected(situation: &Situation, node: &NodeState, _: &NodeChange) -> Result<(), Hold> {
+    let own = situation.rejected.iter().filter(|one| one.0 == node.name);
+    match own.map(|one| one.1).max() {
+        Some(at) if at.until(situation.now) < DAY => Err(Hold::new(format!(
+            "a person said no to its fence {} s ago; it is left alone for a day",
+            at.until(situation.now) / 1000
+        ))
+        .until(at.plus(DAY))),
+        _ => Ok(()),
+    }
+}
+
 pub(super) fn cooldown(situation: &Situation, node: &NodeState, _: &NodeChange) -> Result<(), Hold> {
     let ended = own(situation, node).filter_map(|one| one.ended).max();
     match ended {
@@ -65,6 +77,9 @@ pub(super) fn futile(situation: &Situation, _: &NodeState, _: &NodeChange) -> Re
 }
 
 pub(super) fn approved(situation: &Situation, node: &NodeState, _: &NodeChange) -> Result<(), Hold> {
+    if situation.approved {
+        return Ok(());
+    }
     let fences = fences_within_a_day(situation, node);
     if situation.policy.mode != Mode::Enforce {
         return Err(Hold::new("the mode is Suggest: a person has to agree"));

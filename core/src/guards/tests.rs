@@ -78,6 +78,8 @@ fn situation() -> Situation {
         own_node: OwnNode::Outside,
         control_plane: Fitness::Fit,
         records: Vec::new(),
+        rejected: Vec::new(),
+        approved: false,
         storm_until: None,
         slot: None,
     }
@@ -205,6 +207,7 @@ fn held_by(guards: &[Guard], mut situation: Situation) -> Option<&'static str> {
     let undone = record(s, 0, 600 * MINUTE, Outcome::UndoneByOthers);
     s.records = vec![LedgerRecord { ended: Some(PastMoment::before(NOW, 590 * MINUTE)), ..undone }];
 })]
+#[case::somebody_said_no("Rejected", |s: &mut Situation| s.rejected = vec![(s.nodes[0].name, PastMoment::before(NOW, 1_439 * MINUTE))])]
 #[case::cooldown("Cooldown", |s: &mut Situation| {
     let ended = record(s, 0, 200 * MINUTE, Outcome::Improved);
     s.records = vec![LedgerRecord { ended: Some(PastMoment::before(NOW, 9 * MINUTE)), ..ended }];
@@ -274,6 +277,9 @@ fn every_guard_has_a_case() {
 #[case::at_the_edge_of_headroom(|s: &mut Situation| s.nodes.iter_mut().for_each(|one| one.cpu = Ok(NodeLoad { used: 7.6, capacity: 10.0 })))]
 #[case::unreachable_exporter(|s: &mut Situation| s.nodes[0].other_channel = OtherChannel::Unreachable(100))]
 #[case::one_futile_act(|s: &mut Situation| s.records = vec![record(s, 4, 300 * MINUTE, Outcome::Futile), record(s, 8, 200 * MINUTE, Outcome::Improved)])]
+#[case::a_person_agreed(|s: &mut Situation| { s.policy.mode = Mode::Suggest; s.approved = true; })]
+#[case::a_no_of_yesterday(|s: &mut Situation| s.rejected = vec![(s.nodes[0].name, PastMoment::before(NOW, 1_440 * MINUTE))])]
+#[case::a_no_to_another(|s: &mut Situation| s.rejected = vec![(s.nodes[1].name, PastMoment::before(NOW, MINUTE))])]
 fn nothing_holds(#[case] change: fn(&mut Situation)) {
     let mut situation = situation();
     change(&mut situation);

@@ -11,7 +11,9 @@ use crate::history::History;
 use crate::know::{Mono, Now, Source, Wall};
 use crate::names::{InUse, Name, Names};
 use crate::policy::{ClusterPolicy, CordonPolicy, Mode};
-use crate::remedies::{self, LedgerRecord, NodeChange, OwnNode, Situation, Undo, UnhealthyShares};
+use crate::remedies::{
+    self, LedgerRecord, NodeChange, OwnNode, PastMoment, Situation, Undo, UnhealthyShares,
+};
 use crate::sources::node::Node;
 
 /// Least time between two plans, in milliseconds: thousands of nodes that fail at once are looked at as one.
@@ -32,6 +34,8 @@ pub(crate) struct Planner {
     storm_until: Option<Mono>,
     /// What was done before, of the ledger: nothing of it is lost with the process.
     records: Vec<LedgerRecord>,
+    /// Nodes to whose fence a person said no, of the ledger.
+    rejected: Vec<(Name, PastMoment)>,
     shares: UnhealthyShares,
     plans: Plans,
     /// Fenced nodes whose fence has lasted long enough.
@@ -80,6 +84,7 @@ impl Planner {
     /// Takes the ledger as it was just read.
     pub(crate) fn remember(&mut self, records: &[RemediationRecord], names: &mut Names, now: Now) {
         self.records = drive::history(records, names, now);
+        self.rejected = drive::rejections(records, names, now);
         self.planned = None;
     }
 
@@ -89,6 +94,7 @@ impl Planner {
             held.note(&name);
         }
         held.all(self.records.iter().map(|record| record.node));
+        held.all(self.rejected.iter().map(|rejected| rejected.0));
         held.all(self.since.keys());
         held.all(&self.steady);
         held.all(self.plans.plans.iter().map(|plan| plan.change.node));
@@ -120,6 +126,7 @@ impl Planner {
                     own_node: self.own_node,
                     acting: self.acting,
                     records: std::mem::take(&mut self.records),
+                    rejected: std::mem::take(&mut self.rejected),
                     made: self.made + 1,
                     ..Self::default()
                 };
@@ -152,14 +159,15 @@ impl Planner {
         !same || shown != (self.storm_until.is_some(), self.by())
     }
 
-    /// Asks the guards once more, on a node as it was just read; `changed` says that the policy is another than the plan's.
+    /// Asks the guards once more, on a node as it was just read; `changed` says that the policy is another than the plan's, and
+    /// `approved` that a person agreed to this change.
     pub(crate) fn confirm(
         &self,
         sight: Sight<'_>,
         records: Vec<LedgerRecord>,
         change: &NodeChange,
         row: &Node,
-        changed: bool,
+        (changed, approved): (bool, bool),
     ) -> Result<(), Held> {
         let policy = sight.index.cluster_policy.as_ref();
         let cordon = policy.and_then(|policy| policy.nodes.cordon);
@@ -176,6 +184,7 @@ impl Planner {
         situation.records = records;
         situation.slot = situation.under_way();
         situation.policy_changed = changed;
+        situation.approved = approved;
         sight.patch(&mut situation, change.node, row);
         situation.latch();
         guards::ask(guards::ALL, &situation, change)
@@ -184,6 +193,7 @@ impl Planner {
     fn situation(&self, sight: Sight<'_>, policy: &ClusterPolicy, cordon: CordonPolicy) -> Situation {
         let mut situation = sight.situation(policy, cordon, self.own_node);
         situation.storm_until = self.storm_until;
+        situation.rejected.clone_from(&self.rejected);
         if self.acting {
             // What was done before is known only while nothing is missed of the ledger.
             let ledger = sight.index.worst_freshness(Source::Remediations);
@@ -209,6 +219,11 @@ impl Planner {
     /// Whether remedies are planned at all.
     pub(crate) const fn is_on(&self) -> bool {
         self.policy.is_some()
+    }
+
+    /// Whether there are plans under the policy, and they know the ledger as it was last read.
+    pub(crate) const fn is_current(&self) -> bool {
+        self.policy.is_some() && self.planned.is_some()
     }
 
     /// The plans.

@@ -70,6 +70,8 @@ impl Sight<'_> {
             own_node,
             control_plane: self.fitness.fitness(self.now.mono, storm.cooldown),
             records: Vec::new(),
+            rejected: Vec::new(),
+            approved: false,
             storm_until: None,
             slot: None,
         };

@@ -41,6 +41,10 @@ pub struct Situation {
     pub control_plane: Fitness,
     /// What was done before, the oldest first: the ledger.
     pub records: Vec<LedgerRecord>,
+    /// Nodes to whose fence a person said no, and when.
+    pub rejected: Vec<(Name, PastMoment)>,
+    /// Whether a person agreed to the very change that the guards are asked about.
+    pub approved: bool,
     /// Until when a storm is over at the earliest.
     pub storm_until: Option<Mono>,
     /// The node of the one act that is planned or under way.

@@ -197,7 +197,7 @@ impl Reason {
                 "so many nodes were not Ready or are fenced that nothing is done to any: one cause is likely, and the others need what is left"
             }
             Self::Planned => {
-                "a node calls for a remedy and no guard holds it back, or only a person's yes is missing; it is carried out where the operator runs with --remedies and the mode is Enforce"
+                "a node calls for a remedy and no guard holds it back, or only a person's yes is missing; it is carried out where the operator runs with --remedies, in mode Enforce or when a person agreed"
             }
         }
     }
@@ -213,7 +213,7 @@ impl Reason {
                 "look for what the nodes share: zone, rack, network, API server, rollout; stop what makes Pods move"
             }
             Self::Planned => {
-                "look at the evidence in status.plans; if you agree, taint the node yourself with the line of docs/remedies.md"
+                "look at the evidence in status.plans; `evenkeel status` names a record that waits, and `evenkeel approve RECORD` agrees to it"
             }
             Self::Conflicted => {
                 "ask the owners of the Service which of the two is true, and correct the other; `evenkeel audit` lists all of them"

@@ -15,13 +15,11 @@ const HEAD: &str = "\
 
 In mode Observe, the default, nothing is planned and nothing is measured for it. In the modes Suggest and Enforce the operator
 shows what it would do and what holds it back. **The default installation changes no Node, and has no right to**: a plan is
-carried out in mode Enforce, by an operator that runs with `--remedies`, with the component
+carried out in mode Enforce, or in mode Suggest when a person agreed, by an operator that runs with `--remedies`, with the component
 `manifests/components/remedy-cordon`, which has that right, the kinds of the ledger, and the admission policies that narrow it to
 evenkeel's taint and annotations ([install](install.md#fencing-of-nodes)).
 
-**`--remedies` is not finished, and for test clusters.** The operator does not check that the admission policies are in force;
-records of acts are not deleted after a time, so that after 2,000 of them nothing is fenced; decisions of people on records are
-not read; acts are in the records alone, and in no Event, log or metric; and a new leader trusts what its watches have read.
+**`--remedies` is not finished, and for test clusters.** Acts are in records and in the log, and in no Event or metric yet.
 
 ```text
   a node stops being Ready     3 times in 30 min?      each guard, in this order       nothing holds
@@ -45,12 +43,31 @@ control plane takes heartbeats late, and nodes look lost that are well.
 ";
 
 const ACTING: &str = "
+## When a person has to agree
+
+In mode Suggest, and in mode Enforce where no second channel confirms what the kubelet says or where it is the third fence of a
+node within a day, the operator stores the plan as a record that waits, and does nothing more. `evenkeel status` shows it as
+`AwaitsApproval`, and `evenkeel approve RECORD` shows the plan, what it rests on and why a person is asked, and agrees to it;
+`evenkeel reject RECORD` refuses it. While a record waits and nothing else holds its plan, the operator reads what people have
+said every 10 s.
+
+- A yes is for one record and one plan: node, cause, effect, and policy as it is now. For anything else it says nothing, and it
+  is used once.
+- After a yes every guard is asked again, on the Node as it is then, and people's stop counts. What holds refuses the record, and
+  the yes with it.
+- After a no, whoever else said yes, the node is left alone for a day (`Rejected`).
+- A record lapses after an hour without an answer, and when its plan is not there any more: the node is steady, the policy
+  changed, or nobody has to agree any more. A yes that comes later does nothing. While the node still comes and goes a person is
+  asked anew, with what the plan rests on then.
+- Deleting a RemediationApproval takes the answer back while it was not used.
+
 ## How a plan is carried out
 
 While people say stop, nothing is stored or sent but the question whether they still do. Else one request follows the other,
 each answered before the next is sent, at most ten in all:
 
-1. The **record** is stored: a `Remediation` in the operator's namespace, under a name that follows of the intent.
+1. The **record** is stored: a `Remediation` in the operator's namespace, under a name that follows of the intent. In one that
+   waited it is written who agreed.
 2. The **slot** is taken, a Lease (`evenkeel-remedy`): one act at a time in the cluster.
 3. Whether people said **stop** is read: the ConfigMap `evenkeel-stop`.
 4. The Node is **read**, and every guard is asked once more, on the Node as it is now.
@@ -91,7 +108,7 @@ A node that carries the taint counts as fenced, no matter what set it. To keep e
 | go on | `evenkeel go` | `kubectl -n evenkeel-system delete configmap evenkeel-stop` |
 | undo one fence | `evenkeel undo NODE` | `kubectl taint nodes NODE status-taint.cluster-autoscaler.kubernetes.io/evenkeel-fenced-` |
 | undo all | `evenkeel undo --all` | the same line for each node of `kubectl get nodes -o custom-columns=NAME:.metadata.name,TAINTS:.spec.taints[*].key` that has it |
-| agree to a plan, or refuse it, in mode Suggest | `evenkeel approve RECORD`, `evenkeel reject RECORD` | `kubectl create -f` of a RemediationApproval with the record's `uid` and `planHash` |
+| agree to a plan that waits, or refuse it | `evenkeel approve RECORD`, `evenkeel reject RECORD` | `kubectl create -f` of a RemediationApproval with the record's `uid` and `planHash` |
 
 Each may be said twice, and says what it did. `evenkeel status` shows a stop, with who said it and since when, and each record
 that is open. A stop leaves fences where they are, and holds no undo back; a taint does not expire by itself. `undo` also takes
@@ -101,7 +118,7 @@ is kept. It needs no operator, but the right to patch Nodes.
 `approve` and `reject` show the plan of the record, what it rests on and under which policy it is, and write a decision on this
 plan alone (`--dry-run` only shows it); an admission policy holds its `by` to who makes it. The ClusterRole `evenkeel-approve`
 lets people decide, and `evenkeel-stop` lets them stop and go on: both are of the component `remedy-cordon`, to be bound in
-`evenkeel-system`. In mode Suggest this version stores no record yet, so there is nothing to decide on.
+`evenkeel-system`.
 ";
 
 fn page() -> String {

@@ -31,8 +31,11 @@ pub(super) const ONCE: Invariant = Invariant {
     says: "a record is acted on at most once",
     look: |history, limits| {
         let mut seen = BTreeMap::new();
-        of_acts(history, limits, |_, act| {
-            let before = seen.insert(record_of(&act.answer).to_owned(), act.version());
+        of_acts(history, limits, |stored, act| {
+            let name = record_of(&act.answer);
+            // When a record was deleted as it is old, its name may be used again.
+            let uid = stored.records.get(name).map(|one| one["metadata"]["uid"].clone());
+            let before = seen.insert((name.to_owned(), uid.map(|uid| uid.to_string())), act.version());
             before.map(|version| format!("at version {version} already"))
         })
     },
@@ -102,7 +105,14 @@ pub(super) const TERMS: Invariant = Invariant {
             }
             if request.adds_fence() {
                 let record = stored.records.get(record_of(&request.answer));
-                let term = record.and_then(|one| one["spec"]["term"].as_str()?.parse::<u64>().ok());
+                let by_record = record.map(|one| &one["spec"]["term"]);
+                let by_slot = stored
+                    .slot
+                    .map(|one| &one["metadata"]["annotations"]["evenkeel.dev/term"]);
+                // What waited for a person may be carried out by a later leader than stored it.
+                let waited = record.is_some_and(|one| asks(one));
+                let term = if waited { by_slot } else { by_record };
+                let term = term.and_then(|term| term.as_str()?.parse::<u64>().ok());
                 if term.is_some_and(|term| term < newest) {
                     broken.push(place(
                         request,
@@ -285,6 +295,7 @@ pub(super) const SETTLED: Invariant = Invariant {
         let without_fence = end.records.iter().filter(|(name, record)| {
             let node = record["spec"]["target"]["name"].as_str().unwrap_or_default();
             is_open(record)
+                && !waits(record)
                 && !end
                     .nodes
                     .get(node)
@@ -298,6 +309,48 @@ pub(super) const SETTLED: Invariant = Invariant {
             .collect()
     },
 };
+
+pub(super) const APPROVED: Invariant = Invariant {
+    id: "I17 Approved",
+    says: "what needs a person's yes is done after one, to this plan of this record, by the user that it names",
+    look: |history, limits| {
+        of_acts(history, limits, |stored, act| {
+            let record = stored
+                .records
+                .get(record_of(&act.answer))
+                .filter(|one| asks(one))?;
+            let mut conditions = taints(&record["status"]["conditions"]);
+            if !conditions.any(|one| one["type"] == "Approved" && one["status"] == "True") {
+                return Some("its record does not say that anybody agreed".into());
+            }
+            let approves = |one: &&AuditedRequest| {
+                let spec = &one.body["spec"];
+                one.resource == "remediationapprovals"
+                    && one.verb == "create"
+                    && one.is_committed()
+                    && one.answered <= act.came
+                    && one.user != limits.account
+                    && spec["by"] == *one.user
+                    && spec["decision"] == "Approve"
+                    && spec["remediationUID"] == record["metadata"]["uid"]
+                    && spec["planHash"] == record["spec"]["planHash"]
+            };
+            let found = history.requests.iter().find(approves);
+            found.is_none().then(|| "nobody agreed to its plan before".into())
+        })
+    },
+};
+
+/// Whether a person has to agree to what a record plans.
+fn asks(record: &Value) -> bool {
+    record["spec"].get("approvalReason").is_some()
+}
+
+/// Whether a record waits for a person.
+fn waits(record: &Value) -> bool {
+    let mut conditions = taints(&record["status"]["conditions"]);
+    asks(record) && !conditions.any(|one| one["type"] == "Approved" && one["status"] == "True")
+}
 
 /// Whether a record is not finished.
 fn is_open(record: &Value) -> bool {

@@ -121,6 +121,8 @@ pub(super) struct History {
     pub(super) requests: Vec<AuditedRequest>,
     /// Places of those that changed something and gave it a version, by version: the order of commits.
     commits: Vec<usize>,
+    /// Places of deletions, by when they were answered: their answers have no version.
+    deletions: Vec<usize>,
 }
 
 impl History {
@@ -135,20 +137,41 @@ impl History {
             })
             .collect();
         commits.sort_by_key(|&at| requests.get(at).map(AuditedRequest::version));
-        Self { requests, commits }
+        let mut deletions: Vec<_> = (0..requests.len())
+            .filter(|&at| {
+                requests
+                    .get(at)
+                    .is_some_and(|one| one.verb == "delete" && one.is_committed())
+            })
+            .collect();
+        deletions.sort_by_key(|&at| requests.get(at).map(|one| one.answered));
+        Self {
+            requests,
+            commits,
+            deletions,
+        }
     }
 
     pub(super) fn by<'h>(&'h self, user: &'h str) -> impl Iterator<Item = &'h AuditedRequest> {
         self.requests.iter().filter(move |one| one.user == user)
     }
 
-    /// Each commit in order, with what was stored before it.
+    /// Each commit in order, with what was stored before it. A deletion comes before what began after its answer.
     pub(super) fn walk<'h>(&'h self, mut look: impl FnMut(&Stored<'h>, &'h AuditedRequest)) -> Stored<'h> {
+        let at = |place: &usize| self.requests.get(*place);
         let mut stored = Stored::default();
-        for request in self.commits.iter().filter_map(|&at| self.requests.get(at)) {
+        let mut deletions = self.deletions.iter().filter_map(at).peekable();
+        for request in self.commits.iter().filter_map(at) {
+            if request.verb == "delete" {
+                continue;
+            }
+            while let Some(deletion) = deletions.next_if(|one| one.answered <= request.came) {
+                stored.forget(deletion);
+            }
             look(&stored, request);
             stored.take(request);
         }
+        deletions.for_each(|deletion| stored.forget(deletion));
         stored
     }
 }
@@ -163,6 +186,23 @@ pub(super) struct Stored<'h> {
 }
 
 impl<'h> Stored<'h> {
+    /// Drops what was deleted, where it is the same object by what the answer says of its uid.
+    fn forget(&mut self, deletion: &AuditedRequest) {
+        let answer = &deletion.answer;
+        let uids = [&answer["details"]["uid"], &answer["metadata"]["uid"]];
+        let uid = uids.into_iter().find(|uid| !uid.is_null());
+        let same = |object: &&Value| uid.is_none_or(|uid| object["metadata"]["uid"] == *uid);
+        let name = &*deletion.name;
+        let objects = match &*deletion.resource {
+            "nodes" => &mut self.nodes,
+            "remediations" => &mut self.records,
+            _ => return,
+        };
+        if objects.get(name).is_some_and(same) {
+            objects.remove(name);
+        }
+    }
+
     fn take(&mut self, request: &'h AuditedRequest) {
         let answer = &request.answer;
         let name = answer["metadata"]["name"].as_str().unwrap_or_default();

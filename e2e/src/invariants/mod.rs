@@ -90,6 +90,7 @@ static INVARIANTS: &[Invariant] = &[
     acts::PROTECTED,
     acts::OTHERS,
     acts::STOPPED,
+    acts::APPROVED,
     acts::SETTLED,
     writes::PRECONDITIONS,
     writes::FENCE_ALONE,

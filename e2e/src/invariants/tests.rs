@@ -153,6 +153,33 @@ impl Story {
         self.slot(term, Some(holder));
     }
 
+    /// The same for a record that a person has to agree to.
+    fn ask(&mut self, term: u64) {
+        self.intend(term, 0);
+        let slot = self.events.pop().unwrap();
+        for object in ["requestObject", "responseObject"] {
+            self.events.last_mut().unwrap()[object]["spec"]["approvalReason"] = "Suggest".into();
+        }
+        self.record["spec"]["approvalReason"] = "Suggest".into();
+        self.events.push(slot);
+    }
+
+    /// A person says yes, and the operator writes that down.
+    fn approve(&mut self, user: &str, by: &str, change: impl FnOnce(&mut Value)) {
+        let mut body = json!({"spec": {"decision": "Approve", "by": by,
+            "remediationUID": self.record["metadata"]["uid"], "planHash": self.record["spec"]["planHash"]}});
+        change(&mut body);
+        self.log(
+            user,
+            "create",
+            ("remediationapprovals", "a"),
+            201,
+            body,
+            Value::Null,
+        );
+        self.condition("Approved", "Approved");
+    }
+
     fn read(&mut self) {
         let name = self.live().name;
         self.log(ACCOUNT, "get", ("nodes", &name), 200, Value::Null, Value::Null);
@@ -197,8 +224,12 @@ impl Story {
     }
 
     fn close(&mut self, reason: &str) {
+        self.condition("Finished", reason);
+    }
+
+    fn condition(&mut self, kind: &str, reason: &str) {
         let mut record = self.record.clone();
-        record["status"]["conditions"] = json!([{"type": "Finished", "status": "True", "reason": reason}]);
+        record["status"]["conditions"] = json!([{"type": kind, "status": "True", "reason": reason}]);
         self.record = self.versioned(record);
         let (name, answer) = (
             self.record["metadata"]["name"].as_str().unwrap().to_owned(),
@@ -208,6 +239,21 @@ impl Story {
             ACCOUNT,
             "patch",
             ("remediations/status", &name),
+            200,
+            Value::Null,
+            answer,
+        );
+    }
+
+    /// As the API server answers: with the uid of what is gone, and no version.
+    fn delete_record(&mut self) {
+        let metadata = self.record["metadata"].clone();
+        let name = metadata["name"].as_str().unwrap().to_owned();
+        let answer = json!({"kind": "Status", "details": {"name": name, "uid": metadata["uid"]}});
+        self.log(
+            ACCOUNT,
+            "delete",
+            ("remediations", &name),
             200,
             Value::Null,
             answer,
@@ -236,6 +282,49 @@ fn limits() -> Limits {
     }
 }
 
+/// A record that waited, an answer, and the act by a leader of this term.
+fn approved(user: &str, by: &str, change: impl FnOnce(&mut Value)) -> Story {
+    let mut story = Story::default();
+    story.create_node("n1");
+    story.ask(7);
+    story.approve(user, by, change);
+    story.act();
+    story
+}
+
+#[test]
+fn what_a_person_agreed_to_breaks_nothing_also_under_a_later_leader() {
+    let story = approved("jane", "jane", |_| {});
+    assert_eq!(violations(&story.events, &limits()), []);
+    let mut story = Story::default();
+    story.create_node("n1");
+    story.ask(7);
+    let holder = SlotHolder {
+        record: story.record["metadata"]["name"].as_str().unwrap().to_owned(),
+        node: "n1".into(),
+        node_uid: "uid-n1".into(),
+    };
+    story.slot(9, Some(holder));
+    story.approve("jane", "jane", |_| {});
+    story.act();
+    assert_eq!(violations(&story.events, &limits()), []);
+    // One that waits is open without a fence.
+    let mut story = Story::default();
+    story.create_node("n1");
+    story.ask(7);
+    assert_eq!(violations(&story.events, &limits()), []);
+}
+
+/// A record that was deleted as it is old frees its name for another.
+#[test]
+fn a_name_that_is_used_again_is_another_record() {
+    let mut story = Story::whole();
+    story.delete_record();
+    story.now += 100_000;
+    story.fence(7, 0);
+    assert_eq!(violations(&story.events, &limits()), []);
+}
+
 #[test]
 fn a_whole_story_breaks_nothing() {
     let mut story = Story::whole();
@@ -254,6 +343,42 @@ fn no_record() -> Story {
     story
         .events
         .retain(|one| one["objectRef"]["resource"] != "remediations" || one["verb"] != "create");
+    story
+}
+
+fn record_that_was_deleted() -> Story {
+    let mut story = Story::default();
+    story.create_node("n1");
+    story.intend(7, 0);
+    story.delete_record();
+    story.act();
+    story
+}
+
+fn nobody_agreed() -> Story {
+    let mut story = Story::default();
+    story.create_node("n1");
+    story.ask(7);
+    story.act();
+    story
+}
+
+/// The log begins with a write of ours: what the node was before is not in it.
+fn first_write_of_others() -> Story {
+    let mut story = Story::fenced();
+    story
+        .events
+        .retain(|one| one["verb"] != "create" || one["objectRef"]["resource"] != "nodes");
+    for event in &mut story.events {
+        if let Some(steps) = event["requestObject"].as_array_mut() {
+            let add = steps
+                .iter_mut()
+                .find(|step| step["op"] == "add" && step["path"] == "/spec/taints");
+            if let Some(add) = add {
+                add["value"] = json!([{"key": FENCE, "effect": "PreferNoSchedule"}]);
+            }
+        }
+    }
     story
 }
 
@@ -419,6 +544,25 @@ fn cases() -> Vec<(&'static str, Story)> {
     vec![
         ("I1 Declared", no_record()),
         ("I1 Declared", record_of_another()),
+        ("I1 Declared", record_that_was_deleted()),
+        ("I17 Approved", nobody_agreed()),
+        ("I17 Approved", approved("mallory", "jane", |_| {})),
+        ("I17 Approved", approved(ACCOUNT, ACCOUNT, |_| {})),
+        (
+            "I17 Approved",
+            approved("jane", "jane", |one| one["spec"]["planHash"] = "another".into()),
+        ),
+        (
+            "I17 Approved",
+            approved("jane", "jane", |one| {
+                one["spec"]["remediationUID"] = "another".into();
+            }),
+        ),
+        (
+            "I17 Approved",
+            approved("jane", "jane", |one| one["spec"]["decision"] = "Reject".into()),
+        ),
+        ("I11 Fence alone", first_write_of_others()),
         ("I2 Once", twice_for_one_record()),
         ("I2 Cooldown", soon_again()),
         ("I3 Budget", two_nodes()),

@@ -43,6 +43,27 @@ fn of_others(node: &Value) -> Value {
         "finalizers": metadata["finalizers"], "owners": metadata["ownerReferences"]})
 }
 
+/// The path of a step of a JSON patch that writes something that is not evenkeel's.
+fn step_beyond(request: &AuditedRequest) -> Option<&str> {
+    let others =
+        |list: &Value| -> Vec<Value> { taints(list).filter(|one| one["key"] != FENCE).cloned().collect() };
+    let before = request
+        .step("test", "/spec/taints")
+        .map(others)
+        .unwrap_or_default();
+    let own = |step: &&Value| match step["path"].as_str().unwrap_or_default() {
+        "/spec/taints" => others(&step["value"]) == before,
+        "/metadata/annotations" => {
+            let mut keys = step["value"].as_object().into_iter().flatten();
+            keys.all(|(key, _)| key.starts_with("evenkeel.dev/fence-"))
+        }
+        path => path.starts_with("/metadata/annotations/evenkeel.dev~1fence-"),
+    };
+    let steps = request.body.as_array().into_iter().flatten();
+    let mut writes = steps.filter(|step| step["op"] != "test");
+    writes.find(|step| !own(step))?["path"].as_str()
+}
+
 pub(super) const FENCE_ALONE: Invariant = Invariant {
     id: "I11 Fence alone",
     says: "of a Node nothing changes but evenkeel's taint and annotations",
@@ -50,6 +71,10 @@ pub(super) const FENCE_ALONE: Invariant = Invariant {
         let mut broken = Vec::new();
         history.walk(|stored, request| {
             let ours = request.user == limits.account && request.resource.split('/').next() == Some("nodes");
+            if ours && let Some(path) = step_beyond(request) {
+                broken.push(place(request, &format!("it writes {path}")));
+            }
+            // The first write of a Node may come before anything that the log shows of it.
             let Some(before) = stored.nodes.get(&*request.name).filter(|_| ours) else {
                 return;
             };

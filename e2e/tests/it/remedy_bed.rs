@@ -24,17 +24,17 @@ pub(super) const MERGE_PATCH: &str = "application/merge-patch+json";
 /// A control plane with the component, for one test at a time: stop and the slot are the cluster's.
 pub(super) async fn plane() -> MutexGuard<'static, ControlPlane> {
     static PLANE: OnceCell<Mutex<ControlPlane>> = OnceCell::const_new();
-    let plane = PLANE.get_or_init(async || Mutex::new(start().await));
+    let options = Options {
+        audit: true,
+        ..Options::default()
+    };
+    let plane = PLANE.get_or_init(async || Mutex::new(start(options).await));
     plane.await.lock().await
 }
 
-async fn start() -> ControlPlane {
-    let plane = ControlPlane::start(Options {
-        audit: true,
-        ..Options::default()
-    })
-    .await
-    .unwrap();
+/// A control plane with the component.
+pub(super) async fn start(options: Options) -> ControlPlane {
+    let plane = ControlPlane::start(options).await.unwrap();
     plane.install_operator().await.unwrap();
     plane.install_crds(&root().join("crds/ledger")).await.unwrap();
     for file in ["rbac", "rbac-people", "admission"] {

@@ -227,7 +227,7 @@ const APPROVALS: &str = "/apis/evenkeel.dev/v1alpha1/namespaces/evenkeel-system/
 /// A stored record of a plan for a new node, and its uid.
 async fn stored(operator: &Account, admin: &Account, name: &str) -> (RemediationRecord, Value) {
     make_node(admin, name, json!({})).await;
-    let record = record(&operator.node(name).await, 0);
+    let record = record(&operator.node(name).await, 0).awaiting("the mode is Suggest");
     let stored = operator.post(RECORDS, &record.json(NAMESPACE)).await.unwrap();
     (record, stored["metadata"]["uid"].clone())
 }

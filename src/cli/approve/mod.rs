@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 use clap_complete::ArgValueCompleter;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{ListParams, ObjectMeta, PostParams};
-use kube::{Api, Client};
+use kube::{Api, Client, Resource};
 
 use super::stop::{self, OperatorPlace};
 use super::{End, FIELD_MANAGER, answer, candidates};
@@ -139,6 +140,11 @@ fn may_be_decided(record: &RemediationRecord, arguments: &Arguments) -> anyhow::
         );
     }
     ensure!(
+        record.spec.approval_reason.is_some(),
+        "record {name} waits for nobody: evenkeel carries it out by itself, and `{} stop` holds it back",
+        render::program()
+    );
+    ensure!(
         holds("Started").is_none(),
         "what record {name} plans is done already: `{} undo {}` takes it back",
         render::program(),
@@ -165,6 +171,13 @@ fn name_of(record: &RemediationRecord) -> String {
     )
 }
 
+/// The record as the owner of the decision, which goes with it: an owner is in the namespace of what it owns.
+fn owner(record: &RemediationRecord, namespace: &str) -> Option<Vec<OwnerReference>> {
+    let same = record.metadata.namespace.as_deref() == Some(namespace);
+    let owner = record.owner_ref(&()).filter(|_| same)?;
+    Some(vec![owner])
+}
+
 async fn decide(
     (client, server): (&Client, &ApiServer),
     record: &RemediationRecord,
@@ -178,6 +191,7 @@ async fn decide(
     let approval = RemediationApproval {
         metadata: ObjectMeta {
             name: Some(name.clone()),
+            owner_references: owner(record, namespace),
             ..ObjectMeta::default()
         },
         spec: RemediationApprovalSpec {
@@ -246,6 +260,7 @@ fn plan(record: &RemediationRecord, policy: Option<(String, i64)>) -> String {
         .as_ref()
         .map_or_else(String::new, |place| format!("{place}/"));
     let generation = spec.policy_ref.generation;
+    let reason = spec.approval_reason.clone();
     let policy = match policy {
         Some((name, now)) if now == generation => format!("{name}, as it is now"),
         Some((name, now)) => format!("{name}, generation {generation}; it has changed since, to {now}"),
@@ -261,6 +276,7 @@ fn plan(record: &RemediationRecord, policy: Option<(String, i64)>) -> String {
         ("cause", format!("{}, of check {}", spec.cause, spec.check)),
         ("expected", spec.expected_effect.clone()),
         ("asked by", format!("the operator, term {}", spec.term)),
+        ("asked as", reason.unwrap_or_else(|| "nobody has to agree".into())),
         ("policy", policy),
         ("plan hash", spec.plan_hash.clone()),
     ];
@@ -320,11 +336,13 @@ fn outcome(decision: ApprovalDecision, decided: &Decided, hash: &str, arguments:
     let _ = match decided {
         Decided::Now if decision == ApprovalDecision::Approve => writeln!(
             text,
-            "Approved: this plan and no other. This version does not read decisions yet, so nothing follows from it."
+            "Approved: this plan and no other. The operator reads it within some ten seconds, asks every guard once more, and \
+             fences the node if none holds.\nNext: {}    # what became of it",
+            line(&format!("{program} status{words}"))
         ),
         Decided::Now => writeln!(
             text,
-            "Rejected. This version does not read decisions yet: `{program} stop` holds back what is not done."
+            "Rejected. Nothing is done, and nobody is asked about this node for a day."
         ),
         Decided::WouldBe => writeln!(
             text,

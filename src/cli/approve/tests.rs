@@ -40,6 +40,7 @@ fn record(text: &str, conditions: &Value) -> RemediationRecord {
             "expectedEffect": text,
             "term": "7",
             "planHash": HASH,
+            "approvalReason": text,
         },
         "status": {"conditions": conditions},
     }))
@@ -73,6 +74,7 @@ fn screens() {
         &json!([condition("Approved", "False", "AwaitsApproval")]),
     );
     one.spec.cause = "RefilledFlapper".into();
+    one.spec.approval_reason = Some("the mode is Suggest: a person has to agree".into());
     one.spec.check = "node-cascade-wave".into();
     one.spec.expected_effect = "the node is not filled after its next return, and stops failing".into();
     let bare = RemediationRecord {
@@ -122,6 +124,29 @@ fn only_what_is_open_is_decided(
             "{error}"
         ),
     }
+}
+
+/// What evenkeel does by itself is not decided: a yes would change nothing.
+#[test]
+fn what_asks_nobody_is_not_decided() {
+    let mut record = record("node-7", &json!([]));
+    record.spec.approval_reason = None;
+    let error = may_be_decided(&record, &arguments(None)).unwrap_err();
+    assert!(error.to_string().contains("waits for nobody"), "{error}");
+}
+
+/// It goes with the record: approvals would be left for ever.
+#[test]
+fn a_decision_belongs_to_its_record() {
+    let mut record = record("a", &json!([]));
+    assert_eq!(owner(&record, "evenkeel-system"), None);
+    record.metadata.namespace = Some("evenkeel-system".into());
+    let owners = owner(&record, "evenkeel-system").unwrap();
+    assert_eq!(
+        (owners[0].kind.as_str(), owners[0].uid.as_str()),
+        ("Remediation", "0F3C-11aa-22bb")
+    );
+    assert_eq!(owner(&record, "shop"), None);
 }
 
 #[test]

@@ -31,7 +31,7 @@ struct OpenRemediation {
     name: String,
     remedy: String,
     cause: String,
-    /// `InEffect`, `Approved`, `Intended`, or the reason why it is not approved.
+    /// `InEffect`, `Approved`, `Intended`, or `AwaitsApproval`.
     state: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     since: Option<String>,
@@ -41,8 +41,9 @@ impl OpenRemediation {
     /// `None` of a record that is finished.
     fn of(record: RemediationRecord) -> Option<Self> {
         let conditions = record.status.unwrap_or_default().conditions;
+        let asks = record.spec.approval_reason.is_some();
         Some(Self {
-            state: state(&conditions)?,
+            state: state(&conditions, asks)?,
             target: record.spec.target.name,
             name: record.metadata.name.unwrap_or_default(),
             remedy: format!("{:?}", record.spec.remedy),
@@ -52,19 +53,25 @@ impl OpenRemediation {
     }
 }
 
-/// How far a record has come, by its conditions; `None` of one that is finished.
-fn state(conditions: &[Condition]) -> Option<String> {
-    let find = |kind: &str| conditions.iter().find(|one| one.r#type == kind);
-    let holds = |kind: &str| find(kind).is_some_and(|one| one.status == ConditionStatus::True);
+/// The state of a record that waits for a person.
+const AWAITS: &str = "AwaitsApproval";
+
+/// How far a record has come, by its conditions, and whether a person has to agree; `None` of one that is finished.
+fn state(conditions: &[Condition], asks: bool) -> Option<String> {
+    let holds = |kind: &str| {
+        let mut all = conditions.iter();
+        all.any(|one| one.r#type == kind && one.status == ConditionStatus::True)
+    };
     if holds("Finished") {
         return None;
     }
-    Some(match find("Approved") {
-        _ if holds("Started") => "InEffect".into(),
-        Some(_) if holds("Approved") => "Approved".into(),
-        Some(waits) => waits.reason.clone(),
-        None => "Intended".into(),
-    })
+    let state = match asks {
+        _ if holds("Started") => "InEffect",
+        _ if holds("Approved") => "Approved",
+        true => AWAITS,
+        false => "Intended",
+    };
+    Some(state.into())
 }
 
 /// Reads them. What may not be seen is added to `unseen`.
@@ -138,6 +145,12 @@ impl RemedyState {
         render::wrapped(&said, "") + "\n"
     }
 
+    /// The first record that waits for a person.
+    pub(super) fn awaits_approval(&self) -> Option<&str> {
+        let mut waiting = self.remediations.iter().filter(|one| one.state == AWAITS);
+        waiting.next().map(|one| &*one.name)
+    }
+
     /// A table of records that are open.
     pub(super) fn table(&self) -> String {
         if self.remediations.is_empty() {
@@ -184,9 +197,17 @@ pub(super) mod tests {
         }
     }
 
+    /// One record that waits for a person.
+    pub(crate) fn awaited(name: &str) -> RemedyState {
+        let mut state = under_way(name, 1);
+        for one in &mut state.remediations {
+            AWAITS.clone_into(&mut one.state);
+        }
+        state
+    }
+
     #[rstest]
     #[case::stored(json!([]), Some("Intended"))]
-    #[case::waits(json!([["Approved", "False", "AwaitsApproval"]]), Some("AwaitsApproval"))]
     #[case::approved(json!([["Approved", "True", "Approved"]]), Some("Approved"))]
     #[case::acts(json!([["Approved", "True", "Approved"], ["Started", "True", "Fenced"]]), Some("InEffect"))]
     #[case::over(json!([["Started", "True", "Fenced"], ["Finished", "True", "Undone"]]), None)]
@@ -201,7 +222,9 @@ pub(super) mod tests {
             serde_json::from_value(condition).unwrap()
         });
         let all: Vec<Condition> = all.collect();
-        assert_eq!(state(&all).as_deref(), expected);
+        assert_eq!(state(&all, false).as_deref(), expected);
+        let asks = expected.map(|state| if state == "Intended" { AWAITS } else { state });
+        assert_eq!(state(&all, true).as_deref(), asks);
     }
 
     /// Who may see nothing of it misses nothing where it is not installed.

@@ -39,7 +39,8 @@ pub(super) fn text(answer: &StatusAnswer, target: &OperatorTarget, again: &str) 
 
 /// What to do next, as a command to be pasted; `None` where there is nothing to do.
 ///
-/// Without an operator whatever its statuses say is old, so that it comes first; then what is wrong, then what is held back.
+/// Without an operator whatever its statuses say is old, so that it comes first; then what waits for a person, then what is
+/// wrong, then what is held back.
 fn next(answer: &StatusAnswer, target: &OperatorTarget, again: &str) -> Option<String> {
     let (program, again) = (render::program(), line(again));
     if matches!(answer.operator.state, "Silent" | "GivenBack") {
@@ -62,6 +63,14 @@ fn next(answer: &StatusAnswer, target: &OperatorTarget, again: &str) -> Option<S
     }
     if answer.operator.state != "Alive" {
         return Some(format!("{program} audit{again}    # judges them once"));
+    }
+    // It waits for an hour at most, and for people alone.
+    if let Some(record) = answer.under_way.awaits_approval() {
+        let (record, again) = (line(record), target.again());
+        return Some(format!(
+            "{program} approve {record}{}    # shows the plan and agrees to it; or reject",
+            line(&again)
+        ));
     }
     // Of equal ones what is wrong with the cluster explains what is wrong with a part of it.
     let worst = unhealthy(&answer.policies)
@@ -262,7 +271,7 @@ mod tests {
     use super::*;
     use crate::api::FindingSeverity;
     use crate::cli::cluster::Cluster;
-    use crate::cli::status::{StatusForm, tests};
+    use crate::cli::status::{StatusForm, remediations, tests};
 
     fn target() -> OperatorTarget {
         OperatorTarget {
@@ -273,10 +282,11 @@ mod tests {
         }
     }
 
-    /// What is done first comes of the operator, then of findings, then of what holds a remedy back.
+    /// What is done first comes of the operator, then of people who are asked, then of findings, then of what holds a remedy back.
     #[rstest]
     #[case::unhealthy("Alive", &[], "evenkeel explain 01234567 -n a")]
     #[case::held("Alive", &["findings"], "evenkeel explain x")]
+    #[case::asked("Alive", &["answer"], "evenkeel approve waits    # shows the plan and agrees to it; or reject")]
     #[case::well("Alive", &["findings", "plans"], "")]
     #[case::silent("Silent", &[], "kubectl -n evenkeel-system get deployments,pods    # why no operator runs")]
     #[case::none("NotFound", &[], "evenkeel audit -n a    # judges them once")]
@@ -293,6 +303,7 @@ mod tests {
             match *part {
                 "findings" => answer.policies[0].findings.clear(),
                 "plans" => answer.policies[0].plans.plans.clear(),
+                "answer" => answer.under_way = remediations::tests::awaited("waits"),
                 "policies" => answer.policies.clear(),
                 _ => answer.unseen.clear(),
             }

@@ -1,6 +1,6 @@
 //! What an API server makes of the requests of a remedy: records, the slot, stop, and Nodes.
 
-use evenkeel_core::drive::{LiveNode, NodePatch, RemediationRecord, Reply, Request, SlotLease};
+use evenkeel_core::drive::{Approval, LiveNode, NodePatch, RemediationRecord, Reply, Request, SlotLease};
 use evenkeel_core::know::Source;
 use serde_json::{Value, json};
 
@@ -15,6 +15,8 @@ pub(super) struct LedgerServer {
     slot: Option<Value>,
     /// Whether people said stop.
     pub(super) stop: bool,
+    /// What people have said.
+    pub(super) approvals: Vec<Value>,
     /// Whether two of five replies are lost, one of a request that was carried out.
     pub(super) loses: bool,
     lost: usize,
@@ -26,6 +28,7 @@ fn word(request: &Request) -> &'static str {
     match request {
         Request::ListRecords(_) => "list records",
         Request::DeleteRecord(_) => "delete record",
+        Request::ListApprovals(_) => "list approvals",
         Request::CreateRecord(_) => "create record",
         Request::ReadRecord(_) => "read record",
         Request::WriteRecord(_) => "write record",
@@ -79,6 +82,10 @@ impl World {
     pub(super) fn carry_out_remedy(&mut self, request: &Request) -> Reply {
         match request {
             Request::ListRecords(_) => Reply::Records(self.records(), None),
+            Request::ListApprovals(_) => {
+                let approvals = self.ledger.approvals.iter().filter_map(Approval::parse);
+                Reply::Approvals(approvals.collect(), None)
+            }
             Request::DeleteRecord(record) => {
                 if !matches!(self.record(&record.name), Reply::Record(one) if one.version == record.version) {
                     return Reply::Conflict;

@@ -8,6 +8,7 @@ mod ledger_server;
 mod measured;
 mod remedies;
 mod shares;
+mod suggesting;
 mod view;
 mod world;
 

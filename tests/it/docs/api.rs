@@ -12,8 +12,8 @@ const HEAD: &str = "\
 Group `evenkeel.dev`, version `v1alpha1`. Every field of the kinds: what it is, and what the API server takes. A field
 that is left out is unknown, not \"off\". `kubectl explain thp.spec` shows the same in a cluster.
 
-Remediation and RemediationApproval are in `crds/ledger`, and installed by the component `remedy-cordon` alone: no part of this
-version reads or writes them.
+Remediation and RemediationApproval are in `crds/ledger`, and installed by the component `remedy-cordon` alone. An operator that
+runs with `--remedies` writes records and reads approvals.
 ";
 
 /// A description in one line of a table.

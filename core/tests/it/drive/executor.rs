@@ -14,12 +14,20 @@ use rstest::rstest;
 use super::server::{Sender, Server};
 
 /// A cluster, its leader, and the time.
-struct Bed {
-    server: Server,
-    leader: Executor,
-    term: u64,
-    now: Mono,
-    fence: bool,
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "what is planned, of which any may be so with any other"
+)]
+pub(super) struct Bed {
+    pub(super) server: Server,
+    pub(super) leader: Executor,
+    pub(super) term: u64,
+    pub(super) now: Mono,
+    pub(super) fence: bool,
+    /// Whether a person has to agree to the fence.
+    pub(super) asks: bool,
+    /// Whether nothing else is missing for what waits.
+    pub(super) awaited: bool,
     undo: bool,
     forget: bool,
     /// Each request that was sent, in a word.
@@ -30,6 +38,7 @@ fn word(request: &Request) -> &'static str {
     match request {
         Request::ListRecords(_) => "list records",
         Request::DeleteRecord(_) => "delete record",
+        Request::ListApprovals(_) => "list approvals",
         Request::CreateRecord(_) => "create record",
         Request::ReadRecord(_) => "read record",
         Request::WriteRecord(_) => "write record",
@@ -45,20 +54,22 @@ fn word(request: &Request) -> &'static str {
 }
 
 impl Bed {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             server: Server::new(3, 3, None),
             leader: Executor::new(7),
             term: 7,
             now: Mono(1_000_000),
             fence: true,
+            asks: false,
+            awaited: true,
             undo: false,
             forget: false,
             sent: Vec::new(),
         }
     }
 
-    fn work(&self) -> Work<'static> {
+    pub(super) fn work(&self) -> Work<'static> {
         let records: Vec<_> = self.server.records.values().cloned().collect();
         let undo: BTreeMap<_, _> = records.iter().map(|one| (one.name.clone(), None)).collect();
         let node = &self.server.nodes["n1"];
@@ -79,32 +90,39 @@ impl Bed {
         let record = RemediationRecord::of(&change, &names, &node.uid, policy, self.term, number);
         let wanted = self.fence && !node.is_fenced();
         let old = records.iter().find(|one| one.is_finished()).cloned();
+        let open = records.iter().any(|one| !one.is_finished());
+        let waiting = records
+            .iter()
+            .filter(|one| self.awaited && one.phase == Phase::Waiting);
         Work {
+            awaited: waiting.map(|one| one.name.clone()).collect(),
+            suggest: (wanted && self.asks && !open).then(|| record.clone().awaiting("the mode is Suggest")),
+            dismiss: None,
             records: records.into(),
             old: old.filter(|_| self.forget),
             undo: if self.undo { undo } else { BTreeMap::new() },
-            fence: wanted.then_some(record),
+            fence: (wanted && !self.asks).then_some(record),
         }
     }
 
     /// The next request, if there is one now.
-    fn ask(&mut self) -> Option<Request> {
+    pub(super) fn ask(&mut self) -> Option<Request> {
         let work = self.work();
         let request = self.leader.ask(self.now, &work)?;
         self.sent.push(word(&request));
         Some(request)
     }
 
-    fn apply(&mut self, request: &Request) -> Reply {
+    pub(super) fn apply(&mut self, request: &Request) -> Reply {
         self.server.apply(Sender { term: self.term }, request)
     }
 
-    fn take(&mut self, reply: Reply) {
+    pub(super) fn take(&mut self, reply: Reply) {
         self.leader.take(self.now, reply, |_| Ok(()));
     }
 
     /// All that it does for so long; returns what it sent.
-    fn live(&mut self, millis: u64) -> Vec<&'static str> {
+    pub(super) fn live(&mut self, millis: u64) -> Vec<&'static str> {
         let end = self.now.plus(millis);
         self.sent.clear();
         while self.now <= end {
@@ -119,16 +137,16 @@ impl Bed {
         std::mem::take(&mut self.sent)
     }
 
-    fn succeed(&mut self) {
+    pub(super) fn succeed(&mut self) {
         self.term = self.server.next_version();
         self.leader = Executor::new(self.term);
     }
 
-    fn phases(&self) -> Vec<Phase> {
+    pub(super) fn phases(&self) -> Vec<Phase> {
         self.server.records.values().map(|one| one.phase).collect()
     }
 
-    fn slot_is_free(&self) -> bool {
+    pub(super) fn slot_is_free(&self) -> bool {
         self.server
             .slot
             .as_ref()
@@ -136,7 +154,7 @@ impl Bed {
     }
 }
 
-const CLAIM: [&str; 3] = ["read slot", "write slot", "list records"];
+pub(super) const CLAIM: [&str; 3] = ["read slot", "write slot", "list records"];
 const FENCE: [&str; 9] = [
     "dry run",
     "read stop",

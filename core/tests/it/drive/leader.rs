@@ -1,10 +1,10 @@
 //! Leaders that come and go, what happens to their requests, and people.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_core::drive::{
-    Ending, Executor, Goal, MOST_REQUESTS, Phase, PolicyVersion, RemediationRecord, Reply, Request,
-    SlotLease, Work, is_fence,
+    DriveReason, Ending, Executor, Goal, MOST_REQUESTS, Phase, PolicyVersion, RemediationRecord, Reply,
+    Request, SlotLease, Work, is_fence,
 };
 use evenkeel_core::guards::Held;
 use evenkeel_core::know::Mono;
@@ -177,8 +177,35 @@ impl Run {
             9..12 => self.server.change(&name, |taints| taints.retain(is_fence)),
             12..15 => self.server.change(&name, |_| {}),
             15 => self.server.create_node(&name),
+            22..34 => self.answer(),
+            34..36 => self.server.approvals.clear(),
             _ => {}
         }
+    }
+
+    /// A person says yes or no to a record, whatever has become of it, or to another plan than that of the record.
+    fn answer(&mut self) {
+        let count = self.server.records.len() as u64;
+        if count == 0 {
+            return;
+        }
+        let at = self.chance.below(count) as usize;
+        let waiting = self
+            .server
+            .records
+            .values()
+            .find(|one| one.phase == Phase::Waiting);
+        let any = self.server.records.values().nth(at);
+        let Some(record) = waiting.filter(|_| !self.step.is_multiple_of(3)).or(any).cloned() else {
+            return;
+        };
+        let (yes, same) = (self.chance.percent(75), self.chance.percent(70));
+        let hash = if same {
+            record.plan_hash.clone()
+        } else {
+            "another".to_owned()
+        };
+        self.server.answer(&record, &hash, yes);
     }
 
     fn deliver(&mut self) {
@@ -216,6 +243,10 @@ impl Run {
             Some(reply) => reply,
             None => self.send(Sender { term: leader.term }, &request, drive.record()),
         };
+        // As the operator does: what was listed is not forgotten until the watch shows it.
+        if let Reply::Records(records, _) = &reply {
+            leader.watched.clone_from(records);
+        }
         let busy = self.server.fenced() >= Leader::BUDGET && self.server.defect != Some(Defect::NoBudget);
         leader
             .executor
@@ -264,11 +295,28 @@ impl Run {
             let in_effect = records.iter().find(|one| one.phase == Phase::InEffect);
             undo.extend(in_effect.map(|one| (one.name.clone(), None)));
         }
-        let fence = if only_undo || self.chance.percent(30) {
+        let planned = if only_undo || self.chance.percent(30) {
             None
         } else {
             self.fence(leader.term, &records)
         };
+        // Of some nodes a person has to agree.
+        let asks = planned.as_ref().is_some_and(|one| one.node.ends_with(['1', '3']));
+        let (mut fence, mut suggest) = if asks { (None, planned) } else { (planned, None) };
+        suggest = suggest.map(|one| one.awaiting("the mode is Suggest"));
+        if self.server.defect == Some(Defect::NoWait) {
+            let waiting = records.iter().find(|one| one.phase == Phase::Waiting);
+            let as_planned = |one: &RemediationRecord| RemediationRecord {
+                phase: Phase::Intended,
+                ..one.clone()
+            };
+            fence = fence.or_else(|| waiting.map(as_planned));
+        }
+        let waiting: Vec<_> = records.iter().filter(|one| one.phase == Phase::Waiting).collect();
+        let awaited: BTreeSet<String> = waiting.iter().map(|one| one.name.clone()).collect();
+        let lapses = only_undo || self.chance.percent(3);
+        let dismiss = waiting.first().filter(|_| lapses);
+        let dismiss = dismiss.map(|one| ((*one).clone(), DriveReason::NotPlanned));
         // What guards look back on here is never old.
         let is_old = |one: &&RemediationRecord| {
             let newer =
@@ -282,6 +330,9 @@ impl Run {
             records: leader.watched.clone().into(),
             undo,
             fence,
+            suggest,
+            awaited: if only_undo { BTreeSet::new() } else { awaited },
+            dismiss,
         }
     }
 
@@ -289,7 +340,9 @@ impl Run {
         let name = format!("n{}", self.chance.below(NODES));
         let node = self.server.nodes.get(&name)?;
         let own: Vec<_> = records.iter().filter(|one| one.node_uid == node.uid).collect();
-        let lapsed = own.iter().any(|one| one.phase == Phase::Finished(Ending::Lapsed));
+        let lapsed = own
+            .iter()
+            .any(|one| one.phase == Phase::Finished(Ending::Lapsed) && one.may_have_acted());
         let respected = self.server.defect != Some(Defect::NoRespect);
         // What is open is settled or undone first, as in the operator.
         let open = own.iter().any(|one| !one.is_finished());

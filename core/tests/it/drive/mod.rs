@@ -1,6 +1,7 @@
 //! Drives against a small API server, with everything that happens to requests and leaders: lost, delayed, repeated and
 //! refused requests, killed leaders, old objects, people. One seed is one run; it is printed when something breaks.
 
+mod approvals;
 mod executor;
 mod leader;
 mod server;

@@ -1,9 +1,10 @@
 //! A small model of an API server: objects with versions and uids, and a log of what was committed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use evenkeel_core::drive::{
-    LiveNode, NodePatch, Phase, RECORD, RemediationRecord, Reply, Request, SlotLease, is_fence,
+    Approval, LiveNode, NodePatch, PersonAnswer, Phase, RECORD, RemediationRecord, Reply, Request, SlotLease,
+    is_fence,
 };
 use serde_json::Value;
 
@@ -34,10 +35,14 @@ pub(super) enum Defect {
     NoBudget,
     /// That people undid a fence does not count.
     NoRespect,
+    /// An approval of any plan counts for every record.
+    AnyPlan,
+    /// What waits for a person counts as planned.
+    NoWait,
 }
 
 impl Defect {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 14] = [
         Self::NoVersion,
         Self::NoUid,
         Self::NoStopRead,
@@ -50,6 +55,8 @@ impl Defect {
         Self::NoRecord,
         Self::NoBudget,
         Self::NoRespect,
+        Self::AnyPlan,
+        Self::NoWait,
     ];
 }
 
@@ -70,6 +77,10 @@ pub(super) struct Server {
     before: BTreeMap<String, LiveNode>,
     pub(super) records: BTreeMap<String, RemediationRecord>,
     pub(super) slot: Option<SlotLease>,
+    /// What people have said and not taken back.
+    pub(super) approvals: Vec<Approval>,
+    /// uids of records to whose plan somebody said yes, each with the hash that was looked at.
+    agreed: BTreeSet<(String, String)>,
     pub(super) stop: bool,
     /// How often people have said stop or go.
     pub(super) words: u32,
@@ -93,6 +104,8 @@ impl Server {
             before: BTreeMap::new(),
             records: BTreeMap::new(),
             slot: None,
+            approvals: Vec::new(),
+            agreed: BTreeSet::new(),
             stop: false,
             words: 0,
             newest: 0,
@@ -167,10 +180,46 @@ impl Server {
         }
     }
 
+    /// A person says yes or no to a plan of this hash.
+    pub(super) fn answer(&mut self, record: &RemediationRecord, plan_hash: &str, yes: bool) {
+        let approval = Approval {
+            record_uid: record.uid.clone(),
+            plan_hash: plan_hash.to_owned(),
+            answer: PersonAnswer {
+                yes,
+                by: "jane".to_owned(),
+            },
+        };
+        if yes {
+            self.agreed.insert((record.uid.clone(), plan_hash.to_owned()));
+        }
+        self.approvals.push(approval);
+    }
+
+    /// The approvals; where that is the defect, one of any plan is shown as one of every plan that waits.
+    fn approvals(&self) -> Vec<Approval> {
+        if !self.has(Defect::AnyPlan) {
+            return self.approvals.clone();
+        }
+        let waiting = self.records.values().filter(|one| one.phase == Phase::Waiting);
+        let of = |record: &RemediationRecord| {
+            self.approvals
+                .iter()
+                .map(|one| Approval {
+                    record_uid: record.uid.clone(),
+                    plan_hash: record.plan_hash.clone(),
+                    answer: one.answer.clone(),
+                })
+                .collect::<Vec<_>>()
+        };
+        waiting.flat_map(of).collect()
+    }
+
     /// Does what a request asks.
     pub(super) fn apply(&mut self, sender: Sender, request: &Request) -> Reply {
         match request {
             Request::ListRecords(_) => Reply::Records(self.records.values().cloned().collect(), None),
+            Request::ListApprovals(_) => Reply::Approvals(self.approvals(), None),
             Request::DeleteRecord(record) => self.delete_record(record),
             Request::CreateRecord(record) => self.create_record(record),
             Request::ReadRecord(name) => match self.records.get(name) {
@@ -208,7 +257,10 @@ impl Server {
         stored.version = self.next_version().to_string();
         stored.uid.clone_from(&stored.version);
         if !self.has(Defect::NoRecord) {
-            let open = |one: &&RemediationRecord| !one.is_finished() && one.node_uid == record.node_uid;
+            // A late copy of one that waits does no harm: nothing is done by it.
+            let acts = |one: &RemediationRecord| !one.is_finished() && one.phase != Phase::Waiting;
+            let open =
+                |one: &&RemediationRecord| acts(one) && acts(record) && one.node_uid == record.node_uid;
             let twice = self.records.values().any(|one| open(&one));
             self.break_if(twice, "one intent is stored twice");
             self.records.insert(stored.name.clone(), stored.clone());
@@ -234,6 +286,11 @@ impl Server {
         if stored.version != record.version {
             return Reply::Conflict;
         }
+        let revived = stored.phase != Phase::Waiting && record.phase == Phase::Waiting;
+        self.break_if(revived, "a record waits for a person again");
+        let Some(stored) = self.records.get(&record.name) else {
+            return Reply::Absent;
+        };
         let reopened = stored.is_finished() && record.phase != stored.phase;
         self.break_if(reopened, "a record that is finished changes");
         let mut record = record.clone();
@@ -313,7 +370,12 @@ impl Server {
         self.break_if(twice, "one intent is carried out twice");
         let record = self.records.get(&name);
         let declared = record.is_some_and(|one| one.node_uid == after.uid && one.phase == Phase::Intended);
+        let asks = record.filter(|one| one.approval_reason.is_some());
+        let agreed = asks.is_none_or(|one| {
+            one.is_approved() && self.agreed.contains(&(one.uid.clone(), one.plan_hash.clone()))
+        });
         self.break_if(!declared, "an act without an open record of its target");
+        self.break_if(!agreed, "an act to which nobody agreed");
         let holder = self.slot.as_ref().and_then(|slot| slot.holder.as_ref());
         let has_slot = holder.is_some_and(|holder| holder.record == name);
         self.break_if(!has_slot, "an act without the slot");

@@ -549,6 +549,8 @@ impl World {
             own_node: OwnNode::Outside,
             control_plane: Fitness::Fit,
             records: self.records.clone(),
+            rejected: Vec::new(),
+            approved: false,
             storm_until: self.storm_until,
             slot: None,
         };

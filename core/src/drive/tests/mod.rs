@@ -1,5 +1,7 @@
 //! The requests of a drive, one after the other, and what they look like on the wire.
 
+mod waiting;
+
 use serde_json::json;
 
 use super::*;
