@@ -666,6 +666,9 @@ fn what_was_not_done_by_us_breaks_nothing() {
     story.read();
     story.act_unread();
     story.events.last_mut().unwrap()["responseStatus"]["code"] = 422.into();
+    let forbidden = json!({"metadata": {"labels": {"evenkeel.dev/forbidden": "dry-run"}}});
+    story.log(ACCOUNT, "patch", ("nodes", "n1"), 422, forbidden, Value::Null);
+    story.events.last_mut().unwrap()["requestURI"] = "/api/v1/nodes/n1?dryRun=All".into();
     let limits = Limits {
         settled: false,
         ..limits()
