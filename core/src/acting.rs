@@ -27,6 +27,8 @@ pub struct ToDo {
     pub suggest: Option<RemediationRecord>,
     /// Names of the records that wait, and for which nothing but a person's yes is missing now.
     pub awaited: BTreeSet<String>,
+    /// The record of a plan that nothing holds back but a right that nothing narrows: that is to be tried again.
+    pub probe: Option<RemediationRecord>,
     /// A record that waits for nothing any more, and why.
     pub dismiss: Option<(RemediationRecord, DriveReason)>,
     /// The record that is old: it is to be deleted.
@@ -57,6 +59,11 @@ enum WaitsFor {
 }
 
 impl Core {
+    /// Takes whether the right to change Nodes is narrowed, as a dry run has shown; says whether that is news.
+    pub fn rights_are_narrowed(&mut self, narrowed: bool) -> bool {
+        self.planner.rights(narrowed)
+    }
+
     /// How often plans were made. When it has grown there may be something else to do.
     pub const fn plans_made(&self) -> u64 {
         self.planner.made()
@@ -101,6 +108,12 @@ impl Core {
         let mut free = planned.iter().flatten().filter(|one| one.held.is_none());
         to_do.fence = free.next().map(|one| one.record.clone());
         to_do.fence.take_if(|record| is_open(record));
+        let unproven = |one: &&Planned| one.held.as_ref().is_some_and(|held| held.by == guards::RIGHTS);
+        to_do.probe = planned
+            .iter()
+            .flatten()
+            .find(unproven)
+            .map(|one| one.record.clone());
         let mut suggested = planned.iter().flatten().filter(|one| one.is_suggested());
         to_do.suggest = suggested.find_map(|one| {
             let reason = one.held.as_ref().map_or("", |held| &held.message);
@@ -173,7 +186,8 @@ impl Core {
         let age = seconds.saturating_mul(1000);
         let watched = self.history.covers(now.mono, Source::Nodes, Part::Whole, age);
         let (name, _) = watched.ok().and_then(|()| self.node(&record.node))?;
-        let fenced = PastMoment::before(now.mono, age);
+        // Its time is of whole seconds: the failure that it answers may be in the same one.
+        let fenced = PastMoment::before(now.mono, age.saturating_sub(1_000));
         let since = |flip: &&Flip| PastMoment::from(flip.down) >= fenced;
         Some(self.history.nodes().flips().of(name).iter().filter(since).count() as u32)
     }

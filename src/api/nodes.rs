@@ -223,13 +223,13 @@ fn pressure_seconds() -> i32 {
 
 /// When evenkeel fences a node that feeds a cascade, and within which bounds: its own taint keeps new Pods away.
 ///
-/// In the modes Suggest and Enforce the operator shows what it would do and what holds it back. It changes Nodes in mode
-/// Enforce only, and only where it runs with `--remedies` and the component `remedy-cordon`.
+/// In the modes Suggest and Enforce the operator shows what it would do and what holds it back. It changes Nodes only where it
+/// runs with `--remedies` and the component `remedy-cordon`, and in mode Suggest only what a person agreed to.
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Cordon {
-    /// How far evenkeel may go: Observe plans nothing and takes its fences away, Suggest plans, Enforce acts inside the bounds
-    /// where the operator runs with `--remedies`.
+    /// How far evenkeel may go: Observe plans nothing and takes its fences away, Suggest asks a person, Enforce acts inside the
+    /// bounds; both act only where the operator runs with `--remedies`.
     #[serde(default)]
     pub mode: Mode,
     /// Effect of the taint. `PreferNoSchedule`: the scheduler avoids the node while there is room elsewhere, and nothing

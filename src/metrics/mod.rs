@@ -33,6 +33,18 @@ pub const KUBERNETES: &str = "1.33-1.37";
 /// Most series of a metric that names namespaces and policies.
 pub const SERIES: usize = 200;
 
+/// What may become of a remedy.
+const REMEDIED: [&str; 8] = [
+    "suggested",
+    "fenced",
+    "undone",
+    "rejected",
+    "refused",
+    "lapsed",
+    "failed",
+    "left",
+];
+
 type MetricLabels = Vec<(&'static str, String)>;
 
 /// What a scrape shows of the core and its surroundings.
@@ -62,6 +74,8 @@ pub struct Snapshot {
     pub queue: usize,
     /// Plans by remedy and by the guard that holds them back, empty for none.
     pub plans: BTreeMap<(&'static str, &'static str), u32>,
+    /// Records of remedies that are open, by how far they have come; none where the operator does not act.
+    pub remediations: BTreeMap<&'static str, u32>,
     /// Whether too much is unhealthy to do anything; `None` where nothing is planned.
     pub storm: Option<bool>,
     /// Samples that are held, where anybody measures.
@@ -123,6 +137,8 @@ pub struct Metrics {
     queries: Family<MetricLabels, Counter>,
     answer_bytes: Counter,
     displaced: Counter,
+    /// What became of remedies, by outcome.
+    remediations: Family<MetricLabels, Counter>,
     /// Alerts that the last push left out.
     alerts_left: AtomicUsize,
     rounds: Counter,
@@ -150,6 +166,7 @@ impl Default for Metrics {
             queries: Family::default(),
             answer_bytes: Counter::default(),
             displaced: Counter::default(),
+            remediations: Family::default(),
             alerts_left: AtomicUsize::new(0),
             rounds: Counter::default(),
             round_seconds: buckets(),
@@ -164,6 +181,7 @@ impl Default for Metrics {
             metrics.answer_bytes.clone(),
         );
         metrics.register("evenkeel_http_displaced_total", metrics.displaced.clone());
+        metrics.register("evenkeel_remediations_total", metrics.remediations.clone());
         metrics.register("evenkeel_rounds_total", metrics.rounds.clone());
         metrics.register("evenkeel_round_seconds", metrics.round_seconds.clone());
         metrics.register("evenkeel_reaction_seconds", metrics.reaction_seconds.clone());
@@ -201,6 +219,20 @@ impl Metrics {
             .get_or_create(&vec![("outcome", outcome.to_owned())])
             .inc();
         self.answer_bytes.inc_by(bytes as u64);
+    }
+
+    /// The operator acts: what may become of remedies is counted from zero on, so that the first is an increase.
+    pub fn acts(&self) {
+        for outcome in REMEDIED {
+            let labels = vec![("outcome", outcome.to_owned())];
+            drop(self.remediations.get_or_create(&labels));
+        }
+    }
+
+    /// Counts what became of a remedy.
+    pub fn remedied(&self, outcome: &'static str) {
+        let labels = vec![("outcome", outcome.to_owned())];
+        self.remediations.get_or_create(&labels).inc();
     }
 
     /// Notes how many alerts a push left out.
@@ -310,6 +342,10 @@ impl Metrics {
                 ("held_by", (*held_by).to_owned()),
             ];
             self.set("evenkeel_plans", labels, f64::from(*count));
+        }
+        for (phase, count) in &snapshot.remediations {
+            let labels = vec![("phase", (*phase).to_owned())];
+            self.set("evenkeel_remediations", labels, f64::from(*count));
         }
         if let Some(storm) = snapshot.storm {
             self.set("evenkeel_storm", vec![], truth(storm));

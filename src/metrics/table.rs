@@ -179,6 +179,20 @@ pub const TABLE: &[Metric] = &[
         "1",
     ),
     metric(
+        "evenkeel_remediations",
+        Gauge,
+        &["phase"],
+        "Records of remedies that are open: Waiting for a person, Intended (what became of it is being found out), InEffect. Absent without --remedies",
+        "3",
+    ),
+    metric(
+        "evenkeel_remediations_total",
+        Counter,
+        &["outcome"],
+        "What became of remedies: suggested, fenced, undone, rejected (a person said no), refused (nothing was done), lapsed, failed, left (not known yet). Absent without --remedies",
+        "8",
+    ),
+    metric(
         "evenkeel_policy_unhealthy",
         Gauge,
         &["namespace", "policy"],

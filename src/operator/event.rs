@@ -110,6 +110,8 @@ pub struct Effects {
     pub send: Vec<Outgoing>,
     /// The next request of a remedy, if there is one; answered by [`Event::RemedyReply`].
     pub remedy: Option<RemedyRequest>,
+    /// What became of remedies, each in one word.
+    pub remedied: Vec<&'static str>,
     /// Single Pods to read; each is answered by [`Event::Lookup`].
     pub lookups: Vec<PodQuery>,
     /// What feeders are to measure from now on, where that has changed.

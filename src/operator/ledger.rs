@@ -95,6 +95,21 @@ impl Ledger {
         self.records.values().map(|one| one.record.clone()).collect()
     }
 
+    /// How many records are open, by how far they have come.
+    pub(super) fn open(&self) -> BTreeMap<&'static str, u32> {
+        let mut open = BTreeMap::from([("Waiting", 0), ("Intended", 0), ("InEffect", 0)]);
+        for Entry { record, .. } in self.records.values() {
+            let phase = match record.phase {
+                Phase::Waiting => "Waiting",
+                Phase::Intended => "Intended",
+                Phase::InEffect => "InEffect",
+                Phase::Finished(_) => continue,
+            };
+            *open.entry(phase).or_default() += 1;
+        }
+        open
+    }
+
     /// Whether the effect of a record must have been seen by now.
     pub(super) fn is_settled(&self, now: Mono, name: &str) -> bool {
         let since = self.records.get(name).and_then(|one| one.in_effect);
@@ -165,6 +180,18 @@ mod tests {
         }
         assert!(ledger.take_room(), "it is listed anew");
         assert!(!ledger.is_overfull() && !ledger.take_room());
+    }
+
+    #[test]
+    fn what_is_open_is_counted() {
+        let mut ledger = Ledger::default();
+        let counts = |ledger: &Ledger| ledger.open().into_values().collect::<Vec<_>>();
+        assert_eq!(counts(&ledger), [0, 0, 0]);
+        ledger.put(Mono(0), &object("a", false));
+        ledger.put(Mono(0), &object("b", true));
+        ledger.put(Mono(0), &object("c", true));
+        // In effect, intended, waiting.
+        assert_eq!(counts(&ledger), [2, 1, 0]);
     }
 
     #[test]

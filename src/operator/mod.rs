@@ -9,6 +9,7 @@
 
 mod event;
 mod ledger;
+mod news;
 mod remedies;
 #[cfg(test)]
 mod tests;
@@ -144,6 +145,7 @@ impl Operator {
             }
             self.measure(now, &mut effects);
             self.remedy(now, &mut effects);
+            self.tell(now, cause, &mut effects);
         }
         effects.next = self.next(now);
         effects

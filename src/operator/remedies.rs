@@ -13,8 +13,10 @@ use evenkeel_core::index::Freshness;
 use evenkeel_core::know::{Mono, Now, Source};
 
 use super::Operator;
-use super::event::{Effects, RemedyRequest};
+use super::event::{Effects, ReceivedAt, RemedyRequest};
 use super::ledger::Ledger;
+use super::news::RemedyNews;
+use super::under_way::UnderWay;
 use crate::api::{CLUSTER_POLICY_NAME, PolicyRef};
 use crate::lease::Permit;
 
@@ -41,6 +43,8 @@ pub(super) struct Remedies {
     listens_at: Option<Mono>,
     /// How often the core had planned when it was last looked at.
     plans_made: u64,
+    /// What was not said yet of drives that have ended.
+    news: Vec<RemedyNews>,
     /// The ledger as the core was last given it.
     given: Vec<RemediationRecord>,
 }
@@ -108,7 +112,30 @@ impl Operator {
         if let Some(drive) = executor.drive()
             && let Some(end) = drive.end()
         {
-            log(drive, end);
+            let narrowed = match end {
+                DriveEnd::Narrowed => Some(true),
+                DriveEnd::NothingDone(DriveReason::RightsNotNarrowed) => Some(false),
+                _ => None,
+            };
+            // It is tried every minute, and said once.
+            let news = narrowed.is_none_or(|narrowed| core.rights_are_narrowed(narrowed));
+            if news {
+                log(drive, end);
+            }
+            remedies
+                .news
+                .extend(RemedyNews::of(now, drive, end, &self.instance));
+        }
+    }
+
+    /// Counts what became of remedies, and says it in Events.
+    pub(super) fn tell(&mut self, now: Now, cause: ReceivedAt, effects: &mut Effects) {
+        let (Some(permit), Some(remedies)) = (self.permit(now), &mut self.remedies) else {
+            return;
+        };
+        for RemedyNews { outcome, event } in std::mem::take(&mut remedies.news) {
+            effects.remedied.push(outcome);
+            self.send(permit, UnderWay::node_event(policy_ref(), cause, event), effects);
         }
     }
 
@@ -188,6 +215,7 @@ impl Operator {
             fence,
             suggest,
             awaited,
+            probe,
             dismiss,
             old,
         } = to_do;
@@ -202,6 +230,7 @@ impl Operator {
             fence,
             suggest,
             awaited,
+            probe,
             dismiss,
             old,
         };
@@ -220,15 +249,19 @@ impl Operator {
 
     /// uid and generation of the platform's policy, as it was last seen.
     fn policy_version(&self) -> Option<PolicyVersion> {
-        let policy = PolicyRef {
-            namespace: "".into(),
-            name: CLUSTER_POLICY_NAME.into(),
-        };
-        let (uid, generation) = self.statuses.version(&policy)?;
+        let (uid, generation) = self.statuses.version(&policy_ref())?;
         Some(PolicyVersion {
             uid: uid.to_owned(),
             generation,
         })
+    }
+}
+
+/// The platform's policy, under which nodes are fenced.
+fn policy_ref() -> PolicyRef {
+    PolicyRef {
+        namespace: "".into(),
+        name: CLUSTER_POLICY_NAME.into(),
     }
 }
 

@@ -31,12 +31,20 @@ enum Stage {
     TooOld(Patch),
     /// An Event; and what follows it.
     Event(Request, VecDeque<Request>),
+    /// An Event of a Node: it is no policy's turn, and nothing waits for it.
+    NodeEvent(Request),
 }
 
 impl UnderWay {
     /// A status of a policy.
     pub(super) const fn status(policy: PolicyRef, cause: ReceivedAt, patch: Patch) -> Self {
         let stage = Stage::Status(patch);
+        Self { policy, cause, stage }
+    }
+
+    /// An Event of a Node.
+    pub(super) const fn node_event(policy: PolicyRef, cause: ReceivedAt, event: Request) -> Self {
+        let stage = Stage::NodeEvent(event);
         Self { policy, cause, stage }
     }
 }
@@ -46,7 +54,7 @@ impl Operator {
     pub(super) fn send(&mut self, permit: Permit, under_way: UnderWay, effects: &mut Effects) {
         let request = match &under_way.stage {
             Stage::Status(patch) | Stage::TooOld(patch) => patch.request(),
-            Stage::Event(request, _) => request.clone(),
+            Stage::Event(request, _) | Stage::NodeEvent(request) => request.clone(),
         };
         self.last_request += 1;
         effects.send.push(Outgoing {
@@ -70,7 +78,15 @@ impl Operator {
         let Some(UnderWay { policy, cause, stage }) = self.under_way.remove(&id) else {
             return;
         };
+        if let Stage::NodeEvent(_) = stage {
+            if !matches!(reply, Reply::Ok(_)) {
+                // The record and the log say the same.
+                tracing::debug!(?reply, "cannot create an Event of a Node");
+            }
+            return;
+        }
         let follows = match stage {
+            Stage::NodeEvent(_) => None,
             Stage::Event(_, rest) => {
                 if !matches!(reply, Reply::Ok(_)) {
                     // The status says the same: an Event is a courtesy.

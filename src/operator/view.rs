@@ -41,6 +41,11 @@ impl Operator {
             queue: self.queue(now),
             samples: samples(&self.core),
             plans: self.core.planned(),
+            remediations: self
+                .remedies
+                .as_ref()
+                .map(|one| one.ledger.open())
+                .unwrap_or_default(),
             storm: self.core.plans(now).map(|plans| plans.storm_until.is_some()),
             sources: Source::ALL
                 .into_iter()

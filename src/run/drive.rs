@@ -152,6 +152,7 @@ impl Drive {
         let Effects {
             send,
             remedy,
+            remedied,
             lookups,
             measure,
             watches,
@@ -171,6 +172,9 @@ impl Drive {
                 let reply = remedy::send(&link, clock, permit, &namespace, &request).await;
                 (id, reply)
             });
+        }
+        for outcome in remedied {
+            self.metrics.remedied(outcome);
         }
         for pod in lookups {
             let link = self.link.clone();

@@ -150,6 +150,7 @@ fn start(
     }
     if options.remedies {
         operator.acts(clock.now(), &options.namespace);
+        metrics.acts();
     }
     let drive = Drive {
         operator,

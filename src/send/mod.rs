@@ -46,7 +46,7 @@ pub const RIGHTS: &[Right] = &[
         resource: "events",
         verbs: &["create"],
         scope: RightScope::Cluster,
-        why: "records transitions beside the policy they are about",
+        why: "records transitions beside the policy or the Node that they are about",
     },
 ];
 

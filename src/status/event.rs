@@ -97,7 +97,7 @@ fn home(policy: &PolicyRef) -> &str {
 }
 
 /// One line of at most [`MESSAGE`] bytes, cut between characters.
-fn cut(text: &str) -> String {
+pub(super) fn cut(text: &str) -> String {
     let text = escape::line(text);
     if text.len() <= MESSAGE {
         return text.into_owned();

@@ -50,6 +50,7 @@ fn full() -> Snapshot {
         samples: Some(SampleSnapshot::default()),
         queue: 0,
         plans: BTreeMap::from([(("CordonNode", "Storm"), 1)]),
+        remediations: BTreeMap::from([("Waiting", 1), ("InEffect", 1)]),
         storm: Some(true),
     }
 }
@@ -83,6 +84,7 @@ fn what_is_served_is_what_is_documented() {
     metrics.pushed("accepted");
     metrics.asked_prometheus("answered", 1);
     metrics.round(Duration::from_micros(50));
+    metrics.acts();
     let served = samples(&metrics.text(&full()));
     let documented: BTreeMap<String, BTreeSet<String>> = TABLE
         .iter()

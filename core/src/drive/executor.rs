@@ -49,6 +49,8 @@ pub struct Work<'r> {
     pub suggest: Option<RemediationRecord>,
     /// Names of the records that wait, and for which nothing but a person's yes is missing now.
     pub awaited: BTreeSet<String>,
+    /// The record of a plan that nothing holds back but a right that nothing narrows: that is to be tried again.
+    pub probe: Option<RemediationRecord>,
     /// The record that waits for nothing any more, and why.
     pub dismiss: Option<(RemediationRecord, DriveReason)>,
     /// The record that is old: it is to be deleted.
@@ -291,11 +293,12 @@ impl Executor {
         let drive = work.fence.as_ref().map(fence);
         let drive = drive
             .or_else(approved)
-            .or_else(|| work.suggest.as_ref().map(suggest))?;
-        if self.narrowed_until.is_none_or(|until| until <= now) {
-            return Some(Drive::probe(drive.record().clone(), self.term));
+            .or_else(|| work.suggest.as_ref().map(suggest));
+        if self.narrowed_until.is_some_and(|until| now < until) {
+            return drive;
         }
-        Some(drive)
+        let record = drive.as_ref().map(Drive::record).or(work.probe.as_ref())?;
+        Some(Drive::probe(record.clone(), self.term))
     }
 
     fn ended(&mut self, now: Mono, drive: &Drive, work: &Work<'_>) {
@@ -335,7 +338,8 @@ impl Executor {
             Some(DriveEnd::Superseded) => self.claim = Claim::Superseded,
             Some(DriveEnd::Closed(phase, why)) => {
                 // Another record that has the slot in this term is not being worked on.
-                if *why == DriveReason::OneAtATime {
+                // One whose requests were spent has not freed it.
+                if *why == DriveReason::OneAtATime || drive.holds_slot() {
                     self.claim = Claim::Due;
                 }
                 self.remember(drive.record());

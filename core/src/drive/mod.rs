@@ -39,14 +39,19 @@ pub use retention::old;
 pub use slot::{SLOT, SlotHolder, SlotLease};
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use crate::guards::Held;
 
-/// Most requests of one drive, from its record on. What is not settled by then stays open, and is settled by a drive of its
+/// Most requests of one drive. What is not settled by then stays open, and is settled by a drive of its
 /// own.
 pub const MOST_REQUESTS: u32 = 10;
-/// Requests that it takes from the look at stop until the slot is free again: before it starts over it must have as many left.
-const WHOLE_ACT: u32 = 5;
+/// Requests that it takes from the look at stop until the record says how it is: before it starts over it must have as many
+/// left. A slot that is not free by then is claimed anew.
+const WHOLE_ACT: u32 = 4;
+
+/// The number of the request that stores a record, or writes into it that a person agreed: the first is the look at stop.
+const FIRST_WRITE: u32 = 2;
 
 /// What a drive is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,6 +141,29 @@ pub enum DriveReason {
     Unanswered,
     /// There are more approvals than are read.
     TooManyApprovals,
+}
+
+impl fmt::Display for DriveReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done => f.write_str("done"),
+            Self::Held(held) => write!(f, "held by {}: {}", held.by, held.message),
+            Self::Stopped => f.write_str("people said stop"),
+            Self::StopUnreadable(code) => write!(f, "whether people said stop cannot be read ({code})"),
+            Self::OneAtATime => f.write_str("another remedy has the slot"),
+            Self::RightsNotNarrowed => f.write_str("no admission policy narrows the right to change Nodes"),
+            Self::TargetGone => f.write_str("the node is gone, or is another one of the same name"),
+            Self::AlreadyFenced => f.write_str("the node carries the taint already"),
+            Self::Contended => f.write_str("the object changed each time before the request came"),
+            Self::Refused(code) => write!(f, "the API server refuses ({code})"),
+            Self::Lost => f.write_str("the reply was lost, and what it was about is not there"),
+            Self::UndoneByOthers => f.write_str("somebody else removed the taint"),
+            Self::Rejected => f.write_str("a person said no"),
+            Self::NotPlanned => f.write_str("it is not planned any more"),
+            Self::Unanswered => f.write_str("nobody said yes or no within an hour"),
+            Self::TooManyApprovals => f.write_str("there are more approvals than are read"),
+        }
+    }
 }
 
 /// How a drive ends.
@@ -293,14 +321,10 @@ impl Drive {
 
     /// The next request; `None` at the end. It is sent once, and what became of it is for [`Drive::take`].
     pub fn ask(&mut self) -> Option<Request> {
-        if self.end.is_none() && self.asked >= MOST_REQUESTS {
-            self.end = Some(DriveEnd::Left);
-        }
         if self.end.is_some() {
             return None;
         }
-        // It is asked once, before anything is stored.
-        self.asked += u32::from(self.stage != Stage::FirstStop);
+        self.asked += 1;
         self.may_come |= self.stage == Stage::Act && self.goal == Goal::Fence;
         self.unfenced |= self.stage == Stage::Act && self.goal == Goal::Undo;
         let name = || self.record.name.clone();

@@ -4,7 +4,7 @@ use super::node::LiveNode;
 use super::record::{Ending, Phase, RemediationRecord};
 use super::request::Reply;
 use super::slot::SlotLease;
-use super::{Drive, DriveEnd, DriveReason, Goal, Stage};
+use super::{Drive, DriveEnd, DriveReason, FIRST_WRITE, Goal, MOST_REQUESTS, Stage};
 use crate::guards::Held;
 
 impl Drive {
@@ -31,6 +31,9 @@ impl Drive {
             Stage::Approvals => self.on_approvals(reply),
             Stage::Approve => self.on_approve(reply),
             Stage::FindApproved => self.on_find_approved(reply),
+        }
+        if self.end.is_none() && self.asked >= MOST_REQUESTS {
+            self.over(DriveEnd::Left);
         }
     }
 
@@ -76,11 +79,11 @@ impl Drive {
     fn on_intend(&mut self, reply: Reply) {
         match reply {
             Reply::Record(record) => {
-                self.stored = self.asked == 1;
+                self.stored = self.asked == FIRST_WRITE;
                 self.is_stored(*record);
             }
             // One that was lost before may still come.
-            Reply::Refused(_) | Reply::Busy if self.asked > 1 => self.over(DriveEnd::Left),
+            Reply::Refused(_) | Reply::Busy if self.asked > FIRST_WRITE => self.over(DriveEnd::Left),
             Reply::Refused(code) => self.over(DriveEnd::NothingDone(DriveReason::Refused(code))),
             Reply::Busy => self.over(DriveEnd::NothingDone(DriveReason::Contended)),
             _ => self.stage = Stage::FindRecord,
@@ -260,8 +263,10 @@ impl Drive {
             _ => return,
         };
         let by_us = node.uid == self.record.node_uid && node.is_fenced_by(&self.record);
-        if self.goal == Goal::Undo && node.uid != self.record.node_uid {
-            self.stage = Stage::Read;
+        if node.uid != self.record.node_uid {
+            if self.goal == Goal::Undo {
+                self.stage = Stage::Read;
+            }
             return self.is_another();
         }
         match (self.goal, by_us) {
@@ -370,7 +375,7 @@ impl Drive {
 
     /// The record says how it is: the slot is free for the next.
     fn closed(&mut self) {
-        if self.holds_slot() {
+        if self.holds_slot() && self.asked < MOST_REQUESTS {
             self.stage = Stage::FreeSlot;
         } else {
             self.finish();

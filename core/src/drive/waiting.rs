@@ -6,7 +6,7 @@ use super::approval::{Approval, PersonAnswer};
 use super::record::{Ending, Phase, RemediationRecord};
 use super::request::Reply;
 use super::slot::SlotLease;
-use super::{Drive, DriveEnd, DriveReason, Goal, MOST_REQUESTS, Stage};
+use super::{Drive, DriveEnd, DriveReason, FIRST_WRITE, Goal, MOST_REQUESTS, Stage};
 
 impl Drive {
     /// Stores a record that waits for a person.
@@ -101,10 +101,10 @@ impl Drive {
     pub(super) fn on_approve(&mut self, reply: Reply) {
         match reply {
             Reply::Record(record) => {
-                self.stored = self.asked == 1;
+                self.stored = self.asked == FIRST_WRITE;
                 self.is_stored(*record);
             }
-            Reply::Conflict | Reply::Absent | Reply::Busy | Reply::Refused(_) if self.asked > 1 => {
+            Reply::Conflict | Reply::Absent | Reply::Busy | Reply::Refused(_) if self.asked > FIRST_WRITE => {
                 self.over(DriveEnd::Left);
             }
             Reply::Refused(code) => self.over(DriveEnd::NothingDone(DriveReason::Refused(code))),

@@ -47,6 +47,16 @@ pub(super) fn calm(situation: &Situation, _: &NodeState, _: &NodeChange) -> Resu
     })
 }
 
+/// A right that nothing narrows is not used.
+pub(super) fn narrowed(situation: &Situation, _: &NodeState, _: &NodeChange) -> Result<(), Hold> {
+    if situation.not_narrowed {
+        return Err(Hold::new(
+            "a change that the admission policy evenkeel-nodes must refuse was not refused by it, in a dry run",
+        ));
+    }
+    Ok(())
+}
+
 /// Only what was judged to be fit is: load that is not measured may be overload.
 pub(super) fn control_plane(situation: &Situation, _: &NodeState, _: &NodeChange) -> Result<(), Hold> {
     let unfit = |why: String| Err(Hold::new(shortened(why)));

@@ -75,6 +75,9 @@ pub struct Held {
 /// The guard that waits for a person. It is the last: whatever else holds is said first.
 pub const APPROVAL: &str = "AwaitsApproval";
 
+/// The guard that holds while nothing narrows the right to change Nodes.
+pub const RIGHTS: &str = "RightsNotNarrowed";
+
 /// The guard that holds while too much is unhealthy.
 pub const STORM: &str = "Storm";
 
@@ -241,6 +244,12 @@ pub const ALL: &[Guard] = &[
         budget::slot,
         "another act is planned or under way, and its effect is not known yet",
         "wait"
+    ),
+    guard!(
+        "RightsNotNarrowed",
+        inputs::narrowed,
+        "no admission policy narrows the operator's right to change Nodes to its own taint and annotations",
+        "install the component remedy-cordon as it is; it is tried again every minute"
     ),
     guard!(
         "AwaitsApproval",

@@ -80,6 +80,7 @@ fn situation() -> Situation {
         records: Vec::new(),
         rejected: Vec::new(),
         approved: false,
+        not_narrowed: false,
         storm_until: None,
         slot: None,
     }
@@ -214,6 +215,7 @@ fn held_by(guards: &[Guard], mut situation: Situation) -> Option<&'static str> {
 })]
 #[case::futile("Futile", |s: &mut Situation| s.records = [(4, 300), (8, 200)].map(|(at, ago)| record(s, at, ago * MINUTE, Outcome::Futile)).into())]
 #[case::slot("OneAtATime", |s: &mut Situation| s.slot = Some(s.nodes[7].name))]
+#[case::rights("RightsNotNarrowed", |s: &mut Situation| s.not_narrowed = true)]
 #[case::suggest("AwaitsApproval", |s: &mut Situation| s.policy.mode = Mode::Suggest)]
 #[case::one_channel("AwaitsApproval", |s: &mut Situation| s.nodes[0].other_channel = OtherChannel::Unmeasured(Gap::Unmeasured("cpuPressure".into())))]
 #[case::third_time("AwaitsApproval", |s: &mut Situation| s.records = [(0, 900), (0, 600)].map(|(at, ago)| record(s, at, ago * MINUTE, Outcome::Improved)).into())]

@@ -36,6 +36,8 @@ pub(crate) struct Planner {
     records: Vec<LedgerRecord>,
     /// Nodes to whose fence a person said no, of the ledger.
     rejected: Vec<(Name, PastMoment)>,
+    /// Whether a dry run found that nothing narrows the right to change Nodes.
+    not_narrowed: bool,
     shares: UnhealthyShares,
     plans: Plans,
     /// Fenced nodes whose fence has lasted long enough.
@@ -88,6 +90,16 @@ impl Planner {
         self.planned = None;
     }
 
+    /// Whether the right to change Nodes is narrowed, as was just tried; says whether that is news.
+    pub(crate) fn rights(&mut self, narrowed: bool) -> bool {
+        let news = self.not_narrowed == narrowed;
+        if news {
+            self.not_narrowed = !narrowed;
+            self.planned = None;
+        }
+        news
+    }
+
     /// Notes the names that it holds.
     pub(crate) fn hold(&self, held: &mut InUse) {
         if let OwnNode::Named(name) = self.own_node {
@@ -127,6 +139,7 @@ impl Planner {
                     acting: self.acting,
                     records: std::mem::take(&mut self.records),
                     rejected: std::mem::take(&mut self.rejected),
+                    not_narrowed: self.not_narrowed,
                     made: self.made + 1,
                     ..Self::default()
                 };
@@ -194,6 +207,7 @@ impl Planner {
         let mut situation = sight.situation(policy, cordon, self.own_node);
         situation.storm_until = self.storm_until;
         situation.rejected.clone_from(&self.rejected);
+        situation.not_narrowed = self.not_narrowed;
         if self.acting {
             // What was done before is known only while nothing is missed of the ledger.
             let ledger = sight.index.worst_freshness(Source::Remediations);

@@ -72,6 +72,7 @@ impl Sight<'_> {
             records: Vec::new(),
             rejected: Vec::new(),
             approved: false,
+            not_narrowed: false,
             storm_until: None,
             slot: None,
         };

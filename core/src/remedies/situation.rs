@@ -45,6 +45,8 @@ pub struct Situation {
     pub rejected: Vec<(Name, PastMoment)>,
     /// Whether a person agreed to the very change that the guards are asked about.
     pub approved: bool,
+    /// Whether a dry run found that nothing narrows the right to change Nodes.
+    pub not_narrowed: bool,
     /// Until when a storm is over at the earliest.
     pub storm_until: Option<Mono>,
     /// The node of the one act that is planned or under way.

@@ -19,7 +19,7 @@ carried out in mode Enforce, or in mode Suggest when a person agreed, by an oper
 `manifests/components/remedy-cordon`, which has that right, the kinds of the ledger, and the admission policies that narrow it to
 evenkeel's taint and annotations ([install](install.md#fencing-of-nodes)).
 
-**`--remedies` is not finished, and for test clusters.** Acts are in records and in the log, and in no Event or metric yet.
+**`--remedies` is not finished, and for test clusters.**
 
 ```text
   a node stops being Ready     3 times in 30 min?      each guard, in this order       nothing holds
@@ -35,6 +35,8 @@ A plan is made anew when a node fails, at most every 5 s, and every 30 s while t
 | `status.plans` of the ClusterTrafficHealthPolicy | the same, at most 20, with since when and when it is looked at again |
 | condition `Remediating` | `ModeObserve`, `NothingToDo`, `Held`, `Storm` or `Planned`; see [reasons](reasons.md) |
 | `evenkeel_plans`, `evenkeel_storm` | see [metrics](metrics.md) |
+| Events of the Node, and `evenkeel_remediations` | each stage of what is carried out, why it ended, and who agreed |
+| alerts | [a node is fenced](runbooks/EvenkeelNodeFenced.md), [a person is awaited](runbooks/EvenkeelApprovalAwaited.md), [a remedy failed](runbooks/EvenkeelRemedyFailed.md), [is held for long](runbooks/EvenkeelRemedyHeld.md), [is suspended](runbooks/EvenkeelRemedySuspended.md) |
 | `evenkeel explain GUARD` | what a guard means and what to do |
 
 To plan, the operator needs a Prometheus (`--prometheus`) with node_exporter: without measured load there is no headroom to
@@ -77,8 +79,8 @@ each answered before the next is sent, at most ten in all:
 
 A leader that has just taken over first makes the slot its own, finds out what the one before it has left, and lists the ledger
 once, as what it watches may be behind. Before a fence, at most once an hour, it asks by a dry run for a change that the
-admission policy `evenkeel-nodes` must refuse: without that refusal nothing is fenced. Nothing is done before the ledger was
-read, and no fence while it is not watched without a gap (`InputsStale`). Records that are over are deleted after seven days, or
+admission policy `evenkeel-nodes` must refuse: without that refusal every plan is held (`RightsNotNarrowed`). Nothing is done
+before the ledger was read, and no fence while it is not watched without a gap (`InputsStale`). Records that are over are deleted after seven days, or
 when there are more than 500, the oldest first.
 
 A fence is undone when its node was Ready for `steadySeconds` while the operator watched; when the policy is deleted or its mode

@@ -209,6 +209,21 @@ fn an_operator_that_only_plans_asks_nothing() {
     assert!(world.ledger.words.is_empty() && !world.is_fenced());
 }
 
+/// It is shown as what holds the plan, and tried again each minute.
+#[test]
+fn a_right_that_nothing_narrows_holds_every_plan() {
+    let mut world = world("Enforce");
+    world.ledger.wide = true;
+    world.flap();
+    assert!(!world.is_fenced() && world.records().is_empty());
+    let held: Vec<_> = world.operator.core.planned().into_keys().collect();
+    assert_eq!(held, [("CordonNode", "RightsNotNarrowed")]);
+    assert!(world.times("dry run") >= 2, "{:?}", world.ledger.words);
+    world.ledger.wide = false;
+    world.measured(120);
+    assert!(world.is_fenced(), "{:?}", world.ledger.words);
+}
+
 #[test]
 fn stop_holds_a_fence_and_no_undo() {
     let mut world = world("Enforce");

@@ -15,6 +15,8 @@ pub(super) struct LedgerServer {
     slot: Option<Value>,
     /// Whether people said stop.
     pub(super) stop: bool,
+    /// Whether nothing narrows the right to change Nodes.
+    pub(super) wide: bool,
     /// What people have said.
     pub(super) approvals: Vec<Value>,
     /// Whether two of five replies are lost, one of a request that was carried out.
@@ -120,6 +122,7 @@ impl World {
                 slot.map_or(Reply::Absent, |slot| Reply::Slot(SlotLease::parse(slot).unwrap()))
             }
             Request::WriteSlot(slot) => self.write_slot(slot),
+            Request::TryForbidden(_) if self.ledger.wide => Reply::NotNarrowed,
             Request::TryForbidden(_) => Reply::Narrowed,
             Request::ReadStop if self.ledger.stop => Reply::Stop,
             Request::ReadStop => Reply::Absent,

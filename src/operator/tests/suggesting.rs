@@ -36,12 +36,20 @@ fn in_mode_suggest_a_node_is_fenced_when_a_person_agreed() {
     world.measured(30);
     assert!(world.is_fenced(), "{:?}", world.ledger.words);
     assert_eq!(world.phases(), [Phase::InEffect]);
+    let told = |world: &World| -> Vec<String> {
+        let of_nodes = world.events.iter().filter(|one| one.starts_with("cordonnode-"));
+        of_nodes
+            .filter_map(|one| Some(one.split_once('.')?.1.to_owned()))
+            .collect()
+    };
+    assert_eq!(told(&world), ["remedyawaitsapproval", "nodefenced"]);
     // It goes like any other, and its approval serves no other fence.
     world.measured(1_900);
     assert!(!world.is_fenced());
     world.flap();
     world.measured(700);
     assert_eq!(world.phases(), [UNDONE, Phase::Waiting]);
+    assert_eq!(told(&world)[2..], ["nodeunfenced", "remedyawaitsapproval"]);
     assert!(!world.is_fenced());
     assert_eq!(world.times("fence"), 1);
 }

@@ -97,6 +97,7 @@ impl Bed {
         Work {
             awaited: waiting.map(|one| one.name.clone()).collect(),
             suggest: (wanted && self.asks && !open).then(|| record.clone().awaiting("the mode is Suggest")),
+            probe: None,
             dismiss: None,
             records: records.into(),
             old: old.filter(|_| self.forget),

@@ -231,9 +231,7 @@ impl Run {
             leader.asked = 0;
             leader.words_at_start = self.server.words;
         }
-        // Stop is read once before the record.
-        let first = leader.asked == 0 && request == Request::ReadStop;
-        leader.asked += u32::from(!first);
+        leader.asked += 1;
         let too_many = leader.asked > MOST_REQUESTS;
         let is_act = matches!(&request, Request::PatchNode(_, patch) if patch.adds_fence());
         let stopped = self.server.stop && self.server.words == leader.words_at_start;
@@ -332,6 +330,7 @@ impl Run {
             fence,
             suggest,
             awaited: if only_undo { BTreeSet::new() } else { awaited },
+            probe: None,
             dismiss,
         }
     }

@@ -551,6 +551,7 @@ impl World {
             records: self.records.clone(),
             rejected: Vec::new(),
             approved: false,
+            not_narrowed: false,
             storm_until: self.storm_until,
             slot: None,
         };
