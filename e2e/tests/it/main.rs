@@ -14,6 +14,5 @@ mod remedy_bed;
 mod remedy_cordon;
 mod remedy_drive;
 mod remedy_people;
-mod remedy_run;
 mod tenant;
 mod watch;
