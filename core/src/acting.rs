@@ -1,8 +1,6 @@
 //! What an operator that acts asks of the core: what there is to do, and whether it still may.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use crate::drive::{self, DriveReason, LiveNode, Phase, PolicyVersion, RemediationRecord};
+use crate::drive::{self, DriveReason, LiveNode, Phase, PolicyVersion, RemediationRecord, Work};
 use crate::guards::{self, Held};
 use crate::history::Flip;
 use crate::index::Part;
@@ -14,26 +12,6 @@ use crate::program::Core;
 use crate::remedies::{NodeChange, PastMoment, cordon_node};
 use crate::sources::Row;
 use crate::sources::node::Node;
-
-/// What there is to do about the ledger, of one moment.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct ToDo {
-    /// Names of the records that are to be undone, each with how often its node failed while it was fenced, where that was
-    /// seen.
-    pub undo: BTreeMap<String, Option<u32>>,
-    /// The fence that is planned and that no guard holds back.
-    pub fence: Option<RemediationRecord>,
-    /// The record of a plan for which nothing but a person's yes is missing, and that is not stored yet.
-    pub suggest: Option<RemediationRecord>,
-    /// Names of the records that wait, and for which nothing but a person's yes is missing now.
-    pub awaited: BTreeSet<String>,
-    /// The record of a plan that nothing holds back but a right that nothing narrows: that is to be tried again.
-    pub probe: Option<RemediationRecord>,
-    /// A record that waits for nothing any more, and why.
-    pub dismiss: Option<(RemediationRecord, DriveReason)>,
-    /// The record that is old: it is to be deleted.
-    pub old: Option<RemediationRecord>,
-}
 
 /// A plan as the record that it would have.
 struct Planned {
@@ -70,7 +48,8 @@ impl Core {
     }
 
     /// What there is to do about these records, for the leader of a term. `settled` says of which records the effect must have
-    /// been seen by now: what Nodes show may be a moment behind. `policy` is the platform's policy, where there is one.
+    /// been seen by now: what Nodes show may be a moment behind. `policy` is the platform's policy, where there is one. The
+    /// ledger as it was read is for the caller to add.
     pub fn to_do(
         &self,
         now: Now,
@@ -78,7 +57,7 @@ impl Core {
         settled: impl Fn(&str) -> bool,
         policy: Option<&PolicyVersion>,
         term: u64,
-    ) -> ToDo {
+    ) -> Work<'static> {
         let in_effect = ledger.iter().filter(|one| one.phase == Phase::InEffect);
         let undo = in_effect
             .filter(|one| self.must_go(one, settled(&one.name)))
@@ -88,10 +67,10 @@ impl Core {
         let policy = policy.filter(|_| self.planner.is_current());
         let planned = policy.map(|policy| self.planned_records(ledger, policy, term));
         let is_waiting = |one: &&RemediationRecord| one.phase == Phase::Waiting;
-        let mut to_do = ToDo {
+        let mut to_do = Work {
             undo,
             old: drive::old(ledger, now.wall).cloned(),
-            ..ToDo::default()
+            ..Work::default()
         };
         for one in ledger.iter().filter(is_waiting) {
             match self.waits_for(now, one, planned.as_deref()) {

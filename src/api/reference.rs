@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::CLUSTER_POLICY_NAME;
+
 /// A policy object: namespace (empty for the cluster's) and name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PolicyRef {
@@ -12,6 +14,14 @@ pub struct PolicyRef {
 }
 
 impl PolicyRef {
+    /// The cluster's policy, of which there is one.
+    pub fn of_the_cluster() -> Self {
+        Self {
+            namespace: "".into(),
+            name: CLUSTER_POLICY_NAME.into(),
+        }
+    }
+
     /// Whether it is the cluster's policy.
     pub fn is_cluster(&self) -> bool {
         self.namespace.is_empty()

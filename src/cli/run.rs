@@ -65,9 +65,8 @@ pub(super) struct Arguments {
     #[arg(long)]
     instance_metrics: bool,
     /// Carry out remedies whose mode is Enforce in the ClusterTrafficHealthPolicy, and those of mode Suggest that a person agreed
-    /// to; without it they are planned and shown. Needs the rights
-    /// and admission policies of manifests/components/remedy-cordon. Not finished, and for test clusters: see
-    /// docs/remedies.md
+    /// to; without it they are planned and shown. Needs the rights and admission policies of
+    /// manifests/components/remedy-cordon. Not finished, and for test clusters: see docs/remedies.md
     #[arg(long)]
     remedies: bool,
     /// What to log: a level, or levels by module, such as `info,evenkeel::watch=debug`. What the client logs of its own is

@@ -28,7 +28,7 @@ impl RemedyNews {
         };
         Some(Self {
             outcome,
-            event: event.request(time(now), instance),
+            event: event.request(time(now), instance)?,
         })
     }
 }

@@ -5,7 +5,6 @@
 //! comes after its claim has ended is for nobody: the next leader settles what was left.
 
 use evenkeel_core::Input;
-use evenkeel_core::acting::ToDo;
 use evenkeel_core::drive::{
     Drive, DriveEnd, DriveReason, Executor, PolicyVersion, RemediationRecord, Reply, Work,
 };
@@ -17,7 +16,7 @@ use super::event::{Effects, ReceivedAt, RemedyRequest};
 use super::ledger::Ledger;
 use super::news::RemedyNews;
 use super::under_way::UnderWay;
-use crate::api::{CLUSTER_POLICY_NAME, PolicyRef};
+use crate::api::PolicyRef;
 use crate::lease::Permit;
 
 /// How often to look for what there is to do although nothing happens, in milliseconds.
@@ -135,7 +134,11 @@ impl Operator {
         };
         for RemedyNews { outcome, event } in std::mem::take(&mut remedies.news) {
             effects.remedied.push(outcome);
-            self.send(permit, UnderWay::node_event(policy_ref(), cause, event), effects);
+            self.send(
+                permit,
+                UnderWay::node_event(PolicyRef::of_the_cluster(), cause, event),
+                effects,
+            );
         }
     }
 
@@ -210,32 +213,18 @@ impl Operator {
         let may_fence = is_current && !remedies.ledger.is_overfull();
         let policy = policy.filter(|_| may_fence);
         let to_do = self.core.to_do(now, &ledger, settled, policy.as_ref(), *term);
-        let ToDo {
-            undo,
-            fence,
-            suggest,
-            awaited,
-            probe,
-            dismiss,
-            old,
-        } = to_do;
         // Who has never acted does not even claim the slot.
-        if ledger.is_empty() && fence.is_none() && suggest.is_none() && executor.begun() == 0 {
+        let asks_nothing = to_do.fence.is_none() && to_do.suggest.is_none();
+        if ledger.is_empty() && asks_nothing && executor.begun() == 0 {
             return None;
         }
-        let listens = !awaited.is_empty();
         let work = Work {
             records: records.into(),
-            undo,
-            fence,
-            suggest,
-            awaited,
-            probe,
-            dismiss,
-            old,
+            ..to_do
         };
         let request = executor.ask(now.mono, &work);
         let soonest = now.mono.plus(1_000);
+        let listens = !work.awaited.is_empty();
         remedies.listens_at = listens.then(|| executor.listens_from().max(soonest));
         let request = request?;
         self.last_request += 1;
@@ -249,19 +238,11 @@ impl Operator {
 
     /// uid and generation of the platform's policy, as it was last seen.
     fn policy_version(&self) -> Option<PolicyVersion> {
-        let (uid, generation) = self.statuses.version(&policy_ref())?;
+        let (uid, generation) = self.statuses.version(&PolicyRef::of_the_cluster())?;
         Some(PolicyVersion {
             uid: uid.to_owned(),
             generation,
         })
-    }
-}
-
-/// The platform's policy, under which nodes are fenced.
-fn policy_ref() -> PolicyRef {
-    PolicyRef {
-        namespace: "".into(),
-        name: CLUSTER_POLICY_NAME.into(),
     }
 }
 

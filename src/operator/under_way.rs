@@ -78,15 +78,14 @@ impl Operator {
         let Some(UnderWay { policy, cause, stage }) = self.under_way.remove(&id) else {
             return;
         };
-        if let Stage::NodeEvent(_) = stage {
-            if !matches!(reply, Reply::Ok(_)) {
-                // The record and the log say the same.
-                tracing::debug!(?reply, "cannot create an Event of a Node");
-            }
-            return;
-        }
         let follows = match stage {
-            Stage::NodeEvent(_) => None,
+            Stage::NodeEvent(_) => {
+                if !matches!(reply, Reply::Ok(_)) {
+                    // The record and the log say the same.
+                    tracing::debug!(?reply, "cannot create an Event of a Node");
+                }
+                return;
+            }
             Stage::Event(_, rest) => {
                 if !matches!(reply, Reply::Ok(_)) {
                     // The status says the same: an Event is a courtesy.

@@ -1,5 +1,6 @@
 //! Events: what has turned in a policy's conditions, where people look first (`kubectl describe`).
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
@@ -72,32 +73,47 @@ pub(crate) fn event(policy: &PolicyRef, uid: &str, condition: &api::Condition, i
             ..ObjectReference::default()
         },
         reason: Some(reason),
-        message: Some(cut(&format!("{}: {}", condition.reason, condition.message))),
-        type_: Some(if good { "Normal" } else { "Warning" }.into()),
+        ..said(
+            &format!("{}: {}", condition.reason, condition.message),
+            !good,
+            time.0,
+            instance,
+        )
+    }
+}
+
+/// What every Event of ours has: its message in one line, whether it warns, and that this replica says it, once.
+pub(super) fn said(message: &str, warns: bool, at: Timestamp, instance: &str) -> Event {
+    Event {
+        message: Some(cut(message)),
+        type_: Some(if warns { "Warning" } else { "Normal" }.into()),
         source: Some(EventSource {
             component: Some("evenkeel".into()),
             host: None,
         }),
         reporting_component: Some("evenkeel.dev/operator".into()),
         reporting_instance: Some(instance.into()),
-        first_timestamp: Some(Time(time.0)),
-        last_timestamp: Some(Time(time.0)),
+        first_timestamp: Some(Time(at)),
+        last_timestamp: Some(Time(at)),
         count: Some(1),
         ..Event::default()
     }
 }
 
-/// Where an Event about the policy lives: cluster-scoped objects have theirs in `default`, as Kubernetes' own do.
+/// Namespace of Events about objects of the cluster, as Kubernetes' own have it.
+pub(super) const OF_THE_CLUSTER: &str = "default";
+
+/// Where an Event about the policy lives.
 fn home(policy: &PolicyRef) -> &str {
     if policy.is_cluster() {
-        "default"
+        OF_THE_CLUSTER
     } else {
         &policy.namespace
     }
 }
 
 /// One line of at most [`MESSAGE`] bytes, cut between characters.
-pub(super) fn cut(text: &str) -> String {
+fn cut(text: &str) -> String {
     let text = escape::line(text);
     if text.len() <= MESSAGE {
         return text.into_owned();
@@ -122,7 +138,7 @@ mod tests {
             r#type: kind.into(),
             status,
             observed_generation: Some(1),
-            last_transition_time: Time(jiff::Timestamp::UNIX_EPOCH),
+            last_transition_time: Time(Timestamp::UNIX_EPOCH),
             reason: "X".into(),
             message: "x".into(),
         });

@@ -1,14 +1,12 @@
 //! Events of Nodes: what a remedy did to one, where people look first (`kubectl describe node`).
 
 use jiff::Timestamp;
-use serde_json::json;
+use k8s_openapi::api::core::v1::{Event, ObjectReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::event::cut;
-use crate::api::{CLUSTER_POLICY_NAME, PolicyRef};
+use super::event::{OF_THE_CLUSTER, said};
+use crate::api::PolicyRef;
 use crate::send::Request;
-
-/// Namespace of Events about objects of the cluster, as Kubernetes' own have it.
-const HOME: &str = "default";
 
 /// What happened to a Node by a remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,33 +25,28 @@ pub struct NodeEvent<'a> {
 
 impl NodeEvent<'_> {
     /// The request that creates it, by this replica.
-    pub fn request(&self, time: Timestamp, instance: &str) -> Request {
+    pub fn request(&self, time: Timestamp, instance: &str) -> Option<Request> {
         let (node, uid) = self.node;
-        let time = Timestamp::from_second(time.as_second())
-            .unwrap_or(time)
-            .to_string();
-        let event = json!({
-            "apiVersion": "v1",
-            "kind": "Event",
-            "metadata": {"name": format!("{}.{}", self.record, self.reason.to_lowercase()), "namespace": HOME},
-            "involvedObject": {"apiVersion": "v1", "kind": "Node", "name": node, "uid": uid},
-            "reason": self.reason,
-            "message": cut(&self.message),
-            "type": if self.warns { "Warning" } else { "Normal" },
-            "source": {"component": "evenkeel"},
-            "reportingComponent": "evenkeel.dev/operator",
-            "reportingInstance": instance,
-            "firstTimestamp": time,
-            "lastTimestamp": time,
-            "count": 1,
-        });
-        Request::Event {
-            policy: PolicyRef {
-                namespace: "".into(),
-                name: CLUSTER_POLICY_NAME.into(),
+        let event = Event {
+            metadata: ObjectMeta {
+                name: Some(format!("{}.{}", self.record, self.reason.to_lowercase())),
+                namespace: Some(OF_THE_CLUSTER.into()),
+                ..ObjectMeta::default()
             },
-            namespace: HOME.to_owned(),
-            event,
-        }
+            involved_object: ObjectReference {
+                api_version: Some("v1".into()),
+                kind: Some("Node".into()),
+                name: Some(node.into()),
+                uid: Some(uid.into()),
+                ..ObjectReference::default()
+            },
+            reason: Some(self.reason.into()),
+            ..said(&self.message, self.warns, time, instance)
+        };
+        Some(Request::Event {
+            policy: PolicyRef::of_the_cluster(),
+            namespace: OF_THE_CLUSTER.to_owned(),
+            event: serde_json::to_value(event).ok()?,
+        })
     }
 }

@@ -57,7 +57,7 @@ said every 10 s.
   is used once.
 - After a yes every guard is asked again, on the Node as it is then, and people's stop counts. What holds refuses the record, and
   the yes with it.
-- After a no, whoever else said yes, the node is left alone for a day (`Rejected`).
+- After a no, also where others said yes, the node is left alone for a day (`Rejected`).
 - A record lapses after an hour without an answer, and when its plan is not there any more: the node is steady, the policy
   changed, or nobody has to agree any more. A yes that comes later does nothing. While the node still comes and goes a person is
   asked anew, with what the plan rests on then.

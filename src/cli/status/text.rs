@@ -231,8 +231,8 @@ fn plans(policies: &[Row]) -> String {
         let total = usize::try_from(policy.plans.plans_total.unwrap_or(0)).unwrap_or(0);
         let more = total.saturating_sub(policy.plans.plans.len());
         if more > 0 {
-            // Writing into a String cannot fail.
             let plans = if more == 1 { "plan" } else { "plans" };
+            // Writing into a String cannot fail.
             let _ = writeln!(text, "and {more} more {plans}");
         }
     }

@@ -3,7 +3,6 @@
 use evenkeel_core::drive::{DriveReason, Ending, Phase, RemediationRecord, Reply, Request};
 
 use super::executor::{Bed, CLAIM};
-use super::server::Sender;
 
 const SUGGEST: [&str; 3] = ["dry run", "read stop", "create record"];
 /// After a yes was read.
@@ -147,21 +146,9 @@ fn a_successor_at_each_request_of_what_was_approved_acts_once_or_not_at_all() {
                 if sent == before {
                     bed.say(true);
                 }
-                let request = bed.ask().unwrap();
-                if sent < at {
-                    let reply = bed.apply(&request);
-                    bed.take(reply);
-                } else if comes {
-                    bed.apply(&request);
-                }
-                last = Some(request);
+                last = Some(bed.send(sent == at, comes));
             }
-            let old = bed.term;
-            bed.succeed();
-            bed.live(10_000);
-            if late {
-                bed.server.apply(Sender { term: old }, &last.unwrap());
-            }
+            bed.succeed_before(last.as_ref().filter(|_| late));
             bed.live(120_000);
             assert!(bed.server.fences <= 1, "request {at}, {comes} {late}");
             let broken = &bed.server.broken;

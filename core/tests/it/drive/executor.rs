@@ -143,6 +143,28 @@ impl Bed {
         self.leader = Executor::new(self.term);
     }
 
+    /// Sends the next request. The last one of a leader is not answered, and carried out where it `comes`.
+    pub(super) fn send(&mut self, is_last: bool, comes: bool) -> Request {
+        let request = self.ask().unwrap();
+        if !is_last {
+            let reply = self.apply(&request);
+            self.take(reply);
+        } else if comes {
+            self.apply(&request);
+        }
+        request
+    }
+
+    /// Another leader goes on, and what the old one sent last may come after that.
+    pub(super) fn succeed_before(&mut self, late: Option<&Request>) {
+        let old = self.term;
+        self.succeed();
+        self.live(10_000);
+        if let Some(late) = late {
+            self.server.apply(Sender { term: old }, late);
+        }
+    }
+
     pub(super) fn phases(&self) -> Vec<Phase> {
         self.server.records.values().map(|one| one.phase).collect()
     }
@@ -291,21 +313,10 @@ fn a_successor_at_each_request_settles_what_is_left() {
                 if bed.server.fenced() == 1 && bed.phases() == [Phase::InEffect] && bed.slot_is_free() {
                     (bed.undo, bed.fence) = (true, false);
                 }
-                let request = bed.ask().unwrap();
-                if bed.sent.len() <= at {
-                    let reply = bed.apply(&request);
-                    bed.take(reply);
-                } else if comes {
-                    bed.apply(&request);
-                }
-                last = Some(request);
+                let is_last = bed.sent.len() == at;
+                last = Some(bed.send(is_last, comes));
             }
-            let old = bed.term;
-            bed.succeed();
-            bed.live(10_000);
-            if late {
-                bed.server.apply(Sender { term: old }, &last.unwrap());
-            }
+            bed.succeed_before(last.as_ref().filter(|_| late));
             (bed.undo, bed.fence) = (true, false);
             bed.live(120_000);
             let broken = &bed.server.broken;
